@@ -1,0 +1,245 @@
+package notify
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/mail"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	gomail "github.com/wneessen/go-mail"
+)
+
+// TLSMode says how the connection to a mail server is protected.
+type TLSMode int
+
+const (
+	// TLSAuto is TLSNone on a loopback address, TLSImplicit on port 465 and
+	// TLSStartTLS everywhere else.
+	TLSAuto TLSMode = iota
+	// TLSStartTLS upgrades the connection before anything is sent. A server that
+	// cannot is refused.
+	TLSStartTLS
+	// TLSImplicit speaks TLS from the first byte.
+	TLSImplicit
+	// TLSNone sends in the clear. Credentials are then sent to a loopback address
+	// only.
+	TLSNone
+)
+
+// EmailOptions configures an [Email].
+type EmailOptions struct {
+	// Username and Password log in, with the best mechanism of SCRAM-SHA-256,
+	// SCRAM-SHA-1, PLAIN, LOGIN and CRAM-MD5 that the server offers. Default: no
+	// login.
+	Username, Password string
+	// TLS is the protection of the connection. Default: TLSAuto.
+	TLS TLSMode
+	// TLSConfig replaces the roots and the like. Default: the system's roots, TLS
+	// 1.2 or newer, and the host's name.
+	TLSConfig *tls.Config
+	// Timeout bounds one whole delivery, from the name lookup to the server's last
+	// word. Default: 30 s.
+	Timeout time.Duration
+	// Hello is the name given to the server. Default: the domain of the sender.
+	Hello string
+	// Logger hears of recipients that the server refused while it took others.
+	// Default: slog.Default().
+	Logger *slog.Logger
+}
+
+// Email is a [Notifier] that sends mail through one SMTP server. It keeps no
+// connection between messages.
+//
+// Mails carry Auto-Submitted and X-Auto-Response-Suppress, so that vacation
+// responders keep quiet, a Message-ID that is the same when the same message is
+// sent again, and References that put all mails of one [Message.Key] into one
+// thread.
+type Email struct {
+	host, addr string
+	loopback   bool
+	from       *mail.Address
+	to         []*mail.Address
+	opts       EmailOptions
+}
+
+// NewEmail returns an Email that sends through the server at addr, "host:port" or
+// "host" (port 587, or 25 without TLS), from one address to at least one. An
+// address may have a name: "On Call <oncall@example.org>". It does not connect.
+func NewEmail(addr, from string, to []string, opts *EmailOptions) (*Email, error) {
+	e := &Email{}
+	if opts != nil {
+		e.opts = *opts
+	}
+	host, port, err := splitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	e.host, e.loopback = host, isLoopback(host)
+	if e.opts.TLS == TLSAuto {
+		switch {
+		case port == "465":
+			e.opts.TLS = TLSImplicit
+		case e.loopback:
+			e.opts.TLS = TLSNone
+		default:
+			e.opts.TLS = TLSStartTLS
+		}
+	}
+	if port == "" {
+		switch e.opts.TLS {
+		case TLSImplicit:
+			port = "465"
+		case TLSNone:
+			port = "25"
+		default:
+			port = "587"
+		}
+	}
+	e.addr = net.JoinHostPort(host, port)
+	if e.from, err = parseAddress("sender", from); err != nil {
+		return nil, err
+	}
+	for _, recipient := range to {
+		parsed, err := parseAddress("recipient", recipient)
+		if err != nil {
+			return nil, err
+		}
+		e.to = append(e.to, parsed)
+	}
+	switch {
+	case len(e.to) == 0:
+		return nil, errors.New("notify: a mail needs at least one recipient")
+	case e.opts.TLS < TLSAuto || e.opts.TLS > TLSNone:
+		return nil, fmt.Errorf("notify: unknown TLSMode %d", e.opts.TLS)
+	case (e.opts.Username == "") != (e.opts.Password == ""):
+		return nil, errors.New("notify: a login needs both Username and Password")
+	case e.opts.Username != "" && e.opts.TLS == TLSNone && !e.loopback:
+		return nil, fmt.Errorf("notify: the password for %s would be sent in the clear; use TLS or leave the login out", host)
+	case e.opts.Timeout < 0:
+		return nil, errors.New("notify: EmailOptions.Timeout is negative")
+	}
+	if e.opts.Timeout == 0 {
+		e.opts.Timeout = 30 * time.Second
+	}
+	if e.opts.Hello == "" {
+		e.opts.Hello = e.domain()
+	}
+	if strings.ContainsFunc(e.opts.Hello, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return nil, errors.New("notify: EmailOptions.Hello is not a host name")
+	}
+	if e.opts.Logger == nil {
+		e.opts.Logger = slog.Default()
+	}
+	return e, nil
+}
+
+// Notify sends m and returns nil once the server has taken it for at least one
+// recipient. Recipients that it refused are logged; if it refused all of them,
+// that is an error. No error contains the password.
+func (e *Email) Notify(ctx context.Context, m Message) error {
+	m = m.prepared(time.Now())
+	msg, err := e.compose(m)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, e.opts.Timeout,
+		fmt.Errorf("notify: %s did not finish within %v", e.addr, e.opts.Timeout))
+	defer cancel()
+	return e.send(ctx, msg)
+}
+
+// compose builds the mail. go-mail encodes what is not ASCII and refuses nothing
+// that prepared has left in.
+func (e *Email) compose(m Message) (*gomail.Msg, error) {
+	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent())
+	msg.FromMailAddress(e.from)
+	msg.ToMailAddress(e.to...)
+	msg.Subject(m.Subject)
+	msg.SetDateWithValue(m.Time)
+	msg.SetMessageIDWithValue(m.id() + "@" + e.domain())
+	if thread := m.thread(); thread != "" {
+		// The first mail of a thread is not known here, and need not be: mail
+		// programs gather mails that refer to the same ancestor even if it was
+		// never sent.
+		root := "<" + thread + ".thread@" + e.domain() + ">"
+		msg.SetGenHeader(gomail.HeaderInReplyTo, root)
+		msg.SetGenHeader(gomail.HeaderReferences, root)
+	}
+	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834
+	msg.SetGenHeader("X-Auto-Response-Suppress", "All")
+	if m.Level == Critical {
+		msg.SetImportance(gomail.ImportanceHigh)
+	}
+	msg.SetBodyString(gomail.TypeTextPlain, m.plain())
+	if m.HTML != "" {
+		msg.AddAlternativeString(gomail.TypeTextHTML, m.HTML)
+	}
+	if _, err := msg.GetRecipients(); err != nil {
+		return nil, fmt.Errorf("notify: %w", err)
+	}
+	return msg, nil
+}
+
+// plain is the whole message as text.
+func (m Message) plain() string {
+	var b strings.Builder
+	b.WriteString(m.Text)
+	if m.Text == "" {
+		b.WriteString(m.Subject)
+	}
+	if len(m.Fields) > 0 {
+		b.WriteString("\n")
+		for _, f := range m.Fields {
+			b.WriteString("\n" + f.Name + ": " + f.Value)
+		}
+	}
+	if m.Link != "" {
+		b.WriteString("\n\n" + m.Link)
+	}
+	b.WriteString("\n")
+	return b.String()
+}
+
+func (e *Email) domain() string {
+	return e.from.Address[strings.LastIndexByte(e.from.Address, '@')+1:]
+}
+
+func splitHostPort(addr string) (host, port string, err error) {
+	host, port = strings.Trim(addr, "[]"), ""
+	if h, p, err := net.SplitHostPort(addr); err == nil {
+		host, port = h, p
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return "", "", fmt.Errorf("notify: %q is not a port of a mail server", port)
+		}
+	} else if _, err := netip.ParseAddr(host); strings.Contains(host, ":") && err != nil {
+		return "", "", fmt.Errorf("notify: the mail server's address %q is not host:port", addr)
+	}
+	if host == "" || strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '/' || r == '@' }) {
+		return "", "", fmt.Errorf("notify: the mail server's address %q has no usable host", addr)
+	}
+	return host, port, nil
+}
+
+func isLoopback(host string) bool {
+	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
+}
+
+func parseAddress(role, s string) (*mail.Address, error) {
+	addr, err := mail.ParseAddress(s)
+	if err != nil || strings.ContainsFunc(addr.Name+addr.Address, func(r rune) bool { return r < ' ' || r == 0x7f }) ||
+		strings.ContainsAny(addr.Address, " <>\"") {
+		return nil, fmt.Errorf("notify: the %s %q is not a mail address", role, s)
+	}
+	return addr, nil
+}

@@ -1,0 +1,179 @@
+package notify
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Level says how much a message matters. Receivers turn it into a colour, a
+// sound or a severity.
+type Level int
+
+// The levels.
+const (
+	Info     Level = iota // for the record
+	Warning               // look at it today
+	Critical              // look at it now
+	Recovery              // what an earlier message of the same Key told is over
+)
+
+// String returns "info", "warning", "critical" or "recovery".
+func (l Level) String() string {
+	switch l {
+	case Info:
+		return "info"
+	case Warning:
+		return "warning"
+	case Critical:
+		return "critical"
+	case Recovery:
+		return "recovery"
+	}
+	return fmt.Sprintf("level(%d)", int(l))
+}
+
+// MarshalText writes the word of String.
+func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+// UnmarshalText reads one of the four words of String.
+func (l *Level) UnmarshalText(text []byte) error {
+	for known := Info; known <= Recovery; known++ {
+		if string(text) == known.String() {
+			*l = known
+			return nil
+		}
+	}
+	return fmt.Errorf("notify: %q is not a level: use info, warning, critical or recovery", text)
+}
+
+// Field is a named detail of a message. Receivers that have tables show it in
+// one; the others append it to the text.
+type Field struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Message is what a person shall know. The zero value is valid and empty.
+//
+// Every field may hold text from outside: a notifier takes control characters
+// out of what becomes a header and escapes what becomes markup. HTML is the
+// exception, it is sent as it is.
+type Message struct {
+	// Subject is one line.
+	Subject string `json:"subject"`
+	// Text is the plain form, complete in itself.
+	Text string `json:"text,omitempty"`
+	// HTML is the same for mail programs that show it. Mail only. Its author
+	// escapes what it contains.
+	HTML string `json:"html,omitempty"`
+	// Level is Info by default.
+	Level Level `json:"level"`
+	// Source names the service or host that speaks.
+	Source string `json:"source,omitempty"`
+	// Key names the incident. Messages of one Source and Key form one thread of
+	// mails and one incident of an on-call service, which a Recovery closes. Give
+	// each incident a Key of its own; without one every message stands alone.
+	Key string `json:"key,omitempty"`
+	// Time is when it happened. A notifier takes the present for the zero value.
+	Time time.Time `json:"time"`
+	// Fields are details, in order.
+	Fields []Field `json:"fields,omitempty"`
+	// Link leads to more, for example a status page. Only http and https are
+	// turned into links.
+	Link string `json:"link,omitempty"`
+}
+
+// Bounds of what is sent. A mail of 10 MB helps nobody and is refused by servers.
+const (
+	maxSubject = 200
+	maxText    = 64 << 10
+	maxHTML    = 256 << 10
+	maxFields  = 50
+	maxValue   = 1000
+)
+
+// prepared returns the message as it is sent: bounded, valid UTF-8, one-line
+// fields on one line, a time set.
+func (m Message) prepared(now time.Time) Message {
+	m.Subject = oneLine(m.Subject, maxSubject)
+	m.Source = oneLine(m.Source, maxSubject)
+	m.Key = oneLine(m.Key, maxValue)
+	m.Link = oneLine(m.Link, 2*maxValue)
+	m.Text = truncate(cleanText(m.Text), maxText)
+	if len(m.HTML) > maxHTML {
+		m.HTML = "" // cut markup may not close; the text says the same
+	}
+	m.HTML = cleanText(m.HTML)
+	if m.Time.IsZero() {
+		m.Time = now
+	}
+	fields := make([]Field, 0, min(len(m.Fields), maxFields))
+	for _, f := range m.Fields[:min(len(m.Fields), maxFields)] {
+		fields = append(fields, Field{Name: oneLine(f.Name, maxSubject), Value: oneLine(f.Value, maxValue)})
+	}
+	m.Fields = fields
+	return m
+}
+
+// id is the same for the same message however often it is sent, and different
+// for different ones: a receiver can recognise a repetition.
+func (m Message) id() string {
+	return digest(m.Source, m.Key, m.Level.String(), m.Subject, m.Text, m.Time.UTC().Format(time.RFC3339Nano))
+}
+
+// thread is the same for all messages of one incident; empty without a Key.
+func (m Message) thread() string {
+	if m.Key == "" {
+		return ""
+	}
+	return digest(m.Source, m.Key)
+}
+
+func digest(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d:%s", len(p), p)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// oneLine makes s safe as a header: every run of spaces and control characters
+// becomes one space, invalid UTF-8 the replacement character.
+func oneLine(s string, limit int) string {
+	s = truncate(strings.ToValidUTF8(s, "\uFFFD"), 4*limit)
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsControl(r)
+	}), " ")
+	return truncate(s, limit)
+}
+
+// cleanText keeps newlines and tabs and drops other control characters, among
+// them the escape sequences that would move a terminal's cursor.
+func cleanText(s string) string {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\r\n", "\n")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// truncate cuts s to at most limit bytes at the border of a character and shows
+// that it did.
+func truncate(s string, limit int) string {
+	const mark = "…"
+	if len(s) <= limit {
+		return s
+	}
+	cut := limit - len(mark)
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + mark
+}

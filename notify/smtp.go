@@ -1,0 +1,156 @@
+package notify
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/textproto"
+	"strings"
+	"time"
+
+	gomail "github.com/wneessen/go-mail"
+	"github.com/wneessen/go-mail/smtp"
+)
+
+// goodbye is how long a server may take to answer QUIT.
+const goodbye = 2 * time.Second
+
+// send carries msg to the server. go-mail's own client bounds only the dial by
+// the context, and gives up on all recipients when one is refused; so the
+// conversation is held here, over go-mail's protocol.
+func (e *Email) send(ctx context.Context, msg *gomail.Msg) (err error) {
+	stage := "connecting"
+	defer func() {
+		if err == nil {
+			return
+		}
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause // the error of a connection that was cut off says less
+		}
+		err = fmt.Errorf("notify: mail through %s: %s: %w", e.addr, stage, reply(err))
+	}()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", e.addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	// Whatever the server is doing, the end of the context ends it.
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+
+	if e.opts.TLS == TLSImplicit {
+		conn = tls.Client(conn, e.tlsConfig())
+	}
+	stage = "greeting"
+	client, err := smtp.NewClient(conn, e.host)
+	if err != nil {
+		return err
+	}
+	if err := client.Hello(e.opts.Hello); err != nil {
+		return err
+	}
+	if e.opts.TLS == TLSStartTLS {
+		stage = "STARTTLS"
+		if ok, _ := client.Extension("STARTTLS"); !ok {
+			return errors.New("the server does not offer it; nothing was sent (for a trusted local server turn TLS off)")
+		}
+		if err := client.StartTLS(e.tlsConfig()); err != nil {
+			return err
+		}
+	}
+	if e.opts.Username != "" {
+		stage = "login"
+		if err := e.login(client); err != nil {
+			return err
+		}
+	}
+	stage = "sender"
+	if err := client.Mail("<" + e.from.Address + ">"); err != nil {
+		return err
+	}
+	stage = "recipients"
+	if err := e.recipients(ctx, client); err != nil {
+		return err
+	}
+	stage = "content"
+	w, err := client.Data()
+	if err != nil {
+		return err
+	}
+	if _, err := msg.WriteTo(w); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	// The server has taken the mail; how it says goodbye, or whether, changes nothing.
+	_ = client.UpdateDeadline(goodbye)
+	_ = client.Quit()
+	return nil
+}
+
+// recipients names them all to the server and fails only if it took none.
+func (e *Email) recipients(ctx context.Context, client *smtp.Client) error {
+	var refused []error
+	for _, to := range e.to {
+		err := client.Rcpt("<" + to.Address + ">")
+		if err == nil {
+			continue
+		}
+		if isProtocol := errors.As(err, new(*textproto.Error)); !isProtocol {
+			return err // the connection is gone
+		}
+		refused = append(refused, fmt.Errorf("%s: %w", to.Address, reply(err)))
+	}
+	if len(refused) == len(e.to) {
+		return errors.Join(refused...)
+	}
+	for _, err := range refused {
+		e.opts.Logger.WarnContext(ctx, "notify: the mail server refused a recipient", "server", e.addr, "error", err)
+	}
+	return nil
+}
+
+func (e *Email) login(client *smtp.Client) error {
+	_, offered := client.Extension("AUTH")
+	mechanisms := strings.Fields(strings.ToUpper(offered))
+	user, password := e.opts.Username, e.opts.Password
+	for _, m := range []struct {
+		name string
+		auth smtp.Auth
+	}{
+		{"SCRAM-SHA-256", smtp.ScramSHA256Auth(user, password)},
+		{"SCRAM-SHA-1", smtp.ScramSHA1Auth(user, password)},
+		{"PLAIN", smtp.PlainAuth("", user, password, e.host, e.loopback)},
+		{"LOGIN", smtp.LoginAuth(user, password, e.host, e.loopback)},
+		{"CRAM-MD5", smtp.CRAMMD5Auth(user, password)},
+	} {
+		for _, offer := range mechanisms {
+			if offer == m.name {
+				return client.Auth(m.auth)
+			}
+		}
+	}
+	return fmt.Errorf("the server offers no login that is known here (%s)", cmp.Or(oneLine(offered, 100), "none"))
+}
+
+func (e *Email) tlsConfig() *tls.Config {
+	c := e.opts.TLSConfig.Clone()
+	if c == nil {
+		c = &tls.Config{}
+	}
+	c.ServerName = cmp.Or(c.ServerName, e.host)
+	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
+	return c
+}
+
+// reply makes an error of the server safe to log: one line, bounded.
+func reply(err error) error {
+	var protocol *textproto.Error
+	if errors.As(err, &protocol) {
+		return &textproto.Error{Code: protocol.Code, Msg: oneLine(protocol.Msg, 300)}
+	}
+	return err
+}
