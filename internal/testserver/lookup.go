@@ -1,0 +1,77 @@
+package testserver
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sort"
+	"strconv"
+	"testing"
+)
+
+// Lookup returns the path of a binary. Where it is missing the test skips and
+// names the Debian package, or fails under MAINSTAY_REQUIRE_SERVERS=1.
+func Lookup(t testing.TB, binary, debianPackage string) string {
+	t.Helper()
+	return first(t, debianPackage, binary)
+}
+
+// Chromium returns the path of a Chromium or Chrome browser, or skips the test.
+func Chromium(t testing.TB) string {
+	t.Helper()
+	return first(t, "chromium", "chromium", "chromium-browser", "google-chrome")
+}
+
+func first(t testing.TB, debianPackage string, binaries ...string) string {
+	t.Helper()
+	for _, name := range binaries {
+		if path := find(name); path != "" {
+			return path
+		}
+	}
+	unavailable(t, binaries[0]+" is not installed: apt-get install "+debianPackage)
+	return ""
+}
+
+// unavailable ends a test that cannot run here: a skip, or a failure where the
+// environment promises that every server is present.
+func unavailable(t testing.TB, why string) {
+	t.Helper()
+	if required, _ := strconv.ParseBool(os.Getenv("MAINSTAY_REQUIRE_SERVERS")); required {
+		t.Fatal(why + " (MAINSTAY_REQUIRE_SERVERS is set)")
+	}
+	t.Skip(why)
+}
+
+// find looks on PATH, where Debian keeps daemons, where it keeps PostgreSQL's
+// versions (newest first) and where the go command installs binaries.
+func find(name string) string {
+	if path, err := exec.LookPath(name); err == nil {
+		return path
+	}
+	if runtime.GOOS == "windows" {
+		return ""
+	}
+	folders := []string{"/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/bin"}
+	versions, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
+	sort.Slice(versions, func(i, j int) bool { return postgresMajor(versions[i]) > postgresMajor(versions[j]) })
+	folders = append(folders, versions...)
+	if gopath := os.Getenv("GOPATH"); gopath != "" {
+		folders = append(folders, filepath.Join(gopath, "bin"))
+	} else if home, err := os.UserHomeDir(); err == nil {
+		folders = append(folders, filepath.Join(home, "go", "bin"))
+	}
+	for _, folder := range folders {
+		path := filepath.Join(folder, name)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return path
+		}
+	}
+	return ""
+}
+
+func postgresMajor(bin string) int {
+	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(bin)))
+	return n
+}

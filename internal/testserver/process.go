@@ -1,0 +1,196 @@
+package testserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	startDeadline = 60 * time.Second // a cold disk and two busy cores
+	stopDeadline  = 20 * time.Second
+)
+
+// Process is a running server. The zero value is of no use; the constructors of
+// this package make them. Methods may be called from several goroutines.
+type Process struct {
+	t       testing.TB
+	name    string
+	dir     string
+	command func() *exec.Cmd                // a fresh command for each start
+	ready   func(ctx context.Context) error // nil once the server answers
+	stopBy  os.Signal                       // the signal for a graceful end
+
+	mu       sync.Mutex
+	cmd      *exec.Cmd
+	ended    chan struct{}
+	watchdog *watchdog
+}
+
+// newFolder makes a folder with a short path (a socket's path has at most 107
+// bytes) that every user may enter, since some servers refuse to run as root.
+func newFolder(t testing.TB, kind string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "mainstay-"+kind+"-")
+	if err != nil {
+		t.Fatalf("testserver: %v", err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// launch starts the process and waits until it answers. The error tells whether
+// the process ended by itself, as it does when its port was taken meanwhile.
+func (p *Process) launch() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd != nil {
+		return fmt.Errorf("testserver: %s runs already", p.name)
+	}
+	logFile, err := os.OpenFile(filepath.Join(p.dir, "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("testserver: %w", err)
+	}
+	defer logFile.Close()
+	cmd := p.command()
+	cmd.Stdout, cmd.Stderr = logFile, logFile
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("testserver: start %s: %w", p.name, err)
+	}
+	guard, err := guardProcess(cmd.Process.Pid, p.dir)
+	if err != nil {
+		cmd.Process.Kill()
+		cmd.Wait()
+		return fmt.Errorf("testserver: guard %s: %w", p.name, err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		cmd.Wait() // a killed server's status is no news
+		close(ended)
+	}()
+	p.cmd, p.ended, p.watchdog = cmd, ended, guard
+
+	ctx, cancel := context.WithTimeout(context.Background(), startDeadline)
+	defer cancel()
+	for {
+		attempt, done := context.WithTimeout(ctx, 2*time.Second)
+		err := p.ready(attempt)
+		done()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ended:
+			p.forget()
+			return errEnded{p.name, p.logTail()}
+		case <-ctx.Done():
+			p.signal(syscall.SIGKILL)
+			<-ended
+			p.forget()
+			return fmt.Errorf("testserver: %s did not answer within %v: %w\n%s", p.name, startDeadline, err, p.logTail())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// errEnded says that a server ended before it answered.
+type errEnded struct{ name, log string }
+
+func (e errEnded) Error() string { return "testserver: " + e.name + " ended at its start\n" + e.log }
+
+// run starts p for its test and arranges its end. It reports false where the
+// server ended by itself, so that the caller can try another port.
+func (p *Process) run() bool {
+	p.t.Helper()
+	err := p.launch()
+	if ended := (errEnded{}); errors.As(err, &ended) {
+		p.t.Log(err)
+		return false
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() {
+		if p.t.Failed() {
+			p.t.Logf("log of %s:\n%s", p.name, p.logTail())
+		}
+		p.Kill() // nothing of a test server is worth saving
+	})
+	return true
+}
+
+// Stop ends the server as its administrator would and waits for it; one that
+// does not end in time is killed. It does nothing for a server that has ended.
+func (p *Process) Stop() {
+	p.end(p.stopBy)
+}
+
+// Kill ends the server with SIGKILL, it and all of its children.
+func (p *Process) Kill() {
+	p.end(syscall.SIGKILL)
+}
+
+func (p *Process) end(by os.Signal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return
+	}
+	if by == syscall.SIGKILL {
+		p.signal(syscall.SIGKILL)
+	} else {
+		p.resume()
+		p.cmd.Process.Signal(by)
+	}
+	select {
+	case <-p.ended:
+	case <-time.After(stopDeadline):
+		p.signal(syscall.SIGKILL)
+		<-p.ended
+	}
+	p.forget()
+}
+
+// Restart starts a stopped or killed server again, on the same port and data. A
+// running one is stopped first.
+func (p *Process) Restart() {
+	p.t.Helper()
+	p.Stop()
+	if err := p.launch(); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// PID returns the server's process id, 0 while it is not running.
+func (p *Process) PID() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return 0
+	}
+	return p.cmd.Process.Pid
+}
+
+func (p *Process) forget() {
+	p.watchdog.dismiss()
+	p.cmd, p.watchdog = nil, nil
+}
+
+func (p *Process) logTail() string {
+	data, err := os.ReadFile(filepath.Join(p.dir, "server.log"))
+	if err != nil {
+		return err.Error()
+	}
+	const most = 4 << 10
+	if len(data) > most {
+		data = data[len(data)-most:]
+	}
+	return string(data)
+}

@@ -1,0 +1,108 @@
+//go:build unix
+
+package testserver
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// Pause freezes the server and its children (SIGSTOP): connections stay open and
+// nothing answers, as with a machine that hangs.
+func (p *Process) Pause() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd != nil {
+		p.signal(syscall.SIGSTOP)
+	}
+}
+
+// Continue ends a Pause (SIGCONT).
+func (p *Process) Continue() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd != nil {
+		p.resume()
+	}
+}
+
+func (p *Process) resume() { p.signal(syscall.SIGCONT) }
+
+// signal reaches the server first and then its children, because a server would
+// start new children for those that it loses.
+func (p *Process) signal(sig syscall.Signal) {
+	pid := p.cmd.Process.Pid
+	children := descendants(pid)
+	syscall.Kill(pid, sig)
+	for _, child := range children {
+		syscall.Kill(child, sig)
+	}
+}
+
+// descendants lists the processes below pid, as far as /proc tells. PostgreSQL's
+// children lead sessions of their own, so a process group does not find them.
+func descendants(pid int) []int {
+	children := make(map[int][]int)
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended meanwhile
+		}
+		id, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err != nil {
+			continue
+		}
+		// "pid (command) state parent …", and a command may contain anything.
+		_, rest, _ := strings.Cut(string(data[strings.LastIndexByte(string(data), ')')+1:]), " ")
+		fields := strings.Fields(rest)
+		if len(fields) < 2 {
+			continue
+		}
+		if parent, err := strconv.Atoi(fields[1]); err == nil {
+			children[parent] = append(children[parent], id)
+		}
+	}
+	var found []int
+	for queue := children[pid]; len(queue) > 0; queue = queue[1:] {
+		found = append(found, queue[0])
+		queue = append(queue, children[queue[0]]...)
+	}
+	return found
+}
+
+// watchdog kills a server when this process has gone.
+type watchdog struct {
+	cmd   *exec.Cmd
+	leash io.Closer
+}
+
+// guardProcess starts a shell that blocks on its standard input, kills pid when
+// that ends, and removes dir. The kernel closes the pipe however this process
+// ends. It ignores the signals of a terminal, which come to it as well.
+func guardProcess(pid int, dir string) (*watchdog, error) {
+	const script = `trap '' INT TERM HUP QUIT; read -r _; kill -9 "$0" 2>/dev/null && rm -rf "$1"`
+	cmd := exec.Command("/bin/sh", "-c", script, strconv.Itoa(pid), dir) //nolint:noctx // outlives every context on purpose
+	leash, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("pipe: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("shell: %w", err)
+	}
+	return &watchdog{cmd, leash}, nil
+}
+
+// dismiss ends the watchdog before its server's number can be given to another
+// process.
+func (w *watchdog) dismiss() {
+	w.cmd.Process.Kill()
+	w.cmd.Wait()
+	w.leash.Close()
+}
