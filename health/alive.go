@@ -1,0 +1,107 @@
+package health
+
+import (
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// alive is what /alive/ reads.
+type alive struct {
+	cause string // of SetBroken, scrubbed; "" = not broken
+	beats []*Beat
+}
+
+// Beat is the pulse of one loop of the service, such as a queue worker. While
+// the last call of Tick is older than the limit, /alive/ answers 503, so that
+// an orchestrator restarts a process whose loop hangs. See [Registry.AddBeat].
+type Beat struct {
+	name  string
+	limit time.Duration
+	born  time.Time
+	last  atomic.Int64 // since born, so that a set clock does not matter
+}
+
+// Tick says that the loop is alive. It costs one atomic store.
+func (b *Beat) Tick() { b.last.Store(int64(time.Since(b.born))) }
+
+func (b *Beat) late(now time.Time) bool {
+	return now.Sub(b.born)-time.Duration(b.last.Load()) > b.limit
+}
+
+// AddBeat registers a loop that must call Tick at least once per limit, from
+// now on. Watch only loops that a restart would mend.
+func (r *Registry) AddBeat(name string, limit time.Duration) (*Beat, error) {
+	if err := validName(name); err != nil {
+		return nil, err
+	}
+	if limit <= 0 {
+		return nil, fmt.Errorf("health: beat %q: limit %v: say how long the loop may be silent", name, limit)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, b := range r.beats {
+		if b.name == name {
+			return nil, fmt.Errorf("health: there are two beats named %q", name)
+		}
+	}
+	b := &Beat{name: name, limit: limit, born: time.Now()}
+	r.beats = append(r.beats[:len(r.beats):len(r.beats)], b)
+	r.publishAlive()
+	return b, nil
+}
+
+// SetBroken makes /alive/ answer 503 until it is called with nil. It is for
+// what only a restart can mend; everything else belongs into a check.
+func (r *Registry) SetBroken(cause error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cause = cause
+	r.publishAlive()
+	if cause != nil {
+		r.log.Error("health: set broken", "cause", r.scrub.text(cause.Error()))
+	}
+}
+
+// publishAlive makes a new state for /alive/. Callers hold r.mu.
+func (r *Registry) publishAlive() {
+	a := &alive{beats: r.beats}
+	if r.cause != nil {
+		a.cause = orDefault(r.scrub.text(r.cause.Error()), "broken")
+	}
+	r.alive.Store(a)
+}
+
+func (a *alive) trouble(now time.Time) string {
+	if a.cause != "" {
+		return a.cause
+	}
+	for _, b := range a.beats {
+		if b.late(now) {
+			return "no beat of " + b.name + " within " + b.limit.String()
+		}
+	}
+	return ""
+}
+
+// ServeAlive answers 200 while the process can serve HTTP. It never looks at a
+// check: a liveness probe that watched the database would turn its outage into
+// a restart of every replica. Only SetBroken and a late Beat make it 503.
+func (r *Registry) ServeAlive(w http.ResponseWriter, req *http.Request) {
+	query, ok := begin(w, req)
+	if !ok {
+		return
+	}
+	status, output := Pass, r.alive.Load().trouble(time.Now())
+	if output != "" {
+		status = Fail
+	}
+	f := formatOf(req, query)
+	if status == Pass || f == formatHTML || !r.authorized(req) {
+		anonymous[status][f].write(w, req, httpCode(status))
+		return
+	}
+	p := newPayload(f, appendAlive(nil, f, status, output))
+	p.write(w, req, httpCode(status))
+}

@@ -1,0 +1,135 @@
+package health
+
+import (
+	"fmt"
+	"time"
+)
+
+// ChangeKind says what a [Change] reports.
+type ChangeKind uint8
+
+const (
+	// RawChange: the last result differs from the one before. A blip makes two
+	// of them.
+	RawChange ChangeKind = iota
+	// ConfirmedChange: enough results in a row agree (FailAfter,
+	// RecoverAfter). This is the one to act on.
+	ConfirmedChange
+	// FlappingStarted: six or more raw changes within an hour.
+	FlappingStarted
+	// FlappingStopped: half an hour without a raw change.
+	FlappingStopped
+)
+
+// String returns "raw", "confirmed", "flapping started" or "flapping stopped".
+func (k ChangeKind) String() string {
+	switch k {
+	case RawChange:
+		return "raw"
+	case ConfirmedChange:
+		return "confirmed"
+	case FlappingStarted:
+		return "flapping started"
+	case FlappingStopped:
+		return "flapping stopped"
+	}
+	return fmt.Sprintf("change(%d)", uint8(k))
+}
+
+// Change is one change of the state of one check.
+type Change struct {
+	Kind ChangeKind
+	Time time.Time
+	// From and To are the raw states of a RawChange and the confirmed states
+	// of every other kind.
+	From, To Status
+	// State is the check after the change.
+	State CheckState
+}
+
+// Listener is told about changes: one at a time, in order, on a goroutine of
+// its own and outside all locks, so it may call any method of the registry. A
+// slow one delays only itself; when it is 1,024 changes behind, the oldest are
+// dropped and counted in [Stats].
+type Listener interface {
+	HealthChanged(Change)
+}
+
+// ListenerFunc makes a Listener of a function.
+type ListenerFunc func(Change)
+
+// HealthChanged calls f.
+func (f ListenerFunc) HealthChanged(c Change) { f(c) }
+
+const maxQueued = 1024
+
+// subscription feeds one listener. Its goroutine lives only while there is
+// something to deliver.
+type subscription struct {
+	listener Listener
+	queue    []Change
+	idle     chan struct{} // closed when the queue has been delivered; nil = nothing under way
+}
+
+// Subscribe adds a listener, until the returned function is called. A change
+// that is being delivered at that moment may still arrive.
+func (r *Registry) Subscribe(l Listener) (cancel func()) {
+	s := &subscription{listener: l}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.subs = append(r.subs, s)
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for i, other := range r.subs {
+			if other == s {
+				r.subs = append(r.subs[:i:i], r.subs[i+1:]...)
+				s.queue = nil
+				return
+			}
+		}
+	}
+}
+
+// emit queues a change for every listener. Callers hold r.mu.
+func (r *Registry) emit(c Change) {
+	r.stats.Changes++
+	for _, s := range r.subs {
+		if len(s.queue) >= maxQueued {
+			s.queue = s.queue[1:]
+			r.stats.DroppedChanges++
+		}
+		s.queue = append(s.queue, c)
+		if s.idle == nil {
+			s.idle = make(chan struct{})
+			go r.deliver(s)
+		}
+	}
+}
+
+func (r *Registry) deliver(s *subscription) {
+	for {
+		r.mu.Lock()
+		if len(s.queue) == 0 {
+			close(s.idle)
+			s.queue, s.idle = nil, nil
+			r.mu.Unlock()
+			return
+		}
+		c := s.queue[0]
+		s.queue = s.queue[1:]
+		r.mu.Unlock()
+		r.tell(s.listener, c)
+	}
+}
+
+// tell survives a listener that panics: a broken mailer must not end the
+// service whose trouble it was to report.
+func (r *Registry) tell(l Listener, c Change) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.log.Error("health: a listener panicked", "check", c.State.Name, "panic", r.scrub.text(fmt.Sprint(p)))
+		}
+	}()
+	l.HealthChanged(c)
+}

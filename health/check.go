@@ -1,0 +1,152 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Checker looks at one thing and says how it is.
+//
+// The context carries the deadline of the run and is the registry's, never a
+// request's. A Checker should obey it; one that does not is reported as stuck
+// and costs the one goroutine it holds, never a second one. A registry never
+// calls the same Checker twice at the same time.
+//
+// A Checker that also has a method Validate() error is asked once, by [New],
+// which refuses the check if the answer is not nil.
+type Checker interface {
+	Check(ctx context.Context) Result
+}
+
+// CheckerFunc makes a Checker of a function.
+type CheckerFunc func(ctx context.Context) Result
+
+// Check calls f.
+func (f CheckerFunc) Check(ctx context.Context) Result { return f(ctx) }
+
+// Func returns a critical check that passes when f returns nil and fails when
+// it returns an error.
+func Func(name string, timeout time.Duration, f func(ctx context.Context) error) Check {
+	return Check{
+		Name: name, Timeout: timeout, Critical: true,
+		Checker: CheckerFunc(func(ctx context.Context) Result {
+			if err := f(ctx); err != nil {
+				return Result{Status: Fail, Err: err}
+			}
+			return Result{Status: Pass}
+		}),
+	}
+}
+
+// Check is one entry of a registry: a Checker and how it is to be run and
+// counted. The constructors of this package and of hostcheck and redischeck
+// return filled ones; change a field before handing it to [New].
+type Check struct {
+	// Name is 1 to 64 letters, digits, dots, dashes and underscores, unique in
+	// the registry. Required.
+	Name string
+	// Checker does the work. Required.
+	Checker Checker
+	// Timeout ends a run. Required: a check without a limit is how a health
+	// endpoint hangs together with what it watches.
+	Timeout time.Duration
+	// Interval is the pause between two runs, spread by 10 % in both
+	// directions so that replicas do not ask in step. Default 15 s.
+	Interval time.Duration
+
+	// Critical: when this check fails, the service does. The failure of any
+	// other check turns the whole to warn, which is still a 200. Default false.
+	Critical bool
+	// Shared marks something that all replicas use, such as the database. A
+	// shared check does not take part in /ready/ unless Ready says so: when
+	// it breaks, every replica would leave the load balancer together.
+	Shared bool
+	// Ready puts the check in the group "ready" although it is not critical or
+	// is shared. Default: critical and not shared.
+	Ready bool
+
+	// FailAfter is how many results in a row must be at least this bad before
+	// the confirmed state gets worse. Default Options.FailAfter.
+	FailAfter int
+	// RecoverAfter is how many results in a row must be at most this bad before
+	// it gets better. Default Options.RecoverAfter.
+	RecoverAfter int
+	// DependsOn names checks of the same registry without which this one
+	// cannot be well. While one of them is confirmed bad, the state of this one
+	// is marked as a consequence. Default none.
+	DependsOn []string
+
+	// Type is the componentType of application/health+json: "datastore",
+	// "system", "component" or a URI. Default "component".
+	Type string
+	// Runbook is a link for the person on call, shown with the check. http and
+	// https only. Default none.
+	Runbook string
+}
+
+const (
+	defaultInterval     = 15 * time.Second
+	defaultFailAfter    = 3
+	defaultRecoverAfter = 2
+)
+
+// normalized returns the check with its defaults, or what is wrong with it.
+func (c Check) normalized(o *Options) (Check, error) {
+	if err := validName(c.Name); err != nil {
+		return c, err
+	}
+	wrong := func(format string, args ...any) (Check, error) {
+		return c, fmt.Errorf("health: check %q: "+format, append([]any{c.Name}, args...)...)
+	}
+	if c.Checker == nil {
+		return wrong("has no Checker")
+	}
+	if c.Timeout <= 0 {
+		return wrong("Timeout %v: say how long a run may take", c.Timeout)
+	}
+	if c.Interval < 0 || c.FailAfter < 0 || c.RecoverAfter < 0 {
+		return wrong("Interval, FailAfter and RecoverAfter must not be negative")
+	}
+	if err := validLink(c.Runbook); err != nil {
+		return wrong("Runbook: %w", err)
+	}
+	if v, ok := c.Checker.(interface{ Validate() error }); ok {
+		if err := v.Validate(); err != nil {
+			return wrong("%w", err)
+		}
+	}
+	c.Interval = orDefault(c.Interval, defaultInterval)
+	c.FailAfter = orDefault(c.FailAfter, o.FailAfter)
+	c.RecoverAfter = orDefault(c.RecoverAfter, o.RecoverAfter)
+	c.Type = orDefault(c.Type, "component")
+	c.DependsOn = slices.Clone(c.DependsOn)
+	return c, nil
+}
+
+func orDefault[T comparable](v, d T) T {
+	var zero T
+	if v == zero {
+		return d
+	}
+	return v
+}
+
+func validName(name string) error {
+	if name == "" {
+		return errors.New("health: a name is empty: every check and group needs one")
+	}
+	if len(name) > maxName {
+		return fmt.Errorf("health: name %q... is longer than %d bytes", name[:maxName], maxName)
+	}
+	for _, r := range name {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '.', r == '-', r == '_':
+		default:
+			return fmt.Errorf("health: name %q: use letters, digits, dots, dashes and underscores only", name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,189 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Backup is what [Backups] needs to know about one backup.
+type Backup struct {
+	// Time is when it was taken.
+	Time time.Time
+	Size int64
+	// Verified is when it was last read back and found good; zero = never.
+	Verified time.Time
+}
+
+// BackupsOptions tune [Backups]. The zero value and nil work.
+type BackupsOptions struct {
+	// Timeout of a run. Default 10 s.
+	Timeout time.Duration
+	// WarnAge and FailAge are limits for the age of the newest backup. The
+	// defaults suit a daily one: 26 h and 50 h.
+	WarnAge, FailAge time.Duration
+	// MinSize is the size under which the newest backup cannot be a real one.
+	// Default 1 KiB.
+	MinSize int64
+	// VerifyWithin warns when no backup has been verified for so long;
+	// negative never warns. Default 7 days.
+	VerifyWithin time.Duration
+}
+
+const clockTolerance = 5 * time.Minute
+
+// Backups returns a check of what list returns: whether there is a backup, its
+// age, its size against the median of the five before it, and the age of the
+// last verification. It is not critical: a service without a fresh backup
+// still serves. It runs every 5 minutes.
+func Backups(name string, list func(ctx context.Context) ([]Backup, error), o *BackupsOptions) Check {
+	var opts BackupsOptions
+	if o != nil {
+		opts = *o
+	}
+	opts.WarnAge = orDefault(opts.WarnAge, 26*time.Hour)
+	opts.FailAge = orDefault(opts.FailAge, 50*time.Hour)
+	opts.MinSize = orDefault(opts.MinSize, 1<<10)
+	opts.VerifyWithin = orDefault(opts.VerifyWithin, 7*24*time.Hour)
+	return Check{
+		Name: name, Type: "component", Shared: true,
+		Timeout: orDefault(opts.Timeout, 10*time.Second), Interval: 5 * time.Minute,
+		Checker: &backupsCheck{list: list, opts: opts},
+	}
+}
+
+// BackupFiles returns a list for [Backups] of the files of a folder whose names
+// match a pattern of path/filepath ("*" for all). Hidden files and unfinished
+// ones (.tmp, .part, .partial) do not count.
+func BackupFiles(dir, pattern string) func(ctx context.Context) ([]Backup, error) {
+	return func(context.Context) ([]Backup, error) {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return nil, err
+		}
+		var found []Backup
+		for _, e := range entries {
+			name := e.Name()
+			matched, err := filepath.Match(pattern, name)
+			if err != nil {
+				return nil, err
+			}
+			if !matched || strings.HasPrefix(name, ".") ||
+				slices.Contains([]string{".tmp", ".part", ".partial"}, filepath.Ext(name)) {
+				continue
+			}
+			info, err := e.Info()
+			if err != nil || !info.Mode().IsRegular() {
+				continue // rotated away while we looked, or no backup at all
+			}
+			found = append(found, Backup{Time: info.ModTime(), Size: info.Size()})
+		}
+		return found, nil
+	}
+}
+
+type backupsCheck struct {
+	list func(ctx context.Context) ([]Backup, error)
+	opts BackupsOptions
+}
+
+func (b *backupsCheck) Validate() error {
+	switch {
+	case b.list == nil:
+		return errors.New("the function that lists the backups is nil")
+	case b.opts.WarnAge < 0 || b.opts.FailAge < b.opts.WarnAge:
+		return fmt.Errorf("WarnAge %v and FailAge %v: use positive ages, the second not smaller", b.opts.WarnAge, b.opts.FailAge)
+	}
+	return nil
+}
+
+func (b *backupsCheck) Check(ctx context.Context) Result {
+	all, err := b.list(ctx)
+	if err != nil {
+		return Failed("cannot list the backups", err)
+	}
+	return b.judge(all, time.Now())
+}
+
+func (b *backupsCheck) judge(all []Backup, now time.Time) Result {
+	past := slices.DeleteFunc(slices.Clone(all), func(x Backup) bool { return x.Time.After(now.Add(clockTolerance)) })
+	future := len(all) - len(past)
+	if len(past) == 0 {
+		if future > 0 {
+			return Failed(fmt.Sprintf("all %d backups are dated in the future: check the clock", future), nil)
+		}
+		return Failed("there is no backup", nil)
+	}
+	slices.SortFunc(past, func(x, y Backup) int { return y.Time.Compare(x.Time) })
+	newest := past[0]
+	age := max(0, now.Sub(newest.Time))
+	res := Result{
+		Status:  Pass,
+		Summary: fmt.Sprintf("newest is %s old, %s", roughly(age), bytesText(newest.Size)),
+		Observed: []Measurement{
+			{Name: "age", Value: age.Hours(), Unit: "h", Limits: Limits{Warn: b.opts.WarnAge.Hours(), Fail: b.opts.FailAge.Hours()}},
+			{Name: "size", Value: float64(newest.Size), Unit: "bytes"},
+			{Name: "count", Value: float64(len(past)), Unit: "backups"},
+		},
+	}
+	worsen := func(s Status, why string) {
+		res.Status = max(res.Status, s)
+		res.Summary += "; " + why
+	}
+	if newest.Size < b.opts.MinSize {
+		worsen(Fail, fmt.Sprintf("smaller than %s, so it cannot be whole", bytesText(b.opts.MinSize)))
+	} else if median := medianSize(past[1:]); float64(newest.Size) < float64(median)/2 {
+		worsen(Warn, fmt.Sprintf("less than half of the usual %s", bytesText(median)))
+	}
+	if future > 0 {
+		worsen(Warn, fmt.Sprintf("%d dated in the future: check the clock", future))
+	}
+	if since := unverifiedFor(past, now); b.opts.VerifyWithin > 0 && since > b.opts.VerifyWithin {
+		worsen(Warn, "none verified for "+roughly(since))
+	}
+	return res
+}
+
+// medianSize is the median of at most five older backups, 0 without any.
+func medianSize(older []Backup) int64 {
+	var sizes []int64
+	for _, x := range older[:min(5, len(older))] {
+		sizes = append(sizes, x.Size)
+	}
+	if len(sizes) == 0 {
+		return 0
+	}
+	slices.Sort(sizes)
+	return sizes[len(sizes)/2]
+}
+
+// unverifiedFor is the time since the last verification, or since the oldest
+// backup if there was none.
+func unverifiedFor(past []Backup, now time.Time) time.Duration {
+	last := past[len(past)-1].Time
+	for _, x := range past {
+		if x.Verified.After(last) {
+			last = x.Verified
+		}
+	}
+	return now.Sub(last)
+}
+
+// bytesText writes a size in binary units: "12.3 GiB".
+func bytesText(n int64) string {
+	const unit = 1024
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, prefix := float64(n)/unit, 0
+	for value >= unit && prefix < 5 {
+		value /= unit
+		prefix++
+	}
+	return fmt.Sprintf("%.1f %ciB", value, "KMGTPE"[prefix])
+}

@@ -1,0 +1,227 @@
+package health
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Queries for DatabaseOptions.ReadOnlyQuery.
+const (
+	// PostgresReadOnly is true on a standby and where
+	// default_transaction_read_only is set.
+	PostgresReadOnly = "SHOW transaction_read_only"
+	// MySQLReadOnly is true on a MySQL or MariaDB replica and after a
+	// fail-over that has not finished.
+	MySQLReadOnly = "SELECT @@global.read_only"
+)
+
+// DatabaseOptions tune [Database]. The zero value and nil work.
+type DatabaseOptions struct {
+	// Timeout of a run. Default 5 s.
+	Timeout time.Duration
+	// SlowAfter is the response time that warns. Default 500 ms.
+	SlowAfter time.Duration
+	// PoolWarn is the share of the pool in use, in percent, that warns; it
+	// needs SetMaxOpenConns. Default 80.
+	PoolWarn float64
+	// Query is run after the ping and must return one row. Default "SELECT 1".
+	Query string
+	// ReadOnlyQuery returns one value that tells whether the server refuses
+	// writes: 1, t, true, on and yes do. See PostgresReadOnly and
+	// MySQLReadOnly. Default not asked.
+	ReadOnlyQuery string
+	// ExhaustedFor is how long an exhausted pool may keep this check out
+	// before it fails: an hour-long leak of connections and a database that
+	// hangs under all of them look the same from outside. Default 2 min.
+	ExhaustedFor time.Duration
+	// Spare is a second pool to the same database, best of one connection. It
+	// is asked when the first one is exhausted, and tells at once whether the
+	// database is alive. Default none.
+	Spare *sql.DB
+}
+
+// Database returns a critical, shared check of a database/sql pool: ping, a
+// query, the response time and the use of the pool.
+//
+// An exhausted pool is not a dead database: when all connections are in use
+// and none becomes free in half of the Timeout the check warns, for
+// ExhaustedFor, and names the cause.
+//
+// It is Shared, so it does not take part in /ready/ unless Ready is set: when
+// the database is away, replicas that leave the load balancer together help
+// nobody.
+func Database(name string, db *sql.DB, o *DatabaseOptions) Check {
+	var opts DatabaseOptions
+	if o != nil {
+		opts = *o
+	}
+	opts.SlowAfter = orDefault(opts.SlowAfter, 500*time.Millisecond)
+	opts.PoolWarn = orDefault(opts.PoolWarn, 80)
+	opts.Query = orDefault(opts.Query, "SELECT 1")
+	opts.ExhaustedFor = orDefault(opts.ExhaustedFor, 2*time.Minute)
+	return Check{
+		Name: name, Type: "datastore", Critical: true, Shared: true,
+		Timeout: orDefault(opts.Timeout, 5*time.Second),
+		Checker: &databaseCheck{db: db, opts: opts},
+	}
+}
+
+type databaseCheck struct {
+	db   *sql.DB
+	opts DatabaseOptions
+
+	mu      sync.Mutex
+	through time.Time // the last time a connection was to be had, or the first try
+}
+
+func (d *databaseCheck) Validate() error {
+	switch {
+	case d.db == nil:
+		return errors.New("the *sql.DB is nil")
+	case d.opts.SlowAfter < 0 || d.opts.ExhaustedFor < 0:
+		return errors.New("SlowAfter and ExhaustedFor must not be negative")
+	case d.opts.PoolWarn < 0 || d.opts.PoolWarn > 100:
+		return fmt.Errorf("PoolWarn %v is not a percentage", d.opts.PoolWarn)
+	}
+	return nil
+}
+
+func (d *databaseCheck) Check(ctx context.Context) Result {
+	before := d.db.Stats()
+	conn, err := acquire(ctx, d.db)
+	if err != nil {
+		if errors.Is(err, context.DeadlineExceeded) && full(before) && full(d.db.Stats()) {
+			return d.exhausted(ctx)
+		}
+		return Failed("no connection", err)
+	}
+	defer conn.Close()
+	d.waitedOut(true)
+
+	took, err := d.ask(ctx, conn)
+	if err != nil {
+		return Failed("no answer", err)
+	}
+	res := Result{
+		Status:  Pass,
+		Summary: fmt.Sprintf("answered in %s", roughly(took)),
+		Observed: []Measurement{{
+			Name: "responseTime", Value: millis(took), Unit: "ms",
+			Limits: Limits{Warn: millis(d.opts.SlowAfter)},
+		}},
+	}
+	d.observePool(&res, before)
+	if d.opts.ReadOnlyQuery != "" {
+		var answer string
+		if err := conn.QueryRowContext(ctx, d.opts.ReadOnlyQuery).Scan(&answer); err != nil {
+			return Failed("cannot tell whether it is read-only", err)
+		}
+		if truthy(answer) {
+			res.Status, res.Summary = Fail, "read-only: it answers and refuses writes"
+		}
+	}
+	return res
+}
+
+// acquire takes a connection within half of the time there is, so that an
+// exhausted pool can still be named as the cause.
+func acquire(ctx context.Context, db *sql.DB) (*sql.Conn, error) {
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+	}
+	return db.Conn(ctx)
+}
+
+func full(s sql.DBStats) bool { return s.MaxOpenConnections > 0 && s.InUse >= s.MaxOpenConnections }
+
+func (d *databaseCheck) ask(ctx context.Context, conn *sql.Conn) (time.Duration, error) {
+	start := time.Now()
+	if err := conn.PingContext(ctx); err != nil {
+		return 0, err
+	}
+	var ignored any
+	if err := conn.QueryRowContext(ctx, d.opts.Query).Scan(&ignored); err != nil {
+		return 0, err
+	}
+	return time.Since(start), nil
+}
+
+func (d *databaseCheck) observePool(res *Result, s sql.DBStats) {
+	if s.MaxOpenConnections == 0 {
+		return
+	}
+	share := 100 * float64(s.InUse) / float64(s.MaxOpenConnections)
+	res.Observed = append(res.Observed,
+		Measurement{Name: "connections", Value: float64(s.InUse), Unit: "connections"},
+		Measurement{
+			Name: "poolUtilization", Value: share, Unit: "percent",
+			Limits: Limits{Warn: d.opts.PoolWarn, Clear: 2},
+		})
+	if share >= d.opts.PoolWarn {
+		res.Summary += fmt.Sprintf(", %d of %d connections in use", s.InUse, s.MaxOpenConnections)
+	}
+}
+
+// waitedOut notes whether a connection was to be had, and returns for how long
+// none was.
+func (d *databaseCheck) waitedOut(through bool) time.Duration {
+	now := time.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if through || d.through.IsZero() {
+		d.through = now
+	}
+	return now.Sub(d.through)
+}
+
+func (d *databaseCheck) exhausted(ctx context.Context) Result {
+	s := d.db.Stats()
+	res := Result{
+		Status:  Warn,
+		Summary: fmt.Sprintf("connection pool exhausted: all %d connections are in use", s.MaxOpenConnections),
+		Observed: []Measurement{
+			{Name: "connections", Value: float64(s.InUse), Unit: "connections"},
+			{Name: "waited", Value: float64(s.WaitCount), Unit: "requests"},
+		},
+	}
+	out := d.waitedOut(false)
+	if d.opts.Spare != nil {
+		if err := d.askSpare(ctx); err != nil {
+			return Failed("no answer, and the connection pool is exhausted", err)
+		}
+		res.Summary += "; the database itself answers"
+		return res
+	}
+	if out >= d.opts.ExhaustedFor {
+		res.Status = Fail
+		res.Summary += " for " + roughly(out) + ": it hangs, or connections leak"
+	}
+	return res
+}
+
+func (d *databaseCheck) askSpare(ctx context.Context) error {
+	conn, err := d.opts.Spare.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = d.ask(ctx, conn)
+	return err
+}
+
+func truthy(answer string) bool {
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "1", "t", "true", "on", "yes":
+		return true
+	}
+	return false
+}
+
+func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -1,0 +1,190 @@
+package health
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Handler serves /health/, /health/{name}, /ready/, /alive/ and /status/, each
+// with and without the trailing slash and without a redirect, and 404 for the
+// rest. Use http.StripPrefix to serve them under another path, or the Serve
+// methods one by one.
+func (r *Registry) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		switch path := req.URL.Path; path {
+		case "/health/", "/health":
+			r.serveHealth(w, req, "")
+		case "/ready/", "/ready":
+			r.ServeReady(w, req)
+		case "/alive/", "/alive":
+			r.ServeAlive(w, req)
+		case "/status/", "/status":
+			r.ServeStatus(w, req)
+		default:
+			name, ok := strings.CutPrefix(path, "/health/")
+			if !ok {
+				http.NotFound(w, req)
+				return
+			}
+			r.serveHealth(w, req, strings.TrimSuffix(name, "/"))
+		}
+	})
+}
+
+// Mount registers Handler on a mux under the paths it serves.
+func (r *Registry) Mount(mux *http.ServeMux) {
+	h := r.Handler()
+	for _, path := range []string{"/health", "/ready", "/alive", "/status"} {
+		mux.Handle(path, h)
+		mux.Handle(path+"/", h)
+	}
+}
+
+// ServeHealth answers for everything: 200 for pass and warn, else 503. It is
+// the raw state, at once. Authorised callers get the details and may use
+// ?exclude= (repeated or with commas), ?group=, ?verbose and ?format=json,
+// text or html; for others the query makes no difference.
+func (r *Registry) ServeHealth(w http.ResponseWriter, req *http.Request) {
+	r.serveHealth(w, req, "")
+}
+
+// ServeReady answers whether this instance should get traffic: 200 when it has
+// started, is not draining and no check of the group "ready" is confirmed bad.
+func (r *Registry) ServeReady(w http.ResponseWriter, req *http.Request) {
+	query, ok := begin(w, req)
+	if !ok {
+		return
+	}
+	v := r.fresh(req)
+	r.serveView(w, req, query, v, &v.ready)
+}
+
+func (r *Registry) serveHealth(w http.ResponseWriter, req *http.Request, name string) {
+	query, ok := begin(w, req)
+	if !ok {
+		return
+	}
+	v := r.fresh(req)
+	if name == "" && (len(query) == 0 || !narrows(query)) {
+		r.serveView(w, req, query, v, &v.health)
+		return
+	}
+	if !r.authorized(req) {
+		if name != "" { // as for a check that does not exist
+			notFound(w, req)
+			return
+		}
+		anonymous[v.health.status][formatOf(req, query)].write(w, req, v.health.code)
+		return
+	}
+	snap, note := v.snap, ""
+	if name != "" {
+		if snap = snap.Only(name); len(snap.Checks) == 0 {
+			notFound(w, req)
+			return
+		}
+		// Asked alone, a check counts in full, critical or not.
+		snap.Status = worstCheck(snap.Checks)
+	} else if snap, note, ok = narrow(snap, query); !ok {
+		notFound(w, req)
+		return
+	}
+	r.serveDetails(w, req, query, snap, snap.Status, note)
+}
+
+// serveView answers with a view: encoded in advance, except for the page.
+func (r *Registry) serveView(w http.ResponseWriter, req *http.Request, query url.Values, v *view, a *answer) {
+	f := formatOf(req, query)
+	switch {
+	case !r.authorized(req):
+		anonymous[a.status][f].write(w, req, a.code)
+	case f == formatHTML:
+		r.servePage(w, req, query, v.snap, a.code)
+	case f == formatText && query.Has("verbose"):
+		r.serveDetails(w, req, query, v.snap, a.status, "")
+	default:
+		a.details()[f].write(w, req, a.code)
+	}
+}
+
+// serveDetails answers with a snapshot that was made for this request.
+func (r *Registry) serveDetails(w http.ResponseWriter, req *http.Request, query url.Values, s *Snapshot, status Status, note string) {
+	var p payload
+	switch f := formatOf(req, query); f {
+	case formatHTML:
+		r.servePage(w, req, query, s, httpCode(status))
+		return
+	case formatText:
+		p = newPayload(f, appendText(nil, s, status, note, query.Has("verbose")))
+	default:
+		p = newPayload(f, appendJSON(nil, s, status, note))
+	}
+	p.write(w, req, httpCode(status))
+}
+
+// fresh returns the view to answer from. Without Run it has due checks run.
+func (r *Registry) fresh(req *http.Request) *view {
+	now := time.Now()
+	v := r.current(now)
+	if !r.running.Load() && !now.Before(v.dueAt) {
+		r.freshen(req.Context())
+		v = r.current(time.Now())
+	}
+	return v
+}
+
+// begin refuses what is neither GET nor HEAD and parses the query if there is
+// one.
+func begin(w http.ResponseWriter, req *http.Request) (url.Values, bool) {
+	if req.Method != http.MethodGet && req.Method != http.MethodHead {
+		w.Header()["Allow"] = allowGet
+		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+		return nil, false
+	}
+	if req.URL.RawQuery == "" {
+		return nil, true
+	}
+	// A broken query is answered like the part of it that could be read.
+	query, _ := url.ParseQuery(req.URL.RawQuery)
+	return query, true
+}
+
+func narrows(query url.Values) bool { return query.Has("exclude") || query.Has("group") }
+
+// narrow applies ?group= and ?exclude=. The note names exclusions that met
+// nothing: they must not break a probe, and must not pass unseen either.
+func narrow(s *Snapshot, query url.Values) (narrowed *Snapshot, note string, ok bool) {
+	if query.Has("group") {
+		if s, ok = s.Group(query.Get("group")); !ok {
+			return nil, "", false
+		}
+	}
+	var names, unknown []string
+	for _, value := range query["exclude"] {
+		for name := range strings.SplitSeq(value, ",") {
+			names = append(names, name)
+			if _, known := s.Check(name); !known && len(unknown) < 8 {
+				unknown = append(unknown, cutTo(oneLine(name), maxName))
+			}
+		}
+	}
+	if len(unknown) > 0 {
+		note = "nothing to exclude: " + strings.Join(unknown, ", ")
+	}
+	return s.Without(names...), note, true
+}
+
+func worstCheck(checks []CheckState) Status {
+	worst := Unknown
+	for _, c := range checks {
+		worst = max(worst, c.Status)
+	}
+	return worst
+}
+
+func notFound(w http.ResponseWriter, req *http.Request) {
+	p := newPayload(formatJSON, []byte(`{"detail":"not found"}`))
+	p.write(w, req, http.StatusNotFound)
+}

@@ -1,0 +1,95 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Heartbeat tells a dead-man's switch elsewhere that this service is well: a
+// watcher that has died sends no alert, and the switch notices the silence.
+// Run asks the URL every Interval while no critical check is confirmed bad.
+type Heartbeat struct {
+	// URL is asked with GET. It often holds a secret; it is never logged or
+	// shown. Required.
+	URL string
+	// Interval is the pause between two. Default 1 min.
+	Interval time.Duration
+	// Client sends it, with 10 s for each. Default http.DefaultClient.
+	Client *http.Client
+}
+
+const heartbeatTimeout = 10 * time.Second
+
+func (h *Heartbeat) validate() error {
+	if h == nil {
+		return nil
+	}
+	u, err := url.Parse(h.URL)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return errors.New("health: Heartbeat.URL must be an http or https URL")
+	}
+	if h.Interval < 0 {
+		return errors.New("health: Heartbeat.Interval must not be negative")
+	}
+	return nil
+}
+
+// heartbeat runs until ctx ends. A failure is logged once, until it works
+// again.
+func (r *Registry) heartbeat(ctx context.Context) {
+	h := r.opts.Heartbeat
+	ticker := time.NewTicker(orDefault(h.Interval, time.Minute))
+	defer ticker.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if r.Snapshot().Confirmed == Fail {
+			continue
+		}
+		err := h.send(ctx)
+		if ctx.Err() == nil && (err != nil) != failing {
+			failing = err != nil
+			if failing {
+				r.log.Warn("health: the heartbeat does not get through", "cause", err)
+			} else {
+				r.log.Info("health: the heartbeat gets through again")
+			}
+		}
+	}
+}
+
+func (h *Heartbeat) send(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, heartbeatTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.URL, nil)
+	if err != nil {
+		return errors.New("the URL is not usable")
+	}
+	client := h.Client
+	if client == nil {
+		client = http.DefaultClient
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		var inner *url.Error // its text would hold the URL
+		if errors.As(err, &inner) {
+			err = inner.Err
+		}
+		return err
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
+	if resp.StatusCode/100 != 2 {
+		return fmt.Errorf("answered %d", resp.StatusCode)
+	}
+	return nil
+}

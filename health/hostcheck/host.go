@@ -1,0 +1,102 @@
+package hostcheck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+	"github.com/shirou/gopsutil/v3/cpu"
+	"github.com/shirou/gopsutil/v3/disk"
+	"github.com/shirou/gopsutil/v3/load"
+	"github.com/shirou/gopsutil/v3/mem"
+)
+
+// Host returns the Probe of the real machine. On Linux it looks at the control
+// group of the process, version 1 and 2, and at its parents; elsewhere, and
+// without limits, at the whole host.
+func Host() Probe { return host{root: "/", memoryLimit: memlimit.FromCgroup} }
+
+// host reads Linux files under root, so that tests can bring a tree of their
+// own; the limit comes from automemlimit, which knows how control groups are
+// mounted in containers.
+type host struct {
+	root        string
+	memoryLimit func() (uint64, error)
+}
+
+// unsupported turns gopsutil's private error into the one of the standard
+// library.
+func unsupported(err error) error {
+	if err != nil && strings.Contains(err.Error(), "not implemented") {
+		return fmt.Errorf("%w on %s", errors.ErrUnsupported, runtime.GOOS)
+	}
+	return err
+}
+
+func (h host) Disk(ctx context.Context, path string) (DiskUsage, error) {
+	u, err := disk.UsageWithContext(ctx, path)
+	if err != nil {
+		return DiskUsage{}, unsupported(err)
+	}
+	readOnly, err := isReadOnly(path)
+	if err != nil {
+		return DiskUsage{}, err
+	}
+	return DiskUsage{
+		Total: u.Total, Used: u.Used, Free: u.Free,
+		Inodes: u.InodesTotal, InodesFree: u.InodesFree, ReadOnly: readOnly,
+	}, nil
+}
+
+func (h host) Memory(ctx context.Context) (MemoryUsage, error) {
+	vm, err := mem.VirtualMemoryWithContext(ctx)
+	if err != nil {
+		return MemoryUsage{}, unsupported(err)
+	}
+	// Not UsedPercent: what it counts as used differs between versions.
+	u := MemoryUsage{Used: vm.Total - min(vm.Available, vm.Total), Total: vm.Total, Pressure: -1}
+	groups := h.groups()
+	u.Pressure = h.pressure(groups, "memory")
+	limit, err := h.memoryLimit()
+	if err != nil || limit == 0 || limit >= vm.Total {
+		return u, nil // no limit of its own: the host is what counts
+	}
+	used, hits, ok := groups.memory(limit)
+	if !ok {
+		return u, nil
+	}
+	u.Used, u.Total, u.Limited, u.LimitHits = used, limit, true, hits
+	return u, nil
+}
+
+func (h host) CPU(ctx context.Context) (CPUUsage, error) {
+	groups := h.groups()
+	u := CPUUsage{At: time.Now(), Load5: -1, Pressure: h.pressure(groups, "cpu")}
+	if avg, err := load.AvgWithContext(ctx); err == nil {
+		u.Load5 = avg.Load5
+	}
+	if q, ok := groups.cpu(); ok {
+		u.Busy, u.Cores, u.Limited = q.usage, q.cores, true
+		u.Periods, u.Throttled = q.periods, q.throttled
+		return u, nil
+	}
+	times, err := cpu.TimesWithContext(ctx, false)
+	if err != nil {
+		return CPUUsage{}, unsupported(err)
+	}
+	cores, err := cpu.CountsWithContext(ctx, true)
+	if err != nil {
+		return CPUUsage{}, unsupported(err)
+	}
+	if len(times) == 0 || cores == 0 {
+		return CPUUsage{}, errors.New("the system names no processor")
+	}
+	t := times[0] // guest time is part of user time already
+	busy := t.User + t.System + t.Nice + t.Irq + t.Softirq + t.Steal
+	u.Busy, u.Cores = time.Duration(busy*float64(time.Second)), float64(cores)
+	return u, nil
+}

@@ -1,0 +1,38 @@
+package health
+
+import (
+	"cmp"
+	"slices"
+)
+
+// worstFirst returns the checks in the order in which a person on call wants to
+// read them: failing, then warning, flapping, not checked and healthy ones;
+// critical before others, then as they were given to New.
+func worstFirst(checks []CheckState) []CheckState {
+	sorted := slices.Clone(checks)
+	slices.SortStableFunc(sorted, func(a, b CheckState) int {
+		return cmp.Or(a.rank()-b.rank(), boolRank(b.Critical)-boolRank(a.Critical))
+	})
+	return sorted
+}
+
+func (c *CheckState) rank() int {
+	switch {
+	case c.Status == Fail:
+		return 0
+	case c.Status == Warn:
+		return 1
+	case c.Flapping:
+		return 2
+	case c.Status == Unknown:
+		return 3
+	}
+	return 4
+}
+
+func boolRank(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,68 @@
+package health
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// payload is an encoded body with its headers in the form in which net/http
+// keeps them, so that serving it allocates nothing.
+type payload struct {
+	body                []byte
+	contentType, length []string
+}
+
+func newPayload(f format, body []byte) payload {
+	return payload{body: body, contentType: contentTypes[f], length: []string{strconv.Itoa(len(body))}}
+}
+
+// Header values that never change. Handlers share the slices: net/http and its
+// middlewares append to them or replace them, and never write into them.
+var (
+	noStore    = []string{"no-store"}
+	noSniff    = []string{"nosniff"}
+	varyOn     = []string{"Accept, Authorization, Cookie"}
+	retryAfter = []string{strconv.Itoa(int(defaultInterval / time.Second))}
+	allowGet   = []string{"GET, HEAD"}
+)
+
+func (p *payload) write(w http.ResponseWriter, req *http.Request, code int) {
+	h := w.Header()
+	h["Cache-Control"] = noStore
+	h["Content-Type"] = p.contentType
+	h["Content-Length"] = p.length
+	h["X-Content-Type-Options"] = noSniff
+	if len(h["Vary"]) == 0 {
+		h["Vary"] = varyOn
+	} else {
+		h["Vary"] = append(h["Vary"], varyOn[0])
+	}
+	if code == http.StatusServiceUnavailable {
+		h["Retry-After"] = retryAfter
+	}
+	w.WriteHeader(code)
+	if req.Method != http.MethodHead {
+		// The reader has gone if this fails; there is nobody left to tell.
+		_, _ = w.Write(p.body)
+	}
+}
+
+func httpCode(s Status) int {
+	if s == Pass || s == Warn {
+		return http.StatusOK
+	}
+	return http.StatusServiceUnavailable
+}
+
+// anonymous is everything that a stranger can learn.
+var anonymous = func() (table [Fail + 1][formats]payload) {
+	for _, s := range []Status{Pass, Warn, Fail} {
+		json := []byte(`{"status":"` + s.String() + `"}`)
+		table[s][formatHealthJSON] = newPayload(formatHealthJSON, json)
+		table[s][formatJSON] = newPayload(formatJSON, json)
+		table[s][formatText] = newPayload(formatText, []byte(s.String()+"\n"))
+		table[s][formatHTML] = newPayload(formatHTML, anonymousPage(s))
+	}
+	return table
+}()

@@ -1,0 +1,166 @@
+// Package redischeck has the check of a Redis server for the health package.
+package redischeck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/mainstay-go/mainstay/health"
+)
+
+// Options tune [New]. The zero value and nil work.
+type Options struct {
+	// Timeout of a run. It holds although go-redis looks at a context's
+	// deadline only with ContextTimeoutEnabled. Default 2 s.
+	Timeout time.Duration
+	// SlowAfter is the response time that warns. Default 100 ms.
+	SlowAfter time.Duration
+	// MemoryPercent is the share of maxmemory that warns. Default 90.
+	MemoryPercent float64
+	// WriteKey is a key that is written, read and deleted in each run; it finds
+	// a server that answers PING and refuses writes. It gets an expiry of a
+	// minute. Default none: refused writes are found from what the server says
+	// about itself (role, failed snapshots, full memory).
+	WriteKey string
+}
+
+// New returns a check of a Redis server, a cluster, a sentinel set or a ring:
+// PING, the response time, memory against maxmemory, and whether it takes
+// writes. It is not critical, and Shared: a service should live without its
+// cache.
+func New(name string, client redis.UniversalClient, o *Options) health.Check {
+	var opts Options
+	if o != nil {
+		opts = *o
+	}
+	if opts.Timeout == 0 {
+		opts.Timeout = 2 * time.Second
+	}
+	if opts.SlowAfter == 0 {
+		opts.SlowAfter = 100 * time.Millisecond
+	}
+	if opts.MemoryPercent == 0 {
+		opts.MemoryPercent = 90
+	}
+	return health.Check{
+		Name: name, Type: "datastore", Shared: true, Timeout: opts.Timeout,
+		Checker: &check{client: client, opts: opts},
+	}
+}
+
+type check struct {
+	client redis.UniversalClient
+	opts   Options
+}
+
+// Validate refuses a missing client and numbers that mean nothing.
+func (c *check) Validate() error {
+	switch {
+	case c.client == nil:
+		return errors.New("the Redis client is nil")
+	case c.opts.SlowAfter < 0:
+		return errors.New("SlowAfter must not be negative")
+	case c.opts.MemoryPercent < 0 || c.opts.MemoryPercent > 100:
+		return fmt.Errorf("MemoryPercent %v is not a percentage", c.opts.MemoryPercent)
+	}
+	return nil
+}
+
+// Check implements health.Checker.
+func (c *check) Check(ctx context.Context) health.Result {
+	start := time.Now()
+	if err := c.client.Ping(ctx).Err(); err != nil {
+		return health.Failed("no answer", err)
+	}
+	took := time.Since(start)
+	res := health.Result{
+		Status:  health.Pass,
+		Summary: fmt.Sprintf("answered in %d ms", took.Milliseconds()),
+		Observed: []health.Measurement{{
+			Name: "responseTime", Value: float64(took) / float64(time.Millisecond), Unit: "ms",
+			Limits: health.Limits{Warn: float64(c.opts.SlowAfter) / float64(time.Millisecond)},
+		}},
+	}
+	c.look(ctx, &res)
+	if c.opts.WriteKey != "" {
+		if err := c.write(ctx); err != nil {
+			res.Status = health.Fail
+			res.Summary = "answers and refuses writes"
+			res.Err = err
+		}
+	}
+	return res
+}
+
+// look adds what INFO tells. A server that forbids INFO is not unwell.
+func (c *check) look(ctx context.Context, res *health.Result) {
+	text, err := c.client.Info(ctx).Result()
+	if err != nil {
+		return
+	}
+	info := parseInfo(text)
+	number := func(key string) float64 {
+		n, err := strconv.ParseFloat(info[key], 64)
+		if err != nil {
+			return 0
+		}
+		return n
+	}
+	worsen := func(s health.Status, why string) {
+		res.Status = max(res.Status, s)
+		res.Summary += "; " + why
+	}
+	if limit := number("maxmemory"); limit > 0 {
+		used := 100 * number("used_memory") / limit
+		res.Observed = append(res.Observed, health.Measurement{
+			Name: "memory", Value: used, Unit: "percent", Limits: health.Limits{Warn: c.opts.MemoryPercent, Clear: 2},
+		})
+		if used >= 100 && info["maxmemory_policy"] == "noeviction" {
+			worsen(health.Fail, "refuses writes: its memory is full and nothing may be evicted")
+		}
+	}
+	if info["loading"] == "1" {
+		worsen(health.Fail, "still loading its data")
+	}
+	if info["rdb_last_bgsave_status"] == "err" {
+		worsen(health.Warn, "its last snapshot failed, so it may refuse writes")
+	}
+	if info["aof_last_write_status"] == "err" {
+		worsen(health.Fail, "refuses writes: it cannot write its append-only file")
+	}
+	if info["role"] == "slave" && info["master_link_status"] == "down" {
+		worsen(health.Warn, "a replica that has lost its master")
+	}
+}
+
+func parseInfo(text string) map[string]string {
+	info := map[string]string{}
+	for line := range strings.SplitSeq(text, "\n") {
+		if key, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			info[key] = value
+		}
+	}
+	return info
+}
+
+// write stores a value, reads it back and deletes it.
+func (c *check) write(ctx context.Context) error {
+	const value = "health"
+	if err := c.client.Set(ctx, c.opts.WriteKey, value, time.Minute).Err(); err != nil {
+		return err
+	}
+	got, err := c.client.Get(ctx, c.opts.WriteKey).Result()
+	if err != nil {
+		return err
+	}
+	if got != value {
+		return fmt.Errorf("wrote %q and read something else", value)
+	}
+	return c.client.Del(ctx, c.opts.WriteKey).Err()
+}

@@ -1,0 +1,352 @@
+package health
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+)
+
+// stopWait is how long Run waits, after its context ended, for what it started.
+const stopWait = 5 * time.Second
+
+// Run runs every check in a loop of its own until ctx ends: the first time at
+// once, then every Interval, spread by 10 %. It returns nil when everything it
+// started has ended, or after 5 s an error that names the checks that still
+// have not returned. Only one Run can be at work at a time.
+func (r *Registry) Run(ctx context.Context) error {
+	if !r.running.CompareAndSwap(false, true) {
+		return fmt.Errorf("health: Run is already at work")
+	}
+	var loops sync.WaitGroup
+	for _, s := range r.slots {
+		loops.Go(func() { r.loop(ctx, s) })
+	}
+	if r.opts.Heartbeat != nil {
+		loops.Go(func() { r.heartbeat(ctx) })
+	}
+	<-ctx.Done()
+	loops.Wait()
+	r.running.Store(false)
+	return r.awaitStragglers(stopWait)
+}
+
+func (r *Registry) loop(ctx context.Context, s *slot) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		r.runCheck(ctx, s)
+		spread := 0.9 + 0.2*rand.Float64()
+		timer.Reset(time.Duration(float64(s.Interval) * spread))
+	}
+}
+
+// awaitStragglers waits for check runs and listeners that are still at work.
+func (r *Registry) awaitStragglers(limit time.Duration) error {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	expired := false
+	wait := func(done <-chan struct{}) bool {
+		if done == nil {
+			return true
+		}
+		if !expired {
+			select {
+			case <-done:
+				return true
+			case <-timer.C:
+				expired = true
+			}
+		}
+		select {
+		case <-done:
+			return true
+		default:
+			return false
+		}
+	}
+	var stuck []string
+	for _, s := range r.slots {
+		if !wait(r.inFlight(s)) {
+			stuck = append(stuck, s.Name)
+		}
+	}
+	r.mu.Lock()
+	subs := append([]*subscription(nil), r.subs...)
+	r.mu.Unlock()
+	for _, sub := range subs {
+		r.mu.Lock()
+		idle := sub.idle
+		r.mu.Unlock()
+		if !wait(idle) {
+			stuck = append(stuck, "a listener")
+		}
+	}
+	if len(stuck) > 0 {
+		return fmt.Errorf("health: still at work %v after the stop: %s", limit, strings.Join(stuck, ", "))
+	}
+	return nil
+}
+
+func (r *Registry) inFlight(s *slot) <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.run == nil {
+		return nil
+	}
+	return s.run.done
+}
+
+// RunOnce runs the named checks now, or all of them without a name, at most
+// MaxConcurrent at a time, and returns the snapshot after it, narrowed to
+// those checks. Each is waited for no longer than its Timeout; a run that is
+// already in flight is joined, and one that is stuck counts as such at once.
+// The error tells an unknown name, or that ctx ended before all had answered;
+// failing checks are no error.
+//
+// The results count for the confirmed states like those of Run. A one-shot
+// command that wants a confirmed state calls RunOnce FailAfter times with a
+// pause in between.
+func (r *Registry) RunOnce(ctx context.Context, names ...string) (*Snapshot, error) {
+	slots := r.slots
+	if len(names) > 0 {
+		slots = nil
+		for _, name := range names {
+			s := r.byName[name]
+			if s == nil {
+				return nil, fmt.Errorf("health: there is no check %q; known are %s", name, strings.Join(r.Names(), ", "))
+			}
+			slots = append(slots, s)
+		}
+	}
+	// The runs have the registry's context: a caller that goes away must not
+	// turn a healthy check into a failed one.
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		r.runAll(slots)
+	}()
+	select {
+	case <-finished:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("health: not all checks had answered: %w", ctx.Err())
+	}
+	snap := r.Snapshot()
+	if len(names) > 0 {
+		snap = snap.Only(names...)
+	}
+	return snap, nil
+}
+
+func (r *Registry) runAll(slots []*slot) {
+	permits := make(chan struct{}, r.opts.MaxConcurrent)
+	var all sync.WaitGroup
+	for _, s := range slots {
+		permits <- struct{}{}
+		all.Go(func() {
+			r.runCheck(context.Background(), s)
+			<-permits
+		})
+	}
+	all.Wait()
+}
+
+// freshen runs the checks that are due, for a reader of a registry without
+// Run, and waits for them or for the reader to go away. Readers at the same
+// time share the runs.
+func (r *Registry) freshen(ctx context.Context) {
+	r.mu.Lock()
+	done := r.refresh
+	if done == nil {
+		var due []*slot
+		now := time.Now()
+		for _, s := range r.slots {
+			if s.due(now) {
+				due = append(due, s)
+			}
+		}
+		if len(due) == 0 {
+			r.mu.Unlock()
+			return
+		}
+		done = make(chan struct{})
+		r.refresh = done
+		go func() {
+			r.runAll(due)
+			r.mu.Lock()
+			r.refresh = nil
+			r.mu.Unlock()
+			close(done)
+		}()
+	}
+	r.mu.Unlock()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// runCheck runs one check and returns when there is an outcome, at its timeout
+// at the latest. A run in flight is joined; a stuck one is reported again.
+func (r *Registry) runCheck(ctx context.Context, s *slot) {
+	r.mu.Lock()
+	if s.run != nil && s.run.timedOut {
+		now := time.Now()
+		o := outcome{
+			kind: KindStuck, status: Fail, at: now, took: now.Sub(s.run.started),
+			output: "stuck since " + s.run.started.UTC().Format(time.RFC3339),
+		}
+		tr := r.settle(s, o)
+		r.mu.Unlock()
+		r.report(s, o, tr)
+		return
+	}
+	current := s.run
+	fresh := current == nil
+	if fresh {
+		current = &run{started: time.Now(), done: make(chan struct{})}
+		s.run = current
+		s.stats.Runs++
+	}
+	r.mu.Unlock()
+	if fresh {
+		if r.trace.RunStart != nil {
+			r.trace.RunStart(s.Name)
+		}
+		go r.execute(ctx, s, current)
+	}
+
+	timer := time.NewTimer(time.Until(current.started.Add(s.Timeout)))
+	defer timer.Stop()
+	select {
+	case <-current.done:
+	case <-timer.C:
+		r.expire(s, current)
+	case <-ctx.Done():
+	}
+}
+
+// execute calls the Checker and records its answer, unless the run has timed
+// out before or was cut off by the end of Run.
+func (r *Registry) execute(base context.Context, s *slot, current *run) {
+	ctx, cancel := context.WithTimeout(base, s.Timeout)
+	o := outcome{kind: KindPanic, status: Fail, output: "the check ended its goroutine"}
+	var res Result
+	defer func() {
+		defer close(current.done)
+		cancel()
+		if p := recover(); p != nil {
+			o.output = r.panicText(p)
+			r.log.Error("health: a check panicked", "check", s.Name, "panic", o.output,
+				"stack", r.scrub.text(string(debug.Stack())))
+		}
+		o.at = time.Now()
+		o.took = o.at.Sub(current.started)
+		r.finish(s, current, o, &res, base.Err() != nil)
+	}()
+	res = s.Checker.Check(ctx)
+	// Err.Error is the check's code too and belongs under the same recover.
+	output := r.outputOf(&res)
+	res.Observed = r.cleanObserved(res.Observed)
+	o = outcome{kind: KindReported, output: output, observed: res.Observed}
+}
+
+// finish frees the slot and records what the run came to.
+func (r *Registry) finish(s *slot, current *run, o outcome, res *Result, aborted bool) {
+	r.mu.Lock()
+	s.run = nil
+	if current.timedOut || aborted {
+		r.mu.Unlock()
+		if current.timedOut && r.trace.LateReturn != nil {
+			r.trace.LateReturn(s.Name, o.took)
+		}
+		return
+	}
+	if o.kind == KindReported {
+		o.status = s.grades.grade(res)
+	}
+	tr := r.settle(s, o)
+	r.mu.Unlock()
+	r.report(s, o, tr)
+}
+
+// panicText survives a panic value whose String method panics as well.
+func (r *Registry) panicText(p any) (text string) {
+	defer func() {
+		if recover() != nil {
+			text = "panic"
+		}
+	}()
+	return "panic: " + r.scrub.text(fmt.Sprint(p))
+}
+
+// expire records the timeout of a run, once.
+func (r *Registry) expire(s *slot, current *run) {
+	r.mu.Lock()
+	if s.run != current || current.timedOut {
+		r.mu.Unlock()
+		return
+	}
+	current.timedOut = true
+	now := time.Now()
+	o := outcome{
+		kind: KindTimeout, status: Fail, at: now, took: now.Sub(current.started),
+		output: "no answer within " + s.Timeout.String(),
+	}
+	tr := r.settle(s, o)
+	r.mu.Unlock()
+	r.report(s, o, tr)
+}
+
+// settle records an outcome, queues what changed and publishes a new view.
+// Callers hold r.mu.
+func (r *Registry) settle(s *slot, o outcome) transition {
+	tr := s.settle(o)
+	r.publish(o.at)
+	if !tr.any() {
+		return tr
+	}
+	c := Change{Time: o.at, State: s.state(o.at)}
+	c.State.Blocked = r.blocked(s, o.at)
+	emit := func(happened bool, kind ChangeKind, from, to Status) {
+		if happened {
+			c.Kind, c.From, c.To = kind, from, to
+			r.emit(c)
+		}
+	}
+	confirmed := s.tracker.confirmed
+	emit(tr.raw, RawChange, tr.fromRaw, s.tracker.raw)
+	emit(tr.confirmed, ConfirmedChange, tr.fromConfirmed, confirmed)
+	emit(tr.flapStart, FlappingStarted, confirmed, confirmed)
+	emit(tr.flapStop, FlappingStopped, confirmed, confirmed)
+	return tr
+}
+
+// report logs and traces an outcome, outside the lock. The log gets a line per
+// change and none per run: a check that fails for hours must not fill a disk.
+func (r *Registry) report(s *slot, o outcome, tr transition) {
+	if r.trace.RunDone != nil {
+		r.trace.RunDone(s.Name, o.status, o.kind, o.took)
+	}
+	if tr.raw && (tr.fromRaw != Unknown || o.status != Pass) {
+		level := slog.LevelWarn
+		if o.status == Pass {
+			level = slog.LevelInfo
+		}
+		r.log.Log(context.Background(), level, "health: a check changed", "check", s.Name,
+			"from", tr.fromRaw.String(), "to", o.status.String(), "kind", o.kind.String(),
+			"output", o.output, "took", o.took)
+	}
+	if tr.slow {
+		r.log.Warn("health: a check is slow", "check", s.Name, "took", o.took, "timeout", s.Timeout)
+	}
+}

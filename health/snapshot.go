@@ -1,0 +1,200 @@
+package health
+
+import (
+	"slices"
+	"time"
+)
+
+// CheckState is a check at one moment.
+type CheckState struct {
+	Name, Type, Runbook     string
+	Critical, Shared, Ready bool
+	DependsOn               []string
+
+	// Status is the raw state: the last result, or what became of it (Kind).
+	Status Status
+	Kind   Kind
+	// Since is when Status became what it is.
+	Since time.Time
+	// Confirmed is the state that FailAfter or RecoverAfter results agree on;
+	// Unknown until they do.
+	Confirmed      Status
+	ConfirmedSince time.Time
+	// Flapping: the raw state has changed six times within an hour and has not
+	// been calm for half an hour since.
+	Flapping bool
+	// Blocked names the dependencies that are confirmed bad; while there are
+	// any, this check's own trouble is a consequence.
+	Blocked []string
+
+	// Output explains the state to people who may see details. Secrets have
+	// been taken out of it.
+	Output   string
+	Observed []Measurement
+
+	// LastRun is when the last result was recorded; zero if there is none.
+	LastRun time.Time
+	// Took is how long that run needed.
+	Took time.Duration
+	// LastSuccess is when the check passed last; zero if never since the start.
+	LastSuccess time.Time
+	// Failures counts the results in a row that were not a pass.
+	Failures int
+	// StuckSince is the start of the run that has not returned; else zero.
+	StuckSince time.Time
+}
+
+// Phase is where the service is in its life.
+type Phase string
+
+// The phases, as /ready/ and the status page name them.
+const (
+	Starting Phase = "starting" // a check of the group "ready" has no usable result yet, or Started is awaited
+	Serving  Phase = "serving"
+	Draining Phase = "draining" // Drain was called
+)
+
+// Snapshot is the whole registry at one moment. It is a copy: nothing in it
+// changes any more. Its slices are shared between callers and must not be
+// written to.
+type Snapshot struct {
+	Time time.Time
+	// Status is the answer of /health/: the worst of the critical checks, and
+	// Warn at least when any other check is bad. A check that has not run is a
+	// Fail if critical, and nothing if not.
+	Status Status
+	// Confirmed is the same over the confirmed states.
+	Confirmed Status
+	Phase     Phase
+	// Ready is the answer of /ready/: Pass, Warn or Fail.
+	Ready Status
+	// Checks are in the order given to New.
+	Checks []CheckState
+
+	Service, Release, Description string
+
+	groups map[string][]string
+}
+
+// Check returns the state of one check.
+func (s *Snapshot) Check(name string) (CheckState, bool) {
+	i := slices.IndexFunc(s.Checks, func(c CheckState) bool { return c.Name == name })
+	if i < 0 {
+		return CheckState{}, false
+	}
+	return s.Checks[i], true
+}
+
+// Group returns a copy narrowed to the checks of a group of Options.Groups, or
+// of "ready", which always exists.
+func (s *Snapshot) Group(name string) (*Snapshot, bool) {
+	names, ok := s.groups[name]
+	if !ok && name != readyGroup {
+		return nil, false
+	}
+	return s.only(func(c CheckState) bool {
+		return ok && slices.Contains(names, c.Name) || !ok && c.Ready
+	}), true
+}
+
+// Without returns a copy without the named checks, its states computed anew.
+func (s *Snapshot) Without(names ...string) *Snapshot {
+	return s.only(func(c CheckState) bool { return !slices.Contains(names, c.Name) })
+}
+
+// Only returns a copy of the named checks, its states computed anew.
+func (s *Snapshot) Only(names ...string) *Snapshot {
+	return s.only(func(c CheckState) bool { return slices.Contains(names, c.Name) })
+}
+
+func (s *Snapshot) only(keep func(CheckState) bool) *Snapshot {
+	narrowed := *s
+	narrowed.Checks = nil
+	for _, c := range s.Checks {
+		if keep(c) {
+			narrowed.Checks = append(narrowed.Checks, c)
+		}
+	}
+	narrowed.judge()
+	return &narrowed
+}
+
+// judge computes the states of the whole from the checks and the phase.
+func (s *Snapshot) judge() {
+	s.Status, s.Confirmed, s.Ready = Pass, Pass, Pass
+	starting := s.Phase == Starting
+	for i := range s.Checks {
+		c := &s.Checks[i]
+		s.Status = max(s.Status, c.weight(c.Status))
+		s.Confirmed = max(s.Confirmed, c.weight(c.Confirmed))
+		if !c.Ready {
+			continue
+		}
+		switch {
+		case c.Confirmed == Fail:
+			s.Ready = Fail
+		case c.Confirmed == Unknown && (c.Status == Unknown || c.Status == Fail):
+			starting = true
+		case c.Status >= Warn:
+			s.Ready = max(s.Ready, Warn)
+		}
+	}
+	if starting && s.Phase == Serving {
+		s.Phase = Starting
+	}
+	if s.Phase != Serving {
+		s.Ready = Fail
+	}
+}
+
+// weight is what a state of this check means for the whole.
+func (c *CheckState) weight(s Status) Status {
+	switch {
+	case c.Critical && s == Unknown:
+		return Fail
+	case !c.Critical && s == Fail:
+		return Warn
+	}
+	return s
+}
+
+// Snapshot returns the registry as it is now. It runs no check.
+func (r *Registry) Snapshot() *Snapshot {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.snapshot(now)
+}
+
+// snapshot is Snapshot with r.mu held.
+func (r *Registry) snapshot(now time.Time) *Snapshot {
+	s := &Snapshot{
+		Time: now, Phase: Serving, Checks: make([]CheckState, len(r.slots)), groups: r.opts.Groups,
+		Service: r.opts.Service, Release: r.opts.Release, Description: r.opts.Description,
+	}
+	switch {
+	case r.draining:
+		s.Phase = Draining
+	case !r.started:
+		s.Phase = Starting
+	}
+	for i, slot := range r.slots {
+		s.Checks[i] = slot.state(now)
+	}
+	for i, slot := range r.slots {
+		s.Checks[i].Blocked = r.blocked(slot, now)
+	}
+	s.judge()
+	return s
+}
+
+// blocked names the dependencies of a slot that are confirmed bad.
+func (r *Registry) blocked(s *slot, now time.Time) []string {
+	var bad []string
+	for _, parent := range s.DependsOn {
+		if r.byName[parent].state(now).Confirmed == Fail {
+			bad = append(bad, parent)
+		}
+	}
+	return bad
+}

@@ -1,0 +1,77 @@
+package health
+
+import "time"
+
+// Stats are counters since New, for metrics. They only grow.
+type Stats struct {
+	// Checks has one entry per check, in the order given to New.
+	Checks []CheckStats
+	// Changes counts everything that listeners were told.
+	Changes uint64
+	// DroppedChanges counts what a slow listener missed.
+	DroppedChanges uint64
+}
+
+// CheckStats are the counters of one check.
+type CheckStats struct {
+	Name   string
+	Status Status
+	// Confirmed is the confirmed state.
+	Confirmed Status
+	// Runs counts calls of the Checker.
+	Runs uint64
+	// Passed, Warned and Failed count results; a timeout, a panic and an
+	// interval spent stuck are failures.
+	Passed, Warned, Failed uint64
+	Timeouts, Panics       uint64
+	// StuckTicks counts intervals in which nothing could be started.
+	StuckTicks uint64
+	// Stuck tells whether a run has outlived its timeout at this moment.
+	Stuck    bool
+	Flapping bool
+	// RunTime is the sum of the durations of all results that were in time.
+	RunTime time.Duration
+	// LastDuration is that of the last result.
+	LastDuration time.Duration
+	// LastSuccess is the zero time if the check has not passed yet.
+	LastSuccess time.Time
+}
+
+func (c *CheckStats) count(o outcome) {
+	switch o.status {
+	case Pass:
+		c.Passed++
+	case Warn:
+		c.Warned++
+	default:
+		c.Failed++
+	}
+	switch o.kind {
+	case KindTimeout:
+		c.Timeouts++
+	case KindPanic:
+		c.Panics++
+	case KindStuck:
+		c.StuckTicks++
+	case KindReported:
+		c.RunTime += o.took
+	}
+}
+
+// Stats returns the counters.
+func (r *Registry) Stats() Stats {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	st := r.stats
+	st.Checks = make([]CheckStats, len(r.slots))
+	for i, s := range r.slots {
+		c := s.stats
+		state := s.state(now)
+		c.Name, c.Status, c.Confirmed = s.Name, state.Status, state.Confirmed
+		c.Stuck, c.Flapping = !state.StuckSince.IsZero(), state.Flapping
+		c.LastDuration, c.LastSuccess = state.Took, state.LastSuccess
+		st.Checks[i] = c
+	}
+	return st
+}

@@ -1,0 +1,86 @@
+package health
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// cut shortens a text to maxText bytes without splitting a character.
+func cut(text string) string { return cutTo(text, maxText) }
+
+func cutTo(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	end := limit
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + "…"
+}
+
+// oneLine makes control characters visible as spaces: an error text must not
+// be able to draw lines of its own in a text answer, a log or a mail.
+func oneLine(text string) string {
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c == 0x7f || c >= 0x80 && c < 0xa0 || c == 0x2028 || c == 0x2029 {
+			return ' '
+		}
+		return c
+	}, strings.ToValidUTF8(text, "�"))
+}
+
+// outputOf joins summary and error of a result into the one line that
+// authorised readers, the log and mails get.
+func (r *Registry) outputOf(res *Result) string {
+	text := res.Summary
+	if res.Err != nil {
+		cause := res.Err.Error()
+		if text == "" {
+			text = cause
+		} else {
+			text = cut(text) + ": " + cause
+		}
+	}
+	return r.scrub.text(text)
+}
+
+// cleanObserved bounds what a check may hand over, and takes a copy so that the
+// check cannot change it afterwards.
+func (r *Registry) cleanObserved(observed []Measurement) []Measurement {
+	if len(observed) == 0 {
+		return nil
+	}
+	out := append([]Measurement(nil), observed[:min(len(observed), maxObserved)]...)
+	for i := range out {
+		for _, field := range []*string{&out[i].Name, &out[i].Component, &out[i].Unit} {
+			*field = cutTo(oneLine(*field), maxName)
+		}
+		out[i].Component = r.scrub.text(out[i].Component)
+		out[i].Status = Unknown
+	}
+	return out
+}
+
+// roughly writes a duration as a person says it: "14 min", "3 h 20 min".
+func roughly(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "0 s"
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 48*time.Hour:
+		h := int(d.Hours())
+		if m := int(d.Minutes()) - 60*h; m > 0 {
+			return fmt.Sprintf("%d h %d min", h, m)
+		}
+		return fmt.Sprintf("%d h", h)
+	}
+	return fmt.Sprintf("%d days", int(d.Hours())/24)
+}
