@@ -26,7 +26,7 @@ func FreePort(t testing.TB) int {
 		if _, taken := handedOut.LoadOrStore(port, true); taken {
 			continue
 		}
-		listener, err := net.Listen("tcp4", address(port)) //nolint:noctx // binds and closes at once
+		listener, err := net.Listen("tcp4", address(port))
 		if err != nil {
 			continue
 		}

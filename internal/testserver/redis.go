@@ -41,7 +41,7 @@ func startRedis(t testing.TB, args func(port int) []string) *RedisServer {
 					"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", dir,
 					"--save", "", "--appendonly", "no", "--daemonize", "no", "--repl-diskless-sync-delay", "0",
 				}
-				return exec.Command(binary, append(all, args(port)...)...) //nolint:noctx // ends with its test
+				return exec.Command(binary, append(all, args(port)...)...)
 			},
 			ready: func(ctx context.Context) error { return redisAnswers(ctx, address(port)) },
 		}

@@ -73,7 +73,7 @@ func startSentinel(t testing.TB, name string, masterPort int) *RedisServer {
 		server := &RedisServer{port: port}
 		server.Process = Process{
 			t: t, name: "redis-sentinel " + strconv.Itoa(port), dir: dir, stopBy: syscall.SIGTERM,
-			command: func() *exec.Cmd { return exec.Command(binary, config, "--sentinel") }, //nolint:noctx // ends with its test
+			command: func() *exec.Cmd { return exec.Command(binary, config, "--sentinel") },
 			ready:   func(ctx context.Context) error { return redisAnswers(ctx, address(port)) },
 		}
 		if server.run() {

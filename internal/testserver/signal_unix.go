@@ -88,7 +88,7 @@ type watchdog struct {
 // ends. It ignores the signals of a terminal, which come to it as well.
 func guardProcess(pid int, dir string) (*watchdog, error) {
 	const script = `trap '' INT TERM HUP QUIT; read -r _; kill -9 "$0" 2>/dev/null && rm -rf "$1"`
-	cmd := exec.Command("/bin/sh", "-c", script, strconv.Itoa(pid), dir) //nolint:noctx // outlives every context on purpose
+	cmd := exec.Command("/bin/sh", "-c", script, strconv.Itoa(pid), dir)
 	leash, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, fmt.Errorf("pipe: %w", err)
