@@ -1,0 +1,95 @@
+package pagination
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+)
+
+var (
+	// ErrInvalidPage reports a page number that is no number, below 1, or past the
+	// last page.
+	ErrInvalidPage = errors.New("pagination: invalid page")
+	// ErrInvalidCursor reports a cursor that this list did not issue to this caller for
+	// this order and filter, or that has expired.
+	ErrInvalidCursor = errors.New("pagination: invalid cursor")
+	// ErrInvalidParameter reports any other paging parameter that was refused: in
+	// strict mode a page size, limit, offset or sort name, in every mode a query string
+	// of more than 16 KiB or a host that is not allowed.
+	ErrInvalidParameter = errors.New("pagination: invalid parameter")
+)
+
+// RequestError is a request that cannot be answered through the client's fault. It
+// wraps [ErrInvalidPage], [ErrInvalidCursor] or [ErrInvalidParameter]. Status and
+// Detail may be shown to the client; Error holds the reason and belongs in a log.
+type RequestError struct {
+	Status    int    // HTTP status: 404, 400 or 414
+	Detail    string // text for the client, free of internals
+	Parameter string // the query parameter at fault; "" if there is none
+
+	problem bool // answer with application/problem+json
+	kind    error
+	reason  string
+}
+
+// Error returns the kind of failure and its reason.
+func (e *RequestError) Error() string {
+	if e.reason == "" {
+		return e.kind.Error()
+	}
+	return e.kind.Error() + ": " + e.reason
+}
+
+// Unwrap returns the sentinel that the error belongs to.
+func (e *RequestError) Unwrap() error { return e.kind }
+
+// WriteError answers a request whose page could not be made. A [RequestError] is
+// written with its own status, as {"detail": "…"} or, in strict mode, as an RFC 9457
+// problem document. Any other error is a failure of the source: it answers 500 with a
+// constant text, and nothing of the error reaches the client, so log it.
+func WriteError(w http.ResponseWriter, err error) {
+	e := &RequestError{Status: http.StatusInternalServerError, Detail: "The list could not be read."}
+	errors.As(err, &e)
+	var body any = map[string]string{"detail": e.Detail}
+	w.Header().Set("Content-Type", "application/json")
+	if e.problem {
+		w.Header().Set("Content-Type", "application/problem+json")
+		body = struct {
+			Type      string `json:"type"`
+			Title     string `json:"title"`
+			Status    int    `json:"status"`
+			Detail    string `json:"detail"`
+			Parameter string `json:"parameter,omitempty"`
+		}{"about:blank", http.StatusText(e.Status), e.Status, e.Detail, e.Parameter}
+	}
+	data, err := json.Marshal(body)
+	if err != nil { // only strings and a number: cannot happen
+		data = []byte(`{}`)
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(data)+1))
+	w.WriteHeader(e.Status)
+	w.Write(append(data, '\n'))
+}
+
+func invalidPage(param, reason string, strict bool) error {
+	return &RequestError{
+		Status: lenientStatus(strict), Detail: "Invalid page.", Parameter: param,
+		problem: strict, kind: ErrInvalidPage, reason: reason,
+	}
+}
+
+func invalidParameter(param, detail string) error {
+	return &RequestError{
+		Status: http.StatusBadRequest, Detail: detail, Parameter: param,
+		problem: true, kind: ErrInvalidParameter, reason: detail,
+	}
+}
+
+// lenientStatus is 404, as Django REST Framework answers, or 400 in strict mode.
+func lenientStatus(strict bool) int {
+	if strict {
+		return http.StatusBadRequest
+	}
+	return http.StatusNotFound
+}

@@ -1,0 +1,71 @@
+package pagination
+
+import (
+	"bytes"
+	"math"
+	"unicode"
+)
+
+// parseInt reads a decimal integer as a lenient client may send it: blanks around it,
+// one sign before it, leading zeros. Numbers beyond int64 saturate, so that they are
+// compared like any other too large number. It refuses what Python's int() takes but
+// no HTTP client means: underscores between digits and digits outside ASCII.
+func parseInt(escaped string) (n int64, ok bool) {
+	var buf [64]byte
+	b := trimBlanks(appendUnescaped(buf[:0], escaped))
+	negative := false
+	if len(b) > 0 && (b[0] == '+' || b[0] == '-') {
+		negative = b[0] == '-'
+		b = b[1:]
+	}
+	if len(b) == 0 {
+		return 0, false
+	}
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		d := int64(c - '0')
+		if n > (math.MaxInt64-d)/10 {
+			n = math.MaxInt64
+			continue
+		}
+		n = n*10 + d
+	}
+	if negative {
+		n = -n
+	}
+	return n, true
+}
+
+// trimBlanks removes what Python's str.strip removes.
+func trimBlanks(b []byte) []byte {
+	plain := func(c byte) bool { return c > ' ' && c < 0x7f }
+	if len(b) > 0 && plain(b[0]) && plain(b[len(b)-1]) {
+		return b
+	}
+	return bytes.TrimFunc(b, func(r rune) bool {
+		return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f
+	})
+}
+
+// positive reads a number of at least least and cuts it to most (0 = no cut).
+func positive(escaped string, least, most int64) (n int64, ok bool) {
+	n, ok = parseInt(escaped)
+	if !ok || n < least {
+		return 0, false
+	}
+	if most > 0 && n > most {
+		n = most
+	}
+	return n, true
+}
+
+// ceilDiv divides and rounds up, also for negative numerators.
+func ceilDiv(a, b int64) int64 {
+	q := a / b
+	if a%b > 0 {
+		q++
+	}
+	return q
+}

@@ -1,0 +1,117 @@
+package pagination
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strconv"
+)
+
+// Page is one page of a list by page number. Its JSON has these fields in this order,
+// all of them always; count_exact only when the total is not exact.
+type Page[T any] struct {
+	Count       Total  `json:"count"`        // rows in the whole list; null if not counted
+	TotalPages  Total  `json:"total_pages"`  // at least 1; null if not counted
+	CurrentPage int64  `json:"current_page"` // from 1
+	PageSize    int    `json:"page_size"`    // the size used, after default and maximum
+	Next        Link   `json:"next"`         // null on the last page
+	Previous    Link   `json:"previous"`     // null on the first page
+	Results     []T    `json:"results"`      // never null
+	CountExact  *False `json:"count_exact,omitempty"`
+
+	unpaginated bool
+	number      *PageNumber
+	links       linker
+}
+
+// False is the JSON value false. Its pointer is a field that is false or absent.
+type False struct{}
+
+// MarshalJSON writes false.
+func (False) MarshalJSON() ([]byte, error) { return []byte("false"), nil }
+
+// UnmarshalJSON accepts any value: being there is what counts.
+func (*False) UnmarshalJSON([]byte) error { return nil }
+
+// Write answers 200 with the page as JSON, and with the headers that [Links].Headers
+// asks for. Links hold "&" as it is and not as \u0026. A list that was returned
+// unpaginated is written as a bare array.
+func (p *Page[T]) Write(w http.ResponseWriter) error {
+	if p.unpaginated {
+		return writeJSON(w, p.Results)
+	}
+	if p.number != nil && p.number.base.headers {
+		h := headerLinks{first: p.pageURL(1), prev: p.Previous, next: p.Next}
+		if p.Count.Precision == Exact {
+			h.last = p.pageURL(p.TotalPages.N)
+		}
+		h.write(w.Header())
+		writeTotal(w.Header(), p.Count)
+	}
+	return writeJSON(w, p)
+}
+
+// Window returns the row of page links around the page, as [PageWindow] chooses them.
+// It is nil for a page whose total is unknown or that no paginator made.
+func (p *Page[T]) Window() []PageLink {
+	if p.number == nil || p.Count.Precision == Unknown {
+		return nil
+	}
+	return pageLinks(PageWindow(p.CurrentPage, p.TotalPages.N), p.CurrentPage, p.pageURL)
+}
+
+func (p *Page[T]) pageURL(number int64) Link {
+	if number == 1 {
+		return p.links.link(p.number.first)
+	}
+	return p.links.link(nil, pair{p.number.pageParam, strconv.FormatInt(number, 10)})
+}
+
+func pageLinks(window []int64, current int64, url func(int64) Link) []PageLink {
+	links := make([]PageLink, len(window))
+	for i, n := range window {
+		if n != Break {
+			links[i] = PageLink{Number: n, URL: string(url(n)), Active: n == current}
+		}
+	}
+	return links
+}
+
+func writeTotal(h http.Header, t Total) {
+	if t.Precision != Unknown {
+		h.Set("X-Total-Count", strconv.FormatInt(t.N, 10))
+	}
+}
+
+// notExact is the count_exact field of a page with that total.
+func notExact(t Total) *False {
+	if t.Precision == Exact {
+		return nil
+	}
+	return &False{}
+}
+
+// encodeJSON encodes without the HTML escapes of encoding/json, whose \u0026 makes links
+// unreadable.
+func encodeJSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// writeJSON answers 200. The value is encoded before the first byte is written, so that
+// a value that cannot be encoded can still be answered with an error.
+func writeJSON(w http.ResponseWriter, v any) error {
+	data, err := encodeJSON(v)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+	_, err = w.Write(data)
+	return err
+}

@@ -1,0 +1,329 @@
+package pagination
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+)
+
+// Unpaginated as a default size returns the whole list when the client asks for no size.
+// Use it only for lists that cannot grow.
+const Unpaginated = -1
+
+// Preset is a page size with the largest one that a client may ask for.
+type Preset struct {
+	Size    int // rows in a page when the client does not say; or [Unpaginated]
+	MaxSize int // the most that a client gets; 0 = no maximum
+}
+
+// The presets.
+var (
+	Standard = Preset{Size: 25, MaxSize: 100}   // lists that people read
+	Large    = Preset{Size: 50, MaxSize: 200}   // dense lists and tables
+	Small    = Preset{Size: 10, MaxSize: 50}    // widgets and heavy rows
+	Report   = Preset{Size: 100, MaxSize: 1000} // reports
+)
+
+// OutOfRange says what a page past the last one answers.
+type OutOfRange uint8
+
+// The answers to a page past the last one.
+const (
+	NotFound OutOfRange = iota // [ErrInvalidPage], as Django REST Framework
+	Empty                      // 200 with no rows
+	LastPage                   // 200 with the last page
+)
+
+// PageNumberOptions are the options of [NewPageNumber].
+type PageNumberOptions struct {
+	// PageParam is the parameter with the page number. Default: "page".
+	PageParam string
+	// SizeParam is the parameter with the page size; "-" = clients cannot choose it.
+	// Default: "page_size".
+	SizeParam string
+	// Count is how the total is found. Default: exactly.
+	Count CountPolicy
+	// OutOfRange is the answer to a page past the last. Default: NotFound.
+	OutOfRange OutOfRange
+	// MaxPages is the last page that is served when the total is not known exactly, since
+	// the database then walks over all pages before. Default: 10,000.
+	MaxPages int64
+	// Strict refuses what is else mended: 400 with a problem document for a bad page, a
+	// bad size and a size above the maximum. Default: false.
+	Strict bool
+	// Links says where links point. Default: scheme and host of the request.
+	Links *Links
+	// Resource names the list in the key of a remembered count. Default: the URL's path.
+	Resource string
+	// Scope returns what else, outside the query string, decides which rows the list has,
+	// such as the tenant. It is part of the key of a remembered count. Default: nothing.
+	Scope func(*http.Request) string
+	// Trace is told of each page. Default: nil.
+	Trace *Trace
+}
+
+// PageNumber pages a list by ?page= and ?page_size=. It is safe for concurrent use.
+type PageNumber struct {
+	preset     Preset
+	pageParam  string
+	sizeParam  string // "" = not offered
+	first      []string
+	count      CountPolicy
+	outOfRange OutOfRange
+	maxPages   int64
+	strict     bool
+	base       linkBase
+	resource   string
+	scope      func(*http.Request) string
+	trace      *Trace
+}
+
+// NewPageNumber returns a paginator with the given sizes. opts may be nil.
+func NewPageNumber(preset Preset, opts *PageNumberOptions) (*PageNumber, error) {
+	var o PageNumberOptions
+	if opts != nil {
+		o = *opts
+	}
+	if err := preset.check(); err != nil {
+		return nil, err
+	}
+	p := &PageNumber{
+		preset: preset, pageParam: orDefault(o.PageParam, "page"), sizeParam: orDefault(o.SizeParam, "page_size"),
+		count: o.Count, outOfRange: o.OutOfRange, maxPages: o.MaxPages, strict: o.Strict,
+		resource: o.Resource, scope: o.Scope, trace: o.Trace,
+	}
+	if p.sizeParam == "-" {
+		p.sizeParam = ""
+	}
+	if p.pageParam == p.sizeParam {
+		return nil, errors.New("pagination: PageParam and SizeParam must differ")
+	}
+	if p.maxPages == 0 {
+		p.maxPages = 10_000
+	}
+	if p.maxPages < 0 {
+		return nil, errors.New("pagination: MaxPages must be positive")
+	}
+	p.first = []string{p.pageParam}
+	var err error
+	p.base, err = newLinkBase(o.Links)
+	return p, err
+}
+
+func (s Preset) check() error {
+	if s.Size < 1 && s.Size != Unpaginated || s.MaxSize < 0 || s.MaxSize > NoLimit-1 || s.Size > NoLimit-1 {
+		return errors.New("pagination: a page size must be positive or Unpaginated, a maximum 0 or positive, both below 2^31-1")
+	}
+	if s.MaxSize > 0 && s.Size > s.MaxSize {
+		return errors.New("pagination: the page size exceeds its maximum")
+	}
+	return nil
+}
+
+func (s Preset) most() int64 {
+	if s.MaxSize > 0 {
+		return int64(s.MaxSize)
+	}
+	return NoLimit - 1
+}
+
+func orDefault(s, def string) string {
+	if s == "" {
+		return def
+	}
+	return s
+}
+
+// PageRequest is what a client asked for.
+type PageRequest struct {
+	Number int64 // from 1; 0 with Last
+	Size   int   // after default and maximum; [Unpaginated] for the whole list
+	Last   bool  // the client asked for "last"
+}
+
+// Parse reads page and size from a request's query string, without allocation. The
+// error is a [RequestError].
+func (p *PageNumber) Parse(r *http.Request) (PageRequest, error) {
+	raw := r.URL.RawQuery
+	if err := checkQuery(raw, p.strict); err != nil {
+		return PageRequest{}, err
+	}
+	var number, size string
+	var sized bool
+	for raw != "" {
+		name, value, rest, ok := nextPair(raw)
+		if ok {
+			if isName(name, p.pageParam) {
+				number = value
+			} else if p.sizeParam != "" && isName(name, p.sizeParam) {
+				size, sized = value, true
+			}
+		}
+		raw = rest
+	}
+	req := PageRequest{Number: 1, Size: p.preset.Size}
+	if sized {
+		if err := p.readSize(&req, size); err != nil {
+			return PageRequest{}, err
+		}
+	}
+	switch {
+	case number == "":
+	case isName(number, "last"):
+		req.Number, req.Last = 0, true
+	default:
+		n, ok := parseInt(number)
+		if !ok {
+			return PageRequest{}, invalidPage(p.pageParam, "not a number", p.strict)
+		}
+		if n < 1 {
+			return PageRequest{}, invalidPage(p.pageParam, "below 1", p.strict)
+		}
+		req.Number = n
+	}
+	return req, nil
+}
+
+func (p *PageNumber) readSize(req *PageRequest, value string) error {
+	n, ok := positive(value, 1, p.preset.most())
+	if ok {
+		req.Size = int(n)
+	}
+	if p.strict {
+		if exact, _ := parseInt(value); !ok || exact != n {
+			return invalidParameter(p.sizeParam, "The page size must be a whole number from 1 to "+strconv.FormatInt(p.preset.most(), 10)+".")
+		}
+	}
+	return nil
+}
+
+// Paginate reads the page that a request asks for. The error is a [RequestError] when
+// the request is at fault, else the source's; [WriteError] answers both. A page that
+// does not exist is refused without a query for its rows.
+func Paginate[T any](r *http.Request, p *PageNumber, source Lister[T]) (*Page[T], error) {
+	req, err := p.Parse(r)
+	if err != nil {
+		return nil, err
+	}
+	ctx := r.Context()
+	done := p.trace.begin(r, "page")
+	if req.Size == Unpaginated {
+		rows, err := source.List(ctx, NoLimit, 0)
+		done(PageInfo{Rows: len(rows), Err: err})
+		if err != nil {
+			return nil, err
+		}
+		return &Page[T]{Results: notNil(rows), unpaginated: true}, nil
+	}
+	links, err := newLinker(&p.base, r, p.strict)
+	if err != nil {
+		return nil, err
+	}
+	page := &Page[T]{PageSize: req.Size, number: p, links: links}
+	err = p.fill(ctx, r, req, source, func(limit int, offset int64) (int, error) {
+		rows, err := source.List(ctx, limit, offset)
+		page.Results = rows
+		return len(rows), err
+	}, &page.Count, &page.CurrentPage)
+	more := len(page.Results) > req.Size
+	if more {
+		page.Results = page.Results[:req.Size]
+	}
+	done(PageInfo{Size: req.Size, Offset: (max(page.CurrentPage, 1) - 1) * int64(req.Size), Rows: len(page.Results), Total: page.Count, Err: err})
+	if err != nil {
+		return nil, err
+	}
+	page.Results = notNil(page.Results)
+	page.TotalPages = Total{N: max(1, ceilDiv(page.Count.N, int64(req.Size))), Precision: page.Count.Precision}
+	page.CountExact = notExact(page.Count)
+	if p.count.fresh() {
+		more = page.CurrentPage < page.TotalPages.N
+	}
+	if more {
+		page.Next = page.pageURL(page.CurrentPage + 1)
+	}
+	if page.CurrentPage > 1 {
+		previous := page.CurrentPage - 1
+		if p.count.fresh() {
+			previous = min(previous, page.TotalPages.N)
+		}
+		page.Previous = page.pageURL(previous)
+	}
+	return page, nil
+}
+
+// fill finds the total and the page's number and reads its rows. It does not depend on
+// the row type, so that one copy of it serves all lists.
+func (p *PageNumber) fill(ctx context.Context, r *http.Request, req PageRequest, source any,
+	list func(limit int, offset int64) (int, error), total *Total, current *int64,
+) error {
+	var err error
+	*total, err = p.count.total(ctx, source, func() string {
+		return countKey(p.resourceOf(r), p.scopeOf(r), appendQuery(nil, sortedPairs(r.URL.RawQuery), []string{p.pageParam, p.sizeParam}, nil))
+	})
+	if err != nil {
+		return err
+	}
+	size := int64(req.Size)
+	last := p.maxPages
+	if total.Precision == Exact {
+		last = max(1, ceilDiv(total.N, size))
+	}
+	*current = req.Number
+	if req.Last {
+		if total.Precision != Exact {
+			return invalidPage(p.pageParam, `"last" needs an exact total`, p.strict)
+		}
+		*current = last
+	}
+	if !p.count.fresh() {
+		last = max(last, p.maxPages) // an old total does not say which pages exist
+	}
+	if *current > last {
+		switch {
+		case p.outOfRange == LastPage && p.count.fresh():
+			*current = last
+		case p.outOfRange == Empty && p.count.fresh():
+			return nil
+		default:
+			return invalidPage(p.pageParam, "past the last page", p.strict)
+		}
+	}
+	if *current-1 > math.MaxInt64/size {
+		return invalidPage(p.pageParam, "past every offset", p.strict)
+	}
+	limit := req.Size
+	if !p.count.fresh() {
+		limit++ // a row more tells whether there is a next page
+	}
+	offset := (*current - 1) * size
+	n, err := list(limit, offset)
+	if err != nil || p.count.fresh() {
+		return err
+	}
+	if n == 0 && *current > 1 && p.outOfRange != Empty {
+		return invalidPage(p.pageParam, "past the last row", p.strict)
+	}
+	if n > 0 && total.Precision != Unknown {
+		total.N = max(total.N, offset+int64(min(n, req.Size))) // these rows were seen
+	}
+	return nil
+}
+
+func (p *PageNumber) resourceOf(r *http.Request) string { return orDefault(p.resource, r.URL.Path) }
+
+func (p *PageNumber) scopeOf(r *http.Request) string {
+	if p.scope == nil {
+		return ""
+	}
+	return p.scope(r)
+}
+
+func notNil[T any](rows []T) []T {
+	if rows == nil {
+		return []T{}
+	}
+	return rows
+}

@@ -1,0 +1,261 @@
+package pagination
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxQuery bounds the query string that is read at all, so that a request of
+// megabytes costs one comparison.
+const maxQuery = 16 << 10
+
+func checkQuery(raw string, strict bool) error {
+	if len(raw) <= maxQuery {
+		return nil
+	}
+	return &RequestError{
+		Status: http.StatusRequestURITooLong, Detail: "Query string too long.",
+		problem: strict, kind: ErrInvalidParameter, reason: "query string of more than 16 KiB",
+	}
+}
+
+// nextPair cuts the first name=value pair off a raw query, both still escaped. It
+// splits at "&" alone and keeps what net/url drops: pairs with a semicolon or with a
+// broken escape. name and value are empty for an empty piece, which ok = false marks.
+func nextPair(raw string) (name, value, rest string, ok bool) {
+	piece := raw
+	if i := strings.IndexByte(raw, '&'); i >= 0 {
+		piece, rest = raw[:i], raw[i+1:]
+	}
+	if piece == "" {
+		return "", "", rest, false
+	}
+	if i := strings.IndexByte(piece, '='); i >= 0 {
+		return piece[:i], piece[i+1:], rest, true
+	}
+	return piece, "", rest, true
+}
+
+// isName reports whether an escaped name stands for the wanted one.
+func isName(escaped, want string) bool {
+	if escaped == want {
+		return true
+	}
+	if len(escaped) <= len(want) || strings.IndexByte(escaped, '%') < 0 {
+		// An escape makes a name longer, and the blank that "+" stands for is in no
+		// parameter's name.
+		return false
+	}
+	var buf [64]byte
+	return string(appendUnescaped(buf[:0], escaped)) == want
+}
+
+// lookup returns the last value of a parameter, still escaped: the last of several
+// wins, as in Django.
+func lookup(raw, name string) (value string, ok bool) {
+	for raw != "" {
+		n, v, rest, some := nextPair(raw)
+		if some && isName(n, name) {
+			value, ok = v, true
+		}
+		raw = rest
+	}
+	return value, ok
+}
+
+// queryValue returns the last value of a parameter, decoded.
+func queryValue(raw, name string) string {
+	v, _ := lookup(raw, name)
+	return unescape(v)
+}
+
+// appendUnescaped decodes "+" and every valid %XX; a broken escape stays as it is, as
+// in Python's urllib.parse.
+func appendUnescaped(dst []byte, s string) []byte {
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '+':
+			dst = append(dst, ' ')
+		case c == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):
+			dst = append(dst, unHex(s[i+1])<<4|unHex(s[i+2]))
+			i += 2
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}
+
+// unescape decodes a name or a value. Bytes that are not UTF-8 become U+FFFD.
+func unescape(s string) string {
+	if strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
+		return toUTF8(s)
+	}
+	return toUTF8(string(appendUnescaped(make([]byte, 0, len(s)), s)))
+}
+
+// toUTF8 replaces what is not UTF-8 by one U+FFFD for each maximal part of a sequence
+// (Unicode 3.9, table 3-8), which is how Python decodes with errors="replace".
+// strings.ToValidUTF8 would make one of a whole run, and the links would differ.
+func toUTF8(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	var b strings.Builder
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
+		if r != utf8.RuneError || n > 1 {
+			b.WriteString(s[:n])
+			s = s[n:]
+			continue
+		}
+		b.WriteRune(utf8.RuneError)
+		s = s[invalidPrefix(s):]
+	}
+	return b.String()
+}
+
+// invalidPrefix returns the length of the longest start of a well-formed sequence at
+// the beginning of s, or 1.
+func invalidPrefix(s string) int {
+	lo, hi, need := byte(0x80), byte(0xBF), 0
+	switch c := s[0]; {
+	case c >= 0xC2 && c <= 0xDF:
+		need = 1
+	case c >= 0xE0 && c <= 0xEF:
+		need = 2
+		switch c {
+		case 0xE0:
+			lo = 0xA0
+		case 0xED:
+			hi = 0x9F
+		}
+	case c >= 0xF0 && c <= 0xF4:
+		need = 3
+		switch c {
+		case 0xF0:
+			lo = 0x90
+		case 0xF4:
+			hi = 0x8F
+		}
+	default:
+		return 1
+	}
+	n := 1
+	for n <= need && n < len(s) && s[n] >= lo && s[n] <= hi {
+		lo, hi = 0x80, 0xBF
+		n++
+	}
+	return n
+}
+
+func isHex(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
+}
+
+func unHex(c byte) byte {
+	switch {
+	case c >= 'a':
+		return c - 'a' + 10
+	case c >= 'A':
+		return c - 'A' + 10
+	default:
+		return c - '0'
+	}
+}
+
+// appendEscaped encodes for a query string as Python's quote_plus and Go's
+// url.QueryEscape do.
+func appendEscaped(dst []byte, s string) []byte {
+	const hexDigits = "0123456789ABCDEF"
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9',
+			c == '-', c == '_', c == '.', c == '~':
+			dst = append(dst, c)
+		case c == ' ':
+			dst = append(dst, '+')
+		default:
+			dst = append(dst, '%', hexDigits[c>>4], hexDigits[c&15])
+		}
+	}
+	return dst
+}
+
+// pair is one decoded parameter.
+type pair struct{ name, value string }
+
+// sortedPairs decodes a query and sorts it by name; the values of one name keep their
+// order.
+func sortedPairs(raw string) []pair {
+	pairs := make([]pair, 0, strings.Count(raw, "&")+1)
+	for raw != "" {
+		name, value, rest, ok := nextPair(raw)
+		if ok {
+			pairs = append(pairs, pair{unescape(name), unescape(value)})
+		}
+		raw = rest
+	}
+	slices.SortStableFunc(pairs, func(a, b pair) int { return strings.Compare(a.name, b.name) })
+	return pairs
+}
+
+// appendQuery encodes sorted pairs without the dropped names and with the set ones in
+// their places.
+func appendQuery(dst []byte, pairs []pair, drop []string, set []pair) []byte {
+	start := len(dst)
+	add := func(p pair) {
+		if len(dst) > start {
+			dst = append(dst, '&')
+		}
+		dst = appendEscaped(dst, p.name)
+		dst = append(dst, '=')
+		dst = appendEscaped(dst, p.value)
+	}
+	for _, p := range pairs {
+		for len(set) > 0 && set[0].name <= p.name {
+			add(set[0])
+			drop = append(drop, set[0].name)
+			set = set[1:]
+		}
+		if !slices.Contains(drop, p.name) {
+			add(p)
+		}
+	}
+	for _, p := range set {
+		add(p)
+	}
+	return dst
+}
+
+// ReplaceQueryParam returns the URL with one query parameter set and all parameters
+// sorted by name; repeated ones keep their order, empty ones stay, the fragment
+// stays. It equals replace_query_param of Django REST Framework, also for pairs that
+// net/url would drop (?q=%zz, ?a;b=1).
+func ReplaceQueryParam(url, name, value string) string {
+	return rewriteQuery(url, nil, []pair{{name, value}})
+}
+
+// RemoveQueryParam returns the URL without one query parameter, under the rules of
+// [ReplaceQueryParam].
+func RemoveQueryParam(url, name string) string {
+	return rewriteQuery(url, []string{name}, nil)
+}
+
+func rewriteQuery(url string, drop []string, set []pair) string {
+	url, fragment, _ := strings.Cut(url, "#")
+	base, query, _ := strings.Cut(url, "?")
+	out := append(make([]byte, 0, len(url)+len(fragment)+32), base...)
+	out = append(out, '?')
+	mark := len(out)
+	out = appendQuery(out, sortedPairs(query), drop, set)
+	if len(out) == mark {
+		out = out[:mark-1]
+	}
+	if fragment != "" {
+		out = append(append(out, '#'), fragment...)
+	}
+	return string(out)
+}

@@ -1,0 +1,37 @@
+package pagination
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// Trace holds functions that are told what a paginator does. Each may be nil. They are
+// called in the request's goroutine and must return quickly.
+type Trace struct {
+	// Page is called after each page, also after one that failed.
+	Page func(context.Context, PageInfo)
+}
+
+// PageInfo describes a page that was read.
+type PageInfo struct {
+	Style    string        // "page", "limit" or "cursor"
+	Size     int           // rows asked for, after default and maximum; 0 = all
+	Offset   int64         // rows before the page; 0 for cursors
+	Rows     int           // rows in the page
+	Total    Total         // Unknown for cursors
+	Duration time.Duration // count and rows together
+	Err      error         // why there is no page; nil if there is one
+}
+
+// begin starts the clock of a page. The returned function is never nil.
+func (t *Trace) begin(r *http.Request, style string) func(PageInfo) {
+	if t == nil || t.Page == nil {
+		return func(PageInfo) {}
+	}
+	start := time.Now()
+	return func(info PageInfo) {
+		info.Style, info.Duration = style, time.Since(start)
+		t.Page(r.Context(), info)
+	}
+}
