@@ -306,7 +306,9 @@ func TestNewEmailErrors(t *testing.T) {
 		"password in the clear": func() (*Email, error) {
 			return NewEmail("h", "a@b.c", []string{"x@y.z"}, &EmailOptions{Username: "u", Password: "p", TLS: TLSNone})
 		},
-		"bad hello": func() (*Email, error) { return NewEmail("h", "a@b.c", []string{"x@y.z"}, &EmailOptions{Hello: "a\r\nb"}) },
+		"bad hello": func() (*Email, error) {
+			return NewEmail("h", "a@b.c", []string{"x@y.z"}, &EmailOptions{Hello: "a\r\nb"})
+		},
 	} {
 		if _, err := make(); err == nil || !strings.HasPrefix(err.Error(), "notify: ") {
 			t.Errorf("%s: %v", name, err)

@@ -1,0 +1,177 @@
+package notify
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// NewSlack returns a Webhook for an incoming webhook of Slack, or of a service
+// that speaks its form, such as Mattermost.
+func NewSlack(rawURL string, opts *WebhookOptions) (*Webhook, error) {
+	return newWebhook("Slack", rawURL, opts, slackMessage)
+}
+
+func slackMessage(m Message) any {
+	// Slack's own markup begins with < and &; everything else is shown as it is.
+	escape := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace
+	type field struct {
+		Title string `json:"title"`
+		Value string `json:"value"`
+		Short bool   `json:"short"`
+	}
+	type attachment struct {
+		Title     string   `json:"title"`
+		TitleLink string   `json:"title_link,omitempty"`
+		Text      string   `json:"text"`
+		Fallback  string   `json:"fallback"`
+		Color     string   `json:"color"`
+		Fields    []field  `json:"fields,omitempty"`
+		Footer    string   `json:"footer,omitempty"`
+		TS        int64    `json:"ts"`
+		MrkdwnIn  []string `json:"mrkdwn_in"`
+	}
+	a := attachment{
+		Title: escape(m.Subject), TitleLink: m.webLink(), Text: escape(truncate(m.Text, 8000)), Fallback: escape(m.Subject),
+		Color: fmt.Sprintf("#%06x", m.Level.rgb()), Footer: escape(m.Source), TS: m.Time.Unix(), MrkdwnIn: []string{},
+	}
+	for _, f := range m.Fields {
+		a.Fields = append(a.Fields, field{escape(f.Name), escape(f.Value), len(f.Value) <= 40})
+	}
+	return struct {
+		Text        string       `json:"text"` // what notifications and screen readers show
+		Attachments []attachment `json:"attachments"`
+	}{escape(m.Level.symbol() + " " + m.Subject), []attachment{a}}
+}
+
+// NewDiscord returns a Webhook for a channel of Discord.
+func NewDiscord(rawURL string, opts *WebhookOptions) (*Webhook, error) {
+	return newWebhook("Discord", rawURL, opts, discordMessage)
+}
+
+func discordMessage(m Message) any {
+	type field struct {
+		Name   string `json:"name"`
+		Value  string `json:"value"`
+		Inline bool   `json:"inline"`
+	}
+	type embed struct {
+		Title       string            `json:"title"`
+		Description string            `json:"description,omitempty"`
+		URL         string            `json:"url,omitempty"`
+		Color       int               `json:"color"`
+		Timestamp   string            `json:"timestamp"`
+		Fields      []field           `json:"fields,omitempty"`
+		Footer      map[string]string `json:"footer,omitempty"`
+	}
+	// The sum over an embed may be 6,000 characters.
+	e := embed{
+		Title: truncate(markdown(m.Subject), 256), Description: truncate(markdown(m.Text), 3000), URL: m.webLink(),
+		Color: m.Level.rgb(), Timestamp: m.Time.UTC().Format(time.RFC3339),
+	}
+	if m.Source != "" {
+		e.Footer = map[string]string{"text": m.Source}
+	}
+	for _, f := range m.Fields[:min(len(m.Fields), 10)] {
+		// Neither may be empty.
+		e.Fields = append(e.Fields, field{truncate("\u200b"+markdown(f.Name), 80), truncate("\u200b"+markdown(f.Value), 150), len(f.Value) <= 40})
+	}
+	return struct {
+		Content         string              `json:"content"`
+		Embeds          []embed             `json:"embeds"`
+		AllowedMentions map[string][]string `json:"allowed_mentions"`
+	}{
+		truncate(m.Level.symbol()+" "+markdown(m.Subject), 1000),
+		[]embed{e},
+		map[string][]string{"parse": {}}, // an error text with @everyone wakes nobody else
+	}
+}
+
+// NewTeams returns a Webhook for a workflow of Microsoft Teams ("Post to a
+// channel when a webhook request is received"), which takes the place of the
+// retired connectors.
+func NewTeams(rawURL string, opts *WebhookOptions) (*Webhook, error) {
+	return newWebhook("Teams", rawURL, opts, teamsMessage)
+}
+
+func teamsMessage(m Message) any {
+	color := map[Level]string{Info: "accent", Warning: "warning", Critical: "attention", Recovery: "good"}[m.Level]
+	// A TextRun is shown as it is; a TextBlock would read Markdown.
+	run := func(text string, more map[string]any) map[string]any {
+		r := map[string]any{"type": "TextRun", "text": text}
+		for k, v := range more {
+			r[k] = v
+		}
+		return map[string]any{"type": "RichTextBlock", "inlines": []any{r}}
+	}
+	body := []any{run(m.Level.symbol()+" "+m.Subject, map[string]any{"weight": "bolder", "size": "medium", "color": color})}
+	for line := range strings.SplitSeq(truncate(m.Text, 8000), "\n") {
+		if strings.TrimSpace(line) != "" {
+			body = append(body, run(line, nil))
+		}
+	}
+	if len(m.Fields) > 0 {
+		var facts []any
+		for _, f := range m.Fields {
+			facts = append(facts, map[string]string{"title": markdown(f.Name), "value": markdown(f.Value)})
+		}
+		body = append(body, map[string]any{"type": "FactSet", "facts": facts})
+	}
+	card := map[string]any{
+		"$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+		"type":    "AdaptiveCard", "version": "1.4", // newer ones are not shown
+		"body": body,
+	}
+	if link := m.webLink(); link != "" {
+		card["actions"] = []any{map[string]string{"type": "Action.OpenUrl", "title": "Open", "url": link}}
+	}
+	return map[string]any{
+		"type": "message",
+		"attachments": []any{map[string]any{
+			"contentType": "application/vnd.microsoft.card.adaptive", "content": card,
+		}},
+	}
+}
+
+// markdown takes the meaning from the characters that have one in chat rooms.
+func markdown(s string) string {
+	return strings.NewReplacer(
+		`\`, `\\`, "*", `\*`, "_", `\_`, "~", `\~`, "`", "\\`", "|", `\|`, ">", `\>`, "#", `\#`, "[", `\[`, "]", `\]`,
+		"@", "@\u200b",
+	).Replace(s)
+}
+
+// webLink returns Link if it may be shown as one.
+func (m Message) webLink() string {
+	u, err := url.Parse(m.Link)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return ""
+	}
+	return u.String()
+}
+
+// symbol goes before a subject: the shape says what the colour says.
+func (l Level) symbol() string {
+	switch l {
+	case Critical:
+		return "✖"
+	case Warning:
+		return "▲"
+	case Recovery:
+		return "✔"
+	}
+	return "ℹ"
+}
+
+func (l Level) rgb() int {
+	switch l {
+	case Critical:
+		return 0xb42318
+	case Warning:
+		return 0xb54708
+	case Recovery:
+		return 0x067647
+	}
+	return 0x175cd3
+}

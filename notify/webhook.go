@@ -1,0 +1,175 @@
+package notify
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// WebhookOptions configures a [Webhook].
+type WebhookOptions struct {
+	// Secret signs the body, see [VerifyWebhook]. [NewWebhook] only. Default: no
+	// signature.
+	Secret []byte
+	// Header is added to every request, for example an Authorization. Default: none.
+	Header http.Header
+	// Insecure permits http:// to hosts other than this one. Default: false.
+	Insecure bool
+	// Timeout bounds one delivery. Default: 10 s.
+	Timeout time.Duration
+	// Client sends the requests; its own Timeout and redirect policy are not used.
+	// Default: http.DefaultClient.
+	Client *http.Client
+}
+
+// Webhook is a [Notifier] that posts JSON to a URL. It follows no redirects: they
+// would carry the message, and the secret in the URL, to somebody else. No error
+// contains more of the URL than the host.
+type Webhook struct {
+	service string
+	url     string
+	host    string
+	opts    WebhookOptions
+	encode  func(Message) any // nil means that there is nothing to tell this receiver
+}
+
+// NewWebhook returns a Webhook that posts the message as a JSON object: the
+// fields of [Message] but HTML, and id, which is the same when the same message
+// is sent again. With a Secret the request is signed.
+func NewWebhook(rawURL string, opts *WebhookOptions) (*Webhook, error) {
+	return newWebhook("webhook", rawURL, opts, func(m Message) any {
+		m.HTML = ""
+		return struct {
+			ID string `json:"id"`
+			Message
+		}{m.id(), m}
+	})
+}
+
+func newWebhook(service, rawURL string, opts *WebhookOptions, encode func(Message) any) (*Webhook, error) {
+	w := &Webhook{service: service, encode: encode}
+	if opts != nil {
+		w.opts = *opts
+	}
+	u, err := url.Parse(rawURL)
+	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+		return nil, fmt.Errorf("notify: the URL for %s is not of the form https://host/…", service)
+	}
+	if u.Scheme == "http" && !w.opts.Insecure && !isLoopback(u.Hostname()) {
+		return nil, fmt.Errorf("notify: the URL for %s on %s would send in the clear; use https or set WebhookOptions.Insecure", service, u.Hostname())
+	}
+	if w.opts.Timeout < 0 {
+		return nil, errors.New("notify: WebhookOptions.Timeout is negative")
+	}
+	w.url, w.host = u.String(), u.Host
+	w.opts.Timeout = cmp.Or(w.opts.Timeout, 10*time.Second)
+	client := *cmp.Or(w.opts.Client, http.DefaultClient)
+	client.Timeout = 0 // the context below bounds the request
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	w.opts.Client = &client
+	w.opts.Header = w.opts.Header.Clone()
+	return w, nil
+}
+
+// Notify posts m and returns nil on any status of the 200s.
+func (w *Webhook) Notify(ctx context.Context, m Message) error {
+	now := time.Now()
+	document := w.encode(m.prepared(now))
+	if document == nil {
+		return nil
+	}
+	body, err := json.Marshal(document)
+	if err != nil {
+		return fmt.Errorf("notify: %s: %w", w.service, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.opts.Timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("notify: %s on %s: the request cannot be built", w.service, w.host)
+	}
+	for name, values := range w.opts.Header {
+		req.Header[name] = values
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if len(w.opts.Secret) > 0 {
+		sign(req.Header, w.opts.Secret, body, now)
+	}
+	res, err := w.opts.Client.Do(req)
+	if err != nil {
+		var withURL *url.Error
+		if errors.As(err, &withURL) {
+			err = withURL.Err // the URL is a secret
+		}
+		return fmt.Errorf("notify: %s on %s: %w", w.service, w.host, err)
+	}
+	defer res.Body.Close()
+	answer, _ := io.ReadAll(io.LimitReader(res.Body, 4<<10)) // only for the error text
+	if res.StatusCode < 200 || res.StatusCode > 299 {
+		return fmt.Errorf("notify: %s on %s answered %d: %s", w.service, w.host, res.StatusCode, oneLine(string(answer), 200))
+	}
+	return nil
+}
+
+const (
+	signatureHeader = "X-Signature"
+	timestampHeader = "X-Timestamp"
+)
+
+func sign(h http.Header, secret, body []byte, now time.Time) {
+	timestamp := strconv.FormatInt(now.Unix(), 10)
+	h.Set(timestampHeader, timestamp)
+	h.Set(signatureHeader, "sha256="+hex.EncodeToString(signature(secret, timestamp, body)))
+}
+
+// signature covers the time, so that an old request cannot be sent again under a
+// new one.
+func signature(secret []byte, timestamp string, body []byte) []byte {
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte(timestamp))
+	mac.Write([]byte{'.'})
+	mac.Write(body)
+	return mac.Sum(nil)
+}
+
+// VerifyWebhook tells the receiver of a request from [NewWebhook] whether it was
+// signed with secret and is no older than maxAge; a clock of the sender that is
+// ahead by as much is tolerated.
+//
+// X-Timestamp holds the Unix time in seconds, X-Signature "sha256=" and the hex
+// HMAC-SHA256 of that time, a full stop and the body. Within maxAge the same
+// request can be replayed; its id tells.
+func VerifyWebhook(secret []byte, header http.Header, body []byte, maxAge time.Duration) error {
+	timestamp := header.Get(timestampHeader)
+	seconds, err := strconv.ParseInt(timestamp, 10, 64)
+	if err != nil {
+		return errors.New("notify: the request has no valid X-Timestamp")
+	}
+	given, err := hex.DecodeString(trimPrefix(header.Get(signatureHeader), "sha256="))
+	if err != nil || len(secret) == 0 || !hmac.Equal(given, signature(secret, timestamp, body)) {
+		return errors.New("notify: the request's X-Signature does not match")
+	}
+	if age := time.Since(time.Unix(seconds, 0)); age > maxAge || age < -maxAge {
+		return errors.New("notify: the request is too old or its time is in the future")
+	}
+	return nil
+}
+
+// trimPrefix returns "" where the prefix is missing.
+func trimPrefix(s, prefix string) string {
+	if len(s) < len(prefix) || s[:len(prefix)] != prefix {
+		return ""
+	}
+	return s[len(prefix):]
+}
