@@ -262,7 +262,7 @@ func (k *Keyset[T]) Paginate(r *http.Request, source Seeker[T]) (*KeysetPage[T],
 	}
 	done := k.trace.begin(r, "cursor")
 	found, err := k.read(r.Context(), source, order, at, size)
-	done(PageInfo{Size: size, Rows: len(found.rows), Total: Total{Precision: Unknown}, Err: err})
+	done(PageEvent{Size: size, Rows: len(found.rows), Total: Total{Precision: Unknown}, Err: err})
 	if err != nil {
 		return nil, err
 	}

@@ -148,7 +148,7 @@ func PaginateOffset[T any](r *http.Request, p *LimitOffset, source Lister[T]) (*
 	done := p.trace.begin(r, "limit")
 	if req.Limit == Unpaginated {
 		rows, err := source.List(ctx, NoLimit, 0)
-		done(PageInfo{Rows: len(rows), Err: err})
+		done(PageEvent{Rows: len(rows), Err: err})
 		if err != nil {
 			return nil, err
 		}
@@ -178,7 +178,7 @@ func PaginateOffset[T any](r *http.Request, p *LimitOffset, source Lister[T]) (*
 			page.Results = page.Results[:req.Limit]
 		}
 	}
-	done(PageInfo{Size: req.Limit, Offset: req.Offset, Rows: len(page.Results), Total: page.Count, Err: err})
+	done(PageEvent{Size: req.Limit, Offset: req.Offset, Rows: len(page.Results), Total: page.Count, Err: err})
 	if err != nil {
 		return nil, err
 	}

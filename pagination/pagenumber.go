@@ -211,7 +211,7 @@ func Paginate[T any](r *http.Request, p *PageNumber, source Lister[T]) (*Page[T]
 	done := p.trace.begin(r, "page")
 	if req.Size == Unpaginated {
 		rows, err := source.List(ctx, NoLimit, 0)
-		done(PageInfo{Rows: len(rows), Err: err})
+		done(PageEvent{Rows: len(rows), Err: err})
 		if err != nil {
 			return nil, err
 		}
@@ -231,7 +231,7 @@ func Paginate[T any](r *http.Request, p *PageNumber, source Lister[T]) (*Page[T]
 	if more {
 		page.Results = page.Results[:req.Size]
 	}
-	done(PageInfo{Size: req.Size, Offset: (max(page.CurrentPage, 1) - 1) * int64(req.Size), Rows: len(page.Results), Total: page.Count, Err: err})
+	done(PageEvent{Size: req.Size, Offset: (max(page.CurrentPage, 1) - 1) * int64(req.Size), Rows: len(page.Results), Total: page.Count, Err: err})
 	if err != nil {
 		return nil, err
 	}

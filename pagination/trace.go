@@ -10,11 +10,11 @@ import (
 // called in the request's goroutine and must return quickly.
 type Trace struct {
 	// Page is called after each page, also after one that failed.
-	Page func(context.Context, PageInfo)
+	Page func(context.Context, PageEvent)
 }
 
-// PageInfo describes a page that was read.
-type PageInfo struct {
+// PageEvent describes a page that was read.
+type PageEvent struct {
 	Style    string        // "page", "limit" or "cursor"
 	Size     int           // rows asked for, after default and maximum; 0 = all
 	Offset   int64         // rows before the page; 0 for cursors
@@ -25,12 +25,12 @@ type PageInfo struct {
 }
 
 // begin starts the clock of a page. The returned function is never nil.
-func (t *Trace) begin(r *http.Request, style string) func(PageInfo) {
+func (t *Trace) begin(r *http.Request, style string) func(PageEvent) {
 	if t == nil || t.Page == nil {
-		return func(PageInfo) {}
+		return func(PageEvent) {}
 	}
 	start := time.Now()
-	return func(info PageInfo) {
+	return func(info PageEvent) {
 		info.Style, info.Duration = style, time.Since(start)
 		t.Page(r.Context(), info)
 	}

@@ -1,0 +1,73 @@
+package pagination
+
+import (
+	"context"
+	"strings"
+)
+
+// Attach loads what belongs to a page of rows with one query instead of one for each
+// row. key returns the key under which a row's children are found, and false for a row
+// that has none; fetch gets the distinct keys, at most 1,000 at a time, and returns the
+// children by key (see [GroupBy]); assign is called for each row with a key, with the
+// zero value of C where fetch found nothing. Without keys, fetch is not called.
+//
+//	err := pagination.Attach(ctx, customers,
+//		func(c Customer) (int64, bool) { return c.ID, true },
+//		func(ctx context.Context, ids []int64) (map[int64][]Child, error) { … WHERE customer_id IN … },
+//		func(c *Customer, children []Child) { c.Children = children })
+func Attach[P, C any, K comparable](ctx context.Context, parents []P, key func(P) (K, bool),
+	fetch func(context.Context, []K) (map[K]C, error), assign func(*P, C),
+) error {
+	const most = 1000 // databases bound the number of placeholders
+	seen := make(map[K]struct{}, len(parents))
+	keys := make([]K, 0, len(parents))
+	for _, p := range parents {
+		if k, ok := key(p); ok {
+			if _, again := seen[k]; !again {
+				seen[k] = struct{}{}
+				keys = append(keys, k)
+			}
+		}
+	}
+	children := make(map[K]C, len(keys))
+	for len(keys) > 0 {
+		n := min(most, len(keys))
+		found, err := fetch(ctx, keys[:n:n])
+		if err != nil {
+			return err
+		}
+		for k, c := range found {
+			children[k] = c
+		}
+		keys = keys[n:]
+	}
+	for i := range parents {
+		if k, ok := key(parents[i]); ok {
+			assign(&parents[i], children[k])
+		}
+	}
+	return nil
+}
+
+// GroupBy sorts rows into lists by key, each in the order of the rows.
+func GroupBy[C any, K comparable](rows []C, key func(C) K) map[K][]C {
+	groups := make(map[K][]C)
+	for _, r := range rows {
+		k := key(r)
+		groups[k] = append(groups[k], r)
+	}
+	return groups
+}
+
+// In returns "(?, ?, …)" with the values as its arguments, for the right side of IN. An
+// empty list gives "(NULL)", which is IN nothing.
+func In[V any](values []V) Fragment {
+	if len(values) == 0 {
+		return Fragment{SQL: "(NULL)"}
+	}
+	f := Fragment{SQL: "(?" + strings.Repeat(", ?", len(values)-1) + ")", Args: make([]any, len(values))}
+	for i, v := range values {
+		f.Args[i] = v
+	}
+	return f
+}

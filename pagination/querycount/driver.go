@@ -1,0 +1,249 @@
+package querycount
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"io"
+)
+
+// Open is sql.Open with counting: it opens a database with a registered driver.
+func Open(driverName, dsn string) (*sql.DB, error) {
+	db, err := sql.Open(driverName, dsn)
+	if err != nil {
+		return nil, err
+	}
+	d := db.Driver()
+	if err := db.Close(); err != nil {
+		return nil, err
+	}
+	if dc, ok := d.(driver.DriverContext); ok {
+		c, err := dc.OpenConnector(dsn)
+		if err != nil {
+			return nil, err
+		}
+		return sql.OpenDB(Wrap(c)), nil
+	}
+	return sql.OpenDB(Wrap(dsnConnector{d, dsn})), nil
+}
+
+// Wrap returns a connector whose connections count their statements, for sql.OpenDB. The
+// driver's connection is behind an Unwrap method, for [sql.Conn.Raw].
+func Wrap(c driver.Connector) driver.Connector { return connector{c} }
+
+type connector struct{ driver.Connector }
+
+// Connect opens a connection.
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	inner, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &conn{inner}, nil
+}
+
+// Close closes the connector, if it is to be closed.
+func (c connector) Close() error {
+	if closer, ok := c.Connector.(io.Closer); ok {
+		return closer.Close()
+	}
+	return nil
+}
+
+type dsnConnector struct {
+	d   driver.Driver
+	dsn string
+}
+
+func (c dsnConnector) Connect(context.Context) (driver.Conn, error) { return c.d.Open(c.dsn) }
+func (c dsnConnector) Driver() driver.Driver                        { return c.d }
+
+// conn has every optional interface that database/sql asks a connection for. Where the
+// driver lacks one, the method does what database/sql does without it.
+type conn struct{ driver.Conn }
+
+var (
+	_ driver.Pinger             = (*conn)(nil)
+	_ driver.ExecerContext      = (*conn)(nil)
+	_ driver.QueryerContext     = (*conn)(nil)
+	_ driver.ConnPrepareContext = (*conn)(nil)
+	_ driver.ConnBeginTx        = (*conn)(nil)
+	_ driver.SessionResetter    = (*conn)(nil)
+	_ driver.Validator          = (*conn)(nil)
+	_ driver.NamedValueChecker  = (*conn)(nil)
+	_ driver.StmtExecContext    = (*stmt)(nil)
+	_ driver.StmtQueryContext   = (*stmt)(nil)
+	_ driver.NamedValueChecker  = (*stmt)(nil)
+	_ driver.ColumnConverter    = (*stmt)(nil)
+)
+
+// Unwrap returns the driver's own connection.
+func (c *conn) Unwrap() driver.Conn { return c.Conn }
+
+func (c *conn) Ping(ctx context.Context) error {
+	if p, ok := c.Conn.(driver.Pinger); ok {
+		return p.Ping(ctx)
+	}
+	return nil
+}
+
+func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	if e, ok := c.Conn.(driver.ExecerContext); ok {
+		res, err := e.ExecContext(ctx, query, args)
+		count(ctx, query, err)
+		return res, err
+	}
+	if e, ok := c.Conn.(driver.Execer); ok { //nolint:staticcheck // what old drivers have
+		values, err := plainValues(ctx, args)
+		if err != nil {
+			return nil, err
+		}
+		res, err := e.Exec(query, values)
+		count(ctx, query, err)
+		return res, err
+	}
+	return nil, driver.ErrSkip
+}
+
+func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if q, ok := c.Conn.(driver.QueryerContext); ok {
+		rows, err := q.QueryContext(ctx, query, args)
+		count(ctx, query, err)
+		return rows, err
+	}
+	if q, ok := c.Conn.(driver.Queryer); ok { //nolint:staticcheck // what old drivers have
+		values, err := plainValues(ctx, args)
+		if err != nil {
+			return nil, err
+		}
+		rows, err := q.Query(query, values)
+		count(ctx, query, err)
+		return rows, err
+	}
+	return nil, driver.ErrSkip
+}
+
+// count counts a statement unless the driver declined it: database/sql then prepares it,
+// and the prepared statement counts.
+func count(ctx context.Context, query string, err error) {
+	if !errors.Is(err, driver.ErrSkip) {
+		Record(ctx, query)
+	}
+}
+
+func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	var inner driver.Stmt
+	var err error
+	if p, ok := c.Conn.(driver.ConnPrepareContext); ok {
+		inner, err = p.PrepareContext(ctx, query)
+	} else if inner, err = c.Conn.Prepare(query); err == nil && ctx.Err() != nil {
+		inner.Close()
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &stmt{inner, c, query}, nil
+}
+
+func (c *conn) Prepare(query string) (driver.Stmt, error) {
+	return c.PrepareContext(context.Background(), query)
+}
+
+func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	if b, ok := c.Conn.(driver.ConnBeginTx); ok {
+		return b.BeginTx(ctx, opts)
+	}
+	if opts.Isolation != 0 || opts.ReadOnly {
+		return nil, errors.New("querycount: the driver knows neither isolation levels nor read-only transactions")
+	}
+	tx, err := c.Conn.Begin() //nolint:staticcheck // what old drivers have
+	if err == nil && ctx.Err() != nil {
+		return nil, errors.Join(ctx.Err(), tx.Rollback())
+	}
+	return tx, err
+}
+
+func (c *conn) ResetSession(ctx context.Context) error {
+	if r, ok := c.Conn.(driver.SessionResetter); ok {
+		return r.ResetSession(ctx)
+	}
+	return nil
+}
+
+func (c *conn) IsValid() bool {
+	if v, ok := c.Conn.(driver.Validator); ok {
+		return v.IsValid()
+	}
+	return true
+}
+
+func (c *conn) CheckNamedValue(v *driver.NamedValue) error {
+	if n, ok := c.Conn.(driver.NamedValueChecker); ok {
+		return n.CheckNamedValue(v)
+	}
+	return driver.ErrSkip
+}
+
+type stmt struct {
+	driver.Stmt
+	conn  *conn
+	query string
+}
+
+func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	if e, ok := s.Stmt.(driver.StmtExecContext); ok {
+		res, err := e.ExecContext(ctx, args)
+		Record(ctx, s.query)
+		return res, err
+	}
+	values, err := plainValues(ctx, args)
+	if err != nil {
+		return nil, err
+	}
+	res, err := s.Stmt.Exec(values) //nolint:staticcheck // what old drivers have
+	Record(ctx, s.query)
+	return res, err
+}
+
+func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	if q, ok := s.Stmt.(driver.StmtQueryContext); ok {
+		rows, err := q.QueryContext(ctx, args)
+		Record(ctx, s.query)
+		return rows, err
+	}
+	values, err := plainValues(ctx, args)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.Stmt.Query(values) //nolint:staticcheck // what old drivers have
+	Record(ctx, s.query)
+	return rows, err
+}
+
+func (s *stmt) CheckNamedValue(v *driver.NamedValue) error {
+	if n, ok := s.Stmt.(driver.NamedValueChecker); ok {
+		return n.CheckNamedValue(v)
+	}
+	return s.conn.CheckNamedValue(v)
+}
+
+func (s *stmt) ColumnConverter(i int) driver.ValueConverter {
+	if c, ok := s.Stmt.(driver.ColumnConverter); ok { //nolint:staticcheck // what old drivers have
+		return c.ColumnConverter(i)
+	}
+	return driver.DefaultParameterConverter
+}
+
+// plainValues is how database/sql serves a driver that does not know contexts.
+func plainValues(ctx context.Context, args []driver.NamedValue) ([]driver.Value, error) {
+	values := make([]driver.Value, len(args))
+	for i, a := range args {
+		if a.Name != "" {
+			return nil, errors.New("querycount: the driver does not support named arguments")
+		}
+		values[i] = a.Value
+	}
+	return values, ctx.Err()
+}

@@ -1,0 +1,106 @@
+package querycount
+
+import (
+	"log/slog"
+	"net/http"
+	"strconv"
+)
+
+// Header is the response header that [Middleware] writes.
+const Header = "X-Query-Count"
+
+// MiddlewareOptions are the options of [Middleware].
+type MiddlewareOptions struct {
+	// Repeats is the number of times that a request may run one shape of statement before
+	// it is logged as a suspected N+1. Default: 5.
+	Repeats int
+	// Quiet leaves the header away, for servers whose clients need not know. Default:
+	// false.
+	Quiet bool
+	// Logger gets the suspicions, as warnings with the statement's shape and without its
+	// values. Default: slog.Default().
+	Logger *slog.Logger
+}
+
+// Middleware counts the statements of each request. The header says how many had run
+// when the response began; what runs later, while a list is streamed, is in the log's
+// count only. opts may be nil.
+func Middleware(opts *MiddlewareOptions) func(http.Handler) http.Handler {
+	var o MiddlewareOptions
+	if opts != nil {
+		o = *opts
+	}
+	if o.Repeats < 1 {
+		o.Repeats = 5
+	}
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			ctx, c := With(r.Context())
+			r = r.WithContext(ctx)
+			defer o.suspect(r, c)
+			if o.Quiet {
+				next.ServeHTTP(w, r)
+				return
+			}
+			rw := &responseWriter{ResponseWriter: w, counter: c}
+			next.ServeHTTP(rw, r)
+			rw.begin() // an answer without a body
+		})
+	}
+}
+
+func (o *MiddlewareOptions) suspect(r *http.Request, c *Counter) {
+	if c.Total() <= o.Repeats {
+		return
+	}
+	log := o.Logger
+	if log == nil {
+		log = slog.Default()
+	}
+	for _, s := range c.Shapes() {
+		if s.Count <= o.Repeats {
+			return
+		}
+		log.WarnContext(
+			r.Context(), "querycount: one statement ran many times in a request; load its rows with one (N+1)",
+			"method", r.Method, "path", r.URL.Path, "count", s.Count, "total", c.Total(), "statement", s.SQL,
+		)
+	}
+}
+
+// responseWriter sets the header when the response begins.
+type responseWriter struct {
+	http.ResponseWriter
+	counter *Counter
+	begun   bool
+}
+
+func (w *responseWriter) begin() {
+	if !w.begun {
+		w.begun = true
+		w.Header().Set(Header, strconv.Itoa(w.counter.Total()))
+	}
+}
+
+// WriteHeader sends the headers.
+func (w *responseWriter) WriteHeader(status int) {
+	if status >= 200 || status == http.StatusSwitchingProtocols {
+		w.begin()
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write writes a part of the body.
+func (w *responseWriter) Write(b []byte) (int, error) {
+	w.begin()
+	return w.ResponseWriter.Write(b)
+}
+
+// Flush sends what was written so far, where that is possible.
+func (w *responseWriter) Flush() {
+	w.begin()
+	_ = http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// Unwrap returns the writer below, for http.ResponseController.
+func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
