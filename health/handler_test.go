@@ -1,43 +1,10 @@
 package health
 
 import (
-	"context"
-	"errors"
-	"net/http"
-	"net/http/httptest"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
-
-func get(t *testing.T, h http.Handler, target string, headers ...string) *httptest.ResponseRecorder {
-	t.Helper()
-	req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, nil)
-	for i := 0; i+1 < len(headers); i += 2 {
-		req.Header.Set(headers[i], headers[i+1])
-	}
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, req)
-	return w
-}
-
-func newRegistry(t *testing.T, o *Options, checks ...Check) *Registry {
-	t.Helper()
-	r, err := New(checks, o)
-	require.NoError(t, err)
-	return r
-}
-
-func passing(name string) Check {
-	return Func(name, time.Second, func(context.Context) error { return nil })
-}
-
-func failing(name string) Check {
-	return Func(name, time.Second, func(context.Context) error {
-		return errors.New("dial postgres://pos:S3cr3t@db/pos: refused")
-	})
-}
 
 func TestStrangersSeeTheStatusAndNothingElse(t *testing.T) {
 	r := newRegistry(t, nil, passing("a"), failing("database"))

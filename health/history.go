@@ -7,39 +7,69 @@ const (
 	cellTime = 30 * time.Minute
 )
 
-// history keeps the worst state of each half hour of the last 24 h.
+// history keeps, for each half hour of the last 24 h, the worst state and how
+// much of it was an outage.
 type history struct {
-	worst [cells]Status
-	cell  int64 // number, counted from 1970, of the newest cell in use
+	ring   [cells]cell
+	newest int64 // number of the newest cell, counted from 1970
+	last   Status
+	lastAt time.Time
+}
+
+type cell struct {
+	worst   Status
+	outages int // that began in it
+	down    time.Duration
 }
 
 func cellOf(t time.Time) int64 { return t.Unix() / int64(cellTime/time.Second) }
 
 func (h *history) record(now time.Time, s Status) {
 	h.advance(cellOf(now))
-	i := h.cell % cells
-	h.worst[i] = max(h.worst[i], s)
+	c := &h.ring[h.newest%cells]
+	c.worst = max(c.worst, s)
+	if h.last == Fail {
+		c.down += now.Sub(h.lastAt)
+	} else if s == Fail {
+		c.outages++
+	}
+	h.last, h.lastAt = s, now
 }
 
 // advance clears the cells between the newest one and the given one. A clock
 // that was set back writes into the newest cell instead of an old one.
-func (h *history) advance(cell int64) {
-	for n := 0; h.cell < cell && n < cells; n++ {
-		h.cell++
-		h.worst[h.cell%cells] = Unknown
+func (h *history) advance(to int64) {
+	for n := 0; h.newest < to && n < cells; n++ {
+		h.newest++
+		h.ring[h.newest%cells] = cell{}
 	}
-	if h.cell < cell {
-		h.cell = cell // more than 24 h later: every cell has been cleared
+	if h.newest < to {
+		h.newest = to // more than 24 h later: every cell has been cleared
 	}
 }
 
-// strip returns the cells of the 24 h before now, oldest first.
+// strip returns the worst states of the 24 h before now, oldest first.
 func (h *history) strip(now time.Time) [cells]Status {
 	copied := *h
 	copied.advance(cellOf(now))
 	var out [cells]Status
 	for i := range out {
-		out[i] = copied.worst[(copied.cell+1+int64(i))%cells]
+		out[i] = copied.ring[(copied.newest+1+int64(i))%cells].worst
 	}
 	return out
+}
+
+// outages returns how many outages began in the 24 h before now and how long
+// they lasted together.
+func (h *history) outages(now time.Time) (count int, down time.Duration) {
+	copied := *h
+	copied.advance(cellOf(now))
+	for _, c := range copied.ring {
+		count += c.outages
+		down += c.down
+	}
+	if count == 0 && down > 0 {
+		count = 1 // it began earlier
+	}
+	return count, down
 }

@@ -11,10 +11,11 @@ import (
 type payload struct {
 	body                []byte
 	contentType, length []string
+	html                bool
 }
 
 func newPayload(f format, body []byte) payload {
-	return payload{body: body, contentType: contentTypes[f], length: []string{strconv.Itoa(len(body))}}
+	return payload{body: body, contentType: contentTypes[f], length: []string{strconv.Itoa(len(body))}, html: f == formatHTML}
 }
 
 // Header values that never change. Handlers share the slices: net/http and its
@@ -24,6 +25,8 @@ var (
 	noSniff    = []string{"nosniff"}
 	varyOn     = []string{"Accept, Authorization, Cookie"}
 	retryAfter = []string{strconv.Itoa(int(defaultInterval / time.Second))}
+	noReferrer = []string{"no-referrer"}
+	noIndex    = []string{"noindex"}
 	allowGet   = []string{"GET, HEAD"}
 )
 
@@ -40,6 +43,11 @@ func (p *payload) write(w http.ResponseWriter, req *http.Request, code int) {
 	}
 	if code == http.StatusServiceUnavailable {
 		h["Retry-After"] = retryAfter
+	}
+	if p.html {
+		h["Content-Security-Policy"] = pagePolicy
+		h["Referrer-Policy"] = noReferrer
+		h["X-Robots-Tag"] = noIndex
 	}
 	w.WriteHeader(code)
 	if req.Method != http.MethodHead {

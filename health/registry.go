@@ -34,6 +34,7 @@ type Registry struct {
 	cause    error // of SetBroken
 	refresh  chan struct{}
 	subs     []*subscription
+	notices  []func() []string
 	stats    Stats
 }
 

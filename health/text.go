@@ -35,16 +35,14 @@ func oneLine(text string) string {
 // outputOf joins summary and error of a result into the one line that
 // authorised readers, the log and mails get.
 func (r *Registry) outputOf(res *Result) string {
-	text := res.Summary
-	if res.Err != nil {
-		cause := res.Err.Error()
-		if text == "" {
-			text = cause
-		} else {
-			text = cut(text) + ": " + cause
-		}
+	text := r.scrub.text(res.Summary)
+	if res.Err == nil {
+		return text
 	}
-	return r.scrub.text(text)
+	if text != "" {
+		text += ": "
+	}
+	return cut(text + r.scrub.text(res.Err.Error()))
 }
 
 // cleanObserved bounds what a check may hand over, and takes a copy so that the
@@ -56,9 +54,8 @@ func (r *Registry) cleanObserved(observed []Measurement) []Measurement {
 	out := append([]Measurement(nil), observed[:min(len(observed), maxObserved)]...)
 	for i := range out {
 		for _, field := range []*string{&out[i].Name, &out[i].Component, &out[i].Unit} {
-			*field = cutTo(oneLine(*field), maxName)
+			*field = cutTo(r.scrub.text(*field), maxName)
 		}
-		out[i].Component = r.scrub.text(out[i].Component)
 		out[i].Status = Unknown
 	}
 	return out
@@ -69,6 +66,8 @@ func roughly(d time.Duration) string {
 	switch {
 	case d < 0:
 		return "0 s"
+	case d < time.Millisecond:
+		return "under 1 ms"
 	case d < time.Second:
 		return fmt.Sprintf("%d ms", d.Milliseconds())
 	case d < 2*time.Minute:

@@ -75,7 +75,7 @@ func (c *cpuCheck) Validate() error {
 func (c *cpuCheck) Check(ctx context.Context) health.Result {
 	u, err := c.opts.Probe.CPU(ctx)
 	if err != nil {
-		return health.Failed("cannot be measured", err)
+		return unmeasured(err)
 	}
 	if first := c.add(u); first {
 		timer := time.NewTimer(cpuFirst)
@@ -86,7 +86,7 @@ func (c *cpuCheck) Check(ctx context.Context) health.Result {
 			return health.Failed("cannot be measured", ctx.Err())
 		}
 		if u, err = c.opts.Probe.CPU(ctx); err != nil {
-			return health.Failed("cannot be measured", err)
+			return unmeasured(err)
 		}
 		c.add(u)
 	}

@@ -106,7 +106,7 @@ func validPercents(warn, fail float64) error {
 func (d *diskCheck) Check(ctx context.Context) health.Result {
 	u, err := d.opts.Probe.Disk(ctx, d.path)
 	if err != nil {
-		return health.Failed("cannot be measured", err)
+		return unmeasured(err)
 	}
 	if u.Total == 0 || u.Used+u.Free == 0 {
 		return health.Failed("reports a size of 0", nil)

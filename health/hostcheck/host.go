@@ -100,3 +100,5 @@ func (h host) CPU(ctx context.Context) (CPUUsage, error) {
 	u.Busy, u.Cores = time.Duration(busy*float64(time.Second)), float64(cores)
 	return u, nil
 }
+
+func (h host) Files(context.Context) (FilesUsage, error) { return openFiles() }

@@ -58,7 +58,7 @@ func (m *memoryCheck) Validate() error {
 func (m *memoryCheck) Check(ctx context.Context) health.Result {
 	u, err := m.opts.Probe.Memory(ctx)
 	if err != nil {
-		return health.Failed("cannot be measured", err)
+		return unmeasured(err)
 	}
 	if u.Total == 0 {
 		return health.Failed("reports a size of 0", nil)

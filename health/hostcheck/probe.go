@@ -2,15 +2,21 @@ package hostcheck
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/mainstay-go/mainstay/health"
 )
 
 // Probe measures the machine. The checks take one, so that they can be tested
-// with any number; [Host] is the real one. It must be safe for concurrent use.
+// with any number; [Host] is the real one. It must be safe for concurrent use. An
+// error that wraps errors.ErrUnsupported means that the system does not tell; the
+// check passes and says so.
 type Probe interface {
 	Disk(ctx context.Context, path string) (DiskUsage, error)
 	Memory(ctx context.Context) (MemoryUsage, error)
 	CPU(ctx context.Context) (CPUUsage, error)
+	Files(ctx context.Context) (FilesUsage, error)
 }
 
 // DiskUsage is the state of the file system that holds a path. Sizes in bytes.
@@ -57,4 +63,18 @@ type CPUUsage struct {
 	// Pressure is the share of the last 60 s, in percent, in which some task
 	// waited for a processor. Negative if it is not known.
 	Pressure float64
+}
+
+// FilesUsage is the open files of this process.
+type FilesUsage struct {
+	// Limit is 0 if there is none.
+	Open, Limit uint64
+}
+
+// unmeasured is the result when a Probe returned an error.
+func unmeasured(err error) health.Result {
+	if errors.Is(err, errors.ErrUnsupported) {
+		return health.Passed("this system does not tell")
+	}
+	return health.Failed("cannot be measured", err)
 }

@@ -1,0 +1,148 @@
+package health
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+)
+
+// ClockOptions tune [Clock]. The zero value and nil work.
+type ClockOptions struct {
+	// Timeout of a run. Default 5 s.
+	Timeout time.Duration
+	// WarnOff and FailOff limit how wrong the clock may be. Default 1 s and
+	// 5 s.
+	WarnOff, FailOff time.Duration
+}
+
+// Clock returns a check of this machine's clock against a reference: [NTPTime],
+// [HTTPTime], or a function that asks the database for its time. A wrong clock
+// breaks tokens, certificates and backups in ways that name anything but the
+// clock. It runs every 10 minutes. It is not critical.
+func Clock(name string, reference func(ctx context.Context) (time.Time, error), o *ClockOptions) Check {
+	var opts ClockOptions
+	if o != nil {
+		opts = *o
+	}
+	opts.WarnOff = orDefault(opts.WarnOff, time.Second)
+	opts.FailOff = orDefault(opts.FailOff, 5*time.Second)
+	return Check{
+		Name: name, Type: "system", Timeout: orDefault(opts.Timeout, 5*time.Second), Interval: 10 * time.Minute,
+		Checker: &clockCheck{reference: reference, opts: opts},
+	}
+}
+
+type clockCheck struct {
+	reference func(ctx context.Context) (time.Time, error)
+	opts      ClockOptions
+}
+
+func (c *clockCheck) Validate() error {
+	if c.reference == nil {
+		return errors.New("the function that asks for the time is nil")
+	}
+	if c.opts.WarnOff < 0 || c.opts.FailOff < c.opts.WarnOff {
+		return fmt.Errorf("WarnOff %v and FailOff %v: use positive times, the second not smaller", c.opts.WarnOff, c.opts.FailOff)
+	}
+	return nil
+}
+
+func (c *clockCheck) Check(ctx context.Context) Result {
+	before := time.Now()
+	reference, err := c.reference(ctx)
+	if err != nil {
+		// Not knowing the time elsewhere says nothing about the time here.
+		return Result{Status: Warn, Summary: "the reference does not tell the time", Err: err}
+	}
+	trip := time.Since(before)
+	off := before.Add(trip / 2).Sub(reference).Abs()
+	return Result{
+		Summary: fmt.Sprintf("off by %s, give or take %s", roughly(off), roughly(trip/2)),
+		Observed: []Measurement{{
+			Name: "offset", Value: off.Seconds(), Unit: "s",
+			Limits: Limits{Warn: c.opts.WarnOff.Seconds(), Fail: c.opts.FailOff.Seconds()},
+		}},
+	}
+}
+
+// HTTPTime returns a reference for [Clock]: the Date header of a URL, which is
+// exact to half a second. A nil client is http.DefaultClient.
+func HTTPTime(target string, client *http.Client) func(ctx context.Context) (time.Time, error) {
+	if client == nil {
+		client = http.DefaultClient
+	}
+	return func(ctx context.Context) (time.Time, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodHead, target, nil)
+		if err != nil {
+			return time.Time{}, err
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			return time.Time{}, err
+		}
+		defer resp.Body.Close()
+		date, err := http.ParseTime(resp.Header.Get("Date"))
+		return date.Add(500 * time.Millisecond), err
+	}
+}
+
+// NTPTime returns a reference for [Clock]: an NTP server ("host:123"), asked
+// with one SNTP packet (RFC 4330).
+func NTPTime(address string) func(ctx context.Context) (time.Time, error) {
+	return func(ctx context.Context) (time.Time, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, "udp", address)
+		if err != nil {
+			return time.Time{}, err
+		}
+		defer conn.Close()
+		if deadline, ok := ctx.Deadline(); ok {
+			if err := conn.SetDeadline(deadline); err != nil {
+				return time.Time{}, err
+			}
+		}
+		request := make([]byte, 48)
+		request[0] = 4<<3 | 3 // version 4, client
+		// The server sends it back, which tells its answer from a forged one.
+		sent := uint64(time.Now().UnixNano())
+		binary.BigEndian.PutUint64(request[40:], sent)
+		if _, err := conn.Write(request); err != nil {
+			return time.Time{}, err
+		}
+		reply := make([]byte, 128)
+		n, err := conn.Read(reply)
+		if err != nil {
+			return time.Time{}, err
+		}
+		return parseNTP(reply[:n], sent)
+	}
+}
+
+// parseNTP reads the transmit time of an SNTP answer.
+func parseNTP(reply []byte, sent uint64) (time.Time, error) {
+	const since1900 = 2208988800 // seconds from 1900 to 1970
+	switch {
+	case len(reply) < 48:
+		return time.Time{}, errors.New("the answer is too short")
+	case reply[0]&7 != 4:
+		return time.Time{}, errors.New("the answer is not from a server")
+	case reply[0]>>6 == 3 || reply[1] == 0 || reply[1] > 15:
+		return time.Time{}, errors.New("the server is not synchronised itself")
+	case binary.BigEndian.Uint64(reply[24:]) != sent:
+		return time.Time{}, errors.New("the answer belongs to another question")
+	}
+	seconds := binary.BigEndian.Uint32(reply[40:])
+	fraction := binary.BigEndian.Uint32(reply[44:])
+	if seconds == 0 {
+		return time.Time{}, errors.New("the answer has no time")
+	}
+	// The seconds overflow in 2036; small ones belong to the next era.
+	unix := int64(seconds) - since1900
+	if seconds < 1<<31 {
+		unix += 1 << 32
+	}
+	return time.Unix(unix, int64(uint64(fraction)*1e9>>32)), nil
+}

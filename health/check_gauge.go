@@ -1,0 +1,92 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+)
+
+// GaugeOptions tune [Gauge] and [Goroutines]. Nil works for Goroutines.
+type GaugeOptions struct {
+	// Timeout of a run. Default 2 s.
+	Timeout time.Duration
+	// Limits grade the number. Gauge needs one at least.
+	Limits Limits
+	// Measure names the number as in Measurement.Name. Default "depth".
+	Measure string
+	// Unit is that of the number. Default "items".
+	Unit string
+}
+
+// Gauge returns a check of a number, such as the depth of a queue, the lag of a
+// replica or the age of the oldest job. It is not critical.
+func Gauge(name string, read func(ctx context.Context) (float64, error), o *GaugeOptions) Check {
+	var opts GaugeOptions
+	if o != nil {
+		opts = *o
+	}
+	opts.Measure = orDefault(opts.Measure, "depth")
+	opts.Unit = orDefault(opts.Unit, "items")
+	return Check{
+		Name: name, Type: "component", Timeout: orDefault(opts.Timeout, 2*time.Second),
+		Checker: &gaugeCheck{read: read, opts: opts},
+	}
+}
+
+// Goroutines returns a check of the number of goroutines: a leak warns days
+// before it ends the process. Default limits: warn 10,000, fail 100,000. It is
+// not critical.
+func Goroutines(name string, o *GaugeOptions) Check {
+	var opts GaugeOptions
+	if o != nil {
+		opts = *o
+	}
+	if opts.Limits.None() {
+		opts.Limits = Limits{Warn: 10_000, Fail: 100_000, Clear: 500}
+	}
+	opts.Measure = orDefault(opts.Measure, "count")
+	opts.Unit = orDefault(opts.Unit, "goroutines")
+	c := Gauge(name, func(context.Context) (float64, error) { return float64(runtime.NumGoroutine()), nil }, &opts)
+	c.Type = "system"
+	return c
+}
+
+type gaugeCheck struct {
+	read func(ctx context.Context) (float64, error)
+	opts GaugeOptions
+}
+
+func (g *gaugeCheck) Validate() error {
+	switch l := g.opts.Limits; {
+	case g.read == nil:
+		return errors.New("the function that reads the number is nil")
+	case l.None():
+		return errors.New("Limits has no threshold, so it could never be bad")
+	case l.Clear < 0:
+		return errors.New("Limits.Clear must not be negative")
+	case l.Warn != 0 && l.Fail != 0 && (l.Below && l.Fail > l.Warn || !l.Below && l.Fail < l.Warn):
+		return fmt.Errorf("Limits: it would fail at %v before it warns at %v", l.Fail, l.Warn)
+	}
+	return nil
+}
+
+func (g *gaugeCheck) Check(ctx context.Context) Result {
+	value, err := g.read(ctx)
+	if err != nil {
+		return Failed("cannot be read", err)
+	}
+	return Result{
+		Summary:  plainNumber(value) + " " + g.opts.Unit,
+		Observed: []Measurement{{Name: g.opts.Measure, Value: value, Unit: g.opts.Unit, Limits: g.opts.Limits}},
+	}
+}
+
+// plainNumber writes whole numbers whole: "12000", "0.35".
+func plainNumber(v float64) string {
+	if v == float64(int64(v)) {
+		return fmt.Sprintf("%d", int64(v))
+	}
+	return fmt.Sprintf("%.3g", v)
+}

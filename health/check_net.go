@@ -1,0 +1,168 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// NetOptions tune [HTTP], [TCP] and [DNS]. The zero value and nil work.
+type NetOptions struct {
+	// Timeout of a run. Default 5 s.
+	Timeout time.Duration
+	// SlowAfter is the response time that warns. Default 1 s.
+	SlowAfter time.Duration
+}
+
+func (o *NetOptions) normalized() NetOptions {
+	var n NetOptions
+	if o != nil {
+		n = *o
+	}
+	n.Timeout = orDefault(n.Timeout, 5*time.Second)
+	n.SlowAfter = orDefault(n.SlowAfter, time.Second)
+	return n
+}
+
+// netCheck measures how long something takes.
+type netCheck struct {
+	valid     error
+	slowAfter time.Duration
+	ask       func(ctx context.Context) (summary string, err error)
+}
+
+func (c *netCheck) Validate() error {
+	if c.valid == nil && c.slowAfter < 0 {
+		return errors.New("SlowAfter must not be negative")
+	}
+	return c.valid
+}
+
+func (c *netCheck) Check(ctx context.Context) Result {
+	start := time.Now()
+	summary, err := c.ask(ctx)
+	took := time.Since(start)
+	if err != nil {
+		return Failed(summary, err)
+	}
+	return Result{
+		Status: Pass, Summary: summary + " in " + roughly(took),
+		Observed: []Measurement{{
+			Name: "responseTime", Value: millis(took), Unit: "ms", Limits: Limits{Warn: millis(c.slowAfter)},
+		}},
+	}
+}
+
+func newNetCheck(name string, opts NetOptions, valid error, ask func(context.Context) (string, error)) Check {
+	return Check{
+		Name: name, Type: "component", Shared: true, Timeout: opts.Timeout,
+		Checker: &netCheck{valid: valid, slowAfter: opts.SlowAfter, ask: ask},
+	}
+}
+
+// HTTPOptions tune [HTTP]. The zero value and nil work.
+type HTTPOptions struct {
+	NetOptions
+	// Header is sent with the request. Default none.
+	Header http.Header
+	// Contains must be in the first 64 KiB of the body. Default not looked at.
+	Contains string
+	// Client sends the request; redirects are followed as it says. Default
+	// http.DefaultClient.
+	Client *http.Client
+}
+
+// HTTP returns a check that gets a URL and wants a 2xx. It is Shared and not
+// critical: most services can do something useful while another is away.
+func HTTP(name, target string, o *HTTPOptions) Check {
+	var opts HTTPOptions
+	if o != nil {
+		opts = *o
+	}
+	opts.NetOptions = opts.NetOptions.normalized()
+	client := opts.Client
+	if client == nil {
+		client = http.DefaultClient
+	}
+	var valid error
+	if u, err := url.Parse(target); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		valid = errors.New("the target must be an http or https URL")
+	}
+	return newNetCheck(name, opts.NetOptions, valid, func(ctx context.Context) (string, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+		if err != nil {
+			return "", err
+		}
+		if opts.Header != nil {
+			req.Header = opts.Header.Clone()
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			return "no answer", err
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+		if err != nil {
+			return "the answer broke off", err
+		}
+		if resp.StatusCode/100 != 2 {
+			return "", fmt.Errorf("answered %d", resp.StatusCode)
+		}
+		if !strings.Contains(string(body), opts.Contains) {
+			return "", errors.New("the answer does not contain the expected text")
+		}
+		return fmt.Sprintf("answered %d", resp.StatusCode), nil
+	})
+}
+
+// TCP returns a check that a port ("host:port") accepts a connection. It is
+// Shared and not critical.
+func TCP(name, address string, o *NetOptions) Check {
+	opts := o.normalized()
+	_, _, valid := net.SplitHostPort(address)
+	return newNetCheck(name, opts, valid, func(ctx context.Context) (string, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+		if err != nil {
+			return "no connection", err
+		}
+		return "connected", conn.Close()
+	})
+}
+
+// DNSOptions tune [DNS]. The zero value and nil work.
+type DNSOptions struct {
+	NetOptions
+	// Resolver answers. Default net.DefaultResolver.
+	Resolver *net.Resolver
+}
+
+// DNS returns a check that a host name has an address. It is Shared and not
+// critical.
+func DNS(name, host string, o *DNSOptions) Check {
+	var opts DNSOptions
+	if o != nil {
+		opts = *o
+	}
+	opts.NetOptions = opts.NetOptions.normalized()
+	resolver := opts.Resolver
+	if resolver == nil {
+		resolver = net.DefaultResolver
+	}
+	var valid error
+	if host == "" {
+		valid = errors.New("the host name is empty")
+	}
+	return newNetCheck(name, opts.NetOptions, valid, func(ctx context.Context) (string, error) {
+		addrs, err := resolver.LookupHost(ctx, host)
+		if err != nil {
+			return "no address", err
+		}
+		return fmt.Sprintf("%d addresses", len(addrs)), nil
+	})
+}

@@ -1,0 +1,141 @@
+package health
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+)
+
+// TLSOptions tune [TLS] and [CertificateFile]. The zero value and nil work.
+type TLSOptions struct {
+	// Timeout of a run. Default 5 s.
+	Timeout time.Duration
+	// WarnBefore and FailBefore are the remaining times that warn and fail.
+	// Default 21 days and 3 days.
+	WarnBefore, FailBefore time.Duration
+	// Config is for the handshake; it names the authorities and the server.
+	// Default the system's authorities and the host of the address.
+	Config *tls.Config
+}
+
+const day = 24 * time.Hour
+
+func (o *TLSOptions) normalized() TLSOptions {
+	var n TLSOptions
+	if o != nil {
+		n = *o
+	}
+	n.Timeout = orDefault(n.Timeout, 5*time.Second)
+	n.WarnBefore = orDefault(n.WarnBefore, 21*day)
+	n.FailBefore = orDefault(n.FailBefore, 3*day)
+	return n
+}
+
+// TLS returns a check of the certificates that a server ("host:port") shows:
+// that a client accepts them, and how long the first of the chain to expire is
+// still valid. It runs every hour. It is Shared and not critical.
+func TLS(name, address string, o *TLSOptions) Check {
+	opts := o.normalized()
+	_, _, valid := net.SplitHostPort(address)
+	return newCertCheck(name, opts, valid, func(ctx context.Context) ([]*x509.Certificate, error) {
+		dialer := tls.Dialer{Config: opts.Config}
+		conn, err := dialer.DialContext(ctx, "tcp", address)
+		if err != nil {
+			return nil, err
+		}
+		defer conn.Close()
+		return conn.(*tls.Conn).ConnectionState().PeerCertificates, nil
+	})
+}
+
+// CertificateFile returns a check of the certificates in a PEM file: a renewal
+// that went wrong is seen before the server is restarted with it. It runs every
+// hour. It is not critical.
+func CertificateFile(name, path string, o *TLSOptions) Check {
+	opts := o.normalized()
+	var valid error
+	if path == "" {
+		valid = errors.New("the path is empty")
+	}
+	return newCertCheck(name, opts, valid, func(context.Context) ([]*x509.Certificate, error) {
+		rest, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		var certs []*x509.Certificate
+		for {
+			var block *pem.Block
+			if block, rest = pem.Decode(rest); block == nil {
+				return certs, nil
+			}
+			if block.Type != "CERTIFICATE" {
+				continue
+			}
+			cert, err := x509.ParseCertificate(block.Bytes)
+			if err != nil {
+				return nil, err
+			}
+			certs = append(certs, cert)
+		}
+	})
+}
+
+func newCertCheck(name string, opts TLSOptions, valid error, load func(context.Context) ([]*x509.Certificate, error)) Check {
+	if valid == nil && (opts.FailBefore < 0 || opts.WarnBefore < opts.FailBefore) {
+		valid = fmt.Errorf("WarnBefore %v and FailBefore %v: use positive times, the first not smaller", opts.WarnBefore, opts.FailBefore)
+	}
+	return Check{
+		Name: name, Type: "component", Shared: true, Timeout: opts.Timeout, Interval: time.Hour,
+		Checker: &certCheck{opts: opts, valid: valid, load: load},
+	}
+}
+
+type certCheck struct {
+	opts  TLSOptions
+	valid error
+	load  func(context.Context) ([]*x509.Certificate, error)
+}
+
+func (c *certCheck) Validate() error { return c.valid }
+
+func (c *certCheck) Check(ctx context.Context) Result {
+	certs, err := c.load(ctx)
+	if err != nil {
+		return Failed("no valid certificate", err)
+	}
+	return c.judge(certs, time.Now())
+}
+
+func (c *certCheck) judge(certs []*x509.Certificate, now time.Time) Result {
+	if len(certs) == 0 {
+		return Failed("there is no certificate", nil)
+	}
+	first := certs[0]
+	for _, cert := range certs {
+		if cert.NotAfter.Before(first.NotAfter) {
+			first = cert
+		}
+		if now.Before(cert.NotBefore) {
+			return Failed("not valid before "+cert.NotBefore.UTC().Format("2006-01-02 15:04 UTC"), nil)
+		}
+	}
+	left := first.NotAfter.Sub(now)
+	res := Result{
+		Status:  Pass,
+		Summary: "valid for " + roughly(left),
+		Observed: []Measurement{{
+			Name: "validity", Component: first.Subject.CommonName, Value: left.Hours() / 24, Unit: "days",
+			Limits: Limits{Warn: c.opts.WarnBefore.Hours() / 24, Fail: c.opts.FailBefore.Hours() / 24, Below: true},
+		}},
+	}
+	if left <= 0 {
+		res.Status, res.Summary = Fail, "expired "+roughly(-left)+" ago"
+	}
+	return res
+}

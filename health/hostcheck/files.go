@@ -1,0 +1,64 @@
+package hostcheck
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mainstay-go/mainstay/health"
+)
+
+// FilesOptions tune [Files]. The zero value and nil work.
+type FilesOptions struct {
+	// Timeout of a run. Default 2 s.
+	Timeout time.Duration
+	// WarnPercent and FailPercent limit the open files as a share of the
+	// process's limit. Default 80 and 95.
+	WarnPercent, FailPercent float64
+	// Probe measures. Default Host().
+	Probe Probe
+}
+
+// Files returns a check of the open files and connections of this process
+// against its limit (ulimit -n): when it is reached, nothing can be accepted or
+// dialled any more.
+func Files(name string, o *FilesOptions) health.Check {
+	var opts FilesOptions
+	if o != nil {
+		opts = *o
+	}
+	setDefault(&opts.Timeout, 2*time.Second)
+	setDefault(&opts.WarnPercent, 80)
+	setDefault(&opts.FailPercent, 95)
+	if opts.Probe == nil {
+		opts.Probe = Host()
+	}
+	return health.Check{
+		Name: name, Type: "system", Timeout: opts.Timeout,
+		Checker: &filesCheck{opts: opts},
+	}
+}
+
+type filesCheck struct{ opts FilesOptions }
+
+func (f *filesCheck) Validate() error {
+	return validPercents(f.opts.WarnPercent, f.opts.FailPercent)
+}
+
+func (f *filesCheck) Check(ctx context.Context) health.Result {
+	u, err := f.opts.Probe.Files(ctx)
+	if err != nil {
+		return unmeasured(err)
+	}
+	if u.Limit == 0 {
+		return health.Passed(fmt.Sprintf("%d open, no limit", u.Open))
+	}
+	used := 100 * float64(u.Open) / float64(u.Limit)
+	return health.Result{
+		Summary: fmt.Sprintf("%d of %d open", u.Open, u.Limit),
+		Observed: []health.Measurement{{
+			Name: "utilization", Value: used, Unit: "percent",
+			Limits: health.Limits{Warn: f.opts.WarnPercent, Fail: f.opts.FailPercent, Clear: clearBy},
+		}},
+	}
+}

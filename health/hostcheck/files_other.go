@@ -1,0 +1,7 @@
+//go:build !linux && !darwin
+
+package hostcheck
+
+import "errors"
+
+func openFiles() (FilesUsage, error) { return FilesUsage{}, errors.ErrUnsupported }

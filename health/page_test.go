@@ -1,0 +1,134 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// busyRegistry is a service on a bad day: twelve checks in every state.
+func busyRegistry(t testing.TB) *Registry {
+	fixed := func(name string, critical bool, res Result) Check {
+		return Check{
+			Name: name, Timeout: time.Second, Critical: critical, Runbook: "https://runbooks.example/" + name,
+			Checker: CheckerFunc(func(context.Context) Result { return res }),
+		}
+	}
+	percent := func(v, warn, fail float64) []Measurement {
+		return []Measurement{{Name: "utilization", Value: v, Unit: "percent", Limits: Limits{Warn: warn, Fail: fail, Clear: 2}}}
+	}
+	checks := []Check{
+		fixed("database", true, Result{Status: Fail, Summary: "no answer", Err: errors.New("dial tcp 10.0.0.5:3306: connect: connection refused"), Observed: []Measurement{{Name: "responseTime", Value: 2000, Unit: "ms", Limits: Limits{Warn: 500}}}}),
+		fixed("cache", false, Passed("answered in 1 ms")),
+		fixed("disk", false, Result{Summary: "83.2 % used, 12.0 GiB free, full in about 30 h", Observed: percent(83.2, 80, 90)}),
+		fixed("disk-backup", false, Result{Summary: "41.0 % used, 1.2 TiB free", Observed: percent(41, 80, 90)}),
+		fixed("memory", false, Result{Summary: "61.3 % of the container's limit used (627.7 MiB of 1.0 GiB)", Observed: percent(61.3, 85, 95)}),
+		fixed("cpu", false, Result{Summary: "97.0 % of 1.5 cores of the container's quota, throttled in 31 % of the periods", Observed: percent(97, 85, 95)}),
+		fixed("backups", false, Passed("newest is 9 h 12 min old, 48.1 MiB")),
+		fixed("tls-shop.example", false, Passed("valid for 61 days")),
+		fixed("payment-provider", true, Passed("200 in 84 ms")),
+		fixed("mail-queue", false, Passed("3 waiting")),
+		fixed("goroutines", false, Passed("212 goroutines")),
+		fixed("clock", false, Passed("off by 2 ms")),
+	}
+	checks[1].DependsOn = []string{"database"}
+	r, err := New(checks, &Options{
+		Authorize: everyone, Logger: quiet, Service: "pos-1", Release: "1.4.2", Description: "point of sale",
+	})
+	require.NoError(t, err)
+	for range 3 {
+		_, err = r.RunOnce(t.Context())
+		require.NoError(t, err)
+	}
+	r.AddNotices(func() []string { return []string{"Incident open since 10:44 UTC, next reminder 11:44 UTC"} })
+	now := time.Now()
+	for i, s := range r.slots {
+		for n := range cells {
+			at := now.Add(time.Duration(n-cells+1) * cellTime)
+			c := &s.history.ring[cellOf(at)%cells]
+			switch {
+			case i == 0 && n >= cells-1, i == 5 && n%9 == 4:
+				c.worst, c.outages, c.down = Fail, 1, 14*time.Minute
+			case i == 2 && n > 30, i == 9 && n%11 == 3:
+				c.worst = Warn
+			case n < 6:
+				c.worst = Unknown
+			default:
+				c.worst = Pass
+			}
+		}
+		s.tracker.rawSince = now.Add(-14 * time.Minute)
+		s.lastPass = now.Add(-15 * time.Minute)
+	}
+	r.publish(now)
+	return r
+}
+
+func TestPageSize(t *testing.T) {
+	body := get(t, busyRegistry(t).Handler(), "/status/").Body.String()
+	require.Less(t, len(body), 15<<10, "twelve checks")
+	if file := os.Getenv("HEALTH_PAGE"); file != "" {
+		require.NoError(t, os.WriteFile(file, []byte(body), 0o600))
+	}
+	t.Logf("%d bytes", len(body))
+}
+
+// colours reads the custom properties of the two colour schemes.
+func colours(t *testing.T) (light, dark map[string]string) {
+	t.Helper()
+	read := func(block string) map[string]string {
+		found := map[string]string{}
+		for _, m := range regexp.MustCompile(`--([a-z]+):(#[0-9a-f]{3,6})`).FindAllStringSubmatch(block, -1) {
+			found[m[1]] = m[2]
+		}
+		return found
+	}
+	before, after, ok := strings.Cut(pageStyle, "@media(prefers-color-scheme:dark)")
+	require.True(t, ok)
+	darkBlock, _, _ := strings.Cut(after, "\n")
+	return read(before), read(darkBlock)
+}
+
+// contrast is the ratio of WCAG 2.2, section 1.4.3.
+func contrast(t *testing.T, a, b string) float64 {
+	t.Helper()
+	luminance := func(hex string) float64 {
+		hex = strings.TrimPrefix(hex, "#")
+		if len(hex) == 3 {
+			hex = fmt.Sprintf("%c%c%c%c%c%c", hex[0], hex[0], hex[1], hex[1], hex[2], hex[2])
+		}
+		n, err := strconv.ParseUint(hex, 16, 32)
+		require.NoError(t, err)
+		channel := func(shift uint) float64 {
+			c := float64(n>>shift&0xff) / 255
+			if c <= 0.04045 {
+				return c / 12.92
+			}
+			return math.Pow((c+0.055)/1.055, 2.4)
+		}
+		return 0.2126*channel(16) + 0.7152*channel(8) + 0.0722*channel(0)
+	}
+	x, y := luminance(a), luminance(b)
+	return (max(x, y) + 0.05) / (min(x, y) + 0.05)
+}
+
+func TestPageContrast(t *testing.T) {
+	light, dark := colours(t)
+	for scheme, c := range map[string]map[string]string{"light": light, "dark": dark} {
+		for _, text := range []string{"text", "dim", "link", "pass", "warn", "fail", "unknown"} {
+			for _, ground := range []string{"bg", "card"} {
+				require.NotEmpty(t, c[text], "%s %s", scheme, text)
+				require.GreaterOrEqual(t, contrast(t, c[text], c[ground]), 4.5, "%s: %s on %s", scheme, text, ground)
+			}
+		}
+	}
+}
