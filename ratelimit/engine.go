@@ -1,0 +1,222 @@
+package ratelimit
+
+import (
+	"hash/maphash"
+	"sync"
+)
+
+// engine keeps one algorithm's state for many keys, in shards that lock by themselves.
+type engine interface {
+	// hash returns the key's shard and its place there.
+	hash(key string) keyHash
+	// take decides at once, and books what is allowed unless peek.
+	take(key string, now int64, limit, cost int, peek bool) outcome
+	cancel(key string, now int64, cost int, token int64)
+	reset(key string)
+	// The rest serves decisions over several keys, which hold all locks meanwhile.
+	lock(keyHash)
+	unlock(keyHash)
+	decideLocked(h keyHash, key string, now int64, limit, cost int) outcome
+	settleLocked(h keyHash, key string, now int64, cost int, o *outcome)
+	cancelLocked(h keyHash, key string, now int64, cost int, token int64)
+	stats() Stats
+}
+
+type keyHash struct {
+	shard uint32
+	hash  uint32 // never 0
+}
+
+const (
+	maxShards = 256
+	// sweepEvery and sweepSlots are the clock hand's pace. An insert always moves it,
+	// so a table full of dead keys is cleaned as fast as it could grow.
+	sweepEvery  = 8
+	sweepSlots  = 2
+	evictSample = 32
+)
+
+type shards[E any, A algorithm[E]] struct {
+	algo     A
+	penalise func(e *E, now int64, limit, cost int) // books what was denied; nil unless CountDenied
+	seed     maphash.Seed
+	mask     uint32
+	maxKeys  int // of one shard
+	shards   []shard[E]
+}
+
+type shard[E any] struct {
+	mu       sync.Mutex
+	table    table[E]
+	overflow *E // counts for all keys that found no place
+	allowed  uint64
+	denied   uint64
+	evicted  uint64
+	crowded  uint64
+	_        [56]byte // locks of neighbours on one cache line would slow each other down
+}
+
+func newShards[E any, A algorithm[E]](algo A, maxKeys int) *shards[E, A] {
+	n := 1
+	for n < maxShards && n*16 < maxKeys {
+		n *= 2
+	}
+	return &shards[E, A]{
+		algo: algo, seed: maphash.MakeSeed(), mask: uint32(n - 1), maxKeys: (maxKeys + n - 1) / n,
+		shards: make([]shard[E], n),
+	}
+}
+
+func (s *shards[E, A]) hash(key string) keyHash {
+	h := maphash.String(s.seed, key)
+	return keyHash{shard: uint32(h) & s.mask, hash: uint32(h>>32) | 1}
+}
+
+func (s *shards[E, A]) take(key string, now int64, limit, cost int, peek bool) outcome {
+	h := s.hash(key)
+	sh := &s.shards[h.shard]
+	sh.mu.Lock()
+	e := s.find(sh, h, key, now)
+	if e == nil {
+		var fresh E
+		o := s.algo.decide(&fresh, now, limit, cost)
+		if !peek {
+			s.settle(sh, h, key, nil, now, cost, &o)
+		}
+		sh.mu.Unlock()
+		return o
+	}
+	o := s.algo.decide(e, now, limit, cost)
+	if !peek {
+		s.settle(sh, h, key, e, now, cost, &o)
+	}
+	sh.mu.Unlock()
+	return o
+}
+
+// find returns the key's entry, nil if it has none, and keeps the table fresh.
+func (s *shards[E, A]) find(sh *shard[E], h keyHash, key string, now int64) *E {
+	if (sh.allowed+sh.denied)%sweepEvery == 0 {
+		sh.table.sweep(sweepSlots, func(e *E) bool { return s.algo.stale(e, now) })
+	}
+	return sh.table.find(h.hash, key)
+}
+
+// settle carries a decision out: it books what is allowed and counts what is denied.
+func (s *shards[E, A]) settle(sh *shard[E], h keyHash, key string, e *E, now int64, cost int, o *outcome) {
+	if !o.allowed {
+		sh.denied++
+		if e != nil && s.penalise != nil {
+			s.penalise(e, now, o.limit, cost)
+			*o = s.algo.decide(e, now, o.limit, cost)
+		}
+		return
+	}
+	if e == nil {
+		e = s.insert(sh, h, key, now)
+		if *o = s.algo.decide(e, now, o.limit, cost); !o.allowed { // the shared entry is used up
+			sh.denied++
+			return
+		}
+	}
+	sh.allowed++
+	s.algo.book(e, now, cost, o)
+}
+
+// insert makes room within the bound: dead keys go first, then the least used of a
+// sample. A key that is blocked stays, or a flood of fresh keys would free it.
+// When the sample holds nothing else, the newcomer shares one entry with all others
+// in that position: limited too hard, in the presence of an attack of that size,
+// rather than not at all.
+func (s *shards[E, A]) insert(sh *shard[E], h keyHash, key string, now int64) *E {
+	t := &sh.table
+	t.sweep(sweepSlots, func(e *E) bool { return s.algo.stale(e, now) })
+	if t.n >= s.maxKeys && !s.evict(sh, now) {
+		sh.crowded++
+		if sh.overflow == nil {
+			sh.overflow = new(E)
+		}
+		return sh.overflow
+	}
+	return t.insert(h.hash, key)
+}
+
+func (s *shards[E, A]) evict(sh *shard[E], now int64) bool {
+	t := &sh.table
+	victim, least := -1, 0
+	for seen := 0; seen < evictSample && seen < t.n; t.hand++ {
+		if t.hand >= len(t.hashes) {
+			t.hand = 0
+		}
+		if t.hashes[t.hand] == 0 {
+			continue
+		}
+		seen++
+		e := &t.slots[t.hand].val
+		if s.algo.stale(e, now) {
+			t.remove(t.hand)
+			return true
+		}
+		if n, blocked := s.algo.used(e); !blocked && (victim < 0 || n < least) {
+			victim, least = t.hand, n
+		}
+	}
+	if victim < 0 {
+		return false
+	}
+	t.remove(victim)
+	sh.evicted++
+	return true
+}
+
+func (s *shards[E, A]) cancel(key string, now int64, cost int, token int64) {
+	h := s.hash(key)
+	sh := &s.shards[h.shard]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	s.cancelLocked(h, key, now, cost, token)
+}
+
+func (s *shards[E, A]) cancelLocked(h keyHash, key string, now int64, cost int, token int64) {
+	if e := s.find(&s.shards[h.shard], h, key, now); e != nil {
+		s.algo.cancel(e, now, cost, token)
+	}
+}
+
+func (s *shards[E, A]) reset(key string) {
+	h := s.hash(key)
+	sh := &s.shards[h.shard]
+	sh.mu.Lock()
+	sh.table.removeKey(h.hash, key)
+	sh.mu.Unlock()
+}
+
+func (s *shards[E, A]) lock(h keyHash)   { s.shards[h.shard].mu.Lock() }
+func (s *shards[E, A]) unlock(h keyHash) { s.shards[h.shard].mu.Unlock() }
+
+func (s *shards[E, A]) decideLocked(h keyHash, key string, now int64, limit, cost int) outcome {
+	e := s.find(&s.shards[h.shard], h, key, now)
+	if e == nil {
+		e = new(E)
+	}
+	return s.algo.decide(e, now, limit, cost)
+}
+
+func (s *shards[E, A]) settleLocked(h keyHash, key string, now int64, cost int, o *outcome) {
+	sh := &s.shards[h.shard]
+	s.settle(sh, h, key, sh.table.find(h.hash, key), now, cost, o)
+}
+
+func (s *shards[E, A]) stats() (st Stats) {
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		st.Keys += sh.table.n
+		st.Allowed += sh.allowed
+		st.Denied += sh.denied
+		st.Evicted += sh.evicted
+		st.Crowded += sh.crowded
+		sh.mu.Unlock()
+	}
+	return st
+}

@@ -1,0 +1,194 @@
+package ratelimit
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"math"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// ExposeHeaders is the value of Access-Control-Expose-Headers that lets scripts of
+// other origins read what the middleware says.
+const ExposeHeaders = "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, RateLimit, RateLimit-Policy, Retry-After"
+
+// Canonical forms, so that assigning to the map is what Set would do.
+const (
+	hLimit      = "X-Ratelimit-Limit"
+	hRemaining  = "X-Ratelimit-Remaining"
+	hReset      = "X-Ratelimit-Reset"
+	hRateLimit  = "Ratelimit"
+	hPolicy     = "Ratelimit-Policy"
+	hRetryAfter = "Retry-After"
+)
+
+// headerWriter writes results as response fields.
+type headerWriter struct {
+	deltaReset bool
+	pkSecret   []byte
+	policies   atomic.Pointer[policyField]
+}
+
+// policyField is the RateLimit-Policy value of one combination of limits. It changes
+// only when a limit does.
+type policyField struct {
+	results []Result
+	value   []string
+}
+
+// ceilSeconds rounds up: a client that waits that long must find it enough.
+func ceilSeconds(d time.Duration) int64 {
+	if d <= 0 {
+		return 0
+	}
+	return int64((d-1)/time.Second) + 1
+}
+
+// retrySeconds is the value of Retry-After and retry_after; 0 means that there is none.
+func retrySeconds(r Result) int64 {
+	if r.RetryAfter == Never {
+		return 0
+	}
+	return max(1, ceilSeconds(r.RetryAfter))
+}
+
+// resetUnix is the first whole second at which the limit is free again.
+func resetUnix(now time.Time, r Result) int64 {
+	at := now.Add(r.ResetAfter)
+	if at.Nanosecond() > 0 {
+		return at.Unix() + 1
+	}
+	return at.Unix()
+}
+
+// write sets the fields of all results, and Retry-After when denied. All values
+// share one string and one array of slices, which is what a response costs.
+func (w *headerWriter) write(h http.Header, results []Result, keys []string, denied bool, now time.Time) {
+	b := binding(results)
+	if len(results) == 0 {
+		return
+	}
+	var space [192]byte
+	buf := space[:0]
+	vals := new([5]string)
+	var ends [5]int
+	if b.Limit != Unlimited {
+		buf = strconv.AppendInt(buf, int64(b.Limit), 10)
+		ends[0] = len(buf)
+		buf = strconv.AppendInt(buf, int64(b.Remaining), 10)
+		ends[1] = len(buf)
+		if w.deltaReset {
+			buf = strconv.AppendInt(buf, ceilSeconds(b.ResetAfter), 10)
+		} else {
+			buf = strconv.AppendInt(buf, resetUnix(now, b), 10)
+		}
+		ends[2] = len(buf)
+		buf = w.appendRateLimit(buf, results, keys)
+	}
+	ends[3] = len(buf)
+	if denied {
+		if s := retrySeconds(b); s > 0 {
+			buf = strconv.AppendInt(buf, s, 10)
+		}
+	}
+	ends[4] = len(buf)
+	all, from := string(buf), 0
+	for i, to := range ends {
+		if to > from {
+			vals[i], from = all[from:to], to
+		}
+	}
+	if b.Limit != Unlimited {
+		if !outerIsStricter(h, b) {
+			h[hLimit], h[hRemaining], h[hReset] = vals[0:1:1], vals[1:2:2], vals[2:3:3]
+		}
+		appendField(h, hRateLimit, vals[3:4:4])
+		appendField(h, hPolicy, w.policyValue(results))
+	}
+	if vals[4] != "" {
+		h[hRetryAfter] = vals[4:5:5]
+	}
+}
+
+// appendField adds a list member: an outer limiter's members stay.
+func appendField(h http.Header, name string, value []string) {
+	if outer := h[name]; len(outer) > 0 {
+		value = append(slices.Clip(outer), value...)
+	}
+	h[name] = value
+}
+
+func outerIsStricter(h http.Header, b Result) bool {
+	outer := h[hRemaining]
+	if len(outer) == 0 {
+		return false
+	}
+	n, err := strconv.Atoi(outer[0])
+	return err == nil && n < b.Remaining
+}
+
+// appendRateLimit appends a structured-field list (RFC 9651) as in
+// draft-ietf-httpapi-ratelimit-headers-10: one member a policy. Names are tokens by
+// construction and need no escaping.
+func (w *headerWriter) appendRateLimit(buf []byte, results []Result, keys []string) []byte {
+	first := true
+	for i, r := range results {
+		if r.Limit == Unlimited {
+			continue
+		}
+		if !first {
+			buf = append(buf, ", "...)
+		}
+		first = false
+		buf = append(buf, '"')
+		buf = append(buf, r.Policy...)
+		buf = append(buf, `";r=`...)
+		buf = strconv.AppendInt(buf, int64(r.Remaining), 10)
+		buf = append(buf, ";t="...)
+		buf = strconv.AppendInt(buf, ceilSeconds(r.NextAfter), 10)
+		if w.pkSecret != nil {
+			mac := hmac.New(sha256.New, w.pkSecret)
+			mac.Write([]byte(keys[i]))
+			buf = append(buf, ";pk=:"...)
+			buf = base64.StdEncoding.AppendEncode(buf, mac.Sum(nil)[:16])
+			buf = append(buf, ':')
+		}
+	}
+	return buf
+}
+
+func samePolicies(a, b []Result) bool {
+	return slices.EqualFunc(a, b, func(a, b Result) bool {
+		return a.Limit == b.Limit && a.Window == b.Window && a.Policy == b.Policy
+	})
+}
+
+func (w *headerWriter) policyValue(results []Result) []string {
+	if p := w.policies.Load(); p != nil && samePolicies(p.results, results) {
+		return p.value
+	}
+	var buf []byte
+	for _, r := range results {
+		if r.Limit == Unlimited {
+			continue
+		}
+		if len(buf) > 0 {
+			buf = append(buf, ", "...)
+		}
+		buf = append(buf, '"')
+		buf = append(buf, r.Policy...)
+		buf = append(buf, `";q=`...)
+		buf = strconv.AppendInt(buf, int64(r.Limit), 10)
+		if s := int64(r.Window / time.Second); s >= 1 && s <= math.MaxInt32 {
+			buf = append(buf, ";w="...)
+			buf = strconv.AppendInt(buf, s, 10)
+		}
+	}
+	p := &policyField{results: slices.Clone(results), value: []string{string(buf)}}
+	w.policies.Store(p)
+	return p.value[:1:1]
+}

@@ -1,0 +1,233 @@
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Rule applies one limiter to requests.
+type Rule struct {
+	// Limiter decides. Required.
+	Limiter Limiter
+	// Key names the caller. Required.
+	Key KeyFunc
+	// Cost is the units a request needs; 0 lets it through uncounted. Default: 1.
+	Cost func(*http.Request) int
+	// Skip leaves requests out for which it returns true. Default: none.
+	Skip func(*http.Request) bool
+	// Refund gives the units back after an answer for whose status it returns true;
+	// until then they count, so parallel requests cannot outrun it. Set it to
+	// Succeeded to count failures only. Default: nothing is given back.
+	Refund func(status int) bool
+}
+
+// Succeeded reports a status below 400: as a Rule's Refund it leaves failures counted.
+func Succeeded(status int) bool { return status < 400 }
+
+// MiddlewareOptions configure NewMiddleware.
+type MiddlewareOptions struct {
+	// ProblemJSON answers with application/problem+json (RFC 9457) instead of
+	// {"error":"rate_limited", …}. Default false.
+	ProblemJSON bool
+	// DeltaReset gives X-RateLimit-Reset in seconds from now. Default false: Unix time.
+	DeltaReset bool
+	// NoHeaders leaves out all fields but Retry-After. Default false.
+	NoHeaders bool
+	// PartitionSecret adds the parameter pk to RateLimit: a keyed hash of the caller's
+	// key under this secret. Default none: no pk.
+	PartitionSecret []byte
+	// Denied writes the answer to a denied request instead of the default one. The
+	// header fields are set already. Default nil.
+	Denied func(w http.ResponseWriter, r *http.Request, d *Decision)
+	// Logger is told of mistakes that only the operator can mend. Default slog.Default().
+	Logger *slog.Logger
+}
+
+// Middleware applies rules, all or nothing, to every request.
+type Middleware struct {
+	rules  []Rule
+	opts   MiddlewareOptions
+	fields headerWriter
+}
+
+// NewMiddleware returns a middleware. With several rules a request goes on only if all
+// allow, and otherwise uses none of them. opts may be nil.
+func NewMiddleware(rules []Rule, opts *MiddlewareOptions) (*Middleware, error) {
+	m := &Middleware{rules: append([]Rule(nil), rules...)}
+	if opts != nil {
+		m.opts = *opts
+	}
+	m.fields.deltaReset = m.opts.DeltaReset
+	m.fields.pkSecret = m.opts.PartitionSecret
+	if m.opts.Logger == nil {
+		m.opts.Logger = slog.Default()
+	}
+	if len(rules) == 0 {
+		return nil, errors.New("ratelimit: a middleware needs at least one rule")
+	}
+	for i, r := range rules {
+		if r.Limiter == nil || r.Key == nil {
+			return nil, fmt.Errorf("ratelimit: rule %d needs a Limiter and a Key", i)
+		}
+	}
+	return m, nil
+}
+
+// Wrap is the middleware. Response fields are set before next runs; a Refund shows
+// only in the next answer.
+func (m *Middleware) Wrap(next http.Handler) http.Handler {
+	if len(m.rules) == 1 && m.rules[0].Refund == nil {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { m.serveOne(w, r, next) })
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { m.serveAll(w, r, next) })
+}
+
+func (rule *Rule) cost(r *http.Request) int {
+	if rule.Cost == nil {
+		return 1
+	}
+	return rule.Cost(r)
+}
+
+func (m *Middleware) serveOne(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	rule := &m.rules[0]
+	if rule.Skip != nil && rule.Skip(r) {
+		next.ServeHTTP(w, r)
+		return
+	}
+	cost := rule.cost(r)
+	if cost == 0 {
+		next.ServeHTTP(w, r)
+		return
+	}
+	key := [1]string{rule.Key(r)}
+	res, err := rule.Limiter.AllowN(r.Context(), key[0], cost)
+	results := [1]Result{res}
+	if err == nil && res.Allowed {
+		if !m.opts.NoHeaders {
+			m.fields.write(w.Header(), results[:], key[:], false, time.Now())
+		}
+		next.ServeHTTP(w, r)
+		return
+	}
+	m.refuse(w, r, &Decision{Results: []Result{res}}, []string{key[0]}, err)
+}
+
+func (m *Middleware) serveAll(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	checks := make([]Check, 0, len(m.rules))
+	keys := make([]string, 0, len(m.rules))
+	refunds := make([]func(int) bool, 0, len(m.rules))
+	refundable := false
+	for i := range m.rules {
+		rule := &m.rules[i]
+		if rule.Skip != nil && rule.Skip(r) {
+			continue
+		}
+		cost := rule.cost(r)
+		if cost == 0 {
+			continue
+		}
+		key := rule.Key(r)
+		checks = append(checks, Check{Limiter: rule.Limiter, Key: key, Cost: cost})
+		keys = append(keys, key)
+		refunds = append(refunds, rule.Refund)
+		refundable = refundable || rule.Refund != nil
+	}
+	d, err := Decide(r.Context(), checks...)
+	if err != nil || !d.Allowed {
+		m.refuse(w, r, d, keys, err)
+		return
+	}
+	if !m.opts.NoHeaders {
+		m.fields.write(w.Header(), d.Results, keys, false, time.Now())
+	}
+	if !refundable {
+		next.ServeHTTP(w, r)
+		return
+	}
+	sw := &statusWriter{ResponseWriter: w}
+	next.ServeHTTP(sw, r) // a panic passes by, and what it cost stays counted
+	for i, refund := range refunds {
+		if refund == nil || !refund(sw.code()) {
+			continue
+		}
+		if err := d.reservations[i].Cancel(context.WithoutCancel(r.Context())); err != nil {
+			m.opts.Logger.WarnContext(r.Context(), "ratelimit: units could not be given back", "policy", d.Results[i].Policy, "error", err)
+		}
+	}
+}
+
+// refuse answers a request that does not go on.
+func (m *Middleware) refuse(w http.ResponseWriter, r *http.Request, d *Decision, keys []string, err error) {
+	now := time.Now()
+	switch {
+	case err == nil || errors.Is(err, ErrCostExceedsLimit):
+		if m.opts.NoHeaders {
+			if s := retrySeconds(d.Binding()); s > 0 {
+				w.Header()[hRetryAfter] = []string{strconv.FormatInt(s, 10)}
+			}
+		} else {
+			m.fields.write(w.Header(), d.Results, keys, true, now)
+		}
+		if m.opts.Denied != nil {
+			m.opts.Denied(w, r, d)
+			return
+		}
+		contentType := jsonType
+		if m.opts.ProblemJSON {
+			contentType = problemType
+		}
+		respond(w, r, http.StatusTooManyRequests, contentType, deniedBody(d.Results, now, m.opts.ProblemJSON))
+	case errors.Is(err, ErrUnavailable) || r.Context().Err() != nil:
+		retry := retrySeconds(d.Binding())
+		if retry > 0 {
+			w.Header()[hRetryAfter] = []string{strconv.FormatInt(retry, 10)}
+		}
+		m.fail(w, r, http.StatusServiceUnavailable, retry)
+	default:
+		m.opts.Logger.ErrorContext(r.Context(), "ratelimit: a request could not be limited", "error", err)
+		m.fail(w, r, http.StatusInternalServerError, 0)
+	}
+}
+
+func (m *Middleware) fail(w http.ResponseWriter, r *http.Request, status int, retry int64) {
+	contentType := jsonType
+	if m.opts.ProblemJSON {
+		contentType = problemType
+	}
+	respond(w, r, status, contentType, failureBody(status, retry, m.opts.ProblemJSON))
+}
+
+// statusWriter remembers the status.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) code() int {
+	if w.status == 0 {
+		return http.StatusOK
+	}
+	return w.status
+}
+
+// WriteHeader remembers the final status; informational ones precede it.
+func (w *statusWriter) WriteHeader(status int) {
+	if w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap serves http.ResponseController.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Flush serves handlers that ask for http.Flusher themselves.
+func (w *statusWriter) Flush() {
+	_ = http.NewResponseController(w.ResponseWriter).Flush() // http.Flusher has no way to tell
+}

@@ -1,0 +1,122 @@
+package ratelimit
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func memory(t testing.TB, p Policy, o *Options) *Memory {
+	t.Helper()
+	m, err := NewMemory(p, o)
+	require.NoError(t, err)
+	return m
+}
+
+func wrap(t testing.TB, opts *MiddlewareOptions, next http.HandlerFunc, rules ...Rule) http.Handler {
+	t.Helper()
+	m, err := NewMiddleware(rules, opts)
+	require.NoError(t, err)
+	return m.Wrap(next)
+}
+
+func byIP(t testing.TB) KeyFunc {
+	t.Helper()
+	k, err := ByIP(nil)
+	require.NoError(t, err)
+	return k
+}
+
+func ok(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }
+
+func send(h http.Handler, method, body string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(method, "/", strings.NewReader(body))
+	r.RemoteAddr = "203.0.113.7:4711"
+	h.ServeHTTP(w, r)
+	return w
+}
+
+func TestMiddlewareTellsTheClient(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := wrap(t, nil, ok, Rule{Limiter: memory(t, Policy{Name: "login", Limit: 2, Window: time.Hour}, nil), Key: byIP(t)})
+		start := time.Now().Unix()
+		w := send(h, http.MethodGet, "")
+		require.Equal(t, http.StatusNoContent, w.Code)
+		require.Equal(t, "2", w.Header().Get("X-RateLimit-Limit"))
+		require.Equal(t, "1", w.Header().Get("X-RateLimit-Remaining"))
+		require.Equal(t, `"login";q=2;w=3600`, w.Header().Get("RateLimit-Policy"))
+		require.Empty(t, w.Header().Get("Retry-After"))
+		time.Sleep(10 * time.Minute)
+		send(h, http.MethodGet, "")
+
+		w = send(h, http.MethodGet, "")
+		require.Equal(t, http.StatusTooManyRequests, w.Code)
+		require.Equal(t, "0", w.Header().Get("X-RateLimit-Remaining"))
+		require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+		require.Equal(t, "3000", w.Header().Get("Retry-After"), "the first use is free again before the second")
+		var body struct {
+			Error, Policy    string
+			Limit, Remaining int
+			RetryAfter       int64 `json:"retry_after"`
+			Reset            int64
+		}
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &body))
+		require.Equal(t, "rate_limited", body.Error)
+		require.Equal(t, "login", body.Policy)
+		require.EqualValues(t, 3000, body.RetryAfter)
+		require.Equal(t, start+4200, body.Reset)
+
+		w = send(h, http.MethodHead, "")
+		require.Equal(t, http.StatusTooManyRequests, w.Code)
+		require.Zero(t, w.Body.Len())
+		time.Sleep(time.Duration(body.RetryAfter) * time.Second)
+		require.Equal(t, http.StatusNoContent, send(h, http.MethodGet, "").Code, "whoever waits as told must succeed")
+	})
+}
+
+func TestLoginCountsFailuresOnly(t *testing.T) {
+	t.Parallel()
+	rules, err := LoginRules(func(p Policy) (Limiter, error) { return NewMemory(p, nil) }, byIP(t), JSONField("username"), nil)
+	require.NoError(t, err)
+	var handled int
+	h := wrap(t, nil, func(w http.ResponseWriter, r *http.Request) {
+		handled++
+		var in struct{ Username, Password string }
+		require.NoError(t, json.NewDecoder(r.Body).Decode(&in), "the handler sees the whole body")
+		if in.Password != "right" {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}, rules...)
+	for range 20 {
+		require.Equal(t, http.StatusOK, send(h, http.MethodPost, `{"username":"anna","password":"right"}`).Code)
+	}
+	for range 5 {
+		require.Equal(t, http.StatusUnauthorized, send(h, http.MethodPost, `{"username":"anna","password":"wrong"}`).Code)
+	}
+	require.Equal(t, http.StatusTooManyRequests, send(h, http.MethodPost, `{"username":"anna","password":"right"}`).Code)
+	require.Equal(t, 25, handled)
+}
+
+func TestLimitsHandlerCostsNothing(t *testing.T) {
+	t.Parallel()
+	rule := Rule{Limiter: memory(t, API(), nil), Key: byIP(t)}
+	send(wrap(t, nil, ok, rule), http.MethodGet, "")
+	limits := LimitsHandler(rule)
+	for range 200 {
+		w := send(limits, http.MethodGet, "")
+		require.Equal(t, http.StatusOK, w.Code)
+		var body struct{ Limits []LimitStatus }
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &body))
+		require.Len(t, body.Limits, 1)
+		require.Equal(t, 99, body.Limits[0].Remaining)
+		require.Equal(t, 1, body.Limits[0].Used)
+	}
+}
