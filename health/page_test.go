@@ -132,3 +132,67 @@ func TestPageContrast(t *testing.T) {
 		}
 	}
 }
+
+func TestPageTellsEverythingTwice(t *testing.T) {
+	r := busyRegistry(t)
+	w := get(t, r.Handler(), "/status/")
+	body := w.Body.String()
+	require.Equal(t, 200, w.Code, "a page for people, whatever the state")
+
+	// Worst first.
+	last := -1
+	for _, name := range []string{"database", "cpu", "disk", "payment-provider", "cache", "memory"} {
+		at := strings.Index(body, "<b>"+name+"</b>")
+		require.Greater(t, at, last, name)
+		last = at
+	}
+	// Shape and word beside colour, and a text for each picture.
+	require.Equal(t, 12, strings.Count(body, `role="img" aria-label="`))
+	for status, word := range words {
+		if status == Unknown {
+			continue
+		}
+		require.Contains(t, body, `<use href="#`+status.String()+`"/></svg>`+word)
+	}
+	require.Contains(t, body, "<title>Failing · pos-1</title>")
+	require.Contains(t, body, "1 outage, 14 min")
+	for _, structure := range []string{
+		`<html lang="en">`, `<caption>`, `scope="col"`, `scope="row"`, `role="status"`, `<main>`, `<footer>`,
+		`<time datetime="`, `name="viewport"`, `name="robots" content="noindex"`, `<h1`, `rel="icon"`,
+	} {
+		require.Contains(t, body, structure)
+	}
+	require.NotContains(t, body, "<script")
+	require.NotContains(t, body, "style=\"")
+	require.NotRegexp(t, `(?:src|href)="(?:https?:)?//[^"]*\.(?:css|js|woff2?|png)`, body)
+
+	policy := w.Header().Get("Content-Security-Policy")
+	require.Contains(t, policy, "default-src 'none'")
+	require.Contains(t, policy, "frame-ancestors 'none'")
+	require.NotContains(t, policy, "unsafe")
+	require.Equal(t, "no-referrer", w.Header().Get("Referrer-Policy"))
+
+	require.Contains(t, body, `http-equiv="refresh"`)
+	require.NotContains(t, get(t, r.Handler(), "/status/?refresh=0").Body.String(), `http-equiv="refresh"`)
+	require.Equal(t, 503, get(t, r.Handler(), "/health/", "Accept", "text/html").Code)
+	require.Contains(t, get(t, r.Handler(), "/status").Body.String(), `href="ready/"`)
+	require.Contains(t, body, `href="../ready/"`)
+	require.Equal(t, "application/json", get(t, r.Handler(), "/status/?format=json").Header().Get("Content-Type"))
+}
+
+func TestPageEscapesWhatChecksSay(t *testing.T) {
+	const evil = `"><script>alert(1)</script><img src=x onerror=alert(1)>`
+	r := newRegistry(t, &Options{Authorize: everyone, Service: evil, Release: evil}, Check{
+		Name: "x", Timeout: time.Second,
+		Checker: CheckerFunc(func(context.Context) Result {
+			return Result{
+				Status: Fail, Summary: evil, Err: errors.New(evil),
+				Observed: []Measurement{{Name: evil, Component: evil, Unit: evil, Value: 1}},
+			}
+		}),
+	})
+	r.AddNotices(func() []string { return []string{evil} })
+	body := get(t, r.Handler(), "/status/").Body.String()
+	require.NotContains(t, body, "<script")
+	require.NotContains(t, body, "<img")
+}

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-const hidden = "[hidden]"
+const hidden = "***"
 
 // scrubber takes secrets out of texts: the ones it was told, and what has the
 // form of one.
@@ -54,8 +54,8 @@ func newScrubber(secrets []string) *scrubber {
 // for something harmless. A first, wider cut bounds the work; the word that it
 // may have split is dropped.
 func (s *scrubber) text(text string) string {
-	if len(text) > 8*maxText {
-		text = text[:8*maxText]
+	if len(text) > 4*maxText {
+		text = text[:4*maxText]
 		text = text[:strings.LastIndexAny(text, " \t\r\n")+1] + "…"
 	}
 	text = s.known.Replace(oneLine(text))
