@@ -1,6 +1,7 @@
 package health
 
 import (
+	"context"
 	"slices"
 	"time"
 )
@@ -164,6 +165,16 @@ func (r *Registry) Snapshot() *Snapshot {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.snapshot(now)
+}
+
+// Fresh is Snapshot for a registry that may be without Run: checks that are due
+// are run first, as for a request to an endpoint. It returns early, with what
+// there is, when ctx ends.
+func (r *Registry) Fresh(ctx context.Context) *Snapshot {
+	if !r.running.Load() {
+		r.freshen(ctx)
+	}
+	return r.Snapshot()
 }
 
 // snapshot is Snapshot with r.mu held.

@@ -29,7 +29,9 @@ type CheckStats struct {
 	// Stuck tells whether a run has outlived its timeout at this moment.
 	Stuck    bool
 	Flapping bool
-	// RunTime is the sum of the durations of all results that were in time.
+	// InTime counts the runs that returned within their timeout, and RunTime
+	// is the sum of their durations.
+	InTime  uint64
 	RunTime time.Duration
 	// LastDuration is that of the last result.
 	LastDuration time.Duration
@@ -54,6 +56,7 @@ func (c *CheckStats) count(o outcome) {
 	case KindStuck:
 		c.StuckTicks++
 	case KindReported:
+		c.InTime++
 		c.RunTime += o.took
 	}
 }

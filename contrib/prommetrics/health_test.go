@@ -1,0 +1,77 @@
+package prommetrics_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/mainstay-go/mainstay/contrib/prommetrics"
+	"github.com/mainstay-go/mainstay/health"
+)
+
+func TestHealth(t *testing.T) {
+	reg, err := health.New([]health.Check{
+		health.Func("fine", time.Second, func(context.Context) error { return nil }),
+		health.Func("down", time.Second, func(context.Context) error { return errors.New("x") }),
+		health.Func("later", time.Second, func(context.Context) error { return nil }),
+	}, &health.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := reg.RunOnce(t.Context(), "fine", "down"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	collector := prommetrics.Health(reg)
+	want := `
+# HELP health_check_status Last result: 0 pass, 1 warn, 2 fail, -1 not run yet.
+# TYPE health_check_status gauge
+health_check_status{check="down"} 2
+health_check_status{check="fine"} 0
+health_check_status{check="later"} -1
+# HELP health_check_results_total Results by kind.
+# TYPE health_check_results_total counter
+health_check_results_total{check="down",result="fail"} 3
+health_check_results_total{check="down",result="pass"} 0
+health_check_results_total{check="down",result="warn"} 0
+health_check_results_total{check="fine",result="fail"} 0
+health_check_results_total{check="fine",result="pass"} 3
+health_check_results_total{check="fine",result="warn"} 0
+health_check_results_total{check="later",result="fail"} 0
+health_check_results_total{check="later",result="pass"} 0
+health_check_results_total{check="later",result="warn"} 0
+# HELP health_ready Whether this instance should get traffic.
+# TYPE health_ready gauge
+health_ready 0
+# HELP health_status State of the whole: 0 pass, 1 warn, 2 fail.
+# TYPE health_status gauge
+health_status 2
+# HELP health_state_changes_total Changes that listeners were told.
+# TYPE health_state_changes_total counter
+health_state_changes_total 4
+`
+	err = testutil.CollectAndCompare(collector, strings.NewReader(want),
+		"health_check_status", "health_check_results_total", "health_ready", "health_status", "health_state_changes_total")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := testutil.CollectAndCount(collector, "health_check_duration_seconds"); n != 3 {
+		t.Errorf("%d durations", n)
+	}
+	if problems, err := testutil.CollectAndLint(collector); err != nil || len(problems) > 0 {
+		t.Errorf("%v, %v", problems, err)
+	}
+	pedantic := prometheus.NewPedanticRegistry()
+	pedantic.MustRegister(collector)
+	if _, err := pedantic.Gather(); err != nil {
+		t.Fatal(err)
+	}
+}
