@@ -21,6 +21,9 @@ func (j Job) Crontab() (string, error) {
 	for i, word := range j.Command {
 		words[i] = shellQuote(word)
 	}
+	if strings.Contains(words[0], "=") && words[0] == j.Command[0] {
+		words[0] = "'" + words[0] + "'" // or the shell takes it for an assignment
+	}
 	line := strings.Join(words, " ")
 	if j.EnvironmentFile != "" {
 		line = "set -a && . " + shellQuote(j.EnvironmentFile) + " && set +a && " + line
@@ -50,7 +53,7 @@ func shellQuote(s string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-=:,@+", r)
 	}
-	if s != "" && strings.TrimFunc(s, plain) == "" && !strings.Contains(s, "=") {
+	if s != "" && strings.TrimFunc(s, plain) == "" {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'"'"'`) + "'"
