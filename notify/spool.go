@@ -1,0 +1,260 @@
+package notify
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ErrSpoolFull is the error of a message that could neither be delivered nor
+// kept.
+var ErrSpoolFull = errors.New("notify: the spool is full; see why its messages are not delivered")
+
+// SpoolOptions configures a [Spool].
+type SpoolOptions struct {
+	// Delays are the pauses before each further attempt, spread by 10 %. After the
+	// last attempt the message goes to Fallback or is given up, which is logged.
+	// Default: 30 s, 2 min, 10 min, 30 min, 60 min.
+	Delays []time.Duration
+	// MaxMessages bounds what is kept. Default: 1000.
+	MaxMessages int
+	// Fallback gets, once, what could not be delivered. Default: none.
+	Fallback Notifier
+	// Logger hears of failed attempts and of messages given up. Default:
+	// slog.Default().
+	Logger *slog.Logger
+}
+
+// Spool is a [Notifier] that keeps messages in a folder until another Notifier
+// has taken them, across restarts and crashes. Delivery is at least once: a crash
+// between a delivery and its record repeats the message, with the same id.
+//
+// Messages of one Source and Key are delivered in order; others overtake a
+// message that waits. Several processes may share a folder.
+type Spool struct {
+	next    Notifier
+	opts    SpoolOptions
+	log     *slog.Logger
+	dir     spoolDir
+	poke    chan struct{}
+	running atomic.Bool
+	mu      sync.Mutex // one delivery at a time
+
+	delivered, failed, lost atomic.Uint64
+}
+
+// SpoolStats are counters since the start of the process, and what waits now.
+type SpoolStats struct {
+	Waiting   int
+	Delivered uint64
+	Failed    uint64 // attempts
+	Lost      uint64 // messages given up
+}
+
+// attemptTimeout bounds one delivery even if the notifier has no limit of its own.
+const attemptTimeout = time.Minute
+
+// NewSpool returns a Spool before next that keeps its messages in dir, which it
+// creates if it does not exist. It delivers nothing yet: call [Spool.Run].
+func NewSpool(dir string, next Notifier, opts *SpoolOptions) (*Spool, error) {
+	s := &Spool{next: next, poke: make(chan struct{}, 1), dir: spoolDir{path: dir}}
+	if opts != nil {
+		s.opts = *opts
+	}
+	if next == nil {
+		return nil, errors.New("notify: NewSpool needs a notifier")
+	}
+	if s.opts.Delays == nil {
+		s.opts.Delays = []time.Duration{30 * time.Second, 2 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour}
+	}
+	for _, d := range s.opts.Delays {
+		if d <= 0 {
+			return nil, fmt.Errorf("notify: SpoolOptions.Delays contains %v", d)
+		}
+	}
+	if s.opts.MaxMessages < 0 {
+		return nil, errors.New("notify: SpoolOptions.MaxMessages is negative")
+	}
+	s.opts.MaxMessages = cmp.Or(s.opts.MaxMessages, 1000)
+	s.log = cmp.Or(s.opts.Logger, slog.Default())
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("notify: the spool's folder: %w", err)
+	}
+	return s, nil
+}
+
+// Notify writes m to the folder and returns nil: it will be delivered or, after
+// the last attempt, given up with a line in the log. While [Spool.Run] is at work
+// that happens in the background; otherwise the first attempt is made before
+// Notify returns. If m cannot be written, one attempt is made and its error
+// returned.
+func (s *Spool) Notify(ctx context.Context, m Message) error {
+	m = m.prepared(time.Now())
+	name, err := s.dir.add(spooled{Message: m, Due: time.Now()}, s.opts.MaxMessages)
+	if err != nil {
+		s.log.ErrorContext(ctx, "notify: a message could not be kept; trying to deliver it at once", "error", err)
+		if attemptErr := s.attempt(ctx, s.next, m); attemptErr != nil {
+			return errors.Join(err, attemptErr)
+		}
+		return nil
+	}
+	if s.running.Load() {
+		select {
+		case s.poke <- struct{}{}:
+		default: // it will look anyway
+		}
+		return nil
+	}
+	s.pass(ctx, name)
+	return nil
+}
+
+// Run delivers what is due until ctx ends, then returns nil. Only one Run can be
+// at work at a time.
+func (s *Spool) Run(ctx context.Context) error {
+	if !s.running.CompareAndSwap(false, true) {
+		return errors.New("notify: Spool.Run is already at work")
+	}
+	defer s.running.Store(false)
+	for {
+		wait := s.pass(ctx, "")
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		case <-s.poke:
+			timer.Stop()
+		}
+	}
+}
+
+// Flush makes one attempt for every message that is due and returns how many
+// still wait, for programs that end soon.
+func (s *Spool) Flush(ctx context.Context) int {
+	s.pass(ctx, "")
+	return len(s.dir.list())
+}
+
+// Stats returns the counters.
+func (s *Spool) Stats() SpoolStats {
+	return SpoolStats{
+		Waiting: len(s.dir.list()), Delivered: s.delivered.Load(), Failed: s.failed.Load(), Lost: s.lost.Load(),
+	}
+}
+
+const (
+	idle       = time.Minute      // another process may have added something
+	breath     = 30 * time.Second // after several failures in a row
+	maxInARow  = 3
+	lockedWait = 5 * time.Second
+)
+
+// pass tries what is due, or only the named message, and returns when to look
+// again.
+func (s *Spool) pass(ctx context.Context, only string) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	unlock, ok := s.dir.lock()
+	if !ok { // another process delivers
+		return lockedWait
+	}
+	defer unlock()
+	wait := idle
+	failures := 0
+	waiting := map[string]bool{} // threads with an older message that waits
+	for _, name := range s.dir.list() {
+		if ctx.Err() != nil {
+			return wait
+		}
+		entry, err := s.dir.read(name)
+		if err != nil {
+			s.log.ErrorContext(ctx, "notify: a spooled message cannot be read and was set aside", "file", name, "error", err)
+			s.dir.setAside(name)
+			continue
+		}
+		thread := entry.Message.thread()
+		if (only != "" && name != only) || time.Until(entry.Due) > 0 || (thread != "" && waiting[thread]) {
+			waiting[thread] = true
+			wait = min(wait, max(time.Until(entry.Due), time.Second))
+			continue
+		}
+		if failures == maxInARow {
+			return breath // the receiver is down; more of the same helps nobody
+		}
+		if s.try(ctx, name, entry) {
+			failures = 0
+			continue
+		}
+		failures++
+		waiting[thread] = true
+		wait = min(wait, s.opts.delay(entry.Attempts))
+	}
+	return wait
+}
+
+// try makes one attempt and records how it went. It reports whether the message
+// has left the spool.
+func (s *Spool) try(ctx context.Context, name string, entry spooled) bool {
+	err := s.attempt(ctx, s.next, entry.Message)
+	if err == nil {
+		s.delivered.Add(1)
+		s.forget(ctx, name)
+		return true
+	}
+	s.failed.Add(1)
+	if ctx.Err() != nil {
+		return false // we are being stopped; that says nothing about the receiver
+	}
+	log := s.log.With("subject", entry.Message.Subject, "attempt", entry.Attempts+1)
+	if entry.Attempts >= len(s.opts.Delays) {
+		if s.opts.Fallback != nil {
+			if fallbackErr := s.attempt(ctx, s.opts.Fallback, entry.Message); fallbackErr == nil {
+				log.WarnContext(ctx, "notify: a message went to the fallback", "error", err)
+				s.delivered.Add(1)
+				s.forget(ctx, name)
+				return true
+			}
+		}
+		log.ErrorContext(ctx, "notify: a message was given up", "error", err)
+		s.lost.Add(1)
+		s.forget(ctx, name)
+		return true
+	}
+	entry.Due = time.Now().Add(s.opts.delay(entry.Attempts))
+	entry.Attempts++
+	log.WarnContext(ctx, "notify: a message could not be delivered", "error", err, "next", entry.Due)
+	if err := s.dir.write(name, entry); err != nil {
+		log.ErrorContext(ctx, "notify: the state of a spooled message cannot be written", "error", err)
+	}
+	return false
+}
+
+func (s *Spool) attempt(ctx context.Context, n Notifier, m Message) error {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	return attempt(ctx, n, m)
+}
+
+func (s *Spool) forget(ctx context.Context, name string) {
+	if err := s.dir.remove(name); err != nil {
+		s.log.ErrorContext(ctx, "notify: a delivered message cannot be removed and will be repeated", "file", name, "error", err)
+	}
+}
+
+// delay returns the pause after so many failed attempts, spread by 10 %.
+func (o *SpoolOptions) delay(attempts int) time.Duration {
+	if len(o.Delays) == 0 {
+		return idle
+	}
+	d := o.Delays[min(attempts, len(o.Delays)-1)]
+	return time.Duration(float64(d) * (0.9 + 0.2*rand.Float64()))
+}

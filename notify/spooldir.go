@@ -1,0 +1,87 @@
+package notify
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/mainstay-go/mainstay/internal/atomicfile"
+)
+
+// spooled is one file of a spool.
+type spooled struct {
+	Message  Message   `json:"message"`
+	Attempts int       `json:"attempts"`
+	Due      time.Time `json:"due"`
+}
+
+// spoolDir is a folder with one file per message, named so that the order of the
+// names is that of arrival. Files appear and change by rename: there is no half
+// of a message.
+type spoolDir struct{ path string }
+
+const spoolSuffix = ".message.json"
+
+// maxSpooled is more than any message that prepared has bounded needs.
+const maxSpooled = 4 << 20
+
+func (d spoolDir) add(entry spooled, limit int) (name string, err error) {
+	if len(d.list()) >= limit {
+		return "", ErrSpoolFull
+	}
+	name = fmt.Sprintf("%020d-%s%s", time.Now().UnixNano(), entry.Message.id(), spoolSuffix)
+	return name, d.write(name, entry)
+}
+
+func (d spoolDir) write(name string, entry spooled) error {
+	return atomicfile.Write(filepath.Join(d.path, name), 0o600, func(w io.Writer) error {
+		return json.NewEncoder(w).Encode(entry)
+	})
+}
+
+func (d spoolDir) list() []string {
+	entries, err := os.ReadDir(d.path) // sorted by name
+	if err != nil {
+		return nil // what cannot be listed cannot be read either; write and read report
+	}
+	var names []string
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), spoolSuffix) && e.Type().IsRegular() {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
+func (d spoolDir) read(name string) (entry spooled, err error) {
+	f, err := os.Open(filepath.Join(d.path, name))
+	if err != nil {
+		return entry, err
+	}
+	defer f.Close()
+	return entry, json.NewDecoder(io.LimitReader(f, maxSpooled)).Decode(&entry)
+}
+
+func (d spoolDir) remove(name string) error { return os.Remove(filepath.Join(d.path, name)) }
+
+// setAside keeps a damaged file for a person and out of the way.
+func (d spoolDir) setAside(name string) {
+	path := filepath.Join(d.path, name)
+	_ = os.Rename(path, strings.TrimSuffix(path, spoolSuffix)+".damaged") // else it is met, and logged, again
+}
+
+// lock keeps other processes from delivering at the same time; the system
+// releases it when this process dies.
+func (d spoolDir) lock() (unlock func(), ok bool) {
+	l := flock.New(filepath.Join(d.path, "lock"), flock.SetPermissions(0o600))
+	if ok, err := l.TryLock(); err != nil || !ok {
+		return nil, false
+	}
+	return func() { _ = l.Unlock() }, true
+}
