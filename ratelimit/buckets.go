@@ -84,7 +84,7 @@ func (a buckets) book(e *bucketLog, now int64, cost int, o *outcome) {
 	e.blocked = o.used >= o.limit
 }
 
-func (a buckets) cancel(e *bucketLog, now int64, cost int, token int64) {
+func (a buckets) cancel(e *bucketLog, now int64, _, cost int, token int64) {
 	a.advance(e, now)
 	if e.cells == nil || token <= e.current-bucketCells {
 		return

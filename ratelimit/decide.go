@@ -258,7 +258,7 @@ func decideBatch(batch []memoryCheck) {
 		for _, b := range order[:i] {
 			if b.booked {
 				b.booked = false
-				b.engine.cancelLocked(b.hash, b.key, b.now, b.cost, b.outcome.token)
+				b.engine.cancelLocked(b.hash, b.key, b.now, b.limit, b.cost, b.outcome.token)
 				b.outcome = b.engine.decideLocked(b.hash, b.key, b.now, b.limit, b.cost)
 			}
 		}

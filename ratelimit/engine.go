@@ -11,14 +11,14 @@ type engine interface {
 	hash(key string) keyHash
 	// take decides at once, and books what is allowed unless peek.
 	take(key string, now int64, limit, cost int, peek bool) outcome
-	cancel(key string, now int64, cost int, token int64)
+	cancel(key string, now int64, limit, cost int, token int64)
 	reset(key string)
 	// The rest serves decisions over several keys, which hold all locks meanwhile.
 	lock(keyHash)
 	unlock(keyHash)
 	decideLocked(h keyHash, key string, now int64, limit, cost int) outcome
 	settleLocked(h keyHash, key string, now int64, cost int, o *outcome)
-	cancelLocked(h keyHash, key string, now int64, cost int, token int64)
+	cancelLocked(h keyHash, key string, now int64, limit, cost int, token int64)
 	stats() Stats
 }
 
@@ -169,17 +169,17 @@ func (s *shards[E, A]) evict(sh *shard[E], now int64) bool {
 	return true
 }
 
-func (s *shards[E, A]) cancel(key string, now int64, cost int, token int64) {
+func (s *shards[E, A]) cancel(key string, now int64, limit, cost int, token int64) {
 	h := s.hash(key)
 	sh := &s.shards[h.shard]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	s.cancelLocked(h, key, now, cost, token)
+	s.cancelLocked(h, key, now, limit, cost, token)
 }
 
-func (s *shards[E, A]) cancelLocked(h keyHash, key string, now int64, cost int, token int64) {
+func (s *shards[E, A]) cancelLocked(h keyHash, key string, now int64, limit, cost int, token int64) {
 	if e := s.find(&s.shards[h.shard], h, key, now); e != nil {
-		s.algo.cancel(e, now, cost, token)
+		s.algo.cancel(e, now, limit, cost, token)
 	}
 }
 

@@ -21,7 +21,7 @@ type algorithm[E any] interface {
 	// book uses cost, which decide has just allowed, and updates o.
 	book(e *E, now int64, cost int, o *outcome)
 	// cancel takes back what book did, as far as it still counts.
-	cancel(e *E, now int64, cost int, token int64)
+	cancel(e *E, now int64, limit, cost int, token int64)
 	// stale says that e has used nothing any more.
 	stale(e *E, now int64) bool
 	// used is how much of a key is lost if e is forgotten; blocked says that it must not be.
@@ -176,7 +176,7 @@ func (a exact) penalise(e *stampLog, now int64, limit, cost int) {
 
 // cancel removes cost stamps of one instant. Others may have been booked at the same
 // instant, and it does not matter whose are removed.
-func (a exact) cancel(e *stampLog, _ int64, cost int, token int64) {
+func (a exact) cancel(e *stampLog, _ int64, _, cost int, token int64) {
 	for range cost {
 		if !e.removeLast(token) {
 			return

@@ -43,8 +43,8 @@ func (a gcra) decide(e *gcraState, now int64, limit, cost int) (o outcome) {
 
 func (a gcra) book(e *gcraState, now int64, cost int, o *outcome) {
 	per := a.per(o.limit)
-	o.token = int64(cost) * per
-	e.full = max(e.full, now) + o.token
+	e.full = max(e.full, now) + int64(cost)*per
+	o.token = e.full
 	debt := e.full - now
 	o.used = int((debt + per - 1) / per)
 	o.reset = time.Duration(debt)
@@ -52,10 +52,13 @@ func (a gcra) book(e *gcraState, now int64, cost int, o *outcome) {
 	e.blocked = o.used >= o.limit
 }
 
-// cancel takes off what book put on; the limit may have changed in between.
-func (a gcra) cancel(e *gcraState, _ int64, _ int, token int64) {
-	e.full -= token
-	e.blocked = false
+// cancel takes off what book put on, less what has flowed in since: token is the
+// instant up to which the use reached.
+func (a gcra) cancel(e *gcraState, now int64, limit, cost int, token int64) {
+	if back := min(int64(cost)*a.per(limit), token-now); back > 0 {
+		e.full -= back
+		e.blocked = false
+	}
 }
 
 func (a gcra) stale(e *gcraState, now int64) bool { return e.full <= now }

@@ -104,7 +104,7 @@ func (m *Memory) reservation(r Result, key string, token int64) *Reservation {
 		return NewReservation(r, nil)
 	}
 	return NewReservation(r, func(context.Context) error {
-		m.engine.cancel(key, m.now(), r.Cost, token)
+		m.engine.cancel(key, m.now(), r.Limit, r.Cost, token)
 		return nil
 	})
 }

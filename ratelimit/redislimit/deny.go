@@ -1,0 +1,97 @@
+package redislimit
+
+import (
+	"hash/maphash"
+	"sync"
+	"time"
+
+	"github.com/mainstay-go/mainstay/ratelimit"
+)
+
+// denyCache remembers which keys are exhausted, and until when.
+type denyCache struct {
+	base   time.Time
+	keep   time.Duration
+	seed   maphash.Seed
+	max    int
+	shards [64]denyShard
+}
+
+type denyShard struct {
+	mu      sync.Mutex
+	denials map[string]denial
+	_       [48]byte
+}
+
+// denial holds instants, in nanoseconds since base.
+type denial struct {
+	until, retry, next, reset int64
+	cost, limit, remaining    int
+}
+
+func newDenyCache(base time.Time, keep time.Duration, maxKeys int) *denyCache {
+	return &denyCache{base: base, keep: keep, seed: maphash.MakeSeed(), max: max(1, maxKeys/64)}
+}
+
+func (c *denyCache) shard(key string) *denyShard {
+	return &c.shards[maphash.String(c.seed, key)%uint64(len(c.shards))]
+}
+
+// get fills r if key is known to be exhausted for this cost under this limit.
+func (c *denyCache) get(key string, r *ratelimit.Result) bool {
+	s := c.shard(key)
+	s.mu.Lock()
+	d, ok := s.denials[key]
+	s.mu.Unlock()
+	if !ok || d.cost != r.Cost || d.limit != r.Limit {
+		return false
+	}
+	now := int64(time.Since(c.base))
+	if now >= d.until {
+		return false
+	}
+	r.Allowed, r.Remaining = false, d.remaining
+	r.RetryAfter, r.NextAfter, r.ResetAfter = time.Duration(d.retry-now), time.Duration(max(d.next-now, 0)), time.Duration(d.reset-now)
+	return true
+}
+
+// put remembers the denial r that Redis gave after sent.
+func (c *denyCache) put(key string, r *ratelimit.Result, sent time.Time) {
+	at := int64(sent.Sub(c.base))
+	d := denial{
+		retry: at + int64(r.RetryAfter), next: at + int64(r.NextAfter), reset: at + int64(r.ResetAfter),
+		cost: r.Cost, limit: r.Limit, remaining: r.Remaining,
+	}
+	d.until = min(d.retry, at+int64(c.keep))
+	s := c.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.denials == nil {
+		s.denials = make(map[string]denial)
+	}
+	if _, ok := s.denials[key]; !ok && len(s.denials) >= c.max {
+		s.makeRoom(at)
+	}
+	s.denials[key] = d
+}
+
+// makeRoom drops a few denials, which costs a question to Redis and nothing else.
+func (s *denyShard) makeRoom(now int64) {
+	looked := 0
+	for key, d := range s.denials {
+		if looked++; d.until <= now || looked == 8 {
+			delete(s.denials, key)
+		}
+		if looked == 8 {
+			return
+		}
+	}
+	clear(s.denials)
+}
+
+func (c *denyCache) drop(key string) {
+	s := c.shard(key)
+	s.mu.Lock()
+	delete(s.denials, key)
+	s.mu.Unlock()
+}

@@ -1,0 +1,124 @@
+package redislimit
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mainstay-go/mainstay/internal/testserver"
+	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/ratelimittest"
+)
+
+// attackerAddr tells a copy of the test binary that it is one of four services.
+const attackerAddr = "MAINSTAY_RATELIMIT_ATTACKER"
+
+func TestMain(m *testing.M) {
+	if addr := os.Getenv(attackerAddr); addr != "" {
+		attackFromHere(addr)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+const processWindow = 2 * time.Second
+
+var processLimits = []int{5, 30, 100, 200}
+
+// attackFromHere does what an adversary does against one of several instances, against
+// all four limits at once, and prints what was let through.
+func attackFromHere(addr string) {
+	o := ClientOptions(addr)
+	o.ReadTimeout, o.DialTimeout, o.WriteTimeout = 10*time.Second, 10*time.Second, 10*time.Second
+	s, err := New(redis.NewUniversalClient(o), &Options{Timeout: 10 * time.Second})
+	if err != nil {
+		panic(err)
+	}
+	out := json.NewEncoder(os.Stdout)
+	try := func(l *Limiter, n int) {
+		for range n {
+			asked := time.Now()
+			r, err := l.Allow(context.Background(), "user:mallory")
+			if err != nil || r.Degraded {
+				panic(fmt.Sprintf("%+v, %v", r, err))
+			}
+			if r.Allowed {
+				out.Encode(processAdmission{l.policy.Limit, asked.UnixNano(), time.Now().UnixNano()})
+			}
+		}
+	}
+	var limiters []*Limiter
+	for _, n := range processLimits {
+		l, err := s.Limiter(ratelimit.Policy{Name: fmt.Sprintf("p%d", n), Limit: n, Window: processWindow}, nil)
+		if err != nil {
+			panic(err)
+		}
+		limiters = append(limiters, l)
+	}
+	start := time.Now()
+	for time.Since(start) < 3*processWindow {
+		for _, l := range limiters {
+			try(l, l.policy.Limit/4+2)
+		}
+		time.Sleep(processWindow / 100)
+	}
+}
+
+type processAdmission struct {
+	Limit           int
+	Asked, Answered int64
+}
+
+// Four services on one Redis, attacked at once: together they let through the limit in
+// every window, and all of it.
+func TestFourProcesses(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t)
+	self, err := os.Executable()
+	require.NoError(t, err)
+	lists := make(chan []processAdmission, 4)
+	for range 4 {
+		cmd := exec.CommandContext(t.Context(), self)
+		cmd.Env = append(os.Environ(), attackerAddr+"="+server.Addr())
+		cmd.Stderr = os.Stderr
+		out, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		go func() {
+			var list []processAdmission
+			for lines := bufio.NewScanner(out); lines.Scan(); {
+				var a processAdmission
+				if json.Unmarshal(lines.Bytes(), &a) == nil {
+					list = append(list, a)
+				}
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+			lists <- list
+		}()
+	}
+	byLimit := make(map[int][]ratelimittest.Admission)
+	for range 4 {
+		for _, a := range <-lists {
+			byLimit[a.Limit] = append(byLimit[a.Limit], ratelimittest.Admission{Asked: time.Unix(0, a.Asked), Answered: time.Unix(0, a.Answered)})
+		}
+	}
+	for _, limit := range processLimits {
+		list := byLimit[limit]
+		slices.SortFunc(list, func(a, b ratelimittest.Admission) int { return a.Asked.Compare(b.Asked) })
+		most := ratelimittest.MostInAnyWindow(list, processWindow)
+		t.Logf("limit %d: %d let through in all, %d in one window", limit, len(list), most)
+		require.LessOrEqual(t, most, limit)
+		require.GreaterOrEqual(t, len(list), 2*limit, "a second window's worth was not served")
+	}
+}

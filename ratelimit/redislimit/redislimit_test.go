@@ -1,0 +1,346 @@
+package redislimit
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mainstay-go/mainstay/internal/testserver"
+	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/ratelimittest"
+)
+
+func dial(t testing.TB, addrs ...string) redis.UniversalClient {
+	t.Helper()
+	o := ClientOptions(addrs...)
+	// Two busy cores are no outage.
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = 5*time.Second, 5*time.Second, 5*time.Second
+	c := redis.NewUniversalClient(o)
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// patient are options under which a busy machine does not look like an outage.
+func patient() *Options { return &Options{Timeout: 10 * time.Second} }
+
+func store(t testing.TB, c Client, o *Options) *Store {
+	t.Helper()
+	s, err := New(c, o)
+	require.NoError(t, err)
+	return s
+}
+
+func limiter(t testing.TB, s *Store, p ratelimit.Policy, o *ratelimit.Options) *Limiter {
+	t.Helper()
+	l, err := s.Limiter(p, o)
+	require.NoError(t, err)
+	return l
+}
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t)
+	for _, algorithm := range []ratelimit.Algorithm{ratelimit.Exact, ratelimit.Buckets, ratelimit.GCRA} {
+		t.Run(algorithm.String(), func(t *testing.T) {
+			t.Parallel()
+			client := dial(t, server.Addr())
+			ratelimittest.Suite{
+				Algorithm: algorithm,
+				New: func(t testing.TB, p ratelimit.Policy) ratelimit.Limiter {
+					o := patient()
+					o.Prefix = algorithm.String() + ":" + t.Name()
+					return limiter(t, store(t, client, o), p, nil)
+				},
+			}.Run(t)
+		})
+	}
+}
+
+func login() ratelimit.Policy { return ratelimit.Login() }
+
+func TestSeveralPoliciesOnOneServerAreOneCommand(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t)
+	s := store(t, dial(t, server.Addr()), patient())
+	a, b := limiter(t, s, ratelimit.API(), nil), limiter(t, s, ratelimit.Sale(), nil)
+	ctx := context.Background()
+	for range 3 {
+		d, err := ratelimit.Decide(ctx, ratelimit.Check{Limiter: a, Key: "user:1", Cost: 1}, ratelimit.Check{Limiter: b, Key: "till:7", Cost: 1})
+		require.NoError(t, err)
+		require.True(t, d.Allowed)
+	}
+	require.EqualValues(t, 3, s.Stats().Calls)
+}
+
+func TestAttackOnAnExhaustedKeyCostsRedisNothing(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t)
+	s := store(t, dial(t, server.Addr()), &Options{Timeout: 10 * time.Second, DenyFor: time.Hour})
+	l := limiter(t, s, login(), nil)
+	ctx := context.Background()
+	for range 6 {
+		_, err := l.Allow(ctx, "user:1")
+		require.NoError(t, err)
+	}
+	before := s.Stats().Calls
+	for range 1000 {
+		r, err := l.Allow(ctx, "user:1")
+		require.NoError(t, err)
+		require.False(t, r.Allowed)
+		require.Positive(t, r.RetryAfter)
+	}
+	require.Equal(t, before, s.Stats().Calls)
+	require.EqualValues(t, 1000, l.Stats().Remembered)
+
+	require.NoError(t, l.Reset(ctx, "user:1"))
+	r, err := l.Allow(ctx, "user:1")
+	require.NoError(t, err)
+	require.True(t, r.Allowed, "a reset drops what is remembered")
+}
+
+// A refund by this process must not be hidden by the denial that it remembers.
+func TestCancelDropsTheRememberedDenial(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t)
+	s := store(t, dial(t, server.Addr()), &Options{Timeout: 10 * time.Second, DenyFor: time.Hour})
+	l := limiter(t, s, login(), nil)
+	ctx := context.Background()
+	res, err := l.Reserve(ctx, "user:1", 5)
+	require.NoError(t, err)
+	r, err := l.Allow(ctx, "user:1")
+	require.NoError(t, err)
+	require.False(t, r.Allowed)
+	require.NoError(t, res.Cancel(ctx))
+	r, err = l.Allow(ctx, "user:1")
+	require.NoError(t, err)
+	require.True(t, r.Allowed)
+}
+
+func TestForeignValueIsAFailureAndStays(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t)
+	client := dial(t, server.Addr())
+	p := login()
+	p.OnFailure = ratelimit.FailClosed
+	l := limiter(t, store(t, client, patient()), p, nil)
+	ctx := context.Background()
+	require.NoError(t, client.Set(ctx, "rl:{user:1}:login", "mine", 0).Err())
+	r, err := l.Allow(ctx, "user:1")
+	require.ErrorIs(t, err, ratelimit.ErrUnavailable)
+	require.True(t, r.Degraded)
+	require.Equal(t, "mine", client.Get(ctx, "rl:{user:1}:login").Val())
+}
+
+func TestDynamicLimitKeepsHistory(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t)
+	limit := 5
+	l := limiter(t, store(t, dial(t, server.Addr()), &Options{Timeout: 10 * time.Second, DenyFor: -1}), login(), &ratelimit.Options{
+		LimitFunc: func(context.Context, string) (int, bool) { return limit, true },
+	})
+	ctx := context.Background()
+	use := func(n int) (allowed int) {
+		for range n {
+			r, err := l.Allow(ctx, "tenant:1")
+			require.NoError(t, err)
+			if r.Allowed {
+				allowed++
+			}
+		}
+		return allowed
+	}
+	require.Equal(t, 5, use(9))
+	limit = 8
+	require.Equal(t, 3, use(9))
+	limit = 2
+	r, err := l.Peek(ctx, "tenant:1")
+	require.NoError(t, err)
+	require.Equal(t, 0, r.Remaining)
+	require.Equal(t, 0, use(3))
+	limit = 0
+	require.Equal(t, 0, use(3))
+	limit = ratelimit.Unlimited
+	require.Equal(t, 50, use(50))
+	limit = 9
+	require.Equal(t, 1, use(9))
+}
+
+func TestShadowWatchesWithoutDenying(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t)
+	s := store(t, dial(t, server.Addr()), patient())
+	p := login()
+	p.Shadow = true
+	watching, enforced := limiter(t, s, p, nil), limiter(t, s, ratelimit.API(), nil)
+	ctx := context.Background()
+	for i := range 20 {
+		d, err := ratelimit.Decide(ctx, ratelimit.Check{Limiter: watching, Key: "k", Cost: 1}, ratelimit.Check{Limiter: enforced, Key: "k", Cost: 1})
+		require.NoError(t, err)
+		require.True(t, d.Allowed)
+		require.Equal(t, i >= 5, d.Results[0].Shadowed, i)
+	}
+	r, err := enforced.Peek(ctx, "k")
+	require.NoError(t, err)
+	require.Equal(t, 80, r.Remaining)
+}
+
+func TestCountDeniedKeepsAStubbornClientOut(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t)
+	p := ratelimit.Policy{Name: "stubborn", Limit: 3, Window: 10 * time.Second, CountDenied: true}
+	l := limiter(t, store(t, dial(t, server.Addr()), patient()), p, nil)
+	ctx := context.Background()
+	var last ratelimit.Result
+	for i := range 30 {
+		r, err := l.Allow(ctx, "k")
+		require.NoError(t, err)
+		require.Equal(t, i < 3, r.Allowed)
+		last = r
+	}
+	require.Greater(t, last.RetryAfter, 9*time.Second, "the denied tries fill the window")
+	require.LessOrEqual(t, last.RetryAfter, 10*time.Second)
+}
+
+// refusedAddr is an address at which nobody listens.
+func refusedAddr(t testing.TB) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ln.Close()
+	return ln.Addr().String()
+}
+
+// hungAddr takes connections and never answers.
+func hungAddr(t testing.TB) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { c.Close() })
+		}
+	}()
+	return ln.Addr().String()
+}
+
+func TestRedisAway(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string]*redis.UniversalOptions{
+		"refused, options as offered":  ClientOptions(refusedAddr(t)),
+		"refused, go-redis's defaults": {Addrs: []string{refusedAddr(t)}},
+		"hung, options as offered":     ClientOptions(hungAddr(t)),
+		"hung, go-redis's defaults":    {Addrs: []string{hungAddr(t)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client := redis.NewUniversalClient(options)
+			t.Cleanup(func() { client.Close() })
+			var down, up int
+			s := store(t, client, &Options{
+				Logger: slog.New(slog.DiscardHandler), Instances: 2, BreakerOpen: time.Hour,
+				Trace: &Trace{Down: func(error) { down++ }, Up: func() { up++ }},
+			})
+			local, closed, open := login(), login(), login()
+			closed.OnFailure, open.OnFailure = ratelimit.FailClosed, ratelimit.FailOpen
+			ctx := context.Background()
+
+			start := time.Now()
+			l := limiter(t, s, local, nil)
+			r, err := l.Allow(ctx, "user:1")
+			require.NoError(t, err)
+			require.True(t, r.Allowed && r.Degraded)
+			// The deadline is 100 ms; the rest is for a busy machine.
+			require.Less(t, time.Since(start), time.Second)
+			for range 10 {
+				_, err := l.Allow(ctx, "warm")
+				require.NoError(t, err)
+			}
+			require.Equal(t, 1, down, "one event for the change of state")
+
+			allowed := 1
+			for range 20 {
+				r, err := l.Allow(ctx, "user:1")
+				require.NoError(t, err)
+				require.True(t, r.Degraded)
+				if r.Allowed {
+					allowed++
+				}
+			}
+			require.Equal(t, 2, allowed, "this instance's half of 5")
+
+			r, err = limiter(t, s, closed, nil).Allow(ctx, "user:1")
+			require.ErrorIs(t, err, ratelimit.ErrUnavailable)
+			require.False(t, r.Allowed)
+			require.Positive(t, r.RetryAfter)
+			lo := limiter(t, s, open, nil)
+			for range 20 {
+				r, err = lo.Allow(ctx, "user:1")
+				require.NoError(t, err)
+				require.True(t, r.Allowed && r.Degraded)
+			}
+
+			// With the breaker open a decision must not wait for anything.
+			start = time.Now()
+			for range 1000 {
+				l.Allow(ctx, "user:1")
+			}
+			require.Less(t, time.Since(start), time.Second, "1000 decisions")
+
+			ended, cancel := context.WithCancel(ctx)
+			cancel()
+			_, err = l.Allow(ended, "user:1")
+			require.ErrorIs(t, err, context.Canceled)
+			require.Zero(t, up)
+		})
+	}
+}
+
+func TestPausedAndRestarted(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t)
+	up := make(chan struct{}, 1)
+	s := store(t, dial(t, server.Addr()), &Options{
+		Timeout: time.Second, BreakerFailures: 1, BreakerOpen: 50 * time.Millisecond, Logger: slog.New(slog.DiscardHandler),
+		Trace: &Trace{Up: func() { up <- struct{}{} }},
+	})
+	l := limiter(t, s, login(), nil)
+	ctx := context.Background()
+	r, err := l.Allow(ctx, "user:1")
+	require.NoError(t, err)
+	require.False(t, r.Degraded)
+
+	server.Pause()
+	r, err = l.Allow(ctx, "user:1")
+	require.NoError(t, err)
+	require.True(t, r.Degraded)
+	server.Continue()
+	awaitUp := func() {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			l.Allow(ctx, "probe")
+			return !s.Stats().Down
+		}, 20*time.Second, 20*time.Millisecond)
+		<-up
+	}
+	awaitUp()
+
+	server.Kill()
+	r, err = l.Allow(ctx, "user:1")
+	require.NoError(t, err)
+	require.True(t, r.Degraded)
+	server.Restart() // without its scripts, without its data
+	awaitUp()
+	r, err = l.Allow(ctx, "user:1")
+	require.NoError(t, err)
+	require.True(t, r.Allowed && !r.Degraded)
+}
