@@ -1,0 +1,66 @@
+package cache
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/vmihailenco/msgpack/v5"
+)
+
+// Codec turns values into bytes and back. It must be safe for concurrent use.
+type Codec interface {
+	// Name is kept with each value; a value of another codec is a miss. It has 1 to
+	// 16 bytes.
+	Name() string
+	Marshal(v any) ([]byte, error)
+	// Unmarshal reads into a pointer. It may not keep data.
+	Unmarshal(data []byte, v any) error
+}
+
+// Msgpack is the default codec: compact and fast. Struct fields are named as their
+// msgpack tags say, or as in Go.
+func Msgpack() Codec { return msgpackCodec{} }
+
+type msgpackCodec struct{}
+
+func (msgpackCodec) Name() string                       { return "msgpack" }
+func (msgpackCodec) Marshal(v any) ([]byte, error)      { return msgpack.Marshal(v) }
+func (msgpackCodec) Unmarshal(data []byte, v any) error { return msgpack.Unmarshal(data, v) }
+
+// JSON is the codec of encoding/json, readable with redis-cli.
+func JSON() Codec { return jsonCodec{} }
+
+type jsonCodec struct{}
+
+func (jsonCodec) Name() string                       { return "json" }
+func (jsonCodec) Marshal(v any) ([]byte, error)      { return json.Marshal(v) }
+func (jsonCodec) Unmarshal(data []byte, v any) error { return json.Unmarshal(data, v) }
+
+// Raw stores []byte and string as they are and refuses other types.
+func Raw() Codec { return rawCodec{} }
+
+type rawCodec struct{}
+
+func (rawCodec) Name() string { return "raw" }
+
+func (rawCodec) Marshal(v any) ([]byte, error) {
+	switch v := v.(type) {
+	case []byte:
+		return v, nil
+	case string:
+		return []byte(v), nil
+	}
+	return nil, fmt.Errorf("cache: Raw stores []byte and string, not %T", v)
+}
+
+func (rawCodec) Unmarshal(data []byte, v any) error {
+	switch v := v.(type) {
+	case *[]byte:
+		*v = append([]byte{}, data...)
+	case *string:
+		*v = string(data)
+	default:
+		return fmt.Errorf("cache: Raw reads []byte and string, not %T", v)
+	}
+	return nil
+}

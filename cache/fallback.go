@@ -1,0 +1,205 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// FallbackOptions tune a [Fallback]. The zero value and nil work.
+type FallbackOptions struct {
+	// TTL caps how long a value lives in the fallback: how stale a read can be while
+	// other processes write and nobody can tell this one. Default: 10 s.
+	TTL time.Duration
+	// MaxPending bounds the keys that are remembered for deletion. Default: 10,000.
+	MaxPending int
+	// Logger is told when the primary store is given up and when it is back. Default:
+	// slog.Default().
+	Logger *slog.Logger
+}
+
+// Fallback is a [Cache] that serves from a second store while the first cannot be
+// reached: Redis first, memory meanwhile.
+//
+// After three failures in a row the primary is left alone for a second, then for up to
+// 15, but for one probe at a time; calls meanwhile cost no more than the fallback's.
+// Keys that were written or deleted meanwhile are deleted from the primary before it is
+// trusted again, so that it brings back nothing that this process knows to be old. When
+// too many keys are pending, Set keeps the value in no store and Delete fails with
+// ErrUnavailable.
+type Fallback struct {
+	primary, secondary Cache
+	opts               FallbackOptions
+	breaker            breaker
+
+	mu      sync.Mutex
+	pending map[string]struct{} // keys whose primary value is not to be trusted
+	replay  chan struct{}       // held by whoever deletes them
+}
+
+// NewFallback returns a store over two. opts may be nil.
+func NewFallback(primary, secondary Cache, opts *FallbackOptions) (*Fallback, error) {
+	if primary == nil || secondary == nil {
+		return nil, errors.New("cache: NewFallback needs two stores")
+	}
+	f := &Fallback{primary: primary, secondary: secondary, pending: make(map[string]struct{}), replay: make(chan struct{}, 1)}
+	if opts != nil {
+		f.opts = *opts
+	}
+	if f.opts.TTL == 0 {
+		f.opts.TTL = 10 * time.Second
+	}
+	if f.opts.MaxPending == 0 {
+		f.opts.MaxPending = 10_000
+	}
+	if f.opts.Logger == nil {
+		f.opts.Logger = slog.Default()
+	}
+	if f.opts.TTL < time.Millisecond || f.opts.MaxPending < 0 {
+		return nil, errors.New("cache: NewFallback: TTL must be at least a millisecond and MaxPending not negative")
+	}
+	return f, nil
+}
+
+// Get asks the primary, or the fallback while that cannot be reached.
+func (f *Fallback) Get(ctx context.Context, key string) (value []byte, found bool, err error) {
+	err = f.try(ctx, func() error {
+		value, found, err = f.primary.Get(ctx, key)
+		return err
+	})
+	if !errors.Is(err, ErrUnavailable) {
+		return value, found, err
+	}
+	return f.secondary.Get(ctx, key)
+}
+
+// Set stores in the primary, or in the fallback while that cannot be reached.
+func (f *Fallback) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	if err := Validate(ctx, key, ttl); err != nil {
+		return err
+	}
+	err := f.try(ctx, func() error { return f.primary.Set(ctx, key, value, ttl) })
+	if err == nil {
+		// What an earlier outage left there must not be served in the next.
+		return f.secondary.Delete(ctx, key)
+	}
+	if !errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	if err := f.remember(key); err != nil {
+		return errors.Join(err, f.secondary.Delete(ctx, key))
+	}
+	return f.secondary.Set(ctx, key, value, min(ttl, f.opts.TTL))
+}
+
+// Delete removes keys from both stores.
+func (f *Fallback) Delete(ctx context.Context, keys ...string) error {
+	if err := f.secondary.Delete(ctx, keys...); err != nil {
+		return err
+	}
+	err := f.try(ctx, func() error { return f.primary.Delete(ctx, keys...) })
+	if !errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	return f.remember(keys...)
+}
+
+// Degraded reports whether the primary has been given up for now.
+func (f *Fallback) Degraded() bool {
+	f.breaker.mu.Lock()
+	defer f.breaker.mu.Unlock()
+	return f.breaker.open
+}
+
+// try calls the primary if it may be called, after whatever it has missed. Its error
+// wraps ErrUnavailable where the fallback should be used.
+func (f *Fallback) try(ctx context.Context, call func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	was := f.Degraded()
+	if !f.breaker.allow(time.Now()) {
+		return ErrUnavailable
+	}
+	err := f.catchUp(ctx)
+	if err == nil {
+		err = call()
+	}
+	switch {
+	case err != nil && ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled):
+		f.breaker.abandon() // the caller left: no news of the store
+		return err
+	case isUsage(err):
+		f.breaker.report(time.Now(), true)
+		return err
+	}
+	f.breaker.report(time.Now(), err == nil)
+	if is := f.Degraded(); is != was {
+		if is {
+			f.opts.Logger.WarnContext(ctx, "cache: the primary store is given up for now; the fallback serves", "error", err)
+		} else {
+			f.opts.Logger.InfoContext(ctx, "cache: the primary store serves again")
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
+// isUsage tells mistakes of the caller from failures of the store.
+func isUsage(err error) bool {
+	return errors.Is(err, ErrEmptyKey) || errors.Is(err, ErrInvalidTTL)
+}
+
+// remember notes keys that the primary still holds old values of.
+func (f *Fallback) remember(keys ...string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.pending)+len(keys) > f.opts.MaxPending {
+		return fmt.Errorf("%w, and %d keys wait for deletion already", ErrUnavailable, len(f.pending))
+	}
+	for _, key := range keys {
+		f.pending[key] = struct{}{}
+	}
+	return nil
+}
+
+// catchUp deletes the pending keys from the primary. Nobody reads it before that.
+func (f *Fallback) catchUp(ctx context.Context) error {
+	f.mu.Lock()
+	none := len(f.pending) == 0
+	f.mu.Unlock()
+	if none {
+		return nil
+	}
+	select {
+	case f.replay <- struct{}{}:
+		defer func() { <-f.replay }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	f.mu.Lock()
+	keys := make([]string, 0, len(f.pending))
+	for key := range f.pending {
+		keys = append(keys, key)
+	}
+	f.mu.Unlock()
+	const batch = 500
+	for len(keys) > 0 {
+		n := min(batch, len(keys))
+		if err := f.primary.Delete(ctx, keys[:n]...); err != nil {
+			return err
+		}
+		f.mu.Lock()
+		for _, key := range keys[:n] {
+			delete(f.pending, key)
+		}
+		f.mu.Unlock()
+		keys = keys[n:]
+	}
+	return nil
+}
