@@ -1,0 +1,55 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
+	"github.com/mainstay-go/mainstay/pagination"
+)
+
+// answer writes v as JSON.
+func answer(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		fail(w, http.StatusInternalServerError, "internal error")
+		return
+	}
+	answerRaw(w, status, body)
+}
+
+func answerRaw(w http.ResponseWriter, status int, body []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n'))
+}
+
+// fail writes {"detail": …}.
+func fail(w http.ResponseWriter, status int, detail string) {
+	answer(w, status, map[string]string{"detail": detail})
+}
+
+// failed answers an error of the store or of a paginator. What is nobody's fault but
+// ours is logged, and the client learns nothing of it.
+func (a *API) failed(w http.ResponseWriter, r *http.Request, err error) {
+	var conflict store.Conflict
+	var invalid store.Invalid
+	switch {
+	case errors.As(err, &conflict):
+		fail(w, http.StatusConflict, conflict.Detail)
+	case errors.As(err, &invalid):
+		fail(w, http.StatusBadRequest, invalid.Detail)
+	case errors.Is(err, store.ErrKeyReused):
+		fail(w, http.StatusUnprocessableEntity, err.Error())
+	case errors.Is(err, store.ErrNotFound):
+		fail(w, http.StatusNotFound, "not found")
+	case errors.As(err, new(*pagination.RequestError)):
+		pagination.WriteError(w, err)
+	case r.Context().Err() != nil: // the client has gone
+		fail(w, http.StatusServiceUnavailable, "the request was given up")
+	default:
+		a.Logger.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+		fail(w, http.StatusInternalServerError, "internal error")
+	}
+}

@@ -1,0 +1,109 @@
+// Package api serves the shop over HTTP: the JSON routes, the health routes beside them,
+// and the page for people.
+package api
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
+	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
+	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/querycount"
+	"github.com/mainstay-go/mainstay/ratelimit"
+)
+
+// Config is what the API is made of.
+type Config struct {
+	Settings *settings.Settings
+	Store    *store.Store
+	Sessions Sessions
+	Health   *health.Registry
+	// Limiter makes a limiter of a policy, in memory or on Redis.
+	Limiter func(ratelimit.Policy) (ratelimit.Limiter, error)
+	// CursorSecret signs cursors; all servers on one database share it.
+	CursorSecret []byte
+	// Operator tells whether a request carries the operations token.
+	Operator func(*http.Request) bool
+	Logger   *slog.Logger
+}
+
+// API is the shop's HTTP server without its listener.
+type API struct {
+	Config
+	limits  *limits
+	lists   *lists
+	reports *reports
+}
+
+// New returns the handler of everything.
+func New(cfg Config) (http.Handler, error) {
+	a := &API{Config: cfg}
+	links := &pagination.Links{TrustedProxies: cfg.Settings.TrustedProxies}
+	ring, err := pagination.NewKeyRing(pagination.CursorKey{ID: 1, Secret: cfg.CursorSecret})
+	if err != nil {
+		return nil, err
+	}
+	cursors, err := pagination.NewCursors(ring, nil)
+	if err != nil {
+		return nil, err
+	}
+	if a.limits, err = newLimits(cfg); err != nil {
+		return nil, fmt.Errorf("limits: %w", err)
+	}
+	if a.lists, err = newLists(links, cursors); err != nil {
+		return nil, fmt.Errorf("lists: %w", err)
+	}
+	if a.reports, err = newReports(links, cursors); err != nil {
+		return nil, fmt.Errorf("reports: %w", err)
+	}
+	return a.middleware(a.routes()), nil
+}
+
+func (a *API) routes() http.Handler {
+	mux := http.NewServeMux()
+	open := func(path string, m methods) { mux.Handle(path+"{$}", m) }
+	api := func(path string, get http.HandlerFunc) {
+		open(path, methods{"GET": a.limits.api.Wrap(a.signedIn(get))})
+	}
+	open("/", methods{"GET": http.HandlerFunc(a.page)})
+	open("/pos.css/", methods{"GET": pageFile("pos.css")})
+	open("/pos.js/", methods{"GET": pageFile("pos.js")})
+
+	open("/api/v1/login/", methods{"POST": a.limits.login.Wrap(http.HandlerFunc(a.login))})
+	open("/api/v1/logout/", methods{"POST": a.signedIn(a.logout)})
+	open("/api/v1/limits/", methods{"GET": a.limits.status})
+	api("/api/v1/categories/", a.categories)
+	api("/api/v1/products/", a.products)
+	api("/api/v1/customers/", a.customers)
+	api("/api/v1/cards/{number}/", a.card)
+	api("/api/v1/dashboard/", a.dashboard)
+	api("/api/v1/reports/sales/", a.salesReport)
+	open("/api/v1/topups/", methods{"POST": a.limits.topUp.Wrap(a.signedIn(a.topUp))})
+	open("/api/v1/sales/", methods{
+		"GET":  a.limits.api.Wrap(a.signedIn(a.sales)),
+		"POST": a.limits.sale.Wrap(a.signedIn(a.sell)),
+	})
+	for _, path := range []string{"/health/", "/ready/", "/alive/", "/status/"} {
+		mux.Handle(path, a.Health.Handler())
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		fail(w, http.StatusNotFound, "not found")
+	})
+	return mux
+}
+
+func (a *API) middleware(next http.Handler) http.Handler {
+	next = a.identify(next)
+	if a.Settings.Debug {
+		next = querycount.Middleware(&querycount.MiddlewareOptions{Logger: a.Logger})(next)
+	}
+	guard := http.NewCrossOriginProtection()
+	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fail(w, http.StatusForbidden, "a page of another site may not send this")
+	}))
+	next = guard.Handler(canonical(next))
+	return a.observe(secure(next))
+}

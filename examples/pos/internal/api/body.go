@@ -1,0 +1,121 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+)
+
+// maxBody is more than any honest request of this API needs.
+const maxBody = 64 << 10
+
+// read decodes the JSON object of a request into v. Whatever is not exactly what v asks
+// for is refused: a misspelt "quantity" must not be taken for 0. It answers the request
+// itself when it returns false.
+func read(w http.ResponseWriter, r *http.Request, v any) bool {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		if errors.As(err, new(*http.MaxBytesError)) {
+			fail(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", maxBody))
+		} else {
+			fail(w, http.StatusBadRequest, "the body could not be read")
+		}
+		return false
+	}
+	if err := decode(body, v); err != nil {
+		fail(w, http.StatusBadRequest, err.Error())
+		return false
+	}
+	return true
+}
+
+// decode reads one JSON object; its errors are for clients.
+func decode(body []byte, v any) error {
+	if err := noDoubles(body); err != nil {
+		return err
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	err := d.Decode(v)
+	var wrongType *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &wrongType):
+		return fmt.Errorf("%q cannot be a %s", wrongType.Field, wrongType.Value)
+	case err != nil && strings.HasPrefix(err.Error(), "json: unknown field"):
+		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	case err != nil:
+		return errNoJSON
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("there is something behind the JSON object")
+	}
+	return nil
+}
+
+var errNoJSON = errors.New("the body is no valid JSON object")
+
+// noDoubles refuses an object that names a field twice, or in another case: readers
+// disagree on what that means.
+func noDoubles(body []byte) error {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	first, err := d.Token()
+	if err != nil || first != json.Delim('{') {
+		return errNoJSON
+	}
+	return walkObject(d)
+}
+
+func walkObject(d *json.Decoder) error {
+	seen := map[string]bool{}
+	for d.More() {
+		key, err := d.Token()
+		name, ok := key.(string)
+		if err != nil || !ok {
+			return errNoJSON
+		}
+		// encoding/json would take "Username" for "username"; whoever reads the body
+		// before it, such as the limiter of logins, would not.
+		if name != strings.ToLower(name) {
+			return fmt.Errorf("unknown field %q", name)
+		}
+		if seen[name] {
+			return fmt.Errorf("field %q is there twice", name)
+		}
+		seen[name] = true
+		if err := walkValue(d); err != nil {
+			return err
+		}
+	}
+	return walkEnd(d)
+}
+
+func walkValue(d *json.Decoder) error {
+	token, err := d.Token()
+	if err != nil {
+		return errNoJSON
+	}
+	switch token {
+	case json.Delim('{'):
+		return walkObject(d)
+	case json.Delim('['):
+		for d.More() {
+			if err := walkValue(d); err != nil {
+				return err
+			}
+		}
+		return walkEnd(d)
+	}
+	return nil
+}
+
+func walkEnd(d *json.Decoder) error {
+	if _, err := d.Token(); err != nil {
+		return errNoJSON
+	}
+	return nil
+}

@@ -1,0 +1,63 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/mainstay-go/mainstay/ratelimit"
+)
+
+// limits are the four policies, each in front of its routes.
+type limits struct {
+	login, api, sale, topUp *ratelimit.Middleware
+	status                  http.Handler
+}
+
+func newLimits(cfg Config) (*limits, error) {
+	s := cfg.Settings
+	address, err := ratelimit.ByIP(&ratelimit.IPOptions{TrustedProxies: s.TrustedProxies})
+	if err != nil {
+		return nil, err
+	}
+	user := ratelimit.ByUser(func(r *http.Request) string {
+		if c := callerOf(r); c != nil {
+			return c.user.Name
+		}
+		return ""
+	}, address)
+	pair, account := s.RateLogin, s.RateLogin
+	pair.Name += "-pair"
+	account.Name += "-account"
+	login, err := ratelimit.LoginRules(cfg.Limiter, address, ratelimit.JSONField("username"), &ratelimit.LoginOptions{
+		Address: s.RateLogin, Pair: pair, Account: account,
+		// Only a wrong password is a guess.
+		Failed: func(status int) bool { return status == http.StatusUnauthorized },
+	})
+	if err != nil {
+		return nil, err
+	}
+	l := &limits{}
+	options := &ratelimit.MiddlewareOptions{Logger: cfg.Logger}
+	if l.login, err = ratelimit.NewMiddleware(login, options); err != nil {
+		return nil, err
+	}
+	var shown []ratelimit.Rule
+	if len(login) > 0 {
+		shown = append(shown, login[0]) // by address: an account is named by a try only
+	}
+	for _, p := range []struct {
+		policy ratelimit.Policy
+		to     **ratelimit.Middleware
+	}{{s.RateAPI, &l.api}, {s.RateSale, &l.sale}, {s.RateTopUp, &l.topUp}} {
+		limiter, err := cfg.Limiter(p.policy)
+		if err != nil {
+			return nil, err
+		}
+		rule := ratelimit.Rule{Limiter: limiter, Key: user}
+		if *p.to, err = ratelimit.NewMiddleware([]ratelimit.Rule{rule}, options); err != nil {
+			return nil, err
+		}
+		shown = append(shown, rule)
+	}
+	l.status = ratelimit.LimitsHandler(shown...)
+	return l, nil
+}

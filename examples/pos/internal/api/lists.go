@@ -1,0 +1,132 @@
+package api
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
+	"github.com/mainstay-go/mainstay/pagination"
+)
+
+// lists are the paginators, made once.
+type lists struct {
+	products  *list[store.Product]
+	customers *list[store.Customer]
+	sales     *list[store.Sale]
+}
+
+// list pages one kind of thing by number, or by keyset for who asks with ?cursor=. The
+// keyset also reads ?ordering= for both.
+type list[T any] struct {
+	numbers *pagination.PageNumber
+	keyset  *pagination.Keyset[T]
+}
+
+// source is what both ways of paging read from.
+type source[T any] interface {
+	pagination.Lister[T]
+	pagination.Counter
+	pagination.Seeker[T]
+}
+
+func newLists(links *pagination.Links, cursors *pagination.Cursors) (l *lists, err error) {
+	l = &lists{}
+	if l.products, err = newList("products", "name", pagination.Large, store.ProductColumns(), links, cursors); err != nil {
+		return nil, err
+	}
+	if l.customers, err = newList("customers", "name", pagination.Standard, store.CustomerColumns(), links, cursors); err != nil {
+		return nil, err
+	}
+	l.sales, err = newList("sales", "-created_at", pagination.Standard, store.SaleColumns(), links, cursors)
+	return l, err
+}
+
+func newList[T any](name, ordering string, preset pagination.Preset, columns []pagination.Column[T], links *pagination.Links, cursors *pagination.Cursors) (*list[T], error) {
+	numbers, err := pagination.NewPageNumber(preset, &pagination.PageNumberOptions{Links: links})
+	if err != nil {
+		return nil, err
+	}
+	keyset, err := pagination.NewKeyset(name, preset, cursors, columns, &pagination.KeysetOptions{Ordering: ordering, Links: links})
+	return &list[T]{numbers: numbers, keyset: keyset}, err
+}
+
+// serve answers a request with the page that it asks for of what open returns.
+func serve[T any](a *API, w http.ResponseWriter, r *http.Request, l *list[T], open func(pagination.Order) source[T]) {
+	order, err := l.keyset.RequestOrder(r)
+	if err != nil {
+		a.failed(w, r, err)
+		return
+	}
+	var page interface {
+		Write(http.ResponseWriter) error
+	}
+	if l.keyset.Wants(r) {
+		page, err = l.keyset.Paginate(r, open(order))
+	} else {
+		page, err = pagination.Paginate(r, l.numbers, open(order))
+	}
+	if err != nil {
+		a.failed(w, r, err)
+		return
+	}
+	_ = page.Write(w) // the client has gone
+}
+
+func (a *API) products(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	filter := store.ProductFilter{Search: q.Get("search")}
+	if !plain(filter.Search, 200) {
+		fail(w, http.StatusBadRequest, "search: at most 200 characters of text")
+		return
+	}
+	if c := q.Get("category"); c != "" {
+		id, err := strconv.ParseInt(c, 10, 64)
+		if err != nil || id < 1 {
+			fail(w, http.StatusBadRequest, "category: want the id of a category")
+			return
+		}
+		filter.Category = id
+	}
+	serve(a, w, r, a.lists.products, func(o pagination.Order) source[store.Product] { return a.Store.Products(filter, o) })
+}
+
+func (a *API) customers(w http.ResponseWriter, r *http.Request) {
+	search := r.URL.Query().Get("search")
+	if !plain(search, 200) {
+		fail(w, http.StatusBadRequest, "search: at most 200 characters of text")
+		return
+	}
+	serve(a, w, r, a.lists.customers, func(o pagination.Order) source[store.Customer] { return a.Store.Customers(search, o) })
+}
+
+func (a *API) sales(w http.ResponseWriter, r *http.Request) {
+	filter, detail := saleFilter(r.URL.Query())
+	if detail != "" {
+		fail(w, http.StatusBadRequest, detail)
+		return
+	}
+	serve(a, w, r, a.lists.sales, func(o pagination.Order) source[store.Sale] { return a.Store.Sales(filter, o) })
+}
+
+// saleFilter reads ?from= and ?to=: an instant, or a day of UTC, which counts as a whole
+// also in "to".
+func saleFilter(q url.Values) (f store.SaleFilter, detail string) {
+	for _, p := range []struct {
+		name string
+		to   *time.Time
+		day  time.Duration
+	}{{"from", &f.From, 0}, {"to", &f.To, 24 * time.Hour}} {
+		text := q.Get(p.name)
+		if text == "" {
+			continue
+		}
+		if day, err := time.Parse(time.DateOnly, text); err == nil {
+			*p.to = day.Add(p.day)
+		} else if *p.to, err = time.Parse(time.RFC3339, text); err != nil {
+			return f, p.name + ": want a day such as 2026-11-23, or an instant such as 2026-11-23T08:00:00Z"
+		}
+	}
+	return f, ""
+}

@@ -1,0 +1,75 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
+	"github.com/mainstay-go/mainstay/pagination"
+)
+
+// reports pages the sales for the office, and streams all of them.
+type reports struct{ *list[store.SaleRow] }
+
+func newReports(links *pagination.Links, cursors *pagination.Cursors) (*reports, error) {
+	l, err := newList("report", "-created_at", pagination.Report, store.SaleRowColumns(), links, cursors)
+	return &reports{l}, err
+}
+
+var saleColumns = []pagination.CSVColumn[store.SaleRow]{
+	{Header: "id", Value: func(s store.SaleRow) string { return strconv.FormatInt(s.ID, 10) }},
+	{Header: "created_at", Value: func(s store.SaleRow) string { return s.CreatedAt.Format(time.RFC3339Nano) }},
+	{Header: "total", Value: func(s store.SaleRow) string { return strconv.FormatInt(s.Total, 10) }},
+	{Header: "card", Value: func(s store.SaleRow) string {
+		if s.Card == nil {
+			return ""
+		}
+		return *s.Card
+	}},
+	{Header: "cashier", Value: func(s store.SaleRow) string { return s.Cashier }},
+	{Header: "items", Value: func(s store.SaleRow) string { return strconv.FormatInt(s.Items, 10) }},
+}
+
+// streamPatience is how long a download may take; the server's own limit is for answers
+// that are short.
+const streamPatience = 30 * time.Minute
+
+func (a *API) salesReport(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	filter, detail := saleFilter(q)
+	if detail != "" {
+		fail(w, http.StatusBadRequest, detail)
+		return
+	}
+	open := func(o pagination.Order) source[store.SaleRow] { return a.Store.SaleRows(filter, o) }
+	format := q.Get("format")
+	if format == "" || format == "json" {
+		serve(a, w, r, a.reports.list, open)
+		return
+	}
+	order, err := a.reports.keyset.RequestOrder(r)
+	if err != nil {
+		a.failed(w, r, err)
+		return
+	}
+	rows := a.reports.keyset.All(r.Context(), open(order), &pagination.AllOptions{Ordering: q.Get("ordering")})
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(streamPatience))
+	switch format {
+	case "csv":
+		err = pagination.ServeCSV(w, "sales.csv", saleColumns, rows, nil)
+	case "ndjson":
+		err = pagination.ServeNDJSON(w, "sales.ndjson", rows, nil)
+	default:
+		fail(w, http.StatusBadRequest, "format: want json, csv or ndjson")
+		return
+	}
+	if errors.Is(err, pagination.ErrTruncated) {
+		a.Logger.WarnContext(r.Context(), "a download was cut off", "path", r.URL.Path, "error", err)
+		panic(http.ErrAbortHandler) // the client must not take the part for the whole
+	}
+	if err != nil {
+		a.failed(w, r, err)
+	}
+}

@@ -1,0 +1,107 @@
+// Package command is the pos command: the server and what is run beside it.
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
+)
+
+// Exit codes that all commands share; some have more.
+const (
+	exitOK      = 0
+	exitFailed  = 1
+	exitSetting = 2 // a flag, a variable or what it names cannot be used
+)
+
+// Env is the surroundings of a command.
+type Env struct {
+	Getenv         func(string) string
+	Stdout, Stderr io.Writer
+}
+
+// command is one of pos' commands.
+type command struct {
+	name, args, help string
+	run              func(ctx context.Context, env Env, args []string) int
+}
+
+func commands() []command {
+	return []command{
+		{"serve", "[settings]", "the server (also without a command)", serve},
+	}
+}
+
+// Run runs the command that args name and returns its exit code.
+func Run(ctx context.Context, env Env, args []string) int {
+	name := "serve"
+	if i := firstWord(args); i >= 0 {
+		name = args[i]
+		args = slices.Delete(slices.Clone(args), i, i+1)
+	} else if wantsHelp(args) {
+		usage(env.Stdout)
+		return exitOK
+	}
+	for _, c := range commands() {
+		if c.name == name {
+			return c.run(ctx, env, args)
+		}
+	}
+	if name == "help" {
+		usage(env.Stdout)
+		return exitOK
+	}
+	return refuse(env, settings.Errorf("unknown command %q; see pos -h", name))
+}
+
+// firstWord finds the command: the first argument that is neither a flag nor the value
+// of a setting. It returns -1 if there is none.
+func firstWord(args []string) int {
+	for i := 0; i < len(args); i++ {
+		switch {
+		case args[i] == "--":
+			return -1
+		case !strings.HasPrefix(args[i], "-"):
+			return i
+		case settings.TakesNext(args[i:]):
+			i++
+		}
+	}
+	return -1
+}
+
+func wantsHelp(args []string) bool {
+	return slices.ContainsFunc(args, func(a string) bool { return a == "-h" || a == "-help" || a == "--help" })
+}
+
+// refuse says in one line why a command does not start.
+func refuse(env Env, err error) int {
+	fmt.Fprintf(env.Stderr, "pos: %s\n", strings.Join(strings.Fields(err.Error()), " "))
+	if errors.As(err, new(*settings.Error)) {
+		return exitSetting
+	}
+	return exitFailed
+}
+
+// leftover is the error of arguments that a command does not know.
+func leftover(args []string) error {
+	if strings.HasPrefix(args[0], "-") {
+		name, _, _ := strings.Cut(args[0], "=")
+		return settings.Errorf("unknown flag %s; see pos -h", name)
+	}
+	return settings.Errorf("unexpected argument %q; see pos -h", args[0])
+}
+
+func usage(w io.Writer) {
+	fmt.Fprint(w, "pos is the point of sale of a school canteen.\n\nUsage: pos [command] [settings]\n\nCommands:\n")
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-10s %s\n  %-10s   pos %s %s\n", c.name, c.help, "", c.name, c.args)
+	}
+	fmt.Fprint(w, "\nSettings, each as a flag or an environment variable:\n")
+	settings.WriteHelp(w)
+}

@@ -1,0 +1,108 @@
+package command
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
+	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
+)
+
+// fillShop writes the demo data into an empty database.
+func fillShop(ctx context.Context, s *settings.Settings, st *store.Store, logger *slog.Logger) error {
+	if !s.Demo {
+		return nil
+	}
+	empty, err := st.Empty(ctx)
+	if err != nil || !empty {
+		return err
+	}
+	start := time.Now()
+	if err := st.Seed(ctx, start, store.Demo{}); err != nil {
+		return fmt.Errorf("demo data: %w", err)
+	}
+	logger.Info("demo data written", "took", time.Since(start).Round(time.Millisecond))
+	return nil
+}
+
+// secrets are what the server keeps about itself.
+type secrets struct {
+	cursor  []byte
+	opsHash [sha256.Size]byte
+}
+
+// operator tells whether a request carries the operations token.
+func (s *secrets) operator(r *http.Request) bool {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return false
+	}
+	sum := sha256.Sum256([]byte(strings.TrimSpace(token)))
+	return subtle.ConstantTimeCompare(sum[:], s.opsHash[:]) == 1
+}
+
+// firstStart sees to it that there are passwords and secrets, takes over those that
+// were set, and prints those that it had to make: this once, for only hashes are kept.
+func firstStart(ctx context.Context, stdout io.Writer, s *settings.Settings, st *store.Store) (*secrets, error) {
+	for _, u := range []struct {
+		user store.User
+		set  string
+	}{{store.AdminUser, s.AdminPassword}, {store.CashierUser, s.CashierPassword}} {
+		if err := password(ctx, stdout, st, u.user, u.set); err != nil {
+			return nil, err
+		}
+	}
+	key, _, err := st.MetaOr(ctx, "cursor_secret", rand.Text()+rand.Text())
+	if err != nil {
+		return nil, err
+	}
+	sum, err := opsHash(ctx, stdout, s, st)
+	return &secrets{cursor: []byte(key), opsHash: sum}, err
+}
+
+func password(ctx context.Context, stdout io.Writer, st *store.Store, user store.User, set string) error {
+	if set != "" {
+		// Hashing anew each time would be a write per start for nothing.
+		if _, same, err := st.Authenticate(ctx, user.Name, set); err != nil || same {
+			return err
+		}
+		return st.SetPassword(ctx, user, set)
+	}
+	if has, err := st.HasPassword(ctx, user); err != nil || has {
+		return err
+	}
+	made := rand.Text()[:16]
+	given, err := st.GivePassword(ctx, user, made)
+	if given {
+		fmt.Fprintf(stdout, "pos: %s password: %s\n", user.Name, made)
+	}
+	return err
+}
+
+func opsHash(ctx context.Context, stdout io.Writer, s *settings.Settings, st *store.Store) (sum [sha256.Size]byte, err error) {
+	if s.OpsToken != "" {
+		return sha256.Sum256([]byte(s.OpsToken)), nil
+	}
+	made := rand.Text()
+	sum = sha256.Sum256([]byte(made))
+	kept, isNew, err := st.MetaOr(ctx, "ops_token_sha256", hex.EncodeToString(sum[:]))
+	if err != nil {
+		return sum, err
+	}
+	if isNew {
+		fmt.Fprintf(stdout, "pos: ops token: %s\n", made)
+	}
+	if n, err := hex.Decode(sum[:], []byte(kept)); err != nil || n != len(sum) {
+		return sum, fmt.Errorf("the ops token's hash in the database cannot be read; set --ops-token")
+	}
+	return sum, nil
+}

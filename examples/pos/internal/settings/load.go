@@ -1,0 +1,105 @@
+package settings
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// Error is a setting that cannot be used. The command answers it with its text and
+// exit code 2.
+type Error struct{ text string }
+
+func (e *Error) Error() string { return e.text }
+
+// Errorf returns an Error.
+func Errorf(format string, args ...any) *Error {
+	return &Error{text: fmt.Sprintf(format, args...)}
+}
+
+// Load reads the settings among args and the environment and returns the arguments that
+// are no settings, in order. It takes flags with one dash or two, "=" or a blank before
+// the value, before or behind other arguments; "--" ends them.
+func Load(args []string, getenv func(string) string) (*Settings, []string, error) {
+	s := Default()
+	all := options(s)
+	given := map[string]string{}
+	var rest []string
+	for i := 0; i < len(args); i++ {
+		if args[i] == "--" {
+			rest = append(rest, args[i:]...)
+			break
+		}
+		name, value, hasValue := splitFlag(args[i])
+		k := slices.IndexFunc(all, func(o option) bool { return name != "" && o.flag == name })
+		switch {
+		case k < 0:
+			rest = append(rest, args[i])
+			continue
+		case hasValue:
+		case name == "demo" && (i+1 == len(args) || onOff(new(bool))(args[i+1]) != nil):
+			value = "on" // a switch may stand alone
+		case i+1 == len(args):
+			return nil, nil, Errorf("--%s needs a value: --%s %s", name, name, all[k].value)
+		default:
+			i++
+			value = args[i]
+		}
+		given[name] = value
+	}
+	for _, o := range all {
+		source, value := "--"+o.flag, ""
+		if v, ok := given[o.flag]; ok && o.flag != "" {
+			value = v
+		} else if value = getenv(o.env); value == "" {
+			continue
+		} else {
+			source = o.env
+		}
+		if err := o.set(value); err != nil {
+			if o.secret {
+				return nil, nil, Errorf("%s: %s", source, oneLine(err))
+			}
+			return nil, nil, Errorf("%s %q: %s", source, value, oneLine(err))
+		}
+	}
+	return s, rest, nil
+}
+
+// splitFlag takes "--name=value" apart. The name is "" for what is no flag.
+func splitFlag(arg string) (name, value string, hasValue bool) {
+	if len(arg) < 2 || arg[0] != '-' {
+		return "", "", false
+	}
+	return strings.Cut(strings.TrimPrefix(arg[1:], "-"), "=")
+}
+
+func oneLine(err error) string {
+	return strings.Join(strings.Fields(err.Error()), " ")
+}
+
+// WriteHelp lists the settings whose flags are named, or all of them.
+func WriteHelp(w io.Writer, names ...string) {
+	for _, o := range options(Default()) {
+		if len(names) > 0 && !slices.Contains(names, o.flag) {
+			continue
+		}
+		name := "      "
+		if o.flag != "" {
+			name = "--" + o.flag + " " + o.value
+		}
+		fmt.Fprintf(w, "  %-28s %s\n  %-28s   %s; default: %s\n", name, o.help, "", o.env, o.def)
+	}
+}
+
+// TakesNext reports whether args begins with a setting whose value is the argument
+// behind it.
+func TakesNext(args []string) bool {
+	name, _, hasValue := splitFlag(args[0])
+	known := slices.ContainsFunc(options(Default()), func(o option) bool { return name != "" && o.flag == name })
+	if !known || hasValue || len(args) < 2 {
+		return false
+	}
+	return name != "demo" || onOff(new(bool))(args[1]) == nil
+}

@@ -1,0 +1,119 @@
+package settings
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mainstay-go/mainstay/notify"
+	"github.com/mainstay-go/mainstay/ratelimit"
+)
+
+// option is one setting: how it is named, described and read. set is called at most
+// once, with the flag's value or the variable's.
+type option struct {
+	flag, env string
+	value     string // what the value looks like, for the help
+	help      string
+	def       string
+	secret    bool // its value is not repeated in messages
+	set       func(string) error
+}
+
+func options(s *Settings) []option {
+	return []option{
+		{flag: "addr", env: "POS_ADDR", value: "host:port", help: "address to listen on", def: s.Addr, set: address(&s.Addr)},
+		{flag: "data", env: "POS_DATA", value: "folder", help: "folder of the database, backups/ and logs/", def: s.Data, set: text(&s.Data, "a folder")},
+		{flag: "database", env: "POS_DATABASE", value: "url", help: "mysql://user:pw@host/db or postgres://user:pw@host/db", def: "SQLite in the data folder", secret: true, set: s.Database.Set},
+		{flag: "redis", env: "POS_REDIS", value: "url", help: "redis://, rediss://, redis+sentinel:// or redis+cluster://", def: "none", secret: true, set: s.Redis.Set},
+		{flag: "admin-password", env: "POS_ADMIN_PASSWORD", value: "password", help: "password of admin", def: "generated once", secret: true, set: password(&s.AdminPassword)},
+		{flag: "cashier-password", env: "POS_CASHIER_PASSWORD", value: "password", help: "password of cashier", def: "generated once", secret: true, set: password(&s.CashierPassword)},
+		rate("login", "failed logins", &s.RateLogin),
+		rate("api", "ordinary requests of one user", &s.RateAPI),
+		rate("sale", "sales of one user", &s.RateSale),
+		rate("topup", "top-ups by one user", &s.RateTopUp),
+		{flag: "trusted-proxies", env: "POS_TRUSTED_PROXIES", value: "cidr,…", help: "proxies whose X-Forwarded-For is believed", def: "none", set: proxies(&s.TrustedProxies)},
+		{flag: "smtp", env: "POS_SMTP", value: "url", help: "where alerts go: smtp://user:pw@host:587?from=a@b&to=c@d", def: "none", secret: true, set: smtp(&s.SMTP)},
+		{flag: "ops-token", env: "POS_OPS_TOKEN", value: "token", help: "bearer token for health details, /metrics and /status/", def: "generated once", secret: true, set: token(&s.OpsToken)},
+		{flag: "backup-at", env: "POS_BACKUP_AT", value: "hh:mm", help: "time of the daily backup, or off", def: s.BackupAt.String(), set: s.BackupAt.Set},
+		{flag: "demo", env: "POS_DEMO", value: "on|off", help: "fill an empty database with demo data", def: "on", set: onOff(&s.Demo)},
+		{flag: "drain", env: "POS_DRAIN", value: "duration", help: "how long /ready/ says 503 before the server stops", def: s.Drain.String(), set: duration(&s.Drain)},
+		{env: "POS_DEBUG", help: "1: every response carries X-Query-Count", def: "off", set: onOff(&s.Debug)},
+	}
+}
+
+func rate(name, what string, p *ratelimit.Policy) option {
+	return option{
+		flag: "rate-" + name, env: "POS_RATE_" + strings.ToUpper(name), value: "n/window",
+		help: "limit of " + what + ", or off", def: p.String(),
+		set: func(s string) error {
+			if p.Set(s) != nil {
+				return fmt.Errorf("want a rate such as 5/1h, or off")
+			}
+			return nil
+		},
+	}
+}
+
+func text(target *string, what string) func(string) error {
+	return func(s string) error {
+		if strings.TrimSpace(s) == "" {
+			return fmt.Errorf("want %s", what)
+		}
+		*target = s
+		return nil
+	}
+}
+
+func password(target *string) func(string) error {
+	return func(s string) error {
+		if len(s) < 8 || len(s) > 256 {
+			return fmt.Errorf("want 8 to 256 characters")
+		}
+		*target = s
+		return nil
+	}
+}
+
+func token(target *string) func(string) error {
+	return func(s string) error {
+		if len(s) < 8 || strings.ContainsAny(s, " \t\r\n") {
+			return fmt.Errorf("want at least 8 characters without blanks")
+		}
+		*target = s
+		return nil
+	}
+}
+
+func proxies(target *[]string) func(string) error {
+	return func(s string) error {
+		list := strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
+		if _, err := ratelimit.ByIP(&ratelimit.IPOptions{TrustedProxies: list}); err != nil {
+			return fmt.Errorf("want addresses or networks, such as 10.0.0.0/8")
+		}
+		*target = list
+		return nil
+	}
+}
+
+// smtp lets the notify package judge the URL; its errors never repeat the password.
+func smtp(target *string) func(string) error {
+	return func(s string) error {
+		if _, err := notify.NewEmailFromURL(s, nil); err != nil {
+			return err
+		}
+		*target = s
+		return nil
+	}
+}
+
+func duration(target *time.Duration) func(string) error {
+	return func(s string) error {
+		d, err := time.ParseDuration(s)
+		if err != nil || d < 0 || d > time.Hour {
+			return fmt.Errorf("want a duration such as 5s, at most 1h")
+		}
+		*target = d
+		return nil
+	}
+}

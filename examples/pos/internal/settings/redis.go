@@ -1,0 +1,132 @@
+package settings
+
+import (
+	"cmp"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Redis says where Redis is, standalone, behind Sentinel or as a Cluster. The zero
+// value means that there is none.
+type Redis struct {
+	options *redis.UniversalOptions
+	cluster bool
+}
+
+// Configured tells whether there is a Redis.
+func (r Redis) Configured() bool { return r.options != nil }
+
+// Cluster tells whether it is a cluster, which has one database only.
+func (r Redis) Cluster() bool { return r.cluster }
+
+// Client returns a client of one database; a cluster has only its own. The caller
+// closes it. It does not dial.
+func (r Redis) Client(db int) redis.UniversalClient {
+	o := *r.options
+	if r.cluster {
+		return redis.NewClusterClient(o.Cluster())
+	}
+	o.DB = db
+	return redis.NewUniversalClient(&o)
+}
+
+// DB is the database that the URL names.
+func (r Redis) DB() int {
+	if r.options == nil {
+		return 0
+	}
+	return r.options.DB
+}
+
+var errRedis = errors.New("want redis://host:6379/0, rediss://…, redis+sentinel://host:26379,host:26379/master/0 or redis+cluster://host:6379,host:6379")
+
+// Set reads redis://[user:pw@]host[:port][/db], rediss:// for TLS,
+// redis+sentinel://[user:pw@]host,host/master[/db] and redis+cluster://host,host. The
+// master's name may also be ?master=, a password of the sentinels ?sentinel_password=.
+func (r *Redis) Set(s string) error {
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok {
+		return errRedis
+	}
+	// net/url knows one host only: it gets the first, and the list is read apart.
+	authority, path, _ := strings.Cut(rest, "/")
+	login, hosts := "", authority
+	if i := strings.LastIndex(authority, "@"); i >= 0 {
+		login, hosts = authority[:i+1], authority[i+1:]
+	}
+	u, err := url.Parse("redis://" + login + "host/" + path)
+	if err != nil {
+		return errRedis
+	}
+	o := &redis.UniversalOptions{Username: u.User.Username()}
+	o.Password, _ = u.User.Password()
+	port := "6379"
+	tlsOn := strings.HasPrefix(scheme, "rediss")
+	switch strings.Replace(scheme, "rediss", "redis", 1) {
+	case "redis":
+		if strings.Contains(hosts, ",") {
+			return errRedis
+		}
+	case "redis+sentinel":
+		port = "26379"
+		o.MasterName = cmp.Or(u.Query().Get("master"), u.Query().Get("master_name"), "mymaster")
+		o.SentinelUsername = u.Query().Get("sentinel_username")
+		o.SentinelPassword = u.Query().Get("sentinel_password")
+	case "redis+cluster":
+	default:
+		return errRedis
+	}
+	for host := range strings.SplitSeq(hosts, ",") {
+		addr, err := hostPort(host, port)
+		if err != nil {
+			return err
+		}
+		o.Addrs = append(o.Addrs, addr)
+	}
+	for part := range strings.SplitSeq(strings.Trim(u.Path, "/"), "/") {
+		if part == "" {
+			continue
+		}
+		if db, err := strconv.Atoi(part); err == nil && db >= 0 && db < 1024 {
+			o.DB = db
+		} else if o.MasterName != "" {
+			o.MasterName = part
+		} else {
+			return fmt.Errorf("%q is no database number", part)
+		}
+	}
+	if tlsOn {
+		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		if len(o.Addrs) == 1 {
+			o.TLSConfig.ServerName, _, _ = net.SplitHostPort(o.Addrs[0])
+		}
+	}
+	// A cache that hangs must cost less than what it saves.
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = 500*time.Millisecond, 500*time.Millisecond, 500*time.Millisecond
+	o.ContextTimeoutEnabled = true
+	o.MaxRetries = 1
+	*r = Redis{options: o, cluster: strings.HasSuffix(scheme, "+cluster")}
+	return nil
+}
+
+func hostPort(s, port string) (string, error) {
+	if _, _, err := net.SplitHostPort(s); err != nil {
+		s = net.JoinHostPort(strings.Trim(s, "[]"), port)
+	}
+	host, port, err := net.SplitHostPort(s)
+	if err != nil || host == "" {
+		return "", errRedis
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return "", fmt.Errorf("%q is no port", port)
+	}
+	return s, nil
+}

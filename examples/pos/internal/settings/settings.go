@@ -1,0 +1,117 @@
+// Package settings reads what the operator decided: from a flag, else from an
+// environment variable, else the default. A value that makes no sense is one line and
+// never a guess.
+package settings
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/mainstay-go/mainstay/ratelimit"
+)
+
+// Settings is everything that can be set. Load returns it filled.
+type Settings struct {
+	Addr     string
+	Data     string
+	Database Database
+	Redis    Redis
+
+	AdminPassword, CashierPassword string // "": generated on the first start
+	OpsToken                       string // "": generated on the first start
+
+	RateLogin, RateAPI, RateSale, RateTopUp ratelimit.Policy
+	TrustedProxies                          []string
+
+	SMTP     string // "": nobody is told anything
+	BackupAt TimeOfDay
+	Demo     bool
+	Drain    time.Duration
+	Debug    bool
+}
+
+// Default returns the settings of a server that nobody configured.
+func Default() *Settings {
+	return &Settings{
+		Addr:      "127.0.0.1:8080",
+		Data:      "pos-data",
+		RateLogin: ratelimit.Login(),
+		RateAPI:   ratelimit.API(),
+		RateSale:  ratelimit.Sale(),
+		RateTopUp: ratelimit.TopUp(),
+		BackupAt:  TimeOfDay{Hour: 2},
+		Demo:      true,
+		Drain:     3 * time.Second,
+	}
+}
+
+// SQLitePath is where the embedded database lies.
+func (s *Settings) SQLitePath() string { return filepath.Join(s.Data, "pos.db") }
+
+// BackupDir is where backups are put.
+func (s *Settings) BackupDir() string { return filepath.Join(s.Data, "backups") }
+
+// LogFile is the file beside stderr that the log goes to.
+func (s *Settings) LogFile() string { return filepath.Join(s.Data, "logs", "pos.log") }
+
+// TimeOfDay is a minute of the day, or off.
+type TimeOfDay struct {
+	Hour, Minute int
+	Off          bool
+}
+
+// Set reads "02:00" or "off".
+func (t *TimeOfDay) Set(s string) error {
+	if s == "off" {
+		*t = TimeOfDay{Off: true}
+		return nil
+	}
+	at, err := time.Parse("15:04", s)
+	if err != nil {
+		return fmt.Errorf("want a time of day such as 02:00, or off")
+	}
+	*t = TimeOfDay{Hour: at.Hour(), Minute: at.Minute()}
+	return nil
+}
+
+// String returns the form that Set reads.
+func (t TimeOfDay) String() string {
+	if t.Off {
+		return "off"
+	}
+	return fmt.Sprintf("%02d:%02d", t.Hour, t.Minute)
+}
+
+// onOff reads a switch in every spelling that people use.
+func onOff(target *bool) func(string) error {
+	return func(s string) error {
+		switch strings.ToLower(s) {
+		case "on", "true", "yes", "1":
+			*target = true
+		case "off", "false", "no", "0":
+			*target = false
+		default:
+			return fmt.Errorf("want on or off")
+		}
+		return nil
+	}
+}
+
+// address accepts what net.Listen can use, so that a typing mistake is found before the
+// database is opened.
+func address(target *string) func(string) error {
+	return func(s string) error {
+		_, port, err := net.SplitHostPort(s)
+		if err != nil {
+			return fmt.Errorf("want host:port, such as 127.0.0.1:8080")
+		}
+		if _, err := net.LookupPort("tcp", port); err != nil {
+			return fmt.Errorf("%q is no port", port)
+		}
+		*target = s
+		return nil
+	}
+}

@@ -1,0 +1,106 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/mainstay-go/mainstay/pagination"
+)
+
+// Customer is a parent.
+type Customer struct {
+	ID       int64   `json:"id"`
+	Name     string  `json:"name"`
+	Children []Child `json:"children"`
+}
+
+// Child eats in the canteen and pays with a card.
+type Child struct {
+	ID   int64     `json:"id"`
+	Name string    `json:"name"`
+	Card ChildCard `json:"card"`
+
+	customer int64
+}
+
+// ChildCard is the prepaid card of a child. Money is in the smallest unit.
+type ChildCard struct {
+	Number  string `json:"number"`
+	Balance int64  `json:"balance"`
+}
+
+// CustomerColumns are what customers can be sorted by.
+func CustomerColumns() []pagination.Column[Customer] {
+	return []pagination.Column[Customer]{
+		{Name: "id", Expr: "c.id", Kind: pagination.KindInt, Unique: true, Value: func(c Customer) any { return c.ID }},
+		{Name: "name", Expr: "c.name", Kind: pagination.KindText, Value: func(c Customer) any { return c.Name }},
+	}
+}
+
+// Customers is the list of customers, each with children and cards, in two
+// statements a page: one for the customers and one for the children of all of them.
+func (s *Store) Customers(search string, order pagination.Order) Customers {
+	base := pagination.Base{Columns: []string{"c.id", "c.name"}, From: "customers c"}
+	if search != "" {
+		base.Where = "lower(c.name) LIKE ? ESCAPE '!'"
+		base.Args = []any{contains(search)}
+	}
+	return Customers{s, pagination.SQLSource[Customer]{
+		DB: s.read, Dialect: s.dialect, Order: order, Base: base,
+		Scan: func(rows *sql.Rows) (Customer, error) {
+			c := Customer{Children: []Child{}}
+			err := rows.Scan(&c.ID, &c.Name)
+			return c, err
+		},
+	}}
+}
+
+// Customers is a list of customers, to be read by number or by keyset.
+type Customers struct {
+	store *Store
+	bare  pagination.SQLSource[Customer]
+}
+
+// Count counts the customers.
+func (l Customers) Count(ctx context.Context) (int64, error) { return l.bare.Count(ctx) }
+
+// List reads customers from an offset.
+func (l Customers) List(ctx context.Context, limit int, offset int64) ([]Customer, error) {
+	customers, err := l.bare.List(ctx, limit, offset)
+	return l.withChildren(ctx, customers, err)
+}
+
+// Seek reads customers behind a position.
+func (l Customers) Seek(ctx context.Context, q pagination.Seek) ([]Customer, error) {
+	customers, err := l.bare.Seek(ctx, q)
+	return l.withChildren(ctx, customers, err)
+}
+
+func (l Customers) withChildren(ctx context.Context, customers []Customer, err error) ([]Customer, error) {
+	if err != nil {
+		return nil, err
+	}
+	err = pagination.Attach(ctx, customers,
+		func(c Customer) (int64, bool) { return c.ID, true },
+		l.store.childrenOf,
+		func(c *Customer, children []Child) { c.Children = append(c.Children, children...) })
+	return customers, err
+}
+
+// childrenOf returns the children of several customers, with their cards.
+func (s *Store) childrenOf(ctx context.Context, customers []int64) (map[int64][]Child, error) {
+	args := make([]any, len(customers))
+	for i, id := range customers {
+		args[i] = id
+	}
+	var children []Child
+	err := s.query(ctx, func(rows *sql.Rows) error {
+		var c Child
+		err := rows.Scan(&c.ID, &c.Name, &c.customer, &c.Card.Number, &c.Card.Balance)
+		children = append(children, c)
+		return err
+	}, `SELECT h.id, h.name, h.customer_id, k.number, k.balance
+		FROM children h JOIN cards k ON k.child_id = h.id
+		WHERE h.customer_id IN (`+marks(len(customers))+`) ORDER BY h.customer_id, h.id`, args...)
+	return pagination.GroupBy(children, func(c Child) int64 { return c.customer }), err
+}

@@ -1,0 +1,40 @@
+package store
+
+import (
+	"context"
+	"errors"
+)
+
+// Meta returns a value that the server keeps about itself.
+func (s *Store) Meta(ctx context.Context, name string) (value string, found bool, err error) {
+	err = s.queryRow(ctx, []any{&value}, "SELECT value FROM meta WHERE name = ?", name)
+	if errors.Is(err, ErrNotFound) {
+		return "", false, nil
+	}
+	return value, err == nil, err
+}
+
+// SetMeta keeps a value.
+func (s *Store) SetMeta(ctx context.Context, name, value string) error {
+	return s.inTx(ctx, func(tx *Tx) error {
+		found, err := tx.changed(ctx, "UPDATE meta SET value = ? WHERE name = ?", value, name)
+		if err != nil || found {
+			return err
+		}
+		_, err = tx.exec(ctx, "INSERT INTO meta (name, value) VALUES (?, ?)", name, value)
+		return err
+	})
+}
+
+// MetaOr returns a value, after keeping the given one if there is none yet. All servers
+// on one database get the same.
+func (s *Store) MetaOr(ctx context.Context, name, value string) (kept string, isNew bool, err error) {
+	err = s.inTx(ctx, func(tx *Tx) error {
+		var err error
+		if isNew, err = tx.insertNew(ctx, "meta (name, value) VALUES (?, ?)", name, value); err != nil {
+			return err
+		}
+		return tx.queryRow(ctx, "SELECT value FROM meta WHERE name = ?", name).Scan(&kept)
+	})
+	return kept, isNew, err
+}

@@ -1,0 +1,241 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
+)
+
+// Demo says how much demo data to make. The zero value is the shop of the manual.
+type Demo struct {
+	Products  int // default 450
+	Customers int // default 120
+	Sales     int // default 10,000
+	// Progress is told how many rows of all have been written. Default nil.
+	Progress func(done, total int)
+}
+
+// demoDays is the span over which the demo's sales are spread.
+const demoDays = 90
+
+// shelf is a category of the demo and what stands in it.
+type shelf struct {
+	name     string
+	goods    []string
+	from, to int64 // prices
+}
+
+var shelves = []shelf{
+	{"Hot meals", []string{"Lasagne", "Chicken curry", "Fish fingers", "Vegetable stew", "Meatballs"}, 320, 590},
+	{"Soups", []string{"Tomato soup", "Pea soup", "Noodle soup", "Pumpkin soup", "Lentil soup"}, 190, 320},
+	{"Salads", []string{"Green salad", "Pasta salad", "Potato salad", "Greek salad", "Fruit salad"}, 180, 390},
+	{"Sandwiches", []string{"Cheese sandwich", "Ham sandwich", "Egg sandwich", "Tuna sandwich", "Hummus wrap"}, 160, 340},
+	{"Bakery", []string{"Croissant", "Pretzel", "Roll", "Muffin", "Cinnamon bun"}, 60, 220},
+	{"Fruit", []string{"Apple", "Banana", "Pear", "Orange", "Grapes"}, 40, 150},
+	{"Dairy", []string{"Milk", "Yoghurt", "Cheese sticks", "Quark", "Cocoa"}, 70, 190},
+	{"Cold drinks", []string{"Water", "Apple juice", "Orange juice", "Iced tea", "Lemonade"}, 80, 220},
+	{"Hot drinks", []string{"Tea", "Hot chocolate", "Coffee", "Fruit tea", "Malt drink"}, 90, 260},
+	{"Snacks", []string{"Crackers", "Popcorn", "Nuts", "Rice cakes", "Cereal bar"}, 70, 240},
+	{"Desserts", []string{"Pudding", "Ice cream", "Jelly", "Brownie", "Apple pie"}, 110, 290},
+	{"Stationery", []string{"Pencil", "Exercise book", "Eraser", "Ruler", "Glue stick"}, 50, 450},
+}
+
+var (
+	sizes      = []string{"small", "regular", "large", "family", "organic", "classic", "spicy", "light"}
+	firstNames = []string{"Amina", "Ben", "Chiara", "David", "Elif", "Felix", "Greta", "Hugo", "Ines", "Jonas", "Kaya", "Lena", "Milo", "Nora", "Omar", "Paula", "Rosa", "Samir", "Tilda", "Yusuf"}
+	lastNames  = []string{"Abbas", "Bauer", "Costa", "Dietrich", "Evans", "Fischer", "Garcia", "Hoffmann", "Ivanova", "Jensen", "Kowalski", "Lopez", "Marino", "Novak", "Okafor", "Petrov", "Rossi", "Schmidt", "Tanaka", "Weber"}
+)
+
+// Empty reports whether the shop has no products yet.
+func (s *Store) Empty(ctx context.Context) (bool, error) {
+	var n int
+	err := s.queryRow(ctx, []any{&n}, "SELECT count(*) FROM (SELECT 1 FROM products LIMIT 1) AS some")
+	return n == 0, err
+}
+
+// Seed fills an empty shop with demo data, all or nothing. The same Demo and day
+// make the same data.
+func (s *Store) Seed(ctx context.Context, now time.Time, demo Demo) error {
+	setDefault(&demo.Products, 450)
+	setDefault(&demo.Customers, 120)
+	setDefault(&demo.Sales, 10_000)
+	empty, err := s.Empty(ctx)
+	if err != nil {
+		return err
+	}
+	if !empty {
+		return fmt.Errorf("the database has products already: demo data goes into an empty one (choose another --data folder)")
+	}
+	return s.inTx(ctx, func(tx *Tx) error {
+		w := &seeder{ctx: ctx, tx: tx, rng: rand.New(rand.NewPCG(2026, 11)), progress: demo.Progress,
+			total: len(shelves) + 2*demo.Products + 5*demo.Customers + 3*demo.Sales}
+		w.catalogue(demo.Products)
+		w.customers(demo.Customers)
+		w.sales(demo.Sales, now)
+		w.flushAll()
+		if s.engine == settings.Postgres {
+			for _, table := range []string{"categories", "products", "customers", "children", "sales"} {
+				w.run("SELECT setval(pg_get_serial_sequence('" + table + "', 'id'), (SELECT max(id) FROM " + table + "))")
+			}
+		}
+		return w.err
+	})
+}
+
+func setDefault(n *int, value int) {
+	if *n <= 0 {
+		*n = value
+	}
+}
+
+// seeder writes rows in batches and stops at the first error.
+type seeder struct {
+	ctx      context.Context
+	tx       *Tx
+	rng      *rand.Rand
+	err      error
+	progress func(done, total int)
+	done     int
+	total    int
+
+	batches []*batch // in the order in which they may be written
+	cards   []string
+	prices  []int64
+	names   []string
+}
+
+// batch gathers rows for one INSERT.
+type batch struct {
+	table, columns string
+	width          int
+	args           []any
+}
+
+const batchRows = 250
+
+func (w *seeder) into(table, columns string) *batch {
+	b := &batch{table: table, columns: columns, width: strings.Count(columns, ",") + 1}
+	w.batches = append(w.batches, b)
+	return b
+}
+
+func (w *seeder) add(b *batch, values ...any) {
+	b.args = append(b.args, values...)
+	if len(b.args) < batchRows*b.width {
+		return
+	}
+	// Rows of earlier tables may be referred to, so they go first.
+	for _, earlier := range w.batches {
+		w.flush(earlier)
+		if earlier == b {
+			return
+		}
+	}
+}
+
+func (w *seeder) flush(b *batch) {
+	rows := len(b.args) / b.width
+	if rows == 0 || w.err != nil {
+		return
+	}
+	row := "(" + marks(b.width) + ")"
+	w.run("INSERT INTO "+b.table+" ("+b.columns+") VALUES "+row+strings.Repeat(","+row, rows-1), b.args...)
+	b.args = b.args[:0]
+	w.done += rows
+	if w.progress != nil && w.err == nil {
+		w.progress(min(w.done, w.total), w.total)
+	}
+}
+
+func (w *seeder) flushAll() {
+	for _, b := range w.batches {
+		w.flush(b)
+	}
+	if w.progress != nil && w.err == nil {
+		w.progress(w.total, w.total)
+	}
+}
+
+func (w *seeder) run(query string, args ...any) {
+	if w.err == nil {
+		_, w.err = w.tx.exec(w.ctx, query, args...)
+	}
+}
+
+func (w *seeder) catalogue(n int) {
+	categories := w.into("categories", "id, name")
+	products := w.into("products", "id, sku, name, price, category_id")
+	stock := w.into("stock", "product_id, quantity")
+	for i, shelf := range shelves {
+		w.add(categories, i+1, shelf.name)
+	}
+	for i := range n {
+		shelf := shelves[i%len(shelves)]
+		kind := i / len(shelves)
+		name := shelf.goods[kind%len(shelf.goods)] + ", " + sizes[kind/len(shelf.goods)%len(sizes)]
+		if series := kind / (len(shelf.goods) * len(sizes)); series > 0 {
+			name += " " + strconv.Itoa(series+1)
+		}
+		price := (shelf.from + w.rng.Int64N(shelf.to-shelf.from)) / 10 * 10
+		w.names, w.prices = append(w.names, name), append(w.prices, price)
+		w.add(products, i+1, fmt.Sprintf("SKU-%05d", i+1), name, price, i%len(shelves)+1)
+		w.add(stock, i+1, 50+w.rng.IntN(450))
+	}
+}
+
+func (w *seeder) customers(n int) {
+	customers := w.into("customers", "id, name")
+	children := w.into("children", "id, customer_id, name")
+	cards := w.into("cards", "number, child_id, balance")
+	child := 0
+	for i := range n {
+		family := lastNames[w.rng.IntN(len(lastNames))]
+		w.add(customers, i+1, firstNames[w.rng.IntN(len(firstNames))]+" "+family)
+		for range 1 + w.rng.IntN(3) {
+			child++
+			number := fmt.Sprintf("C%07d", 1000000+child*7)
+			w.cards = append(w.cards, number)
+			w.add(children, child, i+1, firstNames[w.rng.IntN(len(firstNames))]+" "+family)
+			w.add(cards, number, child, 500+w.rng.Int64N(80)*50)
+		}
+	}
+}
+
+func (w *seeder) sales(n int, now time.Time) {
+	sales := w.into("sales", "id, created_at, total, card_number, cashier")
+	items := w.into("sale_items", "sale_id, line, product_id, name, quantity, price")
+	// Whole minutes of the past days, so that two starts on one day agree; none lies
+	// in the future.
+	end := now.UTC().Truncate(24 * time.Hour)
+	times := make([]time.Time, n)
+	for i := range times {
+		day := end.AddDate(0, 0, -1-w.rng.IntN(demoDays))
+		times[i] = day.Add(7*time.Hour + time.Duration(w.rng.Int64N(int64(8*time.Hour/time.Second)))*time.Second)
+	}
+	sort.Slice(times, func(i, j int) bool { return times[i].Before(times[j]) })
+	for i, at := range times {
+		var total int64
+		var lines [][]any
+		first := w.rng.IntN(len(w.names))
+		for line := range 1 + w.rng.IntN(3) {
+			p := (first + line*37) % len(w.names)
+			quantity := 1 + w.rng.Int64N(2)
+			total += quantity * w.prices[p]
+			lines = append(lines, []any{i + 1, line, p + 1, w.names[p], quantity, w.prices[p]})
+		}
+		var card any
+		if w.rng.IntN(10) < 8 && len(w.cards) > 0 {
+			card = w.cards[w.rng.IntN(len(w.cards))]
+		}
+		w.add(sales, i+1, micros(at), total, card, CashierUser.Name)
+		for _, line := range lines {
+			w.add(items, line...)
+		}
+	}
+}

@@ -1,0 +1,108 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
+	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/querycount"
+)
+
+const (
+	connectTimeout = 5 * time.Second
+	callTimeout    = 30 * time.Second
+	poolSize       = 20
+)
+
+// openServer opens a MariaDB, MySQL or PostgreSQL database.
+func openServer(ctx context.Context, d settings.Database) (*Store, error) {
+	var db *sql.DB
+	st := &Store{engine: d.Engine}
+	switch d.Engine {
+	case settings.MySQL:
+		connector, err := mysql.NewConnector(mysqlConfig(d))
+		if err != nil {
+			return nil, settings.Errorf("--database: %s", reason(err))
+		}
+		db, st.dialect = sql.OpenDB(querycount.Wrap(connector)), pagination.MySQL
+	default:
+		cfg, err := pgx.ParseConfig(d.URL.String())
+		if err != nil {
+			return nil, settings.Errorf("--database: want postgres://user:pw@host/db?sslmode=…")
+		}
+		cfg.ConnectTimeout = connectTimeout
+		db, st.dialect = sql.OpenDB(querycount.Wrap(stdlib.GetConnector(*cfg))), pagination.Postgres
+	}
+	db.SetMaxOpenConns(poolSize)
+	db.SetMaxIdleConns(poolSize)
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	db.SetConnMaxLifetime(30 * time.Minute)
+	st.read, st.write = db, db
+
+	dialCtx, cancel := context.WithTimeout(ctx, 2*connectTimeout)
+	defer cancel()
+	if err := db.PingContext(dialCtx); err != nil {
+		st.Close()
+		return nil, settings.Errorf("--database: %s at %s does not let us in: %s", d.Engine, d.URL.Host, serverReason(err))
+	}
+	if err := st.migrate(ctx); err != nil {
+		st.Close()
+		return nil, settings.Errorf("--database: cannot create the tables on %s at %s: %s", d.Engine, d.URL.Host, serverReason(err))
+	}
+	return st, nil
+}
+
+func mysqlConfig(d settings.Database) *mysql.Config {
+	cfg := mysql.NewConfig()
+	cfg.Net, cfg.Addr = "tcp", net.JoinHostPort(d.URL.Hostname(), d.Port())
+	cfg.User, cfg.Passwd, cfg.DBName = d.URL.User.Username(), d.Password(), d.Name()
+	cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout = connectTimeout, callTimeout, callTimeout
+	cfg.ClientFoundRows = true // an UPDATE that changes nothing has found its row all the same
+	// One round trip a statement instead of three; the driver quotes by the
+	// connection's own rules.
+	cfg.InterpolateParams = true
+	return cfg
+}
+
+// serverReason is one line that names the cause and no password.
+func serverReason(err error) string {
+	var pg *pgconn.PgError
+	var my *mysql.MySQLError
+	var op *net.OpError
+	switch {
+	case errors.As(err, &pg):
+		return pg.Message
+	case errors.As(err, &my):
+		return my.Message
+	case errors.As(err, &op):
+		return op.Err.Error()
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no answer in time"
+	}
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	return text
+}
+
+// transient reports that the database gave up a transaction to resolve a deadlock or a
+// conflict, and that trying again is the remedy.
+func transient(err error) bool {
+	var pg *pgconn.PgError
+	var my *mysql.MySQLError
+	switch {
+	case errors.As(err, &pg):
+		return pg.Code == "40001" || pg.Code == "40P01"
+	case errors.As(err, &my):
+		return my.Number == 1213 || my.Number == 1205 || my.Number == 1020
+	}
+	return sqliteBusy(err)
+}

@@ -1,0 +1,128 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
+	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/querycount"
+)
+
+// readers is the size of the pool that reads; WAL lets them go on while one writes.
+const readers = 8
+
+func openSQLite(ctx context.Context, s *settings.Settings) (*Store, error) {
+	if err := os.MkdirAll(s.Data, 0o700); err != nil {
+		return nil, settings.Errorf("--data %s: cannot create the folder: %s", s.Data, reason(err))
+	}
+	path, err := filepath.Abs(s.SQLitePath())
+	if err != nil {
+		return nil, settings.Errorf("--data %s: %s", s.Data, reason(err))
+	}
+	if err := inspect(ctx, path); err != nil {
+		return nil, err
+	}
+	// synchronous=FULL: a sale that was answered survives a power cut too.
+	common := []string{"busy_timeout(10000)", "foreign_keys(1)"}
+	write, err := querycount.Open("sqlite", sqliteDSN(path, "immediate", append(common, "journal_mode(WAL)", "synchronous(FULL)")...))
+	if err != nil {
+		return nil, err
+	}
+	write.SetMaxOpenConns(1)
+	read, err := querycount.Open("sqlite", sqliteDSN(path, "deferred", append(common, "query_only(1)")...))
+	if err != nil {
+		write.Close()
+		return nil, err
+	}
+	read.SetMaxOpenConns(readers)
+	read.SetMaxIdleConns(readers)
+	st := &Store{read: read, write: write, engine: settings.SQLite, dialect: pagination.SQLite}
+	if err := st.migrate(ctx); err != nil {
+		st.Close()
+		return nil, settings.Errorf("--data %s: cannot write the database: %s", s.Data, reason(err))
+	}
+	return st, nil
+}
+
+func sqliteDSN(path, lock string, pragmas ...string) string {
+	path = filepath.ToSlash(path)
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path // C:/…
+	}
+	q := url.Values{"_txlock": {lock}, "_pragma": pragmas}
+	return (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()
+}
+
+// inspect looks at an existing file without ever writing to it: a database that is
+// damaged, or somebody else's, must stay as it is for whoever can save it.
+func inspect(ctx context.Context, path string) error {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return settings.Errorf("%s: cannot read the database: %s", path, reason(err))
+	}
+	defer f.Close()
+	header := make([]byte, 16)
+	if n, err := io.ReadFull(f, header); n == 0 && errors.Is(err, io.EOF) {
+		return nil // created, never written
+	}
+	if !bytes.Equal(header, []byte("SQLite format 3\x00")) {
+		return damaged(path, "it is no SQLite database")
+	}
+	db, err := sql.Open("sqlite", sqliteDSN(path, "deferred", "busy_timeout(10000)", "query_only(1)")+"&mode=ro")
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	var verdict string
+	if err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
+		return damaged(path, reason(err))
+	}
+	if verdict != "ok" {
+		return damaged(path, verdict)
+	}
+	var foreign bool
+	err = db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table')
+		AND NOT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'sale_items')`).Scan(&foreign)
+	if err != nil {
+		return damaged(path, reason(err))
+	}
+	if foreign {
+		return settings.Errorf("%s is the database of something else; choose another --data folder", path)
+	}
+	return nil
+}
+
+func damaged(path, why string) error {
+	why, _, _ = strings.Cut(why, "\n")
+	return settings.Errorf("%s is damaged (%s) and was left untouched; restore it from a backup (pos backup list) or move it away", path, why)
+}
+
+// reason is the innermost text of an error, without the path that the message names
+// already.
+func reason(err error) string {
+	var pathErr *os.PathError
+	if errors.As(err, &pathErr) {
+		err = pathErr.Err
+	}
+	return strings.Join(strings.Fields(err.Error()), " ")
+}
+
+// sqliteBusy reports an error that goes away when the other writer is done.
+func sqliteBusy(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_BUSY
+}

@@ -1,0 +1,53 @@
+// Package store keeps the shop in a database: SQLite beside the server, or MariaDB or
+// PostgreSQL for several servers. Whatever must not go wrong under concurrency, stock and
+// money above all, is one conditional UPDATE in a transaction and never a value that was
+// read before.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
+	"github.com/mainstay-go/mainstay/pagination"
+)
+
+// Store is an open database. It is safe for concurrent use.
+type Store struct {
+	read    *sql.DB // many connections
+	write   *sql.DB // on SQLite one connection, so that writers queue here and not in busy loops
+	engine  settings.Engine
+	dialect pagination.Dialect
+}
+
+// MaxMoney is the largest amount there is. It leaves JavaScript's integers exact and
+// int64 sums of a thousand of them far from an overflow.
+const MaxMoney = 1<<53 - 1
+
+// ErrNotFound means that there is no such thing.
+var ErrNotFound = errors.New("not found")
+
+// Open opens the database that the settings name, creates what is missing in it, and
+// checks that it answers. Its errors are settings.Error where the operator can do
+// something about them.
+func Open(ctx context.Context, s *settings.Settings) (*Store, error) {
+	if s.Database.Engine == settings.SQLite {
+		return openSQLite(ctx, s)
+	}
+	return openServer(ctx, s.Database)
+}
+
+// Close closes the database.
+func (s *Store) Close() error {
+	if s.write != s.read {
+		return errors.Join(s.read.Close(), s.write.Close())
+	}
+	return s.read.Close()
+}
+
+// Reader is the pool that lists and checks read from.
+func (s *Store) Reader() *sql.DB { return s.read }
+
+// Engine is the kind of database.
+func (s *Store) Engine() settings.Engine { return s.engine }

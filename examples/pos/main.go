@@ -1,0 +1,16 @@
+// Command pos is the point of sale of a school canteen: the reference server of the
+// library, with all of its packages at work.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/mainstay-go/mainstay/examples/pos/internal/command"
+)
+
+func main() {
+	os.Exit(command.Run(context.Background(), command.Env{
+		Getenv: os.Getenv, Stdout: os.Stdout, Stderr: os.Stderr,
+	}, os.Args[1:]))
+}
