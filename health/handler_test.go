@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -370,11 +371,10 @@ func TestDependenciesNameTheCause(t *testing.T) {
 
 func TestHeartbeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var beats int
-		bad := false
+		var beats atomic.Int32
+		var bad atomic.Bool
 		client := &http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
-			beats++
-			if beats == 3 {
+			if beats.Add(1) == 3 {
 				return nil, errors.New("unreachable")
 			}
 			w := httptest.NewRecorder()
@@ -385,19 +385,19 @@ func TestHeartbeat(t *testing.T) {
 			Heartbeat: &Heartbeat{URL: "https://switch.example/S3cr3t", Client: client},
 			Logger:    textLogger(&log),
 		}, Func("db", time.Second, func(context.Context) error {
-			if bad {
+			if bad.Load() {
 				return errors.New("down")
 			}
 			return nil
 		}))
 		stop := start(t, r)
 		time.Sleep(5*time.Minute + time.Second)
-		require.Equal(t, 5, beats)
-		bad = true
+		require.EqualValues(t, 5, beats.Load())
+		bad.Store(true)
 		time.Sleep(2 * time.Minute)
-		seen := beats
+		seen := beats.Load()
 		time.Sleep(10 * time.Minute)
-		require.Equal(t, seen, beats, "silence while it is bad")
+		require.Equal(t, seen, beats.Load(), "silence while it is bad")
 		require.NoError(t, stop())
 		require.Contains(t, log.String(), "does not get through")
 		require.Contains(t, log.String(), "gets through again")

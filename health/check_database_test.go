@@ -1,0 +1,166 @@
+package health_test
+
+import (
+	"database/sql"
+	"testing"
+	"time"
+
+	_ "github.com/go-sql-driver/mysql"
+	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite"
+
+	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/internal/testserver"
+)
+
+func once(t *testing.T, c health.Check) health.CheckState {
+	t.Helper()
+	r, err := health.New([]health.Check{c}, nil)
+	require.NoError(t, err)
+	return runOnce(t, r)
+}
+
+func runOnce(t *testing.T, r *health.Registry) health.CheckState {
+	t.Helper()
+	snap, err := r.RunOnce(t.Context())
+	require.NoError(t, err)
+	return snap.Checks[0]
+}
+
+func openDB(t *testing.T, driver, dsn string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open(driver, dsn)
+	require.NoError(t, err)
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// The database is killed, comes back, is paused and continues: the check says
+// so each time, within its timeout.
+func databaseLifecycle(t *testing.T, db *sql.DB, p interface {
+	Kill()
+	Restart()
+	Pause()
+	Continue()
+},
+) {
+	t.Helper()
+	c := health.Database("database", db, &health.DatabaseOptions{Timeout: 3 * time.Second})
+	r, err := health.New([]health.Check{c}, nil)
+	require.NoError(t, err)
+	state := runOnce(t, r)
+	require.Equal(t, health.Pass, state.Status, state.Output)
+	require.Equal(t, "responseTime", state.Observed[0].Name)
+
+	p.Kill()
+	require.Equal(t, health.Fail, runOnce(t, r).Status)
+	p.Restart()
+	require.Eventually(t, func() bool { return runOnce(t, r).Status == health.Pass }, 30*time.Second, 50*time.Millisecond)
+
+	p.Pause()
+	begin := time.Now()
+	require.Equal(t, health.Fail, runOnce(t, r).Status)
+	require.Less(t, time.Since(begin), 15*time.Second)
+	p.Continue()
+	require.Eventually(t, func() bool { return runOnce(t, r).Status == health.Pass }, 30*time.Second, 50*time.Millisecond)
+}
+
+func TestMariaDB(t *testing.T) {
+	t.Parallel()
+	server := testserver.MariaDB(t)
+	db := openDB(t, "mysql", server.DSN("mysql"))
+	databaseLifecycle(t, db, server)
+
+	readOnly := health.Database("database", db, &health.DatabaseOptions{ReadOnlyQuery: health.MySQLReadOnly})
+	require.Equal(t, health.Pass, once(t, readOnly).Status)
+	_, err := db.ExecContext(t.Context(), "SET GLOBAL read_only = 1")
+	require.NoError(t, err)
+	state := once(t, readOnly)
+	require.Equal(t, health.Fail, state.Status)
+	require.Contains(t, state.Output, "read-only")
+
+	wrong := openDB(t, "mysql", "root:S3cr3t@tcp("+server.Addr()+")/mysql")
+	state = once(t, health.Database("database", wrong, nil))
+	require.Equal(t, health.Fail, state.Status)
+	require.NotContains(t, state.Output, "S3cr3t")
+}
+
+func TestPostgres(t *testing.T) {
+	t.Parallel()
+	server := testserver.Postgres(t)
+	db := openDB(t, "pgx", server.DSN("postgres"))
+	databaseLifecycle(t, db, server)
+
+	server.Exec(t, "postgres", "ALTER SYSTEM SET default_transaction_read_only = on")
+	server.Exec(t, "postgres", "SELECT pg_reload_conf()")
+	readOnly := health.Database("database", db, &health.DatabaseOptions{ReadOnlyQuery: health.PostgresReadOnly})
+	require.Eventually(t, func() bool { return once(t, readOnly).Status == health.Fail }, 30*time.Second, 50*time.Millisecond)
+}
+
+// An exhausted pool is not a dead database.
+func TestExhaustedPool(t *testing.T) {
+	t.Parallel()
+	db := openDB(t, "sqlite", "file:"+t.TempDir()+"/pos.db")
+	db.SetMaxOpenConns(2)
+	c := health.Database("database", db, &health.DatabaseOptions{Timeout: 400 * time.Millisecond, ExhaustedFor: time.Hour})
+	r, err := health.New([]health.Check{c}, nil)
+	require.NoError(t, err)
+	require.Equal(t, health.Pass, runOnce(t, r).Status)
+
+	first, err := db.Conn(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, health.Pass, runOnce(t, r).Status, "half of the pool is in use")
+	second, err := db.Conn(t.Context())
+	require.NoError(t, err)
+	state := runOnce(t, r)
+	require.Equal(t, health.Warn, state.Status, state.Output)
+	require.Equal(t, "connection pool exhausted: all 2 connections are in use", state.Output)
+
+	// A leak does not stay a warning for ever.
+	leaking, err := health.New([]health.Check{health.Database("database", db, &health.DatabaseOptions{
+		Timeout: 400 * time.Millisecond, ExhaustedFor: time.Nanosecond,
+	})}, nil)
+	require.NoError(t, err)
+	require.Equal(t, health.Warn, runOnce(t, leaking).Status)
+	require.Equal(t, health.Fail, runOnce(t, leaking).Status)
+
+	// A spare connection knows better, in both directions.
+	spare := openDB(t, "sqlite", "file:"+t.TempDir()+"/pos.db")
+	with := func(spare *sql.DB) health.CheckState {
+		return once(t, health.Database("database", db, &health.DatabaseOptions{Timeout: 400 * time.Millisecond, Spare: spare}))
+	}
+	state = with(spare)
+	require.Equal(t, health.Warn, state.Status)
+	require.Contains(t, state.Output, "the database itself answers")
+	spare.Close()
+	require.Equal(t, health.Fail, with(spare).Status)
+
+	second.Close()
+	first.Close()
+	require.Equal(t, health.Pass, runOnce(t, r).Status)
+}
+
+func TestPoolInUseWarns(t *testing.T) {
+	t.Parallel()
+	db := openDB(t, "sqlite", ":memory:")
+	db.SetMaxOpenConns(5)
+	for range 4 {
+		conn, err := db.Conn(t.Context())
+		require.NoError(t, err)
+		defer conn.Close()
+	}
+	state := once(t, health.Database("database", db, nil))
+	require.Equal(t, health.Warn, state.Status)
+	require.Contains(t, state.Output, "4 of 5 connections in use")
+}
+
+func TestSlowDatabaseWarns(t *testing.T) {
+	t.Parallel()
+	db := openDB(t, "sqlite", ":memory:")
+	state := once(t, health.Database("database", db, &health.DatabaseOptions{SlowAfter: time.Nanosecond}))
+	require.Equal(t, health.Warn, state.Status)
+	state = once(t, health.Database("database", db, &health.DatabaseOptions{Query: "SELECT * FROM no_such_table"}))
+	require.Equal(t, health.Fail, state.Status)
+	require.Contains(t, state.Output, "no answer")
+}
