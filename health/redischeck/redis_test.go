@@ -1,0 +1,131 @@
+package redischeck_test
+
+import (
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/health/redischeck"
+	"github.com/mainstay-go/mainstay/internal/testserver"
+)
+
+func registryOf(t *testing.T, client redis.UniversalClient, o *redischeck.Options) *health.Registry {
+	t.Helper()
+	r, err := health.New([]health.Check{redischeck.New("cache", client, o)},
+		&health.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	require.NoError(t, err)
+	return r
+}
+
+func run(t *testing.T, r *health.Registry) health.CheckState {
+	t.Helper()
+	snap, err := r.RunOnce(t.Context())
+	require.NoError(t, err)
+	return snap.Checks[0]
+}
+
+func newClient(t *testing.T, addr string) *redis.Client {
+	t.Helper()
+	c := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1})
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func TestServerThatComesAndGoes(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t)
+	r := registryOf(t, newClient(t, server.Addr()), &redischeck.Options{WriteKey: "health:probe"})
+	s := run(t, r)
+	require.Equal(t, health.Pass, s.Status, s.Output)
+	require.Nil(t, server.Do("GET", "health:probe"), "the probe cleans up")
+
+	server.Kill()
+	require.Equal(t, health.Fail, run(t, r).Status)
+	server.Restart()
+	require.Eventually(t, func() bool { return run(t, r).Status == health.Pass }, 20*time.Second, 20*time.Millisecond)
+
+	// go-redis does not look at a context's deadline unless it is told to: the
+	// check has its own.
+	server.Pause()
+	begin := time.Now()
+	s = run(t, r)
+	require.Equal(t, health.KindTimeout, s.Kind)
+	require.Less(t, time.Since(begin), 4*time.Second, "2 s, and not the 5 s of the client")
+	server.Continue()
+	require.Eventually(t, func() bool { return run(t, r).Status == health.Pass }, 20*time.Second, 20*time.Millisecond)
+}
+
+func TestSilentServer(t *testing.T) {
+	t.Parallel()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	r := registryOf(t, newClient(t, l.Addr().String()), &redischeck.Options{Timeout: 100 * time.Millisecond})
+	require.Equal(t, health.KindTimeout, run(t, r).Kind)
+	require.Equal(t, health.KindStuck, run(t, r).Kind)
+}
+
+func TestServerThatRefusesWrites(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t)
+	client := newClient(t, server.Addr())
+	r := registryOf(t, client, nil)
+	writing := registryOf(t, client, &redischeck.Options{WriteKey: "health:probe"})
+
+	server.Do("SET", "filler", strings.Repeat("x", 1<<20))
+	server.Do("CONFIG", "SET", "maxmemory-policy", "noeviction")
+	server.Do("CONFIG", "SET", "maxmemory", "1000000")
+	s := run(t, r)
+	require.Equal(t, health.Fail, s.Status)
+	require.Contains(t, s.Output, "its memory is full")
+	s = run(t, writing)
+	require.Equal(t, health.Fail, s.Status)
+	require.Contains(t, s.Output, "answers and refuses writes")
+
+	server.Do("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+	require.Equal(t, health.Warn, run(t, r).Status, "full, but it may evict")
+	server.Do("CONFIG", "SET", "maxmemory", "0")
+	require.Equal(t, health.Pass, run(t, r).Status)
+	require.Equal(t, health.Pass, run(t, writing).Status)
+
+	// A replica whose master has gone.
+	server.Do("REPLICAOF", "127.0.0.1", "1")
+	s = run(t, r)
+	require.Equal(t, health.Warn, s.Status, s.Output)
+	require.Contains(t, s.Output, "lost its master")
+	require.Equal(t, health.Fail, run(t, writing).Status)
+}
+
+func TestServerThatForbidsInfo(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t, "--rename-command", "INFO", "")
+	s := run(t, registryOf(t, newClient(t, server.Addr()), nil))
+	require.Equal(t, health.Pass, s.Status, s.Output)
+}
+
+func TestSlowServerWarns(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t)
+	s := run(t, registryOf(t, newClient(t, server.Addr()), &redischeck.Options{SlowAfter: time.Nanosecond}))
+	require.Equal(t, health.Warn, s.Status)
+}
+
+func TestBadOptionsAreRefused(t *testing.T) {
+	client := newClient(t, "127.0.0.1:1")
+	for _, c := range []health.Check{
+		redischeck.New("cache", nil, nil),
+		redischeck.New("cache", client, &redischeck.Options{SlowAfter: -1}),
+		redischeck.New("cache", client, &redischeck.Options{MemoryPercent: 101}),
+		redischeck.New("cache", client, &redischeck.Options{Timeout: -1}),
+	} {
+		_, err := health.New([]health.Check{c}, nil)
+		require.Error(t, err)
+	}
+}
