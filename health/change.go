@@ -9,15 +9,15 @@ import (
 type ChangeKind uint8
 
 const (
-	// RawChange: the last result differs from the one before. A blip makes two
+	// RawChange means that the last result differs from the one before. A blip makes two
 	// of them.
 	RawChange ChangeKind = iota
-	// ConfirmedChange: enough results in a row agree (FailAfter,
+	// ConfirmedChange means that enough results in a row agree (FailAfter,
 	// RecoverAfter). This is the one to act on.
 	ConfirmedChange
-	// FlappingStarted: six or more raw changes within an hour.
+	// FlappingStarted means six or more raw changes within an hour.
 	FlappingStarted
-	// FlappingStopped: half an hour without a raw change.
+	// FlappingStopped means half an hour without a raw change.
 	FlappingStopped
 )
 

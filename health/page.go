@@ -133,9 +133,7 @@ func (r *Registry) servePage(w http.ResponseWriter, req *http.Request, query url
 		d.Rows = append(d.Rows, newRow(&c, &r.byName[c.Name].history, now))
 	}
 	r.mu.Unlock()
-	for _, line := range r.noticeLines() {
-		d.Subtitle = append(d.Subtitle, line)
-	}
+	d.Subtitle = append(d.Subtitle, r.noticeLines()...)
 	p := newPayload(formatHTML, renderPage(&d))
 	p.write(w, req, code)
 }

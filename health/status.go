@@ -64,19 +64,19 @@ func Worst(states ...Status) Status {
 type Kind uint8
 
 const (
-	// KindPending: the check has not run since the start.
+	// KindPending means that the check has not run since the start.
 	KindPending Kind = iota
-	// KindReported: the check returned in time and this is what it said.
+	// KindReported means that the check returned in time and this is what it said.
 	KindReported
-	// KindTimeout: the check did not return within its Timeout.
+	// KindTimeout means that the check did not return within its Timeout.
 	KindTimeout
-	// KindStuck: a run that timed out earlier has still not returned. Nothing
+	// KindStuck means that a run that timed out earlier has still not returned. Nothing
 	// new is started until it does.
 	KindStuck
-	// KindStale: the last result is older than three intervals and a timeout,
+	// KindStale means that the last result is older than three intervals and a timeout,
 	// whatever it said.
 	KindStale
-	// KindPanic: the check panicked, or ended its goroutine.
+	// KindPanic means that the check panicked, or ended its goroutine.
 	KindPanic
 )
 

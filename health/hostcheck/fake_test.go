@@ -100,7 +100,7 @@ func TestDiskTimeToFull(t *testing.T) {
 	// A file of 1 GiB that comes and goes is no trend; shrinking is none either.
 	calm := &diskCheck{path: "/", opts: d.opts}
 	for m := range 61 {
-		used := uint64(50*gib - m*1000)
+		used := uint64(50*gib) - uint64(m)*1000
 		if m%20 == 10 {
 			used += gib / 50
 		}

@@ -61,15 +61,13 @@ func (h host) Memory(ctx context.Context) (MemoryUsage, error) {
 	u := MemoryUsage{Used: vm.Total - min(vm.Available, vm.Total), Total: vm.Total, Pressure: -1}
 	groups := h.groups()
 	u.Pressure = h.pressure(groups, "memory")
-	limit, err := h.memoryLimit()
-	if err != nil || limit == 0 || limit >= vm.Total {
-		return u, nil // no limit of its own: the host is what counts
+	// Without a limit of its own, or an error, which means the same here, the
+	// host is what counts.
+	if limit, err := h.memoryLimit(); err == nil && limit > 0 && limit < vm.Total {
+		if used, hits, ok := groups.memory(limit); ok {
+			u.Used, u.Total, u.Limited, u.LimitHits = used, limit, true, hits
+		}
 	}
-	used, hits, ok := groups.memory(limit)
-	if !ok {
-		return u, nil
-	}
-	u.Used, u.Total, u.Limited, u.LimitHits = used, limit, true, hits
 	return u, nil
 }
 

@@ -9,5 +9,5 @@ func isReadOnly(path string) (bool, error) {
 	if err := unix.Statfs(path, &st); err != nil {
 		return false, err
 	}
-	return int64(st.Flags)&readOnlyFlag != 0, nil
+	return st.Flags&readOnlyFlag != 0, nil
 }
