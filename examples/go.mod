@@ -17,6 +17,7 @@ require (
 	github.com/jinzhu/inflection v1.0.0 // indirect
 	github.com/jinzhu/now v1.1.5 // indirect
 	github.com/jmoiron/sqlx v1.4.0 // indirect
+	github.com/mainstay-go/mainstay/contrib/prommetrics v0.0.0
 	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/ncruces/go-strftime v1.1.0 // indirect
 	github.com/puzpuzpuz/xsync/v3 v3.5.1 // indirect
@@ -39,3 +40,5 @@ require (
 )
 
 replace github.com/mainstay-go/mainstay => ..
+
+replace github.com/mainstay-go/mainstay/contrib/prommetrics => ../contrib/prommetrics

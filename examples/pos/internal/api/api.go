@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net/http"
 
+	"github.com/mainstay-go/mainstay/examples/pos/internal/metrics"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
+	"github.com/mainstay-go/mainstay/examples/pos/internal/shopcache"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 	"github.com/mainstay-go/mainstay/health"
 	"github.com/mainstay-go/mainstay/pagination"
@@ -20,6 +22,8 @@ type Config struct {
 	Settings *settings.Settings
 	Store    *store.Store
 	Sessions Sessions
+	Caches   *shopcache.Caches
+	Metrics  *metrics.Metrics
 	Health   *health.Registry
 	// Limiter makes a limiter of a policy, in memory or on Redis.
 	Limiter func(ratelimit.Policy) (ratelimit.Limiter, error)
@@ -59,20 +63,20 @@ func New(cfg Config) (http.Handler, error) {
 	if a.reports, err = newReports(links, cursors); err != nil {
 		return nil, fmt.Errorf("reports: %w", err)
 	}
-	return a.middleware(a.routes()), nil
+	return a.around(a.routes()), nil
 }
 
 func (a *API) routes() http.Handler {
 	mux := http.NewServeMux()
 	open := func(path string, m methods) { mux.Handle(path+"{$}", m) }
 	api := func(path string, get http.HandlerFunc) {
-		open(path, methods{"GET": a.limits.api.Wrap(a.signedIn(get))})
+		open(path, methods{"GET": a.limits.api(a.signedIn(get))})
 	}
 	open("/", methods{"GET": http.HandlerFunc(a.page)})
 	open("/pos.css/", methods{"GET": pageFile("pos.css")})
 	open("/pos.js/", methods{"GET": pageFile("pos.js")})
 
-	open("/api/v1/login/", methods{"POST": a.limits.login.Wrap(http.HandlerFunc(a.login))})
+	open("/api/v1/login/", methods{"POST": a.limits.login(http.HandlerFunc(a.login))})
 	open("/api/v1/logout/", methods{"POST": a.signedIn(a.logout)})
 	open("/api/v1/limits/", methods{"GET": a.limits.status})
 	api("/api/v1/categories/", a.categories)
@@ -81,11 +85,12 @@ func (a *API) routes() http.Handler {
 	api("/api/v1/cards/{number}/", a.card)
 	api("/api/v1/dashboard/", a.dashboard)
 	api("/api/v1/reports/sales/", a.salesReport)
-	open("/api/v1/topups/", methods{"POST": a.limits.topUp.Wrap(a.signedIn(a.topUp))})
+	open("/api/v1/topups/", methods{"POST": a.limits.topUp(a.signedIn(a.topUp))})
 	open("/api/v1/sales/", methods{
-		"GET":  a.limits.api.Wrap(a.signedIn(a.sales)),
-		"POST": a.limits.sale.Wrap(a.signedIn(a.sell)),
+		"GET":  a.limits.api(a.signedIn(a.sales)),
+		"POST": a.limits.sale(a.signedIn(a.sell)),
 	})
+	open("/metrics/", methods{"GET": a.operators(a.Metrics.Handler())})
 	for _, path := range []string{"/health/", "/ready/", "/alive/", "/status/"} {
 		mux.Handle(path, a.Health.Handler())
 	}
@@ -95,8 +100,8 @@ func (a *API) routes() http.Handler {
 	return mux
 }
 
-func (a *API) middleware(next http.Handler) http.Handler {
-	next = a.identify(next)
+func (a *API) around(next http.Handler) http.Handler {
+	next = a.identify(named(next))
 	if a.Settings.Debug {
 		next = querycount.Middleware(&querycount.MiddlewareOptions{Logger: a.Logger})(next)
 	}
@@ -104,6 +109,5 @@ func (a *API) middleware(next http.Handler) http.Handler {
 	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		fail(w, http.StatusForbidden, "a page of another site may not send this")
 	}))
-	next = guard.Handler(canonical(next))
-	return a.observe(secure(next))
+	return a.observe(secure(guard.Handler(canonical(next))))
 }

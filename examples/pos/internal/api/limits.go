@@ -6,9 +6,11 @@ import (
 	"github.com/mainstay-go/mainstay/ratelimit"
 )
 
+type middleware func(http.Handler) http.Handler
+
 // limits are the four policies, each in front of its routes.
 type limits struct {
-	login, api, sale, topUp *ratelimit.Middleware
+	login, api, sale, topUp middleware
 	status                  http.Handler
 }
 
@@ -37,25 +39,30 @@ func newLimits(cfg Config) (*limits, error) {
 	}
 	l := &limits{}
 	options := &ratelimit.MiddlewareOptions{Logger: cfg.Logger}
-	if l.login, err = ratelimit.NewMiddleware(login, options); err != nil {
-		return nil, err
-	}
 	var shown []ratelimit.Rule
-	if len(login) > 0 {
+	l.login = func(next http.Handler) http.Handler { return next }
+	if len(login) > 0 { // none are left when the limit is off
+		m, err := ratelimit.NewMiddleware(login, options)
+		if err != nil {
+			return nil, err
+		}
+		l.login = m.Wrap
 		shown = append(shown, login[0]) // by address: an account is named by a try only
 	}
 	for _, p := range []struct {
 		policy ratelimit.Policy
-		to     **ratelimit.Middleware
+		to     *middleware
 	}{{s.RateAPI, &l.api}, {s.RateSale, &l.sale}, {s.RateTopUp, &l.topUp}} {
 		limiter, err := cfg.Limiter(p.policy)
 		if err != nil {
 			return nil, err
 		}
 		rule := ratelimit.Rule{Limiter: limiter, Key: user}
-		if *p.to, err = ratelimit.NewMiddleware([]ratelimit.Rule{rule}, options); err != nil {
+		m, err := ratelimit.NewMiddleware([]ratelimit.Rule{rule}, options)
+		if err != nil {
 			return nil, err
 		}
+		*p.to = m.Wrap
 		shown = append(shown, rule)
 	}
 	l.status = ratelimit.LimitsHandler(shown...)

@@ -89,7 +89,7 @@ func (a *API) products(w http.ResponseWriter, r *http.Request) {
 		}
 		filter.Category = id
 	}
-	serve(a, w, r, a.lists.products, func(o pagination.Order) source[store.Product] { return a.Store.Products(filter, o) })
+	serve(a, w, r, a.lists.products, func(o pagination.Order) source[store.Product] { return a.Caches.Products(a.Store, filter, o) })
 }
 
 func (a *API) customers(w http.ResponseWriter, r *http.Request) {

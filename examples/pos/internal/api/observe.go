@@ -1,9 +1,12 @@
 package api
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 )
 
@@ -27,16 +30,21 @@ func secure(next http.Handler) http.Handler {
 func (a *API) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		rec := &recorder{ResponseWriter: w}
+		rec := &recorder{ResponseWriter: w, route: "none"}
+		r = r.WithContext(context.WithValue(r.Context(), recorderKey{}, rec))
 		defer func() {
 			v := recover()
-			if v != nil && v != http.ErrAbortHandler {
+			if err, _ := v.(error); v != nil && !errors.Is(err, http.ErrAbortHandler) {
 				a.Logger.Error("panic", "path", r.URL.Path, "panic", v, "stack", string(debug.Stack()))
 				if rec.status == 0 {
 					fail(rec, http.StatusInternalServerError, "internal error")
 					v = nil
 				}
 			}
+			if rec.status == 0 {
+				rec.status = http.StatusOK // nothing was written: net/http says 200
+			}
+			a.Metrics.Request(rec.route, r.Method, rec.status, time.Since(start))
 			a.Logger.LogAttrs(r.Context(), slog.LevelInfo, "request",
 				slog.String("method", r.Method), slog.String("path", r.URL.Path),
 				slog.Int("status", rec.status), slog.Duration("took", time.Since(start)), slog.String("peer", r.RemoteAddr))
@@ -48,10 +56,26 @@ func (a *API) observe(next http.Handler) http.Handler {
 	})
 }
 
-// recorder remembers the status of an answer.
+// recorder remembers the status of an answer and the pattern that its route has.
 type recorder struct {
 	http.ResponseWriter
 	status int
+	route  string
+}
+
+type recorderKey struct{}
+
+// named tells the recorder which pattern a request was routed by. ServeMux writes it
+// into the request that it was handed, which is not the one that observe has.
+func named(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if rec, ok := r.Context().Value(recorderKey{}).(*recorder); ok && r.Pattern != "" {
+				rec.route = strings.TrimSuffix(r.Pattern, "{$}")
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
 }
 
 func (r *recorder) WriteHeader(status int) {

@@ -43,7 +43,7 @@ func (a *API) salesReport(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, detail)
 		return
 	}
-	open := func(o pagination.Order) source[store.SaleRow] { return a.Store.SaleRows(filter, o) }
+	open := func(o pagination.Order) source[store.SaleRow] { return a.Caches.SaleRows(a.Store, filter, o) }
 	format := q.Get("format")
 	if format == "" || format == "json" {
 		serve(a, w, r, a.reports.list, open)

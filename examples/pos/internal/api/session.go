@@ -92,6 +92,19 @@ func (a *API) signedIn(next http.HandlerFunc) http.Handler {
 	})
 }
 
+// operators lets those through who look after the service: who has the operations token,
+// and administrators.
+func (a *API) operators(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !a.Operator(r) && !IsAdmin(r) {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="pos"`)
+			fail(w, http.StatusUnauthorized, "the operations token or an admin's session is needed")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 func (a *API) login(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Username string `json:"username"`

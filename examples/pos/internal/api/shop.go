@@ -1,16 +1,18 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
 
+	"github.com/mainstay-go/mainstay/examples/pos/internal/shopcache"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 )
 
 func (a *API) categories(w http.ResponseWriter, r *http.Request) {
-	list, err := a.Store.Categories(r.Context())
+	list, err := a.Caches.Categories.GetOrLoad(r.Context(), "all", a.Store.Categories)
 	if err != nil {
 		a.failed(w, r, err)
 		return
@@ -24,7 +26,9 @@ func (a *API) card(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, "not found")
 		return
 	}
-	card, err := a.Store.Card(r.Context(), number)
+	card, err := a.Caches.Cards.GetOrLoad(r.Context(), number, func(ctx context.Context) (store.Card, error) {
+		return a.Store.Card(ctx, number)
+	})
 	if err != nil {
 		a.failed(w, r, err)
 		return
@@ -33,7 +37,9 @@ func (a *API) card(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *API) dashboard(w http.ResponseWriter, r *http.Request) {
-	d, err := a.Store.Dashboard(r.Context(), time.Now())
+	d, err := a.Caches.Dashboard.GetOrLoad(r.Context(), shopcache.Today, func(ctx context.Context) (store.Dashboard, error) {
+		return a.Store.Dashboard(ctx, time.Now())
+	})
 	if err != nil {
 		a.failed(w, r, err)
 		return
@@ -62,6 +68,9 @@ func (a *API) topUp(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	outcome, err := a.Store.TopUp(r.Context(), store.TopUp{Card: in.Card, Amount: in.Amount, Cashier: once.User}, once)
+	if err == nil {
+		a.Caches.ToppedUp(r.Context(), in.Card)
+	}
 	a.done(w, r, outcome, err)
 }
 
@@ -109,6 +118,9 @@ func (a *API) sell(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	outcome, err := a.Store.Sell(r.Context(), once.User, in.Card, lines, once)
+	if err == nil {
+		a.Caches.Sold(r.Context(), in.Card)
+	}
 	a.done(w, r, outcome, err)
 }
 

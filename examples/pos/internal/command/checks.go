@@ -1,16 +1,24 @@
 package command
 
 import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"github.com/mainstay-go/mainstay/cache"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 	"github.com/mainstay-go/mainstay/health"
 	"github.com/mainstay-go/mainstay/health/hostcheck"
+	"github.com/mainstay-go/mainstay/health/redischeck"
 )
 
 // checks are what the service's health is made of. Only the database is critical: the
 // shop sells without its cache, and a full disk is for a person to look at while it
 // still sells.
-func checks(s *settings.Settings, st *store.Store) []health.Check {
+func checks(s *settings.Settings, st *store.Store, p *parts) []health.Check {
 	database := &health.DatabaseOptions{}
 	switch s.Database.Engine {
 	case settings.MySQL:
@@ -18,11 +26,33 @@ func checks(s *settings.Settings, st *store.Store) []health.Check {
 	case settings.Postgres:
 		database.ReadOnlyQuery = health.PostgresReadOnly
 	}
+	cacheCheck := memoryCheck(p.cache)
+	if p.redis != nil {
+		cacheCheck = redischeck.New("cache", p.redis, &redischeck.Options{WriteKey: "pos:health"})
+	}
 	return []health.Check{
 		health.Database("database", st.Reader(), database),
+		cacheCheck,
 		hostcheck.Disk("disk", s.Data, nil),
 		hostcheck.Memory("memory", nil),
 		hostcheck.CPU("cpu", nil),
 		health.Backups("backups", health.BackupFiles(s.BackupDir(), "*"), nil),
 	}
+}
+
+// memoryCheck writes to the cache of this process and reads it back.
+func memoryCheck(c cache.Cache) health.Check {
+	check := health.Func("cache", 2*time.Second, func(ctx context.Context) error {
+		want := []byte(rand.Text())
+		if err := c.Set(ctx, "health", want, time.Minute); err != nil {
+			return err
+		}
+		got, found, err := c.Get(ctx, "health")
+		if err == nil && found && !bytes.Equal(got, want) {
+			err = errors.New("the cache gave back another value than it was given")
+		}
+		return err // a value that was not admitted is no failure
+	})
+	check.Critical = false
+	return check
 }

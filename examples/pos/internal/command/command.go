@@ -34,6 +34,8 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"serve", "[settings]", "the server (also without a command)", serve},
+		{"queries", "", "counts the statements of the listings, without and with query optimisation", queries},
+		{"seed", "[--products N] [--customers N] [--sales N]", "fills an empty database with demo data", seed},
 	}
 }
 

@@ -2,32 +2,115 @@ package command
 
 import (
 	"context"
+	"errors"
+	"io"
 	"log/slog"
 
+	"github.com/redis/go-redis/v9"
+
+	"github.com/mainstay-go/mainstay/cache"
+	"github.com/mainstay-go/mainstay/cache/rediscache"
+	"github.com/mainstay-go/mainstay/cache/ristrettocache"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/api"
+	"github.com/mainstay-go/mainstay/examples/pos/internal/metrics"
+	"github.com/mainstay-go/mainstay/examples/pos/internal/session"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
+	"github.com/mainstay-go/mainstay/examples/pos/internal/shopcache"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 	"github.com/mainstay-go/mainstay/health"
 	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/redislimit"
 )
 
-// parts are the library's packages as this service uses them.
+// sessionDB is the Redis database of the sessions, apart from what may be thrown away.
+const sessionDB = 2
+
+// parts are the library's packages as this service uses them: in this process, or on
+// Redis for several.
 type parts struct {
+	redis    redis.UniversalClient // nil if there is none
+	cache    cache.Cache
+	caches   *shopcache.Caches
 	sessions api.Sessions
-	health   *health.Registry
 	limiter  func(ratelimit.Policy) (ratelimit.Limiter, error)
+	health   *health.Registry
+	metrics  *metrics.Metrics
+	closers  []io.Closer
 }
 
-func newParts(s *settings.Settings, st *store.Store, sec *secrets, logger *slog.Logger) (*parts, error) {
-	p := &parts{sessions: st}
-	p.limiter = func(policy ratelimit.Policy) (ratelimit.Limiter, error) { return ratelimit.NewMemory(policy, nil) }
-	registry, err := health.New(checks(s, st), &health.Options{
+func newParts(s *settings.Settings, st *store.Store, sec *secrets, logger *slog.Logger) (p *parts, err error) {
+	p = &parts{metrics: metrics.New()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.close())
+		}
+	}()
+	memory, err := ristrettocache.New(nil)
+	if err != nil {
+		return p, err
+	}
+	p.closers = append(p.closers, memory)
+	if s.Redis.Configured() {
+		err = p.onRedis(s.Redis, memory, logger)
+	} else {
+		err = p.inProcess(st, memory)
+	}
+	if err != nil {
+		return p, err
+	}
+	if p.caches, err = shopcache.New(p.cache, logger); err != nil {
+		return p, err
+	}
+	p.health, err = health.New(checks(s, st, p), &health.Options{
 		Authorize: health.AnyOf(sec.operator, api.IsAdmin),
-		Service:   "pos", Logger: logger,
+		Service:   "pos", Description: "point of sale of a school canteen", Logger: logger,
 		Secrets: []string{s.AdminPassword, s.CashierPassword, s.OpsToken},
 	})
-	p.health = registry
-	return p, err
+	if err != nil {
+		return p, err
+	}
+	p.metrics.Watch(p.health, st.Reader(), p.caches)
+	return p, nil
+}
+
+func (p *parts) inProcess(st *store.Store, memory cache.Cache) (err error) {
+	p.cache = memory
+	p.limiter = func(policy ratelimit.Policy) (ratelimit.Limiter, error) {
+		l, err := ratelimit.NewMemory(policy, nil)
+		if err == nil {
+			p.metrics.Limiter(policy.Name, func() any { return l.Stats() })
+		}
+		return l, err
+	}
+	p.sessions, err = session.NewStored(st, p.cache)
+	return err
+}
+
+func (p *parts) onRedis(r settings.Redis, memory cache.Cache, logger *slog.Logger) error {
+	p.redis = r.Client(r.DB())
+	p.closers = append(p.closers, p.redis)
+	shared, err := rediscache.New(p.redis, &rediscache.Options{Prefix: "pos:cache:"})
+	if err != nil {
+		return err
+	}
+	if p.cache, err = cache.NewFallback(shared, memory, &cache.FallbackOptions{Logger: logger}); err != nil {
+		return err
+	}
+	limits, err := redislimit.New(p.redis, &redislimit.Options{Prefix: "pos:rl", Logger: logger})
+	if err != nil {
+		return err
+	}
+	p.limiter = func(policy ratelimit.Policy) (ratelimit.Limiter, error) {
+		l, err := limits.Limiter(policy, nil)
+		if err == nil {
+			p.metrics.Limiter(policy.Name, func() any { return l.Stats() })
+		}
+		return l, err
+	}
+	sessions := r.Client(sessionDB)
+	p.closers = append(p.closers, sessions)
+	p.sessions = session.NewRedis(sessions, "pos:session:")
+	return nil
 }
 
 // jobs are what runs beside the requests.
@@ -35,4 +118,10 @@ func (p *parts) jobs() map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{"health": p.health.Run}
 }
 
-func (p *parts) close() error { return nil }
+func (p *parts) close() error {
+	var errs []error
+	for _, c := range p.closers {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -49,13 +49,12 @@ func Load(args []string, getenv func(string) string) (*Settings, []string, error
 		given[name] = value
 	}
 	for _, o := range all {
-		source, value := "--"+o.flag, ""
-		if v, ok := given[o.flag]; ok && o.flag != "" {
-			value = v
-		} else if value = getenv(o.env); value == "" {
-			continue
-		} else {
-			source = o.env
+		source := "--" + o.flag
+		value, ok := given[o.flag]
+		if !ok {
+			if source, value = o.env, getenv(o.env); value == "" {
+				continue
+			}
 		}
 		if err := o.set(value); err != nil {
 			if o.secret {

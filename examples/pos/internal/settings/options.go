@@ -67,8 +67,8 @@ func text(target *string, what string) func(string) error {
 
 func password(target *string) func(string) error {
 	return func(s string) error {
-		if len(s) < 8 || len(s) > 256 {
-			return fmt.Errorf("want 8 to 256 characters")
+		if len(s) < 8 || len(s) > 72 {
+			return fmt.Errorf("want 8 to 72 bytes")
 		}
 		*target = s
 		return nil

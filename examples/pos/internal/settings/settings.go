@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -108,7 +109,7 @@ func address(target *string) func(string) error {
 		if err != nil {
 			return fmt.Errorf("want host:port, such as 127.0.0.1:8080")
 		}
-		if _, err := net.LookupPort("tcp", port); err != nil {
+		if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
 			return fmt.Errorf("%q is no port", port)
 		}
 		*target = s

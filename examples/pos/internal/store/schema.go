@@ -175,7 +175,7 @@ func (s *Store) ddl() string {
 
 // lockSchema holds one lock per database server while tables are made or filled.
 func (s *Store) lockSchema(ctx context.Context, conn *sql.Conn) (unlock func(), err error) {
-	lock, release := "", ""
+	var lock, release string
 	switch s.engine {
 	case settings.MySQL:
 		lock, release = "SELECT GET_LOCK(CONCAT(DATABASE(), '.pos'), 60)", "SELECT RELEASE_LOCK(CONCAT(DATABASE(), '.pos'))"

@@ -73,8 +73,10 @@ func (s *Store) Seed(ctx context.Context, now time.Time, demo Demo) error {
 		return fmt.Errorf("the database has products already: demo data goes into an empty one (choose another --data folder)")
 	}
 	return s.inTx(ctx, func(tx *Tx) error {
-		w := &seeder{ctx: ctx, tx: tx, rng: rand.New(rand.NewPCG(2026, 11)), progress: demo.Progress,
-			total: len(shelves) + 2*demo.Products + 5*demo.Customers + 3*demo.Sales}
+		w := &seeder{
+			ctx: ctx, tx: tx, rng: rand.New(rand.NewPCG(2026, 11)), progress: demo.Progress,
+			total: len(shelves) + 2*demo.Products + 5*demo.Customers + 3*demo.Sales,
+		}
 		w.catalogue(demo.Products)
 		w.customers(demo.Customers)
 		w.sales(demo.Sales, now)

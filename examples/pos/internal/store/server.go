@@ -52,11 +52,11 @@ func openServer(ctx context.Context, d settings.Database) (*Store, error) {
 	dialCtx, cancel := context.WithTimeout(ctx, 2*connectTimeout)
 	defer cancel()
 	if err := db.PingContext(dialCtx); err != nil {
-		st.Close()
+		_ = st.Close()
 		return nil, settings.Errorf("--database: %s at %s does not let us in: %s", d.Engine, d.URL.Host, serverReason(err))
 	}
 	if err := st.migrate(ctx); err != nil {
-		st.Close()
+		_ = st.Close()
 		return nil, settings.Errorf("--database: cannot create the tables on %s at %s: %s", d.Engine, d.URL.Host, serverReason(err))
 	}
 	return st, nil

@@ -49,7 +49,7 @@ func openSQLite(ctx context.Context, s *settings.Settings) (*Store, error) {
 	read.SetMaxIdleConns(readers)
 	st := &Store{read: read, write: write, engine: settings.SQLite, dialect: pagination.SQLite}
 	if err := st.migrate(ctx); err != nil {
-		st.Close()
+		_ = st.Close()
 		return nil, settings.Errorf("--data %s: cannot write the database: %s", s.Data, reason(err))
 	}
 	return st, nil

@@ -88,10 +88,8 @@ func (s *Store) Authenticate(ctx context.Context, name, password string) (User, 
 	case err != nil:
 		return User{}, false, err
 	}
-	if bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) != nil {
-		return User{}, false, nil
-	}
-	return user, true, nil
+	right := bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil
+	return user, right, nil
 }
 
 // hashToken is what the database keeps of a session's token: who reads the

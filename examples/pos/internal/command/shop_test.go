@@ -1,0 +1,144 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
+	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
+)
+
+// shop is a server of a test with its demo data.
+type shop struct {
+	t     *testing.T
+	url   string
+	token string // of the cashier, "" = nobody
+	store *store.Store
+	parts *parts
+}
+
+const (
+	adminPassword   = "admin-of-the-test"
+	cashierPassword = "cashier-of-the-test"
+	opsToken        = "operations-of-the-test"
+)
+
+// unlimited are settings for tests that send more than a person would.
+var unlimited = []string{"--rate-api=off", "--rate-sale=off", "--rate-topup=off", "--rate-login=off"}
+
+func openTestShop(t *testing.T, flags ...string) *shop {
+	t.Helper()
+	return openTestShopEnv(t, "", flags...)
+}
+
+// openTestShopEnv opens a shop with one environment variable, NAME=value.
+func openTestShopEnv(t *testing.T, variable string, flags ...string) *shop {
+	t.Helper()
+	args := append([]string{
+		"--data", t.TempDir(), "--admin-password", adminPassword,
+		"--cashier-password", cashierPassword, "--ops-token", opsToken,
+	}, flags...)
+	s, rest, err := settings.Load(args, func(name string) string {
+		value, _ := strings.CutPrefix(variable, name+"=")
+		if value == variable {
+			return ""
+		}
+		return value
+	})
+	if err != nil || len(rest) > 0 {
+		t.Fatal(rest, err)
+	}
+	st, err := store.Open(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { st.Close() })
+	srv, err := newServer(t.Context(), Env{Stdout: io.Discard}, s, st, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.close)
+	web := httptest.NewServer(srv.handler)
+	t.Cleanup(web.Close)
+	sh := &shop{t: t, url: web.URL, store: st, parts: srv.parts}
+	status, body, _ := sh.send("POST", "/api/v1/login/", `{"username":"cashier","password":"`+cashierPassword+`"}`)
+	if status != http.StatusOK {
+		t.Fatalf("login: %d %s", status, body)
+	}
+	sh.token = field(t, body, "token").(string)
+	return sh
+}
+
+// send sends a request and returns status, body and header. Headers come in pairs.
+func (s *shop) send(method, path, body string, headers ...string) (int, []byte, http.Header) {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(context.Background(), method, s.url+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if s.token != "" {
+		req.Header.Set("Authorization", "Bearer "+s.token)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	res, err := client.Do(req)
+	if err != nil {
+		s.t.Error(err)
+		return 0, nil, nil
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(res.Body)
+	if err != nil {
+		s.t.Error(err)
+	}
+	return res.StatusCode, answer, res.Header
+}
+
+// get sends a GET that must succeed and returns the object.
+func (s *shop) get(path string) map[string]any {
+	s.t.Helper()
+	status, body, _ := s.send("GET", path, "")
+	if status != http.StatusOK {
+		s.t.Fatalf("GET %s: %d %s", path, status, body)
+	}
+	var v map[string]any
+	if err := json.Unmarshal(body, &v); err != nil {
+		s.t.Fatalf("GET %s: %v in %s", path, err, body)
+	}
+	return v
+}
+
+func field(t *testing.T, body []byte, name string) any {
+	t.Helper()
+	var v map[string]any
+	d := json.NewDecoder(bytes.NewReader(body))
+	if err := d.Decode(&v); err != nil {
+		t.Fatalf("%v in %s", err, body)
+	}
+	return v[name]
+}
+
+// card is the first card of the demo data.
+const card = "C1000007"
+
+func (s *shop) balance() int64 {
+	return int64(s.get("/api/v1/cards/" + card + "/")["balance"].(float64))
+}
+
+// product returns price and stock of the product of an id, as the list shows it.
+func (s *shop) product(id int) (price, stock int64) {
+	s.t.Helper()
+	v := s.get("/api/v1/products/?ordering=id&page_size=1&page=" + fmt.Sprint(id))
+	p := v["results"].([]any)[0].(map[string]any)
+	return int64(p["price"].(float64)), int64(p["stock"].(float64))
+}

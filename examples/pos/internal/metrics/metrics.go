@@ -1,0 +1,66 @@
+// Package metrics shows the service to Prometheus: what the library's packages count by
+// themselves, and the requests.
+package metrics
+
+import (
+	"database/sql"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/mainstay-go/mainstay/contrib/prommetrics"
+	"github.com/mainstay-go/mainstay/examples/pos/internal/shopcache"
+	"github.com/mainstay-go/mainstay/health"
+)
+
+// Metrics is a registry of its own; nothing registers in it behind our back.
+type Metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.HistogramVec
+}
+
+// New returns a registry with the metrics of the process.
+func New() *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "pos_http_request_duration_seconds", Help: "Time of requests by route, method and status.",
+			Buckets: []float64{.001, .005, .025, .1, .5, 2.5, 10},
+		}, []string{"route", "method", "status"}),
+	}
+	m.registry.MustRegister(m.requests, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Watch adds what the parts of the service count.
+func (m *Metrics) Watch(h *health.Registry, db *sql.DB, caches *shopcache.Caches) {
+	m.registry.MustRegister(prommetrics.Health(h), collectors.NewDBStatsCollector(db, "pos"))
+	for name := range caches.Stats() {
+		m.registry.MustRegister(prommetrics.Stats("cache", prometheus.Labels{"cache": name}, func() any { return caches.Stats()[name] }))
+	}
+}
+
+// Limiter adds a limiter.
+func (m *Metrics) Limiter(policy string, stats func() any) {
+	m.registry.MustRegister(prommetrics.Stats("ratelimit", prometheus.Labels{"policy": policy}, stats))
+}
+
+// Request counts one request. The route is a pattern and never a path: clients choose
+// paths, and each would be a series for ever.
+func (m *Metrics) Request(route, method string, status int, took time.Duration) {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodOptions:
+	default:
+		method = "other"
+	}
+	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Observe(took.Seconds())
+}
+
+// Handler serves the metrics.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}

@@ -1,0 +1,68 @@
+package shopcache
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/mainstay-go/mainstay/cache"
+	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
+	"github.com/mainstay-go/mainstay/pagination"
+)
+
+// list is a list whose pages by number are kept. Pages by keyset and downloads read the
+// database: they are for those who want to miss nothing.
+type list[T any] struct {
+	pagination.SQLSource[T]
+	pages  *cache.Typed[[]T]
+	counts *cache.Typed[int64]
+	// key names the filter and, where the list shows stock, its version.
+	key func(context.Context) (string, error)
+}
+
+// List returns a page, from the cache if it is there.
+func (l list[T]) List(ctx context.Context, limit int, offset int64) ([]T, error) {
+	key, err := l.key(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return l.pages.GetOrLoad(ctx, fmt.Sprintf("%s/%s/%d/%d", key, l.Order, limit, offset), func(ctx context.Context) ([]T, error) {
+		return l.SQLSource.List(ctx, limit, offset)
+	})
+}
+
+// Count returns the length of the list, from the cache if it is there.
+func (l list[T]) Count(ctx context.Context) (int64, error) {
+	key, err := l.key(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return l.counts.GetOrLoad(ctx, key, l.SQLSource.Count)
+}
+
+// List is what the cached lists are.
+type List[T any] interface {
+	pagination.Lister[T]
+	pagination.Counter
+	pagination.Seeker[T]
+}
+
+// Products is st.Products with its pages kept until something is sold.
+func (s *Caches) Products(st *store.Store, f store.ProductFilter, o pagination.Order) List[store.Product] {
+	return list[store.Product]{
+		SQLSource: st.Products(f, o), pages: s.products, counts: s.productCounts,
+		key: func(ctx context.Context) (string, error) {
+			v, err := s.version(ctx)
+			return fmt.Sprintf("%s/%d/%q", v, f.Category, f.Search), err
+		},
+	}
+}
+
+// SaleRows is st.SaleRows with its pages kept.
+func (s *Caches) SaleRows(st *store.Store, f store.SaleFilter, o pagination.Order) List[store.SaleRow] {
+	return list[store.SaleRow]{
+		SQLSource: st.SaleRows(f, o), pages: s.reports, counts: s.reportCounts,
+		key: func(context.Context) (string, error) {
+			return fmt.Sprintf("%d/%d", f.From.UnixMicro(), f.To.UnixMicro()), nil
+		},
+	}
+}
