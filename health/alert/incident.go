@@ -134,3 +134,25 @@ func (a *Alerter) Silences(ctx context.Context) ([]Silence, error) {
 	})
 	return out, err
 }
+
+// Told returns the names of the checks that people were told are bad and have not
+// been told to be well again, from the store.
+func (a *Alerter) Told(ctx context.Context) ([]string, error) {
+	a.deciding.Lock()
+	defer a.deciding.Unlock()
+	var names []string
+	err := a.opts.Store.Update(ctx, func(state []byte) ([]byte, error) {
+		d, err := decode(state)
+		if err != nil || d.Incident == nil {
+			return state, err
+		}
+		for _, t := range d.Incident.Told {
+			if t.Face != clear {
+				names = append(names, t.Name)
+			}
+		}
+		return state, nil
+	})
+	slices.Sort(names)
+	return slices.Compact(names), err
+}

@@ -1,0 +1,259 @@
+package healthcli
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/health/alert"
+	"github.com/mainstay-go/mainstay/notify"
+)
+
+// Exit codes of [Command.Run].
+const (
+	Pass     = 0
+	Warn     = 1
+	Fail     = 2
+	NoResult = 3 // the checks could not be run, or somebody should have been told and was not
+)
+
+// Command is a health command. Only Registry is needed.
+type Command struct {
+	// Name is what users type, for the usage text. Default "health".
+	Name string
+	// Registry makes the checks. It is called once and not at all for --url. Its
+	// context ends with Run.
+	Registry func(ctx context.Context) (*health.Registry, error)
+	// Notifier makes the channel for --notify and --test-notify. Default: there is
+	// none, and these are refused.
+	Notifier func() (notify.Notifier, error)
+	// Alert tunes what --notify sends. Its Store must outlive the process, else
+	// every run would be the first; --state takes its place. Default: --state is
+	// needed.
+	Alert alert.Options
+	// Stdout and Stderr receive the output. Default os.Stdout and os.Stderr.
+	Stdout, Stderr io.Writer
+}
+
+// flags are the arguments of one run.
+type flags struct {
+	notify, testNotify, verbose, json bool
+	only, state, url                  string
+	timeout, retryWait, silence       time.Duration
+	retries                           int
+	retriesSet                        bool
+}
+
+func (c *Command) parse(args []string, out io.Writer) (flags, error) {
+	var f flags
+	set := flag.NewFlagSet(orDefault(c.Name, "health"), flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	set.BoolVar(&f.notify, "notify", false, "tell people about problems, after re-runs have confirmed them, and about their end")
+	set.BoolVar(&f.testNotify, "test-notify", false, "send a test message and do nothing else")
+	set.BoolVar(&f.verbose, "verbose", false, "print every check, not only problems")
+	set.BoolVar(&f.json, "json", false, "print JSON")
+	set.StringVar(&f.only, "only", "", "run only these `checks`: a,b")
+	set.DurationVar(&f.timeout, "timeout", 30*time.Second, "give up after this long, re-runs not counted")
+	set.IntVar(&f.retries, "retries", 2, "with --notify or if given: re-runs of a bad check before it counts")
+	set.DurationVar(&f.retryWait, "retry-wait", 10*time.Second, "pause before a re-run")
+	set.StringVar(&f.state, "state", "", "`file` that remembers what people were told")
+	set.DurationVar(&f.silence, "silence", 0, "send nothing about the checks (all, or those of --only) for this long, and do nothing else")
+	set.StringVar(&f.url, "url", "", "ask a running server at this `URL` instead of running the checks")
+	err := set.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintf(out, "Usage: %s [flags]\n\nRuns the health checks once. Exit code: 0 pass, 1 warn, 2 fail, 3 could not run.\n\n", set.Name())
+		set.SetOutput(out)
+		set.PrintDefaults()
+		return f, err
+	}
+	set.Visit(func(fl *flag.Flag) { f.retriesSet = f.retriesSet || fl.Name == "retries" })
+	switch {
+	case err != nil:
+		return f, err
+	case set.NArg() > 0:
+		return f, fmt.Errorf("unexpected argument %q", set.Arg(0))
+	case f.timeout <= 0:
+		return f, errors.New("--timeout must be positive")
+	case f.retries < 0 || f.retries > 100 || f.retryWait < 0 || f.silence < 0:
+		return f, errors.New("--retries (at most 100), --retry-wait and --silence must not be negative")
+	case f.url != "" && (f.notify || f.testNotify || f.only != "" || f.silence > 0 || f.state != "" || f.retriesSet):
+		return f, errors.New("--url asks another server and goes with --verbose, --json and --timeout only")
+	}
+	return f, nil
+}
+
+// Run does what args say and returns the exit code. It writes results to Stdout
+// and what prevented them to Stderr.
+func (c *Command) Run(ctx context.Context, args []string) int {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stdout, stderr := orDefault(c.Stdout, io.Writer(os.Stdout)), orDefault(c.Stderr, io.Writer(os.Stderr))
+	code, err := c.run(ctx, args, stdout)
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: %s\n", orDefault(c.Name, "health"), strings.ReplaceAll(err.Error(), "\n", " "))
+	}
+	return code
+}
+
+func (c *Command) run(ctx context.Context, args []string, stdout io.Writer) (int, error) {
+	f, err := c.parse(args, stdout)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return Pass, nil
+	case err != nil:
+		return NoResult, err
+	case f.url != "":
+		return ask(ctx, f, stdout)
+	case f.testNotify:
+		return c.test(ctx, f)
+	}
+	if c.Registry == nil {
+		return NoResult, errors.New("this command has no checks of its own; use --url")
+	}
+	reg, err := c.Registry(ctx)
+	if err != nil {
+		return NoResult, err
+	}
+	names, err := chosen(f.only, reg.Names())
+	if err != nil {
+		return NoResult, err
+	}
+	var alerts *alert.Alerter
+	if f.notify || f.silence > 0 {
+		if alerts, err = c.alerter(reg, f); err != nil {
+			return NoResult, err
+		}
+	}
+	if f.silence > 0 {
+		return Pass, silence(ctx, alerts, f, names, stdout)
+	}
+	var watch []string // what people were told is bad: believed to be well again only twice
+	if alerts != nil {
+		if watch, err = alerts.Told(ctx); err != nil {
+			watch = nil // the same trouble comes up, and is reported, when alerts looks
+		}
+	}
+	snap, err := confirm(ctx, reg, f, names, watch)
+	if err != nil {
+		return NoResult, err
+	}
+	print := printText
+	if f.json {
+		print = printJSON
+	}
+	if err := print(stdout, snap, f.verbose); err != nil {
+		return NoResult, err
+	}
+	if alerts != nil {
+		if err := alerts.Once(ctx, snap); err != nil {
+			return NoResult, err
+		}
+	}
+	return code(snap.Status), nil
+}
+
+func code(s health.Status) int {
+	switch s {
+	case health.Pass:
+		return Pass
+	case health.Warn:
+		return Warn
+	case health.Fail:
+		return Fail
+	}
+	return NoResult
+}
+
+// chosen reads --only; nil means all.
+func chosen(only string, known []string) ([]string, error) {
+	var names []string
+	for name := range strings.SplitSeq(only, ",") {
+		name = strings.TrimSpace(name)
+		switch {
+		case name == "" || slices.Contains(names, name):
+		case !slices.Contains(known, name):
+			return nil, fmt.Errorf("there is no check %q; known are %s", name, strings.Join(known, ", "))
+		default:
+			names = append(names, name)
+		}
+	}
+	if only != "" && names == nil {
+		return nil, errors.New("--only names no check")
+	}
+	return names, nil
+}
+
+func (c *Command) channel() (notify.Notifier, error) {
+	if c.Notifier == nil {
+		return nil, errors.New("no way to notify is configured")
+	}
+	return c.Notifier()
+}
+
+func (c *Command) alerter(reg *health.Registry, f flags) (*alert.Alerter, error) {
+	opts := c.Alert
+	if f.state != "" {
+		opts.Store = alert.File(f.state)
+	}
+	if opts.Store == nil {
+		return nil, errors.New("--notify and --silence need --state FILE to remember what people were told; else every run would tell them again")
+	}
+	if f.silence > 0 { // sends nothing and works without a channel
+		return alert.New(reg, notify.Func(func(context.Context, notify.Message) error { return nil }), &opts)
+	}
+	channel, err := c.channel()
+	if err != nil {
+		return nil, err
+	}
+	return alert.New(reg, channel, &opts)
+}
+
+func (c *Command) test(ctx context.Context, f flags) (int, error) {
+	channel, err := c.channel()
+	if err != nil {
+		return NoResult, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	if err := notify.Test(ctx, channel, orDefault(c.Alert.Service, host)); err != nil {
+		return NoResult, err
+	}
+	return Pass, nil
+}
+
+func silence(ctx context.Context, alerts *alert.Alerter, f flags, names []string, stdout io.Writer) error {
+	until := time.Now().Add(f.silence)
+	if names == nil {
+		names = []string{""}
+	}
+	for _, name := range names {
+		if err := alerts.Silence(ctx, name, until, "by command"); err != nil {
+			return err
+		}
+	}
+	what := "all checks"
+	if f.only != "" {
+		what = strings.Join(names, ", ")
+	}
+	fmt.Fprintf(stdout, "no messages about %s until %s\n", what, until.Format("2006-01-02 15:04 MST"))
+	return nil
+}
+
+func orDefault[T comparable](v, d T) T {
+	var zero T
+	if v == zero {
+		return d
+	}
+	return v
+}

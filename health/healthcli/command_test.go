@@ -1,0 +1,385 @@
+package healthcli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"math"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/health/alert"
+	"github.com/mainstay-go/mainstay/notify"
+)
+
+// lab is a Command over checks that answer what the test wants, run by run.
+type lab struct {
+	Command
+	out, errs bytes.Buffer
+	mu        sync.Mutex
+	answers   map[string][]health.Status // the last one stays
+	runs      map[string]int
+	sent      []string
+	sendErr   error
+}
+
+func newLab(t testing.TB, answers map[string][]health.Status) *lab {
+	l := &lab{answers: answers, runs: map[string]int{}}
+	l.Command = Command{Name: "pos health", Stdout: &l.out, Stderr: &l.errs}
+	l.Registry = func(context.Context) (*health.Registry, error) {
+		var checks []health.Check
+		for _, name := range []string{"database", "disk"} {
+			checks = append(checks, health.Check{
+				Name: name, Timeout: time.Second, Critical: name == "database",
+				Checker: health.CheckerFunc(func(context.Context) health.Result {
+					l.mu.Lock()
+					defer l.mu.Unlock()
+					turns := l.answers[name]
+					if len(turns) == 0 {
+						return health.Passed("fine")
+					}
+					s := turns[min(l.runs[name], len(turns)-1)]
+					l.runs[name]++
+					return health.Result{Status: s, Summary: name + " says " + s.String(), Observed: []health.Measurement{{Name: "n", Value: math.Inf(1)}}}
+				}),
+			})
+		}
+		return health.New(checks, &health.Options{Service: "pos", Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	}
+	l.Notifier = func() (notify.Notifier, error) {
+		return notify.Func(func(_ context.Context, m notify.Message) error {
+			if l.sendErr != nil {
+				return l.sendErr
+			}
+			l.sent = append(l.sent, m.Subject)
+			return nil
+		}), nil
+	}
+	l.Alert = alert.Options{
+		Store: alert.File(filepath.Join(t.TempDir(), "alerts.json")), GroupInterval: time.Nanosecond,
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	}
+	return l
+}
+
+func (l *lab) do(t testing.TB, args ...string) (code int, out, errs string) {
+	l.out.Reset()
+	l.errs.Reset()
+	l.runs = map[string]int{}
+	code = l.Run(t.Context(), args)
+	return code, l.out.String(), l.errs.String()
+}
+
+type turns = map[string][]health.Status
+
+func TestExitCodesAndOutput(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		answers turns
+		args    []string
+		code    int
+		out     []string // all must be in it; none means no output at all
+	}{
+		{"well", nil, nil, Pass, nil},
+		{"well, verbose", nil, []string{"--verbose"}, Pass, []string{"PASS    database: fine", "PASS    disk", "PASS: 2 checks"}},
+		{"other bad", turns{"disk": {health.Fail}}, nil, Warn, []string{"FAIL    disk: disk says fail\n"}},
+		{"warn", turns{"database": {health.Warn}}, nil, Warn, []string{"WARN    database (critical): database says warn\n"}},
+		{"fail", turns{"database": {health.Fail}, "disk": {health.Warn}}, nil, Fail, []string{"FAIL    database (critical)", "WARN    disk"}},
+		{"only", turns{"database": {health.Fail}}, []string{"--only", " disk ,disk"}, Pass, nil},
+		{"json", turns{"database": {health.Fail}}, []string{"--json"}, Fail, []string{`"status": "fail"`, `"name": "database"`, `"value": "+Inf"`, `"serviceId": "pos"`}},
+		{"a blip", turns{"database": {health.Fail, health.Pass}}, []string{"--retries", "2", "--retry-wait", "1ms"}, Pass, nil},
+		{"no blip", turns{"database": {health.Fail}}, []string{"--retries=2", "--retry-wait=1ms"}, Fail, []string{"FAIL    database"}},
+		{"as bad as all runs", turns{"database": {health.Fail, health.Warn, health.Fail}}, []string{"--retries=2", "--retry-wait=1ms"}, Warn, []string{"WARN    database"}},
+		{"help", nil, []string{"-h"}, Pass, []string{"Usage: pos health", "-retry-wait"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, c.answers)
+			code, out, errs := l.do(t, c.args...)
+			if code != c.code || errs != "" || (len(c.out) == 0 && out != "") {
+				t.Errorf("code %d, output %q, errors %q", code, out, errs)
+			}
+			for _, want := range c.out {
+				if !strings.Contains(out, want) {
+					t.Errorf("the output lacks %q:\n%s", want, out)
+				}
+			}
+			if len(c.args) > 0 && c.args[0] == "--json" && !json.Valid([]byte(out)) {
+				t.Errorf("no JSON: %s", out)
+			}
+		})
+	}
+}
+
+func TestCannotRun(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		{"--nope"},
+		{"extra"},
+		{"--only", "dsik"},
+		{"--only", ","},
+		{"--timeout", "0s"},
+		{"--retries", "-1"},
+		{"--retry-wait", "-1s"},
+		{"--url", "ftp://x"},
+		{"--url", "http://h/", "--notify"},
+		{"--silence", "-2h"},
+		{"--url", "x"},
+	} {
+		l := newLab(t, nil)
+		if code, out, errs := l.do(t, args...); code != NoResult || out != "" || !strings.HasPrefix(errs, "pos health: ") || strings.Count(errs, "\n") != 1 {
+			t.Errorf("%v: code %d, output %q, errors %q", args, code, out, errs)
+		}
+	}
+	l := newLab(t, nil)
+	l.Alert.Store = nil
+	if code, _, errs := l.do(t, "--notify"); code != NoResult || !strings.Contains(errs, "--state") {
+		t.Errorf("without a state: %d, %s", code, errs)
+	}
+	l = newLab(t, nil)
+	l.Notifier = nil
+	if code, _, _ := l.do(t, "--notify"); code != NoResult {
+		t.Errorf("without a notifier: %d", code)
+	}
+	l = newLab(t, nil)
+	l.Registry = func(context.Context) (*health.Registry, error) { return nil, errors.New("no database") }
+	if code, _, errs := l.do(t); code != NoResult || !strings.Contains(errs, "no database") {
+		t.Errorf("without a registry: %d, %s", code, errs)
+	}
+	l.Registry = nil
+	if code, _, _ := l.do(t); code != NoResult {
+		t.Errorf("without checks: %d", code)
+	}
+}
+
+func TestNotify(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, turns{"database": {health.Fail}})
+	notifyNow := func(want int, sent ...string) {
+		t.Helper()
+		code, _, errs := l.do(t, "--notify", "--retry-wait", "1ms")
+		if code != want || errs != "" || strings.Join(l.sent, "|") != strings.Join(sent, "|") {
+			t.Errorf("code %d, errors %q, sent %q", code, errs, l.sent)
+		}
+	}
+	notifyNow(Fail, "[UNHEALTHY] pos: database")
+	notifyNow(Fail, "[UNHEALTHY] pos: database") // nothing new, nothing sent
+
+	// One run that passes is no recovery.
+	l.answers["database"] = []health.Status{health.Pass, health.Fail}
+	notifyNow(Fail, "[UNHEALTHY] pos: database")
+	l.answers["database"] = nil
+	code, out, _ := l.do(t, "--notify", "--retry-wait", "1ms")
+	if code != Pass || out != "" || len(l.sent) != 2 || !strings.HasPrefix(l.sent[1], "[RECOVERED] pos: database") {
+		t.Errorf("code %d, output %q, sent %q", code, out, l.sent)
+	}
+	notifyNow(Pass, l.sent...)
+
+	// A blip is none of anybody's business.
+	l.answers["database"] = []health.Status{health.Fail, health.Fail, health.Pass}
+	notifyNow(Pass, l.sent...)
+}
+
+func TestNotifyFails(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, turns{"database": {health.Fail}})
+	l.sendErr = errors.New("refused")
+	if code, out, errs := l.do(t, "--notify", "--retry-wait", "1ms"); code != NoResult || !strings.Contains(out, "FAIL") || !strings.Contains(errs, "refused") {
+		t.Errorf("code %d, output %q, errors %q", code, out, errs)
+	}
+}
+
+func TestRetriesWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, turns{"database": {health.Fail}})
+		l.Alert.Store = alert.Memory()
+		start := time.Now()
+		l.do(t, "--notify")
+		if took := time.Since(start); took != 20*time.Second {
+			t.Errorf("two re-runs took %v", took)
+		}
+		start = time.Now()
+		l.do(t)
+		if took := time.Since(start); took != 0 {
+			t.Errorf("a look without --notify took %v", took)
+		}
+	})
+}
+
+func TestStateAndSilence(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, turns{"database": {health.Fail}})
+	l.Alert.Store = nil
+	state := filepath.Join(t.TempDir(), "state.json")
+	if code, out, _ := l.do(t, "--silence", "2h", "--only", "database", "--state", state); code != Pass || !strings.HasPrefix(out, "no messages about database until ") {
+		t.Errorf("code %d, output %q", code, out)
+	}
+	if code, _, errs := l.do(t, "--notify", "--state", state, "--retry-wait", "1ms"); code != Fail || len(l.sent) != 0 {
+		t.Errorf("silenced: code %d, sent %q, %s", code, l.sent, errs)
+	}
+}
+
+func TestTestNotify(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, nil)
+	if code, _, _ := l.do(t, "--test-notify"); code != Pass || len(l.sent) != 1 || !strings.HasPrefix(l.sent[0], "[TEST]") {
+		t.Errorf("code %d, sent %q", code, l.sent)
+	}
+	l.sendErr = errors.New("refused")
+	if code, _, errs := l.do(t, "--test-notify"); code != NoResult || !strings.Contains(errs, "refused") {
+		t.Errorf("code %d, %s", code, errs)
+	}
+}
+
+func TestURL(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	status, body := 200, ""
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		w.WriteHeader(status)
+		io.WriteString(w, body)
+	}))
+	t.Cleanup(server.Close)
+	for _, c := range []struct {
+		status int
+		body   string
+		code   int
+		out    string
+	}{
+		{200, `{"status":"pass"}`, Pass, ""},
+		{200, `ok`, Pass, ""},
+		{200, `{"status":"warn","output":"disk \u001b[31m83 %"}`, Warn, "warn: disk  [31m83 %"},
+		{503, `{"status":"fail"}`, Fail, "fail"},
+		{503, `gateway`, Fail, "fail"},
+		{302, ``, NoResult, ""},
+		{404, ``, NoResult, ""},
+	} {
+		mu.Lock()
+		status, body = c.status, c.body
+		mu.Unlock()
+		l := newLab(t, nil)
+		l.Registry = nil
+		code, out, _ := l.do(t, "--url", server.URL+"/health/")
+		if code != c.code || !strings.Contains(out, c.out) || (c.out == "") != (out == "") {
+			t.Errorf("%d %s: code %d, output %q", c.status, c.body, code, out)
+		}
+	}
+	server.Close()
+	l := newLab(t, nil)
+	if code, _, errs := l.do(t, "--url", strings.Replace(server.URL, "//", "//u:S3CRET@", 1)); code != Fail || strings.Contains(errs, "S3CRET") {
+		t.Errorf("a dead server: code %d, %s", code, errs)
+	}
+}
+
+// The whole way: checks, alerts, and a mail on a real SMTP server that refuses at
+// first.
+func TestMailEndToEnd(t *testing.T) {
+	t.Parallel()
+	backend := &mailbox{refuse: true}
+	server := smtp.NewServer(backend)
+	server.Domain, server.ErrorLog = "mail.test", slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); _ = server.Serve(listener) }()
+	t.Cleanup(func() { server.Close(); <-done })
+
+	l := newLab(t, turns{"database": {health.Fail}})
+	l.Alert.Retries = []time.Duration{time.Millisecond}
+	l.Notifier = func() (notify.Notifier, error) {
+		return notify.NewEmailFromURL("smtp://"+listener.Addr().String()+"?from=pos@example.org&to=oncall@example.org", nil)
+	}
+	if code, _, errs := l.do(t, "--notify", "--retry-wait", "1ms"); code != NoResult || !strings.Contains(errs, "not today") {
+		t.Fatalf("a server that refuses: code %d, %s", code, errs)
+	}
+	backend.set(false)
+	time.Sleep(10 * time.Millisecond) // longer than the longest pause of Retries
+	if code, _, errs := l.do(t, "--notify", "--retry-wait", "1ms"); code != Fail {
+		t.Fatalf("code %d, %s", code, errs)
+	}
+	backend.mu.Lock()
+	defer backend.mu.Unlock()
+	if len(backend.mails) != 1 || !strings.Contains(backend.mails[0], "Subject: [UNHEALTHY] pos: database") ||
+		!strings.Contains(backend.mails[0], "database says fail") || !strings.Contains(backend.mails[0], "References: <") {
+		t.Errorf("mails: %s", backend.mails)
+	}
+}
+
+type mailbox struct {
+	mu     sync.Mutex
+	refuse bool
+	mails  []string
+}
+
+func (b *mailbox) set(refuse bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refuse = refuse
+}
+
+func (b *mailbox) NewSession(*smtp.Conn) (smtp.Session, error) { return b, nil }
+func (b *mailbox) Reset()                                      {}
+func (b *mailbox) Logout() error                               { return nil }
+func (b *mailbox) Rcpt(string, *smtp.RcptOptions) error        { return nil }
+
+func (b *mailbox) Mail(string, *smtp.MailOptions) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.refuse {
+		return &smtp.SMTPError{Code: 451, Message: "not today"}
+	}
+	return nil
+}
+
+func (b *mailbox) Data(r io.Reader) error {
+	mail, err := io.ReadAll(r)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mails = append(b.mails, string(mail))
+	return err
+}
+
+func TestSchedule(t *testing.T) {
+	t.Parallel()
+	for target, wants := range map[string][]string{
+		"systemd": {"/etc/systemd/system/pos-health.timer", "OnCalendar=", `"/usr/local/bin/pos" "health" "--notify"`, "systemctl"},
+		"cron":    {"/usr/local/bin/pos"},
+		"windows": {"schtasks"},
+	} {
+		var b bytes.Buffer
+		program := "/usr/local/bin/pos"
+		if target == "windows" {
+			program = `C:\pos\pos.exe`
+		}
+		if err := Schedule(&b, target, "pos-health", program, "health", "--notify"); err != nil {
+			t.Errorf("%s: %v", target, err)
+		}
+		for _, want := range wants {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("%s lacks %q:\n%s", target, want, b.String())
+			}
+		}
+	}
+	if err := Schedule(io.Discard, "launchd", "pos-health", "/bin/pos"); err == nil {
+		t.Error("an unknown target")
+	}
+}

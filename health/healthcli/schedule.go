@@ -1,0 +1,45 @@
+package healthcli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/mainstay-go/mainstay/internal/hostschedule"
+)
+
+// Schedule writes how the host's own scheduler starts a health command once an
+// hour: the files to install and the commands that do it. The target is
+// "systemd", "cron" or "windows". name names the unit or task, in lower-case
+// letters, digits and hyphens; command is the program's absolute path and its
+// arguments, with --notify and without secrets, which every user of the host can
+// read there.
+func Schedule(w io.Writer, target, name string, command ...string) error {
+	plan, err := hostschedule.Job{
+		Name: name, Description: name + ": hourly health check", Command: command, Cadence: hostschedule.Hourly(minute(name)),
+	}.Plan(target)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, f := range plan.Files {
+		fmt.Fprintf(&b, "# %s\n%s\n", f.Path, f.Text)
+	}
+	if len(plan.Commands) > 0 {
+		b.WriteString("# then\n")
+	}
+	for _, c := range plan.Commands {
+		b.WriteString(strings.Join(c, " ") + "\n")
+	}
+	_, err = io.WriteString(w, b.String())
+	return err
+}
+
+// minute spreads the services of a host over the hour.
+func minute(name string) int {
+	sum := 0
+	for _, r := range name {
+		sum = (sum*31 + int(r)) % 60
+	}
+	return sum
+}
