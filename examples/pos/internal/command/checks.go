@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mainstay-go/mainstay/cache"
+	"github.com/mainstay-go/mainstay/examples/pos/internal/backups"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 	"github.com/mainstay-go/mainstay/health"
@@ -30,14 +31,17 @@ func checks(s *settings.Settings, st *store.Store, p *parts) []health.Check {
 	if p.redis != nil {
 		cacheCheck = redischeck.New("cache", p.redis, &redischeck.Options{WriteKey: "pos:health"})
 	}
-	return []health.Check{
+	list := []health.Check{
 		health.Database("database", st.Reader(), database),
 		cacheCheck,
 		hostcheck.Disk("disk", s.Data, nil),
 		hostcheck.Memory("memory", nil),
 		hostcheck.CPU("cpu", nil),
-		health.Backups("backups", health.BackupFiles(s.BackupDir(), "*"), nil),
 	}
+	if p.backup != nil {
+		list = append(list, backups.Check(p.backup))
+	}
+	return list
 }
 
 // memoryCheck writes to the cache of this process and reads it back.

@@ -8,16 +8,19 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/mainstay-go/mainstay/backup"
 	"github.com/mainstay-go/mainstay/cache"
 	"github.com/mainstay-go/mainstay/cache/rediscache"
 	"github.com/mainstay-go/mainstay/cache/ristrettocache"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/api"
+	"github.com/mainstay-go/mainstay/examples/pos/internal/backups"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/metrics"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/session"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/shopcache"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/health/alert"
 	"github.com/mainstay-go/mainstay/ratelimit"
 	"github.com/mainstay-go/mainstay/ratelimit/redislimit"
 )
@@ -35,6 +38,9 @@ type parts struct {
 	limiter  func(ratelimit.Policy) (ratelimit.Limiter, error)
 	health   *health.Registry
 	metrics  *metrics.Metrics
+	backup   *backup.Job       // nil where --backup-at is off
+	nightly  *backup.Scheduler // nil likewise
+	alerts   *alert.Alerter    // nil without --smtp
 	closers  []io.Closer
 }
 
@@ -61,6 +67,18 @@ func newParts(s *settings.Settings, st *store.Store, sec *secrets, logger *slog.
 	if p.caches, err = shopcache.New(p.cache, logger); err != nil {
 		return p, err
 	}
+	channel, err := notifier(s, logger)
+	if err != nil {
+		return p, err
+	}
+	if !s.BackupAt.Off {
+		if p.backup, err = backups.New(s, st, &backup.Options{Logger: logger}); err != nil {
+			return p, err
+		}
+		if p.nightly, err = backups.Schedule(p.backup, s.BackupAt, channel, logger); err != nil {
+			return p, err
+		}
+	}
 	p.health, err = health.New(checks(s, st, p), &health.Options{
 		Authorize: health.AnyOf(sec.operator, api.IsAdmin),
 		Service:   "pos", Description: "point of sale of a school canteen", Logger: logger,
@@ -68,6 +86,13 @@ func newParts(s *settings.Settings, st *store.Store, sec *secrets, logger *slog.
 	})
 	if err != nil {
 		return p, err
+	}
+	if channel != nil {
+		p.alerts, err = alert.New(p.health, channel, &alert.Options{Store: alertState(s), Logger: logger})
+		if err != nil {
+			return p, err
+		}
+		p.health.AddNotices(p.alerts.Notices)
 	}
 	p.metrics.Watch(p.health, st.Reader(), p.caches)
 	return p, nil
@@ -115,7 +140,14 @@ func (p *parts) onRedis(r settings.Redis, memory cache.Cache, logger *slog.Logge
 
 // jobs are what runs beside the requests.
 func (p *parts) jobs() map[string]func(context.Context) error {
-	return map[string]func(context.Context) error{"health": p.health.Run}
+	jobs := map[string]func(context.Context) error{"health": p.health.Run}
+	if p.nightly != nil {
+		jobs["backup"] = p.nightly.Run
+	}
+	if p.alerts != nil {
+		jobs["alerts"] = p.alerts.Run
+	}
+	return jobs
 }
 
 func (p *parts) close() error {

@@ -47,7 +47,7 @@ func openServer(ctx context.Context, d settings.Database) (*Store, error) {
 	db.SetMaxIdleConns(poolSize)
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	db.SetConnMaxLifetime(30 * time.Minute)
-	st.read, st.write = db, db
+	st.read, st.write, st.side = db, db, db
 
 	dialCtx, cancel := context.WithTimeout(ctx, 2*connectTimeout)
 	defer cancel()

@@ -42,12 +42,15 @@ func openSQLite(ctx context.Context, s *settings.Settings) (*Store, error) {
 	write.SetMaxOpenConns(1)
 	read, err := querycount.Open("sqlite", sqliteDSN(path, "deferred", append(common, "query_only(1)")...))
 	if err != nil {
-		write.Close()
-		return nil, err
+		return nil, errors.Join(err, write.Close())
+	}
+	side, err := sql.Open("sqlite", sqliteDSN(path, "deferred", common...))
+	if err != nil {
+		return nil, errors.Join(err, write.Close(), read.Close())
 	}
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
-	st := &Store{read: read, write: write, engine: settings.SQLite, dialect: pagination.SQLite}
+	st := &Store{read: read, write: write, side: side, engine: settings.SQLite, dialect: pagination.SQLite}
 	if err := st.migrate(ctx); err != nil {
 		_ = st.Close()
 		return nil, settings.Errorf("--data %s: cannot write the database: %s", s.Data, reason(err))

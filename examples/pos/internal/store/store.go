@@ -17,6 +17,7 @@ import (
 type Store struct {
 	read    *sql.DB // many connections
 	write   *sql.DB // on SQLite one connection, so that writers queue here and not in busy loops
+	side    *sql.DB // on SQLite for backups, which are no queries and must not hold up a sale
 	engine  settings.Engine
 	dialect pagination.Dialect
 }
@@ -40,14 +41,20 @@ func Open(ctx context.Context, s *settings.Settings) (*Store, error) {
 
 // Close closes the database.
 func (s *Store) Close() error {
-	if s.write != s.read {
-		return errors.Join(s.read.Close(), s.write.Close())
+	err := s.read.Close()
+	for _, db := range []*sql.DB{s.write, s.side} {
+		if db != s.read {
+			err = errors.Join(err, db.Close())
+		}
 	}
-	return s.read.Close()
+	return err
 }
 
 // Reader is the pool that lists and checks read from.
 func (s *Store) Reader() *sql.DB { return s.read }
+
+// Side is the pool for what runs beside the shop, such as a backup.
+func (s *Store) Side() *sql.DB { return s.side }
 
 // Engine is the kind of database.
 func (s *Store) Engine() settings.Engine { return s.engine }

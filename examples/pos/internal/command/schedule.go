@@ -1,0 +1,124 @@
+package command
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
+)
+
+// schedule prints or installs what makes the host's own scheduler run the daily backup
+// and the hourly health check, for shops whose server is not always up.
+func schedule(ctx context.Context, env Env, args []string) int {
+	s, rest, err := settings.Load(args, env.Getenv)
+	if err != nil {
+		return refuse(env, err)
+	}
+	const use = "schedule print|install --target systemd|cron|windows [--environment-file FILE]"
+	if wantsHelp(rest) {
+		commandHelp(env, use, "Prints or installs a daily backup and an hourly health check for the host's scheduler.\n"+
+			"Secrets such as the password of --database belong into FILE, as lines NAME=value.")
+		return exitOK
+	}
+	if len(rest) == 0 || rest[0] != "print" && rest[0] != "install" {
+		return refuse(env, settings.Errorf("want pos %s", use))
+	}
+	var target, environment string
+	flags := flag.NewFlagSet("schedule", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.StringVar(&target, "target", "", "")
+	flags.StringVar(&environment, "environment-file", "", "")
+	if err := flags.Parse(rest[1:]); err != nil {
+		return refuse(env, settings.Errorf("%s; see pos schedule -h", err))
+	}
+	if flags.NArg() > 0 {
+		return refuse(env, leftover(flags.Args()))
+	}
+	plans, err := hostPlans(s, target, environment)
+	if err != nil {
+		return refuse(env, settings.Errorf("--target %q: %s", target, err))
+	}
+	for _, plan := range plans {
+		if rest[0] == "print" {
+			printPlan(env.Stdout, plan)
+		} else if err := installPlan(ctx, env.Stdout, plan); err != nil {
+			return refuse(env, err)
+		}
+	}
+	return exitOK
+}
+
+func hostPlans(s *settings.Settings, target, environment string) ([]backup.HostPlan, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	data, err := filepath.Abs(s.Data)
+	if err != nil {
+		return nil, err
+	}
+	at := s.BackupAt
+	if at.Off { // it says when the server makes backups; the host may all the same
+		at = settings.Default().BackupAt
+	}
+	tell := func(command ...string) []string {
+		if s.SMTP != "" || environment != "" {
+			command = append(command, "--notify") // without an address it would only fail
+		}
+		return append(command, "--data", data)
+	}
+	jobs := []backup.HostJob{
+		{
+			Name: "pos-backup", Description: "Daily backup of the point of sale", Cadence: backup.HostDaily(at.Hour, at.Minute),
+			Command: tell(program, "backup", "--compress", "--keep-days=30"),
+		},
+		{
+			Name: "pos-health", Description: "Hourly health check of the point of sale", Cadence: backup.HostHourly(7),
+			Command: tell(program, "health"),
+		},
+	}
+	var plans []backup.HostPlan
+	for _, job := range jobs {
+		job.EnvironmentFile = environment
+		plan, err := job.Plan(target)
+		if err != nil {
+			return nil, err
+		}
+		plans = append(plans, plan)
+	}
+	return plans, nil
+}
+
+func printPlan(w io.Writer, plan backup.HostPlan) {
+	for _, f := range plan.Files {
+		fmt.Fprintf(w, "# %s\n%s\n", f.Path, f.Text)
+	}
+	for _, c := range plan.Commands {
+		fmt.Fprintf(w, "# then: %s\n\n", strings.Join(c, " "))
+	}
+}
+
+func installPlan(ctx context.Context, w io.Writer, plan backup.HostPlan) error {
+	for _, f := range plan.Files {
+		if err := os.WriteFile(f.Path, []byte(f.Text), 0o644); err != nil {
+			return fmt.Errorf("cannot install %s: %w", f.Path, err)
+		}
+		fmt.Fprintln(w, "wrote", f.Path)
+	}
+	for _, c := range plan.Commands {
+		cmd := exec.CommandContext(ctx, c[0], c[1:]...)
+		cmd.Stdout, cmd.Stderr = w, w
+		if err := cmd.Run(); err != nil {
+			return fmt.Errorf("%s: %w", strings.Join(c, " "), err)
+		}
+		fmt.Fprintln(w, "ran", strings.Join(c, " "))
+	}
+	return nil
+}
