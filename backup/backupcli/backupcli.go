@@ -1,0 +1,254 @@
+// Package backupcli is the backup command that any service can mount:
+//
+//	backup [--compress[=zstd|gzip|none]] [--keep-days=30] [--encrypt-to age1…] [--notify] [--json]
+//	backup list | verify | restore | prune | pin | accept | check
+//
+// Exit codes: 0 good, 1 the backup failed and nothing was published, 2 wrong usage or
+// settings, 3 published but a later step failed or the backup is suspect, 4 a
+// verification failed, 5 another run holds the lock, 6 check found no recent backup,
+// 130 interrupted.
+package backupcli
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+
+	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/notify"
+)
+
+// The exit codes.
+const (
+	Good               = 0
+	Failed             = 1
+	Usage              = 2
+	Incomplete         = 3
+	VerificationFailed = 4
+	Locked             = 5
+	Stale              = 6
+	Interrupted        = 130
+)
+
+// OpenFunc makes the service's job with the options that the command line asks for,
+// and a function that closes what it opened.
+type OpenFunc func(ctx context.Context, o backup.Options) (job *backup.Job, close func(), err error)
+
+// Options tune the command. The zero value and nil work.
+type Options struct {
+	// Name is how the command is called. Default: "backup".
+	Name string
+	// Notifier is told of failures and recoveries when --notify is given. Default:
+	// none; --notify is then a usage error.
+	Notifier notify.Notifier
+	// Stdout and Stderr. Default: those of the process.
+	Stdout, Stderr io.Writer
+}
+
+// command is one call.
+type command struct {
+	Options
+	open  OpenFunc
+	flags *flag.FlagSet
+	json  bool
+	job   *backup.Job
+	o     backup.Options
+}
+
+// errUsage is a mistake in the command line.
+type errUsage struct{ text string }
+
+func (e errUsage) Error() string { return e.text }
+
+func usagef(format string, args ...any) error { return errUsage{fmt.Sprintf(format, args...)} }
+
+// Run runs the command with its arguments and returns the exit code. opts may be nil.
+func Run(ctx context.Context, args []string, open OpenFunc, opts *Options) int {
+	c := &command{open: open}
+	if opts != nil {
+		c.Options = *opts
+	}
+	if c.Name == "" {
+		c.Name = "backup"
+	}
+	if c.Stdout == nil {
+		c.Stdout = os.Stdout
+	}
+	if c.Stderr == nil {
+		c.Stderr = os.Stderr
+	}
+	verb := "run"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		verb, args = args[0], args[1:]
+	}
+	do, ok := map[string]func(context.Context, []string) error{
+		"run": c.run, "list": c.list, "verify": c.verify, "restore": c.restore,
+		"prune": c.prune, "pin": c.pin, "accept": c.accept, "check": c.check,
+	}[verb]
+	if !ok {
+		return c.exit(ctx, usagef("unknown command %q: use list, verify, restore, prune, pin, accept or check, or none to take a backup", verb))
+	}
+	name := c.Name
+	if verb != "run" {
+		name += " " + verb
+	}
+	c.flags = flag.NewFlagSet(name, flag.ContinueOnError)
+	c.flags.SetOutput(io.Discard)
+	c.flags.BoolVar(&c.json, "json", false, "print JSON")
+	return c.exit(ctx, do(ctx, args))
+}
+
+// parse reads the flags and opens the job.
+func (c *command) parse(ctx context.Context, args []string) (rest []string, done func(), err error) {
+	rest, err = c.parseMixed(args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintf(c.Stdout, "Usage of %s:\n", c.flags.Name())
+		c.flags.SetOutput(c.Stdout)
+		c.flags.PrintDefaults()
+		return nil, nil, err
+	}
+	if err != nil {
+		return nil, nil, usagef("%s: %v", c.flags.Name(), err)
+	}
+	job, done, err := c.open(ctx, c.o)
+	if err != nil {
+		return nil, nil, usagef("%v", err)
+	}
+	c.job = job
+	if done == nil {
+		done = func() {}
+	}
+	return rest, done, nil
+}
+
+// parseMixed accepts flags before and after the other arguments.
+func (c *command) parseMixed(args []string) (rest []string, err error) {
+	for {
+		if err := c.flags.Parse(args); err != nil {
+			return nil, err
+		}
+		args = c.flags.Args()
+		if len(args) == 0 {
+			return rest, nil
+		}
+		rest, args = append(rest, args[0]), args[1:]
+	}
+}
+
+// exit turns an error into a line and a code.
+func (c *command) exit(ctx context.Context, err error) int {
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return Good
+	}
+	fmt.Fprintf(c.Stderr, "%s: %s\n", c.Name, strings.TrimPrefix(err.Error(), "backup: "))
+	var stage *backup.StageError
+	switch {
+	case errors.As(err, new(errUsage)):
+		return Usage
+	case errors.Is(err, backup.ErrLocked):
+		return Locked
+	case errors.Is(err, backup.ErrVerification):
+		return VerificationFailed
+	case errors.Is(err, backup.ErrStale):
+		return Stale
+	case errors.As(err, &stage) && stage.Published, errors.As(err, new(errNotify)):
+		return Incomplete
+	case ctx.Err() != nil:
+		return Interrupted
+	case errors.Is(err, backup.ErrNotFound), errors.Is(err, backup.ErrNoIdentity):
+		return Usage
+	}
+	return Failed
+}
+
+// compressFlag is --compress alone, or with a value.
+type compressFlag struct{ to *backup.Compression }
+
+func (f compressFlag) String() string { return "" }
+
+func (f compressFlag) IsBoolFlag() bool { return true }
+
+func (f compressFlag) Set(s string) error {
+	switch s {
+	case "true":
+		s = ""
+	case "false":
+		s = string(backup.None)
+	}
+	c, err := backup.ParseCompression(s)
+	if err != nil {
+		return errors.New("use zstd, zstd-better, gzip or none")
+	}
+	*f.to = c
+	return nil
+}
+
+// recipientsFlag is --encrypt-to, any number of times.
+type recipientsFlag struct{ to *[]age.Recipient }
+
+func (f recipientsFlag) String() string { return "" }
+
+func (f recipientsFlag) Set(s string) error {
+	list, err := age.ParseRecipients(strings.NewReader(s))
+	if err != nil {
+		return errors.New("it is no age recipient (age1…)")
+	}
+	*f.to = append(*f.to, list...)
+	return nil
+}
+
+// identitiesFlag is --identity, a file with age identities.
+type identitiesFlag struct{ to *[]age.Identity }
+
+func (f identitiesFlag) String() string { return "" }
+
+func (f identitiesFlag) Set(path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	list, err := age.ParseIdentities(file)
+	if err != nil {
+		return fmt.Errorf("%s holds no age identity", path)
+	}
+	*f.to = append(*f.to, list...)
+	return nil
+}
+
+func (c *command) identityFlag() {
+	c.flags.Var(identitiesFlag{&c.o.Identities}, "identity", "`file` with the age identity that opens encrypted backups")
+}
+
+// age of a backup, for people.
+func ago(t time.Time) string {
+	d := time.Since(t)
+	switch {
+	case d < time.Minute:
+		return "just now"
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min ago", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h ago", int(d.Hours()))
+	}
+	return fmt.Sprintf("%d days ago", int(d.Hours()/24))
+}
+
+func bytesOf(n int64) string {
+	switch {
+	case n < 1<<10:
+		return fmt.Sprintf("%d B", n)
+	case n < 1<<20:
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	case n < 1<<30:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%.2f GiB", float64(n)/(1<<30))
+}

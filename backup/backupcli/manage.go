@@ -1,0 +1,261 @@
+package backupcli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/mainstay-go/mainstay/backup"
+)
+
+// entryJSON is a backup as list --json shows it.
+type entryJSON struct {
+	ID       string           `json:"id"`
+	State    backup.State     `json:"state"`
+	Problem  string           `json:"problem,omitempty"`
+	Pinned   bool             `json:"pinned"`
+	Verified *time.Time       `json:"verified"`
+	Backup   *backup.Manifest `json:"backup"`
+}
+
+func toJSON(e backup.Entry) entryJSON {
+	j := entryJSON{ID: e.ID, State: e.State, Problem: e.Problem, Pinned: e.Pinned, Backup: e.Manifest}
+	if !e.Verified.IsZero() {
+		j.Verified = &e.Verified
+	}
+	return j
+}
+
+func (c *command) list(ctx context.Context, args []string) error {
+	rest, done, err := c.parse(ctx, args)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if len(rest) > 0 {
+		return usagef("unexpected argument %q", rest[0])
+	}
+	entries, err := c.job.List(ctx)
+	if err != nil {
+		return err
+	}
+	if c.json {
+		out := []entryJSON{}
+		for _, e := range entries {
+			out = append(out, toJSON(e))
+		}
+		c.printJSON(out)
+		return nil
+	}
+	if len(entries) == 0 {
+		fmt.Fprintf(c.Stdout, "no backups yet: take one with '%s'\n", c.Name)
+		return nil
+	}
+	table := tabwriter.NewWriter(c.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "ID\tTAKEN\tSIZE\tROWS\tSTATE\tVERIFIED")
+	for _, e := range entries {
+		taken, size, rows, verified := "?", "?", "?", "never"
+		if m := e.Manifest; m != nil {
+			taken, size, rows = ago(m.Started), bytesOf(m.Size), fmt.Sprint(m.RowsTotal)
+		}
+		if !e.Verified.IsZero() {
+			verified = ago(e.Verified)
+		}
+		state := string(e.State)
+		if e.Pinned {
+			state += ", pinned"
+		}
+		if e.Problem != "" {
+			state += " (" + e.Problem + ")"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", e.ID, taken, size, rows, state, verified)
+	}
+	return table.Flush()
+}
+
+func (c *command) verify(ctx context.Context, args []string) error {
+	var all bool
+	c.flags.BoolVar(&all, "all", false, "verify every backup, not only the newest good one")
+	c.identityFlag()
+	rest, done, err := c.parse(ctx, args)
+	if err != nil {
+		return err
+	}
+	defer done()
+	ids := rest
+	if all && len(ids) > 0 {
+		return usagef("--all and an id contradict each other")
+	}
+	if all {
+		entries, err := c.job.List(ctx)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			ids = append(ids, e.ID)
+		}
+	} else if len(ids) == 0 {
+		ids = []string{""}
+	}
+	var errs []error
+	results := []backup.Verification{}
+	for _, id := range ids {
+		v, err := c.job.Verify(ctx, id)
+		errs = append(errs, err)
+		if v.ID == "" {
+			continue
+		}
+		results = append(results, v)
+		if !c.json && err == nil {
+			what := "decodes to what was dumped"
+			if !v.Decoded {
+				what = "has the right checksum (encrypted: give --identity to decode it)"
+			}
+			fmt.Fprintf(c.Stdout, "%s  good: %s, read in %v\n", v.ID, what, time.Duration(v.TookMS)*time.Millisecond)
+		}
+	}
+	if c.json {
+		c.printJSON(results)
+	}
+	return errors.Join(errs...)
+}
+
+func (c *command) restore(ctx context.Context, args []string) error {
+	var target string
+	c.flags.StringVar(&target, "to", "", "the new `database`; it must not exist (default: a name with today's date)")
+	c.identityFlag()
+	rest, done, err := c.parse(ctx, args)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if len(rest) > 1 {
+		return usagef("restore takes one backup's id, or none for the newest good one")
+	}
+	r, err := c.job.Restore(ctx, strings.Join(rest, ""), target)
+	if err != nil {
+		return err
+	}
+	if c.json {
+		c.printJSON(struct {
+			ID     string         `json:"id"`
+			Target string         `json:"target"`
+			Tables []backup.Table `json:"tables"`
+			Rows   int64          `json:"rows"`
+			TookMS int64          `json:"took_ms"`
+		}{r.ID, r.Target, r.Contents.Tables, r.Contents.Rows(), r.Took.Milliseconds()})
+		return nil
+	}
+	fmt.Fprintf(c.Stdout, "%s restored as %s: %d tables, %d rows as in the backup, in %v\n", r.ID, r.Target, len(r.Contents.Tables), r.Contents.Rows(), r.Took.Round(time.Millisecond))
+	return nil
+}
+
+func (c *command) prune(ctx context.Context, args []string) error {
+	var policy backup.Policy
+	var dryRun bool
+	c.flags.IntVar(&policy.Days, "keep-days", 30, "keep backups of so many days before the newest good one")
+	c.flags.IntVar(&policy.Last, "keep-last", 0, "keep the newest so many")
+	c.flags.IntVar(&policy.Daily, "keep-daily", 0, "keep the newest of so many days")
+	c.flags.IntVar(&policy.Weekly, "keep-weekly", 0, "keep the newest of so many weeks")
+	c.flags.IntVar(&policy.Monthly, "keep-monthly", 0, "keep the newest of so many months")
+	c.flags.IntVar(&policy.Yearly, "keep-yearly", 0, "keep the newest of so many years")
+	c.flags.BoolVar(&policy.Force, "force", false, "allow more than half of the good backups to go")
+	c.flags.BoolVar(&dryRun, "dry-run", false, "only say what would go, and why the others stay")
+	rest, done, err := c.parse(ctx, args)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if len(rest) > 0 {
+		return usagef("unexpected argument %q", rest[0])
+	}
+	decisions, failure := c.job.Prune(ctx, policy, dryRun)
+	if c.json {
+		type decision struct {
+			ID      string   `json:"id"`
+			Keep    bool     `json:"keep"`
+			Reasons []string `json:"reasons"`
+		}
+		out := []decision{}
+		for _, d := range decisions {
+			out = append(out, decision{d.Entry.ID, d.Keep, d.Reasons})
+		}
+		c.printJSON(out)
+		return failure
+	}
+	for _, d := range decisions {
+		verb := "keep"
+		if !d.Keep {
+			verb = "delete"
+		}
+		fmt.Fprintf(c.Stdout, "%-6s  %s  %s\n", verb, d.Entry.ID, strings.Join(d.Reasons, "; "))
+	}
+	return failure
+}
+
+func (c *command) pin(ctx context.Context, args []string) error {
+	var remove bool
+	c.flags.BoolVar(&remove, "remove", false, "let retention have it again")
+	rest, done, err := c.parse(ctx, args)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if len(rest) != 1 {
+		return usagef("pin takes the id of a backup")
+	}
+	return c.job.Pin(ctx, rest[0], !remove)
+}
+
+func (c *command) accept(ctx context.Context, args []string) error {
+	rest, done, err := c.parse(ctx, args)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if len(rest) != 1 {
+		return usagef("accept takes the id of a suspect backup")
+	}
+	return c.job.Accept(ctx, rest[0])
+}
+
+func (c *command) check(ctx context.Context, args []string) error {
+	var maxAge time.Duration
+	c.flags.DurationVar(&maxAge, "max-age", 26*time.Hour, "how old the newest good backup may be")
+	rest, done, err := c.parse(ctx, args)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if len(rest) > 0 {
+		return usagef("unexpected argument %q", rest[0])
+	}
+	s, failure := c.job.Check(ctx, maxAge)
+	if c.json {
+		out := struct {
+			OK      bool            `json:"ok"`
+			Newest  *entryJSON      `json:"newest"`
+			Good    int             `json:"good"`
+			Suspect int             `json:"suspect"`
+			Damaged int             `json:"damaged"`
+			Last    *backup.Attempt `json:"last_run"`
+		}{OK: failure == nil, Good: s.Count, Suspect: s.Suspect, Damaged: s.Damaged, Last: s.Last}
+		if s.Newest != nil {
+			e := toJSON(*s.Newest)
+			out.Newest = &e
+		}
+		c.printJSON(out)
+		return failure
+	}
+	if failure != nil {
+		return failure
+	}
+	fmt.Fprintf(c.Stdout, "good: %s, %s; %d good, %d suspect, %d damaged\n", s.Newest.ID, ago(s.Newest.Time()), s.Count, s.Suspect, s.Damaged)
+	if s.Last != nil && !s.Last.OK {
+		fmt.Fprintf(c.Stdout, "the last run failed at %s: %s\n", s.Last.Stage, s.Last.Error)
+	}
+	return nil
+}

@@ -1,0 +1,202 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/mainstay-go/mainstay/internal/atomicfile"
+)
+
+// Folder is a [Storage] in a folder of this machine, or of a mounted one whose rename
+// is atomic. Files are readable by their owner alone. It is safe for concurrent use,
+// also by several processes.
+type Folder struct{ path string }
+
+// lockName is the file that a run holds. It stays, empty.
+const lockName = ".lock"
+
+// NewFolder returns the storage in a folder, which is made when the first file is
+// written. A folder that others may write to is refused then: they could replace a
+// backup by something that a restore would run.
+func NewFolder(path string) (*Folder, error) {
+	if path == "" {
+		return nil, errors.New("backup: NewFolder needs a path")
+	}
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("backup: %w", err)
+	}
+	return &Folder{absolute}, nil
+}
+
+// Path returns the folder's absolute path.
+func (f *Folder) Path() string { return f.path }
+
+func (f *Folder) file(name string) (string, error) {
+	if !ValidName(name) {
+		return "", fmt.Errorf("backup: %q is not a name for a backup's file", name)
+	}
+	return filepath.Join(f.path, name), nil
+}
+
+// prepare makes the folder, or checks the one that is there.
+func (f *Folder) prepare() error {
+	if err := os.MkdirAll(f.path, 0o700); err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	info, err := os.Stat(f.path)
+	if err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	return private(f.path, info)
+}
+
+// Put writes a file by way of a hidden one.
+func (f *Folder) Put(ctx context.Context, name string, write func(io.Writer) error) (size int64, err error) {
+	path, err := f.file(name)
+	if err != nil {
+		return 0, err
+	}
+	if err := f.prepare(); err != nil {
+		return 0, err
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return 0, fmt.Errorf("%w: %s", ErrExists, name)
+	}
+	err = atomicfile.Write(path, 0o600, func(w io.Writer) error {
+		counter := &countingWriter{to: contextWriter{ctx, w}}
+		err := write(counter)
+		size = counter.n
+		if err == nil {
+			err = ctx.Err()
+		}
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("backup: %s: %w", name, err)
+	}
+	return size, nil
+}
+
+// Open opens a file.
+func (f *Folder) Open(_ context.Context, name string) (io.ReadCloser, error) {
+	path, err := f.file(name)
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s", ErrNotFound, name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("backup: %w", err)
+	}
+	return file, nil
+}
+
+// List lists the files that are not hidden.
+func (f *Folder) List(context.Context) ([]Object, error) {
+	entries, err := os.ReadDir(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("backup: %w", err)
+	}
+	var objects []Object
+	for _, entry := range entries {
+		info, err := entry.Info()
+		if err != nil || !info.Mode().IsRegular() || !ValidName(entry.Name()) {
+			continue // gone meanwhile, hidden, or not ours
+		}
+		objects = append(objects, Object{entry.Name(), info.Size(), info.ModTime()})
+	}
+	return objects, nil
+}
+
+// Remove deletes a file for good.
+func (f *Folder) Remove(_ context.Context, name string) error {
+	path, err := f.file(name)
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("backup: %w", err)
+	}
+	if err := atomicfile.SyncFolder(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("backup: %w", err)
+	}
+	return nil
+}
+
+// Lock takes the folder for one run.
+func (f *Folder) Lock(context.Context) (func() error, error) {
+	if err := f.prepare(); err != nil {
+		return nil, err
+	}
+	lock := flock.New(filepath.Join(f.path, lockName), flock.SetPermissions(0o600))
+	ok, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("backup: %w", err)
+	}
+	if !ok {
+		return nil, ErrLocked
+	}
+	return lock.Unlock, nil
+}
+
+// Sweep removes what a crash left half written.
+func (f *Folder) Sweep(_ context.Context, before time.Time) ([]string, error) {
+	entries, err := os.ReadDir(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("backup: %w", err)
+	}
+	var swept []string
+	for _, entry := range entries {
+		info, err := entry.Info()
+		if err != nil || !strings.HasPrefix(entry.Name(), atomicfile.TempPrefix) || !info.Mode().IsRegular() || info.ModTime().After(before) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(f.path, entry.Name())); err != nil {
+			return swept, fmt.Errorf("backup: %w", err)
+		}
+		swept = append(swept, entry.Name())
+	}
+	return swept, nil
+}
+
+// contextWriter ends a long write with its context.
+type contextWriter struct {
+	ctx context.Context
+	to  io.Writer
+}
+
+func (w contextWriter) Write(p []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return w.to.Write(p)
+}
+
+type countingWriter struct {
+	to io.Writer
+	n  int64
+}
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	n, err := w.to.Write(p)
+	w.n += int64(n)
+	return n, err
+}

@@ -1,0 +1,343 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"filippo.io/age"
+)
+
+// Options tune a [Job]. The zero value and nil work.
+type Options struct {
+	// Compression of the artefacts. Default: ZstdBetter.
+	Compression Compression
+	// Recipients encrypt the artefacts with age; this host then needs no key that
+	// opens them. Default: not encrypted.
+	Recipients []age.Recipient
+	// Identities open encrypted artefacts, to verify and restore them. Default: none;
+	// the checksum of an encrypted artefact is then verified, and not what is in it.
+	Identities []age.Identity
+	// Retention says which backups to keep. Default: those of 30 days, and 3 at least.
+	Retention Policy
+	// NoRetention keeps all of them. Default: false.
+	NoRetention bool
+	// SkipVerify leaves out reading a new backup back. Default: false.
+	SkipVerify bool
+	// Timeout ends a run. Default: 6 h.
+	Timeout time.Duration
+	// Logger is told of each stage. Default: slog.Default().
+	Logger *slog.Logger
+	// Trace is told what happens. Default: nil.
+	Trace *Trace
+}
+
+// Trace is a set of hooks; nil ones are skipped. They run in the goroutine of the run.
+type Trace struct {
+	// Stage is called when a stage ends.
+	Stage func(ctx context.Context, stage string, took time.Duration, err error)
+	// Progress is called while a dump is written, with the bytes of the dump so far.
+	Progress func(raw int64)
+}
+
+// Job backs up one source into one storage. Its methods are safe for concurrent use;
+// one backup runs at a time.
+type Job struct {
+	name    string
+	source  Source
+	storage Storage
+	opts    Options
+	now     func() time.Time // set by tests, for clocks that jump
+}
+
+// New returns a job. name is a letter or digit and up to 62 more and dashes; storages
+// hold the files of one job each. opts may be nil.
+func New(name string, source Source, storage Storage, opts *Options) (*Job, error) {
+	j := &Job{name: name, source: source, storage: storage, now: time.Now}
+	if opts != nil {
+		j.opts = *opts
+	}
+	var err error
+	if j.opts.Compression, err = ParseCompression(string(j.opts.Compression)); err != nil {
+		return nil, err
+	}
+	if j.opts.Timeout == 0 {
+		j.opts.Timeout = 6 * time.Hour
+	}
+	if j.opts.Logger == nil {
+		j.opts.Logger = slog.Default()
+	}
+	if j.opts.Trace == nil {
+		j.opts.Trace = &Trace{}
+	}
+	switch {
+	case !jobName.MatchString(name):
+		return nil, fmt.Errorf("backup: the job's name %q must be of a-z, 0-9 and dashes, at most 63, and begin with no dash", name)
+	case source == nil || storage == nil:
+		return nil, errors.New("backup: New needs a source and a storage")
+	case j.opts.Timeout < 0:
+		return nil, errors.New("backup: Timeout is negative")
+	}
+	if err := j.opts.Retention.validate(); err != nil {
+		return nil, err
+	}
+	return j, nil
+}
+
+// Name returns the job's name.
+func (j *Job) Name() string { return j.name }
+
+// Report is what a run did.
+type Report struct {
+	Manifest *Manifest // nil if nothing was published
+	Verified bool      // the backup was read back and is what was dumped
+	Deleted  []string  // ids that retention removed
+	Swept    []string  // leftovers of earlier crashes that were removed
+	Warnings []string
+}
+
+// StageError says in which stage a run failed, and whether a backup was published.
+type StageError struct {
+	Stage     string // "lock", "preflight", "dump", "publish", "verify", "retain", …
+	Published bool
+	Err       error
+}
+
+func (e *StageError) Error() string {
+	if e.Published {
+		return fmt.Sprintf("backup: the backup is published, but %s failed: %v", e.Stage, e.Err)
+	}
+	return fmt.Sprintf("backup: %s failed, and nothing was published: %v", e.Stage, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *StageError) Unwrap() error { return e.Err }
+
+// ErrSuspect means that a backup was published that looks unlike those before it.
+// Retention is suspended until somebody accepts it ([Job.Accept]).
+var ErrSuspect = errors.New("backup: the new backup is suspect")
+
+// Backup takes one backup: lock, sweep, preflight, dump, publish, verify, retain.
+// Errors are of type *StageError; the report is valid beside one.
+func (j *Job) Backup(ctx context.Context) (Report, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, j.opts.Timeout, fmt.Errorf("backup: it took longer than %v", j.opts.Timeout))
+	defer cancel()
+	run := &run{Job: j, id: newID(j.name, j.now()), started: j.now()}
+	err := run.all(ctx)
+	j.note(context.WithoutCancel(ctx), run, err)
+	return run.report, err
+}
+
+// run is one backup under way.
+type run struct {
+	*Job
+	id      string
+	started time.Time
+	report  Report
+	before  []Entry
+	dumped  *Manifest // complete and stored, but not published yet
+}
+
+func (r *run) all(ctx context.Context) error {
+	if locker, ok := r.storage.(Locker); ok {
+		unlock, err := locker.Lock(ctx)
+		if err != nil {
+			return r.stage(ctx, "lock", r.started, err)
+		}
+		defer func() {
+			if err := unlock(); err != nil {
+				r.opts.Logger.WarnContext(ctx, "backup: the lock could not be given back", "job", r.name, "error", err)
+			}
+		}()
+	}
+	for _, s := range []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"sweep", r.sweep}, {"preflight", r.preflight}, {"dump", r.dump}, {"publish", r.publish},
+		{"verify", r.verify}, {"retain", r.retain},
+	} {
+		start := time.Now()
+		if err := r.stage(ctx, s.name, start, s.do(ctx)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) stage(ctx context.Context, name string, start time.Time, err error) error {
+	took := time.Since(start)
+	if hook := r.opts.Trace.Stage; hook != nil {
+		hook(ctx, name, took, err)
+	}
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil && ctx.Err() != nil {
+			err = fmt.Errorf("%w (%w)", err, cause)
+		}
+		published := r.report.Manifest != nil
+		r.opts.Logger.ErrorContext(ctx, "backup: a stage failed", "job", r.name, "id", r.id, "stage", name, "published", published, "error", err)
+		return &StageError{Stage: name, Published: published, Err: err}
+	}
+	r.opts.Logger.DebugContext(ctx, "backup: stage done", "job", r.name, "id", r.id, "stage", name, "took", took)
+	return nil
+}
+
+// leftoverAge is how old a leftover must be to be removed.
+const leftoverAge = 24 * time.Hour
+
+// sweep removes what crashes left: partial files, and artefacts without a manifest.
+// Nobody else writes, since the lock is held.
+func (r *run) sweep(ctx context.Context) error {
+	before := r.started.Add(-leftoverAge)
+	if sweeper, ok := r.storage.(Sweeper); ok {
+		swept, err := sweeper.Sweep(ctx, before)
+		r.report.Swept = append(r.report.Swept, swept...)
+		if err != nil {
+			return err
+		}
+	}
+	objects, err := r.storage.List(ctx)
+	if err != nil {
+		return err
+	}
+	manifests := make(map[string]bool)
+	for _, o := range objects {
+		if id := stem(r.name, o.Name); id != "" && o.Name == id+manifestSuffix {
+			manifests[id] = true
+		}
+	}
+	for _, o := range objects {
+		id := stem(r.name, o.Name)
+		if id == "" || manifests[id] || !o.Modified.Before(before) {
+			continue
+		}
+		if err := r.storage.Remove(ctx, o.Name); err != nil {
+			return err
+		}
+		r.report.Swept = append(r.report.Swept, o.Name)
+	}
+	return nil
+}
+
+func (r *run) preflight(ctx context.Context) error {
+	var err error
+	if r.before, err = r.List(ctx); err != nil {
+		return err
+	}
+	if p, ok := r.source.(Preflighter); ok {
+		warnings, err := p.Preflight(ctx)
+		r.report.Warnings = append(r.report.Warnings, warnings...)
+		if err != nil {
+			return err
+		}
+	}
+	return r.checkSpace()
+}
+
+// checkSpace fails early where the disk has no room for a backup like the last one.
+// Nothing is deleted to make room.
+func (r *run) checkSpace() error {
+	folder, ok := r.storage.(*Folder)
+	if !ok {
+		return nil
+	}
+	last := newest(r.before, Entry.good)
+	free := freeBytes(folder.path)
+	if last == nil || free < 0 || free >= last.Manifest.Size+last.Manifest.Size/5 {
+		return nil
+	}
+	return fmt.Errorf("%d bytes are free in %s, and the last backup took %d: free some space or choose another folder", free, folder.path, last.Manifest.Size)
+}
+
+// dump writes the artefact. Until its Put has returned, nobody sees it.
+func (r *run) dump(ctx context.Context) error {
+	d := r.source.Describe()
+	m := &Manifest{
+		Format: manifestFormat, ID: r.id, Job: r.name, Engine: d.Engine, Database: d.Database, Started: r.started.UTC(),
+		Compression: r.opts.Compression, Recipients: fingerprints(r.opts.Recipients),
+		File: r.id + d.Extension + r.opts.Compression.extension(),
+	}
+	if len(r.opts.Recipients) > 0 {
+		m.Encryption = "age"
+		m.File += ".age"
+	}
+	m.Host, _ = os.Hostname()
+	if last := newest(r.before, func(Entry) bool { return true }); last != nil {
+		m.Previous = last.ID
+	}
+	size, err := r.storage.Put(ctx, m.File, func(w io.Writer) error {
+		e, err := newEncoder(w, r.opts.Compression, r.opts.Recipients)
+		if err != nil {
+			return err
+		}
+		m.Contents, err = r.source.Dump(ctx, contextWriter{ctx, progressWriter{e, r.opts.Trace.Progress}})
+		// The encoder ends its stream also after an error, to free what it holds.
+		if err := errors.Join(err, e.Close(), ctx.Err()); err != nil {
+			return err
+		}
+		m.RawSize, m.RawSHA256, m.Size, m.SHA256 = e.raw.n, e.raw.hex(), e.stored.n, e.stored.hex()
+		if m.RawSize == 0 {
+			return errors.New("the dump is empty")
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if size != m.Size {
+		return errors.Join(fmt.Errorf("the storage kept %d bytes of %d", size, m.Size), r.storage.Remove(ctx, m.File))
+	}
+	m.RowsTotal = m.Rows()
+	m.Ended = r.now().UTC()
+	m.DurationMS = m.Ended.Sub(m.Started).Milliseconds()
+	m.Warnings = append(r.report.Warnings, m.Warnings...)
+	m.Suspect = suspicion(m, r.before)
+	r.report.Warnings = m.Warnings
+	r.dumped = m
+	return nil
+}
+
+// publish writes the manifest, which makes the artefact a backup.
+func (r *run) publish(ctx context.Context) error {
+	data, err := r.dumped.encode()
+	if err != nil {
+		return err
+	}
+	if _, err := r.storage.Put(ctx, r.id+manifestSuffix, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	}); err != nil {
+		return errors.Join(err, r.storage.Remove(context.WithoutCancel(ctx), r.dumped.File))
+	}
+	r.report.Manifest = r.dumped
+	return nil
+}
+
+func (r *run) verify(ctx context.Context) error {
+	if r.opts.SkipVerify {
+		return nil
+	}
+	if _, err := r.Verify(ctx, r.id); err != nil {
+		return err
+	}
+	r.report.Verified = true
+	return nil
+}
+
+// progressWriter tells how much of a dump has been written.
+type progressWriter struct {
+	e    *encoder
+	hook func(int64)
+}
+
+func (w progressWriter) Write(p []byte) (int, error) {
+	n, err := w.e.Write(p)
+	if w.hook != nil {
+		w.hook(w.e.raw.n)
+	}
+	return n, err
+}

@@ -1,0 +1,179 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"time"
+)
+
+// State is what a listed backup is good for.
+type State string
+
+// The states.
+const (
+	Good    State = "good"
+	Suspect State = "suspect" // complete, but unlike those before it; see Manifest.Suspect
+	Damaged State = "damaged" // the artefact is missing or of another size
+	Unknown State = "unknown" // its manifest cannot be read, or is of a newer version
+)
+
+// Entry is a backup in a storage.
+type Entry struct {
+	ID       string
+	State    State
+	Problem  string    // what is wrong with it; "" for a good one
+	Manifest *Manifest // nil if State is Unknown
+	Pinned   bool      // never deleted by retention
+	Verified time.Time // when it was last read back and found whole; zero if never
+}
+
+func (e Entry) good() bool { return e.State == Good }
+
+// Time is when the backup was begun; zero for an unknown one.
+func (e Entry) Time() time.Time {
+	if e.Manifest == nil {
+		return time.Time{}
+	}
+	return e.Manifest.Started
+}
+
+// List returns the backups of the job, the newest first. What a crash has left is not
+// among them.
+func (j *Job) List(ctx context.Context) ([]Entry, error) {
+	objects, err := j.storage.List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("backup: list: %w", err)
+	}
+	files := make(map[string]Object, len(objects))
+	for _, o := range objects {
+		files[o.Name] = o
+	}
+	var entries []Entry
+	for _, o := range objects {
+		id := stem(j.name, o.Name)
+		if id == "" || o.Name != id+manifestSuffix {
+			continue
+		}
+		e, err := j.entry(ctx, id, files)
+		if errors.Is(err, ErrNotFound) {
+			continue // deleted meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, e)
+	}
+	// By name, which begins with the time, since an unknown one has no other.
+	sort.Slice(entries, func(a, b int) bool { return entries[a].ID > entries[b].ID })
+	return entries, nil
+}
+
+func (j *Job) entry(ctx context.Context, id string, files map[string]Object) (Entry, error) {
+	e := Entry{ID: id, State: Good}
+	_, e.Pinned = files[id+pinSuffix]
+	data, err := j.readFile(ctx, id+manifestSuffix)
+	if err != nil {
+		return e, err
+	}
+	e.Manifest, err = parseManifest(j.name, id, data)
+	if err != nil {
+		e.State, e.Problem = Unknown, err.Error()
+		return e, nil
+	}
+	artefact, found := files[e.Manifest.File]
+	switch {
+	case !found:
+		e.State, e.Problem = Damaged, "the artefact is missing"
+	case artefact.Size != e.Manifest.Size:
+		e.State, e.Problem = Damaged, fmt.Sprintf("the artefact has %d bytes instead of %d", artefact.Size, e.Manifest.Size)
+	case e.Manifest.Suspect != "":
+		if _, accepted := files[id+acceptSuffix]; !accepted {
+			e.State, e.Problem = Suspect, e.Manifest.Suspect
+		}
+	}
+	if _, ok := files[id+verifySuffix]; ok {
+		if v, err := j.readVerification(ctx, id); err == nil && v.OK {
+			e.Verified = v.Time
+		} else if err == nil {
+			e.State, e.Problem = Damaged, v.Problem
+		}
+	}
+	return e, nil
+}
+
+// Find returns a backup by its id; "" is the newest good one.
+func (j *Job) Find(ctx context.Context, id string) (Entry, error) {
+	if id != "" {
+		if err := checkID(j.name, id); err != nil {
+			return Entry{}, err
+		}
+	}
+	entries, err := j.List(ctx)
+	if err != nil {
+		return Entry{}, err
+	}
+	found := newest(entries, func(e Entry) bool { return e.ID == id || id == "" && e.good() })
+	if found == nil {
+		if id == "" {
+			return Entry{}, fmt.Errorf("%w: there is no good backup yet", ErrNotFound)
+		}
+		return Entry{}, fmt.Errorf("%w: no backup %s", ErrNotFound, id)
+	}
+	return *found, nil
+}
+
+// newest returns the first entry that is wanted.
+func newest(entries []Entry, wanted func(Entry) bool) *Entry {
+	for i := range entries {
+		if wanted(entries[i]) {
+			return &entries[i]
+		}
+	}
+	return nil
+}
+
+// Pin keeps a backup from being deleted, or no longer.
+func (j *Job) Pin(ctx context.Context, id string, pinned bool) error {
+	if _, err := j.Find(ctx, id); err != nil || id == "" {
+		return errors.Join(err, checkID(j.name, id))
+	}
+	if pinned {
+		return j.mark(ctx, id+pinSuffix)
+	}
+	return j.storage.Remove(ctx, id+pinSuffix)
+}
+
+// Accept makes a suspect backup a good one: somebody has looked and found it right.
+func (j *Job) Accept(ctx context.Context, id string) error {
+	e, err := j.Find(ctx, id)
+	if err != nil {
+		return err
+	}
+	if e.State != Suspect {
+		return fmt.Errorf("backup: %s is not suspect but %s", e.ID, e.State)
+	}
+	return j.mark(ctx, e.ID+acceptSuffix)
+}
+
+// mark writes a file that says something by being there.
+func (j *Job) mark(ctx context.Context, name string) error {
+	err := j.writeFile(ctx, name, []byte(j.now().UTC().Format(time.RFC3339)+"\n"))
+	if errors.Is(err, ErrExists) {
+		return nil
+	}
+	return err
+}
+
+// maxSmallFile bounds the files that are read whole: a manifest names each table.
+const maxSmallFile = 16 << 20
+
+func (j *Job) readFile(ctx context.Context, name string) ([]byte, error) {
+	r, err := j.storage.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return readAll(r, maxSmallFile)
+}

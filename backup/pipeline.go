@@ -1,0 +1,177 @@
+package backup
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"filippo.io/age"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+// Compression is how artefacts are compressed.
+type Compression string
+
+// The compressions.
+const (
+	Zstd       Compression = "zstd"        // fast, and about as small as gzip -6
+	ZstdBetter Compression = "zstd-better" // the default: an eighth smaller than gzip -6, at twice its speed
+	Gzip       Compression = "gzip"
+	None       Compression = "none"
+)
+
+// ParseCompression reads a compression as a person writes it. "" is the default.
+func ParseCompression(s string) (Compression, error) {
+	switch c := Compression(s); c {
+	case "":
+		return ZstdBetter, nil
+	case Zstd, ZstdBetter, Gzip, None:
+		return c, nil
+	}
+	return "", fmt.Errorf("backup: unknown compression %q: use zstd, zstd-better, gzip or none", s)
+}
+
+// extension is what the compression adds to a file's name.
+func (c Compression) extension() string {
+	switch c {
+	case Gzip:
+		return ".gz"
+	case None:
+		return ""
+	default:
+		return ".zst"
+	}
+}
+
+// encoder is the way from a dump to a stored file: count and hash, compress, encrypt,
+// count and hash. Its memory does not grow with the dump.
+type encoder struct {
+	raw, stored measured
+	top         io.Writer
+	closers     []io.Closer // from the dump's end
+}
+
+// measured is a length and a hash of what went by.
+type measured struct {
+	n   int64
+	sum hash.Hash
+}
+
+func newMeasured() measured { return measured{sum: sha256.New()} }
+
+func (m *measured) Write(p []byte) (int, error) {
+	m.n += int64(len(p))
+	return m.sum.Write(p)
+}
+
+func (m *measured) hex() string { return hex.EncodeToString(m.sum.Sum(nil)) }
+
+func newEncoder(to io.Writer, c Compression, recipients []age.Recipient) (*encoder, error) {
+	e := &encoder{raw: newMeasured(), stored: newMeasured()}
+	w := io.MultiWriter(to, &e.stored)
+	if len(recipients) > 0 {
+		encrypted, err := age.Encrypt(w, recipients...)
+		if err != nil {
+			return nil, fmt.Errorf("backup: encrypt: %w", err)
+		}
+		w, e.closers = encrypted, append(e.closers, encrypted)
+	}
+	var compressed io.WriteCloser
+	var err error
+	switch c {
+	case Gzip:
+		compressed, err = gzip.NewWriterLevel(w, gzip.DefaultCompression)
+	case Zstd:
+		compressed, err = zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(4<<20))
+	case ZstdBetter:
+		compressed, err = zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(8<<20))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("backup: compress: %w", err)
+	}
+	if compressed != nil {
+		w, e.closers = compressed, append(e.closers, compressed)
+	}
+	e.top = io.MultiWriter(&e.raw, w)
+	return e, nil
+}
+
+func (e *encoder) Write(p []byte) (int, error) { return e.top.Write(p) }
+
+// Close writes what the compressor and then the encryption still hold.
+func (e *encoder) Close() error {
+	var errs []error
+	for i := len(e.closers) - 1; i >= 0; i-- {
+		errs = append(errs, e.closers[i].Close())
+	}
+	e.closers = nil
+	return errors.Join(errs...)
+}
+
+// ErrNoIdentity means that a backup is encrypted and none of the given identities
+// opens it.
+var ErrNoIdentity = errors.New("backup: the backup is encrypted: give the age identity that opens it")
+
+// newDecoder is the way back. Close frees it.
+func newDecoder(from io.Reader, m *Manifest, identities []age.Identity) (io.ReadCloser, error) {
+	r := from
+	if m.Encryption != "" {
+		if len(identities) == 0 {
+			return nil, ErrNoIdentity
+		}
+		decrypted, err := age.Decrypt(r, identities...)
+		var none *age.NoIdentityMatchError
+		if errors.As(err, &none) {
+			return nil, ErrNoIdentity
+		}
+		if err != nil {
+			return nil, fmt.Errorf("backup: decrypt: %w", err)
+		}
+		r = decrypted
+	}
+	switch m.Compression {
+	case None:
+		return io.NopCloser(r), nil
+	case Gzip:
+		z, err := gzip.NewReader(r)
+		if err != nil {
+			return nil, fmt.Errorf("backup: decompress: %w", err)
+		}
+		return z, nil
+	case Zstd, ZstdBetter:
+		// A window above the largest that we write is no file of ours.
+		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(64<<20), zstd.WithDecoderMaxWindow(32<<20))
+		if err != nil {
+			return nil, fmt.Errorf("backup: decompress: %w", err)
+		}
+		return z.IOReadCloser(), nil
+	}
+	return nil, fmt.Errorf("backup: unknown compression %q", m.Compression)
+}
+
+// fingerprints name recipients without saying more about them than they do.
+func fingerprints(recipients []age.Recipient) []string {
+	var list []string
+	for _, r := range recipients {
+		if s, ok := r.(fmt.Stringer); ok {
+			sum := sha256.Sum256([]byte(s.String()))
+			list = append(list, hex.EncodeToString(sum[:8]))
+		}
+	}
+	return list
+}
+
+// readAll reads a small file of a storage.
+func readAll(r io.Reader, limit int64) ([]byte, error) {
+	var b bytes.Buffer
+	n, err := io.Copy(&b, io.LimitReader(r, limit+1))
+	if err == nil && n > limit {
+		err = errors.New("backup: the file is too large to be one of this program")
+	}
+	return b.Bytes(), err
+}

@@ -1,0 +1,273 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"time"
+)
+
+// Policy says which backups to keep: those that any of its rules keeps. Only good ones
+// count for a rule, and their age is counted from the newest good one, not from now.
+type Policy struct {
+	// Days keeps everything that is at most so many days older than the newest good
+	// backup. Default: 30, if no other rule is set.
+	Days int
+	// Last keeps the newest so many. Default: 0.
+	Last int
+	// Daily, Weekly, Monthly and Yearly keep the newest of each of so many civil days,
+	// ISO weeks, months and years that have one. Default: 0.
+	Daily, Weekly, Monthly, Yearly int
+	// MinKeep are never deleted, however old. Default: 3.
+	MinKeep int
+	// Zone is where days begin and end. Default: time.Local.
+	Zone *time.Location
+	// Force allows one run to delete more than half of the good backups. Default: false.
+	Force bool
+}
+
+func (p *Policy) validate() error {
+	for name, n := range map[string]int{"Days": p.Days, "Last": p.Last, "Daily": p.Daily, "Weekly": p.Weekly, "Monthly": p.Monthly, "Yearly": p.Yearly, "MinKeep": p.MinKeep} {
+		if n < 0 {
+			return fmt.Errorf("backup: the retention's %s is negative", name)
+		}
+	}
+	if p.Days+p.Last+p.Daily+p.Weekly+p.Monthly+p.Yearly == 0 {
+		p.Days = 30
+	}
+	if p.MinKeep == 0 {
+		p.MinKeep = 3
+	}
+	if p.Zone == nil {
+		p.Zone = time.Local
+	}
+	return nil
+}
+
+// Decision is what retention does with one backup, and why.
+type Decision struct {
+	Entry   Entry
+	Keep    bool
+	Reasons []string
+}
+
+// errSuspended says why nothing is deleted for now.
+type errSuspended struct{ why string }
+
+func (e errSuspended) Error() string { return "backup: nothing is deleted: " + e.why }
+
+// plan decides about entries, the newest first. It never gives up the newest good
+// MinKeep, what is pinned, damaged, unknown or from the future; and it gives up nothing
+// at all where something looks wrong.
+func plan(now time.Time, entries []Entry, p Policy) ([]Decision, error) {
+	entries = append([]Entry(nil), entries...)
+	sort.SliceStable(entries, func(a, b int) bool { return entries[a].Time().After(entries[b].Time()) })
+	decisions := make([]Decision, len(entries))
+	last := newest(entries, func(e Entry) bool { return e.good() && !e.Time().After(now) })
+	var suspended error
+	switch first := newest(entries, func(e Entry) bool { return e.Manifest != nil }); {
+	case last == nil:
+		suspended = errSuspended{"there is no good backup"}
+	case first.State == Suspect:
+		suspended = errSuspended{"the newest backup is suspect (" + first.Problem + "): look at it, then accept or delete it"}
+	case first.Time().After(now):
+		suspended = errSuspended{"the newest backup is from the future: check the clock"}
+	}
+
+	buckets := []struct {
+		name string
+		keep int
+		of   func(time.Time) string
+		seen map[string]bool
+	}{
+		{"daily", p.Daily, func(t time.Time) string { return t.Format(time.DateOnly) }, map[string]bool{}},
+		{"weekly", p.Weekly, func(t time.Time) string { y, w := t.ISOWeek(); return fmt.Sprint(y, "-W", w) }, map[string]bool{}},
+		{"monthly", p.Monthly, func(t time.Time) string { return t.Format("2006-01") }, map[string]bool{}},
+		{"yearly", p.Yearly, func(t time.Time) string { return t.Format("2006") }, map[string]bool{}},
+	}
+	good, deleted := 0, 0
+	for i, e := range entries {
+		d := &decisions[i]
+		d.Entry = e
+		keep := func(reason string) { d.Keep, d.Reasons = true, append(d.Reasons, reason) }
+		if suspended != nil {
+			keep(suspended.Error()[len("backup: "):])
+		}
+		switch {
+		case e.State == Unknown:
+			keep("its manifest cannot be read")
+			continue
+		case e.State == Damaged:
+			keep("damaged: look at it before it goes")
+			continue
+		case e.Time().After(now):
+			keep("from the future")
+			continue
+		}
+		if e.Pinned {
+			keep("pinned")
+		}
+		if !e.good() {
+			// A suspect one counts for no rule; it goes when good ones of its age do.
+			if last != nil && last.Time().Sub(e.Time()) <= time.Duration(p.Days)*24*time.Hour {
+				keep("suspect, and not old")
+			}
+			continue
+		}
+		if good++; good <= p.MinKeep {
+			keep(fmt.Sprintf("one of the newest %d", p.MinKeep))
+		}
+		if good <= p.Last {
+			keep(fmt.Sprintf("last %d", p.Last))
+		}
+		if p.Days > 0 && last != nil && last.Time().Sub(e.Time()) <= time.Duration(p.Days)*24*time.Hour {
+			keep(fmt.Sprintf("within %d days of the newest good one", p.Days))
+		}
+		for b := range buckets {
+			bucket := &buckets[b]
+			if label := bucket.of(e.Time().In(p.Zone)); len(bucket.seen) < bucket.keep && !bucket.seen[label] {
+				bucket.seen[label] = true
+				keep(bucket.name + " " + label)
+			}
+		}
+		if !d.Keep {
+			deleted++
+		}
+	}
+	if suspended == nil && deleted > 0 && 2*deleted > good && !p.Force {
+		suspended = errSuspended{fmt.Sprintf("%d of %d good backups would go at once: check the policy, then force it", deleted, good)}
+		for i := range decisions {
+			if !decisions[i].Keep {
+				decisions[i].Keep, decisions[i].Reasons = true, []string{suspended.Error()[len("backup: "):]}
+			}
+		}
+	}
+	for i := range decisions {
+		if !decisions[i].Keep {
+			decisions[i].Reasons = []string{"no rule keeps it"}
+		}
+	}
+	return decisions, suspended
+}
+
+// Prune applies a policy, or with dryRun only says what it would do. The error of a
+// suspended retention comes with the decisions.
+func (j *Job) Prune(ctx context.Context, policy Policy, dryRun bool) ([]Decision, error) {
+	if err := policy.validate(); err != nil {
+		return nil, err
+	}
+	if locker, ok := j.storage.(Locker); ok && !dryRun {
+		unlock, err := locker.Lock(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer unlock() //nolint:errcheck // the process's end frees it too
+	}
+	entries, err := j.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	decisions, suspended := plan(j.now(), entries, policy)
+	if dryRun || suspended != nil {
+		return decisions, suspended
+	}
+	_, err = j.delete(ctx, decisions)
+	return decisions, err
+}
+
+// delete removes what was decided; a failure does not stop the others. The manifest
+// goes first, so that a crash leaves an orphan and never a backup without its file.
+func (j *Job) delete(ctx context.Context, decisions []Decision) (deleted []string, err error) {
+	var errs []error
+	for _, d := range decisions {
+		if d.Keep {
+			continue
+		}
+		id := d.Entry.ID
+		if err := j.storage.Remove(ctx, id+manifestSuffix); err != nil {
+			if !errors.Is(err, ErrRetained) {
+				errs = append(errs, err)
+			}
+			continue
+		}
+		for _, name := range []string{d.Entry.Manifest.File, id + verifySuffix, id + acceptSuffix} {
+			if err := j.storage.Remove(ctx, name); err != nil && !errors.Is(err, ErrRetained) {
+				errs = append(errs, err)
+			}
+		}
+		deleted = append(deleted, id)
+	}
+	return deleted, errors.Join(errs...)
+}
+
+// retain is the last stage of a run: it is reached only after a new backup has been
+// published and read back.
+func (r *run) retain(ctx context.Context) error {
+	if r.dumped.Suspect != "" {
+		return fmt.Errorf("%w: %s", ErrSuspect, r.dumped.Suspect)
+	}
+	if r.opts.NoRetention {
+		return nil
+	}
+	entries, err := r.List(ctx)
+	if err != nil {
+		return err
+	}
+	decisions, err := plan(r.now(), entries, r.opts.Retention)
+	if err != nil {
+		return err
+	}
+	r.report.Deleted, err = r.delete(ctx, decisions)
+	return err
+}
+
+// suspicion compares a new backup with the good ones before it.
+func suspicion(m *Manifest, before []Entry) string {
+	if len(m.Tables) == 0 && m.Engine != "" {
+		return "there is no table in it"
+	}
+	var sizes, rows []int64
+	for _, e := range before {
+		if e.good() && len(sizes) < 7 {
+			sizes, rows = append(sizes, e.Manifest.RawSize), append(rows, e.Manifest.RowsTotal)
+		}
+	}
+	last := newest(before, Entry.good)
+	if last == nil {
+		return ""
+	}
+	now := make(map[string]bool, len(m.Tables))
+	for _, t := range m.Tables {
+		now[t.Name] = true
+	}
+	for _, t := range last.Manifest.Tables {
+		if !now[t.Name] {
+			return fmt.Sprintf("the table %s is gone", t.Name)
+		}
+	}
+	if usual := median(rows); 2*m.RowsTotal < usual {
+		return fmt.Sprintf("%d rows, where %d are usual", m.RowsTotal, usual)
+	}
+	if usual := median(sizes); 2*m.RawSize < usual {
+		return fmt.Sprintf("%d bytes, where %d are usual", m.RawSize, usual)
+	}
+	for _, kind := range []struct {
+		name      string
+		was, isnt int64
+	}{{"triggers", last.Manifest.Triggers, m.Triggers}, {"routines", last.Manifest.Routines, m.Routines}, {"events", last.Manifest.Events, m.Events}, {"views", last.Manifest.Views, m.Views}} {
+		if kind.was > 0 && kind.isnt == 0 {
+			return fmt.Sprintf("the last backup had %d %s and this one has none: a missing privilege?", kind.was, kind.name)
+		}
+	}
+	return ""
+}
+
+func median(list []int64) int64 {
+	if len(list) == 0 {
+		return 0
+	}
+	list = append([]int64(nil), list...)
+	sort.Slice(list, func(a, b int) bool { return list[a] < list[b] })
+	return list[len(list)/2]
+}
