@@ -16,7 +16,7 @@ func BearerToken(token string) func(*http.Request) bool {
 	return func(r *http.Request) bool {
 		header := r.Header.Get("Authorization")
 		const scheme = "Bearer "
-		if token == "" || len(header) <= len(scheme) || !strings.EqualFold(header[:len(scheme)], scheme) {
+		if len(header) <= len(scheme) || !strings.EqualFold(header[:len(scheme)], scheme) {
 			return false
 		}
 		got := sha256.Sum256([]byte(header[len(scheme):]))

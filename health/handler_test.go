@@ -201,6 +201,7 @@ func TestReadyFollowsTheConfirmedState(t *testing.T) {
 		}
 		r.running.Store(true) // no runs on demand
 		require.Equal(t, 503, ready(), "nothing is known yet")
+		require.Equal(t, 503, get(t, r.Handler(), "/health/").Code)
 		require.Equal(t, Starting, r.Snapshot().Phase)
 		run(1)
 		require.Equal(t, 200, ready())
