@@ -69,10 +69,7 @@ func (f *Folder) Put(ctx context.Context, name string, write func(io.Writer) err
 	if err := f.prepare(); err != nil {
 		return 0, err
 	}
-	if _, err := os.Lstat(path); err == nil {
-		return 0, fmt.Errorf("%w: %s", ErrExists, name)
-	}
-	err = atomicfile.Write(path, 0o600, func(w io.Writer) error {
+	err = atomicfile.Create(path, 0o600, func(w io.Writer) error {
 		counter := &countingWriter{to: contextWriter{ctx, w}}
 		err := write(counter)
 		size = counter.n
@@ -81,6 +78,9 @@ func (f *Folder) Put(ctx context.Context, name string, write func(io.Writer) err
 		}
 		return err
 	})
+	if errors.Is(err, fs.ErrExist) {
+		return 0, fmt.Errorf("%w: %s", ErrExists, name)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("backup: %s: %w", name, err)
 	}

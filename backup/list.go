@@ -26,17 +26,18 @@ type Entry struct {
 	Problem  string    // what is wrong with it; "" for a good one
 	Manifest *Manifest // nil if State is Unknown
 	Pinned   bool      // never deleted by retention
+	Accepted bool      // was suspect, and somebody found it right
 	Verified time.Time // when it was last read back and found whole; zero if never
 }
 
 func (e Entry) good() bool { return e.State == Good }
 
-// Time is when the backup was begun; zero for an unknown one.
+// Time is when the backup was begun; to the second for an unknown one.
 func (e Entry) Time() time.Time {
-	if e.Manifest == nil {
-		return time.Time{}
+	if e.Manifest != nil {
+		return e.Manifest.Started
 	}
-	return e.Manifest.Started
+	return idTime(e.ID)
 }
 
 // List returns the backups of the job, the newest first. What a crash has left is not
@@ -65,8 +66,7 @@ func (j *Job) List(ctx context.Context) ([]Entry, error) {
 		}
 		entries = append(entries, e)
 	}
-	// By name, which begins with the time, since an unknown one has no other.
-	sort.Slice(entries, func(a, b int) bool { return entries[a].ID > entries[b].ID })
+	sort.Slice(entries, func(a, b int) bool { return entries[a].Time().After(entries[b].Time()) })
 	return entries, nil
 }
 
@@ -77,10 +77,9 @@ func (j *Job) entry(ctx context.Context, id string, files map[string]Object) (En
 	if err != nil {
 		return e, err
 	}
-	e.Manifest, err = parseManifest(j.name, id, data)
-	if err != nil {
+	if e.Manifest, err = parseManifest(j.name, id, data); err != nil {
 		e.State, e.Problem = Unknown, err.Error()
-		return e, nil
+		return e, nil //nolint:nilerr // an unreadable manifest is a finding of the list, not its failure
 	}
 	artefact, found := files[e.Manifest.File]
 	switch {
@@ -89,7 +88,7 @@ func (j *Job) entry(ctx context.Context, id string, files map[string]Object) (En
 	case artefact.Size != e.Manifest.Size:
 		e.State, e.Problem = Damaged, fmt.Sprintf("the artefact has %d bytes instead of %d", artefact.Size, e.Manifest.Size)
 	case e.Manifest.Suspect != "":
-		if _, accepted := files[id+acceptSuffix]; !accepted {
+		if _, e.Accepted = files[id+acceptSuffix]; !e.Accepted {
 			e.State, e.Problem = Suspect, e.Manifest.Suspect
 		}
 	}

@@ -35,6 +35,16 @@ func checkID(job, id string) error {
 	return nil
 }
 
+// idTime is the moment in a valid id.
+func idTime(id string) time.Time {
+	parts := idForm.FindStringSubmatch(id)
+	if parts == nil {
+		return time.Time{}
+	}
+	t, _ := time.Parse(stampLayout, parts[2]) // zero for a date that does not exist
+	return t
+}
+
 // The files of one backup share its id.
 const (
 	manifestSuffix = ".json"

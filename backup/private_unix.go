@@ -26,5 +26,5 @@ func freeBytes(path string) int64 {
 	if syscall.Statfs(path, &stat) != nil {
 		return -1
 	}
-	return int64(stat.Bavail) * int64(stat.Bsize)
+	return int64(stat.Bavail) * int64(stat.Bsize) //nolint:unconvert // the fields' types differ between systems
 }

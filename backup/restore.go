@@ -52,7 +52,7 @@ func (j *Job) Restore(ctx context.Context, id, target string) (RestoreReport, er
 		fed <- err
 	}()
 	report.Target, report.Contents, err = restorer.Restore(ctx, reader, target)
-	reader.Close()
+	_ = reader.Close() // ends a feed that nobody reads any more
 	if feedErr := <-fed; err == nil && feedErr != nil && !isWriteError(feedErr) {
 		err = feedErr
 	}

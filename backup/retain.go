@@ -232,6 +232,9 @@ func suspicion(m *Manifest, before []Entry) string {
 		if e.good() && len(sizes) < 7 {
 			sizes, rows = append(sizes, e.Manifest.RawSize), append(rows, e.Manifest.RowsTotal)
 		}
+		if e.Accepted {
+			break // what was usual before has ended with it
+		}
 	}
 	last := newest(before, Entry.good)
 	if last == nil {

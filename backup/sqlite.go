@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,14 +86,9 @@ func inspect(ctx context.Context, conn *sql.Conn, path string) (c Contents, err 
 	if len(problems) != 1 || problems[0] != "ok" {
 		return c, fmt.Errorf("sqlite: the database is damaged: %s", strings.Join(problems, "; "))
 	}
-	var violations int
-	if err := conn.QueryRowContext(ctx, "SELECT count(*) FROM pragma_foreign_key_check WHERE schema = ?", alias).Scan(&violations); err != nil {
-		// The table-valued form is newer than the pragma; its rows are what counts.
-		broken, err := rowsOf(ctx, conn, "PRAGMA "+alias+".foreign_key_check")
-		if err != nil {
-			return c, fmt.Errorf("sqlite: check the foreign keys: %w", err)
-		}
-		violations = broken
+	violations, err := rowsOf(ctx, conn, "PRAGMA "+alias+".foreign_key_check")
+	if err != nil {
+		return c, fmt.Errorf("sqlite: check the foreign keys: %w", err)
 	}
 	if violations > 0 {
 		c.Warnings = append(c.Warnings, fmt.Sprintf("%d rows refer to rows that do not exist", violations))
@@ -158,16 +154,16 @@ func (s *SQLite) Restore(ctx context.Context, r io.Reader, target string) (resto
 	if target, err = filepath.Abs(target); err != nil {
 		return "", got, fmt.Errorf("sqlite: %w", err)
 	}
-	if _, err := os.Lstat(target); err == nil {
-		return target, got, fmt.Errorf("sqlite: %s exists: a restore never overwrites; choose another target", target)
-	}
 	if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
 		return target, got, fmt.Errorf("sqlite: %w", err)
 	}
-	err = atomicfile.Write(target, 0o600, func(w io.Writer) error {
+	err = atomicfile.Create(target, 0o600, func(w io.Writer) error {
 		_, err := io.Copy(contextWriter{ctx, w}, r)
 		return err
 	})
+	if errors.Is(err, fs.ErrExist) {
+		return target, got, fmt.Errorf("sqlite: %s exists: a restore never overwrites; choose another target", target)
+	}
 	if err != nil {
 		return target, got, fmt.Errorf("sqlite: %w", err)
 	}

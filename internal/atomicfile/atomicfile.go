@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 )
 
 // TempPrefix begins the names of files that are being written. A file of that
@@ -24,7 +26,22 @@ const TempPrefix = ".tmp-"
 // a file; what it points to is not touched.
 //
 // The file gets exactly perm, whatever the umask.
-func Write(path string, perm os.FileMode, write func(io.Writer) error) (err error) {
+func Write(path string, perm os.FileMode, write func(io.Writer) error) error {
+	return through(path, perm, write, Rename)
+}
+
+// Create is Write for a path where nothing is yet. Of several that create the same
+// path at once, one succeeds; the others, and those that come later, get an error for
+// which errors.Is(err, fs.ErrExist) holds.
+func Create(path string, perm os.FileMode, write func(io.Writer) error) error {
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("atomicfile: %w", &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist})
+	}
+	return through(path, perm, write, place)
+}
+
+// through writes a hidden file and has publish give it its name.
+func through(path string, perm os.FileMode, write func(io.Writer) error, publish func(from, to string) error) (err error) {
 	folder, name := filepath.Split(path)
 	if folder == "" {
 		folder = "."
@@ -55,7 +72,31 @@ func Write(path string, perm os.FileMode, write func(io.Writer) error) (err erro
 	if err := file.Close(); err != nil {
 		return fmt.Errorf("atomicfile: %w", err)
 	}
-	return Rename(temp, path)
+	return publish(temp, path)
+}
+
+// placing serialises this process's own creations on file systems without hard links.
+var placing sync.Mutex
+
+// place gives a file a name that must be free. A hard link does that in one step;
+// where the file system has none, looking and renaming is the best there is.
+func place(from, to string) error {
+	err := os.Link(from, to)
+	switch {
+	case err == nil:
+		if err := errors.Join(os.Remove(from), SyncFolder(filepath.Dir(to))); err != nil {
+			return fmt.Errorf("atomicfile: %w", err)
+		}
+		return nil
+	case errors.Is(err, fs.ErrExist):
+		return fmt.Errorf("atomicfile: %w", err)
+	}
+	placing.Lock()
+	defer placing.Unlock()
+	if _, err := os.Lstat(to); err == nil {
+		return fmt.Errorf("atomicfile: %w", &fs.PathError{Op: "create", Path: to, Err: fs.ErrExist})
+	}
+	return Rename(from, to)
 }
 
 // Rename moves a synced file within its folder and makes the move survive a

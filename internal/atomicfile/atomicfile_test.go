@@ -3,9 +3,12 @@ package atomicfile
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -98,4 +101,29 @@ func TestWriteReplacesALinkNotItsTarget(t *testing.T) {
 	if got, _ := os.ReadFile(victim); string(got) != "precious" {
 		t.Fatalf("the link's target now holds %q", got)
 	}
+}
+
+func TestCreateNeverReplaces(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "backup")
+	var won atomic.Int32
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			switch err := Create(path, 0o600, text("whole")); {
+			case err == nil:
+				won.Add(1)
+			case !errors.Is(err, fs.ErrExist):
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if won.Load() != 1 {
+		t.Errorf("%d of 20 created the same file", won.Load())
+	}
+	onlyFile(t, path, "whole")
+	if err := Create(path, 0o600, text("other")); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a file was replaced: %v", err)
+	}
+	onlyFile(t, path, "whole")
 }

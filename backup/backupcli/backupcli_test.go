@@ -1,0 +1,245 @@
+package backupcli
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"filippo.io/age"
+	_ "modernc.org/sqlite"
+
+	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/notify"
+)
+
+// shop is a service with a database and the command.
+type shop struct {
+	t      *testing.T
+	db     *sql.DB
+	folder *backup.Folder
+	sent   []notify.Message
+	refuse error
+}
+
+func newShop(t *testing.T) *shop {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "shop.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	if _, err := db.Exec("CREATE TABLE sales (id INTEGER PRIMARY KEY); INSERT INTO sales VALUES (1), (2), (3)"); err != nil {
+		t.Fatal(err)
+	}
+	folder, err := backup.NewFolder(filepath.Join(t.TempDir(), "backups"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &shop{t: t, db: db, folder: folder}
+}
+
+func (s *shop) run(args ...string) (code int, stdout, stderr string) {
+	s.t.Helper()
+	var out, problems bytes.Buffer
+	open := func(_ context.Context, o backup.Options) (*backup.Job, func(), error) {
+		o.Logger = slog.New(slog.DiscardHandler)
+		j, err := backup.New("shop", backup.NewSQLite(s.db), s.folder, &o)
+		return j, nil, err
+	}
+	code = Run(s.t.Context(), args, open, &Options{
+		Name: "shop backup", Stdout: &out, Stderr: &problems,
+		Notifier: notify.Func(func(_ context.Context, m notify.Message) error {
+			s.sent = append(s.sent, m)
+			return s.refuse
+		}),
+	})
+	return code, out.String(), problems.String()
+}
+
+func (s *shop) want(code int, args ...string) (stdout, stderr string) {
+	s.t.Helper()
+	got, stdout, stderr := s.run(args...)
+	if got != code {
+		s.t.Errorf("%v: exit %d, want %d\n%s%s", args, got, code, stdout, stderr)
+	}
+	if strings.Count(strings.TrimSpace(stderr), "\n") > 0 || code == Good && stderr != "" {
+		s.t.Errorf("%v: said\n%s", args, stderr)
+	}
+	return stdout, stderr
+}
+
+func TestTour(t *testing.T) {
+	s := newShop(t)
+	s.want(Stale, "check")
+	s.want(Usage, "verify")
+	out, _ := s.want(Good, "list")
+	if !strings.Contains(out, "no backups yet") {
+		t.Errorf("list: %s", out)
+	}
+	out, _ = s.want(Good, "--compress", "--keep-days=30")
+	if !strings.Contains(out, "1 tables, 3 rows") || !strings.Contains(out, "read back") {
+		t.Errorf("backup: %s", out)
+	}
+	for _, method := range []string{"zstd", "gzip", "none"} {
+		s.want(Good, "--compress="+method)
+	}
+	out, _ = s.want(Good, "list", "--json")
+	var list []entryJSON
+	if err := json.Unmarshal([]byte(out), &list); err != nil || len(list) != 4 || list[0].State != backup.Good || list[0].Verified == nil || list[0].Backup.RowsTotal != 3 {
+		t.Errorf("list: %v\n%s", err, out)
+	}
+	s.want(Good, "verify")
+	out, _ = s.want(Good, "verify", "--all")
+	if strings.Count(out, "good:") != 4 {
+		t.Errorf("verify --all: %s", out)
+	}
+	s.want(Good, "check")
+	s.want(Stale, "check", "--max-age=1ns")
+	s.want(Good, "pin", list[0].ID)
+	s.want(Good, "pin", "--remove", list[0].ID)
+	out, _ = s.want(Good, "prune", "--dry-run")
+	if strings.Count(out, "keep") != 4 || !strings.Contains(out, "within 30 days") {
+		t.Errorf("prune: %s", out)
+	}
+	target := filepath.Join(t.TempDir(), "new.db")
+	out, _ = s.want(Good, "restore", list[1].ID, "--to", target)
+	if !strings.Contains(out, "3 rows") {
+		t.Errorf("restore: %s", out)
+	}
+	s.want(Failed, "restore", "--to", target)
+	out, _ = s.want(Good, "--json")
+	var report struct {
+		OK     bool
+		Backup backup.Manifest
+	}
+	if err := json.Unmarshal([]byte(out), &report); err != nil || !report.OK || report.Backup.ID == "" {
+		t.Errorf("--json: %v\n%s", err, out)
+	}
+	if len(s.sent) != 0 {
+		t.Errorf("messages without --notify: %v", s.sent)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	s := newShop(t)
+	for _, args := range [][]string{
+		{"frobnicate"},
+		{"--frobnicate"},
+		{"--compress=rar"},
+		{"--keep-days=0"},
+		{"--keep-days=soon"},
+		{"--encrypt-to=nobody"},
+		{"extra", "arguments"},
+		{"verify", "--all", "x"},
+		{"pin"},
+		{"accept"},
+		{"restore", "a", "b"},
+		{"verify", "../../etc/passwd"},
+		{"pin", "shop_20260101T000000Z_abcdef"},
+		{"list", "x"},
+		{"check", "--max-age=old"},
+		{"verify", "--identity=/does/not/exist"},
+	} {
+		if _, stderr := s.want(Usage, args...); stderr == "" {
+			t.Errorf("%v: no word", args)
+		}
+	}
+	if out, _ := s.want(Good, "--help"); !strings.Contains(out, "keep-days") {
+		t.Errorf("--help: %s", out)
+	}
+}
+
+func TestDamaged(t *testing.T) {
+	s := newShop(t)
+	s.want(Good)
+	entries, err := s.folder.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name, ".zst") {
+			continue
+		}
+		path := filepath.Join(s.folder.Path(), e.Name)
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data[len(data)/2] ^= 1
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.want(VerificationFailed, "verify")
+	s.want(Usage, "restore") // there is no good one any more
+	s.want(Stale, "check")
+}
+
+func TestEncrypted(t *testing.T) {
+	s := newShop(t)
+	identity, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := filepath.Join(t.TempDir(), "key.txt")
+	if err := os.WriteFile(key, []byte("# a comment\n"+identity.String()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.want(Good, "--encrypt-to", identity.Recipient().String())
+	if out, _ := s.want(Good, "verify"); !strings.Contains(out, "--identity") {
+		t.Errorf("verify: %s", out)
+	}
+	s.want(Usage, "restore")
+	s.want(Good, "verify", "--identity", key)
+	s.want(Good, "restore", "--identity", key)
+}
+
+// TestNotify: a message on failure, one on the first success after it, none else.
+func TestNotify(t *testing.T) {
+	s := newShop(t)
+	s.want(Good, "--notify")
+	if len(s.sent) != 0 {
+		t.Errorf("a success after nothing: %v", s.sent)
+	}
+	healthy := s.db
+	broken, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "no", "such", "folder.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer broken.Close()
+	s.db = broken
+	s.want(Failed, "--notify")
+	if len(s.sent) != 1 || s.sent[0].Level != notify.Critical || !strings.Contains(s.sent[0].Text, "The newest good backup is") {
+		t.Fatalf("after a failure: %v", s.sent)
+	}
+	s.db = healthy
+	s.want(Good, "--notify")
+	s.want(Good, "--notify")
+	if len(s.sent) != 2 || s.sent[1].Level != notify.Recovery {
+		t.Errorf("after the recovery: %v", s.sent)
+	}
+	s.db, s.refuse = broken, errors.New("no route to the mail server")
+	if code, _, stderr := s.run("--notify"); code != Failed && code != Incomplete || !strings.Contains(stderr, "no route") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
+func TestLocked(t *testing.T) {
+	s := newShop(t)
+	unlock, err := s.folder.Lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.want(Locked)
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	s.want(Good)
+}

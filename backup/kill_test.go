@@ -1,0 +1,137 @@
+//go:build unix
+
+package backup
+
+import (
+	"bufio"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+const killFolder = "MAINSTAY_BACKUP_KILL_FOLDER"
+
+// TestKilled kills a process that takes backups without pause, 200 times at random
+// moments, in one folder. After each kill every backup that is listed must verify; at
+// the end the next run must succeed and sweep nothing that is good.
+func TestKilled(t *testing.T) {
+	if folder := os.Getenv(killFolder); folder != "" {
+		backupForever(t, folder)
+		return
+	}
+	t.Parallel()
+	folder := filepath.Join(t.TempDir(), "backups")
+	storage, err := NewFolder(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := newFake(1)
+	source.dump = func(w io.Writer) error {
+		_, err := w.Write(make([]byte, 512<<10))
+		return err
+	}
+	j, err := New("pos", source, storage, &Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kills, partial, seen := 200, 0, map[string]bool{}
+	for range kills {
+		killOnce(t, folder, time.Duration(rand.Int64N(int64(30*time.Millisecond))))
+		entries, err := j.List(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.State != Good {
+				t.Fatalf("listed after a kill: %s, %s (%s)", e.ID, e.State, e.Problem)
+			}
+			if seen[e.ID] {
+				continue
+			}
+			seen[e.ID] = true
+			if _, err := j.Verify(t.Context(), e.ID); err != nil {
+				t.Fatalf("listed after a kill: %v", err)
+			}
+		}
+		names, err := os.ReadDir(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if strings.HasPrefix(name.Name(), ".tmp-") {
+				partial++
+				os.Remove(filepath.Join(folder, name.Name()))
+			}
+		}
+	}
+	if len(seen) < kills/20 || partial == 0 {
+		t.Errorf("the kills hit nothing: %d backups, %d partial files", len(seen), partial)
+	}
+	// The clock of the next run is two days later, so that leftovers are old enough.
+	j.now = func() time.Time { return time.Now().Add(48 * time.Hour) }
+	report, err := j.Backup(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, swept := range report.Swept {
+		if id := stem("pos", swept); seen[id] && !strings.Contains(swept, "verify") {
+			t.Errorf("swept a part of a good backup: %s", swept)
+		}
+	}
+	entries, err := j.List(t.Context())
+	if err != nil || len(entries) != len(seen)+1 {
+		t.Errorf("%d backups after the sweep, %d before, %v", len(entries), len(seen), err)
+	}
+}
+
+func killOnce(t *testing.T, folder string, after time.Duration) {
+	t.Helper()
+	victim := exec.Command(os.Args[0], "-test.run=^TestKilled$")
+	victim.Env = append(os.Environ(), killFolder+"="+folder)
+	out, err := victim.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := victim.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || line != "running\n" {
+		t.Errorf("the victim said %q, %v", line, err)
+	}
+	time.Sleep(after)
+	victim.Process.Kill()
+	victim.Wait()
+}
+
+func backupForever(t *testing.T, folder string) {
+	storage, err := NewFolder(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := newFake(1)
+	data := make([]byte, 512<<10)
+	for i := range data {
+		data[i] = byte(rand.Int())
+	}
+	source.dump = func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	}
+	j, err := New("pos", source, storage, &Options{Compression: Zstd, NoRetention: true, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.Stdout.WriteString("running\n")
+	for {
+		if _, err := j.Backup(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,218 @@
+package backup
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+var retainNow = time.Date(2026, 11, 23, 2, 0, 0, 0, time.UTC)
+
+func entryAt(at time.Time, state State) Entry {
+	id := newID("pos", at)
+	return Entry{ID: id, State: state, Manifest: &Manifest{ID: id, Started: at, File: id + ".db"}}
+}
+
+func kept(decisions []Decision) (n int) {
+	for _, d := range decisions {
+		if d.Keep {
+			n++
+		}
+	}
+	return n
+}
+
+func daysAgo(n int) time.Time { return retainNow.AddDate(0, 0, -n) }
+
+func policy(t testing.TB, p Policy) Policy {
+	t.Helper()
+	p.Zone = time.UTC
+	if err := p.validate(); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestThirtyDays(t *testing.T) {
+	var entries []Entry
+	for day := range 40 {
+		entries = append(entries, entryAt(daysAgo(day), Good))
+	}
+	decisions, err := plan(retainNow, entries, policy(t, Policy{}))
+	if err != nil || kept(decisions) != 31 {
+		t.Errorf("%d kept, %v", kept(decisions), err)
+	}
+	for _, d := range decisions {
+		if len(d.Reasons) == 0 {
+			t.Errorf("%s has no reason", d.Entry.ID)
+		}
+	}
+}
+
+// TestStoppedRunner: the runner stopped a year ago. Nothing may go, since age counts
+// from the newest good backup.
+func TestStoppedRunner(t *testing.T) {
+	entries := []Entry{entryAt(daysAgo(365), Good), entryAt(daysAgo(366), Good), entryAt(daysAgo(380), Good), entryAt(daysAgo(390), Good)}
+	decisions, err := plan(retainNow, entries, policy(t, Policy{}))
+	if err != nil || kept(decisions) != 4 {
+		t.Errorf("%d kept, %v", kept(decisions), err)
+	}
+}
+
+func TestGrandfatherFatherSon(t *testing.T) {
+	var entries []Entry
+	for day := range 800 {
+		entries = append(entries, entryAt(daysAgo(day), Good))
+	}
+	decisions, err := plan(retainNow, entries, policy(t, Policy{Daily: 7, Weekly: 4, Monthly: 12, Yearly: 2, Force: true}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := map[string]int{}
+	for _, d := range decisions {
+		for _, reason := range d.Reasons {
+			if d.Keep {
+				counts[strings.Fields(reason)[0]]++
+			}
+		}
+	}
+	if counts["daily"] != 7 || counts["weekly"] != 4 || counts["monthly"] != 12 || counts["yearly"] != 2 {
+		t.Errorf("kept %v", counts)
+	}
+}
+
+func TestSuspended(t *testing.T) {
+	old := []Entry{entryAt(daysAgo(40), Good), entryAt(daysAgo(50), Good), entryAt(daysAgo(60), Good), entryAt(daysAgo(90), Good), entryAt(daysAgo(91), Good)}
+	for name, newest := range map[string]Entry{
+		"suspect":  entryAt(daysAgo(0), Suspect),
+		"future":   entryAt(daysAgo(-2), Good),
+		"all gone": entryAt(daysAgo(0), Good),
+	} {
+		decisions, err := plan(retainNow, append([]Entry{newest}, old...), policy(t, Policy{Days: 5, MinKeep: 1}))
+		if err == nil || kept(decisions) != 6 {
+			t.Errorf("%s: %d kept, %v", name, kept(decisions), err)
+		}
+	}
+	decisions, err := plan(retainNow, append([]Entry{entryAt(daysAgo(0), Good)}, old...), policy(t, Policy{Days: 5, MinKeep: 1, Force: true}))
+	if err != nil || kept(decisions) != 1 {
+		t.Errorf("forced: %d kept, %v", kept(decisions), err)
+	}
+}
+
+// TestNeverTheLastGoodOne plans over random histories and policies: what must never be
+// deleted is not, and planning again after deleting deletes nothing more.
+func TestNeverTheLastGoodOne(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var entries []Entry
+		for range rapid.IntRange(0, 60).Draw(t, "count") {
+			at := retainNow.Add(-time.Duration(rapid.IntRange(-72, 20_000).Draw(t, "hours")) * time.Hour)
+			e := entryAt(at, rapid.SampledFrom([]State{Good, Good, Good, Suspect, Damaged, Unknown}).Draw(t, "state"))
+			e.Pinned = rapid.IntRange(0, 9).Draw(t, "pinned") == 0
+			if e.State == Unknown {
+				e.Manifest = nil
+			}
+			entries = append(entries, e)
+		}
+		small := rapid.IntRange(0, 8)
+		p := Policy{
+			Days: rapid.IntRange(0, 60).Draw(t, "days"), Last: small.Draw(t, "last"), Daily: small.Draw(t, "daily"), Weekly: small.Draw(t, "weekly"),
+			Monthly: small.Draw(t, "monthly"), Yearly: small.Draw(t, "yearly"), MinKeep: small.Draw(t, "min"), Zone: time.UTC, Force: rapid.Bool().Draw(t, "force"),
+		}
+		if err := p.validate(); err != nil {
+			t.Fatal(err)
+		}
+		decisions, err := plan(retainNow, entries, p)
+		if len(decisions) != len(entries) {
+			t.Fatalf("%d decisions about %d backups", len(decisions), len(entries))
+		}
+		good, deleted, keptGood := 0, 0, 0
+		var left []Entry
+		for _, d := range decisions { // the newest first
+			switch {
+			case !d.Keep && (d.Entry.Pinned || d.Entry.State == Damaged || d.Entry.State == Unknown || d.Entry.Time().After(retainNow)):
+				t.Fatalf("deletes %s (%s, pinned %v)", d.Entry.ID, d.Entry.State, d.Entry.Pinned)
+			case !d.Keep && err != nil:
+				t.Fatalf("deletes although suspended: %v", err)
+			}
+			if d.Entry.good() && !d.Entry.Time().After(retainNow) {
+				if good++; good <= p.MinKeep && !d.Keep {
+					t.Fatalf("deletes good backup number %d of the %d that stay", good, p.MinKeep)
+				}
+				if d.Keep {
+					keptGood++
+				} else {
+					deleted++
+				}
+			}
+			if d.Keep {
+				left = append(left, d.Entry)
+			}
+		}
+		if good > 0 && keptGood == 0 {
+			t.Fatal("deletes the last good backup")
+		}
+		if deleted > 0 && 2*deleted > good && !p.Force && good == countGood(entries) {
+			t.Fatalf("deletes %d of %d unforced", deleted, good)
+		}
+		if err == nil {
+			again, err := plan(retainNow, left, p)
+			if err != nil || kept(again) != len(left) {
+				t.Fatalf("a second run deletes more: %d of %d kept, %v", kept(again), len(left), err)
+			}
+		}
+	})
+}
+
+func countGood(entries []Entry) (n int) {
+	for _, e := range entries {
+		if e.good() {
+			n++
+		}
+	}
+	return n
+}
+
+// TestRetentionOnDisk runs a job for many days with a clock of its own.
+func TestRetentionOnDisk(t *testing.T) {
+	source := newFake(5)
+	j, folder := newTestJob(t, source, &Options{Compression: None, Retention: Policy{Days: 3, MinKeep: 2}})
+	day := 0
+	j.now = func() time.Time { return retainNow.AddDate(0, 0, day) }
+	var first string
+	for day = range 10 {
+		m := mustBackup(t, j)
+		if day == 0 {
+			first = m.ID
+			if err := j.Pin(t.Context(), first, true); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	entries, err := j.List(t.Context())
+	if err != nil || len(entries) != 5 || entries[4].ID != first || !entries[4].Pinned {
+		t.Errorf("%d left, %v", len(entries), err)
+	}
+	if n := len(files(t, folder)); n != 3*5+1 { // artefact, manifest, verification; one pin
+		t.Errorf("%d files for %d backups", n, len(entries))
+	}
+	day = 300
+	source.dump = nil
+	if decisions, err := j.Prune(t.Context(), Policy{Days: 3, MinKeep: 2}, true); err != nil || kept(decisions) != 5 {
+		t.Errorf("a job that stopped: %d kept, %v", kept(decisions), err)
+	}
+	if err := j.Pin(t.Context(), first, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.Prune(t.Context(), Policy{Days: 3, MinKeep: 2}, false); err != nil {
+		t.Fatal(err)
+	}
+	if entries, _ := j.List(t.Context()); len(entries) != 4 {
+		t.Error(fmt.Sprint("unpinned and still there: ", len(entries)))
+	}
+	if err := j.Pin(t.Context(), "../../etc/passwd", true); err == nil {
+		t.Error("a pin outside of the folder")
+	}
+}
