@@ -158,8 +158,12 @@ func (r *run) all(ctx context.Context) error {
 		name string
 		do   func(context.Context) error
 	}{
-		{"sweep", r.sweep}, {"preflight", r.preflight}, {"dump", r.dump}, {"publish", r.publish},
-		{"verify", r.verify}, {"retain", r.retain},
+		{"sweep", r.sweep},
+		{"preflight", r.preflight},
+		{"dump", r.dump},
+		{"publish", r.publish},
+		{"verify", r.verify},
+		{"retain", r.retain},
 	} {
 		start := time.Now()
 		if err := r.stage(ctx, s.name, start, s.do(ctx)); err != nil {

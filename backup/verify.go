@@ -32,8 +32,8 @@ func (j *Job) Verify(ctx context.Context, id string) (Verification, error) {
 	}
 	start := j.now()
 	v := Verification{ID: e.ID, Time: start.UTC(), OK: true}
-	switch {
-	case e.Manifest == nil:
+	switch e.Manifest {
+	case nil:
 		return v, fmt.Errorf("%w: %s: %s", ErrVerification, e.ID, e.Problem)
 	default:
 		v.Decoded, err = j.readBack(ctx, e.Manifest, nil)
