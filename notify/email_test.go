@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"io"
@@ -269,6 +270,30 @@ func TestEmailDeadline(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+// A server that has taken the mail has taken it, however rudely it leaves.
+func TestEmailServerNeverSaysGoodbye(t *testing.T) {
+	t.Parallel()
+	addr := hostileServer(t, func(c net.Conn) {
+		lines := bufio.NewScanner(c)
+		c.Write([]byte("220 hello\r\n"))
+		for inData := false; lines.Scan(); {
+			switch line := lines.Text(); {
+			case inData && line != ".":
+			case line == "DATA":
+				inData = true
+				c.Write([]byte("354 go\r\n"))
+			case line == "QUIT": // silence
+			default:
+				inData = false
+				c.Write([]byte("250 ok\r\n"))
+			}
+		}
+	})
+	if err := mustEmail(t, addr, &EmailOptions{Timeout: 20 * time.Second}).Notify(t.Context(), Message{Subject: "hello"}); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestEmailConnectionLostMidMail(t *testing.T) {

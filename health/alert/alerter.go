@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -132,10 +131,11 @@ func (a *Alerter) Run(ctx context.Context) error {
 // Once looks at a snapshot and sends what is due, without GroupWait, for a
 // command that runs now and then. The snapshot may be narrowed to some checks;
 // the others keep their stored state. An error means that somebody should have
-// been told and could not be.
+// been told and could not be, or that the state is out of reach: then what is due
+// is sent by what this process knows, and the next run may repeat it.
 func (a *Alerter) Once(ctx context.Context, s *health.Snapshot) error {
 	r := a.rules
-	r.groupWait, r.slack, r.believe = 0, onceSlack, believeOnce
+	r.once, r.groupWait, r.slack, r.believe = true, 0, onceSlack, believeOnce
 	_, err := a.look(ctx, s, &r)
 	if errors.Is(err, ErrBusy) {
 		return nil
@@ -151,7 +151,7 @@ func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wa
 	now := time.Now()
 	called := false
 	var sendErr error
-	ctx, cancel := context.WithTimeout(ctx, a.opts.SendTimeout+20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*a.opts.SendTimeout+20*time.Second) // the channel, the fallback, the store
 	defer cancel()
 	storeErr := a.opts.Store.Update(ctx, func(state []byte) ([]byte, error) {
 		called = true
@@ -164,7 +164,6 @@ func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wa
 		if a.unsaved {
 			d.absorb(a.local.clone())
 		}
-		a.cutOff, a.speakFrom = false, time.Time{}
 		a.mu.Unlock()
 		wake, sendErr = a.step(ctx, d, snap, now, r, false)
 		return d.encode()
@@ -172,12 +171,15 @@ func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wa
 	switch {
 	case called:
 		a.mu.Lock()
-		a.unsaved = storeErr != nil
+		a.unsaved, a.speakFrom = storeErr != nil, time.Time{}
+		if storeErr == nil {
+			a.cutOff = false
+		}
 		a.mu.Unlock()
 		if storeErr != nil {
 			a.note(ctx, storeErr)
 		}
-		return wake, sendErr
+		return wake, errors.Join(sendErr, storeErr)
 	case errors.Is(storeErr, ErrBusy):
 		return now.Add(busy), storeErr
 	case ctx.Err() != nil:
@@ -191,10 +193,10 @@ func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wa
 func (a *Alerter) alone(ctx context.Context, snap *health.Snapshot, now time.Time, r *rules, storeErr error) (time.Time, error) {
 	a.note(ctx, storeErr)
 	d := a.known()
-	maps.DeleteFunc(d.Instances, func(name string, _ *instance) bool { return name != r.instance })
+	d.isolate(now, r)
 	trial := d.clone()
 	trial.observe(now, r, snap)
-	if p, _ := trial.decide(now, r, unsettled(snap)); p != nil && r.slack == 0 { // not in a command, which cannot wait
+	if p, _ := trial.decide(now, r, unsettled(snap)); p != nil && !r.once { // a command cannot wait
 		a.mu.Lock()
 		if a.speakFrom.IsZero() {
 			a.speakFrom = now.Add(a.turn())
@@ -209,7 +211,7 @@ func (a *Alerter) alone(ctx context.Context, snap *health.Snapshot, now time.Tim
 	a.mu.Lock()
 	a.unsaved, a.speakFrom = true, time.Time{}
 	a.mu.Unlock()
-	return wake, sendErr
+	return wake, errors.Join(sendErr, storeErr)
 }
 
 // turn is how long this replica waits before it speaks for itself, the same at

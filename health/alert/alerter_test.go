@@ -303,10 +303,36 @@ func TestRestart(t *testing.T) {
 				l.set(health.Fail, "database")
 			}
 			l.run(t)
-			time.Sleep(15 * time.Minute)
+			time.Sleep(25 * time.Minute)
 			l.stop()
 		}
-		if n := len(box.list()); n != 2 || box.list()[0].Subject != "[UNHEALTHY] pos: database" || !strings.HasPrefix(box.list()[1].Subject, "[RECOVERED] pos: database after 4") {
+		if n := len(box.list()); n != 3 || box.list()[0].Subject != "[UNHEALTHY] pos: database" || !strings.HasPrefix(box.list()[2].Subject, "[RECOVERED] pos: database after 7") {
+			t.Fatalf("%v", box)
+		}
+		// The reminder came from the third process and knows since when.
+		if text := box.list()[1].Text; !strings.Contains(text, "seen by pos-1 since 00:0") {
+			t.Errorf("%s", text)
+		}
+	})
+}
+
+func TestGroupInterval(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		box := &inbox{start: time.Now()}
+		l := newLab(t, Options{}, box, critical("a", "b", "c")...).run(t)
+		for _, name := range []string{"a", "b", "c"} {
+			l.set(health.Fail, name)
+			time.Sleep(5 * time.Minute / 2)
+		}
+		time.Sleep(10 * time.Minute)
+		l.stop()
+		for i := range box.at[1:] {
+			if pause := box.at[i+1] - box.at[i]; pause < 5*time.Minute {
+				t.Errorf("two messages within %v", pause)
+			}
+		}
+		if n := len(box.at); n < 2 || n > 3 {
 			t.Errorf("%v", box)
 		}
 	})
@@ -421,6 +447,27 @@ func TestOnceReportsFailedDelivery(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+// A state that cannot be kept is reported, and is no reason to be silent.
+func TestStoreOutOfReach(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	box := &inbox{}
+	l := newLab(t, Options{Store: File(filepath.Join(file, "alerts.json"))}, box, critical("database")...)
+	l.set(health.Fail, "database")
+	for range 2 { // this process knows what it has sent
+		if err := l.once(t); err == nil {
+			t.Error("a store out of reach was not reported")
+		}
+	}
+	expect(t, box, "[UNHEALTHY] pos: database")
+	if st := l.Stats(); st.StoreErrors != 2 || st.Sent != 1 {
+		t.Errorf("%+v", st)
+	}
 }
 
 // A damaged state is no reason to be silent.
@@ -573,6 +620,23 @@ func TestFleetCutOff(t *testing.T) {
 		if n := len(box.list()); n != told+1 || box.list()[told].Level != notify.Recovery {
 			t.Errorf("%v", box)
 		}
+	})
+}
+
+// To be cut off is not to see the others recover.
+func TestFleetCutOffDuringIncident(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		box := &inbox{}
+		labs, stores := fleet(t, box, sharedDatabase)
+		labs[2].set(health.Fail, "disk")
+		time.Sleep(10 * time.Minute)
+		stores[0].set(true)
+		time.Sleep(30 * time.Minute)
+		for _, l := range labs {
+			l.stop()
+		}
+		expect(t, box, "[UNHEALTHY] pos: disk")
 	})
 }
 

@@ -14,6 +14,7 @@ import (
 // rules are the parts of Options that decisions depend on.
 type rules struct {
 	instance      string
+	once          bool     // a command that ends after one look
 	known         []string // names of the registry's checks
 	minStatus     health.Status
 	groupWait     time.Duration
@@ -72,9 +73,9 @@ type plan struct {
 // the latest. It changes only the bookkeeping of d; the caller reports with
 // delivered or failed how the message fared.
 //
-// While checks are unsettled, bad or good again but not yet confirmed so, a
-// message about changes waits up to four times groupWait for them: checks with
-// long intervals notice one cause at different moments.
+// A message about changes waits for groupWait; four times as long if the changes
+// are all for the better, or while checks are unsettled, bad but not yet confirmed
+// so: checks with long intervals notice one cause at different moments.
 func (d *document) decide(now time.Time, r *rules, unsettled bool) (*plan, time.Time) {
 	d.prune(now)
 	all := d.subjects(now, r)
@@ -104,8 +105,8 @@ func (d *document) decide(now time.Time, r *rules, unsettled bool) (*plan, time.
 	}
 	p.incident = *inc
 	changed := p.compare(inc, d.Instances)
-	if len(p.bad) == 0 && (inc.Delivered == 0 || r.noRecovery || !changed) {
-		// Nobody was told of it, or nobody wants to hear that it is over.
+	if len(p.bad) == 0 && (r.noRecovery || !changed) {
+		// Nobody wants to hear that it is over, or nobody was told that it began.
 		d.close()
 		return nil, time.Time{}
 	}
@@ -262,7 +263,7 @@ func (d *document) due(now time.Time, r *rules, p *plan, changed, unsettled bool
 			inc.Pending = now
 		}
 		at = inc.Pending.Add(r.groupWait)
-		if unsettled {
+		if unsettled || !p.worse { // good news can wait for more of them
 			at = at.Add(3 * r.groupWait)
 		}
 		if between := inc.LastSent.Add(r.groupInterval); inc.Delivered > 0 && between.After(at) {

@@ -251,6 +251,19 @@ func (d *document) prune(now time.Time) {
 	d.Closed = d.Closed[max(0, len(d.Closed)-10):]
 }
 
+// isolate prepares d for decisions without the others: what they said about
+// themselves stays as it was, and about what all share this replica goes by its
+// own eyes.
+func (d *document) isolate(now time.Time, r *rules) {
+	for name, in := range d.Instances {
+		if name == r.instance {
+			continue
+		}
+		in.Until = now.Add(r.believe)
+		maps.DeleteFunc(in.Checks, func(_ string, o *observation) bool { return o.Shared })
+	}
+}
+
 // absorb takes over what this replica did while the store was out of reach.
 func (d *document) absorb(local *document) {
 	for _, id := range local.Closed {

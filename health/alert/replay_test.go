@@ -92,6 +92,9 @@ func (l *lab) set(s health.Status, names ...string) {
 func newLab(t testing.TB, o Options, box *inbox, checks ...health.Check) *lab {
 	t.Helper()
 	l := &lab{inbox: box, state: map[string]health.Status{}}
+	if box.start.IsZero() {
+		box.start = time.Now()
+	}
 	for i := range checks {
 		c := &checks[i]
 		name := c.Name
