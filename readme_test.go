@@ -1,0 +1,139 @@
+package mainstay_test
+
+import (
+	"context"
+	"database/sql"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/cache"
+	"github.com/mainstay-go/mainstay/cache/ristrettocache"
+	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/health/hostcheck"
+	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/ratelimit"
+)
+
+// The functions below hold the README's examples, which TestReadmeCompiles compares.
+
+type Product struct{ Name string }
+
+type queries struct{}
+
+func (queries) Product(context.Context, int64) (Product, error) { return Product{}, nil }
+func (queries) Products(ctx context.Context, limit int, offset int64) ([]Product, error) {
+	return nil, ctx.Err()
+}
+func (queries) CountProducts(context.Context) (int64, error) { return 0, nil }
+
+func readmeCache(ctx context.Context, db queries) (Product, error) {
+	store, err := ristrettocache.New(nil) // this process; rediscache.New for all of them
+	if err != nil {
+		return Product{}, err
+	}
+	products, err := cache.New[Product](store, "products", 5*time.Minute, nil)
+	if err != nil {
+		return Product{}, err
+	}
+	// However many callers miss at once, one load runs; after Delete nobody gets an older value.
+	return products.GetOrLoad(ctx, "42", func(ctx context.Context) (Product, error) {
+		return db.Product(ctx, 42)
+	})
+}
+
+func readmeRatelimit(mux *http.ServeMux, login http.Handler) error {
+	limiter, err := ratelimit.NewMemory(ratelimit.Login(), nil) // 5 in any hour, not 9
+	if err != nil {
+		return err
+	}
+	address, err := ratelimit.ByIP(nil) // the peer's; no forwarded header is believed unasked
+	if err != nil {
+		return err
+	}
+	limit, err := ratelimit.NewMiddleware([]ratelimit.Rule{
+		{Limiter: limiter, Key: address, Refund: ratelimit.Succeeded}, // count failures only
+	}, nil)
+	if err != nil {
+		return err
+	}
+	mux.Handle("POST /login/", limit.Wrap(login))
+	return nil
+}
+
+func readmeHealth(ctx context.Context, mux *http.ServeMux, db *sql.DB) error {
+	checks, err := health.New([]health.Check{
+		health.Database("database", db, nil),
+		hostcheck.Disk("disk", "/var/lib/shop", nil),
+		hostcheck.Memory("memory", nil),
+	}, &health.Options{Authorize: health.BearerToken(os.Getenv("OPS_TOKEN"))})
+	if err != nil {
+		return err
+	}
+	checks.Mount(mux) // /health/, /ready/, /alive/
+	return checks.Run(ctx)
+}
+
+func readmeBackup(ctx context.Context, db *sql.DB) error {
+	folder, err := backup.NewFolder("/var/backups/shop")
+	if err != nil {
+		return err
+	}
+	job, err := backup.New("shop", backup.NewSQLite(db), folder, nil) // 30 days, zstd
+	if err != nil {
+		return err
+	}
+	_, err = job.Backup(ctx) // dumped, checked, published, read back, and only then are old ones deleted
+	return err
+}
+
+func readmePagination(mux *http.ServeMux, db queries) error {
+	pages, err := pagination.NewPageNumber(pagination.Large, nil) // 50 rows, at most 200
+	if err != nil {
+		return err
+	}
+	list := pagination.Source[Product]{ListFunc: db.Products, CountFunc: db.CountProducts}
+	mux.HandleFunc("GET /products/", func(w http.ResponseWriter, r *http.Request) {
+		page, err := pagination.Paginate(r, pages, list)
+		if err != nil {
+			pagination.WriteError(w, err)
+			return
+		}
+		page.Write(w)
+	})
+	return nil
+}
+
+var _ = []any{readmeCache, readmeRatelimit, readmeHealth, readmeBackup, readmePagination}
+
+// TestReadmeCompiles finds each example of the README, line by line, in this file,
+// which the compiler has read.
+func TestReadmeCompiles(t *testing.T) {
+	source, err := os.ReadFile("readme_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiled := make(map[string]bool)
+	for line := range strings.Lines(string(source)) {
+		compiled[strings.TrimSpace(line)] = true
+	}
+	blocks := strings.Split(strings.ReplaceAll(string(readme), "\r\n", "\n"), "```go\n")[1:]
+	if len(blocks) != 5 {
+		t.Errorf("the README has %d examples", len(blocks))
+	}
+	for _, block := range blocks {
+		code, _, _ := strings.Cut(block, "```")
+		for line := range strings.Lines(code) {
+			if line = strings.TrimSpace(line); !compiled[line] {
+				t.Errorf("this line of the README is not compiled: %s", line)
+			}
+		}
+	}
+}
