@@ -19,6 +19,8 @@ func TestNothingSurvives(t *testing.T) {
 	if os.Getenv("MAINSTAY_TESTSERVER_VICTIM") != "" {
 		redis, postgres := Redis(t), Postgres(t)
 		backends := descendants(postgres.PID())
+		redis.Pause()
+		postgres.Pause() // a frozen child does not notice that its parent is gone
 		for _, pid := range append(backends, redis.PID(), postgres.PID()) {
 			os.Stdout.WriteString("server " + strconv.Itoa(pid) + "\n")
 		}

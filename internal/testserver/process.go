@@ -122,6 +122,7 @@ func (p *Process) run() bool {
 			p.t.Logf("log of %s:\n%s", p.name, p.logTail())
 		}
 		p.Kill() // nothing of a test server is worth saving
+		releaseSegment(p.dir)
 	})
 	return true
 }

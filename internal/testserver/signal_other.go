@@ -22,3 +22,5 @@ type watchdog struct{}
 func guardProcess(int, string) (*watchdog, error) { return &watchdog{}, nil }
 
 func (*watchdog) dismiss() {}
+
+func releaseSegment(string) {}

@@ -86,8 +86,18 @@ type watchdog struct {
 // guardProcess starts a shell that blocks on its standard input, kills pid when
 // that ends, and removes dir. The kernel closes the pipe however this process
 // ends. It ignores the signals of a terminal, which come to it as well.
+//
+// PostgreSQL's children end by themselves when their parent is gone, but not
+// while they are paused; and its segment of shared memory stays.
 func guardProcess(pid int, dir string) (*watchdog, error) {
-	const script = `trap '' INT TERM HUP QUIT; read -r _; kill -9 "$0" 2>/dev/null && rm -rf "$1"`
+	const script = `trap '' INT TERM HUP QUIT
+read -r _
+children=$(cat "/proc/$0/task/$0/children" 2>/dev/null)
+kill -9 "$0" 2>/dev/null || exit
+kill -9 $children 2>/dev/null
+segment=$(sed -n '7s/.* //p' "$1/data/postmaster.pid" 2>/dev/null)
+[ -z "$segment" ] || ipcrm -m "$segment" 2>/dev/null
+rm -rf "$1"`
 	cmd := exec.Command("/bin/sh", "-c", script, strconv.Itoa(pid), dir)
 	leash, err := cmd.StdinPipe()
 	if err != nil {
@@ -105,4 +115,19 @@ func (w *watchdog) dismiss() {
 	w.cmd.Process.Kill()
 	w.cmd.Wait()
 	w.leash.Close()
+}
+
+// releaseSegment removes the segment of shared memory that a killed PostgreSQL
+// leaves behind; the kernel keeps only some thousands of them. The seventh line of
+// postmaster.pid has its key and its number.
+func releaseSegment(dir string) {
+	pid, err := os.ReadFile(filepath.Join(dir, "data", "postmaster.pid"))
+	if err != nil {
+		return // not PostgreSQL, or one that was stopped and has cleaned up
+	}
+	if lines := strings.Split(string(pid), "\n"); len(lines) > 6 {
+		if key := strings.Fields(lines[6]); len(key) == 2 {
+			exec.Command("ipcrm", "-m", key[1]).Run() // a segment that is gone is what was wanted
+		}
+	}
 }
