@@ -1,6 +1,8 @@
 package cache
 
 import (
+	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -37,16 +39,17 @@ func (b *breaker) allow(now time.Time) bool {
 	return true
 }
 
-// report tells how a call went.
-func (b *breaker) report(now time.Time, ok bool) {
+// report tells how a call went. What did not answer in time has cost its caller all the
+// time there was, and is left alone after the first.
+func (b *breaker) report(now time.Time, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.probing = false
-	if ok {
+	if err == nil {
 		b.failures, b.open, b.pause = 0, false, 0
 		return
 	}
-	if b.failures++; b.failures < breakerFailures && !b.open {
+	if b.failures++; b.failures < breakerFailures && !b.open && !errors.Is(err, context.DeadlineExceeded) {
 		return
 	}
 	b.pause = min(max(2*b.pause, breakerPause), breakerMaxPause)

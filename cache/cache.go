@@ -28,6 +28,8 @@ var (
 	ErrInvalidTTL = errors.New("cache: the time to live must be at least a millisecond")
 	// ErrClosed means that the store was closed.
 	ErrClosed = errors.New("cache: the store is closed")
+	// ErrTooLarge means that a value is larger than the store or the options allow.
+	ErrTooLarge = errors.New("the value is too large")
 	// ErrUnavailable means that the store cannot be reached.
 	ErrUnavailable = errors.New("cache: the store cannot be reached")
 )

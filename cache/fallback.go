@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -35,8 +37,13 @@ type Fallback struct {
 	opts               FallbackOptions
 	breaker            breaker
 
+	leaser Leaser // the primary's abilities, nil without
+	tagger Tagger
+	coh    *Coherence
+
 	mu      sync.Mutex
 	pending map[string]struct{} // keys whose primary value is not to be trusted
+	tags    map[string]struct{} // tags that the primary does not know to be invalid
 	replay  chan struct{}       // held by whoever deletes them
 }
 
@@ -45,7 +52,20 @@ func NewFallback(primary, secondary Cache, opts *FallbackOptions) (*Fallback, er
 	if primary == nil || secondary == nil {
 		return nil, errors.New("cache: NewFallback needs two stores")
 	}
-	f := &Fallback{primary: primary, secondary: secondary, pending: make(map[string]struct{}), replay: make(chan struct{}, 1)}
+	f := &Fallback{primary: primary, secondary: secondary, pending: make(map[string]struct{}), tags: make(map[string]struct{}), replay: make(chan struct{}, 1)}
+	for _, s := range []Cache{primary, secondary} {
+		if _, nested := s.(*Fallback); nested {
+			return nil, errors.New("cache: NewFallback over a Fallback: give the two stores to one")
+		}
+	}
+	f.leaser, _ = primary.(Leaser)
+	f.tagger, _ = primary.(Tagger)
+	if c, ok := primary.(Coherent); ok {
+		f.coh = c.Coherence()
+	}
+	if f.coh == nil {
+		f.coh = NewCoherence()
+	}
 	if opts != nil {
 		f.opts = *opts
 	}
@@ -89,7 +109,7 @@ func (f *Fallback) Set(ctx context.Context, key string, value []byte, ttl time.D
 	if !errors.Is(err, ErrUnavailable) {
 		return err
 	}
-	if err := f.remember(key); err != nil {
+	if err := f.remember(f.pending, key); err != nil {
 		return errors.Join(err, f.secondary.Delete(ctx, key))
 	}
 	return f.secondary.Set(ctx, key, value, min(ttl, f.opts.TTL))
@@ -104,7 +124,7 @@ func (f *Fallback) Delete(ctx context.Context, keys ...string) error {
 	if !errors.Is(err, ErrUnavailable) {
 		return err
 	}
-	return f.remember(keys...)
+	return f.remember(f.pending, keys...)
 }
 
 // Degraded reports whether the primary has been given up for now.
@@ -133,10 +153,10 @@ func (f *Fallback) try(ctx context.Context, call func() error) error {
 		f.breaker.abandon() // the caller left: no news of the store
 		return err
 	case isUsage(err):
-		f.breaker.report(time.Now(), true)
+		f.breaker.report(time.Now(), nil)
 		return err
 	}
-	f.breaker.report(time.Now(), err == nil)
+	f.breaker.report(time.Now(), err)
 	if is := f.Degraded(); is != was {
 		if is {
 			f.opts.Logger.WarnContext(ctx, "cache: the primary store is given up for now; the fallback serves", "error", err)
@@ -155,15 +175,15 @@ func isUsage(err error) bool {
 	return errors.Is(err, ErrEmptyKey) || errors.Is(err, ErrInvalidTTL)
 }
 
-// remember notes keys that the primary still holds old values of.
-func (f *Fallback) remember(keys ...string) error {
+// remember notes keys of which the primary still holds old values, or tags.
+func (f *Fallback) remember(in map[string]struct{}, keys ...string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.pending)+len(keys) > f.opts.MaxPending {
+	if len(f.pending)+len(f.tags)+len(keys) > f.opts.MaxPending {
 		return fmt.Errorf("%w, and %d keys wait for deletion already", ErrUnavailable, len(f.pending))
 	}
 	for _, key := range keys {
-		f.pending[key] = struct{}{}
+		in[key] = struct{}{}
 	}
 	return nil
 }
@@ -171,7 +191,7 @@ func (f *Fallback) remember(keys ...string) error {
 // catchUp deletes the pending keys from the primary. Nobody reads it before that.
 func (f *Fallback) catchUp(ctx context.Context) error {
 	f.mu.Lock()
-	none := len(f.pending) == 0
+	none := len(f.pending)+len(f.tags) == 0
 	f.mu.Unlock()
 	if none {
 		return nil
@@ -183,11 +203,18 @@ func (f *Fallback) catchUp(ctx context.Context) error {
 		return ctx.Err()
 	}
 	f.mu.Lock()
-	keys := make([]string, 0, len(f.pending))
-	for key := range f.pending {
-		keys = append(keys, key)
-	}
+	keys, tags := slices.Collect(maps.Keys(f.pending)), slices.Collect(maps.Keys(f.tags))
 	f.mu.Unlock()
+	if len(tags) > 0 {
+		if err := f.tagger.InvalidateTags(ctx, tags...); err != nil {
+			return err
+		}
+		f.mu.Lock()
+		for _, tag := range tags {
+			delete(f.tags, tag)
+		}
+		f.mu.Unlock()
+	}
 	const batch = 500
 	for len(keys) > 0 {
 		n := min(batch, len(keys))
@@ -201,5 +228,7 @@ func (f *Fallback) catchUp(ctx context.Context) error {
 		f.mu.Unlock()
 		keys = keys[n:]
 	}
+	// What memory was filled with during the outage may be older than others' writes.
+	f.coh.AllChanged()
 	return nil
 }

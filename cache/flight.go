@@ -33,10 +33,29 @@ var ErrLoadTimeout = errors.New("cache: the load took longer than LoadTimeout")
 
 // flight is a load that runs once for all who wait for it.
 type flight[V any] struct {
+	stamp stamp // taken before it began
 	done  chan struct{}
 	value V
 	err   error
-	stale bool // its key was written since; what it loads must not be kept
+	// rest is how long the outcome is given to those who come after the end: a stale
+	// value, so that a source that fails is not asked by every reader.
+	rest  time.Duration
+	until time.Time
+
+	mu  sync.Mutex
+	old *V // what may be served instead, if it takes too long
+}
+
+func (f *flight[V]) setOld(value V) {
+	f.mu.Lock()
+	f.old = &value
+	f.mu.Unlock()
+}
+
+func (f *flight[V]) getOld() *V {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.old
 }
 
 // flights are the loads of one cache by key.
@@ -45,27 +64,27 @@ type flights[V any] struct {
 	byKey map[string]*flight[V]
 }
 
-// do joins the flight of key, or starts one with load. It waits no longer than ctx;
-// the flight goes on.
-func (f *flights[V]) do(ctx context.Context, key string, timeout time.Duration, load func(context.Context, *flight[V]) (V, error)) (value V, joined bool, err error) {
+// join returns the flight of key if nothing has changed since it began, or else starts
+// one with load: a reader that comes after a Delete does not get what was read before.
+func (f *flights[V]) join(ctx context.Context, c *Coherence, key string, now func() stamp, timeout time.Duration, load func(context.Context, *flight[V]) (V, error)) (current *flight[V], joined bool) {
 	f.mu.Lock()
-	current, joined := f.byKey[key]
-	if !joined {
-		current = &flight[V]{done: make(chan struct{})}
-		if f.byKey == nil {
-			f.byKey = make(map[string]*flight[V])
-		}
-		f.byKey[key] = current
-		go f.run(context.WithoutCancel(ctx), key, timeout, current, load)
+	defer f.mu.Unlock()
+	current, ok := f.byKey[key]
+	if ok && c.valid(&current.stamp) && !current.over() {
+		return current, true
 	}
-	f.mu.Unlock()
-	select {
-	case <-current.done:
-		return current.value, joined, current.err
-	case <-ctx.Done():
-		return value, joined, ctx.Err()
+	current = &flight[V]{done: make(chan struct{}), stamp: now()}
+	if f.byKey == nil {
+		f.byKey = make(map[string]*flight[V])
 	}
+	f.byKey[key] = current
+	go f.run(context.WithoutCancel(ctx), key, timeout, current, load)
+	return current, false
 }
+
+// over reports whether a flight has ended and its outcome is not given any longer. It
+// is called with the lock of the flights.
+func (f *flight[V]) over() bool { return !f.until.IsZero() && !time.Now().Before(f.until) }
 
 func (f *flights[V]) run(ctx context.Context, key string, timeout time.Duration, current *flight[V], load func(context.Context, *flight[V]) (V, error)) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, ErrLoadTimeout)
@@ -77,7 +96,12 @@ func (f *flights[V]) run(ctx context.Context, key string, timeout time.Duration,
 		}
 		f.mu.Lock()
 		if f.byKey[key] == current {
-			delete(f.byKey, key)
+			if current.rest > 0 {
+				current.until = time.Now().Add(current.rest)
+				time.AfterFunc(current.rest, func() { f.drop(key, current) })
+			} else {
+				delete(f.byKey, key)
+			}
 		}
 		f.mu.Unlock()
 		close(current.done)
@@ -88,19 +112,34 @@ func (f *flights[V]) run(ctx context.Context, key string, timeout time.Duration,
 	}
 }
 
-// forget makes the flight of key one that nobody joins any more and that keeps
-// nothing.
-func (f *flights[V]) forget(key string) {
+func (f *flights[V]) drop(key string, current *flight[V]) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if current, ok := f.byKey[key]; ok {
-		current.stale = true
+	if f.byKey[key] == current {
 		delete(f.byKey, key)
 	}
 }
 
-func (f *flights[V]) isStale(current *flight[V]) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return current.stale
+// wait returns the outcome of a flight, no later than ctx ends. After soft, if that is
+// not 0, it returns the old value if there is one; the flight goes on.
+func (f *flight[V]) wait(ctx context.Context, soft time.Duration) (value V, stale bool, err error) {
+	var slow <-chan time.Time
+	if soft > 0 {
+		timer := time.NewTimer(soft)
+		defer timer.Stop()
+		slow = timer.C
+	}
+	for {
+		select {
+		case <-f.done:
+			return f.value, false, f.err
+		case <-ctx.Done():
+			return value, false, ctx.Err()
+		case <-slow:
+			if old := f.getOld(); old != nil {
+				return *old, true, nil
+			}
+			slow = nil
+		}
+	}
 }

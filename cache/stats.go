@@ -1,17 +1,24 @@
 package cache
 
-import "sync/atomic"
+import (
+	"math/rand/v2"
+	"sync/atomic"
+)
 
 // Stats are counters since New.
 type Stats struct {
-	Hits, Misses uint64
+	// Hits counts the reads that were answered, NearHits those of them from Options.Near.
+	Hits, NearHits, Misses uint64
 	// Loads counts loads that ran, LoadErrors those of them that failed, and Joined
 	// the callers that waited for somebody else's.
 	Loads, LoadErrors, Joined uint64
+	// Stale counts values that were served after their time.
+	Stale uint64
 	// Fenced counts loads that were not kept, because their key was written meanwhile.
 	Fenced uint64
-	// BadPayloads counts stored values that could not be read back.
-	BadPayloads uint64
+	// BadPayloads counts stored values that could not be read back, TooLarge those that
+	// were not stored.
+	BadPayloads, TooLarge uint64
 	// StoreErrors counts calls of the store that failed.
 	StoreErrors uint64
 }
@@ -25,15 +32,34 @@ func (s Stats) HitRatio() float64 {
 }
 
 type counters struct {
-	hits, misses, loads, loadErrors, joined, fenced, badPayloads, storeErrors atomic.Uint64
+	nearHits                                                                                   spread
+	hits, misses, loads, loadErrors, joined, stale, fenced, badPayloads, tooLarge, storeErrors atomic.Uint64
+}
+
+// spread is a counter that many processors raise at once without waiting for each
+// other's cache lines.
+type spread [16]struct {
+	atomic.Uint64
+	_ [56]byte
+}
+
+func (s *spread) add() { s[rand.Uint32()%uint32(len(s))].Add(1) }
+
+func (s *spread) load() (sum uint64) {
+	for i := range s {
+		sum += s[i].Load()
+	}
+	return sum
 }
 
 // Stats returns the counters.
 func (c *Typed[V]) Stats() Stats {
 	s := &c.stats
+	near := s.nearHits.load()
 	return Stats{
-		Hits: s.hits.Load(), Misses: s.misses.Load(), Loads: s.loads.Load(), LoadErrors: s.loadErrors.Load(),
-		Joined: s.joined.Load(), Fenced: s.fenced.Load(), BadPayloads: s.badPayloads.Load(), StoreErrors: s.storeErrors.Load(),
+		Hits: s.hits.Load() + near, NearHits: near, Misses: s.misses.Load(),
+		Loads: s.loads.Load(), LoadErrors: s.loadErrors.Load(), Joined: s.joined.Load(), Stale: s.stale.Load(),
+		Fenced: s.fenced.Load(), BadPayloads: s.badPayloads.Load(), TooLarge: s.tooLarge.Load(), StoreErrors: s.storeErrors.Load(),
 	}
 }
 

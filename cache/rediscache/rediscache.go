@@ -1,4 +1,6 @@
 // Package rediscache is a cache.Cache on Redis: standalone, Sentinel, Cluster or Ring.
+// It grants leases, keeps the states of tags, and tells all processes of writes; see
+// [Store.Run].
 //
 // Each call has a deadline of its own, which holds even where the client ignores
 // contexts (go-redis does, unless told otherwise); [ClientOptions] are settings with
@@ -11,6 +13,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -27,6 +31,16 @@ type Options struct {
 	// MaxValue is the size in bytes above which a value is not stored, since one
 	// command with it would hold up the server. Default: 1 MiB.
 	MaxValue int
+	// NearLimit bounds the age of what caches keep in memory before this store while
+	// writes are heard of: the cost of a message that nobody noticed was lost.
+	// Default: 30 s.
+	NearLimit time.Duration
+	// NearLimitDeaf is the same while they are not heard of: before Run, and when its
+	// connection is gone. Default: 2 s.
+	NearLimitDeaf time.Duration
+	// Logger is told when writes are no longer heard of, and when they are again.
+	// Default: slog.Default().
+	Logger *slog.Logger
 }
 
 // Store is a cache on Redis. It is safe for concurrent use.
@@ -34,16 +48,20 @@ type Store struct {
 	client redis.UniversalClient
 	opts   Options
 	guard  bool // the client does not obey the deadlines of contexts
+	coh    *cache.Coherence
+	bus    bus
 }
 
-// ErrTooLarge means that a value is larger than Options.MaxValue.
-var ErrTooLarge = errors.New("rediscache: the value is too large")
-
-var _ cache.Cache = (*Store)(nil)
+var (
+	_ cache.Cache    = (*Store)(nil)
+	_ cache.Leaser   = (*Store)(nil)
+	_ cache.Tagger   = (*Store)(nil)
+	_ cache.Coherent = (*Store)(nil)
+)
 
 // New returns a store. It does not connect. opts may be nil.
 func New(client redis.UniversalClient, opts *Options) (*Store, error) {
-	s := &Store{client: client}
+	s := &Store{client: client, coh: cache.NewCoherence(), bus: newBus()}
 	if opts != nil {
 		s.opts = *opts
 	}
@@ -56,12 +74,26 @@ func New(client redis.UniversalClient, opts *Options) (*Store, error) {
 	if s.opts.MaxValue == 0 {
 		s.opts.MaxValue = 1 << 20
 	}
+	if s.opts.NearLimit == 0 {
+		s.opts.NearLimit = 30 * time.Second
+	}
+	if s.opts.NearLimitDeaf == 0 {
+		s.opts.NearLimitDeaf = 2 * time.Second
+	}
+	if s.opts.Logger == nil {
+		s.opts.Logger = slog.Default()
+	}
 	switch {
+	case strings.ContainsAny(s.opts.Prefix, "{}"):
+		return nil, errors.New("rediscache: Prefix must not contain braces, which place keys on a Cluster")
+	case s.opts.NearLimit < 0 || s.opts.NearLimitDeaf < 0:
+		return nil, errors.New("rediscache: NearLimit and NearLimitDeaf must not be negative")
 	case client == nil:
 		return nil, errors.New("rediscache: New needs a client")
 	case s.opts.Timeout < 0 || s.opts.MaxValue < 0:
 		return nil, errors.New("rediscache: Timeout and MaxValue must not be negative")
 	}
+	s.coh.SetLimit(s.opts.NearLimitDeaf)
 	switch c := client.(type) {
 	case *redis.Client:
 		s.guard = !c.Options().ContextTimeoutEnabled
@@ -93,13 +125,22 @@ func ClientOptions(addr string) *redis.Options {
 // left readable.
 const maxKey = 512
 
+// key is where a value is kept. What stands in braces decides the slot of a Cluster, and
+// is the same for the key of its lease.
 func (s *Store) key(key string) string {
-	if len(key) > maxKey {
+	if len(key) > maxKey || key[0] == '}' {
 		sum := sha256.Sum256([]byte(key))
-		key = key[:64] + "#" + base64.RawURLEncoding.EncodeToString(sum[:])
+		key = "#" + base64.RawURLEncoding.EncodeToString(sum[:]) + "#" + key[:min(len(key), 64)]
 	}
-	return s.opts.Prefix + key
+	return s.opts.Prefix + "{" + key + "}"
 }
+
+func (s *Store) leaseKey(key string) string { return s.key(key) + ":lease" }
+func (s *Store) tagKey(tag string) string   { return s.opts.Prefix + "tag:" + tag }
+
+// Coherence is told of the writes of this process at once, and of those of others while
+// Run runs.
+func (s *Store) Coherence() *cache.Coherence { return s.coh }
 
 // Get returns a value.
 func (s *Store) Get(ctx context.Context, key string) ([]byte, bool, error) {
@@ -115,23 +156,25 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, bool, error) {
 	return value, err == nil, wrap(err)
 }
 
-// Set stores a value.
+// Set stores a value, ends the lease of the key and tells all processes, in one step.
 func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	if err := cache.Validate(ctx, key, ttl); err != nil {
 		return err
 	}
 	if len(value) > s.opts.MaxValue {
 		// The old value must go all the same: the caller has replaced it.
-		return errors.Join(fmt.Errorf("%w: %d bytes, at most %d are stored", ErrTooLarge, len(value), s.opts.MaxValue), s.Delete(ctx, key))
+		return errors.Join(s.tooLarge(value), s.Delete(ctx, key))
 	}
-	_, err := do(ctx, s, func(ctx context.Context) (struct{}, error) {
-		// Not Client.Set, which rounds a time to live to seconds where it can.
-		return struct{}{}, s.client.Do(ctx, "SET", s.key(key), value, "PX", ttl.Milliseconds()).Err()
-	})
-	return wrap(err)
+	defer s.coh.KeyChanged(key)
+	return s.run(ctx, setScript, []string{s.key(key), s.leaseKey(key)}, value, ttl.Milliseconds(), s.bus.channel(s), s.bus.message(opKey, cache.KeyHash(key)))
 }
 
-// Delete removes keys. On a Cluster each node is sent its own in one round trip.
+func (s *Store) tooLarge(value []byte) error {
+	return fmt.Errorf("rediscache: %w: %d bytes, at most %d are stored", cache.ErrTooLarge, len(value), s.opts.MaxValue)
+}
+
+// Delete removes keys, ends their leases and tells all processes, in one step for each.
+// On a Cluster each node is sent its own in one round trip.
 func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	for _, key := range keys {
 		if key == "" {
@@ -141,19 +184,40 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	if len(keys) == 0 {
 		return ctx.Err()
 	}
-	_, err := do(ctx, s, func(ctx context.Context) (struct{}, error) {
-		if len(keys) == 1 {
-			return struct{}{}, s.client.Del(ctx, s.key(keys[0])).Err()
+	defer func() {
+		for _, key := range keys {
+			s.coh.KeyChanged(key)
 		}
+	}()
+	arguments := func(key string) ([]string, []any) {
+		return []string{s.key(key), s.leaseKey(key)}, []any{s.bus.channel(s), s.bus.message(opKey, cache.KeyHash(key))}
+	}
+	if len(keys) == 1 {
+		at, args := arguments(keys[0])
+		return s.run(ctx, deleteScript, at, args...)
+	}
+	_, err := do(ctx, s, func(ctx context.Context) (struct{}, error) {
 		_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for _, key := range keys {
-				p.Del(ctx, s.key(key))
+				at, args := arguments(key)
+				deleteScript.Eval(ctx, p, at, args...)
 			}
 			return nil
 		})
 		return struct{}{}, err
 	})
 	return wrap(err)
+}
+
+// run runs a script for its effect.
+func (s *Store) run(ctx context.Context, script *redis.Script, keys []string, args ...any) error {
+	_, err := s.ask(ctx, script, keys, args...)
+	return err
+}
+
+func (s *Store) ask(ctx context.Context, script *redis.Script, keys []string, args ...any) (int, error) {
+	n, err := do(ctx, s, func(ctx context.Context) (int, error) { return script.Run(ctx, s.client, keys, args...).Int() })
+	return n, wrap(err)
 }
 
 // do calls the client within the store's own deadline.

@@ -113,7 +113,7 @@ func TestTooLarge(t *testing.T) {
 	if err := s.Set(ctx, "k", []byte("small"), time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Set(ctx, "k", make([]byte, 11), time.Hour); !errors.Is(err, ErrTooLarge) {
+	if err := s.Set(ctx, "k", make([]byte, 11), time.Hour); !errors.Is(err, cache.ErrTooLarge) {
 		t.Errorf("too large: %v", err)
 	}
 	if v, found, err := s.Get(ctx, "k"); found || err != nil {

@@ -11,7 +11,6 @@ package ristrettocache
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -36,6 +35,7 @@ type Store struct {
 	closed  bool
 	engine  *ristretto.Cache[string, *entry]
 	version atomic.Uint64
+	coh     *cache.Coherence
 }
 
 type entry struct {
@@ -52,20 +52,13 @@ var _ cache.Cache = (*Store)(nil)
 
 // New returns an empty store. opts may be nil.
 func New(opts *Options) (*Store, error) {
-	o := Options{}
-	if opts != nil {
-		o = *opts
-	}
-	if o.MaxBytes == 0 {
-		o.MaxBytes = 64 << 20
-	}
-	if o.MaxBytes < 1<<10 {
-		return nil, errors.New("ristrettocache: MaxBytes must be at least 1024")
+	max, err := opts.maxBytes()
+	if err != nil {
+		return nil, err
 	}
 	engine, err := ristretto.NewCache(&ristretto.Config[string, *entry]{
-		// Ten counters for each entry that fits, as ristretto advises, at 1 KiB an entry.
-		NumCounters:        max(1_000, min(o.MaxBytes/100, 100_000_000)),
-		MaxCost:            o.MaxBytes,
+		NumCounters:        counters(max),
+		MaxCost:            max,
 		BufferItems:        64,
 		IgnoreInternalCost: true, // overhead counts it
 		ShouldUpdate:       func(now, before *entry) bool { return now.version > before.version },
@@ -73,8 +66,11 @@ func New(opts *Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ristrettocache: %w", err)
 	}
-	return &Store{engine: engine}, nil
+	return &Store{engine: engine, coh: cache.NewCoherence()}, nil
 }
+
+// Coherence is shared by the caches on this store.
+func (s *Store) Coherence() *cache.Coherence { return s.coh }
 
 // Get returns a copy of a value.
 func (s *Store) Get(ctx context.Context, key string) ([]byte, bool, error) {
@@ -109,23 +105,7 @@ func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 	}
 	e := &entry{key: key, value: append(make([]byte, 0, len(value)), value...), version: s.version.Add(1), expires: time.Now().Add(ttl)}
 	cost := int64(len(key) + len(value) + overhead)
-	// A Set of a new key only queues it, and of two that are queued together the first
-	// stays. So wait until the queue is worked off and look: what is there now is
-	// resident, and replacing something resident happens at once.
-	const attempts = 3
-	for range attempts {
-		accepted := s.engine.SetWithTTL(key, e, cost, ttl)
-		s.engine.Wait()
-		now, resident := s.engine.Get(key)
-		switch {
-		case resident && now.version >= e.version:
-			return nil
-		case !resident && accepted:
-			return nil // refused by the admission policy
-		}
-	}
-	s.engine.Del(key) // rather nothing than something old
-	s.engine.Wait()
+	keep(s.engine, key, e, cost, ttl, func(now *entry) bool { return now.version >= e.version })
 	return nil
 }
 

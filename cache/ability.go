@@ -1,0 +1,68 @@
+package cache
+
+import (
+	"context"
+	"crypto/rand"
+	"time"
+)
+
+// What a store may be able to do besides [Cache]. A decorator passes on what the store
+// below it can; see [Fallback].
+
+// Leaser is a store that decides, among all processes, who loads a missing key, and
+// refuses what was loaded before the key was written: Set and Delete end the lease.
+// A token is who asks: unique for each load.
+type Leaser interface {
+	// Lease asks for the right to load key for ttl. seen is the
+	// stored value that the caller found unusable, nil if there was none.
+	Lease(ctx context.Context, key, token string, seen []byte, ttl time.Duration) (LeaseState, error)
+	// Fill stores what was loaded and ends the lease; false if the lease is not the
+	// token's any more, and then nothing is stored.
+	Fill(ctx context.Context, key, token string, value []byte, ttl time.Duration) (kept bool, err error)
+	// Extend gives a lease ttl from now, if it is the token's still.
+	Extend(ctx context.Context, key, token string, ttl time.Duration) error
+	// Release ends the lease without a value.
+	Release(ctx context.Context, key, token string) error
+}
+
+// LeaseState is the answer to a Lease.
+type LeaseState int
+
+// The answers.
+const (
+	LeaseHeld    LeaseState = iota // by another load; ask again soon
+	LeaseGranted                   // load, then Fill or Release
+	LeaseMoot                      // the value is not the one that was seen; read again
+)
+
+// Tagger is a store that keeps a state for every tag: a string that is never the same
+// again once the tag was invalidated.
+type Tagger interface {
+	// Read returns the values of keys, nil where there is none, and the states of tags,
+	// which it creates as needed. All in one round trip, or one for each node.
+	Read(ctx context.Context, keys, tags []string) (values [][]byte, states []string, err error)
+	// InvalidateTags gives tags new states.
+	InvalidateTags(ctx context.Context, tags ...string) error
+}
+
+// Coherent is a store that hears of writes. The Coherence may be nil.
+type Coherent interface {
+	Coherence() *Coherence
+}
+
+// Near keeps values of any type in the memory of this process, by hash. It may drop any
+// value at any time, and must not return one older than the last Store. Package
+// ristrettocache has one. All methods are safe for concurrent use.
+type Near interface {
+	Load(hash uint64) (value any, ok bool)
+	// Store keeps a value of cost bytes for at most ttl.
+	Store(hash uint64, value any, cost int64, ttl time.Duration)
+	Remove(hash uint64)
+}
+
+// abilities is what a decorator has whose abilities depend on the store below it.
+type abilities interface {
+	able() (Leaser, Tagger)
+}
+
+func newToken() string { return rand.Text() }
