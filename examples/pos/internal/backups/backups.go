@@ -4,13 +4,13 @@ package backups
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/mainstay-go/mainstay/backup"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
-	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 	"github.com/mainstay-go/mainstay/health"
 	"github.com/mainstay-go/mainstay/notify"
 )
@@ -19,22 +19,23 @@ import (
 const JobName = "pos"
 
 // Source returns what reads and restores the shop's database.
-func Source(s *settings.Settings, st *store.Store) (backup.Source, error) {
+func Source(s *settings.Settings, db *sql.DB) (backup.Source, error) {
 	switch s.Database.Engine {
 	case settings.SQLite:
-		source := backup.NewSQLite(st.Side())
+		source := backup.NewSQLite(db)
 		source.Scratch = s.Data // the copy is as large as the database; /tmp may be memory
 		return source, nil
 	case settings.Postgres:
-		return backup.NewPostgres(st.Side(), s.Database.URL.String(), nil)
+		return backup.NewPostgres(db, s.Database.URL.String(), nil)
 	default:
 		return nil, settings.Errorf("backups of %s are not supported", s.Database.Engine)
 	}
 }
 
-// New returns the job that backs the shop up into its data folder. opts may be nil.
-func New(s *settings.Settings, st *store.Store, opts *backup.Options) (*backup.Job, error) {
-	source, err := Source(s, st)
+// New returns the job that backs the shop up into its data folder; it reads through db,
+// which need not be the pool that the shop sells with. opts may be nil.
+func New(s *settings.Settings, db *sql.DB, opts *backup.Options) (*backup.Job, error) {
+	source, err := Source(s, db)
 	if err != nil {
 		return nil, err
 	}

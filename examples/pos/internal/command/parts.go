@@ -72,7 +72,7 @@ func newParts(s *settings.Settings, st *store.Store, sec *secrets, logger *slog.
 		return p, err
 	}
 	if !s.BackupAt.Off {
-		if p.backup, err = backups.New(s, st, &backup.Options{Logger: logger}); err != nil {
+		if p.backup, err = backups.New(s, st.Side(), &backup.Options{Logger: logger}); err != nil {
 			return p, err
 		}
 		if p.nightly, err = backups.Schedule(p.backup, s.BackupAt, channel, logger); err != nil {

@@ -17,7 +17,7 @@ func queries(ctx context.Context, env Env, args []string) int {
 	if st == nil {
 		return code
 	}
-	defer st.Close()
+	defer func() { _ = st.Close() }()
 	if err := fillShop(ctx, s, st, slog.New(slog.DiscardHandler)); err != nil {
 		return refuse(env, err)
 	}

@@ -43,7 +43,7 @@ func seed(ctx context.Context, env Env, args []string) int {
 	if err != nil {
 		return refuse(env, err)
 	}
-	defer st.Close()
+	defer func() { _ = st.Close() }()
 	bar := &progress{w: env.Stderr, terminal: isTerminal(env.Stderr)}
 	demo.Progress = bar.show
 	start := time.Now()

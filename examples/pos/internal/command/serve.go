@@ -52,7 +52,7 @@ func serve(ctx context.Context, env Env, args []string) int {
 	if err != nil {
 		return refuse(env, err)
 	}
-	defer st.Close()
+	defer func() { _ = st.Close() }()
 
 	logger, logFile := logfile.New(env.Stderr, s.LogFile(), slog.LevelInfo)
 	defer logFile.Close()

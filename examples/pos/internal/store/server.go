@@ -26,29 +26,11 @@ const (
 
 // openServer opens a MariaDB, MySQL or PostgreSQL database.
 func openServer(ctx context.Context, d settings.Database) (*Store, error) {
-	var db *sql.DB
-	st := &Store{engine: d.Engine}
-	switch d.Engine {
-	case settings.MySQL:
-		connector, err := mysql.NewConnector(mysqlConfig(d))
-		if err != nil {
-			return nil, settings.Errorf("--database: %s", reason(err))
-		}
-		db, st.dialect = sql.OpenDB(querycount.Wrap(connector)), pagination.MySQL
-	default:
-		cfg, err := pgx.ParseConfig(d.URL.String())
-		if err != nil {
-			return nil, settings.Errorf("--database: want postgres://user:pw@host/db?sslmode=…")
-		}
-		cfg.ConnectTimeout = connectTimeout
-		db, st.dialect = sql.OpenDB(querycount.Wrap(stdlib.GetConnector(*cfg))), pagination.Postgres
+	db, dialect, err := dial(d)
+	if err != nil {
+		return nil, err
 	}
-	db.SetMaxOpenConns(poolSize)
-	db.SetMaxIdleConns(poolSize)
-	db.SetConnMaxIdleTime(5 * time.Minute)
-	db.SetConnMaxLifetime(30 * time.Minute)
-	st.read, st.write, st.side = db, db, db
-
+	st := &Store{engine: d.Engine, dialect: dialect, read: db, write: db, side: db}
 	dialCtx, cancel := context.WithTimeout(ctx, 2*connectTimeout)
 	defer cancel()
 	if err := db.PingContext(dialCtx); err != nil {
@@ -60,6 +42,29 @@ func openServer(ctx context.Context, d settings.Database) (*Store, error) {
 		return nil, settings.Errorf("--database: cannot create the tables on %s at %s: %s", d.Engine, d.URL.Host, serverReason(err))
 	}
 	return st, nil
+}
+
+// dial returns a pool, without connecting.
+func dial(d settings.Database) (db *sql.DB, dialect pagination.Dialect, err error) {
+	if d.Engine == settings.MySQL {
+		connector, err := mysql.NewConnector(mysqlConfig(d))
+		if err != nil {
+			return nil, 0, settings.Errorf("--database: %s", reason(err))
+		}
+		db, dialect = sql.OpenDB(querycount.Wrap(connector)), pagination.MySQL
+	} else {
+		cfg, err := pgx.ParseConfig(d.URL.String())
+		if err != nil {
+			return nil, 0, settings.Errorf("--database: want postgres://user:pw@host/db?sslmode=…")
+		}
+		cfg.ConnectTimeout = connectTimeout
+		db, dialect = sql.OpenDB(querycount.Wrap(stdlib.GetConnector(*cfg))), pagination.Postgres
+	}
+	db.SetMaxOpenConns(poolSize)
+	db.SetMaxIdleConns(poolSize)
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	db.SetConnMaxLifetime(30 * time.Minute)
+	return db, dialect, nil
 }
 
 func mysqlConfig(d settings.Database) *mysql.Config {

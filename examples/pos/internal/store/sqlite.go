@@ -67,6 +67,34 @@ func sqliteDSN(path, lock string, pragmas ...string) string {
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()
 }
 
+// OpenSide opens a pool for what runs beside the server without touching the shop: it
+// creates nothing and waits for nobody. A SQLite database that is missing or damaged is
+// an error or, with missingOK, an empty one in memory, enough to look at backups and to
+// restore one.
+func OpenSide(ctx context.Context, s *settings.Settings, missingOK bool) (*sql.DB, error) {
+	if s.Database.Engine != settings.SQLite {
+		db, _, err := dial(s.Database)
+		return db, err
+	}
+	path, err := filepath.Abs(s.SQLitePath())
+	if err != nil {
+		return nil, settings.Errorf("--data %s: %s", s.Data, reason(err))
+	}
+	_, err = os.Stat(path)
+	if err != nil {
+		err = settings.Errorf("there is no database in %s: start the server first, or name its folder with --data", s.Data)
+	} else {
+		err = inspect(ctx, path)
+	}
+	switch {
+	case err == nil:
+		return sql.Open("sqlite", sqliteDSN(path, "deferred", "busy_timeout(10000)"))
+	case missingOK:
+		return sql.Open("sqlite", ":memory:")
+	}
+	return nil, err
+}
+
 // inspect looks at an existing file without ever writing to it: a database that is
 // damaged, or somebody else's, must stay as it is for whoever can save it.
 func inspect(ctx context.Context, path string) error {
