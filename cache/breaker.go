@@ -1,8 +1,6 @@
 package cache
 
 import (
-	"context"
-	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -39,17 +37,17 @@ func (b *breaker) allow(now time.Time) bool {
 	return true
 }
 
-// report tells how a call went. What did not answer in time has cost its caller all the
-// time there was, and is left alone after the first.
-func (b *breaker) report(now time.Time, err error) {
+// report tells how a call went. What did not answer within its own deadline is hung, and
+// left alone after the first such call.
+func (b *breaker) report(now time.Time, ok, hung bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.probing = false
-	if err == nil {
+	if ok {
 		b.failures, b.open, b.pause = 0, false, 0
 		return
 	}
-	if b.failures++; b.failures < breakerFailures && !b.open && !errors.Is(err, context.DeadlineExceeded) {
+	if b.failures++; b.failures < breakerFailures && !b.open && !hung {
 		return
 	}
 	b.pause = min(max(2*b.pause, breakerPause), breakerMaxPause)

@@ -105,12 +105,14 @@ func (c *Coherence) valid(s *stamp) bool {
 }
 
 // localTags are the states of tags as far as this process knows, for stores that keep
-// none. They mean nothing to other processes.
+// none. Until a tag is invalidated here its state is the same in all processes.
 func (c *Coherence) localTags(tags []string) []string {
 	states := make([]string, len(tags))
 	for i, tag := range tags {
 		count := c.tags[xxh3.HashString(tag)%stampSlots].Load()
-		states[i] = c.nonce + strconv.FormatUint(uint64(count), 36)
+		if count != 0 {
+			states[i] = c.nonce + strconv.FormatUint(uint64(count), 36)
+		}
 	}
 	return states
 }

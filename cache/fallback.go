@@ -26,8 +26,8 @@ type FallbackOptions struct {
 // Fallback is a [Cache] that serves from a second store while the first cannot be
 // reached: Redis first, memory meanwhile.
 //
-// After three failures in a row the primary is left alone for a second, then for up to
-// 15, but for one probe at a time; calls meanwhile cost no more than the fallback's.
+// After three failures in a row, or one call that it did not answer within its own
+// deadline, the primary is left alone for a second, then for up to 15, but for one probe at a time; calls meanwhile cost no more than the fallback's.
 // Keys that were written or deleted meanwhile are deleted from the primary before it is
 // trusted again, so that it brings back nothing that this process knows to be old. When
 // too many keys are pending, Set keeps the value in no store and Delete fails with
@@ -127,6 +127,28 @@ func (f *Fallback) Delete(ctx context.Context, keys ...string) error {
 	return f.remember(f.pending, keys...)
 }
 
+// Run brings the primary up to date as soon as it answers again, until ctx ends; then it
+// returns nil. Without Run that is left to the next call that needs the primary, which
+// may come late where most reads are answered from memory, and until then other
+// processes read what this one has deleted.
+func (f *Fallback) Run(ctx context.Context) error {
+	ticker := time.NewTicker(breakerPause / 4)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		f.mu.Lock()
+		waiting := len(f.pending)+len(f.tags) > 0
+		f.mu.Unlock()
+		if waiting {
+			_ = f.try(ctx, func() error { return nil }) // logged where the state changes
+		}
+	}
+}
+
 // Degraded reports whether the primary has been given up for now.
 func (f *Fallback) Degraded() bool {
 	f.breaker.mu.Lock()
@@ -153,10 +175,13 @@ func (f *Fallback) try(ctx context.Context, call func() error) error {
 		f.breaker.abandon() // the caller left: no news of the store
 		return err
 	case isUsage(err):
-		f.breaker.report(time.Now(), nil)
+		f.breaker.report(time.Now(), true, false)
 		return err
 	}
-	f.breaker.report(time.Now(), err)
+	// The caller's deadline may just have been short; then it takes several to tell.
+	var timeout interface{ Timeout() bool }
+	hung := ctx.Err() == nil && errors.As(err, &timeout) && timeout.Timeout()
+	f.breaker.report(time.Now(), err == nil, hung)
 	if is := f.Degraded(); is != was {
 		if is {
 			f.opts.Logger.WarnContext(ctx, "cache: the primary store is given up for now; the fallback serves", "error", err)

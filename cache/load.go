@@ -62,7 +62,7 @@ func (r *reading[V]) result() (V, error) {
 // served notes that an old value was.
 func (c *Typed[V]) served(ctx context.Context, key string) {
 	c.stats.stale.Add(1)
-	call(c.opts.Trace.Stale, ctx, c.name, key)
+	call(ctx, c.opts.Trace.Stale, c.name, key)
 }
 
 // start joins the flight of a key or begins it. down says that the store has just
@@ -319,5 +319,5 @@ func (c *Typed[V]) fill(ctx context.Context, key string, r *reading[V], p permit
 
 func (c *Typed[V]) fenced(ctx context.Context, key string) {
 	c.stats.fenced.Add(1)
-	call(c.opts.Trace.Fenced, ctx, c.name, key)
+	call(ctx, c.opts.Trace.Fenced, c.name, key)
 }

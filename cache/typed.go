@@ -139,7 +139,7 @@ func (c *Typed[V]) lookUp(ctx context.Context, key string) (r reading[V], err er
 		c.hit(ctx, key, false)
 	} else {
 		c.stats.misses.Add(1)
-		call(c.opts.Trace.Miss, ctx, c.name, key)
+		call(ctx, c.opts.Trace.Miss, c.name, key)
 	}
 	return r, nil
 }
@@ -315,7 +315,7 @@ func (c *Typed[V]) observe(ctx context.Context, key string, err error) {
 	}
 }
 
-func call(hook func(context.Context, string, string), ctx context.Context, name, key string) {
+func call(ctx context.Context, hook func(context.Context, string, string), name, key string) {
 	if hook != nil {
 		hook(ctx, name, key)
 	}

@@ -74,13 +74,13 @@ func (k kit) want(c cache.Cache, key string, want []byte) error {
 	got, found, err := c.Get(k.ctx, key)
 	switch {
 	case err != nil:
-		return fmt.Errorf("Get %.40q: %w", key, err)
+		return fmt.Errorf("get %.40q: %w", key, err)
 	case !found && want != nil && !k.lossy:
-		return fmt.Errorf("Get %.40q: absent, want %.40q", key, want)
+		return fmt.Errorf("get %.40q: absent, want %.40q", key, want)
 	case found && want == nil:
-		return fmt.Errorf("Get %.40q: %.40q, want nothing", key, got)
+		return fmt.Errorf("get %.40q: %.40q, want nothing", key, got)
 	case found && !bytes.Equal(got, want):
-		return fmt.Errorf("Get %.40q: %.40q, want %.40q", key, got, want)
+		return fmt.Errorf("get %.40q: %.40q, want %.40q", key, got, want)
 	}
 	return nil
 }

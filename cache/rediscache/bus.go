@@ -54,19 +54,18 @@ func (b *bus) message(op string, hash uint64) string {
 // heard for 3 s) all of it is dropped. Without Run it lives for NearLimitDeaf at most.
 // It returns nil when everything that it started has ended.
 func (s *Store) Run(ctx context.Context) error {
-	for ctx.Err() == nil {
-		err := s.listen(ctx)
+	for {
+		why := s.listen(ctx)
 		s.coh.SetLimit(s.opts.NearLimitDeaf)
-		if ctx.Err() != nil {
-			break
+		if ctx.Err() == nil {
+			s.opts.Logger.WarnContext(ctx, "rediscache: the writes of other processes are not heard of for now", "error", why)
 		}
-		s.opts.Logger.WarnContext(ctx, "rediscache: the writes of other processes are not heard of for now", "error", err)
 		select {
 		case <-time.After(beatEvery / 4):
 		case <-ctx.Done():
+			return nil
 		}
 	}
-	return nil
 }
 
 // listen subscribes and hears until something fails.
@@ -77,7 +76,7 @@ func (s *Store) listen(ctx context.Context) error {
 	defer wg.Wait()
 	defer cancel()
 	var closing sync.Once
-	end := func() { closing.Do(func() { subscription.Close() }) } // ends a Receive that waits
+	end := func() { closing.Do(func() { _ = subscription.Close() }) } // ends a Receive that waits
 	defer end()
 	stop := context.AfterFunc(ctx, end)
 	defer stop()

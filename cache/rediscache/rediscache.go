@@ -121,6 +121,21 @@ func ClientOptions(addr string) *redis.Options {
 	}
 }
 
+// ClusterOptions are the same for a Cluster. One more try is made, since a node that has
+// lost a slot answers with its new owner.
+func ClusterOptions(addrs ...string) *redis.ClusterOptions {
+	return &redis.ClusterOptions{
+		Addrs:                 addrs,
+		ContextTimeoutEnabled: true,
+		DialTimeout:           200 * time.Millisecond,
+		ReadTimeout:           200 * time.Millisecond,
+		WriteTimeout:          200 * time.Millisecond,
+		PoolTimeout:           200 * time.Millisecond,
+		MaxRedirects:          1,
+		MaxRetries:            -1,
+	}
+}
+
 // maxKey is the length above which a key is stored under its hash, with its beginning
 // left readable.
 const maxKey = 512
