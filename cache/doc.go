@@ -12,18 +12,20 @@
 //
 // # What is guaranteed
 //
-// Within a process, once Delete or Set has returned, no later read returns an older
-// value: a load that began before is not kept, and a reader that comes after it does
-// not join that load. However many readers miss a key at once, one load runs. The load
-// does not end because the first of them went away, and each of them waits no longer
-// than its own context.
+// Once Delete, Set, InvalidateTags or Clear has returned, no later read in this process
+// returns an older value: a load that began before is not kept, and a reader that comes
+// after does not join it. With a store that is a [Leaser], such as rediscache, the same
+// holds for what the store has, whoever loaded it, and one load runs for all processes.
+// What other processes have in memory goes with a message, and lives for a stated time
+// where messages are lost. The load does not end because the first of its readers went
+// away, and each of them waits no longer than its own context.
 //
 // A cache that fails is never the caller's failure in GetOrLoad: the value is loaded,
 // and the failure is counted, traced and logged once per change of state.
 //
 // # What is not
 //
-// Between processes a value may be stored by one that loaded it before another deleted
-// it; it then lives until its time to live ends. A store may drop any value at any
-// time.
+// A failover of Redis may undo a write. A store may drop any value at any time. Values
+// in [Options].Near are shared. docs/cache.md has the whole of both lists, and why they
+// hold.
 package cache

@@ -196,7 +196,7 @@ var suite = []struct {
 		}
 		for _, ttl := range []time.Duration{0, -time.Second, time.Microsecond} {
 			if err := c.Set(k.ctx, k.key("a"), []byte("x"), ttl); !errors.Is(err, cache.ErrInvalidTTL) {
-				return fmt.Errorf("Set for %v: %w, want ErrInvalidTTL", ttl, err)
+				return fmt.Errorf("set for %v: %w, want ErrInvalidTTL", ttl, err)
 			}
 		}
 		return k.want(c, k.key("a"), nil)
@@ -237,7 +237,7 @@ func concurrent(c cache.Cache, k kit) error {
 				}
 				other := k.key(strconv.Itoa((w + round) % workers))
 				if got, found, err := c.Get(k.ctx, other); err != nil || found && !bytes.HasPrefix(got, []byte(other+"=")) {
-					errs[w] = fmt.Errorf("Get %q: %q, %w", other, got, err)
+					errs[w] = fmt.Errorf("get %q: %q, %w", other, got, err)
 					return
 				}
 			}
