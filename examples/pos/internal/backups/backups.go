@@ -5,6 +5,7 @@ package backups
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -18,6 +19,9 @@ import (
 // JobName names the files of the backups.
 const JobName = "pos"
 
+// ErrNoSource means that this server cannot back up a database of that kind.
+var ErrNoSource = errors.New("this server does not back up MariaDB and MySQL; use the database's own tools")
+
 // Source returns what reads and restores the shop's database.
 func Source(s *settings.Settings, db *sql.DB) (backup.Source, error) {
 	switch s.Database.Engine {
@@ -28,7 +32,7 @@ func Source(s *settings.Settings, db *sql.DB) (backup.Source, error) {
 	case settings.Postgres:
 		return backup.NewPostgres(db, s.Database.URL.String(), nil)
 	default:
-		return nil, settings.Errorf("backups of %s are not supported", s.Database.Engine)
+		return nil, ErrNoSource
 	}
 }
 

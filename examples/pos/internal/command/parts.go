@@ -21,6 +21,7 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 	"github.com/mainstay-go/mainstay/health"
 	"github.com/mainstay-go/mainstay/health/alert"
+	"github.com/mainstay-go/mainstay/notify"
 	"github.com/mainstay-go/mainstay/ratelimit"
 	"github.com/mainstay-go/mainstay/ratelimit/redislimit"
 )
@@ -71,13 +72,8 @@ func newParts(s *settings.Settings, st *store.Store, sec *secrets, logger *slog.
 	if err != nil {
 		return p, err
 	}
-	if !s.BackupAt.Off {
-		if p.backup, err = backups.New(s, st.Side(), &backup.Options{Logger: logger}); err != nil {
-			return p, err
-		}
-		if p.nightly, err = backups.Schedule(p.backup, s.BackupAt, channel, logger); err != nil {
-			return p, err
-		}
+	if err := p.backUp(s, st, channel, logger); err != nil {
+		return p, err
 	}
 	p.health, err = health.New(checks(s, st, p), &health.Options{
 		Authorize: health.AnyOf(sec.operator, api.IsAdmin),
@@ -96,6 +92,21 @@ func newParts(s *settings.Settings, st *store.Store, sec *secrets, logger *slog.
 	}
 	p.metrics.Watch(p.health, st.Reader(), p.caches)
 	return p, nil
+}
+
+func (p *parts) backUp(s *settings.Settings, st *store.Store, channel notify.Notifier, logger *slog.Logger) (err error) {
+	if s.BackupAt.Off {
+		return nil
+	}
+	p.backup, err = backups.New(s, st.Side(), &backup.Options{Logger: logger})
+	if errors.Is(err, backups.ErrNoSource) {
+		logger.Warn("no backups are made", "reason", err)
+		return nil
+	}
+	if err == nil {
+		p.nightly, err = backups.Schedule(p.backup, s.BackupAt, channel, logger)
+	}
+	return err
 }
 
 func (p *parts) inProcess(st *store.Store, memory cache.Cache) (err error) {

@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
@@ -42,10 +46,7 @@ func openTestShop(t *testing.T, flags ...string) *shop {
 // openTestShopEnv opens a shop with one environment variable, NAME=value.
 func openTestShopEnv(t *testing.T, variable string, flags ...string) *shop {
 	t.Helper()
-	args := append([]string{
-		"--data", t.TempDir(), "--admin-password", adminPassword,
-		"--cashier-password", cashierPassword, "--ops-token", opsToken,
-	}, flags...)
+	args := append([]string{"--data", demoShop(t), "--ops-token", opsToken}, flags...)
 	s, rest, err := settings.Load(args, func(name string) string {
 		value, _ := strings.CutPrefix(variable, name+"=")
 		if value == variable {
@@ -75,6 +76,46 @@ func openTestShopEnv(t *testing.T, variable string, flags ...string) *shop {
 	}
 	sh.token = field(t, body, "token").(string)
 	return sh
+}
+
+// demoTemplate is a folder with the demo data and the passwords of the tests, made once:
+// under the race detector that takes seconds.
+var demoTemplate = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "pos-demo-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	s := settings.Default()
+	s.Data, s.AdminPassword, s.CashierPassword = dir, adminPassword, cashierPassword
+	st, err := store.Open(context.Background(), s)
+	if err != nil {
+		return nil, err
+	}
+	err = errors.Join(
+		fillShop(context.Background(), s, st, slog.New(slog.DiscardHandler)),
+		st.SetPassword(context.Background(), store.AdminUser, adminPassword),
+		st.SetPassword(context.Background(), store.CashierUser, cashierPassword),
+		st.Close(), // which moves the write-ahead log into the file
+	)
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(s.SQLitePath())
+})
+
+// demoShop returns a new data folder with the demo data.
+func demoShop(t *testing.T) string {
+	t.Helper()
+	db, err := demoTemplate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "pos.db"), db, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // send sends a request and returns status, body and header. Headers come in pairs.

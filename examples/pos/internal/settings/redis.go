@@ -57,7 +57,10 @@ func (r *Redis) Set(s string) error {
 		return errRedis
 	}
 	// net/url knows one host only: it gets the first, and the list is read apart.
-	authority, path, _ := strings.Cut(rest, "/")
+	authority, path := rest, ""
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		authority, path = rest[:i], strings.TrimPrefix(rest[i:], "/")
+	}
 	login, hosts := "", authority
 	if i := strings.LastIndex(authority, "@"); i >= 0 {
 		login, hosts = authority[:i+1], authority[i+1:]
@@ -119,7 +122,10 @@ func (r *Redis) Set(s string) error {
 
 func hostPort(s, port string) (string, error) {
 	if _, _, err := net.SplitHostPort(s); err != nil {
-		s = net.JoinHostPort(strings.Trim(s, "[]"), port)
+		if s = strings.Trim(s, "[]"); strings.Contains(s, ":") && net.ParseIP(s) == nil {
+			return "", errRedis
+		}
+		s = net.JoinHostPort(s, port)
 	}
 	host, port, err := net.SplitHostPort(s)
 	if err != nil || host == "" {
