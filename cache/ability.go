@@ -55,8 +55,8 @@ type Coherent interface {
 // ristrettocache has one. All methods are safe for concurrent use.
 type Near interface {
 	Load(hash uint64) (value any, ok bool)
-	// Store keeps a value of cost bytes for at most ttl.
-	Store(hash uint64, value any, cost int64, ttl time.Duration)
+	// Store keeps a value of cost bytes. When its time ends is for the caller to know.
+	Store(hash uint64, value any, cost int64)
 	Remove(hash uint64)
 }
 

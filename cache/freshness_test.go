@@ -18,9 +18,9 @@ var errSource = errors.New("the database is away")
 // nearMap is a Near that never drops anything by itself.
 type nearMap struct{ m sync.Map }
 
-func (n *nearMap) Load(hash uint64) (any, bool)                       { return n.m.Load(hash) }
-func (n *nearMap) Store(hash uint64, v any, _ int64, _ time.Duration) { n.m.Store(hash, v) }
-func (n *nearMap) Remove(hash uint64)                                 { n.m.Delete(hash) }
+func (n *nearMap) Load(hash uint64) (any, bool)      { return n.m.Load(hash) }
+func (n *nearMap) Store(hash uint64, v any, _ int64) { n.m.Store(hash, v) }
+func (n *nearMap) Remove(hash uint64)                { n.m.Delete(hash) }
 
 // onEach runs a test over a store, over memory alone, and over both.
 func onEach(t *testing.T, test func(t *testing.T, make func(*cache.Options) *cache.Typed[int])) {

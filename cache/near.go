@@ -56,5 +56,5 @@ func (c *Typed[V]) keepNear(key string, r *reading[V], before stamp) {
 	c.near.Store(before.hash, &nearEntry[V]{
 		owner: c, key: key, stamp: before, value: r.value, absent: r.absent, took: r.took,
 		kept: now, freshUntil: now + int64(min(r.freshFor, life)), goneAt: now + int64(life),
-	}, int64(size+len(key)), life)
+	}, int64(size+len(key)))
 }

@@ -3,6 +3,8 @@ package ristrettocache
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,10 +15,12 @@ import (
 )
 
 // Near is a cache.Near over ristretto: values as they are, shared by all who read them.
-// It is safe for concurrent use. Ristretto runs two goroutines of its own until Close.
+// What has expired stays until there is need for its room, which spares each read a look
+// at the clock. It is safe for concurrent use. Ristretto runs two goroutines of its own until Close.
 type Near struct {
 	mu      sync.RWMutex // held for reading by writers, for writing by Close
 	closed  atomic.Bool
+	readers readers
 	engine  *ristretto.Cache[uint64, *object]
 	version atomic.Uint64
 	coh     *cache.Coherence
@@ -57,9 +61,14 @@ func (n *Near) Coherence() *cache.Coherence { return n.coh }
 
 // Load returns the value of a hash.
 func (n *Near) Load(hash uint64) (any, bool) {
-	// Ristretto's reads go on working after its Close; they find nothing.
+	inside := n.readers.enter()
+	if n.closed.Load() {
+		inside.Add(-1)
+		return nil, false
+	}
 	o, ok := n.engine.Get(hash)
-	if !ok || o == nil {
+	inside.Add(-1)
+	if !ok {
 		return nil, false
 	}
 	return o.value, true
@@ -67,14 +76,14 @@ func (n *Near) Load(hash uint64) (any, bool) {
 
 // Store keeps a value, unless the admission policy refuses it; then an older value is
 // gone too.
-func (n *Near) Store(hash uint64, value any, cost int64, ttl time.Duration) {
+func (n *Near) Store(hash uint64, value any, cost int64) {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
 	if n.closed.Load() {
 		return
 	}
 	o := &object{value, n.version.Add(1)}
-	keep(n.engine, hash, o, cost+overhead, ttl, func(now *object) bool { return now.version >= o.version })
+	keep(n.engine, hash, o, cost+overhead, 0, func(now *object) bool { return now.version >= o.version })
 }
 
 // Remove drops the value of a hash.
@@ -92,9 +101,34 @@ func (n *Near) Close() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.closed.Swap(true) {
+		n.readers.wait()
 		n.engine.Close()
 	}
 	return nil
+}
+
+// readers counts who is inside of Load, since a ristretto that is closed under a reader
+// may panic. A lock would cost as much as the read itself; these are counters apart from
+// each other, of which a reader takes any.
+type readers [16]struct {
+	n atomic.Int64
+	_ [56]byte
+}
+
+// enter counts the caller in; it counts itself out.
+func (r *readers) enter() *atomic.Int64 {
+	n := &r[rand.Uint32()%uint32(len(r))].n
+	n.Add(1)
+	return n
+}
+
+// wait returns when all have left who could not see yet that it is closed.
+func (r *readers) wait() {
+	for i := range r {
+		for r[i].n.Load() != 0 {
+			runtime.Gosched()
+		}
+	}
 }
 
 // keep stores a value so that it, or one that newEnough accepts, is there afterwards, or
