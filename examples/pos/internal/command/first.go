@@ -28,6 +28,10 @@ func fillShop(ctx context.Context, s *settings.Settings, st *store.Store, logger
 	}
 	start := time.Now()
 	if err := st.Seed(ctx, start, store.Demo{}); err != nil {
+		// Of several servers that start at once on one database, one fills it.
+		if empty, emptyErr := st.Empty(ctx); emptyErr == nil && !empty {
+			return nil
+		}
 		return fmt.Errorf("demo data: %w", err)
 	}
 	logger.Info("demo data written", "took", time.Since(start).Round(time.Millisecond))

@@ -74,8 +74,11 @@ func TestKeysetWalk(t *testing.T) {
 
 // TestConcurrentSales sells from one card and one shelf with a hundred tills at once,
 // and sees in the cached answers what the database says.
-func TestConcurrentSales(t *testing.T) {
-	s := openTestShop(t, unlimited...)
+func TestConcurrentSales(t *testing.T) { sellConcurrently(openTestShop(t, unlimited...)) }
+
+func sellConcurrently(s *shop) {
+	t := s.t
+	t.Helper()
 	price, stock := s.product(1)
 	balance := s.balance()
 	var sold, refused atomic.Int64
@@ -111,9 +114,15 @@ func TestConcurrentSales(t *testing.T) {
 	}
 }
 
-func TestIdempotencyKey(t *testing.T) {
-	s := openTestShop(t, unlimited...)
+func TestIdempotencyKey(t *testing.T) { sendTwenty(openTestShop(t, unlimited...)) }
+
+func sendTwenty(s *shop) {
+	t := s.t
+	t.Helper()
 	sale := `{"card":"` + card + `","items":[{"product":2,"quantity":1}]}`
+	if status, body, _ := s.send("POST", "/api/v1/topups/", `{"card":"`+card+`","amount":5000}`); status != http.StatusCreated {
+		t.Fatalf("top-up: %d %s", status, body)
+	}
 	before := s.balance()
 	bodies := make([][]byte, 20)
 	var wg sync.WaitGroup

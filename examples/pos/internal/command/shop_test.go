@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -47,6 +48,9 @@ func openTestShop(t *testing.T, flags ...string) *shop {
 func openTestShopEnv(t *testing.T, variable string, flags ...string) *shop {
 	t.Helper()
 	args := append([]string{"--data", demoShop(t), "--ops-token", opsToken}, flags...)
+	if slices.ContainsFunc(flags, func(f string) bool { return strings.HasPrefix(f, "--database=") }) {
+		args = append(args, "--admin-password", adminPassword, "--cashier-password", cashierPassword)
+	}
 	s, rest, err := settings.Load(args, func(name string) string {
 		value, _ := strings.CutPrefix(variable, name+"=")
 		if value == variable {
@@ -62,7 +66,7 @@ func openTestShopEnv(t *testing.T, variable string, flags ...string) *shop {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { st.Close() })
-	srv, err := newServer(t.Context(), Env{Stdout: io.Discard}, s, st, slog.New(slog.DiscardHandler))
+	srv, err := newServer(t.Context(), Env{Stdout: io.Discard}, s, st, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ var (
 // Empty reports whether the shop has no products yet.
 func (s *Store) Empty(ctx context.Context) (bool, error) {
 	var n int
-	err := s.queryRow(ctx, []any{&n}, "SELECT count(*) FROM (SELECT 1 FROM products LIMIT 1) AS some")
+	err := s.queryRow(ctx, []any{&n}, "SELECT count(*) FROM (SELECT 1 FROM products LIMIT 1) AS any_product")
 	return n == 0, err
 }
 

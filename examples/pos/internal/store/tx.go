@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
@@ -35,8 +36,9 @@ func (t *Tx) changed(ctx context.Context, query string, args ...any) (bool, erro
 	return n > 0, err
 }
 
-// txAttempts bounds how often a transaction that lost a deadlock is tried again.
-const txAttempts = 5
+// txAttempts bounds how often a transaction that lost a deadlock is tried again. InnoDB
+// lets one win when twenty wait for the same key and its owner rolls back.
+const txAttempts = 30
 
 // inTx runs f in a transaction, again from the start when the database chose it as
 // the victim of a deadlock. f must not keep anything from an earlier attempt.
@@ -49,7 +51,7 @@ func (s *Store) inTx(ctx context.Context, f func(*Tx) error) error {
 		select {
 		case <-ctx.Done():
 			return err
-		case <-time.After(time.Duration(attempt) * 5 * time.Millisecond):
+		case <-time.After(rand.N(time.Duration(min(attempt, 10)) * 10 * time.Millisecond)):
 		}
 	}
 }

@@ -1,0 +1,111 @@
+package command
+
+import (
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mainstay-go/mainstay/internal/testserver"
+)
+
+// TestOnMariaDB and TestOnPostgres sell on a real server of that kind, as on SQLite.
+func TestOnMariaDB(t *testing.T) {
+	db := testserver.MariaDB(t)
+	db.CreateDatabase(t, "pos")
+	onServer(t, "--database=mysql://"+db.User()+":"+db.Password()+"@"+db.Addr()+"/pos")
+}
+
+func TestOnPostgres(t *testing.T) {
+	db := testserver.Postgres(t)
+	db.CreateDatabase(t, "pos")
+	onServer(t, "--database="+db.DSN("pos"))
+}
+
+func onServer(t *testing.T, database string) {
+	t.Helper()
+	s := openTestShop(t, append(unlimited, database)...)
+	sellConcurrently(s)
+	spendAtOnce(s)
+	sendTwenty(s)
+	if v := s.get("/api/v1/customers/?search=%27"); v["count"] != 0.0 {
+		t.Errorf("customers: %v", v["count"])
+	}
+	if v := s.get("/api/v1/sales/?cursor=&ordering=-total&page_size=3"); len(v["results"].([]any)) != 3 || v["next"] == nil {
+		t.Errorf("sales by cursor: %v", v)
+	}
+	if status, body, _ := s.send("GET", "/api/v1/reports/sales/?format=csv", ""); status != 200 || len(body) < 400_000 {
+		t.Errorf("report: %d, %d bytes", status, len(body))
+	}
+	second := openTestShop(t, append(unlimited, database)...)
+	if _, stock := second.product(1); stock < 0 {
+		t.Errorf("stock %d", stock)
+	}
+}
+
+// spendAtOnce sends twenty times a sale that the card cannot pay for, under one key:
+// each is refused for that reason and none because the others were at it too.
+func spendAtOnce(s *shop) {
+	t := s.t
+	t.Helper()
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			body := `{"card":"` + card + `","items":[{"product":2,"quantity":40}]}`
+			if status, answer, _ := s.send("POST", "/api/v1/sales/", body, "Idempotency-Key", "too-dear"); status != http.StatusConflict {
+				t.Errorf("%d %s", status, answer)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestTwoReplicas shares cache, limits and sessions through Redis: what one replica
+// sells, ends or refuses, the other knows.
+func TestTwoReplicas(t *testing.T) {
+	redis := testserver.Redis(t)
+	db := testserver.Postgres(t)
+	db.CreateDatabase(t, "pos")
+	flags := []string{"--database=" + db.DSN("pos"), "--redis=redis://" + redis.Addr() + "/0", "--rate-topup=3/1h"}
+	one, two := openTestShop(t, flags...), openTestShop(t, flags...)
+	two.token = one.token
+	before := two.balance() // in the cache of both
+	for i, want := range []int{201, 201, 201, 429} {
+		replica := []*shop{one, two}[i%2]
+		if status, body, _ := replica.send("POST", "/api/v1/topups/", `{"card":"`+card+`","amount":100}`); status != want {
+			t.Errorf("top-up %d: %d %s", i+1, status, body)
+		}
+	}
+	if now := two.balance(); now != before+300 {
+		t.Errorf("balance %d, was %d", now, before)
+	}
+	if status, _, _ := one.send("POST", "/api/v1/logout/", ""); status != http.StatusNoContent {
+		t.Errorf("logout: %d", status)
+	}
+	if status, _, _ := two.send("GET", "/api/v1/categories/", ""); status != http.StatusUnauthorized {
+		t.Errorf("after a logout at the other replica: %d", status)
+	}
+}
+
+// TestWithoutItsRedis starts while Redis is away: the shop is served, and nobody is
+// logged in, for that is what Redis would have to say.
+func TestWithoutItsRedis(t *testing.T) {
+	redis := testserver.Redis(t)
+	s := openTestShop(t, append(unlimited, "--redis=redis://"+redis.Addr())...)
+	redis.Kill()
+	start := time.Now()
+	if status, _, _ := s.send("GET", "/api/v1/categories/", ""); status != http.StatusServiceUnavailable {
+		t.Errorf("with a session that cannot be looked up: %d", status)
+	}
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("the answer took %s", took)
+	}
+	if status, _, _ := s.send("GET", "/ready/", ""); status != http.StatusOK {
+		t.Errorf("ready: %d", status)
+	}
+	redis.Restart()
+	waitFor(t, "the session is back or asked for anew", func() bool {
+		status, _, _ := s.send("GET", "/api/v1/categories/", "")
+		return status == http.StatusOK || status == http.StatusUnauthorized
+	})
+}
