@@ -56,7 +56,7 @@ func NewKeyRing(current CursorKey, older ...CursorKey) (*KeyRing, error) {
 // cursors end with the process, and no other replica accepts them.
 func EphemeralKeyRing() *KeyRing {
 	secret := make([]byte, 32)
-	rand.Read(secret) //nolint:errcheck // never fails, see its documentation
+	rand.Read(secret) // never fails, see its documentation
 	ring, err := NewKeyRing(CursorKey{Secret: secret})
 	if err != nil {
 		panic(err) // 32 bytes are enough

@@ -120,7 +120,8 @@ func toUTF8(s string) string {
 // invalidPrefix returns the length of the longest start of a well-formed sequence at
 // the beginning of s, or 1.
 func invalidPrefix(s string) int {
-	lo, hi, need := byte(0x80), byte(0xBF), 0
+	lo, hi := byte(0x80), byte(0xBF)
+	var need int
 	switch c := s[0]; {
 	case c >= 0xC2 && c <= 0xDF:
 		need = 1

@@ -55,12 +55,11 @@ func (k *Keyset[T]) Connection(ctx context.Context, source Seeker[T], args Conne
 		return nil, err
 	}
 	scope := k.newScope(order, "?relay", args.Scope)
-	at := Position{Backward: backward}
+	var at Position // only its values count: the arguments say which way to go
 	if cursor != "" {
 		if at, err = k.decode(scope, order, cursor); err != nil {
 			return nil, err
 		}
-		at.Backward = backward
 	}
 	conn := &Connection[T]{Edges: []Edge[T]{}}
 	conn.PageInfo.HasPreviousPage = !backward && cursor != ""

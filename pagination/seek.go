@@ -34,7 +34,7 @@ type Fragment struct {
 
 // ToSql returns the fragment.
 //
-//nolint:revive // the name that squirrel's interface has
+//nolint:revive,staticcheck // the name that squirrel's interface has
 func (f Fragment) ToSql() (string, []any, error) { return f.SQL, f.Args, nil }
 
 // SQL returns the whole statement for a dialect in the form that its indexes answer

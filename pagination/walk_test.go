@@ -6,13 +6,13 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	_ "modernc.org/sqlite"
 )
 
 // walkRow is a row of the table that the walks read: every other column has ties and
@@ -89,24 +89,6 @@ func fillWalkTable(t testing.TB, db *sql.DB, dialect Dialect) {
 	}
 	_, err := db.Exec("INSERT INTO walk (id, num, name, share, at_time, rank_no, day_time) VALUES "+strings.Join(values, ", "), args...)
 	require.NoError(t, err)
-}
-
-func openSQLite(t testing.TB) *sql.DB {
-	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "test.db")+"?_pragma=journal_mode(WAL)&_time_format=sqlite")
-	require.NoError(t, err)
-	t.Cleanup(func() { db.Close() })
-	return db
-}
-
-func walkSQLite(t testing.TB) *sql.DB {
-	t.Helper()
-	db := openSQLite(t)
-	_, err := db.Exec(`CREATE TABLE walk (id INTEGER PRIMARY KEY, num INTEGER, name TEXT, share REAL,
-		at_time TIMESTAMP, rank_no INTEGER NOT NULL, day_time TIMESTAMP NOT NULL)`)
-	require.NoError(t, err)
-	fillWalkTable(t, db, SQLite)
-	return db
 }
 
 // walk reads a whole list forwards and then backwards through the HTTP surface, with a
@@ -212,17 +194,24 @@ func referenceIDs(t testing.TB, db *sql.DB, engine Dialect, order Order, where s
 	return ids
 }
 
-func TestWalkSQLite(t *testing.T) {
-	t.Parallel()
-	db := walkSQLite(t)
+// testWalks reads whole lists with random orders, places of NULLs, filters and page
+// sizes, forwards and backwards. It runs for a few seconds; MAINSTAY_WALKS=5000 makes it
+// that many walks, divided among the engines.
+func testWalks(t *testing.T, e engine, db *sql.DB) {
 	cursors, err := NewCursors(EphemeralKeyRing(), nil)
 	require.NoError(t, err)
-	for seed := range uint64(200) {
-		rng := rand.New(rand.NewPCG(seed, 7))
-		dialect := SQLite
-		if seed%4 == 0 {
+	walks, deadline := 1<<30, time.Now().Add(4*time.Second)
+	if n, err := strconv.Atoi(os.Getenv("MAINSTAY_WALKS")); err == nil {
+		walks, deadline = n/len(engines)+1, time.Now().Add(time.Hour)
+	}
+	done := 0
+	for ; done < walks && (done < 60 || time.Now().Before(deadline)); done++ {
+		rng := rand.New(rand.NewPCG(uint64(done), 7))
+		dialect := e.dialect
+		if done%5 == 0 && dialect != Postgres { // Generic writes "?"
 			dialect = Generic
 		}
-		walk(t, rng, db, dialect, SQLite, cursors)
+		walk(t, rng, db, dialect, e.dialect, cursors)
 	}
+	t.Logf("%d walks over %d rows", done, walkRows)
 }

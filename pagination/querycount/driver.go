@@ -75,7 +75,7 @@ var (
 	_ driver.StmtExecContext    = (*stmt)(nil)
 	_ driver.StmtQueryContext   = (*stmt)(nil)
 	_ driver.NamedValueChecker  = (*stmt)(nil)
-	_ driver.ColumnConverter    = (*stmt)(nil)
+	_ driver.ColumnConverter    = (*stmt)(nil) //nolint:staticcheck // drivers that still have it must keep it when wrapped
 )
 
 // Unwrap returns the driver's own connection.
@@ -138,7 +138,7 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 	if p, ok := c.Conn.(driver.ConnPrepareContext); ok {
 		inner, err = p.PrepareContext(ctx, query)
 	} else if inner, err = c.Conn.Prepare(query); err == nil && ctx.Err() != nil {
-		inner.Close()
+		_ = inner.Close() // nobody will use it; the context's end is the news
 		return nil, ctx.Err()
 	}
 	if err != nil {

@@ -1,0 +1,167 @@
+package pagination
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func testCounts(t *testing.T, e engine, db *sql.DB) {
+	ctx := t.Context()
+	source := salesSource(db, e.dialect)
+	n, err := source.Count(ctx)
+	require.NoError(t, err)
+	assert.EqualValues(t, salesRows, n)
+
+	source.Base.Where, source.Base.Args = "status = ?", []any{3}
+	n, err = source.Count(ctx)
+	require.NoError(t, err)
+	assert.EqualValues(t, salesRows/5, n)
+
+	n, err = source.CountUpTo(ctx, 101)
+	require.NoError(t, err)
+	assert.EqualValues(t, 101, n)
+
+	n, err = source.EstimateCount(ctx)
+	require.NoError(t, err)
+	assert.InDelta(t, salesRows/5, n, salesRows/10, "estimate of a filter")
+	source.Base.Where, source.Base.Args = "", nil
+	n, err = source.EstimateCount(ctx)
+	require.NoError(t, err)
+	assert.InDelta(t, salesRows, n, salesRows/10, "estimate of the table")
+
+	// A join that is only read: counting leaves it out.
+	source.Base.From = "sales LEFT JOIN missing ON missing.id = sales.id"
+	source.CountFrom = "sales"
+	n, err = source.Count(ctx)
+	require.NoError(t, err)
+	assert.EqualValues(t, salesRows, n)
+
+	// Page numbers over the same source: the last page counts from the end.
+	order, err := salesKeyset(t, NullsNative).Order("-created_at")
+	require.NoError(t, err)
+	source = salesSource(db, e.dialect)
+	source.Order = order
+	source.Base.Where, source.Base.Args = "status = ?", []any{1}
+	page, err := Paginate(request("/?page=last&page_size=30"), mustPageNumber(t, Standard, nil), source)
+	require.NoError(t, err)
+	assert.EqualValues(t, 134, page.CurrentPage)
+	assert.Len(t, page.Results, 4000-133*30)
+
+	// Count and rows from one transaction.
+	tx, err := db.BeginTx(ctx, nil)
+	require.NoError(t, err)
+	source.DB = tx
+	_, err = Paginate(request("/"), mustPageNumber(t, Standard, nil), source)
+	require.NoError(t, err)
+	require.NoError(t, tx.Rollback())
+}
+
+// testAll reads the table whole, from a cursor in the middle, and with an error half-way.
+func testAll(t *testing.T, e engine, db *sql.DB) {
+	k := salesKeyset(t, NullsNative)
+	source := salesSource(db, e.dialect)
+	opts := &AllOptions{Ordering: "closed_at", Batch: 777}
+	seen := make(map[int64]bool, salesRows)
+	middle, n := "", 0
+	for s, err := range k.All(t.Context(), source, opts) {
+		require.NoError(t, err)
+		require.False(t, seen[s.ID])
+		seen[s.ID] = true
+		if n++; n == salesRows/2 {
+			middle, err = k.Cursor(s, opts)
+			require.NoError(t, err)
+		}
+	}
+	assert.Len(t, seen, salesRows)
+
+	rest := 0
+	resumed := *opts
+	resumed.Cursor = middle
+	for s, err := range k.All(t.Context(), source, &resumed) {
+		require.NoError(t, err)
+		require.True(t, seen[s.ID])
+		delete(seen, s.ID)
+		rest++
+	}
+	assert.Equal(t, salesRows/2, rest)
+
+	resumed.Ordering = "-closed_at" // the cursor is another order's
+	for _, err := range k.All(t.Context(), source, &resumed) {
+		require.ErrorIs(t, err, ErrInvalidCursor)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	n = 0
+	var last error
+	for _, err := range k.All(ctx, source, opts) {
+		if last = err; err == nil {
+			n++
+			cancel()
+		}
+	}
+	require.ErrorIs(t, last, context.Canceled)
+	assert.Equal(t, 777, n, "the batch that was read is handed out")
+}
+
+func TestSQLSourceErrors(t *testing.T) {
+	t.Parallel()
+	db := openSQLite(t)
+	createSalesTable(t, db, SQLite)
+	good := salesSource(db, SQLite)
+	k := salesKeyset(t, NullsNative)
+	order, err := k.Order("")
+	require.NoError(t, err)
+	good.Order = order
+	ctx := t.Context()
+
+	broken := good
+	broken.Scan = func(*sql.Rows) (sale, error) { return sale{}, errors.New("scan failed") }
+	_, err = broken.List(ctx, 5, 0)
+	require.ErrorContains(t, err, "scan failed")
+
+	broken = good
+	broken.Order = Order{}
+	_, err = broken.List(ctx, 5, 0)
+	require.ErrorContains(t, err, "NewOrder")
+
+	broken = good
+	broken.Base.Where = "status = ?"
+	_, err = broken.Count(ctx)
+	require.ErrorContains(t, err, "1 placeholders and 0 Args")
+
+	broken = good
+	broken.Base.From = "nowhere"
+	for _, count := range []func(context.Context) (int64, error){broken.Count, broken.EstimateCount} {
+		_, err = count(ctx)
+		require.Error(t, err)
+	}
+
+	// A row that the database loses half-way must not look like a short list.
+	canceled, cancel := context.WithCancel(ctx)
+	cancel()
+	_, err = good.List(canceled, 5, 0)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestPlannedRows(t *testing.T) {
+	t.Parallel()
+	n, err := plannedRows(Postgres, `[{"Plan": {"Node Type": "Seq Scan", "Plan Rows": 1234}}]`)
+	require.NoError(t, err)
+	assert.EqualValues(t, 1234, n)
+	n, err = plannedRows(MySQL, `{"query_block": {"nested_loop": [{"table": {"rows": 100, "filtered": 50}}, {"table": {"rows": 2, "filtered": 100}}]}}`)
+	require.NoError(t, err)
+	assert.EqualValues(t, 100, n)
+	n, err = plannedRows(MySQL, `{"query_block": {"table": {"rows_examined_per_scan": 7, "filtered": "100.00"}}}`)
+	require.NoError(t, err)
+	assert.EqualValues(t, 7, n)
+	for _, d := range []Dialect{Postgres, MySQL} {
+		_, err = plannedRows(d, "not JSON")
+		require.Error(t, err)
+	}
+}
