@@ -21,7 +21,7 @@ type Suite struct {
 	// milliseconds: for limiters that live in this process. Default false: real time.
 	Virtual bool
 	// Window is the window in the checks that let one pass. Default an hour if
-	// Virtual, else half a second. It should be many times what a decision takes.
+	// Virtual, else a second. It should be many times what a decision takes.
 	Window time.Duration
 	// Bound is the most that may be let through in a window. Default: the limit, and
 	// what the algorithm states for GCRA.
@@ -56,7 +56,7 @@ func (s Suite) Run(t *testing.T) {
 
 func (s Suite) withDefaults() Suite {
 	if s.Window == 0 {
-		s.Window = 500 * time.Millisecond
+		s.Window = time.Second
 		if s.Virtual {
 			s.Window = time.Hour
 		}
