@@ -226,7 +226,7 @@ func TestSettingsThatCannotBeUsed(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"-h"}, {"--help"}, {"serve", "-h"}, {"backup", "-h"}, {"health", "-h"}, {"schedule", "-h"}, {"queries", "-h"}, {"seed", "-h"}} {
+	for _, args := range [][]string{{"-h"}, {"serve", "--help"}, {"backup", "-h"}, {"health", "-h"}, {"schedule", "-h"}, {"queries", "-h"}, {"seed", "-h"}} {
 		if code, stdout, stderr := pos(t, "", args...); code != 0 || !strings.Contains(stdout, "sage") || stderr != "" {
 			t.Errorf("%v: exit code %d, %q, %q", args, code, stdout, stderr)
 		}

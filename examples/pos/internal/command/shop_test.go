@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
@@ -66,6 +67,11 @@ func openTestShopEnv(t *testing.T, variable string, flags ...string) *shop {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { st.Close() })
+	if empty, err := st.Empty(t.Context()); err != nil || empty && s.Demo { // on a server: fewer rows, for the time they take
+		if err := errors.Join(err, st.Seed(t.Context(), time.Now(), store.Demo{Products: 60, Customers: 30, Sales: 500})); err != nil {
+			t.Fatal(err)
+		}
+	}
 	srv, err := newServer(t.Context(), Env{Stdout: io.Discard}, s, st, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})))
 	if err != nil {
 		t.Fatal(err)
