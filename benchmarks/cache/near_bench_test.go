@@ -1,5 +1,5 @@
 // Package cache_bench measures the cache beside its peers: the same work in one run.
-package cache_bench
+package cachebench
 
 import (
 	"context"

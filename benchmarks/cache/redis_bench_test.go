@@ -1,4 +1,4 @@
-package cache_bench
+package cachebench
 
 import (
 	"context"
