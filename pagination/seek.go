@@ -65,7 +65,7 @@ func (q Seek) SQL(d Dialect, base Base) (string, []any, error) {
 		return s.b.String(), s.args, nil
 	}
 	filtered := s.writeSelect()
-	fixed, nulls := 0, true
+	stretch := segment{} // the whole list
 	if len(p.segments) > 0 {
 		if filtered {
 			s.write(" AND ")
@@ -75,9 +75,9 @@ func (q Seek) SQL(d Dialect, base Base) (string, []any, error) {
 		w.where()
 	}
 	if len(p.segments) == 1 {
-		fixed, nulls = p.segments[0].fixed(), p.segments[0].test == isNull
+		stretch = p.segments[0]
 	}
-	w.orderBy(fixed, p.exprs(), nulls)
+	w.orderBy(stretch, p.exprs())
 	w.limit()
 	return s.b.String(), s.args, nil
 }
@@ -106,7 +106,7 @@ func (q Seek) OrderBy(d Dialect) (string, error) {
 		return "", err
 	}
 	w := &condWriter{statement: &statement{dialect: d}, plan: p}
-	w.orderBy(0, p.exprs(), true)
+	w.orderBy(segment{}, p.exprs())
 	return strings.TrimPrefix(w.b.String(), " ORDER BY "), nil
 }
 
@@ -145,14 +145,6 @@ const (
 	isNull                       // NULL
 	isNotNull                    // anything but NULL
 )
-
-// fixed is the number of leading keys that have one value in the whole segment.
-func (s segment) fixed() int {
-	if s.test == isNull {
-		return s.to
-	}
-	return s.from
-}
 
 func (q Seek) plan(d Dialect) (*seekPlan, error) {
 	if len(q.Order.keys) == 0 {
@@ -361,17 +353,21 @@ func (w *condWriter) compare(from, to int, strict bool) {
 	w.write(")")
 }
 
-// orderBy writes the order without its first keys, which are fixed. nulls says whether
-// the first key that is left may be NULL; where it cannot, a NULLS clause would only keep
-// the database from using its index.
-func (w *condWriter) orderBy(fixed int, exprs []string, nulls bool) {
-	w.write(" ORDER BY ")
-	for i := fixed; i < len(exprs); i++ {
+// orderBy writes the order of a segment, or of the whole list for the zero segment. It
+// leaves out the keys that the segment holds equal to a value, and the NULLS clause of
+// keys that are all NULL or never NULL in it: either would keep a database from using its
+// index. Keys held to NULL stay, since PostgreSQL does not take IS NULL for an equality
+// and would not see that the index has the rows in order.
+func (w *condWriter) orderBy(s segment, exprs []string) {
+	separator := " ORDER BY "
+	for i := range exprs {
 		k := w.plan.keys[i]
-		if i > fixed {
-			w.write(", ")
+		if i < s.from && !k.value.IsNull() {
+			continue
 		}
-		clause := k.nullable && !k.native && (nulls || i > fixed)
+		w.write(separator)
+		separator = ", "
+		clause := k.nullable && !k.native && i >= s.to
 		if clause && (w.dialect == MySQL || w.dialect == Generic) {
 			// 1 for NULL: ascending puts it last.
 			test := exprs[i] + " IS NULL"
@@ -427,14 +423,12 @@ func (w *condWriter) union() error {
 			w.write(" WHERE ")
 		}
 		w.segment(s)
-		if s.fixed() < len(exprs) {
-			w.orderBy(s.fixed(), exprs, s.test == isNull)
-		}
+		w.orderBy(s, exprs)
 		w.limit()
 		w.write(") mainstay_s", strconv.Itoa(i+1))
 	}
 	w.write(") mainstay_u")
-	w.orderBy(0, outer, true)
+	w.orderBy(segment{}, outer)
 	w.limit()
 	return nil
 }

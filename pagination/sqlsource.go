@@ -46,7 +46,7 @@ func (s SQLSource[T]) List(ctx context.Context, limit int, offset int64) ([]T, e
 	}
 	st.writeSelect()
 	w := &condWriter{statement: st, plan: plan}
-	w.orderBy(0, plan.exprs(), true)
+	w.orderBy(segment{}, plan.exprs())
 	w.limit()
 	if offset > 0 {
 		st.write(" OFFSET ", strconv.FormatInt(offset, 10))
