@@ -418,3 +418,35 @@ func TestNewPostgresRefuses(t *testing.T) {
 	assert.Equal(t, "other", target.password)
 	assert.Equal(t, "postgres://me@h:5433/d%2Fb%20%C3%A9?connect_timeout=15&sslmode=verify-full&sslrootcert=%2Fa%20b.pem&user=you", target.public("d/b é"))
 }
+
+// A whole run, and its artefact read back by the stock tools alone.
+func TestPostgresJob(t *testing.T) {
+	unzstd := testserver.Lookup(t, "zstd", "zstd")
+	pgRestore := testserver.Lookup(t, "pg_restore", "postgresql-client")
+	server := testserver.Postgres(t)
+	server.CreateDatabase(t, "shop")
+	server.Exec(t, "shop", shop)
+	p := source(t, server.DSN("shop"), nil)
+	folder, err := NewFolder(filepath.Join(t.TempDir(), "pos"))
+	require.NoError(t, err)
+	job, err := New("pos", p, folder, &Options{Logger: silent})
+	require.NoError(t, err)
+	report, err := job.Backup(t.Context())
+	require.NoError(t, err)
+	assert.True(t, report.Verified)
+	assert.EqualValues(t, 3806, report.Manifest.RowsTotal)
+
+	restored, err := job.Restore(t.Context(), report.Manifest.ID, "by_us")
+	require.NoError(t, err)
+	assert.Equal(t, "by_us", restored.Target)
+
+	dump := filepath.Join(t.TempDir(), "shop.dump")
+	out, err := exec.CommandContext(t.Context(), unzstd, "-q", "-d", filepath.Join(folder.Path(), report.Manifest.File), "-o", dump).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	server.CreateDatabase(t, "by_hand")
+	out, err = exec.CommandContext(t.Context(), pgRestore, "--exit-on-error", "--no-owner", "--dbname="+server.DSN("by_hand"), dump).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	got, err := p.countsOf(t.Context(), "by_hand")
+	require.NoError(t, err)
+	same(t, report.Manifest.Contents, got)
+}
