@@ -297,13 +297,13 @@ func (s countingSource) EstimateCount(context.Context) (int64, error) {
 
 func TestCountPolicies(t *testing.T) {
 	t.Parallel()
-	page := func(policy CountPolicy, n int, url string) (*Page[int], error, *int) {
+	page := func(policy CountPolicy, n int, url string) (*Page[int], *int, error) {
 		counted := new(int)
 		p := mustPageNumber(t, Preset{Size: 10}, &PageNumberOptions{Count: policy, MaxPages: 1000})
 		got, err := Paginate(request(url), p, Lister[int](countingSource{items(n), counted, new(int)}))
-		return got, err, counted
+		return got, counted, err
 	}
-	got, err, counted := page(CountNone(), 25, "/?page=2")
+	got, counted, err := page(CountNone(), 25, "/?page=2")
 	require.NoError(t, err)
 	assert.Zero(t, *counted)
 	assert.Equal(t, Unknown, got.Count.Precision)
@@ -314,29 +314,29 @@ func TestCountPolicies(t *testing.T) {
 	assert.True(t, strings.HasPrefix(rec.Body.String(), `{"count":null,"total_pages":null,"current_page":2,`), rec.Body.String())
 	assert.True(t, strings.HasSuffix(rec.Body.String(), `"count_exact":false}`+"\n"), rec.Body.String())
 
-	got, err, _ = page(CountNone(), 25, "/?page=3")
+	got, _, err = page(CountNone(), 25, "/?page=3")
 	require.NoError(t, err)
 	assert.Empty(t, got.Next)
 	assert.Len(t, got.Results, 5)
 	for _, url := range []string{"/?page=4", "/?page=last", "/?page=1001"} {
-		_, err, _ = page(CountNone(), 25, url)
+		_, _, err = page(CountNone(), 25, url)
 		require.ErrorIs(t, err, ErrInvalidPage, url)
 	}
 
-	got, err, _ = page(CountCapped(50), 70, "/?page=6")
+	got, _, err = page(CountCapped(50), 70, "/?page=6")
 	require.NoError(t, err)
 	assert.Equal(t, AtLeast, got.Count.Precision)
 	assert.Equal(t, Link(at+"?page=7"), got.Next, "there are pages past the cap")
-	got, err, _ = page(CountCapped(50), 30, "/?page=last")
+	got, _, err = page(CountCapped(50), 30, "/?page=last")
 	require.NoError(t, err)
 	assert.Equal(t, Total{N: 30}, got.Count)
 	assert.EqualValues(t, 3, got.CurrentPage)
 
-	got, err, counted = page(CountEstimated(100), 200, "/")
+	got, counted, err = page(CountEstimated(100), 200, "/")
 	require.NoError(t, err)
 	assert.Equal(t, Total{N: 180, Precision: Estimate}, got.Count)
 	assert.Zero(t, *counted)
-	got, err, counted = page(CountEstimated(1000), 200, "/")
+	got, counted, err = page(CountEstimated(1000), 200, "/")
 	require.NoError(t, err)
 	assert.Equal(t, Total{N: 200}, got.Count, "small lists are counted")
 	assert.Equal(t, 1, *counted)

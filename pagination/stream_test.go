@@ -210,8 +210,13 @@ func TestRelayConnection(t *testing.T) {
 	assert.JSONEq(t, `{"edges":[],"pageInfo":{"hasNextPage":true,"hasPreviousPage":false,"startCursor":null,"endCursor":null}}`, string(data))
 
 	for _, args := range []ConnectionArgs{
-		{First: number(-1)}, {Last: number(-1)}, {First: number(1), Last: number(1)}, {First: number(1), Before: "x"},
-		{After: "x"}, {Before: "x"}, {After: *first.PageInfo.EndCursor, Scope: "another tenant"},
+		{First: number(-1)},
+		{Last: number(-1)},
+		{First: number(1), Last: number(1)},
+		{First: number(1), Before: "x"},
+		{After: "x"},
+		{Before: "x"},
+		{After: *first.PageInfo.EndCursor, Scope: "another tenant"},
 		{After: *first.PageInfo.EndCursor, Ordering: "-id"},
 	} {
 		_, err := k.Connection(t.Context(), source, args)

@@ -138,14 +138,20 @@ func naiveCustomers(ctx context.Context, t testing.TB, q querier, mark string) [
 	for i := range list {
 		rows, err := q.QueryContext(ctx, "SELECT name FROM child WHERE customer_id = "+mark+" ORDER BY id", list[i].id)
 		require.NoError(t, err)
-		for rows.Next() {
-			var name string
-			require.NoError(t, rows.Scan(&name))
-			list[i].children = append(list[i].children, name)
-		}
-		require.NoError(t, rows.Err())
-		rows.Close()
+		list[i].children = names(t, rows)
 	}
+	return list
+}
+
+func names(t testing.TB, rows *sql.Rows) (list []string) {
+	t.Helper()
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		require.NoError(t, rows.Scan(&name))
+		list = append(list, name)
+	}
+	require.NoError(t, rows.Err())
 	return list
 }
 
@@ -259,11 +265,11 @@ func TestCounterBasics(t *testing.T) {
 	require.NoError(t, err)
 	prepared, err := tx.PrepareContext(ctx, "INSERT INTO t VALUES (?)")
 	require.NoError(t, err)
+	defer prepared.Close()
 	for i := range 3 {
 		_, err = prepared.ExecContext(ctx, i)
 		require.NoError(t, err)
 	}
-	require.NoError(t, prepared.Close())
 	require.NoError(t, tx.Commit())
 	require.NoError(t, db.PingContext(ctx))
 	assert.Equal(t, 4, counter.Total(), "neither Prepare nor Begin, Commit or Ping counts")
@@ -272,7 +278,7 @@ func TestCounterBasics(t *testing.T) {
 	_, err = db.ExecContext(t.Context(), "DELETE FROM t")
 	require.NoError(t, err)
 	assert.Equal(t, 4, counter.Total(), "another context")
-	_, err = db.QueryContext(ctx, "SELECT nonsense FROM nowhere")
+	_, err = db.ExecContext(ctx, "SELECT nonsense FROM nowhere")
 	require.Error(t, err)
 	assert.Equal(t, 5, counter.Total(), "a statement that fails has reached the server")
 
@@ -446,7 +452,7 @@ func TestOldDrivers(t *testing.T) {
 	require.NoError(t, err)
 	rows, err := db.QueryContext(ctx, "SELECT")
 	require.NoError(t, err)
-	rows.Close()
+	defer rows.Close()
 	require.NoError(t, db.PingContext(ctx))
 	tx, err := db.BeginTx(ctx, nil)
 	require.NoError(t, err)
@@ -466,7 +472,7 @@ func TestOldDrivers(t *testing.T) {
 	require.NoError(t, err)
 	rows, err = db.QueryContext(ctx, "SELECT")
 	require.NoError(t, err)
-	rows.Close()
+	defer rows.Close()
 	assert.Equal(t, []string{"direct exec", "prepare", "query"}, older.log)
 	assert.Equal(t, 2, counter.Total(), "a declined query is prepared and counted once")
 	held, err := db.Conn(t.Context())
