@@ -1,0 +1,332 @@
+// Package s3store keeps backups in a bucket of S3, or of anything that speaks its
+// protocol. It is a module of its own, so that package backup links no S3 client.
+package s3store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"github.com/mainstay-go/mainstay/backup"
+)
+
+// Options tune a [Store]. The zero value and nil work.
+type Options struct {
+	// Prefix is a folder of the bucket, such as "backups/pos". Each job needs its own.
+	// Default: the bucket itself.
+	Prefix string
+	// RetainFor locks what is stored against deletion, by anybody, until that time has
+	// passed (object lock in mode COMPLIANCE). The bucket must have been created with
+	// object lock. Marks, results of verifications and the status of the last run are
+	// not locked, because they are replaced. Default: not locked.
+	RetainFor time.Duration
+	// PartSize is how much of a file is held in memory and sent at once, 5 MiB at
+	// least. A file has at most 10,000 parts. Default: 16 MiB, for files up to 156 GiB.
+	PartSize int64
+	// Timeout bounds a request without a body, and Remove and Sweep as a whole.
+	// Default: 30 s.
+	Timeout time.Duration
+	// Stall ends an upload or a download in which the server has moved no byte for so
+	// long. The time that a dump takes to produce its bytes does not count.
+	// Default: 2 min.
+	Stall time.Duration
+}
+
+// Store is a [backup.Storage] in a bucket. Files appear whole or not at all; a crash
+// leaves at most parts of an upload, which nobody sees and [Store.Sweep] removes. It
+// is no [backup.Locker]: let one host at a time back up into a prefix.
+//
+// Servers that ignore the header If-None-Match, which S3 obeys since 2024, may let the
+// second of two simultaneous uploads of one name win. All methods are safe for
+// concurrent use.
+type Store struct {
+	client *minio.Client
+	bucket string
+	prefix string // "" or ends in a slash
+	opts   Options
+	page   int // names per request of a listing, 0 for the server's choice
+}
+
+var (
+	_ backup.Storage = (*Store)(nil)
+	_ backup.Sweeper = (*Store)(nil)
+)
+
+// New returns the store in a bucket, which must exist. It connects to nothing. opts
+// may be nil.
+func New(client *minio.Client, bucket string, opts *Options) (*Store, error) {
+	s := &Store{client: client, bucket: bucket}
+	if opts != nil {
+		s.opts = *opts
+	}
+	o := &s.opts
+	switch {
+	case client == nil || bucket == "":
+		return nil, errors.New("s3store: New needs a client and the name of a bucket")
+	case o.RetainFor < 0 || o.Timeout < 0 || o.Stall < 0:
+		return nil, errors.New("s3store: Options has a negative time")
+	case o.PartSize != 0 && (o.PartSize < 5<<20 || o.PartSize > 1<<30):
+		return nil, fmt.Errorf("s3store: a PartSize of %d is not between 5 MiB and 1 GiB", o.PartSize)
+	}
+	if prefix := strings.Trim(o.Prefix, "/"); prefix != "" {
+		s.prefix = prefix + "/"
+	}
+	if o.PartSize == 0 {
+		o.PartSize = 16 << 20
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 30 * time.Second
+	}
+	if o.Stall == 0 {
+		o.Stall = 2 * time.Minute
+	}
+	return s, nil
+}
+
+func (s *Store) key(name string) (string, error) {
+	if !backup.ValidName(name) {
+		return "", fmt.Errorf("s3store: %q is not a name for a backup's file", name)
+	}
+	return s.prefix + name, nil
+}
+
+// replaced tells the files that a job writes anew, which a lock would keep as they are.
+func replaced(name string) bool {
+	for _, suffix := range []string{"status.json", ".verify.json", ".pin", ".accepted"} {
+		if strings.HasSuffix(name, suffix) {
+			return true
+		}
+	}
+	return false
+}
+
+// Put streams a file into the bucket, in parts if it is larger than one.
+func (s *Store) Put(ctx context.Context, name string, write func(io.Writer) error) (int64, error) {
+	key, err := s.key(name)
+	if err != nil {
+		return 0, err
+	}
+	// A file that exists is refused before its dump is made. The server decides at the
+	// end, if another one came first meanwhile.
+	switch _, err := s.stat(ctx, key); {
+	case err == nil:
+		return 0, fmt.Errorf("s3store: %s: %w", name, backup.ErrExists)
+	case !errors.Is(err, backup.ErrNotFound):
+		return 0, err
+	}
+
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	watch := newWatchdog(s.opts.Stall, stop)
+	defer watch.done()
+	r, w := io.Pipe()
+	sent := make(chan error, 1)
+	var info minio.UploadInfo
+	go func() {
+		var err error
+		info, err = s.upload(ctx, key, name, r, watch)
+		// A producer that still writes is told why nobody reads.
+		r.CloseWithError(cause(ctx, err))
+		sent <- err
+	}()
+	counted := &counter{to: w}
+	failure := write(counted)
+	if failure == nil {
+		failure = context.Cause(ctx)
+	}
+	_ = w.CloseWithError(failure) // nil ends the file; never fails
+	err = <-sent
+	switch {
+	case failure != nil && (err == nil || context.Cause(ctx) == nil):
+		return 0, failure
+	case failure != nil:
+		return 0, errors.Join(failure, cause(ctx, err))
+	case err != nil:
+		return 0, translate("upload", name, cause(ctx, err))
+	}
+	watch.done()
+
+	// What the server says of the file, not what was sent, decides whether it is one.
+	stored, err := s.stat(ctx, key)
+	if err == nil && (stored.Size != counted.n || info.ETag != "" && stored.ETag != info.ETag) {
+		err = fmt.Errorf("s3store: %s: the server keeps %d bytes of %d, or another file", name, stored.Size, counted.n)
+	}
+	if err != nil {
+		return 0, errors.Join(err, s.Remove(context.WithoutCancel(ctx), name))
+	}
+	return stored.Size, nil
+}
+
+// upload sends what fits into one part as one request, which the server answers for
+// as a whole, and the rest in parts.
+func (s *Store) upload(ctx context.Context, key, name string, r io.Reader, watch *watchdog) (minio.UploadInfo, error) {
+	opts := minio.PutObjectOptions{
+		ContentType: "application/octet-stream", PartSize: uint64(s.opts.PartSize), Progress: watch,
+	}
+	if s.opts.RetainFor > 0 && !replaced(name) {
+		opts.Mode, opts.RetainUntilDate = minio.Compliance, time.Now().Add(s.opts.RetainFor).UTC().Truncate(time.Second)
+		opts.SendContentMd5 = true // S3 demands it for locked files
+	}
+	unconditional := opts
+	opts.SetMatchETagExcept("*")
+	r = watch.reading(r)
+	const small = 1 << 20
+	head, err := io.ReadAll(io.LimitReader(r, small+1))
+	if err != nil {
+		return minio.UploadInfo{}, err
+	}
+	if len(head) <= small {
+		info, err := s.client.PutObject(ctx, s.bucket, key, bytes.NewReader(head), int64(len(head)), opts)
+		if minio.ToErrorResponse(err).Code != "PreconditionFailed" {
+			return info, err
+		}
+		// Some servers with versions (versitygw 1.8 with a sidecar) take a deleted file
+		// for present, which would keep a job from replacing its marks.
+		if _, absent := s.stat(ctx, key); !errors.Is(absent, backup.ErrNotFound) {
+			return info, err
+		}
+		return s.client.PutObject(ctx, s.bucket, key, bytes.NewReader(head), int64(len(head)), unconditional)
+	}
+	return s.client.PutObject(ctx, s.bucket, key, io.MultiReader(bytes.NewReader(head), r), -1, opts)
+}
+
+// Open reads a file. Its reader fails when the server stalls.
+func (s *Store) Open(ctx context.Context, name string) (io.ReadCloser, error) {
+	key, err := s.key(name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := s.stat(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	opts := minio.GetObjectOptions{VersionID: info.VersionID}
+	object, err := s.client.GetObject(ctx, s.bucket, key, opts)
+	if err != nil {
+		stop(nil)
+		return nil, translate("open", name, err)
+	}
+	return &download{object: object, name: name, ctx: ctx, stop: stop, watch: newWatchdog(s.opts.Stall, stop)}, nil
+}
+
+// List returns the files under the prefix, but not those of folders below it.
+func (s *Store) List(ctx context.Context) ([]backup.Object, error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	watch := newWatchdog(s.opts.Timeout, stop)
+	defer watch.done()
+	watch.start()
+	var found []backup.Object
+	for info := range s.client.ListObjects(ctx, s.bucket, minio.ListObjectsOptions{Prefix: s.prefix, MaxKeys: s.page}) {
+		if info.Err != nil {
+			return nil, translate("list", s.prefix, cause(ctx, info.Err))
+		}
+		watch.start()
+		name := strings.TrimPrefix(info.Key, s.prefix)
+		if backup.ValidName(name) {
+			found = append(found, backup.Object{Name: name, Size: info.Size, Modified: info.LastModified})
+		}
+	}
+	// The channel also ends, without an error, when its context does.
+	if err := context.Cause(ctx); err != nil {
+		return nil, translate("list", s.prefix, err)
+	}
+	return found, nil
+}
+
+// Remove deletes a file. In a bucket with versions it deletes the version itself
+// rather than hide it, so that the space is free again; one that is locked stays, and
+// is reported as backup.ErrRetained.
+func (s *Store) Remove(ctx context.Context, name string) error {
+	key, err := s.key(name)
+	if err != nil {
+		return err
+	}
+	info, err := s.stat(ctx, key)
+	if errors.Is(err, backup.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+	defer cancel()
+	err = s.client.RemoveObject(ctx, s.bucket, key, minio.RemoveObjectOptions{VersionID: info.VersionID})
+	if err == nil {
+		return nil
+	}
+	if denied(err, info) {
+		return fmt.Errorf("s3store: %s: %w", name, backup.ErrRetained)
+	}
+	return translate("remove", name, err)
+}
+
+// denied tells a file that must stay from a key that may not delete: both are
+// answered with the same code.
+func denied(err error, info minio.ObjectInfo) bool {
+	response := minio.ToErrorResponse(err)
+	if response.StatusCode != http.StatusForbidden && response.Code != "AccessDenied" && response.Code != "ObjectLocked" {
+		return false
+	}
+	until, unknown := time.Parse(time.RFC3339, info.Metadata.Get("X-Amz-Object-Lock-Retain-Until-Date"))
+	return unknown == nil && until.After(time.Now()) || info.Metadata.Get("X-Amz-Object-Lock-Legal-Hold") == "ON" ||
+		strings.Contains(response.Message, "object lock")
+}
+
+// Sweep aborts uploads that were begun before and never completed; their parts cost
+// money and no listing shows them.
+func (s *Store) Sweep(ctx context.Context, before time.Time) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+	defer cancel()
+	var swept []string
+	for upload := range s.client.ListIncompleteUploads(ctx, s.bucket, s.prefix, true) {
+		if upload.Err != nil {
+			return swept, translate("list the uploads of", s.prefix, upload.Err)
+		}
+		name := strings.TrimPrefix(upload.Key, s.prefix)
+		if !backup.ValidName(name) || !upload.Initiated.Before(before) {
+			continue
+		}
+		core := minio.Core{Client: s.client}
+		if err := core.AbortMultipartUpload(ctx, s.bucket, upload.Key, upload.UploadID); err != nil {
+			return swept, translate("abort the upload of", name, err)
+		}
+		swept = append(swept, name)
+	}
+	return swept, ctx.Err()
+}
+
+func (s *Store) stat(ctx context.Context, key string) (minio.ObjectInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+	defer cancel()
+	info, err := s.client.StatObject(ctx, s.bucket, key, minio.StatObjectOptions{})
+	if err != nil {
+		return info, translate("look at", strings.TrimPrefix(key, s.prefix), err)
+	}
+	return info, nil
+}
+
+// translate gives S3's errors the meaning that package backup knows.
+func translate(what, name string, err error) error {
+	response := minio.ToErrorResponse(err)
+	switch response.Code {
+	case "NoSuchKey":
+		return fmt.Errorf("s3store: %s: %w", name, backup.ErrNotFound)
+	case "PreconditionFailed", "ConditionalRequestConflict":
+		return fmt.Errorf("s3store: %s: %w", name, backup.ErrExists)
+	case "NoSuchBucket":
+		return fmt.Errorf("s3store: there is no bucket %q: create it, with object lock if you want RetainFor: %w", response.BucketName, err)
+	}
+	if response.StatusCode == http.StatusNotFound {
+		return fmt.Errorf("s3store: %s: %w", name, backup.ErrNotFound)
+	}
+	return fmt.Errorf("s3store: %s %s: %w", what, name, err)
+}

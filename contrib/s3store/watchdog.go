@@ -1,0 +1,126 @@
+package s3store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+)
+
+// errStalled is why a transfer ended in which the server did nothing.
+var errStalled = errors.New("s3store: the server has stalled")
+
+// watchdog cancels a transfer in which nothing has moved for a while. It sleeps while
+// the transfer waits for our own side.
+type watchdog struct {
+	patience time.Duration
+	mu       sync.Mutex
+	timer    *time.Timer
+	ended    bool
+}
+
+func newWatchdog(patience time.Duration, stop context.CancelCauseFunc) *watchdog {
+	w := &watchdog{patience: patience}
+	w.timer = time.AfterFunc(patience, func() {
+		stop(fmt.Errorf("%w for %v: see whether it is up, or raise Stall or Timeout", errStalled, patience))
+	})
+	w.timer.Stop()
+	return w
+}
+
+// start gives the server its time anew.
+func (w *watchdog) start() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.ended {
+		w.timer.Reset(w.patience)
+	}
+}
+
+func (w *watchdog) sleep() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.timer.Stop()
+}
+
+func (w *watchdog) done() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ended = true
+	w.timer.Stop()
+}
+
+// Read is called with what has just been sent: minio.PutObjectOptions.Progress is an
+// io.Reader.
+func (w *watchdog) Read(p []byte) (int, error) {
+	w.start()
+	return len(p), nil
+}
+
+// reading returns r such that the watchdog sleeps while r produces.
+func (w *watchdog) reading(r io.Reader) io.Reader { return watchedReader{r, w} }
+
+type watchedReader struct {
+	r     io.Reader
+	watch *watchdog
+}
+
+func (r watchedReader) Read(p []byte) (int, error) {
+	r.watch.sleep()
+	n, err := r.r.Read(p)
+	r.watch.start()
+	return n, err
+}
+
+// counter counts what a producer has written.
+type counter struct {
+	to io.Writer
+	n  int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.to.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// download is a file that is being read. The watchdog is awake while a Read waits.
+type download struct {
+	object *minio.Object
+	name   string
+	ctx    context.Context
+	stop   context.CancelCauseFunc
+	watch  *watchdog
+}
+
+func (d *download) Read(p []byte) (int, error) {
+	d.watch.start()
+	n, err := d.object.Read(p)
+	d.watch.sleep()
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = translate("read", d.name, cause(d.ctx, err))
+	}
+	return n, err
+}
+
+func (d *download) Close() error {
+	d.watch.done()
+	err := d.object.Close()
+	d.stop(nil)
+	return err
+}
+
+// cause prefers the reason for which a context was ended to what the end caused.
+func cause(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if reason := context.Cause(ctx); reason != nil {
+		return reason
+	}
+	return err
+}
