@@ -43,15 +43,18 @@ type Options struct {
 // leaves at most parts of an upload, which nobody sees and [Store.Sweep] removes. It
 // is no [backup.Locker]: let one host at a time back up into a prefix.
 //
-// Servers that ignore the header If-None-Match, which S3 obeys since 2024, may let the
-// second of two simultaneous uploads of one name win. All methods are safe for
-// concurrent use.
+// Two uploads of one name through one Store follow each other, and the second is
+// refused. Between Stores the server decides, by the header If-None-Match, which S3
+// obeys since 2024; a server that ignores it, or looks before it writes (versitygw
+// 1.8 on a folder), may let the second of two simultaneous uploads win. All methods
+// are safe for concurrent use.
 type Store struct {
 	client *minio.Client
 	bucket string
 	prefix string // "" or ends in a slash
 	opts   Options
 	page   int // names per request of a listing, 0 for the server's choice
+	turns  turns
 }
 
 var (
@@ -113,6 +116,11 @@ func (s *Store) Put(ctx context.Context, name string, write func(io.Writer) erro
 	if err != nil {
 		return 0, err
 	}
+	end, err := s.turns.take(ctx, name)
+	if err != nil {
+		return 0, fmt.Errorf("s3store: waiting for another upload of %s: %w", name, err)
+	}
+	defer end()
 	// A file that exists is refused before its dump is made. The server decides at the
 	// end, if another one came first meanwhile.
 	switch _, err := s.stat(ctx, key); {
