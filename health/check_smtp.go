@@ -1,0 +1,37 @@
+package health
+
+import (
+	"context"
+	"net"
+	"net/smtp"
+	"time"
+)
+
+// SMTP returns a check that a mail server ("host:port") greets and answers a NOOP
+// (RFC 5321, section 4.1.1.9): an alert that cannot be sent is not noticed
+// otherwise. It neither logs in nor mails anything, and does not begin TLS: a
+// port that expects TLS from the first byte (465) needs [TLS]. It is Shared and
+// not critical.
+func SMTP(name, address string, o *NetOptions) Check {
+	opts := o.normalized()
+	host, _, valid := net.SplitHostPort(address)
+	return newNetCheck(name, opts, valid, func(ctx context.Context) (string, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+		if err != nil {
+			return "no connection", err
+		}
+		// Package smtp knows no context: its end, early or not, ends the dialogue.
+		stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+		defer stop()
+		defer conn.Close()
+		client, err := smtp.NewClient(conn, host)
+		if err != nil {
+			return "no greeting", err
+		}
+		if err := client.Noop(); err != nil {
+			return "no answer to NOOP", err
+		}
+		_, _ = client.Text.Cmd("QUIT") // good manners; nobody waits for the answer
+		return "answered NOOP", nil
+	})
+}

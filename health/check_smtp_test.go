@@ -1,0 +1,80 @@
+package health
+
+import (
+	"context"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-smtp"
+	"github.com/stretchr/testify/require"
+)
+
+type noMail struct{}
+
+func (noMail) NewSession(*smtp.Conn) (smtp.Session, error) { return noMail{}, nil }
+func (noMail) AuthPlain(string, string) error              { return smtp.ErrAuthFailed }
+func (noMail) Mail(string, *smtp.MailOptions) error        { return smtp.ErrAuthRequired }
+func (noMail) Rcpt(string, *smtp.RcptOptions) error        { return smtp.ErrAuthRequired }
+func (noMail) Data(io.Reader) error                        { return smtp.ErrAuthRequired }
+func (noMail) Reset()                                      {}
+func (noMail) Logout() error                               { return nil }
+
+func TestSMTP(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	server := smtp.NewServer(noMail{})
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = server.Serve(listener) }()
+	address := listener.Addr().String()
+	got := outcomeOf(t, SMTP("mail", address, nil))
+	require.Equal(t, Pass, got.Status)
+	require.Contains(t, got.Output, "answered NOOP")
+	require.NoError(t, server.Close())
+	<-ended
+	require.Contains(t, outcomeOf(t, SMTP("mail", address, nil)).Output, "no connection")
+}
+
+// What a mail server can do instead of answering.
+func TestSMTPFaults(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		says string // and then nothing more
+		want string
+	}{
+		"turns away":         {"554 go away\r\n", "no greeting"},
+		"is no mail server":  {"SSH-2.0-OpenSSH_9.2\r\n", "no greeting"},
+		"refuses everything": {"220 hello\r\n502 what?\r\n502 what?\r\n502 what?\r\n", "no answer to NOOP"},
+		"never greets":       {"", ""},
+		"falls silent":       {"220 hello\r\n", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			served := make(chan struct{})
+			go func() {
+				defer close(served)
+				conn, err := listener.Accept()
+				if err != nil {
+					return
+				}
+				defer conn.Close()
+				_, _ = io.WriteString(conn, c.says)
+				_, _ = io.Copy(io.Discard, conn) // until the check gives up
+			}()
+			// The checker itself must end with its context: the runner's timeout would
+			// leave it behind, stuck.
+			check := SMTP("mail", listener.Addr().String(), nil)
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			defer cancel()
+			got := check.Checker.Check(ctx)
+			require.Equal(t, Fail, got.Status)
+			require.Contains(t, got.Summary, c.want)
+			require.NoError(t, listener.Close())
+			<-served
+		})
+	}
+}
