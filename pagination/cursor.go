@@ -93,10 +93,10 @@ const (
 // Encode writes a cursor. It fails if the position has more than 64 values or makes a
 // cursor of more than 1,024 characters, which happens with long texts as keys.
 func (c *Cursors) Encode(scope Scope, at Position) (string, error) {
-	return c.encode(scope, at, time.Now())
+	return c.encode(&scope, at, time.Now)
 }
 
-func (c *Cursors) encode(scope Scope, at Position, now time.Time) (string, error) {
+func (c *Cursors) encode(scope *Scope, at Position, now func() time.Time) (string, error) {
 	if len(at.Values) > 64 {
 		return "", errors.New("pagination: a cursor holds at most 64 values")
 	}
@@ -124,7 +124,7 @@ func (c *Cursors) encode(scope Scope, at Position, now time.Time) (string, error
 	}
 	b := append(buf[:0], head, c.ring.current)
 	if c.ttl > 0 {
-		b = binary.AppendUvarint(b, uint64(c.expiry(now)))
+		b = binary.AppendUvarint(b, uint64(c.expiry(now())))
 	}
 	if nulls != 0 {
 		b = binary.AppendUvarint(b, nulls)
@@ -133,15 +133,16 @@ func (c *Cursors) encode(scope Scope, at Position, now time.Time) (string, error
 		b = v.append(b)
 	}
 	if c.encrypt {
-		head := append([]byte(nil), b[:2]...)
-		b = key.sealer.Seal(head, nil, b[2:], sealedData(&scope, head))
+		b = key.seal(scope, b)
 	} else {
-		b = key.mac(b, &scope, b)
+		sum := key.mac(scope, b)
+		b = append(b, sum[:]...)
 	}
 	if base64.RawURLEncoding.EncodedLen(len(b)) > maxCursor {
 		return "", fmt.Errorf("pagination: the key values make a cursor of more than %d characters; sort by a shorter key", maxCursor)
 	}
-	return base64.RawURLEncoding.EncodeToString(b), nil
+	var text [128]byte
+	return string(base64.RawURLEncoding.AppendEncode(text[:0], b)), nil
 }
 
 // expiry returns the second after which a cursor made now is refused.
@@ -151,15 +152,11 @@ func (c *Cursors) expiry(now time.Time) int64 {
 	return (end + step - 1) / step * step
 }
 
-func sealedData(scope *Scope, head []byte) []byte {
-	return append(append(make([]byte, 0, len(scope)+2), scope[:]...), head...)
-}
-
 // Decode reads a cursor that [Cursors.Encode] made for the same scope. kinds are the
 // kinds of the order's keys. Any failure is [ErrInvalidCursor], wrapped with a reason
 // for the log; a cursor of another scope cannot be told from a forged one.
 func (c *Cursors) Decode(scope Scope, kinds []Kind, cursor string) (Position, error) {
-	at, reason := c.decode(scope, kinds, cursor, time.Now())
+	at, reason := c.decode(&scope, kinds, cursor, time.Now)
 	if reason != "" {
 		return Position{}, fmt.Errorf("%w: %s", ErrInvalidCursor, reason)
 	}
@@ -168,19 +165,15 @@ func (c *Cursors) Decode(scope Scope, kinds []Kind, cursor string) (Position, er
 
 var strictBase64 = base64.RawURLEncoding.Strict()
 
-func (c *Cursors) decode(scope Scope, kinds []Kind, cursor string, now time.Time) (at Position, reason string) {
+func (c *Cursors) decode(scope *Scope, kinds []Kind, cursor string, now func() time.Time) (at Position, reason string) {
 	if len(cursor) > maxCursor {
 		return at, "too long"
 	}
-	for i := range len(cursor) {
-		// encoding/base64 skips line breaks, which would make two texts one cursor.
-		if cursor[i] == '\n' || cursor[i] == '\r' {
-			return at, "malformed"
-		}
-	}
 	var buf [maxCursor * 3 / 4]byte
 	n, err := strictBase64.Decode(buf[:], []byte(cursor))
-	if err != nil || n < 2+macSize {
+	if err != nil || n < 2+macSize || base64.RawURLEncoding.EncodedLen(n) != len(cursor) {
+		// encoding/base64 skips line breaks, which would make two texts one cursor: the
+		// length tells.
 		return at, "malformed"
 	}
 	b := buf[:n]
@@ -192,13 +185,12 @@ func (c *Cursors) decode(scope Scope, kinds []Kind, cursor string, now time.Time
 	switch format := head & formatMask; {
 	case format == formatSigned && !c.encrypt:
 		payload := b[:n-macSize]
-		var sum [macSize]byte
-		if !hmac.Equal(key.mac(sum[:0], &scope, payload), b[n-macSize:]) {
+		if sum := key.mac(scope, payload); !hmac.Equal(sum[:], b[n-macSize:]) {
 			return at, "forged, or made for another list, order, filter or tenant"
 		}
 		b = payload[2:]
 	case format == formatEncrypted && c.encrypt:
-		b, err = key.sealer.Open(nil, nil, b[2:], sealedData(&scope, b[:2]))
+		b, err = key.open(scope, b)
 		if err != nil {
 			return at, "forged, or made for another list, order, filter or tenant"
 		}
@@ -207,7 +199,7 @@ func (c *Cursors) decode(scope Scope, kinds []Kind, cursor string, now time.Time
 	}
 	at.Backward, at.Inclusive = head&flagBackward != 0, head&flagInclusive != 0
 	r := reader{b: b, ok: true}
-	if head&flagExpires != 0 && uint64(now.Unix()) > r.uvarint() {
+	if head&flagExpires != 0 && uint64(now().Unix()) > r.uvarint() {
 		return at, "expired"
 	}
 	var nulls uint64

@@ -177,13 +177,13 @@ func TestCursorExpiryAndDeterminism(t *testing.T) {
 	at := Position{Values: []Value{mustValue(t, KindInt, 5)}}
 	kinds, scope, now := []Kind{KindInt}, NewScope("x"), time.Unix(1_800_000_000, 0)
 	c := mustCursors(t, EphemeralKeyRing(), &CursorsOptions{TTL: time.Hour})
-	cursor, err := c.encode(scope, at, now)
+	cursor, err := c.encode(&scope, at, func() time.Time { return now })
 	require.NoError(t, err)
 	for after, want := range map[time.Duration]string{0: "", time.Hour: "", time.Hour * 17 / 16: "", time.Hour*17/16 + 2*time.Second: "expired"} {
-		_, reason := c.decode(scope, kinds, cursor, now.Add(after))
+		_, reason := c.decode(&scope, kinds, cursor, func() time.Time { return now.Add(after) })
 		assert.Equal(t, want, reason, after)
 	}
-	again, err := c.encode(scope, at, now.Add(10*time.Second))
+	again, err := c.encode(&scope, at, func() time.Time { return now.Add(10 * time.Second) })
 	require.NoError(t, err)
 	assert.Equal(t, cursor, again, "equal pages keep their ETag for a while")
 

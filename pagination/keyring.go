@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 	"sync"
 )
 
@@ -89,23 +90,36 @@ func newRingKey(secret []byte) (*ringKey, error) {
 	return k, err
 }
 
-// macState is a keyed hash with room for its input and its sum, which would otherwise be
-// allocated for each cursor.
+// macState is a keyed hash with room for its input and its sum. What a cursor is made of
+// stays on the stack: it is copied here, since whatever goes to a hash through its
+// interface is allocated.
 type macState struct {
 	hash hash.Hash
 	sum  [sha256.Size]byte
-	in   [sha256.Size]byte
+	in   []byte
 }
 
 const macSize = 16
 
-// mac appends the first 128 bits of HMAC-SHA256 over the scope and the payload.
-func (k *ringKey) mac(dst []byte, scope *Scope, payload []byte) []byte {
+// mac returns the first 128 bits of HMAC-SHA256 over the scope and the payload.
+func (k *ringKey) mac(scope *Scope, payload []byte) [macSize]byte {
 	m := k.macs.Get().(*macState)
-	defer k.macs.Put(m)
-	m.in = *scope
-	m.hash.Reset()
-	m.hash.Write(m.in[:])
-	m.hash.Write(payload)
-	return append(dst, m.hash.Sum(m.sum[:0])[:macSize]...)
+	m.in = append(append(m.in[:0], scope[:]...), payload...)
+	m.hash.Reset() // to the state behind the key's block, which hmac keeps
+	m.hash.Write(m.in)
+	sum := [macSize]byte(m.hash.Sum(m.sum[:0]))
+	k.macs.Put(m)
+	return sum
+}
+
+// seal encrypts what follows the two bytes of the head and binds them and the scope to it.
+func (k *ringKey) seal(scope *Scope, plain []byte) []byte {
+	own := slices.Clone(plain)
+	return k.sealer.Seal(own[:2:2], nil, own[2:], slices.Concat(scope[:], own[:2]))
+}
+
+// open undoes seal, without the head.
+func (k *ringKey) open(scope *Scope, sealed []byte) ([]byte, error) {
+	own := slices.Clone(sealed)
+	return k.sealer.Open(nil, nil, own[2:], slices.Concat(scope[:], own[:2]))
 }

@@ -11,6 +11,9 @@ import (
 // compared like any other too large number. It refuses what Python's int() takes but
 // no HTTP client means: underscores between digits and digits outside ASCII.
 func parseInt(escaped string) (n int64, ok bool) {
+	if n, ok = digits(escaped); ok {
+		return n, true
+	}
 	var buf [64]byte
 	b := trimBlanks(appendUnescaped(buf[:0], escaped))
 	negative := false
@@ -34,6 +37,21 @@ func parseInt(escaped string) (n int64, ok bool) {
 	}
 	if negative {
 		n = -n
+	}
+	return n, true
+}
+
+// digits reads what almost everybody sends: digits alone, few enough for an int64.
+func digits(s string) (n int64, ok bool) {
+	if len(s) == 0 || len(s) > 18 {
+		return 0, false
+	}
+	for i := range len(s) {
+		d := s[i] - '0'
+		if d > 9 {
+			return 0, false
+		}
+		n = n*10 + int64(d)
 	}
 	return n, true
 }

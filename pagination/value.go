@@ -32,8 +32,8 @@ const (
 // Value is one value of a key: NULL (the zero value) or a value of one [Kind].
 type Value struct {
 	kind Kind
-	num  int64 // KindInt, KindUint and KindFloat as bits, KindBool, seconds of KindTime
 	nano int32 // nanoseconds of KindTime
+	num  int64 // KindInt, KindUint and KindFloat as bits, KindBool, seconds of KindTime
 	text string
 }
 
