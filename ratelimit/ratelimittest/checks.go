@@ -21,6 +21,7 @@ func checks() []check {
 		{"CostFitsWholeOrNotAtAll", checkCost},
 		{"PeekChangesNothing", checkPeek},
 		{"CancelGivesBackOnce", checkCancel},
+		{"CancelInALaterWindowTakesNothing", checkLateCancel},
 		{"ResetForgets", checkReset},
 		{"KeysAreApart", checkKeys},
 		{"ParallelCallersGetTheLimit", checkParallel},
@@ -31,20 +32,6 @@ func checks() []check {
 }
 
 var background = context.Background()
-
-func checkAdversary(t testing.TB, s *Suite) {
-	limits := []int{5, 30, 100, 200}
-	if !s.Virtual {
-		limits = []int{20}
-	}
-	for _, limit := range limits {
-		p := s.policy("adversary", limit)
-		list := Adversary{Limiter: s.New(t, p), Policy: p, Key: "user:mallory", Sleep: s.Sleep}.Attack(t)
-		most := MostInAnyWindow(list, p.Window)
-		require(t, most <= s.Bound(p), "%d let through in one window, where the bound is %d", most, s.Bound(p))
-		require(t, len(list) >= 2*limit, "only %d let through in several windows of %d", len(list), limit)
-	}
-}
 
 func burst(t testing.TB, l ratelimit.Limiter, key string, n int) (allowed int) {
 	t.Helper()
@@ -61,61 +48,6 @@ func must2(t testing.TB) func(ratelimit.Result, error) ratelimit.Result {
 		t.Helper()
 		return must(t, r, err)
 	}
-}
-
-func checkWellBehaved(t testing.TB, s *Suite) {
-	p := s.policy("polite", 20)
-	l := s.New(t, p)
-	for round := range 3 {
-		got := burst(t, l, "user:polite", p.Limit)
-		require(t, got == p.Limit, "burst %d: %d of %d served a whole window after the last", round, got, p.Limit)
-		s.Sleep(p.Window + s.Late)
-	}
-}
-
-func checkRetryAfter(t testing.TB, s *Suite) {
-	p := s.policy("retry", 4)
-	l := s.New(t, p)
-	start := time.Now()
-	for range p.Limit {
-		require(t, must2(t)(l.Allow(background, "k")).Allowed, "denied within the limit")
-		s.Sleep(p.Window / 50)
-	}
-	for _, cost := range []int{1, 3} {
-		r := must2(t)(l.AllowN(background, "k", cost))
-		if s.stalled(t, start) {
-			return
-		}
-		require(t, !r.Allowed, "allowed beyond the limit")
-		require(t, r.RetryAfter > 0 && r.RetryAfter <= p.Window+s.Late, "RetryAfter %v in a window of %v", r.RetryAfter, p.Window)
-		require(t, r.NextAfter > 0 && r.NextAfter <= r.RetryAfter, "NextAfter %v is after RetryAfter %v", r.NextAfter, r.RetryAfter)
-		require(t, r.ResetAfter >= r.RetryAfter, "ResetAfter %v is before RetryAfter %v", r.ResetAfter, r.RetryAfter)
-		s.Sleep(r.RetryAfter + s.Late)
-		require(t, must2(t)(l.AllowN(background, "k", cost)).Allowed, "denied after waiting RetryAfter for cost %d", cost)
-		start = time.Now()
-	}
-	r := must2(t)(l.Peek(background, "k"))
-	s.Sleep(r.ResetAfter + s.Late)
-	r = must2(t)(l.Peek(background, "k"))
-	require(t, r.Remaining == p.Limit && r.NextAfter == 0 && r.ResetAfter == 0, "after ResetAfter: %+v", r)
-}
-
-func checkDenied(t testing.TB, s *Suite) {
-	p := s.policy("denied", 3)
-	l := s.New(t, p)
-	start := time.Now()
-	require(t, burst(t, l, "k", 3) == 3, "denied within the limit")
-	first := must2(t)(l.Allow(background, "k"))
-	for range 50 {
-		r := must2(t)(l.Allow(background, "k"))
-		if s.Algorithm != ratelimit.GCRA && s.stalled(t, start) {
-			return
-		}
-		require(t, !r.Allowed && r.Remaining == 0, "beyond the limit: %+v", r)
-		require(t, r.RetryAfter <= first.RetryAfter, "a denied try put RetryAfter off from %v to %v", first.RetryAfter, r.RetryAfter)
-	}
-	s.Sleep(first.RetryAfter + s.Late)
-	require(t, must2(t)(l.Allow(background, "k")).Allowed, "denied tries put off the next allowed one")
 }
 
 func checkCost(t testing.TB, s *Suite) {
@@ -169,22 +101,21 @@ func checkCancel(t testing.TB, s *Suite) {
 
 	whole, err := l.Reserve(background, "whole", 5) // the last unit back empties the key
 	require(t, err == nil && whole.Cancel(background) == nil, "Reserve and Cancel: %v", err)
-	r = must2(t)(l.Peek(background, "whole"))
-	require(t, r.Remaining == 5, "%d of 5 after cancelling all", r.Remaining)
+	got := s.left(t, l, "whole", 5)
+	require(t, got == 5, "%d of 5 after cancelling all", got)
+}
 
-	short := s.policy("cancel-late", 5)
-	l = s.New(t, short)
-	old, err := l.Reserve(background, "old", 5)
-	require(t, err == nil, "Reserve: %v", err)
-	s.Sleep(short.Window + s.Late)
-	start := time.Now()
-	require(t, must2(t)(l.AllowN(background, "old", 3)).Allowed, "denied a window later")
-	require(t, old.Cancel(background) == nil, "a late Cancel failed")
-	r = must2(t)(l.Peek(background, "old"))
-	if s.Algorithm == ratelimit.GCRA && !s.Virtual {
-		return // in real time a unit may have come back
+// left returns how much of a lasting policy is left of key, which should be want. What a
+// token bucket gets back may be late by the time that the decision was under way, and
+// the machine may be slow.
+func (s *Suite) left(t testing.TB, l ratelimit.Limiter, key string, want int) int {
+	t.Helper()
+	for start := time.Now(); ; s.Sleep(s.Late) {
+		got := must2(t)(l.Peek(background, key)).Remaining
+		if got == want || s.Virtual || s.Algorithm != ratelimit.GCRA || time.Since(start) > 10*time.Second {
+			return got
+		}
 	}
-	require(t, r.Remaining == 2 || s.stalled(t, start), "a late Cancel gave back what others use: %d left, want 2", r.Remaining)
 }
 
 func checkReset(t testing.TB, s *Suite) {
@@ -227,28 +158,6 @@ func checkParallel(t testing.TB, s *Suite) {
 	require(t, allowed.Load() == 50, "%d of 50 let through in parallel", allowed.Load())
 }
 
-func checkWait(t testing.TB, s *Suite) {
-	p := s.policy("wait", 2)
-	l := s.New(t, p)
-	start := time.Now()
-	for range 2 {
-		must(t, 0, errOf(l.Wait(background, "k", 1)))
-	}
-	soon, cancel := context.WithTimeout(background, p.Window/50)
-	defer cancel()
-	_, err := l.Wait(soon, "k", 2)
-	require(t, errors.Is(err, ratelimit.ErrWouldExceedDeadline) || errors.Is(err, context.DeadlineExceeded), "Wait past its deadline: %v", err)
-	_, err = l.Wait(background, "k", 3)
-	require(t, errors.Is(err, ratelimit.ErrCostExceedsLimit), "Wait for more than the limit: %v", err)
-	if s.Virtual {
-		must(t, 0, errOf(l.Wait(background, "k", 2)))
-		took := time.Since(start)
-		require(t, took >= p.Window && took <= p.Window+s.Late+time.Millisecond, "Wait took %v in a window of %v", took, p.Window)
-	}
-}
-
-func errOf(_ ratelimit.Result, err error) error { return err }
-
 func checkDecide(t testing.TB, s *Suite) {
 	loose, tight := s.lasting("loose", 10), s.lasting("tight", 2)
 	a, b := s.New(t, loose), s.New(t, tight)
@@ -267,17 +176,17 @@ func checkDecide(t testing.TB, s *Suite) {
 	for range 2 {
 		require(t, d.Cancel(background) == nil, "Cancel failed")
 	}
-	require(t, must2(t)(a.Peek(background, "x")).Remaining == 10 && must2(t)(b.Peek(background, "y")).Remaining == 2, "Cancel did not give all back")
+	require(t, s.left(t, a, "x", 10) == 10 && s.left(t, b, "y", 2) == 2, "Cancel did not give all back")
 
 	d, err = ratelimit.Decide(background, ratelimit.Check{Limiter: b, Key: "y", Cost: 2}, ratelimit.Check{Limiter: b, Key: "k", Cost: 1})
 	require(t, err == nil && !d.Allowed, "one limiter, one exhausted key: %+v, %v", d, err)
-	require(t, must2(t)(b.Peek(background, "y")).Remaining == 2, "a denied decision over two keys used one")
+	require(t, s.left(t, b, "y", 2) == 2, "a denied decision over two keys used one")
 
 	_, err = ratelimit.Decide(background, ratelimit.Check{Limiter: a, Key: "z", Cost: 1}, ratelimit.Check{Limiter: a, Key: "z", Cost: 1})
 	require(t, errors.Is(err, ratelimit.ErrDuplicateCheck), "one key twice: %v", err)
 	_, err = ratelimit.Decide(background, ratelimit.Check{Limiter: a, Key: "z", Cost: 1}, ratelimit.Check{Limiter: b, Key: "", Cost: 1})
 	require(t, errors.Is(err, ratelimit.ErrEmptyKey), "an empty key: %v", err)
-	require(t, must2(t)(a.Peek(background, "z")).Remaining == 10, "a decision that failed used something")
+	require(t, s.left(t, a, "z", 10) == 10, "a decision that failed used something")
 }
 
 func checkMistakes(t testing.TB, s *Suite) {

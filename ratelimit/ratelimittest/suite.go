@@ -94,17 +94,6 @@ func (s *Suite) lasting(name string, limit int) ratelimit.Policy {
 	return p
 }
 
-// stalled says that, since start, so much real time has passed that units came back
-// which a check relies on being used: it then ends without a verdict.
-func (s *Suite) stalled(t testing.TB, start time.Time) bool {
-	t.Helper()
-	if s.Virtual || time.Since(start) < s.Window*3/4 {
-		return false
-	}
-	t.Log("no verdict: this machine was too busy")
-	return true
-}
-
 // require ends the check when cond does not hold.
 func require(t testing.TB, cond bool, format string, args ...any) {
 	t.Helper()

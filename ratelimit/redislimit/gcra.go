@@ -69,6 +69,9 @@ func (s *Store) takeGCRA(ctx context.Context, c *call) error {
 	if reset := time.Duration(reply[4]) * time.Microsecond; reset > 0 {
 		reply[3] = ((reset-1)%per + 1).Microseconds() + 1
 	}
+	if retry := reply[2]; reply[0] == 0 && retry > 0 { // rounding must not change their order
+		reply[3], reply[4] = min(reply[3], retry), max(reply[4], retry)
+	}
 	settle([]*call{c}, reply, sent)
 	return nil
 }
@@ -80,7 +83,7 @@ func (s *Store) peekGCRA(ctx context.Context, key string, limit int, per time.Du
 	}
 	full := time.Duration(debt) * time.Microsecond
 	over := full - per*time.Duration(limit-1)
-	reply := []int64{0, min(int64((full+per-1)/per), int64(limit)), max(over.Microseconds(), 0), 0, debt, 0}
+	reply := []int64{0, min(int64((full+per-1)/per), int64(limit)), int64((max(over, 0) + time.Microsecond - 1) / time.Microsecond), 0, debt, 0}
 	if over <= 0 {
 		reply[0] = 1
 	}
@@ -88,7 +91,8 @@ func (s *Store) peekGCRA(ctx context.Context, key string, limit int, per time.Du
 }
 
 func (s *Store) cancelGCRA(ctx context.Context, c *call) error {
-	// What has flowed in since is free already.
+	// What has flowed in since is free already. Redis booked after c.sent, so this gives
+	// back too little, by the time that the booking was under way, and never too much.
 	back := min(c.perUnit()*time.Duration(c.cost), c.res.ResetAfter-time.Since(c.sent)).Microseconds()
 	if back <= 0 {
 		return nil

@@ -2,8 +2,6 @@ package redislimit
 
 import (
 	"context"
-	"log/slog"
-	"net"
 	"testing"
 	"time"
 
@@ -51,6 +49,7 @@ func TestConformance(t *testing.T) {
 			client := dial(t, server.Addr())
 			ratelimittest.Suite{
 				Algorithm: algorithm,
+				Window:    500 * time.Millisecond,
 				New: func(t testing.TB, p ratelimit.Policy) ratelimit.Limiter {
 					o := patient()
 					o.Prefix = algorithm.String() + ":" + t.Name()
@@ -192,7 +191,7 @@ func TestShadowWatchesWithoutDenying(t *testing.T) {
 func TestCountDeniedKeepsAStubbornClientOut(t *testing.T) {
 	t.Parallel()
 	server := testserver.Redis(t)
-	p := ratelimit.Policy{Name: "stubborn", Limit: 3, Window: 10 * time.Second, CountDenied: true}
+	p := ratelimit.Policy{Name: "stubborn", Limit: 3, Window: time.Hour, CountDenied: true}
 	l := limiter(t, store(t, dial(t, server.Addr()), patient()), p, nil)
 	ctx := context.Background()
 	var last ratelimit.Result
@@ -202,145 +201,6 @@ func TestCountDeniedKeepsAStubbornClientOut(t *testing.T) {
 		require.Equal(t, i < 3, r.Allowed)
 		last = r
 	}
-	require.Greater(t, last.RetryAfter, 9*time.Second, "the denied tries fill the window")
-	require.LessOrEqual(t, last.RetryAfter, 10*time.Second)
-}
-
-// refusedAddr is an address at which nobody listens.
-func refusedAddr(t testing.TB) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	ln.Close()
-	return ln.Addr().String()
-}
-
-// hungAddr takes connections and never answers.
-func hungAddr(t testing.TB) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			t.Cleanup(func() { c.Close() })
-		}
-	}()
-	return ln.Addr().String()
-}
-
-func TestRedisAway(t *testing.T) {
-	t.Parallel()
-	for name, options := range map[string]*redis.UniversalOptions{
-		"refused, options as offered":  ClientOptions(refusedAddr(t)),
-		"refused, go-redis's defaults": {Addrs: []string{refusedAddr(t)}},
-		"hung, options as offered":     ClientOptions(hungAddr(t)),
-		"hung, go-redis's defaults":    {Addrs: []string{hungAddr(t)}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			client := redis.NewUniversalClient(options)
-			t.Cleanup(func() { client.Close() })
-			var down, up int
-			s := store(t, client, &Options{
-				Logger: slog.New(slog.DiscardHandler), Instances: 2, BreakerOpen: time.Hour,
-				Trace: &Trace{Down: func(error) { down++ }, Up: func() { up++ }},
-			})
-			local, closed, open := login(), login(), login()
-			closed.OnFailure, open.OnFailure = ratelimit.FailClosed, ratelimit.FailOpen
-			ctx := context.Background()
-
-			start := time.Now()
-			l := limiter(t, s, local, nil)
-			r, err := l.Allow(ctx, "user:1")
-			require.NoError(t, err)
-			require.True(t, r.Allowed && r.Degraded)
-			// The deadline is 100 ms; the rest is for a busy machine.
-			require.Less(t, time.Since(start), time.Second)
-			for range 10 {
-				_, err := l.Allow(ctx, "warm")
-				require.NoError(t, err)
-			}
-			require.Equal(t, 1, down, "one event for the change of state")
-
-			allowed := 1
-			for range 20 {
-				r, err := l.Allow(ctx, "user:1")
-				require.NoError(t, err)
-				require.True(t, r.Degraded)
-				if r.Allowed {
-					allowed++
-				}
-			}
-			require.Equal(t, 2, allowed, "this instance's half of 5")
-
-			r, err = limiter(t, s, closed, nil).Allow(ctx, "user:1")
-			require.ErrorIs(t, err, ratelimit.ErrUnavailable)
-			require.False(t, r.Allowed)
-			require.Positive(t, r.RetryAfter)
-			lo := limiter(t, s, open, nil)
-			for range 20 {
-				r, err = lo.Allow(ctx, "user:1")
-				require.NoError(t, err)
-				require.True(t, r.Allowed && r.Degraded)
-			}
-
-			// With the breaker open a decision must not wait for anything.
-			start = time.Now()
-			for range 1000 {
-				l.Allow(ctx, "user:1")
-			}
-			require.Less(t, time.Since(start), time.Second, "1000 decisions")
-
-			ended, cancel := context.WithCancel(ctx)
-			cancel()
-			_, err = l.Allow(ended, "user:1")
-			require.ErrorIs(t, err, context.Canceled)
-			require.Zero(t, up)
-		})
-	}
-}
-
-func TestPausedAndRestarted(t *testing.T) {
-	t.Parallel()
-	server := testserver.Redis(t)
-	up := make(chan struct{}, 1)
-	s := store(t, dial(t, server.Addr()), &Options{
-		Timeout: time.Second, BreakerFailures: 1, BreakerOpen: 50 * time.Millisecond, Logger: slog.New(slog.DiscardHandler),
-		Trace: &Trace{Up: func() { up <- struct{}{} }},
-	})
-	l := limiter(t, s, login(), nil)
-	ctx := context.Background()
-	r, err := l.Allow(ctx, "user:1")
-	require.NoError(t, err)
-	require.False(t, r.Degraded)
-
-	server.Pause()
-	r, err = l.Allow(ctx, "user:1")
-	require.NoError(t, err)
-	require.True(t, r.Degraded)
-	server.Continue()
-	awaitUp := func() {
-		t.Helper()
-		require.Eventually(t, func() bool {
-			l.Allow(ctx, "probe")
-			return !s.Stats().Down
-		}, 20*time.Second, 20*time.Millisecond)
-		<-up
-	}
-	awaitUp()
-
-	server.Kill()
-	r, err = l.Allow(ctx, "user:1")
-	require.NoError(t, err)
-	require.True(t, r.Degraded)
-	server.Restart() // without its scripts, without its data
-	awaitUp()
-	r, err = l.Allow(ctx, "user:1")
-	require.NoError(t, err)
-	require.True(t, r.Allowed && !r.Degraded)
+	require.Greater(t, last.RetryAfter, 55*time.Minute, "the denied tries fill the window")
+	require.LessOrEqual(t, last.RetryAfter, time.Hour)
 }
