@@ -1,26 +1,25 @@
 package ratelimit
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
-	"strings"
 	"time"
 )
 
-// LoginOptions change what LoginRules holds. Only the zero Policy stands for a default.
+// LoginOptions change what LoginRules holds. Only the zero Policy stands for a default;
+// one whose Limit is Unlimited is switched off.
 type LoginOptions struct {
 	// Address is for one address. Default Login(), 5 an hour.
 	Address Policy
-	// Pair is for one account at one address. It matters where Address is looser, for a
-	// school behind one address say, and is left out where it could never deny.
-	// Default "login-pair", 5 an hour.
+	// Pair is for one account at one address. Set it where Address must be looser than
+	// what one account may fail, for a school behind one address say. It is left out
+	// where it could never deny. Default: Address under the name "login-pair", so that
+	// raising Address raises both; 5 an hour where Address is switched off.
 	Pair Policy
 	// Account is for one account from everywhere: against guesses spread over many
 	// addresses. Whoever knows the account's name can use it up and so lock its owner
-	// out, which is why it is looser. Default "login-account", 50 an hour.
+	// out, which is why it is looser. Default "login-account", 50 an hour, or as much
+	// as Pair where that is more.
 	Account Policy
 	// Failed says which answers count. Default: those with a status of 400 and above.
 	Failed func(status int) bool
@@ -32,7 +31,11 @@ type LoginOptions struct {
 //
 // newLimiter makes the limiters, address is the ByIP of the service, and account
 // returns the name that somebody tries to log in as ("" if the request has none, such
-// as a page), folded to one spelling; [JSONField] reads it from the body.
+// as a page), folded to one spelling; [JSONField] reads it from the body. An account
+// for which it returns "" is limited by its address only.
+//
+// The rules are none where all three policies are switched off, and a middleware of no
+// rules lets everything through.
 func LoginRules(newLimiter func(Policy) (Limiter, error), address KeyFunc, account func(*http.Request) string, opts *LoginOptions) ([]Rule, error) {
 	if newLimiter == nil || address == nil || account == nil {
 		return nil, errors.New("ratelimit: LoginRules needs newLimiter, address and account")
@@ -45,10 +48,18 @@ func LoginRules(newLimiter func(Policy) (Limiter, error), address KeyFunc, accou
 		o.Address = Login()
 	}
 	if o.Pair == (Policy{}) {
-		o.Pair = Policy{Name: "login-pair", Limit: 5, Window: time.Hour}
+		o.Pair = o.Address
+		if o.Pair.Limit == Unlimited {
+			o.Pair = Login()
+		}
+		o.Pair.Name = "login-pair"
 	}
 	if o.Account == (Policy{}) {
-		o.Account = Policy{Name: "login-account", Limit: 50, Window: time.Hour}
+		o.Account = Policy{Limit: 50, Window: time.Hour}
+		if o.Pair.Limit > o.Account.Limit {
+			o.Account = o.Pair
+		}
+		o.Account.Name = "login-account"
 	}
 	refund := Succeeded
 	if o.Failed != nil {
@@ -91,47 +102,3 @@ func LoginRules(newLimiter func(Policy) (Limiter, error), address KeyFunc, accou
 func implies(a, b Policy) bool {
 	return a.Limit != Unlimited && !a.Shadow && a.Algorithm != GCRA && a.Limit <= b.Limit && a.Window >= b.Window
 }
-
-// maxFieldBody bounds what JSONField reads.
-const maxFieldBody = 64 << 10
-
-// JSONField returns a function that reads one string from a JSON object in the
-// request's body, trimmed and in lower case, and leaves the body as it was for the
-// handler. It returns "" when there is no such string within the first 64 KiB.
-func JSONField(name string) func(*http.Request) string {
-	return func(r *http.Request) string {
-		if r.Body == nil || r.Body == http.NoBody {
-			return ""
-		}
-		peeked, ok := r.Body.(*peekedBody)
-		if !ok {
-			head, err := io.ReadAll(io.LimitReader(r.Body, maxFieldBody))
-			rest := io.Reader(r.Body)
-			if err != nil {
-				rest = errReader{err}
-			}
-			peeked = &peekedBody{Reader: io.MultiReader(bytes.NewReader(head), rest), Closer: r.Body, head: head}
-			r.Body = peeked
-		}
-		var fields map[string]json.RawMessage
-		if json.Unmarshal(peeked.head, &fields) != nil {
-			return ""
-		}
-		var value string
-		if json.Unmarshal(fields[name], &value) != nil {
-			return ""
-		}
-		return strings.ToLower(strings.TrimSpace(value))
-	}
-}
-
-// peekedBody is a body whose beginning has been looked at.
-type peekedBody struct {
-	io.Reader
-	io.Closer
-	head []byte
-}
-
-type errReader struct{ err error }
-
-func (r errReader) Read([]byte) (int, error) { return 0, r.err }

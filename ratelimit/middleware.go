@@ -56,7 +56,8 @@ type Middleware struct {
 }
 
 // NewMiddleware returns a middleware. With several rules a request goes on only if all
-// allow, and otherwise uses none of them. opts may be nil.
+// allow, and otherwise uses none of them; with none, such as those of a login whose
+// limits are all switched off, every request does. opts may be nil.
 func NewMiddleware(rules []Rule, opts *MiddlewareOptions) (*Middleware, error) {
 	m := &Middleware{rules: append([]Rule(nil), rules...)}
 	if opts != nil {
@@ -66,9 +67,6 @@ func NewMiddleware(rules []Rule, opts *MiddlewareOptions) (*Middleware, error) {
 	m.fields.pkSecret = m.opts.PartitionSecret
 	if m.opts.Logger == nil {
 		m.opts.Logger = slog.Default()
-	}
-	if len(rules) == 0 {
-		return nil, errors.New("ratelimit: a middleware needs at least one rule")
 	}
 	for i, r := range rules {
 		if r.Limiter == nil || r.Key == nil {
@@ -81,6 +79,9 @@ func NewMiddleware(rules []Rule, opts *MiddlewareOptions) (*Middleware, error) {
 // Wrap is the middleware. Response fields are set before next runs; a Refund shows
 // only in the next answer.
 func (m *Middleware) Wrap(next http.Handler) http.Handler {
+	if len(m.rules) == 0 {
+		return next
+	}
 	if len(m.rules) == 1 && m.rules[0].Refund == nil {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { m.serveOne(w, r, next) })
 	}

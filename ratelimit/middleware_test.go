@@ -82,29 +82,6 @@ func TestMiddlewareTellsTheClient(t *testing.T) {
 	})
 }
 
-func TestLoginCountsFailuresOnly(t *testing.T) {
-	t.Parallel()
-	rules, err := LoginRules(func(p Policy) (Limiter, error) { return NewMemory(p, nil) }, byIP(t), JSONField("username"), nil)
-	require.NoError(t, err)
-	var handled int
-	h := wrap(t, nil, func(w http.ResponseWriter, r *http.Request) {
-		handled++
-		var in struct{ Username, Password string }
-		require.NoError(t, json.NewDecoder(r.Body).Decode(&in), "the handler sees the whole body")
-		if in.Password != "right" {
-			w.WriteHeader(http.StatusUnauthorized)
-		}
-	}, rules...)
-	for range 20 {
-		require.Equal(t, http.StatusOK, send(h, http.MethodPost, `{"username":"anna","password":"right"}`).Code)
-	}
-	for range 5 {
-		require.Equal(t, http.StatusUnauthorized, send(h, http.MethodPost, `{"username":"anna","password":"wrong"}`).Code)
-	}
-	require.Equal(t, http.StatusTooManyRequests, send(h, http.MethodPost, `{"username":"anna","password":"right"}`).Code)
-	require.Equal(t, 25, handled)
-}
-
 func TestLimitsHandlerCostsNothing(t *testing.T) {
 	t.Parallel()
 	rule := Rule{Limiter: memory(t, API(), nil), Key: byIP(t)}
