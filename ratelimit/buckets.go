@@ -69,7 +69,7 @@ func (a buckets) decide(e *bucketLog, now int64, limit, cost int) (o outcome) {
 	return o
 }
 
-func (a buckets) book(e *bucketLog, now int64, cost int, o *outcome) {
+func (a buckets) book(e *bucketLog, now int64, cost int, o outcome) outcome {
 	if e.cells == nil {
 		e.cells = new([bucketCells]uint32)
 	}
@@ -82,6 +82,7 @@ func (a buckets) book(e *bucketLog, now int64, cost int, o *outcome) {
 	o.used += cost
 	o.token = e.current
 	e.blocked = o.used >= o.limit
+	return o
 }
 
 func (a buckets) cancel(e *bucketLog, now int64, _, cost int, token int64) {

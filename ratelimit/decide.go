@@ -242,14 +242,14 @@ func decideBatch(batch []memoryCheck) {
 		c.outcome = c.engine.decideLocked(c.hash, c.key, c.now, c.limit, max(c.cost, 1))
 		if !c.outcome.allowed && !c.policy.Shadow && c.cost > 0 {
 			allowed = false
-			c.engine.settleLocked(c.hash, c.key, c.now, c.cost, &c.outcome)
+			c.outcome = c.engine.settleLocked(c.hash, c.key, c.now, c.cost, c.outcome)
 		}
 	}
 	for i, c := range order {
 		if !allowed || c.cost == 0 || !c.outcome.allowed {
 			continue
 		}
-		c.engine.settleLocked(c.hash, c.key, c.now, c.cost, &c.outcome)
+		c.outcome = c.engine.settleLocked(c.hash, c.key, c.now, c.cost, c.outcome)
 		if c.booked = c.outcome.allowed; c.booked || c.policy.Shadow {
 			continue
 		}

@@ -17,7 +17,7 @@ type engine interface {
 	lock(keyHash)
 	unlock(keyHash)
 	decideLocked(h keyHash, key string, now int64, limit, cost int) outcome
-	settleLocked(h keyHash, key string, now int64, cost int, o *outcome)
+	settleLocked(h keyHash, key string, now int64, cost int, o outcome) outcome
 	cancelLocked(h keyHash, key string, now int64, limit, cost int, token int64)
 	stats() Stats
 }
@@ -49,6 +49,8 @@ type shard[E any] struct {
 	mu       sync.Mutex
 	table    table[E]
 	overflow *E // counts for all keys that found no place
+	unused   E  // what orUnused lends
+	last     int64
 	allowed  uint64
 	denied   uint64
 	evicted  uint64
@@ -76,22 +78,33 @@ func (s *shards[E, A]) take(key string, now int64, limit, cost int, peek bool) o
 	h := s.hash(key)
 	sh := &s.shards[h.shard]
 	sh.mu.Lock()
+	now = sh.notBefore(now)
 	e := s.find(sh, h, key, now)
-	if e == nil {
-		var fresh E
-		o := s.algo.decide(&fresh, now, limit, cost)
-		if !peek {
-			s.settle(sh, h, key, nil, now, cost, &o)
-		}
-		sh.mu.Unlock()
-		return o
-	}
-	o := s.algo.decide(e, now, limit, cost)
+	o := s.algo.decide(sh.orUnused(e), now, limit, cost)
 	if !peek {
-		s.settle(sh, h, key, e, now, cost, &o)
+		o = s.settle(sh, h, key, e, now, cost, o)
 	}
 	sh.mu.Unlock()
 	return o
+}
+
+// notBefore returns now, or the latest instant of the shard when another caller, who
+// looked at the clock later, has come first: decisions must be made in the order of
+// their instants, or one would not count what the other has found to be out of the
+// window.
+func (sh *shard[E]) notBefore(now int64) int64 {
+	sh.last = max(sh.last, now)
+	return sh.last
+}
+
+// orUnused returns e, or for a key without an entry one that has used nothing.
+func (sh *shard[E]) orUnused(e *E) *E {
+	if e == nil {
+		var zero E
+		sh.unused = zero
+		e = &sh.unused
+	}
+	return e
 }
 
 // find returns the key's entry, nil if it has none, and keeps the table fresh.
@@ -103,24 +116,24 @@ func (s *shards[E, A]) find(sh *shard[E], h keyHash, key string, now int64) *E {
 }
 
 // settle carries a decision out: it books what is allowed and counts what is denied.
-func (s *shards[E, A]) settle(sh *shard[E], h keyHash, key string, e *E, now int64, cost int, o *outcome) {
+func (s *shards[E, A]) settle(sh *shard[E], h keyHash, key string, e *E, now int64, cost int, o outcome) outcome {
 	if !o.allowed {
 		sh.denied++
 		if e != nil && s.penalise != nil {
 			s.penalise(e, now, o.limit, cost)
-			*o = s.algo.decide(e, now, o.limit, cost)
+			o = s.algo.decide(e, now, o.limit, cost)
 		}
-		return
+		return o
 	}
 	if e == nil {
 		e = s.insert(sh, h, key, now)
-		if *o = s.algo.decide(e, now, o.limit, cost); !o.allowed { // the shared entry is used up
+		if o = s.algo.decide(e, now, o.limit, cost); !o.allowed { // the shared entry is used up
 			sh.denied++
-			return
+			return o
 		}
 	}
 	sh.allowed++
-	s.algo.book(e, now, cost, o)
+	return s.algo.book(e, now, cost, o)
 }
 
 // insert makes room within the bound: dead keys go first, then the least used of a
@@ -195,16 +208,14 @@ func (s *shards[E, A]) lock(h keyHash)   { s.shards[h.shard].mu.Lock() }
 func (s *shards[E, A]) unlock(h keyHash) { s.shards[h.shard].mu.Unlock() }
 
 func (s *shards[E, A]) decideLocked(h keyHash, key string, now int64, limit, cost int) outcome {
-	e := s.find(&s.shards[h.shard], h, key, now)
-	if e == nil {
-		e = new(E)
-	}
-	return s.algo.decide(e, now, limit, cost)
+	sh := &s.shards[h.shard]
+	now = sh.notBefore(now)
+	return s.algo.decide(sh.orUnused(s.find(sh, h, key, now)), now, limit, cost)
 }
 
-func (s *shards[E, A]) settleLocked(h keyHash, key string, now int64, cost int, o *outcome) {
+func (s *shards[E, A]) settleLocked(h keyHash, key string, now int64, cost int, o outcome) outcome {
 	sh := &s.shards[h.shard]
-	s.settle(sh, h, key, sh.table.find(h.hash, key), now, cost, o)
+	return s.settle(sh, h, key, sh.table.find(h.hash, key), now, cost, o)
 }
 
 func (s *shards[E, A]) stats() (st Stats) {

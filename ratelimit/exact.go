@@ -18,8 +18,9 @@ type outcome struct {
 type algorithm[E any] interface {
 	// decide brings e up to now and says whether cost fits. It uses nothing.
 	decide(e *E, now int64, limit, cost int) outcome
-	// book uses cost, which decide has just allowed, and updates o.
-	book(e *E, now int64, cost int, o *outcome)
+	// book uses cost, which decide has just allowed with o, and returns what o is then.
+	// It passes by value because a pointer would move to the heap on every decision.
+	book(e *E, now int64, cost int, o outcome) outcome
 	// cancel takes back what book did, as far as it still counts.
 	cancel(e *E, now int64, limit, cost int, token int64)
 	// stale says that e has used nothing any more.
@@ -150,7 +151,7 @@ func (a exact) decide(e *stampLog, now int64, limit, cost int) (o outcome) {
 	return o
 }
 
-func (a exact) book(e *stampLog, now int64, cost int, o *outcome) {
+func (a exact) book(e *stampLog, now int64, cost int, o outcome) outcome {
 	for range cost {
 		e.push(now)
 	}
@@ -161,6 +162,7 @@ func (a exact) book(e *stampLog, now int64, cost int, o *outcome) {
 	o.used += cost
 	o.token = now
 	e.blocked = o.used >= o.limit
+	return o
 }
 
 // penalise books what was denied in place of the oldest uses, for CountDenied.

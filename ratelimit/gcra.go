@@ -41,7 +41,7 @@ func (a gcra) decide(e *gcraState, now int64, limit, cost int) (o outcome) {
 	return o
 }
 
-func (a gcra) book(e *gcraState, now int64, cost int, o *outcome) {
+func (a gcra) book(e *gcraState, now int64, cost int, o outcome) outcome {
 	per := a.per(o.limit)
 	e.full = max(e.full, now) + int64(cost)*per
 	o.token = e.full
@@ -50,6 +50,7 @@ func (a gcra) book(e *gcraState, now int64, cost int, o *outcome) {
 	o.reset = time.Duration(debt)
 	o.next = time.Duration((debt-1)%per + 1)
 	e.blocked = o.used >= o.limit
+	return o
 }
 
 // cancel takes off what book put on, less what has flowed in since: token is the

@@ -1,0 +1,26 @@
+package ratelimit
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Two callers look at the clock, and the one who looked first decides last. The other
+// has by then dropped what left the window between the two looks, and the first must
+// not go by the time at which that still counted.
+func TestDecisionsAreInTheOrderOfTheirInstants(t *testing.T) {
+	t.Parallel()
+	const w = int64(time.Hour)
+	for range 2 {
+		s := newShards[stampLog](exact{window: w}, 1000)
+		at := func(now int64) bool { return s.take("k", now, 2, 1, false).allowed }
+		require.True(t, at(1))
+		require.True(t, at(1))
+		require.True(t, at(1+w))
+		require.True(t, at(w), "it comes after the one at 1+w")
+		require.False(t, at(2*w), "two were let through less than a window ago")
+		require.True(t, at(1+2*w))
+	}
+}
