@@ -45,6 +45,16 @@ type Tagger interface {
 	InvalidateTags(ctx context.Context, tags ...string) error
 }
 
+// Comparer is a store that changes a key only if its value still is the one that the
+// caller has seen, in one step.
+type Comparer interface {
+	// Discard removes a value that nobody can use. It is no write: loads that run may
+	// still fill the key, and nobody is told.
+	Discard(ctx context.Context, key string, seen []byte) (done bool, err error)
+	// Swap is a Set. With seen nil it stores only where there is nothing.
+	Swap(ctx context.Context, key string, seen, value []byte, ttl time.Duration) (done bool, err error)
+}
+
 // Coherent is a store that hears of writes. The Coherence may be nil.
 type Coherent interface {
 	Coherence() *Coherence
@@ -60,9 +70,28 @@ type Near interface {
 	Remove(hash uint64)
 }
 
-// abilities is what a decorator has whose abilities depend on the store below it.
-type abilities interface {
-	able() (Leaser, Tagger)
+// abilities is what a store can do, and through which store it is used for that.
+type abilities struct {
+	store    Cache
+	leaser   Leaser
+	tagger   Tagger
+	comparer Comparer
+}
+
+// decorator is a store whose abilities depend on the store below it.
+type decorator interface {
+	able() abilities
+}
+
+func abilitiesOf(store Cache) abilities {
+	if d, ok := store.(decorator); ok {
+		return d.able()
+	}
+	a := abilities{store: store}
+	a.leaser, _ = store.(Leaser)
+	a.tagger, _ = store.(Tagger)
+	a.comparer, _ = store.(Comparer)
+	return a
 }
 
 func newToken() string { return rand.Text() }

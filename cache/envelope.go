@@ -8,14 +8,18 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// The envelope around each stored value: two bytes of magic, a format version, flags,
-// the names of codec and schema, the end of the value's time and how long its load took
-// in milliseconds, the states of its tags, a checksum of all that and the payload, the
-// payload. What does not read back exactly is a miss, never a value.
+// The envelope around each stored value: two bytes of magic, a format version, flags, a
+// checksum of everything else, the names of codec and schema, the end of the value's
+// time and how long its load took in milliseconds, the states of its tags, the payload.
+// What does not read back exactly is a miss, never a value.
+//
+// Every later format must begin with the same twelve bytes: a value of a newer version
+// is left for who can read it, and only the checksum tells it from a damaged one.
 const (
 	magic0, magic1 = 0xCA, 0x5E
 	formatVersion  = 1
-	checksumSize   = 8
+	checksumAt     = 4
+	headSize       = checksumAt + 8
 
 	flagAbsent      = 1 // there is no such thing; the payload is empty
 	flagCompression = 6 // two bits of Compression
@@ -41,12 +45,12 @@ type envelope struct {
 }
 
 func (e *envelope) seal() []byte {
-	size := 4 + 2 + len(e.codec) + len(e.schema) + 8 + 4 + 1 + checksumSize + len(e.payload)
+	size := headSize + 2 + len(e.codec) + len(e.schema) + 8 + 4 + 1 + len(e.payload)
 	for _, tag := range e.tags {
 		size += 1 + len(tag)
 	}
-	b := make([]byte, 0, size)
-	b = append(b, magic0, magic1, formatVersion, e.flags)
+	b := make([]byte, headSize, size)
+	b[0], b[1], b[2], b[3] = magic0, magic1, formatVersion, e.flags
 	b = append(append(b, byte(len(e.codec))), e.codec...)
 	b = append(append(b, byte(len(e.schema))), e.schema...)
 	b = binary.LittleEndian.AppendUint64(b, uint64(e.fresh))
@@ -55,23 +59,27 @@ func (e *envelope) seal() []byte {
 	for _, tag := range e.tags {
 		b = append(append(b, byte(len(tag))), tag...)
 	}
-	b = binary.LittleEndian.AppendUint64(b, checksum(b, e.payload))
-	return append(b, e.payload...)
+	b = append(b, e.payload...)
+	binary.LittleEndian.PutUint64(b[checksumAt:], checksum(b))
+	return b
 }
 
-// open reads an envelope; the payload shares the memory of data. The checksum is looked
-// at before anything is believed but the lengths that lead to it.
+// open reads an envelope; the payload shares the memory of data. Nothing but the magic is
+// believed before the checksum.
 func open(data []byte) (*envelope, error) {
-	if len(data) < 4 || data[0] != magic0 || data[1] != magic1 {
-		return nil, errForeign
-	}
 	switch {
+	case len(data) < 2 || data[0] != magic0 || data[1] != magic1:
+		return nil, errForeign
+	case len(data) < headSize:
+		return nil, errTruncated
+	case binary.LittleEndian.Uint64(data[checksumAt:]) != checksum(data):
+		return nil, errChecksum
 	case data[2] > formatVersion:
 		return nil, errNewer
 	case data[2] != formatVersion:
 		return nil, errForeign
 	}
-	r := reader{rest: data[4:]}
+	r := reader{rest: data[headSize:]}
 	e := &envelope{flags: data[3], codec: r.text(), schema: r.text()}
 	e.fresh = int64(binary.LittleEndian.Uint64(r.take(8)))
 	e.took = binary.LittleEndian.Uint32(r.take(4))
@@ -79,14 +87,10 @@ func open(data []byte) (*envelope, error) {
 	for i := range e.tags {
 		e.tags[i] = r.text()
 	}
-	if r.short || len(r.rest) < checksumSize {
+	if r.short {
 		return nil, errTruncated
 	}
-	head := data[:len(data)-len(r.rest)]
-	e.payload = r.rest[checksumSize:]
-	if binary.LittleEndian.Uint64(r.rest) != checksum(head, e.payload) {
-		return nil, errChecksum
-	}
+	e.payload = r.rest
 	return e, nil
 }
 
@@ -112,6 +116,8 @@ func (r *reader) take(n int) []byte {
 func (r *reader) byte() byte   { return r.take(1)[0] }
 func (r *reader) text() string { return string(r.take(int(r.byte()))) }
 
-func checksum(head, payload []byte) uint64 {
-	return xxh3.HashSeed(payload, xxh3.Hash(head))
+// checksum is that of all but the checksum. The hash of the short beginning is the seed
+// for the rest, so that neither is copied.
+func checksum(data []byte) uint64 {
+	return xxh3.HashSeed(data[headSize:], xxh3.Hash(data[:checksumAt]))
 }

@@ -37,9 +37,8 @@ type Fallback struct {
 	opts               FallbackOptions
 	breaker            breaker
 
-	leaser Leaser // the primary's abilities, nil without
-	tagger Tagger
-	coh    *Coherence
+	can, spare abilities // of the two
+	coh        *Coherence
 
 	mu      sync.Mutex
 	pending map[string]struct{} // keys whose primary value is not to be trusted
@@ -58,8 +57,7 @@ func NewFallback(primary, secondary Cache, opts *FallbackOptions) (*Fallback, er
 			return nil, errors.New("cache: NewFallback over a Fallback: give the two stores to one")
 		}
 	}
-	f.leaser, _ = primary.(Leaser)
-	f.tagger, _ = primary.(Tagger)
+	f.can, f.spare = abilitiesOf(primary), abilitiesOf(secondary)
 	if c, ok := primary.(Coherent); ok {
 		f.coh = c.Coherence()
 	}
@@ -231,7 +229,7 @@ func (f *Fallback) catchUp(ctx context.Context) error {
 	keys, tags := slices.Collect(maps.Keys(f.pending)), slices.Collect(maps.Keys(f.tags))
 	f.mu.Unlock()
 	if len(tags) > 0 {
-		if err := f.tagger.InvalidateTags(ctx, tags...); err != nil {
+		if err := f.can.tagger.InvalidateTags(ctx, tags...); err != nil {
 			return err
 		}
 		f.mu.Lock()

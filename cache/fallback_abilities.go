@@ -7,17 +7,18 @@ import (
 )
 
 // able tells [New] what the primary store can do, and so what this one can.
-func (f *Fallback) able() (Leaser, Tagger) {
-	d := degradable{f}
-	switch {
-	case f.leaser != nil && f.tagger != nil:
-		return d, d
-	case f.leaser != nil:
-		return d, nil
-	case f.tagger != nil:
-		return nil, d
+func (f *Fallback) able() abilities {
+	d, a := degradable{f}, abilities{store: f}
+	if f.can.leaser != nil {
+		a.leaser = d
 	}
-	return nil, nil
+	if f.can.tagger != nil {
+		a.tagger = d
+	}
+	if f.can.comparer != nil {
+		a.comparer = d
+	}
+	return a
 }
 
 // Coherence returns the primary's, or one of its own.
@@ -29,7 +30,7 @@ type degradable struct{ *Fallback }
 
 func (f degradable) Lease(ctx context.Context, key, token string, seen []byte, ttl time.Duration) (state LeaseState, err error) {
 	err = f.try(ctx, func() error {
-		state, err = f.leaser.Lease(ctx, key, token, seen, ttl)
+		state, err = f.can.leaser.Lease(ctx, key, token, seen, ttl)
 		return err
 	})
 	if errors.Is(err, ErrUnavailable) {
@@ -43,7 +44,7 @@ func (f degradable) Fill(ctx context.Context, key, token string, value []byte, t
 		return false, err
 	}
 	err = f.try(ctx, func() error {
-		kept, err = f.leaser.Fill(ctx, key, token, value, ttl)
+		kept, err = f.can.leaser.Fill(ctx, key, token, value, ttl)
 		return err
 	})
 	if !errors.Is(err, ErrUnavailable) {
@@ -56,11 +57,11 @@ func (f degradable) Fill(ctx context.Context, key, token string, value []byte, t
 }
 
 func (f degradable) Extend(ctx context.Context, key, token string, ttl time.Duration) error {
-	return f.try(ctx, func() error { return f.leaser.Extend(ctx, key, token, ttl) })
+	return f.try(ctx, func() error { return f.can.leaser.Extend(ctx, key, token, ttl) })
 }
 
 func (f degradable) Release(ctx context.Context, key, token string) error {
-	err := f.try(ctx, func() error { return f.leaser.Release(ctx, key, token) })
+	err := f.try(ctx, func() error { return f.can.leaser.Release(ctx, key, token) })
 	if errors.Is(err, ErrUnavailable) {
 		return nil // it ends by itself
 	}
@@ -69,7 +70,7 @@ func (f degradable) Release(ctx context.Context, key, token string) error {
 
 func (f degradable) Read(ctx context.Context, keys, tags []string) (values [][]byte, states []string, err error) {
 	err = f.try(ctx, func() error {
-		values, states, err = f.tagger.Read(ctx, keys, tags)
+		values, states, err = f.can.tagger.Read(ctx, keys, tags)
 		return err
 	})
 	if !errors.Is(err, ErrUnavailable) {
@@ -90,9 +91,37 @@ func (f degradable) Read(ctx context.Context, keys, tags []string) (values [][]b
 }
 
 func (f degradable) InvalidateTags(ctx context.Context, tags ...string) error {
-	err := f.try(ctx, func() error { return f.tagger.InvalidateTags(ctx, tags...) })
+	err := f.try(ctx, func() error { return f.can.tagger.InvalidateTags(ctx, tags...) })
 	if errors.Is(err, ErrUnavailable) {
 		return f.remember(f.Fallback.tags, tags...)
 	}
 	return err
+}
+
+// Discard removes the value from whichever store it was read.
+func (f degradable) Discard(ctx context.Context, key string, seen []byte) (done bool, err error) {
+	err = f.try(ctx, func() error {
+		done, err = f.can.comparer.Discard(ctx, key, seen)
+		return err
+	})
+	switch {
+	case !errors.Is(err, ErrUnavailable):
+		return done, err
+	case f.spare.comparer == nil:
+		return false, nil
+	}
+	return f.spare.comparer.Discard(ctx, key, seen)
+}
+
+// Swap fails where the primary cannot be reached: to compare with the fallback's value
+// would decide nothing.
+func (f degradable) Swap(ctx context.Context, key string, seen, value []byte, ttl time.Duration) (done bool, err error) {
+	err = f.try(ctx, func() error {
+		done, err = f.can.comparer.Swap(ctx, key, seen, value, ttl)
+		return err
+	})
+	if err == nil && done {
+		err = f.secondary.Delete(ctx, key)
+	}
+	return done, err
 }

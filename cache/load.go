@@ -100,7 +100,7 @@ func (c *Typed[V]) refresh(ctx context.Context, key string, load func(context.Co
 type permit[V any] struct {
 	token  string // of a lease; "" if the store grants none
 	ok     bool
-	down   bool        // the store failed
+	down   bool        // the store failed, or has what only newer versions can read
 	states []string    // of the tags, before the load
 	old    *reading[V] // what may be served if the load fails
 }
@@ -179,6 +179,10 @@ func (c *Typed[V]) permission(ctx context.Context, key string, tags []string, ow
 		case r.found && !r.absent:
 			p.old = &r
 			own.setOld(r.value)
+		}
+		if r.newer {
+			p.down = true // its own readers want it, and this process loads for itself
+			return p, nil
 		}
 		if c.leaser == nil {
 			p.ok = true

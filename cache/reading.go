@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -19,6 +20,7 @@ type reading[V any] struct {
 	took           time.Duration // by its load
 	size           int
 	data           []byte   // as stored, readable or not; nil if nothing is
+	newer          bool     // what is stored is for a newer version of this package
 	states         []string // of its tags, now
 	err            error    // the store's
 }
@@ -49,7 +51,8 @@ func (c *Typed[V]) read(ctx context.Context, key string, tags []string) (r readi
 	return r
 }
 
-// decode reads what is stored; what cannot be read is a miss.
+// decode reads what is stored. What cannot be read is a miss, and goes, unless a newer
+// version of this package, as runs beside this one during a deployment, has written it.
 func (c *Typed[V]) decode(ctx context.Context, key string, r *reading[V]) {
 	e, err := open(r.data)
 	switch {
@@ -67,10 +70,8 @@ func (c *Typed[V]) decode(ctx context.Context, key string, r *reading[V]) {
 	if err != nil {
 		var zero V
 		r.value = zero
-		c.stats.badPayloads.Add(1)
-		if hook := c.opts.Trace.BadPayload; hook != nil {
-			hook(ctx, c.name, key, err)
-		}
+		r.newer = errors.Is(err, errNewer)
+		c.badPayload(ctx, key, r, err)
 		return
 	}
 	r.found, r.absent, r.size = true, e.flags&flagAbsent != 0, len(r.data)
@@ -83,6 +84,21 @@ func (c *Typed[V]) decode(ctx context.Context, key string, r *reading[V]) {
 		r.freshFor = max(r.freshFor, time.Millisecond)
 	}
 	r.life = r.freshFor + c.opts.StaleFor
+}
+
+// badPayload counts a value that cannot be read and removes it, if it still is there.
+func (c *Typed[V]) badPayload(ctx context.Context, key string, r *reading[V], reason error) {
+	c.stats.badPayloads.Add(1)
+	if hook := c.opts.Trace.BadPayload; hook != nil {
+		hook(ctx, c.name, key, reason)
+	}
+	if r.newer || c.comparer == nil {
+		return // or else what is loaded takes its place
+	}
+	storeCtx, cancel := context.WithTimeout(ctx, c.opts.StoreTimeout)
+	defer cancel()
+	_, err := c.comparer.Discard(storeCtx, c.key(key), r.data)
+	c.observe(ctx, key, err)
 }
 
 // unmarshal contains the panics of codecs that trust their input.

@@ -21,14 +21,12 @@ type Typed[V any] struct {
 	ttl  time.Duration
 	opts Options
 
-	store   Cache  // nil if Near is all there is
-	leaser  Leaser // nil if the store is not one, as is tagger
-	tagger  Tagger
-	near    Near // nil if there is none
-	coh     *Coherence
-	seed    uint64    // of the hashes of keys
-	base    time.Time // of the times in memory
-	ownTags []string  // of keys without others
+	abilities      // store is nil if Near is all there is
+	near      Near // nil if there is none
+	coh       *Coherence
+	seed      uint64    // of the hashes of keys
+	base      time.Time // of the times in memory
+	ownTags   []string  // of keys without others
 
 	flights    flights[V]
 	refreshing chan struct{} // one for each background load
@@ -45,7 +43,7 @@ const maxRefreshing = 16
 // the same V. The store may be nil if opts.Near is given: then values are kept in this
 // process only, and never encoded. opts may be nil.
 func New[V any](store Cache, name string, ttl time.Duration, opts *Options) (*Typed[V], error) {
-	c := &Typed[V]{store: store, name: name, ttl: ttl, stripes: newStripes(), base: time.Now(), refreshing: make(chan struct{}, maxRefreshing)}
+	c := &Typed[V]{abilities: abilitiesOf(store), name: name, ttl: ttl, stripes: newStripes(), base: time.Now(), refreshing: make(chan struct{}, maxRefreshing)}
 	if opts != nil {
 		c.opts = *opts
 	}
@@ -58,12 +56,6 @@ func New[V any](store Cache, name string, ttl time.Duration, opts *Options) (*Ty
 	c.near, c.seed, c.ownTags = c.opts.Near, xxh3.HashString(name), []string{clearTag(name)}
 	if store == nil && c.near == nil {
 		return nil, fmt.Errorf("cache: %s: New needs a store, or Options.Near", name)
-	}
-	if a, ok := store.(abilities); ok {
-		c.leaser, c.tagger = a.able()
-	} else {
-		c.leaser, _ = store.(Leaser)
-		c.tagger, _ = store.(Tagger)
 	}
 	for _, from := range []any{store, c.near} {
 		if s, ok := from.(Coherent); ok && c.coh == nil {

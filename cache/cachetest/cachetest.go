@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -213,6 +214,64 @@ var suite = []struct {
 		return k.want(c, k.key("a"), nil)
 	}},
 	{"concurrent", concurrent},
+	{"compare", compare},
+}
+
+// compare is for stores that are a cache.Comparer.
+func compare(c cache.Cache, k kit) error {
+	s, ok := c.(cache.Comparer)
+	if !ok || k.lossy {
+		return nil
+	}
+	key, old, newer := k.key("a"), []byte("old"), []byte("new")
+	does := func(want bool) func(bool, error) error {
+		return func(done bool, err error) error {
+			if err == nil && done != want {
+				err = fmt.Errorf("done is %v, want %v", done, want)
+			}
+			return err
+		}
+	}
+	for i, step := range []func() error{
+		func() error { return does(false)(s.Discard(k.ctx, key, old)) },
+		func() error { return does(false)(s.Swap(k.ctx, key, old, newer, long)) },
+		func() error { return k.want(c, key, nil) },
+		func() error { return does(true)(s.Swap(k.ctx, key, nil, old, long)) },
+		func() error { return k.want(c, key, old) },
+		func() error { return does(false)(s.Swap(k.ctx, key, nil, newer, long)) },
+		func() error { return does(false)(s.Swap(k.ctx, key, []byte{}, newer, long)) },
+		func() error { return does(false)(s.Discard(k.ctx, key, newer)) },
+		func() error { return k.want(c, key, old) },
+		func() error { return does(true)(s.Swap(k.ctx, key, old, []byte{}, long)) },
+		func() error { return does(true)(s.Swap(k.ctx, key, []byte{}, newer, long)) },
+		func() error { return k.want(c, key, newer) },
+		func() error { return does(true)(s.Discard(k.ctx, key, newer)) },
+		func() error { return k.want(c, key, nil) },
+	} {
+		if err := step(); err != nil {
+			return fmt.Errorf("step %d: %w", i, err)
+		}
+	}
+	// Of many who have seen the same value one replaces it.
+	if err := c.Set(k.ctx, key, old, long); err != nil {
+		return err
+	}
+	var done atomic.Int32
+	errs := make([]error, 16)
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() {
+			ok, err := s.Swap(k.ctx, key, old, []byte(strconv.Itoa(i)), long)
+			if errs[i] = err; ok {
+				done.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if n := done.Load(); n != 1 {
+		errs = append(errs, fmt.Errorf("%d of %d have replaced one value", n, len(errs)))
+	}
+	return errors.Join(errs...)
 }
 
 // concurrent has each of several goroutines write its own key and read the others';

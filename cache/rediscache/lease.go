@@ -2,8 +2,6 @@ package rediscache
 
 import (
 	"context"
-	"crypto/sha1" //nolint:gosec // compares values of one key; Redis has no other hash
-	"encoding/hex"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -53,12 +51,7 @@ func (s *Store) Lease(ctx context.Context, key, token string, seen []byte, ttl t
 	if err := cache.Validate(ctx, key, ttl); err != nil {
 		return 0, err
 	}
-	hash := ""
-	if seen != nil {
-		sum := sha1.Sum(seen) //nolint:gosec // as above
-		hash = hex.EncodeToString(sum[:])
-	}
-	n, err := s.ask(ctx, leaseScript, []string{s.key(key), s.leaseKey(key)}, token, ttl.Milliseconds(), hash)
+	n, err := s.ask(ctx, leaseScript, []string{s.key(key), s.leaseKey(key)}, token, ttl.Milliseconds(), seenHash(seen))
 	switch n {
 	case 1:
 		return cache.LeaseGranted, err

@@ -56,6 +56,7 @@ var (
 	_ cache.Cache    = (*Store)(nil)
 	_ cache.Leaser   = (*Store)(nil)
 	_ cache.Tagger   = (*Store)(nil)
+	_ cache.Comparer = (*Store)(nil)
 	_ cache.Coherent = (*Store)(nil)
 )
 

@@ -48,7 +48,11 @@ type entry struct {
 // overhead is what an entry takes besides key and value.
 const overhead = 100
 
-var _ cache.Cache = (*Store)(nil)
+var (
+	_ cache.Cache    = (*Store)(nil)
+	_ cache.Comparer = (*Store)(nil)
+	_ cache.Coherent = (*Store)(nil)
+)
 
 // New returns an empty store. opts may be nil.
 func New(opts *Options) (*Store, error) {
@@ -103,10 +107,15 @@ func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 	if s.closed {
 		return cache.ErrClosed
 	}
+	s.keep(key, value, ttl)
+	return nil
+}
+
+// keep stores a copy of a value. It is called with the lock.
+func (s *Store) keep(key string, value []byte, ttl time.Duration) {
 	e := &entry{key: key, value: append(make([]byte, 0, len(value)), value...), version: s.version.Add(1), expires: time.Now().Add(ttl)}
 	cost := int64(len(key) + len(value) + overhead)
 	keep(s.engine, key, e, cost, ttl, func(now *entry) bool { return now.version >= e.version })
-	return nil
 }
 
 // Delete removes keys.
