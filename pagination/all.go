@@ -43,8 +43,9 @@ func (k *Keyset[T]) All(ctx context.Context, source Seeker[T], opts *AllOptions)
 			}
 			q.After = at.Values
 		}
+		var batch []T
 		for {
-			rows, err := source.Seek(ctx, q)
+			rows, err := seekBatch(ctx, source, batch, q)
 			if err != nil {
 				yield(none, err)
 				return
@@ -62,9 +63,20 @@ func (k *Keyset[T]) All(ctx context.Context, source Seeker[T], opts *AllOptions)
 				yield(none, err)
 				return
 			}
-			q.After = at.Values
+			q.After, batch = at.Values, rows
 		}
 	}
+}
+
+// seekBatch reads a batch, into the memory of the last one where the source can.
+func seekBatch[T any](ctx context.Context, source Seeker[T], last []T, q Seek) ([]T, error) {
+	if s, ok := source.(interface {
+		seekInto(ctx context.Context, list []T, q Seek) ([]T, error)
+	}); ok {
+		clear(last) // what a row points to must not outlive its batch
+		return s.seekInto(ctx, last[:0], q)
+	}
+	return source.Seek(ctx, q)
 }
 
 // Cursor returns the cursor with which [Keyset.All], under the same order and scope,

@@ -23,5 +23,5 @@ func TestCursorAllocations(t *testing.T) {
 		if _, err = c.Decode(scope, kinds, cursor); err != nil {
 			t.Fatal(err)
 		}
-	}), 6.0)
+	}), 2.0)
 }

@@ -3,6 +3,7 @@ package pagination
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -60,6 +61,7 @@ func newStatement(d Dialect, b *Base) (*statement, error) {
 		return nil, errors.New("pagination: Base needs Columns and From")
 	}
 	s := &statement{dialect: d, base: b, question: b.Question || d == MySQL || d == Generic, columns: strings.Join(b.Columns, ", ")}
+	s.b.Grow(len(s.columns) + len(b.From) + len(b.Where) + 160) // what most statements come to
 	marks, numbered := 0, false
 	for _, text := range []string{s.columns, b.From, b.Where} {
 		placeholders(text, func(_ int, number bool) {
@@ -194,5 +196,5 @@ func (s *statement) mark(i int, arg any) {
 	if s.dialect == SQLite {
 		prefix = "?"
 	}
-	fmt.Fprintf(&s.b, "%s%d", prefix, i+1)
+	s.write(prefix, strconv.Itoa(i+1))
 }

@@ -266,9 +266,9 @@ func (k *Keyset[T]) Paginate(r *http.Request, source Seeker[T]) (*KeysetPage[T],
 	if err != nil {
 		return nil, err
 	}
-	page := &KeysetPage[T]{
-		Results: found.rows, headers: k.base.headers,
-		first: links.link([]string{k.cursorParam}),
+	page := &KeysetPage[T]{Results: found.rows, headers: k.base.headers}
+	if page.headers {
+		page.first = links.link([]string{k.cursorParam})
 	}
 	link := func(to *Position) (Link, error) {
 		if to == nil {
@@ -299,9 +299,9 @@ func (k *Keyset[T]) requestSize(r *http.Request) (int, error) {
 }
 
 func (k *Keyset[T]) requestScope(r *http.Request, order Order, pairs []pair) Scope {
-	var filter []byte
+	filter := make([]byte, 0, 256)
 	if len(k.filterParams) == 0 {
-		filter = appendQuery(nil, pairs, k.own, nil)
+		filter = appendQuery(filter, pairs, k.own, nil)
 	} else {
 		kept := make([]pair, 0, len(k.filterParams))
 		for _, p := range pairs {
@@ -309,7 +309,7 @@ func (k *Keyset[T]) requestScope(r *http.Request, order Order, pairs []pair) Sco
 				kept = append(kept, p)
 			}
 		}
-		filter = appendQuery(nil, kept, nil, nil)
+		filter = appendQuery(filter, kept, nil, nil)
 	}
 	tenant := ""
 	if k.scope != nil {

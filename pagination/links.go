@@ -129,11 +129,14 @@ func newLinker(b *linkBase, r *http.Request, strict bool) (linker, error) {
 // link returns the request's URL with some parameters dropped and others set, which
 // must be sorted by name.
 func (l *linker) link(drop []string, set ...pair) Link {
-	size := len(l.prefix) + 1
+	size := len(l.prefix) + 16
 	for _, p := range l.pairs {
 		size += len(p.name) + len(p.value) + 8
 	}
-	out := append(make([]byte, 0, size+48), l.prefix...)
+	for _, p := range set {
+		size += len(p.name) + len(p.value) + 8
+	}
+	out := append(make([]byte, 0, size), l.prefix...)
 	out = append(out, '?')
 	mark := len(out)
 	out = appendQuery(out, l.pairs, drop, set)

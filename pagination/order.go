@@ -35,6 +35,7 @@ type Key struct {
 // every row has one place. Make it with [NewOrder] or [Keyset.Order].
 type Order struct {
 	keys []Key
+	spec string // String's
 }
 
 // NewOrder returns the order of the keys, and an error if it is not total: without a
@@ -50,14 +51,14 @@ func NewOrder(together []string, keys ...Key) (Order, error) {
 		}
 		o.keys = append(o.keys, k)
 		if k.Unique && !k.Nullable {
-			return o, nil
+			return o.specified(), nil
 		}
 		if slices.Contains(together, k.Name) {
 			if k.Nullable {
 				return Order{}, fmt.Errorf("pagination: sort key %q breaks ties and must not be nullable", k.Name)
 			}
 			if missing--; missing == 0 {
-				return o, nil
+				return o.specified(), nil
 			}
 		}
 	}
@@ -69,7 +70,9 @@ func (o Order) Keys() []Key { return slices.Clone(o.keys) }
 
 // String is the order's specification, part of the scope of its cursors: a cursor is of
 // no use in an order that differs in any of it.
-func (o Order) String() string {
+func (o Order) String() string { return o.spec }
+
+func (o Order) specified() Order {
 	b := make([]byte, 0, 128)
 	for _, k := range o.keys {
 		b = strconv.AppendQuote(b, k.Name)
@@ -78,7 +81,8 @@ func (o Order) String() string {
 		b = strconv.AppendBool(b, k.Desc)
 		b = strconv.AppendBool(b, k.Nullable)
 	}
-	return string(b)
+	o.spec = string(b)
+	return o
 }
 
 func (o Order) kinds() []Kind {

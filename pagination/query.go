@@ -171,19 +171,30 @@ func unHex(c byte) byte {
 // url.QueryEscape do.
 func appendEscaped(dst []byte, s string) []byte {
 	const hexDigits = "0123456789ABCDEF"
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9',
-			c == '-', c == '_', c == '.', c == '~':
-			dst = append(dst, c)
-		case c == ' ':
+	plain := 0 // s[plain:i] is copied as it is
+	for i := range len(s) {
+		c := s[i]
+		if unreserved[c] {
+			continue
+		}
+		dst = append(dst, s[plain:i]...)
+		plain = i + 1
+		if c == ' ' {
 			dst = append(dst, '+')
-		default:
+		} else {
 			dst = append(dst, '%', hexDigits[c>>4], hexDigits[c&15])
 		}
 	}
-	return dst
+	return append(dst, s[plain:]...)
 }
+
+// unreserved are the bytes that stand for themselves (RFC 3986, section 2.3).
+var unreserved = func() (set [256]bool) {
+	for _, c := range "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~" {
+		set[c] = true
+	}
+	return set
+}()
 
 // pair is one decoded parameter.
 type pair struct{ name, value string }

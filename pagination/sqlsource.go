@@ -56,20 +56,28 @@ func (s SQLSource[T]) List(ctx context.Context, limit int, offset int64) ([]T, e
 
 // Seek reads rows behind a position.
 func (s SQLSource[T]) Seek(ctx context.Context, q Seek) ([]T, error) {
+	return s.seekInto(ctx, make([]T, 0, min(q.Limit, 1024)), q)
+}
+
+// seekInto appends the rows to a list, so that a long walk reuses one.
+func (s SQLSource[T]) seekInto(ctx context.Context, list []T, q Seek) ([]T, error) {
 	query, args, err := q.SQL(s.Dialect, s.Base)
 	if err != nil {
 		return nil, err
 	}
-	return s.query(ctx, q.Limit, query, args)
+	return s.queryInto(ctx, list, query, args)
 }
 
 func (s SQLSource[T]) query(ctx context.Context, limit int, query string, args []any) ([]T, error) {
+	return s.queryInto(ctx, make([]T, 0, min(limit, 1024)), query, args)
+}
+
+func (s SQLSource[T]) queryInto(ctx context.Context, list []T, query string, args []any) ([]T, error) {
 	rows, err := s.DB.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	list := make([]T, 0, min(limit, 1024))
 	for rows.Next() {
 		row, err := s.Scan(rows)
 		if err != nil {
