@@ -37,9 +37,10 @@ func (inFlights) decide(e *inFlight, _ int64, limit, cost int) outcome {
 	return outcome{allowed: cost <= limit-e.n, limit: limit, used: e.n}
 }
 
-func (inFlights) book(e *inFlight, _ int64, cost int, o *outcome) {
+func (inFlights) book(e *inFlight, _ int64, cost int, o outcome) outcome {
 	e.n += cost
 	o.used = e.n
+	return o
 }
 
 func (inFlights) cancel(e *inFlight, _ int64, _, cost int, _ int64) { e.n -= cost }
@@ -117,7 +118,7 @@ func (c *Concurrency) take(s *Slot, key string) {
 	}
 	o := c.slots.algo.decide(e, 0, s.result.Limit, 1)
 	if o.allowed {
-		c.slots.algo.book(e, 0, 1, &o)
+		o = c.slots.algo.book(e, 0, 1, o)
 		sh.allowed++
 		s.memory, s.key, s.place = c, key, h
 	} else {
