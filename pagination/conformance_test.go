@@ -20,8 +20,12 @@ func items(n int) Slice[int] {
 	return s
 }
 
-func request(url string) *http.Request {
-	return httptest.NewRequest(http.MethodGet, "http://testserver"+url, nil)
+// request is what a server makes of a URL; the query is taken as it was sent.
+func request(target string) *http.Request {
+	path, query, _ := strings.Cut(target, "?")
+	r := httptest.NewRequest(http.MethodGet, "http://testserver"+path, nil)
+	r.URL.RawQuery = query
+	return r
 }
 
 func mustPageNumber(t testing.TB, preset Preset, opts *PageNumberOptions) *PageNumber {
@@ -94,27 +98,44 @@ func byOffset(t testing.TB, p *LimitOffset, source Lister[int], url string) outc
 	return answer(t, page, err)
 }
 
-// TestDjangoRESTFramework replays requests whose answers were produced by running
-// Django REST Framework.
-func TestDjangoRESTFramework(t *testing.T) {
-	data, err := os.ReadFile("testdata/drf_pagination.json")
-	require.NoError(t, err)
-	var pairs []struct {
-		Kind   string   `json:"kind"`
-		URL    string   `json:"url"`
-		Status int      `json:"status"`
-		Detail string   `json:"detail"`
-		Pages  []*int64 `json:"pages"`
-		Body   struct {
-			Count    *int64  `json:"count"`
-			Next     *string `json:"next"`
-			Previous *string `json:"previous"`
-			Results  []int   `json:"results"`
-		} `json:"body"`
-	}
-	require.NoError(t, json.Unmarshal(data, &pairs))
-	require.NotEmpty(t, pairs)
+// exchange is a request, and what Django REST Framework answered when it was run.
+type exchange struct {
+	Kind   string   `json:"kind"`
+	URL    string   `json:"url"`
+	Status int      `json:"status"`
+	Detail string   `json:"detail"`
+	Pages  []*int64 `json:"pages"`
+	Body   struct {
+		Count    *int64  `json:"count"`
+		Next     *string `json:"next"`
+		Previous *string `json:"previous"`
+		Results  []int   `json:"results"`
+	} `json:"body"`
+}
 
+func exchanges(t *testing.T, file string) []exchange {
+	data, err := os.ReadFile(file)
+	require.NoError(t, err)
+	var list []exchange
+	require.NoError(t, json.Unmarshal(data, &list))
+	require.NotEmpty(t, list)
+	return list
+}
+
+func (x exchange) pages() []int64 {
+	var pages []int64
+	for _, n := range x.Pages {
+		if n == nil {
+			pages = append(pages, Break)
+		} else {
+			pages = append(pages, *n)
+		}
+	}
+	return pages
+}
+
+// setups are the paginators and lists that the exchanges were produced with.
+func setups(t *testing.T) map[string]func(t testing.TB, url string) outcome {
 	numbers := mustPageNumber(t, Preset{Size: 5, MaxSize: 20}, nil)
 	fixed := mustPageNumber(t, Preset{Size: 5, MaxSize: 20}, &PageNumberOptions{SizeParam: "-"})
 	limits := mustLimitOffset(t, Preset{Size: 10, MaxSize: 15}, nil)
@@ -126,7 +147,7 @@ func TestDjangoRESTFramework(t *testing.T) {
 		}
 		return s
 	}
-	kinds := map[string]func(t testing.TB, url string) outcome{
+	return map[string]func(t testing.TB, url string) outcome{
 		"page_number(size 5, max 20, 100 items)":      func(t testing.TB, url string) outcome { return byPage(t, numbers, items(100), url) },
 		"page_number empty set":                       func(t testing.TB, url string) outcome { return byPage(t, numbers, items(0), url) },
 		"page_number 5 items, size 5":                 func(t testing.TB, url string) outcome { return byPage(t, numbers, fromZero(5), url) },
@@ -136,35 +157,64 @@ func TestDjangoRESTFramework(t *testing.T) {
 		"limit_offset empty set":                      func(t testing.TB, url string) outcome { return byOffset(t, limits, items(0), url) },
 		"limit_offset default None":                   func(t testing.TB, url string) outcome { return byOffset(t, optional, items(100), url) },
 	}
-	for _, pair := range pairs {
-		t.Run(pair.Kind+" "+pair.URL, func(t *testing.T) {
-			run := kinds[pair.Kind]
+}
+
+func TestDjangoRESTFramework(t *testing.T) {
+	kinds := setups(t)
+	for _, x := range exchanges(t, "testdata/drf_pagination.json") {
+		t.Run(x.Kind+" "+x.URL, func(t *testing.T) {
+			run := kinds[x.Kind]
 			require.NotNil(t, run, "unknown set-up")
-			got := run(t, pair.URL)
+			got := run(t, x.URL)
 			// The two deviations that the package's comment states.
-			switch pair.URL {
+			switch x.URL {
 			case "/?page=1_0":
 				assert.Equal(t, 404, got.Status)
 				return
 			case "/?limit=5&offset=101":
 				previous := "http://testserver/?limit=5&offset=95"
-				pair.Body.Previous = &previous
+				x.Body.Previous = &previous
 			}
-			require.Equal(t, pair.Status, got.Status, got.body)
-			assert.Equal(t, pair.Detail, got.Detail)
-			assert.Equal(t, pair.Body.Count, got.Count)
-			assert.Equal(t, pair.Body.Next, got.Next)
-			assert.Equal(t, pair.Body.Previous, got.Previous)
-			assert.Equal(t, pair.Body.Results, got.Results)
-			var pages []int64
-			for _, n := range pair.Pages {
-				if n == nil {
-					pages = append(pages, Break)
-				} else {
-					pages = append(pages, *n)
-				}
-			}
-			assert.Equal(t, pages, got.Pages)
+			compare(t, x, got)
 		})
 	}
+}
+
+// TestDjangoRESTFrameworkRandom replays what testdata/drf_random.py made up: repeated
+// parameters, numbers of all shapes, broken escapes, odd paths.
+func TestDjangoRESTFrameworkRandom(t *testing.T) {
+	kinds := setups(t)
+	for _, x := range exchanges(t, "testdata/drf_random.json") {
+		t.Run(x.Kind+" "+x.URL, func(t *testing.T) {
+			got := kinds[x.Kind](t, x.URL)
+			if strings.HasPrefix(x.Kind, "limit_offset") && x.Body.Previous != nil && len(x.Body.Results) == 0 {
+				// Past the end DRF links to one page before, which is past the end as
+				// well; here the link leads back to the last full page.
+				require.NotNil(t, got.Previous)
+				back := kinds[x.Kind](t, strings.TrimPrefix(*got.Previous, "http://testserver"))
+				assert.Nil(t, back.Next)
+				assert.Equal(t, *x.Body.Count > 0, len(back.Results) > 0)
+				x.Body.Previous, x.Pages = got.Previous, nil
+				got.Pages = nil
+			}
+			compare(t, x, got)
+		})
+	}
+}
+
+func compare(t *testing.T, want exchange, got outcome) {
+	t.Helper()
+	require.Equal(t, want.Status, got.Status, got.body)
+	assert.Equal(t, want.Detail, got.Detail)
+	assert.Equal(t, want.Body.Count, got.Count)
+	assert.Equal(t, want.Body.Next, got.Next)
+	assert.Equal(t, want.Body.Previous, got.Previous)
+	assert.Equal(t, want.Body.Results, got.Results)
+	assert.Equal(t, want.pages(), got.Pages)
+}
+
+// An offset near the end of the integers is far past the end, not the first page.
+func TestWindowAtTheGreatestOffset(t *testing.T) {
+	got := byOffset(t, mustLimitOffset(t, Preset{Size: 10, MaxSize: 15}, nil), items(100), "/?limit=1&offset=9223372036854775807")
+	assert.Equal(t, []int64{1, Break, 98, 99, 100}, got.Pages)
 }

@@ -242,9 +242,9 @@ func (p *OffsetPage[T]) Window() []PageLink {
 		return nil
 	}
 	limit := int64(p.req.Limit)
-	current := ceilDiv(p.req.Offset, limit)
-	last := max(1, ceilDiv(p.Count.N-p.req.Offset, limit)+current)
-	current = min(current+1, last)
+	before := ceilDiv(p.req.Offset, limit)
+	last := max(1, ceilDiv(p.Count.N-p.req.Offset, limit)+before)
+	current := min(before, last-1) + 1 // in this order: before may be the greatest integer
 	return pageLinks(PageWindow(current, last), current, func(n int64) Link {
 		if n == 1 {
 			return p.offsetURL(0)

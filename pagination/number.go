@@ -56,15 +56,13 @@ func digits(s string) (n int64, ok bool) {
 	return n, true
 }
 
-// trimBlanks removes what Python's str.strip removes.
+// trimBlanks removes the blanks that Python's int() skips.
 func trimBlanks(b []byte) []byte {
 	plain := func(c byte) bool { return c > ' ' && c < 0x7f }
 	if len(b) > 0 && plain(b[0]) && plain(b[len(b)-1]) {
 		return b
 	}
-	return bytes.TrimFunc(b, func(r rune) bool {
-		return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f
-	})
+	return bytes.TrimFunc(b, unicode.IsSpace)
 }
 
 // positive reads a number of at least least and cuts it to most (0 = no cut).
