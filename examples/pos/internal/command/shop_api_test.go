@@ -112,6 +112,8 @@ func sellConcurrently(s *shop) {
 	}
 	if v := s.get("/api/v1/dashboard/"); v["sales"] != float64(sold.Load()) || v["revenue"] != float64(sold.Load()*price) {
 		t.Errorf("dashboard: %v", v)
+	} else if week := v["last_seven_days"].([]any); len(week) != 7 || week[6].(map[string]any)["revenue"] != v["revenue"] {
+		t.Errorf("the week: %v", week)
 	}
 }
 

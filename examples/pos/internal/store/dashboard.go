@@ -65,15 +65,29 @@ func (s *Store) Dashboard(ctx context.Context, now time.Time) (Dashboard, error)
 		WHERE s.created_at >= ? AND s.created_at < ? GROUP BY i.product_id ORDER BY sold DESC, i.product_id LIMIT 5`, from, to); err != nil {
 		return d, err
 	}
+	return d, s.lastSevenDays(ctx, day, &d)
+}
+
+// lastSevenDays reads a week in one statement; days without a sale have no row, and
+// are there all the same.
+func (s *Store) lastSevenDays(ctx context.Context, day time.Time, d *Dashboard) error {
+	week := map[int64]DayRevenue{}
+	if err := s.query(ctx, func(rows *sql.Rows) error {
+		var start int64
+		var r DayRevenue
+		err := rows.Scan(&start, &r.Sales, &r.Revenue)
+		week[start] = r
+		return err
+	}, `SELECT created_at - created_at % 86400000000 AS day, count(*), sum(total) FROM sales
+		WHERE created_at >= ? AND created_at < ? GROUP BY created_at - created_at % 86400000000`,
+		micros(day.AddDate(0, 0, -6)), micros(day.AddDate(0, 0, 1))); err != nil {
+		return err
+	}
 	for back := 6; back >= 0; back-- {
 		start := day.AddDate(0, 0, -back)
-		r := DayRevenue{Date: start.Format(time.DateOnly)}
-		if err := s.queryRow(ctx, []any{&r.Sales, &r.Revenue},
-			"SELECT count(*), coalesce(sum(total), 0) FROM sales WHERE created_at >= ? AND created_at < ?",
-			micros(start), micros(start.AddDate(0, 0, 1))); err != nil {
-			return d, err
-		}
+		r := week[micros(start)]
+		r.Date = start.Format(time.DateOnly)
 		d.LastSevenDays = append(d.LastSevenDays, r)
 	}
-	return d, nil
+	return nil
 }

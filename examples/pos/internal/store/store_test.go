@@ -267,8 +267,14 @@ func lists(t *testing.T, s *Store) {
 		}
 	}
 	d, err := s.Dashboard(ctx, seedDay.AddDate(0, 0, -1))
-	if err != nil || d.Sales < 0 || len(d.LastSevenDays) != 7 {
-		t.Errorf("dashboard %+v, %v", d, err)
+	if err != nil || len(d.LastSevenDays) != 7 {
+		t.Fatalf("dashboard %+v, %v", d, err)
+	}
+	for i, day := range d.LastSevenDays {
+		alone, err := s.Dashboard(ctx, seedDay.AddDate(0, 0, i-7))
+		if want := (DayRevenue{Date: alone.Date, Sales: alone.Sales, Revenue: alone.Revenue}); err != nil || day != want || want.Sales == 0 {
+			t.Errorf("day %d of the week is %+v, by itself %+v, %v", i, day, want, err)
+		}
 	}
 }
 
