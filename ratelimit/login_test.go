@@ -70,7 +70,8 @@ func TestLoginRulesDefaults(t *testing.T) {
 			&LoginOptions{Address: Policy{Name: "login", Limit: 9, Window: time.Minute, Shadow: true}},
 			[]Policy{
 				{Name: "login", Limit: 9, Window: time.Minute, Shadow: true},
-				{Name: "login-pair", Limit: 9, Window: time.Minute, Shadow: true}, perHour("login-account", 50),
+				{Name: "login-pair", Limit: 9, Window: time.Minute, Shadow: true},
+				perHour("login-account", 50),
 			},
 		},
 	} {
