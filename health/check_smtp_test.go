@@ -34,7 +34,8 @@ func TestSMTP(t *testing.T) {
 	require.Contains(t, got.Output, "answered NOOP")
 	require.NoError(t, server.Close())
 	<-ended
-	require.Contains(t, outcomeOf(t, SMTP("mail", address, nil)).Output, "no connection")
+	// Not the address of just now: the next listener of any test may have it already.
+	require.Contains(t, outcomeOf(t, SMTP("mail", "127.0.0.1:1", nil)).Output, "no connection")
 }
 
 // What a mail server can do instead of answering.

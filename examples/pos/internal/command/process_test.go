@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -226,7 +227,7 @@ func TestSettingsThatCannotBeUsed(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"-h"}, {"serve", "--help"}, {"backup", "-h"}, {"health", "-h"}, {"schedule", "-h"}, {"queries", "-h"}, {"seed", "-h"}} {
+	for _, args := range [][]string{{"-h"}, {"serve", "--help"}, {"backup", "-h"}, {"health", "-h"}, {"schedule", "-h"}, {"queries", "-h"}, {"analyze", "-h"}, {"seed", "-h"}} {
 		if code, stdout, stderr := pos(t, "", args...); code != 0 || !strings.Contains(stdout, "sage") || stderr != "" {
 			t.Errorf("%v: exit code %d, %q, %q", args, code, stdout, stderr)
 		}
@@ -245,6 +246,31 @@ func TestQueriesAndSeed(t *testing.T) {
 	code, stdout, stderr := pos(t, "", "queries", "--data", data)
 	if code != 0 || !strings.Contains(stdout, "41 → 1") || !strings.Contains(stdout, "16 → 2") {
 		t.Errorf("queries: %d %q %q", code, stdout, stderr)
+	}
+}
+
+func TestAnalyze(t *testing.T) {
+	t.Parallel()
+	p := startPos(t, t.TempDir(), "--cashier-password", cashierPassword, "--ops-token", opsToken)
+	code, stdout, stderr := pos(t, "", "analyze", "--json", "--data", p.data, "--addr", strings.TrimPrefix(p.url, "http://"), "--ops-token", opsToken)
+	var a analysis
+	if err := json.Unmarshal([]byte(stdout), &a); code != 0 || err != nil || stderr != "" {
+		t.Fatalf("analyze: %d, %v, %q", code, err, stderr)
+	}
+	if len(a.Database.Tables) != len(store.Tables) || len(a.Database.Unindexed) != 0 || len(a.Database.Doubled) != 0 {
+		t.Errorf("the database is said to be %+v", a.Database)
+	}
+	cached := map[string]bool{"/api/v1/categories/": true, "/api/v1/products/": true, "/api/v1/reports/sales/": true, "/api/v1/dashboard/": true}
+	for _, r := range a.Routes {
+		if r.Status != 200 || r.Cold < 1 || r.Cold > manyStatements || cached[r.Route] && r.Warm != 0 {
+			t.Errorf("%+v", r)
+		}
+	}
+	if len(a.Routes) != 9 || a.Cache.Source != thatServer {
+		t.Errorf("%d routes, cache %+v", len(a.Routes), a.Cache)
+	}
+	if code, stdout, _ := pos(t, "", "analyze", "--data", p.data); code != 0 || !strings.Contains(stdout, "sale_items_product (product_id)") || !strings.Contains(stdout, "as seen by this run") {
+		t.Errorf("analyze: %d %s", code, stdout)
 	}
 }
 

@@ -1,0 +1,160 @@
+// Package dbreport reads what a database knows of itself: how large its tables are,
+// which indexes and foreign keys they have, and which indexes are missing or too many.
+package dbreport
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
+)
+
+// Report is the state of one database.
+type Report struct {
+	Engine  string `json:"engine"`
+	Version string `json:"version"`
+	Bytes   int64  `json:"bytes"`
+	// FreeBytes lie unused in the files; SQLite only.
+	FreeBytes int64 `json:"free_bytes"`
+	// ConnectMicros is the time of a new connection and a first answer.
+	ConnectMicros int64   `json:"connect_us"`
+	Tables        []Table `json:"tables"`
+
+	Unindexed []ForeignKey `json:"foreign_keys_without_index"`
+	Doubled   []Doubled    `json:"doubled_indexes"`
+	// Unused is null where the engine does not count the use of its indexes.
+	Unused []IndexName `json:"unused_indexes"`
+}
+
+// Table is a table with its indexes, the largest table first.
+type Table struct {
+	Name string `json:"name"`
+	Rows int64  `json:"rows"`
+	// Estimated rows come from the engine's statistics: counting them would take long.
+	Estimated bool    `json:"estimated,omitempty"`
+	Bytes     int64   `json:"bytes"` // with its indexes
+	Indexes   []Index `json:"indexes"`
+
+	foreignKeys []ForeignKey
+}
+
+// Index is an index over the columns, in this order.
+type Index struct {
+	Name    string   `json:"name"`
+	Columns []string `json:"columns"`
+	Unique  bool     `json:"unique"`
+	Primary bool     `json:"primary"`
+	// Partial indexes hold some rows only: no other one can take their place.
+	Partial bool `json:"partial,omitempty"`
+	// Scans is how often it was used since the engine began to count; null = not counted.
+	Scans *int64 `json:"scans"`
+}
+
+// ForeignKey is a reference of a table to another.
+type ForeignKey struct {
+	Table      string   `json:"table"`
+	Columns    []string `json:"columns"`
+	References string   `json:"references"`
+
+	name string
+}
+
+// IndexName names an index of a table.
+type IndexName struct {
+	Table string `json:"table"`
+	Index string `json:"index"`
+}
+
+// Doubled is an index that another one makes superfluous.
+type Doubled struct {
+	IndexName
+
+	By string `json:"by"`
+}
+
+// countBelow is the number of rows up to which they are counted.
+const countBelow = 2_000_000
+
+// Read reads the report. It only reads, and counts the rows of all but large tables.
+func Read(ctx context.Context, db *sql.DB, engine settings.Engine) (*Report, error) {
+	c := catalogues[engine]
+	r := &Report{Engine: cmp.Or(string(engine), "sqlite"), Unindexed: []ForeignKey{}, Doubled: []Doubled{}}
+	start := time.Now()
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	if err := conn.QueryRowContext(ctx, c.version).Scan(&r.Version); err != nil {
+		return nil, fmt.Errorf("version: %w", err)
+	}
+	r.ConnectMicros = time.Since(start).Microseconds()
+	if err := conn.QueryRowContext(ctx, c.size).Scan(&r.Bytes, &r.FreeBytes); err != nil {
+		return nil, fmt.Errorf("size: %w", err)
+	}
+	if r.Tables, err = c.read(ctx, conn); err != nil {
+		return nil, err
+	}
+	for i := range r.Tables {
+		r.judge(&r.Tables[i])
+	}
+	slices.SortStableFunc(r.Tables, func(a, b Table) int { return int(min(max(b.Bytes-a.Bytes, -1), 1)) })
+	return r, nil
+}
+
+// judge finds what a table has too little and too much of.
+func (r *Report) judge(t *Table) {
+	for _, fk := range t.foreignKeys {
+		if !slices.ContainsFunc(t.Indexes, fk.servedBy) {
+			r.Unindexed = append(r.Unindexed, fk)
+		}
+	}
+	for i, x := range t.Indexes {
+		name := IndexName{Table: t.Name, Index: x.Name}
+		if x.Scans != nil {
+			if r.Unused == nil {
+				r.Unused = []IndexName{}
+			}
+			// A unique index has its use even if no query reads it, and so has one that a
+			// deletion in another table needs.
+			needed := slices.ContainsFunc(t.foreignKeys, func(fk ForeignKey) bool { return fk.servedBy(x) })
+			if *x.Scans == 0 && !x.Unique && !needed {
+				r.Unused = append(r.Unused, name)
+			}
+		}
+		for j, other := range t.Indexes {
+			if i != j && other.covers(x) && (!x.covers(other) || i > j) {
+				r.Doubled = append(r.Doubled, Doubled{IndexName: name, By: other.Name})
+				break
+			}
+		}
+	}
+}
+
+// servedBy tells whether an index begins with the columns of the foreign key, in any order.
+func (fk ForeignKey) servedBy(x Index) bool {
+	if x.Partial || len(x.Columns) < len(fk.Columns) {
+		return false
+	}
+	for _, column := range x.Columns[:len(fk.Columns)] {
+		if !slices.Contains(fk.Columns, column) {
+			return false
+		}
+	}
+	return true
+}
+
+// covers tells whether x does all that other does.
+func (x Index) covers(other Index) bool {
+	if x.Partial || other.Partial || len(x.Columns) < len(other.Columns) || !slices.Equal(x.Columns[:len(other.Columns)], other.Columns) {
+		return false
+	}
+	if !other.Unique {
+		return true
+	}
+	return x.Unique && len(x.Columns) == len(other.Columns) && (x.Primary || !other.Primary)
+}
