@@ -10,19 +10,33 @@ import (
 // below it can; see [Fallback].
 
 // Leaser is a store that decides, among all processes, who loads a missing key, and
-// refuses what was loaded before the key was written: Set and Delete end the lease.
-// A token is who asks: unique for each load.
+// refuses what was loaded before the key was written: Set and Delete end the lease. Each
+// method works on many keys in one round trip, or one for each node, and answers in the
+// order of its arguments.
 type Leaser interface {
-	// Lease asks for the right to load key for ttl. seen is the
-	// stored value that the caller found unusable, nil if there was none.
-	Lease(ctx context.Context, key, token string, seen []byte, ttl time.Duration) (LeaseState, error)
-	// Fill stores what was loaded and ends the lease; false if the lease is not the
+	// Lease asks for the right to load keys for ttl each.
+	Lease(ctx context.Context, ttl time.Duration, leases ...Lease) ([]LeaseState, error)
+	// Fill stores what was loaded and ends the leases; false where the lease is not the
 	// token's any more, and then nothing is stored.
-	Fill(ctx context.Context, key, token string, value []byte, ttl time.Duration) (kept bool, err error)
-	// Extend gives a lease ttl from now, if it is the token's still.
-	Extend(ctx context.Context, key, token string, ttl time.Duration) error
-	// Release ends the lease without a value.
-	Release(ctx context.Context, key, token string) error
+	Fill(ctx context.Context, fills ...Fill) (kept []bool, err error)
+	// Extend gives leases ttl from now, if they are the tokens' still.
+	Extend(ctx context.Context, ttl time.Duration, leases ...Lease) error
+	// Release ends leases without a value.
+	Release(ctx context.Context, leases ...Lease) error
+}
+
+// Lease is the right to load a key.
+type Lease struct {
+	Key   string
+	Token string // who asks: unique for each load
+	Seen  []byte // the stored value that the caller found unusable, nil if there was none
+}
+
+// Fill is what was loaded under a lease.
+type Fill struct {
+	Key, Token string
+	Value      []byte
+	TTL        time.Duration
 }
 
 // LeaseState is the answer to a Lease.
@@ -41,7 +55,7 @@ type Tagger interface {
 	// Read returns the values of keys, nil where there is none, and the states of tags,
 	// which it creates as needed. All in one round trip, or one for each node.
 	Read(ctx context.Context, keys, tags []string) (values [][]byte, states []string, err error)
-	// InvalidateTags gives tags new states.
+	// InvalidateTags gives tags new states: the first one before any of the others.
 	InvalidateTags(ctx context.Context, tags ...string) error
 }
 

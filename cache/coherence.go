@@ -82,13 +82,21 @@ type tagStamp struct {
 }
 
 // stamp reads the counters of a key and its tags.
-func (c *Coherence) stamp(hash uint64, tags []string) stamp {
-	s := stamp{hash: hash, epoch: c.epoch.Load(), key: c.keys[hash%stampSlots].Load(), tags: make([]tagStamp, len(tags))}
-	for i, tag := range tags {
-		slot := xxh3.HashString(tag) % stampSlots
-		s.tags[i] = tagStamp{uint32(slot), c.tags[slot].Load()}
+func (c *Coherence) stamp(hash uint64, tags ...[]string) stamp {
+	s := stamp{hash: hash, epoch: c.epoch.Load(), key: c.keys[hash%stampSlots].Load()}
+	for _, tags := range tags {
+		s.tags = append(s.tags, c.tagStamps(tags)...)
 	}
 	return s
+}
+
+func (c *Coherence) tagStamps(tags []string) []tagStamp {
+	stamps := make([]tagStamp, len(tags))
+	for i, tag := range tags {
+		slot := xxh3.HashString(tag) % stampSlots
+		stamps[i] = tagStamp{uint32(slot), c.tags[slot].Load()}
+	}
+	return stamps
 }
 
 // valid reports whether nothing has changed since.

@@ -10,7 +10,8 @@ import (
 
 // The envelope around each stored value: two bytes of magic, a format version, flags, a
 // checksum of everything else, the names of codec and schema, the end of the value's
-// time and how long its load took in milliseconds, the states of its tags, the payload.
+// time and how long its load took in milliseconds, the states of its tags, names and
+// states of the tags that not each reader knows, the payload.
 // What does not read back exactly is a miss, never a value.
 //
 // Every later format must begin with the same twelve bytes: a value of a newer version
@@ -40,14 +41,21 @@ type envelope struct {
 	flags         byte
 	fresh         int64    // until when, in Unix milliseconds
 	took          uint32   // by the load, in milliseconds
-	tags          []string // their states
+	tags          []string // the states of those that each reader knows
+	named         []tagState
 	payload       []byte
 }
 
+// tagState is a tag by name.
+type tagState struct{ name, state string }
+
 func (e *envelope) seal() []byte {
-	size := headSize + 2 + len(e.codec) + len(e.schema) + 8 + 4 + 1 + len(e.payload)
+	size := headSize + 2 + len(e.codec) + len(e.schema) + 8 + 4 + 2 + len(e.payload)
 	for _, tag := range e.tags {
 		size += 1 + len(tag)
+	}
+	for _, tag := range e.named {
+		size += 2 + len(tag.name) + len(tag.state)
 	}
 	b := make([]byte, headSize, size)
 	b[0], b[1], b[2], b[3] = magic0, magic1, formatVersion, e.flags
@@ -58,6 +66,11 @@ func (e *envelope) seal() []byte {
 	b = append(b, byte(len(e.tags)))
 	for _, tag := range e.tags {
 		b = append(append(b, byte(len(tag))), tag...)
+	}
+	b = append(b, byte(len(e.named)))
+	for _, tag := range e.named {
+		b = append(append(b, byte(len(tag.name))), tag.name...)
+		b = append(append(b, byte(len(tag.state))), tag.state...)
 	}
 	b = append(b, e.payload...)
 	binary.LittleEndian.PutUint64(b[checksumAt:], checksum(b))
@@ -86,6 +99,12 @@ func open(data []byte) (*envelope, error) {
 	e.tags = make([]string, r.byte())
 	for i := range e.tags {
 		e.tags[i] = r.text()
+	}
+	if n := r.byte(); n > 0 {
+		e.named = make([]tagState, n)
+		for i := range e.named {
+			e.named[i] = tagState{r.text(), r.text()}
+		}
 	}
 	if r.short {
 		return nil, errTruncated

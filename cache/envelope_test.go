@@ -8,7 +8,7 @@ import (
 // FuzzEnvelope reads arbitrary bytes: what opens must be exactly what sealing it gives,
 // so no two stored forms mean the same and nothing is read that was not written.
 func FuzzEnvelope(f *testing.F) {
-	full := envelope{codec: "json", schema: "2", flags: flagAbsent, fresh: -1, took: 7, tags: []string{"a", "", "\x00"}, payload: []byte("payload")}
+	full := envelope{codec: "json", schema: "2", flags: flagAbsent, fresh: -1, took: 7, tags: []string{"a", "", "\x00"}, named: []tagState{{"tag:a", "b"}, {}}, payload: []byte("payload")}
 	f.Add(full.seal())
 	f.Add((&envelope{codec: "msgpack"}).seal())
 	f.Add([]byte{})

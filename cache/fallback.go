@@ -100,9 +100,9 @@ func (f *Fallback) Set(ctx context.Context, key string, value []byte, ttl time.D
 		return err
 	}
 	err := f.try(ctx, func() error { return f.primary.Set(ctx, key, value, ttl) })
-	if err == nil {
+	if err == nil || errors.Is(err, ErrTooLarge) {
 		// What an earlier outage left there must not be served in the next.
-		return f.secondary.Delete(ctx, key)
+		return errors.Join(err, f.secondary.Delete(ctx, key))
 	}
 	if !errors.Is(err, ErrUnavailable) {
 		return err
@@ -195,7 +195,7 @@ func (f *Fallback) try(ctx context.Context, call func() error) error {
 
 // isUsage tells mistakes of the caller from failures of the store.
 func isUsage(err error) bool {
-	return errors.Is(err, ErrEmptyKey) || errors.Is(err, ErrInvalidTTL)
+	return errors.Is(err, ErrEmptyKey) || errors.Is(err, ErrInvalidTTL) || errors.Is(err, ErrTooLarge)
 }
 
 // remember notes keys of which the primary still holds old values, or tags.

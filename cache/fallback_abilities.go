@@ -28,42 +28,55 @@ func (f *Fallback) Coherence() *Coherence { return f.coh }
 // decides for itself, as if it were alone.
 type degradable struct{ *Fallback }
 
-func (f degradable) Lease(ctx context.Context, key, token string, seen []byte, ttl time.Duration) (state LeaseState, err error) {
+func (f degradable) Lease(ctx context.Context, ttl time.Duration, leases ...Lease) (states []LeaseState, err error) {
 	err = f.try(ctx, func() error {
-		state, err = f.can.leaser.Lease(ctx, key, token, seen, ttl)
+		states, err = f.can.leaser.Lease(ctx, ttl, leases...)
 		return err
 	})
-	if errors.Is(err, ErrUnavailable) {
-		return LeaseGranted, nil
+	if !errors.Is(err, ErrUnavailable) {
+		return states, err
 	}
-	return state, err
+	states = make([]LeaseState, len(leases))
+	for i := range states {
+		states[i] = LeaseGranted
+	}
+	return states, nil
 }
 
-func (f degradable) Fill(ctx context.Context, key, token string, value []byte, ttl time.Duration) (kept bool, err error) {
-	if err := Validate(ctx, key, ttl); err != nil {
-		return false, err
+func (f degradable) Fill(ctx context.Context, fills ...Fill) (kept []bool, err error) {
+	for _, fill := range fills {
+		if err := Validate(ctx, fill.Key, fill.TTL); err != nil {
+			return nil, err
+		}
 	}
 	err = f.try(ctx, func() error {
-		kept, err = f.can.leaser.Fill(ctx, key, token, value, ttl)
+		kept, err = f.can.leaser.Fill(ctx, fills...)
 		return err
 	})
 	if !errors.Is(err, ErrUnavailable) {
 		return kept, err
 	}
-	if err := f.remember(f.pending, key); err != nil {
-		return false, errors.Join(err, f.secondary.Delete(ctx, key))
+	kept = make([]bool, len(fills))
+	for i, fill := range fills {
+		if err := f.remember(f.pending, fill.Key); err != nil {
+			return kept, errors.Join(err, f.secondary.Delete(ctx, fill.Key))
+		}
+		if err := f.secondary.Set(ctx, fill.Key, fill.Value, min(fill.TTL, f.opts.TTL)); err != nil {
+			return kept, err
+		}
+		kept[i] = true
 	}
-	return true, f.secondary.Set(ctx, key, value, min(ttl, f.opts.TTL))
+	return kept, nil
 }
 
-func (f degradable) Extend(ctx context.Context, key, token string, ttl time.Duration) error {
-	return f.try(ctx, func() error { return f.can.leaser.Extend(ctx, key, token, ttl) })
+func (f degradable) Extend(ctx context.Context, ttl time.Duration, leases ...Lease) error {
+	return f.try(ctx, func() error { return f.can.leaser.Extend(ctx, ttl, leases...) })
 }
 
-func (f degradable) Release(ctx context.Context, key, token string) error {
-	err := f.try(ctx, func() error { return f.can.leaser.Release(ctx, key, token) })
+func (f degradable) Release(ctx context.Context, leases ...Lease) error {
+	err := f.try(ctx, func() error { return f.can.leaser.Release(ctx, leases...) })
 	if errors.Is(err, ErrUnavailable) {
-		return nil // it ends by itself
+		return nil // they end by themselves
 	}
 	return err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -33,6 +32,7 @@ var ErrLoadTimeout = errors.New("cache: the load took longer than LoadTimeout")
 
 // flight is a load that runs once for all who wait for it.
 type flight[V any] struct {
+	key   string
 	stamp stamp // taken before it began
 	done  chan struct{}
 	value V
@@ -64,21 +64,21 @@ type flights[V any] struct {
 	byKey map[string]*flight[V]
 }
 
-// join returns the flight of key if nothing has changed since it began, or else starts
-// one with load: a reader that comes after a Delete does not get what was read before.
-func (f *flights[V]) join(ctx context.Context, c *Coherence, key string, now func() stamp, timeout time.Duration, load func(context.Context, *flight[V]) (V, error)) (current *flight[V], joined bool) {
+// claim returns the flight of key if nothing has changed since it began, or else begins
+// one, which the caller then owes an end: a reader that comes after a Delete does not get
+// what was read before.
+func (f *flights[V]) claim(c *Coherence, key string, now func() stamp) (current *flight[V], joined bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	current, ok := f.byKey[key]
 	if ok && c.valid(&current.stamp) && !current.over() {
 		return current, true
 	}
-	current = &flight[V]{done: make(chan struct{}), stamp: now()}
+	current = &flight[V]{key: key, done: make(chan struct{}), stamp: now()}
 	if f.byKey == nil {
 		f.byKey = make(map[string]*flight[V])
 	}
 	f.byKey[key] = current
-	go f.run(context.WithoutCancel(ctx), key, timeout, current, load)
 	return current, false
 }
 
@@ -86,37 +86,27 @@ func (f *flights[V]) join(ctx context.Context, c *Coherence, key string, now fun
 // is called with the lock of the flights.
 func (f *flight[V]) over() bool { return !f.until.IsZero() && !time.Now().Before(f.until) }
 
-func (f *flights[V]) run(ctx context.Context, key string, timeout time.Duration, current *flight[V], load func(context.Context, *flight[V]) (V, error)) {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, ErrLoadTimeout)
-	defer cancel()
-	current.err = ErrLoadExited // unless the load returns
-	defer func() {
-		if v := recover(); v != nil {
-			current.err = &PanicError{v, debug.Stack()}
+// end gives all who wait for a flight its outcome.
+func (f *flights[V]) end(current *flight[V], value V, err error) {
+	current.value, current.err = value, err
+	f.mu.Lock()
+	if f.byKey[current.key] == current {
+		if current.rest > 0 {
+			current.until = time.Now().Add(current.rest)
+			time.AfterFunc(current.rest, func() { f.drop(current) })
+		} else {
+			delete(f.byKey, current.key)
 		}
-		f.mu.Lock()
-		if f.byKey[key] == current {
-			if current.rest > 0 {
-				current.until = time.Now().Add(current.rest)
-				time.AfterFunc(current.rest, func() { f.drop(key, current) })
-			} else {
-				delete(f.byKey, key)
-			}
-		}
-		f.mu.Unlock()
-		close(current.done)
-	}()
-	current.value, current.err = load(ctx, current)
-	if current.err != nil && errors.Is(current.err, context.DeadlineExceeded) && errors.Is(context.Cause(ctx), ErrLoadTimeout) {
-		current.err = fmt.Errorf("%w (%v): %w", ErrLoadTimeout, timeout, current.err)
 	}
+	f.mu.Unlock()
+	close(current.done)
 }
 
-func (f *flights[V]) drop(key string, current *flight[V]) {
+func (f *flights[V]) drop(current *flight[V]) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.byKey[key] == current {
-		delete(f.byKey, key)
+	if f.byKey[current.key] == current {
+		delete(f.byKey, current.key)
 	}
 }
 

@@ -1,6 +1,9 @@
 package cache
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // nearEntry is a value in memory. It is never changed.
 type nearEntry[V any] struct {
@@ -45,7 +48,11 @@ const unknownCost = 1 << 10
 // then, or changes later, the entry is never used.
 func (c *Typed[V]) keepNear(key string, r *reading[V], before stamp) {
 	life := min(r.life, c.opts.NearTTL)
-	if c.near == nil || life <= 0 || !c.coh.valid(&before) {
+	if c.near == nil || life <= 0 {
+		return
+	}
+	before.tags = slices.Concat(before.tags, r.stamps)
+	if !c.coh.valid(&before) {
 		return
 	}
 	size := r.size

@@ -19,62 +19,157 @@ type reading[V any] struct {
 	freshFor, life time.Duration // from now
 	took           time.Duration // by its load
 	size           int
-	data           []byte   // as stored, readable or not; nil if nothing is
-	newer          bool     // what is stored is for a newer version of this package
-	states         []string // of its tags, now
-	err            error    // the store's
+	data           []byte     // as stored, readable or not; nil if nothing is
+	newer          bool       // what is stored is for a newer version of this package
+	states, call   []string   // of the tags that were asked for, now
+	any            string     // the state of anyTag, now
+	named          []tagState // that the value bears
+	stamps         []tagStamp // of those of them that were not asked for
+	err            error      // the store's
 }
 
-// read asks the store. The states of the tags are those before anything that follows.
-func (c *Typed[V]) read(ctx context.Context, key string, tags []string) (r reading[V]) {
+// read asks the store for keys. The states of the tags are those before anything that
+// follows. A load is told the state of anyTag too.
+func (c *Typed[V]) read(ctx context.Context, wants []want, loading bool) []reading[V] {
+	rs := make([]reading[V], len(wants))
 	if c.store == nil {
-		return r
+		return rs
 	}
-	storeCtx, cancel := context.WithTimeout(ctx, c.opts.StoreTimeout)
+	keys := make([]string, len(wants))
+	var tags tagSet
+	for i := range wants {
+		keys[i] = c.key(wants[i].key)
+		for _, tag := range wants[i].own {
+			tags.add(tag)
+		}
+		for _, tag := range wants[i].call {
+			tags.add(tag)
+		}
+	}
+	if loading {
+		tags.add(anyTag)
+	}
+	values, states, err := c.fetch(ctx, keys, tags.names)
+	c.observe(ctx, wants[0].key, err)
+	if err != nil {
+		for i := range rs {
+			rs[i].err = err
+		}
+		return rs
+	}
+	state := func(names []string) []string {
+		out := make([]string, len(names))
+		for i, name := range names {
+			at, _ := tags.index(name)
+			out[i] = states[at]
+		}
+		return out
+	}
+	envelopes := make([]*envelope, len(wants))
+	var unknown tagSet
+	for i := range rs {
+		r := &rs[i]
+		r.data, r.states, r.call = values[i], state(wants[i].own), state(wants[i].call)
+		if loading {
+			r.any = states[len(states)-1]
+		}
+		if r.data == nil {
+			continue
+		}
+		envelopes[i], err = c.open(r)
+		if err != nil {
+			c.badPayload(ctx, wants[i].key, r, err)
+		}
+		if envelopes[i] == nil {
+			continue
+		}
+		for _, tag := range envelopes[i].named {
+			if _, known := tags.index(tag.name); !known {
+				unknown.add(tag.name)
+			}
+		}
+	}
+	stamps := c.coh.tagStamps(unknown.names) // before their states
+	if len(unknown.names) > 0 {
+		more, err := c.states(ctx, unknown.names)
+		c.observe(ctx, wants[0].key, err)
+		for i, e := range envelopes {
+			if err != nil && e != nil && len(e.named) > 0 {
+				rs[i].err, envelopes[i] = err, nil
+			}
+		}
+		states = append(states[:len(tags.names):len(tags.names)], more...)
+	}
+	for i, e := range envelopes {
+		if e == nil {
+			continue
+		}
+		valid := true
+		for _, tag := range e.named {
+			at, known := tags.index(tag.name)
+			if !known {
+				n, _ := unknown.index(tag.name)
+				at = len(tags.names) + n
+				rs[i].stamps = append(rs[i].stamps, stamps[n])
+			}
+			valid = valid && states[at] == tag.state
+		}
+		if valid {
+			c.decode(ctx, wants[i].key, &rs[i], e)
+		}
+	}
+	return rs
+}
+
+// fetch gets values and the states of tags; nil for values that are not there.
+func (c *Typed[V]) fetch(ctx context.Context, keys, tags []string) (values [][]byte, states []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.opts.StoreTimeout)
 	defer cancel()
 	if c.tagger != nil {
-		var values [][]byte
-		if values, r.states, r.err = c.tagger.Read(storeCtx, []string{c.key(key)}, tags); r.err == nil {
-			r.data = values[0]
+		return c.tagger.Read(ctx, keys, tags)
+	}
+	states = c.coh.localTags(tags)
+	values = make([][]byte, len(keys))
+	for i, key := range keys {
+		value, found, err := c.store.Get(ctx, key)
+		if err != nil {
+			return nil, nil, err
 		}
-	} else {
-		r.states = c.coh.localTags(tags)
-		var found bool
-		if r.data, found, r.err = c.store.Get(storeCtx, c.key(key)); found && r.data == nil {
-			r.data = []byte{}
+		if found {
+			values[i] = append([]byte{}, value...)
 		}
 	}
-	c.observe(ctx, key, r.err)
-	if r.err == nil && r.data != nil {
-		c.decode(ctx, key, &r)
-	}
-	return r
+	return values, states, nil
 }
 
-// decode reads what is stored. What cannot be read is a miss, and goes, unless a newer
-// version of this package, as runs beside this one during a deployment, has written it.
-func (c *Typed[V]) decode(ctx context.Context, key string, r *reading[V]) {
+// open reads what is stored, up to its value: nil if a tag was invalidated that each
+// reader knows.
+func (c *Typed[V]) open(r *reading[V]) (*envelope, error) {
 	e, err := open(r.data)
 	switch {
 	case err != nil:
+		return nil, err
 	case e.codec != c.opts.Codec.Name():
-		err = errCodec
+		return nil, errCodec
 	case e.schema != c.opts.Schema:
-		err = errSchema
+		return nil, errSchema
 	case !e.bears(r.states):
-		return // a tag was invalidated
+		return nil, nil
 	}
-	if err == nil && e.flags&flagAbsent == 0 {
-		err = c.unmarshal(e, &r.value)
+	return e, nil
+}
+
+// decode reads a value whose tags hold.
+func (c *Typed[V]) decode(ctx context.Context, key string, r *reading[V], e *envelope) {
+	if e.flags&flagAbsent == 0 {
+		if err := c.unmarshal(e, &r.value); err != nil {
+			var zero V
+			r.value = zero
+			c.badPayload(ctx, key, r, err)
+			return
+		}
 	}
-	if err != nil {
-		var zero V
-		r.value = zero
-		r.newer = errors.Is(err, errNewer)
-		c.badPayload(ctx, key, r, err)
-		return
-	}
-	r.found, r.absent, r.size = true, e.flags&flagAbsent != 0, len(r.data)
+	r.found, r.absent, r.size, r.named = true, e.flags&flagAbsent != 0, len(r.data), e.named
 	r.took = time.Duration(e.took) * time.Millisecond
 	// The clocks of two machines may differ; the store's own time to live holds for
 	// the end of a value's life.
@@ -86,8 +181,11 @@ func (c *Typed[V]) decode(ctx context.Context, key string, r *reading[V]) {
 	r.life = r.freshFor + c.opts.StaleFor
 }
 
-// badPayload counts a value that cannot be read and removes it, if it still is there.
+// badPayload counts a value that cannot be read and removes it, if it still is there. It
+// stays if a newer version of this package, as runs beside this one during a deployment,
+// has written it.
 func (c *Typed[V]) badPayload(ctx context.Context, key string, r *reading[V], reason error) {
+	r.newer = errors.Is(reason, errNewer)
 	c.stats.badPayloads.Add(1)
 	if hook := c.opts.Trace.BadPayload; hook != nil {
 		hook(ctx, c.name, key, reason)
@@ -115,16 +213,17 @@ func (c *Typed[V]) unmarshal(e *envelope, value *V) (err error) {
 	return c.opts.Codec.Unmarshal(payload, value)
 }
 
-func (c *Typed[V]) encode(value V, absent bool, fresh, took time.Duration, states []string) ([]byte, error) {
+// encode is what is stored of a reading.
+func (c *Typed[V]) encode(r *reading[V]) ([]byte, error) {
 	e := envelope{
-		codec: c.opts.Codec.Name(), schema: c.opts.Schema, tags: states,
-		fresh: time.Now().Add(fresh).UnixMilli(), took: uint32(min(took.Milliseconds(), math.MaxUint32)),
+		codec: c.opts.Codec.Name(), schema: c.opts.Schema, tags: r.states, named: r.named,
+		fresh: time.Now().Add(r.freshFor).UnixMilli(), took: uint32(min(r.took.Milliseconds(), math.MaxUint32)),
 	}
-	if absent {
+	if r.absent {
 		e.flags = flagAbsent
 		return e.seal(), nil
 	}
-	payload, err := c.opts.Codec.Marshal(value)
+	payload, err := c.opts.Codec.Marshal(r.value)
 	if err != nil {
 		return nil, fmt.Errorf("cache: %s: encode with %s: %w", c.name, c.opts.Codec.Name(), err)
 	}
@@ -135,6 +234,15 @@ func (c *Typed[V]) encode(value V, absent bool, fresh, took time.Duration, state
 	e.payload, how = c.opts.Compression.pack(payload)
 	e.flags = byte(how) << 1
 	return e.seal(), nil
+}
+
+// named are tags with their states.
+func named(names, states []string) []tagState {
+	out := make([]tagState, len(names))
+	for i, name := range names {
+		out[i] = tagState{name, states[i]}
+	}
+	return out
 }
 
 // jittered shortens a time to live at random.

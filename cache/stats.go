@@ -9,8 +9,9 @@ import (
 type Stats struct {
 	// Hits counts the reads that were answered, NearHits those of them from Options.Near.
 	Hits, NearHits, Misses uint64
-	// Loads counts loads that ran, LoadErrors those of them that failed, and Joined
-	// the callers that waited for somebody else's.
+	// Loads counts loads that ran, one for each call of the loader, LoadErrors those of
+	// them that failed for a key or more, and Joined the keys for which a caller waited
+	// for somebody else's.
 	Loads, LoadErrors, Joined uint64
 	// Stale counts values that were served after their time.
 	Stale uint64

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"slices"
 
 	"github.com/zeebo/xxh3"
 )
@@ -19,13 +20,27 @@ func newStripes() *stripes {
 	return &s
 }
 
-// lock waits for the key's lock, or for the end of ctx.
-func (s *stripes) lock(ctx context.Context, key string) (unlock func(), err error) {
-	stripe := s[xxh3.HashString(key)%uint64(len(s))]
-	select {
-	case stripe <- struct{}{}:
-		return func() { <-stripe }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
+// lock waits for the locks of keys, or for the end of ctx. They are taken in one order by
+// all, or two who want the same would wait for each other.
+func (s *stripes) lock(ctx context.Context, keys ...string) (unlock func(), err error) {
+	at := make([]int, len(keys))
+	for i, key := range keys {
+		at[i] = int(xxh3.HashString(key) % uint64(len(s)))
 	}
+	slices.Sort(at)
+	at = slices.Compact(at)
+	release := func(n int) {
+		for _, i := range at[:n] {
+			<-s[i]
+		}
+	}
+	for n, i := range at {
+		select {
+		case s[i] <- struct{}{}:
+		case <-ctx.Done():
+			release(n)
+			return nil, ctx.Err()
+		}
+	}
+	return func() { release(len(at)) }, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,32 +69,12 @@ func New[V any](store Cache, name string, ttl time.Duration, opts *Options) (*Ty
 	return c, nil
 }
 
-func clearTag(name string) string { return "all:" + name }
-func userTag(tag string) string   { return "tag:" + tag }
-
 // Name returns the name that New was given.
 func (c *Typed[V]) Name() string { return c.name }
 
 func (c *Typed[V]) key(key string) string { return c.name + ":" + key }
 
 func (c *Typed[V]) hash(key string) uint64 { return xxh3.HashStringSeed(key, c.seed) }
-
-// tags are those of a key and the one of all keys, which Clear invalidates.
-func (c *Typed[V]) tags(key string) ([]string, error) {
-	if c.opts.Tags == nil {
-		return c.ownTags, nil
-	}
-	own := c.opts.Tags(key)
-	if len(own) > maxTags {
-		return nil, fmt.Errorf("cache: %s: %d tags; a key has at most %d", c.name, len(own), maxTags)
-	}
-	tags := make([]string, 0, 1+len(own))
-	tags = append(tags, c.ownTags...)
-	for _, tag := range own {
-		tags = append(tags, userTag(tag))
-	}
-	return tags, nil
-}
 
 // Get returns the value of key, and false if there is none. A value that cannot be read
 // back is absent. The error is the store's.
@@ -102,7 +83,11 @@ func (c *Typed[V]) Get(ctx context.Context, key string) (value V, found bool, er
 		c.hit(ctx, key, true)
 		return e.value, !e.absent, nil
 	}
-	r, err := c.lookUp(ctx, key)
+	w, err := c.want(key, nil)
+	if err != nil {
+		return value, false, err
+	}
+	r, err := c.lookUp(ctx, &w)
 	if err != nil || !r.fresh {
 		return value, false, err
 	}
@@ -110,30 +95,35 @@ func (c *Typed[V]) Get(ctx context.Context, key string) (value V, found bool, er
 }
 
 // lookUp reads the store and counts. Values of the store are kept near.
-func (c *Typed[V]) lookUp(ctx context.Context, key string) (r reading[V], err error) {
-	if key == "" {
-		return r, ErrEmptyKey
-	}
+func (c *Typed[V]) lookUp(ctx context.Context, w *want) (r reading[V], err error) {
 	if err := ctx.Err(); err != nil {
 		return r, err
 	}
-	tags, err := c.tags(key)
-	if err != nil {
-		return r, err
-	}
-	before := c.coh.stamp(c.hash(key), tags)
-	r = c.read(ctx, key, tags)
+	r = c.lookUpAll(ctx, []want{*w})[0]
 	if r.err != nil {
 		return r, fmt.Errorf("cache: %s: %w", c.name, r.err)
 	}
-	if r.fresh {
-		c.keepNear(key, &r, before)
-		c.hit(ctx, key, false)
-	} else {
-		c.stats.misses.Add(1)
-		call(ctx, c.opts.Trace.Miss, c.name, key)
-	}
 	return r, nil
+}
+
+func (c *Typed[V]) lookUpAll(ctx context.Context, wants []want) []reading[V] {
+	before := make([]stamp, len(wants))
+	for i := range wants {
+		before[i] = c.stamp(&wants[i])
+	}
+	rs := c.read(ctx, wants, false)
+	for i := range rs {
+		switch r, key := &rs[i], wants[i].key; {
+		case r.err != nil:
+		case r.fresh:
+			c.keepNear(key, r, before[i])
+			c.hit(ctx, key, false)
+		default:
+			c.stats.misses.Add(1)
+			call(ctx, c.opts.Trace.Miss, c.name, key)
+		}
+	}
+	return rs
 }
 
 func (c *Typed[V]) hit(ctx context.Context, key string, near bool) {
@@ -149,48 +139,30 @@ func (c *Typed[V]) hit(ctx context.Context, key string, near bool) {
 
 // Set stores a value. No load that runs now will replace it, in any process if the
 // store is a [Leaser].
-func (c *Typed[V]) Set(ctx context.Context, key string, value V) error {
-	return c.put(ctx, key, value, c.ttl, c.ttl+c.opts.StaleFor)
-}
-
-// put stores a value that is fresh for some of its life.
-func (c *Typed[V]) put(ctx context.Context, key string, value V, fresh, life time.Duration) error {
-	if key == "" {
-		return ErrEmptyKey
+func (c *Typed[V]) Set(ctx context.Context, key string, value V, opts ...CallOption) error {
+	w, err := c.want(key, opts)
+	if err != nil {
+		if key == "" {
+			return err
+		}
+		return errors.Join(err, c.Delete(ctx, key)) // the old value must go all the same
 	}
 	if c.store == nil {
 		c.coh.HashChanged(c.hash(key))
-		tags, err := c.tags(key)
-		if err != nil {
-			return err
-		}
-		c.keepNear(key, &reading[V]{value: value, freshFor: fresh, life: life}, c.coh.stamp(c.hash(key), tags))
+		c.keepNear(key, &reading[V]{value: value, freshFor: w.ttl, life: w.ttl + c.opts.StaleFor}, c.stamp(&w))
 		return ctx.Err()
 	}
-	tags, err := c.tags(key)
-	if err != nil {
-		return err
-	}
-	states, err := c.states(ctx, tags)
-	if err != nil {
-		return errors.Join(err, c.Delete(ctx, key)) // the old value must go all the same
-	}
-	data, err := c.encode(value, false, fresh, 0, states)
+	states, err := c.states(ctx, slices.Concat(w.own, w.call))
 	if err != nil {
 		return errors.Join(err, c.Delete(ctx, key))
 	}
-	return c.write(ctx, key, func(ctx context.Context) error { return c.store.Set(ctx, c.key(key), data, life) })
-}
-
-// states returns the states of tags.
-func (c *Typed[V]) states(ctx context.Context, tags []string) ([]string, error) {
-	if c.tagger == nil {
-		return c.coh.localTags(tags), nil
+	data, err := c.encode(&reading[V]{value: value, freshFor: w.ttl, states: states[:len(w.own)], named: named(w.call, states[len(w.own):])})
+	if err != nil {
+		return errors.Join(err, c.Delete(ctx, key))
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.opts.StoreTimeout)
-	defer cancel()
-	_, states, err := c.tagger.Read(ctx, nil, tags)
-	return states, err
+	return c.write(ctx, key, func(ctx context.Context) error {
+		return c.store.Set(ctx, c.key(key), data, w.ttl+c.opts.StaleFor)
+	})
 }
 
 // Delete removes keys. Once it has returned nil, nobody in this process gets a value
@@ -216,6 +188,10 @@ func (c *Typed[V]) Delete(ctx context.Context, keys ...string) error {
 // Expire ends the time of a key but keeps its value for StaleFor: the next reader loads
 // it again, and gets the old value if that fails or takes too long.
 func (c *Typed[V]) Expire(ctx context.Context, key string) error {
+	w, err := c.want(key, nil)
+	if err != nil {
+		return err
+	}
 	if c.opts.StaleFor == 0 {
 		return c.Delete(ctx, key)
 	}
@@ -224,47 +200,31 @@ func (c *Typed[V]) Expire(ctx context.Context, key string) error {
 		if e == nil || e.absent {
 			return c.Delete(ctx, key)
 		}
-		return c.put(ctx, key, e.value, 0, c.opts.StaleFor)
+		// With its own stamp: it bears its tags as before.
+		c.coh.HashChanged(c.hash(key))
+		before := c.stamp(&w)
+		before.tags = e.stamp.tags
+		c.keepNear(key, &reading[V]{value: e.value, life: c.opts.StaleFor}, before)
+		return ctx.Err()
 	}
-	r, err := c.lookUp(ctx, key)
+	r, err := c.lookUp(ctx, &w)
 	if err != nil || !r.found || r.absent {
 		return errors.Join(err, c.Delete(ctx, key))
 	}
-	return c.put(ctx, key, r.value, 0, c.opts.StaleFor)
-}
-
-// InvalidateTags makes absent all keys that bear any of the tags, in every cache on the
-// same store, in a time that does not depend on their number. Once it has returned nil
-// no value that was loaded before is served by the store, nor by this process.
-func (c *Typed[V]) InvalidateTags(ctx context.Context, tags ...string) error {
-	full := make([]string, len(tags))
-	for i, tag := range tags {
-		full[i] = userTag(tag)
-	}
-	return c.invalidate(ctx, full)
-}
-
-// Clear makes all keys of this cache absent, as InvalidateTags does, and touches no
-// other.
-func (c *Typed[V]) Clear(ctx context.Context) error { return c.invalidate(ctx, c.ownTags) }
-
-func (c *Typed[V]) invalidate(ctx context.Context, tags []string) (err error) {
-	if len(tags) == 0 {
-		return nil
-	}
-	if c.tagger != nil {
-		storeCtx, cancel := context.WithTimeout(ctx, c.opts.StoreTimeout)
-		defer cancel()
-		err = c.tagger.InvalidateTags(storeCtx, tags...)
-		c.observe(ctx, "", err)
-	}
-	for _, tag := range tags {
-		c.coh.TagChanged(tag) // after the store: what was read during the call may be old
-	}
+	seen := r.data
+	r.freshFor = 0
+	data, err := c.encode(&r)
 	if err != nil {
-		return fmt.Errorf("cache: %s: %w", c.name, err)
+		return errors.Join(err, c.Delete(ctx, key))
 	}
-	return nil
+	return c.write(ctx, key, func(ctx context.Context) error {
+		if c.comparer == nil {
+			return c.store.Set(ctx, c.key(key), data, c.opts.StaleFor)
+		}
+		// What has come in its place meanwhile is not to be expired.
+		_, err := c.comparer.Swap(ctx, c.key(key), seen, data, c.opts.StaleFor)
+		return err
+	})
 }
 
 // write changes a key in the store and makes what was read of it until now invalid.

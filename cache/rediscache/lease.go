@@ -47,39 +47,98 @@ return 0`)
 )
 
 // Lease implements cache.Leaser.
-func (s *Store) Lease(ctx context.Context, key, token string, seen []byte, ttl time.Duration) (cache.LeaseState, error) {
-	if err := cache.Validate(ctx, key, ttl); err != nil {
-		return 0, err
+func (s *Store) Lease(ctx context.Context, ttl time.Duration, leases ...cache.Lease) ([]cache.LeaseState, error) {
+	for _, l := range leases {
+		if err := cache.Validate(ctx, l.Key, ttl); err != nil {
+			return nil, err
+		}
 	}
-	n, err := s.ask(ctx, leaseScript, []string{s.key(key), s.leaseKey(key)}, token, ttl.Milliseconds(), seenHash(seen))
-	switch n {
-	case 1:
-		return cache.LeaseGranted, err
-	case 2:
-		return cache.LeaseMoot, err
+	answers, err := s.askAll(ctx, leaseScript, len(leases), func(i int) ([]string, []any) {
+		l := leases[i]
+		return []string{s.key(l.Key), s.leaseKey(l.Key)}, []any{l.Token, ttl.Milliseconds(), seenHash(l.Seen)}
+	})
+	states := make([]cache.LeaseState, len(answers))
+	for i, n := range answers {
+		states[i] = []cache.LeaseState{cache.LeaseHeld, cache.LeaseGranted, cache.LeaseMoot}[n]
 	}
-	return cache.LeaseHeld, err
+	return states, err
 }
 
 // Extend implements cache.Leaser.
-func (s *Store) Extend(ctx context.Context, key, token string, ttl time.Duration) error {
-	return s.run(ctx, extendScript, []string{s.leaseKey(key)}, token, ttl.Milliseconds())
+func (s *Store) Extend(ctx context.Context, ttl time.Duration, leases ...cache.Lease) error {
+	_, err := s.askAll(ctx, extendScript, len(leases), func(i int) ([]string, []any) {
+		return []string{s.leaseKey(leases[i].Key)}, []any{leases[i].Token, ttl.Milliseconds()}
+	})
+	return err
 }
 
 // Fill implements cache.Leaser. A fill is not told to other processes: whoever has an
 // older value has heard of the write that made it old.
-func (s *Store) Fill(ctx context.Context, key, token string, value []byte, ttl time.Duration) (bool, error) {
-	if err := cache.Validate(ctx, key, ttl); err != nil {
-		return false, err
+func (s *Store) Fill(ctx context.Context, fills ...cache.Fill) (kept []bool, err error) {
+	var small []cache.Fill
+	for _, f := range fills {
+		if err := cache.Validate(ctx, f.Key, f.TTL); err != nil {
+			return nil, err
+		}
+		if len(f.Value) <= s.opts.MaxValue {
+			small = append(small, f)
+		}
 	}
-	if len(value) > s.opts.MaxValue {
-		return false, s.tooLarge(value)
+	answers, err := s.askAll(ctx, fillScript, len(small), func(i int) ([]string, []any) {
+		f := small[i]
+		return []string{s.key(f.Key), s.leaseKey(f.Key)}, []any{f.Token, f.Value, f.TTL.Milliseconds()}
+	})
+	if err != nil {
+		return nil, err
 	}
-	n, err := s.ask(ctx, fillScript, []string{s.key(key), s.leaseKey(key)}, token, value, ttl.Milliseconds())
-	return n == 1, err
+	kept = make([]bool, len(fills))
+	for i, f := range fills {
+		if len(f.Value) > s.opts.MaxValue {
+			err = s.tooLarge(f.Value)
+			continue
+		}
+		kept[i], answers = answers[0] == 1, answers[1:]
+	}
+	return kept, err
 }
 
 // Release implements cache.Leaser.
-func (s *Store) Release(ctx context.Context, key, token string) error {
-	return s.run(ctx, releaseScript, []string{s.leaseKey(key)}, token)
+func (s *Store) Release(ctx context.Context, leases ...cache.Lease) error {
+	_, err := s.askAll(ctx, releaseScript, len(leases), func(i int) ([]string, []any) {
+		return []string{s.leaseKey(leases[i].Key)}, []any{leases[i].Token}
+	})
+	return err
+}
+
+// askAll runs a script n times in one round trip, or one for each node.
+func (s *Store) askAll(ctx context.Context, script *redis.Script, n int, arguments func(i int) ([]string, []any)) ([]int, error) {
+	switch n {
+	case 0:
+		return nil, ctx.Err()
+	case 1:
+		keys, args := arguments(0)
+		answer, err := s.ask(ctx, script, keys, args...)
+		return []int{answer}, err
+	}
+	answers, err := do(ctx, s, func(ctx context.Context) ([]int, error) {
+		commands := make([]*redis.Cmd, n)
+		_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for i := range n {
+				keys, args := arguments(i)
+				commands[i] = script.Eval(ctx, p, keys, args...)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		answers := make([]int, n)
+		for i, command := range commands {
+			if answers[i], err = command.Int(); err != nil {
+				return nil, err
+			}
+		}
+		return answers, nil
+	})
+	return answers, wrap(err)
 }

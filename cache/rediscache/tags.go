@@ -145,6 +145,17 @@ func (s *Store) InvalidateTags(ctx context.Context, tags ...string) error {
 			s.coh.TagChanged(tag)
 		}
 	}()
+	if _, single := s.client.(*redis.Client); !single && len(tags) > 1 {
+		// The nodes of a Cluster answer in any order.
+		if err := s.invalidate(ctx, tags[:1]); err != nil {
+			return err
+		}
+		return s.invalidate(ctx, tags[1:])
+	}
+	return s.invalidate(ctx, tags)
+}
+
+func (s *Store) invalidate(ctx context.Context, tags []string) error {
 	_, err := do(ctx, s, func(ctx context.Context) (struct{}, error) {
 		_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for _, tag := range tags {

@@ -1,0 +1,311 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+const (
+	// leaseTTL is how long another process waits for one that died while it loaded.
+	leaseTTL = 3 * time.Second
+	// How often who waits for another process asks.
+	minPause = time.Millisecond
+	maxPause = 50 * time.Millisecond
+)
+
+// job is a key that is loaded for all who wait for its flight.
+type job[V any] struct {
+	want
+	*flight[V]
+	reading *reading[V] // the last, nil before it and when it is out of date
+	token   string      // of a lease; "" if the store grants none
+	ok      bool        // what is loaded may be stored
+	down    bool        // the store failed, or has what only newer versions can read
+	any     []tagStamp  // of anyTag, before the load
+	served  *reading[V] // what may be served if the load fails
+	over    bool
+}
+
+// end gives the outcome of a job to all who wait.
+func (c *Typed[V]) end(j *job[V], value V, err error) {
+	if !j.over {
+		j.over = true
+		c.flights.end(j.flight, value, err)
+	}
+}
+
+// fly loads keys, or waits until somebody else has. Those that this process may load are
+// loaded together; those that another process loads are asked for again meanwhile.
+func (c *Typed[V]) fly(ctx context.Context, jobs []*job[V], load loader[V], down, early bool) {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.opts.LoadTimeout, ErrLoadTimeout)
+	defer cancel()
+	defer c.settle(jobs)
+	var others sync.WaitGroup
+	defer others.Wait()
+	deadline := time.Now().Add(c.opts.LeaseWait)
+	for pause := minPause; len(jobs) > 0; pause = min(2*pause, maxPause) {
+		final := !time.Now().Before(deadline) || ctx.Err() != nil
+		ready, held := c.permission(ctx, jobs, down, early, final)
+		if len(held) == 0 {
+			c.load(ctx, ready, load)
+			return
+		}
+		if len(ready) > 0 {
+			others.Go(func() { c.load(ctx, ready, load) })
+		}
+		jobs = held
+		sleep(ctx, pause/2+rand.N(pause))
+	}
+}
+
+// permission finds out which keys may be loaded; of those that are neither ready nor
+// held somebody else has loaded what is fresh.
+func (c *Typed[V]) permission(ctx context.Context, jobs []*job[V], down, early, final bool) (ready, held []*job[V]) {
+	if c.store == nil || down {
+		for _, j := range jobs {
+			j.ok, j.down = c.store == nil, down
+			if !c.inMemory(j, early) {
+				ready = append(ready, j)
+			}
+		}
+		return ready, nil
+	}
+	var ask []*job[V]
+	c.readAgain(ctx, jobs)
+	for _, j := range jobs {
+		r := j.reading
+		switch {
+		case r.err != nil:
+			j.down = true
+		case r.fresh && (!early || !c.soon(r)):
+			c.keepNear(j.want.key, r, j.stamp)
+			value, err := r.result()
+			c.end(j, value, err)
+			continue
+		case r.newer:
+			j.down = true // its own readers want it, and this process loads for itself
+		case c.leaser == nil:
+			j.ok = true
+		default:
+			ask = append(ask, j)
+			continue
+		}
+		ready = append(ready, j)
+	}
+	if len(ask) == 0 {
+		return ready, nil
+	}
+	states, err := c.askLeases(ctx, ask)
+	for i, j := range ask {
+		switch {
+		case err != nil:
+			j.down = true
+			ready = append(ready, j)
+		case states[i] == LeaseGranted:
+			j.ok = true
+			ready = append(ready, j)
+		case early && j.reading.fresh: // somebody else refreshes it
+			value, err := j.reading.result()
+			c.end(j, value, err)
+		case final:
+			j.token = ""
+			ready = append(ready, j)
+		default:
+			if states[i] == LeaseMoot {
+				j.reading = nil
+			}
+			held = append(held, j)
+		}
+	}
+	return ready, held
+}
+
+// inMemory looks for what may be served where memory is all there is, or all that
+// answers. It reports whether that is fresh.
+func (c *Typed[V]) inMemory(j *job[V], early bool) bool {
+	e, fresh := c.fromNear(j.want.key)
+	j.any = c.coh.tagStamps([]string{anyTag})
+	if e == nil || e.absent || c.store != nil {
+		return false
+	}
+	if fresh && !early {
+		c.end(j, e.value, nil)
+		return true
+	}
+	j.served = &reading[V]{value: e.value}
+	j.setOld(e.value)
+	return false
+}
+
+// readAgain reads the keys whose reading is out of date.
+func (c *Typed[V]) readAgain(ctx context.Context, jobs []*job[V]) {
+	var wants []want
+	var at []*job[V]
+	for _, j := range jobs {
+		if j.reading == nil {
+			j.any = c.coh.tagStamps([]string{anyTag})
+			wants, at = append(wants, j.want), append(at, j)
+		}
+	}
+	if len(wants) == 0 {
+		return
+	}
+	rs := c.read(ctx, wants, true)
+	for i, j := range at {
+		j.reading, j.served = &rs[i], nil
+		if j.reading.found && !j.reading.absent {
+			j.served = j.reading
+			j.setOld(j.reading.value)
+		}
+	}
+}
+
+// soon reports whether a refresh of this value still makes sense: it may have been
+// refreshed since it was found due.
+func (c *Typed[V]) soon(r *reading[V]) bool { return r.freshFor < c.ttl/2 || r.took > r.freshFor/10 }
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+func (c *Typed[V]) askLeases(ctx context.Context, jobs []*job[V]) ([]LeaseState, error) {
+	leases := make([]Lease, len(jobs))
+	for i, j := range jobs {
+		if j.token == "" {
+			j.token = newToken()
+		}
+		leases[i] = Lease{Key: c.key(j.want.key), Token: j.token, Seen: j.reading.data}
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.opts.StoreTimeout)
+	defer cancel()
+	states, err := c.leaser.Lease(ctx, leaseTTL, leases...)
+	c.observe(ctx, jobs[0].want.key, err)
+	return states, err
+}
+
+// load calls the loader for keys and gives out what it brings.
+func (c *Typed[V]) load(ctx context.Context, jobs []*job[V], load loader[V]) {
+	if len(jobs) == 0 {
+		return
+	}
+	defer c.settle(jobs)
+	keys := make([]string, len(jobs))
+	for i, j := range jobs {
+		keys[i] = j.want.key
+	}
+	release := c.renew(ctx, jobs)
+	defer release()
+	m := &meta{}
+	start := time.Now()
+	out := load(context.WithValue(ctx, metaKey{}, m), keys)
+	took := time.Since(start)
+	c.stats.loads.Add(1)
+	tags, ttl := m.end()
+	var fills []*filling[V]
+	failed := false
+	for i, j := range jobs {
+		value, err := out[i].value, out[i].err
+		if err != nil && errors.Is(err, context.DeadlineExceeded) && errors.Is(context.Cause(ctx), ErrLoadTimeout) {
+			err = fmt.Errorf("%w (%v): %w", ErrLoadTimeout, c.opts.LoadTimeout, err)
+		}
+		failed = failed || err != nil
+		if hook := c.opts.Trace.Loaded; hook != nil {
+			hook(ctx, c.name, j.want.key, took, err)
+		}
+		absent := errors.Is(err, ErrNotFound)
+		switch {
+		case absent && c.opts.NotFoundTTL < 0, err != nil && !absent && j.served == nil:
+			c.end(j, value, err)
+		case err != nil && !absent:
+			c.served(ctx, j.want.key)
+			j.rest = c.opts.ThrottleFor
+			c.end(j, j.served.value, nil)
+		default:
+			if ttl != 0 {
+				j.ttl = ttl
+			}
+			fills = append(fills, c.filling(j, value, absent, took, err))
+		}
+	}
+	if failed {
+		c.stats.loadErrors.Add(1)
+	}
+	c.fill(ctx, fills, userTags(tags))
+	for _, f := range fills {
+		c.end(f.job, f.reading.value, f.err)
+	}
+}
+
+// settle is deferred: it ends the jobs that a panic or runtime.Goexit has left open.
+func (c *Typed[V]) settle(jobs []*job[V]) {
+	err := ErrLoadExited // Goexit leaves nothing to recover
+	if v := recover(); v != nil {
+		err = &PanicError{v, debug.Stack()}
+	}
+	for _, j := range jobs {
+		var none V
+		c.end(j, none, err)
+	}
+}
+
+// renew keeps the leases of jobs until the function that it returns is called, which
+// releases those that were not ended by a fill.
+func (c *Typed[V]) renew(ctx context.Context, jobs []*job[V]) (release func()) {
+	var leases []Lease
+	for _, j := range jobs {
+		if j.token != "" && j.ok {
+			leases = append(leases, Lease{Key: c.key(j.want.key), Token: j.token})
+		}
+	}
+	if len(leases) == 0 {
+		return func() {}
+	}
+	renewing, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(leaseTTL / 3)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				// A lease that was lost is not taken again: what it protects is old.
+				c.observe(renewing, jobs[0].want.key, c.onLeases(renewing, func(ctx context.Context) error {
+					return c.leaser.Extend(ctx, leaseTTL, leases...)
+				}))
+			case <-renewing.Done():
+				return
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+		var left []Lease
+		for _, j := range jobs {
+			if j.token != "" && j.ok {
+				left = append(left, Lease{Key: c.key(j.want.key), Token: j.token})
+			}
+		}
+		if len(left) > 0 {
+			ctx := context.WithoutCancel(ctx)
+			c.observe(ctx, jobs[0].want.key, c.onLeases(ctx, func(ctx context.Context) error { return c.leaser.Release(ctx, left...) }))
+		}
+	}
+}
+
+func (c *Typed[V]) onLeases(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, c.opts.StoreTimeout)
+	defer cancel()
+	return f(ctx)
+}
