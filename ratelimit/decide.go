@@ -264,6 +264,6 @@ func decideBatch(batch []memoryCheck) {
 		}
 	}
 	for _, c := range order {
-		c.result = c.Memory.result(&c.outcome, c.limit, c.cost)
+		c.Memory.result(&c.result, &c.outcome, c.limit, c.cost)
 	}
 }

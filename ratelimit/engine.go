@@ -49,7 +49,7 @@ type shard[E any] struct {
 	mu       sync.Mutex
 	table    table[E]
 	overflow *E // counts for all keys that found no place
-	unused   E  // what orUnused lends
+	unused   E  // see lend
 	last     int64
 	allowed  uint64
 	denied   uint64
@@ -80,8 +80,18 @@ func (s *shards[E, A]) take(key string, now int64, limit, cost int, peek bool) o
 	sh.mu.Lock()
 	now = sh.notBefore(now)
 	e := s.find(sh, h, key, now)
-	o := s.algo.decide(sh.orUnused(e), now, limit, cost)
-	if !peek {
+	if e == nil {
+		e = sh.lend()
+	}
+	o := s.algo.decide(e, now, limit, cost)
+	switch {
+	case peek:
+	case o.allowed && e != &sh.unused: // this and the next are settle for most, without its call
+		sh.allowed++
+		o = s.algo.book(e, now, cost, o)
+	case !o.allowed && s.penalise == nil:
+		sh.denied++
+	default:
 		o = s.settle(sh, h, key, e, now, cost, o)
 	}
 	sh.mu.Unlock()
@@ -97,14 +107,11 @@ func (sh *shard[E]) notBefore(now int64) int64 {
 	return sh.last
 }
 
-// orUnused returns e, or for a key without an entry one that has used nothing.
-func (sh *shard[E]) orUnused(e *E) *E {
-	if e == nil {
-		var zero E
-		sh.unused = zero
-		e = &sh.unused
-	}
-	return e
+// lend returns an entry that has used nothing, to decide by for a key that has none.
+func (sh *shard[E]) lend() *E {
+	var zero E
+	sh.unused = zero
+	return &sh.unused
 }
 
 // find returns the key's entry, nil if it has none, and keeps the table fresh.
@@ -115,17 +122,18 @@ func (s *shards[E, A]) find(sh *shard[E], h keyHash, key string, now int64) *E {
 	return sh.table.find(h.hash, key)
 }
 
-// settle carries a decision out: it books what is allowed and counts what is denied.
+// settle carries a decision out: it books what is allowed and counts what is denied. e
+// may be the one that was lent.
 func (s *shards[E, A]) settle(sh *shard[E], h keyHash, key string, e *E, now int64, cost int, o outcome) outcome {
 	if !o.allowed {
 		sh.denied++
-		if e != nil && s.penalise != nil {
+		if e != &sh.unused && s.penalise != nil {
 			s.penalise(e, now, o.limit, cost)
 			o = s.algo.decide(e, now, o.limit, cost)
 		}
 		return o
 	}
-	if e == nil {
+	if e == &sh.unused {
 		e = s.insert(sh, h, key, now)
 		if o = s.algo.decide(e, now, o.limit, cost); !o.allowed { // the shared entry is used up
 			sh.denied++
@@ -210,12 +218,20 @@ func (s *shards[E, A]) unlock(h keyHash) { s.shards[h.shard].mu.Unlock() }
 func (s *shards[E, A]) decideLocked(h keyHash, key string, now int64, limit, cost int) outcome {
 	sh := &s.shards[h.shard]
 	now = sh.notBefore(now)
-	return s.algo.decide(sh.orUnused(s.find(sh, h, key, now)), now, limit, cost)
+	e := s.find(sh, h, key, now)
+	if e == nil {
+		e = sh.lend()
+	}
+	return s.algo.decide(e, now, limit, cost)
 }
 
 func (s *shards[E, A]) settleLocked(h keyHash, key string, now int64, cost int, o outcome) outcome {
 	sh := &s.shards[h.shard]
-	return s.settle(sh, h, key, sh.table.find(h.hash, key), now, cost, o)
+	e := sh.table.find(h.hash, key)
+	if e == nil {
+		e = sh.lend()
+	}
+	return s.settle(sh, h, key, e, now, cost, o)
 }
 
 func (s *shards[E, A]) stats() (st Stats) {

@@ -126,6 +126,12 @@ func (l *stampLog) removeLast(stamp int64) bool {
 func (a exact) left(stamp, now int64) time.Duration { return time.Duration(stamp + a.window - now) }
 
 func (a exact) decide(e *stampLog, now int64, limit, cost int) (o outcome) {
+	a.decideInto(&o, e, now, limit, cost)
+	return o
+}
+
+// decideInto is decide for an o that is zero.
+func (a exact) decideInto(o *outcome, e *stampLog, now int64, limit, cost int) {
 	n, gone := e.len(), 0
 	for gone < n && e.at(gone)+a.window <= now {
 		gone++
@@ -148,10 +154,14 @@ func (a exact) decide(e *stampLog, now int64, limit, cost int) (o outcome) {
 	default:
 		o.retry = a.left(e.at(n+cost-limit-1), now)
 	}
-	return o
 }
 
 func (a exact) book(e *stampLog, now int64, cost int, o outcome) outcome {
+	a.bookInto(&o, e, now, cost)
+	return o
+}
+
+func (a exact) bookInto(o *outcome, e *stampLog, now int64, cost int) {
 	for range cost {
 		e.push(now)
 	}
@@ -162,7 +172,6 @@ func (a exact) book(e *stampLog, now int64, cost int, o outcome) outcome {
 	o.used += cost
 	o.token = now
 	e.blocked = o.used >= o.limit
-	return o
 }
 
 // penalise books what was denied in place of the oldest uses, for CountDenied.

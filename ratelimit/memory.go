@@ -13,7 +13,8 @@ import (
 // nothing to it.
 type Memory struct {
 	policy    Policy
-	engine    engine // nil when the policy is Unlimited and no LimitFunc can say otherwise
+	engine    engine                   // nil when the policy is Unlimited and no LimitFunc can say otherwise
+	exact     *shards[stampLog, exact] // the engine again, when it is this one
 	limitFunc LimitFunc
 	trace     *Trace
 	near      float64
@@ -61,7 +62,7 @@ func NewMemory(policy Policy, opts *Options) (*Memory, error) {
 		if policy.CountDenied {
 			s.penalise = algo.penalise
 		}
-		m.engine = s
+		m.engine, m.exact = s, s
 	case Buckets:
 		m.engine = newShards[bucketLog](newBuckets(policy.Window), o.MaxKeys)
 	case GCRA:
@@ -77,11 +78,14 @@ func (m *Memory) Policy() Policy { return m.policy }
 func (m *Memory) now() int64 { return int64(time.Since(m.base)) + 1 }
 
 // Allow implements Limiter.
-func (m *Memory) Allow(ctx context.Context, key string) (Result, error) { return m.AllowN(ctx, key, 1) }
+func (m *Memory) Allow(ctx context.Context, key string) (r Result, err error) {
+	_, err = m.take(ctx, key, 1, &r)
+	return r, err
+}
 
 // AllowN implements Limiter.
-func (m *Memory) AllowN(ctx context.Context, key string, cost int) (Result, error) {
-	r, _, err := m.take(ctx, key, cost)
+func (m *Memory) AllowN(ctx context.Context, key string, cost int) (r Result, err error) {
+	_, err = m.take(ctx, key, cost, &r)
 	return r, err
 }
 
@@ -92,7 +96,8 @@ func (m *Memory) Peek(ctx context.Context, key string) (Result, error) {
 
 // Reserve implements Limiter.
 func (m *Memory) Reserve(ctx context.Context, key string, cost int) (*Reservation, error) {
-	r, token, err := m.take(ctx, key, cost)
+	var r Result
+	token, err := m.take(ctx, key, cost, &r)
 	if err != nil {
 		return NewReservation(r, nil), err
 	}
@@ -136,17 +141,25 @@ func (m *Memory) Stats() Stats {
 	return m.engine.stats()
 }
 
-func (m *Memory) take(ctx context.Context, key string, cost int) (r Result, token int64, err error) {
+// take decides and writes the result where the caller returns it from: copying it from
+// hand to hand takes longer than the counting.
+func (m *Memory) take(ctx context.Context, key string, cost int, r *Result) (token int64, err error) {
 	limit, err := m.admit(ctx, key, cost)
 	if err != nil || limit == Unlimited {
-		return m.untaken(limit, cost), 0, err
+		*r = m.untaken(limit, cost)
+		return 0, err
 	}
-	o := m.engine.take(key, m.now(), limit, max(cost, 1), cost == 0)
-	r = m.result(&o, limit, cost)
+	var o outcome
+	if m.exact != nil {
+		takeExact(m.exact, key, m.now(), limit, max(cost, 1), cost == 0, &o)
+	} else {
+		o = m.engine.take(key, m.now(), limit, max(cost, 1), cost == 0)
+	}
+	m.result(r, &o, limit, cost)
 	if m.trace != nil && cost > 0 {
-		m.report(ctx, key, &o, r)
+		m.report(ctx, key, &o, *r)
 	}
-	return r, o.token, nil
+	return o.token, nil
 }
 
 // admit checks the arguments and returns the limit in force.
@@ -194,16 +207,13 @@ func (m *Memory) untaken(limit, cost int) Result {
 	return r
 }
 
-func (m *Memory) result(o *outcome, limit, cost int) Result {
-	r := Result{
-		Allowed: o.allowed, Limit: limit, Remaining: max(limit-o.used, 0), Cost: cost,
-		RetryAfter: o.retry, NextAfter: o.next, ResetAfter: o.reset,
-		Window: m.policy.Window, Policy: m.policy.Name,
-	}
+func (m *Memory) result(r *Result, o *outcome, limit, cost int) {
+	r.Allowed, r.Limit, r.Remaining, r.Cost = o.allowed, limit, max(limit-o.used, 0), cost
+	r.RetryAfter, r.NextAfter, r.ResetAfter = o.retry, o.next, o.reset
+	r.Window, r.Policy = m.policy.Window, m.policy.Name
 	if m.policy.Shadow && !r.Allowed {
 		r.Allowed, r.Shadowed, r.RetryAfter = true, true, 0
 	}
-	return r
 }
 
 func (m *Memory) report(ctx context.Context, key string, o *outcome, r Result) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -116,7 +117,7 @@ func (m *Middleware) serveOne(w http.ResponseWriter, r *http.Request, next http.
 		next.ServeHTTP(w, r)
 		return
 	}
-	m.refuse(w, r, &Decision{Results: []Result{res}}, []string{key[0]}, err)
+	m.refuse(w, r, results[:], key[:], err)
 }
 
 func (m *Middleware) serveAll(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -141,7 +142,7 @@ func (m *Middleware) serveAll(w http.ResponseWriter, r *http.Request, next http.
 	}
 	d, err := Decide(r.Context(), checks...)
 	if err != nil || !d.Allowed {
-		m.refuse(w, r, d, keys, err)
+		m.refuse(w, r, d.Results, keys, err)
 		return
 	}
 	if !m.opts.NoHeaders {
@@ -164,28 +165,31 @@ func (m *Middleware) serveAll(w http.ResponseWriter, r *http.Request, next http.
 }
 
 // refuse answers a request that does not go on.
-func (m *Middleware) refuse(w http.ResponseWriter, r *http.Request, d *Decision, keys []string, err error) {
+func (m *Middleware) refuse(w http.ResponseWriter, r *http.Request, results []Result, keys []string, err error) {
 	now := time.Now()
 	switch {
 	case err == nil || errors.Is(err, ErrCostExceedsLimit):
 		if m.opts.NoHeaders {
-			if s := retrySeconds(d.Binding()); s > 0 {
+			if s := retrySeconds(binding(results)); s > 0 {
 				w.Header()[hRetryAfter] = []string{strconv.FormatInt(s, 10)}
 			}
 		} else {
-			m.fields.write(w.Header(), d.Results, keys, true, now)
+			m.fields.write(w.Header(), results, keys, true, now)
 		}
 		if m.opts.Denied != nil {
-			m.opts.Denied(w, r, d)
+			m.opts.Denied(w, r, &Decision{Results: slices.Clone(results)})
 			return
 		}
 		contentType := jsonType
 		if m.opts.ProblemJSON {
 			contentType = problemType
 		}
-		respond(w, r, http.StatusTooManyRequests, contentType, deniedBody(d.Results, now, m.opts.ProblemJSON))
+		body := bodies.Get().(*[]byte)
+		*body = appendDenied((*body)[:0], results, now, m.opts.ProblemJSON)
+		respond(w, r, http.StatusTooManyRequests, contentType, *body)
+		bodies.Put(body)
 	case errors.Is(err, ErrUnavailable) || r.Context().Err() != nil:
-		retry := retrySeconds(d.Binding())
+		retry := retrySeconds(binding(results))
 		if retry > 0 {
 			w.Header()[hRetryAfter] = []string{strconv.FormatInt(retry, 10)}
 		}

@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -24,10 +25,12 @@ func respond(w http.ResponseWriter, r *http.Request, status int, contentType []s
 	}
 }
 
-// deniedBody is the JSON of a 429. Every value is a number or a token.
-func deniedBody(results []Result, now time.Time, problem bool) []byte {
+// bodies are buffers for appendDenied: an attack should cost little.
+var bodies = sync.Pool{New: func() any { return new([]byte) }}
+
+// appendDenied appends the JSON of a 429. Every value is a number or a token.
+func appendDenied(buf []byte, results []Result, now time.Time, problem bool) []byte {
 	b := binding(results)
-	buf := make([]byte, 0, 384)
 	if problem {
 		buf = append(buf, `{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","title":"Request cannot be satisfied as assigned quota has been exceeded","status":429,"violated-policies":[`...)
 		first := true

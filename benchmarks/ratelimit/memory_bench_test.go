@@ -1,0 +1,222 @@
+// Package ratelimit_test measures the limiters beside sethvargo/go-limiter v1.1.0,
+// go-chi/httprate v0.16.1, ulule/limiter v3.11.2, throttled v2.15.0 and redis_rate v10.0.1.
+package ratelimit_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-chi/httprate"
+	"github.com/sethvargo/go-limiter/memorystore"
+	"github.com/throttled/throttled/v2"
+	"github.com/throttled/throttled/v2/store/memstore"
+	"github.com/ulule/limiter/v3"
+	ululememory "github.com/ulule/limiter/v3/drivers/store/memory"
+
+	"github.com/mainstay-go/mainstay/ratelimit"
+)
+
+var ctx = context.Background()
+
+// take asks for one unit of key and says whether it was given.
+type take func(key string) bool
+
+// subject is one limiter of n units in a window.
+type subject struct {
+	name  string
+	build func(tb testing.TB, n int, window time.Duration, keys int) take
+}
+
+func must[T any](tb testing.TB) func(T, error) T {
+	return func(v T, err error) T {
+		tb.Helper()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		return v
+	}
+}
+
+func mainstay(algorithm ratelimit.Algorithm) func(testing.TB, int, time.Duration, int) take {
+	return func(tb testing.TB, n int, window time.Duration, keys int) take {
+		if algorithm == ratelimit.Exact {
+			n = min(n, ratelimit.MaxExact)
+		}
+		p := ratelimit.Policy{Name: "bench", Limit: n, Window: window, Algorithm: algorithm}
+		m := must[*ratelimit.Memory](tb)(ratelimit.NewMemory(p, &ratelimit.Options{MaxKeys: max(1000, 2*keys)}))
+		return func(key string) bool {
+			r, err := m.Allow(ctx, key)
+			return err == nil && r.Allowed
+		}
+	}
+}
+
+var subjects = []subject{
+	{"mainstay Exact", mainstay(ratelimit.Exact)},
+	{"mainstay Buckets", mainstay(ratelimit.Buckets)},
+	{"mainstay GCRA", mainstay(ratelimit.GCRA)},
+	{"sethvargo", func(tb testing.TB, n int, window time.Duration, _ int) take {
+		s, err := memorystore.New(&memorystore.Config{Tokens: uint64(n), Interval: window})
+		if err != nil {
+			tb.Fatal(err)
+		}
+		tb.Cleanup(func() { s.Close(ctx) })
+		return func(key string) bool {
+			_, _, _, ok, err := s.Take(ctx, key)
+			return err == nil && ok
+		}
+	}},
+	{"throttled", func(tb testing.TB, n int, window time.Duration, _ int) take {
+		store := must[throttled.GCRAStoreCtx](tb)(memstore.NewCtx(0))
+		l := must[*throttled.GCRARateLimiterCtx](tb)(throttled.NewGCRARateLimiterCtx(store,
+			throttled.RateQuota{MaxRate: throttled.PerDuration(n, window), MaxBurst: n - 1}))
+		return func(key string) bool {
+			limited, _, err := l.RateLimitCtx(ctx, key, 1)
+			return err == nil && !limited
+		}
+	}},
+	{"ulule", func(_ testing.TB, n int, window time.Duration, _ int) take {
+		l := limiter.New(ululememory.NewStore(), limiter.Rate{Limit: int64(n), Period: window})
+		return func(key string) bool {
+			c, err := l.Get(ctx, key)
+			return err == nil && !c.Reached
+		}
+	}},
+	{"httprate", func(_ testing.TB, n int, window time.Duration, _ int) take {
+		l := httprate.NewRateLimiter(n, window)
+		return func(key string) bool {
+			limited, _, err := l.Status(key)
+			if err != nil || limited {
+				return false
+			}
+			now := time.Now().UTC().Truncate(window)
+			return l.Counter().IncrementBy(key, now, 1) == nil
+		}
+	}},
+}
+
+func parallel(b *testing.B, f func(i int)) {
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for i := 0; pb.Next(); i++ {
+			f(i)
+		}
+	})
+}
+
+// BenchmarkHotKeyDenied asks for a key that is exhausted.
+func BenchmarkHotKeyDenied(b *testing.B) {
+	for _, s := range subjects {
+		b.Run(s.name, func(b *testing.B) {
+			take := s.build(b, 100, time.Hour, 1)
+			for range 300 {
+				take("user:1")
+			}
+			parallel(b, func(int) {
+				if take("user:1") {
+					b.Error("allowed")
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkHotKeyAllowed asks for a key that always has some left. Exact has no limit
+// above 4096, so it gets that in a millisecond and says in allowed/op how much was.
+func BenchmarkHotKeyAllowed(b *testing.B) {
+	for _, s := range subjects {
+		b.Run(s.name, func(b *testing.B) {
+			n, window := 1<<29, 24*time.Hour
+			if s.name == "mainstay Exact" {
+				n, window = ratelimit.MaxExact, time.Millisecond
+			}
+			take := s.build(b, n, window, 1)
+			take("user:1")
+			var allowed atomic.Int64
+			b.ReportAllocs()
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				mine := 0
+				for pb.Next() {
+					if take("user:1") {
+						mine++
+					}
+				}
+				allowed.Add(int64(mine))
+			})
+			b.ReportMetric(float64(allowed.Load())/float64(b.N), "allowed/op")
+		})
+	}
+}
+
+// benchKeys is how many keys the next two take: MAINSTAY_BENCH_KEYS, default 20,000.
+// The table of the README is of a million.
+func benchKeys(tb testing.TB) int {
+	tb.Helper()
+	s := os.Getenv("MAINSTAY_BENCH_KEYS")
+	if s == "" {
+		return 20_000
+	}
+	return must[int](tb)(strconv.Atoi(s))
+}
+
+func keyOf(i int) string { return "user:" + strconv.Itoa(i) }
+
+// BenchmarkManyKeys asks for keys at random, each of which has been used once.
+func BenchmarkManyKeys(b *testing.B) {
+	n := benchKeys(b)
+	keys := make([]string, n)
+	for i := range keys {
+		keys[i] = keyOf(i)
+	}
+	for _, s := range subjects {
+		b.Run(s.name, func(b *testing.B) {
+			take := s.build(b, 100, time.Hour, n)
+			for _, key := range keys {
+				take(key)
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				r := rand.New(rand.NewPCG(rand.Uint64(), 1))
+				for pb.Next() {
+					take(keys[r.IntN(n)])
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkBytesPerKey fills a limiter with keys that are used once, and reports the
+// heap that it holds for each, its text included.
+func BenchmarkBytesPerKey(b *testing.B) {
+	n := benchKeys(b)
+	for _, s := range subjects {
+		b.Run(s.name, func(b *testing.B) {
+			for b.Loop() {
+				before := heap()
+				take := s.build(b, 100, time.Hour, n)
+				for i := range n {
+					take(keyOf(i))
+				}
+				b.ReportMetric(float64(heap()-before)/float64(n), "B/key")
+				runtime.KeepAlive(take)
+			}
+		})
+	}
+}
+
+func heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
