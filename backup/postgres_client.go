@@ -11,15 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
-)
-
-const (
-	// termWait is how long a client program has between SIGTERM and SIGKILL.
-	termWait = 10 * time.Second
-	// messageLimit bounds what is kept of a program's messages.
-	messageLimit = 8 << 10
 )
 
 // postgresClient runs a program of the PostgreSQL client.
@@ -81,82 +73,21 @@ func postgresMajor(ctx context.Context, path string) (int, error) {
 	return strconv.Atoi(string(found[1]))
 }
 
-// run runs the program to its end and fails unless it ended well: it reports the
-// exit status, a signal, and what it said. When ctx ends it gets SIGTERM and,
-// termWait later, SIGKILL.
+// run runs the program to its end and fails unless it ended well.
 func (c postgresClient) run(ctx context.Context, secrets *passfile, stdin io.Reader, stdout io.Writer, args ...string) error {
-	name := strings.TrimSuffix(filepath.Base(c.path), ".exe")
-	var messages cappedTail
-	cmd := exec.CommandContext(ctx, c.path, args...)
-	cmd.Env = secrets.environment()
-	cmd.Stdin, cmd.Stderr = stdin, &messages
-	out := &rememberingWriter{to: stdout}
-	if stdout != nil {
-		cmd.Stdout = out
-	}
-	cmd.Cancel = func() error {
-		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-			return cmd.Process.Kill() // Windows knows no SIGTERM
-		}
-		return nil
-	}
-	cmd.WaitDelay = termWait
-	err := cmd.Run()
-	if err == nil {
-		return nil
-	}
-	switch cause := context.Cause(ctx); {
-	case cause != nil:
-		err = cause // the signal was ours
-	case out.err != nil:
-		err = out.err // the program only noticed that nobody listens
-	}
-	if said := messages.lines(name); said != "" {
-		return fmt.Errorf("backup: %s: %w: %s", name, err, said)
-	}
-	return fmt.Errorf("backup: %s: %w", name, err)
+	return program{path: c.path, env: secrets.environment(), stdin: stdin, stdout: stdout, said: postgresMessages}.run(ctx, args...)
 }
 
-// cappedTail keeps the end of what is written to it.
-type cappedTail struct{ kept []byte }
-
-func (t *cappedTail) Write(p []byte) (int, error) {
-	t.kept = append(t.kept, p...)
-	if over := len(t.kept) - messageLimit; over > 0 {
-		t.kept = append(t.kept[:0], t.kept[over:]...)
-	}
-	return len(p), nil
-}
-
-// lines returns the program's own messages in one line. What follows them (the
-// failed statement, the row, the key) is data of the database and stays out.
-func (t *cappedTail) lines(program string) string {
-	const longest = 300
+// postgresMessages returns the program's own messages in one line. What follows them
+// (the failed statement, the row, the key) is data of the database and stays out.
+func postgresMessages(name string, tail []byte) string {
 	var said []string
-	for line := range bytes.Lines(t.kept) {
-		text, ours := strings.CutPrefix(string(bytes.TrimSpace(line)), program+": ")
+	for line := range bytes.Lines(tail) {
+		text, ours := strings.CutPrefix(string(bytes.TrimSpace(line)), name+": ")
 		if !ours || strings.HasPrefix(text, "detail: ") || strings.HasPrefix(text, "while ") || strings.HasPrefix(text, "from TOC entry") {
 			continue
 		}
-		if len(text) > longest {
-			text = strings.ToValidUTF8(text[:longest], "") + "…"
-		}
-		said = append(said, text)
+		said = append(said, shorten(text))
 	}
 	return strings.Join(said, "; ")
-}
-
-// rememberingWriter keeps the first error of a writer, which exec.Cmd reports
-// only for a program that ends well.
-type rememberingWriter struct {
-	to  io.Writer
-	err error // read after the program has ended
-}
-
-func (w *rememberingWriter) Write(p []byte) (int, error) {
-	n, err := w.to.Write(p)
-	if err != nil && w.err == nil {
-		w.err = err
-	}
-	return n, err
 }
