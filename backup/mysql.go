@@ -1,0 +1,323 @@
+package backup
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// MySQLOptions configures a [MySQL].
+type MySQLOptions struct {
+	// Dump and Restore are the paths of mariadb-dump or mysqldump and of mariadb or
+	// mysql. Default: those of the server's own family from PATH, else the other's.
+	Dump, Restore string
+	// LockTables keeps writers out while the dump runs, which makes it one moment also
+	// of tables without transactions. Default: false; a transaction does that for
+	// InnoDB, and nobody waits.
+	LockTables bool
+	// CA, Cert and Key are files in PEM form for the client programs: the authority
+	// that the server's certificate must be signed by, and a certificate of one's own.
+	// Default: none; the address's parameter tls says whether to encrypt.
+	CA, Cert, Key string
+	// QueryTimeout bounds this package's own questions to the server, which excludes
+	// the counting of rows. Default: 30 s.
+	QueryTimeout time.Duration
+}
+
+// MySQL is a database of a MariaDB or MySQL server as a [Source]. The server's own
+// client program reads it in one transaction; its output is read along, so that the
+// tables, rows, views, triggers, routines and events in it are known to the last one.
+// A MySQL is safe for concurrent use.
+//
+// The account needs SELECT, SHOW VIEW, TRIGGER and EVENT on the database and must be
+// able to read its routines: without TRIGGER, or without a right to routines, a dump
+// ends well and silently lacks them. Preflight and Dump refuse to run then, with the
+// statement that grants what is missing. Accounts and their privileges belong to the
+// server and are no part of a database.
+type MySQL struct {
+	db     *sql.DB
+	target mysqlTarget
+	opts   MySQLOptions
+}
+
+// NewMySQL returns the source for the database that db is connected to and address
+// names, as a URL, mysql://user:password@host:3306/database, or as a DSN of
+// go-sql-driver/mysql. The client programs get the password in a file that lives as
+// long as they run and that only this user can read. Both must name the same account.
+// It connects to nothing.
+func NewMySQL(db *sql.DB, address string, opts *MySQLOptions) (*MySQL, error) {
+	if db == nil {
+		return nil, errors.New("backup: NewMySQL needs a *sql.DB")
+	}
+	target, err := parseMySQLAddress(address)
+	if err != nil {
+		return nil, err
+	}
+	m := &MySQL{db: db, target: target}
+	if opts != nil {
+		m.opts = *opts
+	}
+	if m.opts.QueryTimeout < 0 {
+		return nil, errors.New("backup: MySQLOptions has a negative time")
+	}
+	if m.opts.QueryTimeout == 0 {
+		m.opts.QueryTimeout = 30 * time.Second
+	}
+	if verify, _ := tlsWanted(target.tls, m.opts); verify && m.opts.CA == "" {
+		return nil, errors.New("backup: the client programs of MariaDB and MySQL check a certificate only against a file: set MySQLOptions.CA, or tls=skip-verify")
+	}
+	return m, nil
+}
+
+// Describe says what the source is.
+func (m *MySQL) Describe() Description {
+	return Description{Engine: "mariadb", Extension: ".sql", Database: m.target.database}
+}
+
+// mysqlServer is what a server says of itself and of the connected account.
+type mysqlServer struct {
+	version string // "10.11.19-MariaDB-0+deb12u1"
+	account string // "backup@%", whose grants apply
+	packet  int64  // the largest statement that it takes
+	fold    bool   // names of databases have no case
+}
+
+func (s mysqlServer) mariadb() bool { return strings.Contains(s.version, "MariaDB") }
+
+func (m *MySQL) server(ctx context.Context) (mysqlServer, error) {
+	ctx, cancel := context.WithTimeout(ctx, m.opts.QueryTimeout)
+	defer cancel()
+	var s mysqlServer
+	var database, user string
+	err := m.db.QueryRowContext(ctx, `SELECT VERSION(), COALESCE(DATABASE(), ''), USER(), CURRENT_USER(), @@max_allowed_packet, @@lower_case_table_names > 0`).
+		Scan(&s.version, &database, &user, &s.account, &s.packet, &s.fold)
+	if err != nil {
+		return s, fmt.Errorf("backup: ask the server for its version: %w", err)
+	}
+	if database != m.target.database && !(s.fold && strings.EqualFold(database, m.target.database)) {
+		return s, fmt.Errorf("backup: the *sql.DB is connected to the database %q and the address names %q: give both for the same one", database, m.target.database)
+	}
+	if name := user[:max(strings.LastIndexByte(user, '@'), 0)]; name != m.target.user {
+		return s, fmt.Errorf("backup: the *sql.DB is connected as %q and the address names the user %q: give both for the same account, whose grants are checked", name, m.target.user)
+	}
+	return s, nil
+}
+
+// dumper finds the program that dumps, of the server's own family if it is there.
+func (m *MySQL) dumper(ctx context.Context, s mysqlServer) (mysqlClient, error) {
+	if s.mariadb() {
+		return findMySQLClient(ctx, m.opts.Dump, "mariadb-dump", "mysqldump")
+	}
+	return findMySQLClient(ctx, m.opts.Dump, "mysqldump", "mariadb-dump")
+}
+
+// Preflight tells, without reading a row, whether [MySQL.Dump] would fail or leave
+// something out: for missing grants, views that do not work, a client program that is
+// not there. It warns of tables that a transaction does not protect.
+func (m *MySQL) Preflight(ctx context.Context) ([]string, error) {
+	server, err := m.server(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := m.dumper(ctx, server); err != nil {
+		return nil, err
+	}
+	inv, err := m.complete(ctx, server)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.brokenViews(ctx, inv.views); err != nil {
+		return nil, err
+	}
+	var warnings []string
+	if len(inv.unsafe) > 0 && !m.opts.LockTables {
+		warnings = append(warnings, fmt.Sprintf("what is written to %s while the dump runs is in it by chance: ALTER TABLE … ENGINE=InnoDB, or set LockTables", shortList(inv.unsafe)))
+	}
+	if len(inv.history) > 0 {
+		warnings = append(warnings, fmt.Sprintf("the past rows of the system-versioned %s are not in the backup", shortList(inv.history)))
+	}
+	if _, err := m.restorer(ctx, server); err != nil {
+		warnings = append(warnings, "this host could not restore: "+strings.TrimPrefix(err.Error(), "backup: "))
+	}
+	return warnings, nil
+}
+
+// complete lists what must be in a dump, and fails if the account may not see or read
+// all of it.
+func (m *MySQL) complete(ctx context.Context, server mysqlServer) (mysqlInventory, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*m.opts.QueryTimeout)
+	defer cancel()
+	lines, err := queryStrings(ctx, m.db, "SHOW GRANTS")
+	if err != nil {
+		return mysqlInventory{}, fmt.Errorf("backup: read the grants of the account: %w", err)
+	}
+	grants := parseMySQLGrants(lines, m.target.database, server.fold)
+	needed := []string{"SELECT", "SHOW VIEW", "TRIGGER", "EVENT"}
+	if m.opts.LockTables {
+		needed = append(needed, "LOCK TABLES")
+	}
+	var missing []string
+	for _, privilege := range needed {
+		if !grants.may(privilege) {
+			missing = append(missing, privilege)
+		}
+	}
+	to := " TO " + quoteAccount(server.account)
+	whole := " ON " + quoteMySQL(escapeLike(m.target.database)) + ".*"
+	if len(missing) > 0 {
+		list := strings.Join(missing, ", ")
+		return mysqlInventory{}, fmt.Errorf("backup: the account lacks %s, and its dumps would lack what that hides: GRANT %s%s%s;", list, list, whole, to)
+	}
+	inv, err := inventMySQL(ctx, m.db, m.target.database, m.opts.QueryTimeout)
+	if err != nil {
+		return inv, err
+	}
+	readRoutines := "GRANT SELECT ON `mysql`.`proc`" + to
+	if !server.mariadb() {
+		readRoutines = "GRANT SHOW_ROUTINE ON *.*" + to
+	}
+	switch {
+	case len(inv.broken) > 0:
+		return inv, fmt.Errorf("backup: the server cannot open %s: repair or drop it", shortList(inv.broken))
+	case grants.routines && len(inv.hidden) == 0:
+	case len(inv.hidden) > 0:
+		return inv, fmt.Errorf("backup: the account may not read %s: %s;", shortList(inv.hidden), readRoutines)
+	case !grants.may("EXECUTE") && !grants.may("ALTER ROUTINE") && !grants.may("CREATE ROUTINE"):
+		return inv, fmt.Errorf("backup: the account may not see procedures and functions, and its dumps would lack them: GRANT EXECUTE%s%s; or better %s;", whole, to, readRoutines)
+	}
+	return inv, nil
+}
+
+// brokenViews names the views at which the dump program would stop.
+func (m *MySQL) brokenViews(ctx context.Context, views []string) error {
+	var broken []string
+	for _, view := range views {
+		if err := m.openView(ctx, view); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			broken = append(broken, fmt.Sprintf("%s (%v)", view, err))
+		}
+	}
+	if len(broken) > 0 {
+		return fmt.Errorf("backup: views that do not work cannot be dumped: DROP VIEW, or repair, %s", shortList(broken))
+	}
+	return nil
+}
+
+func (m *MySQL) openView(ctx context.Context, view string) error {
+	ctx, cancel := context.WithTimeout(ctx, m.opts.QueryTimeout)
+	defer cancel()
+	rows, err := m.db.QueryContext(ctx, "SHOW COLUMNS FROM "+quoteMySQL(m.target.database)+"."+quoteMySQL(view))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() { // only whether it can be read matters
+	}
+	return rows.Err()
+}
+
+// Dump writes the database as SQL. It fails unless the program ended well, its output
+// ends where it should, and everything that the server listed before is in it. What
+// others change meanwhile in definitions is a warning, where it does not stop the dump.
+func (m *MySQL) Dump(ctx context.Context, w io.Writer) (Contents, error) {
+	server, err := m.server(ctx)
+	if err != nil {
+		return Contents{}, err
+	}
+	client, err := m.dumper(ctx, server)
+	if err != nil {
+		return Contents{}, err
+	}
+	before, err := m.complete(ctx, server)
+	if err != nil {
+		return Contents{}, err
+	}
+	options, err := newOptionFile(m.target, client.encryption(m.target.tls, m.opts))
+	if err != nil {
+		return Contents{}, err
+	}
+	defer options.remove()
+
+	lexer := newMySQLLexer()
+	err = client.run(ctx, program{stdout: &lexedWriter{lexer, w}}, options, m.dumpArguments(client)...)
+	dump, damage := lexer.finish()
+	if damage != nil {
+		damage = fmt.Errorf("backup: the dump is damaged or cut: %w", damage)
+	}
+	if err = cmp.Or(err, damage); err != nil {
+		return Contents{}, err
+	}
+	after, err := inventMySQL(ctx, m.db, m.target.database, m.opts.QueryTimeout)
+	if err != nil {
+		return Contents{}, err
+	}
+	missing, gone := before.missing(dump, after)
+	if len(missing) > 0 {
+		return Contents{}, fmt.Errorf("backup: %s has left out %s", client.version, shortList(missing))
+	}
+	c := dump.contents()
+	c.ServerVersion, c.ClientVersion = server.version, client.version
+	c.Consistency = "single-transaction"
+	if m.opts.LockTables {
+		c.Consistency = "lock-tables"
+	}
+	if changes := before.changes(after); len(changes) > 0 {
+		warning := "while the dump ran, " + shortList(changes)
+		if len(gone) > 0 {
+			warning += "; it does not hold " + shortList(gone)
+		}
+		c.Warnings = append(c.Warnings, warning)
+	}
+	if dump.longest > server.packet {
+		c.Warnings = append(c.Warnings, fmt.Sprintf("a statement of the dump has %d bytes, and the server takes %d: before a restore, SET GLOBAL max_allowed_packet = 1073741824", dump.longest, server.packet))
+	}
+	if len(dump.bound) > 0 {
+		c.Warnings = append(c.Warnings, fmt.Sprintf("the triggers %s were created with the name of their database and can be restored only under it: create them anew without", shortList(dump.bound)))
+	}
+	return c, nil
+}
+
+// dumpArguments are the same whatever the option files of the host say.
+func (m *MySQL) dumpArguments(client mysqlClient) []string {
+	args := []string{"--quick", "--routines", "--triggers", "--events", "--hex-blob", "--tz-utc", "--default-character-set=utf8mb4", "--max-allowed-packet=1G"}
+	if m.opts.LockTables {
+		args = append(args, "--lock-tables")
+	} else {
+		args = append(args, "--single-transaction", "--skip-lock-tables")
+	}
+	for _, option := range []struct{ name, argument string }{
+		{"no-tablespaces", "--no-tablespaces"},       // which would need PROCESS
+		{"set-gtid-purged", "--set-gtid-purged=OFF"}, // which would need RELOAD, and SUPER to restore
+		{"column-statistics", "--column-statistics=0"},
+	} {
+		if client.knows(option.name) {
+			args = append(args, option.argument)
+		}
+	}
+	return append(args, "--", m.target.database)
+}
+
+// lexedWriter reads a dump along on its way.
+type lexedWriter struct {
+	lexer *mysqlLexer
+	to    io.Writer
+}
+
+func (w *lexedWriter) Write(p []byte) (int, error) {
+	_, _ = w.lexer.Write(p) // tells in the end
+	return w.to.Write(p)
+}
+
+// quoteAccount writes user@host as GRANT takes it.
+func quoteAccount(account string) string {
+	at := max(strings.LastIndexByte(account, '@'), 0)
+	user, host := account[:at], strings.TrimPrefix(account[at:], "@")
+	return quoteMySQL(user) + "@" + quoteMySQL(host)
+}

@@ -1,0 +1,211 @@
+package backup
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// mysqlInventory is what a database holds by the server's own account. A value differs
+// when the definition has been changed.
+type mysqlInventory struct {
+	tables  map[string]string
+	objects map[string]string // keys as those of mysqlDump
+	views   []string
+	unsafe  []string // tables whose engine has no transactions, with the engine
+	history []string // tables that keep the rows of the past
+	broken  []string // tables that cannot be read, with the reason
+	hidden  []string // routines whose text the account may not read
+}
+
+// mysqlQuerier is a *sql.DB or a *sql.Conn.
+type mysqlQuerier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func inventMySQL(ctx context.Context, q mysqlQuerier, database string, timeout time.Duration) (mysqlInventory, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	inv := mysqlInventory{tables: make(map[string]string), objects: make(map[string]string)}
+	safe := make(map[string]bool)
+	err := eachRow(ctx, q, `SELECT ENGINE, '', '', '', '' FROM information_schema.ENGINES WHERE TRANSACTIONS = 'YES'`, nil,
+		func(r mysqlRow) { safe[r[0]] = true })
+	if err != nil {
+		return inv, fmt.Errorf("backup: list the server's engines: %w", err)
+	}
+	err = eachRow(ctx, q, `
+		SELECT TABLE_NAME, TABLE_TYPE, COALESCE(ENGINE, ''), CONCAT(COALESCE(CREATE_TIME, ''), COALESCE(TABLE_COLLATION, ''), COALESCE(CREATE_OPTIONS, ''), COALESCE(TABLE_COMMENT, '')), COALESCE(TABLE_COMMENT, '')
+		FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?`, []any{database},
+		func(r mysqlRow) {
+			name, kind, engine, changed, comment := r[0], r[1], r[2], r[3], r[4]
+			switch {
+			case kind == "VIEW":
+				inv.objects["view "+name] = ""
+				inv.views = append(inv.views, name)
+				return
+			case kind == "SEQUENCE":
+				inv.objects["sequence "+name] = changed
+				return
+			case kind == "SYSTEM VERSIONED":
+				inv.history = append(inv.history, name)
+			case engine == "":
+				inv.broken = append(inv.broken, fmt.Sprintf("%s (%s)", name, comment))
+			}
+			inv.tables[name] = changed
+			if !safe[engine] {
+				inv.unsafe = append(inv.unsafe, fmt.Sprintf("%s (%s)", name, engine))
+			}
+		})
+	if err != nil {
+		return inv, fmt.Errorf("backup: list the tables: %w", err)
+	}
+	// The time of a change has a resolution of a second, the columns have none.
+	err = eachRow(ctx, q, `
+		SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, CONCAT(IS_NULLABLE, COLUMN_KEY, EXTRA, COALESCE(COLLATION_NAME, '')), COALESCE(COLUMN_DEFAULT, 'NULL')
+		FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? ORDER BY TABLE_NAME, ORDINAL_POSITION`, []any{database},
+		func(r mysqlRow) {
+			if _, table := inv.tables[r[0]]; table {
+				inv.tables[r[0]] += "\n" + strings.Join(r[1:], "\x00")
+			}
+		})
+	if err != nil {
+		return inv, fmt.Errorf("backup: list the columns: %w", err)
+	}
+	err = eachRow(ctx, q, `
+		SELECT ROUTINE_TYPE, ROUTINE_NAME, COALESCE(CAST(LAST_ALTERED AS CHAR), ''), ROUTINE_DEFINITION IS NULL, ''
+		FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = ?
+		UNION ALL
+		SELECT 'trigger', TRIGGER_NAME, COALESCE(CAST(CREATED AS CHAR), ''), 0, ''
+		FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = ?
+		UNION ALL
+		SELECT 'event', EVENT_NAME, COALESCE(CAST(LAST_ALTERED AS CHAR), ''), 0, ''
+		FROM information_schema.EVENTS WHERE EVENT_SCHEMA = ?`, []any{database, database, database},
+		func(r mysqlRow) {
+			kind := strings.ReplaceAll(strings.ToLower(r[0]), " ", "-") // package-body
+			inv.objects[kind+" "+r[1]] = r[2]
+			if r[3] == "1" {
+				inv.hidden = append(inv.hidden, kind+" "+r[1])
+			}
+		})
+	if err != nil {
+		return inv, fmt.Errorf("backup: list routines, triggers and events: %w", err)
+	}
+	slices.Sort(inv.hidden)
+	return inv, nil
+}
+
+// mysqlRow is a row of five texts.
+type mysqlRow [5]string
+
+func eachRow(ctx context.Context, q mysqlQuerier, query string, args []any, do func(mysqlRow)) error {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var r mysqlRow
+		if err := rows.Scan(&r[0], &r[1], &r[2], &r[3], &r[4]); err != nil {
+			return err
+		}
+		do(r)
+	}
+	return rows.Err()
+}
+
+// missing lists what a dump should hold and does not. What somebody has dropped while
+// it ran is no loss; gone says so.
+func (inv mysqlInventory) missing(d mysqlDump, after mysqlInventory) (missing, gone []string) {
+	for name := range inv.tables {
+		if _, there := d.places[name]; !there {
+			if _, still := after.tables[name]; still {
+				missing = append(missing, "table "+name)
+			} else {
+				gone = append(gone, "table "+name)
+			}
+		}
+	}
+	for object := range inv.objects {
+		if _, there := d.objects[object]; !there {
+			if _, still := after.objects[object]; still {
+				missing = append(missing, object)
+			} else {
+				gone = append(gone, object)
+			}
+		}
+	}
+	slices.Sort(missing)
+	slices.Sort(gone)
+	return missing, gone
+}
+
+// changes lists what was created, changed or dropped between two inventories.
+func (inv mysqlInventory) changes(after mysqlInventory) []string {
+	var all []string
+	compare := func(prefix string, before, after map[string]string) {
+		for name, changed := range before {
+			now, still := after[name]
+			switch {
+			case !still:
+				all = append(all, prefix+name+" was dropped")
+			case now != changed:
+				all = append(all, prefix+name+" was changed")
+			}
+		}
+		for name := range after {
+			if _, old := before[name]; !old {
+				all = append(all, prefix+name+" was created")
+			}
+		}
+	}
+	compare("table ", inv.tables, after.tables)
+	compare("", inv.objects, after.objects)
+	slices.Sort(all)
+	return all
+}
+
+// contents counts a database's rows and what else it holds.
+func (inv mysqlInventory) contents(ctx context.Context, q mysqlQuerier, database string) (Contents, error) {
+	d := newMySQLDump()
+	for _, name := range slices.Sorted(maps.Keys(inv.tables)) {
+		t := &d.tables
+		*t = append(*t, Table{Name: name})
+		err := q.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+quoteMySQL(database)+"."+quoteMySQL(name)).Scan(&(*t)[len(*t)-1].Rows)
+		if err != nil {
+			return Contents{}, fmt.Errorf("backup: count the rows of %s: %w", name, err)
+		}
+	}
+	for object := range inv.objects {
+		d.objects[object] = struct{}{}
+	}
+	return d.contents(), nil
+}
+
+// different tells how what was restored differs from the dump.
+func different(dump, restored Contents) error {
+	if err := sameContents(dump, restored); err != nil {
+		return err
+	}
+	for _, kind := range []struct {
+		name      string
+		want, got int64
+	}{
+		{"views", dump.Views, restored.Views},
+		{"triggers", dump.Triggers, restored.Triggers},
+		{"routines", dump.Routines, restored.Routines},
+		{"events", dump.Events, restored.Events},
+	} {
+		if c := cmp.Compare(kind.want, kind.got); c != 0 {
+			return fmt.Errorf("it has %d %s instead of %d", kind.got, kind.name, kind.want)
+		}
+	}
+	return nil
+}
+
+func quoteMySQL(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
