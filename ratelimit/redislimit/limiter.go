@@ -56,19 +56,8 @@ func (s *Store) Limiter(policy ratelimit.Policy, opts *ratelimit.Options) (*Limi
 		l.denials = newDenyCache(s.base, s.opts.DenyFor, s.opts.DenyKeys)
 	}
 	share := policy
-	if policy.Limit != ratelimit.Unlimited {
-		share.Limit = max(min(policy.Limit, 1), policy.Limit/s.opts.Instances)
-	}
-	local := ratelimit.Options{MaxKeys: o.MaxKeys, NearLimit: o.NearLimit}
-	if o.LimitFunc != nil {
-		local.LimitFunc = func(ctx context.Context, key string) (int, bool) {
-			limit, ok := o.LimitFunc(ctx, key)
-			if !ok || limit < 1 {
-				return limit, ok
-			}
-			return max(1, limit/s.opts.Instances), true
-		}
-	}
+	share.Limit = s.share(policy.Limit)
+	local := ratelimit.Options{MaxKeys: o.MaxKeys, NearLimit: o.NearLimit, LimitFunc: s.shares(o.LimitFunc)}
 	var err error
 	if l.local, err = ratelimit.NewMemory(share, &local); err != nil {
 		return nil, err
@@ -279,10 +268,7 @@ func (c *call) fallback(ctx context.Context, cause error) error {
 		c.res.Allowed, c.res.Remaining = true, c.res.Limit
 		return nil
 	case ratelimit.FailClosed:
-		c.res.RetryAfter = c.l.store.opts.BreakerOpen
-		if down, ok := errors.AsType[errDown](cause); ok {
-			c.res.RetryAfter = down.wait
-		}
+		c.res.RetryAfter = c.l.store.pauseLeft(cause)
 		return ratelimit.ErrUnavailable
 	}
 	// This process's share may be smaller than a cost that the whole limit holds.

@@ -27,6 +27,10 @@ func TestMain(m *testing.M) {
 		attackFromHere(addr)
 		return
 	}
+	if addr := os.Getenv(holderAddr); addr != "" {
+		holdFromHere(addr)
+		return
+	}
 	os.Exit(m.Run())
 }
 

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/mainstay-go/mainstay/ratelimit"
 )
 
 //go:embed take.lua
@@ -176,6 +178,33 @@ func (s *Store) failed(err error) {
 	s.opts.Logger.Warn("redislimit: Redis does not answer; each policy's OnFailure holds until it does", "error", err)
 	if t != nil && t.Down != nil {
 		t.Down(err)
+	}
+}
+
+// pauseLeft is how long a call that failed by err should wait until it tries again.
+func (s *Store) pauseLeft(err error) time.Duration {
+	if down, ok := errors.AsType[errDown](err); ok {
+		return down.wait
+	}
+	return s.opts.BreakerOpen
+}
+
+// share is this process's part of a limit while Redis is away.
+func (s *Store) share(limit int) int {
+	if limit < 1 { // blocked, or Unlimited
+		return limit
+	}
+	return max(1, limit/s.opts.Instances)
+}
+
+// shares is share of what f says.
+func (s *Store) shares(f ratelimit.LimitFunc) ratelimit.LimitFunc {
+	if f == nil {
+		return nil
+	}
+	return func(ctx context.Context, key string) (int, bool) {
+		limit, ok := f(ctx, key)
+		return s.share(limit), ok
 	}
 }
 

@@ -1,0 +1,210 @@
+package redislimit
+
+import (
+	"context"
+	"crypto/rand"
+	_ "embed" // the script
+	"errors"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/mainstay-go/mainstay/ratelimit"
+)
+
+//go:embed acquire.lua
+var acquireSource string
+
+var acquireScript = redis.NewScript(acquireSource)
+
+// Concurrency is a ratelimit.ConcurrencyLimiter on Redis: at most Limit uses of a key
+// are in flight in all processes together. [Store.Concurrency] makes it.
+//
+// A slot is leased. While it is held this process renews it, and when the process dies
+// or is cut off the slot runs out on the server's clock, so no crash takes a slot away
+// for longer than a lease. A holder that could not renew in time finds Held false, by
+// its own clock and before the slot can be another's, unless this machine's clock runs
+// slower than the server's by more than a hundredth, or stands still with the machine.
+//
+// As for limits of rates, slots are forgotten early when Redis forgets them: in a
+// failover, in a restart without its data, by eviction, or when the server's clock is
+// set forward. Their holders learn it when they renew, a third of a lease later at
+// most, and up to Limit more may be in flight meanwhile; [ratelimit.Slot.Token] is what
+// protects a resource from the older of the two. A token is an instant of the server's
+// clock, and so grows also after Redis has lost its data, unless that clock was set
+// back or the failover went to a slower one.
+type Concurrency struct {
+	store  *Store
+	policy ratelimit.ConcurrencyPolicy
+	suffix string // of Redis keys
+	opts   ConcurrencyOptions
+	local  *ratelimit.Concurrency
+	holder string // begins the names of this process's slots
+	slots  atomic.Uint64
+
+	held                            atomic.Int64
+	allowed, denied, lost, degraded atomic.Uint64
+}
+
+// ConcurrencyOptions configure a Concurrency.
+type ConcurrencyOptions struct {
+	// Lease is how long a slot outlives the process that held it, and how long Redis
+	// may be away until holders lose theirs. A slot that is held longer is renewed
+	// every third of it; one that is released before costs nothing more. At least three
+	// times the store's Timeout. Default 30 s.
+	Lease time.Duration
+	// Options are those of every limiter; MaxKeys bounds what FailLocal keeps.
+	ratelimit.Options
+}
+
+const defaultLease = 30 * time.Second
+
+// Concurrency returns a limiter of what is in flight. Limiters of the same policy name
+// share their slots, in all processes. opts may be nil.
+func (s *Store) Concurrency(policy ratelimit.ConcurrencyPolicy, opts *ConcurrencyOptions) (*Concurrency, error) {
+	var o ConcurrencyOptions
+	if opts != nil {
+		o = *opts
+	}
+	setDefault(&o.Lease, defaultLease)
+	setDefault(&o.NearLimit, 0.8)
+	if o.Lease < 3*s.opts.Timeout {
+		return nil, fmt.Errorf("redislimit: a lease of %v is too short for a Timeout of %v: make it at least %v, or a renewal that is late loses the slot", o.Lease, s.opts.Timeout, 3*s.opts.Timeout)
+	}
+	share := policy
+	share.Limit = s.share(policy.Limit)
+	local, err := ratelimit.NewConcurrency(share, &ratelimit.Options{MaxKeys: o.MaxKeys, NearLimit: o.NearLimit, LimitFunc: s.shares(o.LimitFunc)})
+	if err != nil {
+		return nil, err
+	}
+	return &Concurrency{
+		store: s, policy: policy, suffix: policy.Name + ":c", opts: o, local: local, holder: rand.Text()[:16] + "-",
+	}, nil
+}
+
+// Policy returns what the limiter was made with.
+func (c *Concurrency) Policy() ratelimit.ConcurrencyPolicy { return c.policy }
+
+// ConcurrencyStats counts what a Concurrency did since it was made.
+type ConcurrencyStats struct {
+	// InFlight is how many slots on Redis this process holds now.
+	InFlight int
+	// Allowed and Denied count decisions, however they came about.
+	Allowed, Denied uint64
+	// Lost counts slots that ran out, or that Redis forgot, before their release.
+	Lost uint64
+	// Degraded counts decisions that the policy's OnFailure took.
+	Degraded uint64
+}
+
+// Stats returns a snapshot.
+func (c *Concurrency) Stats() ConcurrencyStats {
+	return ConcurrencyStats{
+		InFlight: int(c.held.Load()), Allowed: c.allowed.Load(), Denied: c.denied.Load(),
+		Lost: c.lost.Load(), Degraded: c.degraded.Load(),
+	}
+}
+
+// Acquire implements ratelimit.ConcurrencyLimiter. It is one round trip, and so is the
+// slot's Release. A context that ends meanwhile is noticed after at most the store's
+// Timeout: a question that is left unanswered would leave its slot behind.
+//
+// What OnFailure lets in while Redis does not answer is not known to Redis afterwards.
+func (c *Concurrency) Acquire(ctx context.Context, key string) (*ratelimit.Slot, error) {
+	r, decided, err := c.policy.Begin(ctx, c.opts.LimitFunc, key)
+	if err != nil {
+		return ratelimit.NewSlot(r, nil), err
+	}
+	var slot *ratelimit.Slot
+	if decided {
+		slot = ratelimit.NewSlot(r, nil)
+	} else if slot, err = c.take(ctx, key, r); err != nil && !errors.Is(err, ratelimit.ErrUnavailable) {
+		return slot, err
+	}
+	c.report(ctx, key, slot.Result())
+	return slot, err
+}
+
+// report counts a decision and tells the hooks of it.
+func (c *Concurrency) report(ctx context.Context, key string, r ratelimit.Result) {
+	if r.Allowed {
+		c.allowed.Add(1)
+	} else {
+		c.denied.Add(1)
+	}
+	if r.Degraded {
+		c.degraded.Add(1)
+	}
+	t := c.opts.Trace
+	if t == nil {
+		return
+	}
+	if t.Decided != nil {
+		t.Decided(ctx, key, r)
+	}
+	if t.NearLimit != nil && r.Allowed && !r.Shadowed && !r.Degraded && r.Limit != ratelimit.Unlimited && ratelimit.CrossesNear(r, c.opts.NearLimit) {
+		t.NearLimit(ctx, key, r)
+	}
+}
+
+// take asks Redis for a slot.
+func (c *Concurrency) take(ctx context.Context, key string, r ratelimit.Result) (*ratelimit.Slot, error) {
+	l := &lease{c: c, keys: []string{c.store.redisKey(key, c.suffix)}, name: c.holder + strconv.FormatUint(c.slots.Add(1), 36)}
+	sent := time.Now()
+	reply, err := ask(context.WithoutCancel(ctx), c.store, func(ctx context.Context) ([]int64, error) {
+		reply, err := acquireScript.Run(ctx, c.store.client, l.keys, r.Limit, c.opts.Lease.Microseconds(), l.name).Int64Slice()
+		if err == nil && len(reply) != 3 {
+			err = fmt.Errorf("redislimit: %d integers instead of 3", len(reply))
+		}
+		return reply, err
+	})
+	if err != nil {
+		if _, unasked := errors.AsType[errDown](err); !unasked {
+			l.freeLater(time.Now().Add(c.opts.Lease)) // Redis may have heard the question
+		}
+		if ctx.Err() != nil {
+			return ratelimit.NewSlot(r, nil), ctx.Err()
+		}
+		return c.fallback(ctx, key, r, err)
+	}
+	if reply[0] == 0 {
+		c.policy.Settle(&r, false, int(reply[1]))
+		return ratelimit.NewSlot(r, nil), nil
+	}
+	l.begin(sent, reply[2])
+	if err := ctx.Err(); err != nil {
+		l.Release() //nolint:errcheck // the slot runs out by itself
+		return ratelimit.NewSlot(r, nil), err
+	}
+	c.policy.Settle(&r, true, int(reply[1]))
+	return ratelimit.NewSlot(r, l), nil
+}
+
+// fallback decides by the policy's OnFailure.
+func (c *Concurrency) fallback(ctx context.Context, key string, r ratelimit.Result, cause error) (*ratelimit.Slot, error) {
+	mode := c.policy.OnFailure
+	if c.policy.Shadow && mode == ratelimit.FailClosed {
+		mode = ratelimit.FailOpen // a policy that only watches refuses nobody
+	}
+	r.Degraded = true
+	switch mode {
+	case ratelimit.FailOpen:
+		r.Allowed, r.Remaining = true, r.Limit
+		return ratelimit.NewSlot(r, nil), nil
+	case ratelimit.FailClosed:
+		r.RetryAfter = c.store.pauseLeft(cause)
+		return ratelimit.NewSlot(r, nil), ratelimit.ErrUnavailable
+	}
+	slot, err := c.local.Acquire(ctx, key)
+	r = slot.Result()
+	r.Degraded = true
+	return ratelimit.NewSlot(r, localSlot{slot}), err
+}
+
+// localSlot is a slot that FailLocal counts. Nothing can take it away.
+type localSlot struct{ *ratelimit.Slot }
+
+func (localSlot) Lost() context.Context { return context.Background() }

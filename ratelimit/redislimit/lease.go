@@ -1,0 +1,170 @@
+package redislimit
+
+import (
+	"context"
+	_ "embed" // the script
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/mainstay-go/mainstay/ratelimit"
+)
+
+//go:embed renew.lua
+var renewSource string
+
+var (
+	renewScript = redis.NewScript(renewSource)
+	freeScript  = redis.NewScript(`return redis.call('ZREM', KEYS[1], ARGV[1])`)
+)
+
+// lease is a slot that this process holds on Redis. A timer renews it; there is no
+// goroutine while nothing is due.
+type lease struct {
+	c     *Concurrency
+	keys  []string // one
+	name  string
+	token int64
+
+	mu       sync.Mutex
+	until    time.Time // by this clock, which may not see the slot run out too late
+	timer    *time.Timer
+	released bool
+	isLost   bool
+	lost     context.Context // made when somebody asks
+	lose     context.CancelFunc
+}
+
+// until is when a lease that Redis gave or renewed after sent surely still lasts: what
+// the question took is on the safe side, and a hundredth is for clocks of other speeds.
+func (c *Concurrency) until(sent time.Time) time.Time {
+	return sent.Add(c.opts.Lease - c.opts.Lease/100)
+}
+
+func (l *lease) begin(sent time.Time, token int64) {
+	l.c.held.Add(1)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.token, l.until = token, l.c.until(sent)
+	l.timer = time.AfterFunc(l.c.opts.Lease/3, l.tick)
+}
+
+// tick renews the lease, or ends it when it has run out.
+func (l *lease) tick() {
+	l.mu.Lock()
+	over, until := l.released || l.isLost, l.until
+	l.mu.Unlock()
+	if over {
+		return
+	}
+	sent := time.Now()
+	if !sent.Before(until) {
+		l.end()
+		return
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), until)
+	defer cancel()
+	kept, err := ask(ctx, l.c.store, func(ctx context.Context) (int64, error) {
+		return renewScript.Run(ctx, l.c.store.client, l.keys, l.c.opts.Lease.Microseconds(), l.name).Int64()
+	})
+	if err == nil && kept == 0 {
+		l.end()
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.released {
+		return
+	}
+	next := l.c.opts.Lease / 3
+	if err != nil {
+		next = min(l.c.opts.Lease/12, max(time.Until(l.until), 0))
+	} else {
+		l.until = l.c.until(sent)
+	}
+	l.timer.Reset(next)
+}
+
+// end marks the slot as lost, unless it has been released meanwhile.
+func (l *lease) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.released || l.isLost {
+		return
+	}
+	l.isLost = true
+	l.c.lost.Add(1)
+	if l.lose != nil {
+		l.lose()
+	}
+}
+
+// Held implements ratelimit.Lease.
+func (l *lease) Held() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.released && !l.isLost && time.Now().Before(l.until)
+}
+
+// Lost implements ratelimit.Lease.
+func (l *lease) Lost() context.Context {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lost == nil {
+		l.lost, l.lose = context.WithCancel(context.Background())
+		if l.isLost {
+			l.lose()
+		}
+	}
+	return l.lost
+}
+
+// Token implements ratelimit.Lease.
+func (l *lease) Token() int64 { return l.token }
+
+// Release implements ratelimit.Lease. It also asks Redis when the slot is lost by this
+// clock: it may lie there still. When Redis does not answer, it is asked again until
+// the slot has run out.
+func (l *lease) Release() error {
+	l.c.held.Add(-1)
+	l.mu.Lock()
+	l.released = true
+	l.timer.Stop()
+	until := l.until
+	l.mu.Unlock()
+	found, err := l.free()
+	switch {
+	case err != nil:
+		l.freeLater(until)
+		return wrap(err)
+	case found == 0:
+		return ratelimit.ErrSlotLost
+	}
+	return nil
+}
+
+func (l *lease) free() (int64, error) {
+	return ask(context.Background(), l.c.store, func(ctx context.Context) (int64, error) {
+		return freeScript.Run(ctx, l.c.store.client, l.keys, l.name).Int64()
+	})
+}
+
+// freeLater frees a slot of which Redis may know, as soon as it answers and while that
+// is worth it.
+func (l *lease) freeLater(until time.Time) {
+	pause := l.c.store.opts.BreakerOpen
+	if time.Until(until) < pause {
+		return
+	}
+	time.AfterFunc(pause, func() {
+		if _, err := l.free(); err != nil {
+			l.freeLater(until)
+		}
+	})
+}
+
+var (
+	_ ratelimit.Lease = (*lease)(nil)
+	_ ratelimit.Lease = localSlot{}
+)
