@@ -45,11 +45,12 @@ type MySQL struct {
 	opts   MySQLOptions
 }
 
-// NewMySQL returns the source for the database that db is connected to and address
-// names, as a URL, mysql://user:password@host:3306/database, or as a DSN of
-// go-sql-driver/mysql. The client programs get the password in a file that lives as
-// long as they run and that only this user can read. Both must name the same account.
-// It connects to nothing.
+// NewMySQL returns the source for the database that address names, as a URL,
+// mysql://user:password@host:3306/database, or as a DSN of go-sql-driver/mysql. db is
+// connected to the same server as the same account, and to that database or, so that it
+// can be restored when it is gone, to none. The client programs get the password in a
+// file that lives as long as they run and that only this user can read. It connects to
+// nothing.
 func NewMySQL(db *sql.DB, address string, opts *MySQLOptions) (*MySQL, error) {
 	if db == nil {
 		return nil, errors.New("backup: NewMySQL needs a *sql.DB")
@@ -99,7 +100,7 @@ func (m *MySQL) server(ctx context.Context) (mysqlServer, error) {
 	if err != nil {
 		return s, fmt.Errorf("backup: ask the server for its version: %w", err)
 	}
-	if database != m.target.database && !(s.fold && strings.EqualFold(database, m.target.database)) {
+	if database != "" && database != m.target.database && !(s.fold && strings.EqualFold(database, m.target.database)) {
 		return s, fmt.Errorf("backup: the *sql.DB is connected to the database %q and the address names %q: give both for the same one", database, m.target.database)
 	}
 	if name := user[:max(strings.LastIndexByte(user, '@'), 0)]; name != m.target.user {

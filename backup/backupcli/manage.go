@@ -141,15 +141,19 @@ func (c *command) restore(ctx context.Context, args []string) error {
 	}
 	if c.json {
 		c.printJSON(struct {
-			ID     string         `json:"id"`
-			Target string         `json:"target"`
-			Tables []backup.Table `json:"tables"`
-			Rows   int64          `json:"rows"`
-			TookMS int64          `json:"took_ms"`
-		}{r.ID, r.Target, r.Contents.Tables, r.Contents.Rows(), r.Took.Milliseconds()})
+			ID       string         `json:"id"`
+			Target   string         `json:"target"`
+			Tables   []backup.Table `json:"tables"`
+			Rows     int64          `json:"rows"`
+			TookMS   int64          `json:"took_ms"`
+			Warnings []string       `json:"warnings,omitempty"`
+		}{r.ID, r.Target, r.Contents.Tables, r.Contents.Rows(), r.Took.Milliseconds(), r.Contents.Warnings})
 		return nil
 	}
 	fmt.Fprintf(c.Stdout, "%s restored as %s: %d tables, %d rows as in the backup, in %v\n", r.ID, r.Target, len(r.Contents.Tables), r.Contents.Rows(), r.Took.Round(time.Millisecond))
+	for _, warning := range r.Contents.Warnings {
+		fmt.Fprintf(c.Stderr, "%s: warning: %s\n", c.Name, warning)
+	}
 	return nil
 }
 

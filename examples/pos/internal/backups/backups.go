@@ -5,7 +5,6 @@ package backups
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -19,9 +18,6 @@ import (
 // JobName names the files of the backups.
 const JobName = "pos"
 
-// ErrNoSource means that this server cannot back up a database of that kind.
-var ErrNoSource = errors.New("this server does not back up MariaDB and MySQL; use the database's own tools")
-
 // Source returns what reads and restores the shop's database.
 func Source(s *settings.Settings, db *sql.DB) (backup.Source, error) {
 	switch s.Database.Engine {
@@ -32,7 +28,9 @@ func Source(s *settings.Settings, db *sql.DB) (backup.Source, error) {
 	case settings.Postgres:
 		return backup.NewPostgres(db, s.Database.URL.String(), nil)
 	default:
-		return nil, ErrNoSource
+		address := *s.Database.URL
+		address.RawQuery = "" // the shop, too, takes nothing from it
+		return backup.NewMySQL(db, address.String(), nil)
 	}
 }
 

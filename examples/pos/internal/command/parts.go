@@ -99,10 +99,6 @@ func (p *parts) backUp(s *settings.Settings, st *store.Store, channel notify.Not
 		return nil
 	}
 	p.backup, err = backups.New(s, st.Side(), &backup.Options{Logger: logger})
-	if errors.Is(err, backups.ErrNoSource) {
-		logger.Warn("no backups are made", "reason", err)
-		return nil
-	}
 	if err == nil {
 		p.nightly, err = backups.Schedule(p.backup, s.BackupAt, channel, logger)
 	}

@@ -72,7 +72,10 @@ func sqliteDSN(path, lock string, pragmas ...string) string {
 // an error or, with missingOK, an empty one in memory, enough to look at backups and to
 // restore one.
 func OpenSide(ctx context.Context, s *settings.Settings, missingOK bool) (*sql.DB, error) {
-	if s.Database.Engine != settings.SQLite {
+	switch s.Database.Engine {
+	case settings.MySQL:
+		return sideMySQL(s.Database, missingOK)
+	case settings.Postgres:
 		db, _, err := dial(s.Database)
 		return db, err
 	}

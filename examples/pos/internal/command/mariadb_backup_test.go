@@ -1,0 +1,65 @@
+package command
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/mainstay-go/mainstay/internal/testserver"
+)
+
+// TestBackupOfMariaDB backs up, verifies and restores beside a server that sells, by an
+// account that is not the administrator's, and restores once more when the database is
+// gone.
+func TestBackupOfMariaDB(t *testing.T) {
+	t.Parallel()
+	db := testserver.MariaDB(t)
+	db.CreateDatabase(t, "pos")
+	db.Exec(t, "CREATE USER pos IDENTIFIED BY 'it''s a \\\\ secret #1'; GRANT ALL ON `pos%`.* TO pos;")
+	database := "--database=mysql://pos:it%27s%20a%20%5C%20secret%20%231@" + db.Addr() + "/pos"
+	data := t.TempDir()
+	p := startPos(t, data, append(unlimited, database, "--cashier-password="+cashierPassword)...)
+	sold := func(database string) (n int64) {
+		out := db.Exec(t, "SELECT COUNT(*) FROM "+database+".sales")
+		if _, err := fmt.Sscan(out, &n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	stop := make(chan struct{})
+	accepted, wait := p.sellUntil(stop)
+	waitFor(t, "the first sales", func() bool { return accepted.Load() > 5 })
+	before := sold("pos")
+	run := func(args ...string) string {
+		t.Helper()
+		code, stdout, stderr := pos(t, "", append(args, database, "--data", data)...)
+		if code != 0 {
+			t.Errorf("%v: %d %s %s", args, code, stdout, stderr)
+		}
+		return stdout
+	}
+	run("backup", "--compress", "--keep-days=30")
+	run("backup", "verify")
+	after := sold("pos")
+	if out := run("backup", "restore", "--to", "pos_second"); !strings.Contains(out, "restored as pos_second") {
+		t.Errorf("restore: %s", out)
+	}
+	close(stop)
+	wait()
+	if n := sold("pos_second"); n < before || n > after {
+		t.Errorf("%d sales in the backup, of between %d and %d", n, before, after)
+	}
+	run("backup", "list")
+	run("backup", "check")
+	run("health", "--only=database,backups")
+
+	if err := p.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.cmd.Wait()
+	db.Exec(t, "DROP DATABASE pos")
+	run("backup", "restore", "--to", "pos")
+	if again, second := sold("pos"), sold("pos_second"); again != second {
+		t.Errorf("%d sales restored after the loss, %d before", again, second)
+	}
+}
