@@ -94,12 +94,13 @@ type abilities struct {
 
 // decorator is a store whose abilities depend on the store below it.
 type decorator interface {
-	able() abilities
+	able(name string) abilities
 }
 
-func abilitiesOf(store Cache) abilities {
+// abilitiesOf is what a store can do for the cache of that name.
+func abilitiesOf(store Cache, name string) abilities {
 	if d, ok := store.(decorator); ok {
-		return d.able()
+		return d.able(name)
 	}
 	a := abilities{store: store}
 	a.leaser, _ = store.(Leaser)

@@ -36,6 +36,18 @@ func NewCoherence() *Coherence {
 	return c
 }
 
+// unheardLimit bounds the age of what is kept in memory before a store that hears of no
+// writes but its own.
+const unheardLimit = 2 * time.Second
+
+// coherenceOf is that of a store or of memory, nil if it has none.
+func coherenceOf(from any) *Coherence {
+	if s, ok := from.(Coherent); ok {
+		return s.Coherence()
+	}
+	return nil
+}
+
 // KeyChanged makes all that was read of a store's key before now invalid.
 func (c *Coherence) KeyChanged(key string) { c.HashChanged(KeyHash(key)) }
 

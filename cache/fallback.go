@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
+	"reflect"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,22 +16,51 @@ type FallbackOptions struct {
 	// TTL caps how long a value lives in the fallback: how stale a read can be while
 	// other processes write and nobody can tell this one. Default: 10 s.
 	TTL time.Duration
-	// MaxPending bounds the keys that are remembered for deletion. Default: 10,000.
+	// MaxPending bounds the keys and tags that are remembered for deletion. Default:
+	// 10,000.
 	MaxPending int
 	// Logger is told when the primary store is given up and when it is back. Default:
 	// slog.Default().
 	Logger *slog.Logger
+	// Trace is told the same, and more. Default: nil.
+	Trace *FallbackTrace
+}
+
+// FallbackTrace is a set of hooks; nil ones are skipped. They are called in the goroutine
+// of the call that they report on, with no lock held.
+type FallbackTrace struct {
+	GivenUp  func(ctx context.Context, err error) // the primary: the breaker is open
+	Restored func(ctx context.Context)            // the breaker is closed
+	// Replayed tells that the primary was told of keys and tags that it had missed.
+	Replayed func(ctx context.Context, keys, tags int)
+	// Overflow tells that more was missed than is remembered one by one.
+	Overflow func(ctx context.Context)
+}
+
+// FallbackStats are counters since NewFallback, and the state now.
+type FallbackStats struct {
+	// Degraded tells that the primary is given up: the breaker is open.
+	Degraded bool
+	// Pending is how many keys and tags the primary does not know to be old.
+	Pending int
+	// Outages counts how often the primary was given up, Fallbacks the calls that it
+	// did not answer, Replayed the keys and tags that it was told of afterwards, and
+	// Overflows how often there were more of them than MaxPending.
+	Outages, Fallbacks, Replayed, Overflows uint64
 }
 
 // Fallback is a [Cache] that serves from a second store while the first cannot be
 // reached: Redis first, memory meanwhile.
 //
 // After three failures in a row, or one call that it did not answer within its own
-// deadline, the primary is left alone for a second, then for up to 15, but for one probe at a time; calls meanwhile cost no more than the fallback's.
-// Keys that were written or deleted meanwhile are deleted from the primary before it is
-// trusted again, so that it brings back nothing that this process knows to be old. When
-// too many keys are pending, Set keeps the value in no store and Delete fails with
-// ErrUnavailable.
+// deadline, the primary is left alone for a second, then for up to 15, but for one probe
+// at a time; calls meanwhile cost no more than the fallback's. Keys and tags that were
+// written meanwhile are deleted from the primary before it is trusted again, so that it
+// brings back nothing that this process knows to be old. When they are more than
+// MaxPending, whole caches are cleared there instead: those of the keys, or for tags all
+// that this process has in this store. That needs a primary that is a [Tagger]; without
+// one, and for keys of no [Typed], Set then keeps the value in no store and Delete fails
+// with ErrUnavailable.
 type Fallback struct {
 	primary, secondary Cache
 	opts               FallbackOptions
@@ -40,29 +69,34 @@ type Fallback struct {
 	can, spare abilities // of the two
 	coh        *Coherence
 
-	mu      sync.Mutex
-	pending map[string]struct{} // keys whose primary value is not to be trusted
-	tags    map[string]struct{} // tags that the primary does not know to be invalid
-	replay  chan struct{}       // held by whoever deletes them
+	missed *missed       // by the primary
+	replay chan struct{} // held by whoever tells it
+
+	outages, fallbacks, replayed atomic.Uint64
 }
 
-// NewFallback returns a store over two. opts may be nil.
+// NewFallback returns a store over two, the second of which should be memory of this
+// process. opts may be nil.
 func NewFallback(primary, secondary Cache, opts *FallbackOptions) (*Fallback, error) {
 	if primary == nil || secondary == nil {
 		return nil, errors.New("cache: NewFallback needs two stores")
 	}
-	f := &Fallback{primary: primary, secondary: secondary, pending: make(map[string]struct{}), tags: make(map[string]struct{}), replay: make(chan struct{}, 1)}
+	f := &Fallback{primary: primary, secondary: secondary, replay: make(chan struct{}, 1)}
 	for _, s := range []Cache{primary, secondary} {
 		if _, nested := s.(*Fallback); nested {
 			return nil, errors.New("cache: NewFallback over a Fallback: give the two stores to one")
 		}
 	}
-	f.can, f.spare = abilitiesOf(primary), abilitiesOf(secondary)
-	if c, ok := primary.(Coherent); ok {
-		f.coh = c.Coherence()
+	f.can, f.spare = abilitiesOf(primary, ""), abilitiesOf(secondary, "")
+	if same(primary, secondary) {
+		return nil, errors.New("cache: NewFallback has the same store twice: nothing would be left to fall back to")
 	}
-	if f.coh == nil {
+	if f.spare.leaser != nil || f.spare.tagger != nil {
+		return nil, errors.New("cache: NewFallback has a store of several processes in the second place: it is what may fail, give it first and memory second")
+	}
+	if f.coh = coherenceOf(primary); f.coh == nil {
 		f.coh = NewCoherence()
+		f.coh.SetLimit(unheardLimit)
 	}
 	if opts != nil {
 		f.opts = *opts
@@ -76,10 +110,18 @@ func NewFallback(primary, secondary Cache, opts *FallbackOptions) (*Fallback, er
 	if f.opts.Logger == nil {
 		f.opts.Logger = slog.Default()
 	}
+	if f.opts.Trace == nil {
+		f.opts.Trace = &FallbackTrace{}
+	}
 	if f.opts.TTL < time.Millisecond || f.opts.MaxPending < 0 {
 		return nil, errors.New("cache: NewFallback: TTL must be at least a millisecond and MaxPending not negative")
 	}
+	f.missed = newMissed(f.opts.MaxPending)
 	return f, nil
+}
+
+func same(a, b Cache) bool {
+	return reflect.TypeOf(a).Comparable() && a == b
 }
 
 // Get asks the primary, or the fallback while that cannot be reached.
@@ -107,7 +149,7 @@ func (f *Fallback) Set(ctx context.Context, key string, value []byte, ttl time.D
 	if !errors.Is(err, ErrUnavailable) {
 		return err
 	}
-	if err := f.remember(f.pending, key); err != nil {
+	if err := f.remember(ctx, key); err != nil {
 		return errors.Join(err, f.secondary.Delete(ctx, key))
 	}
 	return f.secondary.Set(ctx, key, value, min(ttl, f.opts.TTL))
@@ -122,7 +164,7 @@ func (f *Fallback) Delete(ctx context.Context, keys ...string) error {
 	if !errors.Is(err, ErrUnavailable) {
 		return err
 	}
-	return f.remember(f.pending, keys...)
+	return f.remember(ctx, keys...)
 }
 
 // Run brings the primary up to date as soon as it answers again, until ctx ends; then it
@@ -138,20 +180,21 @@ func (f *Fallback) Run(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
-		f.mu.Lock()
-		waiting := len(f.pending)+len(f.tags) > 0
-		f.mu.Unlock()
-		if waiting {
+		if f.missed.size() > 0 {
 			_ = f.try(ctx, func() error { return nil }) // logged where the state changes
 		}
 	}
 }
 
 // Degraded reports whether the primary has been given up for now.
-func (f *Fallback) Degraded() bool {
-	f.breaker.mu.Lock()
-	defer f.breaker.mu.Unlock()
-	return f.breaker.open
+func (f *Fallback) Degraded() bool { return f.breaker.isOpen() }
+
+// Stats returns the counters and the state.
+func (f *Fallback) Stats() FallbackStats {
+	return FallbackStats{
+		Degraded: f.Degraded(), Pending: f.missed.size(), Outages: f.outages.Load(),
+		Fallbacks: f.fallbacks.Load(), Replayed: f.replayed.Load(), Overflows: f.missed.overflown(),
+	}
 }
 
 // try calls the primary if it may be called, after whatever it has missed. Its error
@@ -160,37 +203,41 @@ func (f *Fallback) try(ctx context.Context, call func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	was := f.Degraded()
 	if !f.breaker.allow(time.Now()) {
+		f.fallbacks.Add(1)
 		return ErrUnavailable
 	}
 	err := f.catchUp(ctx)
 	if err == nil {
 		err = call()
 	}
-	switch {
-	case err != nil && ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled):
+	if err != nil && ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
 		f.breaker.abandon() // the caller left: no news of the store
-		return err
-	case isUsage(err):
-		f.breaker.report(time.Now(), true, false)
 		return err
 	}
 	// The caller's deadline may just have been short; then it takes several to tell.
 	var timeout interface{ Timeout() bool }
 	hung := ctx.Err() == nil && errors.As(err, &timeout) && timeout.Timeout()
-	f.breaker.report(time.Now(), err == nil, hung)
-	if is := f.Degraded(); is != was {
-		if is {
-			f.opts.Logger.WarnContext(ctx, "cache: the primary store is given up for now; the fallback serves", "error", err)
-		} else {
-			f.opts.Logger.InfoContext(ctx, "cache: the primary store serves again")
+	failed := err != nil && !isUsage(err)
+	changed := f.breaker.report(time.Now(), !failed, hung)
+	switch {
+	case changed && failed:
+		f.outages.Add(1)
+		f.opts.Logger.WarnContext(ctx, "cache: the primary store is given up for now; the fallback serves", "error", err)
+		if hook := f.opts.Trace.GivenUp; hook != nil {
+			hook(ctx, err)
+		}
+	case changed:
+		f.opts.Logger.InfoContext(ctx, "cache: the primary store serves again")
+		if hook := f.opts.Trace.Restored; hook != nil {
+			hook(ctx)
 		}
 	}
-	if err != nil {
+	if failed {
+		f.fallbacks.Add(1)
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return nil
+	return err
 }
 
 // isUsage tells mistakes of the caller from failures of the store.
@@ -198,25 +245,31 @@ func isUsage(err error) bool {
 	return errors.Is(err, ErrEmptyKey) || errors.Is(err, ErrInvalidTTL) || errors.Is(err, ErrTooLarge)
 }
 
-// remember notes keys of which the primary still holds old values, or tags.
-func (f *Fallback) remember(in map[string]struct{}, keys ...string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.pending)+len(f.tags)+len(keys) > f.opts.MaxPending {
-		return fmt.Errorf("%w, and %d keys wait for deletion already", ErrUnavailable, len(f.pending))
-	}
-	for _, key := range keys {
-		in[key] = struct{}{}
-	}
-	return nil
+// remember notes keys of which the primary still has old values.
+func (f *Fallback) remember(ctx context.Context, keys ...string) error {
+	return f.remembered(ctx)(f.missed.noteKeys(keys...))
 }
 
-// catchUp deletes the pending keys from the primary. Nobody reads it before that.
+// rememberTags notes tags that the primary does not know to be invalid.
+func (f *Fallback) rememberTags(ctx context.Context, tags ...string) error {
+	return f.remembered(ctx)(f.missed.noteTags(tags...))
+}
+
+func (f *Fallback) remembered(ctx context.Context) func(ok, overflow bool) error {
+	return func(ok, overflow bool) error {
+		if hook := f.opts.Trace.Overflow; hook != nil && overflow {
+			hook(ctx)
+		}
+		if !ok {
+			return fmt.Errorf("%w, and MaxPending keys wait for deletion already", ErrUnavailable)
+		}
+		return nil
+	}
+}
+
+// catchUp tells the primary what it has missed. Nobody reads it before that.
 func (f *Fallback) catchUp(ctx context.Context) error {
-	f.mu.Lock()
-	none := len(f.pending)+len(f.tags) == 0
-	f.mu.Unlock()
-	if none {
+	if f.missed.size() == 0 {
 		return nil
 	}
 	select {
@@ -225,33 +278,26 @@ func (f *Fallback) catchUp(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	f.mu.Lock()
-	keys, tags := slices.Collect(maps.Keys(f.pending)), slices.Collect(maps.Keys(f.tags))
-	f.mu.Unlock()
-	if len(tags) > 0 {
-		if err := f.can.tagger.InvalidateTags(ctx, tags...); err != nil {
-			return err
-		}
-		f.mu.Lock()
-		for _, tag := range tags {
-			delete(f.tags, tag)
-		}
-		f.mu.Unlock()
-	}
+	keys, tags := f.missed.all()
 	const batch = 500
-	for len(keys) > 0 {
-		n := min(batch, len(keys))
-		if err := f.primary.Delete(ctx, keys[:n]...); err != nil {
+	for part := range slices.Chunk(tags, batch) {
+		if err := f.can.tagger.InvalidateTags(ctx, names(part)...); err != nil {
 			return err
 		}
-		f.mu.Lock()
-		for _, key := range keys[:n] {
-			delete(f.pending, key)
+		f.missed.done(f.missed.tags, part)
+		f.replayed.Add(uint64(len(part)))
+	}
+	for part := range slices.Chunk(keys, batch) {
+		if err := f.primary.Delete(ctx, names(part)...); err != nil {
+			return err
 		}
-		f.mu.Unlock()
-		keys = keys[n:]
+		f.missed.done(f.missed.keys, part)
+		f.replayed.Add(uint64(len(part)))
 	}
 	// What memory was filled with during the outage may be older than others' writes.
 	f.coh.AllChanged()
+	if hook := f.opts.Trace.Replayed; hook != nil {
+		hook(ctx, len(keys), len(tags))
+	}
 	return nil
 }

@@ -7,13 +7,14 @@ import (
 )
 
 // able tells [New] what the primary store can do, and so what this one can.
-func (f *Fallback) able() abilities {
+func (f *Fallback) able(name string) abilities {
 	d, a := degradable{f}, abilities{store: f}
 	if f.can.leaser != nil {
 		a.leaser = d
 	}
 	if f.can.tagger != nil {
 		a.tagger = d
+		f.missed.bears(name)
 	}
 	if f.can.comparer != nil {
 		a.comparer = d
@@ -58,7 +59,7 @@ func (f degradable) Fill(ctx context.Context, fills ...Fill) (kept []bool, err e
 	}
 	kept = make([]bool, len(fills))
 	for i, fill := range fills {
-		if err := f.remember(f.pending, fill.Key); err != nil {
+		if err := f.remember(ctx, fill.Key); err != nil {
 			return kept, errors.Join(err, f.secondary.Delete(ctx, fill.Key))
 		}
 		if err := f.secondary.Set(ctx, fill.Key, fill.Value, min(fill.TTL, f.opts.TTL)); err != nil {
@@ -106,7 +107,7 @@ func (f degradable) Read(ctx context.Context, keys, tags []string) (values [][]b
 func (f degradable) InvalidateTags(ctx context.Context, tags ...string) error {
 	err := f.try(ctx, func() error { return f.can.tagger.InvalidateTags(ctx, tags...) })
 	if errors.Is(err, ErrUnavailable) {
-		return f.remember(f.Fallback.tags, tags...)
+		return f.rememberTags(ctx, tags...)
 	}
 	return err
 }

@@ -41,6 +41,7 @@ type flight[V any] struct {
 	// value, so that a source that fails is not asked by every reader.
 	rest  time.Duration
 	until time.Time
+	stale bool // the outcome is an old value, since the load failed
 
 	mu  sync.Mutex
 	old *V // what may be served instead, if it takes too long
@@ -58,6 +59,12 @@ func (f *flight[V]) getOld() *V {
 	return f.old
 }
 
+// seat is a place in a flight. It is late if the flight had ended before it was taken.
+type seat[V any] struct {
+	*flight[V]
+	late bool
+}
+
 // flights are the loads of one cache by key.
 type flights[V any] struct {
 	mu    sync.Mutex
@@ -67,19 +74,19 @@ type flights[V any] struct {
 // claim returns the flight of key if nothing has changed since it began, or else begins
 // one, which the caller then owes an end: a reader that comes after a Delete does not get
 // what was read before.
-func (f *flights[V]) claim(c *Coherence, key string, now func() stamp) (current *flight[V], joined bool) {
+func (f *flights[V]) claim(c *Coherence, key string, now func() stamp) (s seat[V], joined bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	current, ok := f.byKey[key]
 	if ok && c.valid(&current.stamp) && !current.over() {
-		return current, true
+		return seat[V]{current, !current.until.IsZero()}, true
 	}
 	current = &flight[V]{key: key, done: make(chan struct{}), stamp: now()}
 	if f.byKey == nil {
 		f.byKey = make(map[string]*flight[V])
 	}
 	f.byKey[key] = current
-	return current, false
+	return seat[V]{flight: current}, false
 }
 
 // over reports whether a flight has ended and its outcome is not given any longer. It
@@ -111,8 +118,9 @@ func (f *flights[V]) drop(current *flight[V]) {
 }
 
 // wait returns the outcome of a flight, no later than ctx ends. After soft, if that is
-// not 0, it returns the old value if there is one; the flight goes on.
-func (f *flight[V]) wait(ctx context.Context, soft time.Duration) (value V, stale bool, err error) {
+// not 0, it returns the old value if there is one; the flight goes on. stale is "" for
+// what is not.
+func (f seat[V]) wait(ctx context.Context, soft time.Duration) (value V, stale StaleReason, err error) {
 	var slow <-chan time.Time
 	if soft > 0 {
 		timer := time.NewTimer(soft)
@@ -122,12 +130,18 @@ func (f *flight[V]) wait(ctx context.Context, soft time.Duration) (value V, stal
 	for {
 		select {
 		case <-f.done:
-			return f.value, false, f.err
+			switch {
+			case f.stale && f.late:
+				stale = StaleThrottled
+			case f.stale:
+				stale = StaleLoadFailed
+			}
+			return f.value, stale, f.err
 		case <-ctx.Done():
-			return value, false, ctx.Err()
+			return value, "", ctx.Err()
 		case <-slow:
 			if old := f.getOld(); old != nil {
-				return *old, true, nil
+				return *old, StaleLoadSlow, nil
 			}
 			slow = nil
 		}

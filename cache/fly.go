@@ -210,6 +210,7 @@ func (c *Typed[V]) load(ctx context.Context, jobs []*job[V], load loader[V]) {
 	out := load(context.WithValue(ctx, metaKey{}, m), keys)
 	took := time.Since(start)
 	c.stats.loads.Add(1)
+	c.stats.loadTime.Add(int64(took))
 	tags, ttl := m.end()
 	var fills []*filling[V]
 	failed := false
@@ -227,8 +228,7 @@ func (c *Typed[V]) load(ctx context.Context, jobs []*job[V], load loader[V]) {
 		case absent && c.opts.NotFoundTTL < 0, err != nil && !absent && j.served == nil:
 			c.end(j, value, err)
 		case err != nil && !absent:
-			c.served(ctx, j.want.key)
-			j.rest = c.opts.ThrottleFor
+			j.stale, j.rest = true, c.opts.ThrottleFor
 			c.end(j, j.served.value, nil)
 		default:
 			if ttl != 0 {

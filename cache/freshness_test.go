@@ -102,6 +102,9 @@ func TestStaleIfError(t *testing.T) {
 		if loads != 1 {
 			t.Errorf("a failing source was asked %d times", loads)
 		}
+		if s := c.Stats(); s.Stale != 50 || s.StaleFailed != 1 || s.StaleThrottled != 49 {
+			t.Errorf("%+v", s)
+		}
 		time.Sleep(11 * time.Second)
 		if v, err := c.GetOrLoad(ctx, "k", constant(2)); v != 2 || err != nil {
 			t.Errorf("the source works again: %d, %v", v, err)
@@ -144,6 +147,9 @@ func TestSoftTimeout(t *testing.T) {
 			t.Errorf("%d, %v after %v", v, err, time.Since(start))
 		}
 		time.Sleep(10 * time.Second)
+		if s := c.Stats(); s.Stale != 1 || s.StaleSlow != 1 || s.LoadTime != 5*time.Second {
+			t.Errorf("%+v", s)
+		}
 		if v, found, err := c.Get(ctx, "k"); v != 2 || !found || err != nil {
 			t.Errorf("the load did not go on: %d, %v, %v", v, found, err)
 		}

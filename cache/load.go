@@ -47,9 +47,7 @@ func (c *Typed[V]) GetOrLoad(ctx context.Context, key string, load func(context.
 		c.stats.joined.Add(1)
 	}
 	value, stale, err := own[0].wait(ctx, c.opts.SoftTimeout)
-	if stale {
-		c.served(ctx, key)
-	}
+	c.served(ctx, key, stale)
 	return value, err
 }
 
@@ -123,7 +121,7 @@ func (c *Typed[V]) GetOrLoadMany(ctx context.Context, keys []string, load func(c
 }
 
 // collect waits for flights and adds their values to out.
-func (c *Typed[V]) collect(ctx context.Context, own []*flight[V], out map[string]V) error {
+func (c *Typed[V]) collect(ctx context.Context, own []seat[V], out map[string]V) error {
 	var errs []error
 	failed := map[string]bool{}
 	soft := c.opts.SoftTimeout
@@ -136,9 +134,7 @@ func (c *Typed[V]) collect(ctx context.Context, own []*flight[V], out map[string
 		switch {
 		case err == nil:
 			out[f.key] = value
-			if stale {
-				c.served(ctx, f.key)
-			}
+			c.served(ctx, f.key, stale)
 		case errors.Is(err, ErrNotFound):
 		case ctx.Err() != nil:
 			return errors.Join(append(errs, err)...)
@@ -157,10 +153,21 @@ func (r *reading[V]) result() (V, error) {
 	return r.value, nil
 }
 
-// served notes that an old value was.
-func (c *Typed[V]) served(ctx context.Context, key string) {
-	c.stats.stale.Add(1)
-	call(ctx, c.opts.Trace.Stale, c.name, key)
+// served notes that an old value was, if there is a reason.
+func (c *Typed[V]) served(ctx context.Context, key string, why StaleReason) {
+	switch why {
+	case StaleLoadFailed:
+		c.stats.staleFailed.Add(1)
+	case StaleLoadSlow:
+		c.stats.staleSlow.Add(1)
+	case StaleThrottled:
+		c.stats.staleThrottled.Add(1)
+	default:
+		return
+	}
+	if hook := c.opts.Trace.Stale; hook != nil {
+		hook(ctx, c.name, key, why)
+	}
 }
 
 // outcome is what a load brought for one key.
@@ -200,8 +207,8 @@ func many[V any](load func(context.Context, []string) (map[string]V, error)) loa
 // start joins the flights of keys and begins those that there are not. down says that
 // the store has just failed, which is not tried again then: each try may cost its whole
 // timeout.
-func (c *Typed[V]) start(ctx context.Context, wants []want, load loader[V], down, early bool) (all []*flight[V], joined int) {
-	all = make([]*flight[V], len(wants))
+func (c *Typed[V]) start(ctx context.Context, wants []want, load loader[V], down, early bool) (all []seat[V], joined int) {
+	all = make([]seat[V], len(wants))
 	var jobs []*job[V]
 	for i := range wants {
 		w := &wants[i]
@@ -209,7 +216,7 @@ func (c *Typed[V]) start(ctx context.Context, wants []want, load loader[V], down
 		if all[i] = own; ok {
 			joined++
 		} else {
-			jobs = append(jobs, &job[V]{want: *w, flight: own})
+			jobs = append(jobs, &job[V]{want: *w, flight: own.flight})
 		}
 	}
 	if len(jobs) > 0 {

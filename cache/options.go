@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,7 +24,8 @@ type Options struct {
 	// by all callers, who must not change them. How stale one can be is for the store
 	// to say; see its Coherence. Default: nil, none.
 	Near Near
-	// NearTTL bounds how long a value is kept there. Default: the time to live.
+	// NearTTL bounds how long a value is kept there. Default: the time to live; 2 s
+	// before a store that does not hear of other processes' writes (no [Coherent]).
 	NearTTL time.Duration
 	// Tags returns the tags of a key, at most 16; InvalidateTags with any of them makes
 	// the key absent. It is called before the load. Default: nil, none.
@@ -61,18 +61,6 @@ type Options struct {
 	Logger *slog.Logger
 	// Trace is told what happens. Default: nil.
 	Trace *Trace
-}
-
-// Trace is a set of hooks; nil ones are skipped. They are called in the goroutine that
-// they report on, with no lock held.
-type Trace struct {
-	Hit        func(ctx context.Context, name, key string)
-	Miss       func(ctx context.Context, name, key string)
-	Stale      func(ctx context.Context, name, key string) // a value was served after its time
-	Loaded     func(ctx context.Context, name, key string, took time.Duration, err error)
-	Fenced     func(ctx context.Context, name, key string) // a load was not kept: its key was written meanwhile
-	BadPayload func(ctx context.Context, name, key string, reason error)
-	StoreError func(ctx context.Context, name, key string, err error)
 }
 
 const maxTags = 16

@@ -3,6 +3,7 @@ package cache
 import (
 	"math/rand/v2"
 	"sync/atomic"
+	"time"
 )
 
 // Stats are counters since New.
@@ -13,8 +14,12 @@ type Stats struct {
 	// them that failed for a key or more, and Joined the keys for which a caller waited
 	// for somebody else's.
 	Loads, LoadErrors, Joined uint64
-	// Stale counts values that were served after their time.
-	Stale uint64
+	// LoadTime is what all loads took together.
+	LoadTime time.Duration
+	// Stale counts values that were served after their time: StaleFailed because their
+	// load failed, StaleSlow because it took longer than SoftTimeout, StaleThrottled
+	// because one had failed within ThrottleFor.
+	Stale, StaleFailed, StaleSlow, StaleThrottled uint64
 	// Fenced counts loads that were not kept, because their key was written meanwhile.
 	Fenced uint64
 	// BadPayloads counts stored values that could not be read back, TooLarge those that
@@ -33,8 +38,10 @@ func (s Stats) HitRatio() float64 {
 }
 
 type counters struct {
-	nearHits                                                                                   spread
-	hits, misses, loads, loadErrors, joined, stale, fenced, badPayloads, tooLarge, storeErrors atomic.Uint64
+	loadTime                                                                            atomic.Int64
+	staleFailed, staleSlow, staleThrottled                                              atomic.Uint64
+	nearHits                                                                            spread
+	hits, misses, loads, loadErrors, joined, fenced, badPayloads, tooLarge, storeErrors atomic.Uint64
 }
 
 // spread is a counter that many processors raise at once without waiting for each
@@ -57,9 +64,11 @@ func (s *spread) load() (sum uint64) {
 func (c *Typed[V]) Stats() Stats {
 	s := &c.stats
 	near := s.nearHits.load()
+	failed, slow, throttled := s.staleFailed.Load(), s.staleSlow.Load(), s.staleThrottled.Load()
 	return Stats{
 		Hits: s.hits.Load() + near, NearHits: near, Misses: s.misses.Load(),
-		Loads: s.loads.Load(), LoadErrors: s.loadErrors.Load(), Joined: s.joined.Load(), Stale: s.stale.Load(),
+		Loads: s.loads.Load(), LoadErrors: s.loadErrors.Load(), Joined: s.joined.Load(), LoadTime: time.Duration(s.loadTime.Load()),
+		Stale: failed + slow + throttled, StaleFailed: failed, StaleSlow: slow, StaleThrottled: throttled,
 		Fenced: s.fenced.Load(), BadPayloads: s.badPayloads.Load(), TooLarge: s.tooLarge.Load(), StoreErrors: s.storeErrors.Load(),
 	}
 }

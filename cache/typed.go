@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,7 +45,7 @@ const maxRefreshing = 16
 // the same V. The store may be nil if opts.Near is given: then values are kept in this
 // process only, and never encoded. opts may be nil.
 func New[V any](store Cache, name string, ttl time.Duration, opts *Options) (*Typed[V], error) {
-	c := &Typed[V]{abilities: abilitiesOf(store), name: name, ttl: ttl, stripes: newStripes(), base: time.Now(), refreshing: make(chan struct{}, maxRefreshing)}
+	c := &Typed[V]{name: name, ttl: ttl, stripes: newStripes(), base: time.Now(), refreshing: make(chan struct{}, maxRefreshing)}
 	if opts != nil {
 		c.opts = *opts
 	}
@@ -58,13 +59,12 @@ func New[V any](store Cache, name string, ttl time.Duration, opts *Options) (*Ty
 	if store == nil && c.near == nil {
 		return nil, fmt.Errorf("cache: %s: New needs a store, or Options.Near", name)
 	}
-	for _, from := range []any{store, c.near} {
-		if s, ok := from.(Coherent); ok && c.coh == nil {
-			c.coh = s.Coherence()
+	c.abilities = abilitiesOf(store, name)
+	if c.coh = coherenceOf(store); c.coh == nil {
+		if store != nil && (opts == nil || opts.NearTTL == 0) {
+			c.opts.NearTTL = min(c.opts.NearTTL, unheardLimit)
 		}
-	}
-	if c.coh == nil {
-		c.coh = NewCoherence()
+		c.coh = cmp.Or(coherenceOf(c.near), NewCoherence())
 	}
 	return c, nil
 }
@@ -127,13 +127,15 @@ func (c *Typed[V]) lookUpAll(ctx context.Context, wants []want) []reading[V] {
 }
 
 func (c *Typed[V]) hit(ctx context.Context, key string, near bool) {
+	tier := TierStore
 	if near {
+		tier = TierNear
 		c.stats.nearHits.add()
 	} else {
 		c.stats.hits.Add(1)
 	}
 	if hook := c.opts.Trace.Hit; hook != nil {
-		hook(ctx, c.name, key)
+		hook(ctx, c.name, key, tier)
 	}
 }
 

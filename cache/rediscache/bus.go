@@ -16,7 +16,8 @@ import (
 
 // The bus tells all processes of writes. A message is published by the script that
 // writes, so there is no write without one, and none before its write. It has five
-// fields: "1", the sender, the sender's count of messages, what was changed, a hash.
+// fields: "1", the sender, the sender's count of messages, what was changed, a hash; of a
+// beat the last is the sender's clock in nanoseconds.
 const (
 	opKey  = "k"
 	opTag  = "t"
@@ -32,11 +33,14 @@ const (
 
 // bus is this process as a sender.
 type bus struct {
-	node string
-	sent *atomic.Uint64
+	node  string
+	sent  *atomic.Uint64
+	began time.Time
 }
 
-func newBus() bus { return bus{node: rand.Text(), sent: new(atomic.Uint64)} }
+func newBus() bus { return bus{node: rand.Text(), sent: new(atomic.Uint64), began: time.Now()} }
+
+func (b *bus) clock() time.Duration { return time.Since(b.began) }
 
 func (b *bus) channel(s *Store) string { return s.opts.Prefix + "bus" }
 
@@ -57,7 +61,12 @@ func (s *Store) Run(ctx context.Context) error {
 	for {
 		why := s.listen(ctx)
 		s.coh.SetLimit(s.opts.NearLimitDeaf)
+		s.stats.listening.Store(false)
 		if ctx.Err() == nil {
+			s.stats.deaf.Add(1)
+			if hook := s.opts.Trace.Deaf; hook != nil {
+				hook(ctx, why)
+			}
 			s.opts.Logger.WarnContext(ctx, "rediscache: the writes of other processes are not heard of for now", "error", why)
 		}
 		select {
@@ -98,16 +107,24 @@ func (s *Store) listen(ctx context.Context) error {
 			// client has connected again by itself.
 			s.coh.AllChanged()
 			s.coh.SetLimit(s.opts.NearLimit)
+			s.stats.listening.Store(true)
+			if hook := s.opts.Trace.Listening; hook != nil {
+				hook(ctx)
+			}
 			if !subscribed {
 				subscribed = true
 				s.opts.Logger.InfoContext(ctx, "rediscache: the writes of other processes are heard of")
 				wg.Go(func() { s.beat(ctx) })
 			}
 		case *redis.Message:
-			s.hear(&ear, m.Payload, now)
+			s.hear(ctx, &ear, m.Payload, now)
 		}
 		if ear.lost(now) {
 			s.coh.AllChanged()
+			s.stats.lost.Add(1)
+			if hook := s.opts.Trace.Lost; hook != nil {
+				hook(ctx)
+			}
 		}
 		if now.Sub(ear.heard) > deafAfter {
 			return fmt.Errorf("rediscache: nothing was heard for %v", deafAfter)
@@ -122,7 +139,7 @@ func (s *Store) beat(ctx context.Context) {
 	for {
 		// That it failed is found by who hears nothing.
 		_, _ = do(ctx, s, func(ctx context.Context) (int64, error) {
-			return s.client.Publish(ctx, s.bus.channel(s), s.bus.message(opBeat, 0)).Result()
+			return s.client.Publish(ctx, s.bus.channel(s), s.bus.message(opBeat, uint64(s.bus.clock()))).Result()
 		})
 		select {
 		case <-ticker.C:
@@ -133,7 +150,7 @@ func (s *Store) beat(ctx context.Context) {
 }
 
 // hear takes in one message. What cannot be read may have meant anything.
-func (s *Store) hear(e *ear, payload string, now time.Time) {
+func (s *Store) hear(ctx context.Context, e *ear, payload string, now time.Time) {
 	fields := strings.Fields(payload)
 	if len(fields) != 5 || fields[0] != "1" {
 		s.coh.AllChanged()
@@ -148,12 +165,16 @@ func (s *Store) hear(e *ear, payload string, now time.Time) {
 	}
 	if fields[1] == s.bus.node {
 		e.heard = now // its writes were taken in when they were made
+		if op == opBeat {
+			s.heardItself(ctx, max(s.bus.clock()-time.Duration(hash), 0)) //nolint:gosec // its own clock
+		}
 		return
 	}
 	if op == opBeat {
 		e.upTo(fields[1], count, now)
 		return
 	}
+	s.stats.heard.Add(1)
 	e.got(fields[1], count, now)
 	switch op {
 	case opKey:

@@ -41,6 +41,8 @@ type Options struct {
 	// Logger is told when writes are no longer heard of, and when they are again.
 	// Default: slog.Default().
 	Logger *slog.Logger
+	// Trace is told what happens. Default: nil.
+	Trace *Trace
 }
 
 // Store is a cache on Redis. It is safe for concurrent use.
@@ -50,6 +52,7 @@ type Store struct {
 	guard  bool // the client does not obey the deadlines of contexts
 	coh    *cache.Coherence
 	bus    bus
+	stats  counters
 }
 
 var (
@@ -83,6 +86,9 @@ func New(client redis.UniversalClient, opts *Options) (*Store, error) {
 	}
 	if s.opts.Logger == nil {
 		s.opts.Logger = slog.Default()
+	}
+	if s.opts.Trace == nil {
+		s.opts.Trace = &Trace{}
 	}
 	switch {
 	case strings.ContainsAny(s.opts.Prefix, "{}"):
@@ -134,6 +140,7 @@ func ClusterOptions(addrs ...string) *redis.ClusterOptions {
 		PoolTimeout:           200 * time.Millisecond,
 		MaxRedirects:          1,
 		MaxRetries:            -1,
+		DialerRetries:         1,
 	}
 }
 
@@ -163,7 +170,7 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, bool, error) {
 	if key == "" {
 		return nil, false, cache.ErrEmptyKey
 	}
-	value, err := do(ctx, s, func(ctx context.Context) ([]byte, error) {
+	value, err := again(ctx, s, func(ctx context.Context) ([]byte, error) {
 		return s.client.Get(ctx, s.key(key)).Bytes()
 	})
 	if errors.Is(err, redis.Nil) {
@@ -210,9 +217,10 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	}
 	if len(keys) == 1 {
 		at, args := arguments(keys[0])
-		return s.run(ctx, deleteScript, at, args...)
+		_, err := again(ctx, s, func(ctx context.Context) (int, error) { return deleteScript.Run(ctx, s.client, at, args...).Int() })
+		return wrap(err)
 	}
-	_, err := do(ctx, s, func(ctx context.Context) (struct{}, error) {
+	_, err := again(ctx, s, func(ctx context.Context) (struct{}, error) {
 		_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for _, key := range keys {
 				at, args := arguments(key)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mainstay-go/mainstay/cache"
 	"github.com/mainstay-go/mainstay/cache/cachetest"
+	"github.com/mainstay-go/mainstay/cache/ristrettocache"
 	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
@@ -93,8 +94,12 @@ func TestNoServer(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 	// With a fallback the service goes on.
-	memory := miniredis.RunT(t)
-	f, err := cache.NewFallback(s, newStore(t, redis.NewClient(&redis.Options{Addr: memory.Addr()}), patient), nil)
+	memory, err := ristrettocache.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { memory.Close() })
+	f, err := cache.NewFallback(s, memory, &cache.FallbackOptions{Logger: silent()})
 	if err != nil {
 		t.Fatal(err)
 	}

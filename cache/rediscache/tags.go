@@ -71,7 +71,7 @@ func (s *Store) Read(ctx context.Context, keys, tags []string) (values [][]byte,
 
 // getAll gets keys: with one command where one server has them all.
 func (s *Store) getAll(ctx context.Context, keys []string) ([]*string, error) {
-	return do(ctx, s, func(ctx context.Context) ([]*string, error) {
+	return again(ctx, s, func(ctx context.Context) ([]*string, error) {
 		out := make([]*string, len(keys))
 		if _, single := s.client.(*redis.Client); single {
 			values, err := s.client.MGet(ctx, keys...).Result()
@@ -110,7 +110,7 @@ func (s *Store) getAll(ctx context.Context, keys []string) ([]*string, error) {
 
 // makeStates gives tags states, or returns those that somebody else has given just now.
 func (s *Store) makeStates(ctx context.Context, keys []string) ([]string, error) {
-	return do(ctx, s, func(ctx context.Context) ([]string, error) {
+	return again(ctx, s, func(ctx context.Context) ([]string, error) {
 		commands := make([]*redis.StringCmd, len(keys))
 		_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, key := range keys {
@@ -156,7 +156,7 @@ func (s *Store) InvalidateTags(ctx context.Context, tags ...string) error {
 }
 
 func (s *Store) invalidate(ctx context.Context, tags []string) error {
-	_, err := do(ctx, s, func(ctx context.Context) (struct{}, error) {
+	_, err := again(ctx, s, func(ctx context.Context) (struct{}, error) {
 		_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for _, tag := range tags {
 				invalidateScript.Eval(ctx, p, []string{s.tagKey(tag)}, s.bus.channel(s), s.bus.message(opTag, xxh3.HashString(tag)))

@@ -109,8 +109,8 @@ func measureRoutes(ctx context.Context, s *settings.Settings, st *store.Store) (
 		}
 	}
 	var hits, misses uint64
-	for _, one := range caches.Stats() {
-		hits, misses = hits+one.Hits, misses+one.Misses
+	for _, one := range caches.All() {
+		hits, misses = hits+one.Stats().Hits, misses+one.Stats().Misses
 	}
 	use.set(thisRun, hits, misses)
 	return costs, use, nil

@@ -33,6 +33,8 @@ const sessionDB = 2
 // Redis for several.
 type parts struct {
 	redis    redis.UniversalClient // nil if there is none
+	shared   *rediscache.Store     // nil likewise
+	fallback *cache.Fallback       // nil likewise
 	cache    cache.Cache
 	caches   *shopcache.Caches
 	sessions api.Sessions
@@ -121,13 +123,16 @@ func (p *parts) inProcess(st *store.Store, memory cache.Cache) (err error) {
 func (p *parts) onRedis(r settings.Redis, memory cache.Cache, logger *slog.Logger) error {
 	p.redis = r.Client(r.DB())
 	p.closers = append(p.closers, p.redis)
-	shared, err := rediscache.New(p.redis, &rediscache.Options{Prefix: "pos:cache:"})
+	shared, err := rediscache.New(p.redis, &rediscache.Options{Prefix: "pos:cache:", Logger: logger})
 	if err != nil {
 		return err
 	}
-	if p.cache, err = cache.NewFallback(shared, memory, &cache.FallbackOptions{Logger: logger}); err != nil {
+	fallback, err := cache.NewFallback(shared, memory, &cache.FallbackOptions{Logger: logger})
+	if err != nil {
 		return err
 	}
+	p.shared, p.fallback, p.cache = shared, fallback, fallback
+	p.metrics.Redis(shared, fallback)
 	limits, err := redislimit.New(p.redis, &redislimit.Options{Prefix: "pos:rl", Logger: logger})
 	if err != nil {
 		return err
@@ -153,6 +158,9 @@ func (p *parts) jobs() map[string]func(context.Context) error {
 	}
 	if p.alerts != nil {
 		jobs["alerts"] = p.alerts.Run
+	}
+	if p.shared != nil {
+		jobs["cache bus"], jobs["cache recovery"] = p.shared.Run, p.fallback.Run
 	}
 	return jobs
 }

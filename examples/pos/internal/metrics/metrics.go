@@ -12,6 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/mainstay-go/mainstay/cache"
+	"github.com/mainstay-go/mainstay/cache/rediscache"
 	"github.com/mainstay-go/mainstay/contrib/prommetrics"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/shopcache"
 	"github.com/mainstay-go/mainstay/health"
@@ -38,10 +40,15 @@ func New() *Metrics {
 
 // Watch adds what the parts of the service count.
 func (m *Metrics) Watch(h *health.Registry, db *sql.DB, caches *shopcache.Caches) {
-	m.registry.MustRegister(prommetrics.Health(h), collectors.NewDBStatsCollector(db, "pos"))
-	for name := range caches.Stats() {
-		m.registry.MustRegister(prommetrics.Stats("cache", prometheus.Labels{"cache": name}, func() any { return caches.Stats()[name] }))
-	}
+	m.registry.MustRegister(prommetrics.Health(h), collectors.NewDBStatsCollector(db, "pos"), prommetrics.Named("cache", "cache", caches.All()...))
+}
+
+// Redis adds the cache in Redis and what stands in for it.
+func (m *Metrics) Redis(shared *rediscache.Store, fallback *cache.Fallback) {
+	m.registry.MustRegister(
+		prommetrics.Stats("cache_redis", nil, func() any { return shared.Stats() }),
+		prommetrics.Stats("cache_fallback", nil, func() any { return fallback.Stats() }),
+	)
 }
 
 // Limiter adds a limiter.

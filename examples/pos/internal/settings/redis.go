@@ -115,7 +115,8 @@ func (r *Redis) Set(s string) error {
 	// A cache that hangs must cost less than what it saves.
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = 500*time.Millisecond, 500*time.Millisecond, 500*time.Millisecond
 	o.ContextTimeoutEnabled = true
-	o.MaxRetries = -1 // an INCR whose answer was lost must not be sent again
+	o.DialerRetries = 1 // a server that is gone is not worth five tries
+	o.MaxRetries = -1   // an INCR whose answer was lost must not be sent again
 	*r = Redis{options: o, cluster: strings.HasSuffix(scheme, "+cluster")}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mainstay-go/mainstay/cache"
+	"github.com/mainstay-go/mainstay/contrib/prommetrics"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 )
 
@@ -100,14 +101,9 @@ func (s *Caches) told(err error) {
 	}
 }
 
-// Stats are the counters of all caches by name.
-func (s *Caches) Stats() map[string]cache.Stats {
-	all := map[string]cache.Stats{}
-	for _, c := range []interface {
-		Name() string
-		Stats() cache.Stats
-	}{s.Categories, s.Cards, s.Dashboard, s.products, s.productCounts, s.stockVersion, s.reports, s.reportCounts} {
-		all[c.Name()] = c.Stats()
+// All are the caches as what they count.
+func (s *Caches) All() []prommetrics.Reporter[cache.Stats] {
+	return []prommetrics.Reporter[cache.Stats]{
+		s.Categories, s.Cards, s.Dashboard, s.products, s.productCounts, s.stockVersion, s.reports, s.reportCounts,
 	}
-	return all
 }

@@ -1,0 +1,65 @@
+// Package leakcheck finds goroutines that tests have left behind.
+package leakcheck
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// patience is how long goroutines may take to end after the last test, on a busy machine.
+const patience = 20 * time.Second
+
+// Main runs the tests of a package and fails if goroutines outlive them. It is what
+// TestMain calls.
+func Main(m *testing.M) {
+	code := m.Run()
+	if left := Left(patience); len(left) > 0 && code == 0 {
+		fmt.Fprintf(os.Stderr, "leakcheck: %d goroutines are left:\n\n%s\n", len(left), strings.Join(left, "\n\n"))
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// Left returns the stacks of the goroutines that have not ended after d, but for the
+// caller's and those of the test binary itself.
+func Left(d time.Duration) []string {
+	for deadline := time.Now().Add(d); ; time.Sleep(20 * time.Millisecond) {
+		left := others()
+		if len(left) == 0 || time.Now().After(deadline) {
+			return left
+		}
+	}
+}
+
+// expected are parts of the stacks of goroutines that last as long as the binary: what
+// minds the servers of testserver, signals, and the fuzzer.
+var expected = []string{"testing.(*M).", "testing.runFuzz", "internal/testserver", "os/signal.", "runtime.ensureSigM"}
+
+func others() (stacks []string) {
+	buf := make([]byte, 1<<20)
+	for {
+		n := runtime.Stack(buf, true)
+		if n < len(buf) {
+			buf = buf[:n]
+			break
+		}
+		buf = make([]byte, 2*len(buf))
+	}
+next:
+	for i, stack := range strings.Split(string(buf), "\n\n") {
+		if i == 0 {
+			continue // the caller's
+		}
+		for _, part := range expected {
+			if strings.Contains(stack, part) {
+				continue next
+			}
+		}
+		stacks = append(stacks, stack)
+	}
+	return stacks
+}
