@@ -1,0 +1,149 @@
+// Command pagination-bun pages a list of bun: by number at /sales, by keyset at /feed.
+//
+//	go run ./examples/pagination-bun &
+//	curl 'localhost:8080/sales?page=2&product=tea'
+//	curl 'localhost:8080/feed?ordering=closed_at'
+package main
+
+import (
+	"context"
+	"database/sql"
+	"log"
+	"net/http"
+
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/sqlitedialect"
+	_ "modernc.org/sqlite"
+
+	"github.com/mainstay-go/mainstay/pagination"
+)
+
+// Sale is a row of the list.
+type Sale struct {
+	ID        int64  `json:"id" bun:",pk"`
+	Product   string `json:"product" bun:",notnull"`
+	CreatedAt int64  `json:"created_at" bun:",notnull"`
+	ClosedAt  *int64 `json:"closed_at"` // nil while the sale is open
+}
+
+func main() {
+	db, err := open(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	h, err := routes(db)
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Fatal(http.ListenAndServe("localhost:8080", h))
+}
+
+func routes(db *bun.DB) (http.Handler, error) {
+	numbers, err := pagination.NewPageNumber(pagination.Standard, nil)
+	if err != nil {
+		return nil, err
+	}
+	// A service with more than one replica reads its keys from its settings.
+	cursors, err := pagination.NewCursors(pagination.EphemeralKeyRing(), nil)
+	if err != nil {
+		return nil, err
+	}
+	feed, err := pagination.NewKeyset("sales", pagination.Standard, cursors, []pagination.Column[Sale]{
+		{Name: "created_at", Expr: "created_at", Kind: pagination.KindInt, Value: func(s Sale) any { return s.CreatedAt }},
+		{Name: "closed_at", Expr: "closed_at", Kind: pagination.KindInt, Nullable: true, Value: func(s Sale) any { return s.ClosedAt }},
+		{Name: "id", Expr: "id", Kind: pagination.KindInt, Unique: true, Value: func(s Sale) any { return s.ID }},
+	}, &pagination.KeysetOptions{Ordering: "-created_at"})
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /sales", func(w http.ResponseWriter, r *http.Request) {
+		page, err := pagination.Paginate(r, numbers, pagination.Lister[Sale](byNumber(db, r)))
+		answer(w, page, err)
+	})
+	mux.HandleFunc("GET /feed", func(w http.ResponseWriter, r *http.Request) {
+		page, err := feed.Paginate(r, byPosition(db, r))
+		answer(w, page, err)
+	})
+	return mux, nil
+}
+
+// filter is the list that a request asks for, whatever its page.
+func filter(r *http.Request) func(*bun.SelectQuery) *bun.SelectQuery {
+	return func(list *bun.SelectQuery) *bun.SelectQuery {
+		if product := r.URL.Query().Get("product"); product != "" {
+			list = list.Where("product = ?", product)
+		}
+		return list
+	}
+}
+
+func byNumber(db *bun.DB, r *http.Request) pagination.Source[Sale] {
+	return pagination.Source[Sale]{
+		ListFunc: func(ctx context.Context, limit int, offset int64) (list []Sale, err error) {
+			err = db.NewSelect().Model(&list).Apply(filter(r)).
+				OrderExpr("created_at DESC, id DESC").Limit(int64(limit)).Offset(offset).Scan(ctx)
+			return list, err
+		},
+		CountFunc: func(ctx context.Context) (int64, error) {
+			n, err := db.NewSelect().Model((*Sale)(nil)).Apply(filter(r)).Count(ctx)
+			return n, err
+		},
+	}
+}
+
+func byPosition(db *bun.DB, r *http.Request) pagination.SeekerFunc[Sale] {
+	return func(ctx context.Context, q pagination.Seek) (list []Sale, err error) {
+		where, err := q.Where(pagination.SQLite)
+		if err != nil {
+			return nil, err
+		}
+		orderBy, err := q.OrderBy(pagination.SQLite)
+		if err != nil {
+			return nil, err
+		}
+		err = db.NewSelect().Model(&list).Apply(filter(r)).
+			Where(where.SQL, where.Args...).OrderExpr(orderBy).Limit(int64(q.Limit)).Scan(ctx)
+		return list, err
+	}
+}
+
+// page is a page of either kind.
+type page interface {
+	Write(http.ResponseWriter) error
+}
+
+// answer writes a page, or what is wrong with the request.
+func answer(w http.ResponseWriter, p page, err error) {
+	if err == nil {
+		err = p.Write(w)
+	}
+	if err != nil {
+		log.Print(err)
+		pagination.WriteError(w, err)
+	}
+}
+
+// open makes a database in memory with sixty sales.
+func open(ctx context.Context) (*bun.DB, error) {
+	pool, err := sql.Open("sqlite", ":memory:")
+	if err != nil {
+		return nil, err
+	}
+	pool.SetMaxOpenConns(1) // each connection would have a memory of its own
+	db := bun.NewDB(pool, sqlitedialect.New())
+	if _, err := db.NewCreateTable().Model((*Sale)(nil)).Exec(ctx); err != nil {
+		return nil, err
+	}
+	products := [...]string{"tea", "espresso", "flat white"}
+	list := make([]Sale, 60)
+	for i := range list {
+		n := int64(i + 1)
+		list[i] = Sale{ID: n, Product: products[n%3], CreatedAt: 1_790_000_000 + n/4*60}
+		if closed := 1_790_000_000 + n%7*60; n%3 > 0 {
+			list[i].ClosedAt = &closed
+		}
+	}
+	_, err = db.NewInsert().Model(&list).Exec(ctx)
+	return db, err
+}

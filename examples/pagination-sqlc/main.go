@@ -1,0 +1,133 @@
+// Command pagination-sqlc pages a list of sqlc: by number at /sales with a query that sqlc
+// has generated, by keyset at /feed with one made for the position.
+//
+//	go run ./examples/pagination-sqlc &
+//	curl 'localhost:8080/sales?page=2&product=tea'
+//	curl 'localhost:8080/feed?ordering=closed_at'
+package main
+
+import (
+	"context"
+	"database/sql"
+	_ "embed"
+	"log"
+	"net/http"
+
+	_ "modernc.org/sqlite"
+
+	"github.com/mainstay-go/mainstay/examples/pagination-sqlc/shop"
+	"github.com/mainstay-go/mainstay/pagination"
+)
+
+//go:generate go run github.com/sqlc-dev/sqlc/cmd/sqlc@v1.31.1 generate
+
+func main() {
+	db, err := open(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	h, err := routes(db)
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Fatal(http.ListenAndServe("localhost:8080", h))
+}
+
+func routes(db *sql.DB) (http.Handler, error) {
+	numbers, err := pagination.NewPageNumber(pagination.Standard, nil)
+	if err != nil {
+		return nil, err
+	}
+	// A service with more than one replica reads its keys from its settings.
+	cursors, err := pagination.NewCursors(pagination.EphemeralKeyRing(), nil)
+	if err != nil {
+		return nil, err
+	}
+	feed, err := pagination.NewKeyset("sales", pagination.Standard, cursors, []pagination.Column[shop.Sale]{
+		{Name: "created_at", Expr: "created_at", Kind: pagination.KindInt, Value: func(s shop.Sale) any { return s.CreatedAt }},
+		{Name: "closed_at", Expr: "closed_at", Kind: pagination.KindInt, Nullable: true, Value: func(s shop.Sale) any { return s.ClosedAt }},
+		{Name: "id", Expr: "id", Kind: pagination.KindInt, Unique: true, Value: func(s shop.Sale) any { return s.ID }},
+	}, &pagination.KeysetOptions{Ordering: "-created_at"})
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /sales", func(w http.ResponseWriter, r *http.Request) {
+		page, err := pagination.Paginate(r, numbers, pagination.Lister[shop.Sale](byNumber(db, r)))
+		answer(w, page, err)
+	})
+	mux.HandleFunc("GET /feed", func(w http.ResponseWriter, r *http.Request) {
+		page, err := feed.Paginate(r, byPosition(db, r))
+		answer(w, page, err)
+	})
+	return mux, nil
+}
+
+// byNumber has a fixed order, so its queries can be written down and generated.
+func byNumber(db *sql.DB, r *http.Request) pagination.Source[shop.Sale] {
+	queries, product := shop.New(db), r.URL.Query().Get("product")
+	return pagination.Source[shop.Sale]{
+		ListFunc: func(ctx context.Context, limit int, offset int64) ([]shop.Sale, error) {
+			return queries.SalesByNumber(ctx, shop.SalesByNumberParams{Product: product, PageSize: int64(limit), Skipped: offset})
+		},
+		CountFunc: func(ctx context.Context) (int64, error) { return queries.CountSales(ctx, product) },
+	}
+}
+
+// byPosition has a statement for each order, direction and NULL, which sqlc cannot know;
+// it shares the generated row.
+func byPosition(db *sql.DB, r *http.Request) pagination.SQLSource[shop.Sale] {
+	list := pagination.Base{Columns: []string{"id", "product", "created_at", "closed_at"}, From: "sales"}
+	if product := r.URL.Query().Get("product"); product != "" {
+		list.Where, list.Args = "product = ?", []any{product}
+	}
+	return pagination.SQLSource[shop.Sale]{
+		DB: db, Dialect: pagination.SQLite, Base: list,
+		Scan: func(rows *sql.Rows) (s shop.Sale, err error) {
+			err = rows.Scan(&s.ID, &s.Product, &s.CreatedAt, &s.ClosedAt)
+			return s, err
+		},
+	}
+}
+
+// page is a page of either kind.
+type page interface {
+	Write(http.ResponseWriter) error
+}
+
+// answer writes a page, or what is wrong with the request.
+func answer(w http.ResponseWriter, p page, err error) {
+	if err == nil {
+		err = p.Write(w)
+	}
+	if err != nil {
+		log.Print(err)
+		pagination.WriteError(w, err)
+	}
+}
+
+//go:embed schema.sql
+var schema string
+
+// open makes a database in memory with sixty sales.
+func open(ctx context.Context) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", ":memory:")
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1) // each connection would have a memory of its own
+	if _, err := db.ExecContext(ctx, schema); err != nil {
+		return nil, err
+	}
+	queries := shop.New(db)
+	for i := range int64(60) {
+		sale := shop.CreateSaleParams{ID: i + 1, Product: []string{"tea", "espresso", "flat white"}[(i+1)%3], CreatedAt: 1790000000 + (i+1)/4*60}
+		if closed := 1790000000 + (i+1)%7*60; (i+1)%3 > 0 {
+			sale.ClosedAt = &closed
+		}
+		if err := queries.CreateSale(ctx, sale); err != nil {
+			return nil, err
+		}
+	}
+	return db, nil
+}
