@@ -45,7 +45,9 @@ func (f Fragment) ToSql() (string, []any, error) { return f.SQL, f.Args, nil }
 //     MariaDB and MySQL read the index from its start for it and get the OR form.
 //   - Mixed directions or NULLs: on PostgreSQL and SQLite a UNION ALL of one range for
 //     each run of keys, each with its own limit; on MariaDB and MySQL the OR form, which
-//     their range optimiser makes the same ranges of.
+//     their range optimiser makes the same ranges of. MariaDB makes none when a filter
+//     holds the index's first column equal: name the index in [Base].From then, as in
+//     "sales FORCE INDEX (sales_tenant_created)".
 //   - NULLs not in their native place: UNION ALL on each of them.
 //   - Generic: a bound on the first key and the OR form.
 func (q Seek) SQL(d Dialect, base Base) (string, []any, error) {
@@ -138,6 +140,9 @@ type segment struct {
 	strict   bool // the position itself is not in it
 }
 
+// fixesFirst reports whether the first key has one value, or NULL, in the segment.
+func (s segment) fixesFirst() bool { return s.from > 0 || s.test == isNull }
+
 type segmentTest uint8
 
 const (
@@ -201,13 +206,23 @@ func (q Seek) plan(d Dialect) (*seekPlan, error) {
 	}
 	for to := len(p.keys); to > 0; {
 		from := to - 1
-		for ranges && from > 0 && p.keys[from-1].desc == p.keys[from].desc && !p.keys[from-1].nullable && !p.keys[from].nullable {
+		for ranges && (d == Postgres || !p.union) && from > 0 && p.joins(from) {
 			from--
 		}
 		p.addSegments(from, to, !q.Inclusive || to < len(p.keys))
 		to = from
 	}
 	return p, nil
+}
+
+// joins reports whether a row comparison that begins with a key may begin with the one
+// before it. A NULL there makes the comparison neither true nor false, so that the range
+// has no NULLs; behind the beginning they would be lost. SQLite gets a row comparison for
+// a whole order only: an INTEGER PRIMARY KEY takes no part in the search for one, so that
+// it would pass over all rows that share the key before.
+func (p *seekPlan) joins(from int) bool {
+	before, k := p.keys[from-1], p.keys[from]
+	return before.desc == k.desc && !k.nullable && !(before.nullable && before.value.IsNull())
 }
 
 // addSegments adds the ranges that share keys[:from] with the position and differ from
@@ -260,7 +275,7 @@ func (w *condWriter) value(i int) {
 func (w *condWriter) where() {
 	p := w.plan
 	if len(p.segments) == 1 {
-		w.segment(p.segments[0])
+		w.only(p.segments[0])
 		return
 	}
 	if w.bound(p) {
@@ -275,14 +290,36 @@ func (w *condWriter) where() {
 		w.segment(s)
 		w.write(")")
 	}
+	if w.dialect == MySQL && !slices.ContainsFunc(p.segments, func(s segment) bool { return !s.fixesFirst() }) {
+		w.never()
+	}
 	w.write(")")
 }
+
+// only writes a segment that is a condition of its own.
+func (w *condWriter) only(s segment) {
+	if w.dialect != MySQL || !s.fixesFirst() {
+		w.segment(s)
+		return
+	}
+	w.write("(")
+	w.segment(s)
+	w.never()
+	w.write(")")
+}
+
+// never adds what is true of no row. An equality or IS NULL in every alternative makes
+// MariaDB look the key up by that alone and read all that have it, the ones before the
+// position too, since to its planner a look-up is better than a range of the same index
+// and it knows of no LIMIT then. With this alternative no look-up answers the condition,
+// and the planner is left with the range, which an impossible comparison does not widen.
+func (w *condWriter) never() { w.write(" OR ", w.plan.keys[0].expr, " < NULL") }
 
 // bound writes what holds for every row behind the position: it lets a database that
 // does not derive a range from an OR begin in the right place.
 func (w *condWriter) bound(p *seekPlan) bool {
 	k := p.keys[0]
-	if !p.bound && !p.union || len(p.segments) == 0 {
+	if w.dialect == MySQL || !p.bound && !p.union || len(p.segments) == 0 {
 		return false
 	}
 	switch {
@@ -292,38 +329,57 @@ func (w *condWriter) bound(p *seekPlan) bool {
 		return false
 	case k.nullable && k.nullsLast:
 		w.write("(")
-		w.compare(0, 1, false)
+		w.compare(0, 1, false, false)
 		w.write(" OR ", k.expr, " IS NULL)")
 	default:
-		w.compare(0, 1, false)
+		w.compare(0, 1, false, false)
 	}
 	return true
 }
 
 func (w *condWriter) segment(s segment) {
+	amongNulls := false
 	for i := range s.from {
 		k := w.plan.keys[i]
-		w.write(k.expr)
 		if k.value.IsNull() {
-			w.write(" IS NULL AND ")
-			continue
+			amongNulls = true
+			w.isNull(k)
+		} else {
+			w.write(k.expr, " = ")
+			w.value(i)
 		}
-		w.write(" = ")
-		w.value(i)
 		w.write(" AND ")
 	}
 	switch s.test {
 	case isNull:
-		w.write(w.plan.keys[s.from].expr, " IS NULL")
+		w.isNull(w.plan.keys[s.from])
 	case isNotNull:
 		w.write(w.plan.keys[s.from].expr, " IS NOT NULL")
 	default:
-		w.compare(s.from, s.to, s.strict)
+		w.compare(s.from, s.to, s.strict, amongNulls)
 	}
 }
 
-// compare writes that keys[from:to] are behind the position.
-func (w *condWriter) compare(from, to int, strict bool) {
+// isNull writes that a key is NULL. SQLite takes the NULLs of an index to be as many as
+// the rows of one value; where they are many it would rather read and sort them all from
+// an index that begins with another column. The share that it is told keeps it both from
+// that and from scanning the table, whatever ANALYZE found.
+func (w *condWriter) isNull(k scanKey) {
+	if w.dialect == SQLite {
+		w.write("likelihood(", k.expr, " IS NULL, 0.015625)")
+		return
+	}
+	w.write(k.expr, " IS NULL")
+}
+
+// compare writes that keys[from:to] are behind the position. Among the NULLs of another
+// key PostgreSQL likes the primary key's index when it takes few rows to be left there; it
+// is not told where the position is, and keeps to the index that has the order.
+func (w *condWriter) compare(from, to int, strict, amongNulls bool) {
+	value := w.value
+	if amongNulls && w.dialect == Postgres {
+		value = w.hidden
+	}
 	op := " >"
 	if w.plan.keys[from].desc {
 		op = " <"
@@ -333,7 +389,7 @@ func (w *condWriter) compare(from, to int, strict bool) {
 	}
 	if to-from == 1 {
 		w.write(w.plan.keys[from].expr, op, " ")
-		w.value(from)
+		value(from)
 		return
 	}
 	w.write("(")
@@ -348,26 +404,41 @@ func (w *condWriter) compare(from, to int, strict bool) {
 		if i > from {
 			w.write(", ")
 		}
-		w.value(i)
+		value(i)
 	}
 	w.write(")")
+}
+
+// hidden writes the value of a key so that PostgreSQL does not know it while it plans. An
+// integer alone has a type that compares with every column that such a key may have.
+func (w *condWriter) hidden(i int) {
+	if w.plan.keys[i].value.kind != KindInt {
+		w.value(i)
+		return
+	}
+	w.write("(SELECT CAST(")
+	w.value(i)
+	w.write(" AS bigint))")
 }
 
 // orderBy writes the order of a segment, or of the whole list for the zero segment. It
 // leaves out the keys that the segment holds equal to a value, and the NULLS clause of
 // keys that are all NULL or never NULL in it: either would keep a database from using its
 // index. Keys held to NULL stay, since PostgreSQL does not take IS NULL for an equality
-// and would not see that the index has the rows in order.
+// and would not see that the index has the rows in order. So does the clause of later
+// keys on PostgreSQL: only an index with the same clause has the rows behind in order,
+// and PostgreSQL wants to see the clause to use that index. On MariaDB all keys stay,
+// since it reads such a segment as a range and knows of no equality then.
 func (w *condWriter) orderBy(s segment, exprs []string) {
 	separator := " ORDER BY "
 	for i := range exprs {
 		k := w.plan.keys[i]
-		if i < s.from && !k.value.IsNull() {
+		if i < s.from && !k.value.IsNull() && w.dialect != MySQL {
 			continue
 		}
 		w.write(separator)
 		separator = ", "
-		clause := k.nullable && !k.native && i >= s.to
+		clause := k.nullable && !k.native && (i >= s.to || i > 0 && w.dialect == Postgres)
 		if clause && (w.dialect == MySQL || w.dialect == Generic) {
 			// 1 for NULL: ascending puts it last.
 			test := exprs[i] + " IS NULL"
@@ -422,7 +493,7 @@ func (w *condWriter) union() error {
 		} else {
 			w.write(" WHERE ")
 		}
-		w.segment(s)
+		w.only(s)
 		w.orderBy(s, exprs)
 		w.limit()
 		w.write(") mainstay_s", strconv.Itoa(i+1))
