@@ -42,7 +42,7 @@ return 1
 func (c *call) perUnit() time.Duration { return c.l.policy.Window / time.Duration(c.res.Limit) }
 
 func (s *Store) takeGCRA(ctx context.Context, c *call) error {
-	per, limit, cost, key, limiter := c.perUnit(), c.res.Limit, c.cost, c.redisKey, c.l.gcra
+	per, limit, cost, key, limiter := c.perUnit(), c.res.Limit, c.cost, c.at(), c.l.gcra
 	rate := redis_rate.Limit{Rate: limit, Burst: limit, Period: c.l.policy.Window}
 	sent := time.Now()
 	reply, err := ask(ctx, s, func(ctx context.Context) ([]int64, error) {
@@ -97,7 +97,7 @@ func (s *Store) cancelGCRA(ctx context.Context, c *call) error {
 	if back <= 0 {
 		return nil
 	}
-	key := gcraPrefix + c.redisKey
+	key := gcraPrefix + c.at()
 	_, err := ask(ctx, s, func(ctx context.Context) (int64, error) {
 		return gcraRefund.Run(ctx, s.client, []string{key}, back).Int64()
 	})

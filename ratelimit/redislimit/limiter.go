@@ -89,11 +89,11 @@ type call struct {
 	key       string
 	redisKey  string
 	cost      int // 0: peek
-	ahead     int64
 	res       ratelimit.Result
 	sent      time.Time
 	stamp     int64
 	booked    bool
+	shares    bool // the stamp with other units of a lease
 	fromCache bool
 	local     *ratelimit.Reservation // when OnFailure decided
 }
@@ -202,8 +202,15 @@ func (c *call) prepare(ctx context.Context) (ask bool, err error) {
 		c.fromCache = true
 		return false, nil
 	}
-	c.redisKey = l.store.redisKey(c.key, l.suffix)
 	return true, nil
+}
+
+// at is the key in Redis.
+func (c *call) at() string {
+	if c.redisKey == "" {
+		c.redisKey = c.l.store.redisKey(c.key, c.l.suffix)
+	}
+	return c.redisKey
 }
 
 // shadow turns a denial by a policy that only watches into a report.
@@ -219,26 +226,31 @@ func (c *call) finish(ctx context.Context, err error) error {
 	if c.cost == 0 || err != nil && !errors.Is(err, ratelimit.ErrUnavailable) {
 		return err
 	}
-	if c.res.Allowed {
+	if c.fromCache {
+		l.cached.Add(1)
+	}
+	l.report(ctx, c.key, c.res, c.booked)
+	return err
+}
+
+// report counts a decision and tells the hooks of it.
+func (l *Limiter) report(ctx context.Context, key string, r ratelimit.Result, booked bool) {
+	if r.Allowed {
 		l.allowed.Add(1)
 	} else {
 		l.denied.Add(1)
 	}
-	if c.fromCache {
-		l.cached.Add(1)
-	}
-	if c.res.Degraded {
+	if r.Degraded {
 		l.degraded.Add(1)
 	}
 	if t := l.trace; t != nil {
 		if t.Decided != nil {
-			t.Decided(ctx, c.key, c.res)
+			t.Decided(ctx, key, r)
 		}
-		if t.NearLimit != nil && c.booked && ratelimit.CrossesNear(c.res, l.near) {
-			t.NearLimit(ctx, c.key, c.res)
+		if t.NearLimit != nil && booked && ratelimit.CrossesNear(r, l.near) {
+			t.NearLimit(ctx, key, r)
 		}
 	}
-	return err
 }
 
 // read takes over the six integers of a script's reply.
@@ -319,7 +331,7 @@ func (c *call) cancel(ctx context.Context) error {
 		err = l.store.cancelGCRA(ctx, c)
 	} else {
 		c.booked = l.policy.Algorithm == ratelimit.Exact
-		keys, args := []string{c.redisKey}, []any{int(l.policy.Algorithm), c.stamp, c.cost}
+		keys, args := []string{c.at()}, []any{int(l.policy.Algorithm), c.stamp, c.cost}
 		_, err = ask(ctx, l.store, func(ctx context.Context) (int64, error) {
 			return cancelScript.Run(ctx, l.store.client, keys, args...).Int64()
 		})
@@ -390,10 +402,10 @@ func integers(cmd *redis.Cmd, n int) ([]int64, error) {
 // arguments are those of take.lua, or of peek.lua when nothing is asked for.
 func arguments(calls []*call) (keys []string, args []any, script *redis.Script) {
 	keys = make([]string, len(calls))
-	args = make([]any, 0, 6*len(calls))
+	args = make([]any, 0, 5*len(calls))
 	peek := true
 	for i, c := range calls {
-		keys[i] = c.redisKey
+		keys[i] = c.at()
 		peek = peek && c.cost == 0
 	}
 	if peek {
@@ -410,7 +422,7 @@ func arguments(calls []*call) (keys []string, args []any, script *redis.Script) 
 		if c.l.policy.CountDenied {
 			flags += 2
 		}
-		args = append(args, int(c.l.policy.Algorithm), c.res.Limit, c.l.window, c.cost, flags, c.ahead)
+		args = append(args, int(c.l.policy.Algorithm), c.res.Limit, c.l.window, c.cost, flags)
 	}
 	return keys, args, takeScript
 }

@@ -36,10 +36,19 @@ func TestMain(m *testing.M) {
 
 const processWindow = 2 * time.Second
 
-var processLimits = []int{5, 30, 100, 200}
+// processPolicies are those that are attacked: of the names that begin with l units are
+// leased.
+func processPolicies() (list []ratelimit.Policy) {
+	for _, n := range []int{5, 30, 100, 200} {
+		list = append(list, ratelimit.Policy{Name: fmt.Sprintf("p%d", n), Limit: n, Window: processWindow})
+	}
+	return append(list,
+		ratelimit.Policy{Name: "l100", Limit: 100, Window: processWindow},
+		ratelimit.Policy{Name: "l400", Limit: 400, Window: processWindow, Algorithm: ratelimit.Buckets})
+}
 
 // attackFromHere does what an adversary does against one of several instances, against
-// all four limits at once, and prints what was let through.
+// all limits at once, and prints what was let through.
 func attackFromHere(addr string) {
 	o := ClientOptions(addr)
 	o.ReadTimeout, o.DialTimeout, o.WriteTimeout = 10*time.Second, 10*time.Second, 10*time.Second
@@ -48,37 +57,49 @@ func attackFromHere(addr string) {
 		panic(err)
 	}
 	out := json.NewEncoder(os.Stdout)
-	try := func(l *Limiter, n int) {
-		for range n {
+	type target struct {
+		ratelimit.Limiter
+		policy ratelimit.Policy
+	}
+	try := func(l target) {
+		for range l.policy.Limit/4 + 2 {
 			asked := time.Now()
 			r, err := l.Allow(context.Background(), "user:mallory")
 			if err != nil || r.Degraded {
 				panic(fmt.Sprintf("%+v, %v", r, err))
 			}
 			if r.Allowed {
-				out.Encode(processAdmission{l.policy.Limit, asked.UnixNano(), time.Now().UnixNano()})
+				out.Encode(processAdmission{l.policy.Name, asked.UnixNano(), time.Now().UnixNano()})
 			}
 		}
 	}
-	var limiters []*Limiter
-	for _, n := range processLimits {
-		l, err := s.Limiter(ratelimit.Policy{Name: fmt.Sprintf("p%d", n), Limit: n, Window: processWindow}, nil)
+	var targets []target
+	for _, p := range processPolicies() {
+		var l ratelimit.Limiter
+		if p.Name[0] == 'l' {
+			var held *Leased
+			held, err = s.Leased(p, &LeaseOptions{Block: 20, Life: processWindow / 40})
+			l = held
+			go held.Run(context.Background())
+		} else {
+			l, err = s.Limiter(p, nil)
+		}
 		if err != nil {
 			panic(err)
 		}
-		limiters = append(limiters, l)
+		targets = append(targets, target{l, p})
 	}
 	start := time.Now()
 	for time.Since(start) < 3*processWindow {
-		for _, l := range limiters {
-			try(l, l.policy.Limit/4+2)
+		for _, l := range targets {
+			try(l)
 		}
 		time.Sleep(processWindow / 100)
 	}
 }
 
 type processAdmission struct {
-	Limit           int
+	Policy          string
 	Asked, Answered int64
 }
 
@@ -111,18 +132,18 @@ func TestFourProcesses(t *testing.T) {
 			lists <- list
 		}()
 	}
-	byLimit := make(map[int][]ratelimittest.Admission)
+	admitted := make(map[string][]ratelimittest.Admission)
 	for range 4 {
 		for _, a := range <-lists {
-			byLimit[a.Limit] = append(byLimit[a.Limit], ratelimittest.Admission{Asked: time.Unix(0, a.Asked), Answered: time.Unix(0, a.Answered)})
+			admitted[a.Policy] = append(admitted[a.Policy], ratelimittest.Admission{Asked: time.Unix(0, a.Asked), Answered: time.Unix(0, a.Answered)})
 		}
 	}
-	for _, limit := range processLimits {
-		list := byLimit[limit]
+	for _, p := range processPolicies() {
+		list := admitted[p.Name]
 		slices.SortFunc(list, func(a, b ratelimittest.Admission) int { return a.Asked.Compare(b.Asked) })
 		most := ratelimittest.MostInAnyWindow(list, processWindow)
-		t.Logf("limit %d: %d let through in all, %d in one window", limit, len(list), most)
-		require.LessOrEqual(t, most, limit)
-		require.GreaterOrEqual(t, len(list), 2*limit, "a second window's worth was not served")
+		t.Logf("policy %s: %d let through in all, %d in one window", p.Name, len(list), most)
+		require.LessOrEqual(t, most, p.Limit)
+		require.GreaterOrEqual(t, len(list), 2*p.Limit, "a second window's worth was not served")
 	}
 }

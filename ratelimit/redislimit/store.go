@@ -15,6 +15,9 @@ import (
 	"github.com/mainstay-go/mainstay/ratelimit"
 )
 
+//go:embed window.lua
+var windowSource string
+
 //go:embed take.lua
 var takeSource string
 
@@ -25,7 +28,7 @@ var peekSource string
 var cancelSource string
 
 var (
-	takeScript   = redis.NewScript(takeSource)
+	takeScript   = redis.NewScript(windowSource + takeSource)
 	peekScript   = redis.NewScript(peekSource)
 	cancelScript = redis.NewScript(cancelSource)
 )

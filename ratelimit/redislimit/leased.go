@@ -1,0 +1,359 @@
+package redislimit
+
+import (
+	"context"
+	"crypto/rand"
+	_ "embed" // the script
+	"errors"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/mainstay-go/mainstay/ratelimit"
+)
+
+//go:embed lease.lua
+var leaseSource string
+
+var leaseScript = redis.NewScript(windowSource + leaseSource)
+
+// Leased is a ratelimit.Limiter for keys so hot that a round trip for every decision is
+// too much: this process takes units of such a key in blocks and decides from them
+// without Redis. [Store.Leased] makes it.
+//
+// It admits at most Limit in any window of the server's clock, as Exact and Buckets do,
+// in all processes together and beside a [Limiter] of the same policy: Redis counts a
+// unit as used at the last instant at which this process may use it, so it leaves the
+// window late and never early. A machine whose clock runs slower than the server's by
+// more than a hundredth, or stands still with the machine, may use one later than that.
+//
+// What it costs is that fewer than Limit may be let in. A unit is free again up to Life
+// late, which takes Life in (Window + Life) of the rate that a limit lets through for
+// ever. What this process holds unused is denied to the others until it is given back:
+// at the key's next decision after Life, by [Leased.Run], or else by the window. And
+// what it holds when it is killed is free again after Window + Life.
+//
+// Blocks grow while a key uses them up within Life, shrink to what it used, and take at
+// most half of what a key has left. A key that is not hot is decided as a Limiter does,
+// one unit at a time and free again on time, and so are the last units of every key.
+type Leased struct {
+	under  *Limiter
+	block  int
+	life   time.Duration
+	keys   blocks
+	name   string // begins the names of this process's questions
+	asked  atomic.Uint64
+	leased atomic.Uint64
+}
+
+var _ ratelimit.Limiter = (*Leased)(nil)
+
+// LeaseOptions configure a Leased.
+type LeaseOptions struct {
+	// Block is the most units of a key that this process holds at once. Default a
+	// tenth of Limit divided by the store's Instances, from 1 to 1000.
+	Block int
+	// Life is how long units may be held, at most the Window. Default a fiftieth of
+	// Window, from 1 ms to 1 s.
+	Life time.Duration
+	// Options are those of every limiter; MaxKeys bounds what FailLocal keeps. Blocks
+	// are kept for at most 65,536 keys, whatever it says; further keys are decided as a
+	// Limiter does.
+	ratelimit.Options
+}
+
+const maxBlock = 1000
+
+// Leased returns a limiter that takes units of policy in blocks. GCRA and CountDenied
+// have none. opts may be nil. [Leased.Run] should run beside it.
+func (s *Store) Leased(policy ratelimit.Policy, opts *LeaseOptions) (*Leased, error) {
+	var o LeaseOptions
+	if opts != nil {
+		o = *opts
+	}
+	under, err := s.Limiter(policy, &o.Options)
+	if err != nil {
+		return nil, err
+	}
+	setDefault(&o.Block, min(max(policy.Limit/(10*s.opts.Instances), 1), maxBlock))
+	setDefault(&o.Life, min(max(policy.Window/50, time.Millisecond), time.Second))
+	switch {
+	case policy.Algorithm == ratelimit.GCRA || policy.CountDenied:
+		return nil, fmt.Errorf("redislimit: policy %s: units are leased for Exact and Buckets only, without CountDenied", policy.Name)
+	case o.Block < 1 || o.Block > maxBlock:
+		return nil, fmt.Errorf("redislimit: policy %s: Block %d must be from 1 to %d; 0 is the default", policy.Name, o.Block, maxBlock)
+	case policy.Window > 0 && (o.Life < time.Millisecond || o.Life > policy.Window):
+		return nil, fmt.Errorf("redislimit: policy %s: Life %v must be from 1 ms to the window of %v; 0 is the default", policy.Name, o.Life, policy.Window)
+	}
+	if under.denials != nil { // others give units back within Life
+		under.denials.keep = min(under.denials.keep, o.Life)
+	}
+	l := &Leased{under: under, block: o.Block, life: o.Life, name: rand.Text()[:16] + "-"}
+	l.keys.base = s.base
+	return l, nil
+}
+
+// Policy returns what the limiter was made with.
+func (l *Leased) Policy() ratelimit.Policy { return l.under.policy }
+
+// LeasedStats counts what a Leased did since it was made.
+type LeasedStats struct {
+	LimiterStats
+	// Leased counts decisions out of a block, without Redis.
+	Leased uint64
+	// Keys is how many keys this process knows of, and Held how many units it holds.
+	Keys, Held int
+}
+
+// Stats returns a snapshot. It looks at every key.
+func (l *Leased) Stats() LeasedStats {
+	st := LeasedStats{LimiterStats: l.under.Stats(), Leased: l.leased.Load()}
+	st.Keys, st.Held = l.keys.count()
+	return st
+}
+
+// Allow implements ratelimit.Limiter.
+func (l *Leased) Allow(ctx context.Context, key string) (ratelimit.Result, error) {
+	return l.AllowN(ctx, key, 1)
+}
+
+// AllowN implements ratelimit.Limiter.
+func (l *Leased) AllowN(ctx context.Context, key string, cost int) (ratelimit.Result, error) {
+	if r, ok := l.quick(ctx, key, cost); ok {
+		return r, nil
+	}
+	c, err := l.take(ctx, key, cost)
+	return c.res, err
+}
+
+// Peek implements ratelimit.Limiter. It asks Redis.
+func (l *Leased) Peek(ctx context.Context, key string) (ratelimit.Result, error) {
+	return l.AllowN(ctx, key, 0)
+}
+
+// Reserve implements ratelimit.Limiter.
+func (l *Leased) Reserve(ctx context.Context, key string, cost int) (*ratelimit.Reservation, error) {
+	c, err := l.take(ctx, key, cost)
+	if !c.shares {
+		return c.reservation(), err
+	}
+	return ratelimit.NewReservation(c.res, func(ctx context.Context) error { return l.cancel(ctx, c) }), err
+}
+
+// Wait implements ratelimit.Limiter.
+func (l *Leased) Wait(ctx context.Context, key string, cost int) (ratelimit.Result, error) {
+	return ratelimit.Wait(ctx, l, key, cost)
+}
+
+// Reset implements ratelimit.Limiter. Other processes use up what they hold.
+func (l *Leased) Reset(ctx context.Context, key string) error {
+	l.keys.drop(key)
+	return l.under.Reset(ctx, key)
+}
+
+// quick decides out of a block, and says nothing where that does not do.
+func (l *Leased) quick(ctx context.Context, key string, cost int) (r ratelimit.Result, ok bool) {
+	p := &l.under.policy
+	limit := p.Limit
+	if cost < 1 || key == "" || ctx.Err() != nil {
+		return r, false
+	}
+	if f := l.under.limitFunc; f != nil && p.Window > 0 {
+		limit = ratelimit.EffectiveLimit(ctx, *p, f, key)
+	}
+	if limit < cost {
+		return r, false
+	}
+	r = ratelimit.Result{Limit: limit, Cost: cost, Window: p.Window, Policy: p.Name}
+	sh := l.keys.shard(key)
+	sh.mu.Lock()
+	b := sh.blocks[key]
+	ok = b != nil && b.spend(&r, l.keys.now())
+	sh.mu.Unlock()
+	if ok {
+		l.leased.Add(1)
+		l.under.report(ctx, key, r, true)
+	}
+	return r, ok
+}
+
+// take decides one check.
+func (l *Leased) take(ctx context.Context, key string, cost int) (*call, error) {
+	c := &call{l: l.under, key: key, cost: cost}
+	ask, err := c.prepare(ctx)
+	switch {
+	case err != nil || !ask:
+	case cost == 0:
+		err = l.peek(ctx, c)
+	default:
+		err = l.decide(ctx, c)
+	}
+	return c, c.finish(ctx, err)
+}
+
+// peek adds what this process holds to what Redis says.
+func (l *Leased) peek(ctx context.Context, c *call) error {
+	if err := l.under.store.decide(ctx, []*call{c}); err != nil || c.res.Degraded {
+		return err
+	}
+	sh := l.keys.shard(c.key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if b := sh.blocks[c.key]; b != nil && b.live(c.res.Limit, l.keys.now()) && b.left > 0 {
+		c.res.Allowed, c.res.RetryAfter = true, 0
+		c.res.Remaining = min(c.res.Remaining+b.left, c.res.Limit)
+	}
+	return nil
+}
+
+// decide takes c's cost out of the key's block, or fills that first.
+func (l *Leased) decide(ctx context.Context, c *call) error {
+	sh := l.keys.shard(c.key)
+	for {
+		sh.mu.Lock()
+		now := l.keys.now()
+		b := sh.get(c.key, now, l.life)
+		if b != nil && b.spend(&c.res, now) {
+			c.booked, c.shares, c.stamp = true, true, b.stamp
+			sh.mu.Unlock()
+			l.leased.Add(1)
+			return nil
+		}
+		if b == nil || b.filling != nil && b.more == 0 { // that question brings nothing for others
+			sh.mu.Unlock()
+			return l.fill(ctx, c, sh, nil, order{})
+		}
+		if b.filling == nil {
+			o := b.order(now, l.life, l.block)
+			sh.mu.Unlock()
+			return l.fill(ctx, c, sh, b, o)
+		}
+		filling := b.filling
+		sh.mu.Unlock()
+		select {
+		case <-filling:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if l.under.denials != nil && l.under.denials.get(c.key, &c.res) {
+			c.fromCache = true
+			return nil
+		}
+	}
+}
+
+// fill asks Redis for c's cost and what o says, and puts what c does not use into b.
+// The answer must become known even when the caller leaves: ctx is looked at after it.
+func (l *Leased) fill(ctx context.Context, c *call, sh *blockShard, b *block, o order) error {
+	sent := l.keys.now()
+	reply, err := l.ask(context.WithoutCancel(ctx), c.at(), c.res.Limit, c.cost, o)
+	left := ctx.Err()
+	if err == nil {
+		c.readLease(reply, l.keys.base.Add(time.Duration(sent)), reply[0] > int64(c.cost))
+	}
+	if b != nil {
+		sh.mu.Lock()
+		if _, unasked := errors.AsType[errDown](err); unasked {
+			b.left = o.back
+		} else if err == nil {
+			b.fill(&c.res, reply, sent, l.life, left == nil)
+		}
+		close(b.filling)
+		b.filling = nil
+		sh.mu.Unlock()
+	}
+	switch {
+	case left != nil && err == nil && b == nil && c.booked:
+		return errors.Join(left, c.cancel(context.WithoutCancel(ctx)))
+	case left != nil:
+		return left
+	case err != nil:
+		return l.under.store.fallbackAll(ctx, []*call{c}, err)
+	}
+	return nil
+}
+
+// readLease takes over the reply of lease.lua. shares says that the units of the call
+// are some of many that have one stamp.
+func (c *call) readLease(reply []int64, sent time.Time, shares bool) {
+	booked := reply[0]
+	reply[0] = min(booked, 1)
+	c.read(reply, sent)
+	reply[0] = booked
+	if booked > 0 {
+		c.res.Remaining += int(booked) - c.cost
+		c.booked, c.shares = true, shares
+	}
+}
+
+// ask runs lease.lua.
+func (l *Leased) ask(ctx context.Context, redisKey string, limit, cost int, o order) ([]int64, error) {
+	s := l.under.store
+	keys := []string{redisKey}
+	if o.back > 0 {
+		keys = append(keys, redisKey+":"+l.name+strconv.FormatUint(l.asked.Add(1), 36))
+	}
+	again := max(10*s.opts.Timeout, time.Second).Milliseconds()
+	return ask(ctx, s, func(ctx context.Context) ([]int64, error) {
+		return integers(leaseScript.Run(ctx, s.client, keys,
+			int(l.under.policy.Algorithm), limit, l.under.window, cost, o.more, l.life.Microseconds(), o.back, o.stamp, again), 1)
+	})
+}
+
+// cancel gives back units that came out of a block: to the block, as long as they may
+// be used, and else to Redis, once, since its answer may be lost.
+func (l *Leased) cancel(ctx context.Context, c *call) error {
+	if !c.booked {
+		return nil
+	}
+	c.booked = false
+	if l.under.denials != nil {
+		l.under.denials.drop(c.key)
+	}
+	if l.keys.giveBack(c.key, c.stamp, c.cost) {
+		return nil
+	}
+	return l.returned(ctx, c.key, order{back: c.cost, stamp: c.stamp})
+}
+
+// returned gives units back to Redis.
+func (l *Leased) returned(ctx context.Context, key string, o order) error {
+	_, err := l.ask(ctx, l.under.store.redisKey(key, l.under.suffix), l.under.policy.Limit, 0, o)
+	return wrap(err)
+}
+
+// Run gives back what this process holds and no longer may use, so that the keys of
+// bursts that are over serve the other processes again, and when ctx ends all the rest:
+// end it after the server has shut down. It returns nil, or why the last units could not
+// be given back; they are free a window later in any case.
+func (l *Leased) Run(ctx context.Context) error {
+	tick := time.NewTicker(max(l.life, 10*time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return l.returnAll(context.WithoutCancel(ctx), true)
+		case <-tick.C:
+			l.returnAll(ctx, false) //nolint:errcheck // the store reports that Redis does not answer
+		}
+	}
+}
+
+// returnAll gives back what has run out, or everything. It stops at the first failure,
+// for the others would fail too: the rest is lost until the window has passed.
+func (l *Leased) returnAll(ctx context.Context, everything bool) error {
+	for i := range l.keys.shards {
+		for key, o := range l.keys.collect(&l.keys.shards[i], l.life, everything) {
+			if err := l.returned(ctx, key, o); err != nil {
+				return err
+			}
+			if l.under.denials != nil {
+				l.under.denials.drop(key)
+			}
+		}
+	}
+	return nil
+}
