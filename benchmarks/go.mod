@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/Yiling-J/theine-go v0.6.3
+	github.com/alexedwards/scs/v2 v2.9.0
 	github.com/alexliesenfeld/health v0.8.1
 	github.com/dgraph-io/ristretto/v2 v2.4.2
 	github.com/go-chi/httprate v0.16.1

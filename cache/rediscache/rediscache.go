@@ -20,6 +20,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/mainstay-go/mainstay/cache"
+	"github.com/mainstay-go/mainstay/internal/redisdeadline"
 )
 
 // Options tune a [Store]. The zero value and nil work.
@@ -101,14 +102,7 @@ func New(client redis.UniversalClient, opts *Options) (*Store, error) {
 		return nil, errors.New("rediscache: Timeout and MaxValue must not be negative")
 	}
 	s.coh.SetLimit(s.opts.NearLimitDeaf)
-	switch c := client.(type) {
-	case *redis.Client:
-		s.guard = !c.Options().ContextTimeoutEnabled
-	case *redis.ClusterClient:
-		s.guard = !c.Options().ContextTimeoutEnabled
-	default:
-		s.guard = true
-	}
+	s.guard = redisdeadline.Ignored(client)
 	return s, nil
 }
 
@@ -246,30 +240,7 @@ func (s *Store) ask(ctx context.Context, script *redis.Script, keys []string, ar
 
 // do calls the client within the store's own deadline.
 func do[T any](ctx context.Context, s *Store, call func(context.Context) (T, error)) (T, error) {
-	var none T
-	if err := ctx.Err(); err != nil {
-		return none, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
-	defer cancel()
-	if !s.guard {
-		return call(ctx)
-	}
-	type result struct {
-		value T
-		err   error
-	}
-	results := make(chan result, 1)
-	go func() { // ends with the client's own timeouts
-		value, err := call(ctx)
-		results <- result{value, err}
-	}()
-	select {
-	case r := <-results:
-		return r.value, r.err
-	case <-ctx.Done():
-		return none, ctx.Err()
-	}
+	return redisdeadline.Call(ctx, s.guard, s.opts.Timeout, call)
 }
 
 func wrap(err error) error {

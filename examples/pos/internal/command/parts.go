@@ -12,6 +12,7 @@ import (
 	"github.com/mainstay-go/mainstay/cache"
 	"github.com/mainstay-go/mainstay/cache/rediscache"
 	"github.com/mainstay-go/mainstay/cache/ristrettocache"
+	"github.com/mainstay-go/mainstay/cache/sessionstore"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/api"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/backups"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/metrics"
@@ -25,9 +26,6 @@ import (
 	"github.com/mainstay-go/mainstay/ratelimit"
 	"github.com/mainstay-go/mainstay/ratelimit/redislimit"
 )
-
-// sessionDB is the Redis database of the sessions, apart from what may be thrown away.
-const sessionDB = 2
 
 // parts are the library's packages as this service uses them: in this process, or on
 // Redis for several.
@@ -144,9 +142,14 @@ func (p *parts) onRedis(r settings.Redis, memory cache.Cache, logger *slog.Logge
 		}
 		return l, err
 	}
-	sessions := r.Client(sessionDB)
-	p.closers = append(p.closers, sessions)
-	p.sessions = session.NewRedis(sessions, "pos:session:")
+	client := r.Client(sessionstore.DB) // apart from what may be thrown away
+	p.closers = append(p.closers, client)
+	sessions, err := sessionstore.New(client, &sessionstore.Options{Prefix: "pos:session:"})
+	if err != nil {
+		return err
+	}
+	p.sessions = session.NewRedis(sessions)
+	p.metrics.Sessions(sessions)
 	return nil
 }
 

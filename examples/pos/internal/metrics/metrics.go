@@ -14,6 +14,7 @@ import (
 
 	"github.com/mainstay-go/mainstay/cache"
 	"github.com/mainstay-go/mainstay/cache/rediscache"
+	"github.com/mainstay-go/mainstay/cache/sessionstore"
 	"github.com/mainstay-go/mainstay/contrib/prommetrics"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/shopcache"
 	"github.com/mainstay-go/mainstay/health"
@@ -49,6 +50,11 @@ func (m *Metrics) Redis(shared *rediscache.Store, fallback *cache.Fallback) {
 		prommetrics.Stats("cache_redis", nil, func() any { return shared.Stats() }),
 		prommetrics.Stats("cache_fallback", nil, func() any { return fallback.Stats() }),
 	)
+}
+
+// Sessions adds the sessions in Redis.
+func (m *Metrics) Sessions(s *sessionstore.Store) {
+	m.registry.MustRegister(prommetrics.Stats("sessions", nil, func() any { return s.Stats() }))
 }
 
 // Limiter adds a limiter.

@@ -4,7 +4,6 @@ package session
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -12,9 +11,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/mainstay-go/mainstay/cache"
+	"github.com/mainstay-go/mainstay/cache/sessionstore"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 )
 
@@ -56,7 +54,7 @@ func (s *Stored) EndSession(ctx context.Context, token string) error {
 	return errors.Join(s.Store.EndSession(ctx, token), s.known.Delete(ctx, hash(token)))
 }
 
-// hash is what is kept of a token: who can read the cache or Redis can log in as nobody.
+// hash is what is kept of a token: who can read the cache can log in as nobody.
 func hash(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return hex.EncodeToString(sum[:])
@@ -64,39 +62,31 @@ func hash(token string) string {
 
 // Redis are sessions in a Redis database of their own. It is authoritative: while it
 // does not answer, nobody is logged in.
-type Redis struct {
-	client redis.UniversalClient
-	prefix string
-}
+type Redis struct{ sessions *sessionstore.Store }
 
-// NewRedis returns sessions in Redis under a prefix.
-func NewRedis(client redis.UniversalClient, prefix string) *Redis {
-	return &Redis{client, prefix}
-}
+// NewRedis returns sessions in Redis.
+func NewRedis(sessions *sessionstore.Store) *Redis { return &Redis{sessions} }
 
 // NewSession starts a session and returns its token.
 func (r *Redis) NewSession(ctx context.Context, user store.User, lifetime time.Duration) (string, error) {
-	token := rand.Text() + rand.Text()
 	value, err := json.Marshal(user)
 	if err != nil {
 		return "", err
 	}
-	if err := r.client.Set(ctx, r.prefix+hash(token), value, lifetime).Err(); err != nil {
-		return "", fmt.Errorf("session: %w", err)
+	started, err := r.sessions.Start(ctx, user.Name, value, lifetime)
+	if err != nil {
+		return "", err
 	}
-	return token, nil
+	return started.Token(), nil
 }
 
 // Session returns the user of a token; false if there is no such session.
 func (r *Redis) Session(ctx context.Context, token string) (user store.User, ok bool, err error) {
-	value, err := r.client.Get(ctx, r.prefix+hash(token)).Bytes()
-	if errors.Is(err, redis.Nil) {
-		return user, false, nil
+	found, err := r.sessions.Get(ctx, token)
+	if found == nil || err != nil {
+		return user, false, err
 	}
-	if err != nil {
-		return user, false, fmt.Errorf("session: %w", err)
-	}
-	if err := json.Unmarshal(value, &user); err != nil {
+	if err := json.Unmarshal(found.Data, &user); err != nil {
 		return store.User{}, false, fmt.Errorf("session: %w", err)
 	}
 	return user, true, nil
@@ -104,8 +94,5 @@ func (r *Redis) Session(ctx context.Context, token string) (user store.User, ok 
 
 // EndSession ends a session; one that has ended is no error.
 func (r *Redis) EndSession(ctx context.Context, token string) error {
-	if err := r.client.Del(ctx, r.prefix+hash(token)).Err(); err != nil {
-		return fmt.Errorf("session: %w", err)
-	}
-	return nil
+	return r.sessions.End(ctx, token)
 }

@@ -1,0 +1,242 @@
+// Package sessionstore keeps sessions in Redis: who is logged in, at every replica, until
+// it is ended.
+//
+// It is no cache. Redis is the only copy and is asked every time, so a session that was
+// ended is over everywhere at once; and while Redis does not answer, nobody is logged in:
+// every method fails with [ErrUnavailable]. Sessions should have a database of their own,
+// which [ClientOptions] selects, on a server that does not evict what has not expired.
+// Lost keys log people out; they never let anybody in.
+//
+// [Store.SCS] fits github.com/alexedwards/scs.
+package sessionstore
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/mainstay-go/mainstay/internal/redisdeadline"
+)
+
+// DB is the database that ClientOptions selects.
+const DB = 2
+
+// Errors that callers may ask for with errors.Is.
+var (
+	// ErrUnavailable means that Redis could not be asked. Refuse the request.
+	ErrUnavailable = errors.New("sessionstore: Redis cannot be asked who is logged in")
+	// ErrEnded means that there is no such session, or not any more.
+	ErrEnded = errors.New("sessionstore: the session has ended")
+	// ErrConflict means that a session was saved by somebody else since it was read:
+	// read it again.
+	ErrConflict = errors.New("sessionstore: the session was changed meanwhile")
+)
+
+// Options tune a [Store]. The zero value and nil work.
+type Options struct {
+	// Prefix stands before every key. Default: "session:".
+	Prefix string
+	// Idle is how long a session lives without being used. Default: 12 h.
+	Idle time.Duration
+	// Timeout bounds one call of Redis; a method makes one or two. Default: 500 ms.
+	Timeout time.Duration
+}
+
+// Store keeps sessions in Redis: standalone, Sentinel, Cluster or Ring. It is safe for
+// concurrent use.
+type Store struct {
+	client  redis.UniversalClient
+	opts    Options
+	guard   bool // the client does not obey the deadlines of contexts
+	touched atomic.Uint64
+	missed  atomic.Uint64
+}
+
+// New returns a store. It does not connect. opts may be nil.
+func New(client redis.UniversalClient, opts *Options) (*Store, error) {
+	s := &Store{client: client}
+	if opts != nil {
+		s.opts = *opts
+	}
+	if s.opts.Prefix == "" {
+		s.opts.Prefix = "session:"
+	}
+	if s.opts.Idle == 0 {
+		s.opts.Idle = 12 * time.Hour
+	}
+	if s.opts.Timeout == 0 {
+		s.opts.Timeout = 500 * time.Millisecond
+	}
+	switch {
+	case client == nil:
+		return nil, errors.New("sessionstore: New needs a client")
+	case strings.ContainsAny(s.opts.Prefix, "{}"):
+		return nil, errors.New("sessionstore: Prefix must not contain braces, which place keys on a Cluster")
+	case s.opts.Idle < time.Second || s.opts.Timeout < time.Millisecond:
+		return nil, errors.New("sessionstore: Idle must be at least a second and Timeout a millisecond")
+	}
+	s.guard = redisdeadline.Ignored(client)
+	return s, nil
+}
+
+// ClientOptions returns settings for a client of one server: database 2, deadlines of
+// contexts obeyed, nothing tried again. A Cluster has one database; there Options.Prefix
+// keeps sessions apart.
+func ClientOptions(addr string) *redis.Options {
+	return &redis.Options{
+		Addr: addr, DB: DB, ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1,
+		DialTimeout: 300 * time.Millisecond, ReadTimeout: 300 * time.Millisecond,
+		WriteTimeout: 300 * time.Millisecond, PoolTimeout: 300 * time.Millisecond,
+	}
+}
+
+// Session is what is kept of one log-in.
+type Session struct {
+	// User is who is logged in, as Start was told; EndAll ends all sessions of one.
+	User string
+	// Data is the caller's own; Save replaces it.
+	Data []byte
+	// Ends is when the session ends even if it is used.
+	Ends time.Time
+
+	token, state string
+	seen         []byte // as stored
+}
+
+// Token is the session's secret, for its client only. What Redis keeps cannot be used to
+// log in.
+func (s *Session) Token() string { return s.token }
+
+// Stats are counters since New.
+type Stats struct {
+	// Extended counts the writes that moved the end of sessions in use, ExtendErrors
+	// those that failed: the session was there, and will end earlier.
+	Extended, ExtendErrors uint64
+}
+
+// Stats returns the counters.
+func (s *Store) Stats() Stats { return Stats{s.touched.Load(), s.missed.Load()} }
+
+// Start begins a session of a user, for lifetime at most. EndAll of the user that returns
+// before ends no session that is started after; one that comes during Start ends this one
+// too, or not.
+func (s *Store) Start(ctx context.Context, user string, data []byte, lifetime time.Duration) (*Session, error) {
+	if lifetime < time.Second {
+		return nil, errors.New("sessionstore: the lifetime of a session must be at least a second")
+	}
+	state, err := s.state(ctx, user, lifetime)
+	if err != nil {
+		return nil, err
+	}
+	started := &Session{User: user, Data: data, Ends: time.Now().Add(lifetime), token: rand.Text(), state: state}
+	return started, s.put(ctx, started, min(s.opts.Idle, lifetime))
+}
+
+// Get returns the session of a token, and nil if there is none. It counts as use: the end
+// of the session moves to Idle from now, which is written when it would move by a tenth
+// of that.
+func (s *Store) Get(ctx context.Context, token string) (*Session, error) {
+	found, left, err := s.read(ctx, token)
+	if found == nil || err != nil {
+		return nil, err
+	}
+	if want := min(s.opts.Idle, time.Until(found.Ends)); want-left > s.opts.Idle/10 {
+		_, err := call(ctx, s, func(ctx context.Context) (bool, error) { return s.client.PExpire(ctx, s.key(token), want).Result() })
+		if err != nil {
+			s.missed.Add(1)
+		} else {
+			s.touched.Add(1)
+		}
+	}
+	return found, nil
+}
+
+// Save stores the Data of a session, and fails with ErrConflict if somebody else has
+// saved it since it was read, or with ErrEnded. Its end stays where it is.
+func (s *Store) Save(ctx context.Context, changed *Session) error {
+	data, err := changed.encode()
+	if err != nil {
+		return err
+	}
+	answer, err := call(ctx, s, func(ctx context.Context) (int, error) {
+		return saveScript.Run(ctx, s.client, []string{s.key(changed.token)}, sha1Hex(changed.seen), data).Int()
+	})
+	switch {
+	case err != nil:
+		return err
+	case answer == saveEnded:
+		return ErrEnded
+	case answer == saveConflict:
+		return ErrConflict
+	}
+	changed.seen = data
+	return nil
+}
+
+// Rotate gives a session a new token and ends the old one, as is due after every change
+// of rights. What it was read with is of no use any more.
+func (s *Store) Rotate(ctx context.Context, token string) (*Session, error) {
+	found, left, err := s.read(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	if found == nil {
+		return nil, ErrEnded
+	}
+	rotated := *found
+	rotated.token = rand.Text()
+	if err := s.put(ctx, &rotated, left); err != nil {
+		return nil, err
+	}
+	if err := s.End(ctx, token); err != nil {
+		return nil, errors.Join(err, s.End(ctx, rotated.token)) // two tokens must not be left
+	}
+	return &rotated, nil
+}
+
+// End ends a session; one that has ended is no error.
+func (s *Store) End(ctx context.Context, token string) error {
+	if !plausible(token) {
+		return ctx.Err()
+	}
+	_, err := call(ctx, s, func(ctx context.Context) (int64, error) { return s.client.Del(ctx, s.key(token)).Result() })
+	return err
+}
+
+// EndAll ends all sessions of a user, in a time that does not depend on their number:
+// after a change of the password, say. Once it has returned nil, no session that was
+// started before is found by anybody.
+func (s *Store) EndAll(ctx context.Context, user string) error {
+	_, err := call(ctx, s, func(ctx context.Context) (int64, error) { return s.client.Del(ctx, s.userKey(user)).Result() })
+	return err
+}
+
+// plausible tells what may be a token without asking Redis.
+func plausible(token string) bool { return token != "" && len(token) <= 256 }
+
+// key hashes the token: who can read Redis can log in as nobody.
+func (s *Store) key(token string) string { return s.opts.Prefix + hash(token) }
+
+func (s *Store) userKey(user string) string { return s.opts.Prefix + "user:" + hash(user) }
+
+func hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// call calls Redis; its errors wrap ErrUnavailable, but for redis.Nil.
+func call[T any](ctx context.Context, s *Store, f func(context.Context) (T, error)) (T, error) {
+	value, err := redisdeadline.Call(ctx, s.guard, s.opts.Timeout, f)
+	if err != nil && !errors.Is(err, redis.Nil) {
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return value, err
+}
