@@ -9,6 +9,7 @@ require (
 	github.com/dgraph-io/ristretto/v2 v2.4.2
 	github.com/go-chi/httprate v0.16.1
 	github.com/go-redis/cache/v9 v9.0.0
+	github.com/go-redis/redis_rate/v10 v10.0.1
 	github.com/hellofresh/health-go/v5 v5.5.5
 	github.com/mainstay-go/mainstay v0.0.0
 	github.com/maypok86/otter/v2 v2.4.0
