@@ -28,6 +28,10 @@ type Options struct {
 	NoRetention bool
 	// SkipVerify leaves out reading a new backup back. Default: false.
 	SkipVerify bool
+	// Targets are further storages, which every good backup is copied to. One that
+	// cannot be reached costs neither the backup nor the retention of the job's own
+	// storage; the next run copies what it lacks. Default: none.
+	Targets []Target
 	// Timeout ends a run. Default: 6 h.
 	Timeout time.Duration
 	// Logger is told of each stage. Default: slog.Default().
@@ -42,6 +46,8 @@ type Trace struct {
 	Stage func(ctx context.Context, stage string, took time.Duration, err error)
 	// Progress is called while a dump is written, with the bytes of the dump so far.
 	Progress func(raw int64)
+	// Target is called after the stage replicate has done with a target, well or not.
+	Target func(ctx context.Context, outcome TargetOutcome)
 }
 
 // Job backs up one source into one storage. Its methods are safe for concurrent use;
@@ -50,6 +56,7 @@ type Job struct {
 	name    string
 	source  Source
 	storage Storage
+	targets []*target
 	opts    Options
 	now     func() time.Time // set by tests, for clocks that jump
 }
@@ -85,7 +92,8 @@ func New(name string, source Source, storage Storage, opts *Options) (*Job, erro
 	if err := j.opts.Retention.validate(); err != nil {
 		return nil, err
 	}
-	return j, nil
+	j.targets, err = newTargets(j.opts.Targets)
+	return j, err
 }
 
 // Name returns the job's name.
@@ -97,12 +105,13 @@ type Report struct {
 	Verified bool      // the backup was read back and is what was dumped
 	Deleted  []string  // ids that retention removed
 	Swept    []string  // leftovers of earlier crashes that were removed
+	Targets  []TargetOutcome
 	Warnings []string
 }
 
 // StageError says in which stage a run failed, and whether a backup was published.
 type StageError struct {
-	Stage     string // "lock", "preflight", "dump", "publish", "verify", "retain", …
+	Stage     string // "lock", "preflight", "dump", "publish", "verify", "replicate", "retain", …
 	Published bool
 	Err       error
 }
@@ -121,8 +130,9 @@ func (e *StageError) Unwrap() error { return e.Err }
 // Retention is suspended until somebody accepts it ([Job.Accept]).
 var ErrSuspect = errors.New("backup: the new backup is suspect")
 
-// Backup takes one backup: lock, sweep, preflight, dump, publish, verify, retain.
-// Errors are of type *StageError; the report is valid beside one.
+// Backup takes one backup: lock, sweep, preflight, dump, publish, verify, replicate,
+// retain. A stage that fails ends the run, but for replicate: retention comes after it
+// either way, and the error says that the backup is published. Errors are of type *StageError; the report is valid beside one.
 func (j *Job) Backup(ctx context.Context) (Report, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, j.opts.Timeout, fmt.Errorf("backup: it took longer than %v", j.opts.Timeout))
 	defer cancel()
@@ -154,6 +164,7 @@ func (r *run) all(ctx context.Context) error {
 			}
 		}()
 	}
+	var behind *StageError // targets that were not brought up to date
 	for _, s := range []struct {
 		name string
 		do   func(context.Context) error
@@ -163,17 +174,29 @@ func (r *run) all(ctx context.Context) error {
 		{"dump", r.dump},
 		{"publish", r.publish},
 		{"verify", r.verify},
+		{"replicate", r.replicate},
 		{"retain", r.retain},
 	} {
 		start := time.Now()
-		if err := r.stage(ctx, s.name, start, s.do(ctx)); err != nil {
+		err := r.stage(ctx, s.name, start, s.do(ctx))
+		switch {
+		case err == nil:
+		case s.name == "replicate" && ctx.Err() == nil:
+			behind = err
+		case behind != nil:
+			err.Err = errors.Join(err.Err, behind.Err)
+			return err
+		default:
 			return err
 		}
+	}
+	if behind != nil {
+		return behind
 	}
 	return nil
 }
 
-func (r *run) stage(ctx context.Context, name string, start time.Time, err error) error {
+func (r *run) stage(ctx context.Context, name string, start time.Time, err error) *StageError {
 	took := time.Since(start)
 	if hook := r.opts.Trace.Stage; hook != nil {
 		hook(ctx, name, took, err)
@@ -196,35 +219,38 @@ const leftoverAge = 24 * time.Hour
 // sweep removes what crashes left: partial files, and artefacts without a manifest.
 // Nobody else writes, since the lock is held.
 func (r *run) sweep(ctx context.Context) error {
-	before := r.started.Add(-leftoverAge)
-	if sweeper, ok := r.storage.(Sweeper); ok {
-		swept, err := sweeper.Sweep(ctx, before)
-		r.report.Swept = append(r.report.Swept, swept...)
-		if err != nil {
-			return err
+	swept, err := r.sweepBefore(ctx, r.started.Add(-leftoverAge))
+	r.report.Swept = append(r.report.Swept, swept...)
+	return err
+}
+
+func (j *Job) sweepBefore(ctx context.Context, before time.Time) (swept []string, err error) {
+	if sweeper, ok := j.storage.(Sweeper); ok {
+		if swept, err = sweeper.Sweep(ctx, before); err != nil {
+			return swept, err
 		}
 	}
-	objects, err := r.storage.List(ctx)
+	objects, err := j.storage.List(ctx)
 	if err != nil {
-		return err
+		return swept, err
 	}
 	manifests := make(map[string]bool)
 	for _, o := range objects {
-		if id := stem(r.name, o.Name); id != "" && o.Name == id+manifestSuffix {
+		if id := stem(j.name, o.Name); id != "" && o.Name == id+manifestSuffix {
 			manifests[id] = true
 		}
 	}
 	for _, o := range objects {
-		id := stem(r.name, o.Name)
+		id := stem(j.name, o.Name)
 		if id == "" || manifests[id] || !o.Modified.Before(before) {
 			continue
 		}
-		if err := r.storage.Remove(ctx, o.Name); err != nil {
-			return err
+		if err := j.storage.Remove(ctx, o.Name); err != nil {
+			return swept, err
 		}
-		r.report.Swept = append(r.report.Swept, o.Name)
+		swept = append(swept, o.Name)
 	}
-	return nil
+	return swept, nil
 }
 
 func (r *run) preflight(ctx context.Context) error {

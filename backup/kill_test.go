@@ -10,12 +10,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-const killFolder = "MAINSTAY_BACKUP_KILL_FOLDER"
+const (
+	killFolder = "MAINSTAY_BACKUP_KILL_FOLDER"
+	killTarget = "MAINSTAY_BACKUP_KILL_TARGET"
+)
 
 // TestKilled kills a process that takes backups without pause, 200 times at random
 // moments, in one folder. After each kill every backup that is listed must verify; at
@@ -42,7 +46,7 @@ func TestKilled(t *testing.T) {
 	}
 	kills, partial, seen := 200, 0, map[string]bool{}
 	for range kills {
-		killOnce(t, folder, time.Duration(rand.Int64N(int64(30*time.Millisecond))))
+		killOnce(t, folder, "", time.Duration(rand.Int64N(int64(30*time.Millisecond))))
 		entries, err := j.List(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -90,10 +94,67 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-func killOnce(t *testing.T, folder string, after time.Duration) {
+// TestKilledReplicating kills a process that copies to a target. After each kill every
+// backup that the target lists must verify; the next run must bring it up to date.
+func TestKilledReplicating(t *testing.T) {
+	t.Parallel()
+	here, there := filepath.Join(t.TempDir(), "here"), filepath.Join(t.TempDir(), "there")
+	storage, err := NewFolder(here)
+	if err != nil {
+		t.Fatal(err)
+	}
+	attic, err := NewFolder(there)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := newFake(1)
+	source.dump = func(w io.Writer) error {
+		_, err := w.Write(make([]byte, 512<<10))
+		return err
+	}
+	j, err := New("pos", source, storage, &Options{
+		NoRetention: true, Logger: slog.New(slog.DiscardHandler),
+		Targets: []Target{{Name: "attic", Storage: attic, NoRetention: true}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied := targetOf(t, j, "attic")
+	seen, behind := map[string]bool{}, 0
+	for range 60 {
+		killOnce(t, here, there, time.Duration(rand.Int64N(int64(40*time.Millisecond))))
+		entries, err := copied.List(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.State != Good {
+				t.Fatalf("the target lists after a kill: %s, %s (%s)", e.ID, e.State, e.Problem)
+			}
+			if !seen[e.ID] {
+				seen[e.ID] = true
+				if v, err := copied.readBack(t.Context(), e.Manifest, nil); err != nil || !v {
+					t.Fatalf("the target lists after a kill: %s: %v", e.ID, err)
+				}
+			}
+		}
+		if len(goodIDs(t, j)) > len(entries) {
+			behind++
+		}
+	}
+	if len(seen) == 0 || behind == 0 {
+		t.Errorf("the kills hit nothing: %d copies, %d times behind", len(seen), behind)
+	}
+	mustBackup(t, j)
+	if a, b := goodIDs(t, j), goodIDs(t, copied); !slices.Equal(a, b) {
+		t.Errorf("%d backups here and %d there", len(a), len(b))
+	}
+}
+
+func killOnce(t *testing.T, folder, target string, after time.Duration) {
 	t.Helper()
 	victim := exec.Command(os.Args[0], "-test.run=^TestKilled$")
-	victim.Env = append(os.Environ(), killFolder+"="+folder)
+	victim.Env = append(os.Environ(), killFolder+"="+folder, killTarget+"="+target)
 	out, err := victim.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +185,15 @@ func backupForever(t *testing.T, folder string) {
 		_, err := w.Write(data)
 		return err
 	}
-	j, err := New("pos", source, storage, &Options{Compression: Zstd, NoRetention: true, Logger: slog.New(slog.DiscardHandler)})
+	opts := &Options{Compression: Zstd, NoRetention: true, Logger: slog.New(slog.DiscardHandler)}
+	if target := os.Getenv(killTarget); target != "" {
+		storage, err := NewFolder(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		opts.Targets = []Target{{Name: "attic", Storage: storage, NoRetention: true}}
+	}
+	j, err := New("pos", source, storage, opts)
 	if err != nil {
 		t.Fatal(err)
 	}

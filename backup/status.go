@@ -19,6 +19,8 @@ type Attempt struct {
 	OK    bool      `json:"ok"`
 	Stage string    `json:"stage,omitempty"` // where it failed
 	Error string    `json:"error,omitempty"`
+	// Targets is what became of each target: of the last run that came so far.
+	Targets []TargetOutcome `json:"targets,omitempty"`
 }
 
 // Status is how a job is doing.
@@ -55,18 +57,57 @@ func (j *Job) Status(ctx context.Context) (Status, error) {
 			s.Damaged++
 		}
 	}
+	s.Last, err = j.lastAttempt(ctx)
+	return s, err
+}
+
+// lastAttempt is the outcome of the last run, nil if nothing is known of it.
+func (j *Job) lastAttempt(ctx context.Context) (*Attempt, error) {
 	data, err := j.readFile(ctx, statusFile)
 	if errors.Is(err, ErrNotFound) {
-		return s, nil
+		return nil, nil //nolint:nilnil // that there was none is an answer
 	}
 	if err != nil {
-		return s, err
+		return nil, err
 	}
 	var last Attempt
 	if json.Unmarshal(data, &last) == nil {
-		s.Last = &last
+		return &last, nil
 	}
-	return s, nil
+	return nil, nil //nolint:nilnil // cut, or of another program: nothing is known
+}
+
+// targetOutcomes joins those of a run to what the runs before it have left.
+func (j *Job) targetOutcomes(ctx context.Context, r *run) []TargetOutcome {
+	if len(j.targets) == 0 {
+		return nil
+	}
+	var before []TargetOutcome
+	if last, err := j.lastAttempt(ctx); err == nil && last != nil {
+		before = last.Targets
+	}
+	if r.report.Targets == nil {
+		return before
+	}
+	for i := range r.report.Targets {
+		o := &r.report.Targets[i]
+		if o.OK {
+			continue
+		}
+		o.FailingSince = r.started.UTC()
+		for _, b := range before {
+			if b.Name != o.Name {
+				continue
+			}
+			if !b.FailingSince.IsZero() {
+				o.FailingSince = b.FailingSince
+			}
+			if o.Newest == "" {
+				o.Newest = b.Newest
+			}
+		}
+	}
+	return r.report.Targets
 }
 
 // ErrStale means that the newest good backup is too old, or that there is none.
@@ -107,6 +148,7 @@ func (j *Job) note(ctx context.Context, r *run, outcome error) {
 	if errors.As(outcome, &failed) {
 		a.Stage, a.Error = failed.Stage, failed.Err.Error()
 	}
+	a.Targets = j.targetOutcomes(ctx, r)
 	data, err := json.Marshal(a)
 	if err == nil {
 		err = j.storage.Remove(ctx, statusFile)

@@ -14,7 +14,7 @@ type Verification struct {
 	ID      string    `json:"id"`
 	Time    time.Time `json:"time"`
 	OK      bool      `json:"ok"`
-	Decoded bool      `json:"decoded"` // false: encrypted, and only the stored bytes were compared
+	Decoded bool      `json:"decoded"` // false: only the stored bytes were compared, such as those of an encrypted one
 	Problem string    `json:"problem,omitempty"`
 	TookMS  int64     `json:"took_ms"`
 }

@@ -1,7 +1,7 @@
 // Package backupcli is the backup command that any service can mount:
 //
 //	backup [--compress[=zstd|gzip|none]] [--keep-days=30] [--encrypt-to age1…] [--notify] [--json]
-//	backup list | verify | restore | prune | pin | accept | check
+//	backup list | verify | restore | prune | pin | accept | check [--target NAME]
 //
 // Exit codes: 0 good, 1 the backup failed and nothing was published, 2 wrong usage or
 // settings, 3 published but a later step failed or the backup is suspect, 4 a
@@ -10,6 +10,7 @@
 package backupcli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -55,11 +56,12 @@ type Options struct {
 // command is one call.
 type command struct {
 	Options
-	open  OpenFunc
-	flags *flag.FlagSet
-	json  bool
-	job   *backup.Job
-	o     backup.Options
+	open   OpenFunc
+	flags  *flag.FlagSet
+	json   bool
+	target string
+	job    *backup.Job
+	o      backup.Options
 }
 
 // errUsage is a mistake in the command line.
@@ -102,6 +104,9 @@ func Run(ctx context.Context, args []string, open OpenFunc, opts *Options) int {
 	c.flags = flag.NewFlagSet(name, flag.ContinueOnError)
 	c.flags.SetOutput(io.Discard)
 	c.flags.BoolVar(&c.json, "json", false, "print JSON")
+	if verb != "run" {
+		c.flags.StringVar(&c.target, "target", "", "the `name` of a further storage: use the copies there")
+	}
 	return c.exit(ctx, do(ctx, args))
 }
 
@@ -121,10 +126,17 @@ func (c *command) parse(ctx context.Context, args []string) (rest []string, done
 	if err != nil {
 		return nil, nil, usagef("%v", err)
 	}
-	c.job = job
 	if done == nil {
 		done = func() {}
 	}
+	if c.target != "" {
+		if c.job, err = job.Target(c.target); err != nil {
+			done()
+			return nil, nil, usagef("there is no target %q, only %s", c.target, cmp.Or(strings.Join(job.Targets(), ", "), "none"))
+		}
+		return rest, done, nil
+	}
+	c.job = job
 	return rest, done, nil
 }
 

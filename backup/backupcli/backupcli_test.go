@@ -21,11 +21,12 @@ import (
 
 // shop is a service with a database and the command.
 type shop struct {
-	t      *testing.T
-	db     *sql.DB
-	folder *backup.Folder
-	sent   []notify.Message
-	refuse error
+	t       *testing.T
+	db      *sql.DB
+	folder  *backup.Folder
+	targets []backup.Target
+	sent    []notify.Message
+	refuse  error
 }
 
 func newShop(t *testing.T) *shop {
@@ -50,6 +51,7 @@ func (s *shop) run(args ...string) (code int, stdout, stderr string) {
 	var out, problems bytes.Buffer
 	open := func(_ context.Context, o backup.Options) (*backup.Job, func(), error) {
 		o.Logger = slog.New(slog.DiscardHandler)
+		o.Targets = s.targets
 		j, err := backup.New("shop", backup.NewSQLite(s.db), s.folder, &o)
 		return j, nil, err
 	}
@@ -242,4 +244,55 @@ func TestLocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.want(Good)
+}
+
+func TestTarget(t *testing.T) {
+	s := newShop(t)
+	blocked := filepath.Join(t.TempDir(), "attic")
+	attic, err := backup.NewFolder(blocked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.targets = []backup.Target{{Name: "attic", Storage: attic}}
+	s.want(Usage, "list", "--target", "cellar")
+	if out, _ := s.want(Good, "--notify"); !strings.Contains(out, "target attic: 1 copied, 0 deleted, up to date") {
+		t.Errorf("said %s", out)
+	}
+	if out, _ := s.want(Good, "list", "--target", "attic", "--json"); strings.Count(out, `"state": "good"`) != 1 {
+		t.Errorf("said %s", out)
+	}
+	s.want(Good, "verify", "--target=attic", "--all")
+	if err := os.Rename(blocked, blocked+"-away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.want(Incomplete, "--notify")
+	var report struct {
+		OK      bool                   `json:"ok"`
+		Backup  *backup.Manifest       `json:"backup"`
+		Targets []backup.TargetOutcome `json:"targets"`
+	}
+	if code, text, problems := s.run("--notify", "--json"); code != Incomplete || json.Unmarshal([]byte(text), &report) != nil ||
+		report.OK || report.Backup == nil || len(report.Targets) != 1 || report.Targets[0].OK {
+		t.Errorf("exit %d, %s %s", code, text, problems)
+	}
+	if n := len(s.sent); n != 2 || s.sent[n-1].Level != notify.Warning || !strings.Contains(s.sent[n-1].Text, "attic") {
+		t.Errorf("sent %+v", s.sent)
+	}
+	if out, _ := s.want(Good, "check"); !strings.Contains(out, "replicate") {
+		t.Errorf("check said %s", out)
+	}
+	if err := errors.Join(os.Remove(blocked), os.Rename(blocked+"-away", blocked)); err != nil {
+		t.Fatal(err)
+	}
+	if out, _ := s.want(Good, "--notify"); !strings.Contains(out, "target attic: 3 copied") {
+		t.Errorf("said %s", out)
+	}
+	if last := s.sent[len(s.sent)-1]; last.Level != notify.Recovery {
+		t.Errorf("sent %+v", last)
+	}
+	restored := filepath.Join(t.TempDir(), "restored.db")
+	s.want(Good, "restore", "--target", "attic", "--to", restored)
 }

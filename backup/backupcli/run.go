@@ -55,13 +55,14 @@ func (c *command) print(report backup.Report, failure error) {
 	m := report.Manifest
 	if c.json {
 		out := struct {
-			OK       bool             `json:"ok"`
-			Error    string           `json:"error,omitempty"`
-			Backup   *backup.Manifest `json:"backup"`
-			Verified bool             `json:"verified"`
-			Deleted  []string         `json:"deleted"`
-			Warnings []string         `json:"warnings"`
-		}{OK: failure == nil, Backup: m, Verified: report.Verified, Deleted: append([]string{}, report.Deleted...), Warnings: append([]string{}, report.Warnings...)}
+			OK       bool                   `json:"ok"`
+			Error    string                 `json:"error,omitempty"`
+			Backup   *backup.Manifest       `json:"backup"`
+			Verified bool                   `json:"verified"`
+			Deleted  []string               `json:"deleted"`
+			Warnings []string               `json:"warnings"`
+			Targets  []backup.TargetOutcome `json:"targets,omitempty"`
+		}{Targets: report.Targets, OK: failure == nil, Backup: m, Verified: report.Verified, Deleted: append([]string{}, report.Deleted...), Warnings: append([]string{}, report.Warnings...)}
 		if failure != nil {
 			out.Error = failure.Error()
 		}
@@ -82,6 +83,11 @@ func (c *command) print(report backup.Report, failure error) {
 		bytesOf(m.RawSize), bytesOf(m.Size), (time.Duration(m.DurationMS) * time.Millisecond).Round(time.Millisecond), verified)
 	if n := len(report.Deleted); n > 0 {
 		fmt.Fprintf(c.Stdout, "%d old backups deleted\n", n)
+	}
+	for _, o := range report.Targets {
+		if o.OK { // the others are in the error
+			fmt.Fprintf(c.Stdout, "target %s: %d copied, %d deleted, up to date\n", o.Name, len(o.Copied), len(o.Deleted))
+		}
 	}
 }
 

@@ -1,0 +1,184 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Target is a further storage that the good backups of a [Job] are copied to: another
+// disk, another host, a bucket. It has a retention of its own, and its backups do not
+// depend on those of the job's own storage: what is deleted or damaged in one stays in
+// the other.
+type Target struct {
+	// Name is what people call it, of the form of a job's name: "s3", "attic".
+	Name string
+	// Storage holds its files, and those of no other job.
+	Storage Storage
+	// Retention says which backups it keeps, and so which ones are copied to it.
+	// Default: those of 30 days, and 3 at least.
+	Retention Policy
+	// NoRetention deletes nothing there, for keys that may only write. Default: false.
+	NoRetention bool
+	// SkipVerify leaves out reading a new copy back before its manifest is written,
+	// where that costs too much. A copy is then as good as the storage's word for it;
+	// its size is still looked at. Default: false.
+	SkipVerify bool
+	// Timeout ends the work of one run on it: copies that are complete stay, and the
+	// others are made by the next run. Default: 2 h.
+	Timeout time.Duration
+}
+
+// TargetOutcome is what a run did for one [Target].
+type TargetOutcome struct {
+	Name    string   `json:"name"`
+	OK      bool     `json:"ok"` // it holds all that it should
+	Error   string   `json:"error,omitempty"`
+	Newest  string   `json:"newest,omitempty"`  // the id of its newest good backup, as far as known
+	Copied  []string `json:"copied,omitempty"`  // ids that this run copied there
+	Deleted []string `json:"deleted,omitempty"` // ids that its retention removed
+	Pending int      `json:"pending"`           // copies that are still to be made; -1 if it could not be asked
+	// FailingSince is when the first of the runs in a row began that failed for it;
+	// zero if the last one did not.
+	FailingSince time.Time `json:"failing_since,omitzero"`
+}
+
+// target is a Target at work.
+type target struct {
+	Target
+	busy chan struct{} // holds one element while somebody works on it
+}
+
+func newTargets(list []Target) ([]*target, error) {
+	var targets []*target
+	names := map[string]bool{}
+	for _, t := range list {
+		switch {
+		case !jobName.MatchString(t.Name):
+			return nil, fmt.Errorf("backup: the target's name %q must be of a-z, 0-9 and dashes, at most 63, and begin with no dash", t.Name)
+		case names[t.Name]:
+			return nil, fmt.Errorf("backup: there are two targets %q: give each its own name", t.Name)
+		case t.Storage == nil:
+			return nil, fmt.Errorf("backup: the target %q needs a storage", t.Name)
+		case t.Timeout < 0:
+			return nil, fmt.Errorf("backup: the Timeout of the target %q is negative", t.Name)
+		}
+		if t.Timeout == 0 {
+			t.Timeout = 2 * time.Hour
+		}
+		if err := t.Retention.validate(); err != nil {
+			return nil, fmt.Errorf("%w (target %s)", err, t.Name)
+		}
+		names[t.Name] = true
+		targets = append(targets, &target{t, make(chan struct{}, 1)})
+	}
+	return targets, nil
+}
+
+// Target returns the job over what is in one of its targets: its List, Verify, Restore,
+// Prune, Pin, Accept, Status and Check are about the copies there.
+func (j *Job) Target(name string) (*Job, error) {
+	for _, t := range j.targets {
+		if t.Name == name {
+			return j.over(t), nil
+		}
+	}
+	return nil, fmt.Errorf("%w: the job %s has no target %q", ErrNotFound, j.name, name)
+}
+
+// Targets returns the names of the job's targets.
+func (j *Job) Targets() []string {
+	var names []string
+	for _, t := range j.targets {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
+func (j *Job) over(t *target) *Job {
+	opts := j.opts
+	opts.Retention, opts.NoRetention, opts.Targets = t.Retention, t.NoRetention, nil
+	return &Job{name: j.name, source: j.source, storage: t.Storage, opts: opts, now: j.now}
+}
+
+// targetGrace is how long after the end of its context a storage may take to return.
+// One that takes longer is left behind, so that a mount that hangs for ever holds up
+// neither the run nor the other targets.
+var targetGrace = 10 * time.Second
+
+// replicate copies what is missing to every target, to all of them at once. The local
+// backup is good whatever happens here.
+func (r *run) replicate(ctx context.Context) error {
+	if len(r.targets) == 0 {
+		return nil
+	}
+	entries, err := r.List(ctx)
+	if err != nil {
+		return err
+	}
+	results := make([]chan TargetOutcome, len(r.targets))
+	for i, t := range r.targets {
+		results[i] = make(chan TargetOutcome, 1)
+		go func() { results[i] <- r.attend(ctx, t, entries) }()
+	}
+	var problems []string
+	for i, result := range results {
+		o := <-result
+		o.Name = r.targets[i].Name
+		if o.OK = o.Error == ""; !o.OK {
+			problems = append(problems, "target "+o.Name+": "+o.Error)
+			r.opts.Logger.WarnContext(ctx, "backup: a target was not brought up to date; the next run tries again", "job", r.name, "target", o.Name, "pending", o.Pending, "error", o.Error)
+		}
+		if hook := r.opts.Trace.Target; hook != nil {
+			hook(ctx, o)
+		}
+		r.report.Targets = append(r.report.Targets, o)
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	// The text alone: a target that is locked, say, does not make this run locked out.
+	return errors.New(strings.Join(problems, "; "))
+}
+
+// attend works on one target within its time, and leaves it behind if it does not keep
+// to that.
+func (r *run) attend(ctx context.Context, t *target, local []Entry) TargetOutcome {
+	select {
+	case t.busy <- struct{}{}:
+	default:
+		return TargetOutcome{Pending: -1, Error: "an earlier run is still waiting for it: see whether it hangs"}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, t.Timeout, fmt.Errorf("it took longer than %v", t.Timeout))
+	result := make(chan TargetOutcome, 1)
+	go func() {
+		defer func() { cancel(); <-t.busy }()
+		c := copier{from: r.Job, to: r.over(t), opts: t.Target}
+		err := c.all(ctx, local)
+		if err != nil {
+			if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+				err = fmt.Errorf("%w (%w)", err, cause)
+			}
+			c.out.Error = oneLine(err)
+		}
+		result <- c.out
+	}()
+	select {
+	case o := <-result:
+		return o
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(targetGrace)
+	defer timer.Stop()
+	select {
+	case o := <-result:
+		return o
+	case <-timer.C:
+		return TargetOutcome{Pending: -1, Error: fmt.Sprintf("it hangs: %v", context.Cause(ctx))}
+	}
+}
+
+// oneLine is the text of an error that may be a joined one.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
