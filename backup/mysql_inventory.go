@@ -34,87 +34,93 @@ func inventMySQL(ctx context.Context, q mysqlQuerier, database string, timeout t
 	defer cancel()
 	inv := mysqlInventory{tables: make(map[string]string), objects: make(map[string]string)}
 	safe := make(map[string]bool)
-	err := eachRow(ctx, q, `SELECT ENGINE, '', '', '', '' FROM information_schema.ENGINES WHERE TRANSACTIONS = 'YES'`, nil,
-		func(r mysqlRow) { safe[r[0]] = true })
-	if err != nil {
-		return inv, fmt.Errorf("backup: list the server's engines: %w", err)
-	}
-	err = eachRow(ctx, q, `
-		SELECT TABLE_NAME, TABLE_TYPE, COALESCE(ENGINE, ''), CONCAT(COALESCE(CREATE_TIME, ''), COALESCE(TABLE_COLLATION, ''), COALESCE(CREATE_OPTIONS, ''), COALESCE(TABLE_COMMENT, '')), COALESCE(TABLE_COMMENT, '')
-		FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?`, []any{database},
-		func(r mysqlRow) {
-			name, kind, engine, changed, comment := r[0], r[1], r[2], r[3], r[4]
-			switch {
-			case kind == "VIEW":
-				inv.objects["view "+name] = ""
-				inv.views = append(inv.views, name)
-				return
-			case kind == "SEQUENCE":
-				inv.objects["sequence "+name] = changed
-				return
-			case kind == "SYSTEM VERSIONED":
-				inv.history = append(inv.history, name)
-			case engine == "":
-				inv.broken = append(inv.broken, fmt.Sprintf("%s (%s)", name, comment))
-			}
-			inv.tables[name] = changed
-			if !safe[engine] {
-				inv.unsafe = append(inv.unsafe, fmt.Sprintf("%s (%s)", name, engine))
-			}
-		})
-	if err != nil {
-		return inv, fmt.Errorf("backup: list the tables: %w", err)
-	}
-	// The time of a change has a resolution of a second, the columns have none.
-	err = eachRow(ctx, q, `
-		SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, CONCAT(IS_NULLABLE, COLUMN_KEY, EXTRA, COALESCE(COLLATION_NAME, '')), COALESCE(COLUMN_DEFAULT, 'NULL')
-		FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? ORDER BY TABLE_NAME, ORDINAL_POSITION`, []any{database},
-		func(r mysqlRow) {
+	// Columns stand alone rather than joined by the server, which compares their
+	// collations then; a NULL is an empty text.
+	for _, list := range []struct {
+		what, query string
+		do          func(r []string)
+	}{
+		{"the engines", `SELECT ENGINE FROM information_schema.ENGINES WHERE TRANSACTIONS = 'YES' AND ? <> ''`, func(r []string) { safe[r[0]] = true }},
+		{"the tables", `
+			SELECT TABLE_NAME, TABLE_TYPE, ENGINE, TABLE_COMMENT, CREATE_TIME, TABLE_COLLATION, CREATE_OPTIONS
+			FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?`, func(r []string) { inv.table(r, safe) }},
+		// The time of a change has a resolution of a second, its columns have none.
+		{"the columns", `
+			SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, COLUMN_DEFAULT, IS_NULLABLE, COLUMN_KEY, EXTRA, COLLATION_NAME
+			FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? ORDER BY TABLE_NAME, ORDINAL_POSITION`, func(r []string) {
 			if _, table := inv.tables[r[0]]; table {
 				inv.tables[r[0]] += "\n" + strings.Join(r[1:], "\x00")
 			}
-		})
-	if err != nil {
-		return inv, fmt.Errorf("backup: list the columns: %w", err)
-	}
-	err = eachRow(ctx, q, `
-		SELECT ROUTINE_TYPE, ROUTINE_NAME, COALESCE(CAST(LAST_ALTERED AS CHAR), ''), ROUTINE_DEFINITION IS NULL, ''
-		FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = ?
-		UNION ALL
-		SELECT 'trigger', TRIGGER_NAME, COALESCE(CAST(CREATED AS CHAR), ''), 0, ''
-		FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = ?
-		UNION ALL
-		SELECT 'event', EVENT_NAME, COALESCE(CAST(LAST_ALTERED AS CHAR), ''), 0, ''
-		FROM information_schema.EVENTS WHERE EVENT_SCHEMA = ?`, []any{database, database, database},
-		func(r mysqlRow) {
-			kind := strings.ReplaceAll(strings.ToLower(r[0]), " ", "-") // package-body
-			inv.objects[kind+" "+r[1]] = r[2]
+		}},
+		{"the routines", `
+			SELECT ROUTINE_TYPE, ROUTINE_NAME, LAST_ALTERED, ROUTINE_DEFINITION IS NULL
+			FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = ?`, func(r []string) {
+			routine := strings.ReplaceAll(strings.ToLower(r[0]), " ", "-") + " " + r[1] // a package-body
+			inv.objects[routine] = r[2]
 			if r[3] == "1" {
-				inv.hidden = append(inv.hidden, kind+" "+r[1])
+				inv.hidden = append(inv.hidden, routine)
 			}
-		})
-	if err != nil {
-		return inv, fmt.Errorf("backup: list routines, triggers and events: %w", err)
+		}},
+		{"the triggers", `SELECT TRIGGER_NAME, CREATED FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = ?`, func(r []string) {
+			inv.objects["trigger "+r[0]] = r[1]
+		}},
+		{"the events", `SELECT EVENT_NAME, LAST_ALTERED FROM information_schema.EVENTS WHERE EVENT_SCHEMA = ?`, func(r []string) {
+			inv.objects["event "+r[0]] = r[1]
+		}},
+	} {
+		if err := eachRow(ctx, q, list.query, database, list.do); err != nil {
+			return inv, fmt.Errorf("backup: ask the server for %s: %w", list.what, err)
+		}
 	}
 	slices.Sort(inv.hidden)
 	return inv, nil
 }
 
-// mysqlRow is a row of five texts.
-type mysqlRow [5]string
+// table takes a row of information_schema.TABLES.
+func (inv *mysqlInventory) table(r []string, safe map[string]bool) {
+	name, kind, engine, comment := r[0], r[1], r[2], r[3]
+	switch {
+	case kind == "VIEW":
+		inv.objects["view "+name] = ""
+		inv.views = append(inv.views, name)
+		return
+	case kind == "SEQUENCE":
+		inv.objects["sequence "+name] = r[4]
+		return
+	case kind == "SYSTEM VERSIONED":
+		inv.history = append(inv.history, name)
+	case engine == "":
+		inv.broken = append(inv.broken, fmt.Sprintf("%s (%s)", name, comment))
+	}
+	inv.tables[name] = strings.Join(r[3:], "\x00")
+	if !safe[engine] {
+		inv.unsafe = append(inv.unsafe, fmt.Sprintf("%s (%s)", name, engine))
+	}
+}
 
-func eachRow(ctx context.Context, q mysqlQuerier, query string, args []any, do func(mysqlRow)) error {
-	rows, err := q.QueryContext(ctx, query, args...)
+func eachRow(ctx context.Context, q mysqlQuerier, query, database string, do func([]string)) error {
+	rows, err := q.QueryContext(ctx, query, database)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return err
+	}
+	values, to := make([]sql.NullString, len(columns)), make([]any, len(columns))
+	for i := range values {
+		to[i] = &values[i]
+	}
 	for rows.Next() {
-		var r mysqlRow
-		if err := rows.Scan(&r[0], &r[1], &r[2], &r[3], &r[4]); err != nil {
+		if err := rows.Scan(to...); err != nil {
 			return err
 		}
-		do(r)
+		row := make([]string, len(values))
+		for i, v := range values {
+			row[i] = v.String
+		}
+		do(row)
 	}
 	return rows.Err()
 }
