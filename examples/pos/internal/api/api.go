@@ -27,6 +27,8 @@ type Config struct {
 	Health   *health.Registry
 	// Limiter makes a limiter of a policy, in memory or on Redis.
 	Limiter func(ratelimit.Policy) (ratelimit.Limiter, error)
+	// Concurrency makes a limiter of what is in flight, where the others count.
+	Concurrency func(ratelimit.ConcurrencyPolicy) (ratelimit.ConcurrencyLimiter, error)
 	// CursorSecret signs cursors; all servers on one database share it.
 	CursorSecret []byte
 	// Operator tells whether a request carries the operations token.
@@ -84,7 +86,7 @@ func (a *API) routes() http.Handler {
 	api("/api/v1/customers/", a.customers)
 	api("/api/v1/cards/{number}/", a.card)
 	api("/api/v1/dashboard/", a.dashboard)
-	api("/api/v1/reports/sales/", a.salesReport)
+	open("/api/v1/reports/sales/", methods{"GET": a.limits.api(a.limits.downloads(a.signedIn(a.salesReport)))})
 	open("/api/v1/topups/", methods{"POST": a.limits.topUp(a.signedIn(a.topUp))})
 	open("/api/v1/sales/", methods{
 		"GET":  a.limits.api(a.signedIn(a.sales)),

@@ -2,17 +2,22 @@ package api
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/mainstay-go/mainstay/ratelimit"
 )
 
 type middleware func(http.Handler) http.Handler
 
-// limits are the four policies, each in front of its routes.
+// limits are the policies, each in front of its routes.
 type limits struct {
-	login, api, sale, topUp middleware
-	status                  http.Handler
+	login, api, sale, topUp, downloads middleware
+	status                             http.Handler
 }
+
+// A download of all sales keeps a connection to the database for as long as its client
+// takes to read it, so the downloads of one user must not take all connections.
+var downloads = ratelimit.ConcurrencyPolicy{Name: "downloads", Limit: 4, RetryAfter: 5 * time.Second}
 
 func newLimits(cfg Config) (*limits, error) {
 	s := cfg.Settings
@@ -66,5 +71,20 @@ func newLimits(cfg Config) (*limits, error) {
 		shown = append(shown, rule)
 	}
 	l.status = ratelimit.LimitsHandler(shown...)
+	slots, err := cfg.Concurrency(downloads)
+	if err != nil {
+		return nil, err
+	}
+	m, err := ratelimit.NewConcurrencyMiddleware(slots, user, &ratelimit.ConcurrencyMiddlewareOptions{
+		Logger: cfg.Logger,
+		Skip: func(r *http.Request) bool {
+			format := r.URL.Query().Get("format")
+			return format == "" || format == "json"
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.downloads = m.Wrap
 	return l, nil
 }

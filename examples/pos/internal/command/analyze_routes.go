@@ -85,6 +85,9 @@ func measureRoutes(ctx context.Context, s *settings.Settings, st *store.Store) (
 			p.Limit = ratelimit.Unlimited
 			return ratelimit.NewMemory(p, nil)
 		},
+		Concurrency: func(p ratelimit.ConcurrencyPolicy) (ratelimit.ConcurrencyLimiter, error) {
+			return ratelimit.NewConcurrency(p, nil)
+		},
 	})
 	if err != nil {
 		return nil, use, err

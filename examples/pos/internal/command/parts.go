@@ -37,12 +37,14 @@ type parts struct {
 	caches   *shopcache.Caches
 	sessions api.Sessions
 	limiter  func(ratelimit.Policy) (ratelimit.Limiter, error)
-	health   *health.Registry
-	metrics  *metrics.Metrics
-	backup   *backup.Job       // nil where --backup-at is off
-	nightly  *backup.Scheduler // nil likewise
-	alerts   *alert.Alerter    // nil without --smtp
-	closers  []io.Closer
+	// concurrency limits what is in flight.
+	concurrency func(ratelimit.ConcurrencyPolicy) (ratelimit.ConcurrencyLimiter, error)
+	health      *health.Registry
+	metrics     *metrics.Metrics
+	backup      *backup.Job       // nil where --backup-at is off
+	nightly     *backup.Scheduler // nil likewise
+	alerts      *alert.Alerter    // nil without --smtp
+	closers     []io.Closer
 }
 
 func newParts(s *settings.Settings, st *store.Store, sec *secrets, logger *slog.Logger) (p *parts, err error) {
@@ -114,6 +116,13 @@ func (p *parts) inProcess(st *store.Store, memory cache.Cache) (err error) {
 		}
 		return l, err
 	}
+	p.concurrency = func(policy ratelimit.ConcurrencyPolicy) (ratelimit.ConcurrencyLimiter, error) {
+		l, err := ratelimit.NewConcurrency(policy, nil)
+		if err == nil {
+			p.metrics.Limiter(policy.Name, func() any { return l.Stats() })
+		}
+		return l, err
+	}
 	p.sessions, err = session.NewStored(st, p.cache)
 	return err
 }
@@ -137,6 +146,13 @@ func (p *parts) onRedis(r settings.Redis, memory cache.Cache, logger *slog.Logge
 	}
 	p.limiter = func(policy ratelimit.Policy) (ratelimit.Limiter, error) {
 		l, err := limits.Limiter(policy, nil)
+		if err == nil {
+			p.metrics.Limiter(policy.Name, func() any { return l.Stats() })
+		}
+		return l, err
+	}
+	p.concurrency = func(policy ratelimit.ConcurrencyPolicy) (ratelimit.ConcurrencyLimiter, error) {
+		l, err := limits.Concurrency(policy, nil)
 		if err == nil {
 			p.metrics.Limiter(policy.Name, func() any { return l.Stats() })
 		}

@@ -24,11 +24,12 @@ import (
 
 // shop is a server of a test with its demo data.
 type shop struct {
-	t     *testing.T
-	url   string
-	token string // of the cashier, "" = nobody
-	store *store.Store
-	parts *parts
+	handler http.Handler
+	t       *testing.T
+	url     string
+	token   string // of the cashier, "" = nobody
+	store   *store.Store
+	parts   *parts
 }
 
 const (
@@ -79,7 +80,7 @@ func openTestShopEnv(t *testing.T, variable string, flags ...string) *shop {
 	t.Cleanup(srv.close)
 	web := httptest.NewServer(srv.handler)
 	t.Cleanup(web.Close)
-	sh := &shop{t: t, url: web.URL, store: st, parts: srv.parts}
+	sh := &shop{t: t, url: web.URL, handler: srv.handler, store: st, parts: srv.parts}
 	status, body, _ := sh.send("POST", "/api/v1/login/", `{"username":"cashier","password":"`+cashierPassword+`"}`)
 	if status != http.StatusOK {
 		t.Fatalf("login: %d %s", status, body)
