@@ -119,7 +119,7 @@ func (a *API) sell(w http.ResponseWriter, r *http.Request) {
 	}
 	outcome, err := a.Store.Sell(r.Context(), once.User, in.Card, lines, once)
 	if err == nil {
-		a.Caches.Sold(r.Context(), in.Card)
+		a.Caches.Sold(r.Context(), in.Card, outcome.Categories)
 	}
 	a.done(w, r, outcome, err)
 }

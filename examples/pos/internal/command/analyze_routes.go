@@ -63,12 +63,12 @@ func measureRoutes(ctx context.Context, s *settings.Settings, st *store.Store) (
 		use.Backend = "Redis"
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	memory, err := ristrettocache.New(nil)
+	memory, err := ristrettocache.NewNear(nil)
 	if err != nil {
 		return nil, use, err
 	}
 	defer func() { _ = memory.Close() }()
-	caches, err := shopcache.New(memory, quiet)
+	caches, err := shopcache.New(nil, memory, quiet)
 	if err != nil {
 		return nil, use, err
 	}

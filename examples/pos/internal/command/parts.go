@@ -67,7 +67,16 @@ func newParts(s *settings.Settings, st *store.Store, sec *secrets, logger *slog.
 	if err != nil {
 		return p, err
 	}
-	if p.caches, err = shopcache.New(p.cache, logger); err != nil {
+	near, err := ristrettocache.NewNear(nil)
+	if err != nil {
+		return p, err
+	}
+	p.closers = append(p.closers, near)
+	var shared cache.Cache
+	if p.fallback != nil {
+		shared = p.fallback
+	}
+	if p.caches, err = shopcache.New(shared, near, logger); err != nil {
 		return p, err
 	}
 	channel, err := notifier(s, logger)

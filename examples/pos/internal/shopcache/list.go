@@ -15,28 +15,19 @@ type list[T any] struct {
 	pagination.SQLSource[T]
 	pages  *cache.Typed[[]T]
 	counts *cache.Typed[int64]
-	// key names the filter and, where the list shows stock, its version.
-	key func(context.Context) (string, error)
+	key    string // names the filter
 }
 
 // List returns a page, from the cache if it is there.
 func (l list[T]) List(ctx context.Context, limit int, offset int64) ([]T, error) {
-	key, err := l.key(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return l.pages.GetOrLoad(ctx, fmt.Sprintf("%s/%s/%d/%d", key, l.Order, limit, offset), func(ctx context.Context) ([]T, error) {
+	return l.pages.GetOrLoad(ctx, fmt.Sprintf("%s/%s/%d/%d", l.key, l.Order, limit, offset), func(ctx context.Context) ([]T, error) {
 		return l.SQLSource.List(ctx, limit, offset)
 	})
 }
 
 // Count returns the length of the list, from the cache if it is there.
 func (l list[T]) Count(ctx context.Context) (int64, error) {
-	key, err := l.key(ctx)
-	if err != nil {
-		return 0, err
-	}
-	return l.counts.GetOrLoad(ctx, key, l.SQLSource.Count)
+	return l.counts.GetOrLoad(ctx, l.key, l.SQLSource.Count)
 }
 
 // List is what the cached lists are.
@@ -46,14 +37,11 @@ type List[T any] interface {
 	pagination.Seeker[T]
 }
 
-// Products is st.Products with its pages kept until something is sold.
+// Products is st.Products with its pages kept until something of their category is sold.
 func (s *Caches) Products(st *store.Store, f store.ProductFilter, o pagination.Order) List[store.Product] {
 	return list[store.Product]{
 		SQLSource: st.Products(f, o), pages: s.products, counts: s.productCounts,
-		key: func(ctx context.Context) (string, error) {
-			v, err := s.version(ctx)
-			return fmt.Sprintf("%s/%d/%q", v, f.Category, f.Search), err
-		},
+		key: filterKey(f),
 	}
 }
 
@@ -61,8 +49,6 @@ func (s *Caches) Products(st *store.Store, f store.ProductFilter, o pagination.O
 func (s *Caches) SaleRows(st *store.Store, f store.SaleFilter, o pagination.Order) List[store.SaleRow] {
 	return list[store.SaleRow]{
 		SQLSource: st.SaleRows(f, o), pages: s.reports, counts: s.reportCounts,
-		key: func(context.Context) (string, error) {
-			return fmt.Sprintf("%d/%d", f.From.UnixMicro(), f.To.UnixMicro()), nil
-		},
+		key: fmt.Sprintf("%d/%d", f.From.UnixMicro(), f.To.UnixMicro()),
 	}
 }

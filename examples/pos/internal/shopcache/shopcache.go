@@ -4,8 +4,10 @@ package shopcache
 
 import (
 	"context"
-	"crypto/rand"
+	"errors"
+	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/mainstay-go/mainstay/cache"
@@ -13,7 +15,7 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 )
 
-// How old each kind of thing may be.
+// How old each kind of thing may be where nothing makes it fresh before.
 const (
 	dashboardTTL = time.Minute
 	cardTTL      = 30 * time.Second
@@ -30,55 +32,74 @@ type Caches struct {
 
 	products      *cache.Typed[[]store.Product]
 	productCounts *cache.Typed[int64]
-	stockVersion  *cache.Typed[string]
 	reports       *cache.Typed[[]store.SaleRow]
 	reportCounts  *cache.Typed[int64]
 
 	logger *slog.Logger
 }
 
-// New returns the caches in one store.
-func New(c cache.Cache, logger *slog.Logger) (*Caches, error) {
-	s := &Caches{logger: logger}
-	// JSON, since instants come back from it in UTC, as the store has them.
-	o := &cache.Options{Codec: cache.JSON(), Logger: logger}
-	var first error
-	s.Categories = typed[[]store.Category](c, "categories", categoryTTL, o, &first)
-	s.Cards = typed[store.Card](c, "card", cardTTL, o, &first)
-	s.Dashboard = typed[store.Dashboard](c, "dashboard", dashboardTTL, o, &first)
-	s.products = typed[[]store.Product](c, "products", productTTL, o, &first)
-	s.productCounts = typed[int64](c, "product-counts", productTTL, o, &first)
-	s.stockVersion = typed[string](c, "stock-version", productTTL, o, &first)
-	s.reports = typed[[]store.SaleRow](c, "reports", reportTTL, o, &first)
-	s.reportCounts = typed[int64](c, "report-counts", reportTTL, o, &first)
-	return s, first
-}
-
-func typed[V any](c cache.Cache, name string, ttl time.Duration, o *cache.Options, first *error) *cache.Typed[V] {
-	t, err := cache.New[V](c, name, ttl, o)
-	if err != nil && *first == nil {
-		*first = err
+// New returns the caches: in a store that replicas share, with memory before it, or in
+// memory alone if shared is nil.
+func New(shared cache.Cache, memory cache.Near, logger *slog.Logger) (*Caches, error) {
+	// JSON, since instants come back from it in UTC, as the database has them.
+	seen := &cache.Options{Codec: cache.JSON(), Logger: logger, Near: memory}
+	paged := *seen
+	paged.Tags = pageTags
+	// A balance that was spent at another till must not be shown again, not even for
+	// the moment that a message takes. So every read asks what is shared.
+	money := *seen
+	if shared != nil {
+		money.Near = nil
 	}
-	return t
+	s := &Caches{logger: logger}
+	var errs []error
+	s.Categories = typed[[]store.Category](shared, "categories", categoryTTL, seen, &errs)
+	s.Cards = typed[store.Card](shared, "card", cardTTL, &money, &errs)
+	s.Dashboard = typed[store.Dashboard](shared, "dashboard", dashboardTTL, seen, &errs)
+	s.products = typed[[]store.Product](shared, "products", productTTL, &paged, &errs)
+	s.productCounts = typed[int64](shared, "product-counts", productTTL, seen, &errs)
+	s.reports = typed[[]store.SaleRow](shared, "reports", reportTTL, seen, &errs)
+	s.reportCounts = typed[int64](shared, "report-counts", reportTTL, seen, &errs)
+	return s, errors.Join(errs...)
 }
 
-// version stands in the keys of everything that shows stock. A sale deletes it, the next
-// reader makes a new one, and all pages under the old one are out of reach at once.
-func (s *Caches) version(ctx context.Context) (string, error) {
-	return s.stockVersion.GetOrLoad(ctx, "now", func(context.Context) (string, error) { return rand.Text(), nil })
+func typed[V any](shared cache.Cache, name string, ttl time.Duration, o *cache.Options, errs *[]error) *cache.Typed[V] {
+	t, err := cache.New[V](shared, name, ttl, o)
+	*errs = append(*errs, err)
+	return t
 }
 
 // Today is the dashboard's only key.
 const Today = "today"
 
+// filterKey names what a list of products is narrowed to, the category first.
+func filterKey(f store.ProductFilter) string { return fmt.Sprintf("%d/%q", f.Category, f.Search) }
+
+// pageTags groups pages of products by the category that they are narrowed to, 0 if none.
+func pageTags(key string) []string {
+	category, _, _ := strings.Cut(key, "/")
+	return []string{categoryTag(category)}
+}
+
+func categoryTag[T int64 | string](id T) string { return fmt.Sprint("products of category ", id) }
+
 // freshen bounds what a sale waits for the cache.
 const freshen = time.Second
 
-// Sold makes fresh what a sale has changed.
-func (s *Caches) Sold(ctx context.Context, card *string) {
+// Sold makes fresh what a sale has changed: the stock that pages of the categories show,
+// and those of all categories. Without categories that is every page.
+func (s *Caches) Sold(ctx context.Context, card *string, categories []int64) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), freshen)
 	defer cancel()
-	s.told(s.stockVersion.Delete(ctx, "now"))
+	if len(categories) == 0 {
+		s.told(s.products.Clear(ctx))
+	} else {
+		tags := []string{categoryTag(int64(0))}
+		for _, id := range categories {
+			tags = append(tags, categoryTag(id))
+		}
+		s.told(s.products.InvalidateTags(ctx, tags...))
+	}
 	s.told(s.Dashboard.Delete(ctx, Today))
 	if card != nil {
 		s.told(s.Cards.Delete(ctx, *card))
@@ -104,6 +125,6 @@ func (s *Caches) told(err error) {
 // All are the caches as what they count.
 func (s *Caches) All() []prommetrics.Reporter[cache.Stats] {
 	return []prommetrics.Reporter[cache.Stats]{
-		s.Categories, s.Cards, s.Dashboard, s.products, s.productCounts, s.stockVersion, s.reports, s.reportCounts,
+		s.Categories, s.Cards, s.Dashboard, s.products, s.productCounts, s.reports, s.reportCounts,
 	}
 }

@@ -24,6 +24,8 @@ type Outcome struct {
 	Status   int
 	Body     []byte
 	Replayed bool // it happened earlier
+	// Categories are those of the goods that were sold; nil when it is not known.
+	Categories []int64
 }
 
 // Conflict says why a change cannot be made now. Nothing has changed.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -28,7 +30,7 @@ type SaleItem struct {
 	Quantity int64  `json:"quantity"`
 	Price    int64  `json:"price"`
 
-	sale int64
+	sale, category int64
 }
 
 // Line is a product and how many of it are wanted.
@@ -47,7 +49,9 @@ func (s *Store) Sell(ctx context.Context, cashier string, card *string, lines []
 	// each other.
 	ordered := append([]Line(nil), lines...)
 	sort.SliceStable(ordered, func(i, j int) bool { return ordered[i].Product < ordered[j].Product })
-	return s.once(ctx, once, func(tx *Tx) (any, error) {
+	var sold map[int64]bool
+	outcome, err := s.once(ctx, once, func(tx *Tx) (any, error) {
+		sold = map[int64]bool{}
 		sale := Sale{CreatedAt: time.Now().UTC().Truncate(time.Microsecond), Card: card, Cashier: cashier, Items: []SaleItem{}}
 		for _, line := range ordered {
 			item, err := tx.takeStock(ctx, line)
@@ -55,6 +59,7 @@ func (s *Store) Sell(ctx context.Context, cashier string, card *string, lines []
 				return nil, err
 			}
 			sale.Items = append(sale.Items, item)
+			sold[item.category] = true
 			if item.Price > (MaxMoney-sale.Total)/item.Quantity {
 				return nil, Invalid{"the total is too large"}
 			}
@@ -67,6 +72,8 @@ func (s *Store) Sell(ctx context.Context, cashier string, card *string, lines []
 		}
 		return sale, tx.insertSale(ctx, &sale)
 	})
+	outcome.Categories = slices.Sorted(maps.Keys(sold))
+	return outcome, err
 }
 
 // takeStock lowers the stock of a product by one conditional update: whoever comes
@@ -79,8 +86,8 @@ func (t *Tx) takeStock(ctx context.Context, line Line) (SaleItem, error) {
 		return item, err
 	}
 	var left int64
-	err = t.queryRow(ctx, "SELECT p.name, p.price, s.quantity FROM products p JOIN stock s ON s.product_id = p.id WHERE p.id = ?", line.Product).
-		Scan(&item.Name, &item.Price, &left)
+	err = t.queryRow(ctx, "SELECT p.name, p.price, p.category_id, s.quantity FROM products p JOIN stock s ON s.product_id = p.id WHERE p.id = ?", line.Product).
+		Scan(&item.Name, &item.Price, &item.category, &left)
 	if err != nil {
 		return item, notFound(err, fmt.Sprintf("no product %d", line.Product))
 	}
