@@ -241,6 +241,10 @@ func (p *KeysetPage[T]) Write(w http.ResponseWriter) error {
 // Paginate reads the page that a request asks for. The error is a [RequestError] when
 // the request is at fault, else the source's; [WriteError] answers both.
 func (k *Keyset[T]) Paginate(r *http.Request, source Seeker[T]) (*KeysetPage[T], error) {
+	return k.paginate(r, source, nil)
+}
+
+func (k *Keyset[T]) paginate(r *http.Request, source Seeker[T], only *filter[T]) (*KeysetPage[T], error) {
 	order, err := k.RequestOrder(r)
 	if err != nil {
 		return nil, err
@@ -261,7 +265,7 @@ func (k *Keyset[T]) Paginate(r *http.Request, source Seeker[T]) (*KeysetPage[T],
 		}
 	}
 	done := k.trace.begin(r, "cursor")
-	found, err := k.read(r.Context(), source, order, at, size)
+	found, err := k.read(r.Context(), source, order, at, size, only)
 	done(PageEvent{Size: size, Rows: len(found.rows), Total: Total{Precision: Unknown}, Err: err})
 	if err != nil {
 		return nil, err
@@ -347,45 +351,48 @@ type stretch[T any] struct {
 }
 
 // read reads one page from a position; no values = from the beginning.
-func (k *Keyset[T]) read(ctx context.Context, source Seeker[T], order Order, at Position, size int) (stretch[T], error) {
-	rows, err := source.Seek(ctx, Seek{
+func (k *Keyset[T]) read(ctx context.Context, source Seeker[T], order Order, at Position, size int, only *filter[T]) (stretch[T], error) {
+	rows, rest, err := k.gather(ctx, source, Seek{
 		Order: order, After: at.Values, Inclusive: at.Inclusive, Backward: at.Backward, Limit: size + 1,
-	})
+	}, only)
 	if err != nil {
 		return stretch[T]{}, err
 	}
-	more := len(rows) > size
-	if more {
-		rows = rows[:size]
+	var ahead, behind *Position // of a reader who goes the way of the cursor
+	if rest != nil {
+		if ahead, err = k.position(order, *rest, at.Backward); err != nil {
+			return stretch[T]{}, err
+		}
+	}
+	switch {
+	case at.Values == nil && !at.Backward:
+	case len(rows) > 0:
+		if behind, err = k.position(order, rows[0], !at.Backward); err != nil {
+			return stretch[T]{}, err
+		}
+	case at.Values != nil:
+		// Nothing is ahead. The row of the position may be the only neighbour left, so the
+		// way back includes it.
+		behind = &Position{Values: at.Values, Backward: !at.Backward, Inclusive: !at.Inclusive}
 	}
 	if at.Backward {
 		slices.Reverse(rows)
+		return stretch[T]{rows: notNil(rows), next: behind, previous: ahead}, nil
 	}
-	found := stretch[T]{rows: notNil(rows)}
-	if len(rows) == 0 {
-		// The position is past every row. Its own row may be the only neighbour left, so
-		// the way back includes it.
-		if at.Values != nil {
-			back := &Position{Values: at.Values, Backward: !at.Backward, Inclusive: !at.Inclusive}
-			if at.Backward {
-				found.next = back
-			} else {
-				found.previous = back
-			}
-		}
-		return found, nil
+	return stretch[T]{rows: notNil(rows), next: ahead, previous: behind}, nil
+}
+
+// gather returns at most q.Limit-1 rows in the order of the walk, and the row behind
+// which the rest of the list begins, nil at its end.
+func (k *Keyset[T]) gather(ctx context.Context, source Seeker[T], q Seek, only *filter[T]) (rows []T, rest *T, err error) {
+	if only != nil {
+		return k.gatherKept(ctx, source, q, only)
 	}
-	if more || at.Backward {
-		if found.next, err = k.position(order, rows[len(rows)-1], false); err != nil {
-			return stretch[T]{}, err
-		}
+	rows, err = source.Seek(ctx, q)
+	if size := q.Limit - 1; err == nil && len(rows) > size {
+		return rows[:size], &rows[size-1], nil
 	}
-	if at.Backward && more || !at.Backward && at.Values != nil {
-		if found.previous, err = k.position(order, rows[0], true); err != nil {
-			return stretch[T]{}, err
-		}
-	}
-	return found, nil
+	return rows, nil, err
 }
 
 func (k *Keyset[T]) position(order Order, row T, backward bool) (*Position, error) {
