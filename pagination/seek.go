@@ -204,10 +204,11 @@ func (q Seek) plan(d Dialect) (*seekPlan, error) {
 		}
 		return p, nil
 	}
+	rows := d == Postgres || d == SQLite && p.joined(len(p.keys)) == 0
 	for to := len(p.keys); to > 0; {
 		from := to - 1
-		for ranges && (d == Postgres || !p.union) && from > 0 && p.joins(from) {
-			from--
+		if rows {
+			from = p.joined(to)
 		}
 		p.addSegments(from, to, !q.Inclusive || to < len(p.keys))
 		to = from
@@ -215,14 +216,20 @@ func (q Seek) plan(d Dialect) (*seekPlan, error) {
 	return p, nil
 }
 
-// joins reports whether a row comparison that begins with a key may begin with the one
-// before it. A NULL there makes the comparison neither true nor false, so that the range
-// has no NULLs; behind the beginning they would be lost. SQLite gets a row comparison for
-// a whole order only: an INTEGER PRIMARY KEY takes no part in the search for one, so that
-// it would pass over all rows that share the key before.
-func (p *seekPlan) joins(from int) bool {
-	before, k := p.keys[from-1], p.keys[from]
-	return before.desc == k.desc && !k.nullable && !(before.nullable && before.value.IsNull())
+// joined returns the first of the keys that do for one row comparison ending before a key.
+// A NULL in it makes a comparison neither true nor false, so that only its first key may
+// have some: behind that one they would be lost. SQLite gets one for a whole order alone:
+// an INTEGER PRIMARY KEY takes no part in the search for one, so that it would pass over
+// all rows that share the keys before.
+func (p *seekPlan) joined(to int) int {
+	from := to - 1
+	for ; from > 0; from-- {
+		before, k := p.keys[from-1], p.keys[from]
+		if before.desc != k.desc || k.nullable || before.nullable && before.value.IsNull() {
+			break
+		}
+	}
+	return from
 }
 
 // addSegments adds the ranges that share keys[:from] with the position and differ from
