@@ -465,6 +465,24 @@ func TestTrace(t *testing.T) {
 	assert.EqualValues(t, 10, events[0].Offset)
 	assert.Equal(t, 2, events[0].Rows)
 	require.ErrorIs(t, events[1].Err, ErrInvalidPage)
+
+	byOffset(t, mustLimitOffset(t, Preset{Size: 5}, &LimitOffsetOptions{Trace: trace}), items(12), "/?offset=3")
+	rows := []int64{1, 2, 3}
+	k, err := NewKeyset("rows", Preset{Size: 2}, mustCursors(t, EphemeralKeyRing(), nil), []Column[int64]{
+		{Name: "id", Expr: "id", Kind: KindInt, Unique: true, Value: func(n int64) any { return n }},
+	}, &KeysetOptions{Trace: trace})
+	require.NoError(t, err)
+	_, err = k.Paginate(request("/"), memorySeek(&rows))
+	require.NoError(t, err)
+	require.Len(t, events, 4)
+	for i, want := range []PageEvent{
+		{Style: "limit", Size: 5, Offset: 3, Rows: 5, Total: Total{N: 12}},
+		{Style: "cursor", Size: 2, Rows: 2, Total: Total{Precision: Unknown}},
+	} {
+		got := events[2+i]
+		got.Duration = 0
+		assert.Equal(t, want, got)
+	}
 }
 
 func TestQueryParams(t *testing.T) {
