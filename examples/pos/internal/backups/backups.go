@@ -3,13 +3,19 @@
 package backups
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+
 	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/contrib/s3store"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 	"github.com/mainstay-go/mainstay/health"
 	"github.com/mainstay-go/mainstay/notify"
@@ -35,7 +41,8 @@ func Source(s *settings.Settings, db *sql.DB) (backup.Source, error) {
 }
 
 // New returns the job that backs the shop up into its data folder; it reads through db,
-// which need not be the pool that the shop sells with. opts may be nil.
+// which need not be the pool that the shop sells with, and copies the backups to the
+// bucket, if there is one. opts may be nil.
 func New(s *settings.Settings, db *sql.DB, opts *backup.Options) (*backup.Job, error) {
 	source, err := Source(s, db)
 	if err != nil {
@@ -45,7 +52,39 @@ func New(s *settings.Settings, db *sql.DB, opts *backup.Options) (*backup.Job, e
 	if err != nil {
 		return nil, err
 	}
-	return backup.New(JobName, source, folder, opts)
+	var o backup.Options
+	if opts != nil {
+		o = *opts
+	}
+	if s.BackupTarget.Configured() {
+		target, err := bucket(s.BackupTarget)
+		if err != nil {
+			return nil, err
+		}
+		o.Targets = append(o.Targets, target)
+	}
+	return backup.New(JobName, source, folder, &o)
+}
+
+// bucket returns the target in a bucket. Nothing is sent.
+func bucket(b settings.Bucket) (backup.Target, error) {
+	keys := credentials.NewStaticV4(b.Key, b.Secret, "")
+	if b.Key == "" {
+		keys = credentials.NewEnvAWS()
+	}
+	// A region that is known is not asked for.
+	client, err := minio.New(b.Endpoint, &minio.Options{Creds: keys, Secure: !b.Insecure, Region: cmp.Or(b.Region, "us-east-1"), MaxRetries: 3})
+	if err != nil {
+		return backup.Target{}, fmt.Errorf("the backup target: %w", err)
+	}
+	store, err := s3store.New(client, b.Name, &s3store.Options{Prefix: b.Prefix, RetainFor: b.LockFor})
+	if err != nil {
+		return backup.Target{}, err
+	}
+	return backup.Target{
+		Name: "s3", Storage: store, Retention: backup.Policy{Days: b.KeepDays},
+		NoRetention: b.WithoutDelete, SkipVerify: b.WithoutReading,
+	}, nil
 }
 
 // Check is the health check of the backups: their age, their size and whether they were
@@ -79,6 +118,10 @@ func Schedule(job *backup.Job, at settings.TimeOfDay, channel notify.Notifier, l
 			message := notify.Message{
 				Level: notify.Critical, Source: "pos", Key: "backup",
 				Subject: "backup failed", Text: fmt.Sprintf("The backup of the shop failed: %v", err),
+			}
+			if stage := new(backup.StageError); errors.As(err, &stage) && stage.Published {
+				message.Level, message.Subject = notify.Warning, "backup made, with a problem"
+				message.Text = fmt.Sprintf("The shop was backed up, with a problem: %v", err)
 			}
 			if err := channel.Notify(ctx, message); err != nil {
 				logger.Error("nobody could be told that the backup failed", "error", err)

@@ -36,6 +36,7 @@ func options(s *Settings) []option {
 		{flag: "smtp", env: "POS_SMTP", value: "url", help: "where alerts go: smtp://user:pw@host:587?from=a@b&to=c@d", def: "none", secret: true, set: smtp(&s.SMTP)},
 		{flag: "ops-token", env: "POS_OPS_TOKEN", value: "token", help: "bearer token for health details, /metrics and /status/", def: "generated once", secret: true, set: token(&s.OpsToken)},
 		{flag: "backup-at", env: "POS_BACKUP_AT", value: "hh:mm", help: "time of the daily backup, or off", def: s.BackupAt.String(), set: s.BackupAt.Set},
+		{flag: "backup-target", env: "POS_BACKUP_TARGET", value: "url", help: "where backups are copied to: s3://key:secret@host/bucket/prefix", def: "none", secret: true, set: s.BackupTarget.Set},
 		{flag: "demo", env: "POS_DEMO", value: "on|off", help: "fill an empty database with demo data", def: "on", set: onOff(&s.Demo)},
 		{flag: "drain", env: "POS_DRAIN", value: "duration", help: "how long /ready/ says 503 before the server stops", def: s.Drain.String(), set: duration(&s.Drain)},
 		{env: "POS_DEBUG", help: "1: every response carries X-Query-Count", def: "off", set: onOff(&s.Debug)},

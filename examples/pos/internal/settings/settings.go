@@ -27,11 +27,12 @@ type Settings struct {
 	RateLogin, RateAPI, RateSale, RateTopUp ratelimit.Policy
 	TrustedProxies                          []string
 
-	SMTP     string // "": nobody is told anything
-	BackupAt TimeOfDay
-	Demo     bool
-	Drain    time.Duration
-	Debug    bool
+	SMTP         string // "": nobody is told anything
+	BackupAt     TimeOfDay
+	BackupTarget Bucket
+	Demo         bool
+	Drain        time.Duration
+	Debug        bool
 }
 
 // Default returns the settings of a server that nobody configured.

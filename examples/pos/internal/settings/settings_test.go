@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func load(env map[string]string, args ...string) (*Settings, []string, error) {
@@ -91,6 +92,27 @@ func TestDatabaseForms(t *testing.T) {
 	}
 	for _, url := range []string{"shop.db", "sqlite://x", "mysql://h", "mysql:///shop", "mysql://u:s3cret@h:x/d"} {
 		if err := d.Set(url); err == nil || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%q: %v", url, err)
+		}
+	}
+}
+
+func TestBucketForms(t *testing.T) {
+	var b Bucket
+	err := b.Set("s3://key:s3%2Fcret@h:9000/backups/pos/a?region=eu-west-1&keep-days=90&lock-days=7&delete=off&read-back=off&tls=none")
+	want := Bucket{"h:9000", "backups", "pos/a", "eu-west-1", "key", "s3/cret", true, 90, 7 * 24 * time.Hour, true, true}
+	if err != nil || b != want {
+		t.Errorf("%+v %v", b, err)
+	}
+	if err := b.Set("s3://h/backups"); err != nil || b != (Bucket{Endpoint: "h", Name: "backups", KeepDays: 30}) {
+		t.Errorf("%+v %v", b, err)
+	}
+	for _, url := range []string{
+		"", "h/b", "http://h/backups", "s3://h", "s3://h/", "s3://h/ab", "s3://s3cret@h/backups", "s3://k:s3cret@h:x/backups", "s3://h/backups?keep-days=0",
+		"s3://h/backups?keep-days=x", "s3://h/backups?lock-days=-1", "s3://h/backups?tls=on", "s3://h/backups?delete=perhaps", "s3://h/backups?typo=1", "s3://h/backups?a=%zz",
+	} {
+		b := Bucket{}
+		if err := b.Set(url); err == nil || b.Configured() || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%q: %v", url, err)
 		}
 	}
