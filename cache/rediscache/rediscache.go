@@ -240,7 +240,17 @@ func (s *Store) ask(ctx context.Context, script *redis.Script, keys []string, ar
 
 // do calls the client within the store's own deadline.
 func do[T any](ctx context.Context, s *Store, call func(context.Context) (T, error)) (T, error) {
-	return redisdeadline.Call(ctx, s.guard, s.opts.Timeout, call)
+	value, err := redisdeadline.Call(ctx, s.guard, s.opts.Timeout, call)
+	if c, ok := s.client.(reloader); ok && err != nil && ctx.Err() == nil && !errors.As(err, new(redis.Error)) {
+		c.ReloadState(ctx) // in the background, and once for many failures
+	}
+	return value, err
+}
+
+// reloader is the client of a Cluster. By itself it finds out once a minute who has taken
+// over from a node that is gone.
+type reloader interface {
+	ReloadState(ctx context.Context)
 }
 
 func wrap(err error) error {

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/mainstay-go/mainstay/internal/leakcheck"
 	"github.com/mainstay-go/mainstay/internal/testserver"
 	"github.com/mainstay-go/mainstay/ratelimit"
 	"github.com/mainstay-go/mainstay/ratelimit/ratelimittest"
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 		holdFromHere(addr)
 		return
 	}
-	os.Exit(m.Run())
+	leakcheck.Main(m) // fails if a test leaves a goroutine behind
 }
 
 const processWindow = 2 * time.Second

@@ -45,6 +45,12 @@ type pipeliner interface {
 	Pipelined(ctx context.Context, fn func(redis.Pipeliner) error) ([]redis.Cmder, error)
 }
 
+// reloader is the client of a Cluster. By itself it finds out once a minute who has taken
+// over from a node that is gone.
+type reloader interface {
+	ReloadState(ctx context.Context)
+}
+
 // Store is one Redis and what this process knows of its health. It is safe for
 // concurrent use and starts no goroutine that outlives a call by more than the
 // client's own time limits.
@@ -171,6 +177,9 @@ func (s *Store) answered() {
 
 func (s *Store) failed(err error) {
 	s.failures.Add(1)
+	if c, ok := s.client.(reloader); ok {
+		c.ReloadState(context.Background()) // in the background, and once for many failures
+	}
 	t := s.opts.Trace
 	if t != nil && t.Failed != nil {
 		t.Failed(err)
