@@ -89,7 +89,7 @@ func newEncoder(to io.Writer, c Compression, recipients []age.Recipient) (*encod
 	case Zstd:
 		compressed, err = zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(4<<20))
 	case ZstdBetter:
-		compressed, err = zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(8<<20))
+		compressed, err = zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(4<<20))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("backup: compress: %w", err)
