@@ -137,12 +137,23 @@ func (s *statement) write(parts ...string) {
 // writeSelect writes SELECT columns, extra FROM … WHERE filter, and reports whether
 // there is a WHERE already.
 func (s *statement) writeSelect(extra ...string) (filtered bool) {
-	used := 0
 	s.write("SELECT ")
-	used = s.writeText(s.columns, used)
+	used := s.writeText(s.columns, 0)
 	for _, e := range extra {
 		s.write(", ", e)
 	}
+	return s.writeFrom(used)
+}
+
+// writeKeys writes the same SELECT with another list of columns, without placeholders.
+func (s *statement) writeKeys(columns string) {
+	used := 0
+	placeholders(s.columns, func(int, bool) { used++ })
+	s.write("SELECT ", columns)
+	s.writeFrom(used)
+}
+
+func (s *statement) writeFrom(used int) (filtered bool) {
 	s.write(" FROM ")
 	used = s.writeText(s.base.From, used)
 	if s.base.Where == "" {
