@@ -262,6 +262,10 @@ func mysqlPrivileges(t *testing.T, server *testserver.MariaDBServer) {
 		require.NoError(t, err, missing)
 		_, got := mysqlDumped(t, m)
 		require.NoError(t, different(want, got), missing)
+		locking := &MySQL{db: m.db, target: m.target, opts: m.opts}
+		locking.opts.LockTables = true
+		_, err = locking.Preflight(t.Context())
+		require.ErrorContains(t, err, "lacks LOCK TABLES")
 	}
 	server.Exec(t, "REVOKE ALL PRIVILEGES, GRANT OPTION FROM clerk; GRANT dumper TO clerk; GRANT INSERT ON till.* TO clerk")
 	_, err := m.Preflight(t.Context())
@@ -293,7 +297,7 @@ func mysqlHides(t *testing.T, server *testserver.MariaDBServer) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs /proc")
 	}
-	server.Exec(t, "CREATE DATABASE large; USE large; CREATE TABLE wide (id int PRIMARY KEY, line text); INSERT INTO wide SELECT seq, REPEAT('x', 1000) FROM seq_1_to_5000;"+
+	server.Exec(t, "CREATE DATABASE large; USE large; CREATE TABLE wide (id int PRIMARY KEY, line text); INSERT INTO wide SELECT seq, REPEAT('x', 4000) FROM seq_1_to_5000;"+
 		"CREATE USER hidden IDENTIFIED BY 's3cr3t-of-the-user'; GRANT ALL ON large.* TO hidden;")
 	t.Setenv("TMPDIR", t.TempDir())
 	t.Setenv("HOME", t.TempDir())
