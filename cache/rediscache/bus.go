@@ -58,10 +58,14 @@ func (b *bus) message(op string, hash uint64) string {
 // heard for 3 s) all of it is dropped. Without Run it lives for NearLimitDeaf at most.
 // It returns nil when everything that it started has ended.
 func (s *Store) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	if s.opts.Tracking {
+		wg.Go(func() { s.track(ctx) })
+	}
 	for {
 		why := s.listen(ctx)
-		s.coh.SetLimit(s.opts.NearLimitDeaf)
-		s.stats.listening.Store(false)
+		s.hearing(&s.stats.listening, false)
 		if ctx.Err() == nil {
 			s.stats.deaf.Add(1)
 			if hook := s.opts.Trace.Deaf; hook != nil {
@@ -106,8 +110,7 @@ func (s *Store) listen(ctx context.Context) error {
 			// What was read before now may have been changed unheard, also when the
 			// client has connected again by itself.
 			s.coh.AllChanged()
-			s.coh.SetLimit(s.opts.NearLimit)
-			s.stats.listening.Store(true)
+			s.hearing(&s.stats.listening, true)
 			if hook := s.opts.Trace.Listening; hook != nil {
 				hook(ctx)
 			}

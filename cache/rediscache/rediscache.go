@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -39,6 +40,15 @@ type Options struct {
 	// NearLimitDeaf is the same while they are not heard of: before Run, and when its
 	// connection is gone. Default: 2 s.
 	NearLimitDeaf time.Duration
+	// Tracking makes Run hear of writes by others than this package too: a SET or DEL
+	// by redis-cli, another service, the server's own expiry and FLUSHALL. The server
+	// must be Redis 6 or later and allow CLIENT TRACKING, and the client a
+	// *redis.Client, *redis.ClusterClient or *redis.Ring. The server does not say who
+	// wrote, so what this process keeps in memory is dropped after its own writes and
+	// loads as well, which costs each process one more read of Redis for each of them,
+	// and it tells every process of every write under Prefix, in all databases.
+	// Default: false.
+	Tracking bool
 	// Logger is told when writes are no longer heard of, and when they are again.
 	// Default: slog.Default().
 	Logger *slog.Logger
@@ -50,7 +60,9 @@ type Options struct {
 type Store struct {
 	client redis.UniversalClient
 	opts   Options
-	guard  bool // the client does not obey the deadlines of contexts
+	nodes  func(context.Context) ([]*redis.Client, error) // to track, nil where that cannot be done
+	guard  bool                                           // the client does not obey the deadlines of contexts
+	ways   sync.Mutex
 	coh    *cache.Coherence
 	bus    bus
 	stats  counters
@@ -100,6 +112,9 @@ func New(client redis.UniversalClient, opts *Options) (*Store, error) {
 		return nil, errors.New("rediscache: New needs a client")
 	case s.opts.Timeout < 0 || s.opts.MaxValue < 0:
 		return nil, errors.New("rediscache: Timeout and MaxValue must not be negative")
+	}
+	if s.nodes = nodesOf(client); s.opts.Tracking && s.nodes == nil {
+		return nil, fmt.Errorf("rediscache: Tracking needs a *redis.Client, *redis.ClusterClient or *redis.Ring, not %T", client)
 	}
 	s.coh.SetLimit(s.opts.NearLimitDeaf)
 	s.guard = redisdeadline.Ignored(client)

@@ -1,0 +1,284 @@
+package rediscache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+	"github.com/redis/go-redis/v9/push"
+)
+
+// Tracking is CLIENT TRACKING in broadcast mode: the server pushes the name of every key
+// under the prefix that anybody changes. Pushes are of one node, and reach a process on
+// a connection that is read all the time, so there is one such connection for each
+// master: a subscription to a channel on which nobody speaks. A ping on it comes back
+// behind all pushes that were sent before, so it is what tells silence from a cut.
+
+const lookAgain = 2 * time.Second // for masters that are new
+
+// nodesOf returns what lists the masters behind a client.
+func nodesOf(client redis.UniversalClient) func(context.Context) ([]*redis.Client, error) {
+	collect := func(each func(context.Context, func(context.Context, *redis.Client) error) error) func(context.Context) ([]*redis.Client, error) {
+		return func(ctx context.Context) (nodes []*redis.Client, err error) {
+			var mu sync.Mutex
+			err = each(ctx, func(_ context.Context, node *redis.Client) error {
+				mu.Lock()
+				defer mu.Unlock()
+				nodes = append(nodes, node)
+				return nil
+			})
+			if err == nil && len(nodes) == 0 {
+				err = errors.New("rediscache: the client knows of no node to track")
+			}
+			return nodes, err
+		}
+	}
+	switch c := client.(type) {
+	case *redis.Client:
+		return func(context.Context) ([]*redis.Client, error) { return []*redis.Client{c}, nil }
+	case *redis.ClusterClient:
+		list := collect(c.ForEachMaster)
+		return func(ctx context.Context) ([]*redis.Client, error) {
+			c.ReloadState(ctx)
+			return list(ctx)
+		}
+	case *redis.Ring:
+		return collect(c.ForEachShard)
+	}
+	return nil
+}
+
+// hearing sets one of the two ways of hearing of writes, and bounds what memory keeps
+// by whether all that there should be work.
+func (s *Store) hearing(way *atomic.Bool, up bool) {
+	s.ways.Lock()
+	defer s.ways.Unlock()
+	way.Store(up)
+	if s.stats.listening.Load() && (s.stats.tracking.Load() || !s.opts.Tracking) {
+		s.coh.SetLimit(s.opts.NearLimit)
+	} else {
+		s.coh.SetLimit(s.opts.NearLimitDeaf)
+	}
+}
+
+// tracker is the state of all listeners.
+type tracker struct {
+	s       *Store
+	mu      sync.Mutex
+	hearing map[string]bool // address: the node's pushes are heard
+	up      bool
+	failed  bool // and that has been told
+}
+
+// track listens to all masters until ctx ends.
+func (s *Store) track(ctx context.Context) {
+	t := &tracker{s: s, hearing: map[string]bool{}}
+	stops := map[string]context.CancelFunc{}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer func() {
+		for _, stop := range stops {
+			stop()
+		}
+	}()
+	for ctx.Err() == nil {
+		nodes, err := s.nodes(ctx)
+		if err != nil {
+			t.report(ctx, "", err)
+		}
+		known := map[string]bool{}
+		for _, node := range nodes {
+			addr := node.Options().Addr
+			known[addr] = true
+			if stops[addr] == nil {
+				t.expect(addr)
+				own, stop := context.WithCancel(ctx)
+				stops[addr] = stop
+				wg.Go(func() { t.listen(own, addr, node.Options()) })
+			}
+		}
+		for addr, stop := range stops {
+			if err == nil && !known[addr] {
+				stop()
+				delete(stops, addr)
+				t.forget(ctx, addr)
+			}
+		}
+		if err == nil {
+			t.forget(ctx, "")
+		}
+		pause(ctx, lookAgain)
+	}
+	s.hearing(&s.stats.tracking, false)
+}
+
+// expect adds a node of which nothing is heard yet.
+func (t *tracker) expect(addr string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.hearing[addr] = false
+}
+
+// forget removes a node that is no master any more.
+func (t *tracker) forget(ctx context.Context, addr string) {
+	t.mu.Lock()
+	delete(t.hearing, addr)
+	t.mu.Unlock()
+	t.judge(ctx, nil)
+}
+
+// report says that a node is heard, or why not.
+func (t *tracker) report(ctx context.Context, addr string, err error) {
+	t.mu.Lock()
+	if ctx.Err() == nil { // else the node may have been forgotten
+		t.hearing[addr] = err == nil
+	}
+	t.mu.Unlock()
+	t.judge(ctx, err)
+}
+
+// judge tells the store whether all nodes are heard, and the operator when that changes.
+func (t *tracker) judge(ctx context.Context, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	up := len(t.hearing) > 0
+	for _, heard := range t.hearing {
+		up = up && heard
+	}
+	s := t.s
+	s.hearing(&s.stats.tracking, up)
+	hook := s.opts.Trace.Tracking
+	switch {
+	case ctx.Err() != nil || up == t.up && (up || t.failed || err == nil):
+		return
+	case up:
+		s.opts.Logger.InfoContext(ctx, "rediscache: writes by others than this package are heard of")
+		if hook != nil {
+			hook(ctx, nil)
+		}
+	default:
+		if err == nil {
+			err = errors.New("rediscache: a new node is not heard of yet")
+		}
+		s.opts.Logger.WarnContext(ctx, "rediscache: writes by others than this package are not heard of for now", "error", err)
+		if hook != nil {
+			hook(ctx, err)
+		}
+	}
+	t.up, t.failed = up, !up
+}
+
+// listen hears one node until ctx ends, and begins again when that fails.
+func (t *tracker) listen(ctx context.Context, addr string, opts *redis.Options) {
+	for ctx.Err() == nil {
+		err := t.hear(ctx, addr, opts)
+		t.report(ctx, addr, err)
+		pause(ctx, beatEvery/4)
+	}
+}
+
+// hear connects to a node and takes its pushes in until something fails.
+func (t *tracker) hear(ctx context.Context, addr string, opts *redis.Options) error {
+	s := t.s
+	own := *opts
+	own.Protocol, own.PoolSize, own.MinIdleConns, own.MaxActiveConns = 3, 1, 0, 0
+	own.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	own.ClientSideCache, own.ClientSideCacheConfig = nil, nil
+	own.PushNotificationProcessor = push.NewProcessor() // not that of the other connections
+	own.OnConnect = func(ctx context.Context, conn *redis.Conn) error {
+		if opts.OnConnect != nil {
+			if err := opts.OnConnect(ctx, conn); err != nil {
+				return err
+			}
+		}
+		return conn.ClientTrackingOn(ctx, &redis.ClientTrackingOptions{Bcast: true, Prefixes: []string{s.opts.Prefix}}).Err()
+	}
+	client := redis.NewClient(&own)
+	defer func() { _ = client.Close() }()
+	if err := client.RegisterPushNotificationHandler("invalidate", pushes{s}, false); err != nil {
+		return wrap(err)
+	}
+	subscription := client.Subscribe(ctx, s.opts.Prefix+"silence")
+	defer func() { _ = subscription.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = subscription.Close() }) // ends a Receive that waits
+	defer stop()
+
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	silence := func() {} // ends the pings of the connection before
+	defer func() { silence() }()
+	for {
+		// A read that ran out of time may have stopped within a push: it is the last.
+		message, err := subscription.ReceiveTimeout(ctx, deafAfter)
+		if err != nil {
+			return fmt.Errorf("rediscache: tracking %s: %w", addr, err)
+		}
+		if _, ok := message.(*redis.Subscription); !ok {
+			continue
+		}
+		// The connection is new, and what was read before it may have been changed
+		// unheard, also when the client has connected again by itself.
+		s.coh.AllChanged()
+		t.report(ctx, addr, nil)
+		silence()
+		pinging, end := context.WithCancel(ctx)
+		silence = end
+		wg.Go(func() {
+			for pinging.Err() == nil {
+				_ = subscription.Ping(pinging) // who hears nothing finds out
+				pause(pinging, beatEvery)
+			}
+		})
+	}
+}
+
+// pushes takes in which keys a server says have changed.
+type pushes struct{ *Store }
+
+// HandlePushNotification implements push.NotificationHandler.
+func (s pushes) HandlePushNotification(_ context.Context, _ push.NotificationHandlerContext, notification []any) error {
+	if len(notification) < 2 {
+		s.coh.AllChanged()
+		return nil
+	}
+	keys, ok := notification[1].([]any)
+	if !ok { // of FLUSHALL and FLUSHDB
+		s.coh.AllChanged()
+		return nil
+	}
+	s.stats.tracked.Add(uint64(len(keys)))
+	for _, key := range keys {
+		name, ok := key.(string)
+		if !ok {
+			s.coh.AllChanged()
+			return nil
+		}
+		s.changed(name)
+	}
+	return nil
+}
+
+// changed takes in that somebody has changed what Redis keeps under a name.
+func (s *Store) changed(name string) {
+	rest, ok := strings.CutPrefix(name, s.opts.Prefix)
+	switch {
+	case !ok:
+	case strings.HasPrefix(rest, "tag:"):
+		s.coh.TagChanged(rest[len("tag:"):])
+	case len(rest) < 2 || rest[0] != '{' || rest[len(rest)-1] != '}': // such as a lease
+	case hashed(rest[1 : len(rest)-1]):
+		s.coh.AllChanged()
+	default:
+		s.coh.KeyChanged(rest[1 : len(rest)-1])
+	}
+}
+
+// hashed tells whether a name in Redis may be that of a key too long to stand there: its
+// hash in 43 characters between two signs, and 64 bytes of it.
+func hashed(name string) bool { return len(name) > 45 && name[0] == '#' && name[44] == '#' }
