@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -133,6 +134,9 @@ func walk(t testing.TB, rng *rand.Rand, db *sql.DB, dialect, engine Dialect, cur
 		last, url = url, string(page.Next)
 	}
 	require.Equal(t, want, got, "ordering=%s", ordering)
+	if len(got) > 0 {
+		fragments(t, rng, k, order, source, pages, size)
+	}
 	for i := len(pages) - 1; i >= 0; i-- {
 		page, err := k.Paginate(httptest.NewRequest(http.MethodGet, last, nil), source)
 		require.NoError(t, err, last)
@@ -141,6 +145,49 @@ func walk(t testing.TB, rng *rand.Rand, db *sql.DB, dialect, engine Dialect, cur
 		require.Equal(t, i == len(pages)-1, page.Next == "")
 		last = string(page.Previous)
 	}
+}
+
+// fragments reads behind a random row, either way, with it or without, by the parts that
+// another builder would put together, and by the whole statement.
+func fragments(t testing.TB, rng *rand.Rand, k *Keyset[walkRow], order Order, source SQLSource[walkRow], pages [][]int64, size int) {
+	t.Helper()
+	all := slices.Concat(pages...)
+	i := rng.IntN(len(all))
+	row, err := source.query(t.Context(), 1, "SELECT "+strings.Join(walkColumns, ", ")+" FROM walk w WHERE w.id = "+strconv.FormatInt(all[i], 10), nil)
+	require.NoError(t, err)
+	at, err := k.position(order, row[0], false)
+	require.NoError(t, err)
+	q := Seek{Order: order, After: at.Values, Inclusive: rng.IntN(2) == 0, Backward: rng.IntN(2) == 0, Limit: size}
+	if q.Backward {
+		slices.Reverse(all)
+		i = len(all) - 1 - i
+	}
+	if !q.Inclusive {
+		i++
+	}
+	want := all[i:min(i+size, len(all))]
+	whole, err := source.Seek(t.Context(), q)
+	require.NoError(t, err)
+	require.Equal(t, want, idsOf(whole), "%+v", q)
+
+	where, err := q.Where(source.Dialect)
+	require.NoError(t, err)
+	by, err := q.OrderBy(source.Dialect)
+	require.NoError(t, err)
+	query := "SELECT " + strings.Join(walkColumns, ", ") + " FROM walk w WHERE " + where.SQL
+	args := where.Args
+	if source.Base.Where != "" {
+		query, args = query+" AND ("+source.Base.Where+")", slices.Concat(args, source.Base.Args)
+	}
+	query += " ORDER BY " + by + " LIMIT " + strconv.Itoa(size)
+	if source.Dialect == Postgres {
+		for n := 1; strings.Contains(query, "?"); n++ {
+			query = strings.Replace(query, "?", "$"+strconv.Itoa(n), 1)
+		}
+	}
+	parts, err := source.query(t.Context(), size, query, args)
+	require.NoError(t, err, query)
+	require.Equal(t, want, idsOf(parts), "%s", query)
 }
 
 func idsOf(rows []walkRow) []int64 {

@@ -21,13 +21,13 @@ import (
 	"github.com/mainstay-go/mainstay/pagination"
 )
 
-// BenchmarkDeepPage reads a page of 25 a quarter into a list and one four fifths into it
+// BenchmarkDepth reads a page of 25 a quarter into a list and one four fifths into it
 // (pages 10,000 and 32,000 of a million rows), in turns with pages 1 and 2, through
 // [pagination.Keyset.Paginate]. deep/first is the ratio of the medians and at most 1.5 by
 // the target; deep/second is the part of it that the depth has: page 1 has a shorter
 // statement, without a position. Beside them the same page by OFFSET, and by the OR condition that one writes
 // by hand. MAINSTAY_BENCH_ROWS sets the length, 1000000 for the published figures.
-func BenchmarkDeepPage(b *testing.B) {
+func BenchmarkDepth(b *testing.B) {
 	rows := exportRows(b)
 	for _, engine := range []struct {
 		name    string
