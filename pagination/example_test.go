@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strconv"
 
 	_ "modernc.org/sqlite"
@@ -273,6 +274,23 @@ func ExampleServeCSV() {
 	// Output:
 	// attachment; filename=sales.csv
 	// "id,product\r\n2,milk\r\n1,tea\r\n"
+}
+
+// Pages are full though the database cannot tell what this client may see.
+func ExampleKeyset_PaginateFiltered() {
+	db := shop()
+	defer db.Close()
+	mayNotSee := func(s Sale) bool { return s.Product == "tea" } // ask your policy engine
+	page, err := salesByDay().PaginateFiltered(
+		httptest.NewRequest(http.MethodGet, "/sales", nil), source(db),
+		func(_ context.Context, sales []Sale) ([]Sale, error) { return slices.DeleteFunc(sales, mayNotSee), nil }, nil,
+	)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(page.Results, page.Next != "")
+	// Output:
+	// [{8 3 roll} {5 2 milk} {4 2 roll}] true
 }
 
 // A Relay connection.

@@ -210,6 +210,11 @@ func TestHugeQuery(t *testing.T) {
 	_, err = PaginateOffset(r, mustLimitOffset(t, Standard, nil), Lister[int](items(100)))
 	require.ErrorIs(t, err, ErrInvalidParameter)
 	assert.False(t, salesKeyset(t, NullsNative).Wants(r))
+	_, err = salesKeyset(t, NullsNative).Paginate(r, SeekerFunc[sale](func(context.Context, Seek) ([]sale, error) {
+		t.Error("the list was read")
+		return nil, nil
+	}))
+	require.ErrorIs(t, err, ErrInvalidParameter)
 }
 
 func TestParseDoesNotAllocate(t *testing.T) {
