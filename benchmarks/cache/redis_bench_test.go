@@ -3,7 +3,6 @@ package cachebench
 import (
 	"context"
 	"log/slog"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -16,14 +15,9 @@ import (
 	"github.com/mainstay-go/mainstay/cache/rediscache"
 )
 
-// BenchmarkRedisHit reads a struct of 1 KiB. MAINSTAY_BENCH_REDIS is the address of a
-// server whose contents do not matter.
+// BenchmarkRedisHit reads a struct of 1 KiB.
 func BenchmarkRedisHit(b *testing.B) {
-	addr := os.Getenv("MAINSTAY_BENCH_REDIS")
-	if addr == "" {
-		b.Skip("MAINSTAY_BENCH_REDIS names no server")
-	}
-	client := redis.NewClient(rediscache.ClientOptions(addr))
+	client := redis.NewClient(rediscache.ClientOptions(redisAddr(b)))
 	defer client.Close()
 	ctx := context.Background()
 	value := product{ID: 1, Name: "lasagne", Price: 320, Text: strings.Repeat("with cheese ", 80)}
@@ -82,11 +76,7 @@ func BenchmarkRedisHit(b *testing.B) {
 
 // BenchmarkInvalidateTags makes 10,000 keys absent.
 func BenchmarkInvalidateTags(b *testing.B) {
-	addr := os.Getenv("MAINSTAY_BENCH_REDIS")
-	if addr == "" {
-		b.Skip("MAINSTAY_BENCH_REDIS names no server")
-	}
-	client := redis.NewClient(rediscache.ClientOptions(addr))
+	client := redis.NewClient(rediscache.ClientOptions(redisAddr(b)))
 	defer client.Close()
 	ctx := context.Background()
 	store, err := rediscache.New(client, nil)
