@@ -5,6 +5,7 @@ package ratelimit_test
 import (
 	"context"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"runtime"
 	"strconv"
@@ -88,16 +89,11 @@ var subjects = []subject{
 			return err == nil && !c.Reached
 		}
 	}},
-	{"httprate", func(_ testing.TB, n int, window time.Duration, _ int) take {
-		l := httprate.NewRateLimiter(n, window)
-		return func(key string) bool {
-			limited, _, err := l.Status(key)
-			if err != nil || limited {
-				return false
-			}
-			now := time.Now().UTC().Truncate(window)
-			return l.Counter().IncrementBy(key, now, 1) == nil
-		}
+	{"httprate", func(tb testing.TB, n int, window time.Duration, _ int) take {
+		// Without fields, since OnLimit, which decides, is the middleware's.
+		l := httprate.NewRateLimiter(n, window, httprate.WithResponseHeaders(httprate.ResponseHeaders{}))
+		r := must[*http.Request](tb)(http.NewRequestWithContext(ctx, http.MethodGet, "/", http.NoBody))
+		return func(key string) bool { return !l.OnLimit(nil, r, key) }
 	}},
 }
 
