@@ -51,7 +51,8 @@ type Trace struct {
 }
 
 // Job backs up one source into one storage. Its methods are safe for concurrent use;
-// one backup runs at a time.
+// one backup runs at a time, among all processes that share the storage (if it is a
+// [Locker]) or, from whatever host, the source (if it is a [RunLocker]).
 type Job struct {
 	name    string
 	source  Source
@@ -153,17 +154,11 @@ type run struct {
 }
 
 func (r *run) all(ctx context.Context) error {
-	if locker, ok := r.storage.(Locker); ok {
-		unlock, err := locker.Lock(ctx)
-		if err != nil {
-			return r.stage(ctx, "lock", r.started, err)
-		}
-		defer func() {
-			if err := unlock(); err != nil {
-				r.opts.Logger.WarnContext(ctx, "backup: the lock could not be given back", "job", r.name, "error", err)
-			}
-		}()
+	unlock, err := r.lock(ctx)
+	if err != nil {
+		return r.stage(ctx, "lock", r.started, err)
 	}
+	defer unlock()
 	var behind *StageError // targets that were not brought up to date
 	for _, s := range []struct {
 		name string
@@ -194,6 +189,34 @@ func (r *run) all(ctx context.Context) error {
 		return behind
 	}
 	return nil
+}
+
+// lock takes the storage for this run, and then the source, which other hosts may be at.
+func (r *run) lock(ctx context.Context) (unlock func(), err error) {
+	var held []func() error
+	unlock = func() {
+		for i := len(held) - 1; i >= 0; i-- {
+			if err := held[i](); err != nil {
+				r.opts.Logger.WarnContext(ctx, "backup: a lock could not be given back", "job", r.name, "error", err)
+			}
+		}
+	}
+	if locker, ok := r.storage.(Locker); ok {
+		one, err := locker.Lock(ctx)
+		if err != nil {
+			return nil, err
+		}
+		held = append(held, one)
+	}
+	if locker, ok := r.source.(RunLocker); ok {
+		one, err := locker.LockRun(ctx, r.name)
+		if err != nil {
+			unlock()
+			return nil, err
+		}
+		held = append(held, one)
+	}
+	return unlock, nil
 }
 
 func (r *run) stage(ctx context.Context, name string, start time.Time, err error) *StageError {
