@@ -87,6 +87,7 @@ func (m *missed) noteTags(tags ...string) (ok, overflow bool) {
 			m.tags[tag] = m.noted
 		case len(m.names) > 0:
 			clear(m.tags)
+			m.tags[anyTag] = m.noted
 			for name := range m.names {
 				m.tags[clearTag(name)] = m.noted
 			}
