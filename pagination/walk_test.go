@@ -245,7 +245,7 @@ func testWalks(t *testing.T, e engine, db *sql.DB) {
 		walks, deadline = n/len(engines)+1, time.Now().Add(time.Hour)
 	}
 	done := 0
-	for ; done < walks && (done < 60 || time.Now().Before(deadline)); done++ {
+	for ; done < walks && (done < 20 || time.Now().Before(deadline)); done++ {
 		rng := rand.New(rand.NewPCG(uint64(done), 7))
 		dialect := e.dialect
 		if done%5 == 0 && dialect != Postgres { // Generic writes "?"
