@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mainstay-go/mainstay/internal/testserver"
@@ -287,7 +286,7 @@ func TestConcurrencyLimitsOfTenants(t *testing.T) {
 
 func TestConcurrencyRefusesNonsense(t *testing.T) {
 	t.Parallel()
-	s := store(t, redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1}), nil)
+	s := store(t, dial(t, "127.0.0.1:1"), nil)
 	good := ratelimit.ConcurrencyPolicy{Name: "exports", Limit: 1}
 	_, err := s.Concurrency(good, &ConcurrencyOptions{Lease: 299 * time.Millisecond})
 	require.ErrorContains(t, err, "redislimit: a lease of 299ms is too short")

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mainstay-go/mainstay/internal/testserver"
@@ -319,7 +318,7 @@ func TestLeasedWhileRedisIsAway(t *testing.T) {
 
 func TestLeasedRefusesNonsense(t *testing.T) {
 	t.Parallel()
-	s := store(t, redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1}), nil)
+	s := store(t, dial(t, "127.0.0.1:1"), nil)
 	good := ratelimit.Policy{Name: "hot", Limit: 100, Window: time.Minute}
 	for _, o := range []LeaseOptions{{Block: -1}, {Block: 1001}, {Life: -1}, {Life: time.Microsecond}, {Life: time.Hour}, {Options: ratelimit.Options{MaxKeys: -1}}} {
 		_, err := s.Leased(good, &o)
