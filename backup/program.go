@@ -22,6 +22,8 @@ const (
 type program struct {
 	path   string
 	env    []string
+	dir    string // "": that of this process
+	group  bool   // what it has started is ended with it
 	stdin  io.Reader
 	stdout io.Writer
 	// said picks what may be repeated from the end of what the program of that name
@@ -36,7 +38,7 @@ func (p program) run(ctx context.Context, args ...string) error {
 	name := strings.TrimSuffix(filepath.Base(p.path), ".exe")
 	var messages cappedTail
 	cmd := exec.CommandContext(ctx, p.path, args...)
-	cmd.Env = p.env
+	cmd.Env, cmd.Dir = p.env, p.dir
 	cmd.Stdin, cmd.Stderr = p.stdin, &messages
 	out := &rememberingWriter{to: p.stdout}
 	if p.stdout != nil {
@@ -48,8 +50,15 @@ func (p program) run(ctx context.Context, args ...string) error {
 		}
 		return nil
 	}
+	if p.group {
+		ownGroup(cmd)
+		cmd.Cancel = func() error { return signalGroup(cmd, syscall.SIGTERM) }
+	}
 	cmd.WaitDelay = termWait
 	err := cmd.Run()
+	if p.group && err != nil && cmd.Process != nil {
+		_ = signalGroup(cmd, syscall.SIGKILL) // those that have not obeyed
+	}
 	if err == nil {
 		return nil
 	}

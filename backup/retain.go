@@ -224,7 +224,7 @@ func (r *run) retain(ctx context.Context) error {
 
 // suspicion compares a new backup with the good ones before it.
 func suspicion(m *Manifest, before []Entry) string {
-	if len(m.Tables) == 0 && m.Engine != "" {
+	if len(m.Tables) == 0 && m.Engine != "" && m.Engine != "command" {
 		return "there is no table in it"
 	}
 	var sizes, rows []int64

@@ -1,0 +1,196 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/mainstay-go/mainstay/internal/atomicfile"
+)
+
+// CommandOptions configures a [Command].
+type CommandOptions struct {
+	// Extension of the dump's file, such as ".ldif". Default: ".out".
+	Extension string
+	// Database says for people what is dumped. Default: the program's name.
+	Database string
+	// Trailer must end the output, but for white space after it: what a program writes
+	// last shows that it came to its end. Default: none; the exit status then decides
+	// alone.
+	Trailer string
+	// Env is added to the environment of this process, as "NAME=value". The values are
+	// kept out of messages. Default: none.
+	Env []string
+	// Secrets are kept out of messages as well. Default: none.
+	Secrets []string
+	// Dir is the folder in which the program runs. Default: that of this process.
+	Dir string
+}
+
+// Command is a [Source] that keeps what a program writes to its standard output. It is
+// started without a shell and reads nothing; an exit status that is not 0, a signal, an
+// output that is empty or without its trailer make the backup fail. When the run is
+// cancelled the program and all that it has started are ended. What it knows of the
+// output is its length: it counts no tables.
+type Command struct {
+	argv []string
+	opts CommandOptions
+}
+
+var (
+	fileExtension = regexp.MustCompile(`^(\.[a-z0-9]{1,16}){1,3}$`)
+	variable      = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
+)
+
+// NewCommand returns the source for the program argv[0] with the arguments after it.
+// No argument may be a secret, since every user of the host can read them: pass it in
+// Env or in a file. Nothing is started.
+func NewCommand(argv []string, opts *CommandOptions) (*Command, error) {
+	c := &Command{argv: slices.Clone(argv)}
+	if opts != nil {
+		c.opts = *opts
+	}
+	if len(argv) == 0 || argv[0] == "" {
+		return nil, errors.New("backup: NewCommand needs a program")
+	}
+	if c.opts.Extension == "" {
+		c.opts.Extension = ".out"
+	}
+	if !fileExtension.MatchString(c.opts.Extension) {
+		return nil, fmt.Errorf("backup: the extension %q must be like .sql or .tar: a-z and 0-9 after a dot", c.opts.Extension)
+	}
+	if c.opts.Database == "" {
+		c.opts.Database = filepath.Base(argv[0])
+	}
+	for _, e := range c.opts.Env {
+		if !variable.MatchString(e) {
+			return nil, errors.New("backup: an element of CommandOptions.Env is not of the form NAME=value")
+		}
+	}
+	return c, nil
+}
+
+// Describe says what the source is.
+func (c *Command) Describe() Description {
+	return Description{Engine: "command", Extension: c.opts.Extension, Database: c.opts.Database}
+}
+
+// Preflight looks for the program.
+func (c *Command) Preflight(context.Context) ([]string, error) {
+	_, err := c.find()
+	return nil, err
+}
+
+func (c *Command) find() (string, error) {
+	path, err := exec.LookPath(c.argv[0])
+	if err != nil {
+		return "", fmt.Errorf("backup: the program cannot be run: %w", err)
+	}
+	return path, nil
+}
+
+// Dump runs the program to its end.
+func (c *Command) Dump(ctx context.Context, w io.Writer) (Contents, error) {
+	path, err := c.find()
+	if err != nil {
+		return Contents{}, err
+	}
+	end := &trailerWriter{to: w, keep: len(c.opts.Trailer) + 64}
+	err = program{
+		path: path, env: append(os.Environ(), c.opts.Env...), dir: c.opts.Dir, stdout: end, group: true,
+		said: func(_ string, tail []byte) string { return c.scrub(tail) },
+	}.run(ctx, c.argv[1:]...)
+	if err != nil {
+		return Contents{}, err
+	}
+	if tail := bytes.TrimRightFunc(end.tail, unicode.IsSpace); !bytes.HasSuffix(tail, []byte(strings.TrimRightFunc(c.opts.Trailer, unicode.IsSpace))) {
+		return Contents{}, fmt.Errorf("backup: %s ended well, but its output does not end as a complete one does", filepath.Base(path))
+	}
+	return Contents{Consistency: "command"}, nil
+}
+
+// trailerWriter keeps the end of what went by.
+type trailerWriter struct {
+	to   io.Writer
+	keep int
+	tail []byte
+}
+
+func (w *trailerWriter) Write(p []byte) (int, error) {
+	n, err := w.to.Write(p)
+	w.tail = append(w.tail, p[max(0, n-w.keep):n]...)
+	if over := len(w.tail) - w.keep; over > 0 {
+		w.tail = append(w.tail[:0], w.tail[over:]...)
+	}
+	return n, err
+}
+
+var userinfo = regexp.MustCompile(`://[^/@\s]*@`)
+
+// scrub returns the last line that the program said, without secrets.
+func (c *Command) scrub(tail []byte) string {
+	text := strings.ToValidUTF8(string(tail), "")
+	secrets := slices.Clone(c.opts.Secrets)
+	for _, e := range c.opts.Env {
+		_, value, _ := strings.Cut(e, "=")
+		secrets = append(secrets, value)
+	}
+	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) }) // one may be a part of another
+	for _, secret := range secrets {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "***")
+		}
+	}
+	if len(tail) >= messageLimit {
+		// The first line may be the rest of one that was cut, and of a secret in it.
+		_, text, _ = strings.Cut(text, "\n")
+	}
+	text = userinfo.ReplaceAllString(text, "://***@")
+	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' })
+	for i := len(lines) - 1; i >= 0; i-- {
+		line := strings.TrimSpace(strings.Map(func(r rune) rune {
+			if unicode.IsPrint(r) {
+				return r
+			}
+			return ' '
+		}, lines[i]))
+		if line != "" {
+			return shorten(line)
+		}
+	}
+	return ""
+}
+
+// Restore writes what the program has written to a new file: target, or one in the
+// current folder whose name says when. How to feed it back is known to the program's
+// own tools.
+func (c *Command) Restore(ctx context.Context, r io.Reader, target string) (restored string, got Contents, err error) {
+	if target == "" {
+		target = "restore_" + time.Now().UTC().Format(stampLayout) + c.opts.Extension
+	}
+	if target, err = filepath.Abs(target); err != nil {
+		return "", got, fmt.Errorf("backup: %w", err)
+	}
+	err = atomicfile.Create(target, 0o600, func(w io.Writer) error {
+		_, err := io.Copy(contextWriter{ctx, w}, r)
+		return err
+	})
+	if errors.Is(err, fs.ErrExist) {
+		return target, got, fmt.Errorf("backup: %s exists: a restore never overwrites; choose another target", target)
+	}
+	if err != nil {
+		return target, got, fmt.Errorf("backup: %w", err)
+	}
+	return target, got, nil
+}
