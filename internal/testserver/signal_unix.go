@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Pause freezes the server and its children (SIGSTOP): connections stay open and
@@ -18,9 +19,34 @@ import (
 func (p *Process) Pause() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.cmd != nil {
-		p.signal(syscall.SIGSTOP)
+	if p.cmd == nil {
+		return
 	}
+	p.signal(syscall.SIGSTOP)
+	// The signal has been sent, and threads on other processors run until they notice.
+	pids := append(descendants(p.cmd.Process.Pid), p.cmd.Process.Pid)
+	for deadline := time.Now().Add(stopDeadline); running(pids) && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// running tells whether a thread of the processes is not stopped, as far as /proc tells.
+func running(pids []int) bool {
+	for _, pid := range pids {
+		stats, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/[0-9]*/stat")
+		for _, path := range stats {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				continue // it has ended meanwhile
+			}
+			// "thread (command) state …"
+			state := strings.TrimSpace(string(data[strings.LastIndexByte(string(data), ')')+1:]))
+			if state != "" && !strings.Contains("TtZX", state[:1]) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Continue ends a Pause (SIGCONT).
