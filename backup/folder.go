@@ -87,6 +87,25 @@ func (f *Folder) Put(ctx context.Context, name string, write func(io.Writer) err
 	return size, nil
 }
 
+// Replace writes a file that may be there already.
+func (f *Folder) Replace(ctx context.Context, name string, data []byte) error {
+	path, err := f.file(name)
+	if err != nil {
+		return err
+	}
+	if err := f.prepare(); err != nil {
+		return err
+	}
+	err = atomicfile.Write(path, 0o600, func(w io.Writer) error {
+		_, err := contextWriter{ctx, w}.Write(data)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("backup: %s: %w", name, err)
+	}
+	return nil
+}
+
 // Open opens a file.
 func (f *Folder) Open(_ context.Context, name string) (io.ReadCloser, error) {
 	path, err := f.file(name)

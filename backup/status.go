@@ -151,10 +151,7 @@ func (j *Job) note(ctx context.Context, r *run, outcome error) {
 	a.Targets = j.targetOutcomes(ctx, r)
 	data, err := json.Marshal(a)
 	if err == nil {
-		err = j.storage.Remove(ctx, statusFile)
-	}
-	if err == nil {
-		err = j.writeFile(ctx, statusFile, append(data, '\n'))
+		err = j.replaceFile(ctx, statusFile, append(data, '\n'))
 	}
 	if err != nil {
 		j.opts.Logger.WarnContext(ctx, "backup: the outcome could not be recorded", "job", j.name, "error", err)

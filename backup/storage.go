@@ -36,6 +36,13 @@ type Locker interface {
 	Lock(ctx context.Context) (unlock func() error, err error)
 }
 
+// Replacer is a [Storage] that can replace a small file in one step: a reader finds the old
+// one or the new one, also after a crash. Elsewhere a [Job] removes a file before it
+// writes it anew.
+type Replacer interface {
+	Replace(ctx context.Context, name string, data []byte) error
+}
+
 // Sweeper is a [Storage] where a crash leaves partial files. Sweep removes those that
 // nobody has written to since before, and returns their names.
 type Sweeper interface {

@@ -148,11 +148,18 @@ func (j *Job) keep(ctx context.Context, v Verification) error {
 	if err != nil {
 		return err
 	}
-	name := v.ID + verifySuffix
+	return j.replaceFile(ctx, v.ID+verifySuffix, append(data, '\n'))
+}
+
+// replaceFile writes a file of which there may be an older one.
+func (j *Job) replaceFile(ctx context.Context, name string, data []byte) error {
+	if r, ok := j.storage.(Replacer); ok {
+		return r.Replace(ctx, name, data)
+	}
 	if err := j.storage.Remove(ctx, name); err != nil && !errors.Is(err, ErrRetained) {
 		return err
 	}
-	return j.writeFile(ctx, name, append(data, '\n'))
+	return j.writeFile(ctx, name, data)
 }
 
 func (j *Job) readVerification(ctx context.Context, id string) (Verification, error) {

@@ -1,0 +1,48 @@
+package backup
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Who looks at the outcome of the last run while the next one ends finds one of the two.
+func TestFolderReplaces(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	folder, err := NewFolder(t.TempDir())
+	require.NoError(t, err)
+	require.NoError(t, folder.Replace(ctx, statusFile, []byte("run 0\n")))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 50 {
+			if err := folder.Replace(ctx, statusFile, fmt.Appendf(nil, "run %d\n", i+1)); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+		file, err := folder.Open(ctx, statusFile)
+		require.NoError(t, err)
+		data, err := io.ReadAll(file)
+		require.NoError(t, err)
+		require.NoError(t, file.Close())
+		require.Regexp(t, `^run \d+\n$`, string(data))
+	}
+	objects, err := folder.List(ctx)
+	require.NoError(t, err)
+	require.Len(t, objects, 1, "nothing else is left")
+	require.Error(t, folder.Replace(ctx, "../status.json", nil))
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	require.ErrorIs(t, folder.Replace(ended, statusFile, []byte("too late")), context.Canceled)
+}
