@@ -37,7 +37,13 @@ func MariaDB(t testing.TB, args ...string) *MariaDBServer {
 		dir := newFolder(t, "mariadb")
 		data := filepath.Join(dir, "data")
 		asUser := "--user=" + userName()
-		out, err := exec.Command(install, "--no-defaults", "--datadir="+data, asUser,
+		// A starting server deletes the temporary tables that it finds, as leftovers of a
+		// crash: in a folder that servers share those of the others.
+		temp := filepath.Join(dir, "tmp")
+		if err := os.Mkdir(temp, 0o700); err != nil {
+			t.Fatalf("testserver: %v", err)
+		}
+		out, err := exec.Command(install, "--no-defaults", "--datadir="+data, "--tmpdir="+temp, asUser,
 			"--auth-root-authentication-method=normal", "--skip-test-db",
 			"--innodb-data-file-path=ibdata1:4M:autoextend", "--innodb-log-file-size=8M").CombinedOutput()
 		if err != nil {
@@ -56,7 +62,7 @@ func MariaDB(t testing.TB, args ...string) *MariaDBServer {
 			t: t, name: "mariadbd " + strconv.Itoa(port), dir: dir, stopBy: syscall.SIGTERM,
 			command: func() *exec.Cmd {
 				all := []string{
-					"--no-defaults", "--datadir=" + data, asUser,
+					"--no-defaults", "--datadir=" + data, "--tmpdir=" + temp, asUser,
 					"--port=" + strconv.Itoa(port), "--bind-address=127.0.0.1", "--socket=" + s.Socket(),
 					"--pid-file=" + filepath.Join(dir, "pid"), "--init-file=" + setup, "--skip-name-resolve",
 					"--character-set-server=utf8mb4", "--innodb-data-file-path=ibdata1:4M:autoextend",
