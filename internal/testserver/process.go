@@ -145,7 +145,7 @@ func (p *Process) end(by os.Signal) {
 		return
 	}
 	if by == syscall.SIGKILL {
-		p.signal(syscall.SIGKILL)
+		p.kill()
 	} else {
 		p.resume()
 		p.cmd.Process.Signal(by)
@@ -153,7 +153,7 @@ func (p *Process) end(by os.Signal) {
 	select {
 	case <-p.ended:
 	case <-time.After(stopDeadline):
-		p.signal(syscall.SIGKILL)
+		p.kill()
 		<-p.ended
 	}
 	p.forget()
@@ -164,7 +164,13 @@ func (p *Process) end(by os.Signal) {
 func (p *Process) Restart() {
 	p.t.Helper()
 	p.Stop()
-	if err := p.launch(); err != nil {
+	err := p.launch()
+	// What the old one has left, or a connection from its port, may take a moment to go.
+	for i := 0; errors.As(err, new(errEnded)) && i < 20; i++ {
+		time.Sleep(250 * time.Millisecond)
+		err = p.launch()
+	}
+	if err != nil {
 		p.t.Fatal(err)
 	}
 }

@@ -24,14 +24,37 @@ func (p *Process) Pause() {
 	}
 	p.signal(syscall.SIGSTOP)
 	// The signal has been sent, and threads on other processors run until they notice.
-	pids := append(descendants(p.cmd.Process.Pid), p.cmd.Process.Pid)
-	for deadline := time.Now().Add(stopDeadline); running(pids) && time.Now().Before(deadline); {
+	pid := p.cmd.Process.Pid
+	await(append(descendants(pid), pid), stopped+gone)
+}
+
+// kill ends the server and its children and returns when the children are gone: while
+// they end, a PostgreSQL that is started anew finds its shared memory in use.
+func (p *Process) kill() {
+	pid := p.cmd.Process.Pid
+	syscall.Kill(pid, syscall.SIGSTOP) // what is stopped has no further children
+	await([]int{pid}, stopped+gone)
+	children := descendants(pid)
+	p.signal(syscall.SIGKILL)
+	await(children, gone)
+}
+
+// The states of threads in /proc.
+const (
+	stopped = "Tt"
+	gone    = "ZX"
+)
+
+// await returns when all threads of the processes are in one of the states or have ended,
+// as far as /proc tells, or after a while.
+func await(pids []int, states string) {
+	for deadline := time.Now().Add(stopDeadline); others(pids, states) && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// running tells whether a thread of the processes is not stopped, as far as /proc tells.
-func running(pids []int) bool {
+// others tells whether a thread is in another state.
+func others(pids []int, states string) bool {
 	for _, pid := range pids {
 		stats, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/[0-9]*/stat")
 		for _, path := range stats {
@@ -41,7 +64,7 @@ func running(pids []int) bool {
 			}
 			// "thread (command) state …"
 			state := strings.TrimSpace(string(data[strings.LastIndexByte(string(data), ')')+1:]))
-			if state != "" && !strings.Contains("TtZX", state[:1]) {
+			if state != "" && !strings.Contains(states, state[:1]) {
 				return true
 			}
 		}
