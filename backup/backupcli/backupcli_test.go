@@ -77,6 +77,18 @@ func (s *shop) want(code int, args ...string) (stdout, stderr string) {
 	return stdout, stderr
 }
 
+// A folder that cannot even be listed is a failure like any other: somebody is told.
+func TestUnreadableFolderIsTold(t *testing.T) {
+	s := newShop(t)
+	if err := os.WriteFile(s.folder.Path(), []byte("no folder"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.want(Failed, "--notify")
+	if len(s.sent) != 1 || s.sent[0].Level != notify.Critical {
+		t.Errorf("sent: %v", s.sent)
+	}
+}
+
 func TestTour(t *testing.T) {
 	s := newShop(t)
 	s.want(Stale, "check")

@@ -37,10 +37,8 @@ func (c *command) run(ctx context.Context, args []string) error {
 	case tell && c.Notifier == nil:
 		return usagef("--notify needs a mail server or webhook: none is set up")
 	}
-	before, err := c.job.Status(ctx)
-	if err != nil {
-		return err
-	}
+	// What is wrong with the folder here is the run's to say, and then people are told.
+	before, _ := c.job.Status(ctx)
 	report, failure := c.job.Backup(ctx)
 	c.print(report, failure)
 	if tell {
