@@ -69,7 +69,7 @@ func TestSMTPFaults(t *testing.T) {
 			// The checker itself must end with its context: the runner's timeout would
 			// leave it behind, stuck.
 			check := SMTP("mail", listener.Addr().String(), nil)
-			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
 			got := check.Checker.Check(ctx)
 			require.Equal(t, Fail, got.Status)

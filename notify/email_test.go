@@ -251,7 +251,7 @@ func TestEmailDeadline(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "300ms") {
 				t.Errorf("got %v", err)
 			}
-			if took := time.Since(start); took > 5*time.Second {
+			if took := time.Since(start); took > 20*time.Second {
 				t.Errorf("it took %v", took)
 			}
 		})

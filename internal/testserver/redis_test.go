@@ -30,9 +30,7 @@ func TestRedisLifecycle(t *testing.T) {
 		t.Fatal("a paused server answers")
 	}
 	server.Continue()
-	if err := ping(server); err != nil {
-		t.Fatalf("a continued server does not answer: %v", err)
-	}
+	eventually(t, "an answer of the continued server", func(context.Context) error { return ping(server) })
 }
 
 func ping(server *RedisServer) error {

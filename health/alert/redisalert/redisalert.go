@@ -110,7 +110,7 @@ func (s *Store) Update(ctx context.Context, f func([]byte) ([]byte, error)) erro
 func (s *Store) acquire(ctx context.Context, token string) error {
 	giveUp := time.NewTimer(patience)
 	defer giveUp.Stop()
-	for {
+	for busy := false; ; busy = true {
 		ok, err := bounded(ctx, func(ctx context.Context) (bool, error) {
 			_, err := s.client.SetArgs(ctx, s.lock, token, redis.SetArgs{Mode: "NX", TTL: hold}).Result()
 			if errors.Is(err, redis.Nil) {
@@ -118,11 +118,13 @@ func (s *Store) acquire(ctx context.Context, token string) error {
 			}
 			return err == nil, err
 		})
-		if err != nil {
-			return fmt.Errorf("redisalert: taking the lock: %w", err)
-		}
-		if ok {
+		switch {
+		case err == nil && ok:
 			return nil
+		case busy && ctx.Err() != nil: // whether it waited or asked in that moment
+			return alert.ErrBusy
+		case err != nil:
+			return fmt.Errorf("redisalert: taking the lock: %w", err)
 		}
 		retry := time.NewTimer(100 * time.Millisecond)
 		select {

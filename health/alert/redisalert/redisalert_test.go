@@ -112,7 +112,7 @@ func TestLock(t *testing.T) {
 	if err := client.Set(t.Context(), s.lock, "of a dead process", hold).Err(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 	defer cancel()
 	if err := s.Update(ctx, count); !errors.Is(err, alert.ErrBusy) {
 		t.Errorf("a held lock: %v", err)
