@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 )
 
 // engine keeps one algorithm's state for many keys, in shards that lock by themselves.
@@ -46,13 +47,22 @@ type shards[E any, A algorithm[E]] struct {
 }
 
 type shard[E any] struct {
+	// Read without the lock, on a cache line that seldom changes.
+	denial atomic.Pointer[denial]
+	_      [56]byte
+	// Denied without the lock.
+	spared atomic.Uint64
+	_      [56]byte
+	// What each decision under the lock needs, on two cache lines.
 	mu       sync.Mutex
-	table    table[E]
-	overflow *E // counts for all keys that found no place
-	unused   E  // see lend
 	last     int64
 	allowed  uint64
 	denied   uint64
+	table    table[E]
+	runHash  uint32 // see remember
+	run      uint32
+	overflow *E // counts for all keys that found no place
+	unused   E  // see lend
 	evicted  uint64
 	crowded  uint64
 	_        [56]byte // locks of neighbours on one cache line would slow each other down
@@ -141,6 +151,7 @@ func (s *shards[E, A]) settle(sh *shard[E], h keyHash, key string, e *E, now int
 		}
 	}
 	sh.allowed++
+	sh.withdraw(h)
 	return s.algo.book(e, now, cost, o)
 }
 
@@ -199,7 +210,9 @@ func (s *shards[E, A]) cancel(key string, now int64, limit, cost int, token int6
 }
 
 func (s *shards[E, A]) cancelLocked(h keyHash, key string, now int64, limit, cost int, token int64) {
-	if e := s.find(&s.shards[h.shard], h, key, now); e != nil {
+	sh := &s.shards[h.shard]
+	sh.withdraw(h)
+	if e := s.find(sh, h, key, now); e != nil {
 		s.algo.cancel(e, now, limit, cost, token)
 	}
 }
@@ -208,6 +221,7 @@ func (s *shards[E, A]) reset(key string) {
 	h := s.hash(key)
 	sh := &s.shards[h.shard]
 	sh.mu.Lock()
+	sh.withdraw(h)
 	sh.table.removeKey(h.hash, key)
 	sh.mu.Unlock()
 }
@@ -240,7 +254,7 @@ func (s *shards[E, A]) stats() (st Stats) {
 		sh.mu.Lock()
 		st.Keys += sh.table.n
 		st.Allowed += sh.allowed
-		st.Denied += sh.denied
+		st.Denied += sh.denied + sh.spared.Load()
 		st.Evicted += sh.evicted
 		st.Crowded += sh.crowded
 		sh.mu.Unlock()

@@ -6,6 +6,11 @@ package ratelimit
 func takeExact(s *shards[stampLog, exact], key string, now int64, limit, cost int, peek bool, o *outcome) {
 	h := s.hash(key)
 	sh := &s.shards[h.shard]
+	single := cost == 1 && !peek
+	if d := sh.denial.Load(); d != nil && single && d.answer(o, h, key, now, limit) {
+		sh.spared.Add(1)
+		return
+	}
 	sh.mu.Lock()
 	now = sh.notBefore(now)
 	e := s.find(sh, h, key, now)
@@ -17,9 +22,13 @@ func takeExact(s *shards[stampLog, exact], key string, now int64, limit, cost in
 	case peek:
 	case o.allowed && e != &sh.unused:
 		sh.allowed++
+		sh.withdraw(h)
 		s.algo.bookInto(o, e, now, cost)
 	case !o.allowed && s.penalise == nil:
 		sh.denied++
+		if single {
+			sh.remember(h, key, now, o)
+		}
 	default:
 		*o = s.settle(sh, h, key, e, now, cost, *o)
 	}
