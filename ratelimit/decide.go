@@ -136,18 +136,24 @@ func (d *Decision) Cancel(ctx context.Context) error {
 // Binding returns the result that a client should go by: on denial the one to wait
 // longest for, otherwise the one with the least left, and of those the one that takes
 // longest to reset. Unlimited results bind only when there is no other.
-func (d *Decision) Binding() Result { return binding(d.Results) }
+func (d *Decision) Binding() Result {
+	if len(d.Results) == 0 {
+		return Result{}
+	}
+	return d.Results[binding(d.Results)]
+}
 
-func binding(results []Result) (b Result) {
-	for i, r := range results {
-		if i == 0 || binds(r, b) {
-			b = r
+// binding is the index of the one that binds.
+func binding(results []Result) (b int) {
+	for i := 1; i < len(results); i++ {
+		if binds(&results[i], &results[b]) {
+			b = i
 		}
 	}
 	return b
 }
 
-func binds(r, b Result) bool {
+func binds(r, b *Result) bool {
 	switch {
 	case (r.Limit == Unlimited) != (b.Limit == Unlimited):
 		return b.Limit == Unlimited

@@ -169,7 +169,7 @@ func TestDenialAcrossGoroutines(t *testing.T) {
 			for start := time.Now(); time.Since(start) < 500*time.Millisecond; {
 				asked.Add(1)
 				var r Result
-				booked, err := l.take(context.Background(), "k", 1, &r)
+				_, booked, err := l.take(context.Background(), "k", 1, &r)
 				if err != nil {
 					t.Error(err)
 				}

@@ -56,22 +56,19 @@ func retrySeconds(r Result) int64 {
 	return max(1, ceilSeconds(r.RetryAfter))
 }
 
-// resetUnix is the first whole second at which the limit is free again.
-func resetUnix(now time.Time, r Result) int64 {
-	at := now.Add(r.ResetAfter)
-	if at.Nanosecond() > 0 {
-		return at.Unix() + 1
-	}
-	return at.Unix()
-}
+// resetUnix is the first whole second at which the limit is free again. now is in Unix
+// nanoseconds.
+func resetUnix(now int64, r *Result) int64 { return ceilSeconds(time.Duration(now) + r.ResetAfter) }
 
 // write sets the fields of all results, and Retry-After when denied. All values
-// share one string and one array of slices, which is what a response costs.
-func (w *headerWriter) write(h http.Header, results []Result, keys []string, denied bool, now time.Time) {
-	b := binding(results)
+// share one string and one array of slices, which is what a response costs. now is in
+// Unix nanoseconds.
+func (w *headerWriter) write(h http.Header, results []Result, keys []string, denied bool, now int64) {
 	if len(results) == 0 {
 		return
 	}
+	b := &results[binding(results)]
+	outermost := len(h) == 0 // there is nobody's to respect
 	var space [192]byte
 	buf := space[:0]
 	vals := new([5]string)
@@ -91,7 +88,7 @@ func (w *headerWriter) write(h http.Header, results []Result, keys []string, den
 	}
 	ends[3] = len(buf)
 	if denied {
-		if s := retrySeconds(b); s > 0 {
+		if s := retrySeconds(*b); s > 0 {
 			buf = strconv.AppendInt(buf, s, 10)
 		}
 	}
@@ -103,11 +100,15 @@ func (w *headerWriter) write(h http.Header, results []Result, keys []string, den
 		}
 	}
 	if b.Limit != Unlimited {
-		if !outerIsStricter(h, b) {
+		if outermost || !outerIsStricter(h, b) {
 			h[hLimit], h[hRemaining], h[hReset] = vals[0:1:1], vals[1:2:2], vals[2:3:3]
 		}
-		appendField(h, hRateLimit, vals[3:4:4])
-		appendField(h, hPolicy, w.policyValue(results))
+		if outermost {
+			h[hRateLimit], h[hPolicy] = vals[3:4:4], w.policyValue(results)
+		} else {
+			appendField(h, hRateLimit, vals[3:4:4])
+			appendField(h, hPolicy, w.policyValue(results))
+		}
 	}
 	if vals[4] != "" {
 		h[hRetryAfter] = vals[4:5:5]
@@ -122,7 +123,7 @@ func appendField(h http.Header, name string, value []string) {
 	h[name] = value
 }
 
-func outerIsStricter(h http.Header, b Result) bool {
+func outerIsStricter(h http.Header, b *Result) bool {
 	outer := h[hRemaining]
 	if len(outer) == 0 {
 		return false
@@ -136,7 +137,8 @@ func outerIsStricter(h http.Header, b Result) bool {
 // construction and need no escaping.
 func (w *headerWriter) appendRateLimit(buf []byte, results []Result, keys []string) []byte {
 	first := true
-	for i, r := range results {
+	for i := range results {
+		r := &results[i]
 		if r.Limit == Unlimited {
 			continue
 		}
@@ -162,9 +164,15 @@ func (w *headerWriter) appendRateLimit(buf []byte, results []Result, keys []stri
 }
 
 func samePolicies(a, b []Result) bool {
-	return slices.EqualFunc(a, b, func(a, b Result) bool {
-		return a.Limit == b.Limit && a.Window == b.Window && a.Policy == b.Policy
-	})
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a, b := &a[i], &b[i]; a.Limit != b.Limit || a.Window != b.Window || a.Policy != b.Policy {
+			return false
+		}
+	}
+	return true
 }
 
 func (w *headerWriter) policyValue(results []Result) []string {

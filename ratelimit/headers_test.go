@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"testing"
 	"time"
@@ -61,7 +62,7 @@ func TestFieldsByAnotherReader(t *testing.T) {
 			w.pkSecret = []byte("secret")
 		}
 		h := http.Header{}
-		w.write(h, results, keys, false, time.Now())
+		w.write(h, results, keys, false, time.Now().UnixNano())
 		limits, policies := list(t, h["Ratelimit"]), list(t, h["Ratelimit-Policy"])
 		require.Len(t, limits, len(results))
 		require.Len(t, policies, len(results))
@@ -87,7 +88,7 @@ func TestFieldsByAnotherReader(t *testing.T) {
 func TestFieldsBesideAnOuterLimiter(t *testing.T) {
 	t.Parallel()
 	h := http.Header{"Ratelimit": {`"outer";r=3;t=10`}, "Ratelimit-Policy": {`"outer";q=10;qu="requests"`}}
-	(&headerWriter{}).write(h, []Result{{Policy: "inner", Limit: 5, Window: time.Minute, Remaining: 4}}, []string{"k"}, false, time.Now())
+	(&headerWriter{}).write(h, []Result{{Policy: "inner", Limit: 5, Window: time.Minute, Remaining: 4}}, []string{"k"}, false, time.Now().UnixNano())
 	require.Len(t, list(t, h["Ratelimit"]), 2)
 	require.Len(t, list(t, h["Ratelimit-Policy"]), 2)
 	require.EqualValues(t, 3, number(t, list(t, h["Ratelimit"])["outer"], "r"))
@@ -122,4 +123,35 @@ func FuzzKey(f *testing.F) {
 		require.NoError(t, err)
 		require.Len(t, digest, 32)
 	})
+}
+
+// FuzzDottedQuad: the short way to an address's key and the long one lead to the same.
+func FuzzDottedQuad(f *testing.F) {
+	for _, s := range []string{
+		"203.0.113.7:4711", "0.0.0.0:0", "255.255.255.255:65535", "1.2.3.4:65536", "1.2.3.4:00080", "01.2.3.4:1", "1.2.3:1",
+		"1.2.3.4", "1.2.3.4:", "1.2.3.4:x", "1.2.3.256:1", "1..3.4:1", "[::1]:80", "1.2.3.4:+1", "1.2.3.4.5:1", "", "@",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, remote string) {
+		host, ok := dottedQuad(remote)
+		if !ok {
+			return
+		}
+		at, err := netip.ParseAddrPort(remote)
+		require.NoError(t, err)
+		require.Equal(t, addrKey(at.Addr(), 64), "ip:"+host)
+	})
+}
+
+// The wall clock is looked at once a second, and followed when it is set.
+func TestWallClock(t *testing.T) {
+	t.Parallel()
+	c := wallClock{base: time.Now().Add(-time.Hour)}
+	first := c.at(int64(time.Since(c.base)))
+	require.InDelta(t, time.Now().UnixNano(), first, float64(10*time.Second))
+	c.offset.Add(-int64(24 * time.Hour)) // as it would be had the clock been set forward since
+	read := c.read.Load() - 1
+	require.InDelta(t, time.Now().Add(-24*time.Hour).UnixNano(), c.at(read+int64(time.Second)-1), float64(10*time.Second))
+	require.InDelta(t, time.Now().UnixNano(), c.at(read+int64(time.Second)), float64(10*time.Second))
 }

@@ -81,13 +81,54 @@ func ByIP(opts *IPOptions) (KeyFunc, error) {
 	if o.IPv6Prefix < 48 || o.IPv6Prefix > 128 {
 		return nil, fmt.Errorf("ratelimit: IPv6Prefix %d is not between 48 and 128", o.IPv6Prefix)
 	}
+	direct := len(o.TrustedProxies) == 0
 	return func(r *http.Request) string {
+		if direct {
+			if host, ok := dottedQuad(r.RemoteAddr); ok {
+				return "ip:" + host
+			}
+		}
 		addr, ok := proxies.ClientAddr(r)
 		if !ok {
 			return "ip:unknown"
 		}
 		return addrKey(addr, o.IPv6Prefix)
 	}, nil
+}
+
+// dottedQuad returns the host of an address such as "203.0.113.7:4711" if it is an IPv4
+// one in its only canonical form, and nothing needs to be parsed and written anew.
+func dottedQuad(remote string) (host string, ok bool) {
+	field, digits, dots := 0, 0, 0
+	for i := range len(remote) {
+		switch c := remote[i]; {
+		case c >= '0' && c <= '9':
+			if digits > 0 && field == 0 {
+				return "", false
+			}
+			if field = field*10 + int(c-'0'); field > 255 {
+				return "", false
+			}
+			digits++
+		case c == '.' && digits > 0 && dots < 3:
+			dots++
+			field, digits = 0, 0
+		case c == ':' && digits > 0 && dots == 3:
+			return remote[:i], isPort(remote[i+1:])
+		default:
+			return "", false
+		}
+	}
+	return "", false
+}
+
+func isPort(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return s != "" && (len(s) < 5 || len(s) == 5 && s <= "65535")
 }
 
 func addrKey(addr netip.Addr, bits int) string {

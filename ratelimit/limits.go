@@ -28,7 +28,7 @@ func LimitsHandler(rules ...Rule) http.Handler {
 			respond(w, r, http.StatusMethodNotAllowed, jsonType, []byte(`{"error":"method_not_allowed","message":"Use GET."}`+"\n"))
 			return
 		}
-		now := time.Now()
+		now := time.Now().UnixNano()
 		list := make([]LimitStatus, 0, len(rules))
 		for _, rule := range rules {
 			if rule.Skip != nil && rule.Skip(r) {
@@ -41,7 +41,7 @@ func LimitsHandler(rules ...Rule) http.Handler {
 			}
 			s := LimitStatus{
 				Policy: res.Policy, Limit: res.Limit, Remaining: res.Remaining,
-				Window: ceilSeconds(res.Window), Reset: resetUnix(now, res), Degraded: res.Degraded,
+				Window: ceilSeconds(res.Window), Reset: resetUnix(now, &res), Degraded: res.Degraded,
 			}
 			if res.Limit != Unlimited {
 				s.Used = res.Limit - res.Remaining

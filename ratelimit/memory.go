@@ -19,6 +19,7 @@ type Memory struct {
 	trace     *Trace
 	near      float64
 	base      time.Time
+	wall      wallClock
 	id        uint64 // the order in which Decide locks
 }
 
@@ -51,6 +52,7 @@ func NewMemory(policy Policy, opts *Options) (*Memory, error) {
 		policy: policy, limitFunc: o.LimitFunc, trace: o.Trace, near: o.NearLimit,
 		base: time.Now(), id: lastMemory.Add(1),
 	}
+	m.wall.base = m.base
 	if policy.Limit == Unlimited && (o.LimitFunc == nil || policy.Window == 0) {
 		m.limitFunc = nil
 		return m, nil
@@ -74,18 +76,18 @@ func NewMemory(policy Policy, opts *Options) (*Memory, error) {
 // Policy returns what the limiter was made with.
 func (m *Memory) Policy() Policy { return m.policy }
 
-// now is in nanoseconds, from 1 on.
+// now is in nanoseconds since base, from 1 on.
 func (m *Memory) now() int64 { return int64(time.Since(m.base)) + 1 }
 
 // Allow implements Limiter.
 func (m *Memory) Allow(ctx context.Context, key string) (r Result, err error) {
-	_, err = m.take(ctx, key, 1, &r)
+	_, _, err = m.take(ctx, key, 1, &r)
 	return r, err
 }
 
 // AllowN implements Limiter.
 func (m *Memory) AllowN(ctx context.Context, key string, cost int) (r Result, err error) {
-	_, err = m.take(ctx, key, cost, &r)
+	_, _, err = m.take(ctx, key, cost, &r)
 	return r, err
 }
 
@@ -97,7 +99,7 @@ func (m *Memory) Peek(ctx context.Context, key string) (Result, error) {
 // Reserve implements Limiter.
 func (m *Memory) Reserve(ctx context.Context, key string, cost int) (*Reservation, error) {
 	var r Result
-	token, err := m.take(ctx, key, cost, &r)
+	_, token, err := m.take(ctx, key, cost, &r)
 	if err != nil {
 		return NewReservation(r, nil), err
 	}
@@ -142,24 +144,26 @@ func (m *Memory) Stats() Stats {
 }
 
 // take decides and writes the result where the caller returns it from: copying it from
-// hand to hand takes longer than the counting.
-func (m *Memory) take(ctx context.Context, key string, cost int, r *Result) (token int64, err error) {
+// hand to hand takes longer than the counting. now is when it decided, 0 if no counting
+// was needed.
+func (m *Memory) take(ctx context.Context, key string, cost int, r *Result) (now, token int64, err error) {
 	limit, err := m.admit(ctx, key, cost)
 	if err != nil || limit == Unlimited {
 		*r = m.untaken(limit, cost)
-		return 0, err
+		return 0, 0, err
 	}
 	var o outcome
+	now = m.now()
 	if m.exact != nil {
-		takeExact(m.exact, key, m.now(), limit, max(cost, 1), cost == 0, &o)
+		takeExact(m.exact, key, now, limit, max(cost, 1), cost == 0, &o)
 	} else {
-		o = m.engine.take(key, m.now(), limit, max(cost, 1), cost == 0)
+		o = m.engine.take(key, now, limit, max(cost, 1), cost == 0)
 	}
 	m.result(r, &o, limit, cost)
 	if m.trace != nil && cost > 0 {
 		m.report(ctx, key, &o, *r)
 	}
-	return o.token, nil
+	return now, o.token, nil
 }
 
 // admit checks the arguments and returns the limit in force.

@@ -52,6 +52,7 @@ type MiddlewareOptions struct {
 // Middleware applies rules, all or nothing, to every request.
 type Middleware struct {
 	rules  []Rule
+	memory *Memory // the limiter of the only rule, if it is one
 	opts   MiddlewareOptions
 	fields headerWriter
 }
@@ -73,6 +74,9 @@ func NewMiddleware(rules []Rule, opts *MiddlewareOptions) (*Middleware, error) {
 		if r.Limiter == nil || r.Key == nil {
 			return nil, fmt.Errorf("ratelimit: rule %d needs a Limiter and a Key", i)
 		}
+	}
+	if len(rules) == 1 {
+		m.memory, _ = rules[0].Limiter.(*Memory)
 	}
 	return m, nil
 }
@@ -108,16 +112,29 @@ func (m *Middleware) serveOne(w http.ResponseWriter, r *http.Request, next http.
 		return
 	}
 	key := [1]string{rule.Key(r)}
-	res, err := rule.Limiter.AllowN(r.Context(), key[0], cost)
-	results := [1]Result{res}
-	if err == nil && res.Allowed {
+	var results [1]Result
+	now, err := m.ask(r.Context(), rule.Limiter, key[0], cost, &results[0])
+	if err == nil && results[0].Allowed {
 		if !m.opts.NoHeaders {
-			m.fields.write(w.Header(), results[:], key[:], false, time.Now())
+			m.fields.write(w.Header(), results[:], key[:], false, now)
 		}
 		next.ServeHTTP(w, r)
 		return
 	}
-	m.refuse(w, r, results[:], key[:], err)
+	m.refuse(w, r, results[:], key[:], now, err)
+}
+
+// ask decides, and says when, in Unix nanoseconds. A decision in memory has looked at
+// a clock already.
+func (m *Middleware) ask(ctx context.Context, l Limiter, key string, cost int, r *Result) (now int64, err error) {
+	if m.memory == nil {
+		*r, err = l.AllowN(ctx, key, cost)
+		return time.Now().UnixNano(), err
+	}
+	if now, _, err = m.memory.take(ctx, key, cost, r); now == 0 {
+		now = m.memory.now()
+	}
+	return m.memory.wall.at(now - 1), err
 }
 
 func (m *Middleware) serveAll(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -141,12 +158,13 @@ func (m *Middleware) serveAll(w http.ResponseWriter, r *http.Request, next http.
 		refundable = refundable || rule.Refund != nil
 	}
 	d, err := Decide(r.Context(), checks...)
+	now := time.Now().UnixNano()
 	if err != nil || !d.Allowed {
-		m.refuse(w, r, d.Results, keys, err)
+		m.refuse(w, r, d.Results, keys, now, err)
 		return
 	}
 	if !m.opts.NoHeaders {
-		m.fields.write(w.Header(), d.Results, keys, false, time.Now())
+		m.fields.write(w.Header(), d.Results, keys, false, now)
 	}
 	if !refundable {
 		next.ServeHTTP(w, r)
@@ -165,12 +183,11 @@ func (m *Middleware) serveAll(w http.ResponseWriter, r *http.Request, next http.
 }
 
 // refuse answers a request that does not go on.
-func (m *Middleware) refuse(w http.ResponseWriter, r *http.Request, results []Result, keys []string, err error) {
-	now := time.Now()
+func (m *Middleware) refuse(w http.ResponseWriter, r *http.Request, results []Result, keys []string, now int64, err error) {
 	switch {
 	case err == nil || errors.Is(err, ErrCostExceedsLimit):
 		if m.opts.NoHeaders {
-			if s := retrySeconds(binding(results)); s > 0 {
+			if s := retrySeconds(results[binding(results)]); s > 0 {
 				w.Header()[hRetryAfter] = []string{strconv.FormatInt(s, 10)}
 			}
 		} else {
@@ -189,7 +206,7 @@ func (m *Middleware) refuse(w http.ResponseWriter, r *http.Request, results []Re
 		respond(w, r, http.StatusTooManyRequests, contentType, *body)
 		bodies.Put(body)
 	case errors.Is(err, ErrUnavailable) || r.Context().Err() != nil:
-		retry := retrySeconds(binding(results))
+		retry := retrySeconds(results[binding(results)])
 		if retry > 0 {
 			w.Header()[hRetryAfter] = []string{strconv.FormatInt(retry, 10)}
 		}

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
-	"time"
 )
 
 var (
@@ -29,12 +28,13 @@ func respond(w http.ResponseWriter, r *http.Request, status int, contentType []s
 var bodies = sync.Pool{New: func() any { return new([]byte) }}
 
 // appendDenied appends the JSON of a 429. Every value is a number or a token.
-func appendDenied(buf []byte, results []Result, now time.Time, problem bool) []byte {
-	b := binding(results)
+func appendDenied(buf []byte, results []Result, now int64, problem bool) []byte {
+	b := &results[binding(results)]
 	if problem {
 		buf = append(buf, `{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","title":"Request cannot be satisfied as assigned quota has been exceeded","status":429,"violated-policies":[`...)
 		first := true
-		for _, r := range results {
+		for i := range results {
+			r := &results[i]
 			if r.Allowed {
 				continue
 			}
@@ -50,7 +50,7 @@ func appendDenied(buf []byte, results []Result, now time.Time, problem bool) []b
 	} else {
 		buf = append(buf, `{"error":"rate_limited","message":"`...)
 	}
-	retry := retrySeconds(b)
+	retry := retrySeconds(*b)
 	if retry > 0 {
 		buf = append(buf, "Too many requests. Try again in "...)
 		buf = strconv.AppendInt(buf, retry, 10)
