@@ -28,8 +28,10 @@ if not full then return 0 end
 return math.max(0, math.ceil((full - (t[1] - %d)) * 1000000 - t[2]))
 `, gcraEpoch))
 
-// Takes ARGV[1] microseconds off.
+// Takes ARGV[1] microseconds off, once for KEYS[2], which names the request for the
+// ARGV[2] milliseconds within which the client may send it again.
 var gcraRefund = redis.NewScript(fmt.Sprintf(`
+if not redis.call('SET', KEYS[2], 1, 'NX', 'PX', ARGV[2]) then return 0 end
 local t = redis.call('TIME')
 local full = redis.call('GET', KEYS[1])
 if not full then return 0 end
@@ -98,8 +100,9 @@ func (s *Store) cancelGCRA(ctx context.Context, c *call) error {
 		return nil
 	}
 	key := gcraPrefix + c.at()
+	keys, again := []string{key, onceKey(key)}, s.resend().Milliseconds()
 	_, err := ask(ctx, s, func(ctx context.Context) (int64, error) {
-		return gcraRefund.Run(ctx, s.client, []string{key}, back).Int64()
+		return gcraRefund.Run(ctx, s.client, keys, back, again).Int64()
 	})
 	return err
 }

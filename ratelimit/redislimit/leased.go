@@ -296,7 +296,7 @@ func (l *Leased) ask(ctx context.Context, redisKey string, limit, cost int, o or
 	if o.back > 0 {
 		keys = append(keys, redisKey+":"+l.name+strconv.FormatUint(l.asked.Add(1), 36))
 	}
-	again := max(10*s.opts.Timeout, time.Second).Milliseconds()
+	again := s.resend().Milliseconds()
 	return ask(ctx, s, func(ctx context.Context) ([]int64, error) {
 		return integers(leaseScript.Run(ctx, s.client, keys,
 			int(l.under.policy.Algorithm), limit, l.under.window, cost, o.more, l.life.Microseconds(), o.back, o.stamp, again), 1)

@@ -330,8 +330,10 @@ func (c *call) cancel(ctx context.Context) error {
 		c.booked = false
 		err = l.store.cancelGCRA(ctx, c)
 	} else {
-		c.booked = l.policy.Algorithm == ratelimit.Exact
-		keys, args := []string{c.at()}, []any{int(l.policy.Algorithm), c.stamp, c.cost}
+		keys, args := []string{c.at()}, []any{int(l.policy.Algorithm), c.stamp, c.cost, l.store.resend().Milliseconds()}
+		if c.booked = l.policy.Algorithm == ratelimit.Exact; !c.booked {
+			keys = append(keys, onceKey(c.at()))
+		}
 		_, err = ask(ctx, l.store, func(ctx context.Context) (int64, error) {
 			return cancelScript.Run(ctx, l.store.client, keys, args...).Int64()
 		})

@@ -2,6 +2,7 @@ package redislimit
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	_ "embed" // the scripts
 	"encoding/base64"
@@ -141,6 +142,13 @@ func ask[T any](ctx context.Context, s *Store, f func(context.Context) (T, error
 	s.failed(err)
 	return zero, err
 }
+
+// resend is how long after a request the client may send it again: when the answer is
+// lost a Cluster's does, whatever its MaxRetries says.
+func (s *Store) resend() time.Duration { return max(10*s.opts.Timeout, time.Second) }
+
+// onceKey names one request about a key, beside it in its slot.
+func onceKey(redisKey string) string { return redisKey + ":" + rand.Text() }
 
 // guarded leaves f behind when ctx ends, if f might not notice.
 func guarded[T any](ctx context.Context, guard bool, f func(context.Context) (T, error)) (T, error) {
