@@ -26,8 +26,11 @@ type Options struct {
 	Retention Policy
 	// NoRetention keeps all of them. Default: false.
 	NoRetention bool
-	// SkipVerify leaves out reading a new backup back. Default: false.
+	// SkipVerify leaves out reading a new backup back, and restoring it. Default: false.
 	SkipVerify bool
+	// Drill says when and how backups are proven by restoring them into a scratch
+	// database. Default: weekly, if the source can, by counting the rows.
+	Drill DrillOptions
 	// Targets are further storages, which every good backup is copied to. One that
 	// cannot be reached costs neither the backup nor the retention of the job's own
 	// storage; the next run copies what it lacks. Default: none.
@@ -93,6 +96,9 @@ func New(name string, source Source, storage Storage, opts *Options) (*Job, erro
 	if err := j.opts.Retention.validate(); err != nil {
 		return nil, err
 	}
+	if err := j.opts.Drill.validate(source); err != nil {
+		return nil, err
+	}
 	j.targets, err = newTargets(j.opts.Targets)
 	return j, err
 }
@@ -104,6 +110,7 @@ func (j *Job) Name() string { return j.name }
 type Report struct {
 	Manifest *Manifest // nil if nothing was published
 	Verified bool      // the backup was read back and is what was dumped
+	Drilled  bool      // it was restored into a scratch database too, and is what it should be
 	Deleted  []string  // ids that retention removed
 	Swept    []string  // leftovers of earlier crashes that were removed
 	Targets  []TargetOutcome
@@ -288,6 +295,7 @@ func (r *run) preflight(ctx context.Context) error {
 			return err
 		}
 	}
+	r.sweepScratch(ctx)
 	return r.checkSpace()
 }
 
@@ -374,11 +382,12 @@ func (r *run) verify(ctx context.Context) error {
 	if r.opts.SkipVerify {
 		return nil
 	}
-	if _, err := r.Verify(ctx, r.id); err != nil {
+	v, err := r.Verify(ctx, r.id)
+	if err != nil {
 		return err
 	}
 	r.report.Verified = true
-	return nil
+	return r.proveByRestore(ctx, v)
 }
 
 // progressWriter tells how much of a dump has been written.

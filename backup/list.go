@@ -28,9 +28,19 @@ type Entry struct {
 	Pinned   bool      // never deleted by retention
 	Accepted bool      // was suspect, and somebody found it right
 	Verified time.Time // when it was last read back and found whole; zero if never
+	Drill    *Drill    // the latest restore into a scratch database; nil if there was none
 }
 
 func (e Entry) good() bool { return e.State == Good }
+
+// Restored is when the backup was last restored into a scratch database and found to be
+// what it should; zero if never.
+func (e Entry) Restored() time.Time {
+	if e.Drill == nil || !e.Drill.OK {
+		return time.Time{}
+	}
+	return e.Drill.Time
+}
 
 // Time is when the backup was begun; to the second for an unknown one.
 func (e Entry) Time() time.Time {
@@ -93,10 +103,13 @@ func (j *Job) entry(ctx context.Context, id string, files map[string]Object) (En
 		}
 	}
 	if _, ok := files[id+verifySuffix]; ok {
-		if v, err := j.readVerification(ctx, id); err == nil && v.OK {
-			e.Verified = v.Time
-		} else if err == nil {
-			e.State, e.Problem = Damaged, v.Problem
+		if v, err := j.readVerification(ctx, id); err == nil {
+			e.Drill = v.Drill
+			if v.OK {
+				e.Verified = v.Time
+			} else {
+				e.State, e.Problem = Damaged, v.Problem
+			}
 		}
 	}
 	return e, nil

@@ -510,6 +510,39 @@ func mysqlWriters(t *testing.T, server *testserver.MariaDBServer) {
 }
 
 // A whole run, and its artefact read back by the stock tools alone.
+func TestMySQLDrills(t *testing.T) {
+	t.Parallel()
+	server := testserver.MariaDB(t)
+	server.Exec(t, "CREATE DATABASE shop; USE shop; CREATE TABLE t (id int PRIMARY KEY) ENGINE=InnoDB; INSERT INTO t VALUES (1), (2), (3); CREATE USER clerk IDENTIFIED BY 'pw'; GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, EXECUTE ON shop.* TO clerk; GRANT SELECT ON mysql.proc TO clerk;")
+	m := mysqlSource(t, server.DSN("shop"), nil)
+	databases := func() []string {
+		names, err := queryStrings(t.Context(), m.db, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA ORDER BY SCHEMA_NAME")
+		require.NoError(t, err)
+		return names
+	}
+	checkDrills(t, m, func(statement string) { server.Exec(t, statement) }, databases)
+	var current string // no connection of the pool is in another database
+	for range 5 {
+		require.NoError(t, m.db.QueryRow("SELECT DATABASE()").Scan(&current))
+		require.Equal(t, "shop", current)
+	}
+	checkNoRightToDrill(t, mysqlSource(t, as(server, "clerk", "pw", "shop"), nil))
+
+	// Events would run in the scratch database.
+	server.Exec(t, "USE shop; CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO DELETE FROM t; SET GLOBAL event_scheduler = ON;")
+	j, _ := newTestJob(t, m, nil)
+	before := databases()
+	report, err := j.Backup(t.Context())
+	require.NoError(t, err)
+	require.False(t, report.Drilled)
+	require.Contains(t, strings.Join(report.Warnings, ";"), "1 events, which would run")
+	server.Exec(t, "SET GLOBAL event_scheduler = OFF;")
+	v, err := j.Drill(t.Context(), "")
+	require.NoError(t, err)
+	require.True(t, v.Drill.OK)
+	require.Equal(t, before, databases())
+}
+
 func mysqlJob(t *testing.T, server *testserver.MariaDBServer) {
 	unzstd := testserver.Lookup(t, "zstd", "zstd")
 	client := testserver.Lookup(t, "mariadb", "mariadb-client")

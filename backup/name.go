@@ -18,9 +18,14 @@ const stampLayout = "20060102T150405Z"
 // newID names a backup: the job, the moment, and six random digits, so that two runs
 // within a second are two backups.
 func newID(job string, now time.Time) string {
+	return job + "_" + now.UTC().Format(stampLayout) + "_" + randomDigits()
+}
+
+// randomDigits are six hexadecimal ones.
+func randomDigits() string {
 	var random [3]byte
 	rand.Read(random[:])
-	return job + "_" + now.UTC().Format(stampLayout) + "_" + hex.EncodeToString(random[:])
+	return hex.EncodeToString(random[:])
 }
 
 var idForm = regexp.MustCompile(`^([a-z0-9][a-z0-9-]{0,62})_(\d{8}T\d{6}Z)_([0-9a-f]{6})$`)

@@ -420,6 +420,23 @@ func TestNewPostgresRefuses(t *testing.T) {
 }
 
 // A whole run, and its artefact read back by the stock tools alone.
+func TestPostgresDrills(t *testing.T) {
+	t.Parallel()
+	server := testserver.Postgres(t)
+	server.CreateDatabase(t, "shop")
+	server.Exec(t, "shop", "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2), (3); CREATE ROLE clerk LOGIN PASSWORD 'pw'; GRANT pg_read_all_data TO clerk")
+	p := source(t, server.DSN("shop"), nil)
+	checkDrills(t, p, func(statement string) { server.Exec(t, "postgres", statement) }, func() []string {
+		names, err := queryStrings(t.Context(), p.db, "SELECT datname FROM pg_database ORDER BY datname")
+		require.NoError(t, err)
+		return names
+	})
+	clerk, err := url.Parse(server.DSN("shop"))
+	require.NoError(t, err)
+	clerk.User = url.UserPassword("clerk", "pw")
+	checkNoRightToDrill(t, source(t, clerk.String(), nil))
+}
+
 func TestPostgresJob(t *testing.T) {
 	unzstd := testserver.Lookup(t, "zstd", "zstd")
 	pgRestore := testserver.Lookup(t, "pg_restore", "postgresql-client")

@@ -44,16 +44,9 @@ func (j *Job) Restore(ctx context.Context, id, target string) (RestoreReport, er
 		}
 		return report, fmt.Errorf("backup: %s was not restored: %w", e.ID, err)
 	}
-	reader, writer := io.Pipe()
-	fed := make(chan error, 1)
-	go func() {
-		_, err := j.readBack(ctx, e.Manifest, markedWriter{writer})
-		writer.CloseWithError(err) // nil is the end of the file
-		fed <- err
-	}()
+	reader, fed := j.feed(ctx, e.Manifest)
 	report.Target, report.Contents, err = restorer.Restore(ctx, reader, target)
-	_ = reader.Close() // ends a feed that nobody reads any more
-	if feedErr := <-fed; err == nil && feedErr != nil && !isWriteError(feedErr) {
+	if feedErr := fed(); err == nil && feedErr != nil && !isWriteError(feedErr) {
 		err = feedErr
 	}
 	report.Took = j.now().Sub(start)
@@ -64,6 +57,22 @@ func (j *Job) Restore(ctx context.Context, id, target string) (RestoreReport, er
 		return report, fmt.Errorf("%w: %s was restored as %s, but %w", ErrVerification, e.ID, report.Target, err)
 	}
 	return report, nil
+}
+
+// feed decodes an artefact into a reader, and returns a function that ends it when nobody
+// reads any more and says how it went.
+func (j *Job) feed(ctx context.Context, m *Manifest) (r io.Reader, end func() error) {
+	reader, writer := io.Pipe()
+	fed := make(chan error, 1)
+	go func() {
+		_, err := j.readBack(ctx, m, markedWriter{writer})
+		writer.CloseWithError(err) // nil is the end of the file
+		fed <- err
+	}()
+	return reader, func() error {
+		_ = reader.Close()
+		return <-fed
+	}
 }
 
 type markedWriter struct{ to io.Writer }

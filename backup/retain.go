@@ -65,6 +65,7 @@ func plan(now time.Time, entries []Entry, p Policy) ([]Decision, error) {
 	sort.SliceStable(entries, func(a, b int) bool { return entries[a].Time().After(entries[b].Time()) })
 	decisions := make([]Decision, len(entries))
 	last := newest(entries, func(e Entry) bool { return e.good() && !e.Time().After(now) })
+	restored := newest(entries, func(e Entry) bool { return e.good() && !e.Restored().IsZero() && !e.Time().After(now) })
 	var suspended error
 	switch first := newest(entries, func(e Entry) bool { return e.Manifest != nil }); {
 	case last == nil:
@@ -117,6 +118,9 @@ func plan(now time.Time, entries []Entry, p Policy) ([]Decision, error) {
 		}
 		if good++; good <= p.MinKeep {
 			keep(fmt.Sprintf("one of the newest %d", p.MinKeep))
+		}
+		if restored != nil && e.ID == restored.ID {
+			keep("the newest that was restored")
 		}
 		if good <= p.Last {
 			keep(fmt.Sprintf("last %d", p.Last))

@@ -34,12 +34,12 @@ func (s *SQLite) Describe() Description { return Description{Engine: "sqlite", E
 
 // Dump copies the database.
 func (s *SQLite) Dump(ctx context.Context, w io.Writer) (Contents, error) {
-	dir, err := os.MkdirTemp(s.Scratch, "mainstay-sqlite-") // 0700
+	dir, err := os.MkdirTemp(s.Scratch, sqliteFolder) // 0700
 	if err != nil {
 		return Contents{}, fmt.Errorf("sqlite: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, "copy.db")
+	path := filepath.Join(dir, sqliteCopy)
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
 		return Contents{}, fmt.Errorf("sqlite: %w", err)

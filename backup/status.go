@@ -25,11 +25,14 @@ type Attempt struct {
 
 // Status is how a job is doing.
 type Status struct {
-	Newest  *Entry   // the newest good backup; nil if there is none
-	Count   int      // good backups
-	Damaged int      // damaged or unreadable ones
-	Suspect int      // suspect ones
-	Last    *Attempt // the last run; nil if there was none, or nothing is known of it
+	Newest  *Entry // the newest good backup; nil if there is none
+	Count   int    // good backups
+	Damaged int    // damaged or unreadable ones
+	Suspect int    // suspect ones
+	// Restored is when a backup was last proven by restoring it into a scratch
+	// database; zero if never.
+	Restored time.Time
+	Last     *Attempt // the last run; nil if there was none, or nothing is known of it
 }
 
 // Age is how old the newest good backup is at a moment; false if there is none.
@@ -48,6 +51,9 @@ func (j *Job) Status(ctx context.Context) (Status, error) {
 	}
 	s := Status{Newest: newest(entries, Entry.good)}
 	for _, e := range entries {
+		if at := e.Restored(); at.After(s.Restored) {
+			s.Restored = at
+		}
 		switch e.State {
 		case Good:
 			s.Count++

@@ -17,6 +17,9 @@ type Verification struct {
 	Decoded bool      `json:"decoded"` // false: only the stored bytes were compared, such as those of an encrypted one
 	Problem string    `json:"problem,omitempty"`
 	TookMS  int64     `json:"took_ms"`
+	// Drill is the outcome of the latest restore into a scratch database; nil if there
+	// was none. It stays when the backup is only read back later.
+	Drill *Drill `json:"drill,omitempty"`
 }
 
 // ErrVerification means that a backup is not what was dumped.
@@ -31,7 +34,7 @@ func (j *Job) Verify(ctx context.Context, id string) (Verification, error) {
 		return Verification{}, err
 	}
 	start := j.now()
-	v := Verification{ID: e.ID, Time: start.UTC(), OK: true}
+	v := Verification{ID: e.ID, Time: start.UTC(), OK: true, Drill: e.Drill}
 	switch e.Manifest {
 	case nil:
 		return v, fmt.Errorf("%w: %s: %s", ErrVerification, e.ID, e.Problem)

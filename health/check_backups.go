@@ -18,6 +18,8 @@ type Backup struct {
 	Size int64
 	// Verified is when it was last read back and found good; zero = never.
 	Verified time.Time
+	// Restored is when it was last restored for a trial; zero = never.
+	Restored time.Time
 }
 
 // BackupsOptions tune [Backups]. The zero value and nil work.
@@ -33,6 +35,9 @@ type BackupsOptions struct {
 	// VerifyWithin warns when no backup has been verified for so long;
 	// negative never warns. Default 7 days.
 	VerifyWithin time.Duration
+	// RestoreWithin warns when no backup has been restored for a trial for so long.
+	// Default 0: never warns. 35 days suit weekly trials.
+	RestoreWithin time.Duration
 }
 
 const clockTolerance = 5 * time.Minute
@@ -143,8 +148,11 @@ func (b *backupsCheck) judge(all []Backup, now time.Time) Result {
 	if future > 0 {
 		worsen(Warn, fmt.Sprintf("%d dated in the future: check the clock", future))
 	}
-	if since := unverifiedFor(past, now); b.opts.VerifyWithin > 0 && since > b.opts.VerifyWithin {
+	if since := longestSince(past, now, func(x Backup) time.Time { return x.Verified }); b.opts.VerifyWithin > 0 && since > b.opts.VerifyWithin {
 		worsen(Warn, "none verified for "+roughly(since))
+	}
+	if since := longestSince(past, now, func(x Backup) time.Time { return x.Restored }); b.opts.RestoreWithin > 0 && since > b.opts.RestoreWithin {
+		worsen(Warn, "none restored for a trial for "+roughly(since))
 	}
 	return res
 }
@@ -162,13 +170,13 @@ func medianSize(older []Backup) int64 {
 	return sizes[len(sizes)/2]
 }
 
-// unverifiedFor is the time since the last verification, or since the oldest
-// backup if there was none.
-func unverifiedFor(past []Backup, now time.Time) time.Duration {
+// longestSince is the time since the last of something, or since the oldest backup if
+// there was none.
+func longestSince(past []Backup, now time.Time, of func(Backup) time.Time) time.Duration {
 	last := past[len(past)-1].Time
 	for _, x := range past {
-		if x.Verified.After(last) {
-			last = x.Verified
+		if of(x).After(last) {
+			last = of(x)
 		}
 	}
 	return now.Sub(last)

@@ -1,7 +1,8 @@
 // Package backupcli is the backup command that any service can mount:
 //
 //	backup [--compress[=zstd|gzip|none]] [--keep-days=30] [--encrypt-to age1…] [--notify] [--json]
-//	backup list | verify | restore | prune | pin | accept | check [--target NAME]
+//	       [--verify=decode|restore|none]
+//	backup list | verify [--restore] | restore | prune | pin | accept | check [--target NAME]
 //
 // Exit codes: 0 good, 1 the backup failed and nothing was published, 2 wrong usage or
 // settings, 3 published but a later step failed or the backup is suspect, 4 a
@@ -178,6 +179,25 @@ func (c *command) exit(ctx context.Context, err error) int {
 		return Usage
 	}
 	return Failed
+}
+
+// verifyFlag is --verify: how a new backup is proven.
+type verifyFlag struct{ to *backup.Options }
+
+func (f verifyFlag) String() string { return "" }
+
+func (f verifyFlag) Set(s string) error {
+	f.to.SkipVerify, f.to.Drill.Every = false, -1
+	switch s {
+	case "none":
+		f.to.SkipVerify = true
+	case "decode":
+	case "restore":
+		f.to.Drill.Every = 1 // at each run
+	default:
+		return errors.New("use restore, decode or none")
+	}
+	return nil
 }
 
 // compressFlag is --compress alone, or with a value.

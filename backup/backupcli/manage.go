@@ -18,11 +18,12 @@ type entryJSON struct {
 	Problem  string           `json:"problem,omitempty"`
 	Pinned   bool             `json:"pinned"`
 	Verified *time.Time       `json:"verified"`
+	Drill    *backup.Drill    `json:"drill,omitempty"`
 	Backup   *backup.Manifest `json:"backup"`
 }
 
 func toJSON(e backup.Entry) entryJSON {
-	j := entryJSON{ID: e.ID, State: e.State, Problem: e.Problem, Pinned: e.Pinned, Backup: e.Manifest}
+	j := entryJSON{ID: e.ID, State: e.State, Problem: e.Problem, Pinned: e.Pinned, Drill: e.Drill, Backup: e.Manifest}
 	if !e.Verified.IsZero() {
 		j.Verified = &e.Verified
 	}
@@ -64,6 +65,12 @@ func (c *command) list(ctx context.Context, args []string) error {
 		if !e.Verified.IsZero() {
 			verified = ago(e.Verified)
 		}
+		switch {
+		case e.Drill != nil && e.Drill.OK:
+			verified += ", restored " + ago(e.Drill.Time)
+		case e.Drill != nil:
+			verified += ", RESTORE FAILED " + ago(e.Drill.Time) + ": " + e.Drill.Problem
+		}
 		state := string(e.State)
 		if e.Pinned {
 			state += ", pinned"
@@ -77,7 +84,8 @@ func (c *command) list(ctx context.Context, args []string) error {
 }
 
 func (c *command) verify(ctx context.Context, args []string) error {
-	var all bool
+	var all, drill bool
+	c.flags.BoolVar(&drill, "restore", false, "restore it into a scratch database too, compare its rows and ask the assertions")
 	c.flags.BoolVar(&all, "all", false, "verify every backup, not only the newest good one")
 	c.identityFlag()
 	rest, done, err := c.parse(ctx, args)
@@ -103,7 +111,11 @@ func (c *command) verify(ctx context.Context, args []string) error {
 	var errs []error
 	results := []backup.Verification{}
 	for _, id := range ids {
-		v, err := c.job.Verify(ctx, id)
+		verify := c.job.Verify
+		if drill {
+			verify = c.job.Drill
+		}
+		v, err := verify(ctx, id)
 		errs = append(errs, err)
 		if v.ID == "" {
 			continue
@@ -115,6 +127,10 @@ func (c *command) verify(ctx context.Context, args []string) error {
 				what = "has the right checksum (encrypted: give --identity to decode it)"
 			}
 			fmt.Fprintf(c.Stdout, "%s  good: %s, read in %v\n", v.ID, what, time.Duration(v.TookMS)*time.Millisecond)
+			if drill {
+				fmt.Fprintf(c.Stdout, "%s  restored into a scratch database in %v: %d tables, %d rows as in the backup, %d assertions hold\n",
+					v.ID, time.Duration(v.Drill.RestoreMS)*time.Millisecond, v.Drill.Tables, v.Drill.Rows, len(v.Drill.Assertions))
+			}
 		}
 	}
 	if c.json {
@@ -240,13 +256,17 @@ func (c *command) check(ctx context.Context, args []string) error {
 	s, failure := c.job.Check(ctx, maxAge)
 	if c.json {
 		out := struct {
-			OK      bool            `json:"ok"`
-			Newest  *entryJSON      `json:"newest"`
-			Good    int             `json:"good"`
-			Suspect int             `json:"suspect"`
-			Damaged int             `json:"damaged"`
-			Last    *backup.Attempt `json:"last_run"`
+			OK       bool            `json:"ok"`
+			Newest   *entryJSON      `json:"newest"`
+			Good     int             `json:"good"`
+			Suspect  int             `json:"suspect"`
+			Damaged  int             `json:"damaged"`
+			Restored *time.Time      `json:"restored"` // when a backup was last proven by a restore
+			Last     *backup.Attempt `json:"last_run"`
 		}{OK: failure == nil, Good: s.Count, Suspect: s.Suspect, Damaged: s.Damaged, Last: s.Last}
+		if !s.Restored.IsZero() {
+			out.Restored = &s.Restored
+		}
 		if s.Newest != nil {
 			e := toJSON(*s.Newest)
 			out.Newest = &e
@@ -258,6 +278,9 @@ func (c *command) check(ctx context.Context, args []string) error {
 		return failure
 	}
 	fmt.Fprintf(c.Stdout, "good: %s, %s; %d good, %d suspect, %d damaged\n", s.Newest.ID, ago(s.Newest.Time()), s.Count, s.Suspect, s.Damaged)
+	if !s.Restored.IsZero() {
+		fmt.Fprintf(c.Stdout, "last proven by a restore %s\n", ago(s.Restored))
+	}
 	if s.Last != nil && !s.Last.OK {
 		fmt.Fprintf(c.Stdout, "the last run failed at %s: %s\n", s.Last.Stage, s.Last.Error)
 	}

@@ -23,6 +23,7 @@ func (c *command) run(ctx context.Context, args []string) error {
 	c.flags.Var(compressFlag{&c.o.Compression}, "compress", "compress with zstd-better, or with the given `method`: zstd, gzip, none")
 	c.flags.IntVar(&c.o.Retention.Days, "keep-days", 30, "delete backups that are so many days older than the newest good one")
 	c.flags.Var(recipientsFlag{&c.o.Recipients}, "encrypt-to", "age `recipient` (age1…); may be repeated")
+	c.flags.Var(verifyFlag{&c.o}, "verify", "prove the backup by reading it back (decode), by restoring it into a scratch database too (restore), or not at all (none); by default it is read back, and restored weekly")
 	c.flags.BoolVar(&tell, "notify", false, "send a message on failure, and on the first success after one")
 	rest, done, err := c.parse(ctx, args)
 	if err != nil {
@@ -57,10 +58,11 @@ func (c *command) print(report backup.Report, failure error) {
 			Error    string                 `json:"error,omitempty"`
 			Backup   *backup.Manifest       `json:"backup"`
 			Verified bool                   `json:"verified"`
+			Restored bool                   `json:"restored"`
 			Deleted  []string               `json:"deleted"`
 			Warnings []string               `json:"warnings"`
 			Targets  []backup.TargetOutcome `json:"targets,omitempty"`
-		}{Targets: report.Targets, OK: failure == nil, Backup: m, Verified: report.Verified, Deleted: append([]string{}, report.Deleted...), Warnings: append([]string{}, report.Warnings...)}
+		}{Targets: report.Targets, OK: failure == nil, Backup: m, Verified: report.Verified, Restored: report.Drilled, Deleted: append([]string{}, report.Deleted...), Warnings: append([]string{}, report.Warnings...)}
 		if failure != nil {
 			out.Error = failure.Error()
 		}
@@ -76,6 +78,9 @@ func (c *command) print(report backup.Report, failure error) {
 	verified := "not read back"
 	if report.Verified {
 		verified = "read back and compared"
+	}
+	if report.Drilled {
+		verified += ", and restored into a scratch database"
 	}
 	fmt.Fprintf(c.Stdout, "%s  %d tables, %d rows, %s stored as %s in %v, %s\n", m.ID, len(m.Tables), m.RowsTotal,
 		bytesOf(m.RawSize), bytesOf(m.Size), (time.Duration(m.DurationMS) * time.Millisecond).Round(time.Millisecond), verified)

@@ -63,7 +63,18 @@ func New(s *settings.Settings, db *sql.DB, opts *backup.Options) (*backup.Job, e
 		}
 		o.Targets = append(o.Targets, target)
 	}
+	o.Drill.Assertions = assertions
 	return backup.New(JobName, source, folder, &o)
+}
+
+// assertions are what a restored shop must be besides complete: the books agree.
+var assertions = []backup.Assertion{
+	{Name: "every sale has an item", Query: `SELECT COUNT(*) = 0 FROM sales WHERE NOT EXISTS (SELECT 1 FROM sale_items WHERE sale_id = sales.id)`},
+	{Name: "every sale's total is the sum of its items", Query: `SELECT COUNT(*) = 0 FROM sales
+		WHERE total <> (SELECT COALESCE(SUM(quantity * price), 0) FROM sale_items WHERE sale_id = sales.id)`},
+	{Name: "no card is overdrawn", Query: `SELECT COUNT(*) = 0 FROM cards WHERE balance < 0`},
+	{Name: "every product has a stock", Query: `SELECT COUNT(*) = 0 FROM products WHERE NOT EXISTS (SELECT 1 FROM stock WHERE product_id = products.id)`},
+	{Name: "somebody can log in", Query: `SELECT COUNT(*) > 0 FROM users`},
 }
 
 // bucket returns the target in a bucket. Nothing is sent.
@@ -98,11 +109,11 @@ func Check(job *backup.Job) health.Check {
 		var list []health.Backup
 		for _, e := range entries {
 			if e.State == backup.Good && e.Manifest != nil {
-				list = append(list, health.Backup{Time: e.Time(), Size: e.Manifest.Size, Verified: e.Verified})
+				list = append(list, health.Backup{Time: e.Time(), Size: e.Manifest.Size, Verified: e.Verified, Restored: e.Restored()})
 			}
 		}
 		return list, nil
-	}, nil)
+	}, &health.BackupsOptions{RestoreWithin: 35 * 24 * time.Hour})
 }
 
 // Schedule returns what makes a backup each day, and tells channel (which may be nil)

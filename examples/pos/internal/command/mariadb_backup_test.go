@@ -44,6 +44,9 @@ func TestBackupOfMariaDB(t *testing.T) {
 	}
 	run("backup", "--compress", "--keep-days=30")
 	run("backup", "verify")
+	if out := run("backup", "verify", "--restore"); !strings.Contains(out, "5 assertions hold") {
+		t.Errorf("drill: %s", out)
+	}
 	after := sold("pos")
 	if out := run("backup", "restore", "--to", "pos_second"); !strings.Contains(out, "restored as pos_second") {
 		t.Errorf("restore: %s", out)

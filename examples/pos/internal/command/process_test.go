@@ -369,7 +369,7 @@ func TestBackupWhileSelling(t *testing.T) {
 	waitFor(t, "the first sales", func() bool { return accepted.Load() > 5 })
 	before := accepted.Load()
 	restored := filepath.Join(t.TempDir(), "restored.db")
-	for _, args := range [][]string{{"--compress", "--keep-days=30"}, {"verify"}, {"list"}, {"check"}, {"restore", "--to", restored}} {
+	for _, args := range [][]string{{"--compress", "--keep-days=30"}, {"verify"}, {"verify", "--restore"}, {"list"}, {"check"}, {"restore", "--to", restored}} {
 		args = append(append([]string{"backup"}, args...), "--data", p.data)
 		if code, stdout, stderr := pos(t, "", args...); code != 0 {
 			t.Errorf("%v: %d %s %s", args, code, stdout, stderr)
