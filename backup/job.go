@@ -62,6 +62,7 @@ type Job struct {
 	storage Storage
 	targets []*target
 	opts    Options
+	home    *Job             // the job itself, in one over a target; nil otherwise
 	now     func() time.Time // set by tests, for clocks that jump
 }
 

@@ -30,15 +30,7 @@ func (m *MySQL) Restore(ctx context.Context, r io.Reader, target string) (string
 	if target == "" { // a name has 64 characters
 		target = fmt.Sprintf("%.40s_restore_%s", m.target.database, time.Now().UTC().Format("20060102t150405"))
 	}
-	server, err := m.server(ctx)
-	if err != nil {
-		return "", Contents{}, err
-	}
-	client, err := m.restorer(ctx, server)
-	if err != nil {
-		return "", Contents{}, err
-	}
-	options, err := newOptionFile(m.target, client.encryption(m.target.tls, m.opts))
+	server, client, options, err := m.toRestore(ctx)
 	if err != nil {
 		return "", Contents{}, err
 	}
@@ -52,6 +44,18 @@ func (m *MySQL) Restore(ctx context.Context, r io.Reader, target string) (string
 	}
 	got.ServerVersion, got.ClientVersion = server.version, client.version
 	return target, got, nil
+}
+
+// toRestore finds what a restore needs; the options are to be removed.
+func (m *MySQL) toRestore(ctx context.Context) (server mysqlServer, client mysqlClient, options *optionFile, err error) {
+	if server, err = m.server(ctx); err != nil {
+		return server, client, nil, err
+	}
+	if client, err = m.restorer(ctx, server); err != nil {
+		return server, client, nil, err
+	}
+	options, err = newOptionFile(m.target, client.encryption(m.target.tls, m.opts))
+	return server, client, options, err
 }
 
 // feed reads a dump into a database and compares.

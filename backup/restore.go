@@ -25,24 +25,10 @@ func (j *Job) Restore(ctx context.Context, id, target string) (RestoreReport, er
 	if !ok {
 		return RestoreReport{}, errors.New("backup: this source cannot restore; decode the artefact with its own tools")
 	}
-	e, err := j.Find(ctx, id)
-	if err != nil {
-		return RestoreReport{}, err
-	}
-	report := RestoreReport{ID: e.ID}
-	if e.State != Good && e.State != Suspect {
-		return report, fmt.Errorf("backup: %s cannot be restored: %s", e.ID, e.Problem)
-	}
 	start := j.now()
-	decoded, err := j.readBack(ctx, e.Manifest, nil)
-	if err == nil && !decoded {
-		err = ErrNoIdentity
-	}
+	e, report, err := j.restorable(ctx, id)
 	if err != nil {
-		if errors.As(err, new(brokenError)) {
-			err = fmt.Errorf("%w: %w", ErrVerification, err)
-		}
-		return report, fmt.Errorf("backup: %s was not restored: %w", e.ID, err)
+		return report, err
 	}
 	reader, fed := j.feed(ctx, e.Manifest)
 	report.Target, report.Contents, err = restorer.Restore(ctx, reader, target)
@@ -57,6 +43,30 @@ func (j *Job) Restore(ctx context.Context, id, target string) (RestoreReport, er
 		return report, fmt.Errorf("%w: %s was restored as %s, but %w", ErrVerification, e.ID, report.Target, err)
 	}
 	return report, nil
+}
+
+// restorable finds a backup and reads it to its end: not a byte of one that is damaged
+// goes into a database.
+func (j *Job) restorable(ctx context.Context, id string) (Entry, RestoreReport, error) {
+	e, err := j.Find(ctx, id)
+	if err != nil {
+		return e, RestoreReport{}, err
+	}
+	report := RestoreReport{ID: e.ID}
+	if e.State != Good && e.State != Suspect {
+		return e, report, fmt.Errorf("backup: %s cannot be restored: %s", e.ID, e.Problem)
+	}
+	decoded, err := j.readBack(ctx, e.Manifest, nil)
+	if err == nil && !decoded {
+		err = ErrNoIdentity
+	}
+	if err != nil {
+		if errors.As(err, new(brokenError)) {
+			err = fmt.Errorf("%w: %w", ErrVerification, err)
+		}
+		return e, report, fmt.Errorf("backup: %s was not restored: %w", e.ID, err)
+	}
+	return e, report, nil
 }
 
 // feed decodes an artefact into a reader, and returns a function that ends it when nobody

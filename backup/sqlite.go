@@ -178,8 +178,8 @@ func (s *SQLite) Restore(ctx context.Context, r io.Reader, target string) (resto
 	return target, got, nil
 }
 
-// besideOriginal asks the connection for its file.
-func (s *SQLite) besideOriginal(ctx context.Context) (string, error) {
+// file asks the connection for the database's file.
+func (s *SQLite) file(ctx context.Context) (string, error) {
 	var path string
 	err := s.db.QueryRowContext(ctx, "SELECT file FROM pragma_database_list WHERE name = 'main'").Scan(&path)
 	if err != nil {
@@ -187,6 +187,15 @@ func (s *SQLite) besideOriginal(ctx context.Context) (string, error) {
 	}
 	if path == "" {
 		return "", errors.New("sqlite: the database is in memory: name a target")
+	}
+	return path, nil
+}
+
+// besideOriginal is a name for a restored database.
+func (s *SQLite) besideOriginal(ctx context.Context) (string, error) {
+	path, err := s.file(ctx)
+	if err != nil {
+		return "", err
 	}
 	extension := filepath.Ext(path)
 	return strings.TrimSuffix(path, extension) + "_restore_" + time.Now().UTC().Format(stampLayout) + extension, nil

@@ -175,7 +175,7 @@ func (c *command) exit(ctx context.Context, err error) int {
 		return Incomplete
 	case ctx.Err() != nil:
 		return Interrupted
-	case errors.Is(err, backup.ErrNotFound), errors.Is(err, backup.ErrNoIdentity):
+	case errors.Is(err, backup.ErrNotFound), errors.Is(err, backup.ErrNoIdentity), errors.Is(err, backup.ErrNotConfirmed):
 		return Usage
 	}
 	return Failed

@@ -140,7 +140,8 @@ func (c *command) verify(ctx context.Context, args []string) error {
 }
 
 func (c *command) restore(ctx context.Context, args []string) error {
-	var target string
+	var target, overwrite string
+	c.flags.StringVar(&overwrite, "overwrite", "", "put it in the place of the original, whose `name` is to be repeated here; what is there is backed up first")
 	c.flags.StringVar(&target, "to", "", "the new `database`; it must not exist (default: a name with today's date)")
 	c.identityFlag()
 	rest, done, err := c.parse(ctx, args)
@@ -151,7 +152,18 @@ func (c *command) restore(ctx context.Context, args []string) error {
 	if len(rest) > 1 {
 		return usagef("restore takes one backup's id, or none for the newest good one")
 	}
-	r, err := c.job.Restore(ctx, strings.Join(rest, ""), target)
+	if target != "" && overwrite != "" {
+		return usagef("--to and --overwrite contradict each other")
+	}
+	id, safety := strings.Join(rest, ""), ""
+	var r backup.RestoreReport
+	if overwrite != "" {
+		var over backup.OverwriteReport
+		over, err = c.job.RestoreOver(ctx, id, overwrite)
+		r, safety = over.RestoreReport, over.Safety
+	} else {
+		r, err = c.job.Restore(ctx, id, target)
+	}
 	if err != nil {
 		return err
 	}
@@ -163,10 +175,14 @@ func (c *command) restore(ctx context.Context, args []string) error {
 			Rows     int64          `json:"rows"`
 			TookMS   int64          `json:"took_ms"`
 			Warnings []string       `json:"warnings,omitempty"`
-		}{r.ID, r.Target, r.Contents.Tables, r.Contents.Rows(), r.Took.Milliseconds(), r.Contents.Warnings})
+			Safety   string         `json:"safety,omitempty"` // the backup of what was overwritten
+		}{r.ID, r.Target, r.Contents.Tables, r.Contents.Rows(), r.Took.Milliseconds(), r.Contents.Warnings, safety})
 		return nil
 	}
 	fmt.Fprintf(c.Stdout, "%s restored as %s: %d tables, %d rows as in the backup, in %v\n", r.ID, r.Target, len(r.Contents.Tables), r.Contents.Rows(), r.Took.Round(time.Millisecond))
+	if safety != "" {
+		fmt.Fprintf(c.Stdout, "what was there before is in %s, which is pinned\n", safety)
+	}
 	for _, warning := range r.Contents.Warnings {
 		fmt.Fprintf(c.Stderr, "%s: warning: %s\n", c.Name, warning)
 	}

@@ -54,7 +54,7 @@ func runBackup(ctx context.Context, env Env, args []string) int {
 
 func isTarget(arg string) bool {
 	name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
-	return strings.HasPrefix(arg, "-") && name == "to"
+	return strings.HasPrefix(arg, "-") && (name == "to" || name == "overwrite")
 }
 
 // closeQuietly closes what was only read.
