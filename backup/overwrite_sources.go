@@ -75,9 +75,10 @@ func (p *Postgres) exchange(ctx context.Context, original, second, before string
 		}
 	}()
 	for _, name := range []string{original, second} {
-		// A session ends when it looks up; until then the name is taken.
+		// The server waits five seconds for sessions to end before it refuses the name.
+		// Those of its own processes have no user.
 		for try := 0; ; try++ {
-			if _, err = aside.ExecContext(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name); err != nil {
+			if _, err = aside.ExecContext(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND usename IS NOT NULL", name); err != nil {
 				return fmt.Errorf("backup: end the sessions in the database %q: %w", name, err)
 			}
 			to := before
@@ -87,7 +88,7 @@ func (p *Postgres) exchange(ctx context.Context, original, second, before string
 			if err = do(ctx, "ALTER DATABASE "+quotePostgres(name)+" RENAME TO "+quotePostgres(to)); err == nil {
 				break
 			}
-			if try == 20 || ctx.Err() != nil {
+			if try == 3 || ctx.Err() != nil {
 				return err
 			}
 			time.Sleep(100 * time.Millisecond)

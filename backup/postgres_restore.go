@@ -80,7 +80,7 @@ func (p *Postgres) countsOf(ctx context.Context, database string) (Contents, err
 func (p *Postgres) drop(ctx context.Context, database string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	ended := `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()`
+	ended := `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid() AND usename IS NOT NULL`
 	if _, err := queryStrings(ctx, p.db, ended, database); err != nil {
 		return fmt.Errorf("backup: end the sessions in the database %q: %w", database, err)
 	}
