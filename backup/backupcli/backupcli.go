@@ -3,11 +3,12 @@
 //	backup [--compress[=zstd|gzip|none]] [--keep-days=30] [--encrypt-to age1…] [--notify] [--json]
 //	       [--verify=decode|restore|none]
 //	backup list | verify [--restore] | restore | prune | pin | accept | check [--target NAME]
+//	backup notify-test
 //
 // Exit codes: 0 good, 1 the backup failed and nothing was published, 2 wrong usage or
 // settings, 3 published but a later step failed or the backup is suspect, 4 a
 // verification failed, 5 another run holds the lock, 6 check found no recent backup,
-// 130 interrupted.
+// 130 interrupted, 143 ended by SIGTERM.
 package backupcli
 
 import (
@@ -37,19 +38,35 @@ const (
 	Locked             = 5
 	Stale              = 6
 	Interrupted        = 130
+	Terminated         = 143
 )
 
 // OpenFunc makes the service's job with the options that the command line asks for,
-// and a function that closes what it opened.
+// and a function that closes what it opened. An error that is a [SettingError] ends the
+// command with Usage; any other is a backup that failed, of which people are told.
 type OpenFunc func(ctx context.Context, o backup.Options) (job *backup.Job, close func(), err error)
+
+// SettingError says that the settings of the service are wrong: the operator's mistake,
+// which no repetition mends.
+type SettingError struct{ Err error }
+
+func (e *SettingError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *SettingError) Unwrap() error { return e.Err }
 
 // Options tune the command. The zero value and nil work.
 type Options struct {
 	// Name is how the command is called. Default: "backup".
 	Name string
-	// Notifier is told of failures and recoveries when --notify is given. Default:
-	// none; --notify is then a usage error.
+	// Notifier is told of failures and recoveries when --notify is given. A
+	// *notify.Spool keeps what it cannot deliver for the next run. Default: none;
+	// --notify is then a usage error.
 	Notifier notify.Notifier
+	// State is the file that remembers what people were told; see
+	// backupnotify.Options. Default: none; each failure is told of, and what is told
+	// of a recovery goes by the status in the job's own folder.
+	State string
 	// Stdout and Stderr. Default: those of the process.
 	Stdout, Stderr io.Writer
 }
@@ -62,6 +79,7 @@ type command struct {
 	json   bool
 	target string
 	job    *backup.Job
+	last   *backup.Attempt // the run before
 	o      backup.Options
 }
 
@@ -93,10 +111,10 @@ func Run(ctx context.Context, args []string, open OpenFunc, opts *Options) int {
 	}
 	do, ok := map[string]func(context.Context, []string) error{
 		"run": c.run, "list": c.list, "verify": c.verify, "restore": c.restore,
-		"prune": c.prune, "pin": c.pin, "accept": c.accept, "check": c.check,
+		"prune": c.prune, "pin": c.pin, "accept": c.accept, "check": c.check, "notify-test": c.notifyTest,
 	}[verb]
 	if !ok {
-		return c.exit(ctx, usagef("unknown command %q: use list, verify, restore, prune, pin, accept or check, or none to take a backup", verb))
+		return c.exit(ctx, usagef("unknown command %q: use list, verify, restore, prune, pin, accept, check or notify-test, or none to take a backup", verb))
 	}
 	name := c.Name
 	if verb != "run" {
@@ -113,19 +131,35 @@ func Run(ctx context.Context, args []string, open OpenFunc, opts *Options) int {
 
 // parse reads the flags and opens the job.
 func (c *command) parse(ctx context.Context, args []string) (rest []string, done func(), err error) {
+	if rest, err = c.read(args); err != nil {
+		return nil, nil, err
+	}
+	done, err = c.openJob(ctx)
+	return rest, done, err
+}
+
+// read reads the flags.
+func (c *command) read(args []string) (rest []string, err error) {
 	rest, err = c.parseMixed(args)
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintf(c.Stdout, "Usage of %s:\n", c.flags.Name())
 		c.flags.SetOutput(c.Stdout)
 		c.flags.PrintDefaults()
-		return nil, nil, err
+		return nil, err
 	}
 	if err != nil {
-		return nil, nil, usagef("%s: %v", c.flags.Name(), err)
+		return nil, usagef("%s: %v", c.flags.Name(), err)
 	}
+	return rest, nil
+}
+
+func (c *command) openJob(ctx context.Context) (done func(), err error) {
 	job, done, err := c.open(ctx, c.o)
+	if setting := new(SettingError); errors.As(err, &setting) {
+		return nil, usagef("%v", setting.Err)
+	}
 	if err != nil {
-		return nil, nil, usagef("%v", err)
+		return nil, err
 	}
 	if done == nil {
 		done = func() {}
@@ -133,12 +167,12 @@ func (c *command) parse(ctx context.Context, args []string) (rest []string, done
 	if c.target != "" {
 		if c.job, err = job.Target(c.target); err != nil {
 			done()
-			return nil, nil, usagef("there is no target %q, only %s", c.target, cmp.Or(strings.Join(job.Targets(), ", "), "none"))
+			return nil, usagef("there is no target %q, only %s", c.target, cmp.Or(strings.Join(job.Targets(), ", "), "none"))
 		}
-		return rest, done, nil
+		return done, nil
 	}
 	c.job = job
-	return rest, done, nil
+	return done, nil
 }
 
 // parseMixed accepts flags before and after the other arguments.
@@ -171,12 +205,17 @@ func (c *command) exit(ctx context.Context, err error) int {
 		return VerificationFailed
 	case errors.Is(err, backup.ErrStale):
 		return Stale
-	case errors.As(err, &stage) && stage.Published, errors.As(err, new(errNotify)):
+	case errors.As(err, &stage) && stage.Published:
 		return Incomplete
+	case ctx.Err() != nil && strings.HasPrefix(context.Cause(ctx).Error(), "terminated"): // as signal.NotifyContext has it
+		return Terminated
 	case ctx.Err() != nil:
 		return Interrupted
 	case errors.Is(err, backup.ErrNotFound), errors.Is(err, backup.ErrNoIdentity), errors.Is(err, backup.ErrNotConfirmed):
 		return Usage
+	}
+	if _, alone := err.(errNotify); alone { //nolint:errorlint // beside a failure it changes nothing
+		return Incomplete
 	}
 	return Failed
 }

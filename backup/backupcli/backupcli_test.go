@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -240,7 +241,7 @@ func TestNotify(t *testing.T) {
 		t.Errorf("after the recovery: %v", s.sent)
 	}
 	s.db, s.refuse = broken, errors.New("no route to the mail server")
-	if code, _, stderr := s.run("--notify"); code != Failed && code != Incomplete || !strings.Contains(stderr, "no route") {
+	if code, _, stderr := s.run("--notify"); code != Failed || !strings.Contains(stderr, "no route") {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 }
@@ -308,3 +309,37 @@ func TestTarget(t *testing.T) {
 	restored := filepath.Join(t.TempDir(), "restored.db")
 	s.want(Good, "restore", "--target", "attic", "--to", restored)
 }
+
+// TestOpening: only what the operator has set wrong is a usage error, and people are told
+// of everything else.
+func TestOpening(t *testing.T) {
+	var sent []notify.Message
+	told := notifierFunc(func(_ context.Context, m notify.Message) error { sent = append(sent, m); return nil })
+	run := func(ctx context.Context, failure error, args ...string) int {
+		open := func(context.Context, backup.Options) (*backup.Job, func(), error) { return nil, nil, failure }
+		return Run(ctx, args, open, &Options{Notifier: told, Stdout: io.Discard, Stderr: io.Discard})
+	}
+	if code := run(t.Context(), &SettingError{errors.New("no such database")}, "--notify"); code != Usage || len(sent) != 0 {
+		t.Errorf("a wrong setting: %d, %v", code, sent)
+	}
+	if code := run(t.Context(), errors.New("connection refused"), "--notify"); code != Failed || len(sent) != 1 || !strings.Contains(sent[0].Text, "connection refused") {
+		t.Errorf("a database that is down: %d, %v", code, sent)
+	}
+	if code := run(t.Context(), errors.New("connection refused"), "list"); code != Failed || len(sent) != 1 {
+		t.Errorf("list: %d, %v", code, sent)
+	}
+	for text, want := range map[string]int{"terminated signal received": Terminated, "interrupt signal received": Interrupted} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(errors.New(text))
+		if code := run(ctx, ctx.Err()); code != want {
+			t.Errorf("%s: %d", text, code)
+		}
+	}
+	if code := run(t.Context(), nil, "notify-test"); code != Good || len(sent) != 2 {
+		t.Errorf("notify-test: %d, %v", code, sent)
+	}
+}
+
+type notifierFunc func(context.Context, notify.Message) error
+
+func (f notifierFunc) Notify(ctx context.Context, m notify.Message) error { return f(ctx, m) }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/notify"
 )
 
 // entryJSON is a backup as list --json shows it.
@@ -256,6 +257,27 @@ func (c *command) accept(ctx context.Context, args []string) error {
 		return usagef("accept takes the id of a suspect backup")
 	}
 	return c.job.Accept(ctx, rest[0])
+}
+
+// notifyTest sends a message that says that messages arrive.
+func (c *command) notifyTest(ctx context.Context, args []string) error {
+	rest, err := c.read(args)
+	switch {
+	case err != nil:
+		return err
+	case len(rest) > 0:
+		return usagef("unexpected argument %q", rest[0])
+	case c.Notifier == nil:
+		return usagef("notify-test needs a mail server or webhook: none is set up")
+	}
+	if err := notify.Test(ctx, c.Notifier, c.Name); err != nil {
+		return errNotify{err}
+	}
+	if s, ok := c.Notifier.(spool); ok && s.Flush(ctx) > 0 {
+		return errNotify{errors.New("it was not taken yet, and goes with the next run")}
+	}
+	fmt.Fprintln(c.Stdout, "a message was taken: see whether it arrives")
+	return nil
 }
 
 func (c *command) check(ctx context.Context, args []string) error {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/mainstay-go/mainstay/backup"
-	"github.com/mainstay-go/mainstay/notify"
+	"github.com/mainstay-go/mainstay/backup/backupnotify"
 )
 
 // errNotify means that the backup is what it is, and that nobody could be told.
@@ -19,35 +19,91 @@ func (e errNotify) Unwrap() error { return e.err }
 
 // run takes a backup.
 func (c *command) run(ctx context.Context, args []string) error {
-	var tell bool
+	var tell notifyFlag
 	c.flags.Var(compressFlag{&c.o.Compression}, "compress", "compress with zstd-better, or with the given `method`: zstd, gzip, none")
 	c.flags.IntVar(&c.o.Retention.Days, "keep-days", 30, "delete backups that are so many days older than the newest good one")
 	c.flags.Var(recipientsFlag{&c.o.Recipients}, "encrypt-to", "age `recipient` (age1…); may be repeated")
 	c.flags.Var(verifyFlag{&c.o}, "verify", "prove the backup by reading it back (decode), by restoring it into a scratch database too (restore), or not at all (none); by default it is read back, and restored weekly")
-	c.flags.BoolVar(&tell, "notify", false, "send a message on failure, and on the first success after one")
-	rest, done, err := c.parse(ctx, args)
+	c.flags.Var(&tell, "notify", "send a message on failure, on the first success after one, and weekly (change, the default); on failure only (failure); or of each run (always)")
+	rest, err := c.read(args)
 	if err != nil {
 		return err
 	}
-	defer done()
 	switch {
 	case len(rest) > 0:
 		return usagef("unexpected argument %q", rest[0])
 	case c.o.Retention.Days < 1:
 		return usagef("--keep-days must be at least 1")
-	case tell && c.Notifier == nil:
+	case tell.on && c.Notifier == nil:
 		return usagef("--notify needs a mail server or webhook: none is set up")
 	}
+	done, err := c.openJob(ctx)
+	if err != nil {
+		if !errors.As(err, new(errUsage)) {
+			err = c.tell(ctx, tell, backup.Report{}, err)
+		}
+		return err
+	}
+	defer done()
 	// What is wrong with the folder here is the run's to say, and then people are told.
 	before, _ := c.job.Status(ctx)
+	c.last = before.Last
 	report, failure := c.job.Backup(ctx)
 	c.print(report, failure)
-	if tell {
-		if err := c.tell(context.WithoutCancel(ctx), before, report, failure); err != nil {
-			return errors.Join(failure, errNotify{err})
+	return c.tell(ctx, tell, report, failure)
+}
+
+// notifyFlag is --notify alone, or with a mode.
+type notifyFlag struct {
+	on   bool
+	mode backupnotify.Mode
+}
+
+func (f *notifyFlag) String() string { return "" }
+
+func (f *notifyFlag) IsBoolFlag() bool { return true }
+
+func (f *notifyFlag) Set(s string) (err error) {
+	f.on = s != "false"
+	if s == "true" || s == "false" {
+		s = ""
+	}
+	if f.mode, err = backupnotify.ParseMode(s); err != nil {
+		return errors.New("use failure, change or always")
+	}
+	return nil
+}
+
+// spool is a notifier that keeps what it could not deliver, as *notify.Spool is.
+type spool interface{ Flush(context.Context) int }
+
+// tell tells people of a run, and returns the run's failure and its own.
+func (c *command) tell(ctx context.Context, how notifyFlag, report backup.Report, failure error) error {
+	if !how.on {
+		return failure
+	}
+	ctx = context.WithoutCancel(ctx)
+	o := &backupnotify.Options{Mode: how.mode, State: c.State, Last: c.last}
+	name := c.Name
+	if c.job != nil {
+		name, o.Status = c.job.Name(), c.job.Status
+	}
+	n, err := backupnotify.New(name, c.Notifier, o)
+	if err == nil {
+		err = n.Ran(ctx, report, failure)
+	}
+	if s, ok := c.Notifier.(spool); ok && err == nil {
+		if waiting := s.Flush(ctx); waiting > 0 {
+			err = fmt.Errorf("%d messages wait, and go with the next run", waiting)
 		}
 	}
-	return failure
+	if err == nil {
+		return failure
+	}
+	if failure == nil {
+		return errNotify{err}
+	}
+	return fmt.Errorf("%w\n%w", failure, errNotify{err})
 }
 
 func (c *command) print(report backup.Report, failure error) {
@@ -92,35 +148,6 @@ func (c *command) print(report backup.Report, failure error) {
 			fmt.Fprintf(c.Stdout, "target %s: %d copied, %d deleted, up to date\n", o.Name, len(o.Copied), len(o.Deleted))
 		}
 	}
-}
-
-// tell sends a message on failure, and on the first success after a failure.
-func (c *command) tell(ctx context.Context, before backup.Status, report backup.Report, failure error) error {
-	message := notify.Message{Source: c.job.Name(), Key: "backup-" + c.job.Name(), Time: time.Now()}
-	switch {
-	case errors.Is(failure, backup.ErrLocked):
-		return nil
-	case failure != nil && report.Manifest != nil:
-		message.Level = notify.Warning
-		message.Subject = "[BACKUP] " + c.job.Name() + ": published, with a problem"
-		message.Text = failure.Error()
-	case failure != nil:
-		message.Level = notify.Critical
-		message.Subject = "[BACKUP FAILED] " + c.job.Name()
-		message.Text = failure.Error() + "\n\nNo backup was published and none was deleted."
-		if before.Newest != nil {
-			message.Text += fmt.Sprintf("\nThe newest good backup is %s, %s.", before.Newest.ID, ago(before.Newest.Time()))
-		} else {
-			message.Text += "\nThere is no good backup at all."
-		}
-	case before.Last != nil && !before.Last.OK:
-		message.Level = notify.Recovery
-		message.Subject = "[BACKUP RECOVERED] " + c.job.Name()
-		message.Text = fmt.Sprintf("%s is good: %d tables, %d rows, %s.", report.Manifest.ID, len(report.Manifest.Tables), report.Manifest.RowsTotal, bytesOf(report.Manifest.Size))
-	default:
-		return nil
-	}
-	return c.Notifier.Notify(ctx, message)
 }
 
 func (c *command) printJSON(v any) {

@@ -6,15 +6,16 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/backup/backupnotify"
 	"github.com/mainstay-go/mainstay/contrib/s3store"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 	"github.com/mainstay-go/mainstay/health"
@@ -116,26 +117,28 @@ func Check(job *backup.Job) health.Check {
 	}, &health.BackupsOptions{RestoreWithin: 35 * 24 * time.Hour})
 }
 
-// Schedule returns what makes a backup each day, and tells channel (which may be nil)
-// when one failed for good or was suspect.
-func Schedule(job *backup.Job, at settings.TimeOfDay, channel notify.Notifier, logger *slog.Logger) (*backup.Scheduler, error) {
+// Told is the file that remembers what people were told of the backups. The server and
+// the command share it, and it does not lie among the backups, whose folder may be what
+// is broken.
+func Told(s *settings.Settings) string { return filepath.Join(s.Data, "backups-told.json") }
+
+// Notices returns what tells channel of the job.
+func Notices(s *settings.Settings, job *backup.Job, channel notify.Notifier, logger *slog.Logger) (*backupnotify.Notices, error) {
+	return backupnotify.New(JobName, channel, &backupnotify.Options{State: Told(s), Status: job.Status, Logger: logger})
+}
+
+// Schedule returns what makes a backup each day, and tells notices (which may be nil) of
+// each.
+func Schedule(job *backup.Job, at settings.TimeOfDay, notices *backupnotify.Notices, logger *slog.Logger) (*backup.Scheduler, error) {
 	when, err := backup.NewDaily(at.Hour, at.Minute, time.Local)
 	if err != nil {
 		return nil, err
 	}
 	run := func(ctx context.Context) error {
-		_, err := job.Backup(ctx)
-		if err != nil && channel != nil {
-			message := notify.Message{
-				Level: notify.Critical, Source: "pos", Key: "backup",
-				Subject: "backup failed", Text: fmt.Sprintf("The backup of the shop failed: %v", err),
-			}
-			if stage := new(backup.StageError); errors.As(err, &stage) && stage.Published {
-				message.Level, message.Subject = notify.Warning, "backup made, with a problem"
-				message.Text = fmt.Sprintf("The shop was backed up, with a problem: %v", err)
-			}
-			if err := channel.Notify(ctx, message); err != nil {
-				logger.Error("nobody could be told that the backup failed", "error", err)
+		report, err := job.Backup(ctx)
+		if notices != nil && ctx.Err() == nil { // a server that stops is no failure
+			if err := notices.Ran(ctx, report, err); err != nil {
+				logger.Error("nobody could be told of the backup", "error", err)
 			}
 		}
 		return err

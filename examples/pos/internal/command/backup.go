@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/backups"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
+	"github.com/mainstay-go/mainstay/notify"
 )
 
 // runBackup makes and manages backups, beside a server that sells or without one.
@@ -40,16 +42,28 @@ func runBackup(ctx context.Context, env Env, args []string) int {
 	}
 	open := func(ctx context.Context, o backup.Options) (*backup.Job, func(), error) {
 		db, err := store.OpenSide(ctx, s, !takes)
+		if setting := new(settings.Error); errors.As(err, &setting) {
+			return nil, nil, &backupcli.SettingError{Err: setting}
+		}
 		if err != nil {
 			return nil, nil, err
 		}
 		o.Logger = logger
-		job, err := backups.New(s, db, &o)
-		return job, func() { closeQuietly(db) }, err
+		job, err := backups.New(s, db, &o) // nothing is opened there: only settings can be wrong
+		if err != nil {
+			closeQuietly(db)
+			return nil, nil, &backupcli.SettingError{Err: err}
+		}
+		return job, func() { closeQuietly(db) }, nil
 	}
-	return backupcli.Run(ctx, rest, open, &backupcli.Options{
-		Name: "pos backup", Notifier: channel, Stdout: env.Stdout, Stderr: env.Stderr,
-	})
+	o := &backupcli.Options{Name: "pos backup", State: backups.Told(s), Stdout: env.Stdout, Stderr: env.Stderr}
+	if channel != nil {
+		// What a mail server does not take now goes with the next run, or by the server.
+		if o.Notifier, err = notify.NewSpool(outbox(s), channel, &notify.SpoolOptions{Logger: logger}); err != nil {
+			o.Notifier = channel // the disk may be what is broken
+		}
+	}
+	return backupcli.Run(ctx, rest, open, o)
 }
 
 func isTarget(arg string) bool {

@@ -17,6 +17,9 @@ func notifier(s *settings.Settings, logger *slog.Logger) (notify.Notifier, error
 	return notify.NewEmailFromURL(s.SMTP, &notify.EmailOptions{Logger: logger})
 }
 
+// outbox is where the messages wait that could not be delivered.
+func outbox(s *settings.Settings) string { return filepath.Join(s.Data, "outbox") }
+
 // alertState is what people were told last. The server and the command "health --notify"
 // share it, so that one incident makes one mail.
 func alertState(s *settings.Settings) alert.Store {

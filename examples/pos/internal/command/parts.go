@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/backup/backupnotify"
 	"github.com/mainstay-go/mainstay/cache"
 	"github.com/mainstay-go/mainstay/cache/rediscache"
 	"github.com/mainstay-go/mainstay/cache/ristrettocache"
@@ -41,9 +42,11 @@ type parts struct {
 	concurrency func(ratelimit.ConcurrencyPolicy) (ratelimit.ConcurrencyLimiter, error)
 	health      *health.Registry
 	metrics     *metrics.Metrics
-	backup      *backup.Job       // nil where --backup-at is off
-	nightly     *backup.Scheduler // nil likewise
-	alerts      *alert.Alerter    // nil without --smtp
+	backup      *backup.Job           // nil where --backup-at is off
+	nightly     *backup.Scheduler     // nil likewise
+	notices     *backupnotify.Notices // nil without --smtp, or --backup-at
+	outbox      *notify.Spool         // nil likewise
+	alerts      *alert.Alerter        // nil without --smtp
 	closers     []io.Closer
 }
 
@@ -109,10 +112,18 @@ func (p *parts) backUp(s *settings.Settings, st *store.Store, channel notify.Not
 	if s.BackupAt.Off {
 		return nil
 	}
-	p.backup, err = backups.New(s, st.Side(), &backup.Options{Logger: logger})
-	if err == nil {
-		p.nightly, err = backups.Schedule(p.backup, s.BackupAt, channel, logger)
+	if p.backup, err = backups.New(s, st.Side(), &backup.Options{Logger: logger}); err != nil {
+		return err
 	}
+	if channel != nil {
+		if p.outbox, err = notify.NewSpool(outbox(s), channel, &notify.SpoolOptions{Logger: logger}); err != nil {
+			return err
+		}
+		if p.notices, err = backups.Notices(s, p.backup, p.outbox, logger); err != nil {
+			return err
+		}
+	}
+	p.nightly, err = backups.Schedule(p.backup, s.BackupAt, p.notices, logger)
 	return err
 }
 
@@ -183,6 +194,10 @@ func (p *parts) jobs() map[string]func(context.Context) error {
 	jobs := map[string]func(context.Context) error{"health": p.health.Run}
 	if p.nightly != nil {
 		jobs["backup"] = p.nightly.Run
+	}
+	if p.notices != nil {
+		jobs["outbox"] = p.outbox.Run
+		jobs["age of the backups"] = func(ctx context.Context) error { return p.notices.Watch(ctx, p.backup) }
 	}
 	if p.alerts != nil {
 		jobs["alerts"] = p.alerts.Run
