@@ -26,7 +26,8 @@ const lockName = ".lock"
 
 // NewFolder returns the storage in a folder, which is made when the first file is
 // written. A folder that others may write to is refused then: they could replace a
-// backup by something that a restore would run.
+// backup by something that a restore would run. So is a symbolic link; links further up
+// the path are followed.
 func NewFolder(path string) (*Folder, error) {
 	if path == "" {
 		return nil, errors.New("backup: NewFolder needs a path")
@@ -53,9 +54,12 @@ func (f *Folder) prepare() error {
 	if err := os.MkdirAll(f.path, 0o700); err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}
-	info, err := os.Stat(f.path)
+	info, err := os.Lstat(f.path)
 	if err != nil {
 		return fmt.Errorf("backup: %w", err)
+	}
+	if info.Mode()&fs.ModeSymlink != 0 {
+		return fmt.Errorf("backup: %s is a symbolic link, which can be turned elsewhere between two backups: name the folder that it leads to", f.path)
 	}
 	return private(f.path, info)
 }

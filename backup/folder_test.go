@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -45,4 +47,30 @@ func TestFolderReplaces(t *testing.T) {
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
 	require.ErrorIs(t, folder.Replace(ended, statusFile, []byte("too late")), context.Canceled)
+}
+
+// A link could be turned elsewhere between two backups.
+func TestFolderIsNoLink(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "real"), 0o700))
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(filepath.Join(dir, "real"), link); err != nil {
+		t.Skip(err)
+	}
+	folder, err := NewFolder(link)
+	require.NoError(t, err)
+	j, err := New("pos", newFake(1), folder, &Options{Logger: silent})
+	require.NoError(t, err)
+	_, err = j.Backup(t.Context())
+	require.ErrorContains(t, err, "is a symbolic link")
+	left, err := os.ReadDir(filepath.Join(dir, "real"))
+	require.NoError(t, err)
+	require.Empty(t, left)
+
+	// Further up it is the administrator's affair.
+	folder, err = NewFolder(filepath.Join(link, "backups"))
+	require.NoError(t, err)
+	_, err = folder.Put(t.Context(), "pos.json", func(w io.Writer) error { _, err := w.Write([]byte("x")); return err })
+	require.NoError(t, err)
 }

@@ -378,6 +378,10 @@ func mysqlBreaks(t *testing.T, server *testserver.MariaDBServer) {
 	full := errors.New("no space left on device")
 	_, err = m.Dump(t.Context(), writerFunc(func([]byte) (int, error) { return 0, full }))
 	assert.ErrorIs(t, err, full)
+
+	server.CreateDatabase(t, "disk")
+	server.Exec(t, "USE disk; CREATE TABLE t (id int PRIMARY KEY, x char(200)) ENGINE=InnoDB; INSERT INTO t SELECT seq, MD5(seq) FROM seq_1_to_20000;")
+	checkFullDisk(t, mysqlSource(t, server.DSN("disk"), nil))
 }
 
 // during runs statements when a dump of large has begun to write rows; the dump cannot

@@ -47,6 +47,16 @@ func TestPostgresArchive(t *testing.T) {
 	_, err = scanPostgresArchive(bytes.NewReader(append(bytes.Clone(archive), "rest"...)))
 	assert.ErrorContains(t, err, "damaged or cut")
 
+	// Wherever it is cut, also between two tables: pg_restore --list sees nothing of it.
+	server.CreateDatabase(t, "small")
+	server.Exec(t, "small", "CREATE TABLE a AS SELECT 1 AS x; CREATE TABLE b (x int); CREATE TABLE c AS SELECT 2 AS x; SELECT lo_from_bytea(0, 'large')")
+	small, holds := dumped(t, source(t, server.DSN("small"), nil))
+	require.Len(t, holds.Tables, 3)
+	for size := range small {
+		_, err := scanPostgresArchive(bytes.NewReader(small[:size]))
+		require.ErrorContains(t, err, "damaged or cut", "the first %d of %d bytes", size, len(small))
+	}
+
 	// The one that pg_dump compresses is told apart, not miscounted.
 	compressed := exec.CommandContext(t.Context(), testserver.Lookup(t, "pg_dump", "postgresql-client"), "-Fc", "--dbname="+server.DSN("traps"))
 	out, err := compressed.Output()

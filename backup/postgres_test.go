@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -180,6 +181,66 @@ func TestPostgresCountsUnderWriters(t *testing.T) {
 	assert.Greater(t, rows, 500, "somebody did write")
 }
 
+// TestPostgresDefinitionsUnderADump: what others create, change and drop meanwhile is in
+// the dump as it was at one moment, or the dump fails; it is never good and wrong.
+func TestPostgresDefinitionsUnderADump(t *testing.T) {
+	server := testserver.Postgres(t)
+	server.CreateDatabase(t, "shop")
+	server.Exec(t, "shop", "CREATE TABLE kept AS SELECT i FROM generate_series(1, 50000) i; CREATE TABLE z_last AS SELECT i FROM generate_series(1, 1000) i")
+	p := source(t, server.DSN("shop"), nil)
+	others := connect(t, server.DSN("shop"))
+	_, err := others.Exec("ALTER DATABASE shop SET lock_timeout = '200ms'")
+	require.NoError(t, err)
+	others.SetMaxIdleConns(0) // which takes the setting
+
+	ctx, stop := context.WithCancel(t.Context())
+	var done sync.WaitGroup
+	var changes atomic.Int64
+	for _, statements := range [][]string{
+		{"CREATE TABLE coming AS SELECT i FROM generate_series(1, 100) i", "DROP TABLE coming"},
+		{"ALTER TABLE z_last ADD COLUMN extra int DEFAULT 7", "ALTER TABLE z_last DROP COLUMN extra"},
+		{"DROP TABLE IF EXISTS z_copy", "CREATE TABLE z_copy AS SELECT i FROM generate_series(1, 10) i", "ALTER TABLE z_copy RENAME TO z_moved", "DROP TABLE z_moved"},
+	} {
+		done.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				if _, err := others.ExecContext(ctx, statements[n%len(statements)]); err == nil {
+					changes.Add(1)
+				}
+				select {
+				case <-ctx.Done():
+				case <-time.After(400 * time.Millisecond):
+				}
+			}
+		})
+	}
+	defer done.Wait()
+	defer stop()
+	good := 0
+	for round := range 8 {
+		var archive bytes.Buffer
+		counts, err := p.Dump(t.Context(), &archive)
+		if err != nil {
+			t.Logf("loud: %v", err)
+			continue
+		}
+		good++
+		name := fmt.Sprintf("copy%d", round)
+		_, got, err := p.Restore(t.Context(), &archive, name)
+		require.NoError(t, err)
+		same(t, counts, got)
+		assert.Contains(t, counts.Tables, Table{"public.kept", 50000})
+		assert.Contains(t, counts.Tables, Table{"public.z_last", 1000})
+		require.NoError(t, p.drop(t.Context(), name))
+	}
+	stop()
+	done.Wait()
+	var archive bytes.Buffer
+	_, err = p.Dump(t.Context(), &archive)
+	require.NoError(t, err, "when nobody changes anything")
+	t.Logf("%d changes, %d of 8 dumps good", changes.Load(), good)
+	assert.Positive(t, changes.Load())
+}
+
 func TestPostgresPrivileges(t *testing.T) {
 	server := testserver.Postgres(t)
 	server.CreateDatabase(t, "shop")
@@ -329,6 +390,7 @@ func TestPostgresKilledDumpAndFullDisk(t *testing.T) {
 	full := errors.New("no space left on device")
 	_, err = p.Dump(t.Context(), writerFunc(func([]byte) (int, error) { return 0, full }))
 	assert.ErrorIs(t, err, full)
+	checkFullDisk(t, p)
 }
 
 type writerFunc func([]byte) (int, error)
