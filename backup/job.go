@@ -35,6 +35,10 @@ type Options struct {
 	// cannot be reached costs neither the backup nor the retention of the job's own
 	// storage; the next run copies what it lacks. Default: none.
 	Targets []Target
+	// HistoryDir is a folder of this host for the job's history, and of no other job's.
+	// Where it is not among the backups, a run is in it also when their folder is what
+	// failed. Default: that of the storage if it is a Folder; else no history is kept.
+	HistoryDir string
 	// Timeout ends a run. Default: 6 h.
 	Timeout time.Duration
 	// Logger is told of each stage. Default: slog.Default().
@@ -47,8 +51,9 @@ type Options struct {
 type Trace struct {
 	// Stage is called when a stage ends.
 	Stage func(ctx context.Context, stage string, took time.Duration, err error)
-	// Progress is called while a dump is written, with the bytes of the dump so far.
-	Progress func(raw int64)
+	// Progress is called when a stage begins and while a dump is written, then at most five
+	// times a second.
+	Progress func(p Progress)
 	// Target is called after the stage replicate has done with a target, well or not.
 	Target func(ctx context.Context, outcome TargetOutcome)
 }
@@ -64,12 +69,14 @@ type Job struct {
 	opts    Options
 	home    *Job             // the job itself, in one over a target; nil otherwise
 	now     func() time.Time // set by tests, for clocks that jump
+
+	counters *counters
 }
 
 // New returns a job. name is a letter or digit and up to 62 more and dashes; storages
 // hold the files of one job each. opts may be nil.
 func New(name string, source Source, storage Storage, opts *Options) (*Job, error) {
-	j := &Job{name: name, source: source, storage: storage, now: time.Now}
+	j := &Job{name: name, source: source, storage: storage, now: time.Now, counters: &counters{}}
 	if opts != nil {
 		j.opts = *opts
 	}
@@ -146,8 +153,13 @@ func (j *Job) Backup(ctx context.Context) (Report, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, j.opts.Timeout, fmt.Errorf("backup: it took longer than %v", j.opts.Timeout))
 	defer cancel()
 	run := &run{Job: j, id: newID(j.name, j.now()), started: j.now()}
+	if hook := j.opts.Trace.Progress; hook != nil {
+		run.progress = &progress{hook: hook, now: Progress{ID: run.id}}
+	}
+	j.counters.begin()
 	err := run.all(ctx)
 	j.note(context.WithoutCancel(ctx), run, err)
+	j.remember(ctx, run, err)
 	return run.report, err
 }
 
@@ -159,6 +171,9 @@ type run struct {
 	report  Report
 	before  []Entry
 	dumped  *Manifest // complete and stored, but not published yet
+
+	stages   []RunStage
+	progress *progress // nil if nobody listens
 }
 
 func (r *run) all(ctx context.Context) error {
@@ -181,6 +196,7 @@ func (r *run) all(ctx context.Context) error {
 		{"retain", r.retain},
 	} {
 		start := time.Now()
+		r.progress.stage(s.name)
 		err := r.stage(ctx, s.name, start, s.do(ctx))
 		switch {
 		case err == nil:
@@ -229,6 +245,7 @@ func (r *run) lock(ctx context.Context) (unlock func(), err error) {
 
 func (r *run) stage(ctx context.Context, name string, start time.Time, err error) *StageError {
 	took := time.Since(start)
+	r.stages = append(r.stages, RunStage{name, err == nil, took.Milliseconds()})
 	if hook := r.opts.Trace.Stage; hook != nil {
 		hook(ctx, name, took, err)
 	}
@@ -331,12 +348,15 @@ func (r *run) dump(ctx context.Context) error {
 	if last := newest(r.before, func(Entry) bool { return true }); last != nil {
 		m.Previous = last.ID
 	}
+	if last := newest(r.before, Entry.good); last != nil && r.progress != nil {
+		r.progress.now.Expected = last.Manifest.RawSize
+	}
 	size, err := r.storage.Put(ctx, m.File, func(w io.Writer) error {
 		e, err := newEncoder(w, r.opts.Compression, r.opts.Recipients)
 		if err != nil {
 			return err
 		}
-		m.Contents, err = r.source.Dump(ctx, contextWriter{ctx, progressWriter{e, r.opts.Trace.Progress}})
+		m.Contents, err = r.source.Dump(ctx, &dumpWriter{ctx, e, r.progress})
 		// The encoder ends its stream also after an error, to free what it holds.
 		if err := errors.Join(err, e.Close(), ctx.Err()); err != nil {
 			return err
@@ -389,18 +409,4 @@ func (r *run) verify(ctx context.Context) error {
 	}
 	r.report.Verified = true
 	return r.proveByRestore(ctx, v)
-}
-
-// progressWriter tells how much of a dump has been written.
-type progressWriter struct {
-	e    *encoder
-	hook func(int64)
-}
-
-func (w progressWriter) Write(p []byte) (int, error) {
-	n, err := w.e.Write(p)
-	if w.hook != nil {
-		w.hook(w.e.raw.n)
-	}
-	return n, err
 }

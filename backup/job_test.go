@@ -88,7 +88,7 @@ func files(t *testing.T, folder *Folder) []string {
 	}
 	var names []string
 	for _, e := range entries {
-		if e.Name() != lockName && e.Name() != statusFile {
+		if n := e.Name(); n != lockName && n != statusFile && n != historyName && n != ".history.lock" {
 			names = append(names, e.Name())
 		}
 	}

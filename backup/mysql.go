@@ -140,7 +140,7 @@ func (m *MySQL) Dump(ctx context.Context, w io.Writer) (Contents, error) {
 	defer options.remove()
 
 	lexer := newMySQLLexer()
-	err = client.run(ctx, program{stdout: &lexedWriter{lexer, w}}, options, m.dumpArguments(client)...)
+	err = client.run(ctx, program{stdout: &lexedWriter{lexer, w, countRows(w)}}, options, m.dumpArguments(client)...)
 	dump, damage := lexer.finish()
 	if damage != nil {
 		damage = fmt.Errorf("backup: the dump is damaged or cut: %w", damage)
@@ -202,9 +202,11 @@ func (m *MySQL) dumpArguments(client mysqlClient) []string {
 type lexedWriter struct {
 	lexer *mysqlLexer
 	to    io.Writer
+	count func(rows int64)
 }
 
 func (w *lexedWriter) Write(p []byte) (int, error) {
 	_, _ = w.lexer.Write(p) // tells in the end
+	w.count(w.lexer.total + w.lexer.rows)
 	return w.to.Write(p)
 }

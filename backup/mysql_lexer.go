@@ -23,6 +23,7 @@ type mysqlLexer struct {
 	recent  uint64 // the last eight bytes of code outside quotes and blanks
 	table   int    // of the rows that go by
 	rows    int64
+	total   int64 // rows of the statements before
 	depth   int
 	comment []byte // the beginning of a line comment between statements
 
@@ -195,6 +196,7 @@ func (l *mysqlLexer) end(at int64) {
 	switch {
 	case l.rows > 0:
 		l.dump.tables[l.table].Rows += l.rows
+		l.total += l.rows
 	case len(l.head) > 3 && equalFold(l.head[:4], "SET "):
 		if upper := bytes.ToUpper(l.head); bytes.Contains(upper, []byte("SQL_MODE")) {
 			l.noEscapes = bytes.Contains(upper, []byte("NO_BACKSLASH_ESCAPES"))

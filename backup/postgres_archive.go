@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 )
 
 // postgresArchive is what an archive in pg_dump's custom format holds, by its own
@@ -31,7 +32,14 @@ const (
 // the rows, one line each, of COPY's text format. The layout follows
 // pg_backup_archiver.c and pg_backup_custom.c of PostgreSQL 12 to 18.
 func scanPostgresArchive(r io.Reader) (postgresArchive, error) {
-	s := archiveReader{r: bufio.NewReaderSize(r, 256<<10)}
+	return newArchiveReader(r).scan()
+}
+
+func newArchiveReader(r io.Reader) *archiveReader {
+	return &archiveReader{r: bufio.NewReaderSize(r, 256<<10)}
+}
+
+func (s *archiveReader) scan() (postgresArchive, error) {
 	a := s.contents()
 	for s.err == nil {
 		kind, err := s.r.ReadByte()
@@ -75,6 +83,7 @@ type archiveReader struct {
 	err     error
 	intSize int
 	pending map[int]int // entries whose data is to come, and their place in the tables
+	rows    atomic.Int64
 }
 
 func (s *archiveReader) fail(err error) {
@@ -221,7 +230,9 @@ func (s *archiveReader) table(t *Table) {
 		for n > 0 && s.err == nil {
 			part, err := s.r.Peek(min(n, s.r.Size()))
 			s.fail(err)
-			t.Rows += int64(bytes.Count(part, []byte{'\n'}))
+			rows := int64(bytes.Count(part, []byte{'\n'}))
+			t.Rows += rows
+			s.rows.Add(rows)
 			tail = append(tail, part[max(0, len(part)-enough):]...)
 			tail = tail[max(0, len(tail)-enough):]
 			n -= len(part)
@@ -233,7 +244,9 @@ func (s *archiveReader) table(t *Table) {
 		s.fail(fmt.Errorf("the rows of %s do not come to an end", t.Name))
 		return
 	}
-	t.Rows -= int64(bytes.Count(tail[max(0, end):], []byte{'\n'}))
+	after := int64(bytes.Count(tail[max(0, end):], []byte{'\n'}))
+	t.Rows -= after
+	s.rows.Add(-after)
 }
 
 // blobs skips large objects: a number each, chunks, and a zero at the end.
@@ -262,6 +275,8 @@ func postgresName(schema, table string) string {
 type archiveScanner struct {
 	to      io.Writer
 	pipe    *io.PipeWriter
+	count   func(rows int64) // that were read so far
+	reader  *archiveReader
 	done    chan struct{}
 	archive postgresArchive
 	err     error
@@ -269,10 +284,10 @@ type archiveScanner struct {
 
 func newArchiveScanner(to io.Writer) *archiveScanner {
 	r, w := io.Pipe()
-	s := &archiveScanner{to: to, pipe: w, done: make(chan struct{})}
+	s := &archiveScanner{to: to, pipe: w, count: countRows(to), reader: newArchiveReader(r), done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
-		s.archive, s.err = scanPostgresArchive(r)
+		s.archive, s.err = s.reader.scan()
 		r.CloseWithError(s.err) // what is still written fails with the reason
 	}()
 	return s
@@ -284,7 +299,9 @@ func (s *archiveScanner) Write(b []byte) (int, error) {
 	if err != nil {
 		return n, err
 	}
-	return s.pipe.Write(b)
+	n, err = s.pipe.Write(b)
+	s.count(s.reader.rows.Load())
+	return n, err
 }
 
 // finish ends the reading and returns what the archive holds.

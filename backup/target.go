@@ -100,7 +100,7 @@ func (j *Job) Targets() []string {
 func (j *Job) over(t *target) *Job {
 	opts := j.opts
 	opts.Retention, opts.NoRetention, opts.Targets = t.Retention, t.NoRetention, nil
-	return &Job{name: j.name, source: j.source, storage: t.Storage, opts: opts, home: j, now: j.now}
+	return &Job{name: j.name, source: j.source, storage: t.Storage, opts: opts, home: j, now: j.now, counters: j.counters}
 }
 
 // targetGrace is how long after the end of its context a storage may take to return.
