@@ -107,6 +107,11 @@ func New(name string, source Source, storage Storage, opts *Options) (*Job, erro
 	if err := j.opts.Drill.validate(source); err != nil {
 		return nil, err
 	}
+	if files, ok := source.(*Files); ok {
+		if folder, ok := storage.(*Folder); ok {
+			files.leaveOut(folder.path)
+		}
+	}
 	j.targets, err = newTargets(j.opts.Targets)
 	return j, err
 }
