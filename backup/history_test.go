@@ -65,7 +65,7 @@ func TestHistory(t *testing.T) {
 
 	s := j.Stats()
 	assert.Equal(t, []uint64{4, 2, 1, 0, 1}, []uint64{s.Runs, s.Good, s.Failed, s.Incomplete, s.Locked})
-	assert.Equal(t, StageCounts{Dump: 1}, s.At)
+	assert.Equal(t, StageCounts{Dump: 1}, s.FailedAt)
 	assert.Equal(t, []uint64{200_000, uint64(first.Size + second.Size), 14}, []uint64{s.RawBytes, s.Bytes, s.Rows})
 	assert.False(t, s.Running)
 	assert.True(t, s.LastGood.Equal(second.Started))

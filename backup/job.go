@@ -311,6 +311,9 @@ func (r *run) preflight(ctx context.Context) error {
 	if r.before, err = r.List(ctx); err != nil {
 		return err
 	}
+	if last := newest(r.before, Entry.good); last != nil && r.progress != nil {
+		r.progress.now.Expected = last.Manifest.RawSize
+	}
 	if p, ok := r.source.(Preflighter); ok {
 		warnings, err := p.Preflight(ctx)
 		r.report.Warnings = append(r.report.Warnings, warnings...)
@@ -352,9 +355,6 @@ func (r *run) dump(ctx context.Context) error {
 	m.Host, _ = os.Hostname()
 	if last := newest(r.before, func(Entry) bool { return true }); last != nil {
 		m.Previous = last.ID
-	}
-	if last := newest(r.before, Entry.good); last != nil && r.progress != nil {
-		r.progress.now.Expected = last.Manifest.RawSize
 	}
 	size, err := r.storage.Put(ctx, m.File, func(w io.Writer) error {
 		e, err := newEncoder(w, r.opts.Compression, r.opts.Recipients)

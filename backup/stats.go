@@ -14,7 +14,7 @@ type Stats struct {
 	Failed     uint64      // those that published nothing; not those that were locked out
 	Incomplete uint64      // those that published a backup, with a problem
 	Locked     uint64      // those that another run locked out
-	At         StageCounts // where Failed and Incomplete ones ended
+	FailedAt   StageCounts // where Failed and Incomplete ones ended
 	RawBytes   uint64      // dumped into published backups
 	Bytes      uint64      // stored as published backups
 	Rows       uint64      // in published backups
@@ -78,7 +78,7 @@ func (c *counters) end(r Run, locked bool) {
 	case locked:
 		s.Locked++
 	default:
-		s.At.count(r.Stage)
+		s.FailedAt.count(r.Stage)
 		if r.Published {
 			s.Incomplete++
 		} else {

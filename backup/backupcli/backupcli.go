@@ -2,7 +2,7 @@
 //
 //	backup [--compress[=zstd|gzip|none]] [--keep-days=30] [--encrypt-to age1…] [--notify] [--json]
 //	       [--verify=decode|restore|none]
-//	backup list | verify [--restore] | restore | prune | pin | accept | check [--target NAME]
+//	backup list | verify [--restore] | restore | prune | pin | accept | check [--target NAME] | history [--last=20]
 //	backup notify-test
 //
 // Exit codes: 0 good, 1 the backup failed and nothing was published, 2 wrong usage or
@@ -111,10 +111,10 @@ func Run(ctx context.Context, args []string, open OpenFunc, opts *Options) int {
 	}
 	do, ok := map[string]func(context.Context, []string) error{
 		"run": c.run, "list": c.list, "verify": c.verify, "restore": c.restore,
-		"prune": c.prune, "pin": c.pin, "accept": c.accept, "check": c.check, "notify-test": c.notifyTest,
+		"prune": c.prune, "pin": c.pin, "accept": c.accept, "check": c.check, "history": c.history, "notify-test": c.notifyTest,
 	}[verb]
 	if !ok {
-		return c.exit(ctx, usagef("unknown command %q: use list, verify, restore, prune, pin, accept, check or notify-test, or none to take a backup", verb))
+		return c.exit(ctx, usagef("unknown command %q: use list, verify, restore, prune, pin, accept, check, history or notify-test, or none to take a backup", verb))
 	}
 	name := c.Name
 	if verb != "run" {

@@ -28,6 +28,7 @@ type shop struct {
 	targets []backup.Target
 	sent    []notify.Message
 	refuse  error
+	stderr  io.Writer // nil: one that is read
 }
 
 func newShop(t *testing.T) *shop {
@@ -56,8 +57,12 @@ func (s *shop) run(args ...string) (code int, stdout, stderr string) {
 		j, err := backup.New("shop", backup.NewSQLite(s.db), s.folder, &o)
 		return j, nil, err
 	}
+	stderrTo := s.stderr
+	if stderrTo == nil {
+		stderrTo = &problems
+	}
 	code = Run(s.t.Context(), args, open, &Options{
-		Name: "shop backup", Stdout: &out, Stderr: &problems,
+		Name: "shop backup", Stdout: &out, Stderr: stderrTo,
 		Notifier: notify.Func(func(_ context.Context, m notify.Message) error {
 			s.sent = append(s.sent, m)
 			return s.refuse
@@ -159,6 +164,7 @@ func TestUsage(t *testing.T) {
 		{"verify", "../../etc/passwd"},
 		{"pin", "shop_20260101T000000Z_abcdef"},
 		{"list", "x"},
+		{"history", "x"},
 		{"check", "--max-age=old"},
 		{"verify", "--identity=/does/not/exist"},
 	} {
@@ -168,6 +174,35 @@ func TestUsage(t *testing.T) {
 	}
 	if out, _ := s.want(Good, "--help"); !strings.Contains(out, "keep-days") {
 		t.Errorf("--help: %s", out)
+	}
+}
+
+func TestHistory(t *testing.T) {
+	s := newShop(t)
+	if out, _ := s.want(Good, "history"); !strings.Contains(out, "no runs yet") {
+		t.Errorf("history: %s", out)
+	}
+	s.want(Good)
+	healthy := s.db
+	broken, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "no", "such", "folder.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer broken.Close()
+	s.db = broken
+	s.want(Failed)
+	s.db = healthy
+	s.want(Good, "--verify=none")
+	out, _ := s.want(Good, "history")
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if len(lines) != 4 || !strings.Contains(lines[1], "shop_") || strings.Contains(lines[1], "read back") ||
+		!strings.Contains(lines[2], "FAILED at") || !strings.Contains(lines[3], "restored for a trial") {
+		t.Errorf("history:\n%s", out)
+	}
+	out, _ = s.want(Good, "history", "--json", "--last=2")
+	var runs []backup.Run
+	if err := json.Unmarshal([]byte(out), &runs); err != nil || len(runs) != 2 || !runs[0].OK || runs[1].OK || runs[1].Error == "" || runs[0].Rows != 3 {
+		t.Errorf("history --json: %v\n%s", err, out)
 	}
 }
 

@@ -37,6 +37,12 @@ func (c *command) run(ctx context.Context, args []string) error {
 	case tell.on && c.Notifier == nil:
 		return usagef("--notify needs a mail server or webhook: none is set up")
 	}
+	var b *bar
+	if !c.json {
+		if b = newBar(c.Stderr); b != nil {
+			c.o.Trace = &backup.Trace{Progress: b.draw}
+		}
+	}
 	done, err := c.openJob(ctx)
 	if err != nil {
 		if !errors.As(err, new(errUsage)) {
@@ -49,6 +55,7 @@ func (c *command) run(ctx context.Context, args []string) error {
 	before, _ := c.job.Status(ctx)
 	c.last = before.Last
 	report, failure := c.job.Backup(ctx)
+	b.clear()
 	c.print(report, failure)
 	return c.tell(ctx, tell, report, failure)
 }

@@ -64,6 +64,8 @@ func New(s *settings.Settings, db *sql.DB, opts *backup.Options) (*backup.Job, e
 		}
 		o.Targets = append(o.Targets, target)
 	}
+	// Beside the backups, so that what is wrong with their folder is in it as well.
+	o.HistoryDir = filepath.Join(s.Data, "backup-history")
 	o.Drill.Assertions = assertions
 	return backup.New(JobName, source, folder, &o)
 }

@@ -34,7 +34,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"serve", "[settings]", "the server (also without a command)", serve},
-		{"backup", "[--compress[=zstd|gzip|none]] [--keep-days=30] [--encrypt-to age1…] [--notify] [--json]", "one backup with rotation; also backup list, verify, restore, prune, pin, accept, check", runBackup},
+		{"backup", "[--compress[=zstd|gzip|none]] [--keep-days=30] [--encrypt-to age1…] [--notify] [--json]", "one backup with rotation; also backup list, verify, restore, prune, pin, accept, check, history", runBackup},
 		{"health", "[--notify] [--verbose] [--json] [--only a,b] [--url URL]", "all checks once; exit 0 pass, 1 warn, 2 fail, 3 could not run", checkHealth},
 		{"schedule", "print|install --target systemd|cron|windows", "daily backup and hourly health check, by the host's scheduler", schedule},
 		{"queries", "", "counts the statements of the listings, without and with query optimisation", queries},

@@ -123,8 +123,11 @@ func (p *parts) backUp(s *settings.Settings, st *store.Store, channel notify.Not
 			return err
 		}
 	}
-	p.nightly, err = backups.Schedule(p.backup, s.BackupAt, p.notices, logger)
-	return err
+	if p.nightly, err = backups.Schedule(p.backup, s.BackupAt, p.notices, logger); err != nil {
+		return err
+	}
+	p.metrics.Backup(p.backup, p.nightly)
+	return nil
 }
 
 func (p *parts) inProcess(st *store.Store, memory cache.Cache) (err error) {

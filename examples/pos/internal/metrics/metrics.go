@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/mainstay-go/mainstay/backup"
 	"github.com/mainstay-go/mainstay/cache"
 	"github.com/mainstay-go/mainstay/cache/rediscache"
 	"github.com/mainstay-go/mainstay/cache/sessionstore"
@@ -55,6 +56,14 @@ func (m *Metrics) Redis(shared *rediscache.Store, fallback *cache.Fallback) {
 // Sessions adds the sessions in Redis.
 func (m *Metrics) Sessions(s *sessionstore.Store) {
 	m.registry.MustRegister(prommetrics.Stats("sessions", nil, func() any { return s.Stats() }))
+}
+
+// Backup adds the backups that this process makes, and their schedule.
+func (m *Metrics) Backup(job *backup.Job, nightly *backup.Scheduler) {
+	m.registry.MustRegister(
+		prommetrics.Stats("backup", nil, func() any { return job.Stats() }),
+		prommetrics.Stats("backup_schedule", nil, func() any { return nightly.Stats() }),
+	)
 }
 
 // Limiter adds a limiter.

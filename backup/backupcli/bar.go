@@ -1,0 +1,71 @@
+package backupcli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/mattn/go-isatty"
+
+	"github.com/mainstay-go/mainstay/backup"
+)
+
+// bar shows on a terminal how far a run is, on one line that it takes away in the end.
+type bar struct {
+	to    io.Writer
+	drawn bool
+}
+
+// newBar returns nil where nobody would see it, or it would get into a file.
+func newBar(to io.Writer) *bar {
+	file, ok := to.(*os.File)
+	if !ok || !isatty.IsTerminal(file.Fd()) || os.Getenv("TERM") == "dumb" {
+		return nil
+	}
+	return &bar{to: to}
+}
+
+// columns that every terminal has; one less than 80, so that the line does not wrap.
+const columns = 79
+
+// draw overwrites the line: blanks erase on every terminal, escape sequences do not.
+func (b *bar) draw(p backup.Progress) {
+	b.drawn = true
+	fmt.Fprintf(b.to, "\r%-*.*s", columns, columns, line(p))
+}
+
+// clear makes room for what is said next.
+func (b *bar) clear() {
+	if b != nil && b.drawn {
+		b.drawn = false
+		fmt.Fprintf(b.to, "\r%*s\r", columns, "")
+	}
+}
+
+// line is what the bar says.
+func line(p backup.Progress) string {
+	if p.Stage != "dump" {
+		return p.Stage + " …"
+	}
+	const width = 20
+	var parts []string
+	if p.Expected > 0 {
+		// The last backup is a guess: one that is larger does not end before it ends.
+		done := min(float64(p.Raw)/float64(p.Expected), 0.99)
+		full := int(done * width)
+		parts = append(parts, fmt.Sprintf("[%s%s] %2.0f%%", strings.Repeat("=", full), strings.Repeat(" ", width-full), done*100))
+	}
+	parts = append(parts, bytesOf(p.Raw))
+	if p.Rows > 0 {
+		parts = append(parts, fmt.Sprintf("%d rows", p.Rows))
+	}
+	if p.Rate > 0 {
+		parts = append(parts, bytesOf(int64(p.Rate))+"/s")
+	}
+	if left, known := p.Remaining(); known && p.Took >= 2*time.Second {
+		parts = append(parts, left.Round(time.Second).String()+" left")
+	}
+	return "dump  " + strings.Join(parts, "  ")
+}
