@@ -68,7 +68,7 @@ func TestDenialsAreThoseOfTheLog(t *testing.T) {
 				case 1:
 					limit = 1 + r.IntN(8)
 				case 2:
-					time.Sleep(time.Duration(r.IntN(int(time.Minute))))
+					time.Sleep(time.Duration(r.Int64N(int64(time.Minute))))
 				case 3:
 					if held, err = l.Reserve(t.Context(), "a", 1); true {
 						require.NoError(t, err)
