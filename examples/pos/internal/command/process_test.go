@@ -45,7 +45,8 @@ func posCommand(t *testing.T, ctx context.Context, args ...string) *exec.Cmd {
 	}
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = t.TempDir() // where the default data folder would be made
-	cmd.Env = append(os.Environ(), asCommand+"=1")
+	// Whoever tries the server by hand beside the tests has its default port.
+	cmd.Env = append(os.Environ(), asCommand+"=1", "POS_ADDR=127.0.0.1:0")
 	return cmd
 }
 
