@@ -138,6 +138,36 @@ func checkFullDisk(t *testing.T, source Source) {
 	}
 }
 
+// TestNoRoom: what would not fit is refused before the dump, and nothing goes for it.
+func TestNoRoom(t *testing.T) {
+	dir := smallDisk(t, "size=20m")
+	folder, err := NewFolder(filepath.Join(dir, "backups"))
+	require.NoError(t, err)
+	source, dumps := newFake(7), 0
+	source.dump = func(w io.Writer) error {
+		dumps++
+		_, err := w.Write(make([]byte, 5<<20))
+		return err
+	}
+	j, err := New("pos", source, folder, &Options{Compression: None, Logger: silent, Retention: Policy{Last: 1, MinKeep: 1, Force: true}})
+	require.NoError(t, err)
+	first := mustBackup(t, j)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "filler"), make([]byte, 10<<20), 0o600))
+	_, err = j.Preflight(t.Context())
+	require.ErrorContains(t, err, "free some space")
+	_, err = j.Backup(t.Context())
+	var stage *StageError
+	require.ErrorAs(t, err, &stage)
+	require.Equal(t, "preflight", stage.Stage)
+	require.ErrorContains(t, err, "free some space")
+	require.Equal(t, 1, dumps)
+	empty(t, dir)
+	warnings, err := j.Preflight(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, warnings)
+	require.NotEqual(t, first.ID, mustBackup(t, j).ID)
+}
+
 // TestReadOnlyDisk: a disk that turns read-only in the middle, as one does whose errors
 // the kernel has seen.
 func TestReadOnlyDisk(t *testing.T) {

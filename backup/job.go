@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"time"
 
 	"filippo.io/age"
@@ -39,6 +38,12 @@ type Options struct {
 	// Where it is not among the backups, a run is in it also when their folder is what
 	// failed. Default: that of the storage if it is a Folder; else no history is kept.
 	HistoryDir string
+	// Before is called in each run when nothing stands in the way of the dump; its error
+	// ends the run. Default: none.
+	Before func(ctx context.Context) error
+	// After is called when a run is over, well or not, but for one that found the lock
+	// held; others are still kept out. Default: none.
+	After func(ctx context.Context, r Report, err error)
 	// Timeout ends a run. Default: 6 h.
 	Timeout time.Duration
 	// Logger is told of each stage. Default: slog.Default().
@@ -69,6 +74,7 @@ type Job struct {
 	opts    Options
 	home    *Job             // the job itself, in one over a target; nil otherwise
 	now     func() time.Time // set by tests, for clocks that jump
+	pause   time.Duration    // before a dump is begun anew
 
 	counters *counters
 }
@@ -76,7 +82,7 @@ type Job struct {
 // New returns a job. name is a letter or digit and up to 62 more and dashes; storages
 // hold the files of one job each. opts may be nil.
 func New(name string, source Source, storage Storage, opts *Options) (*Job, error) {
-	j := &Job{name: name, source: source, storage: storage, now: time.Now, counters: &counters{}}
+	j := &Job{name: name, source: source, storage: storage, now: time.Now, pause: dumpPause, counters: &counters{}}
 	if opts != nil {
 		j.opts = *opts
 	}
@@ -162,7 +168,7 @@ func (j *Job) Backup(ctx context.Context) (Report, error) {
 		run.progress = &progress{hook: hook, now: Progress{ID: run.id}}
 	}
 	j.counters.begin()
-	err := run.all(ctx)
+	err := run.locked(ctx)
 	j.note(context.WithoutCancel(ctx), run, err)
 	j.remember(ctx, run, err)
 	return run.report, err
@@ -181,12 +187,20 @@ type run struct {
 	progress *progress // nil if nobody listens
 }
 
-func (r *run) all(ctx context.Context) error {
+func (r *run) locked(ctx context.Context) error {
 	unlock, err := r.lock(ctx)
 	if err != nil {
 		return r.stage(ctx, "lock", r.started, err)
 	}
 	defer unlock()
+	err = r.all(ctx)
+	if r.opts.After != nil {
+		r.opts.After(context.WithoutCancel(ctx), r.report, err)
+	}
+	return err
+}
+
+func (r *run) all(ctx context.Context) error {
 	var behind *StageError // targets that were not brought up to date
 	for _, s := range []struct {
 		name string
@@ -304,88 +318,6 @@ func (j *Job) sweepBefore(ctx context.Context, before time.Time) (swept []string
 		swept = append(swept, o.Name)
 	}
 	return swept, nil
-}
-
-func (r *run) preflight(ctx context.Context) error {
-	var err error
-	if r.before, err = r.List(ctx); err != nil {
-		return err
-	}
-	if last := newest(r.before, Entry.good); last != nil && r.progress != nil {
-		r.progress.now.Expected = last.Manifest.RawSize
-	}
-	if p, ok := r.source.(Preflighter); ok {
-		warnings, err := p.Preflight(ctx)
-		r.report.Warnings = append(r.report.Warnings, warnings...)
-		if err != nil {
-			return err
-		}
-	}
-	r.sweepScratch(ctx)
-	return r.checkSpace()
-}
-
-// checkSpace fails early where the disk has no room for a backup like the last one.
-// Nothing is deleted to make room.
-func (r *run) checkSpace() error {
-	folder, ok := r.storage.(*Folder)
-	if !ok {
-		return nil
-	}
-	last := newest(r.before, Entry.good)
-	free := freeBytes(folder.path)
-	if last == nil || free < 0 || free >= last.Manifest.Size+last.Manifest.Size/5 {
-		return nil
-	}
-	return fmt.Errorf("%d bytes are free in %s, and the last backup took %d: free some space or choose another folder", free, folder.path, last.Manifest.Size)
-}
-
-// dump writes the artefact. Until its Put has returned, nobody sees it.
-func (r *run) dump(ctx context.Context) error {
-	d := r.source.Describe()
-	m := &Manifest{
-		Format: manifestFormat, ID: r.id, Job: r.name, Engine: d.Engine, Database: d.Database, Started: r.started.UTC(),
-		Compression: r.opts.Compression, Recipients: fingerprints(r.opts.Recipients),
-		File: r.id + d.Extension + r.opts.Compression.extension(),
-	}
-	if len(r.opts.Recipients) > 0 {
-		m.Encryption = "age"
-		m.File += ".age"
-	}
-	m.Host, _ = os.Hostname()
-	if last := newest(r.before, func(Entry) bool { return true }); last != nil {
-		m.Previous = last.ID
-	}
-	size, err := r.storage.Put(ctx, m.File, func(w io.Writer) error {
-		e, err := newEncoder(w, r.opts.Compression, r.opts.Recipients)
-		if err != nil {
-			return err
-		}
-		m.Contents, err = r.source.Dump(ctx, &dumpWriter{ctx, e, r.progress})
-		// The encoder ends its stream also after an error, to free what it holds.
-		if err := errors.Join(err, e.Close(), ctx.Err()); err != nil {
-			return err
-		}
-		m.RawSize, m.RawSHA256, m.Size, m.SHA256 = e.raw.n, e.raw.hex(), e.stored.n, e.stored.hex()
-		if m.RawSize == 0 {
-			return errors.New("the dump is empty")
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if size != m.Size {
-		return errors.Join(fmt.Errorf("the storage kept %d bytes of %d", size, m.Size), r.storage.Remove(ctx, m.File))
-	}
-	m.RowsTotal = m.Rows()
-	m.Ended = r.now().UTC()
-	m.DurationMS = m.Ended.Sub(m.Started).Milliseconds()
-	m.Warnings = append(r.report.Warnings, m.Warnings...)
-	m.Suspect = suspicion(m, r.before)
-	r.report.Warnings = m.Warnings
-	r.dumped = m
-	return nil
 }
 
 // publish writes the manifest, which makes the artefact a backup.

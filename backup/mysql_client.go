@@ -106,12 +106,16 @@ func tlsWanted(tls string, opts MySQLOptions) (verify, must bool) {
 }
 
 // run runs the program to its end and fails unless it ended well.
-func (c mysqlClient) run(ctx context.Context, p program, options *optionFile, args ...string) error {
-	p.path, p.env, p.said = c.path, mysqlEnvironment(), mysqlMessages
+func (c mysqlClient) run(ctx context.Context, p program, options optionFile, args ...string) error {
+	p.path, p.env, p.said, p.passing = c.path, mysqlEnvironment(), mysqlMessages, mysqlPassing
 	return p.run(ctx, append([]string{options.first()}, args...)...)
 }
 
 var mysqlCode = regexp.MustCompile(`^ERROR (\d{4}) |[Ee]rror:? (\d{4}): |\((\d{4})\)$`)
+
+// mysqlPassing are errors of a table that was altered or dropped meanwhile, and of a
+// connection that was lost or not made.
+var mysqlPassing = regexp.MustCompile(`(?m)[Ee]rror:? (1053|1146|1412|1927|2002|2003|2006|2013)\b|\((1146|1412|2006|2013)\)$`)
 
 // mysqlMessages returns a program's own messages in one line, with what to do about
 // them. The failed statement, which follows, is data of the database and stays out, and

@@ -47,19 +47,19 @@ func (m *MySQL) Restore(ctx context.Context, r io.Reader, target string) (string
 }
 
 // toRestore finds what a restore needs; the options are to be removed.
-func (m *MySQL) toRestore(ctx context.Context) (server mysqlServer, client mysqlClient, options *optionFile, err error) {
+func (m *MySQL) toRestore(ctx context.Context) (server mysqlServer, client mysqlClient, options optionFile, err error) {
 	if server, err = m.server(ctx); err != nil {
-		return server, client, nil, err
+		return server, client, options, err
 	}
 	if client, err = m.restorer(ctx, server); err != nil {
-		return server, client, nil, err
+		return server, client, options, err
 	}
 	options, err = newOptionFile(m.target, client.encryption(m.target.tls, m.opts))
 	return server, client, options, err
 }
 
 // feed reads a dump into a database and compares.
-func (m *MySQL) feed(ctx context.Context, client mysqlClient, options *optionFile, r io.Reader, target string) (Contents, error) {
+func (m *MySQL) feed(ctx context.Context, client mysqlClient, options optionFile, r io.Reader, target string) (Contents, error) {
 	// In this mode the program takes nothing in the dump for a command of its own.
 	args := []string{"--binary-mode", "--batch", "--default-character-set=utf8mb4", "--max-allowed-packet=1G", "--database=" + target}
 	if client.knows("sandbox") {

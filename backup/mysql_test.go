@@ -424,7 +424,47 @@ func mysqlDefinitions(t *testing.T, server *testserver.MariaDBServer) {
 	assert.NotContains(t, err.Error(), " w (")
 	_, err = m.Dump(t.Context(), io.Discard)
 	require.ErrorContains(t, err, "a view does not work")
-	server.Exec(t, "USE large; DROP VIEW v")
+	server.Exec(t, "USE large; DROP VIEW v; CREATE TABLE zlast (id int); INSERT INTO zlast VALUES (1), (2)")
+
+	// A run tries again, and its backup is of the tables as they are then.
+	for name, happens := range map[string]string{
+		"altered": "USE large; ALTER TABLE zlast ADD COLUMN more int, FORCE",
+		"cut":     "",
+		"dropped": "USE large; DROP TABLE zlast; CREATE TABLE zlast (id int); INSERT INTO zlast VALUES (1), (2)",
+	} {
+		times := 0
+		j, _ := newTestJob(t, disturbedSource{m, func() {
+			if times++; times == 1 {
+				if name == "cut" {
+					happens = "KILL " + strings.TrimSpace(server.Exec(t, "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = 'large' AND COMMAND = 'Query' AND INFO LIKE '%FROM `wide`%'"))
+				}
+				server.Exec(t, happens)
+			}
+		}}, &Options{Drill: DrillOptions{Every: -1}})
+		j.pause = 0
+		report, err := j.Backup(t.Context())
+		require.NoError(t, err, name)
+		require.Equal(t, 2, times, name)
+		require.Contains(t, strings.Join(report.Manifest.Warnings, ";"), "begun anew", name)
+		require.Equal(t, []Table{{"early", 0}, {"wide", 5000}, {"zlast", 2}}, report.Manifest.Tables)
+	}
+}
+
+// disturbedSource has something happen when a dump begins to write rows.
+type disturbedSource struct {
+	Source
+	happens func()
+}
+
+func (s disturbedSource) Dump(ctx context.Context, w io.Writer) (Contents, error) {
+	done := false
+	return s.Source.Dump(ctx, writerFunc(func(b []byte) (int, error) {
+		if !done && (bytes.Contains(b, []byte("INSERT INTO")) || bytes.Contains(b, []byte("PGDMP"))) {
+			done = true
+			s.happens()
+		}
+		return w.Write(b)
+	}))
 }
 
 func mysqlWarns(t *testing.T, server *testserver.MariaDBServer) {

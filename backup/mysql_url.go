@@ -2,11 +2,9 @@ package backup
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -109,16 +107,11 @@ func parseMySQLDSN(text string) (mysqlTarget, error) {
 }
 
 // optionFile is the one file of options that a client program reads; it holds the
-// address and the password, and only this user can read it.
-type optionFile struct{ dir, path string }
+// address and the password.
+type optionFile struct{ secretFile }
 
 // newOptionFile writes the file. Its lines beyond the address are given.
-func newOptionFile(t mysqlTarget, lines []string) (*optionFile, error) {
-	dir, err := os.MkdirTemp("", "backup-my-") // mode 0700
-	if err != nil {
-		return nil, fmt.Errorf("backup: create a folder for the password: %w", err)
-	}
-	f := &optionFile{dir: dir, path: filepath.Join(dir, "client.cnf")}
+func newOptionFile(t mysqlTarget, lines []string) (optionFile, error) {
 	all := []string{"[client]", "user=" + quoteOption(t.user), "password=" + quoteOption(t.password)}
 	if t.socket != "" {
 		all = append(all, "protocol=socket", "socket="+quoteOption(t.socket))
@@ -126,18 +119,13 @@ func newOptionFile(t mysqlTarget, lines []string) (*optionFile, error) {
 		all = append(all, "protocol=tcp", "host="+quoteOption(t.host), "port="+quoteOption(t.port))
 	}
 	all = append(all, lines...)
-	if err := os.WriteFile(f.path, []byte(strings.Join(all, "\n")+"\n"), 0o600); err != nil {
-		f.remove()
-		return nil, fmt.Errorf("backup: write the password for the client program: %w", err)
-	}
-	return f, nil
+	f, err := newSecretFile("client.cnf", strings.Join(all, "\n")+"\n")
+	return optionFile{f}, err
 }
-
-func (f *optionFile) remove() { _ = os.RemoveAll(f.dir) } // what is left can be read by this user alone
 
 // first is the argument that must come before all others. With it no other file of
 // options is read: one could name another account, or leave out the dump's last line.
-func (f *optionFile) first() string { return "--defaults-file=" + f.path }
+func (f optionFile) first() string { return "--defaults-file=" + f.path }
 
 var optionEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "\t", `\t`, "\b", `\b`)
 

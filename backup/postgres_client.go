@@ -60,7 +60,7 @@ func postgresMajor(ctx context.Context, path string) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, "--version")
-	cmd.Env = (&passfile{}).environment()
+	cmd.Env = passfile{}.environment()
 	cmd.WaitDelay = time.Second
 	out, err := cmd.Output()
 	if err != nil {
@@ -74,9 +74,13 @@ func postgresMajor(ctx context.Context, path string) (int, error) {
 }
 
 // run runs the program to its end and fails unless it ended well.
-func (c postgresClient) run(ctx context.Context, secrets *passfile, stdin io.Reader, stdout io.Writer, args ...string) error {
-	return program{path: c.path, env: secrets.environment(), stdin: stdin, stdout: stdout, said: postgresMessages}.run(ctx, args...)
+func (c postgresClient) run(ctx context.Context, secrets passfile, stdin io.Reader, stdout io.Writer, args ...string) error {
+	return program{path: c.path, env: secrets.environment(), stdin: stdin, stdout: stdout, said: postgresMessages, passing: postgresPassing}.run(ctx, args...)
 }
+
+// postgresPassing are errors of a table that was altered or dropped meanwhile, and of a
+// connection that was lost or not made.
+var postgresPassing = regexp.MustCompile(`server closed the connection|terminating connection|Connection refused|the database system is |cache lookup failed|could not open relation|(?m)ERROR:.* does not exist$`)
 
 // postgresMessages returns the program's own messages in one line. What follows them
 // (the failed statement, the row, the key) is data of the database and stays out.

@@ -391,6 +391,20 @@ func TestPostgresKilledDumpAndFullDisk(t *testing.T) {
 	_, err = p.Dump(t.Context(), writerFunc(func([]byte) (int, error) { return 0, full }))
 	assert.ErrorIs(t, err, full)
 	checkFullDisk(t, p)
+
+	// The server is gone in the middle of a dump, and comes back: the run tries again.
+	times := 0
+	j, _ := newTestJob(t, disturbedSource{p, func() {
+		if times++; times == 1 {
+			server.Kill()
+			server.Restart()
+		}
+	}}, &Options{Drill: DrillOptions{Every: -1}})
+	j.pause = 0
+	report, err := j.Backup(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 2, times)
+	require.Contains(t, strings.Join(report.Manifest.Warnings, ";"), "begun anew")
 }
 
 type writerFunc func([]byte) (int, error)
@@ -447,7 +461,7 @@ echo 'pg_restore: error: COPY failed for table "cards"' >&2
 echo 'pg_restore: detail: Key (number)=(4111111111111111)' >&2
 echo 'Command was: COPY 4111111111111111' >&2
 exit 3`)
-	err = postgresClient{path: noisy}.run(t.Context(), &passfile{}, nil, nil)
+	err = postgresClient{path: noisy}.run(t.Context(), passfile{}, nil, nil)
 	assert.EqualError(t, err, `backup: pg_restore: exit status 3: error: COPY failed for table "cards"`)
 	var exit *exec.ExitError
 	assert.ErrorAs(t, err, &exit)

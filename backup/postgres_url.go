@@ -2,10 +2,8 @@ package backup
 
 import (
 	"errors"
-	"fmt"
 	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -87,40 +85,22 @@ func (t postgresTarget) to(database string) *url.URL {
 	return &u
 }
 
-// passfile is a password file for one client program.
-type passfile struct {
-	dir  string
-	path string // "" without a password
-}
+// passfile is a password file for one client program; without a password it has no path.
+type passfile struct{ secretFile }
 
-// newPassfile writes the password where only this user can read it. Client
-// programs insist on a plain file of mode 0600; they ignore anything else.
-func newPassfile(password string) (*passfile, error) {
+// newPassfile writes the file. Client programs insist on a plain one of mode 0600; they
+// ignore anything else.
+func newPassfile(password string) (passfile, error) {
 	if password == "" {
-		return &passfile{}, nil
+		return passfile{}, nil
 	}
-	dir, err := os.MkdirTemp("", "backup-pg-") // mode 0700
-	if err != nil {
-		return nil, fmt.Errorf("backup: create a folder for the password file: %w", err)
-	}
-	p := &passfile{dir: dir, path: filepath.Join(dir, "pgpass")}
-	line := "*:*:*:*:" + strings.NewReplacer(`\`, `\\`, `:`, `\:`).Replace(password) + "\n"
-	if err := os.WriteFile(p.path, []byte(line), 0o600); err != nil {
-		p.remove()
-		return nil, fmt.Errorf("backup: write the password file: %w", err)
-	}
-	return p, nil
-}
-
-func (p *passfile) remove() {
-	if p.dir != "" {
-		_ = os.RemoveAll(p.dir) // what is left can be read by this user alone
-	}
+	f, err := newSecretFile("pgpass", "*:*:*:*:"+strings.NewReplacer(`\`, `\\`, `:`, `\:`).Replace(password)+"\n")
+	return passfile{f}, err
 }
 
 // environment is this process's own without anything that could change what the
 // client program does, or that holds a password.
-func (p *passfile) environment() []string {
+func (p passfile) environment() []string {
 	kept := slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
 		name = strings.ToUpper(name)

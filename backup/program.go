@@ -6,6 +6,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -29,6 +30,8 @@ type program struct {
 	// said picks what may be repeated from the end of what the program of that name
 	// has written to stderr: no rows, no secrets.
 	said func(name string, tail []byte) string
+	// passing finds in it what may not happen when the program is run again.
+	passing *regexp.Regexp
 }
 
 // run runs the program to its end and fails unless it ended well: it reports the
@@ -67,6 +70,8 @@ func (p program) run(ctx context.Context, args ...string) error {
 		err = cause // the signal was ours
 	case out.err != nil:
 		err = out.err // the program only noticed that nobody listens
+	case p.passing != nil && p.passing.Match(messages.kept):
+		err = passingError{err}
 	}
 	if said := p.said(name, messages.kept); said != "" {
 		return fmt.Errorf("backup: %s: %w: %s", name, err, said)

@@ -64,6 +64,13 @@ func (p *progress) stage(name string) {
 	p.hook(p.now)
 }
 
+// anew is for a dump that begins again.
+func (p *progress) anew() {
+	if p != nil {
+		p.now.Raw, p.now.Rows, p.now.Rate, p.raw = 0, 0, 0, 0
+	}
+}
+
 func (p *progress) wrote(n int) {
 	p.now.Raw += int64(n)
 	at := time.Now()

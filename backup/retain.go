@@ -21,6 +21,9 @@ type Policy struct {
 	Daily, Weekly, Monthly, Yearly int
 	// MinKeep are never deleted, however old. Default: 3.
 	MinKeep int
+	// MaxBytes bounds what all stored backups take together: the oldest that only rules
+	// keep go. It never makes room for a backup to come. Default: no bound.
+	MaxBytes int64
 	// Zone is where days begin and end. Default: time.Local.
 	Zone *time.Location
 	// Force allows one run to delete more than half of the good backups. Default: false.
@@ -32,6 +35,9 @@ func (p *Policy) validate() error {
 		if n < 0 {
 			return fmt.Errorf("backup: the retention's %s is negative", name)
 		}
+	}
+	if p.MaxBytes < 0 {
+		return errors.New("backup: the retention's MaxBytes is negative")
 	}
 	if p.Days+p.Last+p.Daily+p.Weekly+p.Monthly+p.Yearly == 0 {
 		p.Days = 30
@@ -52,10 +58,12 @@ type Decision struct {
 	Reasons []string
 }
 
-// errSuspended says why nothing is deleted for now.
-type errSuspended struct{ why string }
+// ErrSuspended means that retention deletes nothing for now, for something looks wrong.
+var ErrSuspended = errors.New("backup: nothing is deleted")
 
-func (e errSuspended) Error() string { return "backup: nothing is deleted: " + e.why }
+func suspend(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrSuspended, fmt.Sprintf(format, args...))
+}
 
 // plan decides about entries, the newest first. It never gives up the newest good
 // MinKeep, what is pinned, damaged, unknown or from the future; and it gives up nothing
@@ -69,11 +77,11 @@ func plan(now time.Time, entries []Entry, p Policy) ([]Decision, error) {
 	var suspended error
 	switch first := newest(entries, func(e Entry) bool { return e.Manifest != nil }); {
 	case last == nil:
-		suspended = errSuspended{"there is no good backup"}
+		suspended = suspend("there is no good backup")
 	case first.State == Suspect:
-		suspended = errSuspended{"the newest backup is suspect (" + first.Problem + "): look at it, then accept or delete it"}
+		suspended = suspend("the newest backup is suspect (%s): look at it, then accept or delete it", first.Problem)
 	case first.Time().After(now):
-		suspended = errSuspended{"the newest backup is from the future: check the clock"}
+		suspended = suspend("the newest backup is from the future: check the clock")
 	}
 
 	buckets := []struct {
@@ -88,10 +96,15 @@ func plan(now time.Time, entries []Entry, p Policy) ([]Decision, error) {
 		{"yearly", p.Yearly, func(t time.Time) string { return t.Format("2006") }, map[string]bool{}},
 	}
 	good, deleted := 0, 0
+	ruled := make([]bool, len(entries)) // kept by rules alone
 	for i, e := range entries {
 		d := &decisions[i]
 		d.Entry = e
 		keep := func(reason string) { d.Keep, d.Reasons = true, append(d.Reasons, reason) }
+		rule := func(reason string) {
+			ruled[i] = ruled[i] || !d.Keep
+			keep(reason)
+		}
 		if suspended != nil {
 			keep(suspended.Error()[len("backup: "):])
 		}
@@ -112,7 +125,7 @@ func plan(now time.Time, entries []Entry, p Policy) ([]Decision, error) {
 		if !e.good() {
 			// A suspect one counts for no rule; it goes when good ones of its age do.
 			if last != nil && last.Time().Sub(e.Time()) <= time.Duration(p.Days)*24*time.Hour {
-				keep("suspect, and not old")
+				rule("suspect, and not old")
 			}
 			continue
 		}
@@ -123,24 +136,27 @@ func plan(now time.Time, entries []Entry, p Policy) ([]Decision, error) {
 			keep("the newest that was restored")
 		}
 		if good <= p.Last {
-			keep(fmt.Sprintf("last %d", p.Last))
+			rule(fmt.Sprintf("last %d", p.Last))
 		}
 		if p.Days > 0 && last != nil && last.Time().Sub(e.Time()) <= time.Duration(p.Days)*24*time.Hour {
-			keep(fmt.Sprintf("within %d days of the newest good one", p.Days))
+			rule(fmt.Sprintf("within %d days of the newest good one", p.Days))
 		}
 		for b := range buckets {
 			bucket := &buckets[b]
 			if label := bucket.of(e.Time().In(p.Zone)); len(bucket.seen) < bucket.keep && !bucket.seen[label] {
 				bucket.seen[label] = true
-				keep(bucket.name + " " + label)
+				rule(bucket.name + " " + label)
 			}
 		}
 		if !d.Keep {
 			deleted++
 		}
 	}
+	if suspended == nil && p.MaxBytes > 0 {
+		deleted += fit(decisions, ruled, p.MaxBytes)
+	}
 	if suspended == nil && deleted > 0 && 2*deleted > good && !p.Force {
-		suspended = errSuspended{fmt.Sprintf("%d of %d good backups would go at once: check the policy, then force it", deleted, good)}
+		suspended = suspend("%d of %d good backups would go at once: check the policy, then force it", deleted, good)
 		for i := range decisions {
 			if !decisions[i].Keep {
 				decisions[i].Keep, decisions[i].Reasons = true, []string{suspended.Error()[len("backup: "):]}
@@ -148,11 +164,34 @@ func plan(now time.Time, entries []Entry, p Policy) ([]Decision, error) {
 		}
 	}
 	for i := range decisions {
-		if !decisions[i].Keep {
+		if !decisions[i].Keep && decisions[i].Reasons == nil {
 			decisions[i].Reasons = []string{"no rule keeps it"}
 		}
 	}
 	return decisions, suspended
+}
+
+// fit gives up the oldest that only rules keep, until all that is kept takes no more than
+// limit bytes, and returns how many good ones that are.
+func fit(decisions []Decision, ruled []bool, limit int64) (good int) {
+	var total int64
+	for _, d := range decisions {
+		if d.Keep && d.Entry.Manifest != nil {
+			total += d.Entry.Manifest.Size
+		}
+	}
+	for i := len(decisions) - 1; i >= 0 && total > limit; i-- {
+		d := &decisions[i]
+		if !d.Keep || !ruled[i] {
+			continue
+		}
+		total -= d.Entry.Manifest.Size
+		d.Keep, d.Reasons = false, []string{fmt.Sprintf("all together take more than %d bytes", limit)}
+		if d.Entry.good() {
+			good++
+		}
+	}
+	return good
 }
 
 // Prune applies a policy, or with dryRun only says what it would do. The error of a

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -102,6 +103,32 @@ func TestSuspended(t *testing.T) {
 	}
 }
 
+// TestMaxBytes: the oldest that only rules keep make room, whatever they take; the others
+// stay, however much that is.
+func TestMaxBytes(t *testing.T) {
+	var entries []Entry
+	for day := range 10 {
+		e := entryAt(daysAgo(day), Good)
+		e.Manifest.Size = 10
+		entries = append(entries, e)
+	}
+	entries[8].Pinned = true
+	for limit, want := range map[int64]int{1000: 10, 100: 10, 99: 9, 71: 7, 45: 4, 1: 4} {
+		decisions, err := plan(retainNow, entries, policy(t, Policy{MaxBytes: limit, Force: true}))
+		if err != nil || kept(decisions) != want || !decisions[8].Keep {
+			t.Errorf("%d bytes: %d kept, want %d, %v", limit, kept(decisions), want, err)
+		}
+		for i := 1; i < len(decisions); i++ {
+			if decisions[i].Keep && !decisions[i-1].Keep && i != 8 {
+				t.Errorf("%d bytes: number %d stays and a newer one goes", limit, i)
+			}
+		}
+	}
+	if _, err := plan(retainNow, entries, policy(t, Policy{MaxBytes: 1})); !errors.Is(err, ErrSuspended) {
+		t.Errorf("more than half would go: %v", err)
+	}
+}
+
 // TestNeverTheLastGoodOne plans over random histories and policies: what must never be
 // deleted is not, and planning again after deleting deletes nothing more.
 func TestNeverTheLastGoodOne(t *testing.T) {
@@ -111,6 +138,10 @@ func TestNeverTheLastGoodOne(t *testing.T) {
 			at := retainNow.Add(-time.Duration(rapid.IntRange(-72, 20_000).Draw(t, "hours")) * time.Hour)
 			e := entryAt(at, rapid.SampledFrom([]State{Good, Good, Good, Suspect, Damaged, Unknown}).Draw(t, "state"))
 			e.Pinned = rapid.IntRange(0, 9).Draw(t, "pinned") == 0
+			if rapid.IntRange(0, 4).Draw(t, "drilled") == 0 {
+				e.Drill = &Drill{Time: at.Add(time.Minute), OK: rapid.Bool().Draw(t, "passed")}
+			}
+			e.Manifest.Size = rapid.Int64Range(0, 100).Draw(t, "size")
 			if e.State == Unknown {
 				e.Manifest = nil
 			}
@@ -120,6 +151,7 @@ func TestNeverTheLastGoodOne(t *testing.T) {
 		p := Policy{
 			Days: rapid.IntRange(0, 60).Draw(t, "days"), Last: small.Draw(t, "last"), Daily: small.Draw(t, "daily"), Weekly: small.Draw(t, "weekly"),
 			Monthly: small.Draw(t, "monthly"), Yearly: small.Draw(t, "yearly"), MinKeep: small.Draw(t, "min"), Zone: time.UTC, Force: rapid.Bool().Draw(t, "force"),
+			MaxBytes: rapid.SampledFrom([]int64{0, 0, 500, 2000}).Draw(t, "bytes"),
 		}
 		if err := p.validate(); err != nil {
 			t.Fatal(err)
@@ -129,6 +161,7 @@ func TestNeverTheLastGoodOne(t *testing.T) {
 			t.Fatalf("%d decisions about %d backups", len(decisions), len(entries))
 		}
 		good, deleted, keptGood := 0, 0, 0
+		restored := false
 		var left []Entry
 		for _, d := range decisions { // the newest first
 			switch {
@@ -136,6 +169,11 @@ func TestNeverTheLastGoodOne(t *testing.T) {
 				t.Fatalf("deletes %s (%s, pinned %v)", d.Entry.ID, d.Entry.State, d.Entry.Pinned)
 			case !d.Keep && err != nil:
 				t.Fatalf("deletes although suspended: %v", err)
+			}
+			if d.Entry.good() && !d.Entry.Restored().IsZero() && !d.Entry.Time().After(retainNow) && !restored {
+				if restored = true; !d.Keep {
+					t.Fatalf("deletes %s, the newest that a drill restored", d.Entry.ID)
+				}
 			}
 			if d.Entry.good() && !d.Entry.Time().After(retainNow) {
 				if good++; good <= p.MinKeep && !d.Keep {

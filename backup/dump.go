@@ -1,0 +1,96 @@
+package backup
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+)
+
+const (
+	// dumpTries is how often a dump is begun in one run.
+	dumpTries = 3
+	// dumpPause is between them: for a server that restarts, for a migration that ends.
+	dumpPause = 10 * time.Second
+)
+
+// passingError marks an error of a dump that another one, begun anew, may not come to: a
+// table that was altered meanwhile, a connection that was lost.
+type passingError struct{ err error }
+
+func (e passingError) Error() string { return e.err.Error() }
+func (e passingError) Unwrap() error { return e.err }
+
+func passes(err error) bool {
+	return errors.As(err, new(passingError)) || errors.Is(err, driver.ErrBadConn) || errors.As(err, new(*net.OpError))
+}
+
+// dump writes the artefact, anew where what went wrong may be over.
+func (r *run) dump(ctx context.Context) error {
+	for try := 1; ; try++ {
+		err := r.dumpOnce(ctx)
+		if err == nil || try == dumpTries || ctx.Err() != nil || !passes(err) {
+			return err
+		}
+		r.warn(ctx, "the dump was begun anew, after "+strings.TrimPrefix(oneLine(err), "backup: "))
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(r.pause):
+		}
+		r.progress.anew()
+	}
+}
+
+// dumpOnce writes the artefact. Until its Put has returned, nobody sees it.
+func (r *run) dumpOnce(ctx context.Context) error {
+	d := r.source.Describe()
+	m := &Manifest{
+		Format: manifestFormat, ID: r.id, Job: r.name, Engine: d.Engine, Database: d.Database, Started: r.started.UTC(),
+		Compression: r.opts.Compression, Recipients: fingerprints(r.opts.Recipients),
+		File: r.id + d.Extension + r.opts.Compression.extension(),
+	}
+	if len(r.opts.Recipients) > 0 {
+		m.Encryption = "age"
+		m.File += ".age"
+	}
+	m.Host, _ = os.Hostname()
+	if last := newest(r.before, func(Entry) bool { return true }); last != nil {
+		m.Previous = last.ID
+	}
+	size, err := r.storage.Put(ctx, m.File, func(w io.Writer) error {
+		e, err := newEncoder(w, r.opts.Compression, r.opts.Recipients)
+		if err != nil {
+			return err
+		}
+		m.Contents, err = r.source.Dump(ctx, &dumpWriter{ctx, e, r.progress})
+		// The encoder ends its stream also after an error, to free what it holds.
+		if err := errors.Join(err, e.Close(), ctx.Err()); err != nil {
+			return err
+		}
+		m.RawSize, m.RawSHA256, m.Size, m.SHA256 = e.raw.n, e.raw.hex(), e.stored.n, e.stored.hex()
+		if m.RawSize == 0 {
+			return errors.New("the dump is empty")
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if size != m.Size {
+		return errors.Join(fmt.Errorf("the storage kept %d bytes of %d", size, m.Size), r.storage.Remove(ctx, m.File))
+	}
+	m.RowsTotal = m.Rows()
+	m.Ended = r.now().UTC()
+	m.DurationMS = m.Ended.Sub(m.Started).Milliseconds()
+	m.Warnings = append(r.report.Warnings, m.Warnings...)
+	m.Suspect = suspicion(m, r.before)
+	r.report.Warnings = m.Warnings
+	r.dumped = m
+	return nil
+}

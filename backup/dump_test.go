@@ -1,0 +1,61 @@
+package backup
+
+import (
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A dump that was disturbed is begun anew, twice at most; any other error ends the run.
+func TestDumpAnew(t *testing.T) {
+	t.Parallel()
+	altered := passingError{errors.New("the table was altered")}
+	for name, c := range map[string]struct {
+		errs  []error
+		dumps int
+		good  bool
+	}{
+		"altered once":  {[]error{altered, nil}, 2, true},
+		"altered twice": {[]error{altered, altered, nil}, 3, true},
+		"always":        {[]error{altered, altered, altered, nil}, 3, false},
+		"refused":       {[]error{&net.OpError{Op: "dial", Err: errors.New("refused")}, nil}, 2, true},
+		"another error": {[]error{errors.New("wrong password"), nil}, 1, false},
+		"then another":  {[]error{altered, errors.New("wrong password"), nil}, 2, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var last Progress
+			source, dumps := newFake(3), 0
+			j, folder := newTestJob(t, source, &Options{Trace: &Trace{Progress: func(p Progress) { last = p }}})
+			source.dump = func(w io.Writer) error {
+				_, err := w.Write(make([]byte, 1000))
+				dumps++
+				return errors.Join(err, c.errs[dumps-1])
+			}
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				report, err := j.Backup(t.Context())
+				assert.Equal(t, time.Duration(c.dumps-1)*dumpPause, time.Since(began))
+				assert.Equal(t, c.dumps, dumps)
+				if !c.good {
+					require.ErrorIs(t, err, c.errs[c.dumps-1])
+					require.Nil(t, report.Manifest)
+					require.Empty(t, files(t, folder))
+					return
+				}
+				require.NoError(t, err)
+				require.Len(t, report.Manifest.Warnings, c.dumps-1)
+				assert.True(t, strings.HasPrefix(report.Manifest.Warnings[0], "the dump was begun anew, after "), report.Manifest.Warnings)
+				assert.EqualValues(t, 1000, report.Manifest.RawSize)
+				assert.EqualValues(t, 1000, last.Raw)
+			})
+		})
+	}
+}

@@ -1,0 +1,84 @@
+package backup
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Preflight tells whether a run would fail before its dump: it takes the locks, writes a
+// file and removes it, and asks the source and the disk. It dumps nothing, deletes nothing
+// and calls no hook. Its error is that of a run.
+func (j *Job) Preflight(ctx context.Context) (warnings []string, err error) {
+	r := &run{Job: j, id: newID(j.name, j.now()), started: j.now()}
+	unlock, err := r.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if folder, ok := j.storage.(*Folder); ok { // elsewhere what is written may have to stay
+		const name = "preflight"
+		if err := folder.Replace(ctx, name, []byte("whether this folder can be written to\n")); err != nil {
+			return nil, err
+		}
+		if err := folder.Remove(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	if err = r.look(ctx); err == nil {
+		err = r.checkSpace()
+	}
+	return r.report.Warnings, err
+}
+
+// preflight is the stage before the dump.
+func (r *run) preflight(ctx context.Context) error {
+	if err := r.look(ctx); err != nil {
+		return err
+	}
+	r.sweepScratch(ctx) // which may make room
+	if err := r.checkSpace(); err != nil {
+		return err
+	}
+	if r.opts.Before != nil {
+		return r.opts.Before(ctx)
+	}
+	return nil
+}
+
+// look finds out what would make the run fail, and what it should know.
+func (r *run) look(ctx context.Context) error {
+	var err error
+	if r.before, err = r.List(ctx); err != nil {
+		return err
+	}
+	if last := newest(r.before, Entry.good); last != nil && r.progress != nil {
+		r.progress.now.Expected = last.Manifest.RawSize
+	}
+	if len(r.before) > 0 && r.before[0].Time().After(r.started.Add(time.Minute)) {
+		r.warn(ctx, fmt.Sprintf("the newest backup, %s, is from the future: check the clock", r.before[0].ID))
+	}
+	if p, ok := r.source.(Preflighter); ok {
+		warnings, err := p.Preflight(ctx)
+		r.report.Warnings = append(r.report.Warnings, warnings...)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkSpace fails early where the disk has no room for a backup like the last one.
+// Nothing is deleted to make room.
+func (r *run) checkSpace() error {
+	folder, ok := r.storage.(*Folder)
+	if !ok {
+		return nil
+	}
+	last := newest(r.before, Entry.good)
+	free := freeBytes(folder.path)
+	if last == nil || free < 0 || free >= last.Manifest.Size+last.Manifest.Size/5 {
+		return nil
+	}
+	return fmt.Errorf("%d bytes are free in %s, and the last backup took %d: free some space or choose another folder", free, folder.path, last.Manifest.Size)
+}
