@@ -4,6 +4,7 @@ package backup
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -151,10 +152,92 @@ func TestKilledReplicating(t *testing.T) {
 	}
 }
 
+// TestProcessesTakeTurns has four processes take backups into one folder without pause:
+// one at a time dumps, and the others are turned away.
+func TestProcessesTakeTurns(t *testing.T) {
+	if folder := os.Getenv(killFolder); folder != "" {
+		takeTurns(t, folder)
+		return
+	}
+	t.Parallel()
+	folder := filepath.Join(t.TempDir(), "backups")
+	var rivals []*exec.Cmd
+	var said []*strings.Builder
+	for range 4 {
+		rival := exec.Command(os.Args[0], "-test.run=^TestProcessesTakeTurns$")
+		rival.Env = append(os.Environ(), killFolder+"="+folder)
+		out := &strings.Builder{}
+		rival.Stdout, rival.Stderr = out, out
+		if err := rival.Start(); err != nil {
+			t.Fatal(err)
+		}
+		rivals, said = append(rivals, rival), append(said, out)
+	}
+	locked := 0
+	for i, rival := range rivals {
+		if err := rival.Wait(); err != nil {
+			t.Errorf("%v: %s", err, said[i])
+		}
+		locked += strings.Count(said[i].String(), "locked")
+	}
+	if locked == 0 {
+		t.Error("nobody was turned away")
+	}
+	storage, err := NewFolder(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := New("pos", newFake(1), storage, &Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(goodIDs(t, j)); n != 4*10 {
+		t.Errorf("%d good backups of 40", n)
+	}
+}
+
+func takeTurns(t *testing.T, folder string) {
+	storage, err := NewFolder(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	busy := folder + ".busy"
+	source := newFake(1)
+	source.dump = func(w io.Writer) error {
+		file, err := os.OpenFile(busy, os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			t.Errorf("two dump at once: %v", err)
+		}
+		file.Close()
+		_, err = w.Write(make([]byte, 64<<10))
+		return errors.Join(err, os.Remove(busy))
+	}
+	j, err := New("pos", source, storage, &Options{NoRetention: true, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for good := 0; good < 10; {
+		switch _, err := j.Backup(t.Context()); {
+		case err == nil:
+			good++
+		case errors.Is(err, ErrLocked):
+			os.Stdout.WriteString("locked\n")
+		default:
+			t.Fatal(err)
+		}
+	}
+}
+
 func killOnce(t *testing.T, folder, target string, after time.Duration) {
 	t.Helper()
 	victim := exec.Command(os.Args[0], "-test.run=^TestKilled$")
 	victim.Env = append(os.Environ(), killFolder+"="+folder, killTarget+"="+target)
+	killAfter(t, victim, after)
+}
+
+// killAfter starts a process, and kills it so long after it has said that it runs.
+func killAfter(t *testing.T, victim *exec.Cmd, after time.Duration) {
+	t.Helper()
 	out, err := victim.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
