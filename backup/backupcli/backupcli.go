@@ -1,7 +1,8 @@
 // Package backupcli is the backup command that any service can mount:
 //
 //	backup [--compress[=zstd|gzip|none]] [--keep-days=30] [--encrypt-to age1…] [--notify] [--json]
-//	       [--verify=decode|restore|none]
+//	       [--verify=decode|restore|none] [--keep]
+//	backup --check-config
 //	backup list | verify [--restore] | restore | prune | pin | accept | check [--target NAME] | history [--last=20]
 //	backup notify-test
 //
@@ -83,6 +84,21 @@ type command struct {
 	o      backup.Options
 }
 
+// commands is the head of --help.
+const commands = `%[1]s            take a backup, with the options below
+%[1]s list       show what there is, the newest first
+%[1]s restore    [ID] into a new database; ID --overwrite NAME in the place of the original
+%[1]s verify     [ID | --all] [--restore]: read back, and restore for a trial
+%[1]s check      is the newest good backup recent?
+%[1]s history    what the last runs did
+%[1]s prune      [--dry-run]: delete old ones, and say why the others stay
+%[1]s pin        ID [--remove]: keep it from being deleted, or no longer
+%[1]s accept     ID: a suspect backup is right
+%[1]s notify-test: send a message
+Each has its own --help. ID is as in list; without one it is the newest good backup.
+
+`
+
 // errUsage is a mistake in the command line.
 type errUsage struct{ text string }
 
@@ -108,6 +124,9 @@ func Run(ctx context.Context, args []string, open OpenFunc, opts *Options) int {
 	verb := "run"
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		verb, args = args[0], args[1:]
+	}
+	if verb == "help" {
+		verb, args = "run", []string{"--help"}
 	}
 	do, ok := map[string]func(context.Context, []string) error{
 		"run": c.run, "list": c.list, "verify": c.verify, "restore": c.restore,
@@ -142,6 +161,9 @@ func (c *command) parse(ctx context.Context, args []string) (rest []string, done
 func (c *command) read(args []string) (rest []string, err error) {
 	rest, err = c.parseMixed(args)
 	if errors.Is(err, flag.ErrHelp) {
+		if c.flags.Name() == c.Name {
+			fmt.Fprintf(c.Stdout, commands, c.Name)
+		}
 		fmt.Fprintf(c.Stdout, "Usage of %s:\n", c.flags.Name())
 		c.flags.SetOutput(c.Stdout)
 		c.flags.PrintDefaults()
@@ -205,7 +227,7 @@ func (c *command) exit(ctx context.Context, err error) int {
 		return VerificationFailed
 	case errors.Is(err, backup.ErrStale):
 		return Stale
-	case errors.As(err, &stage) && stage.Published:
+	case errors.As(err, &stage) && stage.Published, stage == nil && errors.Is(err, backup.ErrSuspended):
 		return Incomplete
 	case ctx.Err() != nil && strings.HasPrefix(context.Cause(ctx).Error(), "terminated"): // as signal.NotifyContext has it
 		return Terminated
@@ -302,6 +324,8 @@ func (c *command) identityFlag() {
 func ago(t time.Time) string {
 	d := time.Since(t)
 	switch {
+	case d < -time.Minute:
+		return "IN THE FUTURE"
 	case d < time.Minute:
 		return "just now"
 	case d < 2*time.Hour:

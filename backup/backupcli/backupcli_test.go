@@ -177,6 +177,74 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// Everything that a person may type at night has an answer, and every command JSON.
+func TestAnswers(t *testing.T) {
+	s := newShop(t)
+	for _, args := range [][]string{{"help"}, {"--help"}, {"-h"}} {
+		if out, _ := s.want(Good, args...); !strings.Contains(out, "shop backup restore ") || !strings.Contains(out, "keep-days") {
+			t.Errorf("%v: %s", args, out)
+		}
+	}
+	if out, _ := s.want(Good, "restore", "--help"); !strings.Contains(out, "-overwrite") || strings.Contains(out, "keep-days") {
+		t.Errorf("restore --help: %s", out)
+	}
+	for args, hint := range map[string]string{"--compress gzip": "--compress=gzip", "--notify always": "--notify=always"} {
+		if _, stderr := s.want(Usage, strings.Fields(args)...); !strings.Contains(stderr, hint) {
+			t.Errorf("%s: %s", args, stderr)
+		}
+	}
+	if out, _ := s.want(Good, "--check-config"); !strings.Contains(out, "nothing stands in the way") {
+		t.Errorf("--check-config: %s", out)
+	}
+	if out, _ := s.want(Good, "list"); !strings.Contains(out, "no backups yet") {
+		t.Errorf("--check-config has taken a backup: %s", out)
+	}
+	out, _ := s.want(Good, "--keep")
+	id := strings.Fields(out)[0]
+	if out, _ := s.want(Good, "list"); !strings.Contains(out, "good, pinned") {
+		t.Errorf("--keep: %s", out)
+	}
+	if out, _ := s.want(Good, "pin", "--remove", id); !strings.Contains(out, "no longer pinned") {
+		t.Errorf("pin --remove: %s", out)
+	}
+	if out, _ := s.want(Good, "pin", id); !strings.Contains(out, id+"  pinned") {
+		t.Errorf("pin: %s", out)
+	}
+	s.want(Usage, "accept", id)
+	s.want(Usage, "prune", "--keep-last=-1")
+	if _, err := s.db.Exec("DELETE FROM sales WHERE id > 1"); err != nil {
+		t.Fatal(err)
+	}
+	out, _ = s.want(Incomplete, "--json")
+	var run struct{ Backup backup.Manifest }
+	if err := json.Unmarshal([]byte(out), &run); err != nil || run.Backup.Suspect == "" {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if out, stderr := s.want(Incomplete, "prune", "--dry-run"); !strings.Contains(out, "keep") || !strings.Contains(stderr, "suspect") {
+		t.Errorf("prune: %s%s", out, stderr)
+	}
+	if out, _ := s.want(Good, "accept", run.Backup.ID, "--json"); !strings.Contains(out, run.Backup.ID) {
+		t.Errorf("accept: %s", out)
+	}
+	for _, args := range []string{
+		"--json", "--check-config --json", "list --json", "verify --json", "verify --all --restore --json", "restore --json --to=" + filepath.Join(t.TempDir(), "r.db"),
+		"prune --dry-run --json", "prune --json", "pin --json " + id, "pin --remove --json " + id, "check --json", "history --json", "notify-test --json",
+	} {
+		if out, _ := s.want(Good, strings.Fields(args)...); !json.Valid([]byte(out)) {
+			t.Errorf("%s: no JSON\n%s", args, out)
+		}
+	}
+	// What fails says so in JSON too.
+	if err := os.Chmod(s.folder.Path(), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range []string{"--json", "--check-config --json"} {
+		if out, _ := s.want(Failed, strings.Fields(args)...); !json.Valid([]byte(out)) || !strings.Contains(out, "chmod go-w") {
+			t.Errorf("%s: %s", args, out)
+		}
+	}
+}
+
 func TestHistory(t *testing.T) {
 	s := newShop(t)
 	if out, _ := s.want(Good, "history"); !strings.Contains(out, "no runs yet") {

@@ -193,12 +193,13 @@ func (c *command) restore(ctx context.Context, args []string) error {
 func (c *command) prune(ctx context.Context, args []string) error {
 	var policy backup.Policy
 	var dryRun bool
-	c.flags.IntVar(&policy.Days, "keep-days", 30, "keep backups of so many days before the newest good one")
+	c.flags.IntVar(&policy.Days, "keep-days", 0, "keep backups of so many `days` before the newest good one (default 30, if no other rule is given)")
 	c.flags.IntVar(&policy.Last, "keep-last", 0, "keep the newest so many")
 	c.flags.IntVar(&policy.Daily, "keep-daily", 0, "keep the newest of so many days")
 	c.flags.IntVar(&policy.Weekly, "keep-weekly", 0, "keep the newest of so many weeks")
 	c.flags.IntVar(&policy.Monthly, "keep-monthly", 0, "keep the newest of so many months")
 	c.flags.IntVar(&policy.Yearly, "keep-yearly", 0, "keep the newest of so many years")
+	c.flags.Int64Var(&policy.MaxBytes, "max-bytes", 0, "let the oldest go until all together take no more than so many bytes (0: no bound)")
 	c.flags.BoolVar(&policy.Force, "force", false, "allow more than half of the good backups to go")
 	c.flags.BoolVar(&dryRun, "dry-run", false, "only say what would go, and why the others stay")
 	rest, done, err := c.parse(ctx, args)
@@ -206,8 +207,11 @@ func (c *command) prune(ctx context.Context, args []string) error {
 		return err
 	}
 	defer done()
-	if len(rest) > 0 {
+	switch {
+	case len(rest) > 0:
 		return usagef("unexpected argument %q", rest[0])
+	case policy.Days < 0 || policy.Last < 0 || policy.Daily < 0 || policy.Weekly < 0 || policy.Monthly < 0 || policy.Yearly < 0 || policy.MaxBytes < 0:
+		return usagef("what to keep cannot be negative")
 	}
 	decisions, failure := c.job.Prune(ctx, policy, dryRun)
 	if c.json {
@@ -244,7 +248,23 @@ func (c *command) pin(ctx context.Context, args []string) error {
 	if len(rest) != 1 {
 		return usagef("pin takes the id of a backup")
 	}
-	return c.job.Pin(ctx, rest[0], !remove)
+	if err := c.job.Pin(ctx, rest[0], !remove); err != nil {
+		return err
+	}
+	pinned := !remove
+	c.done(outcomeJSON{OK: true, ID: rest[0], Pinned: &pinned}, map[bool]string{
+		true: "pinned: retention does not delete it", false: "no longer pinned: retention may delete it",
+	}[pinned])
+	return nil
+}
+
+// done says that it is.
+func (c *command) done(o outcomeJSON, text string) {
+	if c.json {
+		c.printJSON(o)
+		return
+	}
+	fmt.Fprintf(c.Stdout, "%s  %s\n", o.ID, text)
 }
 
 func (c *command) accept(ctx context.Context, args []string) error {
@@ -256,7 +276,17 @@ func (c *command) accept(ctx context.Context, args []string) error {
 	if len(rest) != 1 {
 		return usagef("accept takes the id of a suspect backup")
 	}
-	return c.job.Accept(ctx, rest[0])
+	switch e, err := c.job.Find(ctx, rest[0]); {
+	case err != nil:
+		return err
+	case e.State != backup.Suspect:
+		return usagef("%s is not suspect but %s", e.ID, e.State)
+	}
+	if err := c.job.Accept(ctx, rest[0]); err != nil {
+		return err
+	}
+	c.done(outcomeJSON{OK: true, ID: rest[0]}, "accepted: it counts as a good one, and deletion goes on")
+	return nil
 }
 
 // notifyTest sends a message that says that messages arrive.
@@ -275,6 +305,10 @@ func (c *command) notifyTest(ctx context.Context, args []string) error {
 	}
 	if s, ok := c.Notifier.(spool); ok && s.Flush(ctx) > 0 {
 		return errNotify{errors.New("it was not taken yet, and goes with the next run")}
+	}
+	if c.json {
+		c.printJSON(outcomeOf(nil, nil))
+		return nil
 	}
 	fmt.Fprintln(c.Stdout, "a message was taken: see whether it arrives")
 	return nil

@@ -20,10 +20,13 @@ func (e errNotify) Unwrap() error { return e.err }
 // run takes a backup.
 func (c *command) run(ctx context.Context, args []string) error {
 	var tell notifyFlag
+	var pin, look bool
 	c.flags.Var(compressFlag{&c.o.Compression}, "compress", "compress with zstd-better, or with the given `method`: zstd, gzip, none")
 	c.flags.IntVar(&c.o.Retention.Days, "keep-days", 30, "delete backups that are so many days older than the newest good one")
 	c.flags.Var(recipientsFlag{&c.o.Recipients}, "encrypt-to", "age `recipient` (age1…); may be repeated")
 	c.flags.Var(verifyFlag{&c.o}, "verify", "prove the backup by reading it back (decode), by restoring it into a scratch database too (restore), or not at all (none); by default it is read back, and restored weekly")
+	c.flags.BoolVar(&pin, "keep", false, "pin the new backup, so that retention never deletes it")
+	c.flags.BoolVar(&look, "check-config", false, "only find out whether a backup would fail before its dump")
 	c.flags.Var(&tell, "notify", "send a message on failure, on the first success after one, and weekly (change, the default); on failure only (failure); or of each run (always)")
 	rest, err := c.read(args)
 	if err != nil {
@@ -31,33 +34,90 @@ func (c *command) run(ctx context.Context, args []string) error {
 	}
 	switch {
 	case len(rest) > 0:
-		return usagef("unexpected argument %q", rest[0])
+		return usagef("unexpected argument %q%s", rest[0], meant(rest[0]))
 	case c.o.Retention.Days < 1:
 		return usagef("--keep-days must be at least 1")
 	case tell.on && c.Notifier == nil:
 		return usagef("--notify needs a mail server or webhook: none is set up")
 	}
 	var b *bar
-	if !c.json {
+	if !c.json && !look {
 		if b = newBar(c.Stderr); b != nil {
 			c.o.Trace = &backup.Trace{Progress: b.draw}
 		}
 	}
 	done, err := c.openJob(ctx)
 	if err != nil {
-		if !errors.As(err, new(errUsage)) {
+		if !errors.As(err, new(errUsage)) && !look {
+			c.print(backup.Report{}, err)
 			err = c.tell(ctx, tell, backup.Report{}, err)
 		}
 		return err
 	}
 	defer done()
+	if look {
+		return c.look(ctx)
+	}
 	// What is wrong with the folder here is the run's to say, and then people are told.
 	before, _ := c.job.Status(ctx)
 	c.last = before.Last
 	report, failure := c.job.Backup(ctx)
 	b.clear()
+	if pin && report.Manifest != nil {
+		if err := c.job.Pin(context.WithoutCancel(ctx), report.Manifest.ID, true); err != nil && failure == nil {
+			failure = &backup.StageError{Stage: "pin", Published: true, Err: err}
+		}
+	}
 	c.print(report, failure)
 	return c.tell(ctx, tell, report, failure)
+}
+
+// meant is a hint for a value that was written without its flag.
+func meant(argument string) string {
+	flag := ""
+	if _, err := backup.ParseCompression(argument); err == nil {
+		flag = "compress"
+	}
+	if _, err := backupnotify.ParseMode(argument); err == nil {
+		flag = "notify"
+	}
+	if flag == "" || argument == "" {
+		return ""
+	}
+	return fmt.Sprintf(": write --%s=%s", flag, argument)
+}
+
+// look is --check-config.
+func (c *command) look(ctx context.Context) error {
+	warnings, err := c.job.Preflight(ctx)
+	if c.json {
+		c.printJSON(outcomeOf(warnings, err))
+		return err
+	}
+	for _, warning := range warnings {
+		fmt.Fprintf(c.Stderr, "%s: warning: %s\n", c.Name, warning)
+	}
+	if err == nil {
+		fmt.Fprintln(c.Stdout, "nothing stands in the way of a backup")
+	}
+	return err
+}
+
+// outcomeJSON is what happened, where there is nothing else to say.
+type outcomeJSON struct {
+	OK       bool     `json:"ok"`
+	Error    string   `json:"error,omitempty"`
+	ID       string   `json:"id,omitempty"`
+	Pinned   *bool    `json:"pinned,omitempty"`
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+func outcomeOf(warnings []string, err error) outcomeJSON {
+	o := outcomeJSON{OK: err == nil, Warnings: warnings}
+	if err != nil {
+		o.Error = err.Error()
+	}
+	return o
 }
 
 // notifyFlag is --notify alone, or with a mode.
