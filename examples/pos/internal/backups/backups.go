@@ -101,10 +101,10 @@ func bucket(b settings.Bucket) (backup.Target, error) {
 	}, nil
 }
 
-// Check is the health check of the backups: their age, their size and whether they were
-// read back.
+// Check is the health check of the backups: their age, their size, whether they were
+// read back and restored, and what is wrong with the last run or with any of them.
 func Check(job *backup.Job) health.Check {
-	return health.Backups("backups", func(ctx context.Context) ([]health.Backup, error) {
+	check := health.Backups("backups", func(ctx context.Context) ([]health.Backup, error) {
 		entries, err := job.List(ctx)
 		if err != nil {
 			return nil, err
@@ -117,6 +117,34 @@ func Check(job *backup.Job) health.Check {
 		}
 		return list, nil
 	}, &health.BackupsOptions{RestoreWithin: 35 * 24 * time.Hour})
+	dates := check.Checker
+	check.Checker = health.CheckerFunc(func(ctx context.Context) health.Result {
+		result := dates.Check(ctx)
+		status, err := job.Status(ctx)
+		if err != nil || result.Err != nil {
+			return result // it could not be listed, which is said already
+		}
+		for _, trouble := range troubles(status) {
+			result.Status = max(result.Status, health.Warn)
+			result.Summary += "; " + trouble
+		}
+		return result
+	})
+	return check
+}
+
+// troubles says what is wrong beside the age of the newest good backup.
+func troubles(s backup.Status) (list []string) {
+	if s.Last != nil && !s.Last.OK {
+		list = append(list, "the last run failed at "+s.Last.Stage)
+		if s.Suspect > 0 { // an older one, before a good run, is no trouble
+			list = append(list, fmt.Sprintf("%d suspect: look, then accept", s.Suspect))
+		}
+	}
+	if s.Damaged > 0 {
+		list = append(list, fmt.Sprintf("%d damaged", s.Damaged))
+	}
+	return list
 }
 
 // Told is the file that remembers what people were told of the backups. The server and

@@ -1,0 +1,70 @@
+package backups
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/health"
+)
+
+// rows is a database of so many rows, or one that does not answer.
+type rows int64
+
+func (r *rows) Describe() backup.Description { return backup.Description{Extension: ".txt"} }
+
+func (r *rows) Dump(_ context.Context, w io.Writer) (backup.Contents, error) {
+	if *r < 0 {
+		return backup.Contents{}, errors.New("connection refused")
+	}
+	_, err := w.Write(make([]byte, 4000))
+	return backup.Contents{Tables: []backup.Table{{Name: "sales", Rows: int64(*r)}}}, err
+}
+
+// The check says what a fresh backup does not show.
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	folder, err := backup.NewFolder(filepath.Join(t.TempDir(), "backups"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := rows(100)
+	job, err := backup.New(JobName, &source, folder, &backup.Options{Compression: backup.None, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(status health.Status, say string) {
+		t.Helper()
+		r := Check(job).Checker.Check(t.Context())
+		if r.Status != status || !strings.Contains(r.Summary, say) || strings.Contains(r.Summary, "refused") {
+			t.Errorf("%v %q, want %v and %q", r.Status, r.Summary, status, say)
+		}
+	}
+	check(health.Fail, "there is no backup")
+	report, err := job.Backup(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(health.Pass, "newest is")
+	for _, n := range []rows{-1, 10} {
+		source = n
+		if _, err := job.Backup(t.Context()); err == nil {
+			t.Fatal(n)
+		}
+		check(health.Warn, map[rows]string{-1: "the last run failed at dump", 10: "1 suspect"}[n])
+	}
+	source = 100
+	if _, err := job.Backup(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(folder.Path(), report.Manifest.File), 10); err != nil {
+		t.Fatal(err)
+	}
+	check(health.Warn, "1 damaged")
+}
