@@ -176,7 +176,7 @@ func (s *Store) Put(ctx context.Context, name string, write func(io.Writer) erro
 // as a whole, and the rest in parts.
 func (s *Store) upload(ctx context.Context, key, name string, r io.Reader, watch *watchdog) (minio.UploadInfo, error) {
 	opts := minio.PutObjectOptions{
-		ContentType: "application/octet-stream", PartSize: uint64(s.opts.PartSize), Progress: watch,
+		ContentType: "application/octet-stream", Progress: watch,
 	}
 	if s.opts.RetainFor > 0 && !replaced(name) {
 		opts.Mode, opts.RetainUntilDate = minio.Compliance, time.Now().Add(s.opts.RetainFor).UTC().Truncate(time.Second)
@@ -202,7 +202,7 @@ func (s *Store) upload(ctx context.Context, key, name string, r io.Reader, watch
 		}
 		return s.client.PutObject(ctx, s.bucket, key, bytes.NewReader(head), int64(len(head)), unconditional)
 	}
-	return s.client.PutObject(ctx, s.bucket, key, io.MultiReader(bytes.NewReader(head), r), -1, opts)
+	return s.multipart(ctx, key, io.MultiReader(bytes.NewReader(head), r), unconditional, watch)
 }
 
 // Open reads a file. Its reader fails when the server stalls.

@@ -151,6 +151,56 @@ func TestSweep(t *testing.T) {
 	}
 }
 
+// An upload in parts that fails is aborted: parts that nobody lists would cost money.
+func TestFailedUploadsLeaveNothing(t *testing.T) {
+	client := clientOf(t, start(t), secretKey)
+	name := bucket(t, client, false)
+	s := open(t, client, name, &Options{Prefix: "pos", PartSize: 5 << 20})
+	failure := errors.New("the dump was killed")
+	cancelled, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	uploads := func() (n int) {
+		for upload := range client.ListIncompleteUploads(t.Context(), name, "", true) {
+			if upload.Err != nil {
+				t.Fatal(upload.Err)
+			}
+			n++
+		}
+		return n
+	}
+	for what, end := range map[string]func() error{
+		"failed": func() error { return failure },
+		"too-late": func() error {
+			put(t, open(t, client, name, &Options{Prefix: "pos"}), "too-late", "another Store's")
+			return nil
+		},
+		"cancelled": func() error { cancel(); return nil },
+	} {
+		ctx := t.Context()
+		if what == "cancelled" {
+			ctx = cancelled
+		}
+		_, err := s.Put(ctx, what, func(w io.Writer) error {
+			if _, err := w.Write(make([]byte, 12<<20)); err != nil {
+				return err
+			}
+			if n := uploads(); n != 1 {
+				t.Errorf("%s: %d uploads are under way", what, n)
+			}
+			return end()
+		})
+		if err == nil {
+			t.Errorf("%s: no error", what)
+		}
+		if n := uploads(); n != 0 {
+			t.Errorf("%s: %d uploads are left", what, n)
+		}
+	}
+	if got := list(t, s); got != "too-late" {
+		t.Errorf("listed %s", got)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	addr := start(t)
 	client := clientOf(t, addr, secretKey)
