@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"errors"
@@ -60,6 +61,7 @@ func (r *run) dumpOnce(ctx context.Context) error {
 		m.File += ".age"
 	}
 	m.Host, _ = os.Hostname()
+	m.Runner = runner()
 	if last := newest(r.before, func(Entry) bool { return true }); last != nil {
 		m.Previous = last.ID
 	}
@@ -70,7 +72,7 @@ func (r *run) dumpOnce(ctx context.Context) error {
 		}
 		m.Contents, err = r.source.Dump(ctx, &dumpWriter{ctx, e, r.progress})
 		// The encoder ends its stream also after an error, to free what it holds.
-		if err := errors.Join(err, e.Close(), ctx.Err()); err != nil {
+		if err := cmp.Or(err, e.Close(), ctx.Err()); err != nil {
 			return err
 		}
 		m.RawSize, m.RawSHA256, m.Size, m.SHA256 = e.raw.n, e.raw.hex(), e.stored.n, e.stored.hex()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"filippo.io/age"
@@ -21,6 +22,11 @@ type Options struct {
 	// Identities open encrypted artefacts, to verify and restore them. Default: none;
 	// the checksum of an encrypted artefact is then verified, and not what is in it.
 	Identities []age.Identity
+	// ManifestKey authenticates the manifests, so that somebody who can write to a storage
+	// cannot put a backup there, or change one, unnoticed: a manifest that is not by this
+	// key is listed as unknown, never restored and never deleted. Give it from the first
+	// backup on, and keep it elsewhere. At least 16 bytes. Default: not authenticated.
+	ManifestKey []byte
 	// Retention says which backups to keep. Default: those of 30 days, and 3 at least.
 	Retention Policy
 	// NoRetention keeps all of them. Default: false.
@@ -104,6 +110,8 @@ func New(name string, source Source, storage Storage, opts *Options) (*Job, erro
 		return nil, fmt.Errorf("backup: the job's name %q must be of a-z, 0-9 and dashes, at most 63, and begin with no dash", name)
 	case source == nil || storage == nil:
 		return nil, errors.New("backup: New needs a source and a storage")
+	case len(j.opts.ManifestKey) > 0 && len(j.opts.ManifestKey) < 16:
+		return nil, errors.New("backup: a ManifestKey of less than 16 bytes can be guessed")
 	case j.opts.Timeout < 0:
 		return nil, errors.New("backup: Timeout is negative")
 	}
@@ -144,10 +152,11 @@ type StageError struct {
 }
 
 func (e *StageError) Error() string {
+	cause := strings.TrimPrefix(e.Err.Error(), "backup: ")
 	if e.Published {
-		return fmt.Sprintf("backup: the backup is published, but %s failed: %v", e.Stage, e.Err)
+		return fmt.Sprintf("backup: the backup is published, but %s failed: %s", e.Stage, cause)
 	}
-	return fmt.Sprintf("backup: %s failed, and nothing was published: %v", e.Stage, e.Err)
+	return fmt.Sprintf("backup: %s failed, and nothing was published: %s", e.Stage, cause)
 }
 
 // Unwrap returns the cause.
@@ -322,7 +331,7 @@ func (j *Job) sweepBefore(ctx context.Context, before time.Time) (swept []string
 
 // publish writes the manifest, which makes the artefact a backup.
 func (r *run) publish(ctx context.Context) error {
-	data, err := r.dumped.encode()
+	data, err := r.dumped.encode(r.opts.ManifestKey)
 	if err != nil {
 		return err
 	}

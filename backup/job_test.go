@@ -438,7 +438,7 @@ func FuzzManifest(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	data, err := report.Manifest.encode()
+	data, err := report.Manifest.encode(nil)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -447,7 +447,7 @@ func FuzzManifest(f *testing.F) {
 	f.Add([]byte(`null`))
 	id := report.Manifest.ID
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := parseManifest("pos", id, data)
+		m, err := parseManifest("pos", id, data, nil)
 		if err != nil {
 			return
 		}

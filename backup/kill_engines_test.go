@@ -82,14 +82,14 @@ func TestKilledEngines(t *testing.T) {
 		t.Parallel()
 		server := testserver.MariaDB(t)
 		server.Exec(t, "CREATE DATABASE shop; USE shop; CREATE TABLE sales (id int PRIMARY KEY, line char(80)) ENGINE=InnoDB; INSERT INTO sales SELECT seq, MD5(seq) FROM seq_1_to_3000;")
-		killAll(t, "mariadb", server.DSN("shop"), 50)
+		killAll(t, "mariadb", server.DSN("shop"), 40)
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
 		server := testserver.Postgres(t)
 		server.CreateDatabase(t, "shop")
 		server.Exec(t, "shop", "CREATE TABLE sales AS SELECT i AS id, md5(i::text) AS line FROM generate_series(1, 3000) i")
-		killAll(t, "postgres", server.DSN("shop"), 50)
+		killAll(t, "postgres", server.DSN("shop"), 40)
 	})
 }
 

@@ -87,7 +87,7 @@ func (j *Job) entry(ctx context.Context, id string, files map[string]Object) (En
 	if err != nil {
 		return e, err
 	}
-	if e.Manifest, err = parseManifest(j.name, id, data); err != nil {
+	if e.Manifest, err = parseManifest(j.name, id, data, j.opts.ManifestKey); err != nil {
 		e.State, e.Problem = Unknown, err.Error()
 		return e, nil //nolint:nilerr // an unreadable manifest is a finding of the list, not its failure
 	}

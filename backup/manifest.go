@@ -1,9 +1,17 @@
 package backup
 
 import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync"
 	"time"
 )
 
@@ -40,19 +48,62 @@ type Manifest struct {
 	// suspect one is kept, but nothing is deleted because of it.
 	Suspect string `json:"suspect,omitempty"`
 	Host    string `json:"host,omitempty"`
+	Runner  string `json:"runner,omitempty"` // this module's version, and Go's
+	// HMAC authenticates all else, if Options.ManifestKey is set.
+	HMAC string `json:"hmac,omitempty"`
 }
 
-func (m *Manifest) encode() ([]byte, error) {
+// encode writes a manifest. A key authenticates it: the code is that of the text that has
+// zeros in its place.
+func (m *Manifest) encode(key []byte) ([]byte, error) {
+	if len(key) > 0 {
+		m.HMAC = noHMAC
+	}
 	data, err := json.MarshalIndent(m, "", "  ")
-	return append(data, '\n'), err
+	data = append(data, '\n')
+	if err != nil || len(key) == 0 {
+		return data, err
+	}
+	m.HMAC = hmacOf(key, data)
+	return bytes.Replace(data, hmacField(noHMAC), hmacField(m.HMAC), 1), nil
 }
+
+var noHMAC = strings.Repeat("0", 2*sha256.Size)
+
+func hmacField(code string) []byte { return []byte(`"hmac": "` + code + `"`) }
+
+func hmacOf(key, data []byte) string {
+	code := hmac.New(sha256.New, key)
+	code.Write(data)
+	return hex.EncodeToString(code.Sum(nil))
+}
+
+// authentic reports whether somebody who has the key has written exactly this.
+func authentic(m *Manifest, data, key []byte) bool {
+	want := hmacOf(key, bytes.Replace(data, hmacField(m.HMAC), hmacField(noHMAC), 1))
+	return hmac.Equal([]byte(want), []byte(m.HMAC))
+}
+
+// runner is what wrote a manifest.
+var runner = sync.OnceValue(func() string {
+	const module = "github.com/mainstay-go/mainstay"
+	version := "(unknown)"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range append(info.Deps, &info.Main) {
+			if m.Path == module {
+				version = m.Version
+			}
+		}
+	}
+	return "mainstay " + version + ", " + runtime.Version()
+})
 
 // errNewerFormat marks a manifest that a newer version of this package wrote.
 var errNewerFormat = errors.New("backup: a newer version of this program wrote it")
 
 // parseManifest reads a manifest and refuses one that does not make sense for its id:
-// names from it become part of paths.
-func parseManifest(job, id string, data []byte) (*Manifest, error) {
+// names from it become part of paths. With a key it must be authentic.
+func parseManifest(job, id string, data, key []byte) (*Manifest, error) {
 	var m Manifest
 	if err := json.Unmarshal(data, &m); err != nil {
 		return nil, fmt.Errorf("backup: the manifest cannot be read: %w", err)
@@ -62,6 +113,8 @@ func parseManifest(job, id string, data []byte) (*Manifest, error) {
 		return nil, errNewerFormat
 	case m.Format != manifestFormat:
 		return nil, fmt.Errorf("backup: the manifest has no known format (%d)", m.Format)
+	case len(key) > 0 && !authentic(&m, data, key):
+		return nil, errors.New("backup: the manifest was changed, or written without the key that this job has")
 	case m.ID != id || m.Job != job:
 		return nil, fmt.Errorf("backup: the manifest is of another backup (%q)", m.ID)
 	case !ValidName(m.File) || stem(job, m.File) != id:

@@ -170,7 +170,8 @@ func (c *command) read(args []string) (rest []string, err error) {
 		return nil, err
 	}
 	if err != nil {
-		return nil, usagef("%s: %v", c.flags.Name(), err)
+		text := strings.Replace(err.Error(), "invalid boolean value", "invalid value", 1) // for a flag that needs none
+		return nil, usagef("%s: see %s --help", text, c.flags.Name())
 	}
 	return rest, nil
 }

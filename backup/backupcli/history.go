@@ -49,7 +49,7 @@ func (c *command) history(ctx context.Context, args []string) error {
 
 // outcome is a run in a few words, on one line.
 func outcome(r backup.Run) string {
-	text := strings.Join(strings.Fields(r.Error), " ")
+	text := strings.TrimPrefix(strings.Join(strings.Fields(r.Error), " "), "backup: ")
 	switch {
 	case !r.OK && r.Published:
 		return fmt.Sprintf("%s, but %s failed: %s", r.ID, r.Stage, text)

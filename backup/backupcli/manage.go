@@ -354,7 +354,7 @@ func (c *command) check(ctx context.Context, args []string) error {
 		fmt.Fprintf(c.Stdout, "last proven by a restore %s\n", ago(s.Restored))
 	}
 	if s.Last != nil && !s.Last.OK {
-		fmt.Fprintf(c.Stdout, "the last run failed at %s: %s\n", s.Last.Stage, s.Last.Error)
+		fmt.Fprintf(c.Stdout, "the last run failed at %s: %s\n", s.Last.Stage, strings.TrimPrefix(s.Last.Error, "backup: "))
 	}
 	return nil
 }
