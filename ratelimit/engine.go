@@ -30,6 +30,9 @@ type keyHash struct {
 
 const (
 	maxShards = 256
+	// shardKeys is how many keys a shard is made for at least: in smaller ones some would
+	// be full long before the others, and forget keys while there is room.
+	shardKeys = 1024
 	// sweepEvery and sweepSlots are the clock hand's pace. An insert always moves it,
 	// so a table full of dead keys is cleaned as fast as it could grow.
 	sweepEvery  = 8
@@ -70,11 +73,11 @@ type shard[E any] struct {
 
 func newShards[E any, A algorithm[E]](algo A, maxKeys int) *shards[E, A] {
 	n := 1
-	for n < maxShards && n*16 < maxKeys {
+	for n < maxShards && 2*n*shardKeys <= maxKeys {
 		n *= 2
 	}
 	return &shards[E, A]{
-		algo: algo, seed: maphash.MakeSeed(), mask: uint32(n - 1), maxKeys: (maxKeys + n - 1) / n,
+		algo: algo, seed: maphash.MakeSeed(), mask: uint32(n - 1), maxKeys: maxKeys / n,
 		shards: make([]shard[E], n),
 	}
 }

@@ -1,6 +1,8 @@
 package ratelimit
 
 import (
+	"context"
+	"strconv"
 	"testing"
 	"time"
 
@@ -22,5 +24,22 @@ func TestDecisionsAreInTheOrderOfTheirInstants(t *testing.T) {
 		require.True(t, at(w), "it comes after the one at 1+w")
 		require.False(t, at(2*w), "two were let through less than a window ago")
 		require.True(t, at(1+2*w))
+	}
+}
+
+// MaxKeys is a bound, and no key is forgotten early because its shard is full and another
+// is not.
+func TestMaxKeys(t *testing.T) {
+	t.Parallel()
+	for _, most := range []int{1, 15, 17, 100, 1000, 5000} {
+		m := memory(t, Policy{Name: "p", Limit: 2, Window: time.Hour}, &Options{MaxKeys: most})
+		for i := range 4 * most {
+			if i == most*8/10 {
+				require.Zero(t, m.Stats().Evicted, "of %d keys with room for %d", i, most)
+			}
+			_, err := m.Allow(context.Background(), strconv.Itoa(i))
+			require.NoError(t, err)
+		}
+		require.LessOrEqual(t, m.Stats().Keys, most)
 	}
 }
