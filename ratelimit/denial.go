@@ -37,12 +37,13 @@ func (d *denial) answer(o *outcome, h keyHash, key string, now int64, limit int)
 }
 
 // remember notes a denial of an entry of the table for one unit, with the lock held,
-// and keeps it if it is the latest of many in a row.
+// and keeps it if it is the latest of many in a row. A key whose limit is 0 waits for no
+// instant.
 func (sh *shard[E]) remember(h keyHash, key string, now int64, o *outcome) {
 	if sh.runHash != h.hash {
 		sh.runHash, sh.run = h.hash, 0
 	}
-	if sh.run++; sh.run < denialRun || o.used < o.limit {
+	if sh.run++; sh.run < denialRun || o.used < o.limit || o.limit == 0 {
 		return
 	}
 	sh.run = 0

@@ -116,6 +116,23 @@ func TestDenialsAreThoseOfTheLog(t *testing.T) {
 	require.Greater(t, remembered, 1000, "no denial was remembered")
 }
 
+// A tenant that is blocked after it has used something is told to stay away, and not when
+// to come again.
+func TestABlockedKeyWaitsForNothing(t *testing.T) {
+	t.Parallel()
+	limit := 5
+	l := memory(t, API(), &Options{LimitFunc: func(context.Context, string) (int, bool) { return limit, true }})
+	_, err := l.Allow(t.Context(), "tenant:1")
+	require.NoError(t, err)
+	limit = 0
+	for range 3 * denialRun {
+		r, err := l.Allow(t.Context(), "tenant:1")
+		require.NoError(t, err)
+		require.False(t, r.Allowed)
+		require.Equal(t, Never, r.RetryAfter)
+	}
+}
+
 // TestNoStaleDenial gives a key back under fire: who has reset it must get a unit.
 func TestNoStaleDenial(t *testing.T) {
 	t.Parallel()
