@@ -198,6 +198,8 @@ func EffectiveLimit(ctx context.Context, p Policy, f LimitFunc, key string) int 
 		return 0
 	case p.Algorithm == Exact:
 		return min(limit, MaxExact)
+	case p.Algorithm == GCRA && p.Window < maxLimit: // a unit takes a nanosecond to flow in at least
+		return min(limit, int(p.Window))
 	}
 	return min(limit, maxLimit)
 }

@@ -3,6 +3,7 @@ package redislimit
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,6 +31,9 @@ func (l *Limiter) Batch(ctx context.Context, checks []ratelimit.Check) ([]*ratel
 	refused := false
 	for i, check := range checks {
 		c := &call{l: check.Limiter.(*Limiter), key: check.Key, cost: check.Cost}
+		if slices.ContainsFunc(calls[:i], func(other *call) bool { return other.at() == c.at() }) {
+			return reservations(calls, i-1), ratelimit.ErrDuplicateCheck // the script would count each as if it were alone
+		}
 		calls[i] = c
 		ask, err := c.prepare(ctx)
 		if err != nil {

@@ -64,3 +64,72 @@ func TestACancelThatIsSentTwiceGivesBackOnce(t *testing.T) {
 		})
 	}
 }
+
+// meanwhile lets something happen before the next command is sent, or after its answer.
+type meanwhile struct {
+	resender
+	before, after func()
+}
+
+func (m *meanwhile) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		before, after := m.before, m.after
+		m.before, m.after = nil, nil
+		if before != nil {
+			before()
+		}
+		err := next(ctx, cmd)
+		if after != nil {
+			after()
+		}
+		return err
+	}
+}
+
+// Who has been told that units are given back gets them, also when others were denied
+// while that was under way.
+func TestADenialDoesNotOutliveWhatGivesBack(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	client := dial(t, testserver.Redis(t).Addr())
+	hook := new(meanwhile)
+	client.AddHook(hook)
+	l := limiter(t, store(t, client, patient()), ratelimit.Policy{Name: "one", Limit: 1, Window: time.Hour}, nil)
+	deny := func() {
+		r, err := l.Allow(ctx, "key")
+		require.NoError(t, err)
+		require.False(t, r.Allowed)
+	}
+	for name, give := range map[string]func(r *ratelimit.Reservation) error{
+		"Cancel": func(r *ratelimit.Reservation) error { return r.Cancel(ctx) },
+		"Reset":  func(*ratelimit.Reservation) error { return l.Reset(ctx, "key") },
+	} {
+		take := func() *ratelimit.Reservation {
+			r, err := l.Reserve(ctx, "key", 1)
+			require.NoError(t, err)
+			require.True(t, r.Result().Allowed, "the unit that %s gave back is denied", name)
+			return r
+		}
+		r := take()
+		hook.before = deny // it is denied, and then the unit is given back
+		require.NoError(t, give(r))
+		r = take()
+		hook.after = func() { require.NoError(t, give(r)) } // it is told so when that has happened
+		deny()
+		require.NoError(t, give(take()))
+	}
+}
+
+// Two limiters of one policy share a key: each check would find what is left before the
+// other, and both would take it.
+func TestOneKeyTwiceInABatch(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	s := store(t, dial(t, testserver.Redis(t).Addr()), patient())
+	a, b := limiter(t, s, login(), nil), limiter(t, s, login(), nil)
+	_, err := ratelimit.Decide(ctx, ratelimit.Check{Limiter: a, Key: "key", Cost: 1}, ratelimit.Check{Limiter: b, Key: "key", Cost: 1})
+	require.ErrorIs(t, err, ratelimit.ErrDuplicateCheck)
+	r, err := a.Peek(ctx, "key")
+	require.NoError(t, err)
+	require.Equal(t, 5, r.Remaining)
+}

@@ -65,6 +65,9 @@ const defaultLease = 30 * time.Second
 // Concurrency returns a limiter of what is in flight. Limiters of the same policy name
 // share their slots, in all processes. opts may be nil.
 func (s *Store) Concurrency(policy ratelimit.ConcurrencyPolicy, opts *ConcurrencyOptions) (*Concurrency, error) {
+	if err := policy.Validate(); err != nil { // what is checked below is this process's share
+		return nil, err
+	}
 	var o ConcurrencyOptions
 	if opts != nil {
 		o = *opts

@@ -20,7 +20,8 @@ type denyCache struct {
 type denyShard struct {
 	mu      sync.Mutex
 	denials map[string]denial
-	_       [48]byte
+	dropped int64 // when a denial was dropped last, in nanoseconds since base
+	_       [40]byte
 }
 
 // denial holds instants, in nanoseconds since base.
@@ -55,7 +56,8 @@ func (c *denyCache) get(key string, r *ratelimit.Result) bool {
 	return true
 }
 
-// put remembers the denial r that Redis gave after sent.
+// put remembers the denial r that Redis gave after sent, unless some key has been dropped
+// since: r may be what Redis said before that, and overtaken on its way here.
 func (c *denyCache) put(key string, r *ratelimit.Result, sent time.Time) {
 	at := int64(sent.Sub(c.base))
 	d := denial{
@@ -66,6 +68,9 @@ func (c *denyCache) put(key string, r *ratelimit.Result, sent time.Time) {
 	s := c.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if at <= s.dropped {
+		return
+	}
 	if s.denials == nil {
 		s.denials = make(map[string]denial)
 	}
@@ -89,9 +94,11 @@ func (s *denyShard) makeRoom(now int64) {
 	clear(s.denials)
 }
 
+// drop forgets key, of which units have been given back.
 func (c *denyCache) drop(key string) {
 	s := c.shard(key)
 	s.mu.Lock()
 	delete(s.denials, key)
+	s.dropped = int64(time.Since(c.base))
 	s.mu.Unlock()
 }

@@ -311,7 +311,7 @@ func (l *Leased) cancel(ctx context.Context, c *call) error {
 	}
 	c.booked = false
 	if l.under.denials != nil {
-		l.under.denials.drop(c.key)
+		defer l.under.denials.drop(c.key)
 	}
 	if l.keys.giveBack(c.key, c.stamp, c.cost) {
 		return nil

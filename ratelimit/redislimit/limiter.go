@@ -35,6 +35,9 @@ var _ ratelimit.Batcher = (*Limiter)(nil)
 // policy name share their counts, in all processes. opts may be nil; its MaxKeys
 // bounds what FailLocal keeps.
 func (s *Store) Limiter(policy ratelimit.Policy, opts *ratelimit.Options) (*Limiter, error) {
+	if err := policy.Validate(); err != nil { // what is checked below is this process's share
+		return nil, err
+	}
 	var o ratelimit.Options
 	if opts != nil {
 		o = *opts
@@ -131,11 +134,11 @@ func (l *Limiter) Reset(ctx context.Context, key string) error {
 	if key == "" {
 		return ratelimit.ErrEmptyKey
 	}
-	if l.denials != nil {
-		l.denials.drop(key)
-	}
 	if err := l.local.Reset(ctx, key); err != nil {
 		return err
+	}
+	if l.denials != nil { // whatever comes of it: Redis may have done it and its answer be lost
+		defer l.denials.drop(key)
 	}
 	redisKey := l.store.redisKey(key, l.suffix)
 	if l.gcra != nil {
@@ -322,8 +325,8 @@ func (c *call) cancel(ctx context.Context) error {
 		return nil
 	}
 	l := c.l
-	if l.denials != nil {
-		l.denials.drop(c.key)
+	if l.denials != nil { // whatever comes of it: Redis may have done it and its answer be lost
+		defer l.denials.drop(c.key)
 	}
 	var err error
 	if l.gcra != nil {

@@ -2,6 +2,8 @@ package redislimit
 
 import (
 	"context"
+	"math"
+	"strconv"
 	"testing"
 	"time"
 
@@ -203,4 +205,40 @@ func TestCountDeniedKeepsAStubbornClientOut(t *testing.T) {
 	}
 	require.Greater(t, last.RetryAfter, 55*time.Minute, "the denied tries fill the window")
 	require.LessOrEqual(t, last.RetryAfter, time.Hour)
+}
+
+// The share of each process is no excuse for a policy that is none.
+func TestInstancesHideNoMistake(t *testing.T) {
+	t.Parallel()
+	s := store(t, dial(t, "127.0.0.1:1"), &Options{Instances: 3})
+	for _, p := range []ratelimit.Policy{
+		{Name: "exact", Limit: ratelimit.MaxExact + 1, Window: time.Hour},
+		{Name: "gcra", Limit: 2_000_000, Window: time.Millisecond, Algorithm: ratelimit.GCRA},
+	} {
+		_, err := s.Limiter(p, nil)
+		require.ErrorContains(t, err, p.Name)
+		_, err = s.Leased(p, nil)
+		require.Error(t, err)
+	}
+	_, err := s.Concurrency(ratelimit.ConcurrencyPolicy{Name: "slots", Limit: 1<<30 + 1}, nil)
+	require.Error(t, err)
+}
+
+// A limit that gives more than a unit in a nanosecond is no reason to divide by zero.
+func TestLimitsOfAnyTenant(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t)
+	s := store(t, dial(t, server.Addr()), patient())
+	for _, algorithm := range []ratelimit.Algorithm{ratelimit.Exact, ratelimit.Buckets, ratelimit.GCRA} {
+		for _, limit := range []int{1, 3_000_000, 1 << 30, math.MaxInt32, -2} {
+			p := ratelimit.Policy{Name: "p" + algorithm.String(), Limit: 5, Window: time.Millisecond, Algorithm: algorithm}
+			l := limiter(t, s, p, &ratelimit.Options{LimitFunc: func(context.Context, string) (int, bool) { return limit, true }})
+			r, err := l.Allow(context.Background(), strconv.Itoa(limit))
+			require.NoError(t, err)
+			require.Equal(t, limit > 0, r.Allowed)
+			require.LessOrEqual(t, r.Limit, 1<<30)
+			_, err = l.Peek(context.Background(), strconv.Itoa(limit))
+			require.NoError(t, err)
+		}
+	}
 }
