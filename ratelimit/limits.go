@@ -28,7 +28,6 @@ func LimitsHandler(rules ...Rule) http.Handler {
 			respond(w, r, http.StatusMethodNotAllowed, jsonType, []byte(`{"error":"method_not_allowed","message":"Use GET."}`+"\n"))
 			return
 		}
-		now := time.Now().UnixNano()
 		list := make([]LimitStatus, 0, len(rules))
 		for _, rule := range rules {
 			if rule.Skip != nil && rule.Skip(r) {
@@ -39,6 +38,7 @@ func LimitsHandler(rules ...Rule) http.Handler {
 				respond(w, r, http.StatusServiceUnavailable, jsonType, failureBody(http.StatusServiceUnavailable, 1, false))
 				return
 			}
+			now := time.Now().UnixNano() // not before the look, or Reset may come early
 			s := LimitStatus{
 				Policy: res.Policy, Limit: res.Limit, Remaining: res.Remaining,
 				Window: ceilSeconds(res.Window), Reset: resetUnix(now, &res), Degraded: res.Degraded,

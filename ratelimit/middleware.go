@@ -1,10 +1,12 @@
 package ratelimit
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -59,7 +61,8 @@ type Middleware struct {
 
 // NewMiddleware returns a middleware. With several rules a request goes on only if all
 // allow, and otherwise uses none of them; with none, such as those of a login whose
-// limits are all switched off, every request does. opts may be nil.
+// limits are all switched off, every request does. Their policies need different names.
+// opts may be nil.
 func NewMiddleware(rules []Rule, opts *MiddlewareOptions) (*Middleware, error) {
 	m := &Middleware{rules: append([]Rule(nil), rules...)}
 	if opts != nil {
@@ -70,9 +73,17 @@ func NewMiddleware(rules []Rule, opts *MiddlewareOptions) (*Middleware, error) {
 	if m.opts.Logger == nil {
 		m.opts.Logger = slog.Default()
 	}
+	names := make(map[string]int)
 	for i, r := range rules {
 		if r.Limiter == nil || r.Key == nil {
 			return nil, fmt.Errorf("ratelimit: rule %d needs a Limiter and a Key", i)
+		}
+		if l, ok := r.Limiter.(interface{ Policy() Policy }); ok {
+			name := l.Policy().Name
+			if first, ok := names[name]; ok {
+				return nil, fmt.Errorf("ratelimit: rules %d and %d both have a policy %q; give one another Name, which tells them apart in the headers and in Redis", first, i, name)
+			}
+			names[name] = i
 		}
 	}
 	if len(rules) == 1 {
@@ -246,10 +257,21 @@ func (w *statusWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Unwrap serves http.ResponseController.
+// Unwrap serves http.ResponseController, and what follows serves handlers that ask for
+// http.Flusher and http.Hijacker themselves.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// Flush serves handlers that ask for http.Flusher themselves.
+// FlushError flushes, or returns http.ErrNotSupported.
+func (w *statusWriter) FlushError() error {
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// Flush implements http.Flusher.
 func (w *statusWriter) Flush() {
-	_ = http.NewResponseController(w.ResponseWriter).Flush() // http.Flusher has no way to tell
+	_ = w.FlushError() // http.Flusher has no way to tell
+}
+
+// Hijack implements http.Hijacker, or returns http.ErrNotSupported.
+func (w *statusWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return http.NewResponseController(w.ResponseWriter).Hijack()
 }

@@ -1,7 +1,10 @@
 package ratelimit
 
 import (
+	"bufio"
 	"encoding/json"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -95,5 +98,50 @@ func TestLimitsHandlerCostsNothing(t *testing.T) {
 		require.Len(t, body.Limits, 1)
 		require.Equal(t, 99, body.Limits[0].Remaining)
 		require.Equal(t, 1, body.Limits[0].Used)
+	}
+}
+
+// Two policies of one name would be one member twice in the headers, and one key in Redis.
+func TestRulesNeedNamesOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	a, b := memory(t, API(), nil), memory(t, API(), nil)
+	_, err := NewMiddleware([]Rule{{Limiter: a, Key: byIP(t)}, {Limiter: memory(t, Sale(), nil), Key: byIP(t)}, {Limiter: b, Key: byIP(t)}}, nil)
+	require.ErrorContains(t, err, `rules 0 and 2 both have a policy "api"`)
+}
+
+// hijackable is what a real server's ResponseWriter can do.
+type hijackable struct {
+	*httptest.ResponseRecorder
+	conn net.Conn
+}
+
+func (h hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) { return h.conn, nil, nil }
+func (h hijackable) FlushError() error                            { return io.ErrClosedPipe }
+
+// Handlers that stream or take the connection over do so behind a limiter as well,
+// whether they ask the old way or the new.
+func TestWhatAWriterCanDoStays(t *testing.T) {
+	t.Parallel()
+	conn, other := net.Pipe()
+	defer other.Close()
+	defer conn.Close()
+	for _, refund := range []func(int) bool{nil, Succeeded} {
+		served := false
+		h := wrap(t, nil, func(w http.ResponseWriter, _ *http.Request) {
+			served = true
+			require.ErrorIs(t, http.NewResponseController(w).Flush(), io.ErrClosedPipe)
+			old, ok := w.(http.Hijacker)
+			require.True(t, ok)
+			got, _, err := old.Hijack()
+			require.NoError(t, err)
+			require.Equal(t, conn, got)
+			got, _, err = http.NewResponseController(w).Hijack()
+			require.NoError(t, err)
+			require.Equal(t, conn, got)
+			_, ok = w.(http.Flusher)
+			require.True(t, ok)
+		}, Rule{Limiter: memory(t, API(), nil), Key: byIP(t), Refund: refund})
+		h.ServeHTTP(hijackable{httptest.NewRecorder(), conn}, httptest.NewRequest(http.MethodGet, "/", nil))
+		require.True(t, served)
 	}
 }
