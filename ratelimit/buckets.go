@@ -39,7 +39,16 @@ func (a buckets) advance(e *bucketLog, now int64) {
 	e.current = current
 }
 
-func (a buckets) decide(e *bucketLog, now int64, limit, cost int) (o outcome) {
+func (a buckets) take(e *bucketLog, now int64, limit, cost int, book bool) (o outcome) {
+	a.decide(&o, e, now, limit, cost)
+	if book && o.allowed {
+		a.book(&o, e, now, cost)
+	}
+	return o
+}
+
+// decide fills an o that is zero.
+func (a buckets) decide(o *outcome, e *bucketLog, now int64, limit, cost int) {
 	a.advance(e, now)
 	o.used, o.limit = int(e.total), limit
 	o.allowed = cost <= limit-o.used
@@ -48,7 +57,7 @@ func (a buckets) decide(e *bucketLog, now int64, limit, cost int) (o outcome) {
 		o.retry = Never
 	}
 	if e.total == 0 {
-		return o
+		return
 	}
 	need := o.used + cost - limit // units that must leave before cost fits
 	for b := e.current - bucketCells + 1; b <= e.current; b++ {
@@ -66,10 +75,10 @@ func (a buckets) decide(e *bucketLog, now int64, limit, cost int) (o outcome) {
 			}
 		}
 	}
-	return o
 }
 
-func (a buckets) book(e *bucketLog, now int64, cost int, o outcome) outcome {
+// book uses what decide has allowed.
+func (a buckets) book(o *outcome, e *bucketLog, now int64, cost int) {
 	if e.cells == nil {
 		e.cells = new([bucketCells]uint32)
 	}
@@ -82,7 +91,6 @@ func (a buckets) book(e *bucketLog, now int64, cost int, o outcome) outcome {
 	o.used += cost
 	o.token = e.current
 	e.blocked = o.used >= o.limit
-	return o
 }
 
 func (a buckets) cancel(e *bucketLog, now int64, _, cost int, token int64) {

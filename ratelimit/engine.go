@@ -65,10 +65,10 @@ type shard[E any] struct {
 	runHash  uint32 // see remember
 	run      uint32
 	overflow *E // counts for all keys that found no place
-	unused   E  // see lend
+	unused   *E // see lend
 	evicted  uint64
 	crowded  uint64
-	_        [56]byte // locks of neighbours on one cache line would slow each other down
+	_        [56]byte // to whole cache lines: neighbours that shared one would slow each other down
 }
 
 func newShards[E any, A algorithm[E]](algo A, maxKeys int) *shards[E, A] {
@@ -76,15 +76,21 @@ func newShards[E any, A algorithm[E]](algo A, maxKeys int) *shards[E, A] {
 	for n < maxShards && 2*n*shardKeys <= maxKeys {
 		n *= 2
 	}
-	return &shards[E, A]{
+	s := &shards[E, A]{
 		algo: algo, seed: maphash.MakeSeed(), mask: uint32(n - 1), maxKeys: maxKeys / n,
 		shards: make([]shard[E], n),
 	}
+	for i := range s.shards {
+		s.shards[i].unused = new(E)
+	}
+	return s
 }
 
-func (s *shards[E, A]) hash(key string) keyHash {
-	h := maphash.String(s.seed, key)
-	return keyHash{shard: uint32(h) & s.mask, hash: uint32(h>>32) | 1}
+func (s *shards[E, A]) hash(key string) keyHash { return hashKey(s.seed, s.mask, key) }
+
+func hashKey(seed maphash.Seed, mask uint32, key string) keyHash {
+	h := maphash.String(seed, key)
+	return keyHash{shard: uint32(h) & mask, hash: uint32(h>>32) | 1}
 }
 
 func (s *shards[E, A]) take(key string, now int64, limit, cost int, peek bool) outcome {
@@ -96,12 +102,12 @@ func (s *shards[E, A]) take(key string, now int64, limit, cost int, peek bool) o
 	if e == nil {
 		e = sh.lend()
 	}
-	o := s.algo.decide(e, now, limit, cost)
+	known := e != sh.unused
+	o := s.algo.take(e, now, limit, cost, known && !peek)
 	switch {
 	case peek:
-	case o.allowed && e != &sh.unused: // this and the next are settle for most, without its call
+	case o.allowed && known: // this and the next are settle for most, without its call
 		sh.allowed++
-		o = s.algo.book(e, now, cost, o)
 	case !o.allowed && s.penalise == nil:
 		sh.denied++
 	default:
@@ -123,16 +129,20 @@ func (sh *shard[E]) notBefore(now int64) int64 {
 // lend returns an entry that has used nothing, to decide by for a key that has none.
 func (sh *shard[E]) lend() *E {
 	var zero E
-	sh.unused = zero
-	return &sh.unused
+	*sh.unused = zero
+	return sh.unused
 }
 
 // find returns the key's entry, nil if it has none, and keeps the table fresh.
 func (s *shards[E, A]) find(sh *shard[E], h keyHash, key string, now int64) *E {
 	if (sh.allowed+sh.denied)%sweepEvery == 0 {
-		sh.table.sweep(sweepSlots, func(e *E) bool { return s.algo.stale(e, now) })
+		s.sweep(sh, now)
 	}
 	return sh.table.find(h.hash, key)
+}
+
+func (s *shards[E, A]) sweep(sh *shard[E], now int64) {
+	sh.table.sweep(sweepSlots, func(e *E) bool { return s.algo.stale(e, now) })
 }
 
 // settle carries a decision out: it books what is allowed and counts what is denied. e
@@ -140,22 +150,22 @@ func (s *shards[E, A]) find(sh *shard[E], h keyHash, key string, now int64) *E {
 func (s *shards[E, A]) settle(sh *shard[E], h keyHash, key string, e *E, now int64, cost int, o outcome) outcome {
 	if !o.allowed {
 		sh.denied++
-		if e != &sh.unused && s.penalise != nil {
+		if e != sh.unused && s.penalise != nil {
 			s.penalise(e, now, o.limit, cost)
-			o = s.algo.decide(e, now, o.limit, cost)
+			o = s.algo.take(e, now, o.limit, cost, false)
 		}
 		return o
 	}
-	if e == &sh.unused {
+	if e == sh.unused {
 		e = s.insert(sh, h, key, now)
-		if o = s.algo.decide(e, now, o.limit, cost); !o.allowed { // the shared entry is used up
-			sh.denied++
-			return o
-		}
+	}
+	sh.withdraw(h)
+	if o = s.algo.take(e, now, o.limit, cost, true); !o.allowed { // the entry that keys share is used up
+		sh.denied++
+		return o
 	}
 	sh.allowed++
-	sh.withdraw(h)
-	return s.algo.book(e, now, cost, o)
+	return o
 }
 
 // insert makes room within the bound: dead keys go first, then the least used of a
@@ -165,7 +175,7 @@ func (s *shards[E, A]) settle(sh *shard[E], h keyHash, key string, e *E, now int
 // rather than not at all.
 func (s *shards[E, A]) insert(sh *shard[E], h keyHash, key string, now int64) *E {
 	t := &sh.table
-	t.sweep(sweepSlots, func(e *E) bool { return s.algo.stale(e, now) })
+	s.sweep(sh, now)
 	if t.n >= s.maxKeys && !s.evict(sh, now) {
 		sh.crowded++
 		if sh.overflow == nil {
@@ -239,7 +249,7 @@ func (s *shards[E, A]) decideLocked(h keyHash, key string, now int64, limit, cos
 	if e == nil {
 		e = sh.lend()
 	}
-	return s.algo.decide(e, now, limit, cost)
+	return s.algo.take(e, now, limit, cost, false)
 }
 
 func (s *shards[E, A]) settleLocked(h keyHash, key string, now int64, cost int, o outcome) outcome {

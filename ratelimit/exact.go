@@ -16,12 +16,10 @@ type outcome struct {
 // algorithm counts the use of one key in an E. now is in nanoseconds since the
 // limiter was made, and never falls. An E's zero value has used nothing.
 type algorithm[E any] interface {
-	// decide brings e up to now and says whether cost fits. It uses nothing.
-	decide(e *E, now int64, limit, cost int) outcome
-	// book uses cost, which decide has just allowed with o, and returns what o is then.
-	// It passes by value because a pointer would move to the heap on every decision.
-	book(e *E, now int64, cost int, o outcome) outcome
-	// cancel takes back what book did, as far as it still counts.
+	// take brings e up to now, says whether cost fits, and uses it if it does and book is
+	// set. It returns a value because a pointer would move to the heap on every decision.
+	take(e *E, now int64, limit, cost int, book bool) outcome
+	// cancel takes back what take booked, as far as it still counts.
 	cancel(e *E, now int64, limit, cost int, token int64)
 	// stale says that e has used nothing any more.
 	stale(e *E, now int64) bool
@@ -52,6 +50,14 @@ func (l *stampLog) len() int {
 		return l.ring.n
 	}
 	return int(l.n)
+}
+
+// block is a write only where something changes: the entries of hot keys then stay in the
+// caches of all processors.
+func (l *stampLog) block(blocked bool) {
+	if l.blocked != blocked {
+		l.blocked = blocked
+	}
 }
 
 // at returns the i-th oldest stamp.
@@ -87,6 +93,11 @@ func (l *stampLog) push(stamp int64) {
 		copy(buf[k:], r.buf[:r.head])
 		r.buf, r.head = buf, 0
 	}
+	r.push(stamp)
+}
+
+// push is for a ring that has room.
+func (r *stampRing) push(stamp int64) {
 	r.buf[r.index(r.n)] = stamp
 	r.n++
 }
@@ -125,13 +136,16 @@ func (l *stampLog) removeLast(stamp int64) bool {
 // left is the time until stamp leaves the window: it counts for exactly a window.
 func (a exact) left(stamp, now int64) time.Duration { return time.Duration(stamp + a.window - now) }
 
-func (a exact) decide(e *stampLog, now int64, limit, cost int) (o outcome) {
-	a.decideInto(&o, e, now, limit, cost)
+func (a exact) take(e *stampLog, now int64, limit, cost int, book bool) (o outcome) {
+	a.decide(&o, e, now, limit, cost)
+	if book && o.allowed {
+		a.book(&o, e, now, cost)
+	}
 	return o
 }
 
-// decideInto is decide for an o that is zero.
-func (a exact) decideInto(o *outcome, e *stampLog, now int64, limit, cost int) {
+// decide fills an o that is zero.
+func (a exact) decide(o *outcome, e *stampLog, now int64, limit, cost int) {
 	n, gone := e.len(), 0
 	for gone < n && e.at(gone)+a.window <= now {
 		gone++
@@ -146,7 +160,7 @@ func (a exact) decideInto(o *outcome, e *stampLog, now int64, limit, cost int) {
 		o.reset = a.left(e.at(n-1), now)
 	}
 	o.allowed = cost <= limit-n
-	e.blocked = !o.allowed
+	e.block(!o.allowed)
 	switch {
 	case o.allowed:
 	case cost > limit:
@@ -156,14 +170,14 @@ func (a exact) decideInto(o *outcome, e *stampLog, now int64, limit, cost int) {
 	}
 }
 
-func (a exact) book(e *stampLog, now int64, cost int, o outcome) outcome {
-	a.bookInto(&o, e, now, cost)
-	return o
-}
-
-func (a exact) bookInto(o *outcome, e *stampLog, now int64, cost int) {
+// book uses what decide has allowed.
+func (a exact) book(o *outcome, e *stampLog, now int64, cost int) {
 	for range cost {
-		e.push(now)
+		if r := e.ring; r != nil && r.n < len(r.buf) { // without a call
+			r.push(now)
+		} else {
+			e.push(now)
+		}
 	}
 	o.reset = time.Duration(a.window)
 	if o.used == 0 {
@@ -171,7 +185,7 @@ func (a exact) bookInto(o *outcome, e *stampLog, now int64, cost int) {
 	}
 	o.used += cost
 	o.token = now
-	e.blocked = o.used >= o.limit
+	e.block(o.used >= o.limit)
 }
 
 // penalise books what was denied in place of the oldest uses, for CountDenied.

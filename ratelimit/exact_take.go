@@ -4,7 +4,7 @@ package ratelimit
 // have. A generic method reaches its algorithm through a table and must pass outcomes by
 // value, which together takes a quarter of a decision; here the compiler knows both.
 func takeExact(s *shards[stampLog, exact], key string, now int64, limit, cost int, peek bool, o *outcome) {
-	h := s.hash(key)
+	h := hashKey(s.seed, s.mask, key)
 	sh := &s.shards[h.shard]
 	single := cost == 1 && !peek
 	if d := sh.denial.Load(); d != nil && single && d.answer(o, h, key, now, limit) {
@@ -17,13 +17,13 @@ func takeExact(s *shards[stampLog, exact], key string, now int64, limit, cost in
 	if e == nil {
 		e = sh.lend()
 	}
-	s.algo.decideInto(o, e, now, limit, cost)
+	s.algo.decide(o, e, now, limit, cost)
 	switch {
 	case peek:
-	case o.allowed && e != &sh.unused:
+	case o.allowed && e != sh.unused:
 		sh.allowed++
 		sh.withdraw(h)
-		s.algo.bookInto(o, e, now, cost)
+		s.algo.book(o, e, now, cost)
 	case !o.allowed && s.penalise == nil:
 		sh.denied++
 		if single {

@@ -21,35 +21,28 @@ func (a gcra) per(limit int) int64 {
 	return (int64(a.window) + int64(limit) - 1) / int64(limit)
 }
 
-func (a gcra) decide(e *gcraState, now int64, limit, cost int) (o outcome) {
+func (a gcra) take(e *gcraState, now int64, limit, cost int, book bool) (o outcome) {
 	per := a.per(limit)
 	debt := max(e.full-now, 0)
-	o.limit = limit
-	o.used = int(min((debt+per-1)/per, int64(limit)))
-	o.reset = time.Duration(debt)
-	if debt > 0 {
-		o.next = time.Duration((debt-1)%per + 1)
-	}
-	if cost > limit {
-		o.retry, e.blocked = Never, true
-		return o
-	}
 	over := debt + int64(cost)*per - int64(limit)*per
-	o.allowed = over <= 0
-	o.retry = time.Duration(max(over, 0))
-	e.blocked = !o.allowed
-	return o
-}
-
-func (a gcra) book(e *gcraState, now int64, cost int, o outcome) outcome {
-	per := a.per(o.limit)
-	e.full = max(e.full, now) + int64(cost)*per
-	o.token = e.full
-	debt := e.full - now
-	o.used = int((debt + per - 1) / per)
-	o.reset = time.Duration(debt)
-	o.next = time.Duration((debt-1)%per + 1)
-	e.blocked = o.used >= o.limit
+	o.limit, o.allowed = limit, cost <= limit && over <= 0
+	switch {
+	case cost > limit:
+		o.retry = Never
+	case !o.allowed:
+		o.retry = time.Duration(over)
+	case book:
+		debt += int64(cost) * per
+		e.full = now + debt
+		o.token = e.full
+	}
+	if debt > 0 {
+		full, part := (debt-1)/per, (debt-1)%per // units that are still to flow in
+		o.used = int(min(full+1, int64(limit)))
+		o.next = time.Duration(part + 1)
+		o.reset = time.Duration(debt)
+	}
+	e.blocked = !o.allowed || o.used >= limit
 	return o
 }
 

@@ -33,14 +33,12 @@ type inFlight struct{ n int }
 
 type inFlights struct{}
 
-func (inFlights) decide(e *inFlight, _ int64, limit, cost int) outcome {
-	return outcome{allowed: cost <= limit-e.n, limit: limit, used: e.n}
-}
-
-func (inFlights) book(e *inFlight, _ int64, cost int, o outcome) outcome {
-	e.n += cost
-	o.used = e.n
-	return o
+func (inFlights) take(e *inFlight, _ int64, limit, cost int, book bool) outcome {
+	allowed := cost <= limit-e.n
+	if allowed && book {
+		e.n += cost
+	}
+	return outcome{allowed: allowed, limit: limit, used: e.n}
 }
 
 func (inFlights) cancel(e *inFlight, _ int64, _, cost int, _ int64) { e.n -= cost }
@@ -116,9 +114,8 @@ func (c *Concurrency) take(s *Slot, key string) {
 		e = c.place(sh, h, key)
 		s.crowded = e == sh.overflow
 	}
-	o := c.slots.algo.decide(e, 0, s.result.Limit, 1)
+	o := c.slots.algo.take(e, 0, s.result.Limit, 1, true)
 	if o.allowed {
-		o = c.slots.algo.book(e, 0, 1, o)
 		sh.allowed++
 		s.memory, s.key, s.place = c, key, h
 	} else {
