@@ -1,0 +1,46 @@
+package redislimit
+
+import (
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mainstay-go/mainstay/internal/testserver"
+	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/ratelimittest"
+)
+
+// Every client of go-redis will do. On a Cluster and a Ring the keys of two callers lie in
+// different places, and a decision over both is all or nothing there too.
+func TestClients(t *testing.T) {
+	t.Parallel()
+	first, second := testserver.Redis(t), testserver.Redis(t)
+	ring := redis.NewRing(&redis.RingOptions{
+		Addrs:                 map[string]string{"first": first.Addr(), "second": second.Addr()},
+		ContextTimeoutEnabled: true, MaxRetries: -1,
+	})
+	t.Cleanup(func() { ring.Close() })
+	pipeline, err := dial(t, first.Addr()).(*redis.Client).AutoPipeline()
+	require.NoError(t, err)
+	t.Cleanup(func() { pipeline.Close() })
+	cluster := dial(t, testserver.RedisCluster(t, 3, 0).Addrs()...)
+	require.IsType(t, (*redis.ClusterClient)(nil), cluster)
+	for name, client := range map[string]Client{"Ring": ring, "AutoPipeliner": pipeline, "ClusterClient": cluster} {
+		for _, algorithm := range []ratelimit.Algorithm{ratelimit.Exact, ratelimit.GCRA} {
+			t.Run(name+"/"+algorithm.String(), func(t *testing.T) {
+				t.Parallel()
+				ratelimittest.Suite{
+					Algorithm: algorithm,
+					Window:    500 * time.Millisecond,
+					New: func(t testing.TB, p ratelimit.Policy) ratelimit.Limiter {
+						o := patient()
+						o.Prefix = t.Name()
+						return limiter(t, store(t, client, o), p, nil)
+					},
+				}.Run(t)
+			})
+		}
+	}
+}
