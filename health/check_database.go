@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"strings"
@@ -93,19 +94,36 @@ func (d *databaseCheck) Validate() error {
 
 func (d *databaseCheck) Check(ctx context.Context) Result {
 	before := d.db.Stats()
+	res, err := d.look(ctx, before)
+	// A connection that was cut while it lay in the pool says nothing about the
+	// database. database/sql drops it, so the idle ones are used up at some time.
+	for range before.Idle {
+		if !errors.Is(err, driver.ErrBadConn) {
+			break
+		}
+		res, err = d.look(ctx, before)
+	}
+	if err != nil {
+		res.Status, res.Err = Fail, err
+	}
+	return res
+}
+
+// look asks the database over one connection.
+func (d *databaseCheck) look(ctx context.Context, before sql.DBStats) (Result, error) {
 	conn, err := acquire(ctx, d.db)
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) && full(before) && full(d.db.Stats()) {
-			return d.exhausted(ctx)
+			return d.exhausted(ctx), nil
 		}
-		return Failed("no connection", err)
+		return Result{Summary: "no connection"}, err
 	}
 	defer conn.Close()
 	d.waitedOut(true)
 
 	took, err := d.ask(ctx, conn)
 	if err != nil {
-		return Failed("no answer", err)
+		return Result{Summary: "no answer"}, err
 	}
 	res := Result{
 		Status:  Pass,
@@ -119,13 +137,13 @@ func (d *databaseCheck) Check(ctx context.Context) Result {
 	if d.opts.ReadOnlyQuery != "" {
 		var answer string
 		if err := conn.QueryRowContext(ctx, d.opts.ReadOnlyQuery).Scan(&answer); err != nil {
-			return Failed("cannot tell whether it is read-only", err)
+			return Result{Summary: "cannot tell whether it is read-only"}, err
 		}
 		if truthy(answer) {
 			res.Status, res.Summary = Fail, "read-only: it answers and refuses writes"
 		}
 	}
-	return res
+	return res, nil
 }
 
 // acquire takes a connection within half of the time there is, so that an

@@ -1,7 +1,11 @@
 package health_test
 
 import (
+	"context"
 	"database/sql"
+	"database/sql/driver"
+	"io"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -163,4 +167,68 @@ func TestSlowDatabaseWarns(t *testing.T) {
 	state = once(t, health.Database("database", db, &health.DatabaseOptions{Query: "SELECT * FROM no_such_table"}))
 	require.Equal(t, health.Fail, state.Status)
 	require.Contains(t, state.Output, "no answer")
+}
+
+// restarting is a driver whose connections are all cut by restart, and which
+// notices only when one is used, as several do.
+type restarting struct{ era atomic.Int64 }
+
+type era struct {
+	driver *restarting
+	born   int64
+}
+
+func (d *restarting) Connect(context.Context) (driver.Conn, error) { return &era{d, d.era.Load()}, nil }
+func (d *restarting) Driver() driver.Driver                        { return nil }
+
+func (c *era) alive() error {
+	if c.born != c.driver.era.Load() {
+		return driver.ErrBadConn
+	}
+	return nil
+}
+
+func (c *era) Ping(context.Context) error { return c.alive() }
+func (c *era) Query([]driver.Value) (driver.Rows, error) {
+	return new(oneRow), c.alive()
+}
+func (c *era) Prepare(string) (driver.Stmt, error)        { return c, c.alive() }
+func (c *era) Exec([]driver.Value) (driver.Result, error) { return nil, driver.ErrSkip }
+func (c *era) Begin() (driver.Tx, error)                  { return nil, driver.ErrSkip }
+func (c *era) Close() error                               { return nil }
+func (c *era) NumInput() int                              { return 0 }
+
+type oneRow struct{ read bool }
+
+func (r *oneRow) Columns() []string { return []string{"1"} }
+func (r *oneRow) Close() error      { return nil }
+func (r *oneRow) Next(dest []driver.Value) error {
+	if r.read {
+		return io.EOF
+	}
+	r.read, dest[0] = true, int64(1)
+	return nil
+}
+
+// After a restart of the database its pool is full of dead connections, which
+// says nothing about the database.
+func TestDeadConnectionsInThePool(t *testing.T) {
+	t.Parallel()
+	d := &restarting{}
+	db := sql.OpenDB(d)
+	defer db.Close()
+	db.SetMaxIdleConns(10)
+	var conns []*sql.Conn
+	for range 10 {
+		conn, err := db.Conn(t.Context())
+		require.NoError(t, err)
+		conns = append(conns, conn)
+	}
+	for _, conn := range conns {
+		conn.Close()
+	}
+	require.Equal(t, 10, db.Stats().Idle)
+	d.era.Add(1)
+	state := once(t, health.Database("database", db, nil))
+	require.Equal(t, health.Pass, state.Status, state.Output)
 }
