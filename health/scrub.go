@@ -18,16 +18,20 @@ var secretForms = []struct {
 	re   *regexp.Regexp
 	with string
 }{
-	// scheme://user:password@host, also with an @ in the password, and
-	// scheme://token@host
-	{regexp.MustCompile(`(?i)([a-z][a-z0-9+.-]*://)[^\s/"'<>]*@`), "${1}" + hidden + "@"},
-	// go-sql-driver: user:password@tcp(host)
-	{regexp.MustCompile(`[^\s"'<>(,;=]*:[^\s"'<>]*@(tcp|unix|tcp6|udp)\(`), hidden + "@${1}("},
+	// scheme://token@host, and scheme://user:password@host with whatever is in
+	// the password: one with an unencoded slash is why the URL did not work, and
+	// the error of package url then quotes the half before it once more.
+	{regexp.MustCompile(`(?i)([a-z][a-z0-9+.-]*://)(?:[^\s/"'<>]*|[^\s/"'<>]*:[^\s"'<>]*)@`), "${1}" + hidden + "@"},
+	{regexp.MustCompile(`(invalid port )"[^"]*"`), "${1}" + hidden},
+	// user:password@host, as in user:password@tcp(host) of go-sql-driver
+	{regexp.MustCompile(`[^\s"'<>(,;=:/]+:[^\s"'<>/][^\s"'<>]*@`), hidden + "@"},
+	// Cookie: a=b; c=d
+	{regexp.MustCompile(`(?i)(\b(?:set-)?cookie["']?\s*:\s*).*`), "${1}" + hidden},
 	// Authorization: Basic …, Bearer …, with and without the name of the header
 	{regexp.MustCompile(`(?i)(authorization["']?\s*[=:]\s*["']?)(?:[a-z]+\s+)?[^\s,;"']+`), "${1}" + hidden},
 	{regexp.MustCompile(`(?i)\b(basic|bearer|digest|token)(\s+)[a-z0-9+/=._~-]{8,}`), "${1}${2}" + hidden},
 	// password=…, "api_key": "…", token is …
-	{regexp.MustCompile(`(?i)([a-z0-9_.-]*(?:passw(?:or)?d|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential|authorization|auth[_-]?key|session[_-]?id|sig(?:nature)?))(["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s,;&"'<>)\]}]+)`), "${1}${2}" + hidden},
+	{regexp.MustCompile(`(?i)([a-z0-9_.-]*(?:passw(?:or)?d|passphrase|pwd|\bpass|pgpass|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential|authorization|auth[_-]?key|session[_-]?id|sig(?:nature)?))(["']?\s*[=:]\s*)("[^"]*(?:"|$)|'[^']*(?:'|$)|[^\s,;&"'<>)\]}]+)`), "${1}${2}" + hidden},
 	// what providers hand out with a recognisable beginning
 	{regexp.MustCompile(`\b(?:gh[pousr]_[A-Za-z0-9]{20,}|xox[abprs]-[A-Za-z0-9-]{10,}|AKIA[A-Z0-9]{16}|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*|AGE-SECRET-KEY-1[A-Z0-9]+)`), hidden},
 	{regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)`), hidden},
