@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"strings"
@@ -36,8 +37,8 @@ func slackMessage(m Message) any {
 		Title: escape(m.Subject), TitleLink: m.webLink(), Text: escape(truncate(m.Text, 8000)), Fallback: escape(m.Subject),
 		Color: fmt.Sprintf("#%06x", m.Level.rgb()), Footer: escape(m.Source), TS: m.Time.Unix(), MrkdwnIn: []string{},
 	}
-	for _, f := range m.Fields {
-		a.Fields = append(a.Fields, field{escape(f.Name), escape(f.Value), len(f.Value) <= 40})
+	for _, f := range m.Fields[:min(len(m.Fields), 20)] {
+		a.Fields = append(a.Fields, field{escape(f.Name), escape(truncate(f.Value, 500)), len(f.Value) <= 40})
 	}
 	return struct {
 		Text        string       `json:"text"` // what notifications and screen readers show
@@ -95,6 +96,12 @@ func NewTeams(rawURL string, opts *WebhookOptions) (*Webhook, error) {
 	return newWebhook("Teams", rawURL, opts, teamsMessage)
 }
 
+// A message of more than 28 KB is refused, and some have been from 21 KB on.
+const (
+	maxTeamsText   = 8 << 10 // bytes as they are sent, escapes counted
+	maxTeamsFields = 5 << 10
+)
+
 func teamsMessage(m Message) any {
 	color := map[Level]string{Info: "accent", Warning: "warning", Critical: "attention", Recovery: "good"}[m.Level]
 	// A TextRun is shown as it is; a TextBlock would read Markdown.
@@ -106,16 +113,20 @@ func teamsMessage(m Message) any {
 		return map[string]any{"type": "RichTextBlock", "inlines": []any{r}}
 	}
 	body := []any{run(m.Level.symbol()+" "+m.Subject, map[string]any{"weight": "bolder", "size": "medium", "color": color})}
-	for line := range strings.SplitSeq(truncate(m.Text, 8000), "\n") {
+	var lines, facts []any
+	for line := range strings.SplitSeq(m.Text, "\n") {
 		if strings.TrimSpace(line) != "" {
-			body = append(body, run(line, nil))
+			lines = append(lines, run(truncate(line, 1000), nil))
 		}
 	}
-	if len(m.Fields) > 0 {
-		var facts []any
-		for _, f := range m.Fields {
-			facts = append(facts, map[string]string{"title": markdown(f.Name), "value": markdown(f.Value)})
-		}
+	for _, f := range m.Fields {
+		facts = append(facts, map[string]string{"title": markdown(f.Name), "value": markdown(truncate(f.Value, 500))})
+	}
+	shown := fitting(lines, maxTeamsText)
+	if body = append(body, shown...); len(shown) < len(lines) {
+		body = append(body, run("…", nil))
+	}
+	if facts = fitting(facts, maxTeamsFields); len(facts) > 0 {
 		body = append(body, map[string]any{"type": "FactSet", "facts": facts})
 	}
 	card := map[string]any{
@@ -132,6 +143,17 @@ func teamsMessage(m Message) any {
 			"contentType": "application/vnd.microsoft.card.adaptive", "content": card,
 		}},
 	}
+}
+
+// fitting returns the first items that together take at most limit bytes of JSON.
+func fitting(items []any, limit int) []any {
+	for i, item := range items {
+		b, err := json.Marshal(item)
+		if limit -= len(b) + 1; err != nil || limit < 0 {
+			return items[:i]
+		}
+	}
+	return items
 }
 
 // markdown takes the meaning from the characters that have one in chat rooms.

@@ -3,6 +3,7 @@ package notify
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf16"
 )
 
 // receiver is an HTTP server that keeps what it gets.
@@ -178,6 +180,71 @@ func TestDiscord(t *testing.T) {
 		}
 	}
 }
+
+// The largest message there can be stays below what each receiver documents.
+func TestLimitsOfReceivers(t *testing.T) {
+	t.Parallel()
+	r := newReceiver(t)
+	all := map[string]int{} // bytes of the whole request
+	slack, err1 := NewSlack(r.URL, nil)
+	discord, err2 := NewDiscord(r.URL, nil)
+	teams, err3 := NewTeams(r.URL, nil)
+	pagerDuty, err4 := NewPagerDuty(r.URL, "R0UT1NGKEY", nil)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		t.Fatal(err)
+	}
+	for _, piece := range []string{"<&*", "é", "a\n", "\\\"", "😀"} {
+		m := Message{
+			Subject: strings.Repeat(piece, 1000), Text: strings.Repeat(piece, 50_000), Level: Critical,
+			Source: strings.Repeat(piece, 1000), Key: "1", Link: "https://pos.example.org/" + strings.Repeat("é", 3000),
+		}
+		for range 60 {
+			m.Fields = append(m.Fields, Field{strings.Repeat(piece, 1000), strings.Repeat(piece, 1000)})
+		}
+		for name, w := range map[string]*Webhook{"Slack": slack, "Discord": discord, "Teams": teams, "PagerDuty": pagerDuty} {
+			if err := w.Notify(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+			got := r.last(t)
+			all[name] = max(all[name], len(r.bodies[len(r.bodies)-1]))
+			switch name {
+			case "Discord":
+				if n := utf16Length(at(t, got, "content")); n > 2000 {
+					t.Errorf("content of %d characters", n)
+				}
+				e := at(t, got, "embeds", 0).(map[string]any)
+				sum := utf16Length(e["title"]) + utf16Length(e["description"]) + utf16Length(at(t, e, "footer", "text"))
+				for _, f := range e["fields"].([]any) {
+					sum += utf16Length(at(t, f, "name")) + utf16Length(at(t, f, "value"))
+				}
+				if sum > 6000 || utf16Length(e["title"]) > 256 || utf16Length(e["description"]) > 4096 {
+					t.Errorf("%q: an embed of %d characters", piece, sum)
+				}
+			case "Slack":
+				a := at(t, got, "attachments", 0).(map[string]any)
+				sum := utf16Length(got["text"]) + utf16Length(a["text"])
+				for _, f := range a["fields"].([]any) {
+					sum += utf16Length(at(t, f, "title")) + utf16Length(at(t, f, "value"))
+				}
+				if sum > 40_000 && piece != "<&*" { // the escapes of & and < are one character each to Slack
+					t.Errorf("%q: %d characters", piece, sum)
+				}
+			case "PagerDuty":
+				if n := utf16Length(at(t, got, "payload", "summary")); n > 1024 {
+					t.Errorf("a summary of %d characters", n)
+				}
+			}
+		}
+	}
+	t.Log(all)
+	for name, limit := range map[string]int{"Teams": 21_000, "PagerDuty": 512 << 10} {
+		if all[name] > limit {
+			t.Errorf("%s: a request of %d bytes", name, all[name])
+		}
+	}
+}
+
+func utf16Length(v any) int { return len(utf16.Encode([]rune(v.(string)))) }
 
 func TestTeams(t *testing.T) {
 	t.Parallel()
