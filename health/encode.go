@@ -22,6 +22,7 @@ type document struct {
 	Time        string          `json:"time,omitempty"`
 	Phase       Phase           `json:"phase,omitempty"`
 	Checks      json.RawMessage `json:"checks,omitempty"`
+	Incident    *incidentEntry  `json:"incident,omitempty"`
 }
 
 // entry is one element of the lists under "checks".
@@ -54,10 +55,10 @@ type thresholds struct {
 }
 
 // appendJSON writes a snapshot as application/health+json.
-func appendJSON(b []byte, s *Snapshot, status Status, note string) []byte {
+func appendJSON(b []byte, s *Snapshot, status Status, note string, incident *incidentEntry) []byte {
 	doc := document{
 		Status: status, Version: "1", ReleaseID: s.Release, ServiceID: s.Service, Description: s.Description,
-		Time: stamp(s.Time), Phase: s.Phase, Checks: encodeChecks(s.Checks),
+		Time: stamp(s.Time), Phase: s.Phase, Checks: encodeChecks(s.Checks), Incident: incident,
 	}
 	if status != Pass { // the draft asks to omit it for a pass
 		doc.Output = headline(s)

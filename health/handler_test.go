@@ -174,6 +174,36 @@ func TestDetails(t *testing.T) {
 	require.Equal(t, "pass\n", ask("/health/fine?format=text").Body.String())
 }
 
+func TestIncidentInJSON(t *testing.T) {
+	r := newRegistry(t, &Options{Authorize: BearerToken("let-me-in")}, passing("fine"), Check{
+		Name: "later", Timeout: time.Second, Checker: CheckerFunc(func(context.Context) Result { return Passed("") }),
+	})
+	_, err := r.RunOnce(t.Context())
+	require.NoError(t, err)
+	ask := func(target string) map[string]any {
+		return decode(t, get(t, r.Handler(), target, "Authorization", "Bearer let-me-in"))
+	}
+	require.NotContains(t, ask("/health/"), "incident")
+	open := false
+	since := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	r.SetIncident(func() (Incident, bool) {
+		return Incident{ID: "7", Since: since, Checks: []string{"fine"}, Delivered: 1, LastNotified: since.Add(time.Minute)}, open
+	})
+	require.NotContains(t, ask("/health/"), "incident", "none is open")
+	open = true
+	for _, target := range []string{"/health/", "/ready/", "/health/?exclude=later"} {
+		require.Equal(t, map[string]any{
+			"open": true, "id": "7", "since": "2026-11-23T12:00:00.000Z", "checks": []any{"fine"}, "delivered": 1.0,
+			"lastNotified": "2026-11-23T12:01:00.000Z",
+		}, ask(target)["incident"], target)
+	}
+	require.Equal(t, `{"status":"pass"}`, get(t, r.Handler(), "/health/").Body.String(), "not for strangers")
+
+	// The text of /ready/ is about its own checks, verbose or not.
+	text := get(t, r.Handler(), "/ready/?format=text&verbose", "Authorization", "Bearer let-me-in").Body.String()
+	require.Equal(t, "[+]fine ok\npass\n", text)
+}
+
 func nan() float64 { var zero float64; return zero / zero }
 
 func TestReadyFollowsTheConfirmedState(t *testing.T) {

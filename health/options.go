@@ -3,6 +3,7 @@ package health
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -63,6 +64,10 @@ func (o *Options) normalized() (Options, error) {
 	n.FailAfter = orDefault(n.FailAfter, defaultFailAfter)
 	n.RecoverAfter = orDefault(n.RecoverAfter, defaultRecoverAfter)
 	n.MaxConcurrent = orDefault(n.MaxConcurrent, defaultMaxConcurrent)
+	n.Groups = maps.Clone(n.Groups)
+	for group, names := range n.Groups {
+		n.Groups[group] = slices.Clone(names)
+	}
 	if n.Logger == nil {
 		n.Logger = slog.Default()
 	}

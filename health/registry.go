@@ -35,6 +35,7 @@ type Registry struct {
 	refresh  chan struct{}
 	subs     []*subscription
 	notices  []func() []string
+	incident func() (Incident, bool)
 	stats    Stats
 }
 

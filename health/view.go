@@ -23,6 +23,7 @@ type view struct {
 type answer struct {
 	status  Status
 	code    int
+	narrow  func() *Snapshot         // to the checks that the endpoint is about
 	details func() *[formats]payload // of JSON and text; HTML shows the time and is rendered anew
 }
 
@@ -53,22 +54,25 @@ func (r *Registry) publish(now time.Time) *view {
 			v.until = stale
 		}
 	}
-	v.health = newAnswer(v.snap.Status, func() *[formats]payload { return encodeDetails(v.snap, v.snap.Status) })
-	v.ready = newAnswer(v.snap.Ready, func() *[formats]payload {
+	v.health = newAnswer(v.snap.Status, func() *Snapshot { return v.snap })
+	v.ready = newAnswer(v.snap.Ready, func() *Snapshot {
 		narrowed, _ := v.snap.Group(readyGroup)
-		return encodeDetails(narrowed, v.snap.Ready)
+		return narrowed
 	})
 	r.view.Store(v)
 	return v
 }
 
-func newAnswer(s Status, encode func() *[formats]payload) answer {
-	return answer{status: s, code: httpCode(s), details: sync.OnceValue(encode)}
+func newAnswer(s Status, narrow func() *Snapshot) answer {
+	return answer{
+		status: s, code: httpCode(s), narrow: narrow,
+		details: sync.OnceValue(func() *[formats]payload { return encodeDetails(narrow(), s) }),
+	}
 }
 
 func encodeDetails(s *Snapshot, status Status) *[formats]payload {
 	var p [formats]payload
-	body := appendJSON(nil, s, status, "")
+	body := appendJSON(nil, s, status, "", nil)
 	p[formatHealthJSON] = newPayload(formatHealthJSON, body)
 	p[formatJSON] = newPayload(formatJSON, body)
 	p[formatText] = newPayload(formatText, appendText(nil, s, status, "", false))

@@ -6,22 +6,15 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/mainstay-go/mainstay/health"
 )
 
 // Incident is an open incident as this process last saw it.
-type Incident struct {
-	ID    string
-	Since time.Time
-	// Checks are the names of what people were told is bad now.
-	Checks []string
-	// Delivered counts its messages, the last of them at LastNotified.
-	Delivered    int
-	LastNotified time.Time
-	// NextReminder is zero if none is planned.
-	NextReminder time.Time
-}
+type Incident = health.Incident
 
-// Incident returns the open incident, if there is one.
+// Incident returns the open incident, if there is one, also for
+// health.Registry.SetIncident.
 func (a *Alerter) Incident() (Incident, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
