@@ -145,6 +145,12 @@ func TestDrillOutcomes(t *testing.T) {
 			if c.bad && (e.Drill == nil || e.Drill.OK || e.Drill.Problem == "") || !c.bad && !c.drilled && e.Drill != nil {
 				t.Errorf("kept %+v", e.Drill)
 			}
+			if _, err := j.Restore(t.Context(), "", "x"); (err != nil) != c.bad || c.bad && !strings.Contains(err.Error(), "did not pass its drill") {
+				t.Errorf("restored without a name: %v", err)
+			}
+			if _, err := j.Restore(t.Context(), e.ID, "x"); err != nil {
+				t.Errorf("restored by name: %v", err)
+			}
 			if e.Restored().IsZero() == c.drilled {
 				t.Errorf("restored %v", e.Restored())
 			}

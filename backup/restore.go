@@ -19,7 +19,8 @@ type RestoreReport struct {
 // Restore reads a backup, "" the newest good one, into a new database; target "" lets
 // the source choose its name. It never overwrites. The whole artefact is compared with
 // its checksums before the first byte goes to the database, and the new database's
-// tables and rows with the manifest after the last.
+// tables and rows with the manifest after the last. A backup that did not pass its drill
+// must be named.
 func (j *Job) Restore(ctx context.Context, id, target string) (RestoreReport, error) {
 	restorer, ok := j.source.(Restorer)
 	if !ok {
@@ -55,6 +56,9 @@ func (j *Job) restorable(ctx context.Context, id string) (Entry, RestoreReport, 
 	report := RestoreReport{ID: e.ID}
 	if e.State != Good && e.State != Suspect {
 		return e, report, fmt.Errorf("backup: %s cannot be restored: %s", e.ID, e.Problem)
+	}
+	if id == "" && e.Drill != nil && !e.Drill.OK {
+		return e, report, fmt.Errorf("backup: the newest good backup, %s, did not pass its drill (%s): name it, or an older one", e.ID, e.Drill.Problem)
 	}
 	decoded, err := j.readBack(ctx, e.Manifest, nil)
 	if err == nil && !decoded {

@@ -32,7 +32,8 @@ type SchedulerOptions struct {
 	// not all start at once; negative is none. Default: 2 min.
 	Jitter time.Duration
 	// Retries is how often a failed run is repeated before the next day; negative is
-	// never. Default: 3.
+	// never. One that has published a backup, which is suspect or could not be copied to
+	// a target, is not repeated. Default: 3.
 	Retries int
 	// RetryDelay is the pause before each of them. Default: 15 min.
 	RetryDelay time.Duration
@@ -195,6 +196,11 @@ func (s *Scheduler) attend(ctx context.Context, t *turn) {
 	s.stats.Failures++
 	if ctx.Err() != nil {
 		return // Run ends, and what it interrupted did not fail
+	}
+	if stage := new(StageError); errors.As(err, &stage) && stage.Published && !errors.Is(err, ErrVerification) {
+		t.settled = true // another dump today would be no better
+		s.log.WarnContext(ctx, "backup: the scheduled run has published a backup, with a problem", "due", t.due, "attempt", attempt, "took", took, "error", err)
+		return
 	}
 	t.attempts = attempt
 	if t.attempts > s.opts.Retries {

@@ -158,6 +158,31 @@ func TestSchedulerRetries(t *testing.T) {
 	})
 }
 
+// A suspect backup, or a target that is away, is not mended by another dump; a backup that
+// cannot be read back may be.
+func TestSchedulerRepeatsNoPublishedRun(t *testing.T) {
+	for name, c := range map[string]struct {
+		err   error
+		calls int
+	}{
+		"suspect":      {&StageError{Stage: "retain", Published: true, Err: ErrSuspect}, 1},
+		"target":       {&StageError{Stage: "replicate", Published: true, Err: errors.New("away")}, 1},
+		"verification": {&StageError{Stage: "verify", Published: true, Err: ErrVerification}, 4},
+		"failed":       {&StageError{Stage: "dump", Err: errors.New("no room")}, 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := follow(t, &SchedulerOptions{Jitter: -1}, func(int) error { return c.err })
+				pass(12 * time.Hour)
+				assert.Len(t, s.calls(), c.calls)
+				assert.EqualValues(t, c.calls, s.Stats().Failures)
+				pass(24 * time.Hour)
+				assert.Len(t, s.calls(), 2*c.calls)
+			})
+		})
+	}
+}
+
 func TestSchedulerLeavesARetryToAnotherHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var elsewhere atomic.Int64
