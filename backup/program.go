@@ -106,6 +106,13 @@ type rememberingWriter struct {
 	err error // read after the program has ended
 }
 
+// ReadFrom is what io.Copy calls: it reads in larger pieces, so that this process and the
+// program wait for each other less often.
+func (w *rememberingWriter) ReadFrom(r io.Reader) (n int64, err error) {
+	widen(r)
+	return io.CopyBuffer(onlyWriter{w}, r, make([]byte, 256<<10))
+}
+
 func (w *rememberingWriter) Write(p []byte) (int, error) {
 	n, err := w.to.Write(p)
 	if err != nil && w.err == nil {
