@@ -327,17 +327,7 @@ func TestPostgresHidesItsPasswordAndStops(t *testing.T) {
 			return len(b), nil // what was still in the pipe
 		}
 		// The pipe is full: the program waits for this function.
-		children := childrenOf(t, os.Getpid(), "pg_dump")
-		assert.NotEmpty(t, children)
-		for _, pid := range children {
-			for _, file := range []string{"cmdline", "environ"} {
-				data, err := os.ReadFile(filepath.Join("/proc", pid, file))
-				if err == nil {
-					watched++
-					assert.NotContains(t, string(data), "s3cr3t", file)
-				}
-			}
-		}
+		watched += hides(t, "pg_dump", "s3cr3t")
 		files, err := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "*", "*"))
 		assert.NoError(t, err)
 		assert.Len(t, files, 1)
@@ -354,6 +344,14 @@ func TestPostgresHidesItsPasswordAndStops(t *testing.T) {
 	assert.ErrorIs(t, err, context.Canceled)
 	assert.GreaterOrEqual(t, watched, 2)
 	assert.Empty(t, childrenOf(t, os.Getpid(), "pg_dump"))
+	archive, _ := dumped(t, p)
+	watched = 0
+	_, _, err = p.Restore(t.Context(), io.MultiReader(bytes.NewReader(archive[:len(archive)/2]), readerFunc(func([]byte) (int, error) {
+		watched += hides(t, "pg_restore", "s3cr3t") // which waits for the other half
+		return 0, io.EOF
+	}), bytes.NewReader(archive[len(archive)/2:])), "hidden")
+	require.NoError(t, err)
+	assert.GreaterOrEqual(t, watched, 2)
 	left, err := os.ReadDir(os.Getenv("TMPDIR"))
 	require.NoError(t, err)
 	assert.Empty(t, left)
@@ -410,6 +408,27 @@ func TestPostgresKilledDumpAndFullDisk(t *testing.T) {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
+// hides looks for a secret in what every user of the host can read of the programs of
+// that name, and returns how many files it has looked into.
+func hides(t *testing.T, program, secret string) (watched int) {
+	t.Helper()
+	children := childrenOf(t, os.Getpid(), program)
+	assert.NotEmpty(t, children)
+	for _, pid := range children {
+		for _, file := range []string{"cmdline", "environ"} {
+			if data, err := os.ReadFile(filepath.Join("/proc", pid, file)); err == nil {
+				watched++
+				assert.NotContains(t, string(data), secret, file)
+			}
+		}
+	}
+	return watched
+}
 
 // childrenOf returns the process ids of children with a program's name.
 func childrenOf(t *testing.T, parent int, program string) []string {

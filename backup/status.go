@@ -33,6 +33,8 @@ type Status struct {
 	// database; zero if never.
 	Restored time.Time
 	Last     *Attempt // the last run; nil if there was none, or nothing is known of it
+	// Free is how many bytes the storage has room for; -1 if that is not known.
+	Free int64
 }
 
 // Age is how old the newest good backup is at a moment; false if there is none.
@@ -49,7 +51,10 @@ func (j *Job) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	s := Status{Newest: newest(entries, Entry.good)}
+	s := Status{Newest: newest(entries, Entry.good), Free: -1}
+	if folder, ok := j.storage.(*Folder); ok {
+		s.Free = freeBytes(folder.path)
+	}
 	for _, e := range entries {
 		if at := e.Restored(); at.After(s.Restored) {
 			s.Restored = at

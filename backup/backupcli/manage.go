@@ -334,10 +334,14 @@ func (c *command) check(ctx context.Context, args []string) error {
 			Suspect  int             `json:"suspect"`
 			Damaged  int             `json:"damaged"`
 			Restored *time.Time      `json:"restored"` // when a backup was last proven by a restore
+			Free     *int64          `json:"free_bytes"`
 			Last     *backup.Attempt `json:"last_run"`
 		}{OK: failure == nil, Good: s.Count, Suspect: s.Suspect, Damaged: s.Damaged, Last: s.Last}
 		if !s.Restored.IsZero() {
 			out.Restored = &s.Restored
+		}
+		if s.Free >= 0 {
+			out.Free = &s.Free
 		}
 		if s.Newest != nil {
 			e := toJSON(*s.Newest)
