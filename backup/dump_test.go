@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -58,4 +59,22 @@ func TestDumpAnew(t *testing.T) {
 			})
 		})
 	}
+}
+
+// shortStorage says that it has kept less than it was given.
+type shortStorage struct{ *Folder }
+
+func (s shortStorage) Put(ctx context.Context, name string, write func(io.Writer) error) (int64, error) {
+	n, err := s.Folder.Put(ctx, name, write)
+	return n - 1, err
+}
+
+func TestStorageThatKeepsLess(t *testing.T) {
+	t.Parallel()
+	_, folder := newTestJob(t, newFake(1), nil)
+	j, err := New("pos", newFake(1), shortStorage{folder}, &Options{Logger: silent})
+	require.NoError(t, err)
+	_, err = j.Backup(t.Context())
+	require.ErrorContains(t, err, "the storage kept")
+	require.Empty(t, files(t, folder))
 }

@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"filippo.io/age"
@@ -226,6 +227,30 @@ func TestCancelledRun(t *testing.T) {
 	}
 }
 
+// TestTimeout: a dump that hangs is ended.
+func TestTimeout(t *testing.T) {
+	source := newFake(1)
+	j, folder := newTestJob(t, source, &Options{Timeout: time.Minute})
+	source.dump = func(w io.Writer) error {
+		for {
+			time.Sleep(time.Second) // of the bubble
+			if _, err := w.Write([]byte("x")); err != nil {
+				return err
+			}
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		_, err := j.Backup(t.Context())
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "longer than 1m0s") || time.Since(began) > 2*time.Minute {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+	})
+	if left := files(t, folder); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
 // TestDamage changes a stored backup in every way; each must be found, and none
 // restored.
 func TestDamage(t *testing.T) {
@@ -265,6 +290,66 @@ func TestDamage(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestRestoreCompares: a restore that ends well and lacks something is none.
+func TestRestoreCompares(t *testing.T) {
+	source := newFake(7)
+	j, _ := newTestJob(t, source, nil)
+	mustBackup(t, j)
+	for name, got := range map[string][]Table{
+		"rows": {{"t", 6}}, "more rows": {{"t", 8}}, "no table": {}, "another table": {{"u", 7}}, "one more": {{"t", 7}, {"u", 0}},
+	} {
+		source.contents.Tables = got
+		report, err := j.Restore(t.Context(), "", "new")
+		if !errors.Is(err, ErrVerification) || report.Target != "new" {
+			t.Errorf("%s: %v, %+v", name, err, report)
+		}
+	}
+}
+
+// TestDamageUnopened: a host that cannot open a backup still finds out that it was changed.
+func TestDamageUnopened(t *testing.T) {
+	identity, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, folder := newTestJob(t, newFake(1), &Options{Recipients: []age.Recipient{identity.Recipient()}})
+	m := mustBackup(t, j)
+	path := filepath.Join(folder.Path(), m.File)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/2] ^= 1
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.Verify(t.Context(), m.ID); !errors.Is(err, ErrVerification) {
+		t.Errorf("verify: %v", err)
+	}
+}
+
+// TestDamageOfTheDump: the stored bytes are right, and what they decode to is not what was
+// dumped.
+func TestDamageOfTheDump(t *testing.T) {
+	j, folder := newTestJob(t, newFake(1), nil)
+	m := mustBackup(t, j)
+	path := filepath.Join(folder.Path(), m.ID+manifestSuffix)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := strings.Replace(string(data), m.RawSHA256, strings.Repeat("0", 64), 1)
+	if err := os.WriteFile(path, []byte(other), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.Verify(t.Context(), m.ID); !errors.Is(err, ErrVerification) {
+		t.Errorf("verify: %v", err)
+	}
+	if _, err := j.Restore(t.Context(), m.ID, "x"); err == nil {
+		t.Error("restored")
 	}
 }
 
@@ -568,6 +653,26 @@ func TestSQLiteWhileWriting(t *testing.T) {
 	}
 	if last <= 3 {
 		t.Error("nothing was written meanwhile")
+	}
+}
+
+// TestSQLiteDamaged: what the database itself finds wrong is not published.
+func TestSQLiteDamaged(t *testing.T) {
+	db, path := openShop(t)
+	careless, err := sql.Open("sqlite", path+"?_pragma=ignore_check_constraints(ON)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer careless.Close()
+	if _, err := careless.Exec("CREATE TABLE stock (n INTEGER CHECK (n >= 0)); INSERT INTO stock VALUES (-1)"); err != nil {
+		t.Fatal(err)
+	}
+	j, folder := newTestJob(t, NewSQLite(db), nil)
+	if _, err := j.Backup(t.Context()); err == nil || !strings.Contains(err.Error(), "is damaged: CHECK constraint failed") {
+		t.Errorf("%v", err)
+	}
+	if left := files(t, folder); len(left) != 0 {
+		t.Errorf("left: %v", left)
 	}
 }
 

@@ -76,20 +76,20 @@ func TestKilledEngines(t *testing.T) {
 		_, err = db.Exec(`CREATE TABLE sales (id INTEGER PRIMARY KEY, line TEXT);
 			INSERT INTO sales WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM s WHERE i < 3000) SELECT i, hex(randomblob(40)) FROM s`)
 		require.NoError(t, err)
-		killAll(t, "sqlite", path, 100)
+		killAll(t, "sqlite", path, 80)
 	})
 	t.Run("mariadb", func(t *testing.T) {
 		t.Parallel()
 		server := testserver.MariaDB(t)
 		server.Exec(t, "CREATE DATABASE shop; USE shop; CREATE TABLE sales (id int PRIMARY KEY, line char(80)) ENGINE=InnoDB; INSERT INTO sales SELECT seq, MD5(seq) FROM seq_1_to_3000;")
-		killAll(t, "mariadb", server.DSN("shop"), 40)
+		killAll(t, "mariadb", server.DSN("shop"), 30)
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
 		server := testserver.Postgres(t)
 		server.CreateDatabase(t, "shop")
 		server.Exec(t, "shop", "CREATE TABLE sales AS SELECT i AS id, md5(i::text) AS line FROM generate_series(1, 3000) i")
-		killAll(t, "postgres", server.DSN("shop"), 40)
+		killAll(t, "postgres", server.DSN("shop"), 30)
 	})
 }
 

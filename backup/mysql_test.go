@@ -161,6 +161,28 @@ func TestMySQL(t *testing.T) {
 		assert.NotContains(t, err.Error(), "4111", "no row in an error")
 	})
 
+	t.Run("a program that leaves something out", func(t *testing.T) {
+		for option, lacks := range map[string]string{
+			"--ignore-table=till.parts": "table parts", "--ignore-table=till.rich": "view rich", "--skip-triggers": "trigger stamp",
+			"--skip-routines": "function tax", "--skip-events": "event nightly",
+		} {
+			client := filepath.Join(t.TempDir(), "dump")
+			script := "#!/bin/sh\nfor a; do shift; [ \"$a\" != -- ] || set -- \"$@\" " + option + "; set -- \"$@\" \"$a\"; done\nexec " +
+				testserver.Lookup(t, "mariadb-dump", "mariadb-client") + " \"$@\"\n"
+			require.NoError(t, os.WriteFile(client, []byte(script), 0o700))
+			_, err := mysqlSource(t, server.DSN("till"), &MySQLOptions{Dump: client}).Dump(t.Context(), io.Discard)
+			assert.ErrorContains(t, err, "has left out ", option)
+			assert.ErrorContains(t, err, lacks, option)
+		}
+		client := filepath.Join(t.TempDir(), "restore")
+		script := "#!/bin/sh\n[ \"$2\" != --help ] || exec %[1]s \"$@\"\n%[1]s \"$@\" && exec %[1]s \"$1\" --execute='DROP TRIGGER short.stamp'\n"
+		require.NoError(t, os.WriteFile(client, fmt.Appendf(nil, script, testserver.Lookup(t, "mariadb", "mariadb-client")), 0o700))
+		dump, _ := mysqlDumped(t, m)
+		_, _, err := mysqlSource(t, server.DSN("till"), &MySQLOptions{Restore: client}).Restore(t.Context(), bytes.NewReader(dump), "short")
+		require.ErrorContains(t, err, "it has 0 triggers instead of 1")
+		assert.Empty(t, server.Exec(t, "SHOW DATABASES LIKE 'short'"))
+	})
+
 	t.Run("passwords", func(t *testing.T) { mysqlPasswords(t, server) })
 	t.Run("grants", func(t *testing.T) { mysqlPrivileges(t, server) })
 	t.Run("hides its password and stops", func(t *testing.T) { mysqlHides(t, server) })

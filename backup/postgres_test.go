@@ -117,6 +117,16 @@ func TestPostgresDumpsAndRestores(t *testing.T) {
 	require.NoError(t, err)
 	assert.Regexp(t, `^shop_restore_\d{8}t\d{6}$`, restored)
 
+	t.Run("a program that leaves something out", func(t *testing.T) {
+		for _, option := range []string{"--exclude-table=empty_one", "--exclude-table-data=empty_one", "--schema-only"} {
+			client := filepath.Join(t.TempDir(), "dump")
+			require.NoError(t, os.WriteFile(client, []byte("#!/bin/sh\n[ \"$1\" = --version ] || set -- \"$@\" "+option+"\nexec "+
+				testserver.Lookup(t, "pg_dump", "postgresql-client")+" \"$@\"\n"), 0o700))
+			_, err := source(t, server.DSN("shop"), &PostgresOptions{Dump: client}).Dump(t.Context(), io.Discard)
+			assert.ErrorContains(t, err, "pg_dump has left out ", option)
+			assert.ErrorContains(t, err, "public.empty_one", option)
+		}
+	})
 	t.Run("damaged archives", func(t *testing.T) {
 		for what, damage := range map[string][]byte{
 			"nothing": nil, "a head": archive[:100], "half": archive[:len(archive)/2], "without its end": archive[:len(archive)-7],
@@ -250,7 +260,7 @@ func TestPostgresPrivileges(t *testing.T) {
 		CREATE TABLE secret (id int); ALTER TABLE secret ENABLE ROW LEVEL SECURITY; GRANT SELECT ON secret TO clerk;`)
 	dsn := strings.Replace(server.DSN("shop"), server.User()+":"+server.Password(), "clerk:pw", 1)
 	p := source(t, dsn, nil)
-	err := p.unreadable(t.Context(), p.db)
+	_, err := p.Preflight(t.Context())
 	require.ErrorContains(t, err, "pg_read_all_data")
 	assert.ErrorContains(t, err, "sequence public.customers_id_seq")
 	assert.ErrorContains(t, err, `table "Till 1"."sales ""of"" today"`)
@@ -259,11 +269,13 @@ func TestPostgresPrivileges(t *testing.T) {
 	assert.ErrorContains(t, err, "backup: ", "and without the preflight the run fails")
 
 	server.Exec(t, "shop", `GRANT pg_read_all_data TO clerk`)
-	assert.ErrorContains(t, p.unreadable(t.Context(), p.db), "row security would hide rows of public.secret")
+	_, err = p.Preflight(t.Context())
+	assert.ErrorContains(t, err, "row security would hide rows of public.secret")
 	_, err = p.Dump(t.Context(), io.Discard)
 	assert.ErrorContains(t, err, "row-level security")
 	server.Exec(t, "shop", `ALTER ROLE clerk BYPASSRLS`)
-	require.NoError(t, p.unreadable(t.Context(), p.db))
+	_, err = p.Preflight(t.Context())
+	require.NoError(t, err)
 	dumped(t, p)
 
 	t.Run("a locked table", func(t *testing.T) {

@@ -87,13 +87,16 @@ func TestGrandfatherFatherSon(t *testing.T) {
 
 func TestSuspended(t *testing.T) {
 	old := []Entry{entryAt(daysAgo(40), Good), entryAt(daysAgo(50), Good), entryAt(daysAgo(60), Good), entryAt(daysAgo(90), Good), entryAt(daysAgo(91), Good)}
-	for name, newest := range map[string]Entry{
-		"suspect":  entryAt(daysAgo(0), Suspect),
-		"future":   entryAt(daysAgo(-2), Good),
-		"all gone": entryAt(daysAgo(0), Good),
+	for name, c := range map[string]struct {
+		newest Entry
+		force  bool
+	}{
+		"suspect":  {entryAt(daysAgo(0), Suspect), true},
+		"future":   {entryAt(daysAgo(-2), Good), true},
+		"all gone": {entryAt(daysAgo(0), Good), false},
 	} {
-		decisions, err := plan(retainNow, append([]Entry{newest}, old...), policy(t, Policy{Days: 5, MinKeep: 1}))
-		if err == nil || kept(decisions) != 6 {
+		decisions, err := plan(retainNow, append([]Entry{c.newest}, old...), policy(t, Policy{Days: 5, MinKeep: 1, Force: c.force}))
+		if !errors.Is(err, ErrSuspended) || kept(decisions) != 6 {
 			t.Errorf("%s: %d kept, %v", name, kept(decisions), err)
 		}
 	}
