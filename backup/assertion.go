@@ -1,0 +1,84 @@
+package backup
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// Queryer is what an [Assertion] asks; *sql.DB, *sql.Conn and *sql.Tx are one.
+type Queryer interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// Assertion is something that must be true of a restored database.
+type Assertion struct {
+	// Name says it to people: "every sale has a line".
+	Name string
+	// Query returns one row of one value, which must be true or a number other than 0.
+	Query string
+	// Check is asked instead of a Query, if it is set. Its error is what is wrong, and
+	// is kept beside the backup: it must hold no secret.
+	Check func(ctx context.Context, db Queryer) error
+}
+
+// AssertionResult is what an [Assertion] found.
+type AssertionResult struct {
+	Name    string `json:"name"`
+	OK      bool   `json:"ok"`
+	Problem string `json:"problem,omitempty"`
+}
+
+// holds returns why an assertion does not.
+func (a *Assertion) holds(ctx context.Context, db Queryer) error {
+	if a.Check != nil {
+		return a.Check(ctx, db)
+	}
+	rows, err := db.QueryContext(ctx, a.Query)
+	if err != nil {
+		return fmt.Errorf("its query failed: %w", err)
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		if err := rows.Err(); err != nil {
+			return fmt.Errorf("its query failed: %w", err)
+		}
+		return errors.New("its query returned no row")
+	}
+	var value any
+	if err := rows.Scan(&value); err != nil {
+		return fmt.Errorf("its query must return a single value: %w", err)
+	}
+	if rows.Next() {
+		return errors.New("its query returned more than one row")
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("its query failed: %w", err)
+	}
+	if b, ok := value.([]byte); ok {
+		value = string(b)
+	}
+	switch v := value.(type) {
+	case bool:
+		if v {
+			return nil
+		}
+	case string:
+		if n, err := strconv.ParseFloat(v, 64); err == nil && n != 0 || v == "t" || v == "true" {
+			return nil
+		}
+	case int64:
+		if v != 0 {
+			return nil
+		}
+	case float64:
+		if v != 0 {
+			return nil
+		}
+	default:
+		return fmt.Errorf("its query returned neither a truth value nor a number but %T", value)
+	}
+	return fmt.Errorf("its query returned %v", value)
+}
