@@ -19,19 +19,15 @@ type Incident struct {
 // to authorised callers of the JSON. The function is called for each of their
 // requests, outside all locks; Incident of package alert's Alerter is meant.
 func (r *Registry) SetIncident(open func() (Incident, bool)) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.incident = open
+	r.incident.Store(&open)
 }
 
 func (r *Registry) openIncident() *incidentEntry {
-	r.mu.Lock()
-	open := r.incident
-	r.mu.Unlock()
-	if open == nil {
+	open := r.incident.Load()
+	if open == nil || *open == nil {
 		return nil
 	}
-	inc, ok := open()
+	inc, ok := (*open)()
 	if !ok {
 		return nil
 	}

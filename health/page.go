@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 )
@@ -115,8 +116,9 @@ func (r *Registry) ServeStatus(w http.ResponseWriter, req *http.Request) {
 
 func (r *Registry) servePage(w http.ResponseWriter, req *http.Request, query url.Values, s *Snapshot, code int) {
 	now := time.Now()
+	status, word := s.shown()
 	d := pageData{
-		Word: words[s.Status], Status: s.Status, Headline: pageHeadline(s, now),
+		Word: word, Status: status, Headline: pageHeadline(s, now),
 		Refresh: query.Get("refresh") != "0", Up: "../", Footer: r.pageFooter(s, now),
 	}
 	if !strings.HasSuffix(req.URL.Path, "/") {
@@ -136,6 +138,16 @@ func (r *Registry) servePage(w http.ResponseWriter, req *http.Request, query url
 	d.Subtitle = append(d.Subtitle, r.noticeLines()...)
 	p := newPayload(formatHTML, renderPage(&d))
 	p.write(w, req, code)
+}
+
+// shown is the state of the whole as people read it. A service whose checks have
+// not all run yet fails its probes, and that is no reason to alarm anybody.
+func (s *Snapshot) shown() (Status, string) {
+	failing := func(c CheckState) bool { return c.Status == Fail }
+	if s.Phase == Starting && s.Status == Fail && !slices.ContainsFunc(s.Checks, failing) {
+		return Unknown, "Starting"
+	}
+	return s.Status, words[s.Status]
 }
 
 func pageDescription(s *Snapshot) string {
@@ -208,7 +220,9 @@ func newRow(c *CheckState, h *history, now time.Time) pageRow {
 		if c.Confirmed != c.Status {
 			note("not confirmed yet")
 		}
-		note("%d in a row", c.Failures)
+		if c.Failures > 1 {
+			note("%d times in a row", c.Failures)
+		}
 		if c.LastSuccess.IsZero() {
 			note("never good since the start")
 		} else {
@@ -216,11 +230,11 @@ func newRow(c *CheckState, h *history, now time.Time) pageRow {
 		}
 	}
 	if !c.LastRun.IsZero() {
-		note("checked %s ago, took %s", roughly(now.Sub(c.LastRun)), roughly(c.Took))
+		note("checked %s in %s", ago(now.Sub(c.LastRun)), roughly(c.Took))
 	}
 	if c.Runbook != "" {
 		row.Meta = append(row.Meta, template.HTML(`<a href="`+template.HTMLEscapeString(c.Runbook)+
-			`" rel="noreferrer">Runbook<span class="h"> of `+c.Name+`</span></a>`))
+			`">Runbook<span class="h"> of `+c.Name+`</span></a>`))
 	}
 	for _, m := range c.Observed {
 		row.Values = append(row.Values, newValue(m))
@@ -228,8 +242,15 @@ func newRow(c *CheckState, h *history, now time.Time) pageRow {
 	return row
 }
 
+func ago(d time.Duration) string {
+	if d < time.Second {
+		return "just now"
+	}
+	return roughly(d) + " ago"
+}
+
 func timeHTML(t, now time.Time) template.HTML {
-	return template.HTML(`<time datetime="` + t.UTC().Format(time.RFC3339) + `">` + clock(t, now) + `</time>`)
+	return template.HTML(`<time datetime="` + t.UTC().Format("2006-01-02T15:04Z") + `">` + clock(t, now) + `</time>`)
 }
 
 // newValue writes a number and its thresholds: "91 % of 80/90".
@@ -243,10 +264,10 @@ func newValue(m Measurement) pageValue {
 	}
 	var limits []string
 	if m.Limits.Warn != 0 {
-		limits = append(limits, "warns at "+withUnit(m.Limits.Warn, m.Unit))
+		limits = append(limits, "warn "+withUnit(m.Limits.Warn, m.Unit))
 	}
 	if m.Limits.Fail != 0 {
-		limits = append(limits, "fails at "+withUnit(m.Limits.Fail, m.Unit))
+		limits = append(limits, "fail "+withUnit(m.Limits.Fail, m.Unit))
 	}
 	v.Limits = strings.Join(limits, ", ")
 	return v

@@ -80,6 +80,37 @@ func TestPageSize(t *testing.T) {
 		require.NoError(t, os.WriteFile(file, []byte(body), 0o600))
 	}
 	t.Logf("%d bytes", len(body))
+
+	// The worst hour: all of them fail, each with an error and a number.
+	var checks []Check
+	for _, s := range busyRegistry(t).slots {
+		s.Check.Checker = CheckerFunc(func(context.Context) Result {
+			return Result{
+				Summary: "no answer", Err: errors.New("dial tcp 10.0.0.5:3306: connect: connection refused"), Status: Fail,
+				Observed: []Measurement{{Name: "responseTime", Value: 2000, Unit: "ms", Limits: Limits{Warn: 500}}},
+			}
+		})
+		checks = append(checks, s.Check)
+	}
+	r := newRegistry(t, &Options{Authorize: everyone, Service: "pos-1", Release: "1.4.2"}, checks...)
+	for range 3 {
+		_, err := r.RunOnce(t.Context())
+		require.NoError(t, err)
+	}
+	body = get(t, r.Handler(), "/status/").Body.String()
+	require.Less(t, len(body), 15<<10, "twelve failing checks")
+}
+
+func TestPageWhileStarting(t *testing.T) {
+	r := newRegistry(t, &Options{Authorize: everyone}, passing("database"), failing("cache"))
+	r.running.Store(true) // no request runs the checks
+	body := get(t, r.Handler(), "/status/").Body.String()
+	require.Contains(t, body, "<title>Starting ·", "a deployment is no alarm")
+	require.Contains(t, body, "database has not been checked yet, and 1 more")
+	require.Equal(t, 503, get(t, r.Handler(), "/health/").Code, "for probes it is not well yet")
+	_, err := r.RunOnce(t.Context(), "cache")
+	require.NoError(t, err)
+	require.Contains(t, get(t, r.Handler(), "/status/").Body.String(), "<title>Failing ·")
 }
 
 // colours reads the custom properties of the two colour schemes.

@@ -27,6 +27,8 @@ type Registry struct {
 	running atomic.Bool           // Run is at work
 	alive   atomic.Pointer[alive] // what /alive/ reads
 
+	incident atomic.Pointer[func() (Incident, bool)] // of SetIncident
+
 	mu       sync.Mutex // guards everything below and the slots' states
 	started  bool
 	draining bool
@@ -35,7 +37,6 @@ type Registry struct {
 	refresh  chan struct{}
 	subs     []*subscription
 	notices  []func() []string
-	incident func() (Incident, bool)
 	stats    Stats
 }
 

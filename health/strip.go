@@ -11,8 +11,8 @@ import (
 // their gap, and their height tells the state as well as their colour does.
 var barMiddle = map[Status]string{Unknown: "19", Pass: "17", Warn: "14", Fail: "10"}
 
-// stripSVG draws the last 24 h, one bar per half hour, as one path per state. The text is for screen readers and, if there was an
-// outage, for everybody.
+// stripSVG draws the last 24 h, one bar per half hour, as one path per state. The
+// text is for screen readers and, if there was an outage, for everybody.
 func stripSVG(h *history, now time.Time) (svg template.HTML, outages string) {
 	strip := h.strip(now)
 	var b strings.Builder
@@ -25,7 +25,7 @@ func stripSVG(h *history, now time.Time) (svg template.HTML, outages string) {
 		}
 		label = outages + " in 24 h"
 	}
-	fmt.Fprintf(&b, `<svg class="t" viewBox="0 0 %d 20" preserveAspectRatio="none" role="img" aria-label="%s">`, 4*cells, label)
+	fmt.Fprintf(&b, `<svg class="t" viewBox="0 0 %d 20" role="img" aria-label="%s">`, 4*cells, label)
 	for _, status := range []Status{Unknown, Pass, Warn, Fail} {
 		var d strings.Builder
 		for i := 0; i < cells; i++ {
