@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"mime"
@@ -270,6 +271,51 @@ func TestEmailDeadline(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+// Whatever a server refuses, at whatever point, is an error that names the point
+// and the server's words, and not the password.
+func TestEmailRefusals(t *testing.T) {
+	t.Parallel()
+	for says, answers := range map[string][]string{ // the last one is the refusal
+		`greeting: 421 "too busy"`:                           {"421 too busy"},
+		`greeting: 554 "you are on a list"`:                  {"554 you are on a list"},
+		`greeting: 501 "who are you"`:                        {"220 hello", "501 who are you", "501 who are you"},
+		`sender: 451 "try again later"`:                      {"220 hello", "250 ok", "451 try again later"},
+		`recipients: oncall@example.org: 450 "mailbox busy"`: {"220 hello", "250 ok", "250 ok", "450 mailbox busy"},
+		`content: 452 "out of space"`:                        {"220 hello", "250 ok", "250 ok", "250 ok", "452 out of space"},
+		`content: 554 "this looks like spam"`:                {"220 hello", "250 ok", "250 ok", "250 ok", "354 go", "554 this looks like spam"},
+		`content: 451 "the spool cannot be read"`:            {"220 hello", "250 ok", "250 ok", "250 ok", "354 go", "451 the spool cannot be read"},
+	} {
+		t.Run(says, func(t *testing.T) {
+			t.Parallel()
+			addr := hostileServer(t, func(c net.Conn) {
+				lines := bufio.NewScanner(c)
+				inData := false
+				for i, answer := range answers {
+					for i > 0 && lines.Scan() && inData && lines.Text() != "." {
+					}
+					inData = strings.HasPrefix(answer, "354")
+					fmt.Fprintf(c, "%s\r\n", answer)
+				}
+				for lines.Scan() { // it stays on the line, as servers do
+				}
+			})
+			err := mustEmail(t, addr, &EmailOptions{Timeout: 20 * time.Second}).Notify(t.Context(), Message{Subject: "hello"})
+			if err == nil || !strings.Contains(err.Error(), says) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	dead, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.Close() // nobody listens there any more
+	err = mustEmail(t, dead.Addr().String(), nil).Notify(t.Context(), Message{Subject: "hello"})
+	if err == nil || !strings.Contains(err.Error(), "connecting: ") {
+		t.Errorf("got %v", err)
+	}
 }
 
 // A server that has taken the mail has taken it, however rudely it leaves.

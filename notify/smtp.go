@@ -105,7 +105,8 @@ func (e *Email) recipients(ctx context.Context, client *smtp.Client) error {
 		refused = append(refused, fmt.Errorf("%s: %w", to.Address, reply(err)))
 	}
 	if len(refused) == len(e.to) {
-		return errors.Join(refused...)
+		// As text, or the first refusal would be taken for the whole error.
+		return errors.New(strings.ReplaceAll(errors.Join(refused...).Error(), "\n", "; "))
 	}
 	for _, err := range refused {
 		e.opts.Logger.WarnContext(ctx, "notify: the mail server refused a recipient", "server", e.addr, "error", err)
