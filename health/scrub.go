@@ -53,6 +53,13 @@ func newScrubber(secrets []string) *scrubber {
 	return &scrubber{known: strings.NewReplacer(pairs...)}
 }
 
+// Scrub takes out of a text what has the form of a password or token, puts it on
+// one line and bounds it, for errors that come before there is a registry, whose
+// own [Registry.Scrub] knows Options.Secrets too.
+func Scrub(text string) string { return formsOnly.text(text) }
+
+var formsOnly = newScrubber(nil)
+
 // text returns the text in one line, without its secrets and at most about
 // maxText bytes long. The cut comes last, so that half a password is not taken
 // for something harmless. A first, wider cut bounds the work; the word that it

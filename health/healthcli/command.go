@@ -97,7 +97,8 @@ func (c *Command) Run(ctx context.Context, args []string) int {
 	stdout, stderr := orDefault(c.Stdout, io.Writer(os.Stdout)), orDefault(c.Stderr, io.Writer(os.Stderr))
 	code, err := c.run(ctx, args, stdout)
 	if err != nil {
-		fmt.Fprintf(stderr, "%s: %s\n", orDefault(c.Name, "health"), strings.ReplaceAll(err.Error(), "\n", " "))
+		// cron mails it: a database URL that does not parse is quoted in its error.
+		fmt.Fprintf(stderr, "%s: %s\n", orDefault(c.Name, "health"), health.Scrub(err.Error()))
 	}
 	return code
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -163,6 +164,20 @@ func TestCannotRun(t *testing.T) {
 	l.Registry = nil
 	if code, _, _ := l.do(t); code != NoResult {
 		t.Errorf("without checks: %d", code)
+	}
+}
+
+// cron mails what is on stderr.
+func TestErrorsShowNoPassword(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, nil)
+	l.Registry = func(context.Context) (*health.Registry, error) {
+		_, err := url.Parse(strings.Join([]string{"postgres://pos:", "S3c/r3t", "@db:5432/pos"}, ""))
+		return nil, err
+	}
+	code, out, errs := l.do(t)
+	if code != NoResult || out != "" || !strings.Contains(errs, "***") || strings.Contains(errs, "S3c") || strings.Contains(errs, "r3t") {
+		t.Errorf("%d, %q, %q", code, out, errs)
 	}
 }
 
