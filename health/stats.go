@@ -12,6 +12,12 @@ type Stats struct {
 	DroppedChanges uint64
 }
 
+// DurationBounds are the upper bounds of CheckStats.Durations, ascending.
+var DurationBounds = [...]time.Duration{
+	time.Millisecond, 5 * time.Millisecond, 25 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond,
+	time.Second, 2 * time.Second, 5 * time.Second,
+}
+
 // CheckStats are the counters of one check.
 type CheckStats struct {
 	Name   string
@@ -33,6 +39,9 @@ type CheckStats struct {
 	// is the sum of their durations.
 	InTime  uint64
 	RunTime time.Duration
+	// Durations counts the same runs by their duration: entry i those of at most
+	// DurationBounds[i]. Longer ones are in InTime only.
+	Durations [len(DurationBounds)]uint64
 	// LastDuration is that of the last result.
 	LastDuration time.Duration
 	// LastSuccess is the zero time if the check has not passed yet.
@@ -58,6 +67,11 @@ func (c *CheckStats) count(o outcome) {
 	case KindReported:
 		c.InTime++
 		c.RunTime += o.took
+		for i, bound := range DurationBounds {
+			if o.took <= bound {
+				c.Durations[i]++
+			}
+		}
 	}
 }
 

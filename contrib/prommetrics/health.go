@@ -23,7 +23,7 @@ type HealthSource interface {
 //	health_check_results_total{check,result}        pass, warn, fail
 //	health_check_timeouts_total{check}
 //	health_check_panics_total{check}
-//	health_check_duration_seconds{check}            sum and count of runs in time
+//	health_check_duration_seconds{check}            histogram of the runs in time
 //	health_check_stuck{check}                       1 while a run has outlived its timeout
 //	health_check_flapping{check}                    0 or 1
 //	health_check_last_success_timestamp_seconds{check}
@@ -84,7 +84,11 @@ func (c healthCollector) Collect(ch chan<- prometheus.Metric) {
 		counter(checkResults, s.Failed, s.Name, "fail")
 		counter(checkTimeouts, s.Timeouts, s.Name)
 		counter(checkPanics, s.Panics, s.Name)
-		ch <- prometheus.MustNewConstSummary(checkDuration, s.InTime, s.RunTime.Seconds(), nil, s.Name)
+		buckets := map[float64]uint64{}
+		for i, bound := range health.DurationBounds {
+			buckets[bound.Seconds()] = s.Durations[i]
+		}
+		ch <- prometheus.MustNewConstHistogram(checkDuration, s.InTime, s.RunTime.Seconds(), buckets, s.Name)
 		gauge(checkStuck, boolValue(s.Stuck), s.Name)
 		gauge(checkFlapping, boolValue(s.Flapping), s.Name)
 		if !s.LastSuccess.IsZero() {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/mainstay-go/mainstay/contrib/prommetrics"
 	"github.com/mainstay-go/mainstay/health"
@@ -63,8 +64,22 @@ health_state_changes_total 4
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := testutil.CollectAndCount(collector, "health_check_duration_seconds"); n != 3 {
-		t.Errorf("%d durations", n)
+	durations := 0
+	for _, family := range gather(t, collector) {
+		if family.GetName() != "health_check_duration_seconds" {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			h := m.GetHistogram()
+			last := h.GetBucket()[len(h.GetBucket())-1]
+			if len(h.GetBucket()) != len(health.DurationBounds) || last.GetCumulativeCount() != h.GetSampleCount() {
+				t.Errorf("got %v", h) // every run took less than the largest bound
+			}
+			durations += int(h.GetSampleCount())
+		}
+	}
+	if durations != 6 {
+		t.Errorf("%d durations", durations)
 	}
 	if problems, err := testutil.CollectAndLint(collector); err != nil || len(problems) > 0 {
 		t.Errorf("%v, %v", problems, err)
@@ -72,6 +87,36 @@ health_state_changes_total 4
 	pedantic := prometheus.NewPedanticRegistry()
 	pedantic.MustRegister(collector)
 	if _, err := pedantic.Gather(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func gather(t *testing.T, c prometheus.Collector) []*dto.MetricFamily {
+	t.Helper()
+	r := prometheus.NewPedanticRegistry()
+	r.MustRegister(c)
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return families
+}
+
+func TestNotifications(t *testing.T) {
+	want := `
+# HELP health_notifications_total Deliveries of messages by result.
+# TYPE health_notifications_total counter
+health_notifications_total{channel="mail",result="failed"} 2
+health_notifications_total{channel="mail",result="sent"} 1
+health_notifications_total{channel="slack",result="failed"} 0
+health_notifications_total{channel="slack",result="sent"} 7
+`
+	r := prometheus.NewPedanticRegistry()
+	r.MustRegister(
+		prommetrics.Notifications("mail", func() (uint64, uint64) { return 1, 2 }),
+		prommetrics.Notifications("slack", func() (uint64, uint64) { return 7, 0 }),
+	)
+	if err := testutil.GatherAndCompare(r, strings.NewReader(want)); err != nil {
 		t.Fatal(err)
 	}
 }
