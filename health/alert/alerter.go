@@ -92,7 +92,7 @@ func New(reg *health.Registry, channel notify.Notifier, o *Options) (*Alerter, e
 }
 
 // Run watches the registry until ctx ends and then returns nil, at the latest
-// SendTimeout after it. It never delays a check. Only one Run can be at work at a
+// SendTimeout and 5 s after it. It never delays a check. Only one Run can be at work at a
 // time.
 func (a *Alerter) Run(ctx context.Context) error {
 	if !a.running.CompareAndSwap(false, true) {
@@ -110,6 +110,10 @@ func (a *Alerter) Run(ctx context.Context) error {
 		}
 	}))
 	defer cancel()
+	if a.opts.TellUncleanStop {
+		a.begin(ctx)
+		defer a.end(ctx)
+	}
 	for {
 		wake, _ := a.look(ctx, a.reg.Snapshot(), &a.rules) // its error was logged
 		wait := tick
@@ -247,7 +251,14 @@ func (a *Alerter) step(ctx context.Context, d *document, snap *health.Snapshot, 
 			a.stats.Dropped++
 			a.mu.Unlock()
 		}
-		return wake, nil
+		if !a.opts.TellUncleanStop || alone || r.once {
+			return wake, nil
+		}
+		at, err := a.tellUnclean(ctx, d, now, r)
+		if !at.IsZero() && (wake.IsZero() || at.Before(wake)) {
+			wake = at
+		}
+		return wake, err
 	}
 	m, err := a.compose(p, snap, now, alone)
 	if err != nil {

@@ -23,6 +23,8 @@ type document struct {
 	// Closed are the ids of the last incidents that are over, so that a replica
 	// that was cut off does not bring one back.
 	Closed []string `json:"closed,omitempty"`
+	// Lives are the replicas' runs, with Options.TellUncleanStop.
+	Lives map[string]*life `json:"lives,omitempty"`
 }
 
 // instance is what one replica sees.
@@ -101,6 +103,7 @@ func decode(b []byte) (*document, error) {
 	}
 	// JSON's null would be met where nobody expects it.
 	maps.DeleteFunc(d.Instances, func(_ string, in *instance) bool { return in == nil })
+	maps.DeleteFunc(d.Lives, func(_ string, l *life) bool { return l == nil })
 	for _, in := range d.Instances {
 		maps.DeleteFunc(in.Checks, func(_ string, o *observation) bool { return o == nil })
 	}

@@ -39,6 +39,10 @@ type Options struct {
 	Reminders []time.Duration
 	// NoRecovery leaves out the message that all is well again. Default false.
 	NoRecovery bool
+	// TellUncleanStop has Run tell when the run before it did not stop cleanly: a
+	// crash, a kill, a power cut; once an hour at most. It needs a Store that
+	// outlives the process and an Instance that stays the same. Default false.
+	TellUncleanStop bool
 	// MaxPerHour caps the messages of any sort. Default 20.
 	MaxPerHour int
 	// Windows are times of planned work. Default none.
