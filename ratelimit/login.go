@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 )
@@ -34,7 +35,7 @@ type LoginOptions struct {
 // as a page), folded to one spelling; [JSONField] reads it from the body. An account
 // for which it returns "" is limited by its address only.
 //
-// The rules are none where all three policies are switched off, and a middleware of no
+// A policy that is FailOpen is refused. The rules are none where all three policies are switched off, and a middleware of no
 // rules lets everything through.
 func LoginRules(newLimiter func(Policy) (Limiter, error), address KeyFunc, account func(*http.Request) string, opts *LoginOptions) ([]Rule, error) {
 	if newLimiter == nil || address == nil || account == nil {
@@ -86,8 +87,11 @@ func LoginRules(newLimiter func(Policy) (Limiter, error), address KeyFunc, accou
 	})
 	var rules []Rule
 	for _, p := range parts {
-		if p.policy.Limit == Unlimited {
+		switch {
+		case p.policy.Limit == Unlimited:
 			continue
+		case p.policy.OnFailure == FailOpen:
+			return nil, fmt.Errorf("ratelimit: policy %s: a login that fails open can be guessed at while Redis is away; use FailLocal or FailClosed", p.policy.Name)
 		}
 		l, err := newLimiter(p.policy)
 		if err != nil {

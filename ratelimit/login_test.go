@@ -89,6 +89,14 @@ func TestLoginRulesDefaults(t *testing.T) {
 	}
 }
 
+func TestALoginDoesNotFailOpen(t *testing.T) {
+	t.Parallel()
+	open := Login()
+	open.OnFailure = FailOpen
+	_, err := LoginRules(func(p Policy) (Limiter, error) { return NewMemory(p, nil) }, byIP(t), JSONField("username"), &LoginOptions{Address: open})
+	require.ErrorContains(t, err, "policy login")
+}
+
 func TestMiddlewareOfNoRulesLetsThrough(t *testing.T) {
 	t.Parallel()
 	h := wrap(t, nil, ok)

@@ -1,10 +1,13 @@
 package redislimit
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"log/slog"
 	"math"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -179,4 +182,25 @@ func TestPausedAndRestarted(t *testing.T) {
 	server.Restart() // without its scripts, without its data
 	require.Greater(t, awaitAnswer().Remaining, 3096, "an empty Redis is used as it is")
 	require.GreaterOrEqual(t, down.Load(), int32(2))
+}
+
+// The settings of a client that would hurt are told of once, with what to do about them.
+func TestNewWarnsOfTheClient(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		client Client
+		want   []string
+	}{
+		"defaults":      {redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"}), []string{"ContextTimeoutEnabled", "MaxRetries"}},
+		"ClientOptions": {redis.NewUniversalClient(ClientOptions("127.0.0.1:1")), nil},
+		"a Cluster":     {redis.NewUniversalClient(ClientOptions("127.0.0.1:1", "127.0.0.1:2")), nil},
+	} {
+		var log bytes.Buffer
+		store(t, c.client, &Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		require.Equal(t, len(c.want), strings.Count(log.String(), "\n"), "%s: %s", name, &log)
+		for _, want := range c.want {
+			require.Contains(t, log.String(), want)
+		}
+		require.NoError(t, c.client.(io.Closer).Close())
+	}
 }

@@ -79,8 +79,7 @@ func New(client Client, opts *Options) (*Store, error) {
 	}
 	s := &Store{client: client, opts: o, base: time.Now()}
 	s.breaker = breaker{base: s.base, limit: int32(min(o.BreakerFailures, 1<<30)), pause: o.BreakerOpen}
-	var keepsDeadlines bool
-	retries := 0
+	keepsDeadlines, known, retries := false, true, 0
 	switch c := client.(type) {
 	case *redis.Client:
 		keepsDeadlines, retries = c.Options().ContextTimeoutEnabled, c.Options().MaxRetries
@@ -88,9 +87,13 @@ func New(client Client, opts *Options) (*Store, error) {
 		keepsDeadlines, retries = c.Options().ContextTimeoutEnabled, c.Options().MaxRetries
 		s.slots.Store(true)
 	default:
+		known = false
 		s.slots.Store(true)
 	}
 	s.guard = !keepsDeadlines
+	if known && s.guard {
+		o.Logger.Warn("redislimit: the client ignores its context's deadline, so that each decision takes a goroutine to leave it behind; set ContextTimeoutEnabled (see redislimit.ClientOptions)")
+	}
 	if retries > 0 {
 		o.Logger.Warn("redislimit: the client sends a command again when its answer is lost, which counts it twice; set MaxRetries to -1 (see redislimit.ClientOptions)", "max_retries", retries)
 	}
