@@ -56,7 +56,7 @@ func appendDenied(buf []byte, results []Result, now int64, problem bool) []byte 
 		buf = strconv.AppendInt(buf, retry, 10)
 		buf = append(buf, ` s.","policy":"`...)
 	} else {
-		buf = append(buf, `This request is larger than the limit allows.","policy":"`...)
+		buf = append(buf, `The limit does not allow this request, now or later.","policy":"`...)
 	}
 	buf = append(buf, b.Policy...)
 	buf = append(buf, `","limit":`...)
