@@ -284,3 +284,18 @@ func TestLimitsHandlerAnswers(t *testing.T) {
 	require.Equal(t, "GET, HEAD", w.Header().Get("Allow"))
 	require.Equal(t, http.StatusServiceUnavailable, send(LimitsHandler(Rule{Limiter: full, Key: constant("")}), http.MethodGet, "").Code)
 }
+
+// A limiter that somebody has wrapped, in a type that Go cannot compare, is a limiter.
+func TestDecideOverWrappedLimiters(t *testing.T) {
+	t.Parallel()
+	type wrapped struct {
+		Limiter
+		_ []string
+	}
+	a, b := wrapped{Limiter: memory(t, hourly("a", 1), nil)}, wrapped{Limiter: memory(t, hourly("b", 1), nil)}
+	for _, want := range []bool{true, false} {
+		d, err := Decide(t.Context(), Check{Limiter: a, Key: "k", Cost: 1}, Check{Limiter: b, Key: "k", Cost: 1})
+		require.NoError(t, err)
+		require.Equal(t, want, d.Allowed)
+	}
+}

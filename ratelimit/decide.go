@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 )
 
@@ -52,7 +53,7 @@ func Decide(ctx context.Context, checks ...Check) (*Decision, error) {
 	}
 	for i, c := range checks {
 		for _, other := range checks[:i] {
-			if c.Limiter == other.Limiter && c.Key == other.Key {
+			if c.Key == other.Key && same(c.Limiter, other.Limiter) {
 				return d, ErrDuplicateCheck
 			}
 		}
@@ -73,6 +74,9 @@ func Decide(ctx context.Context, checks ...Check) (*Decision, error) {
 	}
 	return d, nil
 }
+
+// same compares limiters, whose types need not be comparable.
+func same(a, b Limiter) bool { return reflect.ValueOf(a).Comparable() && a == b }
 
 // decideGroup decides check i and all later ones that share its back-end.
 func (d *Decision) decideGroup(ctx context.Context, checks []Check, i int, done []bool) error {

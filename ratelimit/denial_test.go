@@ -170,6 +170,53 @@ func TestNoStaleDenial(t *testing.T) {
 	require.GreaterOrEqual(t, l.Stats().Denied, denied)
 }
 
+// TestCancelUnderFire gives units back one by one while others are denied all the time:
+// each is taken once, and soon.
+func TestCancelUnderFire(t *testing.T) {
+	t.Parallel()
+	const limit = 3
+	l, err := NewMemory(Policy{Name: "p", Limit: limit, Window: time.Hour}, nil)
+	require.NoError(t, err)
+	taken := make(chan *Reservation, limit+1)
+	var done atomic.Bool
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			for !done.Load() {
+				r, err := l.Reserve(context.Background(), "k", 1)
+				if err != nil {
+					t.Error(err)
+				} else if r.Result().Allowed {
+					taken <- r
+				}
+			}
+		})
+	}
+	const rounds = 300
+	for i := range rounds + limit {
+		select {
+		case r := <-taken:
+			if i >= limit { // the first few stay used
+				require.NoError(t, r.Cancel(context.Background()))
+				require.NoError(t, r.Cancel(context.Background()))
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("nobody gets what was given back for the %d. time", i-limit)
+		}
+		if i == limit-1 {
+			require.NoError(t, l.Reset(context.Background(), "k"))
+		}
+	}
+	done.Store(true)
+	wg.Wait()
+	close(taken)
+	left := 0
+	for range taken {
+		left++
+	}
+	require.LessOrEqual(t, left, limit)
+}
+
 // TestDenialAcrossGoroutines exhausts a key again and again while others are denied:
 // never more than the limit in any window, and every denial is counted.
 func TestDenialAcrossGoroutines(t *testing.T) {
