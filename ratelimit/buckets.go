@@ -19,78 +19,76 @@ type bucketLog struct {
 	cells   *[bucketCells]uint32
 	current int64 // number of the newest bucket
 	total   uint32
+	span    uint8 // how far before the current one the oldest lies that anything is in
 	blocked bool
 }
+
+func (e *bucketLog) cell(b int64) *uint32 { return &e.cells[uint64(b)%bucketCells] }
 
 // leaves is the time until bucket b no longer counts.
 func (a buckets) leaves(b, now int64) time.Duration {
 	return time.Duration((b+bucketCells)*a.width - now)
 }
 
+// advance empties the buckets that no longer count. Outside of those from the oldest to
+// the current one all are empty.
 func (a buckets) advance(e *bucketLog, now int64) {
 	current := now / a.width
-	if e.total > 0 {
-		for b := e.current + 1; b <= current && b < e.current+1+bucketCells; b++ {
-			cell := &e.cells[b%bucketCells]
-			e.total -= *cell
-			*cell = 0
+	oldest := e.current - int64(e.span)
+	for ; e.total > 0 && oldest < current; oldest++ {
+		cell := e.cell(oldest)
+		if *cell > 0 && oldest > current-bucketCells {
+			break
 		}
+		e.total -= *cell
+		*cell = 0
 	}
-	e.current = current
+	if e.total == 0 {
+		oldest = current
+	}
+	e.current, e.span = current, uint8(current-oldest)
 }
 
 func (a buckets) take(e *bucketLog, now int64, limit, cost int, book bool) (o outcome) {
-	a.decide(&o, e, now, limit, cost)
-	if book && o.allowed {
-		a.book(&o, e, now, cost)
-	}
-	return o
-}
-
-// decide fills an o that is zero.
-func (a buckets) decide(o *outcome, e *bucketLog, now int64, limit, cost int) {
 	a.advance(e, now)
 	o.used, o.limit = int(e.total), limit
 	o.allowed = cost <= limit-o.used
-	e.blocked = !o.allowed
-	if !o.allowed && cost > limit {
+	switch {
+	case cost > limit:
 		o.retry = Never
+	case !o.allowed:
+		o.retry = a.wait(e, now, o.used+cost-limit)
+	case book:
+		a.book(e, cost)
+		o.used += cost
+		o.token = e.current
 	}
-	if e.total == 0 {
-		return
+	if e.total > 0 {
+		newest := e.current
+		for *e.cell(newest) == 0 {
+			newest--
+		}
+		o.next, o.reset = a.leaves(e.current-int64(e.span), now), a.leaves(newest, now)
 	}
-	need := o.used + cost - limit // units that must leave before cost fits
-	for b := e.current - bucketCells + 1; b <= e.current; b++ {
-		n := int(e.cells[((b%bucketCells)+bucketCells)%bucketCells])
-		if n == 0 {
-			continue
-		}
-		o.reset = a.leaves(b, now)
-		if o.next == 0 {
-			o.next = o.reset
-		}
-		if need > 0 {
-			if need -= n; need <= 0 && o.retry == 0 {
-				o.retry = o.reset
-			}
-		}
-	}
+	e.blocked = !o.allowed || o.used >= limit
+	return o
 }
 
-// book uses what decide has allowed.
-func (a buckets) book(o *outcome, e *bucketLog, now int64, cost int) {
+func (a buckets) book(e *bucketLog, cost int) {
 	if e.cells == nil {
 		e.cells = new([bucketCells]uint32)
 	}
-	e.cells[e.current%bucketCells] += uint32(cost)
+	*e.cell(e.current) += uint32(cost)
 	e.total += uint32(cost)
-	o.reset = a.leaves(e.current, now)
-	if o.used == 0 {
-		o.next = o.reset
+}
+
+// wait is the time until so many units, which are in use, have left.
+func (a buckets) wait(e *bucketLog, now int64, units int) time.Duration {
+	b := e.current - int64(e.span)
+	for units -= int(*e.cell(b)); units > 0; units -= int(*e.cell(b)) {
+		b++
 	}
-	o.used += cost
-	o.token = e.current
-	e.blocked = o.used >= o.limit
+	return a.leaves(b, now)
 }
 
 func (a buckets) cancel(e *bucketLog, now int64, _, cost int, token int64) {
@@ -98,11 +96,11 @@ func (a buckets) cancel(e *bucketLog, now int64, _, cost int, token int64) {
 	if e.cells == nil || token <= e.current-bucketCells {
 		return
 	}
-	cell := &e.cells[token%bucketCells]
-	back := min(uint32(cost), *cell)
-	*cell -= back
+	back := min(uint32(cost), *e.cell(token))
+	*e.cell(token) -= back
 	e.total -= back
 	e.blocked = false
+	a.advance(e, now)
 }
 
 func (a buckets) stale(e *bucketLog, now int64) bool {

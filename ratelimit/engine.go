@@ -224,6 +224,7 @@ func (s *shards[E, A]) cancel(key string, now int64, limit, cost int, token int6
 
 func (s *shards[E, A]) cancelLocked(h keyHash, key string, now int64, limit, cost int, token int64) {
 	sh := &s.shards[h.shard]
+	now = sh.notBefore(now)
 	sh.withdraw(h)
 	if e := s.find(sh, h, key, now); e != nil {
 		s.algo.cancel(e, now, limit, cost, token)
@@ -254,6 +255,7 @@ func (s *shards[E, A]) decideLocked(h keyHash, key string, now int64, limit, cos
 
 func (s *shards[E, A]) settleLocked(h keyHash, key string, now int64, cost int, o outcome) outcome {
 	sh := &s.shards[h.shard]
+	now = sh.notBefore(now)
 	e := sh.table.find(h.hash, key)
 	if e == nil {
 		e = sh.lend()
