@@ -404,8 +404,12 @@ func integers(cmd *redis.Cmd, n int) ([]int64, error) {
 	return got, err
 }
 
-// arguments are those of take.lua, or of peek.lua when nothing is asked for.
+// arguments are those of take.lua, of exact.lua where that will do, or of peek.lua when
+// nothing is asked for.
 func arguments(calls []*call) (keys []string, args []any, script *redis.Script) {
+	if c := calls[0]; len(calls) == 1 && c.cost > 0 && c.l.policy.Algorithm == ratelimit.Exact && !c.l.policy.CountDenied {
+		return []string{c.at()}, []any{c.res.Limit, c.l.window, c.cost}, exactScript
+	}
 	keys = make([]string, len(calls))
 	args = make([]any, 0, 5*len(calls))
 	peek := true

@@ -22,6 +22,9 @@ var windowSource string
 //go:embed take.lua
 var takeSource string
 
+//go:embed exact.lua
+var exactSource string
+
 //go:embed peek.lua
 var peekSource string
 
@@ -30,6 +33,7 @@ var cancelSource string
 
 var (
 	takeScript   = redis.NewScript(windowSource + takeSource)
+	exactScript  = redis.NewScript(exactSource)
 	peekScript   = redis.NewScript(peekSource)
 	cancelScript = redis.NewScript(cancelSource)
 )

@@ -1,0 +1,41 @@
+-- take.lua for the question that is asked most: one key, an exact log, and nothing counted
+-- that is denied. It decides and answers alike, without the tables that several keys need,
+-- which would be a quarter of its time.
+-- ARGV: limit, window in us, cost.
+local key, limit, window, cost = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local call = redis.call
+local t = call('TIME')
+local now = t[1] * 1000000 + t[2]
+
+local used, last, nextfree, reset = call('LLEN', key), -1, 0, 0
+while used > 0 do
+  nextfree = call('LINDEX', key, 0) + window - now
+  if nextfree > 0 then
+    last = tonumber(call('LINDEX', key, -1))
+    reset = last + window - now
+    break
+  end
+  call('LPOP', key)
+  used, nextfree = used - 1, 0
+end
+
+local over = used + cost - limit
+if over == 1 then
+  return { 0, used, nextfree, nextfree, reset, 0 }
+elseif over > 1 then
+  return { 0, used, call('LINDEX', key, over - 1) + window - now, nextfree, reset, 0 }
+end
+
+local stamp = math.max(now, last + 1)
+local text = string.format('%.0f', stamp)
+if cost == 1 then
+  call('RPUSH', key, text)
+else
+  local stamps = {}
+  for j = 1, cost do stamps[j] = text end
+  call('RPUSH', key, unpack(stamps))
+end
+reset = stamp + window - now
+call('PEXPIRE', key, string.format('%.0f', math.ceil(reset / 1000) + 1))
+if used == 0 then nextfree = reset end
+return { 1, used + cost, 0, nextfree, reset, stamp }
