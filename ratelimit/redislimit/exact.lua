@@ -9,9 +9,10 @@ local now = t[1] * 1000000 + t[2]
 
 local used, last, nextfree, reset = call('LLEN', key), -1, 0, 0
 while used > 0 do
-  nextfree = call('LINDEX', key, 0) + window - now
+  local head = tonumber(call('LINDEX', key, 0))
+  nextfree = head + window - now
   if nextfree > 0 then
-    last = tonumber(call('LINDEX', key, -1))
+    last = used > 1 and tonumber(call('LINDEX', key, -1)) or head
     reset = last + window - now
     break
   end
