@@ -54,11 +54,11 @@ type Check struct {
 	// endpoint hangs together with what it watches.
 	Timeout time.Duration
 	// Interval is the pause between two runs, spread by 10 % in both
-	// directions so that replicas do not ask in step. Default 15 s.
+	// directions so that replicas do not ask in step. Default: 15 s.
 	Interval time.Duration
 
 	// Critical: when this check fails, the service does. The failure of any
-	// other check turns the whole to warn, which is still a 200. Default false.
+	// other check turns the whole to warn, which is still a 200. Default: false.
 	Critical bool
 	// Shared marks something that all replicas use, such as the database. A
 	// shared check does not take part in /ready/ unless Ready says so: when
@@ -69,21 +69,21 @@ type Check struct {
 	Ready bool
 
 	// FailAfter is how many results in a row must be at least this bad before
-	// the confirmed state gets worse. Default Options.FailAfter.
+	// the confirmed state gets worse. Default: Options.FailAfter.
 	FailAfter int
 	// RecoverAfter is how many results in a row must be at most this bad before
-	// it gets better. Default Options.RecoverAfter.
+	// it gets better. Default: Options.RecoverAfter.
 	RecoverAfter int
 	// DependsOn names checks of the same registry without which this one
 	// cannot be well. While one of them is confirmed bad, the state of this one
-	// is marked as a consequence. Default none.
+	// is marked as a consequence. Default: none.
 	DependsOn []string
 
 	// Type is the componentType of application/health+json: "datastore",
-	// "system", "component" or a URI. Default "component".
+	// "system", "component" or a URI. Default: "component".
 	Type string
 	// Runbook is a link for the person on call, shown with the check. http and
-	// https only. Default none.
+	// https only. Default: none.
 	Runbook string
 }
 

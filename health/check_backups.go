@@ -24,19 +24,19 @@ type Backup struct {
 
 // BackupsOptions tune [Backups]. The zero value and nil work.
 type BackupsOptions struct {
-	// Timeout of a run. Default 10 s.
+	// Timeout of a run. Default: 10 s.
 	Timeout time.Duration
-	// WarnAge and FailAge are limits for the age of the newest backup. The
-	// defaults suit a daily one: 26 h and 50 h.
+	// WarnAge and FailAge are limits for the age of the newest backup.
+	// Default: 26 h and 50 h, which suit a daily backup.
 	WarnAge, FailAge time.Duration
 	// MinSize is the size under which the newest backup cannot be a real one.
-	// Default 1 KiB.
+	// Default: 1 KiB.
 	MinSize int64
 	// VerifyWithin warns when no backup has been verified for so long;
-	// negative never warns. Default 7 days.
+	// negative never warns. Default: 7 days.
 	VerifyWithin time.Duration
 	// RestoreWithin warns when no backup has been restored for a trial for so long.
-	// Default 0: never warns. 35 days suit weekly trials.
+	// Default: 0; never warns. 35 days suit weekly trials.
 	RestoreWithin time.Duration
 }
 

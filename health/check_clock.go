@@ -12,9 +12,9 @@ import (
 
 // ClockOptions tune [Clock]. The zero value and nil work.
 type ClockOptions struct {
-	// Timeout of a run. Default 5 s.
+	// Timeout of a run. Default: 5 s.
 	Timeout time.Duration
-	// WarnOff and FailOff limit how wrong the clock may be. Default 1 s and
+	// WarnOff and FailOff limit how wrong the clock may be. Default: 1 s and
 	// 5 s.
 	WarnOff, FailOff time.Duration
 }

@@ -23,26 +23,26 @@ const (
 
 // DatabaseOptions tune [Database]. The zero value and nil work.
 type DatabaseOptions struct {
-	// Timeout of a run. Default 5 s.
+	// Timeout of a run. Default: 5 s.
 	Timeout time.Duration
-	// SlowAfter is the response time that warns. Default 500 ms.
+	// SlowAfter is the response time that warns. Default: 500 ms.
 	SlowAfter time.Duration
 	// PoolWarn is the share of the pool in use, in percent, that warns; it
-	// needs SetMaxOpenConns. Default 80.
+	// needs SetMaxOpenConns. Default: 80.
 	PoolWarn float64
-	// Query is run after the ping and must return one row. Default "SELECT 1".
+	// Query is run after the ping and must return one row. Default: "SELECT 1".
 	Query string
 	// ReadOnlyQuery returns one value that tells whether the server refuses
 	// writes: 1, t, true, on and yes do. See PostgresReadOnly and
-	// MySQLReadOnly. Default not asked.
+	// MySQLReadOnly. Default: not asked.
 	ReadOnlyQuery string
 	// ExhaustedFor is how long an exhausted pool may keep this check out
 	// before it fails: an hour-long leak of connections and a database that
-	// hangs under all of them look the same from outside. Default 2 min.
+	// hangs under all of them look the same from outside. Default: 2 min.
 	ExhaustedFor time.Duration
 	// Spare is a second pool to the same database, best of one connection. It
 	// is asked when the first one is exhausted, and tells at once whether the
-	// database is alive. Default none.
+	// database is alive. Default: none.
 	Spare *sql.DB
 }
 

@@ -10,13 +10,13 @@ import (
 
 // GaugeOptions tune [Gauge] and [Goroutines]. Nil works for Goroutines.
 type GaugeOptions struct {
-	// Timeout of a run. Default 2 s.
+	// Timeout of a run. Default: 2 s.
 	Timeout time.Duration
 	// Limits grade the number. Gauge needs one at least.
 	Limits Limits
-	// Measure names the number as in Measurement.Name. Default "depth".
+	// Measure names the number as in Measurement.Name. Default: "depth".
 	Measure string
-	// Unit is that of the number. Default "items".
+	// Unit is that of the number. Default: "items".
 	Unit string
 }
 

@@ -14,9 +14,9 @@ import (
 
 // NetOptions tune [HTTP], [TCP] and [DNS]. The zero value and nil work.
 type NetOptions struct {
-	// Timeout of a run. Default 5 s.
+	// Timeout of a run. Default: 5 s.
 	Timeout time.Duration
-	// SlowAfter is the response time that warns. Default 1 s.
+	// SlowAfter is the response time that warns. Default: 1 s.
 	SlowAfter time.Duration
 }
 
@@ -69,11 +69,11 @@ func newNetCheck(name string, opts NetOptions, valid error, ask func(context.Con
 // HTTPOptions tune [HTTP]. The zero value and nil work.
 type HTTPOptions struct {
 	NetOptions
-	// Header is sent with the request. Default none.
+	// Header is sent with the request. Default: none.
 	Header http.Header
-	// Contains must be in the first 64 KiB of the body. Default not looked at.
+	// Contains must be in the first 64 KiB of the body. Default: not looked at.
 	Contains string
-	// Client sends the request; redirects are followed as it says. Default
+	// Client sends the request; redirects are followed as it says. Default:
 	// http.DefaultClient.
 	Client *http.Client
 }
@@ -138,7 +138,7 @@ func TCP(name, address string, o *NetOptions) Check {
 // DNSOptions tune [DNS]. The zero value and nil work.
 type DNSOptions struct {
 	NetOptions
-	// Resolver answers. Default net.DefaultResolver.
+	// Resolver answers. Default: net.DefaultResolver.
 	Resolver *net.Resolver
 }
 

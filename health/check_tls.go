@@ -14,13 +14,13 @@ import (
 
 // TLSOptions tune [TLS] and [CertificateFile]. The zero value and nil work.
 type TLSOptions struct {
-	// Timeout of a run. Default 5 s.
+	// Timeout of a run. Default: 5 s.
 	Timeout time.Duration
 	// WarnBefore and FailBefore are the remaining times that warn and fail.
-	// Default 21 days and 3 days.
+	// Default: 21 days and 3 days.
 	WarnBefore, FailBefore time.Duration
 	// Config is for the handshake; it names the authorities and the server.
-	// Default the system's authorities and the host of the address.
+	// Default: the system's authorities and the host of the address.
 	Config *tls.Config
 }
 

@@ -17,9 +17,9 @@ type Heartbeat struct {
 	// URL is asked with GET. It often holds a secret; it is never logged or
 	// shown. Required.
 	URL string
-	// Interval is the pause between two. Default 1 min.
+	// Interval is the pause between two. Default: 1 min.
 	Interval time.Duration
-	// Client sends it, with 10 s for each. Default http.DefaultClient.
+	// Client sends it, with 10 s for each. Default: http.DefaultClient.
 	Client *http.Client
 }
 

@@ -13,38 +13,38 @@ import (
 type Options struct {
 	// Authorize decides who sees details, the status page and single checks.
 	// It must be safe for concurrent use. See [BearerToken], [AllowFrom] and
-	// [AnyOf]. Default nobody; the status page is off.
+	// [AnyOf]. Default: nobody; the status page is off.
 	Authorize func(*http.Request) bool
-	// OnChange is told about every change, as a [Listener]. Default none.
+	// OnChange is told about every change, as a [Listener]. Default: none.
 	OnChange func(Change)
 
 	// Groups names sets of checks, for ?group= and Snapshot.Group. A group
-	// "ready" replaces the rule of Check.Ready. Default none.
+	// "ready" replaces the rule of Check.Ready. Default: none.
 	Groups map[string][]string
-	// FailAfter and RecoverAfter are the defaults of the checks. Default 3
+	// FailAfter and RecoverAfter are the defaults of the checks. Default: 3
 	// and 2.
 	FailAfter, RecoverAfter int
 	// MaxConcurrent bounds how many checks run at the same time on demand and
-	// in RunOnce. Default 16.
+	// in RunOnce. Default: 16.
 	MaxConcurrent int
 	// HoldReady keeps /ready/ at 503 until Started is called, for work that
-	// must be done before the first request, such as migrations. Default off.
+	// must be done before the first request, such as migrations. Default: off.
 	HoldReady bool
 
 	// Service, Release and Description name the service to authorised callers.
-	// Default empty.
+	// Default: empty.
 	Service, Release, Description string
 	// Secrets are texts that are cut out of everything the registry shows or
 	// logs, beside what the scrubber knows by its form. Empty ones are
-	// ignored. Default none.
+	// ignored. Default: none.
 	Secrets []string
 
-	// Heartbeat is asked after each good minute; nil is off. Default off.
+	// Heartbeat is asked after each good minute; nil is off. Default: off.
 	Heartbeat *Heartbeat
-	// Trace is told about single runs. Default none.
+	// Trace is told about single runs. Default: none.
 	Trace *Trace
 	// Logger receives what no caller sees: causes of failures, panics, slow
-	// checks. Default slog.Default().
+	// checks. Default: slog.Default().
 	Logger *slog.Logger
 }
 

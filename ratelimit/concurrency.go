@@ -31,13 +31,13 @@ type ConcurrencyPolicy struct {
 	// Limit is how many slots a key has: at least 1, or Unlimited.
 	Limit int
 	// RetryAfter is what a refused client is told to wait; nobody knows when a slot
-	// will be free. Default 1 s.
+	// will be free. Default: 1 s.
 	RetryAfter time.Duration
 	// OnFailure is what happens while a shared back-end does not answer. FailLocal
-	// counts what this process lets in meanwhile. Default FailLocal.
+	// counts what this process lets in meanwhile. Default: FailLocal.
 	OnFailure FailureMode
 	// Shadow makes the policy report what it would have refused ([Result.Shadowed])
-	// and refuse nothing. Default false.
+	// and refuse nothing. Default: false.
 	Shadow bool
 }
 

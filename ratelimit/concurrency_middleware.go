@@ -12,23 +12,23 @@ import (
 type ConcurrencyMiddlewareOptions struct {
 	// Status answers a refused request: 429 where the key is the client, whose own
 	// requests fill it, and 503 where clients share a key and the service is full.
-	// Default 429.
+	// Default: 429.
 	Status int
 	// ProblemJSON answers with application/problem+json (RFC 9457) instead of
-	// {"error":"concurrency_limited", …}. Default false.
+	// {"error":"concurrency_limited", …}. Default: false.
 	ProblemJSON bool
-	// NoHeaders leaves out RateLimit and RateLimit-Policy. Default false.
+	// NoHeaders leaves out RateLimit and RateLimit-Policy. Default: false.
 	NoHeaders bool
 	// Skip leaves requests out for which it returns true. Default: none.
 	Skip func(*http.Request) bool
 	// EndLost ends the context of a request whose slot is lost, with the cause
 	// ErrSlotLost: for work that must not run beside others. Slots in memory are never
-	// lost. Default false: a request that was let in is served.
+	// lost. Default: false; a request that was let in is served.
 	EndLost bool
 	// Denied writes the answer to a refused request instead of the default one. The
-	// header fields are set already. Default nil.
+	// header fields are set already. Default: nil.
 	Denied func(w http.ResponseWriter, r *http.Request, res Result)
-	// Logger is told of mistakes that only the operator can mend. Default slog.Default().
+	// Logger is told of mistakes that only the operator can mend. Default: slog.Default().
 	Logger *slog.Logger
 }
 

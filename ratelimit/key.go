@@ -46,13 +46,13 @@ func plainID(id string) bool {
 type IPOptions struct {
 	// TrustedProxies are the proxies in front of the service: addresses, prefixes, or
 	// "unix" for whoever connects through a unix socket. Only what they say about
-	// their client is believed. Default none: the peer of the connection is the client.
+	// their client is believed. Default: none; the peer of the connection is the client.
 	TrustedProxies []string
 	// Header is what those proxies write: "X-Forwarded-For", "Forwarded", or one that
-	// carries a single address, such as "CF-Connecting-IP". Default "X-Forwarded-For".
+	// carries a single address, such as "CF-Connecting-IP". Default: "X-Forwarded-For".
 	Header string
 	// IPv6Prefix is how many leading bits of an IPv6 address make the key, 48 to 128:
-	// one client owns at least a /64. Default 64.
+	// one client owns at least a /64. Default: 64.
 	IPv6Prefix int
 }
 

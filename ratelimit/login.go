@@ -10,7 +10,7 @@ import (
 // LoginOptions change what LoginRules holds. Only the zero Policy stands for a default;
 // one whose Limit is Unlimited is switched off.
 type LoginOptions struct {
-	// Address is for one address. Default Login(), 5 an hour.
+	// Address is for one address. Default: Login(), 5 an hour.
 	Address Policy
 	// Pair is for one account at one address. Set it where Address must be looser than
 	// what one account may fail, for a school behind one address say. It is left out
@@ -19,7 +19,7 @@ type LoginOptions struct {
 	Pair Policy
 	// Account is for one account from everywhere: against guesses spread over many
 	// addresses. Whoever knows the account's name can use it up and so lock its owner
-	// out, which is why it is looser. Default "login-account", 50 an hour, or as much
+	// out, which is why it is looser. Default: "login-account", 50 an hour, or as much
 	// as Pair where that is more.
 	Account Policy
 	// Failed says which answers count. Default: those with a status of 400 and above.

@@ -35,19 +35,19 @@ func Succeeded(status int) bool { return status < 400 }
 // MiddlewareOptions configure NewMiddleware.
 type MiddlewareOptions struct {
 	// ProblemJSON answers with application/problem+json (RFC 9457) instead of
-	// {"error":"rate_limited", …}. Default false.
+	// {"error":"rate_limited", …}. Default: false.
 	ProblemJSON bool
-	// DeltaReset gives X-RateLimit-Reset in seconds from now. Default false: Unix time.
+	// DeltaReset gives X-RateLimit-Reset in seconds from now. Default: false; Unix time.
 	DeltaReset bool
-	// NoHeaders leaves out all fields but Retry-After. Default false.
+	// NoHeaders leaves out all fields but Retry-After. Default: false.
 	NoHeaders bool
 	// PartitionSecret adds the parameter pk to RateLimit: a keyed hash of the caller's
-	// key under this secret. Default none: no pk.
+	// key under this secret. Default: none; no pk.
 	PartitionSecret []byte
 	// Denied writes the answer to a denied request instead of the default one. The
-	// header fields are set already. Default nil.
+	// header fields are set already. Default: nil.
 	Denied func(w http.ResponseWriter, r *http.Request, d *Decision)
-	// Logger is told of mistakes that only the operator can mend. Default slog.Default().
+	// Logger is told of mistakes that only the operator can mend. Default: slog.Default().
 	Logger *slog.Logger
 }
 

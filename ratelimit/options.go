@@ -4,18 +4,18 @@ import "context"
 
 // Options are what a limiter of any back-end may be told besides its policy.
 type Options struct {
-	// LimitFunc gives keys limits of their own. Default nil: the policy's Limit.
+	// LimitFunc gives keys limits of their own. Default: nil; the policy's Limit.
 	LimitFunc LimitFunc
 	// MaxKeys bounds the keys that this process keeps. A key takes about 110 bytes
 	// with Exact and up to 4 units in use, and 8 to 16 bytes a unit with more; about
 	// 350 with Buckets and 70 with GCRA. When all places are taken, the least used keys are
 	// forgotten first and those at their limit never. From 2048 on the places are in several
-	// parts, of which some are full a little before the others. Default 1,000,000.
+	// parts, of which some are full a little before the others. Default: 1,000,000.
 	MaxKeys int
 	// NearLimit is the share of the limit whose crossing Trace.NearLimit reports.
-	// Default 0.8.
+	// Default: 0.8.
 	NearLimit float64
-	// Trace is told what happens. Default nil.
+	// Trace is told what happens. Default: nil.
 	Trace *Trace
 }
 

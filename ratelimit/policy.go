@@ -19,17 +19,17 @@ type Policy struct {
 	Limit int
 	// Window is the span that Limit speaks of, from a millisecond to 30 days.
 	Window time.Duration
-	// Algorithm counts. Default Exact.
+	// Algorithm counts. Default: Exact.
 	Algorithm Algorithm
 	// OnFailure is what happens while a shared back-end does not answer. A limiter
-	// in memory cannot fail. Default FailLocal.
+	// in memory cannot fail. Default: FailLocal.
 	OnFailure FailureMode
 	// Shadow makes the policy report what it would have denied ([Result.Shadowed])
-	// and deny nothing: to try a limit on real traffic first. Default false.
+	// and deny nothing: to try a limit on real traffic first. Default: false.
 	Shadow bool
 	// CountDenied makes what is denied use up the window as well, at most Limit
 	// units of it: a client that does not pause is never let in again. Exact only.
-	// Default false: what is denied costs nothing.
+	// Default: false; what is denied costs nothing.
 	CountDenied bool
 }
 

@@ -14,56 +14,56 @@ import (
 
 // Options tune an [Alerter]. The zero value and nil work.
 type Options struct {
-	// Service names what is watched; it must be the same on all replicas. Default
+	// Service names what is watched; it must be the same on all replicas. Default:
 	// the registry's Options.Service, or else the host's name.
 	Service string
-	// Instance names this replica. Default the host's name.
+	// Instance names this replica. Default: the host's name.
 	Instance string
-	// StatusURL is where a person sees more; it is put into the messages. Default
+	// StatusURL is where a person sees more; it is put into the messages. Default:
 	// none.
 	StatusURL string
-	// Location is the time zone of the messages. Default time.Local.
+	// Location is the time zone of the messages. Default: time.Local.
 	Location *time.Location
 
 	// MinStatus is the mildest confirmed state that is worth a message: Warn or
-	// Fail. Default Warn.
+	// Fail. Default: Warn.
 	MinStatus health.Status
 	// GroupWait is how long the first message of an incident waits for other
-	// checks to join. Default 30 s.
+	// checks to join. Default: 30 s.
 	GroupWait time.Duration
-	// GroupInterval is the least time between two messages about changes. Default
+	// GroupInterval is the least time between two messages about changes. Default:
 	// 5 min.
 	GroupInterval time.Duration
 	// Reminders are the ages of an incident at which it is told again; the last
-	// one repeats. Default 1 h, 4 h, 24 h.
+	// one repeats. Default: 1 h, 4 h, 24 h.
 	Reminders []time.Duration
-	// NoRecovery leaves out the message that all is well again. Default false.
+	// NoRecovery leaves out the message that all is well again. Default: false.
 	NoRecovery bool
 	// TellUncleanStop has Run tell when the run before it did not stop cleanly: a
 	// crash, a kill, a power cut; once an hour at most. It needs a Store that
-	// outlives the process and an Instance that stays the same. Default false.
+	// outlives the process and an Instance that stays the same. Default: false.
 	TellUncleanStop bool
-	// MaxPerHour caps the messages of any sort. Default 20.
+	// MaxPerHour caps the messages of any sort. Default: 20.
 	MaxPerHour int
-	// Windows are times of planned work. Default none.
+	// Windows are times of planned work. Default: none.
 	Windows []Window
 
 	// Retries are the pauses after failed deliveries, spread by 10 %; the last one
-	// repeats. Default 30 s, 2 min, 10 min, 30 min, 60 min.
+	// repeats. Default: 30 s, 2 min, 10 min, 30 min, 60 min.
 	Retries []time.Duration
-	// Fallback is tried whenever the last of Retries has passed in vain. Default
+	// Fallback is tried whenever the last of Retries has passed in vain. Default:
 	// none.
 	Fallback notify.Notifier
-	// SendTimeout bounds one delivery. Default 30 s.
+	// SendTimeout bounds one delivery. Default: 30 s.
 	SendTimeout time.Duration
 
 	// Store keeps the state. Default: memory, so that a restart repeats the
 	// message about an open incident.
 	Store Store
-	// Trace is told about deliveries. Default none.
+	// Trace is told about deliveries. Default: none.
 	Trace *Trace
 	// Logger hears of failed deliveries and of a store that is out of reach.
-	// Default slog.Default().
+	// Default: slog.Default().
 	Logger *slog.Logger
 }
 

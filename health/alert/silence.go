@@ -27,7 +27,7 @@ type Window struct {
 	Days []time.Weekday
 	// From and To are "15:04". A To that is not after From is on the next day.
 	From, To string
-	// Location is the time zone of From and To. Default time.Local.
+	// Location is the time zone of From and To. Default: time.Local.
 	Location *time.Location
 }
 

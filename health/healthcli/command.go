@@ -26,7 +26,7 @@ const (
 
 // Command is a health command. Only Registry is needed.
 type Command struct {
-	// Name is what users type, for the usage text. Default "health".
+	// Name is what users type, for the usage text. Default: "health".
 	Name string
 	// Registry makes the checks. It is called once and not at all for --url. Its
 	// context ends with Run.
@@ -38,7 +38,7 @@ type Command struct {
 	// every run would be the first; --state takes its place. Default: --state is
 	// needed.
 	Alert alert.Options
-	// Stdout and Stderr receive the output. Default os.Stdout and os.Stderr.
+	// Stdout and Stderr receive the output. Default: os.Stdout and os.Stderr.
 	Stdout, Stderr io.Writer
 }
 

@@ -11,22 +11,22 @@ import (
 
 // CPUOptions tune [CPU]. The zero value and nil work.
 type CPUOptions struct {
-	// Timeout of a run. Default 2 s.
+	// Timeout of a run. Default: 2 s.
 	Timeout time.Duration
 	// WarnPercent and FailPercent limit the average of the last minute, as a
-	// share of the quota or of all cores. Default 85 and 95.
+	// share of the quota or of all cores. Default: 85 and 95.
 	WarnPercent, FailPercent float64
 	// WarnThrottled limits the share of periods, in percent, in which the
-	// quota was used up. Default 25.
+	// quota was used up. Default: 25.
 	WarnThrottled float64
 	// WarnLoad and FailLoad limit the load average of 5 minutes per core. They
 	// do not count under a quota, where the load is that of other people.
-	// Default 1.5 and 3.
+	// Default: 1.5 and 3.
 	WarnLoad, FailLoad float64
 	// WarnPressure limits the share of the last minute, in percent, in which
-	// some task waited for a processor (PSI). Default 50.
+	// some task waited for a processor (PSI). Default: 50.
 	WarnPressure float64
-	// Probe measures. Default Host().
+	// Probe measures. Default: Host().
 	Probe Probe
 }
 

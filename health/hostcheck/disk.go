@@ -12,23 +12,23 @@ import (
 
 // DiskOptions tune [Disk]. The zero value and nil work.
 type DiskOptions struct {
-	// Timeout of a run. Default 2 s.
+	// Timeout of a run. Default: 2 s.
 	Timeout time.Duration
-	// WarnPercent and FailPercent limit the used space. Default 80 and 90.
+	// WarnPercent and FailPercent limit the used space. Default: 80 and 90.
 	WarnPercent, FailPercent float64
 	// WarnFree and FailFree limit the free space in bytes. On a disk of less
-	// than 50 GiB they are scaled down with it. Default 5 GiB and 1 GiB.
+	// than 50 GiB they are scaled down with it. Default: 5 GiB and 1 GiB.
 	WarnFree, FailFree uint64
-	// WarnInodes and FailInodes limit the used inodes, in percent. Default 80
+	// WarnInodes and FailInodes limit the used inodes, in percent. Default: 80
 	// and 90.
 	WarnInodes, FailInodes float64
 	// FullWithin warns when the disk, at the pace of the last hour, will be
-	// full in less time; negative never warns. Default 24 h.
+	// full in less time; negative never warns. Default: 24 h.
 	FullWithin time.Duration
 	// AllowReadOnly is for a file system that is meant to be read-only.
-	// Default false: it fails.
+	// Default: false; it fails.
 	AllowReadOnly bool
-	// Probe measures. Default Host().
+	// Probe measures. Default: Host().
 	Probe Probe
 }
 

@@ -10,12 +10,12 @@ import (
 
 // FilesOptions tune [Files]. The zero value and nil work.
 type FilesOptions struct {
-	// Timeout of a run. Default 2 s.
+	// Timeout of a run. Default: 2 s.
 	Timeout time.Duration
 	// WarnPercent and FailPercent limit the open files as a share of the
-	// process's limit. Default 80 and 95.
+	// process's limit. Default: 80 and 95.
 	WarnPercent, FailPercent float64
-	// Probe measures. Default Host().
+	// Probe measures. Default: Host().
 	Probe Probe
 }
 

@@ -11,14 +11,14 @@ import (
 
 // MemoryOptions tune [Memory]. The zero value and nil work.
 type MemoryOptions struct {
-	// Timeout of a run. Default 2 s.
+	// Timeout of a run. Default: 2 s.
 	Timeout time.Duration
-	// WarnPercent and FailPercent limit the working set. Default 85 and 95.
+	// WarnPercent and FailPercent limit the working set. Default: 85 and 95.
 	WarnPercent, FailPercent float64
 	// WarnPressure limits the share of the last minute, in percent, in which
-	// some task waited for memory (PSI). Default 10.
+	// some task waited for memory (PSI). Default: 10.
 	WarnPressure float64
-	// Probe measures. Default Host().
+	// Probe measures. Default: Host().
 	Probe Probe
 }
 

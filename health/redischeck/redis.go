@@ -17,15 +17,15 @@ import (
 // Options tune [New]. The zero value and nil work.
 type Options struct {
 	// Timeout of a run. It holds although go-redis looks at a context's
-	// deadline only with ContextTimeoutEnabled. Default 2 s.
+	// deadline only with ContextTimeoutEnabled. Default: 2 s.
 	Timeout time.Duration
-	// SlowAfter is the response time that warns. Default 100 ms.
+	// SlowAfter is the response time that warns. Default: 100 ms.
 	SlowAfter time.Duration
-	// MemoryPercent is the share of maxmemory that warns. Default 90.
+	// MemoryPercent is the share of maxmemory that warns. Default: 90.
 	MemoryPercent float64
 	// WriteKey is a key that is written, read and deleted in each run; it finds
 	// a server that answers PING and refuses writes. It gets an expiry of a
-	// minute. Default none: refused writes are found from what the server says
+	// minute. Default: none; refused writes are found from what the server says
 	// about itself (role, failed snapshots, full memory).
 	WriteKey string
 }

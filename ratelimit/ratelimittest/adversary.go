@@ -32,7 +32,7 @@ type Adversary struct {
 	Limiter ratelimit.Limiter
 	Policy  ratelimit.Policy
 	Key     string
-	// Sleep lets time pass. Default time.Sleep.
+	// Sleep lets time pass. Default: time.Sleep.
 	Sleep func(time.Duration)
 }
 

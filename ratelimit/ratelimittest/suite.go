@@ -15,21 +15,21 @@ import (
 type Suite struct {
 	// New returns a limiter for the policy that has no history. Required.
 	New func(t testing.TB, p ratelimit.Policy) ratelimit.Limiter
-	// Algorithm is given to every policy. Default Exact.
+	// Algorithm is given to every policy. Default: Exact.
 	Algorithm ratelimit.Algorithm
 	// Virtual runs every check in a testing/synctest bubble, where hours pass in
-	// milliseconds: for limiters that live in this process. Default false: real time.
+	// milliseconds: for limiters that live in this process. Default: false; real time.
 	Virtual bool
-	// Window is the window in the checks that let one pass. Default an hour if
+	// Window is the window in the checks that let one pass. Default: an hour if
 	// Virtual, else a second. It should be many times what a decision takes.
 	Window time.Duration
 	// Bound is the most that may be let through in a window. Default: the limit, and
 	// what the algorithm states for GCRA.
 	Bound func(p ratelimit.Policy) int
-	// Late is how much later than promised a unit may be free again. Default 0 for
+	// Late is how much later than promised a unit may be free again. Default: 0 for
 	// Exact, what the algorithm states for Buckets, and a little in real time.
 	Late time.Duration
-	// Sleep lets time pass. Default time.Sleep; a fake server's clock may need more.
+	// Sleep lets time pass. Default: time.Sleep; a fake server's clock may need more.
 	Sleep func(d time.Duration)
 }
 

@@ -54,7 +54,7 @@ type ConcurrencyOptions struct {
 	// Lease is how long a slot outlives the process that held it, and how long Redis
 	// may be away until holders lose theirs. A slot that is held longer is renewed
 	// every third of it; one that is released before costs nothing more. At least three
-	// times the store's Timeout. Default 30 s.
+	// times the store's Timeout. Default: 30 s.
 	Lease time.Duration
 	// Options are those of every limiter; MaxKeys bounds what FailLocal keeps.
 	ratelimit.Options

@@ -53,10 +53,10 @@ var _ ratelimit.Limiter = (*Leased)(nil)
 
 // LeaseOptions configure a Leased.
 type LeaseOptions struct {
-	// Block is the most units of a key that this process holds at once. Default a
+	// Block is the most units of a key that this process holds at once. Default: a
 	// tenth of Limit divided by the store's Instances, from 1 to 1000.
 	Block int
-	// Life is how long units may be held, at most the Window. Default a fiftieth of
+	// Life is how long units may be held, at most the Window. Default: a fiftieth of
 	// Window, from 1 ms to 1 s.
 	Life time.Duration
 	// Options are those of every limiter; MaxKeys bounds what FailLocal keeps. Blocks

@@ -10,30 +10,30 @@ import (
 
 // Options configure a Store.
 type Options struct {
-	// Prefix begins every Redis key: "rl:{user:42}:api". Default "rl".
+	// Prefix begins every Redis key: "rl:{user:42}:api". Default: "rl".
 	Prefix string
 	// Timeout is the most that one decision waits for Redis. It holds even for a
-	// client that ignores its context's deadline. Default 100 ms.
+	// client that ignores its context's deadline. Default: 100 ms.
 	Timeout time.Duration
 	// BreakerFailures is how many calls must fail in a row until Redis is left alone,
-	// and BreakerOpen how long until one call tries again. Defaults 5 and 1 s.
+	// and BreakerOpen how long until one call tries again. Default: 5 and 1 s.
 	BreakerFailures int
 	BreakerOpen     time.Duration
 	// Instances is how many processes share the limits. FailLocal divides each limit
 	// by it, at least 1 being left, so that all together hold about the limit while
-	// Redis is away. Default 1.
+	// Redis is away. Default: 1.
 	Instances int
 	// DenyFor is how long a denial is remembered in this process at most, so that an
 	// attack on an exhausted key costs Redis nothing. A denial stays true until
 	// RetryAfter unless another process cancels, resets or raises the limit; DenyFor
-	// is how late this one may notice. Negative: not at all. Default 1 s.
+	// is how late this one may notice. Negative: not at all. Default: 1 s.
 	DenyFor time.Duration
-	// DenyKeys bounds how many denials are remembered for each policy. Default 65,536.
+	// DenyKeys bounds how many denials are remembered for each policy. Default: 65,536.
 	DenyKeys int
 	// Logger gets one line when Redis stops and one when it resumes answering, and
-	// warnings about the client's settings. Default slog.Default().
+	// warnings about the client's settings. Default: slog.Default().
 	Logger *slog.Logger
-	// Trace is told what happens. Default nil.
+	// Trace is told what happens. Default: nil.
 	Trace *Trace
 }
 
