@@ -63,15 +63,22 @@ func (s *Store) Run(ctx context.Context) error {
 	if s.opts.Tracking {
 		wg.Go(func() { s.track(ctx) })
 	}
+	deaf := false // and said so: once, and not for each attempt
 	for {
 		why := s.listen(ctx)
+		if s.stats.listening.Load() {
+			deaf = false
+		}
 		s.hearing(&s.stats.listening, false)
 		if ctx.Err() == nil {
 			s.stats.deaf.Add(1)
 			if hook := s.opts.Trace.Deaf; hook != nil {
 				hook(ctx, why)
 			}
-			s.opts.Logger.WarnContext(ctx, "rediscache: the writes of other processes are not heard of for now", "error", why)
+			if !deaf {
+				s.opts.Logger.WarnContext(ctx, "rediscache: the writes of other processes are not heard of for now", "error", why)
+			}
+			deaf = true
 		}
 		select {
 		case <-time.After(beatEvery / 4):
