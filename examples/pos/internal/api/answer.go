@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -30,6 +31,10 @@ func fail(w http.ResponseWriter, status int, detail string) {
 	answer(w, status, map[string]string{"detail": detail})
 }
 
+// tryAgain is for who waits at the till. Nobody knows whether a change whose answer is
+// missing was made, so it must be sent again under the same name.
+const tryAgain = "the shop does not answer at the moment; try again, a change with the same Idempotency-Key"
+
 // failed answers an error of the store or of a paginator. What is nobody's fault but
 // ours is logged, and the client learns nothing of it.
 func (a *API) failed(w http.ResponseWriter, r *http.Request, err error) {
@@ -46,8 +51,12 @@ func (a *API) failed(w http.ResponseWriter, r *http.Request, err error) {
 		fail(w, http.StatusNotFound, "not found")
 	case errors.As(err, new(*pagination.RequestError)):
 		pagination.WriteError(w, err)
-	case r.Context().Err() != nil: // the client has gone
+	case errors.Is(r.Context().Err(), context.Canceled): // the client has gone
 		fail(w, http.StatusServiceUnavailable, "the request was given up")
+	case r.Context().Err() != nil, errors.Is(err, ErrUnavailable), store.Away(err):
+		a.Logger.ErrorContext(r.Context(), "no answer in time", "method", r.Method, "path", r.URL.Path, "error", err)
+		w.Header().Set("Retry-After", "5")
+		fail(w, http.StatusServiceUnavailable, tryAgain)
 	default:
 		a.Logger.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 		fail(w, http.StatusInternalServerError, "internal error")

@@ -86,7 +86,7 @@ func (a *API) routes() http.Handler {
 	api("/api/v1/customers/", a.customers)
 	api("/api/v1/cards/{number}/", a.card)
 	api("/api/v1/dashboard/", a.dashboard)
-	open("/api/v1/reports/sales/", methods{"GET": a.limits.api(a.limits.downloads(a.signedIn(a.salesReport)))})
+	open(salesReportPath, methods{"GET": a.limits.api(a.limits.downloads(a.signedIn(a.salesReport)))})
 	open("/api/v1/topups/", methods{"POST": a.limits.topUp(a.signedIn(a.topUp))})
 	open("/api/v1/sales/", methods{
 		"GET":  a.limits.api(a.signedIn(a.sales)),
@@ -94,7 +94,7 @@ func (a *API) routes() http.Handler {
 	})
 	open("/metrics/", methods{"GET": a.operators(a.Metrics.Handler())})
 	for _, path := range []string{"/health/", "/ready/", "/alive/", "/status/"} {
-		mux.Handle(path, a.Health.Handler())
+		mux.Handle(path, methods{"GET": a.Health.Handler()})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		fail(w, http.StatusNotFound, "not found")
@@ -103,13 +103,13 @@ func (a *API) routes() http.Handler {
 }
 
 func (a *API) around(next http.Handler) http.Handler {
-	next = a.identify(named(next))
-	if a.Settings.Debug {
-		next = querycount.Middleware(&querycount.MiddlewareOptions{Logger: a.Logger})(next)
-	}
 	guard := http.NewCrossOriginProtection()
 	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		fail(w, http.StatusForbidden, "a page of another site may not send this")
 	}))
-	return a.observe(secure(guard.Handler(canonical(next))))
+	next = secure(guard.Handler(canonical(inTime(a.identify(named(next))))))
+	if a.Settings.Debug {
+		next = querycount.Middleware(&querycount.MiddlewareOptions{Logger: a.Logger})(next)
+	}
+	return a.observe(next)
 }

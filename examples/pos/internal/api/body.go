@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"strings"
 )
 
@@ -44,7 +45,7 @@ func decode(body []byte, v any) error {
 	var wrongType *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &wrongType):
-		return fmt.Errorf("%q cannot be a %s", wrongType.Field, wrongType.Value)
+		return fmt.Errorf("%s: want %s, not %s", wrongType.Field, wanted(wrongType.Type), wrongType.Value)
 	case err != nil && strings.HasPrefix(err.Error(), "json: unknown field"):
 		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
 	case err != nil:
@@ -54,6 +55,20 @@ func decode(body []byte, v any) error {
 		return errors.New("there is something behind the JSON object")
 	}
 	return nil
+}
+
+// wanted names what a field should be in the words of JSON.
+func wanted(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return "a text"
+	case reflect.Slice:
+		return "a list"
+	case reflect.Struct:
+		return "an object"
+	default:
+		return "a whole number"
+	}
 }
 
 var errNoJSON = errors.New("the body is no valid JSON object")

@@ -9,6 +9,9 @@ import (
 
 type middleware func(http.Handler) http.Handler
 
+// unlimited stands in for a policy that is off.
+func unlimited(next http.Handler) http.Handler { return next }
+
 // limits are the policies, each in front of its routes.
 type limits struct {
 	login, api, sale, topUp, downloads middleware
@@ -45,7 +48,7 @@ func newLimits(cfg Config) (*limits, error) {
 	l := &limits{}
 	options := &ratelimit.MiddlewareOptions{Logger: cfg.Logger}
 	var shown []ratelimit.Rule
-	l.login = func(next http.Handler) http.Handler { return next }
+	l.login = unlimited
 	if len(login) > 0 { // none are left when the limit is off
 		m, err := ratelimit.NewMiddleware(login, options)
 		if err != nil {
@@ -58,6 +61,10 @@ func newLimits(cfg Config) (*limits, error) {
 		policy ratelimit.Policy
 		to     *middleware
 	}{{s.RateAPI, &l.api}, {s.RateSale, &l.sale}, {s.RateTopUp, &l.topUp}} {
+		if p.policy.Limit == ratelimit.Unlimited {
+			*p.to = unlimited
+			continue
+		}
 		limiter, err := cfg.Limiter(p.policy)
 		if err != nil {
 			return nil, err
@@ -77,10 +84,7 @@ func newLimits(cfg Config) (*limits, error) {
 	}
 	m, err := ratelimit.NewConcurrencyMiddleware(slots, user, &ratelimit.ConcurrencyMiddlewareOptions{
 		Logger: cfg.Logger,
-		Skip: func(r *http.Request) bool {
-			format := r.URL.Query().Get("format")
-			return format == "" || format == "json"
-		},
+		Skip:   func(r *http.Request) bool { return !isDownload(r) },
 	})
 	if err != nil {
 		return nil, err

@@ -26,6 +26,28 @@ func secure(next http.Handler) http.Handler {
 	})
 }
 
+const (
+	// answerPatience is how long an answer may take. It is shorter than what the server
+	// gives a connection, so that a client hears why.
+	answerPatience = 10 * time.Second
+	// streamPatience is the same for a download.
+	streamPatience = 30 * time.Minute
+)
+
+// inTime ends what a request waits for: a database that hangs must hold neither the
+// customer at the till nor all connections.
+func inTime(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		patience := answerPatience
+		if isDownload(r) {
+			patience = streamPatience
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), patience)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
 // observe logs each request, and answers one that panicked.
 func (a *API) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -32,9 +32,17 @@ var saleColumns = []pagination.CSVColumn[store.SaleRow]{
 	{Header: "items", Value: func(s store.SaleRow) string { return strconv.FormatInt(s.Items, 10) }},
 }
 
-// streamPatience is how long a download may take; the server's own limit is for answers
-// that are short.
-const streamPatience = 30 * time.Minute
+// salesReportPath is where the reports are.
+const salesReportPath = "/api/v1/reports/sales/"
+
+// isDownload tells whether a request is for all of a report and not for a page of it.
+func isDownload(r *http.Request) bool {
+	if r.URL.Path != salesReportPath {
+		return false
+	}
+	format := r.URL.Query().Get("format")
+	return format != "" && format != "json"
+}
 
 func (a *API) salesReport(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
@@ -44,8 +52,7 @@ func (a *API) salesReport(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	open := func(o pagination.Order) source[store.SaleRow] { return a.Caches.SaleRows(a.Store, filter, o) }
-	format := q.Get("format")
-	if format == "" || format == "json" {
+	if !isDownload(r) {
 		serve(a, w, r, a.reports.list, open)
 		return
 	}
@@ -56,7 +63,7 @@ func (a *API) salesReport(w http.ResponseWriter, r *http.Request) {
 	}
 	rows := a.reports.keyset.All(r.Context(), open(order), &pagination.AllOptions{Ordering: q.Get("ordering")})
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(streamPatience))
-	switch format {
+	switch q.Get("format") {
 	case "csv":
 		err = pagination.ServeCSV(w, "sales.csv", saleColumns, rows, nil)
 	case "ndjson":

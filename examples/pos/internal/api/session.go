@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -58,8 +60,14 @@ func token(r *http.Request) string {
 	return ""
 }
 
-// identify finds out who sends a request. Probes are not asked: they must be answered
-// while the database is away.
+// ErrUnavailable means that nobody can say at the moment who is logged in.
+var ErrUnavailable = errors.New("sessions are not available")
+
+// identifyPatience bounds the look-up of a session: probes and the status page must be
+// answered while the database is away.
+const identifyPatience = 3 * time.Second
+
+// identify finds out who sends a request.
 func (a *API) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t := token(r)
@@ -67,11 +75,12 @@ func (a *API) identify(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		user, ok, err := a.Sessions.Session(r.Context(), t)
+		ctx, cancel := context.WithTimeout(r.Context(), identifyPatience)
+		user, ok, err := a.Sessions.Session(ctx, t)
+		cancel()
 		switch {
 		case err != nil && strings.HasPrefix(r.URL.Path, "/api/"):
-			a.Logger.ErrorContext(r.Context(), "session look-up failed", "error", err)
-			fail(w, http.StatusServiceUnavailable, "sessions cannot be looked up at the moment; try again")
+			a.failed(w, r, fmt.Errorf("%w: %w", ErrUnavailable, err))
 			return
 		case err == nil && ok:
 			r = r.WithContext(context.WithValue(r.Context(), callerKey{}, &caller{user: user, token: t}))
@@ -141,7 +150,7 @@ func (a *API) login(w http.ResponseWriter, r *http.Request) {
 
 func (a *API) logout(w http.ResponseWriter, r *http.Request) {
 	if err := a.Sessions.EndSession(r.Context(), callerOf(r).token); err != nil {
-		a.failed(w, r, err)
+		a.failed(w, r, fmt.Errorf("%w: %w", ErrUnavailable, err))
 		return
 	}
 	http.SetCookie(w, a.cookie(r, "", -1))
@@ -151,7 +160,9 @@ func (a *API) logout(w http.ResponseWriter, r *http.Request) {
 func (a *API) cookie(r *http.Request, value string, maxAge int) *http.Cookie {
 	return &http.Cookie{
 		Name: sessionCookie, Value: value, Path: "/", MaxAge: maxAge,
-		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: r.TLS != nil,
+		HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		// The header may be anybody's: who forges it spoils a cookie of his own.
+		Secure: r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https"),
 	}
 }
 

@@ -35,9 +35,7 @@ func Source(s *settings.Settings, db *sql.DB) (backup.Source, error) {
 	case settings.Postgres:
 		return backup.NewPostgres(db, s.Database.URL.String(), nil)
 	default:
-		address := *s.Database.URL
-		address.RawQuery = "" // the shop, too, takes nothing from it
-		return backup.NewMySQL(db, address.String(), nil)
+		return backup.NewMySQL(db, s.Database.URL.String(), &backup.MySQLOptions{CA: s.Database.TLSCA()})
 	}
 }
 

@@ -20,7 +20,8 @@ import (
 // shop sells without its cache, and a full disk is for a person to look at while it
 // still sells.
 func checks(s *settings.Settings, st *store.Store, p *parts) []health.Check {
-	database := &health.DatabaseOptions{}
+	// While all connections of the shop hang, the spare one tells whether the database does.
+	database := &health.DatabaseOptions{Spare: st.Side()}
 	switch s.Database.Engine {
 	case settings.MySQL:
 		database.ReadOnlyQuery = health.MySQLReadOnly

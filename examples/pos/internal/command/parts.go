@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/mainstay-go/mainstay/backup"
 	"github.com/mainstay-go/mainstay/backup/backupnotify"
@@ -40,6 +42,8 @@ type parts struct {
 	limiter  func(ratelimit.Policy) (ratelimit.Limiter, error)
 	// concurrency limits what is in flight.
 	concurrency func(ratelimit.ConcurrencyPolicy) (ratelimit.ConcurrencyLimiter, error)
+	store       *store.Store
+	logger      *slog.Logger
 	health      *health.Registry
 	metrics     *metrics.Metrics
 	backup      *backup.Job           // nil where --backup-at is off
@@ -51,7 +55,7 @@ type parts struct {
 }
 
 func newParts(s *settings.Settings, st *store.Store, sec *secrets, logger *slog.Logger) (p *parts, err error) {
-	p = &parts{metrics: metrics.New()}
+	p = &parts{store: st, logger: logger, metrics: metrics.New()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.close())
@@ -63,7 +67,7 @@ func newParts(s *settings.Settings, st *store.Store, sec *secrets, logger *slog.
 	}
 	p.closers = append(p.closers, memory)
 	if s.Redis.Configured() {
-		err = p.onRedis(s.Redis, memory, logger)
+		err = p.onRedis(s.Redis, st, memory, logger)
 	} else {
 		err = p.inProcess(st, memory)
 	}
@@ -151,7 +155,8 @@ func (p *parts) inProcess(st *store.Store, memory cache.Cache) (err error) {
 	return err
 }
 
-func (p *parts) onRedis(r settings.Redis, memory cache.Cache, logger *slog.Logger) error {
+func (p *parts) onRedis(r settings.Redis, st *store.Store, memory cache.Cache, logger *slog.Logger) error {
+	logging.Disable() // what fails is returned, and logged by who asked
 	p.redis = r.Client(r.DB())
 	p.closers = append(p.closers, p.redis)
 	shared, err := rediscache.New(p.redis, &rediscache.Options{Prefix: "pos:cache:", Logger: logger})
@@ -188,14 +193,14 @@ func (p *parts) onRedis(r settings.Redis, memory cache.Cache, logger *slog.Logge
 	if err != nil {
 		return err
 	}
-	p.sessions = session.NewRedis(sessions)
+	p.sessions = session.NewRedis(sessions, st)
 	p.metrics.Sessions(sessions)
 	return nil
 }
 
 // jobs are what runs beside the requests.
 func (p *parts) jobs() map[string]func(context.Context) error {
-	jobs := map[string]func(context.Context) error{"health": p.health.Run}
+	jobs := map[string]func(context.Context) error{"health": p.health.Run, "old keys": p.forgetKeys}
 	if p.nightly != nil {
 		jobs["backup"] = p.nightly.Run
 	}
@@ -210,6 +215,22 @@ func (p *parts) jobs() map[string]func(context.Context) error {
 		jobs["cache bus"], jobs["cache recovery"] = p.shared.Run, p.fallback.Run
 	}
 	return jobs
+}
+
+// forgetKeys removes what nobody will repeat any more, now and each hour.
+func (p *parts) forgetKeys(ctx context.Context) error {
+	hour := time.NewTicker(time.Hour)
+	defer hour.Stop()
+	for {
+		if err := p.store.ForgetKeys(ctx); err != nil && ctx.Err() == nil {
+			p.logger.Warn("old Idempotency-Keys could not be removed; the next try is in an hour", "error", err)
+		}
+		select {
+		case <-hour.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 func (p *parts) close() error {

@@ -88,25 +88,77 @@ func TestTwoReplicas(t *testing.T) {
 	}
 }
 
-// TestWithoutItsRedis starts while Redis is away: the shop is served, and nobody is
-// logged in, for that is what Redis would have to say.
+// TestWithoutItsRedis goes on selling while Redis is away: who is logged in stays so, and
+// who was not can log in. Only a logout has to wait, for Redis would not forget.
 func TestWithoutItsRedis(t *testing.T) {
 	redis := testserver.Redis(t)
 	s := openTestShop(t, append(unlimited, "--redis=redis://"+redis.Addr())...)
+	sale := `{"items":[{"product":1,"quantity":1}]}`
 	redis.Kill()
 	start := time.Now()
-	if status, _, _ := s.send("GET", "/api/v1/categories/", ""); status != http.StatusServiceUnavailable {
-		t.Errorf("with a session that cannot be looked up: %d", status)
+	for range 20 {
+		if status, body, _ := s.send("POST", "/api/v1/sales/", sale); status != http.StatusCreated {
+			t.Errorf("a sale: %d %s", status, body)
+		}
 	}
-	if took := time.Since(start); took > 10*time.Second {
-		t.Errorf("the answer took %s", took)
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("twenty sales took %s", took)
 	}
 	if status, _, _ := s.send("GET", "/ready/", ""); status != http.StatusOK {
 		t.Errorf("ready: %d", status)
 	}
-	redis.Restart()
-	waitFor(t, "the session is back or asked for anew", func() bool {
-		status, _, _ := s.send("GET", "/api/v1/categories/", "")
-		return status == http.StatusOK || status == http.StatusUnauthorized
+	first := s.token
+	status, body, _ := s.send("POST", "/api/v1/login/", `{"username":"admin","password":"`+adminPassword+`"}`)
+	if status != http.StatusOK {
+		t.Fatalf("login: %d %s", status, body)
+	}
+	second := field(t, body, "token").(string)
+	if status, body, _ := s.send("POST", "/api/v1/logout/", ""); status != http.StatusServiceUnavailable || field(t, body, "detail") == nil {
+		t.Errorf("logout: %d %s", status, body)
+	}
+	redis.Restart() // and has forgotten everything
+	for _, s.token = range []string{first, second} {
+		if status, _, _ := s.send("GET", "/api/v1/categories/", ""); status != http.StatusOK {
+			t.Errorf("a session from before: %d", status)
+		}
+	}
+	waitFor(t, "the logout", func() bool {
+		status, _, _ := s.send("POST", "/api/v1/logout/", "")
+		return status == http.StatusNoContent
+	})
+	if status, _, _ := s.send("GET", "/api/v1/categories/", ""); status != http.StatusUnauthorized {
+		t.Errorf("after the logout: %d", status)
+	}
+}
+
+// TestDatabaseThatHangs answers in JSON, and before the server cuts the connection; the
+// health says at once what is the matter, and a database that is back serves.
+func TestDatabaseThatHangs(t *testing.T) {
+	db := testserver.MariaDB(t)
+	db.CreateDatabase(t, "pos")
+	s := openTestShop(t, append(unlimited, "--database=mysql://"+db.User()+":"+db.Password()+"@"+db.Addr()+"/pos")...)
+	db.Pause()
+	t.Cleanup(db.Continue)
+	var wg sync.WaitGroup
+	for range 25 { // more than there are connections
+		wg.Go(func() {
+			start := time.Now()
+			status, body, header := s.send("POST", "/api/v1/sales/", `{"items":[{"product":1,"quantity":1}]}`)
+			if status != http.StatusServiceUnavailable || field(t, body, "detail") == nil || header.Get("Retry-After") == "" {
+				t.Errorf("a sale: %d %s", status, body)
+			}
+			if took := time.Since(start); took > 25*time.Second {
+				t.Errorf("the answer took %s", took)
+			}
+		})
+	}
+	wg.Wait()
+	if status, body, _ := s.send("GET", "/health/", ""); status != http.StatusServiceUnavailable {
+		t.Errorf("health: %d %s", status, body)
+	}
+	db.Continue()
+	waitFor(t, "a sale", func() bool {
+		status, _, _ := s.send("POST", "/api/v1/sales/", `{"items":[{"product":1,"quantity":1}]}`)
+		return status == http.StatusCreated
 	})
 }

@@ -250,6 +250,8 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/health", 200, ""},
 		{"GET", "/alive", 200, ""},
 		{"GET", "/", 200, ""},
+		{"POST", "/health/", 405, "GET, HEAD, OPTIONS"},
+		{"DELETE", "/health/database", 405, "GET, HEAD, OPTIONS"},
 		{"GET", "/metrics", 401, ""},
 		{"GET", "/status/", 401, ""},
 	} {
@@ -292,6 +294,9 @@ func TestSessions(t *testing.T) {
 		t.Errorf("metrics for an admin: %d", status)
 	}
 	sale := `{"items":[{"product":1,"quantity":1}]}`
+	if _, _, header := s.send("POST", "/api/v1/login", `{"username":"admin","password":"`+adminPassword+`"}`, "X-Forwarded-Proto", "https"); !strings.Contains(header.Get("Set-Cookie"), "Secure") {
+		t.Errorf("a cookie behind a proxy with TLS: %q", header.Get("Set-Cookie"))
+	}
 	if status, body, _ := s.send("POST", "/api/v1/sales/", sale, "Cookie", admin, "Sec-Fetch-Site", "cross-site"); status != 403 {
 		t.Errorf("a sale from another site: %d %s", status, body)
 	}
@@ -385,6 +390,7 @@ func TestQueryCount(t *testing.T) {
 		{"/api/v1/customers/", "3", "3"},
 		{"/api/v1/sales/", "3", "3"},
 		{"/api/v1/categories/", "1", "0"},
+		{"/api/v1//nothing/", "0", "0"},
 	} {
 		for i, want := range []string{test.first, test.second} {
 			if _, _, header := s.send("GET", test.path, ""); header.Get("X-Query-Count") != want {

@@ -1,5 +1,5 @@
 // Package session keeps who is logged in: in the database, with a short memory in the
-// cache before it, or in Redis.
+// cache before it, or in Redis before it.
 package session
 
 import (
@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/mainstay-go/mainstay/cache"
@@ -60,12 +61,23 @@ func hash(token string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Redis are sessions in a Redis database of their own. It is authoritative: while it
-// does not answer, nobody is logged in.
-type Redis struct{ sessions *sessionstore.Store }
+// Redis are sessions in a Redis database of their own, which every request asks. The
+// shop's database has them too: while Redis is away or has lost them the shop goes on
+// selling.
+type Redis struct {
+	sessions *sessionstore.Store
+	stored   *store.Store
+	asleep   atomic.Int64 // Redis is not asked before this instant, in Unix nanoseconds
+}
 
-// NewRedis returns sessions in Redis.
-func NewRedis(sessions *sessionstore.Store) *Redis { return &Redis{sessions} }
+// NewRedis returns sessions in Redis, and in the database behind it.
+func NewRedis(sessions *sessionstore.Store, st *store.Store) *Redis {
+	return &Redis{sessions: sessions, stored: st}
+}
+
+// pause is how long Redis is left alone after it did not answer, so that a Redis that
+// hangs holds up one request in a second and not all.
+const pause = time.Second
 
 // NewSession starts a session and returns its token.
 func (r *Redis) NewSession(ctx context.Context, user store.User, lifetime time.Duration) (string, error) {
@@ -74,17 +86,29 @@ func (r *Redis) NewSession(ctx context.Context, user store.User, lifetime time.D
 		return "", err
 	}
 	started, err := r.sessions.Start(ctx, user.Name, value, lifetime)
-	if err != nil {
+	switch {
+	case errors.Is(err, sessionstore.ErrUnavailable):
+		return r.stored.NewSession(ctx, user, lifetime)
+	case err != nil:
 		return "", err
 	}
-	return started.Token(), nil
+	return started.Token(), r.stored.KeepSession(ctx, started.Token(), user, lifetime)
 }
 
 // Session returns the user of a token; false if there is no such session.
 func (r *Redis) Session(ctx context.Context, token string) (user store.User, ok bool, err error) {
+	if time.Now().UnixNano() < r.asleep.Load() {
+		return r.stored.Session(ctx, token)
+	}
 	found, err := r.sessions.Get(ctx, token)
-	if found == nil || err != nil {
+	switch {
+	case errors.Is(err, sessionstore.ErrUnavailable) && ctx.Err() == nil:
+		r.asleep.Store(time.Now().Add(pause).UnixNano())
+		return r.stored.Session(ctx, token)
+	case err != nil:
 		return user, false, err
+	case found == nil: // perhaps from a time when Redis was away
+		return r.stored.Session(ctx, token)
 	}
 	if err := json.Unmarshal(found.Data, &user); err != nil {
 		return store.User{}, false, fmt.Errorf("session: %w", err)
@@ -92,7 +116,11 @@ func (r *Redis) Session(ctx context.Context, token string) (user store.User, ok 
 	return user, true, nil
 }
 
-// EndSession ends a session; one that has ended is no error.
+// EndSession ends a session; one that has ended is no error. While Redis is away it
+// fails and ends nothing: Redis would know the session again when it is back.
 func (r *Redis) EndSession(ctx context.Context, token string) error {
-	return r.sessions.End(ctx, token)
+	if err := r.sessions.End(ctx, token); err != nil {
+		return err
+	}
+	return r.stored.EndSession(ctx, token)
 }

@@ -1,8 +1,12 @@
 package settings
 
 import (
+	"cmp"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"net/url"
+	"os"
 	"strings"
 )
 
@@ -24,8 +28,8 @@ type Database struct {
 
 var errDatabase = errors.New("want mysql://user:pw@host/db or postgres://user:pw@host/db; leave it out for SQLite")
 
-// Set reads mysql://user:pw@host/db or postgres://user:pw@host/db. No error repeats the
-// URL, which holds a password.
+// Set reads mysql://user:pw@host/db?tls=…&tls-ca=… or postgres://user:pw@host/db, whose
+// parameters are those of PostgreSQL. No error repeats the URL, which holds a password.
 func (d *Database) Set(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || u.Hostname() == "" || strings.Trim(u.Path, "/") == "" {
@@ -33,13 +37,72 @@ func (d *Database) Set(s string) error {
 	}
 	switch u.Scheme {
 	case "mysql", "mariadb":
-		*d = Database{Engine: MySQL, URL: u}
+		set := Database{Engine: MySQL, URL: u}
+		if err := set.checkTLS(); err != nil {
+			return err
+		}
+		*d = set
 	case "postgres", "postgresql":
 		*d = Database{Engine: Postgres, URL: u}
 	default:
 		return errDatabase
 	}
 	return nil
+}
+
+// The values of tls in the URL of a MariaDB or MySQL database.
+const (
+	TLSOff        = "false" // also without any
+	TLSVerified   = "true"
+	TLSUnverified = "skip-verify"
+)
+
+func (d Database) checkTLS() error {
+	query, err := url.ParseQuery(d.URL.RawQuery)
+	if err != nil {
+		return errDatabase
+	}
+	for name := range query {
+		if name != "tls" && name != "tls-ca" {
+			return fmt.Errorf("unknown parameter %q; known are tls and tls-ca", name)
+		}
+	}
+	switch d.TLS() {
+	case TLSOff, TLSUnverified:
+		if d.TLSCA() != "" {
+			return errors.New("tls-ca needs tls=true")
+		}
+		return nil
+	case TLSVerified:
+		if d.TLSCA() == "" { // mariadb-dump checks a certificate against a file only
+			return errors.New("tls=true needs tls-ca=FILE, the certificates (PEM) to check the server's against; or use tls=skip-verify")
+		}
+		_, err := d.TLSRoots()
+		return err
+	}
+	return fmt.Errorf("tls=%q: want true, skip-verify or false", d.TLS())
+}
+
+// TLS is one of the values above, for a MariaDB or MySQL database.
+func (d Database) TLS() string { return cmp.Or(d.URL.Query().Get("tls"), TLSOff) }
+
+// TLSCA is the file of the certificates that the server's is checked against.
+func (d Database) TLSCA() string { return d.URL.Query().Get("tls-ca") }
+
+// TLSRoots reads that file.
+func (d Database) TLSRoots() (*x509.CertPool, error) { return certificates(d.TLSCA()) }
+
+// certificates reads the file that a parameter tls-ca names.
+func certificates(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("tls-ca: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("tls-ca: there is no certificate (PEM) in %s", file)
+	}
+	return roots, nil
 }
 
 // Name is the name of the database on its server.

@@ -24,7 +24,7 @@ func options(s *Settings) []option {
 	return []option{
 		{flag: "addr", env: "POS_ADDR", value: "host:port", help: "address to listen on", def: s.Addr, set: address(&s.Addr)},
 		{flag: "data", env: "POS_DATA", value: "folder", help: "folder of the database, backups/ and logs/", def: s.Data, set: text(&s.Data, "a folder")},
-		{flag: "database", env: "POS_DATABASE", value: "url", help: "mysql://user:pw@host/db or postgres://user:pw@host/db", def: "SQLite in the data folder", secret: true, set: s.Database.Set},
+		{flag: "database", env: "POS_DATABASE", value: "url", help: "mysql://user:pw@host/db[?tls=true&tls-ca=FILE] or postgres://user:pw@host/db", def: "SQLite in the data folder", secret: true, set: s.Database.Set},
 		{flag: "redis", env: "POS_REDIS", value: "url", help: "redis://, rediss://, redis+sentinel:// or redis+cluster://", def: "none", secret: true, set: s.Redis.Set},
 		{flag: "admin-password", env: "POS_ADMIN_PASSWORD", value: "password", help: "password of admin", def: "generated once", secret: true, set: password(&s.AdminPassword)},
 		{flag: "cashier-password", env: "POS_CASHIER_PASSWORD", value: "password", help: "password of cashier", def: "generated once", secret: true, set: password(&s.CashierPassword)},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -50,7 +51,8 @@ var errRedis = errors.New("want redis://host:6379/0, rediss://…, redis+sentine
 
 // Set reads redis://[user:pw@]host[:port][/db], rediss:// for TLS,
 // redis+sentinel://[user:pw@]host,host/master[/db] and redis+cluster://host,host. The
-// master's name may also be ?master=, a password of the sentinels ?sentinel_password=.
+// master's name may also be ?master=, a password of the sentinels ?sentinel_password=,
+// and a file of certificates to check a server's against, instead of the host's, ?tls-ca=.
 func (r *Redis) Set(s string) error {
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {
@@ -68,6 +70,11 @@ func (r *Redis) Set(s string) error {
 	u, err := url.Parse("redis://" + login + "host/" + path)
 	if err != nil {
 		return errRedis
+	}
+	for name := range u.Query() {
+		if !slices.Contains([]string{"master", "master_name", "sentinel_username", "sentinel_password", "tls-ca"}, name) {
+			return fmt.Errorf("unknown parameter %q", name)
+		}
 	}
 	o := &redis.UniversalOptions{Username: u.User.Username()}
 	o.Password, _ = u.User.Password()
@@ -98,7 +105,11 @@ func (r *Redis) Set(s string) error {
 		if part == "" {
 			continue
 		}
-		if db, err := strconv.Atoi(part); err == nil && db >= 0 && db < 1024 {
+		db, err := strconv.Atoi(part)
+		if err == nil && db != 0 && strings.HasSuffix(scheme, "+cluster") {
+			return errors.New("a cluster has database 0 only")
+		}
+		if err == nil && db >= 0 && db < 1024 {
 			o.DB = db
 		} else if o.MasterName != "" {
 			o.MasterName = part
@@ -110,6 +121,14 @@ func (r *Redis) Set(s string) error {
 		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 		if len(o.Addrs) == 1 {
 			o.TLSConfig.ServerName, _, _ = net.SplitHostPort(o.Addrs[0])
+		}
+	}
+	if ca := u.Query().Get("tls-ca"); ca != "" {
+		if !tlsOn {
+			return errors.New("tls-ca needs rediss://")
+		}
+		if o.TLSConfig.RootCAs, err = certificates(ca); err != nil {
+			return err
 		}
 	}
 	// A cache that hangs must cost less than what it saves.

@@ -1,6 +1,10 @@
 package settings
 
 import (
+	"encoding/pem"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -74,11 +78,39 @@ func TestRedisForms(t *testing.T) {
 		}
 		_ = r.Client(2).Close()
 	}
-	for _, url := range []string{"", "h:6379", "http://h", "redis://", "redis://a,b", "redis://h:x", "redis://h/a", "redis://h:99999", "redis://a:b:c", "redis+sentinel://"} {
+	for _, url := range []string{"", "h:6379", "http://h", "redis://", "redis://a,b", "redis://h:x", "redis://h/a", "redis://h:99999", "redis://a:b:c", "redis+sentinel://", "redis://h?db=3", "redis+cluster://a/3", "redis://h?tls-ca=x", "rediss://h?tls-ca=/nowhere"} {
 		var r Redis
 		if err := r.Set(url); err == nil || r.Configured() {
 			t.Errorf("%q was accepted", url)
 		}
+	}
+}
+
+// TestDatabaseTLS: a parameter that is misspelt or means nothing must not be taken for a
+// wish for no encryption.
+func TestDatabaseTLS(t *testing.T) {
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	web := httptest.NewTLSServer(nil)
+	web.Close()
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw})
+	if err := os.WriteFile(ca, certificate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for query, want := range map[string]string{"": TLSOff, "?tls=false": TLSOff, "?tls=skip-verify": TLSUnverified, "?tls=true&tls-ca=" + ca: TLSVerified} {
+		var d Database
+		if err := d.Set("mysql://u:pw@h/shop" + query); err != nil || d.TLS() != want {
+			t.Errorf("%s: %q, %v", query, d.TLS(), err)
+		}
+	}
+	for _, query := range []string{"?tls=yes", "?tls=true", "?ssl=true", "?tls=true&tls-ca=/nowhere", "?tls=true&tls-ca=" + t.TempDir(), "?tls-ca=" + ca} {
+		var d Database
+		if err := d.Set("mysql://u:hunter2@h/shop" + query); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", query, err)
+		}
+	}
+	var r Redis
+	if err := r.Set("rediss://h?tls-ca=" + ca); err != nil || r.options.TLSConfig.RootCAs == nil {
+		t.Errorf("rediss: %v", err)
 	}
 }
 

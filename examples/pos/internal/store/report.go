@@ -29,7 +29,7 @@ func SaleRowColumns() []pagination.Column[SaleRow] {
 // SaleRows is the list of sales for a report, one statement a page or batch.
 func (s *Store) SaleRows(filter SaleFilter, order pagination.Order) pagination.SQLSource[SaleRow] {
 	return pagination.SQLSource[SaleRow]{
-		DB: s.read, Dialect: s.dialect, Order: order, CountFrom: "sales s",
+		DB: s.read, Dialect: s.dialect, Order: order, CountFrom: "sales s", DeepKey: filter.deepKey(),
 		Base: filter.narrow(pagination.Base{
 			Columns: []string{
 				"s.id", "s.created_at", "s.total", "s.card_number", "s.cashier",

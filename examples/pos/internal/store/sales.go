@@ -144,6 +144,15 @@ func (f SaleFilter) narrow(base pagination.Base) pagination.Base {
 	return base
 }
 
+// deepKey lets far pages be passed over in the index of their order, which holds all that
+// is asked for where nothing is filtered.
+func (f SaleFilter) deepKey() string {
+	if f != (SaleFilter{}) {
+		return ""
+	}
+	return "s.id"
+}
+
 // SaleColumns are what sales can be sorted by.
 func SaleColumns() []pagination.Column[Sale] {
 	return []pagination.Column[Sale]{
@@ -166,7 +175,7 @@ func (s *Store) Sales(filter SaleFilter, order pagination.Order) Sales {
 		Columns: []string{"s.id", "s.created_at", "s.total", "s.card_number", "s.cashier"}, From: "sales s",
 	})
 	return Sales{s, pagination.SQLSource[Sale]{
-		DB: s.read, Dialect: s.dialect, Order: order, Base: base,
+		DB: s.read, Dialect: s.dialect, Order: order, Base: base, DeepKey: filter.deepKey(),
 		Scan: func(rows *sql.Rows) (Sale, error) {
 			sale := Sale{Items: []SaleItem{}}
 			var created int64

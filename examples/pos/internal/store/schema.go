@@ -135,7 +135,11 @@ func (s *Store) migrate(ctx context.Context) error {
 }
 
 func (s *Store) createTables(ctx context.Context) error {
-	conn, err := s.write.Conn(ctx)
+	db := s.side
+	if s.engine == settings.SQLite {
+		db = s.write // nobody else writes
+	}
+	conn, err := db.Conn(ctx)
 	if err != nil {
 		return err
 	}

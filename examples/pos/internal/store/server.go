@@ -2,8 +2,11 @@ package store
 
 import (
 	"context"
+	"crypto/tls"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
+	"io"
 	"net"
 	"strings"
 	"time"
@@ -20,8 +23,9 @@ import (
 
 const (
 	connectTimeout = 5 * time.Second
-	callTimeout    = 30 * time.Second
+	callTimeout    = 10 * time.Second // no customer waits longer for one statement
 	poolSize       = 20
+	sideSize       = 4
 )
 
 // openServer opens a MariaDB, MySQL or PostgreSQL database.
@@ -30,7 +34,11 @@ func openServer(ctx context.Context, d settings.Database) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := &Store{engine: d.Engine, dialect: dialect, read: db, write: db, side: db}
+	side, err := dialSide(d, false)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	st := &Store{engine: d.Engine, dialect: dialect, read: db, write: db, side: side}
 	dialCtx, cancel := context.WithTimeout(ctx, 2*connectTimeout)
 	defer cancel()
 	if err := db.PingContext(dialCtx); err != nil {
@@ -47,7 +55,11 @@ func openServer(ctx context.Context, d settings.Database) (*Store, error) {
 // dial returns a pool, without connecting.
 func dial(d settings.Database) (db *sql.DB, dialect pagination.Dialect, err error) {
 	if d.Engine == settings.MySQL {
-		connector, err := mysql.NewConnector(mysqlConfig(d))
+		cfg, err := mysqlConfig(d)
+		if err != nil {
+			return nil, 0, err
+		}
+		connector, err := mysql.NewConnector(cfg)
 		if err != nil {
 			return nil, 0, settings.Errorf("--database: %s", reason(err))
 		}
@@ -67,22 +79,37 @@ func dial(d settings.Database) (db *sql.DB, dialect pagination.Dialect, err erro
 	return db, dialect, nil
 }
 
-// sideMySQL is for counting, which may take longer than a customer waits, and with
-// missingOK for a server whose database is gone.
-func sideMySQL(d settings.Database, missingOK bool) (*sql.DB, error) {
-	cfg := mysqlConfig(d)
-	cfg.ReadTimeout, cfg.WriteTimeout = 0, 0
-	if missingOK {
-		cfg.DBName = ""
+// dialSide returns a small pool for what may take longer than a customer waits, and must
+// not wait for customers either: counting for a backup, making an index. With missingOK it
+// is also for a server whose database is gone.
+func dialSide(d settings.Database, missingOK bool) (*sql.DB, error) {
+	var db *sql.DB
+	if d.Engine == settings.MySQL {
+		cfg, err := mysqlConfig(d)
+		if err != nil {
+			return nil, err
+		}
+		cfg.ReadTimeout, cfg.WriteTimeout = 0, 0
+		if missingOK {
+			cfg.DBName = ""
+		}
+		connector, err := mysql.NewConnector(cfg)
+		if err != nil {
+			return nil, settings.Errorf("--database: %s", reason(err))
+		}
+		db = sql.OpenDB(connector)
+	} else {
+		var err error
+		if db, _, err = dial(d); err != nil {
+			return nil, err
+		}
 	}
-	connector, err := mysql.NewConnector(cfg)
-	if err != nil {
-		return nil, settings.Errorf("--database: %s", reason(err))
-	}
-	return sql.OpenDB(connector), nil
+	db.SetMaxOpenConns(sideSize)
+	db.SetMaxIdleConns(1)
+	return db, nil
 }
 
-func mysqlConfig(d settings.Database) *mysql.Config {
+func mysqlConfig(d settings.Database) (*mysql.Config, error) {
 	cfg := mysql.NewConfig()
 	cfg.Net, cfg.Addr = "tcp", net.JoinHostPort(d.URL.Hostname(), d.Port())
 	cfg.User, cfg.Passwd, cfg.DBName = d.URL.User.Username(), d.Password(), d.Name()
@@ -91,7 +118,18 @@ func mysqlConfig(d settings.Database) *mysql.Config {
 	// One round trip a statement instead of three; the driver quotes by the
 	// connection's own rules.
 	cfg.InterpolateParams = true
-	return cfg
+	cfg.Logger = &mysql.NopLogger{} // what fails is returned, and logged by who asked
+	switch d.TLS() {
+	case settings.TLSUnverified:
+		cfg.TLSConfig = settings.TLSUnverified
+	case settings.TLSVerified:
+		roots, err := d.TLSRoots()
+		if err != nil {
+			return nil, settings.Errorf("--database: %s", reason(err))
+		}
+		cfg.TLS = &tls.Config{RootCAs: roots, ServerName: d.URL.Hostname(), MinVersion: tls.VersionTLS12}
+	}
+	return cfg, nil
 }
 
 // serverReason is one line that names the cause and no password.
@@ -111,6 +149,17 @@ func serverReason(err error) string {
 	}
 	text, _, _ := strings.Cut(err.Error(), "\n")
 	return text
+}
+
+// Away reports that the database could not be reached or broke off. Whether a change was
+// made then is not known.
+func Away(err error) bool {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return strings.HasPrefix(pg.Code, "08") || strings.HasPrefix(pg.Code, "57P") // connection, shutdown
+	}
+	return errors.As(err, new(*net.OpError)) || errors.As(err, new(*pgconn.ConnectError)) ||
+		errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // transient reports that the database gave up a transaction to resolve a deadlock or a

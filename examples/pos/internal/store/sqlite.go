@@ -72,12 +72,8 @@ func sqliteDSN(path, lock string, pragmas ...string) string {
 // an error or, with missingOK, an empty one in memory, enough to look at backups and to
 // restore one.
 func OpenSide(ctx context.Context, s *settings.Settings, missingOK bool) (*sql.DB, error) {
-	switch s.Database.Engine {
-	case settings.MySQL:
-		return sideMySQL(s.Database, missingOK)
-	case settings.Postgres:
-		db, _, err := dial(s.Database)
-		return db, err
+	if s.Database.Engine != settings.SQLite {
+		return dialSide(s.Database, missingOK)
 	}
 	path, err := filepath.Abs(s.SQLitePath())
 	if err != nil {

@@ -102,8 +102,13 @@ func hashToken(token string) string {
 // NewSession starts a session and returns its token.
 func (s *Store) NewSession(ctx context.Context, user User, lifetime time.Duration) (string, error) {
 	token := rand.Text() + rand.Text()
+	return token, s.KeepSession(ctx, token, user, lifetime)
+}
+
+// KeepSession starts a session under a token that was made elsewhere.
+func (s *Store) KeepSession(ctx context.Context, token string, user User, lifetime time.Duration) error {
 	now := time.Now()
-	err := s.inTx(ctx, func(tx *Tx) error {
+	return s.inTx(ctx, func(tx *Tx) error {
 		if _, err := tx.exec(ctx, "DELETE FROM sessions WHERE expires_at < ?", micros(now)); err != nil {
 			return err
 		}
@@ -111,7 +116,6 @@ func (s *Store) NewSession(ctx context.Context, user User, lifetime time.Duratio
 			hashToken(token), user.Name, micros(now.Add(lifetime)))
 		return err
 	})
-	return token, err
 }
 
 // Session returns the user of a token; false if there is no such session any more.
