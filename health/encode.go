@@ -213,7 +213,7 @@ func appendText(b []byte, s *Snapshot, status Status, note string, verbose bool)
 		}
 		b = append(b, " "+c.line()...)
 		if c.Status > Pass && !c.Since.IsZero() {
-			b = append(b, ", for "+roughly(s.Time.Sub(c.Since))...)
+			b = append(b, ", for "+lasting(s.Time.Sub(c.Since))...)
 		}
 		if len(c.Blocked) > 0 {
 			b = append(b, ", follows from "+strings.Join(c.Blocked, ", ")...)

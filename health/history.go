@@ -68,6 +68,9 @@ func (h *history) outages(now time.Time) (count int, down time.Duration) {
 		count += c.outages
 		down += c.down
 	}
+	if h.last == Fail { // one that goes on; the next result will record it
+		down = min(down+max(now.Sub(h.lastAt), 0), cells*cellTime)
+	}
 	if count == 0 && down > 0 {
 		count = 1 // it began earlier
 	}

@@ -180,7 +180,7 @@ func pageHeadline(s *Snapshot, now time.Time) string {
 	}
 	text := first.Name
 	if first.Status != Unknown {
-		text += " for " + roughly(now.Sub(first.Since)) + " (since " + clock(first.Since, now) + ")"
+		text += " for " + lasting(now.Sub(first.Since)) + " (since " + clock(first.Since, now) + ")"
 	} else {
 		text += " has not been checked yet"
 	}
@@ -208,7 +208,7 @@ func newRow(c *CheckState, h *history, now time.Time) pageRow {
 		row.Tags = append(row.Tags, "flapping")
 	}
 	if c.Status != Unknown {
-		row.For = "for " + roughly(now.Sub(c.Since))
+		row.For = "for " + lasting(now.Sub(c.Since))
 	}
 	note := func(format string, args ...any) {
 		row.Meta = append(row.Meta, template.HTML(template.HTMLEscapeString(fmt.Sprintf(format, args...))))
@@ -255,6 +255,9 @@ func timeHTML(t, now time.Time) template.HTML {
 
 // newValue writes a number and its thresholds: "91 % of 80/90".
 func newValue(m Measurement) pageValue {
+	if m.Unit == m.Name { // "connections 4 connections"
+		m.Unit = ""
+	}
 	v := pageValue{Text: spaced(m.Name) + " " + withUnit(m.Value, m.Unit)}
 	if m.Status > Pass {
 		v.Status = m.Status.String()

@@ -187,6 +187,7 @@ func TestPageTellsEverythingTwice(t *testing.T) {
 	}
 	require.Contains(t, body, "<title>Failing · pos-1</title>")
 	require.Contains(t, body, "1 outage, 14 min")
+	require.NotContains(t, body, "for under 1 ms")
 	for _, structure := range []string{
 		`<html lang="en">`, `<caption>`, `scope="col"`, `scope="row"`, `role="status"`, `<main>`, `<footer>`,
 		`<time datetime="`, `name="viewport"`, `name="robots" content="noindex"`, `<h1`, `rel="icon"`,

@@ -19,9 +19,9 @@ func stripSVG(h *history, now time.Time) (svg template.HTML, outages string) {
 	count, down := h.outages(now)
 	label := "no outage in 24 h"
 	if count > 0 {
-		outages = fmt.Sprintf("%d outages, %s", count, roughly(down))
+		outages = fmt.Sprintf("%d outages, %s", count, lasting(down))
 		if count == 1 {
-			outages = "1 outage, " + roughly(down)
+			outages = "1 outage, " + lasting(down)
 		}
 		label = outages + " in 24 h"
 	}

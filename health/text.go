@@ -61,6 +61,15 @@ func (r *Registry) cleanObserved(observed []Measurement) []Measurement {
 	return out
 }
 
+// lasting is roughly for how long something has been so, where milliseconds would
+// look exact and mean nothing.
+func lasting(d time.Duration) string {
+	if d < time.Second {
+		return "a moment"
+	}
+	return roughly(d)
+}
+
 // roughly writes a duration as a person says it: "14 min", "3 h 20 min".
 func roughly(d time.Duration) string {
 	switch {

@@ -199,6 +199,15 @@ func TestHistoryKeepsADay(t *testing.T) {
 	require.Equal(t, 2, count)
 	require.Equal(t, 41*time.Minute, down)
 
+	// An outage that goes on lasts until now, however rarely the check runs.
+	open := h
+	open.record(now.Add(time.Minute), Fail)
+	count, down = open.outages(now.Add(50 * time.Minute))
+	require.Equal(t, 3, count)
+	require.Equal(t, 90*time.Minute, down)
+	_, down = open.outages(now.Add(100 * time.Hour))
+	require.Equal(t, 24*time.Hour, down)
+
 	later := now.Add(12 * time.Hour)
 	require.Equal(t, Unknown, h.strip(later)[47], "what was not seen is not drawn as healthy")
 	count, _ = h.outages(later)
