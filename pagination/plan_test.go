@@ -259,12 +259,12 @@ func (p planProof) judgeSQLite(t testing.TB, query string, args []any, most int)
 	assert.LessOrEqual(t, int(looked.Load()-before), most, "%s: rows looked at\n%s", p.name, query)
 	first := len(args) == 0
 	for _, line := range textRows(t, p.conn, "EXPLAIN QUERY PLAN "+query, args...) {
-		parent, detail := line[1], line[3]
+		detail := line[3]
 		switch {
 		case strings.HasPrefix(detail, "SCAN sales"):
 			assert.True(t, first && strings.Contains(detail, "INDEX"), "%s: %s\n%s", p.name, detail, query)
 		case strings.HasPrefix(detail, "USE TEMP B-TREE"):
-			assert.True(t, parent == "0" && strings.Contains(query, "UNION ALL"), "%s: %s\n%s", p.name, detail, query)
+			assert.Fail(t, "a sort", "%s: %s\n%s", p.name, detail, query)
 		}
 	}
 }
