@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // scanKey is a key in the direction of the walk.
@@ -150,4 +151,23 @@ func (p *seekPlan) exprs() []string {
 		exprs[i] = k.expr
 	}
 	return exprs
+}
+
+// visible refuses a column whose name hides a sort key: ORDER BY takes a bare name for a
+// column of the result first, while WHERE means the table's, and rows would be lost.
+func (p *seekPlan) visible(columns []string) error {
+	for _, k := range p.keys {
+		for _, column := range columns {
+			if len(column) <= len(k.expr) || !strings.HasSuffix(strings.TrimRight(column, "\"` "), k.expr) {
+				continue
+			}
+			expr, name := splitAlias(column)
+			table, own := strings.CutSuffix(expr, k.expr)
+			own = own && (table == "" || isIdentifier(strings.TrimSuffix(table, ".")))
+			if strings.Trim(name, "\"`") == k.expr && !own {
+				return fmt.Errorf("pagination: the column %q hides the sort key %s in ORDER BY; write the key with its table, as in t.%[2]s", column, k.expr)
+			}
+		}
+	}
+	return nil
 }

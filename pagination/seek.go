@@ -56,6 +56,9 @@ func (q Seek) SQL(d Dialect, base Base) (string, []any, error) {
 	if err != nil {
 		return "", nil, err
 	}
+	if err := p.visible(base.Columns); err != nil {
+		return "", nil, err
+	}
 	w := &condWriter{statement: s, plan: p, first: len(s.args), numbers: make([]int, len(p.keys))}
 	if len(p.segments) > 1 && p.union {
 		if err := w.union(); err != nil {

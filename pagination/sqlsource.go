@@ -51,6 +51,9 @@ func (s SQLSource[T]) List(ctx context.Context, limit int, offset int64) ([]T, e
 	if err != nil {
 		return nil, err
 	}
+	if err := plan.visible(s.Base.Columns); err != nil {
+		return nil, err
+	}
 	w := &condWriter{statement: st, plan: plan}
 	filtered := st.writeSelect()
 	deep := s.DeepKey != "" && offset > 0 && (s.Dialect == MySQL || s.Dialect == SQLite)

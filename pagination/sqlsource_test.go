@@ -204,3 +204,42 @@ func TestPlannedRows(t *testing.T) {
 		require.Error(t, err)
 	}
 }
+
+// A result column with the name of a sort key would be what ORDER BY sorts by.
+func TestColumnThatHidesAKey(t *testing.T) {
+	t.Parallel()
+	db := open(t, "sqlite", ":memory:")
+	db.SetMaxOpenConns(1)
+	_, err := db.Exec("CREATE TABLE t (id INTEGER PRIMARY KEY, rank INTEGER NOT NULL)")
+	require.NoError(t, err)
+	source := SQLSource[int64]{
+		DB: db, Dialect: SQLite,
+		Scan: func(rows *sql.Rows) (id int64, err error) { return id, rows.Scan(&id, new(any)) },
+	}
+	for _, c := range []struct {
+		column, key string
+		ok          bool
+	}{
+		{"-rank AS rank", "rank", false},
+		{`-rank as "rank"`, "rank", false},
+		{"-rank AS rank", "s.rank", true},
+		{"-rank AS backwards", "rank", true},
+		{"s.rank AS rank", "rank", true},
+		{"rank AS rank", "rank", true},
+		{"s.rank", "rank", true},
+		{"rank", "rank", true},
+	} {
+		source.Base = Base{Columns: []string{"s.id", c.column}, From: "t s"}
+		source.Order, err = NewOrder(nil, Key{Name: "rank", Expr: c.key, Kind: KindInt}, Key{Name: "id", Expr: "s.id", Kind: KindInt, Unique: true})
+		require.NoError(t, err)
+		_, listErr := source.List(t.Context(), 10, 0)
+		_, seekErr := source.Seek(t.Context(), Seek{Order: source.Order, Limit: 10})
+		for _, err := range []error{listErr, seekErr} {
+			if c.ok {
+				require.NoError(t, err, c.column)
+			} else {
+				require.ErrorContains(t, err, "hides the sort key rank", c.column)
+			}
+		}
+	}
+}
