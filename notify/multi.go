@@ -53,7 +53,7 @@ func (m *Multi) Notify(ctx context.Context, msg Message) error {
 	errs := make([]error, len(m.channels))
 	var wg sync.WaitGroup
 	for i, c := range m.channels {
-		wg.Go(func() { errs[i] = attempt(ctx, c, msg) })
+		wg.Go(func() { errs[i] = attempt(ctx, m.log, c, msg) })
 	}
 	wg.Wait()
 	failed := 0
@@ -76,10 +76,11 @@ func (m *Multi) Notify(ctx context.Context, msg Message) error {
 
 // attempt turns a panic of somebody's Notifier into an error: a broken channel
 // must not end the process that reports trouble.
-func attempt(ctx context.Context, n Notifier, m Message) (err error) {
+func attempt(ctx context.Context, log *slog.Logger, n Notifier, m Message) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("notify: a channel panicked: %v\n%s", p, debug.Stack())
+			err = fmt.Errorf("notify: a channel panicked: %v", p)
+			log.ErrorContext(ctx, "notify: a channel panicked", "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
 	return n.Notify(ctx, m)

@@ -66,12 +66,16 @@ func TestMulti(t *testing.T) {
 	if len(good.got) != 1 || good.got[0].Time.IsZero() || strings.Count(log.String(), "did not take") != 2 {
 		t.Errorf("got %v, log %s", good.got, log.String())
 	}
-	m, err = NewMulti([]Notifier{bad, panicking}, nil)
+	log.Reset()
+	m, err = NewMulti([]Notifier{bad, panicking}, &MultiOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Notify(t.Context(), Message{}); !errors.Is(err, errDown) || !strings.Contains(err.Error(), "broken") {
+	if err := m.Notify(t.Context(), Message{}); !errors.Is(err, errDown) || !strings.Contains(err.Error(), "broken") || strings.Contains(err.Error(), "goroutine") {
 		t.Errorf("all failed: %v", err)
+	}
+	if !strings.Contains(log.String(), "goroutine") {
+		t.Errorf("the stack is in no log: %s", log.String())
 	}
 	for _, channels := range [][]Notifier{nil, {nil}} {
 		if _, err := NewMulti(channels, nil); err == nil {

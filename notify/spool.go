@@ -241,7 +241,7 @@ func (s *Spool) try(ctx context.Context, name string, entry spooled) bool {
 func (s *Spool) attempt(ctx context.Context, n Notifier, m Message) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	return attempt(ctx, n, m)
+	return attempt(ctx, s.log, n, m)
 }
 
 func (s *Spool) forget(ctx context.Context, name string) {
