@@ -106,12 +106,13 @@ func killAll(t *testing.T, engine, dsn string, kills int) {
 	require.NoError(t, err)
 	window := time.Since(began) * 3 / 2
 
+	secrets := t.TempDir() // which those that are killed leave behind
 	restored := map[string]bool{}
 	var before []Entry
 	partial := 0
 	for range kills {
 		victim := exec.Command(os.Args[0], "-test.run=^TestKilledEngines$")
-		victim.Env = append(os.Environ(), killEngine+"="+engine, killDSN+"="+dsn, killFolder+"="+folder)
+		victim.Env = append(os.Environ(), killEngine+"="+engine, killDSN+"="+dsn, killFolder+"="+folder, "TMPDIR="+secrets)
 		killAfter(t, victim, rand.N(window))
 
 		entries, err := j.List(t.Context())
