@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -104,7 +103,7 @@ func killAll(t *testing.T, engine, dsn string, kills int) {
 	began := time.Now()
 	_, err := j.Backup(t.Context())
 	require.NoError(t, err)
-	window := time.Since(began) * 3 / 2
+	aim := aim{time.Since(began)}
 
 	secrets := t.TempDir() // which those that are killed leave behind
 	restored := map[string]bool{}
@@ -113,7 +112,7 @@ func killAll(t *testing.T, engine, dsn string, kills int) {
 	for range kills {
 		victim := exec.Command(os.Args[0], "-test.run=^TestKilledEngines$")
 		victim.Env = append(os.Environ(), killEngine+"="+engine, killDSN+"="+dsn, killFolder+"="+folder, "TMPDIR="+secrets)
-		killAfter(t, victim, rand.N(window))
+		killAfter(t, victim, aim.moment())
 
 		entries, err := j.List(t.Context())
 		require.NoError(t, err)
@@ -134,6 +133,7 @@ func killAll(t *testing.T, engine, dsn string, kills int) {
 				newer++
 			}
 		}
+		aim.learn(newer > 0)
 		for i, e := range before {
 			require.True(t, listed[e.ID] || newer+i >= 4, "%s is gone, and %d are newer", e.ID, newer+i)
 		}

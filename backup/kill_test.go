@@ -46,12 +46,14 @@ func TestKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	kills, partial, seen := 200, 0, map[string]bool{}
+	aim := aim{30 * time.Millisecond}
 	for range kills {
-		killOnce(t, folder, "", time.Duration(rand.Int64N(int64(30*time.Millisecond))))
+		killOnce(t, folder, "", aim.moment())
 		entries, err := j.List(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
+		aim.learn(len(entries) > len(seen))
 		for _, e := range entries {
 			if e.State != Good {
 				t.Fatalf("listed after a kill: %s, %s (%s)", e.ID, e.State, e.Problem)
@@ -122,12 +124,14 @@ func TestKilledReplicating(t *testing.T) {
 	}
 	copied := targetOf(t, j, "attic")
 	seen, behind := map[string]bool{}, 0
+	aim := aim{40 * time.Millisecond}
 	for range 60 {
-		killOnce(t, here, there, time.Duration(rand.Int64N(int64(40*time.Millisecond))))
+		killOnce(t, here, there, aim.moment())
 		entries, err := copied.List(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
+		aim.learn(len(entries) > len(seen))
 		for _, e := range entries {
 			if e.State != Good {
 				t.Fatalf("the target lists after a kill: %s, %s (%s)", e.ID, e.State, e.Problem)
@@ -233,6 +237,20 @@ func killOnce(t *testing.T, folder, target string, after time.Duration) {
 	victim := exec.Command(os.Args[0], "-test.run=^TestKilled$")
 	victim.Env = append(os.Environ(), killFolder+"="+folder, killTarget+"="+target)
 	killAfter(t, victim, after)
+}
+
+// aim chooses the moments of kills such that about every second run comes to its end
+// before, however slow the machine is.
+type aim struct{ within time.Duration }
+
+func (a *aim) moment() time.Duration { return rand.N(a.within) }
+
+func (a *aim) learn(done bool) {
+	if done {
+		a.within = max(a.within*4/5, 5*time.Millisecond)
+	} else {
+		a.within = min(a.within*5/4, 10*time.Second)
+	}
 }
 
 // killAfter starts a process, and kills it so long after it has said that it runs.
