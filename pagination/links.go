@@ -35,8 +35,9 @@ type Links struct {
 	// else they are ignored. Default: none.
 	TrustedProxies []string
 	// AllowedHosts lists the hosts that links may name, without port; ".shop.example"
-	// means the domain and all below it. A request for another answers 400. Default: any
-	// host, which lets a client choose the host of its own links.
+	// means the domain and all below it. A request for another answers 400, and so does
+	// one for what is no host, with or without this list. Default: any host, which lets a
+	// client choose the host of its own links.
 	AllowedHosts []string
 	// Relative makes links of path and query alone. Default: false.
 	Relative bool
@@ -93,17 +94,49 @@ func (b *linkBase) prefix(r *http.Request, strict bool) (string, error) {
 		return b.base + path, nil
 	}
 	scheme, host, prefix := b.proxies.Origin(r)
-	if len(b.allowed) > 0 && !slices.ContainsFunc(b.allowed, matches(host)) {
+	reason := ""
+	switch name, ok := hostname(host); {
+	case !ok:
+		reason = "host is not a name or an address"
+	case len(b.allowed) > 0 && !slices.ContainsFunc(b.allowed, matches(name)):
+		reason = "host is not in AllowedHosts"
+	case host == "": // HTTP/1.0
+		return prefix + path, nil
+	}
+	if reason != "" {
 		return "", &RequestError{
 			Status: http.StatusBadRequest, Detail: "Invalid host.",
-			problem: strict, kind: ErrInvalidParameter, reason: "host is not in AllowedHosts",
+			problem: strict, kind: ErrInvalidParameter, reason: reason,
 		}
 	}
 	return scheme + "://" + host + prefix + path, nil
 }
 
+// hostname cuts the port off a host and reports whether it is one. net/http takes anything
+// for one over HTTP/2: "evil.example/.shop.example" would be below .shop.example, and a
+// link to somewhere else.
+func hostname(host string) (name string, ok bool) {
+	name = host
+	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
+		if strings.Trim(host[i+1:], "0123456789") != "" {
+			return "", false
+		}
+		name = host[:i]
+	}
+	name = strings.ToLower(name)
+	if inner, ok := strings.CutPrefix(name, "["); ok {
+		inner, ok = strings.CutSuffix(inner, "]")
+		return inner, ok && strings.Trim(inner, "0123456789abcdef:.") == ""
+	}
+	for _, c := range []byte(name) {
+		if !unreserved[c] || c == '~' {
+			return "", false
+		}
+	}
+	return name, true
+}
+
 func matches(host string) func(string) bool {
-	host = strings.ToLower((&url.URL{Host: host}).Hostname())
 	return func(allowed string) bool {
 		if domain, ok := strings.CutPrefix(allowed, "."); ok {
 			return host == domain || strings.HasSuffix(host, allowed)

@@ -439,6 +439,29 @@ func TestLinkTargets(t *testing.T) {
 	require.ErrorIs(t, err, ErrInvalidParameter)
 	_, err = next(&Links{AllowedHosts: []string{".shop.example"}}, func(r *http.Request) { r.Host = "evilshop.example" })
 	require.ErrorIs(t, err, ErrInvalidParameter)
+	// What net/http lets through over HTTP/2.
+	for _, host := range []string{
+		"evil.example/.shop.example", "evil.example?.shop.example", "evil.example#.shop.example", `evil.example\.shop.example`,
+		"evil.example:80@a.shop.example", "a.shop.example:80/x", "a>;.shop.example", "[::1].shop.example", "[evil.shop.example]",
+		"a.shop.example:", " a.shop.example", "a.shop.example:80:80", "%61.shop.example", "é.shop.example",
+	} {
+		for _, links := range []*Links{nil, {AllowedHosts: []string{".shop.example"}}} {
+			got, err := next(links, func(r *http.Request) { r.Host = host })
+			if host == "a.shop.example:" { // an empty port is one
+				require.NoError(t, err)
+				continue
+			}
+			require.ErrorIs(t, err, ErrInvalidParameter, "%q: %s", host, got)
+		}
+	}
+	for host, want := range map[string]string{
+		"": "/list?b=2&page=2", "127.0.0.1:80": "http://127.0.0.1:80/list?b=2&page=2", "[::1]:80": "http://[::1]:80/list?b=2&page=2",
+		"my_service": "http://my_service/list?b=2&page=2", "[::1]": "http://[::1]/list?b=2&page=2",
+	} {
+		got, err := next(nil, func(r *http.Request) { r.Host = host })
+		require.NoError(t, err, host)
+		assert.Equal(t, want, got)
+	}
 }
 
 func TestHeaders(t *testing.T) {

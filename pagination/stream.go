@@ -28,7 +28,7 @@ type StreamOptions[T any] struct {
 	// An error from it stops the stream. Default: nil.
 	Progress func(rows int64, last T) error
 	// Verbatim leaves CSV cells as they are. Otherwise text that a spreadsheet would run as
-	// a formula (it begins with = + - @, a tab or a carriage return, and is no number)
+	// a formula (it begins with = + - @, a tab or a line break, and is no number)
 	// gets an apostrophe before it. Default: false.
 	Verbatim bool
 }
@@ -74,7 +74,7 @@ func disarm(cell string) string {
 		return cell
 	}
 	switch cell[0] {
-	case '=', '@', '\t', '\r':
+	case '=', '@', '\t', '\r', '\n':
 		return "'" + cell
 	case '+', '-':
 		if _, err := strconv.ParseFloat(cell, 64); err != nil {

@@ -63,7 +63,7 @@ func TestCSV(t *testing.T) {
 func TestCSVFormulas(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
-		"=1+1": "'=1+1", "@x": "'@x", "+cmd|' /C calc'!A0": "'+cmd|' /C calc'!A0", "-1.5": "-1.5", "+4": "+4", "-": "'-", "": "", "a=b": "a=b", "\tx": "'\tx",
+		"=1+1": "'=1+1", "@x": "'@x", "+cmd|' /C calc'!A0": "'+cmd|' /C calc'!A0", "-1.5": "-1.5", "+4": "+4", "-": "'-", "": "", "a=b": "a=b", "\tx": "'\tx", "\n=1": "'\n=1",
 	} {
 		assert.Equal(t, want, disarm(in))
 	}
