@@ -27,7 +27,8 @@ func (e *PanicError) Unwrap() error {
 // does) instead of returning.
 var ErrLoadExited = errors.New("cache: the load ended its goroutine")
 
-// ErrLoadTimeout means that a load took longer than Options.LoadTimeout.
+// ErrLoadTimeout means that a load took longer than Options.LoadTimeout. It may still run
+// if it does not obey its context.
 var ErrLoadTimeout = errors.New("cache: the load took longer than LoadTimeout")
 
 // flight is a load that runs once for all who wait for it.
@@ -35,21 +36,26 @@ type flight[V any] struct {
 	key   string
 	stamp stamp // taken before it began
 	done  chan struct{}
-	value V
-	err   error
-	// rest is how long the outcome is given to those who come after the end: a stale
-	// value, so that a source that fails is not asked by every reader.
-	rest  time.Duration
-	until time.Time
-	stale bool // the outcome is an old value, since the load failed
+	ending[V]
+	ended bool      // with the lock of the flights
+	until time.Time // that the ending is given to those who come after it
 
 	mu  sync.Mutex
-	old *V // what may be served instead, if it takes too long
+	old *V // what may be served if the load fails or takes too long
 }
 
-func (f *flight[V]) setOld(value V) {
+// ending is what all who wait for a flight get.
+type ending[V any] struct {
+	outcome[V]
+	stale bool // the value is an old one, since the load failed
+	// rest is how long it is given to those who come after the end too, so that a source
+	// that fails is not asked by every reader.
+	rest time.Duration
+}
+
+func (f *flight[V]) setOld(value *V) {
 	f.mu.Lock()
-	f.old = &value
+	f.old = value
 	f.mu.Unlock()
 }
 
@@ -93,10 +99,14 @@ func (f *flights[V]) claim(c *Coherence, key string, now func() stamp) (s seat[V
 // is called with the lock of the flights.
 func (f *flight[V]) over() bool { return !f.until.IsZero() && !time.Now().Before(f.until) }
 
-// end gives all who wait for a flight its outcome.
-func (f *flights[V]) end(current *flight[V], value V, err error) {
-	current.value, current.err = value, err
+// end gives all who wait for a flight its ending, if it has none yet.
+func (f *flights[V]) end(current *flight[V], with ending[V]) {
 	f.mu.Lock()
+	if current.ended {
+		f.mu.Unlock()
+		return
+	}
+	current.ending, current.ended = with, true
 	if f.byKey[current.key] == current {
 		if current.rest > 0 {
 			current.until = time.Now().Add(current.rest)

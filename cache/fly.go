@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,30 +28,50 @@ type job[V any] struct {
 	ok      bool        // what is loaded may be stored
 	down    bool        // the store failed, or has what only newer versions can read
 	any     []tagStamp  // of anyTag, before the load
-	served  *reading[V] // what may be served if the load fails
-	over    bool
 }
 
 // end gives the outcome of a job to all who wait.
 func (c *Typed[V]) end(j *job[V], value V, err error) {
-	if !j.over {
-		j.over = true
-		c.flights.end(j.flight, value, err)
+	c.flights.end(j.flight, ending[V]{outcome: outcome[V]{value, err}})
+}
+
+// fail ends a job that has brought nothing: with the old value, if there is one.
+func (c *Typed[V]) fail(j *job[V], err error) {
+	with := ending[V]{outcome: outcome[V]{err: err}, rest: c.opts.ErrorTTL}
+	if old := j.getOld(); old != nil {
+		with = ending[V]{outcome: outcome[V]{value: *old}, stale: true, rest: c.opts.ThrottleFor}
 	}
+	c.flights.end(j.flight, with)
+}
+
+// timeOut ends the jobs of a load that takes too long.
+func (c *Typed[V]) timeOut(jobs []*job[V]) error {
+	err := fmt.Errorf("%w (%v): %w", ErrLoadTimeout, c.opts.LoadTimeout, context.DeadlineExceeded)
+	for _, j := range jobs {
+		c.fail(j, err)
+	}
+	return err
 }
 
 // fly loads keys, or waits until somebody else has. Those that this process may load are
 // loaded together; those that another process loads are asked for again meanwhile.
 func (c *Typed[V]) fly(ctx context.Context, jobs []*job[V], load loader[V], down, early bool) {
-	ctx, cancel := context.WithTimeoutCause(ctx, c.opts.LoadTimeout, ErrLoadTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.opts.LoadTimeout)
 	defer cancel()
+	all := jobs
+	stop := context.AfterFunc(ctx, func() { c.timeOut(all) }) // whether the load obeys or not
+	defer stop()
 	defer c.settle(jobs)
 	var others sync.WaitGroup
 	defer others.Wait()
-	deadline := time.Now().Add(c.opts.LeaseWait)
-	for pause := minPause; len(jobs) > 0; pause = min(2*pause, maxPause) {
-		final := !time.Now().Before(deadline) || ctx.Err() != nil
+	began := time.Now()
+	for len(jobs) > 0 {
+		final := time.Since(began) >= c.opts.LeaseWait
 		ready, held := c.permission(ctx, jobs, down, early, final)
+		if ctx.Err() != nil {
+			c.timeOut(all)
+			return
+		}
 		if len(held) == 0 {
 			c.load(ctx, ready, load)
 			return
@@ -59,6 +80,8 @@ func (c *Typed[V]) fly(ctx context.Context, jobs []*job[V], load loader[V], down
 			others.Go(func() { c.load(ctx, ready, load) })
 		}
 		jobs = held
+		// The longer it takes the less it matters when its end is noticed.
+		pause := min(max(time.Since(began)/8, minPause), maxPause)
 		sleep(ctx, pause/2+rand.N(pause))
 	}
 }
@@ -137,8 +160,7 @@ func (c *Typed[V]) inMemory(j *job[V], early bool) bool {
 		c.end(j, e.value, nil)
 		return true
 	}
-	j.served = &reading[V]{value: e.value}
-	j.setOld(e.value)
+	j.setOld(&e.value)
 	return false
 }
 
@@ -157,10 +179,10 @@ func (c *Typed[V]) readAgain(ctx context.Context, jobs []*job[V]) {
 	}
 	rs := c.read(ctx, wants, true)
 	for i, j := range at {
-		j.reading, j.served = &rs[i], nil
+		j.reading = &rs[i]
+		j.setOld(nil) // what was deleted since must not be served
 		if j.reading.found && !j.reading.absent {
-			j.served = j.reading
-			j.setOld(j.reading.value)
+			j.setOld(&j.reading.value)
 		}
 	}
 }
@@ -212,24 +234,25 @@ func (c *Typed[V]) load(ctx context.Context, jobs []*job[V], load loader[V]) {
 	c.stats.loads.Add(1)
 	c.stats.loadTime.Add(int64(took))
 	tags, ttl := m.end()
+	var late error
+	if ctx.Err() != nil { // nobody waits for it any more
+		late = c.timeOut(jobs)
+	}
 	var fills []*filling[V]
 	failed := false
 	for i, j := range jobs {
 		value, err := out[i].value, out[i].err
-		if err != nil && errors.Is(err, context.DeadlineExceeded) && errors.Is(context.Cause(ctx), ErrLoadTimeout) {
-			err = fmt.Errorf("%w (%v): %w", ErrLoadTimeout, c.opts.LoadTimeout, err)
-		}
+		err = cmp.Or(late, err)
 		failed = failed || err != nil
 		if hook := c.opts.Trace.Loaded; hook != nil {
 			hook(ctx, c.name, j.want.key, took, err)
 		}
 		absent := errors.Is(err, ErrNotFound)
 		switch {
-		case absent && c.opts.NotFoundTTL < 0, err != nil && !absent && j.served == nil:
+		case absent && c.opts.NotFoundTTL < 0:
 			c.end(j, value, err)
 		case err != nil && !absent:
-			j.stale, j.rest = true, c.opts.ThrottleFor
-			c.end(j, j.served.value, nil)
+			c.fail(j, err)
 		default:
 			if ttl != 0 {
 				j.ttl = ttl

@@ -158,7 +158,7 @@ func TestSoftTimeout(t *testing.T) {
 
 func TestEarlyRefresh(t *testing.T) {
 	onEach(t, func(t *testing.T, make func(*cache.Options) *cache.Typed[int]) {
-		c := make(&cache.Options{EarlyRefresh: 1})
+		c := make(&cache.Options{EarlyRefresh: 1, LoadTimeout: time.Hour})
 		ctx := t.Context()
 		n := 0
 		load := func(context.Context) (int, error) { time.Sleep(time.Minute); n++; return n, nil }

@@ -36,6 +36,10 @@ type Options struct {
 	// NotFoundTTL is how long it is remembered that a load returned ErrNotFound.
 	// Negative: not at all. Default: a tenth of the time to live, at most 30 s.
 	NotFoundTTL time.Duration
+	// ErrorTTL is how long the error of a load is given to other readers of this process
+	// too, instead of loading again; a second at most. Default: 0, to those who waited for
+	// the load only.
+	ErrorTTL time.Duration
 	// StaleFor is how long after its time a value may be served when its load fails.
 	// Default: 0, never.
 	StaleFor time.Duration
@@ -49,7 +53,9 @@ type Options struct {
 	// likelier the nearer the end and the longer the load took (XFetch, Vattani et al.,
 	// VLDB 2015). 1 is the paper's choice, more is earlier. Default: 0, off.
 	EarlyRefresh float64
-	// LoadTimeout bounds one load. Default: 30 s.
+	// LoadTimeout bounds one load, and what its readers wait for it: then they get the old
+	// value if they can have one within StaleFor, or else ErrLoadTimeout, and what the load
+	// still brings is not kept. Default: 30 s.
 	LoadTimeout time.Duration
 	// LeaseWait bounds how long a load waits for another process that loads the same
 	// key; after that it loads for its own callers and keeps nothing. Default: 10 s.
@@ -66,7 +72,7 @@ type Options struct {
 const maxTags = 16
 
 func (o *Options) complete(name string, ttl time.Duration) error {
-	for _, d := range []time.Duration{o.NearTTL, o.StaleFor, o.SoftTimeout, o.ThrottleFor, o.LoadTimeout, o.LeaseWait, o.StoreTimeout} {
+	for _, d := range []time.Duration{o.NearTTL, o.ErrorTTL, o.StaleFor, o.SoftTimeout, o.ThrottleFor, o.LoadTimeout, o.LeaseWait, o.StoreTimeout} {
 		if d < 0 {
 			return fmt.Errorf("cache: %s: a duration is negative", name)
 		}
@@ -113,6 +119,8 @@ func (o *Options) complete(name string, ttl time.Duration) error {
 		return fmt.Errorf("cache: %s: Jitter must be below 1", name)
 	case o.SoftTimeout > 0 && o.StaleFor == 0:
 		return fmt.Errorf("cache: %s: SoftTimeout needs StaleFor, or there is nothing to serve instead", name)
+	case o.ErrorTTL > time.Second:
+		return fmt.Errorf("cache: %s: ErrorTTL must be at most a second; what does not exist is for NotFoundTTL", name)
 	case o.MaxValue < 0 || o.EarlyRefresh < 0:
 		return fmt.Errorf("cache: %s: MaxValue and EarlyRefresh must not be negative", name)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -49,7 +50,11 @@ func (c *Typed[V]) read(ctx context.Context, wants []want, loading bool) []readi
 	if loading {
 		tags.add(anyTag)
 	}
-	values, states, err := c.fetch(ctx, keys, tags.names)
+	fetch := c.fetch
+	if len(keys) == 1 && !loading { // of loads there is one at a time
+		fetch = c.fetchTogether
+	}
+	values, states, err := fetch(ctx, keys, tags.names)
 	c.observe(ctx, wants[0].key, err)
 	if err != nil {
 		for i := range rs {
@@ -119,6 +124,19 @@ func (c *Typed[V]) read(ctx context.Context, wants []want, loading bool) []readi
 		}
 	}
 	return rs
+}
+
+// fetchTogether is fetch of one key, for all at once who want it with the same tags.
+func (c *Typed[V]) fetchTogether(ctx context.Context, keys, tags []string) (values [][]byte, states []string, err error) {
+	got := c.reads.read(ctx, keys[0], func(ctx context.Context) (a answer) {
+		a.tags = tags
+		a.values, a.states, a.err = c.fetch(ctx, keys, tags)
+		return a
+	})
+	if got.err == nil && !slices.Equal(got.tags, tags) {
+		return c.fetch(ctx, keys, tags)
+	}
+	return got.values, got.states, got.err
 }
 
 // fetch gets values and the states of tags; nil for values that are not there.

@@ -30,6 +30,7 @@ type Typed[V any] struct {
 	base      time.Time // of the times in memory
 	ownTags   []string  // of keys without others
 
+	reads      reads
 	flights    flights[V]
 	refreshing chan struct{} // one for each background load
 	stripes    *stripes
