@@ -32,6 +32,9 @@ var (
 	ErrTooLarge = errors.New("the value is too large")
 	// ErrUnavailable means that the store cannot be reached.
 	ErrUnavailable = errors.New("cache: the store cannot be reached")
+	// ErrDegraded means that a write is done in this process, and that the store is told of
+	// it as soon as it can be reached; see FallbackOptions.Strict.
+	ErrDegraded = errors.New("cache: the store is told of this write later; other processes see the old value until then")
 )
 
 // Validate is the check of a Set that each back-end owes its callers.

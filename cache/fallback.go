@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,10 @@ type FallbackOptions struct {
 	// MaxPending bounds the keys and tags that are remembered for deletion. Default:
 	// 10,000.
 	MaxPending int
+	// Strict has Set, Delete and InvalidateTags return ErrDegraded while the primary cannot
+	// be reached, so that a caller may tell its user that others still see the old value.
+	// They do the same as without it, and loads are not concerned. Default: false, nil.
+	Strict bool
 	// Logger is told when the primary store is given up and when it is back. Default:
 	// slog.Default().
 	Logger *slog.Logger
@@ -152,7 +157,18 @@ func (f *Fallback) Set(ctx context.Context, key string, value []byte, ttl time.D
 	if err := f.remember(ctx, key); err != nil {
 		return errors.Join(err, f.secondary.Delete(ctx, key))
 	}
-	return f.secondary.Set(ctx, key, value, min(ttl, f.opts.TTL))
+	if err := f.secondary.Set(ctx, key, value, min(ttl, f.opts.TTL)); err != nil {
+		return err
+	}
+	return f.degraded()
+}
+
+// degraded is what a write returns that the primary is told of later.
+func (f *Fallback) degraded() error {
+	if f.opts.Strict {
+		return ErrDegraded
+	}
+	return nil
 }
 
 // Delete removes keys from both stores.
@@ -164,7 +180,7 @@ func (f *Fallback) Delete(ctx context.Context, keys ...string) error {
 	if !errors.Is(err, ErrUnavailable) {
 		return err
 	}
-	return f.remember(ctx, keys...)
+	return cmp.Or(f.remember(ctx, keys...), f.degraded())
 }
 
 // Run brings the primary up to date as soon as it answers again, until ctx ends; then it

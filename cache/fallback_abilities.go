@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -107,7 +108,7 @@ func (f degradable) Read(ctx context.Context, keys, tags []string) (values [][]b
 func (f degradable) InvalidateTags(ctx context.Context, tags ...string) error {
 	err := f.try(ctx, func() error { return f.can.tagger.InvalidateTags(ctx, tags...) })
 	if errors.Is(err, ErrUnavailable) {
-		return f.rememberTags(ctx, tags...)
+		return cmp.Or(f.rememberTags(ctx, tags...), f.degraded())
 	}
 	return err
 }

@@ -135,3 +135,41 @@ func TestFallbackCallerLeaves(t *testing.T) {
 		t.Error("the primary was given up")
 	}
 }
+
+// TestStrict: writes that the primary is told of later say so, and do the same all the same.
+func TestStrict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		f, primary, _ := newFallback(t, &cache.FallbackOptions{Strict: true})
+		c := newTyped[int](t, f, nil)
+		if err := errors.Join(c.Set(ctx, "k", 1), c.Delete(ctx, "none")); err != nil {
+			t.Fatal(err)
+		}
+		primary.breakDown(errDown)
+		if err := c.Set(ctx, "k", 2); !errors.Is(err, cache.ErrDegraded) {
+			t.Errorf("Set: %v", err)
+		}
+		if v, found, err := c.Get(ctx, "k"); v != 2 || !found || err != nil {
+			t.Errorf("what was set: %d, %v, %v", v, found, err)
+		}
+		if err := c.Delete(ctx, "k"); !errors.Is(err, cache.ErrDegraded) {
+			t.Errorf("Delete: %v", err)
+		}
+		for range 2 { // loaded and kept
+			if v, err := c.GetOrLoad(ctx, "k", constant(3)); v != 3 || err != nil {
+				t.Errorf("%d, %v", v, err)
+			}
+		}
+		if s := c.Stats(); s.StoreErrors != 0 || s.Loads != 1 {
+			t.Errorf("%+v", s)
+		}
+		primary.breakDown(nil)
+		time.Sleep(time.Minute)
+		if err := c.Delete(ctx, "k"); err != nil {
+			t.Errorf("the primary is back: %v", err)
+		}
+		if _, found, err := primary.Get(ctx, "test:k"); found || err != nil {
+			t.Errorf("what was deleted meanwhile is there: %v", err)
+		}
+	})
+}

@@ -157,7 +157,7 @@ func (c *Typed[V]) keep(ctx context.Context, fills []*filling[V]) (kept []bool, 
 			leased = append(leased, Fill{Key: c.key(f.job.want.key), Token: f.job.token, Value: f.data, TTL: f.reading.life})
 			continue
 		}
-		if err := c.store.Set(ctx, c.key(f.job.want.key), f.data, f.reading.life); err != nil {
+		if err := c.store.Set(ctx, c.key(f.job.want.key), f.data, f.reading.life); err != nil && !errors.Is(err, ErrDegraded) {
 			return nil, err
 		}
 		kept[i] = true

@@ -255,6 +255,9 @@ func (c *Typed[V]) observe(ctx context.Context, key string, err error) {
 	if err != nil && ctx.Err() != nil && !errors.Is(err, ErrUnavailable) {
 		return // the caller left; that says nothing about the store
 	}
+	if errors.Is(err, ErrDegraded) {
+		return // the fallback has done it
+	}
 	if err != nil {
 		c.stats.storeErrors.Add(1)
 		if hook := c.opts.Trace.StoreError; hook != nil {
