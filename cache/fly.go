@@ -45,12 +45,14 @@ func (c *Typed[V]) fail(j *job[V], err error) {
 }
 
 // timeOut ends the jobs of a load that takes too long.
-func (c *Typed[V]) timeOut(jobs []*job[V]) error {
-	err := fmt.Errorf("%w (%v): %w", ErrLoadTimeout, c.opts.LoadTimeout, context.DeadlineExceeded)
+func (c *Typed[V]) timeOut(jobs []*job[V]) {
 	for _, j := range jobs {
-		c.fail(j, err)
+		c.fail(j, c.loadTimeout())
 	}
-	return err
+}
+
+func (c *Typed[V]) loadTimeout() error {
+	return fmt.Errorf("%w (%v): %w", ErrLoadTimeout, c.opts.LoadTimeout, context.DeadlineExceeded)
 }
 
 // fly loads keys, or waits until somebody else has. Those that this process may load are
@@ -236,7 +238,7 @@ func (c *Typed[V]) load(ctx context.Context, jobs []*job[V], load loader[V]) {
 	tags, ttl := m.end()
 	var late error
 	if ctx.Err() != nil { // nobody waits for it any more
-		late = c.timeOut(jobs)
+		late = c.loadTimeout()
 	}
 	var fills []*filling[V]
 	failed := false
