@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	_ "modernc.org/sqlite"
+
 	"github.com/mainstay-go/mainstay/backup"
 	"github.com/mainstay-go/mainstay/backup/backupnotify"
 	"github.com/mainstay-go/mainstay/cache"
@@ -24,8 +26,6 @@ import (
 	"github.com/mainstay-go/mainstay/notify"
 	"github.com/mainstay-go/mainstay/pagination"
 	"github.com/mainstay-go/mainstay/ratelimit"
-
-	_ "modernc.org/sqlite"
 )
 
 // A service that uses all five packages, from its start to its end.
