@@ -168,7 +168,14 @@ func PaginateOffset[T any](r *http.Request, p *LimitOffset, source Lister[T]) (*
 			appendQuery(nil, page.links.pairs, []string{p.limitParam, p.offsetParam}, nil))
 	})
 	more := false
-	if err == nil && (!p.count.fresh() || req.Offset < page.Count.N) && req.Offset <= math.MaxInt64-int64(req.Limit) {
+	end := int64(math.MaxInt64) - int64(req.Limit) + 1 // offsets from there on have no rows
+	if p.count.precision == Exact {
+		end = page.Count.N
+		if !p.count.fresh() { // rows may have come since, but not without end
+			end = max(end, 10_000*int64(req.Limit))
+		}
+	}
+	if err == nil && req.Offset < end {
 		limit := req.Limit
 		if !p.count.fresh() {
 			limit++

@@ -609,3 +609,27 @@ func TestOpenAPI(t *testing.T) {
 	assert.Len(t, l.OpenAPIParameters(), 2)
 	assert.Len(t, k.OpenAPIParameters(), 3)
 }
+
+// A remembered count must not let an offset far past every row walk the whole list.
+func TestOffsetPastARememberedCount(t *testing.T) {
+	t.Parallel()
+	remember := func(ctx context.Context, _ string, _ time.Duration, load func(context.Context) (int64, error)) (int64, error) {
+		return load(ctx)
+	}
+	p := mustLimitOffset(t, Small, &LimitOffsetOptions{Count: CountExact().Remembered(time.Minute, remember)})
+	asked := 0
+	source := Source[int]{
+		ListFunc:  func(context.Context, int, int64) ([]int, error) { asked++; return nil, nil },
+		CountFunc: func(context.Context) (int64, error) { return 500_000, nil },
+	}
+	for offset, want := range map[string]int{"499999": 1, "500000": 0, "9223372036854775807": 0} {
+		asked = 0
+		got := byOffset(t, p, source, "/?offset="+offset)
+		assert.Equal(t, 200, got.Status)
+		assert.Equal(t, want, asked, offset)
+	}
+	source.CountFunc = func(context.Context) (int64, error) { return 5, nil }
+	asked = 0
+	byOffset(t, p, source, "/?offset=50")
+	assert.Equal(t, 1, asked, "rows that came since it was counted")
+}
