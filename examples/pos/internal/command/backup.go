@@ -42,8 +42,8 @@ func runBackup(ctx context.Context, env Env, args []string) int {
 	}
 	open := func(ctx context.Context, o backup.Options) (*backup.Job, func(), error) {
 		db, err := store.OpenSide(ctx, s, !takes)
-		if setting := new(settings.Error); errors.As(err, &setting) {
-			return nil, nil, &backupcli.SettingError{Err: setting}
+		if errors.As(err, new(*settings.Error)) && !errors.As(err, new(*store.DamagedError)) {
+			return nil, nil, &backupcli.SettingError{Err: err}
 		}
 		if err != nil {
 			return nil, nil, err

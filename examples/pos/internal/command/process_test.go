@@ -421,6 +421,10 @@ func TestDamagedDatabase(t *testing.T) {
 	if code != 2 || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "damaged") {
 		t.Errorf("exit code %d, %q", code, stderr)
 	}
+	// A run that fails, of which people are told, and no mistake in a setting.
+	if code, _, stderr := pos(t, "", "backup", "--data", s.Data); code != 1 || !strings.Contains(stderr, "damaged") {
+		t.Errorf("backup: exit code %d, %q", code, stderr)
+	}
 	if code, stdout, stderr := pos(t, "", "backup", "restore", "--data", s.Data); code != 0 {
 		t.Errorf("restore: %d %s %s", code, stdout, stderr)
 	}

@@ -9,14 +9,15 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 )
 
-// Lock keeps a second server away from a SQLite data folder until unlock is called or
-// the process ends, however it ends. Commands that run beside the server do not need it.
+// Lock creates the data folder and keeps a second server away from a SQLite database in
+// it until unlock is called or the process ends, however it ends. Commands that run beside
+// the server do not need it.
 func Lock(s *settings.Settings) (unlock func(), err error) {
-	if s.Database.Engine != settings.SQLite {
-		return func() {}, nil
-	}
 	if err := os.MkdirAll(s.Data, 0o700); err != nil {
 		return nil, settings.Errorf("--data %s: cannot create the folder: %s", s.Data, reason(err))
+	}
+	if s.Database.Engine != settings.SQLite {
+		return func() {}, nil
 	}
 	lock := flock.New(filepath.Join(s.Data, "pos.lock"))
 	switch ok, err := lock.TryLock(); {

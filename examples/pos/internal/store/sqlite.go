@@ -136,9 +136,16 @@ func inspect(ctx context.Context, path string) error {
 	return nil
 }
 
+// DamagedError is a settings.Error of a database that somebody must be told of, whoever
+// finds it.
+type DamagedError struct{ setting *settings.Error }
+
+func (e *DamagedError) Error() string { return e.setting.Error() }
+func (e *DamagedError) Unwrap() error { return e.setting }
+
 func damaged(path, why string) error {
 	why, _, _ = strings.Cut(why, "\n")
-	return settings.Errorf("%s is damaged (%s) and was left untouched; restore it from a backup (pos backup list) or move it away", path, why)
+	return &DamagedError{settings.Errorf("%s is damaged (%s) and was left untouched; restore it from a backup (pos backup list) or move it away", path, why)}
 }
 
 // reason is the innermost text of an error, without the path that the message names
