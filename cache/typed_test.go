@@ -149,6 +149,38 @@ func TestDeleteFencesLoads(t *testing.T) {
 	}
 }
 
+// readWhileDeleting lets something happen while a Delete is on its way to the store.
+type readWhileDeleting struct {
+	*mapStore
+	during func()
+}
+
+func (s *readWhileDeleting) Delete(ctx context.Context, keys ...string) error {
+	s.during()
+	return s.mapStore.Delete(ctx, keys...)
+}
+
+// TestReadDuringDelete: what is read while a Delete is under way is old when it ends.
+func TestReadDuringDelete(t *testing.T) {
+	store := &readWhileDeleting{mapStore: newMapStore()}
+	c := newTyped[int](t, store, &cache.Options{Near: &nearMap{}})
+	ctx := t.Context()
+	if err := c.Set(ctx, "k", 1); err != nil {
+		t.Fatal(err)
+	}
+	store.during = func() {
+		if v, found, err := c.Get(ctx, "k"); v != 1 || !found || err != nil {
+			t.Errorf("meanwhile: %d, %v, %v", v, found, err)
+		}
+	}
+	if err := c.Delete(ctx, "k"); err != nil {
+		t.Fatal(err)
+	}
+	if v, found, err := c.Get(ctx, "k"); found || err != nil {
+		t.Errorf("memory kept %d, which was read during the Delete (%v)", v, err)
+	}
+}
+
 // TestNeverStaleAfterDelete hammers one key with loads of random length and deletes,
 // and checks each read that began after a delete ended.
 func TestNeverStaleAfterDelete(t *testing.T) {
