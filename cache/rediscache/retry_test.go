@@ -3,6 +3,7 @@ package rediscache
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -104,12 +105,20 @@ func TestRetries(t *testing.T) {
 	}
 }
 
-// TestBusStats: what Run hears, misses, and how long messages take.
+// warnings counts the lines of a log.
+type warnings struct{ atomic.Int64 }
+
+func (w *warnings) Write(p []byte) (int, error) { w.Add(1); return len(p), nil }
+
+// TestBusStats: what Run hears, misses, and how long messages take. An outage is one
+// warning, however often Run tries.
 func TestBusStats(t *testing.T) {
 	t.Parallel()
 	server := testserver.Redis(t)
 	var listening, deaf, lags atomic.Int64
-	a := newStore(t, client(server.Addr()), &Options{Timeout: 20 * time.Second, Logger: silent(), Trace: &Trace{
+	var warned warnings
+	logger := slog.New(slog.NewTextHandler(&warned, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	a := newStore(t, client(server.Addr()), &Options{Timeout: 20 * time.Second, Logger: logger, Trace: &Trace{
 		Listening: func(context.Context) { listening.Add(1) },
 		Deaf:      func(context.Context, error) { deaf.Add(1) },
 		BusLag:    func(context.Context, time.Duration) { lags.Add(1) },
@@ -138,7 +147,11 @@ func TestBusStats(t *testing.T) {
 	}
 	await("three messages", func(s Stats) bool { return s.Heard >= heard+3 })
 	server.Kill()
-	await("deaf", func(s Stats) bool { return !s.Listening && s.Deaf > 0 })
+	before := a.Stats().Deaf
+	await("deaf", func(s Stats) bool { return !s.Listening && s.Deaf > before+4 })
+	if n := warned.Load(); n < 1 || n > listening.Load() {
+		t.Errorf("%d warnings of an outage after %d times listening", n, listening.Load())
+	}
 	server.Restart()
 	await("back", func(s Stats) bool { return s.Listening })
 	cancel()
