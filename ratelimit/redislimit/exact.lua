@@ -28,15 +28,19 @@ elseif over > 1 then
 end
 
 local stamp = math.max(now, last + 1)
-local text = string.format('%.0f', stamp)
 if cost == 1 then
-  call('RPUSH', key, text)
+  call('RPUSH', key, stamp)
 else
   local stamps = {}
-  for j = 1, cost do stamps[j] = text end
+  for j = 1, cost do stamps[j] = stamp end
   call('RPUSH', key, unpack(stamps))
 end
 reset = stamp + window - now
-call('PEXPIRE', key, string.format('%.0f', math.ceil(reset / 1000) + 1))
+-- Every writer lets a key live a step longer than its window, so that only the first of
+-- each step has to say so.
+local step = window / 64
+if stamp - stamp % step > last then
+  call('PEXPIRE', key, math.ceil((reset + step) / 1000) + 1)
+end
 if used == 0 then nextfree = reset end
 return { 1, used + cost, 0, nextfree, reset, stamp }

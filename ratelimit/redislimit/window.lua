@@ -58,7 +58,8 @@ local function book(key, s, cost, ahead)
     redis.call('HINCRBY', key, string.format('%.0f', s.stamp), cost)
     s.reset = (s.stamp + cells) * s.width - now
   end
-  redis.call('PEXPIRE', key, string.format('%.0f', math.ceil(s.reset / 1000) + 1))
+  -- A step longer than the window: see exact.lua.
+  redis.call('PEXPIRE', key, math.ceil((s.reset + s.window / 64) / 1000) + 1)
   if s.used == 0 then s.nextfree = s.reset end
   s.used = s.used + cost
 end
