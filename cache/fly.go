@@ -223,13 +223,13 @@ func (c *Typed[V]) load(ctx context.Context, jobs []*job[V], load loader[V]) {
 		return
 	}
 	defer c.settle(jobs)
-	keys := make([]string, len(jobs))
+	keys, m := make([]string, len(jobs)), &meta{}
 	for i, j := range jobs {
 		keys[i] = j.want.key
+		m.known = max(m.known, j.want.tags())
 	}
 	release := c.renew(ctx, jobs)
 	defer release()
-	m := &meta{}
 	start := time.Now()
 	out := load(context.WithValue(ctx, metaKey{}, m), keys)
 	took := time.Since(start)

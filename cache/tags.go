@@ -26,15 +26,16 @@ func WithTTL(ttl time.Duration) CallOption { return CallOption{ttl: ttl} }
 
 // SetTags gives the value that is being loaded more tags, which only what was loaded can
 // tell: the category of a product. It is called in a load with the load's own context;
-// in GetOrLoadMany it is for all values of that load. A key has 16 tags at most.
+// in GetOrLoadMany it is for all values of that load. A key has 16 tags at most, those of
+// Options.Tags and WithTags among them; more are an error, and none of the call is kept.
 //
 // What was invalidated before the tags were known cannot be told from their states, so
 // any InvalidateTags on the same store that comes during the load keeps the value from
 // being stored. Readers in other processes need a second round trip for such a value.
 func SetTags(ctx context.Context, tags ...string) error {
 	return metaOf(ctx, func(m *meta) error {
-		if len(m.tags)+len(tags) > maxTags {
-			return fmt.Errorf("cache: %d tags; a key has at most %d", len(m.tags)+len(tags), maxTags)
+		if n := m.known + len(m.tags) + len(tags); n > maxTags {
+			return fmt.Errorf("cache: %d tags with those known before the load; a key has at most %d", n, maxTags)
 		}
 		m.tags = append(m.tags, tags...)
 		return nil
@@ -55,10 +56,11 @@ func SetTTL(ctx context.Context, ttl time.Duration) error {
 
 // meta is what a load says of its value.
 type meta struct {
-	mu   sync.Mutex
-	over bool // the load has returned
-	tags []string
-	ttl  time.Duration
+	known int // tags that its fullest key has already
+	mu    sync.Mutex
+	over  bool // the load has returned
+	tags  []string
+	ttl   time.Duration
 }
 
 type metaKey struct{}
@@ -119,6 +121,9 @@ type want struct {
 	ttl       time.Duration
 }
 
+// tags is how many of the 16 tags are known before the load.
+func (w *want) tags() int { return len(w.own) - 1 + len(w.call) }
+
 // want completes a key.
 func (c *Typed[V]) want(key string, opts []CallOption) (want, error) {
 	w := want{key: key, own: c.ownTags, ttl: c.ttl}
@@ -137,7 +142,7 @@ func (c *Typed[V]) want(key string, opts []CallOption) (want, error) {
 	if c.opts.Tags != nil {
 		w.own = append(append(make([]string, 0, 4), c.ownTags...), userTags(c.opts.Tags(key))...)
 	}
-	if n := len(w.own) - 1 + len(w.call); n > maxTags {
+	if n := w.tags(); n > maxTags {
 		return w, fmt.Errorf("cache: %s: %d tags; a key has at most %d", c.name, n, maxTags)
 	}
 	return w, nil

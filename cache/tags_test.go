@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -175,6 +176,36 @@ func TestTagsOfOtherReaders(t *testing.T) {
 			absent(t, reader, "k")
 		}
 	})
+}
+
+// Whoever gives a key its tags, it has 16 at most.
+func TestTagsOfAllKinds(t *testing.T) {
+	names := func(n int, prefix string) (tags []string) {
+		for i := range n {
+			tags = append(tags, prefix+strconv.Itoa(i))
+		}
+		return tags
+	}
+	c := newTyped[string](t, newMapStore(), &cache.Options{Tags: func(key string) []string {
+		if key == "few" {
+			return nil
+		}
+		return names(6, "own")
+	}})
+	_, err := c.GetOrLoadMany(t.Context(), []string{"few", "many"}, func(ctx context.Context, keys []string) (map[string]string, error) {
+		if err := cache.SetTags(ctx, names(6, "late")...); err == nil {
+			t.Error("6 of the cache, 5 of the call and 6 of the load")
+		}
+		return map[string]string{"few": "v", "many": "v"}, cache.SetTags(ctx, names(5, "late")...)
+	}, cache.WithTags(names(5, "call")...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	present(t, c, "many", "v")
+	if err := c.InvalidateTags(t.Context(), "late4"); err != nil {
+		t.Fatal(err)
+	}
+	absent(t, c, "many")
 }
 
 func TestCallOptionsRefused(t *testing.T) {
