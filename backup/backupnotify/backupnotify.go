@@ -180,7 +180,7 @@ func (n *Notices) Failed(ctx context.Context, failure error) error {
 	return n.Ran(ctx, backup.Report{}, failure)
 }
 
-// Watch tells when the newest good backup is too old, asking status each hour until ctx
+// Watch tells when the newest good backup is too old, asking the job each hour until ctx
 // ends. It is for a process that stays, beside the schedule: what does not run cannot tell
 // that it fails.
 func (n *Notices) Watch(ctx context.Context, job *backup.Job) error {
