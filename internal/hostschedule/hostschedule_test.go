@@ -263,6 +263,8 @@ func TestWindowsTask(t *testing.T) {
 	_, err = Job{Name: "h", Command: []string{`C:\pos.exe`}, EnvironmentFile: `C:\env`}.WindowsTask()
 	assert.ErrorContains(t, err, "reads no environment file")
 	_, err = Job{Name: "h", Command: []string{`/usr/bin/pos`}}.WindowsTask()
+	assert.ErrorContains(t, err, "on the machine that will run it")
+	_, err = Job{Name: "h", Command: []string{`pos.exe`}}.WindowsTask()
 	assert.ErrorContains(t, err, "absolute")
 }
 

@@ -70,8 +70,11 @@ func (j Job) normalized(absolute func(string) bool) (Job, error) {
 	if len(j.Command) == 0 {
 		return j, errors.New("hostschedule: a job needs a command")
 	}
-	if !absolute(j.Command[0]) {
-		return j, fmt.Errorf("hostschedule: the program %q needs an absolute path: the scheduler has another PATH and folder", j.Command[0])
+	if program := j.Command[0]; !absolute(program) {
+		if absoluteUnix(program) || absoluteWindows(program) {
+			return j, fmt.Errorf("hostschedule: the program %q is a path of another system: write the schedule on the machine that will run it", program)
+		}
+		return j, fmt.Errorf("hostschedule: the program %q needs an absolute path: the scheduler has another PATH and folder", program)
 	}
 	if j.Description == "" {
 		j.Description = j.Name
