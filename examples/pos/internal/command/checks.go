@@ -47,17 +47,19 @@ func checks(s *settings.Settings, st *store.Store, p *parts) []health.Check {
 
 // memoryCheck writes to the cache of this process and reads it back.
 func memoryCheck(c cache.Cache) health.Check {
-	check := health.Func("cache", 2*time.Second, func(ctx context.Context) error {
+	look := func(ctx context.Context) health.Result {
 		want := []byte(rand.Text())
 		if err := c.Set(ctx, "health", want, time.Minute); err != nil {
-			return err
+			return health.Failed("", err)
 		}
 		got, found, err := c.Get(ctx, "health")
 		if err == nil && found && !bytes.Equal(got, want) {
 			err = errors.New("the cache gave back another value than it was given")
 		}
-		return err // a value that was not admitted is no failure
-	})
-	check.Critical = false
-	return check
+		if err != nil {
+			return health.Failed("", err)
+		}
+		return health.Passed("in memory") // also when the value was not admitted
+	}
+	return health.Check{Name: "cache", Timeout: 2 * time.Second, Checker: health.CheckerFunc(look)}
 }

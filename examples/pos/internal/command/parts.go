@@ -108,6 +108,7 @@ func newParts(s *settings.Settings, st *store.Store, sec *secrets, logger *slog.
 		}
 		p.health.AddNotices(p.alerts.Notices)
 		p.health.SetIncident(p.alerts.Incident)
+		p.metrics.Notifications("mail", p.mails)
 	}
 	p.metrics.Watch(p.health, st.Reader(), p.caches)
 	return p, nil
@@ -133,6 +134,17 @@ func (p *parts) backUp(s *settings.Settings, st *store.Store, channel notify.Not
 	}
 	p.metrics.Backup(p.backup, p.nightly)
 	return nil
+}
+
+// mails counts what this process has sent of alerts and of news of the backups.
+func (p *parts) mails() (sent, failed uint64) {
+	alerts := p.alerts.Stats()
+	sent, failed = alerts.Sent, alerts.Failed
+	if p.outbox != nil {
+		news := p.outbox.Stats()
+		sent, failed = sent+news.Delivered, failed+news.Failed
+	}
+	return sent, failed
 }
 
 func (p *parts) inProcess(st *store.Store, memory cache.Cache) (err error) {

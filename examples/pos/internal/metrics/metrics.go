@@ -66,6 +66,11 @@ func (m *Metrics) Backup(job *backup.Job, nightly *backup.Scheduler) {
 	)
 }
 
+// Notifications adds the messages that went out over a channel.
+func (m *Metrics) Notifications(channel string, counts func() (sent, failed uint64)) {
+	m.registry.MustRegister(prommetrics.Notifications(channel, counts))
+}
+
 // Limiter adds a limiter.
 func (m *Metrics) Limiter(policy string, stats func() any) {
 	m.registry.MustRegister(prommetrics.Stats("ratelimit", prometheus.Labels{"policy": policy}, stats))
