@@ -46,19 +46,19 @@ const clockTolerance = 5 * time.Minute
 // age, its size against the median of the five before it, and the age of the
 // last verification. It is not critical: a service without a fresh backup
 // still serves. It runs every 5 minutes.
-func Backups(name string, list func(ctx context.Context) ([]Backup, error), o *BackupsOptions) Check {
-	var opts BackupsOptions
-	if o != nil {
-		opts = *o
+func Backups(name string, list func(ctx context.Context) ([]Backup, error), opts *BackupsOptions) Check {
+	var o BackupsOptions
+	if opts != nil {
+		o = *opts
 	}
-	opts.WarnAge = orDefault(opts.WarnAge, 26*time.Hour)
-	opts.FailAge = orDefault(opts.FailAge, 50*time.Hour)
-	opts.MinSize = orDefault(opts.MinSize, 1<<10)
-	opts.VerifyWithin = orDefault(opts.VerifyWithin, 7*24*time.Hour)
+	o.WarnAge = orDefault(o.WarnAge, 26*time.Hour)
+	o.FailAge = orDefault(o.FailAge, 50*time.Hour)
+	o.MinSize = orDefault(o.MinSize, 1<<10)
+	o.VerifyWithin = orDefault(o.VerifyWithin, 7*24*time.Hour)
 	return Check{
 		Name: name, Type: "component", Shared: true,
-		Timeout: orDefault(opts.Timeout, 10*time.Second), Interval: 5 * time.Minute,
-		Checker: &backupsCheck{list: list, opts: opts},
+		Timeout: orDefault(o.Timeout, 10*time.Second), Interval: 5 * time.Minute,
+		Checker: &backupsCheck{list: list, opts: o},
 	}
 }
 

@@ -23,16 +23,16 @@ type ClockOptions struct {
 // [HTTPTime], or a function that asks the database for its time. A wrong clock
 // breaks tokens, certificates and backups in ways that name anything but the
 // clock. It runs every 10 minutes. It is not critical.
-func Clock(name string, reference func(ctx context.Context) (time.Time, error), o *ClockOptions) Check {
-	var opts ClockOptions
-	if o != nil {
-		opts = *o
+func Clock(name string, reference func(ctx context.Context) (time.Time, error), opts *ClockOptions) Check {
+	var o ClockOptions
+	if opts != nil {
+		o = *opts
 	}
-	opts.WarnOff = orDefault(opts.WarnOff, time.Second)
-	opts.FailOff = orDefault(opts.FailOff, 5*time.Second)
+	o.WarnOff = orDefault(o.WarnOff, time.Second)
+	o.FailOff = orDefault(o.FailOff, 5*time.Second)
 	return Check{
-		Name: name, Type: "system", Timeout: orDefault(opts.Timeout, 5*time.Second), Interval: 10 * time.Minute,
-		Checker: &clockCheck{reference: reference, opts: opts},
+		Name: name, Type: "system", Timeout: orDefault(o.Timeout, 5*time.Second), Interval: 10 * time.Minute,
+		Checker: &clockCheck{reference: reference, opts: o},
 	}
 }
 

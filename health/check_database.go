@@ -56,19 +56,19 @@ type DatabaseOptions struct {
 // It is Shared, so it does not take part in /ready/ unless Ready is set: when
 // the database is away, replicas that leave the load balancer together help
 // nobody.
-func Database(name string, db *sql.DB, o *DatabaseOptions) Check {
-	var opts DatabaseOptions
-	if o != nil {
-		opts = *o
+func Database(name string, db *sql.DB, opts *DatabaseOptions) Check {
+	var o DatabaseOptions
+	if opts != nil {
+		o = *opts
 	}
-	opts.SlowAfter = orDefault(opts.SlowAfter, 500*time.Millisecond)
-	opts.PoolWarn = orDefault(opts.PoolWarn, 80)
-	opts.Query = orDefault(opts.Query, "SELECT 1")
-	opts.ExhaustedFor = orDefault(opts.ExhaustedFor, 2*time.Minute)
+	o.SlowAfter = orDefault(o.SlowAfter, 500*time.Millisecond)
+	o.PoolWarn = orDefault(o.PoolWarn, 80)
+	o.Query = orDefault(o.Query, "SELECT 1")
+	o.ExhaustedFor = orDefault(o.ExhaustedFor, 2*time.Minute)
 	return Check{
 		Name: name, Type: "datastore", Critical: true, Shared: true,
-		Timeout: orDefault(opts.Timeout, 5*time.Second),
-		Checker: &databaseCheck{db: db, opts: opts},
+		Timeout: orDefault(o.Timeout, 5*time.Second),
+		Checker: &databaseCheck{db: db, opts: o},
 	}
 }
 

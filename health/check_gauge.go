@@ -22,33 +22,33 @@ type GaugeOptions struct {
 
 // Gauge returns a check of a number, such as the depth of a queue, the lag of a
 // replica or the age of the oldest job. It is not critical.
-func Gauge(name string, read func(ctx context.Context) (float64, error), o *GaugeOptions) Check {
-	var opts GaugeOptions
-	if o != nil {
-		opts = *o
+func Gauge(name string, read func(ctx context.Context) (float64, error), opts *GaugeOptions) Check {
+	var o GaugeOptions
+	if opts != nil {
+		o = *opts
 	}
-	opts.Measure = orDefault(opts.Measure, "depth")
-	opts.Unit = orDefault(opts.Unit, "items")
+	o.Measure = orDefault(o.Measure, "depth")
+	o.Unit = orDefault(o.Unit, "items")
 	return Check{
-		Name: name, Type: "component", Timeout: orDefault(opts.Timeout, 2*time.Second),
-		Checker: &gaugeCheck{read: read, opts: opts},
+		Name: name, Type: "component", Timeout: orDefault(o.Timeout, 2*time.Second),
+		Checker: &gaugeCheck{read: read, opts: o},
 	}
 }
 
 // Goroutines returns a check of the number of goroutines: a leak warns days
 // before it ends the process. Default limits: warn 10,000, fail 100,000. It is
 // not critical.
-func Goroutines(name string, o *GaugeOptions) Check {
-	var opts GaugeOptions
-	if o != nil {
-		opts = *o
+func Goroutines(name string, opts *GaugeOptions) Check {
+	var o GaugeOptions
+	if opts != nil {
+		o = *opts
 	}
-	if opts.Limits.None() {
-		opts.Limits = Limits{Warn: 10_000, Fail: 100_000, Clear: 500}
+	if o.Limits.None() {
+		o.Limits = Limits{Warn: 10_000, Fail: 100_000, Clear: 500}
 	}
-	opts.Measure = orDefault(opts.Measure, "count")
-	opts.Unit = orDefault(opts.Unit, "goroutines")
-	c := Gauge(name, func(context.Context) (float64, error) { return float64(runtime.NumGoroutine()), nil }, &opts)
+	o.Measure = orDefault(o.Measure, "count")
+	o.Unit = orDefault(o.Unit, "goroutines")
+	c := Gauge(name, func(context.Context) (float64, error) { return float64(runtime.NumGoroutine()), nil }, &o)
 	c.Type = "system"
 	return c
 }

@@ -80,13 +80,13 @@ type HTTPOptions struct {
 
 // HTTP returns a check that gets a URL and wants a 2xx. It is Shared and not
 // critical: most services can do something useful while another is away.
-func HTTP(name, target string, o *HTTPOptions) Check {
-	var opts HTTPOptions
-	if o != nil {
-		opts = *o
+func HTTP(name, target string, opts *HTTPOptions) Check {
+	var o HTTPOptions
+	if opts != nil {
+		o = *opts
 	}
-	opts.NetOptions = opts.NetOptions.normalized()
-	client := opts.Client
+	o.NetOptions = o.NetOptions.normalized()
+	client := o.Client
 	if client == nil {
 		client = http.DefaultClient
 	}
@@ -94,13 +94,13 @@ func HTTP(name, target string, o *HTTPOptions) Check {
 	if u, err := url.Parse(target); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		valid = errors.New("the target must be an http or https URL")
 	}
-	return newNetCheck(name, opts.NetOptions, valid, func(ctx context.Context) (string, error) {
+	return newNetCheck(name, o.NetOptions, valid, func(ctx context.Context) (string, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 		if err != nil {
 			return "", err
 		}
-		if opts.Header != nil {
-			req.Header = opts.Header.Clone()
+		if o.Header != nil {
+			req.Header = o.Header.Clone()
 		}
 		resp, err := client.Do(req)
 		if err != nil {
@@ -114,7 +114,7 @@ func HTTP(name, target string, o *HTTPOptions) Check {
 		if resp.StatusCode/100 != 2 {
 			return "", fmt.Errorf("answered %d", resp.StatusCode)
 		}
-		if !strings.Contains(string(body), opts.Contains) {
+		if !strings.Contains(string(body), o.Contains) {
 			return "", errors.New("the answer does not contain the expected text")
 		}
 		return fmt.Sprintf("answered %d", resp.StatusCode), nil
@@ -123,10 +123,10 @@ func HTTP(name, target string, o *HTTPOptions) Check {
 
 // TCP returns a check that a port ("host:port") accepts a connection. It is
 // Shared and not critical.
-func TCP(name, address string, o *NetOptions) Check {
-	opts := o.normalized()
+func TCP(name, address string, opts *NetOptions) Check {
+	o := opts.normalized()
 	_, _, valid := net.SplitHostPort(address)
-	return newNetCheck(name, opts, valid, func(ctx context.Context) (string, error) {
+	return newNetCheck(name, o, valid, func(ctx context.Context) (string, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 		if err != nil {
 			return "no connection", err
@@ -144,13 +144,13 @@ type DNSOptions struct {
 
 // DNS returns a check that a host name has an address. It is Shared and not
 // critical.
-func DNS(name, host string, o *DNSOptions) Check {
-	var opts DNSOptions
-	if o != nil {
-		opts = *o
+func DNS(name, host string, opts *DNSOptions) Check {
+	var o DNSOptions
+	if opts != nil {
+		o = *opts
 	}
-	opts.NetOptions = opts.NetOptions.normalized()
-	resolver := opts.Resolver
+	o.NetOptions = o.NetOptions.normalized()
+	resolver := o.Resolver
 	if resolver == nil {
 		resolver = net.DefaultResolver
 	}
@@ -158,7 +158,7 @@ func DNS(name, host string, o *DNSOptions) Check {
 	if host == "" {
 		valid = errors.New("the host name is empty")
 	}
-	return newNetCheck(name, opts.NetOptions, valid, func(ctx context.Context) (string, error) {
+	return newNetCheck(name, o.NetOptions, valid, func(ctx context.Context) (string, error) {
 		addrs, err := resolver.LookupHost(ctx, host)
 		if err != nil {
 			return "no address", err

@@ -12,10 +12,10 @@ import (
 // otherwise. It neither logs in nor mails anything, and does not begin TLS: a
 // port that expects TLS from the first byte (465) needs [TLS]. It is Shared and
 // not critical.
-func SMTP(name, address string, o *NetOptions) Check {
-	opts := o.normalized()
+func SMTP(name, address string, opts *NetOptions) Check {
+	o := opts.normalized()
 	host, _, valid := net.SplitHostPort(address)
-	return newNetCheck(name, opts, valid, func(ctx context.Context) (string, error) {
+	return newNetCheck(name, o, valid, func(ctx context.Context) (string, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 		if err != nil {
 			return "no connection", err

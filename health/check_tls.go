@@ -40,11 +40,11 @@ func (o *TLSOptions) normalized() TLSOptions {
 // TLS returns a check of the certificates that a server ("host:port") shows:
 // that a client accepts them, and how long the first of the chain to expire is
 // still valid. It runs every hour. It is Shared and not critical.
-func TLS(name, address string, o *TLSOptions) Check {
-	opts := o.normalized()
+func TLS(name, address string, opts *TLSOptions) Check {
+	o := opts.normalized()
 	_, _, valid := net.SplitHostPort(address)
-	return newCertCheck(name, opts, valid, func(ctx context.Context) ([]*x509.Certificate, error) {
-		dialer := tls.Dialer{Config: opts.Config}
+	return newCertCheck(name, o, valid, func(ctx context.Context) ([]*x509.Certificate, error) {
+		dialer := tls.Dialer{Config: o.Config}
 		conn, err := dialer.DialContext(ctx, "tcp", address)
 		if err != nil {
 			return nil, err
@@ -57,13 +57,13 @@ func TLS(name, address string, o *TLSOptions) Check {
 // CertificateFile returns a check of the certificates in a PEM file: a renewal
 // that went wrong is seen before the server is restarted with it. It runs every
 // hour. It is not critical.
-func CertificateFile(name, path string, o *TLSOptions) Check {
-	opts := o.normalized()
+func CertificateFile(name, path string, opts *TLSOptions) Check {
+	o := opts.normalized()
 	var valid error
 	if path == "" {
 		valid = errors.New("the path is empty")
 	}
-	return newCertCheck(name, opts, valid, func(context.Context) ([]*x509.Certificate, error) {
+	return newCertCheck(name, o, valid, func(context.Context) ([]*x509.Certificate, error) {
 		rest, err := os.ReadFile(path)
 		if err != nil {
 			return nil, err

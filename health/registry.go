@@ -44,17 +44,17 @@ type Registry struct {
 // malformed names, checks without a Timeout or a Checker, and groups and
 // dependencies on unknown checks. It dials nothing and starts nothing; call
 // [Registry.Run] for checks in the background.
-func New(checks []Check, o *Options) (*Registry, error) {
-	opts, err := o.normalized()
+func New(checks []Check, opts *Options) (*Registry, error) {
+	o, err := opts.normalized()
 	if err != nil {
 		return nil, err
 	}
 	r := &Registry{
-		opts: opts, log: opts.Logger, trace: opts.Trace, scrub: newScrubber(opts.Secrets),
-		byName: make(map[string]*slot, len(checks)), born: time.Now(), started: !opts.HoldReady,
+		opts: o, log: o.Logger, trace: o.Trace, scrub: newScrubber(o.Secrets),
+		byName: make(map[string]*slot, len(checks)), born: time.Now(), started: !o.HoldReady,
 	}
 	for _, c := range checks {
-		c, err := c.normalized(&opts)
+		c, err := c.normalized(&o)
 		if err != nil {
 			return nil, err
 		}
@@ -65,13 +65,13 @@ func New(checks []Check, o *Options) (*Registry, error) {
 		r.slots = append(r.slots, s)
 		r.byName[c.Name] = s
 	}
-	if err := validGroups(opts.Groups, r.byName); err != nil {
+	if err := validGroups(o.Groups, r.byName); err != nil {
 		return nil, err
 	}
 	if err := r.validDependencies(); err != nil {
 		return nil, err
 	}
-	readyNames, named := opts.Groups[readyGroup]
+	readyNames, named := o.Groups[readyGroup]
 	for _, s := range r.slots {
 		byRule := s.Critical && !s.Shared || s.Ready
 		if named && slices.Contains(readyNames, s.Name) || !named && byRule {
@@ -79,8 +79,8 @@ func New(checks []Check, o *Options) (*Registry, error) {
 			r.ready = append(r.ready, s)
 		}
 	}
-	if opts.OnChange != nil {
-		r.Subscribe(ListenerFunc(opts.OnChange))
+	if o.OnChange != nil {
+		r.Subscribe(ListenerFunc(o.OnChange))
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -65,15 +65,15 @@ const (
 
 // New returns an Alerter that tells channel about reg. It sends nothing and
 // starts nothing: call [Alerter.Run], or [Alerter.Once] in a command.
-func New(reg *health.Registry, channel notify.Notifier, o *Options) (*Alerter, error) {
+func New(reg *health.Registry, channel notify.Notifier, opts *Options) (*Alerter, error) {
 	if reg == nil || channel == nil {
 		return nil, errors.New("alert: New needs a registry and a notifier")
 	}
-	opts, err := o.normalized(reg)
+	o, err := opts.normalized(reg)
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range opts.Windows {
+	for _, w := range o.Windows {
 		for _, name := range w.Checks {
 			if !slices.Contains(reg.Names(), name) {
 				return nil, fmt.Errorf("alert: a maintenance window names the unknown check %q", name)
@@ -81,12 +81,12 @@ func New(reg *health.Registry, channel notify.Notifier, o *Options) (*Alerter, e
 		}
 	}
 	return &Alerter{
-		reg: reg, channel: channel, opts: opts, log: opts.Logger,
+		reg: reg, channel: channel, opts: o, log: o.Logger,
 		local: &document{Version: documentVersion},
 		rules: rules{
-			instance: opts.Instance, known: reg.Names(), minStatus: opts.MinStatus, groupWait: opts.GroupWait,
-			groupInterval: opts.GroupInterval, reminders: opts.Reminders, believe: believeRun,
-			noRecovery: opts.NoRecovery, maxPerHour: opts.MaxPerHour, windows: opts.Windows,
+			instance: o.Instance, known: reg.Names(), minStatus: o.MinStatus, groupWait: o.GroupWait,
+			groupInterval: o.GroupInterval, reminders: o.Reminders, believe: believeRun,
+			noRecovery: o.NoRecovery, maxPerHour: o.MaxPerHour, windows: o.Windows,
 		},
 	}, nil
 }

@@ -40,24 +40,24 @@ const (
 // against the quota of the container, of its parents, or all cores, throttling,
 // load and pressure. The very first run measures for half a second, which is
 // shown and not judged.
-func CPU(name string, o *CPUOptions) health.Check {
-	var opts CPUOptions
-	if o != nil {
-		opts = *o
+func CPU(name string, opts *CPUOptions) health.Check {
+	var o CPUOptions
+	if opts != nil {
+		o = *opts
 	}
-	setDefault(&opts.Timeout, 2*time.Second)
-	setDefault(&opts.WarnPercent, 85)
-	setDefault(&opts.FailPercent, 95)
-	setDefault(&opts.WarnThrottled, 25)
-	setDefault(&opts.WarnLoad, 1.5)
-	setDefault(&opts.FailLoad, 3)
-	setDefault(&opts.WarnPressure, 50)
-	if opts.Probe == nil {
-		opts.Probe = Host()
+	setDefault(&o.Timeout, 2*time.Second)
+	setDefault(&o.WarnPercent, 85)
+	setDefault(&o.FailPercent, 95)
+	setDefault(&o.WarnThrottled, 25)
+	setDefault(&o.WarnLoad, 1.5)
+	setDefault(&o.FailLoad, 3)
+	setDefault(&o.WarnPressure, 50)
+	if o.Probe == nil {
+		o.Probe = Host()
 	}
 	return health.Check{
-		Name: name, Type: "system", Timeout: opts.Timeout,
-		Checker: &cpuCheck{opts: opts},
+		Name: name, Type: "system", Timeout: o.Timeout,
+		Checker: &cpuCheck{opts: o},
 	}
 }
 

@@ -42,25 +42,25 @@ const (
 // space, inodes, read-only state, and the time until it is full. A file system
 // that does not answer, such as a dead NFS mount, is reported as stuck and
 // costs one goroutine.
-func Disk(name, path string, o *DiskOptions) health.Check {
-	var opts DiskOptions
-	if o != nil {
-		opts = *o
+func Disk(name, path string, opts *DiskOptions) health.Check {
+	var o DiskOptions
+	if opts != nil {
+		o = *opts
 	}
-	setDefault(&opts.Timeout, 2*time.Second)
-	setDefault(&opts.WarnPercent, 80)
-	setDefault(&opts.FailPercent, 90)
-	setDefault(&opts.WarnFree, 5*gib)
-	setDefault(&opts.FailFree, 1*gib)
-	setDefault(&opts.WarnInodes, 80)
-	setDefault(&opts.FailInodes, 90)
-	setDefault(&opts.FullWithin, 24*time.Hour)
-	if opts.Probe == nil {
-		opts.Probe = Host()
+	setDefault(&o.Timeout, 2*time.Second)
+	setDefault(&o.WarnPercent, 80)
+	setDefault(&o.FailPercent, 90)
+	setDefault(&o.WarnFree, 5*gib)
+	setDefault(&o.FailFree, 1*gib)
+	setDefault(&o.WarnInodes, 80)
+	setDefault(&o.FailInodes, 90)
+	setDefault(&o.FullWithin, 24*time.Hour)
+	if o.Probe == nil {
+		o.Probe = Host()
 	}
 	return health.Check{
-		Name: name, Type: "system", Timeout: opts.Timeout,
-		Checker: &diskCheck{path: path, opts: opts},
+		Name: name, Type: "system", Timeout: o.Timeout,
+		Checker: &diskCheck{path: path, opts: o},
 	}
 }
 

@@ -22,20 +22,20 @@ type FilesOptions struct {
 // Files returns a check of the open files and connections of this process
 // against its limit (ulimit -n): when it is reached, nothing can be accepted or
 // dialled any more.
-func Files(name string, o *FilesOptions) health.Check {
-	var opts FilesOptions
-	if o != nil {
-		opts = *o
+func Files(name string, opts *FilesOptions) health.Check {
+	var o FilesOptions
+	if opts != nil {
+		o = *opts
 	}
-	setDefault(&opts.Timeout, 2*time.Second)
-	setDefault(&opts.WarnPercent, 80)
-	setDefault(&opts.FailPercent, 95)
-	if opts.Probe == nil {
-		opts.Probe = Host()
+	setDefault(&o.Timeout, 2*time.Second)
+	setDefault(&o.WarnPercent, 80)
+	setDefault(&o.FailPercent, 95)
+	if o.Probe == nil {
+		o.Probe = Host()
 	}
 	return health.Check{
-		Name: name, Type: "system", Timeout: opts.Timeout,
-		Checker: &filesCheck{opts: opts},
+		Name: name, Type: "system", Timeout: o.Timeout,
+		Checker: &filesCheck{opts: o},
 	}
 }
 

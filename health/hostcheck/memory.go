@@ -25,21 +25,21 @@ type MemoryOptions struct {
 // Memory returns a check of the memory: of the container if it has a limit,
 // also one of a parent group, else of the host. It warns too when the limit was
 // hit since the run before, and when tasks wait for memory.
-func Memory(name string, o *MemoryOptions) health.Check {
-	var opts MemoryOptions
-	if o != nil {
-		opts = *o
+func Memory(name string, opts *MemoryOptions) health.Check {
+	var o MemoryOptions
+	if opts != nil {
+		o = *opts
 	}
-	setDefault(&opts.Timeout, 2*time.Second)
-	setDefault(&opts.WarnPercent, 85)
-	setDefault(&opts.FailPercent, 95)
-	setDefault(&opts.WarnPressure, 10)
-	if opts.Probe == nil {
-		opts.Probe = Host()
+	setDefault(&o.Timeout, 2*time.Second)
+	setDefault(&o.WarnPercent, 85)
+	setDefault(&o.FailPercent, 95)
+	setDefault(&o.WarnPressure, 10)
+	if o.Probe == nil {
+		o.Probe = Host()
 	}
 	return health.Check{
-		Name: name, Type: "system", Timeout: opts.Timeout,
-		Checker: &memoryCheck{opts: opts},
+		Name: name, Type: "system", Timeout: o.Timeout,
+		Checker: &memoryCheck{opts: o},
 	}
 }
 

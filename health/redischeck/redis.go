@@ -34,23 +34,23 @@ type Options struct {
 // PING, the response time, memory against maxmemory, and whether it takes
 // writes. It is not critical, and Shared: a service should live without its
 // cache.
-func New(name string, client redis.UniversalClient, o *Options) health.Check {
-	var opts Options
-	if o != nil {
-		opts = *o
+func New(name string, client redis.UniversalClient, opts *Options) health.Check {
+	var o Options
+	if opts != nil {
+		o = *opts
 	}
-	if opts.Timeout == 0 {
-		opts.Timeout = 2 * time.Second
+	if o.Timeout == 0 {
+		o.Timeout = 2 * time.Second
 	}
-	if opts.SlowAfter == 0 {
-		opts.SlowAfter = 100 * time.Millisecond
+	if o.SlowAfter == 0 {
+		o.SlowAfter = 100 * time.Millisecond
 	}
-	if opts.MemoryPercent == 0 {
-		opts.MemoryPercent = 90
+	if o.MemoryPercent == 0 {
+		o.MemoryPercent = 90
 	}
 	return health.Check{
-		Name: name, Type: "datastore", Shared: true, Timeout: opts.Timeout,
-		Checker: &check{client: client, opts: opts},
+		Name: name, Type: "datastore", Shared: true, Timeout: o.Timeout,
+		Checker: &check{client: client, opts: o},
 	}
 }
 
