@@ -41,15 +41,15 @@ func (s *Store) Read(ctx context.Context, keys, tags []string) (values [][]byte,
 	}
 	values = make([][]byte, len(keys))
 	for i := range keys {
-		if found[i] != nil {
-			values[i] = []byte(*found[i])
+		if text, ok := found[i].(string); ok {
+			values[i] = []byte(text)
 		}
 	}
 	states = make([]string, len(tags))
 	var missing []string
 	for i := range tags {
-		if state := found[len(keys)+i]; state != nil {
-			states[i] = *state
+		if state, ok := found[len(keys)+i].(string); ok {
+			states[i] = state
 		} else {
 			missing = append(missing, at[len(keys)+i])
 		}
@@ -69,21 +69,12 @@ func (s *Store) Read(ctx context.Context, keys, tags []string) (values [][]byte,
 	return values, states, nil
 }
 
-// getAll gets keys: with one command where one server has them all.
-func (s *Store) getAll(ctx context.Context, keys []string) ([]*string, error) {
-	return again(ctx, s, func(ctx context.Context) ([]*string, error) {
-		out := make([]*string, len(keys))
+// getAll gets keys, as strings, and nil for those that are not there: with one command
+// where one server has them all.
+func (s *Store) getAll(ctx context.Context, keys []string) ([]any, error) {
+	return again(ctx, s, func(ctx context.Context) ([]any, error) {
 		if _, single := s.client.(*redis.Client); single {
-			values, err := s.client.MGet(ctx, keys...).Result()
-			if err != nil {
-				return nil, err
-			}
-			for i, v := range values {
-				if text, ok := v.(string); ok {
-					out[i] = &text
-				}
-			}
-			return out, nil
+			return s.client.MGet(ctx, keys...).Result()
 		}
 		commands := make([]*redis.StringCmd, len(keys))
 		_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -95,11 +86,12 @@ func (s *Store) getAll(ctx context.Context, keys []string) ([]*string, error) {
 		if err != nil && !errors.Is(err, redis.Nil) {
 			return nil, err
 		}
+		out := make([]any, len(keys))
 		for i, command := range commands {
 			text, err := command.Result()
 			switch {
 			case err == nil:
-				out[i] = &text
+				out[i] = text
 			case !errors.Is(err, redis.Nil):
 				return nil, err
 			}

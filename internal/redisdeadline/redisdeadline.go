@@ -27,8 +27,12 @@ func Call[T any](ctx context.Context, ignored bool, timeout time.Duration, call 
 	if err := ctx.Err(); err != nil {
 		return none, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
+	// Whoever has less time left keeps their deadline, without a second timer for it.
+	if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > timeout {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
 	if !ignored {
 		return call(ctx)
 	}
