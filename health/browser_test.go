@@ -32,10 +32,12 @@ func newBrowser(t *testing.T, flags ...string) *browser {
 	require.NoError(t, err)
 	out, theirOut, err := os.Pipe()
 	require.NoError(t, err)
+	profile, err := os.MkdirTemp("", "mainstay-chromium-") //nolint:usetesting // t.TempDir fails the test while something still writes there
+	require.NoError(t, err)
 	cmd := exec.CommandContext(ctx, binary, append([]string{
 		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync",
-		"--user-data-dir=" + t.TempDir(), "--remote-debugging-pipe",
+		"--user-data-dir=" + profile, "--remote-debugging-pipe",
 	}, flags...)...)
 	cmd.ExtraFiles = []*os.File{theirIn, theirOut} // descriptors 3 and 4
 	cmd.WaitDelay = 5 * time.Second
@@ -48,6 +50,8 @@ func newBrowser(t *testing.T, flags ...string) *browser {
 		_ = cmd.Wait()
 		out.Close()
 		cancel()
+		// The browser's children write for a moment longer than it lives.
+		require.Eventually(t, func() bool { return os.RemoveAll(profile) == nil }, 10*time.Second, 20*time.Millisecond)
 	})
 	var target struct{ TargetID string }
 	b.call("Target.createTarget", map[string]any{"url": "about:blank"}, &target)
