@@ -13,7 +13,7 @@ require (
 	github.com/go-sql-driver/mysql v1.10.1
 	github.com/hellofresh/health-go/v5 v5.5.5
 	github.com/jackc/pgx/v5 v5.12.0
-	github.com/mainstay-go/mainstay v0.0.0
+	github.com/mainstay-go/mainstay v0.1.0
 	github.com/maypok86/otter/v2 v2.4.0
 	github.com/pilagod/gorm-cursor-paginator/v2 v2.6.1
 	github.com/redis/go-redis/v9 v9.23.0

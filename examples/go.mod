@@ -5,7 +5,7 @@ go 1.26.0
 require (
 	github.com/glebarez/sqlite v1.11.0
 	github.com/jmoiron/sqlx v1.4.0
-	github.com/mainstay-go/mainstay v0.0.0
+	github.com/mainstay-go/mainstay v0.1.0
 	github.com/minio/minio-go/v7 v7.4.1
 	github.com/prometheus/client_golang v1.25.0
 	github.com/uptrace/bun v1.3.0
@@ -66,8 +66,8 @@ require (
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
 	github.com/jackc/pgx/v5 v5.12.0
-	github.com/mainstay-go/mainstay/contrib/prommetrics v0.0.0
-	github.com/mainstay-go/mainstay/contrib/s3store v0.0.0
+	github.com/mainstay-go/mainstay/contrib/prommetrics v0.1.0
+	github.com/mainstay-go/mainstay/contrib/s3store v0.1.0
 	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/ncruces/go-strftime v1.1.0 // indirect
 	github.com/redis/go-redis/v9 v9.23.0

@@ -3,7 +3,7 @@ module github.com/mainstay-go/mainstay/contrib/grpchealth
 go 1.26.0
 
 require (
-	github.com/mainstay-go/mainstay v0.0.0
+	github.com/mainstay-go/mainstay v0.1.0
 	google.golang.org/grpc v1.85.0
 )
 

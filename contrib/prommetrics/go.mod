@@ -2,7 +2,7 @@ module github.com/mainstay-go/mainstay/contrib/prommetrics
 
 go 1.26.0
 
-require github.com/mainstay-go/mainstay v0.0.0
+require github.com/mainstay-go/mainstay v0.1.0
 
 require (
 	github.com/dgraph-io/ristretto/v2 v2.4.2 // indirect

@@ -3,7 +3,7 @@ module github.com/mainstay-go/mainstay/contrib/s3store
 go 1.26.0
 
 require (
-	github.com/mainstay-go/mainstay v0.0.0
+	github.com/mainstay-go/mainstay v0.1.0
 	github.com/minio/minio-go/v7 v7.4.1
 )
 

@@ -1,4 +1,4 @@
-package mainstay_test
+package thirdparty_test
 
 import (
 	"context"

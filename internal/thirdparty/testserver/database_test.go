@@ -1,4 +1,4 @@
-package testserver
+package testserver_test
 
 import (
 	"database/sql"
@@ -8,11 +8,13 @@ import (
 
 	_ "github.com/go-sql-driver/mysql"
 	_ "github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
 func TestMariaDBLifecycle(t *testing.T) {
 	t.Parallel()
-	server := MariaDB(t)
+	server := testserver.MariaDB(t)
 	server.CreateDatabase(t, "shop")
 	exerciseDatabase(t, &server.Process, "mysql", server.DSN("shop"))
 	if got := server.Exec(t, "SELECT count(*), 'x' FROM shop.t"); got != "1\tx\n" {
@@ -22,7 +24,7 @@ func TestMariaDBLifecycle(t *testing.T) {
 
 func TestPostgresLifecycle(t *testing.T) {
 	t.Parallel()
-	server := Postgres(t, "-c", "max_connections=7")
+	server := testserver.Postgres(t, "-c", "max_connections=7")
 	server.CreateDatabase(t, "shop")
 	exerciseDatabase(t, &server.Process, "pgx", server.DSN("shop"))
 	if got := server.Exec(t, "shop", "SELECT count(*), 'x' FROM t"); got != "1\tx\n" {
@@ -34,7 +36,7 @@ func TestPostgresLifecycle(t *testing.T) {
 }
 
 // exerciseDatabase stops, kills and pauses a server between queries of a pool.
-func exerciseDatabase(t *testing.T, server *Process, driver, dsn string) {
+func exerciseDatabase(t *testing.T, server *testserver.Process, driver, dsn string) {
 	t.Helper()
 	db, err := sql.Open(driver, dsn)
 	if err != nil {
