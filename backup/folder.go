@@ -64,6 +64,19 @@ func (f *Folder) prepare() error {
 	return private(f.path, info)
 }
 
+// Abilities returns all there are.
+func (f *Folder) Abilities() Abilities {
+	return Abilities{
+		Lock: f.lock, Replace: f.replace, Sweep: f.sweep, Folder: f.path,
+		Free: func(context.Context) (int64, error) {
+			if n := freeBytes(f.path); n >= 0 {
+				return n, nil
+			}
+			return 0, errors.ErrUnsupported
+		},
+	}
+}
+
 // Put writes a file by way of a hidden one.
 func (f *Folder) Put(ctx context.Context, name string, write func(io.Writer) error) (size int64, err error) {
 	path, err := f.file(name)
@@ -91,8 +104,8 @@ func (f *Folder) Put(ctx context.Context, name string, write func(io.Writer) err
 	return size, nil
 }
 
-// Replace writes a file that may be there already.
-func (f *Folder) Replace(ctx context.Context, name string, data []byte) error {
+// replace writes a file that may be there already.
+func (f *Folder) replace(ctx context.Context, name string, data []byte) error {
 	path, err := f.file(name)
 	if err != nil {
 		return err
@@ -161,8 +174,8 @@ func (f *Folder) Remove(_ context.Context, name string) error {
 	return nil
 }
 
-// Lock takes the folder for one run.
-func (f *Folder) Lock(context.Context) (func() error, error) {
+// lock takes the folder for one run.
+func (f *Folder) lock(context.Context) (func() error, error) {
 	if err := f.prepare(); err != nil {
 		return nil, err
 	}
@@ -177,8 +190,8 @@ func (f *Folder) Lock(context.Context) (func() error, error) {
 	return lock.Unlock, nil
 }
 
-// Sweep removes what a crash left half written.
-func (f *Folder) Sweep(_ context.Context, before time.Time) ([]string, error) {
+// sweep removes files that a crash left half written.
+func (f *Folder) sweep(_ context.Context, before time.Time) ([]string, error) {
 	entries, err := os.ReadDir(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

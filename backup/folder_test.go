@@ -17,12 +17,12 @@ func TestFolderReplaces(t *testing.T) {
 	ctx := context.Background()
 	folder, err := NewFolder(t.TempDir())
 	require.NoError(t, err)
-	require.NoError(t, folder.Replace(ctx, statusFile, []byte("run 0\n")))
+	require.NoError(t, folder.replace(ctx, statusFile, []byte("run 0\n")))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for i := range 50 {
-			if err := folder.Replace(ctx, statusFile, fmt.Appendf(nil, "run %d\n", i+1)); err != nil {
+			if err := folder.replace(ctx, statusFile, fmt.Appendf(nil, "run %d\n", i+1)); err != nil {
 				t.Error(err)
 			}
 		}
@@ -43,10 +43,10 @@ func TestFolderReplaces(t *testing.T) {
 	objects, err := folder.List(ctx)
 	require.NoError(t, err)
 	require.Len(t, objects, 1, "nothing else is left")
-	require.Error(t, folder.Replace(ctx, "../status.json", nil))
+	require.Error(t, folder.replace(ctx, "../status.json", nil))
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
-	require.ErrorIs(t, folder.Replace(ended, statusFile, []byte("too late")), context.Canceled)
+	require.ErrorIs(t, folder.replace(ended, statusFile, []byte("too late")), context.Canceled)
 }
 
 // A link could be turned elsewhere between two backups.

@@ -6,16 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/gofrs/flock"
-
-	"github.com/mainstay-go/mainstay/internal/atomicfile"
 )
 
 // Run is a line of a job's history: what [Job.Backup] did once.
@@ -48,10 +41,6 @@ type RunStage struct {
 	TookMS int64  `json:"took_ms"`
 }
 
-// ErrNoHistory means that a job has no place for its history: its storage is not a
-// [Folder], and Options.HistoryDir names none.
-var ErrNoHistory = errors.New("backup: no history is kept: set Options.HistoryDir")
-
 const (
 	historyName  = "history.jsonl"
 	historyOlder = "history.1.jsonl"
@@ -63,57 +52,38 @@ const (
 )
 
 // History returns the last n runs of all processes that share the history, the newest
-// first, and all that are kept for n < 1. A line that a crash has cut is left out.
+// first. For n < 1 it returns all runs that are kept. A line that a crash truncated is
+// left out.
 func (j *Job) History(ctx context.Context, n int) ([]Run, error) {
-	dir, err := j.historyDir()
-	if err != nil {
-		return nil, err
-	}
 	var runs []Run
+	seen := map[string]bool{} // a crash while the file becomes the older one leaves lines in both
 	for _, name := range []string{historyName, historyOlder} {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		data, err := readHistory(filepath.Join(dir, name))
-		if err != nil {
+		data, err := readFrom(ctx, j.historyStorage(), name, 4*historyLimit)
+		if err != nil && !errors.Is(err, ErrNotFound) {
 			return nil, fmt.Errorf("backup: the history: %w", err)
 		}
 		for rest := data; len(rest) > 0 && (n < 1 || len(runs) < n); {
-			cut := bytes.LastIndexByte(bytes.TrimRight(rest, "\n"), '\n') + 1
+			start := bytes.LastIndexByte(bytes.TrimRight(rest, "\n"), '\n') + 1
 			var r Run
-			if json.Unmarshal(rest[cut:], &r) == nil && !r.Time.IsZero() {
+			if json.Unmarshal(rest[start:], &r) == nil && !r.Time.IsZero() && !seen[r.ID] {
+				seen[r.ID] = true
 				runs = append(runs, r)
 			}
-			rest = rest[:cut]
+			rest = rest[:start]
 		}
 	}
 	return runs, nil
 }
 
-func readHistory(path string) ([]byte, error) {
-	file, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+// historyStorage is where the history lies.
+func (j *Job) historyStorage() Storage {
+	switch {
+	case j.home != nil:
+		return j.home.historyStorage()
+	case j.opts.History != nil:
+		return j.opts.History
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	return readAll(file, 4*historyLimit)
-}
-
-// historyDir is where the history lies.
-func (j *Job) historyDir() (string, error) {
-	if j.home != nil {
-		return j.home.historyDir()
-	}
-	if j.opts.HistoryDir != "" {
-		return j.opts.HistoryDir, nil
-	}
-	if folder, ok := j.storage.(*Folder); ok {
-		return folder.path, nil
-	}
-	return "", ErrNoHistory
+	return j.storage
 }
 
 // remember adds a run to the history and to the counters.
@@ -124,21 +94,50 @@ func (j *Job) remember(ctx context.Context, r *run, outcome error) {
 	if locked {
 		return // the other run is in the history
 	}
-	dir, err := j.historyDir()
-	if err != nil {
-		return // there is none
-	}
-	if folder, ok := j.storage.(*Folder); ok && dir == folder.path {
-		err = folder.prepare()
-	} else {
-		err = os.MkdirAll(dir, 0o700)
-	}
-	if err == nil {
-		err = appendHistory(ctx, dir, line)
-	}
-	if err != nil {
+	if err := j.appendHistory(ctx, line); err != nil {
 		j.opts.Logger.WarnContext(ctx, "backup: the run could not be added to the history", "job", j.name, "error", err)
 	}
+}
+
+// appendHistory adds a line. The run's lock keeps other processes out of the job's own
+// storage. Another storage has a lock of its own for this.
+func (j *Job) appendHistory(ctx context.Context, line Run) (err error) {
+	added, err := json.Marshal(line)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, historyWait)
+	defer cancel()
+	to := j.historyStorage()
+	if lock := to.Abilities().Lock; lock != nil && to != j.storage {
+		unlock, err := lock(ctx)
+		for errors.Is(err, ErrLocked) && ctx.Err() == nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(20 * time.Millisecond):
+			}
+			unlock, err = lock(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("lock the history: %w", err)
+		}
+		defer func() { err = errors.Join(err, unlock()) }()
+	}
+	data, err := readFrom(ctx, to, historyName, 4*historyLimit)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	if len(data) > 0 && data[len(data)-1] != '\n' {
+		data = append(data, '\n') // the rest of a truncated line costs no other
+	}
+	data = append(append(data, added...), '\n')
+	if len(data) > historyLimit {
+		if err := replaceIn(ctx, to, historyOlder, data); err != nil {
+			return err
+		}
+		data = nil
+	}
+	return replaceIn(ctx, to, historyName, data)
 }
 
 // line describes a run that has ended.
@@ -167,52 +166,3 @@ func (r *run) line(outcome error) Run {
 	return l
 }
 
-// appendHistory writes a line in one piece and waits until it would survive a crash of the
-// machine. The rest of a line that a crash has cut gets an end, so that it costs no other.
-func appendHistory(ctx context.Context, dir string, line Run) (err error) {
-	data, err := json.Marshal(line)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), historyWait)
-	defer cancel()
-	lock := flock.New(filepath.Join(dir, ".history.lock"), flock.SetPermissions(0o600))
-	if ok, err := lock.TryLockContext(ctx, 20*time.Millisecond); err != nil || !ok {
-		return fmt.Errorf("lock the history: %w", err)
-	}
-	defer func() { err = errors.Join(err, lock.Unlock()) }()
-
-	path := filepath.Join(dir, historyName)
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	size, err := file.Seek(0, io.SeekEnd)
-	if err != nil {
-		return err
-	}
-	if size > 0 {
-		var end [1]byte
-		if _, err := file.ReadAt(end[:], size-1); err != nil {
-			return err
-		}
-		if end[0] != '\n' {
-			data = append([]byte{'\n'}, data...)
-		}
-	}
-	if _, err := file.Write(append(data, '\n')); err != nil {
-		return err
-	}
-	if err := file.Sync(); err != nil {
-		return err
-	}
-	if size+int64(len(data)) > historyLimit {
-		if err := os.Rename(path, filepath.Join(dir, historyOlder)); err != nil {
-			return err
-		}
-	} else if size > 0 {
-		return nil // neither the file nor its name is new
-	}
-	return atomicfile.SyncFolder(dir)
-}

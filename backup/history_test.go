@@ -3,7 +3,9 @@ package backup
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,7 +37,7 @@ func TestHistory(t *testing.T) {
 	}
 	_, err := j.Backup(t.Context())
 	require.Error(t, err)
-	unlock, err := folder.Lock(t.Context())
+	unlock, err := folder.Abilities().Lock(t.Context())
 	require.NoError(t, err)
 	_, err = j.Backup(t.Context())
 	require.ErrorIs(t, err, ErrLocked)
@@ -105,10 +107,11 @@ func TestHistoryTorn(t *testing.T) {
 // Where the folder of the backups is what is broken, the history beside it says so.
 func TestHistoryElsewhere(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "history")
-	j, folder := newTestJob(t, newFake(1), &Options{HistoryDir: dir})
+	beside, err := NewFolder(filepath.Join(t.TempDir(), "history"))
+	require.NoError(t, err)
+	j, folder := newTestJob(t, newFake(1), &Options{History: beside})
 	require.NoError(t, os.WriteFile(folder.Path(), []byte("no folder"), 0o600))
-	_, err := j.Backup(t.Context())
+	_, err = j.Backup(t.Context())
 	require.Error(t, err)
 	require.NoError(t, os.Remove(folder.Path()))
 	mustBackup(t, j)
@@ -118,51 +121,69 @@ func TestHistoryElsewhere(t *testing.T) {
 	assert.NoFileExists(t, filepath.Join(folder.Path(), historyName))
 }
 
-// A storage that cannot append has no history unless it is told where.
+// bare is a storage of a third party that can store files and nothing else.
+type bare struct{ Storage }
+
+func (bare) Abilities() Abilities { return Abilities{} }
+
+// Every storage keeps a history, also one without abilities.
 func TestHistoryOfOtherStorages(t *testing.T) {
 	t.Parallel()
 	_, folder := newTestJob(t, newFake(1), nil)
-	plain := struct{ Storage }{folder}
-	j, err := New("pos", newFake(1), plain, &Options{Logger: silent})
+	j, err := New("pos", newFake(1), bare{folder}, &Options{Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	mustBackup(t, j)
-	_, err = j.History(t.Context(), 0)
-	require.ErrorIs(t, err, ErrNoHistory)
-
-	j, err = New("pos", newFake(1), plain, &Options{Logger: silent, HistoryDir: t.TempDir()})
-	require.NoError(t, err)
 	mustBackup(t, j)
-	assert.Len(t, mustHistory(t, j, 0), 1)
+	assert.Len(t, mustHistory(t, j, 0), 2)
+	status, err := j.Status(t.Context())
+	require.NoError(t, err)
+	assert.True(t, status.Last.OK)
+	assert.EqualValues(t, -1, status.Free)
 }
 
+// A crash between the two writes of a rotation leaves lines in both files.
 func TestHistoryRotation(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	j, _ := newTestJob(t, newFake(1), &Options{HistoryDir: dir})
-	line := Run{Time: time.Date(2026, 1, 1, 2, 0, 0, 0, time.UTC), ID: "pos_old", OK: true, Host: strings.Repeat("x", 20_000)}
+	j, folder := newTestJob(t, newFake(1), nil)
+	const written = 150 // 3 MB
+	for i := range written {
+		line := Run{Time: time.Date(2026, 1, 1, 2, 0, i, 0, time.UTC), ID: fmt.Sprint("pos_", i), OK: true, Host: strings.Repeat("x", 20_000)}
+		require.NoError(t, j.appendHistory(t.Context(), line))
+	}
+	older, err := os.ReadFile(filepath.Join(folder.Path(), historyOlder))
+	require.NoError(t, err)
+	m := mustBackup(t, j)
+	runs := mustHistory(t, j, 0)
+	assert.Equal(t, m.ID, runs[0].ID)
+	assert.Greater(t, len(runs), historyLimit/22_000, "the older file is gone too")
+	assert.Less(t, len(runs), written)
+	assert.Len(t, mustHistory(t, j, 5), 5)
+	for _, name := range []string{historyName, historyOlder} {
+		info, err := os.Stat(filepath.Join(folder.Path(), name))
+		require.NoError(t, err)
+		assert.Less(t, info.Size(), int64(historyLimit+30_000))
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(folder.Path(), historyName), older, 0o600))
+	assert.Len(t, mustHistory(t, j, 0), bytes.Count(older, []byte("\n")))
+}
+
+// Two jobs' processes that share a history of its own write one after the other.
+func TestHistoryConcurrent(t *testing.T) {
+	t.Parallel()
+	beside, err := NewFolder(filepath.Join(t.TempDir(), "history"))
+	require.NoError(t, err)
+	j, _ := newTestJob(t, newFake(1), &Options{History: beside})
 	var wg sync.WaitGroup
-	const writers, each = 8, 20 // 3.2 MB, in three rotations
-	for range writers {
+	for i := range 8 {
 		wg.Go(func() {
-			for range each {
-				if err := appendHistory(t.Context(), dir, line); err != nil {
+			for k := range 5 {
+				line := Run{Time: time.Date(2026, 1, 1, 2, i, k, 0, time.UTC), ID: fmt.Sprint("pos_", i, "_", k)}
+				if err := j.appendHistory(t.Context(), line); err != nil {
 					t.Error(err)
 				}
 			}
 		})
 	}
 	wg.Wait()
-	m := mustBackup(t, j)
-	runs := mustHistory(t, j, 0)
-	assert.Equal(t, m.ID, runs[0].ID)
-	assert.Greater(t, len(runs), historyLimit/22_000, "the older file is gone too")
-	assert.Less(t, len(runs), writers*each)
-	assert.Len(t, mustHistory(t, j, 5), 5)
-	size := int64(0)
-	for _, name := range []string{historyName, historyOlder} {
-		info, err := os.Stat(filepath.Join(dir, name))
-		require.NoError(t, err)
-		size += info.Size()
-	}
-	assert.Less(t, size, int64(2*historyLimit+50_000))
+	assert.Len(t, mustHistory(t, j, 0), 40)
 }

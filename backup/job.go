@@ -40,10 +40,10 @@ type Options struct {
 	// cannot be reached costs neither the backup nor the retention of the job's own
 	// storage; the next run copies what it lacks. Default: none.
 	Targets []Target
-	// HistoryDir is a folder of this host for the job's history, and of no other job's.
-	// Where it is not among the backups, a run is in it also when their folder is what
-	// failed. Default: that of the storage if it is a Folder; else no history is kept.
-	HistoryDir string
+	// History is where the job's history is kept, in files of no other job. Give a folder
+	// of this host, so that a run is recorded also when the job's own storage failed.
+	// Default: the job's own storage.
+	History Storage
 	// Before is called in each run when nothing stands in the way of the dump; its error
 	// ends the run. Default: none.
 	Before func(ctx context.Context) error
@@ -70,8 +70,8 @@ type Trace struct {
 }
 
 // Job backs up one source into one storage. Its methods are safe for concurrent use;
-// one backup runs at a time, among all processes that share the storage (if it is a
-// [Locker]) or, from whatever host, the source (if it is a [RunLocker]).
+// one backup runs at a time, among all processes that share the storage (if it has
+// [Abilities].Lock) or, from whatever host, the source (if it is a [RunLocker]).
 type Job struct {
 	name    string
 	source  Source
@@ -122,8 +122,8 @@ func New(name string, source Source, storage Storage, opts *Options) (*Job, erro
 		return nil, err
 	}
 	if files, ok := source.(*Files); ok {
-		if folder, ok := storage.(*Folder); ok {
-			files.leaveOut(folder.path)
+		if folder := storage.Abilities().Folder; folder != "" {
+			files.leaveOut(folder)
 		}
 	}
 	j.targets, err = newTargets(j.opts.Targets)
@@ -178,8 +178,6 @@ func (j *Job) Backup(ctx context.Context) (Report, error) {
 	}
 	j.counters.begin()
 	err := run.locked(ctx)
-	j.note(context.WithoutCancel(ctx), run, err)
-	j.remember(ctx, run, err)
 	return run.report, err
 }
 
@@ -199,14 +197,24 @@ type run struct {
 func (r *run) locked(ctx context.Context) error {
 	unlock, err := r.lock(ctx)
 	if err != nil {
-		return r.stage(ctx, "lock", r.started, err)
+		err := r.stage(ctx, "lock", r.started, err)
+		r.record(ctx, err)
+		return err
 	}
 	defer unlock()
 	err = r.all(ctx)
+	r.record(ctx, err)
 	if r.opts.After != nil {
 		r.opts.After(context.WithoutCancel(ctx), r.report, err)
 	}
 	return err
+}
+
+// record writes down how the run went, for other processes.
+func (r *run) record(ctx context.Context, outcome error) {
+	ctx = context.WithoutCancel(ctx)
+	r.note(ctx, r, outcome)
+	r.remember(ctx, r, outcome)
 }
 
 func (r *run) all(ctx context.Context) error {
@@ -253,13 +261,11 @@ func (r *run) lock(ctx context.Context) (unlock func(), err error) {
 			}
 		}
 	}
-	if locker, ok := r.storage.(Locker); ok {
-		one, err := locker.Lock(ctx)
-		if err != nil {
-			return nil, err
-		}
-		held = append(held, one)
+	one, err := r.lockStorage(ctx)
+	if err != nil {
+		return nil, err
 	}
+	held = append(held, one)
 	if locker, ok := r.source.(RunLocker); ok {
 		one, err := locker.LockRun(ctx, r.name)
 		if err != nil {
@@ -301,8 +307,8 @@ func (r *run) sweep(ctx context.Context) error {
 }
 
 func (j *Job) sweepBefore(ctx context.Context, before time.Time) (swept []string, err error) {
-	if sweeper, ok := j.storage.(Sweeper); ok {
-		if swept, err = sweeper.Sweep(ctx, before); err != nil {
+	if sweep := j.storage.Abilities().Sweep; sweep != nil {
+		if swept, err = sweep(ctx, before); err != nil {
 			return swept, err
 		}
 	}

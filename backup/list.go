@@ -169,23 +169,14 @@ func (j *Job) Accept(ctx context.Context, id string) error {
 	return j.mark(ctx, e.ID+acceptSuffix)
 }
 
-// mark writes a file that says something by being there.
+// mark writes a file whose presence is its meaning.
 func (j *Job) mark(ctx context.Context, name string) error {
-	err := j.writeFile(ctx, name, []byte(j.now().UTC().Format(time.RFC3339)+"\n"))
-	if errors.Is(err, ErrExists) {
-		return nil
-	}
-	return err
+	return j.replaceFile(ctx, name, []byte(j.now().UTC().Format(time.RFC3339)+"\n"))
 }
 
 // maxSmallFile bounds the files that are read whole: a manifest names each table.
 const maxSmallFile = 16 << 20
 
 func (j *Job) readFile(ctx context.Context, name string) ([]byte, error) {
-	r, err := j.storage.Open(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return readAll(r, maxSmallFile)
+	return readFrom(ctx, j.storage, name, maxSmallFile)
 }

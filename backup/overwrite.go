@@ -67,13 +67,11 @@ func (j *Job) RestoreOver(ctx context.Context, id, database string) (OverwriteRe
 	if out.Safety, err = j.safetyBackup(ctx); err != nil {
 		return out, fmt.Errorf("backup: nothing was overwritten, for what is there could not be backed up; restore beside it instead: %w", err)
 	}
-	if locker, ok := j.storage.(Locker); ok {
-		unlock, err := locker.Lock(ctx)
-		if err != nil {
-			return out, fmt.Errorf("backup: nothing was overwritten: %w", err)
-		}
-		defer unlock() //nolint:errcheck // the process's end frees it too
+	unlock, err := j.lockStorage(ctx)
+	if err != nil {
+		return out, fmt.Errorf("backup: nothing was overwritten: %w", err)
 	}
+	defer unlock() //nolint:errcheck // the process's end frees it too
 	start := j.now()
 	out.Contents, err = overwriter.Overwrite(ctx, func(read func(io.Reader) error) error {
 		// Whoever reads decides when to stop: what has been begun may have to be finished.

@@ -16,17 +16,17 @@ func (j *Job) Preflight(ctx context.Context) (warnings []string, err error) {
 		return nil, err
 	}
 	defer unlock()
-	if folder, ok := j.storage.(*Folder); ok { // elsewhere what is written may have to stay
+	if replace := j.storage.Abilities().Replace; replace != nil { // a file that came by Put may have to stay
 		const name = "preflight"
-		if err := folder.Replace(ctx, name, []byte("whether this folder can be written to\n")); err != nil {
+		if err := replace(ctx, name, []byte("whether files can be written here\n")); err != nil {
 			return nil, err
 		}
-		if err := folder.Remove(ctx, name); err != nil {
+		if err := j.storage.Remove(ctx, name); err != nil {
 			return nil, err
 		}
 	}
 	if err = r.look(ctx); err == nil {
-		err = r.checkSpace()
+		err = r.checkSpace(ctx)
 	}
 	return r.report.Warnings, err
 }
@@ -37,7 +37,7 @@ func (r *run) preflight(ctx context.Context) error {
 		return err
 	}
 	r.sweepScratch(ctx) // which may make room
-	if err := r.checkSpace(); err != nil {
+	if err := r.checkSpace(ctx); err != nil {
 		return err
 	}
 	if r.opts.Before != nil {
@@ -68,17 +68,21 @@ func (r *run) look(ctx context.Context) error {
 	return nil
 }
 
-// checkSpace fails early where the disk has no room for a backup like the last one.
+// checkSpace fails early where the storage has no room for a backup like the last one.
 // Nothing is deleted to make room.
-func (r *run) checkSpace() error {
-	folder, ok := r.storage.(*Folder)
-	if !ok {
-		return nil
-	}
+func (r *run) checkSpace(ctx context.Context) error {
 	last := newest(r.before, Entry.good)
-	free := freeBytes(folder.path)
+	free := r.free(ctx)
 	if last == nil || free < 0 || free >= last.Manifest.Size+last.Manifest.Size/5 {
 		return nil
 	}
-	return fmt.Errorf("%d bytes are free in %s, and the last backup took %d: free some space or choose another folder", free, folder.path, last.Manifest.Size)
+	return fmt.Errorf("%d bytes are free in the storage%s, and the last backup took %d: free some space or choose another place", free, in(r.storage), last.Manifest.Size)
+}
+
+// in names the folder of a storage, if it has one.
+func in(s Storage) string {
+	if folder := s.Abilities().Folder; folder != "" {
+		return " in " + folder
+	}
+	return ""
 }

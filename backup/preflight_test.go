@@ -31,7 +31,7 @@ func TestPreflight(t *testing.T) {
 	assert.Equal(t, []string{"MyISAM"}, warnings)
 	assert.Empty(t, files(t, folder))
 
-	unlock, err := folder.Lock(t.Context())
+	unlock, err := folder.Abilities().Lock(t.Context())
 	require.NoError(t, err)
 	_, err = j.Preflight(t.Context())
 	require.ErrorIs(t, err, ErrLocked)
@@ -98,7 +98,7 @@ func TestHooks(t *testing.T) {
 	_, err := j.Backup(t.Context())
 	require.ErrorIs(t, err, refuse)
 	require.Equal(t, []string{"before", "after", "before", "after"}, calls)
-	unlock, err := folder.Lock(t.Context())
+	unlock, err := folder.Abilities().Lock(t.Context())
 	require.NoError(t, err)
 	_, err = j.Backup(t.Context())
 	require.ErrorIs(t, err, ErrLocked)

@@ -200,8 +200,8 @@ func (j *Job) Prune(ctx context.Context, policy Policy, dryRun bool) ([]Decision
 	if err := policy.validate(); err != nil {
 		return nil, err
 	}
-	if locker, ok := j.storage.(Locker); ok && !dryRun {
-		unlock, err := locker.Lock(ctx)
+	if !dryRun {
+		unlock, err := j.lockStorage(ctx)
 		if err != nil {
 			return nil, err
 		}

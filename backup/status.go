@@ -51,10 +51,7 @@ func (j *Job) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	s := Status{Newest: newest(entries, Entry.good), Free: -1}
-	if folder, ok := j.storage.(*Folder); ok {
-		s.Free = freeBytes(folder.path)
-	}
+	s := Status{Newest: newest(entries, Entry.good), Free: j.free(ctx)}
 	for _, e := range entries {
 		if at := e.Restored(); at.After(s.Restored) {
 			s.Restored = at

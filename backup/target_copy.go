@@ -19,13 +19,11 @@ type copier struct {
 // that should be there is there.
 func (c *copier) all(ctx context.Context, local []Entry) error {
 	c.out.Pending = -1
-	if locker, ok := c.to.storage.(Locker); ok {
-		unlock, err := locker.Lock(ctx)
-		if err != nil {
-			return err
-		}
-		defer unlock() //nolint:errcheck // the process's end frees it too
+	unlock, err := c.to.lockStorage(ctx)
+	if err != nil {
+		return err
 	}
+	defer unlock() //nolint:errcheck // the process's end frees it too
 	if _, err := c.to.sweepBefore(ctx, c.to.now().Add(-leftoverAge)); err != nil {
 		return err
 	}

@@ -355,7 +355,7 @@ func TestTargetLocked(t *testing.T) {
 	t.Parallel()
 	attic := newFaulty(t)
 	j, _ := newTestJob(t, newFake(7), &Options{Targets: []Target{{Name: "attic", Storage: attic}}})
-	unlock, err := attic.Lock(t.Context())
+	unlock, err := attic.Abilities().Lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -154,15 +154,8 @@ func (j *Job) keep(ctx context.Context, v Verification) error {
 	return j.replaceFile(ctx, v.ID+verifySuffix, append(data, '\n'))
 }
 
-// replaceFile writes a file of which there may be an older one.
 func (j *Job) replaceFile(ctx context.Context, name string, data []byte) error {
-	if r, ok := j.storage.(Replacer); ok {
-		return r.Replace(ctx, name, data)
-	}
-	if err := j.storage.Remove(ctx, name); err != nil && !errors.Is(err, ErrRetained) {
-		return err
-	}
-	return j.writeFile(ctx, name, data)
+	return replaceIn(ctx, j.storage, name, data)
 }
 
 func (j *Job) readVerification(ctx context.Context, id string) (Verification, error) {
@@ -178,9 +171,5 @@ func (j *Job) readVerification(ctx context.Context, id string) (Verification, er
 }
 
 func (j *Job) writeFile(ctx context.Context, name string, data []byte) error {
-	_, err := j.storage.Put(ctx, name, func(w io.Writer) error {
-		_, err := w.Write(data)
-		return err
-	})
-	return err
+	return putIn(ctx, j.storage, name, data)
 }

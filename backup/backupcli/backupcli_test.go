@@ -351,7 +351,7 @@ func TestNotify(t *testing.T) {
 
 func TestLocked(t *testing.T) {
 	s := newShop(t)
-	unlock, err := s.folder.Lock(t.Context())
+	unlock, err := s.folder.Abilities().Lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"sort"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/mainstay-go/mainstay/backup"
 )
@@ -234,5 +235,79 @@ var suite = []struct {
 			errs = append(errs, fmt.Errorf("%d writers of one name succeeded", winners))
 		}
 		return errors.Join(errs...)
+	}},
+	{"replace", func(ctx context.Context, s backup.Storage) error {
+		replace := s.Abilities().Replace
+		if replace == nil {
+			return nil
+		}
+		for _, data := range []string{"first", "second, and longer", "3"} {
+			if err := replace(ctx, "a.json", []byte(data)); err != nil {
+				return fmt.Errorf("replace: %w", err)
+			}
+			if err := errors.Join(want(ctx, s, "a.json", []byte(data)), names(ctx, s, map[string]int{"a.json": len(data)})); err != nil {
+				return err
+			}
+		}
+		for _, name := range []string{"", "..", "a/b", ".hidden"} {
+			if err := replace(ctx, name, nil); err == nil {
+				return fmt.Errorf("replace accepts the name %q", name)
+			}
+		}
+		return errors.Join(s.Remove(ctx, "a.json"), names(ctx, s, nil))
+	}},
+	{"lock", func(ctx context.Context, s backup.Storage) error {
+		lock := s.Abilities().Lock
+		if lock == nil {
+			return nil
+		}
+		for range 2 {
+			unlock, err := lock(ctx)
+			if err != nil {
+				return fmt.Errorf("lock: %w", err)
+			}
+			if _, err := lock(ctx); !errors.Is(err, backup.ErrLocked) {
+				return errors.Join(fmt.Errorf("a second lock: %w, want ErrLocked", err), unlock())
+			}
+			if err := unlock(); err != nil {
+				return fmt.Errorf("unlock: %w", err)
+			}
+		}
+		return names(ctx, s, nil)
+	}},
+	{"sweep", func(ctx context.Context, s backup.Storage) error {
+		sweep := s.Abilities().Sweep
+		if sweep == nil {
+			return nil
+		}
+		if err := put(ctx, s, "whole", []byte("whole")); err != nil {
+			return err
+		}
+		var early error
+		_, err := s.Put(ctx, "a", func(w io.Writer) error {
+			if _, err := w.Write(make([]byte, 6<<20)); err != nil {
+				return err
+			}
+			swept, err := sweep(ctx, time.Now().Add(-24*time.Hour))
+			if err != nil || len(swept) > 0 {
+				early = fmt.Errorf("sweep removes %v, which is being written: %w", swept, err)
+			}
+			return nil
+		})
+		if err := errors.Join(err, early); err != nil {
+			return err
+		}
+		if _, err := sweep(ctx, time.Now().Add(24*time.Hour)); err != nil {
+			return fmt.Errorf("sweep: %w", err)
+		}
+		return errors.Join(want(ctx, s, "whole", []byte("whole")), names(ctx, s, map[string]int{"whole": 5, "a": 6 << 20}))
+	}},
+	{"free", func(ctx context.Context, s backup.Storage) error {
+		if free := s.Abilities().Free; free != nil {
+			if n, err := free(ctx); err == nil && n <= 0 {
+				return fmt.Errorf("free: %d bytes", n)
+			}
+		}
+		return nil
 	}},
 }

@@ -2,8 +2,10 @@ package backuptest_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/mainstay-go/mainstay/backup"
 	"github.com/mainstay-go/mainstay/backup/backuptest"
@@ -30,6 +32,9 @@ func TestCatchesBrokenStorages(t *testing.T) {
 		"lies about the size":     func(s backup.Storage) backup.Storage { return lies{s} },
 		"does not remove":         func(s backup.Storage) backup.Storage { return hoards{s} },
 		"fails to list new files": func(s backup.Storage) backup.Storage { return blind{s} },
+		"replaces nothing":        func(s backup.Storage) backup.Storage { return frozen{s} },
+		"lets everybody lock":     func(s backup.Storage) backup.Storage { return open{s} },
+		"sweeps whole files":      func(s backup.Storage) backup.Storage { return broom{s} },
 	} {
 		if backuptest.Check(t, func(t testing.TB) backup.Storage { return wrap(folder(t)) }) == nil {
 			t.Errorf("a storage that %s passed", name)
@@ -74,3 +79,39 @@ func (hoards) Remove(context.Context, string) error { return nil }
 type blind struct{ backup.Storage }
 
 func (blind) List(context.Context) ([]backup.Object, error) { return nil, nil }
+
+type frozen struct{ backup.Storage }
+
+func (s frozen) Abilities() backup.Abilities {
+	a := s.Storage.Abilities()
+	a.Replace = func(ctx context.Context, name string, data []byte) error {
+		_, err := s.Put(ctx, name, func(w io.Writer) error { _, err := w.Write(data); return err })
+		if errors.Is(err, backup.ErrExists) {
+			return nil
+		}
+		return err
+	}
+	return a
+}
+
+type open struct{ backup.Storage }
+
+func (s open) Abilities() backup.Abilities {
+	a := s.Storage.Abilities()
+	a.Lock = func(context.Context) (func() error, error) { return func() error { return nil }, nil }
+	return a
+}
+
+type broom struct{ backup.Storage }
+
+func (s broom) Abilities() backup.Abilities {
+	a := s.Storage.Abilities()
+	a.Sweep = func(ctx context.Context, _ time.Time) ([]string, error) {
+		objects, err := s.List(ctx)
+		for _, o := range objects {
+			err = errors.Join(err, s.Remove(ctx, o.Name))
+		}
+		return nil, err
+	}
+	return a
+}

@@ -24,7 +24,6 @@ func Example() {
 		panic(err)
 	}
 	var storage backup.Storage = store // for backup.New
-	_, sweeps := storage.(backup.Sweeper)
-	fmt.Println(sweeps)
+	fmt.Println(storage.Abilities().Sweep != nil)
 	// Output: true
 }

@@ -24,8 +24,8 @@ type Options struct {
 	Prefix string
 	// RetainFor locks what is stored against deletion, by anybody, until that time has
 	// passed (object lock in mode COMPLIANCE). The bucket must have been created with
-	// object lock. Marks, results of verifications and the status of the last run are
-	// not locked, because they are replaced. Default: not locked.
+	// object lock. Files that a job replaces, such as its marks and its history, are not
+	// locked. Default: not locked.
 	RetainFor time.Duration
 	// PartSize is how much of a file is held in memory and sent at once, 5 MiB at
 	// least. A file has at most 10,000 parts. Default: 16 MiB, for files up to 156 GiB.
@@ -41,7 +41,7 @@ type Options struct {
 
 // Store is a [backup.Storage] in a bucket. Files appear whole or not at all; a crash
 // leaves at most parts of an upload, which nobody sees and [Store.Sweep] removes. It
-// is no [backup.Locker]: let one host at a time back up into a prefix.
+// has no lock: let one host at a time back up into a prefix.
 //
 // Two uploads of one name through one Store follow each other, and the second is
 // refused. Between Stores the server decides, by the header If-None-Match, which S3
@@ -57,10 +57,7 @@ type Store struct {
 	turns  turns
 }
 
-var (
-	_ backup.Storage = (*Store)(nil)
-	_ backup.Sweeper = (*Store)(nil)
-)
+var _ backup.Storage = (*Store)(nil)
 
 // New returns the store in a bucket, which must exist. It connects to nothing. opts
 // may be nil.
@@ -100,14 +97,38 @@ func (s *Store) key(name string) (string, error) {
 	return s.prefix + name, nil
 }
 
-// replaced tells the files that a job writes anew, which a lock would keep as they are.
-func replaced(name string) bool {
-	for _, suffix := range []string{"status.json", ".verify.json", ".pin", ".accepted"} {
-		if strings.HasSuffix(name, suffix) {
-			return true
-		}
+// Abilities returns that the store replaces small files and sweeps. It has no lock, and
+// a bucket has no end.
+func (s *Store) Abilities() backup.Abilities {
+	return backup.Abilities{Replace: s.replace, Sweep: s.Sweep}
+}
+
+// replace stores a small file, which S3 puts in the place of an older one in one step. In
+// a bucket with versions it then deletes the older version, which would come back when the
+// file is removed.
+func (s *Store) replace(ctx context.Context, name string, data []byte) error {
+	key, err := s.key(name)
+	if err != nil {
+		return err
 	}
-	return false
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Stall)
+	defer cancel()
+	older, err := s.stat(ctx, key)
+	if err != nil && !errors.Is(err, backup.ErrNotFound) {
+		return err
+	}
+	info, err := s.client.PutObject(ctx, s.bucket, key, bytes.NewReader(data), int64(len(data)), minio.PutObjectOptions{ContentType: "application/octet-stream"})
+	if err != nil {
+		return translate("replace", name, err)
+	}
+	if older.VersionID == "" || older.VersionID == info.VersionID {
+		return nil
+	}
+	err = s.client.RemoveObject(ctx, s.bucket, key, minio.RemoveObjectOptions{VersionID: older.VersionID})
+	if err != nil && !denied(err, older) {
+		return translate("remove the older version of", name, err)
+	}
+	return nil
 }
 
 // Put streams a file into the bucket, in parts if it is larger than one.
@@ -178,7 +199,7 @@ func (s *Store) upload(ctx context.Context, key, name string, r io.Reader, watch
 	opts := minio.PutObjectOptions{
 		ContentType: "application/octet-stream", Progress: watch,
 	}
-	if s.opts.RetainFor > 0 && !replaced(name) {
+	if s.opts.RetainFor > 0 {
 		opts.Mode, opts.RetainUntilDate = minio.Compliance, time.Now().Add(s.opts.RetainFor).UTC().Truncate(time.Second)
 		opts.SendContentMd5 = true // S3 demands it for locked files
 	}

@@ -91,7 +91,11 @@ func TestRetention(t *testing.T) {
 	}
 	for range 2 {
 		for _, name := range []string{"status.json", "pos_1.verify.json", "pos_1.pin", "pos_1.accepted"} {
-			put(t, s, name, "mark")
+			for _, data := range []string{"mark", "another mark"} {
+				if err := s.Abilities().Replace(t.Context(), name, []byte(data)); err != nil {
+					t.Errorf("replacing %s: %v", name, err)
+				}
+			}
 			if err := s.Remove(t.Context(), name); err != nil {
 				t.Errorf("removing %s: %v", name, err)
 			}

@@ -63,7 +63,9 @@ func New(s *settings.Settings, db *sql.DB, opts *backup.Options) (*backup.Job, e
 		o.Targets = append(o.Targets, target)
 	}
 	// Beside the backups, so that what is wrong with their folder is in it as well.
-	o.HistoryDir = filepath.Join(s.Data, "backup-history")
+	if o.History, err = backup.NewFolder(filepath.Join(s.Data, "backup-history")); err != nil {
+		return nil, err
+	}
 	o.Drill.Assertions = assertions
 	return backup.New(JobName, source, folder, &o)
 }
