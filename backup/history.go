@@ -165,4 +165,3 @@ func (r *run) line(outcome error) Run {
 	}
 	return l
 }
-
