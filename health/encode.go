@@ -22,7 +22,7 @@ type document struct {
 	Time        string          `json:"time,omitempty"`
 	Phase       Phase           `json:"phase,omitempty"`
 	Checks      json.RawMessage `json:"checks,omitempty"`
-	Incident    *incidentEntry  `json:"incident,omitempty"`
+	Alerts      []alertEntry     `json:"alerts,omitempty"`
 }
 
 // entry is one element of the lists under "checks".
@@ -55,10 +55,10 @@ type thresholds struct {
 }
 
 // appendJSON writes a snapshot as application/health+json.
-func appendJSON(b []byte, s *Snapshot, status Status, note string, incident *incidentEntry) []byte {
+func appendJSON(b []byte, s *Snapshot, status Status, note string, alerts []alertEntry) []byte {
 	doc := document{
 		Status: status, Version: "1", ReleaseID: s.Release, ServiceID: s.Service, Description: s.Description,
-		Time: stamp(s.Time), Phase: s.Phase, Checks: encodeChecks(s.Checks), Incident: incident,
+		Time: stamp(s.Time), Phase: s.Phase, Checks: encodeChecks(s.Checks), Alerts: alerts,
 	}
 	if status != Pass { // the draft asks to omit it for a pass
 		doc.Output = headline(s)

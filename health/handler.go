@@ -102,7 +102,7 @@ func (r *Registry) serveView(w http.ResponseWriter, req *http.Request, query url
 		anonymous[a.status][f].write(w, req, a.code)
 	case f == formatHTML:
 		r.servePage(w, req, query, v.snap, a.code)
-	case f == formatText && query.Has("verbose"), f != formatText && r.openIncident() != nil:
+	case f == formatText && query.Has("verbose"), f != formatText && len(r.openAlerts()) > 0:
 		r.serveDetails(w, req, query, a.narrow(), a.status, "")
 	default:
 		a.details()[f].write(w, req, a.code)
@@ -119,7 +119,7 @@ func (r *Registry) serveDetails(w http.ResponseWriter, req *http.Request, query 
 	case formatText:
 		p = newPayload(f, appendText(nil, s, status, note, query.Has("verbose")))
 	default:
-		p = newPayload(f, appendJSON(nil, s, status, note, r.openIncident()))
+		p = newPayload(f, appendJSON(nil, s, status, note, r.openAlerts()))
 	}
 	p.write(w, req, httpCode(status))
 }

@@ -174,7 +174,7 @@ func TestDetails(t *testing.T) {
 	require.Equal(t, "pass\n", ask("/health/fine?format=text").Body.String())
 }
 
-func TestIncidentInJSON(t *testing.T) {
+func TestAlertsInJSON(t *testing.T) {
 	r := newRegistry(t, &Options{Authorize: BearerToken("let-me-in")}, passing("fine"), Check{
 		Name: "later", Timeout: time.Second, Checker: CheckerFunc(func(context.Context) Result { return Passed("") }),
 	})
@@ -183,19 +183,17 @@ func TestIncidentInJSON(t *testing.T) {
 	ask := func(target string) map[string]any {
 		return decode(t, get(t, r.Handler(), target, "Authorization", "Bearer let-me-in"))
 	}
-	require.NotContains(t, ask("/health/"), "incident")
-	open := false
+	require.NotContains(t, ask("/health/"), "alerts")
+	var list Alerts
 	since := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	r.SetIncident(func() (Incident, bool) {
-		return Incident{ID: "7", Since: since, Checks: []string{"fine"}, Delivered: 1, LastNotified: since.Add(time.Minute)}, open
-	})
-	require.NotContains(t, ask("/health/"), "incident", "none is open")
-	open = true
+	r.SetAlerts(func() Alerts { return list })
+	require.NotContains(t, ask("/health/"), "alerts", "none is open")
+	list.Open = []Alert{{ID: "7", Check: "fine", State: "warn", Since: since, Notified: 1, LastNotified: since.Add(time.Minute), Output: "token=abcdefgh12345"}}
 	for _, target := range []string{"/health/", "/ready/", "/health/?exclude=later"} {
-		require.Equal(t, map[string]any{
-			"open": true, "id": "7", "since": "2026-11-23T12:00:00.000Z", "checks": []any{"fine"}, "delivered": 1.0,
-			"lastNotified": "2026-11-23T12:01:00.000Z",
-		}, ask(target)["incident"], target)
+		require.Equal(t, []any{map[string]any{
+			"id": "7", "check": "fine", "state": "warn", "critical": false, "since": "2026-11-23T12:00:00.000Z", "output": "token=***",
+			"notified": 1.0, "lastNotified": "2026-11-23T12:01:00.000Z",
+		}}, ask(target)["alerts"], target)
 	}
 	require.Equal(t, `{"status":"pass"}`, get(t, r.Handler(), "/health/").Body.String(), "not for strangers")
 

@@ -27,7 +27,7 @@ type Registry struct {
 	running atomic.Bool           // Run is at work
 	alive   atomic.Pointer[alive] // what /alive/ reads
 
-	incident atomic.Pointer[func() (Incident, bool)] // of SetIncident
+	alerts atomic.Pointer[func() Alerts] // of SetAlerts
 
 	mu       sync.Mutex // guards everything below and the slots' states
 	started  bool

@@ -5,33 +5,32 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mainstay-go/mainstay/health"
 )
 
-// Incident is an open incident as this process last saw it.
-type Incident = health.Incident
-
-// Incident returns the open incident, if there is one, also for
-// health.Registry.SetIncident.
-func (a *Alerter) Incident() (Incident, bool) {
+// Alerts returns the open alerts as this process last saw them, for
+// health.Registry.SetAlerts.
+func (a *Alerter) Alerts() health.Alerts {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	var out health.Alerts
 	inc := a.local.Incident
 	if inc == nil {
-		return Incident{}, false
+		return out
 	}
-	out := Incident{
-		ID: inc.ID, Since: inc.Opened, Delivered: inc.Delivered, LastNotified: inc.LastSent, NextReminder: a.reminderAt,
-	}
-	for _, t := range inc.Told {
+	for key, t := range inc.Told {
 		if t.Face != clear {
-			out.Checks = append(out.Checks, t.Name)
+			out.Open = append(out.Open, health.Alert{
+				ID: inc.ID + "/" + key, Check: t.Name, State: string(t.Face), Since: t.Since,
+				Notified: inc.Delivered, LastNotified: inc.LastSent, NextReminder: a.reminderAt,
+			})
 		}
 	}
-	slices.Sort(out.Checks)
-	return out, true
+	slices.SortFunc(out.Open, func(x, y health.Alert) int { return strings.Compare(x.ID, y.ID) })
+	return out
 }
 
 // Notices returns lines about the open incident and the silences, for
@@ -39,15 +38,15 @@ func (a *Alerter) Incident() (Incident, bool) {
 func (a *Alerter) Notices() []string {
 	var lines []string
 	clock := func(t time.Time) string { return t.In(a.opts.Location).Format("15:04 MST") }
-	if inc, ok := a.Incident(); ok {
-		line := "Incident since " + clock(inc.Since) + "; "
-		if inc.Delivered == 0 {
+	for _, al := range a.Alerts().Open {
+		line := al.Check + " since " + clock(al.Since) + "; "
+		if al.Notified == 0 {
 			line += "nobody has been told yet."
 		} else {
-			line += fmt.Sprintf("%s sent, the last at %s.", count(inc.Delivered, "message"), clock(inc.LastNotified))
+			line += fmt.Sprintf("%s sent, the last at %s.", count(al.Notified, "message"), clock(al.LastNotified))
 		}
-		if !inc.NextReminder.IsZero() {
-			line += " Next reminder at " + clock(inc.NextReminder) + "."
+		if !al.NextReminder.IsZero() {
+			line += " Next reminder at " + clock(al.NextReminder) + "."
 		}
 		lines = append(lines, line)
 	}

@@ -62,7 +62,7 @@ func Example_service() {
 		panic(err)
 	}
 	checks.AddNotices(alerts.Notices)   // the status page shows incidents and silences,
-	checks.SetIncident(alerts.Incident) // and so does the JSON
+	checks.SetAlerts(alerts.Alerts) // and so does the JSON
 
 	mux := http.NewServeMux()
 	checks.Mount(mux)

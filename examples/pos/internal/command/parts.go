@@ -107,7 +107,7 @@ func newParts(s *settings.Settings, st *store.Store, sec *secrets, logger *slog.
 			return p, err
 		}
 		p.health.AddNotices(p.alerts.Notices)
-		p.health.SetIncident(p.alerts.Incident)
+		p.health.SetAlerts(p.alerts.Alerts)
 		p.metrics.Notifications("mail", p.mails)
 	}
 	p.metrics.Watch(p.health, st.Reader(), p.caches)
