@@ -22,7 +22,7 @@ type document struct {
 	Time        string          `json:"time,omitempty"`
 	Phase       Phase           `json:"phase,omitempty"`
 	Checks      json.RawMessage `json:"checks,omitempty"`
-	Alerts      []alertEntry     `json:"alerts,omitempty"`
+	Alerts      []alertEntry    `json:"alerts,omitempty"`
 }
 
 // entry is one element of the lists under "checks".

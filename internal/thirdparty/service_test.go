@@ -61,8 +61,8 @@ func Example_service() {
 	if err != nil {
 		panic(err)
 	}
-	checks.AddNotices(alerts.Notices)   // the status page shows incidents and silences,
-	checks.SetAlerts(alerts.Alerts) // and so does the JSON
+	checks.AddNotices(alerts.Notices) // the status page shows incidents and silences,
+	checks.SetAlerts(alerts.Alerts)   // and so does the JSON
 
 	mux := http.NewServeMux()
 	checks.Mount(mux)
