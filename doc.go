@@ -1,23 +1,23 @@
 // Package mainstay is the root of a library of production middleware: what a
 // Go service needs before it goes live.
 //
-// There is nothing to import here. Import the one package you need; none of
-// them imports another:
+// Import the one package that you need. None of them imports another:
 //
-//   - cache: a coherent two-tier cache with typed get-or-load, over Redis and memory
-//   - ratelimit: limits that hold exactly, in memory and on Redis, with HTTP middleware
-//   - health: checks that cannot hang or leak, health endpoints, status page, alerts
-//   - backup: database backups that are proven complete, with retention and restore
-//   - pagination: page-number, limit/offset and keyset lists, signed cursors, links
+//   - cache: typed values in memory, in Redis, or in both, never older than their last Delete
+//   - ratelimit: limits that hold exactly, in memory and on Redis, with HTTP middleware and a login guard
+//   - health: checks that cannot hang, endpoints, a status page and alerts
+//   - backup: dumps of databases and folders that are verified by reading or restoring them
+//   - pagination: page-number, limit/offset and keyset lists with signed cursors
 //
-// The small package notify sends the mails and webhooks of health and backup.
-// The modules under contrib hold integrations whose dependencies are heavy, and
-// examples/pos is a reference server that uses all of them together.
+// The package notify sends the mails and webhooks of health and backup. The modules under contrib hold integrations with
+// heavy dependencies. The folder examples/quickstart has one file with all five packages, and examples/pos is a reference
+// server.
 //
-// Every package follows the same conventions. A constructor is called
-// New(required…, *Options), accepts nil options, starts no goroutine and dials
-// nothing. Background work is a Run(ctx) error method that returns when all it
-// started has ended. Absence is a bool or a typed value, and an error means
-// failure. Loggers are *slog.Logger, hooks are structs of functions called
-// Trace, and counters are read with Stats.
+// This package has the one function that a service needs around them: Run starts the parts of a service and stops them
+// in the reverse order.
+//
+// All packages follow the same conventions. A constructor is New(required…, *Options). It accepts nil options, starts no
+// goroutine and dials nothing. Background work is a method Run(ctx) error, which returns after everything that it started
+// has ended. Absence is a bool or a typed value, and an error means failure. Loggers are *slog.Logger. Hooks are structs
+// of functions called Trace. Counters are read with Stats.
 package mainstay

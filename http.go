@@ -1,0 +1,83 @@
+package mainstay
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+)
+
+// HTTPOptions tune HTTP. The zero value is ready to use.
+type HTTPOptions struct {
+	// Listener serves instead of a new listener on the server's Addr. Default nil.
+	Listener net.Listener
+	// Drain is called first when the server is to stop. Give the Drain method of the health package's checks: readiness
+	// then answers 503 while requests are still served. Default nil.
+	Drain func()
+	// DrainDelay is the time between Drain and the end of new connections: as long as load balancers take to notice.
+	// It is skipped without Drain. Default 5 s.
+	DrainDelay time.Duration
+	// ShutdownTimeout bounds the time for requests in flight. Their connections are then closed. Default 20 s.
+	ShutdownTimeout time.Duration
+}
+
+// HTTP returns the part that serves HTTP and stops without a lost request: it reports not ready, waits until load
+// balancers have noticed, finishes the requests in flight and closes. List it last, so that it stops first.
+//
+// The part's Run returns the error of a port in use, and an error if requests had to be cut off.
+func HTTP(name string, server *http.Server, opts *HTTPOptions) Part {
+	var o HTTPOptions
+	if opts != nil {
+		o = *opts
+	}
+	if o.DrainDelay <= 0 {
+		o.DrainDelay = 5 * time.Second
+	}
+	if o.Drain == nil {
+		o.DrainDelay = 0
+	}
+	if o.ShutdownTimeout <= 0 {
+		o.ShutdownTimeout = 20 * time.Second
+	}
+	return Part{Name: name, Run: func(ctx context.Context) error { return serve(ctx, server, o) }}
+}
+
+func serve(ctx context.Context, server *http.Server, o HTTPOptions) error {
+	listener := o.Listener
+	if listener == nil {
+		addr := server.Addr
+		if addr == "" {
+			addr = ":http"
+		}
+		var err error
+		if listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", addr); err != nil {
+			return err
+		}
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	if o.Drain != nil {
+		o.Drain()
+		select {
+		case err := <-served: // the server failed while it drained
+			return err
+		case <-time.After(o.DrainDelay):
+		}
+	}
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.ShutdownTimeout)
+	defer cancel()
+	err := server.Shutdown(closing)
+	if err != nil {
+		err = errors.Join(errors.New("requests were cut off, because they took longer than the shutdown timeout"), err, server.Close())
+	}
+	if serving := <-served; !errors.Is(serving, http.ErrServerClosed) {
+		err = errors.Join(err, serving)
+	}
+	return err
+}
