@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/backup/sqlite"
 	"github.com/mainstay-go/mainstay/cache"
 	"github.com/mainstay-go/mainstay/cache/ristrettocache"
 	"github.com/mainstay-go/mainstay/health"
@@ -82,7 +83,7 @@ func readmeBackup(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return err
 	}
-	job, err := backup.New("shop", backup.NewSQLite(db), folder, nil) // 30 days, zstd
+	job, err := backup.New("shop", sqlite.New(db), folder, nil) // 30 days, zstd
 	if err != nil {
 		return err
 	}

@@ -2,16 +2,12 @@ package backup
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"strconv"
-)
 
-// Queryer is what an [Assertion] asks; *sql.DB, *sql.Conn and *sql.Tx are one.
-type Queryer interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}
+	"github.com/mainstay-go/mainstay/backup/driver"
+)
 
 // Assertion is something that must be true of a restored database.
 type Assertion struct {
@@ -21,7 +17,7 @@ type Assertion struct {
 	Query string
 	// Check is asked instead of a Query, if it is set. Its error is what is wrong, and
 	// is kept beside the backup: it must hold no secret.
-	Check func(ctx context.Context, db Queryer) error
+	Check func(ctx context.Context, db driver.Queryer) error
 }
 
 // AssertionResult is what an [Assertion] found.
@@ -32,7 +28,7 @@ type AssertionResult struct {
 }
 
 // holds returns why an assertion does not.
-func (a *Assertion) holds(ctx context.Context, db Queryer) error {
+func (a *Assertion) holds(ctx context.Context, db driver.Queryer) error {
 	if a.Check != nil {
 		return a.Check(ctx, db)
 	}

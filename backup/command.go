@@ -16,6 +16,8 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/backup/internal/client"
 	"github.com/mainstay-go/mainstay/internal/atomicfile"
 )
 
@@ -38,7 +40,7 @@ type CommandOptions struct {
 	Dir string
 }
 
-// Command is a [Source] that keeps what a program writes to its standard output. It is
+// Command is a [driver.Source] that keeps what a program writes to its standard output. It is
 // started without a shell and reads nothing; an exit status that is not 0, a signal, an
 // output that is empty or without its trailer make the backup fail. When the run is
 // cancelled the program and all that it has started are ended. What it knows of the
@@ -82,8 +84,13 @@ func NewCommand(argv []string, opts *CommandOptions) (*Command, error) {
 }
 
 // Describe says what the source is.
-func (c *Command) Describe() Description {
-	return Description{Engine: "command", Extension: c.opts.Extension, Database: c.opts.Database}
+func (c *Command) Describe() driver.Description {
+	return driver.Description{Engine: "command", Extension: c.opts.Extension, Database: c.opts.Database}
+}
+
+// Abilities returns what else the source can do.
+func (c *Command) Abilities() driver.Abilities {
+	return driver.Abilities{Preflight: c.Preflight, Restore: c.Restore}
 }
 
 // Preflight looks for the program.
@@ -101,23 +108,23 @@ func (c *Command) find() (string, error) {
 }
 
 // Dump runs the program to its end.
-func (c *Command) Dump(ctx context.Context, w io.Writer) (Contents, error) {
+func (c *Command) Dump(ctx context.Context, w io.Writer) (driver.Contents, error) {
 	path, err := c.find()
 	if err != nil {
-		return Contents{}, err
+		return driver.Contents{}, err
 	}
 	end := &trailerWriter{to: w, keep: len(c.opts.Trailer) + 64}
-	err = program{
-		path: path, env: append(os.Environ(), c.opts.Env...), dir: c.opts.Dir, stdout: end, group: true,
-		said: func(_ string, tail []byte) string { return c.scrub(tail) },
-	}.run(ctx, c.argv[1:]...)
+	err = client.Program{
+		Path: path, Env: append(os.Environ(), c.opts.Env...), Dir: c.opts.Dir, Stdout: end, Group: true,
+		Said: func(_ string, tail []byte) string { return c.scrub(tail) },
+	}.Run(ctx, c.argv[1:]...)
 	if err != nil {
-		return Contents{}, err
+		return driver.Contents{}, err
 	}
 	if tail := bytes.TrimRightFunc(end.tail, unicode.IsSpace); !bytes.HasSuffix(tail, []byte(strings.TrimRightFunc(c.opts.Trailer, unicode.IsSpace))) {
-		return Contents{}, fmt.Errorf("backup: %s ended well, but its output does not end as a complete one does", filepath.Base(path))
+		return driver.Contents{}, fmt.Errorf("backup: %s ended well, but its output does not end as a complete one does", filepath.Base(path))
 	}
-	return Contents{Consistency: "command"}, nil
+	return driver.Contents{Consistency: "command"}, nil
 }
 
 // trailerWriter keeps the end of what went by.
@@ -152,7 +159,7 @@ func (c *Command) scrub(tail []byte) string {
 			text = strings.ReplaceAll(text, secret, "***")
 		}
 	}
-	if len(tail) >= messageLimit {
+	if len(tail) >= client.MessageLimit {
 		// The first line may be the rest of one that was cut, and of a secret in it.
 		_, text, _ = strings.Cut(text, "\n")
 	}
@@ -166,7 +173,7 @@ func (c *Command) scrub(tail []byte) string {
 			return ' '
 		}, lines[i]))
 		if line != "" {
-			return shorten(line)
+			return client.Shorten(line)
 		}
 	}
 	return ""
@@ -175,7 +182,11 @@ func (c *Command) scrub(tail []byte) string {
 // Restore writes what the program has written to a new file: target, or one in the
 // current folder whose name says when. How to feed it back is known to the program's
 // own tools.
-func (c *Command) Restore(ctx context.Context, r io.Reader, target string) (restored string, got Contents, err error) {
+func (c *Command) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptions) (restored string, got driver.Contents, err error) {
+	if len(o.Tables) > 0 {
+		return "", got, errors.New("backup: single tables can be restored of databases only")
+	}
+	target := o.Target
 	if target == "" {
 		target = "restore_" + time.Now().UTC().Format(stampLayout) + c.opts.Extension
 	}

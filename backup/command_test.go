@@ -34,13 +34,13 @@ func TestCommandJob(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	target := filepath.Join(t.TempDir(), "new.ldif")
-	if _, err := j.Restore(t.Context(), "", target); err != nil {
+	if _, err := j.Restore(t.Context(), "", target, nil); err != nil {
 		t.Fatal(err)
 	}
 	if data, err := os.ReadFile(target); err != nil || string(data) != "rows of staff\n-- end\n\n" {
 		t.Errorf("%q %v", data, err)
 	}
-	if _, err := j.Restore(t.Context(), "", target); err == nil || !strings.Contains(err.Error(), "never overwrites") {
+	if _, err := j.Restore(t.Context(), "", target, nil); err == nil || !strings.Contains(err.Error(), "never overwrites") {
 		t.Errorf("restored over a file: %v", err)
 	}
 }

@@ -6,7 +6,7 @@
 //
 //	folder, err := backup.NewFolder("/var/backups/pos")
 //	...
-//	job, err := backup.New("pos", backup.NewSQLite(db), folder, nil)
+//	job, err := backup.New("pos", sqlite.New(db), folder, nil)
 //	...
 //	report, err := job.Backup(ctx)
 //

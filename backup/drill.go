@@ -5,24 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 	"syscall"
 	"time"
-)
 
-// ScratchRestorer is a [Restorer] that can prove a dump by restoring it into a throw-away
-// database, a scratch database, whose name tells what it is.
-type ScratchRestorer interface {
-	Restorer
-	// RestoreScratch restores a dump that holds want into a scratch database, hands it
-	// to use with what it counted there, and drops it, whatever happens meanwhile. It
-	// reads nothing from r until the scratch database is there.
-	RestoreScratch(ctx context.Context, r io.Reader, want Contents, use func(ctx context.Context, db Queryer, got Contents) error) error
-	// SweepScratch drops the scratch databases that processes left which were killed
-	// before the given time, and returns their names. It touches nothing else.
-	SweepScratch(ctx context.Context, before time.Time) (dropped []string, err error)
-}
+	"github.com/mainstay-go/mainstay/backup/driver"
+)
 
 // DrillOptions say when and how backups are proven by restoring them.
 type DrillOptions struct {
@@ -36,12 +24,12 @@ type DrillOptions struct {
 	Assertions []Assertion
 	// At is where scratch databases are made, such as a source for another server, whom
 	// the load does not harm. Default: the job's own source.
-	At ScratchRestorer
+	At driver.Source
 }
 
 const defaultDrillEvery = 7 * 24 * time.Hour
 
-func (o *DrillOptions) validate(source Source) error {
+func (o *DrillOptions) validate(source driver.Source) error {
 	for i, a := range o.Assertions {
 		switch {
 		case a.Name == "":
@@ -50,8 +38,11 @@ func (o *DrillOptions) validate(source Source) error {
 			return fmt.Errorf("backup: the drill's assertion %q needs either a Query or a Check", a.Name)
 		}
 	}
-	if o.At == nil {
-		o.At, _ = source.(ScratchRestorer)
+	if o.At == nil && source.Abilities().Test != nil {
+		o.At = source
+	}
+	if o.At != nil && o.At.Abilities().Test == nil {
+		return errors.New("backup: Options.Drill.At cannot restore into a scratch database")
 	}
 	if o.At == nil && (o.Every > 0 || len(o.Assertions) > 0) {
 		return errors.New("backup: this source cannot restore into a scratch database: leave out Options.Drill, or set Drill.At to one that can")
@@ -119,15 +110,15 @@ func (j *Job) drill(ctx context.Context, v Verification) (Verification, error) {
 }
 
 // restoreScratch returns ErrVerification if the backup is at fault.
-func (j *Job) restoreScratch(ctx context.Context, at ScratchRestorer, m *Manifest, d *Drill) error {
+func (j *Job) restoreScratch(ctx context.Context, at driver.Source, m *Manifest, d *Drill) error {
 	reader, feed := j.feed(ctx, m)
 	in := &startedReader{from: reader}
 	start := j.now()
 	var failed []string
-	err := at.RestoreScratch(ctx, in, m.Contents, func(ctx context.Context, db Queryer, got Contents) error {
+	err := at.Abilities().Test(ctx, in, driver.RestoreOptions{Want: m.Contents}, func(ctx context.Context, db driver.Queryer, got driver.Contents) error {
 		d.RestoreMS = j.now().Sub(start).Milliseconds()
 		d.Tables, d.Rows = len(got.Tables), got.Rows()
-		if err := sameContents(m.Contents, got); err != nil {
+		if err := m.Compare(got); err != nil {
 			return fmt.Errorf("%w: %w", ErrVerification, err)
 		}
 		for _, a := range j.opts.Drill.Assertions {
@@ -152,7 +143,7 @@ func (j *Job) restoreScratch(ctx context.Context, at ScratchRestorer, m *Manifes
 		return fed
 	case err == nil && broken:
 		return fmt.Errorf("%w: %w", ErrVerification, fed)
-	case err != nil && (!in.started || errors.Is(err, syscall.ENOSPC) || errors.Is(err, ErrVerification) || errors.As(err, new(scratchLeftError))):
+	case err != nil && (!in.started || errors.Is(err, syscall.ENOSPC) || errors.Is(err, ErrVerification) || errors.Is(err, driver.ErrLeft)):
 		return err
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrVerification, err)
@@ -161,15 +152,6 @@ func (j *Job) restoreScratch(ctx context.Context, at ScratchRestorer, m *Manifes
 	}
 	return nil
 }
-
-// scratchLeftError says that a scratch database could not be dropped, which is nothing
-// against the backup.
-type scratchLeftError struct{ err error }
-
-func (e scratchLeftError) Error() string {
-	return "the scratch database is left behind; the next run drops it when it is a day old: " + e.err.Error()
-}
-func (e scratchLeftError) Unwrap() error { return e.err }
 
 // startedReader knows whether anything was asked of it.
 type startedReader struct {
@@ -225,7 +207,11 @@ func (r *run) sweepScratch(ctx context.Context) {
 	if r.opts.Drill.At == nil || r.opts.Drill.Every < 0 {
 		return
 	}
-	dropped, err := r.opts.Drill.At.SweepScratch(ctx, r.started.Add(-leftoverAge))
+	sweep := r.opts.Drill.At.Abilities().SweepTests
+	if sweep == nil {
+		return
+	}
+	dropped, err := sweep(ctx, r.started.Add(-leftoverAge))
 	r.report.Swept = append(r.report.Swept, dropped...)
 	if err != nil {
 		r.warn(ctx, "scratch databases that were left behind could not be looked for: "+strings.TrimPrefix(err.Error(), "backup: "))
@@ -236,31 +222,4 @@ func (r *run) sweepScratch(ctx context.Context) {
 func (r *run) warn(ctx context.Context, text string) {
 	r.report.Warnings = append(r.report.Warnings, text)
 	r.opts.Logger.WarnContext(ctx, "backup: "+text, "job", r.name, "id", r.id)
-}
-
-// scratchName is a name for a scratch database of a server: at most 63 bytes.
-func scratchName(database string, now time.Time) string {
-	return fmt.Sprintf("%s_scratch_%s_%s", scratchPrefix(database), now.UTC().Format(scratchLayout), randomDigits())
-}
-
-const scratchLayout = "20060102t150405"
-
-func scratchPrefix(database string) string {
-	return strings.ToValidUTF8(database[:min(len(database), 32)], "")
-}
-
-var scratchSuffix = regexp.MustCompile(`^_scratch_([0-9]{8}t[0-9]{6})_[0-9a-f]{6}$`)
-
-// staleScratch says whether name is a scratch database of this one, made before a time.
-func staleScratch(database, name string, before time.Time) bool {
-	prefix := scratchPrefix(database)
-	if len(name) < len(prefix) || !strings.EqualFold(name[:len(prefix)], prefix) { // some servers fold names
-		return false
-	}
-	found := scratchSuffix.FindStringSubmatch(name[len(prefix):])
-	if found == nil {
-		return false
-	}
-	made, err := time.Parse(scratchLayout, found[1])
-	return err == nil && made.Before(before)
 }

@@ -15,19 +15,29 @@ import (
 	"time"
 
 	"filippo.io/age"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/backup/internal/server"
+	"github.com/mainstay-go/mainstay/backup/sqlite"
 )
 
 // scratchSource is a fakeSource with scratch databases that can fail in each way.
 type scratchSource struct {
 	*fakeSource
 	create, restore, drop error // when it fails, and how
-	got                   Contents
-	db                    Queryer
+	got                   driver.Contents
+	db                    driver.Queryer
 	drills                int
 	swept                 time.Time
 }
 
-func (s *scratchSource) RestoreScratch(ctx context.Context, r io.Reader, want Contents, use func(context.Context, Queryer, Contents) error) error {
+func (s *scratchSource) Abilities() driver.Abilities {
+	able := s.fakeSource.Abilities()
+	able.Test, able.SweepTests = s.test, s.sweepTests
+	return able
+}
+
+func (s *scratchSource) test(ctx context.Context, r io.Reader, o driver.RestoreOptions, use func(context.Context, driver.Queryer, driver.Contents) error) error {
 	s.drills++
 	if s.create != nil {
 		return s.create
@@ -41,16 +51,16 @@ func (s *scratchSource) RestoreScratch(ctx context.Context, r io.Reader, want Co
 	}
 	got := s.got
 	if got.Tables == nil {
-		got = want
+		got = o.Want
 	}
 	err := use(ctx, s.db, got)
 	if s.drop != nil {
-		err = errors.Join(err, left(s.drop))
+		err = errors.Join(err, server.Left(s.drop))
 	}
 	return err
 }
 
-func (s *scratchSource) SweepScratch(_ context.Context, before time.Time) ([]string, error) {
+func (s *scratchSource) sweepTests(_ context.Context, before time.Time) ([]string, error) {
 	s.swept = before
 	return nil, nil
 }
@@ -117,8 +127,10 @@ func TestDrillOutcomes(t *testing.T) {
 		"no room":                    {source: func(s *scratchSource) { s.restore = syscall.ENOSPC }, warns: "no space"},
 		"not dropped":                {source: func(s *scratchSource) { s.drop = errNo }, warns: "left behind"},
 		"the restore fails":          {source: func(s *scratchSource) { s.restore = errors.New("syntax error") }, bad: true, fails: true},
-		"a row is missing":           {source: func(s *scratchSource) { s.got = Contents{Tables: []Table{{"t", 6}}} }, bad: true, fails: true},
-		"a table too many":           {source: func(s *scratchSource) { s.got = Contents{Tables: []Table{{"t", 7}, {"u", 0}}} }, bad: true, fails: true},
+		"a row is missing":           {source: func(s *scratchSource) { s.got = driver.Contents{Tables: []driver.Table{{Name: "t", Rows: 6}}} }, bad: true, fails: true},
+		"a table too many": {source: func(s *scratchSource) {
+			s.got = driver.Contents{Tables: []driver.Table{{Name: "t", Rows: 7}, {Name: "u"}}}
+		}, bad: true, fails: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -145,10 +157,10 @@ func TestDrillOutcomes(t *testing.T) {
 			if c.bad && (e.Drill == nil || e.Drill.OK || e.Drill.Problem == "") || !c.bad && !c.drilled && e.Drill != nil {
 				t.Errorf("kept %+v", e.Drill)
 			}
-			if _, err := j.Restore(t.Context(), "", "x"); (err != nil) != c.bad || c.bad && !strings.Contains(err.Error(), "did not pass its drill") {
+			if _, err := j.Restore(t.Context(), "", "x", nil); (err != nil) != c.bad || c.bad && !strings.Contains(err.Error(), "did not pass its drill") {
 				t.Errorf("restored without a name: %v", err)
 			}
-			if _, err := j.Restore(t.Context(), e.ID, "x"); err != nil {
+			if _, err := j.Restore(t.Context(), e.ID, "x", nil); err != nil {
 				t.Errorf("restored by name: %v", err)
 			}
 			if e.Restored().IsZero() == c.drilled {
@@ -192,9 +204,9 @@ func TestDrillOptionsAreChecked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ok := func(context.Context, Queryer) error { return nil }
+	ok := func(context.Context, driver.Queryer) error { return nil }
 	for name, c := range map[string]struct {
-		source Source
+		source driver.Source
 		o      DrillOptions
 	}{
 		"cannot":         {newFake(1), DrillOptions{Every: time.Hour}},
@@ -238,11 +250,11 @@ func TestStaleScratch(t *testing.T) {
 	long := strings.Repeat("d", 60)
 	multi := strings.Repeat("ä", 30)
 	for _, database := range []string{"shop", long, multi, "Shop"} {
-		name := scratchName(database, made)
+		name := server.ScratchName(database, made)
 		if len(name) > 63 {
 			t.Errorf("%s has %d bytes", name, len(name))
 		}
-		if !staleScratch(database, name, made.Add(time.Second)) || staleScratch(database, name, made) {
+		if !server.StaleScratch(database, name, made.Add(time.Second)) || server.StaleScratch(database, name, made) {
 			t.Errorf("%s is not known again", name)
 		}
 	}
@@ -252,7 +264,7 @@ func TestStaleScratch(t *testing.T) {
 		"shop_restore_20260102t030405", "other_scratch_20260102t030405_abcdef", "shop2_scratch_20260102t030405_abcdef",
 		"shop_scratch_20261302t030405_abcdef", "shop_scratch_20260102t030405_ABCDEF", "xshop_scratch_20260102t030405_abcdef", "",
 	} {
-		if staleScratch("shop", name, later) {
+		if server.StaleScratch("shop", name, later) {
 			t.Errorf("%s would be dropped", name)
 		}
 	}
@@ -278,12 +290,12 @@ func shopDB(t *testing.T) (*sql.DB, string) {
 func TestDrillOfSQLite(t *testing.T) {
 	t.Parallel()
 	db, dir := shopDB(t)
-	source := NewSQLite(db)
+	source := sqlite.New(db)
 	source.Scratch = dir
 	asked := 0
 	j, _ := newTestJob(t, source, &Options{Drill: DrillOptions{Every: 1, Assertions: []Assertion{
 		{Name: "totals agree", Query: "SELECT COUNT(*) = 0 FROM sales WHERE total <> (SELECT SUM(price) FROM items WHERE sale = sales.id)"},
-		{Name: "it is a copy", Check: func(ctx context.Context, db Queryer) error {
+		{Name: "it is a copy", Check: func(ctx context.Context, db driver.Queryer) error {
 			asked++
 			rows, err := db.QueryContext(ctx, "SELECT file FROM pragma_database_list WHERE name = 'main'")
 			if err != nil {
@@ -327,7 +339,7 @@ func TestDrillOfSQLite(t *testing.T) {
 	if !errors.Is(err, ErrVerification) || !strings.Contains(err.Error(), "it does not hold that totals agree") {
 		t.Errorf("%v", err)
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, sqliteFolder+"*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(dir, "mainstay-sqlite-"+"*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }
@@ -350,7 +362,7 @@ func TestAssertions(t *testing.T) {
 func TestSweepScratchOfSQLite(t *testing.T) {
 	t.Parallel()
 	db, dir := shopDB(t)
-	source := NewSQLite(db)
+	source := sqlite.New(db)
 	source.Scratch = dir
 	old := time.Now().Add(-48 * time.Hour)
 	folder := func(name string, when time.Time, files ...string) {
@@ -370,15 +382,15 @@ func TestSweepScratchOfSQLite(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	folder(sqliteFolder+"1", old, sqliteCopy)
-	folder(sqliteFolder+"2", old, sqliteCopy, sqliteCopy+"-journal")
-	folder(sqliteFolder+"3", old)
-	folder(sqliteFolder+"4", old, sqliteCopy, "mine.txt")
-	folder(sqliteFolder+"5", time.Now(), sqliteCopy)
-	folder(sqliteFolder+"x", old, sqliteCopy)
-	folder("other", old, sqliteCopy)
-	dropped, err := source.SweepScratch(t.Context(), time.Now().Add(-24*time.Hour))
-	if err != nil || fmt.Sprint(dropped) != fmt.Sprint([]string{sqliteFolder + "1", sqliteFolder + "2", sqliteFolder + "3"}) {
+	folder("mainstay-sqlite-"+"1", old, "copy.db")
+	folder("mainstay-sqlite-"+"2", old, "copy.db", "copy.db"+"-journal")
+	folder("mainstay-sqlite-"+"3", old)
+	folder("mainstay-sqlite-"+"4", old, "copy.db", "mine.txt")
+	folder("mainstay-sqlite-"+"5", time.Now(), "copy.db")
+	folder("mainstay-sqlite-"+"x", old, "copy.db")
+	folder("other", old, "copy.db")
+	dropped, err := source.SweepTests(t.Context(), time.Now().Add(-24*time.Hour))
+	if err != nil || fmt.Sprint(dropped) != fmt.Sprint([]string{"mainstay-sqlite-" + "1", "mainstay-sqlite-" + "2", "mainstay-sqlite-" + "3"}) {
 		t.Errorf("dropped %v, %v", dropped, err)
 	}
 	left, err := filepath.Glob(filepath.Join(dir, "*"))

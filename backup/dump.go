@@ -3,7 +3,7 @@ package backup
 import (
 	"cmp"
 	"context"
-	"database/sql/driver"
+	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +11,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
 const (
@@ -20,15 +22,8 @@ const (
 	dumpPause = 10 * time.Second
 )
 
-// passingError marks an error of a dump that another one, begun anew, may not come to: a
-// table that was altered meanwhile, a connection that was lost.
-type passingError struct{ err error }
-
-func (e passingError) Error() string { return e.err.Error() }
-func (e passingError) Unwrap() error { return e.err }
-
 func passes(err error) bool {
-	return errors.As(err, new(passingError)) || errors.Is(err, driver.ErrBadConn) || errors.As(err, new(*net.OpError))
+	return errors.Is(err, driver.ErrTransient) || errors.Is(err, sqldriver.ErrBadConn) || errors.As(err, new(*net.OpError))
 }
 
 // dump writes the artefact, anew where what went wrong may be over.

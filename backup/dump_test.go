@@ -12,12 +12,14 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
 // A dump that was disturbed is begun anew, twice at most; any other error ends the run.
 func TestDumpAnew(t *testing.T) {
 	t.Parallel()
-	altered := passingError{errors.New("the table was altered")}
+	altered := driver.Transient(errors.New("the table was altered"))
 	for name, c := range map[string]struct {
 		errs  []error
 		dumps int

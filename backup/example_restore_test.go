@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/backup/sqlite"
 )
 
 // A restore goes beside the original. One in its place needs its name repeated, and
@@ -25,7 +26,7 @@ func ExampleJob_Restore() {
 	if err != nil {
 		panic(err)
 	}
-	job, err := backup.New("shop", backup.NewSQLite(db), folder, nil)
+	job, err := backup.New("shop", sqlite.New(db), folder, nil)
 	if err != nil {
 		panic(err)
 	}
@@ -37,15 +38,15 @@ func ExampleJob_Restore() {
 		panic(err)
 	}
 
-	beside, err := job.Restore(ctx, run.Manifest.ID, filepath.Join(dir, "looked-at.db"))
+	beside, err := job.Restore(ctx, run.Manifest.ID, filepath.Join(dir, "looked-at.db"), nil)
 	if err != nil {
 		panic(err)
 	}
 	fmt.Println(filepath.Base(beside.Target), beside.Contents.Rows())
 
-	_, err = job.RestoreOver(ctx, run.Manifest.ID, "till.db")
+	_, err = job.RestoreOver(ctx, run.Manifest.ID, "till.db", nil)
 	fmt.Println(errors.Is(err, backup.ErrNotConfirmed))
-	over, err := job.RestoreOver(ctx, run.Manifest.ID, "shop.db")
+	over, err := job.RestoreOver(ctx, run.Manifest.ID, "shop.db", nil)
 	if err != nil {
 		panic(err)
 	}

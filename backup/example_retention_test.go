@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/backup/sqlite"
 )
 
 // What a policy would delete, before it does.
@@ -23,7 +24,7 @@ func ExampleJob_Prune() {
 	if err != nil {
 		panic(err)
 	}
-	job, err := backup.New("shop", backup.NewSQLite(db), folder, &backup.Options{
+	job, err := backup.New("shop", sqlite.New(db), folder, &backup.Options{
 		NoRetention: true,                           // this program prunes by itself
 		Drill:       backup.DrillOptions{Every: -1}, // and drills elsewhere
 	})

@@ -10,6 +10,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/backup/sqlite"
 )
 
 // A second disk holds a copy of each good backup for a year; what is lost here can be
@@ -32,7 +33,7 @@ func ExampleJob_Target() {
 	if err != nil {
 		panic(err)
 	}
-	job, err := backup.New("shop", backup.NewSQLite(db), here, &backup.Options{
+	job, err := backup.New("shop", sqlite.New(db), here, &backup.Options{
 		Targets: []backup.Target{{Name: "attic", Storage: attic, Retention: backup.Policy{Days: 30, Monthly: 12}}},
 	})
 	if err != nil {
@@ -51,7 +52,7 @@ func ExampleJob_Target() {
 	if err != nil {
 		panic(err)
 	}
-	restored, err := there.Restore(ctx, "", filepath.Join(dir, "restored.db"))
+	restored, err := there.Restore(ctx, "", filepath.Join(dir, "restored.db"), nil)
 	if err != nil {
 		panic(err)
 	}

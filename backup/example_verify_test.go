@@ -9,6 +9,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/backup/sqlite"
 )
 
 // A backup is proven by restoring it: its rows are those of the manifest, and the books
@@ -35,7 +36,7 @@ func ExampleJob_Drill() {
 	if err != nil {
 		panic(err)
 	}
-	job, err := backup.New("shop", backup.NewSQLite(db), folder, &backup.Options{
+	job, err := backup.New("shop", sqlite.New(db), folder, &backup.Options{
 		Drill: backup.DrillOptions{Assertions: []backup.Assertion{
 			{Name: "totals agree", Query: "SELECT COUNT(*) = 0 FROM sales WHERE total <> (SELECT SUM(price) FROM items WHERE sale = sales.id)"},
 		}},

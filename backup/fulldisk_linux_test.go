@@ -14,6 +14,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/backup/sqlite"
 )
 
 // smallDisk mounts a file system in memory that can be filled.
@@ -62,11 +65,11 @@ func empty(t *testing.T, dir string) {
 
 // disturbed is a source during whose dump something happens once.
 type disturbed struct {
-	Source
+	driver.Source
 	happens func()
 }
 
-func (s disturbed) Dump(ctx context.Context, w io.Writer) (Contents, error) {
+func (s disturbed) Dump(ctx context.Context, w io.Writer) (driver.Contents, error) {
 	var once sync.Once
 	return s.Source.Dump(ctx, writerFunc(func(p []byte) (int, error) {
 		n, err := w.Write(p)
@@ -77,7 +80,7 @@ func (s disturbed) Dump(ctx context.Context, w io.Writer) (Contents, error) {
 
 // checkFullDisk has the disk fill up at each moment of a run. The dump must take between
 // half a megabyte and eight.
-func checkFullDisk(t *testing.T, source Source) {
+func checkFullDisk(t *testing.T, source driver.Source) {
 	t.Helper()
 	for name, fill := range map[string]func(*testing.T, string){"bytes": fillBytes, "inodes": fillInodes} {
 		dir := smallDisk(t, "size=20m,nr_inodes=100")
@@ -199,7 +202,7 @@ func TestFullDiskOfSQLite(t *testing.T) {
 	db, dir := shopDB(t)
 	_, err := db.Exec("CREATE TABLE blobs (b BLOB); INSERT INTO blobs VALUES (randomblob(1500000))")
 	require.NoError(t, err)
-	source := NewSQLite(db)
+	source := sqlite.New(db)
 	source.Scratch = dir
 	checkFullDisk(t, source)
 }

@@ -2,7 +2,13 @@
 
 package backup
 
+import (
+	"testing"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
+)
+
 import "testing"
 
 // checkFullDisk needs a file system that can be filled.
-func checkFullDisk(*testing.T, Source) {}
+func checkFullDisk(*testing.T, driver.Source) {}

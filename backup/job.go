@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"filippo.io/age"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
 // Options tune a [Job]. The zero value and nil work.
@@ -71,10 +73,10 @@ type Trace struct {
 
 // Job backs up one source into one storage. Its methods are safe for concurrent use;
 // one backup runs at a time, among all processes that share the storage (if it has
-// [Abilities].Lock) or, from whatever host, the source (if it is a [RunLocker]).
+// [Abilities].Lock) or, from whatever host, the source (if it can lock).
 type Job struct {
 	name    string
-	source  Source
+	source  driver.Source
 	storage Storage
 	targets []*target
 	opts    Options
@@ -87,7 +89,7 @@ type Job struct {
 
 // New returns a job. name is a letter or digit and up to 62 more and dashes; storages
 // hold the files of one job each. opts may be nil.
-func New(name string, source Source, storage Storage, opts *Options) (*Job, error) {
+func New(name string, source driver.Source, storage Storage, opts *Options) (*Job, error) {
 	j := &Job{name: name, source: source, storage: storage, now: time.Now, pause: dumpPause, counters: &counters{}}
 	if opts != nil {
 		j.opts = *opts
@@ -121,9 +123,9 @@ func New(name string, source Source, storage Storage, opts *Options) (*Job, erro
 	if err := j.opts.Drill.validate(source); err != nil {
 		return nil, err
 	}
-	if files, ok := source.(*Files); ok {
+	if exclude := source.Abilities().Exclude; exclude != nil {
 		if folder := storage.Abilities().Folder; folder != "" {
-			files.leaveOut(folder)
+			exclude(folder)
 		}
 	}
 	j.targets, err = newTargets(j.opts.Targets)
@@ -266,8 +268,8 @@ func (r *run) lock(ctx context.Context) (unlock func(), err error) {
 		return nil, err
 	}
 	held = append(held, one)
-	if locker, ok := r.source.(RunLocker); ok {
-		one, err := locker.LockRun(ctx, r.name)
+	if lock := r.source.Abilities().Lock; lock != nil {
+		one, err := lock(ctx, r.name)
 		if err != nil {
 			unlock()
 			return nil, err

@@ -18,19 +18,24 @@ import (
 
 	"filippo.io/age"
 
+	"github.com/mainstay-go/mainstay/backup/driver"
 	"github.com/mainstay-go/mainstay/internal/atomicfile"
 )
 
 // fakeSource dumps what it is told.
 type fakeSource struct {
 	dump     func(w io.Writer) error
-	contents Contents
+	contents driver.Contents
 	restored []byte
 }
 
-func (s *fakeSource) Describe() Description { return Description{Engine: "fake", Extension: ".bin"} }
+func (s *fakeSource) Describe() driver.Description {
+	return driver.Description{Engine: "fake", Extension: ".bin"}
+}
 
-func (s *fakeSource) Dump(_ context.Context, w io.Writer) (Contents, error) {
+func (s *fakeSource) Abilities() driver.Abilities { return driver.Abilities{Restore: s.restore} }
+
+func (s *fakeSource) Dump(_ context.Context, w io.Writer) (driver.Contents, error) {
 	if s.dump == nil {
 		_, err := w.Write(bytes.Repeat([]byte("0123456789"), 10_000))
 		return s.contents, err
@@ -38,20 +43,20 @@ func (s *fakeSource) Dump(_ context.Context, w io.Writer) (Contents, error) {
 	return s.contents, s.dump(w)
 }
 
-func (s *fakeSource) Restore(_ context.Context, r io.Reader, target string) (string, Contents, error) {
+func (s *fakeSource) restore(_ context.Context, r io.Reader, o driver.RestoreOptions) (string, driver.Contents, error) {
 	data, err := io.ReadAll(r)
 	if err != nil {
-		return target, Contents{}, err
+		return o.Target, driver.Contents{}, err
 	}
 	s.restored = data
-	return target, s.contents, nil
+	return o.Target, s.contents, nil
 }
 
 func newFake(rows int64) *fakeSource {
-	return &fakeSource{contents: Contents{Tables: []Table{{"t", rows}}}}
+	return &fakeSource{contents: driver.Contents{Tables: []driver.Table{{Name: "t", Rows: rows}}}}
 }
 
-func newTestJob(t *testing.T, source Source, opts *Options) (*Job, *Folder) {
+func newTestJob(t *testing.T, source driver.Source, opts *Options) (*Job, *Folder) {
 	t.Helper()
 	o := Options{}
 	if opts != nil {
@@ -120,14 +125,14 @@ func TestBackupVerifyRestore(t *testing.T) {
 				if err != nil || !v.OK || v.Decoded == encrypted {
 					t.Errorf("verification %+v, %v", v, err)
 				}
-				if _, err := j.Restore(t.Context(), "", "x"); encrypted != errors.Is(err, ErrNoIdentity) {
+				if _, err := j.Restore(t.Context(), "", "x", nil); encrypted != errors.Is(err, ErrNoIdentity) {
 					t.Errorf("restore without identity: %v", err)
 				}
 				j.opts.Identities = []age.Identity{identity}
 				if v, err := j.Verify(t.Context(), m.ID); err != nil || !v.Decoded {
 					t.Errorf("verification %+v, %v", v, err)
 				}
-				if _, err := j.Restore(t.Context(), m.ID, "x"); err != nil || len(source.restored) != 100_000 {
+				if _, err := j.Restore(t.Context(), m.ID, "x", nil); err != nil || len(source.restored) != 100_000 {
 					t.Errorf("restored %d bytes, %v", len(source.restored), err)
 				}
 			})
@@ -277,7 +282,7 @@ func TestDamage(t *testing.T) {
 				if _, err := j.Verify(t.Context(), m.ID); !errors.Is(err, ErrVerification) {
 					t.Errorf("verify: %v", err)
 				}
-				if _, err := j.Restore(t.Context(), m.ID, "x"); err == nil || source.restored != nil {
+				if _, err := j.Restore(t.Context(), m.ID, "x", nil); err == nil || source.restored != nil {
 					t.Errorf("restore: %v, %d bytes", err, len(source.restored))
 				}
 				if entries, err := j.List(t.Context()); err != nil || len(entries) != 1 || entries[0].State != Damaged {
@@ -296,11 +301,11 @@ func TestRestoreCompares(t *testing.T) {
 	source := newFake(7)
 	j, _ := newTestJob(t, source, nil)
 	mustBackup(t, j)
-	for name, got := range map[string][]Table{
-		"rows": {{"t", 6}}, "more rows": {{"t", 8}}, "no table": {}, "another table": {{"u", 7}}, "one more": {{"t", 7}, {"u", 0}},
+	for name, got := range map[string][]driver.Table{
+		"rows": {{Name: "t", Rows: 6}}, "more rows": {{Name: "t", Rows: 8}}, "no table": {}, "another table": {{Name: "u", Rows: 7}}, "one more": {{Name: "t", Rows: 7}, {Name: "u", Rows: 0}},
 	} {
 		source.contents.Tables = got
-		report, err := j.Restore(t.Context(), "", "new")
+		report, err := j.Restore(t.Context(), "", "new", nil)
 		if !errors.Is(err, ErrVerification) || report.Target != "new" {
 			t.Errorf("%s: %v, %+v", name, err, report)
 		}
@@ -346,7 +351,7 @@ func TestDamageOfTheDump(t *testing.T) {
 	if _, err := j.Verify(t.Context(), m.ID); !errors.Is(err, ErrVerification) {
 		t.Errorf("verify: %v", err)
 	}
-	if _, err := j.Restore(t.Context(), m.ID, "x"); err == nil {
+	if _, err := j.Restore(t.Context(), m.ID, "x", nil); err == nil {
 		t.Error("restored")
 	}
 }
@@ -376,7 +381,7 @@ func TestForeignManifests(t *testing.T) {
 		if err != nil || len(entries) != 1 || entries[0].State != Unknown || entries[0].Problem == "" {
 			t.Errorf("%s: %+v, %v", name, entries, err)
 		}
-		if _, err := j.Restore(t.Context(), m.ID, ""); err == nil {
+		if _, err := j.Restore(t.Context(), m.ID, "", nil); err == nil {
 			t.Errorf("%s: restored", name)
 		}
 		decisions, _ := plan(time.Now().AddDate(1, 0, 0), entries, Policy{Last: 1, MinKeep: 1, Zone: time.UTC})
@@ -463,11 +468,11 @@ func TestSuspect(t *testing.T) {
 	source := newFake(1000)
 	j, _ := newTestJob(t, source, nil)
 	first := mustBackup(t, j)
-	for name, contents := range map[string]Contents{
-		"rows gone":   {Tables: []Table{{"t", 400}}},
-		"table gone":  {Tables: []Table{{"u", 1000}}},
+	for name, contents := range map[string]driver.Contents{
+		"rows gone":   {Tables: []driver.Table{{Name: "t", Rows: 400}}},
+		"table gone":  {Tables: []driver.Table{{Name: "u", Rows: 1000}}},
 		"no tables":   {},
-		"and nothing": {Tables: []Table{{"t", 0}}},
+		"and nothing": {Tables: []driver.Table{{Name: "t", Rows: 0}}},
 	} {
 		source.contents = contents
 		report, err := j.Backup(t.Context())
@@ -479,7 +484,7 @@ func TestSuspect(t *testing.T) {
 			t.Errorf("%s: the newest good one is %v, %v", name, e.ID, err)
 		}
 	}
-	source.contents = Contents{Tables: []Table{{"t", 400}}}
+	source.contents = driver.Contents{Tables: []driver.Table{{Name: "t", Rows: 400}}}
 	report, _ := j.Backup(t.Context())
 	if err := j.Accept(t.Context(), report.Manifest.ID); err != nil {
 		t.Fatal(err)

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
 // manifestFormat is the version of the manifest's form. A newer one is reported and
@@ -41,7 +43,7 @@ type Manifest struct {
 	Encryption  string      `json:"encryption,omitempty"` // "age", with the recipients below
 	Recipients  []string    `json:"recipients,omitempty"` // fingerprints
 
-	Contents
+	driver.Contents
 	RowsTotal int64  `json:"rows_total"`
 	Previous  string `json:"previous,omitempty"` // the newest backup before this one
 	// Suspect says why this backup looks unlike those before it; "" if it does not. A

@@ -52,7 +52,7 @@ func TestManifestKey(t *testing.T) {
 		require.NotEqual(t, data, changed, name)
 		require.NoError(t, os.WriteFile(path, changed, 0o600))
 		assert.Equal(t, Unknown, state(j), name)
-		_, err := j.Restore(t.Context(), m.ID, "")
+		_, err := j.Restore(t.Context(), m.ID, "", nil)
 		require.ErrorContains(t, err, "cannot be restored", name)
 	}
 	require.NoError(t, os.WriteFile(path, data, 0o600))

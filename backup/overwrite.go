@@ -2,22 +2,14 @@ package backup
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
-)
+	"time"
 
-// Overwriter is a [Restorer] that can put a backup in the place of the original.
-type Overwriter interface {
-	Restorer
-	// Original is the name of the database that would be overwritten.
-	Original(ctx context.Context) (string, error)
-	// Overwrite replaces the original by a dump that holds want. dump hands the whole
-	// of it to read, each time that it is called. Nothing of the original may be
-	// touched before the dump has been restored somewhere and found to hold want.
-	Overwrite(ctx context.Context, dump func(read func(io.Reader) error) error, want Contents) (Contents, error)
-}
+	"github.com/mainstay-go/mainstay/backup/driver"
+)
 
 // OverwriteReport is what an overwriting restore did.
 type OverwriteReport struct {
@@ -36,19 +28,17 @@ type OverwriteReport struct {
 // database loses the connection, and what is written after the safety backup is lost:
 // stop the service first.
 //
-// PostgreSQL: the databases change names in a moment, and settings and grants of the
-// database itself (ALTER DATABASE … SET, GRANT … ON DATABASE) are not carried over.
-// SQLite: the file is replaced in a moment, and refused while another connection has it
-// open. MariaDB and MySQL know no such moment: the database is dropped, created and
-// filled from the dump that has just been proven, and if that fails on the way the error
-// names the safety backup. The source's *sql.DB loses its idle connections, and keeps the
-// number of them that database/sql begins with.
-func (j *Job) RestoreOver(ctx context.Context, id, database string) (OverwriteReport, error) {
-	overwriter, ok := j.source.(Overwriter)
-	if !ok {
+// Right before the original is changed, a marker is written beside the backups. It goes when
+// the restore has come to its end. If the process is killed in between, [Job.Check] fails
+// until a restore over the same database has ended well, or [Job.Settle] was called.
+//
+// With [RestoreOptions.Tables] only these tables are replaced, where the source can do that.
+func (j *Job) RestoreOver(ctx context.Context, id, database string, opts *RestoreOptions) (OverwriteReport, error) {
+	able := j.source.Abilities()
+	if able.Overwrite == nil {
 		return OverwriteReport{}, errors.New("backup: this source cannot overwrite: restore beside the original")
 	}
-	original, err := overwriter.Original(ctx)
+	original, err := able.Original(ctx)
 	if err != nil {
 		return OverwriteReport{}, err
 	}
@@ -73,15 +63,19 @@ func (j *Job) RestoreOver(ctx context.Context, id, database string) (OverwriteRe
 	}
 	defer unlock() //nolint:errcheck // the process's end frees it too
 	start := j.now()
-	out.Contents, err = overwriter.Overwrite(ctx, func(read func(io.Reader) error) error {
-		// Whoever reads decides when to stop: what has been begun may have to be finished.
-		reader, end := j.feed(context.WithoutCancel(ctx), e.Manifest)
-		err := read(reader)
-		if fed := end(); err == nil && fed != nil && !isWriteError(fed) {
-			err = fed
-		}
-		return err
-	}, e.Manifest.Contents)
+	o, err := opts.driver(e.Manifest.Contents)
+	if err != nil {
+		return out, err
+	}
+	o.Touch = func(ctx context.Context) error { return j.markHalfway(ctx, original, e.ID, out.Safety) }
+	reader, end := j.feed(ctx, e.Manifest)
+	out.Contents, err = able.Overwrite(ctx, reader, o)
+	if fed := end(); err == nil && fed != nil && !isWriteError(fed) {
+		err = fed
+	}
+	if !errors.Is(err, driver.ErrHalfway) {
+		err = errors.Join(err, j.clearHalfway(context.WithoutCancel(ctx)))
+	}
 	out.Took = j.now().Sub(start)
 	if err != nil {
 		return out, fmt.Errorf("backup: restore %s over %s (what was there is in %s): %w", e.ID, original, out.Safety, err)
@@ -106,3 +100,58 @@ func (j *Job) safetyBackup(ctx context.Context) (id string, err error) {
 	}
 	return report.Manifest.ID, safety.Pin(ctx, report.Manifest.ID, true)
 }
+
+// halfwayFile is the marker of an overwriting restore that has not come to its end.
+const halfwayFile = "restoring.json"
+
+// Halfway is an overwriting restore that has changed its database and has not ended.
+type Halfway struct {
+	Time     time.Time `json:"time"`
+	Database string    `json:"database"`
+	ID       string    `json:"id"`     // the backup that was being restored
+	Safety   string    `json:"safety"` // the backup of what was there before
+}
+
+func (j *Job) markHalfway(ctx context.Context, database, id, safety string) error {
+	data, err := json.Marshal(Halfway{Time: j.now().UTC(), Database: database, ID: id, Safety: safety})
+	if err != nil {
+		return err
+	}
+	if err := j.atHome().replaceFile(ctx, halfwayFile, append(data, '\n')); err != nil {
+		return fmt.Errorf("backup: mark the restore as begun: %w", err)
+	}
+	return nil
+}
+
+func (j *Job) clearHalfway(ctx context.Context) error {
+	if err := j.atHome().storage.Remove(ctx, halfwayFile); err != nil {
+		return fmt.Errorf("backup: remove the marker of the restore: %w", err)
+	}
+	return nil
+}
+
+// atHome is the job over its own storage.
+func (j *Job) atHome() *Job {
+	if j.home != nil {
+		return j.home
+	}
+	return j
+}
+
+// halfway returns the overwriting restore that has not come to its end; nil if there is none.
+func (j *Job) halfway(ctx context.Context) (*Halfway, error) {
+	data, err := j.atHome().readFile(ctx, halfwayFile)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil //nolint:nilnil // that there is none is an answer
+	}
+	if err != nil {
+		return nil, err
+	}
+	h := Halfway{Database: "unknown"}
+	_ = json.Unmarshal(data, &h) // an unreadable marker is one too
+	return &h, nil
+}
+
+// Settle removes the marker of an overwriting restore that was interrupted, after an
+// operator has checked the database.
+func (j *Job) Settle(ctx context.Context) error { return j.clearHalfway(ctx) }

@@ -58,8 +58,8 @@ func (r *run) look(ctx context.Context) error {
 	if len(r.before) > 0 && r.before[0].Time().After(r.started.Add(time.Minute)) {
 		r.warn(ctx, fmt.Sprintf("the newest backup, %s, is from the future: check the clock", r.before[0].ID))
 	}
-	if p, ok := r.source.(Preflighter); ok {
-		warnings, err := p.Preflight(ctx)
+	if preflight := r.source.Abilities().Preflight; preflight != nil {
+		warnings, err := preflight(ctx)
 		r.report.Warnings = append(r.report.Warnings, warnings...)
 		if err != nil {
 			return err

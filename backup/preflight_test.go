@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
 // pickySource refuses in its preflight.
@@ -18,7 +20,9 @@ type pickySource struct {
 	refuses error
 }
 
-func (s pickySource) Preflight(context.Context) ([]string, error) {
+func (s pickySource) Abilities() driver.Abilities { return driver.Abilities{Preflight: s.preflight} }
+
+func (s pickySource) preflight(context.Context) ([]string, error) {
 	return []string{"MyISAM"}, s.refuses
 }
 

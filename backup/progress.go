@@ -29,19 +29,6 @@ func (p Progress) Remaining() (time.Duration, bool) {
 	return time.Duration(float64(p.Expected-p.Raw) / p.Rate * float64(time.Second)), true
 }
 
-// RowCounter is what the writer may be that a [Source] dumps to: a source that counts
-// rows on the way says how many it has written so far. Calls and writes come from one
-// goroutine.
-type RowCounter interface{ RowsSoFar(n int64) }
-
-// countRows tells a writer of rows, if it wants to know.
-func countRows(w io.Writer) func(n int64) {
-	if c, ok := w.(RowCounter); ok {
-		return c.RowsSoFar
-	}
-	return func(int64) {}
-}
-
 // progressEvery is the least time between two events of one stage.
 const progressEvery = 200 * time.Millisecond
 

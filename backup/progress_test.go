@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
 func TestProgress(t *testing.T) {
@@ -20,7 +22,7 @@ func TestProgress(t *testing.T) {
 			if _, err := w.Write(make([]byte, piece)); err != nil {
 				return err
 			}
-			countRows(w)(int64(i + 1))
+			driver.RowsTo(w)(int64(i + 1))
 		}
 		return nil
 	}

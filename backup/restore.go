@@ -6,24 +6,33 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
 // RestoreReport is what a restore did.
 type RestoreReport struct {
 	ID       string
 	Target   string // the new database
-	Contents Contents
+	Contents driver.Contents
 	Took     time.Duration
 }
 
-// Restore reads a backup, "" the newest good one, into a new database; target "" lets
-// the source choose its name. It never overwrites. The whole artefact is compared with
-// its checksums before the first byte goes to the database, and the new database's
-// tables and rows with the manifest after the last. A backup that did not pass its drill
-// must be named.
-func (j *Job) Restore(ctx context.Context, id, target string) (RestoreReport, error) {
-	restorer, ok := j.source.(Restorer)
-	if !ok {
+// RestoreOptions tune [Job.Restore] and [Job.RestoreOver]. The zero value and nil work.
+type RestoreOptions struct {
+	// Tables are the only tables to restore, by their names in the manifest. Default: all,
+	// with views, triggers, routines and events.
+	Tables []string
+}
+
+// Restore reads a backup, "" the newest good one, into a new database. The source chooses
+// the name if target is "". Restore never overwrites. It compares the whole artefact with
+// its checksums before the first byte goes to the database, and compares the tables, rows
+// and digests of the new database with the manifest at the end. A backup that did not pass
+// its restore test must be named.
+func (j *Job) Restore(ctx context.Context, id, target string, opts *RestoreOptions) (RestoreReport, error) {
+	restore := j.source.Abilities().Restore
+	if restore == nil {
 		return RestoreReport{}, errors.New("backup: this source cannot restore; decode the artefact with its own tools")
 	}
 	start := j.now()
@@ -31,8 +40,13 @@ func (j *Job) Restore(ctx context.Context, id, target string) (RestoreReport, er
 	if err != nil {
 		return report, err
 	}
+	o, err := opts.driver(e.Manifest.Contents)
+	if err != nil {
+		return report, err
+	}
+	o.Target = target
 	reader, fed := j.feed(ctx, e.Manifest)
-	report.Target, report.Contents, err = restorer.Restore(ctx, reader, target)
+	report.Target, report.Contents, err = restore(ctx, reader, o)
 	if feedErr := fed(); err == nil && feedErr != nil && !isWriteError(feedErr) {
 		err = feedErr
 	}
@@ -40,10 +54,19 @@ func (j *Job) Restore(ctx context.Context, id, target string) (RestoreReport, er
 	if err != nil {
 		return report, fmt.Errorf("backup: restore %s: %w", e.ID, err)
 	}
-	if err := sameContents(e.Manifest.Contents, report.Contents); err != nil {
+	if err := o.Want.Compare(report.Contents); err != nil {
 		return report, fmt.Errorf("%w: %s was restored as %s, but %w", ErrVerification, e.ID, report.Target, err)
 	}
 	return report, nil
+}
+
+// driver returns the options for the source, of a dump that holds whole.
+func (o *RestoreOptions) driver(whole driver.Contents) (driver.RestoreOptions, error) {
+	if o == nil || len(o.Tables) == 0 {
+		return driver.RestoreOptions{Want: whole}, nil
+	}
+	want, err := whole.Only(o.Tables)
+	return driver.RestoreOptions{Want: want, Tables: o.Tables}, err
 }
 
 // restorable finds a backup and reads it to its end: not a byte of one that is damaged
@@ -97,25 +120,4 @@ func (w markedWriter) Write(p []byte) (int, error) {
 		err = writeError{err}
 	}
 	return n, err
-}
-
-// sameContents compares tables and rows.
-func sameContents(want, got Contents) error {
-	rows := make(map[string]int64, len(got.Tables))
-	for _, t := range got.Tables {
-		rows[t.Name] = t.Rows
-	}
-	for _, t := range want.Tables {
-		n, ok := rows[t.Name]
-		if !ok {
-			return fmt.Errorf("the table %s is missing", t.Name)
-		}
-		if n != t.Rows {
-			return fmt.Errorf("the table %s has %d rows instead of %d", t.Name, n, t.Rows)
-		}
-	}
-	if len(got.Tables) != len(want.Tables) {
-		return fmt.Errorf("it has %d tables instead of %d", len(got.Tables), len(want.Tables))
-	}
-	return nil
 }

@@ -32,7 +32,9 @@ type Status struct {
 	// Restored is when a backup was last proven by restoring it into a scratch
 	// database; zero if never.
 	Restored time.Time
-	Last     *Attempt // the last run; nil if there was none, or nothing is known of it
+	// Halfway is an overwriting restore that was interrupted; nil if there is none.
+	Halfway *Halfway
+	Last    *Attempt // the last run; nil if there was none, or nothing is known of it
 	// Free is how many bytes the storage has room for; -1 if that is not known.
 	Free int64
 }
@@ -64,6 +66,9 @@ func (j *Job) Status(ctx context.Context) (Status, error) {
 		default:
 			s.Damaged++
 		}
+	}
+	if s.Halfway, err = j.halfway(ctx); err != nil {
+		return s, err
 	}
 	s.Last, err = j.lastAttempt(ctx)
 	return s, err
@@ -121,6 +126,10 @@ func (j *Job) targetOutcomes(ctx context.Context, r *run) []TargetOutcome {
 // ErrStale means that the newest good backup is too old, or that there is none.
 var ErrStale = errors.New("backup: no recent backup")
 
+// ErrHalfway means that an overwriting restore has changed its database and did not come to
+// its end.
+var ErrHalfway = errors.New("backup: a restore is unfinished")
+
 // Check returns nil if the newest good backup is not older than maxAge, and an error
 // that says what is wrong otherwise. It judges by what is stored, not by whether a
 // process runs.
@@ -130,7 +139,10 @@ func (j *Job) Check(ctx context.Context, maxAge time.Duration) (Status, error) {
 		return s, err
 	}
 	age, ok := s.Age(j.now())
-	switch {
+	switch h := s.Halfway; {
+	case h != nil:
+		return s, fmt.Errorf("%w: the restore of %s over %s began at %s and did not end: restore again, or Settle after you have checked the database (its state before is in %s)",
+			ErrHalfway, h.ID, h.Database, h.Time.Format(time.RFC3339), h.Safety)
 	case !ok:
 		return s, fmt.Errorf("%w: there is none", ErrStale)
 	case age > maxAge:

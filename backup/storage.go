@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
 // Storage keeps the files of one job: a folder, a bucket, a server's disk. A [Job] uses
@@ -66,7 +68,7 @@ var (
 	// ErrExists means that there is a file with that name already.
 	ErrExists = errors.New("backup: the file exists already")
 	// ErrLocked means that another run of the same job is at work.
-	ErrLocked = errors.New("backup: another run of this job is going on: wait for it to end")
+	ErrLocked = driver.ErrLocked
 	// ErrRetained means that the storage refuses to delete a file before its time.
 	ErrRetained = errors.New("backup: the file is locked against deletion")
 )

@@ -10,6 +10,9 @@ func suspicion(m *Manifest, before []Entry) string {
 	if len(m.Tables) == 0 && m.Engine != "" && m.Engine != "command" {
 		return "there is no table in it"
 	}
+	if len(m.Skipped) > 0 {
+		return fmt.Sprintf("it does not hold the %s: %s", m.Skipped[0].Object, m.Skipped[0].Reason)
+	}
 	var sizes, rows []int64
 	for _, e := range before {
 		if e.good() && len(sizes) < 7 {

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
 // faultyStorage stands before a folder and behaves as its hooks say.
@@ -150,7 +152,7 @@ func TestReplicate(t *testing.T) {
 	if v, err := there.Verify(t.Context(), ""); err != nil || !v.Decoded {
 		t.Errorf("verify there: %+v, %v", v, err)
 	}
-	if _, err := there.Restore(t.Context(), "", "new"); err != nil || len(source.restored) != 100_000 {
+	if _, err := there.Restore(t.Context(), "", "new", nil); err != nil || len(source.restored) != 100_000 {
 		t.Errorf("restore from there: %v", err)
 	}
 	if _, err := j.Target("cellar"); !errors.Is(err, ErrNotFound) {
@@ -412,7 +414,7 @@ func TestTargetMarks(t *testing.T) {
 	if err := j.Pin(t.Context(), first.ID, true); err != nil {
 		t.Fatal(err)
 	}
-	source.contents.Tables = []Table{{"t", 1}}
+	source.contents.Tables = []driver.Table{{Name: "t", Rows: 1}}
 	report, err := j.Backup(t.Context())
 	if !errors.Is(err, ErrSuspect) {
 		t.Fatal(err)

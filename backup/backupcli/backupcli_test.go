@@ -17,6 +17,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/backup/sqlite"
 	"github.com/mainstay-go/mainstay/notify"
 )
 
@@ -54,7 +55,7 @@ func (s *shop) run(args ...string) (code int, stdout, stderr string) {
 	open := func(_ context.Context, o backup.Options) (*backup.Job, func(), error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 		o.Targets = s.targets
-		j, err := backup.New("shop", backup.NewSQLite(s.db), s.folder, &o)
+		j, err := backup.New("shop", sqlite.New(s.db), s.folder, &o)
 		return j, nil, err
 	}
 	stderrTo := s.stderr

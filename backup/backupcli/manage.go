@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/backup/driver"
 	"github.com/mainstay-go/mainstay/notify"
 )
 
@@ -141,9 +142,10 @@ func (c *command) verify(ctx context.Context, args []string) error {
 }
 
 func (c *command) restore(ctx context.Context, args []string) error {
-	var target, overwrite string
+	var target, overwrite, tables string
 	c.flags.StringVar(&overwrite, "overwrite", "", "put it in the place of the original, whose `name` is to be repeated here; what is there is backed up first")
 	c.flags.StringVar(&target, "to", "", "the new `database`; it must not exist (default: a name with today's date)")
+	c.flags.StringVar(&tables, "tables", "", "only these `tables`, joined by commas, by their names in the manifest (default: everything)")
 	c.identityFlag()
 	rest, done, err := c.parse(ctx, args)
 	if err != nil {
@@ -158,12 +160,16 @@ func (c *command) restore(ctx context.Context, args []string) error {
 	}
 	id, safety := strings.Join(rest, ""), ""
 	var r backup.RestoreReport
+	var opts backup.RestoreOptions
+	if tables != "" {
+		opts.Tables = strings.Split(tables, ",")
+	}
 	if overwrite != "" {
 		var over backup.OverwriteReport
-		over, err = c.job.RestoreOver(ctx, id, overwrite)
+		over, err = c.job.RestoreOver(ctx, id, overwrite, &opts)
 		r, safety = over.RestoreReport, over.Safety
 	} else {
-		r, err = c.job.Restore(ctx, id, target)
+		r, err = c.job.Restore(ctx, id, target, &opts)
 	}
 	if err != nil {
 		return err
@@ -172,7 +178,7 @@ func (c *command) restore(ctx context.Context, args []string) error {
 		c.printJSON(struct {
 			ID       string         `json:"id"`
 			Target   string         `json:"target"`
-			Tables   []backup.Table `json:"tables"`
+			Tables   []driver.Table `json:"tables"`
 			Rows     int64          `json:"rows"`
 			TookMS   int64          `json:"took_ms"`
 			Warnings []string       `json:"warnings,omitempty"`

@@ -12,6 +12,7 @@ import (
 	_ "github.com/go-sql-driver/mysql"
 
 	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/backup/mysql"
 	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
@@ -41,7 +42,7 @@ func BenchmarkMariaDB(b *testing.B) {
 	db, err := sql.Open("mysql", server.DSN("shop"))
 	must(b, err)
 	defer db.Close()
-	source, err := backup.NewMySQL(db, server.DSN("shop"), nil)
+	source, err := mysql.New(db, server.DSN("shop"), nil)
 	must(b, err)
 
 	eachWay(b, func(b *testing.B, compression backup.Compression, verify bool) {

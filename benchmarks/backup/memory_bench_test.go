@@ -7,16 +7,19 @@ import (
 	"testing"
 
 	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
 // text is a source of any size: rows that differ, as a dump's do.
 type text struct{ size int64 }
 
-func (t text) Describe() backup.Description {
-	return backup.Description{Engine: "synthetic", Extension: ".sql"}
+func (t text) Describe() driver.Description {
+	return driver.Description{Engine: "synthetic", Extension: ".sql"}
 }
 
-func (t text) Dump(_ context.Context, w io.Writer) (backup.Contents, error) {
+func (t text) Abilities() driver.Abilities { return driver.Abilities{} }
+
+func (t text) Dump(_ context.Context, w io.Writer) (driver.Contents, error) {
 	var rows int64
 	block := make([]byte, 0, 64<<10)
 	for written := int64(0); written < t.size; {
@@ -27,11 +30,11 @@ func (t text) Dump(_ context.Context, w io.Writer) (backup.Contents, error) {
 		}
 		n, err := w.Write(block)
 		if err != nil {
-			return backup.Contents{}, err
+			return driver.Contents{}, err
 		}
 		written += int64(n)
 	}
-	return backup.Contents{Tables: []backup.Table{{Name: "sales", Rows: rows}}}, nil
+	return driver.Contents{Tables: []driver.Table{{Name: "sales", Rows: rows}}}, nil
 }
 
 // BenchmarkPeakMemory is the peak of this process during a run, with reading back, of a

@@ -10,6 +10,7 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/backup/postgres"
 	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
@@ -31,7 +32,7 @@ func BenchmarkPostgres(b *testing.B) {
 	db, err := sql.Open("pgx", server.DSN("shop"))
 	must(b, err)
 	defer db.Close()
-	source, err := backup.NewPostgres(db, server.DSN("shop"), nil)
+	source, err := postgres.New(db, server.DSN("shop"), nil)
 	must(b, err)
 
 	eachWay(b, func(b *testing.B, compression backup.Compression, verify bool) {

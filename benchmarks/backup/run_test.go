@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
 // megabytes is the size of the data as text: MAINSTAY_BENCH_MB, 8 by default.
@@ -55,7 +56,7 @@ func sizeOf(b *testing.B, path string) int64 {
 }
 
 // ours is a whole run, from preflight to manifest and, on demand, reading it back.
-func ours(b *testing.B, source backup.Source, compression backup.Compression, verify bool) (took time.Duration, m *backup.Manifest) {
+func ours(b *testing.B, source driver.Source, compression backup.Compression, verify bool) (took time.Duration, m *backup.Manifest) {
 	b.Helper()
 	folder, err := backup.NewFolder(filepath.Join(b.TempDir(), "pos"))
 	must(b, err)

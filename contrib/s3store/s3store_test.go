@@ -20,6 +20,7 @@ import (
 
 	"github.com/mainstay-go/mainstay/backup"
 	"github.com/mainstay-go/mainstay/backup/backuptest"
+	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
 func TestStorageSuite(t *testing.T) {
@@ -395,13 +396,15 @@ func TestServerThatLosesBytes(t *testing.T) {
 // fixed is a source that always holds the same.
 type fixed struct{ data []byte }
 
-func (f fixed) Describe() backup.Description {
-	return backup.Description{Engine: "fixed", Extension: ".bin", Database: "shop"}
+func (f fixed) Describe() driver.Description {
+	return driver.Description{Engine: "fixed", Extension: ".bin", Database: "shop"}
 }
 
-func (f fixed) Dump(_ context.Context, w io.Writer) (backup.Contents, error) {
+func (f fixed) Abilities() driver.Abilities { return driver.Abilities{} }
+
+func (f fixed) Dump(_ context.Context, w io.Writer) (driver.Contents, error) {
 	_, err := w.Write(f.data)
-	return backup.Contents{Tables: []backup.Table{{Name: "t", Rows: 1}}}, err
+	return driver.Contents{Tables: []driver.Table{{Name: "t", Rows: 1}}}, err
 }
 
 func TestJob(t *testing.T) {

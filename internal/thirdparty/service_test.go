@@ -19,6 +19,8 @@ import (
 
 	"github.com/mainstay-go/mainstay/backup"
 	"github.com/mainstay-go/mainstay/backup/backupnotify"
+	"github.com/mainstay-go/mainstay/backup/schedule"
+	"github.com/mainstay-go/mainstay/backup/sqlite"
 	"github.com/mainstay-go/mainstay/cache"
 	"github.com/mainstay-go/mainstay/cache/ristrettocache"
 	"github.com/mainstay-go/mainstay/health"
@@ -104,7 +106,7 @@ func nightlyBackups(dir string, db *sql.DB, mail notify.Notifier, logger *slog.L
 	if err != nil {
 		panic(err)
 	}
-	job, err := backup.New("shop", backup.NewSQLite(db), folder, &backup.Options{Logger: logger})
+	job, err := backup.New("shop", sqlite.New(db), folder, &backup.Options{Logger: logger})
 	if err != nil {
 		panic(err)
 	}
@@ -115,17 +117,17 @@ func nightlyBackups(dir string, db *sql.DB, mail notify.Notifier, logger *slog.L
 	if err != nil {
 		panic(err)
 	}
-	at, err := backup.NewDaily(2, 0, time.UTC)
+	at, err := schedule.NewDaily(2, 0, time.UTC)
 	if err != nil {
 		panic(err)
 	}
-	scheduler, err := backup.NewScheduler(at, func(ctx context.Context) error {
+	scheduler, err := schedule.New(at, func(ctx context.Context) error {
 		report, err := job.Backup(ctx)
 		if told := notices.Ran(ctx, report, err); told != nil {
 			logger.Error("nobody was told of the backup", "error", told)
 		}
 		return err
-	}, &backup.SchedulerOptions{Logger: logger}) // LastGood, too: see the example of Scheduler
+	}, &schedule.Options{Logger: logger}) // LastGood, too: see the example of Scheduler
 	if err != nil {
 		panic(err)
 	}

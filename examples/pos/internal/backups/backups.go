@@ -16,6 +16,11 @@ import (
 
 	"github.com/mainstay-go/mainstay/backup"
 	"github.com/mainstay-go/mainstay/backup/backupnotify"
+	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/backup/mysql"
+	"github.com/mainstay-go/mainstay/backup/postgres"
+	"github.com/mainstay-go/mainstay/backup/schedule"
+	"github.com/mainstay-go/mainstay/backup/sqlite"
 	"github.com/mainstay-go/mainstay/contrib/s3store"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 	"github.com/mainstay-go/mainstay/health"
@@ -26,16 +31,16 @@ import (
 const JobName = "pos"
 
 // Source returns what reads and restores the shop's database.
-func Source(s *settings.Settings, db *sql.DB) (backup.Source, error) {
+func Source(s *settings.Settings, db *sql.DB) (driver.Source, error) {
 	switch s.Database.Engine {
 	case settings.SQLite:
-		source := backup.NewSQLite(db)
+		source := sqlite.New(db)
 		source.Scratch = s.Data // the copy is as large as the database; /tmp may be memory
 		return source, nil
 	case settings.Postgres:
-		return backup.NewPostgres(db, s.Database.URL.String(), nil)
+		return postgres.New(db, s.Database.URL.String(), nil)
 	default:
-		return backup.NewMySQL(db, s.Database.URL.String(), &backup.MySQLOptions{CA: s.Database.TLSCA()})
+		return mysql.New(db, s.Database.URL.String(), &mysql.Options{CA: s.Database.TLSCA()})
 	}
 }
 
@@ -159,8 +164,8 @@ func Notices(s *settings.Settings, job *backup.Job, channel notify.Notifier, log
 
 // Schedule returns what makes a backup each day, and tells notices (which may be nil) of
 // each.
-func Schedule(job *backup.Job, at settings.TimeOfDay, notices *backupnotify.Notices, logger *slog.Logger) (*backup.Scheduler, error) {
-	when, err := backup.NewDaily(at.Hour, at.Minute, time.Local)
+func Schedule(job *backup.Job, at settings.TimeOfDay, notices *backupnotify.Notices, logger *slog.Logger) (*schedule.Scheduler, error) {
+	when, err := schedule.NewDaily(at.Hour, at.Minute, time.Local)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +178,7 @@ func Schedule(job *backup.Job, at settings.TimeOfDay, notices *backupnotify.Noti
 		}
 		return err
 	}
-	return backup.NewScheduler(when, run, &backup.SchedulerOptions{
+	return schedule.New(when, run, &schedule.Options{
 		Logger: logger,
 		LastGood: func(ctx context.Context) (time.Time, bool, error) {
 			status, err := job.Status(ctx)

@@ -11,20 +11,23 @@ import (
 	"testing"
 
 	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/backup/driver"
 	"github.com/mainstay-go/mainstay/health"
 )
 
 // rows is a database of so many rows, or one that does not answer.
 type rows int64
 
-func (r *rows) Describe() backup.Description { return backup.Description{Extension: ".txt"} }
+func (r *rows) Describe() driver.Description { return driver.Description{Extension: ".txt"} }
 
-func (r *rows) Dump(_ context.Context, w io.Writer) (backup.Contents, error) {
+func (r *rows) Abilities() driver.Abilities { return driver.Abilities{} }
+
+func (r *rows) Dump(_ context.Context, w io.Writer) (driver.Contents, error) {
 	if *r < 0 {
-		return backup.Contents{}, errors.New("connection refused")
+		return driver.Contents{}, errors.New("connection refused")
 	}
 	_, err := w.Write(make([]byte, 4000))
-	return backup.Contents{Tables: []backup.Table{{Name: "sales", Rows: int64(*r)}}}, err
+	return driver.Contents{Tables: []driver.Table{{Name: "sales", Rows: int64(*r)}}}, err
 }
 
 // The check says what a fresh backup does not show.

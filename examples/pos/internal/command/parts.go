@@ -12,6 +12,7 @@ import (
 
 	"github.com/mainstay-go/mainstay/backup"
 	"github.com/mainstay-go/mainstay/backup/backupnotify"
+	"github.com/mainstay-go/mainstay/backup/schedule"
 	"github.com/mainstay-go/mainstay/cache"
 	"github.com/mainstay-go/mainstay/cache/rediscache"
 	"github.com/mainstay-go/mainstay/cache/ristrettocache"
@@ -47,7 +48,7 @@ type parts struct {
 	health      *health.Registry
 	metrics     *metrics.Metrics
 	backup      *backup.Job           // nil where --backup-at is off
-	nightly     *backup.Scheduler     // nil likewise
+	nightly     *schedule.Scheduler   // nil likewise
 	notices     *backupnotify.Notices // nil without --smtp, or --backup-at
 	outbox      *notify.Spool         // nil likewise
 	alerts      *alert.Alerter        // nil without --smtp

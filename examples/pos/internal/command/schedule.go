@@ -10,13 +10,13 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/backup/schedule"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 )
 
 // schedule prints or installs what makes the host's own scheduler run the daily backup
 // and the hourly health check, for shops whose server is not always up.
-func schedule(ctx context.Context, env Env, args []string) int {
+func scheduleCommand(ctx context.Context, env Env, args []string) int {
 	s, rest, err := settings.Load(args, env.Getenv)
 	if err != nil {
 		return refuse(env, err)
@@ -55,7 +55,7 @@ func schedule(ctx context.Context, env Env, args []string) int {
 	return exitOK
 }
 
-func hostPlans(s *settings.Settings, target, environment string) ([]backup.HostPlan, error) {
+func hostPlans(s *settings.Settings, target, environment string) ([]schedule.HostPlan, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -74,17 +74,17 @@ func hostPlans(s *settings.Settings, target, environment string) ([]backup.HostP
 		}
 		return append(command, "--data", data)
 	}
-	jobs := []backup.HostJob{
+	jobs := []schedule.HostJob{
 		{
-			Name: "pos-backup", Description: "Daily backup of the point of sale", Cadence: backup.HostDaily(at.Hour, at.Minute),
+			Name: "pos-backup", Description: "Daily backup of the point of sale", Cadence: schedule.HostDaily(at.Hour, at.Minute),
 			Command: tell(program, "backup", "--compress", "--keep-days=30"),
 		},
 		{
-			Name: "pos-health", Description: "Hourly health check of the point of sale", Cadence: backup.HostHourly(7),
+			Name: "pos-health", Description: "Hourly health check of the point of sale", Cadence: schedule.HostHourly(7),
 			Command: tell(program, "health"),
 		},
 	}
-	var plans []backup.HostPlan
+	var plans []schedule.HostPlan
 	for _, job := range jobs {
 		job.EnvironmentFile = environment
 		plan, err := job.Plan(target)
@@ -96,7 +96,7 @@ func hostPlans(s *settings.Settings, target, environment string) ([]backup.HostP
 	return plans, nil
 }
 
-func printPlan(w io.Writer, plan backup.HostPlan) {
+func printPlan(w io.Writer, plan schedule.HostPlan) {
 	for _, f := range plan.Files {
 		fmt.Fprintf(w, "# %s\n%s\n", f.Path, f.Text)
 	}
@@ -105,7 +105,7 @@ func printPlan(w io.Writer, plan backup.HostPlan) {
 	}
 }
 
-func installPlan(ctx context.Context, w io.Writer, plan backup.HostPlan) error {
+func installPlan(ctx context.Context, w io.Writer, plan schedule.HostPlan) error {
 	for _, f := range plan.Files {
 		if err := os.WriteFile(f.Path, []byte(f.Text), 0o644); err != nil {
 			return fmt.Errorf("cannot install %s: %w", f.Path, err)

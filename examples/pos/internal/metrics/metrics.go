@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/backup/schedule"
 	"github.com/mainstay-go/mainstay/cache"
 	"github.com/mainstay-go/mainstay/cache/rediscache"
 	"github.com/mainstay-go/mainstay/cache/sessionstore"
@@ -59,7 +60,7 @@ func (m *Metrics) Sessions(s *sessionstore.Store) {
 }
 
 // Backup adds the backups that this process makes, and their schedule.
-func (m *Metrics) Backup(job *backup.Job, nightly *backup.Scheduler) {
+func (m *Metrics) Backup(job *backup.Job, nightly *schedule.Scheduler) {
 	m.registry.MustRegister(
 		prommetrics.Stats("backup", nil, func() any { return job.Stats() }),
 		prommetrics.Stats("backup_schedule", nil, func() any { return nightly.Stats() }),

@@ -1,0 +1,245 @@
+// Package files backs up a folder of files.
+package files
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/backup/internal/server"
+)
+
+// Source is a [driver.Source] of a folder with all that is in it, as a tar archive: regular files,
+// folders and symbolic links with their permissions and times. Owners, extended attributes
+// and what is neither of the three (sockets, pipes, devices) are left out, the latter with
+// a warning; hard links become files of their own.
+//
+// It is no snapshot: files are read one after the other. One that changes while it is read
+// is in the archive, with its size of when that began, and named in a warning. A folder
+// whose files must agree with each other, such as that of a database, is not for it.
+//
+// Nothing outside the folder is read, whoever turns which link meanwhile ([os.Root]).
+type Source struct {
+	root string
+	opts Options
+	skip string // the folder of the backups, if it lies within
+}
+
+// Options configure [New]. The zero value and nil work.
+type Options struct {
+	// Exclude leaves out what one of these patterns of [path.Match] matches, with all
+	// that is in it: a pattern with a slash is for the path below the folder, with
+	// forward slashes, any other for a name at any depth. Default: none.
+	Exclude []string
+}
+
+// The kinds of things in an archive, which a manifest counts as tables.
+const (
+	kindFiles   = "files"
+	kindFolders = "folders"
+	kindLinks   = "links"
+)
+
+// New returns the source of a folder. Nothing is read yet. opts may be nil.
+func New(folder string, opts *Options) (*Source, error) {
+	if folder == "" {
+		return nil, errors.New("backup: files.New needs a folder")
+	}
+	root, err := filepath.Abs(folder)
+	if err != nil {
+		return nil, fmt.Errorf("backup: %w", err)
+	}
+	f := &Source{root: root}
+	if opts != nil {
+		f.opts = *opts
+	}
+	for _, pattern := range f.opts.Exclude {
+		if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
+			return nil, fmt.Errorf("backup: %q is no pattern to exclude files by: see path.Match", pattern)
+		}
+	}
+	return f, nil
+}
+
+// Describe says that it is files.
+func (f *Source) Describe() driver.Description {
+	return driver.Description{Engine: "files", Extension: ".tar", Database: filepath.Base(f.root)}
+}
+
+// Abilities returns what else the source can do.
+func (f *Source) Abilities() driver.Abilities {
+	return driver.Abilities{Exclude: f.exclude, Restore: f.Restore}
+}
+
+// exclude has a folder left out that lies within: backups are not backed up by themselves.
+func (f *Source) exclude(folder string) {
+	if relative, err := filepath.Rel(f.root, folder); err == nil && filepath.IsLocal(relative) && relative != "." {
+		f.skip = filepath.ToSlash(relative)
+	}
+}
+
+func (f *Source) excluded(name string) bool {
+	if name == f.skip {
+		return true
+	}
+	for _, pattern := range f.opts.Exclude {
+		subject := name
+		if !strings.Contains(pattern, "/") {
+			subject = path.Base(name)
+		}
+		if ok, _ := path.Match(strings.TrimPrefix(pattern, "/"), subject); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// Dump writes the archive, in the order of names.
+func (f *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error) {
+	root, err := os.OpenRoot(f.root)
+	if err != nil {
+		return driver.Contents{}, fmt.Errorf("backup: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	p := packer{ctx: ctx, root: root, to: tar.NewWriter(w), buf: make([]byte, 256<<10)}
+	err = fs.WalkDir(root.FS(), ".", func(name string, _ fs.DirEntry, err error) error {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, fs.ErrNotExist) && name != ".":
+			return nil // gone meanwhile
+		case err != nil:
+			return err
+		case name != "." && f.excluded(name):
+			if info, err := root.Lstat(name); err == nil && info.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		return p.add(name)
+	})
+	if err == nil {
+		err = p.to.Close()
+	}
+	if err != nil {
+		return driver.Contents{}, fmt.Errorf("backup: pack %s: %w", f.root, err)
+	}
+	return p.contents(), nil
+}
+
+// packer writes an archive.
+type packer struct {
+	ctx                   context.Context
+	root                  *os.Root
+	to                    *tar.Writer
+	buf                   []byte
+	files, folders, links int64
+	odd, changed          []string
+}
+
+func (p *packer) add(name string) error {
+	info, err := p.root.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	h := &tar.Header{Format: tar.FormatPAX, Name: name, Mode: int64(info.Mode().Perm()), ModTime: info.ModTime()}
+	switch mode := info.Mode(); {
+	case mode.IsDir():
+		h.Typeflag, h.Name = tar.TypeDir, name+"/"
+		p.folders++
+		return p.to.WriteHeader(h)
+	case mode&fs.ModeSymlink != 0:
+		if h.Linkname, err = p.root.Readlink(name); err != nil {
+			return gone(err)
+		}
+		h.Typeflag = tar.TypeSymlink
+		p.links++
+		return p.to.WriteHeader(h)
+	case mode.IsRegular():
+		return p.file(name, h, info)
+	}
+	p.odd = append(p.odd, name)
+	return nil
+}
+
+// file writes a regular file, as many bytes of it as there were at first.
+func (p *packer) file(name string, h *tar.Header, seen fs.FileInfo) error {
+	file, err := p.root.Open(name)
+	if err != nil {
+		return gone(err)
+	}
+	defer file.Close()
+	before, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(seen, before) || !before.Mode().IsRegular() {
+		p.changed = append(p.changed, name) // replaced since: what it is now comes next time
+		return nil
+	}
+	h.Typeflag, h.Size, h.ModTime = tar.TypeReg, before.Size(), before.ModTime()
+	if err := p.to.WriteHeader(h); err != nil {
+		return err
+	}
+	n, err := io.CopyBuffer(onlyWriter{server.ContextWriter{Ctx: p.ctx, To: p.to}}, io.LimitReader(file, h.Size), p.buf)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if n < h.Size { // the archive must go on where the header said
+		if _, err := io.CopyBuffer(onlyWriter{p.to}, io.LimitReader(zeros{}, h.Size-n), p.buf); err != nil {
+			return err
+		}
+	}
+	after, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if n < h.Size || after.Size() != before.Size() || !after.ModTime().Equal(before.ModTime()) {
+		p.changed = append(p.changed, name)
+	}
+	p.files++
+	return nil
+}
+
+func (p *packer) contents() driver.Contents {
+	c := driver.Contents{
+		Consistency: "none",
+		Tables:      []driver.Table{{Name: kindFiles, Rows: p.files}, {Name: kindFolders, Rows: p.folders}, {Name: kindLinks, Rows: p.links}},
+	}
+	if len(p.changed) > 0 {
+		c.Warnings = append(c.Warnings, fmt.Sprintf("%d files changed while they were read: %s", len(p.changed), server.ShortList(p.changed)))
+	}
+	if len(p.odd) > 0 {
+		c.Warnings = append(c.Warnings, fmt.Sprintf("%d sockets, pipes or devices are left out: %s", len(p.odd), server.ShortList(p.odd)))
+	}
+	return c
+}
+
+// gone is nil for what is no longer there.
+func gone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// onlyWriter hides everything else, so that the buffer is used.
+type onlyWriter struct{ io.Writer }
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package client
+
+import "io"
+
+func widen(io.Reader) {}

@@ -1,0 +1,86 @@
+// Package server has what sources of database servers share: locks, names, connections.
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
+)
+
+// unlockTimeout bounds giving a lock back. The end of the connection does it too.
+const unlockTimeout = 10 * time.Second
+
+// errLockLost tells of a lock that was not held to the end of the run.
+var errLockLost = errors.New("backup: the database lock was lost during the run, with its connection; another host may have run as well")
+
+// SessionLock is a lock that a session of a database server holds.
+type SessionLock struct {
+	Prepare    []string // keeps the server from ending a session that only waits
+	Take, Give string   // return true, or false or NULL
+	Key        any
+}
+
+// lockConnections is how many connections a run uses at once, that of its lock among
+// them.
+const lockConnections = 3
+
+// RunKey is what stands for a job among the locks of a server: other programs' are
+// other numbers and names.
+func RunKey(job string) []byte {
+	sum := sha256.Sum256([]byte("mainstay/backup\x00" + job))
+	return sum[:16]
+}
+
+// Lock holds the lock until unlock, which ends its session: nobody may get it from the
+// pool with a lock that is not his.
+func (l SessionLock) Lock(ctx context.Context, db *sql.DB, timeout time.Duration) (unlock func() error, err error) {
+	if n := db.Stats().MaxOpenConnections; n > 0 && n < lockConnections {
+		return nil, fmt.Errorf("backup: the *sql.DB allows %d connections at once, and a run needs %d, one of them for its lock: raise SetMaxOpenConns", n, lockConnections)
+	}
+	asking, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	conn, err := db.Conn(asking)
+	if err != nil {
+		return nil, fmt.Errorf("backup: connect to take the database lock: %w", err)
+	}
+	for _, statement := range l.Prepare {
+		if _, err := conn.ExecContext(asking, statement); err != nil {
+			Discard(conn)
+			return nil, fmt.Errorf("backup: prepare the database lock: %w", err)
+		}
+	}
+	var got sql.NullBool
+	if err := conn.QueryRowContext(asking, l.Take, l.Key).Scan(&got); err != nil {
+		Discard(conn)
+		return nil, fmt.Errorf("backup: take the database lock: %w", err)
+	}
+	if !got.Bool {
+		Discard(conn)
+		return nil, driver.ErrLocked
+	}
+	return func() error {
+		defer Discard(conn)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unlockTimeout)
+		defer cancel()
+		var held sql.NullBool
+		if err := conn.QueryRowContext(ctx, l.Give, l.Key).Scan(&held); err != nil {
+			return fmt.Errorf("%w: %w", errLockLost, err)
+		}
+		if !held.Bool {
+			return errLockLost
+		}
+		return nil
+	}, nil
+}
+
+// Discard closes a connection for good rather than give it back to its pool.
+func Discard(conn *sql.Conn) {
+	_ = conn.Raw(func(any) error { return sqldriver.ErrBadConn })
+	_ = conn.Close() // it is closed already
+}

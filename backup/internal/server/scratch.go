@@ -1,0 +1,82 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
+)
+
+// ScratchName is a name for a scratch database of a server: at most 63 bytes.
+func ScratchName(database string, now time.Time) string {
+	return fmt.Sprintf("%s_scratch_%s_%s", scratchPrefix(database), now.UTC().Format(scratchLayout), RandomDigits())
+}
+
+const scratchLayout = "20060102t150405"
+
+func scratchPrefix(database string) string {
+	return strings.ToValidUTF8(database[:min(len(database), 32)], "")
+}
+
+var scratchSuffix = regexp.MustCompile(`^_scratch_([0-9]{8}t[0-9]{6})_[0-9a-f]{6}$`)
+
+// StaleScratch says whether name is a scratch database of this one, made before a time.
+func StaleScratch(database, name string, before time.Time) bool {
+	prefix := scratchPrefix(database)
+	if len(name) < len(prefix) || !strings.EqualFold(name[:len(prefix)], prefix) { // some servers fold names
+		return false
+	}
+	found := scratchSuffix.FindStringSubmatch(name[len(prefix):])
+	if found == nil {
+		return false
+	}
+	made, err := time.Parse(scratchLayout, found[1])
+	return err == nil && made.Before(before)
+}
+
+// DropStale drops the databases of tests of this one that were made before a time.
+func DropStale(ctx context.Context, names []string, database string, before time.Time, drop func(context.Context, string) error) (dropped []string, err error) {
+	for _, name := range names {
+		if !StaleScratch(database, name, before) {
+			continue
+		}
+		if err := drop(ctx, name); err != nil {
+			return dropped, err
+		}
+		dropped = append(dropped, name)
+	}
+	return dropped, nil
+}
+
+// Left marks the failure to drop the database of a test.
+func Left(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", driver.ErrLeft, err)
+}
+
+// Stamp is the moment in a file's name: UTC, without colons for Windows, and sorting by
+// time.
+const Stamp = "20060102T150405Z"
+
+// RandomDigits returns six hexadecimal digits.
+func RandomDigits() string {
+	var random [3]byte
+	rand.Read(random[:])
+	return hex.EncodeToString(random[:])
+}
+
+// ShortList joins names, the first ten of them.
+func ShortList(names []string) string {
+	const most = 10
+	if len(names) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	}
+	return strings.Join(names, ", ")
+}

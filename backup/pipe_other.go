@@ -1,7 +1,0 @@
-//go:build !linux
-
-package backup
-
-import "io"
-
-func widen(io.Reader) {}

@@ -1,0 +1,99 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mainstay-go/mainstay/backup/internal/client"
+)
+
+// postgresClient runs a program of the PostgreSQL client.
+type postgresClient struct {
+	path  string
+	major int
+}
+
+var postgresVersion = regexp.MustCompile(`\(PostgreSQL\) (\d+)`)
+
+// findPostgresClient returns the program that fits a server: the given path, or
+// the first of PATH and Debian's folders whose major version is high enough. An
+// older one would leave out what it does not know.
+func findPostgresClient(ctx context.Context, name, given string, server int) (postgresClient, error) {
+	candidates := []string{given}
+	if given == "" {
+		candidates = nil
+		if path, err := exec.LookPath(name); err == nil {
+			candidates = append(candidates, path)
+		}
+		others, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
+		slices.Reverse(others)
+		candidates = append(candidates, others...)
+	}
+	newest := 0
+	for _, path := range candidates {
+		major, err := postgresMajor(ctx, path)
+		if err != nil {
+			if given != "" {
+				return postgresClient{}, err
+			}
+			continue
+		}
+		if major >= server {
+			return postgresClient{path, major}, nil
+		}
+		newest = max(newest, major)
+	}
+	if newest == 0 {
+		return postgresClient{}, fmt.Errorf("backup: %s is not installed: apt-get install postgresql-client, or set its path", name)
+	}
+	return postgresClient{}, fmt.Errorf("backup: %s is of version %d and the server of version %d: install a client that is as new as the server", name, newest, server)
+}
+
+func postgresMajor(ctx context.Context, path string) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, "--version")
+	cmd.Env = passfile{}.environment()
+	cmd.WaitDelay = time.Second
+	out, err := cmd.Output()
+	if err != nil {
+		return 0, fmt.Errorf("backup: %s --version: %w", filepath.Base(path), err)
+	}
+	found := postgresVersion.FindSubmatch(out)
+	if found == nil {
+		return 0, fmt.Errorf("backup: %s is no program of PostgreSQL", filepath.Base(path))
+	}
+	return strconv.Atoi(string(found[1]))
+}
+
+// run runs the program to its end and fails unless it ended well.
+func (c postgresClient) run(ctx context.Context, secrets passfile, stdin io.Reader, stdout io.Writer, args ...string) error {
+	return client.Program{Path: c.path, Env: secrets.environment(), Stdin: stdin, Stdout: stdout, Said: postgresMessages, Passing: postgresPassing}.Run(ctx, args...)
+}
+
+// postgresPassing are errors of a table that was altered or dropped meanwhile, and of a
+// connection that was lost or not made.
+var postgresPassing = regexp.MustCompile(`server closed the connection|terminating connection|Connection refused|the database system is |cache lookup failed|could not open relation|(?m)ERROR:.* does not exist$`)
+
+// postgresMessages returns the program's own messages in one line. What follows them
+// (the failed statement, the row, the key) is data of the database and stays out.
+func postgresMessages(name string, tail []byte) string {
+	var said []string
+	for line := range bytes.Lines(tail) {
+		text, ours := strings.CutPrefix(string(bytes.TrimSpace(line)), name+": ")
+		if !ours || strings.HasPrefix(text, "detail: ") || strings.HasPrefix(text, "while ") || strings.HasPrefix(text, "from TOC entry") {
+			continue
+		}
+		said = append(said, client.Shorten(text))
+	}
+	return strings.Join(said, "; ")
+}

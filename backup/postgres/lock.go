@@ -1,0 +1,19 @@
+package postgres
+
+import (
+	"context"
+	"encoding/binary"
+
+	"github.com/mainstay-go/mainstay/backup/internal/server"
+)
+
+// Lock takes pg_try_advisory_lock on a connection of its own. It needs a session
+// that lasts: behind a pooler that hands out connections per transaction, such as
+// PgBouncer in that mode, it is no lock between hosts.
+func (p *Source) Lock(ctx context.Context, job string) (func() error, error) {
+	return server.SessionLock{
+		Prepare: []string{"SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"}, // since version 14
+		Take:    "SELECT pg_try_advisory_lock($1)", Give: "SELECT pg_advisory_unlock($1)",
+		Key: int64(binary.BigEndian.Uint64(server.RunKey(job))), //nolint:gosec // a key is any 64 bits
+	}.Lock(ctx, p.db, p.opts.QueryTimeout)
+}

@@ -1,0 +1,263 @@
+// Package postgres backs up a database of a PostgreSQL server.
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/backup/internal/server"
+)
+
+// Options configures a [Source].
+type Options struct {
+	// Dump and Restore are the paths of pg_dump and pg_restore. Their major version
+	// must not be below the server's. Default: the first that fits, from PATH and
+	// /usr/lib/postgresql.
+	Dump, Restore string
+	// LockWait is how long pg_dump waits for a table that somebody has locked before
+	// it fails. Default: 30 s.
+	LockWait time.Duration
+	// QueryTimeout bounds each statement of this package's own, which excludes the
+	// counting of rows. Default: 30 s.
+	QueryTimeout time.Duration
+}
+
+// Source is a database of a PostgreSQL server as a [driver.Source]. pg_dump reads it
+// under a snapshot that this package holds open, from which it knows the tables
+// that must be in the dump; their rows are counted in what pg_dump has written, so
+// that the counts are those of the dump whatever others write meanwhile. A Source
+// is safe for concurrent use.
+//
+// The role needs SELECT on every table and sequence and must not be subject to
+// row security; pg_read_all_data and BYPASSRLS are enough. Neither roles nor
+// tablespaces are part of a database: keep `pg_dumpall --globals-only` if you
+// have changed them by hand.
+type Source struct {
+	db     *sql.DB
+	target postgresTarget
+	opts   Options
+}
+
+// New returns the source for the database that db is connected to and url
+// names: postgres://user:password@host:5432/database?sslmode=verify-full. The
+// client programs get the URL without the password, which they read from a file
+// that lives as long as they run and that only this user can read. Any driver of
+// PostgreSQL will do that accepts such a URL. It connects to nothing.
+func New(db *sql.DB, url string, opts *Options) (*Source, error) {
+	if db == nil {
+		return nil, errors.New("backup: New needs a *sql.DB")
+	}
+	target, err := parsePostgresURL(url)
+	if err != nil {
+		return nil, err
+	}
+	p := &Source{db: db, target: target}
+	if opts != nil {
+		p.opts = *opts
+	}
+	if p.opts.LockWait < 0 || p.opts.QueryTimeout < 0 {
+		return nil, errors.New("backup: Options has a negative time")
+	}
+	if p.opts.LockWait == 0 {
+		p.opts.LockWait = 30 * time.Second
+	}
+	if p.opts.QueryTimeout == 0 {
+		p.opts.QueryTimeout = 30 * time.Second
+	}
+	return p, nil
+}
+
+// postgresServer is what a server says of itself.
+type postgresServer struct {
+	version  string // "15.18 (Debian 15.18-0+deb12u1)"
+	major    int
+	database string
+}
+
+func (p *Source) server(ctx context.Context, q postgresQuerier) (postgresServer, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.opts.QueryTimeout)
+	defer cancel()
+	var s postgresServer
+	var number int
+	err := q.QueryRowContext(ctx, `SELECT current_setting('server_version'), current_setting('server_version_num')::int, current_database()`).
+		Scan(&s.version, &number, &s.database)
+	if err != nil {
+		return s, fmt.Errorf("backup: ask the PostgreSQL server for its version: %w", err)
+	}
+	if s.major = number / 10000; s.major < 10 {
+		return s, fmt.Errorf("backup: PostgreSQL %s is older than version 10, which this package needs", s.version)
+	}
+	if s.database != p.target.database {
+		return s, fmt.Errorf("backup: the *sql.DB is connected to the database %q and the URL names %q: give both for the same one", s.database, p.target.database)
+	}
+	return s, nil
+}
+
+// Describe says what the source is.
+func (p *Source) Describe() driver.Description {
+	return driver.Description{Engine: "postgresql", Extension: ".dump", Database: p.target.database}
+}
+
+// Abilities returns what else the source can do.
+func (p *Source) Abilities() driver.Abilities {
+	return driver.Abilities{
+		Preflight: p.Preflight, Lock: p.Lock, Restore: p.Restore, Test: p.Test, SweepTests: p.SweepTests,
+		Original: p.Original, Overwrite: p.Overwrite,
+	}
+}
+
+// Preflight tells, without reading a row, whether [Source.Dump] would fail: for an
+// old client program, missing privileges, row security or a *sql.DB of another
+// database.
+func (p *Source) Preflight(ctx context.Context) ([]string, error) {
+	on, err := p.server(ctx, p.db)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := findPostgresClient(ctx, "pg_dump", p.opts.Dump, on.major); err != nil {
+		return nil, err
+	}
+	if err := p.unreadable(ctx, p.db); err != nil {
+		return nil, err
+	}
+	if _, err := findPostgresClient(ctx, "pg_restore", p.opts.Restore, on.major); err != nil {
+		return []string{"this host could not restore: " + strings.TrimPrefix(err.Error(), "backup: ")}, nil
+	}
+	return nil, nil
+}
+
+// unreadable lists what pg_dump would stop at, so that a run fails before it has
+// cost anything, with all of it in one message.
+func (p *Source) unreadable(ctx context.Context, q postgresQuerier) error {
+	ctx, cancel := context.WithTimeout(ctx, p.opts.QueryTimeout)
+	defer cancel()
+	found, err := queryStrings(ctx, q, `
+		SELECT format('%s %I.%I', CASE c.relkind WHEN 'S' THEN 'sequence' ELSE 'table' END, n.nspname, c.relname)
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace`+postgresOwn+`
+		AND c.relkind IN ('r','p','S')
+		AND NOT (has_schema_privilege(n.oid, 'USAGE') AND CASE c.relkind
+			WHEN 'S' THEN has_sequence_privilege(c.oid, 'SELECT') ELSE has_table_privilege(c.oid, 'SELECT') END)
+		ORDER BY 1`)
+	if err != nil {
+		return fmt.Errorf("backup: read the privileges of the PostgreSQL role: %w", err)
+	}
+	if len(found) > 0 {
+		return fmt.Errorf("backup: the PostgreSQL role may not read %s: GRANT pg_read_all_data TO it, or SELECT on each and USAGE on its schema", server.ShortList(found))
+	}
+	found, err = queryStrings(ctx, q, `
+		SELECT format('%I.%I', n.nspname, c.relname)
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace`+postgresOwn+`
+		AND c.relkind IN ('r','p') AND row_security_active(c.oid) ORDER BY 1`)
+	if err != nil {
+		return fmt.Errorf("backup: read the row security of the PostgreSQL role: %w", err)
+	}
+	if len(found) > 0 {
+		return fmt.Errorf("backup: row security would hide rows of %s from the PostgreSQL role: ALTER ROLE … BYPASSRLS", server.ShortList(found))
+	}
+	return nil
+}
+
+// postgresSnapshot is a transaction whose view of the data pg_dump shares. It reads
+// catalogues only: a lock on a table, held here while pg_dump waits for its own
+// behind a waiting ALTER TABLE or TRUNCATE, would stop all three.
+type postgresSnapshot struct {
+	id   string
+	tx   *sql.Tx
+	conn *sql.Conn
+}
+
+func (p *Source) snapshot(ctx context.Context) (*postgresSnapshot, error) {
+	conn, err := p.db.Conn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("backup: connect to PostgreSQL: %w", err)
+	}
+	tx, err := conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("backup: begin a PostgreSQL transaction: %w", err)
+	}
+	s := &postgresSnapshot{tx: tx, conn: conn}
+	// It idles for as long as pg_dump runs, which a server may forbid by default.
+	if _, err := tx.ExecContext(ctx, "SET LOCAL idle_in_transaction_session_timeout = 0"); err != nil {
+		s.release()
+		return nil, fmt.Errorf("backup: prepare the PostgreSQL snapshot: %w", err)
+	}
+	if err := tx.QueryRowContext(ctx, "SELECT pg_export_snapshot()").Scan(&s.id); err != nil {
+		s.release()
+		return nil, fmt.Errorf("backup: export a PostgreSQL snapshot: %w", err)
+	}
+	return s, nil
+}
+
+func (s *postgresSnapshot) release() {
+	_ = s.tx.Rollback() // it has changed nothing
+	s.conn.Close()
+}
+
+// Dump writes the database in pg_dump's custom format, uncompressed, because what
+// is behind w compresses better and faster. It fails unless pg_dump ended well, the
+// archive is whole by its own account, and every table that the snapshot knows is
+// in it. The counts are those of the rows that were written.
+func (p *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error) {
+	on, err := p.server(ctx, p.db)
+	if err != nil {
+		return driver.Contents{}, err
+	}
+	client, err := findPostgresClient(ctx, "pg_dump", p.opts.Dump, on.major)
+	if err != nil {
+		return driver.Contents{}, err
+	}
+	secrets, err := newPassfile(p.target.password)
+	if err != nil {
+		return driver.Contents{}, err
+	}
+	defer secrets.Remove()
+	snapshot, err := p.snapshot(ctx)
+	if err != nil {
+		return driver.Contents{}, err
+	}
+	defer snapshot.release()
+	tables, err := postgresTables(ctx, snapshot.tx)
+	if err != nil {
+		return driver.Contents{}, err
+	}
+
+	scanner := newArchiveScanner(w)
+	err = client.run(ctx, secrets, nil, scanner,
+		"--format=custom", "--compress=0", "--no-password", "--snapshot="+snapshot.id,
+		fmt.Sprintf("--lock-wait-timeout=%d", p.opts.LockWait.Milliseconds()),
+		"--dbname="+p.target.public(p.target.database))
+	archive, damage := scanner.finish()
+	if err = cmp.Or(err, damage); err != nil {
+		return driver.Contents{}, err
+	}
+	holds := archive.holds
+	if holds.Tables, err = narrow(holds.Tables, tables); err != nil {
+		return driver.Contents{}, err
+	}
+	holds.ServerVersion, holds.ClientVersion = archive.server, archive.client
+	holds.Consistency = "snapshot:" + snapshot.id
+	return holds, nil
+}
+
+// open connects to another database of the server through db's own driver.
+func (p *Source) open(database string) (*sql.DB, error) {
+	dsn := p.target.to(database).String()
+	if d, ok := p.db.Driver().(sqldriver.DriverContext); ok {
+		connector, err := d.OpenConnector(dsn)
+		if err != nil {
+			// A driver may repeat the URL in its error.
+			return nil, errors.New("backup: the driver of the *sql.DB does not accept the PostgreSQL URL")
+		}
+		return sql.OpenDB(connector), nil
+	}
+	return sql.OpenDB(server.Connector{DSN: dsn, By: p.db.Driver()}), nil
+}

@@ -1,0 +1,38 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/backup/internal/server"
+)
+
+// Test implements [driver.Abilities] with a database beside the original. The
+// account must be allowed to create databases (CREATEDB).
+func (p *Source) Test(ctx context.Context, r io.Reader, o driver.RestoreOptions, use func(context.Context, driver.Queryer, driver.Contents) error) error {
+	name := server.ScratchName(p.target.database, time.Now())
+	_, got, err := p.Restore(ctx, r, driver.RestoreOptions{Target: name, Want: o.Want})
+	if err != nil {
+		return err // and it has been dropped
+	}
+	db, err := p.open(name)
+	if err == nil {
+		err = errors.Join(use(ctx, db, got), db.Close())
+	}
+	return errors.Join(err, server.Left(p.drop(context.WithoutCancel(ctx), name)))
+}
+
+// SweepTests implements [driver.Abilities].
+func (p *Source) SweepTests(ctx context.Context, before time.Time) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.opts.QueryTimeout)
+	defer cancel()
+	names, err := queryStrings(ctx, p.db, "SELECT datname FROM pg_database WHERE datname LIKE '%\\_scratch\\_%'")
+	if err != nil {
+		return nil, fmt.Errorf("backup: list the databases: %w", err)
+	}
+	return server.DropStale(ctx, names, p.target.database, before, p.drop)
+}

@@ -1,0 +1,119 @@
+package postgres
+
+import (
+	"errors"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/mainstay-go/mainstay/backup/internal/client"
+)
+
+// postgresTarget is a connection URL taken apart: what a client program may show
+// to every user of the host, and the password, which it may not.
+type postgresTarget struct {
+	full     *url.URL // with the password, for the driver
+	password string
+	database string
+}
+
+// libpqParameters are the parameters of a URL that client programs know. Drivers
+// have others, at which a client program would stop.
+var libpqParameters = []string{
+	"host", "hostaddr", "port", "user", "dbname", "sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslnegotiation",
+	"ssl_min_protocol_version", "ssl_max_protocol_version", "gssencmode", "krbsrvname", "channel_binding",
+	"target_session_attrs", "connect_timeout", "options", "keepalives", "keepalives_idle", "keepalives_interval",
+	"keepalives_count", "tcp_user_timeout",
+}
+
+// parsePostgresURL never repeats the URL in an error: it holds the password.
+func parsePostgresURL(text string) (postgresTarget, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return postgresTarget{}, errors.New("backup: the address of a PostgreSQL database must be a URL, postgres://user:password@host:5432/database, with special characters percent-encoded")
+	}
+	t := postgresTarget{full: u, database: strings.TrimPrefix(u.Path, "/")}
+	query := u.Query()
+	if name := query.Get("dbname"); name != "" {
+		t.database = name
+	}
+	if t.database == "" {
+		return postgresTarget{}, errors.New("backup: the PostgreSQL URL names no database: add /database")
+	}
+	t.password, _ = u.User.Password()
+	if password := query.Get("password"); password != "" {
+		t.password = password
+	}
+	if strings.ContainsAny(t.password, "\r\n\x00") {
+		return postgresTarget{}, errors.New("backup: a PostgreSQL password with a line break fits into no password file: choose another")
+	}
+	if query.Has("sslpassword") {
+		return postgresTarget{}, errors.New("backup: the PostgreSQL URL holds sslpassword, which would be visible to every user of the host: use a key without a password")
+	}
+	return t, nil
+}
+
+// public returns the URL of a database for a command line, without the password
+// and with the parameters that client programs know.
+func (t postgresTarget) public(database string) string {
+	u := t.to(database)
+	if u.User != nil {
+		u.User = url.User(u.User.Username())
+	}
+	query := u.Query()
+	for name := range query {
+		if !slices.Contains(libpqParameters, name) {
+			query.Del(name)
+		}
+	}
+	if !query.Has("connect_timeout") {
+		query.Set("connect_timeout", "15")
+	}
+	// libpq takes a plus sign for itself and not for a blank.
+	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20")
+	return u.String()
+}
+
+// to returns the URL of another database of the same server.
+func (t postgresTarget) to(database string) *url.URL {
+	u := *t.full
+	u.Path, u.RawPath = "/"+database, "/"+url.PathEscape(database)
+	query := u.Query()
+	if query.Has("dbname") {
+		query.Del("dbname")
+		u.RawQuery = query.Encode()
+	}
+	return &u
+}
+
+// passfile is a password file for one client program; without a password it has no path.
+type passfile struct{ client.SecretFile }
+
+// newPassfile writes the file. Client programs insist on a plain one of mode 0600; they
+// ignore anything else.
+func newPassfile(password string) (passfile, error) {
+	if password == "" {
+		return passfile{}, nil
+	}
+	f, err := client.NewSecretFile("pgpass", "*:*:*:*:"+strings.NewReplacer(`\`, `\\`, `:`, `\:`).Replace(password)+"\n")
+	return passfile{f}, err
+}
+
+// environment is this process's own without anything that could change what the
+// client program does, or that holds a password.
+func (p passfile) environment() []string {
+	kept := slices.DeleteFunc(os.Environ(), func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		name = strings.ToUpper(name)
+		if name == "PGPASSFILE" && p.Path == "" {
+			return false // without a password of ours, the user's file holds it
+		}
+		// PG_CLUSTER and the like direct the wrapper of Debian's packages.
+		return strings.HasPrefix(name, "PG") || name == "LC_ALL" || name == "LANGUAGE"
+	})
+	if p.Path != "" {
+		kept = append(kept, "PGPASSFILE="+p.Path)
+	}
+	return append(kept, "LC_ALL=C") // messages in English, for those who search for them
+}

@@ -1,0 +1,72 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/backup/internal/server"
+	"github.com/mainstay-go/mainstay/internal/atomicfile"
+)
+
+// Original implements [driver.Abilities]: the path of the file.
+func (s *Source) Original(ctx context.Context) (string, error) { return s.file(ctx) }
+
+// Overwrite implements [driver.Abilities]: see [Job.RestoreOver]. It closes the idle
+// connections of the *sql.DB, since a connection of its own would be in the way.
+func (s *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOptions) (got driver.Contents, err error) {
+	original, err := s.file(ctx)
+	if err != nil {
+		return got, err
+	}
+	second := filepath.Join(filepath.Dir(original), ".tmp-"+filepath.Base(original)+"-"+server.RandomDigits())
+	defer os.Remove(second)
+	_, got, err = s.Restore(ctx, r, driver.RestoreOptions{Target: second, Want: o.Want})
+	if err == nil {
+		err = o.Want.Compare(got)
+	}
+	if err != nil {
+		return got, err
+	}
+	s.db.SetMaxIdleConns(0)
+	defer server.DropIdle(s.db)
+	alone := sql.OpenDB(server.Connector{DSN: original, By: s.db.Driver()})
+	defer alone.Close()
+	conn, err := alone.Conn(ctx)
+	if err != nil {
+		return got, fmt.Errorf("sqlite: %w", err)
+	}
+	defer conn.Close()
+	// Leaving the write-ahead log is granted to the only connection, and nobody can open
+	// the file until the new one is in its place: a log that stayed would be taken for
+	// the new file's.
+	mode := ""
+	err = conn.QueryRowContext(ctx, "PRAGMA journal_mode = DELETE").Scan(&mode)
+	if err == nil && mode != "delete" {
+		err = fmt.Errorf("its journal mode is %s", mode)
+	}
+	if err == nil {
+		_, err = conn.ExecContext(ctx, "BEGIN EXCLUSIVE")
+	}
+	if err != nil {
+		return got, fmt.Errorf("sqlite: %s is in use: stop whoever has it open, then restore again: %w", original, err)
+	}
+	info, err := os.Stat(original)
+	if err == nil {
+		err = os.Chmod(second, info.Mode().Perm())
+	}
+	if err == nil && o.Touch != nil {
+		err = o.Touch(ctx)
+	}
+	if err == nil {
+		err = atomicfile.Rename(second, original)
+	}
+	if err != nil {
+		return got, fmt.Errorf("sqlite: %w", err)
+	}
+	return got, nil
+}

@@ -1,0 +1,90 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/backup/internal/server"
+)
+
+// copyFolder begins the names of the folders that copies of a database lie in, and
+// copyFile is the copy.
+const (
+	copyFolder = "mainstay-sqlite-"
+	copyFile   = "copy.db"
+)
+
+// Test implements [driver.Abilities] with a file in a folder of its own in
+// Scratch. It is opened by the driver of the original under its plain path: what a
+// connection string of the original asks for does not apply.
+func (s *Source) Test(ctx context.Context, r io.Reader, o driver.RestoreOptions, use func(context.Context, driver.Queryer, driver.Contents) error) error {
+	dir, err := os.MkdirTemp(s.Scratch, copyFolder) // 0700
+	if err != nil {
+		return fmt.Errorf("sqlite: %w", err)
+	}
+	path := filepath.Join(dir, copyFile)
+	_, got, err := s.Restore(ctx, r, driver.RestoreOptions{Target: path, Want: o.Want})
+	if err == nil {
+		db := sql.OpenDB(server.Connector{DSN: path, By: s.db.Driver()})
+		err = errors.Join(use(ctx, db, got), db.Close())
+	}
+	return errors.Join(err, server.Left(os.RemoveAll(dir)))
+}
+
+var folderForm = regexp.MustCompile("^" + copyFolder + `\d+$`)
+
+// SweepTests implements [driver.Abilities]. It removes the copies that killed dumps
+// left, too.
+func (s *Source) SweepTests(_ context.Context, before time.Time) (dropped []string, err error) {
+	parent := s.Scratch
+	if parent == "" {
+		parent = os.TempDir()
+	}
+	entries, err := os.ReadDir(parent)
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: %w", err)
+	}
+	for _, e := range entries {
+		if !e.IsDir() || !folderForm.MatchString(e.Name()) {
+			continue
+		}
+		dir := filepath.Join(parent, e.Name())
+		if !staleFolder(dir, before) {
+			continue
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return dropped, fmt.Errorf("sqlite: %w", err)
+		}
+		dropped = append(dropped, e.Name())
+	}
+	return dropped, nil
+}
+
+// staleFolder says whether a folder holds a copy and nothing else, and nobody has
+// written to it since.
+func staleFolder(dir string, before time.Time) bool {
+	info, err := os.Lstat(dir)
+	if err != nil || !info.ModTime().Before(before) {
+		return false
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return false // another user's
+	}
+	for _, f := range files {
+		info, err := f.Info()
+		if err != nil || !strings.Contains(f.Name(), copyFile) || !info.Mode().IsRegular() || !info.ModTime().Before(before) {
+			return false
+		}
+	}
+	return true
+}
