@@ -24,9 +24,10 @@ var contentTypes = [formats][]string{
 	formatHTML:       {"text/html; charset=utf-8"},
 }
 
-// formatOf chooses the representation: ?format= first, then Accept. What is not
-// understood gets JSON and never a 406, because probes send the oddest headers.
-func formatOf(req *http.Request, query map[string][]string) format {
+// formatOf chooses the representation: ?format= first, then Accept, then the
+// given one. What is not understood gets JSON and never a 406, because probes
+// send the oddest headers.
+func formatOf(req *http.Request, query map[string][]string, other format) format {
 	if asked := query["format"]; len(asked) > 0 {
 		switch strings.ToLower(asked[0]) {
 		case "html":
@@ -40,7 +41,7 @@ func formatOf(req *http.Request, query map[string][]string) format {
 	}
 	accept := req.Header["Accept"]
 	if len(accept) == 0 || len(accept) == 1 && accept[0] == "*/*" {
-		return formatHealthJSON
+		return other
 	}
 	return bestFormat(strings.Join(accept, ","))
 }

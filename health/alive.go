@@ -97,9 +97,9 @@ func (r *Registry) ServeAlive(w http.ResponseWriter, req *http.Request) {
 	if output != "" {
 		status = Fail
 	}
-	f := formatOf(req, query)
+	f := formatOf(req, query, formatHealthJSON)
 	if status == Pass || f == formatHTML || !r.authorized(req) {
-		anonymous[status][f].write(w, req, httpCode(status))
+		r.plain.write(w, req, query, status)
 		return
 	}
 	p := newPayload(f, appendAlive(nil, f, status, output))

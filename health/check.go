@@ -54,7 +54,9 @@ type Check struct {
 	// endpoint hangs together with what it watches.
 	Timeout time.Duration
 	// Interval is the pause between two runs, spread by 10 % in both
-	// directions so that replicas do not ask in step. Default: 15 s.
+	// directions so that replicas do not run in step. While a change is not
+	// confirmed, the pause is at most 1 min. Default: 15 s, or 2.5 s for a check
+	// that is Critical or Ready, so that a hang is noticed within 5 s.
 	Interval time.Duration
 
 	// Critical: when this check fails, the service does. The failure of any
@@ -67,12 +69,17 @@ type Check struct {
 	// Ready puts the check in the group "ready" although it is not critical or
 	// is shared. Default: critical and not shared.
 	Ready bool
+	// Groups are names that several checks share, for ?group= and
+	// Snapshot.Group. Default: none.
+	Groups []string
 
 	// FailAfter is how many results in a row must be at least this bad before
-	// the confirmed state gets worse. Default: Options.FailAfter.
+	// the confirmed state gets worse. Results that are closer together than
+	// 15 s, or than a shorter Interval that was set, count as one. Default:
+	// Options.FailAfter.
 	FailAfter int
 	// RecoverAfter is how many results in a row must be at most this bad before
-	// it gets better. Default: Options.RecoverAfter.
+	// it gets better, counted in the same way. Default: Options.RecoverAfter.
 	RecoverAfter int
 	// DependsOn names checks of the same registry without which this one
 	// cannot be well. While one of them is confirmed bad, the state of this one
@@ -85,10 +92,14 @@ type Check struct {
 	// Runbook is a link for the person on call, shown with the check. http and
 	// https only. Default: none.
 	Runbook string
+
+	pace time.Duration // results closer together count as one
 }
 
 const (
 	defaultInterval     = 15 * time.Second
+	retryInterval       = time.Minute             // while a change is not confirmed
+	promptInterval      = 2500 * time.Millisecond // of checks that decide about traffic
 	defaultFailAfter    = 3
 	defaultRecoverAfter = 2
 )
@@ -118,7 +129,22 @@ func (c Check) normalized(o *Options) (Check, error) {
 			return wrong("%w", err)
 		}
 	}
-	c.Interval = orDefault(c.Interval, defaultInterval)
+	for i, group := range c.Groups {
+		if err := validName(group); err != nil {
+			return wrong("%w", err)
+		}
+		if group == readyGroup || slices.Contains(c.Groups[:i], group) {
+			return wrong("group %q: name each group once, and use Ready for the group %q", group, readyGroup)
+		}
+	}
+	c.Groups = slices.Clone(c.Groups)
+	c.pace = min(orDefault(c.Interval, defaultInterval), defaultInterval)
+	if c.Interval == 0 {
+		c.Interval = defaultInterval
+		if c.Critical || c.Ready {
+			c.Interval = promptInterval
+		}
+	}
 	c.FailAfter = orDefault(c.FailAfter, o.FailAfter)
 	c.RecoverAfter = orDefault(c.RecoverAfter, o.RecoverAfter)
 	c.Type = orDefault(c.Type, "component")

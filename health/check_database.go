@@ -23,7 +23,7 @@ const (
 
 // DatabaseOptions tune [Database]. The zero value and nil work.
 type DatabaseOptions struct {
-	// Timeout of a run. Default: 5 s.
+	// Timeout of a run. Default: 2 s.
 	Timeout time.Duration
 	// SlowAfter is the response time that warns. Default: 500 ms.
 	SlowAfter time.Duration
@@ -67,7 +67,7 @@ func Database(name string, db *sql.DB, opts *DatabaseOptions) Check {
 	o.ExhaustedFor = orDefault(o.ExhaustedFor, 2*time.Minute)
 	return Check{
 		Name: name, Type: "datastore", Critical: true, Shared: true,
-		Timeout: orDefault(o.Timeout, 5*time.Second),
+		Timeout: orDefault(o.Timeout, 2*time.Second),
 		Checker: &databaseCheck{db: db, opts: o},
 	}
 }

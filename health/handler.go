@@ -33,12 +33,13 @@ func (r *Registry) Handler() http.Handler {
 	})
 }
 
-// Mount registers Handler on a mux under the paths it serves.
+// Mount registers Handler on a mux under the paths it serves, for GET and HEAD,
+// so that it fits beside a pattern such as "GET /".
 func (r *Registry) Mount(mux *http.ServeMux) {
 	h := r.Handler()
 	for _, path := range []string{"/health", "/ready", "/alive", "/status"} {
-		mux.Handle(path, h)
-		mux.Handle(path+"/", h)
+		mux.Handle("GET "+path, h)
+		mux.Handle("GET "+path+"/", h)
 	}
 }
 
@@ -51,14 +52,16 @@ func (r *Registry) ServeHealth(w http.ResponseWriter, req *http.Request) {
 }
 
 // ServeReady answers whether this instance should get traffic: 200 when it has
-// started, is not draining and no check of the group "ready" is confirmed bad.
+// started, is not draining and no check of the group "ready" has failed twice in a
+// row. A critical check that hangs is noticed within 5 s by default, and the
+// answer is 503 after one more interval.
 func (r *Registry) ServeReady(w http.ResponseWriter, req *http.Request) {
 	query, ok := begin(w, req)
 	if !ok {
 		return
 	}
 	v := r.fresh(req)
-	r.serveView(w, req, query, v, &v.ready)
+	r.serveView(w, req, query, v, ofReady)
 }
 
 func (r *Registry) serveHealth(w http.ResponseWriter, req *http.Request, name string) {
@@ -68,7 +71,7 @@ func (r *Registry) serveHealth(w http.ResponseWriter, req *http.Request, name st
 	}
 	v := r.fresh(req)
 	if name == "" && (len(query) == 0 || !narrows(query)) {
-		r.serveView(w, req, query, v, &v.health)
+		r.serveView(w, req, query, v, ofHealth)
 		return
 	}
 	if !r.authorized(req) {
@@ -76,10 +79,10 @@ func (r *Registry) serveHealth(w http.ResponseWriter, req *http.Request, name st
 			notFound(w, req)
 			return
 		}
-		anonymous[v.health.status][formatOf(req, query)].write(w, req, v.health.code)
+		r.plain.write(w, req, query, v.health)
 		return
 	}
-	snap, note := v.snap, ""
+	snap, note := r.Snapshot(), ""
 	if name != "" {
 		if snap = snap.Only(name); len(snap.Checks) == 0 {
 			notFound(w, req)
@@ -95,24 +98,28 @@ func (r *Registry) serveHealth(w http.ResponseWriter, req *http.Request, name st
 }
 
 // serveView answers with a view: encoded in advance, except for the page.
-func (r *Registry) serveView(w http.ResponseWriter, req *http.Request, query url.Values, v *view, a *answer) {
-	f := formatOf(req, query)
+func (r *Registry) serveView(w http.ResponseWriter, req *http.Request, query url.Values, v *view, e endpoint) {
+	if !r.authorized(req) {
+		r.plain.write(w, req, query, v.status(e))
+		return
+	}
+	f := formatOf(req, query, formatHealthJSON)
 	switch {
-	case !r.authorized(req):
-		anonymous[a.status][f].write(w, req, a.code)
 	case f == formatHTML:
-		r.servePage(w, req, query, v.snap, a.code)
+		r.servePage(w, req, query, r.Snapshot(), httpCode(v.status(e)))
 	case f == formatText && query.Has("verbose"), f != formatText && len(r.openAlerts()) > 0:
-		r.serveDetails(w, req, query, a.narrow(), a.status, "")
+		s, status := v.snapshot(e)
+		r.serveDetails(w, req, query, s, status, "")
 	default:
-		a.details()[f].write(w, req, a.code)
+		d := v.encoded(e)
+		d.body[f].write(w, req, d.code)
 	}
 }
 
 // serveDetails answers with a snapshot that was made for this request.
 func (r *Registry) serveDetails(w http.ResponseWriter, req *http.Request, query url.Values, s *Snapshot, status Status, note string) {
 	var p payload
-	switch f := formatOf(req, query); f {
+	switch f := formatOf(req, query, formatHealthJSON); f {
 	case formatHTML:
 		r.servePage(w, req, query, s, httpCode(status))
 		return

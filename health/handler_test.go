@@ -120,9 +120,9 @@ func TestDetails(t *testing.T) {
 			}
 		}),
 	}
+	disk.Groups = []string{"storage"}
 	r := newRegistry(t, &Options{
 		Authorize: BearerToken("let-me-in"), Service: "pos-1", Release: "1.4.2", Secrets: []string{"s3cret-host"},
-		Groups: map[string][]string{"storage": {"disk"}},
 	}, failing("database"), disk, passing("fine"))
 	ask := func(target string) *httptest.ResponseRecorder {
 		return get(t, r.Handler(), target, "Authorization", "Bearer let-me-in")
@@ -204,7 +204,7 @@ func TestAlertsInJSON(t *testing.T) {
 
 func nan() float64 { var zero float64; return zero / zero }
 
-func TestReadyFollowsTheConfirmedState(t *testing.T) {
+func TestReadyFollowsTwoResults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bad := map[string]bool{}
 		check := func(name string) Check {
@@ -235,8 +235,8 @@ func TestReadyFollowsTheConfirmedState(t *testing.T) {
 		require.Equal(t, 200, ready())
 		for name, want := range map[string]int{"local": 503, "shared": 200, "chosen": 503, "minor": 200} {
 			bad[name] = true
-			run(2)
-			require.Equal(t, 200, ready(), "%s: two failures move no traffic", name)
+			run(1)
+			require.Equal(t, 200, ready(), "%s: one failure moves no traffic", name)
 			health := 503
 			if name == "minor" {
 				health = 200
@@ -251,17 +251,6 @@ func TestReadyFollowsTheConfirmedState(t *testing.T) {
 			require.Equal(t, 200, ready(), "%s: two successes bring it back", name)
 		}
 	})
-}
-
-func TestReadyGroupReplacesTheRule(t *testing.T) {
-	a, b := failing("a"), failing("b")
-	a.FailAfter, b.FailAfter = 1, 1
-	r := newRegistry(t, &Options{Groups: map[string][]string{"ready": {}}}, a, b)
-	require.Equal(t, 200, get(t, r.Handler(), "/ready/").Code)
-	r = newRegistry(t, &Options{Groups: map[string][]string{"ready": {"b"}}, Authorize: everyone}, passing("a"), b)
-	w := get(t, r.Handler(), "/ready/")
-	require.Equal(t, 503, w.Code)
-	require.NotContains(t, w.Body.String(), `"a"`)
 }
 
 func TestPhases(t *testing.T) {
@@ -361,10 +350,9 @@ func TestConstructionRefuses(t *testing.T) {
 		"Runbook":                            {with(func(c *Check) { c.Runbook = "javascript:alert(1)" }), nil},
 		`depends on the unknown check "y"`:   {with(func(c *Check) { c.DependsOn = []string{"y"} }), nil},
 		`"x" depends on itself`:              {with(func(c *Check) { c.DependsOn = []string{"x"} }), nil},
-		`names the unknown check "z"`:        {[]Check{ok}, &Options{Groups: map[string][]string{"g": {"z"}}}},
-		`names the check "ok" twice`:         {[]Check{ok}, &Options{Groups: map[string][]string{"g": {"ok", "ok"}}}},
-		`group "g" is empty`:                 {[]Check{ok}, &Options{Groups: map[string][]string{"g": nil}}},
-		`has the name of a check`:            {[]Check{ok}, &Options{Groups: map[string][]string{"ok": {"ok"}}}},
+		`name each group once`:               {with(func(c *Check) { c.Groups = []string{"g", "g"} }), nil},
+		`use Ready for the group "ready"`:    {with(func(c *Check) { c.Groups = []string{"ready"} }), nil},
+		`has the name of a check`:            {with(func(c *Check) { c.Groups = []string{"ok"} }), nil},
 		"the *sql.DB is nil":                 {[]Check{Database("db", nil, nil)}, nil},
 		"lists the backups is nil":           {[]Check{Backups("b", nil, nil)}, nil},
 		"Limits has no threshold":            {[]Check{Gauge("q", func(context.Context) (float64, error) { return 0, nil }, nil)}, nil},

@@ -25,7 +25,8 @@ type Heartbeat struct {
 
 const heartbeatTimeout = 10 * time.Second
 
-func (h *Heartbeat) validate() error {
+// Validate refuses a URL that cannot be asked; a nil Heartbeat is valid.
+func (h *Heartbeat) Validate() error {
 	if h == nil {
 		return nil
 	}
@@ -55,7 +56,7 @@ func (r *Registry) heartbeat(ctx context.Context) {
 		if r.Snapshot().Confirmed == Fail {
 			continue
 		}
-		err := h.send(ctx)
+		err := h.Send(ctx)
 		if ctx.Err() == nil && (err != nil) != failing {
 			failing = err != nil
 			if failing {
@@ -67,7 +68,8 @@ func (r *Registry) heartbeat(ctx context.Context) {
 	}
 }
 
-func (h *Heartbeat) send(ctx context.Context) error {
+// Send asks the URL once, now. Its error holds nothing of the URL.
+func (h *Heartbeat) Send(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, heartbeatTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.URL, nil)

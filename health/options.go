@@ -3,10 +3,8 @@ package health
 import (
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 )
 
 // Options tune a registry. The zero value and nil work.
@@ -18,9 +16,6 @@ type Options struct {
 	// OnChange is told about every change, as a [Listener]. Default: none.
 	OnChange func(Change)
 
-	// Groups names sets of checks, for ?group= and Snapshot.Group. A group
-	// "ready" replaces the rule of Check.Ready. Default: none.
-	Groups map[string][]string
 	// FailAfter and RecoverAfter are the defaults of the checks. Default: 3
 	// and 2.
 	FailAfter, RecoverAfter int
@@ -30,6 +25,11 @@ type Options struct {
 	// HoldReady keeps /ready/ at 503 until Started is called, for work that
 	// must be done before the first request, such as migrations. Default: off.
 	HoldReady bool
+
+	// PlainOK is the whole body for callers without details that ask for no
+	// format, when the code is 200; it is "fail" with 503. It is for monitors
+	// that look for a word, such as "OK". Default: {"status":"pass"} and so on.
+	PlainOK string
 
 	// Service, Release and Description name the service to authorised callers.
 	// Default: empty.
@@ -64,42 +64,13 @@ func (o *Options) normalized() (Options, error) {
 	n.FailAfter = orDefault(n.FailAfter, defaultFailAfter)
 	n.RecoverAfter = orDefault(n.RecoverAfter, defaultRecoverAfter)
 	n.MaxConcurrent = orDefault(n.MaxConcurrent, defaultMaxConcurrent)
-	n.Groups = maps.Clone(n.Groups)
-	for group, names := range n.Groups {
-		n.Groups[group] = slices.Clone(names)
-	}
 	if n.Logger == nil {
 		n.Logger = slog.Default()
 	}
 	if n.Trace == nil {
 		n.Trace = new(Trace)
 	}
-	return n, n.Heartbeat.validate()
-}
-
-// validGroups refuses a group with a bad name, no checks, or one that is not
-// in the registry: a typing error there would make a check silently not count.
-func validGroups(groups map[string][]string, known map[string]*slot) error {
-	for group, names := range groups {
-		if err := validName(group); err != nil {
-			return err
-		}
-		if _, ok := known[group]; ok {
-			return fmt.Errorf("health: group %q has the name of a check", group)
-		}
-		for i, name := range names {
-			if _, ok := known[name]; !ok {
-				return fmt.Errorf("health: group %q names the unknown check %q", group, name)
-			}
-			if slices.Contains(names[:i], name) {
-				return fmt.Errorf("health: group %q names the check %q twice", group, name)
-			}
-		}
-		if len(names) == 0 && group != readyGroup {
-			return fmt.Errorf("health: group %q is empty", group)
-		}
-	}
-	return nil
+	return n, n.Heartbeat.Validate()
 }
 
 func validLink(link string) error {

@@ -103,15 +103,16 @@ func (r *Registry) ServeStatus(w http.ResponseWriter, req *http.Request) {
 		return
 	case !r.authorized(req):
 		w.Header().Set("WWW-Authenticate", `Bearer realm="status"`)
-		anonymous[r.fresh(req).health.status][formatHTML].write(w, req, http.StatusUnauthorized)
+		r.plain.table[r.fresh(req).health][formatHTML].write(w, req, http.StatusUnauthorized)
 		return
 	}
-	v := r.fresh(req)
-	if f := formatOf(req, query); query.Has("format") && f != formatHTML {
-		r.serveDetails(w, req, query, v.snap, v.snap.Status, "")
+	r.fresh(req)
+	s := r.Snapshot()
+	if f := formatOf(req, query, formatHealthJSON); query.Has("format") && f != formatHTML {
+		r.serveDetails(w, req, query, s, s.Status, "")
 		return
 	}
-	r.servePage(w, req, query, v.snap, http.StatusOK)
+	r.servePage(w, req, query, s, http.StatusOK)
 }
 
 func (r *Registry) servePage(w http.ResponseWriter, req *http.Request, query url.Values, s *Snapshot, code int) {
@@ -132,7 +133,9 @@ func (r *Registry) servePage(w http.ResponseWriter, req *http.Request, query url
 	}
 	r.mu.Lock()
 	for _, c := range worstFirst(s.Checks) {
-		d.Rows = append(d.Rows, newRow(&c, &r.byName[c.Name].history, now))
+		if slot := r.byName[c.Name]; slot != nil { // not removed since the snapshot
+			d.Rows = append(d.Rows, newRow(&c, &slot.history, now))
+		}
 	}
 	r.mu.Unlock()
 	d.Subtitle = append(d.Subtitle, r.noticeLines()...)

@@ -69,7 +69,7 @@ func busyRegistry(t testing.TB) *Registry {
 		s.tracker.rawSince = now.Add(-14 * time.Minute)
 		s.lastPass = now.Add(-15 * time.Minute)
 	}
-	r.publish(now)
+	r.publish()
 	return r
 }
 

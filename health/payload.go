@@ -2,6 +2,7 @@ package health
 
 import (
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 )
@@ -63,8 +64,31 @@ func httpCode(s Status) int {
 	return http.StatusServiceUnavailable
 }
 
-// anonymous is everything that a stranger can learn.
-var anonymous = func() (table [Fail + 1][formats]payload) {
+// answers is everything that a caller without details can learn.
+type answers struct {
+	table  [Fail + 1][formats]payload
+	format format // for callers that ask for none
+}
+
+// newAnswers returns the bodies; plainOK is that of Options.
+func newAnswers(plainOK string) *answers {
+	a := &answers{table: statusOnly}
+	if plainOK != "" {
+		a.format = formatText
+		for _, s := range []Status{Pass, Warn} {
+			a.table[s][formatText] = newPayload(formatText, []byte(plainOK))
+		}
+		a.table[Fail][formatText] = newPayload(formatText, []byte(Fail.String()))
+	}
+	return a
+}
+
+func (a *answers) write(w http.ResponseWriter, req *http.Request, query url.Values, s Status) {
+	f := formatOf(req, query, a.format)
+	a.table[s][f].write(w, req, httpCode(s))
+}
+
+var statusOnly = func() (table [Fail + 1][formats]payload) {
 	for _, s := range []Status{Pass, Warn, Fail} {
 		json := []byte(`{"status":"` + s.String() + `"}`)
 		table[s][formatHealthJSON] = newPayload(formatHealthJSON, json)

@@ -1,7 +1,5 @@
 package health
 
-import "time"
-
 // Drain makes /ready/ answer 503 at once and for good, so that load balancers
 // send nothing new while requests in flight are finished. Call it on SIGTERM,
 // wait until the balancer has noticed (5 s suits most), then shut the server
@@ -10,7 +8,7 @@ func (r *Registry) Drain() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.draining = true
-	r.publish(time.Now())
+	r.publish()
 }
 
 // Started ends the hold of Options.HoldReady.
@@ -18,5 +16,5 @@ func (r *Registry) Started() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.started = true
-	r.publish(time.Now())
+	r.publish()
 }

@@ -3,6 +3,7 @@ package health
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -15,82 +16,141 @@ import (
 type Registry struct {
 	opts  Options
 	log   *slog.Logger
-	trace *Trace
 	scrub *scrubber
 
-	slots  []*slot // in the order given to New; the slice never changes
-	byName map[string]*slot
-	ready  []*slot
-	born   time.Time
+	born time.Time
 
 	view    atomic.Pointer[view]  // what handlers read
 	running atomic.Bool           // Run is at work
 	alive   atomic.Pointer[alive] // what /alive/ reads
+	traces  atomic.Pointer[[]*Trace]
+	plain   *answers // for callers without details
 
 	alerts atomic.Pointer[func() Alerts] // of SetAlerts
 
-	mu       sync.Mutex // guards everything below and the slots' states
-	started  bool
-	draining bool
-	beats    []*Beat
-	cause    error // of SetBroken
-	refresh  chan struct{}
-	subs     []*subscription
-	notices  []func() []string
-	stats    Stats
+	mu     sync.Mutex // guards everything below and the slots' states
+	slots  []*slot    // in the order in which they were added; replaced, never changed
+	byName map[string]*slot
+	tally  tally
+	work   *background // of Run; nil = not at work
+	// Before staleFrom no result gets stale, and before dueFrom no check is due.
+	staleFrom, dueFrom time.Time
+	started            bool
+	draining           bool
+	beats              []*Beat
+	cause              error // of SetBroken
+	refresh            chan struct{}
+	subs               []*subscription
+	notices            []func() []string
+	stats              Stats
 }
 
 // New returns a registry of the given checks. It refuses duplicate, empty or
-// malformed names, checks without a Timeout or a Checker, and groups and
-// dependencies on unknown checks. It dials nothing and starts nothing; call
-// [Registry.Run] for checks in the background.
+// malformed names, checks without a Timeout or a Checker, and dependencies on
+// unknown checks. It dials nothing and starts nothing; call [Registry.Run] for
+// checks in the background.
 func New(checks []Check, opts *Options) (*Registry, error) {
 	o, err := opts.normalized()
 	if err != nil {
 		return nil, err
 	}
 	r := &Registry{
-		opts: o, log: o.Logger, trace: o.Trace, scrub: newScrubber(o.Secrets),
+		opts: o, log: o.Logger, scrub: newScrubber(o.Secrets), plain: newAnswers(o.PlainOK),
 		byName: make(map[string]*slot, len(checks)), born: time.Now(), started: !o.HoldReady,
 	}
-	for _, c := range checks {
-		c, err := c.normalized(&o)
-		if err != nil {
-			return nil, err
-		}
-		if r.byName[c.Name] != nil {
-			return nil, fmt.Errorf("health: there are two checks named %q", c.Name)
-		}
-		s := newSlot(c)
-		r.slots = append(r.slots, s)
-		r.byName[c.Name] = s
-	}
-	if err := validGroups(o.Groups, r.byName); err != nil {
-		return nil, err
-	}
-	if err := r.validDependencies(); err != nil {
-		return nil, err
-	}
-	readyNames, named := o.Groups[readyGroup]
-	for _, s := range r.slots {
-		byRule := s.Critical && !s.Shared || s.Ready
-		if named && slices.Contains(readyNames, s.Name) || !named && byRule {
-			s.inReady = true
-			r.ready = append(r.ready, s)
-		}
-	}
+	r.traces.Store(&[]*Trace{o.Trace})
 	if o.OnChange != nil {
 		r.Subscribe(ListenerFunc(o.OnChange))
 	}
+	if err := r.Add(checks...); err != nil {
+		return nil, err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.publish(r.born)
 	r.publishAlive()
 	return r, nil
 }
 
+// Add adds checks while the registry is in use: all of them, or none and an
+// error. While Run is at work, each starts at once. Until its first result an
+// added critical check counts as failed, and one of the group "ready" as starting.
+func (r *Registry) Add(checks ...Check) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	slots, byName := slices.Clone(r.slots), maps.Clone(r.byName)
+	var added []*slot
+	for _, c := range checks {
+		c, err := c.normalized(&r.opts)
+		if err != nil {
+			return err
+		}
+		if byName[c.Name] != nil {
+			return fmt.Errorf("health: there are two checks named %q", c.Name)
+		}
+		s := newSlot(c)
+		added = append(added, s)
+		byName[c.Name] = s
+	}
+	slots = append(slots, added...)
+	for _, s := range slots {
+		for _, group := range s.Groups {
+			if byName[group] != nil {
+				return fmt.Errorf("health: group %q has the name of a check", group)
+			}
+		}
+	}
+	if err := validDependencies(slots, byName); err != nil {
+		return err
+	}
+	r.slots, r.byName = slots, byName
+	r.recount(time.Now())
+	r.publish()
+	if r.work != nil {
+		for _, s := range added {
+			r.work.start(r, s)
+		}
+	}
+	return nil
+}
+
+// Remove removes checks while the registry is in use: all of them, or none and an
+// error. It refuses an unknown name, and a check that another one depends on. A
+// run in flight is not waited for, and its result is not used.
+func (r *Registry) Remove(names ...string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	byName := maps.Clone(r.byName)
+	for _, name := range names {
+		if byName[name] == nil {
+			return fmt.Errorf("health: there is no check %q to remove", name)
+		}
+		delete(byName, name)
+	}
+	var slots, gone []*slot
+	for _, s := range r.slots {
+		if byName[s.Name] == nil {
+			gone = append(gone, s)
+			continue
+		}
+		slots = append(slots, s)
+	}
+	if err := validDependencies(slots, byName); err != nil {
+		return fmt.Errorf("%w; remove it as well", err)
+	}
+	for _, s := range gone {
+		s.removed = true
+		if s.stop != nil {
+			s.stop()
+		}
+	}
+	r.slots, r.byName = slots, byName
+	r.recount(time.Now())
+	r.publish()
+	return nil
+}
+
 // validDependencies refuses unknown names and circles.
-func (r *Registry) validDependencies() error {
+func validDependencies(slots []*slot, byName map[string]*slot) error {
 	const walking, done = 1, 2
 	seen := map[*slot]int{}
 	var walk func(s *slot) error
@@ -103,7 +163,7 @@ func (r *Registry) validDependencies() error {
 		}
 		seen[s] = walking
 		for _, name := range s.DependsOn {
-			parent := r.byName[name]
+			parent := byName[name]
 			if parent == nil {
 				return fmt.Errorf("health: check %q depends on the unknown check %q", s.Name, name)
 			}
@@ -114,7 +174,7 @@ func (r *Registry) validDependencies() error {
 		seen[s] = done
 		return nil
 	}
-	for _, s := range r.slots {
+	for _, s := range slots {
 		if err := walk(s); err != nil {
 			return err
 		}
@@ -122,10 +182,16 @@ func (r *Registry) validDependencies() error {
 	return nil
 }
 
-// Names returns the names of the checks in the order given to New.
+// Names returns the names of the checks in the order in which they were added.
 func (r *Registry) Names() []string {
-	names := make([]string, len(r.slots))
-	for i, s := range r.slots {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return namesOf(r.slots)
+}
+
+func namesOf(slots []*slot) []string {
+	names := make([]string, len(slots))
+	for i, s := range slots {
 		names[i] = s.Name
 	}
 	return names

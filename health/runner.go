@@ -22,17 +22,40 @@ func (r *Registry) Run(ctx context.Context) error {
 	if !r.running.CompareAndSwap(false, true) {
 		return fmt.Errorf("health: Run is already at work")
 	}
-	var loops sync.WaitGroup
+	work := &background{ctx: ctx}
+	r.mu.Lock()
+	r.work = work
 	for _, s := range r.slots {
-		loops.Go(func() { r.loop(ctx, s) })
+		work.start(r, s)
 	}
+	r.mu.Unlock()
 	if r.opts.Heartbeat != nil {
-		loops.Go(func() { r.heartbeat(ctx) })
+		work.loops.Go(func() { r.heartbeat(ctx) })
 	}
 	<-ctx.Done()
-	loops.Wait()
+	r.mu.Lock()
+	r.work = nil // no check that is added from now on starts a loop
+	slots := r.slots
+	r.mu.Unlock()
+	work.loops.Wait()
 	r.running.Store(false)
-	return r.awaitStragglers(stopWait)
+	return r.awaitStragglers(slots, stopWait)
+}
+
+// background is what one Run has started.
+type background struct {
+	ctx   context.Context
+	loops sync.WaitGroup
+}
+
+// start begins the loop of a check. Callers hold r.mu.
+func (b *background) start(r *Registry, s *slot) {
+	ctx, cancel := context.WithCancel(b.ctx)
+	s.stop = cancel
+	b.loops.Go(func() {
+		defer cancel()
+		r.loop(ctx, s)
+	})
 }
 
 func (r *Registry) loop(ctx context.Context, s *slot) {
@@ -44,14 +67,17 @@ func (r *Registry) loop(ctx context.Context, s *slot) {
 			return
 		case <-timer.C:
 		}
-		r.runCheck(ctx, s)
+		r.runCheck(ctx, s, false)
 		spread := 0.9 + 0.2*rand.Float64()
-		timer.Reset(time.Duration(float64(s.Interval) * spread))
+		r.mu.Lock()
+		pause := s.pause()
+		r.mu.Unlock()
+		timer.Reset(time.Duration(float64(pause) * spread))
 	}
 }
 
 // awaitStragglers waits for check runs and listeners that are still at work.
-func (r *Registry) awaitStragglers(limit time.Duration) error {
+func (r *Registry) awaitStragglers(slots []*slot, limit time.Duration) error {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	expired := false
@@ -75,7 +101,7 @@ func (r *Registry) awaitStragglers(limit time.Duration) error {
 		}
 	}
 	var stuck []string
-	for _, s := range r.slots {
+	for _, s := range slots {
 		if !wait(r.inFlight(s)) {
 			stuck = append(stuck, s.Name)
 		}
@@ -113,47 +139,56 @@ func (r *Registry) inFlight(s *slot) <-chan struct{} {
 // The error tells an unknown name, or that ctx ended before all had answered;
 // failing checks are no error.
 //
-// The results count for the confirmed states like those of Run. A one-shot
-// command that wants a confirmed state calls RunOnce FailAfter times with a
-// pause in between.
+// Each result counts for the confirmed states, however soon it follows the one
+// before. A one-shot command that wants a confirmed state calls RunOnce FailAfter
+// times with a pause in between.
 func (r *Registry) RunOnce(ctx context.Context, names ...string) (*Snapshot, error) {
-	slots := r.slots
-	if len(names) > 0 {
-		slots = nil
-		for _, name := range names {
-			s := r.byName[name]
-			if s == nil {
-				return nil, fmt.Errorf("health: there is no check %q; known are %s", name, strings.Join(r.Names(), ", "))
-			}
-			slots = append(slots, s)
-		}
+	slots, err := r.named(names)
+	if err != nil {
+		return nil, err
 	}
 	// The runs have the registry's context: a caller that goes away must not
 	// turn a healthy check into a failed one.
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)
-		r.runAll(slots)
+		r.runAll(slots, true)
 	}()
 	select {
 	case <-finished:
 	case <-ctx.Done():
 		return nil, fmt.Errorf("health: not all checks had answered: %w", ctx.Err())
 	}
-	snap := r.Snapshot()
-	if len(names) > 0 {
-		snap = snap.Only(names...)
-	}
-	return snap, nil
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.snapshotOf(slots, time.Now()), nil
 }
 
-func (r *Registry) runAll(slots []*slot) {
+// named returns the slots of the given names, or all of them without a name.
+func (r *Registry) named(names []string) ([]*slot, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(names) == 0 {
+		return r.slots, nil
+	}
+	var slots []*slot
+	for _, name := range names {
+		s := r.byName[name]
+		if s == nil {
+			return nil, fmt.Errorf("health: there is no check %q; known are %s", name, strings.Join(namesOf(r.slots), ", "))
+		}
+		slots = append(slots, s)
+	}
+	return slots, nil
+}
+
+func (r *Registry) runAll(slots []*slot, asked bool) {
 	permits := make(chan struct{}, r.opts.MaxConcurrent)
 	var all sync.WaitGroup
 	for _, s := range slots {
 		permits <- struct{}{}
 		all.Go(func() {
-			r.runCheck(context.Background(), s)
+			r.runCheck(context.Background(), s, asked)
 			<-permits
 		})
 	}
@@ -175,14 +210,18 @@ func (r *Registry) freshen(ctx context.Context) {
 			}
 		}
 		if len(due) == 0 {
+			r.recount(now)
+			r.publish()
 			r.mu.Unlock()
 			return
 		}
 		done = make(chan struct{})
 		r.refresh = done
 		go func() {
-			r.runAll(due)
+			r.runAll(due, false)
 			r.mu.Lock()
+			r.recount(time.Now())
+			r.publish()
 			r.refresh = nil
 			r.mu.Unlock()
 			close(done)
@@ -197,12 +236,16 @@ func (r *Registry) freshen(ctx context.Context) {
 
 // runCheck runs one check and returns when there is an outcome, at its timeout
 // at the latest. A run in flight is joined; a stuck one is reported again.
-func (r *Registry) runCheck(ctx context.Context, s *slot) {
+func (r *Registry) runCheck(ctx context.Context, s *slot, asked bool) {
 	r.mu.Lock()
+	if s.removed {
+		r.mu.Unlock()
+		return
+	}
 	if s.run != nil && s.run.timedOut {
 		now := time.Now()
 		o := outcome{
-			kind: KindStuck, status: Fail, at: now, took: now.Sub(s.run.started),
+			kind: KindStuck, status: Fail, at: now, took: now.Sub(s.run.started), asked: asked,
 			output: "stuck since " + s.run.started.UTC().Format(time.RFC3339),
 		}
 		tr := r.settle(s, o)
@@ -217,11 +260,10 @@ func (r *Registry) runCheck(ctx context.Context, s *slot) {
 		s.run = current
 		s.stats.Runs++
 	}
+	current.asked = current.asked || asked
 	r.mu.Unlock()
 	if fresh {
-		if r.trace.RunStart != nil {
-			r.trace.RunStart(s.Name)
-		}
+		r.traced(func(t *Trace) func(context.Context, RunEvent) { return t.RunStart }, s, outcome{at: current.started})
 		go r.execute(ctx, s, current)
 	}
 
@@ -264,16 +306,18 @@ func (r *Registry) execute(base context.Context, s *slot, current *run) {
 func (r *Registry) finish(s *slot, current *run, o outcome, res *Result, aborted bool) {
 	r.mu.Lock()
 	s.run = nil
-	if current.timedOut || aborted {
+	if current.timedOut || aborted || s.removed {
+		late := current.timedOut && !s.removed
 		r.mu.Unlock()
-		if current.timedOut && r.trace.LateReturn != nil {
-			r.trace.LateReturn(s.Name, o.took)
+		if late {
+			r.traced(func(t *Trace) func(context.Context, RunEvent) { return t.LateReturn }, s, o)
 		}
 		return
 	}
 	if o.kind == KindReported {
 		o.status = s.grades.grade(res)
 	}
+	o.asked = current.asked
 	tr := r.settle(s, o)
 	r.mu.Unlock()
 	r.report(s, o, tr)
@@ -292,14 +336,14 @@ func (r *Registry) panicText(p any) (text string) {
 // expire records the timeout of a run, once.
 func (r *Registry) expire(s *slot, current *run) {
 	r.mu.Lock()
-	if s.run != current || current.timedOut {
+	if s.run != current || current.timedOut || s.removed {
 		r.mu.Unlock()
 		return
 	}
 	current.timedOut = true
 	now := time.Now()
 	o := outcome{
-		kind: KindTimeout, status: Fail, at: now, took: now.Sub(current.started),
+		kind: KindTimeout, status: Fail, at: now, took: now.Sub(current.started), asked: current.asked,
 		output: "no answer within " + s.Timeout.String(),
 	}
 	tr := r.settle(s, o)
@@ -307,11 +351,12 @@ func (r *Registry) expire(s *slot, current *run) {
 	r.report(s, o, tr)
 }
 
-// settle records an outcome, queues what changed and publishes a new view.
-// Callers hold r.mu.
+// settle records an outcome, queues what changed and publishes a new view. Its
+// cost does not depend on the number of checks. Callers hold r.mu.
 func (r *Registry) settle(s *slot, o outcome) transition {
 	tr := s.settle(o)
-	r.publish(o.at)
+	r.count(s, o.at)
+	r.publish()
 	if !tr.any() {
 		return tr
 	}
@@ -334,9 +379,7 @@ func (r *Registry) settle(s *slot, o outcome) transition {
 // report logs and traces an outcome, outside the lock. The log gets a line per
 // change and none per run: a check that fails for hours must not fill a disk.
 func (r *Registry) report(s *slot, o outcome, tr transition) {
-	if r.trace.RunDone != nil {
-		r.trace.RunDone(s.Name, o.status, o.kind, o.took)
-	}
+	r.traced(func(t *Trace) func(context.Context, RunEvent) { return t.RunDone }, s, o)
 	if tr.raw && (tr.fromRaw != Unknown || o.status != Pass) {
 		level := slog.LevelWarn
 		if o.status == Pass {

@@ -130,7 +130,7 @@ func awaitGoroutines(t *testing.T, want int) {
 func TestLateAnswerIsNotUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		late := make(chan time.Duration, 1)
-		r := newRegistry(t, &Options{Trace: &Trace{LateReturn: func(_ string, took time.Duration) { late <- took }}},
+		r := newRegistry(t, &Options{Trace: &Trace{LateReturn: func(_ context.Context, e RunEvent) { late <- e.Took }}},
 			Func("slow", time.Second, func(context.Context) error {
 				time.Sleep(3 * time.Second)
 				return nil
@@ -283,7 +283,7 @@ func TestOnDemandRunsAreSharedAndBounded(t *testing.T) {
 		}
 		wg.Wait()
 		require.EqualValues(t, 1, r.Stats().Checks[0].Runs)
-		time.Sleep(14 * time.Second)
+		time.Sleep(promptInterval - 200*time.Millisecond)
 		get(t, r.Handler(), "/health/")
 		require.EqualValues(t, 1, r.Stats().Checks[0].Runs, "not due yet")
 		time.Sleep(time.Second)
@@ -366,7 +366,7 @@ func TestRunSpreadsItsTicks(t *testing.T) {
 		gaps := map[time.Duration]bool{}
 		for i := range len(at) - 1 {
 			gap := at[i+1].Sub(at[i])
-			require.InDelta(t, defaultInterval, gap, float64(defaultInterval)/10)
+			require.InDelta(t, promptInterval, gap, float64(promptInterval)/10)
 			gaps[gap] = true
 		}
 		require.Greater(t, len(gaps), len(at)/2)

@@ -1,14 +1,21 @@
 package health
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // slot is one check and everything known about it. The registry's mutex guards
-// all of it but the embedded Check, which never changes.
+// all of it except the embedded Check, which never changes.
 type slot struct {
 	Check
 	inReady bool
+	removed bool
+	stop    context.CancelFunc // ends the loop of Run; nil = none
 
 	tracker  tracker
+	prompt   tracker // follows two results in a row, for /ready/
+	share    share   // what the tally counts for this slot
 	grades   grades
 	history  history
 	run      *run // in flight, also long after its timeout; nil = none
@@ -24,6 +31,7 @@ type run struct {
 	started  time.Time
 	done     chan struct{}
 	timedOut bool
+	asked    bool // by RunOnce
 }
 
 // outcome is what a run came to.
@@ -34,18 +42,46 @@ type outcome struct {
 	observed []Measurement
 	at       time.Time
 	took     time.Duration
+	asked    bool // by RunOnce
 }
 
+// promptResults is how many results in a row move /ready/: one lost packet
+// drains no instance, and a dependency that is down does so within one interval.
+const promptResults = 2
+
 func newSlot(c Check) *slot {
+	span := func(results int) time.Duration { // spread by 10 %, so a little less
+		return time.Duration(results-1) * c.pace * 8 / 10
+	}
 	return &slot{
 		Check:   c,
-		tracker: tracker{failAfter: c.FailAfter, recoverAfter: c.RecoverAfter},
-		grades:  grades{},
+		inReady: c.Critical && !c.Shared || c.Ready,
+		tracker: tracker{
+			failAfter: c.FailAfter, recoverAfter: c.RecoverAfter,
+			failFor: span(c.FailAfter), recoverFor: span(c.RecoverAfter),
+		},
+		prompt: tracker{failAfter: min(promptResults, c.FailAfter), recoverAfter: min(promptResults, c.RecoverAfter)},
+		grades: grades{},
 	}
 }
 
 // staleAfter is the age at which a result stops counting.
-func (s *slot) staleAfter() time.Duration { return 3*s.Interval + s.Timeout }
+func (s *slot) staleAfter() time.Duration { return 3*max(s.Interval, s.pace) + s.Timeout }
+
+func (s *slot) staleAt() time.Time { return s.last.at.Add(s.staleAfter()) }
+
+func (s *slot) stale(now time.Time) bool {
+	return s.last.kind != KindPending && now.Sub(s.last.at) > s.staleAfter()
+}
+
+// pause is the time from a result to the next run: shorter while a change is
+// not confirmed.
+func (s *slot) pause() time.Duration {
+	if s.tracker.raw != s.tracker.confirmed {
+		return min(s.Interval, retryInterval)
+	}
+	return s.Interval
+}
 
 // due reports whether an on-demand reader should have the check run.
 func (s *slot) due(now time.Time) bool { return !now.Before(s.dueAt()) }
@@ -54,30 +90,31 @@ func (s *slot) dueAt() time.Time {
 	if s.last.kind == KindPending {
 		return time.Time{}
 	}
-	return s.last.at.Add(s.Interval)
+	return s.last.at.Add(s.pause())
 }
 
 // state evaluates the slot at a moment: what was said then may be stale now.
 func (s *slot) state(now time.Time) CheckState {
 	st := CheckState{
 		Name: s.Name, Type: s.Type, Runbook: s.Runbook,
-		Critical: s.Critical, Shared: s.Shared, Ready: s.inReady, DependsOn: s.DependsOn,
+		Critical: s.Critical, Shared: s.Shared, Ready: s.inReady, Groups: s.Groups, DependsOn: s.DependsOn,
 		Status: s.last.status, Kind: s.last.kind, Confirmed: s.tracker.confirmed,
-		Since: s.tracker.rawSince, ConfirmedSince: s.tracker.since, Flapping: s.tracker.flapping,
+		Prompt: s.prompt.confirmed,
+		Since:  s.tracker.rawSince, ConfirmedSince: s.tracker.since, Flapping: s.tracker.flapping,
 		Output: s.last.output, Observed: s.last.observed,
 		LastRun: s.last.at, Took: s.last.took, LastSuccess: s.lastPass, Failures: s.failures,
 	}
 	if s.run != nil && s.run.timedOut {
 		st.StuckSince = s.run.started
 	}
-	if s.last.kind != KindPending && now.Sub(s.last.at) > s.staleAfter() {
-		st.Status, st.Confirmed, st.Kind = Fail, Fail, KindStale
+	if s.stale(now) {
+		st.Status, st.Confirmed, st.Prompt, st.Kind = Fail, Fail, Fail, KindStale
 		st.Output = "no result for " + roughly(now.Sub(s.last.at)) + "; the last one was " + s.last.status.String()
 		if s.last.status != Fail {
 			st.Since = s.last.at
 		}
 		if s.tracker.confirmed != Fail {
-			st.ConfirmedSince = s.last.at.Add(s.staleAfter())
+			st.ConfirmedSince = s.staleAt()
 		}
 	}
 	return st
@@ -93,7 +130,8 @@ func (s *slot) settle(o outcome) transition {
 	}
 	s.history.record(o.at, o.status)
 	s.stats.count(o)
-	tr := s.tracker.record(o.at, o.status)
+	s.prompt.record(o.at, o.status, o.asked)
+	tr := s.tracker.record(o.at, o.status, o.asked)
 	slow := o.kind == KindReported && o.took > s.Timeout/2
 	tr.slow = slow && !s.slow
 	s.slow = slow

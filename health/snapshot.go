@@ -10,7 +10,7 @@ import (
 type CheckState struct {
 	Name, Type, Runbook     string
 	Critical, Shared, Ready bool
-	DependsOn               []string
+	Groups, DependsOn       []string
 
 	// Status is the raw state: the last result, or what became of it (Kind).
 	Status Status
@@ -21,6 +21,9 @@ type CheckState struct {
 	// Unknown until they do.
 	Confirmed      Status
 	ConfirmedSince time.Time
+	// Prompt is the state that two results in a row agree on, however close
+	// together; /ready/ follows it.
+	Prompt Status
 	// Flapping: the raw state has changed six times within an hour and has not
 	// been calm for half an hour since.
 	Flapping bool
@@ -69,12 +72,10 @@ type Snapshot struct {
 	Phase     Phase
 	// Ready is the answer of /ready/: Pass, Warn or Fail.
 	Ready Status
-	// Checks are in the order given to New.
+	// Checks are in the order in which they were added.
 	Checks []CheckState
 
 	Service, Release, Description string
-
-	groups map[string][]string
 }
 
 // Check returns the state of one check.
@@ -86,16 +87,13 @@ func (s *Snapshot) Check(name string) (CheckState, bool) {
 	return s.Checks[i], true
 }
 
-// Group returns a copy narrowed to the checks of a group of Options.Groups, or
-// of "ready", which always exists.
+// Group returns a copy narrowed to the checks with this name in Check.Groups, or
+// to those of "ready", which always exists.
 func (s *Snapshot) Group(name string) (*Snapshot, bool) {
-	names, ok := s.groups[name]
-	if !ok && name != readyGroup {
-		return nil, false
-	}
-	return s.only(func(c CheckState) bool {
-		return ok && slices.Contains(names, c.Name) || !ok && c.Ready
-	}), true
+	narrowed := s.only(func(c CheckState) bool {
+		return name == readyGroup && c.Ready || slices.Contains(c.Groups, name)
+	})
+	return narrowed, len(narrowed.Checks) > 0 || name == readyGroup
 }
 
 // Without returns a copy without the named checks, its states computed anew.
@@ -122,38 +120,24 @@ func (s *Snapshot) only(keep func(CheckState) bool) *Snapshot {
 
 // judge computes the states of the whole from the checks and the phase.
 func (s *Snapshot) judge() {
-	s.Status, s.Confirmed, s.Ready = Pass, Pass, Pass
-	starting := s.Phase == Starting
+	var t tally
+	s.Confirmed = Pass
 	for i := range s.Checks {
 		c := &s.Checks[i]
-		s.Status = max(s.Status, c.weight(c.Status))
+		t.add(c.share(), 1)
 		s.Confirmed = max(s.Confirmed, c.weight(c.Confirmed))
-		if !c.Ready {
-			continue
-		}
-		switch {
-		case c.Confirmed == Fail:
-			s.Ready = Fail
-		case c.Confirmed == Unknown && (c.Status == Unknown || c.Status == Fail):
-			starting = true
-		case c.Status >= Warn:
-			s.Ready = max(s.Ready, Warn)
-		}
 	}
-	if starting && s.Phase == Serving {
-		s.Phase = Starting
-	}
-	if s.Phase != Serving {
-		s.Ready = Fail
-	}
+	s.Status, s.Ready, s.Phase = t.verdict(s.Phase)
 }
 
 // weight is what a state of this check means for the whole.
-func (c *CheckState) weight(s Status) Status {
+func (c *CheckState) weight(s Status) Status { return weigh(c.Critical, s) }
+
+func weigh(critical bool, s Status) Status {
 	switch {
-	case c.Critical && s == Unknown:
+	case critical && s == Unknown:
 		return Fail
-	case !c.Critical && s == Fail:
+	case !critical && s == Fail:
 		return Warn
 	}
 	return s
@@ -178,25 +162,30 @@ func (r *Registry) Fresh(ctx context.Context) *Snapshot {
 }
 
 // snapshot is Snapshot with r.mu held.
-func (r *Registry) snapshot(now time.Time) *Snapshot {
+func (r *Registry) snapshot(now time.Time) *Snapshot { return r.snapshotOf(r.slots, now) }
+
+func (r *Registry) snapshotOf(slots []*slot, now time.Time) *Snapshot {
 	s := &Snapshot{
-		Time: now, Phase: Serving, Checks: make([]CheckState, len(r.slots)), groups: r.opts.Groups,
+		Time: now, Phase: r.phase(), Checks: make([]CheckState, len(slots)),
 		Service: r.opts.Service, Release: r.opts.Release, Description: r.opts.Description,
 	}
-	switch {
-	case r.draining:
-		s.Phase = Draining
-	case !r.started:
-		s.Phase = Starting
-	}
-	for i, slot := range r.slots {
+	for i, slot := range slots {
 		s.Checks[i] = slot.state(now)
-	}
-	for i, slot := range r.slots {
 		s.Checks[i].Blocked = r.blocked(slot, now)
 	}
 	s.judge()
 	return s
+}
+
+// phase is where the service is in its life, checks aside.
+func (r *Registry) phase() Phase {
+	switch {
+	case r.draining:
+		return Draining
+	case !r.started:
+		return Starting
+	}
+	return Serving
 }
 
 // blocked names the dependencies of a slot that are confirmed bad.

@@ -13,20 +13,45 @@ const (
 //
 // The state gets worse to the level that the last failAfter results all
 // reached at least, and better to the level that the last recoverAfter results
-// all stayed under or at. A first Pass is believed at once.
+// all stayed under or at. A first Pass is confirmed at once.
 type tracker struct {
 	failAfter, recoverAfter int
+	// The agreeing results must also span this time, so that a check that runs
+	// every few seconds is not confirmed by one short outage.
+	failFor, recoverFor time.Duration
 
 	raw       Status
 	rawSince  time.Time
 	confirmed Status
 	since     time.Time
 
-	atLeastWarn, atLeastFail int // length of the run of results this bad or worse
-	atMostPass, atMostWarn   int // length of the run of results this good or better
+	atLeastWarn, atLeastFail streak // results this bad or worse
+	atMostPass, atMostWarn   streak // results this good or better
 
 	changed  []time.Time // raw changes within flapWindow, oldest first
 	flapping bool
+}
+
+// streak counts results in a row that share a property.
+type streak struct {
+	n    int
+	from time.Time // the first of them
+}
+
+func (s *streak) count(now time.Time, holds bool) {
+	switch {
+	case !holds:
+		s.n = 0
+		return
+	case s.n == 0:
+		s.from = now
+	}
+	s.n++
+}
+
+// lasts reports whether the streak has enough results over enough time.
+func (s *streak) lasts(now time.Time, results int, span time.Duration) bool {
+	return s.n >= results && now.Sub(s.from) >= span
 }
 
 // transition says which of the tracked states changed with one result.
@@ -39,7 +64,9 @@ type transition struct {
 
 func (t transition) any() bool { return t.raw || t.confirmed || t.flapStart || t.flapStop }
 
-func (t *tracker) record(now time.Time, s Status) transition {
+// record takes a result. One that was asked for by RunOnce counts whatever time
+// the agreeing results span.
+func (t *tracker) record(now time.Time, s Status, asked bool) transition {
 	tr := transition{fromRaw: t.raw, fromConfirmed: t.confirmed}
 	if s != t.raw {
 		tr.raw = true
@@ -48,19 +75,12 @@ func (t *tracker) record(now time.Time, s Status) transition {
 		}
 		t.raw, t.rawSince = s, now
 	}
-	count := func(n *int, holds bool) {
-		if holds {
-			*n++
-		} else {
-			*n = 0
-		}
-	}
-	count(&t.atLeastWarn, s >= Warn)
-	count(&t.atLeastFail, s >= Fail)
-	count(&t.atMostPass, s <= Pass)
-	count(&t.atMostWarn, s <= Warn)
+	t.atLeastWarn.count(now, s >= Warn)
+	t.atLeastFail.count(now, s >= Fail)
+	t.atMostPass.count(now, s <= Pass)
+	t.atMostWarn.count(now, s <= Warn)
 
-	if next := t.next(); next != t.confirmed {
+	if next := t.next(now, asked); next != t.confirmed {
 		tr.confirmed = true
 		t.confirmed, t.since = next, now
 	}
@@ -68,17 +88,21 @@ func (t *tracker) record(now time.Time, s Status) transition {
 	return tr
 }
 
-func (t *tracker) next() Status {
+func (t *tracker) next(now time.Time, asked bool) Status {
+	failFor, recoverFor := t.failFor, t.recoverFor
+	if asked {
+		failFor, recoverFor = 0, 0
+	}
 	switch {
-	case t.atLeastFail >= t.failAfter:
+	case t.atLeastFail.lasts(now, t.failAfter, failFor):
 		return Fail
-	case t.confirmed == Unknown && t.atMostPass > 0:
+	case t.confirmed == Unknown && t.atMostPass.n > 0:
 		return Pass
-	case t.confirmed < Warn && t.atLeastWarn >= t.failAfter:
+	case t.confirmed < Warn && t.atLeastWarn.lasts(now, t.failAfter, failFor):
 		return Warn
-	case t.confirmed > Pass && t.atMostPass >= t.recoverAfter:
+	case t.confirmed > Pass && t.atMostPass.lasts(now, t.recoverAfter, recoverFor):
 		return Pass
-	case t.confirmed > Warn && t.atMostWarn >= t.recoverAfter:
+	case t.confirmed > Warn && t.atMostWarn.lasts(now, t.recoverAfter, recoverFor):
 		return Warn
 	}
 	return t.confirmed

@@ -31,7 +31,7 @@ func TestTrackerConfirms(t *testing.T) {
 			for _, r := range c.raw {
 				now = now.Add(time.Minute)
 				before := tr.confirmed
-				step := tr.record(now, words[r])
+				step := tr.record(now, words[r], false)
 				require.Equal(t, before != tr.confirmed, step.confirmed)
 				if step.confirmed {
 					require.Equal(t, now, tr.since)
@@ -52,7 +52,7 @@ func TestTrackerFlaps(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	starts, stops := 0, 0
 	tick := func(s Status) {
-		step := tr.record(now, s)
+		step := tr.record(now, s, false)
 		if step.flapStart {
 			starts++
 		}
@@ -75,7 +75,7 @@ func TestTrackerFlaps(t *testing.T) {
 
 	slow := tracker{failAfter: 3, recoverAfter: 2}
 	for i := range 48 { // a change every half hour is no flapping
-		slow.record(now.Add(time.Duration(i)*30*time.Minute), []Status{Pass, Fail}[i%2])
+		slow.record(now.Add(time.Duration(i)*30*time.Minute), []Status{Pass, Fail}[i%2], false)
 		require.False(t, slow.flapping)
 	}
 }
@@ -95,7 +95,7 @@ func FuzzTracker(f *testing.F) {
 			s := Status(b%3) + Pass
 			seen = append(seen, s)
 			before := tr.confirmed
-			tr.record(now, s)
+			tr.record(now, s, false)
 			now = now.Add(time.Duration(b) * time.Second)
 			last := func(k int) []Status { return seen[max(0, len(seen)-k):] }
 			switch {

@@ -1,30 +1,45 @@
 package health
 
 import (
-	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// view is what handlers read: one immutable evaluation of the registry, with
-// its answers encoded. What strangers may see comes from a constant table; the
-// details are encoded once, by the first authorised reader.
+// view is what handlers read: the states of the whole at one moment. The answer
+// for strangers comes from a constant table. The details are encoded by the
+// first authorised reader and kept until the next result.
 type view struct {
-	snap *Snapshot
-	// until is when time alone changes the evaluation: the next result gets
-	// stale then.
+	r *Registry
+	// until is the first moment at which time alone may change the view: a
+	// result may get stale then.
 	until time.Time
-	// dueAt is when a reader of a registry without Run has checks to run.
+	// dueAt is when a reader of a registry without Run may have checks to run.
 	dueAt time.Time
 
-	health, ready answer
+	health, ready Status
+	details       [2]atomic.Pointer[encoded] // of /health/ and /ready/
 }
 
-// answer is one endpoint's reply.
-type answer struct {
-	status  Status
-	code    int
-	narrow  func() *Snapshot         // to the checks that the endpoint is about
-	details func() *[formats]payload // of JSON and text; HTML shows the time and is rendered anew
+// endpoint is a kind of answer that a view has.
+type endpoint uint8
+
+const (
+	ofHealth endpoint = iota
+	ofReady
+)
+
+func (v *view) status(e endpoint) Status {
+	if e == ofReady {
+		return v.ready
+	}
+	return v.health
+}
+
+// encoded are the details of one endpoint in the formats that do not show the
+// time of the request.
+type encoded struct {
+	code int
+	body [formats]payload
 }
 
 // current returns the newest view, evaluated for the given moment.
@@ -34,47 +49,42 @@ func (r *Registry) current(now time.Time) *view {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if v = r.view.Load(); now.After(v.until) {
-			return r.publish(now)
+			r.recount(now)
+			return r.publish()
 		}
 	}
 	return v
 }
 
-// publish makes a new view. Callers hold r.mu.
-func (r *Registry) publish(now time.Time) *view {
-	v := &view{snap: r.snapshot(now), until: now.Add(24 * time.Hour), dueAt: now.Add(24 * time.Hour)}
-	for _, s := range r.slots {
-		if due := s.dueAt(); due.Before(v.dueAt) {
-			v.dueAt = due
-		}
-		if s.last.kind == KindPending {
-			continue
-		}
-		if stale := s.last.at.Add(s.staleAfter()); !stale.Before(now) && stale.Before(v.until) {
-			v.until = stale
-		}
-	}
-	v.health = newAnswer(v.snap.Status, func() *Snapshot { return v.snap })
-	v.ready = newAnswer(v.snap.Ready, func() *Snapshot {
-		narrowed, _ := v.snap.Group(readyGroup)
-		return narrowed
-	})
+// publish makes a new view of the tally. Callers hold r.mu.
+func (r *Registry) publish() *view {
+	v := &view{r: r, until: r.staleFrom, dueAt: r.dueFrom}
+	v.health, v.ready, _ = r.tally.verdict(r.phase())
 	r.view.Store(v)
 	return v
 }
 
-func newAnswer(s Status, narrow func() *Snapshot) answer {
-	return answer{
-		status: s, code: httpCode(s), narrow: narrow,
-		details: sync.OnceValue(func() *[formats]payload { return encodeDetails(narrow(), s) }),
+// snapshot returns the checks that an endpoint is about, and its status.
+func (v *view) snapshot(e endpoint) (*Snapshot, Status) {
+	s := v.r.Snapshot()
+	if e == ofReady {
+		narrowed, _ := s.Group(readyGroup)
+		return narrowed, narrowed.Ready
 	}
+	return s, s.Status
 }
 
-func encodeDetails(s *Snapshot, status Status) *[formats]payload {
-	var p [formats]payload
+// encoded returns the details of an endpoint, encoded once.
+func (v *view) encoded(e endpoint) *encoded {
+	if d := v.details[e].Load(); d != nil {
+		return d
+	}
+	s, status := v.snapshot(e)
+	d := &encoded{code: httpCode(status)}
 	body := appendJSON(nil, s, status, "", nil)
-	p[formatHealthJSON] = newPayload(formatHealthJSON, body)
-	p[formatJSON] = newPayload(formatJSON, body)
-	p[formatText] = newPayload(formatText, appendText(nil, s, status, "", false))
-	return &p
+	d.body[formatHealthJSON] = newPayload(formatHealthJSON, body)
+	d.body[formatJSON] = newPayload(formatJSON, body)
+	d.body[formatText] = newPayload(formatText, appendText(nil, s, status, "", false))
+	v.details[e].Store(d)
+	return d
 }

@@ -41,8 +41,8 @@ type Server struct {
 
 // New returns a Server. Each key of services is the full name of a gRPC
 // service, each value a check or a group of the registry; an unknown one is an
-// error. A service is SERVING unless its check, or any check of its group, is
-// confirmed to fail or has no result yet.
+// error. A service is SERVING unless its check, or any check of its group, has
+// failed twice in a row or has no result yet.
 func New(reg *health.Registry, services map[string]string) (*Server, error) {
 	snap := reg.Snapshot()
 	for service, name := range services {
@@ -143,13 +143,13 @@ func (s *Server) isStopped() bool {
 	}
 }
 
-// usable is the rule of /ready/: a confirmed failure counts, a blip does not,
+// usable is the rule of /ready/: two failures in a row count, a blip does not,
 // and no usable result since the start is not health.
 func usable(c health.CheckState) bool {
-	if c.Confirmed == health.Unknown {
+	if c.Prompt == health.Unknown {
 		return c.Status == health.Pass || c.Status == health.Warn
 	}
-	return c.Confirmed != health.Fail
+	return c.Prompt != health.Fail
 }
 
 func serving(ok bool) healthpb.HealthCheckResponse_ServingStatus {

@@ -59,8 +59,8 @@ func registry(t *testing.T, bad *atomic.Bool) *health.Registry {
 	})
 	db.FailAfter, db.RecoverAfter, db.Interval = 1, 1, 10*time.Millisecond
 	fine := health.Func("fine", time.Second, func(context.Context) error { return nil })
+	db.Groups, fine.Groups = []string{"all"}, []string{"all"}
 	reg, err := health.New([]health.Check{db, fine}, &health.Options{
-		Groups: map[string][]string{"all": {"database", "fine"}},
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {

@@ -27,6 +27,8 @@ type HealthSource interface {
 //	health_check_stuck{check}                       1 while a run has outlived its timeout
 //	health_check_flapping{check}                    0 or 1
 //	health_check_last_success_timestamp_seconds{check}
+//	health_check_value{check,name,component,unit}   what the check measured last
+//	health_check_value_limit{check,name,component,level}  its threshold: warn, fail
 //	health_state_changes_total
 //	health_dropped_changes_total
 func Health(source HealthSource) prometheus.Collector { return healthCollector{source} }
@@ -49,6 +51,8 @@ var (
 	checkStuck      = desc("health_check_stuck", "Whether a run has outlived its timeout.", "check")
 	checkFlapping   = desc("health_check_flapping", "Whether the state changes back and forth.", "check")
 	checkLastPassed = desc("health_check_last_success_timestamp_seconds", "When the check passed last.", "check")
+	checkValue      = desc("health_check_value", "Last measured value.", "check", "name", "component", "unit")
+	checkLimit      = desc("health_check_value_limit", "Threshold of a measured value.", "check", "name", "component", "level")
 	stateChanges    = desc("health_state_changes_total", "Changes that listeners were told.")
 	droppedChanges  = desc("health_dropped_changes_total", "Changes that slow listeners missed.")
 )
@@ -57,7 +61,7 @@ var (
 func (c healthCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		healthStatus, healthReady, checkStatus, checkConfirmed, checkResults, checkTimeouts, checkPanics,
-		checkDuration, checkStuck, checkFlapping, checkLastPassed, stateChanges, droppedChanges,
+		checkDuration, checkStuck, checkFlapping, checkLastPassed, checkValue, checkLimit, stateChanges, droppedChanges,
 	} {
 		ch <- d
 	}
@@ -76,6 +80,9 @@ func (c healthCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(healthReady, boolValue(snap.Ready != health.Fail))
 	counter(stateChanges, stats.Changes)
 	counter(droppedChanges, stats.DroppedChanges)
+	for _, c := range snap.Checks {
+		collectValues(gauge, c)
+	}
 	for _, s := range stats.Checks {
 		gauge(checkStatus, level(s.Status), s.Name)
 		gauge(checkConfirmed, level(s.Confirmed), s.Name)
@@ -93,6 +100,26 @@ func (c healthCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(checkFlapping, boolValue(s.Flapping), s.Name)
 		if !s.LastSuccess.IsZero() {
 			gauge(checkLastPassed, float64(s.LastSuccess.UnixMilli())/1000, s.Name)
+		}
+	}
+}
+
+// collectValues exports the measurements of a check. Of two with the same name and
+// component the first counts: a registry of Prometheus refuses duplicates.
+func collectValues(gauge func(*prometheus.Desc, float64, ...string), c health.CheckState) {
+	type key struct{ name, component string }
+	seen := map[key]bool{}
+	for _, m := range c.Observed {
+		k := key{m.Name, m.Component}
+		if seen[k] {
+			continue
+		}
+		seen[k] = true
+		gauge(checkValue, m.Value, c.Name, m.Name, m.Component, m.Unit)
+		for level, limit := range map[string]float64{"warn": m.Limits.Warn, "fail": m.Limits.Fail} {
+			if limit != 0 {
+				gauge(checkLimit, limit, c.Name, m.Name, m.Component, level)
+			}
 		}
 	}
 }

@@ -91,6 +91,39 @@ health_state_changes_total 4
 	}
 }
 
+// What checks measure can be graphed, with its thresholds.
+func TestHealthValues(t *testing.T) {
+	reg, err := health.New([]health.Check{{
+		Name: "disk", Timeout: time.Second,
+		Checker: health.CheckerFunc(func(context.Context) health.Result {
+			free := health.Measurement{Name: "free", Component: "/var", Value: 7.5, Unit: "bytes"}
+			return health.Result{Status: health.Pass, Observed: []health.Measurement{
+				{Name: "utilization", Component: "/var", Value: 83.2, Unit: "percent", Limits: health.Limits{Warn: 80, Fail: 90}},
+				free, free, // a duplicate breaks no scrape
+			}}
+		}),
+	}}, &health.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := reg.RunOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	err = testutil.CollectAndCompare(prommetrics.Health(reg), strings.NewReader(`
+# HELP health_check_value Last measured value.
+# TYPE health_check_value gauge
+health_check_value{check="disk",component="/var",name="free",unit="bytes"} 7.5
+health_check_value{check="disk",component="/var",name="utilization",unit="percent"} 83.2
+# HELP health_check_value_limit Threshold of a measured value.
+# TYPE health_check_value_limit gauge
+health_check_value_limit{check="disk",component="/var",level="fail",name="utilization"} 90
+health_check_value_limit{check="disk",component="/var",level="warn",name="utilization"} 80
+`), "health_check_value", "health_check_value_limit")
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func gather(t *testing.T, c prometheus.Collector) []*dto.MetricFamily {
 	t.Helper()
 	r := prometheus.NewPedanticRegistry()

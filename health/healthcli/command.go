@@ -38,6 +38,10 @@ type Command struct {
 	// every run would be the first; --state takes its place. Default: --state is
 	// needed.
 	Alert alert.Options
+	// Heartbeat is sent after a run of --notify in which no check failed and every
+	// message was delivered, so that a watcher elsewhere notices when cron does not
+	// run the command. Default: none.
+	Heartbeat *health.Heartbeat
 	// Stdout and Stderr receive the output. Default: os.Stdout and os.Stderr.
 	Stdout, Stderr io.Writer
 }
@@ -115,6 +119,9 @@ func (c *Command) run(ctx context.Context, args []string, stdout io.Writer) (int
 	case f.testNotify:
 		return c.test(ctx, f)
 	}
+	if err := c.Heartbeat.Validate(); err != nil {
+		return NoResult, err
+	}
 	if c.Registry == nil {
 		return NoResult, errors.New("this command has no checks of its own; use --url")
 	}
@@ -155,6 +162,11 @@ func (c *Command) run(ctx context.Context, args []string, stdout io.Writer) (int
 	if alerts != nil {
 		if err := alerts.Once(ctx, snap); err != nil {
 			return NoResult, err
+		}
+		if c.Heartbeat != nil && snap.Status != health.Fail {
+			if err := c.Heartbeat.Send(ctx); err != nil {
+				return NoResult, fmt.Errorf("the heartbeat was not delivered: %w", err)
+			}
 		}
 	}
 	return code(snap.Status), nil

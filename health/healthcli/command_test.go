@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/emersion/go-smtp"
+	"github.com/stretchr/testify/require"
 
 	"github.com/mainstay-go/mainstay/health"
 	"github.com/mainstay-go/mainstay/health/alert"
@@ -216,6 +217,43 @@ func TestNotifyFails(t *testing.T) {
 	if code, out, errs := l.do(t, "--notify", "--retry-wait", "1ms"); code != NoResult || !strings.Contains(out, "FAIL") || !strings.Contains(errs, "refused") {
 		t.Errorf("code %d, output %q, errors %q", code, out, errs)
 	}
+}
+
+// The watcher elsewhere hears of each run that is well, and of no other.
+func TestHeartbeat(t *testing.T) {
+	pings := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if pings++; pings > 2 {
+			w.WriteHeader(http.StatusBadGateway)
+		}
+	}))
+	defer server.Close()
+	l := newLab(t, map[string][]health.Status{"disk": {health.Warn}})
+	l.Heartbeat = &health.Heartbeat{URL: server.URL + "/token"}
+	code, _, _ := l.do(t, "--verbose")
+	require.Equal(t, Warn, code)
+	require.Zero(t, pings, "only the run that would send messages proves that messages are sent")
+	code, _, _ = l.do(t, "--notify", "--retry-wait", "0")
+	require.Equal(t, Warn, code)
+	require.Equal(t, 1, pings)
+	down := newLab(t, map[string][]health.Status{"database": {health.Fail}})
+	down.Heartbeat = l.Heartbeat
+	code, _, _ = down.do(t, "--notify", "--retry-wait", "0")
+	require.Equal(t, Fail, code)
+	require.Equal(t, 1, pings)
+	mute := newLab(t, map[string][]health.Status{"disk": {health.Warn}})
+	mute.Heartbeat, mute.sendErr = l.Heartbeat, errors.New("550")
+	code, _, _ = mute.do(t, "--notify", "--retry-wait", "0")
+	require.Equal(t, NoResult, code)
+	require.Equal(t, 1, pings)
+	_, _, _ = l.do(t, "--notify", "--retry-wait", "0")
+	code, _, errs := l.do(t, "--notify", "--retry-wait", "0")
+	require.Equal(t, NoResult, code)
+	require.Contains(t, errs, "the heartbeat was not delivered: answered 502")
+	require.NotContains(t, errs, "token")
+	l.Heartbeat = &health.Heartbeat{URL: "nonsense"}
+	code, _, _ = l.do(t)
+	require.Equal(t, NoResult, code)
 }
 
 func TestRetriesWait(t *testing.T) {

@@ -116,11 +116,11 @@ func newParts(s *settings.Settings, st *store.Store, sec *secrets, logger *slog.
 }
 
 func (p *parts) backUp(s *settings.Settings, st *store.Store, channel notify.Notifier, logger *slog.Logger) (err error) {
-	if s.BackupAt.Off {
-		return nil
-	}
 	if p.backup, err = backups.New(s, st.Side(), &backup.Options{Logger: logger}); err != nil {
 		return err
+	}
+	if s.BackupAt.Off { // the host's scheduler runs them, and their check still runs here
+		return nil
 	}
 	if channel != nil {
 		if p.outbox, err = notify.NewSpool(outbox(s), channel, &notify.SpoolOptions{Logger: logger}); err != nil {
