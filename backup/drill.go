@@ -19,6 +19,9 @@ type DrillOptions struct {
 	// source can. A drill that cannot be made is then a warning; one for which Every is
 	// set is a failure of the run.
 	Every time.Duration
+	// Within is how long ago the newest passed restore test may be before [Job.Check] fails,
+	// where Every is not negative. Default: 28 days, or four times Every if that is longer.
+	Within time.Duration
 	// Assertions must hold in the restored database, besides the manifest's tables and
 	// rows. Default: none.
 	Assertions []Assertion
@@ -29,7 +32,21 @@ type DrillOptions struct {
 
 const defaultDrillEvery = 7 * 24 * time.Hour
 
+// limit returns how old the newest passed restore test may be, false if none is asked for.
+func (o *DrillOptions) limit() (time.Duration, bool) {
+	if o.At == nil || o.Every < 0 {
+		return 0, false
+	}
+	if o.Within > 0 {
+		return o.Within, true
+	}
+	return max(4*o.Every, 4*defaultDrillEvery), true
+}
+
 func (o *DrillOptions) validate(source driver.Source) error {
+	if o.Within < 0 {
+		return errors.New("backup: Drill.Within is negative")
+	}
 	for i, a := range o.Assertions {
 		switch {
 		case a.Name == "":

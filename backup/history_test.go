@@ -57,7 +57,7 @@ func TestHistory(t *testing.T) {
 		names = append(names, s.Name)
 		assert.True(t, s.OK)
 	}
-	assert.Equal(t, []string{"sweep", "preflight", "dump", "publish", "verify", "replicate", "retain"}, names)
+	assert.Equal(t, []string{"sweep", "preflight", "dump", "publish", "verify", "scrub", "replicate", "retain"}, names)
 	assert.False(t, bad.OK || bad.Published)
 	assert.Equal(t, "dump", bad.Stage)
 	assert.Contains(t, bad.Error, "the server went away")

@@ -33,7 +33,8 @@ type Options struct {
 	Retention Policy
 	// NoRetention keeps all of them. Default: false.
 	NoRetention bool
-	// SkipVerify leaves out reading a new backup back, and restoring it. Default: false.
+	// SkipVerify leaves out reading a new backup back, restoring it, and reading older ones
+	// again. Default: false.
 	SkipVerify bool
 	// Drill says when and how backups are proven by restoring them into a scratch
 	// database. Default: weekly, if the source can, by counting the rows.
@@ -140,6 +141,7 @@ type Report struct {
 	Manifest *Manifest // nil if nothing was published
 	Verified bool      // the backup was read back and is what was dumped
 	Drilled  bool      // it was restored into a scratch database too, and is what it should be
+	Reread   []string  // ids of older backups that were read again and compared
 	Deleted  []string  // ids that retention removed
 	Swept    []string  // leftovers of earlier crashes that were removed
 	Targets  []TargetOutcome
@@ -168,9 +170,14 @@ func (e *StageError) Unwrap() error { return e.Err }
 // Retention is suspended until somebody accepts it ([Job.Accept]).
 var ErrSuspect = errors.New("backup: the new backup is suspect")
 
-// Backup takes one backup: lock, sweep, preflight, dump, publish, verify, replicate,
-// retain. A stage that fails ends the run, but for replicate: retention comes after it
-// either way, and the error says that the backup is published. Errors are of type *StageError; the report is valid beside one.
+// Backup takes one backup. Its stages are lock, sweep, preflight, dump, publish, verify,
+// scrub, replicate and retain. A stage that fails ends the run, except scrub and replicate:
+// the stages after them follow either way, and the error says that the backup is published.
+//
+// The stage scrub reads a share of the older copies again, so that each is read once in 30
+// days while runs go on. It compares checksums and needs no identity.
+//
+// Errors are of type *StageError. The report is valid beside one.
 func (j *Job) Backup(ctx context.Context) (Report, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, j.opts.Timeout, fmt.Errorf("backup: it took longer than %v", j.opts.Timeout))
 	defer cancel()
@@ -220,7 +227,7 @@ func (r *run) record(ctx context.Context, outcome error) {
 }
 
 func (r *run) all(ctx context.Context) error {
-	var behind *StageError // targets that were not brought up to date
+	var late *StageError // of a stage that others follow
 	for _, s := range []struct {
 		name string
 		do   func(context.Context) error
@@ -230,6 +237,7 @@ func (r *run) all(ctx context.Context) error {
 		{"dump", r.dump},
 		{"publish", r.publish},
 		{"verify", r.verify},
+		{"scrub", r.scrub},
 		{"replicate", r.replicate},
 		{"retain", r.retain},
 	} {
@@ -238,17 +246,19 @@ func (r *run) all(ctx context.Context) error {
 		err := r.stage(ctx, s.name, start, s.do(ctx))
 		switch {
 		case err == nil:
-		case s.name == "replicate" && ctx.Err() == nil:
-			behind = err
-		case behind != nil:
-			err.Err = errors.Join(err.Err, behind.Err)
-			return err
+		case ctx.Err() == nil && late == nil && (s.name == "scrub" || s.name == "replicate"):
+			late = err
+		case late != nil:
+			late.Err = errors.Join(late.Err, fmt.Errorf("%s: %w", s.name, err.Err))
+			if s.name != "replicate" || ctx.Err() != nil {
+				return late
+			}
 		default:
 			return err
 		}
 	}
-	if behind != nil {
-		return behind
+	if late != nil {
+		return late
 	}
 	return nil
 }

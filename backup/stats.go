@@ -27,7 +27,7 @@ type Stats struct {
 
 // StageCounts counts by stage.
 type StageCounts struct {
-	Lock, Sweep, Preflight, Dump, Publish, Verify, Replicate, Retain uint64
+	Lock, Sweep, Preflight, Dump, Publish, Verify, Scrub, Replicate, Retain uint64
 }
 
 func (c *StageCounts) count(stage string) {
@@ -44,6 +44,8 @@ func (c *StageCounts) count(stage string) {
 		c.Publish++
 	case "verify":
 		c.Verify++
+	case "scrub":
+		c.Scrub++
 	case "replicate":
 		c.Replicate++
 	case "retain":

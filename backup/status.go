@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -53,7 +54,11 @@ func (j *Job) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	s := Status{Newest: newest(entries, Entry.good), Free: j.free(ctx)}
+	return j.statusOf(ctx, entries)
+}
+
+func (j *Job) statusOf(ctx context.Context, entries []Entry) (s Status, err error) {
+	s = Status{Newest: newest(entries, Entry.good), Free: j.free(ctx)}
 	for _, e := range entries {
 		if at := e.Restored(); at.After(s.Restored) {
 			s.Restored = at
@@ -123,35 +128,97 @@ func (j *Job) targetOutcomes(ctx context.Context, r *run) []TargetOutcome {
 	return r.report.Targets
 }
 
-// ErrStale means that the newest good backup is too old, or that there is none.
-var ErrStale = errors.New("backup: no recent backup")
-
 // ErrHalfway means that an overwriting restore has changed its database and did not come to
 // its end.
 var ErrHalfway = errors.New("backup: a restore is unfinished")
 
-// Check returns nil if the newest good backup is not older than maxAge, and an error
-// that says what is wrong otherwise. It judges by what is stored, not by whether a
-// process runs.
+// Check returns nil if the newest good backup is not older than maxAge and all that the
+// job asks for has been proven. Otherwise its error says everything that is wrong, and is
+// one or several of these:
+//
+//   - ErrHalfway: an overwriting restore was interrupted. [Job.Settle] removes the marker.
+//   - ErrStale: the newest good backup is too old, or there is none.
+//   - ErrVerification: the newest restore test failed.
+//   - ErrUnproven: no restore test has passed within DrillOptions.Within.
+//   - ErrDamaged: a stored backup is damaged. [Job.Delete] removes it.
+//   - ErrSuspect: the newest backup is suspect. [Job.Accept] makes it a good one.
+//
+// It judges by what is stored, not by whether a process runs.
 func (j *Job) Check(ctx context.Context, maxAge time.Duration) (Status, error) {
-	s, err := j.Status(ctx)
+	entries, err := j.List(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	s, err := j.statusOf(ctx, entries)
 	if err != nil {
 		return s, err
 	}
-	age, ok := s.Age(j.now())
-	switch h := s.Halfway; {
-	case h != nil:
-		return s, fmt.Errorf("%w: the restore of %s over %s began at %s and did not end: restore again, or Settle after you have checked the database (its state before is in %s)",
+	now := j.now()
+	var wrong problems
+	if h := s.Halfway; h != nil {
+		wrong.add("%w: the restore of %s over %s began at %s and did not end: restore again, or Settle after you have checked the database (its state before is in %s)",
 			ErrHalfway, h.ID, h.Database, h.Time.Format(time.RFC3339), h.Safety)
-	case !ok:
-		return s, fmt.Errorf("%w: there is none", ErrStale)
-	case age > maxAge:
-		return s, fmt.Errorf("%w: the newest good one, %s, is %v old", ErrStale, s.Newest.ID, age.Truncate(time.Minute))
-	case age < -time.Minute:
-		return s, fmt.Errorf("%w: the newest one, %s, is from the future: check the clock", ErrStale, s.Newest.ID)
 	}
-	return s, nil
+	age, ok := s.Age(now)
+	switch {
+	case !ok:
+		wrong.add("%w: there is none", ErrStale)
+	case age > maxAge:
+		wrong.add("%w: the newest good one, %s, is %v old", ErrStale, s.Newest.ID, age.Truncate(time.Minute))
+	case age < -time.Minute:
+		wrong.add("%w: the newest one, %s, is from the future: check the clock", ErrStale, s.Newest.ID)
+	}
+	if tested := newest(entries, func(e Entry) bool { return e.good() && e.Drill != nil }); tested != nil && !tested.Drill.OK {
+		wrong.add("%w: %s failed its restore test: %s", ErrVerification, tested.ID, tested.Drill.Problem)
+	}
+	if within, asked := j.opts.Drill.limit(); asked && ok {
+		switch since := now.Sub(s.Restored); {
+		case s.Restored.IsZero():
+			wrong.add("%w: none has passed yet: see the warnings of the last run, or make one (verify --restore)", ErrUnproven)
+		case since > within:
+			wrong.add("%w: the last one that passed was %d days ago, and %d are allowed", ErrUnproven, int(since.Hours()/24), int(within.Hours()/24))
+		}
+	}
+	var damaged []string
+	for _, e := range entries {
+		if e.State == Damaged {
+			damaged = append(damaged, e.ID+": "+e.Problem)
+		}
+	}
+	if len(damaged) > 0 {
+		wrong.add("%w: %s", ErrDamaged, strings.Join(damaged, "; "))
+	}
+	if first := newest(entries, func(e Entry) bool { return e.Manifest != nil }); first != nil && first.State == Suspect {
+		wrong.add("%w: %s: %s", ErrSuspect, first.ID, first.Problem)
+	}
+	return s, wrong.err()
 }
+
+// problems are errors that are told in one line.
+type problems []error
+
+func (p *problems) add(format string, args ...any) { *p = append(*p, fmt.Errorf(format, args...)) }
+
+func (p problems) err() error {
+	if len(p) == 0 {
+		return nil
+	}
+	return p
+}
+
+func (p problems) Error() string {
+	var text []string
+	for i, err := range p {
+		if t := err.Error(); i > 0 {
+			text = append(text, strings.TrimPrefix(t, "backup: "))
+		} else {
+			text = append(text, t)
+		}
+	}
+	return strings.Join(text, "; ")
+}
+
+func (p problems) Unwrap() []error { return p }
 
 // note records the outcome of a run. That another run holds the lock is its matter.
 func (j *Job) note(ctx context.Context, r *run, outcome error) {

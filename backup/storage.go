@@ -71,6 +71,12 @@ var (
 	ErrLocked = driver.ErrLocked
 	// ErrRetained means that the storage refuses to delete a file before its time.
 	ErrRetained = errors.New("backup: the file is locked against deletion")
+	// ErrDamaged means that a stored copy of an older backup was read again and is damaged.
+	ErrDamaged = errors.New("backup: a stored backup is damaged")
+	// ErrStale means that the newest good backup is too old, or that there is none.
+	ErrStale = errors.New("backup: no recent backup")
+	// ErrUnproven means that no backup has passed a restore test within its limit.
+	ErrUnproven = errors.New("backup: no recent restore test")
 )
 
 // ValidName reports whether a storage must accept a name.

@@ -32,6 +32,30 @@ func (c *copier) all(ctx context.Context, local []Entry) error {
 		return err
 	}
 	c.note(held)
+	// A damaged copy is found first, and then replaced like one that is missing.
+	var unread error
+	if !c.opts.SkipVerify {
+		if _, unread = c.to.scrubShare(ctx, held, c.to.now()); unread != nil {
+			if ctx.Err() != nil {
+				return unread
+			}
+			if held, err = c.to.List(ctx); err != nil {
+				return errors.Join(unread, err)
+			}
+		}
+	}
+	err = c.bring(ctx, local, held)
+	if errors.Is(unread, ErrDamaged) {
+		after, listErr := c.to.List(ctx)
+		if listErr == nil && newest(after, func(e Entry) bool { return e.State == Damaged }) == nil {
+			unread = nil // every damaged copy was replaced by a good one
+		}
+	}
+	return errors.Join(unread, err)
+}
+
+// bring copies, marks and retains.
+func (c *copier) bring(ctx context.Context, local, held []Entry) (err error) {
 	wanted := missing(c.to.now(), local, held, c.opts.Retention)
 	c.out.Pending = len(wanted)
 	failure := c.copyAll(ctx, wanted, held)

@@ -3,13 +3,15 @@
 //	backup [--compress[=zstd|gzip|none]] [--keep-days=30] [--encrypt-to age1…] [--notify] [--json]
 //	       [--verify=decode|restore|none] [--keep]
 //	backup --check-config
-//	backup list | verify [--restore] | restore | prune | pin | accept | check [--target NAME] | history [--last=20]
+//	backup list | verify [--restore] | restore | prune | pin | accept | delete | check [--target NAME]
+//	backup history [--last=20]
 //	backup notify-test
 //
 // Exit codes: 0 good, 1 the backup failed and nothing was published, 2 wrong usage or
 // settings, 3 published but a later step failed or the backup is suspect, 4 a
-// verification failed, 5 another run holds the lock, 6 check found no recent backup,
-// 130 interrupted, 143 ended by SIGTERM.
+// verification or a restore test failed or a stored backup is damaged, 5 another run holds
+// the lock, 6 check found no recent backup or no recent restore test, 130 interrupted, 143
+// ended by SIGTERM.
 package backupcli
 
 import (
@@ -89,11 +91,12 @@ const commands = `%[1]s            take a backup, with the options below
 %[1]s list       show what there is, the newest first
 %[1]s restore    [ID] into a new database; ID --overwrite NAME in the place of the original
 %[1]s verify     [ID | --all] [--restore]: read back, and restore for a trial
-%[1]s check      is the newest good backup recent?
+%[1]s check      is the newest good backup recent, and proven by a restore?
 %[1]s history    what the last runs did
 %[1]s prune      [--dry-run]: delete old ones, and say why the others stay
 %[1]s pin        ID [--remove]: keep it from being deleted, or no longer
 %[1]s accept     ID: a suspect backup is right
+%[1]s delete     ID: remove a damaged backup
 %[1]s notify-test: send a message
 Each has its own --help. ID is as in list; without one it is the newest good backup.
 
@@ -130,10 +133,10 @@ func Run(ctx context.Context, args []string, open OpenFunc, opts *Options) int {
 	}
 	do, ok := map[string]func(context.Context, []string) error{
 		"run": c.run, "list": c.list, "verify": c.verify, "restore": c.restore,
-		"prune": c.prune, "pin": c.pin, "accept": c.accept, "check": c.check, "history": c.history, "notify-test": c.notifyTest,
+		"prune": c.prune, "pin": c.pin, "accept": c.accept, "delete": c.delete, "check": c.check, "history": c.history, "notify-test": c.notifyTest,
 	}[verb]
 	if !ok {
-		return c.exit(ctx, usagef("unknown command %q: use list, verify, restore, prune, pin, accept, check, history or notify-test, or none to take a backup", verb))
+		return c.exit(ctx, usagef("unknown command %q: use list, verify, restore, prune, pin, accept, delete, check, history or notify-test, or none to take a backup", verb))
 	}
 	name := c.Name
 	if verb != "run" {
@@ -224,11 +227,13 @@ func (c *command) exit(ctx context.Context, err error) int {
 		return Usage
 	case errors.Is(err, backup.ErrLocked):
 		return Locked
-	case errors.Is(err, backup.ErrVerification):
-		return VerificationFailed
 	case errors.Is(err, backup.ErrStale):
 		return Stale
-	case errors.As(err, &stage) && stage.Published, stage == nil && errors.Is(err, backup.ErrSuspended):
+	case errors.Is(err, backup.ErrVerification), errors.Is(err, backup.ErrDamaged):
+		return VerificationFailed
+	case errors.Is(err, backup.ErrUnproven):
+		return Stale
+	case errors.As(err, &stage) && stage.Published, stage == nil && (errors.Is(err, backup.ErrSuspended) || errors.Is(err, backup.ErrSuspect)):
 		return Incomplete
 	case ctx.Err() != nil && strings.HasPrefix(context.Cause(ctx).Error(), "terminated"): // as signal.NotifyContext has it
 		return Terminated

@@ -295,6 +295,23 @@ func (c *command) accept(ctx context.Context, args []string) error {
 	return nil
 }
 
+// delete removes one backup.
+func (c *command) delete(ctx context.Context, args []string) error {
+	rest, done, err := c.parse(ctx, args)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if len(rest) != 1 {
+		return usagef("delete takes the id of a backup")
+	}
+	if err := c.job.Delete(ctx, rest[0]); err != nil {
+		return err
+	}
+	c.done(outcomeJSON{OK: true, ID: rest[0]}, "deleted")
+	return nil
+}
+
 // notifyTest sends a message that says that messages arrive.
 func (c *command) notifyTest(ctx context.Context, args []string) error {
 	rest, err := c.read(args)
@@ -335,6 +352,7 @@ func (c *command) check(ctx context.Context, args []string) error {
 	if c.json {
 		out := struct {
 			OK       bool            `json:"ok"`
+			Error    string          `json:"error,omitempty"`
 			Newest   *entryJSON      `json:"newest"`
 			Good     int             `json:"good"`
 			Suspect  int             `json:"suspect"`
@@ -343,6 +361,9 @@ func (c *command) check(ctx context.Context, args []string) error {
 			Free     *int64          `json:"free_bytes"`
 			Last     *backup.Attempt `json:"last_run"`
 		}{OK: failure == nil, Good: s.Count, Suspect: s.Suspect, Damaged: s.Damaged, Last: s.Last}
+		if failure != nil {
+			out.Error = failure.Error()
+		}
 		if !s.Restored.IsZero() {
 			out.Restored = &s.Restored
 		}

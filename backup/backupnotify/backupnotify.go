@@ -140,6 +140,8 @@ const (
 	verify   = "verify"
 	later    = "later" // published, and a later stage failed
 	stale    = "stale"
+	damaged  = "damaged"
+	unproven = "unproven"
 	occupied = "locked"
 	before   = "before" // of the run before, of which no more is known
 )
@@ -205,11 +207,23 @@ func (n *Notices) Watch(ctx context.Context, job *backup.Job) error {
 // checked tells of a [backup.Job.Check]. A failed run has been told of, and needs no
 // second message for the same.
 func (n *Notices) checked(ctx context.Context, _ backup.Status, failure error) error {
+	kind, subject := stale, "no recent backup"
+	switch {
+	case errors.Is(failure, backup.ErrStale):
+	case errors.Is(failure, backup.ErrDamaged):
+		kind, subject = damaged, "a stored backup is damaged"
+	case errors.Is(failure, backup.ErrVerification):
+		kind, subject = verify, "the newest restore test failed"
+	case errors.Is(failure, backup.ErrUnproven):
+		kind, subject = unproven, "no recent restore test"
+	case errors.Is(failure, backup.ErrSuspect):
+		return nil // the run has told of it
+	}
 	return n.update(ctx, func(s *state, now time.Time) (notify.Message, bool) {
-		if failure == nil || s.Problem != "" && s.Problem != stale {
+		if failure == nil || s.Problem != "" && s.Problem != kind {
 			return notify.Message{}, false
 		}
-		return n.problem(s, now, stale, notify.Critical, "no recent backup", failure.Error())
+		return n.problem(s, now, kind, notify.Critical, subject, failure.Error())
 	})
 }
 

@@ -6,9 +6,11 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -125,9 +127,17 @@ func Check(job *backup.Job) health.Check {
 	dates := check.Checker
 	check.Checker = health.CheckerFunc(func(ctx context.Context) health.Result {
 		result := dates.Check(ctx)
-		status, err := job.Status(ctx)
-		if err != nil || result.Err != nil {
+		status, wrong := job.Check(ctx, 100*365*24*time.Hour) // the age is judged already
+		if result.Err != nil {
 			return result // it could not be listed, which is said already
+		}
+		if wrong != nil && !errors.Is(wrong, backup.ErrStale) && !errors.Is(wrong, backup.ErrSuspect) {
+			level := health.Warn
+			if errors.Is(wrong, backup.ErrUnproven) || errors.Is(wrong, backup.ErrVerification) || errors.Is(wrong, backup.ErrHalfway) {
+				level = health.Fail
+			}
+			result.Status = max(result.Status, level)
+			result.Summary += "; " + strings.TrimPrefix(wrong.Error(), "backup: ")
 		}
 		for _, trouble := range troubles(status) {
 			result.Status = max(result.Status, health.Warn)
@@ -145,9 +155,6 @@ func troubles(s backup.Status) (list []string) {
 		if s.Suspect > 0 { // an older one, before a good run, is no trouble
 			list = append(list, fmt.Sprintf("%d suspect: look, then accept", s.Suspect))
 		}
-	}
-	if s.Damaged > 0 {
-		list = append(list, fmt.Sprintf("%d damaged", s.Damaged))
 	}
 	return list
 }

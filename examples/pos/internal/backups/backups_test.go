@@ -69,5 +69,5 @@ func TestCheck(t *testing.T) {
 	if err := os.Truncate(filepath.Join(folder.Path(), report.Manifest.File), 10); err != nil {
 		t.Fatal(err)
 	}
-	check(health.Warn, "1 damaged")
+	check(health.Warn, "is damaged")
 }
