@@ -59,15 +59,15 @@ func GroupBy[C any, K comparable](rows []C, key func(C) K) map[K][]C {
 	return groups
 }
 
-// In returns "(?, ?, …)" with the values as its arguments, for the right side of IN. An
-// empty list gives "(NULL)", which is IN nothing.
-func In[V any](values []V) Fragment {
+// In returns "(?, ?, …)" and the values as its arguments, for the right side of IN. An
+// empty list gives "(NULL)", which matches no row.
+func In[V any](values []V) (sql string, args []any) {
 	if len(values) == 0 {
-		return Fragment{SQL: "(NULL)"}
+		return "(NULL)", nil
 	}
-	f := Fragment{SQL: "(?" + strings.Repeat(", ?", len(values)-1) + ")", Args: make([]any, len(values))}
+	args = make([]any, len(values))
 	for i, v := range values {
-		f.Args[i] = v
+		args[i] = v
 	}
-	return f
+	return "(?" + strings.Repeat(", ?", len(values)-1) + ")", args
 }

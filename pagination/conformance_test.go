@@ -1,6 +1,7 @@
 package pagination
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -217,4 +218,19 @@ func compare(t *testing.T, want exchange, got outcome) {
 func TestWindowAtTheGreatestOffset(t *testing.T) {
 	got := byOffset(t, mustLimitOffset(t, Preset{Size: 10, MaxSize: 15}, nil), items(100), "/?limit=1&offset=9223372036854775807")
 	assert.Equal(t, []int64{1, Break, 98, 99, 100}, got.Pages)
+}
+
+// TestOwnPaginator is a paginator that says that there is one item.
+func TestOwnPaginator(t *testing.T) {
+	t.Parallel()
+	first := Source[int]{
+		ListFunc:  func(context.Context, int, int64) ([]int, error) { return []int{1}, nil },
+		CountFunc: func(context.Context) (int64, error) { return 1, nil },
+	}
+	got := byPage(t, mustPageNumber(t, Preset{Size: 5}, nil), first, "/")
+	assert.Equal(t, []int{1}, got.Results)
+	assert.Nil(t, got.Next)
+	assert.Nil(t, got.Previous)
+	assert.EqualValues(t, 1, *got.Count)
+	assert.Equal(t, []int64{1}, got.Pages)
 }

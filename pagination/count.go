@@ -69,9 +69,6 @@ type CountPolicy struct {
 // line. It may collapse concurrent loads of one key.
 type Remember func(ctx context.Context, key string, ttl time.Duration, load func(context.Context) (int64, error)) (int64, error)
 
-// CountExact counts all rows, for every page. The default.
-func CountExact() CountPolicy { return CountPolicy{} }
-
 // CountNone counts nothing: count and total_pages are null.
 func CountNone() CountPolicy { return CountPolicy{precision: Unknown} }
 
@@ -108,8 +105,10 @@ func (c CountPolicy) fresh() bool { return c.precision == Exact && !c.remembered
 
 var errNoCounter = errors.New("pagination: the source has no Count method; add one or use CountNone")
 
-// total finds the total of a source. key is called only by a remembered policy.
-func (c CountPolicy) total(ctx context.Context, source any, key func() string) (Total, error) {
+// Total counts a source under the policy, for paginators outside this package. The source
+// needs the methods of [Counter], and of [CappedCounter] or [Estimator] where the policy
+// names them. Only a remembered policy calls key.
+func (c CountPolicy) Total(ctx context.Context, source any, key func() string) (Total, error) {
 	if c.precision == Unknown {
 		return Total{Precision: Unknown}, nil
 	}

@@ -5,44 +5,44 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+
+	"github.com/mainstay-go/mainstay/pagination/internal/web"
 )
 
 var (
 	// ErrInvalidPage reports a page number that is no number, below 1, or past the
 	// last page.
 	ErrInvalidPage = errors.New("pagination: invalid page")
-	// ErrInvalidCursor reports a cursor that this list did not issue to this caller for
-	// this order and filter, or that has expired.
-	ErrInvalidCursor = errors.New("pagination: invalid cursor")
 	// ErrInvalidParameter reports any other paging parameter that was refused: in
 	// strict mode a page size, limit, offset or sort name, in every mode a query string
 	// of more than 16 KiB or a host that is not allowed.
 	ErrInvalidParameter = errors.New("pagination: invalid parameter")
 )
 
-// RequestError is a request that cannot be answered through the client's fault. It
-// wraps [ErrInvalidPage], [ErrInvalidCursor] or [ErrInvalidParameter]. Status and
-// Detail may be shown to the client; Error holds the reason and belongs in a log.
+// RequestError is a fault of the client in a request for a page. It wraps
+// [ErrInvalidPage], [ErrInvalidParameter], or an error of another paginator such as
+// keyset.ErrInvalidCursor. Status and Detail may be shown to the client. Error holds the
+// reason and belongs in a log.
 type RequestError struct {
 	Status    int    // HTTP status: 404, 400 or 414
 	Detail    string // text for the client, free of internals
 	Parameter string // the query parameter at fault; "" if there is none
 
-	problem bool // answer with application/problem+json
-	kind    error
-	reason  string
+	Problem bool   // write an RFC 9457 problem document
+	Kind    error  // the sentinel that Unwrap returns
+	Reason  string // text for the log; "" if Detail says it all
 }
 
 // Error returns the kind of failure and its reason.
 func (e *RequestError) Error() string {
-	if e.reason == "" {
-		return e.kind.Error()
+	if e.Reason == "" {
+		return e.Kind.Error()
 	}
-	return e.kind.Error() + ": " + e.reason
+	return e.Kind.Error() + ": " + e.Reason
 }
 
 // Unwrap returns the sentinel that the error belongs to.
-func (e *RequestError) Unwrap() error { return e.kind }
+func (e *RequestError) Unwrap() error { return e.Kind }
 
 // WriteError answers a request whose page could not be made. A [RequestError] is
 // written with its own status, as {"detail": "…"} or, in strict mode, as an RFC 9457
@@ -53,7 +53,7 @@ func WriteError(w http.ResponseWriter, err error) {
 	errors.As(err, &e)
 	var body any = map[string]string{"detail": e.Detail}
 	w.Header().Set("Content-Type", "application/json")
-	if e.problem {
+	if e.Problem {
 		w.Header().Set("Content-Type", "application/problem+json")
 		body = struct {
 			Type      string `json:"type"`
@@ -75,14 +75,14 @@ func WriteError(w http.ResponseWriter, err error) {
 func invalidPage(param, reason string, strict bool) error {
 	return &RequestError{
 		Status: lenientStatus(strict), Detail: "Invalid page.", Parameter: param,
-		problem: strict, kind: ErrInvalidPage, reason: reason,
+		Problem: strict, Kind: ErrInvalidPage, Reason: reason,
 	}
 }
 
 func invalidParameter(param, detail string) error {
 	return &RequestError{
 		Status: http.StatusBadRequest, Detail: detail, Parameter: param,
-		problem: true, kind: ErrInvalidParameter, reason: detail,
+		Problem: true, Kind: ErrInvalidParameter, Reason: detail,
 	}
 }
 
@@ -92,4 +92,27 @@ func lenientStatus(strict bool) int {
 		return http.StatusBadRequest
 	}
 	return http.StatusNotFound
+}
+
+// checkQuery refuses a query string that is too long to read.
+func checkQuery(raw string, strict bool) error {
+	if len(raw) <= web.MaxQuery {
+		return nil
+	}
+	return &RequestError{
+		Status: http.StatusRequestURITooLong, Detail: "Query string too long.",
+		Problem: strict, Kind: ErrInvalidParameter, Reason: "query string of more than 16 KiB",
+	}
+}
+
+// newLinker returns the links of a request, or the error of a host that is refused.
+func newLinker(b *web.LinkBase, r *http.Request, strict bool) (web.Linker, error) {
+	l, reason := web.NewLinker(b, r)
+	if reason != "" {
+		return l, &RequestError{
+			Status: http.StatusBadRequest, Detail: "Invalid host.",
+			Problem: strict, Kind: ErrInvalidParameter, Reason: reason,
+		}
+	}
+	return l, nil
 }

@@ -1,15 +1,14 @@
 package pagination
 
 import (
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/mainstay-go/mainstay/pagination/internal/web"
 )
 
 // FuzzParse sends any query string. No answer may be an internal error, no size may
@@ -46,9 +45,9 @@ func FuzzParse(f *testing.F) {
 				require.Equal(t, "testserver", u.Host)
 				parsed, err := url.ParseQuery(u.RawQuery)
 				require.NoError(t, err, "a link that net/url does not read: %s", l)
-				for _, p := range sortedPairs(query) {
-					if p.name != "page" && p.name != "limit" && p.name != "offset" {
-						require.Contains(t, parsed[p.name], p.value)
+				for _, p := range web.SortedPairs(query) {
+					if p.Name != "page" && p.Name != "limit" && p.Name != "offset" {
+						require.Contains(t, parsed[p.Name], p.Value)
 					}
 				}
 			}
@@ -67,55 +66,5 @@ func FuzzParse(f *testing.F) {
 		} else {
 			check(err, 0)
 		}
-	})
-}
-
-// FuzzCursor tries to make a cursor: only those that the ring made are accepted.
-func FuzzCursor(f *testing.F) {
-	kinds := []Kind{KindTime, KindInt, KindText}
-	signed := mustCursors(f, mustRing(f, CursorKey{ID: 1, Secret: secret(1)}), nil)
-	sealed := mustCursors(f, mustRing(f, CursorKey{ID: 1, Secret: secret(1)}), &CursorsOptions{Encrypt: true})
-	scope := NewScope("fuzz")
-	real, err := signed.Encode(scope, Position{Values: []Value{
-		mustValue(f, KindTime, time.Unix(1_800_000_000, 0)), mustValue(f, KindInt, 5), mustValue(f, KindText, "x"),
-	}})
-	require.NoError(f, err)
-	other, err := signed.Encode(NewScope("other"), Position{Values: make([]Value, 3)})
-	require.NoError(f, err)
-	for _, seed := range []string{"", real, other, real[:20], "cD1hYmM=", strings.Repeat("A", 1024), real + "=="} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, cursor string) {
-		_, err := signed.Decode(scope, kinds, cursor)
-		if err == nil {
-			require.Equal(t, real, cursor, "a forgery was accepted")
-		} else {
-			require.ErrorIs(t, err, ErrInvalidCursor)
-		}
-		_, err = sealed.Decode(scope, kinds, cursor)
-		require.ErrorIs(t, err, ErrInvalidCursor)
-		// What is inside is read without a panic, whoever wrote it.
-		r := reader{b: []byte(cursor), ok: true}
-		for kind := KindInt; kind <= KindUUID; kind++ {
-			r.value(kind).Any()
-		}
-	})
-}
-
-// FuzzBuilder walks a table of SQLite in a random order and compares it with the
-// database's own sorting.
-func FuzzBuilder(f *testing.F) {
-	for seed := range uint64(8) {
-		f.Add(seed, seed*31)
-	}
-	db := openSQLite(f)
-	createWalkTable(f, db, SQLite)
-	cursors := mustCursors(f, EphemeralKeyRing(), nil)
-	f.Fuzz(func(t *testing.T, a, b uint64) {
-		dialect := SQLite
-		if a%3 == 0 {
-			dialect = Generic
-		}
-		walk(t, rand.New(rand.NewPCG(a, b)), db, dialect, SQLite, cursors)
 	})
 }

@@ -1,10 +1,13 @@
 package pagination
 
 import (
+	"context"
 	"errors"
 	"math"
 	"net/http"
 	"strconv"
+
+	"github.com/mainstay-go/mainstay/pagination/internal/web"
 )
 
 // LimitOffsetOptions are the options of [NewLimitOffset].
@@ -41,7 +44,7 @@ type LimitOffset struct {
 	maxOffset   int64
 	count       CountPolicy
 	strict      bool
-	base        linkBase
+	base        web.LinkBase
 	resource    string
 	scope       func(*http.Request) string
 	trace       *Trace
@@ -76,6 +79,10 @@ func NewLimitOffset(preset Preset, opts *LimitOffsetOptions) (*LimitOffset, erro
 type OffsetRequest struct {
 	Limit  int   // after default and maximum; [Unpaginated] for the whole list
 	Offset int64 // rows to skip
+
+	// Scope names the filter and the tenant in the key of a remembered count. Parse
+	// leaves it empty, and only [ReadOffset] uses it.
+	Scope string
 }
 
 // Parse reads limit and offset from a request's query string, without allocation. The
@@ -85,22 +92,22 @@ func (p *LimitOffset) Parse(r *http.Request) (OffsetRequest, error) {
 	if err := checkQuery(raw, p.strict); err != nil {
 		return OffsetRequest{}, err
 	}
-	limit, limited := lookup(raw, p.limitParam)
-	offset, skipped := lookup(raw, p.offsetParam)
+	limit, limited := web.Lookup(raw, p.limitParam)
+	offset, skipped := web.Lookup(raw, p.offsetParam)
 	req := OffsetRequest{Limit: p.preset.Size}
 	if limited {
-		n, ok := positive(limit, 1, p.preset.most())
+		n, ok := web.Positive(limit, 1, p.preset.most())
 		if ok {
 			req.Limit = int(n)
 		}
 		if p.strict {
-			if exact, _ := parseInt(limit); !ok || exact != n {
+			if exact, _ := web.ParseInt(limit); !ok || exact != n {
 				return OffsetRequest{}, invalidParameter(p.limitParam, "The limit must be a whole number from 1 to "+strconv.FormatInt(p.preset.most(), 10)+".")
 			}
 		}
 	}
 	if skipped {
-		n, ok := positive(offset, 0, 0)
+		n, ok := web.Positive(offset, 0, 0)
 		if p.strict && !ok {
 			return OffsetRequest{}, invalidParameter(p.offsetParam, "The offset must be a whole number of at least 0.")
 		}
@@ -113,7 +120,7 @@ func (p *LimitOffset) Parse(r *http.Request) (OffsetRequest, error) {
 	if most > 0 && req.Offset > most {
 		e := &RequestError{
 			Status: http.StatusBadRequest, Detail: "The offset must not exceed " + strconv.FormatInt(most, 10) + ".",
-			Parameter: p.offsetParam, problem: p.strict, kind: ErrInvalidParameter, reason: "offset past the maximum",
+			Parameter: p.offsetParam, Problem: p.strict, Kind: ErrInvalidParameter, Reason: "offset past the maximum",
 		}
 		return OffsetRequest{}, e
 	}
@@ -132,42 +139,65 @@ type OffsetPage[T any] struct {
 	unpaginated bool
 	req         OffsetRequest
 	pager       *LimitOffset
-	links       linker
+	links       web.Linker
 }
 
 // PaginateOffset reads the page that a request asks for. The error is a [RequestError]
-// when the request is at fault, else the source's; [WriteError] answers both. An offset
-// past an exact total answers an empty page without a query for rows, and its previous
-// link leads to the last full page.
+// for a fault of the client and the error of the source otherwise. [WriteError] writes
+// both. An offset past an exact total gives an empty page without a query for rows, and
+// its previous link leads to the last full page.
 func PaginateOffset[T any](r *http.Request, p *LimitOffset, source Lister[T]) (*OffsetPage[T], error) {
 	req, err := p.Parse(r)
 	if err != nil {
 		return nil, err
 	}
-	ctx := r.Context()
-	done := p.trace.begin(r, "limit")
-	if req.Limit == Unpaginated {
-		rows, err := source.List(ctx, NoLimit, 0)
-		done(PageEvent{Rows: len(rows), Err: err})
-		if err != nil {
-			return nil, err
-		}
-		return &OffsetPage[T]{Results: notNil(rows), unpaginated: true}, nil
-	}
-	page := &OffsetPage[T]{req: req, pager: p}
-	page.links, err = newLinker(&p.base, r, p.strict)
+	links, err := newLinker(&p.base, r, p.strict)
 	if err != nil {
 		return nil, err
 	}
-	page.Count, err = p.count.total(ctx, source, func() string {
+	page, more, err := readOffset(r.Context(), p, req, source, func() string {
 		scope := ""
 		if p.scope != nil {
 			scope = p.scope(r)
 		}
 		return countKey(orDefault(p.resource, r.URL.Path), scope,
-			appendQuery(nil, page.links.pairs, []string{p.limitParam, p.offsetParam}, nil))
+			web.AppendQuery(nil, links.Pairs, []string{p.limitParam, p.offsetParam}, nil))
 	})
-	more := false
+	if err == nil && !page.unpaginated {
+		page.links = links
+		page.link(more)
+	}
+	return page, err
+}
+
+// ReadOffset reads a page without HTTP: for gRPC, jobs and tests. The page has no links.
+func ReadOffset[T any](ctx context.Context, p *LimitOffset, req OffsetRequest, source Lister[T]) (*OffsetPage[T], error) {
+	if req.Limit == 0 {
+		req.Limit = p.preset.Size
+	}
+	if req.Limit < 0 && req.Limit != Unpaginated || req.Offset < 0 {
+		return nil, invalidParameter(p.limitParam, "The limit and the offset must not be negative.")
+	}
+	if req.Limit != Unpaginated {
+		req.Limit = int(min(int64(req.Limit), p.preset.most()))
+	}
+	page, _, err := readOffset(ctx, p, req, source, func() string { return countKey(p.resource, req.Scope, nil) })
+	return page, err
+}
+
+// readOffset also reports whether rows follow the page.
+func readOffset[T any](ctx context.Context, p *LimitOffset, req OffsetRequest, source Lister[T], key func() string) (_ *OffsetPage[T], more bool, err error) {
+	done := p.trace.begin(ctx, "limit")
+	if req.Limit == Unpaginated {
+		rows, err := source.List(ctx, NoLimit, 0)
+		done(PageEvent{Rows: len(rows), Err: err})
+		if err != nil {
+			return nil, false, err
+		}
+		return &OffsetPage[T]{Results: notNil(rows), unpaginated: true}, false, nil
+	}
+	page := &OffsetPage[T]{req: req, pager: p}
+	page.Count, err = p.count.Total(ctx, source, key)
 	end := int64(math.MaxInt64) - int64(req.Limit) + 1 // offsets from there on have no rows
 	if p.count.precision == Exact {
 		end = page.Count.N
@@ -187,12 +217,11 @@ func PaginateOffset[T any](r *http.Request, p *LimitOffset, source Lister[T]) (*
 	}
 	done(PageEvent{Size: req.Limit, Offset: req.Offset, Rows: len(page.Results), Total: page.Count, Err: err})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	page.Results = notNil(page.Results)
 	page.CountExact = notExact(page.Count)
-	page.link(more)
-	return page, nil
+	return page, more, nil
 }
 
 func (p *OffsetPage[T]) link(more bool) {
@@ -213,32 +242,32 @@ func (p *OffsetPage[T]) link(more bool) {
 }
 
 func (p *OffsetPage[T]) offsetURL(offset int64) Link {
-	limit := pair{p.pager.limitParam, strconv.Itoa(p.req.Limit)}
+	limit := web.Pair{Name: p.pager.limitParam, Value: strconv.Itoa(p.req.Limit)}
 	if offset <= 0 {
-		return p.links.link([]string{p.pager.offsetParam}, limit)
+		return Link(p.links.Link([]string{p.pager.offsetParam}, limit))
 	}
-	at := pair{p.pager.offsetParam, strconv.FormatInt(offset, 10)}
-	if at.name < limit.name {
-		return p.links.link(nil, at, limit)
+	at := web.Pair{Name: p.pager.offsetParam, Value: strconv.FormatInt(offset, 10)}
+	if at.Name < limit.Name {
+		return Link(p.links.Link(nil, at, limit))
 	}
-	return p.links.link(nil, limit, at)
+	return Link(p.links.Link(nil, limit, at))
 }
 
 // Write answers 200 with the page as JSON, and with the headers that [Links].Headers
 // asks for. A list that was returned unpaginated is written as a bare array.
 func (p *OffsetPage[T]) Write(w http.ResponseWriter) error {
 	if p.unpaginated {
-		return writeJSON(w, p.Results)
+		return web.WriteJSON(w, p.Results)
 	}
-	if p.pager != nil && p.pager.base.headers {
-		h := headerLinks{first: p.offsetURL(0), prev: p.Previous, next: p.Next}
+	if p.pager != nil && p.pager.base.Headers {
+		h := web.HeaderLinks{First: string(p.offsetURL(0)), Prev: string(p.Previous), Next: string(p.Next)}
 		if limit := int64(p.req.Limit); p.Count.Precision == Exact {
-			h.last = p.offsetURL((max(1, ceilDiv(p.Count.N, limit)) - 1) * limit)
+			h.Last = string(p.offsetURL((max(1, web.CeilDiv(p.Count.N, limit)) - 1) * limit))
 		}
-		h.write(w.Header())
+		h.Write(w.Header())
 		writeTotal(w.Header(), p.Count)
 	}
-	return writeJSON(w, p)
+	return web.WriteJSON(w, p)
 }
 
 // Window returns the row of page links around the page, as [PageWindow] chooses them.
@@ -249,8 +278,8 @@ func (p *OffsetPage[T]) Window() []PageLink {
 		return nil
 	}
 	limit := int64(p.req.Limit)
-	before := ceilDiv(p.req.Offset, limit)
-	last := max(1, ceilDiv(p.Count.N-p.req.Offset, limit)+before)
+	before := web.CeilDiv(p.req.Offset, limit)
+	last := max(1, web.CeilDiv(p.Count.N-p.req.Offset, limit)+before)
 	current := min(before, last-1) + 1 // in this order: before may be the greatest integer
 	return pageLinks(PageWindow(current, last), current, func(n int64) Link {
 		if n == 1 {

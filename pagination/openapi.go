@@ -39,32 +39,6 @@ func (p *LimitOffset) OpenAPIResponse(results Schema) Schema {
 	return listSchema(results, at+"=400"+limit, at+"=200"+limit, p.count)
 }
 
-// OpenAPIParameters returns the query parameters of a keyset list.
-func (k *Keyset[T]) OpenAPIParameters() []Schema {
-	params := []Schema{queryParameter(k.cursorParam, "The pagination cursor value.", "string")}
-	if k.sizeParam != "" {
-		params = append(params, queryParameter(k.sizeParam, "Number of results to return per page.", "integer"))
-	}
-	if k.orderingParam != "" {
-		params = append(params, queryParameter(k.orderingParam, "Which field to use when ordering the results.", "string"))
-	}
-	return params
-}
-
-// OpenAPIResponse returns the schema of a page whose results have the given schema (the
-// array's, not an element's).
-func (k *Keyset[T]) OpenAPIResponse(results Schema) Schema {
-	at := "http://api.example.org/accounts/?" + k.cursorParam
-	return Schema{
-		"type": "object", "required": []string{"results"},
-		"properties": Schema{
-			"next":     linkSchema(at + "=cD00ODY%3D"),
-			"previous": linkSchema(at + "=cj0xJnA9NDg3"),
-			"results":  results,
-		},
-	}
-}
-
 func listSchema(results Schema, next, previous string, count CountPolicy) Schema {
 	s := Schema{
 		"type": "object", "required": []string{"count", "results"},

@@ -1,10 +1,10 @@
 package pagination
 
 import (
-	"bytes"
-	"encoding/json"
 	"net/http"
 	"strconv"
+
+	"github.com/mainstay-go/mainstay/pagination/internal/web"
 )
 
 // Page is one page of a list by page number. Its JSON has these fields in this order,
@@ -21,7 +21,7 @@ type Page[T any] struct {
 
 	unpaginated bool
 	number      *PageNumber
-	links       linker
+	links       web.Linker
 }
 
 // False is the JSON value false. Its pointer is a field that is false or absent.
@@ -38,17 +38,17 @@ func (*False) UnmarshalJSON([]byte) error { return nil }
 // unpaginated is written as a bare array.
 func (p *Page[T]) Write(w http.ResponseWriter) error {
 	if p.unpaginated {
-		return writeJSON(w, p.Results)
+		return web.WriteJSON(w, p.Results)
 	}
-	if p.number != nil && p.number.base.headers {
-		h := headerLinks{first: p.pageURL(1), prev: p.Previous, next: p.Next}
+	if p.number != nil && p.number.base.Headers {
+		h := web.HeaderLinks{First: string(p.pageURL(1)), Prev: string(p.Previous), Next: string(p.Next)}
 		if p.Count.Precision == Exact {
-			h.last = p.pageURL(p.TotalPages.N)
+			h.Last = string(p.pageURL(p.TotalPages.N))
 		}
-		h.write(w.Header())
+		h.Write(w.Header())
 		writeTotal(w.Header(), p.Count)
 	}
-	return writeJSON(w, p)
+	return web.WriteJSON(w, p)
 }
 
 // Window returns the row of page links around the page, as [PageWindow] chooses them.
@@ -62,9 +62,9 @@ func (p *Page[T]) Window() []PageLink {
 
 func (p *Page[T]) pageURL(number int64) Link {
 	if number == 1 {
-		return p.links.link(p.number.first)
+		return Link(p.links.Link(p.number.first))
 	}
-	return p.links.link(nil, pair{p.number.pageParam, strconv.FormatInt(number, 10)})
+	return Link(p.links.Link(nil, web.Pair{Name: p.number.pageParam, Value: strconv.FormatInt(number, 10)}))
 }
 
 func pageLinks(window []int64, current int64, url func(int64) Link) []PageLink {
@@ -89,29 +89,4 @@ func notExact(t Total) *False {
 		return nil
 	}
 	return &False{}
-}
-
-// encodeJSON encodes without the HTML escapes of encoding/json, whose \u0026 makes links
-// unreadable.
-func encodeJSON(v any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
-}
-
-// writeJSON answers 200. The value is encoded before the first byte is written, so that
-// a value that cannot be encoded can still be answered with an error.
-func writeJSON(w http.ResponseWriter, v any) error {
-	data, err := encodeJSON(v)
-	if err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
-	_, err = w.Write(data)
-	return err
 }

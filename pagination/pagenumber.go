@@ -6,6 +6,8 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+
+	"github.com/mainstay-go/mainstay/pagination/internal/web"
 )
 
 // Unpaginated as a default size returns the whole list when the client asks for no size.
@@ -74,7 +76,7 @@ type PageNumber struct {
 	outOfRange OutOfRange
 	maxPages   int64
 	strict     bool
-	base       linkBase
+	base       web.LinkBase
 	resource   string
 	scope      func(*http.Request) string
 	trace      *Trace
@@ -141,6 +143,10 @@ type PageRequest struct {
 	Number int64 // from 1; 0 with Last
 	Size   int   // after default and maximum; [Unpaginated] for the whole list
 	Last   bool  // the client asked for "last"
+
+	// Scope names the filter and the tenant in the key of a remembered count. Parse
+	// leaves it empty, and only [Read] uses it.
+	Scope string
 }
 
 // Parse reads page and size from a request's query string, without allocation. The
@@ -153,11 +159,11 @@ func (p *PageNumber) Parse(r *http.Request) (PageRequest, error) {
 	var number, size string
 	var sized bool
 	for raw != "" {
-		name, value, rest, ok := nextPair(raw)
+		name, value, rest, ok := web.NextPair(raw)
 		if ok {
-			if isName(name, p.pageParam) {
+			if web.IsName(name, p.pageParam) {
 				number = value
-			} else if p.sizeParam != "" && isName(name, p.sizeParam) {
+			} else if p.sizeParam != "" && web.IsName(name, p.sizeParam) {
 				size, sized = value, true
 			}
 		}
@@ -171,10 +177,10 @@ func (p *PageNumber) Parse(r *http.Request) (PageRequest, error) {
 	}
 	switch {
 	case number == "":
-	case isName(number, "last"):
+	case web.IsName(number, "last"):
 		req.Number, req.Last = 0, true
 	default:
-		n, ok := parseInt(number)
+		n, ok := web.ParseInt(number)
 		if !ok {
 			return PageRequest{}, invalidPage(p.pageParam, "not a number", p.strict)
 		}
@@ -187,57 +193,37 @@ func (p *PageNumber) Parse(r *http.Request) (PageRequest, error) {
 }
 
 func (p *PageNumber) readSize(req *PageRequest, value string) error {
-	n, ok := positive(value, 1, p.preset.most())
+	n, ok := web.Positive(value, 1, p.preset.most())
 	if ok {
 		req.Size = int(n)
 	}
 	if p.strict {
-		if exact, _ := parseInt(value); !ok || exact != n {
+		if exact, _ := web.ParseInt(value); !ok || exact != n {
 			return invalidParameter(p.sizeParam, "The page size must be a whole number from 1 to "+strconv.FormatInt(p.preset.most(), 10)+".")
 		}
 	}
 	return nil
 }
 
-// Paginate reads the page that a request asks for. The error is a [RequestError] when
-// the request is at fault, else the source's; [WriteError] answers both. A page that
-// does not exist is refused without a query for its rows.
+// Paginate reads the page that a request asks for. The error is a [RequestError] for a
+// fault of the client and the error of the source otherwise. [WriteError] writes both. A
+// page that does not exist is refused without a query for its rows.
 func Paginate[T any](r *http.Request, p *PageNumber, source Lister[T]) (*Page[T], error) {
 	req, err := p.Parse(r)
 	if err != nil {
 		return nil, err
 	}
-	ctx := r.Context()
-	done := p.trace.begin(r, "page")
-	if req.Size == Unpaginated {
-		rows, err := source.List(ctx, NoLimit, 0)
-		done(PageEvent{Rows: len(rows), Err: err})
-		if err != nil {
-			return nil, err
-		}
-		return &Page[T]{Results: notNil(rows), unpaginated: true}, nil
-	}
 	links, err := newLinker(&p.base, r, p.strict)
 	if err != nil {
 		return nil, err
 	}
-	page := &Page[T]{PageSize: req.Size, number: p, links: links}
-	err = p.fill(ctx, r, req, source, func(limit int, offset int64) (int, error) {
-		rows, err := source.List(ctx, limit, offset)
-		page.Results = rows
-		return len(rows), err
-	}, &page.Count, &page.CurrentPage)
-	more := len(page.Results) > req.Size
-	if more {
-		page.Results = page.Results[:req.Size]
+	page, more, err := readPage(r.Context(), p, req, source, func() string {
+		return countKey(p.resourceOf(r), p.scopeOf(r), web.AppendQuery(nil, links.Pairs, []string{p.pageParam, p.sizeParam}, nil))
+	})
+	if err != nil || page.unpaginated {
+		return page, err
 	}
-	done(PageEvent{Size: req.Size, Offset: (max(page.CurrentPage, 1) - 1) * int64(req.Size), Rows: len(page.Results), Total: page.Count, Err: err})
-	if err != nil {
-		return nil, err
-	}
-	page.Results = notNil(page.Results)
-	page.TotalPages = Total{N: max(1, ceilDiv(page.Count.N, int64(req.Size))), Precision: page.Count.Precision}
-	page.CountExact = notExact(page.Count)
+	page.links = links
 	if p.count.fresh() {
 		more = page.CurrentPage < page.TotalPages.N
 	}
@@ -254,22 +240,69 @@ func Paginate[T any](r *http.Request, p *PageNumber, source Lister[T]) (*Page[T]
 	return page, nil
 }
 
+// Read reads a page without HTTP: for gRPC, jobs and tests. The page has no links. The
+// zero PageRequest is page 1 of the default size.
+func Read[T any](ctx context.Context, p *PageNumber, req PageRequest, source Lister[T]) (*Page[T], error) {
+	if req.Number == 0 && !req.Last {
+		req.Number = 1
+	}
+	if req.Size == 0 {
+		req.Size = p.preset.Size
+	}
+	if req.Number < 0 || req.Size < 0 && req.Size != Unpaginated {
+		return nil, invalidPage(p.pageParam, "below 1", p.strict)
+	}
+	if req.Size != Unpaginated {
+		req.Size = int(min(int64(req.Size), p.preset.most()))
+	}
+	page, _, err := readPage(ctx, p, req, source, func() string { return countKey(p.resource, req.Scope, nil) })
+	return page, err
+}
+
+// readPage also reports whether rows follow the page.
+func readPage[T any](ctx context.Context, p *PageNumber, req PageRequest, source Lister[T], key func() string) (_ *Page[T], more bool, err error) {
+	done := p.trace.begin(ctx, "page")
+	if req.Size == Unpaginated {
+		rows, err := source.List(ctx, NoLimit, 0)
+		done(PageEvent{Rows: len(rows), Err: err})
+		if err != nil {
+			return nil, false, err
+		}
+		return &Page[T]{Results: notNil(rows), unpaginated: true}, false, nil
+	}
+	page := &Page[T]{PageSize: req.Size, number: p}
+	err = p.fill(ctx, key, req, source, func(limit int, offset int64) (int, error) {
+		rows, err := source.List(ctx, limit, offset)
+		page.Results = rows
+		return len(rows), err
+	}, &page.Count, &page.CurrentPage)
+	if more = len(page.Results) > req.Size; more {
+		page.Results = page.Results[:req.Size]
+	}
+	done(PageEvent{Size: req.Size, Offset: (max(page.CurrentPage, 1) - 1) * int64(req.Size), Rows: len(page.Results), Total: page.Count, Err: err})
+	if err != nil {
+		return nil, false, err
+	}
+	page.Results = notNil(page.Results)
+	page.TotalPages = Total{N: max(1, web.CeilDiv(page.Count.N, int64(req.Size))), Precision: page.Count.Precision}
+	page.CountExact = notExact(page.Count)
+	return page, more, nil
+}
+
 // fill finds the total and the page's number and reads its rows. It does not depend on
 // the row type, so that one copy of it serves all lists.
-func (p *PageNumber) fill(ctx context.Context, r *http.Request, req PageRequest, source any,
+func (p *PageNumber) fill(ctx context.Context, key func() string, req PageRequest, source any,
 	list func(limit int, offset int64) (int, error), total *Total, current *int64,
 ) error {
 	var err error
-	*total, err = p.count.total(ctx, source, func() string {
-		return countKey(p.resourceOf(r), p.scopeOf(r), appendQuery(nil, sortedPairs(r.URL.RawQuery), []string{p.pageParam, p.sizeParam}, nil))
-	})
+	*total, err = p.count.Total(ctx, source, key)
 	if err != nil {
 		return err
 	}
 	size := int64(req.Size)
 	last := p.maxPages
 	if total.Precision == Exact {
-		last = max(1, ceilDiv(total.N, size))
+		last = max(1, web.CeilDiv(total.N, size))
 	}
 	*current = req.Number
 	if req.Last {

@@ -2,7 +2,6 @@ package pagination
 
 import (
 	"context"
-	"net/http"
 	"time"
 )
 
@@ -21,17 +20,18 @@ type PageEvent struct {
 	Rows     int           // rows in the page
 	Total    Total         // Unknown for cursors
 	Duration time.Duration // count and rows together
+	Ignored  []string      // parameters that were corrected or not known; of keyset lists
 	Err      error         // why there is no page; nil if there is one
 }
 
 // begin starts the clock of a page. The returned function is never nil.
-func (t *Trace) begin(r *http.Request, style string) func(PageEvent) {
+func (t *Trace) begin(ctx context.Context, style string) func(PageEvent) {
 	if t == nil || t.Page == nil {
 		return func(PageEvent) {}
 	}
 	start := time.Now()
 	return func(info PageEvent) {
 		info.Style, info.Duration = style, time.Since(start)
-		t.Page(r.Context(), info)
+		t.Page(ctx, info)
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 	"github.com/pilagod/gorm-cursor-paginator/v2/cursor"
 
-	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
 // place is the position of a row in a list ordered by time and ID.
@@ -35,25 +35,24 @@ func BenchmarkCursor(b *testing.B) {
 			name = "mainstay-encrypted"
 		}
 		b.Run(name, func(b *testing.B) {
-			cursors, err := pagination.NewCursors(pagination.EphemeralKeyRing(), &pagination.CursorsOptions{Encrypt: encrypt})
+			cursors, err := keyset.NewCursors(keyset.EphemeralKeyRing(), &keyset.CursorsOptions{Encrypt: encrypt})
 			if err != nil {
 				b.Fatal(err)
 			}
-			scope := pagination.NewScope("sales", "-created_at,-id", "", "tenant 7")
-			kinds := []pagination.Kind{pagination.KindTime, pagination.KindInt}
+			scope := keyset.NewScope("sales", "-created_at,-id", "", "tenant 7")
 			roundTrip(b, func() (string, error) {
-				created, err := pagination.NewValue(pagination.KindTime, somewhere.CreatedAt)
+				created, err := keyset.NewValue(somewhere.CreatedAt)
 				if err != nil {
 					return "", err
 				}
-				id, err := pagination.NewValue(pagination.KindInt, somewhere.ID)
+				id, err := keyset.NewValue(somewhere.ID)
 				if err != nil {
 					return "", err
 				}
-				values := [...]pagination.Value{created, id}
-				return cursors.Encode(scope, pagination.Position{Values: values[:]})
+				values := [...]keyset.Value{created, id}
+				return cursors.Encode(scope, keyset.Position{Values: values[:]})
 			}, func(text string) (place, error) {
-				at, err := cursors.Decode(scope, kinds, text)
+				at, err := cursors.Decode(scope, 2, text)
 				if err != nil {
 					return place{}, err
 				}

@@ -6,21 +6,21 @@ import (
 	"testing"
 
 	"github.com/mainstay-go/mainstay/internal/testserver"
-	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
 // BenchmarkDeepKey reads a page of 25 in the middle of 200,000 rows by OFFSET, through
-// [pagination.SQLSource] with DeepKey (package) and in one plain statement (hand). A list
+// [keyset.SQLSource] with DeepKey (package) and in one plain statement (hand). A list
 // that can be paged by keyset needs neither.
 func BenchmarkDeepKey(b *testing.B) {
 	const rows = 200_000
 	for _, engine := range []struct {
 		name, driver, numbers, concat string
-		dialect                       pagination.Dialect
+		dialect                       keyset.Dialect
 		dsn                           func(testing.TB) string
 	}{
-		{"sqlite", "sqlite", numbersTo(rows) + "SELECT i FROM n", "'product ' || (i % 50)", pagination.SQLite, func(testing.TB) string { return ":memory:" }},
-		{"mariadb", "mysql", "SELECT seq AS i FROM seq_1_to_" + strconv.Itoa(rows), "CONCAT('product ', i % 50)", pagination.MySQL, func(t testing.TB) string {
+		{"sqlite", "sqlite", numbersTo(rows) + "SELECT i FROM n", "'product ' || (i % 50)", keyset.SQLite, func(testing.TB) string { return ":memory:" }},
+		{"mariadb", "mysql", "SELECT seq AS i FROM seq_1_to_" + strconv.Itoa(rows), "CONCAT('product ', i % 50)", keyset.MySQL, func(t testing.TB) string {
 			s := testserver.MariaDB(t)
 			s.CreateDatabase(t, "shop")
 			return s.DSN("shop") + "&interpolateParams=true"
@@ -42,19 +42,19 @@ func BenchmarkDeepKey(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			order, err := pagination.NewOrder(nil,
-				pagination.Key{Name: "created_at", Expr: "created_at", Kind: pagination.KindInt},
-				pagination.Key{Name: "id", Expr: "id", Kind: pagination.KindInt, Unique: true})
+			order, err := keyset.NewOrder(nil,
+				keyset.Key{Name: "created_at", Expr: "created_at"},
+				keyset.Key{Name: "id", Expr: "id", Unique: true})
 			if err != nil {
 				b.Fatal(err)
 			}
-			plain := pagination.SQLSource[sale]{
+			plain := keyset.SQLSource[sale]{
 				DB: db, Dialect: engine.dialect, Order: order, Scan: scanSale,
-				Base: pagination.Base{Columns: saleBase.Columns, From: "sales"},
+				Base: keyset.Base{Columns: saleBase.Columns, From: "sales"},
 			}
 			deep := plain
 			deep.DeepKey = "id"
-			read := func(source pagination.SQLSource[sale]) {
+			read := func(source keyset.SQLSource[sale]) {
 				if list, err := source.List(b.Context(), 25, rows/2); err != nil || len(list) != 25 {
 					b.Fatal(len(list), err)
 				}

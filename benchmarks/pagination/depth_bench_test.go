@@ -19,11 +19,12 @@ import (
 
 	"github.com/mainstay-go/mainstay/internal/testserver"
 	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
 // BenchmarkDepth reads a page of 25 a quarter into a list and one four fifths into it
 // (pages 10,000 and 32,000 of a million rows), in turns with pages 1 and 2, through
-// [pagination.Keyset.Paginate]. deep/first is the ratio of the medians and at most 1.5 by
+// [keyset.Keyset.Paginate]. deep/first is the ratio of the medians and at most 1.5 by
 // the target; deep/second is the part of it that the depth has: page 1 has a shorter
 // statement, without a position. Beside them the same page by OFFSET, and by the OR condition that one writes
 // by hand. MAINSTAY_BENCH_ROWS sets the length, 1000000 for the published figures.
@@ -31,18 +32,18 @@ func BenchmarkDepth(b *testing.B) {
 	rows := exportRows(b)
 	for _, engine := range []struct {
 		name    string
-		dialect pagination.Dialect
+		dialect keyset.Dialect
 		open    func(*testing.B) *sql.DB
 	}{
-		{"SQLite", pagination.SQLite, func(b *testing.B) *sql.DB {
+		{"SQLite", keyset.SQLite, func(b *testing.B) *sql.DB {
 			return openOrders(b, "sqlite", "file:"+filepath.Join(b.TempDir(), "orders.db")+"?_pragma=cache_size(-500000)&_pragma=synchronous(off)")
 		}},
-		{"MariaDB", pagination.MySQL, func(b *testing.B) *sql.DB {
+		{"MariaDB", keyset.MySQL, func(b *testing.B) *sql.DB {
 			server := testserver.MariaDB(b, "--innodb-buffer-pool-size=1G")
 			server.CreateDatabase(b, "orders")
 			return openOrders(b, "mysql", server.DSN("orders")+"&interpolateParams=true")
 		}},
-		{"PostgreSQL", pagination.Postgres, func(b *testing.B) *sql.DB {
+		{"PostgreSQL", keyset.Postgres, func(b *testing.B) *sql.DB {
 			server := testserver.Postgres(b, "-c", "shared_buffers=512MB")
 			server.CreateDatabase(b, "orders")
 			return openOrders(b, "pgx", server.DSN("orders"))
@@ -68,24 +69,24 @@ type order struct {
 // deepList is an order of the list, and the condition that continues behind a row by hand.
 type deepList struct {
 	name, ordering string
-	nulls          pagination.Nulls
+	nulls          keyset.Nulls
 	behind         func(order) string
 }
 
 var deepLists = []deepList{
-	{"one-direction", "-created_at", pagination.NullsNative, func(o order) string {
+	{"one-direction", "-created_at", keyset.NullsNative, func(o order) string {
 		return fmt.Sprintf("created_at < %d OR (created_at = %[1]d AND id < %d)", o.Created, o.ID)
 	}},
-	{"mixed", "status,-created_at,id", pagination.NullsNative, func(o order) string {
+	{"mixed", "status,-created_at,id", keyset.NullsNative, func(o order) string {
 		return fmt.Sprintf("status > %d OR (status = %[1]d AND (created_at < %d OR (created_at = %[2]d AND id > %d)))", o.Status, o.Created, o.ID)
 	}},
-	{"nulls-first", "closed_at", pagination.NullsFirst, func(o order) string {
+	{"nulls-first", "closed_at", keyset.NullsFirst, func(o order) string {
 		if o.Closed == nil {
 			return fmt.Sprintf("(closed_at IS NULL AND id > %d) OR closed_at IS NOT NULL", o.ID)
 		}
 		return fmt.Sprintf("closed_at > %d OR (closed_at = %[1]d AND id > %d)", *o.Closed, o.ID)
 	}},
-	{"nulls-last", "closed_at", pagination.NullsLast, func(o order) string {
+	{"nulls-last", "closed_at", keyset.NullsLast, func(o order) string {
 		if o.Closed == nil {
 			return fmt.Sprintf("closed_at IS NULL AND id > %d", o.ID)
 		}
@@ -106,7 +107,7 @@ func openOrders(b *testing.B, driver, dsn string) *sql.DB {
 
 // fillOrders makes the table: five statuses, times in the order of the keys with some
 // equal, a third of closed_at NULL at random places.
-func fillOrders(b *testing.B, db *sql.DB, dialect pagination.Dialect, rows int) {
+func fillOrders(b *testing.B, db *sql.DB, dialect keyset.Dialect, rows int) {
 	b.Helper()
 	run := func(statement string) {
 		b.Helper()
@@ -136,42 +137,42 @@ func fillOrders(b *testing.B, db *sql.DB, dialect pagination.Dialect, rows int) 
 	run("CREATE INDEX orders_status ON orders (status, created_at DESC, id)")
 	run("CREATE INDEX orders_closed ON orders (closed_at, id)")
 	switch dialect {
-	case pagination.MySQL:
+	case keyset.MySQL:
 		run("ANALYZE TABLE orders")
-	case pagination.Postgres:
+	case keyset.Postgres:
 		run("VACUUM ANALYZE orders")
 	default:
 		run("ANALYZE")
 	}
 }
 
-func deepPages(b *testing.B, db *sql.DB, dialect pagination.Dialect, rows int, list deepList) {
-	cursors, err := pagination.NewCursors(pagination.EphemeralKeyRing(), nil)
+func deepPages(b *testing.B, db *sql.DB, dialect keyset.Dialect, rows int, list deepList) {
+	cursors, err := keyset.NewCursors(keyset.EphemeralKeyRing(), nil)
 	if err != nil {
 		b.Fatal(err)
 	}
-	keyset, err := pagination.NewKeyset("orders", pagination.Preset{Size: 25, MaxSize: rows}, cursors, []pagination.Column[order]{
-		{Name: "id", Expr: "id", Kind: pagination.KindInt, Unique: true, Value: func(o order) any { return o.ID }},
-		{Name: "status", Expr: "status", Kind: pagination.KindInt, Value: func(o order) any { return o.Status }},
-		{Name: "created_at", Expr: "created_at", Kind: pagination.KindInt, Value: func(o order) any { return o.Created }},
-		{Name: "closed_at", Expr: "closed_at", Kind: pagination.KindInt, Nullable: true, Nulls: list.nulls, Value: func(o order) any { return o.Closed }},
-	}, &pagination.KeysetOptions{Ordering: list.ordering})
+	pages, err := keyset.New("orders", pagination.Preset{Size: 25, MaxSize: rows}, cursors, []keyset.Column[order]{
+		{Name: "id", Expr: "id", Unique: true},
+		{Name: "status", Expr: "status"},
+		{Name: "created_at", Expr: "created_at"},
+		{Name: "closed_at", Expr: "closed_at", Nullable: true, Nulls: list.nulls},
+	}, &keyset.Options{Ordering: list.ordering})
 	if err != nil {
 		b.Fatal(err)
 	}
-	sorted, err := keyset.Order("")
+	sorted, err := pages.Order("")
 	if err != nil {
 		b.Fatal(err)
 	}
-	source := pagination.SQLSource[order]{
+	source := keyset.SQLSource[order]{
 		DB: db, Dialect: dialect, Order: sorted,
-		Base: pagination.Base{Columns: []string{"id", "status", "created_at", "closed_at", "note"}, From: "orders"},
-		Scan: func(rows *sql.Rows) (o order, err error) {
+		Base: keyset.Base{Columns: []string{"id", "status", "created_at", "closed_at", "note"}, From: "orders"},
+		Scan: func(rows keyset.Scanner) (o order, err error) {
 			return o, rows.Scan(&o.ID, &o.Status, &o.Created, &o.Closed, &o.Note)
 		},
 	}
-	read := func(r *http.Request) *pagination.KeysetPage[order] {
-		page, err := keyset.Paginate(r, source)
+	read := func(r *http.Request) *keyset.Page[order] {
+		page, err := pages.Paginate(r, source)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -11,7 +11,8 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/export"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
 // exportRows is MAINSTAY_BENCH_ROWS, 50,000 without it.
@@ -36,12 +37,12 @@ func exportRows(b *testing.B) int {
 func BenchmarkExport(b *testing.B) {
 	total := exportRows(b)
 	db := openShop(b, sql.Open, total)
-	keyset := salesByTime(b)
-	source := pagination.SQLSource[sale]{
-		DB: db, Dialect: pagination.SQLite, Scan: scanSale,
-		Base: pagination.Base{Columns: saleBase.Columns, From: "sales"},
+	pages := salesByTime(b)
+	source := keyset.SQLSource[sale]{
+		DB: db, Dialect: keyset.SQLite, Scan: scanSale,
+		Base: keyset.Base{Columns: saleBase.Columns, From: "sales"},
 	}
-	columns := []pagination.CSVColumn[sale]{
+	columns := []export.Column[sale]{
 		{Header: "id", Value: func(s sale) string { return strconv.FormatInt(s.ID, 10) }},
 		{Header: "created_at", Value: func(s sale) string { return strconv.FormatInt(s.Created, 10) }},
 		{Header: "product", Value: func(s sale) string { return s.Product }},
@@ -79,12 +80,12 @@ func BenchmarkExport(b *testing.B) {
 		}
 		return n
 	}
-	export := func(b *testing.B, ours func(io.Writer, *pagination.StreamOptions[sale]) (int64, error), byHand func(io.Writer) int64) {
+	download := func(b *testing.B, ours func(io.Writer, *export.Options[sale]) (int64, error), byHand func(io.Writer) int64) {
 		b.Helper()
 		var mine, hand counted
 		base := heap()
 		var grown float64
-		written, err := ours(io.Discard, &pagination.StreamOptions[sale]{Every: max(total/4, 1), Progress: func(int64, sale) error {
+		written, err := ours(io.Discard, &export.Options[sale]{Every: max(total/4, 1), Progress: func(int64, sale) error {
 			grown = max(grown, heap()-base)
 			return nil
 		}})
@@ -103,8 +104,8 @@ func BenchmarkExport(b *testing.B) {
 		b.ReportMetric(grown, "heap-MB")
 	}
 	b.Run("csv", func(b *testing.B) {
-		export(b, func(w io.Writer, opts *pagination.StreamOptions[sale]) (int64, error) {
-			return pagination.WriteCSV(w, columns, keyset.All(b.Context(), source, nil), opts)
+		download(b, func(w io.Writer, opts *export.Options[sale]) (int64, error) {
+			return export.WriteCSV(w, columns, pages.All(b.Context(), source, nil), opts)
 		}, func(w io.Writer) int64 {
 			out := csv.NewWriter(bufio.NewWriterSize(w, 64<<10))
 			out.UseCRLF = true
@@ -126,8 +127,8 @@ func BenchmarkExport(b *testing.B) {
 		})
 	})
 	b.Run("ndjson", func(b *testing.B) {
-		export(b, func(w io.Writer, opts *pagination.StreamOptions[sale]) (int64, error) {
-			return pagination.WriteNDJSON(w, keyset.All(b.Context(), source, nil), opts)
+		download(b, func(w io.Writer, opts *export.Options[sale]) (int64, error) {
+			return export.WriteNDJSON(w, pages.All(b.Context(), source, nil), opts)
 		}, func(w io.Writer) int64 {
 			buffered := bufio.NewWriterSize(w, 64<<10)
 			out := json.NewEncoder(buffered)

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
 // BenchmarkHandler answers a request for a page of 25 by keyset as bytes: the whole
@@ -22,10 +23,10 @@ import (
 // encoding/json.
 func BenchmarkHandler(b *testing.B) {
 	db := openShop(b, sql.Open, salesInPages)
-	keyset := salesByTime(b)
-	source := pagination.SQLSource[sale]{DB: db, Dialect: pagination.SQLite, Base: saleBase, Scan: scanSale}
+	pages := salesByTime(b)
+	source := keyset.SQLSource[sale]{DB: db, Dialect: keyset.SQLite, Base: saleBase, Scan: scanSale}
 	ours := func(w http.ResponseWriter, r *http.Request) {
-		page, err := keyset.Paginate(r, source)
+		page, err := pages.Paginate(r, source)
 		if err == nil {
 			err = page.Write(w)
 		}

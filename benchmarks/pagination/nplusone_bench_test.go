@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 	"github.com/mainstay-go/mainstay/pagination/querycount"
 )
 
@@ -93,17 +94,17 @@ func productsRowByRow(ctx context.Context, b *testing.B, db *sql.DB) {
 }
 
 func productsJoined(ctx context.Context, b *testing.B, db *sql.DB) {
-	order, err := pagination.NewOrder(nil, pagination.Key{Name: "id", Expr: "p.id", Kind: pagination.KindInt, Unique: true})
+	order, err := keyset.NewOrder(nil, keyset.Key{Name: "id", Expr: "p.id", Unique: true})
 	if err != nil {
 		b.Fatal(err)
 	}
-	list, err := pagination.SQLSource[product]{
-		DB: db, Dialect: pagination.SQLite, Order: order,
-		Base: pagination.Base{
+	list, err := keyset.SQLSource[product]{
+		DB: db, Dialect: keyset.SQLite, Order: order,
+		Base: keyset.Base{
 			Columns: []string{"p.id", "p.category_id", "p.name", "c.name AS category", "COALESCE(s.amount, 0) AS amount"},
 			From:    "products p JOIN categories c ON c.id = p.category_id LEFT JOIN stock s ON s.product_id = p.id",
 		},
-		Scan: func(rows *sql.Rows) (p product, err error) {
+		Scan: func(rows keyset.Scanner) (p product, err error) {
 			err = rows.Scan(&p.ID, &p.CategoryID, &p.Name, &p.Category, &p.Stock)
 			return p, err
 		},
@@ -137,8 +138,8 @@ func customersAttached(ctx context.Context, b *testing.B, db *sql.DB) {
 	list := all(ctx, b, db, scanCustomer, firstCustomers)
 	err := pagination.Attach(ctx, list, func(c customer) (int64, bool) { return c.ID, true },
 		func(ctx context.Context, ids []int64) (map[int64][]child, error) {
-			in := pagination.In(ids)
-			rows := all(ctx, b, db, scanChild, "SELECT customer_id, name FROM children WHERE customer_id IN "+in.SQL+" ORDER BY id", in.Args...)
+			in, args := pagination.In(ids)
+			rows := all(ctx, b, db, scanChild, "SELECT customer_id, name FROM children WHERE customer_id IN "+in+" ORDER BY id", args...)
 			return pagination.GroupBy(rows, func(c child) int64 { return c.CustomerID }), nil
 		},
 		func(c *customer, children []child) { c.Children = children })

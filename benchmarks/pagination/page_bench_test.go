@@ -15,6 +15,7 @@ import (
 	"gorm.io/gorm/utils/tests"
 
 	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
 // salesInPages is the length of the list that is paged: the shorter it is, the less hides
@@ -26,13 +27,13 @@ const salesInPages = 2_000
 // the time by hand.
 func BenchmarkPage(b *testing.B) {
 	db := openShop(b, sql.Open, salesInPages)
-	order, err := pagination.NewOrder(nil,
-		pagination.Key{Name: "created_at", Expr: "created_at", Kind: pagination.KindInt},
-		pagination.Key{Name: "id", Expr: "id", Kind: pagination.KindInt, Unique: true})
+	order, err := keyset.NewOrder(nil,
+		keyset.Key{Name: "created_at", Expr: "created_at"},
+		keyset.Key{Name: "id", Expr: "id", Unique: true})
 	if err != nil {
 		b.Fatal(err)
 	}
-	source := pagination.SQLSource[sale]{DB: db, Dialect: pagination.SQLite, Base: saleBase, Scan: scanSale, Order: order}
+	source := keyset.SQLSource[sale]{DB: db, Dialect: keyset.SQLite, Base: saleBase, Scan: scanSale, Order: order}
 	const (
 		columns = "SELECT id, created_at, product, amount, note FROM sales WHERE (amount >= ?1)"
 		count   = "SELECT COUNT(*) FROM sales WHERE (amount >= ?1)"
@@ -61,11 +62,11 @@ func BenchmarkPage(b *testing.B) {
 		})
 	})
 	b.Run("keyset", func(b *testing.B) {
-		keyset := salesByTime(b)
+		pages := salesByTime(b)
 		r := httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/sales?amount=200", nil)
 		var last sale
 		for range 40 {
-			page, err := keyset.Paginate(r, source)
+			page, err := pages.Paginate(r, source)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -73,7 +74,7 @@ func BenchmarkPage(b *testing.B) {
 			r = httptest.NewRequestWithContext(b.Context(), http.MethodGet, string(page.Next), nil)
 		}
 		versus(b, func() {
-			page, err := keyset.Paginate(r, source)
+			page, err := pages.Paginate(r, source)
 			if err != nil || len(page.Results) != 25 || page.Next == "" || page.Previous == "" {
 				b.Fatal(page, err)
 			}
@@ -146,11 +147,11 @@ func BenchmarkPageOfPeers(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		order, err := pagination.NewOrder(nil, pagination.Key{Name: "id", Expr: "id", Kind: pagination.KindInt, Unique: true})
+		order, err := keyset.NewOrder(nil, keyset.Key{Name: "id", Expr: "id", Unique: true})
 		if err != nil {
 			b.Fatal(err)
 		}
-		source := pagination.SQLSource[sale]{DB: counted, Dialect: pagination.SQLite, Base: saleBase, Scan: scanSale, Order: order}
+		source := keyset.SQLSource[sale]{DB: counted, Dialect: keyset.SQLite, Base: saleBase, Scan: scanSale, Order: order}
 		r := httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/sales?page=41", nil)
 		measure(b, func() int {
 			page, err := pagination.Paginate(r, pager, pagination.Lister[sale](source))
@@ -182,16 +183,16 @@ func BenchmarkPageOfPeers(b *testing.B) {
 		})
 	})
 	b.Run("keyset/mainstay", func(b *testing.B) {
-		keyset := salesByTime(b)
-		source := pagination.SQLSource[sale]{DB: counted, Dialect: pagination.SQLite, Base: saleBase, Scan: scanSale}
+		pages := salesByTime(b)
+		source := keyset.SQLSource[sale]{DB: counted, Dialect: keyset.SQLite, Base: saleBase, Scan: scanSale}
 		r := httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/sales", nil)
-		page, err := keyset.Paginate(r, source)
+		page, err := pages.Paginate(r, source)
 		if err != nil {
 			b.Fatal(err)
 		}
 		r = httptest.NewRequestWithContext(b.Context(), http.MethodGet, string(page.Next), nil)
 		measure(b, func() int {
-			page, err := keyset.Paginate(r, source)
+			page, err := pages.Paginate(r, source)
 			if err != nil || page.Next == "" {
 				b.Fatal(page, err)
 			}

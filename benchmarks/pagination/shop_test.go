@@ -10,6 +10,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
 // openShop opens a database in memory with products, and as many sales as asked for.
@@ -60,13 +61,13 @@ type sale struct {
 	Note    *string `json:"note"`
 }
 
-func scanSale(rows *sql.Rows) (sale, error) {
+func scanSale(rows keyset.Scanner) (sale, error) {
 	var s sale
 	err := rows.Scan(&s.ID, &s.Created, &s.Product, &s.Amount, &s.Note)
 	return s, err
 }
 
-var saleBase = pagination.Base{
+var saleBase = keyset.Base{
 	Columns: []string{"id", "created_at", "product", "amount", "note"},
 	From:    "sales",
 	Where:   "amount >= ?",
@@ -74,16 +75,16 @@ var saleBase = pagination.Base{
 }
 
 // salesByTime pages the sales by created_at and id.
-func salesByTime(b *testing.B) *pagination.Keyset[sale] {
+func salesByTime(b *testing.B) *keyset.Keyset[sale] {
 	b.Helper()
-	cursors, err := pagination.NewCursors(pagination.EphemeralKeyRing(), nil)
+	cursors, err := keyset.NewCursors(keyset.EphemeralKeyRing(), nil)
 	if err != nil {
 		b.Fatal(err)
 	}
-	k, err := pagination.NewKeyset("sales", pagination.Standard, cursors, []pagination.Column[sale]{
-		{Name: "created_at", Expr: "created_at", Kind: pagination.KindInt, Value: func(s sale) any { return s.Created }},
-		{Name: "id", Expr: "id", Kind: pagination.KindInt, Unique: true, Value: func(s sale) any { return s.ID }},
-	}, &pagination.KeysetOptions{Ordering: "created_at"})
+	k, err := keyset.New("sales", pagination.Standard, cursors, []keyset.Column[sale]{
+		{Name: "created_at", Expr: "created_at"},
+		{Name: "id", Expr: "id", Unique: true},
+	}, &keyset.Options{Ordering: "created_at"})
 	if err != nil {
 		b.Fatal(err)
 	}

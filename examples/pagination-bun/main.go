@@ -16,6 +16,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
 // Sale is a row of the list.
@@ -44,15 +45,15 @@ func routes(db *bun.DB) (http.Handler, error) {
 		return nil, err
 	}
 	// A service with more than one replica reads its keys from its settings.
-	cursors, err := pagination.NewCursors(pagination.EphemeralKeyRing(), nil)
+	cursors, err := keyset.NewCursors(keyset.EphemeralKeyRing(), nil)
 	if err != nil {
 		return nil, err
 	}
-	feed, err := pagination.NewKeyset("sales", pagination.Standard, cursors, []pagination.Column[Sale]{
-		{Name: "created_at", Expr: "created_at", Kind: pagination.KindInt, Value: func(s Sale) any { return s.CreatedAt }},
-		{Name: "closed_at", Expr: "closed_at", Kind: pagination.KindInt, Nullable: true, Value: func(s Sale) any { return s.ClosedAt }},
-		{Name: "id", Expr: "id", Kind: pagination.KindInt, Unique: true, Value: func(s Sale) any { return s.ID }},
-	}, &pagination.KeysetOptions{Ordering: "-created_at"})
+	feed, err := keyset.New("sales", pagination.Standard, cursors, []keyset.Column[Sale]{
+		{Name: "created_at", Expr: "created_at", Value: func(s Sale) any { return s.CreatedAt }},
+		{Name: "closed_at", Expr: "closed_at", Nullable: true, Value: func(s Sale) any { return s.ClosedAt }},
+		{Name: "id", Expr: "id", Unique: true, Value: func(s Sale) any { return s.ID }},
+	}, &keyset.Options{Ordering: "-created_at"})
 	if err != nil {
 		return nil, err
 	}
@@ -92,13 +93,13 @@ func byNumber(db *bun.DB, r *http.Request) pagination.Source[Sale] {
 	}
 }
 
-func byPosition(db *bun.DB, r *http.Request) pagination.SeekerFunc[Sale] {
-	return func(ctx context.Context, q pagination.Seek) (list []Sale, err error) {
-		where, err := q.Where(pagination.SQLite)
+func byPosition(db *bun.DB, r *http.Request) keyset.SeekerFunc[Sale] {
+	return func(ctx context.Context, q keyset.Seek) (list []Sale, err error) {
+		where, err := q.Where(keyset.SQLite)
 		if err != nil {
 			return nil, err
 		}
-		orderBy, err := q.OrderBy(pagination.SQLite)
+		orderBy, err := q.OrderBy(keyset.SQLite)
 		if err != nil {
 			return nil, err
 		}

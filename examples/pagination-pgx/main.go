@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
 // Sale is a row of the list.
@@ -46,15 +47,15 @@ func routes(db *pgxpool.Pool) (http.Handler, error) {
 		return nil, err
 	}
 	// A service with more than one replica reads its keys from its settings.
-	cursors, err := pagination.NewCursors(pagination.EphemeralKeyRing(), nil)
+	cursors, err := keyset.NewCursors(keyset.EphemeralKeyRing(), nil)
 	if err != nil {
 		return nil, err
 	}
-	feed, err := pagination.NewKeyset("sales", pagination.Standard, cursors, []pagination.Column[Sale]{
-		{Name: "created_at", Expr: "created_at", Kind: pagination.KindTime, Value: func(s Sale) any { return s.CreatedAt }},
-		{Name: "closed_at", Expr: "closed_at", Kind: pagination.KindTime, Nullable: true, Value: func(s Sale) any { return s.ClosedAt }},
-		{Name: "id", Expr: "id", Kind: pagination.KindInt, Unique: true, Value: func(s Sale) any { return s.ID }},
-	}, &pagination.KeysetOptions{Ordering: "-created_at"})
+	feed, err := keyset.New("sales", pagination.Standard, cursors, []keyset.Column[Sale]{
+		{Name: "created_at", Expr: "created_at", Value: func(s Sale) any { return s.CreatedAt }},
+		{Name: "closed_at", Expr: "closed_at", Nullable: true, Value: func(s Sale) any { return s.ClosedAt }},
+		{Name: "id", Expr: "id", Unique: true, Value: func(s Sale) any { return s.ID }},
+	}, &keyset.Options{Ordering: "-created_at"})
 	if err != nil {
 		return nil, err
 	}
@@ -71,8 +72,8 @@ func routes(db *pgxpool.Pool) (http.Handler, error) {
 }
 
 // sales is the list that a request asks for, whatever its page.
-func sales(r *http.Request) pagination.Base {
-	list := pagination.Base{Columns: []string{"id", "product", "created_at", "closed_at"}, From: "sales"}
+func sales(r *http.Request) keyset.Base {
+	list := keyset.Base{Columns: []string{"id", "product", "created_at", "closed_at"}, From: "sales"}
 	if product := r.URL.Query().Get("product"); product != "" {
 		list.Where, list.Args = "product = $1", []any{product}
 	}
@@ -97,9 +98,9 @@ func byNumber(pool *pgxpool.Pool, r *http.Request) pagination.Source[Sale] {
 	}
 }
 
-func byPosition(pool *pgxpool.Pool, r *http.Request) pagination.SeekerFunc[Sale] {
-	return func(ctx context.Context, q pagination.Seek) ([]Sale, error) {
-		query, args, err := q.SQL(pagination.Postgres, sales(r))
+func byPosition(pool *pgxpool.Pool, r *http.Request) keyset.SeekerFunc[Sale] {
+	return func(ctx context.Context, q keyset.Seek) ([]Sale, error) {
+		query, args, err := q.SQL(keyset.Postgres, sales(r))
 		if err != nil {
 			return nil, err
 		}

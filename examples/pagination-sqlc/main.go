@@ -17,6 +17,7 @@ import (
 
 	"github.com/mainstay-go/mainstay/examples/pagination-sqlc/shop"
 	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
 //go:generate go run github.com/sqlc-dev/sqlc/cmd/sqlc@v1.31.1 generate
@@ -39,15 +40,15 @@ func routes(db *sql.DB) (http.Handler, error) {
 		return nil, err
 	}
 	// A service with more than one replica reads its keys from its settings.
-	cursors, err := pagination.NewCursors(pagination.EphemeralKeyRing(), nil)
+	cursors, err := keyset.NewCursors(keyset.EphemeralKeyRing(), nil)
 	if err != nil {
 		return nil, err
 	}
-	feed, err := pagination.NewKeyset("sales", pagination.Standard, cursors, []pagination.Column[shop.Sale]{
-		{Name: "created_at", Expr: "created_at", Kind: pagination.KindInt, Value: func(s shop.Sale) any { return s.CreatedAt }},
-		{Name: "closed_at", Expr: "closed_at", Kind: pagination.KindInt, Nullable: true, Value: func(s shop.Sale) any { return s.ClosedAt }},
-		{Name: "id", Expr: "id", Kind: pagination.KindInt, Unique: true, Value: func(s shop.Sale) any { return s.ID }},
-	}, &pagination.KeysetOptions{Ordering: "-created_at"})
+	feed, err := keyset.New("sales", pagination.Standard, cursors, []keyset.Column[shop.Sale]{
+		{Name: "created_at", Expr: "created_at", Value: func(s shop.Sale) any { return s.CreatedAt }},
+		{Name: "closed_at", Expr: "closed_at", Nullable: true, Value: func(s shop.Sale) any { return s.ClosedAt }},
+		{Name: "id", Expr: "id", Unique: true, Value: func(s shop.Sale) any { return s.ID }},
+	}, &keyset.Options{Ordering: "-created_at"})
 	if err != nil {
 		return nil, err
 	}
@@ -76,14 +77,14 @@ func byNumber(db *sql.DB, r *http.Request) pagination.Source[shop.Sale] {
 
 // byPosition has a statement for each order, direction and NULL, which sqlc cannot know;
 // it shares the generated row.
-func byPosition(db *sql.DB, r *http.Request) pagination.SQLSource[shop.Sale] {
-	list := pagination.Base{Columns: []string{"id", "product", "created_at", "closed_at"}, From: "sales"}
+func byPosition(db *sql.DB, r *http.Request) keyset.SQLSource[shop.Sale] {
+	list := keyset.Base{Columns: []string{"id", "product", "created_at", "closed_at"}, From: "sales"}
 	if product := r.URL.Query().Get("product"); product != "" {
 		list.Where, list.Args = "product = ?", []any{product}
 	}
-	return pagination.SQLSource[shop.Sale]{
-		DB: db, Dialect: pagination.SQLite, Base: list,
-		Scan: func(rows *sql.Rows) (s shop.Sale, err error) {
+	return keyset.SQLSource[shop.Sale]{
+		DB: db, Dialect: keyset.SQLite, Base: list,
+		Scan: func(rows keyset.Scanner) (s shop.Sale, err error) {
 			err = rows.Scan(&s.ID, &s.Product, &s.CreatedAt, &s.ClosedAt)
 			return s, err
 		},

@@ -15,6 +15,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
 // Sale is a row of the list.
@@ -43,15 +44,15 @@ func routes(db *sqlx.DB) (http.Handler, error) {
 		return nil, err
 	}
 	// A service with more than one replica reads its keys from its settings.
-	cursors, err := pagination.NewCursors(pagination.EphemeralKeyRing(), nil)
+	cursors, err := keyset.NewCursors(keyset.EphemeralKeyRing(), nil)
 	if err != nil {
 		return nil, err
 	}
-	feed, err := pagination.NewKeyset("sales", pagination.Standard, cursors, []pagination.Column[Sale]{
-		{Name: "created_at", Expr: "created_at", Kind: pagination.KindInt, Value: func(s Sale) any { return s.CreatedAt }},
-		{Name: "closed_at", Expr: "closed_at", Kind: pagination.KindInt, Nullable: true, Value: func(s Sale) any { return s.ClosedAt }},
-		{Name: "id", Expr: "id", Kind: pagination.KindInt, Unique: true, Value: func(s Sale) any { return s.ID }},
-	}, &pagination.KeysetOptions{Ordering: "-created_at"})
+	feed, err := keyset.New("sales", pagination.Standard, cursors, []keyset.Column[Sale]{
+		{Name: "created_at", Expr: "created_at", Value: func(s Sale) any { return s.CreatedAt }},
+		{Name: "closed_at", Expr: "closed_at", Nullable: true, Value: func(s Sale) any { return s.ClosedAt }},
+		{Name: "id", Expr: "id", Unique: true, Value: func(s Sale) any { return s.ID }},
+	}, &keyset.Options{Ordering: "-created_at"})
 	if err != nil {
 		return nil, err
 	}
@@ -68,8 +69,8 @@ func routes(db *sqlx.DB) (http.Handler, error) {
 }
 
 // sales is the list that a request asks for, whatever its page.
-func sales(r *http.Request) pagination.Base {
-	list := pagination.Base{Columns: []string{"id", "product", "created_at", "closed_at"}, From: "sales"}
+func sales(r *http.Request) keyset.Base {
+	list := keyset.Base{Columns: []string{"id", "product", "created_at", "closed_at"}, From: "sales"}
 	if product := r.URL.Query().Get("product"); product != "" {
 		list.Where, list.Args = "product = ?", []any{product}
 	}
@@ -95,9 +96,9 @@ func byNumber(db *sqlx.DB, r *http.Request) pagination.Source[Sale] {
 	}
 }
 
-func byPosition(db *sqlx.DB, r *http.Request) pagination.SeekerFunc[Sale] {
-	return func(ctx context.Context, q pagination.Seek) (list []Sale, err error) {
-		query, args, err := q.SQL(pagination.SQLite, sales(r))
+func byPosition(db *sqlx.DB, r *http.Request) keyset.SeekerFunc[Sale] {
+	return func(ctx context.Context, q keyset.Seek) (list []Sale, err error) {
+		query, args, err := q.SQL(keyset.SQLite, sales(r))
 		if err != nil {
 			return nil, err
 		}

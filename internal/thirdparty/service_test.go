@@ -27,6 +27,7 @@ import (
 	"github.com/mainstay-go/mainstay/health/alert"
 	"github.com/mainstay-go/mainstay/notify"
 	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 	"github.com/mainstay-go/mainstay/ratelimit"
 )
 
@@ -172,7 +173,7 @@ func products(db *sql.DB) http.Handler {
 	if err != nil {
 		panic(err)
 	}
-	order, err := pagination.NewOrder(nil, pagination.Key{Name: "id", Expr: "p.id", Kind: pagination.KindInt, Unique: true})
+	order, err := keyset.NewOrder(nil, keyset.Key{Name: "id", Expr: "p.id", Unique: true})
 	if err != nil {
 		panic(err)
 	}
@@ -180,10 +181,10 @@ func products(db *sql.DB) http.Handler {
 	if err != nil {
 		panic(err)
 	}
-	all := pagination.SQLSource[string]{
-		DB: db, Dialect: pagination.SQLite, Order: order,
-		Base: pagination.Base{Columns: []string{"p.name"}, From: "products p"},
-		Scan: func(rows *sql.Rows) (name string, err error) { return name, rows.Scan(&name) },
+	all := keyset.SQLSource[string]{
+		DB: db, Dialect: keyset.SQLite, Order: order,
+		Base: keyset.Base{Columns: []string{"p.name"}, From: "products p"},
+		Scan: func(rows keyset.Scanner) (name string, err error) { return name, rows.Scan(&name) },
 	}
 
 	mux := http.NewServeMux()

@@ -13,6 +13,7 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 	"github.com/mainstay-go/mainstay/health"
 	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 	"github.com/mainstay-go/mainstay/pagination/querycount"
 	"github.com/mainstay-go/mainstay/ratelimit"
 )
@@ -48,11 +49,11 @@ type API struct {
 func New(cfg Config) (http.Handler, error) {
 	a := &API{Config: cfg}
 	links := &pagination.Links{TrustedProxies: cfg.Settings.TrustedProxies}
-	ring, err := pagination.NewKeyRing(pagination.CursorKey{ID: 1, Secret: cfg.CursorSecret})
+	ring, err := keyset.NewKeyRing(keyset.CursorKey{ID: 1, Secret: cfg.CursorSecret})
 	if err != nil {
 		return nil, err
 	}
-	cursors, err := pagination.NewCursors(ring, nil)
+	cursors, err := keyset.NewCursors(ring, nil)
 	if err != nil {
 		return nil, err
 	}

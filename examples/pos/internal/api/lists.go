@@ -8,6 +8,7 @@ import (
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
 // lists are the paginators, made once.
@@ -21,17 +22,17 @@ type lists struct {
 // keyset also reads ?ordering= for both.
 type list[T any] struct {
 	numbers *pagination.PageNumber
-	keyset  *pagination.Keyset[T]
+	keyset  *keyset.Keyset[T]
 }
 
 // source is what both ways of paging read from.
 type source[T any] interface {
 	pagination.Lister[T]
 	pagination.Counter
-	pagination.Seeker[T]
+	keyset.Seeker[T]
 }
 
-func newLists(links *pagination.Links, cursors *pagination.Cursors) (l *lists, err error) {
+func newLists(links *pagination.Links, cursors *keyset.Cursors) (l *lists, err error) {
 	l = &lists{}
 	if l.products, err = newList("products", "name", pagination.Large, store.ProductColumns(), links, cursors); err != nil {
 		return nil, err
@@ -43,17 +44,17 @@ func newLists(links *pagination.Links, cursors *pagination.Cursors) (l *lists, e
 	return l, err
 }
 
-func newList[T any](name, ordering string, preset pagination.Preset, columns []pagination.Column[T], links *pagination.Links, cursors *pagination.Cursors) (*list[T], error) {
+func newList[T any](name, ordering string, preset pagination.Preset, columns []keyset.Column[T], links *pagination.Links, cursors *keyset.Cursors) (*list[T], error) {
 	numbers, err := pagination.NewPageNumber(preset, &pagination.PageNumberOptions{Links: links})
 	if err != nil {
 		return nil, err
 	}
-	keyset, err := pagination.NewKeyset(name, preset, cursors, columns, &pagination.KeysetOptions{Ordering: ordering, Links: links})
+	keyset, err := keyset.New(name, preset, cursors, columns, &keyset.Options{Ordering: ordering, Links: links})
 	return &list[T]{numbers: numbers, keyset: keyset}, err
 }
 
 // serve answers a request with the page that it asks for of what open returns.
-func serve[T any](a *API, w http.ResponseWriter, r *http.Request, l *list[T], open func(pagination.Order) source[T]) {
+func serve[T any](a *API, w http.ResponseWriter, r *http.Request, l *list[T], open func(keyset.Order) source[T]) {
 	order, err := l.keyset.RequestOrder(r)
 	if err != nil {
 		a.failed(w, r, err)
@@ -89,7 +90,7 @@ func (a *API) products(w http.ResponseWriter, r *http.Request) {
 		}
 		filter.Category = id
 	}
-	serve(a, w, r, a.lists.products, func(o pagination.Order) source[store.Product] { return a.Caches.Products(a.Store, filter, o) })
+	serve(a, w, r, a.lists.products, func(o keyset.Order) source[store.Product] { return a.Caches.Products(a.Store, filter, o) })
 }
 
 func (a *API) customers(w http.ResponseWriter, r *http.Request) {
@@ -98,7 +99,7 @@ func (a *API) customers(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "search: at most 200 characters of text")
 		return
 	}
-	serve(a, w, r, a.lists.customers, func(o pagination.Order) source[store.Customer] { return a.Store.Customers(search, o) })
+	serve(a, w, r, a.lists.customers, func(o keyset.Order) source[store.Customer] { return a.Store.Customers(search, o) })
 }
 
 func (a *API) sales(w http.ResponseWriter, r *http.Request) {
@@ -107,7 +108,7 @@ func (a *API) sales(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, detail)
 		return
 	}
-	serve(a, w, r, a.lists.sales, func(o pagination.Order) source[store.Sale] { return a.Store.Sales(filter, o) })
+	serve(a, w, r, a.lists.sales, func(o keyset.Order) source[store.Sale] { return a.Store.Sales(filter, o) })
 }
 
 // saleFilter reads ?from= and ?to=: an instant, or a day of UTC, which counts as a whole

@@ -8,17 +8,19 @@ import (
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/export"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
 // reports pages the sales for the office, and streams all of them.
 type reports struct{ *list[store.SaleRow] }
 
-func newReports(links *pagination.Links, cursors *pagination.Cursors) (*reports, error) {
+func newReports(links *pagination.Links, cursors *keyset.Cursors) (*reports, error) {
 	l, err := newList("report", "-created_at", pagination.Report, store.SaleRowColumns(), links, cursors)
 	return &reports{l}, err
 }
 
-var saleColumns = []pagination.CSVColumn[store.SaleRow]{
+var saleColumns = []export.Column[store.SaleRow]{
 	{Header: "id", Value: func(s store.SaleRow) string { return strconv.FormatInt(s.ID, 10) }},
 	{Header: "created_at", Value: func(s store.SaleRow) string { return s.CreatedAt.Format(time.RFC3339Nano) }},
 	{Header: "total", Value: func(s store.SaleRow) string { return strconv.FormatInt(s.Total, 10) }},
@@ -51,7 +53,7 @@ func (a *API) salesReport(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, detail)
 		return
 	}
-	open := func(o pagination.Order) source[store.SaleRow] { return a.Caches.SaleRows(a.Store, filter, o) }
+	open := func(o keyset.Order) source[store.SaleRow] { return a.Caches.SaleRows(a.Store, filter, o) }
 	if !isDownload(r) {
 		serve(a, w, r, a.reports.list, open)
 		return
@@ -61,18 +63,18 @@ func (a *API) salesReport(w http.ResponseWriter, r *http.Request) {
 		a.failed(w, r, err)
 		return
 	}
-	rows := a.reports.keyset.All(r.Context(), open(order), &pagination.AllOptions{Ordering: q.Get("ordering")})
+	rows := a.reports.keyset.All(r.Context(), open(order), &keyset.AllOptions{Ordering: q.Get("ordering")})
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(streamPatience))
 	switch q.Get("format") {
 	case "csv":
-		err = pagination.ServeCSV(w, "sales.csv", saleColumns, rows, nil)
+		err = export.ServeCSV(w, "sales.csv", saleColumns, rows, nil)
 	case "ndjson":
-		err = pagination.ServeNDJSON(w, "sales.ndjson", rows, nil)
+		err = export.ServeNDJSON(w, "sales.ndjson", rows, nil)
 	default:
 		fail(w, http.StatusBadRequest, "format: want json, csv or ndjson")
 		return
 	}
-	if errors.Is(err, pagination.ErrTruncated) {
+	if errors.Is(err, export.ErrTruncated) {
 		a.Logger.WarnContext(r.Context(), "a download was cut off", "path", r.URL.Path, "error", err)
 		panic(http.ErrAbortHandler) // the client must not take the part for the whole
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
-	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 	"github.com/mainstay-go/mainstay/pagination/querycount"
 )
 
@@ -21,7 +21,7 @@ func queries(ctx context.Context, env Env, args []string) int {
 	if err := fillShop(ctx, s, st, slog.New(slog.DiscardHandler)); err != nil {
 		return refuse(env, err)
 	}
-	id := pagination.Key{Name: "id", Kind: pagination.KindInt, Unique: true}
+	id := keyset.Key{Name: "id", Unique: true}
 	for _, listing := range []struct {
 		what   string
 		naive  func(context.Context) (int, error)
@@ -64,9 +64,9 @@ func count(ctx context.Context, f func(context.Context) (int, error)) (rows, sta
 func length[T any](list []T, err error) (int, error) { return len(list), err }
 
 // orderBy is an order by one unique column.
-func orderBy(key pagination.Key, expr string) pagination.Order {
+func orderBy(key keyset.Key, expr string) keyset.Order {
 	key.Expr = expr
-	order, err := pagination.NewOrder(nil, key)
+	order, err := keyset.NewOrder(nil, key)
 	if err != nil {
 		panic(err) // a unique column is always a total order
 	}

@@ -7,12 +7,13 @@ import (
 	"github.com/mainstay-go/mainstay/cache"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
 // list is a list whose pages by number are kept. Pages by keyset and downloads read the
 // database: they are for those who want to miss nothing.
 type list[T any] struct {
-	pagination.SQLSource[T]
+	keyset.SQLSource[T]
 	pages  *cache.Typed[[]T]
 	counts *cache.Typed[int64]
 	key    string // names the filter
@@ -34,11 +35,11 @@ func (l list[T]) Count(ctx context.Context) (int64, error) {
 type List[T any] interface {
 	pagination.Lister[T]
 	pagination.Counter
-	pagination.Seeker[T]
+	keyset.Seeker[T]
 }
 
 // Products is st.Products with its pages kept until something of their category is sold.
-func (s *Caches) Products(st *store.Store, f store.ProductFilter, o pagination.Order) List[store.Product] {
+func (s *Caches) Products(st *store.Store, f store.ProductFilter, o keyset.Order) List[store.Product] {
 	return list[store.Product]{
 		SQLSource: st.Products(f, o), pages: s.products, counts: s.productCounts,
 		key: filterKey(f),
@@ -46,7 +47,7 @@ func (s *Caches) Products(st *store.Store, f store.ProductFilter, o pagination.O
 }
 
 // SaleRows is st.SaleRows with its pages kept.
-func (s *Caches) SaleRows(st *store.Store, f store.SaleFilter, o pagination.Order) List[store.SaleRow] {
+func (s *Caches) SaleRows(st *store.Store, f store.SaleFilter, o keyset.Order) List[store.SaleRow] {
 	return list[store.SaleRow]{
 		SQLSource: st.SaleRows(f, o), pages: s.reports, counts: s.reportCounts,
 		key: fmt.Sprintf("%d/%d", f.From.UnixMicro(), f.To.UnixMicro()),

@@ -5,7 +5,7 @@ import (
 	"database/sql"
 	"strings"
 
-	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
 // Category groups products.
@@ -42,19 +42,19 @@ type ProductFilter struct {
 }
 
 // ProductColumns are what products can be sorted by.
-func ProductColumns() []pagination.Column[Product] {
-	return []pagination.Column[Product]{
-		{Name: "id", Expr: "p.id", Kind: pagination.KindInt, Unique: true, Value: func(p Product) any { return p.ID }},
-		{Name: "name", Expr: "p.name", Kind: pagination.KindText, Value: func(p Product) any { return p.Name }},
-		{Name: "price", Expr: "p.price", Kind: pagination.KindInt, Value: func(p Product) any { return p.Price }},
-		{Name: "sku", Expr: "p.sku", Kind: pagination.KindText, Unique: true, Value: func(p Product) any { return p.SKU }},
-		{Name: "stock", Expr: "s.quantity", Kind: pagination.KindInt, Value: func(p Product) any { return p.Stock }},
+func ProductColumns() []keyset.Column[Product] {
+	return []keyset.Column[Product]{
+		{Name: "id", Expr: "p.id", Unique: true},
+		{Name: "name", Expr: "p.name"},
+		{Name: "price", Expr: "p.price"},
+		{Name: "sku", Expr: "p.sku", Unique: true},
+		{Name: "stock", Expr: "s.quantity"},
 	}
 }
 
 // Products is the list of products, each with its category and stock, in one
 // statement a page.
-func (s *Store) Products(filter ProductFilter, order pagination.Order) pagination.SQLSource[Product] {
+func (s *Store) Products(filter ProductFilter, order keyset.Order) keyset.SQLSource[Product] {
 	var where []string
 	var args []any
 	if filter.Category != 0 {
@@ -65,14 +65,14 @@ func (s *Store) Products(filter ProductFilter, order pagination.Order) paginatio
 		where = append(where, "(lower(p.name) LIKE ? ESCAPE '!' OR lower(p.sku) LIKE ? ESCAPE '!')")
 		args = append(args, contains(filter.Search), contains(filter.Search))
 	}
-	return pagination.SQLSource[Product]{
+	return keyset.SQLSource[Product]{
 		DB: s.read, Dialect: s.dialect, Order: order, CountFrom: "products p",
-		Base: pagination.Base{
+		Base: keyset.Base{
 			Columns: []string{"p.id", "p.sku", "p.name", "p.price", "s.quantity", "c.id AS category_id", "c.name AS category_name"},
 			From:    "products p JOIN categories c ON c.id = p.category_id JOIN stock s ON s.product_id = p.id",
 			Where:   strings.Join(where, " AND "), Args: args,
 		},
-		Scan: func(rows *sql.Rows) (Product, error) {
+		Scan: func(rows keyset.Scanner) (Product, error) {
 			var p Product
 			err := rows.Scan(&p.ID, &p.SKU, &p.Name, &p.Price, &p.Stock, &p.Category.ID, &p.Category.Name)
 			return p, err

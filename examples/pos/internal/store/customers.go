@@ -5,6 +5,7 @@ import (
 	"database/sql"
 
 	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
 // Customer is a parent.
@@ -30,24 +31,24 @@ type ChildCard struct {
 }
 
 // CustomerColumns are what customers can be sorted by.
-func CustomerColumns() []pagination.Column[Customer] {
-	return []pagination.Column[Customer]{
-		{Name: "id", Expr: "c.id", Kind: pagination.KindInt, Unique: true, Value: func(c Customer) any { return c.ID }},
-		{Name: "name", Expr: "c.name", Kind: pagination.KindText, Value: func(c Customer) any { return c.Name }},
+func CustomerColumns() []keyset.Column[Customer] {
+	return []keyset.Column[Customer]{
+		{Name: "id", Expr: "c.id", Unique: true},
+		{Name: "name", Expr: "c.name"},
 	}
 }
 
 // Customers is the list of customers, each with children and cards, in two
 // statements a page: one for the customers and one for the children of all of them.
-func (s *Store) Customers(search string, order pagination.Order) Customers {
-	base := pagination.Base{Columns: []string{"c.id", "c.name"}, From: "customers c"}
+func (s *Store) Customers(search string, order keyset.Order) Customers {
+	base := keyset.Base{Columns: []string{"c.id", "c.name"}, From: "customers c"}
 	if search != "" {
 		base.Where = "lower(c.name) LIKE ? ESCAPE '!'"
 		base.Args = []any{contains(search)}
 	}
-	return Customers{s, pagination.SQLSource[Customer]{
+	return Customers{s, keyset.SQLSource[Customer]{
 		DB: s.read, Dialect: s.dialect, Order: order, Base: base,
-		Scan: func(rows *sql.Rows) (Customer, error) {
+		Scan: func(rows keyset.Scanner) (Customer, error) {
 			c := Customer{Children: []Child{}}
 			err := rows.Scan(&c.ID, &c.Name)
 			return c, err
@@ -58,7 +59,7 @@ func (s *Store) Customers(search string, order pagination.Order) Customers {
 // Customers is a list of customers, to be read by number or by keyset.
 type Customers struct {
 	store *Store
-	bare  pagination.SQLSource[Customer]
+	bare  keyset.SQLSource[Customer]
 }
 
 // Count counts the customers.
@@ -71,9 +72,10 @@ func (l Customers) List(ctx context.Context, limit int, offset int64) ([]Custome
 }
 
 // Seek reads customers behind a position.
-func (l Customers) Seek(ctx context.Context, q pagination.Seek) ([]Customer, error) {
-	customers, err := l.bare.Seek(ctx, q)
-	return l.withChildren(ctx, customers, err)
+func (l Customers) Seek(ctx context.Context, q keyset.Seek) (keyset.Batch[Customer], error) {
+	b, err := l.bare.Seek(ctx, q)
+	b.Rows, err = l.withChildren(ctx, b.Rows, err)
+	return b, err
 }
 
 func (l Customers) withChildren(ctx context.Context, customers []Customer, err error) ([]Customer, error) {

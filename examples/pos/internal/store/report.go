@@ -1,10 +1,9 @@
 package store
 
 import (
-	"database/sql"
 	"time"
 
-	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
 // SaleRow is a sale in a report: one line, with the number of its items.
@@ -18,26 +17,26 @@ type SaleRow struct {
 }
 
 // SaleRowColumns are what a report can be sorted by.
-func SaleRowColumns() []pagination.Column[SaleRow] {
-	return []pagination.Column[SaleRow]{
-		{Name: "id", Expr: "s.id", Kind: pagination.KindInt, Unique: true, Value: func(s SaleRow) any { return s.ID }},
-		{Name: "created_at", Expr: "s.created_at", Kind: pagination.KindInt, Value: func(s SaleRow) any { return micros(s.CreatedAt) }},
-		{Name: "total", Expr: "s.total", Kind: pagination.KindInt, Value: func(s SaleRow) any { return s.Total }},
+func SaleRowColumns() []keyset.Column[SaleRow] {
+	return []keyset.Column[SaleRow]{
+		{Name: "id", Expr: "s.id", Unique: true},
+		{Name: "created_at", Expr: "s.created_at"},
+		{Name: "total", Expr: "s.total"},
 	}
 }
 
 // SaleRows is the list of sales for a report, one statement a page or batch.
-func (s *Store) SaleRows(filter SaleFilter, order pagination.Order) pagination.SQLSource[SaleRow] {
-	return pagination.SQLSource[SaleRow]{
+func (s *Store) SaleRows(filter SaleFilter, order keyset.Order) keyset.SQLSource[SaleRow] {
+	return keyset.SQLSource[SaleRow]{
 		DB: s.read, Dialect: s.dialect, Order: order, CountFrom: "sales s", DeepKey: filter.deepKey(),
-		Base: filter.narrow(pagination.Base{
+		Base: filter.narrow(keyset.Base{
 			Columns: []string{
 				"s.id", "s.created_at", "s.total", "s.card_number", "s.cashier",
 				"(SELECT COUNT(*) FROM sale_items i WHERE i.sale_id = s.id) AS items",
 			},
 			From: "sales s",
 		}),
-		Scan: func(rows *sql.Rows) (SaleRow, error) {
+		Scan: func(rows keyset.Scanner) (SaleRow, error) {
 			var row SaleRow
 			var created int64
 			err := rows.Scan(&row.ID, &created, &row.Total, &row.Card, &row.Cashier, &row.Items)

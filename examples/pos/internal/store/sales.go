@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
 // Sale is what was sold at once. Money is in the smallest unit.
@@ -132,7 +133,7 @@ type SaleFilter struct {
 }
 
 // narrow adds the filter to a statement that calls the sales s.
-func (f SaleFilter) narrow(base pagination.Base) pagination.Base {
+func (f SaleFilter) narrow(base keyset.Base) keyset.Base {
 	var where []string
 	if !f.From.IsZero() {
 		where, base.Args = append(where, "s.created_at >= ?"), append(base.Args, micros(f.From))
@@ -154,11 +155,11 @@ func (f SaleFilter) deepKey() string {
 }
 
 // SaleColumns are what sales can be sorted by.
-func SaleColumns() []pagination.Column[Sale] {
-	return []pagination.Column[Sale]{
-		{Name: "id", Expr: "s.id", Kind: pagination.KindInt, Unique: true, Value: func(s Sale) any { return s.ID }},
-		{Name: "created_at", Expr: "s.created_at", Kind: pagination.KindInt, Value: func(s Sale) any { return micros(s.CreatedAt) }},
-		{Name: "total", Expr: "s.total", Kind: pagination.KindInt, Value: func(s Sale) any { return s.Total }},
+func SaleColumns() []keyset.Column[Sale] {
+	return []keyset.Column[Sale]{
+		{Name: "id", Expr: "s.id", Unique: true},
+		{Name: "created_at", Expr: "s.created_at"},
+		{Name: "total", Expr: "s.total"},
 	}
 }
 
@@ -166,17 +167,17 @@ func SaleColumns() []pagination.Column[Sale] {
 // or by keyset.
 type Sales struct {
 	store *Store
-	bare  pagination.SQLSource[Sale]
+	bare  keyset.SQLSource[Sale]
 }
 
 // Sales returns the list of sales in an order, which Seek does not need.
-func (s *Store) Sales(filter SaleFilter, order pagination.Order) Sales {
-	base := filter.narrow(pagination.Base{
+func (s *Store) Sales(filter SaleFilter, order keyset.Order) Sales {
+	base := filter.narrow(keyset.Base{
 		Columns: []string{"s.id", "s.created_at", "s.total", "s.card_number", "s.cashier"}, From: "sales s",
 	})
-	return Sales{s, pagination.SQLSource[Sale]{
+	return Sales{s, keyset.SQLSource[Sale]{
 		DB: s.read, Dialect: s.dialect, Order: order, Base: base, DeepKey: filter.deepKey(),
-		Scan: func(rows *sql.Rows) (Sale, error) {
+		Scan: func(rows keyset.Scanner) (Sale, error) {
 			sale := Sale{Items: []SaleItem{}}
 			var created int64
 			err := rows.Scan(&sale.ID, &created, &sale.Total, &sale.Card, &sale.Cashier)
@@ -196,9 +197,10 @@ func (l Sales) List(ctx context.Context, limit int, offset int64) ([]Sale, error
 }
 
 // Seek reads sales behind a position.
-func (l Sales) Seek(ctx context.Context, q pagination.Seek) ([]Sale, error) {
-	sales, err := l.bare.Seek(ctx, q)
-	return l.withItems(ctx, sales, err)
+func (l Sales) Seek(ctx context.Context, q keyset.Seek) (keyset.Batch[Sale], error) {
+	b, err := l.bare.Seek(ctx, q)
+	b.Rows, err = l.withItems(ctx, b.Rows, err)
+	return b, err
 }
 
 func (l Sales) withItems(ctx context.Context, sales []Sale, err error) ([]Sale, error) {

@@ -17,7 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
-	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 	"github.com/mainstay-go/mainstay/pagination/querycount"
 )
 
@@ -53,7 +53,7 @@ func openServer(ctx context.Context, d settings.Database) (*Store, error) {
 }
 
 // dial returns a pool, without connecting.
-func dial(d settings.Database) (db *sql.DB, dialect pagination.Dialect, err error) {
+func dial(d settings.Database) (db *sql.DB, dialect keyset.Dialect, err error) {
 	if d.Engine == settings.MySQL {
 		cfg, err := mysqlConfig(d)
 		if err != nil {
@@ -63,14 +63,14 @@ func dial(d settings.Database) (db *sql.DB, dialect pagination.Dialect, err erro
 		if err != nil {
 			return nil, 0, settings.Errorf("--database: %s", reason(err))
 		}
-		db, dialect = sql.OpenDB(querycount.Wrap(connector)), pagination.MySQL
+		db, dialect = sql.OpenDB(querycount.Wrap(connector)), keyset.MySQL
 	} else {
 		cfg, err := pgx.ParseConfig(d.URL.String())
 		if err != nil {
 			return nil, 0, settings.Errorf("--database: want postgres://user:pw@host/db?sslmode=…")
 		}
 		cfg.ConnectTimeout = connectTimeout
-		db, dialect = sql.OpenDB(querycount.Wrap(stdlib.GetConnector(*cfg))), pagination.Postgres
+		db, dialect = sql.OpenDB(querycount.Wrap(stdlib.GetConnector(*cfg))), keyset.Postgres
 	}
 	db.SetMaxOpenConns(poolSize)
 	db.SetMaxIdleConns(poolSize)

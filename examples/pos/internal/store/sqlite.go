@@ -15,7 +15,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
-	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 	"github.com/mainstay-go/mainstay/pagination/querycount"
 )
 
@@ -50,7 +50,7 @@ func openSQLite(ctx context.Context, s *settings.Settings) (*Store, error) {
 	}
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
-	st := &Store{read: read, write: write, side: side, engine: settings.SQLite, dialect: pagination.SQLite}
+	st := &Store{read: read, write: write, side: side, engine: settings.SQLite, dialect: keyset.SQLite}
 	if err := st.migrate(ctx); err != nil {
 		_ = st.Close()
 		return nil, settings.Errorf("--data %s: cannot write the database: %s", s.Data, reason(err))

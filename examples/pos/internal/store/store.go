@@ -10,7 +10,7 @@ import (
 	"errors"
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
-	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
 // Store is an open database. It is safe for concurrent use.
@@ -19,7 +19,7 @@ type Store struct {
 	write   *sql.DB // on SQLite one connection, so that writers queue here and not in busy loops
 	side    *sql.DB // for backups and the like, which must neither hold up a sale nor wait for one
 	engine  settings.Engine
-	dialect pagination.Dialect
+	dialect keyset.Dialect
 }
 
 // MaxMoney is the largest amount there is. It leaves JavaScript's integers exact and

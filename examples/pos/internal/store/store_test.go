@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
-	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
 var seedDay = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -227,7 +227,7 @@ func TestLists(t *testing.T) { lists(t, openShop(t, at(t.TempDir()), small)) }
 func lists(t *testing.T, s *Store) {
 	t.Helper()
 	ctx := t.Context()
-	order, err := pagination.NewOrder(nil, pagination.Key{Name: "id", Expr: "p.id", Kind: pagination.KindInt, Unique: true})
+	order, err := keyset.NewOrder(nil, keyset.Key{Name: "id", Expr: "p.id", Unique: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +253,7 @@ func lists(t *testing.T, s *Store) {
 			t.Errorf("%s: %d rows, %v", name, len(rows), err)
 		}
 	}
-	customerOrder, err := pagination.NewOrder(nil, pagination.Key{Name: "id", Expr: "c.id", Kind: pagination.KindInt, Unique: true})
+	customerOrder, err := keyset.NewOrder(nil, keyset.Key{Name: "id", Expr: "c.id", Unique: true})
 	if err != nil {
 		t.Fatal(err)
 	}

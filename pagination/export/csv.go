@@ -1,0 +1,107 @@
+package export
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"iter"
+	"net/http"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Column is a column of a CSV file.
+type Column[T any] struct {
+	Header string
+	Value  func(T) string
+}
+
+// WriteCSV writes rows as CSV (RFC 4180) with a header line, holds no more than a buffer in
+// memory, and returns the number of rows. It stops at the first error of the rows, of w or
+// of Progress, and flushes the rows before it. opts may be nil.
+func WriteCSV[T any](w io.Writer, columns []Column[T], rows iter.Seq2[T, error], opts *Options[T]) (int64, error) {
+	var o Options[T]
+	if opts != nil {
+		o = *opts
+	}
+	if o.Delimiter == 0 {
+		o.Delimiter = ','
+	}
+	if strings.ContainsRune("\"\r\n", o.Delimiter) || !utf8.ValidRune(o.Delimiter) {
+		return 0, errors.New("export: the delimiter must not be a quote or a line break")
+	}
+	if len(columns) == 0 {
+		return 0, errors.New("export: a CSV file needs a column")
+	}
+	out := &csvWriter{Writer: bufio.NewWriterSize(w, 64<<10), delimiter: string(o.Delimiter), verbatim: o.Verbatim, alone: len(columns) == 1}
+	if o.BOM {
+		out.WriteString("\ufeff")
+	}
+	for i, c := range columns {
+		out.cell(i, c.Header)
+	}
+	out.WriteString("\r\n")
+	return stream(w, rows, o, func(row T) error {
+		for i, c := range columns {
+			out.cell(i, c.Value(row))
+		}
+		_, err := out.WriteString("\r\n")
+		return err
+	}, out.Flush)
+}
+
+// csvWriter writes the cells. bufio.Writer keeps its first error, so that the last write of
+// a record tells about all of them.
+type csvWriter struct {
+	*bufio.Writer
+	delimiter string
+	verbatim  bool
+	alone     bool // the file has one column, and an empty cell would be an empty line
+}
+
+func (w *csvWriter) cell(i int, cell string) {
+	if i > 0 {
+		w.WriteString(w.delimiter)
+	}
+	if !w.verbatim && formula(cell) {
+		cell = "'" + cell
+	}
+	if cell == "" && w.alone || strings.ContainsAny(cell, "\"\r\n") || strings.Contains(cell, w.delimiter) || strings.HasPrefix(cell, " ") {
+		w.WriteByte('"')
+		for {
+			before, after, found := strings.Cut(cell, `"`)
+			w.WriteString(before)
+			if !found {
+				break
+			}
+			w.WriteString(`""`)
+			cell = after
+		}
+		w.WriteByte('"')
+		return
+	}
+	w.WriteString(cell)
+}
+
+// formula reports whether a spreadsheet would run a cell: one that begins with a sign of
+// formulas, in its common or full-width form, a tab or a line break, and is no number.
+func formula(cell string) bool {
+	switch first, _ := utf8.DecodeRuneInString(cell); first {
+	case '=', '@', '\t', '\r', '\n', '＝', '＠', '＋', '－':
+		return cell != ""
+	case '+', '-':
+		_, err := strconv.ParseFloat(cell, 64)
+		return err != nil
+	}
+	return false
+}
+
+// ServeCSV writes rows as a CSV file for download under a name. While no byte has left the
+// buffer an error leaves the response untouched, for pagination.WriteError. A later error
+// wraps [ErrTruncated].
+func ServeCSV[T any](w http.ResponseWriter, filename string, columns []Column[T], rows iter.Seq2[T, error], opts *Options[T]) error {
+	lazy := &lazyResponse{w: w, contentType: "text/csv; charset=utf-8; header=present", filename: filename}
+	_, err := WriteCSV(lazy, columns, rows, opts)
+	return lazy.end(err)
+}

@@ -1,0 +1,161 @@
+package keyset
+
+import (
+	"context"
+	"iter"
+	"slices"
+)
+
+// AllOptions are the options of [Keyset.All].
+type AllOptions struct {
+	// Ordering is the order, as [Keyset.Order] takes it. Default: the keyset's own.
+	Ordering string
+	// Batch is the number of rows that one query reads and memory holds. Default: 1,000.
+	Batch int
+	// Cursor continues behind the row of a [Walk.Cursor]. Default: "", the beginning.
+	Cursor string
+	// Scope is what the cursors of this run are bound to besides the list and the order:
+	// the filter, the tenant. Default: "".
+	Scope string
+}
+
+// Walk reads a whole list. It is for one goroutine.
+type Walk[T any] struct {
+	keyset *Keyset[T]
+	ctx    context.Context //nolint:containedctx // of one loop, as for All
+	source Seeker[T]
+	opts   *AllOptions
+	order  Order
+	scope  Scope
+	at     []Value // of the last row that was yielded
+}
+
+// All reads the whole list behind the cursor in batches, each by its position, so that
+// the millionth row costs what the first one did and no long query or transaction is open.
+//
+// Every row whose sort keys stay the same and that exists during the whole walk is read
+// once. Rows that are inserted or deleted meanwhile are read or not. A row whose sort keys
+// change during the walk may be read twice or not at all. A row of a transaction that
+// commits late, behind the position, is not read. Read from [Snapshot] where that matters.
+//
+// An error ends the sequence, beside a zero row: a cursor of another list
+// ([ErrInvalidCursor]), a source that breaks the order ([ErrWalk]), or the error of the
+// source.
+//
+// On MariaDB and MySQL, where the source reads from a *sql.DB, All holds one connection
+// and kills its query on the server when ctx ends.
+func (k *Keyset[T]) All(ctx context.Context, source Seeker[T], opts *AllOptions) iter.Seq2[T, error] {
+	return k.Walk(ctx, source, opts).Rows()
+}
+
+// Walk is [Keyset.All] with a cursor to continue from, in a later run or in another
+// process.
+func (k *Keyset[T]) Walk(ctx context.Context, source Seeker[T], opts *AllOptions) *Walk[T] {
+	return &Walk[T]{keyset: k, ctx: ctx, source: source, opts: opts}
+}
+
+// Cursor returns the cursor behind the last row that Rows yielded, for
+// [AllOptions].Cursor of a walk with the same order and scope. It is "" before the first
+// row.
+func (w *Walk[T]) Cursor() (string, error) {
+	if w.at == nil {
+		return "", nil
+	}
+	return w.keyset.encode(w.scope, w.order, Position{Values: w.at})
+}
+
+// Rows yields the rows.
+func (w *Walk[T]) Rows() iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		n := 0
+		err := w.each(func(b Batch[T]) bool {
+			n = len(w.order.keys)
+			for i, row := range b.Rows {
+				w.at = b.Keys[i*n : i*n+n : i*n+n]
+				if !yield(row, nil) {
+					w.at = slices.Clone(w.at)
+					return false
+				}
+			}
+			return true
+		})
+		if err != nil {
+			yield(none, err)
+		}
+	}
+}
+
+// each calls f for each batch until it returns false.
+func (w *Walk[T]) each(f func(Batch[T]) bool) error {
+	k, ctx, source := w.keyset, w.ctx, w.source
+	o, order, err := k.allOptions(w.opts)
+	if err != nil {
+		return err
+	}
+	k.unverified(ctx)
+	w.order, w.scope = order, k.allScope(order, o.Scope)
+	q := Seek{Order: order, Limit: o.Batch, usual: o.Batch}
+	if o.Cursor != "" {
+		at, err := k.decode(ctx, source, w.scope, order, o.Cursor)
+		if err != nil {
+			return err
+		}
+		q.After, w.at = at.Values, at.Values
+	}
+	if s, ok := source.(interface {
+		pin(ctx context.Context) (Seeker[T], func(), error)
+	}); ok {
+		pinned, release, err := s.pin(ctx)
+		if err != nil {
+			return err
+		}
+		defer release()
+		source = pinned
+	}
+	var batch Batch[T]
+	n := len(order.keys)
+	for {
+		if batch, err = seekBatch(ctx, source, batch, q); err == nil {
+			err = k.checked(q, &batch)
+		}
+		if err != nil {
+			return err
+		}
+		if !f(batch) || len(batch.Rows) < o.Batch {
+			return nil
+		}
+		q.After = slices.Clone(batch.Keys[len(batch.Keys)-n:])
+		w.at = q.After
+	}
+}
+
+// seekBatch reads a batch, into the memory of the last one where the source can.
+func seekBatch[T any](ctx context.Context, source Seeker[T], last Batch[T], q Seek) (Batch[T], error) {
+	if s, ok := source.(interface {
+		seekInto(ctx context.Context, batch Batch[T], q Seek) (Batch[T], error)
+	}); ok {
+		clear(last.Rows) // the memory behind a row must not outlive its batch
+		clear(last.Keys)
+		return s.seekInto(ctx, Batch[T]{Rows: last.Rows[:0], Keys: last.Keys[:0]}, q)
+	}
+	return source.Seek(ctx, q)
+}
+
+func (k *Keyset[T]) allOptions(opts *AllOptions) (AllOptions, Order, error) {
+	var o AllOptions
+	if opts != nil {
+		o = *opts
+	}
+	if o.Batch < 1 {
+		o.Batch = 1000
+	}
+	order, err := k.Order(o.Ordering)
+	return o, order, err
+}
+
+// allScope differs from every scope of a request, whose filter is a query string: "?" is
+// escaped in one.
+func (k *Keyset[T]) allScope(order Order, scope string) Scope {
+	return k.newScope(order, "?all", scope)
+}

@@ -1,0 +1,184 @@
+package keyset
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/internal/web"
+)
+
+// Page is one page of a keyset list over HTTP. Its JSON has these fields in this order.
+type Page[T any] struct {
+	Next     pagination.Link   `json:"next"`            // null at the end
+	Previous pagination.Link   `json:"previous"`        // null at the beginning
+	Count    *pagination.Total `json:"count,omitempty"` // absent unless Options.Count is set
+	Results  []T               `json:"results"`         // never null
+	// CountExact is false when the count is not exact, and absent otherwise.
+	CountExact *pagination.False `json:"count_exact,omitempty"`
+	// Ignored names the parameters that were corrected or not known.
+	Ignored []string `json:"-"`
+
+	first, last string
+	headers     bool
+}
+
+// Write writes status 200 and the page as JSON, with the Link header that
+// pagination.Links.Headers asks for.
+func (p *Page[T]) Write(w http.ResponseWriter) error {
+	if p.headers {
+		web.HeaderLinks{First: p.first, Prev: string(p.Previous), Next: string(p.Next), Last: p.last}.Write(w.Header())
+	}
+	return web.WriteJSON(w, p)
+}
+
+// Paginate reads the page that a request asks for. "?cursor=last" is the last page. The
+// error is a [pagination.RequestError] for a fault of the client, a [WalkError] where the
+// source breaks the order, and the error of the source otherwise.
+// [pagination.WriteError] writes all of them.
+func (k *Keyset[T]) Paginate(r *http.Request, source Seeker[T]) (*Page[T], error) {
+	return k.paginate(r, source, nil)
+}
+
+func (k *Keyset[T]) paginate(r *http.Request, source Seeker[T], only *filter[T]) (*Page[T], error) {
+	p, links, err := k.request(r)
+	if err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	found, err := k.page(r.Context(), source, p, only, func() string {
+		return fmt.Sprintf("keyset:count:%q%q%q", k.resource, k.tenant(r), k.filterOf(links.Pairs))
+	})
+	if k.trace != nil && k.trace.Page != nil {
+		e := pagination.PageEvent{Style: "cursor", Size: p.size, Total: pagination.Total{Precision: pagination.Unknown}, Duration: time.Since(start), Ignored: p.ignored, Err: err}
+		if err == nil {
+			e.Rows, e.Total = len(found.Rows), found.Total
+		}
+		k.trace.Page(r.Context(), e)
+	}
+	if err != nil {
+		return nil, err
+	}
+	page := &Page[T]{Results: found.Rows, Ignored: found.Ignored, headers: k.base.Headers}
+	if k.counted {
+		page.Count = &found.Total
+		if found.Total.Precision != pagination.Exact {
+			page.CountExact = &pagination.False{}
+		}
+	}
+	link := func(token string) pagination.Link {
+		if token == "" {
+			return ""
+		}
+		return pagination.Link(links.Link(nil, web.Pair{Name: k.cursorParam, Value: token}))
+	}
+	page.Next, page.Previous = link(found.Next), link(found.Previous)
+	if page.headers {
+		page.first, page.last = links.Link([]string{k.cursorParam}), string(link(LastPage))
+	}
+	return page, nil
+}
+
+// request reads the parameters of a request.
+func (k *Keyset[T]) request(r *http.Request) (p pageRequest, links web.Linker, err error) {
+	raw := r.URL.RawQuery
+	ignored := false
+	if p.order, ignored, err = k.requestOrder(r); err != nil {
+		return p, links, err
+	}
+	if ignored {
+		p.ignored = append(p.ignored, k.orderingParam)
+	}
+	p.size = k.preset.Size
+	if value, ok := web.Lookup(raw, k.sizeParam); ok && k.sizeParam != "" {
+		n, ok := web.Positive(value, 1, int64(k.most()))
+		if ok {
+			p.size = int(n)
+		}
+		if exact, _ := web.ParseInt(value); !ok || exact != n {
+			if k.strict {
+				return p, links, k.sizeError()
+			}
+			p.ignored = append(p.ignored, k.sizeParam)
+		}
+	}
+	links, reason := web.NewLinker(&k.base, r)
+	if reason != "" {
+		return p, links, &pagination.RequestError{
+			Status: http.StatusBadRequest, Detail: "Invalid host.",
+			Problem: k.strict, Kind: pagination.ErrInvalidParameter, Reason: reason,
+		}
+	}
+	for _, pair := range links.Pairs {
+		if tracking(pair.Name) || len(k.filterParams) > 0 && !slices.Contains(k.filterParams, pair.Name) && !slices.Contains(k.own, pair.Name) {
+			p.ignored = append(p.ignored, pair.Name)
+		}
+	}
+	p.scope = k.newScope(p.order, k.filterOf(links.Pairs), k.tenant(r))
+	p.token = web.QueryValue(raw, k.cursorParam)
+	return p, links, nil
+}
+
+// RequestOrder returns the order that a request asks for, for a list by page number over
+// the same source.
+func (k *Keyset[T]) RequestOrder(r *http.Request) (Order, error) {
+	order, _, err := k.requestOrder(r)
+	return order, err
+}
+
+func (k *Keyset[T]) requestOrder(r *http.Request) (Order, bool, error) {
+	if len(r.URL.RawQuery) > web.MaxQuery {
+		return Order{}, false, &pagination.RequestError{
+			Status: http.StatusRequestURITooLong, Detail: "Query string too long.",
+			Problem: k.strict, Kind: pagination.ErrInvalidParameter, Reason: "query string of more than 16 KiB",
+		}
+	}
+	if k.orderingParam == "" {
+		return k.initial, false, nil
+	}
+	return k.ordering(web.QueryValue(r.URL.RawQuery, k.orderingParam))
+}
+
+// Wants reports whether a request has the parameter of the cursor, even an empty one: for
+// lists that serve pages by number otherwise.
+func (k *Keyset[T]) Wants(r *http.Request) bool {
+	if len(r.URL.RawQuery) > web.MaxQuery {
+		return false
+	}
+	_, ok := web.Lookup(r.URL.RawQuery, k.cursorParam)
+	return ok
+}
+
+// tracking reports parameters that browsers and mail programs add to links.
+func tracking(name string) bool {
+	return strings.HasPrefix(name, "utm_") || name == "gclid" || name == "fbclid" || name == "msclkid"
+}
+
+// filterOf returns the parameters that a cursor is bound to.
+func (k *Keyset[T]) filterOf(pairs []web.Pair) string {
+	filter := make([]byte, 0, 256)
+	kept := pairs
+	if len(k.filterParams) > 0 || slices.ContainsFunc(pairs, func(p web.Pair) bool { return tracking(p.Name) }) {
+		kept = make([]web.Pair, 0, len(pairs))
+		for _, p := range pairs {
+			if len(k.filterParams) > 0 && slices.Contains(k.filterParams, p.Name) || len(k.filterParams) == 0 && !tracking(p.Name) {
+				kept = append(kept, p)
+			}
+		}
+	}
+	own := k.own
+	if len(k.filterParams) > 0 {
+		own = nil
+	}
+	return string(web.AppendQuery(filter, kept, own, nil))
+}
+
+func (k *Keyset[T]) tenant(r *http.Request) string {
+	if k.scope == nil {
+		return ""
+	}
+	return k.scope(r)
+}

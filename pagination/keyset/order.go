@@ -1,0 +1,114 @@
+package keyset
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+// Nulls is the place of NULLs in an order.
+type Nulls uint8
+
+// The places of NULLs. The native place is the one that the indexes of the database have:
+// above every value on PostgreSQL and Oracle (last ascending, first descending), and below
+// every value on SQLite, MariaDB, MySQL and SQL Server. Another place takes a statement
+// with a part of its own for the NULLs.
+const (
+	NullsNative Nulls = iota
+	NullsFirst
+	NullsLast
+)
+
+// Key is one sort key of an [Order].
+type Key struct {
+	Name     string // name in cursors and messages
+	Expr     string // SQL expression, written into the statement as it is: never from a client
+	Args     []any  // values of the "?" in Expr
+	Desc     bool   // descending
+	Nullable bool   // may be NULL
+	Nulls    Nulls  // place of NULLs in both directions
+	Unique   bool   // no two rows have the same value
+}
+
+// Order is a total order: it ends with a key that is unique and never NULL, so that every
+// row has one place. Make it with [NewOrder] or [Keyset.Order].
+type Order struct {
+	keys  []Key
+	spec  string // String's
+	types *typeCache
+}
+
+// NewOrder returns the order of the keys. It fails if the order is not total, because rows
+// with equal keys are then lost or doubled between pages. If several columns are unique
+// only together, together names their keys. NewOrder drops the keys behind the one that
+// makes the order total.
+func NewOrder(together []string, keys ...Key) (Order, error) {
+	return newOrder(&typeCache{}, together, keys)
+}
+
+func newOrder(types *typeCache, together []string, keys []Key) (Order, error) {
+	o := Order{types: types}
+	missing := len(together)
+	for _, k := range keys {
+		if err := k.check(); err != nil {
+			return Order{}, err
+		}
+		o.keys = append(o.keys, k)
+		if k.Unique && !k.Nullable {
+			return o.specified(), nil
+		}
+		if slices.Contains(together, k.Name) {
+			if k.Nullable {
+				return Order{}, fmt.Errorf("keyset: sort key %q breaks ties and must not be nullable", k.Name)
+			}
+			if missing--; missing == 0 {
+				return o.specified(), nil
+			}
+		}
+	}
+	return Order{}, errors.New("keyset: the order is not total; add a key that is Unique and not Nullable")
+}
+
+// check refuses an expression that fails in every statement.
+func (k Key) check() error {
+	if k.Expr == "" {
+		return fmt.Errorf("keyset: sort key %q needs an Expr", k.Name)
+	}
+	marks := 0
+	numbered := false
+	placeholders(k.Expr, func(_ int, number bool) {
+		if number {
+			numbered = true
+		} else {
+			marks++
+		}
+	})
+	if numbered || marks != len(k.Args) {
+		return fmt.Errorf(`keyset: the Expr of sort key %q has %d placeholders "?" and %d Args; write a literal question mark as "??"`, k.Name, marks, len(k.Args))
+	}
+	return nil
+}
+
+// Keys returns a copy of the keys.
+func (o Order) Keys() []Key { return slices.Clone(o.keys) }
+
+// String returns the specification of the order. Cursors are bound to it, so that a cursor
+// of another order is refused.
+func (o Order) String() string { return o.spec }
+
+func (o Order) specified() Order {
+	b := make([]byte, 0, 128)
+	for _, k := range o.keys {
+		b = strconv.AppendQuote(b, k.Name)
+		b = strconv.AppendQuote(b, k.Expr)
+		for _, a := range k.Args {
+			b = fmt.Appendf(b, "%T%q", a, fmt.Sprint(a))
+		}
+		b = append(b, '0'+byte(k.Nulls))
+		b = strconv.AppendBool(b, k.Desc)
+		b = strconv.AppendBool(b, k.Nullable)
+	}
+	o.spec = string(b)
+	return o
+}

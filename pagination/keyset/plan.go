@@ -1,0 +1,185 @@
+package keyset
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// scanKey is a key in the direction of the walk.
+type scanKey struct {
+	expr      fragment
+	form      form
+	desc      bool
+	nullable  bool
+	nullsLast bool
+	native    bool // NULLs are where the index has them
+	value     Value
+	param     fragment // the value as an argument
+}
+
+// selectKey is a sort key among the columns of the result.
+type selectKey struct {
+	expr fragment
+	form form
+}
+
+// A seekPlan says which ranges hold the rows behind a position, in the order of the
+// walk. The ranges are disjoint: innermost first, the rows that share all keys but the
+// last with the position, then those that share one key less.
+type seekPlan struct {
+	keys     []scanKey
+	segments []segment
+	union    bool // the ranges are separate SELECTs
+	bound    bool // the OR form gets a bound on the first key
+	limit    fragment
+	literal  bool        // the limit is part of the text
+	selected []selectKey // what Base.Keys selects
+}
+
+// segment is a range: the first keys equal to the position, the next ones behind it.
+type segment struct {
+	from, to int // keys[:from] are equal, keys[from:to] are compared
+	test     segmentTest
+	strict   bool // the position itself is not in it
+}
+
+// fixesFirst reports whether the first key has one value, or NULL, in the segment.
+func (s segment) fixesFirst() bool { return s.from > 0 || s.test == isNull }
+
+type segmentTest uint8
+
+const (
+	isBehind  segmentTest = iota // compared with the position's value
+	isNull                       // NULL
+	isNotNull                    // anything but NULL
+)
+
+func (q Seek) plan(d Dialect) (*seekPlan, error) {
+	if len(q.Order.keys) == 0 {
+		return nil, errors.New("keyset: Seek needs an Order made by NewOrder")
+	}
+	if q.Limit < 1 {
+		return nil, errors.New("keyset: Seek needs a positive Limit")
+	}
+	if len(q.After) != 0 && len(q.After) != len(q.Order.keys) {
+		return nil, errors.New("keyset: a position needs one value for each key of its order")
+	}
+	p := &seekPlan{keys: make([]scanKey, len(q.Order.keys)), bound: d == Generic || d == SQLServer || d == Oracle}
+	p.limit, p.literal = fragment{sql: "?", args: []any{q.Limit}}, q.usual == q.Limit
+	mixed, foreign := false, false
+	for i, k := range q.Order.keys {
+		sk := scanKey{
+			expr: fragment{sql: k.Expr, args: k.Args}, form: q.form(d, i),
+			desc: k.Desc != q.Backward, nullable: k.Nullable, native: true,
+		}
+		if k.Nullable {
+			nativeLast := k.Desc != d.nullsHigh()
+			last := nativeLast
+			switch {
+			case k.Nulls != NullsNative:
+				last = k.Nulls == NullsLast
+			case d == Generic:
+				return nil, fmt.Errorf("keyset: say where the NULLs of key %q stand; the native place of this database is not known", k.Name)
+			}
+			sk.native = last == nativeLast && d != Generic
+			sk.nullsLast = last != q.Backward
+		}
+		if len(q.After) != 0 {
+			sk.value = q.After[i]
+			sk.param = fragment{sql: "?", args: []any{sk.value.Any()}}
+			if sk.value.IsNull() && !k.Nullable {
+				return nil, fmt.Errorf("keyset: key %q has a NULL but was not declared Nullable", k.Name)
+			}
+		}
+		mixed = mixed || sk.nullable || i > 0 && sk.desc != p.keys[i-1].desc
+		foreign = foreign || !sk.native
+		p.keys[i] = sk
+	}
+	p.selected = make([]selectKey, len(p.keys))
+	for i := range p.keys {
+		p.selected[i] = selectKey{p.keys[i].expr, p.keys[i].form}
+	}
+	if q.also != nil {
+		p.selected = p.selected[:0]
+		for i, k := range q.also {
+			p.selected = append(p.selected, selectKey{fragment{sql: k.Expr, args: k.Args}, q.form(d, i)})
+		}
+	}
+	ranges := d == Postgres || d == SQLite
+	p.union = ranges && mixed || d == MySQL && foreign
+	if len(q.After) == 0 {
+		// SQLite reads an index from its NULLs or up to them, as the order wants it.
+		if first := p.keys[0]; p.union && d != SQLite && first.nullable && !first.native {
+			p.segments = []segment{{test: isNotNull, to: 1}, {test: isNull, to: 1}}
+			if !first.nullsLast {
+				slices.Reverse(p.segments)
+			}
+		}
+		return p, nil
+	}
+	rows := d == Postgres || d == SQLite && p.joined(len(p.keys)) == 0
+	for to := len(p.keys); to > 0; {
+		from := to - 1
+		if rows {
+			from = p.joined(to)
+		}
+		p.addSegments(from, to, !q.Inclusive || to < len(p.keys))
+		to = from
+	}
+	return p, nil
+}
+
+// joined returns the first of the keys that do for one row comparison ending before a key.
+// A NULL in it makes a comparison neither true nor false, so that only its first key may
+// have some: behind that one they would be lost. SQLite gets one for a whole order alone:
+// an INTEGER PRIMARY KEY takes no part in the search for one, so that it would pass over
+// all rows that share the keys before.
+func (p *seekPlan) joined(to int) int {
+	from := to - 1
+	for ; from > 0; from-- {
+		before, k := p.keys[from-1], p.keys[from]
+		if before.desc != k.desc || k.nullable || before.nullable && before.value.IsNull() {
+			break
+		}
+	}
+	return from
+}
+
+// addSegments adds the ranges that share keys[:from] with the position and differ from
+// it in keys[from:to].
+func (p *seekPlan) addSegments(from, to int, strict bool) {
+	k := p.keys[from]
+	switch {
+	case !k.nullable:
+		p.segments = append(p.segments, segment{from: from, to: to, strict: strict})
+	case !k.value.IsNull():
+		p.segments = append(p.segments, segment{from: from, to: to, strict: strict})
+		if k.nullsLast {
+			p.segments = append(p.segments, segment{from: from, to: to, test: isNull})
+		}
+	case !k.nullsLast:
+		p.segments = append(p.segments, segment{from: from, to: to, test: isNotNull})
+	}
+}
+
+// visible refuses a column whose name hides a sort key: ORDER BY takes a bare name for a
+// column of the result first, while WHERE means the table's, and rows would be lost.
+func (p *seekPlan) visible(columns []string) error {
+	for _, key := range p.keys {
+		expr := key.expr.sql
+		for _, column := range columns {
+			if len(column) <= len(expr) || !strings.HasSuffix(strings.TrimRight(column, "\"` "), expr) {
+				continue
+			}
+			column, name := splitAlias(column)
+			table, own := strings.CutSuffix(column, expr)
+			own = own && (table == "" || isIdentifier(strings.TrimSuffix(table, ".")))
+			if strings.Trim(name, "\"`") == expr && !own {
+				return fmt.Errorf("keyset: the column %q hides the sort key %s in ORDER BY; write the key with its table, as in t.%[2]s", column, expr)
+			}
+		}
+	}
+	return nil
+}

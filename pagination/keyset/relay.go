@@ -1,0 +1,156 @@
+package keyset
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/mainstay-go/mainstay/pagination"
+)
+
+// Connection is a page in the shape of the Relay cursor connections specification, for
+// GraphQL.
+type Connection[T any] struct {
+	Edges      []Edge[T]        `json:"edges"` // never nil
+	PageInfo   ConnectionInfo   `json:"pageInfo"`
+	TotalCount pagination.Total `json:"totalCount"` // null unless Options.Count is set
+}
+
+// Edge is a row with its cursor.
+type Edge[T any] struct {
+	Cursor string `json:"cursor"`
+	Node   T      `json:"node"`
+}
+
+// ConnectionInfo says what lies around a [Connection]. It is exact on the side that the
+// page was read towards. On the other side there is a page if there was a cursor.
+type ConnectionInfo struct {
+	HasNextPage     bool    `json:"hasNextPage"`
+	HasPreviousPage bool    `json:"hasPreviousPage"`
+	StartCursor     *string `json:"startCursor"` // null in an empty page
+	EndCursor       *string `json:"endCursor"`   // null in an empty page
+}
+
+// ConnectionArgs are the arguments of a connection field. All combinations of the
+// pagination algorithm of the specification are allowed: After and Before cut the list,
+// First keeps its beginning, and Last then keeps the end of that. Without First and Last,
+// First is the default size.
+type ConnectionArgs struct {
+	First  *int
+	After  string
+	Last   *int
+	Before string
+	// Ordering is the order, as [Keyset.Order] takes it.
+	Ordering string
+	// Scope names the filter and the tenant. Cursors are bound to it.
+	Scope string
+	// WithoutEdges reads no rows. PageInfo then says only whether there are cursors, and
+	// TotalCount is read: for a query of totalCount alone. Default: false.
+	WithoutEdges bool
+	// WithoutTotal counts nothing: for a query without totalCount. Default: false.
+	WithoutTotal bool
+}
+
+// Connection reads a page by the rules of the Relay specification: the order is the same
+// in both directions, and a negative First or Last is an error. Sizes above the maximum
+// are reduced to it, in strict mode refused. The errors are those of [Keyset.Page].
+func (k *Keyset[T]) Connection(ctx context.Context, source Seeker[T], args ConnectionArgs) (*Connection[T], error) {
+	order, _, err := k.ordering(args.Ordering)
+	if err != nil {
+		return nil, err
+	}
+	first, err := k.edgeCount("first", args.First)
+	if err != nil {
+		return nil, err
+	}
+	last, err := k.edgeCount("last", args.Last)
+	if err != nil {
+		return nil, err
+	}
+	if first == nil && last == nil {
+		first = &k.preset.Size
+	}
+	scope := k.newScope(order, "?relay", args.Scope)
+	var after, before Position // only their values count: the arguments say which way to go
+	if args.After != "" {
+		if after, err = k.decode(ctx, source, scope, order, args.After); err != nil {
+			return nil, err
+		}
+	}
+	if args.Before != "" {
+		if before, err = k.decode(ctx, source, scope, order, args.Before); err != nil {
+			return nil, err
+		}
+	}
+	k.unverified(ctx)
+	conn := &Connection[T]{Edges: []Edge[T]{}, TotalCount: pagination.Total{Precision: pagination.Unknown}}
+	conn.PageInfo.HasPreviousPage, conn.PageInfo.HasNextPage = after.Values != nil, before.Values != nil
+	if !args.WithoutTotal {
+		conn.TotalCount, err = k.count.Total(ctx, source, func() string { return fmt.Sprintf("keyset:count:%q%q", k.resource, args.Scope) })
+		if err != nil {
+			return nil, err
+		}
+	}
+	if args.WithoutEdges {
+		return conn, nil
+	}
+	if err := k.edges(ctx, source, order, scope, conn, first, last, after.Values, before.Values); err != nil {
+		return nil, err
+	}
+	if n := len(conn.Edges); n > 0 {
+		conn.PageInfo.StartCursor, conn.PageInfo.EndCursor = &conn.Edges[0].Cursor, &conn.Edges[n-1].Cursor
+	}
+	return conn, nil
+}
+
+func (k *Keyset[T]) edgeCount(name string, asked *int) (*int, error) {
+	if asked == nil {
+		return nil, nil
+	}
+	most := k.most()
+	if *asked < 0 || *asked > most && k.strict {
+		return nil, invalidParameter(name, fmt.Sprintf("The number of edges must be from 0 to %d.", most))
+	}
+	size := min(*asked, most)
+	return &size, nil
+}
+
+// edges reads the rows between two positions: from after for First, from before for Last
+// alone.
+func (k *Keyset[T]) edges(ctx context.Context, source Seeker[T], order Order, scope Scope, conn *Connection[T], first, last *int, after, before []Value) error {
+	q := Seek{Order: order, After: after, Until: before, usual: k.preset.Size + 1}
+	size := first
+	if first == nil {
+		q.After, q.Until, q.Backward, size = before, after, true, last
+	}
+	q.Limit = *size + 1 // a size of 0 still tells whether there is more
+	b, err := k.seek(ctx, source, q)
+	if err != nil {
+		return err
+	}
+	n := len(order.keys)
+	rows := b.Rows[:k.until(q, &b)]
+	more := len(rows) > *size
+	rows = rows[:min(len(rows), *size)]
+	if q.Backward {
+		conn.PageInfo.HasPreviousPage = more
+	} else {
+		conn.PageInfo.HasNextPage = more
+	}
+	conn.Edges = make([]Edge[T], len(rows))
+	for i, row := range rows {
+		cursor, err := k.encode(scope, order, Position{Values: b.Keys[i*n : i*n+n : i*n+n]})
+		if err != nil {
+			return err
+		}
+		conn.Edges[i] = Edge[T]{Node: row, Cursor: cursor}
+	}
+	if q.Backward {
+		slices.Reverse(conn.Edges)
+	}
+	if first != nil && last != nil {
+		conn.PageInfo.HasPreviousPage = more || len(conn.Edges) > *last
+		conn.Edges = conn.Edges[max(0, len(conn.Edges)-*last):]
+	}
+	return nil
+}

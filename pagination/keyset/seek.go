@@ -1,0 +1,134 @@
+package keyset
+
+import "strings"
+
+// Seek asks for the rows behind a position in an order.
+type Seek struct {
+	// Order is the order of the list. A backward seek wants the rows in the opposite
+	// order; the paginator turns them round.
+	Order Order
+	// After is the position, one value for each key of the order. Default: nil, the
+	// beginning (or the end, backwards).
+	After []Value
+	// Until is the position at which the seek ends, which is not part of it. Default: nil,
+	// the end of the list.
+	Until []Value
+	// Inclusive asks for the row at the position too.
+	Inclusive bool
+	// Backward walks towards the beginning.
+	Backward bool
+	// Limit is the number of rows wanted, at least 1. Paginators ask for one row more than
+	// they show.
+	Limit int
+
+	usual int    // the limit of the usual page, which is part of the text
+	forms []form // how each key is written; nil = as an unknown type
+	also  []Key  // keys to select in place of the order's: the row of a short cursor
+}
+
+// Fragment is a part of a SQL statement with its arguments. Its ToSql method makes it a
+// Sqlizer of squirrel.
+type Fragment struct {
+	SQL  string // with "?" for each argument
+	Args []any
+}
+
+// ToSql returns the fragment.
+//
+//nolint:revive,staticcheck // the name that squirrel's interface has
+func (f Fragment) ToSql() (string, []any, error) { return f.SQL, f.Args, nil }
+
+// SQL returns the whole statement for a dialect, in the form that its indexes answer
+// best. The index should have the keys of the order as its columns, in their directions or
+// all of them reversed, behind the columns that the filter holds equal.
+//
+//   - One direction without NULLs: (a, b) < (?, ?) on PostgreSQL and SQLite. MariaDB and
+//     MySQL read the index from its start for that, and get the OR form.
+//   - Mixed directions or NULLs: on PostgreSQL and SQLite a UNION ALL of one range for each
+//     run of keys. MariaDB and MySQL get the OR form, of which their range optimiser makes
+//     the same ranges. MariaDB makes none when a filter holds the first column of the
+//     index equal: name the index in [Base].From then, as in
+//     "sales FORCE INDEX (sales_tenant_created)".
+//   - NULLs outside their native place: UNION ALL on each of the three.
+//   - SQL Server, Oracle and Generic: a bound on the first key and the OR form.
+//
+// The limit is an argument of the statement, so that page sizes make no new statements.
+func (q Seek) SQL(d Dialect, base Base) (string, []any, error) {
+	s, err := newStatement(d, &base)
+	if err != nil {
+		return "", nil, err
+	}
+	p, err := q.plan(d)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := p.visible(base.Columns); err != nil {
+		return "", nil, err
+	}
+	w := &condWriter{statement: s, plan: p}
+	if q.Until != nil {
+		end, err := Seek{Order: q.Order, After: q.Until, Backward: !q.Backward, Limit: q.Limit, forms: q.forms}.plan(d)
+		if err != nil {
+			return "", nil, err
+		}
+		s.until = (&condWriter{statement: s, plan: end}).where
+	}
+	if len(p.segments) > 1 && p.union {
+		if err := w.union(); err != nil {
+			return "", nil, err
+		}
+		return s.b.String(), s.args, nil
+	}
+	filtered := s.selectFrom(w.keys)
+	stretch := segment{} // the whole list
+	if len(p.segments) > 0 {
+		if filtered {
+			s.write(" AND ")
+		} else {
+			s.write(" WHERE ")
+		}
+		w.where()
+	}
+	if len(p.segments) == 1 {
+		stretch = p.segments[0]
+	}
+	w.orderBy(stretch, w.expr)
+	w.limit(nil)
+	return s.b.String(), s.args, nil
+}
+
+// Where returns the condition alone, in "?" form, for a statement that another builder
+// writes: a row comparison or the OR form, with a bound on the first key where the dialect
+// needs it to find the place in the index. Add [Seek.OrderBy] of the same seek. For mixed
+// directions, and for NULLs outside their native place, [Seek.SQL] is up to a thousand
+// times faster in a long list, and so are the adapters in contrib, which use it. The SQL
+// is "1=1" at the beginning of the list.
+func (q Seek) Where(d Dialect) (Fragment, error) {
+	p, err := q.plan(d)
+	if err != nil {
+		return Fragment{}, err
+	}
+	if len(p.segments) == 0 || len(q.After) == 0 {
+		return Fragment{SQL: "1=1"}, nil
+	}
+	w := &condWriter{statement: &statement{dialect: d, question: true, base: &Base{Question: true}}, plan: p}
+	w.where()
+	return Fragment{SQL: w.b.String(), Args: w.args}, nil
+}
+
+// OrderBy returns the text after ORDER BY, reversed when the seek goes backwards. Behind a
+// position it leaves out the place of NULLs that the position has passed, so that an index
+// without such a clause has the order. The expressions must have no arguments.
+func (q Seek) OrderBy(d Dialect) (string, error) {
+	p, err := q.plan(d)
+	if err != nil {
+		return "", err
+	}
+	w := &condWriter{statement: &statement{dialect: d, question: true, base: &Base{Question: true}}, plan: p}
+	stretch := segment{}
+	if len(p.segments) == 1 && len(q.After) > 0 {
+		stretch = p.segments[0]
+	}
+	w.orderBy(stretch, w.expr)
+	return strings.TrimPrefix(w.b.String(), " ORDER BY "), nil
+}

@@ -1,0 +1,31 @@
+package keyset
+
+import "context"
+
+// Seeker is a list that can be read from a position in an order. [SQLSource] is one.
+type Seeker[T any] interface {
+	// Seek returns at most q.Limit rows behind q.After, in the order of the walk: a
+	// backward seek returns the row nearest to the position first.
+	Seek(ctx context.Context, q Seek) (Batch[T], error)
+}
+
+// Batch is a stretch of a list.
+type Batch[T any] struct {
+	// Rows are the rows, in the order of the walk.
+	Rows []T
+	// Keys are the sort keys of the rows, one row after the other, as the database
+	// returned them. Default: nil, the results of [Column].Value.
+	Keys []Value
+
+	sql     bool // the database compared and sorted by the same expressions
+	dialect Dialect
+}
+
+// SeekerFunc makes a function a [Seeker]. The keys of its rows come from [Column].Value.
+type SeekerFunc[T any] func(ctx context.Context, q Seek) ([]T, error)
+
+// Seek calls f.
+func (f SeekerFunc[T]) Seek(ctx context.Context, q Seek) (Batch[T], error) {
+	rows, err := f(ctx, q)
+	return Batch[T]{Rows: rows}, err
+}

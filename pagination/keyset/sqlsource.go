@@ -1,0 +1,225 @@
+package keyset
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+)
+
+// Queryer runs a query. *sql.DB, *sql.Tx and *sql.Conn are ones, and so are types that
+// embed them.
+type Queryer interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// Rows is the result of a query. *sql.Rows is one.
+type Rows interface {
+	Next() bool
+	Scan(dest ...any) error
+	Err() error
+	Close() error
+}
+
+// Scanner is the current row of a result.
+type Scanner interface {
+	Scan(dest ...any) error
+}
+
+// SQLSource reads a list from a SQL database. It is a [Seeker], and for lists by page
+// number a pagination.Lister, Counter, CappedCounter and Estimator. It is a small value:
+// make one for each request, with the filter of that request.
+type SQLSource[T any] struct {
+	// DB runs the queries. A *sql.Tx reads count and rows from one snapshot.
+	DB Queryer
+	// Query runs the queries in place of DB, for libraries without database/sql. Default:
+	// nil, DB.
+	Query func(ctx context.Context, query string, args ...any) (Rows, error)
+	// Dialect is the dialect of the database.
+	Dialect Dialect
+	// Base is the statement without order and limit.
+	Base Base
+	// Scan reads one row: the Columns of Base, in their order.
+	Scan func(Scanner) (T, error)
+	// Order is the order of List. Seek has its own.
+	Order Order
+	// CountFrom replaces Base.From for counting, to leave out joins that change no row's
+	// presence. Where and its Args must do with it. Default: Base.From.
+	CountFrom string
+	// DeepKey names an expression that is unique in the list and never NULL, such as
+	// "s.id", for lists that are paged far by number or offset on MariaDB, MySQL or SQLite.
+	// The rows before a page are then skipped in the index of the order alone, and only
+	// those of the page are looked up. The index must hold all columns that Where and Order
+	// name. PostgreSQL is slower that way and ignores it. Default: "", one plain statement.
+	DeepKey string
+}
+
+// List reads rows from an offset.
+func (s SQLSource[T]) List(ctx context.Context, limit int, offset int64) ([]T, error) {
+	base := s.Base
+	base.Keys = false
+	st, err := newStatement(s.Dialect, &base)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := Seek{Order: s.Order, Limit: limit}.plan(s.Dialect)
+	if err != nil {
+		return nil, err
+	}
+	if err := plan.visible(s.Base.Columns); err != nil {
+		return nil, err
+	}
+	w := &condWriter{statement: st, plan: plan}
+	filtered := st.selectFrom(nil)
+	deep := s.DeepKey != "" && offset > 0 && (s.Dialect == MySQL || s.Dialect == SQLite)
+	if deep {
+		// The keys alone, in a table of their own: MariaDB takes no LIMIT right behind IN.
+		if filtered {
+			st.write(" AND ")
+		} else {
+			st.write(" WHERE ")
+		}
+		st.write(s.DeepKey, " IN (SELECT mainstay_k FROM (SELECT ", s.DeepKey, " AS mainstay_k")
+		st.fromWhere()
+	}
+	w.orderBy(segment{}, w.expr)
+	// The first page is a statement of its own: databases plan for it.
+	var skip *fragment
+	if offset > 0 {
+		skip = &fragment{sql: "?", args: []any{offset}}
+	}
+	w.limit(skip)
+	if deep {
+		st.write(") mainstay_p)")
+		w.orderBy(segment{}, w.expr)
+	}
+	rows, err := s.run(ctx, st.b.String(), st.args)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	list := make([]T, 0, min(limit, 1024))
+	for rows.Next() {
+		row, err := s.Scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, row)
+	}
+	return list, rows.Err()
+}
+
+// Seek reads rows behind a position, with their sort keys as the statement returned them.
+func (s SQLSource[T]) Seek(ctx context.Context, q Seek) (Batch[T], error) {
+	size := min(q.Limit, 1024)
+	return s.seekInto(ctx, Batch[T]{Rows: make([]T, 0, size), Keys: make([]Value, 0, size*len(q.Order.keys))}, q)
+}
+
+// seekInto appends to a batch, so that a long walk reuses its memory.
+func (s SQLSource[T]) seekInto(ctx context.Context, batch Batch[T], q Seek) (Batch[T], error) {
+	if q.Order.types == nil {
+		return Batch[T]{}, errors.New("keyset: Seek needs an Order made by NewOrder")
+	}
+	keys := q.Order.keys
+	if q.also != nil {
+		keys = q.also
+	}
+	var err error
+	if q.forms, err = s.forms(ctx, q.Order.types, keys); err != nil {
+		return Batch[T]{}, err
+	}
+	base := s.Base
+	base.Keys = true
+	query, args, err := q.SQL(s.Dialect, base)
+	if err != nil {
+		return Batch[T]{}, err
+	}
+	rows, err := s.run(ctx, query, args)
+	if err != nil {
+		return Batch[T]{}, err
+	}
+	defer rows.Close()
+	row := newKeyedRow(rows, len(base.Columns), q.forms)
+	batch.sql, batch.dialect = true, s.Dialect
+	for rows.Next() {
+		row.scanned = false
+		item, err := s.Scan(row)
+		if err == nil && !row.scanned {
+			err = row.scanKeys()
+		}
+		if err != nil {
+			return Batch[T]{}, err
+		}
+		batch.Rows = append(batch.Rows, item)
+		for i := range row.keys {
+			batch.Keys = append(batch.Keys, row.keys[i].value)
+		}
+	}
+	return batch, rows.Err()
+}
+
+func (s SQLSource[T]) run(ctx context.Context, query string, args []any) (Rows, error) {
+	if s.Query != nil {
+		return s.Query(ctx, query, args...)
+	}
+	if s.DB == nil {
+		return nil, errors.New("keyset: SQLSource needs DB or Query")
+	}
+	return s.DB.QueryContext(ctx, query, args...)
+}
+
+// keyedRow is a row with the sort keys behind its columns.
+type keyedRow struct {
+	Rows
+	columns int
+	keys    []keyDest
+	dest    []any
+	scanned bool
+}
+
+func newKeyedRow(rows Rows, columns int, forms []form) *keyedRow {
+	r := &keyedRow{Rows: rows, columns: columns, keys: make([]keyDest, len(forms)), dest: make([]any, columns+len(forms))}
+	for i := range r.keys {
+		r.keys[i].form = forms[i]
+		r.dest[columns+i] = &r.keys[i]
+	}
+	return r
+}
+
+// Scan reads the columns of the row, and the keys behind them for the package.
+func (r *keyedRow) Scan(dest ...any) error {
+	if len(dest) != r.columns {
+		return fmt.Errorf("keyset: Base has %d columns and Scan was called with %d destinations", r.columns, len(dest))
+	}
+	copy(r.dest, dest)
+	r.scanned = true
+	return r.Rows.Scan(r.dest...)
+}
+
+// Unwrap returns the result itself, for libraries that scan it on their own. It has the
+// sort keys as further columns, named mainstay_k1, mainstay_k2, ….
+func (r *keyedRow) Unwrap() Rows { return r.Rows }
+
+// scanKeys reads the keys of a row that another library scanned.
+func (r *keyedRow) scanKeys() error {
+	for i := range r.columns {
+		r.dest[i] = new(sql.RawBytes)
+	}
+	return r.Rows.Scan(r.dest...)
+}
+
+// keyDest receives one sort key.
+type keyDest struct {
+	form  form
+	value Value
+}
+
+// Scan implements sql.Scanner.
+func (d *keyDest) Scan(src any) (err error) {
+	if n, ok := src.(int64); ok {
+		d.value = Value{kind: kindInt, num: n}
+		return nil
+	}
+	d.value, err = d.form.value(src)
+	return err
+}

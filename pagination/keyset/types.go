@@ -1,0 +1,382 @@
+package keyset
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// class says how the values of a column are selected and bound, so that the comparison
+// with a bound value agrees with the order of the column.
+type class uint8
+
+const (
+	classUnknown class = iota // not described
+	classPlain                // the driver returns the value as it is
+	classText                 // selected as text, which the database reads back without loss
+	classString               // characters, bound as a string
+	classInt                  // an integer
+	classNumber               // ENUM, SET, BIT: sorts by a number that the driver does not return
+	classFloat                // 32 bits: printed rounded unless it is widened
+	classDouble               // 64 bits
+	classDecimal              // exact number, never bound as a string without a cast
+	classBinary               // bytes, never bound as characters
+)
+
+// form is how one sort key is written.
+type form struct {
+	dialect Dialect
+	class   class
+	cast    string // type of a bound value; "" = the database infers it
+}
+
+// sel returns what stands around the key in the list of columns.
+func (f form) sel() (before, after string) {
+	switch f.dialect {
+	case SQLite:
+		// An expression has no declared type, so no driver makes a time of a text.
+		return "+(", ")"
+	case Postgres:
+		if f.class == classUnknown || f.class == classText {
+			return "CAST(", " AS text)"
+		}
+	case MySQL:
+		switch f.class {
+		case classNumber:
+			return "CAST(", " AS UNSIGNED)"
+		case classFloat:
+			return "(", ") + 0e0"
+		case classText:
+			return "CAST(", " AS CHAR)"
+		}
+	}
+	return "", ""
+}
+
+// sorted returns what stands around the key in a column that a UNION sorts by. MySQL and
+// MariaDB make text of an ENUM in one.
+func (f form) sorted() (before, after string) {
+	if f.dialect == MySQL && f.class == classNumber {
+		return "CAST(", " AS UNSIGNED)"
+	}
+	return "", ""
+}
+
+// bind returns what stands around a bound value.
+func (f form) bind() (before, after string) {
+	switch {
+	case f.dialect == SQLite:
+		return "+", ""
+	case f.cast != "":
+		return "CAST(", " AS " + f.cast + ")"
+	default:
+		return "", ""
+	}
+}
+
+// typed reports whether a bound value has a type without the key beside it.
+func (f form) typed() bool { return f.cast != "" }
+
+// value converts what the driver returned.
+func (f form) value(src any) (Value, error) {
+	v, err := NewValue(src)
+	if err != nil {
+		return v, err
+	}
+	if v.kind != kindBytes && v.kind != kindText {
+		return v, nil
+	}
+	switch f.class {
+	case classInt, classNumber:
+		if n, err := strconv.ParseInt(v.text, 10, 64); err == nil {
+			return Value{kind: kindInt, num: n}, nil
+		}
+		n, err := strconv.ParseUint(v.text, 10, 64)
+		return Value{kind: kindUint, num: int64(n)}, err
+	case classFloat, classDouble:
+		n, err := strconv.ParseFloat(v.text, 64)
+		if err != nil {
+			return v, err
+		}
+		return NewValue(n)
+	case classBinary:
+		v.kind = kindBytes
+	case classPlain:
+	default:
+		if f.dialect != SQLite {
+			v.kind = kindText
+		}
+	}
+	return v, nil
+}
+
+// form is the form of the i-th key.
+func (q Seek) form(d Dialect, i int) form {
+	if i < len(q.forms) {
+		return q.forms[i]
+	}
+	return form{dialect: d}
+}
+
+// typeKey names a described expression.
+type typeKey struct {
+	dialect           Dialect
+	from, query, expr string
+}
+
+// typeCache remembers the types of the sort keys of a list.
+type typeCache struct {
+	mu    sync.RWMutex
+	known map[typeKey]form
+}
+
+// forms returns the forms of keys, in their order, or false if one is not known.
+func (c *typeCache) forms(d Dialect, b *Base, keys []Key) ([]form, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	list := make([]form, len(keys))
+	for i, k := range keys {
+		f, ok := c.known[typeKey{d, b.From, b.Query, k.Expr}]
+		if !ok {
+			return nil, false
+		}
+		list[i] = f
+	}
+	return list, true
+}
+
+func (c *typeCache) store(d Dialect, b *Base, keys []Key, forms []form) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.known == nil || len(c.known) > 1000 {
+		c.known = make(map[typeKey]form)
+	}
+	for i, k := range keys {
+		c.known[typeKey{d, b.From, b.Query, k.Expr}] = forms[i]
+	}
+}
+
+// forms asks the database for the types of sort keys, once for each list and key.
+func (s SQLSource[T]) forms(ctx context.Context, types *typeCache, keys []Key) ([]form, error) {
+	if s.Dialect != Postgres && s.Dialect != MySQL {
+		list := make([]form, len(keys))
+		for i := range list {
+			list[i].dialect = s.Dialect
+		}
+		return list, nil
+	}
+	if list, ok := types.forms(s.Dialect, &s.Base, keys); ok {
+		return list, nil
+	}
+	list, err := s.describe(ctx, keys)
+	if err == nil {
+		types.store(s.Dialect, &s.Base, keys, list)
+	}
+	return list, err
+}
+
+func (s SQLSource[T]) describe(ctx context.Context, keys []Key) ([]form, error) {
+	b := s.Base
+	if s.Dialect == MySQL {
+		return s.describeMySQL(ctx, &b, keys)
+	}
+	return s.describePostgres(ctx, &b, keys)
+}
+
+// selectKeys writes SELECT with the keys as mainstay_k1, mainstay_k2, … and LIMIT 0.
+func (s *statement) selectKeys(keys []Key) {
+	s.write("SELECT ")
+	for i, k := range keys {
+		if i > 0 {
+			s.write(", ")
+		}
+		s.fragment(&fragment{sql: k.Expr, args: k.Args})
+		s.write(" AS mainstay_k", strconv.Itoa(i+1))
+	}
+	s.columns.first = 0
+	s.fromWhere()
+	s.write(" LIMIT 0")
+}
+
+func (s SQLSource[T]) describePostgres(ctx context.Context, b *Base, keys []Key) ([]form, error) {
+	b.Columns, b.Args = onlyOne, b.Args[min(columnArgs(b), len(b.Args)):]
+	st, err := newStatement(s.Dialect, b)
+	if err != nil {
+		return nil, err
+	}
+	st.write("SELECT ")
+	for i := range keys {
+		if i > 0 {
+			st.write(", ")
+		}
+		st.write("CAST(pg_typeof(d.mainstay_k", strconv.Itoa(i+1), ") AS text)")
+	}
+	// The row of the outer join has NULLs of the right types.
+	st.write(" FROM (SELECT 1 AS one) o LEFT JOIN (")
+	st.selectKeys(keys)
+	st.write(") d ON true")
+	rows, err := s.run(ctx, st.b.String(), st.args)
+	if err != nil {
+		return nil, fmt.Errorf("keyset: the types of the sort keys could not be read: %w", err)
+	}
+	defer rows.Close()
+	names := make([]string, len(keys))
+	dest := make([]any, len(keys))
+	for i := range names {
+		dest[i] = &names[i]
+	}
+	if !rows.Next() {
+		return nil, errors.Join(errors.New("keyset: the database returned no types"), rows.Err())
+	}
+	if err := rows.Scan(dest...); err != nil {
+		return nil, err
+	}
+	list := make([]form, len(keys))
+	for i, name := range names {
+		list[i] = postgresForm(name)
+		switch name {
+		case "record", "json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle":
+			return nil, refused(keys[i], name, "PostgreSQL does not sort it, or does not read its text back; sort by a part of it")
+		}
+	}
+	return list, rows.Err()
+}
+
+var onlyOne = []string{"1 AS one"}
+
+// columnArgs returns the number of placeholders in the columns.
+func columnArgs(b *Base) (n int) {
+	for _, c := range b.Columns {
+		placeholders(c, func(_ int, number bool) {
+			if !number {
+				n++
+			}
+		})
+	}
+	return n
+}
+
+// postgresForm returns the form of a type by the name that pg_typeof gives it. A cast to
+// character or bit without a length would cut the value to one, so those have none.
+func postgresForm(name string) form {
+	f := form{dialect: Postgres, class: classText}
+	switch name {
+	case "smallint", "integer", "bigint":
+		f.class, f.cast = classInt, name
+	case "double precision":
+		f.class, f.cast = classDouble, name
+	case "boolean":
+		f.class, f.cast = classPlain, name
+	case "text", "character varying":
+		f.class, f.cast = classString, "text"
+	case "numeric", "real", "date", "uuid", "bytea", "interval", "inet", "cidr", "citext", "jsonb", "name", "oid",
+		"timestamp without time zone", "timestamp with time zone", "time without time zone", "time with time zone":
+		f.cast = name
+	}
+	return f
+}
+
+func (s SQLSource[T]) describeMySQL(ctx context.Context, b *Base, keys []Key) ([]form, error) {
+	b.Columns, b.Args = onlyOne, b.Args[min(columnArgs(b), len(b.Args)):]
+	st, err := newStatement(s.Dialect, b)
+	if err != nil {
+		return nil, err
+	}
+	st.selectKeys(keys)
+	rows, err := s.run(ctx, st.b.String(), st.args)
+	if err != nil {
+		return nil, fmt.Errorf("keyset: the types of the sort keys could not be read: %w", err)
+	}
+	defer rows.Close()
+	typed, ok := rows.(interface {
+		ColumnTypes() ([]*sql.ColumnType, error)
+	})
+	list := make([]form, len(keys))
+	for i := range list {
+		list[i].dialect = MySQL
+	}
+	if !ok {
+		return list, rows.Err()
+	}
+	types, err := typed.ColumnTypes()
+	if err != nil {
+		return nil, err
+	}
+	zoned := ""
+	for i, t := range types {
+		name := strings.TrimPrefix(t.DatabaseTypeName(), "UNSIGNED ")
+		if name == "TIMESTAMP" {
+			zoned = keys[i].Name
+		}
+		if list[i], ok = mysqlForm(name, t); !ok {
+			return nil, refused(keys[i], name, "it sorts by another rule than it compares; sort by a part of it")
+		}
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil || zoned == "" {
+		return list, err
+	}
+	return list, s.fixedZone(ctx, zoned)
+}
+
+func mysqlForm(name string, t *sql.ColumnType) (form, bool) {
+	f := form{dialect: MySQL}
+	switch name {
+	case "TINYINT", "SMALLINT", "MEDIUMINT", "INT", "BIGINT", "YEAR":
+		f.class = classInt
+	case "DECIMAL":
+		f.class = classDecimal
+		digits, scale, ok := t.DecimalSize()
+		if !ok || digits < 1 || digits > 65 || scale < 0 || scale > 38 {
+			digits, scale = 65, 30
+		}
+		f.cast = fmt.Sprintf("DECIMAL(%d,%d)", digits, scale)
+	case "FLOAT":
+		f.class = classFloat
+	case "DOUBLE":
+		f.class = classDouble
+	case "DATE", "DATETIME", "TIMESTAMP", "TIME":
+		f.class = classText
+	case "CHAR", "VARCHAR", "TEXT", "TINYTEXT", "MEDIUMTEXT", "LONGTEXT":
+		f.class = classString
+	case "BINARY", "VARBINARY", "BLOB", "TINYBLOB", "MEDIUMBLOB", "LONGBLOB":
+		f.class, f.cast = classBinary, "BINARY"
+	case "ENUM", "SET", "BIT":
+		f.class = classNumber
+	case "JSON", "GEOMETRY", "VECTOR":
+		return f, false
+	default:
+		f.class = classUnknown
+	}
+	return f, true
+}
+
+func refused(k Key, typ, why string) error {
+	return &WalkError{Column: k.Name, Problem: "cannot be sorted by: its type is " + typ + ", and " + why}
+}
+
+// fixedZone refuses a TIMESTAMP where the session's zone has an hour twice: the text of an
+// instant in it is the text of another one.
+func (s SQLSource[T]) fixedZone(ctx context.Context, column string) error {
+	rows, err := s.run(ctx, "SELECT IF(@@session.time_zone = 'SYSTEM', @@system_time_zone, @@session.time_zone)", nil)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var zone string
+	if !rows.Next() {
+		return rows.Err()
+	}
+	if err := rows.Scan(&zone); err != nil {
+		return err
+	}
+	switch {
+	case zone == "UTC", zone == "GMT", zone == "Etc/UTC", zone == "Universal", len(zone) > 0 && (zone[0] == '+' || zone[0] == '-'):
+		return rows.Err()
+	}
+	return &WalkError{Column: column, Problem: "is a TIMESTAMP in a session of time zone " + zone +
+		", where clocks may go back: set time_zone to '+00:00' in the DSN, or use DATETIME"}
+}

@@ -1,0 +1,163 @@
+package keyset
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// union writes one SELECT for each segment.
+func (w *condWriter) union() error {
+	names, err := outputNames(w.base.Columns)
+	if err != nil {
+		return err
+	}
+	w.b.Grow(len(w.plan.segments) * (len(w.columns.sql) + len(w.from.sql) + len(w.filter.sql) + 200))
+	if w.dialect == SQLite && w.plan.returned(w.base.Columns) {
+		w.merge()
+		return nil
+	}
+	w.stack(names)
+	return nil
+}
+
+// merge writes the SELECTs with one order and one limit for all. SQLite runs them side by
+// side, each along its stretch of the index, and stops at the limit: half the time of a
+// stack. It wants the keys among the columns.
+func (w *condWriter) merge() {
+	for i, s := range w.plan.segments {
+		if i > 0 {
+			w.write(" UNION ALL ")
+		}
+		w.segmentSelect(s, w.keys)
+	}
+	w.orderBy(segment{}, w.expr)
+	w.limit(nil)
+}
+
+// returned reports whether all keys are among the columns of the result.
+func (p *seekPlan) returned(columns []string) bool {
+	for _, k := range p.keys {
+		if !slices.ContainsFunc(columns, func(column string) bool {
+			expr, _ := splitAlias(column)
+			return expr == k.expr.sql && len(k.expr.args) == 0
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
+// stack writes the SELECTs as derived tables, for a bare LIMIT is not allowed in a
+// compound everywhere. Each has its own limit and its own order, without the keys that
+// are fixed in it, so that it reads a stretch of the index; the few rows that come out
+// are put in order once more.
+func (w *condWriter) stack(names []string) {
+	outer := func(i int) { w.write("mainstay_o", strconv.Itoa(i+1)) }
+	w.write("SELECT ", strings.Join(names, ", "))
+	if w.base.Keys {
+		for i := range w.plan.selected {
+			w.write(", ")
+			w.key(i, func() { outer(i) })
+		}
+	}
+	w.write(" FROM (")
+	for i, s := range w.plan.segments {
+		if i > 0 {
+			w.write(" UNION ALL ")
+		}
+		w.write("SELECT * FROM (")
+		w.segmentSelect(s, func() {
+			for i := range w.plan.keys {
+				before, after := w.plan.keys[i].form.sorted()
+				w.write(", ", before)
+				w.expr(i)
+				w.write(after, " AS ")
+				outer(i)
+			}
+		})
+		w.orderBy(s, w.expr)
+		w.limit(nil)
+		w.write(") mainstay_s", strconv.Itoa(i+1))
+	}
+	w.write(") mainstay_u")
+	w.orderBy(segment{}, outer)
+	w.limit(nil)
+}
+
+// keys writes the sort keys as columns of the result.
+func (w *condWriter) keys() {
+	if !w.base.Keys {
+		return
+	}
+	for i := range w.plan.selected {
+		w.write(", ")
+		w.key(i, func() { w.fragment(&w.plan.selected[i].expr) })
+	}
+}
+
+// key writes one sort key so that the driver returns all of its value.
+func (w *condWriter) key(i int, expr func()) {
+	before, after := w.plan.selected[i].form.sel()
+	w.write(before)
+	expr()
+	w.write(after, " AS mainstay_k", strconv.Itoa(i+1))
+}
+
+// segmentSelect writes the SELECT of a segment, without order and limit.
+func (w *condWriter) segmentSelect(s segment, extra func()) {
+	if w.selectFrom(extra) {
+		w.write(" AND ")
+	} else {
+		w.write(" WHERE ")
+	}
+	w.only(s)
+}
+
+// outputNames returns the names of result columns as the outer SELECT must say them.
+func outputNames(columns []string) ([]string, error) {
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		expr, name := splitAlias(c)
+		if name == "" {
+			name = expr[strings.LastIndexByte(expr, '.')+1:]
+		}
+		if !isIdentifier(name) {
+			return nil, fmt.Errorf("keyset: column %q needs a name: write it as … AS name", c)
+		}
+		if slices.Contains(names[:i], name) {
+			return nil, fmt.Errorf("keyset: two columns are called %s: give one another name with AS", name)
+		}
+		names[i] = name
+	}
+	return names, nil
+}
+
+// splitAlias cuts a result column into its expression and the name behind AS, "" without
+// one.
+func splitAlias(column string) (expr, name string) {
+	expr = strings.TrimSpace(column)
+	if strings.HasSuffix(expr, ")") { // CAST(a AS text)
+		return expr, ""
+	}
+	const as = " AS "
+	for at := len(expr) - len(as); at > 0; at-- {
+		if strings.EqualFold(expr[at:at+len(as)], as) {
+			return strings.TrimSpace(expr[:at]), strings.TrimSpace(expr[at+len(as):])
+		}
+	}
+	return expr, ""
+}
+
+func isIdentifier(s string) bool {
+	if len(s) > 2 && (s[0] == '"' && s[len(s)-1] == '"' || s[0] == '`' && s[len(s)-1] == '`') {
+		return strings.IndexByte(s[1:len(s)-1], s[0]) < 0
+	}
+	for i, r := range s {
+		if r != '_' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && r < 0x80 && (i == 0 || r < '0' || r > '9') {
+			return false
+		}
+	}
+	return s != ""
+}
