@@ -9,7 +9,10 @@ require (
 	modernc.org/sqlite v1.61.1
 )
 
-require go.yaml.in/yaml/v3 v3.0.6 // indirect
+require (
+	github.com/lib/pq v1.10.9 // indirect
+	go.yaml.in/yaml/v3 v3.0.6 // indirect
+)
 
 require (
 	filippo.io/age v1.3.2 // indirect
