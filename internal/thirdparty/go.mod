@@ -5,14 +5,12 @@ go 1.26.0
 require (
 	github.com/go-sql-driver/mysql v1.10.1
 	github.com/jackc/pgx/v5 v5.12.0
+	github.com/lib/pq v1.10.9
 	github.com/mainstay-go/mainstay v0.1.0
 	modernc.org/sqlite v1.61.1
 )
 
-require (
-	github.com/lib/pq v1.10.9 // indirect
-	go.yaml.in/yaml/v3 v3.0.6 // indirect
-)
+require go.yaml.in/yaml/v3 v3.0.6 // indirect
 
 require (
 	filippo.io/age v1.3.2 // indirect
