@@ -16,7 +16,7 @@ import (
 	"github.com/mainstay-go/mainstay/health"
 	"github.com/mainstay-go/mainstay/health/hostcheck"
 	"github.com/mainstay-go/mainstay/pagination"
-	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/loginguard"
 )
 
 // The functions below hold the README's examples, which TestReadmeCompiles compares.
@@ -46,22 +46,12 @@ func readmeCache(ctx context.Context, db queries) (Product, error) {
 	})
 }
 
-func readmeRatelimit(mux *http.ServeMux, login http.Handler) error {
-	limiter, err := ratelimit.NewMemory(ratelimit.Login(), nil) // 5 in any hour, not 9
+func readmeRatelimit(mux *http.ServeMux, secret []byte, login http.Handler) error {
+	guard, err := loginguard.New(secret, nil) // 5 failures in any hour from one address, not 9
 	if err != nil {
 		return err
 	}
-	address, err := ratelimit.ByIP(nil) // the peer's; no forwarded header is believed unasked
-	if err != nil {
-		return err
-	}
-	limit, err := ratelimit.NewMiddleware([]ratelimit.Rule{
-		{Limiter: limiter, Key: address, Refund: ratelimit.Succeeded}, // count failures only
-	}, nil)
-	if err != nil {
-		return err
-	}
-	mux.Handle("POST /login/", limit.Wrap(login))
+	mux.Handle("POST /login/", guard.Wrap(login)) // which calls Succeed after the right password
 	return nil
 }
 

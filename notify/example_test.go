@@ -58,8 +58,7 @@ func ExampleVerifyWebhook() {
 	// <nil>
 }
 
-// A channel that fails is reported, and costs the others nothing. A repetition
-// goes to it alone.
+// Somebody hears of it as long as one channel works.
 func ExampleNewMulti() {
 	broken := notify.Func(func(context.Context, notify.Message) error { return errors.New("room is gone") })
 	phone := notify.Func(func(_ context.Context, m notify.Message) error {
@@ -73,5 +72,5 @@ func ExampleNewMulti() {
 	fmt.Println(all.Notify(context.Background(), notify.Message{Subject: "fridge is warm"}))
 	// Output:
 	// phone rings: fridge is warm
-	// channel 0: room is gone
+	// <nil>
 }

@@ -22,7 +22,7 @@ func mostInAnyWindow(at []time.Duration, window time.Duration) int {
 
 // attack tries as much as it can at the moments at which limiters are weakest, and
 // returns when it was let through.
-func attack(t *testing.T, l Limiter, p Policy, key string) (admitted []time.Duration) {
+func attack(t *testing.T, l *Memory, p Policy, key string) (admitted []time.Duration) {
 	t.Helper()
 	start := time.Now()
 	try := func(n int) (ok int) {

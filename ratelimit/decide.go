@@ -4,28 +4,37 @@ import (
 	"context"
 	"errors"
 	"reflect"
-	"slices"
+	"time"
 )
 
 // Check is one question within a decision.
 type Check struct {
 	Limiter Limiter
 	Key     string
-	// Cost is the units asked for. 0 only looks, and denies nothing.
+	// Cost is the number of units. 0 only looks, and denies nothing.
 	Cost int
+	// Within is how long the caller can wait for its units. They are reserved in the
+	// order of the calls, in the future if need be, and Result.Delay says for how long
+	// the caller must wait. Default: 0; the units fit now or not at all.
+	Within time.Duration
+	// Debt uses the units whether they fit or not. Default: false.
+	Debt bool
+	// FailuresOnly marks the units as in flight until they are settled: the caller will
+	// give back those of a success. Default: false.
+	FailuresOnly bool
+
+	backend Backend // of Limiter
 }
 
-// Batcher is a Limiter whose back-end can decide several checks in one step.
-// [Decide] uses it; implementing it is optional.
-type Batcher interface {
-	Limiter
-	// SharesBackend reports whether l may take part in a Batch of this limiter.
-	SharesBackend(l Limiter) bool
-	// Batch decides checks, all of whose limiters share this one's back-end: all are
-	// reserved, or none, in which case the results of those that would have been
-	// allowed say so. It returns one reservation a check.
-	Batch(ctx context.Context, checks []Check) ([]*Reservation, error)
+func (c *Check) by() Backend {
+	if c.backend == nil {
+		c.backend = c.Limiter.Backend()
+	}
+	return c.backend
 }
+
+// same compares limiters, whose types need not be comparable.
+func same(a, b Limiter) bool { return reflect.ValueOf(a).Comparable() && a == b }
 
 // Decision is the answer to several checks.
 type Decision struct {
@@ -36,22 +45,26 @@ type Decision struct {
 	// some may be Allowed themselves.
 	Results []Result
 
+	checks       []Check
 	reservations []*Reservation
 }
 
-// Decide asks all checks and uses their costs only if all allow. Checks in one
-// back-end are decided in one step: those in memory always, those on one Redis if one
-// slot holds their keys or it is no cluster. Elsewhere what has been reserved is given
-// back after a denial; a concurrent request may in between see it as used.
+// Decide asks all checks and uses their costs only if all allow. Checks in one back-end
+// are decided in one step: those in memory always, those on one Redis if it is no
+// Cluster. Elsewhere what has been reserved is given back after a denial. A concurrent
+// request may see it as used meanwhile.
 //
-// A nil error with Allowed == false is a denial. With an error nothing is used;
-// ErrUnavailable comes with the results that there are.
+// A nil error with Allowed == false is a denial. With an error nothing is used.
+// ErrUnavailable, ErrQueueFull and ErrCostExceedsLimit come with results.
 func Decide(ctx context.Context, checks ...Check) (*Decision, error) {
 	d := &Decision{
+		checks:       checks,
 		Results:      make([]Result, len(checks)),
 		reservations: make([]*Reservation, len(checks)),
 	}
 	for i, c := range checks {
+		p := c.Limiter.Policy()
+		d.Results[i] = Result{Policy: p.Name, Limit: p.Limit, Window: p.Window, Cost: c.Cost}
 		for _, other := range checks[:i] {
 			if c.Key == other.Key && same(c.Limiter, other.Limiter) {
 				return d, ErrDuplicateCheck
@@ -64,8 +77,11 @@ func Decide(ctx context.Context, checks ...Check) (*Decision, error) {
 		if done[i] {
 			continue
 		}
-		if err := d.decideGroup(ctx, checks, i, done); err != nil {
+		if err := d.decideGroup(ctx, i, done); err != nil {
 			d.Allowed = false
+			if errors.Is(err, ErrCostExceedsLimit) {
+				d.look(ctx)
+			}
 			return d, errors.Join(err, d.Cancel(context.WithoutCancel(ctx)))
 		}
 	}
@@ -75,66 +91,123 @@ func Decide(ctx context.Context, checks ...Check) (*Decision, error) {
 	return d, nil
 }
 
-// same compares limiters, whose types need not be comparable.
-func same(a, b Limiter) bool { return reflect.ValueOf(a).Comparable() && a == b }
+// look fetches the figures of checks that could be met beside one that never can.
+func (d *Decision) look(ctx context.Context) {
+	for i := range d.checks {
+		if r := &d.Results[i]; r.RetryAfter != Never {
+			cost := r.Cost
+			if got, err := d.checks[i].Limiter.AllowN(ctx, d.checks[i].Key, 0); err == nil {
+				*r = got
+				r.Cost = cost
+			}
+			r.Allowed, r.RetryAfter = true, 0 // this one is not what denies
+		}
+	}
+}
 
 // decideGroup decides check i and all later ones that share its back-end.
-func (d *Decision) decideGroup(ctx context.Context, checks []Check, i int, done []bool) error {
-	members := []int{i}
-	batcher, ok := checks[i].Limiter.(Batcher)
-	if ok {
-		for j := i + 1; j < len(checks); j++ {
-			if !done[j] && batcher.SharesBackend(checks[j].Limiter) {
-				members = append(members, j)
+func (d *Decision) decideGroup(ctx context.Context, i int, done []bool) error {
+	backend := d.checks[i].by()
+	var together any
+	if len(d.checks) > 1 {
+		together = backend.Group()
+	}
+	var members []int
+	var group []Check
+	for j := i; j < len(d.checks); j++ {
+		if !done[j] && (j == i || d.checks[j].by().Group() == together) {
+			done[j] = true
+			members, group = append(members, j), append(group, d.checks[j])
+			if !d.Allowed { // denied already: the rest is asked for its figures only
+				group[len(group)-1].Cost = 0
 			}
 		}
 	}
-	for _, j := range members {
-		done[j] = true
-	}
-	var got []*Reservation
-	var err error
-	switch {
-	case !d.Allowed: // denied already: the rest is asked for its figures only
-		for _, j := range members {
-			var r Result
-			r, err = checks[j].Limiter.Peek(ctx, checks[j].Key)
-			got = append(got, NewReservation(r, nil))
-			if err != nil {
-				break
-			}
-		}
-	case len(members) > 1:
-		group := make([]Check, len(members))
-		for k, j := range members {
-			group[k] = checks[j]
-		}
-		got, err = batcher.Batch(ctx, group)
-	default:
-		var r *Reservation
-		r, err = checks[i].Limiter.Reserve(ctx, checks[i].Key, checks[i].Cost)
-		got = []*Reservation{r}
-	}
+	got, err := backend.Take(ctx, group)
 	for k, r := range got {
 		if r == nil {
 			continue
 		}
 		j := members[k]
-		d.reservations[j], d.Results[j] = r, r.Result()
-		d.Allowed = d.Allowed && (r.Result().Allowed || checks[j].Cost == 0)
+		d.reservations[j], d.Results[j] = r, r.result
+		d.Results[j].Cost = d.checks[j].Cost
+		d.Allowed = d.Allowed && (r.result.Allowed || group[k].Cost == 0)
 	}
 	return err
 }
 
+// reserve decides one check.
+func reserve(ctx context.Context, c Check) (*Reservation, error) {
+	got, err := c.by().Take(ctx, []Check{c})
+	if len(got) == 0 || got[0] == nil {
+		return &Reservation{}, err
+	}
+	return got[0], err
+}
+
+// Reservation returns the reservation of check i.
+func (d *Decision) Reservation(i int) *Reservation {
+	if r := d.reservations[i]; r != nil {
+		return r
+	}
+	return &Reservation{result: d.Results[i]}
+}
+
 // Cancel gives everything back. Like [Reservation.Cancel] it may be called again.
 func (d *Decision) Cancel(ctx context.Context) error {
-	var errs []error
+	var list []*Reservation
 	for _, r := range d.reservations {
-		if r != nil {
-			errs = append(errs, r.Cancel(ctx))
+		if r != nil && r.backend != nil {
+			list = append(list, r)
 		}
 	}
-	return errors.Join(errs...)
+	if len(list) == 0 {
+		return nil
+	}
+	return settle(ctx, list, make([]int, len(list)))
+}
+
+// Wait sleeps until every check's units may be used. When ctx ends before that, it gives
+// all units back and returns the context's error.
+func (d *Decision) Wait(ctx context.Context) error {
+	var delay time.Duration
+	for i := range d.Results {
+		delay = max(delay, d.Results[i].Delay)
+	}
+	if delay <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return errors.Join(ctx.Err(), d.Cancel(context.WithoutCancel(ctx)))
+	}
+}
+
+// wait is the Wait of a Limiter: one decision for each call.
+func wait(ctx context.Context, c Check) (Result, error) {
+	c.Within = maxWindow
+	if deadline, ok := ctx.Deadline(); ok {
+		c.Within = max(time.Until(deadline), 1)
+	}
+	r, err := reserve(ctx, c)
+	res := r.result
+	switch {
+	case err != nil || c.Cost == 0:
+		return res, err
+	case !res.Allowed && res.RetryAfter == Never:
+		return res, ErrCostExceedsLimit
+	case !res.Allowed:
+		return res, ErrWouldExceedDeadline
+	}
+	d := Decision{Results: []Result{res}, reservations: []*Reservation{r}}
+	if err := d.Wait(ctx); err != nil {
+		return res, err
+	}
+	return res, nil
 }
 
 // Binding returns the result that a client should go by: on denial the one to wait
@@ -173,107 +246,4 @@ func binds(r, b *Result) bool {
 		return r.Remaining < b.Remaining
 	}
 	return r.ResetAfter > b.ResetAfter
-}
-
-// SharesBackend implements Batcher: all memory is one back-end.
-func (m *Memory) SharesBackend(l Limiter) bool {
-	_, ok := l.(*Memory)
-	return ok
-}
-
-// Batch implements Batcher. It holds the locks of all keys while it decides.
-func (m *Memory) Batch(ctx context.Context, checks []Check) ([]*Reservation, error) {
-	batch := make([]memoryCheck, len(checks))
-	for i, c := range checks {
-		l := c.Limiter.(*Memory)
-		limit, err := l.admit(ctx, c.Key, c.Cost)
-		b := &batch[i]
-		*b = memoryCheck{Memory: l, key: c.Key, cost: c.Cost, limit: limit, result: l.untaken(limit, c.Cost)}
-		if err != nil {
-			got := make([]*Reservation, len(checks))
-			got[i] = NewReservation(b.result, nil)
-			return got, err
-		}
-		if b.counted = limit != Unlimited; b.counted {
-			b.hash = l.engine.hash(c.Key)
-		}
-	}
-	decideBatch(batch)
-	got := make([]*Reservation, len(checks))
-	for i := range batch {
-		b := &batch[i]
-		got[i] = NewReservation(b.result, nil)
-		if b.booked {
-			got[i] = b.reservation(b.result, b.key, b.outcome.token)
-		}
-		if b.counted && b.trace != nil && b.cost > 0 {
-			b.report(ctx, b.key, &b.outcome, b.result)
-		}
-	}
-	return got, nil
-}
-
-type memoryCheck struct {
-	*Memory
-	key             string
-	cost, limit     int
-	hash            keyHash
-	outcome         outcome
-	result          Result
-	counted, booked bool
-	now             int64
-}
-
-func decideBatch(batch []memoryCheck) {
-	// Every batch takes the locks in one order, each once, so that two cannot wait
-	// for each other.
-	order := make([]*memoryCheck, 0, len(batch))
-	for i := range batch {
-		if batch[i].counted {
-			order = append(order, &batch[i])
-		}
-	}
-	slices.SortFunc(order, func(a, b *memoryCheck) int {
-		if a.id != b.id {
-			return int(int64(a.id) - int64(b.id))
-		}
-		return int(int64(a.hash.shard) - int64(b.hash.shard))
-	})
-	locks := slices.CompactFunc(slices.Clone(order), func(a, b *memoryCheck) bool {
-		return a.id == b.id && a.hash.shard == b.hash.shard
-	})
-	for _, c := range locks {
-		c.engine.lock(c.hash)
-		defer c.engine.unlock(c.hash)
-	}
-	allowed := true
-	for _, c := range order {
-		c.now = c.Memory.now()
-		c.outcome = c.engine.decideLocked(c.hash, c.key, c.now, c.limit, max(c.cost, 1))
-		if !c.outcome.allowed && !c.policy.Shadow && c.cost > 0 {
-			allowed = false
-			c.outcome = c.engine.settleLocked(c.hash, c.key, c.now, c.cost, c.outcome)
-		}
-	}
-	for i, c := range order {
-		if !allowed || c.cost == 0 || !c.outcome.allowed {
-			continue
-		}
-		c.outcome = c.engine.settleLocked(c.hash, c.key, c.now, c.cost, c.outcome)
-		if c.booked = c.outcome.allowed; c.booked || c.policy.Shadow {
-			continue
-		}
-		// The key found no place of its own and the shared one is used up.
-		allowed = false
-		for _, b := range order[:i] {
-			if b.booked {
-				b.booked = false
-				b.engine.cancelLocked(b.hash, b.key, b.now, b.limit, b.cost, b.outcome.token)
-				b.outcome = b.engine.decideLocked(b.hash, b.key, b.now, b.limit, b.cost)
-			}
-		}
-	}
-	for _, c := range order {
-		c.Memory.result(&c.result, &c.outcome, c.limit, c.cost)
-	}
 }

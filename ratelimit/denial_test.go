@@ -32,7 +32,8 @@ func (m *model) take(now time.Time, limit, cost int) Result {
 	}
 	r.Remaining = max(0, limit-len(m.stamps))
 	if len(m.stamps) > 0 {
-		r.NextAfter = m.stamps[0].Add(m.window).Sub(now)
+		first := min(max(len(m.stamps)-limit, 0), len(m.stamps)-1) // above the limit, others come first
+		r.NextAfter = m.stamps[first].Add(m.window).Sub(now)
 		r.ResetAfter = m.stamps[len(m.stamps)-1].Add(m.window).Sub(now)
 	}
 	return r
@@ -51,7 +52,7 @@ func TestDenialsAreThoseOfTheLog(t *testing.T) {
 				LimitFunc: func(context.Context, string) (int, bool) { return limit, true },
 			})
 			require.NoError(t, err)
-			other, err := NewMemory(Policy{Name: "other", Limit: MaxExact, Window: time.Second}, nil)
+			other, err := NewMemory(Policy{Name: "other", Limit: maxInstants, Window: time.Second}, nil)
 			require.NoError(t, err)
 			m := map[string]*model{"a": {window: time.Minute}, "b": {window: time.Minute}}
 			var held *Reservation
@@ -240,7 +241,7 @@ func TestDenialAcrossGoroutines(t *testing.T) {
 				if r.Allowed {
 					allowed.Add(1)
 					mu.Lock()
-					stamps = append(stamps, booked)
+					stamps = append(stamps, booked.at)
 					mu.Unlock()
 				}
 			}

@@ -10,16 +10,20 @@ import (
 type engine interface {
 	// hash returns the key's shard and its place there.
 	hash(key string) keyHash
-	// take decides at once, and books what is allowed unless peek.
-	take(key string, now int64, limit, cost int, peek bool) outcome
-	cancel(key string, now int64, limit, cost int, token int64)
-	reset(key string)
-	// The rest serves decisions over several keys, which hold all locks meanwhile.
+	// take decides at once, and books what is allowed unless it only peeks.
+	take(key string, now int64, q ask) outcome
+	settle(key string, now int64, limit, cost, actual int, t token)
+	// bar forgets what key has used, and until an instant, if it is later than now, gives
+	// it nothing.
+	bar(key string, now, until int64, limit int)
+	// The next serve decisions over several keys, which hold all locks meanwhile.
 	lock(keyHash)
 	unlock(keyHash)
-	decideLocked(h keyHash, key string, now int64, limit, cost int) outcome
-	settleLocked(h keyHash, key string, now int64, cost int, o outcome) outcome
-	cancelLocked(h keyHash, key string, now int64, limit, cost int, token int64)
+	decideLocked(h keyHash, key string, now int64, q ask) outcome
+	commitLocked(h keyHash, key string, now int64, q ask, o outcome) outcome
+	settleLocked(h keyHash, key string, now int64, limit, cost, actual int, t token)
+	// keys returns the keys of shard i that have used something, false after the last shard.
+	keys(i int, now int64) ([]string, bool)
 	stats() Stats
 }
 
@@ -64,8 +68,9 @@ type shard[E any] struct {
 	table    table[E]
 	runHash  uint32 // see remember
 	run      uint32
-	overflow *E // counts for all keys that found no place
-	unused   *E // see lend
+	overflow *E     // counts for all keys that found no place
+	unused   *E     // see lend
+	gen      uint32 // of the newest entry
 	evicted  uint64
 	crowded  uint64
 	_        [56]byte // to whole cache lines: neighbours that shared one would slow each other down
@@ -93,27 +98,16 @@ func hashKey(seed maphash.Seed, mask uint32, key string) keyHash {
 	return keyHash{shard: uint32(h) & mask, hash: uint32(h>>32) | 1}
 }
 
-func (s *shards[E, A]) take(key string, now int64, limit, cost int, peek bool) outcome {
+func (s *shards[E, A]) take(key string, now int64, q ask) outcome {
 	h := s.hash(key)
 	sh := &s.shards[h.shard]
 	sh.mu.Lock()
+	defer sh.mu.Unlock()
 	now = sh.notBefore(now)
-	e := s.find(sh, h, key, now)
-	if e == nil {
-		e = sh.lend()
+	o := s.decide(sh, h, key, now, q)
+	if !q.peek {
+		o = s.commitLocked(h, key, now, q, o)
 	}
-	known := e != sh.unused
-	o := s.algo.take(e, now, limit, cost, known && !peek)
-	switch {
-	case peek:
-	case o.allowed && known: // this and the next are settle for most, without its call
-		sh.allowed++
-	case !o.allowed && s.penalise == nil:
-		sh.denied++
-	default:
-		o = s.settle(sh, h, key, e, now, cost, o)
-	}
-	sh.mu.Unlock()
 	return o
 }
 
@@ -145,14 +139,14 @@ func (s *shards[E, A]) sweep(sh *shard[E], now int64) {
 	sh.table.sweep(sweepSlots, func(e *E) bool { return s.algo.stale(e, now) })
 }
 
-// settle carries a decision out: it books what is allowed and counts what is denied. e
+// commit carries a decision out: it books what is allowed and counts what is denied. e
 // may be the one that was lent.
-func (s *shards[E, A]) settle(sh *shard[E], h keyHash, key string, e *E, now int64, cost int, o outcome) outcome {
+func (s *shards[E, A]) commit(sh *shard[E], h keyHash, key string, e *E, now int64, q ask, o outcome) outcome {
 	if !o.allowed {
 		sh.denied++
 		if e != sh.unused && s.penalise != nil {
-			s.penalise(e, now, o.limit, cost)
-			o = s.algo.take(e, now, o.limit, cost, false)
+			s.penalise(e, now, q.limit, q.cost)
+			o = s.algo.take(e, now, q, false)
 		}
 		return o
 	}
@@ -160,7 +154,7 @@ func (s *shards[E, A]) settle(sh *shard[E], h keyHash, key string, e *E, now int
 		e = s.insert(sh, h, key, now)
 	}
 	sh.withdraw(h)
-	if o = s.algo.take(e, now, o.limit, cost, true); !o.allowed { // the entry that keys share is used up
+	if o = s.algo.take(e, now, q, true); !o.allowed { // the entry that keys share is used up
 		sh.denied++
 		return o
 	}
@@ -183,7 +177,10 @@ func (s *shards[E, A]) insert(sh *shard[E], h keyHash, key string, now int64) *E
 		}
 		return sh.overflow
 	}
-	return t.insert(h.hash, key)
+	e := t.insert(h.hash, key)
+	sh.gen++
+	s.algo.mark(e).gen = sh.gen
+	return e
 }
 
 func (s *shards[E, A]) evict(sh *shard[E], now int64) bool {
@@ -202,7 +199,7 @@ func (s *shards[E, A]) evict(sh *shard[E], now int64) bool {
 			t.remove(t.hand)
 			return true
 		}
-		if n, blocked := s.algo.used(e); !blocked && (victim < 0 || n < least) {
+		if n := s.algo.used(e); !s.algo.mark(e).blocked && (victim < 0 || n < least) {
 			victim, least = t.hand, n
 		}
 	}
@@ -214,53 +211,79 @@ func (s *shards[E, A]) evict(sh *shard[E], now int64) bool {
 	return true
 }
 
-func (s *shards[E, A]) cancel(key string, now int64, limit, cost int, token int64) {
+func (s *shards[E, A]) settle(key string, now int64, limit, cost, actual int, t token) {
+	h := s.hash(key)
+	s.lock(h)
+	defer s.unlock(h)
+	s.settleLocked(h, key, now, limit, cost, actual, t)
+}
+
+func (s *shards[E, A]) settleLocked(h keyHash, key string, now int64, limit, cost, actual int, t token) {
+	sh := &s.shards[h.shard]
+	now = sh.notBefore(now)
+	sh.withdraw(h)
+	e := s.find(sh, h, key, now)
+	if e == nil && actual > cost {
+		e = s.insert(sh, h, key, now)
+	}
+	if e != nil {
+		s.algo.settle(e, now, limit, cost, actual, t)
+	}
+}
+
+func (s *shards[E, A]) bar(key string, now, until int64, limit int) {
 	h := s.hash(key)
 	sh := &s.shards[h.shard]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	s.cancelLocked(h, key, now, limit, cost, token)
-}
-
-func (s *shards[E, A]) cancelLocked(h keyHash, key string, now int64, limit, cost int, token int64) {
-	sh := &s.shards[h.shard]
 	now = sh.notBefore(now)
 	sh.withdraw(h)
-	if e := s.find(sh, h, key, now); e != nil {
-		s.algo.cancel(e, now, limit, cost, token)
-	}
-}
-
-func (s *shards[E, A]) reset(key string) {
-	h := s.hash(key)
-	sh := &s.shards[h.shard]
-	sh.mu.Lock()
-	sh.withdraw(h)
 	sh.table.removeKey(h.hash, key)
-	sh.mu.Unlock()
+	if until > now {
+		s.algo.bar(s.insert(sh, h, key, now), now, until, limit)
+	}
 }
 
 func (s *shards[E, A]) lock(h keyHash)   { s.shards[h.shard].mu.Lock() }
 func (s *shards[E, A]) unlock(h keyHash) { s.shards[h.shard].mu.Unlock() }
 
-func (s *shards[E, A]) decideLocked(h keyHash, key string, now int64, limit, cost int) outcome {
+func (s *shards[E, A]) decideLocked(h keyHash, key string, now int64, q ask) outcome {
 	sh := &s.shards[h.shard]
-	now = sh.notBefore(now)
+	return s.decide(sh, h, key, sh.notBefore(now), q)
+}
+
+func (s *shards[E, A]) decide(sh *shard[E], h keyHash, key string, now int64, q ask) outcome {
 	e := s.find(sh, h, key, now)
 	if e == nil {
 		e = sh.lend()
 	}
-	return s.algo.take(e, now, limit, cost, false)
+	return s.algo.take(e, now, q, false)
 }
 
-func (s *shards[E, A]) settleLocked(h keyHash, key string, now int64, cost int, o outcome) outcome {
+func (s *shards[E, A]) commitLocked(h keyHash, key string, now int64, q ask, o outcome) outcome {
 	sh := &s.shards[h.shard]
 	now = sh.notBefore(now)
 	e := sh.table.find(h.hash, key)
 	if e == nil {
 		e = sh.lend()
 	}
-	return s.settle(sh, h, key, e, now, cost, o)
+	return s.commit(sh, h, key, e, now, q, o)
+}
+
+func (s *shards[E, A]) keys(i int, now int64) (list []string, ok bool) {
+	if i >= len(s.shards) {
+		return nil, false
+	}
+	sh := &s.shards[i]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	now = sh.notBefore(now)
+	for j, h := range sh.table.hashes {
+		if h != 0 && !s.algo.stale(&sh.table.slots[j].val, now) {
+			list = append(list, sh.table.slots[j].key)
+		}
+	}
+	return list, true
 }
 
 func (s *shards[E, A]) stats() (st Stats) {

@@ -16,8 +16,8 @@ func TestDecisionsAreInTheOrderOfTheirInstants(t *testing.T) {
 	t.Parallel()
 	const w = int64(time.Hour)
 	for range 2 {
-		s := newShards[stampLog](exact{window: w}, 1000)
-		at := func(now int64) bool { return s.take("k", now, 2, 1, false).allowed }
+		s := newShards[useLog](exact{window: w}, 1000)
+		at := func(now int64) bool { return s.take("k", now, ask{limit: 2, cost: 1}).allowed }
 		require.True(t, at(1))
 		require.True(t, at(1))
 		require.True(t, at(1+w))

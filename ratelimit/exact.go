@@ -2,217 +2,317 @@ package ratelimit
 
 import "time"
 
+// ask is one question to an algorithm.
+type ask struct {
+	limit, cost int
+	within      int64 // how far in the future the units may lie, in nanoseconds
+	queue       int   // how many units may wait
+	peek        bool  // changes nothing
+	debt        bool  // books whether it fits or not
+	hold        bool  // the units are in flight until they are settled
+	record      bool  // books what another limiter has allowed
+}
+
 // outcome is what an algorithm found for one key. The durations are as in Result.
 type outcome struct {
 	allowed bool
+	full    bool // the queue is
 	limit   int
 	used    int
+	flying  int // units in flight, when the denial is due to them
 	retry   time.Duration
 	next    time.Duration
 	reset   time.Duration
-	token   int64 // what cancel must know
+	delay   time.Duration
+	token   token
+}
+
+// token finds a booking again.
+type token struct {
+	at   int64
+	gen  uint32
+	hold bool
+}
+
+// mark is what every algorithm keeps of a key beside its count.
+type mark struct {
+	gen     uint32 // tells the entry from an earlier one of the same key
+	flying  int32  // units in flight
+	blocked bool   // the key is used up: its entry must not be evicted
+}
+
+// block is a write only where something changes: the entries of hot keys then stay in the
+// caches of all processors.
+func (m *mark) block(blocked bool) {
+	if m.blocked != blocked {
+		m.blocked = blocked
+	}
 }
 
 // algorithm counts the use of one key in an E. now is in nanoseconds since the
 // limiter was made, and never falls. An E's zero value has used nothing.
 type algorithm[E any] interface {
-	// take brings e up to now, says whether cost fits, and uses it if it does and book is
-	// set. It returns a value because a pointer would move to the heap on every decision.
-	take(e *E, now int64, limit, cost int, book bool) outcome
-	// cancel takes back what take booked, as far as it still counts.
-	cancel(e *E, now int64, limit, cost int, token int64)
+	// take brings e up to now, says whether the cost fits, and uses it if it does and book
+	// is set. It returns a value because a pointer would move to the heap.
+	take(e *E, now int64, q ask, book bool) outcome
+	// settle turns a booking of cost units into one of actual units.
+	settle(e *E, now int64, limit, cost, actual int, t token)
+	// bar uses everything up until an instant.
+	bar(e *E, now, until int64, limit int)
 	// stale says that e has used nothing any more.
 	stale(e *E, now int64) bool
-	// used is how much of a key is lost if e is forgotten; blocked says that it must not be.
-	used(e *E) (n int, blocked bool)
+	// used is how much of a key is lost if e is forgotten.
+	used(e *E) int
+	mark(e *E) *mark
 }
 
-// exact is the sliding-window log: the instants of all uses in the window, in a ring.
+const (
+	// maxInstants is how many instants of one window Exact tells apart for a limit above
+	// it; below it all.
+	maxInstants = 4096
+	// bucketCells is the number of instants in a window that Buckets tells apart.
+	bucketCells = 63
+	// maxDebt bounds debt, in limits.
+	maxDebt = 64
+	// flightRetry is how soon a client should try again when units in flight are all
+	// that is in its way.
+	flightRetry = time.Second
+)
+
+// exact is the sliding-window log. Buckets is the same with instants rounded up.
 type exact struct {
 	window int64
+	grain  int64 // of instants, 0 for those of the clock
 }
 
-// stampLog is one key's log, oldest first. A few instants lie in the table itself.
-type stampLog struct {
-	ring    *stampRing
-	few     [4]int64
-	n       uint8 // of few
-	blocked bool
+func newBuckets(window time.Duration) exact {
+	return exact{window: int64(window), grain: (int64(window) + bucketCells - 1) / bucketCells}
 }
 
-type stampRing struct {
-	buf     []int64
-	head, n int
-}
-
-func (l *stampLog) len() int {
-	if l.ring != nil {
-		return l.ring.n
-	}
-	return int(l.n)
-}
-
-// block is a write only where something changes: the entries of hot keys then stay in the
-// caches of all processors.
-func (l *stampLog) block(blocked bool) {
-	if l.blocked != blocked {
-		l.blocked = blocked
-	}
-}
-
-// at returns the i-th oldest stamp.
-func (l *stampLog) at(i int) int64 {
-	if l.ring != nil {
-		return l.ring.buf[l.ring.index(i)]
-	}
-	return l.few[i]
-}
-
-// index is where the i-th oldest lies, for i up to len(buf).
-func (r *stampRing) index(i int) int {
-	if i += r.head; i >= len(r.buf) {
-		i -= len(r.buf)
-	}
-	return i
-}
-
-func (l *stampLog) push(stamp int64) {
-	if l.ring == nil {
-		if int(l.n) < len(l.few) {
-			l.few[l.n] = stamp
-			l.n++
-			return
+// stamp is the instant from which a use at now counts.
+func (a exact) stamp(now int64, limit int) int64 {
+	grain := a.grain
+	if grain == 0 {
+		if limit <= maxInstants {
+			return now
 		}
-		l.ring = &stampRing{buf: make([]int64, 4*len(l.few)), n: len(l.few)}
-		copy(l.ring.buf, l.few[:])
+		grain = (a.window + maxInstants - 1) / maxInstants
 	}
-	r := l.ring
-	if r.n == len(r.buf) {
-		buf := make([]int64, 2*len(r.buf))
-		k := copy(buf, r.buf[r.head:])
-		copy(buf[k:], r.buf[:r.head])
-		r.buf, r.head = buf, 0
-	}
-	r.push(stamp)
+	return (now/grain + 1) * grain
 }
 
-// push is for a ring that has room.
-func (r *stampRing) push(stamp int64) {
-	r.buf[r.index(r.n)] = stamp
-	r.n++
-}
+// left is the time until units of an instant leave the window: they count for exactly one.
+func (a exact) left(at, now int64) time.Duration { return time.Duration(at + a.window - now) }
 
-// popFront removes the k oldest.
-func (l *stampLog) popFront(k int) {
-	if r := l.ring; r != nil {
-		r.head = r.index(k)
-		r.n -= k
-		return
+func (a exact) take(e *useLog, now int64, q ask, book bool) (o outcome) {
+	a.decide(&o, e, now, q.limit, q.cost)
+	if !o.allowed && (q.within > 0 || q.debt || q.record) {
+		a.extend(&o, e, now, &q)
 	}
-	copy(l.few[:], l.few[k:l.n])
-	l.n -= uint8(k)
-}
-
-// removeLast removes the newest stamp that equals stamp, and says whether there was one.
-func (l *stampLog) removeLast(stamp int64) bool {
-	for i := l.len() - 1; i >= 0; i-- {
-		if l.at(i) != stamp {
-			continue
-		}
-		if r := l.ring; r != nil {
-			for ; i < r.n-1; i++ {
-				r.buf[r.index(i)] = r.buf[r.index(i+1)]
-			}
-			r.n--
-		} else {
-			copy(l.few[i:], l.few[i+1:l.n])
-			l.n--
-		}
-		return true
-	}
-	return false
-}
-
-// left is the time until stamp leaves the window: it counts for exactly a window.
-func (a exact) left(stamp, now int64) time.Duration { return time.Duration(stamp + a.window - now) }
-
-func (a exact) take(e *stampLog, now int64, limit, cost int, book bool) (o outcome) {
-	a.decide(&o, e, now, limit, cost)
 	if book && o.allowed {
-		a.book(&o, e, now, cost)
+		a.book(&o, e, now, &q)
 	}
 	return o
 }
 
 // decide fills an o that is zero.
-func (a exact) decide(o *outcome, e *stampLog, now int64, limit, cost int) {
+func (a exact) decide(o *outcome, e *useLog, now int64, limit, cost int) {
 	n, gone := e.len(), 0
-	for gone < n && e.at(gone)+a.window <= now {
+	for gone < n {
+		u := e.at(gone)
+		if u.at+a.window > now {
+			break
+		}
+		e.total -= u.n
 		gone++
 	}
 	if gone > 0 {
 		e.popFront(gone)
 		n -= gone
 	}
-	o.used, o.limit = n, limit
+	used := int(e.total)
+	o.used, o.limit = used, limit
 	if n > 0 {
-		o.next = a.left(e.at(0), now)
-		o.reset = a.left(e.at(n-1), now)
+		o.next = a.left(e.at(0).at, now)
+		o.reset = a.left(e.at(n-1).at, now)
+		if used > limit {
+			o.next = a.left(e.reach(int64(min(used-limit+1, used))), now)
+		}
 	}
-	o.allowed = cost <= limit-n
+	o.allowed = cost <= limit-used
 	e.block(!o.allowed)
 	switch {
 	case o.allowed:
 	case cost > limit:
 		o.retry = Never
 	default:
-		o.retry = a.left(e.at(n+cost-limit-1), now)
+		o.retry = a.left(e.reach(int64(used+cost-limit)), now)
+		if e.flying > 0 && used-int(e.flying)+cost <= limit {
+			o.flying = int(e.flying)
+			o.retry = min(o.retry, flightRetry)
+			o.next = min(o.next, o.retry)
+		}
 	}
 }
 
-// book uses what decide has allowed.
-func (a exact) book(o *outcome, e *stampLog, now int64, cost int) {
-	for range cost {
-		if r := e.ring; r != nil && r.n < len(r.buf) { // without a call
-			r.push(now)
-		} else {
-			e.push(now)
-		}
+// extend allows what may wait, and debt.
+func (a exact) extend(o *outcome, e *useLog, now int64, q *ask) {
+	if q.debt || q.record {
+		o.allowed, o.flying = true, 0
+		return
 	}
-	o.reset = time.Duration(a.window)
+	if q.cost > q.limit {
+		return
+	}
+	at := max(e.reach(int64(o.used+q.cost-q.limit))+a.window, e.at(e.len()-1).at)
+	o.retry, o.flying = time.Duration(at-now), 0
+	switch {
+	case o.used+q.cost-q.limit > q.queue:
+		o.full = true
+	case at-now <= q.within:
+		o.allowed, o.delay = true, time.Duration(at-now)
+	}
+}
+
+// book uses what has been allowed.
+func (a exact) book(o *outcome, e *useLog, now int64, q *ask) {
+	cost := int64(q.cost)
+	switch {
+	case q.debt:
+		o.token.at = a.owe(e, now, q.limit, cost)
+	case o.delay > 0:
+		o.token.at = a.stamp(now+int64(o.delay), q.limit)
+		e.add(o.token.at, cost)
+	default:
+		o.token.at = a.stamp(now, q.limit)
+		e.add(o.token.at, cost)
+	}
+	o.retry = 0
+	if q.hold {
+		e.flying += int32(cost)
+		o.token.hold = true
+	}
+	o.token.gen = e.gen
+	o.reset = a.left(e.at(e.len()-1).at, now)
 	if o.used == 0 {
-		o.next = o.reset
+		o.next = a.left(e.at(0).at, now)
 	}
-	o.used += cost
-	o.token = now
+	o.used = int(e.total)
 	e.block(o.used >= o.limit)
 }
 
-// penalise books what was denied in place of the oldest uses, for CountDenied.
-func (a exact) penalise(e *stampLog, now int64, limit, cost int) {
-	cost = min(cost, limit)
-	if over := e.len() + cost - limit; over > 0 {
-		e.popFront(min(over, e.len()))
+// owe books units whether they fit or not: as many as fit now, and of the rest a limit's
+// worth a window from the newest use on, so that no window holds more than the limit and
+// the debt is paid back.
+func (a exact) owe(e *useLog, now int64, limit int, units int64) (at int64) {
+	now = a.stamp(now, limit)
+	if limit < 1 {
+		return now
 	}
-	for range cost {
-		e.push(now)
+	units = min(units, maxDebt*int64(limit))
+	at = now
+	if room := min(units, int64(limit)-e.total); room > 0 {
+		e.add(now, room)
+		units -= room
+	}
+	if n := e.len(); n > 0 {
+		at = max(at, e.at(n-1).at)
+	}
+	for most := at + maxDebt*a.window; units > 0 && at < most; units -= int64(limit) {
+		at += a.window
+		e.add(at, min(units, int64(limit)))
+	}
+	return now
+}
+
+// penalise books what was denied in place of the oldest uses, for CountDenied.
+func (a exact) penalise(e *useLog, now int64, limit, cost int) {
+	cost = min(cost, limit)
+	for over := e.total + int64(cost-limit); over > 0 && e.len() > 0; {
+		u := e.at(0)
+		k := min(over, u.n)
+		over -= k
+		e.take(u.at, k)
+	}
+	if cost > 0 {
+		e.add(a.stamp(now, limit), int64(cost))
 	}
 }
 
-// cancel removes cost stamps of one instant. Others may have been booked at the same
-// instant, and it does not matter whose are removed.
-func (a exact) cancel(e *stampLog, _ int64, _, cost int, token int64) {
-	for range cost {
-		if !e.removeLast(token) {
-			return
+func (a exact) settle(e *useLog, now int64, limit, cost, actual int, t token) {
+	if t.gen == e.gen {
+		if t.hold {
+			e.flying -= int32(cost)
+		}
+		if actual < cost {
+			e.take(t.at, int64(cost-actual))
+			e.blocked = false
 		}
 	}
-	e.blocked = false
+	if actual > cost {
+		a.owe(e, now, limit, int64(actual-cost))
+		e.block(e.total >= int64(limit))
+	}
 }
 
-func (a exact) stale(e *stampLog, now int64) bool {
+// bar books more than any limit at the instant that leaves the window then.
+func (a exact) bar(e *useLog, _, until int64, _ int) {
+	e.add(until-a.window, maxLimit)
+	e.blocked = true
+}
+
+func (a exact) stale(e *useLog, now int64) bool {
 	n := e.len()
-	return n == 0 || e.at(n-1)+a.window <= now
+	return n == 0 || e.at(n-1).at+a.window <= now
 }
 
-func (a exact) used(e *stampLog) (int, bool) { return e.len(), e.blocked }
+func (a exact) used(e *useLog) int { return int(e.total) }
+
+func (a exact) mark(e *useLog) *mark { return &e.mark }
+
+// takeExact is shards.take, into an o that is zero, for the question that most callers ask.
+// A generic method reaches its algorithm through a table and must pass outcomes by
+// value, which together takes a quarter of a decision; here the compiler knows both.
+func takeExact(s *shards[useLog, exact], key string, now int64, limit, cost int, o *outcome) {
+	h := hashKey(s.seed, s.mask, key)
+	sh := &s.shards[h.shard]
+	if d := sh.denial.Load(); d != nil && cost == 1 && d.answer(o, h, key, now, limit) {
+		sh.spared.Add(1)
+		return
+	}
+	sh.mu.Lock()
+	now = sh.notBefore(now)
+	e := s.find(sh, h, key, now)
+	if e == nil {
+		e = sh.lend()
+	}
+	s.algo.decide(o, e, now, limit, cost)
+	switch {
+	case o.allowed && e != sh.unused:
+		sh.allowed++
+		sh.withdraw(h)
+		at := s.algo.stamp(now, limit)
+		if r := e.ring; r != nil && r.n > 0 && r.n < len(r.buf) && r.buf[r.index(r.n-1)].at < at { // without a call
+			r.buf[r.index(r.n)] = use{at, int64(cost)}
+			r.n++
+			e.total += int64(cost)
+		} else {
+			e.add(at, int64(cost))
+		}
+		if o.used == 0 {
+			o.next = s.algo.left(at, now)
+		}
+		o.reset = max(o.reset, s.algo.left(at, now))
+		o.used += cost
+		o.token.at, o.token.gen = at, e.gen
+		e.block(o.used >= limit)
+	case !o.allowed && s.penalise == nil:
+		sh.denied++
+		if cost == 1 && o.flying == 0 {
+			sh.remember(h, key, now, o)
+		}
+	default:
+		*o = s.commit(sh, h, key, e, now, ask{limit: limit, cost: cost}, *o)
+	}
+	sh.mu.Unlock()
+}

@@ -6,7 +6,6 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"time"
 
 	"github.com/mainstay-go/mainstay/ratelimit"
@@ -81,36 +80,34 @@ func ExampleByIP() {
 	// ip:198.51.100.9
 }
 
-// Failures are counted, by address and by account. A login that succeeds costs nothing.
-func ExampleLoginRules() {
+// Failures are counted. A login that succeeds costs nothing, once the handler says so.
+func ExampleAdmission() {
 	address, err := ratelimit.ByIP(nil)
 	if err != nil {
 		log.Fatal(err)
 	}
-	inMemory := func(p ratelimit.Policy) (ratelimit.Limiter, error) { return ratelimit.NewMemory(p, nil) }
-	rules, err := ratelimit.LoginRules(inMemory, address, ratelimit.JSONField("username"), nil)
-	if err != nil {
-		log.Fatal(err)
-	}
-	limit, err := ratelimit.NewMiddleware(rules, nil)
+	limit, err := ratelimit.NewMiddleware([]ratelimit.Rule{
+		{Limiter: memory(ratelimit.Login(), nil), Key: address, FailuresOnly: true},
+	}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
 	login := limit.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("X-Password") != "secret" {
-			w.WriteHeader(http.StatusUnauthorized)
+		if r.Header.Get("X-Password") == "secret" {
+			ratelimit.AdmissionFrom(r.Context()).Succeed()
+			return
 		}
+		fmt.Fprint(w, "wrong, try again") // with status 200
 	}))
 	try := func(password string) int {
-		r := httptest.NewRequest(http.MethodPost, "/login/", strings.NewReader(`{"username":"anna"}`))
-		r.Header.Set("Content-Type", "application/json")
+		r := httptest.NewRequest(http.MethodPost, "/login/", http.NoBody)
 		r.Header.Set("X-Password", password)
 		w := httptest.NewRecorder()
 		login.ServeHTTP(w, r)
 		return w.Code
 	}
 	fmt.Println(try("secret"), try("secret"), try("a"), try("b"), try("c"), try("secret"), try("d"), try("e"), try("secret"))
-	// Output: 200 200 401 401 401 200 401 401 429
+	// Output: 200 200 200 200 200 200 200 200 429
 }
 
 // Two limits, and a decision that takes from both or from neither.
@@ -206,8 +203,8 @@ func ExamplePolicy_shadow() {
 // An alert before a customer is refused.
 func ExampleTrace() {
 	limiter := memory(ratelimit.Policy{Name: "api", Limit: 10, Window: time.Hour}, &ratelimit.Options{
-		Trace: &ratelimit.Trace{NearLimit: func(_ context.Context, key string, r ratelimit.Result) {
-			fmt.Println(key, "has", r.Remaining, "of", r.Limit, "left")
+		Trace: &ratelimit.Trace{NearLimit: func(_ context.Context, e ratelimit.DecidedEvent) {
+			fmt.Println(e.Key, "has", e.Result.Remaining, "of", e.Result.Limit, "left")
 		}},
 	})
 	for range 10 {

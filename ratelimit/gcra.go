@@ -9,8 +9,8 @@ type gcra struct {
 }
 
 type gcraState struct {
-	full    int64 // nanoseconds, the "theoretical arrival time"
-	blocked bool
+	mark
+	full int64 // nanoseconds, the "theoretical arrival time"
 }
 
 // per is what one unit takes to flow in, rounded up so that no window gets a unit more.
@@ -21,42 +21,76 @@ func (a gcra) per(limit int) int64 {
 	return (int64(a.window) + int64(limit) - 1) / int64(limit)
 }
 
-func (a gcra) take(e *gcraState, now int64, limit, cost int, book bool) (o outcome) {
-	per := a.per(limit)
+func (a gcra) take(e *gcraState, now int64, q ask, book bool) (o outcome) {
+	per := a.per(q.limit)
 	debt := max(e.full-now, 0)
-	over := debt + int64(cost)*per - int64(limit)*per
-	o.limit, o.allowed = limit, cost <= limit && over <= 0
+	over := debt + int64(q.cost)*per - int64(q.limit)*per
+	o.limit, o.allowed = q.limit, q.cost <= q.limit && over <= 0
 	switch {
-	case cost > limit:
+	case o.allowed, q.debt && q.limit > 0, q.record:
+		o.allowed = true
+	case q.cost > q.limit:
 		o.retry = Never
-	case !o.allowed:
+	default:
 		o.retry = time.Duration(over)
-	case book:
-		debt += int64(cost) * per
-		e.full = now + debt
-		o.token = e.full
+		switch {
+		case q.within > 0 && over > int64(q.queue)*per:
+			o.full = true
+		case q.within > 0 && over <= q.within:
+			o.allowed, o.delay, o.retry = true, o.retry, 0
+		case q.within == 0 && e.flying > 0 && over <= int64(e.flying)*per:
+			o.flying, o.retry = int(e.flying), min(o.retry, flightRetry)
+		}
+	}
+	if book && o.allowed {
+		e.full = now + min(debt+int64(q.cost)*per, maxDebt*int64(a.window))
+		debt = e.full - now
+		o.token = token{at: e.full, gen: e.gen, hold: q.hold}
+		if q.hold {
+			e.flying += int32(q.cost)
+		}
 	}
 	if debt > 0 {
 		full, part := (debt-1)/per, (debt-1)%per // units that are still to flow in
-		o.used = int(min(full+1, int64(limit)))
+		o.used = int(min(full+1, int64(q.limit)))
 		o.next = time.Duration(part + 1)
+		if over := full + 1 - int64(q.limit); over > 0 { // debt comes first
+			o.next += time.Duration(over * per)
+		}
 		o.reset = time.Duration(debt)
+		if o.flying > 0 {
+			o.next = min(o.next, o.retry)
+		}
 	}
-	e.blocked = !o.allowed || o.used >= limit
+	e.block(!o.allowed || o.used >= q.limit)
 	return o
 }
 
-// cancel takes off what book put on, less what has flowed in since: token is the
-// instant up to which the use reached.
-func (a gcra) cancel(e *gcraState, now int64, limit, cost int, token int64) {
-	if back := min(int64(cost)*a.per(limit), token-now); back > 0 {
-		e.full -= back
-		e.blocked = false
+// settle takes off what was booked and not used, less what has flowed in since: the token
+// is the instant up to which the use reached.
+func (a gcra) settle(e *gcraState, now int64, limit, cost, actual int, t token) {
+	if t.gen == e.gen {
+		if t.hold {
+			e.flying -= int32(cost)
+		}
+		if back := min(int64(cost-actual)*a.per(limit), t.at-now); back > 0 {
+			e.full -= back
+			e.blocked = false
+		}
 	}
+	if actual > cost {
+		e.full = now + min(max(e.full-now, 0)+int64(actual-cost)*a.per(limit), maxDebt*int64(a.window))
+		e.block(e.full-now > int64(limit-1)*a.per(limit))
+	}
+}
+
+func (a gcra) bar(e *gcraState, _, until int64, limit int) {
+	e.full = max(e.full, until+int64(max(limit, 1)-1)*a.per(limit))
+	e.blocked = true
 }
 
 func (a gcra) stale(e *gcraState, now int64) bool { return e.full <= now }
 
-func (a gcra) used(e *gcraState) (int, bool) {
-	return int(min(e.full/int64(time.Millisecond), 1<<30)), e.blocked
-}
+func (a gcra) used(e *gcraState) int { return int(min(e.full/int64(time.Millisecond), 1<<30)) }
+
+func (a gcra) mark(e *gcraState) *mark { return &e.mark }

@@ -8,13 +8,10 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 )
-
-// ExposeHeaders is the value of Access-Control-Expose-Headers that lets scripts of
-// other origins read what the middleware says.
-const ExposeHeaders = "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, RateLimit, RateLimit-Policy, Retry-After"
 
 // Canonical forms, so that assigning to the map is what Set would do.
 const (
@@ -60,15 +57,47 @@ func retrySeconds(r Result) int64 {
 // nanoseconds.
 func resetUnix(now int64, r *Result) int64 { return ceilSeconds(time.Duration(now) + r.ResetAfter) }
 
-// write sets the fields of all results, and Retry-After when denied. All values
-// share one string and one array of slices, which is what a response costs. now is in
-// Unix nanoseconds.
-func (w *headerWriter) write(h http.Header, results []Result, keys []string, denied bool, now int64) {
+// WriteHeaders sets the response fields of the decision: X-RateLimit-Limit, -Remaining and
+// -Reset of the policy that binds, RateLimit and RateLimit-Policy of all, and Retry-After
+// after a denial. It is for answers that no middleware of this package writes. Policies
+// that only watch appear in no field, and those that count failures only after a denial.
+func (d *Decision) WriteHeaders(h http.Header) {
+	plainFields.write(h, d, !d.Allowed, time.Now().UnixNano())
+}
+
+var plainFields headerWriter
+
+// shown returns the results that a client may see, and their keys.
+func (d *Decision) shown(denied bool) ([]Result, []Check) {
+	hidden := func(i int) bool {
+		c := &d.checks[i]
+		return c.Limiter.Policy().Shadow || c.FailuresOnly && !denied
+	}
+	for i := range d.checks {
+		if !hidden(i) {
+			continue
+		}
+		var results []Result
+		var checks []Check
+		for j := range d.checks {
+			if !hidden(j) {
+				results, checks = append(results, d.Results[j]), append(checks, d.checks[j])
+			}
+		}
+		return results, checks
+	}
+	return d.Results, d.checks
+}
+
+// write sets the fields of a decision. All values share one string and one array of
+// slices, which is what a response costs. now is in Unix nanoseconds.
+func (w *headerWriter) write(h http.Header, d *Decision, denied bool, now int64) {
+	results, checks := d.shown(denied)
 	if len(results) == 0 {
 		return
 	}
 	b := &results[binding(results)]
-	outermost := len(h) == 0 // there is nobody's to respect
+	outermost := len(h) == 0 // there are no fields of an outer limiter
 	var space [192]byte
 	buf := space[:0]
 	vals := new([5]string)
@@ -84,7 +113,7 @@ func (w *headerWriter) write(h http.Header, results []Result, keys []string, den
 			buf = strconv.AppendInt(buf, resetUnix(now, b), 10)
 		}
 		ends[2] = len(buf)
-		buf = w.appendRateLimit(buf, results, keys)
+		buf = w.appendRateLimit(buf, results, checks)
 	}
 	ends[3] = len(buf)
 	if denied {
@@ -115,10 +144,10 @@ func (w *headerWriter) write(h http.Header, results []Result, keys []string, den
 	}
 }
 
-// appendField adds a list member: an outer limiter's members stay.
+// appendField adds a list member behind those of an outer limiter, in one field line.
 func appendField(h http.Header, name string, value []string) {
 	if outer := h[name]; len(outer) > 0 {
-		value = append(slices.Clip(outer), value...)
+		value = []string{strings.Join(append(slices.Clip(outer), value...), ", ")}
 	}
 	h[name] = value
 }
@@ -135,7 +164,7 @@ func outerIsStricter(h http.Header, b *Result) bool {
 // appendRateLimit appends a structured-field list (RFC 9651) as in
 // draft-ietf-httpapi-ratelimit-headers-10: one member a policy. Names are tokens by
 // construction and need no escaping.
-func (w *headerWriter) appendRateLimit(buf []byte, results []Result, keys []string) []byte {
+func (w *headerWriter) appendRateLimit(buf []byte, results []Result, checks []Check) []byte {
 	first := true
 	for i := range results {
 		r := &results[i]
@@ -154,7 +183,7 @@ func (w *headerWriter) appendRateLimit(buf []byte, results []Result, keys []stri
 		buf = strconv.AppendInt(buf, ceilSeconds(r.NextAfter), 10)
 		if w.pkSecret != nil {
 			mac := hmac.New(sha256.New, w.pkSecret)
-			mac.Write([]byte(keys[i]))
+			mac.Write([]byte(checks[i].Key))
 			buf = append(buf, ";pk=:"...)
 			buf = base64.StdEncoding.AppendEncode(buf, mac.Sum(nil)[:16])
 			buf = append(buf, ':')
@@ -191,7 +220,7 @@ func (w *headerWriter) policyValue(results []Result) []string {
 		buf = append(buf, r.Policy...)
 		buf = append(buf, `";q=`...)
 		buf = strconv.AppendInt(buf, int64(r.Limit), 10)
-		if s := int64(r.Window / time.Second); s >= 1 && s <= math.MaxInt32 {
+		if s := ceilSeconds(r.Window); r.Window >= time.Second && s <= math.MaxInt32 { // rounded up: less than the policy gives
 			buf = append(buf, ";w="...)
 			buf = strconv.AppendInt(buf, s, 10)
 		}

@@ -5,15 +5,18 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"strconv"
+	"strings"
+	"sync/atomic"
 
 	"github.com/mainstay-go/mainstay/internal/trustedproxy"
 )
 
-// KeyFunc names whoever sent a request. It must never return "", which the
-// middleware answers with 500: give callers without an identity a fallback.
+// KeyFunc returns the key of the client that sent a request. It must not return "", which
+// the middleware answers with 500: give callers without an identity a fallback.
 type KeyFunc func(*http.Request) string
 
 // Key returns "kind:id", such as "user:42". An id of 1 to 64 letters, digits and
@@ -45,22 +48,29 @@ func plainID(id string) bool {
 // IPOptions configure ByIP.
 type IPOptions struct {
 	// TrustedProxies are the proxies in front of the service: addresses, prefixes, or
-	// "unix" for whoever connects through a unix socket. Only what they say about
-	// their client is believed. Default: none; the peer of the connection is the client.
+	// "unix" for a peer that connects through a unix socket. Only their forwarded headers
+	// are read. Default: none; the peer of the connection is the client.
 	TrustedProxies []string
 	// Header is what those proxies write: "X-Forwarded-For", "Forwarded", or one that
 	// carries a single address, such as "CF-Connecting-IP". Default: "X-Forwarded-For".
 	Header string
-	// IPv6Prefix is how many leading bits of an IPv6 address make the key, 48 to 128:
+	// IPv6Prefix is how many leading bits of an IPv6 address make the key, 32 to 128:
 	// one client owns at least a /64. Default: 64.
 	IPv6Prefix int
+	// IPv4Prefix is how many leading bits of an IPv4 address make the key, 8 to 32.
+	// Default: 32.
+	IPv4Prefix int
+	// Logger receives a warning, once, when requests look as if a proxy stood in front of
+	// the service that TrustedProxies does not name: all of its clients would share one key.
+	// Default: slog.Default().
+	Logger *slog.Logger
 }
 
 // ByIP returns a KeyFunc "ip:203.0.113.7" or "ip:2001-db8-1-2--" (an IPv6 address
-// cut to its prefix, with '-' for ':'). An IPv4 address mapped into IPv6 is the IPv4
-// address, and a zone is left out. Callers whose address cannot be had share the key
-// "ip:unknown": those on a unix socket that is not trusted, and those whose proxy
-// sent a chain that does not parse. opts may be nil.
+// truncated to its prefix, with '-' for ':'). An IPv4 address that is mapped into IPv6, or
+// translated by NAT64 (64:ff9b::/96), is the IPv4 address. A zone is left out. Callers
+// without an address share the key "ip:unknown": those on a unix socket that is not trusted,
+// and those whose proxy sent a chain that does not parse. opts may be nil.
 func ByIP(opts *IPOptions) (KeyFunc, error) {
 	var o IPOptions
 	if opts != nil {
@@ -70,30 +80,88 @@ func ByIP(opts *IPOptions) (KeyFunc, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ratelimit: trusted proxies: %w", err)
 	}
+	for _, p := range o.TrustedProxies {
+		for f := range strings.FieldsSeq(strings.ReplaceAll(p, ",", " ")) {
+			if strings.HasSuffix(f, "/0") {
+				return nil, fmt.Errorf("ratelimit: TrustedProxies has %s, which lets every client choose its own key; name the proxies", f)
+			}
+		}
+	}
 	if o.Header != "" {
+		if len(o.TrustedProxies) == 0 {
+			return nil, fmt.Errorf("ratelimit: the header %s is not read, because TrustedProxies names no proxy that writes it", o.Header)
+		}
 		if proxies, err = proxies.Using(o.Header); err != nil {
 			return nil, fmt.Errorf("ratelimit: trusted proxies: %w", err)
 		}
 	}
-	if o.IPv6Prefix == 0 {
-		o.IPv6Prefix = 64
+	setDefault(&o.IPv6Prefix, 64)
+	setDefault(&o.IPv4Prefix, 32)
+	if o.IPv6Prefix < 32 || o.IPv6Prefix > 128 {
+		return nil, fmt.Errorf("ratelimit: IPv6Prefix %d is not between 32 and 128", o.IPv6Prefix)
 	}
-	if o.IPv6Prefix < 48 || o.IPv6Prefix > 128 {
-		return nil, fmt.Errorf("ratelimit: IPv6Prefix %d is not between 48 and 128", o.IPv6Prefix)
+	if o.IPv4Prefix < 8 || o.IPv4Prefix > 32 {
+		return nil, fmt.Errorf("ratelimit: IPv4Prefix %d is not between 8 and 32", o.IPv4Prefix)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
 	}
 	direct := len(o.TrustedProxies) == 0
+	var warned atomic.Bool
 	return func(r *http.Request) string {
-		if direct {
+		if direct && o.IPv4Prefix == 32 {
 			if host, ok := dottedQuad(r.RemoteAddr); ok {
+				if !warned.Load() && local(host) {
+					o.warn(r, &warned)
+				}
 				return "ip:" + host
 			}
 		}
 		addr, ok := proxies.ClientAddr(r)
 		if !ok {
+			if !warned.Load() {
+				o.warn(r, &warned)
+			}
 			return "ip:unknown"
 		}
-		return addrKey(addr, o.IPv6Prefix)
+		if !warned.Load() && (addr.IsLoopback() || addr.IsPrivate()) {
+			o.warn(r, &warned)
+		}
+		return addrKey(addr, o.IPv4Prefix, o.IPv6Prefix)
 	}, nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// local reports quickly whether a dotted address may be of this machine or network.
+func local(host string) bool {
+	return strings.HasPrefix(host, "127.") || strings.HasPrefix(host, "10.") || strings.HasPrefix(host, "192.168.") || strings.HasPrefix(host, "172.")
+}
+
+// warn reports a peer that looks like a proxy.
+func (o *IPOptions) warn(r *http.Request, warned *atomic.Bool) {
+	unix := r.RemoteAddr == "" || r.RemoteAddr[0] == '@' || r.RemoteAddr[0] == '/'
+	forwarded := r.Header.Get("X-Forwarded-For") != "" || r.Header.Get("Forwarded") != "" || r.Header.Get("X-Real-Ip") != ""
+	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		if a := ap.Addr().Unmap(); !a.IsLoopback() && !a.IsPrivate() {
+			return
+		}
+	}
+	switch {
+	case unix && len(o.TrustedProxies) == 0:
+		if warned.CompareAndSwap(false, true) {
+			o.Logger.Warn(`ratelimit: requests come through a unix socket, so all clients share the key ip:unknown; set TrustedProxies to "unix" and make the proxy send X-Forwarded-For`)
+		}
+	case forwarded && len(o.TrustedProxies) == 0:
+		if warned.CompareAndSwap(false, true) {
+			o.Logger.Warn("ratelimit: a peer in this network sends forwarded headers and no proxy is trusted, so all of its clients share its key; name it in TrustedProxies", "peer", r.RemoteAddr)
+		}
+	}
 }
 
 // dottedQuad returns the host of an address such as "203.0.113.7:4711" if it is an IPv4
@@ -131,11 +199,19 @@ func isPort(s string) bool {
 	return s != "" && (len(s) < 5 || len(s) == 5 && s <= "65535")
 }
 
-func addrKey(addr netip.Addr, bits int) string {
+// nat64 is the well-known prefix of RFC 6052.
+var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+
+func addrKey(addr netip.Addr, bits4, bits6 int) string {
+	if nat64.Contains(addr) {
+		b := addr.As16()
+		addr = netip.AddrFrom4([4]byte(b[12:]))
+	}
 	var buf [64]byte
 	b := append(buf[:0], "ip:"...)
+	bits, whole := bits6, 64
 	if addr.Is4() {
-		return string(addr.AppendTo(b))
+		bits, whole = bits4, 32
 	}
 	prefix, err := addr.Prefix(bits)
 	if err != nil {
@@ -147,20 +223,15 @@ func addrKey(addr netip.Addr, bits int) string {
 			b[i] = '-'
 		}
 	}
-	if bits != 64 {
+	if bits != whole {
 		b = strconv.AppendInt(append(b, '_'), int64(bits), 10)
 	}
 	return string(b)
 }
 
-// ByUser returns a KeyFunc "user:<id>" for those that user names, and fallback's key
-// for those for whom it returns "". The kinds differ, so nobody can pass for an
-// address by a user name.
-func ByUser(user func(*http.Request) string, fallback KeyFunc) KeyFunc {
-	return By("user", user, fallback)
-}
-
-// By is ByUser for a kind of your own, such as "tenant".
+// By returns a KeyFunc "kind:<id>", such as By("user", …), for requests that id names, and
+// fallback's key for those for which it returns "". The kinds differ, so no user name can
+// pass for an address.
 func By(kind string, id func(*http.Request) string, fallback KeyFunc) KeyFunc {
 	return func(r *http.Request) string {
 		if s := id(r); s != "" {
@@ -180,7 +251,7 @@ func Hashed(f KeyFunc, secret []byte) KeyFunc {
 		if key == "" {
 			return ""
 		}
-		kind := len(key)
+		kind := 0 // a key without a kind is hashed whole
 		for i := range len(key) {
 			if key[i] == ':' {
 				kind = i
@@ -189,6 +260,9 @@ func Hashed(f KeyFunc, secret []byte) KeyFunc {
 		}
 		mac := hmac.New(sha256.New, secret)
 		mac.Write([]byte(key))
+		if kind == 0 {
+			return "k:" + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+		}
 		return key[:kind] + ":k:" + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 	}
 }

@@ -3,58 +3,68 @@ package ratelimit
 import (
 	"context"
 	"errors"
-	"math"
-	"sync"
+	"fmt"
 	"time"
+
+	"github.com/mainstay-go/mainstay/ratelimit/internal/link"
 )
 
-// Limiter decides whether a key may use some of its limit. All implementations
-// behave alike; package ratelimittest holds them to it.
+// Limiter decides whether a key may use units of its limit. [Memory] is one, and so are
+// the limiters of package redislimit; package driver helps to write another, and package
+// ratelimittest tests it.
 //
-// A key names whoever is limited, such as "user:42"; [Key] builds safe ones. A cost
-// is a number of units. What is denied uses nothing, unless the policy says
-// CountDenied. Errors are those of this package, the context's, and for a shared
-// back-end ErrUnavailable, which only FailClosed lets out; the Result is valid beside
-// ErrCostExceedsLimit and ErrUnavailable.
+// A key names the caller that is limited, such as "user:42". [Key] builds safe ones. A
+// denied decision uses nothing, unless the policy sets CountDenied. Errors are those of
+// this package, the context's, and for a shared back-end ErrUnavailable. The Result is
+// valid beside ErrCostExceedsLimit and ErrUnavailable.
 type Limiter interface {
-	// Allow is AllowN with a cost of 1.
-	Allow(ctx context.Context, key string) (Result, error)
-	// AllowN uses cost units if all of them fit now. A cost of 0 is Peek.
+	// Policy returns the policy that the limiter was made with.
+	Policy() Policy
+	// AllowN uses cost units if all of them fit now. A cost of 0 only looks: Allowed
+	// then says whether one more unit would fit.
 	AllowN(ctx context.Context, key string, cost int) (Result, error)
-	// Peek returns what Allow would find and changes nothing. Allowed says whether
-	// one more unit would fit.
-	Peek(ctx context.Context, key string) (Result, error)
-	// Reserve is AllowN whose use can be taken back.
-	Reserve(ctx context.Context, key string, cost int) (*Reservation, error)
-	// Reset forgets what key has used.
-	Reset(ctx context.Context, key string) error
-	// Wait blocks until cost units fit and uses them. It returns at once, with
-	// ErrWouldExceedDeadline, when ctx would end before that. Waiters on one key
-	// are not served in order.
-	Wait(ctx context.Context, key string, cost int) (Result, error)
+	// Block forgets what key has used, and then refuses it for a while. Block with 0
+	// unlocks a key.
+	Block(ctx context.Context, key string, wait time.Duration) error
+	// Backend returns what decides several checks in one step. A decorator that decides by
+	// itself returns a Backend of its own.
+	Backend() Backend
 }
 
-// Errors that callers may ask for with errors.Is.
+// Backend decides several checks in one step. [Decide] and [Admit] call it.
+type Backend interface {
+	// Group returns a comparable value. Backends with the same Group decide together: the
+	// first one is called with the checks of all.
+	Group() any
+	// Take reserves all checks or none, and returns one reservation a check.
+	Take(ctx context.Context, checks []Check) ([]*Reservation, error)
+	// Settle gives each reservation of this Group its final cost. A lower cost gives
+	// units back. A higher one takes more, into debt if they do not fit.
+	Settle(ctx context.Context, reservations []*Reservation, costs []int) error
+}
+
+// Errors that callers test for with errors.Is.
 var (
 	// ErrEmptyKey means that the key was "": a mistake that would make all such
 	// callers share one limit.
 	ErrEmptyKey = errors.New("ratelimit: the key is empty; give callers without an identity a key of their own kind")
-	// ErrInvalidCost means that the cost was negative.
-	ErrInvalidCost = errors.New("ratelimit: the cost is negative; use Reserve and Cancel to give units back")
+	// ErrInvalidCost means that a cost was negative.
+	ErrInvalidCost = errors.New("ratelimit: the cost is negative; use a reservation to give units back")
 	// ErrCostExceedsLimit means that the cost is above the limit and can never fit.
 	ErrCostExceedsLimit = errors.New("ratelimit: the cost is above the limit and can never fit; split the work or raise the limit")
 	// ErrUnavailable means that the back-end did not answer and the policy is FailClosed.
 	ErrUnavailable = errors.New("ratelimit: the limit's back-end does not answer and the policy fails closed; try again after RetryAfter")
 	// ErrWouldExceedDeadline means that Wait's context would end before the units fit.
 	ErrWouldExceedDeadline = errors.New("ratelimit: the context ends before the cost fits")
-	// ErrDuplicateCheck means that Decide was handed one limiter and key twice.
+	// ErrQueueFull means that as many units of the key wait as Options.MaxQueue allows.
+	ErrQueueFull = errors.New("ratelimit: too many units of this key wait already; try again later or raise MaxQueue")
+	// ErrDuplicateCheck means that one decision has one limiter and key twice.
 	ErrDuplicateCheck = errors.New("ratelimit: the same limiter and key twice in one decision; add their costs up")
+	// ErrLimitFunc means that a LimitFunc returned a limit that its policy cannot hold.
+	ErrLimitFunc = errors.New("ratelimit: the LimitFunc returned a limit above what the policy can hold; return less, or Unlimited")
 )
 
-// Never is the RetryAfter of a cost that can never fit.
-const Never = time.Duration(math.MinInt64)
-
-// Result is what a limiter found, all of it at one instant.
+// Result is the answer of a limiter. All fields describe the same instant.
 type Result struct {
 	// Allowed says whether the request may go on.
 	Allowed bool
@@ -62,10 +72,17 @@ type Result struct {
 	Limit int
 	// Remaining is how many units are left after this decision, never negative.
 	Remaining int
-	// Cost is what was asked for.
+	// Cost is the number of units asked for.
 	Cost int
-	// RetryAfter is the time until Cost fits: 0 when Allowed, Never when it cannot.
+	// InFlight is the number of units in flight when they are all that stands in the
+	// way of a denied decision: one of them may be given back at any moment.
+	InFlight int
+	// RetryAfter is the time until Cost fits: 0 when Allowed, Never when it cannot, and
+	// at most a second when InFlight is not 0.
 	RetryAfter time.Duration
+	// Delay is how long an allowed caller must wait before it uses its units. It is 0
+	// unless the Check has a Within.
+	Delay time.Duration
 	// NextAfter is the time until at least one more unit is free than now; 0 when
 	// none is in use.
 	NextAfter time.Duration
@@ -81,65 +98,44 @@ type Result struct {
 	Shadowed bool
 }
 
-// LimitFunc gives the limit of one key, such as what a tenant's plan allows. It is
-// asked on every decision, so a limit may change at any time, and what a key has
-// used already goes on counting. It must be fast and safe for concurrent use.
-// A limit of 0 blocks the key, Unlimited lets it through uncounted, and ok == false
-// leaves the policy's own Limit.
+// LimitFunc returns the limit of one key, such as that of a tenant's plan. Every decision
+// calls it, so a limit may change at any time, and what a key has used goes on counting.
+// It must be fast and safe for concurrent use. A limit of 0 blocks the key, Unlimited
+// lets it through uncounted, and ok == false leaves the policy's own Limit. A limit that
+// the policy cannot hold is ErrLimitFunc, and counted in Stats.
 type LimitFunc func(ctx context.Context, key string) (limit int, ok bool)
 
-// Reservation is a use that can be taken back, once.
-type Reservation struct {
-	result Result
-	mu     sync.Mutex
-	cancel func(context.Context) error
-}
-
-// NewReservation is for implementations of Limiter. cancel gives the units back; it
-// is not called again once it has returned nil. A nil cancel means that there is
-// nothing to give back.
-func NewReservation(result Result, cancel func(context.Context) error) *Reservation {
-	return &Reservation{result: result, cancel: cancel}
-}
-
-// Result returns the decision. A denied reservation is not an error.
-func (r *Reservation) Result() Result { return r.result }
-
-// Cancel gives the units back, as if they had not been used. It may be called any
-// number of times, at any time and on a denied reservation, and gives back at most
-// once. Units that the window has meanwhile left behind are not given back again.
-func (r *Reservation) Cancel(ctx context.Context) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.cancel == nil {
-		return nil
+// effectiveLimit returns the limit of key.
+func effectiveLimit(ctx context.Context, p *Policy, f LimitFunc, key string) (int, error) {
+	limit, ok := f(ctx, key)
+	most := maxLimit
+	if p.Algorithm == GCRA {
+		most = int(min(p.Window, maxLimit)) // a unit takes a nanosecond to flow in at least
 	}
-	if err := r.cancel(ctx); err != nil {
-		return err
+	switch {
+	case !ok:
+		return p.Limit, nil
+	case limit < Unlimited:
+		return 0, nil
+	case limit > most:
+		return p.Limit, fmt.Errorf("%w: %d for policy %s, which holds at most %d", ErrLimitFunc, limit, p.Name, most)
 	}
-	r.cancel = nil
-	return nil
+	return limit, nil
 }
 
-// Wait is the Wait method of any Limiter, in terms of its AllowN.
-func Wait(ctx context.Context, l Limiter, key string, cost int) (Result, error) {
-	for {
-		res, err := l.AllowN(ctx, key, cost)
-		if err != nil || res.Allowed || cost == 0 {
-			return res, err
-		}
-		if res.RetryAfter == Never {
-			return res, ErrCostExceedsLimit
-		}
-		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < res.RetryAfter {
-			return res, ErrWouldExceedDeadline
-		}
-		timer := time.NewTimer(max(res.RetryAfter, time.Millisecond))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return res, ctx.Err()
-		case <-timer.C:
-		}
+func init() {
+	link.NewReservation = func(result, backend, token any) any {
+		b, _ := backend.(Backend)
+		return &Reservation{result: result.(Result), backend: b, token: token}
+	}
+	link.BackendOf = func(c any) any { return c.(*Check).by() }
+	link.Wait = func(ctx context.Context, c any) (any, error) { return wait(ctx, *c.(*Check)) }
+	link.Record = func(m any, key string, limit, cost int) any {
+		return m.(*Memory).record(key, limit, cost)
+	}
+	link.OnOutcome = func(a any, f func(int)) { a.(*Admission).hook = f }
+	link.Token = func(r any) any { return r.(*Reservation).token }
+	link.Limit = func(ctx context.Context, p, f any, key string) (int, error) {
+		return effectiveLimit(ctx, p.(*Policy), f.(LimitFunc), key)
 	}
 }

@@ -3,11 +3,12 @@ package ratelimit
 import (
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"time"
 )
 
-// LimitStatus is one policy in the answer of [LimitsHandler].
-type LimitStatus struct {
+// limitStatus is one policy in the answer of LimitsHandler.
+type limitStatus struct {
 	Policy     string `json:"policy"`
 	Limit      int    `json:"limit"` // -1 is Unlimited
 	Used       int    `json:"used"`
@@ -18,41 +19,61 @@ type LimitStatus struct {
 	Degraded   bool   `json:"degraded,omitempty"`
 }
 
+// limitsRate bounds the questions of one caller.
+var limitsRate = Policy{Name: "limits", Limit: 120, Window: time.Minute}
+
 // LimitsHandler answers GET with the caller's own limits and what is left of them,
-// {"limits":[{"policy":"api","limit":100, …}]}. It uses none of them.
+// {"limits":[{"policy":"api","limit":100, …}]}. It uses none of them, asks each back-end
+// once, and leaves out policies that only watch. Each caller may ask 120 times a minute.
 func LimitsHandler(rules ...Rule) http.Handler {
 	rules = append([]Rule(nil), rules...)
+	own, err := NewMemory(limitsRate, &Options{MaxKeys: 100_000})
+	if err != nil {
+		panic(err) // a valid constant
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
 			respond(w, r, http.StatusMethodNotAllowed, jsonType, []byte(`{"error":"method_not_allowed","message":"Use GET."}`+"\n"))
 			return
 		}
-		list := make([]LimitStatus, 0, len(rules))
+		var checks []Check
 		for _, rule := range rules {
-			if rule.Skip != nil && rule.Skip(r) {
+			if rule.Skip != nil && rule.Skip(r) || rule.Limiter.Policy().Shadow {
 				continue
 			}
-			res, err := rule.Limiter.Peek(r.Context(), rule.Key(r))
-			if err != nil {
-				respond(w, r, http.StatusServiceUnavailable, jsonType, failureBody(http.StatusServiceUnavailable, 1, false))
+			checks = append(checks, Check{Limiter: rule.Limiter, Key: rule.Key(r)})
+		}
+		if len(checks) > 0 {
+			if res, err := own.Allow(r.Context(), checks[0].Key); err == nil && !res.Allowed {
+				w.Header()[hRetryAfter] = []string{strconv.FormatInt(retrySeconds(res), 10)}
+				respond(w, r, http.StatusTooManyRequests, jsonType, appendDenied(nil, []Result{res}, time.Now().UnixNano(), false))
 				return
 			}
-			now := time.Now().UnixNano() // not before the look, or Reset may come early
-			s := LimitStatus{
+		}
+		d, err := Decide(r.Context(), checks...)
+		if err != nil {
+			respond(w, r, http.StatusServiceUnavailable, jsonType, failureBody(http.StatusServiceUnavailable, 1, false))
+			return
+		}
+		now := time.Now().UnixNano() // not before the decision, or Reset may come early
+		list := make([]limitStatus, len(d.Results))
+		for i := range d.Results {
+			res := &d.Results[i]
+			s := &list[i]
+			*s = limitStatus{
 				Policy: res.Policy, Limit: res.Limit, Remaining: res.Remaining,
-				Window: ceilSeconds(res.Window), Reset: resetUnix(now, &res), Degraded: res.Degraded,
+				Window: ceilSeconds(res.Window), Reset: resetUnix(now, res), Degraded: res.Degraded,
 			}
 			if res.Limit != Unlimited {
 				s.Used = res.Limit - res.Remaining
 			}
-			if !res.Allowed || res.Shadowed {
+			if !res.Allowed {
 				s.RetryAfter = max(1, ceilSeconds(max(res.RetryAfter, res.NextAfter)))
 			}
-			list = append(list, s)
 		}
 		body, err := json.Marshal(struct {
-			Limits []LimitStatus `json:"limits"`
+			Limits []limitStatus `json:"limits"`
 		}{list})
 		if err != nil { // numbers and tokens: cannot happen
 			respond(w, r, http.StatusInternalServerError, jsonType, failureBody(http.StatusInternalServerError, 0, false))

@@ -3,21 +3,26 @@ package ratelimit
 import (
 	"context"
 	"fmt"
+	"iter"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 )
 
 // Memory is a Limiter within one process, for any Algorithm. It starts no goroutine:
-// each decision also looks at a few old keys and drops those that have used nothing
-// any more. It runs on the monotonic clock, so setting the system's clock does
-// nothing to it.
+// each decision also looks at a few old keys and drops those that no longer use
+// anything. It runs on the monotonic clock, so setting the system's clock has no effect.
+// It is safe for concurrent use.
 type Memory struct {
 	policy    Policy
-	engine    engine                   // nil when the policy is Unlimited and no LimitFunc can say otherwise
-	exact     *shards[stampLog, exact] // the engine again, when it is this one
+	engine    engine                 // nil when the policy is Unlimited and no LimitFunc can say otherwise
+	exact     *shards[useLog, exact] // the engine again, when it is this one
 	limitFunc LimitFunc
 	trace     *Trace
 	near      float64
+	queue     int
+	badLimits atomic.Uint64
 	base      time.Time
 	wall      wallClock
 	id        uint64 // the order in which Decide locks
@@ -25,7 +30,10 @@ type Memory struct {
 
 var lastMemory atomic.Uint64
 
-const defaultMaxKeys = 1_000_000
+const (
+	defaultMaxKeys  = 1_000_000
+	defaultMaxQueue = 10_000
+)
 
 // NewMemory returns a limiter that counts in this process. opts may be nil.
 func NewMemory(policy Policy, opts *Options) (*Memory, error) {
@@ -42,6 +50,12 @@ func NewMemory(policy Policy, opts *Options) (*Memory, error) {
 	if o.NearLimit < 0 || o.NearLimit > 1 {
 		return nil, fmt.Errorf("ratelimit: NearLimit %v is not between 0 and 1", o.NearLimit)
 	}
+	if o.MaxQueue < 0 {
+		return nil, fmt.Errorf("ratelimit: MaxQueue %d is negative", o.MaxQueue)
+	}
+	if o.MaxQueue == 0 {
+		o.MaxQueue = defaultMaxQueue
+	}
 	if o.MaxKeys == 0 {
 		o.MaxKeys = defaultMaxKeys
 	}
@@ -49,7 +63,7 @@ func NewMemory(policy Policy, opts *Options) (*Memory, error) {
 		o.NearLimit = 0.8
 	}
 	m := &Memory{
-		policy: policy, limitFunc: o.LimitFunc, trace: o.Trace, near: o.NearLimit,
+		policy: policy, limitFunc: o.LimitFunc, trace: o.Trace, near: o.NearLimit, queue: o.MaxQueue,
 		base: time.Now(), id: lastMemory.Add(1),
 	}
 	m.wall.base = m.base
@@ -57,19 +71,19 @@ func NewMemory(policy Policy, opts *Options) (*Memory, error) {
 		m.limitFunc = nil
 		return m, nil
 	}
-	switch policy.Algorithm {
-	case Exact:
-		algo := exact{window: int64(policy.Window)}
-		s := newShards[stampLog](algo, o.MaxKeys)
-		if policy.CountDenied {
-			s.penalise = algo.penalise
-		}
-		m.engine, m.exact = s, s
-	case Buckets:
-		m.engine = newShards[bucketLog](newBuckets(policy.Window), o.MaxKeys)
-	case GCRA:
+	if policy.Algorithm == GCRA {
 		m.engine = newShards[gcraState](gcra{window: policy.Window}, o.MaxKeys)
+		return m, nil
 	}
+	algo := exact{window: int64(policy.Window)}
+	if policy.Algorithm == Buckets {
+		algo = newBuckets(policy.Window)
+	}
+	m.exact = newShards[useLog](algo, o.MaxKeys)
+	if policy.CountDenied {
+		m.exact.penalise = algo.penalise
+	}
+	m.engine = m.exact
 	return m, nil
 }
 
@@ -79,7 +93,7 @@ func (m *Memory) Policy() Policy { return m.policy }
 // now is in nanoseconds since base, from 1 on.
 func (m *Memory) now() int64 { return int64(time.Since(m.base)) + 1 }
 
-// Allow implements Limiter.
+// Allow is AllowN with a cost of 1.
 func (m *Memory) Allow(ctx context.Context, key string) (r Result, err error) {
 	_, _, err = m.take(ctx, key, 1, &r)
 	return r, err
@@ -91,77 +105,99 @@ func (m *Memory) AllowN(ctx context.Context, key string, cost int) (r Result, er
 	return r, err
 }
 
-// Peek implements Limiter.
+// Peek returns what Allow would find and changes nothing. Allowed says whether one more
+// unit would fit.
 func (m *Memory) Peek(ctx context.Context, key string) (Result, error) {
 	return m.AllowN(ctx, key, 0)
 }
 
-// Reserve implements Limiter.
+// Reserve is AllowN whose cost can still change: see [Reservation.Settle].
 func (m *Memory) Reserve(ctx context.Context, key string, cost int) (*Reservation, error) {
-	var r Result
-	_, token, err := m.take(ctx, key, cost, &r)
-	if err != nil {
-		return NewReservation(r, nil), err
-	}
-	return m.reservation(r, key, token), nil
+	return reserve(ctx, Check{Limiter: m, Key: key, Cost: cost})
 }
 
-func (m *Memory) reservation(r Result, key string, token int64) *Reservation {
-	if !r.Allowed || r.Shadowed || r.Limit == Unlimited || r.Cost == 0 {
-		return NewReservation(r, nil)
-	}
-	return NewReservation(r, func(context.Context) error {
-		m.engine.cancel(key, m.now(), r.Limit, r.Cost, token)
-		return nil
-	})
+// Charge uses cost units whether they fit or not, for work that has been done already.
+// What does not fit is debt: see [Reservation.Settle].
+func (m *Memory) Charge(ctx context.Context, key string, cost int) (Result, error) {
+	r, err := reserve(ctx, Check{Limiter: m, Key: key, Cost: cost, Debt: true})
+	return r.Result(), err
 }
 
-// Reset implements Limiter.
-func (m *Memory) Reset(ctx context.Context, key string) error {
-	if key == "" {
-		return ErrEmptyKey
-	}
-	if err := ctx.Err(); err != nil {
+// Wait blocks until cost units fit and uses them. Waiters on one key are served in the
+// order of their calls. Wait returns at once with ErrWouldExceedDeadline when ctx would
+// end before the units fit, and with ErrQueueFull when Options.MaxQueue units of the key
+// wait already. When ctx ends meanwhile, the units are given back.
+func (m *Memory) Wait(ctx context.Context, key string, cost int) (Result, error) {
+	return wait(ctx, Check{Limiter: m, Key: key, Cost: cost})
+}
+
+// Block implements Limiter.
+func (m *Memory) Block(ctx context.Context, key string, wait time.Duration) error {
+	limit, err := m.admit(ctx, key, 0)
+	if err != nil || m.engine == nil {
 		return err
 	}
-	if m.engine != nil {
-		m.engine.reset(key)
+	if wait < 0 || wait > maxWindow {
+		return fmt.Errorf("ratelimit: a key can be blocked for at most %v, not %v", maxWindow, wait)
 	}
+	now := m.now()
+	m.engine.bar(key, now, now+int64(wait), max(limit, 1))
 	return nil
 }
 
-// Wait implements Limiter.
-func (m *Memory) Wait(ctx context.Context, key string, cost int) (Result, error) {
-	return Wait(ctx, m, key, cost)
+// Reset forgets what key has used. It unlocks a key that Block has refused.
+func (m *Memory) Reset(ctx context.Context, key string) error { return m.Block(ctx, key, 0) }
+
+// Keys returns the keys that begin with prefix and have used something, with their
+// results. It is for operators: it looks at every key.
+func (m *Memory) Keys(ctx context.Context, prefix string) iter.Seq2[string, Result] {
+	return func(yield func(string, Result) bool) {
+		for i := 0; m.engine != nil; i++ {
+			keys, ok := m.engine.keys(i, m.now())
+			if !ok {
+				return
+			}
+			slices.Sort(keys)
+			for _, key := range keys {
+				if !strings.HasPrefix(key, prefix) {
+					continue
+				}
+				if r, err := m.Peek(ctx, key); err != nil || !yield(key, r) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // Stats returns a snapshot.
-func (m *Memory) Stats() Stats {
-	if m.engine == nil {
-		return Stats{}
+func (m *Memory) Stats() (s Stats) {
+	if m.engine != nil {
+		s = m.engine.stats()
 	}
-	return m.engine.stats()
+	s.BadLimits = m.badLimits.Load()
+	return s
 }
 
 // take decides and writes the result where the caller returns it from: copying it from
 // hand to hand takes longer than the counting. now is when it decided, 0 if no counting
 // was needed.
-func (m *Memory) take(ctx context.Context, key string, cost int, r *Result) (now, token int64, err error) {
+func (m *Memory) take(ctx context.Context, key string, cost int, r *Result) (now int64, t token, err error) {
 	limit, err := m.admit(ctx, key, cost)
 	if err != nil || limit == Unlimited {
 		*r = m.untaken(limit, cost)
-		return 0, 0, err
+		return 0, t, err
 	}
 	var o outcome
 	now = m.now()
-	if m.exact != nil {
-		takeExact(m.exact, key, now, limit, max(cost, 1), cost == 0, &o)
+	if m.exact != nil && cost > 0 {
+		takeExact(m.exact, key, now, limit, cost, &o)
 	} else {
-		o = m.engine.take(key, now, limit, max(cost, 1), cost == 0)
+		o = m.engine.take(key, now, ask{limit: limit, cost: max(cost, 1), peek: cost == 0})
 	}
 	m.result(r, &o, limit, cost)
 	if m.trace != nil && cost > 0 {
-		m.report(ctx, key, &o, *r)
+		m.report(ctx, key, &o, r)
 	}
 	return now, o.token, nil
 }
@@ -179,7 +215,10 @@ func (m *Memory) admit(ctx context.Context, key string, cost int) (limit int, er
 		return limit, err
 	}
 	if m.limitFunc != nil {
-		limit = EffectiveLimit(ctx, m.policy, m.limitFunc, key)
+		if limit, err = effectiveLimit(ctx, &m.policy, m.limitFunc, key); err != nil {
+			m.badLimits.Add(1)
+			return limit, err
+		}
 	}
 	if cost > limit && limit > 0 {
 		return limit, ErrCostExceedsLimit
@@ -187,21 +226,18 @@ func (m *Memory) admit(ctx context.Context, key string, cost int) (limit int, er
 	return limit, nil
 }
 
-// EffectiveLimit is for implementations of Limiter: what f says about key, with
-// nonsense corrected to the strictest reading, or the policy's Limit.
-func EffectiveLimit(ctx context.Context, p Policy, f LimitFunc, key string) int {
-	limit, ok := f(ctx, key)
-	switch {
-	case !ok:
-		return p.Limit
-	case limit < Unlimited:
-		return 0
-	case p.Algorithm == Exact:
-		return min(limit, MaxExact)
-	case p.Algorithm == GCRA && p.Window < maxLimit: // a unit takes a nanosecond to flow in at least
-		return min(limit, int(p.Window))
+// record books what another limiter has allowed.
+func (m *Memory) record(key string, limit, cost int) *Reservation {
+	r := &Reservation{result: m.untaken(limit, cost)}
+	if m.engine == nil || limit < 1 || cost < 1 {
+		return r
 	}
-	return min(limit, maxLimit)
+	o := m.engine.take(key, m.now(), ask{limit: limit, cost: cost, record: true})
+	m.result(&r.result, &o, limit, cost)
+	if o.allowed {
+		r.backend, r.memory, r.key, r.booked = (*memoryBackend)(m), m, key, o.token
+	}
+	return r
 }
 
 // untaken is the result of a decision that no counting was needed for.
@@ -216,24 +252,162 @@ func (m *Memory) untaken(limit, cost int) Result {
 func (m *Memory) result(r *Result, o *outcome, limit, cost int) {
 	r.Allowed, r.Limit, r.Remaining, r.Cost = o.allowed, limit, max(limit-o.used, 0), cost
 	r.RetryAfter, r.NextAfter, r.ResetAfter = o.retry, o.next, o.reset
+	r.InFlight, r.Delay = o.flying, o.delay
 	r.Window, r.Policy = m.policy.Window, m.policy.Name
 	if m.policy.Shadow && !r.Allowed {
-		r.Allowed, r.Shadowed, r.RetryAfter = true, true, 0
+		r.Allowed, r.Shadowed, r.RetryAfter, r.InFlight = true, true, 0, 0
 	}
 }
 
-func (m *Memory) report(ctx context.Context, key string, o *outcome, r Result) {
+func (m *Memory) report(ctx context.Context, key string, o *outcome, r *Result) {
 	if m.trace.Decided != nil {
-		m.trace.Decided(ctx, key, r)
+		m.trace.Decided(ctx, DecidedEvent{Key: key, Result: *r})
 	}
-	if m.trace.NearLimit != nil && o.allowed && CrossesNear(r, m.near) {
-		m.trace.NearLimit(ctx, key, r)
+	if m.trace.NearLimit != nil && o.allowed {
+		if used, mark := float64(r.Limit-r.Remaining), m.near*float64(r.Limit); used >= mark && used-float64(r.Cost) < mark {
+			m.trace.NearLimit(ctx, DecidedEvent{Key: key, Result: *r})
+		}
 	}
 }
 
-// CrossesNear is for implementations of Limiter: whether the allowed decision r took
-// its key across the given share of its limit.
-func CrossesNear(r Result, near float64) bool {
-	used, mark := float64(r.Limit-r.Remaining), near*float64(r.Limit)
-	return used >= mark && used-float64(r.Cost) < mark
+// Backend implements Limiter.
+func (m *Memory) Backend() Backend { return (*memoryBackend)(m) }
+
+// memoryBackend is a Memory as a Backend: all memory decides together.
+type memoryBackend Memory
+
+func (*memoryBackend) Group() any { return memoryGroup }
+
+const memoryGroup = "memory"
+
+// Take holds the locks of all keys while it decides.
+func (*memoryBackend) Take(ctx context.Context, checks []Check) ([]*Reservation, error) {
+	batch := make([]memoryCheck, len(checks))
+	got := make([]*Reservation, len(checks))
+	var failed error
+	for i := range checks {
+		c, l := &checks[i], (*Memory)(checks[i].by().(*memoryBackend))
+		cost := c.Cost
+		if c.Debt {
+			cost = 0 // it may be above the limit
+		}
+		limit, err := l.admit(ctx, c.Key, cost)
+		if c.Cost < 0 {
+			err = ErrInvalidCost
+		}
+		b := &batch[i]
+		*b = memoryCheck{Memory: l, key: c.Key, cost: c.Cost, limit: limit, result: l.untaken(limit, c.Cost)}
+		b.ask = ask{
+			limit: limit, cost: max(c.Cost, 1), within: int64(c.Within), queue: l.queue,
+			peek: c.Cost == 0, debt: c.Debt, hold: c.FailuresOnly,
+		}
+		got[i] = &Reservation{result: b.result}
+		if err != nil && failed == nil {
+			failed = err
+		}
+		if b.counted = limit != Unlimited && c.Key != ""; b.counted {
+			b.hash = l.engine.hash(c.Key)
+		}
+	}
+	if failed != nil {
+		return got, failed
+	}
+	full := decideBatch(batch)
+	for i := range batch {
+		b := &batch[i]
+		r := got[i]
+		r.result = b.result
+		if b.booked {
+			r.backend, r.memory, r.key, r.booked = (*memoryBackend)(b.Memory), b.Memory, b.key, b.outcome.token
+		}
+		if b.counted && b.trace != nil && b.cost > 0 {
+			b.report(ctx, b.key, &b.outcome, &b.result)
+		}
+	}
+	if full {
+		return got, ErrQueueFull
+	}
+	return got, nil
 }
+
+// Settle implements Backend.
+func (*memoryBackend) Settle(_ context.Context, list []*Reservation, costs []int) error {
+	for i, r := range list {
+		m := r.memory
+		m.engine.settle(r.key, m.now(), r.result.Limit, r.result.Cost, costs[i], r.booked)
+	}
+	return nil
+}
+
+type memoryCheck struct {
+	*Memory
+	key             string
+	cost, limit     int
+	ask             ask
+	hash            keyHash
+	outcome         outcome
+	result          Result
+	counted, booked bool
+	now             int64
+}
+
+func decideBatch(batch []memoryCheck) (full bool) {
+	// Every batch takes the locks in one order, each once, so that two cannot wait
+	// for each other.
+	order := make([]*memoryCheck, 0, len(batch))
+	for i := range batch {
+		if batch[i].counted {
+			order = append(order, &batch[i])
+		}
+	}
+	locks := order
+	if len(order) > 1 {
+		slices.SortFunc(order, func(a, b *memoryCheck) int {
+			if a.id != b.id {
+				return int(int64(a.id) - int64(b.id))
+			}
+			return int(int64(a.hash.shard) - int64(b.hash.shard))
+		})
+		locks = slices.CompactFunc(slices.Clone(order), func(a, b *memoryCheck) bool {
+			return a.id == b.id && a.hash.shard == b.hash.shard
+		})
+	}
+	for _, c := range locks {
+		c.engine.lock(c.hash)
+		defer c.engine.unlock(c.hash)
+	}
+	allowed := true
+	for _, c := range order {
+		c.now = c.Memory.now()
+		c.outcome = c.engine.decideLocked(c.hash, c.key, c.now, c.ask)
+		full = full || c.outcome.full
+		if !c.outcome.allowed && !c.policy.Shadow && c.cost > 0 {
+			allowed = false
+			c.outcome = c.engine.commitLocked(c.hash, c.key, c.now, c.ask, c.outcome)
+		}
+	}
+	for i, c := range order {
+		if !allowed || c.cost == 0 || !c.outcome.allowed {
+			continue
+		}
+		c.outcome = c.engine.commitLocked(c.hash, c.key, c.now, c.ask, c.outcome)
+		if c.booked = c.outcome.allowed; c.booked || c.policy.Shadow {
+			continue
+		}
+		// The key found no place of its own and the shared one is used up.
+		allowed = false
+		for _, b := range order[:i] {
+			if b.booked {
+				b.booked = false
+				b.engine.settleLocked(b.hash, b.key, b.now, b.limit, b.cost, 0, b.outcome.token)
+				b.outcome = b.engine.decideLocked(b.hash, b.key, b.now, b.ask)
+			}
+		}
+	}
+	for _, c := range order {
+		c.Memory.result(&c.result, &c.outcome, c.limit, c.cost)
+	}
+	return full
+}
+
+var _ Limiter = (*Memory)(nil)

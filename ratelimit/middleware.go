@@ -2,13 +2,12 @@ package ratelimit
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 )
@@ -17,20 +16,26 @@ import (
 type Rule struct {
 	// Limiter decides. Required.
 	Limiter Limiter
-	// Key names the caller. Required.
+	// Key returns the key of the caller. Required.
 	Key KeyFunc
-	// Cost is the units a request needs; 0 lets it through uncounted. Default: 1.
+	// Cost returns the units that a request needs; 0 lets it through uncounted. The
+	// handler can correct it with [Admission.Charge]. Default: 1.
 	Cost func(*http.Request) int
 	// Skip leaves requests out for which it returns true. Default: none.
 	Skip func(*http.Request) bool
-	// Refund gives the units back after an answer for whose status it returns true;
-	// until then they count, so parallel requests cannot outrun it. Set it to
-	// Succeeded to count failures only. Default: nothing is given back.
-	Refund func(status int) bool
+	// FailuresOnly gives the units back when the handler calls [Admission.Succeed]. Until
+	// then they count, so parallel requests cannot outrun the limit. Default: false; every
+	// request counts.
+	FailuresOnly bool
+	// SuccessStatus makes FailuresOnly call Succeed by itself for an answer whose status it
+	// accepts. Set it only where the status alone tells a success from a failure, and
+	// where the handler itself writes the status. Default: nil; the handler calls Succeed.
+	SuccessStatus func(status int) bool
+	// Delay is the longest that a request is delayed before it is denied. Delayed requests
+	// of a key are served in the order of their arrival, at the rate of the policy.
+	// Default: 0; a request that does not fit now is denied.
+	Delay time.Duration
 }
-
-// Succeeded reports a status below 400: as a Rule's Refund it leaves failures counted.
-func Succeeded(status int) bool { return status < 400 }
 
 // MiddlewareOptions configure NewMiddleware.
 type MiddlewareOptions struct {
@@ -47,14 +52,14 @@ type MiddlewareOptions struct {
 	// Denied writes the answer to a denied request instead of the default one. The
 	// header fields are set already. Default: nil.
 	Denied func(w http.ResponseWriter, r *http.Request, d *Decision)
-	// Logger is told of mistakes that only the operator can mend. Default: slog.Default().
+	// Logger receives mistakes that only the operator can fix. Default: slog.Default().
 	Logger *slog.Logger
 }
 
 // Middleware applies rules, all or nothing, to every request.
 type Middleware struct {
 	rules  []Rule
-	memory *Memory // the limiter of the only rule, if it is one
+	memory *Memory // the limiter of the only rule, if that counts all requests in memory
 	opts   MiddlewareOptions
 	fields headerWriter
 }
@@ -75,30 +80,33 @@ func NewMiddleware(rules []Rule, opts *MiddlewareOptions) (*Middleware, error) {
 	}
 	names := make(map[string]int)
 	for i, r := range rules {
-		if r.Limiter == nil || r.Key == nil {
+		switch {
+		case r.Limiter == nil || r.Key == nil:
 			return nil, fmt.Errorf("ratelimit: rule %d needs a Limiter and a Key", i)
+		case r.SuccessStatus != nil && !r.FailuresOnly:
+			return nil, fmt.Errorf("ratelimit: rule %d has a SuccessStatus, which needs FailuresOnly", i)
+		case r.Delay < 0 || r.Delay > 0 && r.FailuresOnly:
+			return nil, fmt.Errorf("ratelimit: rule %d: Delay must not be negative, and does not go with FailuresOnly", i)
 		}
-		if l, ok := r.Limiter.(interface{ Policy() Policy }); ok {
-			name := l.Policy().Name
-			if first, ok := names[name]; ok {
-				return nil, fmt.Errorf("ratelimit: rules %d and %d both have a policy %q; give one another Name, which tells them apart in the headers and in Redis", first, i, name)
-			}
-			names[name] = i
+		name := r.Limiter.Policy().Name
+		if first, ok := names[name]; ok {
+			return nil, fmt.Errorf("ratelimit: rules %d and %d both have a policy %q; give one another Name, which tells them apart in the headers and in Redis", first, i, name)
 		}
+		names[name] = i
 	}
-	if len(rules) == 1 {
+	if len(rules) == 1 && !rules[0].FailuresOnly && rules[0].Delay == 0 {
 		m.memory, _ = rules[0].Limiter.(*Memory)
 	}
 	return m, nil
 }
 
-// Wrap is the middleware. Response fields are set before next runs; a Refund shows
-// only in the next answer.
+// Wrap is the middleware. It sets the response fields before next runs. The context of the
+// request that next gets carries the [Admission].
 func (m *Middleware) Wrap(next http.Handler) http.Handler {
 	if len(m.rules) == 0 {
 		return next
 	}
-	if len(m.rules) == 1 && m.rules[0].Refund == nil {
+	if m.memory != nil {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { m.serveOne(w, r, next) })
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { m.serveAll(w, r, next) })
@@ -111,6 +119,17 @@ func (rule *Rule) cost(r *http.Request) int {
 	return rule.Cost(r)
 }
 
+// oneAdmission is the admission of one rule in memory, all of it in one allocation.
+type oneAdmission struct {
+	Admission
+	context     admissionContext
+	reservation Reservation
+	check       [1]Check
+	result      [1]Result
+	list        [1]*Reservation
+}
+
+// serveOne is serveAll for one rule in memory that counts all requests.
 func (m *Middleware) serveOne(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	rule := &m.rules[0]
 	if rule.Skip != nil && rule.Skip(r) {
@@ -122,37 +141,36 @@ func (m *Middleware) serveOne(w http.ResponseWriter, r *http.Request, next http.
 		next.ServeHTTP(w, r)
 		return
 	}
-	key := [1]string{rule.Key(r)}
-	var results [1]Result
-	now, err := m.ask(r.Context(), rule.Limiter, key[0], cost, &results[0])
-	if err == nil && results[0].Allowed {
-		if !m.opts.NoHeaders {
-			m.fields.write(w.Header(), results[:], key[:], false, now)
-		}
-		next.ServeHTTP(w, r)
+	ctx := r.Context()
+	key := rule.Key(r)
+	var result Result
+	now, t, err := m.memory.take(ctx, key, cost, &result)
+	if now = m.memory.wall.at(now - 1); err != nil || !result.Allowed {
+		d := &Decision{Results: []Result{result}, checks: []Check{{Limiter: m.memory, Key: key, Cost: cost}}}
+		m.refuse(w, r, d, now, err)
 		return
 	}
-	m.refuse(w, r, results[:], key[:], now, err)
-}
-
-// ask decides, and says when, in Unix nanoseconds. A decision in memory has looked at
-// a clock already.
-func (m *Middleware) ask(ctx context.Context, l Limiter, key string, cost int, r *Result) (now int64, err error) {
-	if m.memory == nil {
-		*r, err = l.AllowN(ctx, key, cost)
-		return time.Now().UnixNano(), err
+	a := &oneAdmission{}
+	a.check[0] = Check{Limiter: m.memory, Key: key, Cost: cost}
+	a.result[0] = result
+	a.Admission.ctx, a.outer, a.logger = ctx, AdmissionFrom(ctx), m.opts.Logger
+	a.reservation = Reservation{result: result}
+	if !result.Shadowed && result.Limit != Unlimited {
+		a.reservation.backend, a.reservation.memory = (*memoryBackend)(m.memory), m.memory
+		a.reservation.key, a.reservation.booked = key, t
 	}
-	if now, _, err = m.memory.take(ctx, key, cost, r); now == 0 {
-		now = m.memory.now()
+	a.list[0] = &a.reservation
+	a.decision = Decision{Allowed: true, Results: a.result[:], checks: a.check[:], reservations: a.list[:]}
+	if !m.opts.NoHeaders {
+		m.fields.write(w.Header(), &a.decision, false, now)
 	}
-	return m.memory.wall.at(now - 1), err
+	a.context = admissionContext{ctx, &a.Admission}
+	next.ServeHTTP(w, r.WithContext(&a.context))
 }
 
 func (m *Middleware) serveAll(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	checks := make([]Check, 0, len(m.rules))
-	keys := make([]string, 0, len(m.rules))
-	refunds := make([]func(int) bool, 0, len(m.rules))
-	refundable := false
+	var status []func(int) bool
 	for i := range m.rules {
 		rule := &m.rules[i]
 		if rule.Skip != nil && rule.Skip(r) {
@@ -162,50 +180,54 @@ func (m *Middleware) serveAll(w http.ResponseWriter, r *http.Request, next http.
 		if cost == 0 {
 			continue
 		}
-		key := rule.Key(r)
-		checks = append(checks, Check{Limiter: rule.Limiter, Key: key, Cost: cost})
-		keys = append(keys, key)
-		refunds = append(refunds, rule.Refund)
-		refundable = refundable || rule.Refund != nil
+		checks = append(checks, Check{Limiter: rule.Limiter, Key: rule.Key(r), Cost: cost, Within: rule.Delay, FailuresOnly: rule.FailuresOnly})
+		if rule.SuccessStatus != nil {
+			status = append(status, rule.SuccessStatus)
+		}
 	}
-	d, err := Decide(r.Context(), checks...)
+	a, err := Admit(r.Context(), checks...)
+	a.logger = m.opts.Logger
 	now := time.Now().UnixNano()
-	if err != nil || !d.Allowed {
-		m.refuse(w, r, d.Results, keys, now, err)
+	if err != nil || !a.decision.Allowed {
+		m.refuse(w, r, &a.decision, now, err)
 		return
 	}
+	defer a.End()
 	if !m.opts.NoHeaders {
-		m.fields.write(w.Header(), d.Results, keys, false, now)
+		m.fields.write(w.Header(), &a.decision, false, now)
 	}
-	if !refundable {
+	r = r.WithContext(a.Context(r.Context()))
+	if len(status) == 0 {
 		next.ServeHTTP(w, r)
 		return
 	}
 	sw := &statusWriter{ResponseWriter: w}
 	next.ServeHTTP(sw, r) // a panic passes by, and what it cost stays counted
-	for i, refund := range refunds {
-		if refund == nil || !refund(sw.code()) {
-			continue
-		}
-		if err := d.reservations[i].Cancel(context.WithoutCancel(r.Context())); err != nil {
-			m.opts.Logger.WarnContext(r.Context(), "ratelimit: units could not be given back", "policy", d.Results[i].Policy, "error", err)
+	if sw.status == 0 || sw.hijacked {
+		return // nobody saw an outcome
+	}
+	for _, success := range status {
+		if !success(sw.status) {
+			a.Fail()
+			return
 		}
 	}
+	a.Succeed()
 }
 
 // refuse answers a request that does not go on.
-func (m *Middleware) refuse(w http.ResponseWriter, r *http.Request, results []Result, keys []string, now int64, err error) {
+func (m *Middleware) refuse(w http.ResponseWriter, r *http.Request, d *Decision, now int64, err error) {
 	switch {
-	case err == nil || errors.Is(err, ErrCostExceedsLimit):
+	case err == nil, errors.Is(err, ErrCostExceedsLimit), errors.Is(err, ErrQueueFull):
 		if m.opts.NoHeaders {
-			if s := retrySeconds(results[binding(results)]); s > 0 {
+			if s := retrySeconds(d.Results[binding(d.Results)]); s > 0 {
 				w.Header()[hRetryAfter] = []string{strconv.FormatInt(s, 10)}
 			}
 		} else {
-			m.fields.write(w.Header(), results, keys, true, now)
+			m.fields.write(w.Header(), d, true, now)
 		}
 		if m.opts.Denied != nil {
-			m.opts.Denied(w, r, &Decision{Results: slices.Clone(results)})
+			m.opts.Denied(w, r, d)
 			return
 		}
 		contentType := jsonType
@@ -213,11 +235,11 @@ func (m *Middleware) refuse(w http.ResponseWriter, r *http.Request, results []Re
 			contentType = problemType
 		}
 		body := bodies.Get().(*[]byte)
-		*body = appendDenied((*body)[:0], results, now, m.opts.ProblemJSON)
+		*body = appendDenied((*body)[:0], d.Results, now, m.opts.ProblemJSON)
 		respond(w, r, http.StatusTooManyRequests, contentType, *body)
 		bodies.Put(body)
 	case errors.Is(err, ErrUnavailable) || r.Context().Err() != nil:
-		retry := retrySeconds(results[binding(results)])
+		retry := retrySeconds(d.Results[binding(d.Results)])
 		if retry > 0 {
 			w.Header()[hRetryAfter] = []string{strconv.FormatInt(retry, 10)}
 		}
@@ -236,17 +258,11 @@ func (m *Middleware) fail(w http.ResponseWriter, r *http.Request, status int, re
 	respond(w, r, status, contentType, failureBody(status, retry, m.opts.ProblemJSON))
 }
 
-// statusWriter remembers the status.
+// statusWriter remembers the status that the handler has written, 0 for none.
 type statusWriter struct {
 	http.ResponseWriter
-	status int
-}
-
-func (w *statusWriter) code() int {
-	if w.status == 0 {
-		return http.StatusOK
-	}
-	return w.status
+	status   int
+	hijacked bool
 }
 
 // WriteHeader remembers the final status; informational ones precede it.
@@ -257,21 +273,49 @@ func (w *statusWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
+// Write remembers the status 200 that goes with it.
+func (w *statusWriter) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// ReadFrom keeps the sendfile of net/http.
+func (w *statusWriter) ReadFrom(r io.Reader) (int64, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return io.Copy(w.ResponseWriter, r)
+}
+
 // Unwrap serves http.ResponseController, and what follows serves handlers that ask for
-// http.Flusher and http.Hijacker themselves.
+// http.Flusher, http.Hijacker and http.Pusher themselves.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // FlushError flushes, or returns http.ErrNotSupported.
 func (w *statusWriter) FlushError() error {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
 // Flush implements http.Flusher.
 func (w *statusWriter) Flush() {
-	_ = w.FlushError() // http.Flusher has no way to tell
+	_ = w.FlushError() // http.Flusher has no way to report it
 }
 
 // Hijack implements http.Hijacker, or returns http.ErrNotSupported.
 func (w *statusWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.hijacked = true
 	return http.NewResponseController(w.ResponseWriter).Hijack()
+}
+
+// Push implements http.Pusher, or returns http.ErrNotSupported.
+func (w *statusWriter) Push(target string, opts *http.PushOptions) error {
+	if p, ok := w.ResponseWriter.(http.Pusher); ok {
+		return p.Push(target, opts)
+	}
+	return http.ErrNotSupported
 }

@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -15,7 +16,6 @@ type Policy struct {
 	// Redis: a letter, then letters, digits, '-' and '_', at most 64 in all.
 	Name string
 	// Limit is how many units a key may use in a window: at least 1, or Unlimited.
-	// With Exact it is at most MaxExact.
 	Limit int
 	// Window is the span that Limit speaks of, from a millisecond to 30 days.
 	Window time.Duration
@@ -36,9 +36,11 @@ type Policy struct {
 const (
 	// Unlimited as a Policy's Limit switches the limit off.
 	Unlimited = -1
-	// MaxExact is the highest Limit that Exact accepts; a log of more instants for
-	// each key is no longer cheap, and Buckets keeps the same promise.
-	MaxExact = 4096
+	// Never is the RetryAfter of a cost that can never fit.
+	Never = time.Duration(math.MinInt64)
+	// ExposeHeaders is the value of Access-Control-Expose-Headers that lets scripts of
+	// other origins read the fields that the middleware writes.
+	ExposeHeaders = "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, RateLimit, RateLimit-Policy, Retry-After"
 
 	minWindow = time.Millisecond
 	maxWindow = 30 * 24 * time.Hour
@@ -49,13 +51,14 @@ const (
 type Algorithm int
 
 const (
-	// Exact is the sliding-window log. At most Limit in any window, whatever the
-	// pattern, and each unit is free again exactly a window after its use. It keeps 8
-	// bytes a unit in memory.
+	// Exact is the sliding-window log. It admits at most Limit in any window, whatever
+	// the pattern, and frees each unit exactly a window after its use. It keeps 16 bytes
+	// for each use, whatever its cost. Above a limit of 4,096 it tells 4,096 instants of
+	// a window apart, and frees a unit up to a 4,096th of a window late.
 	Exact Algorithm = iota
-	// Buckets counts in 63rds of a window. At most Limit in any window, and a unit
-	// is free again up to a 63rd of a window late. It keeps 256 bytes a key whatever
-	// the Limit, and is meant for Limits above MaxExact.
+	// Buckets is Exact with 63 instants in a window. It admits at most Limit in any
+	// window, and frees a unit up to a 63rd of a window late. It keeps at most 2 KiB for a
+	// key. Use it for many keys with many uses each.
 	Buckets
 	// GCRA is the generic cell rate algorithm, a token bucket that holds Limit and
 	// fills at Limit per Window. It keeps one number a key and gives units back one
@@ -119,8 +122,6 @@ func (p Policy) Validate() error {
 		return fmt.Errorf("ratelimit: policy %s: limit %d must be at least 1, or Unlimited", p.Name, p.Limit)
 	case p.Window < minWindow || p.Window > maxWindow:
 		return fmt.Errorf("ratelimit: policy %s: window %v must be from %v to %v", p.Name, p.Window, minWindow, maxWindow)
-	case p.Algorithm == Exact && p.Limit > MaxExact:
-		return fmt.Errorf("ratelimit: policy %s: limit %d is above %d for Exact; set Algorithm to Buckets", p.Name, p.Limit, MaxExact)
 	case p.Algorithm == GCRA && time.Duration(p.Limit) > p.Window:
 		return fmt.Errorf("ratelimit: policy %s: GCRA cannot give %d units in %v, less than a nanosecond each", p.Name, p.Limit, p.Window)
 	case p.Limit > maxLimit:

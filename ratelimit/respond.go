@@ -35,7 +35,7 @@ func appendDenied(buf []byte, results []Result, now int64, problem bool) []byte 
 		first := true
 		for i := range results {
 			r := &results[i]
-			if r.Allowed {
+			if r.Allowed || r.Policy == "" {
 				continue
 			}
 			if !first {

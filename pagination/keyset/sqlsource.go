@@ -138,13 +138,8 @@ func (s SQLSource[T]) seekInto(ctx context.Context, batch Batch[T], q Seek) (Bat
 	if err != nil {
 		return Batch[T]{}, err
 	}
-	return s.collect(rows, batch, len(base.Columns), q.forms)
-}
-
-// collect appends the rows of a result to a batch, with the keys behind their columns.
-func (s SQLSource[T]) collect(rows Rows, batch Batch[T], columns int, forms []form) (Batch[T], error) {
 	defer rows.Close()
-	row := newKeyedRow(rows, columns, forms)
+	row := newKeyedRow(rows, len(base.Columns), q.forms)
 	batch.sql, batch.dialect = true, s.Dialect
 	for rows.Next() {
 		row.scanned = false

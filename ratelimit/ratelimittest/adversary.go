@@ -50,7 +50,7 @@ func (a Adversary) Attack(t testing.TB) []Admission {
 	try := func(n int) {
 		for range n {
 			asked := time.Now()
-			r, err := a.Limiter.Allow(context.Background(), a.Key)
+			r, err := a.Limiter.AllowN(context.Background(), a.Key, 1)
 			if err != nil {
 				t.Fatalf("Allow: %v", err)
 			}
@@ -80,7 +80,7 @@ func (a Adversary) Attack(t testing.TB) []Admission {
 	until(aligned.Sub(start) + w/200)
 	try(n + 1)
 	for i := 0; i < 2*n && time.Since(start) < 8*w; i++ { // comes when told to, and a little early
-		r, err := a.Limiter.Peek(context.Background(), a.Key)
+		r, err := a.Limiter.AllowN(context.Background(), a.Key, 0)
 		if err != nil {
 			t.Fatalf("Peek: %v", err)
 		}

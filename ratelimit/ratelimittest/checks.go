@@ -26,6 +26,13 @@ func checks() []check {
 		{"KeysAreApart", checkKeys},
 		{"ParallelCallersGetTheLimit", checkParallel},
 		{"WaitWaits", checkWait},
+		{"WaitersComeInTurn", checkTurns},
+		{"HopelessWaitersAreRefusedAtOnce", checkHopeless},
+		{"DebtIsPaidBack", checkDebt},
+		{"ACostCanBeSettled", checkSettle},
+		{"WhatAResetFreedIsNotFreedAgain", checkResetThenCancel},
+		{"BlockRefusesForAWhile", checkBlock},
+		{"UnitsInFlightSaySo", checkFlight},
 		{"DecideTakesAllOrNothing", checkDecide},
 		{"MistakesAreErrors", checkMistakes},
 	}
@@ -33,7 +40,7 @@ func checks() []check {
 
 var background = context.Background()
 
-func burst(t testing.TB, l ratelimit.Limiter, key string, n int) (allowed int) {
+func burst(t testing.TB, l subject, key string, n int) (allowed int) {
 	t.Helper()
 	for range n {
 		if must2(t)(l.Allow(background, key)).Allowed {
@@ -52,7 +59,7 @@ func must2(t testing.TB) func(ratelimit.Result, error) ratelimit.Result {
 
 func checkCost(t testing.TB, s *Suite) {
 	p := s.lasting("cost", 10)
-	l := s.New(t, p)
+	l := s.make(t, p)
 	r := must2(t)(l.AllowN(background, "k", 7))
 	require(t, r.Allowed && r.Remaining == 3 && r.Cost == 7 && r.Limit == 10, "cost 7 of 10: %+v", r)
 	r = must2(t)(l.AllowN(background, "k", 4))
@@ -67,7 +74,7 @@ func checkCost(t testing.TB, s *Suite) {
 
 func checkPeek(t testing.TB, s *Suite) {
 	p := s.lasting("peek", 3)
-	l := s.New(t, p)
+	l := s.make(t, p)
 	for range 20 {
 		r := must2(t)(l.Peek(background, "k"))
 		require(t, r.Allowed && r.Remaining == 3 && r.Limit == 3, "peek at an unused key: %+v", r)
@@ -83,7 +90,7 @@ func checkPeek(t testing.TB, s *Suite) {
 
 func checkCancel(t testing.TB, s *Suite) {
 	p := s.lasting("cancel", 5)
-	l := s.New(t, p)
+	l := s.make(t, p)
 	require(t, must2(t)(l.AllowN(background, "k", 2)).Allowed, "denied within the limit")
 	res, err := l.Reserve(background, "k", 3)
 	require(t, err == nil && res.Result().Allowed && res.Result().Remaining == 0, "Reserve: %+v, %v", res.Result(), err)
@@ -108,7 +115,7 @@ func checkCancel(t testing.TB, s *Suite) {
 // left returns how much of a lasting policy is left of key, which should be want. What a
 // token bucket gets back may be late by the time that the decision was under way, and
 // the machine may be slow.
-func (s *Suite) left(t testing.TB, l ratelimit.Limiter, key string, want int) int {
+func (s *Suite) left(t testing.TB, l subject, key string, want int) int {
 	t.Helper()
 	for start := time.Now(); ; s.Sleep(s.Late) {
 		got := must2(t)(l.Peek(background, key)).Remaining
@@ -120,7 +127,7 @@ func (s *Suite) left(t testing.TB, l ratelimit.Limiter, key string, want int) in
 
 func checkReset(t testing.TB, s *Suite) {
 	p := s.lasting("reset", 2)
-	l := s.New(t, p)
+	l := s.make(t, p)
 	require(t, burst(t, l, "k", 3) == 2, "not the limit")
 	require(t, l.Reset(background, "k") == nil, "Reset failed")
 	require(t, burst(t, l, "k", 3) == 2, "not the limit after Reset")
@@ -129,7 +136,7 @@ func checkReset(t testing.TB, s *Suite) {
 
 func checkKeys(t testing.TB, s *Suite) {
 	p := s.lasting("keys", 1)
-	l := s.New(t, p)
+	l := s.make(t, p)
 	keys := []string{
 		"a", "b", "a:b", "a:b:c", "ip:2001-db8--", "{a}", "a}:keys", "a b", "a\nb", "a\r\nDEL x", "ünïcode", "\x00", "\xff\xfe",
 		strings.Repeat("x", 300), strings.Repeat("x", 301), "*", "a*", "~", "%s", "..", "/",
@@ -140,7 +147,7 @@ func checkKeys(t testing.TB, s *Suite) {
 }
 
 func checkParallel(t testing.TB, s *Suite) {
-	l := s.New(t, s.lasting("parallel", 50))
+	l := s.make(t, s.lasting("parallel", 50))
 	var allowed atomic.Int64
 	var wg sync.WaitGroup
 	for range 8 {
@@ -160,7 +167,7 @@ func checkParallel(t testing.TB, s *Suite) {
 
 func checkDecide(t testing.TB, s *Suite) {
 	loose, tight := s.lasting("loose", 10), s.lasting("tight", 2)
-	a, b := s.New(t, loose), s.New(t, tight)
+	a, b := s.make(t, loose), s.make(t, tight)
 	for i := range 5 {
 		d, err := ratelimit.Decide(background, ratelimit.Check{Limiter: a, Key: "k", Cost: 1}, ratelimit.Check{Limiter: b, Key: "k", Cost: 1})
 		require(t, err == nil && d.Allowed == (i < 2), "decision %d: %+v, %v", i, d, err)
@@ -190,7 +197,7 @@ func checkDecide(t testing.TB, s *Suite) {
 }
 
 func checkMistakes(t testing.TB, s *Suite) {
-	l := s.New(t, s.lasting("mistakes", 5))
+	l := s.make(t, s.lasting("mistakes", 5))
 	_, err := l.Allow(background, "")
 	require(t, errors.Is(err, ratelimit.ErrEmptyKey), "an empty key: %v", err)
 	_, err = l.Peek(background, "")

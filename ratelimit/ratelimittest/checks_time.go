@@ -21,7 +21,7 @@ func checkAdversary(t testing.TB, s *Suite) {
 	}
 	for _, limit := range limits {
 		p := s.policy("adversary", limit)
-		list := Adversary{Limiter: s.New(t, p), Policy: p, Key: "user:mallory", Sleep: s.Sleep}.Attack(t)
+		list := Adversary{Limiter: s.make(t, p), Policy: p, Key: "user:mallory", Sleep: s.Sleep}.Attack(t)
 		most := MostInAnyWindow(list, p.Window)
 		require(t, most <= s.Bound(p), "%d let through in one window, where the bound is %d", most, s.Bound(p))
 		require(t, len(list) >= 2*limit, "only %d let through in several windows of %d", len(list), limit)
@@ -30,7 +30,7 @@ func checkAdversary(t testing.TB, s *Suite) {
 
 func checkWellBehaved(t testing.TB, s *Suite) {
 	p := s.policy("polite", 20)
-	l := s.New(t, p)
+	l := s.make(t, p)
 	for round := range 3 {
 		got := burst(t, l, "user:polite", p.Limit)
 		require(t, got == p.Limit, "burst %d: %d of %d served a whole window after the last", round, got, p.Limit)
@@ -40,7 +40,7 @@ func checkWellBehaved(t testing.TB, s *Suite) {
 
 // drain asks for cost until that is denied, and returns the denial: units that
 // come back meanwhile are used up as well.
-func (s *Suite) drain(t testing.TB, l ratelimit.Limiter, key string, cost int) ratelimit.Result {
+func (s *Suite) drain(t testing.TB, l subject, key string, cost int) ratelimit.Result {
 	t.Helper()
 	for range 1000 {
 		if r := must2(t)(l.AllowN(background, key, cost)); !r.Allowed {
@@ -53,7 +53,7 @@ func (s *Suite) drain(t testing.TB, l ratelimit.Limiter, key string, cost int) r
 
 func checkRetryAfter(t testing.TB, s *Suite) {
 	p := s.policy("retry", 4)
-	l := s.New(t, p)
+	l := s.make(t, p)
 	require(t, must2(t)(l.Allow(background, "k")).Allowed, "denied within the limit")
 	s.Sleep(p.Window / 4) // the others are of another instant
 	for _, cost := range []int{1, 3, 4} {
@@ -72,7 +72,7 @@ func checkRetryAfter(t testing.TB, s *Suite) {
 
 func checkDenied(t testing.TB, s *Suite) {
 	p := s.lasting("denied", 3)
-	l := s.New(t, p)
+	l := s.make(t, p)
 	require(t, burst(t, l, "k", 3) == 3, "denied within the limit")
 	first := must2(t)(l.Allow(background, "k"))
 	for range 50 {
@@ -82,7 +82,7 @@ func checkDenied(t testing.TB, s *Suite) {
 	}
 
 	p = s.policy("denied-soon", 3)
-	l = s.New(t, p)
+	l = s.make(t, p)
 	first = s.drain(t, l, "k", 1)
 	told, allowed := time.Now(), 0
 	for time.Since(told) < first.RetryAfter+s.Late { // a client that does not wait
@@ -95,7 +95,7 @@ func checkDenied(t testing.TB, s *Suite) {
 
 func checkLateCancel(t testing.TB, s *Suite) {
 	p := s.policy("cancel-late", 5)
-	l := s.New(t, p)
+	l := s.make(t, p)
 	soonest := p.Window // until the first of the units in use comes back
 	if s.Algorithm == ratelimit.GCRA {
 		soonest /= time.Duration(p.Limit)
@@ -118,7 +118,7 @@ func checkLateCancel(t testing.TB, s *Suite) {
 
 func checkWait(t testing.TB, s *Suite) {
 	p := s.lasting("wait-long", 2)
-	l := s.New(t, p)
+	l := s.make(t, p)
 	for range 2 {
 		must(t, 0, errOf(l.Wait(background, "k", 1)))
 	}
@@ -130,7 +130,7 @@ func checkWait(t testing.TB, s *Suite) {
 	require(t, errors.Is(err, ratelimit.ErrCostExceedsLimit), "Wait for more than the limit: %v", err)
 
 	p = s.policy("wait", 2)
-	l = s.New(t, p)
+	l = s.make(t, p)
 	start := time.Now()
 	must(t, 0, errOf(l.Wait(background, "k", 2)))
 	must(t, 0, errOf(l.Wait(background, "k", 2)))

@@ -7,14 +7,16 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/concurrency"
 )
 
-// ConcurrencySuite describes an implementation of ratelimit.ConcurrencyLimiter.
+// ConcurrencySuite describes an implementation of concurrency.Limiter.
 type ConcurrencySuite struct {
 	// New returns a limiter for the policy none of whose slots is in use. Required.
-	New func(t testing.TB, p ratelimit.ConcurrencyPolicy) ratelimit.ConcurrencyLimiter
+	New func(t testing.TB, p concurrency.Policy) concurrency.Limiter
 }
 
 // Run runs all checks as subtests of t.
@@ -36,6 +38,8 @@ func concurrencyChecks() []concurrencyCheck {
 	return []concurrencyCheck{
 		{"NeverMoreThanTheLimitInFlight", checkInFlight},
 		{"EverySlotServes", checkSlots},
+		{"WeightsAddUp", checkWeights},
+		{"WaitersGetWhatIsReleased", checkSlotWait},
 		{"ReleaseFreesOnce", checkRelease},
 		{"RefusalsHoldNothing", checkRefusals},
 		{"KeysAreApart", checkSlotKeys},
@@ -46,23 +50,23 @@ func concurrencyChecks() []concurrencyCheck {
 	}
 }
 
-func (s *ConcurrencySuite) limiter(t testing.TB, limit int) ratelimit.ConcurrencyLimiter {
-	return s.New(t, ratelimit.ConcurrencyPolicy{Name: "flights", Limit: limit})
+func (s *ConcurrencySuite) limiter(t testing.TB, limit int) concurrency.Limiter {
+	return s.New(t, concurrency.Policy{Name: "flights", Limit: limit})
 }
 
-func acquire(t testing.TB, l ratelimit.ConcurrencyLimiter, key string) *ratelimit.Slot {
+func acquire(t testing.TB, l concurrency.Limiter, key string) *concurrency.Slot {
 	t.Helper()
-	slot, err := l.Acquire(background, key)
+	slot, err := l.Acquire(background, key, 1)
 	return must(t, slot, err)
 }
 
-func release(t testing.TB, slot *ratelimit.Slot) {
+func release(t testing.TB, slot *concurrency.Slot) {
 	t.Helper()
 	require(t, slot.Release() == nil, "Release failed")
 }
 
 // fill takes slots until it is refused, and returns those that it got.
-func fill(t testing.TB, l ratelimit.ConcurrencyLimiter, key string) (slots []*ratelimit.Slot) {
+func fill(t testing.TB, l concurrency.Limiter, key string) (slots []*concurrency.Slot) {
 	t.Helper()
 	for len(slots) < 100 {
 		slot := acquire(t, l, key)
@@ -83,7 +87,7 @@ func checkInFlight(t testing.TB, s *ConcurrencySuite) {
 	for range 8 {
 		wg.Go(func() {
 			for range 30 {
-				slot, err := l.Acquire(background, "k")
+				slot, err := l.Acquire(background, "k", 1)
 				if err != nil {
 					t.Errorf("Acquire: %v", err)
 					return
@@ -203,7 +207,7 @@ func checkTokens(t testing.TB, s *ConcurrencySuite) {
 }
 
 func checkShadow(t testing.TB, s *ConcurrencySuite) {
-	l := s.New(t, ratelimit.ConcurrencyPolicy{Name: "flights", Limit: 2, Shadow: true})
+	l := s.New(t, concurrency.Policy{Name: "flights", Limit: 2, Shadow: true})
 	for i := range 5 {
 		r := acquire(t, l, "k").Result()
 		require(t, r.Allowed && r.Shadowed == (i >= 2), "use %d: %+v", i, r)
@@ -212,13 +216,63 @@ func checkShadow(t testing.TB, s *ConcurrencySuite) {
 
 func checkSlotMistakes(t testing.TB, s *ConcurrencySuite) {
 	l := s.limiter(t, 1)
-	slot, err := l.Acquire(background, "")
+	slot, err := l.Acquire(background, "", 1)
 	require(t, errors.Is(err, ratelimit.ErrEmptyKey) && slot != nil && !slot.Held(), "an empty key: %v", err)
 	release(t, slot)
 	ended, cancel := context.WithCancel(background)
 	cancel()
-	slot, err = l.Acquire(ended, "k")
+	slot, err = l.Acquire(ended, "k", 1)
 	require(t, errors.Is(err, context.Canceled) && slot != nil && !slot.Held(), "an ended context: %v", err)
 	release(t, slot)
 	require(t, len(fill(t, l, "k")) == 1, "mistakes hold slots")
+}
+
+func checkWeights(t testing.TB, s *ConcurrencySuite) {
+	l := s.limiter(t, 5)
+	three, err := l.Acquire(background, "k", 3)
+	require(t, err == nil && three.Result().Allowed && three.Result().Remaining == 2, "3 of 5: %+v, %v", three.Result(), err)
+	refused, err := l.Acquire(background, "k", 3)
+	require(t, err == nil && !refused.Result().Allowed, "3 of 2: %+v, %v", refused.Result(), err)
+	two, err := l.Acquire(background, "k", 2)
+	require(t, err == nil && two.Result().Allowed && two.Result().Remaining == 0, "2 of 2: %+v, %v", two.Result(), err)
+	release(t, three)
+	require(t, len(fill(t, l, "k")) == 3, "releasing a weight of 3 does not free 3")
+	_, err = l.Acquire(background, "k", 6)
+	require(t, errors.Is(err, ratelimit.ErrCostExceedsLimit), "6 of 5: %v", err)
+	_, err = l.Acquire(background, "k", 0)
+	require(t, errors.Is(err, ratelimit.ErrInvalidCost), "a weight of 0: %v", err)
+}
+
+func checkSlotWait(t testing.TB, s *ConcurrencySuite) {
+	l := s.New(t, concurrency.Policy{Name: "flights", Limit: 2, Wait: 10 * time.Second})
+	var inFlight, most atomic.Int64
+	var wg sync.WaitGroup
+	for i := range 12 {
+		wg.Go(func() {
+			slot, err := l.Acquire(background, "k", 1+i%2)
+			if err != nil || !slot.Result().Allowed {
+				t.Errorf("a waiter is refused: %+v, %v", slot.Result(), err)
+				return
+			}
+			n := inFlight.Add(int64(1 + i%2))
+			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+			}
+			time.Sleep(2 * time.Millisecond)
+			inFlight.Add(-int64(1 + i%2))
+			if err := slot.Release(); err != nil {
+				t.Errorf("Release: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	require(t, most.Load() <= 2, "%d in flight, where the limit is 2", most.Load())
+	ended, cancel := context.WithCancel(background)
+	held := acquire(t, l, "k")
+	more := acquire(t, l, "k")
+	time.AfterFunc(10*time.Millisecond, cancel)
+	_, err := l.Acquire(ended, "k", 1)
+	require(t, errors.Is(err, context.Canceled), "a waiter that leaves: %v", err)
+	release(t, held)
+	release(t, more)
+	require(t, acquire(t, l, "k").Result().Allowed, "a waiter that left holds a slot")
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/driver"
 )
 
 func TestMemory(t *testing.T) {
@@ -43,7 +44,7 @@ type broken struct {
 	allows int
 }
 
-func (b *broken) Allow(ctx context.Context, key string) (ratelimit.Result, error) {
+func (b *broken) AllowN(ctx context.Context, key string, cost int) (ratelimit.Result, error) {
 	switch b.fault {
 	case "fixed window": // what most limiters in use are
 		b.mu.Lock()
@@ -52,9 +53,9 @@ func (b *broken) Allow(ctx context.Context, key string) (ratelimit.Result, error
 			b.start, b.count = now, 0
 		}
 		left := b.policy.Window - time.Since(b.start)
-		r := ratelimit.Result{Limit: b.policy.Limit, Cost: 1, NextAfter: left, ResetAfter: left}
-		if b.count < b.policy.Limit {
-			b.count++
+		r := ratelimit.Result{Limit: b.policy.Limit, Cost: cost, NextAfter: left, ResetAfter: left}
+		if b.count+max(cost, 1) <= b.policy.Limit {
+			b.count += cost
 			r.Allowed, r.Remaining = true, b.policy.Limit-b.count
 		} else {
 			r.RetryAfter = left
@@ -63,35 +64,25 @@ func (b *broken) Allow(ctx context.Context, key string) (ratelimit.Result, error
 	case "shares keys":
 		key = "all"
 	case "one too many":
-		r, err := b.Limiter.Allow(ctx, key)
+		r, err := b.Limiter.AllowN(ctx, key, cost)
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		if b.allows++; !r.Allowed && b.allows%10 == 0 {
+		if b.allows++; cost > 0 && !r.Allowed && b.allows%10 == 0 {
 			r.Allowed, r.RetryAfter = true, 0
 		}
 		return r, err
 	case "check, then act":
-		r, err := b.Limiter.Peek(ctx, key)
+		r, err := b.Limiter.AllowN(ctx, key, 0)
 		if err != nil || !r.Allowed {
 			return r, err
 		}
 		runtime.Gosched()
-		b.Limiter.Allow(ctx, key)
+		b.Limiter.AllowN(ctx, key, cost)
 		return r, err
 	case "accepts empty keys":
 		if key == "" {
 			key = "empty"
 		}
-	case "early retry":
-		r, err := b.Limiter.Allow(ctx, key)
-		r.RetryAfter /= 2
-		return r, err
-	}
-	return b.Limiter.Allow(ctx, key)
-}
-
-func (b *broken) AllowN(ctx context.Context, key string, cost int) (ratelimit.Result, error) {
-	switch b.fault {
 	case "early retry":
 		r, err := b.Limiter.AllowN(ctx, key, cost)
 		r.RetryAfter /= 2
@@ -100,46 +91,76 @@ func (b *broken) AllowN(ctx context.Context, key string, cost int) (ratelimit.Re
 		r, err := b.Limiter.AllowN(ctx, key, cost)
 		if err == nil && !r.Allowed {
 			for range cost {
-				b.Limiter.Allow(ctx, key)
+				b.Limiter.AllowN(ctx, key, 1)
 			}
 		}
 		return r, err
+	case "peek uses":
+		return b.Limiter.AllowN(ctx, key, max(cost, 1))
 	}
 	return b.Limiter.AllowN(ctx, key, cost)
 }
 
-func (b *broken) Peek(ctx context.Context, key string) (ratelimit.Result, error) {
-	switch b.fault {
-	case "peek uses":
-		return b.Limiter.Allow(ctx, key)
-	case "fixed window":
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		left := b.policy.Window - time.Since(b.start)
-		return ratelimit.Result{Allowed: b.count < b.policy.Limit || left <= 0, RetryAfter: max(left, 0), Limit: b.policy.Limit}, nil
-	}
-	return b.Limiter.Peek(ctx, key)
-}
-
-func (b *broken) Reserve(ctx context.Context, key string, cost int) (*ratelimit.Reservation, error) {
-	r, err := b.Limiter.Reserve(ctx, key, cost)
-	if err != nil {
-		return r, err
-	}
-	switch b.fault {
-	case "cancel does nothing":
-		return ratelimit.NewReservation(r.Result(), nil), nil
-	case "cancel forgets all":
-		return ratelimit.NewReservation(r.Result(), func(ctx context.Context) error { return b.Limiter.Reset(ctx, key) }), nil
-	}
-	return r, err
-}
-
-func (b *broken) Reset(ctx context.Context, key string) error {
-	if b.fault == "reset does nothing" && key != "" {
+func (b *broken) Block(ctx context.Context, key string, wait time.Duration) error {
+	if key != "" && (b.fault == "reset does nothing" && wait == 0 || b.fault == "block does nothing" && wait > 0) {
 		return nil
 	}
-	return b.Limiter.Reset(ctx, key)
+	return b.Limiter.Block(ctx, key, wait)
+}
+
+func (b *broken) Backend() ratelimit.Backend { return &brokenBackend{b.Limiter.Backend(), b} }
+
+type brokenBackend struct {
+	ratelimit.Backend
+	b *broken
+}
+
+func (b *brokenBackend) Take(ctx context.Context, checks []ratelimit.Check) ([]*ratelimit.Reservation, error) {
+	own := make([]ratelimit.Check, len(checks))
+	for i, c := range checks {
+		own[i] = ratelimit.Check{Limiter: b.b.Limiter, Key: c.Key, Cost: c.Cost, Within: c.Within, Debt: c.Debt, FailuresOnly: c.FailuresOnly}
+		switch b.b.fault {
+		case "no queue":
+			own[i].Within = 0
+		case "no debt":
+			own[i].Debt = false
+			own[i].Cost = min(c.Cost, b.b.policy.Limit)
+		case "nothing flies":
+			own[i].FailuresOnly = false
+		}
+	}
+	list, err := b.Backend.Take(ctx, own)
+	for i, r := range list {
+		if err == nil && r != nil {
+			list[i] = driver.NewReservation(r.Result(), b, brokenUse{r, checks[i].Key})
+		}
+	}
+	return list, err
+}
+
+type brokenUse struct {
+	*ratelimit.Reservation
+	key string
+}
+
+func (b *brokenBackend) Settle(ctx context.Context, list []*ratelimit.Reservation, costs []int) error {
+	for i, r := range list {
+		use := driver.Token(r).(brokenUse)
+		switch b.b.fault {
+		case "cancel does nothing":
+		case "cancel forgets all":
+			b.b.Limiter.Block(ctx, use.key, 0)
+		case "settles all or nothing":
+			if costs[i] == 0 {
+				use.Settle(ctx, 0)
+			}
+		default:
+			if err := use.Settle(ctx, costs[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // recorder is a testing.TB whose failure is only noted.
@@ -166,6 +187,7 @@ func TestSuiteFindsFaults(t *testing.T) {
 	for _, fault := range []string{
 		"fixed window", "shares keys", "one too many", "check, then act", "accepts empty keys", "early retry",
 		"charges what it denies", "peek uses", "cancel does nothing", "cancel forgets all", "reset does nothing",
+		"block does nothing", "no queue", "no debt", "nothing flies", "settles all or nothing",
 	} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()

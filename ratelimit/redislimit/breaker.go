@@ -1,45 +1,67 @@
 package redislimit
 
 import (
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
-// breaker leaves Redis alone for a while after failures in a row, then lets one call
-// try. The zero open is closed.
+// breaker leaves a node alone for a while once it has failed often enough and for long
+// enough, then lets one call try.
 type breaker struct {
-	base     time.Time
-	limit    int32
-	pause    time.Duration
-	failures atomic.Int32
-	open     atomic.Int64 // nanoseconds since base at which the next call may try; 0: closed
+	limit int           // failures without an answer between them
+	span  time.Duration // that the first and the last of them lie apart at least
+	pause time.Duration
+
+	mu       sync.Mutex
+	failures int
+	first    time.Time // when the first of them was sent
+	until    time.Time // the next call may try then; zero: closed
 }
 
-// allow reports whether a call may go out, and otherwise for how long not.
-func (b *breaker) allow() (wait time.Duration, ok bool) {
-	until := b.open.Load()
-	if until == 0 {
-		return 0, true
+// allow reports whether a call may go out, and otherwise for how long not. probe says that
+// it is the one that tries.
+func (b *breaker) allow(now time.Time) (wait time.Duration, ok, probe bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.until.IsZero() {
+		return 0, true, false
 	}
-	now := int64(time.Since(b.base))
-	if now >= until && b.open.CompareAndSwap(until, now+int64(b.pause)) {
-		return 0, true // the one that tries
+	if left := b.until.Sub(now); left > 0 {
+		return max(left, time.Millisecond), false, false
 	}
-	return time.Duration(max(until-now, int64(time.Millisecond))), false
+	b.until = now.Add(b.pause)
+	return 0, true, true
+}
+
+func (b *breaker) open() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.until.IsZero()
 }
 
 // succeeded reports whether this closed the breaker.
 func (b *breaker) succeeded() bool {
-	if b.failures.Load() != 0 {
-		b.failures.Store(0)
-	}
-	return b.open.Load() != 0 && b.open.Swap(0) != 0
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.failures = 0
+	closed := !b.until.IsZero()
+	b.until = time.Time{}
+	return closed
 }
 
-// failed reports whether this opened the breaker.
-func (b *breaker) failed() bool {
-	if b.failures.Add(1) < b.limit && b.open.Load() == 0 {
+// failed reports whether this opened the breaker. sent is when the call that failed was. A
+// failure that is certain needs no span.
+func (b *breaker) failed(sent, now time.Time, certain bool) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.failures == 0 || sent.Before(b.first) {
+		b.first = sent
+	}
+	b.failures++
+	if b.until.IsZero() && (b.failures < b.limit || !certain && now.Sub(b.first) < b.span) {
 		return false
 	}
-	return b.open.Swap(int64(time.Since(b.base)+b.pause)) == 0
+	opened := b.until.IsZero()
+	b.until = now.Add(b.pause)
+	return opened
 }

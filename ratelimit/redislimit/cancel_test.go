@@ -21,18 +21,16 @@ func (*resender) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
 }
 
-func (*resender) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
+func (*resender) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
 
-func (r *resender) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
+func (r *resender) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
 		if r.on.Load() {
-			if err := next(ctx, cmd); err != nil {
+			if err := next(ctx, cmds); err != nil {
 				return err
 			}
 		}
-		return next(ctx, cmd)
+		return next(ctx, cmds)
 	}
 }
 
@@ -71,14 +69,14 @@ type meanwhile struct {
 	before, after func()
 }
 
-func (m *meanwhile) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
+func (m *meanwhile) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
 		before, after := m.before, m.after
 		m.before, m.after = nil, nil
 		if before != nil {
 			before()
 		}
-		err := next(ctx, cmd)
+		err := next(ctx, cmds)
 		if after != nil {
 			after()
 		}

@@ -3,24 +3,17 @@ package redislimit
 import (
 	"context"
 	"crypto/rand"
-	_ "embed" // the script
 	"errors"
 	"fmt"
 	"strconv"
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/concurrency"
 )
 
-//go:embed acquire.lua
-var acquireSource string
-
-var acquireScript = redis.NewScript(acquireSource)
-
-// Concurrency is a ratelimit.ConcurrencyLimiter on Redis: at most Limit uses of a key
+// Concurrency is a concurrency.Limiter on Redis: at most Limit uses of a key
 // are in flight in all processes together. [Store.Concurrency] makes it.
 //
 // A slot is leased. While it is held this process renews it, and when the process dies
@@ -32,18 +25,19 @@ var acquireScript = redis.NewScript(acquireSource)
 // As for limits of rates, slots are forgotten early when Redis forgets them: in a
 // failover, in a restart without its data, by eviction, or when the server's clock is
 // set forward. Their holders learn it when they renew, a third of a lease later at
-// most, and up to Limit more may be in flight meanwhile; [ratelimit.Slot.Token] is what
+// most, and up to Limit more may be in flight meanwhile; [concurrency.Slot.Token] is what
 // protects a resource from the older of the two. A token is an instant of the server's
 // clock, and so grows also after Redis has lost its data, unless that clock was set
 // back or the failover went to a slower one.
 type Concurrency struct {
 	store  *Store
-	policy ratelimit.ConcurrencyPolicy
+	policy concurrency.Policy
 	suffix string // of Redis keys
 	opts   ConcurrencyOptions
-	local  *ratelimit.Concurrency
+	local  *concurrency.Memory
 	holder string // begins the names of this process's slots
 	slots  atomic.Uint64
+	turns  turns // of callers that wait
 
 	held                            atomic.Int64
 	allowed, denied, lost, degraded atomic.Uint64
@@ -64,7 +58,7 @@ const defaultLease = 30 * time.Second
 
 // Concurrency returns a limiter of what is in flight. Limiters of the same policy name
 // share their slots, in all processes. opts may be nil.
-func (s *Store) Concurrency(policy ratelimit.ConcurrencyPolicy, opts *ConcurrencyOptions) (*Concurrency, error) {
+func (s *Store) Concurrency(policy concurrency.Policy, opts *ConcurrencyOptions) (*Concurrency, error) {
 	if err := policy.Validate(); err != nil { // what is checked below is this process's share
 		return nil, err
 	}
@@ -77,10 +71,22 @@ func (s *Store) Concurrency(policy ratelimit.ConcurrencyPolicy, opts *Concurrenc
 	if o.Lease < 3*s.opts.Timeout {
 		return nil, fmt.Errorf("redislimit: a lease of %v is too short for a Timeout of %v: make it at least %v, or a renewal that is late loses the slot", o.Lease, s.opts.Timeout, 3*s.opts.Timeout)
 	}
-	share := policy
-	share.Limit = s.share(policy.Limit)
-	local, err := ratelimit.NewConcurrency(share, &ratelimit.Options{MaxKeys: o.MaxKeys, NearLimit: o.NearLimit, LimitFunc: s.shares(o.LimitFunc)})
+	local, err := concurrency.New(policy, &ratelimit.Options{
+		MaxKeys: o.MaxKeys, NearLimit: o.NearLimit,
+		LimitFunc: func(ctx context.Context, key string) (int, bool) {
+			limit := policy.Limit
+			if o.LimitFunc != nil {
+				if n, ok := o.LimitFunc(ctx, key); ok {
+					limit = n
+				}
+			}
+			return s.share(limit), true
+		},
+	})
 	if err != nil {
+		return nil, err
+	}
+	if err := s.claim(policy.Name, "a limit of what is in flight"); err != nil {
 		return nil, err
 	}
 	return &Concurrency{
@@ -89,7 +95,7 @@ func (s *Store) Concurrency(policy ratelimit.ConcurrencyPolicy, opts *Concurrenc
 }
 
 // Policy returns what the limiter was made with.
-func (c *Concurrency) Policy() ratelimit.ConcurrencyPolicy { return c.policy }
+func (c *Concurrency) Policy() concurrency.Policy { return c.policy }
 
 // ConcurrencyStats counts what a Concurrency did since it was made.
 type ConcurrencyStats struct {
@@ -111,27 +117,31 @@ func (c *Concurrency) Stats() ConcurrencyStats {
 	}
 }
 
-// Acquire implements ratelimit.ConcurrencyLimiter. It is one round trip, and so is the
+// Acquire implements concurrency.Limiter. It is one round trip, and so is the
 // slot's Release. A context that ends meanwhile is noticed after at most the store's
 // Timeout: a question that is left unanswered would leave its slot behind.
 //
+// With Policy.Wait the callers of one process wait in the order of their coming, and only
+// the first of them asks Redis, at once when a slot of this process is released and else
+// every few milliseconds. Processes take their turns by chance.
+//
 // What OnFailure lets in while Redis does not answer is not known to Redis afterwards.
-func (c *Concurrency) Acquire(ctx context.Context, key string) (*ratelimit.Slot, error) {
-	r, decided, err := c.policy.Begin(ctx, c.opts.LimitFunc, key)
+func (c *Concurrency) Acquire(ctx context.Context, key string, weight int) (*concurrency.Slot, error) {
+	r, decided, err := c.policy.Begin(ctx, c.opts.LimitFunc, key, weight)
 	if err != nil {
-		return ratelimit.NewSlot(r, nil), err
+		return concurrency.NewSlot(r, nil), err
 	}
-	var slot *ratelimit.Slot
+	var slot *concurrency.Slot
 	if decided {
-		slot = ratelimit.NewSlot(r, nil)
-	} else if slot, err = c.take(ctx, key, r); err != nil && !errors.Is(err, ratelimit.ErrUnavailable) {
+		slot = concurrency.NewSlot(r, nil)
+	} else if slot, err = c.wait(ctx, key, r); err != nil && !errors.Is(err, ratelimit.ErrUnavailable) {
 		return slot, err
 	}
 	c.report(ctx, key, slot.Result())
 	return slot, err
 }
 
-// report counts a decision and tells the hooks of it.
+// report counts a decision and calls the hooks.
 func (c *Concurrency) report(ctx context.Context, key string, r ratelimit.Result) {
 	if r.Allowed {
 		c.allowed.Add(1)
@@ -141,53 +151,85 @@ func (c *Concurrency) report(ctx context.Context, key string, r ratelimit.Result
 	if r.Degraded {
 		c.degraded.Add(1)
 	}
-	t := c.opts.Trace
-	if t == nil {
-		return
+	concurrency.Report(ctx, c.opts.Trace, c.opts.NearLimit, key, r)
+}
+
+// wait takes slots, in turn if need be.
+func (c *Concurrency) wait(ctx context.Context, key string, r ratelimit.Result) (*concurrency.Slot, error) {
+	if c.policy.Wait == 0 || c.policy.Shadow {
+		return c.take(ctx, key, r)
 	}
-	if t.Decided != nil {
-		t.Decided(ctx, key, r)
+	redisKey := c.store.redisKey(key, c.suffix)
+	turn := c.turns.enter(redisKey, c.policy.MaxQueue())
+	if turn == nil {
+		c.policy.Settle(&r, false, r.Limit)
+		return concurrency.NewSlot(r, nil), nil
 	}
-	if t.NearLimit != nil && r.Allowed && !r.Shadowed && !r.Degraded && r.Limit != ratelimit.Unlimited && ratelimit.CrossesNear(r, c.opts.NearLimit) {
-		t.NearLimit(ctx, key, r)
+	defer c.turns.leave(redisKey, turn)
+	deadline := time.Now().Add(c.policy.Wait)
+	pause := 5 * time.Millisecond
+	refusal := r
+	c.policy.Settle(&refusal, false, r.Limit)
+	for {
+		if turn.first() {
+			slot, err := c.take(ctx, key, r)
+			if err != nil || slot.Result().Allowed || slot.Result().Degraded {
+				return slot, err
+			}
+			refusal = slot.Result()
+		} else {
+			pause = c.policy.Wait // until it is the first
+		}
+		left := time.Until(deadline)
+		if left <= 0 {
+			return concurrency.NewSlot(refusal, nil), nil
+		}
+		timer := time.NewTimer(min(pause, left))
+		select {
+		case <-turn.woken:
+			pause = 5 * time.Millisecond
+		case <-timer.C:
+			pause = min(2*pause, 250*time.Millisecond)
+		case <-ctx.Done():
+			timer.Stop()
+			return concurrency.NewSlot(r, nil), ctx.Err()
+		}
+		timer.Stop()
 	}
 }
 
-// take asks Redis for a slot.
-func (c *Concurrency) take(ctx context.Context, key string, r ratelimit.Result) (*ratelimit.Slot, error) {
-	l := &lease{c: c, keys: []string{c.store.redisKey(key, c.suffix)}, name: c.holder + strconv.FormatUint(c.slots.Add(1), 36)}
+// take asks Redis for slots.
+func (c *Concurrency) take(ctx context.Context, key string, r ratelimit.Result) (*concurrency.Slot, error) {
+	l := &lease{
+		c: c, keys: []string{c.store.redisKey(key, c.suffix)}, weight: r.Cost,
+		name: c.holder + strconv.FormatUint(c.slots.Add(1), 36),
+	}
 	sent := time.Now()
-	reply, err := ask(context.WithoutCancel(ctx), c.store, func(ctx context.Context) ([]int64, error) {
-		reply, err := acquireScript.Run(ctx, c.store.client, l.keys, r.Limit, c.opts.Lease.Microseconds(), l.name).Int64Slice()
-		if err == nil && len(reply) != 3 {
-			err = fmt.Errorf("redislimit: %d integers instead of 3", len(reply))
-		}
-		return reply, err
-	})
+	reply, err := c.store.integers(context.WithoutCancel(ctx), 3, acquireScript, l.keys, r.Limit, c.opts.Lease.Microseconds(), l.weight, l.name)
 	if err != nil {
 		if _, unasked := errors.AsType[errDown](err); !unasked {
-			l.freeLater(time.Now().Add(c.opts.Lease)) // Redis may have heard the question
+			l.freeLater(time.Now().Add(c.opts.Lease)) // Redis may have received the question
 		}
 		if ctx.Err() != nil {
-			return ratelimit.NewSlot(r, nil), ctx.Err()
+			return concurrency.NewSlot(r, nil), ctx.Err()
 		}
 		return c.fallback(ctx, key, r, err)
 	}
 	if reply[0] == 0 {
 		c.policy.Settle(&r, false, int(reply[1]))
-		return ratelimit.NewSlot(r, nil), nil
+		return concurrency.NewSlot(r, nil), nil
 	}
 	l.begin(sent, reply[2])
 	if err := ctx.Err(); err != nil {
 		l.Release() //nolint:errcheck // the slot runs out by itself
-		return ratelimit.NewSlot(r, nil), err
+		return concurrency.NewSlot(r, nil), err
 	}
 	c.policy.Settle(&r, true, int(reply[1]))
-	return ratelimit.NewSlot(r, l), nil
+	return concurrency.NewSlot(r, l), nil
 }
 
 // fallback decides by the policy's OnFailure.
-func (c *Concurrency) fallback(ctx context.Context, key string, r ratelimit.Result, cause error) (*ratelimit.Slot, error) {
+func (c *Concurrency) fallback(ctx context.Context, key string, r ratelimit.Result, cause error) (*concurrency.Slot, error) {
 	mode := c.policy.OnFailure
 	if c.policy.Shadow && mode == ratelimit.FailClosed {
 		mode = ratelimit.FailOpen // a policy that only watches refuses nobody
@@ -196,18 +238,18 @@ func (c *Concurrency) fallback(ctx context.Context, key string, r ratelimit.Resu
 	switch mode {
 	case ratelimit.FailOpen:
 		r.Allowed, r.Remaining = true, r.Limit
-		return ratelimit.NewSlot(r, nil), nil
+		return concurrency.NewSlot(r, nil), nil
 	case ratelimit.FailClosed:
 		r.RetryAfter = c.store.pauseLeft(cause)
-		return ratelimit.NewSlot(r, nil), ratelimit.ErrUnavailable
+		return concurrency.NewSlot(r, nil), ratelimit.ErrUnavailable
 	}
-	slot, err := c.local.Acquire(ctx, key)
-	r = slot.Result()
-	r.Degraded = true
-	return ratelimit.NewSlot(r, localSlot{slot}), err
+	slot, err := c.local.Acquire(ctx, key, min(r.Cost, c.store.share(r.Limit)))
+	local := slot.Result()
+	local.Degraded, local.Cost = true, r.Cost
+	return concurrency.NewSlot(local, localSlot{slot}), err
 }
 
 // localSlot is a slot that FailLocal counts. Nothing can take it away.
-type localSlot struct{ *ratelimit.Slot }
+type localSlot struct{ *concurrency.Slot }
 
 func (localSlot) Lost() context.Context { return context.Background() }

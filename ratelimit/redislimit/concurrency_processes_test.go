@@ -17,6 +17,7 @@ import (
 
 	"github.com/mainstay-go/mainstay/internal/testserver"
 	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/concurrency"
 )
 
 // holderAddr tells a copy of the test binary to hold slots until it is killed.
@@ -35,7 +36,7 @@ func heldSlots(addr string) *Concurrency {
 	if err != nil {
 		panic(err)
 	}
-	c, err := s.Concurrency(ratelimit.ConcurrencyPolicy{Name: "held", Limit: heldLimit, OnFailure: ratelimit.FailClosed}, &ConcurrencyOptions{Lease: heldLease})
+	c, err := s.Concurrency(concurrency.Policy{Name: "held", Limit: heldLimit, OnFailure: ratelimit.FailClosed}, &ConcurrencyOptions{Lease: heldLease})
 	if err != nil {
 		panic(err)
 	}
@@ -52,7 +53,7 @@ func holdFromHere(addr string) {
 	for range 2 {
 		go func() {
 			for {
-				slot, err := c.Acquire(context.Background(), "k")
+				slot, err := c.Acquire(context.Background(), "k", 1)
 				if err == nil && slot.Result().Allowed {
 					h := holding{From: time.Now().UnixNano()}
 					time.Sleep(2 * time.Millisecond)
@@ -121,9 +122,9 @@ func TestKilledHoldersGiveTheirSlotsBack(t *testing.T) {
 	require.LessOrEqual(t, most, heldLimit)
 
 	c := heldSlots(server.Addr())
-	var mine []*ratelimit.Slot
+	var mine []*concurrency.Slot
 	require.Eventually(t, func() bool {
-		slot, err := c.Acquire(t.Context(), "k")
+		slot, err := c.Acquire(t.Context(), "k", 1)
 		if err == nil && slot.Result().Allowed {
 			mine = append(mine, slot)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/mainstay-go/mainstay/internal/testserver"
 	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/concurrency"
 	"github.com/mainstay-go/mainstay/ratelimit/ratelimittest"
 )
 
@@ -26,25 +27,25 @@ func commandCalls(info, command string) int {
 
 func slots(t testing.TB, s *Store, limit int, lease time.Duration) *Concurrency {
 	t.Helper()
-	c, err := s.Concurrency(ratelimit.ConcurrencyPolicy{Name: "exports", Limit: limit, OnFailure: ratelimit.FailClosed}, &ConcurrencyOptions{Lease: lease})
+	c, err := s.Concurrency(concurrency.Policy{Name: "exports", Limit: limit, OnFailure: ratelimit.FailClosed}, &ConcurrencyOptions{Lease: lease})
 	require.NoError(t, err)
 	return c
 }
 
-func acquire(t testing.TB, c ratelimit.ConcurrencyLimiter) *ratelimit.Slot {
+func acquire(t testing.TB, c concurrency.Limiter) *concurrency.Slot {
 	t.Helper()
-	slot, err := c.Acquire(context.Background(), "user:1")
+	slot, err := c.Acquire(context.Background(), "user:1", 1)
 	require.NoError(t, err)
 	return slot
 }
 
 // take waits until there is a slot: a busy machine may make a healthy Redis miss its
 // deadline.
-func take(t testing.TB, c ratelimit.ConcurrencyLimiter) (slot *ratelimit.Slot) {
+func take(t testing.TB, c concurrency.Limiter) (slot *concurrency.Slot) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		var err error
-		slot, err = c.Acquire(context.Background(), "user:1")
+		slot, err = c.Acquire(context.Background(), "user:1", 1)
 		return err == nil && slot.Result().Allowed
 	}, 30*time.Second, 10*time.Millisecond)
 	return slot
@@ -59,7 +60,7 @@ func TestConcurrencyConformance(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			client := dial(t, addrs...)
-			ratelimittest.ConcurrencySuite{New: func(t testing.TB, p ratelimit.ConcurrencyPolicy) ratelimit.ConcurrencyLimiter {
+			ratelimittest.ConcurrencySuite{New: func(t testing.TB, p concurrency.Policy) concurrency.Limiter {
 				o := patient()
 				o.Prefix, o.Logger = t.Name(), slog.New(slog.DiscardHandler)
 				c, err := store(t, client, o).Concurrency(p, &ConcurrencyOptions{Lease: time.Minute})
@@ -80,7 +81,7 @@ func TestSlotsAreRenewedWhileTheyAreHeld(t *testing.T) {
 		slot := take(t, c)
 		defer slot.Release()
 		for start := time.Now(); time.Since(start) < 2*lease; time.Sleep(lease / 10) {
-			other, err := c.Acquire(context.Background(), "user:1")
+			other, err := c.Acquire(context.Background(), "user:1", 1)
 			require.False(t, err == nil && other.Result().Allowed && slot.Held(), "a second slot of one")
 			other.Release()
 			if !slot.Held() {
@@ -120,17 +121,17 @@ func TestSlotsRunOutWhileRedisHangs(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("the holder of a slot that ran out was not told")
 	}
-	require.ErrorIs(t, context.Cause(ctx), ratelimit.ErrSlotLost)
+	require.ErrorIs(t, context.Cause(ctx), concurrency.ErrSlotLost)
 	require.False(t, slot.Held())
 	late, cancelLate := slot.Context(context.Background())
 	defer cancelLate()
-	require.ErrorIs(t, context.Cause(late), ratelimit.ErrSlotLost)
+	require.ErrorIs(t, context.Cause(late), concurrency.ErrSlotLost)
 	require.EqualValues(t, 1, c.Stats().Lost)
 	server.Continue()
 
 	next := take(t, slots(t, s, 1, time.Hour))
 	require.Greater(t, next.Token(), slot.Token())
-	require.ErrorIs(t, slot.Release(), ratelimit.ErrSlotLost)
+	require.ErrorIs(t, slot.Release(), concurrency.ErrSlotLost)
 	require.False(t, acquire(t, c).Result().Allowed, "the late release freed another's slot")
 	require.True(t, next.Held())
 	require.NoError(t, next.Release())
@@ -148,7 +149,7 @@ func TestSlotsThatRedisForgets(t *testing.T) {
 	next := take(t, slots(t, s, 1, time.Hour))
 	require.Greater(t, next.Token(), slot.Token(), "tokens grow across a loss of data")
 	require.Eventually(t, func() bool { return !slot.Held() }, 30*time.Second, 10*time.Millisecond)
-	require.ErrorIs(t, slot.Release(), ratelimit.ErrSlotLost)
+	require.ErrorIs(t, slot.Release(), concurrency.ErrSlotLost)
 	require.True(t, next.Held())
 	require.NoError(t, next.Release())
 }
@@ -164,20 +165,20 @@ func TestUnansweredQuestionsLeaveNoSlotBehind(t *testing.T) {
 	held := take(t, c)
 	server.Pause()
 	for range 4 {
-		slot, err := c.Acquire(context.Background(), "user:1")
+		slot, err := c.Acquire(context.Background(), "user:1", 1)
 		require.ErrorIs(t, err, ratelimit.ErrUnavailable)
 		require.False(t, slot.Held())
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
-	_, err := c.Acquire(ctx, "user:1")
-	require.ErrorIs(t, err, context.DeadlineExceeded)
+	_, err := c.Acquire(ctx, "user:1", 1)
+	require.Error(t, err)
 	require.Error(t, held.Release())
 	server.Continue()
 	require.Eventually(t, func() bool {
-		var got []*ratelimit.Slot
+		var got []*concurrency.Slot
 		for range 3 {
-			slot, err := c.Acquire(context.Background(), "user:1")
+			slot, err := c.Acquire(context.Background(), "user:1", 1)
 			if err == nil && slot.Result().Allowed {
 				got = append(got, slot)
 			}
@@ -194,7 +195,7 @@ func TestTheSameQuestionTwiceIsOneSlot(t *testing.T) {
 	t.Parallel()
 	client := dial(t, testserver.Redis(t).Addr())
 	ask := func(name string) []int64 {
-		reply, err := acquireScript.Run(context.Background(), client, []string{"k"}, 2, time.Minute.Microseconds(), name).Int64Slice()
+		reply, err := client.Eval(context.Background(), acquireScript.source, []string{"k"}, 2, time.Minute.Microseconds(), 1, name).Int64Slice()
 		require.NoError(t, err)
 		return reply
 	}
@@ -211,14 +212,14 @@ func TestConcurrencyWhileRedisIsAway(t *testing.T) {
 	t.Parallel()
 	client := dial(t, refusedAddr(t))
 	s := store(t, client, &Options{Instances: 2, BreakerOpen: time.Hour, Logger: slog.New(slog.DiscardHandler)})
-	made := func(p ratelimit.ConcurrencyPolicy) *Concurrency {
+	made := func(p concurrency.Policy) *Concurrency {
 		p.Name, p.Limit = "exports", 6
 		c, err := s.Concurrency(p, nil)
 		require.NoError(t, err)
 		return c
 	}
-	local := made(ratelimit.ConcurrencyPolicy{})
-	var held []*ratelimit.Slot
+	local := made(concurrency.Policy{})
+	var held []*concurrency.Slot
 	for i := range 8 {
 		slot := acquire(t, local)
 		require.True(t, slot.Result().Degraded)
@@ -239,13 +240,13 @@ func TestConcurrencyWhileRedisIsAway(t *testing.T) {
 	require.EqualValues(t, 10, local.Stats().Degraded)
 	require.Zero(t, local.Stats().InFlight)
 
-	slot, err := made(ratelimit.ConcurrencyPolicy{OnFailure: ratelimit.FailClosed}).Acquire(context.Background(), "user:1")
+	slot, err := made(concurrency.Policy{OnFailure: ratelimit.FailClosed}).Acquire(context.Background(), "user:1", 1)
 	require.ErrorIs(t, err, ratelimit.ErrUnavailable)
 	require.False(t, slot.Held())
 	require.Positive(t, slot.Result().RetryAfter)
 	require.NoError(t, slot.Release())
 
-	for _, p := range []ratelimit.ConcurrencyPolicy{{OnFailure: ratelimit.FailOpen}, {OnFailure: ratelimit.FailClosed, Shadow: true}} {
+	for _, p := range []concurrency.Policy{{OnFailure: ratelimit.FailOpen}, {OnFailure: ratelimit.FailClosed, Shadow: true}} {
 		c := made(p)
 		for range 20 {
 			r := acquire(t, c).Result()
@@ -254,7 +255,7 @@ func TestConcurrencyWhileRedisIsAway(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	_, err = local.Acquire(ended, "user:1")
+	_, err = local.Acquire(ended, "user:1", 1)
 	require.ErrorIs(t, err, context.Canceled)
 }
 
@@ -263,10 +264,10 @@ func TestConcurrencyLimitsOfTenants(t *testing.T) {
 	limit := 2
 	var near int
 	c, err := store(t, dial(t, testserver.Redis(t).Addr()), patient()).Concurrency(
-		ratelimit.ConcurrencyPolicy{Name: "exports", Limit: 1},
+		concurrency.Policy{Name: "exports", Limit: 1},
 		&ConcurrencyOptions{Lease: time.Minute, Options: ratelimit.Options{
 			LimitFunc: func(context.Context, string) (int, bool) { return limit, true },
-			Trace:     &ratelimit.Trace{NearLimit: func(context.Context, string, ratelimit.Result) { near++ }},
+			Trace:     &ratelimit.Trace{NearLimit: func(context.Context, ratelimit.DecidedEvent) { near++ }},
 		}})
 	require.NoError(t, err)
 	a, b := acquire(t, c), acquire(t, c)
@@ -287,12 +288,12 @@ func TestConcurrencyLimitsOfTenants(t *testing.T) {
 func TestConcurrencyRefusesNonsense(t *testing.T) {
 	t.Parallel()
 	s := store(t, dial(t, "127.0.0.1:1"), nil)
-	good := ratelimit.ConcurrencyPolicy{Name: "exports", Limit: 1}
+	good := concurrency.Policy{Name: "exports", Limit: 1}
 	_, err := s.Concurrency(good, &ConcurrencyOptions{Lease: 299 * time.Millisecond})
 	require.ErrorContains(t, err, "redislimit: a lease of 299ms is too short")
 	_, err = s.Concurrency(good, &ConcurrencyOptions{Lease: -1})
 	require.ErrorContains(t, err, "redislimit: ")
-	_, err = s.Concurrency(ratelimit.ConcurrencyPolicy{Name: "exports"}, nil)
+	_, err = s.Concurrency(concurrency.Policy{Name: "exports"}, nil)
 	require.Error(t, err)
 	_, err = s.Concurrency(good, &ConcurrencyOptions{Options: ratelimit.Options{MaxKeys: -1}})
 	require.Error(t, err)
@@ -304,7 +305,7 @@ func TestConcurrencyLeavesForeignValuesAlone(t *testing.T) {
 	client := dial(t, testserver.Redis(t).Addr())
 	c := slots(t, store(t, client, patient()), 1, time.Minute)
 	require.NoError(t, client.Set(context.Background(), "rl:{user:1}:exports:c", "mine", 0).Err())
-	_, err := c.Acquire(context.Background(), "user:1")
+	_, err := c.Acquire(context.Background(), "user:1", 1)
 	require.True(t, errors.Is(err, ratelimit.ErrUnavailable), "%v", err)
 	require.Equal(t, "mine", client.Get(context.Background(), "rl:{user:1}:exports:c").Val())
 }

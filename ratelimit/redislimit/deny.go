@@ -26,8 +26,15 @@ type denyShard struct {
 
 // denial holds instants, in nanoseconds since base.
 type denial struct {
-	until, retry, next, reset int64
-	cost, limit, remaining    int
+	until, next, reset int64
+	limit, remaining   int
+	costs              [4]costRetry // by cost, those of 0 unused
+}
+
+// costRetry is when a cost fits.
+type costRetry struct {
+	cost  int
+	retry int64
 }
 
 func newDenyCache(base time.Time, keep time.Duration, maxKeys int) *denyCache {
@@ -38,21 +45,44 @@ func (c *denyCache) shard(key string) *denyShard {
 	return &c.shards[maphash.String(c.seed, key)%uint64(len(c.shards))]
 }
 
-// get fills r if key is known to be exhausted for this cost under this limit.
+// get fills r if key is known to be exhausted for this cost under this limit. A cost that
+// was denied denies every higher one. When a higher one fits is learned from Redis for a few
+// costs; any other is told to wait for all units.
 func (c *denyCache) get(key string, r *ratelimit.Result) bool {
 	s := c.shard(key)
 	s.mu.Lock()
 	d, ok := s.denials[key]
 	s.mu.Unlock()
-	if !ok || d.cost != r.Cost || d.limit != r.Limit {
+	if !ok || d.limit != r.Limit {
 		return false
 	}
 	now := int64(time.Since(c.base))
 	if now >= d.until {
 		return false
 	}
+	retry, lower, full := int64(0), false, true
+	for _, k := range d.costs {
+		switch {
+		case k.cost == 0:
+			full = false
+		case k.cost == r.Cost:
+			retry = k.retry
+		case k.cost < r.Cost:
+			lower = true
+		}
+	}
+	switch {
+	case retry > 0:
+	case lower && full:
+		retry = d.reset
+	default:
+		return false
+	}
+	if retry <= now {
+		return false
+	}
 	r.Allowed, r.Remaining = false, d.remaining
-	r.RetryAfter, r.NextAfter, r.ResetAfter = time.Duration(d.retry-now), time.Duration(max(d.next-now, 0)), time.Duration(d.reset-now)
+	r.RetryAfter, r.NextAfter, r.ResetAfter = time.Duration(retry-now), time.Duration(max(d.next-now, 0)), time.Duration(d.reset-now)
 	return true
 }
 
@@ -60,11 +90,9 @@ func (c *denyCache) get(key string, r *ratelimit.Result) bool {
 // since: r may be what Redis said before that, and overtaken on its way here.
 func (c *denyCache) put(key string, r *ratelimit.Result, sent time.Time) {
 	at := int64(sent.Sub(c.base))
-	d := denial{
-		retry: at + int64(r.RetryAfter), next: at + int64(r.NextAfter), reset: at + int64(r.ResetAfter),
-		cost: r.Cost, limit: r.Limit, remaining: r.Remaining,
-	}
-	d.until = min(d.retry, at+int64(c.keep))
+	d := denial{next: at + int64(r.NextAfter), reset: at + int64(r.ResetAfter), limit: r.Limit, remaining: r.Remaining}
+	retry := at + int64(r.RetryAfter)
+	d.until = min(retry, at+int64(c.keep))
 	s := c.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,8 +102,23 @@ func (c *denyCache) put(key string, r *ratelimit.Result, sent time.Time) {
 	if s.denials == nil {
 		s.denials = make(map[string]denial)
 	}
-	if _, ok := s.denials[key]; !ok && len(s.denials) >= c.max {
+	old, ok := s.denials[key]
+	if !ok && len(s.denials) >= c.max {
 		s.makeRoom(at)
+	}
+	if ok && old.limit == d.limit && at < old.until { // the same exhaustion, of another cost
+		d.costs, d.until = old.costs, max(d.until, old.until)
+	}
+	for i := range d.costs {
+		if d.costs[i].cost == 0 || d.costs[i].cost == r.Cost {
+			d.costs[i] = costRetry{r.Cost, retry}
+			break
+		}
+	}
+	for _, k := range d.costs { // the lowest cost that was denied bounds all
+		if k.cost > 0 {
+			d.until = min(d.until, max(k.retry, at+1))
+		}
 	}
 	s.denials[key] = d
 }

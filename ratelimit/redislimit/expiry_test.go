@@ -19,7 +19,7 @@ func TestKeysOutliveTheirUnits(t *testing.T) {
 	o := patient()
 	o.DenyFor = -1
 	s := store(t, client, o)
-	p := ratelimit.Policy{Name: "expiry", Limit: ratelimit.MaxExact, Window: time.Second}
+	p := ratelimit.Policy{Name: "expiry", Limit: 4096, Window: time.Second}
 	l := limiter(t, s, p, nil)
 	other := p
 	other.Name = "other"

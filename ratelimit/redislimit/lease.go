@@ -2,30 +2,20 @@ package redislimit
 
 import (
 	"context"
-	_ "embed" // the script
 	"sync"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
-	"github.com/mainstay-go/mainstay/ratelimit"
-)
-
-//go:embed renew.lua
-var renewSource string
-
-var (
-	renewScript = redis.NewScript(renewSource)
-	freeScript  = redis.NewScript(`return redis.call('ZREM', KEYS[1], ARGV[1])`)
+	"github.com/mainstay-go/mainstay/ratelimit/concurrency"
 )
 
 // lease is a slot that this process holds on Redis. A timer renews it; there is no
 // goroutine while nothing is due.
 type lease struct {
-	c     *Concurrency
-	keys  []string // one
-	name  string
-	token int64
+	c      *Concurrency
+	keys   []string // one
+	name   string
+	weight int
+	token  int64
 
 	mu       sync.Mutex
 	until    time.Time // by this clock, which may not see the slot run out too late
@@ -43,7 +33,7 @@ func (c *Concurrency) until(sent time.Time) time.Time {
 }
 
 func (l *lease) begin(sent time.Time, token int64) {
-	l.c.held.Add(1)
+	l.c.held.Add(int64(l.weight))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.token, l.until = token, l.c.until(sent)
@@ -65,10 +55,8 @@ func (l *lease) tick() {
 	}
 	ctx, cancel := context.WithDeadline(context.Background(), until)
 	defer cancel()
-	kept, err := ask(ctx, l.c.store, func(ctx context.Context) (int64, error) {
-		return renewScript.Run(ctx, l.c.store.client, l.keys, l.c.opts.Lease.Microseconds(), l.name).Int64()
-	})
-	if err == nil && kept == 0 {
+	kept, err := l.c.store.integers(ctx, 1, renewScript, l.keys, l.c.opts.Lease.Microseconds(), l.weight, l.name)
+	if err == nil && kept[0] == 0 {
 		l.end()
 		return
 	}
@@ -100,14 +88,14 @@ func (l *lease) end() {
 	}
 }
 
-// Held implements ratelimit.Lease.
+// Held implements concurrency.Lease.
 func (l *lease) Held() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return !l.released && !l.isLost && time.Now().Before(l.until)
 }
 
-// Lost implements ratelimit.Lease.
+// Lost implements concurrency.Lease.
 func (l *lease) Lost() context.Context {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -120,34 +108,37 @@ func (l *lease) Lost() context.Context {
 	return l.lost
 }
 
-// Token implements ratelimit.Lease.
+// Token implements concurrency.Lease.
 func (l *lease) Token() int64 { return l.token }
 
-// Release implements ratelimit.Lease. It also asks Redis when the slot is lost by this
+// Release implements concurrency.Lease. It also asks Redis when the slot is lost by this
 // clock: it may lie there still. When Redis does not answer, it is asked again until
 // the slot has run out.
 func (l *lease) Release() error {
-	l.c.held.Add(-1)
+	l.c.held.Add(-int64(l.weight))
 	l.mu.Lock()
 	l.released = true
 	l.timer.Stop()
 	until := l.until
 	l.mu.Unlock()
 	found, err := l.free()
+	l.c.turns.wake(l.keys[0])
 	switch {
 	case err != nil:
 		l.freeLater(until)
 		return wrap(err)
-	case found == 0:
-		return ratelimit.ErrSlotLost
+	case found < int64(l.weight):
+		return concurrency.ErrSlotLost
 	}
 	return nil
 }
 
 func (l *lease) free() (int64, error) {
-	return ask(context.Background(), l.c.store, func(ctx context.Context) (int64, error) {
-		return freeScript.Run(ctx, l.c.store.client, l.keys, l.name).Int64()
-	})
+	got, err := l.c.store.integers(context.Background(), 1, freeScript, l.keys, l.weight, l.name)
+	if err != nil {
+		return 0, err
+	}
+	return got[0], nil
 }
 
 // freeLater frees a slot of which Redis may know, as soon as it answers and while that
@@ -165,6 +156,6 @@ func (l *lease) freeLater(until time.Time) {
 }
 
 var (
-	_ ratelimit.Lease = (*lease)(nil)
-	_ ratelimit.Lease = localSlot{}
+	_ concurrency.Lease = (*lease)(nil)
+	_ concurrency.Lease = localSlot{}
 )

@@ -3,22 +3,15 @@ package redislimit
 import (
 	"context"
 	"crypto/rand"
-	_ "embed" // the script
 	"errors"
 	"fmt"
 	"strconv"
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/driver"
 )
-
-//go:embed lease.lua
-var leaseSource string
-
-var leaseScript = redis.NewScript(windowSource + leaseSource)
 
 // Leased is a ratelimit.Limiter for keys so hot that a round trip for every decision is
 // too much: this process takes units of such a key in blocks and decides from them
@@ -78,7 +71,7 @@ func (s *Store) Leased(policy ratelimit.Policy, opts *LeaseOptions) (*Leased, er
 	if err != nil {
 		return nil, err
 	}
-	setDefault(&o.Block, min(max(policy.Limit/(10*s.opts.Instances), 1), maxBlock))
+	setDefault(&o.Block, min(max(policy.Limit/(10*s.instances()), 1), maxBlock))
 	setDefault(&o.Life, min(max(policy.Window/50, time.Millisecond), time.Second))
 	switch {
 	case policy.Algorithm == ratelimit.GCRA || policy.CountDenied:
@@ -115,7 +108,7 @@ func (l *Leased) Stats() LeasedStats {
 	return st
 }
 
-// Allow implements ratelimit.Limiter.
+// Allow is AllowN with a cost of 1.
 func (l *Leased) Allow(ctx context.Context, key string) (ratelimit.Result, error) {
 	return l.AllowN(ctx, key, 1)
 }
@@ -125,33 +118,85 @@ func (l *Leased) AllowN(ctx context.Context, key string, cost int) (ratelimit.Re
 	if r, ok := l.quick(ctx, key, cost); ok {
 		return r, nil
 	}
-	c, err := l.take(ctx, key, cost)
+	c, err := l.take(ctx, ratelimit.Check{Key: key, Cost: cost})
 	return c.res, err
 }
 
-// Peek implements ratelimit.Limiter. It asks Redis.
+// Peek returns what Allow would find and uses nothing. It asks Redis.
 func (l *Leased) Peek(ctx context.Context, key string) (ratelimit.Result, error) {
 	return l.AllowN(ctx, key, 0)
 }
 
-// Reserve implements ratelimit.Limiter.
+// Reserve is AllowN whose cost can still change.
 func (l *Leased) Reserve(ctx context.Context, key string, cost int) (*ratelimit.Reservation, error) {
-	c, err := l.take(ctx, key, cost)
-	if !c.shares {
-		return c.reservation(), err
-	}
-	return ratelimit.NewReservation(c.res, func(ctx context.Context) error { return l.cancel(ctx, c) }), err
+	c, err := l.take(ctx, ratelimit.Check{Key: key, Cost: cost})
+	return c.reservation(), err
 }
 
-// Wait implements ratelimit.Limiter.
+// Wait is Limiter.Wait: units that wait do not come out of a block.
 func (l *Leased) Wait(ctx context.Context, key string, cost int) (ratelimit.Result, error) {
-	return ratelimit.Wait(ctx, l, key, cost)
+	if r, ok := l.quick(ctx, key, cost); ok {
+		return r, nil
+	}
+	return driver.Wait(ctx, ratelimit.Check{Limiter: l.under, Key: key, Cost: cost})
 }
 
-// Reset implements ratelimit.Limiter. Other processes use up what they hold.
-func (l *Leased) Reset(ctx context.Context, key string) error {
+// Block implements ratelimit.Limiter. Other processes use up what they hold.
+func (l *Leased) Block(ctx context.Context, key string, wait time.Duration) error {
 	l.keys.drop(key)
-	return l.under.Reset(ctx, key)
+	return l.under.Block(ctx, key, wait)
+}
+
+// Reset forgets what key has used.
+func (l *Leased) Reset(ctx context.Context, key string) error { return l.Block(ctx, key, 0) }
+
+// Backend implements ratelimit.Limiter.
+func (l *Leased) Backend() ratelimit.Backend { return (*leasedBackend)(l) }
+
+// leasedBackend is a Leased as a ratelimit.Backend: it decides one check at a time.
+type leasedBackend Leased
+
+func (b *leasedBackend) Group() any { return b }
+
+func (b *leasedBackend) Take(ctx context.Context, checks []ratelimit.Check) ([]*ratelimit.Reservation, error) {
+	l := (*Leased)(b)
+	list := make([]*ratelimit.Reservation, len(checks))
+	denied := false
+	for i, check := range checks {
+		if check.Within > 0 || check.Debt || check.FailuresOnly {
+			got, err := l.under.Backend().Take(ctx, []ratelimit.Check{{
+				Limiter: l.under, Key: check.Key, Cost: check.Cost, Within: check.Within, Debt: check.Debt, FailuresOnly: check.FailuresOnly,
+			}})
+			list[i] = got[0]
+			if err != nil {
+				return list, errors.Join(err, cancelAll(ctx, list))
+			}
+		} else {
+			c, err := l.take(ctx, check)
+			list[i] = c.reservation()
+			if err != nil {
+				return list, errors.Join(err, cancelAll(ctx, list))
+			}
+		}
+		denied = denied || check.Cost > 0 && !list[i].Result().Allowed
+	}
+	if denied {
+		return list, cancelAll(ctx, list)
+	}
+	return list, nil
+}
+
+func cancelAll(ctx context.Context, list []*ratelimit.Reservation) (err error) {
+	for _, r := range list {
+		if r != nil {
+			err = errors.Join(err, r.Cancel(context.WithoutCancel(ctx)))
+		}
+	}
+	return err
+}
+
+func (b *leasedBackend) Settle(ctx context.Context, list []*ratelimit.Reservation, costs []int) error {
+	return b.under.Backend().Settle(ctx, list, costs)
 }
 
 // quick decides out of a block, and says nothing where that does not do.
@@ -162,7 +207,10 @@ func (l *Leased) quick(ctx context.Context, key string, cost int) (r ratelimit.R
 		return r, false
 	}
 	if f := l.under.limitFunc; f != nil && p.Window > 0 {
-		limit = ratelimit.EffectiveLimit(ctx, *p, f, key)
+		var err error
+		if limit, err = driver.Limit(ctx, p, f, key); err != nil {
+			return r, false
+		}
 	}
 	if limit < cost {
 		return r, false
@@ -175,18 +223,18 @@ func (l *Leased) quick(ctx context.Context, key string, cost int) (r ratelimit.R
 	sh.mu.Unlock()
 	if ok {
 		l.leased.Add(1)
-		l.under.report(ctx, key, r, true)
+		l.under.report(ctx, key, &r, true)
 	}
 	return r, ok
 }
 
 // take decides one check.
-func (l *Leased) take(ctx context.Context, key string, cost int) (*call, error) {
-	c := &call{l: l.under, key: key, cost: cost}
+func (l *Leased) take(ctx context.Context, check ratelimit.Check) (*call, error) {
+	c := &call{l: l.under, check: check}
 	ask, err := c.prepare(ctx)
 	switch {
 	case err != nil || !ask:
-	case cost == 0:
+	case check.Cost == 0:
 		err = l.peek(ctx, c)
 	default:
 		err = l.decide(ctx, c)
@@ -199,10 +247,10 @@ func (l *Leased) peek(ctx context.Context, c *call) error {
 	if err := l.under.store.decide(ctx, []*call{c}); err != nil || c.res.Degraded {
 		return err
 	}
-	sh := l.keys.shard(c.key)
+	sh := l.keys.shard(c.check.Key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if b := sh.blocks[c.key]; b != nil && b.live(c.res.Limit, l.keys.now()) && b.left > 0 {
+	if b := sh.blocks[c.check.Key]; b != nil && b.live(c.res.Limit, l.keys.now()) && b.left > 0 {
 		c.res.Allowed, c.res.RetryAfter = true, 0
 		c.res.Remaining = min(c.res.Remaining+b.left, c.res.Limit)
 	}
@@ -211,13 +259,13 @@ func (l *Leased) peek(ctx context.Context, c *call) error {
 
 // decide takes c's cost out of the key's block, or fills that first.
 func (l *Leased) decide(ctx context.Context, c *call) error {
-	sh := l.keys.shard(c.key)
+	sh := l.keys.shard(c.check.Key)
 	for {
 		sh.mu.Lock()
 		now := l.keys.now()
-		b := sh.get(c.key, now, l.life)
+		b := sh.get(c.check.Key, now, l.life)
 		if b != nil && b.spend(&c.res, now) {
-			c.booked, c.shares, c.stamp = true, true, b.stamp
+			c.booked, c.leased, c.stamp = true, l, b.stamp
 			sh.mu.Unlock()
 			l.leased.Add(1)
 			return nil
@@ -238,7 +286,7 @@ func (l *Leased) decide(ctx context.Context, c *call) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if l.under.denials != nil && l.under.denials.get(c.key, &c.res) {
+		if l.under.denials != nil && l.under.denials.get(c.check.Key, &c.res) {
 			c.fromCache = true
 			return nil
 		}
@@ -249,10 +297,10 @@ func (l *Leased) decide(ctx context.Context, c *call) error {
 // The answer must become known even when the caller leaves: ctx is looked at after it.
 func (l *Leased) fill(ctx context.Context, c *call, sh *blockShard, b *block, o order) error {
 	sent := l.keys.now()
-	reply, err := l.ask(context.WithoutCancel(ctx), c.at(), c.res.Limit, c.cost, o)
+	reply, err := l.ask(context.WithoutCancel(ctx), c.at(), c.res.Limit, c.check.Cost, o)
 	left := ctx.Err()
 	if err == nil {
-		c.readLease(reply, l.keys.base.Add(time.Duration(sent)), reply[0] > int64(c.cost))
+		c.readLease(l, reply, l.keys.base.Add(time.Duration(sent)))
 	}
 	if b != nil {
 		sh.mu.Lock()
@@ -267,7 +315,7 @@ func (l *Leased) fill(ctx context.Context, c *call, sh *blockShard, b *block, o 
 	}
 	switch {
 	case left != nil && err == nil && b == nil && c.booked:
-		return errors.Join(left, c.cancel(context.WithoutCancel(ctx)))
+		return errors.Join(left, l.under.store.undo(ctx, []*call{c}))
 	case left != nil:
 		return left
 	case err != nil:
@@ -276,16 +324,18 @@ func (l *Leased) fill(ctx context.Context, c *call, sh *blockShard, b *block, o 
 	return nil
 }
 
-// readLease takes over the reply of lease.lua. shares says that the units of the call
-// are some of many that have one stamp.
-func (c *call) readLease(reply []int64, sent time.Time, shares bool) {
+// readLease takes over the reply of lease.lua.
+func (c *call) readLease(l *Leased, reply []int64, sent time.Time) {
 	booked := reply[0]
 	reply[0] = min(booked, 1)
 	c.read(reply, sent)
 	reply[0] = booked
 	if booked > 0 {
-		c.res.Remaining += int(booked) - c.cost
-		c.booked, c.shares = true, shares
+		c.res.Remaining += int(booked) - c.check.Cost
+		c.granted()
+		if booked > int64(c.check.Cost) { // its units are some of many that have one instant
+			c.leased = l
+		}
 	}
 }
 
@@ -296,27 +346,30 @@ func (l *Leased) ask(ctx context.Context, redisKey string, limit, cost int, o or
 	if o.back > 0 {
 		keys = append(keys, redisKey+":"+l.name+strconv.FormatUint(l.asked.Add(1), 36))
 	}
-	again := s.resend().Milliseconds()
-	return ask(ctx, s, func(ctx context.Context) ([]int64, error) {
-		return integers(leaseScript.Run(ctx, s.client, keys,
-			int(l.under.policy.Algorithm), limit, l.under.window, cost, o.more, l.life.Microseconds(), o.back, o.stamp, again), 1)
-	})
+	return s.integers(ctx, 8, leaseScript, keys,
+		grain(&l.under.policy, limit), limit, l.under.window, cost, o.more, l.life.Microseconds(), o.back, o.stamp, 60_000)
 }
 
-// cancel gives back units that came out of a block: to the block, as long as they may
-// be used, and else to Redis, once, since its answer may be lost.
-func (l *Leased) cancel(ctx context.Context, c *call) error {
-	if !c.booked {
-		return nil
+// settle gives back units that came out of a block: to the block, as long as they may
+// be used, and else to Redis, once, since its answer may be lost. More units are charged.
+func (l *Leased) settle(ctx context.Context, c *call, cost int) error {
+	var err error
+	if c.mirror != nil {
+		err = c.mirror.Settle(ctx, cost)
 	}
-	c.booked = false
-	if l.under.denials != nil {
-		defer l.under.denials.drop(c.key)
+	switch back := c.check.Cost - cost; {
+	case back > 0:
+		if l.under.denials != nil {
+			defer l.under.denials.drop(c.check.Key)
+		}
+		if !l.keys.giveBack(c.check.Key, c.stamp, back) {
+			err = errors.Join(err, l.returned(ctx, c.check.Key, order{back: back, stamp: c.stamp}))
+		}
+	case back < 0:
+		_, e := l.under.Charge(ctx, c.check.Key, -back)
+		err = errors.Join(err, e)
 	}
-	if l.keys.giveBack(c.key, c.stamp, c.cost) {
-		return nil
-	}
-	return l.returned(ctx, c.key, order{back: c.cost, stamp: c.stamp})
+	return err
 }
 
 // returned gives units back to Redis.

@@ -1,6 +1,7 @@
 package redislimit
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"time"
@@ -12,16 +13,19 @@ import (
 type Options struct {
 	// Prefix begins every Redis key: "rl:{user:42}:api". Default: "rl".
 	Prefix string
-	// Timeout is the most that one decision waits for Redis. It holds even for a
-	// client that ignores its context's deadline. Default: 100 ms.
+	// Timeout is how long Redis may answer nothing at all until a decision stops waiting for
+	// it. A Redis that answers other decisions is busy and not away: a decision that is
+	// queued behind them waits up to 40 times as long. Default: 250 ms.
 	Timeout time.Duration
-	// BreakerFailures is how many calls must fail in a row until Redis is left alone,
-	// and BreakerOpen how long until one call tries again. Default: 5 and 1 s.
+	// BreakerFailures is how many calls must fail in a row, over at least Timeout, until a
+	// node is left alone, and BreakerOpen how long until one call tries again. Calls that
+	// wait in this process, and errors about single keys, are no failures. Default: 5 and 1 s.
 	BreakerFailures int
 	BreakerOpen     time.Duration
-	// Instances is how many processes share the limits. FailLocal divides each limit
-	// by it, at least 1 being left, so that all together hold about the limit while
-	// Redis is away. Default: 1.
+	// Instances is how many processes share the limits at least. While Redis is away,
+	// FailLocal divides each limit by their number, at least 1 being left, so that all
+	// together hold about the limit. Processes also learn it from each other's heartbeats
+	// on Redis. Default: 1.
 	Instances int
 	// DenyFor is how long a denial is remembered in this process at most, so that an
 	// attack on an exhausted key costs Redis nothing. A denial stays true until
@@ -30,21 +34,29 @@ type Options struct {
 	DenyFor time.Duration
 	// DenyKeys bounds how many denials are remembered for each policy. Default: 65,536.
 	DenyKeys int
-	// Logger gets one line when Redis stops and one when it resumes answering, and
-	// warnings about the client's settings. Default: slog.Default().
+	// Logger receives one line when Redis stops answering and one when it resumes, and
+	// warnings about the client's settings and about keys that hold something else.
+	// Default: slog.Default().
 	Logger *slog.Logger
-	// Trace is told what happens. Default: nil.
+	// Trace receives failures. Default: nil.
 	Trace *Trace
 }
 
 // Trace is a set of hooks; nil ones are skipped.
 type Trace struct {
-	// Down is called when the breaker opens, with the last error, and Up when Redis
+	// Down is called when a breaker opens, with the last error, and Up when the node
 	// answers again.
-	Down func(err error)
-	Up   func()
+	Down func(context.Context, FailedEvent)
+	Up   func(context.Context)
 	// Failed is called for every call that failed.
-	Failed func(err error)
+	Failed func(context.Context, FailedEvent)
+}
+
+// FailedEvent is a call that Redis did not answer, or answered with an error.
+type FailedEvent struct {
+	Err error
+	// Key is set when the error is about one key.
+	Key string
 }
 
 func (o *Options) withDefaults() (Options, error) {
@@ -61,7 +73,7 @@ func (o *Options) withDefaults() (Options, error) {
 		}
 	}
 	setDefault(&opts.Prefix, "rl")
-	setDefault(&opts.Timeout, 100*time.Millisecond)
+	setDefault(&opts.Timeout, 250*time.Millisecond)
 	setDefault(&opts.BreakerFailures, 5)
 	setDefault(&opts.BreakerOpen, time.Second)
 	setDefault(&opts.Instances, 1)
@@ -81,17 +93,17 @@ func setDefault[T comparable](field *T, value T) {
 }
 
 // ClientOptions returns settings for a client of redis.NewUniversalClient that suit a
-// limiter: deadlines are kept, and nothing is sent twice. go-redis' own defaults
-// resend a command whose answer was lost, which counts it twice, and try to connect
-// for seconds. Use a client of its own, or accept those for the service's client.
+// limiter: nothing is sent again when its answer is lost, which would count it twice, and a
+// connection that answers nothing is given up after a second. A store needs four
+// connections to a node; its decisions share them.
 func ClientOptions(addrs ...string) *redis.UniversalOptions {
 	return &redis.UniversalOptions{
 		Addrs:                 addrs,
 		ContextTimeoutEnabled: true,
 		MaxRetries:            -1,
 		DialerRetries:         1,
-		DialTimeout:           100 * time.Millisecond,
-		ReadTimeout:           100 * time.Millisecond,
-		WriteTimeout:          100 * time.Millisecond,
+		DialTimeout:           250 * time.Millisecond,
+		ReadTimeout:           time.Second,
+		WriteTimeout:          time.Second,
 	}
 }

@@ -65,7 +65,7 @@ func attackFromHere(addr string) {
 	try := func(l target) {
 		for range l.policy.Limit/4 + 2 {
 			asked := time.Now()
-			r, err := l.Allow(context.Background(), "user:mallory")
+			r, err := l.AllowN(context.Background(), "user:mallory", 1)
 			if err != nil || r.Degraded {
 				panic(fmt.Sprintf("%+v, %v", r, err))
 			}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mainstay-go/mainstay/internal/testserver"
 	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/concurrency"
 	"github.com/mainstay-go/mainstay/ratelimit/ratelimittest"
 )
 
@@ -130,11 +131,11 @@ func TestForeignValueIsAFailureAndStays(t *testing.T) {
 	p.OnFailure = ratelimit.FailClosed
 	l := limiter(t, store(t, client, patient()), p, nil)
 	ctx := context.Background()
-	require.NoError(t, client.Set(ctx, "rl:{user:1}:login", "mine", 0).Err())
+	require.NoError(t, client.Set(ctx, "rl:{user:1}:login:1h0m0s", "mine", 0).Err())
 	r, err := l.Allow(ctx, "user:1")
 	require.ErrorIs(t, err, ratelimit.ErrUnavailable)
 	require.True(t, r.Degraded)
-	require.Equal(t, "mine", client.Get(ctx, "rl:{user:1}:login").Val())
+	require.Equal(t, "mine", client.Get(ctx, "rl:{user:1}:login:1h0m0s").Val())
 }
 
 func TestDynamicLimitKeepsHistory(t *testing.T) {
@@ -212,7 +213,7 @@ func TestInstancesHideNoMistake(t *testing.T) {
 	t.Parallel()
 	s := store(t, dial(t, "127.0.0.1:1"), &Options{Instances: 3})
 	for _, p := range []ratelimit.Policy{
-		{Name: "exact", Limit: ratelimit.MaxExact + 1, Window: time.Hour},
+		{Name: "exact", Limit: 1<<30 + 1, Window: time.Hour},
 		{Name: "gcra", Limit: 2_000_000, Window: time.Millisecond, Algorithm: ratelimit.GCRA},
 	} {
 		_, err := s.Limiter(p, nil)
@@ -220,7 +221,7 @@ func TestInstancesHideNoMistake(t *testing.T) {
 		_, err = s.Leased(p, nil)
 		require.Error(t, err)
 	}
-	_, err := s.Concurrency(ratelimit.ConcurrencyPolicy{Name: "slots", Limit: 1<<30 + 1}, nil)
+	_, err := s.Concurrency(concurrency.Policy{Name: "slots", Limit: 1<<30 + 1}, nil)
 	require.Error(t, err)
 }
 
@@ -234,9 +235,13 @@ func TestLimitsOfAnyTenant(t *testing.T) {
 			p := ratelimit.Policy{Name: "p" + algorithm.String(), Limit: 5, Window: time.Millisecond, Algorithm: algorithm}
 			l := limiter(t, s, p, &ratelimit.Options{LimitFunc: func(context.Context, string) (int, bool) { return limit, true }})
 			r, err := l.Allow(context.Background(), strconv.Itoa(limit))
+			if limit > 1<<30 || algorithm == ratelimit.GCRA && limit > int(p.Window) {
+				require.ErrorIs(t, err, ratelimit.ErrLimitFunc)
+				require.Positive(t, l.Stats().BadLimits)
+				continue
+			}
 			require.NoError(t, err)
 			require.Equal(t, limit > 0, r.Allowed)
-			require.LessOrEqual(t, r.Limit, 1<<30)
 			_, err = l.Peek(context.Background(), strconv.Itoa(limit))
 			require.NoError(t, err)
 		}

@@ -4,10 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	_ "embed" // the scripts
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,30 +16,8 @@ import (
 	"github.com/mainstay-go/mainstay/ratelimit"
 )
 
-//go:embed window.lua
-var windowSource string
-
-//go:embed take.lua
-var takeSource string
-
-//go:embed exact.lua
-var exactSource string
-
-//go:embed peek.lua
-var peekSource string
-
-//go:embed cancel.lua
-var cancelSource string
-
-var (
-	takeScript   = redis.NewScript(windowSource + takeSource)
-	exactScript  = redis.NewScript(exactSource)
-	peekScript   = redis.NewScript(peekSource)
-	cancelScript = redis.NewScript(cancelSource)
-)
-
-// Client is what a Store needs: every client of go-redis has it, *redis.Client (also
-// behind Sentinel), *redis.ClusterClient, *redis.Ring and *redis.AutoPipeliner.
+// Client is what a Store needs. Every client of go-redis has it: *redis.Client, also
+// behind Sentinel, *redis.ClusterClient, *redis.Ring and *redis.AutoPipeliner.
 type Client interface {
 	redis.Scripter
 	Del(ctx context.Context, keys ...string) *redis.IntCmd
@@ -50,25 +28,29 @@ type pipeliner interface {
 	Pipelined(ctx context.Context, fn func(redis.Pipeliner) error) ([]redis.Cmder, error)
 }
 
-// reloader is the client of a Cluster. By itself it finds out once a minute who has taken
-// over from a node that is gone.
-type reloader interface {
-	ReloadState(ctx context.Context)
-}
-
 // Store is one Redis and what this process knows of its health. It is safe for
-// concurrent use and starts no goroutine that outlives a call by more than the
-// client's own time limits.
+// concurrent use. It starts goroutines that end with the commands that they send.
 type Store struct {
-	client  Client
-	opts    Options
-	base    time.Time
-	breaker breaker
-	guard   bool        // the client may ignore deadlines
-	slots   atomic.Bool // keys of different subjects cannot go into one script
+	client Client
+	opts   Options
+	base   time.Time
+	id     string      // of this process
+	slots  atomic.Bool // keys of different subjects cannot go into one script
+	single *pipe       // of a client that talks to one node, as far as this store knows
+	pipes  sync.Map    // *redis.Client -> *pipe, of a Cluster's nodes
 
-	calls    atomic.Uint64
-	failures atomic.Uint64
+	mu       sync.Mutex
+	policies map[string]string // what each name has been used for
+	reported map[string]time.Time
+
+	outage  outage
+	seen    atomic.Int64 // instances that the last heartbeat found
+	beaten  atomic.Int64 // when the last was, in nanoseconds since base
+	calls   atomic.Uint64
+	shed    atomic.Uint64
+	errs    atomic.Uint64
+	bad     atomic.Uint64
+	sending sync.WaitGroup // heartbeats and merges
 }
 
 // New returns a store on client. It does not connect, so a service starts without its
@@ -81,22 +63,21 @@ func New(client Client, opts *Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{client: client, opts: o, base: time.Now()}
-	s.breaker = breaker{base: s.base, limit: int32(min(o.BreakerFailures, 1<<30)), pause: o.BreakerOpen}
-	keepsDeadlines, known, retries := false, true, 0
+	s := &Store{
+		client: client, opts: o, base: time.Now(), id: rand.Text()[:16],
+		policies: make(map[string]string), reported: make(map[string]time.Time),
+	}
+	s.beaten.Store(-int64(time.Hour))
+	s.single = newPipe(s, client)
+	retries := 0
 	switch c := client.(type) {
 	case *redis.Client:
-		keepsDeadlines, retries = c.Options().ContextTimeoutEnabled, c.Options().MaxRetries
+		retries = c.Options().MaxRetries
 	case *redis.ClusterClient:
-		keepsDeadlines, retries = c.Options().ContextTimeoutEnabled, c.Options().MaxRetries
+		retries = c.Options().MaxRetries
 		s.slots.Store(true)
 	default:
-		known = false
 		s.slots.Store(true)
-	}
-	s.guard = !keepsDeadlines
-	if known && s.guard {
-		o.Logger.Warn("redislimit: the client ignores its context's deadline, so that each decision takes a goroutine to leave it behind; set ContextTimeoutEnabled (see redislimit.ClientOptions)")
 	}
 	if retries > 0 {
 		o.Logger.Warn("redislimit: the client sends a command again when its answer is lost, which counts it twice; set MaxRetries to -1 (see redislimit.ClientOptions)", "max_retries", retries)
@@ -106,107 +87,180 @@ func New(client Client, opts *Options) (*Store, error) {
 
 // Stats counts what happened since New.
 type Stats struct {
-	// Calls and Failures count questions to Redis.
+	// Calls and Failures count questions to Redis, and those that a node did not answer.
 	Calls, Failures uint64
-	// Down says that Redis is left alone at the moment.
+	// Shed counts questions that were given up because too many waited, while Redis answered
+	// others. The policy's OnFailure decided them.
+	Shed uint64
+	// BadReplies counts errors that Redis answered about single keys or commands.
+	BadReplies uint64
+	// Instances is how many processes share the limits, as far as this one knows.
+	Instances int
+	// Unmerged is how many keys were used while Redis was away and are not merged yet.
+	Unmerged int
+	// Down says that a node is left alone at the moment.
 	Down bool
 }
 
 // Stats returns a snapshot.
 func (s *Store) Stats() Stats {
-	return Stats{Calls: s.calls.Load(), Failures: s.failures.Load(), Down: s.breaker.open.Load() != 0}
+	st := Stats{
+		Calls: s.calls.Load(), Failures: s.errs.Load(), Shed: s.shed.Load(), BadReplies: s.bad.Load(),
+		Instances: s.instances(), Unmerged: s.outage.len(), Down: s.single.breaker.open(),
+	}
+	s.pipes.Range(func(_, p any) bool {
+		st.Down = st.Down || p.(*pipe).breaker.open()
+		return true
+	})
+	return st
 }
 
-// errDown stands for the answer that the open breaker saved us from waiting for.
-type errDown struct{ wait time.Duration }
-
-func (e errDown) Error() string {
-	return fmt.Sprintf("redislimit: Redis does not answer and is left alone for another %v", e.wait.Round(time.Millisecond))
+// eval runs a script at the node of its first key.
+func (s *Store) eval(ctx context.Context, sc *script, keys []string, args ...any) (any, error) {
+	p, err := s.pipeOf(ctx, keys[0])
+	if err != nil {
+		return nil, err
+	}
+	return p.run(ctx, sc, keys, args)
 }
 
-// ask runs f within the store's deadline and keeps the breaker. The error is the
-// caller's context's when that ended, and otherwise means that Redis failed. f may go
-// on running after ask has given up, and so must only return what it finds.
-func ask[T any](ctx context.Context, s *Store, f func(context.Context) (T, error)) (T, error) {
-	var zero T
-	if err := ctx.Err(); err != nil {
-		return zero, err
+// pipeOf returns the pipe to the node of a key.
+func (s *Store) pipeOf(ctx context.Context, key string) (*pipe, error) {
+	c, ok := s.client.(*redis.ClusterClient)
+	if !ok {
+		return s.single, nil
 	}
-	if wait, ok := s.breaker.allow(); !ok {
-		return zero, errDown{wait}
+	if wait, ok, _ := s.single.breaker.allow(time.Now()); !ok { // no node of the Cluster can be found
+		return nil, errDown{wait}
 	}
-	s.calls.Add(1)
+	type found struct {
+		node *redis.Client
+		err  error
+	}
+	// It answers from memory except before the first command and after a change.
+	sent := time.Now()
 	limited, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
-	got, err := guarded(limited, s.guard, f)
-	switch {
-	case err == nil:
-		s.answered()
-		return got, nil
-	case ctx.Err() != nil: // the caller left: that says nothing about Redis
-		return zero, ctx.Err()
+	node, err := c.MasterForKey(limited, key)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		s.single.failed(err, sent)
+		return nil, err
 	}
-	s.failed(err)
-	return zero, err
+	if s.single.breaker.succeeded() {
+		s.recovered()
+	}
+	if p, ok := s.pipes.Load(node); ok {
+		return p.(*pipe), nil
+	}
+	p, _ := s.pipes.LoadOrStore(node, newPipe(s, node))
+	return p.(*pipe), nil
 }
 
-// resend is how long after a request the client may send it again: when the answer is
-// lost a Cluster's does, whatever its MaxRetries says.
-func (s *Store) resend() time.Duration { return max(10*s.opts.Timeout, time.Second) }
-
-// onceKey names one request about a key, beside it in its slot.
-func onceKey(redisKey string) string { return redisKey + ":" + rand.Text() }
-
-// guarded leaves f behind when ctx ends, if f might not notice.
-func guarded[T any](ctx context.Context, guard bool, f func(context.Context) (T, error)) (T, error) {
-	if !guard {
-		return f(ctx)
+// integers runs a script whose reply is n integers.
+func (s *Store) integers(ctx context.Context, n int, sc *script, keys []string, args ...any) ([]int64, error) {
+	value, err := s.eval(ctx, sc, keys, args...)
+	if err != nil {
+		return nil, err
 	}
-	type answer struct {
-		value T
-		err   error
+	if one, ok := value.(int64); ok && n == 1 {
+		return []int64{one}, nil
 	}
-	done := make(chan answer, 1)
-	go func() {
-		value, err := f(ctx)
-		done <- answer{value, err}
-	}()
-	select {
-	case a := <-done:
-		return a.value, a.err
-	case <-ctx.Done():
-		var zero T
-		return zero, ctx.Err()
+	list, _ := value.([]any)
+	got := make([]int64, 0, len(list))
+	for _, v := range list {
+		if i, ok := v.(int64); ok {
+			got = append(got, i)
+		}
 	}
+	if len(got) != n {
+		return nil, fmt.Errorf("redislimit: %d integers instead of %d", len(got), n)
+	}
+	return got, nil
 }
 
-func (s *Store) answered() {
-	if !s.breaker.succeeded() {
-		return
-	}
-	s.opts.Logger.Info("redislimit: Redis answers again")
-	if t := s.opts.Trace; t != nil && t.Up != nil {
-		t.Up()
+// reload makes the client of a Cluster find out who answers for what.
+func (s *Store) reload() {
+	if c, ok := s.client.(interface{ ReloadState(context.Context) }); ok {
+		c.ReloadState(context.Background()) // in the background, and once for many failures
 	}
 }
 
 func (s *Store) failed(err error) {
-	s.failures.Add(1)
-	if c, ok := s.client.(reloader); ok {
-		c.ReloadState(context.Background()) // in the background, and once for many failures
-	}
-	t := s.opts.Trace
-	if t != nil && t.Failed != nil {
-		t.Failed(err)
-	}
-	if !s.breaker.failed() {
-		return
-	}
-	s.opts.Logger.Warn("redislimit: Redis does not answer; each policy's OnFailure holds until it does", "error", err)
-	if t != nil && t.Down != nil {
-		t.Down(err)
+	s.errs.Add(1)
+	s.reload()
+	if t := s.opts.Trace; t != nil && t.Failed != nil {
+		t.Failed(context.Background(), FailedEvent{Err: err})
 	}
 }
+
+func (s *Store) down(err error) {
+	s.opts.Logger.Warn("redislimit: Redis does not answer; each policy's OnFailure holds until it does", "error", err)
+	if t := s.opts.Trace; t != nil && t.Down != nil {
+		t.Down(context.Background(), FailedEvent{Err: err})
+	}
+}
+
+func (s *Store) recovered() {
+	s.opts.Logger.Info("redislimit: Redis answers again")
+	if t := s.opts.Trace; t != nil && t.Up != nil {
+		t.Up(context.Background())
+	}
+	s.beaten.Store(-int64(time.Hour))
+	s.sending.Go(s.mergeAll)
+}
+
+// badReply reports an error about one key or command, each text once a minute.
+func (s *Store) badReply(q *query) {
+	s.bad.Add(1)
+	if t := s.opts.Trace; t != nil && t.Failed != nil {
+		t.Failed(context.Background(), FailedEvent{Err: q.err, Key: q.keys[0]})
+	}
+	text := q.err.Error()
+	s.mu.Lock()
+	recent := time.Since(s.reported[text]) < time.Minute
+	if !recent {
+		if len(s.reported) > 100 {
+			clear(s.reported)
+		}
+		s.reported[text] = time.Now()
+	}
+	s.mu.Unlock()
+	if !recent && !crossSlot(q.err) {
+		s.opts.Logger.Warn("redislimit: Redis answers one key with an error; its policy's OnFailure decides", "key", q.keys[0], "error", q.err)
+	}
+}
+
+const (
+	beatEvery = 5 * time.Second
+	beatLasts = 3 * beatEvery
+)
+
+// beat says from time to time that this process lives, and learns how many do.
+func (s *Store) beat() {
+	now := int64(time.Since(s.base))
+	last := s.beaten.Load()
+	if now-last < int64(beatEvery) || !s.beaten.CompareAndSwap(last, now) {
+		return
+	}
+	s.sending.Go(func() {
+		key := s.opts.Prefix + ":{instances}"
+		p, err := s.pipeOf(context.Background(), key)
+		if err != nil || p.breaker.open() {
+			return
+		}
+		q := &query{script: beatScript, keys: []string{key}, args: []any{s.id, beatLasts.Microseconds()}}
+		p.exec([]*query{q}, true)
+		if n, ok := q.value.(int64); ok && q.err == nil {
+			s.seen.Store(n)
+		}
+	})
+}
+
+// instances is how many processes share the limits.
+func (s *Store) instances() int { return max(s.opts.Instances, int(s.seen.Load()), 1) }
 
 // pauseLeft is how long a call that failed by err should wait until it tries again.
 func (s *Store) pauseLeft(err error) time.Duration {
@@ -221,21 +275,22 @@ func (s *Store) share(limit int) int {
 	if limit < 1 { // blocked, or Unlimited
 		return limit
 	}
-	return max(1, limit/s.opts.Instances)
+	return max(1, limit/s.instances())
 }
 
-// shares is share of what f says.
-func (s *Store) shares(f ratelimit.LimitFunc) ratelimit.LimitFunc {
-	if f == nil {
-		return nil
+// claim remembers what a policy's name is used for: two meanings would count apart in Redis
+// and look like one.
+func (s *Store) claim(name, meaning string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if other, ok := s.policies[name]; ok && other != meaning {
+		return fmt.Errorf("redislimit: policy %s is used as %s already and cannot be %s as well; give it another Name", name, other, meaning)
 	}
-	return func(ctx context.Context, key string) (int, bool) {
-		limit, ok := f(ctx, key)
-		return s.share(limit), ok
-	}
+	s.policies[name] = meaning
+	return nil
 }
 
-// redisKey is "rl:{user:42}:api", with the caller in braces, so that all policies of
+// redisKey is "rl:{user:42}:api:3600", with the caller in braces, so that all policies of
 // one caller share a Cluster slot and callers spread over all of them.
 func (s *Store) redisKey(key, suffix string) string {
 	return s.opts.Prefix + ":{" + plainKey(key) + "}:" + suffix
@@ -255,4 +310,17 @@ func plainKey(key string) string {
 	}
 	sum := sha256.Sum256([]byte(key))
 	return "~" + base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// suffix is the end of a policy's Redis keys: its name, and what must not differ between two
+// processes that count together.
+func suffix(p *ratelimit.Policy) string {
+	s := p.Name + ":" + p.Window.String()
+	switch p.Algorithm {
+	case ratelimit.Buckets:
+		s += ":b"
+	case ratelimit.GCRA:
+		s += ":g"
+	}
+	return s
 }

@@ -1,81 +1,153 @@
--- What take.lua and lease.lua have in common: looking at one key's window and booking.
-local t = redis.call('TIME')
-local now = t[1] * 1000000 + t[2]
-local cells = 64
+-- The log of a key is a list, oldest first. An element is an instant in us, for one unit, or
+-- "instant:units". The last element also says how many units the list holds beyond its
+-- length: "instant:units:beyond", unless that is 0. What a waiter has reserved, and debt, lie
+-- in the future.
+local function split(element)
+  local at = tonumber(element)
+  if at then return at, 1, 0 end
+  local a, n, beyond = string.match(element, '^(%d+):(%d+):?(%d*)$')
+  return tonumber(a), tonumber(n), tonumber(beyond) or 0
+end
 
--- Removes what has left the window and says of s how much of it is used, and when the
--- next unit and all of them are free. s: exact (else buckets), limit and window in us.
+local function text(at, n, beyond)
+  if beyond > 0 then return string.format('%.0f:%.0f:%.0f', at, n, beyond) end
+  if n > 1 then return string.format('%.0f:%.0f', at, n) end
+  return string.format('%.0f', at)
+end
+
+-- The instant up to which so many units lie.
+local function reach(key, s, units)
+  if s.beyond == 0 then return tonumber((call('LINDEX', key, units - 1))) end
+  local from, at, n = 0, 0, 0
+  while true do
+    for _, element in ipairs(call('LRANGE', key, from, from + 63)) do
+      at, n = split(element)
+      units = units - n
+      if units <= 0 then return at end
+    end
+    from = from + 64
+    if from > s.len then return at end
+  end
+end
+
+-- Removes what has left the window and says of s what is in use. s: limit, and window and
+-- grain in us.
 local function look(key, s)
-  s.used, s.stamp, s.retry, s.nextfree, s.reset = 0, 0, 0, 0, 0
-  if s.exact then
-    local head = redis.call('LINDEX', key, 0)
-    while head and tonumber(head) + s.window <= now do
-      redis.call('LPOP', key)
-      head = redis.call('LINDEX', key, 0)
+  s.len = call('LLEN', key)
+  s.last, s.lastn, s.beyond = -1, 0, 0
+  s.retry, s.nextfree, s.reset, s.stamp, s.flying, s.delay = 0, 0, 0, 0, 0, 0
+  if s.len > 0 then
+    s.last, s.lastn, s.beyond = split(call('LINDEX', key, -1))
+    local had, head = s.beyond, 0
+    while s.len > 0 do
+      local at, n = split(call('LINDEX', key, 0))
+      if at + s.window > now then
+        head = at
+        break
+      end
+      call('LPOP', key)
+      s.len, s.beyond = s.len - 1, s.beyond - n + 1
     end
-    s.last = -1
-    if head then
-      s.used = redis.call('LLEN', key)
-      s.last = tonumber(redis.call('LINDEX', key, -1))
-      s.nextfree = tonumber(head) + s.window - now
-      s.reset = s.last + s.window - now
+    if s.len == 0 then
+      s.last, s.lastn, s.beyond = -1, 0, 0
+    else
+      if s.beyond ~= had then call('LSET', key, -1, text(s.last, s.lastn, s.beyond)) end
+      s.nextfree, s.reset = head + s.window - now, s.last + s.window - now
+      local over = s.len + s.beyond - s.limit
+      if over > 0 then s.nextfree = reach(key, s, math.min(over + 1, s.len + s.beyond)) + s.window - now end
     end
-  else
-    s.width = math.ceil(s.window / (cells - 1))
-    s.last = -1
-    s.buckets = {}
-    local all = redis.call('HGETALL', key)
-    for j = 1, #all, 2 do
-      local b, n = tonumber(all[j]), tonumber(all[j + 1])
-      if (b + cells) * s.width <= now then
-        redis.call('HDEL', key, all[j])
-      else
-        s.buckets[#s.buckets + 1] = { b, n }
-        s.used = s.used + n
-        if b > s.last then s.last = b end
+  end
+  s.used = s.len + s.beyond
+end
+
+-- The instant from which a use at an instant counts.
+local function stamp(s, at)
+  if s.grain > 0 then return math.floor(at / s.grain) * s.grain + s.grain end
+  return at
+end
+
+-- Books n units from an instant on.
+local function add(key, s, at, n)
+  s.beyond = s.beyond + n - 1
+  if at > s.last then
+    call('RPUSH', key, text(at, n, s.beyond))
+    s.last, s.lastn, s.len = at, n, s.len + 1
+  elseif at == s.last then
+    s.lastn, s.beyond = s.lastn + n, s.beyond + 1
+    call('LSET', key, -1, text(at, s.lastn, s.beyond))
+  else -- before what lies in the future
+    local i = s.len - 1
+    local element, a, m
+    repeat
+      element = call('LINDEX', key, i)
+      a, m = split(element)
+      i = i - 1
+    until a <= at or i < 0
+    if a == at then
+      s.beyond = s.beyond + 1
+      call('LSET', key, i + 1, text(a, m + n, 0))
+    elseif a < at then
+      call('LINSERT', key, 'AFTER', element, text(at, n, 0))
+      s.len = s.len + 1
+    else
+      call('LPUSH', key, text(at, n, 0))
+      s.len = s.len + 1
+    end
+    call('LSET', key, -1, text(s.last, s.lastn, s.beyond))
+  end
+  s.used = s.len + s.beyond
+  s.reset = s.last + s.window - now
+  -- A step longer than the window: see fast.lua.
+  call('PEXPIRE', key, math.ceil((s.reset + s.window / 64) / 1000) + 1)
+end
+
+-- Books units whether they fit or not: what does not fit a limit's worth a window from the
+-- newest on.
+local function owe(key, s, units)
+  if s.limit < 1 then return end
+  units = math.min(units, 64 * s.limit)
+  s.stamp = stamp(s, now)
+  local room = math.min(units, s.limit - s.used)
+  if room > 0 then
+    add(key, s, s.stamp, room)
+    units = units - room
+  end
+  local at = math.max(s.last, s.stamp)
+  for _ = 1, 64 do
+    if units <= 0 then break end
+    at = at + s.window
+    add(key, s, at, math.min(units, s.limit))
+    units = units - s.limit
+  end
+end
+
+-- Takes up to n units of an instant away.
+local function take(key, s, at, n)
+  local to = s.len - 1
+  while to >= 0 do
+    local from = math.max(to - 31, 0)
+    local chunk = call('LRANGE', key, from, to)
+    for i = #chunk, 1, -1 do
+      local a, m = split(chunk[i])
+      if a < at then return end
+      if a == at then
+        n = math.min(n, m)
+        s.beyond = s.beyond - n
+        if m > n then
+          call('LSET', key, from + i - 1, text(a, m - n, 0))
+          if a == s.last then s.lastn = m - n end
+        else
+          call('LSET', key, from + i - 1, 'x')
+          call('LREM', key, -1, 'x')
+          s.len, s.beyond = s.len - 1, s.beyond + 1
+          if s.len == 0 then return end
+          if a == s.last then s.last, s.lastn = split(call('LINDEX', key, -1)) end
+        end
+        call('LSET', key, -1, text(s.last, s.lastn, s.beyond))
+        s.used = s.len + s.beyond
+        return
       end
     end
-    if #s.buckets > 0 then
-      table.sort(s.buckets, function(x, y) return x[1] < y[1] end)
-      s.nextfree = (s.buckets[1][1] + cells) * s.width - now
-      s.reset = (s.buckets[#s.buckets][1] + cells) * s.width - now
-    end
+    to = from - 1
   end
 end
-
--- Books cost units as used ahead us from now.
-local function book(key, s, cost, ahead)
-  if s.exact then
-    -- Stamps are unique and in order, even when the clock has stepped back, so that
-    -- a reservation can be found again by its stamp.
-    s.stamp = math.max(now + ahead, s.last + 1)
-    local text, stamps = string.format('%.0f', s.stamp), {}
-    for j = 1, cost do stamps[j] = text end
-    redis.call('RPUSH', key, unpack(stamps))
-    s.reset = s.stamp + s.window - now
-  else
-    s.stamp = math.max(math.floor((now + ahead) / s.width), s.last)
-    redis.call('HINCRBY', key, string.format('%.0f', s.stamp), cost)
-    s.reset = (s.stamp + cells) * s.width - now
-  end
-  -- A step longer than the window: see exact.lua.
-  redis.call('PEXPIRE', key, math.ceil((s.reset + s.window / 64) / 1000) + 1)
-  if s.used == 0 then s.nextfree = s.reset end
-  s.used = s.used + cost
-end
-
--- How long until cost fits, which it does not now.
-local function wait(key, s, cost)
-  local need = s.used + cost - s.limit
-  if s.exact then
-    return redis.call('LINDEX', key, need - 1) + s.window - now
-  end
-  local retry, j = 0, 0
-  while need > 0 do
-    j = j + 1
-    need = need - s.buckets[j][2]
-    retry = (s.buckets[j][1] + cells) * s.width - now
-  end
-  return retry
-end
-

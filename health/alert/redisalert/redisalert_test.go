@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/mainstay-go/mainstay/health"
@@ -68,6 +69,10 @@ func checkExclusion(t *testing.T, client redis.UniversalClient) {
 
 func TestUpdatesDoNotMix(t *testing.T) {
 	t.Parallel()
+	t.Run("miniredis", func(t *testing.T) {
+		t.Parallel()
+		checkExclusion(t, dial(t, miniredis.RunT(t).Addr()))
+	})
 	t.Run("redis", func(t *testing.T) {
 		t.Parallel()
 		checkExclusion(t, dial(t, testserver.Redis(t).Addr()))
@@ -80,7 +85,7 @@ func TestUpdatesDoNotMix(t *testing.T) {
 
 func TestFailedUpdateChangesNothing(t *testing.T) {
 	t.Parallel()
-	client := dial(t, testserver.Redis(t).Addr())
+	client := dial(t, miniredis.RunT(t).Addr())
 	s := mustStore(t, client)
 	if err := s.Update(t.Context(), count); err != nil {
 		t.Fatal(err)
@@ -101,7 +106,7 @@ func TestFailedUpdateChangesNothing(t *testing.T) {
 // that lost the lock does not write.
 func TestLock(t *testing.T) {
 	t.Parallel()
-	server := testserver.Redis(t)
+	server := miniredis.RunT(t)
 	client := dial(t, server.Addr())
 	s := mustStore(t, client)
 	if err := client.Set(t.Context(), s.lock, "of a dead process", hold).Err(); err != nil {
@@ -112,13 +117,12 @@ func TestLock(t *testing.T) {
 	if err := s.Update(ctx, count); !errors.Is(err, alert.ErrBusy) {
 		t.Errorf("a held lock: %v", err)
 	}
-	expire := func() { server.Do("DEL", s.lock) } // as its time would
-	expire()
+	server.FastForward(hold + time.Second)
 	if err := s.Update(t.Context(), count); err != nil {
 		t.Errorf("after the expiry: %v", err)
 	}
 	err := s.Update(t.Context(), func(b []byte) ([]byte, error) {
-		expire() // it stands still
+		server.FastForward(hold + time.Second) // stands still
 		if err := s.Update(t.Context(), count); err != nil {
 			t.Error(err)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 	"github.com/mainstay-go/mainstay/pagination/querycount"
 	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/concurrency"
 )
 
 // Config is what the API is made of.
@@ -29,7 +30,7 @@ type Config struct {
 	// Limiter makes a limiter of a policy, in memory or on Redis.
 	Limiter func(ratelimit.Policy) (ratelimit.Limiter, error)
 	// Concurrency makes a limiter of what is in flight, where the others count.
-	Concurrency func(ratelimit.ConcurrencyPolicy) (ratelimit.ConcurrencyLimiter, error)
+	Concurrency func(concurrency.Policy) (concurrency.Limiter, error)
 	// CursorSecret signs cursors; all servers on one database share it.
 	CursorSecret []byte
 	// Operator tells whether a request carries the operations token.

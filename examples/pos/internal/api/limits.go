@@ -1,10 +1,14 @@
 package api
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"net/http"
 	"time"
 
 	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/concurrency"
+	"github.com/mainstay-go/mainstay/ratelimit/loginguard"
 )
 
 type middleware func(http.Handler) http.Handler
@@ -20,7 +24,7 @@ type limits struct {
 
 // A download of all sales keeps a connection to the database for as long as its client
 // takes to read it, so the downloads of one user must not take all connections.
-var downloads = ratelimit.ConcurrencyPolicy{Name: "downloads", Limit: 4, RetryAfter: 5 * time.Second}
+var downloads = concurrency.Policy{Name: "downloads", Limit: 4, RetryAfter: 5 * time.Second}
 
 func newLimits(cfg Config) (*limits, error) {
 	s := cfg.Settings
@@ -28,34 +32,28 @@ func newLimits(cfg Config) (*limits, error) {
 	if err != nil {
 		return nil, err
 	}
-	user := ratelimit.ByUser(func(r *http.Request) string {
+	user := ratelimit.By("user", func(r *http.Request) string {
 		if c := callerOf(r); c != nil {
 			return c.user.Name
 		}
 		return ""
 	}, address)
-	pair, account := s.RateLogin, s.RateLogin
-	pair.Name += "-pair"
-	account.Name += "-account"
-	login, err := ratelimit.LoginRules(cfg.Limiter, address, ratelimit.JSONField("username"), &ratelimit.LoginOptions{
-		Address: s.RateLogin, Pair: pair, Account: account,
-		// Only a wrong password is a guess.
-		Failed: func(status int) bool { return status == http.StatusUnauthorized },
-	})
-	if err != nil {
-		return nil, err
-	}
 	l := &limits{}
 	options := &ratelimit.MiddlewareOptions{Logger: cfg.Logger}
 	var shown []ratelimit.Rule
 	l.login = unlimited
-	if len(login) > 0 { // none are left when the limit is off
-		m, err := ratelimit.NewMiddleware(login, options)
+	if s.RateLogin.Limit != ratelimit.Unlimited {
+		key := hmac.New(sha256.New, cfg.CursorSecret)
+		key.Write([]byte("devices that have logged in"))
+		guard, err := loginguard.New(key.Sum(nil), &loginguard.Options{
+			Limiter: cfg.Limiter, Address: s.RateLogin, Insecure: true, Logger: cfg.Logger,
+			IP: &ratelimit.IPOptions{TrustedProxies: s.TrustedProxies, Logger: cfg.Logger},
+		})
 		if err != nil {
 			return nil, err
 		}
-		l.login = m.Wrap
-		shown = append(shown, login[0]) // by address: an account is named by a try only
+		l.login = guard.Wrap
+		shown = append(shown, ratelimit.Rule{Limiter: guard.Limiters()[0], Key: address}) // an account is named by a try only
 	}
 	for _, p := range []struct {
 		policy ratelimit.Policy
@@ -82,7 +80,7 @@ func newLimits(cfg Config) (*limits, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := ratelimit.NewConcurrencyMiddleware(slots, user, &ratelimit.ConcurrencyMiddlewareOptions{
+	m, err := concurrency.NewMiddleware(slots, user, &concurrency.MiddlewareOptions{
 		Logger: cfg.Logger,
 		Skip:   func(r *http.Request) bool { return !isDownload(r) },
 	})

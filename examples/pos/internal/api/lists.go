@@ -1,7 +1,6 @@
 package api
 
 import (
-	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -50,11 +49,8 @@ func newList[T any](name, ordering string, preset pagination.Preset, columns []k
 	if err != nil {
 		return nil, err
 	}
-	pages, err := keyset.New(name, preset, cursors, columns, &keyset.Options{
-		Ordering: ordering, Links: links,
-		Logger: slog.New(slog.DiscardHandler), // the tests of the store verify the lists
-	})
-	return &list[T]{numbers: numbers, keyset: pages}, err
+	keyset, err := keyset.New(name, preset, cursors, columns, &keyset.Options{Ordering: ordering, Links: links})
+	return &list[T]{numbers: numbers, keyset: keyset}, err
 }
 
 // serve answers a request with the page that it asks for of what open returns.

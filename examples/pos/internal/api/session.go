@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
+
+	"github.com/mainstay-go/mainstay/ratelimit"
 )
 
 // Sessions keeps who is logged in.
@@ -122,7 +124,9 @@ func (a *API) login(w http.ResponseWriter, r *http.Request) {
 	if !read(w, r, &in) {
 		return
 	}
+	try := ratelimit.AdmissionFrom(r.Context())
 	if in.Username == "" || in.Password == "" {
+		try.Pending() // only a wrong password is a guess
 		fail(w, http.StatusBadRequest, "username and password are needed")
 		return
 	}
@@ -132,6 +136,7 @@ func (a *API) login(w http.ResponseWriter, r *http.Request) {
 	}
 	user, ok, err := a.Store.Authenticate(r.Context(), in.Username, in.Password)
 	if err != nil {
+		try.Pending()
 		a.failed(w, r, err)
 		return
 	}
@@ -141,9 +146,11 @@ func (a *API) login(w http.ResponseWriter, r *http.Request) {
 	}
 	t, err := a.Sessions.NewSession(r.Context(), user, sessionLifetime)
 	if err != nil {
+		try.Pending()
 		a.failed(w, r, err)
 		return
 	}
+	try.Succeed()
 	http.SetCookie(w, a.cookie(r, t, int(sessionLifetime/time.Second)))
 	answer(w, http.StatusOK, map[string]string{"token": t, "user": user.Name, "role": user.Role})
 }

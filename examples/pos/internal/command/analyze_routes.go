@@ -20,6 +20,7 @@ import (
 	"github.com/mainstay-go/mainstay/health"
 	"github.com/mainstay-go/mainstay/pagination/querycount"
 	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/concurrency"
 )
 
 // routeCost is what one GET asks of the database, first with an empty cache and then
@@ -85,8 +86,8 @@ func measureRoutes(ctx context.Context, s *settings.Settings, st *store.Store) (
 			p.Limit = ratelimit.Unlimited
 			return ratelimit.NewMemory(p, nil)
 		},
-		Concurrency: func(p ratelimit.ConcurrencyPolicy) (ratelimit.ConcurrencyLimiter, error) {
-			return ratelimit.NewConcurrency(p, nil)
+		Concurrency: func(p concurrency.Policy) (concurrency.Limiter, error) {
+			return concurrency.New(p, nil)
 		},
 	})
 	if err != nil {

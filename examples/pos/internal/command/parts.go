@@ -28,6 +28,7 @@ import (
 	"github.com/mainstay-go/mainstay/health/alert"
 	"github.com/mainstay-go/mainstay/notify"
 	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/concurrency"
 	"github.com/mainstay-go/mainstay/ratelimit/redislimit"
 )
 
@@ -42,7 +43,7 @@ type parts struct {
 	sessions api.Sessions
 	limiter  func(ratelimit.Policy) (ratelimit.Limiter, error)
 	// concurrency limits what is in flight.
-	concurrency func(ratelimit.ConcurrencyPolicy) (ratelimit.ConcurrencyLimiter, error)
+	concurrency func(concurrency.Policy) (concurrency.Limiter, error)
 	store       *store.Store
 	logger      *slog.Logger
 	health      *health.Registry
@@ -157,8 +158,8 @@ func (p *parts) inProcess(st *store.Store, memory cache.Cache) (err error) {
 		}
 		return l, err
 	}
-	p.concurrency = func(policy ratelimit.ConcurrencyPolicy) (ratelimit.ConcurrencyLimiter, error) {
-		l, err := ratelimit.NewConcurrency(policy, nil)
+	p.concurrency = func(policy concurrency.Policy) (concurrency.Limiter, error) {
+		l, err := concurrency.New(policy, nil)
 		if err == nil {
 			p.metrics.Limiter(policy.Name, func() any { return l.Stats() })
 		}
@@ -193,7 +194,7 @@ func (p *parts) onRedis(r settings.Redis, st *store.Store, memory cache.Cache, l
 		}
 		return l, err
 	}
-	p.concurrency = func(policy ratelimit.ConcurrencyPolicy) (ratelimit.ConcurrencyLimiter, error) {
+	p.concurrency = func(policy concurrency.Policy) (concurrency.Limiter, error) {
 		l, err := limits.Concurrency(policy, nil)
 		if err == nil {
 			p.metrics.Limiter(policy.Name, func() any { return l.Stats() })

@@ -1,0 +1,275 @@
+package ratelimit
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// Admission is a request that has been let in and whose outcome is still open. The
+// middleware puts it into the request's context, and the handler states the outcome:
+//
+//	a := ratelimit.AdmissionFrom(r.Context())
+//	if passwordIsRight {
+//		a.Succeed()
+//	}
+//
+// A check with FailuresOnly counts every admission whose handler has not called Succeed
+// by the time that it returns, whatever it has answered. A panic, a hijacked connection and
+// a form that is shown again with status 200 are failures in this sense.
+//
+// An Admission is safe for concurrent use. A nil Admission, which AdmissionFrom returns
+// outside of any limit, accepts all calls and does nothing.
+type Admission struct {
+	ctx      context.Context
+	decision Decision
+	outer    *Admission
+	logger   *slog.Logger
+
+	mu     sync.Mutex
+	stated bool
+	ended  bool
+	hook   func(outcome int) // of the login guard
+}
+
+// The outcomes of an admission.
+const (
+	outcomeFailed = iota
+	outcomeSucceeded
+	outcomePending
+)
+
+type admissionKey struct{}
+
+// AdmissionFrom returns the innermost admission of a request, or nil.
+func AdmissionFrom(ctx context.Context) *Admission {
+	a, _ := ctx.Value(admissionKey{}).(*Admission)
+	return a
+}
+
+// Admit decides checks for one request and returns its admission. It is what the
+// middleware of every protocol calls: put [Admission.Context] into the request, defer
+// [Admission.End], and answer a denial, for which Decision().Allowed is false.
+//
+// Checks with Within are waited for. Where units in flight are all that denies a request,
+// Admit waits for their outcome, up to 5 seconds. The errors are those of [Decide]. The
+// admission is never nil.
+func Admit(ctx context.Context, checks ...Check) (*Admission, error) {
+	a := &Admission{ctx: ctx, outer: AdmissionFrom(ctx), logger: slog.Default()}
+	now, later := make([]Check, 0, len(checks)), []Check(nil)
+	for _, c := range checks {
+		if c.Within > 0 {
+			later = append(later, c)
+		} else {
+			now = append(now, c)
+		}
+	}
+	if len(later) == 0 {
+		d, err := decideInFlight(ctx, now)
+		a.decision = *d
+		return a, err
+	}
+	all := Decision{Allowed: true}
+	for _, c := range later {
+		d, err := Decide(ctx, c)
+		all.add(d)
+		if err == nil && d.Allowed {
+			err = d.Wait(ctx)
+		}
+		if err != nil || !d.Allowed {
+			a.decision = all
+			return a, joinCancel(ctx, err, &all)
+		}
+	}
+	d, err := decideInFlight(ctx, now)
+	all.add(d)
+	a.decision = all
+	if err != nil || !d.Allowed {
+		err = joinCancel(ctx, err, &all)
+	}
+	return a, err
+}
+
+func joinCancel(ctx context.Context, err error, d *Decision) error {
+	if e := d.Cancel(context.WithoutCancel(ctx)); err == nil {
+		err = e
+	}
+	return err
+}
+
+func (d *Decision) add(o *Decision) {
+	d.Allowed = d.Allowed && o.Allowed
+	d.Results = append(d.Results, o.Results...)
+	d.checks = append(d.checks, o.checks...)
+	d.reservations = append(d.reservations, o.reservations...)
+}
+
+// Decision returns what has been decided.
+func (a *Admission) Decision() *Decision {
+	if a == nil {
+		return &Decision{Allowed: true}
+	}
+	return &a.decision
+}
+
+// Context returns a context of parent that carries the admission.
+func (a *Admission) Context(parent context.Context) context.Context {
+	return &admissionContext{parent, a}
+}
+
+type admissionContext struct {
+	context.Context
+	a *Admission
+}
+
+func (c *admissionContext) Value(key any) any {
+	if _, ok := key.(admissionKey); ok {
+		return c.a
+	}
+	return c.Context.Value(key)
+}
+
+// Succeed states that the request has succeeded: checks with FailuresOnly get their units
+// back, those of outer admissions too.
+func (a *Admission) Succeed() { a.state(outcomeSucceeded) }
+
+// Fail states that the request has failed: its units stay counted, and callers that wait
+// for its outcome are told at once.
+func (a *Admission) Fail() { a.state(outcomeFailed) }
+
+// Pending states that a later request will show the outcome, such as after a correct
+// password that needs a second factor. The units are given back, and a login guard learns
+// nothing from this request.
+func (a *Admission) Pending() { a.state(outcomePending) }
+
+// Charge sets the cost of what the request has used, once it is known, for the checks
+// without FailuresOnly of this admission: all of them, or those of the named policies.
+// A lower cost than was reserved is given back. A higher one is taken even if it does not
+// fit: see [Reservation.Settle].
+func (a *Admission) Charge(cost int, policies ...string) {
+	if a == nil {
+		return
+	}
+	a.settle(cost, func(i int) bool {
+		return !a.decision.checks[i].FailuresOnly &&
+			(len(policies) == 0 || slices.Contains(policies, a.decision.Results[i].Policy))
+	})
+}
+
+func (a *Admission) state(outcome int) {
+	for ; a != nil; a = a.outer {
+		a.mu.Lock()
+		first := !a.stated && !a.ended
+		a.stated = true
+		a.mu.Unlock()
+		if first {
+			a.conclude(outcome, true)
+		}
+	}
+}
+
+// End settles what the handler has left open. Defer it, so that it also runs after a panic.
+func (a *Admission) End() {
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	open := !a.stated && !a.ended
+	a.ended = true
+	a.mu.Unlock()
+	if open {
+		a.conclude(outcomeFailed, false)
+	}
+}
+
+// conclude settles the checks that count failures only.
+func (a *Admission) conclude(outcome int, stated bool) {
+	if !a.decision.Allowed {
+		return
+	}
+	failures := false
+	for i := range a.decision.checks {
+		if c := &a.decision.checks[i]; c.FailuresOnly {
+			failures = true
+			watchOf(c.by()).saw(a.logger, a.decision.Results[i].Policy, outcome != outcomeFailed, stated)
+		}
+	}
+	if failures {
+		cost := 0
+		if outcome == outcomeFailed {
+			cost = -1
+		}
+		a.settle(cost, func(i int) bool { return a.decision.checks[i].FailuresOnly })
+		for i := range a.decision.checks {
+			if c := &a.decision.checks[i]; c.FailuresOnly {
+				flights.wake(a.decision.flight(i))
+			}
+		}
+	}
+	if a.hook != nil {
+		a.hook(outcome)
+	}
+}
+
+// settle settles the chosen checks; -1 is what they have reserved.
+func (a *Admission) settle(cost int, chosen func(i int) bool) {
+	if !a.decision.Allowed {
+		return
+	}
+	var list []*Reservation
+	var costs []int
+	for i, r := range a.decision.reservations {
+		if r == nil || r.backend == nil || !chosen(i) {
+			continue
+		}
+		c := cost
+		if c < 0 {
+			c = r.result.Cost
+		}
+		list, costs = append(list, r), append(costs, c)
+	}
+	if len(list) == 0 {
+		return
+	}
+	if err := settle(context.WithoutCancel(a.ctx), list, costs); err != nil {
+		a.logger.WarnContext(a.ctx, "ratelimit: the outcome of a request could not be counted; its units stay as reserved", "policy", list[0].result.Policy, "error", err)
+	}
+}
+
+// watch notices a handler that never states an outcome, or never a failure.
+type watch struct {
+	open, succeeded, failed atomic.Uint64
+	warned                  atomic.Bool
+}
+
+const (
+	watchOpen      = 20
+	watchSucceeded = 1000
+)
+
+var watches sync.Map // by the limiter's Backend
+
+func watchOf(limiter Backend) *watch {
+	if w, ok := watches.Load(limiter); ok {
+		return w.(*watch)
+	}
+	w, _ := watches.LoadOrStore(limiter, new(watch))
+	return w.(*watch)
+}
+
+func (w *watch) saw(logger *slog.Logger, policy string, success, stated bool) {
+	switch {
+	case !stated:
+		if w.open.Add(1) >= watchOpen && w.succeeded.Load() == 0 && w.warned.CompareAndSwap(false, true) {
+			logger.Warn("ratelimit: the policy counts failures only, and no handler has stated the success of a request, so that all requests count; call ratelimit.AdmissionFrom(r.Context()).Succeed() after a success", "policy", policy, "requests", watchOpen)
+		}
+	case success:
+		if w.succeeded.Add(1) >= watchSucceeded && w.failed.Load() == 0 && w.open.Load() == 0 && w.warned.CompareAndSwap(false, true) {
+			logger.Warn("ratelimit: the policy counts failures only, and the handlers have called every request a success; call Succeed only after a success", "policy", policy, "requests", watchSucceeded)
+		}
+	default:
+		w.failed.Add(1)
+	}
+}

@@ -1,0 +1,22 @@
+// Package link gives package driver what package ratelimit shows to no user.
+package link
+
+import "context"
+
+// The functions of package ratelimit, which sets them when it is initialized.
+var (
+	NewReservation func(result, backend, token any) any
+	BackendOf      func(check any) any
+	Wait           func(ctx context.Context, check any) (any, error)
+	Record         func(memory any, key string, limit, cost int) any
+	OnOutcome      func(admission any, f func(outcome int)) // see the constants
+	Token          func(reservation any) any
+	Limit          func(ctx context.Context, policy, limitFunc any, key string) (int, error)
+)
+
+// The outcomes of an admission.
+const (
+	Failed = iota
+	Succeeded
+	Pending
+)

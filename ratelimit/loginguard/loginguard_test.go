@@ -1,0 +1,387 @@
+package loginguard_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mainstay-go/mainstay/internal/leakcheck"
+	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/loginguard"
+)
+
+func TestMain(m *testing.M) { leakcheck.Main(m) }
+
+var secret = []byte("0123456789abcdef0123456789abcdef")
+
+func guard(t testing.TB, o loginguard.Options) *loginguard.Guard {
+	t.Helper()
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	g, err := loginguard.New(secret, &o)
+	require.NoError(t, err)
+	return g
+}
+
+// site is a login that answers 200 whatever happens, as many forms do.
+type site struct {
+	handler http.Handler
+	reached atomic.Int64
+	right   atomic.Int64
+}
+
+func newSite(t testing.TB, o loginguard.Options) *site {
+	s := &site{}
+	s.handler = guard(t, o).Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.reached.Add(1)
+		if r.PostFormValue("password") == "right" {
+			s.right.Add(1)
+			ratelimit.AdmissionFrom(r.Context()).Succeed()
+		}
+		fmt.Fprint(w, "<form>")
+	}))
+	return s
+}
+
+// post sends one login and returns its answer.
+func (s *site) post(addr, user, password string, cookies ...*http.Cookie) *httptest.ResponseRecorder {
+	body := url.Values{"username": {user}, "password": {password}}.Encode()
+	r := httptest.NewRequest(http.MethodPost, "/login/", strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.RemoteAddr = addr
+	for _, c := range cookies {
+		r.AddCookie(c)
+	}
+	w := httptest.NewRecorder()
+	s.handler.ServeHTTP(w, r)
+	return w
+}
+
+func v4(i int) string { return fmt.Sprintf("%d.%d.%d.1:1", 11+i>>16&63, i>>8&255, i&255) } // each in a /24 of its own
+
+func TestWrongPasswordsThatReachTheHandler(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, loginguard.Options{})
+	for range 1000 {
+		s.post("203.0.113.5:1", "alice", "wrong")
+	}
+	require.EqualValues(t, 5, s.reached.Load())
+}
+
+// The owner is never refused on a device, or at an address, that has logged in before. On a
+// new device there is a challenge.
+func TestTheOwnerIsSpared(t *testing.T) {
+	t.Parallel()
+	for _, attackers := range []int{50, 5000} {
+		s := newSite(t, loginguard.Options{Challenge: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusPreconditionRequired)
+		})})
+		first := s.post("198.51.100.7:1", "Alice", "right")
+		require.Equal(t, 200, first.Code)
+		device := first.Result().Cookies()
+		require.Len(t, device, 1)
+		require.True(t, device[0].HttpOnly && device[0].Secure)
+		for i := range attackers {
+			for range 2 {
+				s.post(v4(i), "alice", "wrong")
+			}
+		}
+		for i := range 50 {
+			s.post(fmt.Sprintf("[2001:db8:1:%x::1]:1", i), "alice", "wrong")
+		}
+		before := s.right.Load()
+		for i := range 20 {
+			require.Equal(t, 200, s.post(fmt.Sprintf("192.0.2.%d:1", i), "alice ", "right", device...).Code, "the device, elsewhere")
+			require.Equal(t, 200, s.post("198.51.100.7:1", "alice", "right").Code, "the address, without the cookie")
+		}
+		require.Equal(t, before+40, s.right.Load())
+		require.Equal(t, http.StatusPreconditionRequired, s.post("192.0.2.200:1", "alice", "right").Code, "a new device")
+		require.Equal(t, 200, s.post("192.0.2.201:1", "bob", "right").Code, "another account")
+	}
+}
+
+// A device's own failures are limited, and its cookie is of no use for another account, after
+// its time, or with a bit changed.
+func TestCookiesOfDevices(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, loginguard.Options{Remember: 48 * time.Hour})
+		device := s.post("198.51.100.7:1", "alice", "right").Result().Cookies()
+		s.reached.Store(0)
+		for i := range 100 {
+			s.post(v4(i), "alice", "wrong", device...)
+		}
+		require.EqualValues(t, 5, s.reached.Load())
+		s.reached.Store(0)
+		for range 100 {
+			s.post("203.0.113.9:1", "bob", "wrong", device...)
+		}
+		require.EqualValues(t, 5, s.reached.Load(), "a stranger to bob's account")
+		forged := *device[0]
+		forged.Value = strings.Replace(forged.Value, ".", ".9", 1)
+		s.reached.Store(0)
+		for range 100 {
+			s.post("203.0.113.10:1", "alice", "wrong", &forged)
+		}
+		require.EqualValues(t, 5, s.reached.Load())
+
+		both := s.post("198.51.100.7:1", "bob", "right", device...).Result().Cookies()
+		require.Equal(t, 2, strings.Count(both[0].Value, "~")+1, "a till at which two people log in")
+		time.Sleep(49 * time.Hour)
+		s.reached.Store(0)
+		for i := range 100 {
+			s.post(v4(1000+i/10), "alice", "wrong", both...)
+		}
+		require.EqualValues(t, 50, s.reached.Load(), "the cookie has run out: ten strangers")
+	})
+}
+
+func TestSprayingFromOneNetwork(t *testing.T) {
+	t.Parallel()
+	var kinds sync.Map
+	s := newSite(t, loginguard.Options{Notify: func(_ context.Context, e loginguard.Event) { kinds.Store(e.Kind, e) }})
+	for i := range 20_000 {
+		s.post(fmt.Sprintf("[2001:db8:1:%x::1]:1", i/5), fmt.Sprint("user", i), "wrong")
+	}
+	t.Logf("%d of 20,000 accounts sprayed from one /48 reach the handler", s.reached.Load())
+	require.LessOrEqual(t, s.reached.Load(), int64(200))
+	_, ok := kinds.Load(loginguard.Sprayed)
+	require.True(t, ok, "no signal")
+}
+
+// 20 correct logins at once behind one address are all served, and 200 wrong ones gain nothing.
+func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var reached atomic.Int64
+		h := guard(t, loginguard.Options{}).Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			reached.Add(1)
+			right := r.PostFormValue("password") == "right"
+			time.Sleep(250 * time.Millisecond)
+			if right {
+				ratelimit.AdmissionFrom(r.Context()).Succeed()
+			}
+		}))
+		s := &site{handler: h}
+		send := func(n int, names, password string) (served int64) {
+			var ok atomic.Int64
+			var wg sync.WaitGroup
+			for i := range n {
+				wg.Go(func() {
+					if s.post("203.0.113.5:1", fmt.Sprint(names, i), password).Code == 200 {
+						ok.Add(1)
+					}
+				})
+			}
+			wg.Wait()
+			return ok.Load()
+		}
+		start := time.Now()
+		require.EqualValues(t, 20, send(20, "user", "right"))
+		require.LessOrEqual(t, time.Since(start), 1100*time.Millisecond)
+		reached.Store(0)
+		send(200, "stranger", "wrong")
+		require.EqualValues(t, 5, reached.Load())
+	})
+}
+
+func TestPenaltiesGrow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, loginguard.Options{})
+		start := time.Now()
+		var at []time.Duration
+		for time.Since(start) < 24*time.Hour {
+			before := s.reached.Load()
+			s.post("203.0.113.5:1", "alice", "wrong")
+			if s.reached.Load() > before {
+				at = append(at, time.Since(start).Round(time.Minute))
+			}
+			time.Sleep(time.Minute)
+		}
+		t.Logf("guesses in a day of one address: %d", len(at))
+		require.LessOrEqual(t, len(at), 30, "an address that does not stop: %v", at)
+	})
+}
+
+func TestAChallengeThatIsSolved(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, loginguard.Options{
+		Challenge: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusPreconditionRequired) }),
+		Solved:    func(r *http.Request) bool { c, err := r.Cookie("captcha"); return err == nil && c.Value == "ok" },
+	})
+	for i := range 60 {
+		s.post(v4(i), "alice", "wrong")
+	}
+	solved := &http.Cookie{Name: "captcha", Value: "ok"}
+	require.Equal(t, http.StatusPreconditionRequired, s.post("192.0.2.1:1", "alice", "right").Code)
+	require.Equal(t, 200, s.post("192.0.2.1:1", "alice", "right", solved).Code)
+	s.reached.Store(0)
+	for range 100 {
+		s.post("192.0.2.2:1", "alice", "wrong", solved)
+	}
+	require.EqualValues(t, 5, s.reached.Load(), "the address's own limit stays")
+}
+
+// A second factor that is still to come costs nothing and makes no device known.
+func TestPending(t *testing.T) {
+	t.Parallel()
+	h := guard(t, loginguard.Options{}).Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ratelimit.AdmissionFrom(r.Context()).Pending()
+		w.WriteHeader(http.StatusPreconditionFailed)
+	}))
+	s := &site{handler: h}
+	for range 50 {
+		w := s.post("203.0.113.5:1", "alice", "right")
+		require.Equal(t, http.StatusPreconditionFailed, w.Code)
+		require.Empty(t, w.Result().Cookies())
+	}
+}
+
+// Names are read from where a handler may read them, and where readers may differ nobody
+// else pays.
+func TestFields(t *testing.T) {
+	t.Parallel()
+	read := func(contentType, target, body string) string {
+		r := httptest.NewRequest(http.MethodPost, target, strings.NewReader(body))
+		r.Header.Set("Content-Type", contentType)
+		got := loginguard.Field("username")(r)
+		left, err := io.ReadAll(r.Body)
+		require.NoError(t, err)
+		require.Equal(t, body, string(left))
+		return got
+	}
+	const form, js = "application/x-www-form-urlencoded", "application/json"
+	multi := "--x\r\nContent-Disposition: form-data; name=\"username\"\r\n\r\nalice\r\n--x--\r\n"
+	for _, c := range []struct{ contentType, target, body, want string }{
+		{form, "/", "username=alice&password=x", "alice"},
+		{js, "/", `{"username":"alice"}`, "alice"},
+		{form, "/", `{"username":"alice"}`, "alice"},
+		{js, "/", "username=alice", "alice"},
+		{"text/plain", "/", `{"Username":"alice"}`, "alice"},
+		{"multipart/form-data; boundary=x", "/", multi, "alice"},
+		{form, "/?username=alice", "", "alice"},
+		{form, "/", "password=x", ""},
+		{form, "/", "", ""},
+	} {
+		require.Equal(t, c.want, read(c.contentType, c.target, c.body), "%+v", c)
+	}
+	for _, c := range []struct{ contentType, target, body string }{
+		{form, "/?username=bob", "username=alice"},
+		{form, "/", "username=alice&username=bob"},
+		{js, "/", `{"username":"alice","Username":"bob"}`},
+		{js, "/", `{"username":7}`},
+		{js, "/", `{"username":"alice"`},
+		{js, "/", `["alice"]`},
+		{form, "/", "username=%zz"},
+		{form, "/", strings.Repeat("x", 70_000) + "&username=alice"},
+		{"multipart/form-data; boundary=x", "/", multi[:30]},
+	} {
+		require.Contains(t, read(c.contentType, c.target, c.body), "unclear", "%+v", c)
+	}
+	// Fifty unclear failures of a whole site lock nobody else out.
+	var reached atomic.Int64
+	h := guard(t, loginguard.Options{}).Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Add(1) }))
+	for i := range 60 {
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("{"))
+		r.RemoteAddr = v4(i / 5)
+		h.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	require.EqualValues(t, 60, reached.Load())
+}
+
+func FuzzField(f *testing.F) {
+	f.Add("application/json", `{"username":"alice"}`)
+	f.Add("multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"username\"\r\n\r\nalice\r\n--x--\r\n")
+	f.Add("application/x-www-form-urlencoded", "username=a&username=b")
+	f.Fuzz(func(t *testing.T, contentType, body string) {
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+		r.Header.Set("Content-Type", contentType)
+		name := loginguard.Field("username")(r)
+		if err := r.ParseMultipartForm(1 << 20); err == nil || r.PostForm != nil {
+			if got := strings.TrimSpace(r.PostFormValue("username")); got != "" && !strings.Contains(name, "unclear") {
+				require.Equal(t, got, name, "a handler that reads a form finds another name")
+			}
+		}
+	})
+}
+
+func TestRefusesNonsense(t *testing.T) {
+	t.Parallel()
+	_, err := loginguard.New([]byte("short"), nil)
+	require.ErrorContains(t, err, "32")
+	open := ratelimit.Login()
+	open.OnFailure = ratelimit.FailOpen
+	for _, o := range []loginguard.Options{
+		{Remember: -1}, {MaxPenalty: 31 * 24 * time.Hour}, {Solved: func(*http.Request) bool { return true }}, {Address: open},
+		{IP: &ratelimit.IPOptions{Header: "X-Real-IP"}},
+	} {
+		_, err := loginguard.New(secret, &o)
+		require.Error(t, err)
+	}
+}
+
+// guesses simulates a day of an attacker who tries at every address whenever the limits let
+// it, and returns how many guesses reach the handler. Each address is in a network of its own,
+// which is the worst case.
+func guesses(t *testing.T, addresses int, accounts bool) (n int) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, loginguard.Options{})
+		user, next := 0, 0
+		const step = 15 * time.Minute
+		for range 24 * time.Hour / step {
+			// Addresses take turns, and one that is refused waits for the next step. When many
+			// in a row are refused, the limits that all share are used up.
+			for tried, refused := 0, 0; tried < addresses && refused < 300; tried++ {
+				addr := v4(next % addresses)
+				next++
+				for {
+					name := "alice"
+					if accounts {
+						user++
+						name = fmt.Sprint("user", user)
+					}
+					if s.post(addr, name, "wrong").Code != 200 {
+						refused++
+						break
+					}
+					refused = 0
+				}
+			}
+			time.Sleep(step)
+		}
+		n = int(s.reached.Load())
+	})
+	return n
+}
+
+// The table that docs/ratelimit.md publishes is what this test finds.
+func TestPublishedTable(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("simulates days of attacks")
+	}
+	docs, err := os.ReadFile("../../docs/ratelimit.md")
+	require.NoError(t, err)
+	for _, addresses := range []int{1, 100, 10_000} {
+		one, all := guesses(t, addresses, false), guesses(t, addresses, true)
+		row := fmt.Sprintf("| %d | %d | %d |", addresses, one, all)
+		t.Log(row)
+		assert.True(t, strings.Contains(string(docs), row), "publish this row in docs/ratelimit.md: %s", row)
+	}
+}

@@ -1,0 +1,139 @@
+package ratelimittest
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/mainstay-go/mainstay/ratelimit"
+)
+
+// checkTurns: waiters are served in the order of their coming, with one decision each, and
+// no faster than the limit.
+func checkTurns(t testing.TB, s *Suite) {
+	p := s.policy("turns", 4)
+	l := s.make(t, p)
+	require(t, burst(t, l, "k", 4) == 4, "not the limit")
+	const waiters = 12
+	var delays []time.Duration
+	for range waiters {
+		r, err := l.reserve(background, ratelimit.Check{Key: "k", Cost: 1, Within: 10 * p.Window})
+		require(t, err == nil && r.Result().Allowed, "a waiter is refused: %+v, %v", r.Result(), err)
+		delays = append(delays, r.Result().Delay)
+	}
+	for i := 1; i < len(delays); i++ {
+		slack := time.Duration(0)
+		if !s.Virtual {
+			slack = p.Window / 4 // the decisions are some time apart
+		}
+		require(t, delays[i]+slack >= delays[i-1], "waiter %d comes before the one in front of it: %v", i, delays)
+	}
+	last := delays[len(delays)-1]
+	if s.Algorithm != ratelimit.GCRA {
+		require(t, last > 2*p.Window-p.Window/2, "12 waiters on 4 in a window of %v come within %v", p.Window, last)
+	}
+	require(t, last <= 4*p.Window, "12 waiters on 4 in a window of %v take %v", p.Window, last)
+	require(t, !must2(t)(l.Allow(background, "k")).Allowed, "a caller that does not wait overtakes")
+}
+
+func checkHopeless(t testing.TB, s *Suite) {
+	p := s.lasting("hopeless", 2)
+	l := s.make(t, p)
+	require(t, burst(t, l, "k", 2) == 2, "not the limit")
+	ctx, cancel := context.WithTimeout(background, p.Window/100)
+	defer cancel()
+	start := time.Now()
+	for range 20 {
+		_, err := l.Wait(ctx, "k", 1)
+		require(t, errors.Is(err, ratelimit.ErrWouldExceedDeadline), "a hopeless wait: %v", err)
+	}
+	require(t, time.Since(start) < p.Window/100, "hopeless waiters waited for %v", time.Since(start))
+}
+
+func checkDebt(t testing.TB, s *Suite) {
+	p := s.policy("debt", 10)
+	l := s.make(t, p)
+	r, err := l.reserve(background, ratelimit.Check{Key: "k", Cost: 35, Debt: true})
+	require(t, err == nil && r.Result().Allowed && r.Result().Remaining == 0, "debt: %+v, %v", r.Result(), err)
+	denied := must2(t)(l.Allow(background, "k"))
+	require(t, !denied.Allowed, "let in while in debt")
+	require(t, denied.RetryAfter > p.Window, "a debt of two and a half limits is over after %v", denied.RetryAfter)
+	s.Sleep(denied.RetryAfter + s.Late)
+	require(t, must2(t)(l.Allow(background, "k")).Allowed, "denied after waiting as told")
+}
+
+func checkSettle(t testing.TB, s *Suite) {
+	p := s.lasting("settle", 100)
+	l := s.make(t, p)
+	r, err := l.Reserve(background, "k", 30)
+	require(t, err == nil && r.Result().Allowed, "Reserve: %v", err)
+	require(t, r.Settle(background, 10) == nil, "Settle failed")
+	require(t, r.Settle(background, 0) == nil, "a second Settle failed")
+	require(t, s.left(t, l, "k", 90) == 90, "after settling 30 for 10: %d left", s.left(t, l, "k", 90))
+	r, err = l.Reserve(background, "k", 1)
+	require(t, err == nil && r.Settle(background, 41) == nil, "Settle: %v", err)
+	require(t, s.left(t, l, "k", 49) == 49, "after settling 1 for 41: %d left", s.left(t, l, "k", 49))
+	r, err = l.Reserve(background, "k", 1)
+	require(t, err == nil && errors.Is(r.Settle(background, -1), ratelimit.ErrInvalidCost), "a negative cost")
+	require(t, r.Settle(background, 1) == nil, "Settle of the same cost")
+	require(t, s.left(t, l, "k", 48) == 48, "settling the same cost changed it")
+}
+
+func checkResetThenCancel(t testing.TB, s *Suite) {
+	p := s.lasting("reset-cancel", 5)
+	l := s.make(t, p)
+	old, err := l.Reserve(background, "k", 5)
+	require(t, err == nil && old.Result().Allowed, "Reserve: %v", err)
+	s.Sleep(s.Window / 10)
+	require(t, l.Reset(background, "k") == nil, "Reset failed")
+	require(t, burst(t, l, "k", 5) == 5, "not the limit after Reset")
+	require(t, old.Cancel(background) == nil, "Cancel failed")
+	got := burst(t, l, "k", 5)
+	require(t, got == 0, "a reservation from before the reset gave back %d units of others", got)
+}
+
+func checkBlock(t testing.TB, s *Suite) {
+	p := s.policy("block", 5)
+	l := s.make(t, p)
+	require(t, burst(t, l, "k", 2) == 2, "not the limit")
+	require(t, l.Block(background, "k", 3*p.Window) == nil, "Block failed")
+	for range 3 {
+		r := must2(t)(l.Allow(background, "k"))
+		require(t, !r.Allowed && r.Remaining == 0 && r.RetryAfter > p.Window, "a blocked key: %+v", r)
+	}
+	require(t, must2(t)(l.Allow(background, "other")).Allowed, "another key is blocked")
+	require(t, l.Block(background, "k", 0) == nil, "unlocking failed")
+	require(t, burst(t, l, "k", 6) == 5, "not the limit after the key is unlocked")
+	require(t, l.Block(background, "k", p.Window/4) == nil, "Block failed")
+	r := must2(t)(l.Allow(background, "k"))
+	require(t, !r.Allowed && r.RetryAfter <= p.Window/4+s.Late, "a short block: %+v", r)
+	s.Sleep(r.RetryAfter + s.Late)
+	require(t, must2(t)(l.Allow(background, "k")).Allowed, "denied after the block")
+}
+
+func checkFlight(t testing.TB, s *Suite) {
+	if s.Algorithm == ratelimit.GCRA && !s.Virtual {
+		return // redis_rate keeps one number and knows nothing of what is in flight
+	}
+	p := s.lasting("flight", 3)
+	l := s.make(t, p)
+	var flying []*ratelimit.Reservation
+	for range 3 {
+		r, err := l.reserve(background, ratelimit.Check{Key: "k", Cost: 1, FailuresOnly: true})
+		require(t, err == nil && r.Result().Allowed, "Reserve: %v", err)
+		flying = append(flying, r)
+	}
+	r, err := l.reserve(background, ratelimit.Check{Key: "k", Cost: 1, FailuresOnly: true})
+	res := r.Result()
+	require(t, err == nil && !res.Allowed && res.InFlight == 3 && res.RetryAfter <= 5*time.Second, "a refusal by units in flight: %+v, %v", res, err)
+	require(t, flying[0].Settle(background, 0) == nil, "Settle failed")
+	r, err = l.reserve(background, ratelimit.Check{Key: "k", Cost: 1, FailuresOnly: true})
+	require(t, err == nil && r.Result().Allowed, "what came back is denied: %+v", r.Result())
+	for _, f := range append(flying[1:], r) {
+		require(t, f.Settle(background, 1) == nil, "Settle failed")
+	}
+	r, err = l.reserve(background, ratelimit.Check{Key: "k", Cost: 1, FailuresOnly: true})
+	res = r.Result()
+	require(t, err == nil && !res.Allowed && res.InFlight == 0 && res.RetryAfter > 5*time.Second, "a refusal by failures: %+v, %v", res, err)
+}

@@ -1,0 +1,65 @@
+package redislimit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/mainstay-go/mainstay/ratelimit"
+)
+
+// errDown stands for the answer that the open breaker saved the caller from waiting for.
+type errDown struct{ wait time.Duration }
+
+func (e errDown) Error() string {
+	return fmt.Sprintf("redislimit: Redis does not answer and is left alone for another %v", e.wait.Round(time.Millisecond))
+}
+
+var (
+	// errSilent means that a node gave no answer at all for the store's Timeout.
+	errSilent = errors.New("redislimit: Redis has not answered anything for as long as Timeout allows")
+	// errSaturated means that a node answers, but not this call in time.
+	errSaturated = errors.New("redislimit: more decisions wait than Redis answers in time; lower the load, or give the limiter a Redis of its own")
+)
+
+// outOfService reports whether a reply says that the node serves nobody, rather than that
+// something is wrong with one key or command.
+func outOfService(err error) bool {
+	for _, prefix := range []string{
+		"LOADING", "READONLY", "CLUSTERDOWN", "MASTERDOWN", "MISCONF", "NOAUTH", "WRONGPASS", "NOPERM",
+		"BUSY ", "OOM", "NOREPLICAS", "TRYAGAIN", "UNBLOCKED",
+	} {
+		if strings.HasPrefix(err.Error(), prefix) {
+			return true
+		}
+	}
+	// A script passes on what a command of its own was told.
+	return strings.Contains(err.Error(), "-MISCONF") || strings.Contains(err.Error(), "-OOM") || strings.Contains(err.Error(), "-READONLY")
+}
+
+// isReply reports whether err is an answer of Redis.
+func isReply(err error) bool {
+	if err == nil {
+		return true
+	}
+	_, ok := errors.AsType[redis.Error](err)
+	return ok
+}
+
+// wrap gives errors of Redis this package's name, for the operator's eyes.
+func wrap(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if down, ok := errors.AsType[errDown](err); ok {
+		return fmt.Errorf("%w: %w", ratelimit.ErrUnavailable, down)
+	}
+	if strings.HasPrefix(err.Error(), "redislimit: ") {
+		return err
+	}
+	return fmt.Errorf("redislimit: %w", err)
+}

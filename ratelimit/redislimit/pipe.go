@@ -1,0 +1,315 @@
+package redislimit
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// maxLanes is how many pipelines to a node are under way at once.
+	maxLanes = 3
+	// maxBatch is how many commands one of them carries.
+	maxBatch = 256
+	// maxQueue is how many calls wait for a node; further ones are shed.
+	maxQueue = 1 << 16
+	// patience is how many Timeouts a call waits for a node that answers others.
+	patience = 40
+)
+
+// query is one script on its way to a node and back.
+type query struct {
+	script *script
+	keys   []string
+	args   []any
+	state  atomic.Int32 // queued, sent or left
+	at     time.Time    // when it was made
+	value  any
+	err    error
+	done   chan struct{}
+}
+
+const (
+	queued = iota
+	sent
+	left
+)
+
+// pipe sends the scripts of many goroutines to one node, in a few pipelines. A pipeline has
+// no deadline but the client's own: a command that is under way is never cut off, and its
+// connection stays.
+type pipe struct {
+	store   *Store
+	client  Client
+	breaker breaker
+
+	mu      sync.Mutex
+	queue   []*query
+	lanes   int
+	sending []time.Time // when the pipelines under way were sent
+
+	answered atomic.Int64 // when the node answered last, in nanoseconds since the store's base
+}
+
+func newPipe(s *Store, client Client) *pipe {
+	p := &pipe{store: s, client: client}
+	p.breaker = breaker{limit: s.opts.BreakerFailures, span: s.opts.Timeout, pause: s.opts.BreakerOpen}
+	return p
+}
+
+// run runs a script. The error is the context's when that ended, errDown while the breaker
+// is open, errSaturated, the reply's, or a failure of the node, which has been counted.
+func (p *pipe) run(ctx context.Context, sc *script, keys []string, args []any) (any, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	wait, ok, probe := p.breaker.allow(now)
+	if !ok {
+		return nil, errDown{wait}
+	}
+	p.store.calls.Add(1)
+	if !probe {
+		if since := p.silentSince(); !since.IsZero() && now.Sub(since) > p.store.opts.Timeout {
+			p.failed(errSilent, since) // it has been waited for already
+			return nil, errSilent
+		}
+	}
+	q := &query{script: sc, keys: keys, args: args, at: now, done: make(chan struct{})}
+	if err := p.enter(q, probe); err != nil {
+		return nil, err
+	}
+	timeout := p.store.opts.Timeout
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	for {
+		select {
+		case <-q.done:
+			return q.value, q.err
+		case <-ctx.Done():
+			q.state.CompareAndSwap(queued, left)
+			return nil, ctx.Err()
+		case <-timer.C:
+		}
+		// A node that answers others is busy and not away.
+		now = time.Now()
+		quiet := now.Sub(q.at)
+		if last := p.store.base.Add(time.Duration(p.answered.Load())); last.After(q.at) {
+			quiet = now.Sub(last)
+		}
+		switch {
+		case quiet >= timeout && q.state.Load() == sent:
+			q.state.CompareAndSwap(queued, left)
+			p.failed(errSilent, q.at)
+			return nil, errSilent
+		case now.Sub(q.at) >= patience*timeout, quiet >= 4*timeout:
+			q.state.CompareAndSwap(queued, left)
+			p.store.shed.Add(1)
+			return nil, errSaturated
+		case quiet >= timeout:
+			timer.Reset(timeout / 4) // queued behind a pipeline that decides it
+		default:
+			timer.Reset(timeout - quiet)
+		}
+	}
+}
+
+// silentSince is when the oldest command was sent of a node that has answered nothing
+// since; zero if there is none.
+func (p *pipe) silentSince() (oldest time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last := p.store.base.Add(time.Duration(p.answered.Load()))
+	for _, at := range p.sending {
+		if at.After(last) && (oldest.IsZero() || at.Before(oldest)) {
+			oldest = at
+		}
+	}
+	return oldest
+}
+
+// enter queues q and sees that a lane will send it. A probe has a lane of its own, since the
+// others may hang.
+func (p *pipe) enter(q *query, probe bool) error {
+	if probe {
+		q.state.Store(sent)
+		go p.send([]*query{q})
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.queue) >= maxQueue {
+		p.store.shed.Add(1)
+		return errSaturated
+	}
+	p.queue = append(p.queue, q)
+	if p.lanes < maxLanes {
+		p.lanes++
+		go p.lane()
+	}
+	return nil
+}
+
+// lane sends what is queued until nothing is.
+func (p *pipe) lane() {
+	for {
+		p.mu.Lock()
+		n := min(len(p.queue), maxBatch)
+		if n == 0 {
+			p.lanes--
+			p.queue = nil
+			p.mu.Unlock()
+			return
+		}
+		batch := make([]*query, 0, n)
+		for _, q := range p.queue[:n] {
+			if q.state.CompareAndSwap(queued, sent) {
+				batch = append(batch, q)
+			}
+		}
+		p.queue = p.queue[n:]
+		p.mu.Unlock()
+		if len(batch) > 0 {
+			p.send(batch)
+		}
+	}
+}
+
+// send sends one pipeline and hands out the answers.
+func (p *pipe) send(batch []*query) {
+	start := time.Now()
+	p.mu.Lock()
+	p.sending = append(p.sending, start)
+	p.mu.Unlock()
+	p.exec(batch, false)
+	p.mu.Lock()
+	for i, at := range p.sending {
+		if at.Equal(start) {
+			p.sending = append(p.sending[:i], p.sending[i+1:]...)
+			break
+		}
+	}
+	p.mu.Unlock()
+	replied, up := false, false
+	var unknown, moved []*query
+	for _, q := range batch {
+		switch {
+		case q.err == nil:
+			replied, up = true, true
+		case redis.HasErrorPrefix(q.err, "NOSCRIPT"):
+			unknown = append(unknown, q)
+			replied, up = true, true
+		case redis.HasErrorPrefix(q.err, "MOVED"), redis.HasErrorPrefix(q.err, "ASK"):
+			moved = append(moved, q)
+			replied, up = true, true
+		case isReply(q.err):
+			replied = true
+			up = up || !outOfService(q.err)
+		case errors.Is(q.err, redis.ErrPoolTimeout), errors.Is(q.err, redis.ErrPoolExhausted):
+			q.err = errSaturated
+			p.store.shed.Add(1)
+		}
+	}
+	if replied {
+		p.answered.Store(int64(time.Since(p.store.base)))
+	}
+	if len(moved) > 0 {
+		p.store.reload()
+		p.redirect(moved)
+	}
+	if len(unknown) > 0 {
+		p.exec(unknown, true)
+	}
+	if up {
+		p.up()
+	}
+	for _, q := range batch {
+		if q.err != nil && q.err != errSaturated { //nolint:errorlint // it is set above
+			if outOfService(q.err) || !isReply(q.err) {
+				p.failed(q.err, start)
+			} else {
+				p.store.badReply(q)
+			}
+		}
+		close(q.done)
+	}
+}
+
+// exec runs a batch, with the sources of the scripts if Redis does not know them.
+func (p *pipe) exec(batch []*query, source bool) {
+	ctx := context.Background() // see pipe
+	client, ok := p.client.(pipeliner)
+	if !ok || len(batch) == 1 && batch[0].script.sha == "" {
+		p.each(ctx, batch, source)
+		return
+	}
+	cmds := make([]*redis.Cmd, len(batch))
+	_, err := client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for i, q := range batch {
+			name, text := "evalsha", q.script.sha
+			if source {
+				name, text = "eval", q.script.source
+			}
+			args := make([]any, 0, 3+len(q.keys)+len(q.args))
+			args = append(args, name, text, len(q.keys))
+			for _, k := range q.keys {
+				args = append(args, k)
+			}
+			cmd := redis.NewCmd(ctx, append(args, q.args...)...)
+			cmd.SetFirstKeyPos(3)
+			cmds[i] = cmd
+			_ = pipe.Process(ctx, cmd) // the pipeline reports what becomes of it
+		}
+		return nil
+	})
+	for i, q := range batch {
+		q.value, q.err = cmds[i].Result()
+		if q.err == nil && q.value == nil && err != nil {
+			q.err = err // it was not sent
+		}
+	}
+}
+
+// each runs a batch with a client that has no pipelines, or makes them by itself.
+func (p *pipe) each(ctx context.Context, batch []*query, source bool) {
+	var wg sync.WaitGroup
+	for _, q := range batch {
+		wg.Go(func() {
+			if source {
+				q.value, q.err = p.client.Eval(ctx, q.script.source, q.keys, q.args...).Result()
+			} else {
+				q.value, q.err = p.client.EvalSha(ctx, q.script.sha, q.keys, q.args...).Result()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// redirect runs what another node answers for, by the client that knows which.
+func (p *pipe) redirect(batch []*query) {
+	for _, q := range batch {
+		q.value, q.err = p.store.client.Eval(context.Background(), q.script.source, q.keys, q.args...).Result()
+	}
+}
+
+func (p *pipe) up() {
+	if p.breaker.succeeded() {
+		p.store.recovered()
+	}
+	p.store.beat()
+}
+
+func (p *pipe) failed(err error, at time.Time) {
+	p.store.failed(err)
+	if p.breaker.failed(at, time.Now(), errors.Is(err, syscall.ECONNREFUSED)) {
+		p.store.down(err)
+	}
+}
+
+func crossSlot(err error) bool { return err != nil && strings.HasPrefix(err.Error(), "CROSSSLOT") }
