@@ -19,6 +19,7 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 	"github.com/mainstay-go/mainstay/backup/internal/client"
 	"github.com/mainstay-go/mainstay/internal/atomicfile"
+	"github.com/mainstay-go/mainstay/internal/redact"
 )
 
 // CommandOptions configures a [Command].
@@ -143,8 +144,6 @@ func (w *trailerWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-var userinfo = regexp.MustCompile(`://[^/@\s]*@`)
-
 // scrub returns the last line that the program said, without secrets.
 func (c *Command) scrub(tail []byte) string {
 	text := strings.ToValidUTF8(string(tail), "")
@@ -163,7 +162,6 @@ func (c *Command) scrub(tail []byte) string {
 		// The first line may be the rest of one that was cut, and of a secret in it.
 		_, text, _ = strings.Cut(text, "\n")
 	}
-	text = userinfo.ReplaceAllString(text, "://***@")
 	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' })
 	for i := len(lines) - 1; i >= 0; i-- {
 		line := strings.TrimSpace(strings.Map(func(r rune) rune {
@@ -173,7 +171,7 @@ func (c *Command) scrub(tail []byte) string {
 			return ' '
 		}, lines[i]))
 		if line != "" {
-			return client.Shorten(line)
+			return client.Shorten(redact.New(secrets...).Text(line, 0))
 		}
 	}
 	return ""

@@ -60,7 +60,7 @@ func (r *Registry) SetBroken(cause error) {
 	r.cause = cause
 	r.publishAlive()
 	if cause != nil {
-		r.log.Error("health: set broken", "cause", r.scrub.text(cause.Error()))
+		r.log.Error("health: set broken", "cause", r.scrub.error(cause))
 	}
 }
 
@@ -68,7 +68,7 @@ func (r *Registry) SetBroken(cause error) {
 func (r *Registry) publishAlive() {
 	a := &alive{beats: r.beats}
 	if r.cause != nil {
-		a.cause = orDefault(r.scrub.text(r.cause.Error()), "broken")
+		a.cause = orDefault(r.scrub.error(r.cause), "broken")
 	}
 	r.alive.Store(a)
 }

@@ -39,10 +39,11 @@ func (r *Registry) outputOf(res *Result) string {
 	if res.Err == nil {
 		return text
 	}
-	if text != "" {
-		text += ": "
+	cause := r.scrub.error(res.Err)
+	if text == "" || cause == "" {
+		return cut(text + cause)
 	}
-	return cut(text + r.scrub.text(res.Err.Error()))
+	return cut(text + ": " + cause)
 }
 
 // cleanObserved bounds what a check may hand over, and takes a copy so that the

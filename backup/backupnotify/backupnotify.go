@@ -23,6 +23,7 @@ import (
 
 	"github.com/mainstay-go/mainstay/backup"
 	"github.com/mainstay-go/mainstay/internal/atomicfile"
+	"github.com/mainstay-go/mainstay/internal/redact"
 	"github.com/mainstay-go/mainstay/notify"
 )
 
@@ -163,7 +164,7 @@ func (n *Notices) Ran(ctx context.Context, report backup.Report, failure error) 
 			return n.well(s, now, report)
 		}
 		s.Failed++
-		text := failure.Error()
+		text := new(redact.Redactor).Error(failure, 0)
 		switch {
 		case report.Manifest == nil:
 			return n.problem(s, now, failed, notify.Critical, "FAILED", text+"\n\nNo backup was published and none was deleted."+n.rest(ctx, now))
@@ -223,7 +224,7 @@ func (n *Notices) checked(ctx context.Context, _ backup.Status, failure error) e
 		if failure == nil || s.Problem != "" && s.Problem != kind {
 			return notify.Message{}, false
 		}
-		return n.problem(s, now, kind, notify.Critical, subject, failure.Error())
+		return n.problem(s, now, kind, notify.Critical, subject, new(redact.Redactor).Error(failure, 0))
 	})
 }
 

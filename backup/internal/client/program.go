@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/internal/redact"
 )
 
 const (
@@ -76,7 +77,7 @@ func (p Program) Run(ctx context.Context, args ...string) error {
 	case p.Passing != nil && p.Passing.Match(messages.kept):
 		err = driver.Transient(err)
 	}
-	if said := p.Said(name, messages.kept); said != "" {
+	if said := new(redact.Redactor).Text(p.Said(name, messages.kept), 0); said != "" {
 		return fmt.Errorf("backup: %s: %w: %s", name, err, said)
 	}
 	return fmt.Errorf("backup: %s: %w", name, err)

@@ -1,0 +1,84 @@
+package redact
+
+import (
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Error returns the text of an error as Text does. Errors of known types are
+// rebuilt from their harmless parts first: a url.Error keeps the host and loses
+// path, query and user, and errors about a text that could not be parsed lose that
+// text.
+func (r *Redactor) Error(err error, limit int) string {
+	if err == nil {
+		return ""
+	}
+	return r.Text(safeText(err), limit)
+}
+
+// safeText is the text of an error in which the texts of known inner errors are
+// replaced.
+func safeText(err error) string {
+	text := err.Error()
+	for _, inner := range children(err) {
+		raw := inner.Error()
+		if safe := safeText(inner); safe != raw && raw != "" {
+			text = strings.ReplaceAll(text, raw, safe)
+		}
+	}
+	return safeSelf(err, text)
+}
+
+func children(err error) []error {
+	switch e := err.(type) { //nolint:errorlint // the tree is walked node by node
+	case interface{ Unwrap() error }:
+		if inner := e.Unwrap(); inner != nil {
+			return []error{inner}
+		}
+	case interface{ Unwrap() []error }:
+		return e.Unwrap()
+	}
+	return nil
+}
+
+// safeSelf rebuilds an error of a known type; text is the one with safe inner
+// errors.
+func safeSelf(err error, text string) string {
+	switch e := err.(type) { //nolint:errorlint // as above
+	case *url.Error:
+		return e.Op + ` "` + safeURL(e.URL) + `": ` + safeText(e.Err)
+	case url.EscapeError:
+		return "invalid URL escape"
+	case url.InvalidHostError:
+		return "invalid character in a host name"
+	case *strconv.NumError:
+		return "strconv." + e.Func + `: parsing "` + Hidden + `": ` + e.Err.Error()
+	case *time.ParseError:
+		return "cannot parse a time"
+	case *net.AddrError:
+		return e.Err
+	case *net.ParseError:
+		return "invalid " + e.Type
+	case *net.DNSError:
+		if strings.ContainsAny(e.Name, "@:/ ") {
+			return "lookup " + Hidden + ": " + e.Err
+		}
+	}
+	return text
+}
+
+// safeURL is the scheme and the host of a URL.
+func safeURL(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" {
+		scheme, _, ok := strings.Cut(raw, "://")
+		if !ok || len(scheme) > 12 {
+			return Hidden
+		}
+		return scheme + "://" + Hidden
+	}
+	return u.Scheme + "://" + u.Host
+}

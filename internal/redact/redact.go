@@ -1,0 +1,178 @@
+// Package redact takes secrets out of texts before a person, a log, a mail or a
+// page receives them.
+//
+// A text is read in layers: as it is, and with percent, backslash and HTML
+// escapes decoded, again and again. In each layer three things are looked for:
+// secrets that the caller named, in every encoding; values whose place says that
+// they are secret, such as the value of a key named password; and words that look
+// like a token by their form. What a layer shows as secret is hidden in the text
+// as it was given.
+package redact
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Hidden takes the place of a secret.
+const Hidden = "***"
+
+// maxInput bounds the work for one text, in bytes.
+const maxInput = 16 << 10
+
+// Redactor takes secrets out of texts. The zero value knows secrets by their
+// place and form. A Redactor is safe for concurrent use.
+type Redactor struct{ told []told }
+
+// New returns a Redactor that also knows the given secrets. Empty ones are
+// ignored.
+func New(secrets ...string) *Redactor {
+	r := &Redactor{}
+	for _, s := range secrets {
+		r.told = append(r.told, newTold(s)...)
+	}
+	// The longest first: a secret that contains another one goes as a whole.
+	slices.SortStableFunc(r.told, func(a, b told) int { return len(b.plain) - len(a.plain) })
+	return r
+}
+
+// span is a range of bytes.
+type span struct{ from, to int }
+
+// Text returns the text on one line, without secrets and cut to about limit
+// bytes; 0 is no limit.
+func (r *Redactor) Text(text string, limit int) string {
+	cut := false
+	if len(text) > maxInput {
+		text, cut = text[:maxInput], true
+	}
+	// What cannot be seen goes first, so that it cannot split a secret.
+	text = visible(text)
+	spans := r.find(text)
+	if cut {
+		spans = append(spans, r.splitAtEnd(text)...)
+	}
+	return clip(oneLine(hide(text, spans)), limit, cut)
+}
+
+// splitAtEnd returns the end of a text that was cut, where it may hold half of a
+// secret: the last word, or the last bytes of a long one.
+func (r *Redactor) splitAtEnd(text string) []span {
+	from := strings.LastIndexAny(text, " \t\r\n") + 1
+	from = max(from, len(text)-256)
+	for _, t := range r.told {
+		for n := min(len(t.plain)-1, len(text)); n >= 4; n-- {
+			if strings.EqualFold(text[len(text)-n:], t.plain[:n]) {
+				from = min(from, len(text)-n)
+				break
+			}
+		}
+	}
+	return []span{{from, len(text)}}
+}
+
+// find returns what is to be hidden, as ranges of the text.
+func (r *Redactor) find(text string) []span {
+	var spans []span
+	l := &layer{text: text}
+	for depth := 0; l != nil && depth < 5; depth++ {
+		for _, s := range r.findIn(l.text, 0) {
+			spans = append(spans, l.origin(s))
+		}
+		l = l.decode()
+	}
+	if len(r.told) > 0 && strings.Contains(text, "=") {
+		if qp := decodeQuotedPrintable(text); qp != nil {
+			for _, s := range r.findTold(qp.text) {
+				spans = append(spans, qp.origin(s))
+			}
+		}
+	}
+	return spans
+}
+
+// findIn returns what is to be hidden in one layer.
+func (r *Redactor) findIn(text string, nested int) []span {
+	spans := r.findTold(text)
+	spans = findByPlace(spans, text)
+	spans = findURLs(spans, text)
+	spans = findByForm(spans, text)
+	return r.findEncoded(spans, text, nested)
+}
+
+// hide replaces the spans. Neighbours become one.
+func hide(text string, spans []span) string {
+	if len(spans) == 0 {
+		return text
+	}
+	slices.SortFunc(spans, func(a, b span) int { return a.from - b.from })
+	var b strings.Builder
+	at := 0
+	for i := 0; i < len(spans); {
+		s := spans[i]
+		for i++; i < len(spans) && spans[i].from <= s.to; i++ {
+			s.to = max(s.to, spans[i].to)
+		}
+		if s.from >= s.to {
+			continue
+		}
+		b.WriteString(text[at:s.from])
+		b.WriteString(Hidden)
+		at = s.to
+	}
+	b.WriteString(text[at:])
+	return b.String()
+}
+
+// visible removes characters that show nothing or that reorder what is shown:
+// zero-width ones, and embeddings, overrides and isolates of bidirectional text.
+// Bytes that are not UTF-8 become U+FFFD.
+func visible(text string) string {
+	clean := true
+	for i := 0; i < len(text); i++ {
+		if text[i] >= 0x80 {
+			clean = false
+			break
+		}
+	}
+	if clean {
+		return text
+	}
+	return strings.Map(func(c rune) rune {
+		switch {
+		case c >= 0x200b && c <= 0x200f, c >= 0x202a && c <= 0x202e, c >= 0x2060 && c <= 0x2069,
+			c == 0x061c, c == 0xfeff, c == 0x00ad, c >= 0xe0000 && c <= 0xe007f:
+			return -1
+		case c >= 0xff01 && c <= 0xff5e: // full-width forms of ASCII hide words from a search
+			return c - 0xff01 + '!'
+		}
+		return c
+	}, strings.ToValidUTF8(text, "\ufffd"))
+}
+
+// oneLine turns control characters into spaces: a text must not be able to draw
+// lines of its own in a log, a mail or a text answer.
+func oneLine(text string) string {
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c == 0x7f || c >= 0x80 && c < 0xa0 || c == 0x2028 || c == 0x2029 {
+			return ' '
+		}
+		return c
+	}, text)
+}
+
+// clip shortens a text without splitting a character.
+func clip(text string, limit int, cut bool) string {
+	if limit <= 0 || len(text) <= limit {
+		if cut {
+			text += "…"
+		}
+		return text
+	}
+	end := limit
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + "…"
+}

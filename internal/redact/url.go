@@ -1,0 +1,186 @@
+package redact
+
+import "strings"
+
+// findURLs hides the user's part of URLs, the values of their queries, and path
+// segments that may be tokens.
+func findURLs(spans []span, text string) []span {
+	for at := 0; ; {
+		i := strings.Index(text[at:], "://")
+		if i < 0 {
+			break
+		}
+		start := at + i + 3
+		spans = findInURL(spans, text, at+i, start)
+		at = start
+	}
+	return findUserAt(spans, text)
+}
+
+func findInURL(spans []span, text string, schemeEnd, start int) []span {
+	end := start
+	for end < len(text) && !isSpace(text[end]) && !strings.ContainsRune("<>|`", rune(text[end])) {
+		end++
+	}
+	authority := start
+	if at := userinfoEnd(text[start:], end-start); at >= 0 {
+		spans = append(spans, span{start, start + at})
+		authority = start + at + 1
+		for end < authority {
+			end++
+		}
+	}
+	for end < len(text) && !isSpace(text[end]) && !strings.ContainsRune(`"'<>|`+"`", rune(text[end])) {
+		end++
+	}
+	if q := strings.IndexAny(text[authority:end], `"'`); q >= 0 {
+		end = authority + q
+	}
+	rest := text[authority:end]
+	pathAt := strings.IndexAny(rest, "/?#")
+	if pathAt < 0 {
+		return spans
+	}
+	host, path := lower(rest[:pathAt]), rest[pathAt:]
+	base := authority + pathAt
+	query := strings.IndexAny(path, "?#")
+	scheme := lower(text[max(0, schemeEnd-5):schemeEnd])
+	onlyPath := path
+	if query >= 0 {
+		spans = findQuery(spans, path[query:], base+query)
+		onlyPath = path[:query]
+	}
+	if !strings.HasSuffix(scheme, "http") && !strings.HasSuffix(scheme, "https") && !strings.HasSuffix(scheme, "wss") {
+		return spans
+	}
+	return findSegments(spans, host, onlyPath, base)
+}
+
+// userinfoEnd returns the index of the @ that ends the user's part of a URL, -1
+// without one. A password may hold anything, since an unencoded character in it is
+// often why the URL failed.
+func userinfoEnd(s string, token int) int {
+	colon := strings.IndexByte(s[:token], ':')
+	slash := strings.IndexAny(s[:token], "/?#")
+	hostOnly := slash >= 0 && (colon < 0 || colon > slash || isPort(s[colon+1:slash]))
+	if hostOnly { // a host with a path: an @ in the path is none of a user
+		return strings.LastIndexByte(s[:slash], '@')
+	}
+	if at := strings.LastIndexByte(s[:token], '@'); at >= 0 {
+		return at
+	}
+	if colon < 0 || isPort(strings.TrimRight(s[colon+1:token], `"'.,;:)]}`)) {
+		return -1
+	}
+	// A space in the password: the @ comes soon, and a host follows it.
+	window := s[:min(len(s), 96)]
+	if at := strings.IndexByte(window, '@'); at > colon && at+1 < len(s) && isAlnum(s[at+1]) && !strings.ContainsAny(window[:at], "\n") {
+		return at
+	}
+	return -1
+}
+
+func isPort(s string) bool {
+	if len(s) > 5 {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+// plainParams are parameters whose values describe and do not authorize.
+var plainParams = words(`page limit offset sort order lang locale format verbose timeout connect_timeout sslmode parsetime
+	charset collation timezone loc application_name search_path pretty refresh width height size version v tab view
+	readtimeout writetimeout maxallowedpacket interpolateparams multistatements tls db group exclude per_page count`)
+
+func findQuery(spans []span, query string, base int) []span {
+	for i := 1; i < len(query); {
+		end := i
+		for end < len(query) && query[end] != '&' && query[end] != '#' {
+			end++
+		}
+		key, value, ok := strings.Cut(query[i:end], "=")
+		switch {
+		case ok && value != "" && !(plainParams[lower(key)] && !looksRandom(value)):
+			trimmed := strings.TrimRight(value, ".,;:)]}")
+			spans = append(spans, span{base + end - len(value), base + end - len(value) + len(trimmed)})
+		case !ok && looksRandom(key):
+			spans = append(spans, span{base + i, base + end})
+		}
+		i = end + 1
+	}
+	return spans
+}
+
+// hookHosts serve URLs whose path is the secret.
+var hookHosts = []string{
+	"hooks.slack", "discord", "webhook", "hooks.", "telegram", "chat.googleapis", "zapier", "hc-ping", "ifttt", "sentry.io",
+	"logic.azure", "pipedream", "make.com", "incoming", "mattermost", "rocket.chat", "feishu", "larksuite", "dingtalk", "qyapi.weixin",
+	"pushover", "healthchecks.io", "uptime.betterstack", "heartbeat.uptimerobot", "opsgenie", "victorops", "alert.victorops",
+}
+
+func findSegments(spans []span, host, path string, base int) []span {
+	hook := false
+	for _, h := range hookHosts {
+		hook = hook || strings.Contains(host, h)
+	}
+	after := false // behind a segment such as "webhooks"
+	for i := 0; i < len(path); {
+		end := i + 1
+		for end < len(path) && path[end] != '/' && path[end] != ';' {
+			end++
+		}
+		seg := strings.TrimRight(path[i+1:end], ".,:)]}")
+		low := lower(seg)
+		switch {
+		case seg == "":
+		case len(seg) > 3 && !plainSegment(low) && (hook || after), looksRandom(seg), looksLikeKey(seg):
+			spans = append(spans, span{base + i + 1, base + i + 1 + len(seg)})
+		}
+		if low == "hook" || low == "hooks" || strings.Contains(low, "webhook") || secretKey(low) || strings.HasPrefix(low, "bot") && strings.Contains(low, ":") {
+			after = true
+		}
+		i = end
+	}
+	return spans
+}
+
+var segments = words(`api services webhook webhooks hooks v1 v2 v3 messages spaces send sendmessage bot ping fail start log
+	workflows triggers manual paths invoke incoming incomingwebhook robot bot_send trigger with key`)
+
+func plainSegment(low string) bool { return segments[low] }
+
+// findUserAt hides user:password@ without a scheme, as go-sql-driver and curl write
+// it. A name or an address without a password stays.
+func findUserAt(spans []span, text string) []span {
+	for i := 0; i < len(text); i++ {
+		if text[i] != '@' {
+			continue
+		}
+		from := i
+		for from > 0 && !isSpace(text[from-1]) && !strings.ContainsRune("\"'`<>(,;=|", rune(text[from-1])) {
+			from--
+		}
+		if s := strings.LastIndex(text[from:i], "://"); s >= 0 {
+			continue // of a URL
+		}
+		head := text[from:i]
+		colon := strings.IndexByte(head, ':')
+		low := lower(head)
+		switch {
+		case colon == 0, colon > 0 && colon == len(head)-1, low == "mailto", strings.HasPrefix(low, "mailto:"), strings.HasPrefix(low, "sha256:"):
+		case colon > 0:
+			spans = append(spans, span{from, i})
+		case strings.Contains(head, "/"): // user/password@ of Oracle
+			user, password, _ := strings.Cut(head, "/")
+			if user != "" && !strings.Contains(user, ".") && !strings.Contains(password, "/") && (looksRandom(password) || strings.HasPrefix(text[i+1:], "//")) {
+				spans = append(spans, span{from, i})
+			}
+		}
+	}
+	return spans
+}
