@@ -12,7 +12,6 @@ import (
 	"github.com/mainstay-go/mainstay/backup"
 	"github.com/mainstay-go/mainstay/backup/sqlite"
 	"github.com/mainstay-go/mainstay/cache"
-	"github.com/mainstay-go/mainstay/cache/ristrettocache"
 	"github.com/mainstay-go/mainstay/health"
 	"github.com/mainstay-go/mainstay/health/hostcheck"
 	"github.com/mainstay-go/mainstay/pagination"
@@ -32,15 +31,11 @@ func (queries) Products(ctx context.Context, limit int, offset int64) ([]Product
 func (queries) CountProducts(context.Context) (int64, error) { return 0, nil }
 
 func readmeCache(ctx context.Context, db queries) (Product, error) {
-	store, err := ristrettocache.New(nil) // this process; rediscache.New for all of them
+	products, err := cache.New[Product](nil, "products", 5*time.Minute, nil) // nil: this process; or a rediscache.Store
 	if err != nil {
 		return Product{}, err
 	}
-	products, err := cache.New[Product](store, "products", 5*time.Minute, nil)
-	if err != nil {
-		return Product{}, err
-	}
-	// However many callers miss at once, one load runs; after Delete nobody gets an older value.
+	// However many callers miss at once, one load runs; after Delete no caller gets an older value.
 	return products.GetOrLoad(ctx, "42", func(ctx context.Context) (Product, error) {
 		return db.Product(ctx, 42)
 	})

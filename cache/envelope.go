@@ -3,14 +3,13 @@ package cache
 import (
 	"encoding/binary"
 	"errors"
-	"slices"
 
 	"github.com/zeebo/xxh3"
 )
 
 // The envelope around each stored value: two bytes of magic, a format version, flags, a
 // checksum of everything else, the names of codec and schema, the end of the value's
-// time and how long its load took in milliseconds, the states of its tags, names and
+// time, the moment of its load and how long the load took in milliseconds, the states of its tags, names and
 // states of the tags that not each reader knows, the payload.
 // What does not read back exactly is a miss, never a value.
 //
@@ -18,7 +17,7 @@ import (
 // is left for who can read it, and only the checksum tells it from a damaged one.
 const (
 	magic0, magic1 = 0xCA, 0x5E
-	formatVersion  = 1
+	formatVersion  = 2
 	checksumAt     = 4
 	headSize       = checksumAt + 8
 
@@ -39,7 +38,7 @@ var (
 type envelope struct {
 	codec, schema string
 	flags         byte
-	fresh         int64    // until when, in Unix milliseconds
+	fresh, loaded int64    // until when it is fresh and when it was loaded, in Unix milliseconds
 	took          uint32   // by the load, in milliseconds
 	tags          []string // the states of those that each reader knows
 	named         []tagState
@@ -50,7 +49,7 @@ type envelope struct {
 type tagState struct{ name, state string }
 
 func (e *envelope) seal() []byte {
-	size := headSize + 2 + len(e.codec) + len(e.schema) + 8 + 4 + 2 + len(e.payload)
+	size := headSize + 2 + len(e.codec) + len(e.schema) + 16 + 4 + 2 + len(e.payload)
 	for _, tag := range e.tags {
 		size += 1 + len(tag)
 	}
@@ -62,6 +61,7 @@ func (e *envelope) seal() []byte {
 	b = append(append(b, byte(len(e.codec))), e.codec...)
 	b = append(append(b, byte(len(e.schema))), e.schema...)
 	b = binary.LittleEndian.AppendUint64(b, uint64(e.fresh))
+	b = binary.LittleEndian.AppendUint64(b, uint64(e.loaded))
 	b = binary.LittleEndian.AppendUint32(b, e.took)
 	b = append(b, byte(len(e.tags)))
 	for _, tag := range e.tags {
@@ -95,6 +95,7 @@ func open(data []byte) (*envelope, error) {
 	r := reader{rest: data[headSize:]}
 	e := &envelope{flags: data[3], codec: r.text(), schema: r.text()}
 	e.fresh = int64(binary.LittleEndian.Uint64(r.take(8)))
+	e.loaded = int64(binary.LittleEndian.Uint64(r.take(8)))
 	e.took = binary.LittleEndian.Uint32(r.take(4))
 	e.tags = make([]string, r.byte())
 	for i := range e.tags {
@@ -112,9 +113,6 @@ func open(data []byte) (*envelope, error) {
 	e.payload = r.rest
 	return e, nil
 }
-
-// bears reports whether the tags still are as they were before the value was loaded.
-func (e *envelope) bears(states []string) bool { return slices.Equal(e.tags, states) }
 
 // reader takes fields from the front; after the end it returns zeros and sets short.
 type reader struct {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,26 +14,19 @@ import (
 
 var errSource = errors.New("the database is away")
 
-// nearMap is a Near that never drops anything by itself.
-type nearMap struct{ m sync.Map }
-
-func (n *nearMap) Load(hash uint64) (any, bool)      { return n.m.Load(hash) }
-func (n *nearMap) Store(hash uint64, v any, _ int64) { n.m.Store(hash, v) }
-func (n *nearMap) Remove(hash uint64)                { n.m.Delete(hash) }
-
 // onEach runs a test over a store, over memory alone, and over both.
-func onEach(t *testing.T, test func(t *testing.T, make func(*cache.Options) *cache.Typed[int])) {
+func onEach(t *testing.T, test func(t *testing.T, make func(*cache.Options[int]) *cache.Typed[int])) {
 	for name, kind := range map[string]struct{ store, near bool }{"store": {true, false}, "memory": {false, true}, "both": {true, true}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				test(t, func(o *cache.Options) *cache.Typed[int] {
+				test(t, func(o *cache.Options[int]) *cache.Typed[int] {
 					o.Jitter = -1
-					var store cache.Cache
+					var store any
 					if kind.store {
 						store = newMapStore()
 					}
 					if kind.near {
-						o.Near = &nearMap{}
+						o.LocalTTL = 100 * time.Hour
 					}
 					return newTyped[int](t, store, o)
 				})
@@ -46,8 +38,8 @@ func onEach(t *testing.T, test func(t *testing.T, make func(*cache.Options) *cac
 func failing(context.Context) (int, error) { return 0, errSource }
 
 func TestNotFoundIsRemembered(t *testing.T) {
-	onEach(t, func(t *testing.T, make func(*cache.Options) *cache.Typed[int]) {
-		c := make(&cache.Options{NotFoundTTL: time.Minute})
+	onEach(t, func(t *testing.T, make func(*cache.Options[int]) *cache.Typed[int]) {
+		c := make(&cache.Options[int]{NotFoundTTL: time.Minute})
 		loads := 0
 		load := func(context.Context) (int, error) { loads++; return 9, fmt.Errorf("no row: %w", cache.ErrNotFound) }
 		for range 100 {
@@ -81,8 +73,8 @@ func TestNotFoundIsRemembered(t *testing.T) {
 }
 
 func TestStaleIfError(t *testing.T) {
-	onEach(t, func(t *testing.T, make func(*cache.Options) *cache.Typed[int]) {
-		c := make(&cache.Options{StaleFor: time.Hour, ThrottleFor: 10 * time.Second})
+	onEach(t, func(t *testing.T, make func(*cache.Options[int]) *cache.Typed[int]) {
+		c := make(&cache.Options[int]{StaleFor: time.Hour, ThrottleFor: 10 * time.Second})
 		ctx := t.Context()
 		if v, err := c.GetOrLoad(ctx, "k", constant(1)); v != 1 || err != nil {
 			t.Fatal(v, err)
@@ -134,8 +126,8 @@ func TestStaleIfError(t *testing.T) {
 }
 
 func TestSoftTimeout(t *testing.T) {
-	onEach(t, func(t *testing.T, make func(*cache.Options) *cache.Typed[int]) {
-		c := make(&cache.Options{StaleFor: time.Hour, SoftTimeout: 100 * time.Millisecond})
+	onEach(t, func(t *testing.T, make func(*cache.Options[int]) *cache.Typed[int]) {
+		c := make(&cache.Options[int]{StaleFor: time.Hour, SoftTimeout: 100 * time.Millisecond})
 		ctx := t.Context()
 		if err := c.Set(ctx, "k", 1); err != nil {
 			t.Fatal(err)
@@ -157,8 +149,8 @@ func TestSoftTimeout(t *testing.T) {
 }
 
 func TestEarlyRefresh(t *testing.T) {
-	onEach(t, func(t *testing.T, make func(*cache.Options) *cache.Typed[int]) {
-		c := make(&cache.Options{EarlyRefresh: 1, LoadTimeout: time.Hour})
+	onEach(t, func(t *testing.T, make func(*cache.Options[int]) *cache.Typed[int]) {
+		c := make(&cache.Options[int]{EarlyRefresh: 1, LoadTimeout: time.Hour})
 		ctx := t.Context()
 		n := 0
 		load := func(context.Context) (int, error) { time.Sleep(time.Minute); n++; return n, nil }
@@ -181,8 +173,8 @@ func TestEarlyRefresh(t *testing.T) {
 }
 
 func TestTagsAndClear(t *testing.T) {
-	onEach(t, func(t *testing.T, make func(*cache.Options) *cache.Typed[int]) {
-		c := make(&cache.Options{Tags: func(key string) []string { return []string{key[:1], "every"} }})
+	onEach(t, func(t *testing.T, make func(*cache.Options[int]) *cache.Typed[int]) {
+		c := make(&cache.Options[int]{Tags: func(key string) []string { return []string{key[:1], "every"} }})
 		ctx := t.Context()
 		check := func(when string, want map[string]bool) {
 			t.Helper()
@@ -223,7 +215,7 @@ func TestTagsAndClear(t *testing.T) {
 			check(name+" during a load", map[string]bool{"a3": false})
 		}
 	})
-	many := newTyped[int](t, newMapStore(), &cache.Options{Tags: func(string) []string { return make([]string, 17) }})
+	many := newTyped[int](t, newMapStore(), &cache.Options[int]{Tags: func(string) []string { return make([]string, 17) }})
 	if _, err := many.GetOrLoad(t.Context(), "k", constant(1)); err == nil {
 		t.Error("17 tags were accepted")
 	}
@@ -231,63 +223,25 @@ func TestTagsAndClear(t *testing.T) {
 
 // TestNearDoesNotAllocate: a hit in memory costs no garbage.
 func TestNearDoesNotAllocate(t *testing.T) {
-	c := newTyped[*int](t, nil, &cache.Options{Near: &nearMap{}})
+	c := newTyped[*int](t, nil, &cache.Options[*int]{LocalTTL: 100 * time.Hour})
 	load := func(context.Context) (*int, error) { return new(int), nil }
 	ctx := t.Context()
 	if _, err := c.GetOrLoad(ctx, "k", load); err != nil {
 		t.Fatal(err)
 	}
-	if n := testing.AllocsPerRun(100, func() { _, _ = c.GetOrLoad(ctx, "k", load) }); n > 1 { // one is sync.Map's, for the key
+	if n := testing.AllocsPerRun(100, func() { _, _ = c.GetOrLoad(ctx, "k", load) }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
-	if s := c.Stats(); s.Loads != 1 || s.NearHits < 100 {
+	if s := c.Stats(); s.Loads != 1 || s.LocalHits < 100 {
 		t.Errorf("%+v", s)
 	}
 }
-
-// TestNearLimit: memory is believed no longer than its Coherence says.
-func TestNearLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := coherentMap{newMapStore(), cache.NewCoherence()}
-		c := newTyped[int](t, store, &cache.Options{Near: &nearMap{}})
-		ctx := t.Context()
-		_, _ = c.GetOrLoad(ctx, "k", constant(1))
-		if err := store.mapStore.Delete(ctx, "test:k"); err != nil { // as another process would
-			t.Fatal(err)
-		}
-		time.Sleep(time.Minute)
-		if v, _ := c.GetOrLoad(ctx, "k", constant(2)); v != 1 {
-			t.Errorf("without a limit: %d", v)
-		}
-		store.coh.SetLimit(2 * time.Second)
-		if v, _ := c.GetOrLoad(ctx, "k", constant(2)); v != 2 {
-			t.Errorf("beyond the limit: %d", v)
-		}
-		store.coh.KeyChanged("test:k")
-		_ = store.mapStore.Delete(ctx, "test:k")
-		if v, _ := c.GetOrLoad(ctx, "k", constant(3)); v != 3 {
-			t.Errorf("after a message: %d", v)
-		}
-		store.coh.AllChanged()
-		_ = store.mapStore.Delete(ctx, "test:k")
-		if v, _ := c.GetOrLoad(ctx, "k", constant(4)); v != 4 {
-			t.Errorf("after a loss: %d", v)
-		}
-	})
-}
-
-type coherentMap struct {
-	*mapStore
-	coh *cache.Coherence
-}
-
-func (s coherentMap) Coherence() *cache.Coherence { return s.coh }
 
 func TestCompression(t *testing.T) {
 	long := strings.Repeat("the same again and ", 1000)
 	for _, how := range []cache.Compression{cache.S2, cache.Zstd} {
 		store := newMapStore()
-		c := newTyped[string](t, store, &cache.Options{Compression: how})
+		c := newTyped[string](t, store, &cache.Options[string]{Compression: how})
 		for key, value := range map[string]string{"long": long, "short": "x"} {
 			if err := c.Set(t.Context(), key, value); err != nil {
 				t.Fatal(err)
@@ -301,7 +255,7 @@ func TestCompression(t *testing.T) {
 			t.Errorf("%d: %d bytes of %d", how, n, len(long))
 		}
 		// A small input that becomes large is a bad payload.
-		small := newTyped[string](t, store, &cache.Options{MaxValue: 1000})
+		small := newTyped[string](t, store, &cache.Options[string]{MaxValue: 1000})
 		if _, found, err := small.Get(t.Context(), "long"); found || err != nil || small.Stats().BadPayloads != 1 {
 			t.Errorf("a bomb was read: %v, %v", found, err)
 		}
@@ -310,7 +264,7 @@ func TestCompression(t *testing.T) {
 
 func TestTooLarge(t *testing.T) {
 	store := newMapStore()
-	c := newTyped[string](t, store, &cache.Options{MaxValue: 100})
+	c := newTyped[string](t, store, &cache.Options[string]{MaxValue: 100})
 	if err := c.Set(t.Context(), "k", "small"); err != nil {
 		t.Fatal(err)
 	}
@@ -323,16 +277,5 @@ func TestTooLarge(t *testing.T) {
 	}
 	if v, err := c.GetOrLoad(t.Context(), "k", constant(large)); v != large || err != nil || c.Stats().TooLarge != 1 {
 		t.Errorf("%d bytes, %v", len(v), err)
-	}
-}
-
-// TestNesting: a wrong order of decorators is found at construction.
-func TestNesting(t *testing.T) {
-	inner, _, _ := newFallback(t, nil)
-	if _, err := cache.NewFallback(inner, newMapStore(), nil); err == nil {
-		t.Error("a Fallback over a Fallback")
-	}
-	if _, err := cache.NewFallback(newMapStore(), inner, nil); err == nil {
-		t.Error("a Fallback to a Fallback")
 	}
 }

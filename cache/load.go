@@ -5,155 +5,167 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
-// GetOrLoad returns the value of key, or loads it and keeps it. However many callers
-// miss at once, one load runs, in all processes if the store is a [Leaser]: with the
-// values of the first caller's context but not its end, and for LoadTimeout at most.
-// Each caller waits for its own context only. The error is load's, the context's, or
-// ErrEmptyKey; errors are not kept, but for ErrNotFound. The load may call SetTags and
-// SetTTL.
+// ErrNotFound is what a load returns, wrapped or not, when there is no such thing. It is
+// remembered for Options.NotFoundTTL, and GetOrLoad returns it meanwhile.
+var ErrNotFound = errors.New("cache: there is no such thing")
+
+// GetOrLoad returns the value of key, or loads and stores it. However many callers miss at
+// once, one load runs, among all processes if the store is shared. The load receives the
+// values of the first caller's context but not its end, and may take LoadTimeout. Each
+// caller waits for its own context only. The error is that of the load, that of the context,
+// or ErrEmptyKey. No error is stored except ErrNotFound.
+//
+// The load may call SetTags, SetTTL, DoNotKeep and Old.
 func (c *Typed[V]) GetOrLoad(ctx context.Context, key string, load func(context.Context) (V, error), opts ...CallOption) (V, error) {
-	if e, fresh := c.fromNear(key); fresh {
-		c.hit(ctx, key, true)
-		if c.opts.EarlyRefresh > 0 && c.due(time.Duration(e.freshUntil-c.now()), e.took) {
-			if w, err := c.want(key, opts); err == nil {
-				c.refresh(ctx, []want{w}, one(load))
-			}
-		}
-		if e.absent {
-			return e.value, ErrNotFound
-		}
-		return e.value, nil
+	e, fresh := c.find(key)
+	if !fresh {
+		return c.loadOne(ctx, key, load, opts)
 	}
-	w, err := c.want(key, opts)
-	if err != nil {
-		var none V
-		return none, err
+	c.hitLocal(ctx, e)
+	if e.Extra == nil {
+		return c.valueOf(e), nil
 	}
-	r, err := c.lookUp(ctx, &w)
-	if err == nil && r.fresh {
-		if c.due(r.freshFor, r.took) {
+	if c.due(time.Duration(e.FreshUntil-c.memory.Now()), e.Extra.Took) {
+		if w, err := c.want(key, opts); err == nil {
 			c.refresh(ctx, []want{w}, one(load))
 		}
-		return r.result()
 	}
-	if ctx.Err() != nil {
-		var none V
-		return none, ctx.Err()
+	if e.Extra.Absent {
+		return c.valueOf(e), ErrNotFound
 	}
-	own, joined := c.start(ctx, []want{w}, one(load), err != nil, false)
-	if joined > 0 {
-		c.stats.joined.Add(1)
-	}
-	value, stale, err := own[0].wait(ctx, c.opts.SoftTimeout)
-	c.served(ctx, key, stale)
-	return value, err
+	c.audit(ctx, key, c.valueOf(e), time.Unix(0, e.Extra.LoadedAt), load)
+	return c.valueOf(e), nil
 }
 
-// GetOrLoadMany is GetOrLoad of many keys: what is not in memory is read from the store
-// in one round trip, or one for each node, and what is not there either is loaded with
-// one call for all keys that nobody else, in any process, is loading already.
+// loadOne is GetOrLoad of a key that the local tier does not have.
+func (c *Typed[V]) loadOne(ctx context.Context, key string, load func(context.Context) (V, error), opts []CallOption) (none V, _ error) {
+	w, err := c.want(key, opts)
+	if err != nil {
+		return none, err
+	}
+	for wants := []want{w}; ; {
+		if err := ctx.Err(); err != nil {
+			return none, err
+		}
+		ticket, seq := c.memory.Begin(), c.memory.Seq()
+		rs := c.lookUp(ctx, ticket, wants)
+		if r := &rs[0]; r.err == nil && r.fresh {
+			c.memory.End(ticket)
+			if c.due(r.freshFor, r.took) {
+				c.refresh(ctx, wants, one(load))
+			}
+			value, err := r.result()
+			if err == nil {
+				c.audit(ctx, key, value, r.loaded, load)
+			}
+			return c.clone(value), err
+		}
+		if err := ctx.Err(); err != nil {
+			c.memory.End(ticket)
+			return none, err
+		}
+		all, joined := c.start(ctx, ticket, seq, wants, rs, one(load), false)
+		c.stats.joined.Add(uint64(joined)) //nolint:gosec // not negative
+		value, stale, again, err := all[0].wait(ctx, c.memory, c.opts.SoftTimeout)
+		if again {
+			continue
+		}
+		c.served(ctx, key, stale)
+		return c.clone(value), err
+	}
+}
+
+// GetOrLoadMany is GetOrLoad of many keys. Keys that are not in memory are read from the
+// store in one round trip, or one for each node. One call of load loads those that the store
+// does not have either, and that no other call, in any process, is loading already.
 //
-// The result has the keys that there are; what the load leaves out does not exist, and
-// that is remembered as an ErrNotFound is. An error that the load returns is that of the
-// keys it leaves out. With an error, such as the end of ctx, the result still has all
-// keys that could be had. It is the caller's own.
+// The result has the keys that exist. A key that load leaves out does not exist, which is
+// remembered as ErrNotFound is. An error of load is that of the keys it leaves out. With an
+// error, such as the end of ctx, the result still has all values that could be had. The map
+// is the caller's own.
 func (c *Typed[V]) GetOrLoadMany(ctx context.Context, keys []string, load func(ctx context.Context, missing []string) (map[string]V, error), opts ...CallOption) (map[string]V, error) {
 	out := make(map[string]V, len(keys))
-	seen := make(map[string]bool, len(keys))
-	var wants, due []want
-	for _, key := range keys {
-		if seen[key] {
-			continue
-		}
-		seen[key] = true
-		w, err := c.want(key, opts)
-		if err != nil {
-			return nil, err
-		}
-		e, fresh := c.fromNear(key)
-		if !fresh {
-			wants = append(wants, w)
-			continue
-		}
-		c.hit(ctx, key, true)
-		if !e.absent {
-			out[key] = e.value
-		}
-		if c.opts.EarlyRefresh > 0 && c.due(time.Duration(e.freshUntil-c.now()), e.took) {
-			due = append(due, w)
-		}
-	}
-	if err := ctx.Err(); err != nil {
+	wants, due, err := c.fromMemory(ctx, keys, opts, out)
+	if err != nil {
 		return out, err
 	}
-	var missing []want
-	down := false
-	if len(wants) > 0 {
-		rs := c.lookUpAll(ctx, wants)
-		if err := ctx.Err(); err != nil {
-			return out, err
-		}
+	var errs []error
+	for len(wants) > 0 {
+		var missing []want
+		var missed []reading[V]
+		ticket, seq := c.memory.Begin(), c.memory.Seq()
+		rs := c.lookUp(ctx, ticket, wants)
 		for i := range rs {
 			r, w := &rs[i], wants[i]
 			switch {
-			case !r.fresh:
-				missing, down = append(missing, w), down || r.err != nil
+			case r.err != nil || !r.fresh:
+				missing, missed = append(missing, w), append(missed, *r)
 				continue
 			case !r.absent:
-				out[w.key] = r.value
+				out[w.key] = c.clone(r.value)
 			}
 			if c.due(r.freshFor, r.took) {
 				due = append(due, w)
+			}
+		}
+		if ctx.Err() != nil || len(missing) == 0 {
+			c.memory.End(ticket)
+			errs = append(errs, ctx.Err())
+			break
+		}
+		all, joined := c.start(ctx, ticket, seq, missing, missed, many(load), false)
+		c.stats.joined.Add(uint64(joined)) //nolint:gosec // not negative
+		again, err := c.collect(ctx, all, out)
+		errs = append(errs, err)
+		wants = wants[:0]
+		for _, w := range missing {
+			if again[w.key] {
+				wants = append(wants, w)
 			}
 		}
 	}
 	if len(due) > 0 {
 		c.refresh(ctx, due, many(load))
 	}
-	if len(missing) == 0 {
-		return out, nil
-	}
-	own, joined := c.start(ctx, missing, many(load), down, false)
-	c.stats.joined.Add(uint64(joined))
-	return out, c.collect(ctx, own, out)
+	return out, errors.Join(errs...)
 }
 
-// collect waits for flights and adds their values to out.
-func (c *Typed[V]) collect(ctx context.Context, own []seat[V], out map[string]V) error {
+// collect waits for calls and adds their values to out. again are keys to ask for again.
+func (c *Typed[V]) collect(ctx context.Context, all []waiter[V], out map[string]V) (again map[string]bool, err error) {
 	var errs []error
 	failed := map[string]bool{}
 	soft := c.opts.SoftTimeout
 	began := time.Now()
-	for _, f := range own {
+	for _, f := range all {
 		if soft > 0 { // one wait for all of them
 			soft = max(c.opts.SoftTimeout-time.Since(began), time.Nanosecond)
 		}
-		value, stale, err := f.wait(ctx, soft)
+		value, stale, repeat, err := f.wait(ctx, c.memory, soft)
 		switch {
+		case repeat:
+			if again == nil {
+				again = map[string]bool{}
+			}
+			again[f.key] = true
 		case err == nil:
-			out[f.key] = value
+			out[f.key] = c.clone(value)
 			c.served(ctx, f.key, stale)
 		case errors.Is(err, ErrNotFound):
 		case ctx.Err() != nil:
-			return errors.Join(append(errs, err)...)
+			return nil, errors.Join(append(errs, err)...)
 		case !failed[err.Error()]: // keys of one load share its error
 			failed[err.Error()] = true
 			errs = append(errs, fmt.Errorf("cache: %s: %q: %w", c.name, f.key, err))
 		}
 	}
-	return errors.Join(errs...)
+	return again, errors.Join(errs...)
 }
 
-func (r *reading[V]) result() (V, error) {
-	if r.absent {
-		return r.value, ErrNotFound
-	}
-	return r.value, nil
-}
-
-// served notes that an old value was, if there is a reason.
+// served counts an old value that was served, if there is a reason.
 func (c *Typed[V]) served(ctx context.Context, key string, why StaleReason) {
 	switch why {
 	case StaleLoadFailed:
@@ -166,7 +178,15 @@ func (c *Typed[V]) served(ctx context.Context, key string, why StaleReason) {
 		return
 	}
 	if hook := c.opts.Trace.Stale; hook != nil {
-		hook(ctx, c.name, key, why)
+		hook(ctx, StaleEvent{c.name, key, why})
+	}
+}
+
+// Func returns fn with its results stored in c, under the key that key makes of the
+// argument. Different arguments must have different keys.
+func Func[K, V any](c *Typed[V], key func(K) string, fn func(context.Context, K) (V, error)) func(context.Context, K) (V, error) {
+	return func(ctx context.Context, arg K) (V, error) {
+		return c.GetOrLoad(ctx, key(arg), func(ctx context.Context) (V, error) { return fn(ctx, arg) })
 	}
 }
 
@@ -204,39 +224,52 @@ func many[V any](load func(context.Context, []string) (map[string]V, error)) loa
 	}
 }
 
-// start joins the flights of keys and begins those that there are not. down says that
-// the store has just failed, which is not tried again then: each try may cost its whole
-// timeout.
-func (c *Typed[V]) start(ctx context.Context, wants []want, load loader[V], down, early bool) (all []seat[V], joined int) {
-	all = make([]seat[V], len(wants))
+// start joins the calls of keys, and begins those that do not run. rs is what the store had
+// under the keys, read after the ticket, which start takes over.
+func (c *Typed[V]) start(ctx context.Context, ticket driver.Ticket, seq uint64, wants []want, rs []reading[V], load loader[V], early bool) (all []waiter[V], joined int) {
+	all = make([]waiter[V], len(wants))
 	var jobs []*job[V]
+	n := &node{}
 	for i := range wants {
 		w := &wants[i]
-		own, ok := c.flights.claim(c.coh, w.key, func() stamp { return c.stamp(w) })
+		own, ok := c.calls.claim(w, c.hash(w.key), ticket.Again(c.memory), n, seq)
 		if all[i] = own; ok {
+			c.memory.End(ticket)
 			joined++
-		} else {
-			jobs = append(jobs, &job[V]{want: *w, flight: own.flight})
+			continue
 		}
+		j := &job[V]{want: *w, call: own.call}
+		j.take(&rs[i])
+		jobs = append(jobs, j)
 	}
+	c.memory.End(ticket)
 	if len(jobs) > 0 {
-		go c.fly(context.WithoutCancel(ctx), jobs, load, down, early)
+		b := &batch[V]{c: c, all: jobs, load: load, node: n, early: early}
+		go b.run(context.WithoutCancel(ctx))
 	}
 	return all, joined
 }
 
-// refresh loads values that still may be served.
+// refresh loads values that still may be served, in the background.
 func (c *Typed[V]) refresh(ctx context.Context, wants []want, load loader[V]) {
-	select {
-	case c.refreshing <- struct{}{}:
-	default:
-		return
-	}
-	own, _ := c.start(ctx, wants, load, false, true)
-	go func() {
-		for _, f := range own {
+	c.inBackground(func() {
+		ctx := context.WithoutCancel(ctx)
+		ticket, seq := c.memory.Begin(), c.memory.Seq()
+		all, _ := c.start(ctx, ticket, seq, wants, c.read(ctx, ticket, wants), load, true)
+		for _, f := range all {
 			<-f.done
 		}
-		<-c.refreshing
-	}()
+	})
+}
+
+// inBackground runs f, unless as many run already as may.
+func (c *Typed[V]) inBackground(f func()) {
+	select {
+	case c.background <- struct{}{}:
+		go func() {
+			defer func() { <-c.background }()
+			f()
+		}()
+	default:
+	}
 }

@@ -230,7 +230,7 @@ func TestManyKeysCallerLeaves(t *testing.T) {
 func TestManyKeysWithoutAStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, store := t.Context(), newMapStore()
-		c := newTyped[string](t, store, &cache.Options{StaleFor: time.Hour, Jitter: -1})
+		c := newTyped[string](t, store, &cache.Options[string]{StaleFor: time.Hour, Jitter: -1})
 		db := &source{values: map[string]string{"a": "1", "b": "2"}}
 		store.breakDown(errDown)
 		if got, err := c.GetOrLoadMany(ctx, []string{"a", "b"}, db.load); err != nil || len(got) != 2 {

@@ -2,6 +2,7 @@ package cache_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/mainstay-go/mainstay/cache"
 	"github.com/mainstay-go/mainstay/cache/cachetest"
+	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
 // mapStore is a store that can be told to fail, to hang, and to be slow to write.
@@ -57,7 +59,7 @@ func (s *mapStore) Get(ctx context.Context, key string) ([]byte, bool, error) {
 }
 
 func (s *mapStore) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
-	if err := cache.Validate(ctx, key, ttl); err != nil {
+	if err := validate(ctx, key, ttl); err != nil {
 		return err
 	}
 	if s.onSet != nil {
@@ -94,21 +96,20 @@ func (s *mapStore) breakDown(err error) {
 }
 
 func TestSuiteOnAGoodStore(t *testing.T) {
-	cachetest.Run(t, cachetest.Harness{New: func(testing.TB) cache.Cache { return newMapStore() }})
+	cachetest.Run(t, cachetest.Harness{New: func(testing.TB) driver.Store { return driver.Local(newMapStore(), nil) }})
 }
 
 // TestSuiteCatchesBrokenStores gives the suite stores with one fault each.
 func TestSuiteCatchesBrokenStores(t *testing.T) {
-	for name, wrap := range map[string]func(*mapStore) cache.Cache{
-		"keeps the caller's slice": func(s *mapStore) cache.Cache { return aliasing{s} },
-		"never expires":            func(s *mapStore) cache.Cache { return immortal{s} },
-		"forgets to delete":        func(s *mapStore) cache.Cache { return undeletable{s} },
-		"takes empty for absent":   func(s *mapStore) cache.Cache { return emptyIsAbsent{s} },
-		"cuts keys":                func(s *mapStore) cache.Cache { return cutsKeys{s} },
-		"keeps the older":          func(s *mapStore) cache.Cache { return keepsOlder{s} },
-		"ignores contexts":         func(s *mapStore) cache.Cache { return deaf{s} },
+	for name, wrap := range map[string]func(*mapStore) driver.Simple{
+		"keeps the caller's slice": func(s *mapStore) driver.Simple { return aliasing{s} },
+		"never expires":            func(s *mapStore) driver.Simple { return immortal{s} },
+		"forgets to delete":        func(s *mapStore) driver.Simple { return undeletable{s} },
+		"takes empty for absent":   func(s *mapStore) driver.Simple { return emptyIsAbsent{s} },
+		"cuts keys":                func(s *mapStore) driver.Simple { return cutsKeys{s} },
+		"keeps the older":          func(s *mapStore) driver.Simple { return keepsOlder{s} },
 	} {
-		if cachetest.Check(t, cachetest.Harness{New: func(testing.TB) cache.Cache { return wrap(newMapStore()) }}) == nil {
+		if cachetest.Check(t, cachetest.Harness{New: func(testing.TB) driver.Store { return driver.Local(wrap(newMapStore()), nil) }}) == nil {
 			t.Errorf("a store that %s passed", name)
 		}
 	}
@@ -129,7 +130,7 @@ func (s aliasing) Set(ctx context.Context, key string, value []byte, ttl time.Du
 type immortal struct{ *mapStore }
 
 func (s immortal) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
-	if err := cache.Validate(ctx, key, ttl); err != nil {
+	if err := validate(ctx, key, ttl); err != nil {
 		return err
 	}
 	return s.mapStore.Set(ctx, key, value, time.Hour)
@@ -168,7 +169,7 @@ func (s cutsKeys) Set(ctx context.Context, key string, value []byte, ttl time.Du
 type keepsOlder struct{ *mapStore }
 
 func (s keepsOlder) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
-	if err := cache.Validate(ctx, key, ttl); err != nil {
+	if err := validate(ctx, key, ttl); err != nil {
 		return err
 	}
 	if _, found, _ := s.Get(ctx, key); found {
@@ -177,10 +178,22 @@ func (s keepsOlder) Set(ctx context.Context, key string, value []byte, ttl time.
 	return s.mapStore.Set(ctx, key, value, ttl)
 }
 
-type deaf struct{ *mapStore }
+func validate(ctx context.Context, key string, ttl time.Duration) error {
+	return cmp.Or((&driver.Op{Kind: driver.Set, Key: key, TTL: ttl}).Check(), ctx.Err())
+}
 
-func (s deaf) Get(_ context.Context, key string) ([]byte, bool, error) {
-	return s.mapStore.Get(context.Background(), key)
+var locals sync.Map // the driver.Store of each Simple
+
+// storeOf is one store for all caches on the same Simple.
+func storeOf(store any) driver.Store {
+	switch s := store.(type) {
+	case nil:
+		return nil
+	case driver.Store:
+		return s
+	}
+	made, _ := locals.LoadOrStore(store, driver.Local(store.(driver.Simple), nil))
+	return made.(driver.Store)
 }
 
 var errDown = errors.New("connection refused")

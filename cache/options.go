@@ -4,39 +4,55 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 )
 
 // Options tune a [Typed]. The zero value and nil work.
-type Options struct {
-	// Codec stores the values. Default: Msgpack().
+type Options[V any] struct {
+	// NoMemory never serves a value from the memory of this process, also not during an
+	// outage of the store: then each read loads. It is for values such as a balance, where
+	// every read must see the last write of every process. Default: false.
+	NoMemory bool
+	// MaxBytes bounds the values of a cache without a store. Caches on one store share the
+	// memory of the store. Default: 64 MiB.
+	MaxBytes int64
+	// Weigh returns the bytes of a value in memory. Default: the encoded size, or an
+	// estimate that walks the value.
+	Weigh func(value V) int64
+	// Clone copies a value for a caller, who may then change it. Default: nil, all callers
+	// share one value and must not change it.
+	Clone func(value V) V
+	// LocalTTL bounds the life of a value in memory. Default: the time to live.
+	LocalTTL time.Duration
+	// OutageTTL bounds the life in memory of a value that was loaded while the store could
+	// not be reached, when no other process can invalidate it here. Default: 10 s.
+	OutageTTL time.Duration
+	// Strict makes a write return ErrPending while the store cannot be reached. Without
+	// Strict it returns nil, and the store applies it later. Default: false.
+	Strict bool
+	// Codec encodes the values. Default: Msgpack().
 	Codec Codec
-	// Schema names the form of V, such as "2": values of another schema are misses, so
-	// raise it when V changes its meaning. Up to 32 bytes. Default: "".
+	// Schema is part of what every stored value must match, besides the type of V: change
+	// it when the meaning of V changes, and its fields do not. Up to 32 bytes. Default: "".
 	Schema string
 	// Compression is tried on values of 1 KiB and more, and used where it saves a
 	// tenth. Default: NoCompression.
 	Compression Compression
 	// MaxValue is the size of an encoded value in bytes above which it is returned but
-	// not kept. Default: 1 MiB.
+	// not stored. Default: 1 MiB.
 	MaxValue int
-	// Near keeps values, as they are, in this process before the store. They are shared
-	// by all callers, who must not change them. How stale one can be is for the store
-	// to say; see its Coherence. Default: nil, none.
-	Near Near
-	// NearTTL bounds how long a value is kept there. Default: the time to live; 2 s
-	// before a store that does not hear of other processes' writes (no [Coherent]).
-	NearTTL time.Duration
-	// Tags returns the tags of a key, at most 16; InvalidateTags with any of them makes
+	// Tags returns the tags of a key, at most 16. InvalidateTags with any of them makes
 	// the key absent. It is called before the load. Default: nil, none.
 	Tags func(key string) []string
 	// Jitter is the largest share by which a time to live is shortened at random, so
-	// that what was loaded together does not end together. Negative: none. Default: 0.1.
+	// that values that were loaded together do not end together. Negative: none.
+	// Default: 0.1.
 	Jitter float64
-	// NotFoundTTL is how long it is remembered that a load returned ErrNotFound.
-	// Negative: not at all. Default: a tenth of the time to live, at most 30 s.
+	// NotFoundTTL is how long an ErrNotFound of a load is remembered. Negative: not at
+	// all. Default: a tenth of the time to live, at most 30 s.
 	NotFoundTTL time.Duration
-	// ErrorTTL is how long the error of a load is given to other readers of this process
+	// ErrorTTL is how long the error of a load is returned to other readers of this process
 	// too, instead of loading again; a second at most. Default: 0, to those who waited for
 	// the load only.
 	ErrorTTL time.Duration
@@ -53,26 +69,29 @@ type Options struct {
 	// likelier the nearer the end and the longer the load took (XFetch, Vattani et al.,
 	// VLDB 2015). 1 is the paper's choice, more is earlier. Default: 0, off.
 	EarlyRefresh float64
-	// LoadTimeout bounds one load, and what its readers wait for it: then they get the old
-	// value if they can have one within StaleFor, or else ErrLoadTimeout, and what the load
-	// still brings is not kept. Default: 30 s.
+	// AuditEvery compares one in so many hits with the source, in the background, and
+	// reports values that differ in Stats and Trace.Audit. Default: 0, off.
+	AuditEvery int
+	// LoadTimeout bounds one load, and how long its readers wait for it. Then they receive
+	// the old value if there is one within StaleFor, or else ErrLoadTimeout, and a value
+	// that comes later is not stored. Default: 30 s.
 	LoadTimeout time.Duration
 	// LeaseWait bounds how long a load waits for another process that loads the same
-	// key; after that it loads for its own callers and keeps nothing. Default: 10 s.
+	// key. After that it loads for its own callers and stores nothing. Default: 10 s.
 	LeaseWait time.Duration
-	// StoreTimeout bounds one call of the store. Default: 500 ms.
+	// StoreTimeout bounds one call of the store. Default: 1 s.
 	StoreTimeout time.Duration
-	// Logger is told when the store begins to fail and when it works again. Default:
-	// slog.Default().
+	// Logger receives a line when the store begins to fail and when it works again.
+	// Default: slog.Default().
 	Logger *slog.Logger
-	// Trace is told what happens. Default: nil.
+	// Trace has hooks for metrics and traces. Default: nil.
 	Trace *Trace
 }
 
 const maxTags = 16
 
-func (o *Options) complete(name string, ttl time.Duration) error {
-	for _, d := range []time.Duration{o.NearTTL, o.ErrorTTL, o.StaleFor, o.SoftTimeout, o.ThrottleFor, o.LoadTimeout, o.LeaseWait, o.StoreTimeout} {
+func (o *Options[V]) complete(name string, ttl time.Duration) error {
+	for _, d := range []time.Duration{o.LocalTTL, o.OutageTTL, o.ErrorTTL, o.StaleFor, o.SoftTimeout, o.ThrottleFor, o.LoadTimeout, o.LeaseWait, o.StoreTimeout} {
 		if d < 0 {
 			return fmt.Errorf("cache: %s: a duration is negative", name)
 		}
@@ -91,12 +110,13 @@ func (o *Options) complete(name string, ttl time.Duration) error {
 			*d = to
 		}
 	}
-	def(&o.NearTTL, ttl+o.StaleFor)
+	def(&o.LocalTTL, math.MaxInt64)
+	def(&o.OutageTTL, 10*time.Second)
 	def(&o.NotFoundTTL, max(min(ttl/10, 30*time.Second), time.Millisecond))
 	def(&o.ThrottleFor, time.Second)
 	def(&o.LoadTimeout, 30*time.Second)
 	def(&o.LeaseWait, 10*time.Second)
-	def(&o.StoreTimeout, 500*time.Millisecond)
+	def(&o.StoreTimeout, time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -109,6 +129,8 @@ func (o *Options) complete(name string, ttl time.Duration) error {
 		return errors.New("cache: New needs a name; it keeps the keys of different caches apart")
 	case ttl < time.Millisecond:
 		return fmt.Errorf("cache: %s: %w", name, ErrInvalidTTL)
+	case ttl > longestTTL || o.StaleFor > longestTTL:
+		return fmt.Errorf("cache: %s: the time to live %v and StaleFor %v must be at most %v; clocks and stores cannot count further", name, ttl, o.StaleFor, longestTTL)
 	case codec == "" || len(codec) > 16:
 		return fmt.Errorf("cache: %s: the codec's name %q must have 1 to 16 bytes", name, codec)
 	case len(o.Schema) > 32:
@@ -121,8 +143,13 @@ func (o *Options) complete(name string, ttl time.Duration) error {
 		return fmt.Errorf("cache: %s: SoftTimeout needs StaleFor, or there is nothing to serve instead", name)
 	case o.ErrorTTL > time.Second:
 		return fmt.Errorf("cache: %s: ErrorTTL must be at most a second; what does not exist is for NotFoundTTL", name)
-	case o.MaxValue < 0 || o.EarlyRefresh < 0:
-		return fmt.Errorf("cache: %s: MaxValue and EarlyRefresh must not be negative", name)
+	case o.MaxValue < 0 || o.EarlyRefresh < 0 || o.AuditEvery < 0 || o.MaxBytes < 0:
+		return fmt.Errorf("cache: %s: MaxValue, MaxBytes, EarlyRefresh and AuditEvery must not be negative", name)
+	case o.MaxBytes > 0 && o.MaxBytes < 1<<10:
+		return fmt.Errorf("cache: %s: MaxBytes must be at least 1024", name)
 	}
 	return nil
 }
+
+// longestTTL is some 50 years: what a store and the wall clock can add up.
+const longestTTL = 50 * 365 * 24 * time.Hour

@@ -8,9 +8,11 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
-// reading is what the store has under a key.
+// reading is what the store has under a key, or what a load brought for it.
 type reading[V any] struct {
 	value  V
 	found  bool // there is something that may be served, if only in need
@@ -19,202 +21,156 @@ type reading[V any] struct {
 
 	freshFor, life time.Duration // from now
 	took           time.Duration // by its load
+	loaded         time.Time
 	size           int
-	data           []byte     // as stored, readable or not; nil if nothing is
-	newer          bool       // what is stored is for a newer version of this package
-	states, call   []string   // of the tags that were asked for, now
-	any            string     // the state of anyTag, now
-	named          []tagState // that the value bears
-	stamps         []tagStamp // of those of them that were not asked for
-	err            error      // the store's
+	seen           uint64   // of what is stored, readable or not
+	newer          bool     // what is stored is for a newer version of this package
+	outage         bool     // it was loaded while the store could not be reached
+	states         []string // of the tags of the want, now
+	bears          []uint64 // the tags of the value but that of the whole cache; nil for those of the want
+	late           []tagState
+	err            error // the store's
 }
 
-// read asks the store for keys. The states of the tags are those before anything that
-// follows. A load is told the state of anyTag too.
-func (c *Typed[V]) read(ctx context.Context, wants []want, loading bool) []reading[V] {
+// read reads keys and the states of their tags from the store. The ticket is from before.
+func (c *Typed[V]) read(ctx context.Context, ticket driver.Ticket, wants []want) []reading[V] {
 	rs := make([]reading[V], len(wants))
 	if c.store == nil {
 		return rs
 	}
-	keys := make([]string, len(wants))
+	ops := make([]driver.Op, len(wants), len(wants)+1)
+	names := wants[0].tags
 	var tags tagSet
 	for i := range wants {
-		keys[i] = c.key(wants[i].key)
-		for _, tag := range wants[i].own {
-			tags.add(tag)
+		ops[i] = driver.Op{Kind: driver.Get, Key: c.key(wants[i].key)}
+		if len(wants) > 1 {
+			for _, tag := range wants[i].tags {
+				tags.add(tag)
+			}
+			names = tags.names
 		}
-		for _, tag := range wants[i].call {
-			tags.add(tag)
-		}
 	}
-	if loading {
-		tags.add(anyTag)
-	}
-	fetch := c.fetch
-	if len(keys) == 1 && !loading { // of loads there is one at a time
-		fetch = c.fetchTogether
-	}
-	values, states, err := fetch(ctx, keys, tags.names)
-	c.observe(ctx, wants[0].key, err)
-	if err != nil {
-		for i := range rs {
-			rs[i].err = err
-		}
-		return rs
-	}
-	state := func(names []string) []string {
-		out := make([]string, len(names))
-		for i, name := range names {
-			at, _ := tags.index(name)
-			out[i] = states[at]
-		}
-		return out
-	}
+	ops, states, missing := c.stateOps(ops, names)
+	c.do(ctx, ops)
+	err := c.takeStates(ticket, ops[len(wants):], states, missing)
 	envelopes := make([]*envelope, len(wants))
 	var unknown tagSet
 	for i := range rs {
-		r := &rs[i]
-		r.data, r.states, r.call = values[i], state(wants[i].own), state(wants[i].call)
-		if loading {
-			r.any = states[len(states)-1]
+		r, op, w := &rs[i], &ops[i], &wants[i]
+		if r.err = op.Err; r.err == nil {
+			r.err = err
 		}
-		if r.data == nil {
+		if r.seen = op.Seen; r.err != nil {
 			continue
 		}
-		envelopes[i], err = c.open(r)
+		if r.states = states; len(wants) > 1 {
+			r.states = make([]string, len(w.tags))
+			for n, tag := range w.tags {
+				at, _ := tags.index(tag)
+				r.states[n] = states[at]
+			}
+		}
+		if op.Value == nil {
+			continue
+		}
+		e, err := c.open(op.Value)
 		if err != nil {
-			c.badPayload(ctx, wants[i].key, r, err)
-		}
-		if envelopes[i] == nil {
+			c.badPayload(ctx, w.key, r, err)
 			continue
 		}
-		for _, tag := range envelopes[i].named {
-			if _, known := tags.index(tag.name); !known {
+		if !slices.Equal(e.tags, r.states[:w.own]) {
+			continue // one of the tags that every reader knows was invalidated
+		}
+		if envelopes[i] = e; op.Expired {
+			e.fresh = 0
+		}
+		for _, tag := range e.named {
+			if !slices.Contains(w.tags, tag.name) {
 				unknown.add(tag.name)
 			}
 		}
 	}
-	stamps := c.coh.tagStamps(unknown.names) // before their states
-	if len(unknown.names) > 0 {
-		more, err := c.states(ctx, unknown.names)
-		c.observe(ctx, wants[0].key, err)
-		for i, e := range envelopes {
-			if err != nil && e != nil && len(e.named) > 0 {
-				rs[i].err, envelopes[i] = err, nil
-			}
-		}
-		states = append(states[:len(tags.names):len(tags.names)], more...)
-	}
+	more, err := c.states(ctx, ticket, unknown.names)
 	for i, e := range envelopes {
 		if e == nil {
 			continue
 		}
-		valid := true
+		r, w := &rs[i], &wants[i]
+		holds := true
 		for _, tag := range e.named {
-			at, known := tags.index(tag.name)
-			if !known {
-				n, _ := unknown.index(tag.name)
-				at = len(tags.names) + n
-				rs[i].stamps = append(rs[i].stamps, stamps[n])
+			at := slices.Index(w.tags, tag.name)
+			if at >= 0 {
+				holds = holds && r.states[at] == tag.state
+				continue
 			}
-			valid = valid && states[at] == tag.state
+			if r.err = err; err != nil {
+				holds = false
+				break
+			}
+			n, _ := unknown.index(tag.name)
+			holds = holds && more[n] == tag.state
 		}
-		if valid {
-			c.decode(ctx, wants[i].key, &rs[i], e)
+		if holds {
+			c.decode(ctx, w, r, e)
 		}
 	}
 	return rs
 }
 
-// fetchTogether is fetch of one key, for all at once who want it with the same tags.
-func (c *Typed[V]) fetchTogether(ctx context.Context, keys, tags []string) (values [][]byte, states []string, err error) {
-	got := c.reads.read(ctx, keys[0], func(ctx context.Context) (a answer) {
-		a.tags = tags
-		a.values, a.states, a.err = c.fetch(ctx, keys, tags)
-		return a
-	})
-	if got.err == nil && !slices.Equal(got.tags, tags) {
-		return c.fetch(ctx, keys, tags)
-	}
-	return got.values, got.states, got.err
-}
-
-// fetch gets values and the states of tags; nil for values that are not there.
-func (c *Typed[V]) fetch(ctx context.Context, keys, tags []string) (values [][]byte, states []string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, c.opts.StoreTimeout)
-	defer cancel()
-	if c.tagger != nil {
-		return c.tagger.Read(ctx, keys, tags)
-	}
-	states = c.coh.localTags(tags)
-	values = make([][]byte, len(keys))
-	for i, key := range keys {
-		value, found, err := c.store.Get(ctx, key)
-		if err != nil {
-			return nil, nil, err
-		}
-		if found {
-			values[i] = append([]byte{}, value...)
-		}
-	}
-	return values, states, nil
-}
-
-// open reads what is stored, up to its value: nil if a tag was invalidated that each
-// reader knows.
-func (c *Typed[V]) open(r *reading[V]) (*envelope, error) {
-	e, err := open(r.data)
+// open decodes what is stored, up to its value.
+func (c *Typed[V]) open(data []byte) (*envelope, error) {
+	e, err := open(data)
 	switch {
 	case err != nil:
 		return nil, err
 	case e.codec != c.opts.Codec.Name():
 		return nil, errCodec
-	case e.schema != c.opts.Schema:
+	case e.schema != c.schema:
 		return nil, errSchema
-	case !e.bears(r.states):
-		return nil, nil
 	}
 	return e, nil
 }
 
-// decode reads a value whose tags hold.
-func (c *Typed[V]) decode(ctx context.Context, key string, r *reading[V], e *envelope) {
+// decode decodes a value whose tags hold.
+func (c *Typed[V]) decode(ctx context.Context, w *want, r *reading[V], e *envelope) {
 	if e.flags&flagAbsent == 0 {
 		if err := c.unmarshal(e, &r.value); err != nil {
 			var zero V
 			r.value = zero
-			c.badPayload(ctx, key, r, err)
+			c.badPayload(ctx, w.key, r, err)
 			return
 		}
 	}
-	r.found, r.absent, r.size, r.named = true, e.flags&flagAbsent != 0, len(r.data), e.named
-	r.took = time.Duration(e.took) * time.Millisecond
+	r.found, r.absent, r.size = true, e.flags&flagAbsent != 0, len(e.payload)
+	r.took, r.loaded = time.Duration(e.took)*time.Millisecond, time.UnixMilli(e.loaded)
+	if own := w.hashes[1:w.own]; len(own)+len(e.named) > 0 {
+		r.bears = slices.Clone(own)
+		for _, tag := range e.named {
+			r.bears = append(r.bears, driver.TagHash(tag.name))
+		}
+	}
+	if r.bears == nil {
+		r.bears = []uint64{}
+	}
 	// The clocks of two machines may differ; the store's own time to live holds for
 	// the end of a value's life.
-	r.freshFor = min(time.Until(time.UnixMilli(e.fresh)), c.ttl)
-	r.fresh = r.freshFor > 0 || c.opts.StaleFor == 0
+	r.freshFor = min(time.Until(time.UnixMilli(e.fresh)), max(c.ttl, w.ttl))
+	r.fresh = r.freshFor > 0 || c.opts.StaleFor == 0 && e.fresh != 0
 	if c.opts.StaleFor == 0 {
 		r.freshFor = max(r.freshFor, time.Millisecond)
 	}
-	r.life = r.freshFor + c.opts.StaleFor
+	r.freshFor = max(r.freshFor, 0)
+	r.life = c.life(r.freshFor)
 }
 
-// badPayload counts a value that cannot be read and removes it, if it still is there. It
-// stays if a newer version of this package, as runs beside this one during a deployment,
-// has written it.
+// badPayload counts a value that cannot be decoded. The next load replaces it, unless a
+// newer version of this package wrote it, as runs beside this one during a deployment.
 func (c *Typed[V]) badPayload(ctx context.Context, key string, r *reading[V], reason error) {
 	r.newer = errors.Is(reason, errNewer)
 	c.stats.badPayloads.Add(1)
 	if hook := c.opts.Trace.BadPayload; hook != nil {
-		hook(ctx, c.name, key, reason)
+		hook(ctx, StoreErrorEvent{c.name, key, reason})
 	}
-	if r.newer || c.comparer == nil {
-		return // or else what is loaded takes its place
-	}
-	storeCtx, cancel := context.WithTimeout(ctx, c.opts.StoreTimeout)
-	defer cancel()
-	_, err := c.comparer.Discard(storeCtx, c.key(key), r.data)
-	c.observe(ctx, key, err)
 }
 
 // unmarshal contains the panics of codecs that trust their input.
@@ -231,11 +187,20 @@ func (c *Typed[V]) unmarshal(e *envelope, value *V) (err error) {
 	return c.opts.Codec.Unmarshal(payload, value)
 }
 
-// encode is what is stored of a reading.
-func (c *Typed[V]) encode(r *reading[V]) ([]byte, error) {
+// encode returns what is stored of a reading.
+func (c *Typed[V]) encode(w *want, r *reading[V]) ([]byte, error) {
+	if len(r.states) < len(w.tags) {
+		return nil, fmt.Errorf("cache: %s: the states of the tags are unknown", c.name)
+	}
+	if r.loaded.IsZero() {
+		r.loaded = time.Now()
+	}
 	e := envelope{
-		codec: c.opts.Codec.Name(), schema: c.opts.Schema, tags: r.states, named: r.named,
-		fresh: time.Now().Add(r.freshFor).UnixMilli(), took: uint32(min(r.took.Milliseconds(), math.MaxUint32)),
+		codec: c.opts.Codec.Name(), schema: c.schema, tags: r.states[:w.own], named: r.late,
+		fresh: time.Now().Add(r.freshFor).UnixMilli(), loaded: r.loaded.UnixMilli(), took: uint32(min(r.took.Milliseconds(), math.MaxUint32)), //nolint:gosec // not negative
+	}
+	for i := w.own; i < len(w.tags); i++ {
+		e.named = append(e.named[:len(e.named):len(e.named)], tagState{w.tags[i], r.states[i]})
 	}
 	if r.absent {
 		e.flags = flagAbsent
@@ -249,18 +214,18 @@ func (c *Typed[V]) encode(r *reading[V]) ([]byte, error) {
 		return nil, fmt.Errorf("cache: %s: %w: %d bytes, at most %d are stored", c.name, ErrTooLarge, len(payload), c.opts.MaxValue)
 	}
 	var how Compression
+	r.size = len(payload)
 	e.payload, how = c.opts.Compression.pack(payload)
 	e.flags = byte(how) << 1
 	return e.seal(), nil
 }
 
-// named are tags with their states.
-func named(names, states []string) []tagState {
-	out := make([]tagState, len(names))
-	for i, name := range names {
-		out[i] = tagState{name, states[i]}
+// result is what a caller of GetOrLoad receives of a fresh reading.
+func (r *reading[V]) result() (V, error) {
+	if r.absent {
+		return r.value, ErrNotFound
 	}
-	return out
+	return r.value, nil
 }
 
 // jittered shortens a time to live at random.

@@ -1,32 +1,41 @@
 package cache
 
 import (
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
+	"unsafe"
+
+	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
-// Stats are counters since New.
+// Stats are counters since New, and the content of the local tier.
 type Stats struct {
-	// Hits counts the reads that were answered, NearHits those of them from Options.Near.
-	Hits, NearHits, Misses uint64
-	// Loads counts loads that ran, one for each call of the loader, LoadErrors those of
-	// them that failed for a key or more, and Joined the keys for which a caller waited
-	// for somebody else's.
+	// Hits counts the reads that found a value, LocalHits those of them in the memory of
+	// this process.
+	Hits, LocalHits, Misses uint64
+	// Loads counts calls of loaders, LoadErrors those of them that failed for a key or
+	// more, and Joined the keys for which a caller waited for the load of another.
 	Loads, LoadErrors, Joined uint64
-	// LoadTime is what all loads took together.
+	// LoadTime is the duration of all loads together.
 	LoadTime time.Duration
 	// Stale counts values that were served after their time: StaleFailed because their
 	// load failed, StaleSlow because it took longer than SoftTimeout, StaleThrottled
 	// because one had failed within ThrottleFor.
 	Stale, StaleFailed, StaleSlow, StaleThrottled uint64
-	// Fenced counts loads that were not kept, because their key was written meanwhile.
+	// Fenced counts loads that were not stored, because their key or one of their tags was
+	// invalidated meanwhile.
 	Fenced uint64
-	// BadPayloads counts stored values that could not be read back, TooLarge those that
+	// BadPayloads counts stored values that could not be decoded, TooLarge those that
 	// were not stored.
 	BadPayloads, TooLarge uint64
 	// StoreErrors counts calls of the store that failed.
 	StoreErrors uint64
+	// Audited counts hits that were compared with the source, AuditedStale those of them
+	// that differed, and StaleAge the age of the last of these.
+	Audited, AuditedStale uint64
+	StaleAge              time.Duration
+	// Memory describes the local tier, which all caches on one store share.
+	Memory driver.MemoryStats
 }
 
 // HitRatio is the share of reads that were hits, from 0 to 1; 0 before the first.
@@ -38,20 +47,24 @@ func (s Stats) HitRatio() float64 {
 }
 
 type counters struct {
-	loadTime                                                                            atomic.Int64
+	loadTime, staleAge                                                                  atomic.Int64
 	staleFailed, staleSlow, staleThrottled                                              atomic.Uint64
-	nearHits                                                                            spread
+	localHits                                                                           spread
 	hits, misses, loads, loadErrors, joined, fenced, badPayloads, tooLarge, storeErrors atomic.Uint64
+	audited, auditedStale                                                               atomic.Uint64
 }
 
 // spread is a counter that many processors raise at once without waiting for each
-// other's cache lines.
+// other's cache lines. The address of a goroutine's stack chooses the cell.
 type spread [16]struct {
 	atomic.Uint64
 	_ [56]byte
 }
 
-func (s *spread) add() { s[rand.Uint32()%uint32(len(s))].Add(1) }
+func (s *spread) add() {
+	var here byte
+	s[uintptr(unsafe.Pointer(&here))>>12%uintptr(len(s))].Add(1)
+}
 
 func (s *spread) load() (sum uint64) {
 	for i := range s {
@@ -63,13 +76,15 @@ func (s *spread) load() (sum uint64) {
 // Stats returns the counters.
 func (c *Typed[V]) Stats() Stats {
 	s := &c.stats
-	near := s.nearHits.load()
+	local := s.localHits.load()
 	failed, slow, throttled := s.staleFailed.Load(), s.staleSlow.Load(), s.staleThrottled.Load()
 	return Stats{
-		Hits: s.hits.Load() + near, NearHits: near, Misses: s.misses.Load(),
+		Hits: s.hits.Load() + local, LocalHits: local, Misses: s.misses.Load(),
 		Loads: s.loads.Load(), LoadErrors: s.loadErrors.Load(), Joined: s.joined.Load(), LoadTime: time.Duration(s.loadTime.Load()),
 		Stale: failed + slow + throttled, StaleFailed: failed, StaleSlow: slow, StaleThrottled: throttled,
 		Fenced: s.fenced.Load(), BadPayloads: s.badPayloads.Load(), TooLarge: s.tooLarge.Load(), StoreErrors: s.storeErrors.Load(),
+		Audited: s.audited.Load(), AuditedStale: s.auditedStale.Load(), StaleAge: time.Duration(s.staleAge.Load()),
+		Memory: c.memory.Stats(),
 	}
 }
 

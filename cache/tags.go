@@ -4,10 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"fmt"
-	"sync"
 	"time"
+
+	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
 // CallOption tunes one call; see [WithTags] and [WithTTL].
@@ -17,78 +17,11 @@ type CallOption struct {
 }
 
 // WithTags gives the value that this call loads or sets tags besides those of
-// Options.Tags. They are known before the load, so an InvalidateTags with one of them
-// that comes during the load keeps the value from being stored, and no other does.
+// Options.Tags.
 func WithTags(tags ...string) CallOption { return CallOption{tags: tags} }
 
 // WithTTL is the time to live of the value that this call loads or sets.
 func WithTTL(ttl time.Duration) CallOption { return CallOption{ttl: ttl} }
-
-// SetTags gives the value that is being loaded more tags, which only what was loaded can
-// tell: the category of a product. It is called in a load with the load's own context;
-// in GetOrLoadMany it is for all values of that load. A key has 16 tags at most, those of
-// Options.Tags and WithTags among them; more are an error, and none of the call is kept.
-//
-// What was invalidated before the tags were known cannot be told from their states, so
-// any InvalidateTags on the same store that comes during the load keeps the value from
-// being stored. Readers in other processes need a second round trip for such a value.
-func SetTags(ctx context.Context, tags ...string) error {
-	return metaOf(ctx, func(m *meta) error {
-		if n := m.known + len(m.tags) + len(tags); n > maxTags {
-			return fmt.Errorf("cache: %d tags with those known before the load; a key has at most %d", n, maxTags)
-		}
-		m.tags = append(m.tags, tags...)
-		return nil
-	})
-}
-
-// SetTTL is the time to live of the value that is being loaded, such as what a token says
-// of itself. It is called in a load with the load's own context.
-func SetTTL(ctx context.Context, ttl time.Duration) error {
-	return metaOf(ctx, func(m *meta) error {
-		if ttl < time.Millisecond {
-			return ErrInvalidTTL
-		}
-		m.ttl = ttl
-		return nil
-	})
-}
-
-// meta is what a load says of its value.
-type meta struct {
-	known int // tags that its fullest key has already
-	mu    sync.Mutex
-	over  bool // the load has returned
-	tags  []string
-	ttl   time.Duration
-}
-
-type metaKey struct{}
-
-func metaOf(ctx context.Context, set func(*meta) error) error {
-	m, ok := ctx.Value(metaKey{}).(*meta)
-	if !ok {
-		return errors.New("cache: SetTags and SetTTL need the context that the load was given")
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.over {
-		return errors.New("cache: SetTags and SetTTL come too late: the load has returned")
-	}
-	return set(m)
-}
-
-// end returns what was set; nothing can be set from now on.
-func (m *meta) end() (tags []string, ttl time.Duration) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.over = true
-	return m.tags, m.ttl
-}
-
-// anyTag is invalidated before all others: who knows its tags only after the load asks
-// whether any tag was invalidated since the load began.
-const anyTag = "any"
 
 func clearTag(name string) string { return "all:" + name }
 
@@ -113,65 +46,75 @@ func userTags(tags []string) []string {
 	return full
 }
 
-// want is a key with the names of its tags: those that each reader knows, first the one
-// of all keys, which Clear invalidates; and those of this call.
+// want is a key that a caller asks for, with the tags that are known before a load.
 type want struct {
-	key       string
-	own, call []string
-	ttl       time.Duration
+	key    string
+	tags   []string // first that of the whole cache, then those of Options.Tags, then those of the call
+	hashes []uint64 // of tags
+	own    int      // how many of them every reader knows
+	ttl    time.Duration
 }
-
-// tags is how many of the 16 tags are known before the load.
-func (w *want) tags() int { return len(w.own) - 1 + len(w.call) }
 
 // want completes a key.
 func (c *Typed[V]) want(key string, opts []CallOption) (want, error) {
-	w := want{key: key, own: c.ownTags, ttl: c.ttl}
+	w := want{key: key, tags: c.tags, hashes: c.hashes, own: 1, ttl: c.ttl}
 	if key == "" {
 		return w, ErrEmptyKey
 	}
+	if c.opts.Tags != nil {
+		w.tags = append(append(make([]string, 0, 4), w.tags...), userTags(c.opts.Tags(key))...)
+		w.own = len(w.tags)
+	}
 	for _, o := range opts {
-		w.call = append(w.call, userTags(o.tags)...)
+		if len(o.tags) > 0 {
+			w.tags = append(w.tags[:len(w.tags):len(w.tags)], userTags(o.tags)...)
+		}
 		if o.ttl != 0 {
 			w.ttl = o.ttl
 		}
 	}
-	if w.ttl < time.Millisecond {
+	switch {
+	case w.ttl < time.Millisecond:
 		return w, fmt.Errorf("cache: %s: %w", c.name, ErrInvalidTTL)
+	case w.ttl > longestTTL:
+		return w, fmt.Errorf("cache: %s: the time to live %v is longer than %v", c.name, w.ttl, longestTTL)
+	case len(w.tags)-1 > maxTags:
+		return w, fmt.Errorf("cache: %s: %d tags; a key has at most %d", c.name, len(w.tags)-1, maxTags)
 	}
-	if c.opts.Tags != nil {
-		w.own = append(append(make([]string, 0, 4), c.ownTags...), userTags(c.opts.Tags(key))...)
-	}
-	if n := w.tags(); n > maxTags {
-		return w, fmt.Errorf("cache: %s: %d tags; a key has at most %d", c.name, n, maxTags)
+	if len(w.tags) > 1 {
+		w.hashes = tagHashes(w.tags)
 	}
 	return w, nil
 }
 
-// stamp reads the counters of a key and all of its known tags.
-func (c *Typed[V]) stamp(w *want) stamp { return c.coh.stamp(c.hash(w.key), w.own, w.call) }
+func tagHashes(tags []string) []uint64 {
+	out := make([]uint64, len(tags))
+	for i, tag := range tags {
+		out[i] = driver.TagHash(tag)
+	}
+	return out
+}
 
-// tagSet numbers the names of tags.
+// tagSet numbers the names of tags, each once.
 type tagSet struct {
 	names []string
 	at    map[string]int
 }
 
-func (s *tagSet) add(name string) int {
-	if i, ok := s.index(name); ok {
-		return i
+func (s *tagSet) add(name string) {
+	if _, ok := s.index(name); ok {
+		return
 	}
 	s.names = append(s.names, name)
-	i := len(s.names) - 1
-	if s.at != nil {
+	switch i := len(s.names) - 1; {
+	case s.at != nil:
 		s.at[name] = i
-	} else if i == 16 { // above that a map is faster than a look at each
+	case i == 16: // above that a map is faster than a comparison with each
 		s.at = make(map[string]int)
 		for i, name := range s.names {
 			s.at[name] = i
 		}
 	}
-	return i
 }
 
 func (s *tagSet) index(name string) (int, bool) {
@@ -187,43 +130,99 @@ func (s *tagSet) index(name string) (int, bool) {
 	return 0, false
 }
 
-// states returns the states of tags.
-func (c *Typed[V]) states(ctx context.Context, tags []string) ([]string, error) {
-	if c.tagger == nil {
-		return c.coh.localTags(tags), nil
+// states reads the states of tags. Where memory may serve this cache, it may also serve the
+// states that an earlier read brought, so that one read needs one node.
+func (c *Typed[V]) states(ctx context.Context, ticket driver.Ticket, tags []string) ([]string, error) {
+	ops, states, missing := c.stateOps(nil, tags)
+	if len(ops) > 0 {
+		c.do(ctx, ops)
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.opts.StoreTimeout)
-	defer cancel()
-	_, states, err := c.tagger.Read(ctx, nil, tags)
-	return states, err
+	return states, c.takeStates(ticket, ops, states, missing)
 }
 
-// InvalidateTags makes absent all keys that bear any of the tags, in every cache on the
-// same store, in a time that does not depend on their number. Once it has returned nil
-// no value that was loaded before is served by the store, nor by this process.
-func (c *Typed[V]) InvalidateTags(ctx context.Context, tags ...string) error {
-	if len(tags) == 0 {
-		return nil
+// stateOps appends the operations that read the states of tags which are not known.
+func (c *Typed[V]) stateOps(ops []driver.Op, tags []string) (all []driver.Op, states []string, missing []int) {
+	states = make([]string, len(tags))
+	for i, tag := range tags {
+		if !c.opts.NoMemory {
+			if state, known := c.memory.State(driver.TagHash(tag)); known {
+				states[i] = state
+				continue
+			}
+		}
+		ops, missing = append(ops, driver.Op{Kind: driver.TagState, Key: tag}), append(missing, i)
 	}
-	return c.invalidate(ctx, append([]string{anyTag}, userTags(tags)...))
+	return ops, states, missing
 }
 
-// Clear makes all keys of this cache absent, as InvalidateTags does, and touches no
-// other.
-func (c *Typed[V]) Clear(ctx context.Context) error { return c.invalidate(ctx, c.ownTags) }
+// takeStates takes the results of the operations of stateOps.
+func (c *Typed[V]) takeStates(ticket driver.Ticket, ops []driver.Op, states []string, missing []int) (err error) {
+	for n, i := range missing {
+		op := &ops[n]
+		if op.Err != nil {
+			err = op.Err
+			continue
+		}
+		states[i] = op.Token
+		c.memory.KeepState(ticket, driver.TagHash(op.Key), op.Token)
+	}
+	return err
+}
 
-func (c *Typed[V]) invalidate(ctx context.Context, tags []string) (err error) {
-	if c.tagger != nil {
-		storeCtx, cancel := context.WithTimeout(ctx, c.opts.StoreTimeout)
-		defer cancel()
-		err = c.tagger.InvalidateTags(storeCtx, tags...)
-		c.observe(ctx, "", err)
+// ensureStates makes sure that every tag of wants has a state that lives as long as the
+// values, and notes the states in rs.
+func (c *Typed[V]) ensureStates(ctx context.Context, wants []want, rs []reading[V]) {
+	ops := c.ensureOps(nil, wants, rs)
+	if len(ops) > 0 {
+		ticket := c.memory.Begin()
+		c.do(ctx, ops)
+		c.ensured(ticket, ops, wants, rs)
+		c.memory.End(ticket)
 	}
-	for _, tag := range tags {
-		c.coh.TagChanged(tag) // after the store: what was read during the call may be old
+}
+
+// ensureOps appends one operation for each tag of wants.
+func (c *Typed[V]) ensureOps(ops []driver.Op, wants []want, rs []reading[V]) []driver.Op {
+	var tags tagSet
+	first := len(ops)
+	for i := range wants {
+		for n, tag := range wants[i].tags {
+			tags.add(tag)
+			at, _ := tags.index(tag)
+			if first+at == len(ops) {
+				ops = append(ops, driver.Op{Kind: driver.TagState, Key: tag, TTL: time.Millisecond})
+			}
+			op := &ops[first+at]
+			op.TTL = max(op.TTL, rs[i].life)
+			if n < len(rs[i].states) {
+				op.Token = rs[i].states[n]
+			} else if state, known := c.memory.State(driver.TagHash(tag)); known && !c.opts.NoMemory {
+				op.Token = state
+			}
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("cache: %s: %w", c.name, err)
+	return ops
+}
+
+// ensured takes the results of ensureOps. A reading without all states has an error.
+func (c *Typed[V]) ensured(ticket driver.Ticket, ops []driver.Op, wants []want, rs []reading[V]) {
+	for i := range ops {
+		if op := &ops[i]; op.Err == nil {
+			c.memory.KeepState(ticket, driver.TagHash(op.Key), op.Token)
+		}
 	}
-	return nil
+	for i := range wants {
+		states := make([]string, len(wants[i].tags))
+		for n, tag := range wants[i].tags {
+			for k := range ops {
+				if ops[k].Key == tag {
+					if states[n] = ops[k].Token; ops[k].Err != nil {
+						rs[i].err = ops[k].Err
+					}
+					break
+				}
+			}
+		}
+		rs[i].states = states
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mainstay-go/mainstay/cache"
+	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
 // tagged is a load that tells its tags only when it has read its value.
@@ -36,11 +37,11 @@ func present(t *testing.T, c *cache.Typed[string], key, want string) {
 func onTiers(t *testing.T, test func(t *testing.T, open func() *cache.Typed[string])) {
 	for _, near := range []bool{false, true} {
 		t.Run(fmt.Sprint("near=", near), func(t *testing.T) {
-			onStores(t, func(t *testing.T, store cache.Cache) {
+			onStores(t, func(t *testing.T, store driver.Store) {
 				test(t, func() *cache.Typed[string] {
-					opts := patiently(cache.Options{})
+					opts := patiently(cache.Options[string]{})
 					if near {
-						opts.Near = &nearMap{}
+						opts.LocalTTL = 100 * time.Hour
 					}
 					return newTyped[string](t, store, opts)
 				})
@@ -48,18 +49,9 @@ func onTiers(t *testing.T, test func(t *testing.T, open func() *cache.Typed[stri
 		})
 	}
 	t.Run("memory only", func(t *testing.T) {
-		near := &nearMap{}
-		coherent := coherentNear{near, cache.NewCoherence()}
-		test(t, func() *cache.Typed[string] { return newTyped[string](t, nil, &cache.Options{Near: coherent}) })
+		test(t, func() *cache.Typed[string] { return newTyped[string](t, nil, nil) })
 	})
 }
-
-type coherentNear struct {
-	*nearMap
-	coh *cache.Coherence
-}
-
-func (n coherentNear) Coherence() *cache.Coherence { return n.coh }
 
 func TestTagsOfACallAndOfALoad(t *testing.T) {
 	onTiers(t, func(t *testing.T, open func() *cache.Typed[string]) {
@@ -160,10 +152,10 @@ func TestTagsFenceLoads(t *testing.T) {
 
 // TestTagsOfOtherReaders: who has not loaded the value itself learns its tags from it.
 func TestTagsOfOtherReaders(t *testing.T) {
-	onStores(t, func(t *testing.T, store cache.Cache) {
+	onStores(t, func(t *testing.T, store driver.Store) {
 		ctx := t.Context()
-		writer := newTyped[string](t, store, patiently(cache.Options{}))
-		reader := newTyped[string](t, store, patiently(cache.Options{Near: &nearMap{}}))
+		writer := newTyped[string](t, store, patiently(cache.Options[string]{}))
+		reader := newTyped[string](t, store, patiently(cache.Options[string]{LocalTTL: 100 * time.Hour}))
 		for range 2 {
 			if _, err := writer.GetOrLoad(ctx, "k", tagged("v", "x")); err != nil {
 				t.Fatal(err)
@@ -186,7 +178,7 @@ func TestTagsOfAllKinds(t *testing.T) {
 		}
 		return tags
 	}
-	c := newTyped[string](t, newMapStore(), &cache.Options{Tags: func(key string) []string {
+	c := newTyped[string](t, newMapStore(), &cache.Options[string]{Tags: func(key string) []string {
 		if key == "few" {
 			return nil
 		}
@@ -242,8 +234,8 @@ func TestCallOptionsRefused(t *testing.T) {
 }
 
 func TestTTLOfACallAndOfALoad(t *testing.T) {
-	onEach(t, func(t *testing.T, make func(*cache.Options) *cache.Typed[int]) {
-		ctx, c := t.Context(), make(&cache.Options{})
+	onEach(t, func(t *testing.T, make func(*cache.Options[int]) *cache.Typed[int]) {
+		ctx, c := t.Context(), make(&cache.Options[int]{})
 		err1 := c.Set(ctx, "set", 1, cache.WithTTL(time.Second))
 		_, err2 := c.GetOrLoad(ctx, "called", constant(1), cache.WithTTL(time.Second))
 		_, err3 := c.GetOrLoad(ctx, "loaded", func(ctx context.Context) (int, error) { return 1, cache.SetTTL(ctx, time.Second) })

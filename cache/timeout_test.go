@@ -14,10 +14,10 @@ import (
 // TestHardTimeout: LoadTimeout holds for the readers of a load that does not obey its
 // context, and what it brings in the end is not kept.
 func TestHardTimeout(t *testing.T) {
-	onEach(t, func(t *testing.T, make func(*cache.Options) *cache.Typed[int]) {
+	onEach(t, func(t *testing.T, make func(*cache.Options[int]) *cache.Typed[int]) {
 		ctx := t.Context()
 		deaf := func(context.Context) (int, error) { time.Sleep(5 * time.Second); return 1, nil }
-		c := make(&cache.Options{LoadTimeout: 50 * time.Millisecond, StaleFor: 24 * time.Hour})
+		c := make(&cache.Options[int]{LoadTimeout: 50 * time.Millisecond, StaleFor: 24 * time.Hour})
 		start := time.Now()
 		if v, err := c.GetOrLoad(ctx, "k", deaf); !errors.Is(err, cache.ErrLoadTimeout) || time.Since(start) != 50*time.Millisecond {
 			t.Errorf("%d, %v after %v", v, err, time.Since(start))
@@ -47,9 +47,9 @@ func TestHardTimeout(t *testing.T) {
 // TestErrorTTL: an error is given to those who come soon after, but not to who comes
 // after a Delete, and not where there is an old value.
 func TestErrorTTL(t *testing.T) {
-	onEach(t, func(t *testing.T, make func(*cache.Options) *cache.Typed[int]) {
+	onEach(t, func(t *testing.T, make func(*cache.Options[int]) *cache.Typed[int]) {
 		ctx := t.Context()
-		c := make(&cache.Options{ErrorTTL: time.Second})
+		c := make(&cache.Options[int]{ErrorTTL: time.Second})
 		var loads atomic.Int32
 		load := func(context.Context) (int, error) { loads.Add(1); return 0, errSource }
 		for range 10 {
@@ -76,7 +76,7 @@ func TestErrorTTL(t *testing.T) {
 			t.Errorf("after the second: %d, %v", v, err)
 		}
 	})
-	if _, err := cache.New[int](newMapStore(), "n", time.Hour, &cache.Options{ErrorTTL: time.Minute}); err == nil {
+	if _, err := cache.New[int](storeOf(newMapStore()), "n", time.Hour, &cache.Options[int]{ErrorTTL: time.Minute}); err == nil {
 		t.Error("an ErrorTTL of a minute was accepted")
 	}
 }
@@ -90,16 +90,16 @@ func TestPolicies(t *testing.T) {
 		group := func(tags ...string) func(string) []string { return func(string) []string { return tags } }
 		for name, policy := range map[string]struct {
 			ttl  time.Duration
-			opts cache.Options
+			opts cache.Options[int]
 		}{
-			"dashboard":  {time.Minute, cache.Options{StaleFor: time.Hour, Tags: group("sales", "user ann")}},
-			"products":   {5 * time.Minute, cache.Options{NotFoundTTL: 10 * time.Second, Tags: group("catalogue")}},
-			"categories": {10 * time.Minute, cache.Options{Tags: group("catalogue")}},
-			"reports":    {30 * time.Minute, cache.Options{EarlyRefresh: 1, Tags: group("sales")}},
-			"balances":   {30 * time.Second, cache.Options{NotFoundTTL: -1}},
+			"dashboard":  {time.Minute, cache.Options[int]{StaleFor: time.Hour, Tags: group("sales", "user ann")}},
+			"products":   {5 * time.Minute, cache.Options[int]{NotFoundTTL: 10 * time.Second, Tags: group("catalogue")}},
+			"categories": {10 * time.Minute, cache.Options[int]{Tags: group("catalogue")}},
+			"reports":    {30 * time.Minute, cache.Options[int]{EarlyRefresh: 1, Tags: group("sales")}},
+			"balances":   {30 * time.Second, cache.Options[int]{NotFoundTTL: -1}},
 		} {
 			policy.opts.Jitter = -1
-			c, err := cache.New[int](store, name, policy.ttl, &policy.opts)
+			c, err := cache.New[int](storeOf(store), name, policy.ttl, &policy.opts)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -6,35 +6,69 @@ import (
 )
 
 // Trace is a set of hooks; nil ones are skipped. They are called in the goroutine that
-// they report on, with no lock held. name is that of the cache. Of name, tier and reason
-// there are few, so that they may be labels; keys may not.
+// they report on, with no lock held. Cache, Tier and Reason of the events have few values,
+// so they may be labels of a metric; keys may not.
 type Trace struct {
-	Hit    func(ctx context.Context, name, key string, tier Tier)
-	Miss   func(ctx context.Context, name, key string)
-	Stale  func(ctx context.Context, name, key string, why StaleReason) // a value was served after its time
-	Loaded func(ctx context.Context, name, key string, took time.Duration, err error)
-	// Fenced tells that a load was not kept: its key was written meanwhile, or one of its
-	// tags invalidated.
-	Fenced     func(ctx context.Context, name, key string)
-	BadPayload func(ctx context.Context, name, key string, reason error)
-	StoreError func(ctx context.Context, name, key string, err error)
+	Hit        func(context.Context, HitEvent)
+	Miss       func(context.Context, MissEvent)
+	Stale      func(context.Context, StaleEvent)      // a value was served after its time
+	Loaded     func(context.Context, LoadedEvent)     // a load ended
+	Fenced     func(context.Context, MissEvent)       // a loaded value was not stored: its key or one of its tags was invalidated meanwhile
+	BadPayload func(context.Context, StoreErrorEvent) // a stored value cannot be decoded
+	StoreError func(context.Context, StoreErrorEvent) // a call of the store failed
+	Audit      func(context.Context, AuditEvent)      // a hit was compared with the source
 }
 
-// Tier is where a value was found.
+type (
+	// HitEvent reports a read that found a value.
+	HitEvent struct {
+		Cache, Key string
+		Tier       Tier
+	}
+	// MissEvent reports a key.
+	MissEvent struct{ Cache, Key string }
+	// StaleEvent reports a value that was served after its time.
+	StaleEvent struct {
+		Cache, Key string
+		Reason     StaleReason
+	}
+	// LoadedEvent reports the load of a key.
+	LoadedEvent struct {
+		Cache, Key string
+		Took       time.Duration
+		Err        error
+	}
+	// StoreErrorEvent reports a failure of the store.
+	StoreErrorEvent struct {
+		Cache, Key string
+		Err        error
+	}
+	// AuditEvent reports the comparison of a hit with its source. A stale value differs
+	// from the source although no write of the key came between. Age is the time since it
+	// was loaded.
+	AuditEvent struct {
+		Cache, Key string
+		Stale      bool
+		Age        time.Duration
+	}
+)
+
+// Tier is where a value was found: TierLocal is the memory of this process.
 type Tier string
 
 // The tiers.
 const (
-	TierNear  Tier = "near"  // Options.Near
-	TierStore Tier = "store" // the store, or what it falls back to
+	TierLocal Tier = "local"
+	TierStore Tier = "store"
 )
 
-// StaleReason is why a value was served after its time.
+// StaleReason is why a value was served after its time. A load is throttled after one that
+// failed within Options.ThrottleFor, and slow after Options.SoftTimeout.
 type StaleReason string
 
 // The reasons.
 const (
 	StaleLoadFailed StaleReason = "load failed"
-	StaleLoadSlow   StaleReason = "load slow" // longer than Options.SoftTimeout
-	StaleThrottled  StaleReason = "throttled" // a load failed within Options.ThrottleFor
+	StaleLoadSlow   StaleReason = "load slow"
+	StaleThrottled  StaleReason = "throttled"
 )

@@ -1,52 +1,52 @@
 package cache
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"log/slog"
+	"math"
 	"strings"
 	"time"
 
 	"github.com/zeebo/xxh3"
+
+	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
-// ErrNotFound is what a load returns, wrapped or not, when there is no such thing; that
-// is remembered for Options.NotFoundTTL, and GetOrLoad returns it meanwhile.
-var ErrNotFound = errors.New("cache: there is no such thing")
-
-// Typed keeps values of one type under keys of its own name. It is safe for concurrent
-// use; make one for each kind of value, at start.
+// Typed is a cache of values of one type. It is safe for concurrent use. Make one for each
+// kind of value, at the start of the service.
 type Typed[V any] struct {
 	name string
 	ttl  time.Duration
-	opts Options
+	opts Options[V]
 
-	abilities      // store is nil if Near is all there is
-	near      Near // nil if there is none
-	coh       *Coherence
-	seed      uint64    // of the hashes of keys
-	base      time.Time // of the times in memory
-	ownTags   []string  // of keys without others
+	store  driver.Store // nil if memory is the only tier
+	memory *driver.Memory
+	owner  uint64
+	seed   uint64   // of the hashes of keys
+	tags   []string // of keys without others
+	hashes []uint64 // of tags
+	schema string   // Options.Schema and the fingerprint of V
+	weigh  func(V) int64
 
-	reads      reads
-	flights    flights[V]
-	refreshing chan struct{} // one for each background load
-	stripes    *stripes
+	calls      calls[V]
+	background chan struct{} // one for each load that no caller waits for
 	stats      counters
 	failing    stateLog
 }
 
-// maxRefreshing bounds the loads that nobody waits for.
-const maxRefreshing = 16
+// maxBackground bounds the loads that no caller waits for.
+const maxBackground = 16
 
-// New returns a cache of values of type V in store, under the name and a colon before
-// each key, for ttl each. Two of one name in one store share their values and must have
-// the same V. The store may be nil if opts.Near is given: then values are kept in this
-// process only, and never encoded. opts may be nil.
-func New[V any](store Cache, name string, ttl time.Duration, opts *Options) (*Typed[V], error) {
-	c := &Typed[V]{name: name, ttl: ttl, stripes: newStripes(), base: time.Now(), refreshing: make(chan struct{}, maxRefreshing)}
+// New returns a cache of values of type V. Each value lives for ttl in the store, under the
+// name and a colon before its key. Two caches with the same name on one store share their
+// values and must have the same V.
+//
+// With a nil store the values live in this process only, and are never encoded. opts may
+// be nil.
+func New[V any](store driver.Store, name string, ttl time.Duration, opts *Options[V]) (*Typed[V], error) {
+	c := &Typed[V]{name: name, ttl: ttl, store: store, background: make(chan struct{}, maxBackground)}
 	if opts != nil {
 		c.opts = *opts
 	}
@@ -56,140 +56,221 @@ func New[V any](store Cache, name string, ttl time.Duration, opts *Options) (*Ty
 	if strings.Contains(name, ":") {
 		return nil, fmt.Errorf("cache: the name %q must not contain a colon", name)
 	}
-	c.near, c.seed, c.ownTags = c.opts.Near, xxh3.HashString(name), []string{clearTag(name)}
-	if store == nil && c.near == nil {
-		return nil, fmt.Errorf("cache: %s: New needs a store, or Options.Near", name)
-	}
-	c.abilities = abilitiesOf(store, name)
-	if c.coh = coherenceOf(store); c.coh == nil {
-		if store != nil && (opts == nil || opts.NearTTL == 0) {
-			c.opts.NearTTL = min(c.opts.NearTTL, unheardLimit)
+	switch {
+	case store == nil && c.opts.NoMemory:
+		return nil, fmt.Errorf("cache: %s: NoMemory needs a store", name)
+	case store == nil:
+		c.memory = driver.NewMemory(c.opts.MaxBytes)
+	case c.opts.MaxBytes != 0:
+		return nil, fmt.Errorf("cache: %s: the caches of one store share its memory: set MaxBytes of the store", name)
+	default:
+		caps := store.Capabilities()
+		if c.memory = caps.Memory; caps.MemoryOnly {
+			c.store = nil
 		}
-		c.coh = cmp.Or(coherenceOf(c.near), NewCoherence())
 	}
+	c.schema = c.opts.Schema + fingerprint[V]()
+	c.weigh = weigher(c.opts.Weigh)
+	c.seed, c.tags = xxh3.HashString(name), []string{clearTag(name)}
+	c.hashes = []uint64{driver.TagHash(c.tags[0])}
+	c.owner = c.memory.Register(c.tags[0])
+	c.calls.memory = c.memory
 	return c, nil
 }
 
-// Name returns the name that New was given.
+// Name returns the name that New received.
 func (c *Typed[V]) Name() string { return c.name }
 
 func (c *Typed[V]) key(key string) string { return c.name + ":" + key }
 
 func (c *Typed[V]) hash(key string) uint64 { return xxh3.HashStringSeed(key, c.seed) }
 
-// Get returns the value of key, and false if there is none. A value that cannot be read
-// back is absent. The error is the store's.
+// Get returns the value of key, and false if there is none. A value that cannot be decoded
+// is absent. The error is the store's.
 func (c *Typed[V]) Get(ctx context.Context, key string) (value V, found bool, err error) {
-	if e, fresh := c.fromNear(key); fresh {
-		c.hit(ctx, key, true)
-		return e.value, !e.absent, nil
+	if e, fresh := c.find(key); fresh {
+		c.hitLocal(ctx, e)
+		return c.valueOf(e), e.Extra == nil || !e.Extra.Absent, nil
 	}
 	w, err := c.want(key, nil)
 	if err != nil {
 		return value, false, err
 	}
-	r, err := c.lookUp(ctx, &w)
-	if err != nil || !r.fresh {
+	if err := ctx.Err(); err != nil {
 		return value, false, err
 	}
-	return r.value, !r.absent, nil
+	ticket := c.memory.Begin()
+	defer c.memory.End(ticket)
+	r := &c.lookUp(ctx, ticket, []want{w})[0]
+	if r.err != nil || !r.fresh {
+		return value, false, r.err
+	}
+	return c.clone(r.value), !r.absent, nil
 }
 
-// lookUp reads the store and counts. Values of the store are kept near.
-func (c *Typed[V]) lookUp(ctx context.Context, w *want) (r reading[V], err error) {
-	if err := ctx.Err(); err != nil {
-		return r, err
+// GetMany is Get of many keys in one round trip, or one for each node. The result has the
+// keys that have a value. With an error it has all values that could be read.
+func (c *Typed[V]) GetMany(ctx context.Context, keys []string) (map[string]V, error) {
+	out := make(map[string]V, len(keys))
+	wants, _, err := c.fromMemory(ctx, keys, nil, out)
+	if err != nil || len(wants) == 0 {
+		return out, err
 	}
-	r = c.lookUpAll(ctx, []want{*w})[0]
-	if r.err != nil {
-		return r, fmt.Errorf("cache: %s: %w", c.name, r.err)
+	ticket := c.memory.Begin()
+	defer c.memory.End(ticket)
+	var failed error
+	rs := c.lookUp(ctx, ticket, wants)
+	for i := range rs {
+		switch r := &rs[i]; {
+		case r.err != nil:
+			failed = r.err
+		case r.fresh && !r.absent:
+			out[wants[i].key] = c.clone(r.value)
+		}
 	}
-	return r, nil
+	return out, failed
 }
 
-func (c *Typed[V]) lookUpAll(ctx context.Context, wants []want) []reading[V] {
-	before := make([]stamp, len(wants))
-	for i := range wants {
-		before[i] = c.stamp(&wants[i])
+// fromMemory serves keys from the local tier and returns the others, each once. due are
+// those that were served and should be refreshed.
+func (c *Typed[V]) fromMemory(ctx context.Context, keys []string, opts []CallOption, out map[string]V) (wants, due []want, err error) {
+	seen := make(map[string]bool, len(keys))
+	for _, key := range keys {
+		if seen[key] {
+			continue
+		}
+		seen[key] = true
+		w, err := c.want(key, opts)
+		if err != nil {
+			return nil, nil, err
+		}
+		e, fresh := c.find(key)
+		if !fresh {
+			wants = append(wants, w)
+			continue
+		}
+		c.hitLocal(ctx, e)
+		if e.Extra == nil || !e.Extra.Absent {
+			out[key] = c.valueOf(e)
+		}
+		if e.Extra != nil && c.due(time.Duration(e.FreshUntil-c.memory.Now()), e.Extra.Took) {
+			due = append(due, w)
+		}
 	}
-	rs := c.read(ctx, wants, false)
+	return wants, due, ctx.Err()
+}
+
+// lookUp reads the store, counts, and keeps in memory what it found.
+func (c *Typed[V]) lookUp(ctx context.Context, ticket driver.Ticket, wants []want) []reading[V] {
+	rs := c.read(ctx, ticket, wants)
 	for i := range rs {
 		switch r, key := &rs[i], wants[i].key; {
 		case r.err != nil:
+			r.err = fmt.Errorf("cache: %s: %w", c.name, r.err)
 		case r.fresh:
-			c.keepNear(key, r, before[i])
-			c.hit(ctx, key, false)
+			c.keep(ticket, &wants[i], r)
+			c.stats.hits.Add(1)
+			if hook := c.opts.Trace.Hit; hook != nil {
+				hook(ctx, HitEvent{c.name, key, TierStore})
+			}
 		default:
 			c.stats.misses.Add(1)
-			call(ctx, c.opts.Trace.Miss, c.name, key)
+			if hook := c.opts.Trace.Miss; hook != nil {
+				hook(ctx, MissEvent{c.name, key})
+			}
 		}
 	}
 	return rs
 }
 
-func (c *Typed[V]) hit(ctx context.Context, key string, near bool) {
-	tier := TierStore
-	if near {
-		tier = TierNear
-		c.stats.nearHits.add()
-	} else {
-		c.stats.hits.Add(1)
-	}
-	if hook := c.opts.Trace.Hit; hook != nil {
-		hook(ctx, c.name, key, tier)
-	}
+// Set stores a value. Every load of the key that runs now, in any process, is not stored.
+func (c *Typed[V]) Set(ctx context.Context, key string, value V, opts ...CallOption) error {
+	return c.SetMany(ctx, map[string]V{key: value}, opts...)
 }
 
-// Set stores a value. No load that runs now will replace it, in any process if the
-// store is a [Leaser].
-func (c *Typed[V]) Set(ctx context.Context, key string, value V, opts ...CallOption) error {
-	w, err := c.want(key, opts)
-	if err != nil {
-		if key == "" {
+// SetMany stores values in one round trip, or one for each node. A value that cannot be
+// stored is deleted, so that no caller receives an older one. The error joins those of all
+// keys.
+func (c *Typed[V]) SetMany(ctx context.Context, values map[string]V, opts ...CallOption) error {
+	var errs []error
+	var wants []want
+	for key := range values {
+		w, err := c.want(key, opts)
+		switch {
+		case err == nil:
+			wants = append(wants, w)
+		case key == "":
 			return err
+		default:
+			errs = append(errs, err, c.Delete(ctx, key)) // the old value must go all the same
 		}
-		return errors.Join(err, c.Delete(ctx, key)) // the old value must go all the same
 	}
 	if c.store == nil {
-		c.coh.HashChanged(c.hash(key))
-		c.keepNear(key, &reading[V]{value: value, freshFor: w.ttl, life: w.ttl + c.opts.StaleFor}, c.stamp(&w))
-		return ctx.Err()
-	}
-	states, err := c.states(ctx, slices.Concat(w.own, w.call))
-	if err != nil {
-		return errors.Join(err, c.Delete(ctx, key))
-	}
-	data, err := c.encode(&reading[V]{value: value, freshFor: w.ttl, states: states[:len(w.own)], named: named(w.call, states[len(w.own):])})
-	if err != nil {
-		return errors.Join(err, c.Delete(ctx, key))
-	}
-	return c.write(ctx, key, func(ctx context.Context) error {
-		return c.store.Set(ctx, c.key(key), data, w.ttl+c.opts.StaleFor)
-	})
-}
-
-// Delete removes keys. Once it has returned nil, nobody in this process gets a value
-// that was loaded before, and with a store that is a [Leaser] nobody stores one. When
-// it fails, old values may live until their time ends: the caller should say so or try
-// again.
-func (c *Typed[V]) Delete(ctx context.Context, keys ...string) error {
-	var errs []error
-	for _, key := range keys {
-		if key == "" {
-			return ErrEmptyKey
+		for i := range wants {
+			w := &wants[i]
+			c.memory.InvalidateKey(c.hash(w.key))
+			ticket := c.memory.Begin()
+			c.keep(ticket, w, &reading[V]{value: c.clone(values[w.key]), fresh: true, freshFor: w.ttl, life: c.life(w.ttl)})
+			c.memory.End(ticket)
 		}
-		if c.store == nil {
-			c.coh.HashChanged(c.hash(key))
-			c.near.Remove(c.hash(key))
-			continue
+		return errors.Join(append(errs, ctx.Err())...)
+	}
+	rs := make([]reading[V], len(wants))
+	for i := range wants {
+		rs[i] = reading[V]{value: values[wants[i].key], freshFor: wants[i].ttl, life: c.life(wants[i].ttl)}
+	}
+	c.ensureStates(ctx, wants, rs)
+	ops := make([]driver.Op, len(wants))
+	for i := range wants {
+		w, r := &wants[i], &rs[i]
+		ops[i] = driver.Op{Kind: driver.Delete, Key: c.key(w.key)}
+		data, err := c.encode(w, r)
+		switch {
+		case r.err != nil && errors.Is(r.err, ErrUnavailable): // so will the Delete say
+		case r.err != nil:
+			errs = append(errs, fmt.Errorf("cache: %s: %w", c.name, r.err))
+		case err != nil:
+			errs = append(errs, err)
+		default:
+			ops[i] = driver.Op{Kind: driver.Set, Key: ops[i].Key, Value: data, TTL: r.life}
 		}
-		errs = append(errs, c.write(ctx, key, func(ctx context.Context) error { return c.store.Delete(ctx, c.key(key)) }))
+	}
+	for i, err := range c.write(ctx, ops) {
+		if errors.Is(err, ErrPending) { // this process reads its own write meanwhile
+			ticket := c.memory.Begin()
+			rs[i].value, rs[i].outage = c.clone(rs[i].value), true
+			c.keep(ticket, &wants[i], &rs[i])
+			c.memory.End(ticket)
+		}
+		errs = append(errs, c.written(err))
 	}
 	return errors.Join(errs...)
 }
 
-// Expire ends the time of a key but keeps its value for StaleFor: the next reader loads
-// it again, and gets the old value if that fails or takes too long.
+// Delete removes keys in one round trip, or one for each node. After it has returned nil,
+// no caller in this process receives a value that was loaded before, and no process stores
+// one. When it fails, old values may live until their time ends: repeat it, or report it.
+func (c *Typed[V]) Delete(ctx context.Context, keys ...string) error {
+	ops := make([]driver.Op, len(keys))
+	for i, key := range keys {
+		if key == "" {
+			return ErrEmptyKey
+		}
+		if c.store == nil {
+			c.memory.InvalidateKey(c.hash(key))
+			continue
+		}
+		ops[i] = driver.Op{Kind: driver.Delete, Key: c.key(key)}
+	}
+	if c.store == nil {
+		return nil
+	}
+	return c.join(c.write(ctx, ops))
+}
+
+// Expire ends the freshness of a key but keeps its value for Options.StaleFor. The next
+// reader loads the key again, and receives the old value if that fails or takes too long.
+// Without StaleFor it is Delete.
 func (c *Typed[V]) Expire(ctx context.Context, key string) error {
 	w, err := c.want(key, nil)
 	if err != nil {
@@ -198,83 +279,143 @@ func (c *Typed[V]) Expire(ctx context.Context, key string) error {
 	if c.opts.StaleFor == 0 {
 		return c.Delete(ctx, key)
 	}
-	if c.store == nil {
-		e, _ := c.fromNear(key)
-		if e == nil || e.absent {
-			return c.Delete(ctx, key)
-		}
-		// With its own stamp: it bears its tags as before.
-		c.coh.HashChanged(c.hash(key))
-		before := c.stamp(&w)
-		before.tags = e.stamp.tags
-		c.keepNear(key, &reading[V]{value: e.value, life: c.opts.StaleFor}, before)
-		return ctx.Err()
+	if c.store != nil {
+		return c.join(c.write(ctx, []driver.Op{{Kind: driver.Expire, Key: c.key(key), TTL: c.opts.StaleFor}}))
 	}
-	r, err := c.lookUp(ctx, &w)
-	if err != nil || !r.found || r.absent {
-		return errors.Join(err, c.Delete(ctx, key))
+	e, _ := c.find(key)
+	ticket := c.memory.Begin()
+	defer c.memory.End(ticket)
+	if e == nil || e.Extra != nil && e.Extra.Absent {
+		return c.Delete(ctx, key)
 	}
-	seen := r.data
-	r.freshFor = 0
-	data, err := c.encode(&r)
-	if err != nil {
-		return errors.Join(err, c.Delete(ctx, key))
+	r := reading[V]{value: c.valueOf(e), life: c.opts.StaleFor}
+	if e.Extra != nil {
+		r.bears = e.Extra.Tags
 	}
-	return c.write(ctx, key, func(ctx context.Context) error {
-		if c.comparer == nil {
-			return c.store.Set(ctx, c.key(key), data, c.opts.StaleFor)
-		}
-		// What has come in its place meanwhile is not to be expired.
-		_, err := c.comparer.Swap(ctx, c.key(key), seen, data, c.opts.StaleFor)
-		return err
-	})
+	// The ticket is from before, so only its tags may be compared.
+	c.memory.InvalidateKey(c.hash(key))
+	after := c.memory.Begin()
+	defer c.memory.End(after)
+	if c.memory.Valid(ticket, c.hashes[0], r.bears) {
+		c.keep(after, &w, &r)
+	}
+	return ctx.Err()
 }
 
-// write changes a key in the store and makes what was read of it until now invalid.
-func (c *Typed[V]) write(ctx context.Context, key string, f func(context.Context) error) error {
-	unlock, err := c.stripes.lock(ctx, key)
-	if err != nil {
-		// Not written, but no load may bring back what the caller knows to be old.
-		c.coh.HashChanged(c.hash(key))
-		return fmt.Errorf("cache: %s: %w", c.name, err)
-	}
-	defer unlock()
-	storeCtx, cancel := context.WithTimeout(ctx, c.opts.StoreTimeout)
-	defer cancel()
-	err = f(storeCtx)
-	c.coh.HashChanged(c.hash(key)) // after the write: a load that began during it may have read the old value
-	c.observe(ctx, key, err)
-	if err != nil {
-		return fmt.Errorf("cache: %s: %w", c.name, err)
-	}
-	return nil
+// InvalidateTags makes absent all keys that have any of the tags, in every cache on the
+// same store. It takes the same time for any number of keys. After it has returned nil, the
+// store and this process return no value that was loaded before.
+func (c *Typed[V]) InvalidateTags(ctx context.Context, tags ...string) error {
+	return c.invalidate(ctx, userTags(tags))
 }
 
-// observe counts what the store answered and logs changes of its state.
+// Clear makes all keys of this cache absent, as InvalidateTags does. It frees no memory of
+// Redis: the values stay there until their time ends.
+func (c *Typed[V]) Clear(ctx context.Context) error { return c.invalidate(ctx, c.tags) }
+
+func (c *Typed[V]) invalidate(ctx context.Context, tags []string) error {
+	ops := make([]driver.Op, len(tags))
+	for i, tag := range tags {
+		if c.store == nil {
+			c.memory.InvalidateTag(driver.TagHash(tag))
+		}
+		ops[i] = driver.Op{Kind: driver.Invalidate, Key: tag}
+	}
+	if c.store == nil || len(tags) == 0 {
+		return nil
+	}
+	return c.join(c.write(ctx, ops))
+}
+
+// write executes operations and returns their errors. Whether they succeed or not, no value
+// that was read before is kept in memory.
+func (c *Typed[V]) write(ctx context.Context, ops []driver.Op) []error {
+	c.do(ctx, ops)
+	errs := make([]error, len(ops))
+	for i := range ops {
+		op := &ops[i]
+		if errs[i] = op.Err; op.Err == nil {
+			continue
+		}
+		if op.Kind == driver.Invalidate {
+			c.memory.InvalidateTag(driver.TagHash(op.Key))
+		} else {
+			c.memory.InvalidateKey(driver.KeyHash(op.Key))
+		}
+	}
+	return errs
+}
+
+// written is the error of a write for the caller.
+func (c *Typed[V]) written(err error) error {
+	switch {
+	case err == nil, errors.Is(err, ErrPending) && !c.opts.Strict:
+		return nil
+	case errors.Is(err, ErrPending):
+		return ErrPending
+	}
+	return fmt.Errorf("cache: %s: %w", c.name, err)
+}
+
+func (c *Typed[V]) join(errs []error) error {
+	for i, err := range errs {
+		errs[i] = c.written(err)
+	}
+	return errors.Join(errs...)
+}
+
+// do calls the store within StoreTimeout and counts what fails.
+func (c *Typed[V]) do(ctx context.Context, ops []driver.Op) {
+	// Whoever has less time left keeps their deadline, without a second timer for it.
+	if deadline, ok := ctx.Deadline(); ctx.Err() == nil && (!ok || time.Until(deadline) > c.opts.StoreTimeout) {
+		limited, cancel := context.WithTimeout(ctx, c.opts.StoreTimeout)
+		defer cancel()
+		c.store.Do(limited, ops)
+	} else {
+		c.store.Do(ctx, ops)
+	}
+	var failed error
+	key := ""
+	for i := range ops {
+		if err := ops[i].Err; err != nil && !errors.Is(err, ErrPending) {
+			failed, key = err, ops[i].Key
+			break
+		}
+	}
+	c.observe(ctx, key, failed)
+}
+
+// observe counts a failure of the store, and logs when the store begins to fail and when it
+// works again.
 func (c *Typed[V]) observe(ctx context.Context, key string, err error) {
-	if err != nil && ctx.Err() != nil && !errors.Is(err, ErrUnavailable) {
+	if err != nil && (ctx.Err() != nil && !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrEmptyKey)) {
 		return // the caller left; that says nothing about the store
-	}
-	if errors.Is(err, ErrDegraded) {
-		return // the fallback has done it
 	}
 	if err != nil {
 		c.stats.storeErrors.Add(1)
 		if hook := c.opts.Trace.StoreError; hook != nil {
-			hook(ctx, c.name, key, err)
+			hook(ctx, StoreErrorEvent{c.name, strings.TrimPrefix(key, c.name+":"), err})
 		}
 	}
 	if c.failing.changed(err != nil) {
+		level, text := slog.LevelInfo, "cache: the store works again"
+		attrs := []slog.Attr{slog.String("cache", c.name)}
 		if err != nil {
-			c.opts.Logger.WarnContext(ctx, "cache: the store fails; values are loaded instead", "cache", c.name, "error", err)
-		} else {
-			c.opts.Logger.InfoContext(ctx, "cache: the store works again", "cache", c.name)
+			level, text = slog.LevelWarn, "cache: the store fails; values are loaded instead"
+			attrs = append(attrs, slog.Any("error", err))
 		}
+		c.opts.Logger.LogAttrs(ctx, level, text, attrs...)
 	}
 }
 
-func call(ctx context.Context, hook func(context.Context, string, string), name, key string) {
-	if hook != nil {
-		hook(ctx, name, key)
+// life is how long a value with this time to live is of use.
+func (c *Typed[V]) life(ttl time.Duration) time.Duration {
+	if ttl > math.MaxInt64-c.opts.StaleFor {
+		return math.MaxInt64
 	}
+	return ttl + c.opts.StaleFor
 }
+
+// NewMemory returns a store for caches that share at most maxBytes of the memory of this
+// process, 64 MiB if that is 0, and have no other tier.
+func NewMemory(maxBytes int64) driver.Store { return driver.InMemory(driver.NewMemory(maxBytes)) }

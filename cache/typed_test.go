@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime"
 	"strings"
 	"sync"
@@ -16,13 +17,14 @@ import (
 	"github.com/mainstay-go/mainstay/cache"
 )
 
-func newTyped[V any](t *testing.T, store cache.Cache, opts *cache.Options) *cache.Typed[V] {
+func newTyped[V any](t *testing.T, store any, opts *cache.Options[V]) *cache.Typed[V] {
 	t.Helper()
 	if opts == nil {
-		opts = &cache.Options{}
+		opts = &cache.Options[V]{}
 	}
 	opts.Logger = slog.New(slog.DiscardHandler)
-	c, err := cache.New[V](store, "test", time.Hour, opts)
+	opts.NoMemory = store != nil && opts.LocalTTL == 0
+	c, err := cache.New[V](storeOf(store), "test", time.Hour, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +165,7 @@ func (s *readWhileDeleting) Delete(ctx context.Context, keys ...string) error {
 // TestReadDuringDelete: what is read while a Delete is under way is old when it ends.
 func TestReadDuringDelete(t *testing.T) {
 	store := &readWhileDeleting{mapStore: newMapStore()}
-	c := newTyped[int](t, store, &cache.Options{Near: &nearMap{}})
+	c := newTyped[int](t, store, &cache.Options[int]{LocalTTL: 100 * time.Hour})
 	ctx := t.Context()
 	if err := c.Set(ctx, "k", 1); err != nil {
 		t.Fatal(err)
@@ -232,7 +234,7 @@ func TestNeverStaleAfterDelete(t *testing.T) {
 
 func TestLoadsThatFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newTyped[int](t, newMapStore(), &cache.Options{LoadTimeout: time.Second})
+		c := newTyped[int](t, newMapStore(), &cache.Options[int]{LoadTimeout: time.Second})
 		failure := errors.New("no such table")
 		for name, test := range map[string]struct {
 			load func(context.Context) (int, error)
@@ -280,7 +282,7 @@ func TestBrokenStore(t *testing.T) {
 	store := newMapStore()
 	store.breakDown(errDown)
 	var log strings.Builder
-	c, err := cache.New[int](store, "test", time.Hour, &cache.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	c, err := cache.New[int](storeOf(store), "test", time.Hour, &cache.Options[int]{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,7 +310,7 @@ func TestHungStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newMapStore()
 		store.hang = true
-		c := newTyped[int](t, store, &cache.Options{StoreTimeout: 100 * time.Millisecond})
+		c := newTyped[int](t, store, &cache.Options[int]{StoreTimeout: 100 * time.Millisecond})
 		start := time.Now()
 		if v, err := c.GetOrLoad(t.Context(), "k", constant(3)); v != 3 || err != nil {
 			t.Errorf("%d, %v", v, err)
@@ -350,7 +352,7 @@ func TestBadPayloads(t *testing.T) {
 		}
 	}
 	store.values["test:k"] = original
-	for name, opts := range map[string]*cache.Options{"schema": {Schema: "2"}, "codec": {Codec: cache.JSON()}} {
+	for name, opts := range map[string]*cache.Options[map[string]int]{"schema": {Schema: "2"}, "codec": {Codec: cache.JSON()}} {
 		if v, found, err := newTyped[map[string]int](t, store, opts).Get(t.Context(), "k"); found || err != nil {
 			t.Errorf("another %s: %v, %v", name, v, err)
 		}
@@ -368,7 +370,7 @@ func TestCodecs(t *testing.T) {
 	}
 	want := product{"tea", 1 << 60, []string{"hot"}}
 	for _, codec := range []cache.Codec{cache.Msgpack(), cache.JSON()} {
-		c := newTyped[product](t, newMapStore(), &cache.Options{Codec: codec})
+		c := newTyped[product](t, newMapStore(), &cache.Options[product]{Codec: codec})
 		if err := c.Set(t.Context(), "k", want); err != nil {
 			t.Fatal(err)
 		}
@@ -376,14 +378,14 @@ func TestCodecs(t *testing.T) {
 			t.Errorf("%s: %+v, %v", codec.Name(), got, err)
 		}
 	}
-	raw := newTyped[[]byte](t, newMapStore(), &cache.Options{Codec: cache.Raw()})
+	raw := newTyped[[]byte](t, newMapStore(), &cache.Options[[]byte]{Codec: cache.Raw()})
 	if err := raw.Set(t.Context(), "k", []byte("x\x00y")); err != nil {
 		t.Fatal(err)
 	}
 	if got, _, err := raw.Get(t.Context(), "k"); string(got) != "x\x00y" || err != nil {
 		t.Errorf("raw: %q, %v", got, err)
 	}
-	wrong := newTyped[int](t, newMapStore(), &cache.Options{Codec: cache.Raw()})
+	wrong := newTyped[int](t, newMapStore(), &cache.Options[int]{Codec: cache.Raw()})
 	if err := wrong.Set(t.Context(), "k", 1); err == nil {
 		t.Error("Raw took an int")
 	}
@@ -395,11 +397,15 @@ func TestCodecs(t *testing.T) {
 func TestConstruction(t *testing.T) {
 	store := newMapStore()
 	for name, make := range map[string]func() error{
-		"no store": func() error { _, err := cache.New[int](nil, "n", time.Hour, nil); return err },
-		"no name":  func() error { _, err := cache.New[int](store, "", time.Hour, nil); return err },
-		"no time":  func() error { _, err := cache.New[int](store, "n", 0, nil); return err },
+		"no store": func() error {
+			_, err := cache.New[int](nil, "n", time.Hour, &cache.Options[int]{NoMemory: true})
+			return err
+		},
+		"endless": func() error { _, err := cache.New[int](nil, "n", math.MaxInt64, nil); return err },
+		"no name": func() error { _, err := cache.New[int](storeOf(store), "", time.Hour, nil); return err },
+		"no time": func() error { _, err := cache.New[int](storeOf(store), "n", 0, nil); return err },
 		"negative": func() error {
-			_, err := cache.New[int](store, "n", time.Hour, &cache.Options{LoadTimeout: -1})
+			_, err := cache.New[int](storeOf(store), "n", time.Hour, &cache.Options[int]{LoadTimeout: -1})
 			return err
 		},
 	} {

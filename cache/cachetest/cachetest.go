@@ -1,5 +1,6 @@
-// Package cachetest proves that a store behaves as cache.Cache asks: absence, expiry,
-// overwriting, whose memory a value is, awkward keys, cancelled contexts, concurrency.
+// Package cachetest tests that a store or a decorator keeps the contract of driver.Store:
+// absence, expiry, overwriting, leases, tags, who owns a slice, awkward keys, cancelled
+// contexts, concurrency.
 package cachetest
 
 import (
@@ -10,18 +11,17 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/mainstay-go/mainstay/cache"
+	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
 // Harness is what the suite needs to know of a store.
 type Harness struct {
 	// New returns an empty store, or one that shares a server with others; keys differ
 	// from test to test. Required.
-	New func(t testing.TB) cache.Cache
+	New func(t testing.TB) driver.Store
 	// Sleep lets time pass for the store. Default: time.Sleep.
 	Sleep func(time.Duration)
 	// Lossy is for stores that may refuse a value, as an admission policy does: there
@@ -33,7 +33,7 @@ type Harness struct {
 func Run(t *testing.T, h Harness) {
 	for _, test := range suite {
 		t.Run(test.name, func(t *testing.T) {
-			if err := test.run(h.New(t), h.kit(t.Name())); err != nil {
+			if err := test.run(client{h.New(t)}, h.kit(t.Name())); err != nil {
 				t.Error(err)
 			}
 		})
@@ -45,7 +45,7 @@ func Run(t *testing.T, h Harness) {
 func Check(t testing.TB, h Harness) error {
 	var errs []error
 	for _, test := range suite {
-		if err := test.run(h.New(t), h.kit(test.name)); err != nil {
+		if err := test.run(client{h.New(t)}, h.kit(test.name)); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", test.name, err))
 		}
 	}
@@ -71,7 +71,7 @@ func (h Harness) kit(name string) kit {
 func (k kit) key(s string) string { return k.prefix + s }
 
 // want reads a key and compares; want nil means absent.
-func (k kit) want(c cache.Cache, key string, want []byte) error {
+func (k kit) want(c client, key string, want []byte) error {
 	got, found, err := c.Get(k.ctx, key)
 	switch {
 	case err != nil:
@@ -90,12 +90,12 @@ const long = time.Hour
 
 var suite = []struct {
 	name string
-	run  func(cache.Cache, kit) error
+	run  func(client, kit) error
 }{
-	{"absent", func(c cache.Cache, k kit) error {
+	{"absent", func(c client, k kit) error {
 		return errors.Join(k.want(c, k.key("a"), nil), c.Delete(k.ctx, k.key("a"), k.key("b")), c.Delete(k.ctx))
 	}},
-	{"set and delete", func(c cache.Cache, k kit) error {
+	{"set and delete", func(c client, k kit) error {
 		a, b := k.key("a"), k.key("b")
 		return errors.Join(
 			c.Set(k.ctx, a, []byte("1"), long), c.Set(k.ctx, b, []byte("2"), long),
@@ -103,7 +103,7 @@ var suite = []struct {
 			c.Delete(k.ctx, a), k.want(c, a, nil), k.want(c, b, []byte("2")),
 			c.Set(k.ctx, a, []byte("3"), long), c.Delete(k.ctx, a, k.key("never"), b), k.want(c, a, nil), k.want(c, b, nil))
 	}},
-	{"the newer of two", func(c cache.Cache, k kit) error {
+	{"the newer of two", func(c client, k kit) error {
 		for i := range 200 {
 			key := k.key(strconv.Itoa(i))
 			if err := errors.Join(c.Set(k.ctx, key, []byte("old"), long), c.Set(k.ctx, key, []byte("new"), long), k.want(c, key, []byte("new"))); err != nil {
@@ -112,7 +112,7 @@ var suite = []struct {
 		}
 		return nil
 	}},
-	{"delete after set", func(c cache.Cache, k kit) error {
+	{"delete after set", func(c client, k kit) error {
 		for i := range 200 {
 			key := k.key(strconv.Itoa(i))
 			if err := errors.Join(c.Set(k.ctx, key, []byte("x"), long), c.Delete(k.ctx, key), k.want(c, key, nil)); err != nil {
@@ -121,12 +121,12 @@ var suite = []struct {
 		}
 		return nil
 	}},
-	{"empty values are values", func(c cache.Cache, k kit) error {
+	{"empty values are values", func(c client, k kit) error {
 		return errors.Join(
 			c.Set(k.ctx, k.key("empty"), []byte{}, long), k.want(c, k.key("empty"), []byte{}),
 			c.Set(k.ctx, k.key("nil"), nil, long), k.want(c, k.key("nil"), []byte{}))
 	}},
-	{"binary and large", func(c cache.Cache, k kit) error {
+	{"binary and large", func(c client, k kit) error {
 		large := bytes.Repeat([]byte("0123456789abcdef"), 12_500)
 		all := make([]byte, 256)
 		for i := range all {
@@ -136,7 +136,7 @@ var suite = []struct {
 			c.Set(k.ctx, k.key("large"), large, long), k.want(c, k.key("large"), large),
 			c.Set(k.ctx, k.key("all"), all, long), k.want(c, k.key("all"), all))
 	}},
-	{"awkward keys", func(c cache.Cache, k kit) error {
+	{"awkward keys", func(c client, k kit) error {
 		keys := []string{
 			"a b", "a\nb", "a\x00b", "{a}b", "a}b{", "*", "ключ", "\xff\xfe", "a:b", "A:B",
 			strings.Repeat("k", 2000), strings.Repeat("k", 2001),
@@ -153,7 +153,7 @@ var suite = []struct {
 		}
 		return nil
 	}},
-	{"expiry", func(c cache.Cache, k kit) error {
+	{"expiry", func(c client, k kit) error {
 		short, other := k.key("short"), k.key("other")
 		if err := errors.Join(c.Set(k.ctx, short, []byte("1"), 300*time.Millisecond), c.Set(k.ctx, other, []byte("2"), long), k.want(c, other, []byte("2"))); err != nil {
 			return err
@@ -169,7 +169,7 @@ var suite = []struct {
 		k.sleep(400 * time.Millisecond)
 		return errors.Join(k.want(c, other, nil), k.want(c, short, []byte("5")))
 	}},
-	{"whose memory", func(c cache.Cache, k kit) error {
+	{"whose memory", func(c client, k kit) error {
 		in := []byte("mine")
 		if err := c.Set(k.ctx, k.key("a"), in, long); err != nil {
 			return err
@@ -188,21 +188,21 @@ var suite = []struct {
 		}
 		return nil
 	}},
-	{"bad arguments", func(c cache.Cache, k kit) error {
+	{"bad arguments", func(c client, k kit) error {
 		_, _, getErr := c.Get(k.ctx, "")
 		for name, err := range map[string]error{"Get": getErr, "Set": c.Set(k.ctx, "", nil, long), "Delete": c.Delete(k.ctx, k.key("a"), "")} {
-			if !errors.Is(err, cache.ErrEmptyKey) {
+			if !errors.Is(err, driver.ErrEmptyKey) {
 				return fmt.Errorf("%s of an empty key: %w, want ErrEmptyKey", name, err)
 			}
 		}
 		for _, ttl := range []time.Duration{0, -time.Second, time.Microsecond} {
-			if err := c.Set(k.ctx, k.key("a"), []byte("x"), ttl); !errors.Is(err, cache.ErrInvalidTTL) {
+			if err := c.Set(k.ctx, k.key("a"), []byte("x"), ttl); !errors.Is(err, driver.ErrInvalidTTL) {
 				return fmt.Errorf("set for %v: %w, want ErrInvalidTTL", ttl, err)
 			}
 		}
 		return k.want(c, k.key("a"), nil)
 	}},
-	{"cancelled", func(c cache.Cache, k kit) error {
+	{"cancelled", func(c client, k kit) error {
 		ctx, cancel := context.WithCancel(k.ctx)
 		cancel()
 		_, _, getErr := c.Get(ctx, k.key("a"))
@@ -214,69 +214,14 @@ var suite = []struct {
 		return k.want(c, k.key("a"), nil)
 	}},
 	{"concurrent", concurrent},
-	{"compare", compare},
-}
-
-// compare is for stores that are a cache.Comparer.
-func compare(c cache.Cache, k kit) error {
-	s, ok := c.(cache.Comparer)
-	if !ok || k.lossy {
-		return nil
-	}
-	key, old, newer := k.key("a"), []byte("old"), []byte("new")
-	does := func(want bool) func(bool, error) error {
-		return func(done bool, err error) error {
-			if err == nil && done != want {
-				err = fmt.Errorf("done is %v, want %v", done, want)
-			}
-			return err
-		}
-	}
-	for i, step := range []func() error{
-		func() error { return does(false)(s.Discard(k.ctx, key, old)) },
-		func() error { return does(false)(s.Swap(k.ctx, key, old, newer, long)) },
-		func() error { return k.want(c, key, nil) },
-		func() error { return does(true)(s.Swap(k.ctx, key, nil, old, long)) },
-		func() error { return k.want(c, key, old) },
-		func() error { return does(false)(s.Swap(k.ctx, key, nil, newer, long)) },
-		func() error { return does(false)(s.Swap(k.ctx, key, []byte{}, newer, long)) },
-		func() error { return does(false)(s.Discard(k.ctx, key, newer)) },
-		func() error { return k.want(c, key, old) },
-		func() error { return does(true)(s.Swap(k.ctx, key, old, []byte{}, long)) },
-		func() error { return does(true)(s.Swap(k.ctx, key, []byte{}, newer, long)) },
-		func() error { return k.want(c, key, newer) },
-		func() error { return does(true)(s.Discard(k.ctx, key, newer)) },
-		func() error { return k.want(c, key, nil) },
-	} {
-		if err := step(); err != nil {
-			return fmt.Errorf("step %d: %w", i, err)
-		}
-	}
-	// Of many who have seen the same value one replaces it.
-	if err := c.Set(k.ctx, key, old, long); err != nil {
-		return err
-	}
-	var done atomic.Int32
-	errs := make([]error, 16)
-	var wg sync.WaitGroup
-	for i := range errs {
-		wg.Go(func() {
-			ok, err := s.Swap(k.ctx, key, old, []byte(strconv.Itoa(i)), long)
-			if errs[i] = err; ok {
-				done.Add(1)
-			}
-		})
-	}
-	wg.Wait()
-	if n := done.Load(); n != 1 {
-		errs = append(errs, fmt.Errorf("%d of %d have replaced one value", n, len(errs)))
-	}
-	return errors.Join(errs...)
+	{"leases", leases},
+	{"tags", tags},
+	{"many in one call", many},
 }
 
 // concurrent has each of several goroutines write its own key and read the others';
 // a reader may find any value that was written to that key, or none.
-func concurrent(c cache.Cache, k kit) error {
+func concurrent(c client, k kit) error {
 	const workers, rounds = 16, 50
 	errs := make([]error, workers)
 	var wg sync.WaitGroup

@@ -1,10 +1,16 @@
-// Package rediscache is a cache.Cache on Redis: standalone, Sentinel, Cluster or Ring.
-// It grants leases, keeps the states of tags, and tells all processes of writes; see
-// [Store.Run].
+// Package rediscache stores values in Redis: standalone, Sentinel, Cluster or Ring. One
+// [Store] is all that a service needs in front of it: the memory of the process, leases so
+// that one load runs for all processes, an invalidation log that keeps the memories of all
+// processes exact, a circuit breaker for each node, and the writes that are to be applied
+// when a node is back.
 //
-// Each call has a deadline of its own, which holds even where the client ignores
-// contexts (go-redis does, unless told otherwise); [ClientOptions] are settings with
-// which a dead server is noticed soon.
+//	client := redis.NewClient(rediscache.ClientOptions(addr))
+//	store, err := rediscache.New(client, nil)
+//	...
+//	go store.Run(ctx)
+//	products, err := cache.New[Product](store, "products", 5*time.Minute, nil)
+//
+// It needs Redis 6.2 or later.
 package rediscache
 
 import (
@@ -20,7 +26,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/mainstay-go/mainstay/cache"
+	"github.com/mainstay-go/mainstay/cache/driver"
 	"github.com/mainstay-go/mainstay/internal/redisdeadline"
 )
 
@@ -28,126 +34,137 @@ import (
 type Options struct {
 	// Prefix stands before every key, to share a database with others. Default: "cache:".
 	Prefix string
-	// Timeout bounds one call. Default: 250 ms.
+	// MaxBytes bounds the values that this process keeps in memory. Default: 64 MiB.
+	MaxBytes int64
+	// Timeout bounds one call. Default: 700 ms.
 	Timeout time.Duration
 	// MaxValue is the size in bytes above which a value is not stored, since one
 	// command with it would hold up the server. Default: 1 MiB.
 	MaxValue int
-	// NearLimit bounds the age of what caches keep in memory before this store while
-	// writes are heard of: the cost of a message that nobody noticed was lost.
+	// LocalLimit bounds the age of values in memory while invalidations are received: how
+	// stale a value can be if a process dies between its write and its message.
 	// Default: 30 s.
-	NearLimit time.Duration
-	// NearLimitDeaf is the same while they are not heard of: before Run, and when its
-	// connection is gone. Default: 2 s.
-	NearLimitDeaf time.Duration
-	// Tracking makes Run hear of writes by others than this package too: a SET or DEL
+	LocalLimit time.Duration
+	// OfflineLimit bounds the age of values in memory while no invalidations are received:
+	// before Run, and when its connection is gone. Default: 2 s.
+	OfflineLimit time.Duration
+	// LogLength is how many messages the invalidation log holds, for processes that were
+	// disconnected. A message has the writes of one round trip. Default: 50,000.
+	LogLength int64
+	// MaxPending bounds the writes that wait for a node that cannot be reached. Keys of a
+	// cache that exceed it become one Clear of that cache; tags that exceed it are
+	// refused with ErrUnavailable. Default: 100,000.
+	MaxPending int
+	// Tracking makes Run receive writes by others than this package too: a SET or DEL
 	// by redis-cli, another service, the server's own expiry and FLUSHALL. The server
-	// must be Redis 6 or later and allow CLIENT TRACKING, and the client a
-	// *redis.Client, *redis.ClusterClient or *redis.Ring. The server does not say who
-	// wrote, so what this process keeps in memory is dropped after its own writes and
-	// loads as well, which costs each process one more read of Redis for each of them,
-	// and it tells every process of every write under Prefix, in all databases.
-	// Default: false.
+	// must allow CLIENT TRACKING, and the client be a *redis.Client, *redis.ClusterClient
+	// or *redis.Ring. The server does not say who wrote, so values in memory are dropped
+	// after writes and loads of this process as well, which costs one more read of Redis
+	// for each of them. Default: false.
 	Tracking bool
-	// Logger is told when writes are no longer heard of, and when they are again.
-	// Default: slog.Default().
+	// Logger receives a line when a node or the invalidation log fails and when it works
+	// again. Default: slog.Default().
 	Logger *slog.Logger
-	// Trace is told what happens. Default: nil.
+	// Trace has hooks. Default: nil.
 	Trace *Trace
 }
 
-// Store is a cache on Redis. It is safe for concurrent use.
+// Store is a driver.Store on Redis. It is safe for concurrent use.
 type Store struct {
-	client redis.UniversalClient
-	opts   Options
-	nodes  func(context.Context) ([]*redis.Client, error) // to track, nil where that cannot be done
-	guard  bool                                           // the client does not obey the deadlines of contexts
-	ways   sync.Mutex
-	coh    *cache.Coherence
-	bus    bus
-	stats  counters
+	client  redis.UniversalClient
+	opts    Options
+	masters func(context.Context) ([]*redis.Client, error) // to track, nil where that cannot be done
+	guard   bool                                           // the client does not obey the deadlines of contexts
+	single  bool                                           // one server has all keys
+	memory  *driver.Memory
+	nodes   nodes
+	pending pending
+	ensured ensured
+	log     *invalidationLog
+	ways    sync.Mutex
+	stats   counters
 }
 
-var (
-	_ cache.Cache    = (*Store)(nil)
-	_ cache.Leaser   = (*Store)(nil)
-	_ cache.Tagger   = (*Store)(nil)
-	_ cache.Comparer = (*Store)(nil)
-	_ cache.Coherent = (*Store)(nil)
-)
+var _ driver.Store = (*Store)(nil)
 
 // New returns a store. It does not connect. opts may be nil.
 func New(client redis.UniversalClient, opts *Options) (*Store, error) {
-	s := &Store{client: client, coh: cache.NewCoherence(), bus: newBus()}
+	s := &Store{client: client}
 	if opts != nil {
 		s.opts = *opts
 	}
-	if s.opts.Prefix == "" {
-		s.opts.Prefix = "cache:"
-	}
-	if s.opts.Timeout == 0 {
-		s.opts.Timeout = 250 * time.Millisecond
-	}
-	if s.opts.MaxValue == 0 {
-		s.opts.MaxValue = 1 << 20
-	}
-	if s.opts.NearLimit == 0 {
-		s.opts.NearLimit = 30 * time.Second
-	}
-	if s.opts.NearLimitDeaf == 0 {
-		s.opts.NearLimitDeaf = 2 * time.Second
-	}
-	if s.opts.Logger == nil {
-		s.opts.Logger = slog.Default()
-	}
-	if s.opts.Trace == nil {
-		s.opts.Trace = &Trace{}
-	}
+	o := &s.opts
+	def(&o.Prefix, "cache:")
+	def(&o.Timeout, 700*time.Millisecond)
+	def(&o.MaxValue, 1<<20)
+	def(&o.LocalLimit, 30*time.Second)
+	def(&o.OfflineLimit, 2*time.Second)
+	def(&o.LogLength, 50_000)
+	def(&o.MaxPending, 100_000)
+	def(&o.Logger, slog.Default())
+	def(&o.Trace, &Trace{})
 	switch {
-	case strings.ContainsAny(s.opts.Prefix, "{}"):
-		return nil, errors.New("rediscache: Prefix must not contain braces, which place keys on a Cluster")
-	case s.opts.NearLimit < 0 || s.opts.NearLimitDeaf < 0:
-		return nil, errors.New("rediscache: NearLimit and NearLimitDeaf must not be negative")
 	case client == nil:
 		return nil, errors.New("rediscache: New needs a client")
-	case s.opts.Timeout < 0 || s.opts.MaxValue < 0:
-		return nil, errors.New("rediscache: Timeout and MaxValue must not be negative")
+	case strings.ContainsAny(o.Prefix, "{}"):
+		return nil, errors.New("rediscache: Prefix must not contain braces, which place keys on a Cluster")
+	case o.LocalLimit < 0 || o.OfflineLimit < 0 || o.Timeout < 0:
+		return nil, errors.New("rediscache: a duration is negative")
+	case o.MaxValue < 0 || o.MaxPending < 0 || o.LogLength < 0 || o.MaxBytes < 0:
+		return nil, errors.New("rediscache: MaxBytes, MaxValue, MaxPending and LogLength must not be negative")
 	}
-	if s.nodes = nodesOf(client); s.opts.Tracking && s.nodes == nil {
+	if s.masters = mastersOf(client); o.Tracking && s.masters == nil {
 		return nil, fmt.Errorf("rediscache: Tracking needs a *redis.Client, *redis.ClusterClient or *redis.Ring, not %T", client)
 	}
-	s.coh.SetLimit(s.opts.NearLimitDeaf)
+	_, s.single = client.(*redis.Client)
 	s.guard = redisdeadline.Ignored(client)
+	s.memory = driver.NewMemory(o.MaxBytes)
+	s.memory.SetOnline(false, o.OfflineLimit)
+	s.nodes = nodes{s: s, byAddr: map[string]*node{}}
+	s.pending = pending{max: o.MaxPending, writes: map[target]uint64{}}
+	s.log = newLog(s)
 	return s, nil
 }
 
+func def[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Capabilities implements driver.Store.
+func (s *Store) Capabilities() driver.Capabilities {
+	return driver.Capabilities{Memory: s.memory, Shared: true}
+}
+
 // ClientOptions returns settings for a client of one server: deadlines of contexts are
-// obeyed, connecting and each answer may take 200 ms, and nothing is tried again, which
-// is for the caller with its budget to decide.
+// obeyed, connecting may take 200 ms and each reply a second, and the client repeats
+// nothing. The store repeats what may be repeated, within its own deadline.
 func ClientOptions(addr string) *redis.Options {
 	return &redis.Options{
 		Addr:                  addr,
 		ContextTimeoutEnabled: true,
 		DialTimeout:           200 * time.Millisecond,
-		ReadTimeout:           200 * time.Millisecond,
-		WriteTimeout:          200 * time.Millisecond,
-		PoolTimeout:           200 * time.Millisecond,
+		ReadTimeout:           time.Second,
+		WriteTimeout:          time.Second,
+		PoolTimeout:           time.Second,
 		MaxRetries:            -1,
 		DialerRetries:         1,
 	}
 }
 
-// ClusterOptions are the same for a Cluster. One more try is made, since a node that has
-// lost a slot answers with its new owner.
+// ClusterOptions are the same for a Cluster. Redirections are followed, since a node that
+// has lost a slot replies with its new owner.
 func ClusterOptions(addrs ...string) *redis.ClusterOptions {
 	return &redis.ClusterOptions{
 		Addrs:                 addrs,
 		ContextTimeoutEnabled: true,
 		DialTimeout:           200 * time.Millisecond,
-		ReadTimeout:           200 * time.Millisecond,
-		WriteTimeout:          200 * time.Millisecond,
-		PoolTimeout:           200 * time.Millisecond,
-		MaxRedirects:          1,
+		ReadTimeout:           time.Second,
+		WriteTimeout:          time.Second,
+		PoolTimeout:           time.Second,
+		MaxRedirects:          3,
 		MaxRetries:            -1,
 		DialerRetries:         1,
 	}
@@ -157,8 +174,7 @@ func ClusterOptions(addrs ...string) *redis.ClusterOptions {
 // left readable.
 const maxKey = 512
 
-// key is where a value is kept. What stands in braces decides the slot of a Cluster, and
-// is the same for the key of its lease.
+// key is where a value is stored. The text in braces decides the slot of a Cluster.
 func (s *Store) key(key string) string {
 	if len(key) > maxKey || key[0] == '}' {
 		sum := sha256.Sum256([]byte(key))
@@ -167,96 +183,83 @@ func (s *Store) key(key string) string {
 	return s.opts.Prefix + "{" + key + "}"
 }
 
-func (s *Store) leaseKey(key string) string { return s.key(key) + ":lease" }
-func (s *Store) tagKey(tag string) string   { return s.opts.Prefix + "tag:" + tag }
+func (s *Store) tagKey(tag string) string { return s.opts.Prefix + "tag:" + tag }
 
-// Coherence is told of the writes of this process at once, and of those of others while
-// Run runs.
-func (s *Store) Coherence() *cache.Coherence { return s.coh }
-
-// Get returns a value.
-func (s *Store) Get(ctx context.Context, key string) ([]byte, bool, error) {
-	if key == "" {
-		return nil, false, cache.ErrEmptyKey
+// place is the name in Redis of what an operation works on.
+func (s *Store) place(op *driver.Op) string {
+	if op.Kind == driver.TagState || op.Kind == driver.Invalidate {
+		return s.tagKey(op.Key)
 	}
-	value, err := again(ctx, s, func(ctx context.Context) ([]byte, error) {
-		return s.client.Get(ctx, s.key(key)).Bytes()
-	})
-	if errors.Is(err, redis.Nil) {
-		return nil, false, nil
-	}
-	return value, err == nil, wrap(err)
+	return s.key(op.Key)
 }
 
-// Set stores a value, ends the lease of the key and tells all processes, in one step.
-func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
-	if err := cache.Validate(ctx, key, ttl); err != nil {
-		return err
+// Do implements driver.Store. Operations of concurrent calls share round trips.
+func (s *Store) Do(ctx context.Context, ops []driver.Op) {
+	if err := ctx.Err(); err != nil {
+		driver.Fail(ops, err)
+		return
 	}
-	if len(value) > s.opts.MaxValue {
-		// The old value must go all the same: the caller has replaced it.
-		return errors.Join(s.tooLarge(value), s.Delete(ctx, key))
+	for i := range ops {
+		op := &ops[i]
+		op.Err = op.Check()
+		switch {
+		case op.Err != nil:
+		case op.Kind == driver.Sync:
+			op.Err = s.log.sync(ctx)
+		case len(op.Value) > s.opts.MaxValue && op.Kind == driver.Fill:
+			op.Err = s.tooLarge(op.Value)
+		}
 	}
-	defer s.coh.KeyChanged(key)
-	return s.run(ctx, setScript, []string{s.key(key), s.leaseKey(key)}, value, ttl.Milliseconds(), s.bus.channel(s), s.bus.message(opKey, cache.KeyHash(key)))
+	if len(ops) == 0 || len(ops) == 1 && ops[0].Kind == driver.Sync {
+		return
+	}
+	if s.single {
+		s.nodes.of(ctx, "").do(ctx, ops)
+		return
+	}
+	s.log.announce(ctx, ops)
+	byNode := map[*node][]int{}
+	for i := range ops {
+		if op := &ops[i]; op.Err == nil && op.Kind != driver.Sync {
+			n := s.nodes.of(ctx, s.place(op))
+			byNode[n] = append(byNode[n], i)
+		}
+	}
+	var wg sync.WaitGroup
+	for n, at := range byNode {
+		part := ops
+		if len(at) < len(ops) {
+			part = make([]driver.Op, len(at))
+			for k, i := range at {
+				part[k] = ops[i]
+			}
+		}
+		each := func() {
+			n.do(ctx, part)
+			if len(at) < len(ops) {
+				for k, i := range at {
+					ops[i] = part[k]
+				}
+			}
+		}
+		if len(byNode) == 1 {
+			each()
+		} else {
+			wg.Go(each)
+		}
+	}
+	wg.Wait()
+	s.log.report(ctx, ops)
 }
 
 func (s *Store) tooLarge(value []byte) error {
-	return fmt.Errorf("rediscache: %w: %d bytes, at most %d are stored", cache.ErrTooLarge, len(value), s.opts.MaxValue)
+	return fmt.Errorf("rediscache: %w: %d bytes, at most %d are stored", driver.ErrTooLarge, len(value), s.opts.MaxValue)
 }
 
-// Delete removes keys, ends their leases and tells all processes, in one step for each.
-// On a Cluster each node is sent its own in one round trip.
-func (s *Store) Delete(ctx context.Context, keys ...string) error {
-	for _, key := range keys {
-		if key == "" {
-			return cache.ErrEmptyKey
-		}
-	}
-	if len(keys) == 0 {
-		return ctx.Err()
-	}
-	defer func() {
-		for _, key := range keys {
-			s.coh.KeyChanged(key)
-		}
-	}()
-	arguments := func(key string) ([]string, []any) {
-		return []string{s.key(key), s.leaseKey(key)}, []any{s.bus.channel(s), s.bus.message(opKey, cache.KeyHash(key))}
-	}
-	if len(keys) == 1 {
-		at, args := arguments(keys[0])
-		_, err := again(ctx, s, func(ctx context.Context) (int, error) { return deleteScript.Run(ctx, s.client, at, args...).Int() })
-		return wrap(err)
-	}
-	_, err := again(ctx, s, func(ctx context.Context) (struct{}, error) {
-		_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-			for _, key := range keys {
-				at, args := arguments(key)
-				deleteScript.Eval(ctx, p, at, args...)
-			}
-			return nil
-		})
-		return struct{}{}, err
-	})
-	return wrap(err)
-}
-
-// run runs a script for its effect.
-func (s *Store) run(ctx context.Context, script *redis.Script, keys []string, args ...any) error {
-	_, err := s.ask(ctx, script, keys, args...)
-	return err
-}
-
-func (s *Store) ask(ctx context.Context, script *redis.Script, keys []string, args ...any) (int, error) {
-	n, err := do(ctx, s, func(ctx context.Context) (int, error) { return script.Run(ctx, s.client, keys, args...).Int() })
-	return n, wrap(err)
-}
-
-// do calls the client within the store's own deadline.
-func do[T any](ctx context.Context, s *Store, call func(context.Context) (T, error)) (T, error) {
-	value, err := redisdeadline.Call(ctx, s.guard, s.opts.Timeout, call)
-	if c, ok := s.client.(reloader); ok && err != nil && ctx.Err() == nil && !errors.As(err, new(redis.Error)) {
+// call calls the client within the store's own deadline.
+func call[T any](ctx context.Context, s *Store, timeout time.Duration, f func(context.Context) (T, error)) (T, error) {
+	value, err := redisdeadline.Call(ctx, s.guard, timeout, f)
+	if c, ok := s.client.(reloader); ok && err != nil && ctx.Err() == nil && !isReply(err) {
 		c.ReloadState(ctx) // in the background, and once for many failures
 	}
 	return value, err
@@ -268,9 +271,23 @@ type reloader interface {
 	ReloadState(ctx context.Context)
 }
 
+func isReply(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply)
+}
+
 func wrap(err error) error {
 	if err == nil {
 		return nil
 	}
 	return fmt.Errorf("rediscache: %w", err)
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }

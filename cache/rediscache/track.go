@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 	"github.com/redis/go-redis/v9/push"
+
+	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
 // Tracking is CLIENT TRACKING in broadcast mode: the server pushes the name of every key
@@ -20,10 +21,10 @@ import (
 // master: a subscription to a channel on which nobody speaks. A ping on it comes back
 // behind all pushes that were sent before, so it is what tells silence from a cut.
 
-const lookAgain = 2 * time.Second // for masters that are new
+const listEvery = 2 * time.Second // for masters that are new
 
-// nodesOf returns what lists the masters behind a client.
-func nodesOf(client redis.UniversalClient) func(context.Context) ([]*redis.Client, error) {
+// mastersOf returns what lists the masters behind a client.
+func mastersOf(client redis.UniversalClient) func(context.Context) ([]*redis.Client, error) {
 	collect := func(each func(context.Context, func(context.Context, *redis.Client) error) error) func(context.Context) ([]*redis.Client, error) {
 		return func(ctx context.Context) (nodes []*redis.Client, err error) {
 			var mu sync.Mutex
@@ -54,31 +55,33 @@ func nodesOf(client redis.UniversalClient) func(context.Context) ([]*redis.Clien
 	return nil
 }
 
-// hearing sets one of the two ways of hearing of writes, and bounds what memory keeps
-// by whether all that there should be work.
-func (s *Store) hearing(way *atomic.Bool, up bool) {
+const (
+	pingEvery = time.Second
+	// silentFor is how long a tracked connection may bring nothing, not even a reply to a
+	// ping, before it counts as broken.
+	silentFor = 3 * time.Second
+)
+
+// setTracking notes whether the server reports all writes.
+func (s *Store) setTracking(up bool) {
 	s.ways.Lock()
 	defer s.ways.Unlock()
-	way.Store(up)
-	if s.stats.listening.Load() && (s.stats.tracking.Load() || !s.opts.Tracking) {
-		s.coh.SetLimit(s.opts.NearLimit)
-	} else {
-		s.coh.SetLimit(s.opts.NearLimitDeaf)
-	}
+	s.stats.tracking.Store(up)
+	s.hearing()
 }
 
 // tracker is the state of all listeners.
 type tracker struct {
-	s       *Store
-	mu      sync.Mutex
-	hearing map[string]bool // address: the node's pushes are heard
-	up      bool
-	failed  bool // and that has been told
+	s      *Store
+	mu     sync.Mutex
+	nodes  map[string]bool // address: the node's pushes are received
+	up     bool
+	failed bool // and that has been told
 }
 
 // track listens to all masters until ctx ends.
 func (s *Store) track(ctx context.Context) {
-	t := &tracker{s: s, hearing: map[string]bool{}}
+	t := &tracker{s: s, nodes: map[string]bool{}}
 	stops := map[string]context.CancelFunc{}
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -88,7 +91,7 @@ func (s *Store) track(ctx context.Context) {
 		}
 	}()
 	for ctx.Err() == nil {
-		nodes, err := s.nodes(ctx)
+		nodes, err := s.masters(ctx)
 		if err != nil {
 			t.report(ctx, "", err)
 		}
@@ -113,22 +116,22 @@ func (s *Store) track(ctx context.Context) {
 		if err == nil {
 			t.forget(ctx, "")
 		}
-		pause(ctx, lookAgain)
+		pause(ctx, listEvery)
 	}
-	s.hearing(&s.stats.tracking, false)
+	s.setTracking(false)
 }
 
 // expect adds a node of which nothing is heard yet.
 func (t *tracker) expect(addr string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.hearing[addr] = false
+	t.nodes[addr] = false
 }
 
 // forget removes a node that is no master any more.
 func (t *tracker) forget(ctx context.Context, addr string) {
 	t.mu.Lock()
-	delete(t.hearing, addr)
+	delete(t.nodes, addr)
 	t.mu.Unlock()
 	t.judge(ctx, nil)
 }
@@ -137,7 +140,7 @@ func (t *tracker) forget(ctx context.Context, addr string) {
 func (t *tracker) report(ctx context.Context, addr string, err error) {
 	t.mu.Lock()
 	if ctx.Err() == nil { // else the node may have been forgotten
-		t.hearing[addr] = err == nil
+		t.nodes[addr] = err == nil
 	}
 	t.mu.Unlock()
 	t.judge(ctx, err)
@@ -147,12 +150,12 @@ func (t *tracker) report(ctx context.Context, addr string, err error) {
 func (t *tracker) judge(ctx context.Context, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	up := len(t.hearing) > 0
-	for _, heard := range t.hearing {
+	up := len(t.nodes) > 0
+	for _, heard := range t.nodes {
 		up = up && heard
 	}
 	s := t.s
-	s.hearing(&s.stats.tracking, up)
+	s.setTracking(up)
 	hook := s.opts.Trace.Tracking
 	switch {
 	case ctx.Err() != nil || up == t.up && (up || t.failed || err == nil):
@@ -160,7 +163,7 @@ func (t *tracker) judge(ctx context.Context, err error) {
 	case up:
 		s.opts.Logger.InfoContext(ctx, "rediscache: writes by others than this package are heard of")
 		if hook != nil {
-			hook(ctx, nil)
+			hook(ctx, TrackingEvent{})
 		}
 	default:
 		if err == nil {
@@ -168,7 +171,7 @@ func (t *tracker) judge(ctx context.Context, err error) {
 		}
 		s.opts.Logger.WarnContext(ctx, "rediscache: writes by others than this package are not heard of for now", "error", err)
 		if hook != nil {
-			hook(ctx, err)
+			hook(ctx, TrackingEvent{Err: err})
 		}
 	}
 	t.up, t.failed = up, !up
@@ -179,7 +182,7 @@ func (t *tracker) listen(ctx context.Context, addr string, opts *redis.Options) 
 	for ctx.Err() == nil {
 		err := t.hear(ctx, addr, opts)
 		t.report(ctx, addr, err)
-		pause(ctx, beatEvery/4)
+		pause(ctx, pingEvery/4)
 	}
 }
 
@@ -215,7 +218,7 @@ func (t *tracker) hear(ctx context.Context, addr string, opts *redis.Options) er
 	defer func() { silence() }()
 	for {
 		// A read that ran out of time may have stopped within a push: it is the last.
-		message, err := subscription.ReceiveTimeout(ctx, deafAfter)
+		message, err := subscription.ReceiveTimeout(ctx, silentFor)
 		if err != nil {
 			return fmt.Errorf("rediscache: tracking %s: %w", addr, err)
 		}
@@ -224,7 +227,7 @@ func (t *tracker) hear(ctx context.Context, addr string, opts *redis.Options) er
 		}
 		// The connection is new, and what was read before it may have been changed
 		// unheard, also when the client has connected again by itself.
-		s.coh.AllChanged()
+		s.memory.InvalidateAll(0)
 		t.report(ctx, addr, nil)
 		silence()
 		pinging, end := context.WithCancel(ctx)
@@ -232,7 +235,7 @@ func (t *tracker) hear(ctx context.Context, addr string, opts *redis.Options) er
 		wg.Go(func() {
 			for pinging.Err() == nil {
 				_ = subscription.Ping(pinging) // who hears nothing finds out
-				pause(pinging, beatEvery)
+				pause(pinging, pingEvery)
 			}
 		})
 	}
@@ -244,19 +247,19 @@ type pushes struct{ *Store }
 // HandlePushNotification implements push.NotificationHandler.
 func (s pushes) HandlePushNotification(_ context.Context, _ push.NotificationHandlerContext, notification []any) error {
 	if len(notification) < 2 {
-		s.coh.AllChanged()
+		s.memory.InvalidateAll(0)
 		return nil
 	}
 	keys, ok := notification[1].([]any)
 	if !ok { // of FLUSHALL and FLUSHDB
-		s.coh.AllChanged()
+		s.memory.InvalidateAll(0)
 		return nil
 	}
 	s.stats.tracked.Add(uint64(len(keys)))
 	for _, key := range keys {
 		name, ok := key.(string)
 		if !ok {
-			s.coh.AllChanged()
+			s.memory.InvalidateAll(0)
 			return nil
 		}
 		s.changed(name)
@@ -270,12 +273,12 @@ func (s *Store) changed(name string) {
 	switch {
 	case !ok:
 	case strings.HasPrefix(rest, "tag:"):
-		s.coh.TagChanged(rest[len("tag:"):])
+		s.memory.InvalidateTag(driver.TagHash(rest[len("tag:"):]))
 	case len(rest) < 2 || rest[0] != '{' || rest[len(rest)-1] != '}': // such as a lease
 	case hashed(rest[1 : len(rest)-1]):
-		s.coh.AllChanged()
+		s.memory.InvalidateAll(0)
 	default:
-		s.coh.KeyChanged(rest[1 : len(rest)-1])
+		s.memory.InvalidateKey(driver.KeyHash(rest[1 : len(rest)-1]))
 	}
 }
 

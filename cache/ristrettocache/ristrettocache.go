@@ -1,5 +1,7 @@
-// Package ristrettocache is a cache.Cache in this process, over ristretto: bounded by
-// bytes, with an admission policy that keeps what is asked for often.
+// Package ristrettocache stores bytes in the memory of this process, over ristretto. It is
+// bounded by bytes, and has an admission policy that keeps what is asked for often. Use it
+// where values should be encoded and compressed in memory; a cache.Typed without a store
+// keeps values as they are, and is faster.
 //
 // It differs from plain ristretto where that surprises: a Get that begins after Set
 // has returned sees the value or nothing older; of two Sets of a new key the later one
@@ -10,7 +12,9 @@ package ristrettocache
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -18,7 +22,7 @@ import (
 
 	"github.com/dgraph-io/ristretto/v2"
 
-	"github.com/mainstay-go/mainstay/cache"
+	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
 // Options tune a [Store]. The zero value and nil work.
@@ -35,7 +39,7 @@ type Store struct {
 	closed  bool
 	engine  *ristretto.Cache[string, *entry]
 	version atomic.Uint64
-	coh     *cache.Coherence
+	local   driver.Store
 }
 
 type entry struct {
@@ -49,9 +53,8 @@ type entry struct {
 const overhead = 100
 
 var (
-	_ cache.Cache    = (*Store)(nil)
-	_ cache.Comparer = (*Store)(nil)
-	_ cache.Coherent = (*Store)(nil)
+	_ driver.Simple = (*Store)(nil)
+	_ driver.Store  = (*Store)(nil)
 )
 
 // New returns an empty store. opts may be nil.
@@ -70,16 +73,21 @@ func New(opts *Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ristrettocache: %w", err)
 	}
-	return &Store{engine: engine, coh: cache.NewCoherence()}, nil
+	s := &Store{engine: engine}
+	s.local = driver.Local(s, nil)
+	return s, nil
 }
 
-// Coherence is shared by the caches on this store.
-func (s *Store) Coherence() *cache.Coherence { return s.coh }
+// Do implements driver.Store.
+func (s *Store) Do(ctx context.Context, ops []driver.Op) { s.local.Do(ctx, ops) }
+
+// Capabilities implements driver.Store.
+func (s *Store) Capabilities() driver.Capabilities { return s.local.Capabilities() }
 
 // Get returns a copy of a value.
 func (s *Store) Get(ctx context.Context, key string) ([]byte, bool, error) {
 	if key == "" {
-		return nil, false, cache.ErrEmptyKey
+		return nil, false, driver.ErrEmptyKey
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, false, err
@@ -87,7 +95,7 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, bool, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
-		return nil, false, cache.ErrClosed
+		return nil, false, driver.ErrClosed
 	}
 	e, ok := s.engine.Get(key)
 	if !ok || e.key != key || !time.Now().Before(e.expires) {
@@ -99,13 +107,13 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, bool, error) {
 // Set stores a copy of value, unless the admission policy refuses it; then an older
 // value is gone too.
 func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
-	if err := cache.Validate(ctx, key, ttl); err != nil {
+	if err := cmp.Or((&driver.Op{Kind: driver.Set, Key: key, TTL: ttl}).Check(), ctx.Err()); err != nil {
 		return err
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
-		return cache.ErrClosed
+		return driver.ErrClosed
 	}
 	s.keep(key, value, ttl)
 	return nil
@@ -126,11 +134,11 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
-		return cache.ErrClosed
+		return driver.ErrClosed
 	}
 	for _, key := range keys {
 		if key == "" {
-			return cache.ErrEmptyKey
+			return driver.ErrEmptyKey
 		}
 		s.engine.Del(key)
 	}
@@ -138,7 +146,7 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	return nil
 }
 
-// Close frees the memory. Calls that come later fail with cache.ErrClosed.
+// Close frees the memory. Calls that come later fail with driver.ErrClosed.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,3 +156,37 @@ func (s *Store) Close() error {
 	}
 	return nil
 }
+
+// keep stores a value so that it, or one that newEnough accepts, is there afterwards, or
+// nothing is. A Set of a new key only queues it, and of two that are queued together
+// the first stays. So it waits until the queue is worked off and looks: what is there
+// then is resident, and replacing something resident happens at once.
+func keep[K ristretto.Key, V any](engine *ristretto.Cache[K, V], key K, value V, cost int64, ttl time.Duration, newEnough func(V) bool) {
+	const attempts = 3
+	for range attempts {
+		accepted := engine.SetWithTTL(key, value, cost, ttl)
+		engine.Wait()
+		now, resident := engine.Get(key)
+		switch {
+		case resident && newEnough(now):
+			return
+		case !resident && accepted:
+			return // refused by the admission policy
+		}
+	}
+	engine.Del(key) // rather nothing than something old
+	engine.Wait()
+}
+
+func (o *Options) maxBytes() (int64, error) {
+	if o == nil || o.MaxBytes == 0 {
+		return 64 << 20, nil
+	}
+	if o.MaxBytes < 1<<10 {
+		return 0, errors.New("ristrettocache: MaxBytes must be at least 1024")
+	}
+	return o.MaxBytes, nil
+}
+
+// counters are ten for each entry that fits, as ristretto advises, at 1 KiB an entry.
+func counters(maxBytes int64) int64 { return max(1_000, min(maxBytes/100, 100_000_000)) }

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mainstay-go/mainstay/cache"
 	"github.com/mainstay-go/mainstay/cache/cachetest"
+	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
 func newStore(t testing.TB, opts *Options) *Store {
@@ -23,7 +23,7 @@ func newStore(t testing.TB, opts *Options) *Store {
 }
 
 func TestSuite(t *testing.T) {
-	cachetest.Run(t, cachetest.Harness{New: func(t testing.TB) cache.Cache { return newStore(t, nil) }})
+	cachetest.Run(t, cachetest.Harness{New: func(t testing.TB) driver.Store { return newStore(t, nil) }})
 }
 
 // TestReadYourWrites: plain ristretto misses each of these, and keeps the first of two.
@@ -50,7 +50,7 @@ func TestCloseUnderLoad(t *testing.T) {
 			wg.Go(func() {
 				for i := 0; ; i++ {
 					err := s.Set(context.Background(), fmt.Sprint(w, i%100), []byte("x"), time.Hour)
-					if errors.Is(err, cache.ErrClosed) {
+					if errors.Is(err, driver.ErrClosed) {
 						return
 					}
 					if err != nil {
@@ -65,7 +65,7 @@ func TestCloseUnderLoad(t *testing.T) {
 		}
 		wg.Wait()
 		_, _, getErr := s.Get(t.Context(), "k")
-		if !errors.Is(getErr, cache.ErrClosed) || !errors.Is(s.Delete(t.Context(), "k"), cache.ErrClosed) || s.Close() != nil {
+		if !errors.Is(getErr, driver.ErrClosed) || !errors.Is(s.Delete(t.Context(), "k"), driver.ErrClosed) || s.Close() != nil {
 			t.Fatal("a closed store answers")
 		}
 	}

@@ -1,0 +1,184 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/mainstay-go/mainstay/cache/driver"
+)
+
+// PanicError is the error of a load that panicked. The key can be loaded again.
+type PanicError struct {
+	Value any
+	Stack []byte // of the load; for the log, not for clients
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("cache: the load panicked: %v", e.Value) }
+
+// Unwrap returns the value of the panic if it was an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+// ErrLoadExited means that a load ended its goroutine (runtime.Goexit, as t.FailNow
+// does) instead of returning.
+var ErrLoadExited = errors.New("cache: the load ended its goroutine")
+
+// ErrLoadTimeout means that a load took longer than Options.LoadTimeout. It may still run
+// if it ignores its context.
+var ErrLoadTimeout = errors.New("cache: the load took longer than LoadTimeout")
+
+// call is a load of one key that runs once for all who wait for it.
+type call[V any] struct {
+	key    string
+	node   *node         // of the load
+	ticket driver.Ticket // from before the key was read
+	tags   []uint64      // known before the load, and later those that the value has
+	done   chan struct{}
+	ending[V]
+	ended bool      // with the lock of calls
+	until time.Time // that the ending is given to later callers too
+
+	mu      sync.Mutex
+	old     *V // what may be served if the load fails or takes too long
+	oldTags []uint64
+}
+
+// ending is the result of a call for all who wait for it.
+type ending[V any] struct {
+	value V
+	err   error
+	stale bool     // the value is an old one, since the load failed
+	late  []uint64 // tags of the value that were not known before the load
+	again bool     // one of late was invalidated during the load
+	// rest is how long it is given to later callers too, so that not every reader asks a
+	// source that fails.
+	rest time.Duration
+}
+
+func (f *call[V]) setOld(value *V, tags []uint64) {
+	f.mu.Lock()
+	f.old, f.oldTags = value, tags
+	f.mu.Unlock()
+}
+
+// getOld returns the old value, unless one of its tags was invalidated since it was read.
+func (f *call[V]) getOld(m *driver.Memory) *V {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.old == nil || invalidatedSince(m, f.ticket, f.oldTags) {
+		return nil
+	}
+	return f.old
+}
+
+// waiter is a caller of a call. It is late if the call had ended before.
+type waiter[V any] struct {
+	*call[V]
+	late bool
+	seq  uint64 // of the moment when the caller came
+}
+
+// calls are the loads of one cache by key.
+type calls[V any] struct {
+	memory *driver.Memory
+	mu     sync.Mutex
+	byKey  map[string]*call[V]
+}
+
+// claim returns the call of a key if its key and tags were not invalidated since it began.
+// Otherwise it begins a call, which the caller owes an end. The ticket is from before the
+// caller read the key. A new call takes it over.
+func (f *calls[V]) claim(w *want, hash uint64, ticket driver.Ticket, n *node, seq uint64) (s waiter[V], joined bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	current, ok := f.byKey[w.key]
+	if ok && !current.over() && f.memory.Valid(current.ticket, hash, current.tags) {
+		return waiter[V]{current, !current.until.IsZero(), seq}, true
+	}
+	current = &call[V]{key: w.key, node: n, done: make(chan struct{}), ticket: ticket, tags: w.hashes}
+	if f.byKey == nil {
+		f.byKey = make(map[string]*call[V])
+	}
+	f.byKey[w.key] = current
+	return waiter[V]{call: current, seq: seq}, false
+}
+
+// over reports whether the result of a call is not given to new callers. It needs the lock
+// of calls.
+func (f *call[V]) over() bool { return !f.until.IsZero() && !time.Now().Before(f.until) }
+
+// end gives all who wait for a call its ending, if it has none yet.
+func (f *calls[V]) end(current *call[V], with ending[V]) {
+	f.mu.Lock()
+	if current.ended {
+		f.mu.Unlock()
+		return
+	}
+	with.again = invalidatedSince(f.memory, current.ticket, with.late)
+	current.ending, current.ended = with, true
+	if f.byKey[current.key] == current && current.rest > 0 {
+		current.until = time.Now().Add(current.rest)
+		current.mu.Lock()
+		current.tags = append(current.tags[:len(current.tags):len(current.tags)], current.oldTags...)
+		current.mu.Unlock()
+		time.AfterFunc(current.rest, func() { f.drop(current) })
+	} else {
+		f.dropLocked(current)
+	}
+	f.mu.Unlock()
+	close(current.done)
+}
+
+func (f *calls[V]) drop(current *call[V]) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dropLocked(current)
+}
+
+func (f *calls[V]) dropLocked(current *call[V]) {
+	if f.byKey[current.key] == current {
+		delete(f.byKey, current.key)
+	}
+	f.memory.End(current.ticket)
+}
+
+// wait returns the result of a call, no later than ctx ends. After soft, if that is not 0,
+// it returns the old value if there is one, and the call goes on. stale is "" for a fresh
+// value. again means that the caller came after an invalidation of the value.
+func (f waiter[V]) wait(ctx context.Context, m *driver.Memory, soft time.Duration) (value V, stale StaleReason, again bool, err error) {
+	leave, err := enter(ctx, f.node)
+	if err != nil {
+		return value, "", false, err
+	}
+	defer leave()
+	var slow <-chan time.Time
+	if soft > 0 {
+		timer := time.NewTimer(soft)
+		defer timer.Stop()
+		slow = timer.C
+	}
+	for {
+		select {
+		case <-f.done:
+			switch {
+			case f.stale && f.late:
+				stale = StaleThrottled
+			case f.stale:
+				stale = StaleLoadFailed
+			}
+			return f.value, stale, f.again && f.ticket.Since(f.seq), f.err
+		case <-ctx.Done():
+			return value, "", false, ctx.Err()
+		case <-slow:
+			if old := f.getOld(m); old != nil {
+				return *old, StaleLoadSlow, false, nil
+			}
+			slow = nil
+		}
+	}
+}

@@ -1,0 +1,80 @@
+package driver
+
+import "sync"
+
+// fifo is a queue of entries, newest first.
+type fifo struct {
+	head, tail *Entry
+	bytes      int64
+}
+
+func (q *fifo) push(e *Entry) {
+	e.prev, e.next = nil, q.head
+	if q.head != nil {
+		q.head.prev = e
+	} else {
+		q.tail = e
+	}
+	q.head = e
+	q.bytes += int64(e.weight)
+}
+
+func (q *fifo) remove(e *Entry) {
+	if e.prev != nil {
+		e.prev.next = e.next
+	} else {
+		q.head = e.next
+	}
+	if e.next != nil {
+		e.next.prev = e.prev
+	} else {
+		q.tail = e.prev
+	}
+	e.prev, e.next = nil, nil
+	q.bytes -= int64(e.weight)
+}
+
+// wakes lets callers wait for news of a key.
+type wakes struct {
+	mu    sync.Mutex
+	byKey map[uint64]chan struct{}
+}
+
+func (w *wakes) channel(hash uint64) <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.byKey == nil {
+		w.byKey = map[uint64]chan struct{}{}
+	}
+	c := w.byKey[hash]
+	if c == nil {
+		c = make(chan struct{})
+		w.byKey[hash] = c
+	}
+	return c
+}
+
+func (w *wakes) wake(hash uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c := w.byKey[hash]; c != nil {
+		close(c)
+		delete(w.byKey, hash)
+	}
+}
+
+func (w *wakes) all() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for hash, c := range w.byKey {
+		close(c)
+		delete(w.byKey, hash)
+	}
+}
+
+// News returns a channel that is closed when a key is written or its lease ends. Wake does
+// that on behalf of another process.
+func (m *Memory) News(hash uint64) <-chan struct{} { return m.wakes.channel(hash) }
+
+// Wake closes the channel of a key.
+func (m *Memory) Wake(hash uint64) { m.wakes.wake(hash) }

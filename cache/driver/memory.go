@@ -1,0 +1,429 @@
+package driver
+
+import (
+	"math"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/zeebo/xxh3"
+)
+
+// Memory is the local tier: values of any type in this process, bounded by bytes, with an
+// index by key and by tag. An invalidation removes exactly the entries of the key or tag
+// that it names. Readers take no lock. Several caches may share one Memory. It starts no
+// goroutine and is safe for concurrent use.
+//
+// The eviction policy is S3-FIFO (Yang et al., SOSP 2023).
+type Memory struct {
+	table atomic.Pointer[table]
+	base  time.Time // of all times in entries
+
+	mu       sync.Mutex
+	max      int64
+	bytes    int64
+	small    fifo // entries that were not read again yet
+	main     fifo
+	ghosts   map[uint64]struct{} // hashes that were evicted from small recently
+	ghostAge []uint64
+	tagged   map[uint64]map[*Entry]struct{}
+	whole    map[uint64][]uint64 // tag of a cache: the owners whose entries it invalidates
+	states   map[uint64]string   // of tags, as the store last reported them
+	sweep    int
+	evicted  MemoryStats
+
+	limit  atomic.Int64 // of the life of new entries
+	online atomic.Bool
+	wakes  wakes
+	ledger ledger
+}
+
+// MemoryStats describe a Memory: its present content, and counters since its start.
+type MemoryStats struct {
+	Entries, Bytes int64
+	// Evicted counts entries that made room for others, Expired those whose time ended,
+	// Invalidated those that a write removed, and TooLarge values above the whole bound.
+	Evicted, Expired, Invalidated, TooLarge uint64
+}
+
+// Entry is a value in memory. Its exported fields do not change after Put.
+type Entry struct {
+	Hash       uint64 // KeyHash of the key
+	Owner      uint64 // the cache
+	Key        string
+	Value      any
+	FreshUntil int64 // nanoseconds on the clock of the Memory
+	Extra      *Extra
+	goneAt     atomic.Int64
+	prev, next *Entry
+	weight     uint32
+	reads      atomic.Uint32 // up to 3; the high bit tells that the entry is in main
+}
+
+// Extra is what only some entries have.
+type Extra struct {
+	Tags     []uint64 // TagHash of each tag
+	Took     time.Duration
+	LoadedAt int64
+	Absent   bool
+	Expired  bool // by a call, not by time
+}
+
+const (
+	entryOverhead = 128 // bytes of an Entry, its place in the table and its boxed value
+	inMain        = 1 << 31
+	maxReads      = 3
+)
+
+// DefaultMemory is the bound of a Memory in bytes unless another one is given.
+const DefaultMemory = 64 << 20
+
+// NewMemory returns an empty Memory that holds at most maxBytes, 64 MiB if that is 0.
+func NewMemory(maxBytes int64) *Memory {
+	if maxBytes <= 0 {
+		maxBytes = DefaultMemory
+	}
+	m := &Memory{
+		base: time.Now(), max: maxBytes, ghosts: map[uint64]struct{}{}, tagged: map[uint64]map[*Entry]struct{}{},
+		whole: map[uint64][]uint64{}, states: map[uint64]string{},
+	}
+	m.table.Store(newTable(64))
+	m.limit.Store(math.MaxInt64)
+	return m
+}
+
+// KeyHash identifies the key of a store, which is the name of a cache, a colon and a key.
+func KeyHash(key string) uint64 {
+	name, rest, _ := strings.Cut(key, ":")
+	return xxh3.HashStringSeed(rest, xxh3.HashString(name))
+}
+
+// TagHash identifies a tag.
+func TagHash(tag string) uint64 { return xxh3.HashStringSeed(tag, 0x7461675F73656564) }
+
+var owners atomic.Uint64
+
+// Register returns the number of a new owner. An invalidation of the tag removes all of its
+// entries, which need not list the tag.
+func (m *Memory) Register(tag string) (owner uint64) {
+	owner = owners.Add(1)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h := TagHash(tag)
+	m.whole[h] = append(m.whole[h], owner)
+	return owner
+}
+
+// Now is the clock of the entries.
+func (m *Memory) Now() int64 { return int64(time.Since(m.base)) }
+
+// Find returns the entry of a hash if it may be served, and counts the read for the
+// eviction policy.
+func (m *Memory) Find(hash uint64) (e *Entry, now int64) {
+	e = m.table.Load().find(hash)
+	if e == nil {
+		return nil, 0
+	}
+	now = m.Now()
+	if now >= e.goneAt.Load() {
+		return nil, now
+	}
+	if r := e.reads.Load(); r&^inMain < maxReads {
+		e.reads.CompareAndSwap(r, r+1)
+	}
+	return e, now
+}
+
+// Begin takes a ticket before a read or a load. The caller must End it.
+func (m *Memory) Begin() Ticket { return m.ledger.begin() }
+
+// Again takes another ticket of the same moment as t, which has not ended.
+func (t Ticket) Again(m *Memory) Ticket { return m.ledger.again(t) }
+
+// End gives a ticket back.
+func (m *Memory) End(t Ticket) { m.ledger.end(t) }
+
+// Valid reports whether neither the key nor one of the tags was invalidated since t.
+func (m *Memory) Valid(t Ticket, key uint64, tags []uint64) bool { return m.ledger.valid(t, key, tags) }
+
+// Seq numbers the present moment among the invalidations. Since reports whether there was
+// any between t and it.
+func (m *Memory) Seq() uint64 { return m.ledger.now() }
+
+// Since reports whether there was an invalidation after t and before Seq returned seq.
+func (t Ticket) Since(seq uint64) bool { return seq > t.seq }
+
+// Put stores an entry of size bytes for life, unless its key, one of its tags or one of
+// more was invalidated since t. It replaces the entry with the same hash.
+func (m *Memory) Put(t Ticket, e *Entry, size int64, life time.Duration, more ...uint64) bool {
+	size += int64(len(e.Key)) + entryOverhead
+	if e.Extra != nil {
+		size += 64 + 64*int64(len(e.Extra.Tags))
+	}
+	if life <= 0 {
+		return false
+	}
+	end := m.Now() + int64(life)
+	if end < 0 {
+		end = math.MaxInt64
+	}
+	e.goneAt.Store(end)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old := m.table.Load().find(e.Hash)
+	// The order matters: an invalidation records itself before it takes the lock.
+	if !m.ledger.valid(t, e.Hash, more) || e.Extra != nil && !m.ledger.valid(t, e.Hash, e.Extra.Tags) {
+		return false
+	}
+	if size > m.max || size > math.MaxUint32 {
+		m.evicted.TooLarge++
+		if old != nil {
+			m.drop(old)
+		}
+		return false
+	}
+	e.weight = uint32(size) //nolint:gosec // compared above
+	_, ghost := m.ghosts[e.Hash]
+	if old != nil {
+		ghost = ghost || old.reads.Load() >= inMain
+		m.unlink(old)
+	}
+	for !m.table.Load().put(e) {
+		m.table.Store(m.table.Load().grown())
+	}
+	m.bytes += size
+	if ghost {
+		e.reads.Store(inMain)
+		m.main.push(e)
+	} else {
+		m.small.push(e)
+	}
+	if e.Extra != nil {
+		for _, tag := range e.Extra.Tags {
+			if m.tagged[tag] == nil {
+				m.tagged[tag] = map[*Entry]struct{}{}
+			}
+			m.tagged[tag][e] = struct{}{}
+		}
+	}
+	m.sweepSome()
+	for m.bytes > m.max {
+		m.evict()
+	}
+	return true
+}
+
+// sweepSome removes expired entries among the next slots of the table, so that they do not
+// wait until there is need for their room.
+func (m *Memory) sweepSome() {
+	t := m.table.Load()
+	for range 4 {
+		m.sweep = (m.sweep + 1) & int(t.mask) //nolint:gosec // a power of two
+		if e := t.slots[m.sweep].Load(); e != nil && e != removed && m.Now() >= e.goneAt.Load() {
+			m.evicted.Expired++
+			m.drop(e)
+		}
+	}
+}
+
+// evict makes room by S3-FIFO.
+func (m *Memory) evict() {
+	if m.small.tail != nil && (m.small.bytes > m.max/10 || m.main.tail == nil) {
+		e := m.small.tail
+		if e.reads.Load() > 1 {
+			m.small.remove(e)
+			e.reads.Store(inMain)
+			m.main.push(e)
+			return
+		}
+		m.remember(e.Hash)
+		m.evicted.Evicted++
+		m.drop(e)
+		return
+	}
+	e := m.main.tail
+	if r := e.reads.Load(); r > inMain {
+		m.main.remove(e)
+		e.reads.Store(r - 1)
+		m.main.push(e)
+		return
+	}
+	m.evicted.Evicted++
+	m.drop(e)
+}
+
+// remember notes the hash of an entry that was evicted before it was read again.
+func (m *Memory) remember(hash uint64) {
+	if len(m.ghostAge) > max(64, m.table.Load().live) {
+		half := len(m.ghostAge) / 2
+		for _, h := range m.ghostAge[:half] {
+			delete(m.ghosts, h)
+		}
+		m.ghostAge = append(m.ghostAge[:0], m.ghostAge[half:]...)
+	}
+	m.ghosts[hash] = struct{}{}
+	m.ghostAge = append(m.ghostAge, hash)
+}
+
+// unlink takes an entry out of the queues and the index by tag.
+func (m *Memory) unlink(e *Entry) {
+	m.bytes -= int64(e.weight)
+	if e.reads.Load() >= inMain {
+		m.main.remove(e)
+	} else {
+		m.small.remove(e)
+	}
+	if e.Extra == nil {
+		return
+	}
+	for _, tag := range e.Extra.Tags {
+		if delete(m.tagged[tag], e); len(m.tagged[tag]) == 0 {
+			delete(m.tagged, tag)
+		}
+	}
+}
+
+// drop removes an entry.
+func (m *Memory) drop(e *Entry) {
+	m.unlink(e)
+	m.table.Load().remove(e)
+}
+
+// each calls f for all entries, with the lock.
+func (m *Memory) each(f func(*Entry)) {
+	t := m.table.Load()
+	for i := range t.slots {
+		if e := t.slots[i].Load(); e != nil && e != removed {
+			f(e)
+		}
+	}
+}
+
+// InvalidateKey removes a key and stops reads and loads of it from being kept.
+func (m *Memory) InvalidateKey(hash uint64) {
+	m.ledger.change(hash)
+	if m.table.Load().find(hash) == nil {
+		m.mu.Lock()   // a Put may have looked at the ledger before, and store now
+		m.mu.Unlock() //nolint:staticcheck // waits for it
+	}
+	if m.table.Load().find(hash) != nil {
+		m.mu.Lock()
+		if e := m.table.Load().find(hash); e != nil {
+			m.evicted.Invalidated++
+			m.drop(e)
+		}
+		m.mu.Unlock()
+	}
+	m.wakes.wake(hash)
+}
+
+// InvalidateTag removes the entries with a tag and stops reads and loads with it from
+// being kept.
+func (m *Memory) InvalidateTag(hash uint64) {
+	m.ledger.change(hash)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.states, hash)
+	gone := func(e *Entry) {
+		m.evicted.Invalidated++
+		m.drop(e)
+	}
+	for e := range m.tagged[hash] {
+		gone(e)
+	}
+	if owners := m.whole[hash]; len(owners) > 0 {
+		m.each(func(e *Entry) {
+			for _, owner := range owners {
+				if e.Owner == owner {
+					gone(e)
+				}
+			}
+		})
+	}
+}
+
+// InvalidateAll ends the life of all entries at random moments within spread, for a store
+// that may have missed any invalidation. Reads and loads that run are not kept.
+func (m *Memory) InvalidateAll(spread time.Duration) {
+	m.ledger.changeAll()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.states)
+	m.shorten(0, spread)
+	m.wakes.all()
+}
+
+// Shorten ends the life of all entries at random moments between from and to from now. New
+// entries live as before.
+func (m *Memory) Shorten(from, to time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.states)
+	m.shorten(from, to)
+}
+
+func (m *Memory) shorten(from, to time.Duration) {
+	now := m.Now()
+	m.each(func(e *Entry) {
+		end := now + int64(from)
+		if to > from {
+			end += rand.Int64N(int64(to - from))
+		}
+		if end < e.goneAt.Load() {
+			e.goneAt.Store(end)
+		}
+	})
+}
+
+// SetOnline tells whether the store receives the invalidations of all processes now, and
+// bounds the life of new entries by limit. 0 is no bound.
+func (m *Memory) SetOnline(online bool, limit time.Duration) {
+	if limit <= 0 {
+		limit = math.MaxInt64
+	}
+	m.online.Store(online)
+	m.limit.Store(int64(limit))
+}
+
+// Limit bounds the life of entries that were read from the store.
+func (m *Memory) Limit() time.Duration { return time.Duration(m.limit.Load()) }
+
+// Online tells what SetOnline set last.
+func (m *Memory) Online() bool { return m.online.Load() }
+
+// State returns the state of a tag if it is known, and no invalidation of the tag can have
+// been missed.
+func (m *Memory) State(tag uint64) (state string, known bool) {
+	if !m.online.Load() {
+		return "", false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	state, known = m.states[tag]
+	return state, known
+}
+
+// KeepState stores the state of a tag that was read after t.
+func (m *Memory) KeepState(t Ticket, tag uint64, state string) {
+	const most = 100_000
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if state == "" || !m.online.Load() || !m.ledger.valid(t, tag, nil) {
+		return
+	}
+	if len(m.states) >= most {
+		clear(m.states)
+	}
+	m.states[tag] = state
+}
+
+// Stats returns the content and the counters.
+func (m *Memory) Stats() MemoryStats {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.evicted
+	s.Entries, s.Bytes = int64(m.table.Load().live), m.bytes
+	return s
+}

@@ -1,0 +1,13 @@
+package cache
+
+import "github.com/mainstay-go/mainstay/cache/driver"
+
+// Errors of a store, for errors.Is.
+var (
+	ErrEmptyKey    = driver.ErrEmptyKey    // a key was ""
+	ErrInvalidTTL  = driver.ErrInvalidTTL  // a time to live was below a millisecond
+	ErrClosed      = driver.ErrClosed      // the store was closed
+	ErrTooLarge    = driver.ErrTooLarge    // a value is larger than the store or the options allow
+	ErrUnavailable = driver.ErrUnavailable // the store cannot be reached
+	ErrPending     = driver.ErrPending     // the store applies this write later; see Options.Strict
+)

@@ -1,0 +1,523 @@
+package cache
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"math/rand/v2"
+
+	"github.com/mainstay-go/mainstay/cache/driver"
+)
+
+const (
+	// leaseTTL is how long other processes wait for one that died while it loaded.
+	leaseTTL = 3 * time.Second
+	// How often a process that receives no messages asks for a lease again.
+	minPause = time.Millisecond
+	maxPause = 50 * time.Millisecond
+)
+
+func isNotFound(err error) bool { return errors.Is(err, ErrNotFound) }
+
+// job is a key of a batch.
+type job[V any] struct {
+	want
+	*call[V]
+	reading reading[V] // what the store had
+	read    bool       // the reading is up to date
+	token   string     // of the lease; "" for none
+	store   bool       // the value may be stored
+	down    bool       // the store failed, or has a value that only newer versions can decode
+}
+
+// take notes what the store has under the key.
+func (j *job[V]) take(r *reading[V]) {
+	j.reading, j.read, j.down = *r, true, r.err != nil || r.newer
+	j.setOld(nil, nil) // what was deleted since must not be served
+	if r.found && !r.absent {
+		j.setOld(&j.reading.value, r.bears)
+	}
+}
+
+// batch loads keys for all who wait for their calls.
+type batch[V any] struct {
+	c     *Typed[V]
+	all   []*job[V]
+	load  loader[V]
+	node  *node
+	early bool
+}
+
+// run loads the keys, or waits until another process has. Those that this process may load
+// are loaded together. It asks for the others again meanwhile.
+func (b *batch[V]) run(ctx context.Context) {
+	c, jobs := b.c, b.all
+	ctx, cancel := context.WithTimeout(ctx, c.opts.LoadTimeout)
+	defer cancel()
+	stop := context.AfterFunc(ctx, b.timeOut) // whether the load obeys or not
+	defer stop()
+	defer b.settle(jobs)
+	var others sync.WaitGroup
+	defer others.Wait()
+	began := time.Now()
+	for len(jobs) > 0 {
+		final := time.Since(began) >= c.opts.LeaseWait
+		news := b.news(jobs)
+		ready, held := b.acquire(ctx, jobs, final)
+		if ctx.Err() != nil {
+			b.timeOut()
+			return
+		}
+		if len(held) == 0 {
+			b.loadAll(ctx, ready)
+			return
+		}
+		if len(ready) > 0 {
+			others.Go(func() { b.loadAll(ctx, ready) })
+		}
+		jobs = held
+		// The longer it takes the less it matters when its end is noticed.
+		pause := min(max(time.Since(began)/8, minPause), maxPause)
+		if c.memory.Online() { // a message comes, unless the other process dies
+			pause = min(leaseTTL, max(c.opts.LeaseWait-time.Since(began), minPause))
+		}
+		await(ctx, news, pause/2+rand.N(pause/2+1))
+	}
+}
+
+// news returns a channel that receives when one of the keys is stored, written or given up.
+func (b *batch[V]) news(jobs []*job[V]) <-chan struct{} {
+	c := b.c
+	if c.store == nil || len(jobs) == 1 && jobs[0].down {
+		return nil
+	}
+	if len(jobs) == 1 {
+		return c.memory.News(c.hash(jobs[0].want.key))
+	}
+	any := make(chan struct{}, 1)
+	for _, j := range jobs {
+		one := c.memory.News(c.hash(j.want.key))
+		go func() {
+			select {
+			case <-one:
+				select {
+				case any <- struct{}{}:
+				default:
+				}
+			case <-j.done:
+			}
+		}()
+	}
+	return any
+}
+
+func await(ctx context.Context, news <-chan struct{}, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-news:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// acquire splits keys into those that this process may load and those that another process
+// is loading. A key in neither list has a fresh value, and its call has ended.
+func (b *batch[V]) acquire(ctx context.Context, jobs []*job[V], final bool) (ready, held []*job[V]) {
+	c := b.c
+	if c.store == nil {
+		for _, j := range jobs {
+			j.store = true
+			if !b.inMemory(j) {
+				ready = append(ready, j)
+			}
+		}
+		return ready, nil
+	}
+	b.readAgain(ctx, jobs)
+	var ask []*job[V]
+	for _, j := range jobs {
+		r := &j.reading
+		switch {
+		case r.err == nil && r.fresh && (!b.early || !c.soon(r)):
+			c.keep(j.ticket, &j.want, r)
+			value, err := r.result()
+			b.end(j, value, err)
+		case j.down:
+			ready = append(ready, j)
+		default:
+			ask = append(ask, j)
+		}
+	}
+	b.askLeases(ctx, ask)
+	for _, j := range ask {
+		switch {
+		case j.token != "" || j.down:
+			ready = append(ready, j)
+		case b.early && j.reading.fresh: // another process refreshes it
+			value, err := j.reading.result()
+			b.end(j, value, err)
+		case final:
+			ready = append(ready, j)
+		default:
+			held = append(held, j)
+		}
+	}
+	for _, j := range ready {
+		if c.store != nil {
+			c.memory.Wake(c.hash(j.want.key)) // nobody here waits for news of it
+		}
+	}
+	return ready, held
+}
+
+// inMemory looks for a value where memory is the only tier. A fresh one ends the call.
+func (b *batch[V]) inMemory(j *job[V]) bool {
+	c := b.c
+	e, fresh := c.find(j.want.key)
+	if e == nil || e.Extra != nil && e.Extra.Absent {
+		return false
+	}
+	value, _ := e.Value.(V)
+	if fresh && !b.early {
+		b.end(j, value, nil)
+		return true
+	}
+	var tags []uint64
+	if e.Extra != nil {
+		tags = e.Extra.Tags
+	}
+	j.setOld(&value, tags)
+	return false
+}
+
+// readAgain reads the keys whose reading is out of date.
+func (b *batch[V]) readAgain(ctx context.Context, jobs []*job[V]) {
+	var wants []want
+	var at []*job[V]
+	for _, j := range jobs {
+		if !j.read {
+			wants, at = append(wants, j.want), append(at, j)
+		}
+	}
+	if len(wants) == 0 {
+		return
+	}
+	rs := b.c.read(ctx, at[0].ticket, wants)
+	for i, j := range at {
+		j.take(&rs[i])
+	}
+}
+
+// soon reports whether a refresh of this value still makes sense: it may have been
+// refreshed since it was found due.
+func (c *Typed[V]) soon(r *reading[V]) bool { return r.freshFor < c.ttl/2 || r.took > r.freshFor/10 }
+
+// askLeases asks for the leases of keys, and for states of their tags that live as long as
+// the values. A job with a token has its lease.
+func (b *batch[V]) askLeases(ctx context.Context, jobs []*job[V]) {
+	if len(jobs) == 0 {
+		return
+	}
+	c := b.c
+	ops, wants, rs := make([]driver.Op, len(jobs)), make([]want, len(jobs)), make([]reading[V], len(jobs))
+	for i, j := range jobs {
+		wants[i], rs[i] = j.want, reading[V]{life: c.life(j.ttl), states: j.reading.states}
+		ops[i] = driver.Op{Kind: driver.Lease, Key: c.key(j.want.key), Token: driver.NewToken(), TTL: leaseTTL, Seen: j.reading.seen}
+	}
+	ops = c.ensureOps(ops, wants, rs)
+	c.do(ctx, ops)
+	c.ensured(jobs[0].ticket, ops[len(jobs):], wants, rs)
+	for i, j := range jobs {
+		op := &ops[i]
+		j.read = op.Err == nil && op.State == driver.LeaseGranted
+		switch {
+		case op.Err != nil:
+			j.down = true
+		case op.State == driver.LeaseGranted:
+			j.token, j.reading.states, j.store = op.Token, rs[i].states, rs[i].err == nil
+		}
+	}
+}
+
+// loadAll calls the loader for keys, and stores and hands out what it brings.
+func (b *batch[V]) loadAll(ctx context.Context, jobs []*job[V]) {
+	if len(jobs) == 0 {
+		return
+	}
+	c := b.c
+	defer b.settle(jobs)
+	m := &meta{node: b.node, old: b.old(jobs)}
+	keys := make([]string, len(jobs))
+	for i, j := range jobs {
+		keys[i] = j.want.key
+		m.known = max(m.known, len(j.want.tags)-1)
+	}
+	release := b.renew(ctx, jobs)
+	defer release()
+	start := time.Now()
+	out := b.load(context.WithValue(ctx, metaKey{}, m), keys)
+	took := time.Since(start)
+	m.end()
+	c.stats.loads.Add(1)
+	c.stats.loadTime.Add(int64(took))
+	var late error
+	if ctx.Err() != nil { // all who waited have left
+		late = c.loadTimeout()
+	}
+	var loaded []*result[V]
+	failed := false
+	for i, j := range jobs {
+		value, err := out[i].value, cmp.Or(late, out[i].err)
+		failed = failed || err != nil
+		if hook := c.opts.Trace.Loaded; hook != nil {
+			hook(ctx, LoadedEvent{c.name, j.want.key, took, err})
+		}
+		if m.ttl != 0 {
+			j.ttl = m.ttl
+		}
+		switch absent := isNotFound(err); {
+		case m.drop && err == nil, absent && c.opts.NotFoundTTL < 0:
+			c.calls.end(j.call, ending[V]{value: value, err: err, late: tagHashes(userTags(m.tags))})
+		case err != nil && !absent:
+			b.fail(j, err)
+		default:
+			loaded = append(loaded, c.result(j, value, took, start, err))
+		}
+	}
+	if failed {
+		c.stats.loadErrors.Add(1)
+	}
+	ctx = context.WithoutCancel(ctx)
+	b.addTags(ctx, loaded, userTags(m.tags))
+	b.storeAll(ctx, loaded)
+	hashes := tagHashes(userTags(m.tags))
+	for _, f := range loaded {
+		c.calls.end(f.job.call, ending[V]{value: f.value, err: f.err, late: hashes})
+	}
+}
+
+// old finds the old value of a key for its load.
+func (b *batch[V]) old(jobs []*job[V]) func(string) any {
+	return func(key string) any {
+		for _, j := range jobs {
+			if j.want.key == key {
+				if old := j.getOld(b.c.memory); old != nil {
+					return b.c.clone(*old)
+				}
+			}
+		}
+		return nil
+	}
+}
+
+// result is what a load brought for one key.
+type result[V any] struct {
+	job *job[V]
+	reading[V]
+	err  error // for the callers: nil or an ErrNotFound
+	keep bool
+}
+
+func (c *Typed[V]) result(j *job[V], value V, took time.Duration, began time.Time, err error) *result[V] {
+	f := &result[V]{job: j, err: err, keep: j.store || j.down}
+	r := &f.reading
+	r.value, r.took, r.loaded, r.outage, r.states = value, took, began, j.down, j.reading.states
+	r.freshFor = c.jittered(j.ttl)
+	r.life = c.life(r.freshFor)
+	if err != nil {
+		var zero V
+		r.value, r.absent, r.freshFor = zero, true, c.jittered(min(c.opts.NotFoundTTL, j.ttl))
+		r.life = r.freshFor
+	}
+	return f
+}
+
+// addTags gives values the tags that their load reported. Values are not stored if one of
+// these tags was invalidated since the load began. The states are read first: an
+// invalidation that returns later ends them.
+func (b *batch[V]) addTags(ctx context.Context, loaded []*result[V], tags []string) {
+	if len(tags) == 0 || len(loaded) == 0 {
+		return
+	}
+	c := b.c
+	hashes := tagHashes(tags)
+	shared := slices.ContainsFunc(loaded, func(f *result[V]) bool { return f.job.token != "" })
+	ops := make([]driver.Op, 0, len(tags)+1)
+	if shared {
+		longest := time.Millisecond
+		for _, f := range loaded {
+			longest = max(longest, f.life)
+		}
+		for _, tag := range tags {
+			ops = append(ops, driver.Op{Kind: driver.TagState, Key: tag, TTL: longest})
+		}
+		c.do(ctx, ops)
+		syncs := []driver.Op{{Kind: driver.Sync}}
+		c.do(ctx, syncs)
+		ops = append(ops, syncs...)
+	}
+	var err error
+	for i := range ops {
+		err = cmp.Or(err, ops[i].Err)
+	}
+	for _, f := range loaded {
+		f.bears = append(slices.Clone(f.job.hashes[1:]), hashes...)
+		if f.job.token != "" && err != nil || !c.memory.Valid(f.job.ticket, hashes[0], hashes[1:]) {
+			f.keep = false
+			c.fenced(ctx, f.job.want.key)
+			continue
+		}
+		for i, tag := range tags {
+			if shared {
+				f.late = append(f.late, tagState{tag, ops[i].Token})
+			}
+		}
+	}
+}
+
+// storeAll stores values, except those whose key or tags were invalidated since their load
+// began.
+func (b *batch[V]) storeAll(ctx context.Context, loaded []*result[V]) {
+	c := b.c
+	var ops []driver.Op
+	var sent []*result[V]
+	for _, f := range loaded {
+		j := f.job
+		switch {
+		case !f.keep:
+		case !c.memory.Valid(j.ticket, c.hash(j.want.key), j.hashes):
+			c.fenced(ctx, j.want.key)
+		case j.token == "":
+			c.keep(j.ticket, &j.want, &f.reading)
+		default:
+			data, err := c.encode(&j.want, &f.reading)
+			if err != nil {
+				c.notStored(ctx, err)
+				continue
+			}
+			ops, sent = append(ops, driver.Op{Kind: driver.Fill, Key: c.key(j.want.key), Token: j.token, Value: data, TTL: f.life}), append(sent, f)
+		}
+	}
+	if len(ops) == 0 {
+		return
+	}
+	c.do(ctx, ops)
+	for i, f := range sent {
+		op := &ops[i]
+		switch {
+		case op.Done:
+			f.job.token = "" // its lease has ended
+			c.keep(f.job.ticket, &f.job.want, &f.reading)
+		case op.Err == nil:
+			f.job.token = ""
+			c.fenced(ctx, f.job.want.key)
+		case errors.Is(op.Err, ErrUnavailable):
+			f.outage = true
+			c.keep(f.job.ticket, &f.job.want, &f.reading)
+		}
+	}
+}
+
+// notStored counts a value that is returned but cannot be stored.
+func (c *Typed[V]) notStored(ctx context.Context, err error) {
+	if errors.Is(err, ErrTooLarge) {
+		c.stats.tooLarge.Add(1)
+		return
+	}
+	c.opts.Logger.ErrorContext(ctx, "cache: a value could not be stored", "cache", c.name, "error", err)
+}
+
+func (c *Typed[V]) fenced(ctx context.Context, key string) {
+	c.stats.fenced.Add(1)
+	if hook := c.opts.Trace.Fenced; hook != nil {
+		hook(ctx, MissEvent{c.name, key})
+	}
+}
+
+// renew keeps the leases of jobs until the function that it returns is called, which
+// releases those that no Fill has ended.
+func (b *batch[V]) renew(ctx context.Context, jobs []*job[V]) (release func()) {
+	c := b.c
+	leases := func(kind driver.Kind) (ops []driver.Op) {
+		for _, j := range jobs {
+			if j.token != "" {
+				ops = append(ops, driver.Op{Kind: kind, Key: c.key(j.want.key), Token: j.token, TTL: leaseTTL})
+			}
+		}
+		return ops
+	}
+	if len(leases(driver.Extend)) == 0 {
+		return func() {}
+	}
+	renewing, cancel := context.WithCancel(ctx)
+	var done sync.WaitGroup
+	extend := func() {
+		// A lease that was lost is not taken again: what it protects is old.
+		if ops := leases(driver.Extend); renewing.Err() == nil {
+			c.do(renewing, ops)
+		}
+	}
+	var timer *time.Timer
+	done.Add(1)
+	timer = time.AfterFunc(leaseTTL/3, func() {
+		defer done.Done()
+		for renewing.Err() == nil {
+			extend()
+			await(renewing, nil, leaseTTL/3)
+		}
+	})
+	return func() {
+		cancel()
+		if timer.Stop() {
+			done.Done()
+		}
+		done.Wait()
+		if left := leases(driver.Release); len(left) > 0 {
+			c.do(context.WithoutCancel(ctx), left)
+		}
+	}
+}
+
+// end gives the result of a job to all who wait.
+func (b *batch[V]) end(j *job[V], value V, err error) {
+	b.c.calls.end(j.call, ending[V]{value: value, err: err})
+}
+
+// fail ends a job that has brought nothing: with the old value, if there is one.
+func (b *batch[V]) fail(j *job[V], err error) {
+	with := ending[V]{err: err, rest: b.c.opts.ErrorTTL}
+	if old := j.getOld(b.c.memory); old != nil {
+		with = ending[V]{value: *old, stale: true, rest: b.c.opts.ThrottleFor}
+	}
+	b.c.calls.end(j.call, with)
+}
+
+// timeOut ends the jobs of a load that takes too long.
+func (b *batch[V]) timeOut() {
+	for _, j := range b.all {
+		b.fail(j, b.c.loadTimeout())
+	}
+}
+
+func (c *Typed[V]) loadTimeout() error {
+	return fmt.Errorf("%w (%v): %w", ErrLoadTimeout, c.opts.LoadTimeout, context.DeadlineExceeded)
+}
+
+// settle is deferred: it ends the jobs that a panic or runtime.Goexit has left open.
+func (b *batch[V]) settle(jobs []*job[V]) {
+	err := ErrLoadExited // Goexit leaves nothing to recover
+	if v := recover(); v != nil {
+		err = &PanicError{v, debug.Stack()}
+	}
+	for _, j := range jobs {
+		var none V
+		b.end(j, none, err)
+	}
+}

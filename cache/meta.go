@@ -1,0 +1,152 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/mainstay-go/mainstay/cache/driver"
+)
+
+// SetTags gives the value that is being loaded more tags, which only the value can tell:
+// the category of a product. Call it in a load, with the context of the load. In
+// GetOrLoadMany it applies to all values of that load. A key has 16 tags at most, those of
+// Options.Tags and WithTags included. More are an error, and the call adds none.
+//
+// An InvalidateTags with such a tag that returns during the load keeps the value from being
+// stored, and from callers that came after it. Other tags do not matter. A store that does
+// not receive invalidations now (see Run of rediscache) stores no value with such tags.
+func SetTags(ctx context.Context, tags ...string) error {
+	return metaOf(ctx, func(m *meta) error {
+		if n := m.known + len(m.tags) + len(tags); n > maxTags {
+			return fmt.Errorf("cache: %d tags with those known before the load; a key has at most %d", n, maxTags)
+		}
+		m.tags = append(m.tags, tags...)
+		return nil
+	})
+}
+
+// SetTTL is the time to live of the value that is being loaded, such as the one that a
+// token states. Call it in a load, with the context of the load.
+func SetTTL(ctx context.Context, ttl time.Duration) error {
+	return metaOf(ctx, func(m *meta) error {
+		if ttl < time.Millisecond || ttl > longestTTL {
+			return ErrInvalidTTL
+		}
+		m.ttl = ttl
+		return nil
+	})
+}
+
+// DoNotKeep returns the value that is being loaded to its callers without storing it. Call
+// it in a load, with the context of the load.
+func DoNotKeep(ctx context.Context) error {
+	return metaOf(ctx, func(m *meta) error {
+		m.drop = true
+		return nil
+	})
+}
+
+// Old returns the value of a key that the load replaces, if there is one that may still be
+// served within StaleFor: for a conditional request with its version, whose answer may be
+// that nothing has changed. ctx is the context of the load.
+func Old[V any](ctx context.Context, key string) (value V, ok bool) {
+	m, _ := ctx.Value(metaKey{}).(*meta)
+	if m == nil || m.old == nil {
+		return value, false
+	}
+	value, ok = m.old(key).(V)
+	return value, ok
+}
+
+// meta is what a load says of its value, and the context tells a load.
+type meta struct {
+	known int // tags that its fullest key has already
+	old   func(key string) any
+	node  *node // of the calls of this load
+
+	mu   sync.Mutex
+	over bool // the load has returned
+	tags []string
+	ttl  time.Duration
+	drop bool
+}
+
+type metaKey struct{}
+
+func metaOf(ctx context.Context, set func(*meta) error) error {
+	m, ok := ctx.Value(metaKey{}).(*meta)
+	if !ok {
+		return errors.New("cache: SetTags, SetTTL and DoNotKeep need the context that the load received")
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.over {
+		return errors.New("cache: SetTags, SetTTL and DoNotKeep come too late: the load has returned")
+	}
+	return set(m)
+}
+
+// end closes the meta: nothing can be set from now on.
+func (m *meta) end() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.over = true
+}
+
+// ErrRecursive means that a load asked for a key that it is loading itself, directly or
+// through other loads that wait for each other.
+var ErrRecursive = errors.New("cache: the load asks for its own key, and would wait for itself")
+
+// node is a running load in the graph of the loads that wait for others.
+type node struct{ waits map[*node]int }
+
+var graph sync.Mutex // of all nodes: only loads that wait for loads take it
+
+// enter notes that the load of ctx, if it is in one, waits for another load. It fails where
+// that closes a circle.
+func enter(ctx context.Context, other *node) (leave func(), err error) {
+	m, _ := ctx.Value(metaKey{}).(*meta)
+	if m == nil || m.node == nil {
+		return func() {}, nil
+	}
+	graph.Lock()
+	defer graph.Unlock()
+	if other.reaches(m.node, map[*node]bool{}) {
+		return nil, ErrRecursive
+	}
+	if m.node.waits == nil {
+		m.node.waits = map[*node]int{}
+	}
+	m.node.waits[other]++
+	return func() {
+		graph.Lock()
+		defer graph.Unlock()
+		if m.node.waits[other]--; m.node.waits[other] == 0 {
+			delete(m.node.waits, other)
+		}
+	}, nil
+}
+
+func (n *node) reaches(target *node, seen map[*node]bool) bool {
+	if n == target {
+		return true
+	}
+	if seen[n] {
+		return false
+	}
+	seen[n] = true
+	for next := range n.waits {
+		if next.reaches(target, seen) {
+			return true
+		}
+	}
+	return false
+}
+
+// invalidatedSince reports whether a tag of a value was invalidated since the ticket.
+func invalidatedSince(m *driver.Memory, t driver.Ticket, tags []uint64) bool {
+	return len(tags) > 0 && !m.Valid(t, tags[0], tags[1:])
+}

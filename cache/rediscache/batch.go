@@ -1,0 +1,346 @@
+package rediscache
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/mainstay-go/mainstay/cache/driver"
+)
+
+// batch turns operations into the commands of one round trip, and the replies into results.
+type batch struct {
+	s     *Store
+	ops   []driver.Op
+	reads map[string]redis.Cmder // each name is read once
+	items []item
+	note  message
+	sent  []appended // to the log, in this round trip
+}
+
+// item is the command of an operation.
+type item struct {
+	op      int
+	command redis.Cmder
+	script  *redis.Script // what command runs
+	keys    []string
+	args    []any
+	pending uint64 // the pending write that this command applies
+	applies target
+}
+
+// run executes the operations that have no result yet. Its error is that of the connection;
+// those of operations are in them.
+func (b *batch) run(ctx context.Context) error {
+	if done, err := b.runOne(ctx); done {
+		return err
+	}
+	_, err := b.s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		b.commands(ctx, p)
+		return nil
+	})
+	if len(b.items) == 0 {
+		return nil
+	}
+	if err != nil && !isReply(err) && !b.answered() {
+		return err
+	}
+	if err := b.repeatScripts(ctx); err != nil {
+		return err
+	}
+	return b.results(ctx)
+}
+
+// answered reports whether any command has a reply: then the connection worked.
+func (b *batch) answered() bool {
+	for i := range b.items {
+		if err := b.items[i].command.Err(); err == nil || isReply(err) {
+			return true
+		}
+	}
+	return false
+}
+
+// again is run after a connection broke. Set and Fill are not sent twice: the second one
+// could arrive behind a later write of another process.
+func (b *batch) again(ctx context.Context) error {
+	broken := errors.New("rediscache: the connection broke, and a write must not be sent twice")
+	for i := range b.ops {
+		if op := &b.ops[i]; op.Err == nil && (op.Kind == driver.Set || op.Kind == driver.Fill) {
+			op.Err = broken
+		}
+	}
+	b.items, b.reads, b.note, b.sent = nil, nil, nil, nil
+	return b.run(ctx)
+}
+
+// runOne executes a lone read without a pipeline.
+func (b *batch) runOne(ctx context.Context) (done bool, err error) {
+	s := b.s
+	if len(b.ops) > 2 || !s.single && len(b.ops) > 1 || s.pending.count.Load() > 0 {
+		return false, nil
+	}
+	for i := range b.ops {
+		if op := &b.ops[i]; op.Err != nil || op.Kind != driver.Get && (op.Kind != driver.TagState || op.TTL > 0) {
+			return false, nil
+		}
+	}
+	if len(b.ops) == 1 {
+		data, err := s.client.Get(ctx, s.place(&b.ops[0])).Bytes()
+		return true, b.read(&b.ops[0], data, err)
+	}
+	found, err := s.client.MGet(ctx, s.place(&b.ops[0]), s.place(&b.ops[1])).Result()
+	if err != nil {
+		return isReply(err) == false, err //nolint:staticcheck // a refused MGET is tried as GETs
+	}
+	for i := range b.ops {
+		text, ok := found[i].(string)
+		if !ok {
+			err = redis.Nil
+		}
+		if err := b.read(&b.ops[i], []byte(text), err); err != nil {
+			return true, err
+		}
+		err = nil
+	}
+	return true, nil
+}
+
+// read takes the reply of a read. Its error is that of the connection.
+func (b *batch) read(op *driver.Op, data []byte, err error) error {
+	switch {
+	case errors.Is(err, redis.Nil), redis.HasErrorPrefix(err, "WRONGTYPE"): // which a load repairs
+		op.Value, op.Token = nil, ""
+	case err != nil && isReply(err):
+		op.Err = wrap(err)
+	case err != nil:
+		return err
+	case op.Kind == driver.TagState:
+		op.Token = string(data)
+	default:
+		unsealed(op, data)
+	}
+	return nil
+}
+
+// commands appends the commands of all operations: first what must come before, then the
+// operations in their order, and last the message about the writes.
+func (b *batch) commands(ctx context.Context, p redis.Pipeliner) {
+	s := b.s
+	if s.single {
+		if m := tagMessage(b.ops); len(m) > 0 {
+			b.sent = append(b.sent, s.log.shards[0].append(ctx, p, m))
+		}
+	}
+	var deletes []string
+	merge := s.single
+	for i := range b.ops {
+		op := &b.ops[i]
+		if op.Err != nil || op.Kind == driver.Sync {
+			continue
+		}
+		b.applyPending(ctx, p, op)
+		place := s.place(op)
+		it := item{op: i}
+		switch op.Kind {
+		case driver.Get:
+			it.command = b.get(ctx, p, place)
+		case driver.TagState:
+			if op.TTL == 0 {
+				it.command = b.get(ctx, p, place)
+				break
+			}
+			if op.Token != "" && (persistent(op.Key) || s.ensured.covers(op.Key, op.TTL)) {
+				continue
+			}
+			life := stateLife(op.TTL).Milliseconds()
+			if persistent(op.Key) {
+				life = 0
+			}
+			it.script, it.args = stateScript, []any{driver.NewToken(), life}
+		case driver.Set:
+			if len(op.Value) > s.opts.MaxValue {
+				op.Err = s.tooLarge(op.Value) // the old value must go all the same
+				it.command = p.Del(ctx, place)
+			} else {
+				it.command = p.Set(ctx, place, sealed(op.Value), op.TTL)
+			}
+		case driver.Delete:
+			if merge && len(b.ops) > 1 { // a long list goes in few commands
+				deletes = append(deletes, place)
+				if len(deletes) < 256 && i+1 < len(b.ops) && b.ops[i+1].Kind == driver.Delete && b.ops[i+1].Err == nil {
+					it.command = nil
+					break
+				}
+				it.command = p.Del(ctx, deletes...)
+				for k := range b.items {
+					if b.items[k].command == nil && b.items[k].script == nil {
+						b.items[k].command = it.command
+					}
+				}
+				deletes = nil
+			} else {
+				it.command = p.Del(ctx, place)
+			}
+		case driver.Invalidate:
+			it.command = p.Del(ctx, place)
+		case driver.Expire:
+			it.script, it.args = expireScript, []any{op.TTL.Milliseconds(), magic}
+		case driver.Lease:
+			it.script, it.args = leaseScript, []any{op.Token, op.TTL.Milliseconds(), seenBytes(op.Seen), magic}
+		case driver.Extend:
+			it.script, it.args = extendScript, []any{op.Token, op.TTL.Milliseconds()}
+		case driver.Fill:
+			it.script, it.args = fillScript, []any{op.Token, sealed(op.Value), op.TTL.Milliseconds()}
+		case driver.Release:
+			it.script, it.args = releaseScript, []any{op.Token}
+		case driver.Sync:
+		}
+		if it.script != nil {
+			it.keys = []string{place}
+			it.command = it.script.EvalSha(ctx, p, it.keys, it.args...)
+		}
+		if op.Kind == driver.Set || op.Kind == driver.Delete || op.Kind == driver.Expire || op.Kind == driver.Invalidate {
+			it.applies = target{op.Key, op.Kind == driver.Invalidate}
+			it.pending = s.pending.get(it.applies)
+			b.note = b.note.add(op)
+		}
+		b.items = append(b.items, it)
+	}
+	if s.single && len(b.note) > 0 {
+		b.sent = append(b.sent, s.log.shards[0].append(ctx, p, b.note))
+	}
+}
+
+func (b *batch) get(ctx context.Context, p redis.Pipeliner, place string) redis.Cmder {
+	if c := b.reads[place]; c != nil {
+		return c
+	}
+	if b.reads == nil {
+		b.reads = map[string]redis.Cmder{}
+	}
+	c := p.Get(ctx, place)
+	b.reads[place] = c
+	return c
+}
+
+// applyPending deletes a key or tag whose earlier write did not arrive.
+func (b *batch) applyPending(ctx context.Context, p redis.Pipeliner, op *driver.Op) {
+	t := target{op.Key, op.Kind == driver.TagState}
+	if op.Kind != driver.Get && op.Kind != driver.TagState && op.Kind != driver.Lease && op.Kind != driver.Fill {
+		return
+	}
+	if seq := b.s.pending.get(t); seq != 0 {
+		b.items = append(b.items, item{op: -1, command: p.Del(ctx, b.s.place(op)), pending: seq, applies: t})
+		kind := driver.Delete
+		if t.tag {
+			kind = driver.Invalidate
+		}
+		b.note = b.note.add(&driver.Op{Kind: kind, Key: t.name})
+	}
+}
+
+// repeatScripts sends the scripts that the server did not know once more, with their text.
+func (b *batch) repeatScripts(ctx context.Context) error {
+	var unknown []int
+	for i := range b.items {
+		if it := &b.items[i]; it.script != nil && redis.HasErrorPrefix(it.command.Err(), "NOSCRIPT") {
+			unknown = append(unknown, i)
+		}
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	_, err := b.s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, i := range unknown {
+			it := &b.items[i]
+			it.command = it.script.Eval(ctx, p, it.keys, it.args...)
+		}
+		return nil
+	})
+	if err != nil && !isReply(err) && !b.answered() {
+		return err
+	}
+	return nil
+}
+
+// results takes the replies. A write that the server refused because it is full deletes the
+// key instead, so that no reader receives the old value.
+func (b *batch) results(ctx context.Context) error {
+	s := b.s
+	var full []string
+	var woken message
+	for i := range b.items {
+		it := &b.items[i]
+		err := it.command.Err()
+		if it.applies.name != "" && err == nil {
+			s.pending.done(it.applies, it.pending)
+		}
+		if it.op < 0 {
+			continue
+		}
+		op := &b.ops[it.op]
+		if op.Kind == driver.Get || op.Kind == driver.TagState && op.TTL == 0 {
+			data, err := it.command.(*redis.StringCmd).Bytes() //nolint:forcetypeassert // made by get
+			if err := b.read(op, data, err); err != nil {
+				op.Err = wrap(err)
+			}
+			continue
+		}
+		if err != nil {
+			if redis.HasErrorPrefix(err, "OOM") && (op.Kind == driver.Set || op.Kind == driver.Expire) {
+				full = append(full, s.place(op))
+			}
+			if op.Kind == driver.TagState && redis.HasErrorPrefix(err, "OOM") {
+				op.Token, err = "", nil // no state: no value with this tag is valid
+				continue
+			}
+			op.Err = wrap(err)
+			continue
+		}
+		switch op.Kind { //nolint:exhaustive // the others have no result
+		case driver.TagState:
+			op.Token, _ = it.command.(*redis.Cmd).Text() //nolint:errcheck,forcetypeassert // checked above
+			s.ensured.note(op.Key, op.TTL)
+		case driver.Lease:
+			n, _ := it.command.(*redis.Cmd).Int() //nolint:errcheck,forcetypeassert // checked above
+			op.State = driver.LeaseState(n)       //nolint:gosec // 0, 1 or 2
+		case driver.Fill, driver.Release:
+			n, _ := it.command.(*redis.Cmd).Int() //nolint:errcheck,forcetypeassert // checked above
+			if op.Done = n > 0; n == 2 {
+				woken = woken.wake(op.Key)
+			}
+		}
+	}
+	if len(full) > 0 {
+		_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for _, place := range full {
+				p.Del(ctx, place)
+			}
+			return nil
+		})
+		if err != nil && !isReply(err) {
+			return err
+		}
+	}
+	s.log.later(woken)
+	for _, a := range b.sent {
+		s.log.appended(ctx, a)
+	}
+	return nil
+}
+
+// changedState counts and logs that a node was given up or is back.
+func (s *Store) changedState(ctx context.Context, addr string, err error, open bool) {
+	if open {
+		s.stats.outages.Add(1)
+		s.opts.Logger.WarnContext(ctx, "rediscache: a node cannot be reached; values are loaded, and writes are applied later", "node", addr, "error", err)
+	} else {
+		s.opts.Logger.InfoContext(ctx, "rediscache: a node is back", "node", addr)
+	}
+	if hook := s.opts.Trace.Node; hook != nil {
+		hook(ctx, NodeEvent{Addr: addr, Open: open, Err: err, At: time.Now()})
+	}
+}

@@ -1,0 +1,628 @@
+package rediscache_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/mainstay-go/mainstay/cache"
+	"github.com/mainstay-go/mainstay/cache/cachetest"
+	"github.com/mainstay-go/mainstay/cache/driver"
+	"github.com/mainstay-go/mainstay/cache/rediscache"
+	"github.com/mainstay-go/mainstay/internal/testserver"
+)
+
+func TestSuite(t *testing.T) {
+	server := redisServer(t)
+	cachetest.Run(t, cachetest.Harness{New: func(t testing.TB) driver.Store {
+		return newStore(t, client(t, server.Addr()), &rediscache.Options{Timeout: 10 * time.Second})
+	}})
+}
+
+// TestLateTag: a reader that comes after InvalidateTags does not receive the value of a load
+// that began before, also where only the load knows the tag.
+func TestLateTag(t *testing.T) {
+	for name, store := range map[string]driver.Store{"memory": nil, "Redis": process(t, redisServer(t).Addr())} {
+		t.Run(name, func(t *testing.T) {
+			c := open[string](t, store, "n", nil)
+			read, release := make(chan struct{}), make(chan struct{})
+			var db atomic.Value
+			db.Store("old")
+			var first atomic.Bool
+			load := func(ctx context.Context) (string, error) {
+				v := db.Load().(string)
+				if !first.Swap(true) {
+					close(read)
+					<-release
+				}
+				return v, cache.SetTags(ctx, "cat")
+			}
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				if v, err := c.GetOrLoad(t.Context(), "k", load); v != "old" || err != nil {
+					t.Errorf("the early reader: %q, %v", v, err)
+				}
+			})
+			<-read
+			db.Store("new")
+			if err := c.InvalidateTags(t.Context(), "cat"); err != nil {
+				t.Fatal(err)
+			}
+			time.AfterFunc(50*time.Millisecond, func() { close(release) })
+			if v, err := c.GetOrLoad(t.Context(), "k", load); v != "new" || err != nil {
+				t.Errorf("the late reader: %q, %v", v, err)
+			}
+			wg.Wait()
+			if v, ok, err := c.Get(t.Context(), "k"); ok && v != "new" || err != nil {
+				t.Errorf("kept: %q, %v", v, err)
+			}
+		})
+	}
+}
+
+// TestUnrelatedTags: invalidations of other tags do not keep a value with late tags from
+// being stored.
+func TestUnrelatedTags(t *testing.T) {
+	addr := redisServer(t).Addr()
+	c, other := open[int](t, process(t, addr), "late", nil), open[int](t, process(t, addr), "other", nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			_ = other.InvalidateTags(ctx, k(i))
+			time.Sleep(5 * time.Millisecond)
+		}
+	})
+	for i := range 30 {
+		_, err := c.GetOrLoad(t.Context(), k(i), func(ctx context.Context) (int, error) {
+			time.Sleep(15 * time.Millisecond)
+			return 1, cache.SetTags(ctx, "mine")
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	cancel()
+	wg.Wait()
+	if n := readable(t, open[int](t, process(t, addr), "late", nil), 30); n != 30 {
+		t.Errorf("%d of 30 are stored", n)
+	}
+}
+
+// TestOutageWithReads: keys that are only read during an outage stay in Redis, and keys that
+// are written during it are deleted there afterwards.
+func TestOutageWithReads(t *testing.T) {
+	server := redisServer(t)
+	s := process(t, server.Addr())
+	c, other := open[int](t, s, "p", &cache.Options[int]{StoreTimeout: time.Second}), open[int](t, process(t, server.Addr()), "p", nil)
+	const n = 3000
+	ctx := t.Context()
+	for i := range n {
+		if _, err := c.GetOrLoad(ctx, k(i), one); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server.Pause()
+	var wg sync.WaitGroup
+	for w := range 50 {
+		wg.Go(func() {
+			for i := w; i < n; i += 50 {
+				if _, err := c.GetOrLoad(ctx, k(i), one); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for i := range 10 {
+		if err := c.Set(ctx, k(i), 2); err != nil {
+			t.Error(err)
+		}
+		if v, err := c.GetOrLoad(ctx, k(i), one); v != 2 || err != nil {
+			t.Errorf("this process does not read its write: %d, %v", v, err)
+		}
+	}
+	if p := s.Stats().Pending; p != 10 {
+		t.Errorf("%d writes are pending, want 10", p)
+	}
+	server.Continue()
+	eventually(t, "the writes are applied", func() bool { return s.Stats().Pending == 0 })
+	loads := 0
+	for i := range n {
+		_, err := other.GetOrLoad(ctx, k(i), func(context.Context) (int, error) { loads++; return 1, nil })
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if loads != 10 {
+		t.Errorf("another process loads %d keys, want the 10 that were written", loads)
+	}
+}
+
+// TestShortPause: a pause of 300 ms costs no load.
+func TestShortPause(t *testing.T) {
+	server := redisServer(t)
+	var loads atomic.Int64
+	load := func(context.Context) (int, error) { loads.Add(1); return 1, nil }
+	var caches []*cache.Typed[int]
+	for range 2 {
+		caches = append(caches, open[int](t, process(t, server.Addr()), "p", &cache.Options[int]{StoreTimeout: time.Second}))
+		// without memory each read needs Redis
+		caches = append(caches, open[int](t, process(t, server.Addr()), "p", &cache.Options[int]{StoreTimeout: time.Second, NoMemory: true}))
+	}
+	const n = 5000
+	values := map[string]int{}
+	for i := range n {
+		values[k(i)] = 1
+	}
+	if err := caches[0].SetMany(t.Context(), values); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	for _, c := range caches {
+		for w := range 20 {
+			wg.Go(func() {
+				for i := w; ; i += 20 {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					if _, err := c.GetOrLoad(t.Context(), k(i%n), load); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+	}
+	time.Sleep(300 * time.Millisecond)
+	server.Pause()
+	time.Sleep(300 * time.Millisecond)
+	server.Continue()
+	time.Sleep(time.Second)
+	close(stop)
+	wg.Wait()
+	if n := loads.Load(); n > 50 {
+		t.Errorf("%d loads", n)
+	}
+	t.Logf("%d loads of the source", loads.Load())
+}
+
+// TestFailedWritesElsewhere: writes that fail in another process cost this one nothing.
+func TestFailedWritesElsewhere(t *testing.T) {
+	server := redisServer(t)
+	hot, other := open[int](t, process(t, server.Addr()), "hot", nil), open[int](t, process(t, server.Addr()), "other", nil)
+	if err := other.Set(t.Context(), "first", 1); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2000 {
+		_, _ = hot.GetOrLoad(t.Context(), k(i%1000), one)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for i := range 8 {
+		if err := other.Delete(gone, k(i)); err == nil {
+			t.Error("a cancelled Delete succeeded")
+		}
+	}
+	time.Sleep(2 * time.Second)
+	before := hot.Stats().LocalHits
+	readable(t, hot, 1000)
+	if n := hot.Stats().LocalHits - before; n != 1000 {
+		t.Errorf("%d of 1,000 are still in memory", n)
+	}
+}
+
+// TestHitRatioBesideWrites: 500 hot keys, while another process writes 4,000 other keys a
+// second.
+func TestHitRatioBesideWrites(t *testing.T) {
+	server := redisServer(t)
+	hot, other := open[int](t, process(t, server.Addr()), "hot", nil), open[int](t, process(t, server.Addr()), "other", nil)
+	for i := range 500 {
+		_, _ = hot.GetOrLoad(t.Context(), k(i), one)
+	}
+	deadline := time.Now().Add(3 * time.Second)
+	var wg sync.WaitGroup
+	var writes atomic.Int64
+	for w := range 16 {
+		wg.Go(func() {
+			for i := 0; time.Now().Before(deadline); i++ {
+				_ = other.Delete(t.Context(), fmt.Sprint(w, "-", i))
+				writes.Add(1)
+				time.Sleep(3 * time.Millisecond)
+			}
+		})
+	}
+	before := hot.Stats()
+	for time.Now().Before(deadline) {
+		readable(t, hot, 500)
+		time.Sleep(50 * time.Millisecond)
+	}
+	wg.Wait()
+	after := hot.Stats()
+	ratio := float64(after.LocalHits-before.LocalHits) / float64(after.Hits-before.Hits+after.Misses-before.Misses)
+	t.Logf("local hits %.4f beside %d writes", ratio, writes.Load())
+	if ratio < 0.999 {
+		t.Errorf("local hits %.4f", ratio)
+	}
+	if n := open[int](t, hotStore(t, server.Addr()), "hot", nil).Stats().LocalHits; n != 0 {
+		t.Error("a new process has hits")
+	}
+}
+
+func hotStore(t *testing.T, addr string) driver.Store { return process(t, addr) }
+
+// TestChangedType: a struct with other fields, at any depth, is a miss, and the same one in
+// another process is a hit.
+func TestChangedType(t *testing.T) {
+	addr := redisServer(t).Addr()
+	type v1 struct{ Price, Stock int }
+	type v2 struct{ PriceCents, Stock int }
+	a, b := process(t, addr), process(t, addr)
+	if err := open[v1](t, a, "p", nil).Set(t.Context(), "1", v1{320, 5}); err != nil {
+		t.Fatal(err)
+	}
+	if v, ok, err := open[v2](t, b, "p", nil).Get(t.Context(), "1"); ok || err != nil {
+		t.Errorf("%+v, %v, %v", v, ok, err)
+	}
+	if v, ok, err := open[v1](t, b, "p", nil).Get(t.Context(), "1"); !ok || v.Price != 320 || err != nil {
+		t.Errorf("%+v, %v, %v", v, ok, err)
+	}
+}
+
+// TestStatesOutliveValues: each key that a value depends on lives at least as long.
+func TestStatesOutliveValues(t *testing.T) {
+	server := redisServer(t)
+	c, err := cache.New[int](process(t, server.Addr()), "geo", 40*24*time.Hour, &cache.Options[int]{Logger: quiet, Jitter: -1, StaleFor: 10 * 24 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err1 := c.GetOrLoad(t.Context(), "1", func(ctx context.Context) (int, error) { return 1, cache.SetTags(ctx, "late") }, cache.WithTags("call"))
+	err2 := c.Set(t.Context(), "2", 2, cache.WithTags("set"))
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	db := client(t, server.Addr())
+	value := db.PTTL(t.Context(), "cache:{geo:1}").Val()
+	for _, key := range db.Keys(t.Context(), "cache:tag:*").Val() {
+		if ttl := db.PTTL(t.Context(), key).Val(); ttl >= 0 && ttl < value {
+			t.Errorf("%s lives for %v, the value for %v", key, ttl, value)
+		}
+	}
+	if n := len(db.Keys(t.Context(), "cache:tag:*").Val()); n != 4 {
+		t.Errorf("%d tags", n)
+	}
+}
+
+// TestMigratingSlot: every operation works on a slot that migrates.
+func TestMigratingSlot(t *testing.T) {
+	set := testserver.RedisCluster(t, 3, 0)
+	cl := redis.NewClusterClient(rediscache.ClusterOptions(set.Addrs()...))
+	defer cl.Close()
+	s := running(t, newStore(t, cl, nil))
+	c := open[string](t, s, "mig", &cache.Options[string]{StaleFor: time.Hour, NoMemory: true})
+	ctx := t.Context()
+	for i := range 20 {
+		if err := c.Set(ctx, k(i), "old"); err != nil {
+			t.Fatal(err)
+		}
+		from := set.MasterOf("cache:{mig:" + k(i) + "}")
+		var to *testserver.RedisServer
+		for _, n := range set.Nodes() {
+			if n != from {
+				to = n
+			}
+		}
+		slot := strconv.FormatInt(cl.ClusterKeySlot(ctx, "cache:{mig:"+k(i)+"}").Val(), 10)
+		to.Do("CLUSTER", "SETSLOT", slot, "IMPORTING", from.Do("CLUSTER", "MYID").(string))
+		from.Do("CLUSTER", "SETSLOT", slot, "MIGRATING", to.Do("CLUSTER", "MYID").(string))
+		if v, ok, err := c.Get(ctx, k(i)); v != "old" || !ok || err != nil {
+			t.Errorf("Get: %q, %v, %v", v, ok, err)
+		}
+		if err := c.Expire(ctx, k(i)); err != nil {
+			t.Error("Expire:", err)
+		}
+		if err := c.Delete(ctx, k(i)); err != nil {
+			t.Error("Delete:", err)
+		}
+		if v, ok, err := c.Get(ctx, k(i)); ok || err != nil {
+			t.Errorf("after Delete: %q, %v, %v", v, ok, err)
+		}
+		if v, err := c.GetOrLoad(ctx, k(i), func(context.Context) (string, error) { return "loaded", nil }); v != "loaded" || err != nil {
+			t.Errorf("GetOrLoad: %q, %v", v, err)
+		}
+		if v, ok, err := c.Get(ctx, k(i)); v != "loaded" || !ok || err != nil {
+			t.Errorf("after GetOrLoad: %q, %v, %v", v, ok, err)
+		}
+		if err := c.Set(ctx, k(i), "set"); err != nil {
+			t.Error("Set:", err)
+		}
+		if err := c.InvalidateTags(ctx, "any"); err != nil {
+			t.Error("InvalidateTags:", err)
+		}
+	}
+	if st := s.Stats(); st.Degraded || st.Outages > 0 || st.Pending > 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestClusterLoad: reads of one cache load all masters alike, and writes append to no log
+// that no process reads.
+func TestClusterLoad(t *testing.T) {
+	set := testserver.RedisCluster(t, 3, 0)
+	cl := redis.NewClusterClient(rediscache.ClusterOptions(set.Addrs()...))
+	defer cl.Close()
+	s := newStore(t, cl, nil)
+	c := open[int](t, s, "spread", nil)
+	values := map[string]int{}
+	for i := range 3000 {
+		values[k(i)] = i
+	}
+	if err := c.SetMany(t.Context(), values); err != nil {
+		t.Fatal(err)
+	}
+	if keys := logKeys(t, cl); keys != 0 {
+		t.Errorf("%d streams exist without a reader", keys)
+	}
+	running(t, s)
+	_, _, _ = c.Get(t.Context(), "none") // reads the state of the hidden tag
+	commands := func() (out []int64) {
+		for _, n := range set.Nodes() {
+			for line := range strings.SplitSeq(n.Do("INFO", "stats").(string), "\r\n") {
+				if v, ok := strings.CutPrefix(line, "total_commands_processed:"); ok {
+					count, _ := strconv.ParseInt(v, 10, 64)
+					out = append(out, count)
+				}
+			}
+		}
+		return out
+	}
+	before := commands()
+	if n := readable(t, c, 3000); n != 3000 {
+		t.Errorf("%d hits", n)
+	}
+	most, least := int64(0), int64(1)<<60
+	for i, n := range commands() {
+		most, least = max(most, n-before[i]), min(least, n-before[i])
+	}
+	t.Logf("busiest %d, idlest %d", most, least)
+	if float64(most) > 1.3*float64(least) {
+		t.Errorf("busiest to idlest: %.2f", float64(most)/float64(least))
+	}
+}
+
+func logKeys(t *testing.T, cl *redis.ClusterClient) (n int) {
+	var mu sync.Mutex
+	_ = cl.ForEachMaster(t.Context(), func(ctx context.Context, c *redis.Client) error {
+		mu.Lock()
+		defer mu.Unlock()
+		n += len(c.Keys(ctx, "cache:log*").Val())
+		return nil
+	})
+	return n
+}
+
+// TestWaiters: processes that wait for the load of another are woken by its end, and ask
+// Redis little meanwhile.
+func TestWaiters(t *testing.T) {
+	server := redisServer(t)
+	const n = 10
+	var caches []*cache.Typed[int]
+	for range n {
+		caches = append(caches, open[int](t, process(t, server.Addr()), "w", nil))
+	}
+	for _, c := range caches {
+		_, _, _ = c.Get(t.Context(), "warm") // connects, and reads the state of the hidden tag
+	}
+	db := client(t, server.Addr())
+	db.ConfigResetStat(t.Context())
+	var ended atomic.Int64
+	var worst atomic.Int64
+	var loads atomic.Int32
+	var wg sync.WaitGroup
+	for _, c := range caches {
+		wg.Go(func() {
+			_, err := c.GetOrLoad(t.Context(), "k", func(context.Context) (int, error) {
+				loads.Add(1)
+				time.Sleep(2 * time.Second)
+				ended.Store(time.Now().UnixNano())
+				return 1, nil
+			})
+			late := time.Now().UnixNano() - ended.Load()
+			for {
+				w := worst.Load()
+				if late <= w || worst.CompareAndSwap(w, late) {
+					break
+				}
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	var calls int64
+	for line := range strings.SplitSeq(db.Info(t.Context(), "commandstats").Val(), "\r\n") {
+		for _, name := range []string{"get", "mget", "evalsha", "eval"} {
+			if rest, ok := strings.CutPrefix(line, "cmdstat_"+name+":calls="); ok {
+				v, _, _ := strings.Cut(rest, ",")
+				count, _ := strconv.ParseInt(v, 10, 64)
+				calls += count
+			}
+		}
+	}
+	t.Logf("the last waiter woke %v after the end; %d commands for %d processes", time.Duration(worst.Load()), calls, n)
+	if loads.Load() != 1 || calls > 3*n+6 { // 6: the loader's own, and the scripts' first texts
+		t.Errorf("%d loads, %d commands", loads.Load(), calls)
+	}
+	if late := time.Duration(worst.Load()); late > 100*time.Millisecond { // 5 ms on an idle machine
+		t.Errorf("the last waiter woke after %v", late)
+	}
+}
+
+// TestUserWithoutChannels: a user of Redis with no right to any channel loses nothing.
+func TestUserWithoutChannels(t *testing.T) {
+	server := redisServer(t)
+	server.Do("ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "resetchannels")
+	o := rediscache.ClientOptions(server.Addr())
+	o.Username, o.Password = "app", "pw"
+	c := redis.NewClient(o)
+	defer c.Close()
+	s := running(t, newStore(t, c, nil))
+	works(t, open[string](t, s, "p", nil))
+}
+
+func works(t *testing.T, c *cache.Typed[string]) {
+	t.Helper()
+	ctx := t.Context()
+	if err := errors.Join(c.Set(ctx, "k", "v"), c.Delete(ctx, "k"), c.InvalidateTags(ctx, "x"), c.Set(ctx, "k", "v")); err != nil {
+		t.Error(err)
+	}
+	if v, ok, err := c.Get(ctx, "k"); v != "v" || !ok || err != nil {
+		t.Error(v, ok, err)
+	}
+}
+
+// TestUserWithoutStreams: Run says what is missing, and writes succeed.
+func TestUserWithoutStreams(t *testing.T) {
+	server := redisServer(t)
+	server.Do("ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "-@stream", "allchannels")
+	o := rediscache.ClientOptions(server.Addr())
+	o.Username, o.Password = "app", "pw"
+	c := redis.NewClient(o)
+	defer c.Close()
+	s := newStore(t, c, nil)
+	if err := s.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "XREAD") {
+		t.Errorf("Run: %v", err)
+	}
+	works(t, open[string](t, s, "p", nil))
+}
+
+// TestFullRedis: a Set that does not fit deletes the old value, a read is a hit or a miss,
+// and other processes are told.
+func TestFullRedis(t *testing.T) {
+	server := redisServer(t)
+	c, other := open[string](t, process(t, server.Addr()), "p", nil), open[string](t, process(t, server.Addr()), "p", nil)
+	ctx := t.Context()
+	for i := range 10 {
+		if err := c.Set(ctx, k(i), "old"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := readable(t, other, 10); n != 10 {
+		t.Fatal(n)
+	}
+	server.Do("CONFIG", "SET", "maxmemory", "1mb")
+	for i := range 10 {
+		if i%2 == 0 {
+			if err := c.Set(ctx, k(i), "new"); err == nil {
+				t.Error("a full server has stored a value")
+			}
+		} else if err := c.Delete(ctx, k(i)); err != nil {
+			t.Error("Delete:", err)
+		}
+		if v, ok, err := c.Get(ctx, k(i)); ok || err != nil {
+			t.Errorf("after a write: %q, %v, %v", v, ok, err)
+		}
+		if v, err := c.GetOrLoad(ctx, k(i), func(context.Context) (string, error) { return "new", nil }); v != "new" || err != nil {
+			t.Errorf("GetOrLoad: %q, %v", v, err)
+		}
+	}
+	eventually(t, "the other process drops its values", func() bool { return readable(t, other, 10) == 0 })
+	if err := c.Clear(ctx); err != nil {
+		t.Error("Clear:", err)
+	}
+	if v, ok, err := c.Get(ctx, "none"); ok || err != nil {
+		t.Errorf("after Clear: %q, %v, %v", v, ok, err)
+	}
+}
+
+// TestForeignValues: a key with another type, or bytes of others, is repaired by one load.
+func TestForeignValues(t *testing.T) {
+	server := redisServer(t)
+	c := open[int](t, process(t, server.Addr()), "p", &cache.Options[int]{NoMemory: true})
+	db := client(t, server.Addr())
+	db.HSet(t.Context(), "cache:{p:hash}", "a", 1)
+	db.Set(t.Context(), "cache:{p:text}", "hello", 0)
+	db.RPush(t.Context(), "cache:{p:list}", "a")
+	for _, key := range []string{"hash", "text", "list"} {
+		loads := 0
+		for range 5 {
+			if v, err := c.GetOrLoad(t.Context(), key, func(context.Context) (int, error) { loads++; return 1, nil }); v != 1 || err != nil {
+				t.Error(key, v, err)
+			}
+		}
+		if loads != 1 {
+			t.Errorf("%s: %d loads of 5 reads", key, loads)
+		}
+	}
+}
+
+// TestHungRedis: no call takes longer than its deadline, however many there are.
+func TestHungRedis(t *testing.T) {
+	server := redisServer(t)
+	c := open[int](t, process(t, server.Addr()), "h", &cache.Options[int]{StoreTimeout: 500 * time.Millisecond})
+	if err := c.Set(t.Context(), "k", 1); err != nil {
+		t.Fatal(err)
+	}
+	server.Pause()
+	defer server.Continue()
+	var slowest atomic.Int64
+	var wg sync.WaitGroup
+	for i := range 2000 {
+		wg.Go(func() {
+			began := time.Now()
+			_ = c.Delete(t.Context(), k(i))
+			for took := int64(time.Since(began)); ; {
+				now := slowest.Load()
+				if took <= now || slowest.CompareAndSwap(now, took) {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("slowest of 2,000 Deletes: %v", time.Duration(slowest.Load()))
+	if d := time.Duration(slowest.Load()); d > 1500*time.Millisecond {
+		t.Errorf("the slowest took %v", d)
+	}
+	began := time.Now()
+	_ = c.Delete(t.Context(), "k")
+	if d := time.Since(began); d > 100*time.Millisecond {
+		t.Errorf("with the breaker open a call takes %v", d)
+	}
+}
+
+// TestDeleteMany: one round trip.
+func TestDeleteMany(t *testing.T) {
+	server := redisServer(t)
+	s := process(t, server.Addr())
+	c := open[int](t, s, "p", nil)
+	values := map[string]int{}
+	var keys []string
+	for i := range 2000 {
+		values[k(i)] = i
+		keys = append(keys, k(i))
+	}
+	if err := c.SetMany(t.Context(), values); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.GetMany(t.Context(), append(keys, "none")); len(got) != 2000 || err != nil {
+		t.Fatal(len(got), err)
+	}
+	if err := c.Delete(t.Context(), keys...); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.GetMany(t.Context(), keys); len(got) != 0 || err != nil {
+		t.Fatal(len(got), err)
+	}
+}

@@ -1,0 +1,588 @@
+package rediscache
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/mainstay-go/mainstay/cache/driver"
+)
+
+// The invalidation log is a capped Redis stream, or several on a Cluster. Each round trip
+// that writes appends one entry with the hashes of what it wrote. Each process reads the
+// stream from where it was, so that a lost connection loses nothing, and a write that fails
+// leaves no gap. The stream exists only while a process reads it: without a reader XADD
+// with NOMKSTREAM does nothing. An entry has one field, whose name is the writer.
+
+const (
+	opKey  = 'k' // a key was written
+	opTag  = 't' // a tag was, or is about to be, invalidated
+	opWake = 'w' // a load ended: its waiters may read the value
+	opAll  = 'a' // anything may have been written
+
+	eventSize  = 9
+	readBlock  = 500 * time.Millisecond
+	readSlack  = 500 * time.Millisecond
+	checkEvery = time.Second
+	// logLife is how long the stream outlives its last reader.
+	logLife = time.Minute
+	// readPause is the time between two reads of a busy log, so that the work of a process
+	// does not grow with the number of writers.
+	readPause = 2 * time.Millisecond
+	// clusterShards is the number of streams where several nodes share the load.
+	clusterShards = 6
+	// maxUnsent bounds the bytes of messages that wait for the node of the log.
+	maxUnsent = 1 << 20
+)
+
+// message is a list of events of nine bytes: the kind and a hash.
+type message []byte
+
+func (m message) event(kind byte, hash uint64) message {
+	return binary.BigEndian.AppendUint64(append(m, kind), hash)
+}
+
+func (m message) wake(key string) message { return m.event(opWake, driver.KeyHash(key)) }
+
+func (m message) add(op *driver.Op) message {
+	if op.Kind == driver.Invalidate {
+		return m.event(opTag, driver.TagHash(op.Key))
+	}
+	return m.event(opKey, driver.KeyHash(op.Key))
+}
+
+// tagMessage announces the tags that ops are about to invalidate. A load that reports such a
+// tag at its end sees the announcement, or else stores a state that the invalidation ends.
+func tagMessage(ops []driver.Op) (m message) {
+	for i := range ops {
+		if ops[i].Kind == driver.Invalidate && ops[i].Err == nil {
+			m = m.add(&ops[i])
+		}
+	}
+	return m
+}
+
+type invalidationLog struct {
+	s      *Store
+	writer string
+	shards []*shard
+	once   sync.Once // for the warning that writing is refused
+}
+
+// shard is one stream, with this process's place in it.
+type shard struct {
+	log *invalidationLog
+	key string
+
+	mu      sync.Mutex
+	last    string // the id up to which this process has applied the stream, "" before
+	anchor  string // an id that must exist, or entries were lost
+	checked time.Time
+	contact time.Time
+	online  bool
+
+	sending sync.Mutex // held by the goroutine that sends unsent
+	out     sync.Mutex
+	unsent  message
+	sent    chan struct{} // closed when what is in unsent now was sent
+}
+
+func newLog(s *Store) *invalidationLog {
+	l := &invalidationLog{s: s, writer: driver.NewToken()[:10]}
+	if s.single {
+		l.shards = []*shard{{log: l, key: s.opts.Prefix + "log"}}
+		return l
+	}
+	for i := range clusterShards {
+		l.shards = append(l.shards, &shard{log: l, key: s.opts.Prefix + "log:{" + tagIn(i, clusterShards) + "}"})
+	}
+	return l
+}
+
+// tagIn returns a hash tag in the middle of the i-th of n equal ranges of slots.
+func tagIn(i, n int) string {
+	const slots = 16384
+	for k := 0; ; k++ {
+		tag := strconv.Itoa(k)
+		if slot := int(crc16(tag)) % slots; slot/(slots/n) == i && slot%(slots/n) > slots/n/4 && slot%(slots/n) < slots/n*3/4 {
+			return tag
+		}
+	}
+}
+
+// crc16 is the XMODEM variant, by which Redis Cluster places keys.
+func crc16(text string) (crc uint16) {
+	for i := range len(text) {
+		crc ^= uint16(text[i]) << 8
+		for range 8 {
+			if crc&0x8000 != 0 {
+				crc = crc<<1 ^ 0x1021
+			} else {
+				crc <<= 1
+			}
+		}
+	}
+	return crc
+}
+
+func (l *invalidationLog) shard(hash uint64) *shard { return l.shards[hash%uint64(len(l.shards))] }
+
+// split distributes events over the shards.
+func (l *invalidationLog) split(m message) map[*shard]message {
+	out := map[*shard]message{}
+	for ; len(m) >= eventSize; m = m[eventSize:] {
+		sh := l.shard(binary.BigEndian.Uint64(m[1:eventSize]))
+		out[sh] = append(out[sh], m[:eventSize]...)
+	}
+	return out
+}
+
+// announce tells all processes of the tags that are about to be invalidated, on a Cluster.
+func (l *invalidationLog) announce(ctx context.Context, ops []driver.Op) {
+	l.post(ctx, tagMessage(ops), true)
+}
+
+// report tells all processes of the writes that were made, on a Cluster.
+func (l *invalidationLog) report(ctx context.Context, ops []driver.Op) {
+	var m message
+	for i := range ops {
+		switch op := &ops[i]; op.Kind { //nolint:exhaustive // the others write nothing that is in memory
+		case driver.Set, driver.Delete, driver.Expire, driver.Invalidate:
+			if op.Key != "" {
+				m = m.add(op)
+			}
+		}
+	}
+	l.post(ctx, m, true)
+}
+
+// later appends a message without waiting for it.
+func (l *invalidationLog) later(m message) { l.post(context.Background(), m, false) }
+
+func (l *invalidationLog) post(ctx context.Context, m message, wait bool) {
+	if len(m) == 0 {
+		return
+	}
+	for sh, part := range l.split(m) {
+		sent := sh.post(part)
+		if wait {
+			select {
+			case <-sent:
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+// post adds events to the next message. The result is closed when it was sent, or could not
+// be sent for now.
+func (sh *shard) post(m message) <-chan struct{} {
+	sh.out.Lock()
+	defer sh.out.Unlock()
+	if sh.unsent = append(sh.unsent, m...); len(sh.unsent) > maxUnsent {
+		sh.unsent = message(nil).event(opAll, 0)
+	}
+	if sh.sent == nil {
+		sh.sent = make(chan struct{})
+		go sh.flush()
+	}
+	return sh.sent
+}
+
+// flush sends messages until there is none. Of those that cannot be sent it keeps the
+// events; the next message and Run try again.
+func (sh *shard) flush() {
+	sh.sending.Lock()
+	defer sh.sending.Unlock()
+	for {
+		sh.out.Lock()
+		m, sent := sh.unsent, sh.sent
+		sh.unsent, sh.sent = nil, nil
+		if len(m) > 0 && sent == nil {
+			sent = make(chan struct{})
+		}
+		sh.out.Unlock()
+		if len(m) == 0 {
+			if sent != nil {
+				close(sent)
+			}
+			return
+		}
+		s := sh.log.s
+		_, err := call(context.Background(), s, s.opts.Timeout, func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, sh.send(ctx, m)
+		})
+		if err != nil && !isReply(err) {
+			sh.out.Lock()
+			sh.unsent = append(m, sh.unsent...)
+			sh.out.Unlock()
+			close(sent)
+			return
+		}
+		sh.log.refused(context.Background(), err)
+		close(sent)
+	}
+}
+
+// send appends a message, also where the server is full.
+func (sh *shard) send(ctx context.Context, m message) error {
+	s := sh.log.s
+	err := s.client.XAdd(ctx, sh.add(m)).Err()
+	if redis.HasErrorPrefix(err, "OOM") {
+		err = appendScript.Run(ctx, s.client, []string{sh.key}, sh.log.writer, []byte(m), s.opts.LogLength).Err()
+	}
+	if errors.Is(err, redis.Nil) {
+		return nil // nobody reads
+	}
+	return err
+}
+
+func (sh *shard) add(m message) *redis.XAddArgs {
+	return &redis.XAddArgs{Stream: sh.key, NoMkStream: true, MaxLen: sh.log.s.opts.LogLength, Approx: true, Values: []any{sh.log.writer, []byte(m)}}
+}
+
+// appended is a message in a round trip.
+type appended struct {
+	message
+	command redis.Cmder
+}
+
+func (sh *shard) append(ctx context.Context, p redis.Pipeliner, m message) appended {
+	return appended{m, p.XAdd(ctx, sh.add(m))}
+}
+
+// appended looks after a message that the server did not take.
+func (l *invalidationLog) appended(ctx context.Context, a appended) {
+	switch err := a.command.Err(); {
+	case err == nil, errors.Is(err, redis.Nil):
+	case redis.HasErrorPrefix(err, "OOM"), !isReply(err):
+		l.post(ctx, a.message, true)
+	default:
+		l.refused(ctx, err)
+	}
+}
+
+// denied tells a lack of rights, of a command itself or of one in a script.
+func denied(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "NOPERM") || strings.Contains(text, "ACL failure") || strings.Contains(text, "can't run this command")
+}
+
+// refused warns once that the log cannot be written.
+func (l *invalidationLog) refused(ctx context.Context, err error) {
+	if err == nil || !denied(err) {
+		return
+	}
+	l.once.Do(func() {
+		l.s.opts.Logger.WarnContext(ctx, "rediscache: the user may not write the invalidation log; other processes see writes late: allow XADD, XREAD, XRANGE, XTRIM, EVALSHA and EVAL on its keys", "key", l.shards[0].key, "error", err)
+	})
+}
+
+// Run receives the invalidations of all processes until ctx ends, so that values in memory
+// are as fresh as the messages, and applies the writes that a node did not receive. After a
+// lost connection it reads what it missed. Only if the log does not reach back that far
+// does it drop the values in memory, spread over OfflineLimit.
+//
+// Without Run, values in memory live for OfflineLimit at most, waiters for other processes
+// poll, values with tags of SetTags are not stored, and pending writes wait for the next
+// operation on their key. Run returns nil when ctx has ended and everything that it started
+// has too. It returns an error at once if the user of Redis lacks a right that it needs.
+func (s *Store) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	if s.opts.Tracking {
+		wg.Go(func() { s.track(ctx) })
+	}
+	for _, sh := range s.log.shards {
+		wg.Go(func() {
+			if err := sh.follow(ctx); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	for ctx.Err() == nil {
+		pause(ctx, 200*time.Millisecond)
+		s.applyWrites(ctx)
+	}
+	wg.Wait()
+	s.log.setOnline()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return nil
+}
+
+// applyWrites sends pending writes and messages.
+func (s *Store) applyWrites(ctx context.Context) {
+	for _, sh := range s.log.shards {
+		sh.out.Lock()
+		unsent := len(sh.unsent) > 0 && sh.sent == nil
+		sh.out.Unlock()
+		if unsent {
+			sh.flush()
+		}
+	}
+	for ctx.Err() == nil && s.pending.count.Load() > 0 {
+		before := s.pending.count.Load()
+		s.Do(ctx, s.pending.some(maxBatch))
+		after := s.pending.count.Load()
+		if applied := before - after; applied > 0 {
+			s.stats.applied.Add(uint64(applied))
+			continue
+		}
+		return
+	}
+}
+
+// follow reads a stream until ctx ends. Its error is a lack of rights.
+func (sh *shard) follow(ctx context.Context) error {
+	s := sh.log.s
+	warned, shortened := false, false
+	defer sh.set(false)
+	for ctx.Err() == nil {
+		err := sh.read(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil:
+			if warned {
+				s.opts.Logger.InfoContext(ctx, "rediscache: invalidations are received again")
+			}
+			warned, shortened = false, false
+			continue
+		case denied(err):
+			err = fmt.Errorf("rediscache: Run needs XADD, XREAD, XRANGE, XTRIM, PEXPIRE, EVALSHA and EVAL on the key %q: %w", sh.key, err)
+			s.opts.Logger.ErrorContext(ctx, "rediscache: invalidations cannot be received", "error", err)
+			return err
+		}
+		sh.set(false)
+		s.stats.offline.Add(1)
+		if hook := s.opts.Trace.Offline; hook != nil {
+			hook(ctx, OfflineEvent{Err: err})
+		}
+		if !warned {
+			s.opts.Logger.WarnContext(ctx, "rediscache: invalidations are not received for now", "error", err)
+			warned = true
+		}
+		sh.mu.Lock()
+		since := time.Since(sh.contact)
+		sh.mu.Unlock()
+		if !shortened && since > s.opts.OfflineLimit/2 {
+			shortened = true
+			s.memory.Shorten(0, max(s.opts.OfflineLimit-since, s.opts.OfflineLimit/10))
+		}
+		pause(ctx, 100*time.Millisecond)
+	}
+	return nil
+}
+
+// set notes whether a stream is read, and tells the memory whether all are.
+func (sh *shard) set(online bool) {
+	sh.mu.Lock()
+	changed := sh.online != online
+	sh.online = online
+	sh.mu.Unlock()
+	if changed {
+		sh.log.setOnline()
+	}
+}
+
+func (l *invalidationLog) setOnline() {
+	l.s.ways.Lock()
+	defer l.s.ways.Unlock()
+	online := true
+	for _, sh := range l.shards {
+		sh.mu.Lock()
+		online = online && sh.online
+		sh.mu.Unlock()
+	}
+	l.s.stats.online.Store(online)
+	l.s.hearing()
+}
+
+// hearing bounds what memory keeps by whether all that there should be works. It needs the
+// lock of ways.
+func (s *Store) hearing() {
+	online := s.stats.online.Load()
+	limit := s.opts.OfflineLimit
+	if online && (s.stats.tracking.Load() || !s.opts.Tracking) {
+		limit = s.opts.LocalLimit
+	}
+	s.memory.SetOnline(online, limit)
+}
+
+// read waits for new entries once and applies them.
+func (sh *shard) read(ctx context.Context) error {
+	s := sh.log.s
+	sh.mu.Lock()
+	last, due := sh.last, !sh.online || time.Since(sh.checked) > checkEvery
+	sh.mu.Unlock()
+	if due {
+		if err := sh.check(ctx); err != nil {
+			return err
+		}
+		sh.mu.Lock()
+		last = sh.last
+		sh.mu.Unlock()
+	}
+	entries, err := sh.entries(ctx, last, readBlock)
+	if err != nil {
+		return err
+	}
+	sh.apply(entries, true)
+	if len(entries) > 0 {
+		pause(ctx, readPause)
+	}
+	s.stats.batches.Add(uint64(len(entries)))
+	return nil
+}
+
+// entries returns those behind an id. It waits for block, or not at all if that is negative.
+func (sh *shard) entries(ctx context.Context, last string, block time.Duration) ([]redis.XMessage, error) {
+	s := sh.log.s
+	streams, err := call(ctx, s, max(block, 0)+readSlack, func(ctx context.Context) ([]redis.XStream, error) {
+		return s.client.XRead(ctx, &redis.XReadArgs{Streams: []string{sh.key, last}, Count: 10_000, Block: block}).Result()
+	})
+	if errors.Is(err, redis.Nil) {
+		err = nil
+	}
+	if err != nil || len(streams) == 0 {
+		return nil, wrap(err)
+	}
+	return streams[0].Messages, nil
+}
+
+// check makes sure that the stream exists and that none of its entries was lost. It begins
+// at the end of the stream if it is new here, and then nothing in memory can be trusted.
+func (sh *shard) check(ctx context.Context) error {
+	s := sh.log.s
+	sh.mu.Lock()
+	anchor := sh.anchor
+	sh.mu.Unlock()
+	if anchor != "" {
+		found, err := call(ctx, s, s.opts.Timeout, func(ctx context.Context) (int, error) {
+			found, err := s.client.XRangeN(ctx, sh.key, anchor, anchor, 1).Result()
+			if err == nil && len(found) == 1 {
+				err = s.client.PExpire(ctx, sh.key, logLife).Err()
+			}
+			return len(found), err
+		})
+		if err != nil {
+			return wrap(err)
+		}
+		if found == 1 {
+			if !sh.isOnline() { // read what came meanwhile before it is trusted again
+				entries, err := sh.entries(ctx, sh.lastID(), -1)
+				if err != nil {
+					return err
+				}
+				sh.apply(entries, true)
+			}
+			sh.mu.Lock()
+			sh.anchor, sh.checked, sh.contact = sh.last, time.Now(), time.Now()
+			sh.mu.Unlock()
+			sh.set(true)
+			return nil
+		}
+	}
+	id, err := call(ctx, s, s.opts.Timeout, func(ctx context.Context) (string, error) {
+		return helloScript.Run(ctx, s.client, []string{sh.key}, sh.log.writer, s.opts.LogLength, logLife.Milliseconds()).Text()
+	})
+	if err != nil {
+		return wrap(err)
+	}
+	sh.mu.Lock()
+	sh.last, sh.anchor, sh.checked, sh.contact = id, id, time.Now(), time.Now()
+	sh.mu.Unlock()
+	spread := s.opts.OfflineLimit / 2
+	if anchor == "" {
+		s.memory.InvalidateAll(spread)
+		s.opts.Logger.InfoContext(ctx, "rediscache: invalidations are received", "log", sh.key)
+	} else {
+		s.memory.InvalidateAll(spread)
+		s.stats.gaps.Add(1)
+		s.opts.Logger.WarnContext(ctx, "rediscache: the invalidation log does not reach back to this process; its memory is dropped", "log", sh.key)
+		if hook := s.opts.Trace.Gap; hook != nil {
+			hook(ctx, GapEvent{Log: sh.key})
+		}
+	}
+	sh.set(true)
+	return nil
+}
+
+func (sh *shard) isOnline() bool {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.online
+}
+
+func (sh *shard) lastID() string {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.last
+}
+
+// apply takes entries in. advance moves this process's place behind them.
+func (sh *shard) apply(entries []redis.XMessage, advance bool) {
+	s := sh.log.s
+	for _, entry := range entries {
+		for writer, value := range entry.Values {
+			text, _ := value.(string)
+			s.apply(writer == sh.log.writer, message(text))
+		}
+	}
+	if !advance {
+		return
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.contact = time.Now()
+	if len(entries) > 0 {
+		sh.last = entries[len(entries)-1].ID
+	}
+}
+
+// apply takes a message in. Writes of this process were taken in when they were made.
+func (s *Store) apply(own bool, m message) {
+	for ; len(m) >= eventSize; m = m[eventSize:] {
+		hash := binary.BigEndian.Uint64(m[1:eventSize])
+		switch {
+		case m[0] == opWake:
+			s.memory.Wake(hash)
+		case own:
+		case m[0] == opKey:
+			s.memory.InvalidateKey(hash)
+		case m[0] == opTag:
+			s.memory.InvalidateTag(hash)
+		default:
+			s.memory.InvalidateAll(s.opts.OfflineLimit / 2)
+		}
+		s.stats.events.Add(1)
+	}
+}
+
+// sync applies every message that was appended before.
+func (l *invalidationLog) sync(ctx context.Context) error {
+	for _, sh := range l.shards {
+		if !sh.isOnline() {
+			return errors.New("rediscache: invalidations are not received now; Run must run for values with tags of SetTags")
+		}
+		entries, err := sh.entries(ctx, sh.lastID(), -1)
+		if err != nil {
+			return err
+		}
+		sh.apply(entries, false)
+		if !sh.isOnline() {
+			return errors.New("rediscache: invalidations are not received now")
+		}
+	}
+	return nil
+}

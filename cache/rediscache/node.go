@@ -1,0 +1,313 @@
+package rediscache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/mainstay-go/mainstay/cache/driver"
+)
+
+// nodes are the servers behind the client, each with its own queue and circuit breaker.
+type nodes struct {
+	s      *Store
+	mu     sync.RWMutex
+	byAddr map[string]*node
+}
+
+// of returns the node that has a key.
+func (ns *nodes) of(ctx context.Context, place string) *node {
+	addr := ""
+	switch c := ns.s.client.(type) {
+	case *redis.ClusterClient:
+		if master, err := c.MasterForKey(ctx, place); err == nil {
+			addr = master.Options().Addr
+		}
+	case *redis.Ring:
+		if shard, err := c.GetShardClientForKey(place); err == nil {
+			addr = shard.Options().Addr
+		}
+	}
+	ns.mu.RLock()
+	n := ns.byAddr[addr]
+	ns.mu.RUnlock()
+	if n != nil {
+		return n
+	}
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if ns.byAddr[addr] == nil {
+		ns.byAddr[addr] = &node{s: ns.s, addr: addr}
+	}
+	return ns.byAddr[addr]
+}
+
+func (ns *nodes) all() (out []*node) {
+	ns.mu.RLock()
+	defer ns.mu.RUnlock()
+	for _, n := range ns.byAddr {
+		out = append(out, n)
+	}
+	return out
+}
+
+const (
+	// maxFlying is how many round trips to a node are under way at once. Calls that come
+	// while there are so many wait, and share the next one.
+	maxFlying = 4
+	// maxBatch bounds the operations of one round trip.
+	maxBatch = 512
+	// attempts bounds how often operations are sent over connections that turn out to be
+	// broken, as all in the pool are after a restart of the server.
+	attempts = 3
+)
+
+// node is a server. Concurrent calls share its round trips; a lone caller makes its own at
+// once.
+type node struct {
+	s       *Store
+	addr    string
+	breaker breaker
+
+	mu     sync.Mutex
+	flying int
+	queue  []*request
+}
+
+// request are the operations of one caller.
+type request struct {
+	ops  []driver.Op
+	done chan struct{}
+}
+
+// do executes operations and applies their effects to this process.
+func (n *node) do(ctx context.Context, ops []driver.Op) {
+	s := n.s
+	n.exchange(ctx, ops)
+	for i := range ops {
+		op := &ops[i]
+		if op.Err != nil && op.Kind <= driver.Expire && op.Kind != driver.Get || op.Err != nil && op.Kind == driver.Invalidate {
+			op.Err = s.failed(op)
+		}
+		switch op.Kind { //nolint:exhaustive // the others change nothing that is in memory
+		case driver.Set, driver.Delete, driver.Expire:
+			if op.Key != "" {
+				s.memory.InvalidateKey(driver.KeyHash(op.Key))
+			}
+		case driver.Invalidate:
+			s.ensured.forget(op.Key)
+			s.memory.InvalidateTag(driver.TagHash(op.Key))
+		}
+	}
+}
+
+// failed decides about a write that did not succeed: one that the server did not receive,
+// or cannot execute now, is remembered.
+func (s *Store) failed(op *driver.Op) error {
+	if errors.Is(op.Err, driver.ErrEmptyKey) || errors.Is(op.Err, driver.ErrInvalidTTL) || errors.Is(op.Err, driver.ErrTooLarge) ||
+		errors.Is(op.Err, context.Canceled) || isReply(op.Err) && !passing(op.Err) {
+		return op.Err
+	}
+	if !s.pending.note(target{op.Key, op.Kind == driver.Invalidate}) {
+		return fmt.Errorf("%w, and %d writes wait for it already", driver.ErrUnavailable, s.opts.MaxPending)
+	}
+	return fmt.Errorf("%w: %w", driver.ErrPending, op.Err)
+}
+
+// passing reports whether a server that replies so will soon execute the command.
+func passing(err error) bool {
+	for _, prefix := range []string{"TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY", "MOVED", "ASK"} {
+		if redis.HasErrorPrefix(err, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// exchange has operations executed: at once, or together with those of other callers.
+func (n *node) exchange(ctx context.Context, ops []driver.Op) {
+	n.mu.Lock()
+	if n.flying < maxFlying && len(n.queue) == 0 {
+		n.flying++
+		n.mu.Unlock()
+		defer n.landed()
+		n.send(ctx, ops)
+		return
+	}
+	// The round trip may outlast this caller, so it works on a copy.
+	r := &request{ops: append([]driver.Op(nil), ops...), done: make(chan struct{})}
+	n.queue = append(n.queue, r)
+	n.mu.Unlock()
+	select {
+	case <-r.done:
+		copy(ops, r.ops)
+	case <-ctx.Done():
+		driver.Fail(ops, ctx.Err())
+	}
+}
+
+// landed begins the next round trip for all who wait, if any do.
+func (n *node) landed() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.queue) == 0 {
+		n.flying--
+		return
+	}
+	size, k := 0, 0
+	for k < len(n.queue) && (k == 0 || size+len(n.queue[k].ops) <= maxBatch) {
+		size += len(n.queue[k].ops)
+		k++
+	}
+	requests := n.queue[:k:k]
+	if n.queue = n.queue[k:]; len(n.queue) == 0 {
+		n.queue = nil
+	}
+	go func() {
+		defer n.landed()
+		ops := make([]driver.Op, 0, size)
+		for _, r := range requests {
+			ops = append(ops, r.ops...)
+		}
+		n.send(context.Background(), ops)
+		for _, r := range requests {
+			copy(r.ops, ops)
+			ops = ops[len(r.ops):]
+			close(r.done)
+		}
+	}()
+}
+
+// send executes operations in one round trip, if the breaker allows it.
+func (n *node) send(ctx context.Context, ops []driver.Op) {
+	if !n.breaker.allow(time.Now()) {
+		n.s.stats.refused.Add(1)
+		driver.Fail(ops, driver.ErrUnavailable)
+		return
+	}
+	began := time.Now()
+	b := &batch{s: n.s, ops: ops}
+	_, err := call(ctx, n.s, n.s.opts.Timeout, func(ctx context.Context) (struct{}, error) {
+		// In its own memory: where the client ignores deadlines it may outlast this call.
+		own := &batch{s: n.s, ops: append([]driver.Op(nil), ops...)}
+		if !n.s.guard {
+			own = b
+		}
+		err := own.run(ctx)
+		for k := 1; k < attempts && broken(err) && ctx.Err() == nil; k++ {
+			n.s.stats.retries.Add(1)
+			if k > 1 {
+				pause(ctx, rand.N(10*time.Millisecond))
+			}
+			err = own.again(ctx)
+		}
+		if ctx.Err() == nil || own == b {
+			copy(ops, own.ops)
+		}
+		return struct{}{}, err
+	})
+	if err != nil && ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
+		n.breaker.abandon() // the caller left: no news of the server
+		driver.Fail(ops, err)
+		return
+	}
+	hung := err != nil && time.Since(began) >= n.s.opts.Timeout*9/10
+	failed := err != nil && !isReply(err)
+	if changed := n.breaker.report(time.Now(), !failed, hung); changed {
+		n.s.changedState(ctx, n.addr, err, failed)
+	}
+	if err != nil {
+		if failed {
+			err = fmt.Errorf("%w: %w", driver.ErrUnavailable, err)
+		}
+		driver.Fail(ops, err)
+	}
+}
+
+// broken tells a connection that was cut.
+func broken(err error) bool {
+	var op *net.OpError
+	if err == nil || errors.As(err, &op) && op.Op == "dial" {
+		return false
+	}
+	for _, cut := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, cut) {
+			return true
+		}
+	}
+	return false
+}
+
+// breaker keeps calls away from a node whose connections have failed several times in a
+// row, except for one probe now and then. The zero value is closed.
+type breaker struct {
+	mu       sync.Mutex
+	failures int
+	open     bool
+	probing  bool
+	retryAt  time.Time
+	pause    time.Duration
+}
+
+const (
+	breakerFailures = 3
+	breakerPause    = 500 * time.Millisecond
+	breakerMaxPause = 10 * time.Second
+)
+
+// allow reports whether a call may be made. After true the caller owes a report.
+func (b *breaker) allow(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.open {
+		return true
+	}
+	if b.probing || now.Before(b.retryAt) {
+		return false
+	}
+	b.probing = true
+	return true
+}
+
+// report counts a call, and returns whether that has opened or closed the breaker. A call
+// that the node did not answer within its deadline opens it at once.
+func (b *breaker) report(now time.Time, ok, hung bool) (changed bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.probing = false
+	if ok {
+		changed = b.open
+		b.failures, b.open, b.pause = 0, false, 0
+		return changed
+	}
+	if b.failures++; b.failures < breakerFailures && !b.open && !hung {
+		return false
+	}
+	changed = !b.open
+	b.pause = min(max(2*b.pause, breakerPause), breakerMaxPause)
+	// Processes that lost the same server must not come back to it in step.
+	b.retryAt = now.Add(b.pause - time.Duration(rand.Int64N(int64(b.pause/4))))
+	b.open = true
+	return changed
+}
+
+func (b *breaker) isOpen() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.open
+}
+
+// abandon ends an allowance without a result.
+func (b *breaker) abandon() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.probing = false
+}
