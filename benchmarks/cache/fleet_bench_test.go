@@ -2,7 +2,6 @@ package cachebench
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"os"
 	"slices"
@@ -17,7 +16,6 @@ import (
 
 	"github.com/mainstay-go/mainstay/cache"
 	"github.com/mainstay-go/mainstay/cache/rediscache"
-	"github.com/mainstay-go/mainstay/cache/ristrettocache"
 	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
@@ -30,46 +28,26 @@ func redisAddr(b *testing.B) string {
 	return testserver.Redis(b).Addr()
 }
 
-// process is what one process of a fleet has: its own client, memory and bus.
+// process is what one process of a service has: its own client and store.
 type process struct {
-	shared   *rediscache.Store
-	fallback *cache.Fallback
-	values   *cache.Typed[int]
+	shared *rediscache.Store
+	values *cache.Typed[int]
 }
 
-func newProcess(b *testing.B, options *redis.Options, near bool) *process {
+func newProcess(b *testing.B, options *redis.Options, memory bool) *process {
 	b.Helper()
 	quiet := slog.New(slog.DiscardHandler)
 	client := redis.NewClient(options)
-	memory, err1 := ristrettocache.New(nil)
-	shared, err2 := rediscache.New(client, &rediscache.Options{Logger: quiet})
-	if err := errors.Join(err1, err2); err != nil {
-		b.Fatal(err)
-	}
-	fallback, err := cache.NewFallback(shared, memory, &cache.FallbackOptions{Logger: quiet})
+	b.Cleanup(func() { client.Close() })
+	shared, err := rediscache.New(client, &rediscache.Options{Logger: quiet})
 	if err != nil {
 		b.Fatal(err)
 	}
-	opts := &cache.Options{Logger: quiet}
-	closers := []func() error{client.Close, memory.Close}
-	if near {
-		n, err := ristrettocache.NewNear(nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		opts.Near = n
-		closers = append(closers, n.Close)
-	}
-	b.Cleanup(func() {
-		for _, c := range closers {
-			_ = c()
-		}
-	})
-	values, err := cache.New[int](fallback, "values", time.Hour, opts)
+	values, err := cache.New(shared, "values", time.Hour, &cache.Options[int]{Logger: quiet, NoMemory: !memory})
 	if err != nil {
 		b.Fatal(err)
 	}
-	return &process{shared, fallback, values}
+	return &process{shared, values}
 }
 
 // BenchmarkColdKey has 1,000 readers of two processes miss one key at once. loads/op is
@@ -133,7 +111,7 @@ func BenchmarkForeignDelete(b *testing.B) {
 	done := make(chan error)
 	go func() { done <- reader.shared.Run(ctx) }()
 	defer func() { cancel(); <-done }()
-	for deadline := time.Now().Add(time.Minute); !reader.shared.Stats().Listening; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !reader.shared.Stats().Online; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			b.Fatal("not listening")
 		}
@@ -189,7 +167,7 @@ func BenchmarkRedisDown(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			if !p.fallback.Degraded() {
+			if !p.shared.Degraded() {
 				b.Fatal("Redis is still asked")
 			}
 			for b.Loop() {

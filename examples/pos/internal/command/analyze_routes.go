@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/mainstay-go/mainstay/cache/ristrettocache"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/api"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/metrics"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
@@ -64,12 +63,7 @@ func measureRoutes(ctx context.Context, s *settings.Settings, st *store.Store) (
 		use.Backend = "Redis"
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	memory, err := ristrettocache.NewNear(nil)
-	if err != nil {
-		return nil, use, err
-	}
-	defer func() { _ = memory.Close() }()
-	caches, err := shopcache.New(nil, memory, quiet)
+	caches, err := shopcache.New(nil, quiet)
 	if err != nil {
 		return nil, use, err
 	}

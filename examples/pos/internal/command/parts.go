@@ -14,8 +14,8 @@ import (
 	"github.com/mainstay-go/mainstay/backup/backupnotify"
 	"github.com/mainstay-go/mainstay/backup/schedule"
 	"github.com/mainstay-go/mainstay/cache"
+	"github.com/mainstay-go/mainstay/cache/driver"
 	"github.com/mainstay-go/mainstay/cache/rediscache"
-	"github.com/mainstay-go/mainstay/cache/ristrettocache"
 	"github.com/mainstay-go/mainstay/cache/sessionstore"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/api"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/backups"
@@ -37,8 +37,7 @@ import (
 type parts struct {
 	redis    redis.UniversalClient // nil if there is none
 	shared   *rediscache.Store     // nil likewise
-	fallback *cache.Fallback       // nil likewise
-	cache    cache.Cache
+	cache    driver.Store
 	caches   *shopcache.Caches
 	sessions api.Sessions
 	limiter  func(ratelimit.Policy) (ratelimit.Limiter, error)
@@ -63,29 +62,15 @@ func newParts(s *settings.Settings, st *store.Store, sec *secrets, logger *slog.
 			err = errors.Join(err, p.close())
 		}
 	}()
-	memory, err := ristrettocache.New(nil)
-	if err != nil {
-		return p, err
-	}
-	p.closers = append(p.closers, memory)
 	if s.Redis.Configured() {
-		err = p.onRedis(s.Redis, st, memory, logger)
+		err = p.onRedis(s.Redis, st, logger)
 	} else {
-		err = p.inProcess(st, memory)
+		err = p.inProcess(st)
 	}
 	if err != nil {
 		return p, err
 	}
-	near, err := ristrettocache.NewNear(nil)
-	if err != nil {
-		return p, err
-	}
-	p.closers = append(p.closers, near)
-	var shared cache.Cache
-	if p.fallback != nil {
-		shared = p.fallback
-	}
-	if p.caches, err = shopcache.New(shared, near, logger); err != nil {
+	if p.caches, err = shopcache.New(p.cache, logger); err != nil {
 		return p, err
 	}
 	channel, err := notifier(s, logger)
@@ -149,8 +134,8 @@ func (p *parts) mails() (sent, failed uint64) {
 	return sent, failed
 }
 
-func (p *parts) inProcess(st *store.Store, memory cache.Cache) (err error) {
-	p.cache = memory
+func (p *parts) inProcess(st *store.Store) (err error) {
+	p.cache = cache.NewMemory(0)
 	p.limiter = func(policy ratelimit.Policy) (ratelimit.Limiter, error) {
 		l, err := ratelimit.NewMemory(policy, nil)
 		if err == nil {
@@ -169,7 +154,7 @@ func (p *parts) inProcess(st *store.Store, memory cache.Cache) (err error) {
 	return err
 }
 
-func (p *parts) onRedis(r settings.Redis, st *store.Store, memory cache.Cache, logger *slog.Logger) error {
+func (p *parts) onRedis(r settings.Redis, st *store.Store, logger *slog.Logger) error {
 	logging.Disable() // what fails is returned, and logged by who asked
 	p.redis = r.Client(r.DB())
 	p.closers = append(p.closers, p.redis)
@@ -177,12 +162,8 @@ func (p *parts) onRedis(r settings.Redis, st *store.Store, memory cache.Cache, l
 	if err != nil {
 		return err
 	}
-	fallback, err := cache.NewFallback(shared, memory, &cache.FallbackOptions{Logger: logger})
-	if err != nil {
-		return err
-	}
-	p.shared, p.fallback, p.cache = shared, fallback, fallback
-	p.metrics.Redis(shared, fallback)
+	p.shared, p.cache = shared, shared
+	p.metrics.Redis(shared)
 	limits, err := redislimit.New(p.redis, &redislimit.Options{Prefix: "pos:rl", Logger: logger})
 	if err != nil {
 		return err
@@ -226,7 +207,7 @@ func (p *parts) jobs() map[string]func(context.Context) error {
 		jobs["alerts"] = p.alerts.Run
 	}
 	if p.shared != nil {
-		jobs["cache bus"], jobs["cache recovery"] = p.shared.Run, p.fallback.Run
+		jobs["cache"] = p.shared.Run
 	}
 	return jobs
 }

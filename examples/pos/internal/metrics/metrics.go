@@ -14,7 +14,6 @@ import (
 
 	"github.com/mainstay-go/mainstay/backup"
 	"github.com/mainstay-go/mainstay/backup/schedule"
-	"github.com/mainstay-go/mainstay/cache"
 	"github.com/mainstay-go/mainstay/cache/rediscache"
 	"github.com/mainstay-go/mainstay/cache/sessionstore"
 	"github.com/mainstay-go/mainstay/contrib/prommetrics"
@@ -46,12 +45,9 @@ func (m *Metrics) Watch(h *health.Registry, db *sql.DB, caches *shopcache.Caches
 	m.registry.MustRegister(prommetrics.Health(h), collectors.NewDBStatsCollector(db, "pos"), prommetrics.Named("cache", "cache", caches.All()...))
 }
 
-// Redis adds the cache in Redis and what stands in for it.
-func (m *Metrics) Redis(shared *rediscache.Store, fallback *cache.Fallback) {
-	m.registry.MustRegister(
-		prommetrics.Stats("cache_redis", nil, func() any { return shared.Stats() }),
-		prommetrics.Stats("cache_fallback", nil, func() any { return fallback.Stats() }),
-	)
+// Redis adds the cache in Redis.
+func (m *Metrics) Redis(shared *rediscache.Store) {
+	m.registry.MustRegister(prommetrics.Stats("cache_redis", nil, func() any { return shared.Stats() }))
 }
 
 // Sessions adds the sessions in Redis.

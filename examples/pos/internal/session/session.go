@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mainstay-go/mainstay/cache"
+	"github.com/mainstay-go/mainstay/cache/driver"
 	"github.com/mainstay-go/mainstay/cache/sessionstore"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 )
@@ -28,8 +29,8 @@ type Stored struct {
 }
 
 // NewStored returns sessions in the database, remembered in a cache.
-func NewStored(st *store.Store, c cache.Cache) (*Stored, error) {
-	known, err := cache.New[store.User](c, "session", memory, &cache.Options{Codec: cache.JSON()})
+func NewStored(st *store.Store, c driver.Store) (*Stored, error) {
+	known, err := cache.New[store.User](c, "session", memory, &cache.Options[store.User]{Codec: cache.JSON()})
 	return &Stored{st, known}, err
 }
 

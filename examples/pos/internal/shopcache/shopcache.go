@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mainstay-go/mainstay/cache"
+	"github.com/mainstay-go/mainstay/cache/driver"
 	"github.com/mainstay-go/mainstay/contrib/prommetrics"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 )
@@ -38,33 +39,30 @@ type Caches struct {
 	logger *slog.Logger
 }
 
-// New returns the caches: in a store that replicas share, with memory before it, or in
-// memory alone if shared is nil.
-func New(shared cache.Cache, memory cache.Near, logger *slog.Logger) (*Caches, error) {
-	// JSON, since instants come back from it in UTC, as the database has them.
-	seen := &cache.Options{Codec: cache.JSON(), Logger: logger, Near: memory}
-	paged := *seen
-	paged.Tags = pageTags
-	// A balance that was spent at another till must not be shown again, not even for
-	// the moment that a message takes. So every read asks what is shared.
-	money := *seen
-	if shared != nil {
-		money.Near = nil
+// New returns the caches: in a store that replicas share, or in the memory of this process
+// if it is nil.
+func New(shared driver.Store, logger *slog.Logger) (*Caches, error) {
+	if shared == nil {
+		shared = cache.NewMemory(0)
 	}
 	s := &Caches{logger: logger}
 	var errs []error
-	s.Categories = typed[[]store.Category](shared, "categories", categoryTTL, seen, &errs)
-	s.Cards = typed[store.Card](shared, "card", cardTTL, &money, &errs)
-	s.Dashboard = typed[store.Dashboard](shared, "dashboard", dashboardTTL, seen, &errs)
-	s.products = typed[[]store.Product](shared, "products", productTTL, &paged, &errs)
-	s.productCounts = typed[int64](shared, "product-counts", productTTL, seen, &errs)
-	s.reports = typed[[]store.SaleRow](shared, "reports", reportTTL, seen, &errs)
-	s.reportCounts = typed[int64](shared, "report-counts", reportTTL, seen, &errs)
+	s.Categories = typed[[]store.Category](shared, "categories", categoryTTL, nil, logger, &errs)
+	// A balance that was spent at another till must not be shown again, not even for
+	// the moment that a message takes. So every read asks the shared store.
+	card, err := cache.New(shared, "card", cardTTL, &cache.Options[store.Card]{Codec: cache.JSON(), Logger: logger, NoMemory: !shared.Capabilities().MemoryOnly})
+	s.Cards, errs = card, append(errs, err)
+	s.Dashboard = typed[store.Dashboard](shared, "dashboard", dashboardTTL, nil, logger, &errs)
+	s.products = typed[[]store.Product](shared, "products", productTTL, pageTags, logger, &errs)
+	s.productCounts = typed[int64](shared, "product-counts", productTTL, nil, logger, &errs)
+	s.reports = typed[[]store.SaleRow](shared, "reports", reportTTL, nil, logger, &errs)
+	s.reportCounts = typed[int64](shared, "report-counts", reportTTL, nil, logger, &errs)
 	return s, errors.Join(errs...)
 }
 
-func typed[V any](shared cache.Cache, name string, ttl time.Duration, o *cache.Options, errs *[]error) *cache.Typed[V] {
-	t, err := cache.New[V](shared, name, ttl, o)
+func typed[V any](shared driver.Store, name string, ttl time.Duration, tags func(string) []string, logger *slog.Logger, errs *[]error) *cache.Typed[V] {
+	// JSON, since instants come back from it in UTC, as the database has them.
+	t, err := cache.New(shared, name, ttl, &cache.Options[V]{Codec: cache.JSON(), Logger: logger, Tags: tags})
 	*errs = append(*errs, err)
 	return t
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,16 +12,9 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 )
 
-// memory is a cache.Near that drops nothing.
-type memory struct{ values sync.Map }
-
-func (m *memory) Load(hash uint64) (any, bool)      { return m.values.Load(hash) }
-func (m *memory) Store(hash uint64, v any, _ int64) { m.values.Store(hash, v) }
-func (m *memory) Remove(hash uint64)                { m.values.Delete(hash) }
-
 func open(t *testing.T) *Caches {
 	t.Helper()
-	s, err := New(nil, &memory{}, slog.New(slog.DiscardHandler))
+	s, err := New(nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

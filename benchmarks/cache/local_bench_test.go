@@ -13,7 +13,6 @@ import (
 	"github.com/viccon/sturdyc"
 
 	"github.com/mainstay-go/mainstay/cache"
-	"github.com/mainstay-go/mainstay/cache/ristrettocache"
 )
 
 type product struct {
@@ -51,18 +50,13 @@ func hits(b *testing.B, get func(key string) (*product, bool)) {
 	})
 }
 
-func BenchmarkNearHit(b *testing.B) {
+func BenchmarkLocalHit(b *testing.B) {
 	ctx := context.Background()
 	value := &product{ID: 1, Name: "lasagne", Price: 320}
 	load := func(context.Context) (*product, error) { return value, nil }
 
 	b.Run("mainstay GetOrLoad", func(b *testing.B) {
-		near, err := ristrettocache.NewNear(nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer near.Close()
-		c, err := cache.New[*product](nil, "products", time.Hour, &cache.Options{Near: near})
+		c, err := cache.New[*product](nil, "products", time.Hour, nil)
 		if err != nil {
 			b.Fatal(err)
 		}
