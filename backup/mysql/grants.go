@@ -1,26 +1,27 @@
 package mysql
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 )
 
-// mysqlGrants are the privileges that an account has on the whole of one database.
-type mysqlGrants struct {
+// grants are the privileges that an account has on the whole of one database.
+type grants struct {
 	has map[string]bool // "SELECT", "SHOW VIEW", …, "ALL PRIVILEGES"
 	// routines: it may read the text of every routine, whoever owns it.
 	routines bool
 }
 
-// parseMySQLGrants reads the lines of SHOW GRANTS. What was granted on single tables or
+// parseGrants reads the lines of SHOW GRANTS. What was granted on single tables or
 // columns counts for nothing: tables that the account may not see would be missing from
 // the dump without a word.
-func parseMySQLGrants(lines []string, database string, fold bool) mysqlGrants {
-	g := mysqlGrants{has: make(map[string]bool)}
+func parseGrants(lines []string, database string, fold bool) grants {
+	g := grants{has: make(map[string]bool)}
 	exact := make(map[string]bool) // grantees who have a grant on this very name
-	var parsed []mysqlGrant
+	var parsed []grant
 	for _, line := range lines {
-		one, ok := parseMySQLGrant(line)
+		one, ok := parseGrant(line)
 		if !ok {
 			continue
 		}
@@ -58,22 +59,22 @@ func parseMySQLGrants(lines []string, database string, fold bool) mysqlGrants {
 	return g
 }
 
-func (g mysqlGrants) may(privilege string) bool { return g.has[privilege] || g.has["ALL PRIVILEGES"] }
+func (g grants) may(privilege string) bool { return g.has[privilege] || g.has["ALL PRIVILEGES"] }
 
-// mysqlGrant is a line of SHOW GRANTS.
-type mysqlGrant struct {
+// grant is a line of SHOW GRANTS.
+type grant struct {
 	privileges       []string
 	database, object string // "*" for all
 	grantee          string
 	revoked          bool
 }
 
-func (g mysqlGrant) has(privilege string) bool {
+func (g grant) has(privilege string) bool {
 	return slices.Contains(g.privileges, privilege) || slices.Contains(g.privileges, "ALL PRIVILEGES")
 }
 
-func parseMySQLGrant(line string) (mysqlGrant, bool) {
-	var g mysqlGrant
+func parseGrant(line string) (grant, bool) {
+	var g grant
 	t := tokens{[]byte(line)}
 	if !t.word("GRANT") {
 		if !t.word("REVOKE") {
@@ -121,7 +122,7 @@ func parseMySQLGrant(line string) (mysqlGrant, bool) {
 	return g, true
 }
 
-func (g *mysqlGrant) add(words []string, columns bool) {
+func (g *grant) add(words []string, columns bool) {
 	if len(words) > 0 && !columns {
 		g.privileges = append(g.privileges, strings.Join(words, " "))
 	}
@@ -175,4 +176,77 @@ func like(pattern, name []rune) bool {
 		pattern, name = pattern[1:], name[1:]
 	}
 	return len(name) == 0
+}
+
+// tokens takes a line of SHOW GRANTS apart.
+type tokens struct{ rest []byte }
+
+func (t *tokens) blanks() { t.rest = bytes.TrimLeft(t.rest, " ") }
+
+// bare returns the length of the unquoted word at the front.
+func (t *tokens) bare() int {
+	n := 0
+	for n < len(t.rest) && isNameByte(t.rest[n]) {
+		n++
+	}
+	return n
+}
+
+// word takes a keyword, if it is the next.
+func (t *tokens) word(keyword string) bool {
+	t.blanks()
+	n := t.bare()
+	if !strings.EqualFold(string(t.rest[:n]), keyword) {
+		return false
+	}
+	t.rest = t.rest[n:]
+	return true
+}
+
+// skip takes whatever is next.
+func (t *tokens) skip() bool {
+	if t.blanks(); len(t.rest) == 0 {
+		return false
+	}
+	if _, ok := t.part(); !ok {
+		t.rest = t.rest[1:]
+	}
+	return true
+}
+
+// part takes a word or something in quotes.
+func (t *tokens) part() (string, bool) {
+	if t.blanks(); len(t.rest) == 0 {
+		return "", false
+	}
+	q := t.rest[0]
+	if q != '`' && q != '"' && q != '\'' {
+		n := t.bare()
+		text := string(t.rest[:n])
+		t.rest = t.rest[n:]
+		return text, n > 0
+	}
+	var name []byte
+	for i := 1; i < len(t.rest); i++ {
+		if t.rest[i] != q {
+			name = append(name, t.rest[i])
+			continue
+		}
+		if i+1 < len(t.rest) && t.rest[i+1] == q {
+			name = append(name, q)
+			i++
+			continue
+		}
+		t.rest = t.rest[i+1:]
+		return string(name), true
+	}
+	return "", false
+}
+
+func (t *tokens) symbol(c byte) bool {
+	if t.blanks(); len(t.rest) == 0 || t.rest[0] != c {
+		return false
+	}
+	t.rest = t.rest[1:]
+	return true
 }

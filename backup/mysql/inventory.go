@@ -1,11 +1,8 @@
 package mysql
 
 import (
-	"cmp"
 	"context"
-	"database/sql"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -13,28 +10,27 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// mysqlInventory is what a database holds by the server's own account. A value differs
+// inventory is what a database holds by the server's own account. A value differs
 // when the definition has been changed.
-type mysqlInventory struct {
+type inventory struct {
 	tables  map[string]string
-	objects map[string]string // keys as those of mysqlDump
+	objects map[string]string // by "view rich", "trigger stamp", …
 	views   []string
-	unsafe  []string // tables whose engine has no transactions, with the engine
-	history []string // tables that keep the rows of the past
-	broken  []string // tables that cannot be read, with the reason
-	hidden  []string // routines whose text the account may not read
+	unsafe  []string          // tables whose engine has no transactions, with the engine
+	history []string          // tables that keep the rows of the past
+	broken  map[string]string // tables that cannot be opened, with the reason
+	engines map[string]string // of the tables
+	hidden  []string          // routines whose text the account may not read
 }
 
-// mysqlQuerier is a *sql.DB or a *sql.Conn.
-type mysqlQuerier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
+// rowless are engines whose tables hold no rows of their own.
+var rowless = map[string]bool{"MRG_MyISAM": true, "MRG_MYISAM": true, "FEDERATED": true, "SPIDER": true, "CONNECT": true, "OQGRAPH": true, "BLACKHOLE": true}
 
-func inventMySQL(ctx context.Context, q mysqlQuerier, database string, timeout time.Duration) (mysqlInventory, error) {
+// takeInventory lists what a database holds.
+func takeInventory(ctx context.Context, q querier, database string, timeout time.Duration) (inventory, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	inv := mysqlInventory{tables: make(map[string]string), objects: make(map[string]string)}
+	inv := inventory{tables: make(map[string]string), objects: make(map[string]string), broken: make(map[string]string), engines: make(map[string]string)}
 	safe := make(map[string]bool)
 	// Columns stand alone rather than joined by the server, which compares their
 	// collations then; a NULL is an empty text.
@@ -70,7 +66,7 @@ func inventMySQL(ctx context.Context, q mysqlQuerier, database string, timeout t
 			inv.objects["event "+r[0]] = r[1]
 		}},
 	} {
-		if err := eachRow(ctx, q, list.query, database, list.do); err != nil {
+		if err := eachRow(ctx, q, list.query, list.do, database); err != nil {
 			return inv, fmt.Errorf("backup: ask the server for %s: %w", list.what, err)
 		}
 	}
@@ -79,7 +75,7 @@ func inventMySQL(ctx context.Context, q mysqlQuerier, database string, timeout t
 }
 
 // table takes a row of information_schema.TABLES.
-func (inv *mysqlInventory) table(r []string, safe map[string]bool) {
+func (inv *inventory) table(r []string, safe map[string]bool) {
 	name, kind, engine, comment := r[0], r[1], r[2], r[3]
 	switch {
 	case kind == "VIEW":
@@ -92,69 +88,18 @@ func (inv *mysqlInventory) table(r []string, safe map[string]bool) {
 	case kind == "SYSTEM VERSIONED":
 		inv.history = append(inv.history, name)
 	case engine == "":
-		inv.broken = append(inv.broken, fmt.Sprintf("%s (%s)", name, comment))
+		inv.broken[name] = comment
+		return
 	}
+	inv.engines[name] = engine
 	inv.tables[name] = strings.Join(r[3:], "\x00")
-	if !safe[engine] {
+	if !safe[engine] && !rowless[engine] {
 		inv.unsafe = append(inv.unsafe, fmt.Sprintf("%s (%s)", name, engine))
 	}
 }
 
-func eachRow(ctx context.Context, q mysqlQuerier, query, database string, do func([]string)) error {
-	rows, err := q.QueryContext(ctx, query, database)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	columns, err := rows.Columns()
-	if err != nil {
-		return err
-	}
-	values, to := make([]sql.NullString, len(columns)), make([]any, len(columns))
-	for i := range values {
-		to[i] = &values[i]
-	}
-	for rows.Next() {
-		if err := rows.Scan(to...); err != nil {
-			return err
-		}
-		row := make([]string, len(values))
-		for i, v := range values {
-			row[i] = v.String
-		}
-		do(row)
-	}
-	return rows.Err()
-}
-
-// missing lists what a dump should hold and does not. What somebody has dropped while
-// it ran is no loss; gone says so.
-func (inv mysqlInventory) missing(d mysqlDump, after mysqlInventory) (missing, gone []string) {
-	for name := range inv.tables {
-		if _, there := d.places[name]; !there {
-			if _, still := after.tables[name]; still {
-				missing = append(missing, "table "+name)
-			} else {
-				gone = append(gone, "table "+name)
-			}
-		}
-	}
-	for object := range inv.objects {
-		if _, there := d.objects[object]; !there {
-			if _, still := after.objects[object]; still {
-				missing = append(missing, object)
-			} else {
-				gone = append(gone, object)
-			}
-		}
-	}
-	slices.Sort(missing)
-	slices.Sort(gone)
-	return missing, gone
-}
-
 // changes lists what was created, changed or dropped between two inventories.
-func (inv mysqlInventory) changes(after mysqlInventory) []string {
+func (inv inventory) changes(after inventory) []string {
 	var all []string
 	compare := func(prefix string, before, after map[string]string) {
 		for name, changed := range before {
@@ -178,59 +123,20 @@ func (inv mysqlInventory) changes(after mysqlInventory) []string {
 	return all
 }
 
-// contents counts a database's rows and what else it holds.
-func (inv mysqlInventory) contents(ctx context.Context, q mysqlQuerier, database string) (driver.Contents, error) {
-	d := newMySQLDump()
-	for _, name := range slices.Sorted(maps.Keys(inv.tables)) {
-		t := &d.tables
-		*t = append(*t, driver.Table{Name: name})
-		err := q.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+quoteMySQL(database)+"."+quoteMySQL(name)).Scan(&(*t)[len(*t)-1].Rows)
-		if err != nil {
-			return driver.Contents{}, fmt.Errorf("backup: count the rows of %s: %w", name, err)
-		}
-	}
+// contents counts what a database holds besides tables.
+func (inv inventory) contents() driver.Contents {
+	var c driver.Contents
 	for object := range inv.objects {
-		d.objects[object] = struct{}{}
-	}
-	return d.contents(), nil
-}
-
-// different tells how what was restored differs from the dump.
-func different(dump, restored driver.Contents) error {
-	if err := dump.Compare(restored); err != nil {
-		return err
-	}
-	for _, kind := range []struct {
-		name      string
-		want, got int64
-	}{
-		{"views", dump.Views, restored.Views},
-		{"triggers", dump.Triggers, restored.Triggers},
-		{"routines", dump.Routines, restored.Routines},
-		{"events", dump.Events, restored.Events},
-	} {
-		if c := cmp.Compare(kind.want, kind.got); c != 0 {
-			return fmt.Errorf("it has %d %s instead of %d", kind.got, kind.name, kind.want)
+		switch kind, _, _ := strings.Cut(object, " "); kind {
+		case "view":
+			c.Views++
+		case "trigger":
+			c.Triggers++
+		case "event":
+			c.Events++
+		case "function", "procedure", "package", "package-body":
+			c.Routines++
 		}
 	}
-	return nil
-}
-
-func quoteMySQL(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
-
-func queryStrings(ctx context.Context, q mysqlQuerier, query string, args ...any) ([]string, error) {
-	rows, err := q.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []string
-	for rows.Next() {
-		var s string
-		if err := rows.Scan(&s); err != nil {
-			return nil, err
-		}
-		all = append(all, s)
-	}
-	return all, rows.Err()
+	return c
 }

@@ -3,21 +3,61 @@ package mysql
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
 
 	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
+// connections is how many connections a run uses at once: its lock, what it restores, what
+// it reads back, and its questions.
+const connections = 4
+
 // Lock takes GET_LOCK on a connection of its own, under a name that stands for the
-// database too, since the server has one set of names for all of them.
+// database too, because the server has one set of names for all databases.
 func (m *Source) Lock(ctx context.Context, job string) (func() error, error) {
+	if n := m.db.Stats().MaxOpenConnections; n > 0 && n < connections {
+		return nil, fmt.Errorf("backup: the *sql.DB allows %d connections at once, and a run needs %d: raise SetMaxOpenConns", n, connections)
+	}
 	return server.SessionLock{
 		Prepare: []string{"SET SESSION wait_timeout = 604800"},
 		Take:    "SELECT GET_LOCK(?, 0)", Give: "SELECT RELEASE_LOCK(?)",
-		Key: mysqlLockName(m.target.database, job),
+		Key: lockName(m.database, job),
 	}.Lock(ctx, m.db, m.opts.QueryTimeout)
 }
 
-// mysqlLockName is at most the 64 bytes that are allowed.
-func mysqlLockName(database, job string) string {
+// lockName has at most the 64 bytes that a lock's name may have.
+func lockName(database, job string) string {
 	return "backup:" + hex.EncodeToString(server.RunKey(database+"\x00"+job))
+}
+
+// waited explains a lock wait that timed out: which sessions may hold the lock. The first
+// source of the server that knows it answers.
+func (m *Source) waited(ctx context.Context, table string, cause error) error {
+	ctx, cancel := context.WithTimeout(ctx, m.opts.QueryTimeout)
+	defer cancel()
+	var holders []string
+	for _, query := range []string{
+		`SELECT p.ID, p.USER, p.HOST, p.COMMAND, p.TIME FROM information_schema.METADATA_LOCK_INFO l JOIN information_schema.PROCESSLIST p ON p.ID = l.THREAD_ID
+			WHERE l.TABLE_SCHEMA = ? AND l.TABLE_NAME = ? AND p.ID <> CONNECTION_ID()`,
+		`SELECT t.PROCESSLIST_ID, t.PROCESSLIST_USER, t.PROCESSLIST_HOST, t.PROCESSLIST_COMMAND, t.PROCESSLIST_TIME
+			FROM performance_schema.metadata_locks l JOIN performance_schema.threads t ON t.THREAD_ID = l.OWNER_THREAD_ID
+			WHERE l.OBJECT_SCHEMA = ? AND l.OBJECT_NAME = ? AND l.LOCK_STATUS = 'GRANTED' AND t.PROCESSLIST_ID <> CONNECTION_ID()`,
+		`SELECT ID, USER, HOST, COMMAND, TIME FROM information_schema.PROCESSLIST
+			WHERE DB = ? AND ? <> '' AND ID <> CONNECTION_ID() AND COALESCE(STATE, '') NOT LIKE 'Waiting for %lock%' AND COMMAND NOT IN ('Daemon', 'Binlog Dump')
+			ORDER BY TIME DESC LIMIT 5`,
+	} {
+		err := eachRow(ctx, m.db, query, func(r []string) {
+			holders = append(holders, fmt.Sprintf("%s (%s from %s, %s since %s s)", r[0], r[1], r[2], r[3], r[4]))
+		}, m.database, table)
+		if err == nil && len(holders) > 0 {
+			break
+		}
+	}
+	who := "this account may not see which session holds it: GRANT PROCESS ON *.* to it"
+	if len(holders) > 0 {
+		who = "it is held by the session " + strings.Join(holders, ", or ") + "; KILL it, or wait for it"
+	}
+	return fmt.Errorf("backup: the table %s stayed locked for %v: %s: %w", table, m.opts.LockWait.Round(time.Second), who, cause)
 }

@@ -5,36 +5,349 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
-// Original implements [driver.Abilities].
-func (m *Source) Original(context.Context) (string, error) { return m.target.database, nil }
-
-// Overwrite implements [driver.Abilities]: see [Job.RestoreOver].
-func (m *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOptions) (got driver.Contents, err error) {
-	return got, errors.New("backup: overwriting is being rebuilt")
+// Overwrite restores the dump into a second database and proves it there. Then one RENAME
+// TABLE statement exchanges the tables and sequences of both. Views, triggers, routines and
+// events, which have no such statement, are dropped before it and created again after it,
+// with the rights that were granted on single routines. If that fails, everything is put
+// back, and the error wraps [driver.ErrHalfway] only if that fails too.
+//
+// With RestoreOptions.Tables only these tables are exchanged, with the triggers that they
+// have now.
+func (m *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOptions) (driver.Contents, error) {
+	now := time.Now()
+	second, before := server.ScratchName(m.database, now), server.ScratchName(m.database, now)
+	tables, touch := o.Tables, o.Touch
+	o.Target, o.Tables, o.Touch = second, tables, nil
+	job := &restoring{m: m, target: second, o: o, strict: true}
+	if err := job.run(ctx, r); err != nil {
+		return driver.Contents{}, err
+	}
+	x := &exchange{m: m, second: second, before: before, only: tables, events: job.events, restored: job.dump}
+	err := x.run(ctx, touch)
+	late := context.WithoutCancel(ctx)
+	if err != nil {
+		return job.got, errors.Join(err, m.drop(late, second))
+	}
+	got := job.got
+	got.Warnings = slices.DeleteFunc(got.Warnings, func(w string) bool { return strings.Contains(w, "are disabled") })
+	got.Warnings = append(got.Warnings, x.warnings...)
+	for _, name := range []string{second, before} {
+		if err := m.drop(late, name); err != nil {
+			got.Warnings = append(got.Warnings, fmt.Sprintf("the database %s, which the restore needed, is still there: drop it", name))
+		}
+	}
+	server.DropIdle(m.db)
+	return got, nil
 }
 
-// createAnew drops the database and creates it, on one connection: no other can be made
-// in between.
-func (m *Source) createAnew(ctx context.Context) error {
-	like := m.likeOriginal(ctx)
-	conn, err := m.db.Conn(ctx)
+// exchange puts the tables of one database in the place of another one's.
+type exchange struct {
+	m              *Source
+	s              session
+	second, before string
+	only           []string
+	events         map[string]string // the states of the dump's events
+	restored       driver.Contents
+
+	old, fresh       inventory
+	oldDefinitions   []definition
+	freshDefinitions []definition
+	grants           []string
+	warnings         []string
+	charset          [2]string // of the original
+}
+
+func (x *exchange) run(ctx context.Context, touch func(context.Context) error) (err error) {
+	m := x.m
+	on, err := m.server(ctx)
 	if err != nil {
-		return fmt.Errorf("backup: %w", err)
+		return err
 	}
-	defer conn.Close()
-	for _, statement := range []string{"DROP DATABASE ", "CREATE DATABASE "} {
-		statement += quoteMySQL(m.target.database)
-		if strings.HasPrefix(statement, "CREATE") {
-			statement += like
+	if x.old, err = takeInventory(ctx, m.db, m.database, m.opts.QueryTimeout); err != nil {
+		return err
+	}
+	if x.fresh, err = takeInventory(ctx, m.db, x.second, m.opts.QueryTimeout); err != nil {
+		return err
+	}
+	if err := x.referenced(ctx); err != nil {
+		return err
+	}
+	if x.oldDefinitions, err = m.definitionsOf(ctx, on, m.database, x.old); err != nil {
+		return err
+	}
+	if x.freshDefinitions, err = m.definitionsOf(ctx, on, x.second, x.fresh); err != nil {
+		return err
+	}
+	if len(x.only) > 0 { // the triggers that the tables have now stay
+		x.oldDefinitions = slices.DeleteFunc(x.oldDefinitions, func(d definition) bool {
+			return d.kind != kindTrigger || !slices.Contains(x.only, d.mark.Table)
+		})
+		x.freshDefinitions = x.oldDefinitions
+	}
+	for i := range x.freshDefinitions {
+		if d := &x.freshDefinitions[i]; d.kind == kindEvent {
+			d.mark.Status = x.events[d.mark.Name]
 		}
-		if _, err := conn.ExecContext(ctx, statement); err != nil {
-			return fmt.Errorf("backup: %s: %w", statement, err)
+	}
+	x.grants = m.routineGrants(ctx)
+	if x.charset[0], x.charset[1], err = m.defaults(ctx, m.db, m.database); err != nil {
+		return err
+	}
+	if _, err := m.db.ExecContext(ctx, "CREATE DATABASE "+quote(x.before)+" CHARACTER SET "+x.charset[0]+" COLLATE "+x.charset[1]); err != nil {
+		return fmt.Errorf("backup: create the database %q for what is there now: %w", x.before, err)
+	}
+	if x.s, err = m.open(ctx, m.database); err != nil {
+		return errors.Join(err, m.drop(context.WithoutCancel(ctx), x.before))
+	}
+	defer x.s.end()
+	if touch != nil {
+		err = touch(ctx)
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return errors.Join(err, m.drop(context.WithoutCancel(ctx), x.before))
+	}
+	ctx = context.WithoutCancel(ctx) // from here on it is finished
+	if err = x.replace(ctx); err != nil {
+		if back := x.putBack(ctx); back != nil {
+			return fmt.Errorf("%w: %w; its tables are in the database %s: %w", driver.ErrHalfway, err, x.before, back)
+		}
+		err = errors.Join(err, m.drop(ctx, x.before))
+	}
+	return err
+}
+
+// referenced refuses tables that others, which stay, refer to by a foreign key: the key would
+// follow the table that goes.
+func (x *exchange) referenced(ctx context.Context) error {
+	for _, name := range x.only {
+		if _, there := x.old.tables[name]; !there {
+			return fmt.Errorf("backup: the database has no table %s any more: restore it beside, and RENAME TABLE", name)
+		}
+	}
+	var refused []string
+	err := eachRow(ctx, x.m.db, `SELECT CONSTRAINT_SCHEMA, TABLE_NAME, REFERENCED_TABLE_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS
+		WHERE UNIQUE_CONSTRAINT_SCHEMA = ? ORDER BY 1, 2`, func(r []string) {
+		inside := r[0] == x.m.database
+		switch {
+		case len(x.only) == 0 && inside, len(x.only) > 0 && !slices.Contains(x.only, r[2]), inside && slices.Contains(x.only, r[1]):
+			return
+		}
+		by := r[1]
+		if !inside {
+			by = r[0] + "." + r[1]
+		}
+		refused = append(refused, by+" refers to the table "+r[2])
+	}, x.m.database)
+	if err != nil {
+		return fmt.Errorf("backup: ask for foreign keys: %w", err)
+	}
+	if len(refused) > 0 {
+		return fmt.Errorf("backup: %s by a foreign key, which would not refer to the restored table: drop the key, or restore beside and copy the rows", server.ShortList(refused))
+	}
+	return nil
+}
+
+// exchanged are the tables and sequences of an inventory that are exchanged.
+func (x *exchange) exchanged(inv inventory) []string {
+	if len(x.only) > 0 {
+		return x.only
+	}
+	names := slices.Collect(maps.Keys(inv.tables))
+	for object := range inv.objects {
+		if name, is := strings.CutPrefix(object, "sequence "); is {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// replace makes the change.
+func (x *exchange) replace(ctx context.Context) error {
+	if err := x.dropDefinitions(ctx, x.oldDefinitions); err != nil {
+		return err
+	}
+	aside, err := x.m.open(ctx, x.second)
+	if err != nil {
+		return err
+	}
+	defer aside.end()
+	for _, d := range x.freshDefinitions {
+		if d.kind == kindTrigger && len(x.only) == 0 { // a table with triggers does not change its database
+			if err := aside.exec(ctx, "DROP TRIGGER IF EXISTS "+quote(d.mark.Name)); err != nil {
+				return fmt.Errorf("backup: drop the trigger %s of the copy: %w", d.mark.Name, err)
+			}
+		}
+	}
+	var moves []string
+	for _, name := range x.exchanged(x.old) {
+		moves = append(moves, quote(x.m.database)+"."+quote(name)+" TO "+quote(x.before)+"."+quote(name))
+	}
+	for _, name := range x.exchanged(x.fresh) {
+		moves = append(moves, quote(x.second)+"."+quote(name)+" TO "+quote(x.m.database)+"."+quote(name))
+	}
+	if len(moves) > 0 {
+		if err := x.s.exec(ctx, "RENAME TABLE "+strings.Join(moves, ", ")); err != nil {
+			return fmt.Errorf("backup: exchange the tables: %w", err)
+		}
+	}
+	if c, l := x.restored.Settings["charset"], x.restored.Settings["collation"]; len(x.only) == 0 && l != x.charset[1] && charsetName.MatchString(c) && charsetName.MatchString(l) {
+		if err := x.s.exec(ctx, "ALTER DATABASE CHARACTER SET "+c+" COLLATE "+l); err != nil {
+			return fmt.Errorf("backup: give the database its character set: %w", err)
+		}
+	}
+	if err := x.ownSequences(ctx); err != nil {
+		return err
+	}
+	return x.define(ctx, x.freshDefinitions)
+}
+
+// ownSequences lets defaults that take numbers from a sequence take them from that of the
+// original: RENAME TABLE does not change them.
+func (x *exchange) ownSequences(ctx context.Context) error {
+	var changes []string
+	err := eachRow(ctx, x.s, `SELECT TABLE_NAME, COLUMN_NAME, COLUMN_DEFAULT FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? AND COLUMN_DEFAULT LIKE '%nextval%'`, func(r []string) {
+		own, _ := unqualify([]byte(r[2]), x.second, false, false)
+		if _, table := x.fresh.tables[r[0]]; table && string(own) != r[2] {
+			changes = append(changes, "ALTER TABLE "+quote(r[0])+" ALTER COLUMN "+quote(r[1])+" SET DEFAULT ("+string(own)+")")
+		}
+	}, x.m.database)
+	if err != nil {
+		return fmt.Errorf("backup: ask for defaults from sequences: %w", err)
+	}
+	for _, change := range changes {
+		if err := x.s.exec(ctx, change); err != nil {
+			return fmt.Errorf("backup: give a default its sequence: %w", err)
 		}
 	}
 	return nil
+}
+
+func (x *exchange) dropDefinitions(ctx context.Context, list []definition) error {
+	for _, d := range list {
+		kind, _, _ := strings.Cut(d.object, " ")
+		if kind == "package-body" {
+			continue // goes with its package
+		}
+		if err := x.s.drop(ctx, kind, d.mark.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// define creates definitions in the original, gives events their state and routines the
+// rights that were granted on them.
+func (x *exchange) define(ctx context.Context, list []definition) error {
+	r := &restoring{m: x.m, target: x.m.database, s: x.s, strict: true, events: make(map[string]string), lost: make(map[string]bool)}
+	for _, d := range list {
+		st := statement{d.kind, d.mark, d.text}
+		if d.kind == kindEvent {
+			st.text = eventAs(d.text, d.mark.Status) // ALTER EVENT would change the settings that it was made with
+		}
+		err := r.define(ctx, &st)
+		if d.kind == kindView && (errorCode(err) == codeNoTable || errorCode(err) == codeViewInvalid) {
+			r.views, err = append(r.views, st), nil
+		}
+		if err == nil && d.kind != kindView {
+			err = r.waitingViews(ctx, true)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := r.waitingViews(ctx, true); err != nil {
+		return err
+	}
+	for _, grant := range x.grants {
+		if err := x.s.exec(ctx, grant); err != nil && errorCode(err) != 1305 { // of a routine that is no more
+			x.warnings = append(x.warnings, "a right on a routine was not given again: "+grant)
+		}
+	}
+	return nil
+}
+
+// putBack undoes replace, however far it came.
+func (x *exchange) putBack(ctx context.Context) error {
+	moved, err := takeInventory(ctx, x.m.db, x.before, x.m.opts.QueryTimeout)
+	if err != nil {
+		return err
+	}
+	if err := x.dropDefinitions(ctx, x.freshDefinitions); err != nil {
+		return err
+	}
+	if len(moved.tables)+len(moved.objects) > 0 {
+		var moves []string
+		for _, name := range x.exchanged(x.fresh) {
+			moves = append(moves, quote(x.m.database)+"."+quote(name)+" TO "+quote(x.second)+"."+quote(name))
+		}
+		for _, name := range x.exchanged(x.old) {
+			moves = append(moves, quote(x.before)+"."+quote(name)+" TO "+quote(x.m.database)+"."+quote(name))
+		}
+		if err := x.s.exec(ctx, "RENAME TABLE "+strings.Join(moves, ", ")); err != nil {
+			return fmt.Errorf("put the tables back: %w", err)
+		}
+	}
+	if err := x.s.exec(ctx, "ALTER DATABASE CHARACTER SET "+x.charset[0]+" COLLATE "+x.charset[1]); err != nil {
+		return err
+	}
+	if err := x.dropDefinitions(ctx, x.oldDefinitions); err != nil {
+		return err
+	}
+	return x.define(ctx, x.oldDefinitions)
+}
+
+// definitionsOf reads the definitions of a database.
+func (m *Source) definitionsOf(ctx context.Context, on serverInfo, database string, inv inventory) ([]definition, error) {
+	other := *m
+	other.database = database
+	s, err := m.open(ctx, database)
+	if err != nil {
+		return nil, err
+	}
+	defer s.end()
+	broken, err := other.brokenViews(ctx, inv.views)
+	if err != nil {
+		return nil, err
+	}
+	d := &dumping{m: &other, s: s, server: on, skipped: make(map[string]bool)}
+	for view := range broken {
+		d.skipped["view "+view] = true
+	}
+	return d.definitions(ctx)
+}
+
+// routineGrants returns statements that grant the rights on single routines again, which
+// go with a routine that is dropped.
+func (m *Source) routineGrants(ctx context.Context) []string {
+	var grants []string
+	_ = eachRow(ctx, m.db, "SELECT User, Host, Routine_name, Routine_type, Proc_priv FROM mysql.procs_priv WHERE Db = ?", func(r []string) {
+		var rights []string
+		option := ""
+		for _, right := range strings.Split(r[4], ",") {
+			switch strings.ToUpper(right) {
+			case "GRANT":
+				option = " WITH GRANT OPTION"
+			case "EXECUTE", "ALTER ROUTINE", "SHOW CREATE ROUTINE":
+				rights = append(rights, right)
+			}
+		}
+		if len(rights) == 0 {
+			rights = []string{"USAGE"}
+		}
+		grants = append(grants, "GRANT "+strings.Join(rights, ", ")+" ON "+r[3]+" "+quote(m.database)+"."+quote(r[2])+" TO "+quoteAccount(r[0]+"@"+r[1])+option)
+	}, m.database) // an account that may not read them restores without them; the safety backup has them
+	return grants
 }

@@ -3,6 +3,8 @@ package mysql
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/mainstay-go/mainstay/backup/internal/server"
@@ -16,39 +18,37 @@ func (m *Source) Preflight(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := m.dumper(ctx, on); err != nil {
-		return nil, err
-	}
 	inv, err := m.complete(ctx, on)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.brokenViews(ctx, inv.views); err != nil {
+	var warnings []string
+	broken, err := m.brokenViews(ctx, inv.views)
+	if err != nil {
 		return nil, err
 	}
-	var warnings []string
+	for _, view := range slices.Sorted(maps.Keys(broken)) {
+		warnings = append(warnings, fmt.Sprintf("the view %s does not work and will not be in the backup, which makes it suspect: DROP VIEW, or repair it (%s)", view, broken[view]))
+	}
+	for _, table := range slices.Sorted(maps.Keys(inv.broken)) {
+		warnings = append(warnings, fmt.Sprintf("the server cannot open the table %s, which will not be in the backup: repair or drop it (%s)", table, inv.broken[table]))
+	}
 	if len(inv.unsafe) > 0 && !m.opts.LockTables {
 		warnings = append(warnings, fmt.Sprintf("what is written to %s while the dump runs is in it by chance: ALTER TABLE … ENGINE=InnoDB, or set LockTables", server.ShortList(inv.unsafe)))
-	}
-	if len(inv.history) > 0 {
-		warnings = append(warnings, fmt.Sprintf("the past rows of the system-versioned %s are not in the backup", server.ShortList(inv.history)))
-	}
-	if _, err := m.restorer(ctx, on); err != nil {
-		warnings = append(warnings, "this host could not restore: "+strings.TrimPrefix(err.Error(), "backup: "))
 	}
 	return warnings, nil
 }
 
 // complete lists what must be in a dump, and fails if the account may not see or read
 // all of it.
-func (m *Source) complete(ctx context.Context, on mysqlServer) (mysqlInventory, error) {
+func (m *Source) complete(ctx context.Context, on serverInfo) (inventory, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*m.opts.QueryTimeout)
 	defer cancel()
 	lines, err := queryStrings(ctx, m.db, "SHOW GRANTS")
 	if err != nil {
-		return mysqlInventory{}, fmt.Errorf("backup: read the grants of the account: %w", err)
+		return inventory{}, fmt.Errorf("backup: read the grants of the account: %w", err)
 	}
-	grants := parseMySQLGrants(lines, m.target.database, on.fold)
+	grants := parseGrants(lines, m.database, on.fold)
 	needed := []string{"SELECT", "SHOW VIEW", "TRIGGER", "EVENT"}
 	if m.opts.LockTables {
 		needed = append(needed, "LOCK TABLES")
@@ -60,12 +60,12 @@ func (m *Source) complete(ctx context.Context, on mysqlServer) (mysqlInventory, 
 		}
 	}
 	to := " TO " + quoteAccount(on.account)
-	whole := " ON " + quoteMySQL(escapeLike(m.target.database)) + ".*"
+	whole := " ON " + quote(escapeLike(m.database)) + ".*"
 	if len(missing) > 0 {
 		list := strings.Join(missing, ", ")
-		return mysqlInventory{}, fmt.Errorf("backup: the account lacks %s, and its dumps would lack what that hides: GRANT %s%s%s;", list, list, whole, to)
+		return inventory{}, fmt.Errorf("backup: the account lacks %s, and its dumps would lack what that hides: GRANT %s%s%s;", list, list, whole, to)
 	}
-	inv, err := inventMySQL(ctx, m.db, m.target.database, m.opts.QueryTimeout)
+	inv, err := takeInventory(ctx, m.db, m.database, m.opts.QueryTimeout)
 	if err != nil {
 		return inv, err
 	}
@@ -74,8 +74,6 @@ func (m *Source) complete(ctx context.Context, on mysqlServer) (mysqlInventory, 
 		readRoutines = "GRANT SHOW_ROUTINE ON *.*" + to
 	}
 	switch {
-	case len(inv.broken) > 0:
-		return inv, fmt.Errorf("backup: the server cannot open %s: repair or drop it", server.ShortList(inv.broken))
 	case grants.routines && len(inv.hidden) == 0:
 	case len(inv.hidden) > 0:
 		return inv, fmt.Errorf("backup: the account may not read %s: %s;", server.ShortList(inv.hidden), readRoutines)
@@ -85,27 +83,24 @@ func (m *Source) complete(ctx context.Context, on mysqlServer) (mysqlInventory, 
 	return inv, nil
 }
 
-// brokenViews names the views at which the dump program would stop.
-func (m *Source) brokenViews(ctx context.Context, views []string) error {
-	var broken []string
+// brokenViews returns the views that do not work, with the reason.
+func (m *Source) brokenViews(ctx context.Context, views []string) (map[string]string, error) {
+	broken := make(map[string]string)
 	for _, view := range views {
 		if err := m.openView(ctx, view); err != nil {
-			if ctx.Err() != nil {
-				return err
+			if ctx.Err() != nil || errorCode(err) == 0 {
+				return nil, fmt.Errorf("backup: ask for the columns of the view %s: %w", view, err)
 			}
-			broken = append(broken, fmt.Sprintf("%s (%v)", view, err))
+			broken[view] = err.Error()
 		}
 	}
-	if len(broken) > 0 {
-		return fmt.Errorf("backup: views that do not work cannot be dumped: DROP VIEW, or repair, %s", server.ShortList(broken))
-	}
-	return nil
+	return broken, nil
 }
 
 func (m *Source) openView(ctx context.Context, view string) error {
 	ctx, cancel := context.WithTimeout(ctx, m.opts.QueryTimeout)
 	defer cancel()
-	rows, err := m.db.QueryContext(ctx, "SHOW COLUMNS FROM "+quoteMySQL(m.target.database)+"."+quoteMySQL(view))
+	rows, err := m.db.QueryContext(ctx, "SHOW COLUMNS FROM "+quote(m.database)+"."+quote(view))
 	if err != nil {
 		return err
 	}
@@ -113,11 +108,4 @@ func (m *Source) openView(ctx context.Context, view string) error {
 	for rows.Next() { // only whether it can be read matters
 	}
 	return rows.Err()
-}
-
-// quoteAccount writes user@host as GRANT takes it.
-func quoteAccount(account string) string {
-	at := max(strings.LastIndexByte(account, '@'), 0)
-	user, host := account[:at], strings.TrimPrefix(account[at:], "@")
-	return quoteMySQL(user) + "@" + quoteMySQL(host)
 }

@@ -39,10 +39,10 @@ func BenchmarkMariaDB(b *testing.B) {
 	options := filepath.Join(b.TempDir(), "client.cnf")
 	must(b, os.WriteFile(options, fmt.Appendf(nil, "[client]\nprotocol=tcp\nhost=%s\nport=%s\nuser=%s\npassword=%s\n", host, port, server.User(), server.Password()), 0o600))
 	bare := []string{"--defaults-file=" + options, "--single-transaction", "--quick", "--routines", "--triggers", "--events", "--hex-blob", "--default-character-set=utf8mb4"}
-	db, err := sql.Open("mysql", server.DSN("shop"))
+	db, err := sql.Open("mysql", server.DSN(""))
 	must(b, err)
 	defer db.Close()
-	source, err := mysql.New(db, server.DSN("shop"), nil)
+	source, err := mysql.New(db, "shop", nil)
 	must(b, err)
 
 	eachWay(b, func(b *testing.B, compression backup.Compression, verify bool) {

@@ -42,7 +42,7 @@ func Source(s *settings.Settings, db *sql.DB) (driver.Source, error) {
 	case settings.Postgres:
 		return postgres.New(db, s.Database.URL.String(), nil)
 	default:
-		return mysql.New(db, s.Database.URL.String(), &mysql.Options{CA: s.Database.TLSCA()})
+		return mysql.New(db, s.Database.Name(), nil)
 	}
 }
 

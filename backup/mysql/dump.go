@@ -1,0 +1,421 @@
+package mysql
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/backup/internal/server"
+)
+
+// dumping is a dump under way.
+type dumping struct {
+	m       *Source
+	s       session
+	server  serverInfo
+	out     *dumpWriter
+	rows    func(int64)
+	total   int64
+	skipped map[string]bool // objects that are left out
+	got     driver.Contents
+}
+
+func (d *dumping) warn(text string) { d.got.Warnings = append(d.got.Warnings, text) }
+
+func (d *dumping) skip(object, reason string) {
+	d.skipped[object] = true
+	d.got.Skipped = append(d.got.Skipped, driver.Skipped{Object: object, Reason: reason})
+}
+
+// Dump writes the database as SQL that the client program mariadb executes in any database:
+// no statement names the dumped one. The rows are those of one transaction. It leaves out
+// views that do not work and tables that the server cannot open, and names them in Skipped.
+// Changes of definitions while it runs are warnings where they do not end it.
+func (m *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error) {
+	on, err := m.server(ctx)
+	if err != nil {
+		return driver.Contents{}, err
+	}
+	before, err := m.complete(ctx, on)
+	if err != nil {
+		return driver.Contents{}, err
+	}
+	s, err := m.open(ctx, m.database)
+	if err != nil {
+		return driver.Contents{}, err
+	}
+	defer s.end()
+	piped, flush := pipe(w)
+	d := &dumping{m: m, s: s, server: on, out: &dumpWriter{to: piped}, rows: driver.RowsTo(w), skipped: make(map[string]bool)}
+	err = d.all(ctx, before)
+	if failed := flush(); failed != nil {
+		err = failed
+	}
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		return driver.Contents{}, transient(err)
+	}
+	after, err := takeInventory(ctx, m.db, m.database, m.opts.QueryTimeout)
+	if err != nil {
+		return driver.Contents{}, err
+	}
+	if changes := before.changes(after); len(changes) > 0 {
+		d.warn("while the dump ran, " + server.ShortList(changes))
+	}
+	if int64(d.out.longest) > on.packet {
+		d.warn(fmt.Sprintf("a statement of the dump has %d bytes, and the server takes %d: before a restore, SET GLOBAL max_allowed_packet = 1073741824", d.out.longest, on.packet))
+	}
+	return d.got, nil
+}
+
+// all writes the whole dump.
+func (d *dumping) all(ctx context.Context, inv inventory) error {
+	d.got.ServerVersion, d.got.Consistency = d.server.version, "single-transaction"
+	if err := d.header(ctx); err != nil {
+		return err
+	}
+	for name, reason := range inv.broken {
+		d.skip("table "+name, "the server cannot open it: "+reason)
+	}
+	broken, err := d.m.brokenViews(ctx, inv.views)
+	if err != nil {
+		return err
+	}
+	for _, view := range slices.Sorted(maps.Keys(broken)) {
+		d.skip("view "+view, "it does not work: "+broken[view])
+	}
+	tables := slices.Sorted(maps.Keys(inv.tables))
+	if err := d.begin(ctx, tables, inv); err != nil {
+		return err
+	}
+	for _, object := range slices.Sorted(maps.Keys(inv.objects)) {
+		if name, is := strings.CutPrefix(object, "sequence "); is {
+			if err := d.sequence(ctx, name); err != nil {
+				return err
+			}
+		}
+	}
+	for _, name := range tables {
+		if err := d.table(ctx, name, inv); err != nil {
+			return err
+		}
+	}
+	if err := d.s.exec(ctx, "COMMIT"); err != nil {
+		return fmt.Errorf("backup: end the transaction: %w", err)
+	}
+	if d.m.opts.LockTables {
+		if err := d.s.exec(ctx, "UNLOCK TABLES"); err != nil {
+			return fmt.Errorf("backup: unlock the tables: %w", err)
+		}
+	}
+	definitions, err := d.definitions(ctx)
+	if err != nil {
+		return err
+	}
+	for _, one := range definitions {
+		if err := d.define(one); err != nil {
+			return err
+		}
+	}
+	holds, err := json.Marshal(d.got)
+	if err != nil {
+		return err
+	}
+	end := "/* " + strings.ReplaceAll(string(holds), "*/", `*\u002f`) + " */"
+	if err := d.out.statement(kindEnd, mark{}, []byte(end)); err != nil {
+		return err
+	}
+	return d.out.comment("Dump completed")
+}
+
+// header writes what comes before the tables.
+func (d *dumping) header(ctx context.Context) error {
+	charset, collation, err := d.m.defaults(ctx, d.s, d.m.database)
+	if err != nil {
+		return err
+	}
+	d.got.Settings = map[string]string{"charset": charset, "collation": collation}
+	d.got.Tables = []driver.Table{}
+	return cmp.Or(
+		d.out.comment("Mainstay dump of a database of MariaDB or MySQL, format 1"),
+		d.out.comment("Server version "+d.server.version),
+		d.out.comment("To restore it without Mainstay: mariadb --binary-mode --max-allowed-packet=1G NEW_DATABASE < FILE"),
+		d.out.statement(kindSession, mark{}, []byte("SET NAMES utf8mb4")),
+		d.out.statement(kindSession, mark{}, []byte("SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', foreign_key_checks = 0, unique_checks = 0")),
+		d.out.statement(kindSession, mark{}, []byte("/*M!101100 SET SESSION system_versioning_insert_history = 1 */")),
+		d.out.statement(kindSession, mark{}, []byte("/*M!100000 SET SESSION check_constraint_checks = 0 */")),
+		d.out.statement(kindDatabase, mark{Charset: charset, Collation: collation}, fmt.Appendf(nil, "ALTER DATABASE CHARACTER SET %s COLLATE %s", charset, collation)),
+	)
+}
+
+// defaults returns the character set and collation of a database.
+func (m *Source) defaults(ctx context.Context, q querier, database string) (charset, collation string, err error) {
+	err = q.QueryRowContext(ctx, `SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ?`, database).
+		Scan(&charset, &collation)
+	if err == nil && (!charsetName.MatchString(charset) || !charsetName.MatchString(collation)) {
+		err = fmt.Errorf("its character set is called %q, %q", charset, collation)
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("backup: ask for the character set of the database %q: %w", database, err)
+	}
+	return charset, collation, nil
+}
+
+// begin fixes the moment of which the dump is.
+func (d *dumping) begin(ctx context.Context, tables []string, inv inventory) error {
+	if d.m.opts.LockTables {
+		d.got.Consistency = "lock-tables"
+		var locks []string
+		for _, name := range tables {
+			locks = append(locks, quote(name)+" READ")
+		}
+		for object := range inv.objects {
+			if name, is := strings.CutPrefix(object, "sequence "); is {
+				locks = append(locks, quote(name)+" READ")
+			}
+		}
+		if len(locks) > 0 {
+			if err := d.s.exec(ctx, "LOCK TABLES "+strings.Join(locks, ", ")); err != nil {
+				return d.waited(ctx, "or one of them", err)
+			}
+		}
+	} else {
+		for _, statement := range []string{"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION WITH CONSISTENT SNAPSHOT"} {
+			if err := d.s.exec(ctx, statement); err != nil {
+				return fmt.Errorf("backup: begin the transaction: %w", err)
+			}
+		}
+	}
+	d.got.Position = d.position(ctx)
+	if d.m.opts.LockTables {
+		return nil
+	}
+	return d.s.exec(ctx, "SAVEPOINT mainstay")
+}
+
+// position asks where the binary log stands; nil if there is none, or the account may not
+// know.
+func (d *dumping) position(ctx context.Context) *driver.Position {
+	var p driver.Position
+	if d.server.mariadb() {
+		status := make(map[string]string)
+		_ = eachRow(ctx, d.s, "SHOW STATUS LIKE 'binlog_snapshot_%'", func(r []string) { status[strings.ToLower(r[0])] = r[1] })
+		p.Log = status["binlog_snapshot_file"]
+		_, _ = fmt.Sscan(status["binlog_snapshot_position"], &p.Offset)
+		if p.Log != "" {
+			_ = d.s.QueryRowContext(ctx, "SELECT BINLOG_GTID_POS(?, ?)", p.Log, p.Offset).Scan(&p.GTID)
+		}
+	} else {
+		_ = d.s.QueryRowContext(ctx, "SELECT @@GLOBAL.gtid_executed").Scan(&p.GTID)
+	}
+	if p == (driver.Position{}) {
+		return nil
+	}
+	return &p
+}
+
+// waited explains an error of a table that was locked.
+func (d *dumping) waited(ctx context.Context, table string, err error) error {
+	if errorCode(err) == codeLockWait {
+		return d.m.waited(ctx, table, err)
+	}
+	return fmt.Errorf("backup: read the table %s: %w", table, err)
+}
+
+func (d *dumping) sequence(ctx context.Context, name string) error {
+	text, err := d.show(ctx, "SEQUENCE "+quote(name), "Create", "utf8mb4")
+	if err != nil {
+		return d.waited(ctx, name, err)
+	}
+	text, _ = unqualify(text, d.m.database, d.server.fold, false)
+	if err := d.out.statement(kindSequence, mark{Name: name}, text); err != nil {
+		return err
+	}
+	var next int64
+	var round int64
+	if err := d.s.QueryRowContext(ctx, "SELECT next_not_cached_value, cycle_count FROM "+quote(name)).Scan(&next, &round); err != nil {
+		return d.waited(ctx, name, err)
+	}
+	if err := d.out.statement(kindSequence, mark{Name: name}, fmt.Appendf(nil, "DO SETVAL(%s, %d, 0, %d)", quote(name), next, round)); err != nil {
+		return err
+	}
+	return d.release(ctx)
+}
+
+// release gives back the lock on the definition of a table, which an ALTER TABLE may be
+// waiting for.
+func (d *dumping) release(ctx context.Context) error {
+	if d.m.opts.LockTables {
+		return nil
+	}
+	return d.s.exec(ctx, "ROLLBACK TO SAVEPOINT mainstay")
+}
+
+// insertSize is the length at which a statement with rows ends.
+const insertSize = 1 << 20
+
+func (d *dumping) table(ctx context.Context, name string, inv inventory) error {
+	text, err := d.show(ctx, "TABLE "+quote(name), "Create", "utf8mb4")
+	if errorCode(err) == codeNoTable {
+		d.warn("the table " + name + " was dropped while the dump ran; it does not hold it")
+		return nil
+	}
+	if err != nil {
+		return d.waited(ctx, name, err)
+	}
+	text, _ = unqualify(text, d.m.database, d.server.fold, false)
+	if err := d.out.statement(kindTable, mark{Name: name}, text); err != nil {
+		return err
+	}
+	var meter driver.Meter
+	if rowless[inv.engines[name]] {
+		d.got.Tables = append(d.got.Tables, driver.Table{Name: name})
+		return d.release(ctx)
+	}
+	t, err := d.m.readable(ctx, d.s, d.m.database, name)
+	if err != nil {
+		return d.waited(ctx, name, err)
+	}
+	if t.lost != "" {
+		d.skip("history of the table "+name, t.lost)
+	}
+	limit := min(insertSize, int(d.server.packet/2))
+	buf := append(make([]byte, 0, insertSize+64<<10), t.insert...)
+	err = readRows(ctx, d.s, t.query, t.columns, func(row []byte) error {
+		meter.Row(row)
+		if len(buf) > len(t.insert) && len(buf)+len(row)+1 > limit {
+			if err := d.insert(name, buf); err != nil {
+				return err
+			}
+			buf = append(buf[:0], t.insert...)
+		}
+		if len(buf) > len(t.insert) {
+			buf = append(buf, ',', '\n')
+		}
+		buf = append(buf, row...)
+		if d.total++; d.total%1024 == 0 {
+			d.rows(d.total)
+		}
+		return nil
+	})
+	if err != nil {
+		return d.waited(ctx, name, err)
+	}
+	if len(buf) > len(t.insert) {
+		if err := d.insert(name, buf); err != nil {
+			return err
+		}
+	}
+	d.rows(d.total)
+	d.got.Tables = append(d.got.Tables, meter.Table(name))
+	return d.release(ctx)
+}
+
+func (d *dumping) insert(name string, text []byte) error {
+	return d.out.statement(kindRows, mark{Name: name}, text)
+}
+
+// readable is how the rows of a table are read and written.
+type readable struct {
+	query   string
+	insert  string // up to VALUES
+	columns []column
+	lost    string // why its history is not read; "" if it is, or if it has none
+}
+
+func (m *Source) readable(ctx context.Context, s session, database, table string) (readable, error) {
+	var t readable
+	var names, exprs []string
+	starts, ends := "", ""
+	versioned, byTransaction := false, false
+	err := eachRow(ctx, s, `SELECT c.COLUMN_NAME, c.DATA_TYPE, c.CHARACTER_SET_NAME, c.EXTRA, c.COLUMN_TYPE, t.TABLE_TYPE, COALESCE(c.GENERATION_EXPRESSION, '')
+		FROM information_schema.COLUMNS c JOIN information_schema.TABLES t ON t.TABLE_SCHEMA = c.TABLE_SCHEMA AND t.TABLE_NAME = c.TABLE_NAME
+		WHERE c.TABLE_SCHEMA = ? AND c.TABLE_NAME = ? ORDER BY c.ORDINAL_POSITION`, func(r []string) {
+		versioned = r[5] == "SYSTEM VERSIONED"
+		extra, expression := strings.ToUpper(r[3]), strings.ToUpper(r[6])
+		switch {
+		case strings.HasPrefix(expression, "ROW START"):
+			starts, byTransaction = r[0], r[1] == "bigint"
+			return
+		case strings.HasPrefix(expression, "ROW END"):
+			ends = r[0]
+			return
+		case strings.Contains(extra, "GENERATED") && !strings.Contains(extra, "DEFAULT_GENERATED") || expression != "":
+			return
+		}
+		c := columnOf(r[0], r[1], r[2])
+		t.columns = append(t.columns, c)
+		names, exprs = append(names, quote(c.name)), append(exprs, c.expr)
+	}, database, table)
+	if err != nil {
+		return t, fmt.Errorf("list the columns: %w", err)
+	}
+	past := ""
+	if versioned {
+		var on bool
+		known := s.QueryRowContext(ctx, "SELECT @@system_versioning_insert_history").Scan(&on)
+		switch {
+		case byTransaction:
+			t.lost = "its rows are versioned by transactions, which no restore can repeat; the present rows are in the backup"
+		case known != nil || !on:
+			t.lost = "this server cannot restore it (MariaDB can since 10.11); the present rows are in the backup"
+		default:
+			past = " FOR SYSTEM_TIME ALL"
+			for _, name := range []string{cmp.Or(starts, "row_start"), cmp.Or(ends, "row_end")} {
+				c := columnOf(name, "timestamp", "")
+				t.columns = append(t.columns, c)
+				names, exprs = append(names, quote(c.name)), append(exprs, c.expr)
+			}
+		}
+	}
+	if len(t.columns) == 0 {
+		return t, errors.New("it has no columns that could be read")
+	}
+	t.query = "SELECT SQL_NO_CACHE " + strings.Join(exprs, ",") + " FROM " + quote(database) + "." + quote(table) + past
+	t.insert = "INSERT INTO " + quote(table) + " (" + strings.Join(names, ",") + ") VALUES\n"
+	return t, nil
+}
+
+// define writes a definition under the settings that it was made with.
+func (d *dumping) define(one definition) error {
+	switch one.kind {
+	case kindView:
+		d.got.Views++
+	case kindTrigger:
+		d.got.Triggers++
+	case kindEvent:
+		d.got.Events++
+	case kindRoutine:
+		d.got.Routines++
+	}
+	s := one.mark.Settings
+	if !s.valid() {
+		return fmt.Errorf("backup: the %s was made under settings that this package does not know: %v", one.object, *s)
+	}
+	own := d.got.Settings
+	moved := s.Database != "" && s.Database != own["collation"]
+	if err := d.out.statement(kindSession, mark{}, []byte(s.set())); err != nil {
+		return err
+	}
+	if moved {
+		if err := d.out.statement(kindSession, mark{}, []byte("ALTER DATABASE COLLATE "+s.Database)); err != nil {
+			return err
+		}
+	}
+	if err := d.out.statement(one.kind, one.mark, one.text); err != nil {
+		return err
+	}
+	if moved {
+		return d.out.statement(kindSession, mark{}, []byte("ALTER DATABASE CHARACTER SET "+own["charset"]+" COLLATE "+own["collation"]))
+	}
+	return nil
+}

@@ -1,0 +1,82 @@
+package mysql
+
+import (
+	"io"
+	"sync"
+)
+
+const blockSize = 256 << 10
+
+// pipe returns a writer whose bytes another goroutine writes to w, so that reading rows and
+// compressing them use two processors. flush waits for that goroutine and returns the first
+// error of w.
+func pipe(w io.Writer) (in io.Writer, flush func() error) {
+	p := &piping{blocks: make(chan []byte, 8), free: make(chan []byte, 10), done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		for b := range p.blocks {
+			if p.failure() == nil {
+				if _, err := w.Write(b); err != nil {
+					p.fail(err)
+				}
+			}
+			p.free <- b[:0]
+		}
+	}()
+	return p, func() error {
+		if len(p.now) > 0 {
+			p.blocks <- p.now
+		}
+		close(p.blocks)
+		<-p.done
+		return p.failure()
+	}
+}
+
+type piping struct {
+	now    []byte
+	made   int
+	blocks chan []byte
+	free   chan []byte
+	done   chan struct{}
+	mu     sync.Mutex
+	err    error
+}
+
+func (p *piping) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.err = err
+}
+
+func (p *piping) failure() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}
+
+// Write takes b, and reports an error of an earlier write.
+func (p *piping) Write(b []byte) (int, error) {
+	n := len(b)
+	for len(b) > 0 {
+		if p.now == nil {
+			if p.made < cap(p.free) {
+				p.made++
+				p.now = make([]byte, 0, blockSize)
+			} else {
+				p.now = <-p.free
+			}
+		}
+		k := min(len(b), cap(p.now)-len(p.now))
+		p.now = append(p.now, b[:k]...)
+		b = b[k:]
+		if len(p.now) == cap(p.now) {
+			p.blocks <- p.now
+			p.now = nil
+			if err := p.failure(); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return n, nil
+}

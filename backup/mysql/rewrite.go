@@ -1,0 +1,271 @@
+package mysql
+
+import (
+	"bytes"
+	"strings"
+)
+
+// unqualify returns the text of a definition without the qualifier that names its own
+// database: `shop`.`sales` becomes `sales`. Literals and comments stay as they are, and so
+// does a column that is qualified by a table or an alias with the name of the database.
+// hidden reports a literal that names an object of the database, such as that of a prepared
+// statement.
+func unqualify(text []byte, database string, fold, ansiQuotes bool) (out []byte, hidden bool) {
+	r := rewriter{in: text, database: database, fold: fold, ansi: ansiQuotes, lists: []bool{false}}
+	for i := 0; i < len(text); {
+		i = r.step(i)
+	}
+	return append(r.out, text[r.copied:]...), r.hidden
+}
+
+// rewriter walks through a definition, word by word.
+type rewriter struct {
+	in         []byte
+	database   string
+	fold, ansi bool
+	out        []byte
+	copied     int // how much of in is in out, or left out of it
+	hidden     bool
+
+	last    string // the keyword or symbol before; "w" for another word
+	opened  string // the word before the innermost parenthesis that was opened last
+	lists   []bool // for each open parenthesis: a list of tables goes on
+	trigger bool   // between TRIGGER and FOR EACH ROW
+}
+
+// objectWords are keywords that the name of a table, or of another object, follows.
+var objectWords = map[string]bool{
+	"FROM": true, "JOIN": true, "STRAIGHT_JOIN": true, "INTO": true, "UPDATE": true, "TABLE": true, "TABLES": true, "CALL": true,
+	"REFERENCES": true, "TRUNCATE": true, "TRIGGER": true, "PROCEDURE": true, "FUNCTION": true, "EVENT": true, "SEQUENCE": true,
+	"VIEW": true, "DELETE": true, "INSERT": true, "REPLACE": true, "HANDLER": true, "EXISTS": true, "IGNORE": true,
+	"LOW_PRIORITY": true, "QUICK": true, "DELAYED": true, "HIGH_PRIORITY": true, "DESCRIBE": true, "DESC": true, "PACKAGE": true,
+	"BODY": true, "OF": true, "FOR": true, // ROW TYPE OF, NEXT VALUE FOR
+}
+
+// listWords begin a list of tables, in which commas stand between them.
+var listWords = map[string]bool{"FROM": true, "JOIN": true, "UPDATE": true, "TABLE": true, "TABLES": true, "DELETE": true}
+
+// listEnds are keywords that end a list of tables.
+var listEnds = map[string]bool{
+	"WHERE": true, "SET": true, "GROUP": true, "ORDER": true, "HAVING": true, "LIMIT": true, "UNION": true,
+	"VALUES": true, "VALUE": true, "SELECT": true, "BEGIN": true, "DO": true, "THEN": true, "END": true, "WINDOW": true, "EXCEPT": true, "INTERSECT": true,
+}
+
+// step reads on from i and returns where it has come to.
+func (r *rewriter) step(i int) int {
+	if j := r.blank(i); j > i {
+		return j
+	}
+	c := r.in[i]
+	if c == '\'' || c == '"' && !r.ansi {
+		r.last = "'"
+		return r.literal(i)
+	}
+	name, end, quoted := r.word(i)
+	if end == i {
+		r.symbol(c)
+		return i + 1
+	}
+	// A chain a.b.c, in which blanks may stand around the dots.
+	parts, second := 1, 0
+	if r.last != "." && r.last != "@" {
+		for parts < 4 {
+			dot := r.blank(end)
+			if dot >= len(r.in) || r.in[dot] != '.' {
+				break
+			}
+			at := r.blank(dot + 1)
+			_, after, _ := r.word(at)
+			if after == at {
+				break
+			}
+			if parts == 1 {
+				second = at
+			}
+			parts, end = parts+1, after
+		}
+	}
+	if parts > 1 && (name == r.database || r.fold && strings.EqualFold(name, r.database)) && r.isDatabase(parts, end) {
+		r.out = append(r.out, r.in[r.copied:i]...)
+		r.copied = second
+	}
+	r.last = "w"
+	if parts == 1 && !quoted {
+		r.keyword(strings.ToUpper(name))
+	}
+	return end
+}
+
+func (r *rewriter) keyword(word string) {
+	top := len(r.lists) - 1
+	switch {
+	case listWords[word]:
+		r.lists[top] = true
+	case listEnds[word]:
+		r.lists[top] = false
+	}
+	switch word {
+	case "TRIGGER":
+		r.trigger = true
+	case "FOR":
+		r.trigger = false
+	}
+	r.last = word
+}
+
+func (r *rewriter) symbol(c byte) {
+	switch c {
+	case '(':
+		r.opened = r.last
+		r.lists = append(r.lists, r.lists[len(r.lists)-1] && (listWords[r.last] || r.last == "," || r.last == "("))
+	case ')':
+		if len(r.lists) > 1 {
+			r.lists = r.lists[:len(r.lists)-1]
+		}
+	case ';':
+		r.lists = []bool{false}
+	}
+	r.last = string(c)
+}
+
+// isDatabase reports whether the first part of a chain that ends at end is a database. In
+// an expression it is a table or an alias, unless three parts or a call say otherwise.
+func (r *rewriter) isDatabase(parts, end int) bool {
+	at := r.blank(end)
+	call := at < len(r.in) && r.in[at] == '('
+	switch {
+	case call || parts > 2 || objectWords[r.last]:
+		return true
+	case r.last == "ON" || r.last == "FOLLOWS" || r.last == "PRECEDES":
+		return r.trigger
+	case r.last == "(" && (r.opened == "NEXTVAL" || r.opened == "LASTVAL" || r.opened == "SETVAL"):
+		return true
+	case r.last == "," || r.last == "(":
+		return r.lists[len(r.lists)-1]
+	}
+	return false
+}
+
+// blank returns where blanks and comments end that begin at i. What stands in /*! … */ is
+// code.
+func (r *rewriter) blank(i int) int {
+	for i < len(r.in) {
+		rest := r.in[i:]
+		switch {
+		case rest[0] == ' ' || rest[0] >= '\t' && rest[0] <= '\r':
+			i++
+		case rest[0] == '#', bytes.HasPrefix(rest, []byte("--")) && (len(rest) == 2 || rest[2] <= ' '):
+			end := bytes.IndexByte(rest, '\n')
+			if end < 0 {
+				return len(r.in)
+			}
+			i += end + 1
+		case bytes.HasPrefix(rest, []byte("/*!")), bytes.HasPrefix(rest, []byte("/*M!")):
+			i += bytes.IndexByte(rest, '!') + 1
+			for i < len(r.in) && r.in[i] >= '0' && r.in[i] <= '9' {
+				i++
+			}
+		case bytes.HasPrefix(rest, []byte("*/")):
+			i += 2
+		case bytes.HasPrefix(rest, []byte("/*")):
+			end := bytes.Index(rest, []byte("*/"))
+			if end < 0 {
+				return len(r.in)
+			}
+			i += end + 2
+		default:
+			return i
+		}
+	}
+	return i
+}
+
+// literal returns where the literal ends that begins at i.
+func (r *rewriter) literal(i int) int {
+	q := r.in[i]
+	j := i + 1
+	for j < len(r.in) {
+		switch {
+		case r.in[j] == '\\':
+			j++
+		case r.in[j] == q:
+			inside := r.in[i:j]
+			if bytes.Contains(inside, []byte(r.database+".")) || bytes.Contains(inside, []byte(quote(r.database)+".")) {
+				r.hidden = true
+			}
+			return j + 1
+		}
+		j++
+	}
+	return len(r.in)
+}
+
+// word returns the name or keyword at i; end is i if there is none.
+func (r *rewriter) word(i int) (name string, end int, quoted bool) {
+	if i >= len(r.in) {
+		return "", i, false
+	}
+	if q := r.in[i]; q == '`' || q == '"' && r.ansi {
+		var b []byte
+		for j := i + 1; j < len(r.in); j++ {
+			if r.in[j] != q {
+				b = append(b, r.in[j])
+				continue
+			}
+			if j+1 < len(r.in) && r.in[j+1] == q {
+				b = append(b, q)
+				j++
+				continue
+			}
+			return string(b), j + 1, true
+		}
+		return "", i, false
+	}
+	j := i
+	for j < len(r.in) && isNameByte(r.in[j]) {
+		j++
+	}
+	return string(r.in[i:j]), j, false
+}
+
+func isNameByte(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || c == '$' || c >= 0x80
+}
+
+// definerOf returns the account of the clause DEFINER=… of a statement, as user@host, and
+// where the clause begins and ends.
+func definerOf(text []byte, ansiQuotes bool) (definer string, clause [2]int) {
+	r := rewriter{in: text, ansi: ansiQuotes}
+	part := func(at int) (string, int) {
+		at = r.blank(at)
+		if at < len(text) && text[at] == '\'' {
+			stop := r.literal(at)
+			return string(text[at+1 : max(at+1, stop-1)]), stop
+		}
+		name, end, _ := r.word(at)
+		return name, end
+	}
+	for i := 0; i < min(len(text), 400); {
+		if j := r.blank(i); j > i {
+			i = j
+			continue
+		}
+		name, end, quoted := r.word(i)
+		if end == i || quoted || !strings.EqualFold(name, "DEFINER") {
+			i = max(end, i+1)
+			continue
+		}
+		at := r.blank(end)
+		if at >= len(text) || text[at] != '=' {
+			return "", clause
+		}
+		user, stop := part(at + 1)
+		definer = user
+		if next := r.blank(stop); next < len(text) && text[next] == '@' {
+			host, after := part(next + 1)
+			definer, stop = user+"@"+host, after
+		}
+		return definer, [2]int{i, stop}
+	}
+	return "", clause
+}

@@ -1,0 +1,161 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"errors"
+	"fmt"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
+)
+
+// session is a connection with settings of its own. It does not go back to its pool.
+type session struct{ *sql.Conn }
+
+// open returns a session in a database, "" for none, whose settings do not depend on those
+// of the server or of the pool.
+func (m *Source) open(ctx context.Context, database string) (session, error) {
+	asking, cancel := context.WithTimeout(ctx, m.opts.QueryTimeout)
+	defer cancel()
+	conn, err := m.db.Conn(asking)
+	if err != nil {
+		return session{}, fmt.Errorf("backup: connect to the server: %w", err)
+	}
+	s := session{conn}
+	must := []string{
+		"SET NAMES utf8mb4",
+		fmt.Sprintf("SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', foreign_key_checks = 0, unique_checks = 0, "+
+			"sql_quote_show_create = 1, net_write_timeout = 3600, net_read_timeout = 3600, wait_timeout = 604800, lock_wait_timeout = %d", max(1, int(m.opts.LockWait.Seconds()))),
+	}
+	if database != "" {
+		must = append(must, "USE "+quote(database))
+	}
+	for _, statement := range must {
+		if _, err := conn.ExecContext(asking, statement); err != nil {
+			s.end()
+			return session{}, fmt.Errorf("backup: prepare a session: %w", err)
+		}
+	}
+	for _, statement := range []string{
+		"SET SESSION max_statement_time = 0", "SET SESSION max_execution_time = 0", // MariaDB's, MySQL's
+		"SET SESSION idle_transaction_timeout = 0", "SET SESSION idle_readonly_transaction_timeout = 0",
+		"SET SESSION system_versioning_insert_history = 1", "SET SESSION check_constraint_checks = 0",
+	} {
+		_, _ = conn.ExecContext(asking, statement) // not every server knows each of them
+	}
+	return s, nil
+}
+
+// end closes the connection for good: the pool must not get one with other settings.
+func (s session) end() {
+	_ = s.Raw(func(any) error { return sqldriver.ErrBadConn })
+	_ = s.Close() // it is closed already
+}
+
+func (s session) exec(ctx context.Context, statement string) error {
+	_, err := s.ExecContext(ctx, statement)
+	return err
+}
+
+// drop drops an object of the session's database.
+func (s session) drop(ctx context.Context, kind, name string) error {
+	mode := "NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION"
+	if kind == "package" { // is a keyword in this mode only
+		mode = "ORACLE"
+	}
+	err := s.exec(ctx, "SET SESSION sql_mode = '"+mode+"'")
+	if err == nil {
+		err = s.exec(ctx, "DROP "+strings.ToUpper(kind)+" IF EXISTS "+quote(name))
+	}
+	if err != nil {
+		return fmt.Errorf("backup: drop the %s %s: %w", kind, name, err)
+	}
+	return nil
+}
+
+// The codes of errors that this package treats in a way of their own.
+const (
+	codeNoDatabase  = 1049
+	codeExists      = 1007
+	codeNoTable     = 1146
+	codeLockWait    = 1205
+	codeNeedsSuper  = 1227
+	codeViewInvalid = 1356
+	codeTableDef    = 1412
+)
+
+var codeInText = regexp.MustCompile(`^Error (\d{4})\b`)
+
+// errorCode returns the server's number of an error, whatever driver it comes from; 0 if it
+// has none.
+func errorCode(err error) int {
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		v := reflect.Indirect(reflect.ValueOf(e))
+		if v.Kind() == reflect.Struct {
+			for _, name := range []string{"Number", "Code"} {
+				if f := v.FieldByName(name); f.IsValid() && f.CanUint() {
+					return int(f.Uint())
+				}
+			}
+		}
+		if found := codeInText.FindStringSubmatch(e.Error()); found != nil {
+			n, _ := strconv.Atoi(found[1])
+			return n
+		}
+	}
+	return 0
+}
+
+// transient marks errors that a second attempt may not have.
+func transient(err error) error {
+	switch errorCode(err) {
+	case 1053, 1146, 1412, 1927, 2002, 2003, 2006, 2013:
+		return driver.Transient(err)
+	}
+	return err
+}
+
+// eachRow calls do with each row of a query; NULL is an empty text.
+func eachRow(ctx context.Context, q querier, query string, do func([]string), args ...any) error {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return err
+	}
+	values, to := make([]sql.NullString, len(columns)), make([]any, len(columns))
+	for i := range values {
+		to[i] = &values[i]
+	}
+	for rows.Next() {
+		if err := rows.Scan(to...); err != nil {
+			return err
+		}
+		row := make([]string, len(values))
+		for i, v := range values {
+			row[i] = v.String
+		}
+		do(row)
+	}
+	return rows.Err()
+}
+
+// querier is a *sql.DB or a *sql.Conn.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func queryStrings(ctx context.Context, q querier, query string, args ...any) ([]string, error) {
+	var all []string
+	err := eachRow(ctx, q, query, func(r []string) { all = append(all, r[0]) }, args...)
+	return all, err
+}

@@ -1,0 +1,123 @@
+package mysql_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/internal/testserver"
+)
+
+// TestSchemas takes each schema through a backup, a restore beside the original, one on
+// another server with other defaults, a restore test, and an overwriting restore, and compares
+// the databases by mariadb-dump and CHECKSUM TABLE. The logs of the server show that no
+// statement of a restore beside or a restore test names the original.
+func TestSchemas(t *testing.T) {
+	t.Parallel()
+	server := testserver.MariaDB(t, "--log-bin=bin", "--server-id=1", "--event-scheduler=ON", "--log-bin-trust-function-creators=1")
+	other := testserver.MariaDB(t, "--character-set-server=latin1", "--collation-server=latin1_swedish_ci", "--sql-mode=", "--event-scheduler=ON")
+	paths, err := filepath.Glob("testdata/schemas/*.sql")
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, len(paths), 12)
+	for _, path := range paths {
+		name := strings.TrimSuffix(filepath.Base(path), ".sql")
+		t.Run(name, func(t *testing.T) {
+			text, err := os.ReadFile(path)
+			require.NoError(t, err)
+			database, copied := "x"+name, "c"+name
+			load(t, server, database, string(text))
+			source := sourceOf(t, server, database, nil)
+			job := jobOf(t, source, &backup.Options{Compression: backup.Zstd})
+			report, err := job.Backup(t.Context())
+			require.NoError(t, err)
+			m := report.Manifest
+			require.Empty(t, m.Skipped)
+			original := described(t, server, database, true, database, copied)
+			still := described(t, server, database, false, database, copied)
+
+			silent(t, server, database, func() {
+				got, err := job.Restore(t.Context(), m.ID, copied, nil)
+				require.NoError(t, err)
+				assert.Equal(t, copied, got.Target)
+			})
+			equal(t, still, described(t, server, copied, false, database, copied))
+			require.NotContains(t, described(t, server, copied, true, database, copied), "PRESERVE ENABLE")
+			server.Exec(t, "DROP DATABASE "+copied)
+
+			silent(t, server, database, func() {
+				v, err := job.Drill(t.Context(), m.ID)
+				require.NoError(t, err)
+				assert.True(t, v.Drill.OK)
+			})
+			equal(t, original, described(t, server, database, true, database, copied))
+
+			// On another server, under a name of another kind.
+			there := sourceOf(t, other, database, nil)
+			elsewhere := jobOver(t, job, there)
+			_, err = elsewhere.Restore(t.Context(), m.ID, "a `new` na-me é", nil)
+			require.NoError(t, err)
+			equal(t, still, described(t, other, "a `new` na-me é", false, database, copied))
+			other.Exec(t, "DROP DATABASE `a ``new`` na-me é`")
+
+			// Over the original, after it was damaged.
+			server.Exec(t, "CREATE TABLE "+quote(database)+".later (id INT); CREATE PROCEDURE "+quote(database)+".later() SELECT 1;")
+			_, err = job.RestoreOver(t.Context(), m.ID, database, nil)
+			require.NoError(t, err)
+			equal(t, original, described(t, server, database, true, database, copied))
+			left := server.Exec(t, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE '%scratch%'")
+			assert.Empty(t, left)
+		})
+	}
+}
+
+// jobOver is a job over the backups of another one, with a source on another server.
+func jobOver(t *testing.T, job *backup.Job, source driver.Source) *backup.Job {
+	t.Helper()
+	path, _ := folders.Load(job)
+	return jobAt(t, path.(string), source, nil)
+}
+
+func equal(t *testing.T, want, got string) {
+	t.Helper()
+	a, b := strings.Split(want, "\n"), strings.Split(got, "\n")
+	for i := range a {
+		if i >= len(b) || a[i] != b[i] {
+			found := "(nothing)"
+			if i < len(b) {
+				found = b[i]
+			}
+			t.Fatalf("line %d:\n%.600s\nbecame\n%.600s", i+1, a[i], found)
+		}
+	}
+	require.Len(t, b, len(a))
+}
+
+// silent runs do and demands that neither the general log nor the binary log of the server
+// has a statement that names the database.
+func silent(t *testing.T, server *testserver.MariaDBServer, database string, do func()) {
+	t.Helper()
+	if database == "xsamename" { // whose table is called the same
+		do()
+		return
+	}
+	server.Exec(t, "SET GLOBAL log_output = 'TABLE'; TRUNCATE mysql.general_log; FLUSH BINARY LOGS; SET GLOBAL general_log = 1")
+	do()
+	server.Exec(t, "SET GLOBAL general_log = 0")
+	logged := server.Exec(t, "SELECT argument FROM mysql.general_log WHERE command_type IN ('Query', 'Execute', 'Prepare', 'Init DB')")
+	require.NotEmpty(t, logged)
+	file := strings.Fields(server.Exec(t, "SHOW MASTER STATUS"))[0]
+	logged += server.Exec(t, "SHOW BINLOG EVENTS IN '"+file+"'")
+	for _, line := range strings.Split(logged, "\n") {
+		for _, form := range []string{quote(database), database + ".", " " + database + " ", "'" + database + "'"} {
+			if strings.Contains(line, form) && !strings.Contains(line, "INSERT INTO") && !strings.Contains(line, "COMMENT 'see") && !strings.Contains(line, "a comment that names") {
+				t.Errorf("a statement names the original: %.500s", line)
+			}
+		}
+	}
+}

@@ -1,0 +1,8 @@
+-- The shape of a blog: prefixed tables, one table of options, meta tables, zero dates, keys of part of a column.
+SET sql_mode = '';
+CREATE TABLE wp_posts (ID BIGINT(20) UNSIGNED NOT NULL AUTO_INCREMENT, post_author BIGINT(20) UNSIGNED NOT NULL DEFAULT 0, post_date DATETIME NOT NULL DEFAULT '0000-00-00 00:00:00', post_content LONGTEXT NOT NULL, post_status VARCHAR(20) NOT NULL DEFAULT 'publish', post_name VARCHAR(200) NOT NULL DEFAULT '', PRIMARY KEY (ID), KEY post_name (post_name(191)), KEY type_status_date (post_status, post_date, ID)) DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_520_ci;
+CREATE TABLE wp_postmeta (meta_id BIGINT(20) UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, post_id BIGINT(20) UNSIGNED NOT NULL DEFAULT 0, meta_key VARCHAR(255) DEFAULT NULL, meta_value LONGTEXT DEFAULT NULL, KEY post_id (post_id), KEY meta_key (meta_key(191))) DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_520_ci;
+CREATE TABLE wp_options (option_id BIGINT(20) UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, option_name VARCHAR(191) NOT NULL DEFAULT '' UNIQUE, option_value LONGTEXT NOT NULL, autoload VARCHAR(20) NOT NULL DEFAULT 'yes') ENGINE=MyISAM DEFAULT CHARSET=latin1;
+INSERT INTO wp_posts (post_content, post_name) VALUES ('<!-- wp:paragraph -->\r\n<p>Hello; it''s "me" \\ 👋🏽</p>\r\n<!-- /wp:paragraph -->', 'hello-world'), ('', 'draft');
+INSERT INTO wp_postmeta (post_id, meta_key, meta_value) VALUES (1, '_wp_attachment_metadata', 'a:5:{s:5:"width";i:1200;s:4:"file";s:13:"2026/01/x.jpg";}'), (1, NULL, NULL);
+INSERT INTO wp_options (option_name, option_value) VALUES ('siteurl', 'http://example.org'), ('cron', 'a:1:{i:1;s:3:"é"}');

@@ -1,0 +1,8 @@
+-- The shape of a web framework's tables: migrations, sessions, permissions, JSON, microseconds.
+CREATE TABLE django_migrations (id BIGINT AUTO_INCREMENT PRIMARY KEY, app VARCHAR(255) NOT NULL, name VARCHAR(255) NOT NULL, applied DATETIME(6) NOT NULL);
+CREATE TABLE django_content_type (id INT AUTO_INCREMENT PRIMARY KEY, app_label VARCHAR(100) NOT NULL, model VARCHAR(100) NOT NULL, UNIQUE KEY django_content_type_app_label_model_76bd3d3b_uniq (app_label, model));
+CREATE TABLE auth_permission (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(255) NOT NULL, content_type_id INT NOT NULL, codename VARCHAR(100) NOT NULL, UNIQUE KEY u (content_type_id, codename), CONSTRAINT auth_perm_fk FOREIGN KEY (content_type_id) REFERENCES django_content_type (id));
+CREATE TABLE django_session (session_key VARCHAR(40) PRIMARY KEY, session_data LONGTEXT NOT NULL, expire_date DATETIME(6) NOT NULL, KEY (expire_date));
+CREATE TABLE shop_order (id CHAR(32) PRIMARY KEY, payload LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL CHECK (JSON_VALID(`payload`)), total DECIMAL(12,2) NOT NULL, qty INT UNSIGNED CHECK (`qty` >= 0), ratio DOUBLE NOT NULL);
+INSERT INTO django_migrations (app, name, applied) VALUES ('auth', '0001_initial', '2026-01-02 03:04:05.678901'); INSERT INTO django_content_type (app_label, model) VALUES ('auth', 'user'); INSERT INTO auth_permission (name, content_type_id, codename) VALUES ('Can add user', 1, 'add_user');
+INSERT INTO django_session VALUES ('abc', '.eJxVjMsOwiAQRf-FtSEw5enSvd9ABmaQqoGktCvjv2uTLnR7zzn3JSJua41bp', '2026-02-01 00:00:00.000001'); INSERT INTO shop_order VALUES (REPLACE(UUID(), '-', ''), '{"a": {"b": [1, 2, {"c": null}]}, "s": "\\"q\\""}', 19.99, 3, 0.30000000000000004);

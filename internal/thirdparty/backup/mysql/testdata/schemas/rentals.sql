@@ -1,0 +1,21 @@
+-- The shape of a film rental: films with actors and categories, stores, payments, a full-text table kept by triggers.
+CREATE TABLE country (country_id SMALLINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, country VARCHAR(50) NOT NULL, last_update TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP);
+CREATE TABLE city (city_id SMALLINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, city VARCHAR(50) NOT NULL, country_id SMALLINT UNSIGNED NOT NULL, KEY (country_id), CONSTRAINT fk_city FOREIGN KEY (country_id) REFERENCES country (country_id) ON UPDATE CASCADE);
+CREATE TABLE film (film_id SMALLINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, title VARCHAR(255) NOT NULL, description TEXT, release_year YEAR, rate DECIMAL(4,2) NOT NULL DEFAULT 4.99, rating ENUM('G','PG','PG-13','R','NC-17') DEFAULT 'G', features SET('Trailers','Commentaries','Deleted Scenes'), KEY idx_title (title));
+CREATE TABLE film_text (film_id SMALLINT PRIMARY KEY, title VARCHAR(255) NOT NULL, description TEXT, FULLTEXT KEY (title, description)) ENGINE=InnoDB;
+CREATE TABLE address (address_id INT AUTO_INCREMENT PRIMARY KEY, address VARCHAR(50), city_id SMALLINT UNSIGNED, location GEOMETRY NOT NULL, SPATIAL KEY (location), FOREIGN KEY (city_id) REFERENCES city (city_id));
+CREATE TABLE staff (staff_id TINYINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, first_name VARCHAR(45), picture BLOB, store_id TINYINT UNSIGNED, password VARCHAR(40) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, KEY (store_id));
+CREATE TABLE store (store_id TINYINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, manager TINYINT UNSIGNED NOT NULL UNIQUE, FOREIGN KEY (manager) REFERENCES staff (staff_id)); ALTER TABLE staff ADD CONSTRAINT fk_store FOREIGN KEY (store_id) REFERENCES store (store_id);
+CREATE TABLE payment (payment_id INT AUTO_INCREMENT PRIMARY KEY, staff_id TINYINT UNSIGNED, amount DECIMAL(5,2), payment_date DATETIME);
+DELIMITER ;;
+CREATE TRIGGER ins_film AFTER INSERT ON film FOR EACH ROW BEGIN INSERT INTO film_text (film_id, title, description) VALUES (NEW.film_id, NEW.title, NEW.description); END;;
+CREATE TRIGGER upd_film AFTER UPDATE ON film FOR EACH ROW BEGIN IF (OLD.title != NEW.title) THEN UPDATE film_text SET title = NEW.title WHERE film_id = OLD.film_id; END IF; END;;
+CREATE TRIGGER payment_now BEFORE INSERT ON payment FOR EACH ROW SET NEW.payment_date = COALESCE(NEW.payment_date, NOW());;
+CREATE FUNCTION customer_balance(p INT, d DATETIME) RETURNS DECIMAL(5,2) READS SQL DATA BEGIN DECLARE v DECIMAL(5,2); SELECT IFNULL(SUM(amount), 0) INTO v FROM payment WHERE payment_date <= d AND staff_id = p; RETURN v; END;;
+CREATE PROCEDURE film_in_stock(IN p INT, OUT n INT) READS SQL DATA BEGIN SELECT film_id FROM film WHERE film_id = p; SELECT FOUND_ROWS() INTO n; END;;
+DELIMITER ;
+INSERT INTO country (country) VALUES ('Perú'), ('日本'); INSERT INTO city (city, country_id) VALUES ('Lima', 1), ('Tōkyō', 2);
+INSERT INTO film (title, description, release_year, rating, features) VALUES ('ACADEMY "DINOSAUR"', 'A epic; of a boat', 2006, 'PG', 'Trailers,Deleted Scenes'), ('B', NULL, NULL, 'NC-17', '');
+INSERT INTO address (address, city_id, location) VALUES ('x', 1, POINT(1, 2)); INSERT INTO staff (first_name, picture) VALUES ('Mike', 0x89504E470D0A1A0A00); INSERT INTO store (manager) VALUES (1); UPDATE staff SET store_id = 1; INSERT INTO payment (staff_id, amount) VALUES (1, 2.99);
+CREATE VIEW staff_list AS SELECT s.staff_id AS ID, CONCAT(s.first_name, _utf8mb4' ', c.city) AS name, country.country FROM staff AS s JOIN address AS a ON a.address_id = s.staff_id JOIN city AS c ON a.city_id = c.city_id JOIN country ON c.country_id = country.country_id;
+CREATE ALGORITHM=TEMPTABLE SQL SECURITY INVOKER VIEW sales_by_store AS SELECT c.city, SUM(p.amount) AS total FROM payment p, city c GROUP BY c.city ORDER BY c.city;
