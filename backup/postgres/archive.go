@@ -3,11 +3,14 @@ package postgres
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"sync/atomic"
+
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
@@ -18,6 +21,8 @@ type postgresArchive struct {
 	database string
 	server   string // its version
 	client   string // pg_dump's
+	toc      *toc
+	large    driver.Table // all large objects, if there are any
 	holds    driver.Contents
 }
 
@@ -26,7 +31,10 @@ const (
 	archiveBlockBlobs = 3
 	// longestName bounds the strings of an archive that are kept; PostgreSQL's names
 	// have 63 bytes, but a tag may name a function with all its arguments.
-	longestName = 64 << 10
+	// or hold the text of a function.
+	longestName = 64 << 20
+	// largeObjects stands for them among the tables of a manifest: one row each.
+	largeObjects = "pg_catalog.pg_largeobject"
 )
 
 // scanPostgresArchive reads an uncompressed archive to its end. It fails unless
@@ -76,6 +84,9 @@ func (s *archiveReader) scan() (postgresArchive, error) {
 	if s.err != nil {
 		return a, fmt.Errorf("backup: the PostgreSQL archive is damaged or cut: %w", s.err)
 	}
+	if s.large.Rows() > 0 {
+		a.large = s.large.Table(largeObjects)
+	}
 	return a, nil
 }
 
@@ -86,6 +97,7 @@ type archiveReader struct {
 	intSize int
 	pending map[int]int // entries whose data is to come, and their place in the tables
 	rows    atomic.Int64
+	large   driver.Meter // large objects
 }
 
 func (s *archiveReader) fail(err error) {
@@ -143,70 +155,23 @@ func (s *archiveReader) string() (string, bool) {
 	return string(text), true
 }
 
-func (s *archiveReader) text() string {
-	t, _ := s.string()
-	return t
-}
-
-func (s *archiveReader) skipStrings(count int) {
-	for range count {
-		s.skip(s.int())
-	}
+func (s *archiveReader) text() text {
+	t, there := s.string()
+	return text{t, there}
 }
 
 // contents reads the head and the table of contents.
 func (s *archiveReader) contents() postgresArchive {
 	var a postgresArchive
-	magic := make([]byte, 5)
-	if _, err := io.ReadFull(s.r, magic); err != nil || string(magic) != "PGDMP" {
-		s.fail(errors.New("it does not begin as an archive of pg_dump"))
-		return a
-	}
-	major, minor := s.byte(), s.byte()
-	s.skip(1)
-	s.intSize = s.byte()
-	offsetSize := s.byte()
-	if format := s.byte(); s.err == nil && (major != 1 || minor < 14 || minor > 16 || format != 1 || s.intSize < 4 || s.intSize > 8 || offsetSize > 8) {
-		s.fail(fmt.Errorf("its format %d.%d (%d) is unknown", major, minor, format))
-		return a
-	}
-	var compression int
-	if minor >= 15 {
-		compression = s.byte()
-	} else {
-		compression = s.int()
-	}
-	if s.err == nil && compression != 0 {
-		s.fail(errors.New("it is compressed by pg_dump itself, which this package never asks for"))
-	}
-	for range 7 {
-		s.int() // when it was made
-	}
-	a.database, a.server, a.client = s.text(), s.text(), s.text()
-
+	a.toc = s.toc()
+	a.database, a.server, a.client = a.toc.database.s, a.toc.server.s, a.toc.client.s
 	s.pending = make(map[int]int)
-	for entries := s.int(); entries > 0 && s.err == nil; entries-- {
-		id := s.int()
-		hasData := s.int() != 0
-		s.skipStrings(2)
-		tag, kind := s.text(), s.text()
-		s.int()
-		s.skipStrings(3)
-		schema := s.text()
-		s.skipStrings(2)
-		if minor >= 16 {
-			s.int()
-		}
-		s.skipStrings(2)
-		for more := true; more && s.err == nil; {
-			_, more = s.string() // what it depends on
-		}
-		s.skip(1 + offsetSize)
-		switch kind {
+	for _, e := range a.toc.entries {
+		switch e.kind.s {
 		case "TABLE DATA":
-			if hasData {
-				s.pending[id] = len(a.holds.Tables)
-				a.holds.Tables = append(a.holds.Tables, driver.Table{Name: postgresName(schema, tag)})
+			if e.hasData {
+				s.pending[e.id] = len(a.holds.Tables)
+				a.holds.Tables = append(a.holds.Tables, driver.Table{Name: postgresName(e.schema.s, e.tag.s)})
 			}
 		case "VIEW", "MATERIALIZED VIEW":
 			a.holds.Views++
@@ -215,48 +180,88 @@ func (s *archiveReader) contents() postgresArchive {
 		case "TRIGGER":
 			a.holds.Triggers++
 		default:
-			if hasData {
-				s.pending[id] = -1 // large objects
+			if e.hasData {
+				s.pending[e.id] = -1 // large objects
 			}
 		}
 	}
 	return a
 }
 
-// table counts the lines of a table's chunks. The last line is a backslash and a
-// dot, which no row can be.
+// longestRow bounds a row that is kept for its digest. Of a longer one the hash is
+// measured in its place.
+const longestRow = 1 << 20
+
+// table measures the rows of a table's chunks, one line each. The last line is a backslash
+// and a dot, which no row can be.
 func (s *archiveReader) table(t *driver.Table) {
-	var tail []byte
-	const enough = 8
+	var meter driver.Meter
+	var row []byte // the beginning of a row that goes on in the next chunk
+	var long *xxhash.Digest
+	var ended bool
 	for n := s.int(); n > 0 && s.err == nil; n = s.int() {
 		for n > 0 && s.err == nil {
 			part, err := s.r.Peek(min(n, s.r.Size()))
 			s.fail(err)
-			rows := int64(bytes.Count(part, []byte{'\n'}))
-			t.Rows += rows
-			s.rows.Add(rows)
-			tail = append(tail, part[max(0, len(part)-enough):]...)
-			tail = tail[max(0, len(tail)-enough):]
-			n -= len(part)
-			s.skip(len(part))
+			size := len(part)
+			for len(part) > 0 {
+				line, rest, whole := bytes.Cut(part, []byte{'\n'})
+				part = rest
+				if !whole || len(row) > 0 || long != nil {
+					row = append(row, line...)
+					if long == nil && len(row) > longestRow {
+						long = xxhash.New()
+					}
+					if long != nil {
+						_, _ = long.Write(row)
+						row = row[:0]
+					}
+					if !whole {
+						continue
+					}
+					if line = row; long != nil {
+						line = binary.BigEndian.AppendUint64(row, long.Sum64())
+						long = nil
+					}
+				}
+				switch {
+				case ended && len(line) > 0:
+					s.fail(fmt.Errorf("there is something behind the rows of %s", t.Name))
+					return
+				case ended:
+				case string(line) == `\.`:
+					ended = true
+				default:
+					meter.Row(line)
+					s.rows.Add(1)
+				}
+				row = row[:0]
+			}
+			n -= size
+			s.skip(size)
 		}
 	}
-	end := bytes.LastIndex(tail, []byte("\\.\n"))
-	if s.err == nil && (end < 0 || end > 0 && tail[end-1] != '\n' || len(bytes.TrimRight(tail[end+2:], "\n")) > 0) {
+	if s.err == nil && (!ended || len(row) > 0 || long != nil) {
 		s.fail(fmt.Errorf("the rows of %s do not come to an end", t.Name))
 		return
 	}
-	after := int64(bytes.Count(tail[max(0, end):], []byte{'\n'}))
-	t.Rows -= after
-	s.rows.Add(-after)
+	*t = meter.Table(t.Name)
 }
 
-// blobs skips large objects: a number each, chunks, and a zero at the end.
+// blobs measures large objects: a number each, chunks, and a zero at the end.
 func (s *archiveReader) blobs() {
-	for s.int() != 0 && s.err == nil {
+	for id := s.int(); id != 0 && s.err == nil; id = s.int() {
+		hash := xxhash.New()
 		for n := s.int(); n > 0 && s.err == nil; n = s.int() {
-			s.skip(n)
+			for n > 0 && s.err == nil {
+				part, err := s.r.Peek(min(n, s.r.Size()))
+				s.fail(err)
+				_, _ = hash.Write(part)
+				n -= len(part)
+				s.skip(len(part))
+			}
 		}
+		s.large.Row(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(id)), hash.Sum64()))
 	}
 }
 

@@ -56,18 +56,18 @@ func postgresTables(ctx context.Context, q postgresQuerier) ([]postgresTable, er
 // narrow leaves of an archive's tables those that the catalogue names; one that is
 // missing is an error. The others are extensions', whose rows pg_dump keeps in part.
 func narrow(holds []driver.Table, tables []postgresTable) ([]driver.Table, error) {
-	rows := make(map[string]int64, len(holds))
+	rows := make(map[string]driver.Table, len(holds))
 	for _, t := range holds {
-		rows[t.Name] = t.Rows
+		rows[t.Name] = t
 	}
 	var kept []driver.Table
 	var missing []string
 	for _, t := range tables {
-		n, found := rows[t.String()]
+		measured, found := rows[t.String()]
 		if !found {
 			missing = append(missing, t.String())
 		}
-		kept = append(kept, driver.Table{Name: t.String(), Rows: n})
+		kept = append(kept, measured)
 	}
 	if len(missing) > 0 {
 		return nil, fmt.Errorf("backup: pg_dump has left out %s", server.ShortList(missing))
@@ -75,20 +75,35 @@ func narrow(holds []driver.Table, tables []postgresTable) ([]driver.Table, error
 	return kept, nil
 }
 
-// countPostgres counts what a database holds, as pg_dump would write it.
-func countPostgres(ctx context.Context, q postgresQuerier) (driver.Contents, error) {
+// countPostgres lists what a database holds, as pg_dump would write it. Tables that are
+// not among the measured ones are counted.
+func countPostgres(ctx context.Context, q postgresQuerier, measured map[string]driver.Table) (driver.Contents, error) {
 	var c driver.Contents
 	tables, err := postgresTables(ctx, q)
 	if err != nil {
 		return c, err
 	}
 	for _, t := range tables {
+		if m, ok := measured[t.String()]; ok {
+			c.Tables = append(c.Tables, m)
+			continue
+		}
 		counted := driver.Table{Name: t.String()}
 		query := "SELECT count(*) FROM ONLY " + quotePostgres(t.schema) + "." + quotePostgres(t.table)
 		if err := q.QueryRowContext(ctx, query).Scan(&counted.Rows); err != nil {
 			return c, fmt.Errorf("backup: count the rows of %s: %w", t, err)
 		}
 		c.Tables = append(c.Tables, counted)
+	}
+	large := driver.Table{Name: largeObjects}
+	if err := q.QueryRowContext(ctx, "SELECT count(*) FROM pg_largeobject_metadata").Scan(&large.Rows); err != nil {
+		return c, fmt.Errorf("backup: count the large objects: %w", err)
+	}
+	if m, ok := measured[largeObjects]; ok && m.Rows == large.Rows {
+		large = m
+	}
+	if large.Rows > 0 {
+		c.Tables = append(c.Tables, large)
 	}
 	err = q.QueryRowContext(ctx, `SELECT
 		(SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace`+postgresOwn+` AND c.relkind IN ('v','m')),

@@ -14,16 +14,46 @@ import (
 // Original implements [driver.Abilities].
 func (p *Source) Original(context.Context) (string, error) { return p.target.database, nil }
 
-// Overwrite implements [driver.Abilities]: see [Job.RestoreOver]. The role must own the
-// database, be allowed to create others, and to end the sessions in it.
+// Overwrite restores the dump into a second database, which then takes the name of the
+// original in a moment. Objects that the original has now keep their present owners and
+// privileges, and the database its settings: they are compared before the names change, and
+// a difference ends the restore. Other objects get those of the backup. The role must own
+// the database, be allowed to create others and to end the sessions in it, and be a member
+// of every role that owns something.
 func (p *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOptions) (got driver.Contents, err error) {
+	if len(o.Tables) > 0 {
+		return got, errors.New("backup: single tables of PostgreSQL are restored beside the original: copy their rows from there")
+	}
 	original := p.target.database
+	on, err := p.server(ctx, p.db)
+	if err != nil {
+		return got, err
+	}
 	second, before := server.ScratchName(original, time.Now()), server.ScratchName(original, time.Now())
+	// What the original is now decides about owners, privileges and settings.
+	now, err := p.archive(ctx, on.major, original, io.Discard, "--schema-only", "--create")
+	if err != nil {
+		return got, err
+	}
+	settings, err := settingsOf(ctx, p.db)
+	if err != nil {
+		return got, err
+	}
+	want := o.Want
+	if want.Settings != nil && want.Settings[setNoPublic] == "" {
+		delete(settings, setNoPublic) // the backup has objects there
+	} else if want.Settings[setNoPublic] != "" {
+		settings[setNoPublic] = "true"
+	}
+	want.Settings = settings
 	created := false
-	_, got, err = p.Restore(ctx, r, driver.RestoreOptions{Target: second, Want: o.Want})
+	_, got, err = p.restore(ctx, anyServer{p.db, on}, r, driver.RestoreOptions{Target: second, Want: want}, restoreHow{present: now.toc})
 	created = err == nil
 	if err == nil {
 		err = o.Want.Compare(got)
+	}
+	if err == nil {
+		err = p.sameRights(ctx, original, second)
 	}
 	if err == nil {
 		if o.Touch != nil {
@@ -36,11 +66,11 @@ func (p *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 	}
 	if err != nil {
 		if created {
-			err = errors.Join(err, p.drop(context.WithoutCancel(ctx), second))
+			err = errors.Join(err, p.drop(context.WithoutCancel(ctx), p.db, second))
 		}
 		return got, err
 	}
-	if err := p.drop(context.WithoutCancel(ctx), before); err != nil {
+	if err := p.drop(context.WithoutCancel(ctx), p.db, before); err != nil {
 		got.Warnings = append(got.Warnings, fmt.Sprintf("what was there before is still there as %s: drop it", before))
 	}
 	return got, nil
@@ -95,4 +125,32 @@ func (p *Source) exchange(ctx context.Context, original, second, before string) 
 		renamed = true
 	}
 	return nil
+}
+
+// sameRights compares owners, privileges and settings of the original with those of the
+// database that is to replace it.
+func (p *Source) sameRights(ctx context.Context, original, second string) error {
+	before, err := rightsOf(ctx, p.db, access)
+	if err != nil {
+		return err
+	}
+	db, err := p.open(second)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	after, err := rightsOf(ctx, db, access)
+	if err != nil {
+		return err
+	}
+	if err := compareRights(before, after); err != nil {
+		return err
+	}
+	if before, err = rightsOf(ctx, p.db, ofDatabase, original); err != nil {
+		return err
+	}
+	if after, err = rightsOf(ctx, p.db, ofDatabase, second); err != nil {
+		return err
+	}
+	return compareRights(before, after)
 }

@@ -2,7 +2,6 @@
 package postgres
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	sqldriver "database/sql/driver"
@@ -83,6 +82,15 @@ type postgresServer struct {
 }
 
 func (p *Source) server(ctx context.Context, q postgresQuerier) (postgresServer, error) {
+	s, err := p.ask(ctx, q)
+	if err == nil && s.database != p.target.database {
+		return s, fmt.Errorf("backup: the *sql.DB is connected to the database %q and the URL names %q: give both for the same one", s.database, p.target.database)
+	}
+	return s, err
+}
+
+// ask asks a server for its version, whatever the database.
+func (p *Source) ask(ctx context.Context, q postgresQuerier) (postgresServer, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.opts.QueryTimeout)
 	defer cancel()
 	var s postgresServer
@@ -94,9 +102,6 @@ func (p *Source) server(ctx context.Context, q postgresQuerier) (postgresServer,
 	}
 	if s.major = number / 10000; s.major < 10 {
 		return s, fmt.Errorf("backup: PostgreSQL %s is older than version 10, which this package needs", s.version)
-	}
-	if s.database != p.target.database {
-		return s, fmt.Errorf("backup: the *sql.DB is connected to the database %q and the URL names %q: give both for the same one", s.database, p.target.database)
 	}
 	return s, nil
 }
@@ -110,7 +115,7 @@ func (p *Source) Describe() driver.Description {
 func (p *Source) Abilities() driver.Abilities {
 	return driver.Abilities{
 		Preflight: p.Preflight, Lock: p.Lock, Restore: p.Restore, Test: p.Test, SweepTests: p.SweepTests,
-		Original: p.Original, Overwrite: p.Overwrite,
+		Original: p.Original, Overwrite: p.Overwrite, Accounts: p.Accounts,
 	}
 }
 
@@ -158,6 +163,19 @@ func (p *Source) unreadable(ctx context.Context, q postgresQuerier) error {
 		AND c.relkind IN ('r','p') AND row_security_active(c.oid) ORDER BY 1`)
 	if err != nil {
 		return fmt.Errorf("backup: read the row security of the PostgreSQL role: %w", err)
+	}
+	if len(found) == 0 {
+		large, err := queryStrings(ctx, q, `
+			SELECT oid::text FROM pg_largeobject_metadata WHERE NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+			AND current_setting('lo_compat_privileges') <> 'on' AND NOT pg_has_role(current_user, lomowner, 'USAGE')
+			AND NOT EXISTS (SELECT 1 FROM aclexplode(lomacl) x WHERE x.privilege_type = 'SELECT' AND (x.grantee = 0 OR pg_has_role(current_user, x.grantee, 'USAGE')))
+			ORDER BY oid LIMIT 20`)
+		if err != nil {
+			return fmt.Errorf("backup: read the privileges of large objects: %w", err)
+		}
+		if len(large) > 0 {
+			return fmt.Errorf("backup: the PostgreSQL role may not read the large objects %s: GRANT SELECT ON LARGE OBJECT … TO it, or make it a member of their owner", server.ShortList(large))
+		}
 	}
 	if len(found) > 0 {
 		return fmt.Errorf("backup: row security would hide rows of %s from the PostgreSQL role: ALTER ROLE … BYPASSRLS", server.ShortList(found))
@@ -211,15 +229,6 @@ func (p *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 	if err != nil {
 		return driver.Contents{}, err
 	}
-	client, err := findPostgresClient(ctx, "pg_dump", p.opts.Dump, on.major)
-	if err != nil {
-		return driver.Contents{}, err
-	}
-	secrets, err := newPassfile(p.target.password)
-	if err != nil {
-		return driver.Contents{}, err
-	}
-	defer secrets.Remove()
 	snapshot, err := p.snapshot(ctx)
 	if err != nil {
 		return driver.Contents{}, err
@@ -230,21 +239,33 @@ func (p *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 		return driver.Contents{}, err
 	}
 
-	scanner := newArchiveScanner(w)
-	err = client.run(ctx, secrets, nil, scanner,
-		"--format=custom", "--compress=0", "--no-password", "--snapshot="+snapshot.id,
-		fmt.Sprintf("--lock-wait-timeout=%d", p.opts.LockWait.Milliseconds()),
-		"--dbname="+p.target.public(p.target.database))
-	archive, damage := scanner.finish()
-	if err = cmp.Or(err, damage); err != nil {
+	settings, err := settingsOf(ctx, snapshot.tx)
+	if err != nil {
+		return driver.Contents{}, err
+	}
+	var position driver.Position
+	if err := snapshot.tx.QueryRowContext(ctx, "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text").Scan(&position.LSN); err != nil {
+		return driver.Contents{}, fmt.Errorf("backup: read the position in the log of PostgreSQL: %w", err)
+	}
+	watch := p.watchLocks(ctx)
+	archive, err := p.archive(ctx, on.major, p.target.database, w, "--create", "--snapshot="+snapshot.id)
+	holder := watch.stop()
+	if err != nil {
+		if holder != "" && strings.Contains(err.Error(), "timeout") {
+			err = fmt.Errorf("%w (%s)", err, holder)
+		}
 		return driver.Contents{}, err
 	}
 	holds := archive.holds
 	if holds.Tables, err = narrow(holds.Tables, tables); err != nil {
 		return driver.Contents{}, err
 	}
+	if archive.large.Rows > 0 {
+		holds.Tables = append(holds.Tables, archive.large)
+	}
 	holds.ServerVersion, holds.ClientVersion = archive.server, archive.client
 	holds.Consistency = "snapshot:" + snapshot.id
+	holds.Settings, holds.Position = settings, &position
 	return holds, nil
 }
 

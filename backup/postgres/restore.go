@@ -1,7 +1,10 @@
 package postgres
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -11,94 +14,286 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// Restore reads a dump into a new database of the server and counts it. Without a
-// target the name is that of the original and the time. Owners and privileges are
-// left out: everything belongs to the role that restores. What was set by ALTER
-// DATABASE is no part of a dump.
+// Restore reads a dump into a new database of the server, or into the one that the options
+// name if that exists and is empty. Without a target it makes up a name from that of the
+// original and the time. It connects to the database postgres or template1 where the
+// original does not exist any more.
+//
+// The new database gets the encoding and locale, the settings, owners and privileges of the
+// original. A role that the server does not have costs what names it: the warnings list
+// what was left out. A revocation from PUBLIC is always kept. At the end the rows are read
+// back with pg_dump, to compare their digests.
 func (p *Source) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptions) (string, driver.Contents, error) {
-	target := o.Target
-	if len(o.Tables) > 0 {
-		return "", driver.Contents{}, errors.New("backup: single tables cannot be restored of PostgreSQL yet")
+	at, done, err := p.anyDatabase(ctx)
+	if err != nil {
+		return "", driver.Contents{}, err
 	}
+	defer done()
+	return p.restore(ctx, at, r, o, restoreHow{})
+}
+
+// restoreHow tells the ways in which a dump is restored apart.
+type restoreHow struct {
+	test    bool // a database that is dropped soon: only its settings are applied
+	present *toc // the present owners and privileges of the database that is overwritten
+}
+
+// anyServer is a connection to a server that may lack the original.
+type anyServer struct {
+	db *sql.DB
+	on postgresServer
+}
+
+// anyDatabase connects to the server by any database, the original if it is there.
+func (p *Source) anyDatabase(ctx context.Context) (at anyServer, done func(), err error) {
+	done = func() {}
+	if at.on, err = p.server(ctx, p.db); err == nil || at.on.major > 0 {
+		at.db = p.db
+		return at, done, err
+	}
+	for _, name := range []string{"postgres", "template1"} {
+		db, openErr := p.open(name)
+		if openErr != nil {
+			return at, done, openErr
+		}
+		on, askErr := p.ask(ctx, db)
+		if askErr == nil {
+			return anyServer{db, on}, func() { db.Close() }, nil
+		}
+		db.Close()
+	}
+	return at, done, err
+}
+
+func (p *Source) restore(ctx context.Context, at anyServer, r io.Reader, o driver.RestoreOptions, how restoreHow) (target string, got driver.Contents, err error) {
+	target = o.Target
 	if target == "" {
 		target = fmt.Sprintf("%.40s_restore_%s", p.target.database, time.Now().UTC().Format("20060102t150405"))
 		target = strings.ToValidUTF8(target, "") // a name has 63 bytes
 	}
-	on, err := p.server(ctx, p.db)
+	client, err := findPostgresClient(ctx, "pg_restore", p.opts.Restore, at.on.major)
 	if err != nil {
-		return "", driver.Contents{}, err
-	}
-	client, err := findPostgresClient(ctx, "pg_restore", p.opts.Restore, on.major)
-	if err != nil {
-		return "", driver.Contents{}, err
+		return "", got, err
 	}
 	secrets, err := newPassfile(p.target.password)
 	if err != nil {
-		return "", driver.Contents{}, err
+		return "", got, err
 	}
 	defer secrets.Remove()
-
-	// template0 holds nothing of the site's own, and the encoding must be the dump's.
-	create := "CREATE DATABASE " + quotePostgres(target) + " TEMPLATE template0" + p.likeOriginal(ctx)
-	if err := p.exec(ctx, create); err != nil {
-		return "", driver.Contents{}, fmt.Errorf("backup: create the database %q (a restore never goes into an existing one): %w", target, err)
-	}
-	err = client.run(ctx, secrets, r, nil,
-		"--exit-on-error", "--no-owner", "--no-privileges", "--no-password", "--dbname="+p.target.public(target))
-	var got driver.Contents
-	if err == nil {
-		got, err = p.countsOf(ctx, target)
-	}
+	c, err := clusterOf(ctx, at.db)
 	if err != nil {
-		return "", driver.Contents{}, errors.Join(err, p.drop(context.WithoutCancel(ctx), target))
+		return "", got, err
 	}
-	got.ServerVersion = on.version
+	created, err := p.create(ctx, at, c, target, o.Want.Settings, how.present != nil)
+	if err != nil {
+		return "", got, err
+	}
+	var warnings []string
+	err = func() error {
+		head := &archiveReader{r: bufio.NewReaderSize(r, 256<<10)}
+		list := head.toc()
+		if head.err != nil {
+			return fmt.Errorf("backup: the PostgreSQL archive is damaged or cut: %w", head.err)
+		}
+		if how.present != nil {
+			list.present(how.present)
+		}
+		if len(o.Tables) > 0 {
+			if err := list.only(o.Tables); err != nil {
+				return err
+			}
+		}
+		environment := list.adapt(c, target)
+		if how.test {
+			environment.settingsOnly()
+		}
+		warnings = environment.warnings()
+		args := []string{"--exit-on-error", "--no-password", "--dbname=" + p.target.public(target)}
+		if !created {
+			args = append(args, "--single-transaction") // a failure leaves it empty
+		}
+		if err := client.run(ctx, secrets, io.MultiReader(bytes.NewReader(list.encode()), head.r), nil, args...); err != nil {
+			return err
+		}
+		if failed := environment.apply(ctx, at.db); len(failed) > 0 && how.present == nil {
+			warnings = append(warnings, "could not be given to the database: "+strings.Join(failed, "; "))
+		}
+		var counted []string
+		got, counted, err = p.measure(ctx, at, target, o)
+		warnings = append(warnings, counted...)
+		return err
+	}()
+	if err != nil {
+		if created {
+			err = errors.Join(err, p.drop(context.WithoutCancel(ctx), at.db, target))
+		}
+		return "", driver.Contents{}, err
+	}
+	got.ServerVersion = at.on.version
+	got.Warnings = append(got.Warnings, warnings...)
 	return target, got, nil
 }
 
-// likeOriginal returns the options that make a database sort and encode as the
-// original does, so that indexes and text mean the same. Where that cannot be
-// asked, the template's apply.
-func (p *Source) likeOriginal(ctx context.Context) string {
-	ctx, cancel := context.WithTimeout(ctx, p.opts.QueryTimeout)
-	defer cancel()
-	var options string
-	err := p.db.QueryRowContext(ctx, `SELECT format(' ENCODING %L LC_COLLATE %L LC_CTYPE %L', pg_encoding_to_char(encoding), datcollate, datctype)
-		FROM pg_database WHERE datname = current_database()`).Scan(&options)
-	if err != nil {
-		return ""
+// settingsOnly leaves the statements that decide how queries behave.
+func (e *environment) settingsOnly() {
+	var kept []string
+	for _, s := range e.statements {
+		if t := tokens(s); len(t) > 3 && t[0] == "ALTER" && t[1] == "DATABASE" && t[3] == "SET" {
+			kept = append(kept, s)
+		}
 	}
-	return options
+	e.statements, e.left = kept, nil
 }
 
-// countsOf counts another database of the server.
-func (p *Source) countsOf(ctx context.Context, database string) (driver.Contents, error) {
-	db, err := p.open(database)
+// create makes the database, and returns false if it exists and is empty.
+func (p *Source) create(ctx context.Context, at anyServer, c cluster, target string, settings map[string]string, withTablespace bool) (created bool, err error) {
+	var exists bool
+	if err := at.db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1)", target).Scan(&exists); err != nil {
+		return false, fmt.Errorf("backup: look for the database %q: %w", target, err)
+	}
+	if exists {
+		return false, p.mustBeEmpty(ctx, target, settings)
+	}
+	if len(settings) == 0 { // a backup of before these were recorded
+		if settings, err = settingsOf(ctx, at.db); err != nil {
+			return false, err
+		}
+		delete(settings, setNoPublic)
+	}
+	// template0 holds nothing of the site's own, and allows another encoding.
+	statement := "CREATE DATABASE " + quotePostgres(target) + " TEMPLATE template0" + createOptions(settings, at.on.major, withTablespace)
+	if _, err := at.db.ExecContext(ctx, statement); err != nil {
+		return false, fmt.Errorf("backup: create the database %q (a role without CREATEDB can restore into an empty database that exists: name it as the target): %w", target, err)
+	}
+	if settings[setNoPublic] == "" {
+		return true, nil
+	}
+	db, err := p.open(target)
+	if err == nil {
+		_, err = db.ExecContext(ctx, "DROP SCHEMA public")
+		err = errors.Join(err, db.Close())
+	}
 	if err != nil {
-		return driver.Contents{}, err
+		return false, errors.Join(fmt.Errorf("backup: drop the schema public, which the original does not have: %w", err), p.drop(context.WithoutCancel(ctx), at.db, target))
+	}
+	return true, nil
+}
+
+// mustBeEmpty refuses a database that holds anything but extensions, or that could not hold
+// the dump's text.
+func (p *Source) mustBeEmpty(ctx context.Context, target string, settings map[string]string) error {
+	db, err := p.open(target)
+	if err != nil {
+		return err
 	}
 	defer db.Close()
-	return countPostgres(ctx, db)
-}
-
-// drop removes a database that this package has created. It ends sessions in it,
-// such as those of a pg_restore that was killed.
-func (p *Source) drop(ctx context.Context, database string) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
-	ended := `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid() AND usename IS NOT NULL`
-	if _, err := queryStrings(ctx, p.db, ended, database); err != nil {
-		return fmt.Errorf("backup: end the sessions in the database %q: %w", database, err)
+	own := func(catalog, namespace string) string {
+		return fmt.Sprintf(`SELECT 1 FROM %[1]s o JOIN pg_namespace n ON n.oid = o.%[2]s WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'
+			AND NOT EXISTS (SELECT 1 FROM pg_depend e WHERE e.classid = '%[1]s'::regclass AND e.objid = o.oid AND e.deptype IN ('e', 'i'))`, catalog, namespace)
 	}
-	if err := p.exec(ctx, "DROP DATABASE IF EXISTS "+quotePostgres(database)); err != nil {
-		return fmt.Errorf("backup: drop the database %q: %w", database, err)
+	var objects int
+	var encoding string
+	err = db.QueryRowContext(ctx, `SELECT count(*), (SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()) FROM (`+
+		own("pg_class", "relnamespace")+" UNION ALL "+own("pg_proc", "pronamespace")+" UNION ALL "+own("pg_type", "typnamespace")+
+		` UNION ALL SELECT 1 FROM pg_namespace n WHERE nspname NOT IN ('pg_catalog', 'information_schema', 'public') AND nspname !~ '^pg_(toast|temp)'
+			AND NOT EXISTS (SELECT 1 FROM pg_depend e WHERE e.classid = 'pg_namespace'::regclass AND e.objid = n.oid AND e.deptype = 'e')
+		UNION ALL SELECT 1 FROM pg_largeobject_metadata) x`).Scan(&objects, &encoding)
+	switch {
+	case err != nil:
+		return fmt.Errorf("backup: look into the database %q: %w", target, err)
+	case objects > 0:
+		return fmt.Errorf("backup: the database %q exists and holds %d objects: a restore goes into a new database or an empty one", target, objects)
+	case settings[setEncoding] != "" && encoding != settings[setEncoding]:
+		return fmt.Errorf("backup: the database %q has the encoding %s and the dump %s: create it with that encoding", target, encoding, settings[setEncoding])
 	}
 	return nil
 }
 
-func (p *Source) exec(ctx context.Context, statement string) error {
-	_, err := p.db.ExecContext(ctx, statement)
-	return err
+// measure reads what a database holds. Its rows are read by pg_dump, in the form in which
+// the dump has them, so that their digests can be compared. Where that cannot be done they
+// are counted.
+func (p *Source) measure(ctx context.Context, at anyServer, database string, o driver.RestoreOptions) (got driver.Contents, warnings []string, err error) {
+	db, err := p.open(database)
+	if err != nil {
+		return got, nil, err
+	}
+	defer db.Close()
+	tables, err := p.digests(ctx, at.on.major, database)
+	if err != nil && ctx.Err() == nil {
+		warnings = append(warnings, "the rows were counted, and their values not compared: "+strings.TrimPrefix(err.Error(), "backup: "))
+	}
+	got, err = countPostgres(ctx, db, tables)
+	if err != nil {
+		return got, warnings, err
+	}
+	if len(o.Tables) > 0 { // tables that they inherit from may be there too
+		wanted := map[string]bool{}
+		for _, name := range o.Tables {
+			wanted[name] = true
+		}
+		var kept []driver.Table
+		for _, t := range got.Tables {
+			if wanted[t.Name] {
+				kept = append(kept, t)
+			}
+		}
+		got.Tables = kept
+	}
+	return got, warnings, nil
+}
+
+// digests returns the tables of a database as pg_dump writes them.
+func (p *Source) digests(ctx context.Context, major int, database string) (map[string]driver.Table, error) {
+	archive, err := p.archive(ctx, major, database, io.Discard, "--data-only")
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]driver.Table{}
+	for _, t := range archive.holds.Tables {
+		found[t.Name] = t
+	}
+	if archive.large.Rows > 0 {
+		found[largeObjects] = archive.large
+	}
+	return found, nil
+}
+
+// archive runs pg_dump, passes on what it writes and returns what that holds.
+func (p *Source) archive(ctx context.Context, major int, database string, w io.Writer, more ...string) (postgresArchive, error) {
+	client, err := findPostgresClient(ctx, "pg_dump", p.opts.Dump, major)
+	if err != nil {
+		return postgresArchive{}, err
+	}
+	secrets, err := newPassfile(p.target.password)
+	if err != nil {
+		return postgresArchive{}, err
+	}
+	defer secrets.Remove()
+	scanner := newArchiveScanner(w)
+	err = client.run(ctx, secrets, nil, scanner, append([]string{
+		"--format=custom", "--compress=0", "--no-password", fmt.Sprintf("--lock-wait-timeout=%d", p.opts.LockWait.Milliseconds()),
+		"--dbname=" + p.target.public(database),
+	}, more...)...)
+	archive, damage := scanner.finish()
+	if err == nil {
+		err = damage
+	}
+	return archive, err
+}
+
+// drop removes a database that this package has created. It ends sessions in it,
+// such as those of a pg_restore that was killed.
+func (p *Source) drop(ctx context.Context, by *sql.DB, database string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	ended := `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid() AND usename IS NOT NULL`
+	if _, err := queryStrings(ctx, by, ended, database); err != nil {
+		return fmt.Errorf("backup: end the sessions in the database %q: %w", database, err)
+	}
+	if _, err := by.ExecContext(ctx, "DROP DATABASE IF EXISTS "+quotePostgres(database)); err != nil {
+		return fmt.Errorf("backup: drop the database %q: %w", database, err)
+	}
+	return nil
 }
 
 func quotePostgres(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

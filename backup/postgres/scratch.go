@@ -15,7 +15,11 @@ import (
 // account must be allowed to create databases (CREATEDB).
 func (p *Source) Test(ctx context.Context, r io.Reader, o driver.RestoreOptions, use func(context.Context, driver.Queryer, driver.Contents) error) error {
 	name := server.ScratchName(p.target.database, time.Now())
-	_, got, err := p.Restore(ctx, r, driver.RestoreOptions{Target: name, Want: o.Want})
+	on, err := p.server(ctx, p.db)
+	if err != nil {
+		return err
+	}
+	_, got, err := p.restore(ctx, anyServer{p.db, on}, r, driver.RestoreOptions{Target: name, Want: o.Want}, restoreHow{test: true})
 	if err != nil {
 		return err // and it has been dropped
 	}
@@ -23,7 +27,7 @@ func (p *Source) Test(ctx context.Context, r io.Reader, o driver.RestoreOptions,
 	if err == nil {
 		err = errors.Join(use(ctx, db, got), db.Close())
 	}
-	return errors.Join(err, server.Left(p.drop(context.WithoutCancel(ctx), name)))
+	return errors.Join(err, server.Left(p.drop(context.WithoutCancel(ctx), p.db, name)))
 }
 
 // SweepTests implements [driver.Abilities].
@@ -34,5 +38,5 @@ func (p *Source) SweepTests(ctx context.Context, before time.Time) ([]string, er
 	if err != nil {
 		return nil, fmt.Errorf("backup: list the databases: %w", err)
 	}
-	return server.DropStale(ctx, names, p.target.database, before, p.drop)
+	return server.DropStale(ctx, names, p.target.database, before, func(ctx context.Context, name string) error { return p.drop(ctx, p.db, name) })
 }

@@ -30,8 +30,14 @@ var libpqParameters = []string{
 // parsePostgresURL never repeats the URL in an error: it holds the password.
 func parsePostgresURL(text string) (postgresTarget, error) {
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
-		return postgresTarget{}, errors.New("backup: the address of a PostgreSQL database must be a URL, postgres://user:password@host:5432/database, with special characters percent-encoded")
+	switch {
+	case err == nil && (u.Scheme == "postgres" || u.Scheme == "postgresql"):
+	case strings.Contains(text, "://"):
+		return postgresTarget{}, errors.New("backup: the address of a PostgreSQL database must be a URL, postgres://user:password@host:5432/database, with special characters percent-encoded, or of the form host=… user=… password=… dbname=…")
+	default:
+		if u, err = fromKeyValue(text); err != nil {
+			return postgresTarget{}, err
+		}
 	}
 	t := postgresTarget{full: u, database: strings.TrimPrefix(u.Path, "/")}
 	query := u.Query()
