@@ -65,6 +65,9 @@ require (
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
 	github.com/jackc/pgx/v5 v5.12.0
+	github.com/mainstay-go/mainstay/contrib/bunpage v0.1.0
+	github.com/mainstay-go/mainstay/contrib/gormpage v0.1.0
+	github.com/mainstay-go/mainstay/contrib/pgxpage v0.1.0
 	github.com/mainstay-go/mainstay/contrib/prommetrics v0.1.0
 	github.com/mainstay-go/mainstay/contrib/s3store v0.1.0
 	github.com/mattn/go-isatty v0.0.24 // indirect
@@ -89,3 +92,9 @@ replace github.com/mainstay-go/mainstay => ..
 replace github.com/mainstay-go/mainstay/contrib/s3store => ../contrib/s3store
 
 replace github.com/mainstay-go/mainstay/contrib/prommetrics => ../contrib/prommetrics
+
+replace github.com/mainstay-go/mainstay/contrib/gormpage => ../contrib/gormpage
+
+replace github.com/mainstay-go/mainstay/contrib/bunpage => ../contrib/bunpage
+
+replace github.com/mainstay-go/mainstay/contrib/pgxpage => ../contrib/pgxpage

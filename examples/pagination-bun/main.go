@@ -15,16 +15,17 @@ import (
 	"github.com/uptrace/bun/dialect/sqlitedialect"
 	_ "modernc.org/sqlite"
 
+	"github.com/mainstay-go/mainstay/contrib/bunpage"
 	"github.com/mainstay-go/mainstay/pagination"
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
 // Sale is a row of the list.
 type Sale struct {
-	ID        int64  `json:"id" bun:",pk"`
+	ID        int64  `json:"id" bun:",pk" page:"sort,unique"`
 	Product   string `json:"product" bun:",notnull"`
-	CreatedAt int64  `json:"created_at" bun:",notnull"`
-	ClosedAt  *int64 `json:"closed_at"` // nil while the sale is open
+	CreatedAt int64  `json:"created_at" bun:",notnull" page:"sort"`
+	ClosedAt  *int64 `json:"closed_at" page:"sort"` // nil while the sale is open
 }
 
 func main() {
@@ -49,64 +50,27 @@ func routes(db *bun.DB) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	feed, err := keyset.New("sales", pagination.Standard, cursors, []keyset.Column[Sale]{
-		{Name: "created_at", Expr: "created_at", Value: func(s Sale) any { return s.CreatedAt }},
-		{Name: "closed_at", Expr: "closed_at", Nullable: true, Value: func(s Sale) any { return s.ClosedAt }},
-		{Name: "id", Expr: "id", Unique: true, Value: func(s Sale) any { return s.ID }},
-	}, &keyset.Options{Ordering: "-created_at"})
+	feed, err := bunpage.New[Sale](db, "sales", pagination.Standard, cursors, &keyset.Options{Ordering: "-created_at"})
 	if err != nil {
 		return nil, err
 	}
+	list := func(r *http.Request) keyset.SQLSource[Sale] {
+		rows := db.NewSelect().Model((*Sale)(nil))
+		if product := r.URL.Query().Get("product"); product != "" {
+			rows = rows.Where("product = ?", product)
+		}
+		return feed.Source(rows)
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /sales", func(w http.ResponseWriter, r *http.Request) {
-		page, err := pagination.Paginate(r, numbers, pagination.Lister[Sale](byNumber(db, r)))
+		page, err := pagination.Paginate(r, numbers, list(r))
 		answer(w, page, err)
 	})
 	mux.HandleFunc("GET /feed", func(w http.ResponseWriter, r *http.Request) {
-		page, err := feed.Paginate(r, byPosition(db, r))
+		page, err := feed.Paginate(r, list(r))
 		answer(w, page, err)
 	})
 	return mux, nil
-}
-
-// filter is the list that a request asks for, whatever its page.
-func filter(r *http.Request) func(*bun.SelectQuery) *bun.SelectQuery {
-	return func(list *bun.SelectQuery) *bun.SelectQuery {
-		if product := r.URL.Query().Get("product"); product != "" {
-			list = list.Where("product = ?", product)
-		}
-		return list
-	}
-}
-
-func byNumber(db *bun.DB, r *http.Request) pagination.Source[Sale] {
-	return pagination.Source[Sale]{
-		ListFunc: func(ctx context.Context, limit int, offset int64) (list []Sale, err error) {
-			err = db.NewSelect().Model(&list).Apply(filter(r)).
-				OrderExpr("created_at DESC, id DESC").Limit(int64(limit)).Offset(offset).Scan(ctx)
-			return list, err
-		},
-		CountFunc: func(ctx context.Context) (int64, error) {
-			n, err := db.NewSelect().Model((*Sale)(nil)).Apply(filter(r)).Count(ctx)
-			return n, err
-		},
-	}
-}
-
-func byPosition(db *bun.DB, r *http.Request) keyset.SeekerFunc[Sale] {
-	return func(ctx context.Context, q keyset.Seek) (list []Sale, err error) {
-		where, err := q.Where(keyset.SQLite)
-		if err != nil {
-			return nil, err
-		}
-		orderBy, err := q.OrderBy(keyset.SQLite)
-		if err != nil {
-			return nil, err
-		}
-		err = db.NewSelect().Model(&list).Apply(filter(r)).
-			Where(where.SQL, where.Args...).OrderExpr(orderBy).Limit(int64(q.Limit)).Scan(ctx)
-		return list, err
-	}
 }
 
 // page is a page of either kind.

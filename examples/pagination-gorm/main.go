@@ -6,23 +6,23 @@
 package main
 
 import (
-	"context"
 	"log"
 	"net/http"
 
 	"github.com/glebarez/sqlite"
 	"gorm.io/gorm"
 
+	"github.com/mainstay-go/mainstay/contrib/gormpage"
 	"github.com/mainstay-go/mainstay/pagination"
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
 // Sale is a row of the list.
 type Sale struct {
-	ID        int64  `json:"id"`
+	ID        int64  `json:"id" page:"sort,unique"`
 	Product   string `json:"product"`
-	CreatedAt int64  `json:"created_at" gorm:"autoCreateTime:false"`
-	ClosedAt  *int64 `json:"closed_at"` // nil while the sale is open
+	CreatedAt int64  `json:"created_at" gorm:"autoCreateTime:false" page:"sort"`
+	ClosedAt  *int64 `json:"closed_at" page:"sort"` // nil while the sale is open
 }
 
 func main() {
@@ -47,61 +47,27 @@ func routes(db *gorm.DB) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	feed, err := keyset.New("sales", pagination.Standard, cursors, []keyset.Column[Sale]{
-		{Name: "created_at", Expr: "created_at", Value: func(s Sale) any { return s.CreatedAt }},
-		{Name: "closed_at", Expr: "closed_at", Nullable: true, Value: func(s Sale) any { return s.ClosedAt }},
-		{Name: "id", Expr: "id", Unique: true, Value: func(s Sale) any { return s.ID }},
-	}, &keyset.Options{Ordering: "-created_at"})
+	feed, err := gormpage.New[Sale](db, "sales", pagination.Standard, cursors, &keyset.Options{Ordering: "-created_at"})
 	if err != nil {
 		return nil, err
 	}
+	list := func(r *http.Request) keyset.SQLSource[Sale] {
+		rows := db
+		if product := r.URL.Query().Get("product"); product != "" {
+			rows = rows.Where("product = ?", product)
+		}
+		return feed.Source(rows)
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /sales", func(w http.ResponseWriter, r *http.Request) {
-		page, err := pagination.Paginate(r, numbers, pagination.Lister[Sale](byNumber(db, r)))
+		page, err := pagination.Paginate(r, numbers, list(r))
 		answer(w, page, err)
 	})
 	mux.HandleFunc("GET /feed", func(w http.ResponseWriter, r *http.Request) {
-		page, err := feed.Paginate(r, byPosition(db, r))
+		page, err := feed.Paginate(r, list(r))
 		answer(w, page, err)
 	})
 	return mux, nil
-}
-
-// sales is the list that a request asks for, whatever its page.
-func sales(ctx context.Context, db *gorm.DB, r *http.Request) *gorm.DB {
-	list := db.WithContext(ctx).Model(&Sale{})
-	if product := r.URL.Query().Get("product"); product != "" {
-		list = list.Where("product = ?", product)
-	}
-	return list
-}
-
-func byNumber(db *gorm.DB, r *http.Request) pagination.Source[Sale] {
-	return pagination.Source[Sale]{
-		ListFunc: func(ctx context.Context, limit int, offset int64) (list []Sale, err error) {
-			err = sales(ctx, db, r).Order("created_at DESC, id DESC").Limit(limit).Offset(int(offset)).Find(&list).Error
-			return list, err
-		},
-		CountFunc: func(ctx context.Context) (n int64, err error) {
-			err = sales(ctx, db, r).Count(&n).Error
-			return n, err
-		},
-	}
-}
-
-func byPosition(db *gorm.DB, r *http.Request) keyset.SeekerFunc[Sale] {
-	return func(ctx context.Context, q keyset.Seek) (list []Sale, err error) {
-		where, err := q.Where(keyset.SQLite)
-		if err != nil {
-			return nil, err
-		}
-		orderBy, err := q.OrderBy(keyset.SQLite)
-		if err != nil {
-			return nil, err
-		}
-		err = sales(ctx, db, r).Where(where.SQL, where.Args...).Order(orderBy).Limit(q.Limit).Find(&list).Error
-		return list, err
-	}
 }
 
 // page is a page of either kind.

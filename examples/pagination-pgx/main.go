@@ -14,19 +14,19 @@ import (
 	"os"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/mainstay-go/mainstay/contrib/pgxpage"
 	"github.com/mainstay-go/mainstay/pagination"
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
 // Sale is a row of the list.
 type Sale struct {
-	ID        int64      `json:"id"`
-	Product   string     `json:"product"`
-	CreatedAt time.Time  `json:"created_at"`
-	ClosedAt  *time.Time `json:"closed_at"` // nil while the sale is open
+	ID        int64      `json:"id" db:"id" page:"sort,unique"`
+	Product   string     `json:"product" db:"product"`
+	CreatedAt time.Time  `json:"created_at" db:"created_at" page:"sort"`
+	ClosedAt  *time.Time `json:"closed_at" db:"closed_at" page:"sort"` // nil while the sale is open
 }
 
 func main() {
@@ -51,65 +51,37 @@ func routes(db *pgxpool.Pool) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	feed, err := keyset.New("sales", pagination.Standard, cursors, []keyset.Column[Sale]{
-		{Name: "created_at", Expr: "created_at", Value: func(s Sale) any { return s.CreatedAt }},
-		{Name: "closed_at", Expr: "closed_at", Nullable: true, Value: func(s Sale) any { return s.ClosedAt }},
-		{Name: "id", Expr: "id", Unique: true, Value: func(s Sale) any { return s.ID }},
-	}, &keyset.Options{Ordering: "-created_at"})
+	model, err := keyset.NewModel[Sale]("db", "")
 	if err != nil {
 		return nil, err
 	}
+	feed, err := keyset.New("sales", pagination.Standard, cursors, model.Sort, &keyset.Options{Ordering: "-created_at"})
+	if err != nil {
+		return nil, err
+	}
+	newest, err := feed.Order("") // of the list by number
+	if err != nil {
+		return nil, err
+	}
+	list := func(r *http.Request) keyset.SQLSource[Sale] {
+		rows := keyset.Base{From: "sales"}
+		if product := r.URL.Query().Get("product"); product != "" {
+			rows.Where, rows.Args = "product = $1", []any{product}
+		}
+		source := pgxpage.Source(db, model, rows)
+		source.Order = newest
+		return source
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /sales", func(w http.ResponseWriter, r *http.Request) {
-		page, err := pagination.Paginate(r, numbers, pagination.Lister[Sale](byNumber(db, r)))
+		page, err := pagination.Paginate(r, numbers, list(r))
 		answer(w, page, err)
 	})
 	mux.HandleFunc("GET /feed", func(w http.ResponseWriter, r *http.Request) {
-		page, err := feed.Paginate(r, byPosition(db, r))
+		page, err := feed.Paginate(r, list(r))
 		answer(w, page, err)
 	})
 	return mux, nil
-}
-
-// sales is the list that a request asks for, whatever its page.
-func sales(r *http.Request) keyset.Base {
-	list := keyset.Base{Columns: []string{"id", "product", "created_at", "closed_at"}, From: "sales"}
-	if product := r.URL.Query().Get("product"); product != "" {
-		list.Where, list.Args = "product = $1", []any{product}
-	}
-	return list
-}
-
-func byNumber(pool *pgxpool.Pool, r *http.Request) pagination.Source[Sale] {
-	product := r.URL.Query().Get("product")
-	return pagination.Source[Sale]{
-		ListFunc: func(ctx context.Context, limit int, offset int64) ([]Sale, error) {
-			rows, err := pool.Query(ctx, `SELECT * FROM sales WHERE $1 IN ('', product)
-				ORDER BY created_at DESC, id DESC LIMIT $2 OFFSET $3`, product, limit, offset)
-			if err != nil {
-				return nil, err
-			}
-			return pgx.CollectRows(rows, pgx.RowToStructByName[Sale])
-		},
-		CountFunc: func(ctx context.Context) (n int64, err error) {
-			err = pool.QueryRow(ctx, "SELECT COUNT(*) FROM sales WHERE $1 IN ('', product)", product).Scan(&n)
-			return n, err
-		},
-	}
-}
-
-func byPosition(pool *pgxpool.Pool, r *http.Request) keyset.SeekerFunc[Sale] {
-	return func(ctx context.Context, q keyset.Seek) ([]Sale, error) {
-		query, args, err := q.SQL(keyset.Postgres, sales(r))
-		if err != nil {
-			return nil, err
-		}
-		rows, err := pool.Query(ctx, query, args...)
-		if err != nil {
-			return nil, err
-		}
-		return pgx.CollectRows(rows, pgx.RowToStructByName[Sale])
-	}
 }
 
 // page is a page of either kind.

@@ -9,7 +9,6 @@ import (
 	"context"
 	"log"
 	"net/http"
-	"slices"
 
 	"github.com/jmoiron/sqlx"
 	_ "modernc.org/sqlite"
@@ -20,10 +19,10 @@ import (
 
 // Sale is a row of the list.
 type Sale struct {
-	ID        int64  `json:"id" db:"id"`
+	ID        int64  `json:"id" db:"id" page:"sort,unique"`
 	Product   string `json:"product" db:"product"`
-	CreatedAt int64  `json:"created_at" db:"created_at"`
-	ClosedAt  *int64 `json:"closed_at" db:"closed_at"` // nil while the sale is open
+	CreatedAt int64  `json:"created_at" db:"created_at" page:"sort"`
+	ClosedAt  *int64 `json:"closed_at" db:"closed_at" page:"sort"` // nil while the sale is open
 }
 
 func main() {
@@ -48,63 +47,35 @@ func routes(db *sqlx.DB) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	feed, err := keyset.New("sales", pagination.Standard, cursors, []keyset.Column[Sale]{
-		{Name: "created_at", Expr: "created_at", Value: func(s Sale) any { return s.CreatedAt }},
-		{Name: "closed_at", Expr: "closed_at", Nullable: true, Value: func(s Sale) any { return s.ClosedAt }},
-		{Name: "id", Expr: "id", Unique: true, Value: func(s Sale) any { return s.ID }},
-	}, &keyset.Options{Ordering: "-created_at"})
+	model, err := keyset.NewModel[Sale]("db", "")
 	if err != nil {
 		return nil, err
 	}
+	feed, err := keyset.New("sales", pagination.Standard, cursors, model.Sort, &keyset.Options{Ordering: "-created_at"})
+	if err != nil {
+		return nil, err
+	}
+	newest, err := feed.Order("") // of the list by number
+	if err != nil {
+		return nil, err
+	}
+	list := func(r *http.Request) keyset.SQLSource[Sale] {
+		rows := keyset.Base{Columns: model.Columns, From: "sales"}
+		if product := r.URL.Query().Get("product"); product != "" {
+			rows.Where, rows.Args = "product = ?", []any{product}
+		}
+		return keyset.SQLSource[Sale]{DB: db, Dialect: keyset.SQLite, Base: rows, Scan: model.Scan, Order: newest}
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /sales", func(w http.ResponseWriter, r *http.Request) {
-		page, err := pagination.Paginate(r, numbers, pagination.Lister[Sale](byNumber(db, r)))
+		page, err := pagination.Paginate(r, numbers, list(r))
 		answer(w, page, err)
 	})
 	mux.HandleFunc("GET /feed", func(w http.ResponseWriter, r *http.Request) {
-		page, err := feed.Paginate(r, byPosition(db, r))
+		page, err := feed.Paginate(r, list(r))
 		answer(w, page, err)
 	})
 	return mux, nil
-}
-
-// sales is the list that a request asks for, whatever its page.
-func sales(r *http.Request) keyset.Base {
-	list := keyset.Base{Columns: []string{"id", "product", "created_at", "closed_at"}, From: "sales"}
-	if product := r.URL.Query().Get("product"); product != "" {
-		list.Where, list.Args = "product = ?", []any{product}
-	}
-	return list
-}
-
-func byNumber(db *sqlx.DB, r *http.Request) pagination.Source[Sale] {
-	list := sales(r)
-	where, args := "", list.Args
-	if list.Where != "" {
-		where = " WHERE " + list.Where
-	}
-	return pagination.Source[Sale]{
-		ListFunc: func(ctx context.Context, limit int, offset int64) (rows []Sale, err error) {
-			err = db.SelectContext(ctx, &rows, "SELECT * FROM sales"+where+
-				" ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?", append(slices.Clip(args), limit, offset)...)
-			return rows, err
-		},
-		CountFunc: func(ctx context.Context) (n int64, err error) {
-			err = db.GetContext(ctx, &n, "SELECT COUNT(*) FROM sales"+where, args...)
-			return n, err
-		},
-	}
-}
-
-func byPosition(db *sqlx.DB, r *http.Request) keyset.SeekerFunc[Sale] {
-	return func(ctx context.Context, q keyset.Seek) (list []Sale, err error) {
-		query, args, err := q.SQL(keyset.SQLite, sales(r))
-		if err != nil {
-			return nil, err
-		}
-		err = db.SelectContext(ctx, &list, query, args...)
-		return list, err
-	}
 }
 
 // page is a page of either kind.

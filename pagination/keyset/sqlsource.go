@@ -41,6 +41,9 @@ type SQLSource[T any] struct {
 	Base Base
 	// Scan reads one row: the Columns of Base, in their order.
 	Scan func(Scanner) (T, error)
+	// Load completes the rows of a page or a batch, such as by pagination.Attach: the
+	// children of all rows in one statement. Default: nil.
+	Load func(ctx context.Context, rows []T) error
 	// Order is the order of List. Seek has its own.
 	Order Order
 	// CountFrom replaces Base.From for counting, to leave out joins that change no row's
@@ -106,7 +109,17 @@ func (s SQLSource[T]) List(ctx context.Context, limit int, offset int64) ([]T, e
 		}
 		list = append(list, row)
 	}
-	return list, rows.Err()
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return nil, err
+	}
+	return list, s.load(ctx, list)
+}
+
+func (s SQLSource[T]) load(ctx context.Context, rows []T) error {
+	if s.Load == nil || len(rows) == 0 {
+		return nil
+	}
+	return s.Load(ctx, rows)
 }
 
 // Seek reads rows behind a position, with their sort keys as the statement returned them.
@@ -138,8 +151,16 @@ func (s SQLSource[T]) seekInto(ctx context.Context, batch Batch[T], q Seek) (Bat
 	if err != nil {
 		return Batch[T]{}, err
 	}
+	if batch, err = s.collect(rows, batch, len(base.Columns), q.forms); err != nil {
+		return Batch[T]{}, err
+	}
+	return batch, s.load(ctx, batch.Rows)
+}
+
+// collect appends the rows of a result to a batch, with the keys behind their columns.
+func (s SQLSource[T]) collect(rows Rows, batch Batch[T], columns int, forms []form) (Batch[T], error) {
 	defer rows.Close()
-	row := newKeyedRow(rows, len(base.Columns), q.forms)
+	row := newKeyedRow(rows, columns, forms)
 	batch.sql, batch.dialect = true, s.Dialect
 	for rows.Next() {
 		row.scanned = false
@@ -155,7 +176,7 @@ func (s SQLSource[T]) seekInto(ctx context.Context, batch Batch[T], q Seek) (Bat
 			batch.Keys = append(batch.Keys, row.keys[i].value)
 		}
 	}
-	return batch, rows.Err()
+	return batch, errors.Join(rows.Err(), rows.Close())
 }
 
 func (s SQLSource[T]) run(ctx context.Context, query string, args []any) (Rows, error) {

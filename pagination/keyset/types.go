@@ -83,6 +83,12 @@ func (f form) typed() bool { return f.cast != "" }
 
 // value converts what the driver returned.
 func (f form) value(src any) (Value, error) {
+	if b, ok := src.([]byte); ok && b == nil {
+		src = "" // an empty value: the driver returns NULL as nil
+		if f.dialect == SQLite {
+			src = []byte{}
+		}
+	}
 	v, err := NewValue(src)
 	if err != nil {
 		return v, err
@@ -263,19 +269,20 @@ func columnArgs(b *Base) (n int) {
 // postgresForm returns the form of a type by the name that pg_typeof gives it. A cast to
 // character or bit without a length would cut the value to one, so those have none.
 func postgresForm(name string) form {
-	f := form{dialect: Postgres, class: classText}
+	f := form{dialect: Postgres, class: classText, cast: name}
 	switch name {
 	case "smallint", "integer", "bigint":
-		f.class, f.cast = classInt, name
+		f.class = classInt
 	case "double precision":
-		f.class, f.cast = classDouble, name
+		f.class = classDouble
 	case "boolean":
-		f.class, f.cast = classPlain, name
+		f.class = classPlain
+	case "bytea":
+		f.class = classBinary
 	case "text", "character varying":
 		f.class, f.cast = classString, "text"
-	case "numeric", "real", "date", "uuid", "bytea", "interval", "inet", "cidr", "citext", "jsonb", "name", "oid",
-		"timestamp without time zone", "timestamp with time zone", "time without time zone", "time with time zone":
-		f.cast = name
+	case "bit", "character", "bit[]", "character[]":
+		f.cast = ""
 	}
 	return f
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -49,8 +50,11 @@ func newList[T any](name, ordering string, preset pagination.Preset, columns []k
 	if err != nil {
 		return nil, err
 	}
-	keyset, err := keyset.New(name, preset, cursors, columns, &keyset.Options{Ordering: ordering, Links: links})
-	return &list[T]{numbers: numbers, keyset: keyset}, err
+	pages, err := keyset.New(name, preset, cursors, columns, &keyset.Options{
+		Ordering: ordering, Links: links,
+		Logger: slog.New(slog.DiscardHandler), // the tests of the store verify the lists
+	})
+	return &list[T]{numbers: numbers, keyset: pages}, err
 }
 
 // serve answers a request with the page that it asks for of what open returns.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
+	"github.com/mainstay-go/mainstay/pagination"
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
@@ -266,6 +267,10 @@ func lists(t *testing.T, s *Store) {
 			t.Errorf("customer %d has children %v", c.ID, c.Children)
 		}
 	}
+	verified(t, ProductColumns(), s.Products(ProductFilter{}, order))
+	verified(t, CustomerColumns(), s.Customers("", customerOrder).bare)
+	verified(t, SaleColumns(), s.Sales(SaleFilter{}, order).bare)
+	verified(t, SaleRowColumns(), s.SaleRows(SaleFilter{}, order))
 	d, err := s.Dashboard(ctx, seedDay.AddDate(0, 0, -1))
 	if err != nil || len(d.LastSevenDays) != 7 {
 		t.Fatalf("dashboard %+v, %v", d, err)
@@ -370,5 +375,21 @@ func TestDamagedFileIsLeftAlone(t *testing.T) {
 		if after, err := os.ReadFile(on.SQLitePath()); err != nil || !bytes.Equal(content, after) {
 			t.Errorf("%s was changed (%v)", name, err)
 		}
+	}
+}
+
+// verified compares a list with its database, in every order.
+func verified[T any](t *testing.T, columns []keyset.Column[T], source keyset.SQLSource[T]) {
+	t.Helper()
+	cursors, err := keyset.NewCursors(keyset.EphemeralKeyRing(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := keyset.New("list", pagination.Standard, cursors, columns, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.Verify(t.Context(), source, nil); err != nil {
+		t.Error(err)
 	}
 }

@@ -1,0 +1,48 @@
+package bunpage_test
+
+import (
+	"testing"
+	"time"
+
+	_ "github.com/go-sql-driver/mysql"
+	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/stretchr/testify/require"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/mysqldialect"
+	"github.com/uptrace/bun/dialect/pgdialect"
+	"github.com/uptrace/bun/dialect/sqlitedialect"
+	"github.com/uptrace/bun/schema"
+	_ "modernc.org/sqlite"
+
+	"github.com/mainstay-go/mainstay/contrib/bunpage"
+	"github.com/mainstay-go/mainstay/internal/pagesuite"
+	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
+)
+
+// Sale is a row of the list.
+type Sale struct {
+	ID        int64 `bun:",pk" page:"sort,unique"`
+	Product   string
+	Status    int        `page:"sort"`
+	CreatedAt time.Time  `page:"sort"`
+	ClosedAt  *time.Time `page:"sort"`
+}
+
+func TestBun(t *testing.T) {
+	t.Parallel()
+	pagesuite.Run(t, "sqlite", "mysql", "pgx", func(t *testing.T, e pagesuite.Engine) pagesuite.List[Sale] {
+		dialect := map[keyset.Dialect]schema.Dialect{
+			keyset.SQLite: sqlitedialect.New(), keyset.MySQL: mysqldialect.New(), keyset.Postgres: pgdialect.New(),
+		}[e.Dialect]
+		db := bun.NewDB(e.DB, dialect)
+		sales, err := bunpage.New[Sale](db, "sales", pagination.Standard, pagesuite.Cursors(t), nil)
+		require.NoError(t, err)
+		return pagesuite.List[Sale]{
+			Keyset: sales.Keyset, ID: func(s Sale) int64 { return s.ID },
+			Source: func(product string) keyset.SQLSource[Sale] {
+				return sales.Source(db.NewSelect().Model((*Sale)(nil)).Where("product = ?", product))
+			},
+		}
+	})
+}

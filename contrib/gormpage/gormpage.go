@@ -1,0 +1,158 @@
+// Package gormpage pages lists of gorm by keyset, and by number over the same list.
+//
+// The chain of gorm says which rows there are. The page tags of the model say by which
+// columns clients may sort:
+//
+//	type Sale struct {
+//		ID        int64      `gorm:"primaryKey" page:"sort,unique"`
+//		CreatedAt time.Time  `page:"sort"`
+//		ClosedAt  *time.Time `page:"sort"`
+//	}
+//
+//	sales, err := gormpage.New[Sale](db, "sales", pagination.Standard, cursors, nil)
+//	page, err := sales.Paginate(r, sales.Source(db.Where("product = ?", product)))
+//
+// Each page is one statement in the form that the indexes of the database answer best,
+// around the statement of the chain.
+package gormpage
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"sync"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/callbacks"
+	"gorm.io/gorm/schema"
+
+	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
+)
+
+// List is a keyset of a model. It is safe for concurrent use.
+type List[T any] struct {
+	*keyset.Keyset[T]
+	columns []string
+	dialect keyset.Dialect
+	initial keyset.Order
+}
+
+// New returns the list of a model. The words of the page tag are those of keyset.Model.
+// Columns that gorm knows as NOT NULL or as part of the primary key are never NULL. db
+// tells the naming strategy and the dialect: no query is run.
+func New[T any](db *gorm.DB, resource string, preset pagination.Preset, cursors *keyset.Cursors, opts *keyset.Options) (*List[T], error) {
+	parsed, err := schema.Parse(new(T), &sync.Map{}, db.NamingStrategy)
+	if err != nil {
+		return nil, fmt.Errorf("gormpage: %w", err)
+	}
+	l := &List[T]{}
+	switch name := db.Name(); name {
+	case "postgres":
+		l.dialect = keyset.Postgres
+	case "mysql":
+		l.dialect = keyset.MySQL
+	case "sqlite":
+		l.dialect = keyset.SQLite
+	case "sqlserver":
+		l.dialect = keyset.SQLServer
+	default:
+		return nil, fmt.Errorf("gormpage: the dialect %q is not known; it knows postgres, mysql, sqlite and sqlserver", name)
+	}
+	var sorts []keyset.Column[T]
+	for _, f := range parsed.Fields {
+		if f.DBName == "" || !f.Readable {
+			continue
+		}
+		column := parsed.Table + "." + f.DBName
+		l.columns = append(l.columns, column)
+		c, sorted, err := keyset.SortColumn[T](f.DBName, column, f.StructField)
+		if err != nil {
+			return nil, err
+		}
+		if sorted {
+			c.Nullable = c.Nullable && !f.NotNull && !f.PrimaryKey
+			sorts = append(sorts, c)
+		}
+	}
+	// The statement of the chain becomes a table with the name mainstay_q.
+	for i := range l.columns {
+		l.columns[i] = "mainstay_q" + l.columns[i][len(parsed.Table):]
+	}
+	for i := range sorts {
+		sorts[i].Expr = "mainstay_q" + sorts[i].Expr[len(parsed.Table):]
+	}
+	if l.Keyset, err = keyset.New(resource, preset, cursors, sorts, opts); err != nil {
+		return nil, err
+	}
+	l.initial, err = l.Order("")
+	return l, err
+}
+
+// Source returns the rows of a chain such as db.Where(…).Joins(…). Its order, limit and
+// offset are dropped. Preload works, with one statement for each relation of a page. The
+// context is that of each page. A chain in a transaction is read in it. A fault of the
+// chain is the error of the first page.
+func (l *List[T]) Source(chain *gorm.DB) keyset.SQLSource[T] {
+	preloads := chain.Statement.Preloads
+	dry := chain.Session(&gorm.Session{DryRun: true, Logger: chain.Logger}).Model(new(T))
+	dry.Statement.Preloads = nil
+	for _, name := range []string{"ORDER BY", "LIMIT"} {
+		delete(dry.Statement.Clauses, name)
+	}
+	done := dry.Find(new([]T))
+	statement := done.Statement
+	source := keyset.SQLSource[T]{
+		Dialect: l.dialect, Order: l.initial,
+		Base: keyset.Base{Columns: l.columns, Query: statement.SQL.String(), Args: statement.Vars},
+		Query: func(ctx context.Context, query string, args ...any) (keyset.Rows, error) {
+			if done.Error != nil {
+				return nil, done.Error
+			}
+			begin := time.Now()
+			rows, err := statement.ConnPool.QueryContext(ctx, query, args...)
+			chain.Logger.Trace(ctx, begin, func() (string, int64) { return chain.Explain(query, args...), -1 }, err)
+			if err != nil {
+				return nil, err
+			}
+			return rows, nil
+		},
+		Scan: func(r keyset.Scanner) (T, error) { return scan[T](chain, statement.Schema, r) },
+	}
+	if len(preloads) > 0 {
+		source.Load = func(ctx context.Context, rows []T) error {
+			tx := chain.Session(&gorm.Session{NewDB: true, Context: ctx}).Model(&rows)
+			tx.Statement.Dest, tx.Statement.ReflectValue = &rows, reflect.ValueOf(&rows).Elem()
+			tx.Statement.Preloads = preloads
+			if err := tx.Statement.Parse(&rows); err != nil {
+				return err
+			}
+			callbacks.Preload(tx)
+			return tx.Error
+		}
+	}
+	return source
+}
+
+// scan reads a row through the fields of gorm, with their serializers.
+func scan[T any](db *gorm.DB, s *schema.Schema, r keyset.Scanner) (row T, err error) {
+	var fields []*schema.Field
+	var dest []any
+	for _, f := range s.Fields {
+		if f.DBName != "" && f.Readable {
+			fields, dest = append(fields, f), append(dest, f.NewValuePool.Get())
+		}
+	}
+	if err := r.Scan(dest...); err != nil {
+		return row, err
+	}
+	v := reflect.ValueOf(&row).Elem()
+	for i, f := range fields {
+		if err := f.Set(db.Statement.Context, v, dest[i]); err != nil {
+			return row, err
+		}
+		f.NewValuePool.Put(dest[i])
+	}
+	return row, nil
+}

@@ -1,0 +1,51 @@
+// Package pgxpage pages lists of pgx by keyset, without database/sql, and counts the
+// statements of pgx for querycount.
+//
+// The tags of a struct declare the columns, see keyset.Model:
+//
+//	model, err := keyset.NewModel[Sale]("db", "")
+//	sales, err := keyset.New("sales", pagination.Standard, cursors, model.Sort, nil)
+//	page, err := sales.Paginate(r, pgxpage.Source(pool, model, keyset.Base{
+//		From: "sales", Where: "product = $1", Args: []any{product},
+//	}))
+package pgxpage
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/mainstay-go/mainstay/pagination/keyset"
+)
+
+// Querier runs a query. *pgxpool.Pool, *pgx.Conn and pgx.Tx are ones.
+type Querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// Source returns the rows of a base. Its Columns are those of the model unless it has some.
+// Set Order of the source for a list by page number.
+func Source[T any](db Querier, model *keyset.Model[T], base keyset.Base) keyset.SQLSource[T] {
+	if base.Columns == nil {
+		base.Columns = model.Columns
+	}
+	return keyset.SQLSource[T]{
+		Dialect: keyset.Postgres, Base: base, Scan: model.Scan,
+		Query: func(ctx context.Context, query string, args ...any) (keyset.Rows, error) {
+			r, err := db.Query(ctx, query, args...)
+			if err != nil {
+				return nil, err
+			}
+			return rows{r}, nil
+		},
+	}
+}
+
+// rows is the result of pgx with the Close of database/sql.
+type rows struct{ pgx.Rows }
+
+// Close closes the result.
+func (r rows) Close() error {
+	r.Rows.Close()
+	return r.Err()
+}
