@@ -12,10 +12,12 @@ package pgxpage
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/mainstay-go/mainstay/pagination/keyset"
+	"github.com/mainstay-go/mainstay/pagination/querycount"
 )
 
 // Querier runs a query. *pgxpool.Pool, *pgx.Conn and pgx.Tx are ones.
@@ -48,4 +50,27 @@ type rows struct{ pgx.Rows }
 func (r rows) Close() error {
 	r.Rows.Close()
 	return r.Err()
+}
+
+// Tracer counts the statements of pgx for querycount: set it as Tracer of a
+// pgx.ConnConfig.
+type Tracer struct{}
+
+type traceKey struct{}
+
+type trace struct {
+	sql   string
+	start time.Time
+}
+
+// TraceQueryStart implements pgx.QueryTracer.
+func (Tracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	return context.WithValue(ctx, traceKey{}, trace{data.SQL, time.Now()})
+}
+
+// TraceQueryEnd implements pgx.QueryTracer.
+func (Tracer) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryEndData) {
+	if t, ok := ctx.Value(traceKey{}).(trace); ok {
+		querycount.Record(ctx, t.sql, time.Since(t.start))
+	}
 }

@@ -3,8 +3,12 @@ package querycount
 import (
 	"cmp"
 	"context"
+	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
+	"time"
 )
 
 // maxTexts bounds the distinct statement texts that a counter keeps; those beyond count
@@ -15,13 +19,15 @@ const maxTexts = 1000
 type Counter struct {
 	mu    sync.Mutex
 	total int
-	texts map[string]int
+	texts map[string]Statement
 }
 
 // Statement is a statement text and how often it ran.
 type Statement struct {
-	SQL   string
-	Count int
+	SQL    string
+	Count  int
+	Took   time.Duration // of all runs, until the first row
+	Caller string        // file and line of the first run, outside of database libraries
 }
 
 type contextKey struct{}
@@ -29,7 +35,7 @@ type contextKey struct{}
 // With returns a context that counts its statements. A counter inside another takes the
 // statements from it.
 func With(ctx context.Context) (context.Context, *Counter) {
-	c := &Counter{texts: make(map[string]int)}
+	c := &Counter{texts: make(map[string]Statement)}
 	return context.WithValue(ctx, contextKey{}, c), c
 }
 
@@ -41,19 +47,54 @@ func From(ctx context.Context) *Counter {
 
 // Record counts a statement that did not run through database/sql, such as one that a
 // tracer of a native driver reports.
-func Record(ctx context.Context, sql string) {
+func Record(ctx context.Context, sql string, took time.Duration) {
 	if c := From(ctx); c != nil {
-		c.record(sql)
+		c.record(sql, took)
 	}
 }
 
-func (c *Counter) record(sql string) {
+func (c *Counter) record(sql string, took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.total++
-	if _, known := c.texts[sql]; known || len(c.texts) < maxTexts {
-		c.texts[sql]++
+	s, known := c.texts[sql]
+	if !known {
+		if len(c.texts) >= maxTexts {
+			return
+		}
+		s = Statement{SQL: sql, Caller: caller()}
 	}
+	s.Count, s.Took = s.Count+1, s.Took+took
+	c.texts[sql] = s
+}
+
+// caller returns the first frame that belongs to no database library.
+func caller() string {
+	var pcs [64]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
+	for {
+		f, more := frames.Next()
+		if f.File != "" && !library(f.Function) {
+			return f.File + ":" + strconv.Itoa(f.Line)
+		}
+		if !more {
+			return ""
+		}
+	}
+}
+
+// libraries are the packages whose frames lie between a statement and its caller.
+var libraries = []string{
+	"database/sql.", "runtime.", "iter.", "github.com/mainstay-go/mainstay/pagination.", "github.com/mainstay-go/mainstay/pagination/",
+	"github.com/mainstay-go/mainstay/contrib/", "github.com/jackc/", "gorm.io/", "github.com/uptrace/bun", "entgo.io/",
+	"github.com/Masterminds/squirrel", "github.com/jmoiron/sqlx", "github.com/go-sql-driver/", "github.com/lib/pq", "modernc.org/",
+}
+
+func library(function string) bool {
+	if strings.Contains(function, "_test.") {
+		return false // the tests of this repository are callers
+	}
+	return slices.ContainsFunc(libraries, func(prefix string) bool { return strings.HasPrefix(function, prefix) })
 }
 
 // Total returns the number of statements so far.
@@ -72,17 +113,35 @@ func (c *Counter) Shapes() []Statement { return c.sorted(shape) }
 
 func (c *Counter) sorted(by func(string) string) []Statement {
 	c.mu.Lock()
-	counts := make(map[string]int, len(c.texts))
-	for sql, n := range c.texts {
-		counts[by(sql)] += n
+	counts := make(map[string]Statement, len(c.texts))
+	for sql, s := range c.texts {
+		key := by(sql)
+		sum := counts[key]
+		caller := s.Caller
+		if sum.Caller != "" {
+			caller = min(sum.Caller, s.Caller)
+		}
+		counts[key] = Statement{SQL: key, Count: sum.Count + s.Count, Took: sum.Took + s.Took, Caller: caller}
 	}
 	c.mu.Unlock()
 	list := make([]Statement, 0, len(counts))
-	for sql, n := range counts {
-		list = append(list, Statement{sql, n})
+	for _, s := range counts {
+		list = append(list, s)
 	}
 	slices.SortFunc(list, func(a, b Statement) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.SQL, b.SQL))
 	})
 	return list
+}
+
+// Repeated returns the shapes of queries that ran more than most times and load rows one
+// by one, as an N+1 does. Writes and the batches of a keyset walk are not among them, and
+// neither are shapes that contain one of the allowed texts.
+func (c *Counter) Repeated(most int, allowed ...string) []Statement {
+	return slices.DeleteFunc(c.Shapes(), func(s Statement) bool {
+		head := strings.ToUpper(s.SQL[:min(6, len(s.SQL))])
+		return s.Count <= most || head != "SELECT" && !strings.HasPrefix(head, "WITH") ||
+			strings.Contains(s.SQL, "mainstay_k1") ||
+			slices.ContainsFunc(allowed, func(text string) bool { return strings.Contains(s.SQL, text) })
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"io"
+	"time"
 )
 
 // Open is sql.Open with counting: it opens a database with a registered driver.
@@ -90,8 +91,9 @@ func (c *conn) Ping(ctx context.Context) error {
 
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	if e, ok := c.Conn.(driver.ExecerContext); ok {
+		start := time.Now()
 		res, err := e.ExecContext(ctx, query, args)
-		count(ctx, query, err)
+		count(ctx, query, err, start)
 		return res, err
 	}
 	if e, ok := c.Conn.(driver.Execer); ok { //nolint:staticcheck // what old drivers have
@@ -99,8 +101,9 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 		if err != nil {
 			return nil, err
 		}
+		start := time.Now()
 		res, err := e.Exec(query, values)
-		count(ctx, query, err)
+		count(ctx, query, err, start)
 		return res, err
 	}
 	return nil, driver.ErrSkip
@@ -108,8 +111,9 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	if q, ok := c.Conn.(driver.QueryerContext); ok {
+		start := time.Now()
 		rows, err := q.QueryContext(ctx, query, args)
-		count(ctx, query, err)
+		count(ctx, query, err, start)
 		return rows, err
 	}
 	if q, ok := c.Conn.(driver.Queryer); ok { //nolint:staticcheck // what old drivers have
@@ -117,18 +121,20 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 		if err != nil {
 			return nil, err
 		}
+		start := time.Now()
 		rows, err := q.Query(query, values)
-		count(ctx, query, err)
+		count(ctx, query, err, start)
 		return rows, err
 	}
 	return nil, driver.ErrSkip
 }
 
-// count counts a statement unless the driver declined it: database/sql then prepares it,
-// and the prepared statement counts.
-func count(ctx context.Context, query string, err error) {
-	if !errors.Is(err, driver.ErrSkip) {
-		Record(ctx, query)
+// count counts a statement unless the driver declined it, because database/sql then
+// prepares it and the prepared statement counts. A statement on a dead connection has not
+// reached the server.
+func count(ctx context.Context, query string, err error, start time.Time) {
+	if !errors.Is(err, driver.ErrSkip) && !errors.Is(err, driver.ErrBadConn) {
+		Record(ctx, query, time.Since(start))
 	}
 }
 
@@ -194,31 +200,35 @@ type stmt struct {
 
 func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
 	if e, ok := s.Stmt.(driver.StmtExecContext); ok {
+		start := time.Now()
 		res, err := e.ExecContext(ctx, args)
-		Record(ctx, s.query)
+		count(ctx, s.query, err, start)
 		return res, err
 	}
 	values, err := plainValues(ctx, args)
 	if err != nil {
 		return nil, err
 	}
+	start := time.Now()
 	res, err := s.Stmt.Exec(values) //nolint:staticcheck // what old drivers have
-	Record(ctx, s.query)
+	count(ctx, s.query, err, start)
 	return res, err
 }
 
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
 	if q, ok := s.Stmt.(driver.StmtQueryContext); ok {
+		start := time.Now()
 		rows, err := q.QueryContext(ctx, args)
-		Record(ctx, s.query)
+		count(ctx, s.query, err, start)
 		return rows, err
 	}
 	values, err := plainValues(ctx, args)
 	if err != nil {
 		return nil, err
 	}
+	start := time.Now()
 	rows, err := s.Stmt.Query(values) //nolint:staticcheck // what old drivers have
-	Record(ctx, s.query)
+	count(ctx, s.query, err, start)
 	return rows, err
 }
 

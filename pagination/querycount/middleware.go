@@ -1,7 +1,10 @@
 package querycount
 
 import (
+	"bufio"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strconv"
 )
@@ -14,6 +17,8 @@ type MiddlewareOptions struct {
 	// Repeats is the number of times that a request may run one shape of statement before
 	// it is logged as a suspected N+1. Default: 5.
 	Repeats int
+	// Allowed are parts of the shapes that may repeat. Default: none.
+	Allowed []string
 	// Quiet leaves the header away, for servers whose clients need not know. Default:
 	// false.
 	Quiet bool
@@ -57,13 +62,10 @@ func (o *MiddlewareOptions) suspect(r *http.Request, c *Counter) {
 	if log == nil {
 		log = slog.Default()
 	}
-	for _, s := range c.Shapes() {
-		if s.Count <= o.Repeats {
-			return
-		}
+	for _, s := range c.Repeated(o.Repeats, o.Allowed...) {
 		log.WarnContext(
 			r.Context(), "querycount: one statement ran many times in a request; load its rows with one (N+1)",
-			"method", r.Method, "path", r.URL.Path, "count", s.Count, "total", c.Total(), "statement", s.SQL,
+			"method", r.Method, "path", r.URL.Path, "count", s.Count, "total", c.Total(), "took", s.Took, "caller", s.Caller, "statement", s.SQL,
 		)
 	}
 }
@@ -104,3 +106,14 @@ func (w *responseWriter) Flush() {
 
 // Unwrap returns the writer below, for http.ResponseController.
 func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Hijack takes the connection over, where the writer below allows it.
+func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return http.NewResponseController(w.ResponseWriter).Hijack()
+}
+
+// ReadFrom copies a body, by the fast way of the writer below.
+func (w *responseWriter) ReadFrom(r io.Reader) (int64, error) {
+	w.begin()
+	return io.Copy(w.ResponseWriter, r)
+}

@@ -17,6 +17,14 @@ func TestShapes(t *testing.T) {
 		"SELECT ?12":                                  "SELECT ?",
 		"SELECT 'open":                                "SELECT ?",
 		"":                                            "",
+		"/*trace=abc1*/ SELECT a FROM t":              "SELECT a FROM t",
+		"SELECT a /* x */ FROM t -- end":              "SELECT a FROM t",
+		"SELECT a FROM t WHERE id = -1":               "SELECT a FROM t WHERE id = ?",
+		"SELECT a - 1 FROM t":                         "SELECT a - ? FROM t",
+		"SELECT a -1 FROM t":                          "SELECT a -? FROM t",
+		"INSERT INTO t VALUES (?, ?), (?, ?)":         "INSERT INTO t VALUES (?)",
+		"INSERT INTO t VALUES (1, 'a')":               "INSERT INTO t VALUES (?)",
+		`SELECT "a--b", '/* no */' FROM "t 5"`:        `SELECT "a--b", ? FROM "t 5"`,
 	} {
 		assert.Equal(t, want, shape(in), in)
 	}

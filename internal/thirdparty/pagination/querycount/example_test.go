@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"time"
 
 	_ "modernc.org/sqlite"
 
@@ -42,10 +43,10 @@ func ExampleWith() {
 		amount(ctx, db, product+1)
 	}
 	fmt.Println(counter.Total())
-	fmt.Println(counter.Shapes())
+	fmt.Println(counter.Shapes()[0].SQL, counter.Shapes()[0].Count)
 	// Output:
 	// 3
-	// [{SELECT amount FROM stock WHERE product = ? 3}]
+	// SELECT amount FROM stock WHERE product = ? 3
 }
 
 // Each answer says how many statements it took; a statement that ran too often in one
@@ -54,7 +55,7 @@ func ExampleMiddleware() {
 	db := open()
 	defer db.Close()
 	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Key == slog.TimeKey {
+		if a.Key == slog.TimeKey || a.Key == "took" || a.Key == "caller" {
 			return slog.Attr{}
 		}
 		return a
@@ -98,11 +99,11 @@ func ExampleBudget() {
 	//     3 x SELECT amount FROM stock WHERE product = ?
 }
 
-// A native driver's tracer reports what database/sql does not see. For pgx, call Record
-// in the TraceQueryStart of the connection's QueryTracer.
+// A tracer of a native driver reports statements outside of database/sql. contrib/pgxpage
+// has one for pgx.
 func ExampleRecord() {
 	ctx, counter := querycount.With(context.Background())
-	querycount.Record(ctx, "SELECT 1")
+	querycount.Record(ctx, "SELECT 1", time.Millisecond)
 	fmt.Println(counter.Total())
 	// Output:
 	// 1

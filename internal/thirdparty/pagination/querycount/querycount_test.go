@@ -275,7 +275,11 @@ func TestCounterBasics(t *testing.T) {
 	require.NoError(t, tx.Commit())
 	require.NoError(t, db.PingContext(ctx))
 	assert.Equal(t, 4, counter.Total(), "neither Prepare nor Begin, Commit or Ping counts")
-	assert.Equal(t, querycount.Statement{SQL: "INSERT INTO t VALUES (?)", Count: 3}, counter.Statements()[0])
+	first := counter.Statements()[0]
+	assert.Equal(t, "INSERT INTO t VALUES (?)", first.SQL)
+	assert.Equal(t, 3, first.Count)
+	assert.Positive(t, first.Took)
+	assert.Contains(t, first.Caller, "querycount_test.go:")
 
 	_, err = db.ExecContext(t.Context(), "DELETE FROM t")
 	require.NoError(t, err)
@@ -285,13 +289,13 @@ func TestCounterBasics(t *testing.T) {
 	assert.Equal(t, 5, counter.Total(), "a statement that fails has reached the server")
 
 	inner, innerCounter := querycount.With(ctx)
-	querycount.Record(inner, "from a native driver")
+	querycount.Record(inner, "from a native driver", 0)
 	assert.Equal(t, 1, innerCounter.Total())
 	assert.Equal(t, 5, counter.Total())
-	querycount.Record(t.Context(), "nobody counts")
+	querycount.Record(t.Context(), "nobody counts", 0)
 
 	for i := range 1100 {
-		querycount.Record(ctx, strings.Repeat("x", i+1))
+		querycount.Record(ctx, strings.Repeat("x", i+1), 0)
 	}
 	assert.Equal(t, 5+1100, counter.Total())
 	assert.LessOrEqual(t, len(counter.Statements()), 1000)
@@ -474,3 +478,43 @@ type dsnConnector struct {
 
 func (c dsnConnector) Connect(context.Context) (driver.Conn, error) { return c.driver.Open(c.dsn) }
 func (c dsnConnector) Driver() driver.Driver                        { return c.driver }
+
+// A loop of look-ups is an N+1 and names its line. A loop of writes and the batches of a
+// walk are none.
+func TestNoNPlusOne(t *testing.T) {
+	t.Parallel()
+	db := sqlite(t)
+	fill(t, db)
+	run := func(f func(ctx context.Context), allowed ...string) []string {
+		r := &reporter{TB: t}
+		f(querycount.NoNPlusOne(r, allowed...))
+		for _, end := range r.ends {
+			end()
+		}
+		return r.errors
+	}
+	lookUps := func(ctx context.Context) { naiveCustomers(ctx, t, db, "?") }
+	failures := run(lookUps)
+	require.Len(t, failures, 1)
+	assert.Contains(t, failures[0], "15 x SELECT name FROM child WHERE customer_id = ? ORDER BY id")
+	assert.Contains(t, failures[0], "querycount_test.go:")
+	assert.Empty(t, run(lookUps, "FROM child"))
+	assert.Empty(t, run(func(ctx context.Context) {
+		for i := range 10 {
+			_, err := db.ExecContext(ctx, "INSERT INTO category VALUES (?, 'x')", 100+i)
+			require.NoError(t, err)
+		}
+	}))
+	cursors, err := keyset.NewCursors(keyset.EphemeralKeyRing(), nil)
+	require.NoError(t, err)
+	k, err := keyset.New("products", pagination.Standard, cursors, []keyset.Column[int64]{{Name: "id", Expr: "id", Unique: true}}, nil)
+	require.NoError(t, err)
+	assert.Empty(t, run(func(ctx context.Context) {
+		for _, err := range k.All(ctx, keyset.SQLSource[int64]{
+			DB: db, Dialect: keyset.SQLite, Base: keyset.Base{Columns: []string{"id"}, From: "product"},
+			Scan: func(r keyset.Scanner) (id int64, err error) { return id, r.Scan(&id) },
+		}, &keyset.AllOptions{Batch: 2}) {
+			require.NoError(t, err)
+		}
+	}))
+}
