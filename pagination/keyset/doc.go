@@ -1,0 +1,20 @@
+// Package keyset pages lists by position: each page begins behind the last row of the page
+// before. A page costs the same at any depth, and rows that come or go elsewhere shift
+// nothing. NULLs, ties, mixed directions and walks backwards are supported.
+//
+//   - [Keyset] serves pages over HTTP, for gRPC and jobs ([Keyset.Page]), and for GraphQL
+//     ([Keyset.Connection]). [Keyset.All] reads whole lists.
+//   - [SQLSource] is a list in a SQL database. Its statement selects the sort keys, so that
+//     the position of a page is what the database compares and sorts. [Model] reads the
+//     columns from the tags of a struct. The adapters in contrib serve gorm, bun, ent,
+//     squirrel and pgx.
+//   - [Cursors] are signed or encrypted, and bound to the list, the order, the filter and
+//     the tenant.
+//
+// Each page is compared with the position and the order. A source that would lose, double
+// or repeat rows without end is a [WalkError], which names the column. [Keyset.Verify]
+// compares a list with its database at start-up or in a test.
+//
+// A row whose sort keys change during a walk may be read twice or not at all. [Snapshot]
+// reads one state of the database.
+package keyset
