@@ -3,6 +3,8 @@
 package main
 
 import (
+	_ "time/tzdata" // for hosts and containers without a zone database
+
 	"context"
 	"os"
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/mainstay-go/mainstay/cache"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 	"github.com/mainstay-go/mainstay/pagination"
 )
@@ -31,6 +32,25 @@ func fail(w http.ResponseWriter, status int, detail string) {
 	answer(w, status, map[string]string{"detail": detail})
 }
 
+// refuse answers a conflict, with what a page needs to say it in its own words.
+func refuse(w http.ResponseWriter, c store.Conflict) {
+	body := map[string]any{"detail": c.Detail}
+	if c.Code != "" {
+		body["code"] = c.Code
+	}
+	switch c.Code {
+	case "stock":
+		body["product"], body["left"] = c.Product, c.Left
+	case "inactive":
+		body["product"] = c.Product
+	case "balance":
+		body["balance"], body["total"] = c.Balance, c.Total
+	case "price":
+		body["total"], body["prices"] = c.Total, c.Prices
+	}
+	answer(w, http.StatusConflict, body)
+}
+
 // tryAgain is for who waits at the till. Nobody knows whether a change whose answer is
 // missing was made, so it must be sent again under the same name.
 const tryAgain = "the shop does not answer at the moment; try again, a change with the same Idempotency-Key"
@@ -42,7 +62,7 @@ func (a *API) failed(w http.ResponseWriter, r *http.Request, err error) {
 	var invalid store.Invalid
 	switch {
 	case errors.As(err, &conflict):
-		fail(w, http.StatusConflict, conflict.Detail)
+		refuse(w, conflict)
 	case errors.As(err, &invalid):
 		fail(w, http.StatusBadRequest, invalid.Detail)
 	case errors.Is(err, store.ErrKeyReused):
@@ -53,7 +73,7 @@ func (a *API) failed(w http.ResponseWriter, r *http.Request, err error) {
 		pagination.WriteError(w, err)
 	case errors.Is(r.Context().Err(), context.Canceled): // the client has gone
 		fail(w, http.StatusServiceUnavailable, "the request was given up")
-	case r.Context().Err() != nil, errors.Is(err, ErrUnavailable), store.Away(err):
+	case r.Context().Err() != nil, errors.Is(err, cache.ErrLoadTimeout), errors.Is(err, ErrUnavailable), store.Away(err):
 		a.Logger.ErrorContext(r.Context(), "no answer in time", "method", r.Method, "path", r.URL.Path, "error", err)
 		w.Header().Set("Retry-After", "5")
 		fail(w, http.StatusServiceUnavailable, tryAgain)

@@ -3,9 +3,12 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime"
+	"time"
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/metrics"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
@@ -25,6 +28,7 @@ type Config struct {
 	Store    *store.Store
 	Sessions Sessions
 	Caches   *shopcache.Caches
+	Calendar store.Calendar
 	Metrics  *metrics.Metrics
 	Health   *health.Registry
 	// Limiter makes a limiter of a policy, in memory or on Redis.
@@ -38,17 +42,29 @@ type Config struct {
 	Logger   *slog.Logger
 }
 
+// Sessions keeps who is logged in.
+type Sessions interface {
+	Start(ctx context.Context, user store.User, lifetime time.Duration, address, agent string) (token string, err error)
+	User(ctx context.Context, token string) (store.User, bool, error)
+	End(ctx context.Context, token string) error
+	Ended(ctx context.Context) error
+	Sign(kind, text string) string
+	Signed(kind, signed string) bool
+}
+
 // API is the shop's HTTP server without its listener.
 type API struct {
 	Config
 	limits  *limits
 	lists   *lists
 	reports *reports
+	pages   *pages
+	hashing gate
 }
 
 // New returns the handler of everything.
 func New(cfg Config) (http.Handler, error) {
-	a := &API{Config: cfg}
+	a := &API{Config: cfg, hashing: make(gate, max(1, runtime.GOMAXPROCS(0)/2))}
 	links := &pagination.Links{TrustedProxies: cfg.Settings.TrustedProxies}
 	ring, err := keyset.NewKeyRing(keyset.CursorKey{ID: 1, Secret: cfg.CursorSecret})
 	if err != nil {
@@ -67,33 +83,52 @@ func New(cfg Config) (http.Handler, error) {
 	if a.reports, err = newReports(links, cursors); err != nil {
 		return nil, fmt.Errorf("reports: %w", err)
 	}
+	if a.pages, err = newPages(cfg.Settings.Locale); err != nil {
+		return nil, fmt.Errorf("pages: %w", err)
+	}
 	return a.around(a.routes()), nil
 }
 
 func (a *API) routes() http.Handler {
 	mux := http.NewServeMux()
 	open := func(path string, m methods) { mux.Handle(path+"{$}", m) }
-	api := func(path string, get http.HandlerFunc) {
-		open(path, methods{"GET": a.limits.api(a.signedIn(get))})
+	get := func(path string, get http.HandlerFunc) {
+		open(path, methods{"GET": a.limits.reads(a.signedIn(get))})
 	}
-	open("/", methods{"GET": http.HandlerFunc(a.page)})
-	open("/pos.css/", methods{"GET": pageFile("pos.css")})
-	open("/pos.js/", methods{"GET": pageFile("pos.js")})
+	manager := func(h http.HandlerFunc) http.Handler { return a.limits.reads(a.managers(h)) }
+	for path, page := range pageOf {
+		open(path, methods{"GET": a.pages.handler(page)})
+	}
+	open("/assets/{file}/", methods{"GET": http.HandlerFunc(asset)})
 
 	open("/api/v1/login/", methods{"POST": a.limits.login(http.HandlerFunc(a.login))})
 	open("/api/v1/logout/", methods{"POST": a.signedIn(a.logout)})
 	open("/api/v1/limits/", methods{"GET": a.limits.status})
-	api("/api/v1/categories/", a.categories)
-	api("/api/v1/products/", a.products)
-	api("/api/v1/customers/", a.customers)
-	api("/api/v1/cards/{number}/", a.card)
-	api("/api/v1/dashboard/", a.dashboard)
-	open(salesReportPath, methods{"GET": a.limits.api(a.limits.downloads(a.signedIn(a.salesReport)))})
-	open("/api/v1/topups/", methods{"POST": a.limits.topUp(a.signedIn(a.topUp))})
+	get("/api/v1/me/", a.whoami)
+	get("/api/v1/categories/", a.categories)
+	open("/api/v1/products/", methods{"GET": a.limits.reads(a.signedIn(a.products))})
+	open("/api/v1/products/{id}/", methods{"PATCH": manager(a.changeProduct)})
+	open("/api/v1/products/{id}/stock/", methods{"POST": manager(a.changeStock)})
+	get("/api/v1/customers/", a.customers)
+	get("/api/v1/cards/{number}/", a.card)
+	get("/api/v1/dashboard/", a.dashboard)
+	open("/api/v1/days/{date}/", methods{"GET": manager(a.day)})
+	open(salesReportPath, methods{"GET": a.limits.reads(a.limits.downloads(a.managers(a.salesReport)))})
+	open("/api/v1/topups/", methods{
+		"GET":  a.limits.reads(a.signedIn(a.topUps)),
+		"POST": a.limits.topUp(a.signedIn(a.topUp)),
+	})
+	open("/api/v1/topups/{id}/void/", methods{"POST": manager(a.voidTopUp)})
 	open("/api/v1/sales/", methods{
-		"GET":  a.limits.api(a.signedIn(a.sales)),
+		"GET":  a.limits.reads(a.signedIn(a.sales)),
 		"POST": a.limits.sale(a.signedIn(a.sell)),
 	})
+	get("/api/v1/sales/{id}/", a.sale)
+	open("/api/v1/sales/{id}/void/", methods{"POST": manager(a.voidSale)})
+	open("/api/v1/users/", methods{"GET": manager(a.users), "POST": manager(a.createUser)})
+	open("/api/v1/users/{name}/", methods{"PATCH": manager(a.changeUser)})
+	open("/api/v1/users/{name}/sessions/", methods{"GET": manager(a.sessions), "DELETE": manager(a.endSessions)})
+	open("/api/v1/audit/", methods{"GET": manager(a.audit)})
 	open("/metrics/", methods{"GET": a.operators(a.Metrics.Handler())})
 	for _, path := range []string{"/health/", "/ready/", "/alive/", "/status/"} {
 		mux.Handle(path, methods{"GET": a.Health.Handler()})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"reflect"
 	"strings"
 )
@@ -22,6 +23,8 @@ func read(w http.ResponseWriter, r *http.Request, v any) bool {
 	if err != nil {
 		if errors.As(err, new(*http.MaxBytesError)) {
 			fail(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", maxBody))
+		} else if errors.Is(err, os.ErrDeadlineExceeded) {
+			fail(w, http.StatusRequestTimeout, "the body did not come in time")
 		} else {
 			fail(w, http.StatusBadRequest, "the body could not be read")
 		}
@@ -62,6 +65,8 @@ func wanted(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.String:
 		return "a text"
+	case reflect.Bool:
+		return "true or false"
 	case reflect.Slice:
 		return "a list"
 	case reflect.Struct:

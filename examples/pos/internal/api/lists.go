@@ -17,6 +17,7 @@ type lists struct {
 	products  *list[store.Product]
 	customers *list[store.Customer]
 	sales     *list[store.Sale]
+	audit     *list[store.Audit]
 }
 
 // list pages one kind of thing by number, or by keyset for who asks with ?cursor=. The
@@ -41,7 +42,10 @@ func newLists(links *pagination.Links, cursors *keyset.Cursors) (l *lists, err e
 	if l.customers, err = newList("customers", "name", pagination.Standard, store.CustomerColumns(), links, cursors); err != nil {
 		return nil, err
 	}
-	l.sales, err = newList("sales", "-created_at", pagination.Standard, store.SaleColumns(), links, cursors)
+	if l.sales, err = newList("sales", "-created_at", pagination.Standard, store.SaleColumns(), links, cursors); err != nil {
+		return nil, err
+	}
+	l.audit, err = newList("audit", "-id", pagination.Standard, store.AuditColumns(), links, cursors)
 	return l, err
 }
 
@@ -81,7 +85,7 @@ func serve[T any](a *API, w http.ResponseWriter, r *http.Request, l *list[T], op
 
 func (a *API) products(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	filter := store.ProductFilter{Search: q.Get("search")}
+	filter := store.ProductFilter{Search: q.Get("search"), All: q.Get("all") == "1" && IsAdmin(r)}
 	if !plain(filter.Search, 200) {
 		fail(w, http.StatusBadRequest, "search: at most 200 characters of text")
 		return
@@ -94,7 +98,9 @@ func (a *API) products(w http.ResponseWriter, r *http.Request) {
 		}
 		filter.Category = id
 	}
-	serve(a, w, r, a.lists.products, func(o keyset.Order) source[store.Product] { return a.Caches.Products(a.Store, filter, o) })
+	open := func(o keyset.Order) source[store.Product] { return a.Store.Products(filter, o) }
+	a.cachedList(w, r, a.Caches.Products, func(v store.Versions) string { return v.Stock(filter.Category) },
+		func(w http.ResponseWriter, r *http.Request) { serve(a, w, r, a.lists.products, open) })
 }
 
 func (a *API) customers(w http.ResponseWriter, r *http.Request) {
@@ -107,7 +113,12 @@ func (a *API) customers(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *API) sales(w http.ResponseWriter, r *http.Request) {
-	filter, detail := saleFilter(r.URL.Query())
+	q := r.URL.Query()
+	if q.Has("key") {
+		a.salesByKey(w, r, q.Get("key"))
+		return
+	}
+	filter, detail := a.saleFilter(q)
 	if detail != "" {
 		fail(w, http.StatusBadRequest, detail)
 		return
@@ -115,20 +126,47 @@ func (a *API) sales(w http.ResponseWriter, r *http.Request) {
 	serve(a, w, r, a.lists.sales, func(o keyset.Order) source[store.Sale] { return a.Store.Sales(filter, o) })
 }
 
-// saleFilter reads ?from= and ?to=: an instant, or a day of UTC, which counts as a whole
+// salesByKey tells a till what became of a sale whose answer it did not get.
+func (a *API) salesByKey(w http.ResponseWriter, r *http.Request, key string) {
+	list := []store.Sale{}
+	if visible(key) {
+		var err error
+		if list, err = a.Store.SalesByKey(r.Context(), callerOf(r).user.Name, key); err != nil {
+			a.failed(w, r, err)
+			return
+		}
+	}
+	answer(w, http.StatusOK, map[string]any{"results": list})
+}
+
+func (a *API) audit(w http.ResponseWriter, r *http.Request) {
+	if q := r.URL.Query(); !q.Has("page") && !q.Has("cursor") { // by keyset, unless somebody asks for numbers
+		q.Set("cursor", "")
+		u := *r.URL
+		u.RawQuery = q.Encode()
+		r2 := *r
+		r2.URL = &u
+		r = &r2
+	}
+	serve(a, w, r, a.lists.audit, func(o keyset.Order) source[store.Audit] { return a.Store.AuditLog(o) })
+}
+
+// saleFilter reads ?from= and ?to=: an instant, or a business day, which counts as a whole
 // also in "to".
-func saleFilter(q url.Values) (f store.SaleFilter, detail string) {
+func (a *API) saleFilter(q url.Values) (f store.SaleFilter, detail string) {
 	for _, p := range []struct {
 		name string
 		to   *time.Time
-		day  time.Duration
-	}{{"from", &f.From, 0}, {"to", &f.To, 24 * time.Hour}} {
+		end  bool
+	}{{"from", &f.From, false}, {"to", &f.To, true}} {
 		text := q.Get(p.name)
 		if text == "" {
 			continue
 		}
-		if day, err := time.Parse(time.DateOnly, text); err == nil {
-			*p.to = day.Add(p.day)
+		if from, to, err := a.Calendar.Date(text); err == nil {
+			if *p.to = from; p.end {
+				*p.to = to
+			}
 		} else if *p.to, err = time.Parse(time.RFC3339, text); err != nil {
 			return f, p.name + ": want a day such as 2026-11-23, or an instant such as 2026-11-23T08:00:00Z"
 		}

@@ -2,10 +2,12 @@ package api
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -52,7 +54,8 @@ func inTime(next http.Handler) http.Handler {
 func (a *API) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		rec := &recorder{ResponseWriter: w, route: "none"}
+		rec := &recorder{ResponseWriter: w, route: "none", id: rand.Text()[:12]}
+		w.Header().Set("X-Request-Id", rec.id)
 		r = r.WithContext(context.WithValue(r.Context(), recorderKey{}, rec))
 		defer func() {
 			v := recover()
@@ -67,9 +70,15 @@ func (a *API) observe(next http.Handler) http.Handler {
 				rec.status = http.StatusOK // nothing was written: net/http says 200
 			}
 			a.Metrics.Request(rec.route, r.Method, rec.status, time.Since(start))
+			if nearLimit(w.Header()) {
+				a.Metrics.NearLimit(rec.route)
+				a.Logger.Warn("a limit is nearly used up", "route", rec.route, "user", rec.user, "peer", a.address(r),
+					"left", w.Header().Get("X-RateLimit-Remaining"), "of", w.Header().Get("X-RateLimit-Limit"))
+			}
 			a.Logger.LogAttrs(r.Context(), slog.LevelInfo, "request",
 				slog.String("method", r.Method), slog.String("path", r.URL.Path),
-				slog.Int("status", rec.status), slog.Duration("took", time.Since(start)), slog.String("peer", r.RemoteAddr))
+				slog.Int("status", rec.status), slog.Duration("took", time.Since(start)), slog.String("peer", a.address(r)),
+				slog.String("user", rec.user), slog.String("request", rec.id))
 			if v != nil {
 				panic(http.ErrAbortHandler)
 			}
@@ -83,6 +92,27 @@ type recorder struct {
 	http.ResponseWriter
 	status int
 	route  string
+	id     string
+	user   string
+}
+
+// note tells the log who sends a request.
+func note(r *http.Request, user string) {
+	if rec, ok := r.Context().Value(recorderKey{}).(*recorder); ok {
+		rec.user = user
+	}
+}
+
+// address is where a request comes from, behind the proxies that are trusted.
+func (a *API) address(r *http.Request) string {
+	return strings.TrimPrefix(a.limits.address(r), "ip:")
+}
+
+// nearLimit reports that a response crossed the last tenth of a limit, or its end.
+func nearLimit(h http.Header) bool {
+	limit, err := strconv.Atoi(h.Get("X-RateLimit-Limit"))
+	left, leftErr := strconv.Atoi(h.Get("X-RateLimit-Remaining"))
+	return err == nil && leftErr == nil && limit >= 10 && (left == limit/10 || left == 0)
 }
 
 type recorderKey struct{}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -31,11 +32,20 @@ var saleColumns = []export.Column[store.SaleRow]{
 		return *s.Card
 	}},
 	{Header: "cashier", Value: func(s store.SaleRow) string { return s.Cashier }},
+	{Header: "voids", Value: func(s store.SaleRow) string {
+		if s.Voids == nil {
+			return ""
+		}
+		return strconv.FormatInt(*s.Voids, 10)
+	}},
 	{Header: "items", Value: func(s store.SaleRow) string { return strconv.FormatInt(s.Items, 10) }},
 }
 
 // salesReportPath is where the reports are.
 const salesReportPath = "/api/v1/reports/sales/"
+
+// settled is how long after its end no sale can be committed into a range any more.
+const settled = time.Minute
 
 // isDownload tells whether a request is for all of a report and not for a page of it.
 func isDownload(r *http.Request) bool {
@@ -48,18 +58,28 @@ func isDownload(r *http.Request) bool {
 
 func (a *API) salesReport(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	filter, detail := saleFilter(q)
+	filter, detail := a.saleFilter(q)
 	if detail != "" {
 		fail(w, http.StatusBadRequest, detail)
 		return
 	}
-	open := func(o keyset.Order) source[store.SaleRow] { return a.Caches.SaleRows(a.Store, filter, o) }
+	open := func(o keyset.Order) source[store.SaleRow] { return a.Store.SaleRows(filter, o) }
 	if !isDownload(r) {
-		serve(a, w, r, a.reports.list, open)
+		// A range that has ended does not change; all others change with each sale.
+		a.cachedList(w, r, a.Caches.Reports, func(v store.Versions) string {
+			if !filter.To.IsZero() && filter.To.Before(v.Now().Add(-settled)) {
+				return fmt.Sprintf("past.%d.%d", filter.From.UnixMicro(), filter.To.UnixMicro())
+			}
+			return v.Money()
+		}, func(w http.ResponseWriter, r *http.Request) { serve(a, w, r, a.reports.list, open) })
 		return
 	}
 	order, err := a.reports.keyset.RequestOrder(r)
 	if err != nil {
+		a.failed(w, r, err)
+		return
+	}
+	if err := a.Store.Note(r.Context(), callerOf(r).user.Name, "download", q.Get("format"), r.URL.RawQuery); err != nil {
 		a.failed(w, r, err)
 		return
 	}

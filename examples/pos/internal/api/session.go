@@ -1,7 +1,9 @@
 package api
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,22 +16,19 @@ import (
 	"github.com/mainstay-go/mainstay/ratelimit"
 )
 
-// Sessions keeps who is logged in.
-type Sessions interface {
-	NewSession(ctx context.Context, user store.User, lifetime time.Duration) (token string, err error)
-	Session(ctx context.Context, token string) (store.User, bool, error)
-	EndSession(ctx context.Context, token string) error
-}
-
 const (
 	sessionCookie   = "pos_session"
+	deviceCookie    = "pos_device" // names a till, for its limits, also after a log-out
+	deviceLifetime  = 400 * 24 * time.Hour
 	sessionLifetime = 12 * time.Hour // a long day at the till
 )
 
 // caller is who sends a request.
 type caller struct {
-	user  store.User
-	token string
+	user   store.User
+	token  string
+	cookie bool   // it is one of the shop's own pages
+	device string // the till that a page runs on
 }
 
 type callerKey struct{}
@@ -48,15 +47,23 @@ func IsAdmin(r *http.Request) bool {
 
 // token is what a request shows as its session: the bearer token of a program, or the
 // cookie of a browser.
-func token(r *http.Request) string {
+func token(r *http.Request) (value string, cookie bool) {
 	if h := r.Header.Get("Authorization"); h != "" {
 		scheme, value, _ := strings.Cut(h, " ")
 		if strings.EqualFold(scheme, "Bearer") {
-			return strings.TrimSpace(value)
+			return strings.TrimSpace(value), false
 		}
-		return ""
+		return "", false
 	}
 	if c, err := r.Cookie(sessionCookie); err == nil {
+		return c.Value, true
+	}
+	return "", false
+}
+
+// device names the till of a request by its cookie, "" if it has none that we made.
+func (a *API) device(r *http.Request) string {
+	if c, err := r.Cookie(deviceCookie); err == nil && len(c.Value) < 200 && a.Sessions.Signed(deviceCookie, c.Value) {
 		return c.Value
 	}
 	return ""
@@ -72,20 +79,23 @@ const identifyPatience = 3 * time.Second
 // identify finds out who sends a request.
 func (a *API) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		t := token(r)
+		t, cookie := token(r)
 		if t == "" || len(t) > 200 || a.Operator(r) {
 			next.ServeHTTP(w, r)
 			return
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), identifyPatience)
-		user, ok, err := a.Sessions.Session(ctx, t)
+		user, ok, err := a.Sessions.User(ctx, t)
 		cancel()
 		switch {
 		case err != nil && strings.HasPrefix(r.URL.Path, "/api/"):
 			a.failed(w, r, fmt.Errorf("%w: %w", ErrUnavailable, err))
 			return
 		case err == nil && ok:
-			r = r.WithContext(context.WithValue(r.Context(), callerKey{}, &caller{user: user, token: t}))
+			r = r.WithContext(context.WithValue(r.Context(), callerKey{}, &caller{
+				user: user, token: t, cookie: cookie, device: cmp.Or(a.device(r), t),
+			}))
+			note(r, user.Name)
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -97,6 +107,17 @@ func (a *API) signedIn(next http.HandlerFunc) http.Handler {
 		if callerOf(r) == nil {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="pos"`)
 			fail(w, http.StatusUnauthorized, "log in first: POST /api/v1/login/")
+			return
+		}
+		next(w, r)
+	})
+}
+
+// managers lets only managers through.
+func (a *API) managers(next http.HandlerFunc) http.Handler {
+	return a.signedIn(func(w http.ResponseWriter, r *http.Request) {
+		if !IsAdmin(r) {
+			fail(w, http.StatusForbidden, "only a manager may do this")
 			return
 		}
 		next(w, r)
@@ -134,7 +155,15 @@ func (a *API) login(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusUnauthorized, "wrong username or password")
 		return
 	}
+	release, ok := a.hashing.enter(r.Context())
+	if !ok {
+		try.Pending()
+		w.Header().Set("Retry-After", "2")
+		fail(w, http.StatusServiceUnavailable, "too many log-ins at once; try again")
+		return
+	}
 	user, ok, err := a.Store.Authenticate(r.Context(), in.Username, in.Password)
+	release()
 	if err != nil {
 		try.Pending()
 		a.failed(w, r, err)
@@ -144,32 +173,59 @@ func (a *API) login(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusUnauthorized, "wrong username or password")
 		return
 	}
-	t, err := a.Sessions.NewSession(r.Context(), user, sessionLifetime)
+	t, err := a.Sessions.Start(r.Context(), user, sessionLifetime, a.address(r), r.UserAgent())
 	if err != nil {
 		try.Pending()
 		a.failed(w, r, err)
 		return
 	}
 	try.Succeed()
-	http.SetCookie(w, a.cookie(r, t, int(sessionLifetime/time.Second)))
+	note(r, user.Name)
+	http.SetCookie(w, a.cookie(r, sessionCookie, t, sessionLifetime))
+	if a.device(r) == "" {
+		http.SetCookie(w, a.cookie(r, deviceCookie, a.Sessions.Sign(deviceCookie, rand.Text()), deviceLifetime))
+	}
 	answer(w, http.StatusOK, map[string]string{"token": t, "user": user.Name, "role": user.Role})
 }
 
 func (a *API) logout(w http.ResponseWriter, r *http.Request) {
-	if err := a.Sessions.EndSession(r.Context(), callerOf(r).token); err != nil {
+	if err := a.Sessions.End(r.Context(), callerOf(r).token); err != nil {
 		a.failed(w, r, fmt.Errorf("%w: %w", ErrUnavailable, err))
 		return
 	}
-	http.SetCookie(w, a.cookie(r, "", -1))
+	http.SetCookie(w, a.cookie(r, sessionCookie, "", -time.Second))
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (a *API) cookie(r *http.Request, value string, maxAge int) *http.Cookie {
+func (a *API) cookie(r *http.Request, name, value string, lifetime time.Duration) *http.Cookie {
 	return &http.Cookie{
-		Name: sessionCookie, Value: value, Path: "/", MaxAge: maxAge,
+		Name: name, Value: value, Path: "/", MaxAge: int(lifetime / time.Second),
 		HttpOnly: true, SameSite: http.SameSiteLaxMode,
 		// The header may be anybody's: who forges it spoils a cookie of his own.
 		Secure: r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https"),
+	}
+}
+
+// whoami tells a page who is logged in, and what the shop is like.
+func (a *API) whoami(w http.ResponseWriter, r *http.Request) {
+	c := callerOf(r)
+	answer(w, http.StatusOK, map[string]any{
+		"user": c.user.Name, "role": c.user.Role, "topup_limit": a.topUpLimit(c), "large_topup": a.Settings.TopUpLimit / 4,
+		"timezone": a.Settings.Timezone.String(),
+	})
+}
+
+// gate bounds how many passwords are compared at once: each takes a core for a while.
+type gate chan struct{}
+
+func (g gate) enter(ctx context.Context) (release func(), ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	select {
+	case g <- struct{}{}:
+		return func() { <-g }, true
+	case <-ctx.Done():
+		return nil, false
 	}
 }
 

@@ -5,19 +5,18 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
-	"github.com/mainstay-go/mainstay/examples/pos/internal/shopcache"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 )
 
 func (a *API) categories(w http.ResponseWriter, r *http.Request) {
-	list, err := a.Caches.Categories.GetOrLoad(r.Context(), "all", a.Store.Categories)
-	if err != nil {
-		a.failed(w, r, err)
-		return
-	}
-	answer(w, http.StatusOK, map[string]any{"count": len(list), "results": list})
+	a.cached(w, r, a.Caches.Categories, func(v store.Versions) string { return v.Stock(0) }, func(ctx context.Context) (any, error) {
+		list, err := a.Store.Categories(ctx)
+		return map[string]any{"count": len(list), "results": list}, err
+	})
 }
 
 func (a *API) card(w http.ResponseWriter, r *http.Request) {
@@ -26,9 +25,7 @@ func (a *API) card(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, "not found")
 		return
 	}
-	card, err := a.Caches.Cards.GetOrLoad(r.Context(), number, func(ctx context.Context) (store.Card, error) {
-		return a.Store.Card(ctx, number)
-	})
+	card, err := a.Store.Card(r.Context(), number)
 	if err != nil {
 		a.failed(w, r, err)
 		return
@@ -37,14 +34,43 @@ func (a *API) card(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *API) dashboard(w http.ResponseWriter, r *http.Request) {
-	d, err := a.Caches.Dashboard.GetOrLoad(r.Context(), shopcache.Today, func(ctx context.Context) (store.Dashboard, error) {
-		return a.Store.Dashboard(ctx, time.Now())
-	})
+	var now time.Time
+	a.cached(w, r, a.Caches.Dashboard, func(v store.Versions) string {
+		now = v.Now()
+		date, _, _ := a.Calendar.Day(now)
+		return date + "." + v.Money()
+	}, func(ctx context.Context) (any, error) { return a.Store.Dashboard(ctx, a.Calendar, now) })
+}
+
+func (a *API) day(w http.ResponseWriter, r *http.Request) {
+	date := r.PathValue("date")
+	if date == "today" {
+		now, err := a.Store.Now(r.Context())
+		if err != nil {
+			a.failed(w, r, err)
+			return
+		}
+		date, _, _ = a.Calendar.Day(now)
+	}
+	from, to, err := a.Calendar.Date(date)
+	if err != nil {
+		fail(w, http.StatusBadRequest, "want a day such as 2026-11-23, or today")
+		return
+	}
+	day, err := a.Store.Day(r.Context(), a.Calendar, date, from, to)
 	if err != nil {
 		a.failed(w, r, err)
 		return
 	}
-	answer(w, http.StatusOK, d)
+	answer(w, http.StatusOK, day)
+}
+
+// topUpLimit is the most that a caller may top up at once.
+func (a *API) topUpLimit(c *caller) int64 {
+	if c.user.Role == store.Admin {
+		return store.MaxMoney
+	}
+	return a.Settings.TopUpLimit
 }
 
 func (a *API) topUp(w http.ResponseWriter, r *http.Request) {
@@ -59,19 +85,38 @@ func (a *API) topUp(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "card: want the number of a card")
 		return
 	}
-	if in.Amount < 1 || in.Amount > store.MaxMoney {
-		fail(w, http.StatusBadRequest, fmt.Sprintf("amount: want 1 to %d", int64(store.MaxMoney)))
+	if limit := a.topUpLimit(callerOf(r)); in.Amount < 1 || in.Amount > limit {
+		fail(w, http.StatusBadRequest, fmt.Sprintf("amount: want 1 to %d", limit))
 		return
 	}
 	once, ok := a.once(w, r, in)
 	if !ok {
 		return
 	}
-	outcome, err := a.Store.TopUp(r.Context(), store.TopUp{Card: in.Card, Amount: in.Amount, Cashier: once.User}, once)
-	if err == nil {
-		a.Caches.ToppedUp(r.Context(), in.Card)
+	made, replayed, err := a.Store.TopUp(r.Context(), in.Card, in.Amount, once)
+	a.done(w, r, made, replayed, err)
+}
+
+// topUps lists the newest top-ups of a card, or what became of an Idempotency-Key.
+func (a *API) topUps(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	card, key := q.Get("card"), q.Get("key")
+	var list []store.TopUp
+	var err error
+	switch {
+	case !plain(card, 190) || key != "" && !visible(key):
+		fail(w, http.StatusBadRequest, "card or key: want at most 190 characters")
+		return
+	case key != "":
+		list, err = a.Store.TopUpsByKey(r.Context(), callerOf(r).user.Name, key)
+	default:
+		list, err = a.Store.TopUps(r.Context(), card, 20)
 	}
-	a.done(w, r, outcome, err)
+	if err != nil {
+		a.failed(w, r, err)
+		return
+	}
+	answer(w, http.StatusOK, map[string]any{"results": list})
 }
 
 // maxLines is the most different products in one sale.
@@ -80,6 +125,7 @@ const maxLines = 100
 func (a *API) sell(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Card  *string `json:"card"`
+		Total *int64  `json:"total,omitempty"` // that the customer was shown
 		Items []struct {
 			Product  int64 `json:"product"`
 			Quantity int64 `json:"quantity"`
@@ -117,11 +163,70 @@ func (a *API) sell(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	outcome, err := a.Store.Sell(r.Context(), once.User, in.Card, lines, once)
-	if err == nil {
-		a.Caches.Sold(r.Context(), in.Card, outcome.Categories)
+	sale, replayed, err := a.Store.Sell(r.Context(), once.User, in.Card, lines, in.Total, once)
+	a.done(w, r, sale, replayed, err)
+}
+
+func (a *API) sale(w http.ResponseWriter, r *http.Request) {
+	id, ok := pathID(w, r)
+	if !ok {
+		return
 	}
-	a.done(w, r, outcome, err)
+	sale, err := a.Store.Sale(r.Context(), id)
+	if err != nil {
+		a.failed(w, r, err)
+		return
+	}
+	answer(w, http.StatusOK, sale)
+}
+
+func (a *API) voidSale(w http.ResponseWriter, r *http.Request) {
+	void(a, w, r, a.Store.VoidSale)
+}
+
+func (a *API) voidTopUp(w http.ResponseWriter, r *http.Request) {
+	void(a, w, r, a.Store.VoidTopUp)
+}
+
+func void[T any](a *API, w http.ResponseWriter, r *http.Request, undo func(context.Context, int64, string, store.Once) (T, bool, error)) {
+	id, ok := pathID(w, r)
+	if !ok {
+		return
+	}
+	var in struct {
+		Reason string `json:"reason"`
+	}
+	if !read(w, r, &in) {
+		return
+	}
+	if in.Reason = strings.TrimSpace(in.Reason); !reason(w, in.Reason) {
+		return
+	}
+	once, ok := a.once(w, r, in)
+	if !ok {
+		return
+	}
+	made, replayed, err := undo(r.Context(), id, in.Reason, once)
+	a.done(w, r, made, replayed, err)
+}
+
+// reason refuses a reason that says nothing, or too much.
+func reason(w http.ResponseWriter, text string) bool {
+	if text == "" || !plain(text, 190) {
+		fail(w, http.StatusBadRequest, "reason: want 1 to 190 characters")
+		return false
+	}
+	return true
+}
+
+// pathID reads the number in a path; what is none names nothing.
+func pathID(w http.ResponseWriter, r *http.Request) (int64, bool) {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	if err != nil || id < 1 {
+		fail(w, http.StatusNotFound, "not found")
+		return 0, false
+	}
+	return id, true
 }
 
 // once reads the Idempotency-Key of a request. Two requests are the same if they ask for
@@ -154,14 +259,15 @@ func visible(s string) bool {
 	return len(s) >= 1 && len(s) <= 190
 }
 
-// done answers a change with what its first request was answered.
-func (a *API) done(w http.ResponseWriter, r *http.Request, outcome store.Outcome, err error) {
+// done answers a change with what it made, or what its first request made.
+func (a *API) done(w http.ResponseWriter, r *http.Request, made any, replayed bool, err error) {
 	if err != nil {
 		a.failed(w, r, err)
 		return
 	}
-	if outcome.Replayed {
+	a.Caches.Changed()
+	if replayed {
 		w.Header().Set("Idempotency-Replayed", "true")
 	}
-	answerRaw(w, outcome.Status, outcome.Body)
+	answer(w, http.StatusCreated, made)
 }

@@ -110,7 +110,9 @@ func bucket(b settings.Bucket) (backup.Target, error) {
 
 // Check is the health check of the backups: their age, their size, whether they were
 // read back and restored, and what is wrong with the last run or with any of them.
-func Check(job *backup.Job) health.Check {
+//
+// elsewhere returns when another server on the same database made the last good backup.
+func Check(job *backup.Job, elsewhere func(context.Context) (time.Time, error)) health.Check {
 	check := health.Backups("backups", func(ctx context.Context) ([]health.Backup, error) {
 		entries, err := job.List(ctx)
 		if err != nil {
@@ -120,6 +122,12 @@ func Check(job *backup.Job) health.Check {
 		for _, e := range entries {
 			if e.State == backup.Good && e.Manifest != nil {
 				list = append(list, health.Backup{Time: e.Time(), Size: e.Manifest.Size, Verified: e.Verified, Restored: e.Restored()})
+			}
+		}
+		if len(list) == 0 { // another server has them
+			at, err := elsewhere(ctx)
+			if err == nil && !at.IsZero() {
+				list = append(list, health.Backup{Time: at, Size: 1, Verified: at, Restored: at})
 			}
 		}
 		return list, nil
@@ -170,14 +178,18 @@ func Notices(s *settings.Settings, job *backup.Job, channel notify.Notifier, log
 }
 
 // Schedule returns what makes a backup each day, and tells notices (which may be nil) of
-// each.
-func Schedule(job *backup.Job, at settings.TimeOfDay, notices *backupnotify.Notices, logger *slog.Logger) (*schedule.Scheduler, error) {
-	when, err := schedule.NewDaily(at.Hour, at.Minute, time.Local)
+// each. last and made read and keep, for all servers on the database, when the last good
+// one was made.
+func Schedule(job *backup.Job, s *settings.Settings, notices *backupnotify.Notices, last func(context.Context) (time.Time, error), made func(context.Context) error, logger *slog.Logger) (*schedule.Scheduler, error) {
+	when, err := schedule.NewDaily(s.BackupAt.Hour, s.BackupAt.Minute, s.Timezone)
 	if err != nil {
 		return nil, err
 	}
 	run := func(ctx context.Context) error {
 		report, err := job.Backup(ctx)
+		if err == nil {
+			err = made(ctx)
+		}
 		if notices != nil && ctx.Err() == nil { // a server that stops is no failure
 			if err := notices.Ran(ctx, report, err); err != nil {
 				logger.Error("nobody could be told of the backup", "error", err)
@@ -188,11 +200,8 @@ func Schedule(job *backup.Job, at settings.TimeOfDay, notices *backupnotify.Noti
 	return schedule.New(when, run, &schedule.Options{
 		Logger: logger,
 		LastGood: func(ctx context.Context) (time.Time, bool, error) {
-			status, err := job.Status(ctx)
-			if err != nil || status.Newest == nil {
-				return time.Time{}, false, err
-			}
-			return status.Newest.Time(), true, nil
+			at, err := last(ctx)
+			return at, !at.IsZero(), err
 		},
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mainstay-go/mainstay/backup"
 	"github.com/mainstay-go/mainstay/backup/driver"
@@ -44,7 +45,7 @@ func TestCheck(t *testing.T) {
 	}
 	check := func(status health.Status, say string) {
 		t.Helper()
-		r := Check(job).Checker.Check(t.Context())
+		r := Check(job, func(context.Context) (time.Time, error) { return time.Time{}, nil }).Checker.Check(t.Context())
 		if r.Status != status || !strings.Contains(r.Summary, say) || strings.Contains(r.Summary, "refused") {
 			t.Errorf("%v %q, want %v and %q", r.Status, r.Summary, status, say)
 		}

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"strings"
 	"text/tabwriter"
 
@@ -49,14 +48,11 @@ func analyze(ctx context.Context, env Env, args []string) int {
 	if flags.NArg() > 0 {
 		return refuse(env, leftover(flags.Args()))
 	}
-	st, err := store.Open(ctx, s)
+	st, err := store.OpenExisting(ctx, s)
 	if err != nil {
 		return refuse(env, err)
 	}
 	defer func() { _ = st.Close() }()
-	if err := fillShop(ctx, s, st, slog.New(slog.DiscardHandler)); err != nil {
-		return refuse(env, err)
-	}
 	var a analysis
 	if a.Database, err = dbreport.Read(ctx, st.Reader(), st.Engine()); err != nil {
 		return refuse(env, fmt.Errorf("cannot read the database's catalogue: %w", err))

@@ -63,7 +63,7 @@ func measureRoutes(ctx context.Context, s *settings.Settings, st *store.Store) (
 		use.Backend = "Redis"
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	caches, err := shopcache.New(nil, quiet)
+	caches, err := shopcache.New(st, nil, quiet)
 	if err != nil {
 		return nil, use, err
 	}
@@ -74,7 +74,7 @@ func measureRoutes(ctx context.Context, s *settings.Settings, st *store.Store) (
 	secret := make([]byte, 32)
 	_, _ = rand.Read(secret) // never fails
 	handler, err := api.New(api.Config{
-		Settings: s, Store: st, Sessions: analyst{}, Caches: caches, Metrics: metrics.New(), Health: checks, CursorSecret: secret, Logger: quiet,
+		Settings: s, Store: st, Sessions: analyst{}, Caches: caches, Calendar: calendar(s), Metrics: metrics.New(), Health: checks, CursorSecret: secret, Logger: quiet,
 		Operator: func(*http.Request) bool { return false },
 		Limiter: func(p ratelimit.Policy) (ratelimit.Limiter, error) {
 			p.Limit = ratelimit.Unlimited
@@ -131,10 +131,15 @@ func send(ctx context.Context, handler http.Handler, route string) (status, stat
 // analyst is the only caller of a server that nobody else can reach.
 type analyst struct{}
 
-func (analyst) NewSession(context.Context, store.User, time.Duration) (string, error) { return "", nil }
-func (analyst) EndSession(context.Context, string) error                              { return nil }
+func (analyst) Start(context.Context, store.User, time.Duration, string, string) (string, error) {
+	return "", nil
+}
+func (analyst) End(context.Context, string) error { return nil }
+func (analyst) Ended(context.Context) error       { return nil }
+func (analyst) Sign(_, text string) string        { return text }
+func (analyst) Signed(string, string) bool        { return false }
 
-func (analyst) Session(context.Context, string) (store.User, bool, error) {
+func (analyst) User(context.Context, string) (store.User, bool, error) {
 	return store.AdminUser, true, nil
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
+	"os"
 	"time"
 
 	"github.com/mainstay-go/mainstay/cache"
@@ -39,8 +41,12 @@ func checks(s *settings.Settings, st *store.Store, p *parts) []health.Check {
 		hostcheck.Memory("memory", nil),
 		hostcheck.CPU("cpu", nil),
 	}
-	if p.backup != nil {
-		list = append(list, backups.Check(p.backup))
+	if s.Database.Engine != settings.SQLite {
+		list = append(list, clockCheck(st))
+	}
+	// Where the host makes the backups, their folder tells that there are some.
+	if _, err := os.Stat(s.BackupDir()); !s.BackupAt.Off || p.always || err == nil {
+		list = append(list, backups.Check(p.backup, func(ctx context.Context) (time.Time, error) { return lastBackup(ctx, st) }))
 	}
 	return list
 }
@@ -64,4 +70,26 @@ func memoryCheck(s driver.Store) health.Check {
 		return health.Passed("in memory") // also when the value was evicted already
 	}
 	return health.Check{Name: "cache", Timeout: 2 * time.Second, Checker: health.CheckerFunc(look)}
+}
+
+// mostSkew is by how much the clocks of a server and its database may differ. Records take
+// the database's time, but limits, certificates and logs take the server's.
+const mostSkew = 5 * time.Second
+
+// clockCheck is critical: a server whose clock is wrong does not become ready.
+func clockCheck(st *store.Store) health.Check {
+	look := func(ctx context.Context) health.Result {
+		before := time.Now()
+		there, err := st.Now(ctx)
+		if err != nil {
+			return health.Result{Status: health.Warn, Summary: "the database's clock could not be read"} // its own check says why
+		}
+		after := time.Now()
+		skew := max(before.Sub(there), there.Sub(after), 0)
+		if skew > mostSkew {
+			return health.Result{Status: health.Fail, Summary: fmt.Sprintf("this server's clock differs from the database's by %s: set it", skew.Round(time.Second))}
+		}
+		return health.Passed("agrees with the database's")
+	}
+	return health.Check{Name: "clock", Timeout: 3 * time.Second, Critical: true, Checker: health.CheckerFunc(look)}
 }

@@ -17,30 +17,44 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 )
 
-// fillShop writes the demo data into an empty database.
+// fillShop writes the demo data into a database that a server has created and nobody has
+// filled. One that was there before stays as it is, and so does one that was started
+// without demo data.
 func fillShop(ctx context.Context, s *settings.Settings, st *store.Store, logger *slog.Logger) error {
-	if !s.Demo {
-		return nil
-	}
-	empty, err := st.Empty(ctx)
-	if err != nil || !empty {
+	state, err := st.Demo(ctx)
+	if err != nil || state != store.DemoWaits {
 		return err
 	}
-	start := time.Now()
-	if err := st.Seed(ctx, start, store.Demo{}); err != nil {
-		// Of several servers that start at once on one database, one fills it.
-		if empty, emptyErr := st.Empty(ctx); emptyErr == nil && !empty {
-			return nil
-		}
-		return fmt.Errorf("demo data: %w", err)
+	empty, err := st.Empty(ctx)
+	if err != nil {
+		return err
 	}
-	logger.Info("demo data written", "took", time.Since(start).Round(time.Millisecond))
-	return nil
+	if s.Demo && empty {
+		now, err := st.Now(ctx)
+		if err != nil {
+			return err
+		}
+		start := time.Now()
+		if err := st.Seed(ctx, calendar(s), now, store.Demo{}); err != nil {
+			// Of several servers that start at once on one database, one fills it.
+			if empty, emptyErr := st.Empty(ctx); emptyErr != nil || empty {
+				return fmt.Errorf("demo data: %w", err)
+			}
+		}
+		logger.Info("demo data written", "took", time.Since(start).Round(time.Millisecond))
+	}
+	return st.SetDemo(ctx)
+}
+
+// calendar are the shop's business days.
+func calendar(s *settings.Settings) store.Calendar {
+	return store.Calendar{Zone: s.Timezone, Hour: s.DayStart.Hour, Minute: s.DayStart.Minute}
 }
 
 // secrets are what the server keeps about itself.
 type secrets struct {
 	cursor  []byte
+	tokens  []byte
 	opsHash [sha256.Size]byte
 }
 
@@ -69,8 +83,12 @@ func firstStart(ctx context.Context, stdout io.Writer, s *settings.Settings, st 
 	if err != nil {
 		return nil, err
 	}
+	tokens, _, err := st.MetaOr(ctx, "token_secret", rand.Text()+rand.Text())
+	if err != nil {
+		return nil, err
+	}
 	sum, err := opsHash(ctx, stdout, s, st)
-	return &secrets{cursor: []byte(key), opsHash: sum}, err
+	return &secrets{cursor: []byte(key), tokens: []byte(tokens), opsHash: sum}, err
 }
 
 func password(ctx context.Context, stdout io.Writer, st *store.Store, user store.User, set string) error {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
@@ -25,6 +24,7 @@ func checkHealth(ctx context.Context, env Env, args []string) int {
 	}
 	logger := slog.New(slog.DiscardHandler)
 	var closers []func()
+	var opened *store.Store
 	defer func() {
 		for _, c := range closers {
 			c()
@@ -33,22 +33,20 @@ func checkHealth(ctx context.Context, env Env, args []string) int {
 	cmd := &healthcli.Command{
 		Name: "pos health",
 		Registry: func(ctx context.Context) (*health.Registry, error) {
-			if _, err := os.Stat(s.SQLitePath()); s.Database.Engine == settings.SQLite && err != nil {
-				return nil, fmt.Errorf("there is no database in %s: start the server first, or name its folder with --data", s.Data)
-			}
-			st, err := store.Open(ctx, s)
+			st, err := store.OpenExisting(ctx, s)
 			if err != nil {
 				return nil, err
 			}
+			opened = st
 			closers = append(closers, func() { _ = st.Close() })
-			p, err := newParts(s, st, &secrets{}, logger)
+			p, err := newParts(s, st, &secrets{}, true, logger)
 			if err != nil {
 				return nil, err
 			}
 			closers = append([]func(){func() { _ = p.close() }}, closers...)
 			return p.health, nil
 		},
-		Alert:  alert.Options{Service: "pos", Store: alertState(s)},
+		Alert:  alert.Options{Service: "pos", Store: newAlertState(s, func() *store.Store { return opened })},
 		Stdout: env.Stdout, Stderr: env.Stderr,
 	}
 	cmd.Notifier = func() (notify.Notifier, error) {
@@ -60,5 +58,17 @@ func checkHealth(ctx context.Context, env Env, args []string) int {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
-	return cmd.Run(ctx, rest)
+	code := cmd.Run(ctx, rest)
+	if !wantsHelp(rest) {
+		fmt.Fprintf(env.Stderr, "pos health: exit code %d: %s\n", code, meaning[code])
+	}
+	return code
+}
+
+// meaning says what the exit codes mean.
+var meaning = map[int]string{
+	0: "pass, all is well",
+	1: "warn, the shop works and something needs a look",
+	2: "fail, the shop does not work",
+	3: "the checks could not be run",
 }

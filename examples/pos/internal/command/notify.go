@@ -1,10 +1,17 @@
 package command
 
 import (
+	"context"
+	"crypto/rand"
+	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"sync"
+	"time"
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
+	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 	"github.com/mainstay-go/mainstay/health/alert"
 	"github.com/mainstay-go/mainstay/notify"
 )
@@ -20,8 +27,54 @@ func notifier(s *settings.Settings, logger *slog.Logger) (notify.Notifier, error
 // outbox is where the messages wait that could not be delivered.
 func outbox(s *settings.Settings) string { return filepath.Join(s.Data, "outbox") }
 
-// alertState is what people were told last. The server and the command "health --notify"
-// share it, so that one incident makes one mail.
-func alertState(s *settings.Settings) alert.Store {
-	return alert.File(filepath.Join(s.Data, "alerts.json"))
+// holder names this process among those on one database.
+var holder = sync.OnceValue(func() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s/%d/%s", host, os.Getpid(), rand.Text()[:8])
+})
+
+// alertState is what people were told last, in the database: the servers on it and the
+// command "health --notify" share it, so that one incident makes one mail. While the
+// database is away a file in the data folder takes its place.
+type alertState struct {
+	store func() *store.Store // nil if it could not be opened
+	file  alert.Store
+}
+
+func newAlertState(s *settings.Settings, st func() *store.Store) alert.Store {
+	return &alertState{st, alert.File(filepath.Join(s.Data, "alerts.json"))}
+}
+
+const alertsKey = "alerts"
+
+// Update runs f under a lease: nobody else's f runs meanwhile.
+func (a *alertState) Update(ctx context.Context, f func([]byte) ([]byte, error)) error {
+	st := a.store()
+	if st == nil {
+		return a.file.Update(ctx, f)
+	}
+	held, err := st.Lease(ctx, alertsKey, holder(), 2*time.Minute)
+	switch {
+	case err != nil:
+		return a.file.Update(ctx, f)
+	case !held:
+		return alert.ErrBusy
+	}
+	defer func() { _ = st.Release(context.WithoutCancel(ctx), alertsKey, holder()) }()
+	kept, found, err := st.Meta(ctx, alertsKey)
+	if err != nil {
+		return err
+	}
+	var state []byte
+	if found {
+		state = []byte(kept)
+	}
+	next, err := f(state)
+	if err != nil || string(next) == kept {
+		return err
+	}
+	return st.SetMeta(ctx, alertsKey, string(next))
 }

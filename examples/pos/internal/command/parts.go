@@ -16,7 +16,6 @@ import (
 	"github.com/mainstay-go/mainstay/cache"
 	"github.com/mainstay-go/mainstay/cache/driver"
 	"github.com/mainstay-go/mainstay/cache/rediscache"
-	"github.com/mainstay-go/mainstay/cache/sessionstore"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/api"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/backups"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/metrics"
@@ -47,30 +46,32 @@ type parts struct {
 	logger      *slog.Logger
 	health      *health.Registry
 	metrics     *metrics.Metrics
-	backup      *backup.Job           // nil where --backup-at is off
-	nightly     *schedule.Scheduler   // nil likewise
+	backup      *backup.Job
+	nightly     *schedule.Scheduler   // nil where --backup-at is off
+	always      bool                  // backups are judged also where there are none
 	notices     *backupnotify.Notices // nil without --smtp, or --backup-at
 	outbox      *notify.Spool         // nil likewise
 	alerts      *alert.Alerter        // nil without --smtp
 	closers     []io.Closer
 }
 
-func newParts(s *settings.Settings, st *store.Store, sec *secrets, logger *slog.Logger) (p *parts, err error) {
-	p = &parts{store: st, logger: logger, metrics: metrics.New()}
+func newParts(s *settings.Settings, st *store.Store, sec *secrets, always bool, logger *slog.Logger) (p *parts, err error) {
+	p = &parts{store: st, always: always, logger: logger, metrics: metrics.New()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.close())
 		}
 	}()
 	if s.Redis.Configured() {
-		err = p.onRedis(s.Redis, st, logger)
+		err = p.onRedis(s.Redis, logger)
 	} else {
-		err = p.inProcess(st)
+		p.inProcess()
 	}
 	if err != nil {
 		return p, err
 	}
-	if p.caches, err = shopcache.New(p.cache, logger); err != nil {
+	p.sessions = session.New(st, sec.tokens, s.Database.Engine == settings.SQLite)
+	if p.caches, err = shopcache.New(st, p.cache, logger); err != nil {
 		return p, err
 	}
 	channel, err := notifier(s, logger)
@@ -89,7 +90,7 @@ func newParts(s *settings.Settings, st *store.Store, sec *secrets, logger *slog.
 		return p, err
 	}
 	if channel != nil {
-		p.alerts, err = alert.New(p.health, channel, &alert.Options{Store: alertState(s), Logger: logger})
+		p.alerts, err = alert.New(p.health, channel, &alert.Options{Store: newAlertState(s, func() *store.Store { return st }), Logger: logger})
 		if err != nil {
 			return p, err
 		}
@@ -102,7 +103,7 @@ func newParts(s *settings.Settings, st *store.Store, sec *secrets, logger *slog.
 }
 
 func (p *parts) backUp(s *settings.Settings, st *store.Store, channel notify.Notifier, logger *slog.Logger) (err error) {
-	if p.backup, err = backups.New(s, st.Side(), &backup.Options{Logger: logger}); err != nil {
+	if p.backup, err = backups.New(s, st.Side(), &backup.Options{Logger: logger}); err != nil || s.BackupAt.Off {
 		return err
 	}
 	if s.BackupAt.Off { // the host's scheduler runs them, and their check still runs here
@@ -116,7 +117,10 @@ func (p *parts) backUp(s *settings.Settings, st *store.Store, channel notify.Not
 			return err
 		}
 	}
-	if p.nightly, err = backups.Schedule(p.backup, s.BackupAt, p.notices, logger); err != nil {
+	p.nightly, err = backups.Schedule(p.backup, s, p.notices,
+		func(ctx context.Context) (time.Time, error) { return lastBackup(ctx, st) },
+		func(ctx context.Context) error { return keepLastBackup(ctx, st) }, logger)
+	if err != nil {
 		return err
 	}
 	p.metrics.Backup(p.backup, p.nightly)
@@ -134,7 +138,7 @@ func (p *parts) mails() (sent, failed uint64) {
 	return sent, failed
 }
 
-func (p *parts) inProcess(st *store.Store) (err error) {
+func (p *parts) inProcess() {
 	p.cache = cache.NewMemory(0)
 	p.limiter = func(policy ratelimit.Policy) (ratelimit.Limiter, error) {
 		l, err := ratelimit.NewMemory(policy, nil)
@@ -150,11 +154,9 @@ func (p *parts) inProcess(st *store.Store) (err error) {
 		}
 		return l, err
 	}
-	p.sessions, err = session.NewStored(st, p.cache)
-	return err
 }
 
-func (p *parts) onRedis(r settings.Redis, st *store.Store, logger *slog.Logger) error {
+func (p *parts) onRedis(r settings.Redis, logger *slog.Logger) error {
 	logging.Disable() // what fails is returned, and logged by who asked
 	p.redis = r.Client(r.DB())
 	p.closers = append(p.closers, p.redis)
@@ -182,29 +184,17 @@ func (p *parts) onRedis(r settings.Redis, st *store.Store, logger *slog.Logger) 
 		}
 		return l, err
 	}
-	client := r.Client(sessionstore.DB) // apart from what may be thrown away
-	p.closers = append(p.closers, client)
-	sessions, err := sessionstore.New(client, &sessionstore.Options{Prefix: "pos:session:"})
-	if err != nil {
-		return err
-	}
-	p.sessions = session.NewRedis(sessions, st)
-	p.metrics.Sessions(sessions)
 	return nil
 }
 
-// jobs are what runs beside the requests.
+// jobs are what runs beside the requests on each server.
 func (p *parts) jobs() map[string]func(context.Context) error {
-	jobs := map[string]func(context.Context) error{"health": p.health.Run, "old keys": p.forgetKeys}
-	if p.nightly != nil {
-		jobs["backup"] = p.nightly.Run
+	jobs := map[string]func(context.Context) error{
+		"health": p.health.Run, "old sessions": p.forgetSessions,
+		"leader": func(ctx context.Context) error { return lead(ctx, p.store, "leader", p.ledJobs(), p.logger) },
 	}
-	if p.notices != nil {
+	if p.outbox != nil {
 		jobs["outbox"] = p.outbox.Run
-		jobs["age of the backups"] = func(ctx context.Context) error { return p.notices.Watch(ctx, p.backup) }
-	}
-	if p.alerts != nil {
-		jobs["alerts"] = p.alerts.Run
 	}
 	if p.shared != nil {
 		jobs["cache"] = p.shared.Run
@@ -212,13 +202,28 @@ func (p *parts) jobs() map[string]func(context.Context) error {
 	return jobs
 }
 
-// forgetKeys removes what nobody will repeat any more, now and each hour.
-func (p *parts) forgetKeys(ctx context.Context) error {
+// ledJobs run on one of the servers on a database: one backup a day, one message an alert.
+func (p *parts) ledJobs() map[string]func(context.Context) error {
+	jobs := map[string]func(context.Context) error{}
+	if p.nightly != nil {
+		jobs["backup"] = p.nightly.Run
+	}
+	if p.notices != nil {
+		jobs["age of the backups"] = func(ctx context.Context) error { return p.notices.Watch(ctx, p.backup) }
+	}
+	if p.alerts != nil {
+		jobs["alerts"] = p.alerts.Run
+	}
+	return jobs
+}
+
+// forgetSessions removes the sessions whose time is over, now and each hour.
+func (p *parts) forgetSessions(ctx context.Context) error {
 	hour := time.NewTicker(time.Hour)
 	defer hour.Stop()
 	for {
-		if err := p.store.ForgetKeys(ctx); err != nil && ctx.Err() == nil {
-			p.logger.Warn("old Idempotency-Keys could not be removed; the next try is in an hour", "error", err)
+		if err := p.store.ForgetSessions(ctx); err != nil && ctx.Err() == nil {
+			p.logger.Warn("old sessions could not be removed; the next try is in an hour", "error", err)
 		}
 		select {
 		case <-hour.C:

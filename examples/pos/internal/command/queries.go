@@ -3,7 +3,6 @@ package command
 import (
 	"context"
 	"fmt"
-	"log/slog"
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
@@ -13,14 +12,11 @@ import (
 
 // queries counts the statements of two listings, read one by one and read at once.
 func queries(ctx context.Context, env Env, args []string) int {
-	s, st, code := openShop(ctx, env, args, "queries", "Counts the statements of two listings, without and with query optimisation.")
+	st, code := openShop(ctx, env, args, "queries", "Counts the statements of two listings, without and with query optimisation.")
 	if st == nil {
 		return code
 	}
 	defer func() { _ = st.Close() }()
-	if err := fillShop(ctx, s, st, slog.New(slog.DiscardHandler)); err != nil {
-		return refuse(env, err)
-	}
 	id := keyset.Key{Name: "id", Unique: true}
 	for _, listing := range []struct {
 		what   string
@@ -74,24 +70,24 @@ func orderBy(key keyset.Key, expr string) keyset.Order {
 }
 
 // openShop loads the settings of a command without flags of its own and opens the
-// database. Without a store the command ends with the code.
-func openShop(ctx context.Context, env Env, args []string, name, help string) (*settings.Settings, *store.Store, int) {
+// database of a server, to read it. Without a store the command ends with the code.
+func openShop(ctx context.Context, env Env, args []string, name, help string) (*store.Store, int) {
 	if wantsHelp(args) {
 		commandHelp(env, name, help)
-		return nil, nil, exitOK
+		return nil, exitOK
 	}
 	s, rest, err := settings.Load(args, env.Getenv)
 	if err == nil && len(rest) > 0 {
 		err = leftover(rest)
 	}
 	if err != nil {
-		return nil, nil, refuse(env, err)
+		return nil, refuse(env, err)
 	}
-	st, err := store.Open(ctx, s)
+	st, err := store.OpenExisting(ctx, s)
 	if err != nil {
-		return nil, nil, refuse(env, err)
+		return nil, refuse(env, err)
 	}
-	return s, st, exitOK
+	return st, exitOK
 }
 
 func commandHelp(env Env, name, help string) {

@@ -47,7 +47,10 @@ func seed(ctx context.Context, env Env, args []string) int {
 	bar := &progress{w: env.Stderr, terminal: isTerminal(env.Stderr)}
 	demo.Progress = bar.show
 	start := time.Now()
-	err = st.Seed(ctx, start, demo)
+	now, err := st.Now(ctx)
+	if err == nil {
+		err = st.Seed(ctx, calendar(s), now, demo)
+	}
 	bar.end()
 	if err != nil {
 		return refuse(env, settings.Errorf("%s", err))

@@ -100,12 +100,12 @@ func newServer(ctx context.Context, env Env, s *settings.Settings, st *store.Sto
 	if err != nil {
 		return nil, err
 	}
-	p, err := newParts(s, st, secrets, logger)
+	p, err := newParts(s, st, secrets, false, logger)
 	if err != nil {
 		return nil, err
 	}
 	handler, err := api.New(api.Config{
-		Settings: s, Store: st, Sessions: p.sessions, Caches: p.caches, Metrics: p.metrics, Health: p.health, Limiter: p.limiter, Concurrency: p.concurrency,
+		Settings: s, Store: st, Sessions: p.sessions, Caches: p.caches, Calendar: calendar(s), Metrics: p.metrics, Health: p.health, Limiter: p.limiter, Concurrency: p.concurrency,
 		CursorSecret: secrets.cursor, Operator: secrets.operator, Logger: logger,
 	})
 	if err != nil {

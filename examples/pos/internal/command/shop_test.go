@@ -28,6 +28,7 @@ type shop struct {
 	t       *testing.T
 	url     string
 	token   string // of the cashier, "" = nobody
+	admin   string // the manager's token
 	store   *store.Store
 	parts   *parts
 }
@@ -69,7 +70,7 @@ func openTestShopEnv(t *testing.T, variable string, flags ...string) *shop {
 	}
 	t.Cleanup(func() { st.Close() })
 	if empty, err := st.Empty(t.Context()); err != nil || empty && s.Demo { // on a server: fewer rows, for the time they take
-		if err := errors.Join(err, st.Seed(t.Context(), time.Now(), store.Demo{Products: 60, Customers: 30, Sales: 500})); err != nil {
+		if err := errors.Join(err, st.Seed(t.Context(), calendar(s), time.Now(), store.Demo{Products: 60, Customers: 30, Sales: 500})); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -85,7 +86,9 @@ func openTestShopEnv(t *testing.T, variable string, flags ...string) *shop {
 	if status != http.StatusOK {
 		t.Fatalf("login: %d %s", status, body)
 	}
-	sh.token = field(t, body, "token").(string)
+	cashier := field(t, body, "token").(string)
+	_, body, _ = sh.send("POST", "/api/v1/login/", `{"username":"admin","password":"`+adminPassword+`"}`)
+	sh.admin, sh.token = field(t, body, "token").(string), cashier
 	return sh
 }
 
@@ -154,6 +157,13 @@ func (s *shop) send(method, path, body string, headers ...string) (int, []byte, 
 		s.t.Error(err)
 	}
 	return res.StatusCode, answer, res.Header
+}
+
+// asManager returns the shop as its manager sees it.
+func (s *shop) asManager() *shop {
+	m := *s
+	m.token = s.admin
+	return &m
 }
 
 // get sends a GET that must succeed and returns the object.

@@ -15,7 +15,6 @@ import (
 	"github.com/mainstay-go/mainstay/backup"
 	"github.com/mainstay-go/mainstay/backup/schedule"
 	"github.com/mainstay-go/mainstay/cache/rediscache"
-	"github.com/mainstay-go/mainstay/cache/sessionstore"
 	"github.com/mainstay-go/mainstay/contrib/prommetrics"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/shopcache"
 	"github.com/mainstay-go/mainstay/health"
@@ -25,6 +24,7 @@ import (
 type Metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
+	near     *prometheus.CounterVec
 }
 
 // New returns a registry with the metrics of the process.
@@ -35,8 +35,11 @@ func New() *Metrics {
 			Name: "pos_http_request_duration_seconds", Help: "Time of requests by route, method and status.",
 			Buckets: []float64{.001, .005, .025, .1, .5, 2.5, 10},
 		}, []string{"route", "method", "status"}),
+		near: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pos_limit_near_total", Help: "Responses that crossed the last tenth of a rate limit, by route.",
+		}, []string{"route"}),
 	}
-	m.registry.MustRegister(m.requests, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.requests, m.near, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -48,11 +51,6 @@ func (m *Metrics) Watch(h *health.Registry, db *sql.DB, caches *shopcache.Caches
 // Redis adds the cache in Redis.
 func (m *Metrics) Redis(shared *rediscache.Store) {
 	m.registry.MustRegister(prommetrics.Stats("cache_redis", nil, func() any { return shared.Stats() }))
-}
-
-// Sessions adds the sessions in Redis.
-func (m *Metrics) Sessions(s *sessionstore.Store) {
-	m.registry.MustRegister(prommetrics.Stats("sessions", nil, func() any { return s.Stats() }))
 }
 
 // Backup adds the backups that this process makes, and their schedule.
@@ -77,12 +75,15 @@ func (m *Metrics) Limiter(policy string, stats func() any) {
 // paths, and each would be a series for ever.
 func (m *Metrics) Request(route, method string, status int, took time.Duration) {
 	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodOptions:
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPatch, http.MethodDelete, http.MethodOptions:
 	default:
 		method = "other"
 	}
 	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Observe(took.Seconds())
 }
+
+// NearLimit counts a response that came near a rate limit.
+func (m *Metrics) NearLimit(route string) { m.near.WithLabelValues(route).Inc() }
 
 // Handler serves the metrics.
 func (m *Metrics) Handler() http.Handler {

@@ -1,127 +1,126 @@
-// Package session keeps who is logged in: in the database, with a short memory in the
-// cache before it, or in Redis before it.
+// Package session keeps who is logged in. The database has the sessions; a server
+// believes what it read there for a moment only, so a session that ends at one server
+// ends at all of them, whatever becomes of Redis.
 package session
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"sync/atomic"
+	"encoding/base32"
+	"maps"
+	"strings"
+	"sync"
 	"time"
 
-	"github.com/mainstay-go/mainstay/cache"
-	"github.com/mainstay-go/mainstay/cache/driver"
-	"github.com/mainstay-go/mainstay/cache/sessionstore"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 )
 
-// memory is how long a session is believed without asking the database: so long may one
-// live on in another replica after its end.
-const memory = 30 * time.Second
+// memory is how long a session is believed without asking the database. Who ends a session
+// waits that long before it reports success: then no server believes it any more.
+const memory = 400 * time.Millisecond
 
-// Stored are sessions in the database.
-type Stored struct {
-	*store.Store
-	known *cache.Typed[store.User]
+// most bounds the sessions that are remembered.
+const most = 10_000
+
+// Sessions are the sessions of the shop. They are safe for concurrent use.
+type Sessions struct {
+	store  *store.Store
+	secret []byte
+	alone  bool // no other server has the database
+
+	mu    sync.Mutex
+	known map[string]known
+	ends  int // counts endings, so that a read that began before one is not remembered
 }
 
-// NewStored returns sessions in the database, remembered in a cache.
-func NewStored(st *store.Store, c driver.Store) (*Stored, error) {
-	known, err := cache.New[store.User](c, "session", memory, &cache.Options[store.User]{Codec: cache.JSON()})
-	return &Stored{st, known}, err
+type known struct {
+	user store.User
+	read time.Time // when the read began
 }
 
-var errNone = errors.New("session: there is none")
+// New returns the sessions in a database. The secret signs tokens; all servers on one
+// database share it. With alone no other server has the database.
+func New(st *store.Store, secret []byte, alone bool) *Sessions {
+	return &Sessions{store: st, secret: secret, alone: alone, known: map[string]known{}}
+}
 
-// Session returns the user of a token; false if there is no such session.
-func (s *Stored) Session(ctx context.Context, token string) (store.User, bool, error) {
-	user, err := s.known.GetOrLoad(ctx, hash(token), func(ctx context.Context) (store.User, error) {
-		user, ok, err := s.Store.Session(ctx, token)
-		if err == nil && !ok {
-			err = errNone // not kept: whoever guesses tokens fills no cache
-		}
-		return user, err
-	})
-	if errors.Is(err, errNone) {
+var encoding = base32.StdEncoding.WithPadding(base32.NoPadding)
+
+// Sign returns text with a checksum that only holders of the secret can make.
+func (s *Sessions) Sign(kind, text string) string {
+	mac := hmac.New(sha256.New, s.secret)
+	mac.Write([]byte(kind + "\n" + text))
+	return text + "." + encoding.EncodeToString(mac.Sum(nil)[:15])
+}
+
+// Signed reports whether Sign made a text. A made-up token costs no look-up.
+func (s *Sessions) Signed(kind, signed string) bool {
+	text, _, ok := strings.Cut(signed, ".")
+	return ok && hmac.Equal([]byte(s.Sign(kind, text)), []byte(signed))
+}
+
+const kind = "session"
+
+// Start starts a session and returns its token.
+func (s *Sessions) Start(ctx context.Context, user store.User, lifetime time.Duration, address, agent string) (string, error) {
+	token := s.Sign(kind, rand.Text())
+	return token, s.store.StartSession(ctx, token, user, lifetime, address, agent)
+}
+
+// User returns the user of a token; false if there is no such session.
+func (s *Sessions) User(ctx context.Context, token string) (store.User, bool, error) {
+	if !s.Signed(kind, token) {
 		return store.User{}, false, nil
 	}
-	return user, err == nil, err
-}
-
-// EndSession ends a session.
-func (s *Stored) EndSession(ctx context.Context, token string) error {
-	return errors.Join(s.Store.EndSession(ctx, token), s.known.Delete(ctx, hash(token)))
-}
-
-// hash is what is kept of a token: who can read the cache can log in as nobody.
-func hash(token string) string {
-	sum := sha256.Sum256([]byte(token))
-	return hex.EncodeToString(sum[:])
-}
-
-// Redis are sessions in a Redis database of their own, which every request asks. The
-// shop's database has them too: while Redis is away or has lost them the shop goes on
-// selling.
-type Redis struct {
-	sessions *sessionstore.Store
-	stored   *store.Store
-	asleep   atomic.Int64 // Redis is not asked before this instant, in Unix nanoseconds
-}
-
-// NewRedis returns sessions in Redis, and in the database behind it.
-func NewRedis(sessions *sessionstore.Store, st *store.Store) *Redis {
-	return &Redis{sessions: sessions, stored: st}
-}
-
-// pause is how long Redis is left alone after it did not answer, so that a Redis that
-// hangs holds up one request in a second and not all.
-const pause = time.Second
-
-// NewSession starts a session and returns its token.
-func (r *Redis) NewSession(ctx context.Context, user store.User, lifetime time.Duration) (string, error) {
-	value, err := json.Marshal(user)
-	if err != nil {
-		return "", err
+	read := time.Now()
+	s.mu.Lock()
+	k, ok := s.known[token]
+	ends := s.ends
+	s.mu.Unlock()
+	if ok && read.Sub(k.read) < memory {
+		return k.user, true, nil
 	}
-	started, err := r.sessions.Start(ctx, user.Name, value, lifetime)
-	switch {
-	case errors.Is(err, sessionstore.ErrUnavailable):
-		return r.stored.NewSession(ctx, user, lifetime)
-	case err != nil:
-		return "", err
+	user, ok, err := s.store.Session(ctx, token)
+	if err != nil || !ok {
+		return store.User{}, false, err
 	}
-	return started.Token(), r.stored.KeepSession(ctx, started.Token(), user, lifetime)
-}
-
-// Session returns the user of a token; false if there is no such session.
-func (r *Redis) Session(ctx context.Context, token string) (user store.User, ok bool, err error) {
-	if time.Now().UnixNano() < r.asleep.Load() {
-		return r.stored.Session(ctx, token)
-	}
-	found, err := r.sessions.Get(ctx, token)
-	switch {
-	case errors.Is(err, sessionstore.ErrUnavailable) && ctx.Err() == nil:
-		r.asleep.Store(time.Now().Add(pause).UnixNano())
-		return r.stored.Session(ctx, token)
-	case err != nil:
-		return user, false, err
-	case found == nil: // perhaps from a time when Redis was away
-		return r.stored.Session(ctx, token)
-	}
-	if err := json.Unmarshal(found.Data, &user); err != nil {
-		return store.User{}, false, fmt.Errorf("session: %w", err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ends == ends {
+		if len(s.known) >= most {
+			maps.DeleteFunc(s.known, func(_ string, k known) bool { return read.Sub(k.read) >= memory })
+		}
+		if len(s.known) < most {
+			s.known[token] = known{user, read}
+		}
 	}
 	return user, true, nil
 }
 
-// EndSession ends a session; one that has ended is no error. While Redis is away it
-// fails and ends nothing: Redis would know the session again when it is back.
-func (r *Redis) EndSession(ctx context.Context, token string) error {
-	if err := r.sessions.End(ctx, token); err != nil {
+// End ends a session; one that has ended is no error.
+func (s *Sessions) End(ctx context.Context, token string) error {
+	if err := s.store.EndSession(ctx, token); err != nil {
 		return err
 	}
-	return r.stored.EndSession(ctx, token)
+	return s.Ended(ctx)
+}
+
+// Ended is called after sessions have ended in the database. It returns when no server
+// believes them any more.
+func (s *Sessions) Ended(ctx context.Context) error {
+	s.mu.Lock()
+	s.ends++
+	clear(s.known)
+	s.mu.Unlock()
+	if s.alone {
+		return nil
+	}
+	select {
+	case <-time.After(memory):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -2,6 +2,7 @@ package settings
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,9 +30,15 @@ func options(s *Settings) []option {
 		{flag: "admin-password", env: "POS_ADMIN_PASSWORD", value: "password", help: "password of admin", def: "generated once", secret: true, set: password(&s.AdminPassword)},
 		{flag: "cashier-password", env: "POS_CASHIER_PASSWORD", value: "password", help: "password of cashier", def: "generated once", secret: true, set: password(&s.CashierPassword)},
 		rate("login", "failed logins", &s.RateLogin),
-		rate("api", "ordinary requests of one user", &s.RateAPI),
+		rate("api", "ordinary requests of one bearer token", &s.RateAPI),
+		rate("page", "requests of one device by the shop's own pages", &s.RatePage),
 		rate("sale", "sales of one user", &s.RateSale),
 		rate("topup", "top-ups by one user", &s.RateTopUp),
+		{flag: "topup-limit", env: "POS_TOPUP_LIMIT", value: "amount", help: "the most that a cashier may top up at once, in the smallest unit of money", def: "20000", set: amount(&s.TopUpLimit)},
+		{flag: "timezone", env: "POS_TIMEZONE", value: "zone", help: "zone of business days, such as Europe/Madrid", def: "the host's", set: zone(&s.Timezone)},
+		{flag: "day-start", env: "POS_DAY_START", value: "hh:mm", help: "when a business day begins, at a quarter of an hour", def: s.DayStart.String(), set: dayStart(&s.DayStart)},
+		{flag: "db-connections", env: "POS_DB_CONNECTIONS", value: "n", help: "connections of this server to a database server", def: "20", set: count(&s.DBConnections)},
+		{flag: "locale", env: "POS_LOCALE", value: "en|es", help: "words, amounts and dates of the pages", def: s.Locale, set: locale(&s.Locale)},
 		{flag: "trusted-proxies", env: "POS_TRUSTED_PROXIES", value: "cidr,…", help: "proxies whose X-Forwarded-For is believed", def: "none", set: proxies(&s.TrustedProxies)},
 		{flag: "smtp", env: "POS_SMTP", value: "url", help: "where alerts go: smtp://user:pw@host:587?from=a@b&to=c@d", def: "none", secret: true, set: smtp(&s.SMTP)},
 		{flag: "ops-token", env: "POS_OPS_TOKEN", value: "token", help: "bearer token for health details, /metrics and /status/", def: "generated once", secret: true, set: token(&s.OpsToken)},
@@ -115,6 +122,61 @@ func duration(target *time.Duration) func(string) error {
 			return fmt.Errorf("want a duration such as 5s, at most 1h")
 		}
 		*target = d
+		return nil
+	}
+}
+
+func amount(target *int64) func(string) error {
+	return func(s string) error {
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil || n < 1 || n > 1<<53-1 {
+			return fmt.Errorf("want an amount in the smallest unit of money, such as 20000")
+		}
+		*target = n
+		return nil
+	}
+}
+
+func zone(target **time.Location) func(string) error {
+	return func(s string) error {
+		z, err := time.LoadLocation(s)
+		if err != nil {
+			return fmt.Errorf("want a time zone such as Europe/Madrid or UTC")
+		}
+		*target = z
+		return nil
+	}
+}
+
+// dayStart takes whole quarters: the day's figures are sums of quarters of an hour.
+func dayStart(target *TimeOfDay) func(string) error {
+	return func(s string) error {
+		var t TimeOfDay
+		if err := t.Set(s); err != nil || t.Off || t.Minute%15 != 0 {
+			return fmt.Errorf("want a quarter of an hour such as 04:00 or 04:15")
+		}
+		*target = t
+		return nil
+	}
+}
+
+func count(target *int) func(string) error {
+	return func(s string) error {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 6 || n > 10000 {
+			return fmt.Errorf("want 6 to 10000")
+		}
+		*target = n
+		return nil
+	}
+}
+
+func locale(target *string) func(string) error {
+	return func(s string) error {
+		if s != "en" && s != "es" {
+			return fmt.Errorf("want en or es")
+		}
+		*target = s
 		return nil
 	}
 }

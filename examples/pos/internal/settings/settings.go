@@ -24,8 +24,14 @@ type Settings struct {
 	AdminPassword, CashierPassword string // "": generated on the first start
 	OpsToken                       string // "": generated on the first start
 
-	RateLogin, RateAPI, RateSale, RateTopUp ratelimit.Policy
-	TrustedProxies                          []string
+	RateLogin, RateAPI, RatePage, RateSale, RateTopUp ratelimit.Policy
+	TrustedProxies                                    []string
+
+	TopUpLimit    int64          // the most that a cashier may top up at once
+	Timezone      *time.Location // of business days
+	DayStart      TimeOfDay
+	DBConnections int // of each replica
+	Locale        string
 
 	SMTP         string // "": nobody is told anything
 	BackupAt     TimeOfDay
@@ -42,11 +48,17 @@ func Default() *Settings {
 		Data:      "pos-data",
 		RateLogin: ratelimit.Login(),
 		RateAPI:   ratelimit.API(),
+		RatePage:  ratelimit.Policy{Name: "page", Limit: 2000, Window: time.Hour},
 		RateSale:  ratelimit.Sale(),
 		RateTopUp: ratelimit.TopUp(),
 		BackupAt:  TimeOfDay{Hour: 2},
 		Demo:      true,
 		Drain:     3 * time.Second,
+
+		TopUpLimit:    20000,
+		Timezone:      time.Local,
+		DBConnections: 20,
+		Locale:        "en",
 	}
 }
 

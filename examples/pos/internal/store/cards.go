@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -15,16 +17,15 @@ type Card struct {
 }
 
 // Card returns a card, ErrNotFound if there is none of that number.
-func (s *Store) Card(ctx context.Context, number string) (Card, error) {
-	card := Card{Number: number}
-	err := s.queryRow(ctx, []any{&card.Balance, &card.Child, &card.Customer},
-		`SELECT k.balance, h.name, c.name FROM cards k
+func (s *Store) Card(ctx context.Context, number string) (card Card, err error) {
+	err = s.queryRow(ctx, []any{&card.Number, &card.Balance, &card.Child, &card.Customer},
+		`SELECT k.number, k.balance, h.name, c.name FROM cards k
 			JOIN children h ON h.id = k.child_id JOIN customers c ON c.id = h.customer_id
 			WHERE k.number = ?`, number)
 	return card, err
 }
 
-// TopUp is money put on a card.
+// TopUp is money put on a card. Its void is a top-up with a negative amount.
 type TopUp struct {
 	ID        int64     `json:"id"`
 	CreatedAt time.Time `json:"created_at"`
@@ -32,26 +33,139 @@ type TopUp struct {
 	Amount    int64     `json:"amount"`
 	Balance   int64     `json:"balance"` // after it
 	Cashier   string    `json:"cashier"`
+	Voids     *int64    `json:"voids"`     // the top-up that this one undoes
+	VoidedBy  *int64    `json:"voided_by"` // the one that undoes this top-up
+	Reason    *string   `json:"reason"`
 }
 
-// TopUp adds money to a card. With a key, a repetition returns the first answer.
-func (s *Store) TopUp(ctx context.Context, topUp TopUp, once Once) (Outcome, error) {
-	return s.once(ctx, once, func(tx *Tx) (any, error) {
-		result := topUp
-		result.CreatedAt = time.Now().UTC().Truncate(time.Microsecond)
-		ok, err := tx.changed(ctx, "UPDATE cards SET balance = balance + ? WHERE number = ? AND balance <= ?",
-			result.Amount, result.Card, MaxMoney-result.Amount)
+const topUpColumns = `SELECT t.id, t.created_at, t.card_number, t.amount, t.balance, t.cashier, t.voids,
+	(SELECT v.id FROM topups v WHERE v.voids = t.id), t.reason FROM topups t `
+
+func (t *TopUp) scan(rows *sql.Rows) error {
+	var created int64
+	err := rows.Scan(&t.ID, &created, &t.Card, &t.Amount, &t.Balance, &t.Cashier, &t.Voids, &t.VoidedBy, &t.Reason)
+	t.CreatedAt = fromMicros(created)
+	return err
+}
+
+// TopUp adds money to a card. With a key, a repetition returns the first top-up.
+func (s *Store) TopUp(ctx context.Context, card string, amount int64, once Once) (TopUp, bool, error) {
+	return s.topUp(ctx, TopUp{Card: card, Amount: amount, Cashier: once.User}, once)
+}
+
+// VoidTopUp takes back the money of a top-up, if the card still has it. Each top-up can
+// be undone once; then it is a Conflict.
+func (s *Store) VoidTopUp(ctx context.Context, id int64, reason string, once Once) (TopUp, bool, error) {
+	first, err := s.topUpByID(ctx, id)
+	if err != nil {
+		return TopUp{}, false, err
+	}
+	if first.Voids != nil {
+		return TopUp{}, false, Conflict{Detail: fmt.Sprintf("top-up %d is a void itself", id)}
+	}
+	return s.topUp(ctx, TopUp{Card: first.Card, Amount: -first.Amount, Cashier: once.User, Voids: &id, Reason: &reason}, once)
+}
+
+func (s *Store) topUp(ctx context.Context, wanted TopUp, once Once) (made TopUp, replayed bool, err error) {
+	var first int64
+	err = s.inTx(ctx, func(tx *Tx) error {
+		made, first = wanted, 0
+		var balance, at, nextID int64
+		var seen seen
+		err := tx.queryRow(ctx, "SELECT k.balance, "+now(tx.engine)+", "+tx.nextID("topups")+", "+seenKey+" FROM cards k WHERE k.number = ?"+tx.forUpdate("k"),
+			append(once.seenArgs(), wanted.Card)...).Scan(append([]any{&balance, &at, &nextID}, seen.dest()...)...)
+		if errors.Is(err, sql.ErrNoRows) {
+			return Invalid{fmt.Sprintf("no card %q", wanted.Card)}
+		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if err := tx.queryRow(ctx, "SELECT balance FROM cards WHERE number = ?", result.Card).Scan(&result.Balance); err != nil {
-			return nil, notFound(err, fmt.Sprintf("no card %q", result.Card))
+		if once.Key != "" {
+			sale, topUp, err := seen.check(once)
+			if err == nil && sale != 0 {
+				err = ErrKeyReused
+			}
+			if first = topUp; err != nil || first != 0 {
+				return err
+			}
 		}
-		if !ok {
-			return nil, Conflict{"the balance would be larger than a card can hold"}
+		if made.Voids != nil {
+			if err := tx.voidable(ctx, "top-up", "topups", *made.Voids, nil); err != nil {
+				return err
+			}
 		}
-		result.ID, err = tx.insert(ctx, "INSERT INTO topups (created_at, card_number, amount, cashier) VALUES (?, ?, ?, ?)",
-			micros(result.CreatedAt), result.Card, result.Amount, result.Cashier)
-		return result, err
+		made.CreatedAt, made.Balance = fromMicros(at), balance+made.Amount
+		switch {
+		case made.Balance > MaxMoney:
+			return Conflict{Detail: "the balance would be larger than a card can hold"}
+		case made.Balance < 0:
+			return Conflict{Detail: fmt.Sprintf("card %s has only %d left of the %d that were put on it", made.Card, balance, -made.Amount)}
+		}
+		return tx.insertTopUp(ctx, &made, nextID, once)
 	})
+	if err == nil && first != 0 {
+		made, err = s.topUpByID(ctx, first)
+		return made, true, err
+	}
+	return made, false, err
+}
+
+func (t *Tx) insertTopUp(ctx context.Context, made *TopUp, nextID int64, once Once) (err error) {
+	b := &batch{}
+	at := micros(made.CreatedAt)
+	b.add("INSERT INTO topups (id, created_at, card_number, amount, balance, cashier, voids, reason, request_key, fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		nextID, at, made.Card, made.Amount, made.Balance, made.Cashier, made.Voids, made.Reason, once.key(), once.fingerprint())
+	b.add("UPDATE cards SET balance = balance + ? WHERE number = ?", made.Amount, made.Card)
+	if made.Voids == nil {
+		t.count(b, at, made.Cashier, kindTopUp, 1, made.Amount)
+	} else {
+		t.count(b, at, made.Cashier, kindTopUp, 0, made.Amount)
+		t.count(b, at, made.Cashier, kindTopUpVoid, 1, -made.Amount)
+	}
+	t.bump(b, MoneyVersion)
+	if made.ID, err = t.runInsert(ctx, b, nextID); err != nil {
+		return t.tooLittle(err)
+	}
+	action, subject, detail := "top-up", made.Card, fmt.Sprint(made.Amount)
+	if made.Voids != nil {
+		action, subject, detail = "void top-up", fmt.Sprint(*made.Voids), *made.Reason
+	}
+	return t.audit(ctx, made.Cashier, action, subject, detail)
+}
+
+func (s *Store) topUpByID(ctx context.Context, id int64) (t TopUp, err error) {
+	err = ErrNotFound
+	queryErr := s.query(ctx, func(rows *sql.Rows) error {
+		err = nil
+		return t.scan(rows)
+	}, topUpColumns+"WHERE t.id = ?", id)
+	if queryErr != nil {
+		return t, queryErr
+	}
+	return t, err
+}
+
+// TopUps returns the newest top-ups: of a card, or with "" of all.
+func (s *Store) TopUps(ctx context.Context, card string, limit int) ([]TopUp, error) {
+	where, args := "", []any{}
+	if card != "" {
+		where, args = "WHERE t.card_number = ? ", []any{card}
+	}
+	return s.topUps(ctx, where+"ORDER BY t.id DESC LIMIT ?", append(args, limit)...)
+}
+
+// TopUpsByKey returns the top-up that a user's Idempotency-Key made: one or none.
+func (s *Store) TopUpsByKey(ctx context.Context, user, key string) ([]TopUp, error) {
+	return s.topUps(ctx, "WHERE t.cashier = ? AND t.request_key = ?", user, key)
+}
+
+func (s *Store) topUps(ctx context.Context, where string, args ...any) ([]TopUp, error) {
+	list := []TopUp{}
+	err := s.query(ctx, func(rows *sql.Rows) error {
+		var t TopUp
+		err := t.scan(rows)
+		list = append(list, t)
+		return err
+	}, topUpColumns+where, args...)
+	return list, err
 }

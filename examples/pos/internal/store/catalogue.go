@@ -3,6 +3,9 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/mainstay-go/mainstay/pagination/keyset"
@@ -21,6 +24,7 @@ type Product struct {
 	Name     string   `json:"name"`
 	Price    int64    `json:"price"`
 	Stock    int64    `json:"stock"`
+	Active   bool     `json:"active"` // for sale
 	Category Category `json:"category"`
 }
 
@@ -39,6 +43,7 @@ func (s *Store) Categories(ctx context.Context) ([]Category, error) {
 type ProductFilter struct {
 	Category int64  // an id
 	Search   string // part of the name or the SKU, whatever its case
+	All      bool   // also those that are not for sale any more
 }
 
 // ProductColumns are what products can be sorted by.
@@ -57,24 +62,27 @@ func ProductColumns() []keyset.Column[Product] {
 func (s *Store) Products(filter ProductFilter, order keyset.Order) keyset.SQLSource[Product] {
 	var where []string
 	var args []any
+	if !filter.All {
+		where = append(where, "p.active = 1")
+	}
 	if filter.Category != 0 {
 		where = append(where, "p.category_id = ?")
 		args = append(args, filter.Category)
 	}
 	if filter.Search != "" {
-		where = append(where, "(lower(p.name) LIKE ? ESCAPE '!' OR lower(p.sku) LIKE ? ESCAPE '!')")
-		args = append(args, contains(filter.Search), contains(filter.Search))
+		where = append(where, "(lower(p.name) LIKE ? ESCAPE '!' OR p.sku LIKE ? ESCAPE '!')")
+		args = append(args, contains(filter.Search), "%"+escape(strings.ToUpper(filter.Search))+"%")
 	}
 	return keyset.SQLSource[Product]{
 		DB: s.read, Dialect: s.dialect, Order: order, CountFrom: "products p",
 		Base: keyset.Base{
-			Columns: []string{"p.id", "p.sku", "p.name", "p.price", "s.quantity", "c.id AS category_id", "c.name AS category_name"},
+			Columns: []string{"p.id", "p.sku", "p.name", "p.price", "s.quantity", "p.active", "c.id AS category_id", "c.name AS category_name"},
 			From:    "products p JOIN categories c ON c.id = p.category_id JOIN stock s ON s.product_id = p.id",
 			Where:   strings.Join(where, " AND "), Args: args,
 		},
 		Scan: func(rows keyset.Scanner) (Product, error) {
 			var p Product
-			err := rows.Scan(&p.ID, &p.SKU, &p.Name, &p.Price, &p.Stock, &p.Category.ID, &p.Category.Name)
+			err := rows.Scan(&p.ID, &p.SKU, &p.Name, &p.Price, &p.Stock, &p.Active, &p.Category.ID, &p.Category.Name)
 			return p, err
 		},
 	}
@@ -82,5 +90,86 @@ func (s *Store) Products(filter ProductFilter, order keyset.Order) keyset.SQLSou
 
 // contains is a LIKE pattern that finds text anywhere, also text with wildcards.
 func contains(text string) string {
-	return "%" + strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(strings.ToLower(text)) + "%"
+	return "%" + escape(strings.ToLower(text)) + "%"
+}
+
+func escape(text string) string {
+	return strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(text)
+}
+
+// Product returns a product, ErrNotFound if there is none with that id.
+func (s *Store) Product(ctx context.Context, id int64) (p Product, err error) {
+	err = s.queryRow(ctx, []any{&p.ID, &p.SKU, &p.Name, &p.Price, &p.Stock, &p.Active, &p.Category.ID, &p.Category.Name},
+		`SELECT p.id, p.sku, p.name, p.price, s.quantity, p.active, c.id, c.name
+			FROM products p JOIN categories c ON c.id = p.category_id JOIN stock s ON s.product_id = p.id WHERE p.id = ?`, id)
+	return p, err
+}
+
+// ProductChange are the new values of a product; nil leaves one as it is.
+type ProductChange struct {
+	Name   *string `json:"name,omitempty"`
+	Price  *int64  `json:"price,omitempty"`
+	Active *bool   `json:"active,omitempty"`
+}
+
+// ChangeProduct changes a product.
+func (s *Store) ChangeProduct(ctx context.Context, id int64, change ProductChange, by string) (Product, error) {
+	err := s.inTx(ctx, func(tx *Tx) error {
+		var active any
+		if change.Active != nil {
+			active = 0
+			if *change.Active {
+				active = 1
+			}
+		}
+		found, err := tx.changed(ctx, "UPDATE products SET name = coalesce(?, name), price = coalesce(?, price), active = coalesce(?, active) WHERE id = ?",
+			change.Name, change.Price, active, id)
+		if err == nil && !found {
+			err = ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		b := &batch{}
+		tx.bump(b, CatalogueVersion)
+		if err := tx.run(ctx, b); err != nil {
+			return err
+		}
+		detail, _ := json.Marshal(change)
+		return tx.audit(ctx, by, "change product", fmt.Sprint(id), string(detail))
+	})
+	if err != nil {
+		return Product{}, err
+	}
+	return s.Product(ctx, id)
+}
+
+// ChangeStock adds to the stock of a product, or takes from it, for a reason.
+func (s *Store) ChangeStock(ctx context.Context, id, change int64, reason, by string) (Product, error) {
+	err := s.inTx(ctx, func(tx *Tx) error {
+		var quantity, category int64
+		err := tx.queryRow(ctx, "SELECT s.quantity, p.category_id FROM stock s JOIN products p ON p.id = s.product_id WHERE s.product_id = ?"+tx.forUpdate("s"), id).
+			Scan(&quantity, &category)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			return ErrNotFound
+		case err != nil:
+			return err
+		case quantity+change < 0:
+			return Conflict{Detail: fmt.Sprintf("only %d of product %d in stock", quantity, id)}
+		case quantity+change > MaxMoney:
+			return Conflict{Detail: "the stock would be larger than can be counted"}
+		}
+		b := &batch{}
+		b.add("UPDATE stock SET quantity = quantity + ? WHERE product_id = ?", change, id)
+		tx.bump(b, CategoryVersion(category), MoneyVersion)
+		if err := tx.run(ctx, b); err != nil {
+			return tx.tooLittle(err)
+		}
+		return tx.audit(ctx, by, "stock", fmt.Sprint(id), fmt.Sprintf("%+d: %s", change, reason))
+	})
+	if err != nil {
+		return Product{}, err
+	}
+	return s.Product(ctx, id)
 }

@@ -38,3 +38,13 @@ func (s *Store) MetaOr(ctx context.Context, name, value string) (kept string, is
 	})
 	return kept, isNew, err
 }
+
+// Demo tells what became of a database that a server created: DemoWaits or DemoDone, and
+// "" for one that something else has filled.
+func (s *Store) Demo(ctx context.Context) (string, error) {
+	value, _, err := s.Meta(ctx, metaDemo)
+	return value, err
+}
+
+// SetDemo remembers that demo data are there, or are not wanted.
+func (s *Store) SetDemo(ctx context.Context) error { return s.SetMeta(ctx, metaDemo, DemoDone) }

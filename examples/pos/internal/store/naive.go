@@ -14,10 +14,10 @@ func (s *Store) ProductsOneByOne(ctx context.Context, limit int) ([]Product, err
 	err := s.query(ctx, func(rows *sql.Rows) error {
 		var p Product
 		var category int64
-		err := rows.Scan(&p.ID, &p.SKU, &p.Name, &p.Price, &category)
+		err := rows.Scan(&p.ID, &p.SKU, &p.Name, &p.Price, &p.Active, &category)
 		list, categories = append(list, p), append(categories, category)
 		return err
-	}, "SELECT id, sku, name, price, category_id FROM products ORDER BY id LIMIT ?", limit)
+	}, "SELECT id, sku, name, price, active, category_id FROM products ORDER BY id LIMIT ?", limit)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ type SaleRow struct {
 	Card      *string   `json:"card"` // null: paid in cash
 	Cashier   string    `json:"cashier"`
 	Items     int64     `json:"items"`
+	Voids     *int64    `json:"voids"` // the sale that this one undoes, with a negative total
 }
 
 // SaleRowColumns are what a report can be sorted by.
@@ -32,14 +33,14 @@ func (s *Store) SaleRows(filter SaleFilter, order keyset.Order) keyset.SQLSource
 		Base: filter.narrow(keyset.Base{
 			Columns: []string{
 				"s.id", "s.created_at", "s.total", "s.card_number", "s.cashier",
-				"(SELECT COUNT(*) FROM sale_items i WHERE i.sale_id = s.id) AS items",
+				"(SELECT COUNT(*) FROM sale_items i WHERE i.sale_id = s.id) AS items", "s.voids",
 			},
 			From: "sales s",
 		}),
 		Scan: func(rows keyset.Scanner) (SaleRow, error) {
 			var row SaleRow
 			var created int64
-			err := rows.Scan(&row.ID, &created, &row.Total, &row.Card, &row.Cashier, &row.Items)
+			err := rows.Scan(&row.ID, &created, &row.Total, &row.Card, &row.Cashier, &row.Items, &row.Voids)
 			row.CreatedAt = fromMicros(created)
 			return row, err
 		},

@@ -1,12 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
 	"maps"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
@@ -14,7 +14,8 @@ import (
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
-// Sale is what was sold at once. Money is in the smallest unit.
+// Sale is what was sold at once. Money is in the smallest unit. The void of a sale is a
+// sale too, with negative quantities and total.
 type Sale struct {
 	ID        int64      `json:"id"`
 	CreatedAt time.Time  `json:"created_at"`
@@ -22,6 +23,9 @@ type Sale struct {
 	Card      *string    `json:"card"` // null: paid in cash
 	Cashier   string     `json:"cashier"`
 	Items     []SaleItem `json:"items"`
+	Voids     *int64     `json:"voids"`     // the sale that this one undoes
+	VoidedBy  *int64     `json:"voided_by"` // the one that undoes this sale
+	Reason    *string    `json:"reason"`
 }
 
 // SaleItem is one line of a sale, with name and price as they were then.
@@ -44,87 +48,218 @@ const MaxQuantity = 1_000_000
 
 // Sell takes the goods from stock and the money from the card, or changes nothing:
 // a Conflict says that stock or balance does not suffice. Card nil is cash. With a
-// key, a repetition returns the first answer.
-func (s *Store) Sell(ctx context.Context, cashier string, card *string, lines []Line, once Once) (Outcome, error) {
-	// All sales take their rows in the same order, so that two of them cannot wait for
-	// each other.
-	ordered := append([]Line(nil), lines...)
-	sort.SliceStable(ordered, func(i, j int) bool { return ordered[i].Product < ordered[j].Product })
-	var sold map[int64]bool
-	outcome, err := s.once(ctx, once, func(tx *Tx) (any, error) {
-		sold = map[int64]bool{}
-		sale := Sale{CreatedAt: time.Now().UTC().Truncate(time.Microsecond), Card: card, Cashier: cashier, Items: []SaleItem{}}
-		for _, line := range ordered {
-			item, err := tx.takeStock(ctx, line)
-			if err != nil {
-				return nil, err
-			}
-			sale.Items = append(sale.Items, item)
-			sold[item.category] = true
-			if item.Price > (MaxMoney-sale.Total)/item.Quantity {
-				return nil, Invalid{"the total is too large"}
-			}
-			sale.Total += item.Price * item.Quantity
+// key, a repetition returns the first sale, and replayed is true.
+//
+// It takes four round trips, whatever the number of lines: BEGIN, one SELECT that locks
+// the stock in the order of the products, one batch of writes, COMMIT.
+//
+// With shown the sale is made only if its total is the one that was shown to the customer.
+func (s *Store) Sell(ctx context.Context, cashier string, card *string, lines []Line, shown *int64, once Once) (sale Sale, replayed bool, err error) {
+	once.User = cashier
+	var first int64
+	err = s.inTx(ctx, func(tx *Tx) error {
+		sale, first = Sale{Card: card, Cashier: cashier}, 0
+		o, err := tx.order(ctx, card, lines, once)
+		if err != nil {
+			return err
+		}
+		if first, err = o.replay(once); err != nil || first != 0 {
+			return err
+		}
+		if sale.Items, sale.Total, err = o.items(lines); err != nil {
+			return err
+		}
+		if shown != nil && *shown != sale.Total {
+			return o.otherTotal(sale)
 		}
 		if card != nil {
-			if err := tx.pay(ctx, *card, sale.Total); err != nil {
-				return nil, err
+			if err := o.pays(*card, sale.Total); err != nil {
+				return err
 			}
 		}
-		return sale, tx.insertSale(ctx, &sale)
+		sale.CreatedAt = fromMicros(o.now)
+		return tx.insertSale(ctx, &sale, o.nextID, once)
 	})
-	outcome.Categories = slices.Sorted(maps.Keys(sold))
-	return outcome, err
+	if err == nil && first != 0 {
+		sale, err = s.Sale(ctx, first)
+		return sale, true, err
+	}
+	return sale, false, err
 }
 
-// takeStock lowers the stock of a product by one conditional update: whoever comes
-// second sees what the first has left.
-func (t *Tx) takeStock(ctx context.Context, line Line) (SaleItem, error) {
-	item := SaleItem{Product: line.Product, Quantity: line.Quantity}
-	enough, err := t.changed(ctx, "UPDATE stock SET quantity = quantity - ? WHERE product_id = ? AND quantity >= ?",
-		line.Quantity, line.Product, line.Quantity)
-	if err != nil {
-		return item, err
-	}
-	var left int64
-	err = t.queryRow(ctx, "SELECT p.name, p.price, p.category_id, s.quantity FROM products p JOIN stock s ON s.product_id = p.id WHERE p.id = ?", line.Product).
-		Scan(&item.Name, &item.Price, &item.category, &left)
-	if err != nil {
-		return item, notFound(err, fmt.Sprintf("no product %d", line.Product))
-	}
-	if !enough {
-		return item, Conflict{fmt.Sprintf("only %d of product %d (%s) in stock", left, line.Product, item.Name)}
-	}
-	return item, nil
+// order is what a sale needs to know, read and locked by one statement.
+type order struct {
+	goods   map[int64]goods
+	balance sql.NullInt64 // of the card
+	now     int64
+	nextID  int64
+	seen    seen
 }
 
-// pay takes money from a card by one conditional update.
-func (t *Tx) pay(ctx context.Context, card string, amount int64) error {
-	enough, err := t.changed(ctx, "UPDATE cards SET balance = balance - ? WHERE number = ? AND balance >= ?", amount, card, amount)
-	if err != nil || enough {
+type goods struct {
+	name                   string
+	price, category, stock int64
+	active                 bool
+}
+
+// order reads the goods that the lines name. Their stock stays locked, in the order of
+// the products, so that two sales cannot wait for each other.
+func (t *Tx) order(ctx context.Context, card *string, lines []Line, once Once) (*order, error) {
+	o := &order{goods: map[int64]goods{}}
+	args := append([]any{card}, once.seenArgs()...)
+	for _, l := range lines {
+		args = append(args, l.Product)
+	}
+	return o, t.query(ctx, func(rows *sql.Rows) error {
+		var id int64
+		var g goods
+		dest := append([]any{&id, &g.name, &g.price, &g.category, &g.active, &g.stock, &o.now, &o.nextID, &o.balance}, o.seen.dest()...)
+		err := rows.Scan(dest...)
+		o.goods[id] = g
 		return err
-	}
-	var balance int64
-	if err := t.queryRow(ctx, "SELECT balance FROM cards WHERE number = ?", card).Scan(&balance); err != nil {
-		return notFound(err, fmt.Sprintf("no card %q", card))
-	}
-	return Conflict{fmt.Sprintf("card %s has %d and the sale costs %d", card, balance, amount)}
+	}, "SELECT p.id, p.name, p.price, p.category_id, p.active, s.quantity, "+now(t.engine)+", "+t.nextID("sales")+`,
+		(SELECT balance FROM cards WHERE number = ?), `+seenKey+`
+		FROM stock s JOIN products p ON p.id = s.product_id WHERE s.product_id IN (`+marks(len(lines))+`)
+		ORDER BY s.product_id`+t.forUpdate("s"), args...)
 }
 
-func (t *Tx) insertSale(ctx context.Context, sale *Sale) error {
-	var err error
-	sale.ID, err = t.insert(ctx, "INSERT INTO sales (created_at, total, card_number, cashier) VALUES (?, ?, ?, ?)",
-		micros(sale.CreatedAt), sale.Total, sale.Card, sale.Cashier)
-	if err != nil {
-		return err
+// replay returns the sale that a key made before, 0 if there is none.
+func (o *order) replay(once Once) (int64, error) {
+	if once.Key == "" {
+		return 0, nil
 	}
-	for i, item := range sale.Items {
-		if _, err := t.exec(ctx, "INSERT INTO sale_items (sale_id, line, product_id, name, quantity, price) VALUES (?, ?, ?, ?, ?, ?)",
-			sale.ID, i, item.Product, item.Name, item.Quantity, item.Price); err != nil {
-			return err
+	sale, topUp, err := o.seen.check(once)
+	if err == nil && topUp != 0 {
+		err = ErrKeyReused
+	}
+	return sale, err
+}
+
+// items prices the lines, if there is enough of each product.
+func (o *order) items(lines []Line) (items []SaleItem, total int64, err error) {
+	ordered := slices.SortedStableFunc(slices.Values(lines), func(a, b Line) int { return cmp.Compare(a.Product, b.Product) })
+	for _, l := range ordered {
+		g, ok := o.goods[l.Product]
+		switch {
+		case !ok:
+			return nil, 0, Invalid{fmt.Sprintf("no product %d", l.Product)}
+		case !g.active:
+			return nil, 0, Conflict{Code: "inactive", Product: l.Product, Detail: fmt.Sprintf("product %d (%s) is not for sale any more", l.Product, g.name)}
+		case g.stock < l.Quantity:
+			return nil, 0, Conflict{
+				Code: "stock", Product: l.Product, Left: g.stock,
+				Detail: fmt.Sprintf("only %d of product %d (%s) in stock", g.stock, l.Product, g.name),
+			}
+		case g.price > (MaxMoney-total)/l.Quantity:
+			return nil, 0, Invalid{"the total is too large"}
+		}
+		total += g.price * l.Quantity
+		items = append(items, SaleItem{Product: l.Product, Name: g.name, Quantity: l.Quantity, Price: g.price, category: g.category})
+	}
+	return items, total, nil
+}
+
+// otherTotal says what the goods cost now.
+func (o *order) otherTotal(sale Sale) error {
+	prices := map[int64]int64{}
+	for _, i := range sale.Items {
+		prices[i.Product] = i.Price
+	}
+	return Conflict{Code: "price", Total: sale.Total, Prices: prices, Detail: fmt.Sprintf("the total is %d: prices have changed", sale.Total)}
+}
+
+// pays checks what the card has. The batch takes it, and the table's CHECK is the judge.
+func (o *order) pays(card string, amount int64) error {
+	switch {
+	case !o.balance.Valid:
+		return Invalid{fmt.Sprintf("no card %q", card)}
+	case o.balance.Int64 < amount:
+		return Conflict{
+			Code: "balance", Balance: o.balance.Int64, Total: amount,
+			Detail: fmt.Sprintf("card %s has %d and the sale costs %d", card, o.balance.Int64, amount),
 		}
 	}
 	return nil
+}
+
+// insertSale writes a sale, takes or returns stock and money, counts, and makes cached
+// values old: one round trip.
+func (t *Tx) insertSale(ctx context.Context, sale *Sale, nextID int64, once Once) (err error) {
+	b := &batch{}
+	at := micros(sale.CreatedAt)
+	b.add("INSERT INTO sales (id, created_at, total, card_number, cashier, voids, reason, request_key, fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		nextID, at, sale.Total, sale.Card, sale.Cashier, sale.Voids, sale.Reason, once.key(), once.fingerprint())
+	var items []any
+	versions := map[string]bool{MoneyVersion: true}
+	change := "UPDATE stock SET quantity = CASE product_id"
+	var changed, ids []any
+	for line, i := range sale.Items {
+		items = append(items, line, i.Product, i.Name, i.Quantity, i.Price)
+		change += " WHEN ? THEN quantity - ?"
+		changed, ids = append(changed, i.Product, i.Quantity), append(ids, i.Product)
+		versions[CategoryVersion(i.category)] = true
+	}
+	row := "(" + t.newID(nextID) + "," + marks(5) + ")"
+	b.add("INSERT INTO sale_items (sale_id, line, product_id, name, quantity, price) VALUES "+
+		strings.TrimSuffix(strings.Repeat(row+",", len(sale.Items)), ","), items...)
+	b.add(change+" END WHERE product_id IN ("+marks(len(ids))+")", append(changed, ids...)...)
+	kind := kindCash
+	if sale.Card != nil {
+		kind = kindCard
+		b.add("UPDATE cards SET balance = balance - ? WHERE number = ?", sale.Total, *sale.Card)
+	}
+	if sale.Voids == nil {
+		t.count(b, at, sale.Cashier, kind, 1, sale.Total)
+	} else {
+		t.count(b, at, sale.Cashier, kind, 0, sale.Total)
+		t.count(b, at, sale.Cashier, kindVoid, 1, -sale.Total)
+	}
+	t.countProducts(b, at, sale.Items)
+	t.bump(b, slices.Sorted(maps.Keys(versions))...)
+	sale.ID, err = t.runInsert(ctx, b, nextID)
+	return t.tooLittle(err)
+}
+
+// Sale returns a sale, ErrNotFound if there is none with that id.
+func (s *Store) Sale(ctx context.Context, id int64) (Sale, error) {
+	sales, err := s.salesWhere(ctx, "s.id = ?", id)
+	if err == nil && len(sales) == 0 {
+		return Sale{}, ErrNotFound
+	}
+	if err != nil {
+		return Sale{}, err
+	}
+	return sales[0], nil
+}
+
+// SalesByKey returns the sale that a user's Idempotency-Key made: one or none.
+func (s *Store) SalesByKey(ctx context.Context, user, key string) ([]Sale, error) {
+	return s.salesWhere(ctx, "s.cashier = ? AND s.request_key = ?", user, key)
+}
+
+const saleColumns = "s.id, s.created_at, s.total, s.card_number, s.cashier, s.voids, (SELECT v.id FROM sales v WHERE v.voids = s.id) AS voided_by, s.reason"
+
+func (s *Store) salesWhere(ctx context.Context, where string, args ...any) ([]Sale, error) {
+	list := []Sale{}
+	err := s.query(ctx, func(rows *sql.Rows) error {
+		sale, err := scanSale(rows)
+		list = append(list, sale)
+		return err
+	}, "SELECT "+saleColumns+" FROM sales s WHERE "+where, args...)
+	if err != nil || len(list) == 0 {
+		return list, err
+	}
+	items, err := s.itemsOf(ctx, []int64{list[0].ID})
+	list[0].Items = items[list[0].ID]
+	return list, err
+}
+
+func scanSale(rows keyset.Scanner) (Sale, error) {
+	sale := Sale{Items: []SaleItem{}}
+	var created int64
+	err := rows.Scan(&sale.ID, &created, &sale.Total, &sale.Card, &sale.Cashier, &sale.Voids, &sale.VoidedBy, &sale.Reason)
+	sale.CreatedAt = fromMicros(created)
+	return sale, err
 }
 
 // SaleFilter narrows the list of sales. The zero value narrows nothing.
@@ -173,17 +308,14 @@ type Sales struct {
 // Sales returns the list of sales in an order, which Seek does not need.
 func (s *Store) Sales(filter SaleFilter, order keyset.Order) Sales {
 	base := filter.narrow(keyset.Base{
-		Columns: []string{"s.id", "s.created_at", "s.total", "s.card_number", "s.cashier"}, From: "sales s",
+		Columns: []string{
+			"s.id", "s.created_at", "s.total", "s.card_number", "s.cashier", "s.voids",
+			"(SELECT v.id FROM sales v WHERE v.voids = s.id) AS voided_by", "s.reason",
+		}, From: "sales s",
 	})
 	return Sales{s, keyset.SQLSource[Sale]{
 		DB: s.read, Dialect: s.dialect, Order: order, Base: base, DeepKey: filter.deepKey(),
-		Scan: func(rows keyset.Scanner) (Sale, error) {
-			sale := Sale{Items: []SaleItem{}}
-			var created int64
-			err := rows.Scan(&sale.ID, &created, &sale.Total, &sale.Card, &sale.Cashier)
-			sale.CreatedAt = fromMicros(created)
-			return sale, err
-		},
+		Scan: scanSale, CountFrom: "sales s",
 	}}
 }
 

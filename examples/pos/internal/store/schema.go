@@ -2,31 +2,56 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 )
 
-// schema is written once for all engines; {id} is an automatic primary key. Instants are
-// microseconds since 1970 and money is in the smallest unit: integers mean the same
-// everywhere. The CHECKs are the last line of defence behind the conditional updates.
-// sale_items comes last, so that a database that has it has everything.
+// schema is written once for all engines. {id} is an automatic primary key, and {key} a
+// text that compares by its bytes, trailing blanks included. Instants are microseconds
+// since 1970 and money is in the smallest unit. The CHECKs are the last line of defence.
+//
+// A void is a sale or a top-up with negative amounts that names in voids what it undoes.
+// So every sum over sales, top-ups or counters is the net amount.
+//
+// sales and topups hold the Idempotency-Key of their request, so a key is remembered as
+// long as what it made. sale_items comes last: a database that has it has everything.
 const schema = `
 CREATE TABLE IF NOT EXISTS meta (
 	name {key} NOT NULL PRIMARY KEY,
-	value VARCHAR(1024) NOT NULL
+	value TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS leases (
+	name {key} NOT NULL PRIMARY KEY,
+	holder {key} NOT NULL,
+	until BIGINT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS users (
 	username {key} NOT NULL PRIMARY KEY,
 	role VARCHAR(16) NOT NULL,
-	password_hash VARCHAR(255) NOT NULL
+	password_hash VARCHAR(255) NOT NULL,
+	active INTEGER NOT NULL DEFAULT 1
 );
 CREATE TABLE IF NOT EXISTS sessions (
 	token_hash {key} NOT NULL PRIMARY KEY,
 	username {key} NOT NULL REFERENCES users (username),
-	expires_at BIGINT NOT NULL
+	created_at BIGINT NOT NULL,
+	expires_at BIGINT NOT NULL,
+	address VARCHAR(64) NOT NULL,
+	agent VARCHAR(190) NOT NULL,
+	INDEX sessions_username (username),
+	INDEX sessions_expiry (expires_at)
+);
+CREATE TABLE IF NOT EXISTS audit (
+	id {id},
+	created_at BIGINT NOT NULL,
+	username {key} NOT NULL,
+	action VARCHAR(40) NOT NULL,
+	subject VARCHAR(190) NOT NULL,
+	detail VARCHAR(1000) NOT NULL,
+	INDEX audit_time (created_at, id)
 );
 CREATE TABLE IF NOT EXISTS categories (
 	id {id},
@@ -37,20 +62,27 @@ CREATE TABLE IF NOT EXISTS products (
 	sku {key} NOT NULL UNIQUE,
 	name VARCHAR(190) NOT NULL,
 	price BIGINT NOT NULL CHECK (price >= 0),
-	category_id BIGINT NOT NULL REFERENCES categories (id)
+	category_id BIGINT NOT NULL REFERENCES categories (id),
+	active INTEGER NOT NULL DEFAULT 1,
+	INDEX products_category (category_id, id),
+	INDEX products_name (name, id),
+	INDEX products_price (price, id)
 );
 CREATE TABLE IF NOT EXISTS stock (
 	product_id BIGINT NOT NULL PRIMARY KEY REFERENCES products (id),
-	quantity BIGINT NOT NULL CHECK (quantity >= 0)
+	quantity BIGINT NOT NULL CHECK (quantity >= 0),
+	INDEX stock_quantity (quantity, product_id)
 );
 CREATE TABLE IF NOT EXISTS customers (
 	id {id},
-	name VARCHAR(190) NOT NULL
+	name VARCHAR(190) NOT NULL,
+	INDEX customers_name (name, id)
 );
 CREATE TABLE IF NOT EXISTS children (
 	id {id},
 	customer_id BIGINT NOT NULL REFERENCES customers (id),
-	name VARCHAR(190) NOT NULL
+	name VARCHAR(190) NOT NULL,
+	INDEX children_customer (customer_id, id)
 );
 CREATE TABLE IF NOT EXISTS cards (
 	number {key} NOT NULL PRIMARY KEY,
@@ -61,70 +93,103 @@ CREATE TABLE IF NOT EXISTS topups (
 	id {id},
 	created_at BIGINT NOT NULL,
 	card_number {key} NOT NULL REFERENCES cards (number),
-	amount BIGINT NOT NULL CHECK (amount > 0),
-	cashier {key} NOT NULL REFERENCES users (username)
+	amount BIGINT NOT NULL CHECK (amount <> 0),
+	balance BIGINT NOT NULL,
+	cashier {key} NOT NULL REFERENCES users (username),
+	voids BIGINT NULL UNIQUE REFERENCES topups (id),
+	reason VARCHAR(190) NULL,
+	request_key {key} NULL,
+	fingerprint VARCHAR(64) NULL,
+	UNIQUE (cashier, request_key),
+	INDEX topups_card (card_number, id),
+	INDEX topups_time (created_at, id)
 );
 CREATE TABLE IF NOT EXISTS sales (
 	id {id},
 	created_at BIGINT NOT NULL,
-	total BIGINT NOT NULL CHECK (total >= 0),
+	total BIGINT NOT NULL,
 	card_number {key} NULL REFERENCES cards (number),
-	cashier {key} NOT NULL REFERENCES users (username)
+	cashier {key} NOT NULL REFERENCES users (username),
+	voids BIGINT NULL UNIQUE REFERENCES sales (id),
+	reason VARCHAR(190) NULL,
+	request_key {key} NULL,
+	fingerprint VARCHAR(64) NULL,
+	UNIQUE (cashier, request_key),
+	INDEX sales_time (created_at, id),
+	INDEX sales_total (total, id),
+	INDEX sales_card (card_number, id)
 );
-CREATE TABLE IF NOT EXISTS idempotency (
-	username {key} NOT NULL REFERENCES users (username),
-	request_key {key} NOT NULL,
-	fingerprint VARCHAR(64) NOT NULL,
-	status INTEGER NOT NULL,
-	response {blob} NOT NULL,
-	created_at BIGINT NOT NULL,
-	PRIMARY KEY (username, request_key)
+CREATE TABLE IF NOT EXISTS quarter_counts (
+	quarter BIGINT NOT NULL,
+	cashier {key} NOT NULL,
+	kind VARCHAR(16) NOT NULL,
+	slot INTEGER NOT NULL,
+	entries BIGINT NOT NULL,
+	amount BIGINT NOT NULL,
+	PRIMARY KEY (quarter, cashier, kind, slot)
+);
+CREATE TABLE IF NOT EXISTS quarter_products (
+	quarter BIGINT NOT NULL,
+	product_id BIGINT NOT NULL REFERENCES products (id),
+	quantity BIGINT NOT NULL,
+	amount BIGINT NOT NULL,
+	PRIMARY KEY (quarter, product_id),
+	INDEX quarter_products_product (product_id)
+);
+CREATE TABLE IF NOT EXISTS versions (
+	name {key} NOT NULL,
+	slot INTEGER NOT NULL,
+	version BIGINT NOT NULL,
+	PRIMARY KEY (name, slot)
 );
 CREATE TABLE IF NOT EXISTS sale_items (
 	sale_id BIGINT NOT NULL REFERENCES sales (id),
 	line INTEGER NOT NULL,
 	product_id BIGINT NOT NULL REFERENCES products (id),
 	name VARCHAR(190) NOT NULL,
-	quantity BIGINT NOT NULL CHECK (quantity > 0),
+	quantity BIGINT NOT NULL CHECK (quantity <> 0),
 	price BIGINT NOT NULL CHECK (price >= 0),
-	PRIMARY KEY (sale_id, line)
+	PRIMARY KEY (sale_id, line),
+	INDEX sale_items_product (product_id)
 );
 `
 
-// indexes serve the orders that lists can have, and every foreign key.
-var indexes = []struct{ name, on string }{
-	{"sessions_username", "sessions (username)"},
-	{"sessions_expiry", "sessions (expires_at)"},
-	{"products_category", "products (category_id, id)"},
-	{"products_name", "products (name, id)"},
-	{"products_price", "products (price, id)"},
-	{"stock_quantity", "stock (quantity, product_id)"},
-	{"customers_name", "customers (name, id)"},
-	{"children_customer", "children (customer_id, id)"},
-	{"topups_card", "topups (card_number)"},
-	{"topups_cashier", "topups (cashier)"},
-	{"topups_time", "topups (created_at)"},
-	{"sales_time", "sales (created_at, id)"},
-	{"sales_total", "sales (total, id)"},
-	{"sales_card", "sales (card_number)"},
-	{"sales_cashier", "sales (cashier)"},
-	{"idempotency_time", "idempotency (created_at)"},
-	{"sale_items_product", "sale_items (product_id)"},
-}
-
 // Tables lists the tables, parents first.
 var Tables = []string{
-	"meta", "users", "sessions", "categories", "products", "stock", "customers", "children",
-	"cards", "topups", "sales", "idempotency", "sale_items",
+	"meta", "leases", "users", "sessions", "audit", "categories", "products", "stock", "customers", "children",
+	"cards", "topups", "sales", "quarter_counts", "quarter_products", "versions", "sale_items",
 }
 
-// migrate creates what is missing. On a server that several processes start on at once,
-// a lock lets one of them do it.
-func (s *Store) migrate(ctx context.Context) error {
-	if err := s.createTables(ctx); err != nil {
-		return err
+// migrateAttempts bounds how often several servers that start at once get in each other's
+// way. There is no lock: each statement creates what is missing, and the next attempt
+// finds what another server has created.
+const migrateAttempts = 20
+
+// metaDemo says what became of a database that a server created: it waits for demo data,
+// has them, or is to have none.
+const (
+	metaDemo  = "demo"
+	DemoWaits = "waits"
+	DemoDone  = "done"
+)
+
+// migrate creates what is missing; all of it in a new database.
+func (s *Store) migrate(ctx context.Context, isNew bool) (err error) {
+	for attempt := 1; attempt <= migrateAttempts; attempt++ {
+		if err = s.createTables(ctx); err == nil {
+			break
+		}
+		if attempt == migrateAttempts || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(time.Duration(attempt) * 20 * time.Millisecond)
 	}
 	return s.inTx(ctx, func(tx *Tx) error {
+		if isNew {
+			if _, err := tx.insertNew(ctx, "meta (name, value) VALUES (?, ?)", metaDemo, DemoWaits); err != nil {
+				return err
+			}
+		}
 		for _, u := range []User{AdminUser, CashierUser} {
 			if _, err := tx.insertNew(ctx, "users (username, role, password_hash) VALUES (?, ?, ?)", u.Name, u.Role, noHash); err != nil {
 				return err
@@ -139,57 +204,44 @@ func (s *Store) createTables(ctx context.Context) error {
 	if s.engine == settings.SQLite {
 		db = s.write // nobody else writes
 	}
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	unlock, err := s.lockSchema(ctx, conn)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	for statement := range strings.SplitSeq(s.ddl(), ";\n") {
+	for statement := range strings.SplitSeq(ddl(s.engine), ";\n") {
 		if strings.TrimSpace(statement) == "" {
 			continue
 		}
-		if _, err := conn.ExecContext(ctx, statement); err != nil {
+		if _, err := db.ExecContext(ctx, statement); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Store) ddl() string {
-	// Names of users, keys and numbers compare by their bytes on every engine.
-	words := strings.NewReplacer("{id}", "INTEGER PRIMARY KEY", "{key}", "VARCHAR(190)", "{blob}", "BLOB")
-	switch s.engine {
+// ddl is the schema in an engine's words. MySQL has indexes inside of CREATE TABLE and no
+// CREATE INDEX IF NOT EXISTS, and the others the reverse.
+func ddl(engine settings.Engine) string {
+	switch engine {
 	case settings.MySQL:
-		words = strings.NewReplacer("{id}", "BIGINT PRIMARY KEY AUTO_INCREMENT", "{blob}", "LONGBLOB", "\n);\n", "\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;\n",
-			"{key}", "VARCHAR(190) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+		return strings.NewReplacer("{id}", "BIGINT PRIMARY KEY AUTO_INCREMENT", "{key}", "VARBINARY(190)",
+			"\n);\n", "\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;\n").Replace(schema)
 	case settings.Postgres:
-		words = strings.NewReplacer("{id}", "BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY", "{key}", "VARCHAR(190)", "{blob}", "BYTEA")
+		return indexesApart(strings.NewReplacer("{id}", "BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY", "{key}", "VARCHAR(190)").Replace(schema))
+	default:
+		return indexesApart(strings.NewReplacer("{id}", "INTEGER PRIMARY KEY", "{key}", "VARCHAR(190)").Replace(schema))
 	}
-	ddl := words.Replace(schema)
-	for _, x := range indexes {
-		ddl += fmt.Sprintf("CREATE INDEX IF NOT EXISTS %s ON %s;\n", x.name, x.on)
-	}
-	return ddl
 }
 
-// lockSchema holds one lock per database server while tables are made or filled.
-func (s *Store) lockSchema(ctx context.Context, conn *sql.Conn) (unlock func(), err error) {
-	var lock, release string
-	switch s.engine {
-	case settings.MySQL:
-		lock, release = "SELECT GET_LOCK(CONCAT(DATABASE(), '.pos'), 60)", "SELECT RELEASE_LOCK(CONCAT(DATABASE(), '.pos'))"
-	case settings.Postgres:
-		lock, release = "SELECT pg_advisory_lock(7067351)", "SELECT pg_advisory_unlock(7067351)"
-	default:
-		return func() {}, nil // one process has the folder
+func indexesApart(schema string) string {
+	var tables, indexes strings.Builder
+	var table string
+	for line := range strings.SplitSeq(schema, "\n") {
+		if name, ok := strings.CutPrefix(line, "CREATE TABLE IF NOT EXISTS "); ok {
+			table = strings.TrimSuffix(name, " (")
+		}
+		if on, ok := strings.CutPrefix(line, "\tINDEX "); ok {
+			name, columns, _ := strings.Cut(strings.TrimSuffix(on, ","), " ")
+			fmt.Fprintf(&indexes, "CREATE INDEX IF NOT EXISTS %s ON %s %s;\n", name, table, columns)
+			continue
+		}
+		tables.WriteString(line + "\n")
 	}
-	if _, err := conn.ExecContext(ctx, lock); err != nil {
-		return nil, err
-	}
-	return func() { _, _ = conn.ExecContext(context.WithoutCancel(ctx), release) }, nil
+	return strings.ReplaceAll(tables.String(), ",\n);", "\n);") + indexes.String()
 }

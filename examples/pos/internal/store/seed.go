@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sort"
@@ -61,7 +62,7 @@ func (s *Store) Empty(ctx context.Context) (bool, error) {
 
 // Seed fills an empty shop with demo data, all or nothing. The same Demo and day
 // make the same data.
-func (s *Store) Seed(ctx context.Context, now time.Time, demo Demo) error {
+func (s *Store) Seed(ctx context.Context, c Calendar, now time.Time, demo Demo) error {
 	setDefault(&demo.Products, 450)
 	setDefault(&demo.Customers, 120)
 	setDefault(&demo.Sales, 10_000)
@@ -70,17 +71,25 @@ func (s *Store) Seed(ctx context.Context, now time.Time, demo Demo) error {
 		return err
 	}
 	if !empty {
-		return fmt.Errorf("the database has products already: demo data goes into an empty one (choose another --data folder)")
+		return errFilled
 	}
 	return s.inTx(ctx, func(tx *Tx) error {
+		var n int // another server may have been faster
+		if err := tx.queryRow(ctx, "SELECT count(*) FROM products").Scan(&n); err != nil {
+			return err
+		}
+		if n > 0 {
+			return errFilled
+		}
 		w := &seeder{
 			ctx: ctx, tx: tx, rng: rand.New(rand.NewPCG(2026, 11)), progress: demo.Progress,
 			total: len(shelves) + 2*demo.Products + 5*demo.Customers + 3*demo.Sales,
 		}
 		w.catalogue(demo.Products)
 		w.customers(demo.Customers)
-		w.sales(demo.Sales, now)
+		w.sales(demo.Sales, c, now)
 		w.flushAll()
+		w.counters()
 		if s.engine == settings.Postgres {
 			for _, table := range []string{"categories", "products", "customers", "children", "sales"} {
 				w.run("SELECT setval(pg_get_serial_sequence('" + table + "', 'id'), (SELECT max(id) FROM " + table + "))")
@@ -89,6 +98,8 @@ func (s *Store) Seed(ctx context.Context, now time.Time, demo Demo) error {
 		return w.err
 	})
 }
+
+var errFilled = errors.New("the database has products already: demo data goes into an empty one (choose another --data folder)")
 
 func setDefault(n *int, value int) {
 	if *n <= 0 {
@@ -106,14 +117,14 @@ type seeder struct {
 	done     int
 	total    int
 
-	batches []*batch // in the order in which they may be written
+	batches []*rowBatch // in the order in which they may be written
 	cards   []string
 	prices  []int64
 	names   []string
 }
 
-// batch gathers rows for one INSERT.
-type batch struct {
+// rowBatch gathers rows for one INSERT.
+type rowBatch struct {
 	table, columns string
 	width          int
 	args           []any
@@ -121,13 +132,13 @@ type batch struct {
 
 const batchRows = 250
 
-func (w *seeder) into(table, columns string) *batch {
-	b := &batch{table: table, columns: columns, width: strings.Count(columns, ",") + 1}
+func (w *seeder) into(table, columns string) *rowBatch {
+	b := &rowBatch{table: table, columns: columns, width: strings.Count(columns, ",") + 1}
 	w.batches = append(w.batches, b)
 	return b
 }
 
-func (w *seeder) add(b *batch, values ...any) {
+func (w *seeder) add(b *rowBatch, values ...any) {
 	b.args = append(b.args, values...)
 	if len(b.args) < batchRows*b.width {
 		return
@@ -141,7 +152,7 @@ func (w *seeder) add(b *batch, values ...any) {
 	}
 }
 
-func (w *seeder) flush(b *batch) {
+func (w *seeder) flush(b *rowBatch) {
 	rows := len(b.args) / b.width
 	if rows == 0 || w.err != nil {
 		return
@@ -209,16 +220,15 @@ func (w *seeder) customers(n int) {
 	}
 }
 
-func (w *seeder) sales(n int, now time.Time) {
+func (w *seeder) sales(n int, c Calendar, now time.Time) {
 	sales := w.into("sales", "id, created_at, total, card_number, cashier")
 	items := w.into("sale_items", "sale_id, line, product_id, name, quantity, price")
 	// Whole minutes of the past days, so that two starts on one day agree; none lies
 	// in the future.
-	end := now.UTC().Truncate(24 * time.Hour)
+	y, m, d := now.In(c.Zone).Date()
 	times := make([]time.Time, n)
 	for i := range times {
-		day := end.AddDate(0, 0, -1-w.rng.IntN(demoDays))
-		times[i] = day.Add(7*time.Hour + time.Duration(w.rng.Int64N(int64(8*time.Hour/time.Second)))*time.Second)
+		times[i] = time.Date(y, m, d-1-w.rng.IntN(demoDays), 7, 0, int(w.rng.Int64N(int64(8*time.Hour/time.Second))), 0, c.Zone)
 	}
 	sort.Slice(times, func(i, j int) bool { return times[i].Before(times[j]) })
 	for i, at := range times {
@@ -239,5 +249,19 @@ func (w *seeder) sales(n int, now time.Time) {
 		for _, line := range lines {
 			w.add(items, line...)
 		}
+	}
+}
+
+// counters counts what was written as if it had been sold, and gives each category a
+// version.
+func (w *seeder) counters() {
+	q := fmt.Sprintf("(created_at - created_at %% %d) / %d", quarter.Microseconds(), quarter.Microseconds())
+	kind := "CASE WHEN card_number IS NULL THEN 'cash' ELSE 'card' END"
+	w.run("INSERT INTO quarter_counts (quarter, cashier, kind, slot, entries, amount) SELECT " + q + ", cashier, " + kind +
+		", 0, count(*), sum(total) FROM sales GROUP BY " + q + ", cashier, " + kind)
+	w.run("INSERT INTO quarter_products (quarter, product_id, quantity, amount) SELECT " + q +
+		", i.product_id, sum(i.quantity), sum(i.quantity * i.price) FROM sales s JOIN sale_items i ON i.sale_id = s.id GROUP BY " + q + ", i.product_id")
+	for i := range shelves {
+		w.run("INSERT INTO versions (name, slot, version) VALUES (?, 0, 1)", CategoryVersion(int64(i+1)))
 	}
 }

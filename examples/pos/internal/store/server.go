@@ -4,16 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
-	"io"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
@@ -24,13 +20,13 @@ import (
 const (
 	connectTimeout = 5 * time.Second
 	callTimeout    = 10 * time.Second // no customer waits longer for one statement
-	poolSize       = 20
-	sideSize       = 4
+	sideSize       = 4                // of the --db-connections; a backup needs three
 )
 
 // openServer opens a MariaDB, MySQL or PostgreSQL database.
-func openServer(ctx context.Context, d settings.Database) (*Store, error) {
-	db, dialect, err := dial(d)
+func openServer(ctx context.Context, set *settings.Settings, create bool) (*Store, error) {
+	d, size := set.Database, max(1, set.DBConnections-sideSize)
+	db, dialect, err := dial(d, size)
 	if err != nil {
 		return nil, err
 	}
@@ -38,14 +34,23 @@ func openServer(ctx context.Context, d settings.Database) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	st := &Store{engine: d.Engine, dialect: dialect, read: db, write: db, side: side}
+	st := &Store{engine: d.Engine, dialect: dialect, read: db, write: db, side: side, size: size}
 	dialCtx, cancel := context.WithTimeout(ctx, 2*connectTimeout)
 	defer cancel()
-	if err := db.PingContext(dialCtx); err != nil {
+	if err := st.connected(dialCtx, db, func() error { return db.PingContext(dialCtx) }); err != nil {
 		_ = st.Close()
 		return nil, settings.Errorf("--database: %s at %s does not let us in: %s", d.Engine, d.URL.Host, serverReason(err))
 	}
-	if err := st.migrate(ctx); err != nil {
+	made, err := st.hasTables(ctx)
+	switch {
+	case err != nil:
+	case !made && !create:
+		_ = st.Close()
+		return nil, settings.Errorf("--database: there is no shop in %s at %s: start the server first", d.Engine, d.URL.Host)
+	case create:
+		err = st.migrate(ctx, !made)
+	}
+	if err != nil {
 		_ = st.Close()
 		return nil, settings.Errorf("--database: cannot create the tables on %s at %s: %s", d.Engine, d.URL.Host, serverReason(err))
 	}
@@ -53,7 +58,7 @@ func openServer(ctx context.Context, d settings.Database) (*Store, error) {
 }
 
 // dial returns a pool, without connecting.
-func dial(d settings.Database) (db *sql.DB, dialect keyset.Dialect, err error) {
+func dial(d settings.Database, size int) (db *sql.DB, dialect keyset.Dialect, err error) {
 	if d.Engine == settings.MySQL {
 		cfg, err := mysqlConfig(d)
 		if err != nil {
@@ -70,10 +75,15 @@ func dial(d settings.Database) (db *sql.DB, dialect keyset.Dialect, err error) {
 			return nil, 0, settings.Errorf("--database: want postgres://user:pw@host/db?sslmode=…")
 		}
 		cfg.ConnectTimeout = connectTimeout
+		if !d.URL.Query().Has("default_query_exec_mode") {
+			// One round trip a statement, and no prepared statements: PgBouncer may give
+			// each transaction another connection.
+			cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
+		}
 		db, dialect = sql.OpenDB(querycount.Wrap(stdlib.GetConnector(*cfg))), keyset.Postgres
 	}
-	db.SetMaxOpenConns(poolSize)
-	db.SetMaxIdleConns(poolSize)
+	db.SetMaxOpenConns(size)
+	db.SetMaxIdleConns(size)
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	db.SetConnMaxLifetime(30 * time.Minute)
 	return db, dialect, nil
@@ -100,7 +110,7 @@ func dialSide(d settings.Database, missingOK bool) (*sql.DB, error) {
 		db = sql.OpenDB(connector)
 	} else {
 		var err error
-		if db, _, err = dial(d); err != nil {
+		if db, _, err = dial(d, sideSize); err != nil {
 			return nil, err
 		}
 	}
@@ -118,6 +128,7 @@ func mysqlConfig(d settings.Database) (*mysql.Config, error) {
 	// One round trip a statement instead of three; the driver quotes by the
 	// connection's own rules.
 	cfg.InterpolateParams = true
+	cfg.MultiStatements = true      // see batch; no statement contains text from outside
 	cfg.Logger = &mysql.NopLogger{} // what fails is returned, and logged by who asked
 	switch d.TLS() {
 	case settings.TLSUnverified:
@@ -132,46 +143,13 @@ func mysqlConfig(d settings.Database) (*mysql.Config, error) {
 	return cfg, nil
 }
 
-// serverReason is one line that names the cause and no password.
-func serverReason(err error) string {
-	var pg *pgconn.PgError
-	var my *mysql.MySQLError
-	var op *net.OpError
-	switch {
-	case errors.As(err, &pg):
-		return pg.Message
-	case errors.As(err, &my):
-		return my.Message
-	case errors.As(err, &op):
-		return op.Err.Error()
-	case errors.Is(err, context.DeadlineExceeded):
-		return "no answer in time"
+// hasTables reports whether the shop's tables are there.
+func (s *Store) hasTables(ctx context.Context) (bool, error) {
+	schema := "current_schema()"
+	if s.engine == settings.MySQL {
+		schema = "DATABASE()"
 	}
-	text, _, _ := strings.Cut(err.Error(), "\n")
-	return text
-}
-
-// Away reports that the database could not be reached or broke off. Whether a change was
-// made then is not known.
-func Away(err error) bool {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
-		return strings.HasPrefix(pg.Code, "08") || strings.HasPrefix(pg.Code, "57P") // connection, shutdown
-	}
-	return errors.As(err, new(*net.OpError)) || errors.As(err, new(*pgconn.ConnectError)) ||
-		errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, io.ErrUnexpectedEOF)
-}
-
-// transient reports that the database gave up a transaction to resolve a deadlock or a
-// conflict, and that trying again is the remedy.
-func transient(err error) bool {
-	var pg *pgconn.PgError
-	var my *mysql.MySQLError
-	switch {
-	case errors.As(err, &pg):
-		return pg.Code == "40001" || pg.Code == "40P01"
-	case errors.As(err, &my):
-		return my.Number == 1213 || my.Number == 1205 || my.Number == 1020
-	}
-	return sqliteBusy(err)
+	var n int
+	err := s.queryRow(ctx, []any{&n}, "SELECT count(*) FROM information_schema.tables WHERE table_name = 'sale_items' AND table_schema = "+schema)
+	return n > 0, err
 }

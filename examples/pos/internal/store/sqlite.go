@@ -11,8 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
+	_ "modernc.org/sqlite" // the driver
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 	"github.com/mainstay-go/mainstay/pagination/keyset"
@@ -22,9 +21,16 @@ import (
 // readers is the size of the pool that reads; WAL lets them go on while one writes.
 const readers = 8
 
-func openSQLite(ctx context.Context, s *settings.Settings) (*Store, error) {
-	if err := os.MkdirAll(s.Data, 0o700); err != nil {
-		return nil, settings.Errorf("--data %s: cannot create the folder: %s", s.Data, reason(err))
+func openSQLite(ctx context.Context, s *settings.Settings, create bool) (*Store, error) {
+	info, statErr := os.Stat(s.SQLitePath())
+	made := statErr == nil && info.Size() > 0
+	switch {
+	case !made && !create:
+		return nil, settings.Errorf("there is no database in %s: start the server first, or name its folder with --data", s.Data)
+	case !made:
+		if err := createFile(s); err != nil {
+			return nil, err
+		}
 	}
 	path, err := filepath.Abs(s.SQLitePath())
 	if err != nil {
@@ -32,6 +38,9 @@ func openSQLite(ctx context.Context, s *settings.Settings) (*Store, error) {
 	}
 	if err := inspect(ctx, path); err != nil {
 		return nil, err
+	}
+	if made && !create {
+		return openReadOnly(path)
 	}
 	// synchronous=FULL: a sale that was answered survives a power cut too.
 	common := []string{"busy_timeout(10000)", "foreign_keys(1)"}
@@ -50,12 +59,35 @@ func openSQLite(ctx context.Context, s *settings.Settings) (*Store, error) {
 	}
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
-	st := &Store{read: read, write: write, side: side, engine: settings.SQLite, dialect: keyset.SQLite}
-	if err := st.migrate(ctx); err != nil {
+	st := &Store{read: read, write: write, side: side, engine: settings.SQLite, dialect: keyset.SQLite, size: 1}
+	if err := st.migrate(ctx, !made); err != nil {
 		_ = st.Close()
 		return nil, settings.Errorf("--data %s: cannot write the database: %s", s.Data, reason(err))
 	}
 	return st, nil
+}
+
+// createFile makes the folder and an empty file that only its owner reads: it will hold
+// hashes of passwords and sessions.
+func createFile(s *settings.Settings) error {
+	if err := os.MkdirAll(s.Data, 0o700); err != nil {
+		return settings.Errorf("--data %s: cannot create the folder: %s", s.Data, reason(err))
+	}
+	f, err := os.OpenFile(s.SQLitePath(), os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return settings.Errorf("--data %s: cannot create the database: %s", s.Data, reason(err))
+	}
+	return f.Close()
+}
+
+// openReadOnly opens a shop for a command that only reads.
+func openReadOnly(path string) (*Store, error) {
+	db, err := querycount.Open("sqlite", sqliteDSN(path, "deferred", "busy_timeout(10000)", "query_only(1)"))
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(readers)
+	return &Store{read: db, write: db, side: db, engine: settings.SQLite, dialect: keyset.SQLite, size: readers}, nil
 }
 
 func sqliteDSN(path, lock string, pragmas ...string) string {
@@ -156,10 +188,4 @@ func reason(err error) string {
 		err = pathErr.Err
 	}
 	return strings.Join(strings.Fields(err.Error()), " ")
-}
-
-// sqliteBusy reports an error that goes away when the other writer is done.
-func sqliteBusy(err error) bool {
-	var e *sqlite.Error
-	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_BUSY
 }

@@ -8,6 +8,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"sync"
+	"time"
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 	"github.com/mainstay-go/mainstay/pagination/keyset"
@@ -20,6 +22,10 @@ type Store struct {
 	side    *sql.DB // for backups and the like, which must neither hold up a sale nor wait for one
 	engine  settings.Engine
 	dialect keyset.Dialect
+
+	size   int // of the pool for sales
+	sizing sync.Mutex
+	regrow *time.Timer // makes it that size again
 }
 
 // MaxMoney is the largest amount there is. It leaves JavaScript's integers exact and
@@ -32,11 +38,18 @@ var ErrNotFound = errors.New("not found")
 // Open opens the database that the settings name, creates what is missing in it, and
 // checks that it answers. Its errors are settings.Error where the operator can do
 // something about them.
-func Open(ctx context.Context, s *settings.Settings) (*Store, error) {
+func Open(ctx context.Context, s *settings.Settings) (*Store, error) { return open(ctx, s, true) }
+
+// OpenExisting opens a database that a server has created, and changes nothing.
+func OpenExisting(ctx context.Context, s *settings.Settings) (*Store, error) {
+	return open(ctx, s, false)
+}
+
+func open(ctx context.Context, s *settings.Settings, create bool) (*Store, error) {
 	if s.Database.Engine == settings.SQLite {
-		return openSQLite(ctx, s)
+		return openSQLite(ctx, s, create)
 	}
-	return openServer(ctx, s.Database)
+	return openServer(ctx, s, create)
 }
 
 // Close closes the database.

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -18,6 +19,9 @@ import (
 
 var seedDay = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
+// utc are business days of UTC, from midnight.
+var utc = Calendar{Zone: time.UTC}
+
 func at(data string) *settings.Settings {
 	s := settings.Default()
 	s.Data = data
@@ -31,7 +35,7 @@ func openShop(t *testing.T, on *settings.Settings, demo Demo) *Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	if err := s.Seed(t.Context(), seedDay, demo); err != nil {
+	if err := s.Seed(t.Context(), utc, seedDay, demo); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -50,12 +54,14 @@ func (s *Store) number(t *testing.T, query string, args ...any) (n int64) {
 func TestDemoData(t *testing.T) {
 	s := openShop(t, at(t.TempDir()), Demo{})
 	for query, want := range map[string]int64{
-		"SELECT count(*) FROM categories": 12,
-		"SELECT count(*) FROM products":   450,
-		"SELECT count(*) FROM stock":      450,
-		"SELECT count(*) FROM customers":  120,
-		"SELECT count(*) FROM sales":      10_000,
-		"SELECT count(*) FROM cards k LEFT JOIN children c ON c.id = k.child_id WHERE c.id IS NULL":                              0,
+		"SELECT count(*) FROM categories":                                                           12,
+		"SELECT count(*) FROM products":                                                             450,
+		"SELECT count(*) FROM stock":                                                                450,
+		"SELECT count(*) FROM customers":                                                            120,
+		"SELECT count(*) FROM sales":                                                                10_000,
+		"SELECT sum(amount) - (SELECT sum(total) FROM sales) FROM quarter_counts":                   0,
+		"SELECT sum(amount) - (SELECT sum(total) FROM sales) FROM quarter_products":                 0,
+		"SELECT count(*) FROM cards k LEFT JOIN children c ON c.id = k.child_id WHERE c.id IS NULL": 0,
 		"SELECT count(*) FROM sales s WHERE total <> (SELECT sum(quantity * price) FROM sale_items i WHERE i.sale_id = s.id)":    0,
 		"SELECT count(*) FROM sales WHERE created_at >= " + fmt.Sprint(micros(seedDay)):                                          0,
 		"SELECT count(*) FROM (SELECT customer_id, count(*) n FROM children GROUP BY customer_id) x WHERE n NOT BETWEEN 1 AND 3": 0,
@@ -64,7 +70,7 @@ func TestDemoData(t *testing.T) {
 			t.Errorf("%s: %d, not %d", query, got, want)
 		}
 	}
-	if err := s.Seed(t.Context(), seedDay, Demo{}); err == nil {
+	if err := s.Seed(t.Context(), utc, seedDay, Demo{}); err == nil {
 		t.Error("a second seeding was accepted")
 	}
 	one, other := openShop(t, at(t.TempDir()), small), openShop(t, at(t.TempDir()), small)
@@ -98,7 +104,7 @@ func sellConcurrently(t *testing.T, s *Store) {
 	results := make([]error, tills)
 	for i := range tills {
 		wg.Go(func() {
-			_, results[i] = s.Sell(context.Background(), Cashier, &card, []Line{{1, 1}}, Once{})
+			_, _, results[i] = s.Sell(context.Background(), Cashier, &card, []Line{{1, 1}}, nil, Once{})
 		})
 	}
 	wg.Wait()
@@ -144,7 +150,7 @@ func TestFailedSaleChangesNothing(t *testing.T) {
 		"no such card":       {ptr("C9"), lines},
 		"second line too":    {nil, []Line{{1, 45}, {1, 900}}},
 	} {
-		if _, err := s.Sell(t.Context(), Cashier, test.card, test.lines, Once{User: Cashier, Key: name}); err == nil {
+		if _, _, err := s.Sell(t.Context(), Cashier, test.card, test.lines, nil, Once{User: Cashier, Key: name}); err == nil {
 			t.Errorf("%s: the sale succeeded", name)
 		} else if !errors.As(err, new(Conflict)) && !errors.As(err, new(Invalid)) {
 			t.Errorf("%s: %v", name, err)
@@ -154,7 +160,7 @@ func TestFailedSaleChangesNothing(t *testing.T) {
 		}
 	}
 	// A key whose sale failed is free for the mended sale.
-	if _, err := s.Sell(t.Context(), Cashier, nil, []Line{{1, 1}}, Once{User: Cashier, Key: "too little stock"}); err != nil {
+	if _, _, err := s.Sell(t.Context(), Cashier, nil, []Line{{1, 1}}, nil, Once{User: Cashier, Key: "too little stock"}); err != nil {
 		t.Errorf("a key was used up by a sale that failed: %v", err)
 	}
 }
@@ -169,11 +175,12 @@ func sameKey(t *testing.T, s *Store) {
 	t.Helper()
 	before := s.number(t, "SELECT count(*) FROM sales")
 	var wg sync.WaitGroup
-	outcomes := make([]Outcome, 20)
+	outcomes := make([]Sale, 20)
+	replays := make([]bool, 20)
 	for i := range outcomes {
 		wg.Go(func() {
 			var err error
-			outcomes[i], err = s.Sell(context.Background(), Cashier, nil, []Line{{2, 1}}, Once{User: Cashier, Key: "k", Body: []byte("a")})
+			outcomes[i], replays[i], err = s.Sell(context.Background(), Cashier, nil, []Line{{2, 1}}, nil, Once{User: Cashier, Key: "k", Body: []byte("a")})
 			if err != nil {
 				t.Errorf("request %d: %v", i, err)
 			}
@@ -181,21 +188,22 @@ func sameKey(t *testing.T, s *Store) {
 	}
 	wg.Wait()
 	fresh := 0
-	for _, o := range outcomes {
-		if !bytes.Equal(o.Body, outcomes[0].Body) || o.Status != 201 {
-			t.Errorf("answers differ: %d %s and %s", o.Status, o.Body, outcomes[0].Body)
+	first, _ := json.Marshal(outcomes[0])
+	for i, o := range outcomes {
+		if body, _ := json.Marshal(o); !bytes.Equal(body, first) || o.ID == 0 {
+			t.Errorf("answers differ: %s and %s", body, first)
 		}
-		if !o.Replayed {
+		if !replays[i] {
 			fresh++
 		}
 	}
 	if n := s.number(t, "SELECT count(*) FROM sales"); n != before+1 || fresh != 1 {
 		t.Errorf("%d sales and %d first answers", n-before, fresh)
 	}
-	if _, err := s.Sell(t.Context(), Cashier, nil, []Line{{2, 2}}, Once{User: Cashier, Key: "k", Body: []byte("b")}); !errors.Is(err, ErrKeyReused) {
+	if _, _, err := s.Sell(t.Context(), Cashier, nil, []Line{{2, 2}}, nil, Once{User: Cashier, Key: "k", Body: []byte("b")}); !errors.Is(err, ErrKeyReused) {
 		t.Errorf("another request under the same key: %v", err)
 	}
-	if _, err := s.Sell(t.Context(), Admin, nil, []Line{{2, 1}}, Once{User: Admin, Key: "k", Body: []byte("a")}); err != nil {
+	if _, _, err := s.Sell(t.Context(), Admin, nil, []Line{{2, 1}}, nil, Once{User: Admin, Key: "k", Body: []byte("a")}); err != nil {
 		t.Errorf("another user's key of the same name: %v", err)
 	}
 }
@@ -206,13 +214,13 @@ func TestTopUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.TopUp(t.Context(), TopUp{Card: before.Number, Amount: 250, Cashier: Cashier}, Once{}); err != nil {
+	if _, _, err := s.TopUp(t.Context(), before.Number, 250, Once{User: Cashier}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.TopUp(t.Context(), TopUp{Card: before.Number, Amount: MaxMoney, Cashier: Cashier}, Once{}); !errors.As(err, new(Conflict)) {
+	if _, _, err := s.TopUp(t.Context(), before.Number, MaxMoney, Once{User: Cashier}); !errors.As(err, new(Conflict)) {
 		t.Errorf("an overflowing top-up: %v", err)
 	}
-	if _, err := s.TopUp(t.Context(), TopUp{Card: "C9", Amount: 1, Cashier: Cashier}, Once{}); !errors.As(err, new(Invalid)) {
+	if _, _, err := s.TopUp(t.Context(), "C9", 1, Once{User: Cashier}); !errors.As(err, new(Invalid)) {
 		t.Errorf("a top-up of no card: %v", err)
 	}
 	if after, _ := s.Card(t.Context(), before.Number); after.Balance != before.Balance+250 {
@@ -271,12 +279,13 @@ func lists(t *testing.T, s *Store) {
 	verified(t, CustomerColumns(), s.Customers("", customerOrder).bare)
 	verified(t, SaleColumns(), s.Sales(SaleFilter{}, order).bare)
 	verified(t, SaleRowColumns(), s.SaleRows(SaleFilter{}, order))
-	d, err := s.Dashboard(ctx, seedDay.AddDate(0, 0, -1))
+	verified(t, AuditColumns(), s.AuditLog(order))
+	d, err := s.Dashboard(ctx, utc, seedDay.AddDate(0, 0, -1))
 	if err != nil || len(d.LastSevenDays) != 7 {
 		t.Fatalf("dashboard %+v, %v", d, err)
 	}
 	for i, day := range d.LastSevenDays {
-		alone, err := s.Dashboard(ctx, seedDay.AddDate(0, 0, i-7))
+		alone, err := s.Dashboard(ctx, utc, seedDay.AddDate(0, 0, i-7))
 		if want := (DayRevenue{Date: alone.Date, Sales: alone.Sales, Revenue: alone.Revenue}); err != nil || day != want || want.Sales == 0 {
 			t.Errorf("day %d of the week is %+v, by itself %+v, %v", i, day, want, err)
 		}
@@ -300,28 +309,39 @@ func TestUsersAndSessions(t *testing.T) {
 			t.Errorf("%s/%s: %v %v %v", test.name, test.password, user, ok, err)
 		}
 	}
-	token, err := s.NewSession(ctx, AdminUser, time.Hour)
-	if err != nil {
-		t.Fatal(err)
+	start := func(token string, lifetime time.Duration) {
+		t.Helper()
+		if err := s.StartSession(ctx, token, AdminUser, lifetime, "192.0.2.1", "test"); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if user, ok, err := s.Session(ctx, token); !ok || err != nil || user.Name != "admin" {
-		t.Errorf("session: %v %v %v", user, ok, err)
+	open := func(token string) bool {
+		t.Helper()
+		user, ok, err := s.Session(ctx, token)
+		if err != nil || ok && user.Name != "admin" {
+			t.Errorf("session: %v %v", user, err)
+		}
+		return ok
 	}
-	if _, ok, _ := s.Session(ctx, hashToken(token)); ok {
-		t.Error("what the database keeps of a token opens a session")
+	start("one", time.Hour)
+	start("two", time.Hour)
+	start("old", -time.Second)
+	if !open("one") || !open("two") || open("old") || open(hashToken("one")) {
+		t.Error("the wrong sessions are open")
 	}
-	if err := s.EndSession(ctx, token); err != nil {
-		t.Fatal(err)
+	if list, err := s.Sessions(ctx, "admin"); err != nil || len(list) != 2 {
+		t.Errorf("sessions %v, %v", list, err)
 	}
-	if _, ok, _ := s.Session(ctx, token); ok {
-		t.Error("a session goes on after its end")
+	if err := s.EndSession(ctx, "one"); err != nil || open("one") || !open("two") {
+		t.Error("a session goes on after its end, or another ended with it", err)
 	}
-	old, err := s.NewSession(ctx, AdminUser, -time.Second)
-	if err != nil {
-		t.Fatal(err)
+	password := "another one"
+	if _, err := s.ChangeUser(ctx, "admin", UserChange{Password: &password}, "admin"); err != nil || open("two") {
+		t.Error("a session goes on after a new password", err)
 	}
-	if _, ok, _ := s.Session(ctx, old); ok {
-		t.Error("an expired session is open")
+	role := Cashier
+	if _, err := s.ChangeUser(ctx, "admin", UserChange{Role: &role}, "admin"); !errors.As(err, new(Conflict)) {
+		t.Errorf("the last manager became a cashier: %v", err)
 	}
 }
 

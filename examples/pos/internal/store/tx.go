@@ -4,10 +4,13 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 )
@@ -26,6 +29,14 @@ func (t *Tx) queryRow(ctx context.Context, query string, args ...any) *sql.Row {
 	return t.tx.QueryRowContext(ctx, rebind(t.engine, query), args...)
 }
 
+func (t *Tx) query(ctx context.Context, scan func(*sql.Rows) error, query string, args ...any) error {
+	rows, err := t.tx.QueryContext(ctx, rebind(t.engine, query), args...)
+	if err != nil {
+		return err
+	}
+	return each(rows, scan)
+}
+
 // changed runs an update and reports whether it met a row.
 func (t *Tx) changed(ctx context.Context, query string, args ...any) (bool, error) {
 	result, err := t.exec(ctx, query, args...)
@@ -36,28 +47,148 @@ func (t *Tx) changed(ctx context.Context, query string, args ...any) (bool, erro
 	return n > 0, err
 }
 
-// txAttempts bounds how often a transaction that lost a deadlock is tried again. InnoDB
-// lets one win when twenty wait for the same key and its owner rolls back.
+// insertNew adds a row unless its key is taken already, and reports whether it did.
+func (t *Tx) insertNew(ctx context.Context, into string, args ...any) (bool, error) {
+	if t.engine == settings.MySQL {
+		return t.changed(ctx, "INSERT IGNORE INTO "+into, args...)
+	}
+	return t.changed(ctx, "INSERT INTO "+into+" ON CONFLICT DO NOTHING", args...)
+}
+
+// batch is several statements that go to the database in one round trip.
+type batch struct {
+	queries []string
+	args    []any
+}
+
+func (b *batch) add(query string, args ...any) {
+	b.queries = append(b.queries, query)
+	b.args = append(b.args, args...)
+}
+
+// run sends the batch. The first failure ends it, and the transaction with it.
+func (t *Tx) run(ctx context.Context, b *batch) error {
+	_, err := t.exec(ctx, strings.Join(b.queries, ";\n"), t.batchArgs(b)...)
+	return err
+}
+
+// runInsert sends a batch whose first statement inserts a row with the automatic key id,
+// or 0 on MySQL, and returns the key of the new row.
+func (t *Tx) runInsert(ctx context.Context, b *batch, id int64) (int64, error) {
+	if t.engine != settings.MySQL {
+		return id, t.run(ctx, b)
+	}
+	b.add("SELECT LAST_INSERT_ID()")
+	err := t.queryRow(ctx, strings.Join(b.queries, ";\n"), b.args...).Scan(&id)
+	return id, err
+}
+
+// batchArgs asks pgx for PostgreSQL's simple protocol, which takes several statements.
+// MySQL's driver and SQLite's do so by themselves.
+func (t *Tx) batchArgs(b *batch) []any {
+	if t.engine == settings.Postgres {
+		return append([]any{pgx.QueryExecModeSimpleProtocol}, b.args...)
+	}
+	return b.args
+}
+
+// nextID is an expression for the automatic key of the next row of a table. MySQL knows it
+// only afterwards: 0 asks it for a new one.
+func (t *Tx) nextID(table string) string {
+	switch t.engine {
+	case settings.MySQL:
+		return "0"
+	case settings.Postgres:
+		return "(SELECT nextval(pg_get_serial_sequence('" + table + "', 'id')))"
+	default: // writers come one by one
+		return "(SELECT coalesce(max(id), 0) + 1 FROM " + table + ")"
+	}
+}
+
+// newID is that key in the statements behind the INSERT: a parameter, or MySQL's function.
+func (t *Tx) newID(id int64) string {
+	if t.engine == settings.MySQL {
+		return "LAST_INSERT_ID()"
+	}
+	return strconv.FormatInt(id, 10)
+}
+
+// forUpdate locks the rows that a SELECT reads from the table with an alias. SQLite has
+// one writer, so there is nothing to lock.
+func (t *Tx) forUpdate(alias string) string {
+	switch t.engine {
+	case settings.MySQL:
+		return " FOR UPDATE"
+	case settings.Postgres:
+		return " FOR UPDATE OF " + alias
+	default:
+		return ""
+	}
+}
+
+// adding makes an INSERT add to the row whose key is taken already.
+func (t *Tx) adding(insert, table, key string, columns ...string) string {
+	var set []string
+	for _, c := range columns {
+		if t.engine == settings.MySQL {
+			set = append(set, fmt.Sprintf("%s = %s.%s + VALUES(%s)", c, table, c, c))
+		} else {
+			set = append(set, fmt.Sprintf("%s = %s.%s + excluded.%s", c, table, c, c))
+		}
+	}
+	if t.engine == settings.MySQL {
+		return insert + " ON DUPLICATE KEY UPDATE " + strings.Join(set, ", ")
+	}
+	return insert + " ON CONFLICT (" + key + ") DO UPDATE SET " + strings.Join(set, ", ")
+}
+
+// now is the database's clock in microseconds since 1970. Every instant of a record comes
+// from it: the clocks of replicas may differ.
+func now(engine settings.Engine) string {
+	switch engine {
+	case settings.MySQL: // UNIX_TIMESTAMP(NOW()) would be wrong in the hour that summer time repeats
+		return "TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6))"
+	case settings.Postgres:
+		return "CAST(floor(extract(epoch FROM clock_timestamp()) * 1000000) AS BIGINT)"
+	default:
+		return "CAST(unixepoch('subsec') * 1000000 AS INTEGER)"
+	}
+}
+
+// txAttempts bounds how often a transaction that lost a conflict is tried again.
 const txAttempts = 30
 
-// inTx runs f in a transaction, again from the start when the database chose it as
-// the victim of a deadlock. f must not keep anything from an earlier attempt.
+// inTx runs f in a transaction, again from the start when the database gave it up to
+// resolve a deadlock or a conflict (SQLSTATE 40001). f must not keep anything from an
+// earlier attempt. A database that has no connection left is waited for.
 func (s *Store) inTx(ctx context.Context, f func(*Tx) error) error {
 	for attempt := 1; ; attempt++ {
 		err := s.tryTx(ctx, f)
 		if err == nil || attempt == txAttempts || !transient(err) {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if !pause(ctx, attempt) {
 			return err
-		case <-time.After(rand.N(time.Duration(min(attempt, 10)) * 10 * time.Millisecond)):
 		}
 	}
 }
 
+// pause waits a little longer after each attempt, and reports whether there is time left.
+func pause(ctx context.Context, attempt int) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(rand.N(time.Duration(min(attempt, 10)) * 10 * time.Millisecond)):
+		return true
+	}
+}
+
 func (s *Store) tryTx(ctx context.Context, f func(*Tx) error) error {
-	tx, err := s.write.BeginTx(ctx, nil)
+	var tx *sql.Tx
+	err := s.connected(ctx, s.write, func() (err error) {
+		tx, err = s.write.BeginTx(ctx, nil)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -70,10 +201,18 @@ func (s *Store) tryTx(ctx context.Context, f func(*Tx) error) error {
 
 // query runs a statement on the pool for reading and hands each row to scan.
 func (s *Store) query(ctx context.Context, scan func(*sql.Rows) error, query string, args ...any) error {
-	rows, err := s.read.QueryContext(ctx, rebind(s.engine, query), args...)
+	var rows *sql.Rows
+	err := s.connected(ctx, s.read, func() (err error) {
+		rows, err = s.read.QueryContext(ctx, rebind(s.engine, query), args...)
+		return err
+	})
 	if err != nil {
 		return err
 	}
+	return each(rows, scan)
+}
+
+func each(rows *sql.Rows, scan func(*sql.Rows) error) error {
 	defer rows.Close()
 	for rows.Next() {
 		if err := scan(rows); err != nil {
@@ -85,44 +224,29 @@ func (s *Store) query(ctx context.Context, scan func(*sql.Rows) error, query str
 
 // queryRow reads one row into dest, ErrNotFound if there is none.
 func (s *Store) queryRow(ctx context.Context, dest []any, query string, args ...any) error {
-	err := s.read.QueryRowContext(ctx, rebind(s.engine, query), args...).Scan(dest...)
+	err := s.connected(ctx, s.read, func() error {
+		return s.read.QueryRowContext(ctx, rebind(s.engine, query), args...).Scan(dest...)
+	})
 	if errors.Is(err, sql.ErrNoRows) {
 		return ErrNotFound
 	}
 	return err
 }
 
-// insert adds a row to a table whose key is made by the database, and returns the key.
-func (t *Tx) insert(ctx context.Context, query string, args ...any) (id int64, err error) {
-	if t.engine == settings.Postgres {
-		err = t.queryRow(ctx, query+" RETURNING id", args...).Scan(&id)
-		return id, err
-	}
-	result, err := t.exec(ctx, query, args...)
-	if err != nil {
-		return 0, err
-	}
-	return result.LastInsertId()
-}
-
-// insertNew adds a row unless its key is taken already, and reports whether it did.
-func (t *Tx) insertNew(ctx context.Context, into string, args ...any) (bool, error) {
-	if t.engine == settings.MySQL {
-		return t.changed(ctx, "INSERT IGNORE INTO "+into, args...)
-	}
-	return t.changed(ctx, "INSERT INTO "+into+" ON CONFLICT DO NOTHING", args...)
-}
-
-// rebind numbers the placeholders for PostgreSQL. No statement of this package has a
-// question mark elsewhere.
+// rebind numbers the placeholders, for PostgreSQL and for the batches of SQLite. No
+// statement of this package has a question mark elsewhere.
 func rebind(engine settings.Engine, query string) string {
-	if engine != settings.Postgres {
+	prefix := "?"
+	switch engine {
+	case settings.MySQL:
 		return query
+	case settings.Postgres:
+		prefix = "$"
 	}
 	var b strings.Builder
 	for i, part := range strings.Split(query, "?") {
 		if i > 0 {
-			b.WriteString("$" + strconv.Itoa(i))
+			b.WriteString(prefix + strconv.Itoa(i))
 		}
 		b.WriteString(part)
 	}

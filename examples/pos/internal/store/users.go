@@ -3,57 +3,162 @@ package store
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
+	"database/sql"
 	"errors"
 	"sync"
-	"time"
 
 	"golang.org/x/crypto/bcrypt"
 )
 
 // The roles.
 const (
-	Admin   = "admin"
+	Admin   = "admin" // the manager
 	Cashier = "cashier"
 )
 
 // User is somebody who may log in.
 type User struct {
-	Name, Role string
+	Name   string `json:"username"`
+	Role   string `json:"role"`
+	Active bool   `json:"active"`
 }
 
 // The users that every shop has.
 var (
-	AdminUser   = User{Name: "admin", Role: Admin}
-	CashierUser = User{Name: "cashier", Role: Cashier}
+	AdminUser   = User{Name: "admin", Role: Admin, Active: true}
+	CashierUser = User{Name: "cashier", Role: Cashier, Active: true}
 )
 
 // noHash is the password hash of a user who has no password yet; nothing matches it.
 const noHash = "!"
 
-// SetPassword gives a user a new password.
-func (s *Store) SetPassword(ctx context.Context, user User, password string) error {
+func hashPassword(password string) (string, error) {
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
+	return string(hash), err
+}
+
+// Users returns all users by name.
+func (s *Store) Users(ctx context.Context) ([]User, error) {
+	list := []User{}
+	err := s.query(ctx, func(rows *sql.Rows) error {
+		var u User
+		err := rows.Scan(&u.Name, &u.Role, &u.Active)
+		list = append(list, u)
+		return err
+	}, "SELECT username, role, active FROM users ORDER BY username")
+	return list, err
+}
+
+// User returns a user, ErrNotFound if there is none with that name.
+func (s *Store) User(ctx context.Context, name string) (u User, err error) {
+	err = s.queryRow(ctx, []any{&u.Name, &u.Role, &u.Active}, "SELECT username, role, active FROM users WHERE username = ?", name)
+	return u, err
+}
+
+// CreateUser adds a user; a name that is taken is a Conflict.
+func (s *Store) CreateUser(ctx context.Context, user User, password, by string) error {
+	hash, err := hashPassword(password)
 	if err != nil {
 		return err
 	}
 	return s.inTx(ctx, func(tx *Tx) error {
-		_, err := tx.exec(ctx, "UPDATE users SET password_hash = ? WHERE username = ?", string(hash), user.Name)
-		return err
+		isNew, err := tx.insertNew(ctx, "users (username, role, password_hash) VALUES (?, ?, ?)", user.Name, user.Role, hash)
+		switch {
+		case err != nil:
+			return err
+		case !isNew:
+			return Conflict{Detail: "there is a user with that name already"}
+		}
+		return tx.audit(ctx, by, "create user", user.Name, "role "+user.Role)
 	})
+}
+
+// UserChange are the new values of a user; nil leaves one as it is.
+type UserChange struct {
+	Role, Password *string
+	Active         *bool
+}
+
+// ChangeUser changes a user and ends all of the user's sessions, in one transaction. The
+// last active manager stays one.
+func (s *Store) ChangeUser(ctx context.Context, name string, change UserChange, by string) (user User, err error) {
+	var hash string
+	if change.Password != nil {
+		if hash, err = hashPassword(*change.Password); err != nil {
+			return user, err
+		}
+	}
+	err = s.inTx(ctx, func(tx *Tx) error {
+		// All managers are locked, so that two of them cannot disable each other.
+		managers := 0
+		var found bool
+		err := tx.query(ctx, func(rows *sql.Rows) error {
+			var u User
+			if err := rows.Scan(&u.Name, &u.Role, &u.Active); err != nil {
+				return err
+			}
+			if u.Role == Admin && u.Active {
+				managers++
+			}
+			if u.Name == name {
+				found, user = true, u
+			}
+			return nil
+		}, "SELECT u.username, u.role, u.active FROM users u WHERE u.role = ? OR u.username = ? ORDER BY u.username"+tx.forUpdate("u"), Admin, name)
+		switch {
+		case err != nil:
+			return err
+		case !found:
+			return ErrNotFound
+		}
+		was, detail := user, ""
+		if change.Role != nil {
+			user.Role, detail = *change.Role, detail+"role "+*change.Role+" "
+		}
+		if change.Active != nil {
+			user.Active = *change.Active
+			detail += map[bool]string{true: "enabled ", false: "disabled "}[user.Active]
+		}
+		if was.Role == Admin && was.Active && managers == 1 && (user.Role != Admin || !user.Active) {
+			return Conflict{Detail: "this is the last active manager"}
+		}
+		active := 0
+		if user.Active {
+			active = 1
+		}
+		if _, err := tx.exec(ctx, "UPDATE users SET role = ?, active = ? WHERE username = ?", user.Role, active, name); err != nil {
+			return err
+		}
+		if change.Password != nil {
+			detail += "password"
+			if _, err := tx.exec(ctx, "UPDATE users SET password_hash = ? WHERE username = ?", hash, name); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.exec(ctx, "DELETE FROM sessions WHERE username = ?", name); err != nil {
+			return err
+		}
+		return tx.audit(ctx, by, "change user", name, detail)
+	})
+	return user, err
+}
+
+// SetPassword gives a user a new password, and ends the user's sessions.
+func (s *Store) SetPassword(ctx context.Context, user User, password string) error {
+	_, err := s.ChangeUser(ctx, user.Name, UserChange{Password: &password}, "settings")
+	return err
 }
 
 // GivePassword sets a password unless the user has one already, and reports whether it
 // did. Of several servers that start at once, one succeeds.
 func (s *Store) GivePassword(ctx context.Context, user User, password string) (given bool, err error) {
-	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
+	hash, err := hashPassword(password)
 	if err != nil {
 		return false, err
 	}
 	err = s.inTx(ctx, func(tx *Tx) error {
 		var err error
-		given, err = tx.changed(ctx, "UPDATE users SET password_hash = ? WHERE username = ? AND password_hash = ?", string(hash), user.Name, noHash)
+		given, err = tx.changed(ctx, "UPDATE users SET password_hash = ? WHERE username = ? AND password_hash = ?", hash, user.Name, noHash)
 		return err
 	})
 	return given, err
@@ -68,72 +173,27 @@ func (s *Store) HasPassword(ctx context.Context, user User) (bool, error) {
 
 // noPassword is compared with where there is no such user, so that the time of an
 // answer does not tell which names exist.
-var noPassword = sync.OnceValue(func() []byte {
-	hash, err := bcrypt.GenerateFromPassword([]byte(rand.Text()), bcrypt.DefaultCost)
+var noPassword = sync.OnceValue(func() string {
+	hash, err := hashPassword(rand.Text())
 	if err != nil {
 		panic(err) // only for a cost out of range
 	}
 	return hash
 })
 
-// Authenticate returns the user of a name and password; false if they are wrong.
+// Authenticate returns the user of a name and password, with the name as it is stored;
+// false if they are wrong or the user is disabled.
 func (s *Store) Authenticate(ctx context.Context, name, password string) (User, bool, error) {
-	user := User{Name: name}
+	var user User
 	var hash string
-	err := s.queryRow(ctx, []any{&user.Role, &hash}, "SELECT role, password_hash FROM users WHERE username = ?", name)
+	err := s.queryRow(ctx, []any{&user.Name, &user.Role, &user.Active, &hash}, "SELECT username, role, active, password_hash FROM users WHERE username = ?", name)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		_ = bcrypt.CompareHashAndPassword(noPassword(), []byte(password))
+		_ = bcrypt.CompareHashAndPassword([]byte(noPassword()), []byte(password))
 		return User{}, false, nil
 	case err != nil:
 		return User{}, false, err
 	}
 	right := bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil
-	return user, right, nil
-}
-
-// hashToken is what the database keeps of a session's token: who reads the
-// database or a backup of it can log in as nobody.
-func hashToken(token string) string {
-	sum := sha256.Sum256([]byte(token))
-	return hex.EncodeToString(sum[:])
-}
-
-// NewSession starts a session and returns its token.
-func (s *Store) NewSession(ctx context.Context, user User, lifetime time.Duration) (string, error) {
-	token := rand.Text() + rand.Text()
-	return token, s.KeepSession(ctx, token, user, lifetime)
-}
-
-// KeepSession starts a session under a token that was made elsewhere.
-func (s *Store) KeepSession(ctx context.Context, token string, user User, lifetime time.Duration) error {
-	now := time.Now()
-	return s.inTx(ctx, func(tx *Tx) error {
-		if _, err := tx.exec(ctx, "DELETE FROM sessions WHERE expires_at < ?", micros(now)); err != nil {
-			return err
-		}
-		_, err := tx.exec(ctx, "INSERT INTO sessions (token_hash, username, expires_at) VALUES (?, ?, ?)",
-			hashToken(token), user.Name, micros(now.Add(lifetime)))
-		return err
-	})
-}
-
-// Session returns the user of a token; false if there is no such session any more.
-func (s *Store) Session(ctx context.Context, token string) (User, bool, error) {
-	var user User
-	err := s.queryRow(ctx, []any{&user.Name, &user.Role},
-		"SELECT u.username, u.role FROM sessions s JOIN users u ON u.username = s.username WHERE s.token_hash = ? AND s.expires_at > ?",
-		hashToken(token), micros(time.Now()))
-	if errors.Is(err, ErrNotFound) {
-		return User{}, false, nil
-	}
-	return user, err == nil, err
-}
-
-// EndSession ends a session; one that has ended is no error.
-func (s *Store) EndSession(ctx context.Context, token string) error {
-	return s.inTx(ctx, func(tx *Tx) error {
-		_, err := tx.exec(ctx, "DELETE FROM sessions WHERE token_hash = ?", hashToken(token))
-		return err
-	})
+	return user, right && user.Active, nil
 }

@@ -1,0 +1,66 @@
+// Users, their sessions, and the audit log.
+import { $, t, el, api, guard, say, start, time, wordsOf } from "./core.js";
+
+let editing, next;
+
+async function show() {
+  const list = await api("GET", "users/");
+  $("list").replaceChildren(...list.results.map((u) => el("tr", {},
+    el("td", {}, u.username), el("td", {}, t(u.role)), el("td", {}, t(u.active ? "enabled" : "disabled")),
+    el("td", {}, el("button", { type: "button", ariaLabel: t("editOf", { name: u.username }), onclick: guard(() => edit(u)) }, t("edit"))))));
+}
+
+const path = (name) => `users/${encodeURIComponent(name)}/`;
+
+async function edit(u) {
+  editing = u;
+  const f = $("edit-form");
+  f.reset();
+  $("edit-title").textContent = t("editOf", { name: u.username });
+  $("edit-problem").textContent = "";
+  f.role.value = u.role;
+  f.active.checked = u.active;
+  const list = await api("GET", path(u.username) + "sessions/");
+  $("sessions").replaceChildren(...(list.results.length
+    ? list.results.map((s) => el("li", {}, `${time(s.created_at)}, ${s.address}, ${s.agent.slice(0, 60)}`)) : [el("li", {}, t("noSessions"))]));
+  $("edit").showModal();
+}
+
+async function log(url, more) {
+  const list = await api("GET", url);
+  const rows = list.results.map((a) => el("tr", {}, ...[time(a.created_at), a.user, a.action, a.subject, a.detail].map((v) => el("td", {}, v))));
+  if (more) $("audit").append(...rows); else $("audit").replaceChildren(...rows);
+  next = list.next && "audit/" + new URL(list.next, location).search;
+  $("more").hidden = !next;
+}
+
+$("edit-cancel").addEventListener("click", () => $("edit").close());
+$("end-sessions").addEventListener("click", guard(async () => {
+  await api("DELETE", path(editing.username) + "sessions/");
+  $("edit-problem").textContent = t("ended");
+}));
+$("edit-form").addEventListener("submit", guard(async (event) => {
+  event.preventDefault();
+  const f = $("edit-form"), change = {};
+  if (f.role.value !== editing.role) change.role = f.role.value;
+  if (f.active.checked !== editing.active) change.active = f.active.checked;
+  if (f.password.value) change.password = f.password.value;
+  try {
+    if (Object.keys(change).length) await api("PATCH", path(editing.username), change);
+  } catch (error) {
+    $("edit-problem").textContent = wordsOf(error);
+    return;
+  }
+  $("edit").close();
+  say(t("saved"));
+  await Promise.all([show(), log("audit/")]);
+}));
+$("create").addEventListener("submit", guard(async () => {
+  const f = $("create");
+  await api("POST", "users/", { username: f.username.value.trim(), password: f.password.value, role: f.role.value });
+  f.reset();
+  say(t("saved"));
+  await Promise.all([show(), log("audit/")]);
+}));
+$("more").addEventListener("click", guard(() => log(next, true)));
+start({ manager: true, enter: () => Promise.all([show(), log("audit/")]) });

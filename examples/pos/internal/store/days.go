@@ -1,0 +1,187 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"slices"
+	"time"
+)
+
+// Calendar says when business days begin: at a time of day, in the zone of the shop.
+type Calendar struct {
+	Zone         *time.Location
+	Hour, Minute int
+}
+
+// start is the instant at which the business day with a date begins. In a day without that
+// time, as when summer time begins, it is the instant that the standard library chooses.
+func (c Calendar) start(year int, month time.Month, day int) time.Time {
+	return time.Date(year, month, day, c.Hour, c.Minute, 0, 0, c.Zone)
+}
+
+// Day is the span of the business day that contains an instant.
+func (c Calendar) Day(at time.Time) (date string, from, to time.Time) {
+	local := at.In(c.Zone)
+	y, m, d := local.Date()
+	if at.Before(c.start(y, m, d)) {
+		d--
+	}
+	return c.start(y, m, d).Format(time.DateOnly), c.start(y, m, d), c.start(y, m, d+1)
+}
+
+// Date is the span of the business day with a date such as 2026-11-23.
+func (c Calendar) Date(date string) (from, to time.Time, err error) {
+	t, err := time.Parse(time.DateOnly, date)
+	if err != nil {
+		return from, to, err
+	}
+	y, m, d := t.Date()
+	return c.start(y, m, d), c.start(y, m, d+1), nil
+}
+
+// Now is the database's clock.
+func (s *Store) Now(ctx context.Context) (time.Time, error) {
+	var n int64
+	err := s.queryRow(ctx, []any{&n}, "SELECT "+now(s.engine))
+	return fromMicros(n), err
+}
+
+// Totals are sums over entries. Revenue is net: what was voided is taken off.
+type Totals struct {
+	Sales     int64 `json:"sales"` // without voids
+	Revenue   int64 `json:"revenue"`
+	Cash      int64 `json:"cash"` // of the revenue
+	Card      int64 `json:"card"`
+	CardSales int64 `json:"card_sales"`
+}
+
+func (t *Totals) add(kind string, entries, amount int64) {
+	switch kind {
+	case kindCash:
+		t.Cash += amount
+	case kindCard:
+		t.Card += amount
+		t.CardSales += entries
+	default:
+		return
+	}
+	t.Sales += entries
+	t.Revenue += amount
+}
+
+// Day is the business of one day. Its figures come from counters that each sale updates in
+// its own transaction, so they agree with the sales at any moment.
+type Day struct {
+	Date string    `json:"date"`
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
+	Totals
+	TopUps      int64          `json:"topups"`
+	TopUpAmount int64          `json:"topup_amount"`
+	Voids       Voids          `json:"voids"`
+	Hours       []Hour         `json:"hours"`
+	Products    []ProductTotal `json:"products"`
+	Cashiers    []CashierTotal `json:"cashiers"`
+}
+
+// Voids is what was undone on a day. The amounts are positive.
+type Voids struct {
+	Count       int64 `json:"count"`
+	Amount      int64 `json:"amount"`
+	TopUps      int64 `json:"topups"`
+	TopUpAmount int64 `json:"topup_amount"`
+}
+
+// Hour is an hour of a day, from its beginning in the zone of the shop.
+type Hour struct {
+	Hour string `json:"hour"` // such as 11:00
+	Totals
+	at int64
+}
+
+// ProductTotal is what was sold of a product.
+type ProductTotal struct {
+	Product  int64  `json:"product"`
+	Name     string `json:"name"`
+	Quantity int64  `json:"quantity"`
+	Revenue  int64  `json:"revenue"`
+}
+
+// CashierTotal is what a user sold and topped up.
+type CashierTotal struct {
+	Cashier string `json:"cashier"`
+	Totals
+	TopUps      int64 `json:"topups"`
+	TopUpAmount int64 `json:"topup_amount"`
+}
+
+// Day sums up a business day.
+func (s *Store) Day(ctx context.Context, c Calendar, date string, from, to time.Time) (Day, error) {
+	d := Day{Date: date, From: from, To: to, Hours: []Hour{}, Products: []ProductTotal{}, Cashiers: []CashierTotal{}}
+	hours, cashiers := map[int64]*Hour{}, map[string]*CashierTotal{}
+	err := s.query(ctx, func(rows *sql.Rows) error {
+		var q, entries, amount int64
+		var cashier, kind string
+		if err := rows.Scan(&q, &cashier, &kind, &entries, &amount); err != nil {
+			return err
+		}
+		d.add(kind, entries, amount)
+		at := time.UnixMicro(q * quarter.Microseconds()).In(c.Zone)
+		begin := at.Add(-time.Duration(at.Minute()) * time.Minute)
+		h := hours[begin.Unix()]
+		if h == nil {
+			h = &Hour{Hour: begin.Format("15:04"), at: begin.Unix()}
+			hours[begin.Unix()] = h
+		}
+		h.add(kind, entries, amount)
+		by := cashiers[cashier]
+		if by == nil {
+			by = &CashierTotal{Cashier: cashier}
+			cashiers[cashier] = by
+		}
+		by.add(kind, entries, amount)
+		switch kind {
+		case kindTopUp:
+			d.TopUps, d.TopUpAmount = d.TopUps+entries, d.TopUpAmount+amount
+			by.TopUps, by.TopUpAmount = by.TopUps+entries, by.TopUpAmount+amount
+		case kindVoid:
+			d.Voids.Count, d.Voids.Amount = d.Voids.Count+entries, d.Voids.Amount+amount
+		case kindTopUpVoid:
+			d.Voids.TopUps, d.Voids.TopUpAmount = d.Voids.TopUps+entries, d.Voids.TopUpAmount+amount
+		}
+		return nil
+	}, `SELECT quarter, cashier, kind, sum(entries), sum(amount) FROM quarter_counts WHERE quarter >= ? AND quarter < ?
+		GROUP BY quarter, cashier, kind`, quarterOf(micros(from)), quarterOf(micros(to)))
+	if err != nil {
+		return d, err
+	}
+	for _, h := range hours {
+		d.Hours = append(d.Hours, *h)
+	}
+	slices.SortFunc(d.Hours, func(a, b Hour) int { return cmp.Compare(a.at, b.at) })
+	for _, by := range cashiers {
+		d.Cashiers = append(d.Cashiers, *by)
+	}
+	slices.SortFunc(d.Cashiers, func(a, b CashierTotal) int { return cmp.Compare(a.Cashier, b.Cashier) })
+	d.Products, err = s.productsSold(ctx, from, to, -1)
+	return d, err
+}
+
+// productsSold lists what was sold most in a span, limited unless limit is negative.
+func (s *Store) productsSold(ctx context.Context, from, to time.Time, limit int) ([]ProductTotal, error) {
+	list := []ProductTotal{}
+	query := `SELECT q.product_id, p.name, sum(q.quantity), sum(q.amount) FROM quarter_products q JOIN products p ON p.id = q.product_id
+		WHERE q.quarter >= ? AND q.quarter < ? GROUP BY q.product_id, p.name ORDER BY 3 DESC, 1`
+	args := []any{quarterOf(micros(from)), quarterOf(micros(to))}
+	if limit >= 0 {
+		query, args = query+" LIMIT ?", append(args, limit)
+	}
+	err := s.query(ctx, func(rows *sql.Rows) error {
+		var p ProductTotal
+		err := rows.Scan(&p.Product, &p.Name, &p.Quantity, &p.Revenue)
+		list = append(list, p)
+		return err
+	}, query, args...)
+	return list, err
+}

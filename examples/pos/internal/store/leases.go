@@ -1,0 +1,30 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// Lease takes or renews a lease for a holder, and reports whether the holder has it. Of
+// several servers on one database one has it, by the database's clock. One that dies loses
+// it when its time is over.
+func (s *Store) Lease(ctx context.Context, name, holder string, lifetime time.Duration) (held bool, err error) {
+	err = s.inTx(ctx, func(tx *Tx) error {
+		if _, err := tx.insertNew(ctx, "leases (name, holder, until) VALUES (?, ?, 0)", name, ""); err != nil {
+			return err
+		}
+		var err error
+		held, err = tx.changed(ctx, "UPDATE leases SET holder = ?, until = "+now(s.engine)+" + ? WHERE name = ? AND (holder = ? OR until < "+now(s.engine)+")",
+			holder, lifetime.Microseconds(), name, holder)
+		return err
+	})
+	return held, err
+}
+
+// Release gives a lease up.
+func (s *Store) Release(ctx context.Context, name, holder string) error {
+	return s.inTx(ctx, func(tx *Tx) error {
+		_, err := tx.exec(ctx, "UPDATE leases SET until = 0 WHERE name = ? AND holder = ?", name, holder)
+		return err
+	})
+}

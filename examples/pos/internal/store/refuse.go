@@ -1,0 +1,149 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5/pgconn"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// Away reports that the database refused or could not be reached: whatever it returns that
+// is not a fault of a statement or its values. Whether a change was made is not known, and
+// the same request may succeed later. New codes of a database count as refusals, so that a
+// till is told to try again.
+func Away(err error) bool {
+	var pg *pgconn.PgError
+	var my *mysql.MySQLError
+	var lite *sqlite.Error
+	switch {
+	case errors.As(err, &pg):
+		return pg.Code == "25006" || !fault(pg.Code) // a standby refuses writes with 25006
+	case errors.As(err, &my):
+		switch my.Number {
+		case 1203, 1226, 1044, 1142, 1143, 1227: // connections or rights are missing: class 42
+			return true
+		}
+		return !fault(string(my.SQLState[:]))
+	case errors.As(err, &lite):
+		switch lite.Code() & 0xff {
+		case sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE:
+			return false
+		}
+		return true
+	}
+	var network net.Error
+	var unsent interface{ SafeToRetry() bool } // pgconn's "conn closed" and the like
+	return errors.As(err, &network) || errors.As(err, &unsent) || errors.As(err, new(*pgconn.ConnectError)) ||
+		errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, mysql.ErrBusyBuffer) ||
+		errors.Is(err, sql.ErrConnDone) || errors.Is(err, sql.ErrTxDone) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// fault reports that a SQLSTATE means a wrong statement or value: ours, at any time.
+func fault(state string) bool {
+	switch state[:min(2, len(state))] {
+	case "0A", "21", "22", "23", "25", "26", "34", "42":
+		return true
+	}
+	return false
+}
+
+// transient reports that the database gave up a transaction to resolve a deadlock or a
+// conflict, and that trying again is the remedy. A key that was taken meanwhile is such a
+// conflict: the next attempt reads what took it.
+func transient(err error) bool {
+	var pg *pgconn.PgError
+	var my *mysql.MySQLError
+	var lite *sqlite.Error
+	switch {
+	case errors.As(err, &pg):
+		return pg.Code == "40001" || pg.Code == "40P01" || pg.Code == "23505"
+	case errors.As(err, &my):
+		switch my.Number {
+		case 1213, 1205, 1020, 1062, 8002, 8022, 9007: // the last three are TiDB's
+			return true
+		}
+		return false
+	case errors.As(err, &lite):
+		return lite.Code()&0xff == sqlite3.SQLITE_BUSY
+	}
+	return false
+}
+
+// tooMany reports that a connection was refused because there are too many already.
+func tooMany(err error) bool {
+	var pg *pgconn.PgError
+	var my *mysql.MySQLError
+	switch {
+	case errors.As(err, &pg):
+		return pg.Code == "53300" || pg.Code == "53400"
+	case errors.As(err, &my):
+		return my.Number == 1040 || my.Number == 1203 || my.Number == 1226
+	}
+	return false
+}
+
+// regrow is how long a pool that the database refused a connection stays smaller.
+const regrow = 10 * time.Second
+
+// connected runs f, which begins with getting a connection. If the database has none left,
+// the pool shrinks to those that work, and f waits for one of them.
+func (s *Store) connected(ctx context.Context, pool *sql.DB, f func() error) error {
+	for attempt := 1; ; attempt++ {
+		err := f()
+		if err == nil || !tooMany(err) || ctx.Err() != nil {
+			return err
+		}
+		s.shrink(pool)
+		if !pause(ctx, attempt) {
+			return err
+		}
+	}
+}
+
+// shrink makes callers wait for the connections that a pool has, for a while.
+func (s *Store) shrink(pool *sql.DB) {
+	s.sizing.Lock()
+	defer s.sizing.Unlock()
+	works := max(1, pool.Stats().OpenConnections)
+	if works >= s.size {
+		return
+	}
+	pool.SetMaxOpenConns(works)
+	if s.regrow == nil {
+		s.regrow = time.AfterFunc(regrow, func() {
+			s.sizing.Lock()
+			defer s.sizing.Unlock()
+			s.regrow = nil
+			pool.SetMaxOpenConns(s.size)
+		})
+	}
+}
+
+// serverReason is one line that names the cause and no password.
+func serverReason(err error) string {
+	var pg *pgconn.PgError
+	var my *mysql.MySQLError
+	var op *net.OpError
+	switch {
+	case errors.As(err, &pg):
+		return pg.Message
+	case errors.As(err, &my):
+		return my.Message
+	case errors.As(err, &op):
+		return op.Err.Error()
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no answer in time"
+	}
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	return text
+}

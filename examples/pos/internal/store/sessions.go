@@ -1,0 +1,94 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"time"
+)
+
+// Session is what a user sees of a session: who reads it can log in as nobody.
+type Session struct {
+	ID        string    `json:"id"`
+	CreatedAt time.Time `json:"created_at"`
+	ExpiresAt time.Time `json:"expires_at"`
+	Address   string    `json:"address"`
+	Agent     string    `json:"agent"`
+}
+
+// hashToken is what the database keeps of a session's token.
+func hashToken(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])
+}
+
+// sessionID names a session in lists, by a part of its hash.
+func sessionID(hash string) string { return hash[:12] }
+
+// StartSession keeps a session under a token, until the database's clock says that its
+// lifetime is over. It removes sessions that have ended.
+func (s *Store) StartSession(ctx context.Context, token string, user User, lifetime time.Duration, address, agent string) error {
+	return s.inTx(ctx, func(tx *Tx) error {
+		_, err := tx.exec(ctx, "INSERT INTO sessions (token_hash, username, created_at, expires_at, address, agent) VALUES (?, ?, "+now(s.engine)+", "+now(s.engine)+" + ?, ?, ?)",
+			hashToken(token), user.Name, lifetime.Microseconds(), cut(address, 64), cut(agent, 190))
+		return err
+	})
+}
+
+// Session returns the user of a token; false if there is no such session any more, or the
+// user is disabled.
+func (s *Store) Session(ctx context.Context, token string) (User, bool, error) {
+	var user User
+	err := s.queryRow(ctx, []any{&user.Name, &user.Role, &user.Active},
+		"SELECT u.username, u.role, u.active FROM sessions s JOIN users u ON u.username = s.username WHERE s.token_hash = ? AND s.expires_at > "+now(s.engine)+" AND u.active = 1",
+		hashToken(token))
+	if errors.Is(err, ErrNotFound) {
+		return User{}, false, nil
+	}
+	return user, err == nil, err
+}
+
+// EndSession ends a session; one that has ended is no error.
+func (s *Store) EndSession(ctx context.Context, token string) error {
+	return s.inTx(ctx, func(tx *Tx) error {
+		_, err := tx.exec(ctx, "DELETE FROM sessions WHERE token_hash = ?", hashToken(token))
+		return err
+	})
+}
+
+// EndSessions ends all sessions of a user.
+func (s *Store) EndSessions(ctx context.Context, name, by string) error {
+	return s.inTx(ctx, func(tx *Tx) error {
+		if _, err := tx.exec(ctx, "DELETE FROM sessions WHERE username = ?", name); err != nil {
+			return err
+		}
+		return tx.audit(ctx, by, "end sessions", name, "")
+	})
+}
+
+// Sessions returns the open sessions of a user.
+func (s *Store) Sessions(ctx context.Context, name string) ([]Session, error) {
+	list := []Session{}
+	err := s.query(ctx, func(rows *sql.Rows) error {
+		var one Session
+		var hash string
+		var created, expires int64
+		err := rows.Scan(&hash, &created, &expires, &one.Address, &one.Agent)
+		if err == nil {
+			one.ID, one.CreatedAt, one.ExpiresAt = sessionID(hash), fromMicros(created), fromMicros(expires)
+			list = append(list, one)
+		}
+		return err
+	}, "SELECT token_hash, created_at, expires_at, address, agent FROM sessions WHERE username = ? AND expires_at > "+now(s.engine)+" ORDER BY created_at DESC", name)
+	return list, err
+}
+
+// ForgetSessions removes the sessions whose time is over.
+func (s *Store) ForgetSessions(ctx context.Context) error {
+	return s.inTx(ctx, func(tx *Tx) error {
+		_, err := tx.exec(ctx, "DELETE FROM sessions WHERE expires_at < "+now(s.engine))
+		return err
+	})
+}

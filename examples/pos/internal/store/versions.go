@@ -1,0 +1,52 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Versions are counters that each change increases in its own transaction. A cached value
+// is stored under the versions that it was loaded at, so it is never served after a change
+// of what it shows, whatever became of the cache or of the server that made the change.
+type Versions map[string]int64
+
+// Versions reads all versions.
+func (s *Store) Versions(ctx context.Context) (Versions, error) {
+	v := Versions{}
+	err := s.query(ctx, func(rows *sql.Rows) error {
+		var name string
+		var n int64
+		err := rows.Scan(&name, &n)
+		v[name] = n
+		return err
+	}, "SELECT name, sum(version) FROM versions GROUP BY name UNION ALL SELECT '"+clock+"', "+now(s.engine))
+	return v, err
+}
+
+// clock is the name under which the database's time is read along.
+const clock = "now"
+
+// Now is the database's time when the versions were read.
+func (v Versions) Now() time.Time { return fromMicros(v[clock]) }
+
+// CategoryVersion names the version of a category's stock.
+func CategoryVersion(id int64) string { return fmt.Sprint("category/", id) }
+
+// Stock identifies the stock of a category, or of all with 0, at its version.
+func (v Versions) Stock(category int64) string {
+	n := v[CategoryVersion(category)]
+	if category == 0 {
+		for name, version := range v {
+			if strings.HasPrefix(name, "category/") {
+				n += version
+			}
+		}
+	}
+	return fmt.Sprintf("%d.%d", v[CatalogueVersion], n)
+}
+
+// Money identifies everything that was sold and topped up at its version.
+func (v Versions) Money() string { return fmt.Sprintf("%d.%d", v[CatalogueVersion], v[MoneyVersion]) }

@@ -1,0 +1,92 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5/pgconn"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// VoidSale undoes a sale: a sale with negative quantities is written, and stock and money
+// return. Each sale can be undone once; then it is a Conflict.
+func (s *Store) VoidSale(ctx context.Context, id int64, reason string, once Once) (void Sale, replayed bool, err error) {
+	sales, err := s.salesWhere(ctx, "s.id = ?", id)
+	switch {
+	case err != nil:
+		return void, false, err
+	case len(sales) == 0:
+		return void, false, ErrNotFound
+	}
+	sold := sales[0] // only voided_by can change in it
+	lines := make([]Line, len(sold.Items))
+	for i, item := range sold.Items {
+		lines[i] = Line{Product: item.Product, Quantity: item.Quantity}
+	}
+	var first int64
+	err = s.inTx(ctx, func(tx *Tx) error {
+		void, first = Sale{Card: sold.Card, Cashier: once.User, Total: -sold.Total, Voids: &id, Reason: &reason}, 0
+		o, err := tx.order(ctx, sold.Card, lines, once)
+		if err != nil {
+			return err
+		}
+		if first, err = o.replay(once); err != nil || first != 0 {
+			return err
+		}
+		if err := tx.voidable(ctx, "sale", "sales", id, sold.Voids); err != nil {
+			return err
+		}
+		for _, item := range sold.Items {
+			item.Quantity, item.category = -item.Quantity, o.goods[item.Product].category
+			void.Items = append(void.Items, item)
+		}
+		void.CreatedAt = fromMicros(o.now)
+		if err := tx.insertSale(ctx, &void, o.nextID, once); err != nil {
+			return err
+		}
+		return tx.audit(ctx, once.User, "void sale", fmt.Sprint(id), reason)
+	})
+	if err == nil && first != 0 {
+		void, err = s.Sale(ctx, first)
+		return void, true, err
+	}
+	return void, false, err
+}
+
+// voidable refuses what was undone already, and what undoes something itself.
+func (t *Tx) voidable(ctx context.Context, what, table string, id int64, voids *int64) error {
+	if voids != nil {
+		return Conflict{Detail: fmt.Sprintf("%s %d is a void itself", what, id)}
+	}
+	var by int64
+	switch err := t.queryRow(ctx, "SELECT id FROM "+table+" WHERE voids = ?", id).Scan(&by); {
+	case err == nil:
+		return Conflict{Detail: fmt.Sprintf("%s %d was voided by %d already", what, id, by)}
+	case !errors.Is(err, sql.ErrNoRows):
+		return err
+	}
+	return nil
+}
+
+// tooLittle names what a CHECK refused after all: a change between the SELECT and the
+// batch, where a database does not lock what it reads.
+func (t *Tx) tooLittle(err error) error {
+	var pg *pgconn.PgError
+	var my *mysql.MySQLError
+	var lite *sqlite.Error
+	check := errors.As(err, &pg) && pg.Code == "23514" ||
+		errors.As(err, &my) && (my.Number == 4025 || my.Number == 3819) ||
+		errors.As(err, &lite) && lite.Code() == sqlite3.SQLITE_CONSTRAINT_CHECK
+	switch {
+	case !check:
+		return err
+	case strings.Contains(err.Error(), "balance"):
+		return Conflict{Detail: "the card's balance does not suffice any more"}
+	}
+	return Conflict{Detail: "the stock does not suffice any more"}
+}
