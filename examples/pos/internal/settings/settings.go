@@ -6,6 +6,7 @@ package settings
 import (
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -56,10 +57,27 @@ func Default() *Settings {
 		Drain:     3 * time.Second,
 
 		TopUpLimit:    20000,
-		Timezone:      time.Local,
+		Timezone:      hostZone(),
 		DBConnections: 20,
 		Locale:        "en",
 	}
+}
+
+// hostZone is the host's time zone, by its name where that can be found: browsers need it.
+func hostZone() *time.Location {
+	name := os.Getenv("TZ")
+	if name == "" {
+		target, _ := filepath.EvalSymlinks("/etc/localtime")
+		_, name, _ = strings.Cut(filepath.ToSlash(target), "/zoneinfo/")
+	}
+	if name == "" {
+		return time.Local
+	}
+	zone, err := time.LoadLocation(strings.TrimPrefix(name, ":"))
+	if err != nil {
+		return time.Local
+	}
+	return zone
 }
 
 // SQLitePath is where the embedded database lies.
