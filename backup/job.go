@@ -16,7 +16,7 @@ import (
 
 // Options tune a [Job]. The zero value and nil work.
 type Options struct {
-	// Compression of the artefacts. Default: ZstdBetter.
+	// Compression of the artefacts. Default: Zstd.
 	Compression Compression
 	// Recipients encrypt the artefacts with age; this host then needs no key that
 	// opens them. Default: not encrypted.

@@ -19,8 +19,8 @@ type Compression string
 
 // The compressions.
 const (
-	Zstd       Compression = "zstd"        // fast, and about as small as gzip -6
-	ZstdBetter Compression = "zstd-better" // the default: an eighth smaller than gzip -6, at twice its speed
+	Zstd       Compression = "zstd"        // the default: fast, and about as small as gzip -6
+	ZstdBetter Compression = "zstd-better" // an eighth smaller than gzip -6, at half the speed of Zstd
 	Gzip       Compression = "gzip"
 	None       Compression = "none"
 )
@@ -29,7 +29,7 @@ const (
 func ParseCompression(s string) (Compression, error) {
 	switch c := Compression(s); c {
 	case "":
-		return ZstdBetter, nil
+		return Zstd, nil
 	case Zstd, ZstdBetter, Gzip, None:
 		return c, nil
 	}

@@ -21,7 +21,7 @@ func (e errNotify) Unwrap() error { return e.err }
 func (c *command) run(ctx context.Context, args []string) error {
 	var tell notifyFlag
 	var pin, look bool
-	c.flags.Var(compressFlag{&c.o.Compression}, "compress", "compress with zstd-better, or with the given `method`: zstd, gzip, none")
+	c.flags.Var(compressFlag{&c.o.Compression}, "compress", "compress with zstd, or with the given `method`: zstd, gzip, none")
 	c.flags.IntVar(&c.o.Retention.Days, "keep-days", 30, "delete backups that are so many days older than the newest good one")
 	c.flags.Var(recipientsFlag{&c.o.Recipients}, "encrypt-to", "age `recipient` (age1…); may be repeated")
 	c.flags.Var(verifyFlag{&c.o}, "verify", "prove the backup by reading it back (decode), by restoring it into a scratch database too (restore), or not at all (none); by default it is read back, and restored weekly")

@@ -1,0 +1,101 @@
+package mysql
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestUnqualify: references to the database lose its name; columns, literals, comments and
+// other databases keep theirs.
+func TestUnqualify(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"CREATE TRIGGER `shop`.`tr` BEFORE INSERT ON `shop`.`t` FOR EACH ROW SET NEW.n = 1":                  "CREATE TRIGGER `tr` BEFORE INSERT ON `t` FOR EACH ROW SET NEW.n = 1",
+		"CREATE TRIGGER tr AFTER INSERT ON shop . t FOR EACH ROW INSERT INTO shop.log VALUES (1)":            "CREATE TRIGGER tr AFTER INSERT ON t FOR EACH ROW INSERT INTO log VALUES (1)",
+		"`id` int DEFAULT nextval(`shop`.`s`)":                                                               "`id` int DEFAULT nextval(`s`)",
+		"`id` int DEFAULT (NEXT VALUE FOR `shop`.`s`)":                                                       "`id` int DEFAULT (NEXT VALUE FOR `s`)",
+		"select shop.id, shop.v from shop.shop where shop.id > 0":                                            "select shop.id, shop.v from shop where shop.id > 0",
+		"select `shop`.`twice`(`t`.`id`) from (`t` join `o` on(`shop`.`x` = 1))":                             "select `twice`(`t`.`id`) from (`t` join `o` on(`shop`.`x` = 1))",
+		"SELECT * FROM shop.a, shop.b c, (SELECT 1) d WHERE f(1, shop.c) = 2":                                "SELECT * FROM a, b c, (SELECT 1) d WHERE f(1, shop.c) = 2",
+		"SELECT shop.t.c FROM shop.t":                                                                        "SELECT t.c FROM t",
+		"SELECT 'FROM shop.t', \"FROM shop.t\" -- FROM shop.t\n/* FROM shop.t */ # FROM shop.t\nFROM shop.t": "SELECT 'FROM shop.t', \"FROM shop.t\" -- FROM shop.t\n/* FROM shop.t */ # FROM shop.t\nFROM t",
+		"SELECT 'it''s \\' FROM shop.t' FROM shop.t":                                                         "SELECT 'it''s \\' FROM shop.t' FROM t",
+		"/*!50001 CREATE VIEW `shop`.`v` AS select 1 */":                                                     "/*!50001 CREATE VIEW `v` AS select 1 */",
+		"SELECT * FROM shop2.t JOIN other.shop JOIN `shop 2`.t":                                              "SELECT * FROM shop2.t JOIN other.shop JOIN `shop 2`.t",
+		"INSERT INTO shop.t (a, b) VALUES (shop.a, 1)":                                                       "INSERT INTO t (a, b) VALUES (shop.a, 1)",
+		"UPDATE shop.t, shop.u SET shop.t.a = shop.a WHERE 1":                                                "UPDATE t, u SET t.a = shop.a WHERE 1",
+		"CALL shop.pr(shop.x)": "CALL pr(shop.x)",
+		"DECLARE r ROW TYPE OF shop.t; CREATE TEMPORARY TABLE IF NOT EXISTS shop.tmp (a INT)": "DECLARE r ROW TYPE OF t; CREATE TEMPORARY TABLE IF NOT EXISTS tmp (a INT)",
+		"SET @shop.x = 1, @@shop.x = 2": "SET @shop.x = 1, @@shop.x = 2",
+	} {
+		got, _ := unqualify([]byte(text), "shop", false, false)
+		assert.Equal(t, want, string(got))
+	}
+	got, hidden := unqualify([]byte("PREPARE s FROM 'SELECT * FROM shop.t'"), "shop", false, false)
+	assert.True(t, hidden)
+	assert.Contains(t, string(got), "shop.t")
+	got, _ = unqualify([]byte("SELECT 1 FROM SHOP.t"), "shop", true, false)
+	assert.Equal(t, "SELECT 1 FROM t", string(got))
+	got, _ = unqualify([]byte(`SELECT "a" FROM "shop"."t"`), "shop", false, true)
+	assert.Equal(t, `SELECT "a" FROM "t"`, string(got))
+	got, _ = unqualify([]byte("SELECT 1 FROM `a``b-c`.`t`"), "a`b-c", false, false)
+	assert.Equal(t, "SELECT 1 FROM `t`", string(got))
+}
+
+func TestDefinerOf(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"CREATE DEFINER=`root`@`%` TRIGGER t":                                                      "root@%",
+		"CREATE ALGORITHM=UNDEFINED DEFINER=`a``b`@`10.%` SQL SECURITY DEFINER VIEW v AS select 1": "a`b@10.%",
+		"CREATE DEFINER='o'@'h' PROCEDURE p()":                                                     "o@h",
+		"CREATE PROCEDURE p() SELECT 1":                                                            "",
+		"CREATE SQL SECURITY DEFINER VIEW v AS select 1":                                           "",
+		"CREATE DEFINER = admin_role EVENT e ON SCHEDULE AT":                                       "admin_role",
+	} {
+		definer, clause := definerOf([]byte(text), false)
+		assert.Equal(t, want, definer, text)
+		st := statement{text: []byte(text), mark: mark{Clause: clause}}
+		assert.NotContains(t, st.by(""), "DEFINER=`")
+	}
+}
+
+// FuzzUnqualify: whatever the text is, nothing but qualifiers goes, and a second pass over
+// text without the name changes nothing.
+func FuzzUnqualify(f *testing.F) {
+	for _, text := range []string{"FROM `shop`.`t`", "'a\\", "/*! shop.t", "shop.shop.shop", "`", "-- ", "a.b.c.d.e", "((,shop.t", "\"shop\"."} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, ansi := range []bool{false, true} {
+			out, _ := unqualify([]byte(text), "shop", false, ansi)
+			require.LessOrEqual(t, len(out), len(text))
+			if !strings.Contains(text, "shop") {
+				require.Equal(t, text, string(out))
+			}
+			definer, clause := definerOf([]byte(text), ansi)
+			require.True(t, clause[0] <= clause[1] && clause[1] <= len(text), definer)
+			_ = eventAs([]byte(text), "ENABLED")
+		}
+	})
+}
+
+// FuzzDumpReader: no input makes the reader panic or go on for ever.
+func FuzzDumpReader(f *testing.F) {
+	f.Add("-- @ table 3 {\"name\":\"t\"}\nabc\n;\n-- @ end 5 {}\n/* */\n-- Dump completed\n")
+	f.Add("-- @ rows 99999999999999999999 {}\n")
+	f.Add("-- @ rows -1 {}\n-- @ x 0 {\"clause\":[3,1]}\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		r := newDumpReader(strings.NewReader(text))
+		for range len(text) + 2 {
+			st, err := r.next(func(string, *mark) bool { return false })
+			if err != nil {
+				return
+			}
+			_ = st.by("x@y")
+		}
+		t.Fatal("it does not end")
+	})
+}
