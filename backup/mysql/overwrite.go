@@ -24,7 +24,10 @@ import (
 // have now.
 func (m *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOptions) (driver.Contents, error) {
 	now := time.Now()
-	second, before := server.ScratchName(m.database, now), server.ScratchName(m.database, now)
+	second := server.ScratchName(m.database, now)
+	// It is never swept: after a kill it may hold the only tables that there are.
+	at := strings.LastIndex(second, "_scratch_")
+	before := second[:at] + "_replaced_" + second[at+len("_scratch_"):]
 	tables, touch := o.Tables, o.Touch
 	o.Target, o.Tables, o.Touch = second, tables, nil
 	job := &restoring{m: m, target: second, o: o, strict: true}
