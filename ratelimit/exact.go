@@ -292,9 +292,8 @@ func takeExact(s *shards[useLog, exact], key string, now int64, limit, cost int,
 		sh.allowed++
 		sh.withdraw(h)
 		at := s.algo.stamp(now, limit)
-		if r := e.ring; r != nil && r.n > 0 && r.n < len(r.buf) && r.buf[r.index(r.n-1)].at < at { // without a call
-			r.buf[r.index(r.n)] = use{at, int64(cost)}
-			r.n++
+		if n := e.len(); n > 0 && e.at(n-1).at == at {
+			e.at(n - 1).n += int64(cost)
 			e.total += int64(cost)
 		} else {
 			e.add(at, int64(cost))

@@ -46,9 +46,6 @@ func must[T any](tb testing.TB) func(T, error) T {
 
 func mainstay(algorithm ratelimit.Algorithm) func(testing.TB, int, time.Duration, int) take {
 	return func(tb testing.TB, n int, window time.Duration, keys int) take {
-		if algorithm == ratelimit.Exact {
-			n = min(n, 4096)
-		}
 		p := ratelimit.Policy{Name: "bench", Limit: n, Window: window, Algorithm: algorithm}
 		m := must[*ratelimit.Memory](tb)(ratelimit.NewMemory(p, &ratelimit.Options{MaxKeys: max(1000, 2*keys)}))
 		return func(key string) bool {
@@ -125,29 +122,9 @@ func BenchmarkHotKeyDenied(b *testing.B) {
 }
 
 // BenchmarkHotKeyAllowed asks for a key that always has some left, and says in allowed/op
-// that it had. Exact has no limit above 4096, so there each goroutine forgets the key before
-// that much is used; the figure has that in it, and what the log takes to grow again.
+// that it had.
 func BenchmarkHotKeyAllowed(b *testing.B) {
-	b.Run("mainstay Exact", func(b *testing.B) {
-		p := ratelimit.Policy{Name: "bench", Limit: 4096, Window: time.Hour}
-		m := must[*ratelimit.Memory](b)(ratelimit.NewMemory(p, nil))
-		each := 4096 / (2 * runtime.GOMAXPROCS(0))
-		b.ReportAllocs()
-		b.ResetTimer()
-		b.RunParallel(func(pb *testing.PB) {
-			for used := 1; pb.Next(); used++ {
-				if r, err := m.Allow(ctx, "user:1"); err != nil || !r.Allowed {
-					b.Error(r, err)
-				}
-				if used == each {
-					used = 0
-					m.Reset(ctx, "user:1")
-				}
-			}
-		})
-		b.ReportMetric(1, "allowed/op")
-	})
-	for _, s := range subjects[1:] {
+	for _, s := range subjects {
 		b.Run(s.name, func(b *testing.B) {
 			take := s.build(b, 1<<29, 24*time.Hour, 1)
 			take("user:1")
@@ -250,4 +227,29 @@ func heap() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
+}
+
+// BenchmarkBytesOfACost reports the bytes that a use of 4,096 units takes beyond a use of one.
+func BenchmarkBytesOfACost(b *testing.B) {
+	const keys = 2000
+	bytes := func(cost int) float64 {
+		runtime.GC()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		m := must[*ratelimit.Memory](b)(ratelimit.NewMemory(ratelimit.Policy{Name: "bench", Limit: 4096, Window: time.Hour}, nil))
+		for i := range keys {
+			if r, err := m.AllowN(ctx, keyOf(i), cost); err != nil || !r.Allowed {
+				b.Fatal(r, err)
+			}
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		runtime.KeepAlive(m)
+		return float64(after.HeapAlloc-before.HeapAlloc) / keys
+	}
+	for b.Loop() {
+		one, many := bytes(1), bytes(4096)
+		b.ReportMetric(many, "B/key")
+		b.ReportMetric(max(many-one, 0), "B/cost")
+	}
 }

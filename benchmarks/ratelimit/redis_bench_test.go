@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -66,6 +67,40 @@ func goroutines(b *testing.B, f func(i int)) {
 			f(i)
 		}
 	})
+}
+
+// BenchmarkRedisLoad asks from 128 goroutines and from one, with the connections that
+// go-redis makes by default.
+func BenchmarkRedisLoad(b *testing.B) {
+	server := testserver.Redis(b)
+	client := redis.NewClient(&redis.Options{Addr: server.Addr(), ContextTimeoutEnabled: true, MaxRetries: -1})
+	defer client.Close()
+	many := make([]string, 10_000)
+	for i := range many {
+		many[i] = keyOf(i)
+	}
+	for _, callers := range []int{128, 1} {
+		b.Run(strconv.Itoa(callers), func(b *testing.B) {
+			for _, s := range redisSubjects(b, client, 4096)[1:3] {
+				b.Run(s.name, func(b *testing.B) {
+					client.FlushAll(ctx)
+					if callers == 1 {
+						for i := 0; b.Loop(); i++ {
+							s.take(many[i%len(many)])
+						}
+						return
+					}
+					b.SetParallelism(callers / runtime.GOMAXPROCS(0))
+					var id atomic.Int64
+					b.RunParallel(func(pb *testing.PB) {
+						for i := int(id.Add(7919)); pb.Next(); i++ {
+							s.take(many[i%len(many)])
+						}
+					})
+				})
+			}
+		})
+	}
 }
 
 // BenchmarkRedis asks one Redis from 32 goroutines. Client and server share the machine.

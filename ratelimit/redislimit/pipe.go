@@ -14,7 +14,7 @@ import (
 
 const (
 	// maxLanes is how many pipelines to a node are under way at once.
-	maxLanes = 3
+	maxLanes = 2
 	// maxBatch is how many commands one of them carries.
 	maxBatch = 256
 	// maxQueue is how many calls wait for a node; further ones are shed.
@@ -81,11 +81,16 @@ func (p *pipe) run(ctx context.Context, sc *script, keys []string, args []any) (
 			return nil, errSilent
 		}
 	}
-	q := &query{script: sc, keys: keys, args: args, at: now, done: make(chan struct{})}
+	timeout := p.store.opts.Timeout
+	q := &query{script: sc, keys: keys, args: args, at: now}
+	if !probe && p.store.obeys && p.alone(ctx, timeout) {
+		p.sendAlone(ctx, q, timeout)
+		return q.value, q.err
+	}
+	q.done = make(chan struct{})
 	if err := p.enter(q, probe); err != nil {
 		return nil, err
 	}
-	timeout := p.store.opts.Timeout
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	for {
@@ -120,6 +125,35 @@ func (p *pipe) run(ctx context.Context, sc *script, keys []string, args []any) (
 	}
 }
 
+// alone reports whether a caller may send its command by itself, without a goroutine between:
+// nothing else is under way, and it can wait for as long as the node may be silent.
+func (p *pipe) alone(ctx context.Context, timeout time.Duration) bool {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < timeout {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lanes > 0 || len(p.queue) > 0 {
+		return false
+	}
+	p.lanes++
+	return true
+}
+
+// sendAlone sends one command and gives it up when the node is silent for too long.
+func (p *pipe) sendAlone(ctx context.Context, q *query, timeout time.Duration) {
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
+	p.send(limited, []*query{q})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.queue) > 0 {
+		go p.lane() // in the place of this one
+	} else {
+		p.lanes--
+	}
+}
+
 // silentSince is when the oldest command was sent of a node that has answered nothing
 // since; zero if there is none.
 func (p *pipe) silentSince() (oldest time.Time) {
@@ -139,7 +173,7 @@ func (p *pipe) silentSince() (oldest time.Time) {
 func (p *pipe) enter(q *query, probe bool) error {
 	if probe {
 		q.state.Store(sent)
-		go p.send([]*query{q})
+		go p.send(context.Background(), []*query{q})
 		return nil
 	}
 	p.mu.Lock()
@@ -176,18 +210,18 @@ func (p *pipe) lane() {
 		p.queue = p.queue[n:]
 		p.mu.Unlock()
 		if len(batch) > 0 {
-			p.send(batch)
+			p.send(context.Background(), batch) // see pipe
 		}
 	}
 }
 
 // send sends one pipeline and hands out the answers.
-func (p *pipe) send(batch []*query) {
+func (p *pipe) send(ctx context.Context, batch []*query) {
 	start := time.Now()
 	p.mu.Lock()
 	p.sending = append(p.sending, start)
 	p.mu.Unlock()
-	p.exec(batch, false)
+	p.exec(ctx, batch, false)
 	p.mu.Lock()
 	for i, at := range p.sending {
 		if at.Equal(start) {
@@ -224,7 +258,7 @@ func (p *pipe) send(batch []*query) {
 		p.redirect(moved)
 	}
 	if len(unknown) > 0 {
-		p.exec(unknown, true)
+		p.exec(ctx, unknown, true)
 	}
 	if up {
 		p.up()
@@ -237,15 +271,20 @@ func (p *pipe) send(batch []*query) {
 				p.store.badReply(q)
 			}
 		}
-		close(q.done)
+		if q.done != nil {
+			close(q.done)
+		}
 	}
 }
 
 // exec runs a batch, with the sources of the scripts if Redis does not know them.
-func (p *pipe) exec(batch []*query, source bool) {
-	ctx := context.Background() // see pipe
+func (p *pipe) exec(ctx context.Context, batch []*query, source bool) {
 	client, ok := p.client.(pipeliner)
-	if !ok || len(batch) == 1 && batch[0].script.sha == "" {
+	switch {
+	case len(batch) == 1:
+		p.one(ctx, batch[0], source)
+		return
+	case !ok:
 		p.each(ctx, batch, source)
 		return
 	}
@@ -280,15 +319,17 @@ func (p *pipe) exec(batch []*query, source bool) {
 func (p *pipe) each(ctx context.Context, batch []*query, source bool) {
 	var wg sync.WaitGroup
 	for _, q := range batch {
-		wg.Go(func() {
-			if source {
-				q.value, q.err = p.client.Eval(ctx, q.script.source, q.keys, q.args...).Result()
-			} else {
-				q.value, q.err = p.client.EvalSha(ctx, q.script.sha, q.keys, q.args...).Result()
-			}
-		})
+		wg.Go(func() { p.one(ctx, q, source) })
 	}
 	wg.Wait()
+}
+
+func (p *pipe) one(ctx context.Context, q *query, source bool) {
+	if source {
+		q.value, q.err = p.client.Eval(ctx, q.script.source, q.keys, q.args...).Result()
+	} else {
+		q.value, q.err = p.client.EvalSha(ctx, q.script.sha, q.keys, q.args...).Result()
+	}
 }
 
 // redirect runs what another node answers for, by the client that knows which.

@@ -35,6 +35,7 @@ type Store struct {
 	opts   Options
 	base   time.Time
 	id     string      // of this process
+	obeys  bool        // the client keeps the deadlines of contexts
 	slots  atomic.Bool // keys of different subjects cannot go into one script
 	single *pipe       // of a client that talks to one node, as far as this store knows
 	pipes  sync.Map    // *redis.Client -> *pipe, of a Cluster's nodes
@@ -72,9 +73,9 @@ func New(client Client, opts *Options) (*Store, error) {
 	retries := 0
 	switch c := client.(type) {
 	case *redis.Client:
-		retries = c.Options().MaxRetries
+		s.obeys, retries = c.Options().ContextTimeoutEnabled, c.Options().MaxRetries
 	case *redis.ClusterClient:
-		retries = c.Options().MaxRetries
+		s.obeys, retries = c.Options().ContextTimeoutEnabled, c.Options().MaxRetries
 		s.slots.Store(true)
 	default:
 		s.slots.Store(true)
@@ -252,7 +253,7 @@ func (s *Store) beat() {
 			return
 		}
 		q := &query{script: beatScript, keys: []string{key}, args: []any{s.id, beatLasts.Microseconds()}}
-		p.exec([]*query{q}, true)
+		p.exec(context.Background(), []*query{q}, true)
 		if n, ok := q.value.(int64); ok && q.err == nil {
 			s.seen.Store(n)
 		}
