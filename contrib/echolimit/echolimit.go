@@ -1,0 +1,86 @@
+// Package echolimit limits the requests of an echo server with package ratelimit.
+//
+//	limit, err := echolimit.New([]echolimit.Rule{{Limiter: login, Key: byRealIP, FailuresOnly: true}})
+//	e.POST("/login", func(c echo.Context) error {
+//		if passwordIsRight(c) {
+//			ratelimit.AdmissionFrom(c.Request().Context()).Succeed()
+//			return c.NoContent(http.StatusNoContent)
+//		}
+//		return echo.NewHTTPError(http.StatusUnauthorized, "wrong password")
+//	}, limit)
+//
+// Denials are errors with status 429 for echo's error handler, and a back-end that is away is
+// one with 503.
+package echolimit
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/mainstay-go/mainstay/ratelimit"
+)
+
+// Rule applies one limiter to requests. It is [ratelimit.Rule] with echo's context.
+type Rule struct {
+	// Limiter decides. Required.
+	Limiter ratelimit.Limiter
+	// Key returns the key of the caller, never "". Required.
+	Key func(echo.Context) string
+	// Cost returns the units that a request needs; 0 lets it through uncounted. Default: 1.
+	Cost func(echo.Context) int
+	// FailuresOnly gives the units back when the handler calls Succeed. Default: false.
+	FailuresOnly bool
+	// Delay is the longest that a request is delayed before it is denied. Default: 0.
+	Delay time.Duration
+}
+
+// New returns a middleware. With several rules a request goes on only if all allow.
+func New(rules []Rule) (echo.MiddlewareFunc, error) {
+	for i, r := range rules {
+		if r.Limiter == nil || r.Key == nil {
+			return nil, fmt.Errorf("echolimit: rule %d needs a Limiter and a Key", i)
+		}
+	}
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			checks := make([]ratelimit.Check, 0, len(rules))
+			for i := range rules {
+				r, cost := &rules[i], 1
+				if r.Cost != nil {
+					cost = r.Cost(c)
+				}
+				if cost != 0 {
+					checks = append(checks, ratelimit.Check{Limiter: r.Limiter, Key: r.Key(c), Cost: cost, Within: r.Delay, FailuresOnly: r.FailuresOnly})
+				}
+			}
+			r := c.Request()
+			a, err := ratelimit.Admit(r.Context(), checks...)
+			d := a.Decision()
+			if err == nil || d.Binding().RetryAfter != 0 {
+				d.WriteHeaders(c.Response().Header())
+			}
+			if err != nil || !d.Allowed {
+				return refusal(r, d, err)
+			}
+			defer a.End() // also after a panic
+			c.SetRequest(r.WithContext(a.Context(r.Context())))
+			return next(c)
+		}
+	}, nil
+}
+
+func refusal(r *http.Request, d *ratelimit.Decision, err error) error {
+	switch {
+	case err == nil, errors.Is(err, ratelimit.ErrCostExceedsLimit), errors.Is(err, ratelimit.ErrQueueFull):
+		return echo.NewHTTPError(http.StatusTooManyRequests, map[string]any{
+			"error": "rate_limited", "message": "Too many requests.", "policy": d.Binding().Policy,
+		}).SetInternal(err)
+	case errors.Is(err, ratelimit.ErrUnavailable) || r.Context().Err() != nil:
+		return echo.NewHTTPError(http.StatusServiceUnavailable, "The service cannot answer right now.").SetInternal(err)
+	}
+	return echo.NewHTTPError(http.StatusInternalServerError, "The service could not answer.").SetInternal(err)
+}

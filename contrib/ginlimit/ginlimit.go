@@ -1,0 +1,95 @@
+// Package ginlimit limits the requests of a gin engine with package ratelimit.
+//
+//	limit, err := ginlimit.New([]ginlimit.Rule{{Limiter: login, Key: byClientIP, FailuresOnly: true}}, nil)
+//	engine.POST("/login", limit, func(c *gin.Context) {
+//		if passwordIsRight(c) {
+//			ratelimit.AdmissionFrom(c.Request.Context()).Succeed()
+//		}
+//	})
+package ginlimit
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/mainstay-go/mainstay/ratelimit"
+)
+
+// Rule applies one limiter to requests. It is [ratelimit.Rule] with gin's context.
+type Rule struct {
+	// Limiter decides. Required.
+	Limiter ratelimit.Limiter
+	// Key returns the key of the caller, never "". Required.
+	Key func(*gin.Context) string
+	// Cost returns the units that a request needs; 0 lets it through uncounted. Default: 1.
+	Cost func(*gin.Context) int
+	// FailuresOnly gives the units back when the handler calls Succeed. Default: false.
+	FailuresOnly bool
+	// Delay is the longest that a request is delayed before it is denied. Default: 0.
+	Delay time.Duration
+}
+
+// Options configure New.
+type Options struct {
+	// Refused answers a request that does not go on, after the header fields are set. err is
+	// nil for a denial, and ratelimit.ErrUnavailable or a mistake otherwise. gin's
+	// Context.Errors has it too. Default: JSON with 429, 503 or 500.
+	Refused func(c *gin.Context, d *ratelimit.Decision, err error)
+}
+
+// New returns a middleware. With several rules a request goes on only if all allow. opts may
+// be nil.
+func New(rules []Rule, opts *Options) (gin.HandlerFunc, error) {
+	for i, r := range rules {
+		if r.Limiter == nil || r.Key == nil {
+			return nil, fmt.Errorf("ginlimit: rule %d needs a Limiter and a Key", i)
+		}
+	}
+	refused := refuse
+	if opts != nil && opts.Refused != nil {
+		refused = opts.Refused
+	}
+	return func(c *gin.Context) {
+		checks := make([]ratelimit.Check, 0, len(rules))
+		for i := range rules {
+			r, cost := &rules[i], 1
+			if r.Cost != nil {
+				cost = r.Cost(c)
+			}
+			if cost != 0 {
+				checks = append(checks, ratelimit.Check{Limiter: r.Limiter, Key: r.Key(c), Cost: cost, Within: r.Delay, FailuresOnly: r.FailuresOnly})
+			}
+		}
+		a, err := ratelimit.Admit(c.Request.Context(), checks...)
+		d := a.Decision()
+		if err == nil || d.Binding().RetryAfter != 0 {
+			d.WriteHeaders(c.Writer.Header())
+		}
+		if err != nil || !d.Allowed {
+			if err != nil {
+				_ = c.Error(err)
+			}
+			refused(c, d, err)
+			c.Abort()
+			return
+		}
+		defer a.End() // also after a panic
+		c.Request = c.Request.WithContext(a.Context(c.Request.Context()))
+		c.Next()
+	}, nil
+}
+
+func refuse(c *gin.Context, d *ratelimit.Decision, err error) {
+	switch {
+	case err == nil, errors.Is(err, ratelimit.ErrCostExceedsLimit), errors.Is(err, ratelimit.ErrQueueFull):
+		c.JSON(http.StatusTooManyRequests, gin.H{"error": "rate_limited", "message": "Too many requests.", "policy": d.Binding().Policy})
+	case errors.Is(err, ratelimit.ErrUnavailable) || c.Request.Context().Err() != nil:
+		c.JSON(http.StatusServiceUnavailable, gin.H{"error": "unavailable", "message": "The service cannot answer right now."})
+	default:
+		c.JSON(http.StatusInternalServerError, gin.H{"error": "internal", "message": "The service could not answer."})
+	}
+}
