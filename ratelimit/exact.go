@@ -201,26 +201,39 @@ func (a exact) book(o *outcome, e *useLog, now int64, q *ask) {
 	e.block(o.used >= o.limit)
 }
 
-// owe books units whether they fit or not: as many as fit now, and of the rest a limit's
-// worth a window from the newest use on, so that no window holds more than the limit and
-// the debt is paid back.
+// owe books units whether they fit or not: as many as fit now, and the rest one after the
+// other in the future, as soon as they fit there, so that no window holds more than the limit
+// and the debt is paid back.
 func (a exact) owe(e *useLog, now int64, limit int, units int64) (at int64) {
 	now = a.stamp(now, limit)
 	if limit < 1 {
 		return now
 	}
 	units = min(units, maxDebt*int64(limit))
-	at = now
 	if room := min(units, int64(limit)-e.total); room > 0 {
 		e.add(now, room)
 		units -= room
 	}
+	at = now
 	if n := e.len(); n > 0 {
 		at = max(at, e.at(n-1).at)
 	}
-	for most := at + maxDebt*a.window; units > 0 && at < most; units -= int64(limit) {
-		at += a.window
-		e.add(at, min(units, int64(limit)))
+	for most, steps := now+2*maxDebt*a.window, 0; units > 0 && at < most; steps++ {
+		// What lies in the window that ends at this instant, and the oldest of it.
+		used, first := int64(0), e.len()
+		for ; first > 0 && e.at(first-1).at+a.window > at; first-- {
+			used += e.at(first - 1).n
+		}
+		room := int64(limit) - used
+		switch {
+		case room > 0:
+			e.add(at, min(room, units))
+			units -= room
+		case steps < maxDebt:
+			at = e.at(first).at + a.window
+		default: // few large steps in place of many small ones
+			at += a.window
+		}
 	}
 	return now
 }

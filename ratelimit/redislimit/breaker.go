@@ -39,6 +39,13 @@ func (b *breaker) open() bool {
 	return !b.until.IsZero()
 }
 
+// failing reports whether there are failures without an answer since.
+func (b *breaker) failing() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.failures > 0
+}
+
 // succeeded reports whether this closed the breaker.
 func (b *breaker) succeeded() bool {
 	b.mu.Lock()

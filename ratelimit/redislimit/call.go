@@ -143,8 +143,10 @@ func (c *call) fallback(ctx context.Context, cause error) error {
 		c.res.RetryAfter = c.l.store.pauseLeft(cause)
 		return ratelimit.ErrUnavailable
 	}
-	check := c.check
-	check.Limiter = c.l.local
+	check := ratelimit.Check{
+		Limiter: c.l.local, Key: c.check.Key, Cost: c.check.Cost,
+		Within: c.check.Within, Debt: c.check.Debt, FailuresOnly: c.check.FailuresOnly,
+	}
 	if share := c.l.store.share(c.res.Limit); !check.Debt {
 		check.Cost = min(check.Cost, share) // it may be smaller than a cost that the whole limit holds
 	}

@@ -289,8 +289,8 @@ func TestConcurrencyRefusesNonsense(t *testing.T) {
 	t.Parallel()
 	s := store(t, dial(t, "127.0.0.1:1"), nil)
 	good := concurrency.Policy{Name: "exports", Limit: 1}
-	_, err := s.Concurrency(good, &ConcurrencyOptions{Lease: 299 * time.Millisecond})
-	require.ErrorContains(t, err, "redislimit: a lease of 299ms is too short")
+	_, err := s.Concurrency(good, &ConcurrencyOptions{Lease: 1499 * time.Millisecond})
+	require.ErrorContains(t, err, "redislimit: a lease of 1.499s is too short")
 	_, err = s.Concurrency(good, &ConcurrencyOptions{Lease: -1})
 	require.ErrorContains(t, err, "redislimit: ")
 	_, err = s.Concurrency(concurrency.Policy{Name: "exports"}, nil)

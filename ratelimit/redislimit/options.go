@@ -15,7 +15,7 @@ type Options struct {
 	Prefix string
 	// Timeout is how long Redis may answer nothing at all until a decision stops waiting for
 	// it. A Redis that answers other decisions is busy and not away: a decision that is
-	// queued behind them waits up to 40 times as long. Default: 250 ms.
+	// queued behind them waits up to 40 times as long. Default: 500 ms.
 	Timeout time.Duration
 	// BreakerFailures is how many calls must fail in a row, over at least Timeout, until a
 	// node is left alone, and BreakerOpen how long until one call tries again. Calls that
@@ -73,7 +73,7 @@ func (o *Options) withDefaults() (Options, error) {
 		}
 	}
 	setDefault(&opts.Prefix, "rl")
-	setDefault(&opts.Timeout, 250*time.Millisecond)
+	setDefault(&opts.Timeout, 500*time.Millisecond)
 	setDefault(&opts.BreakerFailures, 5)
 	setDefault(&opts.BreakerOpen, time.Second)
 	setDefault(&opts.Instances, 1)
@@ -102,7 +102,7 @@ func ClientOptions(addrs ...string) *redis.UniversalOptions {
 		ContextTimeoutEnabled: true,
 		MaxRetries:            -1,
 		DialerRetries:         1,
-		DialTimeout:           250 * time.Millisecond,
+		DialTimeout:           500 * time.Millisecond,
 		ReadTimeout:           time.Second,
 		WriteTimeout:          time.Second,
 	}

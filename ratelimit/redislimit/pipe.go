@@ -16,7 +16,7 @@ const (
 	// maxLanes is how many pipelines to a node are under way at once.
 	maxLanes = 2
 	// maxBatch is how many commands one of them carries.
-	maxBatch = 256
+	maxBatch = 64
 	// maxQueue is how many calls wait for a node; further ones are shed.
 	maxQueue = 1 << 16
 	// patience is how many Timeouts a call waits for a node that answers others.
@@ -29,6 +29,7 @@ type query struct {
 	keys   []string
 	args   []any
 	state  atomic.Int32 // queued, sent or left
+	sentAt atomic.Int64 // nanoseconds since the store's base
 	at     time.Time    // when it was made
 	value  any
 	err    error
@@ -75,9 +76,9 @@ func (p *pipe) run(ctx context.Context, sc *script, keys []string, args []any) (
 		return nil, errDown{wait}
 	}
 	p.store.calls.Add(1)
-	if !probe {
+	if !probe && p.breaker.failing() { // a call has waited for it already
 		if since := p.silentSince(); !since.IsZero() && now.Sub(since) > p.store.opts.Timeout {
-			p.failed(errSilent, since) // it has been waited for already
+			p.failed(errSilent, since)
 			return nil, errSilent
 		}
 	}
@@ -93,6 +94,7 @@ func (p *pipe) run(ctx context.Context, sc *script, keys []string, args []any) (
 	}
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
+	due := now.Add(timeout)
 	for {
 		select {
 		case <-q.done:
@@ -102,27 +104,52 @@ func (p *pipe) run(ctx context.Context, sc *script, keys []string, args []any) (
 			return nil, ctx.Err()
 		case <-timer.C:
 		}
-		// A node that answers others is busy and not away.
 		now = time.Now()
-		quiet := now.Sub(q.at)
-		if last := p.store.base.Add(time.Duration(p.answered.Load())); last.After(q.at) {
-			quiet = now.Sub(last)
-		}
-		switch {
-		case quiet >= timeout && q.state.Load() == sent:
-			q.state.CompareAndSwap(queued, left)
+		quiet, fate := p.judge(q, now, now.Sub(due) > timeout/16)
+		switch fate {
+		case fateSilent:
 			p.failed(errSilent, q.at)
 			return nil, errSilent
-		case now.Sub(q.at) >= patience*timeout, quiet >= 4*timeout:
-			q.state.CompareAndSwap(queued, left)
+		case fateSaturated:
 			p.store.shed.Add(1)
 			return nil, errSaturated
-		case quiet >= timeout:
-			timer.Reset(timeout / 4) // queued behind a pipeline that decides it
-		default:
-			timer.Reset(timeout - quiet)
 		}
+		next := max(timeout-quiet, timeout/4)
+		due = now.Add(next)
+		timer.Reset(next)
 	}
+}
+
+const (
+	fateOpen = iota
+	fateSilent
+	fateSaturated
+)
+
+// starved is how many Timeouts of silence are no sign of an outage while this process itself
+// gets too little of the processor to notice answers.
+const starved = 8
+
+// judge says how long the node has been silent, and what that means for a call that waits. A
+// node that answers others is busy and not away. late says that this process wakes up late.
+func (p *pipe) judge(q *query, now time.Time, late bool) (quiet time.Duration, fate int) {
+	timeout := p.store.opts.Timeout
+	since := q.at
+	if at := q.sentAt.Load(); at != 0 {
+		since = p.store.base.Add(time.Duration(at))
+	}
+	if last := p.store.base.Add(time.Duration(p.answered.Load())); last.After(since) {
+		since = last
+	}
+	quiet = now.Sub(since)
+	switch {
+	case q.state.Load() == sent && (quiet >= starved*timeout || quiet >= timeout && !late):
+		return quiet, fateSilent
+	case now.Sub(q.at) >= patience*timeout:
+		q.state.CompareAndSwap(queued, left)
+		return quiet, fateSaturated
+	}
+	return quiet, fateOpen
 }
 
 // alone reports whether a caller may send its command by itself, without a goroutine between:
@@ -221,6 +248,9 @@ func (p *pipe) send(ctx context.Context, batch []*query) {
 	p.mu.Lock()
 	p.sending = append(p.sending, start)
 	p.mu.Unlock()
+	for _, q := range batch {
+		q.sentAt.Store(int64(start.Sub(p.store.base)))
+	}
 	p.exec(ctx, batch, false)
 	p.mu.Lock()
 	for i, at := range p.sending {

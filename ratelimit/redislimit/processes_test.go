@@ -32,6 +32,10 @@ func TestMain(m *testing.M) {
 		holdFromHere(addr)
 		return
 	}
+	if addr := os.Getenv(burstAddr); addr != "" {
+		burstFromHere(addr)
+		return
+	}
 	leakcheck.Main(m) // fails if a test leaves a goroutine behind
 }
 

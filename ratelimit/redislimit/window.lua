@@ -101,8 +101,8 @@ local function add(key, s, at, n)
   call('PEXPIRE', key, math.ceil((s.reset + s.window / 64) / 1000) + 1)
 end
 
--- Books units whether they fit or not: what does not fit a limit's worth a window from the
--- newest on.
+-- Books units whether they fit or not: as many as fit now, and the rest one after the other in
+-- the future, as soon as they fit there.
 local function owe(key, s, units)
   if s.limit < 1 then return end
   units = math.min(units, 64 * s.limit)
@@ -112,12 +112,27 @@ local function owe(key, s, units)
     add(key, s, s.stamp, room)
     units = units - room
   end
-  local at = math.max(s.last, s.stamp)
-  for _ = 1, 64 do
-    if units <= 0 then break end
-    at = at + s.window
-    add(key, s, at, math.min(units, s.limit))
-    units = units - s.limit
+  if units <= 0 then return end
+  local ats, ns = {}, {}
+  for i, element in ipairs(call('LRANGE', key, 0, -1)) do ats[i], ns[i] = split(element) end
+  local at, most, steps = math.max(s.last, s.stamp), s.stamp + 128 * s.window, 0
+  while units > 0 and at < most do
+    local used, first = 0, #ats
+    while first > 0 and ats[first] + s.window > at do
+      used = used + ns[first]
+      first = first - 1
+    end
+    room = math.min(s.limit - used, units)
+    if room > 0 then
+      add(key, s, at, room)
+      if ats[#ats] == at then ns[#ns] = ns[#ns] + room else ats[#ats + 1], ns[#ns + 1] = at, room end
+      units = units - room
+    elseif steps < 64 then
+      at = ats[first + 1] + s.window
+    else
+      at = at + s.window
+    end
+    steps = steps + 1
   end
 end
 

@@ -1,0 +1,313 @@
+package ratelimit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Tokens that are known after the call are charged, the debt delays the next call, and in the
+// long run no more is spent than the limit.
+func TestTokensChargedAfterwards(t *testing.T) {
+	t.Parallel()
+	for _, algorithm := range []Algorithm{Exact, Buckets, GCRA} {
+		synctest.Test(t, func(t *testing.T) {
+			l := memory(t, Policy{Name: "tokens", Limit: 10_000, Window: time.Minute, Algorithm: algorithm}, nil)
+			spent := 0
+			h := wrap(t, nil, func(_ http.ResponseWriter, r *http.Request) {
+				spent += 3000
+				AdmissionFrom(r.Context()).Charge(3000)
+			}, Rule{Limiter: l, Key: constant("k")})
+			for range 100 {
+				send(h, http.MethodPost, "")
+			}
+			require.LessOrEqual(t, spent, 12_000, algorithm)
+			start := time.Now()
+			for time.Since(start) < 20*time.Minute {
+				if w := send(h, http.MethodPost, ""); w.Code == http.StatusTooManyRequests {
+					time.Sleep(time.Second)
+				}
+			}
+			require.LessOrEqual(t, spent, 21*10_000+12_000, "the debt is repaid: %v", algorithm)
+			require.GreaterOrEqual(t, spent, 15*10_000, algorithm)
+		})
+	}
+}
+
+// 1,000 waiters on 10 in 50 ms: a decision each, in their order, and those without hope at once.
+func TestThousandWaiters(t *testing.T) {
+	t.Parallel()
+	for _, algorithm := range []Algorithm{Exact, Buckets, GCRA} {
+		synctest.Test(t, func(t *testing.T) {
+			l := memory(t, Policy{Name: "out", Limit: 10, Window: 50 * time.Millisecond, Algorithm: algorithm}, nil)
+			var mu sync.Mutex
+			var order []int
+			late := 0
+			var wg sync.WaitGroup
+			for i := range 1000 {
+				wg.Go(func() {
+					ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+					defer cancel()
+					start := time.Now()
+					_, err := l.Wait(ctx, "k", 1)
+					mu.Lock()
+					defer mu.Unlock()
+					switch {
+					case err == nil:
+						order = append(order, i)
+					case !errors.Is(err, ErrWouldExceedDeadline):
+						t.Error(err)
+					case time.Since(start) > 0:
+						late++
+					}
+				})
+				synctest.Wait()
+			}
+			wg.Wait()
+			st := l.Stats()
+			require.LessOrEqual(t, st.Allowed+st.Denied, uint64(2000))
+			require.Zero(t, late, "hopeless waiters waited")
+			require.GreaterOrEqual(t, len(order), 350, algorithm)
+			require.LessOrEqual(t, len(order), 420, algorithm)
+			for i := range order { // those of one instant may wake up in any order
+				require.InDelta(t, i, order[i], 10)
+			}
+		})
+	}
+}
+
+func TestTheQueueIsBounded(t *testing.T) {
+	t.Parallel()
+	for _, algorithm := range []Algorithm{Exact, Buckets, GCRA} {
+		synctest.Test(t, func(t *testing.T) {
+			l := memory(t, Policy{Name: "out", Limit: 1, Window: time.Second, Algorithm: algorithm}, &Options{MaxQueue: 5})
+			var full, served atomic.Int64
+			var wg sync.WaitGroup
+			for range 20 {
+				wg.Go(func() {
+					if _, err := l.Wait(t.Context(), "k", 1); errors.Is(err, ErrQueueFull) {
+						full.Add(1)
+					} else if err == nil {
+						served.Add(1)
+					}
+				})
+			}
+			wg.Wait()
+			require.EqualValues(t, 14, full.Load(), algorithm)
+			require.EqualValues(t, 6, served.Load(), algorithm)
+		})
+	}
+}
+
+// Delayed requests are served at the pace of the policy, as a shaping proxy does.
+func TestShaping(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := memory(t, Policy{Name: "shape", Limit: 10, Window: time.Second}, nil)
+		var mu sync.Mutex
+		var at []time.Time
+		h := wrap(t, nil, func(http.ResponseWriter, *http.Request) {
+			mu.Lock()
+			at = append(at, time.Now())
+			mu.Unlock()
+		}, Rule{Limiter: l, Key: constant("k"), Delay: 3 * time.Second})
+		var denied atomic.Int64
+		var wg sync.WaitGroup
+		for range 60 {
+			wg.Go(func() {
+				if send(h, http.MethodGet, "").Code == http.StatusTooManyRequests {
+					denied.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		require.Len(t, at, 40)
+		require.EqualValues(t, 20, denied.Load())
+		for i := 10; i < len(at); i++ {
+			require.GreaterOrEqual(t, at[i].Sub(at[i-10]), time.Second)
+		}
+	})
+}
+
+// Requests that are refused by units in flight alone wait for the outcome, and are told to come
+// again soon when that takes too long.
+func TestUnitsInFlight(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := memory(t, Login(), nil)
+		release := make(chan struct{})
+		h := wrap(t, nil, func(_ http.ResponseWriter, r *http.Request) { <-release }, Rule{Limiter: l, Key: constant("k"), FailuresOnly: true})
+		var retry sync.Map
+		var wg sync.WaitGroup
+		for i := range 8 {
+			wg.Go(func() {
+				w := send(h, http.MethodPost, "")
+				retry.Store(i, w.Header().Get("Retry-After"))
+			})
+		}
+		time.Sleep(10 * time.Second)
+		soon := 0
+		retry.Range(func(_, v any) bool {
+			if v == "1" {
+				soon++
+			}
+			return true
+		})
+		require.Equal(t, 3, soon, "refused for a second, not an hour")
+		close(release)
+		wg.Wait()
+		w := send(h, http.MethodPost, "")
+		require.Equal(t, http.StatusTooManyRequests, w.Code)
+		require.Greater(t, len(w.Header().Get("Retry-After")), 3, "failures are refused for the rest of the hour")
+	})
+}
+
+// Handlers that never state an outcome, or never a failure, are reported once.
+func TestTheOutcomeIsWatched(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status func(int) bool
+		n      int
+		want   string
+	}{
+		"no outcome": {nil, 100, "no handler has stated"},
+		"no failure": {func(s int) bool { return s < 400 }, 1500, "every request a success"},
+	} {
+		var log bytes.Buffer
+		p := Policy{Name: "login", Limit: 4000, Window: time.Hour}
+		h := wrap(t, &MiddlewareOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))}, ok,
+			Rule{Limiter: memory(t, p, nil), Key: constant("k"), FailuresOnly: true, SuccessStatus: c.status})
+		for range c.n {
+			send(h, http.MethodPost, "")
+		}
+		require.Equal(t, 1, strings.Count(log.String(), "\n"), name)
+		require.Contains(t, log.String(), c.want)
+	}
+}
+
+// With SuccessStatus, an answer that nobody saw is no success.
+func TestSuccessStatus(t *testing.T) {
+	t.Parallel()
+	rule := Rule{Limiter: memory(t, Login(), nil), Key: constant("k"), FailuresOnly: true, SuccessStatus: func(s int) bool { return s < 400 }}
+	h := wrap(t, nil, ok, rule)
+	for range 50 {
+		require.Equal(t, http.StatusNoContent, send(h, http.MethodPost, "").Code)
+	}
+	reached := 0
+	silent := wrap(t, nil, func(http.ResponseWriter, *http.Request) { reached++ }, rule)
+	for range 50 {
+		send(silent, http.MethodPost, "")
+	}
+	require.Equal(t, 5, reached)
+}
+
+// Success reaches the limiters of outer layers, and their limit is announced on denials only.
+func TestNestedAdmissions(t *testing.T) {
+	t.Parallel()
+	inner := wrap(t, nil, func(_ http.ResponseWriter, r *http.Request) { AdmissionFrom(r.Context()).Succeed() },
+		Rule{Limiter: memory(t, hourly("api", 1000), nil), Key: constant("k")})
+	outer := wrap(t, nil, inner.ServeHTTP, Rule{Limiter: memory(t, Login(), nil), Key: constant("k"), FailuresOnly: true})
+	for range 50 {
+		w := send(outer, http.MethodPost, "")
+		require.Equal(t, http.StatusOK, w.Code)
+		require.Equal(t, "1000", w.Header().Get("X-RateLimit-Limit"))
+		require.NotContains(t, w.Header().Get("RateLimit"), "login")
+	}
+	var none *Admission
+	none.Succeed()
+	none.Charge(5)
+	none.End()
+	require.True(t, none.Decision().Allowed)
+}
+
+// Policies are named, w is never shorter than the window, and what only watches is invisible.
+func TestTheWire(t *testing.T) {
+	t.Parallel()
+	shadow := hourly("watched", 1)
+	shadow.Shadow = true
+	h := wrap(t, &MiddlewareOptions{ProblemJSON: true}, ok,
+		Rule{Limiter: memory(t, Policy{Name: "burst", Limit: 10, Window: 1500 * time.Millisecond}, nil), Key: constant("user:1")},
+		Rule{Limiter: memory(t, hourly("hourly", 5), nil), Key: constant("user:1"), Cost: func(*http.Request) int { return 9 }},
+		Rule{Limiter: memory(t, shadow, nil), Key: constant("user:1")},
+		Rule{Limiter: memory(t, Policy{Name: "daily", Limit: 100, Window: 24 * time.Hour}, nil), Key: constant("user:1")})
+	w := send(h, http.MethodPost, "")
+	require.Equal(t, `"burst";q=10;w=2, "hourly";q=5;w=3600, "daily";q=100;w=86400`, w.Header().Get("RateLimit-Policy"))
+	require.Contains(t, w.Body.String(), `"violated-policies":["hourly"]`)
+	require.NotContains(t, fmt.Sprint(w.Header(), w.Body), "watched")
+}
+
+// A limit above what a policy can hold is an error and is counted; one above 4,096 is held.
+func TestLimitFuncAboveTheBound(t *testing.T) {
+	t.Parallel()
+	limit := 10_000
+	l := memory(t, API(), &Options{LimitFunc: func(context.Context, string) (int, bool) { return limit, true }})
+	allowed := 0
+	for range 12_000 {
+		r, err := l.Allow(t.Context(), "k")
+		require.NoError(t, err)
+		if r.Allowed {
+			allowed++
+		}
+	}
+	require.Equal(t, 10_000, allowed)
+	limit = maxLimit + 1
+	_, err := l.Allow(t.Context(), "k")
+	require.ErrorIs(t, err, ErrLimitFunc)
+	require.EqualValues(t, 1, l.Stats().BadLimits)
+}
+
+func TestKeys(t *testing.T) {
+	t.Parallel()
+	key := func(o IPOptions, remote string) string {
+		f, err := ByIP(&o)
+		require.NoError(t, err)
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.RemoteAddr = remote
+		return f(r)
+	}
+	require.Equal(t, "ip:192.0.2.33", key(IPOptions{}, "[64:ff9b::192.0.2.33]:1"))
+	require.Equal(t, "ip:192.0.2.0_24", key(IPOptions{IPv4Prefix: 24}, "192.0.2.33:1"))
+	for _, o := range []IPOptions{{Header: "X-Real-IP"}, {TrustedProxies: []string{"0.0.0.0/0"}}, {TrustedProxies: []string{"10.0.0.0/8, ::/0"}}} {
+		_, err := ByIP(&o)
+		require.Error(t, err)
+	}
+	hashed := Hashed(func(*http.Request) string { return "alice@example.org" }, []byte("secret"))(nil)
+	require.NotContains(t, hashed, "alice")
+
+	for name, c := range map[string]struct{ remote, forwarded, want string }{
+		"proxy": {"10.0.0.7:1", "203.0.113.5", "TrustedProxies"},
+		"local": {"127.0.0.1:1", "203.0.113.5", "TrustedProxies"},
+		"unix":  {"@", "", "unix socket"},
+		"none":  {"203.0.113.7:1", "198.51.100.1", ""},
+	} {
+		var log bytes.Buffer
+		f, err := ByIP(&IPOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		require.NoError(t, err)
+		for range 3 {
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.RemoteAddr = c.remote
+			if c.forwarded != "" {
+				r.Header.Set("X-Forwarded-For", c.forwarded)
+			}
+			f(r)
+		}
+		if c.want == "" {
+			require.Empty(t, log.String(), name)
+			continue
+		}
+		require.Equal(t, 1, strings.Count(log.String(), "\n"), name)
+		require.Contains(t, log.String(), c.want)
+	}
+}

@@ -1,0 +1,261 @@
+// Package outbound keeps a client within the limits of the service that it calls.
+//
+//	client := &http.Client{Transport: outbound.New(nil, nil)}
+//
+// The transport obeys Retry-After, and the fields RateLimit and X-RateLimit that say that
+// nothing is left: requests to that host then wait in this process, in the order of their
+// coming, instead of being refused there. A limit of the client's own can be added.
+package outbound
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mainstay-go/mainstay/ratelimit"
+)
+
+// ErrWait means that a request would have to wait for longer than MaxWait or its deadline. It
+// was not sent.
+var ErrWait = errors.New("outbound: the service asks its clients to wait for longer than this request can")
+
+// Options configure New.
+type Options struct {
+	// Limiter delays requests to what the service is known to allow. Default: nil; only the
+	// service's own answers do.
+	Limiter ratelimit.Limiter
+	// Key returns what requests share a limit. Default: the host of the URL.
+	Key func(*http.Request) string
+	// MaxWait is the longest that a request waits before it is sent. Default: 1 min.
+	MaxWait time.Duration
+	// Retries is how many times a request is sent again after 429 or 503 with a Retry-After,
+	// if its body can be read again. Negative: never. Default: 1.
+	Retries int
+}
+
+// Transport is an http.RoundTripper. [New] makes it. It is safe for concurrent use.
+type Transport struct {
+	base http.RoundTripper
+	opts Options
+
+	mu    sync.Mutex
+	hosts map[string]*host
+}
+
+// host is what a service has asked for.
+type host struct {
+	until time.Time // no request before
+	gap   time.Duration
+}
+
+// maxHosts bounds what is remembered.
+const maxHosts = 10_000
+
+// New returns a transport over base, http.DefaultTransport if it is nil. opts may be nil.
+func New(base http.RoundTripper, opts *Options) *Transport {
+	t := &Transport{base: base, hosts: make(map[string]*host)}
+	if opts != nil {
+		t.opts = *opts
+	}
+	if t.base == nil {
+		t.base = http.DefaultTransport
+	}
+	if t.opts.Key == nil {
+		t.opts.Key = func(r *http.Request) string { return "host:" + r.URL.Host }
+	}
+	if t.opts.MaxWait == 0 {
+		t.opts.MaxWait = time.Minute
+	}
+	switch {
+	case t.opts.Retries == 0:
+		t.opts.Retries = 1
+	case t.opts.Retries < 0:
+		t.opts.Retries = 0
+	}
+	return t
+}
+
+// RoundTrip implements http.RoundTripper. It fails with ErrWait instead of sending a request
+// that would be too late.
+func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	key := t.opts.Key(r)
+	for try := 0; ; try++ {
+		if err := t.wait(r.Context(), key); err != nil {
+			if r.Body != nil {
+				r.Body.Close()
+			}
+			return nil, err
+		}
+		resp, err := t.base.RoundTrip(r)
+		if err != nil {
+			return nil, err
+		}
+		wait := t.learn(key, resp)
+		refused := resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable
+		if !refused || wait <= 0 || try >= t.opts.Retries || !t.patient(r.Context(), wait) {
+			return resp, nil
+		}
+		next := r
+		if r.Body != nil && r.Body != http.NoBody {
+			if r.GetBody == nil {
+				return resp, nil // it cannot be read again
+			}
+			body, err := r.GetBody()
+			if err != nil {
+				return resp, nil //nolint:nilerr // the answer is the better news
+			}
+			next = r.Clone(r.Context())
+			next.Body = body
+		}
+		resp.Body.Close()
+		r = next
+	}
+}
+
+// patient reports whether a request can wait so long.
+func (t *Transport) patient(ctx context.Context, wait time.Duration) bool {
+	deadline, ok := ctx.Deadline()
+	return wait <= t.opts.MaxWait && (!ok || time.Until(deadline) > wait)
+}
+
+// wait blocks until a request may be sent. Requests that wait for one instant follow each
+// other at the pace that the service has asked for.
+func (t *Transport) wait(ctx context.Context, key string) error {
+	t.mu.Lock()
+	var pause time.Duration
+	if h := t.hosts[key]; h != nil {
+		if pause = time.Until(h.until); pause <= 0 {
+			delete(t.hosts, key)
+		} else if t.patient(ctx, pause) {
+			h.until = h.until.Add(h.gap)
+		}
+	}
+	t.mu.Unlock()
+	if pause > 0 && !t.patient(ctx, pause) {
+		return fmt.Errorf("%w: %v", ErrWait, pause.Round(time.Millisecond))
+	}
+	if err := sleep(ctx, pause); err != nil || t.opts.Limiter == nil {
+		return err
+	}
+	within := t.opts.MaxWait
+	if deadline, ok := ctx.Deadline(); ok {
+		within = min(within, max(time.Until(deadline), 1))
+	}
+	d, err := ratelimit.Decide(ctx, ratelimit.Check{Limiter: t.opts.Limiter, Key: key, Cost: 1, Within: within})
+	switch {
+	case err != nil && !errors.Is(err, ratelimit.ErrQueueFull):
+		return err
+	case err != nil || !d.Allowed:
+		return fmt.Errorf("%w: %v", ErrWait, d.Binding().RetryAfter.Round(time.Millisecond))
+	}
+	return d.Wait(ctx)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// learn remembers what an answer asks for, and returns how long to wait.
+func (t *Transport) learn(key string, resp *http.Response) time.Duration {
+	wait, gap := asked(resp.Header, time.Now())
+	if wait <= 0 {
+		return 0
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.hosts) >= maxHosts && t.hosts[key] == nil {
+		for k, h := range t.hosts {
+			if time.Now().After(h.until) {
+				delete(t.hosts, k)
+			}
+		}
+		if len(t.hosts) >= maxHosts {
+			return wait
+		}
+	}
+	until := time.Now().Add(wait)
+	if h := t.hosts[key]; h == nil {
+		t.hosts[key] = &host{until: until, gap: gap}
+	} else if until.After(h.until) {
+		h.until, h.gap = until, gap
+	}
+	return wait
+}
+
+// maxAsked bounds what a service can ask for.
+const maxAsked = 24 * time.Hour
+
+// asked reads Retry-After, RateLimit with RateLimit-Policy, and the X-RateLimit fields. gap is
+// how far requests must lie apart then, 0 if the service does not say.
+func asked(h http.Header, now time.Time) (wait, gap time.Duration) {
+	if v := strings.TrimSpace(h.Get("Retry-After")); v != "" {
+		if n, err := strconv.ParseInt(v, 10, 64); err == nil && n >= 0 {
+			wait = time.Duration(min(n, int64(maxAsked/time.Second))) * time.Second
+		} else if at, err := http.ParseTime(v); err == nil {
+			wait = at.Sub(now)
+		}
+	}
+	policies := map[string]map[string]int64{}
+	for _, member := range members(h.Values("RateLimit-Policy")) {
+		policies[member.name] = member.params
+	}
+	for _, member := range members(h.Values("RateLimit")) {
+		r, ok := member.params["r"]
+		seconds, timed := member.params["t"]
+		if !ok || r > 0 || !timed {
+			continue
+		}
+		wait = max(wait, time.Duration(min(seconds, int64(maxAsked/time.Second)))*time.Second)
+		if p := policies[member.name]; p["q"] > 0 && p["w"] > 0 {
+			gap = max(gap, time.Duration(min(p["w"], int64(maxAsked/time.Second)))*time.Second/time.Duration(p["q"]))
+		}
+	}
+	if h.Get("X-RateLimit-Remaining") == "0" && wait == 0 && h.Get("RateLimit") == "" {
+		if n, err := strconv.ParseInt(h.Get("X-RateLimit-Reset"), 10, 64); err == nil && n > 0 {
+			if n > 1_000_000_000 { // Unix seconds, or seconds from now
+				wait = time.Unix(n, 0).Sub(now)
+			} else {
+				wait = time.Duration(min(n, int64(maxAsked/time.Second))) * time.Second
+			}
+		}
+	}
+	return min(max(wait, 0), maxAsked), gap
+}
+
+// member is one policy of a structured-field list, such as "login";r=0;t=30.
+type member struct {
+	name   string
+	params map[string]int64
+}
+
+func members(fields []string) (list []member) {
+	for _, field := range fields {
+		for part := range strings.SplitSeq(field, ",") {
+			pieces := strings.Split(part, ";")
+			m := member{name: strings.Trim(strings.TrimSpace(pieces[0]), `"`), params: map[string]int64{}}
+			for _, p := range pieces[1:] {
+				k, v, _ := strings.Cut(strings.TrimSpace(p), "=")
+				if n, err := strconv.ParseInt(v, 10, 64); err == nil && n >= 0 {
+					m.params[k] = n
+				}
+			}
+			list = append(list, m)
+		}
+	}
+	return list
+}
