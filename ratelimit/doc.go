@@ -1,17 +1,19 @@
-// Package ratelimit holds limits against somebody who tries to break them.
+// Package ratelimit limits how much a client may use, exactly.
 //
-// "5 per hour" means here what a reader takes it to mean: whichever hour one looks
-// at, at most 5 were let through. A fixed window lets 10 through around its edge, a
-// sliding counter and a token bucket nearly 10; the sliding-window log of this
-// package ([Exact], the default) lets 5 through and refuses nobody who kept to it.
-// It costs no more than they do: a [Memory] decision takes tens of nanoseconds and
-// allocates nothing, and package redislimit decides in one round trip.
+// "5 per hour" means at most 5 in any hour, whichever hour one looks at. A fixed window
+// admits 10 around its edge, and a sliding counter or a token bucket nearly 10. The
+// sliding-window log of this package ([Exact], the default) admits 5, and refuses no client
+// that kept to the limit. A [Memory] decision takes tens of nanoseconds and allocates
+// nothing. Package redislimit decides in one round trip for all instances of a service.
 //
-// A [Policy] says how much. A [Limiter] decides; [NewMemory] makes one for a single
-// process, redislimit.New one for a fleet. [Decide] asks several at once and takes
-// from none unless all allow. [NewMiddleware] puts [Rule] values in front of an
-// http.Handler, with the response headers that clients know.
+// A [Policy] says how much. A [Limiter] decides: [NewMemory] makes one for a single process,
+// redislimit.New one for many. [Decide] asks several at once and takes from none unless all
+// allow. [NewMiddleware] puts [Rule] values in front of an http.Handler, with the response
+// fields that clients know. The handler states the outcome of a request with [AdmissionFrom].
 //
-// Nothing in this package starts a goroutine, and every type that decides is safe
-// for concurrent use.
+// Package loginguard protects logins, package concurrency limits what is in flight, package
+// outbound limits a client, and package operate serves operators.
+//
+// Nothing in this package starts a goroutine, and every type that decides is safe for
+// concurrent use.
 package ratelimit
