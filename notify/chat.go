@@ -14,7 +14,7 @@ func NewSlack(rawURL string, opts *WebhookOptions) (*Webhook, error) {
 	return newWebhook("Slack", rawURL, opts, slackMessage)
 }
 
-func slackMessage(m Message) any {
+func slackMessage(m Message) []call {
 	// Slack's own markup begins with < and &; everything else is shown as it is.
 	escape := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace
 	type field struct {
@@ -23,27 +23,29 @@ func slackMessage(m Message) any {
 		Short bool   `json:"short"`
 	}
 	type attachment struct {
-		Title     string   `json:"title"`
-		TitleLink string   `json:"title_link,omitempty"`
-		Text      string   `json:"text"`
-		Fallback  string   `json:"fallback"`
-		Color     string   `json:"color"`
-		Fields    []field  `json:"fields,omitempty"`
-		Footer    string   `json:"footer,omitempty"`
-		TS        int64    `json:"ts"`
-		MrkdwnIn  []string `json:"mrkdwn_in"`
+		Text     string   `json:"text"`
+		Fallback string   `json:"fallback"`
+		Color    string   `json:"color"`
+		Fields   []field  `json:"fields,omitempty"`
+		Footer   string   `json:"footer,omitempty"`
+		TS       int64    `json:"ts"`
+		MrkdwnIn []string `json:"mrkdwn_in"`
 	}
 	a := attachment{
-		Title: escape(m.Subject), TitleLink: m.webLink(), Text: escape(truncate(m.Text, 8000)), Fallback: escape(m.Subject),
+		Text: escape(truncate(m.Text, 8000)), Fallback: escape(m.Subject),
 		Color: fmt.Sprintf("#%06x", m.Level.rgb()), Footer: escape(m.Source), TS: m.Time.Unix(), MrkdwnIn: []string{},
 	}
 	for _, f := range m.Fields[:min(len(m.Fields), 20)] {
 		a.Fields = append(a.Fields, field{escape(f.Name), escape(truncate(f.Value, 500)), len(f.Value) <= 40})
 	}
-	return struct {
+	text := escape(m.Level.symbol() + " " + m.Subject)
+	if l := m.webLink(); l != "" {
+		text = escape(m.Level.symbol()) + " <" + escape(l) + "|" + strings.ReplaceAll(escape(m.Subject), "|", "\u2502") + ">"
+	}
+	return one(struct {
 		Text        string       `json:"text"` // what notifications and screen readers show
 		Attachments []attachment `json:"attachments"`
-	}{escape(m.Level.symbol() + " " + m.Subject), []attachment{a}}
+	}{text, []attachment{a}})
 }
 
 // NewDiscord returns a Webhook for a channel of Discord.
@@ -51,7 +53,7 @@ func NewDiscord(rawURL string, opts *WebhookOptions) (*Webhook, error) {
 	return newWebhook("Discord", rawURL, opts, discordMessage)
 }
 
-func discordMessage(m Message) any {
+func discordMessage(m Message) []call {
 	type field struct {
 		Name   string `json:"name"`
 		Value  string `json:"value"`
@@ -78,7 +80,7 @@ func discordMessage(m Message) any {
 		// Neither may be empty.
 		e.Fields = append(e.Fields, field{truncate("\u200b"+markdown(f.Name), 80), truncate("\u200b"+markdown(f.Value), 150), len(f.Value) <= 40})
 	}
-	return struct {
+	return one(struct {
 		Content         string              `json:"content"`
 		Embeds          []embed             `json:"embeds"`
 		AllowedMentions map[string][]string `json:"allowed_mentions"`
@@ -86,7 +88,7 @@ func discordMessage(m Message) any {
 		truncate(m.Level.symbol()+" "+markdown(m.Subject), 1000),
 		[]embed{e},
 		map[string][]string{"parse": {}}, // an error text with @everyone wakes nobody else
-	}
+	})
 }
 
 // NewTeams returns a Webhook for a workflow of Microsoft Teams ("Post to a
@@ -102,7 +104,7 @@ const (
 	maxTeamsFields = 5 << 10
 )
 
-func teamsMessage(m Message) any {
+func teamsMessage(m Message) []call {
 	color := map[Level]string{Info: "accent", Warning: "warning", Critical: "attention", Recovery: "good"}[m.Level]
 	// A TextRun is shown as it is; a TextBlock would read Markdown.
 	run := func(text string, more map[string]any) map[string]any {
@@ -137,12 +139,12 @@ func teamsMessage(m Message) any {
 	if link := m.webLink(); link != "" {
 		card["actions"] = []any{map[string]string{"type": "Action.OpenUrl", "title": "Open", "url": link}}
 	}
-	return map[string]any{
+	return one(map[string]any{
 		"type": "message",
 		"attachments": []any{map[string]any{
 			"contentType": "application/vnd.microsoft.card.adaptive", "content": card,
 		}},
-	}
+	})
 }
 
 // fitting returns the first items that together take at most limit bytes of JSON.
@@ -165,8 +167,10 @@ func markdown(s string) string {
 }
 
 // webLink returns Link if it may be shown as one.
-func (m Message) webLink() string {
-	u, err := url.Parse(m.Link)
+func (m Message) webLink() string { return webLink(m.Link) }
+
+func webLink(link string) string {
+	u, err := url.Parse(link)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return ""
 	}

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -39,6 +40,11 @@ type EmailOptions struct {
 	// SCRAM-SHA-1, PLAIN, LOGIN and CRAM-MD5 that the server offers. Default: no
 	// login.
 	Username, Password string
+	// Token returns an OAuth 2.0 access token for Username, for servers that refuse
+	// passwords, such as Exchange Online and Gmail. It is called for each delivery,
+	// with the context of the delivery; a golang.org/x/oauth2 TokenSource caches. The
+	// login is then XOAUTH2, and Password must be empty. Default: none.
+	Token func(ctx context.Context) (string, error)
 	// TLS is the protection of the connection. Default: TLSAuto.
 	TLS TLSMode
 	// TLSConfig replaces the roots and the like. Default: the system's roots, TLS
@@ -67,13 +73,14 @@ type Email struct {
 	from       *mail.Address
 	to         []*mail.Address
 	opts       EmailOptions
+	taken      *taken
 }
 
 // NewEmail returns an Email that sends through the server at addr, "host:port" or
 // "host" (port 587, or 25 without TLS), from one address to at least one. An
 // address may have a name: "On Call <oncall@example.org>". It does not connect.
 func NewEmail(addr, from string, to []string, opts *EmailOptions) (*Email, error) {
-	e := &Email{}
+	e := &Email{taken: &taken{}}
 	if opts != nil {
 		e.opts = *opts
 	}
@@ -118,7 +125,9 @@ func NewEmail(addr, from string, to []string, opts *EmailOptions) (*Email, error
 		return nil, errors.New("notify: a mail needs at least one recipient")
 	case e.opts.TLS < TLSAuto || e.opts.TLS > TLSNone:
 		return nil, fmt.Errorf("notify: unknown TLSMode %d", e.opts.TLS)
-	case (e.opts.Username == "") != (e.opts.Password == ""):
+	case e.opts.Token != nil && (e.opts.Username == "" || e.opts.Password != ""):
+		return nil, errors.New("notify: a login with Token needs Username and no Password")
+	case e.opts.Token == nil && (e.opts.Username == "") != (e.opts.Password == ""):
 		return nil, errors.New("notify: a login needs both Username and Password")
 	case e.opts.Username != "" && e.opts.TLS == TLSNone && !e.loopback:
 		return nil, fmt.Errorf("notify: the password for %s would be sent in the clear; use TLS or leave the login out", host)
@@ -140,9 +149,13 @@ func NewEmail(addr, from string, to []string, opts *EmailOptions) (*Email, error
 	return e, nil
 }
 
-// Notify sends m and returns nil once the server has taken it for at least one
-// recipient. Recipients that it refused are logged; if it refused all of them,
-// that is an error. No error contains the password.
+// Notify sends m and returns nil once the server has taken it for every recipient
+// that it does not refuse for good. A recipient that it refuses for good (5xx)
+// while it takes others is logged. If it refuses all of them, that is an error.
+//
+// A recipient that the server defers (4xx) is an error too. A repetition of the
+// same message then goes only to the recipients that do not have it. No error
+// contains the password or the token.
 func (e *Email) Notify(ctx context.Context, m Message) error {
 	m = m.prepared(time.Now())
 	msg, err := e.compose(m)
@@ -152,7 +165,7 @@ func (e *Email) Notify(ctx context.Context, m Message) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, e.opts.Timeout,
 		fmt.Errorf("notify: %s did not finish within %v", e.addr, e.opts.Timeout))
 	defer cancel()
-	return e.send(ctx, msg)
+	return e.send(ctx, msg, m.id())
 }
 
 // compose builds the mail. go-mail encodes what is not ASCII and refuses nothing
@@ -161,7 +174,7 @@ func (e *Email) compose(m Message) (*gomail.Msg, error) {
 	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent())
 	msg.FromMailAddress(e.from)
 	msg.ToMailAddress(e.to...)
-	msg.Subject(m.Subject)
+	msg.Subject(cmp.Or(m.Topic, m.Subject))
 	msg.SetDateWithValue(m.Time)
 	msg.SetMessageIDWithValue(m.id() + "@" + e.domain())
 	if thread := m.thread(); thread != "" {
@@ -190,10 +203,13 @@ func (e *Email) compose(m Message) (*gomail.Msg, error) {
 // plain is the whole message as text.
 func (m Message) plain() string {
 	var b strings.Builder
-	b.WriteString(m.Text)
-	if m.Text == "" {
+	if m.Text == "" || m.Topic != "" && m.Topic != m.Subject {
 		b.WriteString(m.Subject)
 	}
+	if m.Text != "" && b.Len() > 0 {
+		b.WriteString("\n\n")
+	}
+	b.WriteString(m.Text)
 	if len(m.Fields) > 0 {
 		b.WriteString("\n")
 		for _, f := range m.Fields {

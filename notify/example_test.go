@@ -58,7 +58,8 @@ func ExampleVerifyWebhook() {
 	// <nil>
 }
 
-// Somebody hears of it as long as one channel works.
+// A channel that fails is reported, and costs the others nothing. A repetition
+// goes to it alone.
 func ExampleNewMulti() {
 	broken := notify.Func(func(context.Context, notify.Message) error { return errors.New("room is gone") })
 	phone := notify.Func(func(_ context.Context, m notify.Message) error {
@@ -72,5 +73,5 @@ func ExampleNewMulti() {
 	fmt.Println(all.Notify(context.Background(), notify.Message{Subject: "fridge is warm"}))
 	// Output:
 	// phone rings: fridge is warm
-	// <nil>
+	// channel 0: room is gone
 }

@@ -64,8 +64,16 @@ type Field struct {
 // out of what becomes a header and escapes what becomes markup. HTML is the
 // exception, it is sent as it is.
 type Message struct {
-	// Subject is one line.
+	// ID identifies the message. A notifier uses it to recognise a repetition: a
+	// message that is sent again goes only to recipients that do not have it yet.
+	// Default: a digest of the other fields.
+	ID string `json:"id,omitempty"`
+	// Subject is one line. It says what changed.
 	Subject string `json:"subject"`
+	// Topic is the subject of the whole thread. Mail uses it as the Subject header
+	// and shows Subject as the first line of the body, because Gmail starts a new
+	// thread whenever the Subject header changes. Default: Subject.
+	Topic string `json:"topic,omitempty"`
 	// Text is the plain form, complete in itself.
 	Text string `json:"text,omitempty"`
 	// HTML is the same for mail programs that show it. Mail only. Its author
@@ -81,6 +89,8 @@ type Message struct {
 	Key string `json:"key,omitempty"`
 	// Time is when it happened. A notifier takes the present for the zero value.
 	Time time.Time `json:"time"`
+	// Alerts are the alerts that the message is about, as data. Default: none.
+	Alerts []Alert `json:"alerts,omitempty"`
 	// Fields are details, in order.
 	Fields []Field `json:"fields,omitempty"`
 	// Link leads to more, for example a status page. Only http and https are
@@ -101,6 +111,8 @@ const (
 // fields on one line, a time set.
 func (m Message) prepared(now time.Time) Message {
 	m.Subject = oneLine(m.Subject, maxSubject)
+	m.Topic = oneLine(m.Topic, maxSubject)
+	m.ID = oneLine(m.ID, maxSubject)
 	m.Source = oneLine(m.Source, maxSubject)
 	m.Key = oneLine(m.Key, maxValue)
 	m.Link = oneLine(m.Link, 2*maxValue)
@@ -117,12 +129,20 @@ func (m Message) prepared(now time.Time) Message {
 		fields = append(fields, Field{Name: oneLine(f.Name, maxSubject), Value: oneLine(f.Value, maxValue)})
 	}
 	m.Fields = fields
+	var alerts []Alert
+	for _, a := range m.Alerts[:min(len(m.Alerts), maxAlerts)] {
+		alerts = append(alerts, a.prepared())
+	}
+	m.Alerts = alerts
 	return m
 }
 
 // id is the same for the same message however often it is sent, and different
 // for different ones: a receiver can recognise a repetition.
 func (m Message) id() string {
+	if m.ID != "" {
+		return digest(m.Source, m.ID)
+	}
 	return digest(m.Source, m.Key, m.Level.String(), m.Subject, m.Text, m.Time.UTC().Format(time.RFC3339Nano))
 }
 
@@ -147,9 +167,15 @@ func digest(parts ...string) string {
 func oneLine(s string, limit int) string {
 	s = truncate(strings.ToValidUTF8(s, "\uFFFD"), 4*limit)
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool {
-		return unicode.IsSpace(r) || unicode.IsControl(r)
+		return unicode.IsSpace(r) || unicode.IsControl(r) || reorders(r)
 	}), " ")
 	return truncate(s, limit)
+}
+
+// reorders tells whether a character changes the order in which others are
+// shown: a text could then look like another one.
+func reorders(r rune) bool {
+	return r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x200e || r == 0x200f || r == 0x061c
 }
 
 // cleanText keeps newlines and tabs and drops other control characters, among
@@ -157,7 +183,7 @@ func oneLine(s string, limit int) string {
 func cleanText(s string) string {
 	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\r\n", "\n")
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' || reorders(r) {
 			return -1
 		}
 		return r

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,26 +13,38 @@ import (
 
 // MultiOptions configures a [Multi].
 type MultiOptions struct {
-	// Logger hears of channels that failed while another did not. Default:
-	// slog.Default().
+	// Timeout is how long Notify waits for a channel, also for one that ignores its
+	// context. Default: 1 min.
+	Timeout time.Duration
+	// Logger receives panics of channels. Default: slog.Default().
 	Logger *slog.Logger
 }
 
-// Multi is a [Notifier] that tells several channels at the same time.
+// Multi is a [Notifier] that sends to several channels at the same time.
 //
-// It succeeds when at least one channel has taken the message: somebody knows. A
-// channel that failed meanwhile is logged and not tried again, since the others
-// would hear twice; put it into a [Spool] to have it retried on its own.
+// It succeeds when every channel has taken the message. A channel that failed is
+// part of the error, and a repetition of the same message goes to the channels
+// that do not have it yet. So a [Spool] before a Multi reaches all channels, each
+// once. Package health/alert takes a Multi apart and keeps the delivery state of
+// each channel itself.
 type Multi struct {
 	channels []Notifier
+	timeout  time.Duration
 	log      *slog.Logger
+	taken    taken
+	mu       sync.Mutex
+	hanging  map[int]bool // channels whose last call has not returned
 }
 
 // NewMulti returns a Multi over at least one channel.
 func NewMulti(channels []Notifier, opts *MultiOptions) (*Multi, error) {
-	m := &Multi{channels: append([]Notifier(nil), channels...), log: slog.Default()}
-	if opts != nil && opts.Logger != nil {
-		m.log = opts.Logger
+	m := &Multi{channels: append([]Notifier(nil), channels...), log: slog.Default(), timeout: time.Minute, hanging: map[int]bool{}}
+	if opts != nil {
+		if opts.Timeout < 0 {
+			return nil, errors.New("notify: MultiOptions.Timeout is negative")
+		}
+		m.timeout = cmp.Or(opts.Timeout, m.timeout)
+		m.log = cmp.Or(opts.Logger, m.log)
 	}
 	if len(channels) == 0 {
 		return nil, errors.New("notify: NewMulti needs at least one channel")
@@ -44,34 +57,76 @@ func NewMulti(channels []Notifier, opts *MultiOptions) (*Multi, error) {
 	return m, nil
 }
 
-// Notify returns when every channel has answered. The error joins those of all
-// channels, and there is one only if all failed.
+// Notifiers returns the channels, for a caller that keeps its own delivery state
+// of each.
+func (m *Multi) Notifiers() []Notifier { return append([]Notifier(nil), m.channels...) }
+
+// Notify returns when every channel has responded or its time is over. The error
+// names the channels that failed by their place in the list.
 func (m *Multi) Notify(ctx context.Context, msg Message) error {
 	if msg.Time.IsZero() {
 		msg.Time = time.Now() // one message, one time, one id
 	}
+	ctx, cancel := context.WithTimeout(ctx, m.timeout)
+	defer cancel()
+	id := msg.id()
+	have := m.taken.has(id)
 	errs := make([]error, len(m.channels))
 	var wg sync.WaitGroup
-	for i, c := range m.channels {
-		wg.Go(func() { errs[i] = attempt(ctx, m.log, c, msg) })
+	for i := range m.channels {
+		if have[i] {
+			continue
+		}
+		wg.Go(func() { errs[i] = m.send(ctx, i, msg) })
 	}
 	wg.Wait()
-	failed := 0
-	for _, err := range errs {
-		if err != nil {
-			failed++
-		}
-	}
-	if failed == len(errs) {
-		return errors.Join(errs...)
-	}
+	failed := false
 	for i, err := range errs {
-		if err != nil {
-			m.log.WarnContext(ctx, "notify: a channel did not take a message that others took",
-				"channel", i, "subject", oneLine(msg.Subject, maxSubject), "error", err)
+		if err == nil {
+			have[i] = true
+			continue
 		}
+		failed = true
+		errs[i] = fmt.Errorf("channel %d: %w", i, err)
 	}
-	return nil
+	if !failed {
+		return nil
+	}
+	m.taken.add(id, have)
+	return errors.Join(errs...)
+}
+
+// send calls a channel and does not wait for one that ignores its context. Such a
+// channel is not called again until it has returned.
+func (m *Multi) send(ctx context.Context, i int, msg Message) error {
+	m.mu.Lock()
+	if m.hanging[i] {
+		m.mu.Unlock()
+		return errors.New("notify: the channel has not returned from an earlier message")
+	}
+	m.hanging[i] = true
+	m.mu.Unlock()
+	done := make(chan error, 1)
+	go func() {
+		err := attempt(ctx, m.log, m.channels[i], msg)
+		m.mu.Lock()
+		delete(m.hanging, i)
+		m.mu.Unlock()
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	grace := time.NewTimer(time.Second) // for an error that says more
+	defer grace.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-grace.C:
+		return fmt.Errorf("notify: the channel did not return: %w", ctx.Err())
+	}
 }
 
 // attempt turns a panic of somebody's Notifier into an error: a broken channel

@@ -51,37 +51,86 @@ func (c *channel) set(err error) {
 
 var errDown = errors.New("the receiver is down")
 
+// A Multi has delivered when every channel has the message. A repetition goes to
+// the others only.
 func TestMulti(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
 	good, bad := &channel{}, &channel{err: errDown}
-	panicking := Func(func(context.Context, Message) error { panic("broken") })
+	calls := 0
+	panicking := Func(func(context.Context, Message) error {
+		if calls++; calls == 1 {
+			panic("broken")
+		}
+		return nil
+	})
 	m, err := NewMulti([]Notifier{bad, good, panicking}, &MultiOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Notify(t.Context(), Message{Subject: "x"}); err != nil {
-		t.Errorf("one channel took it: %v", err)
-	}
-	if len(good.got) != 1 || good.got[0].Time.IsZero() || strings.Count(log.String(), "did not take") != 2 {
-		t.Errorf("got %v, log %s", good.got, log.String())
-	}
-	log.Reset()
-	m, err = NewMulti([]Notifier{bad, panicking}, &MultiOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := m.Notify(t.Context(), Message{}); !errors.Is(err, errDown) || !strings.Contains(err.Error(), "broken") || strings.Contains(err.Error(), "goroutine") {
-		t.Errorf("all failed: %v", err)
+	msg := Message{Subject: "x", Time: noon}
+	err = m.Notify(t.Context(), msg)
+	if !errors.Is(err, errDown) || !strings.Contains(err.Error(), "broken") || strings.Contains(err.Error(), "goroutine") {
+		t.Errorf("two channels failed: %v", err)
 	}
 	if !strings.Contains(log.String(), "goroutine") {
 		t.Errorf("the stack is in no log: %s", log.String())
+	}
+	if err := m.Notify(t.Context(), msg); !errors.Is(err, errDown) || strings.Contains(err.Error(), "broken") {
+		t.Errorf("one channel is still down: %v", err)
+	}
+	bad.set(nil)
+	if err := m.Notify(t.Context(), msg); err != nil {
+		t.Errorf("the last one is back: %v", err)
+	}
+	if len(good.got) != 1 || len(bad.got) != 1 || calls != 2 {
+		t.Errorf("deliveries: %d, %d, %d", len(bad.got), len(good.got), calls)
+	}
+	other := msg
+	other.Subject = "y"
+	if err := m.Notify(t.Context(), other); err != nil || len(good.got) != 2 {
+		t.Errorf("another message: %v, %d", err, len(good.got))
+	}
+	if n := len(m.Notifiers()); n != 3 {
+		t.Errorf("%d channels", n)
 	}
 	for _, channels := range [][]Notifier{nil, {nil}} {
 		if _, err := NewMulti(channels, nil); err == nil {
 			t.Errorf("NewMulti(%v) succeeded", channels)
 		}
 	}
+}
+
+// A channel that ignores its context costs the others nothing, and is called no
+// second time while it hangs.
+func TestMultiHangingChannel(t *testing.T) {
+	t.Parallel()
+	good := &channel{}
+	release := make(chan struct{})
+	var mu sync.Mutex
+	calls := 0
+	hang := Func(func(context.Context, Message) error {
+		mu.Lock()
+		calls++
+		mu.Unlock()
+		<-release
+		return nil
+	})
+	m, err := NewMulti([]Notifier{hang, good}, &MultiOptions{Timeout: 10 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		if err := m.Notify(t.Context(), Message{ID: "1", Time: noon}); err == nil {
+			t.Errorf("attempt %d: a channel that hangs took the message", i)
+		}
+	}
+	mu.Lock()
+	if calls != 1 || len(good.got) != 1 {
+		t.Errorf("%d calls of the hanging channel, %d deliveries", calls, len(good.got))
+	}
+	mu.Unlock()
+	close(release)
 }
 
 func TestThrottle(t *testing.T) {

@@ -21,7 +21,7 @@ const goodbye = 2 * time.Second
 // send carries msg to the server. go-mail's own client bounds only the dial by
 // the context, and gives up on all recipients when one is refused; so the
 // conversation is held here, over go-mail's protocol.
-func (e *Email) send(ctx context.Context, msg *gomail.Msg) (err error) {
+func (e *Email) send(ctx context.Context, msg *gomail.Msg, id string) (err error) {
 	stage := "connecting"
 	defer func() {
 		if err == nil {
@@ -62,7 +62,7 @@ func (e *Email) send(ctx context.Context, msg *gomail.Msg) (err error) {
 	}
 	if e.opts.Username != "" {
 		stage = "login"
-		if err := e.login(client); err != nil {
+		if err := e.login(ctx, client); err != nil {
 			return err
 		}
 	}
@@ -71,7 +71,9 @@ func (e *Email) send(ctx context.Context, msg *gomail.Msg) (err error) {
 		return err
 	}
 	stage = "recipients"
-	if err := e.recipients(ctx, client); err != nil {
+	have := e.taken.has(id)
+	deferred, err := e.recipients(ctx, client, have)
+	if err != nil {
 		return err
 	}
 	stage = "content"
@@ -88,33 +90,69 @@ func (e *Email) send(ctx context.Context, msg *gomail.Msg) (err error) {
 	// The server has taken the mail; how it says goodbye, or whether, changes nothing.
 	_ = client.UpdateDeadline(goodbye)
 	_ = client.Quit()
-	return nil
+	if deferred == nil {
+		return nil
+	}
+	e.taken.add(id, have)
+	stage = "recipients"
+	return deferred
 }
 
-// recipients names them all to the server and fails only if it took none.
-func (e *Email) recipients(ctx context.Context, client *smtp.Client) error {
-	var refused []error
-	for _, to := range e.to {
-		err := client.Rcpt("<" + to.Address + ">")
-		if err == nil {
+// recipients names those to the server that do not have the mail, and adds to
+// have those that it takes. deferred names those that it takes later. The error
+// says that it takes none.
+func (e *Email) recipients(ctx context.Context, client *smtp.Client, have map[int]bool) (deferred, err error) {
+	var refused, later []error
+	asked, took := 0, 0
+	for i, to := range e.to {
+		if have[i] {
 			continue
 		}
-		if isProtocol := errors.As(err, new(*textproto.Error)); !isProtocol {
-			return err // the connection is gone
+		asked++
+		err := client.Rcpt("<" + to.Address + ">")
+		if err == nil {
+			have[i] = true
+			took++
+			continue
 		}
-		refused = append(refused, fmt.Errorf("%s: %w", to.Address, reply(err)))
+		var protocol *textproto.Error
+		if !errors.As(err, &protocol) {
+			return nil, err // the connection is gone
+		}
+		err = fmt.Errorf("%s: %w", to.Address, reply(err))
+		if protocol.Code/100 == 4 {
+			later = append(later, err)
+		} else {
+			refused = append(refused, err)
+		}
 	}
-	if len(refused) == len(e.to) {
-		// As text, or the first refusal would be taken for the whole error.
-		return errors.New(strings.ReplaceAll(errors.Join(refused...).Error(), "\n", "; "))
+	// As text, or the first refusal would be taken for the whole error.
+	joined := func(errs []error) error {
+		return errors.New(strings.ReplaceAll(errors.Join(errs...).Error(), "\n", "; "))
+	}
+	if took == 0 && asked > 0 {
+		return nil, joined(append(later, refused...))
 	}
 	for _, err := range refused {
 		e.opts.Logger.WarnContext(ctx, "notify: the mail server refused a recipient", "server", e.addr, "error", err)
 	}
-	return nil
+	if len(later) > 0 {
+		return joined(later), nil
+	}
+	return nil, nil
 }
 
-func (e *Email) login(client *smtp.Client) error {
+func (e *Email) login(ctx context.Context, client *smtp.Client) error {
+	if e.opts.Token != nil {
+		token, err := e.opts.Token(ctx)
+		if err != nil {
+			return fmt.Errorf("no token: %w", err)
+		}
+		if token == "" || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return errors.New("EmailOptions.Token returned no usable token")
+		}
+		return client.Auth(smtp.XOAuth2Auth(e.opts.Username, token))
+	}
 	_, offered := client.Extension("AUTH")
 	mechanisms := strings.Fields(strings.ToUpper(offered))
 	user, password := e.opts.Username, e.opts.Password

@@ -168,6 +168,7 @@ func (s *Spool) pass(ctx context.Context, only string) time.Duration {
 		return lockedWait
 	}
 	defer unlock()
+	s.dir.sweep(time.Now())
 	wait := idle
 	failures := 0
 	waiting := map[string]bool{} // threads with an older message that waits

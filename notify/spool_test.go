@@ -13,8 +13,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/emersion/go-smtp"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -80,27 +78,6 @@ func TestSpoolRetries(t *testing.T) {
 }
 
 // The mail server refuses, and takes the same mail later from another process.
-func TestSpoolBeforeMailServer(t *testing.T) {
-	t.Parallel()
-	busy := &smtp.SMTPError{Code: 450, EnhancedCode: smtp.EnhancedCode{4, 2, 0}, Message: "come back later"}
-	s := newSMTPServer(t, func(s *smtpServer) { s.refuse["oncall@example.org"] = busy })
-	dir := t.TempDir()
-	first := newSpool(t, dir, mustEmail(t, s.addr, nil), SpoolOptions{Delays: []time.Duration{time.Nanosecond}})
-	if err := first.Notify(t.Context(), Message{Subject: "fridge is warm", Key: "7"}); err != nil {
-		t.Fatal(err)
-	}
-	if st := first.Stats(); st != (SpoolStats{Waiting: 1, Failed: 1}) || len(s.got()) != 0 {
-		t.Fatalf("%+v, mails %v", st, s.got())
-	}
-	s.mu.Lock()
-	clear(s.refuse)
-	s.mu.Unlock()
-	second := newSpool(t, dir, mustEmail(t, s.addr, nil), SpoolOptions{})
-	if left := second.Flush(t.Context()); left != 0 || len(s.got()) != 1 || s.got()[0].parse(t).Header.Get("Subject") != "fridge is warm" {
-		t.Errorf("%d left, mails %v", left, s.got())
-	}
-}
-
 func TestSpoolFallback(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

@@ -59,6 +59,23 @@ func (d spoolDir) list() []string {
 	return names
 }
 
+// sweep removes the files of writes that a crash has ended. A living write takes
+// milliseconds.
+func (d spoolDir) sweep(now time.Time) {
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), atomicfile.TempPrefix) || !e.Type().IsRegular() {
+			continue
+		}
+		if info, err := e.Info(); err == nil && now.Sub(info.ModTime()) > time.Hour {
+			_ = os.Remove(filepath.Join(d.path, e.Name())) // else it is met again
+		}
+	}
+}
+
 func (d spoolDir) read(name string) (entry spooled, err error) {
 	f, err := os.Open(filepath.Join(d.path, name))
 	if err != nil {

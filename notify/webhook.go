@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -39,25 +40,35 @@ type WebhookOptions struct {
 type Webhook struct {
 	service string
 	url     string
+	parsed  *url.URL
 	host    string
 	opts    WebhookOptions
-	encode  func(Message) any // nil means that there is nothing to tell this receiver
+	encode  func(Message) []call
 }
+
+// call is one request. Most messages need one; a receiver that manages alerts
+// itself needs one per alert, and none if there is nothing it can use.
+type call struct {
+	path string // appended to that of the URL
+	body any
+}
+
+func one(body any) []call { return []call{{body: body}} }
 
 // NewWebhook returns a Webhook that posts the message as a JSON object: the
 // fields of [Message] but HTML, and id, which is the same when the same message
 // is sent again. With a Secret the request is signed.
 func NewWebhook(rawURL string, opts *WebhookOptions) (*Webhook, error) {
-	return newWebhook("webhook", rawURL, opts, func(m Message) any {
+	return newWebhook("webhook", rawURL, opts, func(m Message) []call {
 		m.HTML = ""
-		return struct {
+		return one(struct {
 			ID string `json:"id"`
 			Message
-		}{m.id(), m}
+		}{m.id(), m})
 	})
 }
 
-func newWebhook(service, rawURL string, opts *WebhookOptions, encode func(Message) any) (*Webhook, error) {
+func newWebhook(service, rawURL string, opts *WebhookOptions, encode func(Message) []call) (*Webhook, error) {
 	w := &Webhook{service: service, encode: encode}
 	if opts != nil {
 		w.opts = *opts
@@ -72,7 +83,7 @@ func newWebhook(service, rawURL string, opts *WebhookOptions, encode func(Messag
 	if w.opts.Timeout < 0 {
 		return nil, errors.New("notify: WebhookOptions.Timeout is negative")
 	}
-	w.url, w.host = u.String(), u.Host
+	w.url, w.parsed, w.host = u.String(), u, u.Host
 	w.opts.Timeout = cmp.Or(w.opts.Timeout, 10*time.Second)
 	client := *cmp.Or(w.opts.Client, http.DefaultClient)
 	client.Timeout = 0 // the context below bounds the request
@@ -82,22 +93,42 @@ func newWebhook(service, rawURL string, opts *WebhookOptions, encode func(Messag
 	return w, nil
 }
 
-// Notify posts m and returns nil on any status of the 200s.
+// Notify posts m and returns nil on any status of the 200s. A message about
+// several alerts may need several requests. They have one deadline, and all are
+// tried when one fails. A repetition sends all of them again; the receivers know
+// them by their keys.
 func (w *Webhook) Notify(ctx context.Context, m Message) error {
-	now := time.Now()
-	document := w.encode(m.prepared(now))
-	if document == nil {
-		return nil
-	}
-	body, err := json.Marshal(document)
-	if err != nil {
-		return fmt.Errorf("notify: %s: %w", w.service, err)
-	}
 	ctx, cancel := context.WithTimeout(ctx, w.opts.Timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url, bytes.NewReader(body))
+	var errs []error
+	for _, c := range w.encode(m.prepared(time.Now())) {
+		if err := w.post(ctx, c); err != nil {
+			errs = append(errs, fmt.Errorf("notify: %s on %s: %w", w.service, w.host, err))
+			if ctx.Err() != nil {
+				break
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (w *Webhook) post(ctx context.Context, c call) error {
+	now := time.Now()
+	body, err := json.Marshal(c.body)
 	if err != nil {
-		return fmt.Errorf("notify: %s on %s: the request cannot be built", w.service, w.host)
+		return err
+	}
+	target := w.url
+	if c.path != "" {
+		path, query, _ := strings.Cut(c.path, "?")
+		u := *w.parsed
+		u.Path = strings.TrimSuffix(u.Path, "/") + path
+		u.RawQuery = query
+		target = u.String()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
+	if err != nil {
+		return errors.New("the request cannot be built")
 	}
 	for name, values := range w.opts.Header {
 		req.Header[name] = values
@@ -112,12 +143,12 @@ func (w *Webhook) Notify(ctx context.Context, m Message) error {
 		if errors.As(err, &withURL) {
 			err = withURL.Err // the URL is a secret
 		}
-		return fmt.Errorf("notify: %s on %s: %w", w.service, w.host, err)
+		return err
 	}
 	defer res.Body.Close()
 	answer, _ := io.ReadAll(io.LimitReader(res.Body, 4<<10)) // only for the error text
 	if res.StatusCode < 200 || res.StatusCode > 299 {
-		return fmt.Errorf("notify: %s on %s answered %d: %s", w.service, w.host, res.StatusCode, oneLine(string(answer), 200))
+		return fmt.Errorf("the server responded %d: %s", res.StatusCode, oneLine(string(answer), 200))
 	}
 	return nil
 }

@@ -140,13 +140,13 @@ func TestSlack(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := r.last(t)
-	if got := m["text"]; got != "✖ database &lt;is&gt; *down* @everyone" {
+	if got := m["text"]; got != "✖ <"+problem.Link+"|database &lt;is&gt; *down* @everyone>" {
 		t.Errorf("text %q", got)
 	}
 	if got := at(t, m, "attachments", 0, "text"); got != "ping: timeout &amp; more" {
 		t.Errorf("text %q", got)
 	}
-	if at(t, m, "attachments", 0, "color") != "#b42318" || at(t, m, "attachments", 0, "title_link") != problem.Link ||
+	if at(t, m, "attachments", 0, "color") != "#b42318" ||
 		at(t, m, "attachments", 0, "fields", 0, "value") != "11:58" {
 		t.Errorf("got %v", m)
 	}

@@ -2,11 +2,11 @@ package alert
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,58 +16,72 @@ import (
 	"github.com/mainstay-go/mainstay/notify"
 )
 
-// Alerter decides when a person is told about the state of a registry. Create
-// one with [New]. All methods are safe for concurrent use.
+// Alerter notifies people about the checks of a registry. Create one with [New].
+// All methods are safe for concurrent use.
 type Alerter struct {
-	reg     *health.Registry
-	channel notify.Notifier
-	opts    Options
-	log     *slog.Logger
-	rules   rules
-	running atomic.Bool
+	reg       *health.Registry
+	opts      Options
+	log       *slog.Logger
+	receivers []*receiver
+	boot      string
+	running   atomic.Bool
+	wake      chan struct{}
 
-	deciding sync.Mutex // one decision at a time; held while a message is sent
+	deciding sync.Mutex // one decision at a time; never held while a message is sent
+	watch    watch      // guarded by deciding
 
-	mu         sync.Mutex // guards what follows; never held during a call to the outside
-	local      *document  // the last known state
-	unsaved    bool       // local holds what the store does not
-	cutOff     bool       // the store was out of reach at the last look
-	speakFrom  time.Time  // while cut off: when this replica may speak for itself
-	stats      Stats
-	reminderAt time.Time
+	mu        sync.Mutex // guards the fields below; never held during a call to the outside
+	local     *document  // the last known state
+	unsaved   bool       // local holds what the store does not
+	cutOff    bool       // the store was out of reach at the last look
+	conflict  bool       // another process writes under the same instance name
+	wrote     bool       // a heartbeat of this process is in the store
+	speakFrom time.Time  // while cut off: when this instance may speak for itself
+	history   map[string]history
+	results   []outcome
+	sending   int
+	cancels   map[*plan]context.CancelFunc // of the deliveries under way
+	stuck     map[string]time.Time         // receivers whose last call has not returned
+	stats     Stats
 }
 
 // Stats are counters since [New].
 type Stats struct {
-	Sent   uint64 // messages that were taken
-	Failed uint64 // deliveries that were not
-	// Dropped counts incidents that were over before anybody could be told.
+	// Sent counts messages that a receiver took, Failed the attempts that failed.
+	Sent, Failed uint64
+	// Dropped counts alerts that were over before a receiver could be told.
 	Dropped uint64
-	// StoreErrors counts looks at which the store was out of reach.
+	// StoreErrors counts the times at which the store was out of reach.
 	StoreErrors uint64
-	// LastError is the text of the last failed delivery; empty after one that
-	// succeeded.
+	// Conflicts counts the times at which another process used the same instance
+	// name and store. Give each process its own Options.Instance.
+	Conflicts uint64
+	// LastError is the text of the last failed delivery. It is empty after one
+	// that succeeded.
 	LastError string
 }
 
 const (
 	tick = 30 * time.Second // changes wake the loop sooner; this finds what times bring
 	busy = 5 * time.Second  // until a store in use by another process is asked again
-	// rankStep spreads replicas that cannot reach their store, so that one whose
-	// store comes back in time finds that somebody else has spoken.
+	// rankStep spreads instances that cannot reach their store, so that one whose
+	// store comes back in time finds that another one has sent the message.
 	rankStep = 15 * time.Second
-	// After this an instance that has said nothing is no longer believed.
-	believeRun  = 3 * time.Minute
-	believeOnce = 26 * time.Hour
 	// onceSlack makes the reminder after an hour go out with the run after an hour.
 	onceSlack = 5 * time.Minute
+	// stopWait is how long Run waits for deliveries, and then for the store.
+	stopWait = 5 * time.Second
+	// leastWait keeps the loop from spinning.
+	leastWait = 100 * time.Millisecond
 )
 
-// New returns an Alerter that tells channel about reg. It sends nothing and
-// starts nothing: call [Alerter.Run], or [Alerter.Once] in a command.
-func New(reg *health.Registry, channel notify.Notifier, opts *Options) (*Alerter, error) {
-	if reg == nil || channel == nil {
-		return nil, errors.New("alert: New needs a registry and a notifier")
+// New returns an Alerter that tells to about reg. Further receivers with their
+// own routes are in Options.Receivers; then to may be nil. The channels of a
+// notify.Multi become one receiver each. New sends nothing and starts nothing:
+// call [Alerter.Run], or [Alerter.Once] in a command.
+func New(reg *health.Registry, to notify.Notifier, opts *Options) (*Alerter, error) {
+	if reg == nil {
+		return nil, errors.New("alert: New needs a registry")
 	}
 	o, err := opts.normalized(reg)
 	if err != nil {
@@ -80,82 +94,135 @@ func New(reg *health.Registry, channel notify.Notifier, opts *Options) (*Alerter
 			}
 		}
 	}
+	receivers, err := o.receivers(to)
+	if err != nil {
+		return nil, err
+	}
 	return &Alerter{
-		reg: reg, channel: channel, opts: o, log: o.Logger,
-		local: &document{Version: documentVersion},
-		rules: rules{
-			instance: o.Instance, known: reg.Names(), minStatus: o.MinStatus, groupWait: o.GroupWait,
-			groupInterval: o.GroupInterval, reminders: o.Reminders, believe: believeRun,
-			noRecovery: o.NoRecovery, maxPerHour: o.MaxPerHour, windows: o.Windows,
-		},
+		reg: reg, opts: o, log: o.Logger, receivers: receivers, boot: rand.Text()[:12],
+		wake: make(chan struct{}, 1), local: newDocument(), history: map[string]history{}, stuck: map[string]time.Time{},
+		cancels: map[*plan]context.CancelFunc{},
 	}, nil
 }
 
-// Run watches the registry until ctx ends and then returns nil, at the latest
-// SendTimeout and 5 s after it. It never delays a check. Only one Run can be at work at a
-// time.
+// rules returns what decisions depend on now.
+func (a *Alerter) rules(once bool) *rules {
+	o := &a.opts
+	r := &rules{
+		instance: o.Instance, boot: a.boot, once: once, known: a.reg.Names(), minStatus: o.MinStatus,
+		groupWait: o.GroupWait, groupInterval: o.GroupInterval, retries: o.Retries, sendTimeout: o.SendTimeout,
+		maxPerHour: o.MaxPerHour, windows: o.Windows, lost: !o.ForgetLost, tellUnclean: o.TellUncleanStop,
+		receivers: a.receivers, history: map[string]history{},
+	}
+	if once {
+		r.groupWait, r.groupInterval, r.slack = 0, 0, onceSlack
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for name, h := range a.history {
+		r.history[name] = h
+	}
+	return r
+}
+
+// Run watches the registry until ctx ends, and then returns nil within 10 s. It
+// never delays a check. Only one Run can be at work at a time.
+//
+// Run writes a heartbeat to the store once a minute. Another instance that
+// misses it for 3 minutes reports this one as lost.
 func (a *Alerter) Run(ctx context.Context) error {
 	if !a.running.CompareAndSwap(false, true) {
 		return errors.New("alert: Run is already at work")
 	}
 	defer a.running.Store(false)
-	changed := make(chan struct{}, 1)
-	cancel := a.reg.Subscribe(health.ListenerFunc(func(c health.Change) {
-		if c.Kind == health.RawChange {
-			return
-		}
-		select {
-		case changed <- struct{}{}:
-		default: // the loop has not looked since the last one
-		}
-	}))
-	defer cancel()
-	if a.opts.TellUncleanStop {
-		a.begin(ctx)
-		defer a.end(ctx)
-	}
-	for {
-		wake, _ := a.look(ctx, a.reg.Snapshot(), &a.rules) // its error was logged
+	defer a.reg.Subscribe(health.ListenerFunc(a.changed))()
+	a.begin(ctx)
+	for ctx.Err() == nil {
+		wake, _ := a.look(ctx, a.reg.Snapshot(), a.rules(false)) // its error was logged
 		wait := tick
 		if !wake.IsZero() {
-			wait = min(wait, max(time.Until(wake), time.Second))
+			wait = min(wait, max(time.Until(wake), leastWait))
 		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
-			timer.Stop()
-			return nil
 		case <-timer.C:
-		case <-changed:
-			timer.Stop()
+		case <-a.wake:
 		}
+		timer.Stop()
+	}
+	a.end(ctx)
+	return nil
+}
+
+// changed notes when results turned, and wakes Run when a confirmed state did.
+func (a *Alerter) changed(c health.Change) {
+	if c.Kind != health.RawChange {
+		a.poke()
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	h := a.history[c.State.Name]
+	was, is := c.From >= health.Warn, c.To >= health.Warn
+	switch {
+	case is && !was:
+		h.bad = c.Time
+	case was && !is:
+		h.good = c.Time
+	}
+	a.history[c.State.Name] = h
+}
+
+func (a *Alerter) poke() {
+	select {
+	case a.wake <- struct{}{}:
+	default: // the loop has not looked since the last one
 	}
 }
 
 // Once looks at a snapshot and sends what is due, without GroupWait, for a
 // command that runs now and then. The snapshot may be narrowed to some checks;
-// the others keep their stored state. An error means that somebody should have
-// been told and could not be, or that the state is out of reach: then what is due
-// is sent by what this process knows, and the next run may repeat it.
+// the others keep their stored state. An error means that a receiver was not
+// told what it should be, or that the store is out of reach. In that case Once
+// sends what is due as far as this process knows, and the next run may repeat it.
 func (a *Alerter) Once(ctx context.Context, s *health.Snapshot) error {
-	r := a.rules
-	r.once, r.groupWait, r.slack, r.believe = true, 0, onceSlack, believeOnce
-	_, err := a.look(ctx, s, &r)
-	if errors.Is(err, ErrBusy) {
-		return nil
+	var errs []error
+	tried := map[string]bool{}
+	for range 2*len(a.receivers) + 2 { // a message per receiver and thread; the rest waits for the next run
+		_, err := a.look(ctx, s, a.rules(true))
+		if errors.Is(err, ErrBusy) {
+			err = nil
+		}
+		if err != nil && !tried[err.Error()] {
+			tried[err.Error()] = true
+			errs = append(errs, err)
+		}
+		a.await(ctx)
+		outcomes := a.abort(context.WithoutCancel(ctx))
+		if len(outcomes) == 0 {
+			break
+		}
+		for _, o := range outcomes {
+			if o.err != nil {
+				errs = append(errs, fmt.Errorf("alert: %q was not delivered to %s: %w", o.subject, o.plan.receiver.Name, o.err))
+			}
+		}
 	}
-	return err
+	return errors.Join(errs...)
 }
 
-// look observes, decides and sends under the store's lock, and returns when to
-// look again at the latest.
+// look applies the outcomes of deliveries, observes and decides under the
+// store's lock, starts deliveries, and returns when to look again at the latest.
 func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wake time.Time, err error) {
 	a.deciding.Lock()
 	defer a.deciding.Unlock()
 	now := time.Now()
+	r.unsettled = unsettled(snap)
+	outcomes := a.take()
+	var plans []*plan
 	called := false
-	var sendErr error
-	ctx, cancel := context.WithTimeout(ctx, 2*a.opts.SendTimeout+20*time.Second) // the channel, the fallback, the store
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	storeErr := a.opts.Store.Update(ctx, func(state []byte) ([]byte, error) {
 		called = true
@@ -169,57 +236,65 @@ func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wa
 			d.absorb(a.local.clone())
 		}
 		a.mu.Unlock()
-		wake, sendErr = a.step(ctx, d, snap, now, r, false)
+		a.checkConflict(ctx, d, r)
+		plans, wake = a.step(d, snap, now, r, outcomes)
 		return d.encode()
 	})
+	if storeErr != nil && !called { // else they are in local, which is absorbed later
+		a.restore(outcomes)
+	}
 	switch {
 	case called:
 		a.mu.Lock()
 		a.unsaved, a.speakFrom = storeErr != nil, time.Time{}
 		if storeErr == nil {
-			a.cutOff = false
+			a.cutOff, a.wrote = false, true
 		}
 		a.mu.Unlock()
 		if storeErr != nil {
 			a.note(ctx, storeErr)
 		}
-		return wake, errors.Join(sendErr, storeErr)
-	case errors.Is(storeErr, ErrBusy):
+	case errors.Is(storeErr, ErrBusy), ctx.Err() != nil:
 		return now.Add(busy), storeErr
-	case ctx.Err() != nil:
-		return now.Add(busy), storeErr
+	default:
+		plans, wake = a.alone(ctx, snap, now, r, storeErr)
 	}
-	return a.alone(ctx, snap, now, r, storeErr)
+	for _, p := range plans {
+		a.start(ctx, p, snap, now)
+	}
+	return wake, storeErr
 }
 
-// alone is look without the store: this replica goes by what it sees and knows
+// alone is look without the store: this instance goes by what it sees and knows
 // itself. In Run it waits for its turn before it speaks.
-func (a *Alerter) alone(ctx context.Context, snap *health.Snapshot, now time.Time, r *rules, storeErr error) (time.Time, error) {
+func (a *Alerter) alone(ctx context.Context, snap *health.Snapshot, now time.Time, r *rules, storeErr error) ([]*plan, time.Time) {
 	a.note(ctx, storeErr)
+	r.alone = true
+	outcomes := a.take()
 	d := a.known()
-	d.isolate(now, r)
-	trial := d.clone()
-	trial.observe(now, r, snap)
-	if p, _ := trial.decide(now, r, unsettled(snap)); p != nil && !r.once { // a command cannot wait
-		a.mu.Lock()
-		if a.speakFrom.IsZero() {
-			a.speakFrom = now.Add(a.turn())
-		}
-		turn := a.speakFrom
-		a.mu.Unlock()
-		if now.Before(turn) {
-			return turn, storeErr
+	if !r.once && len(outcomes) == 0 { // a command cannot wait
+		trial := d.clone()
+		if plans, _ := a.decide(trial, snap, now, r); len(plans) > 0 {
+			a.mu.Lock()
+			if a.speakFrom.IsZero() {
+				a.speakFrom = now.Add(a.turn())
+			}
+			turn := a.speakFrom
+			a.mu.Unlock()
+			if now.Before(turn) {
+				return nil, turn
+			}
 		}
 	}
-	wake, sendErr := a.step(ctx, d, snap, now, r, true)
+	plans, wake := a.step(d, snap, now, r, outcomes)
 	a.mu.Lock()
 	a.unsaved, a.speakFrom = true, time.Time{}
 	a.mu.Unlock()
-	return wake, errors.Join(sendErr, storeErr)
+	return plans, wake
 }
 
-// turn is how long this replica waits before it speaks for itself, the same at
-// every try and spread over the replicas.
+// turn is how long this instance waits before it speaks for itself, the same at
+// every try and spread over the instances.
 func (a *Alerter) turn() time.Duration {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(a.opts.Instance)) // never fails
@@ -234,52 +309,92 @@ func (a *Alerter) note(ctx context.Context, err error) {
 	a.stats.StoreErrors++
 	a.mu.Unlock()
 	if first {
-		a.log.ErrorContext(ctx, "alert: the state cannot be stored; this replica goes by its own", "error", err)
+		a.log.ErrorContext(ctx, "alert: the state cannot be stored; this instance goes by its own", "error", a.reg.Scrub(err.Error()))
 	}
 }
 
-// step records what is seen in d and sends what is due.
-func (a *Alerter) step(ctx context.Context, d *document, snap *health.Snapshot, now time.Time, r *rules, alone bool) (time.Time, error) {
-	defer func() { a.remember(d, r) }()
+// checkConflict finds another process that uses the same instance name.
+func (a *Alerter) checkConflict(ctx context.Context, d *document, r *rules) {
+	in := d.Instances[r.instance]
+	if r.once || in == nil || in.Run == nil {
+		return
+	}
+	a.mu.Lock()
+	found := a.wrote && in.Run.Boot != a.boot && in.Run.Boot != ""
+	first := found && !a.conflict
+	a.conflict = a.conflict || found
+	if found {
+		a.stats.Conflicts++
+	}
+	a.mu.Unlock()
+	if first {
+		a.log.ErrorContext(ctx, "alert: another process uses the same instance name and store; set Options.Instance to a name of its own for each", "instance", r.instance)
+	}
+}
+
+// step records what happened and what is seen in d, and returns what is due.
+func (a *Alerter) step(d *document, snap *health.Snapshot, now time.Time, r *rules, outcomes []outcome) ([]*plan, time.Time) {
+	for _, o := range outcomes {
+		if o.err == nil {
+			d.delivered(o.at, r, o.plan)
+		} else {
+			d.failed(o.at, o.plan)
+		}
+	}
+	plans, wake := a.decide(d, snap, now, r)
+	a.remember(d)
+	return plans, wake
+}
+
+// decide observes and returns the messages that are due.
+func (a *Alerter) decide(d *document, snap *health.Snapshot, now time.Time, r *rules) (plans []*plan, wake time.Time) {
+	d.clamp(now)
 	d.observe(now, r, snap)
-	before := d.Incident
-	p, wake := d.decide(now, r, unsettled(snap))
-	if p == nil {
-		if before != nil && d.Incident == nil && before.Delivered == 0 {
-			a.log.InfoContext(ctx, "alert: an incident was over before anybody was told", "incident", before.ID)
-			a.mu.Lock()
-			a.stats.Dropped++
-			a.mu.Unlock()
+	a.watch.judge(d, now, r)
+	untold := d.untold()
+	d.advance(now, r, &a.watch)
+	for _, to := range a.receivers {
+		p, at := d.decide(now, r, to)
+		if p != nil {
+			if p.topic == "" {
+				p.topic = a.topic(p, d)
+			}
+			d.begin(now, r, p)
+			plans = append(plans, p)
 		}
-		if !a.opts.TellUncleanStop || alone || r.once {
-			return wake, nil
-		}
-		at, err := a.tellUnclean(ctx, d, now, r)
 		if !at.IsZero() && (wake.IsZero() || at.Before(wake)) {
 			wake = at
 		}
-		return wake, err
 	}
-	m, err := a.compose(p, snap, now, alone)
-	if err != nil {
-		return now.Add(tick), err
+	d.settle(now)
+	d.prune(now)
+	a.mu.Lock()
+	for id := range untold {
+		if !slices.ContainsFunc(d.list(), func(al *state) bool { return al.ID == id }) {
+			a.stats.Dropped++
+		}
 	}
-	channel := a.channel
-	attempts := d.Incident.Attempts
-	err = a.send(ctx, channel, m)
-	if err != nil && a.opts.Fallback != nil && attempts >= len(a.opts.Retries) {
-		err = a.send(ctx, a.opts.Fallback, m)
+	a.mu.Unlock()
+	return plans, wake
+}
+
+func (d *document) list() []*state {
+	all := make([]*state, 0, len(d.Alerts))
+	for _, al := range d.Alerts {
+		all = append(all, al)
 	}
-	if err != nil {
-		pause := a.opts.Retries[min(attempts, len(a.opts.Retries)-1)]
-		pause = time.Duration(float64(pause) * (0.9 + 0.2*rand.Float64()))
-		d.failed(time.Now(), pause)
-		a.log.ErrorContext(ctx, "alert: a message was not taken", "subject", m.Subject, "error", err,
-			"attempt", attempts+1, "next", d.Incident.RetryAt)
-		return d.Incident.RetryAt, fmt.Errorf("alert: %q was not delivered: %w", m.Subject, err)
+	return all
+}
+
+// untold returns the ids of alerts of which no receiver was told.
+func (d *document) untold() map[string]bool {
+	ids := map[string]bool{}
+	for _, al := range d.Alerts {
+		if !al.everTold() {
+			ids[al.ID] = true
+		}
 	}
-	d.delivered(time.Now(), r, p)
-	return time.Time{}, nil
+	return ids
 }
 
 // unsettled tells whether a check says something else than what is confirmed.
@@ -289,42 +404,11 @@ func unsettled(snap *health.Snapshot) bool {
 	})
 }
 
-func (a *Alerter) send(ctx context.Context, channel notify.Notifier, m notify.Message) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, a.opts.SendTimeout)
-	defer cancel()
-	start := time.Now()
-	defer func() {
-		if p := recover(); p != nil { // a broken channel must not end the watcher
-			err = fmt.Errorf("alert: the notifier panicked: %v", p)
-		}
-		a.mu.Lock()
-		if err == nil {
-			a.stats.Sent++
-			a.stats.LastError = ""
-		} else {
-			a.stats.Failed++
-			a.stats.LastError = err.Error()
-		}
-		a.mu.Unlock()
-		switch {
-		case err == nil && a.opts.Trace.Sent != nil:
-			a.opts.Trace.Sent(m, time.Since(start))
-		case err != nil && a.opts.Trace.Failed != nil:
-			a.opts.Trace.Failed(m, err)
-		}
-	}()
-	return channel.Notify(ctx, m)
-}
-
 // remember keeps the state for readers and for times without a store.
-func (a *Alerter) remember(d *document, r *rules) {
+func (a *Alerter) remember(d *document) {
 	local := d.clone()
-	var next time.Time
-	if local.Incident != nil {
-		next = local.Incident.reminderAt(r)
-	}
 	a.mu.Lock()
-	a.local, a.reminderAt = local, next
+	a.local = local
 	a.mu.Unlock()
 }
 
@@ -333,6 +417,78 @@ func (a *Alerter) known() *document {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.local.clone()
+}
+
+// change applies f to the stored state.
+func (a *Alerter) change(ctx context.Context, f func(d *document, now time.Time) error) error {
+	a.deciding.Lock()
+	defer a.deciding.Unlock()
+	err := a.opts.Store.Update(ctx, func(state []byte) ([]byte, error) {
+		d, err := decode(state)
+		if err != nil {
+			return nil, err
+		}
+		now := time.Now()
+		d.clamp(now)
+		if err := f(d, now); err != nil {
+			return nil, err
+		}
+		a.remember(d)
+		return d.encode()
+	})
+	if err == nil {
+		a.poke()
+	}
+	return err
+}
+
+// begin records that this instance runs, and whether its last run ended without
+// a clean stop.
+func (a *Alerter) begin(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, stopWait)
+	defer cancel()
+	err := a.change(ctx, func(d *document, now time.Time) error {
+		in := d.Instances[a.opts.Instance]
+		if in == nil || in.Run == nil || !in.Stopped.IsZero() {
+			return nil
+		}
+		in.Unclean = append(in.Unclean[max(0, len(in.Unclean)-50):], now)
+		in.Run.Boot = ""
+		return nil
+	})
+	if err != nil {
+		a.log.WarnContext(ctx, "alert: the start cannot be recorded; an unclean stop before it goes unnoticed", "error", a.reg.Scrub(err.Error()))
+	}
+}
+
+// end waits for deliveries and records a clean stop.
+func (a *Alerter) end(ctx context.Context) {
+	ctx = context.WithoutCancel(ctx)
+	wait, cancelWait := context.WithTimeout(ctx, stopWait)
+	defer cancelWait()
+	a.await(wait)
+	outcomes := a.abort(ctx)
+	ctx, cancel := context.WithTimeout(ctx, stopWait)
+	defer cancel()
+	r := a.rules(false)
+	err := a.change(ctx, func(d *document, now time.Time) error {
+		for _, o := range outcomes {
+			if o.err == nil {
+				d.delivered(o.at, r, o.plan)
+			} else {
+				d.failed(o.at, o.plan)
+			}
+		}
+		if in := d.Instances[a.opts.Instance]; in != nil {
+			in.Stopped = now
+		}
+		d.settle(now)
+		return nil
+	})
+	a.take()
+	if err != nil {
+		a.log.WarnContext(ctx, "alert: the stop cannot be recorded; another instance will report this one as lost", "error", a.reg.Scrub(err.Error()))
+	}
 }
 
 // Stats returns the counters.

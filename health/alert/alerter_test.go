@@ -52,11 +52,11 @@ func TestMessage(t *testing.T) {
 		}
 		m := box.list()[0]
 		first, _, _ := strings.Cut(m.Text, "\n")
-		if !strings.HasPrefix(first, "database: FAIL, critical, seen by pos-1 since 00:1") {
+		if !strings.HasPrefix(first, "NEW database: FAIL, critical since 00:1") {
 			t.Errorf("the first line is %q", first)
 		}
 		for _, want := range []string{
-			"database is bad", "runbook: https://wiki.example.org/db", "Consequences: queue (needs database)", "Passing: cache", "Next reminder at 01:1",
+			"database is bad", "Runbook: https://wiki.example.org/db", "Consequences: queue (needs database)", "Passing: cache", "Next reminder at 01:1",
 		} {
 			if !strings.Contains(m.Text, want) {
 				t.Errorf("the text lacks %q:\n%s", want, m.Text)
@@ -80,7 +80,7 @@ func TestDegradedAndWorse(t *testing.T) {
 		time.Sleep(50 * time.Minute)
 		l.set(health.Fail, "disk")
 		time.Sleep(50 * time.Minute) // the reminder counts anew from here
-		expect(t, box, "[DEGRADED] pos: disk | [UNHEALTHY] pos: disk")
+		expect(t, box, "[DEGRADED] pos: disk | [UNHEALTHY] pos: WORSE disk")
 		time.Sleep(20 * time.Minute)
 		l.stop()
 		if n := len(box.list()); n != 3 || !strings.Contains(box.list()[2].Subject, ", for ") {
@@ -110,11 +110,11 @@ func TestDeliveryFails(t *testing.T) {
 		l := newLab(t, Options{}, box, critical("database")...).run(t)
 		l.set(health.Fail, "database")
 		time.Sleep(30 * time.Minute)
-		if st := l.Stats(); st.Sent != 0 || st.Failed != uint64(box.attempts()) || box.attempts() != 4 || st.LastError == "" {
-			t.Errorf("%+v after %d tries", st, box.attempts()) // at 0:00, 0:30, 2:30, 12:30
+		if st := l.Stats(); st.Sent != 0 || st.Failed != uint64(box.attempts()) || box.attempts() < 25 || box.attempts() > 30 || st.LastError == "" {
+			t.Errorf("%+v after %d tries", st, box.attempts()) // critical: once a minute
 		}
 		box.fail(nil)
-		time.Sleep(25 * time.Minute)
+		time.Sleep(61 * time.Second)
 		expect(t, box, "[UNHEALTHY] pos: database")
 		l.set(health.Pass, "database")
 		time.Sleep(10 * time.Minute)
@@ -177,8 +177,8 @@ func TestFallback(t *testing.T) {
 		time.Sleep(30 * time.Minute)
 		l.stop()
 		expect(t, other, "[UNHEALTHY] pos: database")
-		if box.attempts() != 3 {
-			t.Errorf("%d tries before the fallback", box.attempts())
+		if box.attempts() < 20 {
+			t.Errorf("%d tries: the receiver itself was given up", box.attempts())
 		}
 	})
 }
@@ -189,7 +189,7 @@ func TestHostileChannel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, Options{}, &inbox{}, critical("database")...)
 		calls := 0
-		l.channel = notify.Func(func(ctx context.Context, _ notify.Message) error {
+		l.receivers[0].Notifier = notify.Func(func(ctx context.Context, _ notify.Message) error {
 			if calls++; calls == 1 {
 				panic("broken")
 			}
@@ -211,10 +211,10 @@ func TestSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		box := &inbox{}
 		l := newLab(t, Options{}, box, critical("database", "disk")...).run(t)
-		if err := l.Silence(t.Context(), "disk", time.Now().Add(2*time.Hour), "new disk"); err != nil {
+		if err := l.Silence(t.Context(), Silence{Check: "disk", Until: time.Now().Add(2 * time.Hour), Reason: "new disk"}); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.Silence(t.Context(), "dsik", time.Now().Add(time.Hour), ""); err == nil {
+		if err := l.Silence(t.Context(), Silence{Check: "dsik", Until: time.Now().Add(time.Hour), Reason: ""}); err == nil {
 			t.Error("a typing error was silenced")
 		}
 		l.set(health.Fail, "disk")
@@ -227,22 +227,22 @@ func TestSilence(t *testing.T) {
 		time.Sleep(20 * time.Minute)
 		expect(t, box, "[UNHEALTHY] pos: database")
 		time.Sleep(50 * time.Minute) // the silence ends with the disk still bad: told then
-		if n := len(box.list()); n != 2 || box.list()[1].Subject != "[UNHEALTHY] pos: database (+1)" {
+		if n := len(box.list()); n != 3 || box.list()[1].Subject != "[UNHEALTHY] pos: disk" || !strings.HasPrefix(box.list()[2].Subject, "[UNHEALTHY] pos: database, for 6") {
 			t.Errorf("%v", box)
 		}
 
 		// Silencing what people know of is not a recovery, and hides one until it ends.
-		if err := l.Silence(t.Context(), "", time.Now().Add(3*time.Hour), ""); err != nil {
+		if err := l.Silence(t.Context(), Silence{Check: "", Until: time.Now().Add(3 * time.Hour), Reason: ""}); err != nil {
 			t.Fatal(err)
 		}
 		l.set(health.Pass, "database", "disk")
 		time.Sleep(2 * time.Hour)
-		if n := len(box.list()); n != 2 {
+		if n := len(box.list()); n != 3 {
 			t.Errorf("while all is silenced: %v", box)
 		}
 		time.Sleep(70 * time.Minute)
 		l.stop()
-		if n := len(box.list()); n != 3 || box.list()[2].Level != notify.Recovery {
+		if n := len(box.list()); n != 5 || box.list()[3].Level != notify.Recovery || box.list()[4].Level != notify.Recovery {
 			t.Errorf("after the silence: %v", box)
 		}
 	})
@@ -253,14 +253,14 @@ func TestEndSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, Options{}, &inbox{}, critical("disk")...)
 		for _, until := range []time.Duration{time.Hour, 2 * time.Hour} {
-			if err := l.Silence(t.Context(), "disk", time.Now().Add(until), ""); err != nil {
+			if err := l.Silence(t.Context(), Silence{Check: "disk", Until: time.Now().Add(until), Reason: ""}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if s, err := l.Silences(t.Context()); err != nil || len(s) != 1 || !s[0].Until.Equal(time.Now().Add(2*time.Hour)) {
 			t.Errorf("%v, %v", s, err)
 		}
-		if err := l.Silence(t.Context(), "disk", time.Now(), ""); err != nil {
+		if err := l.Silence(t.Context(), Silence{Check: "disk", Until: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
 		if s, err := l.Silences(t.Context()); err != nil || len(s) != 0 {
@@ -274,18 +274,21 @@ func TestCap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		box := &inbox{}
 		names := []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"}
-		l := newLab(t, Options{MaxPerHour: 3, GroupInterval: time.Second}, box, critical(names...)...).run(t)
+		checks := critical(names...)
+		for i := range checks {
+			checks[i].Critical = false
+		}
+		l := newLab(t, Options{MaxPerHour: 3, GroupInterval: time.Second}, box, checks...).run(t)
 		for _, n := range names {
 			l.set(health.Fail, n)
 			time.Sleep(5 * time.Minute)
 		}
-		if n := len(box.list()); n != 3 || strings.Contains(box.list()[1].Text, "muted") || !strings.Contains(box.list()[2].Text, "muted until 01:") {
+		if n := len(box.list()); n != 3 || strings.Contains(box.list()[1].Text, "only critical") || !strings.Contains(box.list()[2].Text, "only critical alerts are sent until 01:") {
 			t.Errorf("%d messages, the last: %s", n, box.list()[n-1].Text)
 		}
 		time.Sleep(25 * time.Minute)
 		l.stop()
-		last := box.list()[len(box.list())-1]
-		if n := len(box.list()); n != 4 || !strings.Contains(last.Subject, "(+9)") {
+		if n := len(box.list()); n < 4 || n > 6 || !strings.Contains(box.list()[3].Subject, "(and 6 more)") {
 			t.Errorf("after the cap: %v", box)
 		}
 	})
@@ -310,7 +313,7 @@ func TestRestart(t *testing.T) {
 			t.Fatalf("%v", box)
 		}
 		// The reminder came from the third process and knows since when.
-		if text := box.list()[1].Text; !strings.Contains(text, "seen by pos-1 since 00:0") {
+		if text := box.list()[1].Text; !strings.Contains(text, "database: FAIL, critical since 00:00 UTC (6") {
 			t.Errorf("%s", text)
 		}
 	})
@@ -320,7 +323,11 @@ func TestGroupInterval(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		box := &inbox{start: time.Now()}
-		l := newLab(t, Options{}, box, critical("a", "b", "c")...).run(t)
+		checks := critical("a", "b", "c")
+		for i := range checks {
+			checks[i].Critical = false // a rise to critical is not delayed
+		}
+		l := newLab(t, Options{}, box, checks...).run(t)
 		for _, name := range []string{"a", "b", "c"} {
 			l.set(health.Fail, name)
 			time.Sleep(5 * time.Minute / 2)
@@ -329,7 +336,7 @@ func TestGroupInterval(t *testing.T) {
 		l.stop()
 		for i := range box.at[1:] {
 			if pause := box.at[i+1] - box.at[i]; pause < 5*time.Minute {
-				t.Errorf("two messages within %v", pause)
+				t.Errorf("two messages within %v%v", pause, box)
 			}
 		}
 		if n := len(box.at); n < 2 || n > 3 {
@@ -429,9 +436,7 @@ func TestNarrowedSnapshot(t *testing.T) {
 		if err := without.once(t); err != nil {
 			t.Fatal(err)
 		}
-		if n := len(box.list()); n != 2 || box.list()[1].Level != notify.Recovery {
-			t.Errorf("%v", box)
-		}
+		expect(t, box, "[UNHEALTHY] pos: database | [CLOSED] pos: database, no instance reports it any more, and none saw it pass")
 	})
 }
 
@@ -465,7 +470,7 @@ func TestStoreOutOfReach(t *testing.T) {
 		}
 	}
 	expect(t, box, "[UNHEALTHY] pos: database")
-	if st := l.Stats(); st.StoreErrors != 2 || st.Sent != 1 {
+	if st := l.Stats(); st.StoreErrors < 2 || st.Sent != 1 {
 		t.Errorf("%+v", st)
 	}
 }
@@ -473,13 +478,13 @@ func TestStoreOutOfReach(t *testing.T) {
 // A damaged state is no reason to be silent.
 func TestDamagedState(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{`{"version":1,"inst`, `{"version":99}`, "\x00\x00", `[]`, `{"version":1,"instances":{"a":null}}`, `{"version":1,"instances":{"a":{"until":"2099-01-01T00:00:00Z","checks":{"database":null}}}}`} {
+	for _, text := range []string{`{"version":2,"inst`, `{"version":99}`, "\x00\x00", `[]`, `{"version":2,"instances":{"a":null}}`, `{"version":2,"instances":{"vm":{"run":{"seen":"2099-01-01T00:00:00Z","checks":{"database":null}}}}}`, `{"version":2,"alerts":{"a":null},"receivers":{"default":null}}`} {
 		path := filepath.Join(t.TempDir(), "alerts.json")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		box := &inbox{}
-		l := newLab(t, Options{Store: File(path)}, box, critical("database")...)
+		l := newLab(t, Options{Store: File(path), Instance: "vm"}, box, critical("database")...)
 		l.set(health.Fail, "database")
 		if err := l.once(t); err != nil {
 			t.Errorf("%s: %v", text, err)
@@ -488,7 +493,7 @@ func TestDamagedState(t *testing.T) {
 	}
 }
 
-// All well means no message and no write, however long.
+// All well means no message, and a heartbeat a minute.
 func TestQuietWhileWell(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "alerts.json")
 	synctest.Test(t, func(t *testing.T) {
@@ -497,7 +502,7 @@ func TestQuietWhileWell(t *testing.T) {
 		time.Sleep(24 * time.Hour)
 		l.stop()
 		expect(t, box, "")
-		if c := l.opts.Store.(*counting); c.writes > 1 {
+		if c := l.opts.Store.(*counting); c.writes > 24*60+3 {
 			t.Errorf("%d writes in a day", c.writes)
 		}
 	})
@@ -570,9 +575,7 @@ func TestFleet(t *testing.T) {
 		// A disk is a matter of one host.
 		labs[1].set(health.Fail, "disk")
 		time.Sleep(10 * time.Minute)
-		if n := len(box.list()); n != 2 || !strings.Contains(box.list()[1].Text, "disk: FAIL, critical, seen by pos-2 since") {
-			t.Errorf("%v", box)
-		}
+		expect(t, box, "[UNHEALTHY] pos: database | [UNHEALTHY] pos: disk on pos-2")
 		for _, l := range labs {
 			l.set(health.Pass, "database", "disk")
 		}
@@ -580,7 +583,7 @@ func TestFleet(t *testing.T) {
 		for _, l := range labs {
 			l.stop()
 		}
-		if n := len(box.list()); n != 3 || box.list()[2].Level != notify.Recovery {
+		if n := len(box.list()); n != 4 || box.list()[2].Level != notify.Recovery || box.list()[3].Level != notify.Recovery {
 			t.Errorf("%v", box)
 		}
 	})
@@ -636,26 +639,7 @@ func TestFleetCutOffDuringIncident(t *testing.T) {
 		for _, l := range labs {
 			l.stop()
 		}
-		expect(t, box, "[UNHEALTHY] pos: disk")
-	})
-}
-
-// A replica that dies with a bad check does not keep the incident open for ever,
-// and its silence is not called a recovery.
-func TestFleetLosesReplica(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		box := &inbox{}
-		labs, _ := fleet(t, box, sharedDatabase)
-		labs[2].set(health.Fail, "disk")
-		time.Sleep(15 * time.Minute)
-		labs[2].stop()
-		time.Sleep(15 * time.Minute)
-		labs[0].stop()
-		labs[1].stop()
-		if n := len(box.list()); n != 2 || !strings.Contains(box.list()[1].Text, "No longer reported: disk on pos-3") {
-			t.Errorf("%v\n%s", box, box.list()[len(box.list())-1].Text)
-		}
+		expect(t, box, "[UNHEALTHY] pos: disk on pos-3 | [LOST] pos: pos-1")
 	})
 }
 

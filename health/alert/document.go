@@ -5,93 +5,131 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/notify"
 )
 
-// document is everything that outlives a process. One is shared by all replicas
-// that have the same store.
+// document is everything that outlives a process. All instances that use the
+// same store share one.
 type document struct {
 	Version   int                  `json:"version"`
 	Instances map[string]*instance `json:"instances,omitempty"`
-	Incident  *incident            `json:"incident,omitempty"`
+	// Alerts are the open alerts, and those that have ended and of which a
+	// receiver must still be told, by the key of their subject.
+	Alerts    map[string]*state    `json:"alerts,omitempty"`
+	Closed    []health.Alert       `json:"closed,omitempty"` // oldest first
 	Silences  []Silence            `json:"silences,omitempty"`
-	// Sent are the times of the messages of the last hour.
-	Sent []time.Time `json:"sent,omitempty"`
-	// Closed are the ids of the last incidents that are over, so that a replica
-	// that was cut off does not bring one back.
-	Closed []string `json:"closed,omitempty"`
-	// Lives are the replicas' runs, with Options.TellUncleanStop.
-	Lives map[string]*life `json:"lives,omitempty"`
+	Receivers map[string]*delivery `json:"receivers,omitempty"`
 }
 
-// instance is what one replica sees.
-type instance struct {
-	// Until is when the others stop believing what it said last.
-	Until  time.Time               `json:"until"`
-	Checks map[string]*observation `json:"checks,omitempty"`
+// state is one alert.
+type state struct {
+	ID       string `json:"id"`
+	Name     string `json:"name"`               // of the check; empty: the instance itself
+	Instance string `json:"instance,omitempty"` // empty: a shared check
+	Face     face   `json:"face"`
+	Critical bool   `json:"critical,omitempty"`
+	// Episode counts the rises to critical. Each gets a key of its own.
+	Episode int       `json:"episode,omitempty"`
+	Opened  time.Time `json:"opened"` // when the state was confirmed
+	Since   time.Time `json:"since"`  // the first bad result
+	Ended   time.Time `json:"ended,omitzero"`
+	Ending  string    `json:"ending,omitempty"`
+	// Noticed is when the end was confirmed.
+	Noticed time.Time `json:"noticed,omitzero"`
+	// Gone is when the instance was lost or shut down; Stopped tells which.
+	Gone      time.Time      `json:"gone,omitzero"`
+	Stopped   bool           `json:"stopped,omitempty"`
+	AckBy     string         `json:"ackBy,omitempty"`
+	AckAt     time.Time      `json:"ackAt,omitzero"`
+	Output    string         `json:"output,omitempty"`
+	Values    []notify.Value `json:"values,omitempty"`
+	Runbook   string         `json:"runbook,omitempty"`
+	Reporters []string       `json:"reporters,omitempty"`
+	Count     int            `json:"count,omitempty"` // of unclean stops
+	// Told is what each receiver knows.
+	Told map[string]*told `json:"told,omitempty"`
 }
 
-// observation is the confirmed state of one check as one replica sees it.
-type observation struct {
-	Status   health.Status `json:"status"`
-	Since    time.Time     `json:"since"`
-	Critical bool          `json:"critical,omitempty"`
-	Shared   bool          `json:"shared,omitempty"`
-	Flapping bool          `json:"flapping,omitempty"`
-	// Changes are those of the confirmed state within the last hour. The registry
-	// counts raw changes, but forgets them with its process.
-	Changes []time.Time `json:"changes,omitempty"`
-	Blocked []string    `json:"blocked,omitempty"`
-	Output  string      `json:"output,omitempty"`
-	Values  []string    `json:"values,omitempty"`
-	Runbook string      `json:"runbook,omitempty"`
-}
-
-// incident is the story of one trouble, from the first bad check to the last
-// good one.
-type incident struct {
-	ID     string    `json:"id"`
-	Opened time.Time `json:"opened"`
-	// Told is what people know, by subject. What has recovered stays in it, for
-	// the last message.
-	Told map[string]told `json:"told,omitempty"`
-	// Pending is since when there has been something to tell; zero if nothing.
-	Pending time.Time `json:"pending,omitzero"`
-	// Base is what reminders are counted from, Reminded how many there were.
+// told is what one receiver knows of one alert.
+type told struct {
+	Face     face      `json:"face,omitempty"` // clear: nothing, or that it is over
+	Critical bool      `json:"critical,omitempty"`
+	Episode  int       `json:"episode,omitempty"`
+	At       time.Time `json:"at,omitzero"` // of the last message
+	Messages int       `json:"messages,omitempty"`
+	Thread   string    `json:"thread,omitempty"`
+	// Reminders are counted from Base.
 	Base     time.Time `json:"base,omitzero"`
 	Reminded int       `json:"reminded,omitempty"`
-	// Delivered counts messages that were taken, the last of them at LastSent.
-	Delivered int       `json:"delivered,omitempty"`
-	LastSent  time.Time `json:"lastSent,omitzero"`
-	// Attempts counts failures in a row; the next attempt is at RetryAt.
+	// Pending is since when there has been news; zero if there is none. Urgent is
+	// since when the news has been urgent.
+	Pending time.Time `json:"pending,omitzero"`
+	Urgent  time.Time `json:"urgent,omitzero"`
+}
+
+// delivery is the state of one receiver.
+type delivery struct {
+	// Sent are the times of the messages of the last hour.
+	Sent    []time.Time        `json:"sent,omitempty"`
+	Threads map[string]*thread `json:"threads,omitempty"`
+	// Attempts counts failures in a row, the last one at FailedAt.
 	Attempts int       `json:"attempts,omitempty"`
-	RetryAt  time.Time `json:"retryAt,omitzero"`
+	FailedAt time.Time `json:"failedAt,omitzero"`
+	// Sending is when a process began to send; zero if none is.
+	Sending time.Time `json:"sending,omitzero"`
+	Sender  string    `json:"sender,omitempty"`
 }
 
-// told is what people were told about one subject.
-type told struct {
-	Name  string    `json:"name"`
-	Face  face      `json:"face"`
-	Since time.Time `json:"since"`
+// thread is a group of alerts that a receiver was first told of together.
+type thread struct {
+	Topic    string    `json:"topic"`
+	Began    time.Time `json:"began"`
+	Last     time.Time `json:"last"`
+	Critical bool      `json:"critical,omitempty"`
 }
 
-// face is how a check looks from outside.
+// face is how a subject looks from outside.
 type face string
 
 const (
-	clear    face = "" // nothing to tell
+	clear    face = ""
 	warn     face = "warn"
 	fail     face = "fail"
 	flapping face = "flapping"
+	lost     face = "lost"
+	restarts face = "restarts"
 )
 
-const documentVersion = 1
+// weight orders faces by trouble. Flapping covers warn and fail: while it lasts
+// they mean little.
+func (f face) weight() int {
+	return slices.Index([]face{clear, warn, fail, flapping, restarts, lost}, f)
+}
+
+// The endings, as in health.Alert.
+const (
+	recovered  = "recovered"
+	stopped    = "stopped"
+	unreported = "unreported"
+	closed     = "closed"
+)
+
+const (
+	documentVersion = 2
+	maxClosed       = 200
+	keepClosed      = 90 * 24 * time.Hour
+	maxInstances    = 500
+	// orphaned is when an end is no longer told: its receiver is gone or dead.
+	orphaned = 7 * 24 * time.Hour
+)
+
+func newDocument() *document { return &document{Version: documentVersion} }
 
 func decode(b []byte) (*document, error) {
-	d := &document{Version: documentVersion}
+	d := newDocument()
 	if len(b) == 0 {
 		return d, nil
 	}
@@ -101,14 +139,24 @@ func decode(b []byte) (*document, error) {
 	if d.Version != documentVersion {
 		return nil, fmt.Errorf("alert: the stored state has version %d, and this program knows version %d", d.Version, documentVersion)
 	}
-	// JSON's null would be met where nobody expects it.
+	// JSON's null would be a nil pointer.
 	maps.DeleteFunc(d.Instances, func(_ string, in *instance) bool { return in == nil })
-	maps.DeleteFunc(d.Lives, func(_ string, l *life) bool { return l == nil })
 	for _, in := range d.Instances {
-		maps.DeleteFunc(in.Checks, func(_ string, o *observation) bool { return o == nil })
+		for _, o := range in.observers() {
+			maps.DeleteFunc(o.Checks, func(_ string, o *observation) bool { return o == nil })
+		}
 	}
-	if inc := d.Incident; inc != nil {
-		inc.Reminded, inc.Delivered, inc.Attempts = max(inc.Reminded, 0), max(inc.Delivered, 0), max(inc.Attempts, 0)
+	maps.DeleteFunc(d.Alerts, func(_ string, al *state) bool { return al == nil })
+	for _, al := range d.Alerts {
+		maps.DeleteFunc(al.Told, func(_ string, t *told) bool { return t == nil })
+		for _, t := range al.Told {
+			t.Reminded, t.Messages = max(t.Reminded, 0), max(t.Messages, 0)
+		}
+	}
+	maps.DeleteFunc(d.Receivers, func(_ string, r *delivery) bool { return r == nil })
+	for _, r := range d.Receivers {
+		r.Attempts = max(r.Attempts, 0)
+		maps.DeleteFunc(r.Threads, func(_ string, t *thread) bool { return t == nil })
 	}
 	return d, nil
 }
@@ -119,178 +167,169 @@ func (d *document) encode() ([]byte, error) { return json.Marshal(d) }
 func (d *document) clone() *document {
 	b, err := d.encode()
 	if err != nil {
-		return &document{Version: documentVersion}
+		return newDocument()
 	}
 	c, err := decode(b)
 	if err != nil {
-		return &document{Version: documentVersion}
+		return newDocument()
 	}
 	return c
 }
 
-// observe records what this replica sees. A snapshot may be narrowed: checks
-// that are not in it keep their state as long as they are known.
-func (d *document) observe(now time.Time, r *rules, snap *health.Snapshot) {
-	in := d.Instances[r.instance]
-	if in == nil {
-		in = &instance{}
-	}
-	if in.Checks == nil {
-		in.Checks = map[string]*observation{}
-	}
-	for name := range in.Checks {
-		if !slices.Contains(r.known, name) {
-			delete(in.Checks, name)
+// clamp moves times of the future to now. A clock that was ahead has written
+// them, and they would hold messages back until that moment comes.
+func (d *document) clamp(now time.Time) {
+	limit := func(times ...*time.Time) {
+		for _, t := range times {
+			if t.After(now) {
+				*t = now
+			}
 		}
 	}
-	for i := range snap.Checks {
-		c := &snap.Checks[i]
-		o := in.Checks[c.Name].next(now, c)
-		if o == nil {
-			delete(in.Checks, c.Name)
-		} else {
-			in.Checks[c.Name] = o
+	for _, in := range d.Instances {
+		limit(&in.Stopped, &in.Lost)
+		for i := range in.Unclean {
+			limit(&in.Unclean[i])
+		}
+		for _, o := range in.observers() {
+			limit(&o.Seen)
+			for _, c := range o.Checks {
+				limit(&c.Since, &c.Good, &c.BlockedAt)
+				for i := range c.Changes {
+					limit(&c.Changes[i])
+				}
+			}
 		}
 	}
-	if len(in.Checks) == 0 && d.Incident == nil {
-		delete(d.Instances, r.instance) // all is well: the document stays as it is, and is not written
-		return
-	}
-	if d.Instances == nil {
-		d.Instances = map[string]*instance{}
-	}
-	d.Instances[r.instance] = in
-	if left := in.Until.Sub(now); left < r.believe*3/4 || left > r.believe {
-		in.Until = now.Add(r.believe) // not at every look: each is a write
-	}
-}
-
-// next returns the observation after o, which may be nil, or nil if there is
-// nothing to remember of a check that is well.
-func (o *observation) next(now time.Time, c *health.CheckState) *observation {
-	n := &observation{
-		Status: c.Confirmed, Since: c.ConfirmedSince, Critical: c.Critical, Shared: c.Shared, Flapping: c.Flapping,
-		Blocked: c.Blocked, Runbook: c.Runbook,
-	}
-	if c.Confirmed >= health.Warn {
-		n.Output, n.Values = c.Output, values(c.Observed)
-	}
-	if o != nil {
-		n.Changes = slices.DeleteFunc(o.Changes, func(t time.Time) bool { return now.Sub(t) > flapWindow })
-		if n.Status == health.Unknown {
-			n.Status, n.Since, n.Output, n.Values = o.Status, o.Since, o.Output, o.Values // a restart is no news
-		}
-		if n.Status != o.Status {
-			n.Changes = append(n.Changes, now)
-		} else if n.Since.After(o.Since) || n.Since.IsZero() {
-			n.Since = o.Since // the registry has restarted, the trouble has not
-		}
-		if n.Status == o.Status && n.Status >= health.Warn && sameButNumbers(o.Output, n.Output) {
-			n.Output, n.Values = o.Output, o.Values // a latency that trembles is no reason to write
-		}
-	} else if n.Status >= health.Warn {
-		n.Changes = []time.Time{now}
-	}
-	if k := len(n.Changes); k > 0 {
-		calm := now.Sub(n.Changes[k-1]) >= flapCalm
-		n.Flapping = n.Flapping || !calm && (k >= flapChanges || o != nil && o.Flapping)
-		n.Changes = n.Changes[max(0, k-flapChanges):]
-	}
-	if n.Status < health.Warn && !n.Flapping && len(n.Changes) == 0 {
-		return nil
-	}
-	return n
-}
-
-// sameButNumbers tells whether two texts differ in digits only.
-func sameButNumbers(a, b string) bool {
-	digits := func(r rune) rune {
-		if r >= '0' && r <= '9' || r == '.' {
-			return -1
-		}
-		return r
-	}
-	return strings.Map(digits, a) == strings.Map(digits, b)
-}
-
-// values words the measurements that are beyond a threshold.
-func values(observed []health.Measurement) []string {
-	var out []string
-	for _, m := range observed {
-		if m.Status < health.Warn {
-			continue
-		}
-		text := m.Name
-		if m.Component != "" {
-			text += " of " + m.Component
-		}
-		text += fmt.Sprintf(" %.4g %s", m.Value, m.Unit)
-		var limits []string
-		if m.Limits.Warn != 0 {
-			limits = append(limits, fmt.Sprintf("warn at %.4g", m.Limits.Warn))
-		}
-		if m.Limits.Fail != 0 {
-			limits = append(limits, fmt.Sprintf("fail at %.4g", m.Limits.Fail))
-		}
-		if len(limits) > 0 {
-			text += " (" + strings.Join(limits, ", ") + ")"
-		}
-		if out = append(out, text); len(out) == 5 {
-			break
+	for _, al := range d.Alerts {
+		limit(&al.Opened, &al.Since, &al.Ended, &al.Noticed, &al.Gone, &al.AckAt)
+		for _, t := range al.Told {
+			limit(&t.At, &t.Base, &t.Pending, &t.Urgent)
 		}
 	}
-	return out
+	for _, r := range d.Receivers {
+		limit(&r.FailedAt, &r.Sending)
+		for i := range r.Sent {
+			limit(&r.Sent[i])
+		}
+		for _, t := range r.Threads {
+			limit(&t.Began, &t.Last)
+		}
+	}
+	for i := range d.Silences {
+		s := &d.Silences[i]
+		if s.Set.After(now) { // keep its length
+			s.Until = now.Add(s.Until.Sub(s.Set))
+			s.Set = now
+		}
+	}
+	for i := range d.Closed {
+		limit(&d.Closed[i].Since, &d.Closed[i].Ended, &d.Closed[i].AckAt, &d.Closed[i].LastNotified)
+	}
 }
 
 // prune forgets what no longer matters at now.
 func (d *document) prune(now time.Time) {
-	for name, in := range d.Instances {
-		if now.After(in.Until) {
-			delete(d.Instances, name)
+	d.Silences = slices.DeleteFunc(d.Silences, func(s Silence) bool { return !now.Before(s.Until) })
+	d.Closed = d.Closed[max(0, len(d.Closed)-maxClosed):]
+	d.Closed = slices.DeleteFunc(d.Closed, func(a health.Alert) bool { return now.Sub(a.Ended) > keepClosed })
+	used := map[string]bool{}
+	for _, al := range d.Alerts {
+		for name, t := range al.Told {
+			used[name+"\x00"+t.Thread] = true
 		}
 	}
-	d.Silences = slices.DeleteFunc(d.Silences, func(s Silence) bool { return !now.Before(s.Until) })
-	d.Sent = slices.DeleteFunc(d.Sent, func(t time.Time) bool { return now.Sub(t) >= capWindow })
-	d.Closed = d.Closed[max(0, len(d.Closed)-10):]
+	for name, r := range d.Receivers {
+		r.Sent = slices.DeleteFunc(r.Sent, func(t time.Time) bool { return now.Sub(t) >= capWindow })
+		maps.DeleteFunc(r.Threads, func(id string, _ *thread) bool { return !used[name+"\x00"+id] })
+	}
+	for len(d.Instances) > maxInstances {
+		delete(d.Instances, slices.MinFunc(slices.Collect(maps.Keys(d.Instances)), func(a, b string) int {
+			return d.Instances[a].seen().Compare(d.Instances[b].seen())
+		}))
+	}
 }
 
-// isolate prepares d for decisions without the others: what they said about
-// themselves stays as it was, and about what all share this replica goes by its
-// own eyes.
-func (d *document) isolate(now time.Time, r *rules) {
-	for name, in := range d.Instances {
-		if name == r.instance {
+// receiver returns the state of a receiver, new if there is none.
+func (d *document) receiver(name string) *delivery {
+	r := d.Receivers[name]
+	if r == nil {
+		r = &delivery{}
+		if d.Receivers == nil {
+			d.Receivers = map[string]*delivery{}
+		}
+		d.Receivers[name] = r
+	}
+	if r.Threads == nil {
+		r.Threads = map[string]*thread{}
+	}
+	return r
+}
+
+// absorb takes over what this instance did while the store was out of reach.
+func (d *document) absorb(local *document) {
+	for _, c := range local.Closed {
+		if !slices.ContainsFunc(d.Closed, func(o health.Alert) bool { return o.ID == c.ID }) {
+			d.Closed = append(d.Closed, c)
+		}
+		for key, al := range d.Alerts {
+			if al.ID == c.ID {
+				delete(d.Alerts, key)
+			}
+		}
+	}
+	for key, mine := range local.Alerts {
+		if slices.ContainsFunc(d.Closed, func(o health.Alert) bool { return o.ID == mine.ID }) {
 			continue
 		}
-		in.Until = now.Add(r.believe)
-		maps.DeleteFunc(in.Checks, func(_ string, o *observation) bool { return o.Shared })
-	}
-}
-
-// absorb takes over what this replica did while the store was out of reach.
-func (d *document) absorb(local *document) {
-	for _, id := range local.Closed {
-		if !slices.Contains(d.Closed, id) {
-			d.Closed = append(d.Closed, id)
+		theirs := d.Alerts[key]
+		if theirs == nil {
+			if d.Alerts == nil {
+				d.Alerts = map[string]*state{}
+			}
+			d.Alerts[key] = mine
+			continue
+		}
+		for name, t := range mine.Told {
+			if other := theirs.Told[name]; other == nil || t.At.After(other.At) {
+				theirs.tell(name, t)
+			}
+		}
+		if mine.AckAt.After(theirs.AckAt) {
+			theirs.AckBy, theirs.AckAt = mine.AckBy, mine.AckAt
 		}
 	}
-	if d.Incident != nil && slices.Contains(d.Closed, d.Incident.ID) {
-		d.Incident = nil
-	}
-	if mine := local.Incident; mine != nil && !slices.Contains(d.Closed, mine.ID) {
-		if d.Incident == nil || mine.LastSent.After(d.Incident.LastSent) {
-			d.Incident = mine
+	for name, r := range local.Receivers {
+		into := d.receiver(name)
+		for _, t := range r.Sent {
+			if !slices.ContainsFunc(into.Sent, t.Equal) {
+				into.Sent = append(into.Sent, t)
+			}
+		}
+		slices.SortFunc(into.Sent, time.Time.Compare)
+		for id, t := range r.Threads {
+			if into.Threads[id] == nil {
+				into.Threads[id] = t
+			}
+		}
+		switch {
+		case r.Sender == into.Sender:
+			into.Attempts, into.FailedAt, into.Sending = r.Attempts, r.FailedAt, r.Sending
+		case r.FailedAt.After(into.FailedAt):
+			into.Attempts, into.FailedAt = r.Attempts, r.FailedAt
 		}
 	}
-	for _, t := range local.Sent {
-		if !slices.ContainsFunc(d.Sent, t.Equal) {
-			d.Sent = append(d.Sent, t)
-		}
-	}
-	slices.SortFunc(d.Sent, time.Time.Compare)
 	for _, s := range local.Silences {
-		if !slices.Contains(d.Silences, s) {
+		if !slices.ContainsFunc(d.Silences, func(o Silence) bool { return o.same(s) }) {
 			d.Silences = append(d.Silences, s)
 		}
 	}
+}
+
+// tell stores what a receiver knows.
+func (al *state) tell(receiver string, t *told) {
+	if al.Told == nil {
+		al.Told = map[string]*told{}
+	}
+	al.Told[receiver] = t
 }

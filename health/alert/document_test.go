@@ -5,38 +5,59 @@ import (
 	"time"
 
 	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/notify"
 )
 
-// Whatever is in the store, looking at it ends without a panic and with at most
-// one message.
+// Whatever is in the store, deciding ends without a panic, and what was told is
+// not told again at the same moment.
 func FuzzDocument(f *testing.F) {
-	f.Add([]byte(`{"version":1,"instances":{"a":{"until":"2099-01-01T00:00:00Z","checks":{"db":{"status":"fail","since":"2026-01-01T00:00:00Z","shared":true}}}}}`), true)
-	f.Add([]byte(`{"version":1,"incident":{"id":"x","opened":"2026-01-01T00:00:00Z","told":{"db":{"name":"db","face":"fail"},"":{"name":"longer than its key","face":"warn"}},"delivered":1,"base":"2026-01-01T00:00:00Z","reminded":-3}}`), false)
-	f.Add([]byte(`{"version":1,"silences":[{"until":"2099-01-01T00:00:00Z"}],"sent":["2026-11-23T11:59:00Z"]}`), true)
+	f.Add([]byte(`{"version":2,"instances":{"a":{"run":{"seen":"2099-01-01T00:00:00Z","checks":{"db":{"status":"fail","since":"2026-01-01T00:00:00Z","shared":true}}}}}}`), true)
+	f.Add([]byte(`{"version":2,"instances":{"b":{"lost":"2026-01-01T00:00:00Z"},"c":{"run":null,"unclean":["2026-11-23T11:59:00Z","2026-11-23T11:59:00Z","2026-11-23T11:59:00Z"]}}}`), true)
+	f.Add([]byte(`{"version":2,"alerts":{"db":{"id":"x","name":"db","face":"fail","opened":"2026-01-01T00:00:00Z","since":"2026-01-01T00:00:00Z","told":{"r":{"face":"fail","base":"2026-01-01T00:00:00Z","reminded":-3,"thread":"t"}}},"":{"id":"y","face":"lost"}},"receivers":{"r":{"threads":{"t":null}}}}`), false)
+	f.Add([]byte(`{"version":2,"silences":[{"until":"2099-01-01T00:00:00Z","set":"2098-12-31T00:00:00Z"}],"receivers":{"r":{"sent":["2026-11-23T11:59:00Z"],"attempts":-1,"sending":"2099-01-01T00:00:00Z"}}}`), true)
 	f.Add([]byte(`null`), false)
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	w, err := wordsOf("es")
+	if err != nil {
+		f.Fatal(err)
+	}
+	x, err := parseTexts(nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	to := &receiver{Receiver: Receiver{Name: "r", MinLevel: notify.Warning, Reminders: []time.Duration{time.Hour, 4 * time.Hour}}, words: w, texts: x}
 	f.Fuzz(func(t *testing.T, stored []byte, bad bool) {
 		d, err := decode(stored)
 		if err != nil {
 			return
 		}
 		r := &rules{
-			instance: "a", known: []string{"db"}, minStatus: health.Warn, groupInterval: 5 * time.Minute,
-			reminders: []time.Duration{time.Hour, 4 * time.Hour}, believe: time.Minute, maxPerHour: 20,
+			instance: "a", boot: "boot", known: []string{"db"}, minStatus: health.Warn, groupInterval: 5 * time.Minute,
+			maxPerHour: 20, retries: []time.Duration{time.Minute}, sendTimeout: time.Second, lost: true, receivers: []*receiver{to},
 		}
 		status := health.Pass
 		if bad {
 			status = health.Fail
 		}
 		snap := &health.Snapshot{Checks: []health.CheckState{{Name: "db", Shared: true, Confirmed: status, ConfirmedSince: now}}}
-		d.observe(now, r, snap)
-		if p, _ := d.decide(now, r, false); p != nil {
-			if len(p.bad) == 0 && p.kind != recovery {
-				t.Errorf("a %s about nothing", p.kind)
+		a := &Alerter{opts: Options{Service: "pos", Instance: "a", Location: time.UTC}, receivers: r.receivers, local: newDocument()}
+		sent := map[string]int{}
+		for range 50 {
+			plans, _ := a.decide(d, snap, now, r)
+			for _, p := range plans {
+				m, err := a.compose(p, snap, now)
+				if err != nil || m.Subject == "" || m.Text == "" {
+					t.Errorf("%v: %+v", err, m)
+				}
+				for _, c := range p.content {
+					if sent[c.id+string(c.event)+string(c.face)]++; sent[c.id+string(c.event)+string(c.face)] > 1 && c.id != "" {
+						t.Errorf("%v is told again", c)
+					}
+				}
+				d.delivered(now, r, p)
 			}
-			d.delivered(now, r, p)
-			if again, _ := d.decide(now, r, false); again != nil {
-				t.Errorf("a %s after a %s at the same moment", again.kind, p.kind)
+			if len(plans) == 0 {
+				break
 			}
 		}
 		if _, err := d.encode(); err != nil {

@@ -2,7 +2,6 @@ package alert
 
 import (
 	"fmt"
-	"html/template"
 	"slices"
 	"strings"
 	"time"
@@ -11,228 +10,339 @@ import (
 	"github.com/mainstay-go/mainstay/notify"
 )
 
-// compose writes the message of a plan: first what is wrong, since when and by
-// how much, then what it leads to, last what is well.
-func (a *Alerter) compose(p *plan, snap *health.Snapshot, now time.Time, alone bool) (notify.Message, error) {
-	v := a.view(p, snap, now, alone)
+// Content is what a message says, in the words of its language. The templates of
+// [Templates] get it.
+type Content struct {
+	Language string
+	Service  string
+	// Tag is the state in one word: "UNHEALTHY", "DEGRADED", "RECOVERED", "LOST",
+	// "FLAPPING", "RESTARTED" or "CLOSED".
+	Tag   string
+	Level notify.Level
+	// Subject says what changed.
+	Subject string
+	// News are the alerts that the message is about, the worst first. Open are the
+	// other open alerts of its thread.
+	News, Open []Item
+	// Consequences are bad checks that depend on another bad one, Passing the names
+	// of the checks that are well.
+	Consequences, Passing []string
+	Notes                 []string
+	// Link is Options.StatusURL.
+	Link string
+	// Labels of the lists and links.
+	OpenLabel, ConsequencesLabel, PassingLabel, RunbookLabel, LinkLabel string
+}
+
+// Item is one alert in a [Content].
+type Item struct {
+	// Name is the check and, if it is not the only one, the instance.
+	Name string
+	// Mark is "NEW", "WORSE", "BETTER" or "CHANGED", or empty.
+	Mark string
+	// State is the state in words: "FAIL, critical, seen by pod-1".
+	State string
+	// Times are when it began and for how long it has lasted, or from when to when
+	// it lasted.
+	Times  string
+	Output string
+	// Explanation is a sentence about the state; often empty.
+	Explanation string
+	Values      []string
+	Runbook     string
+	Links       []notify.Link
+	// Color is a color of CSS for the level.
+	Color string
+	// Alert is the same as data.
+	Alert notify.Alert
+}
+
+// compose writes the message of a plan.
+func (a *Alerter) compose(p *plan, snap *health.Snapshot, now time.Time) (notify.Message, error) {
+	c := a.content(p, snap, now)
 	m := notify.Message{
-		Subject: v.subject(), Text: v.text(), Level: v.level(), Source: a.opts.Service, Key: p.incident.ID,
-		Time: now, Link: a.opts.StatusURL,
+		ID: p.id, Subject: c.Subject, Topic: p.topic, Level: c.Level, Source: a.opts.Service, Key: p.thread, Time: now, Link: a.opts.StatusURL,
 	}
-	var html strings.Builder
-	if err := page.Execute(&html, v); err != nil {
-		return m, fmt.Errorf("alert: %w", err)
+	for _, it := range append(slices.Clone(c.News), c.Open...) {
+		m.Alerts = append(m.Alerts, it.Alert)
 	}
-	m.HTML = html.String()
-	return m, nil
+	return m, p.receiver.texts.write(&m, c)
 }
 
-// view is what the texts are made of, in words.
-type view struct {
-	Kind              kind
-	Service, Headline string
-	Bad               []line
-	Over, Blocked     []string
-	Silent, Well      []string
-	Gone              []string
-	Notes             []string
-	Link              string
-	tag, names, tail  string
-	critical          bool
+// topic is the subject of a new thread; it stays.
+func (a *Alerter) topic(p *plan, d *document) string {
+	w := p.receiver.words
+	name := a.name(w, p.items[0].al, len(d.Instances) > 1)
+	if n := len(p.items) - 1; n > 0 {
+		name += " " + fmt.Sprintf(w.more, n)
+	}
+	return a.opts.Service + ": " + name
 }
 
-// line is one bad check.
-type line struct {
-	Name, State, Since, Output, Runbook string
-	Values                              []string
-}
-
-func (a *Alerter) view(p *plan, snap *health.Snapshot, now time.Time, alone bool) view {
-	v := view{Kind: p.kind, Service: a.opts.Service, Link: a.opts.StatusURL, Gone: p.gone}
-	clock := func(t time.Time) string {
-		t = t.In(a.opts.Location)
-		if now.Sub(t) > 20*time.Hour {
-			return t.Format("2 Jan 15:04 MST")
-		}
-		return t.Format("15:04 MST")
-	}
-	onlyFlapping := true
-	var names []string
-	for _, s := range p.bad {
-		v.critical = v.critical || s.critical && s.face != warn
-		onlyFlapping = onlyFlapping && s.face == flapping
-		names = append(names, s.name)
-		v.Bad = append(v.Bad, describe(s, clock, now))
-	}
-	names = slices.Compact(names) // one check on two hosts
-	for _, t := range p.over {
-		text := t.Name
-		if !t.Since.IsZero() {
-			text += fmt.Sprintf(" (was %s since %s)", t.word(), clock(t.Since))
-		}
-		v.Over = append(v.Over, text)
-	}
-	for _, s := range p.blocked {
-		v.Blocked = append(v.Blocked, fmt.Sprintf("%s (needs %s)", s.name, strings.Join(s.blocked, ", ")))
-	}
-	for _, s := range p.silent {
-		v.Silent = append(v.Silent, s.name)
-	}
-	for _, c := range snap.Checks {
-		if c.Confirmed == health.Pass && !c.Flapping {
-			v.Well = append(v.Well, c.Name)
-		}
-	}
-	age := roughly(now.Sub(p.incident.Opened))
+// name is how a person calls the subject of an alert.
+func (a *Alerter) name(w *words, al *state, several bool) string {
 	switch {
-	case p.kind == recovery:
-		names = nil
-		wasFlapping := true
-		for _, t := range p.over {
-			names = append(names, t.Name)
-			wasFlapping = wasFlapping && (t.Face == flapping || t.Face == clear)
+	case al.Name == "":
+		return al.Instance
+	case al.Instance == "" || !several && al.Instance == a.opts.Instance:
+		return al.Name
+	}
+	return fmt.Sprintf(w.on, al.Name, al.Instance)
+}
+
+func (a *Alerter) content(p *plan, snap *health.Snapshot, now time.Time) *Content {
+	w := p.receiver.words
+	a.mu.Lock()
+	several := len(a.local.Instances) > 1
+	a.mu.Unlock()
+	c := &Content{
+		Language: w.code, Service: a.opts.Service, Link: a.opts.StatusURL,
+		OpenLabel: w.alsoOpen, ConsequencesLabel: w.consequences, PassingLabel: w.passing, RunbookLabel: w.runbook, LinkLabel: w.status,
+	}
+	for _, n := range p.items {
+		c.News = append(c.News, a.item(n, p, several, now))
+	}
+	for _, n := range p.others {
+		n.event = notify.Ongoing
+		c.Open = append(c.Open, a.item(n, p, several, now))
+	}
+	c.Level = level(p.items)
+	c.Tag = w.tag(p.items)
+	c.Subject = a.subject(p, c, several, now)
+	for _, s := range snap.Checks {
+		switch {
+		case max(s.Status, s.Confirmed) >= health.Warn && len(s.Blocked) > 0:
+			c.Consequences = append(c.Consequences, fmt.Sprintf(w.needs, s.Name, strings.Join(s.Blocked, ", ")))
+		case s.Confirmed == health.Pass && !s.Flapping:
+			c.Passing = append(c.Passing, s.Name)
 		}
-		names = slices.Compact(names)
-		v.tag, v.tail = "RECOVERED", " after "+age
-		if wasFlapping && slices.ContainsFunc(p.over, func(t told) bool { return t.Face == flapping }) {
-			v.tag, v.tail = "STABLE", " again, and up"
-		}
-		v.Headline = fmt.Sprintf("%s is well again. The incident lasted %s.", v.Service, age)
-	case onlyFlapping:
-		v.tag = "FLAPPING"
-		v.Headline = "A check keeps changing between good and bad. Nothing more is sent about it until it has been calm for half an hour."
-	case v.critical:
-		v.tag = "UNHEALTHY"
-	default:
-		v.tag = "DEGRADED"
 	}
-	if v.Headline == "" {
-		v.Headline = fmt.Sprintf("%s is %s since %s (%s).", v.Service, strings.ToLower(v.tag), clock(p.incident.Opened), age)
-	}
-	if p.kind == reminder {
-		v.tail = ", for " + age
-		v.Headline = "Reminder: " + v.Headline
-	}
-	v.names = "nothing"
-	if len(names) > 0 {
-		v.names = names[0]
-		if len(names) > 1 {
-			v.names += fmt.Sprintf(" (+%d)", len(names)-1)
-		}
-	}
-	if !p.nextAt.IsZero() && p.kind != recovery && !onlyFlapping {
-		v.Notes = append(v.Notes, "Next reminder at "+clock(p.nextAt)+" if nothing changes.")
+	if at := a.nextReminder(p, now); !at.IsZero() {
+		c.Notes = append(c.Notes, fmt.Sprintf(w.nextReminder, w.clock(at, now, a.opts.Location)))
 	}
 	if !p.muted.IsZero() {
-		v.Notes = append(v.Notes, fmt.Sprintf("This is message %d within an hour: muted until %s. See the status page.", a.opts.MaxPerHour, clock(p.muted)))
+		c.Notes = append(c.Notes, fmt.Sprintf(w.muted, a.opts.MaxPerHour, w.clock(p.muted, now, a.opts.Location)))
 	}
-	if alone {
-		v.Notes = append(v.Notes, "The replicas cannot see each other's messages at the moment; this one may be duplicated.")
+	if p.alone {
+		c.Notes = append(c.Notes, w.alone)
 	}
-	return v
+	return c
 }
 
-func describe(s subject, clock func(time.Time) string, now time.Time) line {
-	l := line{Name: s.name, Output: s.output, Values: s.values, Runbook: s.runbook}
-	l.State = map[face]string{warn: "WARN", fail: "FAIL", flapping: "FLAPPING"}[s.face]
-	if s.critical {
-		l.State += ", critical"
-	}
-	if len(s.hosts) > 0 {
-		l.State += ", seen by " + strings.Join(s.hosts, ", ")
-	}
-	if s.quiet {
-		l.State += ", silenced"
-	}
-	if !s.since.IsZero() {
-		l.Since = fmt.Sprintf("since %s (%s)", clock(s.since), roughly(now.Sub(s.since)))
+// level is that of the worst news. The end of an alert is a recovery only if
+// somebody saw the check pass.
+func level(items []news) notify.Level {
+	l := notify.Recovery
+	for _, n := range items {
+		switch {
+		case n.event == notify.Ended && n.al.Ending == recovered:
+		case n.event == notify.Ended:
+			if l == notify.Recovery {
+				l = notify.Info
+			}
+		case n.al.Critical:
+			return notify.Critical
+		default:
+			l = notify.Warning
+		}
 	}
 	return l
 }
 
-func (t told) word() string {
-	if t.Face == clear {
-		return "bad"
+// tag is the state in one word.
+func (w *words) tag(items []news) string {
+	switch n := items[0]; {
+	case n.event == notify.Ended && n.al.Ending == recovered:
+		return w.recovered
+	case n.event == notify.Ended:
+		return w.ended
+	case n.al.Face == lost:
+		return w.lost
+	case n.al.Face == flapping:
+		return w.flapping
+	case n.al.Face == restarts:
+		return w.restarts
+	case n.al.Critical:
+		return w.unhealthy
 	}
-	return strings.ToUpper(string(t.Face))
+	return w.degraded
 }
 
-func (v *view) subject() string {
-	return fmt.Sprintf("[%s] %s: %s%s", v.tag, v.Service, v.names, v.tail)
-}
-
-func (v *view) level() notify.Level {
-	switch {
-	case v.Kind == recovery:
-		return notify.Recovery
-	case v.critical:
-		return notify.Critical
+// subject names what changed. A duration belongs to the check before it.
+func (a *Alerter) subject(p *plan, c *Content, several bool, now time.Time) string {
+	w := p.receiver.words
+	first := p.items[0]
+	// What happened like the first item shares its words.
+	alike := func(n news) bool {
+		return (n.event == notify.Ended) == (first.event == notify.Ended) && (n.event == notify.Opened) == (first.event == notify.Opened)
 	}
-	return notify.Warning
-}
-
-func (v *view) text() string {
-	var b strings.Builder
-	for _, l := range v.Bad {
-		fmt.Fprintf(&b, "%s: %s %s\n", l.Name, l.State, l.Since)
-		for _, detail := range append([]string{l.Output}, l.Values...) {
-			if detail != "" {
-				fmt.Fprintf(&b, "    %s\n", detail)
+	name := a.name(w, first.al, several)
+	others := 0
+	var ended []string
+	for _, n := range p.items[1:] {
+		switch {
+		case alike(n):
+			others++
+		case n.event == notify.Ended && n.al.Ending == recovered:
+			ended = append(ended, a.name(w, n.al, several))
+		}
+	}
+	switch first.event {
+	case notify.Ended:
+		if first.al.Ending == recovered {
+			name += " " + fmt.Sprintf(w.after, w.roughly(first.al.Ended.Sub(first.al.Since)))
+		} else {
+			name += ", " + w.ending(first.al)
+		}
+	case notify.Reminder:
+		name += ", " + fmt.Sprintf(w.lasting, w.roughly(now.Sub(first.al.Since)))
+	case notify.Better:
+		if first.told.Critical && !first.al.Critical {
+			name += ", " + w.wasCritical
+		}
+	case notify.Opened:
+		if len(p.others) > 0 {
+			name = w.isNew + " " + name
+		}
+	case notify.Worse:
+		name = w.worse + " " + name
+	}
+	if others > 0 {
+		name += " " + fmt.Sprintf(w.more, others)
+	}
+	if len(ended) > 0 {
+		name += "; " + w.recovered + ": " + strings.Join(ended[:min(3, len(ended))], ", ")
+	}
+	if first.event == notify.Ended || first.event == notify.Opened && len(p.others) > 0 {
+		var open []string
+		for _, n := range p.others {
+			if n.al.Ended.IsZero() {
+				open = append(open, a.name(w, n.al, several))
 			}
 		}
-		if l.Runbook != "" {
-			fmt.Fprintf(&b, "    runbook: %s\n", l.Runbook)
+		if k := len(open); k > 0 {
+			text := strings.Join(open[:min(2, k)], ", ")
+			if k > 2 {
+				text += " " + fmt.Sprintf(w.more, k-2)
+			}
+			name += "; " + fmt.Sprintf(w.stillBad, text)
 		}
 	}
-	fmt.Fprintf(&b, "\n%s\n", v.Headline)
-	for _, part := range v.Lists() {
-		fmt.Fprintf(&b, "%s: %s\n", part.Title, strings.Join(part.Items, ", "))
-	}
-	for _, n := range v.Notes {
-		fmt.Fprintf(&b, "\n%s\n", n)
-	}
-	return strings.Trim(b.String(), "\n")
+	return fmt.Sprintf("[%s] %s: %s", c.Tag, a.opts.Service, name)
 }
 
-type list struct {
-	Title string
-	Items []string
+func (w *words) ending(al *state) string {
+	text := w.endings[al.Ending]
+	if al.Ending == closed {
+		return fmt.Sprintf(text, al.AckBy)
+	}
+	return text
 }
 
-// Lists are the short enumerations below the bad checks.
-func (v view) Lists() []list {
-	all := []list{
-		{"Back to normal", v.Over},
-		{"No longer reported", v.Gone},
-		{"Consequences", v.Blocked},
-		{"Silenced", v.Silent},
-		{"Passing", v.Well},
-	}
-	return slices.DeleteFunc(all, func(l list) bool { return len(l.Items) == 0 })
+var colors = map[notify.Level]string{
+	notify.Critical: "#b42318", notify.Warning: "#b54708", notify.Recovery: "#067647", notify.Info: "#175cd3",
 }
 
-// page is mail: inline styles, no images, readable without either.
-var page = template.Must(template.New("mail").Parse(`<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="color-scheme" content="light dark"><title>{{.Service}}</title></head>
-<body style="font-family:system-ui,sans-serif;font-size:16px;line-height:1.4">
-{{range .Bad}}<p style="margin:0 0 1em;padding-left:.75em;border-left:4px solid #b42318"><strong>{{.Name}}</strong>: {{.State}} {{.Since}}
-{{- with .Output}}<br>{{.}}{{end}}{{range .Values}}<br>{{.}}{{end}}{{with .Runbook}}<br><a href="{{.}}">Runbook</a>{{end}}</p>
-{{end}}<p>{{.Headline}}</p>
-{{range .Lists}}<p>{{.Title}}: {{range $i, $item := .Items}}{{if $i}}, {{end}}{{$item}}{{end}}</p>
-{{end}}{{range .Notes}}<p>{{.}}</p>
-{{end}}{{with .Link}}<p><a href="{{.}}">Status page</a></p>
-{{end}}</body></html>
-`))
-
-// roughly words a duration as a person would.
-func roughly(d time.Duration) string {
-	switch d = max(d, 0); {
-	case d < 90*time.Second:
-		return fmt.Sprintf("%d s", int(d.Seconds()))
-	case d < 90*time.Minute:
-		return fmt.Sprintf("%d min", int(d.Round(time.Minute).Minutes()))
-	case d < 36*time.Hour:
-		return fmt.Sprintf("%d h", int(d.Round(time.Hour).Hours()))
+// item words one alert.
+func (a *Alerter) item(n news, p *plan, several bool, now time.Time) Item {
+	w, al := p.receiver.words, n.al
+	clock := func(t time.Time) string { return w.clock(t, now, a.opts.Location) }
+	it := Item{Name: a.name(w, al, several), Output: al.Output, Runbook: al.Runbook}
+	for _, v := range al.Values {
+		it.Values = append(it.Values, w.value(v))
 	}
-	return fmt.Sprintf("%d days", int(d.Round(24*time.Hour).Hours()/24))
+	it.Mark = map[notify.Event]string{
+		notify.Opened: w.isNew, notify.Worse: w.worse, notify.Better: w.better, notify.Changed: w.changed,
+	}[n.event]
+	status := string(al.Face)
+	lvl := level([]news{n})
+	it.Times = fmt.Sprintf(w.since, clock(al.Since), w.roughly(now.Sub(al.Since)))
+	it.State = w.faces[al.Face]
+	if al.Critical {
+		it.State += ", " + w.critical
+	}
+	switch {
+	case n.event == notify.Ended && al.Ending == recovered:
+		it.State, status = w.recovered, recovered
+		it.Times = fmt.Sprintf(w.headRecovered, it.Name, w.roughly(al.Ended.Sub(al.Since)), clock(al.Since), clock(al.Ended))
+		it.Output, it.Values = "", nil
+		switch {
+		case al.Name == "" && al.Face == lost:
+			it.Times = fmt.Sprintf(w.backAgain, it.Name, w.roughly(al.Ended.Sub(al.Since)))
+		case al.Face == restarts:
+			it.Times = w.restartAgain
+		}
+	case n.event == notify.Ended:
+		it.State, status = w.ended, al.Ending
+		it.Times = fmt.Sprintf(w.headEnded, it.Name, w.ending(al))
+	case al.Face == lost && al.Stopped:
+		it.Explanation = fmt.Sprintf(w.stoppedText, clock(al.Gone))
+	case al.Face == lost:
+		gone := al.Gone
+		if gone.IsZero() {
+			gone = al.Since
+		}
+		it.Explanation = fmt.Sprintf(w.lostText, clock(gone))
+	case al.Face == restarts:
+		it.Explanation = fmt.Sprintf(w.restartText, al.Count)
+	}
+	if len(al.Reporters) > 0 && n.event != notify.Ended && al.Instance == "" && al.Face != lost {
+		it.State += ", " + fmt.Sprintf(w.seenBy, strings.Join(al.Reporters, ", "))
+	}
+	if al.AckBy != "" && n.event != notify.Ended {
+		it.State += ", " + fmt.Sprintf(w.ackedBy, al.AckBy)
+	}
+	it.Color = colors[lvl]
+	if n.event != notify.Ended {
+		for _, act := range a.actions(al, p.receiver.Name, now) {
+			label := map[string]string{actAcknowledge: w.acknowledge, "close": w.closeIt, actSilence: w.silence}[act.Name]
+			it.Links = append(it.Links, notify.Link{Name: label, URL: act.URL})
+		}
+	}
+	title := it.Name + ": " + it.State
+	if it.Output != "" {
+		title += ": " + it.Output
+	}
+	it.Alert = notify.Alert{
+		Key: episodeKey(al.ID, al.Episode), Event: n.event, Level: lvl, Title: a.opts.Service + ": " + title, Check: al.Name, Instance: al.Instance,
+		Reporters: al.Reporters, Status: status, Output: al.Output, Values: al.Values, Since: al.Since, Runbook: al.Runbook, Links: it.Links,
+	}
+	if n.event == notify.Ended {
+		it.Alert.Ended = al.Ended
+		if n.told != nil { // what the receiver knows, if a rise in between was not told
+			it.Alert.Key = episodeKey(al.ID, n.told.Episode)
+		}
+	} else if n.told != nil && n.told.Face != clear && n.told.Episode != al.Episode {
+		it.Alert.Supersedes = episodeKey(al.ID, n.told.Episode)
+	}
+	return it
+}
+
+// episodeKey identifies an alert from one rise to critical to the next.
+func episodeKey(id string, episode int) string { return fmt.Sprintf("%s-%d", id, episode) }
+
+// nextReminder is when the thread is told again.
+func (a *Alerter) nextReminder(p *plan, now time.Time) (at time.Time) {
+	plan := p.receiver.Reminders
+	if len(plan) == 0 {
+		return at
+	}
+	for _, n := range p.items {
+		if n.event == notify.Ended || !n.al.AckAt.IsZero() {
+			continue
+		}
+		next := now.Add(plan[0])
+		if n.event != notify.Opened && n.event != notify.Worse && !n.told.Base.IsZero() {
+			next = n.told.reminderAt(plan)
+			if n.event == notify.Reminder {
+				t := *n.told
+				t.Reminded++
+				next = t.reminderAt(plan)
+			}
+		}
+		if next.After(now) && (at.IsZero() || next.Before(at)) {
+			at = next
+		}
+	}
+	return at
 }

@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,63 +26,86 @@ type Options struct {
 	// Location is the time zone of the messages. Default: time.Local.
 	Location *time.Location
 
-	// MinStatus is the mildest confirmed state that is worth a message: Warn or
-	// Fail. Default: Warn.
+	// Receivers are further receivers beside the notifier given to New, each with
+	// its own routes. Default: none.
+	Receivers []Receiver
+	// Language of the messages, "en" or "es". Default: "en".
+	Language string
+	// Templates replace the texts of the messages. Default: those of the language.
+	Templates *Templates
+
+	// MinStatus is the mildest confirmed state that is an alert: Warn or Fail.
+	// Default: Warn.
 	MinStatus health.Status
-	// GroupWait is how long the first message of an incident waits for other
-	// checks to join. Default: 30 s.
+	// GroupWait is how long a new alert waits for others that belong into the same
+	// message. Default: 30 s.
 	GroupWait time.Duration
-	// GroupInterval is the least time between two messages about changes. Default:
-	// 5 min.
+	// GroupInterval is the least time between two messages of a thread, unless an
+	// alert becomes critical. Default: 5 min.
 	GroupInterval time.Duration
-	// Reminders are the ages of an incident at which it is told again; the last
-	// one repeats. Default: 1 h, 4 h, 24 h.
+	// Reminders are the ages of an alert at which it is told again; the last one
+	// repeats. An empty slice that is not nil means none. Default: 1 h, 4 h, 24 h.
 	Reminders []time.Duration
-	// NoRecovery leaves out the message that all is well again. Default: false.
-	NoRecovery bool
-	// TellUncleanStop has Run tell when the run before it did not stop cleanly: a
-	// crash, a kill, a power cut; once an hour at most. It needs a Store that
-	// outlives the process and an Instance that stays the same. Default: false.
+	// TellUncleanStop opens an alert at the first start after a run that did not
+	// stop cleanly: a crash, a kill, a power cut. Default: false, after three such
+	// starts within an hour. Both need a Store that outlives the process and an
+	// Instance that stays the same.
 	TellUncleanStop bool
-	// MaxPerHour caps the messages of any sort. Default: 20.
+	// ForgetLost leaves out the alert about an instance that was well when it
+	// stopped sending heartbeats. An instance that fails and then vanishes is told
+	// in any case. Default: false.
+	ForgetLost bool
+	// MaxPerHour caps the messages to one receiver. Alerts that become critical are
+	// exempt. Default: 20.
 	MaxPerHour int
 	// Windows are times of planned work. Default: none.
 	Windows []Window
 
-	// Retries are the pauses after failed deliveries, spread by 10 %; the last one
-	// repeats. Default: 30 s, 2 min, 10 min, 30 min, 60 min.
+	// LinkSecret signs the links of the messages that acknowledge and silence
+	// alerts. All instances need the same, of at least 16 bytes. Default: no links.
+	LinkSecret []byte
+	// LinkURL is the public address of the handler that [Alerter.Handler] returns.
+	// Required with LinkSecret.
+	LinkURL string
+
+	// Retries are the pauses after failed deliveries; the last one repeats. A
+	// critical alert is tried again at least once a minute in the first hour.
+	// Default: 30 s, 2 min, 10 min, 30 min, 60 min.
 	Retries []time.Duration
-	// Fallback is tried whenever the last of Retries has passed in vain. Default:
-	// none.
+	// Fallback receives what another receiver could not take after all Retries.
+	// Default: none.
 	Fallback notify.Notifier
-	// SendTimeout bounds one delivery. Default: 30 s.
+	// SendTimeout bounds one delivery, also of a notifier that ignores its context.
+	// Default: 30 s.
 	SendTimeout time.Duration
 
 	// Store keeps the state. Default: memory, so that a restart repeats the
-	// message about an open incident.
+	// messages about open alerts.
 	Store Store
-	// Trace is told about deliveries. Default: none.
+	// Trace is called with the outcome of deliveries. Default: none.
 	Trace *Trace
-	// Logger hears of failed deliveries and of a store that is out of reach.
+	// Logger receives failed deliveries and a store that is out of reach.
 	// Default: slog.Default().
 	Logger *slog.Logger
 }
 
-// Trace is told about deliveries. Any hook may be nil. Hooks run on the
-// alerter's goroutine and must return soon.
+// Trace has hooks for deliveries. Each may be nil. They run on goroutines of the
+// alerter and must return soon.
 type Trace struct {
-	// Sent is called with each message that was taken.
-	Sent func(m notify.Message, took time.Duration)
-	// Failed is called with each that was not.
-	Failed func(m notify.Message, err error)
+	// Delivery is called after each attempt.
+	Delivery func(ctx context.Context, e DeliveryEvent)
 }
 
-const (
-	flapWindow  = time.Hour
-	flapChanges = 6
-	flapCalm    = 30 * time.Minute
-	capWindow   = time.Hour
-)
+// DeliveryEvent is one attempt to deliver a message.
+type DeliveryEvent struct {
+	Receiver string
+	Message  notify.Message
+	Took     time.Duration
+	// Err is nil if the message was taken.
+	Err error
+}
+
+const capWindow = time.Hour
 
 func (o *Options) normalized(reg *health.Registry) (Options, error) {
 	var n Options
@@ -97,6 +121,7 @@ func (o *Options) normalized(reg *health.Registry) (Options, error) {
 	}
 	n.Service = orDefault(n.Service, host)
 	n.Instance = orDefault(n.Instance, host)
+	n.Language = orDefault(n.Language, "en")
 	n.MinStatus = orDefault(n.MinStatus, health.Warn)
 	n.GroupWait = orDefault(n.GroupWait, 30*time.Second)
 	n.GroupInterval = orDefault(n.GroupInterval, 5*time.Minute)
@@ -141,16 +166,20 @@ func (o *Options) validate() error {
 			return fmt.Errorf("alert: Retries contains %v", d)
 		}
 	}
-	last := time.Duration(0)
-	for _, d := range o.Reminders {
-		if d <= last {
-			return errors.New("alert: Reminders must be positive and grow")
-		}
-		last = d
+	if err := growing(o.Reminders); err != nil {
+		return err
 	}
 	if o.StatusURL != "" {
 		if u, err := url.Parse(o.StatusURL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
 			return errors.New("alert: StatusURL must be an http or https URL without a password in it")
+		}
+	}
+	if len(o.LinkSecret) > 0 || o.LinkURL != "" {
+		if u, err := url.Parse(o.LinkURL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" {
+			return errors.New("alert: LinkURL must be the public http or https URL of Alerter.Handler, without a password or a query")
+		}
+		if len(o.LinkSecret) < 16 {
+			return errors.New("alert: LinkSecret must have at least 16 bytes")
 		}
 	}
 	for i := range o.Windows {
@@ -167,4 +196,15 @@ func orDefault[T comparable](v, d T) T {
 		return d
 	}
 	return v
+}
+
+func growing(reminders []time.Duration) error {
+	last := time.Duration(0)
+	for _, d := range reminders {
+		if d <= last {
+			return errors.New("alert: Reminders must be positive and grow")
+		}
+		last = d
+	}
+	return nil
 }

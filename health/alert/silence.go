@@ -1,19 +1,32 @@
 package alert
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 )
 
-// Silence holds back messages about a check, or about all of them, until a
-// moment.
+// Silence holds back messages about a check, about an instance, or about all of
+// them, until a moment.
 type Silence struct {
-	// Check is a name; empty means every check.
-	Check string    `json:"check,omitempty"`
-	Until time.Time `json:"until"`
-	// Reason is for the people who read the list.
+	// Check is the name of a check. Empty means every check.
+	Check string `json:"check,omitempty"`
+	// Instance is the name of an instance. Empty means every instance.
+	Instance string    `json:"instance,omitempty"`
+	Until    time.Time `json:"until"`
+	// Reason and By are for the people who read the list.
 	Reason string `json:"reason,omitempty"`
+	By     string `json:"by,omitempty"`
+	// Set is when the silence began. The alerter writes it.
+	Set time.Time `json:"set,omitzero"`
+}
+
+func (s Silence) same(o Silence) bool { return s.Check == o.Check && s.Instance == o.Instance }
+
+func (s Silence) covers(al *state, now time.Time) bool {
+	return (s.Check == "" || s.Check == al.Name) && (s.Instance == "" || s.Instance == al.Instance) && now.Before(s.Until)
 }
 
 // Window is a time of planned work that comes back, during which no messages
@@ -67,17 +80,68 @@ func (w *Window) covers(check string, now time.Time) bool {
 	return begins(today) && clock >= from || begins(yesterday) && clock < to
 }
 
-// quiet tells whether messages about a check are held back at now.
-func (r *rules) quiet(d *document, check string, now time.Time) bool {
-	for _, s := range d.Silences {
-		if (s.Check == "" || s.Check == check) && now.Before(s.Until) {
-			return true
-		}
+// quiet tells whether messages about an alert are held back at now.
+func (d *document) quiet(r *rules, al *state, now time.Time) bool {
+	if !d.silencedUntil(al, now).IsZero() {
+		return true
 	}
 	for i := range r.windows {
-		if r.windows[i].covers(check, now) {
+		if r.windows[i].covers(al.Name, now) {
 			return true
 		}
 	}
 	return false
+}
+
+func (d *document) silencedUntil(al *state, now time.Time) (until time.Time) {
+	for _, s := range d.Silences {
+		if s.covers(al, now) && s.Until.After(until) {
+			until = s.Until
+		}
+	}
+	return until
+}
+
+// maxSilences bounds the document.
+const maxSilences = 100
+
+// Silence holds back messages until s.Until, on all instances that share the
+// store. A later silence of the same check and instance replaces an earlier one.
+// One that is already over ends it. What happens meanwhile is recorded, and told
+// afterwards if it lasts.
+func (a *Alerter) Silence(ctx context.Context, s Silence) error {
+	if s.Check != "" && !slices.Contains(a.reg.Names(), s.Check) {
+		return fmt.Errorf("alert: there is no check %q to silence", s.Check)
+	}
+	if len(s.Reason) > 500 || len(s.By) > 100 || len(s.Instance) > 200 {
+		return errors.New("alert: the reason of a silence has more than 500 bytes, or its author more than 100")
+	}
+	now := time.Now()
+	if s.Until.Sub(now) > maxSilence {
+		return fmt.Errorf("alert: a silence lasts %d days at most; use Options.Windows or remove the check", int(maxSilence.Hours()/24))
+	}
+	s.Set, s.Until = now.Round(0).UTC(), s.Until.Round(0).UTC()
+	return a.change(ctx, func(d *document, now time.Time) error {
+		d.Silences = slices.DeleteFunc(d.Silences, func(o Silence) bool { return o.same(s) || !now.Before(o.Until) })
+		if len(d.Silences) >= maxSilences {
+			return fmt.Errorf("alert: there are %d silences already", len(d.Silences))
+		}
+		if now.Before(s.Until) {
+			d.Silences = append(d.Silences, s)
+		}
+		return nil
+	})
+}
+
+const maxSilence = 31 * 24 * time.Hour
+
+// Silences returns those that are in force, from the store.
+func (a *Alerter) Silences(ctx context.Context) ([]Silence, error) {
+	var out []Silence
+	err := a.change(ctx, func(d *document, now time.Time) error {
+		d.Silences = slices.DeleteFunc(d.Silences, func(o Silence) bool { return !now.Before(o.Until) })
+		out = slices.Clone(d.Silences)
+		return nil
+	})
+	return out, err
 }

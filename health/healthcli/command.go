@@ -251,7 +251,7 @@ func silence(ctx context.Context, alerts *alert.Alerter, f flags, names []string
 		names = []string{""}
 	}
 	for _, name := range names {
-		if err := alerts.Silence(ctx, name, until, "by command"); err != nil {
+		if err := alerts.Silence(ctx, alert.Silence{Check: name, Until: until, Reason: "by command"}); err != nil {
 			return err
 		}
 	}

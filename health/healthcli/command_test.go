@@ -371,7 +371,7 @@ func TestMailEndToEnd(t *testing.T) {
 	}
 	backend.mu.Lock()
 	defer backend.mu.Unlock()
-	if len(backend.mails) != 1 || !strings.Contains(backend.mails[0], "Subject: [UNHEALTHY] pos: database") ||
+	if len(backend.mails) != 1 || !strings.Contains(backend.mails[0], "Subject: pos: database") || !strings.Contains(backend.mails[0], "[UNHEALTHY] pos: database") ||
 		!strings.Contains(backend.mails[0], "database says fail") || !strings.Contains(backend.mails[0], "References: <") {
 		t.Errorf("mails: %s", backend.mails)
 	}

@@ -1,0 +1,50 @@
+package alert
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ErrNoAlert is the error for an alert that is not open.
+var ErrNoAlert = errors.New("alert: there is no such open alert")
+
+// Acknowledge records that a person takes care of an alert, on all instances that
+// share the store. Reminders and escalations end. The message about the end of
+// the alert is still sent, and a rise to critical is told again and needs an
+// acknowledgement of its own. An alert about a lost instance ends.
+//
+// alert is an ID, the name of a check, or "check@instance". A name stands for all
+// open alerts about the check. The error is [ErrNoAlert] if there is none.
+func (a *Alerter) Acknowledge(ctx context.Context, alert, by string) error {
+	if by == "" || len(by) > 100 {
+		return errors.New("alert: say in 1 to 100 bytes who acknowledges")
+	}
+	return a.change(ctx, func(d *document, now time.Time) error {
+		found := false
+		for k, al := range d.Alerts {
+			if !al.Ended.IsZero() || alert == "" || al.ID != alert && al.Name != alert && k != alert {
+				continue
+			}
+			found = true
+			al.AckBy, al.AckAt = by, now.Round(0).UTC()
+			if al.Face == lost {
+				d.dismiss(al, now)
+			}
+		}
+		if !found {
+			return fmt.Errorf("%w: %q", ErrNoAlert, alert)
+		}
+		return nil
+	})
+}
+
+// dismiss ends an alert about an instance that is lost. The instance is forgotten
+// when its last alert is dismissed; if it comes back, it is new.
+func (d *document) dismiss(al *state, now time.Time) {
+	al.end(closed, now, now)
+	if in := d.Instances[al.Instance]; in != nil && !d.hasOpen(al.Instance) && (!in.Lost.IsZero() || !in.Stopped.IsZero()) {
+		delete(d.Instances, al.Instance)
+	}
+}

@@ -1,0 +1,163 @@
+package alert
+
+import (
+	"context"
+	"fmt"
+	"math/bits"
+	"time"
+
+	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/notify"
+)
+
+// obeyWait is how long a notifier may take to return once its context has ended.
+const obeyWait = time.Second
+
+// outcome is how a delivery went.
+type outcome struct {
+	plan    *plan
+	subject string
+	at      time.Time
+	err     error
+}
+
+// start sends a message in the background. Nothing waits for it except the next
+// message to the same receiver.
+func (a *Alerter) start(ctx context.Context, p *plan, snap *health.Snapshot, now time.Time) {
+	m, err := a.compose(p, snap, now)
+	a.mu.Lock()
+	a.sending++
+	a.mu.Unlock()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	a.mu.Lock()
+	a.cancels[p] = cancel
+	a.mu.Unlock()
+	go func() {
+		defer cancel()
+		if err == nil {
+			err = a.send(ctx, p.receiver, m)
+		}
+		a.mu.Lock()
+		delete(a.cancels, p)
+		a.sending--
+		a.results = append(a.results, outcome{plan: p, subject: m.Subject, at: time.Now(), err: err})
+		a.mu.Unlock()
+		a.poke()
+	}()
+}
+
+// send calls the notifier and gives up at SendTimeout, whether it returns or not.
+// A receiver whose last call has not returned yet is not called again.
+func (a *Alerter) send(ctx context.Context, to *receiver, m notify.Message) error {
+	ctx, cancel := context.WithTimeout(ctx, a.opts.SendTimeout)
+	defer cancel()
+	began := time.Now()
+	a.mu.Lock()
+	since, isStuck := a.stuck[to.Name]
+	if !isStuck {
+		a.stuck[to.Name] = began
+	}
+	a.mu.Unlock()
+	var err error
+	if isStuck {
+		err = fmt.Errorf("the notifier has not returned since %s", since.UTC().Format(time.RFC3339))
+	} else {
+		done := make(chan error, 1)
+		go func() {
+			err := fmt.Errorf("the notifier ended its goroutine")
+			defer func() {
+				if p := recover(); p != nil { // a broken notifier must not end the watcher
+					err = fmt.Errorf("the notifier panicked: %v", p)
+				}
+				a.mu.Lock()
+				delete(a.stuck, to.Name)
+				a.mu.Unlock()
+				done <- err
+			}()
+			err = to.Notifier.Notify(ctx, m)
+		}()
+		select {
+		case err = <-done:
+		case <-ctx.Done():
+			select {
+			case err = <-done: // both at once, or an error that says more
+			case <-time.After(obeyWait):
+				err = fmt.Errorf("the notifier did not return within %v", a.opts.SendTimeout)
+			}
+		}
+	}
+	a.mu.Lock()
+	if err == nil {
+		a.stats.Sent++
+		a.stats.LastError = ""
+	} else {
+		a.stats.Failed++
+		a.stats.LastError = a.reg.Scrub(err.Error())
+	}
+	text := a.stats.LastError
+	a.mu.Unlock()
+	if err != nil {
+		if attempt := a.attempts(to.Name) + 1; bits.OnesCount(uint(attempt)) == 1 { // not a line for each
+			a.log.ErrorContext(ctx, "alert: a message was not taken", "receiver", to.Name, "subject", m.Subject, "error", text, "attempt", attempt)
+		}
+	}
+	if hook := a.opts.Trace.Delivery; hook != nil {
+		hook(ctx, DeliveryEvent{Receiver: to.Name, Message: m, Took: time.Since(began), Err: err})
+	}
+	return err
+}
+
+func (a *Alerter) attempts(receiver string) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if s := a.local.Receivers[receiver]; s != nil {
+		return s.Attempts
+	}
+	return 0
+}
+
+// take returns the outcomes that were not recorded yet.
+func (a *Alerter) take() []outcome {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := a.results
+	a.results = nil
+	return all
+}
+
+// restore keeps outcomes that could not be recorded.
+func (a *Alerter) restore(outcomes []outcome) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.results = append(outcomes, a.results...)
+}
+
+// await returns the outcomes of all deliveries when they are there, or those
+// that are there when ctx ends. They stay to be recorded.
+func (a *Alerter) await(ctx context.Context) []outcome {
+	for {
+		a.mu.Lock()
+		sending, results := a.sending, append([]outcome(nil), a.results...)
+		a.mu.Unlock()
+		if sending == 0 || ctx.Err() != nil {
+			return results
+		}
+		select {
+		case <-ctx.Done():
+		case <-a.wake:
+		}
+	}
+}
+
+// abort ends the deliveries that are under way, and returns the outcomes of all
+// of them.
+func (a *Alerter) abort(ctx context.Context) []outcome {
+	a.mu.Lock()
+	for _, cancel := range a.cancels {
+		cancel()
+	}
+	a.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, 2*obeyWait)
+	defer cancel()
+	return a.await(ctx)
+}

@@ -1,0 +1,324 @@
+package alert
+
+import (
+	"crypto/rand"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mainstay-go/mainstay/health"
+)
+
+const (
+	lostPrefix     = "lost@"
+	restartsPrefix = "restarts@"
+	// keepLost is how long the alert about an instance that was well when it was
+	// lost stays open. An instance with a new name has taken its place by then.
+	keepLost = 24 * time.Hour
+)
+
+// subject is one thing that can be in trouble, as all observers together see it.
+type subject struct {
+	key, name, host string // host is empty for a shared check
+	face            face
+	critical        bool
+	since           time.Time
+	good            time.Time // the last first good result of an observer that saw the trouble
+	witness         bool      // an observer that saw the trouble sees now that it is over
+	live            bool      // an observer that lives reports the check
+	reporters       []string
+	blocked         bool // every observer that sees trouble sees its cause too
+	count           int
+	seen            *observation // the worst one
+}
+
+// subjects merges the observations. Only observers that live have a word.
+func (d *document) subjects(now time.Time, r *rules) map[string]*subject {
+	found := map[string]*subject{}
+	for _, host := range slices.Sorted(maps.Keys(d.Instances)) {
+		if r.alone && host != r.instance {
+			continue
+		}
+		for _, o := range d.Instances[host].live(now) {
+			for name, c := range o.Checks {
+				k := key(name, host, c.Shared)
+				s := found[k]
+				if s == nil {
+					s = &subject{key: k, name: name}
+					if !c.Shared {
+						s.host = host
+					}
+					found[k] = s
+				}
+				s.merge(host, c, r.minStatus)
+			}
+		}
+	}
+	return found
+}
+
+func (s *subject) merge(host string, c *observation, minStatus health.Status) {
+	f := c.face(minStatus)
+	if f == clear {
+		if c.Status == health.Unknown {
+			return
+		}
+		s.live = true
+		if !c.Good.IsZero() {
+			s.witness = true
+			if c.Good.After(s.good) {
+				s.good = c.Good
+			}
+		}
+		return
+	}
+	s.live = true
+	if !slices.Contains(s.reporters, host) {
+		s.reporters = append(s.reporters, host)
+	}
+	s.critical = s.critical || c.Critical && f != warn
+	s.blocked = !c.BlockedAt.IsZero() && (s.blocked || s.face == clear)
+	if f.weight() > s.face.weight() {
+		s.face, s.seen = f, c
+	}
+	if s.since.IsZero() || !c.Since.IsZero() && c.Since.Before(s.since) {
+		s.since = c.Since
+	}
+}
+
+// advance opens, updates and ends alerts according to what the observers see.
+func (d *document) advance(now time.Time, r *rules, w *watch) {
+	found := d.subjects(now, r)
+	for _, k := range slices.Sorted(maps.Keys(found)) {
+		s := found[k]
+		if s.face == clear {
+			continue
+		}
+		al := d.Alerts[k]
+		if al == nil || !al.Ended.IsZero() && !al.anyTold() {
+			if s.blocked { // a consequence of another alert opens none
+				continue
+			}
+			al = d.open(k, s, now)
+		}
+		if s.blocked && !al.everTold() {
+			delete(d.Alerts, k) // its cause became known in time
+			continue
+		}
+		al.update(s, now)
+	}
+	for k, al := range d.Alerts {
+		s := found[k]
+		if al.Face == restarts || al.Name == "" || s != nil && s.face != clear || !al.Ended.IsZero() {
+			continue
+		}
+		d.silence(al, s, now, r, w)
+	}
+	if !r.alone {
+		d.instances(now, r, w)
+	}
+	d.settle(now)
+}
+
+// silence decides about an open alert of which no observer that lives says that
+// the trouble goes on.
+func (d *document) silence(al *state, s *subject, now time.Time, r *rules, w *watch) {
+	if s != nil && s.live {
+		switch {
+		case s.witness && s.good.After(al.Since):
+			al.end(recovered, s.good, now)
+		case al.Instance != "":
+			al.end(recovered, now, now)
+		default:
+			al.end(unreported, now, now)
+		}
+		return
+	}
+	if r.alone && al.Instance != r.instance {
+		return // the others cannot be seen now
+	}
+	if al.Instance == "" { // a shared check that no instance reports
+		if !d.anyGone(al.Reporters) || al.Instance == r.instance {
+			al.end(unreported, now, now)
+		}
+		return
+	}
+	in := d.Instances[al.Instance]
+	switch {
+	case in == nil:
+		al.end(unreported, now, now)
+	case !in.Lost.IsZero():
+		if al.Face != lost {
+			al.Face, al.Gone, al.Stopped = lost, in.seen(), false
+		}
+	case !in.Stopped.IsZero():
+		if al.Face != lost && al.Instance != r.instance && w.silentFor(al.Instance, now) {
+			al.Face, al.Gone, al.Stopped = lost, in.Stopped, true
+		}
+		if al.Face == lost && now.Sub(al.Gone) >= keepLost {
+			al.end(stopped, al.Gone, now)
+		}
+	case len(in.live(now)) == 0: // a command that is not run any more
+		if al.Face != lost {
+			al.Face, al.Gone, al.Stopped = lost, in.seen(), false
+		}
+	default: // the check was removed
+		al.end(unreported, now, now)
+	}
+}
+
+// anyGone tells whether one of the instances was lost or shut down.
+func (d *document) anyGone(names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		in := d.Instances[name]
+		return in != nil && (!in.Lost.IsZero() || !in.Stopped.IsZero())
+	})
+}
+
+// instances opens and ends the alerts about instances themselves.
+func (d *document) instances(now time.Time, r *rules, w *watch) {
+	for _, name := range slices.Sorted(maps.Keys(d.Instances)) {
+		in := d.Instances[name]
+		d.crashLoop(name, in, now, r)
+		k := lostPrefix + name
+		al := d.Alerts[k]
+		failing := d.hasOpen(name)
+		switch {
+		case in.Lost.IsZero():
+			if al != nil && al.Ended.IsZero() {
+				al.end(recovered, now, now)
+			}
+			if !in.Stopped.IsZero() && in.Once == nil && name != r.instance && !failing && w.silentFor(name, now) {
+				delete(d.Instances, name)
+			}
+		case al == nil && !failing && r.lost:
+			s := &subject{key: k, host: name, face: lost, since: in.seen(), critical: d.reported(name), reporters: nil}
+			d.open(k, s, now).update(s, now)
+		case !failing && (al == nil || al.Ended.IsZero() && now.Sub(in.Lost) >= keepLost && !al.Critical):
+			if al != nil {
+				al.end(unreported, now, now)
+			}
+			delete(d.Instances, name)
+		}
+	}
+}
+
+// crashLoop keeps the alert about unclean stops of an instance.
+func (d *document) crashLoop(name string, in *instance, now time.Time, r *rules) {
+	in.Unclean = slices.DeleteFunc(in.Unclean, func(t time.Time) bool { return now.Sub(t) >= crashWindow })
+	k := restartsPrefix + name
+	al := d.Alerts[k]
+	n := len(in.Unclean)
+	switch {
+	case al != nil && al.Ended.IsZero() && n == 0:
+		al.end(recovered, now, now)
+	case n >= crashes || n > 0 && r.tellUnclean || n > 0 && al != nil && al.Ended.IsZero():
+		s := &subject{key: k, host: name, face: restarts, since: in.Unclean[0], critical: n >= crashes, count: n}
+		if al == nil || !al.Ended.IsZero() && !al.anyTold() {
+			al = d.open(k, s, now)
+		}
+		al.update(s, now)
+	}
+}
+
+// hasOpen tells whether a check of the instance has an open alert.
+func (d *document) hasOpen(host string) bool {
+	for _, al := range d.Alerts {
+		if al.Instance == host && al.Name != "" && al.Ended.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
+// reported tells whether the instance reports a critical alert of a shared check.
+func (d *document) reported(host string) bool {
+	for _, al := range d.Alerts {
+		if al.Instance == "" && al.Critical && slices.Contains(al.Reporters, host) {
+			return true
+		}
+	}
+	return false
+}
+
+// open adds an alert about a subject.
+func (d *document) open(k string, s *subject, now time.Time) *state {
+	if old := d.Alerts[k]; old != nil {
+		d.archive(old)
+	}
+	al := &state{ID: newID(now), Name: s.name, Instance: s.host, Opened: now, Since: orNow(s.since, now)}
+	if d.Alerts == nil {
+		d.Alerts = map[string]*state{}
+	}
+	d.Alerts[k] = al
+	return al
+}
+
+// update records how a subject in trouble looks now.
+func (al *state) update(s *subject, now time.Time) {
+	if !al.Ended.IsZero() { // not every receiver was told of the end: it goes on
+		al.Ended, al.Noticed, al.Ending, al.Since = time.Time{}, time.Time{}, "", orNow(s.since, now)
+		al.Episode++
+		al.AckBy, al.AckAt = "", time.Time{}
+	}
+	if s.critical && !al.Critical {
+		al.Episode++
+		al.AckBy, al.AckAt = "", time.Time{}
+	}
+	al.Face, al.Critical, al.Gone, al.Stopped = s.face, s.critical, time.Time{}, false
+	al.Reporters, al.Count = s.reporters, s.count
+	if s.seen != nil {
+		al.Output, al.Values, al.Runbook = s.seen.Output, s.seen.Values, s.seen.Runbook
+	}
+}
+
+func (al *state) end(how string, at, now time.Time) {
+	al.Ended, al.Ending, al.Noticed = at, how, now
+	if at.Before(al.Since) {
+		al.Ended = now
+	}
+}
+
+// anyTold tells whether a receiver believes that the alert is open.
+func (al *state) anyTold() bool {
+	for _, t := range al.Told {
+		if t.Face != clear {
+			return true
+		}
+	}
+	return false
+}
+
+// everTold tells whether a message about the alert was delivered.
+func (al *state) everTold() bool {
+	for _, t := range al.Told {
+		if t.Messages > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// settle moves alerts to the closed ones whose end every receiver knows.
+func (d *document) settle(now time.Time) {
+	for _, k := range slices.Sorted(maps.Keys(d.Alerts)) {
+		al := d.Alerts[k]
+		if al.Ended.IsZero() || al.anyTold() && now.Sub(al.Noticed) < orphaned {
+			continue
+		}
+		d.archive(al)
+		delete(d.Alerts, k)
+	}
+}
+
+func (d *document) archive(al *state) {
+	if !al.Ended.IsZero() && !slices.ContainsFunc(d.Closed, func(c health.Alert) bool { return c.ID == al.ID }) {
+		d.Closed = append(d.Closed, al.export())
+	}
+}
+
+// newID is readable, sorts by time, and two instances do not make the same.
+func newID(now time.Time) string {
+	return now.UTC().Format("20060102-150405-") + strings.ToLower(rand.Text()[:8])
+}

@@ -1,0 +1,351 @@
+package alert
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/notify"
+)
+
+const (
+	// believeRun is after how long without a heartbeat an instance is lost.
+	believeRun = 3 * time.Minute
+	// heartbeat is how often Run writes that its instance lives.
+	heartbeat = time.Minute
+	// A command that runs now and then is believed for 2.5 times the pause between
+	// its last two runs, within these bounds.
+	believeOnceLeast = 150 * time.Minute
+	believeOnceMost  = 26 * time.Hour
+
+	flapWindow  = time.Hour
+	flapChanges = 6
+	flapCalm    = 30 * time.Minute
+	// blockedGrace is how long a consequence may outlast its cause without an alert
+	// of its own.
+	blockedGrace = 5 * time.Minute
+	// crashes within crashWindow are a crash loop.
+	crashes     = 3
+	crashWindow = time.Hour
+)
+
+// instance is what is known of one instance of the service. A server (Run) and
+// a command (Once) on the same host observe the same instance. A check of the
+// process itself, such as open files, can differ between the two, so each has
+// its own observations, and the worse one counts.
+type instance struct {
+	Run  *observer `json:"run,omitempty"`
+	Once *observer `json:"once,omitempty"`
+	// Stopped is when Run ended as intended, Lost when another instance missed
+	// its heartbeats.
+	Stopped time.Time `json:"stopped,omitzero"`
+	Lost    time.Time `json:"lost,omitzero"`
+	// Unclean are the last starts that followed a run without a clean stop.
+	Unclean []time.Time `json:"unclean,omitempty"`
+}
+
+// observer is one process that runs checks.
+type observer struct {
+	// Boot and Beat change with each heartbeat, so that another instance sees that
+	// this one lives without comparing clocks.
+	Boot   string                  `json:"boot,omitempty"`
+	Beat   uint64                  `json:"beat,omitempty"`
+	Seen   time.Time               `json:"seen"`
+	Pause  time.Duration           `json:"pause,omitempty"` // before the last look of a command
+	Checks map[string]*observation `json:"checks,omitempty"`
+}
+
+// observation is the confirmed state of one check as one observer sees it.
+type observation struct {
+	Status   health.Status `json:"status"`
+	Since    time.Time     `json:"since,omitzero"` // the first bad result
+	Good     time.Time     `json:"good,omitzero"`  // the first good result after bad ones
+	Critical bool          `json:"critical,omitempty"`
+	Shared   bool          `json:"shared,omitempty"`
+	Flapping bool          `json:"flapping,omitempty"`
+	// Changes are those of the confirmed state within the last hour. The registry
+	// counts raw changes, and forgets them with its process.
+	Changes []time.Time `json:"changes,omitempty"`
+	// Blocked names dependencies that are bad. BlockedAt is when some were last.
+	Blocked   []string       `json:"blocked,omitempty"`
+	BlockedAt time.Time      `json:"blockedAt,omitzero"`
+	Output    string         `json:"output,omitempty"`
+	Values    []notify.Value `json:"values,omitempty"`
+	Runbook   string         `json:"runbook,omitempty"`
+}
+
+func (in *instance) observers() []*observer {
+	var all []*observer
+	for _, o := range []*observer{in.Run, in.Once} {
+		if o != nil {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+func (in *instance) seen() (t time.Time) {
+	for _, o := range in.observers() {
+		if o.Seen.After(t) {
+			t = o.Seen
+		}
+	}
+	return t
+}
+
+// live returns the observers whose word counts now.
+func (in *instance) live(now time.Time) []*observer {
+	var all []*observer
+	if in.Run != nil && in.Lost.IsZero() && in.Stopped.IsZero() {
+		all = append(all, in.Run)
+	}
+	if in.Once != nil && now.Sub(in.Once.Seen) < in.Once.believed() {
+		all = append(all, in.Once)
+	}
+	return all
+}
+
+func (o *observer) believed() time.Duration {
+	if o.Pause == 0 {
+		return believeOnceMost
+	}
+	return min(max(o.Pause*5/2, believeOnceLeast), believeOnceMost)
+}
+
+// key names the subject of a check on an instance.
+func key(name, host string, shared bool) string {
+	if shared {
+		return name
+	}
+	return name + "@" + host
+}
+
+// observe records what this process sees. A snapshot may be narrowed: checks
+// that are not in it keep their state as long as they are known.
+func (d *document) observe(now time.Time, r *rules, snap *health.Snapshot) {
+	in := d.Instances[r.instance]
+	if in == nil {
+		in = &instance{}
+		if d.Instances == nil {
+			d.Instances = map[string]*instance{}
+		}
+		d.Instances[r.instance] = in
+	}
+	slot := &in.Run
+	if r.once {
+		slot = &in.Once
+	}
+	if *slot == nil {
+		*slot = &observer{}
+	}
+	o := *slot
+	beat := now.Sub(o.Seen) >= heartbeat*3/4 || now.Before(o.Seen)
+	switch {
+	case r.once:
+		if !o.Seen.IsZero() && beat {
+			o.Pause = max(now.Sub(o.Seen), 0)
+		}
+		o.Seen = now
+	case beat || o.Boot != r.boot || !in.Lost.IsZero() || !in.Stopped.IsZero():
+		o.Seen, o.Boot, in.Lost, in.Stopped = now, r.boot, time.Time{}, time.Time{}
+		o.Beat++
+		beat = true
+	}
+	if o.Checks == nil {
+		o.Checks = map[string]*observation{}
+	}
+	maps.DeleteFunc(o.Checks, func(name string, _ *observation) bool { return !slices.Contains(r.known, name) })
+	for i := range snap.Checks {
+		c := snap.Checks[i]
+		c.Blocked = causes(&c, snap)
+		open := d.Alerts[key(c.Name, r.instance, c.Shared)]
+		n := o.Checks[c.Name].next(now, &c, r.history[c.Name], beat)
+		if open == nil && n.forgettable() {
+			delete(o.Checks, c.Name)
+		} else {
+			o.Checks[c.Name] = n
+		}
+	}
+}
+
+// causes names the dependencies of a check that are bad, confirmed or about to be:
+// of two checks that fail together, the consequence may be confirmed first.
+func causes(c *health.CheckState, snap *health.Snapshot) []string {
+	bad := slices.Clone(c.Blocked)
+	for _, name := range c.DependsOn {
+		if p, ok := snap.Check(name); ok && p.Status == health.Fail && !slices.Contains(bad, name) {
+			bad = append(bad, name)
+		}
+	}
+	return bad
+}
+
+// history is when the results of a check turned, as a listener saw it.
+type history struct{ bad, good time.Time }
+
+// next returns the observation after o, which may be nil.
+func (o *observation) next(now time.Time, c *health.CheckState, h history, beat bool) *observation {
+	n := &observation{
+		Status: c.Confirmed, Critical: c.Critical, Shared: c.Shared, Flapping: c.Flapping,
+		Blocked: c.Blocked, Runbook: c.Runbook,
+	}
+	if c.Confirmed >= health.Warn {
+		n.Output, n.Values = c.Output, values(c.Observed)
+	}
+	if len(n.Blocked) > 0 {
+		n.BlockedAt = now
+		if o != nil && len(o.Blocked) > 0 && !beat {
+			n.BlockedAt = o.BlockedAt
+		}
+	} else if o != nil && n.Status >= health.Warn && now.Sub(o.BlockedAt) < blockedGrace {
+		n.BlockedAt = o.BlockedAt
+	}
+	began := firstOf(h.bad, c.Since, c.ConfirmedSince)
+	if o == nil {
+		if n.Status >= health.Warn {
+			n.Changes, n.Since = []time.Time{now}, orNow(began, now)
+		}
+	} else {
+		n.Changes = slices.DeleteFunc(slices.Clone(o.Changes), func(t time.Time) bool { return now.Sub(t) > flapWindow })
+		n.Since, n.Good = o.Since, o.Good
+		if n.Status == health.Unknown { // a restart is no news
+			n.Status, n.Output, n.Values = o.Status, o.Output, o.Values
+		}
+		was, is := o.Status >= health.Warn, n.Status >= health.Warn
+		switch {
+		case is && !was:
+			n.Since, n.Good = orNow(began, now), time.Time{}
+		case was && !is:
+			n.Good = orNow(firstOf(h.good, c.Since, c.ConfirmedSince), now)
+			if n.Good.Before(n.Since) {
+				n.Good = now
+			}
+		}
+		if n.Status != o.Status {
+			n.Changes = append(n.Changes, now)
+		} else if is && !beat && sameButNumbers(o.Output, n.Output) {
+			n.Output, n.Values = o.Output, o.Values // each difference is a write
+		}
+	}
+	if k := len(n.Changes); k > 0 {
+		calm := now.Sub(n.Changes[k-1]) >= flapCalm
+		n.Flapping = n.Flapping || !calm && (k >= flapChanges || o != nil && o.Flapping)
+		n.Changes = n.Changes[max(0, k-flapChanges):]
+	}
+	return n
+}
+
+// firstOf returns the first time that is set.
+func firstOf(times ...time.Time) time.Time {
+	for _, t := range times {
+		if !t.IsZero() {
+			return t.Round(0).UTC()
+		}
+	}
+	return time.Time{}
+}
+
+// orNow returns t if it is a moment in the past.
+func orNow(t, now time.Time) time.Time {
+	if t.IsZero() || t.After(now) {
+		return now
+	}
+	return t
+}
+
+// forgettable tells whether there is nothing to remember of a check.
+func (o *observation) forgettable() bool {
+	return o.Status < health.Warn && !o.Flapping && len(o.Changes) == 0
+}
+
+func (o *observation) face(minStatus health.Status) face {
+	switch {
+	case o.Flapping:
+		return flapping
+	case o.Status == health.Fail:
+		return fail
+	case o.Status == health.Warn && minStatus <= health.Warn:
+		return warn
+	}
+	return clear
+}
+
+// sameButNumbers tells whether two texts differ in digits only.
+func sameButNumbers(a, b string) bool {
+	digits := func(r rune) rune {
+		if r >= '0' && r <= '9' || r == '.' {
+			return -1
+		}
+		return r
+	}
+	return strings.Map(digits, a) == strings.Map(digits, b)
+}
+
+// values returns the measurements that are beyond a threshold.
+func values(observed []health.Measurement) []notify.Value {
+	var out []notify.Value
+	for _, m := range observed {
+		if m.Status < health.Warn || m.Value-m.Value != 0 { // JSON has no NaN
+			continue
+		}
+		out = append(out, notify.Value{
+			Name: m.Name, Component: m.Component, Value: m.Value, Unit: m.Unit, Warn: m.Limits.Warn, Fail: m.Limits.Fail,
+		})
+		if len(out) == 5 {
+			break
+		}
+	}
+	return out
+}
+
+// watch tells which instances live. It compares heartbeats with those that this
+// process read before, on this process's own clock.
+type watch struct {
+	last  time.Time // of the last look
+	marks map[string]mark
+}
+
+type mark struct {
+	boot string
+	beat uint64
+	gone bool
+	at   time.Time
+}
+
+// judge finds instances that have been silent for too long, and forgets those
+// that have been gone for long. A process that could not read the store for a
+// while has missed heartbeats itself and judges nothing until it has watched
+// for long enough.
+func (w *watch) judge(d *document, now time.Time, r *rules) {
+	if r.once || r.alone {
+		return
+	}
+	if w.marks == nil || now.Sub(w.last) > believeRun/2 || now.Before(w.last) {
+		w.marks = map[string]mark{}
+	}
+	w.last = now
+	for name, in := range d.Instances {
+		if name == r.instance || in.Run == nil {
+			continue
+		}
+		is := mark{boot: in.Run.Boot, beat: in.Run.Beat, gone: !in.Stopped.IsZero(), at: now}
+		was, ok := w.marks[name]
+		if !ok || was.boot != is.boot || was.beat != is.beat || was.gone != is.gone {
+			w.marks[name] = is
+			continue
+		}
+		if in.Lost.IsZero() && in.Stopped.IsZero() && now.Sub(was.at) >= believeRun {
+			in.Lost = now
+		}
+	}
+	maps.DeleteFunc(w.marks, func(name string, _ mark) bool { return d.Instances[name] == nil })
+}
+
+// silentFor tells whether an instance that is gone has been so for the time in
+// which a restart comes back.
+func (w *watch) silentFor(name string, now time.Time) bool {
+	m, ok := w.marks[name]
+	return ok && now.Sub(m.at) >= believeRun
+}

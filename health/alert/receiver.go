@@ -1,0 +1,156 @@
+package alert
+
+import (
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/mainstay-go/mainstay/notify"
+)
+
+// Receiver is a person or a service that is notified, and of what. Each has its
+// own delivery state: one that is unreachable, slow or hanging delays only its
+// own messages, and receives what it missed as soon as it responds.
+type Receiver struct {
+	// Name identifies the receiver in the stored state. Processes that share a
+	// store also share what a receiver with the same name was told. Required.
+	Name string
+	// Notifier delivers the messages. Required.
+	Notifier notify.Notifier
+
+	// MinLevel is notify.Warning for all alerts or notify.Critical for critical
+	// ones only. Default: notify.Warning.
+	MinLevel notify.Level
+	// Checks are patterns of check names, as in path.Match. Alerts about an
+	// instance itself have an empty name. Default: all checks.
+	Checks []string
+	// Instances are patterns of instance names. Default: all instances.
+	Instances []string
+	// Hours are the times in which the receiver is notified. What happens at other
+	// times is told at the next such time if it still lasts. The field Checks of
+	// the windows is not used. Default: always.
+	Hours []Window
+	// After makes the receiver an escalation: it is notified of an alert that
+	// nobody has acknowledged for that long. Default: 0, at once.
+	After time.Duration
+
+	// Reminders are the ages of an alert at which it is told again, counted from
+	// the message about its beginning; the last one repeats. An alert that is
+	// acknowledged has no reminders. An empty slice that is not nil means none.
+	// Default: Options.Reminders.
+	Reminders []time.Duration
+	// NoRecovery leaves out messages about the end of an alert. Default: false.
+	NoRecovery bool
+	// Language of the messages, "en" or "es". Default: Options.Language.
+	Language string
+	// Templates replace the texts. Default: Options.Templates.
+	Templates *Templates
+}
+
+// receiver is a Receiver ready for use.
+type receiver struct {
+	Receiver
+	// primary is set for Options.Fallback: it is told what the primary receiver
+	// should be and cannot be.
+	primary    *receiver
+	fallbackOf string
+	words      *words
+	texts      *texts
+}
+
+// fallbackSuffix is not allowed in names.
+const fallbackSuffix = "/fallback"
+
+func (o *Options) receivers(to notify.Notifier) ([]*receiver, error) {
+	var list []Receiver
+	if m, ok := to.(*notify.Multi); ok && m != nil {
+		// Each channel has its own delivery state.
+		for i, n := range m.Notifiers() {
+			list = append(list, Receiver{Name: fmt.Sprintf("default-%d", i+1), Notifier: n})
+		}
+	} else if to != nil {
+		list = append(list, Receiver{Name: "default", Notifier: to})
+	}
+	list = append(list, o.Receivers...)
+	if len(list) == 0 {
+		return nil, fmt.Errorf("alert: New needs a notifier or Options.Receivers")
+	}
+	var all []*receiver
+	seen := map[string]bool{}
+	for _, rc := range list {
+		r := &receiver{Receiver: rc}
+		if err := r.normalize(o); err != nil {
+			return nil, err
+		}
+		if seen[r.Name] {
+			return nil, fmt.Errorf("alert: there are two receivers named %q; the names identify what each was told", r.Name)
+		}
+		seen[r.Name] = true
+		all = append(all, r)
+	}
+	if o.Fallback != nil {
+		for _, r := range all[:len(all):len(all)] {
+			all = append(all, &receiver{
+				Receiver: Receiver{Name: r.Name + fallbackSuffix, Notifier: o.Fallback, Reminders: r.Reminders},
+				primary:  r, fallbackOf: r.Name, words: r.words, texts: r.texts,
+			})
+		}
+	}
+	return all, nil
+}
+
+func (r *receiver) normalize(o *Options) (err error) {
+	wrong := func(format string, args ...any) error {
+		return fmt.Errorf("alert: receiver %q: "+format, append([]any{r.Name}, args...)...)
+	}
+	if r.Name == "" || strings.ContainsAny(r.Name, "/\x00") || len(r.Name) > 64 {
+		return wrong("a name has 1 to 64 characters and no slash")
+	}
+	if r.Notifier == nil {
+		return wrong("has no Notifier")
+	}
+	r.MinLevel = orDefault(r.MinLevel, notify.Warning)
+	if r.MinLevel != notify.Warning && r.MinLevel != notify.Critical {
+		return wrong("MinLevel %v: use notify.Warning or notify.Critical", r.MinLevel)
+	}
+	for _, p := range append(append([]string(nil), r.Checks...), r.Instances...) {
+		if _, err := path.Match(p, "x"); err != nil {
+			return wrong("the pattern %q cannot be read", p)
+		}
+	}
+	for i := range r.Hours {
+		if err := r.Hours[i].validate(); err != nil {
+			return err
+		}
+	}
+	if r.After < 0 {
+		return wrong("After must not be negative")
+	}
+	if r.Reminders == nil {
+		r.Reminders = o.Reminders
+	}
+	if err := growing(r.Reminders); err != nil {
+		return err
+	}
+	if r.words, err = wordsOf(orDefault(r.Language, o.Language)); err != nil {
+		return err
+	}
+	r.texts, err = parseTexts(orDefault(r.Templates, o.Templates))
+	return err
+}
+
+// onDuty tells whether the receiver may be notified at now.
+func (r *receiver) onDuty(now time.Time) bool {
+	if r.primary != nil {
+		return r.primary.onDuty(now)
+	}
+	for i := range r.Hours {
+		w := r.Hours[i]
+		w.Checks = nil
+		if w.covers("", now) {
+			return true
+		}
+	}
+	return len(r.Hours) == 0
+}

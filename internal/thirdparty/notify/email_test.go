@@ -1,0 +1,363 @@
+package notify_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"github.com/mainstay-go/mainstay/notify"
+)
+
+var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+func mustEmail(t testing.TB, addr string, opts *notify.EmailOptions, to ...string) *notify.Email {
+	t.Helper()
+	if len(to) == 0 {
+		to = []string{"On Call <oncall@example.org>"}
+	}
+	e, err := notify.NewEmail(addr, "POS <pos@example.org>", to, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestEmailDelivers(t *testing.T) {
+	t.Parallel()
+	s := newSMTPServer(t, nil)
+	e := mustEmail(t, s.addr, nil, "a@example.org", "b@example.org")
+	m := notify.Message{
+		Subject: "Kühlung fällt aus", Text: "fridge: 14 °C", HTML: "<p>fridge: 14 °C</p>", Level: notify.Critical,
+		Source: "pos-1", Key: "incident-7", Time: noon, Fields: []notify.Field{{Name: "since", Value: "11:58"}}, Link: "https://pos.example.org/status/",
+	}
+	if err := e.Notify(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	got := s.got()
+	if len(got) != 1 || got[0].from != "pos@example.org" || strings.Join(got[0].to, " ") != "a@example.org b@example.org" {
+		t.Fatalf("got %+v", got)
+	}
+	mail := got[0].parse(t)
+	subject, _ := new(mime.WordDecoder).DecodeHeader(mail.Header.Get("Subject"))
+	if subject != m.Subject {
+		t.Errorf("subject %q", subject)
+	}
+	for header, want := range map[string]string{
+		"Auto-Submitted": "auto-generated", "X-Auto-Response-Suppress": "All", "Importance": "high",
+		"Date": "Mon, 23 Nov 2026 12:00:00 +0000",
+	} {
+		if v := mail.Header.Get(header); v != want {
+			t.Errorf("%s: %q, want %q", header, v, want)
+		}
+	}
+	if ct := mail.Header.Get("Content-Type"); !strings.HasPrefix(ct, "multipart/alternative") {
+		t.Errorf("Content-Type: %q", ct)
+	}
+	for _, want := range []string{"fridge: 14 =C2=B0C", "since: 11:58", "https://pos.example.org/status/", "<p>fridge"} {
+		if !strings.Contains(got[0].raw, want) {
+			t.Errorf("the mail lacks %q:\n%s", want, got[0].raw)
+		}
+	}
+}
+
+func TestEmailThreads(t *testing.T) {
+	t.Parallel()
+	s := newSMTPServer(t, nil)
+	e := mustEmail(t, s.addr, nil)
+	problem := notify.Message{Subject: "down", Source: "pos-1", Key: "incident-7", Time: noon}
+	for _, m := range []notify.Message{
+		problem,
+		problem, // sent again
+		{Subject: "up", Source: "pos-1", Key: "incident-7", Time: noon.Add(time.Hour), Level: notify.Recovery},
+		{Subject: "down", Source: "pos-1", Key: "incident-8", Time: noon},
+		{Subject: "hello", Source: "pos-1", Time: noon},
+	} {
+		if err := e.Notify(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var ids, threads []string
+	for _, r := range s.got() {
+		h := r.parse(t).Header
+		ids, threads = append(ids, h.Get("Message-ID")), append(threads, h.Get("References"))
+		if h.Get("In-Reply-To") != h.Get("References") {
+			t.Errorf("In-Reply-To %q, References %q", h.Get("In-Reply-To"), h.Get("References"))
+		}
+	}
+	if ids[0] != ids[1] || ids[0] == ids[2] || ids[0] == ids[3] || !strings.HasSuffix(ids[0], "@example.org>") {
+		t.Errorf("message ids %q", ids)
+	}
+	if threads[0] == "" || threads[0] != threads[2] || threads[0] == threads[3] || threads[4] != "" {
+		t.Errorf("threads %q", threads)
+	}
+}
+
+// Nothing in a message can add a header, a recipient or a second mail.
+func TestEmailHeaderInjection(t *testing.T) {
+	t.Parallel()
+	s := newSMTPServer(t, nil)
+	e := mustEmail(t, s.addr, nil)
+	attack := "x\r\nBcc: victim@example.org\nX-Evil: 1\r\n\r\nbody\r\n.\r\nMAIL FROM:<evil@example.org>\r\n\x00\u2028"
+	err := e.Notify(t.Context(), notify.Message{
+		Subject: attack, Text: attack, Source: attack, Key: attack, Link: attack,
+		Fields: []notify.Field{{Name: attack, Value: attack}}, Time: noon,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := s.got()
+	if len(got) != 1 || len(got[0].to) != 1 {
+		t.Fatalf("got %+v", got)
+	}
+	h := got[0].parse(t).Header
+	for _, name := range []string{"Bcc", "X-Evil", "Mail From"} {
+		if h.Get(name) != "" {
+			t.Errorf("injected header %s: %q", name, h.Get(name))
+		}
+	}
+}
+
+func TestEmailSTARTTLSAndLogin(t *testing.T) {
+	t.Parallel()
+	s := newSMTPServer(t, func(s *smtpServer) { s.withTLS(t) })
+	e := mustEmail(t, s.addr, &notify.EmailOptions{TLS: notify.TLSStartTLS, TLSConfig: s.trust(), Username: "pos", Password: "s3cret"})
+	if err := e.Notify(t.Context(), notify.Message{Subject: "hello"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.got(); len(got) != 1 || !got[0].tls || len(s.logins) != 1 {
+		t.Fatalf("got %+v, logins %q", got, s.logins)
+	}
+
+	e = mustEmail(t, s.addr, &notify.EmailOptions{TLS: notify.TLSStartTLS, TLSConfig: s.trust(), Username: "pos", Password: "wr0ng-s3cret"})
+	err := e.Notify(t.Context(), notify.Message{Subject: "hello"})
+	if err == nil || !strings.Contains(err.Error(), "login") || strings.Contains(err.Error(), "wr0ng") {
+		t.Errorf("a wrong password gave %v", err)
+	}
+	// Without the certificate's root nothing is sent, and no password.
+	e = mustEmail(t, s.addr, &notify.EmailOptions{TLS: notify.TLSStartTLS, Username: "pos", Password: "s3cret"})
+	if err := e.Notify(t.Context(), notify.Message{Subject: "hello"}); err == nil || len(s.got()) != 1 || len(s.logins) != 2 {
+		t.Errorf("an unknown certificate gave %v", err)
+	}
+}
+
+func TestEmailRefusesPlainServer(t *testing.T) {
+	t.Parallel()
+	s := newSMTPServer(t, nil)
+	e := mustEmail(t, s.addr, &notify.EmailOptions{TLS: notify.TLSStartTLS})
+	err := e.Notify(t.Context(), notify.Message{Subject: "hello"})
+	if err == nil || !strings.Contains(err.Error(), "STARTTLS") || len(s.got()) != 0 {
+		t.Fatalf("got %v and %d mails", err, len(s.got()))
+	}
+}
+
+func TestEmailImplicitTLS(t *testing.T) {
+	t.Parallel()
+	s := newSMTPServer(t, func(s *smtpServer) { s.withTLS(t) })
+	// Serve the same back-end behind a TLS listener.
+	front := newTLSFront(t, s)
+	e := mustEmail(t, front, &notify.EmailOptions{TLS: notify.TLSImplicit, TLSConfig: s.trust()})
+	if err := e.Notify(t.Context(), notify.Message{Subject: "hello"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.got(); len(got) != 1 || !got[0].tls {
+		t.Fatalf("got %+v", got)
+	}
+}
+
+func TestEmailRecipients(t *testing.T) {
+	t.Parallel()
+	gone := &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no such user"}
+	s := newSMTPServer(t, func(s *smtpServer) { s.refuse["gone@example.org"] = gone })
+	var log bytes.Buffer
+	opts := &notify.EmailOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	e := mustEmail(t, s.addr, opts, "gone@example.org", "here@example.org")
+	if err := e.Notify(t.Context(), notify.Message{Subject: "hello"}); err != nil {
+		t.Fatalf("one bad recipient lost the mail for all: %v", err)
+	}
+	if got := s.got(); len(got) != 1 || strings.Join(got[0].to, " ") != "here@example.org" {
+		t.Fatalf("got %+v", got)
+	}
+	if !strings.Contains(log.String(), "gone@example.org") {
+		t.Errorf("the refusal was not logged: %s", log.String())
+	}
+	e = mustEmail(t, s.addr, opts, "gone@example.org")
+	if err := e.Notify(t.Context(), notify.Message{Subject: "hello"}); err == nil || !strings.Contains(err.Error(), "550") {
+		t.Fatalf("got %v", err)
+	}
+}
+
+// Whatever the server does not do, the whole delivery ends with its deadline.
+func TestEmailDeadline(t *testing.T) {
+	t.Parallel()
+	for name, behave := range map[string]func(net.Conn){
+		"never greets": func(net.Conn) {},
+		"greets in drops": func(c net.Conn) {
+			for {
+				if _, err := c.Write([]byte("220-still thinking\r\n")); err != nil {
+					return
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+		},
+		"greets and hangs": func(c net.Conn) { c.Write([]byte("220 hello\r\n")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := mustEmail(t, hostileServer(t, behave), &notify.EmailOptions{Timeout: 300 * time.Millisecond})
+			start := time.Now()
+			err := e.Notify(t.Context(), notify.Message{Subject: "hello"})
+			if err == nil || !strings.Contains(err.Error(), "300ms") {
+				t.Errorf("got %v", err)
+			}
+			if took := time.Since(start); took > 20*time.Second {
+				t.Errorf("it took %v", took)
+			}
+		})
+	}
+	t.Run("hangs on the content", func(t *testing.T) {
+		t.Parallel()
+		release := make(chan struct{})
+		s := newSMTPServer(t, func(s *smtpServer) {
+			s.onData = func(r io.Reader) error { <-release; return nil }
+		})
+		t.Cleanup(func() { close(release) })
+		e := mustEmail(t, s.addr, nil)
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		if err := e.Notify(ctx, notify.Message{Subject: "hello"}); err == nil || ctx.Err() == nil {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// Whatever a server refuses, at whatever point, is an error that names the point
+// and the server's words, and not the password.
+func TestEmailRefusals(t *testing.T) {
+	t.Parallel()
+	for says, answers := range map[string][]string{ // the last one is the refusal
+		`greeting: 421 "too busy"`:                           {"421 too busy"},
+		`greeting: 554 "you are on a list"`:                  {"554 you are on a list"},
+		`greeting: 501 "who are you"`:                        {"220 hello", "501 who are you", "501 who are you"},
+		`sender: 451 "try again later"`:                      {"220 hello", "250 ok", "451 try again later"},
+		`recipients: oncall@example.org: 450 "mailbox busy"`: {"220 hello", "250 ok", "250 ok", "450 mailbox busy"},
+		`content: 452 "out of space"`:                        {"220 hello", "250 ok", "250 ok", "250 ok", "452 out of space"},
+		`content: 554 "this looks like spam"`:                {"220 hello", "250 ok", "250 ok", "250 ok", "354 go", "554 this looks like spam"},
+		`content: 451 "the spool cannot be read"`:            {"220 hello", "250 ok", "250 ok", "250 ok", "354 go", "451 the spool cannot be read"},
+	} {
+		t.Run(says, func(t *testing.T) {
+			t.Parallel()
+			addr := hostileServer(t, func(c net.Conn) {
+				lines := bufio.NewScanner(c)
+				inData := false
+				for i, answer := range answers {
+					for i > 0 && lines.Scan() && inData && lines.Text() != "." {
+					}
+					inData = strings.HasPrefix(answer, "354")
+					fmt.Fprintf(c, "%s\r\n", answer)
+				}
+				for lines.Scan() { // it stays on the line, as servers do
+				}
+			})
+			err := mustEmail(t, addr, &notify.EmailOptions{Timeout: 20 * time.Second}).Notify(t.Context(), notify.Message{Subject: "hello"})
+			if err == nil || !strings.Contains(err.Error(), says) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	dead, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.Close() // nobody listens there any more
+	err = mustEmail(t, dead.Addr().String(), nil).Notify(t.Context(), notify.Message{Subject: "hello"})
+	if err == nil || !strings.Contains(err.Error(), "connecting: ") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A server that has taken the mail has taken it, however rudely it leaves.
+func TestEmailServerNeverSaysGoodbye(t *testing.T) {
+	t.Parallel()
+	addr := hostileServer(t, func(c net.Conn) {
+		lines := bufio.NewScanner(c)
+		c.Write([]byte("220 hello\r\n"))
+		for inData := false; lines.Scan(); {
+			switch line := lines.Text(); {
+			case inData && line != ".":
+			case line == "DATA":
+				inData = true
+				c.Write([]byte("354 go\r\n"))
+			case line == "QUIT": // silence
+			default:
+				inData = false
+				c.Write([]byte("250 ok\r\n"))
+			}
+		}
+	})
+	if err := mustEmail(t, addr, &notify.EmailOptions{Timeout: 20 * time.Second}).Notify(t.Context(), notify.Message{Subject: "hello"}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEmailConnectionLostMidMail(t *testing.T) {
+	t.Parallel()
+	addr := hostileServer(t, func(c net.Conn) {
+		buf := make([]byte, 4096)
+		c.Write([]byte("220 hello\r\n"))
+		for _, answer := range []string{"250 ok\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n"} {
+			if _, err := c.Read(buf); err != nil {
+				return
+			}
+			c.Write([]byte(answer))
+		}
+		c.Read(buf)
+		c.Close()
+	})
+	if err := mustEmail(t, addr, nil).Notify(t.Context(), notify.Message{Subject: "hello", Text: strings.Repeat("x", 60000)}); err == nil {
+		t.Fatal("a mail that the server did not take counts as sent")
+	}
+}
+
+func TestNewEmailErrors(t *testing.T) {
+	t.Parallel()
+	for name, make := range map[string]func() (*notify.Email, error){
+		"no recipient":  func() (*notify.Email, error) { return notify.NewEmail("h", "a@b.c", nil, nil) },
+		"bad recipient": func() (*notify.Email, error) { return notify.NewEmail("h", "a@b.c", []string{"x"}, nil) },
+		"two in one":    func() (*notify.Email, error) { return notify.NewEmail("h", "a@b.c", []string{"x@y.z, q@r.s"}, nil) },
+		"bad sender":    func() (*notify.Email, error) { return notify.NewEmail("h", "", []string{"x@y.z"}, nil) },
+		"injected sender": func() (*notify.Email, error) {
+			return notify.NewEmail("h", "a@b.c>\r\nRCPT TO:<x@y.z", []string{"x@y.z"}, nil)
+		},
+		"no host":  func() (*notify.Email, error) { return notify.NewEmail(":25", "a@b.c", []string{"x@y.z"}, nil) },
+		"bad port": func() (*notify.Email, error) { return notify.NewEmail("h:0", "a@b.c", []string{"x@y.z"}, nil) },
+		"negative timeout": func() (*notify.Email, error) {
+			return notify.NewEmail("h", "a@b.c", []string{"x@y.z"}, &notify.EmailOptions{Timeout: -1})
+		},
+		"unknown mode": func() (*notify.Email, error) {
+			return notify.NewEmail("h", "a@b.c", []string{"x@y.z"}, &notify.EmailOptions{TLS: 9})
+		},
+		"half a login": func() (*notify.Email, error) {
+			return notify.NewEmail("h", "a@b.c", []string{"x@y.z"}, &notify.EmailOptions{Username: "u"})
+		},
+		"password in the clear": func() (*notify.Email, error) {
+			return notify.NewEmail("h", "a@b.c", []string{"x@y.z"}, &notify.EmailOptions{Username: "u", Password: "p", TLS: notify.TLSNone})
+		},
+		"bad hello": func() (*notify.Email, error) {
+			return notify.NewEmail("h", "a@b.c", []string{"x@y.z"}, &notify.EmailOptions{Hello: "a\r\nb"})
+		},
+	} {
+		if _, err := make(); err == nil || !strings.HasPrefix(err.Error(), "notify: ") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package notify
+
+import "time"
+
+// Event says what happened to an [Alert].
+type Event string
+
+// The events.
+const (
+	Opened   Event = "opened"   // the receiver reads of the alert for the first time
+	Worse    Event = "worse"    // the alert became critical, or failed after a warning
+	Changed  Event = "changed"  // the state changed without becoming worse or better
+	Better   Event = "better"   // the alert is less severe and still open
+	Reminder Event = "reminder" // the alert goes on
+	Ended    Event = "ended"    // the alert is over
+	Ongoing  Event = "ongoing"  // no news: listed because it belongs to the same thread
+)
+
+// Alert is one problem of one subject, as data. A [Message] is a text about one
+// or more of them. Receivers that manage alerts themselves (PagerDuty, Opsgenie,
+// Alertmanager) get one event per Alert, so that one alert never hides another.
+type Alert struct {
+	// Key identifies the alert. All events of one alert have the same Key.
+	Key string `json:"key"`
+	// Supersedes is a Key that this one replaces: the alert became critical, and
+	// a new Key has the on-call service notify again. Default: none.
+	Supersedes string `json:"supersedes,omitempty"`
+	Event      Event  `json:"event"`
+	// Level is Warning or Critical. An alert that has ended has the level Recovery
+	// if its check is well again, and Info if it ended otherwise.
+	Level Level `json:"level"`
+	// Title is one line: the check, the instance and the state.
+	Title string `json:"title"`
+	// Check and Instance name the subject. Instance is empty for a shared check.
+	Check    string `json:"check,omitempty"`
+	Instance string `json:"instance,omitempty"`
+	// Reporters are the instances that see the problem.
+	Reporters []string `json:"reporters,omitempty"`
+	// Status is "warn", "fail", "flapping", "lost" or "restarts" while the alert is
+	// open, then "recovered", "stopped", "unreported" or "closed".
+	Status string `json:"status"`
+	// Output is the text of the check.
+	Output string `json:"output,omitempty"`
+	// Values are the measurements that reached a threshold.
+	Values []Value `json:"values,omitempty"`
+	// Since is the time of the first bad result. Ended is the time of the first
+	// good one, or zero.
+	Since   time.Time `json:"since"`
+	Ended   time.Time `json:"ended,omitzero"`
+	Runbook string    `json:"runbook,omitempty"`
+	// Links acknowledge or silence the alert, or lead to more.
+	Links []Link `json:"links,omitempty"`
+}
+
+// Value is a measurement and its thresholds. A threshold of 0 does not exist.
+type Value struct {
+	Name      string  `json:"name"`
+	Component string  `json:"component,omitempty"`
+	Value     float64 `json:"value"`
+	Unit      string  `json:"unit,omitempty"`
+	Warn      float64 `json:"warn,omitempty"`
+	Fail      float64 `json:"fail,omitempty"`
+}
+
+// Link is a named address.
+type Link struct {
+	Name string `json:"name"`
+	URL  string `json:"url"`
+}
+
+const maxAlerts = 100
+
+// prepared returns the alert bounded and safe, as [Message] does.
+func (a Alert) prepared() Alert {
+	for _, s := range []*string{&a.Key, &a.Supersedes, &a.Check, &a.Instance, &a.Status, &a.Title} {
+		*s = oneLine(*s, maxSubject)
+	}
+	a.Output = truncate(cleanText(a.Output), 4*maxValue)
+	a.Runbook = oneLine(a.Runbook, 2*maxValue)
+	reporters := make([]string, 0, min(len(a.Reporters), maxFields))
+	for _, r := range a.Reporters[:min(len(a.Reporters), maxFields)] {
+		reporters = append(reporters, oneLine(r, maxSubject))
+	}
+	a.Reporters = reporters
+	values := make([]Value, 0, min(len(a.Values), maxFields))
+	for _, v := range a.Values[:min(len(a.Values), maxFields)] {
+		v.Name, v.Component, v.Unit = oneLine(v.Name, maxSubject), oneLine(v.Component, maxSubject), oneLine(v.Unit, maxSubject)
+		v.Value, v.Warn, v.Fail = finite(v.Value), finite(v.Warn), finite(v.Fail)
+		values = append(values, v)
+	}
+	a.Values = values
+	links := make([]Link, 0, min(len(a.Links), 10))
+	for _, l := range a.Links[:min(len(a.Links), 10)] {
+		links = append(links, Link{Name: oneLine(l.Name, maxSubject), URL: oneLine(l.URL, 2*maxValue)})
+	}
+	a.Links = links
+	return a
+}
+
+// finite returns what JSON can hold.
+func finite(f float64) float64 {
+	if f-f != 0 { // NaN or an infinity
+		return 0
+	}
+	return f
+}

@@ -1,0 +1,184 @@
+package notify
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"html"
+	"net/url"
+	"strings"
+	"unicode/utf16"
+)
+
+// NtfyServer is the public server of ntfy.
+const NtfyServer = "https://ntfy.sh"
+
+// NewNtfy returns a Webhook for a topic of an ntfy server. A topic without access
+// control is readable for everyone who knows its name. Set an Authorization in
+// the options' Header for a topic that needs one.
+func NewNtfy(server, topic string, opts *WebhookOptions) (*Webhook, error) {
+	if topic == "" || len(topic) > 64 || strings.ContainsFunc(topic, func(r rune) bool {
+		return r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}) {
+		return nil, fmt.Errorf("notify: %q is not a topic of ntfy: use 1 to 64 letters, digits, dashes and underscores", truncate(topic, 64))
+	}
+	return newWebhook("ntfy", server, opts, func(m Message) []call { return one(ntfyMessage(m, topic)) })
+}
+
+func ntfyMessage(m Message, topic string) any {
+	type action struct {
+		Action string `json:"action"`
+		Label  string `json:"label"`
+		URL    string `json:"url"`
+	}
+	var actions []action
+	for _, l := range m.links() {
+		if len(actions) < 3 { // more are refused
+			actions = append(actions, action{"view", l.Name, l.URL})
+		}
+	}
+	return struct {
+		Topic    string   `json:"topic"`
+		Title    string   `json:"title"`
+		Message  string   `json:"message"`
+		Priority int      `json:"priority"`
+		Tags     []string `json:"tags,omitempty"`
+		Click    string   `json:"click,omitempty"`
+		Actions  []action `json:"actions,omitempty"`
+	}{
+		topic, truncate(m.Subject, 250), truncate(cmp.Or(m.Text, m.Subject), 4000), // longer ones become files
+		map[Level]int{Info: 2, Warning: 3, Critical: 5, Recovery: 3}[m.Level],
+		[]string{map[Level]string{Info: "information_source", Warning: "warning", Critical: "rotating_light", Recovery: "white_check_mark"}[m.Level]},
+		m.webLink(), actions,
+	}
+}
+
+// links are the links of the alerts with news: acknowledge, silence. With several
+// alerts only the first one's fit.
+func (m Message) links() []Link {
+	for _, a := range m.Alerts {
+		var links []Link
+		for _, l := range a.Links {
+			if u := webLink(l.URL); u != "" && a.Event != Ongoing {
+				links = append(links, Link{l.Name, u})
+			}
+		}
+		if len(links) > 0 {
+			return links
+		}
+	}
+	return nil
+}
+
+// TelegramAPI is the address of Telegram's Bot API.
+const TelegramAPI = "https://api.telegram.org"
+
+// NewTelegram returns a Webhook that sends through a bot of Telegram to a chat: a
+// numeric ID or "@channel". The texts are sent without markup. Recoveries and
+// infos arrive without a sound.
+func NewTelegram(endpoint, token, chat string, opts *WebhookOptions) (*Webhook, error) {
+	if token == "" || strings.ContainsAny(token, "/?# ") || chat == "" {
+		return nil, errors.New("notify: Telegram needs the bot's token and a chat")
+	}
+	base, err := url.Parse(endpoint)
+	if err != nil {
+		return nil, errors.New("notify: the URL for Telegram is not of the form https://host")
+	}
+	return newWebhook("Telegram", base.JoinPath("bot"+token, "sendMessage").String(), opts, func(m Message) []call {
+		return one(telegramMessage(m, chat))
+	})
+}
+
+func telegramMessage(m Message, chat string) any {
+	type button struct {
+		Text string `json:"text"`
+		URL  string `json:"url"`
+	}
+	type keyboard struct {
+		Rows [][]button `json:"inline_keyboard"`
+	}
+	text := m.Level.symbol() + " " + m.Subject
+	if m.Text != "" {
+		text += "\n\n" + m.Text
+	}
+	for _, f := range m.Fields {
+		text += "\n" + f.Name + ": " + f.Value
+	}
+	var row []button
+	for _, l := range m.links() {
+		row = append(row, button{l.Name, l.URL})
+	}
+	if l := m.webLink(); l != "" {
+		row = append(row, button{"Status", l})
+	}
+	out := map[string]any{
+		"chat_id": chat, "text": shorten(text, 4096), "disable_notification": m.Level == Recovery || m.Level == Info,
+		"link_preview_options": map[string]bool{"is_disabled": true},
+	}
+	if len(row) > 0 {
+		out["reply_markup"] = keyboard{[][]button{row}}
+	}
+	return out
+}
+
+// shorten cuts to a number of UTF-16 units, in which Telegram counts.
+func shorten(s string, limit int) string {
+	n := 0
+	for i, r := range s {
+		if n += utf16.RuneLen(r); n > limit-1 {
+			return s[:i] + "…"
+		}
+	}
+	return s
+}
+
+// NewGoogleChat returns a Webhook for an incoming webhook of a space in Google
+// Chat. Messages of one [Message.Key] form a thread.
+func NewGoogleChat(rawURL string, opts *WebhookOptions) (*Webhook, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return nil, errors.New("notify: the URL for Google Chat is not of the form https://host/…")
+	}
+	q := u.Query()
+	q.Set("messageReplyOption", "REPLY_MESSAGE_FALLBACK_TO_NEW_THREAD")
+	u.RawQuery = q.Encode()
+	return newWebhook("Google Chat", u.String(), opts, func(m Message) []call { return one(googleChatMessage(m)) })
+}
+
+func googleChatMessage(m Message) any {
+	paragraph := func(text string) any {
+		return map[string]any{"textParagraph": map[string]string{"text": strings.ReplaceAll(html.EscapeString(text), "\n", "<br>")}}
+	}
+	widgets := []any{map[string]any{"textParagraph": map[string]string{
+		"text": fmt.Sprintf(`<font color="#%06x"><b>%s</b></font>`, m.Level.rgb(), html.EscapeString(m.Level.symbol()+" "+m.Subject)),
+	}}}
+	if m.Text != "" {
+		widgets = append(widgets, paragraph(truncate(m.Text, 8000)))
+	}
+	for _, f := range m.Fields[:min(len(m.Fields), 20)] {
+		widgets = append(widgets, map[string]any{"decoratedText": map[string]string{"topLabel": f.Name, "text": html.EscapeString(truncate(f.Value, 300))}})
+	}
+	var buttons []any
+	add := func(name, link string) {
+		buttons = append(buttons, map[string]any{"text": name, "onClick": map[string]any{"openLink": map[string]string{"url": link}}})
+	}
+	for _, l := range m.links() {
+		add(l.Name, l.URL)
+	}
+	if l := m.webLink(); l != "" {
+		add("Status", l)
+	}
+	if len(buttons) > 0 {
+		widgets = append(widgets, map[string]any{"buttonList": map[string]any{"buttons": buttons}})
+	}
+	out := map[string]any{
+		"fallbackText": truncate(m.Subject, 500),
+		"cardsV2": []any{map[string]any{"cardId": m.id(), "card": map[string]any{
+			"sections": []any{map[string]any{"widgets": widgets}},
+		}}},
+	}
+	if t := m.thread(); t != "" {
+		out["thread"] = map[string]string{"threadKey": t}
+	}
+	return out
+}
