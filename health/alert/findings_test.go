@@ -650,3 +650,17 @@ func TestUncleanStop(t *testing.T) {
 func checker(f func() health.Result) health.Checker {
 	return health.CheckerFunc(func(context.Context) health.Result { return f() })
 }
+
+// serveOnce returns an alerter that does not run.
+func serveOnce(t testing.TB) (*alert.Alerter, *health.Registry) {
+	t.Helper()
+	reg, err := health.New([]health.Check{during("db", true, 0, ever, down)}, &health.Options{Logger: discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	al, err := alert.New(reg, newLetters(), &alert.Options{LinkURL: linkURL, LinkSecret: linkSecret, Logger: discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return al, reg
+}
