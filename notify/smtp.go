@@ -72,9 +72,14 @@ func (e *Email) send(ctx context.Context, msg *gomail.Msg, id string) (err error
 	}
 	stage = "recipients"
 	have := e.taken.has(id)
-	deferred, err := e.recipients(ctx, client, have)
+	took, deferred, err := e.recipients(ctx, client, have)
 	if err != nil {
 		return err
+	}
+	if took == 0 { // all that can have it have it
+		_ = client.UpdateDeadline(goodbye)
+		_ = client.Quit() // nothing depends on it
+		return deferred
 	}
 	stage = "content"
 	w, err := client.Data()
@@ -99,16 +104,14 @@ func (e *Email) send(ctx context.Context, msg *gomail.Msg, id string) (err error
 }
 
 // recipients names those to the server that do not have the mail, and adds to
-// have those that it takes. deferred names those that it takes later. The error
-// says that it takes none.
-func (e *Email) recipients(ctx context.Context, client *smtp.Client, have map[int]bool) (deferred, err error) {
+// have those that it takes. deferred names those that it may take later. The
+// error says that no recipient has the mail.
+func (e *Email) recipients(ctx context.Context, client *smtp.Client, have map[int]bool) (took int, deferred, err error) {
 	var refused, later []error
-	asked, took := 0, 0
 	for i, to := range e.to {
 		if have[i] {
 			continue
 		}
-		asked++
 		err := client.Rcpt("<" + to.Address + ">")
 		if err == nil {
 			have[i] = true
@@ -117,7 +120,7 @@ func (e *Email) recipients(ctx context.Context, client *smtp.Client, have map[in
 		}
 		var protocol *textproto.Error
 		if !errors.As(err, &protocol) {
-			return nil, err // the connection is gone
+			return 0, nil, err // the connection is gone
 		}
 		err = fmt.Errorf("%s: %w", to.Address, reply(err))
 		if protocol.Code/100 == 4 {
@@ -130,16 +133,16 @@ func (e *Email) recipients(ctx context.Context, client *smtp.Client, have map[in
 	joined := func(errs []error) error {
 		return errors.New(strings.ReplaceAll(errors.Join(errs...).Error(), "\n", "; "))
 	}
-	if took == 0 && asked > 0 {
-		return nil, joined(append(later, refused...))
+	if took == 0 && len(have) == 0 {
+		return 0, nil, joined(append(later, refused...))
 	}
 	for _, err := range refused {
 		e.opts.Logger.WarnContext(ctx, "notify: the mail server refused a recipient", "server", e.addr, "error", err)
 	}
 	if len(later) > 0 {
-		return joined(later), nil
+		return took, joined(later), nil
 	}
-	return nil, nil
+	return took, nil, nil
 }
 
 func (e *Email) login(ctx context.Context, client *smtp.Client) error {

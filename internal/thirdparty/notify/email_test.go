@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -193,6 +194,102 @@ func TestEmailRecipients(t *testing.T) {
 	e = mustEmail(t, s.addr, opts, "gone@example.org")
 	if err := e.Notify(t.Context(), notify.Message{Subject: "hello"}); err == nil || !strings.Contains(err.Error(), "550") {
 		t.Fatalf("got %v", err)
+	}
+}
+
+// A recipient that the server defers is told later; the others get one mail.
+func TestEmailDeferredRecipient(t *testing.T) {
+	t.Parallel()
+	busy := &smtp.SMTPError{Code: 450, EnhancedCode: smtp.EnhancedCode{4, 2, 0}, Message: "come back later"}
+	gone := &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no such user"}
+	s := newSMTPServer(t, func(s *smtpServer) { s.refuse["busy@example.org"], s.refuse["gone@example.org"] = busy, gone })
+	e := mustEmail(t, s.addr, &notify.EmailOptions{Logger: slog.New(slog.DiscardHandler)}, "here@example.org", "busy@example.org", "gone@example.org")
+	m := notify.Message{Subject: "hello", Time: noon}
+	for range 2 {
+		if err := e.Notify(t.Context(), m); err == nil || !strings.Contains(err.Error(), "busy@example.org") {
+			t.Fatalf("a deferred recipient was forgotten: %v", err)
+		}
+	}
+	if got := s.got(); len(got) != 1 {
+		t.Fatalf("%d mails", len(got))
+	}
+	s.mu.Lock()
+	delete(s.refuse, "busy@example.org")
+	s.mu.Unlock()
+	if err := e.Notify(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.got(); len(got) != 2 || strings.Join(got[1].to, " ") != "busy@example.org" {
+		t.Errorf("%+v", got)
+	}
+	// The last one is refused for good in the meantime.
+	s.mu.Lock()
+	s.refuse["busy@example.org"] = busy
+	s.mu.Unlock()
+	m.Subject = "again"
+	if err := e.Notify(t.Context(), m); err == nil {
+		t.Error("a deferred recipient was forgotten")
+	}
+	s.mu.Lock()
+	s.refuse["busy@example.org"] = gone
+	s.mu.Unlock()
+	if err := e.Notify(t.Context(), m); err != nil || len(s.got()) != 3 {
+		t.Errorf("%v, %d mails", err, len(s.got()))
+	}
+}
+
+// A thread has one Subject header. What changed is the first line of the body.
+func TestEmailTopic(t *testing.T) {
+	t.Parallel()
+	s := newSMTPServer(t, nil)
+	e := mustEmail(t, s.addr, nil)
+	for _, subject := range []string{"[UNHEALTHY] pos: db", "[RECOVERED] pos: db after 5 min"} {
+		if err := e.Notify(t.Context(), notify.Message{Subject: subject, Topic: "pos: db", Text: "text", Source: "pos", Key: "7", Time: noon}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := s.got()
+	first, second := got[0].parse(t), got[1].parse(t)
+	for _, name := range []string{"Subject", "References", "In-Reply-To"} {
+		if first.Header.Get(name) != second.Header.Get(name) || first.Header.Get(name) == "" {
+			t.Errorf("%s: %q and %q", name, first.Header.Get(name), second.Header.Get(name))
+		}
+	}
+	if first.Header.Get("Message-Id") == second.Header.Get("Message-Id") {
+		t.Error("two mails with one Message-ID")
+	}
+	body, err := io.ReadAll(second.Body)
+	if err != nil || first.Header.Get("Subject") != "pos: db" || !strings.HasPrefix(string(body), "[RECOVERED] pos: db after 5 min\r\n\r\ntext") {
+		t.Errorf("%q, %v", body, err)
+	}
+}
+
+// Exchange Online and Gmail refuse passwords and take tokens.
+func TestEmailOAuth(t *testing.T) {
+	t.Parallel()
+	s := newSMTPServer(t, func(s *smtpServer) { s.withTLS(t); s.password = "t0ken" })
+	token, tokenErr := "t0ken", error(nil)
+	e := mustEmail(t, s.addr, &notify.EmailOptions{
+		Username: "pos@example.org", TLS: notify.TLSStartTLS, TLSConfig: s.trust(),
+		Token: func(context.Context) (string, error) { return token, tokenErr },
+	})
+	if err := e.Notify(t.Context(), notify.Message{Subject: "hello"}); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.got()) != 1 || !strings.HasPrefix(s.logins[0], "user=pos@example.org\x01auth=Bearer ") {
+		t.Errorf("%q", s.logins)
+	}
+	for _, token = range []string{"old", "", "a\r\nb"} {
+		if err := e.Notify(t.Context(), notify.Message{Subject: "hello"}); err == nil || token != "" && strings.Contains(err.Error(), token) {
+			t.Errorf("token %q: %v", token, err)
+		}
+	}
+	tokenErr = errors.New("the identity provider is down")
+	if err := e.Notify(t.Context(), notify.Message{Subject: "hello"}); err == nil || !strings.Contains(err.Error(), "identity provider") {
+		t.Errorf("%v", err)
+	}
+	if _, err := notify.NewEmail("mail.example.org", "pos@example.org", []string{"a@example.org"}, &notify.EmailOptions{Token: func(context.Context) (string, error) { return "", nil }}); err == nil {
+		t.Error("a token without a user name was accepted")
 	}
 }
 

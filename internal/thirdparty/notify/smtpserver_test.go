@@ -118,9 +118,25 @@ type smtpSession struct {
 	current received
 }
 
-func (*smtpSession) AuthMechanisms() []string { return []string{sasl.Plain} }
+func (*smtpSession) AuthMechanisms() []string { return []string{sasl.Plain, "XOAUTH2"} }
 
-func (x *smtpSession) Auth(string) (sasl.Server, error) {
+// xoauth2 is the server's side of Google's and Microsoft's login by token.
+type xoauth2 struct{ s *smtpServer }
+
+func (x xoauth2) Next(response []byte) (challenge []byte, done bool, err error) {
+	x.s.mu.Lock()
+	defer x.s.mu.Unlock()
+	x.s.logins = append(x.s.logins, string(response))
+	if string(response) != "user=pos@example.org\x01auth=Bearer "+x.s.password+"\x01\x01" {
+		return nil, false, errors.New("no")
+	}
+	return nil, true, nil
+}
+
+func (x *smtpSession) Auth(mechanism string) (sasl.Server, error) {
+	if mechanism == "XOAUTH2" {
+		return xoauth2{x.s}, nil
+	}
 	return sasl.NewPlainServer(func(_, user, password string) error {
 		x.s.mu.Lock()
 		defer x.s.mu.Unlock()
