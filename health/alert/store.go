@@ -17,18 +17,19 @@ import (
 	"github.com/mainstay-go/mainstay/internal/atomicfile"
 )
 
-// Store keeps the state of an [Alerter], a document of a few kilobytes.
+// Store keeps the state of an [Alerter], a document of some kilobytes.
 //
-// Update calls f with the stored document, nil if there is none, and stores what
-// it returns, unless that is the same or f failed. Nobody else's f runs between
-// the two. f may take as long as a delivery. When the store cannot be reached
-// Update returns an error without calling f; when somebody else holds it for too
-// long that error is [ErrBusy].
+// Update calls f with the stored document, nil if there is none, and stores the
+// document that f returns, unless it is the same or f failed. No other f runs
+// between the two, in this process or in another one. f returns within
+// milliseconds. When the store cannot be reached, Update returns an error without
+// calling f. When another process holds it for too long, that error is
+// [ErrBusy].
 type Store interface {
 	Update(ctx context.Context, f func(state []byte) ([]byte, error)) error
 }
 
-// ErrBusy is the error of a [Store] in use by somebody else.
+// ErrBusy is the error of a [Store] that another process uses.
 var ErrBusy = errors.New("alert: another process is deciding; it will speak for this one")
 
 // Memory returns a Store that lasts as long as the process.
@@ -54,14 +55,29 @@ func (m *memory) Update(_ context.Context, f func([]byte) ([]byte, error)) error
 // share: a server and a command that cron starts. It is locked with a second file
 // beside it, and replaced by rename: a crash leaves the old document or the new
 // one. The file is created with the mode 0600.
-func File(path string) Store { return &file{path: path} }
-
-type file struct {
-	path string
-	mu   sync.Mutex
+//
+// The file has room to grow. When it cannot be replaced, because the disk is
+// full, the new document is written over the old one, so that an alert about the
+// full disk is not repeated by each run of a command.
+func File(path string) Store {
+	return &file{path: path, replace: func(b []byte) error {
+		return atomicfile.Write(path, 0o600, func(w io.Writer) error {
+			_, err := w.Write(b)
+			return err
+		})
+	}}
 }
 
-const maxDocument = 16 << 20 // far more than any real one
+type file struct {
+	path    string
+	replace func([]byte) error
+	mu      sync.Mutex
+}
+
+const (
+	maxDocument = 16 << 20 // far more than any real one
+	fileBlock   = 16 << 10 // the file's size is a multiple of it
+)
 
 func (s *file) Update(ctx context.Context, f func([]byte) ([]byte, error)) error {
 	s.mu.Lock()
@@ -77,7 +93,7 @@ func (s *file) Update(ctx context.Context, f func([]byte) ([]byte, error)) error
 		return fmt.Errorf("alert: locking the state: %w", err)
 	}
 	defer func() { _ = lock.Unlock() }() // closing the file ends the lock in any case
-	state, err := s.read()
+	state, size, err := s.read()
 	if err != nil {
 		return fmt.Errorf("alert: reading the state: %w", err)
 	}
@@ -88,24 +104,38 @@ func (s *file) Update(ctx context.Context, f func([]byte) ([]byte, error)) error
 	if bytes.Equal(next, state) {
 		return nil
 	}
-	err = atomicfile.Write(s.path, 0o600, func(w io.Writer) error {
-		_, err := w.Write(next)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("alert: writing the state: %w", err)
+	padded := append(bytes.Clone(next), bytes.Repeat([]byte(" "), (fileBlock-len(next)%fileBlock)%fileBlock)...)
+	if err := s.replace(padded); err != nil {
+		if overErr := s.overwrite(next, size); overErr != nil {
+			return fmt.Errorf("alert: writing the state: %w", errors.Join(err, overErr))
+		}
 	}
 	return nil
 }
 
-func (s *file) read() ([]byte, error) {
+// overwrite puts a document into the blocks that the file already has.
+func (s *file) overwrite(next []byte, size int) error {
+	if len(next) > size {
+		return errors.New("the file has no room for it either")
+	}
+	out, err := os.OpenFile(s.path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(append(bytes.Clone(next), bytes.Repeat([]byte(" "), size-len(next))...))
+	return errors.Join(err, out.Sync(), out.Close())
+}
+
+// read returns the document without its padding, and the size of the file.
+func (s *file) read() (state []byte, size int, err error) {
 	in, err := os.Open(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, 0, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer in.Close()
-	return io.ReadAll(io.LimitReader(in, maxDocument))
+	b, err := io.ReadAll(io.LimitReader(in, maxDocument))
+	return bytes.TrimRight(b, " "), len(b), err
 }

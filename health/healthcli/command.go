@@ -49,7 +49,8 @@ type Command struct {
 // flags are the arguments of one run.
 type flags struct {
 	notify, testNotify, verbose, json bool
-	only, state, url                  string
+	only, state, url, ack, by         string
+	alerts                            bool
 	timeout, retryWait, silence       time.Duration
 	retries                           int
 	retriesSet                        bool
@@ -69,6 +70,9 @@ func (c *Command) parse(args []string, out io.Writer) (flags, error) {
 	set.DurationVar(&f.retryWait, "retry-wait", 10*time.Second, "pause before a re-run")
 	set.StringVar(&f.state, "state", "", "`file` that remembers what people were told")
 	set.DurationVar(&f.silence, "silence", 0, "send nothing about the checks (all, or those of --only) for this long, and do nothing else")
+	set.BoolVar(&f.alerts, "alerts", false, "list the open alerts and do nothing else")
+	set.StringVar(&f.ack, "ack", "", "acknowledge an `alert` (its ID, a check, or check@instance) and do nothing else")
+	set.StringVar(&f.by, "by", "", "with --ack or --silence: your `name`")
 	set.StringVar(&f.url, "url", "", "ask a running server at this `URL` instead of running the checks")
 	err := set.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
@@ -87,7 +91,7 @@ func (c *Command) parse(args []string, out io.Writer) (flags, error) {
 		return f, errors.New("--timeout must be positive")
 	case f.retries < 0 || f.retries > 100 || f.retryWait < 0 || f.silence < 0:
 		return f, errors.New("--retries (at most 100), --retry-wait and --silence must not be negative")
-	case f.url != "" && (f.notify || f.testNotify || f.only != "" || f.silence > 0 || f.state != "" || f.retriesSet):
+	case f.url != "" && (f.notify || f.testNotify || f.only != "" || f.silence > 0 || f.alerts || f.ack != "" || f.state != "" || f.retriesSet):
 		return f, errors.New("--url asks another server and goes with --verbose, --json and --timeout only")
 	}
 	return f, nil
@@ -134,13 +138,13 @@ func (c *Command) run(ctx context.Context, args []string, stdout io.Writer) (int
 		return NoResult, err
 	}
 	var alerts *alert.Alerter
-	if f.notify || f.silence > 0 {
+	if f.notify || f.manages() {
 		if alerts, err = c.alerter(reg, f); err != nil {
 			return NoResult, err
 		}
 	}
-	if f.silence > 0 {
-		return Pass, silence(ctx, alerts, f, names, stdout)
+	if f.manages() {
+		return manage(ctx, alerts, f, names, stdout)
 	}
 	var watch []string // what people were told is bad: believed to be well again only twice
 	if alerts != nil {
@@ -216,9 +220,10 @@ func (c *Command) alerter(reg *health.Registry, f flags) (*alert.Alerter, error)
 		opts.Store = alert.File(f.state)
 	}
 	if opts.Store == nil {
-		return nil, errors.New("--notify and --silence need --state FILE to remember what people were told; else every run would tell them again")
+		return nil, errors.New("--notify, --silence, --alerts and --ack need --state FILE to remember what people were told; else every run would tell them again")
 	}
-	if f.silence > 0 { // sends nothing and works without a channel
+	if f.manages() { // sends nothing and works without a channel
+		opts.Receivers = nil
 		return alert.New(reg, notify.Func(func(context.Context, notify.Message) error { return nil }), &opts)
 	}
 	channel, err := c.channel()
@@ -243,24 +248,6 @@ func (c *Command) test(ctx context.Context, f flags) (int, error) {
 		return NoResult, err
 	}
 	return Pass, nil
-}
-
-func silence(ctx context.Context, alerts *alert.Alerter, f flags, names []string, stdout io.Writer) error {
-	until := time.Now().Add(f.silence)
-	if names == nil {
-		names = []string{""}
-	}
-	for _, name := range names {
-		if err := alerts.Silence(ctx, alert.Silence{Check: name, Until: until, Reason: "by command"}); err != nil {
-			return err
-		}
-	}
-	what := "all checks"
-	if f.only != "" {
-		what = strings.Join(names, ", ")
-	}
-	fmt.Fprintf(stdout, "no messages about %s until %s\n", what, until.Format("2006-01-02 15:04 MST"))
-	return nil
 }
 
 func orDefault[T comparable](v, d T) T {

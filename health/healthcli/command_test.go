@@ -436,3 +436,36 @@ func TestSchedule(t *testing.T) {
 		t.Error("an unknown target")
 	}
 }
+
+// Alerts are listed and acknowledged by command.
+func TestAlertsByCommand(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, turns{"database": {health.Fail}})
+	l.Alert.Instance = "pos-1"
+	run := func(code int, args ...string) string {
+		t.Helper()
+		got, out, errs := l.do(t, args...)
+		if got != code {
+			t.Fatalf("%v: code %d, %s%s", args, got, out, errs)
+		}
+		return out + errs
+	}
+	if out := run(Pass, "--alerts"); out != "" {
+		t.Errorf("%s", out)
+	}
+	run(NoResult, "--ack", "database")
+	run(Fail, "--notify", "--retry-wait", "1ms")
+	out := run(Pass, "--alerts")
+	id, _, _ := strings.Cut(out, " ")
+	if !strings.Contains(out, "database@pos-1") || !strings.Contains(out, "FAIL, critical") || !strings.Contains(out, "database says fail") {
+		t.Errorf("%s", out)
+	}
+	for _, name := range []string{id, "database", "database@pos-1"} {
+		run(Pass, "--ack", name, "--by", "ada "+name)
+		if out := run(Pass, "--alerts"); !strings.Contains(out, "acknowledged by ada "+name) {
+			t.Errorf("%s", out)
+		}
+	}
+	run(Pass, "--silence", "1h", "--by", "ada")
+	run(NoResult, "--url", "http://127.0.0.1:1/", "--ack", "database")
+}
