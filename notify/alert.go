@@ -1,6 +1,10 @@
 package notify
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // Event says what happened to an [Alert].
 type Event string
@@ -97,7 +101,39 @@ func (a Alert) prepared() Alert {
 	return a
 }
 
-// finite returns what JSON can hold.
+// facts are the fields of a message, and its alerts as fields: one per fact of a
+// single alert, one per alert of several.
+func (m Message) facts() []Field {
+	var news []Alert
+	for _, a := range m.Alerts {
+		if a.Event != Ongoing {
+			news = append(news, a)
+		}
+	}
+	fields := append([]Field(nil), m.Fields...)
+	for _, a := range news {
+		all := []Field{{"check", a.Check}, {"instance", a.Instance}, {"status", a.Status}, {"since", a.Since.UTC().Format(time.RFC3339)}}
+		if !a.Ended.IsZero() {
+			all = append(all, Field{"ended", a.Ended.UTC().Format(time.RFC3339)})
+		}
+		for _, v := range a.Values {
+			all = append(all, Field{v.label(), v.text()})
+		}
+		all = append(all, Field{"runbook", a.Runbook})
+		all = slices.DeleteFunc(all, func(f Field) bool { return f.Value == "" })
+		if len(news) == 1 {
+			return append(fields, all...)
+		}
+		var parts []string
+		for _, f := range all[1:] {
+			parts = append(parts, f.Name+" "+f.Value)
+		}
+		fields = append(fields, Field{all[0].Value, strings.Join(parts, ", ")})
+	}
+	return fields
+}
+
+// finite returns a number that JSON can hold.
 func finite(f float64) float64 {
 	if f-f != 0 { // NaN or an infinity
 		return 0

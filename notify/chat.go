@@ -35,7 +35,7 @@ func slackMessage(m Message) []call {
 		Text: escape(truncate(m.Text, 8000)), Fallback: escape(m.Subject),
 		Color: fmt.Sprintf("#%06x", m.Level.rgb()), Footer: escape(m.Source), TS: m.Time.Unix(), MrkdwnIn: []string{},
 	}
-	for _, f := range m.Fields[:min(len(m.Fields), 20)] {
+	for _, f := range firstFields(m.facts(), 20) {
 		a.Fields = append(a.Fields, field{escape(f.Name), escape(truncate(f.Value, 500)), len(f.Value) <= 40})
 	}
 	text := escape(m.Level.symbol() + " " + m.Subject)
@@ -76,7 +76,7 @@ func discordMessage(m Message) []call {
 	if m.Source != "" {
 		e.Footer = map[string]string{"text": m.Source}
 	}
-	for _, f := range m.Fields[:min(len(m.Fields), 10)] {
+	for _, f := range firstFields(m.facts(), 10) {
 		// Neither may be empty.
 		e.Fields = append(e.Fields, field{truncate("\u200b"+markdown(f.Name), 80), truncate("\u200b"+markdown(f.Value), 150), len(f.Value) <= 40})
 	}
@@ -121,7 +121,7 @@ func teamsMessage(m Message) []call {
 			lines = append(lines, run(truncate(line, 1000), nil))
 		}
 	}
-	for _, f := range m.Fields {
+	for _, f := range m.facts() {
 		facts = append(facts, map[string]string{"title": markdown(f.Name), "value": markdown(truncate(f.Value, 500))})
 	}
 	shown := fitting(lines, maxTeamsText)
@@ -201,3 +201,5 @@ func (l Level) rgb() int {
 	}
 	return 0x175cd3
 }
+
+func firstFields(fields []Field, n int) []Field { return fields[:min(len(fields), n)] }

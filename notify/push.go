@@ -155,7 +155,7 @@ func googleChatMessage(m Message) any {
 	if m.Text != "" {
 		widgets = append(widgets, paragraph(truncate(m.Text, 8000)))
 	}
-	for _, f := range m.Fields[:min(len(m.Fields), 20)] {
+	for _, f := range firstFields(m.facts(), 20) {
 		widgets = append(widgets, map[string]any{"decoratedText": map[string]string{"topLabel": f.Name, "text": html.EscapeString(truncate(f.Value, 300))}})
 	}
 	var buttons []any

@@ -125,7 +125,7 @@ func (a *Alerter) rules(once bool) *rules {
 	return r
 }
 
-// Run watches the registry until ctx ends, and then returns nil within 10 s. It
+// Run watches the registry until ctx ends, and then returns nil within 12 s. It
 // never delays a check. Only one Run can be at work at a time.
 //
 // Run writes a heartbeat to the store once a minute. Another instance that

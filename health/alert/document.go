@@ -35,8 +35,10 @@ type state struct {
 	Episode int       `json:"episode,omitempty"`
 	Opened  time.Time `json:"opened"` // when the state was confirmed
 	Since   time.Time `json:"since"`  // the first bad result
-	Ended   time.Time `json:"ended,omitzero"`
-	Ending  string    `json:"ending,omitempty"`
+	// Rose is the last rise to critical. Escalations count from it.
+	Rose   time.Time `json:"rose,omitzero"`
+	Ended  time.Time `json:"ended,omitzero"`
+	Ending string    `json:"ending,omitempty"`
 	// Noticed is when the end was confirmed.
 	Noticed time.Time `json:"noticed,omitzero"`
 	// Gone is when the instance was lost or shut down; Stopped tells which.
@@ -202,7 +204,7 @@ func (d *document) clamp(now time.Time) {
 		}
 	}
 	for _, al := range d.Alerts {
-		limit(&al.Opened, &al.Since, &al.Ended, &al.Noticed, &al.Gone, &al.AckAt)
+		limit(&al.Opened, &al.Since, &al.Rose, &al.Ended, &al.Noticed, &al.Gone, &al.AckAt)
 		for _, t := range al.Told {
 			limit(&t.At, &t.Base, &t.Pending, &t.Urgent)
 		}

@@ -260,11 +260,11 @@ func (al *state) update(s *subject, now time.Time) {
 	if !al.Ended.IsZero() { // not every receiver was told of the end: it goes on
 		al.Ended, al.Noticed, al.Ending, al.Since = time.Time{}, time.Time{}, "", orNow(s.since, now)
 		al.Episode++
-		al.AckBy, al.AckAt = "", time.Time{}
+		al.AckBy, al.AckAt, al.Rose = "", time.Time{}, now
 	}
 	if s.critical && !al.Critical {
 		al.Episode++
-		al.AckBy, al.AckAt = "", time.Time{}
+		al.AckBy, al.AckAt, al.Rose = "", time.Time{}, now
 	}
 	al.Face, al.Critical, al.Gone, al.Stopped = s.face, s.critical, time.Time{}, false
 	al.Reporters, al.Count = s.reporters, s.count

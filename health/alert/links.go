@@ -129,6 +129,7 @@ func (a *Alerter) Handler() http.Handler {
 			return
 		}
 		by := "link, " + via
+		req.Body = http.MaxBytesReader(w, req.Body, 4<<10)
 		if err := req.ParseForm(); err == nil {
 			if name := oneLine(req.PostForm.Get("name")); name != "" {
 				by = name + " (link, " + via + ")"

@@ -479,6 +479,9 @@ func (to *receiver) matches(d *document, al *state, r *rules, now time.Time) (bo
 	}
 	if to.After > 0 {
 		at := al.Opened.Add(to.After)
+		if al.Rose.After(al.Opened) {
+			at = al.Rose.Add(to.After)
+		}
 		if !al.AckAt.IsZero() {
 			return false, time.Time{}
 		}
