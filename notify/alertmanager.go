@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// alertmanagerKeeps is how long Alertmanager shows an alert of which it hears no
-// more.
+// alertmanagerKeeps is how long Alertmanager shows an alert without an update.
 const alertmanagerKeeps = 7 * 24 * time.Hour
 
 // NewAlertmanager returns a Webhook for the API of Prometheus Alertmanager, whose

@@ -87,7 +87,7 @@ func discordMessage(m Message) []call {
 	}{
 		truncate(m.Level.symbol()+" "+markdown(m.Subject), 1000),
 		[]embed{e},
-		map[string][]string{"parse": {}}, // an error text with @everyone wakes nobody else
+		map[string][]string{"parse": {}}, // an error text with @everyone notifies only this channel
 	})
 }
 

@@ -168,8 +168,8 @@ func (e *Email) Notify(ctx context.Context, m Message) error {
 	return e.send(ctx, msg, m.id())
 }
 
-// compose builds the mail. go-mail encodes what is not ASCII and refuses nothing
-// that prepared has left in.
+// compose builds the mail. go-mail encodes other characters than ASCII and accepts
+// every text that prepared returns.
 func (e *Email) compose(m Message) (*gomail.Msg, error) {
 	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent())
 	msg.FromMailAddress(e.from)

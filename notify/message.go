@@ -98,7 +98,7 @@ type Message struct {
 	Link string `json:"link,omitempty"`
 }
 
-// Bounds of what is sent. A mail of 10 MB helps nobody and is refused by servers.
+// Bounds of what is sent. Servers refuse a mail of 10 MB.
 const (
 	maxSubject = 200
 	maxText    = 64 << 10
@@ -172,7 +172,7 @@ func oneLine(s string, limit int) string {
 	return truncate(s, limit)
 }
 
-// reorders tells whether a character changes the order in which others are
+// reorders reports whether a character changes the order in which others are
 // shown: a text could then look like another one.
 func reorders(r rune) bool {
 	return r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x200e || r == 0x200f || r == 0x061c

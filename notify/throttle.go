@@ -66,7 +66,7 @@ func (t *Throttle) Notify(ctx context.Context, m Message) error {
 	return t.next.Notify(ctx, m)
 }
 
-// take tells whether a message may pass at now, and, if it is the last one or
+// take reports whether a message may pass at now, and, if it is the last one or
 // none may, when the next one can.
 func (t *Throttle) take(now time.Time) (mutedUntil time.Time, ok bool) {
 	t.mu.Lock()

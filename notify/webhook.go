@@ -47,7 +47,7 @@ type Webhook struct {
 }
 
 // call is one request. Most messages need one; a receiver that manages alerts
-// itself needs one per alert, and none if there is nothing it can use.
+// itself needs one per alert. A message that it cannot use needs no request.
 type call struct {
 	path string // appended to that of the URL
 	body any

@@ -12,11 +12,11 @@ var ErrNoAlert = errors.New("alert: there is no such open alert")
 
 // Acknowledge records that a person takes care of an alert, on all instances that
 // share the store. Reminders and escalations end. The message about the end of
-// the alert is still sent, and a rise to critical is told again and needs an
+// the alert is still sent. A rise to critical is sent again and needs an
 // acknowledgement of its own. An alert about a lost instance ends.
 //
 // alert is an ID, the name of a check, or "check@instance". A name stands for all
-// open alerts about the check. The error is [ErrNoAlert] if there is none.
+// open alerts about the check. Without an open alert the error is [ErrNoAlert].
 func (a *Alerter) Acknowledge(ctx context.Context, alert, by string) error {
 	if by == "" || len(by) > 100 {
 		return errors.New("alert: say in 1 to 100 bytes who acknowledges")

@@ -32,7 +32,7 @@ type Alerter struct {
 
 	mu        sync.Mutex // guards the fields below; never held during a call to the outside
 	local     *document  // the last known state
-	unsaved   bool       // local holds what the store does not
+	unsaved   bool       // local has changes that the store lacks
 	cutOff    bool       // the store was out of reach at the last look
 	conflict  bool       // another process writes under the same instance name
 	wrote     bool       // a heartbeat of this process is in the store
@@ -49,7 +49,7 @@ type Alerter struct {
 type Stats struct {
 	// Sent counts messages that a receiver took, Failed the attempts that failed.
 	Sent, Failed uint64
-	// Dropped counts alerts that were over before a receiver could be told.
+	// Dropped counts alerts that ended before a message about them was delivered.
 	Dropped uint64
 	// StoreErrors counts the times at which the store was out of reach.
 	StoreErrors uint64
@@ -63,7 +63,7 @@ type Stats struct {
 
 const (
 	tick = 30 * time.Second // changes wake the loop sooner; this finds what times bring
-	busy = 5 * time.Second  // until a store in use by another process is asked again
+	busy = 5 * time.Second  // the pause before a busy store is tried again
 	// rankStep spreads instances that cannot reach their store, so that one whose
 	// store comes back in time finds that another one has sent the message.
 	rankStep = 15 * time.Second
@@ -77,8 +77,8 @@ const (
 
 // New returns an Alerter that tells to about reg. Further receivers with their
 // own routes are in Options.Receivers; then to may be nil. The channels of a
-// notify.Multi become one receiver each. New sends nothing and starts nothing:
-// call [Alerter.Run], or [Alerter.Once] in a command.
+// notify.Multi become one receiver each. New does not send and does not start
+// anything: call [Alerter.Run], or [Alerter.Once] in a command.
 func New(reg *health.Registry, to notify.Notifier, opts *Options) (*Alerter, error) {
 	if reg == nil {
 		return nil, errors.New("alert: New needs a registry")
@@ -181,11 +181,11 @@ func (a *Alerter) poke() {
 	}
 }
 
-// Once looks at a snapshot and sends what is due, without GroupWait, for a
-// command that runs now and then. The snapshot may be narrowed to some checks;
-// the others keep their stored state. An error means that a receiver was not
-// told what it should be, or that the store is out of reach. In that case Once
-// sends what is due as far as this process knows, and the next run may repeat it.
+// Once reads a snapshot and sends the messages that are due, without GroupWait,
+// for a command that runs now and then. The snapshot may be narrowed to some
+// checks. The others keep their stored state. An error means that a message was
+// not delivered, or that the store is out of reach. Without the store, Once
+// decides by the results of this process, and the next run may repeat a message.
 func (a *Alerter) Once(ctx context.Context, s *health.Snapshot) error {
 	var errs []error
 	tried := map[string]bool{}
@@ -265,8 +265,8 @@ func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wa
 	return wake, storeErr
 }
 
-// alone is look without the store: this instance goes by what it sees and knows
-// itself. In Run it waits for its turn before it speaks.
+// alone is look without the store: this instance decides by its own results and
+// its last copy of the state. In Run it waits for its turn before it sends.
 func (a *Alerter) alone(ctx context.Context, snap *health.Snapshot, now time.Time, r *rules, storeErr error) ([]*plan, time.Time) {
 	a.note(ctx, storeErr)
 	r.alone = true
@@ -332,7 +332,8 @@ func (a *Alerter) checkConflict(ctx context.Context, d *document, r *rules) {
 	}
 }
 
-// step records what happened and what is seen in d, and returns what is due.
+// step records outcomes and observations in d, and returns the messages that are
+// due.
 func (a *Alerter) step(d *document, snap *health.Snapshot, now time.Time, r *rules, outcomes []outcome) ([]*plan, time.Time) {
 	for _, o := range outcomes {
 		if o.err == nil {
@@ -386,7 +387,7 @@ func (d *document) list() []*state {
 	return all
 }
 
-// untold returns the ids of alerts of which no receiver was told.
+// untold returns the ids of alerts without a delivered message.
 func (d *document) untold() map[string]bool {
 	ids := map[string]bool{}
 	for _, al := range d.Alerts {
@@ -397,7 +398,8 @@ func (d *document) untold() map[string]bool {
 	return ids
 }
 
-// unsettled tells whether a check says something else than what is confirmed.
+// unsettled reports whether the last result of a check differs from its
+// confirmed state.
 func unsettled(snap *health.Snapshot) bool {
 	return slices.ContainsFunc(snap.Checks, func(c health.CheckState) bool {
 		return !c.Flapping && c.Confirmed != health.Unknown && (c.Status >= health.Warn) != (c.Confirmed >= health.Warn)

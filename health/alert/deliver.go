@@ -21,8 +21,8 @@ type outcome struct {
 	err     error
 }
 
-// start sends a message in the background. Nothing waits for it except the next
-// message to the same receiver.
+// start sends a message in the background. Only the next message to the same
+// receiver waits for it.
 func (a *Alerter) start(ctx context.Context, p *plan, snap *health.Snapshot, now time.Time) {
 	m, err := a.compose(p, snap, now)
 	a.mu.Lock()

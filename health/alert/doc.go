@@ -25,12 +25,12 @@
 // A check that changes its state six times within an hour is flapping: that is
 // told once and with the reminders, and ends when it has been calm for half an
 // hour. A check that depends on another bad one is mentioned and opens no alert.
-// Nothing is sent while all is well.
+// While all is well, no message is sent.
 //
 // # Receivers
 //
 // Each [Receiver] has its own routes, hours, retries and delivery state. One that
-// is unreachable or hangs delays only its own messages, and gets what it missed
+// is unreachable or hangs delays only its own messages. It gets the missed ones
 // as soon as it responds.
 //
 // # State
@@ -39,5 +39,5 @@
 // command and a server may share, or in Redis for all instances of a service
 // (package redisalert). Delivery is at least once: a crash between a delivery and
 // its record repeats the message. When the store is out of reach, every instance
-// sends for itself: an alert too many is better than none.
+// sends for itself: a repeated message is better than a lost one.
 package alert

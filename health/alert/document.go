@@ -51,13 +51,13 @@ type state struct {
 	Runbook   string         `json:"runbook,omitempty"`
 	Reporters []string       `json:"reporters,omitempty"`
 	Count     int            `json:"count,omitempty"` // of unclean stops
-	// Told is what each receiver knows.
+	// Told has an entry for each receiver.
 	Told map[string]*told `json:"told,omitempty"`
 }
 
-// told is what one receiver knows of one alert.
+// told is the last state of an alert that a receiver has.
 type told struct {
-	Face     face      `json:"face,omitempty"` // clear: nothing, or that it is over
+	Face     face      `json:"face,omitempty"` // clear: no message yet, or one about the end
 	Critical bool      `json:"critical,omitempty"`
 	Episode  int       `json:"episode,omitempty"`
 	At       time.Time `json:"at,omitzero"` // of the last message
@@ -66,8 +66,8 @@ type told struct {
 	// Reminders are counted from Base.
 	Base     time.Time `json:"base,omitzero"`
 	Reminded int       `json:"reminded,omitempty"`
-	// Pending is since when there has been news; zero if there is none. Urgent is
-	// since when the news has been urgent.
+	// Pending is the time of the first undelivered news, or zero. Urgent is the
+	// time since which the news has been urgent, or zero.
 	Pending time.Time `json:"pending,omitzero"`
 	Urgent  time.Time `json:"urgent,omitzero"`
 }
@@ -80,7 +80,7 @@ type delivery struct {
 	// Attempts counts failures in a row, the last one at FailedAt.
 	Attempts int       `json:"attempts,omitempty"`
 	FailedAt time.Time `json:"failedAt,omitzero"`
-	// Sending is when a process began to send; zero if none is.
+	// Sending is the start of the delivery under way, or zero.
 	Sending time.Time `json:"sending,omitzero"`
 	Sender  string    `json:"sender,omitempty"`
 }
@@ -165,7 +165,7 @@ func decode(b []byte) (*document, error) {
 
 func (d *document) encode() ([]byte, error) { return json.Marshal(d) }
 
-// clone returns a copy that shares nothing.
+// clone returns a deep copy.
 func (d *document) clone() *document {
 	b, err := d.encode()
 	if err != nil {
@@ -252,7 +252,7 @@ func (d *document) prune(now time.Time) {
 	}
 }
 
-// receiver returns the state of a receiver, new if there is none.
+// receiver returns the state of a receiver, and adds it if it is missing.
 func (d *document) receiver(name string) *delivery {
 	r := d.Receivers[name]
 	if r == nil {
@@ -268,7 +268,8 @@ func (d *document) receiver(name string) *delivery {
 	return r
 }
 
-// absorb takes over what this instance did while the store was out of reach.
+// absorb merges the changes that this instance made while the store was out of
+// reach.
 func (d *document) absorb(local *document) {
 	for _, c := range local.Closed {
 		if !slices.ContainsFunc(d.Closed, func(o health.Alert) bool { return o.ID == c.ID }) {
@@ -328,7 +329,7 @@ func (d *document) absorb(local *document) {
 	}
 }
 
-// tell stores what a receiver knows.
+// tell stores the entry of a receiver.
 func (al *state) tell(receiver string, t *told) {
 	if al.Told == nil {
 		al.Told = map[string]*told{}

@@ -87,7 +87,7 @@ func (s *subject) merge(host string, c *observation, minStatus health.Status) {
 	}
 }
 
-// advance opens, updates and ends alerts according to what the observers see.
+// advance opens, updates and ends alerts according to the observations.
 func (d *document) advance(now time.Time, r *rules, w *watch) {
 	found := d.subjects(now, r)
 	for _, k := range slices.Sorted(maps.Keys(found)) {
@@ -97,7 +97,7 @@ func (d *document) advance(now time.Time, r *rules, w *watch) {
 		}
 		al := d.Alerts[k]
 		if al == nil || !al.Ended.IsZero() && !al.anyTold() {
-			if s.blocked { // a consequence of another alert opens none
+			if s.blocked { // a consequence of another alert does not open one
 				continue
 			}
 			al = d.open(k, s, now)
@@ -121,8 +121,7 @@ func (d *document) advance(now time.Time, r *rules, w *watch) {
 	d.settle(now)
 }
 
-// silence decides about an open alert of which no observer that lives says that
-// the trouble goes on.
+// silence decides about an open alert that no living observer reports as bad.
 func (d *document) silence(al *state, s *subject, now time.Time, r *rules, w *watch) {
 	if s != nil && s.live {
 		switch {
@@ -168,7 +167,7 @@ func (d *document) silence(al *state, s *subject, now time.Time, r *rules, w *wa
 	}
 }
 
-// anyGone tells whether one of the instances was lost or shut down.
+// anyGone reports whether one of the instances was lost or shut down.
 func (d *document) anyGone(names []string) bool {
 	return slices.ContainsFunc(names, func(name string) bool {
 		in := d.Instances[name]
@@ -222,7 +221,7 @@ func (d *document) crashLoop(name string, in *instance, now time.Time, r *rules)
 	}
 }
 
-// hasOpen tells whether a check of the instance has an open alert.
+// hasOpen reports whether a check of the instance has an open alert.
 func (d *document) hasOpen(host string) bool {
 	for _, al := range d.Alerts {
 		if al.Instance == host && al.Name != "" && al.Ended.IsZero() {
@@ -232,7 +231,7 @@ func (d *document) hasOpen(host string) bool {
 	return false
 }
 
-// reported tells whether the instance reports a critical alert of a shared check.
+// reported reports whether the instance reports a critical alert of a shared check.
 func (d *document) reported(host string) bool {
 	for _, al := range d.Alerts {
 		if al.Instance == "" && al.Critical && slices.Contains(al.Reporters, host) {
@@ -257,7 +256,7 @@ func (d *document) open(k string, s *subject, now time.Time) *state {
 
 // update records how a subject in trouble looks now.
 func (al *state) update(s *subject, now time.Time) {
-	if !al.Ended.IsZero() { // not every receiver was told of the end: it goes on
+	if !al.Ended.IsZero() { // a receiver still lacks the end: the alert goes on
 		al.Ended, al.Noticed, al.Ending, al.Since = time.Time{}, time.Time{}, "", orNow(s.since, now)
 		al.Episode++
 		al.AckBy, al.AckAt, al.Rose = "", time.Time{}, now
@@ -280,7 +279,7 @@ func (al *state) end(how string, at, now time.Time) {
 	}
 }
 
-// anyTold tells whether a receiver believes that the alert is open.
+// anyTold reports whether a receiver believes that the alert is open.
 func (al *state) anyTold() bool {
 	for _, t := range al.Told {
 		if t.Face != clear {
@@ -290,7 +289,7 @@ func (al *state) anyTold() bool {
 	return false
 }
 
-// everTold tells whether a message about the alert was delivered.
+// everTold reports whether a message about the alert was delivered.
 func (al *state) everTold() bool {
 	for _, t := range al.Told {
 		if t.Messages > 0 {

@@ -30,7 +30,7 @@ const (
 	actSilence     = "silence"
 )
 
-// actions returns the signed links about an open alert; none without a secret.
+// actions returns the signed links about an open alert, or nil without a secret.
 // via says where the link was shown and becomes part of the acknowledgement.
 func (a *Alerter) actions(al *state, via string, now time.Time) []health.AlertAction {
 	if len(a.opts.LinkSecret) == 0 || !al.Ended.IsZero() {
@@ -67,7 +67,7 @@ func (a *Alerter) sign(q url.Values) []byte {
 	return mac.Sum(nil)
 }
 
-// verify returns what a link does, or why it does nothing.
+// verify returns the action of a link, or the reason why it is refused.
 func (a *Alerter) verify(q url.Values, now time.Time) (act, id, via string, err error) {
 	given, err := base64.RawURLEncoding.DecodeString(q.Get("sig"))
 	if err != nil || len(a.opts.LinkSecret) == 0 || !hmac.Equal(given, a.sign(q)) {
@@ -82,8 +82,8 @@ func (a *Alerter) verify(q url.Values, now time.Time) (act, id, via string, err 
 
 // Handler serves the signed links of the messages. Mount it at the path of
 // Options.LinkURL, without a login before it: the signature is the permission.
-// Opening a link shows a page with a button, and only the button acts, so that
-// programs that open the links of a mail acknowledge nothing.
+// Opening a link shows a page with a button, and only the button acts, because mail
+// programs open links by themselves.
 func (a *Alerter) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		h := w.Header()

@@ -10,8 +10,8 @@ import (
 	"github.com/mainstay-go/mainstay/notify"
 )
 
-// Content is what a message says, in the words of its language. The templates of
-// [Templates] get it.
+// Content is a message in the words of its language, for the templates of
+// [Templates].
 type Content struct {
 	Language string
 	Service  string
@@ -130,7 +130,7 @@ func (a *Alerter) content(p *plan, snap *health.Snapshot, now time.Time) *Conten
 }
 
 // level is that of the worst news. The end of an alert is a recovery only if
-// somebody saw the check pass.
+// an observer saw the check pass.
 func level(items []news) notify.Level {
 	l := notify.Recovery
 	for _, n := range items {
@@ -309,7 +309,7 @@ func (a *Alerter) item(n news, p *plan, several bool, now time.Time) Item {
 	}
 	if n.event == notify.Ended {
 		it.Alert.Ended = al.Ended
-		if n.told != nil { // what the receiver knows, if a rise in between was not told
+		if n.told != nil { // the key that the receiver has, if a rise in between was not sent
 			it.Alert.Key = episodeKey(al.ID, n.told.Episode)
 		}
 	} else if n.told != nil && n.told.Face != clear && n.told.Episode != al.Episode {
@@ -321,7 +321,7 @@ func (a *Alerter) item(n news, p *plan, several bool, now time.Time) Item {
 // episodeKey identifies an alert from one rise to critical to the next.
 func episodeKey(id string, episode int) string { return fmt.Sprintf("%s-%d", id, episode) }
 
-// nextReminder is when the thread is told again.
+// nextReminder is the time of the next reminder of the thread.
 func (a *Alerter) nextReminder(p *plan, now time.Time) (at time.Time) {
 	plan := p.receiver.Reminders
 	if len(plan) == 0 {

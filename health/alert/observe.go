@@ -15,8 +15,8 @@ const (
 	believeRun = 3 * time.Minute
 	// heartbeat is how often Run writes that its instance lives.
 	heartbeat = time.Minute
-	// A command that runs now and then is believed for 2.5 times the pause between
-	// its last two runs, within these bounds.
+	// The results of a command count for 2.5 times the pause between its last two
+	// runs, within these bounds.
 	believeOnceLeast = 150 * time.Minute
 	believeOnceMost  = 26 * time.Hour
 
@@ -31,7 +31,7 @@ const (
 	crashWindow = time.Hour
 )
 
-// instance is what is known of one instance of the service. A server (Run) and
+// instance is the stored state of one instance of the service. A server (Run) and
 // a command (Once) on the same host observe the same instance. A check of the
 // process itself, such as open files, can differ between the two, so each has
 // its own observations, and the worse one counts.
@@ -122,7 +122,7 @@ func key(name, host string, shared bool) string {
 	return name + "@" + host
 }
 
-// observe records what this process sees. A snapshot may be narrowed: checks
+// observe records the results of this process. A snapshot may be narrowed: checks
 // that are not in it keep their state as long as they are known.
 func (d *document) observe(now time.Time, r *rules, snap *health.Snapshot) {
 	in := d.Instances[r.instance]
@@ -255,7 +255,7 @@ func orNow(t, now time.Time) time.Time {
 	return t
 }
 
-// forgettable tells whether there is nothing to remember of a check.
+// forgettable reports whether there is nothing to remember of a check.
 func (o *observation) forgettable() bool {
 	return o.Status < health.Warn && !o.Flapping && len(o.Changes) == 0
 }
@@ -272,7 +272,7 @@ func (o *observation) face(minStatus health.Status) face {
 	return clear
 }
 
-// sameButNumbers tells whether two texts differ in digits only.
+// sameButNumbers reports whether two texts differ in digits only.
 func sameButNumbers(a, b string) bool {
 	digits := func(r rune) rune {
 		if r >= '0' && r <= '9' || r == '.' {
@@ -316,8 +316,8 @@ type mark struct {
 
 // judge finds instances that have been silent for too long, and forgets those
 // that have been gone for long. A process that could not read the store for a
-// while has missed heartbeats itself and judges nothing until it has watched
-// for long enough.
+// while has missed heartbeats itself. It waits until it has watched for long
+// enough.
 func (w *watch) judge(d *document, now time.Time, r *rules) {
 	if r.once || r.alone {
 		return
@@ -343,7 +343,7 @@ func (w *watch) judge(d *document, now time.Time, r *rules) {
 	maps.DeleteFunc(w.marks, func(name string, _ mark) bool { return d.Instances[name] == nil })
 }
 
-// silentFor tells whether an instance that is gone has been so for the time in
+// silentFor reports whether an instance that is gone has been so for the time in
 // which a restart comes back.
 func (w *watch) silentFor(name string, now time.Time) bool {
 	m, ok := w.marks[name]

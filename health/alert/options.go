@@ -15,7 +15,7 @@ import (
 
 // Options tune an [Alerter]. The zero value and nil work.
 type Options struct {
-	// Service names what is watched; it must be the same on all replicas. Default:
+	// Service names the service. It must be the same on all instances. Default:
 	// the registry's Options.Service, or else the host's name.
 	Service string
 	// Instance names this replica. Default: the host's name.
@@ -52,8 +52,8 @@ type Options struct {
 	// Instance that stays the same.
 	TellUncleanStop bool
 	// ForgetLost leaves out the alert about an instance that was well when it
-	// stopped sending heartbeats. An instance that fails and then vanishes is told
-	// in any case. Default: false.
+	// stopped sending heartbeats. A failing instance that vanishes is always
+	// reported. Default: false.
 	ForgetLost bool
 	// MaxPerHour caps the messages to one receiver. Alerts that become critical are
 	// exempt. Default: 20.

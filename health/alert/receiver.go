@@ -11,10 +11,11 @@ import (
 
 // Receiver is a person or a service that is notified, and of what. Each has its
 // own delivery state: one that is unreachable, slow or hanging delays only its
-// own messages, and receives what it missed as soon as it responds.
+// own messages. It receives the missed ones as soon as it responds.
 type Receiver struct {
 	// Name identifies the receiver in the stored state. Processes that share a
-	// store also share what a receiver with the same name was told. Required.
+	// store also share the delivery state of a receiver with the same name.
+	// Required.
 	Name string
 	// Notifier delivers the messages. Required.
 	Notifier notify.Notifier
@@ -27,12 +28,12 @@ type Receiver struct {
 	Checks []string
 	// Instances are patterns of instance names. Default: all instances.
 	Instances []string
-	// Hours are the times in which the receiver is notified. What happens at other
-	// times is told at the next such time if it still lasts. The field Checks of
+	// Hours are the times in which the receiver is notified. An alert of another
+	// time is sent at the next such time if it still lasts. The field Checks of
 	// the windows is not used. Default: always.
 	Hours []Window
-	// After makes the receiver an escalation: it is notified of an alert that
-	// nobody has acknowledged for that long. Default: 0, at once.
+	// After makes the receiver an escalation: it is notified of an alert that has
+	// not been acknowledged for that long. Default: 0, at once.
 	After time.Duration
 
 	// Reminders are the ages of an alert at which it is told again, counted from
@@ -51,8 +52,8 @@ type Receiver struct {
 // receiver is a Receiver ready for use.
 type receiver struct {
 	Receiver
-	// primary is set for Options.Fallback: it is told what the primary receiver
-	// should be and cannot be.
+	// primary is set for Options.Fallback: it gets the messages that the primary
+	// receiver cannot take.
 	primary    *receiver
 	fallbackOf string
 	words      *words
@@ -140,7 +141,7 @@ func (r *receiver) normalize(o *Options) (err error) {
 	return err
 }
 
-// onDuty tells whether the receiver may be notified at now.
+// onDuty reports whether the receiver may be notified at now.
 func (r *receiver) onDuty(now time.Time) bool {
 	if r.primary != nil {
 		return r.primary.onDuty(now)

@@ -38,7 +38,7 @@ type rules struct {
 	receivers   []*receiver
 }
 
-// news is what a receiver does not know yet of an alert.
+// news is a change of an alert that a receiver does not have yet.
 type news struct {
 	key    string
 	al     *state
@@ -58,10 +58,10 @@ type plan struct {
 	muted    time.Time
 	alone    bool
 	id       string
-	content  []planned // what the receiver will know
+	content  []planned // the states that the message carries
 }
 
-// planned is what a receiver knows of an alert after a delivery.
+// planned is the state of an alert that a delivery carries.
 type planned struct {
 	key, id  string
 	face     face
@@ -140,8 +140,8 @@ func (d *document) decide(now time.Time, r *rules, to *receiver) (*plan, time.Ti
 	return d.plan(now, r, to, lead, due, open), time.Time{}
 }
 
-// newsOf compares an alert with what a receiver knows. The time is when to look
-// again if there is no news.
+// newsOf compares an alert with the state that a receiver has. Without news, it
+// returns the time of the next comparison.
 func (d *document) newsOf(k string, now time.Time, r *rules, to *receiver) (news, time.Time) {
 	al := d.Alerts[k]
 	t := al.Told[to.Name]
@@ -222,8 +222,8 @@ func (d *document) newsOf(k string, now time.Time, r *rules, to *receiver) (news
 
 // due says when news may go out. News of the worse waits for groupWait, so that
 // alerts with one cause share a message. Other news waits four times as long, and
-// for groupInterval after the last message of the thread. Nothing delays a rise
-// to critical further.
+// for groupInterval after the last message of the thread. A rise to
+// critical is not delayed further.
 func (d *document) due(n news, r *rules, to *receiver) time.Time {
 	if n.urgent {
 		return n.told.Urgent.Add(r.groupWait)
@@ -425,7 +425,7 @@ func (d *document) failed(now time.Time, p *plan) {
 	s.FailedAt = now
 }
 
-// reminderAt is when the next reminder is due; zero if there is none.
+// reminderAt is the time of the next reminder, or zero.
 func (t *told) reminderAt(plan []time.Duration) time.Time {
 	switch {
 	case len(plan) == 0 || t.Face == clear || t.Base.IsZero():
@@ -437,7 +437,8 @@ func (t *told) reminderAt(plan []time.Duration) time.Time {
 	return t.Base.Add(last + time.Duration(t.Reminded-len(plan)+1)*last)
 }
 
-// room tells whether another message may be sent, and else when.
+// room reports whether another message may be sent, and otherwise the time at
+// which one may.
 func (s *delivery) room(maxPerHour int) (time.Time, bool) {
 	if len(s.Sent) < maxPerHour {
 		return time.Time{}, true
@@ -457,30 +458,30 @@ func (p *plan) signature() string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// matches tells whether an alert is the receiver's business, and if not yet, from
-// when on.
-func (to *receiver) matches(d *document, al *state, r *rules, now time.Time) (bool, time.Time) {
-	if to.MinLevel == notify.Critical && !al.Critical || !matchAny(to.Checks, al.Name) {
+// matches reports whether the route of the receiver covers an alert. If it will
+// later, it returns the time.
+func (r *receiver) matches(d *document, al *state, with *rules, now time.Time) (bool, time.Time) {
+	if r.MinLevel == notify.Critical && !al.Critical || !matchAny(r.Checks, al.Name) {
 		return false, time.Time{}
 	}
 	hosts := al.Reporters
 	if al.Instance != "" {
 		hosts = []string{al.Instance}
 	}
-	if len(to.Instances) > 0 && !slices.ContainsFunc(hosts, func(h string) bool { return matchAny(to.Instances, h) }) {
+	if len(r.Instances) > 0 && !slices.ContainsFunc(hosts, func(h string) bool { return matchAny(r.Instances, h) }) {
 		return false, time.Time{}
 	}
-	if to.fallbackOf != "" {
-		primary := d.Receivers[to.fallbackOf]
-		if primary == nil || primary.Attempts <= len(r.retries) {
+	if r.fallbackOf != "" {
+		primary := d.Receivers[r.fallbackOf]
+		if primary == nil || primary.Attempts <= len(with.retries) {
 			return false, time.Time{}
 		}
-		return to.primary.matches(d, al, r, now)
+		return r.primary.matches(d, al, with, now)
 	}
-	if to.After > 0 {
-		at := al.Opened.Add(to.After)
+	if r.After > 0 {
+		at := al.Opened.Add(r.After)
 		if al.Rose.After(al.Opened) {
-			at = al.Rose.Add(to.After)
+			at = al.Rose.Add(r.After)
 		}
 		if !al.AckAt.IsZero() {
 			return false, time.Time{}
@@ -504,8 +505,8 @@ func matchAny(patterns []string, name string) bool {
 
 // pause is how long to wait after a number of failures. A critical alert is tried
 // again at least once a minute in the first hour, and every 5 minutes after it.
-func (to *receiver) pause(r *rules, attempts int, urgent bool) time.Duration {
-	d := r.retries[min(attempts, len(r.retries))-1]
+func (r *receiver) pause(with *rules, attempts int, urgent bool) time.Duration {
+	d := with.retries[min(attempts, len(with.retries))-1]
 	if urgent {
 		limit := time.Minute
 		if attempts > 60 {

@@ -34,9 +34,9 @@ func (s Silence) covers(al *state, now time.Time) bool {
 // 02:00 to 04:00 keeps those hours when the clocks change, however long they are
 // on that day.
 type Window struct {
-	// Checks are names; none means every check.
+	// Checks are names. Empty means every check.
 	Checks []string
-	// Days on which the window begins; none means every day.
+	// Days are the days on which the window begins. Empty means every day.
 	Days []time.Weekday
 	// From and To are "15:04". A To that is not after From is on the next day.
 	From, To string
@@ -62,7 +62,7 @@ func minutes(clock string) (int, error) {
 	return t.Hour()*60 + t.Minute(), nil
 }
 
-// covers tells whether a check is inside the window at now.
+// covers reports whether a check is inside the window at now.
 func (w *Window) covers(check string, now time.Time) bool {
 	if len(w.Checks) > 0 && !slices.Contains(w.Checks, check) {
 		return false
@@ -80,7 +80,7 @@ func (w *Window) covers(check string, now time.Time) bool {
 	return begins(today) && clock >= from || begins(yesterday) && clock < to
 }
 
-// quiet tells whether messages about an alert are held back at now.
+// quiet reports whether messages about an alert are held back at now.
 func (d *document) quiet(r *rules, al *state, now time.Time) bool {
 	if !d.silencedUntil(al, now).IsZero() {
 		return true
@@ -107,8 +107,8 @@ const maxSilences = 100
 
 // Silence holds back messages until s.Until, on all instances that share the
 // store. A later silence of the same check and instance replaces an earlier one.
-// One that is already over ends it. What happens meanwhile is recorded, and told
-// afterwards if it lasts.
+// One that is already over ends it. Alerts are recorded meanwhile, and sent
+// afterwards if they last.
 func (a *Alerter) Silence(ctx context.Context, s Silence) error {
 	if s.Check != "" && !slices.Contains(a.reg.Names(), s.Check) {
 		return fmt.Errorf("alert: there is no check %q to silence", s.Check)

@@ -80,10 +80,9 @@ func (a *Alerter) Notices() []string {
 	clock := func(t time.Time) string { return t.In(a.opts.Location).Format("2 Jan 15:04 MST") }
 	for _, al := range a.Alerts().Open {
 		line := "Alert " + subjectName(al.Check, al.Instance) + " since " + clock(al.Since) + ": "
-		switch {
-		case al.Notified == 0:
+		if al.Notified == 0 {
 			line += "no message was delivered yet."
-		default:
+		} else {
 			line += fmt.Sprintf("%s sent, the last at %s.", count(al.Notified, "message"), clock(al.LastNotified))
 		}
 		switch {
@@ -130,8 +129,8 @@ func count(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// Told returns the names of the checks that receivers were told are bad and have
-// not been told to be well again, from the store.
+// Told returns the names of the checks with a delivered message about an alert
+// and no message about its end. It reads the store.
 func (a *Alerter) Told(ctx context.Context) ([]string, error) {
 	var names []string
 	err := a.change(ctx, func(d *document, _ time.Time) error {

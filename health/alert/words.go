@@ -69,7 +69,7 @@ var languages = map[string]*words{
 			stopped: "la instancia se apagó y no volvió", unreported: "ninguna instancia informa ya, y ninguna la vio correcta", closed: "cerrada por %s",
 		},
 		nextReminder: "Próximo recordatorio a las %s si nada cambia.", muted: "Este es el mensaje %d en una hora: hasta las %s solo se envían alertas críticas. Vea la página de estado.",
-		alone:   "Las instancias no ven los mensajes de las otras en este momento; este puede estar duplicado.",
+		alone:   "Ahora las instancias no ven los mensajes de las otras; este puede estar duplicado.",
 		seconds: "%d s", minutes: "%d min", hours: "%d h", days: "%d días",
 		months:       []string{"ene", "feb", "mar", "abr", "may", "jun", "jul", "ago", "sep", "oct", "nov", "dic"},
 		restartAgain: "lleva una hora sin otro reinicio", backAgain: "%s informa de nuevo después de %s.",
@@ -96,7 +96,7 @@ func (w *words) roughly(d time.Duration) string {
 	return fmt.Sprintf(w.days, int(d.Round(24*time.Hour).Hours()/24))
 }
 
-// clock words a moment, with the day if it is not recent.
+// clock words a time, with the day if it is not recent.
 func (w *words) clock(t, now time.Time, in *time.Location) string {
 	t = t.In(in)
 	if now.Sub(t) < 20*time.Hour && t.Sub(now) < 20*time.Hour {

@@ -13,7 +13,7 @@ import (
 	"github.com/mainstay-go/mainstay/health/alert"
 )
 
-// manages tells whether the arguments ask for something else than a run of the
+// manages reports whether the arguments ask for something else than a run of the
 // checks.
 func (f *flags) manages() bool { return f.silence > 0 || f.alerts || f.ack != "" }
 
