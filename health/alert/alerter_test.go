@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -188,9 +189,9 @@ func TestHostileChannel(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, Options{}, &inbox{}, critical("database")...)
-		calls := 0
+		var calls atomic.Int32
 		l.receivers[0].Notifier = notify.Func(func(ctx context.Context, _ notify.Message) error {
-			if calls++; calls == 1 {
+			if calls.Add(1) == 1 {
 				panic("broken")
 			}
 			<-ctx.Done()
@@ -199,8 +200,8 @@ func TestHostileChannel(t *testing.T) {
 		l.run(t)
 		l.set(health.Fail, "database")
 		time.Sleep(30 * time.Minute)
-		if runs := l.reg.Stats().Checks[0].Runs; runs < 27 || calls < 3 {
-			t.Errorf("%d runs in 30 minutes, %d calls", runs, calls)
+		if runs := l.reg.Stats().Checks[0].Runs; runs < 27 || calls.Load() < 3 {
+			t.Errorf("%d runs in 30 minutes, %d calls", runs, calls.Load())
 		}
 		l.stop()
 	})
