@@ -2,61 +2,135 @@ package backup
 
 import (
 	"fmt"
+	"slices"
 	"sort"
+	"strings"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// suspicion compares a new backup with the good ones before it.
+// usualRuns is how many good backups decide what is usual.
+const usualRuns = 7
+
+const (
+	// fewRows is how many rows a table must always have had before their loss is news: a
+	// queue is often empty.
+	fewRows = 10
+	// sampleBytes is how long the rows of a table must be before their compression says
+	// something.
+	sampleBytes = 32 << 10
+)
+
+// suspicion compares a new backup with the good ones before it, and says everything about
+// it that an operator should look at. It is quiet about growth, about old rows that are
+// deleted, and about rows that get other text.
 func suspicion(m *Manifest, before []Entry) string {
 	if len(m.Tables) == 0 && m.Engine != "" && m.Engine != "command" {
 		return "there is no table in it"
 	}
-	if len(m.Skipped) > 0 {
-		return fmt.Sprintf("it does not hold the %s: %s", m.Skipped[0].Object, m.Skipped[0].Reason)
-	}
-	var sizes, rows []int64
+	var usual []*Manifest // the newest first
 	for _, e := range before {
-		if e.good() && len(sizes) < 7 {
-			sizes, rows = append(sizes, e.Manifest.RawSize), append(rows, e.Manifest.RowsTotal)
+		if e.good() && len(usual) < usualRuns {
+			usual = append(usual, e.Manifest)
 		}
 		if e.Accepted {
 			break // what was usual before has ended with it
 		}
 	}
+	var why []string
+	say := func(format string, args ...any) { why = append(why, fmt.Sprintf(format, args...)) }
 	last := newest(before, Entry.good)
+	for _, skipped := range m.Skipped {
+		if last == nil || !slices.Contains(last.Manifest.Skipped, skipped) { // an accepted one is known
+			say("it does not hold the %s: %s", skipped.Object, skipped.Reason)
+		}
+	}
 	if last == nil {
-		return ""
+		return brief(why)
 	}
-	now := make(map[string]bool, len(m.Tables))
-	for _, t := range m.Tables {
-		now[t.Name] = true
-	}
+	now := tablesOf(m)
 	for _, t := range last.Manifest.Tables {
-		if !now[t.Name] {
-			return fmt.Sprintf("the table %s is gone", t.Name)
+		if _, there := now[t.Name]; !there {
+			say("the table %s is gone", t.Name)
+		}
+	}
+	history := make([]map[string]driver.Table, len(usual))
+	for i, u := range usual {
+		history[i] = tablesOf(u)
+	}
+	for _, t := range m.Tables {
+		var rows, size, packed []int64
+		for _, h := range history {
+			if was, there := h[t.Name]; there {
+				rows, size = append(rows, was.Rows), append(size, was.Bytes)
+				if was.Packed > 0 && was.Bytes > 0 {
+					packed = append(packed, was.Packed*1000/was.Bytes)
+				}
+			}
+		}
+		if len(rows) == 0 {
+			continue
+		}
+		if least := slices.Min(rows); least >= fewRows && 2*t.Rows < least {
+			say("the table %s has %d rows, and never less than %d before", t.Name, t.Rows, least)
+		}
+		if len(packed) > 0 && t.Packed > 0 && t.Bytes >= sampleBytes && t.Bytes < 2*median(size) {
+			if is, was := t.Packed*1000/t.Bytes, median(packed); is >= 750 && is >= was+200 {
+				say("the rows of the table %s compress to %d %% of their length, where %d %% are usual: were they replaced by noise, or encrypted?", t.Name, is/10, was/10)
+			}
+		}
+	}
+	var sizes, rows, ratios []int64
+	for _, u := range usual {
+		sizes, rows = append(sizes, u.RawSize), append(rows, u.RowsTotal)
+		if u.Compression == m.Compression && m.Compression != None && u.RawSize > 0 {
+			ratios = append(ratios, u.Size*1000/u.RawSize)
 		}
 	}
 	if usual := median(rows); 2*m.RowsTotal < usual {
-		return fmt.Sprintf("%d rows, where %d are usual", m.RowsTotal, usual)
+		say("%d rows, where %d are usual", m.RowsTotal, usual)
 	}
 	if usual := median(sizes); 2*m.RawSize < usual {
-		return fmt.Sprintf("%d bytes, where %d are usual", m.RawSize, usual)
+		say("%d bytes, where %d are usual", m.RawSize, usual)
+	}
+	if size := median(sizes); len(ratios) > 0 && m.RawSize >= sampleBytes && 2*m.RawSize > size && m.RawSize < 2*size {
+		if is, was := m.Size*1000/m.RawSize, median(ratios); is >= 400 && is >= 2*was {
+			say("the dump compresses to %d %% of its size, where %d %% are usual: was text replaced by noise, or encrypted?", is/10, was/10)
+		}
 	}
 	for _, kind := range []struct {
 		name      string
 		was, isnt int64
 	}{{"triggers", last.Manifest.Triggers, m.Triggers}, {"routines", last.Manifest.Routines, m.Routines}, {"events", last.Manifest.Events, m.Events}, {"views", last.Manifest.Views, m.Views}} {
 		if kind.was > 0 && kind.isnt == 0 {
-			return fmt.Sprintf("the last backup had %d %s and this one has none: a missing privilege?", kind.was, kind.name)
+			say("the last backup had %d %s and this one has none: a missing privilege?", kind.was, kind.name)
 		}
 	}
-	return ""
+	return brief(why)
+}
+
+// brief joins the first few.
+func brief(why []string) string {
+	const most = 5
+	if len(why) > most {
+		why = append(why[:most:most], fmt.Sprintf("and %d more", len(why)-most))
+	}
+	return strings.Join(why, "; ")
+}
+
+func tablesOf(m *Manifest) map[string]driver.Table {
+	tables := make(map[string]driver.Table, len(m.Tables))
+	for _, t := range m.Tables {
+		tables[t.Name] = t
+	}
+	return tables
 }
 
 func median(list []int64) int64 {
 	if len(list) == 0 {
 		return 0
 	}
-	list = append([]int64(nil), list...)
+	list = slices.Clone(list)
 	sort.Slice(list, func(a, b int) bool { return list[a] < list[b] })
 	return list[len(list)/2]
 }

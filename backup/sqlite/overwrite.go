@@ -44,8 +44,14 @@ func (s *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 	// Leaving the write-ahead log is granted to the only connection, and nobody can open
 	// the file until the new one is in its place: a log that stayed would be taken for
 	// the new file's.
-	mode := ""
-	err = conn.QueryRowContext(ctx, "PRAGMA journal_mode = DELETE").Scan(&mode)
+	mode, before := "", ""
+	err = conn.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&before)
+	if err == nil && before == "wal" {
+		err = s.toWAL(ctx, second)
+	}
+	if err == nil {
+		err = conn.QueryRowContext(ctx, "PRAGMA journal_mode = DELETE").Scan(&mode)
+	}
 	if err == nil && mode != "delete" {
 		err = fmt.Errorf("its journal mode is %s", mode)
 	}
@@ -69,4 +75,18 @@ func (s *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 		return got, fmt.Errorf("sqlite: %w", err)
 	}
 	return got, nil
+}
+
+// toWAL gives a copy the mode of the original, which a copy does not have.
+func (s *Source) toWAL(ctx context.Context, path string) error {
+	db := sql.OpenDB(server.Connector{DSN: path, By: s.db.Driver()})
+	var mode string
+	err := db.QueryRowContext(ctx, "PRAGMA journal_mode = WAL").Scan(&mode)
+	if closeErr := db.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil && mode != "wal" {
+		err = fmt.Errorf("its journal mode stays %s", mode)
+	}
+	return err
 }

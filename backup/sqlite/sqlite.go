@@ -111,8 +111,13 @@ func inspect(ctx context.Context, conn *sql.Conn, path string) (c driver.Content
 	for _, name := range tables {
 		t := driver.Table{Name: name}
 		quoted := `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
-		if err := conn.QueryRowContext(ctx, "SELECT count(*) FROM "+alias+"."+quoted).Scan(&t.Rows); err != nil {
-			return c, fmt.Errorf("sqlite: count the rows of %s: %w", name, err)
+		if t, err = measure(ctx, conn, alias, name, quoted); err != nil {
+			if ctx.Err() != nil {
+				return c, ctx.Err()
+			}
+			// A virtual table whose module or content is gone: the copy has what there is of it.
+			c.Skipped = append(c.Skipped, driver.Skipped{Object: "rows of the table " + name, Reason: "they cannot be read: " + err.Error()})
+			continue
 		}
 		c.Tables = append(c.Tables, t)
 	}
