@@ -82,6 +82,7 @@ func (r *run) dumpOnce(ctx context.Context) error {
 	if size != m.Size {
 		return errors.Join(fmt.Errorf("the storage kept %d bytes of %d", size, m.Size), r.storage.Remove(ctx, m.File))
 	}
+	r.accounts(ctx, m)
 	m.RowsTotal = m.Rows()
 	m.Ended = r.now().UTC()
 	m.DurationMS = m.Ended.Sub(m.Started).Milliseconds()

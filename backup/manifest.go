@@ -44,6 +44,10 @@ type Manifest struct {
 	Recipients  []string    `json:"recipients,omitempty"` // fingerprints
 
 	driver.Contents
+	// Accounts are the roles or users that the database needs, as statements, compressed and
+	// encrypted as the artefact is, in base64. [Job.Accounts] decodes them. "" if the source
+	// has none.
+	Accounts  string `json:"accounts,omitempty"`
 	RowsTotal int64  `json:"rows_total"`
 	Previous  string `json:"previous,omitempty"` // the newest backup before this one
 	// Suspect says why this backup looks unlike those before it; "" if it does not. A

@@ -9,7 +9,7 @@ import (
 // Progress is how far a run is.
 type Progress struct {
 	ID    string        // of the backup
-	Stage string        // "dump", "verify", …
+	Stage string        // "dump", "verify", …; "restore" while a backup goes into a database
 	Took  time.Duration // since the stage began
 	Raw   int64         // bytes of the dump so far
 	// Rows of the dump so far; 0 where the source does not count while it dumps.
@@ -23,7 +23,7 @@ type Progress struct {
 // Remaining is how long the dump will go on if it becomes as large as the last one;
 // false if that is not known or proven wrong.
 func (p Progress) Remaining() (time.Duration, bool) {
-	if p.Stage != "dump" || p.Rate <= 0 || p.Raw >= p.Expected {
+	if p.Stage != "dump" && p.Stage != "restore" || p.Rate <= 0 || p.Raw >= p.Expected {
 		return 0, false
 	}
 	return time.Duration(float64(p.Expected-p.Raw) / p.Rate * float64(time.Second)), true

@@ -65,3 +65,17 @@ func TestProgress(t *testing.T) {
 		t.Error("no event knows what remains")
 	})
 }
+
+// A restore tells how far it is, of a size that is known.
+func TestProgressOfRestore(t *testing.T) {
+	t.Parallel()
+	var events []Progress
+	j, _ := newTestJob(t, newFake(3), nil)
+	m := mustBackup(t, j)
+	j.opts.Trace = &Trace{Progress: func(p Progress) { events = append(events, p) }}
+	_, err := j.Restore(t.Context(), m.ID, "x", nil)
+	require.NoError(t, err)
+	require.NotEmpty(t, events)
+	assert.Equal(t, "restore", events[0].Stage)
+	assert.Equal(t, m.RawSize, events[0].Expected)
+}

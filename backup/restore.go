@@ -101,8 +101,14 @@ func (j *Job) restorable(ctx context.Context, id string) (Entry, RestoreReport, 
 func (j *Job) feed(ctx context.Context, m *Manifest) (r io.Reader, end func() error) {
 	reader, writer := io.Pipe()
 	fed := make(chan error, 1)
+	to := io.Writer(markedWriter{writer})
+	if hook := j.opts.Trace.Progress; hook != nil {
+		p := &progress{hook: hook, now: Progress{ID: m.ID, Expected: m.RawSize}}
+		p.stage("restore")
+		to = &dumpWriter{ctx, to, p}
+	}
 	go func() {
-		_, err := j.readBack(ctx, m, markedWriter{writer})
+		_, err := j.readBack(ctx, m, to)
 		writer.CloseWithError(err) // nil is the end of the file
 		fed <- err
 	}()

@@ -3,7 +3,7 @@
 //	backup [--compress[=zstd|gzip|none]] [--keep-days=30] [--encrypt-to age1…] [--notify] [--json]
 //	       [--verify=decode|restore|none] [--keep]
 //	backup --check-config
-//	backup list | verify [--restore] | restore | prune | pin | accept | delete | check [--target NAME]
+//	backup list | verify [--restore] | restore | prune | pin | accept | delete | accounts | check [--target NAME]
 //	backup history [--last=20]
 //	backup notify-test
 //
@@ -70,6 +70,11 @@ type Options struct {
 	// backupnotify.Options. Default: none; each failure is told of, and what is told
 	// of a recovery goes by the status in the job's own folder.
 	State string
+	// Heartbeat is the URL of a dead man's switch, for runs by cron: a service that sends a
+	// message when no ping came. Each run posts to URL/start, and then to URL or, with the
+	// error as the body, to URL/fail. It is a secret: read it from the environment or from a
+	// file. Default: none.
+	Heartbeat string
 	// Stdout and Stderr. Default: those of the process.
 	Stdout, Stderr io.Writer
 }
@@ -97,6 +102,7 @@ const commands = `%[1]s            take a backup, with the options below
 %[1]s pin        ID [--remove]: keep it from being deleted, or no longer
 %[1]s accept     ID: a suspect backup is right
 %[1]s delete     ID: remove a damaged backup
+%[1]s accounts   [ID]: print the statements that create the roles or users of the backup
 %[1]s notify-test: send a message
 Each has its own --help. ID is as in list; without one it is the newest good backup.
 
@@ -133,10 +139,10 @@ func Run(ctx context.Context, args []string, open OpenFunc, opts *Options) int {
 	}
 	do, ok := map[string]func(context.Context, []string) error{
 		"run": c.run, "list": c.list, "verify": c.verify, "restore": c.restore,
-		"prune": c.prune, "pin": c.pin, "accept": c.accept, "delete": c.delete, "check": c.check, "history": c.history, "notify-test": c.notifyTest,
+		"prune": c.prune, "pin": c.pin, "accept": c.accept, "delete": c.delete, "accounts": c.accounts, "check": c.check, "history": c.history, "notify-test": c.notifyTest,
 	}[verb]
 	if !ok {
-		return c.exit(ctx, usagef("unknown command %q: use list, verify, restore, prune, pin, accept, delete, check, history or notify-test, or none to take a backup", verb))
+		return c.exit(ctx, usagef("unknown command %q: use list, verify, restore, prune, pin, accept, delete, accounts, check, history or notify-test, or none to take a backup", verb))
 	}
 	name := c.Name
 	if verb != "run" {

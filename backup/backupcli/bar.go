@@ -46,7 +46,7 @@ func (b *bar) clear() {
 
 // line is what the bar says.
 func line(p backup.Progress) string {
-	if p.Stage != "dump" {
+	if p.Stage != "dump" && p.Stage != "restore" {
 		return p.Stage + " …"
 	}
 	const width = 20
@@ -67,5 +67,5 @@ func line(p backup.Progress) string {
 	if left, known := p.Remaining(); known && p.Took >= 2*time.Second {
 		parts = append(parts, left.Round(time.Second).String()+" left")
 	}
-	return "dump  " + strings.Join(parts, "  ")
+	return p.Stage + "  " + strings.Join(parts, "  ")
 }

@@ -25,7 +25,7 @@ type entryJSON struct {
 }
 
 func toJSON(e backup.Entry) entryJSON {
-	j := entryJSON{ID: e.ID, State: e.State, Problem: e.Problem, Pinned: e.Pinned, Drill: e.Drill, Backup: e.Manifest}
+	j := entryJSON{ID: e.ID, State: e.State, Problem: e.Problem, Pinned: e.Pinned, Drill: e.Drill, Backup: withoutAccounts(e.Manifest)}
 	if !e.Verified.IsZero() {
 		j.Verified = &e.Verified
 	}
@@ -147,6 +147,11 @@ func (c *command) restore(ctx context.Context, args []string) error {
 	c.flags.StringVar(&target, "to", "", "the new `database`; it must not exist (default: a name with today's date)")
 	c.flags.StringVar(&tables, "tables", "", "only these `tables`, joined by commas, by their names in the manifest (default: everything)")
 	c.identityFlag()
+	var b *bar
+	if b = newBar(c.Stderr); b != nil {
+		c.o.Trace = &backup.Trace{Progress: b.draw}
+	}
+	defer b.clear()
 	rest, done, err := c.parse(ctx, args)
 	if err != nil {
 		return err
@@ -171,6 +176,7 @@ func (c *command) restore(ctx context.Context, args []string) error {
 	} else {
 		r, err = c.job.Restore(ctx, id, target, &opts)
 	}
+	b.clear()
 	if err != nil {
 		return err
 	}
@@ -310,6 +316,30 @@ func (c *command) delete(ctx context.Context, args []string) error {
 	}
 	c.done(outcomeJSON{OK: true, ID: rest[0]}, "deleted")
 	return nil
+}
+
+// accounts prints the accounts of a backup.
+func (c *command) accounts(ctx context.Context, args []string) error {
+	c.identityFlag()
+	rest, done, err := c.parse(ctx, args)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if len(rest) > 1 {
+		return usagef("accounts takes one backup's id, or none for the newest good one")
+	}
+	return c.job.Accounts(ctx, strings.Join(rest, ""), c.Stdout)
+}
+
+// withoutAccounts leaves the hashes of passwords out of what is printed.
+func withoutAccounts(m *backup.Manifest) *backup.Manifest {
+	if m == nil || m.Accounts == "" {
+		return m
+	}
+	shown := *m
+	shown.Accounts = ""
+	return &shown
 }
 
 // notifyTest sends a message that says that messages arrive.

@@ -40,6 +40,19 @@ func (c *command) run(ctx context.Context, args []string) error {
 	case tell.on && c.Notifier == nil:
 		return usagef("--notify needs a mail server or webhook: none is set up")
 	}
+	beat, err := newHeartbeat(c.Heartbeat)
+	if err != nil {
+		return usagef("%v", err)
+	}
+	if look {
+		beat = nil
+	}
+	beating := func(what, text string) {
+		if err := beat.ping(ctx, what, text); err != nil {
+			fmt.Fprintf(c.Stderr, "%s: warning: %v\n", c.Name, err)
+		}
+	}
+	beating("/start", "")
 	var b *bar
 	if !c.json && !look {
 		if b = newBar(c.Stderr); b != nil {
@@ -48,6 +61,7 @@ func (c *command) run(ctx context.Context, args []string) error {
 	}
 	done, err := c.openJob(ctx)
 	if err != nil {
+		beating("/fail", err.Error())
 		if !errors.As(err, new(errUsage)) && !look {
 			c.print(backup.Report{}, err)
 			err = c.tell(ctx, tell, backup.Report{}, err)
@@ -67,6 +81,11 @@ func (c *command) run(ctx context.Context, args []string) error {
 		if err := c.job.Pin(context.WithoutCancel(ctx), report.Manifest.ID, true); err != nil && failure == nil {
 			failure = &backup.StageError{Stage: "pin", Published: true, Err: err}
 		}
+	}
+	if failure != nil {
+		beating("/fail", failure.Error())
+	} else {
+		beating("", "")
 	}
 	c.print(report, failure)
 	return c.tell(ctx, tell, report, failure)
@@ -185,7 +204,7 @@ func (c *command) print(report backup.Report, failure error) {
 			Deleted  []string               `json:"deleted"`
 			Warnings []string               `json:"warnings"`
 			Targets  []backup.TargetOutcome `json:"targets,omitempty"`
-		}{Targets: report.Targets, OK: failure == nil, Backup: m, Verified: report.Verified, Restored: report.Drilled, Deleted: append([]string{}, report.Deleted...), Warnings: append([]string{}, report.Warnings...)}
+		}{Targets: report.Targets, OK: failure == nil, Backup: withoutAccounts(m), Verified: report.Verified, Restored: report.Drilled, Deleted: append([]string{}, report.Deleted...), Warnings: append([]string{}, report.Warnings...)}
 		if failure != nil {
 			out.Error = failure.Error()
 		}
