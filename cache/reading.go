@@ -32,11 +32,23 @@ type reading[V any] struct {
 	err            error // the store's
 }
 
-// read reads keys and the states of their tags from the store. The ticket is from before.
+// read reads keys and the states of their tags from the store. The ticket is from before. A
+// state in memory may be older than one that Redis lost and made again, so it decides only
+// that a value is valid, not that it is not.
 func (c *Typed[V]) read(ctx context.Context, ticket driver.Ticket, wants []want) []reading[V] {
+	rs, doubtful := c.readOnce(ctx, ticket, wants)
+	if doubtful {
+		rs, _ = c.readOnce(ctx, ticket, wants)
+	}
+	return rs
+}
+
+// readOnce is read. It is doubtful where a state in memory, which it forgets, made a value
+// invalid.
+func (c *Typed[V]) readOnce(ctx context.Context, ticket driver.Ticket, wants []want) (_ []reading[V], doubtful bool) {
 	rs := make([]reading[V], len(wants))
 	if c.store == nil {
-		return rs
+		return rs, false
 	}
 	ops := make([]driver.Op, len(wants), len(wants)+1)
 	names := wants[0].tags
@@ -79,6 +91,10 @@ func (c *Typed[V]) read(ctx context.Context, ticket driver.Ticket, wants []want)
 			continue
 		}
 		if !slices.Equal(e.tags, r.states[:w.own]) {
+			if len(missing) < len(names) {
+				doubtful = true
+				c.forgetStates(w.hashes)
+			}
 			continue // one of the tags that every reader knows was invalidated
 		}
 		if envelopes[i] = e; op.Expired {
@@ -90,7 +106,7 @@ func (c *Typed[V]) read(ctx context.Context, ticket driver.Ticket, wants []want)
 			}
 		}
 	}
-	more, err := c.states(ctx, ticket, unknown.names)
+	more, remembered, err := c.states(ctx, ticket, unknown.names)
 	for i, e := range envelopes {
 		if e == nil {
 			continue
@@ -100,7 +116,9 @@ func (c *Typed[V]) read(ctx context.Context, ticket driver.Ticket, wants []want)
 		for _, tag := range e.named {
 			at := slices.Index(w.tags, tag.name)
 			if at >= 0 {
-				holds = holds && r.states[at] == tag.state
+				if r.states[at] != tag.state {
+					holds, doubtful = false, doubtful || len(missing) < len(names)
+				}
 				continue
 			}
 			if r.err = err; err != nil {
@@ -108,13 +126,19 @@ func (c *Typed[V]) read(ctx context.Context, ticket driver.Ticket, wants []want)
 				break
 			}
 			n, _ := unknown.index(tag.name)
-			holds = holds && more[n] == tag.state
+			if more[n] != tag.state {
+				holds, doubtful = false, doubtful || remembered
+			}
+		}
+		if !holds && doubtful {
+			c.forgetStates(w.hashes)
+			c.forgetStates(tagHashes(unknown.names))
 		}
 		if holds {
 			c.decode(ctx, w, r, e)
 		}
 	}
-	return rs
+	return rs, doubtful
 }
 
 // open decodes what is stored, up to its value.

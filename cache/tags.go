@@ -130,14 +130,21 @@ func (s *tagSet) index(name string) (int, bool) {
 	return 0, false
 }
 
-// states reads the states of tags. Where memory may serve this cache, it may also serve the
-// states that an earlier read brought, so that one read needs one node.
-func (c *Typed[V]) states(ctx context.Context, ticket driver.Ticket, tags []string) ([]string, error) {
+// states returns the states of tags, and whether memory had some of them. Where memory may
+// serve this cache, it may also serve the states that an earlier read brought, so that one
+// read needs one node.
+func (c *Typed[V]) states(ctx context.Context, ticket driver.Ticket, tags []string) (states []string, remembered bool, err error) {
 	ops, states, missing := c.stateOps(nil, tags)
 	if len(ops) > 0 {
 		c.do(ctx, ops)
 	}
-	return states, c.takeStates(ticket, ops, states, missing)
+	return states, len(missing) < len(tags), c.takeStates(ticket, ops, states, missing)
+}
+
+func (c *Typed[V]) forgetStates(tags []uint64) {
+	for _, tag := range tags {
+		c.memory.ForgetState(tag)
+	}
 }
 
 // stateOps appends the operations that read the states of tags which are not known.

@@ -419,6 +419,13 @@ func (m *Memory) KeepState(t Ticket, tag uint64, state string) {
 	m.states[tag] = state
 }
 
+// ForgetState makes the next read of a tag ask the store.
+func (m *Memory) ForgetState(tag uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.states, tag)
+}
+
 // Stats returns the content and the counters.
 func (m *Memory) Stats() MemoryStats {
 	m.mu.Lock()
