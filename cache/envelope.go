@@ -3,6 +3,7 @@ package cache
 import (
 	"encoding/binary"
 	"errors"
+	"unsafe"
 
 	"github.com/zeebo/xxh3"
 )
@@ -43,6 +44,7 @@ type envelope struct {
 	tags          []string // the states of those that each reader knows
 	named         []tagState
 	payload       []byte
+	valid         bool // the tags that every reader knows hold
 }
 
 // tagState is a tag by name.
@@ -79,27 +81,26 @@ func (e *envelope) seal() []byte {
 
 // open reads an envelope; the payload shares the memory of data. Nothing but the magic is
 // believed before the checksum.
-func open(data []byte) (*envelope, error) {
+func open(data []byte, e *envelope) error {
 	switch {
 	case len(data) < 2 || data[0] != magic0 || data[1] != magic1:
-		return nil, errForeign
+		return errForeign
 	case len(data) < headSize:
-		return nil, errTruncated
+		return errTruncated
 	case binary.LittleEndian.Uint64(data[checksumAt:]) != checksum(data):
-		return nil, errChecksum
+		return errChecksum
 	case data[2] > formatVersion:
-		return nil, errNewer
+		return errNewer
 	case data[2] != formatVersion:
-		return nil, errForeign
+		return errForeign
 	}
 	r := reader{rest: data[headSize:]}
-	e := &envelope{flags: data[3], codec: r.text(), schema: r.text()}
+	e.flags, e.codec, e.schema = data[3], r.text(), r.text()
 	e.fresh = int64(binary.LittleEndian.Uint64(r.take(8)))
 	e.loaded = int64(binary.LittleEndian.Uint64(r.take(8)))
 	e.took = binary.LittleEndian.Uint32(r.take(4))
-	e.tags = make([]string, r.byte())
-	for i := range e.tags {
-		e.tags[i] = r.text()
+	for range r.byte() {
+		e.tags = append(e.tags, r.text())
 	}
 	if n := r.byte(); n > 0 {
 		e.named = make([]tagState, n)
@@ -108,10 +109,10 @@ func open(data []byte) (*envelope, error) {
 		}
 	}
 	if r.short {
-		return nil, errTruncated
+		return errTruncated
 	}
 	e.payload = r.rest
-	return e, nil
+	return nil
 }
 
 // reader takes fields from the front; after the end it returns zeros and sets short.
@@ -130,8 +131,13 @@ func (r *reader) take(n int) []byte {
 	return b
 }
 
-func (r *reader) byte() byte   { return r.take(1)[0] }
-func (r *reader) text() string { return string(r.take(int(r.byte()))) }
+func (r *reader) byte() byte { return r.take(1)[0] }
+
+// text returns a field that shares the memory of the data, which never changes.
+func (r *reader) text() string {
+	b := r.take(int(r.byte()))
+	return unsafe.String(unsafe.SliceData(b), len(b))
+}
 
 // checksum is that of all but the checksum. The hash of the short beginning is the seed
 // for the rest, so that neither is copied.

@@ -79,7 +79,7 @@ type Options[V any] struct {
 	// LeaseWait bounds how long a load waits for another process that loads the same
 	// key. After that it loads for its own callers and stores nothing. Default: 10 s.
 	LeaseWait time.Duration
-	// StoreTimeout bounds one call of the store. Default: 1 s.
+	// StoreTimeout bounds one call of the store. Default: 700 ms.
 	StoreTimeout time.Duration
 	// Logger receives a line when the store begins to fail and when it works again.
 	// Default: slog.Default().
@@ -116,7 +116,7 @@ func (o *Options[V]) complete(name string, ttl time.Duration) error {
 	def(&o.ThrottleFor, time.Second)
 	def(&o.LoadTimeout, 30*time.Second)
 	def(&o.LeaseWait, 10*time.Second)
-	def(&o.StoreTimeout, time.Second)
+	def(&o.StoreTimeout, 700*time.Millisecond)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}

@@ -65,7 +65,7 @@ func (c *Typed[V]) readOnce(ctx context.Context, ticket driver.Ticket, wants []w
 	ops, states, missing := c.stateOps(ops, names)
 	c.do(ctx, ops)
 	err := c.takeStates(ticket, ops[len(wants):], states, missing)
-	envelopes := make([]*envelope, len(wants))
+	envelopes := make([]envelope, len(wants))
 	var unknown tagSet
 	for i := range rs {
 		r, op, w := &rs[i], &ops[i], &wants[i]
@@ -85,8 +85,8 @@ func (c *Typed[V]) readOnce(ctx context.Context, ticket driver.Ticket, wants []w
 		if op.Value == nil {
 			continue
 		}
-		e, err := c.open(op.Value)
-		if err != nil {
+		e := &envelopes[i]
+		if err := c.open(op.Value, e); err != nil {
 			c.badPayload(ctx, w.key, r, err)
 			continue
 		}
@@ -97,7 +97,7 @@ func (c *Typed[V]) readOnce(ctx context.Context, ticket driver.Ticket, wants []w
 			}
 			continue // one of the tags that every reader knows was invalidated
 		}
-		if envelopes[i] = e; op.Expired {
+		if e.valid = true; op.Expired {
 			e.fresh = 0
 		}
 		for _, tag := range e.named {
@@ -106,9 +106,14 @@ func (c *Typed[V]) readOnce(ctx context.Context, ticket driver.Ticket, wants []w
 			}
 		}
 	}
-	more, remembered, err := c.states(ctx, ticket, unknown.names)
-	for i, e := range envelopes {
-		if e == nil {
+	var more []string
+	remembered := false
+	if len(unknown.names) > 0 {
+		more, remembered, err = c.states(ctx, ticket, unknown.names)
+	}
+	for i := range envelopes {
+		e := &envelopes[i]
+		if !e.valid {
 			continue
 		}
 		r, w := &rs[i], &wants[i]
@@ -142,18 +147,19 @@ func (c *Typed[V]) readOnce(ctx context.Context, ticket driver.Ticket, wants []w
 }
 
 // open decodes what is stored, up to its value.
-func (c *Typed[V]) open(data []byte) (*envelope, error) {
-	e, err := open(data)
-	switch {
+func (c *Typed[V]) open(data []byte, e *envelope) error {
+	switch err := open(data, e); {
 	case err != nil:
-		return nil, err
+		return err
 	case e.codec != c.opts.Codec.Name():
-		return nil, errCodec
+		return errCodec
 	case e.schema != c.schema:
-		return nil, errSchema
+		return errSchema
 	}
-	return e, nil
+	return nil
 }
+
+var noTags = []uint64{}
 
 // decode decodes a value whose tags hold.
 func (c *Typed[V]) decode(ctx context.Context, w *want, r *reading[V], e *envelope) {
@@ -174,7 +180,7 @@ func (c *Typed[V]) decode(ctx context.Context, w *want, r *reading[V], e *envelo
 		}
 	}
 	if r.bears == nil {
-		r.bears = []uint64{}
+		r.bears = noTags
 	}
 	// The clocks of two machines may differ; the store's own time to live holds for
 	// the end of a value's life.

@@ -22,6 +22,7 @@ type Typed[V any] struct {
 	opts Options[V]
 
 	store  driver.Store // nil if memory is the only tier
+	bounds bool         // the store bounds its calls by StoreTimeout or less
 	memory *driver.Memory
 	owner  uint64
 	seed   uint64   // of the hashes of keys
@@ -65,6 +66,7 @@ func New[V any](store driver.Store, name string, ttl time.Duration, opts *Option
 		return nil, fmt.Errorf("cache: %s: the caches of one store share its memory: set MaxBytes of the store", name)
 	default:
 		caps := store.Capabilities()
+		c.bounds = caps.Timeout > 0 && caps.Timeout <= c.opts.StoreTimeout
 		if c.memory = caps.Memory; caps.MemoryOnly {
 			c.store = nil
 		}
@@ -367,7 +369,7 @@ func (c *Typed[V]) join(errs []error) error {
 // do calls the store within StoreTimeout and counts what fails.
 func (c *Typed[V]) do(ctx context.Context, ops []driver.Op) {
 	// Whoever has less time left keeps their deadline, without a second timer for it.
-	if deadline, ok := ctx.Deadline(); ctx.Err() == nil && (!ok || time.Until(deadline) > c.opts.StoreTimeout) {
+	if deadline, ok := ctx.Deadline(); !c.bounds && ctx.Err() == nil && (!ok || time.Until(deadline) > c.opts.StoreTimeout) {
 		limited, cancel := context.WithTimeout(ctx, c.opts.StoreTimeout)
 		defer cancel()
 		c.store.Do(limited, ops)

@@ -29,6 +29,9 @@ type Capabilities struct {
 	// Memory is the local tier of this process in front of the store. The store reports
 	// every invalidation to it, those of other processes included. Required.
 	Memory *Memory
+	// Timeout tells that Do bounds its round trips by it, so that the caller needs no timer
+	// of its own. Default: 0, the caller bounds Do.
+	Timeout time.Duration
 	// MemoryOnly tells that Memory is all there is: Do stores nothing. Default: false.
 	MemoryOnly bool
 	// Shared tells that other processes use the same values. Default: false.
@@ -41,8 +44,8 @@ type Kind uint8
 // The kinds. A value is what the caller gave to Set or Fill. The store may keep a lease
 // and other fields beside it.
 const (
-	// Get reads Key: Value is nil if there is none, and Seen identifies it. The caller owns
-	// the slice.
+	// Get reads Key: Value is nil if there is none, and Seen identifies it. The caller
+	// may keep the slice, and must not change it.
 	Get Kind = iota
 	// Set stores a copy of Value for TTL and ends the lease of Key.
 	Set

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"time"
+	"unsafe"
 
 	"github.com/redis/go-redis/v9"
 
@@ -34,7 +35,7 @@ type item struct {
 // run executes the operations that have no result yet. Its error is that of the connection;
 // those of operations are in them.
 func (b *batch) run(ctx context.Context) error {
-	if done, err := b.runOne(ctx); done {
+	if done, err := b.runReads(ctx); done {
 		return err
 	}
 	_, err := b.s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -76,10 +77,10 @@ func (b *batch) again(ctx context.Context) error {
 	return b.run(ctx)
 }
 
-// runOne executes a lone read without a pipeline.
-func (b *batch) runOne(ctx context.Context) (done bool, err error) {
+// runReads executes reads without a pipeline: one, or many that one server has.
+func (b *batch) runReads(ctx context.Context) (done bool, err error) {
 	s := b.s
-	if len(b.ops) > 2 || !s.single && len(b.ops) > 1 || s.pending.count.Load() > 0 {
+	if !s.single && len(b.ops) > 1 || s.pending.count.Load() > 0 {
 		return false, nil
 	}
 	for i := range b.ops {
@@ -91,19 +92,39 @@ func (b *batch) runOne(ctx context.Context) (done bool, err error) {
 		data, err := s.client.Get(ctx, s.place(&b.ops[0])).Bytes()
 		return true, b.read(&b.ops[0], data, err)
 	}
-	found, err := s.client.MGet(ctx, s.place(&b.ops[0]), s.place(&b.ops[1])).Result()
-	if err != nil {
-		return isReply(err) == false, err //nolint:staticcheck // a refused MGET is tried as GETs
+	args, at := make([]any, 1, len(b.ops)+1), make([]int, len(b.ops))
+	args[0] = "mget"
+	var seen map[string]int // each name is read once
+	if len(b.ops) > 2 {
+		seen = make(map[string]int, len(b.ops))
 	}
 	for i := range b.ops {
-		text, ok := found[i].(string)
+		place := s.place(&b.ops[i])
+		n, ok := seen[place]
 		if !ok {
-			err = redis.Nil
+			n, args = len(args)-1, append(args, place)
+			if seen != nil {
+				seen[place] = n
+			}
 		}
-		if err := b.read(&b.ops[i], []byte(text), err); err != nil {
+		at[i] = n
+	}
+	command := redis.NewSliceCmd(ctx, args...)
+	if err := s.client.Process(ctx, command); err != nil {
+		return !isReply(err), err // a refused MGET is tried as GETs
+	}
+	found := command.Val()
+	for i := range b.ops { // no two callers share the text of a value, except of one name
+		text, ok := found[at[i]].(string)
+		var err error = redis.Nil
+		if ok {
+			err = nil
+		}
+		if op := &b.ops[i]; op.Kind == driver.TagState {
+			op.Token = text
+		} else if err := b.read(op, unsafe.Slice(unsafe.StringData(text), len(text)), err); err != nil {
 			return true, err
 		}
-		err = nil
 	}
 	return true, nil
 }
@@ -135,6 +156,7 @@ func (b *batch) commands(ctx context.Context, p redis.Pipeliner) {
 		}
 	}
 	var deletes []string
+	b.items = make([]item, 0, len(b.ops)+1)
 	merge := s.single
 	for i := range b.ops {
 		op := &b.ops[i]

@@ -572,7 +572,7 @@ func TestForeignValues(t *testing.T) {
 // TestHungRedis: no call takes longer than its deadline, however many there are.
 func TestHungRedis(t *testing.T) {
 	server := redisServer(t)
-	c := open[int](t, process(t, server.Addr()), "h", &cache.Options[int]{StoreTimeout: 500 * time.Millisecond})
+	c := open[int](t, process(t, server.Addr()), "h", &cache.Options[int]{StoreTimeout: 700 * time.Millisecond})
 	if err := c.Set(t.Context(), "k", 1); err != nil {
 		t.Fatal(err)
 	}

@@ -62,7 +62,7 @@ func (ns *nodes) all() (out []*node) {
 const (
 	// maxFlying is how many round trips to a node are under way at once. Calls that come
 	// while there are so many wait, and share the next one.
-	maxFlying = 4
+	maxFlying = 2
 	// maxBatch bounds the operations of one round trip.
 	maxBatch = 512
 	// attempts bounds how often operations are sent over connections that turn out to be
@@ -162,6 +162,13 @@ func (n *node) landed() {
 		n.flying--
 		return
 	}
+	go n.fly()
+}
+
+// fly makes one round trip for all who wait when it starts.
+func (n *node) fly() {
+	defer n.landed()
+	n.mu.Lock()
 	size, k := 0, 0
 	for k < len(n.queue) && (k == 0 || size+len(n.queue[k].ops) <= maxBatch) {
 		size += len(n.queue[k].ops)
@@ -171,19 +178,20 @@ func (n *node) landed() {
 	if n.queue = n.queue[k:]; len(n.queue) == 0 {
 		n.queue = nil
 	}
-	go func() {
-		defer n.landed()
-		ops := make([]driver.Op, 0, size)
-		for _, r := range requests {
-			ops = append(ops, r.ops...)
-		}
-		n.send(context.Background(), ops)
-		for _, r := range requests {
-			copy(r.ops, ops)
-			ops = ops[len(r.ops):]
-			close(r.done)
-		}
-	}()
+	n.mu.Unlock()
+	if k == 0 {
+		return
+	}
+	ops := make([]driver.Op, 0, size)
+	for _, r := range requests {
+		ops = append(ops, r.ops...)
+	}
+	n.send(context.Background(), ops)
+	for _, r := range requests {
+		copy(r.ops, ops)
+		ops = ops[len(r.ops):]
+		close(r.done)
+	}
 }
 
 // send executes operations in one round trip, if the breaker allows it.
@@ -194,26 +202,19 @@ func (n *node) send(ctx context.Context, ops []driver.Op) {
 		return
 	}
 	began := time.Now()
-	b := &batch{s: n.s, ops: ops}
-	_, err := call(ctx, n.s, n.s.opts.Timeout, func(ctx context.Context) (struct{}, error) {
+	var err error
+	if n.s.guard {
 		// In its own memory: where the client ignores deadlines it may outlast this call.
-		own := &batch{s: n.s, ops: append([]driver.Op(nil), ops...)}
-		if !n.s.guard {
-			own = b
-		}
-		err := own.run(ctx)
-		for k := 1; k < attempts && broken(err) && ctx.Err() == nil; k++ {
-			n.s.stats.retries.Add(1)
-			if k > 1 {
-				pause(ctx, rand.N(10*time.Millisecond))
-			}
-			err = own.again(ctx)
-		}
-		if ctx.Err() == nil || own == b {
-			copy(ops, own.ops)
-		}
-		return struct{}{}, err
-	})
+		var own []driver.Op
+		own, err = call(ctx, n.s, n.s.opts.Timeout, func(ctx context.Context) ([]driver.Op, error) {
+			b := &batch{s: n.s, ops: append([]driver.Op(nil), ops...)}
+			return b.ops, b.attempt(ctx)
+		})
+		copy(ops, own)
+	} else {
+		b := batch{s: n.s, ops: ops}
+		_, err = call(ctx, n.s, n.s.opts.Timeout, func(ctx context.Context) (struct{}, error) { return struct{}{}, b.attempt(ctx) })
+	}
 	if err != nil && ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
 		n.breaker.abandon() // the caller left: no news of the server
 		driver.Fail(ops, err)
@@ -230,6 +231,19 @@ func (n *node) send(ctx context.Context, ops []driver.Op) {
 		}
 		driver.Fail(ops, err)
 	}
+}
+
+// attempt executes the operations, again where a connection from the pool is broken.
+func (b *batch) attempt(ctx context.Context) error {
+	err := b.run(ctx)
+	for k := 1; k < attempts && broken(err) && ctx.Err() == nil; k++ {
+		b.s.stats.retries.Add(1)
+		if k > 1 {
+			pause(ctx, rand.N(10*time.Millisecond))
+		}
+		err = b.again(ctx)
+	}
+	return err
 }
 
 // broken tells a connection that was cut.

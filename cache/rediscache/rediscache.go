@@ -36,7 +36,7 @@ type Options struct {
 	Prefix string
 	// MaxBytes bounds the values that this process keeps in memory. Default: 64 MiB.
 	MaxBytes int64
-	// Timeout bounds one call. Default: 700 ms.
+	// Timeout bounds one round trip. Default: 700 ms.
 	Timeout time.Duration
 	// MaxValue is the size in bytes above which a value is not stored, since one
 	// command with it would hold up the server. Default: 1 MiB.
@@ -135,7 +135,7 @@ func def[T comparable](field *T, value T) {
 
 // Capabilities implements driver.Store.
 func (s *Store) Capabilities() driver.Capabilities {
-	return driver.Capabilities{Memory: s.memory, Shared: true}
+	return driver.Capabilities{Memory: s.memory, Timeout: s.opts.Timeout, Shared: true}
 }
 
 // ClientOptions returns settings for a client of one server: deadlines of contexts are
