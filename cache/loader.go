@@ -5,12 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
-
-	"math/rand/v2"
 
 	"github.com/mainstay-go/mainstay/cache/driver"
 )

@@ -169,13 +169,17 @@ func many(c client, k kit) error {
 	}
 	c.Do(k.ctx, ops)
 	if ops[0].Err != nil || ops[3].Err != nil || !errors.Is(ops[1].Err, driver.ErrEmptyKey) || !errors.Is(ops[2].Err, driver.ErrInvalidTTL) {
-		return fmt.Errorf("the errors are %v, %v, %v, %v", ops[0].Err, ops[1].Err, ops[2].Err, ops[3].Err)
+		return fmt.Errorf("not each operation has its own error: %w", errors.Join(ops[0].Err, ops[1].Err, ops[2].Err, ops[3].Err))
 	}
 	reads := []driver.Op{{Kind: driver.Get, Key: k.key("c")}, {Kind: driver.Get, Key: k.key("b")}, {Kind: driver.Get, Key: k.key("a")}, {Kind: driver.Get, Key: k.key("a")}}
 	c.Do(k.ctx, reads)
 	for i, want := range []string{"3", "", "1", "1"} {
-		if got := reads[i]; got.Err != nil || string(got.Value) != want && !k.lossy {
-			return fmt.Errorf("read %d: %q, %w, want %q", i, got.Value, got.Err, want)
+		got := reads[i]
+		if got.Err != nil {
+			return got.Err
+		}
+		if string(got.Value) != want && !k.lossy {
+			return fmt.Errorf("read %d: %q, want %q", i, got.Value, want)
 		}
 	}
 	return nil

@@ -111,7 +111,10 @@ func (b *batch) runReads(ctx context.Context) (done bool, err error) {
 	}
 	command := redis.NewSliceCmd(ctx, args...)
 	if err := s.client.Process(ctx, command); err != nil {
-		return !isReply(err), err // a refused MGET is tried as GETs
+		if isReply(err) {
+			return false, nil //nolint:nilerr // a refused MGET is tried as GETs
+		}
+		return true, err
 	}
 	found := command.Val()
 	for i := range b.ops { // no two callers share the text of a value, except of one name
@@ -316,7 +319,7 @@ func (b *batch) results(ctx context.Context) error {
 				full = append(full, s.place(op))
 			}
 			if op.Kind == driver.TagState && redis.HasErrorPrefix(err, "OOM") {
-				op.Token, err = "", nil // no state: no value with this tag is valid
+				op.Token = "" // no state: no value with this tag is valid
 				continue
 			}
 			op.Err = wrap(err)
@@ -324,13 +327,13 @@ func (b *batch) results(ctx context.Context) error {
 		}
 		switch op.Kind { //nolint:exhaustive // the others have no result
 		case driver.TagState:
-			op.Token, _ = it.command.(*redis.Cmd).Text() //nolint:errcheck,forcetypeassert // checked above
+			op.Token, _ = it.command.(*redis.Cmd).Text() //nolint:forcetypeassert // checked above
 			s.ensured.note(op.Key, op.TTL)
 		case driver.Lease:
-			n, _ := it.command.(*redis.Cmd).Int() //nolint:errcheck,forcetypeassert // checked above
+			n, _ := it.command.(*redis.Cmd).Int() //nolint:forcetypeassert // checked above
 			op.State = driver.LeaseState(n)       //nolint:gosec // 0, 1 or 2
 		case driver.Fill, driver.Release:
-			n, _ := it.command.(*redis.Cmd).Int() //nolint:errcheck,forcetypeassert // checked above
+			n, _ := it.command.(*redis.Cmd).Int() //nolint:forcetypeassert // checked above
 			if op.Done = n > 0; n == 2 {
 				woken = woken.wake(op.Key)
 			}
