@@ -38,6 +38,10 @@ type Command struct {
 	// every run would be the first; --state takes its place. Default: --state is
 	// needed.
 	Alert alert.Options
+	// Checks keeps what the checks remember between two runs, such as the counters of
+	// the processor, so that an hourly run judges the whole hour. Default: with
+	// --state FILE the file FILE.checks, else none.
+	Checks alert.Store
 	// Heartbeat is sent after a run of --notify in which no check failed and every
 	// message was delivered, so that a watcher elsewhere notices when cron does not
 	// run the command. Default: none.
@@ -133,6 +137,13 @@ func (c *Command) run(ctx context.Context, args []string, stdout io.Writer) (int
 	if err != nil {
 		return NoResult, err
 	}
+	remembered := c.Checks
+	if remembered == nil && f.state != "" {
+		remembered = alert.File(f.state + ".checks")
+	}
+	if err := recall(ctx, reg, remembered); err != nil {
+		return NoResult, err
+	}
 	names, err := chosen(f.only, reg.Names())
 	if err != nil {
 		return NoResult, err
@@ -154,6 +165,9 @@ func (c *Command) run(ctx context.Context, args []string, stdout io.Writer) (int
 	}
 	snap, err := confirm(ctx, reg, f, names, watch)
 	if err != nil {
+		return NoResult, err
+	}
+	if err := remember(ctx, reg, remembered); err != nil {
 		return NoResult, err
 	}
 	print := printText

@@ -136,13 +136,13 @@ func (h host) dirs(m mount, rel string) []string {
 	}
 }
 
-// memory returns the working set and the limit hits of the group that has this
-// limit: with a limit on a parent, its other children count too.
-func (g groups) memory(limit uint64) (used, hits uint64, ok bool) {
+// memory returns what the group with this limit uses, and how many of its processes
+// were killed: with a limit on a parent, its other children count too.
+func (g groups) memory(limit uint64) (used, kills uint64, ok bool) {
 	for _, dir := range g.memoryDirs {
-		limitFile, usageFile, inactive := "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+		limitFile, usageFile, total := "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"
 		if g.v2 {
-			limitFile, usageFile, inactive = "memory.max", "memory.current", "inactive_file"
+			limitFile, usageFile, total = "memory.max", "memory.current", ""
 		}
 		if own, err := readUint(dir, limitFile); err != nil || own != limit {
 			continue
@@ -151,15 +151,16 @@ func (g groups) memory(limit uint64) (used, hits uint64, ok bool) {
 		if err != nil {
 			return 0, 0, false
 		}
-		// The page cache that nobody uses is given back before anything is
-		// killed; the kubelet counts the same way.
-		used = usage - min(usage, readKey(dir, "memory.stat", inactive))
+		// Page cache is given back before anything is killed, whether it is in
+		// use or not. Files in memory (tmpfs) are in neither list.
+		cache := readKey(dir, "memory.stat", total+"inactive_file") + readKey(dir, "memory.stat", total+"active_file")
 		if g.v2 {
-			hits = readKey(dir, "memory.events", "max")
+			cache += readKey(dir, "memory.stat", "slab_reclaimable")
+			kills = readKey(dir, "memory.events", "oom_kill")
 		} else {
-			hits, _ = readUint(dir, "memory.failcnt")
+			kills = readKey(dir, "memory.oom_control", "oom_kill")
 		}
-		return used, hits, true
+		return usage - min(usage, cache), kills, true
 	}
 	return 0, 0, false
 }
@@ -228,14 +229,17 @@ func (g groups) cores(dir string) (float64, bool) {
 	return quota / period, true
 }
 
-// pressure is the share of the last minute in which some task waited, of the
-// own group or else of the host; -1 where the kernel does not tell.
-func (h host) pressure(g groups, resource string) float64 {
+// pressure is the share of the last minute in which some task of the own group
+// waited; -1 where the kernel does not tell. The host's pressure is that of other
+// services too, so it counts only for a process without a limit.
+func (h host) pressure(g groups, resource string, limited bool) float64 {
 	var files []string
 	if g.v2 && len(g.memoryDirs) > 0 {
 		files = append(files, filepath.Join(g.memoryDirs[0], resource+".pressure"))
 	}
-	files = append(files, filepath.Join(h.root, "proc/pressure", resource))
+	if !limited {
+		files = append(files, filepath.Join(h.root, "proc/pressure", resource))
+	}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {

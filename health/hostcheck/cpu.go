@@ -3,7 +3,6 @@ package hostcheck
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/mainstay-go/mainstay/health"
@@ -13,45 +12,51 @@ import (
 type CPUOptions struct {
 	// Timeout of a run. Default: 2 s.
 	Timeout time.Duration
-	// WarnPercent and FailPercent limit the average of the last minute, as a
-	// share of the quota or of all cores. Default: 85 and 95.
+	// Window is how long trouble must last. Builds, dumps and batch jobs that end
+	// sooner are no trouble. Default: 20 min.
+	Window time.Duration
+	// WarnPercent and FailPercent limit the average of the window, as a share of
+	// the quota or of all cores. Default: 90 and 97.
 	WarnPercent, FailPercent float64
-	// WarnThrottled limits the share of periods, in percent, in which the
-	// quota was used up. Default: 25.
+	// WarnThrottled limits the share of periods, in percent, in which the quota was
+	// used up. It counts while half of the quota is in use, since short bursts of
+	// many threads are throttled without harm. Default: 65.
 	WarnThrottled float64
-	// WarnLoad and FailLoad limit the load average of 5 minutes per core. They
-	// do not count under a quota, where the load is that of other people.
-	// Default: 1.5 and 3.
+	// WarnLoad and FailLoad limit the load average of 5 minutes per core, through
+	// the whole window. They do not count under a quota, where the load is that of
+	// other services. Default: 2 and 4.
 	WarnLoad, FailLoad float64
-	// WarnPressure limits the share of the last minute, in percent, in which
-	// some task waited for a processor (PSI). Default: 50.
+	// WarnPressure limits the share of time, in percent, in which some task of the
+	// own control group waited for a processor (PSI), through the whole window.
+	// Default: 60.
 	WarnPressure float64
 	// Probe measures. Default: Host().
 	Probe Probe
 }
 
 const (
-	cpuWindow = time.Minute
-	cpuMin    = 10 * time.Second // a shorter average is shown and not judged
-	cpuFirst  = 500 * time.Millisecond
+	cpuMin   = 10 * time.Second // a shorter average says nothing
+	cpuFirst = 500 * time.Millisecond
 )
 
-// CPU returns a check of the processors: the average of the last minute
+// CPU returns a check of the processors: the average of the last 20 minutes
 // against the quota of the container, of its parents, or all cores, throttling,
-// load and pressure. The very first run measures for half a second, which is
-// shown and not judged.
+// load and pressure. A command that runs now and then judges the time since its
+// last run, if its registry is restored (health.Registry.Recall). The very first
+// run measures for half a second, which is shown and not judged.
 func CPU(name string, opts *CPUOptions) health.Check {
 	var o CPUOptions
 	if opts != nil {
 		o = *opts
 	}
 	setDefault(&o.Timeout, 2*time.Second)
-	setDefault(&o.WarnPercent, 85)
-	setDefault(&o.FailPercent, 95)
-	setDefault(&o.WarnThrottled, 25)
-	setDefault(&o.WarnLoad, 1.5)
-	setDefault(&o.FailLoad, 3)
-	setDefault(&o.WarnPressure, 50)
+	setDefault(&o.Window, 20*time.Minute)
+	setDefault(&o.WarnPercent, 90)
+	setDefault(&o.FailPercent, 97)
+	setDefault(&o.WarnThrottled, 65)
+	setDefault(&o.WarnLoad, 2)
+	setDefault(&o.FailLoad, 4)
+	setDefault(&o.WarnPressure, 60)
 	if o.Probe == nil {
 		o.Probe = Host()
 	}
@@ -63,12 +68,20 @@ func CPU(name string, opts *CPUOptions) health.Check {
 
 type cpuCheck struct {
 	opts CPUOptions
+	remembered[cpuState]
+}
 
-	mu      sync.Mutex
-	samples []CPUUsage // of the last window, oldest first
+// cpuState is what is kept between two runs.
+type cpuState struct {
+	Samples  []CPUUsage `json:"samples,omitempty"` // of the window, oldest first
+	Load     sustained  `json:"load"`
+	Pressure sustained  `json:"pressure"`
 }
 
 func (c *cpuCheck) Validate() error {
+	if c.opts.Window < 0 {
+		return fmt.Errorf("Window %v must not be negative", c.opts.Window)
+	}
 	return validPercents(c.opts.WarnPercent, c.opts.FailPercent)
 }
 
@@ -91,79 +104,108 @@ func (c *cpuCheck) Check(ctx context.Context) health.Result {
 		c.add(u)
 	}
 	c.mu.Lock()
-	from := c.samples[0]
-	c.mu.Unlock()
-	return c.judge(from, u)
+	defer c.mu.Unlock()
+	return c.judge(u)
 }
 
 // add keeps a sample, and reports whether it is the only one. Readings that go
-// backwards (another group, a counter begun anew) start over.
+// backwards (another group, a restarted machine) start over.
 func (c *cpuCheck) add(u CPUUsage) (only bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if n := len(c.samples); n > 0 {
-		last := c.samples[n-1]
+	s := c.state.Samples
+	if n := len(s); n > 0 {
+		last := s[n-1]
 		if u.Busy < last.Busy || !u.At.After(last.At) || u.Limited != last.Limited {
-			c.samples = c.samples[:0]
+			s = nil
+			c.state = cpuState{}
 		}
 	}
-	c.samples = append(c.samples, u)
-	// One sample from before the window stays, so that the window is covered.
-	for len(c.samples) > 2 && u.At.Sub(c.samples[1].At) >= cpuWindow {
-		c.samples = append(c.samples[:0], c.samples[1:]...)
+	if n := len(s); n > 2 && u.At.Sub(s[n-2].At) < sampleStep {
+		s[n-1] = u
+	} else {
+		s = append(s, u)
 	}
-	return len(c.samples) == 1
+	// One sample from before the window stays, so that the window is covered.
+	for len(s) > 2 && u.At.Sub(s[1].At) >= c.opts.Window {
+		s = s[1:]
+	}
+	c.state.Samples = s
+	return len(s) == 1
 }
 
-func (c *cpuCheck) judge(from, to CPUUsage) health.Result {
+func (c *cpuCheck) judge(to CPUUsage) health.Result {
+	samples := c.state.Samples
+	from, before := samples[0], samples[max(0, len(samples)-2)]
 	span := to.At.Sub(from.At)
 	if span <= 0 || to.Cores <= 0 {
 		return health.Failed("cannot be measured: the clock or the number of cores makes no sense", nil)
 	}
-	used := 100 * float64(to.Busy-from.Busy) / float64(span) / to.Cores
+	share := func(a CPUUsage) float64 {
+		return 100 * float64(to.Busy-a.Busy) / float64(to.At.Sub(a.At)) / to.Cores
+	}
+	average := share(from)
+	covered := span >= c.opts.Window*9/10
 	of := "cores"
 	if to.Limited {
 		of = "cores of the container's quota"
 	}
 	res := health.Result{
 		Status:  health.Pass,
-		Summary: fmt.Sprintf("%.1f %% of %.3g %s", used, to.Cores, of),
+		Summary: fmt.Sprintf("%.1f %% of %.3g %s", share(before), to.Cores, of),
 	}
-	judged := health.Limits{Warn: c.opts.WarnPercent, Fail: c.opts.FailPercent, Clear: clearBy}
-	if span < cpuMin {
-		judged = health.Limits{}
+	judged := health.Measurement{Name: "utilization", Value: average, Unit: "percent"}
+	switch {
+	case covered:
+		judged.Limits = health.Limits{Warn: c.opts.WarnPercent, Fail: c.opts.FailPercent, Clear: clearBy}
+		res.Summary += fmt.Sprintf(", %.1f %% over %s", average, durationText(span))
+	case span < cpuMin:
 		res.Summary += ", measured over a moment only"
 	}
-	res.Observed = append(res.Observed, health.Measurement{Name: "utilization", Value: used, Unit: "percent", Limits: judged})
+	res.Observed = append(res.Observed, judged)
+	c.judgeQuota(&res, from, to, average, covered)
+	c.judgeWaiting(&res, to)
+	return res
+}
 
-	if periods := to.Periods - from.Periods; to.Limited && periods > 0 && to.Periods >= from.Periods && to.Throttled >= from.Throttled {
-		share := 100 * float64(to.Throttled-from.Throttled) / float64(periods)
-		res.Observed = append(res.Observed, health.Measurement{
-			Name: "throttled", Value: share, Unit: "percent",
-			Limits: health.Limits{Warn: c.opts.WarnThrottled, Clear: clearBy},
-		})
+// judgeQuota adds how often the quota was used up.
+func (c *cpuCheck) judgeQuota(res *health.Result, from, to CPUUsage, average float64, covered bool) {
+	if !to.Limited || to.Periods <= from.Periods || to.Throttled < from.Throttled {
+		return
+	}
+	share := 100 * float64(to.Throttled-from.Throttled) / float64(to.Periods-from.Periods)
+	m := health.Measurement{Name: "throttled", Value: share, Unit: "percent"}
+	if covered && average >= 50 {
+		m.Limits = health.Limits{Warn: c.opts.WarnThrottled, Clear: clearBy}
 		if share >= c.opts.WarnThrottled {
 			res.Summary += fmt.Sprintf(", throttled in %.0f %% of the periods", share)
 		}
 	}
+	res.Observed = append(res.Observed, m)
+}
+
+// judgeWaiting adds load and pressure, each by its least value of the window.
+func (c *cpuCheck) judgeWaiting(res *health.Result, to CPUUsage) {
 	if to.Load5 >= 0 && !to.Limited {
-		load := to.Load5 / to.Cores
-		res.Observed = append(res.Observed, health.Measurement{
-			Name: "load5PerCore", Value: load, Unit: "tasks",
-			Limits: health.Limits{Warn: c.opts.WarnLoad, Fail: c.opts.FailLoad, Clear: 0.1},
-		})
-		if load >= c.opts.WarnLoad {
-			res.Summary += fmt.Sprintf(", load %.1f per core", load)
+		load, covered := c.state.Load.add(to.At, to.Load5/to.Cores, c.opts.Window)
+		m := health.Measurement{Name: "load5PerCore", Value: load, Unit: "tasks"}
+		if covered {
+			m.Limits = health.Limits{Warn: c.opts.WarnLoad, Fail: c.opts.FailLoad, Clear: 0.1}
+			if load >= c.opts.WarnLoad {
+				res.Summary += fmt.Sprintf(", load %.1f per core", to.Load5/to.Cores)
+			}
 		}
+		res.Observed = append(res.Observed, m)
 	}
 	if to.Pressure >= 0 {
-		res.Observed = append(res.Observed, health.Measurement{
-			Name: "pressure", Value: to.Pressure, Unit: "percent",
-			Limits: health.Limits{Warn: c.opts.WarnPressure, Clear: clearBy},
-		})
-		if to.Pressure >= c.opts.WarnPressure {
-			res.Summary += fmt.Sprintf(", tasks wait for a processor %.0f %% of the time", to.Pressure)
+		pressure, covered := c.state.Pressure.add(to.At, to.Pressure, c.opts.Window)
+		m := health.Measurement{Name: "pressure", Value: pressure, Unit: "percent"}
+		if covered {
+			m.Limits = health.Limits{Warn: c.opts.WarnPressure, Clear: clearBy}
+			if pressure >= c.opts.WarnPressure {
+				res.Summary += fmt.Sprintf(", tasks wait for a processor %.0f %% of the time", to.Pressure)
+			}
 		}
+		res.Observed = append(res.Observed, m)
 	}
-	return res
 }

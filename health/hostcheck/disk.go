@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/mainstay-go/mainstay/health"
@@ -22,9 +21,13 @@ type DiskOptions struct {
 	// WarnInodes and FailInodes limit the used inodes, in percent. Default: 80
 	// and 90.
 	WarnInodes, FailInodes float64
-	// FullWithin warns when the disk, at the pace of the last hour, will be
-	// full in less time; negative never warns. Default: 24 h.
+	// FullWithin warns when the disk, at the pace of the last hours, will be full in
+	// less time. The forecast needs 3 hours; it is slow to believe in growth and
+	// quick to see its end. Negative never warns. Default: 24 h.
 	FullWithin time.Duration
+	// FullFrom is the used space, in percent, from which FullWithin counts.
+	// Default: 60.
+	FullFrom float64
 	// AllowReadOnly is for a file system that is meant to be read-only.
 	// Default: false; it fails.
 	AllowReadOnly bool
@@ -55,6 +58,7 @@ func Disk(name, path string, opts *DiskOptions) health.Check {
 	setDefault(&o.WarnInodes, 80)
 	setDefault(&o.FailInodes, 90)
 	setDefault(&o.FullWithin, 24*time.Hour)
+	setDefault(&o.FullFrom, 60)
 	if o.Probe == nil {
 		o.Probe = Host()
 	}
@@ -74,9 +78,7 @@ func setDefault[T comparable](v *T, d T) {
 type diskCheck struct {
 	path string
 	opts DiskOptions
-
-	mu    sync.Mutex
-	trend trend
+	remembered[trend]
 }
 
 func (d *diskCheck) Validate() error {
@@ -89,6 +91,9 @@ func (d *diskCheck) Validate() error {
 	}
 	if err := validPercents(o.WarnInodes, o.FailInodes); err != nil {
 		return err
+	}
+	if o.FullFrom < 0 || o.FullFrom > 100 {
+		return fmt.Errorf("FullFrom %v is not a percentage", o.FullFrom)
 	}
 	if o.FailFree > o.WarnFree {
 		return fmt.Errorf("FailFree %d is more than WarnFree %d", o.FailFree, o.WarnFree)
@@ -145,7 +150,7 @@ func (d *diskCheck) judge(u DiskUsage, now time.Time) health.Result {
 		res.Observed = append(res.Observed, health.Measurement{
 			Name: "timeToFull", Component: d.path, Value: left.Hours(), Unit: "h",
 		})
-		if left < d.opts.FullWithin {
+		if left < d.opts.FullWithin && used >= d.opts.FullFrom {
 			res.Status = health.Warn
 			res.Summary += fmt.Sprintf(", full in about %s", hoursText(left))
 		}
@@ -168,8 +173,8 @@ func scaled(limit, total uint64) float64 {
 func (d *diskCheck) fullIn(now time.Time, u DiskUsage) (time.Duration, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.trend.add(now, float64(u.Used))
-	perSecond, ok := d.trend.slope()
+	d.state.add(now, float64(u.Used))
+	perSecond, ok := d.state.slope()
 	if !ok || perSecond <= 0 {
 		return 0, false
 	}

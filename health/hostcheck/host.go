@@ -60,28 +60,30 @@ func (h host) Memory(ctx context.Context) (MemoryUsage, error) {
 	// Not UsedPercent: what it counts as used differs between versions.
 	u := MemoryUsage{Used: vm.Total - min(vm.Available, vm.Total), Total: vm.Total, Pressure: -1}
 	groups := h.groups()
-	u.Pressure = h.pressure(groups, "memory")
 	// Without a limit of its own, or an error, which means the same here, the
 	// host is what counts.
 	if limit, err := h.memoryLimit(); err == nil && limit > 0 && limit < vm.Total {
-		if used, hits, ok := groups.memory(limit); ok {
-			u.Used, u.Total, u.Limited, u.LimitHits = used, limit, true, hits
+		if used, kills, ok := groups.memory(limit); ok {
+			u.Used, u.Total, u.Limited, u.Kills = used, limit, true, kills
 		}
 	}
+	u.Pressure = h.pressure(groups, "memory", u.Limited)
 	return u, nil
 }
 
 func (h host) CPU(ctx context.Context) (CPUUsage, error) {
 	groups := h.groups()
-	u := CPUUsage{At: time.Now(), Load5: -1, Pressure: h.pressure(groups, "cpu")}
+	u := CPUUsage{At: time.Now(), Load5: -1}
 	if avg, err := load.AvgWithContext(ctx); err == nil {
 		u.Load5 = avg.Load5
 	}
 	if q, ok := groups.cpu(); ok {
 		u.Busy, u.Cores, u.Limited = q.usage, q.cores, true
 		u.Periods, u.Throttled = q.periods, q.throttled
+		u.Pressure = h.pressure(groups, "cpu", true)
 		return u, nil
 	}
+	u.Pressure = h.pressure(groups, "cpu", false)
 	times, err := cpu.TimesWithContext(ctx, false)
 	if err != nil {
 		return CPUUsage{}, unsupported(err)

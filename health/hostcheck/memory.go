@@ -3,7 +3,6 @@ package hostcheck
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/mainstay-go/mainstay/health"
@@ -13,27 +12,39 @@ import (
 type MemoryOptions struct {
 	// Timeout of a run. Default: 2 s.
 	Timeout time.Duration
-	// WarnPercent and FailPercent limit the working set. Default: 85 and 95.
+	// Window is how long the memory must be in use. Default: 10 min.
+	Window time.Duration
+	// WarnPercent and FailPercent limit the memory that cannot be taken back, by
+	// its least value of the window. Default: 85 and 95.
 	WarnPercent, FailPercent float64
-	// WarnPressure limits the share of the last minute, in percent, in which
-	// some task waited for memory (PSI). Default: 10.
+	// WarnPressure limits the share of time, in percent, in which some task of the
+	// own control group waited for memory (PSI), through the whole window. It counts
+	// while 70 % of the memory cannot be taken back, since reading large files
+	// through a full page cache is no trouble. Default: 20.
 	WarnPressure float64
+	// KillHold is how long a process that the kernel killed for want of memory is
+	// shown. Default: 30 min.
+	KillHold time.Duration
 	// Probe measures. Default: Host().
 	Probe Probe
 }
 
-// Memory returns a check of the memory: of the container if it has a limit,
-// also one of a parent group, else of the host. It warns too when the limit was
-// hit since the run before, and when tasks wait for memory.
+const pressureFrom = 70 // percent of the memory in use from which pressure counts
+
+// Memory returns a check of the memory: of the container if it has a limit, also
+// one of a parent group, else of the host. Page cache does not count as used. The
+// check warns at once when the kernel has killed a process of the group.
 func Memory(name string, opts *MemoryOptions) health.Check {
 	var o MemoryOptions
 	if opts != nil {
 		o = *opts
 	}
 	setDefault(&o.Timeout, 2*time.Second)
+	setDefault(&o.Window, 10*time.Minute)
 	setDefault(&o.WarnPercent, 85)
 	setDefault(&o.FailPercent, 95)
-	setDefault(&o.WarnPressure, 10)
+	setDefault(&o.WarnPressure, 20)
+	setDefault(&o.KillHold, 30*time.Minute)
 	if o.Probe == nil {
 		o.Probe = Host()
 	}
@@ -45,13 +56,23 @@ func Memory(name string, opts *MemoryOptions) health.Check {
 
 type memoryCheck struct {
 	opts MemoryOptions
+	remembered[memoryState]
+}
 
-	mu   sync.Mutex
-	ran  bool
-	hits uint64
+// memoryState is what is kept between two runs.
+type memoryState struct {
+	Used     sustained `json:"used"`
+	Pressure sustained `json:"pressure"`
+	Seen     bool      `json:"seen"`
+	Kills    uint64    `json:"kills"`
+	KilledAt time.Time `json:"killedAt,omitzero"`
+	Killed   uint64    `json:"killed"`
 }
 
 func (m *memoryCheck) Validate() error {
+	if m.opts.Window < 0 || m.opts.KillHold < 0 {
+		return fmt.Errorf("Window %v and KillHold %v must not be negative", m.opts.Window, m.opts.KillHold)
+	}
 	return validPercents(m.opts.WarnPercent, m.opts.FailPercent)
 }
 
@@ -63,6 +84,12 @@ func (m *memoryCheck) Check(ctx context.Context) health.Result {
 	if u.Total == 0 {
 		return health.Failed("reports a size of 0", nil)
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.judge(u, time.Now())
+}
+
+func (m *memoryCheck) judge(u MemoryUsage, now time.Time) health.Result {
 	used := 100 * float64(u.Used) / float64(u.Total)
 	of := "the machine"
 	if u.Limited {
@@ -71,35 +98,41 @@ func (m *memoryCheck) Check(ctx context.Context) health.Result {
 	res := health.Result{
 		Status:  health.Pass,
 		Summary: fmt.Sprintf("%.1f %% of %s used (%s of %s)", used, of, bytesText(u.Used), bytesText(u.Total)),
-		Observed: []health.Measurement{{
-			Name: "utilization", Value: used, Unit: "percent",
-			Limits: health.Limits{Warn: m.opts.WarnPercent, Fail: m.opts.FailPercent, Clear: clearBy},
-		}},
 	}
+	least, covered := m.state.Used.add(now, used, m.opts.Window)
+	value := health.Measurement{Name: "utilization", Value: least, Unit: "percent"}
+	if covered {
+		value.Limits = health.Limits{Warn: m.opts.WarnPercent, Fail: m.opts.FailPercent, Clear: clearBy}
+	}
+	res.Observed = append(res.Observed, value)
 	if u.Pressure >= 0 {
-		res.Observed = append(res.Observed, health.Measurement{
-			Name: "pressure", Value: u.Pressure, Unit: "percent",
-			Limits: health.Limits{Warn: m.opts.WarnPressure, Clear: clearBy},
-		})
-		if u.Pressure >= m.opts.WarnPressure {
-			res.Summary += fmt.Sprintf(", tasks wait for memory %.0f %% of the time", u.Pressure)
+		pressure, covered := m.state.Pressure.add(now, u.Pressure, m.opts.Window)
+		value := health.Measurement{Name: "pressure", Value: pressure, Unit: "percent"}
+		if covered && least >= pressureFrom {
+			value.Limits = health.Limits{Warn: m.opts.WarnPressure, Clear: clearBy}
+			if pressure >= m.opts.WarnPressure {
+				res.Summary += fmt.Sprintf(", tasks wait for memory %.0f %% of the time", u.Pressure)
+			}
 		}
+		res.Observed = append(res.Observed, value)
 	}
-	if hits := m.newHits(u.LimitHits); hits > 0 {
+	m.countKills(u.Kills, now)
+	if m.state.Killed > 0 {
 		res.Status = health.Warn
-		res.Summary += fmt.Sprintf(", the limit was hit %d times since the last look", hits)
+		res.Summary += fmt.Sprintf(", the kernel killed %d processes for want of memory, the last one %s ago", m.state.Killed, durationText(now.Sub(m.state.KilledAt)))
 	}
 	return res
 }
 
-// newHits returns how often the limit was hit since the run before.
-func (m *memoryCheck) newHits(now uint64) uint64 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	before, ran := m.hits, m.ran
-	m.hits, m.ran = now, true
-	if !ran || now < before { // another container's counter
-		return 0
+// countKills counts the kills that are recent enough to be shown.
+func (m *memoryCheck) countKills(kills uint64, now time.Time) {
+	s := &m.state
+	if s.Seen && kills > s.Kills { // a smaller number is another container's
+		s.Killed += kills - s.Kills
+		s.KilledAt = now
 	}
-	return now - before
+	s.Seen, s.Kills = true, kills
+	if s.Killed > 0 && (now.Sub(s.KilledAt) >= m.opts.KillHold || now.Before(s.KilledAt)) {
+		s.Killed = 0
+	}
 }

@@ -33,15 +33,15 @@ type DiskUsage struct {
 // MemoryUsage is the memory that matters for this process: that of its
 // container if it has a limit, else that of the host.
 type MemoryUsage struct {
-	// Used is the working set: what cannot be taken back without effort.
+	// Used is what the kernel cannot take back: page cache does not count.
 	Used, Total uint64
 	// Limited tells whether Total is the limit of a container.
 	Limited bool
-	// LimitHits counts how often the limit was reached, since the container's
-	// start.
-	LimitHits uint64
-	// Pressure is the share of the last 60 s, in percent, in which some task
-	// waited for memory. Negative if it is not known.
+	// Kills counts the processes of the group that the kernel killed for want of
+	// memory.
+	Kills uint64
+	// Pressure is the share of the last 60 s, in percent, in which some task of the
+	// own group waited for memory. Negative if it is not known.
 	Pressure float64
 }
 
@@ -60,8 +60,8 @@ type CPUUsage struct {
 	Periods, Throttled uint64
 	// Load5 is the load average of five minutes. Negative if it is not known.
 	Load5 float64
-	// Pressure is the share of the last 60 s, in percent, in which some task
-	// waited for a processor. Negative if it is not known.
+	// Pressure is the share of the last 60 s, in percent, in which some task of the
+	// own group waited for a processor. Negative if it is not known.
 	Pressure float64
 }
 

@@ -19,6 +19,17 @@ func bytesText(n uint64) string {
 	return fmt.Sprintf("%.1f %ciB", value, "KMGTPE"[prefix])
 }
 
+// durationText writes a duration in one unit.
+func durationText(d time.Duration) string {
+	switch {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < 3*time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	}
+	return fmt.Sprintf("%d h", int(d.Hours()))
+}
+
 func hoursText(d time.Duration) string {
 	if d < 2*time.Hour {
 		return fmt.Sprintf("%d min", int(d.Minutes()))

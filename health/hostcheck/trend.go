@@ -3,49 +3,66 @@ package hostcheck
 import "time"
 
 const (
-	trendWindow = time.Hour
-	trendStep   = time.Minute      // samples closer together are not kept
-	trendMin    = 10 * time.Minute // before that a trend is a guess
+	trendWindow = 6 * time.Hour
+	trendStep   = 5 * time.Minute // samples closer together are not kept
+	trendMin    = 3 * time.Hour   // before that a trend is a guess
 )
 
-// trend estimates how fast a number grows, by least squares over the last
-// hour: one large file that comes and goes moves it less than it would move
-// the difference of two samples.
+// trend estimates how fast a number grows over hours. The number must grow in both
+// halves of the time: a dump that was written once is no trend.
 type trend struct {
-	at    []time.Time
-	value []float64
+	At    []time.Time `json:"at,omitempty"`
+	Value []float64   `json:"value,omitempty"`
 }
 
 func (t *trend) add(now time.Time, v float64) {
-	if n := len(t.at); n > 0 && now.Sub(t.at[n-1]) < trendStep {
-		return
+	if n := len(t.At); n > 0 {
+		if now.Before(t.At[n-1]) { // a clock that was set back
+			t.At, t.Value = nil, nil
+		} else if now.Sub(t.At[n-1]) < trendStep {
+			return
+		}
 	}
-	t.at, t.value = append(t.at, now), append(t.value, v)
+	t.At, t.Value = append(t.At, now), append(t.Value, v)
 	old := 0
-	for now.Sub(t.at[old]) > trendWindow {
+	for now.Sub(t.At[old]) > trendWindow {
 		old++
 	}
-	t.at = append(t.at[:0], t.at[old:]...)
-	t.value = append(t.value[:0], t.value[old:]...)
+	t.At, t.Value = t.At[old:], t.Value[old:]
 }
 
-// slope returns the growth per second.
+// slope returns the growth per second: the slowest of the two halves and of the
+// whole.
 func (t *trend) slope() (float64, bool) {
-	n := len(t.at)
-	if n < 3 || t.at[n-1].Sub(t.at[0]) < trendMin {
+	n := len(t.At)
+	if n < 4 || t.At[n-1].Sub(t.At[0]) < trendMin {
 		return 0, false
 	}
-	var sumX, sumY float64
-	for i := range n {
-		sumX += t.at[i].Sub(t.at[0]).Seconds()
-		sumY += t.value[i]
+	middle := t.At[0].Add(t.At[n-1].Sub(t.At[0]) / 2)
+	half := 1
+	for half < n-2 && t.At[half].Before(middle) {
+		half++
 	}
-	meanX, meanY := sumX/float64(n), sumY/float64(n)
+	return min(t.between(0, n-1), t.between(0, half), t.between(half, n-1)), true
+}
+
+// between is the slope by least squares of the samples i to j.
+func (t *trend) between(i, j int) float64 {
+	var meanX, meanY float64
+	for k := i; k <= j; k++ {
+		meanX += t.At[k].Sub(t.At[i]).Seconds()
+		meanY += t.Value[k]
+	}
+	n := float64(j - i + 1)
+	meanX, meanY = meanX/n, meanY/n
 	var cov, variance float64
-	for i := range n {
-		dx := t.at[i].Sub(t.at[0]).Seconds() - meanX
-		cov += dx * (t.value[i] - meanY)
+	for k := i; k <= j; k++ {
+		dx := t.At[k].Sub(t.At[i]).Seconds() - meanX
+		cov += dx * (t.Value[k] - meanY)
 		variance += dx * dx
 	}
-	return cov / variance, true
+	if variance == 0 {
+		return 0
+	}
+	return cov / variance
 }

@@ -23,10 +23,12 @@ type Options struct {
 	SlowAfter time.Duration
 	// MemoryPercent is the share of maxmemory that warns. Default: 90.
 	MemoryPercent float64
-	// WriteKey is a key that is written, read and deleted in each run; it finds
-	// a server that answers PING and refuses writes. It gets an expiry of a
-	// minute. Default: none; refused writes are found from what the server says
-	// about itself (role, failed snapshots, full memory).
+	// AllowReadOnly is for a replica that is meant to be read-only. Default: false; a
+	// server that refuses writes fails.
+	AllowReadOnly bool
+	// WriteKey is a key that is written, read and deleted in each run, with an expiry
+	// of a minute. It also finds a server that takes writes and loses them. Default:
+	// none; a write that changes nothing finds a server that refuses writes.
 	WriteKey string
 }
 
@@ -88,14 +90,36 @@ func (c *check) Check(ctx context.Context) health.Result {
 		}},
 	}
 	c.look(ctx, &res)
-	if c.opts.WriteKey != "" {
-		if err := c.write(ctx); err != nil {
-			res.Status = health.Fail
-			res.Summary = "answers and refuses writes"
-			res.Err = err
-		}
+	if c.opts.AllowReadOnly {
+		return res
+	}
+	if err := c.probe(ctx); err != nil {
+		res.Status = health.Fail
+		res.Summary = "answers and refuses writes"
+		res.Err = err
 	}
 	return res
+}
+
+// probeKey is a key that never exists.
+const probeKey = "mainstay:health:never-written"
+
+// probe asks for a write. SET with XX stores nothing under a key that does not
+// exist, and yet the server treats it as a write: a replica, a full memory, a failed
+// snapshot and too few replicas refuse it. A user who may not write is not told
+// whether the server would accept it.
+func (c *check) probe(ctx context.Context) error {
+	if c.opts.WriteKey != "" {
+		return c.write(ctx)
+	}
+	err := c.client.SetXX(ctx, probeKey, "health", time.Second).Err()
+	if err == nil || errors.Is(err, redis.Nil) || redis.HasErrorPrefix(err, "NOPERM") {
+		return nil
+	}
+	if redis.HasErrorPrefix(err, "ERR") && strings.Contains(err.Error(), "unknown command") {
+		return nil // the operator has disabled SET
+	}
+	return err
 }
 
 // look adds what INFO tells. A server that forbids INFO is not unwell.

@@ -84,13 +84,11 @@ func TestServerThatRefusesWrites(t *testing.T) {
 	server.Do("CONFIG", "SET", "maxmemory", "1000000")
 	s := run(t, r)
 	require.Equal(t, health.Fail, s.Status)
-	require.Contains(t, s.Output, "its memory is full")
+	require.Contains(t, s.Output, "refuses writes: OOM")
 	s = run(t, writing)
 	require.Equal(t, health.Fail, s.Status)
 	require.Contains(t, s.Output, "answers and refuses writes")
 
-	server.Do("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
-	require.Equal(t, health.Warn, run(t, r).Status, "full, but it may evict")
 	server.Do("CONFIG", "SET", "maxmemory", "0")
 	require.Equal(t, health.Pass, run(t, r).Status)
 	require.Equal(t, health.Pass, run(t, writing).Status)
@@ -98,9 +96,48 @@ func TestServerThatRefusesWrites(t *testing.T) {
 	// A replica whose master has gone.
 	server.Do("REPLICAOF", "127.0.0.1", "1")
 	s = run(t, r)
+	require.Equal(t, health.Fail, s.Status, s.Output)
+	require.Contains(t, s.Output, "refuses writes: READONLY")
+	s = run(t, registryOf(t, client, &redischeck.Options{AllowReadOnly: true}))
 	require.Equal(t, health.Warn, s.Status, s.Output)
 	require.Contains(t, s.Output, "lost its master")
 	require.Equal(t, health.Fail, run(t, writing).Status)
+}
+
+// Every reason for a refusal is found without a key to write to, and the probe
+// leaves nothing behind.
+func TestRefusedWritesAreFoundUnasked(t *testing.T) {
+	t.Parallel()
+	master, server := testserver.Redis(t), testserver.Redis(t)
+	client := newClient(t, server.Addr())
+	r := registryOf(t, client, nil)
+	require.Equal(t, health.Pass, run(t, r).Status)
+	require.EqualValues(t, 0, server.Do("DBSIZE"))
+
+	host, port, err := net.SplitHostPort(master.Addr())
+	require.NoError(t, err)
+	server.Do("REPLICAOF", host, port)
+	require.Eventually(t, func() bool {
+		return strings.Contains(client.Info(t.Context(), "replication").Val(), "master_link_status:up")
+	}, 20*time.Second, 20*time.Millisecond)
+	s := run(t, r)
+	require.Equal(t, health.Fail, s.Status, "a replica whose link is up")
+	require.Contains(t, s.Output, "READONLY")
+	require.Equal(t, health.Pass, run(t, registryOf(t, client, &redischeck.Options{AllowReadOnly: true})).Status)
+	server.Do("REPLICAOF", "NO", "ONE")
+	require.Equal(t, health.Pass, run(t, r).Status)
+
+	server.Do("CONFIG", "SET", "min-replicas-to-write", "3")
+	s = run(t, r)
+	require.Equal(t, health.Fail, s.Status)
+	require.Contains(t, s.Output, "NOREPLICAS")
+	server.Do("CONFIG", "SET", "min-replicas-to-write", "0")
+
+	server.Do("ACL", "SETUSER", "reader", "on", "nopass", "~app:*", "+@read", "+ping", "+info")
+	reader := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "reader", Password: "x", MaxRetries: -1})
+	defer reader.Close()
+	s = run(t, registryOf(t, reader, nil))
+	require.Equal(t, health.Pass, s.Status, "a user who may not write is no fault: %s", s.Output)
 }
 
 func TestServerThatForbidsInfo(t *testing.T) {

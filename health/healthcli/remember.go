@@ -1,0 +1,51 @@
+package healthcli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/health/alert"
+)
+
+// recall gives the checks what they remembered at the end of the last run. A state
+// that cannot be read is replaced by this run.
+func recall(ctx context.Context, reg *health.Registry, store alert.Store) error {
+	if store == nil {
+		return nil
+	}
+	err := store.Update(ctx, func(state []byte) ([]byte, error) {
+		var states map[string][]byte
+		if json.Unmarshal(state, &states) == nil {
+			_ = reg.Recall(states) // a check without its state starts again
+		}
+		return state, nil
+	})
+	return unlessBusy(err)
+}
+
+// remember stores what the checks remember.
+func remember(ctx context.Context, reg *health.Registry, store alert.Store) error {
+	if store == nil {
+		return nil
+	}
+	err := store.Update(ctx, func(state []byte) ([]byte, error) {
+		states := map[string][]byte{}
+		_ = json.Unmarshal(state, &states) // what is damaged is replaced
+		for name, s := range reg.Remember() {
+			states[name] = s
+		}
+		return json.Marshal(states)
+	})
+	return unlessBusy(err)
+}
+
+// unlessBusy passes over a file that another run has open: its run is as good.
+func unlessBusy(err error) error {
+	if err == nil || errors.Is(err, alert.ErrBusy) {
+		return nil
+	}
+	return fmt.Errorf("the state of the checks: %w", err)
+}

@@ -1,0 +1,52 @@
+package health
+
+import "fmt"
+
+// rememberer is a Checker that keeps something between two runs of a command.
+type rememberer interface {
+	Remember() ([]byte, error)
+	Recall(state []byte) error
+}
+
+// Remember returns what the checks keep between two processes, by their names: a
+// command that runs every hour judges the processor over that hour. Checkers with
+// the methods Remember() ([]byte, error) and Recall([]byte) error take part.
+func (r *Registry) Remember() map[string][]byte {
+	states := map[string][]byte{}
+	for name, c := range r.rememberers() {
+		state, err := c.Remember()
+		if err != nil {
+			r.log.Warn("health: a check cannot be remembered", "check", name, "cause", r.scrub.error(err))
+			continue
+		}
+		states[name] = state
+	}
+	return states
+}
+
+// Recall gives the checks what Remember returned in an earlier process. Call it
+// before the first run. A check that refuses its state starts without one; the
+// error names such checks.
+func (r *Registry) Recall(states map[string][]byte) error {
+	var failed error
+	for name, c := range r.rememberers() {
+		if state, ok := states[name]; ok {
+			if err := c.Recall(state); err != nil {
+				failed = fmt.Errorf("health: check %q starts without its earlier state: %w", name, err)
+			}
+		}
+	}
+	return failed
+}
+
+func (r *Registry) rememberers() map[string]rememberer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	found := map[string]rememberer{}
+	for _, s := range r.slots {
+		if c, ok := s.Checker.(rememberer); ok {
+			found[s.Name] = c
+		}
+	}
+	return found
+}
