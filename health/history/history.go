@@ -1,0 +1,299 @@
+// Package history keeps the results of a health registry for 90 days, across
+// restarts and for all instances of a service, and shows them to people.
+//
+//	store, err := history.Files("/var/lib/pos/health")
+//	...
+//	past, err := history.New(reg, store, &history.Options{Password: os.Getenv("STATUS_PASSWORD")})
+//	...
+//	go past.Run(ctx)
+//	past.Mount(mux) // /uptime/
+//
+// Results are counted in intervals of five minutes for two days, and of an hour
+// after that. A store receives one small document per instance and day, so its size
+// is bounded: about 4 KB per check and day.
+package history
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/mainstay-go/mainstay/health"
+)
+
+// Store keeps documents by key. The service chooses where: [Files], [Redis] or
+// [Database].
+type Store interface {
+	// Load returns the documents with the given prefix, by key.
+	Load(ctx context.Context, prefix string) (map[string][]byte, error)
+	// Save stores a document. An empty one deletes it.
+	Save(ctx context.Context, key string, document []byte) error
+}
+
+// Options tune a [History]. The zero value and nil work.
+type Options struct {
+	// Instance names this process among all instances of the service. Default: the
+	// host's name.
+	Instance string
+	// SaveEvery is the time between two writes to the store. A process that is killed
+	// loses that much. Default: 1 min.
+	SaveEvery time.Duration
+	// Keep is how long results are kept, 90 days at most. Default: 90 days.
+	Keep time.Duration
+	// Password lets people see everything in a browser, by a form and a cookie.
+	// Default: none; only Authorize decides.
+	Password string
+	// Authorize lets programs see everything, such as health.BearerToken. Default: none.
+	Authorize func(*http.Request) bool
+	// Public names the checks that everyone sees: their state, uptime and badges, and
+	// never their output. Default: none.
+	Public []string
+	// Title is the heading of the pages. Default: the service of the registry.
+	Title string
+	// Logger receives failures of the store. Default: slog.Default().
+	Logger *slog.Logger
+}
+
+const (
+	defaultKeep = 90 * 24 * time.Hour
+	lostAfter   = 5 * time.Minute // an instance that saved nothing for so long is shown as lost
+)
+
+// History counts the results of a registry. All methods are safe for concurrent use.
+type History struct {
+	reg    *health.Registry
+	store  Store
+	opts   Options
+	log    *slog.Logger
+	key    []byte // of the cookies
+	logins tries
+
+	saving sync.Mutex
+	mu     sync.Mutex // guards everything below
+	days   map[dayKey]*day
+	dirty  map[string]bool // days of this instance with unsaved results
+	loaded bool
+	seen   map[string]now // the last state of every instance
+	failed bool
+}
+
+// dayKey is one day of one instance.
+type dayKey struct{ instance, date string }
+
+// New returns a History of the registry. It loads nothing and starts nothing: call
+// [History.Run].
+func New(reg *health.Registry, store Store, opts *Options) (*History, error) {
+	if reg == nil || store == nil {
+		return nil, errors.New("history: New needs a registry and a store")
+	}
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
+	if o.Instance == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return nil, fmt.Errorf("history: name this instance in Options.Instance: %w", err)
+		}
+		o.Instance = host
+	}
+	if o.SaveEvery < 0 || o.Keep < 0 || o.Keep > defaultKeep {
+		return nil, fmt.Errorf("history: SaveEvery %v and Keep %v: use positive times, and 90 days at most", o.SaveEvery, o.Keep)
+	}
+	if o.SaveEvery == 0 {
+		o.SaveEvery = time.Minute
+	}
+	if o.Keep == 0 {
+		o.Keep = defaultKeep
+	}
+	if o.Password != "" && len(o.Password) < 8 {
+		return nil, errors.New("history: the Password has less than 8 characters")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Title == "" {
+		o.Title = reg.Snapshot().Service
+	}
+	if o.Title == "" {
+		o.Title = o.Instance
+	}
+	h := &History{
+		reg: reg, store: store, opts: o, log: o.Logger, key: cookieKey(o.Password),
+		days: map[dayKey]*day{}, dirty: map[string]bool{}, seen: map[string]now{},
+	}
+	reg.AddTrace(&health.Trace{RunDone: h.record})
+	return h, nil
+}
+
+// record counts one result. It costs a lock and no allocation in most cases.
+func (h *History) record(_ context.Context, e health.RunEvent) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	date := e.Time.UTC().Format(time.DateOnly)
+	k := dayKey{h.opts.Instance, date}
+	d := h.days[k]
+	if d == nil {
+		d = &day{Date: date, Instance: h.opts.Instance, Checks: map[string]*series{}}
+		h.days[k] = d
+	}
+	d.record(e)
+	h.dirty[date] = true
+}
+
+// Run loads what is stored, and saves new results until ctx ends, and once more
+// then. It returns nil. Without Run, the pages show the results of this process only.
+func (h *History) Run(ctx context.Context) error {
+	ticker := time.NewTicker(h.opts.SaveEvery)
+	defer ticker.Stop()
+	for {
+		h.sync(ctx)
+		select {
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			h.note(h.save(last))
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+func (h *History) sync(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	err := h.load(ctx) // first, so that the day of an earlier process is not overwritten
+	if err == nil {
+		err = h.save(ctx)
+	}
+	h.note(err)
+}
+
+// note logs a store that fails, once until it works again.
+func (h *History) note(err error) {
+	h.mu.Lock()
+	changed := (err != nil) != h.failed
+	h.failed = err != nil
+	h.mu.Unlock()
+	switch {
+	case changed && err != nil:
+		h.log.Error("history: results cannot be stored, and are kept in memory", "cause", health.Scrub(err.Error()))
+	case changed:
+		h.log.Info("history: results are stored again")
+	}
+}
+
+// load reads the days of all instances: all of them the first time, and those of
+// the last two days later.
+func (h *History) load(ctx context.Context) error {
+	h.mu.Lock()
+	first := !h.loaded
+	h.mu.Unlock()
+	prefixes := []string{"day/"}
+	if !first {
+		today := time.Now().UTC()
+		prefixes = []string{"day/" + today.Format(time.DateOnly), "day/" + today.AddDate(0, 0, -1).Format(time.DateOnly)}
+	}
+	prefixes = append(prefixes, "now/")
+	for _, prefix := range prefixes {
+		documents, err := h.store.Load(ctx, prefix)
+		if err != nil {
+			return err
+		}
+		for key, document := range documents {
+			h.take(key, document, first)
+		}
+	}
+	h.mu.Lock()
+	h.loaded = true
+	h.mu.Unlock()
+	return nil
+}
+
+// take adds a stored document. One that cannot be read is passed over: a damaged day
+// costs that day.
+func (h *History) take(key string, document []byte, first bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(key) > 4 && key[:4] == "now/" {
+		var n now
+		if json.Unmarshal(document, &n) == nil && n.Instance != "" {
+			h.seen[n.Instance] = n
+		}
+		return
+	}
+	var d day
+	if json.Unmarshal(document, &d) != nil || !d.valid() {
+		return
+	}
+	k := dayKey{d.Instance, d.Date}
+	switch own := h.days[k]; {
+	case d.Instance != h.opts.Instance:
+		h.days[k] = &d
+	case first && own != nil: // results of this process came before the first load
+		own.merge(&d)
+	case first:
+		h.days[k] = &d
+	}
+}
+
+// save writes the days with new results and the present state, and deletes days
+// that are too old.
+func (h *History) save(ctx context.Context) error {
+	h.saving.Lock()
+	defer h.saving.Unlock()
+	snap := h.reg.Snapshot()
+	h.mu.Lock()
+	if !h.loaded {
+		h.mu.Unlock()
+		return nil
+	}
+	present := newNow(h.opts.Instance, snap)
+	h.seen[h.opts.Instance] = present
+	documents := map[string][]byte{}
+	var err error
+	write := func(key string, v any) {
+		document, e := json.Marshal(v)
+		err = errors.Join(err, e)
+		documents[key] = document
+	}
+	write("now/"+url.PathEscape(h.opts.Instance), present)
+	oldest := snap.Time.Add(-h.opts.Keep).UTC().Format(time.DateOnly)
+	compactBefore := snap.Time.Add(-48 * time.Hour).UTC().Format(time.DateOnly)
+	for k, d := range h.days {
+		switch {
+		case k.date < oldest:
+			documents[keyOf(k)] = nil
+			delete(h.days, k)
+		case k.instance == h.opts.Instance && k.date < compactBefore && d.compact(), k.instance == h.opts.Instance && h.dirty[k.date]:
+			write(keyOf(k), d)
+		}
+	}
+	h.dirty = map[string]bool{}
+	h.mu.Unlock()
+	for key, document := range documents {
+		if saveErr := h.store.Save(ctx, key, document); saveErr != nil {
+			err = errors.Join(err, saveErr)
+			h.mu.Lock()
+			h.dirty[dateOf(key)] = true
+			h.mu.Unlock()
+		}
+	}
+	return err
+}
+
+func keyOf(k dayKey) string { return "day/" + k.date + "/" + url.PathEscape(k.instance) }
+
+func dateOf(key string) string {
+	if len(key) >= 14 && key[:4] == "day/" {
+		return key[4:14]
+	}
+	return ""
+}

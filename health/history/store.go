@@ -1,0 +1,207 @@
+package history
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/mainstay-go/mainstay/internal/atomicfile"
+)
+
+// Files returns a Store in a folder, which it creates if need be. Instances on one
+// host may share it.
+func Files(dir string) (Store, error) {
+	if dir == "" {
+		return nil, errors.New("history: name the folder")
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("history: %w", err)
+	}
+	return files(dir), nil
+}
+
+type files string
+
+// path is the file of a key: the key, escaped, so that it stays in the folder.
+func (f files) path(key string) string { return filepath.Join(string(f), url.PathEscape(key)+".json") }
+
+func (f files) Load(_ context.Context, prefix string) (map[string][]byte, error) {
+	entries, err := os.ReadDir(string(f))
+	if err != nil {
+		return nil, fmt.Errorf("history: %w", err)
+	}
+	found := map[string][]byte{}
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), ".json")
+		key, err := url.PathUnescape(name)
+		if !ok || err != nil || !strings.HasPrefix(key, prefix) || !e.Type().IsRegular() {
+			continue
+		}
+		document, err := os.ReadFile(f.path(key))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // another instance has deleted it meanwhile
+		}
+		if err != nil {
+			return nil, fmt.Errorf("history: %w", err)
+		}
+		found[key] = document
+	}
+	return found, nil
+}
+
+func (f files) Save(_ context.Context, key string, document []byte) error {
+	if len(document) == 0 {
+		if err := os.Remove(f.path(key)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("history: %w", err)
+		}
+		return nil
+	}
+	err := atomicfile.Write(f.path(key), 0o600, func(w io.Writer) error {
+		_, err := w.Write(document)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("history: %w", err)
+	}
+	return nil
+}
+
+// Redis returns a Store in one hash of a Redis server, which all instances of a
+// service share. Name the hash after the service, such as "pos:health".
+func Redis(client redis.UniversalClient, hash string) (Store, error) {
+	if client == nil || hash == "" {
+		return nil, errors.New("history: Redis needs a client and the name of a hash")
+	}
+	return &redisStore{client, hash}, nil
+}
+
+type redisStore struct {
+	client redis.UniversalClient
+	hash   string
+}
+
+func (r *redisStore) Load(ctx context.Context, prefix string) (map[string][]byte, error) {
+	found := map[string][]byte{}
+	var cursor uint64
+	match := strings.NewReplacer("*", `\*`, "?", `\?`, "[", `\[`, `\`, `\\`).Replace(prefix) + "*"
+	for {
+		pairs, next, err := r.client.HScan(ctx, r.hash, cursor, match, 100).Result()
+		if err != nil {
+			return nil, fmt.Errorf("history: %w", err)
+		}
+		for i := 0; i+1 < len(pairs); i += 2 {
+			found[pairs[i]] = []byte(pairs[i+1])
+		}
+		if cursor = next; cursor == 0 {
+			return found, nil
+		}
+	}
+}
+
+func (r *redisStore) Save(ctx context.Context, key string, document []byte) (err error) {
+	if len(document) == 0 {
+		err = r.client.HDel(ctx, r.hash, key).Err()
+	} else {
+		err = r.client.HSet(ctx, r.hash, key, document).Err()
+	}
+	if err != nil {
+		return fmt.Errorf("history: %w", err)
+	}
+	return nil
+}
+
+// Dialect is the SQL that a database understands.
+type Dialect string
+
+// The dialects of [Database].
+const (
+	Postgres Dialect = "postgres"
+	MySQL    Dialect = "mysql"
+	SQLite   Dialect = "sqlite"
+)
+
+// Database returns a Store in a table of a database, which all instances of a service
+// share. Create the table in a migration:
+//
+//	CREATE TABLE health_history (name VARCHAR(255) PRIMARY KEY, document TEXT NOT NULL)
+//
+// On MySQL the document is a MEDIUMTEXT.
+func Database(db *sql.DB, dialect Dialect, table string) (Store, error) {
+	if db == nil {
+		return nil, errors.New("history: the *sql.DB is nil")
+	}
+	for _, c := range table {
+		if c != '_' && c != '.' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
+			return nil, fmt.Errorf("history: table %q: use letters, digits, dots and underscores only", table)
+		}
+	}
+	s := &database{db: db, table: table}
+	switch dialect {
+	case Postgres:
+		s.upsert = "INSERT INTO " + table + " (name, document) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET document = EXCLUDED.document"
+		s.remove = "DELETE FROM " + table + " WHERE name = $1"
+		s.list = "SELECT name, document FROM " + table + " WHERE name >= $1 AND name < $2"
+	case SQLite:
+		s.upsert = "INSERT INTO " + table + " (name, document) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET document = excluded.document"
+	case MySQL:
+		s.upsert = "INSERT INTO " + table + " (name, document) VALUES (?, ?) ON DUPLICATE KEY UPDATE document = VALUES(document)"
+	default:
+		return nil, fmt.Errorf("history: dialect %q: use Postgres, MySQL or SQLite", dialect)
+	}
+	if table == "" {
+		return nil, errors.New("history: name the table")
+	}
+	if dialect != Postgres {
+		s.remove = "DELETE FROM " + table + " WHERE name = ?"
+		s.list = "SELECT name, document FROM " + table + " WHERE name >= ? AND name < ?"
+	}
+	return s, nil
+}
+
+type database struct {
+	db                          *sql.DB
+	table, upsert, remove, list string
+}
+
+func (d *database) Load(ctx context.Context, prefix string) (map[string][]byte, error) {
+	rows, err := d.db.QueryContext(ctx, d.list, prefix, prefix+"~")
+	if err != nil {
+		return nil, fmt.Errorf("history: %w", err)
+	}
+	defer rows.Close()
+	found := map[string][]byte{}
+	for rows.Next() {
+		var key, document string
+		if err := rows.Scan(&key, &document); err != nil {
+			return nil, fmt.Errorf("history: %w", err)
+		}
+		if strings.HasPrefix(key, prefix) { // a collation may order keys differently
+			found[key] = []byte(document)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("history: %w", err)
+	}
+	return found, nil
+}
+
+func (d *database) Save(ctx context.Context, key string, document []byte) (err error) {
+	if len(document) == 0 {
+		_, err = d.db.ExecContext(ctx, d.remove, key)
+	} else {
+		_, err = d.db.ExecContext(ctx, d.upsert, key, string(document))
+	}
+	if err != nil {
+		return fmt.Errorf("history: %w", err)
+	}
+	return nil
+}
