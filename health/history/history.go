@@ -159,7 +159,7 @@ func (h *History) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
-			h.note(h.save(last))
+			h.sync(last)
 			return nil
 		case <-ticker.C:
 		}
