@@ -97,7 +97,7 @@ func runTable(ctx context.Context, t table, count int, benchtime string) (result
 		cmd.Env = append(os.Environ(), t.Env...)
 		cmd.Stdout, cmd.Stderr = &out, os.Stderr
 		if err := cmd.Run(); err != nil {
-			os.Stderr.Write(out.Bytes())
+			fmt.Fprint(os.Stderr, out.String())
 			return result{}, err
 		}
 		found, err := parse(&out)
