@@ -8,7 +8,5 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-import "testing"
-
 // checkFullDisk needs a file system that can be filled.
 func checkFullDisk(*testing.T, driver.Source) {}

@@ -166,12 +166,14 @@ func TestTallyEqualsAFullEvaluation(t *testing.T) {
 		for i := range 200 {
 			switch name := fmt.Sprintf("c%d", i%17); i * 7 % 5 {
 			case 0:
-				c := Check{Name: name, Timeout: time.Second, Critical: i%3 == 0, Shared: i%4 == 0, Ready: i%6 == 0,
+				c := Check{
+					Name: name, Timeout: time.Second, Critical: i%3 == 0, Shared: i%4 == 0, Ready: i%6 == 0,
 					Checker: CheckerFunc(func(context.Context) Result {
 						mu.Lock()
 						defer mu.Unlock()
 						return Result{Status: say[name]}
-					})}
+					}),
+				}
 				_ = r.Add(c) // refused if it is there
 			case 1:
 				_ = r.Remove(name)

@@ -1,7 +1,5 @@
 package schedule
 
-import ()
-
 import "github.com/mainstay-go/mainstay/internal/hostschedule"
 
 // HostJob is a command that the host's own scheduler shall start: its texts are

@@ -48,12 +48,12 @@ func SSH(address string, config *ssh.ClientConfig) Connect {
 		client := ssh.NewClient(transport, channels, requests)
 		session, err := sftp.NewClient(client, sftp.UseConcurrentWrites(true))
 		if err != nil {
-			client.Close()
+			_ = client.Close()
 			return nil, err
 		}
 		go func() {
 			_ = session.Wait()
-			client.Close()
+			_ = client.Close()
 		}()
 		return session, nil
 	}
@@ -342,7 +342,7 @@ func (d *download) Read(p []byte) (int, error) {
 	d.session.alive()
 	n, err := d.from.Read(p)
 	d.session.rest()
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = d.session.fail("read", d.name, err)
 	}
 	return n, err

@@ -3,10 +3,9 @@
 package main
 
 import (
-	_ "time/tzdata" // for hosts and containers without a zone database
-
 	"context"
 	"os"
+	_ "time/tzdata"
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/command"
 )

@@ -261,7 +261,8 @@ func (h *History) serveBadge(w http.ResponseWriter, r *http.Request) {
 	known := slices.ContainsFunc(spans, func(s struct {
 		name, text string
 		long       time.Duration
-	}) bool {
+	},
+	) bool {
 		return s.name == span
 	})
 	if !ok || i < 0 || !known {

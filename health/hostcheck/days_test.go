@@ -146,8 +146,10 @@ var healthyDays = map[string]*machine{
 	"database with a cache": {used: func(time.Duration) float64 { return 0.78 }, stall: every(2*h, 5*m, 15, 0)},
 	"page cache in a group": {limited: true, cores: 1, used: func(time.Duration) float64 { return 0.35 }, stall: func(time.Duration) float64 { return 45 }},
 	"batch in memory":       {used: every(4*h, 8*m, 0.97, 0.5), stall: every(4*h, 8*m, 35, 0)},
-	"quota with short bursts": {limited: true, cores: 0.6, cpu: func(time.Duration) float64 { return 0.17 },
-		throttled: func(time.Duration) float64 { return 0.6 }, load: func(time.Duration) float64 { return 14 }, pressure: func(time.Duration) float64 { return 30 }},
+	"quota with short bursts": {
+		limited: true, cores: 0.6, cpu: func(time.Duration) float64 { return 0.17 },
+		throttled: func(time.Duration) float64 { return 0.6 }, load: func(time.Duration) float64 { return 14 }, pressure: func(time.Duration) float64 { return 30 },
+	},
 	"quota used up by batch":      {limited: true, cores: 2, cpu: every(h, 12*m, 1, 0.3), throttled: every(h, 12*m, 0.95, 0.05), pressure: every(h, 12*m, 90, 5)},
 	"old kills before the start":  {limited: true, cores: 2, kills: func(time.Duration) uint64 { return 42 }},
 	"neighbours busy, group calm": {limited: true, cores: 2, cpu: func(time.Duration) float64 { return 0.1 }, load: func(time.Duration) float64 { return 90 }},

@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/base64"
-	"github.com/mainstay-go/mainstay/pagination"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/mainstay-go/mainstay/pagination"
 )
 
 func mustCursors(t testing.TB, ring *KeyRing, opts *CursorsOptions) *Cursors {

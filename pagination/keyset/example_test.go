@@ -27,8 +27,14 @@ type Sale struct {
 //	}
 func shop() keyset.SeekerFunc[Sale] {
 	sales := []Sale{
-		{1, 1, "tea"}, {2, 1, "milk"}, {3, 2, "tea"}, {4, 2, "roll"},
-		{5, 2, "milk"}, {6, 3, "tea"}, {7, 3, "tea"}, {8, 3, "roll"},
+		{1, 1, "tea"},
+		{2, 1, "milk"},
+		{3, 2, "tea"},
+		{4, 2, "roll"},
+		{5, 2, "milk"},
+		{6, 3, "tea"},
+		{7, 3, "tea"},
+		{8, 3, "roll"},
 	}
 	return func(_ context.Context, q keyset.Seek) ([]Sale, error) {
 		compare := func(a, b []int64) int {

@@ -3,7 +3,6 @@ package keyset
 import (
 	"context"
 	"errors"
-	"github.com/mainstay-go/mainstay/pagination"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -11,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/mainstay-go/mainstay/pagination"
 )
 
 // TestFiltered walks lists of which a part may be seen, there and back.

@@ -328,7 +328,10 @@ func TestRefusesNonsense(t *testing.T) {
 	open := ratelimit.Login()
 	open.OnFailure = ratelimit.FailOpen
 	for _, o := range []loginguard.Options{
-		{Remember: -1}, {MaxPenalty: 31 * 24 * time.Hour}, {Solved: func(*http.Request) bool { return true }}, {Address: open},
+		{Remember: -1},
+		{MaxPenalty: 31 * 24 * time.Hour},
+		{Solved: func(*http.Request) bool { return true }},
+		{Address: open},
 		{IP: &ratelimit.IPOptions{Header: "X-Real-IP"}},
 	} {
 		_, err := loginguard.New(secret, &o)

@@ -193,7 +193,7 @@ func (l *Limiter) Keys(ctx context.Context, prefix string) iter.Seq2[string, rat
 		case *redis.Client:
 			err = go1(ctx, c)
 		case *redis.ClusterClient:
-			var one = make(chan struct{}, 1) // ForEachMaster runs them at once
+			one := make(chan struct{}, 1) // ForEachMaster runs them at once
 			err = c.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
 				one <- struct{}{}
 				defer func() { <-one }()

@@ -74,8 +74,11 @@ var began = noon.Add(-10 * time.Minute)
 func messages() map[string]notify.Message {
 	values := []notify.Value{{Name: "utilization", Component: "/var", Value: 97.5, Unit: "percent", Warn: 80, Fail: 90}, {Name: "inodes free", Value: 3e9}}
 	links := []notify.Link{
-		{Name: "Acknowledge", URL: "https://pos.example.org/alerts?a=1&b=2"}, {Name: "Silence for 2 h", URL: "https://pos.example.org/alerts?c"},
-		{Name: "three", URL: "https://pos.example.org/3"}, {Name: "four", URL: "https://pos.example.org/4"}, {Name: "odd", URL: "javascript:alert(1)"},
+		{Name: "Acknowledge", URL: "https://pos.example.org/alerts?a=1&b=2"},
+		{Name: "Silence for 2 h", URL: "https://pos.example.org/alerts?c"},
+		{Name: "three", URL: "https://pos.example.org/3"},
+		{Name: "four", URL: "https://pos.example.org/4"},
+		{Name: "odd", URL: "javascript:alert(1)"},
 	}
 	alert := func(key string, e notify.Event, l notify.Level, status string) notify.Alert {
 		a := notify.Alert{

@@ -12,9 +12,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"modernc.org/sqlite"
 
 	"github.com/mainstay-go/mainstay/pagination/keyset"
-	"modernc.org/sqlite"
 )
 
 // planCases are the orders that the proof is led for.

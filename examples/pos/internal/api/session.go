@@ -12,7 +12,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
-
 	"github.com/mainstay-go/mainstay/ratelimit"
 )
 

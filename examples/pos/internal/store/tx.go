@@ -34,7 +34,7 @@ func (t *Tx) query(ctx context.Context, scan func(*sql.Rows) error, query string
 	if err != nil {
 		return err
 	}
-	return each(rows, scan)
+	return each(rows, scan) // checks rows.Err
 }
 
 // changed runs an update and reports whether it met a row.
