@@ -117,7 +117,7 @@ func readRows(ctx context.Context, s session, query string, columns []column, do
 		if err != nil {
 			return err
 		}
-		defer rows.Close()
+		defer func() { _ = rows.Close() }()
 		values := make([]sqldriver.Value, len(rows.Columns()))
 		if len(values) != len(columns) {
 			return fmt.Errorf("backup: the server returns %d columns instead of %d", len(values), len(columns))

@@ -185,10 +185,10 @@ func (r *rewriter) literal(i int) int {
 	q := r.in[i]
 	j := i + 1
 	for j < len(r.in) {
-		switch {
-		case r.in[j] == '\\':
+		switch r.in[j] {
+		case '\\':
 			j++
-		case r.in[j] == q:
+		case q:
 			inside := r.in[i:j]
 			if bytes.Contains(inside, []byte(r.database+".")) || bytes.Contains(inside, []byte(quote(r.database)+".")) {
 				r.hidden = true

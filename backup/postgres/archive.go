@@ -37,18 +37,13 @@ const (
 	largeObjects = "pg_catalog.pg_largeobject"
 )
 
-// scanPostgresArchive reads an uncompressed archive to its end. It fails unless
-// every table that the contents announce is there with its last line, and counts
-// the rows, one line each, of COPY's text format. The layout follows
-// pg_backup_archiver.c and pg_backup_custom.c of PostgreSQL 12 to 18.
-func scanPostgresArchive(r io.Reader) (postgresArchive, error) {
-	return newArchiveReader(r).scan()
-}
-
 func newArchiveReader(r io.Reader) *archiveReader {
 	return &archiveReader{r: bufio.NewReaderSize(r, 256<<10)}
 }
 
+// scan reads an uncompressed archive to its end. It fails unless the last line of every announced table is there, and
+// counts the rows, one line each, of COPY's text format. The layout follows pg_backup_archiver.c and pg_backup_custom.c of
+// PostgreSQL 12 to 18.
 func (s *archiveReader) scan() (postgresArchive, error) {
 	a := s.contents()
 	for s.err == nil {

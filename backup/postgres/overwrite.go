@@ -46,9 +46,8 @@ func (p *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 		settings[setNoPublic] = "true"
 	}
 	want.Settings = settings
-	created := false
 	_, got, err = p.restore(ctx, anyServer{p.db, on}, r, driver.RestoreOptions{Target: second, Want: want}, restoreHow{present: now.toc})
-	created = err == nil
+	created := err == nil
 	if err == nil {
 		err = o.Want.Compare(got)
 	}

@@ -109,9 +109,9 @@ func inspect(ctx context.Context, conn *sql.Conn, path string) (c driver.Content
 	}
 	c.Tables = []driver.Table{}
 	for _, name := range tables {
-		t := driver.Table{Name: name}
 		quoted := `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
-		if t, err = measure(ctx, conn, alias, name, quoted); err != nil {
+		t, err := measure(ctx, conn, alias, name, quoted)
+		if err != nil {
 			if ctx.Err() != nil {
 				return c, ctx.Err()
 			}

@@ -110,10 +110,11 @@ func (b *batch) runReads(ctx context.Context) (done bool, err error) {
 		at[i] = n
 	}
 	command := redis.NewSliceCmd(ctx, args...)
-	if err := s.client.Process(ctx, command); err != nil {
-		if isReply(err) {
-			return false, nil //nolint:nilerr // a refused MGET is tried as GETs
-		}
+	err = s.client.Process(ctx, command)
+	if isReply(err) {
+		return false, nil // a refused MGET is tried as GETs
+	}
+	if err != nil {
 		return true, err
 	}
 	found := command.Val()

@@ -12,7 +12,7 @@ import (
 )
 
 // Production wiring: memory, Redis, invalidations, outages.
-func Example() {
+func Example() { //nolint:testableexamples // it needs a Redis
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	client := redis.NewClient(rediscache.ClientOptions("127.0.0.1:6379"))

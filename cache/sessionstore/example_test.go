@@ -11,7 +11,7 @@ import (
 )
 
 // A user logs in on two devices and then ends all sessions, as after a new password.
-func Example() {
+func Example() { //nolint:testableexamples // it needs a Redis
 	client := redis.NewClient(sessionstore.ClientOptions("127.0.0.1:6379"))
 	defer client.Close()
 	sessions, err := sessionstore.New(client, nil)

@@ -80,7 +80,7 @@ type cpuState struct {
 
 func (c *cpuCheck) Validate() error {
 	if c.opts.Window < 0 {
-		return fmt.Errorf("Window %v must not be negative", c.opts.Window)
+		return fmt.Errorf("the window %v must not be negative", c.opts.Window)
 	}
 	return validPercents(c.opts.WarnPercent, c.opts.FailPercent)
 }

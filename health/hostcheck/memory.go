@@ -71,7 +71,7 @@ type memoryState struct {
 
 func (m *memoryCheck) Validate() error {
 	if m.opts.Window < 0 || m.opts.KillHold < 0 {
-		return fmt.Errorf("Window %v and KillHold %v must not be negative", m.opts.Window, m.opts.KillHold)
+		return fmt.Errorf("the window %v and the kill hold %v must not be negative", m.opts.Window, m.opts.KillHold)
 	}
 	return validPercents(m.opts.WarnPercent, m.opts.FailPercent)
 }

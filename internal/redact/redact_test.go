@@ -104,7 +104,7 @@ var encodings = map[string]func(string) string{
 	},
 	"hex":          func(s string) string { return hex.EncodeToString([]byte(s)) },
 	"hex upper":    func(s string) string { return strings.ToUpper(hex.EncodeToString([]byte(s))) },
-	"%v of bytes":  func(s string) string { return fmt.Sprint([]byte(s)) },
+	"%v of bytes":  func(s string) string { return fmt.Sprint([]byte(s)) }, //nolint:staticcheck // as a log writes them
 	"%#v of bytes": func(s string) string { return fmt.Sprintf("%#v", []byte(s)) },
 	"%v of struct": func(s string) string { return fmt.Sprintf("%+v", struct{ A, B string }{"x", s}) },
 	"percent all":  func(s string) string { return escaped([]byte(s), "%%%02X") },
@@ -177,8 +177,8 @@ func TestErrorsAreTakenApart(t *testing.T) {
 	inner := &url.Error{Op: "Get", URL: "https://maps.example.com/v1/" + secret + "/q?page=" + secret, Err: &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("refused")}}
 	_, atoi := strconv.Atoi(secret)
 	_, parsed := time.Parse(time.DateOnly, secret)
-	_, escape := url.Parse("http://h/%" + secret)
-	_, host := url.Parse("http://" + secret + " x/")
+	_, escape := url.Parse("http://h/%" + secret)    //nolint:staticcheck // invalid on purpose
+	_, host := url.Parse("http://" + secret + " x/") //nolint:staticcheck // invalid on purpose
 	for want, err := range map[string]error{
 		`Get "https://maps.example.com": dial tcp: refused`:            inner,
 		`no answer: Get "https://maps.example.com": dial tcp: refused`: fmt.Errorf("no answer: %w", inner),

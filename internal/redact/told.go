@@ -29,7 +29,7 @@ func newTold(secret string) []told {
 		}
 	}
 	if b := []byte(secret); len(b) >= 4 {
-		list := strings.Trim(fmt.Sprint(b), "[]")
+		list := strings.Trim(fmt.Sprint(b), "[]") //nolint:staticcheck // the numbers of the bytes, as %v writes them
 		spellings = append(spellings,
 			list, strings.ReplaceAll(list, " ", ","), strings.ReplaceAll(list, " ", ", "),
 			fmt.Sprintf("% x", b), fmt.Sprintf("% #x", b), strings.ReplaceAll(fmt.Sprintf("% #x", b), " ", ", "),

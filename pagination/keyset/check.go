@@ -97,18 +97,17 @@ func (k *Keyset[T]) follows(q Seek, b *Batch[T], before, row []Value, first bool
 			continue
 		}
 		key := q.Order.keys[j]
-		behind, known := true, false
+		var behind, known bool
 		switch {
 		case row[j].kind == kindNull || before[j].kind == kindNull:
 			last, placed := k.nullsLast(key, b)
 			behind, known = (row[j].kind == kindNull) == (last != q.Backward), placed
 		default:
-			var order int
-			order, known = before[j].compare(row[j], !b.sql && !k.columns[key.Name].Collated)
-			if known && order == 0 {
+			order, comparable := before[j].compare(row[j], !b.sql && !k.columns[key.Name].Collated)
+			if comparable && order == 0 {
 				continue // -0 and 0
 			}
-			behind = (order < 0) != (key.Desc != q.Backward)
+			behind, known = (order < 0) != (key.Desc != q.Backward), comparable
 		}
 		switch {
 		case !known || behind:

@@ -85,10 +85,11 @@ func (k *Keyset[T]) paginate(r *http.Request, source Seeker[T], only *filter[T])
 // request reads the parameters of a request.
 func (k *Keyset[T]) request(r *http.Request) (p pageRequest, links web.Linker, err error) {
 	raw := r.URL.RawQuery
-	ignored := false
-	if p.order, ignored, err = k.requestOrder(r); err != nil {
+	order, ignored, err := k.requestOrder(r)
+	if err != nil {
 		return p, links, err
 	}
+	p.order = order
 	if ignored {
 		p.ignored = append(p.ignored, k.orderingParam)
 	}

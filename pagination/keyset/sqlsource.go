@@ -186,7 +186,7 @@ func (s SQLSource[T]) run(ctx context.Context, query string, args []any) (Rows, 
 	if s.DB == nil {
 		return nil, errors.New("keyset: SQLSource needs DB or Query")
 	}
-	return s.DB.QueryContext(ctx, query, args...)
+	return s.DB.QueryContext(ctx, query, args...) //nolint:rowserrcheck // the caller checks it
 }
 
 // keyedRow is a row with the sort keys behind its columns.

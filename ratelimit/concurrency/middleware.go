@@ -204,7 +204,7 @@ func respond(w http.ResponseWriter, r *http.Request, status int, problem bool, b
 	delete(h, "Content-Length")
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		w.Write(body) //nolint:errcheck // the client is gone
+		w.Write(body)
 	}
 }
 

@@ -3,6 +3,7 @@ package loginguard
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -99,7 +100,7 @@ func (v *values) multipart(head []byte, boundary, name string) {
 	parts := multipart.NewReader(bytes.NewReader(head), boundary)
 	for {
 		part, err := parts.NextRawPart()
-		if err == io.EOF { //nolint:errorlint // NextRawPart returns it as it is
+		if errors.Is(err, io.EOF) {
 			return
 		}
 		if err != nil {

@@ -508,6 +508,6 @@ func answer(w http.ResponseWriter, r *http.Request, status int, body string) {
 	h.Del("Content-Length")
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		w.Write([]byte(body + "\n")) //nolint:errcheck // the client is gone
+		w.Write([]byte(body + "\n"))
 	}
 }

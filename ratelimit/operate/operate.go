@@ -152,8 +152,7 @@ func reply(w http.ResponseWriter, code int, body any) {
 
 const usage = `usage: list [-policy NAME] [-blocked] [PREFIX]
        unlock POLICY KEY
-       block POLICY KEY DURATION
-`
+       block POLICY KEY DURATION`
 
 // Command runs one command of an operator, such as the arguments of a service's own
 // subcommand "limits": list, unlock or block. It is of use for limiters on Redis, whose keys a

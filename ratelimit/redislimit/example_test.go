@@ -22,7 +22,7 @@ func newStore() *redislimit.Store {
 }
 
 // Five failed logins in any hour, on all instances together.
-func ExampleStore_Limiter() {
+func ExampleStore_Limiter() { //nolint:testableexamples // it needs a Redis
 	login, err := newStore().Limiter(ratelimit.Login(), nil)
 	if err != nil {
 		log.Fatal(err)
@@ -32,7 +32,7 @@ func ExampleStore_Limiter() {
 }
 
 // One report of a tenant at a time, on all instances together.
-func ExampleStore_Concurrency() {
+func ExampleStore_Concurrency() { //nolint:testableexamples // it needs a Redis
 	reports, err := newStore().Concurrency(concurrency.Policy{Name: "reports", Limit: 1}, &redislimit.ConcurrencyOptions{
 		Lease: 15 * time.Second, // how long a dead instance keeps its slot
 	})
@@ -52,7 +52,7 @@ func ExampleStore_Concurrency() {
 
 // A public API key that is asked for ten thousand times a second does not cost Redis
 // ten thousand scripts.
-func ExampleStore_Leased() {
+func ExampleStore_Leased() { //nolint:testableexamples // it needs a Redis
 	calls, err := newStore().Leased(ratelimit.Policy{
 		Name: "calls", Limit: 100_000, Window: 10 * time.Second, Algorithm: ratelimit.Buckets,
 	}, nil)

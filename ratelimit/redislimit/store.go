@@ -134,10 +134,6 @@ func (s *Store) pipeOf(ctx context.Context, key string) (*pipe, error) {
 	if wait, ok, _ := s.single.breaker.allow(time.Now()); !ok { // no node of the Cluster can be found
 		return nil, errDown{wait}
 	}
-	type found struct {
-		node *redis.Client
-		err  error
-	}
 	// It answers from memory except before the first command and after a change.
 	sent := time.Now()
 	limited, cancel := context.WithTimeout(ctx, s.opts.Timeout)
