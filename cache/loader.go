@@ -83,10 +83,13 @@ func (b *batch[V]) run(ctx context.Context) {
 		jobs = held
 		// The longer it takes the less it matters when its end is noticed.
 		pause := min(max(time.Since(began)/8, minPause), maxPause)
-		if c.memory.Online() { // a message comes, unless the other process dies
-			pause = min(leaseTTL, max(c.opts.LeaseWait-time.Since(began), minPause))
+		pause = pause/2 + rand.N(pause/2+1)
+		if c.memory.Online() {
+			// A message comes unless the other process dies. Its lease ends after leaseTTL at the earliest, so that an
+			// earlier question has no use.
+			pause = min(leaseTTL+rand.N(leaseTTL/2), max(c.opts.LeaseWait-time.Since(began), minPause))
 		}
-		await(ctx, news, pause/2+rand.N(pause/2+1))
+		await(ctx, news, pause)
 	}
 }
 
