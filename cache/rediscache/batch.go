@@ -77,6 +77,11 @@ func (b *batch) again(ctx context.Context) error {
 	return b.run(ctx)
 }
 
+// plainRead reports whether GET or MGET can execute the operation.
+func plainRead(op *driver.Op) bool {
+	return op.Err == nil && (op.Kind == driver.Get || op.Kind == driver.TagState && op.TTL <= 0)
+}
+
 // runReads executes reads without a pipeline: one, or many that one server has.
 func (b *batch) runReads(ctx context.Context) (done bool, err error) {
 	s := b.s
@@ -84,7 +89,7 @@ func (b *batch) runReads(ctx context.Context) (done bool, err error) {
 		return false, nil
 	}
 	for i := range b.ops {
-		if op := &b.ops[i]; op.Err != nil || op.Kind != driver.Get && (op.Kind != driver.TagState || op.TTL > 0) {
+		if !plainRead(&b.ops[i]) {
 			return false, nil
 		}
 	}

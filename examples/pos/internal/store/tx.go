@@ -34,7 +34,7 @@ func (t *Tx) query(ctx context.Context, scan func(*sql.Rows) error, query string
 	if err != nil {
 		return err
 	}
-	return each(rows, scan) // checks rows.Err
+	return each(rows, scan)
 }
 
 // changed runs an update and reports whether it met a row.
@@ -203,7 +203,7 @@ func (s *Store) tryTx(ctx context.Context, f func(*Tx) error) error {
 func (s *Store) query(ctx context.Context, scan func(*sql.Rows) error, query string, args ...any) error {
 	var rows *sql.Rows
 	err := s.connected(ctx, s.read, func() (err error) {
-		rows, err = s.read.QueryContext(ctx, rebind(s.engine, query), args...)
+		rows, err = s.read.QueryContext(ctx, rebind(s.engine, query), args...) //nolint:rowserrcheck,sqlclosecheck // each checks and closes it
 		return err
 	})
 	if err != nil {
