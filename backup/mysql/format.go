@@ -160,7 +160,7 @@ func (r *dumpReader) next(skip func(kind string, m *mark) bool) (statement, erro
 		number, head, _ := strings.Cut(rest, " ")
 		var n int
 		s := statement{kind: kind}
-		if _, err := fmt.Sscanf(number, "%d", &n); err != nil || n < 0 || n > maxStatement {
+		if _, err := fmt.Sscanf(number, "%d", &n); err != nil || n < 0 || int64(n) > maxStatement {
 			return s, errCut
 		}
 		if err := json.Unmarshal([]byte(head), &s.mark); err != nil || s.Clause[0] < 0 || s.Clause[1] < s.Clause[0] || s.Clause[1] > n {
