@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"filippo.io/age"
+	_ "modernc.org/sqlite"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
 	"github.com/mainstay-go/mainstay/backup/internal/server"

@@ -9,6 +9,8 @@ import (
 	"net/http/httptest"
 	"time"
 
+	_ "modernc.org/sqlite"
+
 	"github.com/mainstay-go/mainstay/health"
 )
 
