@@ -443,35 +443,23 @@ func (c *Typed[V]) fenced(ctx context.Context, key string) {
 	}
 }
 
-// renew keeps the leases of jobs until the function that it returns is called, which
-// releases those that no Fill has ended.
+// renew extends the leases of jobs until the caller calls release, which ends the leases that
+// no Fill has ended.
 func (b *batch[V]) renew(ctx context.Context, jobs []*job[V]) (release func()) {
 	c := b.c
-	leases := func(kind driver.Kind) (ops []driver.Op) {
-		for _, j := range jobs {
-			if j.token != "" {
-				ops = append(ops, driver.Op{Kind: kind, Key: c.key(j.want.key), Token: j.token, TTL: leaseTTL})
-			}
-		}
-		return ops
-	}
-	if len(leases(driver.Extend)) == 0 {
+	held := leases(c, driver.Extend, jobs)
+	if len(held) == 0 {
 		return func() {}
 	}
 	renewing, cancel := context.WithCancel(ctx)
 	var done sync.WaitGroup
-	extend := func() {
-		// A lease that was lost is not taken again: what it protects is old.
-		if ops := leases(driver.Extend); renewing.Err() == nil {
-			c.do(renewing, ops)
-		}
-	}
-	var timer *time.Timer
 	done.Add(1)
-	timer = time.AfterFunc(leaseTTL/3, func() {
+	timer := time.AfterFunc(leaseTTL/3, func() {
 		defer done.Done()
 		for renewing.Err() == nil {
-			extend()
+			// A lost lease is not taken again: the value that it protects is old. The jobs belong to the
+			// goroutine that loads, so that only their first tokens are read here.
+			c.do(renewing, slices.Clone(held))
 			await(renewing, nil, leaseTTL/3)
 		}
 	})
@@ -481,10 +469,20 @@ func (b *batch[V]) renew(ctx context.Context, jobs []*job[V]) (release func()) {
 			done.Done()
 		}
 		done.Wait()
-		if left := leases(driver.Release); len(left) > 0 {
+		if left := leases(c, driver.Release, jobs); len(left) > 0 {
 			c.do(context.WithoutCancel(ctx), left)
 		}
 	}
+}
+
+// leases returns one operation for each job that holds a lease.
+func leases[V any](c *Typed[V], kind driver.Kind, jobs []*job[V]) (ops []driver.Op) {
+	for _, j := range jobs {
+		if j.token != "" {
+			ops = append(ops, driver.Op{Kind: kind, Key: c.key(j.want.key), Token: j.token, TTL: leaseTTL})
+		}
+	}
+	return ops
 }
 
 // end gives the result of a job to all who wait.
