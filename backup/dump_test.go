@@ -36,7 +36,7 @@ func TestDumpAnew(t *testing.T) {
 			t.Parallel()
 			var last Progress
 			source, dumps := newFake(3), 0
-			j, folder := newTestJob(t, source, &Options{Trace: &Trace{Progress: func(p Progress) { last = p }}})
+			j, folder := newTestJob(t, source, &Options{Trace: &Trace{Progress: func(_ context.Context, p Progress) { last = p }}})
 			source.dump = func(w io.Writer) error {
 				_, err := w.Write(make([]byte, 1000))
 				dumps++

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -91,8 +90,8 @@ func checkFullDisk(t *testing.T, source driver.Source) {
 		// Nothing may be rotated after a run that failed, whatever the policy.
 		opts := &Options{
 			Compression: None, Logger: silent, Drill: DrillOptions{Every: -1}, Retention: Policy{Last: 1, MinKeep: 1, Force: true},
-			Trace: &Trace{Stage: func(_ context.Context, stage string, _ time.Duration, _ error) {
-				if stage == at {
+			Trace: &Trace{Stage: func(_ context.Context, e StageEvent) {
+				if e.Stage == at {
 					happens()
 				}
 			}},
@@ -180,8 +179,8 @@ func TestReadOnlyDisk(t *testing.T) {
 	remount := func(flags uintptr) error {
 		return syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT|flags, "mode=0700")
 	}
-	j, err := New("pos", newFake(7), folder, &Options{Logger: silent, Trace: &Trace{Stage: func(_ context.Context, stage string, _ time.Duration, _ error) {
-		if stage == "dump" {
+	j, err := New("pos", newFake(7), folder, &Options{Logger: silent, Trace: &Trace{Stage: func(_ context.Context, e StageEvent) {
+		if e.Stage == "dump" {
 			if err := remount(syscall.MS_RDONLY); err != nil {
 				t.Error(err)
 			}

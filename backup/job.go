@@ -64,12 +64,20 @@ type Options struct {
 // Trace is a set of hooks; nil ones are skipped. They run in the goroutine of the run.
 type Trace struct {
 	// Stage is called when a stage ends.
-	Stage func(ctx context.Context, stage string, took time.Duration, err error)
+	Stage func(context.Context, StageEvent)
 	// Progress is called when a stage begins and while a dump is written, then at most five
 	// times a second.
-	Progress func(p Progress)
-	// Target is called after the stage replicate has done with a target, well or not.
-	Target func(ctx context.Context, outcome TargetOutcome)
+	Progress func(context.Context, Progress)
+	// Target is called after the stage replicate has copied to a target or failed to.
+	Target func(context.Context, TargetOutcome)
+}
+
+// StageEvent reports the end of one stage of a run.
+type StageEvent struct {
+	ID    string // of the backup
+	Stage string // "dump", "verify", ...
+	Took  time.Duration
+	Err   error // nil if the stage succeeded
 }
 
 // Job backs up one source into one storage. Its methods are safe for concurrent use;
@@ -183,7 +191,7 @@ func (j *Job) Backup(ctx context.Context) (Report, error) {
 	defer cancel()
 	run := &run{Job: j, id: newID(j.name, j.now()), started: j.now()}
 	if hook := j.opts.Trace.Progress; hook != nil {
-		run.progress = &progress{hook: hook, now: Progress{ID: run.id}}
+		run.progress = &progress{hook: func(p Progress) { hook(ctx, p) }, now: Progress{ID: run.id}}
 	}
 	j.counters.begin()
 	err := run.locked(ctx)
@@ -293,7 +301,7 @@ func (r *run) stage(ctx context.Context, name string, start time.Time, err error
 	took := time.Since(start)
 	r.stages = append(r.stages, RunStage{name, err == nil, took.Milliseconds()})
 	if hook := r.opts.Trace.Stage; hook != nil {
-		hook(ctx, name, took, err)
+		hook(ctx, StageEvent{ID: r.id, Stage: name, Took: took, Err: err})
 	}
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil && ctx.Err() != nil {

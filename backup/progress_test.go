@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"context"
 	"io"
 	"testing"
 	"testing/synctest"
@@ -27,7 +28,7 @@ func TestProgress(t *testing.T) {
 		return nil
 	}
 	var events []Progress
-	j, _ := newTestJob(t, source, &Options{Trace: &Trace{Progress: func(p Progress) { events = append(events, p) }}})
+	j, _ := newTestJob(t, source, &Options{Trace: &Trace{Progress: func(_ context.Context, p Progress) { events = append(events, p) }}})
 	synctest.Test(t, func(t *testing.T) {
 		m := mustBackup(t, j)
 		require.Equal(t, "sweep", events[0].Stage)
@@ -72,7 +73,7 @@ func TestProgressOfRestore(t *testing.T) {
 	var events []Progress
 	j, _ := newTestJob(t, newFake(3), nil)
 	m := mustBackup(t, j)
-	j.opts.Trace = &Trace{Progress: func(p Progress) { events = append(events, p) }}
+	j.opts.Trace = &Trace{Progress: func(_ context.Context, p Progress) { events = append(events, p) }}
 	_, err := j.Restore(t.Context(), m.ID, "x", nil)
 	require.NoError(t, err)
 	require.NotEmpty(t, events)

@@ -103,7 +103,7 @@ func (j *Job) feed(ctx context.Context, m *Manifest) (r io.Reader, end func() er
 	fed := make(chan error, 1)
 	to := io.Writer(markedWriter{writer})
 	if hook := j.opts.Trace.Progress; hook != nil {
-		p := &progress{hook: hook, now: Progress{ID: m.ID, Expected: m.RawSize}}
+		p := &progress{hook: func(p Progress) { hook(ctx, p) }, now: Progress{ID: m.ID, Expected: m.RawSize}}
 		p.stage("restore")
 		to = &dumpWriter{ctx, to, p}
 	}

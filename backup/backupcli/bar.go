@@ -1,6 +1,7 @@
 package backupcli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -31,7 +32,7 @@ func newBar(to io.Writer) *bar {
 const columns = 79
 
 // draw overwrites the line: blanks erase on every terminal, escape sequences do not.
-func (b *bar) draw(p backup.Progress) {
+func (b *bar) draw(_ context.Context, p backup.Progress) {
 	b.drawn = true
 	fmt.Fprintf(b.to, "\r%-*.*s", columns, columns, line(p))
 }

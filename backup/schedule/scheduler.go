@@ -50,11 +50,18 @@ type Options struct {
 // Trace is told what a [Scheduler] does. Any hook may be nil. Hooks run
 // on the goroutine of Run and must return soon.
 type Trace struct {
-	// Start is called before a run: for which moment it is made, and whether it is
-	// the first attempt, 1, or a later one.
-	Start func(due time.Time, attempt int)
-	// Done is called after it.
-	Done func(due time.Time, attempt int, took time.Duration, err error)
+	// Start is called before each attempt.
+	Start func(context.Context, RunEvent)
+	// Done is called after each attempt.
+	Done func(context.Context, RunEvent)
+}
+
+// RunEvent is one attempt of a run.
+type RunEvent struct {
+	Due     time.Time     // the moment of the schedule
+	Attempt int           // 1 for the first
+	Took    time.Duration // 0 for Start
+	Err     error         // nil for Start and for a good run
 }
 
 // Stats is what a [Scheduler] has done since the start of the process.
@@ -222,7 +229,7 @@ func (s *Scheduler) once(ctx context.Context, due time.Time, attempt int) (took 
 	s.mu.Unlock()
 	trace := s.opts.Trace
 	if trace != nil && trace.Start != nil {
-		trace.Start(due, attempt)
+		trace.Start(ctx, RunEvent{Due: due, Attempt: attempt})
 	}
 	s.log.InfoContext(ctx, "backup: the scheduled run starts", "due", due, "attempt", attempt)
 	start := time.Now()
@@ -232,7 +239,7 @@ func (s *Scheduler) once(ctx context.Context, due time.Time, attempt int) (took 
 		s.log.InfoContext(ctx, "backup: the scheduled run is done", "due", due, "attempt", attempt, "took", took)
 	}
 	if trace != nil && trace.Done != nil {
-		trace.Done(due, attempt, took, err)
+		trace.Done(ctx, RunEvent{Due: due, Attempt: attempt, Took: took, Err: err})
 	}
 	s.mu.Lock()
 	s.stats.Running = false

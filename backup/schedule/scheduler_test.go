@@ -139,7 +139,7 @@ func TestSchedulerCatchesUp(t *testing.T) {
 func TestSchedulerRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var attempts []int
-		trace := &Trace{Done: func(_ time.Time, attempt int, _ time.Duration, _ error) { attempts = append(attempts, attempt) }}
+		trace := &Trace{Done: func(_ context.Context, e RunEvent) { attempts = append(attempts, e.Attempt) }}
 		s := follow(t, &Options{Jitter: -1, Trace: trace}, func(call int) error {
 			if call <= 4 {
 				return errors.New("the database is down")
@@ -288,7 +288,7 @@ func TestSchedulerBoundsAndOutlivesARun(t *testing.T) {
 			}
 			panic("a bug")
 		}, &Options{Jitter: -1, Timeout: time.Hour, Logger: silent, LastGood: never, Trace: &Trace{
-			Done: func(_ time.Time, _ int, _ time.Duration, err error) { reasons = append(reasons, err) },
+			Done: func(_ context.Context, e RunEvent) { reasons = append(reasons, e.Err) },
 		}})
 		require.NoError(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Minute)
