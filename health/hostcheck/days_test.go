@@ -3,6 +3,9 @@ package hostcheck
 import (
 	"context"
 	"math"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,6 +33,13 @@ type machine struct {
 	disk      func(at time.Duration) float64 // GiB of 500
 	periods   float64
 	throttles float64
+}
+
+// copy returns the machine before its start.
+func (m *machine) copy() *machine {
+	c := *m
+	c.start, c.last, c.busy, c.periods, c.throttles = time.Time{}, time.Time{}, 0, 0, 0
+	return &c
 }
 
 func (m *machine) at(f func(time.Duration) float64, quiet float64) float64 {
@@ -197,9 +207,11 @@ type message struct {
 	what  string
 }
 
-// day runs the checks of a machine for some time, as a service does.
-func day(t *testing.T, mach *machine, lasting time.Duration) (messages []message) {
+// day runs the checks of a machine for some time, as a service does: every 15 s,
+// spread by 10 %. The seed decides about the spread, so that a day can be repeated.
+func day(t *testing.T, mach *machine, lasting time.Duration, seed uint64) (messages []message) {
 	synctest.Test(t, func(t *testing.T) {
+		random := rand.New(rand.NewPCG(seed, 0))
 		start := time.Now()
 		o := quietOptions()
 		o.OnChange = func(c health.Change) {
@@ -209,21 +221,28 @@ func day(t *testing.T, mach *machine, lasting time.Duration) (messages []message
 		}
 		r, err := health.New(mach.checks(), o)
 		require.NoError(t, err)
-		ctx, cancel := context.WithTimeout(t.Context(), lasting)
-		defer cancel()
-		require.NoError(t, r.Run(ctx))
+		request := httptest.NewRequest(http.MethodGet, "/health/", nil)
+		for time.Since(start) < lasting {
+			r.ServeHealth(httptest.NewRecorder(), request) // runs the checks that are due
+			time.Sleep(time.Duration((0.9 + 0.2*random.Float64()) * float64(15*time.Second)))
+		}
+		synctest.Wait()
 	})
 	return messages
 }
 
+// daySeed is one spread; trend_test.go tries many.
+const daySeed = 1
+
 func TestHealthyDaysSendNothing(t *testing.T) {
-	days := 24 * h
+	days := 25 * h
 	if testing.Short() {
-		days = 7 * h
+		days = 8 * h
 	}
 	for name, mach := range healthyDays {
 		t.Run(name, func(t *testing.T) {
-			require.Empty(t, day(t, mach, days))
+			t.Parallel()
+			require.Empty(t, day(t, mach.copy(), days, daySeed))
 		})
 	}
 }
@@ -231,7 +250,7 @@ func TestHealthyDaysSendNothing(t *testing.T) {
 func TestFaultsAreFound(t *testing.T) {
 	for name, f := range faults {
 		t.Run(name, func(t *testing.T) {
-			messages := day(t, f.machine, 6*h+f.within)
+			messages := day(t, f.machine.copy(), 6*h+f.within, daySeed)
 			require.NotEmpty(t, messages, "not found within %v", f.within)
 			first := messages[0]
 			require.Equal(t, f.check, first.check, first.what)
@@ -269,13 +288,13 @@ func TestHourlyRunsJudgeTheHour(t *testing.T) {
 	}
 	for name, mach := range healthyDays {
 		t.Run(name, func(t *testing.T) {
-			require.Empty(t, hourly(t, &machine{cores: mach.cores, limited: mach.limited, cpu: mach.cpu, throttled: mach.throttled, load: mach.load, pressure: mach.pressure, used: mach.used, stall: mach.stall, kills: mach.kills, disk: mach.disk}))
+			require.Empty(t, hourly(t, mach.copy()))
 		})
 	}
 	for _, name := range []string{"processor full", "quota full", "run queue long", "memory leak", "memory full", "a process is killed", "disk full at once", "disk fills in a day"} {
 		mach := faults[name].machine
 		t.Run(name, func(t *testing.T) {
-			bad := hourly(t, &machine{cores: mach.cores, limited: mach.limited, cpu: mach.cpu, throttled: mach.throttled, load: mach.load, pressure: mach.pressure, used: mach.used, stall: mach.stall, kills: mach.kills, disk: mach.disk})
+			bad := hourly(t, mach.copy())
 			require.NotEmpty(t, bad)
 			require.Contains(t, bad[0], faults[name].check)
 		})

@@ -21,9 +21,9 @@ type DiskOptions struct {
 	// WarnInodes and FailInodes limit the used inodes, in percent. Default: 80
 	// and 90.
 	WarnInodes, FailInodes float64
-	// FullWithin warns when the disk, at the pace of the last hours, will be full in
-	// less time. The forecast needs 3 hours; it is slow to believe in growth and
-	// quick to see its end. Negative never warns. Default: 24 h.
+	// FullWithin warns when the disk, at the pace of the last 6 hours, will be full in
+	// less time. The pace is that of the slowest hour, so growth that has
+	// ended is not extrapolated. Negative never warns. Default: 24 h.
 	FullWithin time.Duration
 	// FullFrom is the used space, in percent, from which FullWithin counts.
 	// Default: 60.

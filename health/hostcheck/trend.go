@@ -1,68 +1,58 @@
 package hostcheck
 
-import "time"
-
-const (
-	trendWindow = 6 * time.Hour
-	trendStep   = 5 * time.Minute // samples closer together are not kept
-	trendMin    = 3 * time.Hour   // before that a trend is a guess
+import (
+	"math"
+	"time"
 )
 
-// trend estimates how fast a number grows over hours. The number must grow in both
-// halves of the time: a dump that was written once is no trend.
+const (
+	trendWindow = 6 * time.Hour   // the growth must have lasted this long
+	trendSpan   = time.Hour       // and must show in each span of this length
+	trendStep   = 5 * time.Minute // samples closer together are not kept
+)
+
+// trend estimates how fast a number grows over hours. The estimate is the growth
+// of the slowest span: a dump that is written once, and growth that has ended,
+// contain a span without growth.
 type trend struct {
 	At    []time.Time `json:"at,omitempty"`
 	Value []float64   `json:"value,omitempty"`
 }
 
+// add records a value. The last sample follows the newest value, so that the end
+// of a growth shows at once.
 func (t *trend) add(now time.Time, v float64) {
-	if n := len(t.At); n > 0 {
-		if now.Before(t.At[n-1]) { // a clock that was set back
-			t.At, t.Value = nil, nil
-		} else if now.Sub(t.At[n-1]) < trendStep {
-			return
-		}
+	if n := len(t.At); n > 0 && now.Before(t.At[n-1]) { // a clock that was set back
+		t.At, t.Value = nil, nil
 	}
-	t.At, t.Value = append(t.At, now), append(t.Value, v)
+	if n := len(t.At); n > 1 && now.Sub(t.At[n-2]) < trendStep {
+		t.At[n-1], t.Value[n-1] = now, v
+	} else {
+		t.At, t.Value = append(t.At, now), append(t.Value, v)
+	}
+	// One sample from before the window stays, so that the window is covered.
 	old := 0
-	for now.Sub(t.At[old]) > trendWindow {
+	for old+1 < len(t.At) && now.Sub(t.At[old+1]) >= trendWindow {
 		old++
 	}
 	t.At, t.Value = t.At[old:], t.Value[old:]
 }
 
-// slope returns the growth per second: the slowest of the two halves and of the
-// whole.
+// slope returns the growth per second of the slowest span. It returns false
+// until the samples cover the window.
 func (t *trend) slope() (float64, bool) {
-	n := len(t.At)
-	if n < 4 || t.At[n-1].Sub(t.At[0]) < trendMin {
+	last := len(t.At) - 1
+	if last < 1 || t.At[last].Sub(t.At[0]) < trendWindow {
 		return 0, false
 	}
-	middle := t.At[0].Add(t.At[n-1].Sub(t.At[0]) / 2)
-	half := 1
-	for half < n-2 && t.At[half].Before(middle) {
-		half++
+	slowest, from := math.Inf(1), 0
+	for to := range t.At {
+		for from < to && t.At[to].Sub(t.At[from+1]) >= trendSpan {
+			from++
+		}
+		if lasted := t.At[to].Sub(t.At[from]); lasted >= trendSpan {
+			slowest = min(slowest, (t.Value[to]-t.Value[from])/lasted.Seconds())
+		}
 	}
-	return min(t.between(0, n-1), t.between(0, half), t.between(half, n-1)), true
-}
-
-// between is the slope by least squares of the samples i to j.
-func (t *trend) between(i, j int) float64 {
-	var meanX, meanY float64
-	for k := i; k <= j; k++ {
-		meanX += t.At[k].Sub(t.At[i]).Seconds()
-		meanY += t.Value[k]
-	}
-	n := float64(j - i + 1)
-	meanX, meanY = meanX/n, meanY/n
-	var cov, variance float64
-	for k := i; k <= j; k++ {
-		dx := t.At[k].Sub(t.At[i]).Seconds() - meanX
-		cov += dx * (t.Value[k] - meanY)
-		variance += dx * dx
-	}
-	if variance == 0 {
-		return 0
-	}
-	return cov / variance
+	return slowest, true
 }
