@@ -7,10 +7,13 @@ import (
 	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
-// Lock takes pg_try_advisory_lock on a connection of its own. It needs a session
-// that lasts: behind a pooler that hands out connections per transaction, such as
-// PgBouncer in that mode, it is no lock between hosts.
+// Lock takes pg_try_advisory_lock on a connection of its own. It refuses a connection
+// through a pooler that gives each transaction another session, such as PgBouncer with
+// pool_mode = transaction.
 func (p *Source) Lock(ctx context.Context, job string) (func() error, error) {
+	if err := p.unpooled(ctx); err != nil {
+		return nil, err
+	}
 	return server.SessionLock{
 		Prepare: []string{"SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"}, // since version 14
 		Take:    "SELECT pg_try_advisory_lock($1)", Give: "SELECT pg_advisory_unlock($1)",

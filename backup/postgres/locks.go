@@ -2,57 +2,78 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"time"
 )
 
-// lockWatch looks for the sessions that keep pg_dump waiting.
+// errLockWait means that another session kept pg_dump waiting for too long.
+var errLockWait = errors.New("backup: pg_dump waited too long for a lock")
+
+// lockWatch looks for the sessions that keep a client program waiting.
 type lockWatch struct {
-	end  context.CancelFunc
-	done sync.WaitGroup
-	last string
+	end    context.CancelCauseFunc
+	done   sync.WaitGroup
+	holder string // seen last
 }
 
-// watchLocks starts to look, on a connection of the pool. A look that fails is skipped.
-func (p *Source) watchLocks(ctx context.Context) *lockWatch {
-	ctx, end := context.WithCancel(ctx)
+// watchLocks looks for such sessions on a connection of the pool, and ends the returned
+// context when the program with that application_name has waited for LockWait. pg_dump
+// itself bounds only its wait for tables, not that for views and materialized views.
+func (p *Source) watchLocks(ctx context.Context, application string) (context.Context, *lockWatch) {
+	ctx, end := context.WithCancelCause(ctx)
 	w := &lockWatch{end: end}
 	every := min(5*time.Second, p.opts.LockWait/3+1)
 	w.done.Go(func() {
+		var since time.Time
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-time.After(every):
 			}
-			if holder := p.lockHolder(ctx); holder != "" {
-				w.last = holder
+			holder, err := p.lockHolder(ctx, application)
+			switch {
+			case err != nil: // the next look may succeed
+			case holder == "":
+				since = time.Time{}
+			default:
+				w.holder = holder
+				if since.IsZero() {
+					since = time.Now().Add(-every)
+				}
+				if time.Since(since) > p.opts.LockWait {
+					end(errLockWait)
+				}
 			}
 		}
 	})
-	return w
+	return ctx, w
 }
 
-// stop ends the looking and returns the holder that was seen last.
-func (w *lockWatch) stop() string {
-	w.end()
+// stop ends the looking, and adds the holder to an error that is about a lock.
+func (w *lockWatch) stop(err error) error {
+	w.end(context.Canceled)
 	w.done.Wait()
-	return w.last
+	if err != nil && w.holder != "" && (errors.Is(err, errLockWait) || strings.Contains(err.Error(), "timeout")) {
+		return fmt.Errorf("%w (%s)", err, w.holder)
+	}
+	return err
 }
 
-// lockHolder returns who keeps a pg_dump of this database waiting, "" for nobody.
-func (p *Source) lockHolder(ctx context.Context) string {
+// lockHolder returns the sessions that keep the one with that application_name waiting.
+func (p *Source) lockHolder(ctx context.Context, application string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.opts.QueryTimeout)
 	defer cancel()
 	holders, err := queryStrings(ctx, p.db, `
 		SELECT DISTINCT format('session %s of %s%s, %s for %s s', h.pid, coalesce(h.usename, 'the server'), CASE h.application_name WHEN '' THEN '' ELSE ' (' || h.application_name || ')' END,
 			coalesce(h.state, 'at work'), extract(epoch FROM now() - h.state_change)::int)
 		FROM pg_stat_activity w, unnest(pg_blocking_pids(w.pid)) b JOIN pg_stat_activity h ON h.pid = b
-		WHERE w.datname = current_database() AND w.application_name = 'pg_dump' AND w.wait_event_type = 'Lock'`)
+		WHERE w.application_name = $1 AND w.wait_event_type = 'Lock'`, application)
 	if err != nil || len(holders) == 0 {
-		return ""
+		return "", err
 	}
-	return fmt.Sprintf("the lock is held by %s", strings.Join(holders, ", "))
+	return fmt.Sprintf("the lock is held by %s", strings.Join(holders, ", ")), nil
 }

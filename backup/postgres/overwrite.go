@@ -29,6 +29,12 @@ func (p *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 	if err != nil {
 		return got, err
 	}
+	if err := p.replaceable(ctx); err != nil {
+		return got, err
+	}
+	if err := p.unpooled(ctx); err != nil {
+		return got, err
+	}
 	second, before := server.ScratchName(original, time.Now()), server.ScratchName(original, time.Now())
 	// What the original is now decides about owners, privileges and settings.
 	now, err := p.archive(ctx, on.major, original, io.Discard, "--schema-only", "--create")
@@ -64,7 +70,7 @@ func (p *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 		err = p.exchange(ctx, original, second, before)
 	}
 	if err != nil {
-		if created {
+		if created && !errors.Is(err, driver.ErrHalfway) {
 			err = errors.Join(err, p.drop(context.WithoutCancel(ctx), p.db, second))
 		}
 		return got, err
@@ -73,83 +79,4 @@ func (p *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 		got.Warnings = append(got.Warnings, fmt.Sprintf("what was there before is still there as %s: drop it", before))
 	}
 	return got, nil
-}
-
-// exchange gives a database another's name, which is then called before. It works from
-// a third one, for nobody may be in either.
-func (p *Source) exchange(ctx context.Context, original, second, before string) (err error) {
-	aside, err := p.open("template1")
-	if err != nil {
-		return err
-	}
-	defer aside.Close()
-	do := func(ctx context.Context, statement string) error {
-		if _, err := aside.ExecContext(ctx, statement); err != nil {
-			return fmt.Errorf("backup: %s: %w", statement, err)
-		}
-		return nil
-	}
-	if err := do(ctx, "ALTER DATABASE "+quotePostgres(original)+" ALLOW_CONNECTIONS false"); err != nil {
-		return err
-	}
-	renamed := false
-	defer func() {
-		late := context.WithoutCancel(ctx)
-		if err != nil && renamed {
-			err = errors.Join(err, do(late, "ALTER DATABASE "+quotePostgres(before)+" RENAME TO "+quotePostgres(original)))
-		}
-		if err != nil {
-			err = errors.Join(err, do(late, "ALTER DATABASE "+quotePostgres(original)+" ALLOW_CONNECTIONS true"))
-		}
-	}()
-	for _, name := range []string{original, second} {
-		// The server waits five seconds for sessions to end before it refuses the name.
-		// Those of its own processes have no user.
-		for try := 0; ; try++ {
-			if _, err = aside.ExecContext(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND usename IS NOT NULL", name); err != nil {
-				return fmt.Errorf("backup: end the sessions in the database %q: %w", name, err)
-			}
-			to := before
-			if name == second {
-				to = original
-			}
-			if err = do(ctx, "ALTER DATABASE "+quotePostgres(name)+" RENAME TO "+quotePostgres(to)); err == nil {
-				break
-			}
-			if try == 3 || ctx.Err() != nil {
-				return err
-			}
-			time.Sleep(100 * time.Millisecond)
-		}
-		renamed = true
-	}
-	return nil
-}
-
-// sameRights compares owners, privileges and settings of the original with those of the
-// database that is to replace it.
-func (p *Source) sameRights(ctx context.Context, original, second string) error {
-	before, err := rightsOf(ctx, p.db, access)
-	if err != nil {
-		return err
-	}
-	db, err := p.open(second)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	after, err := rightsOf(ctx, db, access)
-	if err != nil {
-		return err
-	}
-	if err := compareRights(before, after); err != nil {
-		return err
-	}
-	if before, err = rightsOf(ctx, p.db, ofDatabase, original); err != nil {
-		return err
-	}
-	if after, err = rightsOf(ctx, p.db, ofDatabase, second); err != nil {
-		return err
-	}
-	return compareRights(before, after)
 }

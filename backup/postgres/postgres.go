@@ -21,8 +21,8 @@ type Options struct {
 	// must not be below the server's. Default: the first that fits, from PATH and
 	// /usr/lib/postgresql.
 	Dump, Restore string
-	// LockWait is how long pg_dump waits for a table that somebody has locked before
-	// it fails. Default: 30 s.
+	// LockWait is how long pg_dump waits for a lock that another session holds. Then the
+	// dump fails and names that session. Default: 20 s.
 	LockWait time.Duration
 	// QueryTimeout bounds each statement of this package's own, which excludes the
 	// counting of rows. Default: 30 s.
@@ -66,7 +66,7 @@ func New(db *sql.DB, url string, opts *Options) (*Source, error) {
 		return nil, errors.New("backup: Options has a negative time")
 	}
 	if p.opts.LockWait == 0 {
-		p.opts.LockWait = 30 * time.Second
+		p.opts.LockWait = 20 * time.Second
 	}
 	if p.opts.QueryTimeout == 0 {
 		p.opts.QueryTimeout = 30 * time.Second
@@ -128,6 +128,9 @@ func (p *Source) Preflight(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	if _, err := findPostgresClient(ctx, "pg_dump", p.opts.Dump, on.major); err != nil {
+		return nil, err
+	}
+	if err := p.unpooled(ctx); err != nil {
 		return nil, err
 	}
 	if err := p.unreadable(ctx, p.db); err != nil {
@@ -229,6 +232,9 @@ func (p *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 	if err != nil {
 		return driver.Contents{}, err
 	}
+	if err := p.unpooled(ctx); err != nil {
+		return driver.Contents{}, err
+	}
 	snapshot, err := p.snapshot(ctx)
 	if err != nil {
 		return driver.Contents{}, err
@@ -247,13 +253,8 @@ func (p *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 	if err := snapshot.tx.QueryRowContext(ctx, "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text").Scan(&position.LSN); err != nil {
 		return driver.Contents{}, fmt.Errorf("backup: read the position in the log of PostgreSQL: %w", err)
 	}
-	watch := p.watchLocks(ctx)
 	archive, err := p.archive(ctx, on.major, p.target.database, w, "--create", "--snapshot="+snapshot.id)
-	holder := watch.stop()
 	if err != nil {
-		if holder != "" && strings.Contains(err.Error(), "timeout") {
-			err = fmt.Errorf("%w (%s)", err, holder)
-		}
 		return driver.Contents{}, err
 	}
 	holds := archive.holds
@@ -282,3 +283,5 @@ func (p *Source) open(database string) (*sql.DB, error) {
 	}
 	return sql.OpenDB(server.Connector{DSN: dsn, By: p.db.Driver()}), nil
 }
+
+var _ driver.Source = (*Source)(nil)

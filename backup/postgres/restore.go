@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
 // Restore reads a dump into a new database of the server, or into the one that the options
@@ -75,6 +76,9 @@ func (p *Source) restore(ctx context.Context, at anyServer, r io.Reader, o drive
 	if err != nil {
 		return "", got, err
 	}
+	if len(target) > longestIdentifier {
+		return "", got, fmt.Errorf("backup: the name %q has %d bytes: PostgreSQL allows %d", target, len(target), longestIdentifier)
+	}
 	secrets, err := newPassfile(p.target.password)
 	if err != nil {
 		return "", got, err
@@ -84,11 +88,10 @@ func (p *Source) restore(ctx context.Context, at anyServer, r io.Reader, o drive
 	if err != nil {
 		return "", got, err
 	}
-	created, err := p.create(ctx, at, c, target, o.Want.Settings, how.present != nil)
+	created, warnings, err := p.create(ctx, at, target, o.Want.Settings, how.present != nil)
 	if err != nil {
 		return "", got, err
 	}
-	var warnings []string
 	err = func() error {
 		head := &archiveReader{r: bufio.NewReaderSize(r, 256<<10)}
 		list := head.toc()
@@ -103,12 +106,10 @@ func (p *Source) restore(ctx context.Context, at anyServer, r io.Reader, o drive
 				return err
 			}
 		}
-		environment := list.adapt(c, target)
-		if how.test {
-			environment.settingsOnly()
-		}
-		warnings = environment.warnings()
-		args := []string{"--exit-on-error", "--no-password", "--dbname=" + p.target.public(target)}
+		environment := list.adapt(c, target, how)
+		list.functions(environment.searchPath)
+		warnings = append(warnings, environment.warnings()...)
+		args := []string{"--exit-on-error", "--no-password", "--dbname=" + p.target.public(target, "pg_restore")}
 		if !created {
 			args = append(args, "--single-transaction") // a failure leaves it empty
 		}
@@ -134,80 +135,8 @@ func (p *Source) restore(ctx context.Context, at anyServer, r io.Reader, o drive
 	return target, got, nil
 }
 
-// settingsOnly leaves the statements that decide how queries behave.
-func (e *environment) settingsOnly() {
-	var kept []string
-	for _, s := range e.statements {
-		if t := tokens(s); len(t) > 3 && t[0] == "ALTER" && t[1] == "DATABASE" && t[3] == "SET" {
-			kept = append(kept, s)
-		}
-	}
-	e.statements, e.left = kept, nil
-}
-
-// create makes the database, and returns false if it exists and is empty.
-func (p *Source) create(ctx context.Context, at anyServer, c cluster, target string, settings map[string]string, withTablespace bool) (created bool, err error) {
-	var exists bool
-	if err := at.db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1)", target).Scan(&exists); err != nil {
-		return false, fmt.Errorf("backup: look for the database %q: %w", target, err)
-	}
-	if exists {
-		return false, p.mustBeEmpty(ctx, target, settings)
-	}
-	if len(settings) == 0 { // a backup of before these were recorded
-		if settings, err = settingsOf(ctx, at.db); err != nil {
-			return false, err
-		}
-		delete(settings, setNoPublic)
-	}
-	// template0 holds nothing of the site's own, and allows another encoding.
-	statement := "CREATE DATABASE " + quotePostgres(target) + " TEMPLATE template0" + createOptions(settings, at.on.major, withTablespace)
-	if _, err := at.db.ExecContext(ctx, statement); err != nil {
-		return false, fmt.Errorf("backup: create the database %q (a role without CREATEDB can restore into an empty database that exists: name it as the target): %w", target, err)
-	}
-	if settings[setNoPublic] == "" {
-		return true, nil
-	}
-	db, err := p.open(target)
-	if err == nil {
-		_, err = db.ExecContext(ctx, "DROP SCHEMA public")
-		err = errors.Join(err, db.Close())
-	}
-	if err != nil {
-		return false, errors.Join(fmt.Errorf("backup: drop the schema public, which the original does not have: %w", err), p.drop(context.WithoutCancel(ctx), at.db, target))
-	}
-	return true, nil
-}
-
-// mustBeEmpty refuses a database that holds anything but extensions, or that could not hold
-// the dump's text.
-func (p *Source) mustBeEmpty(ctx context.Context, target string, settings map[string]string) error {
-	db, err := p.open(target)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	own := func(catalog, namespace string) string {
-		return fmt.Sprintf(`SELECT 1 FROM %[1]s o JOIN pg_namespace n ON n.oid = o.%[2]s WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'
-			AND NOT EXISTS (SELECT 1 FROM pg_depend e WHERE e.classid = '%[1]s'::regclass AND e.objid = o.oid AND e.deptype IN ('e', 'i'))`, catalog, namespace)
-	}
-	var objects int
-	var encoding string
-	err = db.QueryRowContext(ctx, `SELECT count(*), (SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()) FROM (`+
-		own("pg_class", "relnamespace")+" UNION ALL "+own("pg_proc", "pronamespace")+" UNION ALL "+own("pg_type", "typnamespace")+
-		` UNION ALL SELECT 1 FROM pg_namespace n WHERE nspname NOT IN ('pg_catalog', 'information_schema', 'public') AND nspname !~ '^pg_(toast|temp)'
-			AND NOT EXISTS (SELECT 1 FROM pg_depend e WHERE e.classid = 'pg_namespace'::regclass AND e.objid = n.oid AND e.deptype = 'e')
-		UNION ALL SELECT 1 FROM pg_largeobject_metadata) x`).Scan(&objects, &encoding)
-	switch {
-	case err != nil:
-		return fmt.Errorf("backup: look into the database %q: %w", target, err)
-	case objects > 0:
-		return fmt.Errorf("backup: the database %q exists and holds %d objects: a restore goes into a new database or an empty one", target, objects)
-	case settings[setEncoding] != "" && encoding != settings[setEncoding]:
-		return fmt.Errorf("backup: the database %q has the encoding %s and the dump %s: create it with that encoding", target, encoding, settings[setEncoding])
-	}
-	return nil
-}
+// longestIdentifier is how many bytes a name has at most. The server cuts a longer one.
+const longestIdentifier = 63
 
 // measure reads what a database holds. Its rows are read by pg_dump, in the form in which
 // the dump has them, so that their digests can be compared. Where that cannot be done they
@@ -269,11 +198,13 @@ func (p *Source) archive(ctx context.Context, major int, database string, w io.W
 		return postgresArchive{}, err
 	}
 	defer secrets.Remove()
+	application := "pg_dump " + server.RandomDigits()
+	watched, watch := p.watchLocks(ctx, application)
 	scanner := newArchiveScanner(w)
-	err = client.run(ctx, secrets, nil, scanner, append([]string{
+	err = watch.stop(client.run(watched, secrets, nil, scanner, append([]string{
 		"--format=custom", "--compress=0", "--no-password", fmt.Sprintf("--lock-wait-timeout=%d", p.opts.LockWait.Milliseconds()),
-		"--dbname=" + p.target.public(database),
-	}, more...)...)
+		"--dbname=" + p.target.public(database, application),
+	}, more...)...))
 	archive, damage := scanner.finish()
 	if err == nil {
 		err = damage

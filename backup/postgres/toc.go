@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // toc is the head of an archive of pg_dump: what it is, and its table of contents. It can
-// be changed and written again, which is how a restore gives owners, privileges and tables
-// their due. The layout follows pg_backup_archiver.c of PostgreSQL 12 to 18.
+// be changed and written again: a restore so adapts owners, privileges and tables to a
+// server. The layout follows pg_backup_archiver.c of PostgreSQL 12 to 18.
 type toc struct {
 	minor, revision     int
 	intSize, offsetSize int
@@ -40,10 +41,29 @@ type tocEntry struct {
 	owner, withOIDs               text
 	needs                         []text // ids
 	offset                        []byte
+	optional                      bool // its object may not exist; not part of an archive
 }
 
-// key names an object the same in two archives.
-func (e *tocEntry) key() string { return e.kind.s + "\x00" + e.schema.s + "\x00" + e.tag.s }
+// key names an object the same in two archives. The statement that drops an operator has
+// the types by which operators of one name differ.
+func (e *tocEntry) key() string {
+	return e.kind.s + "\x00" + e.schema.s + "\x00" + e.tag.s + "\x00" + e.drop.s
+}
+
+// isNote returns whether the entry says something about another one.
+func (e *tocEntry) isNote() bool { return e.kind.s == "COMMENT" || e.kind.s == "SECURITY LABEL" }
+
+// ofDatabase returns whether the entry concerns the database itself.
+func (e *tocEntry) ofDatabase() bool {
+	return e.kind.s == "DATABASE" || e.kind.s == "DATABASE PROPERTIES" ||
+		(e.isNote() || e.kind.s == "ACL") && strings.HasPrefix(e.tag.s, "DATABASE ")
+}
+
+// ofPublic returns whether the entry holds the owner or the privileges of the schema public,
+// which exists without an entry.
+func (e *tocEntry) ofPublic() bool {
+	return e.kind.s == "SCHEMA" && e.tag.s == "public" || e.kind.s == "ACL" && e.tag.s == "SCHEMA public"
+}
 
 // String names the object for people.
 func (e *tocEntry) String() string {

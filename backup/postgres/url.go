@@ -24,7 +24,7 @@ var libpqParameters = []string{
 	"host", "hostaddr", "port", "user", "dbname", "sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslnegotiation",
 	"ssl_min_protocol_version", "ssl_max_protocol_version", "gssencmode", "krbsrvname", "channel_binding",
 	"target_session_attrs", "connect_timeout", "options", "keepalives", "keepalives_idle", "keepalives_interval",
-	"keepalives_count", "tcp_user_timeout",
+	"keepalives_count", "tcp_user_timeout", "passfile", "require_auth", "sslcertmode", "load_balance_hosts",
 }
 
 // parsePostgresURL never repeats the URL in an error: it holds the password.
@@ -38,6 +38,9 @@ func parsePostgresURL(text string) (postgresTarget, error) {
 		if u, err = fromKeyValue(text); err != nil {
 			return postgresTarget{}, err
 		}
+	}
+	if err := complete(u); err != nil {
+		return postgresTarget{}, err
 	}
 	t := postgresTarget{full: u, database: strings.TrimPrefix(u.Path, "/")}
 	query := u.Query()
@@ -60,19 +63,20 @@ func parsePostgresURL(text string) (postgresTarget, error) {
 	return t, nil
 }
 
-// public returns the URL of a database for a command line, without the password
-// and with the parameters that client programs know.
-func (t postgresTarget) public(database string) string {
+// public returns the URL of a database for the command line of a client program, without
+// the password and with the parameters that such programs know.
+func (t postgresTarget) public(database, application string) string {
 	u := t.to(database)
 	if u.User != nil {
 		u.User = url.User(u.User.Username())
 	}
 	query := u.Query()
 	for name := range query {
-		if !slices.Contains(libpqParameters, name) {
+		if !slices.Contains(libpqParameters, name) || name == "passfile" && t.password != "" {
 			query.Del(name)
 		}
 	}
+	query.Set("application_name", application)
 	if !query.Has("connect_timeout") {
 		query.Set("connect_timeout", "15")
 	}

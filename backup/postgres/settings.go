@@ -1,0 +1,100 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// The keys of driver.Contents.Settings: what CREATE DATABASE needs, and what a restore on
+// another server must have.
+const (
+	setEncoding   = "encoding"
+	setCollate    = "lc_collate"
+	setCtype      = "lc_ctype"
+	setProvider   = "locale_provider" // "c" is libc, "i" ICU, "b" built in
+	setLocale     = "locale"          // of ICU or the built-in provider
+	setRules      = "icu_rules"
+	setTablespace = "tablespace" // where it is not pg_default
+	setNoPublic   = "without_schema_public"
+	setExtensions = "extensions" // with their versions, for people
+)
+
+// settingsOf reads the settings of the database that q is connected to.
+func settingsOf(ctx context.Context, q postgresQuerier) (map[string]string, error) {
+	var row, encoding, tablespace, extensions string
+	var public bool
+	err := q.QueryRowContext(ctx, `SELECT to_jsonb(d)::text, pg_encoding_to_char(d.encoding), t.spcname,
+			EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = 'public'),
+			(SELECT coalesce(string_agg(extname || ' ' || extversion, ', ' ORDER BY extname), '') FROM pg_extension)
+		FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace WHERE d.datname = current_database()`).
+		Scan(&row, &encoding, &tablespace, &public, &extensions)
+	if err != nil {
+		return nil, fmt.Errorf("backup: read the settings of the database: %w", err)
+	}
+	var columns map[string]any // which differ between versions
+	if err := json.Unmarshal([]byte(row), &columns); err != nil {
+		return nil, fmt.Errorf("backup: read the settings of the database: %w", err)
+	}
+	column := func(names ...string) string {
+		for _, name := range names {
+			if s, ok := columns[name].(string); ok {
+				return s
+			}
+		}
+		return ""
+	}
+	settings := map[string]string{
+		setEncoding: encoding, setCollate: column("datcollate"), setCtype: column("datctype"), setProvider: column("datlocprovider"),
+		setLocale: column("datlocale", "daticulocale"), setRules: column("daticurules"), setExtensions: extensions,
+	}
+	if tablespace != "pg_default" {
+		settings[setTablespace] = tablespace
+	}
+	if !public {
+		settings[setNoPublic] = "true"
+	}
+	for key, value := range settings {
+		if value == "" {
+			delete(settings, key)
+		}
+	}
+	return settings, nil
+}
+
+// createOptions are the options of CREATE DATABASE for a database like that of settings.
+func createOptions(settings map[string]string, major int, withTablespace bool) string {
+	var b strings.Builder
+	option := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(&b, " %s %s", name, quoteText(value))
+		}
+	}
+	option("ENCODING", settings[setEncoding])
+	option("LC_COLLATE", settings[setCollate])
+	option("LC_CTYPE", settings[setCtype])
+	switch provider := settings[setProvider]; {
+	case provider == "i" && major >= 15:
+		b.WriteString(" LOCALE_PROVIDER icu")
+		option("ICU_LOCALE", settings[setLocale])
+		option("ICU_RULES", settings[setRules])
+	case provider == "b" && major >= 17:
+		b.WriteString(" LOCALE_PROVIDER builtin")
+		option("BUILTIN_LOCALE", settings[setLocale])
+	case provider == "c" && major >= 15:
+		b.WriteString(" LOCALE_PROVIDER libc")
+	}
+	if name := settings[setTablespace]; name != "" && withTablespace {
+		b.WriteString(" TABLESPACE " + quotePostgres(name))
+	}
+	return b.String()
+}
+
+func quoteText(s string) string {
+	quoted := "'" + strings.ReplaceAll(s, "'", "''") + "'"
+	if strings.Contains(s, `\`) {
+		return " E" + strings.ReplaceAll(quoted, `\`, `\\`)
+	}
+	return quoted
+}
