@@ -57,6 +57,7 @@ func burstFromHere(addr string) {
 				switch {
 				case err != nil || err2 != nil:
 					r.Failed++
+					fmt.Fprintln(os.Stderr, err, err2)
 				case got.Degraded || one.Degraded:
 					r.Degraded++
 				case got.Allowed:
@@ -85,7 +86,11 @@ func must[T any](v T, err error) T {
 func TestBurstsOfFourProcesses(t *testing.T) {
 	self, err := os.Executable()
 	require.NoError(t, err)
-	for _, keys := range []int{1000, 5000} {
+	sizes := []int{1000, 5000}
+	if raceDetector { // which makes a process ten times slower: Redis is not what is waited for
+		sizes = []int{200}
+	}
+	for _, keys := range sizes {
 		t.Run(strconv.Itoa(keys), func(t *testing.T) {
 			if testing.Short() && keys > 1000 {
 				t.Skip("60,000 decisions")
@@ -314,35 +319,40 @@ func TestInstancesAreLearned(t *testing.T) {
 	require.Equal(t, 20, total)
 }
 
-// A thousand waiters are a thousand commands, in order, and those without hope are refused.
+// A thousand waiters are a thousand commands, and those without hope are refused at once.
 func TestWaitersOnRedis(t *testing.T) {
 	t.Parallel()
+	const waiters, patience = 1000, 2 * time.Minute // so that no machine is too slow for it
 	s := store(t, dial(t, testserver.Redis(t).Addr()), patient())
-	l := limiter(t, s, ratelimit.Policy{Name: "out", Limit: 10, Window: 50 * time.Millisecond}, nil)
-	ctx, cancel := context.WithTimeout(context.Background(), 600*time.Millisecond)
-	defer cancel()
-	var served, late, refused atomic.Int64
-	var wg sync.WaitGroup
-	for range 1000 {
-		wg.Go(func() {
-			start := time.Now()
-			_, err := l.Wait(ctx, "k", 1)
-			switch {
-			case err == nil:
-				served.Add(1)
-			case errors.Is(err, ratelimit.ErrWouldExceedDeadline) && time.Since(start) < 400*time.Millisecond:
-				refused.Add(1)
-			default:
-				late.Add(1)
-			}
-		})
+	for name, c := range map[string]struct {
+		window         time.Duration
+		served, refuse int64
+	}{
+		"served":   {50 * time.Millisecond, waiters, 0},
+		"hopeless": {time.Hour, 10, waiters - 10},
+	} {
+		before := s.Stats().Calls
+		l := limiter(t, s, ratelimit.Policy{Name: name, Limit: 10, Window: c.window}, nil)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		var served, refused atomic.Int64
+		var wg sync.WaitGroup
+		for range waiters {
+			wg.Go(func() {
+				_, err := l.Wait(ctx, "k", 1)
+				switch {
+				case err == nil:
+					served.Add(1)
+				case errors.Is(err, ratelimit.ErrWouldExceedDeadline) && ctx.Err() == nil:
+					refused.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		require.Equal(t, c.served, served.Load(), name)
+		require.Equal(t, c.refuse, refused.Load(), name)
+		require.LessOrEqual(t, s.Stats().Calls-before, uint64(2*waiters))
 	}
-	wg.Wait()
-	t.Logf("%d served, %d refused at once, %d late, %d commands", served.Load(), refused.Load(), late.Load(), s.Stats().Calls)
-	require.LessOrEqual(t, s.Stats().Calls, uint64(2000))
-	require.LessOrEqual(t, served.Load(), int64(130))
-	require.GreaterOrEqual(t, served.Load(), int64(60))
-	require.LessOrEqual(t, late.Load(), int64(50))
 }
 
 // A settled login of three rules costs two commands, and so does the limits endpoint one.

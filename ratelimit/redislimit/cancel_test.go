@@ -3,6 +3,8 @@ package redislimit
 import (
 	"context"
 	"net"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -72,16 +74,29 @@ func TestACancelThatIsSentTwiceGivesBackOnce(t *testing.T) {
 	}
 }
 
-// meanwhile lets something happen before the next command is sent, or after its answer.
+// meanwhile runs a function before the next command is sent, or after its reply. Heartbeats
+// are no such command.
 type meanwhile struct {
 	resender
+	mu            sync.Mutex
 	before, after func()
+}
+
+func (m *meanwhile) next(before, after func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.before, m.after = before, after
 }
 
 func (m *meanwhile) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd != nil && slices.Contains(cmd.Args(), any("rl:{instances}")) {
+			return next(ctx, cmd)
+		}
+		m.mu.Lock()
 		before, after := m.before, m.after
 		m.before, m.after = nil, nil
+		m.mu.Unlock()
 		if before != nil {
 			before()
 		}
@@ -124,10 +139,10 @@ func TestADenialDoesNotOutliveWhatGivesBack(t *testing.T) {
 			return r
 		}
 		r := take()
-		hook.before = deny // it is denied, and then the unit is given back
+		hook.next(deny, nil) // it is denied, and then the unit is given back
 		require.NoError(t, give(r))
 		r = take()
-		hook.after = func() { require.NoError(t, give(r)) } // it is told so when that has happened
+		hook.next(nil, func() { require.NoError(t, give(r)) }) // it is told so when that has happened
 		deny()
 		require.NoError(t, give(take()))
 	}

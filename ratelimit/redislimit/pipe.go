@@ -56,6 +56,7 @@ type pipe struct {
 	sending []time.Time // when the pipelines under way were sent
 
 	answered atomic.Int64 // when the node answered last, in nanoseconds since the store's base
+	woken    atomic.Int64 // when a waiter last woke up late
 }
 
 func newPipe(s *Store, client Client) *pipe {
@@ -76,7 +77,7 @@ func (p *pipe) run(ctx context.Context, sc *script, keys []string, args []any) (
 		return nil, errDown{wait}
 	}
 	p.store.calls.Add(1)
-	if !probe && p.breaker.failing() { // a call has waited for it already
+	if !probe && p.breaker.failing() && !p.starving(now, now) { // a call has waited for it already
 		if since := p.silentSince(); !since.IsZero() && now.Sub(since) > p.store.opts.Timeout {
 			p.failed(errSilent, since)
 			return nil, errSilent
@@ -94,7 +95,7 @@ func (p *pipe) run(ctx context.Context, sc *script, keys []string, args []any) (
 	}
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
-	due := now.Add(timeout)
+	due, suspected := now.Add(timeout), false
 	for {
 		select {
 		case <-q.done:
@@ -105,16 +106,18 @@ func (p *pipe) run(ctx context.Context, sc *script, keys []string, args []any) (
 		case <-timer.C:
 		}
 		now = time.Now()
-		quiet, fate := p.judge(q, now, now.Sub(due) > timeout/16)
-		switch fate {
-		case fateSilent:
+		quiet, fate := p.judge(q, now, p.starving(now, due))
+		next := max(timeout-quiet, timeout/4)
+		switch {
+		case fate == fateSilent && !suspected: // the answer may be here and not be read yet
+			suspected, next = true, timeout/8
+		case fate == fateSilent:
 			p.failed(errSilent, q.at)
 			return nil, errSilent
-		case fateSaturated:
+		case fate == fateSaturated:
 			p.store.shed.Add(1)
 			return nil, errSaturated
 		}
-		next := max(timeout-quiet, timeout/4)
 		due = now.Add(next)
 		timer.Reset(next)
 	}
@@ -130,8 +133,19 @@ const (
 // gets too little of the processor to notice answers.
 const starved = 8
 
-// judge says how long the node has been silent, and what that means for a call that waits. A
-// node that answers others is busy and not away. late says that this process wakes up late.
+// starving reports whether waiters of this process wake up late: this one, which was due at
+// due, or another in the last Timeout.
+func (p *pipe) starving(now, due time.Time) bool {
+	if now.Sub(due) > p.store.opts.Timeout/16 {
+		p.woken.Store(int64(now.Sub(p.store.base)))
+		return true
+	}
+	at := p.woken.Load()
+	return at != 0 && now.Sub(p.store.base)-time.Duration(at) < p.store.opts.Timeout
+}
+
+// judge returns how long the node has been silent, and what that means for a call that waits. A
+// node that answers others is busy and not away. late means that this process wakes up late.
 func (p *pipe) judge(q *query, now time.Time, late bool) (quiet time.Duration, fate int) {
 	timeout := p.store.opts.Timeout
 	since := q.at
@@ -167,8 +181,12 @@ func (p *pipe) alone(ctx context.Context, timeout time.Duration) bool {
 	return true
 }
 
-// sendAlone sends one command and gives it up when the node is silent for too long.
+// sendAlone sends one command. It gives the command up when the node is silent for too long:
+// half as long again as a waiter would, since nothing tells a busy process from a silent node.
 func (p *pipe) sendAlone(ctx context.Context, q *query, timeout time.Duration) {
+	if !p.breaker.failing() {
+		timeout += timeout / 2
+	}
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	p.send(limited, []*query{q})

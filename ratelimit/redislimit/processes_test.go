@@ -4,10 +4,13 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -35,6 +38,11 @@ func TestMain(m *testing.M) {
 	if addr := os.Getenv(burstAddr); addr != "" {
 		burstFromHere(addr)
 		return
+	}
+	// Most tests wait for Redis or for a window: more of them than there are processors may run.
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		_ = f.Value.Set(strconv.Itoa(4 * runtime.GOMAXPROCS(0)))
 	}
 	leakcheck.Main(m) // fails if a test leaves a goroutine behind
 }
