@@ -47,34 +47,23 @@ type Change struct {
 	State CheckState
 }
 
-// Listener is told about changes: one at a time, in order, on a goroutine of
-// its own and outside all locks, so it may call any method of the registry. A
-// slow one delays only itself; when it is 1,024 changes behind, the oldest are
-// dropped and counted in [Stats].
-type Listener interface {
-	HealthChanged(Change)
-}
-
-// ListenerFunc makes a Listener of a function.
-type ListenerFunc func(Change)
-
-// HealthChanged calls f.
-func (f ListenerFunc) HealthChanged(c Change) { f(c) }
-
 const maxQueued = 1024
 
 // subscription feeds one listener. Its goroutine lives only while there is
 // something to deliver.
 type subscription struct {
-	listener Listener
+	listener func(Change)
 	queue    []Change
 	idle     chan struct{} // closed when the queue has been delivered; nil = nothing under way
 }
 
-// Subscribe adds a listener, until the returned function is called. A change
-// that is being delivered at that moment may still arrive.
-func (r *Registry) Subscribe(l Listener) (cancel func()) {
-	s := &subscription{listener: l}
+// Subscribe has the registry call f for each change, until the returned function is
+// called. A change that is being delivered at that moment may still arrive. The calls
+// come one at a time, in order, on a goroutine of their own and outside all locks, so f
+// may call any method of the registry. A slow f delays only its own calls. When it is
+// 1,024 changes behind, the oldest are dropped and counted in [Stats].
+func (r *Registry) Subscribe(f func(Change)) (cancel func()) {
+	s := &subscription{listener: f}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.subs = append(r.subs, s)
@@ -125,11 +114,11 @@ func (r *Registry) deliver(s *subscription) {
 
 // tell survives a listener that panics: a broken mailer must not end the
 // service whose trouble it was to report.
-func (r *Registry) tell(l Listener, c Change) {
+func (r *Registry) tell(f func(Change), c Change) {
 	defer func() {
 		if p := recover(); p != nil {
 			r.log.Error("health: a listener panicked", "check", c.State.Name, "panic", r.scrub.text(fmt.Sprint(p)))
 		}
 	}()
-	l.HealthChanged(c)
+	f(c)
 }

@@ -2,29 +2,21 @@ package health_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"time"
 
-	_ "modernc.org/sqlite"
-
 	"github.com/mainstay-go/mainstay/health"
 )
 
-// A service asks its database, shows details to whoever has the token, and says
+// A service asks what it depends on, shows details to whoever has the token, and says
 // nothing but the state to everybody else.
 func Example() {
-	db, err := sql.Open("sqlite", ":memory:")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer db.Close()
+	ask := func(context.Context) error { return nil } // your client's Ping
 	reg, err := health.New([]health.Check{
-		health.Database("database", db, nil),
+		health.Func("search", time.Second, ask),
 		health.Func("licence", time.Second, func(context.Context) error { return nil }),
 	}, &health.Options{Authorize: health.BearerToken("let-me-in"), Service: "pos-1"})
 	if err != nil {
@@ -86,11 +78,11 @@ func ExampleRegistry_Subscribe() {
 		return
 	}
 	confirmed := make(chan health.Change, 1)
-	reg.Subscribe(health.ListenerFunc(func(c health.Change) {
+	reg.Subscribe(func(c health.Change) {
 		if c.Kind == health.ConfirmedChange && c.To == health.Fail {
 			confirmed <- c
 		}
-	}))
+	})
 	for range results {
 		if _, err := reg.RunOnce(context.Background()); err != nil {
 			fmt.Println(err)

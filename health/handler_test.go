@@ -356,9 +356,6 @@ func TestConstructionRefuses(t *testing.T) {
 		"the *sql.DB is nil":                 {[]Check{Database("db", nil, nil)}, nil},
 		"lists the backups is nil":           {[]Check{Backups("b", nil, nil)}, nil},
 		"Limits has no threshold":            {[]Check{Gauge("q", func(context.Context) (float64, error) { return 0, nil }, nil)}, nil},
-		"http or https URL":                  {[]Check{HTTP("h", "ftp://x", nil)}, nil},
-		"missing port":                       {[]Check{TCP("t", "host", nil)}, nil},
-		"too many colons":                    {[]Check{SMTP("s", "a:b:c", nil)}, nil},
 		"Heartbeat.URL":                      {nil, &Options{Heartbeat: &Heartbeat{URL: "nonsense"}}},
 		"FailAfter, RecoverAfter and MaxCon": {nil, &Options{FailAfter: -1}},
 	} {

@@ -13,7 +13,7 @@ type Options struct {
 	// It must be safe for concurrent use. See [BearerToken], [AllowFrom] and
 	// [AnyOf]. Default: nobody; the status page is off.
 	Authorize func(*http.Request) bool
-	// OnChange is told about every change, as a [Listener]. Default: none.
+	// OnChange is called for each change, as by [Registry.Subscribe]. Default: none.
 	OnChange func(Change)
 
 	// FailAfter and RecoverAfter are the defaults of the checks. Default: 3

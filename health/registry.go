@@ -60,7 +60,7 @@ func New(checks []Check, opts *Options) (*Registry, error) {
 	}
 	r.traces.Store(&[]*Trace{o.Trace})
 	if o.OnChange != nil {
-		r.Subscribe(ListenerFunc(o.OnChange))
+		r.Subscribe(o.OnChange)
 	}
 	if err := r.Add(checks...); err != nil {
 		return nil, err

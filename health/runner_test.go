@@ -435,8 +435,8 @@ func TestSlowListenerDelaysOnlyItself(t *testing.T) {
 			}
 			return nil
 		}))
-		r.Subscribe(ListenerFunc(func(c Change) { <-release; slow = append(slow, c) }))
-		cancel := r.Subscribe(ListenerFunc(func(c Change) { quick = append(quick, c) }))
+		r.Subscribe(func(c Change) { <-release; slow = append(slow, c) })
+		cancel := r.Subscribe(func(c Change) { quick = append(quick, c) })
 		for range maxQueued + 100 {
 			_, err := r.RunOnce(t.Context())
 			require.NoError(t, err)
@@ -503,7 +503,7 @@ func TestManyReadersWritersAndChanges(t *testing.T) {
 		func() { get(t, r.Handler(), "/status/") },
 		func() { r.Stats() },
 		func() { _, _ = r.RunOnce(t.Context(), "a", "b") },
-		func() { r.Subscribe(ListenerFunc(func(Change) {}))() },
+		func() { r.Subscribe(func(Change) {})() },
 		func() { r.SetBroken(errors.New("x")); r.SetBroken(nil) },
 		func() { r.Drain() },
 	} {

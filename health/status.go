@@ -48,17 +48,6 @@ func (s *Status) UnmarshalText(text []byte) error {
 	return fmt.Errorf("health: %q is not a status: use unknown, pass, warn or fail", text)
 }
 
-// Worst returns the worst of the given states, and Unknown for none. A state
-// that is Unknown counts less than Pass here; whether it may count as healthy
-// is decided by the caller.
-func Worst(states ...Status) Status {
-	worst := Unknown
-	for _, s := range states {
-		worst = max(worst, s)
-	}
-	return worst
-}
-
 // Kind tells how a [CheckState] came about: by the word of the check itself, or
 // by something that happened to it.
 type Kind uint8

@@ -135,7 +135,7 @@ func (a *Alerter) Run(ctx context.Context) error {
 		return errors.New("alert: Run is already at work")
 	}
 	defer a.running.Store(false)
-	defer a.reg.Subscribe(health.ListenerFunc(a.changed))()
+	defer a.reg.Subscribe(a.changed)()
 	a.begin(ctx)
 	for ctx.Err() == nil {
 		wake, _ := a.look(ctx, a.reg.Snapshot(), a.rules(false)) // its error was logged

@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"math"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -19,7 +18,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/emersion/go-smtp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mainstay-go/mainstay/health"
@@ -339,76 +337,6 @@ func TestURL(t *testing.T) {
 	if code, _, errs := l.do(t, "--url", strings.Replace(server.URL, "//", "//u:S3CRET@", 1)); code != Fail || strings.Contains(errs, "S3CRET") {
 		t.Errorf("a dead server: code %d, %s", code, errs)
 	}
-}
-
-// The whole way: checks, alerts, and a mail on a real SMTP server that refuses at
-// first.
-func TestMailEndToEnd(t *testing.T) {
-	t.Parallel()
-	backend := &mailbox{refuse: true}
-	server := smtp.NewServer(backend)
-	server.Domain, server.ErrorLog = "mail.test", slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() { defer close(done); _ = server.Serve(listener) }()
-	t.Cleanup(func() { server.Close(); <-done })
-
-	l := newLab(t, turns{"database": {health.Fail}})
-	l.Alert.Retries = []time.Duration{time.Millisecond}
-	l.Notifier = func() (notify.Notifier, error) {
-		return notify.NewEmailFromURL("smtp://"+listener.Addr().String()+"?from=pos@example.org&to=oncall@example.org", nil)
-	}
-	if code, _, errs := l.do(t, "--notify", "--retry-wait", "1ms"); code != NoResult || !strings.Contains(errs, "not today") {
-		t.Fatalf("a server that refuses: code %d, %s", code, errs)
-	}
-	backend.set(false)
-	time.Sleep(10 * time.Millisecond) // longer than the longest pause of Retries
-	if code, _, errs := l.do(t, "--notify", "--retry-wait", "1ms"); code != Fail {
-		t.Fatalf("code %d, %s", code, errs)
-	}
-	backend.mu.Lock()
-	defer backend.mu.Unlock()
-	if len(backend.mails) != 1 || !strings.Contains(backend.mails[0], "Subject: pos: database") || !strings.Contains(backend.mails[0], "[UNHEALTHY] pos: database") ||
-		!strings.Contains(backend.mails[0], "database says fail") || !strings.Contains(backend.mails[0], "References: <") {
-		t.Errorf("mails: %s", backend.mails)
-	}
-}
-
-type mailbox struct {
-	mu     sync.Mutex
-	refuse bool
-	mails  []string
-}
-
-func (b *mailbox) set(refuse bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.refuse = refuse
-}
-
-func (b *mailbox) NewSession(*smtp.Conn) (smtp.Session, error) { return b, nil }
-func (b *mailbox) Reset()                                      {}
-func (b *mailbox) Logout() error                               { return nil }
-func (b *mailbox) Rcpt(string, *smtp.RcptOptions) error        { return nil }
-
-func (b *mailbox) Mail(string, *smtp.MailOptions) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.refuse {
-		return &smtp.SMTPError{Code: 451, Message: "not today"}
-	}
-	return nil
-}
-
-func (b *mailbox) Data(r io.Reader) error {
-	mail, err := io.ReadAll(r)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.mails = append(b.mails, string(mail))
-	return err
 }
 
 func TestSchedule(t *testing.T) {

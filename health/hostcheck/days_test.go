@@ -231,12 +231,15 @@ func day(t *testing.T, mach *machine, lasting time.Duration, seed uint64) (messa
 	return messages
 }
 
+// shorter is set under the race detector.
+var shorter = false
+
 // daySeed is one spread; trend_test.go tries many.
 const daySeed = 1
 
 func TestHealthyDaysSendNothing(t *testing.T) {
 	days := 25 * h
-	if testing.Short() {
+	if testing.Short() || shorter {
 		days = 8 * h
 	}
 	for name, mach := range healthyDays {

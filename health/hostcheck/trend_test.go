@@ -32,10 +32,17 @@ func (f forecast) warned(lasting time.Duration) time.Duration {
 	return -1
 }
 
+func seeds(n uint64) uint64 {
+	if shorter {
+		return n / 10
+	}
+	return n
+}
+
 // Growth that ends within 4 hours, or within 3 hours in steps, is never taken for a disk that fills,
 // whatever its pace, its begin, its steps and the moments of measurement.
 func TestGrowthThatEndsIsNoForecast(t *testing.T) {
-	for seed := range uint64(600) {
+	for seed := range seeds(600) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		begin := time.Duration(random.Int64N(int64(10 * time.Hour)))
 		lumps := float64(random.IntN(4) * 3)
@@ -61,7 +68,7 @@ func TestGrowthThatEndsIsNoForecast(t *testing.T) {
 // A dump in each night, a job in each few hours, and logs that are rotated return
 // their space.
 func TestSpaceThatIsReturnedIsNoForecast(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range seeds(200) {
 		random := rand.New(rand.NewPCG(seed, 2))
 		period := time.Duration(1+random.IntN(5)) * time.Hour
 		height, level, shift := 5+random.Float64()*60, 300+random.Float64()*60, time.Duration(random.Int64N(int64(period)))
@@ -74,7 +81,7 @@ func TestSpaceThatIsReturnedIsNoForecast(t *testing.T) {
 
 // A disk that fills within a day is found within 9 hours, also when it is written in lumps, or measured by an hourly command.
 func TestFillingDiskIsForecast(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range seeds(300) {
 		random := rand.New(rand.NewPCG(seed, 3))
 		begin := time.Duration(random.Int64N(int64(10 * time.Hour)))
 		level, pace := 300+random.Float64()*20, 9+random.Float64()*10

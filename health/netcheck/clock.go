@@ -1,4 +1,4 @@
-package health
+package netcheck
 
 import (
 	"context"
@@ -8,6 +8,9 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/internal/durationtext"
 )
 
 // ClockOptions tune [Clock]. The zero value and nil work.
@@ -23,14 +26,14 @@ type ClockOptions struct {
 // [HTTPTime], or a function that asks the database for its time. A wrong clock
 // breaks tokens, certificates and backups in ways that name anything but the
 // clock. It runs every 10 minutes. It is not critical.
-func Clock(name string, reference func(ctx context.Context) (time.Time, error), opts *ClockOptions) Check {
+func Clock(name string, reference func(ctx context.Context) (time.Time, error), opts *ClockOptions) health.Check {
 	var o ClockOptions
 	if opts != nil {
 		o = *opts
 	}
 	o.WarnOff = orDefault(o.WarnOff, time.Second)
 	o.FailOff = orDefault(o.FailOff, 5*time.Second)
-	return Check{
+	return health.Check{
 		Name: name, Type: "system", Timeout: orDefault(o.Timeout, 5*time.Second), Interval: 10 * time.Minute,
 		Checker: &clockCheck{reference: reference, opts: o},
 	}
@@ -51,20 +54,20 @@ func (c *clockCheck) Validate() error {
 	return nil
 }
 
-func (c *clockCheck) Check(ctx context.Context) Result {
+func (c *clockCheck) Check(ctx context.Context) health.Result {
 	before := time.Now()
 	reference, err := c.reference(ctx)
 	if err != nil {
 		// Not knowing the time elsewhere says nothing about the time here.
-		return Result{Status: Warn, Summary: "the reference does not tell the time", Err: err}
+		return health.Result{Status: health.Warn, Summary: "the reference does not tell the time", Err: err}
 	}
 	trip := time.Since(before)
 	off := before.Add(trip / 2).Sub(reference).Abs()
-	return Result{
-		Summary: fmt.Sprintf("off by %s, give or take %s", roughly(off), roughly(trip/2)),
-		Observed: []Measurement{{
+	return health.Result{
+		Summary: fmt.Sprintf("off by %s, give or take %s", durationtext.Roughly(off), durationtext.Roughly(trip/2)),
+		Observed: []health.Measurement{{
 			Name: "offset", Value: off.Seconds(), Unit: "s",
-			Limits: Limits{Warn: c.opts.WarnOff.Seconds(), Fail: c.opts.FailOff.Seconds()},
+			Limits: health.Limits{Warn: c.opts.WarnOff.Seconds(), Fail: c.opts.FailOff.Seconds()},
 		}},
 	}
 }

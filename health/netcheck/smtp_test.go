@@ -1,4 +1,4 @@
-package health
+package netcheck
 
 import (
 	"context"
@@ -7,36 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/emersion/go-smtp"
 	"github.com/stretchr/testify/require"
+
+	"github.com/mainstay-go/mainstay/health"
 )
-
-type noMail struct{}
-
-func (noMail) NewSession(*smtp.Conn) (smtp.Session, error) { return noMail{}, nil }
-func (noMail) AuthPlain(string, string) error              { return smtp.ErrAuthFailed }
-func (noMail) Mail(string, *smtp.MailOptions) error        { return smtp.ErrAuthRequired }
-func (noMail) Rcpt(string, *smtp.RcptOptions) error        { return smtp.ErrAuthRequired }
-func (noMail) Data(io.Reader) error                        { return smtp.ErrAuthRequired }
-func (noMail) Reset()                                      {}
-func (noMail) Logout() error                               { return nil }
-
-func TestSMTP(t *testing.T) {
-	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	server := smtp.NewServer(noMail{})
-	ended := make(chan struct{})
-	go func() { defer close(ended); _ = server.Serve(listener) }()
-	address := listener.Addr().String()
-	got := outcomeOf(t, SMTP("mail", address, nil))
-	require.Equal(t, Pass, got.Status)
-	require.Contains(t, got.Output, "answered NOOP")
-	require.NoError(t, server.Close())
-	<-ended
-	// Not the address of just now: the next listener of any test may have it already.
-	require.Contains(t, outcomeOf(t, SMTP("mail", "127.0.0.1:1", nil)).Output, "no connection")
-}
 
 // What a mail server can do instead of answering.
 func TestSMTPFaults(t *testing.T) {
@@ -72,7 +46,7 @@ func TestSMTPFaults(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
 			got := check.Checker.Check(ctx)
-			require.Equal(t, Fail, got.Status)
+			require.Equal(t, health.Fail, got.Status)
 			require.Contains(t, got.Summary, c.want)
 			require.NoError(t, listener.Close())
 			<-served

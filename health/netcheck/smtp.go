@@ -1,10 +1,12 @@
-package health
+package netcheck
 
 import (
 	"context"
 	"net"
 	"net/smtp"
 	"time"
+
+	"github.com/mainstay-go/mainstay/health"
 )
 
 // SMTP returns a check that a mail server ("host:port") greets and answers a NOOP
@@ -12,7 +14,7 @@ import (
 // otherwise. It neither logs in nor mails anything, and does not begin TLS: a
 // port that expects TLS from the first byte (465) needs [TLS]. It is Shared and
 // not critical.
-func SMTP(name, address string, opts *NetOptions) Check {
+func SMTP(name, address string, opts *NetOptions) health.Check {
 	o := opts.normalized()
 	host, _, valid := net.SplitHostPort(address)
 	return newNetCheck(name, o, valid, func(ctx context.Context) (string, error) {

@@ -1,4 +1,4 @@
-package health
+package netcheck
 
 import (
 	"context"
@@ -10,6 +10,9 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/internal/durationtext"
 )
 
 // TLSOptions tune [TLS] and [CertificateFile]. The zero value and nil work.
@@ -40,7 +43,7 @@ func (o *TLSOptions) normalized() TLSOptions {
 // TLS returns a check of the certificates that a server ("host:port") shows:
 // that a client accepts them, and how long the first of the chain to expire is
 // still valid. It runs every hour. It is Shared and not critical.
-func TLS(name, address string, opts *TLSOptions) Check {
+func TLS(name, address string, opts *TLSOptions) health.Check {
 	o := opts.normalized()
 	_, _, valid := net.SplitHostPort(address)
 	return newCertCheck(name, o, valid, func(ctx context.Context) ([]*x509.Certificate, error) {
@@ -57,7 +60,7 @@ func TLS(name, address string, opts *TLSOptions) Check {
 // CertificateFile returns a check of the certificates in a PEM file: a renewal
 // that went wrong is seen before the server is restarted with it. It runs every
 // hour. It is not critical.
-func CertificateFile(name, path string, opts *TLSOptions) Check {
+func CertificateFile(name, path string, opts *TLSOptions) health.Check {
 	o := opts.normalized()
 	var valid error
 	if path == "" {
@@ -86,11 +89,11 @@ func CertificateFile(name, path string, opts *TLSOptions) Check {
 	})
 }
 
-func newCertCheck(name string, opts TLSOptions, valid error, load func(context.Context) ([]*x509.Certificate, error)) Check {
+func newCertCheck(name string, opts TLSOptions, valid error, load func(context.Context) ([]*x509.Certificate, error)) health.Check {
 	if valid == nil && (opts.FailBefore < 0 || opts.WarnBefore < opts.FailBefore) {
 		valid = fmt.Errorf("WarnBefore %v and FailBefore %v: use positive times, the first not smaller", opts.WarnBefore, opts.FailBefore)
 	}
-	return Check{
+	return health.Check{
 		Name: name, Type: "component", Shared: true, Timeout: opts.Timeout, Interval: time.Hour,
 		Checker: &certCheck{opts: opts, valid: valid, load: load},
 	}
@@ -104,17 +107,17 @@ type certCheck struct {
 
 func (c *certCheck) Validate() error { return c.valid }
 
-func (c *certCheck) Check(ctx context.Context) Result {
+func (c *certCheck) Check(ctx context.Context) health.Result {
 	certs, err := c.load(ctx)
 	if err != nil {
-		return Failed("no valid certificate", err)
+		return health.Failed("no valid certificate", err)
 	}
 	return c.judge(certs, time.Now())
 }
 
-func (c *certCheck) judge(certs []*x509.Certificate, now time.Time) Result {
+func (c *certCheck) judge(certs []*x509.Certificate, now time.Time) health.Result {
 	if len(certs) == 0 {
-		return Failed("there is no certificate", nil)
+		return health.Failed("there is no certificate", nil)
 	}
 	first := certs[0]
 	for _, cert := range certs {
@@ -122,20 +125,20 @@ func (c *certCheck) judge(certs []*x509.Certificate, now time.Time) Result {
 			first = cert
 		}
 		if now.Before(cert.NotBefore) {
-			return Failed("not valid before "+cert.NotBefore.UTC().Format("2006-01-02 15:04 UTC"), nil)
+			return health.Failed("not valid before "+cert.NotBefore.UTC().Format("2006-01-02 15:04 UTC"), nil)
 		}
 	}
 	left := first.NotAfter.Sub(now)
-	res := Result{
-		Status:  Pass,
-		Summary: "valid for " + roughly(left),
-		Observed: []Measurement{{
+	res := health.Result{
+		Status:  health.Pass,
+		Summary: "valid for " + durationtext.Roughly(left),
+		Observed: []health.Measurement{{
 			Name: "validity", Component: first.Subject.CommonName, Value: left.Hours() / 24, Unit: "days",
-			Limits: Limits{Warn: c.opts.WarnBefore.Hours() / 24, Fail: c.opts.FailBefore.Hours() / 24, Below: true},
+			Limits: health.Limits{Warn: c.opts.WarnBefore.Hours() / 24, Fail: c.opts.FailBefore.Hours() / 24, Below: true},
 		}},
 	}
 	if left <= 0 {
-		res.Status, res.Summary = Fail, "expired "+roughly(-left)+" ago"
+		res.Status, res.Summary = health.Fail, "expired "+durationtext.Roughly(-left)+" ago"
 	}
 	return res
 }

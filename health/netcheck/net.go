@@ -1,4 +1,6 @@
-package health
+// Package netcheck has checks of servers and of what the network provides: HTTP,
+// TCP, DNS, SMTP, certificates, and the time.
+package netcheck
 
 import (
 	"context"
@@ -10,6 +12,9 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/internal/durationtext"
 )
 
 // NetOptions tune [HTTP], [TCP] and [DNS]. The zero value and nil work.
@@ -44,23 +49,23 @@ func (c *netCheck) Validate() error {
 	return c.valid
 }
 
-func (c *netCheck) Check(ctx context.Context) Result {
+func (c *netCheck) Check(ctx context.Context) health.Result {
 	start := time.Now()
 	summary, err := c.ask(ctx)
 	took := time.Since(start)
 	if err != nil {
-		return Failed(summary, err)
+		return health.Failed(summary, err)
 	}
-	return Result{
-		Status: Pass, Summary: summary + " in " + roughly(took),
-		Observed: []Measurement{{
-			Name: "responseTime", Value: millis(took), Unit: "ms", Limits: Limits{Warn: millis(c.slowAfter)},
+	return health.Result{
+		Status: health.Pass, Summary: summary + " in " + durationtext.Roughly(took),
+		Observed: []health.Measurement{{
+			Name: "responseTime", Value: millis(took), Unit: "ms", Limits: health.Limits{Warn: millis(c.slowAfter)},
 		}},
 	}
 }
 
-func newNetCheck(name string, opts NetOptions, valid error, ask func(context.Context) (string, error)) Check {
-	return Check{
+func newNetCheck(name string, opts NetOptions, valid error, ask func(context.Context) (string, error)) health.Check {
+	return health.Check{
 		Name: name, Type: "component", Shared: true, Timeout: opts.Timeout,
 		Checker: &netCheck{valid: valid, slowAfter: opts.SlowAfter, ask: ask},
 	}
@@ -80,7 +85,7 @@ type HTTPOptions struct {
 
 // HTTP returns a check that gets a URL and wants a 2xx. It is Shared and not
 // critical: most services can do something useful while another is away.
-func HTTP(name, target string, opts *HTTPOptions) Check {
+func HTTP(name, target string, opts *HTTPOptions) health.Check {
 	var o HTTPOptions
 	if opts != nil {
 		o = *opts
@@ -123,7 +128,7 @@ func HTTP(name, target string, opts *HTTPOptions) Check {
 
 // TCP returns a check that a port ("host:port") accepts a connection. It is
 // Shared and not critical.
-func TCP(name, address string, opts *NetOptions) Check {
+func TCP(name, address string, opts *NetOptions) health.Check {
 	o := opts.normalized()
 	_, _, valid := net.SplitHostPort(address)
 	return newNetCheck(name, o, valid, func(ctx context.Context) (string, error) {
@@ -144,7 +149,7 @@ type DNSOptions struct {
 
 // DNS returns a check that a host name has an address. It is Shared and not
 // critical.
-func DNS(name, host string, opts *DNSOptions) Check {
+func DNS(name, host string, opts *DNSOptions) health.Check {
 	var o DNSOptions
 	if opts != nil {
 		o = *opts
@@ -165,4 +170,14 @@ func DNS(name, host string, opts *DNSOptions) Check {
 		}
 		return fmt.Sprintf("%d addresses", len(addrs)), nil
 	})
+}
+
+func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+func orDefault[T comparable](v, d T) T {
+	var zero T
+	if v == zero {
+		return d
+	}
+	return v
 }

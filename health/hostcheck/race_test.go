@@ -1,0 +1,5 @@
+//go:build race
+
+package hostcheck
+
+func init() { shorter = true }
