@@ -4,6 +4,8 @@ import (
 	"context"
 	"iter"
 	"slices"
+
+	"github.com/mainstay-go/mainstay/pagination/internal/batch"
 )
 
 // AllOptions are the options of [Keyset.All].
@@ -88,7 +90,7 @@ func (w *Walk[T]) Rows() iter.Seq2[T, error] {
 
 // each calls f for each batch until it returns false.
 func (w *Walk[T]) each(f func(Batch[T]) bool) error {
-	k, ctx, source := w.keyset, w.ctx, w.source
+	k, ctx, source := w.keyset, batch.Mark(w.ctx), w.source
 	o, order, err := k.allOptions(w.opts)
 	if err != nil {
 		return err
@@ -113,19 +115,19 @@ func (w *Walk[T]) each(f func(Batch[T]) bool) error {
 		defer release()
 		source = pinned
 	}
-	var batch Batch[T]
+	var b Batch[T]
 	n := len(order.keys)
 	for {
-		if batch, err = seekBatch(ctx, source, batch, q); err == nil {
-			err = k.checked(q, &batch)
+		if b, err = seekBatch(ctx, source, b, q); err == nil {
+			err = k.checked(q, &b)
 		}
 		if err != nil {
 			return err
 		}
-		if !f(batch) || len(batch.Rows) < o.Batch {
+		if !f(b) || len(b.Rows) < o.Batch {
 			return nil
 		}
-		q.After = slices.Clone(batch.Keys[len(batch.Keys)-n:])
+		q.After = slices.Clone(b.Keys[len(b.Keys)-n:])
 		w.at = q.After
 	}
 }

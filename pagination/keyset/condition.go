@@ -245,8 +245,8 @@ func (w *condWriter) orderBy(s segment, expr func(int)) {
 // sizes makes no new statements.
 func (w *condWriter) limit(offset *fragment) {
 	number := func() {
-		if w.plan.literal {
-			w.write(strconv.Itoa(w.plan.limit.args[0].(int)))
+		if w.plan.literal > 0 {
+			w.write(strconv.Itoa(w.plan.literal))
 		} else {
 			w.param(&w.plan.limit)
 		}

@@ -93,7 +93,7 @@ type Keyset[T any] struct {
 	tie      []string
 	initial  Order
 	tieOrder Order
-	types    typeCache
+	cache    listCache
 	verified atomic.Bool
 	logger   *slog.Logger
 
@@ -245,7 +245,7 @@ func (k *Keyset[T]) parseOrdering(ordering string, strict bool) (_ Order, ignore
 			return Order{}, false, fmt.Errorf("keyset: TieBreak names %q, which is no column", name)
 		}
 	}
-	order, err := newOrder(&k.types, k.tie, keys)
+	order, err := newOrder(&k.cache, k.tie, keys)
 	return order, ignored, err
 }
 

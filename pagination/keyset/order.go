@@ -36,7 +36,7 @@ type Key struct {
 type Order struct {
 	keys  []Key
 	spec  string // String's
-	types *typeCache
+	cache *listCache
 }
 
 // NewOrder returns the order of the keys. It fails if the order is not total, because rows
@@ -44,11 +44,11 @@ type Order struct {
 // only together, together names their keys. NewOrder drops the keys behind the one that
 // makes the order total.
 func NewOrder(together []string, keys ...Key) (Order, error) {
-	return newOrder(&typeCache{}, together, keys)
+	return newOrder(&listCache{}, together, keys)
 }
 
-func newOrder(types *typeCache, together []string, keys []Key) (Order, error) {
-	o := Order{types: types}
+func newOrder(cache *listCache, together []string, keys []Key) (Order, error) {
+	o := Order{cache: cache}
 	missing := len(together)
 	for _, k := range keys {
 		if err := k.check(); err != nil {

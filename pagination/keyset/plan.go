@@ -23,6 +23,7 @@ type scanKey struct {
 type selectKey struct {
 	expr fragment
 	form form
+	tap  bool // a column of the list holds it
 }
 
 // A seekPlan says which ranges hold the rows behind a position, in the order of the
@@ -34,7 +35,7 @@ type seekPlan struct {
 	union    bool // the ranges are separate SELECTs
 	bound    bool // the OR form gets a bound on the first key
 	limit    fragment
-	literal  bool        // the limit is part of the text
+	literal  int         // the limit that is part of the text; 0 = an argument
 	selected []selectKey // what Base.Keys selects
 }
 
@@ -67,7 +68,10 @@ func (q Seek) plan(d Dialect) (*seekPlan, error) {
 		return nil, errors.New("keyset: a position needs one value for each key of its order")
 	}
 	p := &seekPlan{keys: make([]scanKey, len(q.Order.keys)), bound: d == Generic || d == SQLServer || d == Oracle}
-	p.limit, p.literal = fragment{sql: "?", args: []any{q.Limit}}, q.usual == q.Limit
+	p.limit = fragment{sql: "?", args: []any{q.argument(fromLimit, 0, q.Limit)}}
+	if q.usual == q.Limit {
+		p.literal = q.Limit
+	}
 	mixed, foreign := false, false
 	for i, k := range q.Order.keys {
 		sk := scanKey{
@@ -88,7 +92,7 @@ func (q Seek) plan(d Dialect) (*seekPlan, error) {
 		}
 		if len(q.After) != 0 {
 			sk.value = q.After[i]
-			sk.param = fragment{sql: "?", args: []any{sk.value.Any()}}
+			sk.param = fragment{sql: "?", args: []any{q.argument(max(q.values, fromAfter), i, sk.form.argument(sk.value))}}
 			if sk.value.IsNull() && !k.Nullable {
 				return nil, fmt.Errorf("keyset: key %q has a NULL but was not declared Nullable", k.Name)
 			}
@@ -99,12 +103,12 @@ func (q Seek) plan(d Dialect) (*seekPlan, error) {
 	}
 	p.selected = make([]selectKey, len(p.keys))
 	for i := range p.keys {
-		p.selected[i] = selectKey{p.keys[i].expr, p.keys[i].form}
+		p.selected[i] = selectKey{p.keys[i].expr, p.keys[i].form, q.tapped(i)}
 	}
 	if q.also != nil {
 		p.selected = p.selected[:0]
 		for i, k := range q.also {
-			p.selected = append(p.selected, selectKey{fragment{sql: k.Expr, args: k.Args}, q.form(d, i)})
+			p.selected = append(p.selected, selectKey{fragment{sql: k.Expr, args: k.Args}, q.form(d, i), q.tapped(i)})
 		}
 	}
 	ranges := d == Postgres || d == SQLite
@@ -130,6 +134,16 @@ func (q Seek) plan(d Dialect) (*seekPlan, error) {
 	}
 	return p, nil
 }
+
+// argument returns an argument, or its place for a compiled statement.
+func (q Seek) argument(from source, index int, v any) any {
+	if q.symbolic {
+		return reference{from, index}
+	}
+	return v
+}
+
+func (q Seek) tapped(i int) bool { return i < len(q.taps) && q.taps[i] >= 0 }
 
 // joined returns the first of the keys that do for one row comparison ending before a key.
 // A NULL in it makes a comparison neither true nor false, so that only its first key may

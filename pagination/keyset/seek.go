@@ -24,6 +24,10 @@ type Seek struct {
 	usual int    // the limit of the usual page, which is part of the text
 	forms []form // how each key is written; nil = as an unknown type
 	also  []Key  // keys to select in place of the order's: the row of a short cursor
+	taps  []int  // columns of the result that hold a key; -1 = it is selected on its own
+
+	symbolic bool   // arguments are references
+	values   source // of the references to After
 }
 
 // Fragment is a part of a SQL statement with its arguments. Its ToSql method makes it a
@@ -67,7 +71,7 @@ func (q Seek) SQL(d Dialect, base Base) (string, []any, error) {
 	}
 	w := &condWriter{statement: s, plan: p}
 	if q.Until != nil {
-		end, err := Seek{Order: q.Order, After: q.Until, Backward: !q.Backward, Limit: q.Limit, forms: q.forms}.plan(d)
+		end, err := Seek{Order: q.Order, After: q.Until, Backward: !q.Backward, Limit: q.Limit, forms: q.forms, symbolic: q.symbolic, values: fromUntil}.plan(d)
 		if err != nil {
 			return "", nil, err
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 )
 
 // Queryer runs a query. *sql.DB, *sql.Tx and *sql.Conn are ones, and so are types that
@@ -13,7 +12,7 @@ type Queryer interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// Rows is the result of a query. *sql.Rows is one.
+// Rows is the result of a query. *sql.Rows is one. Scan may be called again for a row.
 type Rows interface {
 	Next() bool
 	Scan(dest ...any) error
@@ -130,37 +129,33 @@ func (s SQLSource[T]) Seek(ctx context.Context, q Seek) (Batch[T], error) {
 
 // seekInto appends to a batch, so that a long walk reuses its memory.
 func (s SQLSource[T]) seekInto(ctx context.Context, batch Batch[T], q Seek) (Batch[T], error) {
-	if q.Order.types == nil {
+	if q.Order.cache == nil {
 		return Batch[T]{}, errors.New("keyset: Seek needs an Order made by NewOrder")
 	}
-	keys := q.Order.keys
-	if q.also != nil {
-		keys = q.also
+	if len(q.After) != 0 && len(q.After) != len(q.Order.keys) || len(q.Until) != 0 && len(q.Until) != len(q.Order.keys) {
+		return Batch[T]{}, errors.New("keyset: a position needs one value for each key of its order")
 	}
-	var err error
-	if q.forms, err = s.forms(ctx, q.Order.types, keys); err != nil {
-		return Batch[T]{}, err
-	}
-	base := s.Base
-	base.Keys = true
-	query, args, err := q.SQL(s.Dialect, base)
+	c, err := s.compile(ctx, q)
 	if err != nil {
 		return Batch[T]{}, err
 	}
-	rows, err := s.run(ctx, query, args)
-	if err != nil {
-		return Batch[T]{}, err
+	rows, err := s.query(ctx, c, c.arguments(s.Base.Args, q))
+	if err == nil {
+		batch, err = s.collect(rows, batch, len(s.Base.Columns), c.forms, c.taps)
 	}
-	if batch, err = s.collect(rows, batch, len(base.Columns), q.forms); err != nil {
+	if err != nil {
+		if ctx.Err() == nil {
+			q.Order.cache.forget()
+		}
 		return Batch[T]{}, err
 	}
 	return batch, s.load(ctx, batch.Rows)
 }
 
 // collect appends the rows of a result to a batch, with the keys behind their columns.
-func (s SQLSource[T]) collect(rows Rows, batch Batch[T], columns int, forms []form) (Batch[T], error) {
+func (s SQLSource[T]) collect(rows Rows, batch Batch[T], columns int, forms []form, taps []int) (Batch[T], error) {
 	defer rows.Close()
-	row := newKeyedRow(rows, columns, forms)
+	row := newKeyedRow(rows, columns, forms, taps)
 	batch.sql, batch.dialect = true, s.Dialect
 	for rows.Next() {
 		row.scanned = false
@@ -187,60 +182,4 @@ func (s SQLSource[T]) run(ctx context.Context, query string, args []any) (Rows, 
 		return nil, errors.New("keyset: SQLSource needs DB or Query")
 	}
 	return s.DB.QueryContext(ctx, query, args...) //nolint:rowserrcheck // the caller checks it
-}
-
-// keyedRow is a row with the sort keys behind its columns.
-type keyedRow struct {
-	Rows
-	columns int
-	keys    []keyDest
-	dest    []any
-	scanned bool
-}
-
-func newKeyedRow(rows Rows, columns int, forms []form) *keyedRow {
-	r := &keyedRow{Rows: rows, columns: columns, keys: make([]keyDest, len(forms)), dest: make([]any, columns+len(forms))}
-	for i := range r.keys {
-		r.keys[i].form = forms[i]
-		r.dest[columns+i] = &r.keys[i]
-	}
-	return r
-}
-
-// Scan reads the columns of the row, and the keys behind them for the package.
-func (r *keyedRow) Scan(dest ...any) error {
-	if len(dest) != r.columns {
-		return fmt.Errorf("keyset: Base has %d columns and Scan was called with %d destinations", r.columns, len(dest))
-	}
-	copy(r.dest, dest)
-	r.scanned = true
-	return r.Rows.Scan(r.dest...)
-}
-
-// Unwrap returns the result itself, for libraries that scan it on their own. It has the
-// sort keys as further columns, named mainstay_k1, mainstay_k2, ….
-func (r *keyedRow) Unwrap() Rows { return r.Rows }
-
-// scanKeys reads the keys of a row that another library scanned.
-func (r *keyedRow) scanKeys() error {
-	for i := range r.columns {
-		r.dest[i] = new(sql.RawBytes)
-	}
-	return r.Rows.Scan(r.dest...)
-}
-
-// keyDest receives one sort key.
-type keyDest struct {
-	form  form
-	value Value
-}
-
-// Scan implements sql.Scanner.
-func (d *keyDest) Scan(src any) (err error) {
-	if n, ok := src.(int64); ok {
-		d.value = Value{kind: kindInt, num: n}
-		return nil
-	}
-	d.value, err = d.form.value(src)
-	return err
 }

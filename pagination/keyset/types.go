@@ -5,9 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
-	"sync"
+	"time"
 )
 
 // class says how the values of a column are selected and bound, so that the comparison
@@ -25,6 +26,7 @@ const (
 	classDouble               // 64 bits
 	classDecimal              // exact number, never bound as a string without a cast
 	classBinary               // bytes, never bound as characters
+	classTime                 // a time of PostgreSQL, bound as text
 )
 
 // form is how one sort key is written.
@@ -32,7 +34,12 @@ type form struct {
 	dialect Dialect
 	class   class
 	cast    string // type of a bound value; "" = the database infers it
+	raw     bool   // the driver returns a column of the type as sel would select it
 }
+
+// bare reports whether a column of the list has the value of the key as the database has
+// it, so that the key needs no column of its own.
+func (f form) bare() bool { return f.raw }
 
 // sel returns what stands around the key in the list of columns.
 func (f form) sel() (before, after string) {
@@ -41,7 +48,7 @@ func (f form) sel() (before, after string) {
 		// An expression has no declared type, so no driver makes a time of a text.
 		return "+(", ")"
 	case Postgres:
-		if f.class == classUnknown || f.class == classText {
+		if f.class == classUnknown || f.class == classText || f.class == classTime {
 			return "CAST(", " AS text)"
 		}
 	case MySQL:
@@ -80,6 +87,19 @@ func (f form) bind() (before, after string) {
 
 // typed reports whether a bound value has a type without the key beside it.
 func (f form) typed() bool { return f.cast != "" }
+
+// argument returns a value as an argument. A driver that does not know the type of the
+// column sends a time in the zone of the session, so PostgreSQL gets text.
+func (f form) argument(v Value) any {
+	if f.class != classTime || v.kind != kindTime {
+		return v.Any()
+	}
+	t, era := v.Any().(time.Time), ""
+	if t.Year() < 1 {
+		t, era = t.AddDate(1-2*t.Year(), 0, 0), " BC"
+	}
+	return t.Format("2006-01-02 15:04:05.999999Z") + era
+}
 
 // value converts what the driver returned.
 func (f form) value(src any) (Value, error) {
@@ -134,19 +154,13 @@ type typeKey struct {
 	from, query, expr string
 }
 
-// typeCache remembers the types of the sort keys of a list.
-type typeCache struct {
-	mu    sync.RWMutex
-	known map[typeKey]form
-}
-
 // forms returns the forms of keys, in their order, or false if one is not known.
-func (c *typeCache) forms(d Dialect, b *Base, keys []Key) ([]form, bool) {
+func (c *listCache) forms(d Dialect, b *Base, keys []Key) ([]form, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	list := make([]form, len(keys))
 	for i, k := range keys {
-		f, ok := c.known[typeKey{d, b.From, b.Query, k.Expr}]
+		f, ok := c.types[typeKey{d, b.From, b.Query, k.Expr}]
 		if !ok {
 			return nil, false
 		}
@@ -155,20 +169,20 @@ func (c *typeCache) forms(d Dialect, b *Base, keys []Key) ([]form, bool) {
 	return list, true
 }
 
-func (c *typeCache) store(d Dialect, b *Base, keys []Key, forms []form) {
+func (c *listCache) store(d Dialect, b *Base, keys []Key, forms []form) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.known == nil || len(c.known) > 1000 {
-		c.known = make(map[typeKey]form)
+	if c.types == nil || len(c.types) > mostCached {
+		c.types = make(map[typeKey]form)
 	}
 	for i, k := range keys {
-		c.known[typeKey{d, b.From, b.Query, k.Expr}] = forms[i]
+		c.types[typeKey{d, b.From, b.Query, k.Expr}] = forms[i]
 	}
 }
 
 // forms asks the database for the types of sort keys, once for each list and key.
-func (s SQLSource[T]) forms(ctx context.Context, types *typeCache, keys []Key) ([]form, error) {
-	if s.Dialect != Postgres && s.Dialect != MySQL {
+func (s SQLSource[T]) forms(ctx context.Context, types *listCache, keys []Key) ([]form, error) {
+	if s.Dialect != Postgres && s.Dialect != MySQL && s.Dialect != SQLite {
 		list := make([]form, len(keys))
 		for i := range list {
 			list[i].dialect = s.Dialect
@@ -187,10 +201,10 @@ func (s SQLSource[T]) forms(ctx context.Context, types *typeCache, keys []Key) (
 
 func (s SQLSource[T]) describe(ctx context.Context, keys []Key) ([]form, error) {
 	b := s.Base
-	if s.Dialect == MySQL {
-		return s.describeMySQL(ctx, &b, keys)
+	if s.Dialect == Postgres {
+		return s.describePostgres(ctx, &b, keys)
 	}
-	return s.describePostgres(ctx, &b, keys)
+	return s.describeResult(ctx, &b, keys)
 }
 
 // selectKeys writes SELECT with the keys as mainstay_k1, mainstay_k2, … and LIMIT 0.
@@ -272,22 +286,25 @@ func postgresForm(name string) form {
 	f := form{dialect: Postgres, class: classText, cast: name}
 	switch name {
 	case "smallint", "integer", "bigint":
-		f.class = classInt
+		f.class, f.raw = classInt, true
 	case "double precision":
-		f.class = classDouble
+		f.class, f.raw = classDouble, true
 	case "boolean":
-		f.class = classPlain
+		f.class, f.raw = classPlain, true
 	case "bytea":
-		f.class = classBinary
+		f.class, f.raw = classBinary, true
 	case "text", "character varying":
-		f.class, f.cast = classString, "text"
+		f.class, f.cast, f.raw = classString, "text", true
+	case "date", "timestamp without time zone", "timestamp with time zone":
+		f.class, f.raw = classTime, true
 	case "bit", "character", "bit[]", "character[]":
 		f.cast = ""
 	}
 	return f
 }
 
-func (s SQLSource[T]) describeMySQL(ctx context.Context, b *Base, keys []Key) ([]form, error) {
+// describeResult reads the types that the driver gives the columns of a result.
+func (s SQLSource[T]) describeResult(ctx context.Context, b *Base, keys []Key) ([]form, error) {
 	b.Columns, b.Args = onlyOne, b.Args[min(columnArgs(b), len(b.Args)):]
 	st, err := newStatement(s.Dialect, b)
 	if err != nil {
@@ -304,7 +321,7 @@ func (s SQLSource[T]) describeMySQL(ctx context.Context, b *Base, keys []Key) ([
 	})
 	list := make([]form, len(keys))
 	for i := range list {
-		list[i].dialect = MySQL
+		list[i].dialect = s.Dialect
 	}
 	if !ok {
 		return list, rows.Err()
@@ -315,6 +332,10 @@ func (s SQLSource[T]) describeMySQL(ctx context.Context, b *Base, keys []Key) ([
 	}
 	zoned := ""
 	for i, t := range types {
+		if s.Dialect == SQLite {
+			list[i].raw = rawInSQLite(t.DatabaseTypeName())
+			continue
+		}
 		name := strings.TrimPrefix(t.DatabaseTypeName(), "UNSIGNED ")
 		if name == "TIMESTAMP" {
 			zoned = keys[i].Name
@@ -329,8 +350,20 @@ func (s SQLSource[T]) describeMySQL(ctx context.Context, b *Base, keys []Key) ([
 	return list, s.fixedZone(ctx, zoned)
 }
 
+// rawInSQLite reports whether drivers return a column of a declared type as it is stored.
+// They make times of dates, and booleans of BOOLEAN.
+func rawInSQLite(declared string) bool {
+	name, _, _ := strings.Cut(strings.ToUpper(declared), "(")
+	switch strings.TrimSpace(name) {
+	case "INTEGER", "INT", "TINYINT", "SMALLINT", "MEDIUMINT", "BIGINT", "INT2", "INT8", "TEXT", "VARCHAR", "CHAR", "CHARACTER",
+		"NVARCHAR", "CLOB", "REAL", "DOUBLE", "DOUBLE PRECISION", "FLOAT", "BLOB", "UUID":
+		return true
+	}
+	return false
+}
+
 func mysqlForm(name string, t *sql.ColumnType) (form, bool) {
-	f := form{dialect: MySQL}
+	f := form{dialect: MySQL, raw: true}
 	switch name {
 	case "TINYINT", "SMALLINT", "MEDIUMINT", "INT", "BIGINT", "YEAR":
 		f.class = classInt
@@ -342,21 +375,21 @@ func mysqlForm(name string, t *sql.ColumnType) (form, bool) {
 		}
 		f.cast = fmt.Sprintf("DECIMAL(%d,%d)", digits, scale)
 	case "FLOAT":
-		f.class = classFloat
+		f.class, f.raw = classFloat, false
 	case "DOUBLE":
 		f.class = classDouble
 	case "DATE", "DATETIME", "TIMESTAMP", "TIME":
-		f.class = classText
+		f.class, f.raw = classText, t.ScanType() != reflect.TypeFor[sql.NullTime]() // as with parseTime
 	case "CHAR", "VARCHAR", "TEXT", "TINYTEXT", "MEDIUMTEXT", "LONGTEXT":
 		f.class = classString
 	case "BINARY", "VARBINARY", "BLOB", "TINYBLOB", "MEDIUMBLOB", "LONGBLOB":
 		f.class, f.cast = classBinary, "BINARY"
 	case "ENUM", "SET", "BIT":
-		f.class = classNumber
+		f.class, f.raw = classNumber, false
 	case "JSON", "GEOMETRY", "VECTOR":
 		return f, false
 	default:
-		f.class = classUnknown
+		f.raw = false
 	}
 	return f, true
 }

@@ -36,10 +36,11 @@ func (w *condWriter) merge() {
 	w.limit(nil)
 }
 
-// returned reports whether all keys are among the columns of the result.
+// returned reports whether all keys are among the columns of the result. SQLite does not
+// find a sub-select there.
 func (p *seekPlan) returned(columns []string) bool {
 	for _, k := range p.keys {
-		if !slices.ContainsFunc(columns, func(column string) bool {
+		if strings.IndexByte(k.expr.sql, '(') >= 0 || !slices.ContainsFunc(columns, func(column string) bool {
 			expr, _ := splitAlias(column)
 			return expr == k.expr.sql && len(k.expr.args) == 0
 		}) {
@@ -58,7 +59,6 @@ func (w *condWriter) stack(names []string) {
 	w.write("SELECT ", strings.Join(names, ", "))
 	if w.base.Keys {
 		for i := range w.plan.selected {
-			w.write(", ")
 			w.key(i, func() { outer(i) })
 		}
 	}
@@ -92,15 +92,18 @@ func (w *condWriter) keys() {
 		return
 	}
 	for i := range w.plan.selected {
-		w.write(", ")
 		w.key(i, func() { w.fragment(&w.plan.selected[i].expr) })
 	}
 }
 
-// key writes one sort key so that the driver returns all of its value.
+// key writes one sort key so that the driver returns all of its value, unless a column of
+// the list holds it.
 func (w *condWriter) key(i int, expr func()) {
+	if w.plan.selected[i].tap {
+		return
+	}
 	before, after := w.plan.selected[i].form.sel()
-	w.write(before)
+	w.write(", ", before)
 	expr()
 	w.write(after, " AS mainstay_k", strconv.Itoa(i+1))
 }

@@ -148,7 +148,7 @@ func (s SQLSource[T]) verify(ctx context.Context, k verified, o VerifyOptions) (
 		return nil, err
 	}
 	columns := k.allColumns()
-	if _, err := s.forms(ctx, orders[0].types, columns); err != nil {
+	if _, err := s.forms(ctx, orders[0].cache, columns); err != nil {
 		return nil, err
 	}
 	report := &Report{}
@@ -309,7 +309,7 @@ func (s SQLSource[T]) verifyOrder(ctx context.Context, name string, order Order,
 
 // at reads the rows at an offset, with their keys.
 func (s SQLSource[T]) at(ctx context.Context, order Order, offset int64) (Batch[T], error) {
-	forms, err := s.forms(ctx, order.types, order.keys)
+	forms, err := s.forms(ctx, order.cache, order.keys)
 	if err != nil {
 		return Batch[T]{}, err
 	}
@@ -319,7 +319,8 @@ func (s SQLSource[T]) at(ctx context.Context, order Order, offset int64) (Batch[
 	if err != nil {
 		return Batch[T]{}, err
 	}
-	plan, err := Seek{Order: order, Limit: 2, forms: forms}.plan(s.Dialect)
+	at := taps(s.Base.Columns, order.keys, forms)
+	plan, err := Seek{Order: order, Limit: 2, forms: forms, taps: at}.plan(s.Dialect)
 	if err != nil {
 		return Batch[T]{}, err
 	}
@@ -331,13 +332,13 @@ func (s SQLSource[T]) at(ctx context.Context, order Order, offset int64) (Batch[
 	if err != nil {
 		return Batch[T]{}, err
 	}
-	return s.collect(rows, Batch[T]{}, len(base.Columns), forms)
+	return s.collect(rows, Batch[T]{}, len(base.Columns), forms, at)
 }
 
 // behind counts the rows behind a position.
 func (s SQLSource[T]) behind(ctx context.Context, q Seek) (int64, error) {
 	var err error
-	if q.forms, err = s.forms(ctx, q.Order.types, q.Order.keys); err != nil {
+	if q.forms, err = s.forms(ctx, q.Order.cache, q.Order.keys); err != nil {
 		return 0, err
 	}
 	b := *s.counting()
@@ -364,7 +365,7 @@ func (s SQLSource[T]) explain(ctx context.Context, q Seek) (plan, slow string, e
 	if command == "" {
 		return "", "", nil
 	}
-	if q.forms, err = s.forms(ctx, q.Order.types, q.Order.keys); err != nil {
+	if q.forms, err = s.forms(ctx, q.Order.cache, q.Order.keys); err != nil {
 		return "", "", err
 	}
 	base := s.Base

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/mainstay-go/mainstay/pagination/internal/batch"
 )
 
 // maxTexts bounds the distinct statement texts that a counter keeps; those beyond count
@@ -28,6 +30,8 @@ type Statement struct {
 	Count  int
 	Took   time.Duration // of all runs, until the first row
 	Caller string        // file and line of the first run, outside of database libraries
+
+	batches int // runs that read one list in batches
 }
 
 type contextKey struct{}
@@ -49,11 +53,11 @@ func From(ctx context.Context) *Counter {
 // tracer of a native driver reports.
 func Record(ctx context.Context, sql string, took time.Duration) {
 	if c := From(ctx); c != nil {
-		c.record(sql, took)
+		c.record(sql, took, batch.Marked(ctx))
 	}
 }
 
-func (c *Counter) record(sql string, took time.Duration) {
+func (c *Counter) record(sql string, took time.Duration, batched bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.total++
@@ -65,6 +69,9 @@ func (c *Counter) record(sql string, took time.Duration) {
 		s = Statement{SQL: sql, Caller: caller()}
 	}
 	s.Count, s.Took = s.Count+1, s.Took+took
+	if batched {
+		s.batches++
+	}
 	c.texts[sql] = s
 }
 
@@ -121,7 +128,7 @@ func (c *Counter) sorted(by func(string) string) []Statement {
 		if sum.Caller != "" {
 			caller = min(sum.Caller, s.Caller)
 		}
-		counts[key] = Statement{SQL: key, Count: sum.Count + s.Count, Took: sum.Took + s.Took, Caller: caller}
+		counts[key] = Statement{SQL: key, Count: sum.Count + s.Count, Took: sum.Took + s.Took, Caller: caller, batches: sum.batches + s.batches}
 	}
 	c.mu.Unlock()
 	list := make([]Statement, 0, len(counts))
@@ -140,8 +147,7 @@ func (c *Counter) sorted(by func(string) string) []Statement {
 func (c *Counter) Repeated(most int, allowed ...string) []Statement {
 	return slices.DeleteFunc(c.Shapes(), func(s Statement) bool {
 		head := strings.ToUpper(s.SQL[:min(6, len(s.SQL))])
-		return s.Count <= most || head != "SELECT" && !strings.HasPrefix(head, "WITH") ||
-			strings.Contains(s.SQL, "mainstay_k1") ||
+		return s.Count-s.batches <= most || head != "SELECT" && !strings.HasPrefix(head, "WITH") ||
 			slices.ContainsFunc(allowed, func(text string) bool { return strings.Contains(s.SQL, text) })
 	})
 }

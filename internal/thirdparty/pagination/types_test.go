@@ -224,6 +224,10 @@ func walkType(t *testing.T, db *sql.DB, dialect keyset.Dialect, c columnType) {
 			DB: db, Dialect: dialect, Base: keyset.Base{Columns: []string{"t.id"}, From: table + " t"},
 			Scan: func(r keyset.Scanner) (x typeRow, err error) { return x, r.Scan(&x.ID) },
 		}
+		if nulls != keyset.NullsLast && !c.refused { // the key is read from a column of the list
+			source.Base.Columns = append(source.Base.Columns, expr+" AS value")
+			source.Scan = func(r keyset.Scanner) (x typeRow, err error) { return x, r.Scan(&x.ID, new(any)) }
+		}
 		if c.refused {
 			_, err := k.Verify(t.Context(), source, nil)
 			require.Error(t, err)

@@ -1,0 +1,181 @@
+package keyset
+
+import (
+	"database/sql"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// keyedRow is a row with its sort keys: in columns of the list, or behind them.
+type keyedRow struct {
+	Rows
+	columns int
+	keys    []keyDest
+	taps    []int // the column of each key; -1 = one behind the columns of the list
+	dest    []any
+	scanned bool
+	again   bool // a destination of a tapped column needs a conversion
+}
+
+func newKeyedRow(rows Rows, columns int, forms []form, taps []int) *keyedRow {
+	r := &keyedRow{Rows: rows, columns: columns, keys: make([]keyDest, len(forms)), taps: taps, dest: make([]any, columns, columns+len(forms))}
+	for i := range r.keys {
+		r.keys[i].form = forms[i]
+		if r.column(i) < 0 {
+			r.dest = append(r.dest, &r.keys[i])
+		}
+	}
+	return r
+}
+
+// column returns the column of the list that holds a key, or -1.
+func (r *keyedRow) column(key int) int {
+	if r.taps == nil {
+		return -1
+	}
+	return r.taps[key]
+}
+
+// Scan reads the columns of the row, and the keys for the package.
+func (r *keyedRow) Scan(dest ...any) error {
+	if len(dest) != r.columns {
+		return fmt.Errorf("keyset: Base has %d columns and Scan was called with %d destinations", r.columns, len(dest))
+	}
+	r.scanned = true
+	if slices.ContainsFunc(dest, func(d any) bool { _, raw := d.(*sql.RawBytes); return raw }) {
+		// RawBytes allow no second Scan, so the keys come first.
+		if err := r.scanKeys(); err != nil {
+			return err
+		}
+		return r.scan(dest)
+	}
+	copy(r.dest, dest)
+	if err := r.scanTapped(); err != nil || !r.again {
+		return err
+	}
+	return r.scan(dest)
+}
+
+// scanTapped scans with each key between its column and the destination of the column.
+func (r *keyedRow) scanTapped() error {
+	r.again = false
+	for i := range r.keys {
+		if at := r.column(i); at >= 0 {
+			r.keys[i].inner, r.keys[i].again = r.dest[at], &r.again
+			r.dest[at] = &r.keys[i]
+		}
+	}
+	return r.Rows.Scan(r.dest...)
+}
+
+// scan reads the columns as the caller wants them.
+func (r *keyedRow) scan(dest []any) error {
+	copy(r.dest, dest)
+	return r.Rows.Scan(r.dest...)
+}
+
+// Unwrap returns the result itself, for libraries that scan it on their own. The sort keys
+// that are no columns of the list are further columns, named mainstay_k1, mainstay_k2, ….
+func (r *keyedRow) Unwrap() Rows { return r.Rows }
+
+// scanKeys reads the keys of a row that another library scans.
+func (r *keyedRow) scanKeys() error {
+	for i := range r.columns {
+		r.dest[i] = ignored{}
+	}
+	return r.scanTapped()
+}
+
+// ignored receives a column that was read already.
+type ignored struct{}
+
+// Scan implements sql.Scanner.
+func (ignored) Scan(any) error { return nil }
+
+// keyDest receives one sort key, on its way to the destination of the caller.
+type keyDest struct {
+	form  form
+	value Value
+	inner any // nil = a column of its own
+	again *bool
+}
+
+// Scan implements sql.Scanner.
+func (d *keyDest) Scan(src any) (err error) {
+	if n, ok := src.(int64); ok {
+		d.value = Value{kind: kindInt, num: n}
+	} else if d.value, err = d.form.value(src); err != nil {
+		return err
+	}
+	switch inner := d.inner.(type) {
+	case nil, ignored:
+		return nil
+	case *keyDest: // two keys of one column
+		return inner.Scan(src)
+	}
+	if !assign(d.inner, src) {
+		*d.again = true
+	}
+	return nil
+}
+
+// assign stores a value in a destination of the same type. Every other pair is left to
+// database/sql.
+func assign(dest, src any) bool {
+	switch src := src.(type) {
+	case int64:
+		switch d := dest.(type) {
+		case *int64:
+			*d = src
+			return true
+		case **int64:
+			*d = &src
+			return true
+		case *int:
+			*d = int(src)
+			return int64(*d) == src
+		}
+	case string:
+		switch d := dest.(type) {
+		case *string:
+			*d = src
+			return true
+		case **string:
+			*d = &src
+			return true
+		}
+	case []byte:
+		if d, ok := dest.(*string); ok {
+			*d = string(src)
+			return true
+		}
+	case time.Time:
+		switch d := dest.(type) {
+		case *time.Time:
+			*d = src
+			return true
+		case **time.Time:
+			*d = &src
+			return true
+		}
+	case float64:
+		if d, ok := dest.(*float64); ok {
+			*d = src
+			return true
+		}
+	case nil:
+		switch d := dest.(type) {
+		case **int64:
+			*d = nil
+			return true
+		case **string:
+			*d = nil
+			return true
+		case **time.Time:
+			*d = nil
+			return true
+		}
+	}
+	return false
+}
