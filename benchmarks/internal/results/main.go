@@ -61,7 +61,11 @@ func run(ctx context.Context) (missed int, err error) {
 		if (*quick && !t.Quick) || (*only != "" && t.Name != *only) {
 			continue
 		}
-		r, err := runTable(ctx, t, *count, benchtime)
+		each := benchtime
+		if t.Benchtime != "" {
+			each = t.Benchtime
+		}
+		r, err := runTable(ctx, t, *count, each)
 		if err != nil {
 			return 0, fmt.Errorf("table %s: %w", t.Name, err)
 		}

@@ -7,16 +7,19 @@ type table struct {
 	Package string // below benchmarks/
 	Quick   bool   // part of --quick
 	Env     []string
-	Rows    []row
+	// Benchtime replaces the time of one benchmark in a round, for benchmarks that take seconds by themselves.
+	Benchtime string
+	Rows      []row
 }
 
 // A row compares one benchmark with a peer of the same run. The ratio is ours divided by the peer's.
 type row struct {
 	Label  string
 	Ours   string // the name of a benchmark without the number of processors, spaces as underscores
-	Peer   string // empty: the row shows our own figure
-	PeerIs string // the peer's name for readers
+	Peer   string // empty: the row shows the figure of Ours
+	PeerIs string // the peer's name for readers; without Peer, the figure is a ratio to it already
 	Unit   string // "ns/op" unless it says otherwise
+	Shown  string // the unit for readers of a row without a peer
 	// Bound is the largest ratio (or figure, without a peer) that the project accepts. 0 states no bound.
 	Bound float64
 	// Portable says that the ratio is claimed on every processor. Other rows hold for the machine that is named.

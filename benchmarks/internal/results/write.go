@@ -42,8 +42,8 @@ func (r *result) markdown() string {
 	for i, row := range r.Rows {
 		s := r.measured[i]
 		unit, peer := "", row.PeerIs
-		if row.Peer == "" {
-			unit, peer = " "+row.unit(), "none"
+		if row.PeerIs == "" {
+			unit, peer = " "+row.Shown, "none"
 		}
 		bound := "none"
 		if row.Bound > 0 {
@@ -71,6 +71,7 @@ func write(repo string, results []result, complete bool) error {
 	for _, r := range results {
 		text = replace(text, r.Name, r.markdown())
 	}
+	text = replace(text, "machine", "Machine: "+machine()+".\n")
 	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 		return err
 	}
