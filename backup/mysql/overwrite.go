@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -58,12 +59,14 @@ type exchange struct {
 	s              session
 	second, before string
 	only           []string
+	mariadb        bool
 	events         map[string]string // the states of the dump's events
 	restored       driver.Contents
 
 	old, fresh       inventory
 	oldDefinitions   []definition
 	freshDefinitions []definition
+	doomed           []definition // views that do not work, in the place of restored objects
 	grants           []string
 	warnings         []string
 	charset          [2]string // of the original
@@ -75,6 +78,7 @@ func (x *exchange) run(ctx context.Context, touch func(context.Context) error) (
 	if err != nil {
 		return err
 	}
+	x.mariadb = on.mariadb()
 	if x.old, err = takeInventory(ctx, m.db, m.database, m.opts.QueryTimeout); err != nil {
 		return err
 	}
@@ -84,11 +88,22 @@ func (x *exchange) run(ctx context.Context, touch func(context.Context) error) (
 	if err := x.referenced(ctx); err != nil {
 		return err
 	}
-	if x.oldDefinitions, err = m.definitionsOf(ctx, on, m.database, x.old); err != nil {
+	broken, err := m.brokenViews(ctx, x.old.views)
+	if err != nil {
 		return err
 	}
-	if x.freshDefinitions, err = m.definitionsOf(ctx, on, x.second, x.fresh); err != nil {
+	if x.oldDefinitions, err = m.definitionsOf(ctx, on, m.database, broken); err != nil {
 		return err
+	}
+	if x.freshDefinitions, err = m.definitionsOf(ctx, on, x.second, nil); err != nil {
+		return err
+	}
+	for view := range broken { // one that an earlier restore left half-way, or that was broken long ago
+		_, table := x.fresh.tables[view]
+		_, other := x.fresh.objects["view "+view]
+		if (table || other) && len(x.only) == 0 {
+			x.doomed = append(x.doomed, definition{kind: kindView, object: "view " + view, mark: mark{Name: view}})
+		}
 	}
 	if len(x.only) > 0 { // the triggers that the tables have now stay
 		x.oldDefinitions = slices.DeleteFunc(x.oldDefinitions, func(d definition) bool {
@@ -179,7 +194,7 @@ func (x *exchange) exchanged(inv inventory) []string {
 
 // replace makes the change.
 func (x *exchange) replace(ctx context.Context) error {
-	if err := x.dropDefinitions(ctx, x.oldDefinitions); err != nil {
+	if err := x.dropDefinitions(ctx, slices.Concat(x.doomed, x.oldDefinitions), x.freshDefinitions); err != nil {
 		return err
 	}
 	aside, err := x.m.open(ctx, x.second)
@@ -238,11 +253,16 @@ func (x *exchange) ownSequences(ctx context.Context) error {
 	return nil
 }
 
-func (x *exchange) dropDefinitions(ctx context.Context, list []definition) error {
+// dropDefinitions drops the objects of a list except those that an object of another list
+// will replace.
+func (x *exchange) dropDefinitions(ctx context.Context, list, replacing []definition) error {
 	for _, d := range list {
 		kind, _, _ := strings.Cut(d.object, " ")
 		if kind == "package-body" {
 			continue // goes with its package
+		}
+		if x.replaces(d) && slices.ContainsFunc(replacing, func(r definition) bool { return r.object == d.object }) {
+			continue
 		}
 		if err := x.s.drop(ctx, kind, d.mark.Name); err != nil {
 			return err
@@ -251,12 +271,26 @@ func (x *exchange) dropDefinitions(ctx context.Context, list []definition) error
 	return nil
 }
 
+// replaces reports whether CREATE OR REPLACE can create an object of this kind. It keeps the
+// rights that were granted on a routine, also when the process is killed in between.
+func (x *exchange) replaces(d definition) bool {
+	kind, _, _ := strings.Cut(d.object, " ")
+	return d.kind == kindView || x.mariadb && (kind == "function" || kind == "procedure")
+}
+
 // define creates definitions in the original, gives events their state and routines the
 // rights that were granted on them.
 func (x *exchange) define(ctx context.Context, list []definition) error {
 	r := &restoring{m: x.m, target: x.m.database, s: x.s, strict: true, events: make(map[string]string), lost: make(map[string]bool)}
 	for _, d := range list {
 		st := statement{d.kind, d.mark, d.text}
+		const create, orReplace = "CREATE ", "OR REPLACE "
+		if x.replaces(d) && bytes.HasPrefix(d.text, []byte(create)) {
+			st.text = slices.Concat([]byte(create+orReplace), d.text[len(create):])
+			if st.Clause[1] > 0 {
+				st.Clause[0], st.Clause[1] = st.Clause[0]+len(orReplace), st.Clause[1]+len(orReplace)
+			}
+		}
 		if d.kind == kindEvent {
 			st.text = eventAs(d.text, d.mark.Status) // ALTER EVENT would change the settings that it was made with
 		}
@@ -288,7 +322,7 @@ func (x *exchange) putBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := x.dropDefinitions(ctx, x.freshDefinitions); err != nil {
+	if err := x.dropDefinitions(ctx, x.freshDefinitions, x.oldDefinitions); err != nil {
 		return err
 	}
 	if len(moved.tables)+len(moved.objects) > 0 {
@@ -306,14 +340,14 @@ func (x *exchange) putBack(ctx context.Context) error {
 	if err := x.s.exec(ctx, "ALTER DATABASE CHARACTER SET "+x.charset[0]+" COLLATE "+x.charset[1]); err != nil {
 		return err
 	}
-	if err := x.dropDefinitions(ctx, x.oldDefinitions); err != nil {
+	if err := x.dropDefinitions(ctx, x.oldDefinitions, x.oldDefinitions); err != nil {
 		return err
 	}
 	return x.define(ctx, x.oldDefinitions)
 }
 
-// definitionsOf reads the definitions of a database.
-func (m *Source) definitionsOf(ctx context.Context, on serverInfo, database string, inv inventory) ([]definition, error) {
+// definitionsOf reads the definitions of a database, except broken views.
+func (m *Source) definitionsOf(ctx context.Context, on serverInfo, database string, broken map[string]string) ([]definition, error) {
 	other := *m
 	other.database = database
 	s, err := m.open(ctx, database)
@@ -321,10 +355,6 @@ func (m *Source) definitionsOf(ctx context.Context, on serverInfo, database stri
 		return nil, err
 	}
 	defer s.end()
-	broken, err := other.brokenViews(ctx, inv.views)
-	if err != nil {
-		return nil, err
-	}
 	d := &dumping{m: &other, s: s, server: on, skipped: make(map[string]bool)}
 	for view := range broken {
 		d.skipped["view "+view] = true

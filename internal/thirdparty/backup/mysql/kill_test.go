@@ -1,11 +1,17 @@
+//go:build unix
+
 package mysql_test
 
 import (
+	"bytes"
+	"context"
 	"database/sql"
 	"errors"
-	"math/rand/v2"
+	"fmt"
 	"os"
-	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -13,76 +19,183 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/backup/driver"
 	"github.com/mainstay-go/mainstay/backup/mysql"
 	"github.com/mainstay-go/mainstay/internal/testserver"
+	"github.com/mainstay-go/mainstay/internal/thirdparty/backup/killing"
 )
 
 const (
 	killDSN    = "MAINSTAY_MYSQL_KILL_DSN"
 	killFolder = "MAINSTAY_MYSQL_KILL_FOLDER"
 	killID     = "MAINSTAY_MYSQL_KILL_ID"
+	killStep   = "MAINSTAY_MYSQL_KILL_STEP"
 )
 
-// TestKilled kills a process that overwrites the database without pause. After each kill the
-// database is whole, or Check fails until a restore has ended well; and every backup that is
-// listed can be read.
+// TestKilled kills a process at random moments that takes backups, tests them by a restore
+// and deletes old ones.
 func TestKilled(t *testing.T) {
-	if dsn := os.Getenv(killDSN); dsn != "" {
-		db, err := sql.Open("mysql", dsn)
+	if killing.Victim(t, func() driver.Source {
+		db, err := sql.Open("mysql", os.Getenv(killDSN))
 		require.NoError(t, err)
 		source, err := mysql.New(db, "shop", nil)
 		require.NoError(t, err)
-		job := jobAt(t, os.Getenv(killFolder), source, nil)
-		for {
-			_, err := job.RestoreOver(t.Context(), os.Getenv(killID), "shop", nil)
-			require.NoError(t, err)
-		}
+		return source
+	}) {
+		return
 	}
 	if testing.Short() {
 		t.Skip("it takes a while")
 	}
 	t.Parallel()
 	server := testserver.MariaDB(t)
-	load(t, server, "shop", moved+`CREATE TABLE big (id INT PRIMARY KEY, v CHAR(100)); INSERT INTO big SELECT seq, MD5(seq) FROM seq_1_to_20000;
-		CREATE TABLE c1 LIKE big; CREATE TABLE c2 LIKE big; CREATE TABLE c3 LIKE big;`)
+	load(t, server, "shop", "CREATE TABLE sales (id INT PRIMARY KEY, line CHAR(80)); INSERT INTO sales SELECT seq, MD5(seq) FROM seq_1_to_3000;")
+	killing.Backups(t, sourceOf(t, server, "shop", nil), killing.Times(10), killDSN+"="+server.DSN(""))
+	// The databases of killed restore tests go when they are old enough.
+	_, err := sourceOf(t, server, "shop", nil).SweepTests(t.Context(), time.Now().Add(time.Hour))
+	require.NoError(t, err)
+	assert.Empty(t, server.Exec(t, "SHOW DATABASES LIKE '%scratch%'"))
+}
+
+// TestKilledBetweenSteps kills an overwriting restore before each of its statements, from the
+// first one that could change anything. Afterwards Check fails, or the database is whole; and
+// the same restore, again, brings it back.
+func TestKilledBetweenSteps(t *testing.T) {
+	if folder := os.Getenv(killFolder); folder != "" {
+		db, watch := stepping(t, os.Getenv(killDSN))
+		left, err := strconv.Atoi(os.Getenv(killStep))
+		require.NoError(t, err)
+		began := false
+		watch.watch(func(statement string) error {
+			began = began || strings.HasPrefix(statement, "CREATE DATABASE `shop_replaced_")
+			if began {
+				if left--; left < 0 {
+					return syscall.Kill(syscall.Getpid(), syscall.SIGKILL)
+				}
+			}
+			return nil
+		})
+		source, err := mysql.New(db, "shop", nil)
+		require.NoError(t, err)
+		_, err = jobAt(t, folder, source, nil).RestoreOver(t.Context(), os.Getenv(killID), "shop", nil)
+		require.NoError(t, err)
+		return
+	}
+	if testing.Short() {
+		t.Skip("it takes a while")
+	}
+	t.Parallel()
+	server := testserver.MariaDB(t, "--log-bin-trust-function-creators=1")
+	loadRich(t, server)
+	job := jobOf(t, sourceOf(t, server, "shop", nil), &backup.Options{NoRetention: true})
+	report, err := job.Backup(t.Context())
+	require.NoError(t, err)
+	folder, _ := folders.Load(job)
+	whole := described(t, server, "shop", true)
+	grants := server.Exec(t, "SHOW GRANTS FOR app@'%'")
+	halfway, step, every := 0, 0, 17
+	if os.Getenv("MAINSTAY_KILLS") != "" {
+		every = 1
+	}
+	for ; ; step += every {
+		victim := killing.Again(t, "TestKilledBetweenSteps", killDSN+"="+server.DSN(""), killFolder+"="+folder.(string), killID+"="+report.Manifest.ID, killStep+"="+strconv.Itoa(step))
+		out, err := victim.CombinedOutput()
+		if err == nil {
+			break // it came to its end
+		}
+		require.Contains(t, err.Error(), "killed", "%s", out)
+		_, err = job.Check(t.Context(), time.Hour)
+		if !errors.Is(err, backup.ErrHalfway) {
+			equal(t, whole, described(t, server, "shop", true))
+		} else {
+			halfway++
+		}
+		_, err = job.RestoreOver(t.Context(), report.Manifest.ID, "shop", nil)
+		require.NoError(t, err, "after a kill before the step %d", step)
+		_, err = job.Check(t.Context(), time.Hour)
+		require.NotErrorIs(t, err, backup.ErrHalfway)
+		equal(t, whole, described(t, server, "shop", true))
+	}
+	t.Logf("%d kills, %d of them in the exchange", step/every, halfway)
+	assert.Greater(t, step, 20)
+	assert.Greater(t, halfway, 2)
+	assert.Equal(t, grants, server.Exec(t, "SHOW GRANTS FOR app@'%'"), "the run that was not killed keeps them")
+}
+
+// TestExchangeIsUndone has each statement of an exchange fail, alone and with all that follow.
+// A failure leaves the original as it was, or the error wraps ErrHalfway and Check fails.
+func TestExchangeIsUndone(t *testing.T) {
+	t.Parallel()
+	server := testserver.MariaDB(t, "--log-bin-trust-function-creators=1")
+	loadRich(t, server)
 	job := jobOf(t, sourceOf(t, server, "shop", nil), nil)
 	report, err := job.Backup(t.Context())
 	require.NoError(t, err)
-	id := report.Manifest.ID
-	whole := described(t, server, "shop", true)
-	folder, _ := folders.Load(job)
-	self, err := os.Executable()
+	var dump bytes.Buffer
+	_, err = sourceOf(t, server, "shop", nil).Dump(t.Context(), &dump)
 	require.NoError(t, err)
-	halfway := 0
-	for range 5 {
-		victim := exec.CommandContext(t.Context(), self, "-test.run=^TestKilled$")
-		victim.Env = append(os.Environ(), killDSN+"="+server.DSN(""), killFolder+"="+folder.(string), killID+"="+id)
-		require.NoError(t, victim.Start())
-		time.Sleep(300*time.Millisecond + rand.N(1200*time.Millisecond)) // the moment of a kill
-		require.NoError(t, victim.Process.Kill())
-		_ = victim.Wait()
-		_, err := job.Check(t.Context(), time.Hour)
-		if errors.Is(err, backup.ErrHalfway) {
-			halfway++
-			_, err = job.RestoreOver(t.Context(), id, "shop", nil)
-			if err != nil { // the safety backup of half a database is suspect; nothing else may stand in the way
-				require.NoError(t, job.Settle(t.Context()))
-				server.Exec(t, "DROP DATABASE IF EXISTS shop")
-				_, err = job.Restore(t.Context(), id, "shop", nil)
-				require.NoError(t, err)
-				whole = described(t, server, "shop", true)
-				continue
-			}
-			_, err = job.Check(t.Context(), time.Hour)
-			require.NotErrorIs(t, err, backup.ErrHalfway)
+	dumped := dump.Bytes()
+	server.Exec(t, "INSERT INTO shop.t VALUES (3, 'c'); CREATE TABLE shop.later (id INT)")
+	before, grants := described(t, server, "shop", true), server.Exec(t, "SHOW GRANTS FOR app@'%'")
+	db, watch := stepping(t, server.DSN(""))
+	source, err := mysql.New(db, "shop", nil)
+	require.NoError(t, err)
+	for _, forever := range []bool{false, true} {
+		step, undone, halfway, every := 0, 0, 0, 7
+		if forever {
+			every = 23
 		}
-		equal(t, whole, described(t, server, "shop", true))
-	}
-	t.Logf("%d kills met an exchange", halfway)
-	entries, err := job.List(t.Context())
-	require.NoError(t, err)
-	for _, e := range entries {
-		_, err := job.Verify(t.Context(), e.ID)
-		assert.NoError(t, err, e.ID)
+		if os.Getenv("MAINSTAY_KILLS") != "" {
+			every = 1
+		}
+		for ; ; step += every {
+			left, began, failed, at := step, false, 0, ""
+			watch.watch(func(statement string) error {
+				began = began || strings.HasPrefix(statement, "CREATE DATABASE `shop_replaced_")
+				if !began {
+					return nil
+				}
+				if left--; left == -1 || left < 0 && forever {
+					if failed++; failed == 1 {
+						at = statement
+					}
+					return fmt.Errorf("the disk of the server is full (step %d)", step)
+				}
+				return nil
+			})
+			touched := false
+			_, err := source.Overwrite(t.Context(), bytes.NewReader(dumped), driver.RestoreOptions{Want: report.Manifest.Contents, Touch: func(context.Context) error { touched = true; return nil }})
+			watch.watch(nil)
+			if failed == 0 {
+				require.NoError(t, err)
+				break
+			}
+			if errors.Is(err, driver.ErrHalfway) {
+				require.True(t, touched)
+				require.True(t, forever, "%s: %v", at, err)
+				halfway++
+				_, err = job.RestoreOver(t.Context(), report.Manifest.ID, "shop", nil)
+				require.NoError(t, err, at)
+				server.Exec(t, "INSERT INTO shop.t VALUES (3, 'c'); CREATE TABLE shop.later (id INT)")
+			} else if err != nil {
+				undone++
+			}
+			now := described(t, server, "shop", true)
+			if err == nil && now != before { // a statement whose failure costs a warning only
+				_, err = job.RestoreOver(t.Context(), report.Manifest.ID, "shop", nil)
+				require.NoError(t, err, at)
+				server.Exec(t, "INSERT INTO shop.t VALUES (3, 'c'); CREATE TABLE shop.later (id INT)")
+				now = described(t, server, "shop", true)
+			}
+			equal(t, before, now)
+			if !forever && !strings.HasPrefix(at, "GRANT") { // the failure of which is a warning
+				require.Equal(t, grants, server.Exec(t, "SHOW GRANTS FOR app@'%'"), at)
+			}
+			server.Exec(t, "GRANT EXECUTE ON FUNCTION shop.f TO app@'%'")
+		}
+		t.Logf("forever %v: %d steps, %d undone, %d halfway", forever, step, undone, halfway)
+		assert.Equal(t, forever, halfway > 0)
+		assert.Positive(t, undone)
+		server.Exec(t, "INSERT INTO shop.t VALUES (3, 'c'); CREATE TABLE shop.later (id INT)")
 	}
 }
