@@ -160,7 +160,7 @@ func (j *Job) restoreScratch(ctx context.Context, at driver.Source, m *Manifest,
 		return fed
 	case err == nil && broken:
 		return fmt.Errorf("%w: %w", ErrVerification, fed)
-	case err != nil && (!in.started || errors.Is(err, syscall.ENOSPC) || errors.Is(err, ErrVerification) || errors.Is(err, driver.ErrLeft)):
+	case err != nil && (!in.started || errors.Is(err, syscall.ENOSPC) || errors.Is(err, ErrVerification) || errors.Is(err, driver.ErrLeft) || errors.Is(err, driver.ErrUntested)):
 		return err
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrVerification, err)
@@ -194,7 +194,7 @@ func (r *run) proveByRestore(ctx context.Context, v Verification) error {
 	_, err := r.drill(ctx, v)
 	switch {
 	case err == nil:
-		r.report.Drilled = true
+		r.report.Restored = true
 		return nil
 	case errors.Is(err, ErrVerification) || o.Every > 0 || ctx.Err() != nil:
 		return err

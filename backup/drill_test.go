@@ -2,24 +2,18 @@ package backup
 
 import (
 	"context"
-	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"filippo.io/age"
-	_ "modernc.org/sqlite"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
 	"github.com/mainstay-go/mainstay/backup/internal/server"
-	"github.com/mainstay-go/mainstay/backup/sqlite"
 )
 
 // scratchSource is a fakeSource with scratch databases that can fail in each way.
@@ -81,7 +75,7 @@ func TestDrillsAreWeekly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if report.Drilled {
+		if report.Restored {
 			days = append(days, day)
 		}
 	}
@@ -148,7 +142,7 @@ func TestDrillOutcomes(t *testing.T) {
 			if c.fails && (!errors.As(err, &stage) || stage.Stage != "verify" || !stage.Published) {
 				t.Errorf("%#v", err)
 			}
-			if report.Drilled != c.drilled || !strings.Contains(strings.Join(report.Warnings, ";"), c.warns) || (c.warns == "") != (len(report.Warnings) == 0) {
+			if report.Restored != c.drilled || !strings.Contains(strings.Join(report.Warnings, ";"), c.warns) || (c.warns == "") != (len(report.Warnings) == 0) {
 				t.Errorf("%+v", report)
 			}
 			e, err := j.Find(t.Context(), "")
@@ -233,7 +227,7 @@ func TestDrillOfAnEncryptedBackup(t *testing.T) {
 	}
 	source := newScratch(7)
 	j, _ := newTestJob(t, source, &Options{Recipients: []age.Recipient{identity.Recipient()}})
-	if report, err := j.Backup(t.Context()); err != nil || report.Drilled || len(report.Warnings) > 0 {
+	if report, err := j.Backup(t.Context()); err != nil || report.Restored || len(report.Warnings) > 0 {
 		t.Errorf("a host without the key: %+v, %v", report, err)
 	}
 	if _, err := j.Drill(t.Context(), ""); !errors.Is(err, ErrNoIdentity) {
@@ -268,134 +262,5 @@ func TestStaleScratch(t *testing.T) {
 		if server.StaleScratch("shop", name, later) {
 			t.Errorf("%s would be dropped", name)
 		}
-	}
-}
-
-// shopDB is a database in a file with two tables.
-func shopDB(t *testing.T) (*sql.DB, string) {
-	t.Helper()
-	dir := t.TempDir()
-	db, err := sql.Open("sqlite", filepath.Join(dir, "shop.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	if _, err := db.Exec(`CREATE TABLE sales (id INTEGER PRIMARY KEY, total INT NOT NULL);
-		CREATE TABLE items (sale INT NOT NULL REFERENCES sales (id), price INT NOT NULL);
-		INSERT INTO sales VALUES (1, 30), (2, 5); INSERT INTO items VALUES (1, 10), (1, 20), (2, 5)`); err != nil {
-		t.Fatal(err)
-	}
-	return db, dir
-}
-
-func TestDrillOfSQLite(t *testing.T) {
-	t.Parallel()
-	db, dir := shopDB(t)
-	source := sqlite.New(db)
-	source.Scratch = dir
-	asked := 0
-	j, _ := newTestJob(t, source, &Options{Drill: DrillOptions{Every: 1, Assertions: []Assertion{
-		{Name: "totals agree", Query: "SELECT COUNT(*) = 0 FROM sales WHERE total <> (SELECT SUM(price) FROM items WHERE sale = sales.id)"},
-		{Name: "it is a copy", Check: func(ctx context.Context, db driver.Queryer) error {
-			asked++
-			rows, err := db.QueryContext(ctx, "SELECT file FROM pragma_database_list WHERE name = 'main'")
-			if err != nil {
-				return err
-			}
-			defer rows.Close()
-			var file string
-			if !rows.Next() {
-				return errors.New("no database")
-			}
-			if err := rows.Scan(&file); err != nil {
-				return err
-			}
-			if strings.HasSuffix(file, "shop.db") || !strings.HasPrefix(file, dir) {
-				return fmt.Errorf("asked %s", file)
-			}
-			if info, err := os.Stat(filepath.Dir(file)); err != nil || info.Mode().Perm() != 0o700 {
-				return fmt.Errorf("%v, %w", info.Mode(), err)
-			}
-			return nil
-		}},
-	}}})
-	report, err := j.Backup(t.Context())
-	if err != nil || !report.Drilled || asked != 1 {
-		t.Fatalf("%+v, %v", report, err)
-	}
-	data, err := os.ReadFile(filepath.Join(j.storage.(*Folder).Path(), report.Manifest.ID+verifySuffix))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var v Verification
-	if err := json.Unmarshal(data, &v); err != nil || v.Drill == nil || !v.Drill.OK || v.Drill.Rows != 5 || v.Drill.Tables != 2 || len(v.Drill.Assertions) != 2 {
-		t.Errorf("kept %s, %v", data, err)
-	}
-
-	// The books do not agree: the backup is what was there, and does not pass.
-	if _, err := db.Exec("UPDATE sales SET total = 31 WHERE id = 1"); err != nil {
-		t.Fatal(err)
-	}
-	_, err = j.Backup(t.Context())
-	if !errors.Is(err, ErrVerification) || !strings.Contains(err.Error(), "it does not hold that totals agree") {
-		t.Errorf("%v", err)
-	}
-	if left, _ := filepath.Glob(filepath.Join(dir, "mainstay-sqlite-"+"*")); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
-}
-
-func TestAssertions(t *testing.T) {
-	t.Parallel()
-	db, _ := shopDB(t)
-	for query, holds := range map[string]bool{
-		"SELECT 1": true, "SELECT 0": false, "SELECT 0.5": true, "SELECT 0.0": false, "SELECT 'true'": true, "SELECT '0'": false, "SELECT 'no'": false,
-		"SELECT NULL": false, "SELECT 1 WHERE 0": false, "SELECT 1 UNION SELECT 2": false, "SELECT 1, 2": false, "SELECT x'31'": true,
-		"SELECT nonsense": false, "": false, "SELECT 1 FROM sales WHERE id = 1": true,
-	} {
-		if err := (&Assertion{Name: "a", Query: query}).holds(t.Context(), db); (err == nil) != holds {
-			t.Errorf("%s: %v", query, err)
-		}
-	}
-}
-
-// TestSweepScratchOfSQLite removes what killed processes left, and nothing else.
-func TestSweepScratchOfSQLite(t *testing.T) {
-	t.Parallel()
-	db, dir := shopDB(t)
-	source := sqlite.New(db)
-	source.Scratch = dir
-	old := time.Now().Add(-48 * time.Hour)
-	folder := func(name string, when time.Time, files ...string) {
-		path := filepath.Join(dir, name)
-		if err := os.Mkdir(path, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range files {
-			if err := os.WriteFile(filepath.Join(path, f), []byte("x"), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Chtimes(filepath.Join(path, f), when, when); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := os.Chtimes(path, when, when); err != nil {
-			t.Fatal(err)
-		}
-	}
-	folder("mainstay-sqlite-"+"1", old, "copy.db")
-	folder("mainstay-sqlite-"+"2", old, "copy.db", "copy.db"+"-journal")
-	folder("mainstay-sqlite-"+"3", old)
-	folder("mainstay-sqlite-"+"4", old, "copy.db", "mine.txt")
-	folder("mainstay-sqlite-"+"5", time.Now(), "copy.db")
-	folder("mainstay-sqlite-"+"x", old, "copy.db")
-	folder("other", old, "copy.db")
-	dropped, err := source.SweepTests(t.Context(), time.Now().Add(-24*time.Hour))
-	if err != nil || fmt.Sprint(dropped) != fmt.Sprint([]string{"mainstay-sqlite-" + "1", "mainstay-sqlite-" + "2", "mainstay-sqlite-" + "3"}) {
-		t.Errorf("dropped %v, %v", dropped, err)
-	}
-	left, err := filepath.Glob(filepath.Join(dir, "*"))
-	if err != nil || len(left) != 5 { // with the database
-		t.Errorf("left %v, %v", left, err)
 	}
 }

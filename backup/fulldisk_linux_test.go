@@ -15,7 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
-	"github.com/mainstay-go/mainstay/backup/sqlite"
 )
 
 // smallDisk mounts a file system in memory that can be filled.
@@ -197,11 +196,15 @@ func TestReadOnlyDisk(t *testing.T) {
 	mustBackup(t, j)
 }
 
-func TestFullDiskOfSQLite(t *testing.T) {
-	db, dir := shopDB(t)
-	_, err := db.Exec("CREATE TABLE blobs (b BLOB); INSERT INTO blobs VALUES (randomblob(1500000))")
-	require.NoError(t, err)
-	source := sqlite.New(db)
-	source.Scratch = dir
+func TestFullDisk(t *testing.T) {
+	source := newFake(7)
+	source.dump = func(w io.Writer) error {
+		for range 32 {
+			if _, err := w.Write(make([]byte, 64<<10)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	checkFullDisk(t, source)
 }

@@ -7,31 +7,36 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
 
-// Run is a line of a job's history: what [Job.Backup] did once.
+// Run is one run of a job: [Job.Backup] returns it, and the history and the status keep it.
 type Run struct {
-	Time      time.Time  `json:"time"` // when it began
-	ID        string     `json:"id"`   // what it was to publish
-	OK        bool       `json:"ok"`
-	Published bool       `json:"published"`
-	Stage     string     `json:"stage,omitempty"` // where it failed
-	Error     string     `json:"error,omitempty"`
-	Suspect   string     `json:"suspect,omitempty"`
-	RawSize   int64      `json:"raw_size,omitempty"`
-	Size      int64      `json:"size,omitempty"`
-	Tables    int        `json:"tables,omitempty"`
-	Rows      int64      `json:"rows,omitempty"`
-	Verified  bool       `json:"verified,omitempty"` // read back and found whole
-	Restored  bool       `json:"restored,omitempty"` // and restored into a scratch database
-	Deleted   []string   `json:"deleted,omitempty"`  // ids that retention removed
-	Behind    []string   `json:"behind,omitempty"`   // targets that were not brought up to date
-	Warnings  int        `json:"warnings,omitempty"`
-	TookMS    int64      `json:"took_ms"`
-	Stages    []RunStage `json:"stages,omitempty"`
-	Host      string     `json:"host,omitempty"`
+	// Manifest describes the backup; nil if none was published, and in a run from the history.
+	Manifest  *Manifest       `json:"-"`
+	Time      time.Time       `json:"time"` // when it began
+	ID        string          `json:"id"`   // of the backup that it was to publish
+	OK        bool            `json:"ok"`
+	Published bool            `json:"published"`
+	Stage     string          `json:"stage,omitempty"` // where it failed
+	Error     string          `json:"error,omitempty"`
+	Suspect   string          `json:"suspect,omitempty"`
+	RawSize   int64           `json:"raw_size,omitempty"`
+	Size      int64           `json:"size,omitempty"`
+	Tables    int             `json:"tables,omitempty"`
+	Rows      int64           `json:"rows,omitempty"`
+	Verified  bool            `json:"verified,omitempty"` // the backup was read back and is what was dumped
+	Restored  bool            `json:"restored,omitempty"` // a restore test of it has passed
+	Reread    []string        `json:"reread,omitempty"`   // ids of older backups that were read again
+	Deleted   []string        `json:"deleted,omitempty"`  // ids that retention removed
+	Swept     []string        `json:"swept,omitempty"`    // leftovers of earlier crashes that were removed
+	Targets   []TargetOutcome `json:"targets,omitempty"`
+	Warnings  []string        `json:"warnings,omitempty"`
+	TookMS    int64           `json:"took_ms"`
+	Stages    []RunStage      `json:"stages,omitempty"`
+	Host      string          `json:"host,omitempty"`
 }
 
 // RunStage is a stage of a [Run].
@@ -48,7 +53,9 @@ const (
 	historyLimit = 1 << 20
 	// historyText bounds an error in a line.
 	historyText = 2 << 10
-	historyWait = 30 * time.Second
+	// historyWarnings bounds the warnings of a line.
+	historyWarnings = 20
+	historyWait     = 30 * time.Second
 )
 
 // History returns the last n runs of all processes that share the history, the newest
@@ -87,14 +94,16 @@ func (j *Job) historyStorage() Storage {
 }
 
 // remember adds a run to the history and to the counters.
-func (j *Job) remember(ctx context.Context, r *run, outcome error) {
-	line := r.line(outcome)
-	locked := errors.Is(outcome, ErrLocked)
-	j.counters.end(line, locked)
+func (j *Job) remember(ctx context.Context, r Run, locked bool) {
+	j.counters.end(r, locked)
 	if locked {
 		return // the other run is in the history
 	}
-	if err := j.appendHistory(ctx, line); err != nil {
+	r.Warnings = slices.Clone(r.Warnings[:min(len(r.Warnings), historyWarnings)])
+	for i, w := range r.Warnings {
+		r.Warnings[i] = shortened(w, historyText/4)
+	}
+	if err := j.appendHistory(ctx, r); err != nil {
 		j.opts.Logger.WarnContext(ctx, "backup: the run could not be added to the history", "job", j.name, "error", err)
 	}
 }
@@ -140,28 +149,24 @@ func (j *Job) appendHistory(ctx context.Context, line Run) (err error) {
 	return replaceIn(ctx, to, historyName, data)
 }
 
-// line describes a run that has ended.
-func (r *run) line(outcome error) Run {
-	l := Run{
-		Time: r.started.UTC(), ID: r.id, OK: outcome == nil, Published: r.report.Manifest != nil,
-		Verified: r.report.Verified, Restored: r.report.Drilled, Deleted: r.report.Deleted, Warnings: len(r.report.Warnings),
-		TookMS: max(0, r.now().Sub(r.started).Milliseconds()), Stages: r.stages,
-	}
+// finish completes the report of a run that has ended.
+func (r *run) finish(outcome error) {
+	l := &r.report
+	l.OK, l.Published, l.Stages = outcome == nil, l.Manifest != nil, r.stages
+	l.TookMS = max(0, r.now().Sub(r.started).Milliseconds())
 	l.Host, _ = os.Hostname()
 	var failed *StageError
 	if errors.As(outcome, &failed) {
-		l.Stage, l.Error = failed.Stage, failed.Err.Error()
-		if len(l.Error) > historyText {
-			l.Error = strings.ToValidUTF8(l.Error[:historyText], "") + "…"
-		}
+		l.Stage, l.Error = failed.Stage, shortened(failed.Err.Error(), historyText)
 	}
 	if m := r.dumped; m != nil {
 		l.Suspect, l.RawSize, l.Size, l.Tables, l.Rows = m.Suspect, m.RawSize, m.Size, len(m.Tables), m.RowsTotal
 	}
-	for _, t := range r.report.Targets {
-		if !t.OK {
-			l.Behind = append(l.Behind, t.Name)
-		}
+}
+
+func shortened(text string, most int) string {
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
 	}
-	return l
+	return text
 }

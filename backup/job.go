@@ -52,7 +52,7 @@ type Options struct {
 	Before func(ctx context.Context) error
 	// After is called when a run is over, well or not, but for one that found the lock
 	// held; others are still kept out. Default: none.
-	After func(ctx context.Context, r Report, err error)
+	After func(ctx context.Context, r Run, err error)
 	// Timeout ends a run. Default: 6 h.
 	Timeout time.Duration
 	// Logger is told of each stage. Default: slog.Default().
@@ -144,18 +144,6 @@ func New(name string, source driver.Source, storage Storage, opts *Options) (*Jo
 // Name returns the job's name.
 func (j *Job) Name() string { return j.name }
 
-// Report is what a run did.
-type Report struct {
-	Manifest *Manifest // nil if nothing was published
-	Verified bool      // the backup was read back and is what was dumped
-	Drilled  bool      // it was restored into a scratch database too, and is what it should be
-	Reread   []string  // ids of older backups that were read again and compared
-	Deleted  []string  // ids that retention removed
-	Swept    []string  // leftovers of earlier crashes that were removed
-	Targets  []TargetOutcome
-	Warnings []string
-}
-
 // StageError says in which stage a run failed, and whether a backup was published.
 type StageError struct {
 	Stage     string // "lock", "preflight", "dump", "publish", "verify", "replicate", "retain", …
@@ -185,11 +173,12 @@ var ErrSuspect = errors.New("backup: the new backup is suspect")
 // The stage scrub reads a share of the older copies again, so that each is read once in 30
 // days while runs go on. It compares checksums and needs no identity.
 //
-// Errors are of type *StageError. The report is valid beside one.
-func (j *Job) Backup(ctx context.Context) (Report, error) {
+// Errors are of type *StageError. The Run is valid beside one.
+func (j *Job) Backup(ctx context.Context) (Run, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, j.opts.Timeout, fmt.Errorf("backup: it took longer than %v", j.opts.Timeout))
 	defer cancel()
 	run := &run{Job: j, id: newID(j.name, j.now()), started: j.now()}
+	run.report.ID, run.report.Time = run.id, run.started.UTC()
 	if hook := j.opts.Trace.Progress; hook != nil {
 		run.progress = &progress{hook: func(p Progress) { hook(ctx, p) }, now: Progress{ID: run.id}}
 	}
@@ -203,7 +192,7 @@ type run struct {
 	*Job
 	id      string
 	started time.Time
-	report  Report
+	report  Run
 	before  []Entry
 	dumped  *Manifest // complete and stored, but not published yet
 
@@ -230,8 +219,9 @@ func (r *run) locked(ctx context.Context) error {
 // record writes down how the run went, for other processes.
 func (r *run) record(ctx context.Context, outcome error) {
 	ctx = context.WithoutCancel(ctx)
+	r.finish(outcome)
 	r.note(ctx, r, outcome)
-	r.remember(ctx, r, outcome)
+	r.remember(ctx, r.report, errors.Is(outcome, ErrLocked))
 }
 
 func (r *run) all(ctx context.Context) error {

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -22,8 +23,8 @@ const (
 	killTarget = "MAINSTAY_BACKUP_KILL_TARGET"
 )
 
-// TestKilled kills a process that takes backups without pause, 200 times at random
-// moments, in one folder. After each kill every backup that is listed must verify; at
+// TestKilled kills a process that takes backups without pause at random moments, in one
+// folder, MAINSTAY_KILLS times or 40. After each kill every backup that is listed must verify; at
 // the end the next run must succeed and sweep nothing that is good.
 func TestKilled(t *testing.T) {
 	if folder := os.Getenv(killFolder); folder != "" {
@@ -45,7 +46,7 @@ func TestKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kills, partial, seen := 200, 0, map[string]bool{}
+	kills, partial, seen := timesKilled(40), 0, map[string]bool{}
 	aim := aim{30 * time.Millisecond}
 	for range kills {
 		killOnce(t, folder, "", aim.moment())
@@ -125,7 +126,7 @@ func TestKilledReplicating(t *testing.T) {
 	copied := targetOf(t, j, "attic")
 	seen, behind := map[string]bool{}, 0
 	aim := aim{40 * time.Millisecond}
-	for range 60 {
+	for range timesKilled(20) {
 		killOnce(t, here, there, aim.moment())
 		entries, err := copied.List(t.Context())
 		if err != nil {
@@ -230,6 +231,14 @@ func takeTurns(t *testing.T, folder string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// timesKilled is MAINSTAY_KILLS, or few.
+func timesKilled(few int) int {
+	if n, err := strconv.Atoi(os.Getenv("MAINSTAY_KILLS")); err == nil && n > 0 {
+		return n
+	}
+	return few
 }
 
 func killOnce(t *testing.T, folder, target string, after time.Duration) {

@@ -91,7 +91,7 @@ func TestHooks(t *testing.T) {
 	source := newFake(1)
 	j, folder := newTestJob(t, source, &Options{
 		Before: func(context.Context) error { calls = append(calls, "before"); return refuse },
-		After: func(ctx context.Context, r Report, err error) {
+		After: func(ctx context.Context, r Run, err error) {
 			calls = append(calls, "after")
 			assert.Equal(t, err == nil, r.Manifest != nil)
 			assert.NoError(t, ctx.Err())

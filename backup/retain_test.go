@@ -3,11 +3,10 @@ package backup
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
-
-	"pgregory.net/rapid"
 )
 
 var retainNow = time.Date(2026, 11, 23, 2, 0, 0, 0, time.UTC)
@@ -135,33 +134,33 @@ func TestMaxBytes(t *testing.T) {
 // TestNeverTheLastGoodOne plans over random histories and policies: what must never be
 // deleted is not, and planning again after deleting deletes nothing more.
 func TestNeverTheLastGoodOne(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	for seed := range uint64(2000) {
+		dice := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // the same histories each time
 		var entries []Entry
-		for range rapid.IntRange(0, 60).Draw(t, "count") {
-			at := retainNow.Add(-time.Duration(rapid.IntRange(-72, 20_000).Draw(t, "hours")) * time.Hour)
-			e := entryAt(at, rapid.SampledFrom([]State{Good, Good, Good, Suspect, Damaged, Unknown}).Draw(t, "state"))
-			e.Pinned = rapid.IntRange(0, 9).Draw(t, "pinned") == 0
-			if rapid.IntRange(0, 4).Draw(t, "drilled") == 0 {
-				e.Drill = &Drill{Time: at.Add(time.Minute), OK: rapid.Bool().Draw(t, "passed")}
+		for range between(dice, 0, 60) {
+			at := retainNow.Add(-time.Duration(between(dice, -72, 20_000)) * time.Hour)
+			e := entryAt(at, []State{Good, Good, Good, Suspect, Damaged, Unknown}[dice.IntN(6)])
+			e.Pinned = between(dice, 0, 9) == 0
+			if between(dice, 0, 4) == 0 {
+				e.Drill = &Drill{Time: at.Add(time.Minute), OK: dice.IntN(2) == 0}
 			}
-			e.Manifest.Size = rapid.Int64Range(0, 100).Draw(t, "size")
+			e.Manifest.Size = dice.Int64N(101)
 			if e.State == Unknown {
 				e.Manifest = nil
 			}
 			entries = append(entries, e)
 		}
-		small := rapid.IntRange(0, 8)
 		p := Policy{
-			Days: rapid.IntRange(0, 60).Draw(t, "days"), Last: small.Draw(t, "last"), Daily: small.Draw(t, "daily"), Weekly: small.Draw(t, "weekly"),
-			Monthly: small.Draw(t, "monthly"), Yearly: small.Draw(t, "yearly"), MinKeep: small.Draw(t, "min"), Zone: time.UTC, Force: rapid.Bool().Draw(t, "force"),
-			MaxBytes: rapid.SampledFrom([]int64{0, 0, 500, 2000}).Draw(t, "bytes"),
+			Days: between(dice, 0, 60), Last: dice.IntN(9), Daily: dice.IntN(9), Weekly: dice.IntN(9),
+			Monthly: dice.IntN(9), Yearly: dice.IntN(9), MinKeep: dice.IntN(9), Zone: time.UTC, Force: dice.IntN(2) == 0,
+			MaxBytes: []int64{0, 0, 500, 2000}[dice.IntN(4)],
 		}
 		if err := p.validate(); err != nil {
 			t.Fatal(err)
 		}
 		decisions, err := plan(retainNow, entries, p)
 		if len(decisions) != len(entries) {
-			t.Fatalf("%d decisions about %d backups", len(decisions), len(entries))
+			t.Fatalf("history %d: %d decisions about %d backups", seed, len(decisions), len(entries))
 		}
 		good, deleted, keptGood := 0, 0, 0
 		restored := false
@@ -169,18 +168,18 @@ func TestNeverTheLastGoodOne(t *testing.T) {
 		for _, d := range decisions { // the newest first
 			switch {
 			case !d.Keep && (d.Entry.Pinned || d.Entry.State == Damaged || d.Entry.State == Unknown || d.Entry.Time().After(retainNow)):
-				t.Fatalf("deletes %s (%s, pinned %v)", d.Entry.ID, d.Entry.State, d.Entry.Pinned)
+				t.Fatalf("history %d: deletes %s (%s, pinned %v)", seed, d.Entry.ID, d.Entry.State, d.Entry.Pinned)
 			case !d.Keep && err != nil:
-				t.Fatalf("deletes although suspended: %v", err)
+				t.Fatalf("history %d: deletes although suspended: %v", seed, err)
 			}
 			if d.Entry.good() && !d.Entry.Restored().IsZero() && !d.Entry.Time().After(retainNow) && !restored {
 				if restored = true; !d.Keep {
-					t.Fatalf("deletes %s, the newest that a drill restored", d.Entry.ID)
+					t.Fatalf("history %d: deletes %s, the newest that a drill restored", seed, d.Entry.ID)
 				}
 			}
 			if d.Entry.good() && !d.Entry.Time().After(retainNow) {
 				if good++; good <= p.MinKeep && !d.Keep {
-					t.Fatalf("deletes good backup number %d of the %d that stay", good, p.MinKeep)
+					t.Fatalf("history %d: deletes good backup number %d of the %d that stay", seed, good, p.MinKeep)
 				}
 				if d.Keep {
 					keptGood++
@@ -196,16 +195,18 @@ func TestNeverTheLastGoodOne(t *testing.T) {
 			t.Fatal("deletes the last good backup")
 		}
 		if deleted > 0 && 2*deleted > good && !p.Force && good == countGood(entries) {
-			t.Fatalf("deletes %d of %d unforced", deleted, good)
+			t.Fatalf("history %d: deletes %d of %d unforced", seed, deleted, good)
 		}
 		if err == nil {
 			again, err := plan(retainNow, left, p)
 			if err != nil || kept(again) != len(left) {
-				t.Fatalf("a second run deletes more: %d of %d kept, %v", kept(again), len(left), err)
+				t.Fatalf("history %d: a second run deletes more: %d of %d kept, %v", seed, kept(again), len(left), err)
 			}
 		}
-	})
+	}
 }
+
+func between(dice *rand.Rand, least, most int) int { return least + dice.IntN(most-least+1) }
 
 func countGood(entries []Entry) (n int) {
 	for _, e := range entries {

@@ -13,17 +13,6 @@ import (
 // server know of each other's.
 const statusFile = "status.json"
 
-// Attempt is the outcome of a run.
-type Attempt struct {
-	Time  time.Time `json:"time"`
-	ID    string    `json:"id,omitempty"` // what was published
-	OK    bool      `json:"ok"`
-	Stage string    `json:"stage,omitempty"` // where it failed
-	Error string    `json:"error,omitempty"`
-	// Targets is what became of each target: of the last run that came so far.
-	Targets []TargetOutcome `json:"targets,omitempty"`
-}
-
 // Status is how a job is doing.
 type Status struct {
 	Newest  *Entry // the newest good backup; nil if there is none
@@ -35,7 +24,9 @@ type Status struct {
 	Restored time.Time
 	// Halfway is an overwriting restore that was interrupted; nil if there is none.
 	Halfway *Halfway
-	Last    *Attempt // the last run; nil if there was none, or nothing is known of it
+	// Last is the last run; nil if there was none, or nothing is known of it. Its Targets are
+	// those of the last run that came so far.
+	Last *Run
 	// Free is how many bytes the storage has room for; -1 if that is not known.
 	Free int64
 }
@@ -80,7 +71,7 @@ func (j *Job) statusOf(ctx context.Context, entries []Entry) (s Status, err erro
 }
 
 // lastAttempt is the outcome of the last run, nil if nothing is known of it.
-func (j *Job) lastAttempt(ctx context.Context) (*Attempt, error) {
+func (j *Job) lastAttempt(ctx context.Context) (*Run, error) {
 	data, err := j.readFile(ctx, statusFile)
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil //nolint:nilnil // that there was none is an answer
@@ -88,7 +79,7 @@ func (j *Job) lastAttempt(ctx context.Context) (*Attempt, error) {
 	if err != nil {
 		return nil, err
 	}
-	var last Attempt
+	var last Run
 	if json.Unmarshal(data, &last) == nil {
 		return &last, nil
 	}
@@ -227,14 +218,7 @@ func (j *Job) note(ctx context.Context, r *run, outcome error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	a := Attempt{Time: r.started.UTC(), OK: outcome == nil}
-	if r.report.Manifest != nil {
-		a.ID = r.id
-	}
-	var failed *StageError
-	if errors.As(outcome, &failed) {
-		a.Stage, a.Error = failed.Stage, failed.Err.Error()
-	}
+	a := r.report
 	a.Targets = j.targetOutcomes(ctx, r)
 	data, err := json.Marshal(a)
 	if err == nil {

@@ -108,7 +108,7 @@ func goodIDs(t *testing.T, j *Job) []string {
 }
 
 // mustBehind runs a backup that must be published, with its target behind.
-func mustBehind(t *testing.T, j *Job, why string) Report {
+func mustBehind(t *testing.T, j *Job, why string) Run {
 	t.Helper()
 	report, err := j.Backup(t.Context())
 	var failed *StageError

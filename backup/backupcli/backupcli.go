@@ -87,7 +87,7 @@ type command struct {
 	json   bool
 	target string
 	job    *backup.Job
-	last   *backup.Attempt // the run before
+	last   *backup.Run // the run before
 	o      backup.Options
 }
 

@@ -381,15 +381,15 @@ func (c *command) check(ctx context.Context, args []string) error {
 	s, failure := c.job.Check(ctx, maxAge)
 	if c.json {
 		out := struct {
-			OK       bool            `json:"ok"`
-			Error    string          `json:"error,omitempty"`
-			Newest   *entryJSON      `json:"newest"`
-			Good     int             `json:"good"`
-			Suspect  int             `json:"suspect"`
-			Damaged  int             `json:"damaged"`
-			Restored *time.Time      `json:"restored"` // when a backup was last proven by a restore
-			Free     *int64          `json:"free_bytes"`
-			Last     *backup.Attempt `json:"last_run"`
+			OK       bool        `json:"ok"`
+			Error    string      `json:"error,omitempty"`
+			Newest   *entryJSON  `json:"newest"`
+			Good     int         `json:"good"`
+			Suspect  int         `json:"suspect"`
+			Damaged  int         `json:"damaged"`
+			Restored *time.Time  `json:"restored"` // when a backup was last proven by a restore
+			Free     *int64      `json:"free_bytes"`
+			Last     *backup.Run `json:"last_run"`
 		}{OK: failure == nil, Good: s.Count, Suspect: s.Suspect, Damaged: s.Damaged, Last: s.Last}
 		if failure != nil {
 			out.Error = failure.Error()

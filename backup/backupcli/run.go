@@ -63,8 +63,8 @@ func (c *command) run(ctx context.Context, args []string) error {
 	if err != nil {
 		beating("/fail", err.Error())
 		if !errors.As(err, new(errUsage)) && !look {
-			c.print(backup.Report{}, err)
-			err = c.tell(ctx, tell, backup.Report{}, err)
+			c.print(backup.Run{}, err)
+			err = c.tell(ctx, tell, backup.Run{}, err)
 		}
 		return err
 	}
@@ -164,7 +164,7 @@ func (f *notifyFlag) Set(s string) (err error) {
 type spool interface{ Flush(context.Context) int }
 
 // tell tells people of a run, and returns the run's failure and its own.
-func (c *command) tell(ctx context.Context, how notifyFlag, report backup.Report, failure error) error {
+func (c *command) tell(ctx context.Context, how notifyFlag, report backup.Run, failure error) error {
 	if !how.on {
 		return failure
 	}
@@ -192,7 +192,7 @@ func (c *command) tell(ctx context.Context, how notifyFlag, report backup.Report
 	return fmt.Errorf("%w\n%w", failure, errNotify{err})
 }
 
-func (c *command) print(report backup.Report, failure error) {
+func (c *command) print(report backup.Run, failure error) {
 	m := report.Manifest
 	if c.json {
 		out := struct {
@@ -204,7 +204,7 @@ func (c *command) print(report backup.Report, failure error) {
 			Deleted  []string               `json:"deleted"`
 			Warnings []string               `json:"warnings"`
 			Targets  []backup.TargetOutcome `json:"targets,omitempty"`
-		}{Targets: report.Targets, OK: failure == nil, Backup: withoutAccounts(m), Verified: report.Verified, Restored: report.Drilled, Deleted: append([]string{}, report.Deleted...), Warnings: append([]string{}, report.Warnings...)}
+		}{Targets: report.Targets, OK: failure == nil, Backup: withoutAccounts(m), Verified: report.Verified, Restored: report.Restored, Deleted: append([]string{}, report.Deleted...), Warnings: append([]string{}, report.Warnings...)}
 		if failure != nil {
 			out.Error = failure.Error()
 		}
@@ -221,7 +221,7 @@ func (c *command) print(report backup.Report, failure error) {
 	if report.Verified {
 		verified = "read back and compared"
 	}
-	if report.Drilled {
+	if report.Restored {
 		verified += ", and restored into a scratch database"
 	}
 	fmt.Fprintf(c.Stdout, "%s  %d tables, %d rows, %s stored as %s in %v, %s\n", m.ID, len(m.Tables), m.RowsTotal,

@@ -57,7 +57,7 @@ type Options struct {
 	State string
 	// Last is the run before, [backup.Status.Last], from which a process that has no
 	// State begins: a good run after a bad one is a recovery. Default: none.
-	Last *backup.Attempt
+	Last *backup.Run
 	// RemindAfter is how long a problem that stays is not repeated. Default: 20 h, so
 	// that each nightly failure makes one message, and its retries make none.
 	RemindAfter time.Duration
@@ -149,7 +149,7 @@ const (
 
 // Ran tells of a run of [backup.Job.Backup]. The error is that of the notifier: nobody
 // could be told.
-func (n *Notices) Ran(ctx context.Context, report backup.Report, failure error) error {
+func (n *Notices) Ran(ctx context.Context, report backup.Run, failure error) error {
 	return n.update(ctx, func(s *state, now time.Time) (notify.Message, bool) {
 		if errors.Is(failure, backup.ErrLocked) {
 			if s.Locked++; s.Locked < lockedRuns {
@@ -180,7 +180,7 @@ func (n *Notices) Ran(ctx context.Context, report backup.Report, failure error) 
 
 // Failed tells of a job that could not even be opened.
 func (n *Notices) Failed(ctx context.Context, failure error) error {
-	return n.Ran(ctx, backup.Report{}, failure)
+	return n.Ran(ctx, backup.Run{}, failure)
 }
 
 // Watch tells when the newest good backup is too old, asking the job each hour until ctx
@@ -262,12 +262,12 @@ func (n *Notices) problem(s *state, now time.Time, kind string, level notify.Lev
 }
 
 // well is the message of a good run, if there is one.
-func (n *Notices) well(s *state, now time.Time, report backup.Report) (notify.Message, bool) {
+func (n *Notices) well(s *state, now time.Time, report backup.Run) (notify.Message, bool) {
 	about := "It is good."
 	if m := report.Manifest; m != nil {
 		about = fmt.Sprintf("%s is good: %d tables, %d rows, %d bytes as %d.", m.ID, len(m.Tables), m.RowsTotal, m.RawSize, m.Size)
 	}
-	if report.Drilled {
+	if report.Restored {
 		about += " It was restored into a scratch database."
 	}
 	for _, w := range report.Warnings {

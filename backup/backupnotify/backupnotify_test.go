@@ -49,8 +49,8 @@ func (i *inbox) take() []string {
 }
 
 var (
-	good      = backup.Report{Manifest: &backup.Manifest{ID: "pos_20260101T020000Z_abcdef"}}
-	none      = backup.Report{}
+	good      = backup.Run{Manifest: &backup.Manifest{ID: "pos_20260101T020000Z_abcdef"}}
+	none      = backup.Run{}
 	errDump   = &backup.StageError{Stage: "dump", Err: errors.New("access denied")}
 	errLater  = &backup.StageError{Stage: "retain", Published: true, Err: errors.New("disk")}
 	errVerify = &backup.StageError{Stage: "verify", Published: true, Err: fmt.Errorf("%w: its checksum is wrong", backup.ErrVerification)}

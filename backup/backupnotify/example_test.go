@@ -27,9 +27,9 @@ func Example() {
 	}
 	down := &backup.StageError{Stage: "dump", Err: errors.New("connection refused")}
 	for range 4 {
-		_ = notices.Ran(ctx, backup.Report{}, down) // the outcome of job.Backup
+		_ = notices.Ran(ctx, backup.Run{}, down) // the outcome of job.Backup
 	}
-	_ = notices.Ran(ctx, backup.Report{Manifest: &backup.Manifest{ID: "shop_20260102T020000Z_4f1c2a"}}, nil)
+	_ = notices.Ran(ctx, backup.Run{Manifest: &backup.Manifest{ID: "shop_20260102T020000Z_4f1c2a"}}, nil)
 	// Output:
 	// critical [BACKUP] shop: FAILED
 	// recovery [BACKUP RECOVERED] shop

@@ -3,6 +3,7 @@ package driver
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Contents is what a dump or a database holds.
@@ -26,6 +27,15 @@ type Contents struct {
 	// suspect.
 	Skipped  []Skipped `json:"skipped,omitempty"`
 	Warnings []string  `json:"warnings,omitempty"`
+	// Parts are those of a backup of several sources, in the order of the dump. Tables, Skipped
+	// and Warnings are not repeated in them: their names begin with that of the part.
+	Parts []Part `json:"parts,omitempty"`
+}
+
+// Part is what the dump of one source of several holds.
+type Part struct {
+	Name string `json:"name"`
+	Contents
 }
 
 // Table is a table of a dump.
@@ -66,11 +76,20 @@ func (c Contents) Rows() int64 {
 }
 
 // Only returns the contents reduced to the given tables, without views, triggers, routines
-// and events. It fails if one of them is not there.
+// and events. The name "part/" stands for all tables of a part. Only fails if one of them is
+// not there.
 func (c Contents) Only(tables []string) (Contents, error) {
 	c.Views, c.Triggers, c.Routines, c.Events = 0, 0, 0, 0
 	var kept []Table
 	for _, name := range tables {
+		if part, is := strings.CutSuffix(name, "/"); is && slices.ContainsFunc(c.Parts, func(p Part) bool { return p.Name == part }) {
+			for _, t := range c.Tables {
+				if strings.HasPrefix(t.Name, name) {
+					kept = append(kept, t)
+				}
+			}
+			continue
+		}
 		i := slices.IndexFunc(c.Tables, func(t Table) bool { return t.Name == name })
 		if i < 0 {
 			return c, fmt.Errorf("backup: the backup holds no table %q", name)

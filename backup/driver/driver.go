@@ -47,6 +47,9 @@ type Abilities struct {
 	// that it chooses and returns. It never changes a database that exists, unless that
 	// is empty and named as the target. Nothing stays behind when it fails.
 	Restore func(ctx context.Context, r io.Reader, o RestoreOptions) (target string, got Contents, err error)
+	// Discard removes what Restore has made, by the name that it returned. A restore of several
+	// sources needs it where a later one fails.
+	Discard func(ctx context.Context, target string) error
 	// Test restores a dump into a database of its own, calls use with what it found there,
 	// and drops that database in any case. It reads nothing from r before the database
 	// exists, so that a right that is missing is not the fault of the dump.
@@ -106,6 +109,9 @@ var (
 	ErrHalfway = errors.New("the original was changed, and the restore did not come to its end")
 	// ErrLeft means that the database of a restore test could not be dropped.
 	ErrLeft = errors.New("the database of the restore test is left behind; the next run drops it when it is a day old")
+	// ErrUntested means that a restore test could not be made, which says nothing about the
+	// backup.
+	ErrUntested = errors.New("the restore test could not be made")
 	// ErrTransient marks a failure that a second attempt may not have: a table that was
 	// altered meanwhile, a connection that was lost.
 	ErrTransient = errors.New("try again")

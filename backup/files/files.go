@@ -76,7 +76,7 @@ func (f *Source) Describe() driver.Description {
 
 // Abilities returns what else the source can do.
 func (f *Source) Abilities() driver.Abilities {
-	return driver.Abilities{Exclude: f.exclude, Restore: f.Restore}
+	return driver.Abilities{Exclude: f.exclude, Restore: f.Restore, Discard: discard, Original: f.original, Overwrite: f.Overwrite}
 }
 
 // exclude has a folder left out that lies within: backups are not backed up by themselves.

@@ -50,6 +50,14 @@ type Source struct {
 // database cannot connect when the database is gone, which is when a restore is needed.
 // New connects to nothing. opts may be nil.
 func New(db *sql.DB, database string, opts *Options) (*Source, error) {
+	if strings.Contains(database, "://") || strings.ContainsAny(database, "/\\") {
+		return nil, errors.New("backup: mysql.New takes the name of the database, not its address")
+	}
+	return open(db, database, opts)
+}
+
+// open returns the source of a database with any name.
+func open(db *sql.DB, database string, opts *Options) (*Source, error) {
 	m := &Source{db: db, database: database}
 	if opts != nil {
 		m.opts = *opts
@@ -59,8 +67,6 @@ func New(db *sql.DB, database string, opts *Options) (*Source, error) {
 		return nil, errors.New("backup: mysql.New needs a *sql.DB")
 	case database == "" || len(database) > 256 || strings.ContainsRune(database, 0):
 		return nil, errors.New("backup: mysql.New needs the name of a database")
-	case strings.Contains(database, "://") || strings.ContainsAny(database, "/\\"):
-		return nil, errors.New("backup: mysql.New takes the name of the database, not its address")
 	case m.opts.LockWait < 0 || m.opts.QueryTimeout < 0:
 		return nil, errors.New("backup: mysql.Options has a negative time")
 	}
@@ -81,7 +87,7 @@ func (m *Source) Describe() driver.Description {
 // Abilities returns what else the source can do.
 func (m *Source) Abilities() driver.Abilities {
 	return driver.Abilities{
-		Preflight: m.Preflight, Lock: m.Lock, Accounts: m.Accounts, Restore: m.Restore, Test: m.Test, SweepTests: m.SweepTests,
+		Preflight: m.Preflight, Lock: m.Lock, Accounts: m.Accounts, Restore: m.Restore, Discard: m.drop, Test: m.Test, SweepTests: m.SweepTests,
 		Original: m.Original, Overwrite: m.Overwrite,
 	}
 }

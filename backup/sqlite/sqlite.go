@@ -39,7 +39,7 @@ func (s *Source) Describe() driver.Description {
 
 // Abilities returns what else the source can do.
 func (s *Source) Abilities() driver.Abilities {
-	return driver.Abilities{Restore: s.Restore, Test: s.Test, SweepTests: s.SweepTests, Original: s.Original, Overwrite: s.Overwrite}
+	return driver.Abilities{Restore: s.Restore, Discard: discard, Test: s.Test, SweepTests: s.SweepTests, Original: s.Original, Overwrite: s.Overwrite}
 }
 
 // Dump copies the database.
@@ -218,4 +218,12 @@ func (s *Source) besideOriginal(ctx context.Context) (string, error) {
 	}
 	extension := filepath.Ext(path)
 	return strings.TrimSuffix(path, extension) + "_restore_" + time.Now().UTC().Format(server.Stamp) + extension, nil
+}
+
+// discard removes a restored database.
+func discard(_ context.Context, target string) error {
+	if err := os.Remove(target); err != nil {
+		return fmt.Errorf("sqlite: %w", err)
+	}
+	return nil
 }

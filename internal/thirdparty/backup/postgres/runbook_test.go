@@ -30,7 +30,7 @@ func TestRunbook(t *testing.T) {
 	report, err := job.Backup(t.Context())
 	require.NoError(t, err)
 	m := report.Manifest
-	require.True(t, report.Drilled)
+	require.True(t, report.Restored)
 	identity, err := age.GenerateX25519Identity()
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(folder.Path(), "key.txt"), []byte(identity.String()+"\n"), 0o600))

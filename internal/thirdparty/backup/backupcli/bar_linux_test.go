@@ -1,4 +1,4 @@
-package backupcli
+package backupcli_test
 
 import (
 	"bytes"
@@ -9,11 +9,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/backup/backupcli"
 )
 
 // terminal opens a terminal, and returns what will have been seen on it when it is closed.
@@ -51,12 +50,12 @@ func terminal(t *testing.T) (tty *os.File, seen func() string) {
 func TestBar(t *testing.T) {
 	t.Setenv("TERM", "xterm")
 	s := newShop(t)
-	s.want(Good)
+	s.want(backupcli.Good)
 	run := func(args ...string) string {
 		tty, seen := terminal(t)
 		s.stderr = tty
 		defer func() { s.stderr = nil }()
-		if code, _, _ := s.run(args...); code != Good {
+		if code, _, _ := s.run(args...); code != backupcli.Good {
 			t.Errorf("exit %d", code)
 		}
 		return seen()
@@ -65,7 +64,7 @@ func TestBar(t *testing.T) {
 	if !strings.Contains(text, "\rdump  [") || !strings.Contains(text, "\rverify …") || strings.Contains(text, "\x1b") {
 		t.Errorf("seen: %q", text)
 	}
-	if !strings.HasSuffix(text, "\r"+strings.Repeat(" ", columns)+"\r") {
+	if !strings.HasSuffix(text, "\r"+strings.Repeat(" ", 79)+"\r") {
 		t.Errorf("the bar stays: %q", text)
 	}
 	if text := run("--json"); text != "" {
@@ -74,23 +73,5 @@ func TestBar(t *testing.T) {
 	t.Setenv("TERM", "dumb")
 	if text := run(); text != "" {
 		t.Errorf("on a dumb terminal: %q", text)
-	}
-}
-
-func TestBarLine(t *testing.T) {
-	for want, p := range map[string]backup.Progress{
-		"preflight …":   {Stage: "preflight"},
-		"dump  1.0 KiB": {Stage: "dump", Raw: 1 << 10},
-		"dump  0 B":     {Stage: "dump"},
-		"dump  [==========          ] 50%  50.0 MiB  7 rows  10.0 MiB/s  5s left": {
-			Stage: "dump", Raw: 50 << 20, Rows: 7, Rate: 10 << 20, Expected: 100 << 20, Took: 5 * time.Second,
-		},
-		"dump  [=================== ] 99%  300.00 GiB  123456789012 rows  1023.9 MiB/s": {
-			Stage: "dump", Raw: 300 << 30, Rows: 123456789012, Rate: 1023.9 * (1 << 20), Expected: 100 << 20, Took: time.Hour,
-		},
-	} {
-		if got := line(p); got != want || len([]rune(got)) > columns {
-			t.Errorf("%q, want %q", got, want)
-		}
 	}
 }

@@ -1,4 +1,5 @@
-package backupcli
+// Package backupcli_test tests backup/backupcli over SQLite.
+package backupcli_test
 
 import (
 	"bytes"
@@ -12,11 +13,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"filippo.io/age"
 	_ "modernc.org/sqlite"
 
 	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/backup/backupcli"
 	"github.com/mainstay-go/mainstay/backup/sqlite"
 	"github.com/mainstay-go/mainstay/notify"
 )
@@ -62,7 +65,7 @@ func (s *shop) run(args ...string) (code int, stdout, stderr string) {
 	if stderrTo == nil {
 		stderrTo = &problems
 	}
-	code = Run(s.t.Context(), args, open, &Options{
+	code = backupcli.Run(s.t.Context(), args, open, &backupcli.Options{
 		Name: "shop backup", Stdout: &out, Stderr: stderrTo,
 		Notifier: notify.Func(func(_ context.Context, m notify.Message) error {
 			s.sent = append(s.sent, m)
@@ -78,7 +81,7 @@ func (s *shop) want(code int, args ...string) (stdout, stderr string) {
 	if got != code {
 		s.t.Errorf("%v: exit %d, want %d\n%s%s", args, got, code, stdout, stderr)
 	}
-	if strings.Count(strings.TrimSpace(stderr), "\n") > 0 || code == Good && stderr != "" {
+	if strings.Count(strings.TrimSpace(stderr), "\n") > 0 || code == backupcli.Good && stderr != "" {
 		s.t.Errorf("%v: said\n%s", args, stderr)
 	}
 	return stdout, stderr
@@ -90,7 +93,7 @@ func TestUnreadableFolderIsTold(t *testing.T) {
 	if err := os.WriteFile(s.folder.Path(), []byte("no folder"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.want(Failed, "--notify")
+	s.want(backupcli.Failed, "--notify")
 	if len(s.sent) != 1 || s.sent[0].Level != notify.Critical {
 		t.Errorf("sent: %v", s.sent)
 	}
@@ -98,44 +101,49 @@ func TestUnreadableFolderIsTold(t *testing.T) {
 
 func TestTour(t *testing.T) {
 	s := newShop(t)
-	s.want(Stale, "check")
-	s.want(Usage, "verify")
-	out, _ := s.want(Good, "list")
+	s.want(backupcli.Stale, "check")
+	s.want(backupcli.Usage, "verify")
+	out, _ := s.want(backupcli.Good, "list")
 	if !strings.Contains(out, "no backups yet") {
 		t.Errorf("list: %s", out)
 	}
-	out, _ = s.want(Good, "--compress", "--keep-days=30")
+	out, _ = s.want(backupcli.Good, "--compress", "--keep-days=30")
 	if !strings.Contains(out, "1 tables, 3 rows") || !strings.Contains(out, "read back") {
 		t.Errorf("backup: %s", out)
 	}
 	for _, method := range []string{"zstd", "gzip", "none"} {
-		s.want(Good, "--compress="+method)
+		s.want(backupcli.Good, "--compress="+method)
 	}
-	out, _ = s.want(Good, "list", "--json")
-	var list []entryJSON
+	out, _ = s.want(backupcli.Good, "list", "--json")
+	var list []struct {
+		ID       string           `json:"id"`
+		State    backup.State     `json:"state"`
+		Verified *time.Time       `json:"verified"`
+		Backup   *backup.Manifest `json:"backup"`
+	}
 	if err := json.Unmarshal([]byte(out), &list); err != nil || len(list) != 4 || list[0].State != backup.Good || list[0].Verified == nil || list[0].Backup.RowsTotal != 3 {
 		t.Errorf("list: %v\n%s", err, out)
 	}
-	s.want(Good, "verify")
-	out, _ = s.want(Good, "verify", "--all")
+	s.want(backupcli.Good, "verify")
+	out, _ = s.want(backupcli.Good, "verify", "--all")
 	if strings.Count(out, "good:") != 4 {
 		t.Errorf("verify --all: %s", out)
 	}
-	s.want(Good, "check")
-	s.want(Stale, "check", "--max-age=1ns")
-	s.want(Good, "pin", list[0].ID)
-	s.want(Good, "pin", "--remove", list[0].ID)
-	out, _ = s.want(Good, "prune", "--dry-run")
+	s.want(backupcli.Good, "check")
+	s.want(backupcli.Stale, "check", "--max-age=1ns")
+	s.want(backupcli.Good, "pin", list[0].ID)
+	s.want(backupcli.Good, "pin", "--remove", list[0].ID)
+	out, _ = s.want(backupcli.Good, "prune", "--dry-run")
 	if strings.Count(out, "keep") != 4 || !strings.Contains(out, "within 30 days") {
 		t.Errorf("prune: %s", out)
 	}
 	target := filepath.Join(t.TempDir(), "new.db")
-	out, _ = s.want(Good, "restore", list[1].ID, "--to", target)
+	out, _ = s.want(backupcli.Good, "restore", list[1].ID, "--to", target)
 	if !strings.Contains(out, "3 rows") {
 		t.Errorf("restore: %s", out)
 	}
-	s.want(Failed, "restore", "--to", target)
-	out, _ = s.want(Good, "--json")
+	s.want(backupcli.Failed, "restore", "--to", target)
+	out, _ = s.want(backupcli.Good, "--json")
 	var report struct {
 		OK     bool
 		Backup backup.Manifest
@@ -169,11 +177,11 @@ func TestUsage(t *testing.T) {
 		{"check", "--max-age=old"},
 		{"verify", "--identity=/does/not/exist"},
 	} {
-		if _, stderr := s.want(Usage, args...); stderr == "" {
+		if _, stderr := s.want(backupcli.Usage, args...); stderr == "" {
 			t.Errorf("%v: no word", args)
 		}
 	}
-	if out, _ := s.want(Good, "--help"); !strings.Contains(out, "keep-days") {
+	if out, _ := s.want(backupcli.Good, "--help"); !strings.Contains(out, "keep-days") {
 		t.Errorf("--help: %s", out)
 	}
 }
@@ -182,56 +190,56 @@ func TestUsage(t *testing.T) {
 func TestAnswers(t *testing.T) {
 	s := newShop(t)
 	for _, args := range [][]string{{"help"}, {"--help"}, {"-h"}} {
-		if out, _ := s.want(Good, args...); !strings.Contains(out, "shop backup restore ") || !strings.Contains(out, "keep-days") {
+		if out, _ := s.want(backupcli.Good, args...); !strings.Contains(out, "shop backup restore ") || !strings.Contains(out, "keep-days") {
 			t.Errorf("%v: %s", args, out)
 		}
 	}
-	if out, _ := s.want(Good, "restore", "--help"); !strings.Contains(out, "-overwrite") || strings.Contains(out, "keep-days") {
+	if out, _ := s.want(backupcli.Good, "restore", "--help"); !strings.Contains(out, "-overwrite") || strings.Contains(out, "keep-days") {
 		t.Errorf("restore --help: %s", out)
 	}
 	for args, hint := range map[string]string{"--compress gzip": "--compress=gzip", "--notify always": "--notify=always"} {
-		if _, stderr := s.want(Usage, strings.Fields(args)...); !strings.Contains(stderr, hint) {
+		if _, stderr := s.want(backupcli.Usage, strings.Fields(args)...); !strings.Contains(stderr, hint) {
 			t.Errorf("%s: %s", args, stderr)
 		}
 	}
-	if out, _ := s.want(Good, "--check-config"); !strings.Contains(out, "nothing stands in the way") {
+	if out, _ := s.want(backupcli.Good, "--check-config"); !strings.Contains(out, "nothing stands in the way") {
 		t.Errorf("--check-config: %s", out)
 	}
-	if out, _ := s.want(Good, "list"); !strings.Contains(out, "no backups yet") {
+	if out, _ := s.want(backupcli.Good, "list"); !strings.Contains(out, "no backups yet") {
 		t.Errorf("--check-config has taken a backup: %s", out)
 	}
-	out, _ := s.want(Good, "--keep")
+	out, _ := s.want(backupcli.Good, "--keep")
 	id := strings.Fields(out)[0]
-	if out, _ := s.want(Good, "list"); !strings.Contains(out, "good, pinned") {
+	if out, _ := s.want(backupcli.Good, "list"); !strings.Contains(out, "good, pinned") {
 		t.Errorf("--keep: %s", out)
 	}
-	if out, _ := s.want(Good, "pin", "--remove", id); !strings.Contains(out, "no longer pinned") {
+	if out, _ := s.want(backupcli.Good, "pin", "--remove", id); !strings.Contains(out, "no longer pinned") {
 		t.Errorf("pin --remove: %s", out)
 	}
-	if out, _ := s.want(Good, "pin", id); !strings.Contains(out, id+"  pinned") {
+	if out, _ := s.want(backupcli.Good, "pin", id); !strings.Contains(out, id+"  pinned") {
 		t.Errorf("pin: %s", out)
 	}
-	s.want(Usage, "accept", id)
-	s.want(Usage, "prune", "--keep-last=-1")
+	s.want(backupcli.Usage, "accept", id)
+	s.want(backupcli.Usage, "prune", "--keep-last=-1")
 	if _, err := s.db.Exec("DELETE FROM sales WHERE id > 1"); err != nil {
 		t.Fatal(err)
 	}
-	out, _ = s.want(Incomplete, "--json")
+	out, _ = s.want(backupcli.Incomplete, "--json")
 	var run struct{ Backup backup.Manifest }
 	if err := json.Unmarshal([]byte(out), &run); err != nil || run.Backup.Suspect == "" {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if out, stderr := s.want(Incomplete, "prune", "--dry-run"); !strings.Contains(out, "keep") || !strings.Contains(stderr, "suspect") {
+	if out, stderr := s.want(backupcli.Incomplete, "prune", "--dry-run"); !strings.Contains(out, "keep") || !strings.Contains(stderr, "suspect") {
 		t.Errorf("prune: %s%s", out, stderr)
 	}
-	if out, _ := s.want(Good, "accept", run.Backup.ID, "--json"); !strings.Contains(out, run.Backup.ID) {
+	if out, _ := s.want(backupcli.Good, "accept", run.Backup.ID, "--json"); !strings.Contains(out, run.Backup.ID) {
 		t.Errorf("accept: %s", out)
 	}
 	for _, args := range []string{
 		"--json", "--check-config --json", "list --json", "verify --json", "verify --all --restore --json", "restore --json --to=" + filepath.Join(t.TempDir(), "r.db"),
 		"prune --dry-run --json", "prune --json", "pin --json " + id, "pin --remove --json " + id, "check --json", "history --json", "notify-test --json",
 	} {
-		if out, _ := s.want(Good, strings.Fields(args)...); !json.Valid([]byte(out)) {
+		if out, _ := s.want(backupcli.Good, strings.Fields(args)...); !json.Valid([]byte(out)) {
 			t.Errorf("%s: no JSON\n%s", args, out)
 		}
 	}
@@ -240,7 +248,7 @@ func TestAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, args := range []string{"--json", "--check-config --json"} {
-		if out, _ := s.want(Failed, strings.Fields(args)...); !json.Valid([]byte(out)) || !strings.Contains(out, "chmod go-w") {
+		if out, _ := s.want(backupcli.Failed, strings.Fields(args)...); !json.Valid([]byte(out)) || !strings.Contains(out, "chmod go-w") {
 			t.Errorf("%s: %s", args, out)
 		}
 	}
@@ -248,10 +256,10 @@ func TestAnswers(t *testing.T) {
 
 func TestHistory(t *testing.T) {
 	s := newShop(t)
-	if out, _ := s.want(Good, "history"); !strings.Contains(out, "no runs yet") {
+	if out, _ := s.want(backupcli.Good, "history"); !strings.Contains(out, "no runs yet") {
 		t.Errorf("history: %s", out)
 	}
-	s.want(Good)
+	s.want(backupcli.Good)
 	healthy := s.db
 	broken, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "no", "such", "folder.db"))
 	if err != nil {
@@ -259,16 +267,16 @@ func TestHistory(t *testing.T) {
 	}
 	defer broken.Close()
 	s.db = broken
-	s.want(Failed)
+	s.want(backupcli.Failed)
 	s.db = healthy
-	s.want(Good, "--verify=none")
-	out, _ := s.want(Good, "history")
+	s.want(backupcli.Good, "--verify=none")
+	out, _ := s.want(backupcli.Good, "history")
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	if len(lines) != 4 || !strings.Contains(lines[1], "shop_") || strings.Contains(lines[1], "read back") ||
 		!strings.Contains(lines[2], "FAILED at") || !strings.Contains(lines[3], "restored for a trial") {
 		t.Errorf("history:\n%s", out)
 	}
-	out, _ = s.want(Good, "history", "--json", "--last=2")
+	out, _ = s.want(backupcli.Good, "history", "--json", "--last=2")
 	var runs []backup.Run
 	if err := json.Unmarshal([]byte(out), &runs); err != nil || len(runs) != 2 || !runs[0].OK || runs[1].OK || runs[1].Error == "" || runs[0].Rows != 3 {
 		t.Errorf("history --json: %v\n%s", err, out)
@@ -277,7 +285,7 @@ func TestHistory(t *testing.T) {
 
 func TestDamaged(t *testing.T) {
 	s := newShop(t)
-	s.want(Good)
+	s.want(backupcli.Good)
 	entries, err := s.folder.List(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -296,9 +304,9 @@ func TestDamaged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.want(VerificationFailed, "verify")
-	s.want(Usage, "restore") // there is no good one any more
-	s.want(Stale, "check")
+	s.want(backupcli.VerificationFailed, "verify")
+	s.want(backupcli.Usage, "restore") // there is no good one any more
+	s.want(backupcli.Stale, "check")
 }
 
 func TestEncrypted(t *testing.T) {
@@ -311,19 +319,19 @@ func TestEncrypted(t *testing.T) {
 	if err := os.WriteFile(key, []byte("# a comment\n"+identity.String()+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.want(Good, "--encrypt-to", identity.Recipient().String())
-	if out, _ := s.want(Good, "verify"); !strings.Contains(out, "--identity") {
+	s.want(backupcli.Good, "--encrypt-to", identity.Recipient().String())
+	if out, _ := s.want(backupcli.Good, "verify"); !strings.Contains(out, "--identity") {
 		t.Errorf("verify: %s", out)
 	}
-	s.want(Usage, "restore")
-	s.want(Good, "verify", "--identity", key)
-	s.want(Good, "restore", "--identity", key)
+	s.want(backupcli.Usage, "restore")
+	s.want(backupcli.Good, "verify", "--identity", key)
+	s.want(backupcli.Good, "restore", "--identity", key)
 }
 
 // TestNotify: a message on failure, one on the first success after it, none else.
 func TestNotify(t *testing.T) {
 	s := newShop(t)
-	s.want(Good, "--notify")
+	s.want(backupcli.Good, "--notify")
 	if len(s.sent) != 0 {
 		t.Errorf("a success after nothing: %v", s.sent)
 	}
@@ -334,18 +342,18 @@ func TestNotify(t *testing.T) {
 	}
 	defer broken.Close()
 	s.db = broken
-	s.want(Failed, "--notify")
+	s.want(backupcli.Failed, "--notify")
 	if len(s.sent) != 1 || s.sent[0].Level != notify.Critical || !strings.Contains(s.sent[0].Text, "The newest good backup is") {
 		t.Fatalf("after a failure: %v", s.sent)
 	}
 	s.db = healthy
-	s.want(Good, "--notify")
-	s.want(Good, "--notify")
+	s.want(backupcli.Good, "--notify")
+	s.want(backupcli.Good, "--notify")
 	if len(s.sent) != 2 || s.sent[1].Level != notify.Recovery {
 		t.Errorf("after the recovery: %v", s.sent)
 	}
 	s.db, s.refuse = broken, errors.New("no route to the mail server")
-	if code, _, stderr := s.run("--notify"); code != Failed || !strings.Contains(stderr, "no route") {
+	if code, _, stderr := s.run("--notify"); code != backupcli.Failed || !strings.Contains(stderr, "no route") {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 }
@@ -356,11 +364,11 @@ func TestLocked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.want(Locked)
+	s.want(backupcli.Locked)
 	if err := unlock(); err != nil {
 		t.Fatal(err)
 	}
-	s.want(Good)
+	s.want(backupcli.Good)
 }
 
 func TestTarget(t *testing.T) {
@@ -371,47 +379,47 @@ func TestTarget(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.targets = []backup.Target{{Name: "attic", Storage: attic}}
-	s.want(Usage, "list", "--target", "cellar")
-	if out, _ := s.want(Good, "--notify"); !strings.Contains(out, "target attic: 1 copied, 0 deleted, up to date") {
+	s.want(backupcli.Usage, "list", "--target", "cellar")
+	if out, _ := s.want(backupcli.Good, "--notify"); !strings.Contains(out, "target attic: 1 copied, 0 deleted, up to date") {
 		t.Errorf("said %s", out)
 	}
-	if out, _ := s.want(Good, "list", "--target", "attic", "--json"); strings.Count(out, `"state": "good"`) != 1 {
+	if out, _ := s.want(backupcli.Good, "list", "--target", "attic", "--json"); strings.Count(out, `"state": "good"`) != 1 {
 		t.Errorf("said %s", out)
 	}
-	s.want(Good, "verify", "--target=attic", "--all")
+	s.want(backupcli.Good, "verify", "--target=attic", "--all")
 	if err := os.Rename(blocked, blocked+"-away"); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.want(Incomplete, "--notify")
+	s.want(backupcli.Incomplete, "--notify")
 	var report struct {
 		OK      bool                   `json:"ok"`
 		Backup  *backup.Manifest       `json:"backup"`
 		Targets []backup.TargetOutcome `json:"targets"`
 	}
-	if code, text, problems := s.run("--notify", "--json"); code != Incomplete || json.Unmarshal([]byte(text), &report) != nil ||
+	if code, text, problems := s.run("--notify", "--json"); code != backupcli.Incomplete || json.Unmarshal([]byte(text), &report) != nil ||
 		report.OK || report.Backup == nil || len(report.Targets) != 1 || report.Targets[0].OK {
 		t.Errorf("exit %d, %s %s", code, text, problems)
 	}
 	if n := len(s.sent); n != 2 || s.sent[n-1].Level != notify.Warning || !strings.Contains(s.sent[n-1].Text, "attic") {
 		t.Errorf("sent %+v", s.sent)
 	}
-	if out, _ := s.want(Good, "check"); !strings.Contains(out, "replicate") {
+	if out, _ := s.want(backupcli.Good, "check"); !strings.Contains(out, "replicate") {
 		t.Errorf("check said %s", out)
 	}
 	if err := errors.Join(os.Remove(blocked), os.Rename(blocked+"-away", blocked)); err != nil {
 		t.Fatal(err)
 	}
-	if out, _ := s.want(Good, "--notify"); !strings.Contains(out, "target attic: 3 copied") {
+	if out, _ := s.want(backupcli.Good, "--notify"); !strings.Contains(out, "target attic: 3 copied") {
 		t.Errorf("said %s", out)
 	}
 	if last := s.sent[len(s.sent)-1]; last.Level != notify.Recovery {
 		t.Errorf("sent %+v", last)
 	}
 	restored := filepath.Join(t.TempDir(), "restored.db")
-	s.want(Good, "restore", "--target", "attic", "--to", restored)
+	s.want(backupcli.Good, "restore", "--target", "attic", "--to", restored)
 }
 
 // TestOpening: only what the operator has set wrong is a usage error, and people are told
@@ -421,25 +429,25 @@ func TestOpening(t *testing.T) {
 	told := notifierFunc(func(_ context.Context, m notify.Message) error { sent = append(sent, m); return nil })
 	run := func(ctx context.Context, failure error, args ...string) int {
 		open := func(context.Context, backup.Options) (*backup.Job, func(), error) { return nil, nil, failure }
-		return Run(ctx, args, open, &Options{Notifier: told, Stdout: io.Discard, Stderr: io.Discard})
+		return backupcli.Run(ctx, args, open, &backupcli.Options{Notifier: told, Stdout: io.Discard, Stderr: io.Discard})
 	}
-	if code := run(t.Context(), &SettingError{errors.New("no such database")}, "--notify"); code != Usage || len(sent) != 0 {
+	if code := run(t.Context(), &backupcli.SettingError{Err: errors.New("no such database")}, "--notify"); code != backupcli.Usage || len(sent) != 0 {
 		t.Errorf("a wrong setting: %d, %v", code, sent)
 	}
-	if code := run(t.Context(), errors.New("connection refused"), "--notify"); code != Failed || len(sent) != 1 || !strings.Contains(sent[0].Text, "connection refused") {
+	if code := run(t.Context(), errors.New("connection refused"), "--notify"); code != backupcli.Failed || len(sent) != 1 || !strings.Contains(sent[0].Text, "connection refused") {
 		t.Errorf("a database that is down: %d, %v", code, sent)
 	}
-	if code := run(t.Context(), errors.New("connection refused"), "list"); code != Failed || len(sent) != 1 {
+	if code := run(t.Context(), errors.New("connection refused"), "list"); code != backupcli.Failed || len(sent) != 1 {
 		t.Errorf("list: %d, %v", code, sent)
 	}
-	for text, want := range map[string]int{"terminated signal received": Terminated, "interrupt signal received": Interrupted} {
+	for text, want := range map[string]int{"terminated signal received": backupcli.Terminated, "interrupt signal received": backupcli.Interrupted} {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(errors.New(text))
 		if code := run(ctx, ctx.Err()); code != want {
 			t.Errorf("%s: %d", text, code)
 		}
 	}
-	if code := run(t.Context(), nil, "notify-test"); code != Good || len(sent) != 2 {
+	if code := run(t.Context(), nil, "notify-test"); code != backupcli.Good || len(sent) != 2 {
 		t.Errorf("notify-test: %d, %v", code, sent)
 	}
 }

@@ -1,0 +1,210 @@
+package bundle
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
+)
+
+// restoring is a restore of a bundle under way.
+type restoring struct {
+	s       *Source
+	in      *archive
+	o       driver.RestoreOptions
+	targets map[string]string
+	got     driver.Contents
+}
+
+func (s *Source) begin(r io.Reader, o driver.RestoreOptions) (*restoring, error) {
+	if len(o.Want.Parts) == 0 {
+		return nil, errors.New("backup: the manifest lists no parts: this is the backup of another source")
+	}
+	targets, err := parseTargets(o.Target)
+	if err != nil {
+		return nil, err
+	}
+	for name := range targets {
+		if name != "*" && !slices.ContainsFunc(o.Want.Parts, func(p driver.Part) bool { return p.Name == name }) {
+			return nil, fmt.Errorf("backup: the backup has no part %q", name)
+		}
+	}
+	return &restoring{s: s, in: &archive{from: tar.NewReader(r)}, o: o, targets: targets}, nil
+}
+
+// parseTargets reads "part=target,part=target".
+func parseTargets(text string) (map[string]string, error) {
+	targets := make(map[string]string)
+	if text == "" {
+		return targets, nil
+	}
+	for _, one := range strings.Split(text, ",") {
+		name, target, found := strings.Cut(one, "=")
+		if !found || name == "" || target == "" || targets[name] != "" {
+			return nil, fmt.Errorf("backup: %q names no target of a part: give them as PART=TARGET,PART=TARGET, or *=*_copy", one)
+		}
+		targets[name] = target
+	}
+	return targets, nil
+}
+
+// part is what to restore of one part.
+type part struct {
+	name   string
+	source driver.Source
+	able   driver.Abilities
+	in     *partReader
+	o      driver.RestoreOptions
+	wanted bool
+}
+
+func (r *restoring) part(name string) (part, error) {
+	source, err := r.s.opts.Open(name)
+	if err != nil {
+		return part{}, err
+	}
+	p := part{name: name, source: source, able: source.Abilities(), in: r.in.part(entryName(name, source)), wanted: len(r.o.Tables) == 0}
+	p.o.Want = partOf(r.o.Want, name)
+	p.o.Target = r.targets[name]
+	if pattern := r.targets["*"]; p.o.Target == "" && pattern != "" {
+		p.o.Target = strings.ReplaceAll(pattern, "*", name)
+	}
+	for _, t := range r.o.Tables {
+		table, is := strings.CutPrefix(t, name+"/")
+		switch {
+		case !is:
+		case table == "": // the whole part
+			p.wanted, p.o.Tables = true, nil
+			return p, nil
+		default:
+			p.wanted, p.o.Tables = true, append(p.o.Tables, table)
+			p.o.Want.Views, p.o.Want.Triggers, p.o.Want.Routines, p.o.Want.Events = 0, 0, 0, 0
+		}
+	}
+	return p, nil
+}
+
+// each restores the wanted parts by do and skips the others.
+func (r *restoring) each(from int, do func(p part) error) error {
+	for _, listed := range r.o.Want.Parts[from:] {
+		p, err := r.part(listed.Name)
+		if err == nil && p.wanted {
+			err = do(p)
+		}
+		if err == nil {
+			err = p.in.rest()
+		}
+		if err != nil {
+			return named(listed.Name, err)
+		}
+	}
+	return r.in.end()
+}
+
+// Restore restores each part beside its original.
+func (s *Source) Restore(ctx context.Context, from io.Reader, o driver.RestoreOptions) (string, driver.Contents, error) {
+	r, err := s.begin(from, o)
+	if err != nil {
+		return "", driver.Contents{}, err
+	}
+	var targets []string
+	undo := func() error { return nil }
+	err = r.each(0, func(p part) error {
+		if p.able.Restore == nil {
+			return errors.New("backup: its source cannot restore")
+		}
+		target, got, err := p.able.Restore(ctx, p.in, p.o)
+		if err != nil {
+			return err
+		}
+		targets = append(targets, p.name+"="+target)
+		before := undo
+		undo = func() error { return errors.Join(discard(context.WithoutCancel(ctx), p, target), before()) }
+		add(&r.got, p.name, got)
+		return nil
+	})
+	if err != nil {
+		return "", driver.Contents{}, errors.Join(err, undo())
+	}
+	return strings.Join(targets, ","), r.got, nil
+}
+
+// discard removes a restored part.
+func discard(ctx context.Context, p part, target string) error {
+	if p.able.Discard == nil {
+		return fmt.Errorf("backup: %s, which was restored before, is still there: drop it", target)
+	}
+	return p.able.Discard(ctx, target)
+}
+
+// Test tests each part that can be tested; others are read to their end. The assertions are
+// asked of the first part, which stays until all others have been tested.
+func (s *Source) Test(ctx context.Context, from io.Reader, o driver.RestoreOptions, use func(ctx context.Context, db driver.Queryer, got driver.Contents) error) error {
+	o.Target = ""
+	r, err := s.begin(from, o)
+	if err != nil {
+		return err
+	}
+	first, err := r.part(o.Want.Parts[0].Name)
+	if err != nil {
+		return err
+	}
+	if first.able.Test == nil {
+		return fmt.Errorf("backup: the first part, %s, cannot be restored into a scratch database: put a database first", first.name)
+	}
+	return first.able.Test(ctx, first.in, first.o, func(ctx context.Context, db driver.Queryer, got driver.Contents) error {
+		add(&r.got, first.name, got)
+		if err := first.in.rest(); err != nil {
+			return named(first.name, err)
+		}
+		err := r.each(1, func(p part) error {
+			if p.able.Test == nil {
+				add(&r.got, p.name, p.o.Want)
+				return nil
+			}
+			err := p.able.Test(ctx, p.in, p.o, func(_ context.Context, _ driver.Queryer, got driver.Contents) error {
+				add(&r.got, p.name, got)
+				return nil
+			})
+			if err != nil && !p.in.started {
+				err = errors.Join(driver.ErrUntested, err)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		return use(ctx, db, r.got)
+	})
+}
+
+// Overwrite replaces the original of each part, one after the other.
+func (s *Source) Overwrite(ctx context.Context, from io.Reader, o driver.RestoreOptions) (driver.Contents, error) {
+	o.Target = ""
+	r, err := s.begin(from, o)
+	if err != nil {
+		return driver.Contents{}, err
+	}
+	var replaced []string
+	err = r.each(0, func(p part) error {
+		if len(replaced) == 0 {
+			p.o.Touch = o.Touch
+		}
+		got, err := p.able.Overwrite(ctx, p.in, p.o)
+		if err != nil {
+			return err
+		}
+		replaced = append(replaced, p.name)
+		add(&r.got, p.name, got)
+		return nil
+	})
+	if err != nil && len(replaced) > 0 && !errors.Is(err, driver.ErrHalfway) {
+		err = fmt.Errorf("%w: %s was replaced, and the next part was not: %w", driver.ErrHalfway, strings.Join(replaced, ", "), err)
+	}
+	return r.got, err
+}

@@ -1,0 +1,77 @@
+package files
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/backup/internal/server"
+)
+
+func (f *Source) original(context.Context) (string, error) { return f.root, nil }
+
+// discard removes a restored folder.
+func discard(_ context.Context, target string) error { return removeTree(target) }
+
+// Overwrite unpacks an archive beside the folder and compares it with the manifest. Then the
+// two exchange their names, in one moment on Linux, and the old folder is removed. A folder
+// that does not exist is made.
+func (f *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOptions) (got driver.Contents, err error) {
+	second := filepath.Join(filepath.Dir(f.root), ".tmp-restore-"+filepath.Base(f.root)+"-"+server.RandomDigits())
+	touch := o.Touch
+	o.Target, o.Touch = second, nil
+	if _, got, err = f.Restore(ctx, r, o); err != nil {
+		return got, err
+	}
+	info, err := os.Stat(f.root)
+	gone := errors.Is(err, os.ErrNotExist)
+	if gone {
+		err = nil
+	}
+	if err == nil && info != nil && !info.IsDir() {
+		err = fmt.Errorf("%s is no folder", f.root)
+	}
+	if err == nil {
+		err = o.Want.Compare(got)
+	}
+	if err == nil && touch != nil {
+		err = touch(ctx)
+	}
+	switch {
+	case err != nil:
+	case gone:
+		err = os.Rename(second, f.root)
+	default:
+		err = exchange(second, f.root)
+	}
+	if errors.Is(err, driver.ErrHalfway) {
+		return got, err
+	}
+	if left := removeTree(second); err == nil && left != nil {
+		got.Warnings = append(got.Warnings, fmt.Sprintf("the old folder is still there, as %s: remove it (%v)", second, left))
+	}
+	if err != nil {
+		return got, fmt.Errorf("backup: replace %s: %w", f.root, err)
+	}
+	return got, nil
+}
+
+// exchangeByTwo exchanges two folders where the system cannot do it in one step.
+func exchangeByTwo(a, b string) error {
+	aside := b + "_replaced_" + time.Now().UTC().Format(server.Stamp)
+	if err := os.Rename(b, aside); err != nil {
+		return err
+	}
+	if err := os.Rename(a, b); err != nil {
+		if back := os.Rename(aside, b); back != nil {
+			return fmt.Errorf("%w: %w; the folder is now %s: %w", driver.ErrHalfway, err, aside, back)
+		}
+		return err
+	}
+	return os.Rename(aside, a)
+}

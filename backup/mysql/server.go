@@ -1,0 +1,45 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"regexp"
+
+	"github.com/mainstay-go/mainstay/backup/bundle"
+	"github.com/mainstay-go/mainstay/backup/driver"
+)
+
+var ownDatabases = regexp.MustCompile(`_(?:scratch|replaced)_[0-9]{8}t[0-9]{6}_[0-9a-f]{6}$`)
+
+// NewServer returns the source of all databases of a server as one backup, except those of the
+// server itself and those that this package makes for a while. Each database is dumped in a
+// transaction of its own. opts may be nil.
+func NewServer(db *sql.DB, opts *Options) (*bundle.Source, error) {
+	whole, err := open(db, "*", opts)
+	if err != nil {
+		return nil, err
+	}
+	return bundle.NewEach(bundle.Options{
+		Database: "all databases",
+		List:     whole.databases,
+		Open:     func(name string) (driver.Source, error) { return open(db, name, opts) },
+		Lock:     whole.Lock,
+	})
+}
+
+func (m *Source) databases(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, m.opts.QueryTimeout)
+	defer cancel()
+	all, err := queryStrings(ctx, m.db, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys') ORDER BY 1")
+	if err != nil {
+		return nil, fmt.Errorf("backup: list the databases: %w", err)
+	}
+	var names []string
+	for _, name := range all {
+		if !ownDatabases.MatchString(name) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
