@@ -18,11 +18,17 @@ type Audit struct {
 	Detail    string    `json:"detail"`
 }
 
-// audit writes a line in the transaction of what it tells of.
+// audit adds a line to the transaction of the change that it records.
 func (t *Tx) audit(ctx context.Context, user, action, subject, detail string) error {
-	_, err := t.exec(ctx, "INSERT INTO audit (created_at, username, action, subject, detail) VALUES ("+now(t.engine)+", ?, ?, ?, ?)",
+	b := &batch{}
+	t.record(b, user, action, subject, detail)
+	return t.run(ctx, b)
+}
+
+// record is audit as part of a batch.
+func (t *Tx) record(b *batch, user, action, subject, detail string) {
+	b.add("INSERT INTO audit (created_at, username, action, subject, detail) VALUES ("+now(t.engine)+", ?, ?, ?, ?)",
 		user, action, cut(subject, 190), cut(detail, 1000))
-	return err
 }
 
 // Note writes a line about something that changes no record, such as a download.

@@ -71,9 +71,10 @@ func (s *Store) topUp(ctx context.Context, wanted TopUp, once Once) (made TopUp,
 	err = s.inTx(ctx, func(tx *Tx) error {
 		made, first = wanted, 0
 		var balance, at, nextID int64
+		var voided sql.NullInt64
 		var seen seen
-		err := tx.queryRow(ctx, "SELECT k.balance, "+now(tx.engine)+", "+tx.nextID("topups")+", "+seenKey+" FROM cards k WHERE k.number = ?"+tx.forUpdate("k"),
-			append(once.seenArgs(), wanted.Card)...).Scan(append([]any{&balance, &at, &nextID}, seen.dest()...)...)
+		err := tx.queryRow(ctx, "SELECT k.balance, "+now(tx.engine)+", "+tx.nextID("topups")+", (SELECT id FROM topups WHERE voids = ?), "+seenKey+" FROM cards k WHERE k.number = ?"+tx.forUpdate("k"),
+			append(append([]any{wanted.Voids}, once.seenArgs()...), wanted.Card)...).Scan(append([]any{&balance, &at, &nextID, &voided}, seen.dest()...)...)
 		if errors.Is(err, sql.ErrNoRows) {
 			return Invalid{fmt.Sprintf("no card %q", wanted.Card)}
 		}
@@ -90,7 +91,7 @@ func (s *Store) topUp(ctx context.Context, wanted TopUp, once Once) (made TopUp,
 			}
 		}
 		if made.Voids != nil {
-			if err := tx.voidable(ctx, "top-up", "topups", *made.Voids, nil); err != nil {
+			if err := voidable("top-up", *made.Voids, nil, voided); err != nil {
 				return err
 			}
 		}
@@ -113,6 +114,11 @@ func (s *Store) topUp(ctx context.Context, wanted TopUp, once Once) (made TopUp,
 func (t *Tx) insertTopUp(ctx context.Context, made *TopUp, nextID int64, once Once) (err error) {
 	b := &batch{}
 	at := micros(made.CreatedAt)
+	if made.Voids == nil { // before the top-up: MySQL returns the automatic key of the last row
+		t.record(b, made.Cashier, "top-up", made.Card, fmt.Sprint(made.Amount))
+	} else {
+		t.record(b, made.Cashier, "void top-up", fmt.Sprint(*made.Voids), *made.Reason)
+	}
 	b.add("INSERT INTO topups (id, created_at, card_number, amount, balance, cashier, voids, reason, request_key, fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		nextID, at, made.Card, made.Amount, made.Balance, made.Cashier, made.Voids, made.Reason, once.key(), once.fingerprint())
 	b.add("UPDATE cards SET balance = balance + ? WHERE number = ?", made.Amount, made.Card)
@@ -123,14 +129,8 @@ func (t *Tx) insertTopUp(ctx context.Context, made *TopUp, nextID int64, once On
 		t.count(b, at, made.Cashier, kindTopUpVoid, 1, -made.Amount)
 	}
 	t.bump(b, MoneyVersion)
-	if made.ID, err = t.runInsert(ctx, b, nextID); err != nil {
-		return t.tooLittle(err)
-	}
-	action, subject, detail := "top-up", made.Card, fmt.Sprint(made.Amount)
-	if made.Voids != nil {
-		action, subject, detail = "void top-up", fmt.Sprint(*made.Voids), *made.Reason
-	}
-	return t.audit(ctx, made.Cashier, action, subject, detail)
+	made.ID, err = t.runInsert(ctx, b, nextID)
+	return t.tooLittle(err)
 }
 
 func (s *Store) topUpByID(ctx context.Context, id int64) (t TopUp, err error) {

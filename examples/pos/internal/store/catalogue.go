@@ -82,7 +82,7 @@ func (s *Store) Products(filter ProductFilter, order keyset.Order) keyset.SQLSou
 		},
 		Scan: func(rows keyset.Scanner) (Product, error) {
 			var p Product
-			err := rows.Scan(&p.ID, &p.SKU, &p.Name, &p.Price, &p.Stock, &p.Active, &p.Category.ID, &p.Category.Name)
+			err := rows.Scan(p.dest()...)
 			return p, err
 		},
 	}
@@ -97,11 +97,15 @@ func escape(text string) string {
 	return strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(text)
 }
 
+const selectProduct = "SELECT p.id, p.sku, p.name, p.price, s.quantity, p.active, c.id, c.name "
+
+func (p *Product) dest() []any {
+	return []any{&p.ID, &p.SKU, &p.Name, &p.Price, &p.Stock, &p.Active, &p.Category.ID, &p.Category.Name}
+}
+
 // Product returns a product, ErrNotFound if there is none with that id.
 func (s *Store) Product(ctx context.Context, id int64) (p Product, err error) {
-	err = s.queryRow(ctx, []any{&p.ID, &p.SKU, &p.Name, &p.Price, &p.Stock, &p.Active, &p.Category.ID, &p.Category.Name},
-		`SELECT p.id, p.sku, p.name, p.price, s.quantity, p.active, c.id, c.name
-			FROM products p JOIN categories c ON c.id = p.category_id JOIN stock s ON s.product_id = p.id WHERE p.id = ?`, id)
+	err = s.queryRow(ctx, p.dest(), selectProduct+"FROM products p JOIN categories c ON c.id = p.category_id JOIN stock s ON s.product_id = p.id WHERE p.id = ?", id)
 	return p, err
 }
 
@@ -145,31 +149,26 @@ func (s *Store) ChangeProduct(ctx context.Context, id int64, change ProductChang
 }
 
 // ChangeStock adds to the stock of a product, or takes from it, for a reason.
-func (s *Store) ChangeStock(ctx context.Context, id, change int64, reason, by string) (Product, error) {
-	err := s.inTx(ctx, func(tx *Tx) error {
-		var quantity, category int64
-		err := tx.queryRow(ctx, "SELECT s.quantity, p.category_id FROM stock s JOIN products p ON p.id = s.product_id WHERE s.product_id = ?"+tx.forUpdate("s"), id).
-			Scan(&quantity, &category)
+func (s *Store) ChangeStock(ctx context.Context, id, change int64, reason, by string) (p Product, err error) {
+	err = s.inTx(ctx, func(tx *Tx) error {
+		err := tx.queryRow(ctx, selectProduct+"FROM "+tx.inKeyOrder("stock", "s")+" products p ON p.id = s.product_id JOIN categories c ON c.id = p.category_id WHERE s.product_id = ?"+
+			tx.forUpdate("s"), id).Scan(p.dest()...)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return ErrNotFound
 		case err != nil:
 			return err
-		case quantity+change < 0:
-			return Conflict{Detail: fmt.Sprintf("only %d of product %d in stock", quantity, id)}
-		case quantity+change > MaxMoney:
+		case p.Stock+change < 0:
+			return Conflict{Detail: fmt.Sprintf("only %d of product %d in stock", p.Stock, id)}
+		case p.Stock+change > MaxMoney:
 			return Conflict{Detail: "the stock would be larger than can be counted"}
 		}
+		p.Stock += change
 		b := &batch{}
 		b.add("UPDATE stock SET quantity = quantity + ? WHERE product_id = ?", change, id)
-		tx.bump(b, CategoryVersion(category), MoneyVersion)
-		if err := tx.run(ctx, b); err != nil {
-			return tx.tooLittle(err)
-		}
-		return tx.audit(ctx, by, "stock", fmt.Sprint(id), fmt.Sprintf("%+d: %s", change, reason))
+		tx.bump(b, CategoryVersion(p.Category.ID), MoneyVersion)
+		tx.record(b, by, "stock", fmt.Sprint(id), fmt.Sprintf("%+d: %s", change, reason))
+		return tx.tooLittle(tx.run(ctx, b))
 	})
-	if err != nil {
-		return Product{}, err
-	}
-	return s.Product(ctx, id)
+	return p, err
 }

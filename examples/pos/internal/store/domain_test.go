@@ -1,8 +1,11 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,6 +22,10 @@ func TestVoid(t *testing.T) { void(t, openShop(t, at(t.TempDir()), small)) }
 func void(t *testing.T, s *Store) {
 	t.Helper()
 	ctx := t.Context()
+	card := "C1000007"
+	if _, _, err := s.TopUp(ctx, card, 20_000, Once{User: Admin}); err != nil {
+		t.Fatal(err)
+	}
 	state := func() string {
 		date, from, to := utc.Day(mustNow(t, s))
 		d, err := s.Day(ctx, utc, date, from, to)
@@ -29,7 +36,6 @@ func void(t *testing.T, s *Store) {
 			d.Revenue, d.Cash, d.Card, d.Sales-d.Voids.Count, s.number(t, "SELECT sum(total) FROM sales"))
 	}
 	before := state()
-	card := "C1000007"
 	sale, _, err := s.Sell(ctx, Cashier, &card, []Line{{1, 2}, {2, 1}}, nil, Once{})
 	if err != nil {
 		t.Fatal(err)
@@ -128,22 +134,68 @@ func TestCalendar(t *testing.T) {
 	}
 }
 
-// TestRoundTrips counts the statements of a sale: two, between BEGIN and COMMIT.
+// TestRoundTrips counts the statements of each change on each engine. A change takes two of
+// them between BEGIN and COMMIT, for any number of lines. A void takes one more, which reads
+// the entry that it undoes.
 func TestRoundTrips(t *testing.T) {
-	s := openShop(t, at(t.TempDir()), small)
-	for _, n := range []int64{1, 20} {
-		var lines []Line
-		for id := range n {
-			lines = append(lines, Line{id + 1, 1})
-		}
+	for name, open := range engines {
+		t.Run(name, func(t *testing.T) { roundTrips(t, open(t)) })
+	}
+}
+
+var engines = map[string]func(*testing.T) *Store{
+	"sqlite": func(t *testing.T) *Store {
+		return openShop(t, at(t.TempDir()), Demo{Products: 120, Customers: 5, Sales: 60})
+	},
+	"mariadb":  func(t *testing.T) *Store { s, _ := onMariaDB(t); return s },
+	"postgres": func(t *testing.T) *Store { s, _ := onPostgres(t); return s },
+}
+
+func roundTrips(t *testing.T, s *Store) {
+	card := "C1000007"
+	count := func(what string, want int64, f func(context.Context) error) {
+		t.Helper()
 		ctx, counter := querycount.With(t.Context())
-		if _, _, err := s.Sell(ctx, Cashier, nil, lines, nil, Once{Key: fmt.Sprint("k", n)}); err != nil {
-			t.Fatal(err)
+		if err := f(ctx); err != nil {
+			t.Errorf("%s: %v", what, err)
 		}
-		if counter.Total() != 2 {
-			t.Errorf("%d lines took %d statements", n, counter.Total())
+		if got := int64(counter.Total()); got != want {
+			t.Errorf("%s took %d statements, not %d", what, got, want)
 		}
 	}
+	manager := func(key string) Once { return Once{User: Admin, Key: key} }
+	for _, n := range []int64{1, 32, 100} {
+		var lines []Line
+		for id := range n {
+			lines = append(lines, Line{n - id, 1})
+		}
+		var sale Sale
+		name := fmt.Sprint(n, " lines")
+		count("a sale of "+name, 2, func(ctx context.Context) (err error) {
+			sale, _, err = s.Sell(ctx, Cashier, nil, lines, nil, Once{Key: "k" + name})
+			return err
+		})
+		count("the void of "+name, 3, func(ctx context.Context) error {
+			_, _, err := s.VoidSale(ctx, sale.ID, "test", manager("v"+name))
+			return err
+		})
+	}
+	var topUp TopUp
+	count("a top-up", 2, func(ctx context.Context) (err error) {
+		topUp, _, err = s.TopUp(ctx, card, 100, Once{User: Cashier, Key: "t"})
+		return err
+	})
+	count("its void", 3, func(ctx context.Context) error {
+		_, _, err := s.VoidTopUp(ctx, topUp.ID, "test", manager("vt"))
+		return err
+	})
+	count("a delivery", 2, func(ctx context.Context) error {
+		p, err := s.ChangeStock(ctx, 1, 7, "test", Admin)
+		if want := s.number(t, "SELECT quantity FROM stock WHERE product_id = 1"); p.Stock != want {
+			t.Errorf("the delivery returned a stock of %d, and it is %d", p.Stock, want)
+		}
+		return err
+	})
 }
 
 func onMariaDB(t *testing.T) (*Store, *testserver.MariaDBServer) {
@@ -154,22 +206,55 @@ func onMariaDB(t *testing.T) (*Store, *testserver.MariaDBServer) {
 	if err := on.Database.Set("mysql://" + db.User() + ":" + db.Password() + "@" + db.Addr() + "/pos"); err != nil {
 		t.Fatal(err)
 	}
-	return openShop(t, on, small), db
+	return openShop(t, on, Demo{Products: 120, Customers: 5, Sales: 60}), db
 }
 
-// TestNoDeadlocks sells from sixteen goroutines under keys that are in order.
+func onPostgres(t *testing.T) (*Store, *testserver.PostgresServer) {
+	t.Helper()
+	db := testserver.Postgres(t)
+	db.CreateDatabase(t, "pos")
+	on := at(t.TempDir())
+	if err := on.Database.Set(db.DSN("pos")); err != nil {
+		t.Fatal(err)
+	}
+	return openShop(t, on, Demo{Products: 120, Customers: 5, Sales: 60}), db
+}
+
+// TestNoDeadlocks sells from sixteen goroutines under keys that are in order. Some sales
+// have 32 lines, in any order, and between them are deliveries, top-ups and voids.
 func TestNoDeadlocks(t *testing.T) {
-	s, _ := onMariaDB(t)
+	s, db := onMariaDB(t)
 	deadlocks := func() int64 {
 		return s.number(t, "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'INNODB_DEADLOCKS'")
 	}
+	db.Exec(t, "UPDATE pos.stock SET quantity = 10000")
 	before, sales := deadlocks(), s.number(t, "SELECT count(*) FROM sales")
 	keys := make(chan int)
 	var wg sync.WaitGroup
+	sell := func(n int) error {
+		lines := []Line{{int64(n%5 + 1), 1}}
+		if n%4 == 0 {
+			lines = nil
+			for _, i := range rand.Perm(32) {
+				lines = append(lines, Line{int64((i+n)%60 + 1), 1})
+			}
+		}
+		sale, _, err := s.Sell(t.Context(), Cashier, nil, lines, nil, Once{Key: fmt.Sprintf("run-%09d", n)})
+		if err == nil && n%16 == 1 {
+			_, _, err = s.VoidSale(t.Context(), sale.ID, "test", Once{User: Admin, Key: fmt.Sprintf("void-%09d", n)})
+		}
+		if err == nil && n%16 == 2 {
+			_, err = s.ChangeStock(t.Context(), int64(n%60+1), 5, "test", Admin)
+		}
+		if err == nil && n%16 == 3 {
+			_, _, err = s.TopUp(t.Context(), "C1000007", 5, Once{User: Cashier, Key: fmt.Sprintf("topup-%09d", n)})
+		}
+		return err
+	}
 	for range 16 {
 		wg.Go(func() {
 			for n := range keys {
-				if _, _, err := s.Sell(t.Context(), Cashier, nil, []Line{{int64(n%5 + 1), 1}}, nil, Once{Key: fmt.Sprintf("run-%09d", n)}); err != nil && !errors.As(err, new(Conflict)) {
+				if err := sell(n); err != nil {
 					t.Error(err)
 				}
 			}
@@ -180,11 +265,12 @@ func TestNoDeadlocks(t *testing.T) {
 	}
 	close(keys)
 	wg.Wait()
-	if n := s.number(t, "SELECT count(*) FROM sales") - sales; n != 320 {
-		t.Errorf("%d of 320 sales", n)
+	if n := s.number(t, "SELECT count(*) FROM sales") - sales; n != 340 {
+		t.Errorf("%d of 340 sales and voids", n)
 	}
 	if n := deadlocks() - before; n != 0 {
-		t.Errorf("%d deadlocks", n)
+		_, latest, _ := strings.Cut(db.Exec(t, "SHOW ENGINE INNODB STATUS"), "LATEST DETECTED DEADLOCK")
+		t.Errorf("%d deadlocks, the last: %.6000s", n, latest)
 	}
 	if _, ok, err := s.Authenticate(t.Context(), "cashier ", "x"); ok || err != nil {
 		t.Errorf("a name with a blank: %v %v", ok, err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,23 +17,18 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// Away reports that the database refused or could not be reached: whatever it returns that
-// is not a fault of a statement or its values. Whether a change was made is not known, and
-// the same request may succeed later. New codes of a database count as refusals, so that a
-// till is told to try again.
+// Away reports that the database refused a request or could not be reached: any error that
+// is not the fault of a statement or of its values. The caller cannot know whether the
+// change was made, and the same request may succeed later. Unknown codes count as refusals.
 func Away(err error) bool {
 	var pg *pgconn.PgError
 	var my *mysql.MySQLError
 	var lite *sqlite.Error
 	switch {
 	case errors.As(err, &pg):
-		return pg.Code == "25006" || !fault(pg.Code) // a standby refuses writes with 25006
+		return pg.Code == "42501" || !fault(pg.Code) // a right is missing, as after a failover to another role
 	case errors.As(err, &my):
-		switch my.Number {
-		case 1203, 1226, 1044, 1142, 1143, 1227: // connections or rights are missing: class 42
-			return true
-		}
-		return !fault(string(my.SQLState[:]))
+		return slices.Contains(refusals, my.Number) || !fault(string(my.SQLState[:]))
 	case errors.As(err, &lite):
 		switch lite.Code() & 0xff {
 		case sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE:
@@ -48,10 +44,15 @@ func Away(err error) bool {
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// fault reports that a SQLSTATE means a wrong statement or value: ours, at any time.
+// refusals are errors of MySQL that have the class of a wrong statement, and that pass:
+// connections (1203, 1226), rights (1044, 1142, 1143, 1227), the database during a restore
+// (1049), and prepared statements (1461).
+var refusals = []uint16{1044, 1049, 1142, 1143, 1203, 1226, 1227, 1461}
+
+// fault reports that a SQLSTATE means a wrong statement or value, which no retry repairs.
 func fault(state string) bool {
 	switch state[:min(2, len(state))] {
-	case "0A", "21", "22", "23", "25", "26", "34", "42":
+	case "0A", "21", "22", "23", "34", "42":
 		return true
 	}
 	return false

@@ -59,7 +59,7 @@ func (s *Store) Sell(ctx context.Context, cashier string, card *string, lines []
 	var first int64
 	err = s.inTx(ctx, func(tx *Tx) error {
 		sale, first = Sale{Card: card, Cashier: cashier}, 0
-		o, err := tx.order(ctx, card, lines, once)
+		o, err := tx.order(ctx, card, nil, lines, once)
 		if err != nil {
 			return err
 		}
@@ -93,6 +93,7 @@ type order struct {
 	balance sql.NullInt64 // of the card
 	now     int64
 	nextID  int64
+	voided  sql.NullInt64 // the sale that undid the one to be voided
 	seen    seen
 }
 
@@ -104,22 +105,22 @@ type goods struct {
 
 // order reads the goods that the lines name. Their stock stays locked, in the order of
 // the products, so that two sales cannot wait for each other.
-func (t *Tx) order(ctx context.Context, card *string, lines []Line, once Once) (*order, error) {
+func (t *Tx) order(ctx context.Context, card *string, voids *int64, lines []Line, once Once) (*order, error) {
 	o := &order{goods: map[int64]goods{}}
-	args := append([]any{card}, once.seenArgs()...)
+	args := append([]any{card, voids}, once.seenArgs()...)
 	for _, l := range lines {
 		args = append(args, l.Product)
 	}
 	return o, t.query(ctx, func(rows *sql.Rows) error {
 		var id int64
 		var g goods
-		dest := append([]any{&id, &g.name, &g.price, &g.category, &g.active, &g.stock, &o.now, &o.nextID, &o.balance}, o.seen.dest()...)
+		dest := append([]any{&id, &g.name, &g.price, &g.category, &g.active, &g.stock, &o.now, &o.nextID, &o.balance, &o.voided}, o.seen.dest()...)
 		err := rows.Scan(dest...)
 		o.goods[id] = g
 		return err
 	}, "SELECT p.id, p.name, p.price, p.category_id, p.active, s.quantity, "+now(t.engine)+", "+t.nextID("sales")+`,
-		(SELECT balance FROM cards WHERE number = ?), `+seenKey+`
-		FROM stock s JOIN products p ON p.id = s.product_id WHERE s.product_id IN (`+marks(len(lines))+`)
+		(SELECT balance FROM cards WHERE number = ?), (SELECT id FROM sales WHERE voids = ?), `+seenKey+`
+		FROM `+t.inKeyOrder("stock", "s")+` products p ON p.id = s.product_id WHERE s.product_id IN (`+marks(len(lines))+`)
 		ORDER BY s.product_id`+t.forUpdate("s"), args...)
 }
 
@@ -187,22 +188,23 @@ func (o *order) pays(card string, amount int64) error {
 func (t *Tx) insertSale(ctx context.Context, sale *Sale, nextID int64, once Once) (err error) {
 	b := &batch{}
 	at := micros(sale.CreatedAt)
+	if sale.Voids != nil { // before the sale: MySQL returns the automatic key of the last row
+		t.record(b, sale.Cashier, "void sale", fmt.Sprint(*sale.Voids), *sale.Reason)
+	}
 	b.add("INSERT INTO sales (id, created_at, total, card_number, cashier, voids, reason, request_key, fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		nextID, at, sale.Total, sale.Card, sale.Cashier, sale.Voids, sale.Reason, once.key(), once.fingerprint())
 	var items []any
 	versions := map[string]bool{MoneyVersion: true}
-	change := "UPDATE stock SET quantity = CASE product_id"
-	var changed, ids []any
 	for line, i := range sale.Items {
 		items = append(items, line, i.Product, i.Name, i.Quantity, i.Price)
-		change += " WHEN ? THEN quantity - ?"
-		changed, ids = append(changed, i.Product, i.Quantity), append(ids, i.Product)
 		versions[CategoryVersion(i.category)] = true
 	}
 	row := "(" + t.newID(nextID) + "," + marks(5) + ")"
 	b.add("INSERT INTO sale_items (sale_id, line, product_id, name, quantity, price) VALUES "+
 		strings.TrimSuffix(strings.Repeat(row+",", len(sale.Items)), ","), items...)
-	b.add(change+" END WHERE product_id IN ("+marks(len(ids))+")", append(changed, ids...)...)
+	for _, i := range sale.Items { // each by its key: for a list of keys MySQL may scan, and lock, the table
+		b.add("UPDATE stock SET quantity = quantity - ? WHERE product_id = ?", i.Quantity, i.Product)
+	}
 	kind := kindCash
 	if sale.Card != nil {
 		kind = kindCard
@@ -239,25 +241,35 @@ func (s *Store) SalesByKey(ctx context.Context, user, key string) ([]Sale, error
 
 const saleColumns = "s.id, s.created_at, s.total, s.card_number, s.cashier, s.voids, (SELECT v.id FROM sales v WHERE v.voids = s.id) AS voided_by, s.reason"
 
+// salesWhere returns sales with their items, in one statement.
 func (s *Store) salesWhere(ctx context.Context, where string, args ...any) ([]Sale, error) {
 	list := []Sale{}
 	err := s.query(ctx, func(rows *sql.Rows) error {
-		sale, err := scanSale(rows)
-		list = append(list, sale)
-		return err
-	}, "SELECT "+saleColumns+" FROM sales s WHERE "+where, args...)
-	if err != nil || len(list) == 0 {
-		return list, err
-	}
-	items, err := s.itemsOf(ctx, []int64{list[0].ID})
-	list[0].Items = items[list[0].ID]
+		sale := Sale{Items: []SaleItem{}}
+		var item SaleItem
+		var created int64
+		if err := rows.Scan(append(sale.dest(&created), &item.Product, &item.Name, &item.Quantity, &item.Price)...); err != nil {
+			return err
+		}
+		sale.CreatedAt = fromMicros(created)
+		if len(list) == 0 || list[len(list)-1].ID != sale.ID {
+			list = append(list, sale)
+		}
+		last := &list[len(list)-1]
+		last.Items = append(last.Items, item)
+		return nil
+	}, "SELECT "+saleColumns+", i.product_id, i.name, i.quantity, i.price FROM sales s JOIN sale_items i ON i.sale_id = s.id WHERE "+where+" ORDER BY s.id, i.line", args...)
 	return list, err
+}
+
+func (s *Sale) dest(created *int64) []any {
+	return []any{&s.ID, created, &s.Total, &s.Card, &s.Cashier, &s.Voids, &s.VoidedBy, &s.Reason}
 }
 
 func scanSale(rows keyset.Scanner) (Sale, error) {
 	sale := Sale{Items: []SaleItem{}}
 	var created int64
-	err := rows.Scan(&sale.ID, &created, &sale.Total, &sale.Card, &sale.Cashier, &sale.Voids, &sale.VoidedBy, &sale.Reason)
+	err := rows.Scan(sale.dest(&created)...)
 	sale.CreatedAt = fromMicros(created)
 	return sale, err
 }

@@ -126,6 +126,16 @@ func (t *Tx) forUpdate(alias string) string {
 	}
 }
 
+// inKeyOrder begins a join whose statement locks the rows of the first table in the order of
+// its key. MySQL locks rows as it reads them, so its plan must not begin elsewhere.
+// PostgreSQL locks them after it has sorted them.
+func (t *Tx) inKeyOrder(table, alias string) string {
+	if t.engine == settings.MySQL {
+		return table + " " + alias + " FORCE INDEX (PRIMARY) STRAIGHT_JOIN"
+	}
+	return table + " " + alias + " JOIN"
+}
+
 // adding makes an INSERT add to the row whose key is taken already.
 func (t *Tx) adding(insert, table, key string, columns ...string) string {
 	var set []string

@@ -31,14 +31,14 @@ func (s *Store) VoidSale(ctx context.Context, id int64, reason string, once Once
 	var first int64
 	err = s.inTx(ctx, func(tx *Tx) error {
 		void, first = Sale{Card: sold.Card, Cashier: once.User, Total: -sold.Total, Voids: &id, Reason: &reason}, 0
-		o, err := tx.order(ctx, sold.Card, lines, once)
+		o, err := tx.order(ctx, sold.Card, &id, lines, once)
 		if err != nil {
 			return err
 		}
 		if first, err = o.replay(once); err != nil || first != 0 {
 			return err
 		}
-		if err := tx.voidable(ctx, "sale", "sales", id, sold.Voids); err != nil {
+		if err := voidable("sale", id, sold.Voids, o.voided); err != nil {
 			return err
 		}
 		for _, item := range sold.Items {
@@ -46,10 +46,7 @@ func (s *Store) VoidSale(ctx context.Context, id int64, reason string, once Once
 			void.Items = append(void.Items, item)
 		}
 		void.CreatedAt = fromMicros(o.now)
-		if err := tx.insertSale(ctx, &void, o.nextID, once); err != nil {
-			return err
-		}
-		return tx.audit(ctx, once.User, "void sale", fmt.Sprint(id), reason)
+		return tx.insertSale(ctx, &void, o.nextID, once)
 	})
 	if err == nil && first != 0 {
 		void, err = s.Sale(ctx, first)
@@ -58,17 +55,13 @@ func (s *Store) VoidSale(ctx context.Context, id int64, reason string, once Once
 	return void, false, err
 }
 
-// voidable refuses what was undone already, and what undoes something itself.
-func (t *Tx) voidable(ctx context.Context, what, table string, id int64, voids *int64) error {
+// voidable refuses to undo an entry that is a void itself, or that was undone before.
+func voidable(what string, id int64, voids *int64, by sql.NullInt64) error {
 	if voids != nil {
 		return Conflict{Detail: fmt.Sprintf("%s %d is a void itself", what, id)}
 	}
-	var by int64
-	switch err := t.queryRow(ctx, "SELECT id FROM "+table+" WHERE voids = ?", id).Scan(&by); {
-	case err == nil:
-		return Conflict{Detail: fmt.Sprintf("%s %d was voided by %d already", what, id, by)}
-	case !errors.Is(err, sql.ErrNoRows):
-		return err
+	if by.Valid {
+		return Conflict{Detail: fmt.Sprintf("%s %d was voided by %d already", what, id, by.Int64)}
 	}
 	return nil
 }
