@@ -60,8 +60,10 @@ func suspicion(m *Manifest, before []Entry) string {
 	}
 	for _, t := range m.Tables {
 		var rows, size, packed []int64
+		var tables []driver.Table
 		for _, h := range history {
 			if was, there := h[t.Name]; there {
+				tables = append(tables, was)
 				rows, size = append(rows, was.Rows), append(size, was.Bytes)
 				if was.Packed > 0 && was.Bytes > 0 {
 					packed = append(packed, was.Packed*1000/was.Bytes)
@@ -77,6 +79,11 @@ func suspicion(m *Manifest, before []Entry) string {
 		if len(packed) > 0 && t.Packed > 0 && t.Bytes >= sampleBytes && t.Bytes < 2*median(size) {
 			if is, was := t.Packed*1000/t.Bytes, median(packed); is >= 750 && is >= was+200 {
 				say("the rows of the table %s compress to %d %% of their length, where %d %% are usual: were they replaced by noise, or encrypted?", t.Name, is/10, was/10)
+			}
+		}
+		for _, c := range t.Columns {
+			if what := changedEverywhere(c, tables); what != "" {
+				say("the column %s of the table %s %s", c.Name, t.Name, what)
 			}
 		}
 	}
@@ -107,6 +114,46 @@ func suspicion(m *Manifest, before []Entry) string {
 		}
 	}
 	return brief(why)
+}
+
+const (
+	// fewSampled is how many rows, and fewDistinct how many values, a column must have had in
+	// a sample before their loss is news.
+	fewSampled, fewDistinct = 20, 20
+	// columnBytes is how long the values must be before their compression says something.
+	columnBytes = 2 << 10
+)
+
+// changedEverywhere reports a column whose values became empty, the same, or noise in nearly
+// all rows; "" if they did not.
+func changedEverywhere(now driver.Column, tables []driver.Table) string {
+	var empty, distinct, packed []int64
+	for _, t := range tables {
+		for _, c := range t.Columns {
+			if c.Name != now.Name || c.Rows < fewSampled {
+				continue
+			}
+			empty, distinct = append(empty, c.Empty*1000/c.Rows), append(distinct, c.Distinct)
+			if c.Bytes > 0 {
+				packed = append(packed, c.Packed*1000/c.Bytes)
+			}
+		}
+	}
+	if len(empty) == 0 || now.Rows < fewSampled {
+		return ""
+	}
+	if is, was := now.Empty*1000/now.Rows, slices.Max(empty); is >= 990 && was <= 500 {
+		return fmt.Sprintf("is empty in %d %% of the rows, and never was in more than %d %%", is/10, was/10)
+	}
+	if was := slices.Min(distinct); was >= fewDistinct && now.Distinct <= 2 {
+		return fmt.Sprintf("has %d different values, and never less than %d before: an UPDATE without its WHERE?", now.Distinct, was)
+	}
+	if len(packed) > 0 && now.Bytes >= columnBytes {
+		if is, was := now.Packed*1000/now.Bytes, median(packed); is >= 750 && is >= was+200 {
+			return fmt.Sprintf("compresses to %d %% of its length, where %d %% are usual: was it replaced by noise, or encrypted?", is/10, was/10)
+		}
+	}
+	return ""
 }
 
 // brief joins the first few.

@@ -49,6 +49,18 @@ type Table struct {
 	Packed int64 `json:"packed,omitempty"`
 	// Digest is the same for the same rows in any order ([Meter]); "" if it is not known.
 	Digest string `json:"digest,omitempty"`
+	// Columns are measured in a sample of the rows; nil if that is not known.
+	Columns []Column `json:"columns,omitempty"`
+}
+
+// Column is a column in a sample of the rows of a table.
+type Column struct {
+	Name     string `json:"name"`
+	Rows     int64  `json:"rows"`  // in the sample
+	Empty    int64  `json:"empty"` // NULL or an empty text
+	Bytes    int64  `json:"bytes"`
+	Packed   int64  `json:"packed"`   // what a compressor makes of them
+	Distinct int64  `json:"distinct"` // values, estimated
 }
 
 // Position is where the log of a server stood when a dump was taken: the place from which

@@ -81,7 +81,7 @@ func (m *Source) measure(ctx context.Context, s session, database, table string)
 		return driver.Table{}, err
 	}
 	var meter driver.Meter
-	err = readRows(ctx, s, t.query, t.columns, func(row []byte) error {
+	err = readRows(ctx, s, t.query, t.columns, func(row []byte, _ []int) error {
 		meter.Row(row)
 		return nil
 	})

@@ -49,12 +49,14 @@ func columnOf(name, dataType, charset string) column {
 	return c
 }
 
-// appendRow writes a row as VALUES takes it.
-func appendRow(to []byte, columns []column, row []sqldriver.Value) ([]byte, error) {
-	to = append(to, '(')
+// appendRow writes a row as VALUES takes it, and where each value ends.
+func appendRow(to []byte, ends []int, columns []column, row []sqldriver.Value) ([]byte, []int, error) {
 	for i, v := range row {
 		if i > 0 {
 			to = append(to, ',')
+			ends = append(ends, len(to)-1)
+		} else {
+			to = append(to, '(')
 		}
 		c := &columns[i]
 		switch v := v.(type) {
@@ -73,10 +75,10 @@ func appendRow(to []byte, columns []column, row []sqldriver.Value) ([]byte, erro
 		case string:
 			to = c.append(to, []byte(v))
 		default:
-			return to, fmt.Errorf("backup: the driver returns a %T for the column %s, which this package cannot write", v, c.name)
+			return to, ends, fmt.Errorf("backup: the driver returns a %T for the column %s, which this package cannot write", v, c.name)
 		}
 	}
-	return append(to, ')'), nil
+	return append(to, ')'), append(ends, len(to)), nil
 }
 
 func (c *column) append(to, v []byte) []byte {
@@ -107,7 +109,7 @@ func appendText(to, v []byte) []byte {
 }
 
 // readRows calls do with each row of a query, encoded; do must not keep it.
-func readRows(ctx context.Context, s session, query string, columns []column, do func(row []byte) error) error {
+func readRows(ctx context.Context, s session, query string, columns []column, do func(row []byte, ends []int) error) error {
 	return s.Raw(func(conn any) error {
 		q, ok := conn.(sqldriver.QueryerContext)
 		if !ok {
@@ -123,16 +125,17 @@ func readRows(ctx context.Context, s session, query string, columns []column, do
 			return fmt.Errorf("backup: the server returns %d columns instead of %d", len(values), len(columns))
 		}
 		var row []byte
+		var ends []int
 		for {
 			if err := rows.Next(values); errors.Is(err, io.EOF) {
 				return nil
 			} else if err != nil {
 				return err
 			}
-			if row, err = appendRow(row[:0], columns, values); err != nil {
+			if row, ends, err = appendRow(row[:0], ends[:0], columns, values); err != nil {
 				return err
 			}
-			if err := do(row); err != nil {
+			if err := do(row, ends); err != nil {
 				return err
 			}
 		}

@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
-	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
 // Restore reads a dump into a new database of the server, or into an existing empty one that
@@ -318,68 +316,6 @@ func (r *restoring) waitingViews(ctx context.Context, last bool) error {
 	return nil
 }
 
-// compare holds what was restored against the dump.
-func (r *restoring) compare(ctx context.Context, tables []driver.Table) error {
-	want := r.dump
-	if len(r.o.Tables) > 0 {
-		var err error
-		if want, err = want.Only(r.o.Tables); err != nil {
-			return err
-		}
-	}
-	inv, err := takeInventory(ctx, r.m.db, r.target, r.m.opts.QueryTimeout)
-	if err != nil {
-		return err
-	}
-	charset, collation, err := r.m.defaults(ctx, r.m.db, r.target)
-	if err != nil {
-		return err
-	}
-	r.got = inv.contents()
-	r.got.Tables = tables
-	r.got.ServerVersion = r.server.version
-	r.got.Settings = map[string]string{"charset": charset, "collation": collation}
-	if err := want.Compare(r.got); err != nil {
-		return fmt.Errorf("backup: %w", err)
-	}
-	for _, kind := range []struct {
-		name      string
-		want, got int64
-	}{{"views", want.Views, r.got.Views}, {"triggers", want.Triggers, r.got.Triggers}, {"routines", want.Routines, r.got.Routines}, {"events", want.Events, r.got.Events}} {
-		if kind.want != kind.got {
-			return fmt.Errorf("backup: %w: it has %d %s instead of %d", driver.ErrDiffers, kind.got, kind.name, kind.want)
-		}
-	}
-	if c := r.dump.Settings["collation"]; c != "" && c != collation {
-		return fmt.Errorf("backup: %w: its default collation is %s instead of %s", driver.ErrDiffers, collation, c)
-	}
-	r.warnings(ctx)
-	return nil
-}
-
-// warnings reports what works differently in the restored database.
-func (r *restoring) warnings(ctx context.Context) {
-	if len(r.changed) > 0 {
-		r.got.Warnings = append(r.got.Warnings, "this account may not create objects of other accounts (GRANT SET USER ON *.* to it, or set mysql.Options.Definers), so that these belong to it now: "+server.ShortList(r.changed))
-	}
-	var unknown []string
-	for definer := range r.lost {
-		at := max(strings.LastIndexByte(definer, '@'), 0)
-		var n int
-		err := r.m.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM mysql.user WHERE User = ? AND Host = ?", definer[:at], strings.TrimPrefix(definer[at:], "@")).Scan(&n)
-		if err == nil && n == 0 && at > 0 {
-			unknown = append(unknown, quoteAccount(definer))
-		}
-	}
-	slices.Sort(unknown)
-	if len(unknown) > 0 {
-		r.got.Warnings = append(r.got.Warnings, fmt.Sprintf("views, triggers or routines belong to %s, which this server does not know: they fail until CREATE USER", server.ShortList(unknown)))
-	}
-	if n := len(r.events); n > 0 {
-		r.got.Warnings = append(r.got.Warnings, fmt.Sprintf("the %d events of the restored database are disabled: ALTER EVENT … ENABLE, where they are to run", n))
-	}
-}
-
 // drop removes a database that this package has created.
 func (m *Source) drop(ctx context.Context, database string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
@@ -389,52 +325,3 @@ func (m *Source) drop(ctx context.Context, database string) error {
 	}
 	return nil
 }
-
-// advice is what to do about errors whose messages do not say it.
-var advice = map[int]string{
-	1044: "the account may not create or use this database: GRANT ALL on it",
-	1153: "a row is larger than the server takes: SET GLOBAL max_allowed_packet = 1073741824, and restore again",
-	1180: "if it is because of a unique key, two of its rows are equal by the rules of this server",
-	1227: "it belongs to its DEFINER, and this account may not create objects of other accounts: GRANT SET USER ON *.* (MySQL: SET_ANY_DEFINER) to it, or set mysql.Options.Definers",
-	1418: "SET GLOBAL log_bin_trust_function_creators = 1, or restore as an administrator",
-	1419: "SET GLOBAL log_bin_trust_function_creators = 1, or restore as an administrator",
-	1449: "its DEFINER is an account that does not exist: create the account, or set mysql.Options.Definers",
-}
-
-var (
-	duplicate = regexp.MustCompile(`(?s)^(.*?Duplicate entry) '.*' (for key '[^']*')$`)
-	ofColumn  = regexp.MustCompile(`(?s)^(.*?: )'.*' (for column .* at row \d+)$`)
-	nearText  = regexp.MustCompile(`(?s)^(.*?)near '.*$`)
-)
-
-// restoreError adds the object to an error, and takes the values of rows and the text of
-// statements out of it.
-func restoreError(kind, name string, err error) error {
-	if err == nil {
-		return nil
-	}
-	text := err.Error()
-	for _, form := range []*regexp.Regexp{duplicate, ofColumn} {
-		text = form.ReplaceAllString(text, "$1 … $2")
-	}
-	text = nearText.ReplaceAllString(text, "${1}near …")
-	if len(text) > 500 {
-		text = strings.ToValidUTF8(text[:500], "") + "…"
-	}
-	if kind == kindRows {
-		kind = "rows of the table"
-	}
-	if hint := advice[errorCode(err)]; hint != "" {
-		text += " (" + hint + ")"
-	}
-	return &statementError{fmt.Sprintf("backup: restore the %s %s: %s", kind, name, text), err}
-}
-
-// statementError has a text without values; its cause is for errors.As.
-type statementError struct {
-	text string
-	err  error
-}
-
-func (e *statementError) Error() string { return e.text }
-func (e *statementError) Unwrap() error { return e.err }

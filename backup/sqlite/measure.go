@@ -26,18 +26,29 @@ func measure(ctx context.Context, conn *sql.Conn, alias, name, quoted string) (d
 		// quote() ends a text at a NUL.
 		values = append(values, fmt.Sprintf("CASE WHEN typeof(%[1]s) = 'text' AND instr(%[1]s, char(0)) > 0 THEN 't' || hex(%[1]s) ELSE quote(%[1]s) END", c))
 	}
-	rows, err := conn.QueryContext(ctx, "SELECT "+strings.Join(values, " || ',' || ")+" FROM "+alias+"."+quoted)
+	rows, err := conn.QueryContext(ctx, "SELECT "+strings.Join(values, ", ")+" FROM "+alias+"."+quoted)
 	if err != nil {
 		return driver.Table{}, err
 	}
 	defer rows.Close()
 	var meter driver.Meter
-	var row sql.RawBytes
+	meter.Columns(columns...)
+	cells, to := make([]sql.RawBytes, len(columns)), make([]any, len(columns))
+	for i := range cells {
+		to[i] = &cells[i]
+	}
+	var row []byte
+	var ends []int
 	for rows.Next() {
-		if err := rows.Scan(&row); err != nil {
+		if err := rows.Scan(to...); err != nil {
 			return driver.Table{}, err
 		}
-		meter.Row(row)
+		row, ends = row[:0], ends[:0]
+		for _, cell := range cells {
+			row = append(append(row, ','), cell...)
+			ends = append(ends, len(row))
+		}
+		meter.Row(row, ends...)
 	}
 	return meter.Table(name), rows.Err()
 }

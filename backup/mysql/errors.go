@@ -1,0 +1,56 @@
+package mysql
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// advice is what to do about errors whose messages do not say it.
+var advice = map[int]string{
+	1044: "the account may not create or use this database: GRANT ALL on it",
+	1153: "a row is larger than the server takes: SET GLOBAL max_allowed_packet = 1073741824, and restore again",
+	1180: "if it is because of a unique key, two of its rows are equal by the rules of this server",
+	1227: "it belongs to its DEFINER, and this account may not create objects of other accounts: GRANT SET USER ON *.* (MySQL: SET_ANY_DEFINER) to it, or set mysql.Options.Definers",
+	1418: "SET GLOBAL log_bin_trust_function_creators = 1, or restore as an administrator",
+	1419: "SET GLOBAL log_bin_trust_function_creators = 1, or restore as an administrator",
+	1449: "its DEFINER is an account that does not exist: create the account, or set mysql.Options.Definers",
+}
+
+var (
+	duplicate = regexp.MustCompile(`(?s)^(.*?Duplicate entry) '.*' (for key '[^']*')$`)
+	ofColumn  = regexp.MustCompile(`(?s)^(.*?: )'.*' (for column .* at row \d+)$`)
+	nearText  = regexp.MustCompile(`(?s)^(.*?)near '.*$`)
+)
+
+// restoreError adds the object to an error, and takes the values of rows and the text of
+// statements out of it.
+func restoreError(kind, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	for _, form := range []*regexp.Regexp{duplicate, ofColumn} {
+		text = form.ReplaceAllString(text, "$1 … $2")
+	}
+	text = nearText.ReplaceAllString(text, "${1}near …")
+	if len(text) > 500 {
+		text = strings.ToValidUTF8(text[:500], "") + "…"
+	}
+	if kind == kindRows {
+		kind = "rows of the table"
+	}
+	if hint := advice[errorCode(err)]; hint != "" {
+		text += " (" + hint + ")"
+	}
+	return &statementError{fmt.Sprintf("backup: restore the %s %s: %s", kind, name, text), err}
+}
+
+// statementError has a text without values; its cause is for errors.As.
+type statementError struct {
+	text string
+	err  error
+}
+
+func (e *statementError) Error() string { return e.text }
+func (e *statementError) Unwrap() error { return e.err }

@@ -1,0 +1,174 @@
+package mysql
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
+)
+
+func (d *dumping) sequence(ctx context.Context, name string) error {
+	text, err := d.show(ctx, "SEQUENCE "+quote(name), "Create", "utf8mb4")
+	if err != nil {
+		return d.waited(ctx, name, err)
+	}
+	text, _ = unqualify(text, d.m.database, d.server.fold, false)
+	if err := d.out.statement(kindSequence, mark{Name: name}, text); err != nil {
+		return err
+	}
+	var next int64
+	var round int64
+	if err := d.s.QueryRowContext(ctx, "SELECT next_not_cached_value, cycle_count FROM "+quote(name)).Scan(&next, &round); err != nil {
+		return d.waited(ctx, name, err)
+	}
+	if err := d.out.statement(kindSequence, mark{Name: name}, fmt.Appendf(nil, "DO SETVAL(%s, %d, 0, %d)", quote(name), next, round)); err != nil {
+		return err
+	}
+	return d.release(ctx)
+}
+
+// release gives back the lock on the definition of a table, which an ALTER TABLE may be
+// waiting for.
+func (d *dumping) release(ctx context.Context) error {
+	if d.m.opts.LockTables {
+		return nil
+	}
+	return d.s.exec(ctx, "ROLLBACK TO SAVEPOINT mainstay")
+}
+
+// insertSize is the length at which a statement with rows ends.
+const insertSize = 1 << 20
+
+func (d *dumping) table(ctx context.Context, name string, inv inventory) error {
+	text, err := d.show(ctx, "TABLE "+quote(name), "Create", "utf8mb4")
+	if errorCode(err) == codeNoTable {
+		d.warn("the table " + name + " was dropped while the dump ran; it does not hold it")
+		return nil
+	}
+	if err != nil {
+		return d.waited(ctx, name, err)
+	}
+	text, _ = unqualify(text, d.m.database, d.server.fold, false)
+	if err := d.out.statement(kindTable, mark{Name: name}, text); err != nil {
+		return err
+	}
+	var meter driver.Meter
+	if rowless[inv.engines[name]] {
+		d.got.Tables = append(d.got.Tables, driver.Table{Name: name})
+		return d.release(ctx)
+	}
+	t, err := d.m.readable(ctx, d.s, d.m.database, name)
+	if err != nil {
+		return d.waited(ctx, name, err)
+	}
+	if t.lost != "" {
+		d.skip("history of the table "+name, t.lost)
+	}
+	limit := min(insertSize, int(d.server.packet/2))
+	buf := append(make([]byte, 0, insertSize+64<<10), t.insert...)
+	meter.Columns(t.names()...)
+	err = readRows(ctx, d.s, t.query, t.columns, func(row []byte, ends []int) error {
+		meter.Row(row, ends...)
+		if len(buf) > len(t.insert) && len(buf)+len(row)+1 > limit {
+			if err := d.insert(name, buf); err != nil {
+				return err
+			}
+			buf = append(buf[:0], t.insert...)
+		}
+		if len(buf) > len(t.insert) {
+			buf = append(buf, ',', '\n')
+		}
+		buf = append(buf, row...)
+		if d.total++; d.total%1024 == 0 {
+			d.rows(d.total)
+		}
+		return nil
+	})
+	if err != nil {
+		return d.waited(ctx, name, err)
+	}
+	if len(buf) > len(t.insert) {
+		if err := d.insert(name, buf); err != nil {
+			return err
+		}
+	}
+	d.rows(d.total)
+	d.got.Tables = append(d.got.Tables, meter.Table(name))
+	return d.release(ctx)
+}
+
+func (d *dumping) insert(name string, text []byte) error {
+	return d.out.statement(kindRows, mark{Name: name}, text)
+}
+
+// readable is how the rows of a table are read and written.
+type readable struct {
+	query   string
+	insert  string // up to VALUES
+	columns []column
+	lost    string // why its history is not read; "" if it is, or if it has none
+}
+
+func (t *readable) names() []string {
+	var names []string
+	for _, c := range t.columns {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+func (m *Source) readable(ctx context.Context, s session, database, table string) (readable, error) {
+	var t readable
+	var names, exprs []string
+	starts, ends := "", ""
+	versioned, byTransaction := false, false
+	err := eachRow(ctx, s, `SELECT c.COLUMN_NAME, c.DATA_TYPE, c.CHARACTER_SET_NAME, c.EXTRA, c.COLUMN_TYPE, t.TABLE_TYPE, COALESCE(c.GENERATION_EXPRESSION, '')
+		FROM information_schema.COLUMNS c JOIN information_schema.TABLES t ON t.TABLE_SCHEMA = c.TABLE_SCHEMA AND t.TABLE_NAME = c.TABLE_NAME
+		WHERE c.TABLE_SCHEMA = ? AND c.TABLE_NAME = ? ORDER BY c.ORDINAL_POSITION`, func(r []string) {
+		versioned = r[5] == "SYSTEM VERSIONED"
+		extra, expression := strings.ToUpper(r[3]), strings.ToUpper(r[6])
+		switch {
+		case strings.HasPrefix(expression, "ROW START"):
+			starts, byTransaction = r[0], r[1] == "bigint"
+			return
+		case strings.HasPrefix(expression, "ROW END"):
+			ends = r[0]
+			return
+		case strings.Contains(extra, "GENERATED") && !strings.Contains(extra, "DEFAULT_GENERATED") || expression != "":
+			return
+		}
+		c := columnOf(r[0], r[1], r[2])
+		t.columns = append(t.columns, c)
+		names, exprs = append(names, quote(c.name)), append(exprs, c.expr)
+	}, database, table)
+	if err != nil {
+		return t, fmt.Errorf("list the columns: %w", err)
+	}
+	past := ""
+	if versioned {
+		var on bool
+		known := s.QueryRowContext(ctx, "SELECT @@system_versioning_insert_history").Scan(&on)
+		switch {
+		case byTransaction:
+			t.lost = "its rows are versioned by transactions, which no restore can repeat; the present rows are in the backup"
+		case known != nil || !on:
+			t.lost = "this server cannot restore it (MariaDB can since 10.11); the present rows are in the backup"
+		default:
+			past = " FOR SYSTEM_TIME ALL"
+			for _, name := range []string{cmp.Or(starts, "row_start"), cmp.Or(ends, "row_end")} {
+				c := columnOf(name, "timestamp", "")
+				t.columns = append(t.columns, c)
+				names, exprs = append(names, quote(c.name)), append(exprs, c.expr)
+			}
+		}
+	}
+	if len(t.columns) == 0 {
+		return t, errors.New("it has no columns that could be read")
+	}
+	t.query = "SELECT SQL_NO_CACHE " + strings.Join(exprs, ",") + " FROM " + quote(database) + "." + quote(table) + past
+	t.insert = "INSERT INTO " + quote(table) + " (" + strings.Join(names, ",") + ") VALUES\n"
+	return t, nil
+}
