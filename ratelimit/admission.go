@@ -57,6 +57,12 @@ func AdmissionFrom(ctx context.Context) *Admission {
 // Admit waits for their outcome, up to 5 seconds. The errors are those of [Decide]. The
 // admission is never nil.
 func Admit(ctx context.Context, checks ...Check) (*Admission, error) {
+	a, err := admit(ctx, checks)
+	a.noteTwice()
+	return a, err
+}
+
+func admit(ctx context.Context, checks []Check) (*Admission, error) {
 	a := &Admission{ctx: ctx, outer: AdmissionFrom(ctx), logger: slog.Default()}
 	now, later := make([]Check, 0, len(checks)), []Check(nil)
 	for _, c := range checks {
@@ -238,10 +244,38 @@ func (a *Admission) settle(cost int, chosen func(i int) bool) {
 	}
 }
 
+// noteTwice warns once of a policy that has charged the same request before: the same preset
+// lies around a router and around one of its routes.
+func (a *Admission) noteTwice() {
+	for o := a.outer; o != nil; o = o.outer {
+		for i := range a.decision.checks {
+			c := &a.decision.checks[i]
+			for j := range o.decision.checks {
+				if !c.counts(&o.decision.checks[j]) || !watchOf(c.by()).twice.CompareAndSwap(false, true) {
+					continue
+				}
+				a.logger.WarnContext(a.ctx, "ratelimit: a policy charges one request twice: an outer middleware has charged the same key already; leave one of the two out, or give the inner policy another Name", "policy", c.Limiter.Policy().Name)
+			}
+		}
+	}
+}
+
+// counts reports whether two checks of one key count in one place.
+func (c *Check) counts(o *Check) bool {
+	if c.Key != o.Key || c.Cost == 0 || o.Cost == 0 {
+		return false
+	}
+	if same(c.Limiter, o.Limiter) {
+		return true
+	}
+	_, memory := c.by().(*memoryBackend) // each counts by itself
+	return !memory && c.by().Group() == o.by().Group() && c.Limiter.Policy().Name == o.Limiter.Policy().Name
+}
+
 // watch notices a handler that never states an outcome, or never a failure.
 type watch struct {
 	open, succeeded, failed atomic.Uint64
-	warned                  atomic.Bool
+	warned, twice           atomic.Bool
 }
 
 const (

@@ -311,3 +311,26 @@ func TestKeys(t *testing.T) {
 		require.Contains(t, log.String(), c.want)
 	}
 }
+
+// The same limit around a router and around a route is reported once, whether the request goes
+// on or not.
+func TestALimitTwiceOnOneRequest(t *testing.T) {
+	t.Parallel()
+	for _, rules := range [][]Rule{
+		{{Key: constant("user:1")}},
+		{{Key: constant("user:1")}, {Key: constant("user:2"), Limiter: memory(t, hourly("second", 500), nil)}},
+	} {
+		var log bytes.Buffer
+		o := &MiddlewareOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))}
+		api := memory(t, API(), nil)
+		rules[0].Limiter = api
+		route := wrap(t, o, ok, rules...)
+		send(wrap(t, o, route.ServeHTTP, Rule{Limiter: memory(t, API(), nil), Key: constant("user:1")}), http.MethodGet, "")
+		send(wrap(t, o, route.ServeHTTP, Rule{Limiter: api, Key: constant("user:3")}), http.MethodGet, "")
+		require.Empty(t, log.String(), "another limit, or another key")
+		for range 60 {
+			send(wrap(t, o, route.ServeHTTP, Rule{Limiter: api, Key: constant("user:1")}), http.MethodGet, "")
+		}
+		require.Equal(t, 1, strings.Count(log.String(), "policy=api"), log.String())
+	}
+}

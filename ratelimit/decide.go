@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"time"
 )
 
@@ -57,6 +58,7 @@ type Decision struct {
 // A nil error with Allowed == false is a denial. With an error nothing is used.
 // ErrUnavailable, ErrQueueFull and ErrCostExceedsLimit come with results.
 func Decide(ctx context.Context, checks ...Check) (*Decision, error) {
+	checks = slices.Clone(checks) // the caller's may be shared by goroutines
 	d := &Decision{
 		checks:       checks,
 		Results:      make([]Result, len(checks)),

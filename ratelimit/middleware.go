@@ -2,7 +2,6 @@ package ratelimit
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -164,6 +163,9 @@ func (m *Middleware) serveOne(w http.ResponseWriter, r *http.Request, next http.
 	if !m.opts.NoHeaders {
 		m.fields.write(w.Header(), &a.decision, false, now)
 	}
+	if a.outer != nil {
+		a.noteTwice()
+	}
 	a.context = admissionContext{ctx, &a.Admission}
 	next.ServeHTTP(w, r.WithContext(&a.context))
 }
@@ -185,8 +187,9 @@ func (m *Middleware) serveAll(w http.ResponseWriter, r *http.Request, next http.
 			status = append(status, rule.SuccessStatus)
 		}
 	}
-	a, err := Admit(r.Context(), checks...)
+	a, err := admit(r.Context(), checks)
 	a.logger = m.opts.Logger
+	a.noteTwice()
 	now := time.Now().UnixNano()
 	if err != nil || !a.decision.Allowed {
 		m.refuse(w, r, &a.decision, now, err)
@@ -217,8 +220,8 @@ func (m *Middleware) serveAll(w http.ResponseWriter, r *http.Request, next http.
 
 // refuse answers a request that does not go on.
 func (m *Middleware) refuse(w http.ResponseWriter, r *http.Request, d *Decision, now int64, err error) {
-	switch {
-	case err == nil, errors.Is(err, ErrCostExceedsLimit), errors.Is(err, ErrQueueFull):
+	switch d.Status(err) {
+	case http.StatusTooManyRequests:
 		if m.opts.NoHeaders {
 			if s := retrySeconds(d.Results[binding(d.Results)]); s > 0 {
 				w.Header()[hRetryAfter] = []string{strconv.FormatInt(s, 10)}
@@ -238,7 +241,7 @@ func (m *Middleware) refuse(w http.ResponseWriter, r *http.Request, d *Decision,
 		*body = appendDenied((*body)[:0], d.Results, now, m.opts.ProblemJSON)
 		respond(w, r, http.StatusTooManyRequests, contentType, *body)
 		bodies.Put(body)
-	case errors.Is(err, ErrUnavailable) || r.Context().Err() != nil:
+	case http.StatusServiceUnavailable:
 		retry := retrySeconds(d.Results[binding(d.Results)])
 		if retry > 0 {
 			w.Header()[hRetryAfter] = []string{strconv.FormatInt(retry, 10)}

@@ -1,10 +1,27 @@
 package ratelimit
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"sync"
 )
+
+// Status returns the HTTP status of the response to a decision that [Decide] or [Admit] returned
+// with err: 200, 429 for a denial, 503 while the back-end is away or after the client has
+// left, and 500 for a mistake of the service.
+func (d *Decision) Status(err error) int {
+	switch {
+	case err == nil && d.Allowed:
+		return http.StatusOK
+	case err == nil, errors.Is(err, ErrCostExceedsLimit), errors.Is(err, ErrQueueFull):
+		return http.StatusTooManyRequests
+	case errors.Is(err, ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
+}
 
 var (
 	jsonType    = []string{"application/json"}

@@ -11,15 +11,14 @@ package connectlimit
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"time"
 
 	"connectrpc.com/connect"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/driver"
 )
 
 // Call is what a rule may look at.
@@ -31,30 +30,18 @@ type Call struct {
 }
 
 // Rule applies one limiter to calls.
-type Rule struct {
-	// Limiter decides. Required.
-	Limiter ratelimit.Limiter
-	// Key returns the key of the caller, never "". Required.
-	Key func(context.Context, Call) string
-	// Cost returns the units that a call needs; 0 lets it through uncounted. Default: 1.
-	Cost func(context.Context, Call) int
-	// FailuresOnly gives the units back when the method calls Succeed. Default: false.
-	FailuresOnly bool
-	// Delay is the longest that a call is delayed before it is denied. Default: 0.
-	Delay time.Duration
-}
+type Rule = driver.Rule[Call]
 
 // New returns an interceptor for handlers. With several rules a call goes on only if all allow.
 func New(rules []Rule) (connect.Interceptor, error) {
-	for i, r := range rules {
-		if r.Limiter == nil || r.Key == nil {
-			return nil, fmt.Errorf("connectlimit: rule %d needs a Limiter and a Key", i)
-		}
+	checked, err := driver.NewRules("connectlimit", rules)
+	if err != nil {
+		return nil, err
 	}
-	return &interceptor{append([]Rule(nil), rules...)}, nil
+	return &interceptor{checked}, nil
 }
 
-type interceptor struct{ rules []Rule }
+type interceptor struct{ rules driver.Rules[Call] }
 
 // WrapUnary implements connect.Interceptor.
 func (l *interceptor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
@@ -89,43 +76,29 @@ func (l *interceptor) WrapStreamingHandler(next connect.StreamingHandlerFunc) co
 }
 
 func (l *interceptor) admit(ctx context.Context, call Call) (*ratelimit.Admission, error) {
-	checks := make([]ratelimit.Check, 0, len(l.rules))
-	for i := range l.rules {
-		r, cost := &l.rules[i], 1
-		if r.Cost != nil {
-			cost = r.Cost(ctx, call)
-		}
-		if cost != 0 {
-			checks = append(checks, ratelimit.Check{Limiter: r.Limiter, Key: r.Key(ctx, call), Cost: cost, Within: r.Delay, FailuresOnly: r.FailuresOnly})
-		}
-	}
-	a, err := ratelimit.Admit(ctx, checks...)
+	a, err := l.rules.Admit(ctx, call)
 	d := a.Decision()
-	if err == nil && d.Allowed {
+	code, text := connect.CodeInternal, "the service could not answer" // nothing of the error's cause
+	switch d.Status(err) {
+	case http.StatusOK:
 		return a, nil
+	case http.StatusTooManyRequests:
+		code, text = connect.CodeResourceExhausted, "too many calls: policy "+d.Binding().Policy
+	case http.StatusServiceUnavailable:
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		code, text = connect.CodeUnavailable, "the service cannot answer right now"
 	}
-	return nil, refusal(ctx, d, err)
-}
-
-// refusal is the error of a call that does not go on. It says nothing of an error's cause.
-func refusal(ctx context.Context, d *ratelimit.Decision, err error) error {
-	b := d.Binding()
-	var e *connect.Error
-	switch {
-	case err == nil, errors.Is(err, ratelimit.ErrCostExceedsLimit), errors.Is(err, ratelimit.ErrQueueFull):
-		e = connect.NewError(connect.CodeResourceExhausted, errors.New("too many calls: policy "+b.Policy))
-	case errors.Is(err, ratelimit.ErrUnavailable):
-		e = connect.NewError(connect.CodeUnavailable, errors.New("the service cannot answer right now"))
-	case ctx.Err() != nil:
-		return ctx.Err()
-	default:
-		return connect.NewError(connect.CodeInternal, errors.New("the service could not answer"))
+	e := connect.NewError(code, errors.New(text))
+	if code == connect.CodeInternal {
+		return nil, e
 	}
 	d.WriteHeaders(e.Meta())
-	if b.RetryAfter > 0 {
-		if detail, err := connect.NewErrorDetail(&errdetails.RetryInfo{RetryDelay: durationpb.New(b.RetryAfter)}); err == nil {
+	if retry := d.Binding().RetryAfter; retry > 0 {
+		if detail, err := connect.NewErrorDetail(&errdetails.RetryInfo{RetryDelay: durationpb.New(retry)}); err == nil {
 			e.AddDetail(detail)
 		}
 	}
-	return e
+	return nil, e
 }

@@ -3,9 +3,12 @@ package connectlimit_test
 import (
 	"context"
 	"errors"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"testing"
 	"time"
 
@@ -18,56 +21,146 @@ import (
 	"github.com/mainstay-go/mainstay/ratelimit/ratelimittest"
 )
 
+type (
+	text   = wrapperspb.StringValue
+	client = connect.Client[text, text]
+)
+
+// answer is the method: it fails in the way that the kind says.
+func answer(kind string) (*text, error) {
+	switch kind {
+	case "status":
+		return nil, connect.NewError(connect.CodeUnauthenticated, errors.New("wrong password"))
+	case "panic":
+		panic(http.ErrAbortHandler)
+	}
+	return wrapperspb.String("auth=0"), nil
+}
+
+// reply is what a client sees of an error.
+func reply(t testing.TB, err error) ratelimittest.Reply {
+	e, ok := errors.AsType[*connect.Error](err)
+	if !ok {
+		return ratelimittest.Reply{}
+	}
+	r := ratelimittest.Reply{Text: e.Message()}
+	switch e.Code() { //nolint:exhaustive // others are the handler's
+	case connect.CodeResourceExhausted:
+		r.Status = http.StatusTooManyRequests
+	case connect.CodeUnavailable:
+		r.Status = http.StatusServiceUnavailable
+	case connect.CodeInternal:
+		r.Status = http.StatusInternalServerError
+	}
+	for _, d := range e.Details() {
+		if v, err := d.Value(); err == nil {
+			if info, ok := v.(*errdetails.RetryInfo); ok {
+				r.Retry = info.RetryDelay.AsDuration()
+			}
+		}
+	}
+	if r.Status == http.StatusTooManyRequests && r.Retry > 0 {
+		if s, _ := strconv.Atoi(e.Meta().Get("Retry-After")); time.Duration(s)*time.Second < r.Retry {
+			t.Errorf("Retry-After says %d, RetryInfo %v", s, r.Retry)
+		}
+	}
+	return r
+}
+
+// Calls and streams of each kind, by each protocol.
 func TestOutcomes(t *testing.T) {
-	for name, options := range map[string][]connect.ClientOption{"connect": nil, "grpc-web": {connect.WithGRPCWeb()}} {
-		t.Run(name, func(t *testing.T) {
-			ratelimittest.OutcomeSuite{
-				Kinds: []string{"status", "answer that says no", "panic"},
-				New: func(t testing.TB, l ratelimit.Limiter, reached func(context.Context, string)) func(string) (bool, time.Duration) {
-					limit, err := connectlimit.New([]connectlimit.Rule{{Limiter: l, FailuresOnly: true, Key: func(_ context.Context, c connectlimit.Call) string {
-						host, _, _ := net.SplitHostPort(c.Peer.Addr)
-						return ratelimit.Key("ip", host)
-					}}})
+	const path = "/test.Logins/Login"
+	type reaches = func(context.Context, string)
+	for name, c := range map[string]struct {
+		handler func(reaches, connect.HandlerOption) http.Handler
+		call    func(context.Context, *client, string) error
+	}{
+		"call": {
+			func(reached reaches, o connect.HandlerOption) http.Handler {
+				return connect.NewUnaryHandler(path, func(ctx context.Context, r *connect.Request[text]) (*connect.Response[text], error) {
+					reached(ctx, r.Msg.Value)
+					out, err := answer(r.Msg.Value)
 					if err != nil {
-						t.Fatal(err)
+						return nil, err
 					}
-					const path = "/test.Logins/Login"
-					login := func(ctx context.Context, req *connect.Request[wrapperspb.StringValue]) (*connect.Response[wrapperspb.StringValue], error) {
-						reached(ctx, req.Msg.Value)
-						switch req.Msg.Value {
-						case "status":
-							return nil, connect.NewError(connect.CodeUnauthenticated, errors.New("wrong password"))
-						case "panic":
-							panic(http.ErrAbortHandler)
-						}
-						return connect.NewResponse(wrapperspb.String("auth=0")), nil
+					return connect.NewResponse(out), nil
+				}, o)
+			},
+			func(ctx context.Context, c *client, kind string) error {
+				_, err := c.CallUnary(ctx, connect.NewRequest(wrapperspb.String(kind)))
+				return err
+			},
+		},
+		"server's stream": {
+			func(reached reaches, o connect.HandlerOption) http.Handler {
+				return connect.NewServerStreamHandler(path, func(ctx context.Context, r *connect.Request[text], s *connect.ServerStream[text]) error {
+					reached(ctx, r.Msg.Value)
+					out, err := answer(r.Msg.Value)
+					if err != nil {
+						return err
 					}
-					mux := http.NewServeMux()
-					mux.Handle(path, connect.NewUnaryHandler(path, login, connect.WithInterceptors(limit)))
-					server := httptest.NewServer(mux)
-					t.Cleanup(server.Close)
-					client := connect.NewClient[wrapperspb.StringValue, wrapperspb.StringValue](server.Client(), server.URL+path, options...)
-					return func(kind string) (bool, time.Duration) {
-						_, err := client.CallUnary(t.Context(), connect.NewRequest(wrapperspb.String(kind)))
-						e, ok := errors.AsType[*connect.Error](err)
-						if !ok || e.Code() != connect.CodeResourceExhausted {
-							return false, 0
-						}
-						if e.Meta().Get("Retry-After") == "" {
-							t.Error("no Retry-After")
-						}
-						for _, d := range e.Details() {
-							if v, err := d.Value(); err == nil {
-								if info, ok := v.(*errdetails.RetryInfo); ok {
-									return true, info.RetryDelay.AsDuration()
-								}
-							}
-						}
-						t.Error("no RetryInfo")
-						return true, 0
+					return s.Send(out)
+				}, o)
+			},
+			func(ctx context.Context, c *client, kind string) error {
+				s, err := c.CallServerStream(ctx, connect.NewRequest(wrapperspb.String(kind)))
+				if err != nil {
+					return err
+				}
+				defer s.Close()
+				for s.Receive() {
+				}
+				return s.Err()
+			},
+		},
+		"client's stream": {
+			func(reached reaches, o connect.HandlerOption) http.Handler {
+				return connect.NewClientStreamHandler(path, func(ctx context.Context, s *connect.ClientStream[text]) (*connect.Response[text], error) {
+					s.Receive()
+					kind := s.Msg().Value
+					reached(ctx, kind)
+					out, err := answer(kind)
+					if err != nil {
+						return nil, err
 					}
-				},
-			}.Run(t)
-		})
+					return connect.NewResponse(out), nil
+				}, o)
+			},
+			func(ctx context.Context, c *client, kind string) error {
+				s := c.CallClientStream(ctx)
+				_ = s.Send(wrapperspb.String(kind)) // CloseAndReceive reports what becomes of it
+				_, err := s.CloseAndReceive()
+				return err
+			},
+		},
+	} {
+		for protocol, options := range map[string][]connect.ClientOption{"connect": nil, "grpc-web": {connect.WithGRPCWeb()}} {
+			t.Run(name+"/"+protocol, func(t *testing.T) {
+				t.Parallel()
+				ratelimittest.OutcomeSuite{
+					Kinds: []string{"status", "answer that says no", "panic"},
+					New: func(t testing.TB, l ratelimit.Limiter, reached func(context.Context, string)) func(string) ratelimittest.Reply {
+						limit, err := connectlimit.New([]connectlimit.Rule{{Limiter: l, FailuresOnly: true, Key: func(_ context.Context, c connectlimit.Call) string {
+							host, _, _ := net.SplitHostPort(c.Peer.Addr)
+							return ratelimit.Key("ip", host)
+						}}})
+						if err != nil {
+							t.Fatal(err)
+						}
+						mux := http.NewServeMux()
+						mux.Handle(path, c.handler(reached, connect.WithInterceptors(limit)))
+						server := httptest.NewUnstartedServer(mux)
+						server.Config.ErrorLog = log.New(io.Discard, "", 0)
+						server.Start()
+						t.Cleanup(server.Close)
+						to := connect.NewClient[text, text](server.Client(), server.URL+path, options...)
+						return func(kind string) ratelimittest.Reply { return reply(t, c.call(t.Context(), to, kind)) }
+					},
+				}.Run(t)
+			})
+		}
+	}
+	if _, err := connectlimit.New([]connectlimit.Rule{{}}); err == nil {
+		t.Fatal("a rule without a limiter")
 	}
 }

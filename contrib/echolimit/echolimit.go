@@ -14,7 +14,6 @@
 package echolimit
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -64,7 +63,7 @@ func New(rules []Rule) (echo.MiddlewareFunc, error) {
 				d.WriteHeaders(c.Response().Header())
 			}
 			if err != nil || !d.Allowed {
-				return refusal(r, d, err)
+				return refusal(d, err)
 			}
 			defer a.End() // also after a panic
 			c.SetRequest(r.WithContext(a.Context(r.Context())))
@@ -73,14 +72,15 @@ func New(rules []Rule) (echo.MiddlewareFunc, error) {
 	}, nil
 }
 
-func refusal(r *http.Request, d *ratelimit.Decision, err error) error {
-	switch {
-	case err == nil, errors.Is(err, ratelimit.ErrCostExceedsLimit), errors.Is(err, ratelimit.ErrQueueFull):
-		return echo.NewHTTPError(http.StatusTooManyRequests, map[string]any{
+func refusal(d *ratelimit.Decision, err error) error {
+	switch status := d.Status(err); status {
+	case http.StatusTooManyRequests:
+		return echo.NewHTTPError(status, map[string]any{
 			"error": "rate_limited", "message": "Too many requests.", "policy": d.Binding().Policy,
 		}).SetInternal(err)
-	case errors.Is(err, ratelimit.ErrUnavailable) || r.Context().Err() != nil:
-		return echo.NewHTTPError(http.StatusServiceUnavailable, "The service cannot answer right now.").SetInternal(err)
+	case http.StatusServiceUnavailable:
+		return echo.NewHTTPError(status, "The service cannot answer right now.").SetInternal(err)
+	default:
+		return echo.NewHTTPError(status, "The service could not answer.").SetInternal(err)
 	}
-	return echo.NewHTTPError(http.StatusInternalServerError, "The service could not answer.").SetInternal(err)
 }

@@ -9,7 +9,6 @@
 package ginlimit
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -84,12 +83,12 @@ func New(rules []Rule, opts *Options) (gin.HandlerFunc, error) {
 }
 
 func refuse(c *gin.Context, d *ratelimit.Decision, err error) {
-	switch {
-	case err == nil, errors.Is(err, ratelimit.ErrCostExceedsLimit), errors.Is(err, ratelimit.ErrQueueFull):
-		c.JSON(http.StatusTooManyRequests, gin.H{"error": "rate_limited", "message": "Too many requests.", "policy": d.Binding().Policy})
-	case errors.Is(err, ratelimit.ErrUnavailable) || c.Request.Context().Err() != nil:
-		c.JSON(http.StatusServiceUnavailable, gin.H{"error": "unavailable", "message": "The service cannot answer right now."})
+	switch status := d.Status(err); status {
+	case http.StatusTooManyRequests:
+		c.JSON(status, gin.H{"error": "rate_limited", "message": "Too many requests.", "policy": d.Binding().Policy})
+	case http.StatusServiceUnavailable:
+		c.JSON(status, gin.H{"error": "unavailable", "message": "The service cannot answer right now."})
 	default:
-		c.JSON(http.StatusInternalServerError, gin.H{"error": "internal", "message": "The service could not answer."})
+		c.JSON(status, gin.H{"error": "internal", "message": "The service could not answer."})
 	}
 }

@@ -10,8 +10,7 @@ package grpclimit
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -23,34 +22,22 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/driver"
 )
 
-// Rule applies one limiter to calls.
-type Rule struct {
-	// Limiter decides. Required.
-	Limiter ratelimit.Limiter
-	// Key returns the key of the caller, never "", from the context of a call, such as its
-	// peer or the user that an earlier interceptor has put there. Required.
-	Key func(ctx context.Context, method string) string
-	// Cost returns the units that a call needs; 0 lets it through uncounted. Default: 1.
-	Cost func(ctx context.Context, method string) int
-	// FailuresOnly gives the units back when the method calls Succeed. Default: false.
-	FailuresOnly bool
-	// Delay is the longest that a call is delayed before it is denied. Default: 0.
-	Delay time.Duration
-}
+// Rule applies one limiter to calls, of which the full method's name is known.
+type Rule = driver.Rule[string]
 
 // Limit holds the interceptors.
-type Limit struct{ rules []Rule }
+type Limit struct{ rules driver.Rules[string] }
 
 // New returns the interceptors of rules. With several rules a call goes on only if all allow.
 func New(rules []Rule) (*Limit, error) {
-	for i, r := range rules {
-		if r.Limiter == nil || r.Key == nil {
-			return nil, fmt.Errorf("grpclimit: rule %d needs a Limiter and a Key", i)
-		}
+	checked, err := driver.NewRules("grpclimit", rules)
+	if err != nil {
+		return nil, err
 	}
-	return &Limit{rules: append([]Rule(nil), rules...)}, nil
+	return &Limit{checked}, nil
 }
 
 // Unary is a grpc.UnaryServerInterceptor.
@@ -81,44 +68,26 @@ type admitted struct {
 func (s *admitted) Context() context.Context { return s.ctx }
 
 func (l *Limit) admit(ctx context.Context, method string) (*ratelimit.Admission, error) {
-	checks := make([]ratelimit.Check, 0, len(l.rules))
-	for i := range l.rules {
-		r, cost := &l.rules[i], 1
-		if r.Cost != nil {
-			cost = r.Cost(ctx, method)
-		}
-		if cost != 0 {
-			checks = append(checks, ratelimit.Check{Limiter: r.Limiter, Key: r.Key(ctx, method), Cost: cost, Within: r.Delay, FailuresOnly: r.FailuresOnly})
-		}
-	}
-	a, err := ratelimit.Admit(ctx, checks...)
+	a, err := l.rules.Admit(ctx, method)
 	d := a.Decision()
-	if err == nil && d.Allowed {
+	st := status.New(codes.Internal, "the service could not answer") // nothing of the error's cause
+	switch d.Status(err) {
+	case http.StatusOK:
 		return a, nil
-	}
-	return nil, refusal(ctx, d, err)
-}
-
-// refusal is the status of a call that does not go on. It says nothing of an error's cause.
-func refusal(ctx context.Context, d *ratelimit.Decision, err error) error {
-	b := d.Binding()
-	var st *status.Status
-	switch {
-	case err == nil, errors.Is(err, ratelimit.ErrCostExceedsLimit), errors.Is(err, ratelimit.ErrQueueFull):
-		st = status.New(codes.ResourceExhausted, "too many calls: policy "+b.Policy)
-	case errors.Is(err, ratelimit.ErrUnavailable):
+	case http.StatusTooManyRequests:
+		st = status.New(codes.ResourceExhausted, "too many calls: policy "+d.Binding().Policy)
+	case http.StatusServiceUnavailable:
+		if ctx.Err() != nil {
+			return nil, status.FromContextError(ctx.Err()).Err()
+		}
 		st = status.New(codes.Unavailable, "the service cannot answer right now")
-	case ctx.Err() != nil:
-		return status.FromContextError(ctx.Err()).Err()
-	default:
-		return status.Error(codes.Internal, "the service could not answer")
 	}
-	if b.RetryAfter > 0 {
-		if detailed, err := st.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(b.RetryAfter)}); err == nil {
+	if retry := d.Binding().RetryAfter; retry > 0 && st.Code() != codes.Internal {
+		if detailed, err := st.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(retry)}); err == nil {
 			st = detailed
 		}
-		seconds := strconv.FormatInt(int64((b.RetryAfter+time.Second-1)/time.Second), 10)
+		seconds := strconv.FormatInt(int64((retry+time.Second-1)/time.Second), 10)
 		_ = grpc.SetTrailer(ctx, metadata.Pairs("retry-after", seconds)) // outside of a call there is none
 	}
-	return st.Err()
+	return nil, st.Err()
 }

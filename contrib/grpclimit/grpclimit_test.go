@@ -2,9 +2,11 @@ package grpclimit_test
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
+	"net/http"
 	"testing"
-	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -106,29 +108,33 @@ func dial(t testing.TB, l ratelimit.Limiter, reached func(context.Context, strin
 	return conn
 }
 
-// refused reads what a client sees of a refusal.
-func refused(t testing.TB, err error) (bool, time.Duration) {
+// reply is what a client sees of an error.
+func reply(err error) ratelimittest.Reply {
 	st := status.Convert(err)
-	if st.Code() != codes.ResourceExhausted {
-		return false, 0
+	r := ratelimittest.Reply{Text: st.Message()}
+	switch st.Code() { //nolint:exhaustive // others are the handler's
+	case codes.ResourceExhausted:
+		r.Status = http.StatusTooManyRequests
+	case codes.Unavailable:
+		r.Status = http.StatusServiceUnavailable
+	case codes.Internal:
+		r.Status = http.StatusInternalServerError
 	}
 	for _, d := range st.Details() {
 		if info, ok := d.(*errdetails.RetryInfo); ok {
-			return true, info.RetryDelay.AsDuration()
+			r.Retry = info.RetryDelay.AsDuration()
 		}
 	}
-	t.Error("no RetryInfo")
-	return true, 0
+	return r
 }
 
 func TestOutcomesOfCalls(t *testing.T) {
 	ratelimittest.OutcomeSuite{
 		Kinds: []string{"status", "answer that says no", "panic"},
-		New: func(t testing.TB, l ratelimit.Limiter, reached func(context.Context, string)) func(string) (bool, time.Duration) {
+		New: func(t testing.TB, l ratelimit.Limiter, reached func(context.Context, string)) func(string) ratelimittest.Reply {
 			conn := dial(t, l, reached)
-			return func(kind string) (bool, time.Duration) {
-				err := conn.Invoke(t.Context(), "/test.Logins/Login", wrapperspb.String(kind), new(wrapperspb.StringValue))
-				return refused(t, err)
+			return func(kind string) ratelimittest.Reply {
+				return reply(conn.Invoke(t.Context(), "/test.Logins/Login", wrapperspb.String(kind), new(wrapperspb.StringValue)))
 			}
 		},
 	}.Run(t)
@@ -137,12 +143,12 @@ func TestOutcomesOfCalls(t *testing.T) {
 func TestOutcomesOfStreams(t *testing.T) {
 	ratelimittest.OutcomeSuite{
 		Kinds: []string{"status", "answer that says no", "panic"},
-		New: func(t testing.TB, l ratelimit.Limiter, reached func(context.Context, string)) func(string) (bool, time.Duration) {
+		New: func(t testing.TB, l ratelimit.Limiter, reached func(context.Context, string)) func(string) ratelimittest.Reply {
 			conn := dial(t, l, reached)
-			return func(kind string) (bool, time.Duration) {
+			return func(kind string) ratelimittest.Reply {
 				s, err := conn.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/test.Logins/Stream")
 				if err != nil {
-					return refused(t, err)
+					return reply(err)
 				}
 				_ = s.SendMsg(wrapperspb.String(kind))
 				_ = s.CloseSend()
@@ -150,8 +156,14 @@ func TestOutcomesOfStreams(t *testing.T) {
 				for err == nil {
 					err = s.RecvMsg(out)
 				}
-				return refused(t, err)
+				if errors.Is(err, io.EOF) {
+					err = nil
+				}
+				return reply(err)
 			}
 		},
 	}.Run(t)
+	if _, err := grpclimit.New([]grpclimit.Rule{{}}); err == nil {
+		t.Fatal("a rule without a limiter")
+	}
 }

@@ -17,6 +17,7 @@ type call struct {
 	check     ratelimit.Check
 	redisKey  string
 	res       ratelimit.Result
+	limit     int // in force; res holds this process's share of it while Redis is away
 	sent      time.Time
 	stamp     int64
 	name      string // of the units in flight
@@ -42,6 +43,7 @@ func (c *call) at() string {
 func (c *call) prepare(ctx context.Context) (ask bool, err error) {
 	l, key, cost := c.l, c.check.Key, c.check.Cost
 	limit := l.policy.Limit
+	c.limit, c.fromCache = limit, false
 	c.res = ratelimit.Result{Limit: limit, Cost: cost, Window: l.policy.Window, Policy: l.policy.Name}
 	switch {
 	case key == "":
@@ -57,7 +59,7 @@ func (c *call) prepare(ctx context.Context) (ask bool, err error) {
 			l.badLimits.Add(1)
 			return false, err
 		}
-		c.res.Limit = limit
+		c.limit, c.res.Limit = limit, limit
 	}
 	switch {
 	case limit == ratelimit.Unlimited:
@@ -71,7 +73,7 @@ func (c *call) prepare(ctx context.Context) (ask bool, err error) {
 		c.res.RetryAfter = ratelimit.Never
 		return false, ratelimit.ErrCostExceedsLimit
 	}
-	if l.denials != nil && cost > 0 && !c.check.Debt && c.check.Within == 0 && l.denials.get(key, &c.res) {
+	if c.remembers() && l.denials.get(key, &c.res) {
 		c.fromCache = true
 		return false, nil
 	}
@@ -229,7 +231,7 @@ func (s *Store) run(ctx context.Context, calls []*call) error {
 		if c.check.Cost == 0 {
 			flags += 16
 		}
-		args = append(args, grain(p, c.res.Limit), c.res.Limit, c.l.window, max(c.check.Cost, 1), flags, c.check.Within.Microseconds(), c.l.queue, c.name)
+		args = append(args, grain(p, c.limit), c.limit, c.l.window, max(c.check.Cost, 1), flags, c.check.Within.Microseconds(), c.l.queue, c.name)
 	}
 	sent := time.Now()
 	reply, err := s.integers(ctx, 8*len(calls), takeScript, keys, args...)
@@ -382,7 +384,7 @@ func (s *Store) settle(ctx context.Context, calls []*call, costs []int) error {
 		}
 		settled = append(settled, c)
 		keys = append(keys, c.at(), c.at()+":"+rand.Text())
-		args = append(args, c.stamp, c.check.Cost, costs[i], grain(&c.l.policy, c.res.Limit), c.res.Limit, c.l.window, time.Since(c.sent).Microseconds(), c.name)
+		args = append(args, c.stamp, c.check.Cost, costs[i], grain(&c.l.policy, c.limit), c.limit, c.l.window, time.Since(c.sent).Microseconds(), c.name)
 	}
 	switch {
 	case len(settled) == 0:

@@ -20,8 +20,9 @@ type denyCache struct {
 type denyShard struct {
 	mu      sync.Mutex
 	denials map[string]denial
+	asking  map[string]*asking
 	dropped int64 // when a denial was dropped last, in nanoseconds since base
-	_       [40]byte
+	_       [32]byte
 }
 
 // denial holds instants, in nanoseconds since base.

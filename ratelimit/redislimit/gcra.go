@@ -60,6 +60,24 @@ redis.call('SET', KEYS[1], string.format('%%.6f', (now + debt) / 1000000), 'PX',
 return 1
 `, gcraEpoch))
 
+// Takes units that this process has let in meanwhile, whether they fit or not. ARGV: us that
+// the bucket may lie in debt, then for each use: us ago, us that its units take to flow in.
+// Returns for each when the bucket was full again, in us after the use.
+var gcraMerge = newScript(fmt.Sprintf(`
+local t = redis.call('TIME')
+local now = (t[1] - %[1]d) * 1000000 + t[2]
+local full, reply = tonumber(redis.call('GET', KEYS[1]) or 0) * 1000000, {}
+for i = 2, #ARGV, 2 do
+  local at = now - ARGV[i]
+  full = math.min(math.max(full, at) + ARGV[i + 1], now + ARGV[1])
+  reply[#reply + 1] = math.max(0, math.ceil(full - at))
+end
+if full > now then
+  redis.call('SET', KEYS[1], string.format('%%.6f', full / 1000000), 'PX', math.ceil((full - now) / 1000) + 1)
+end
+return reply
+`, gcraEpoch))
+
 // Forgets a key and fills its bucket again ARGV[1] microseconds from now. ARGV[2]: ms for
 // which the reset is remembered.
 var gcraBar = newScript(fmt.Sprintf(`
@@ -71,7 +89,7 @@ redis.call('SET', KEYS[1], string.format('%%.6f', (now + ARGV[1]) / 1000000), 'P
 return 1
 `, gcraEpoch))
 
-func (c *call) perUnit() time.Duration { return c.l.policy.Window / time.Duration(c.res.Limit) }
+func (c *call) perUnit() time.Duration { return c.l.policy.Window / time.Duration(c.limit) }
 
 func (s *Store) takeGCRA(ctx context.Context, c *call) error {
 	per, limit, cost := c.perUnit(), c.res.Limit, c.check.Cost

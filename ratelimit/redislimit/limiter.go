@@ -234,26 +234,21 @@ func (b *backend) Group() any {
 // other results are those of a key without uses.
 func (b *backend) Take(ctx context.Context, checks []ratelimit.Check) ([]*ratelimit.Reservation, error) {
 	calls := make([]*call, len(checks))
-	var asked []*call
-	refused := false
-	var failed error
 	for i := range checks {
-		check := checks[i]
-		c := &call{l: (*Limiter)(driver.Backend(&checks[i]).(*backend)), check: check}
-		calls[i] = c
-		for _, other := range calls[:i] {
-			if other.at() == c.at() {
-				failed = ratelimit.ErrDuplicateCheck // the script would count each as if it were alone
+		calls[i] = &call{l: (*Limiter)(driver.Backend(&checks[i]).(*backend)), check: checks[i]}
+	}
+	asked, refused, failed := prepare(ctx, calls)
+	if failed == nil && !refused {
+		for _, c := range asked {
+			if !c.remembers() {
+				continue
 			}
+			if c.l.denials.enter(ctx, c.check.Key, b.store.patience()) {
+				asked, refused, failed = prepare(ctx, calls)
+			}
+			defer c.l.denials.leave(c.check.Key)
+			break // of one key only, so that no two callers wait for each other
 		}
-		ask, err := c.prepare(ctx)
-		if err != nil && failed == nil {
-			failed = err
-		}
-		if ask {
-			asked = append(asked, c)
-		}
-		refused = refused || !ask && check.Cost > 0 && !c.res.Allowed
 	}
 	var err error
 	switch {
@@ -281,6 +276,26 @@ func (b *backend) Take(ctx context.Context, checks []ratelimit.Check) ([]*rateli
 	return reservations(calls), err
 }
 
+// prepare returns the calls that Redis must be asked about, and whether one is refused without.
+func prepare(ctx context.Context, calls []*call) (asked []*call, refused bool, failed error) {
+	for i, c := range calls {
+		for _, other := range calls[:i] {
+			if other.at() == c.at() {
+				failed = ratelimit.ErrDuplicateCheck // the script would count each as if it were alone
+			}
+		}
+		ask, err := c.prepare(ctx)
+		if err != nil && failed == nil {
+			failed = err
+		}
+		if ask {
+			asked = append(asked, c)
+		}
+		refused = refused || !ask && c.check.Cost > 0 && !c.res.Allowed
+	}
+	return asked, refused, failed
+}
+
 // Settle implements ratelimit.Backend: one command for all that lie on one server.
 func (b *backend) Settle(ctx context.Context, list []*ratelimit.Reservation, costs []int) error {
 	calls := make([]*call, len(list))
@@ -302,6 +317,12 @@ func reservations(calls []*call) []*ratelimit.Reservation {
 func (l *Limiter) take(ctx context.Context, check ratelimit.Check) (*call, error) {
 	c := &call{l: l, check: check}
 	ask, err := c.prepare(ctx)
+	if ask && c.remembers() {
+		if l.denials.enter(ctx, check.Key, l.store.patience()) {
+			ask, err = c.prepare(ctx)
+		}
+		defer l.denials.leave(check.Key)
+	}
 	if err == nil && ask {
 		err = l.store.decide(ctx, []*call{c})
 	}

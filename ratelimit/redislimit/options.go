@@ -25,7 +25,7 @@ type Options struct {
 	// Instances is how many processes share the limits at least. While Redis is away,
 	// FailLocal divides each limit by their number, at least 1 being left, so that all
 	// together hold about the limit. Processes also learn it from each other's heartbeats
-	// on Redis. Default: 1.
+	// on Redis: see Store.Run. Default: 1.
 	Instances int
 	// DenyFor is how long a denial is remembered in this process at most, so that an
 	// attack on an exhausted key costs Redis nothing. A denial stays true until
@@ -102,7 +102,7 @@ func ClientOptions(addrs ...string) *redis.UniversalOptions {
 		ContextTimeoutEnabled: true,
 		MaxRetries:            -1,
 		DialerRetries:         1,
-		DialTimeout:           500 * time.Millisecond,
+		DialTimeout:           time.Second,
 		ReadTimeout:           time.Second,
 		WriteTimeout:          time.Second,
 	}

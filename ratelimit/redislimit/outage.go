@@ -33,7 +33,7 @@ func (o *outage) len() int {
 func (o *outage) add(c *call) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.n >= maxUnmerged || c.l.gcra != nil {
+	if o.n >= maxUnmerged {
 		return
 	}
 	if o.uses == nil {
@@ -109,19 +109,30 @@ func (s *Store) mergeKey(ctx context.Context, key string) error {
 		return nil
 	}
 	c := list[0].call
-	args := []any{grain(&c.l.policy, c.res.Limit), c.res.Limit, c.l.window}
+	script, args := mergeScript, []any{grain(&c.l.policy, c.limit), c.limit, c.l.window}
+	if c.l.gcra != nil {
+		script, args = gcraMerge, []any{64 * c.l.window}
+	}
 	var uses []*localUse
 	for _, u := range list {
-		if u.cost > 0 {
-			uses = append(uses, u)
-			args = append(args, time.Since(u.at).Microseconds(), u.cost)
+		if u.cost <= 0 {
+			continue
 		}
+		uses = append(uses, u)
+		cost := int64(u.cost)
+		if c.l.gcra != nil {
+			cost = int64(u.call.perUnit()) * cost / 1000
+		}
+		args = append(args, time.Since(u.at).Microseconds(), cost)
 	}
 	if len(uses) == 0 {
 		return nil
 	}
-	sent := time.Now()
-	stamps, err := s.integers(ctx, len(uses), mergeScript, []string{key}, args...)
+	sent, at := time.Now(), key
+	if c.l.gcra != nil {
+		at = gcraPrefix + key
+	}
+	stamps, err := s.integers(ctx, len(uses), script, []string{at}, args...)
 	if err != nil {
 		if !isReply(err) {
 			s.outage.putBack(key, list)
@@ -131,6 +142,9 @@ func (s *Store) mergeKey(ctx context.Context, key string) error {
 	for i, u := range uses {
 		u.call.mu.Lock()
 		u.call.stamp, u.call.sent, u.call.booked, u.call.local = stamps[i], sent, true, false
+		if c.l.gcra != nil {
+			u.call.sent, u.call.res.ResetAfter = u.at, time.Duration(stamps[i])*time.Microsecond
+		}
 		u.call.mu.Unlock()
 	}
 	if c.l.denials != nil {

@@ -91,7 +91,11 @@ func TestRedisAway(t *testing.T) {
 				require.NoError(t, err)
 				require.True(t, r.Allowed && r.Degraded)
 			})
-			require.Less(t, first, time.Second, "the deadline is 500 ms, the client's own patience 1.7 s and more")
+			most := time.Second
+			if raceDetector {
+				most = 5 * time.Second
+			}
+			require.Less(t, first, most, "the deadline is 500 ms, the client's own patience 1.7 s and more")
 			r, err := l.Allow(ctx, "user:1")
 			require.NoError(t, err)
 			require.True(t, r.Allowed && r.Degraded)
@@ -129,7 +133,7 @@ func TestRedisAway(t *testing.T) {
 					l.Allow(ctx, "user:1")
 				}
 			})
-			require.Less(t, open1000, time.Second, "1000 decisions")
+			require.Less(t, open1000, most, "1000 decisions")
 
 			ended, cancel := context.WithCancel(ctx)
 			cancel()

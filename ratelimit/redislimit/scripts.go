@@ -51,6 +51,7 @@ call('ZREMRANGEBYSCORE', KEYS[1], 0, now)
 call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[2]), ARGV[1])
 call('PEXPIRE', KEYS[1], math.ceil(ARGV[2] / 500))
 return call('ZCARD', KEYS[1])`)
+	leaveScript = newScript(`return redis.call('ZREM', KEYS[1], ARGV[1])`)
 )
 
 // script is a script and the name that Redis gives it.

@@ -230,10 +230,39 @@ func (s *Store) badReply(q *query) {
 	}
 }
 
+// A process counts as an instance for beatLasts after each heartbeat.
 const (
 	beatEvery = 5 * time.Second
-	beatLasts = 3 * beatEvery
+	beatLasts = time.Minute
 )
+
+// Run sends the heartbeats of this process, also while it decides nothing, and merges what it
+// has let in while Redis was away as soon as Redis answers. When ctx ends, it signs the process
+// off and returns nil. Without Run, decisions do this: a process that has decided nothing
+// for a minute is not counted as an instance until it decides again.
+func (s *Store) Run(ctx context.Context) error {
+	ticker := time.NewTicker(beatEvery)
+	defer ticker.Stop()
+	for {
+		s.beaten.Store(int64(time.Since(s.base)))
+		if n, err := s.integers(ctx, 1, beatScript, []string{s.beatKey()}, s.id, beatLasts.Microseconds()); err == nil {
+			s.seen.Store(n[0])
+			s.mergeAll()
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Timeout)
+			defer cancel()
+			if _, err := s.eval(last, leaveScript, []string{s.beatKey()}, s.id); err != nil {
+				s.opts.Logger.InfoContext(ctx, "redislimit: Redis was not told that this instance ends; it counts as one for another minute", "error", err)
+			}
+			return nil
+		}
+	}
+}
+
+func (s *Store) beatKey() string { return s.opts.Prefix + ":{instances}" }
 
 // beat says from time to time that this process lives, and learns how many do.
 func (s *Store) beat() {
@@ -243,7 +272,7 @@ func (s *Store) beat() {
 		return
 	}
 	s.sending.Go(func() {
-		key := s.opts.Prefix + ":{instances}"
+		key := s.beatKey()
 		p, err := s.pipeOf(context.Background(), key)
 		if err != nil || p.breaker.open() {
 			return
