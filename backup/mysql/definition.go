@@ -113,15 +113,14 @@ var charsetName = regexp.MustCompile(`^[a-z0-9_]+$`)
 
 // prepare takes the qualifiers out of a definition, and disables an event.
 func (d *dumping) prepare(kind, object string, m mark, text []byte) definition {
-	ansi := strings.Contains(m.Settings.Mode, "ANSI_QUOTES")
-	text, hidden := unqualify(text, d.m.database, d.server.fold, ansi)
+	text, hidden := unqualify(text, d.m.database, d.server.fold, m.Settings.Mode)
 	if hidden {
 		d.warn(fmt.Sprintf("the %s names the database in a literal, which a restore under another name does not change", object))
 	}
 	if kind == kindEvent {
 		text = eventAs(text, "DISABLED")
 	}
-	m.Definer, m.Clause = definerOf(text, ansi)
+	m.Definer, m.Clause = definerOf(text, m.Settings.Mode)
 	return definition{kind, m, text, object}
 }
 
@@ -142,7 +141,7 @@ func sortViews(views []definition) {
 	}
 	uses := make([][]int, len(views))
 	for i := range views {
-		r := rewriter{in: views[i].text}
+		r := newRewriter(views[i].text, "")
 		for at := 0; at < len(r.in); {
 			if next := r.blank(at); next > at {
 				at = next

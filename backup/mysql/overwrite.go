@@ -237,7 +237,7 @@ func (x *exchange) replace(ctx context.Context) error {
 func (x *exchange) ownSequences(ctx context.Context) error {
 	var changes []string
 	err := eachRow(ctx, x.s, `SELECT TABLE_NAME, COLUMN_NAME, COLUMN_DEFAULT FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? AND COLUMN_DEFAULT LIKE '%nextval%'`, func(r []string) {
-		own, _ := unqualify([]byte(r[2]), x.second, false, false)
+		own, _ := unqualify([]byte(r[2]), x.second, false, "")
 		if _, table := x.fresh.tables[r[0]]; table && string(own) != r[2] {
 			changes = append(changes, "ALTER TABLE "+quote(r[0])+" ALTER COLUMN "+quote(r[1])+" SET DEFAULT ("+string(own)+")")
 		}

@@ -8,29 +8,40 @@ import (
 // unqualify returns the text of a definition without the qualifier that names its own
 // database: `shop`.`sales` becomes `sales`. Literals and comments stay as they are, and so
 // does a column that is qualified by a table or an alias with the name of the database.
-// hidden reports a literal that names an object of the database, such as that of a prepared
+// mode is the SQL mode of the definition. hidden reports a literal that names an object of the database, such as that of a prepared
 // statement.
-func unqualify(text []byte, database string, fold, ansiQuotes bool) (out []byte, hidden bool) {
-	r := rewriter{in: text, database: database, fold: fold, ansi: ansiQuotes, lists: []bool{false}}
+func unqualify(text []byte, database string, fold bool, mode string) (out []byte, hidden bool) {
+	r := newRewriter(text, mode)
+	r.database, r.fold = database, fold
 	for i := 0; i < len(text); {
 		i = r.step(i)
 	}
 	return append(r.out, text[r.copied:]...), r.hidden
 }
 
+func newRewriter(text []byte, mode string) rewriter {
+	return rewriter{
+		in: text, lists: []bool{false},
+		ansi: strings.Contains(mode, "ANSI_QUOTES"), plain: strings.Contains(mode, "NO_BACKSLASH_ESCAPES"),
+	}
+}
+
 // rewriter walks through a definition, word by word.
 type rewriter struct {
-	in         []byte
-	database   string
-	fold, ansi bool
-	out        []byte
-	copied     int // how much of in is in out, or left out of it
-	hidden     bool
+	in       []byte
+	database string
+	fold     bool
+	ansi     bool // "…" is a name
+	plain    bool // a backslash is a character like others
+	out      []byte
+	copied   int // how much of in is in out, or left out of it
+	hidden   bool
 
 	last    string // the keyword or symbol before; "w" for another word
 	opened  string // the word before the innermost parenthesis that was opened last
 	lists   []bool // for each open parenthesis: a list of tables goes on
 	trigger bool   // between TRIGGER and FOR EACH ROW
+	table   bool   // between CREATE TABLE and its columns
 }
 
 // objectWords are keywords that the name of a table, or of another object, follows.
@@ -40,10 +51,11 @@ var objectWords = map[string]bool{
 	"VIEW": true, "DELETE": true, "INSERT": true, "REPLACE": true, "HANDLER": true, "EXISTS": true, "IGNORE": true,
 	"LOW_PRIORITY": true, "QUICK": true, "DELAYED": true, "HIGH_PRIORITY": true, "DESCRIBE": true, "DESC": true, "PACKAGE": true,
 	"BODY": true, "OF": true, "FOR": true, // ROW TYPE OF, NEXT VALUE FOR
+	"USING": true, "TO": true, // DELETE … USING, RENAME TABLE … TO
 }
 
 // listWords begin a list of tables, in which commas stand between them.
-var listWords = map[string]bool{"FROM": true, "JOIN": true, "UPDATE": true, "TABLE": true, "TABLES": true, "DELETE": true}
+var listWords = map[string]bool{"FROM": true, "JOIN": true, "UPDATE": true, "TABLE": true, "TABLES": true, "DELETE": true, "USING": true}
 
 // listEnds are keywords that end a list of tables.
 var listEnds = map[string]bool{
@@ -109,6 +121,10 @@ func (r *rewriter) keyword(word string) {
 		r.trigger = true
 	case "FOR":
 		r.trigger = false
+	case "TABLE":
+		r.table = true
+	case "SELECT", "SET", "WHERE":
+		r.table = false
 	}
 	r.last = word
 }
@@ -123,7 +139,7 @@ func (r *rewriter) symbol(c byte) {
 			r.lists = r.lists[:len(r.lists)-1]
 		}
 	case ';':
-		r.lists = []bool{false}
+		r.lists, r.table = []bool{false}, false
 	}
 	r.last = string(c)
 }
@@ -136,6 +152,8 @@ func (r *rewriter) isDatabase(parts, end int) bool {
 	switch {
 	case call || parts > 2 || objectWords[r.last]:
 		return true
+	case r.last == "LIKE":
+		return r.table
 	case r.last == "ON" || r.last == "FOLLOWS" || r.last == "PRECEDES":
 		return r.trigger
 	case r.last == "(" && (r.opened == "NEXTVAL" || r.opened == "LASTVAL" || r.opened == "SETVAL"):
@@ -187,7 +205,9 @@ func (r *rewriter) literal(i int) int {
 	for j < len(r.in) {
 		switch r.in[j] {
 		case '\\':
-			j++
+			if !r.plain {
+				j++
+			}
 		case q:
 			inside := r.in[i:j]
 			if bytes.Contains(inside, []byte(r.database+".")) || bytes.Contains(inside, []byte(quote(r.database)+".")) {
@@ -234,8 +254,8 @@ func isNameByte(c byte) bool {
 
 // definerOf returns the account of the clause DEFINER=… of a statement, as user@host, and
 // where the clause begins and ends.
-func definerOf(text []byte, ansiQuotes bool) (definer string, clause [2]int) {
-	r := rewriter{in: text, ansi: ansiQuotes}
+func definerOf(text []byte, mode string) (definer string, clause [2]int) {
+	r := newRewriter(text, mode)
 	part := func(at int) (string, int) {
 		at = r.blank(at)
 		if at < len(text) && text[at] == '\'' {

@@ -28,20 +28,26 @@ func TestUnqualify(t *testing.T) {
 		"INSERT INTO shop.t (a, b) VALUES (shop.a, 1)":                                                       "INSERT INTO t (a, b) VALUES (shop.a, 1)",
 		"UPDATE shop.t, shop.u SET shop.t.a = shop.a WHERE 1":                                                "UPDATE t, u SET t.a = shop.a WHERE 1",
 		"CALL shop.pr(shop.x)": "CALL pr(shop.x)",
-		"DECLARE r ROW TYPE OF shop.t; CREATE TEMPORARY TABLE IF NOT EXISTS shop.tmp (a INT)": "DECLARE r ROW TYPE OF t; CREATE TEMPORARY TABLE IF NOT EXISTS tmp (a INT)",
+		"DECLARE r ROW TYPE OF shop.t; CREATE TEMPORARY TABLE IF NOT EXISTS shop.tmp (a INT)":                 "DECLARE r ROW TYPE OF t; CREATE TEMPORARY TABLE IF NOT EXISTS tmp (a INT)",
+		"DELETE FROM a, b USING shop.a, shop.b WHERE a.id = b.id AND shop.c IS NULL":                          "DELETE FROM a, b USING a, b WHERE a.id = b.id AND shop.c IS NULL",
+		"RENAME TABLE shop.a TO shop.b; CREATE TABLE c LIKE shop.d; SELECT 1 FROM x shop WHERE y LIKE shop.z": "RENAME TABLE a TO b; CREATE TABLE c LIKE d; SELECT 1 FROM x shop WHERE y LIKE shop.z",
+		// What MySQL 8 prints.
+		"CREATE TABLE `t` (`my_row_id` bigint unsigned NOT NULL AUTO_INCREMENT /*!80023 INVISIBLE */, `a` varchar(9) COLLATE utf8mb4_0900_ai_ci DEFAULT (_utf8mb4'shop.t'), PRIMARY KEY (`my_row_id`), KEY `f` ((lower(`a`))), CONSTRAINT `c` CHECK ((`a` <> _utf8mb4'\\'')))": "CREATE TABLE `t` (`my_row_id` bigint unsigned NOT NULL AUTO_INCREMENT /*!80023 INVISIBLE */, `a` varchar(9) COLLATE utf8mb4_0900_ai_ci DEFAULT (_utf8mb4'shop.t'), PRIMARY KEY (`my_row_id`), KEY `f` ((lower(`a`))), CONSTRAINT `c` CHECK ((`a` <> _utf8mb4'\\'')))",
 		"SET @shop.x = 1, @@shop.x = 2": "SET @shop.x = 1, @@shop.x = 2",
 	} {
-		got, _ := unqualify([]byte(text), "shop", false, false)
+		got, _ := unqualify([]byte(text), "shop", false, "")
 		assert.Equal(t, want, string(got))
 	}
-	got, hidden := unqualify([]byte("PREPARE s FROM 'SELECT * FROM shop.t'"), "shop", false, false)
+	got, _ := unqualify([]byte(`SELECT '\', 'x' FROM shop.t`), "shop", false, "NO_BACKSLASH_ESCAPES")
+	assert.Equal(t, `SELECT '\', 'x' FROM t`, string(got))
+	got, hidden := unqualify([]byte("PREPARE s FROM 'SELECT * FROM shop.t'"), "shop", false, "")
 	assert.True(t, hidden)
 	assert.Contains(t, string(got), "shop.t")
-	got, _ = unqualify([]byte("SELECT 1 FROM SHOP.t"), "shop", true, false)
+	got, _ = unqualify([]byte("SELECT 1 FROM SHOP.t"), "shop", true, "")
 	assert.Equal(t, "SELECT 1 FROM t", string(got))
-	got, _ = unqualify([]byte(`SELECT "a" FROM "shop"."t"`), "shop", false, true)
+	got, _ = unqualify([]byte(`SELECT "a" FROM "shop"."t"`), "shop", false, "ANSI_QUOTES")
 	assert.Equal(t, `SELECT "a" FROM "t"`, string(got))
-	got, _ = unqualify([]byte("SELECT 1 FROM `a``b-c`.`t`"), "a`b-c", false, false)
+	got, _ = unqualify([]byte("SELECT 1 FROM `a``b-c`.`t`"), "a`b-c", false, "")
 	assert.Equal(t, "SELECT 1 FROM `t`", string(got))
 }
 
@@ -55,7 +61,7 @@ func TestDefinerOf(t *testing.T) {
 		"CREATE SQL SECURITY DEFINER VIEW v AS select 1":                                           "",
 		"CREATE DEFINER = admin_role EVENT e ON SCHEDULE AT":                                       "admin_role",
 	} {
-		definer, clause := definerOf([]byte(text), false)
+		definer, clause := definerOf([]byte(text), "")
 		assert.Equal(t, want, definer, text)
 		st := statement{text: []byte(text), mark: mark{Clause: clause}}
 		assert.NotContains(t, st.by(""), "DEFINER=`")
@@ -69,13 +75,13 @@ func FuzzUnqualify(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		for _, ansi := range []bool{false, true} {
-			out, _ := unqualify([]byte(text), "shop", false, ansi)
+		for _, mode := range []string{"", "ANSI_QUOTES", "NO_BACKSLASH_ESCAPES"} {
+			out, _ := unqualify([]byte(text), "shop", false, mode)
 			require.LessOrEqual(t, len(out), len(text))
 			if !strings.Contains(text, "shop") {
 				require.Equal(t, text, string(out))
 			}
-			definer, clause := definerOf([]byte(text), ansi)
+			definer, clause := definerOf([]byte(text), mode)
 			require.True(t, clause[0] <= clause[1] && clause[1] <= len(text), definer)
 			_ = eventAs([]byte(text), "ENABLED")
 		}

@@ -1,11 +1,14 @@
 package mysql
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
@@ -15,7 +18,7 @@ func (d *dumping) sequence(ctx context.Context, name string) error {
 	if err != nil {
 		return d.waited(ctx, name, err)
 	}
-	text, _ = unqualify(text, d.m.database, d.server.fold, false)
+	text, _ = unqualify(text, d.m.database, d.server.fold, "")
 	if err := d.out.statement(kindSequence, mark{Name: name}, text); err != nil {
 		return err
 	}
@@ -51,7 +54,8 @@ func (d *dumping) table(ctx context.Context, name string, inv inventory) error {
 	if err != nil {
 		return d.waited(ctx, name, err)
 	}
-	text, _ = unqualify(text, d.m.database, d.server.fold, false)
+	text, _ = unqualify(text, d.m.database, d.server.fold, "")
+	text = shortKeys(text)
 	if err := d.out.statement(kindTable, mark{Name: name}, text); err != nil {
 		return err
 	}
@@ -171,4 +175,19 @@ func (m *Source) readable(ctx context.Context, s session, database, table string
 	t.query = "SELECT SQL_NO_CACHE " + strings.Join(exprs, ",") + " FROM " + quote(database) + "." + quote(table) + past
 	t.insert = "INSERT INTO " + quote(table) + " (" + strings.Join(names, ",") + ") VALUES\n"
 	return t, nil
+}
+
+var namedKey = regexp.MustCompile("(?m)^  CONSTRAINT `((?:[^`]|``)+)` FOREIGN KEY")
+
+// shortKeys leaves out names of foreign keys that have more than 64 characters. The server
+// makes such a name from that of the table, prints it, and does not take it back. Without it,
+// the server makes the same name again.
+func shortKeys(table []byte) []byte {
+	return namedKey.ReplaceAllFunc(table, func(key []byte) []byte {
+		name := bytes.ReplaceAll(namedKey.FindSubmatch(key)[1], []byte("``"), []byte("`"))
+		if utf8.RuneCount(name) <= 64 {
+			return key
+		}
+		return []byte("  FOREIGN KEY")
+	})
 }

@@ -115,7 +115,7 @@ func described(t testing.TB, server *testserver.MariaDBServer, database string, 
 		}
 	}
 	for _, name := range append([]string{database}, also...) {
-		text = regexp.MustCompile("("+regexp.QuoteMeta(quote(name))+"|\\b"+regexp.QuoteMeta(name)+"\\b)( ?\\. ?)?").ReplaceAllString(text, "")
+		text = regexp.MustCompile("("+regexp.QuoteMeta(quote(name))+"|\""+regexp.QuoteMeta(name)+"\"|\\b"+regexp.QuoteMeta(name)+"\\b)( ?\\. ?)?").ReplaceAllString(text, "")
 	}
 	return text
 }
