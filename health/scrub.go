@@ -16,4 +16,11 @@ func (s *scrubber) error(err error) string { return s.Error(err, maxText) }
 // registry. [Registry.Scrub] knows Options.Secrets too.
 func Scrub(text string) string { return formsOnly.text(text) }
 
+// ScrubLines is [Registry.Scrub] for a text of several lines, at most 64 KiB. It keeps
+// line breaks. It also keeps the given parts, such as signed links, unless they contain
+// a text of Options.Secrets.
+func (r *Registry) ScrubLines(text string, keep ...string) string {
+	return r.scrub.Lines(text, keep...)
+}
+
 var formsOnly = newScrubber(nil)

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	gomail "github.com/wneessen/go-mail"
+
+	"github.com/mainstay-go/mainstay/internal/redact"
 )
 
 // TLSMode says how the connection to a mail server is protected.
@@ -74,6 +76,7 @@ type Email struct {
 	to         []*mail.Address
 	opts       EmailOptions
 	taken      *taken
+	secrets    *redact.Redactor
 }
 
 // NewEmail returns an Email that sends through the server at addr, "host:port" or
@@ -110,6 +113,7 @@ func NewEmail(addr, from string, to []string, opts *EmailOptions) (*Email, error
 		}
 	}
 	e.addr = net.JoinHostPort(host, port)
+	e.secrets = redact.New(e.opts.Password)
 	if e.from, err = parseAddress("sender", from); err != nil {
 		return nil, err
 	}
@@ -157,7 +161,7 @@ func NewEmail(addr, from string, to []string, opts *EmailOptions) (*Email, error
 // same message then goes only to the recipients that do not have it. No error
 // contains the password or the token.
 func (e *Email) Notify(ctx context.Context, m Message) error {
-	m = m.prepared(time.Now())
+	m = m.prepared(time.Now(), e.secrets)
 	msg, err := e.compose(m)
 	if err != nil {
 		return err

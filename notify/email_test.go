@@ -24,7 +24,7 @@ func FuzzEmailHeaders(f *testing.F) {
 		"Content-Type": true, "Content-Transfer-Encoding": true,
 	}
 	f.Fuzz(func(t *testing.T, subject, key, source string) {
-		msg, err := e.compose(Message{Subject: subject, Key: key, Source: source, Text: subject + key}.prepared(noon))
+		msg, err := e.compose(Message{Subject: subject, Key: key, Source: source, Text: subject + key}.prepared(noon, forms))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/mainstay-go/mainstay/internal/redact"
 )
 
 // Level says how much a message matters. Receivers turn it into a colour, a
@@ -107,9 +109,10 @@ const (
 	maxValue   = 1000
 )
 
-// prepared returns the message as it is sent: bounded, valid UTF-8, one-line
-// fields on one line, a time set.
-func (m Message) prepared(now time.Time) Message {
+// prepared returns the message as it is sent: without secrets, bounded, valid UTF-8,
+// one-line fields on one line, a time set.
+func (m Message) prepared(now time.Time, secrets *redact.Redactor) Message {
+	m = m.Scrubbed(secrets.Lines)
 	m.Subject = oneLine(m.Subject, maxSubject)
 	m.Topic = oneLine(m.Topic, maxSubject)
 	m.ID = oneLine(m.ID, maxSubject)

@@ -13,6 +13,8 @@ import (
 
 	gomail "github.com/wneessen/go-mail"
 	"github.com/wneessen/go-mail/smtp"
+
+	"github.com/mainstay-go/mainstay/internal/redact"
 )
 
 // goodbye is how long a server may take to answer QUIT.
@@ -30,7 +32,7 @@ func (e *Email) send(ctx context.Context, msg *gomail.Msg, id string) (err error
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause // the error of a connection that was cut off says less
 		}
-		err = fmt.Errorf("notify: mail through %s: %s: %w", e.addr, stage, reply(err))
+		err = fmt.Errorf("notify: mail through %s: %s: %w", e.addr, stage, e.reply(err))
 	}()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", e.addr)
 	if err != nil {
@@ -122,7 +124,7 @@ func (e *Email) recipients(ctx context.Context, client *smtp.Client, have map[in
 		if !errors.As(err, &protocol) {
 			return 0, nil, err // the connection is gone
 		}
-		err = fmt.Errorf("%s: %w", to.Address, reply(err))
+		err = fmt.Errorf("%s: %w", to.Address, e.reply(err))
 		if protocol.Code/100 == 4 {
 			later = append(later, err)
 		} else {
@@ -137,7 +139,7 @@ func (e *Email) recipients(ctx context.Context, client *smtp.Client, have map[in
 		return 0, nil, joined(append(later, refused...))
 	}
 	for _, err := range refused {
-		e.opts.Logger.WarnContext(ctx, "notify: the mail server refused a recipient", "server", e.addr, "error", err)
+		e.opts.Logger.WarnContext(ctx, "notify: the mail server refused a recipient", "server", e.addr, "error", e.secrets.Error(err, 1000))
 	}
 	if len(later) > 0 {
 		return took, joined(later), nil
@@ -154,7 +156,12 @@ func (e *Email) login(ctx context.Context, client *smtp.Client) error {
 		if token == "" || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
 			return errors.New("EmailOptions.Token returned no usable token")
 		}
-		return client.Auth(smtp.XOAuth2Auth(e.opts.Username, token))
+		err = client.Auth(smtp.XOAuth2Auth(e.opts.Username, token))
+		var protocol *textproto.Error
+		if errors.As(err, &protocol) { // a server may return what it was sent
+			return &textproto.Error{Code: protocol.Code, Msg: redact.New(token).Text(protocol.Msg, 300)}
+		}
+		return err
 	}
 	_, offered := client.Extension("AUTH")
 	mechanisms := strings.Fields(strings.ToUpper(offered))
@@ -188,11 +195,12 @@ func (e *Email) tlsConfig() *tls.Config {
 	return c
 }
 
-// reply makes an error of the server safe to log: one line, bounded.
-func reply(err error) error {
+// reply makes an error of the server safe to log: one line, bounded, without the
+// password.
+func (e *Email) reply(err error) error {
 	var protocol *textproto.Error
 	if errors.As(err, &protocol) {
-		return &textproto.Error{Code: protocol.Code, Msg: oneLine(protocol.Msg, 300)}
+		return &textproto.Error{Code: protocol.Code, Msg: e.secrets.Text(oneLine(protocol.Msg, 600), 300)}
 	}
 	return err
 }

@@ -96,10 +96,10 @@ func NewSpool(dir string, next Notifier, opts *SpoolOptions) (*Spool, error) {
 // Notify returns. If m cannot be written, one attempt is made and its error
 // returned.
 func (s *Spool) Notify(ctx context.Context, m Message) error {
-	m = m.prepared(time.Now())
+	m = m.prepared(time.Now(), forms)
 	name, err := s.dir.add(spooled{Message: m, Due: time.Now()}, s.opts.MaxMessages)
 	if err != nil {
-		s.log.ErrorContext(ctx, "notify: a message could not be kept; trying to deliver it at once", "error", err)
+		s.log.ErrorContext(ctx, "notify: a message could not be kept; trying to deliver it at once", "error", forms.Error(err, 1000))
 		if attemptErr := s.attempt(ctx, s.next, m); attemptErr != nil {
 			return errors.Join(err, attemptErr)
 		}
@@ -178,7 +178,7 @@ func (s *Spool) pass(ctx context.Context, only string) time.Duration {
 		}
 		entry, err := s.dir.read(name)
 		if err != nil {
-			s.log.ErrorContext(ctx, "notify: a spooled message cannot be read and was set aside", "file", name, "error", err)
+			s.log.ErrorContext(ctx, "notify: a spooled message cannot be read and was set aside", "file", name, "error", forms.Error(err, 1000))
 			s.dir.setAside(name)
 			continue
 		}
@@ -219,22 +219,22 @@ func (s *Spool) try(ctx context.Context, name string, entry spooled) bool {
 	if entry.Attempts >= len(s.opts.Delays) {
 		if s.opts.Fallback != nil {
 			if fallbackErr := s.attempt(ctx, s.opts.Fallback, entry.Message); fallbackErr == nil {
-				log.WarnContext(ctx, "notify: a message went to the fallback", "error", err)
+				log.WarnContext(ctx, "notify: a message went to the fallback", "error", forms.Error(err, 1000))
 				s.delivered.Add(1)
 				s.forget(ctx, name)
 				return true
 			}
 		}
-		log.ErrorContext(ctx, "notify: a message was given up", "error", err)
+		log.ErrorContext(ctx, "notify: a message was given up", "error", forms.Error(err, 1000))
 		s.lost.Add(1)
 		s.forget(ctx, name)
 		return true
 	}
 	entry.Due = time.Now().Add(s.opts.delay(entry.Attempts))
 	entry.Attempts++
-	log.WarnContext(ctx, "notify: a message could not be delivered", "error", err, "next", entry.Due)
+	log.WarnContext(ctx, "notify: a message could not be delivered", "error", forms.Error(err, 1000), "next", entry.Due)
 	if err := s.dir.write(name, entry); err != nil {
-		log.ErrorContext(ctx, "notify: the state of a spooled message cannot be written", "error", err)
+		log.ErrorContext(ctx, "notify: the state of a spooled message cannot be written", "error", forms.Error(err, 1000))
 	}
 	return false
 }
@@ -247,7 +247,7 @@ func (s *Spool) attempt(ctx context.Context, n Notifier, m Message) error {
 
 func (s *Spool) forget(ctx context.Context, name string) {
 	if err := s.dir.remove(name); err != nil {
-		s.log.ErrorContext(ctx, "notify: a delivered message cannot be removed and will be repeated", "file", name, "error", err)
+		s.log.ErrorContext(ctx, "notify: a delivered message cannot be removed and will be repeated", "file", name, "error", forms.Error(err, 1000))
 	}
 }
 

@@ -119,7 +119,7 @@ func TestSpoolSurvivesRestart(t *testing.T) {
 	if left := up.Flush(t.Context()); left != 0 || len(c.got) != 1 {
 		t.Fatalf("%d left, got %v", left, c.got)
 	}
-	if got, want := fmt.Sprint(c.got[0]), fmt.Sprint(m.prepared(noon)); got != want {
+	if got, want := fmt.Sprint(c.got[0]), fmt.Sprint(m.prepared(noon, forms)); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
@@ -166,7 +166,7 @@ func TestSpoolSparesADeadReceiver(t *testing.T) {
 		attempts := 0
 		s := newSpool(t, dir, Func(func(context.Context, Message) error { attempts++; return errDown }), SpoolOptions{})
 		for i := range 50 {
-			if _, err := s.dir.add(spooled{Message: Message{Subject: fmt.Sprint(i)}.prepared(noon)}, 1000); err != nil {
+			if _, err := s.dir.add(spooled{Message: Message{Subject: fmt.Sprint(i)}.prepared(noon, forms)}, 1000); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Millisecond)

@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/mainstay-go/mainstay/internal/redact"
 )
 
 // WebhookOptions configures a [Webhook].
@@ -44,6 +46,7 @@ type Webhook struct {
 	host    string
 	opts    WebhookOptions
 	encode  func(Message) []call
+	secrets *redact.Redactor
 }
 
 // call is one request. Most messages need one; a receiver that manages alerts
@@ -84,6 +87,7 @@ func newWebhook(service, rawURL string, opts *WebhookOptions, encode func(Messag
 		return nil, errors.New("notify: WebhookOptions.Timeout is negative")
 	}
 	w.url, w.parsed, w.host = u.String(), u, u.Host
+	w.secrets = redact.New(urlSecrets(u, w.opts.Header, string(w.opts.Secret))...)
 	w.opts.Timeout = cmp.Or(w.opts.Timeout, 10*time.Second)
 	client := *cmp.Or(w.opts.Client, http.DefaultClient)
 	client.Timeout = 0 // the context below bounds the request
@@ -101,7 +105,7 @@ func (w *Webhook) Notify(ctx context.Context, m Message) error {
 	ctx, cancel := context.WithTimeout(ctx, w.opts.Timeout)
 	defer cancel()
 	var errs []error
-	for _, c := range w.encode(m.prepared(time.Now())) {
+	for _, c := range w.encode(m.prepared(time.Now(), w.secrets)) {
 		if err := w.post(ctx, c); err != nil {
 			errs = append(errs, fmt.Errorf("notify: %s on %s: %w", w.service, w.host, err))
 			if ctx.Err() != nil {
@@ -148,7 +152,7 @@ func (w *Webhook) post(ctx context.Context, c call) error {
 	defer res.Body.Close()
 	answer, _ := io.ReadAll(io.LimitReader(res.Body, 4<<10)) // only for the error text
 	if res.StatusCode < 200 || res.StatusCode > 299 {
-		return fmt.Errorf("the server responded %d: %s", res.StatusCode, oneLine(string(answer), 200))
+		return fmt.Errorf("the server responded %d: %s", res.StatusCode, w.secrets.Text(oneLine(string(answer), 2000), 200))
 	}
 	return nil
 }

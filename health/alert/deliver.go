@@ -86,13 +86,16 @@ func (a *Alerter) send(ctx context.Context, to *receiver, m notify.Message) erro
 			}
 		}
 	}
+	if err != nil {
+		err = &deliveryError{text: a.reg.Scrub(err.Error()), err: err}
+	}
 	a.mu.Lock()
 	if err == nil {
 		a.stats.Sent++
 		a.stats.LastError = ""
 	} else {
 		a.stats.Failed++
-		a.stats.LastError = a.reg.Scrub(err.Error())
+		a.stats.LastError = err.Error()
 	}
 	text := a.stats.LastError
 	a.mu.Unlock()
@@ -106,6 +109,15 @@ func (a *Alerter) send(ctx context.Context, to *receiver, m notify.Message) erro
 	}
 	return err
 }
+
+// deliveryError is the error of a notifier with a text without secrets.
+type deliveryError struct {
+	text string
+	err  error
+}
+
+func (e *deliveryError) Error() string { return e.text }
+func (e *deliveryError) Unwrap() error { return e.err }
 
 func (a *Alerter) attempts(receiver string) int {
 	a.mu.Lock()

@@ -26,6 +26,10 @@ func FuzzDocument(f *testing.F) {
 		f.Fatal(err)
 	}
 	to := &receiver{Receiver: Receiver{Name: "r", MinLevel: notify.Warning, Reminders: []time.Duration{time.Hour, 4 * time.Hour}}, words: w, texts: x}
+	reg, err := health.New(nil, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, stored []byte, bad bool) {
 		d, err := decode(stored)
 		if err != nil {
@@ -40,7 +44,7 @@ func FuzzDocument(f *testing.F) {
 			status = health.Fail
 		}
 		snap := &health.Snapshot{Checks: []health.CheckState{{Name: "db", Shared: true, Confirmed: status, ConfirmedSince: now}}}
-		a := &Alerter{opts: Options{Service: "pos", Instance: "a", Location: time.UTC}, receivers: r.receivers, local: newDocument()}
+		a := &Alerter{opts: Options{Service: "pos", Instance: "a", Location: time.UTC}, receivers: r.receivers, local: newDocument(), reg: reg}
 		sent := map[string]int{}
 		for range 50 {
 			plans, _ := a.decide(d, snap, now, r)

@@ -111,7 +111,7 @@ func (a *Alerter) Handler() http.Handler {
 			a.linkPage(w, http.StatusGone, linkView{Text: "The alert is over, or this instance does not know it yet. Nothing is to be done here."})
 			return
 		}
-		v := linkView{Alert: subjectName(al.Check, al.Instance) + " is " + al.State, Output: al.Output, AckBy: al.AckBy}
+		v := linkView{Alert: subjectName(al.Check, al.Instance) + " is " + al.State, Output: a.reg.Scrub(al.Output), AckBy: a.reg.Scrub(al.AckBy)}
 		switch act {
 		case actAcknowledge:
 			v.Button, v.Text = "Acknowledge", "Reminders and escalations end. You are told when it is over."

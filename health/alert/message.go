@@ -66,7 +66,8 @@ func (a *Alerter) compose(p *plan, snap *health.Snapshot, now time.Time) (notify
 	for _, it := range append(slices.Clone(c.News), c.Open...) {
 		m.Alerts = append(m.Alerts, it.Alert)
 	}
-	return m, p.receiver.texts.write(&m, c)
+	err := p.receiver.texts.write(&m, c)
+	return m.Scrubbed(a.reg.ScrubLines), err
 }
 
 // topic is the subject of a new thread; it stays.
@@ -247,7 +248,7 @@ var colors = map[notify.Level]string{
 func (a *Alerter) item(n news, p *plan, several bool, now time.Time) Item {
 	w, al := p.receiver.words, n.al
 	clock := func(t time.Time) string { return w.clock(t, now, a.opts.Location) }
-	it := Item{Name: a.name(w, al, several), Output: al.Output, Runbook: al.Runbook}
+	it := Item{Name: a.name(w, al, several), Output: a.reg.Scrub(al.Output), Runbook: al.Runbook}
 	for _, v := range al.Values {
 		it.Values = append(it.Values, w.value(v))
 	}

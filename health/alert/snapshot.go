@@ -109,6 +109,9 @@ func (a *Alerter) Notices() []string {
 			lines = append(lines, line)
 		}
 	}
+	for i := range lines {
+		lines[i] = a.reg.Scrub(lines[i])
+	}
 	return lines
 }
 

@@ -66,7 +66,7 @@ func ask(ctx context.Context, f flags, stdout io.Writer) (int, error) {
 		if doc.Output != "" {
 			text += ": " + doc.Output
 		}
-		_, err = fmt.Fprintf(stdout, "%s %s\n", u.Host, printable(text))
+		_, err = fmt.Fprintf(stdout, "%s %s\n", u.Host, printable(health.Scrub(text)))
 	}
 	if err != nil {
 		return NoResult, err

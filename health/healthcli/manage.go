@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/mainstay-go/mainstay/health"
 	"github.com/mainstay-go/mainstay/health/alert"
 )
 
@@ -81,7 +82,7 @@ func list(ctx context.Context, alerts *alert.Alerter, stdout io.Writer) error {
 		if al.Instance != "" {
 			subject += "@" + al.Instance
 		}
-		fmt.Fprintf(out, "%s\t%s\tsince %s\t%s\t%s\n", al.ID, subject, al.Since.Local().Format("2006-01-02 15:04 MST"), state, printable(al.Output))
+		fmt.Fprintf(out, "%s\t%s\tsince %s\t%s\t%s\n", al.ID, subject, al.Since.Local().Format("2006-01-02 15:04 MST"), state, printable(health.Scrub(al.Output)))
 	}
 	return out.Flush()
 }

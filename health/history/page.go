@@ -135,7 +135,7 @@ func (h *History) Report(everything bool) Report {
 			if s.Status >= c.Status {
 				c.Status = s.Status
 				if everything && s.Output != "" {
-					c.Output = s.Output
+					c.Output = h.reg.Scrub(s.Output)
 				}
 			}
 		}

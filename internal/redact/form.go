@@ -161,14 +161,28 @@ func longestPiece(w string) int {
 	return longest
 }
 
-// hasDate reports whether a word has a date as in 2026-11-28.
+// hasDate reports whether a word has a date as in 2026-11-28 or 20261128T020000Z.
 func hasDate(w string) bool {
+	for i := 0; i+15 <= len(w); i++ {
+		if (w[i] == '2' && w[i+1] == '0' || w[i] == '1' && w[i+1] == '9') && (w[i+8] == 'T' || w[i+8] == '-') && isDigits(w[i:i+8]) && isDigits(w[i+9:i+15]) {
+			return true
+		}
+	}
 	for i := 0; i+10 <= len(w); i++ {
 		if (w[i] == '2' && w[i+1] == '0' || w[i] == '1' && w[i+1] == '9') && w[i+4] == '-' && w[i+7] == '-' && isPort(w[i+2:i+4]) && isPort(w[i+5:i+7]) && isPort(w[i+8:i+10]) {
 			return true
 		}
 	}
 	return false
+}
+
+func isDigits(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
 }
 
 func caseSwitches(w string) int {

@@ -18,8 +18,12 @@ import (
 // Hidden takes the place of a secret.
 const Hidden = "***"
 
-// maxInput bounds the work for one text, in bytes.
-const maxInput = 16 << 10
+// maxInput bounds the work for one text, in bytes, and maxLines for one of several
+// lines.
+const (
+	maxInput = 16 << 10
+	maxLines = 64 << 10
+)
 
 // Redactor takes secrets out of texts. The zero value knows secrets by their
 // place and form. A Redactor is safe for concurrent use.
@@ -56,6 +60,116 @@ func (r *Redactor) Text(text string, limit int) string {
 	return clip(oneLine(hide(text, spans)), limit, cut)
 }
 
+// Lines returns the text without secrets, and keeps its line breaks. It also keeps the
+// given parts, such as signed links, unless they contain a named secret. A text of more
+// than 64 KiB is cut.
+func (r *Redactor) Lines(text string, keep ...string) string {
+	cut := false
+	if len(text) > maxLines {
+		text, cut = text[:maxLines], true
+	}
+	text = visible(text)
+	spans := r.find(text)
+	if cut {
+		spans = append(spans, r.splitAtEnd(text)...)
+	}
+	for _, part := range keep {
+		for at := 0; part != ""; {
+			i := strings.Index(text[at:], part)
+			if i < 0 {
+				break
+			}
+			at += i + len(part)
+			spans = without(spans, span{at - len(part), at})
+		}
+	}
+	if len(keep) > 0 {
+		spans = append(spans, r.findNamed(text)...)
+	}
+	text = hide(text, spans)
+	if cut {
+		text += "…"
+	}
+	return text
+}
+
+// without removes a range from spans.
+func without(spans []span, kept span) []span {
+	var left []span
+	for _, s := range spans {
+		if s.to <= kept.from || s.from >= kept.to {
+			left = append(left, s)
+			continue
+		}
+		if s.from < kept.from {
+			left = append(left, span{s.from, kept.from})
+		}
+		if s.to > kept.to {
+			left = append(left, span{kept.to, s.to})
+		}
+	}
+	return left
+}
+
+// findNamed returns the named secrets of all layers.
+func (r *Redactor) findNamed(text string) []span {
+	var spans []span
+	if len(r.told) == 0 {
+		return nil
+	}
+	l := &layer{text: text}
+	for depth := 0; l != nil && depth < 5; depth++ {
+		for _, s := range append(r.findTold(l.text), r.findWords(l.text)...) {
+			spans = append(spans, l.origin(s))
+		}
+		l = l.decode()
+	}
+	return r.findOneByOne(spans, &layer{text: text}, 0)
+}
+
+// findOneByOne looks for named secrets behind each sequence of encodings, decoding one
+// kind at a time: a secret may itself contain what looks like an escape.
+func (r *Redactor) findOneByOne(spans []span, l *layer, depth int) []span {
+	if len(r.told) == 0 || depth == 3 {
+		return spans
+	}
+	for _, kind := range []byte(`%\&`) {
+		if strings.IndexByte(l.text, kind) < 0 {
+			continue
+		}
+		next := l.decodeWith(func(s string) (string, int) {
+			if s[0] != kind {
+				return "", 0
+			}
+			return unescape(s)
+		})
+		if next == nil {
+			continue
+		}
+		for _, s := range r.findTold(next.text) {
+			spans = append(spans, next.origin(s))
+		}
+		spans = r.findOneByOne(spans, next, depth+1)
+	}
+	return spans
+}
+
+// findWords returns the words that are an encoding of a named secret.
+func (r *Redactor) findWords(text string) []span {
+	var spans []span
+	for i := 0; i < len(text); {
+		j := i
+		for j < len(text) && isBase64(text[j]) {
+			j++
+		}
+		if j > i && r.toldInside(text[i:j]) {
+			spans = append(spans, span{i, j})
+		}
+		i = max(j, i+1)
+	}
+	return spans
+}
+
 // splitAtEnd returns the end of a text that was cut, where it may hold half of a
 // secret: the last word, or the last bytes of a long one.
 func (r *Redactor) splitAtEnd(text string) []span {
@@ -82,6 +196,7 @@ func (r *Redactor) find(text string) []span {
 		}
 		l = l.decode()
 	}
+	spans = r.findOneByOne(spans, &layer{text: text}, 0)
 	if len(r.told) > 0 && strings.Contains(text, "=") {
 		if qp := decodeQuotedPrintable(text); qp != nil {
 			for _, s := range r.findTold(qp.text) {
