@@ -15,7 +15,7 @@ type Assertion struct {
 	Name string
 	// Query returns one row of one value, which must be true or a number other than 0.
 	Query string
-	// Check is asked instead of a Query, if it is set. Its error is what is wrong, and
+	// Check takes the place of Query, if it is set. Its error is the reason, and
 	// is kept beside the backup: it must hold no secret.
 	Check func(ctx context.Context, db driver.Queryer) error
 }

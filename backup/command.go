@@ -28,14 +28,14 @@ type CommandOptions struct {
 	Extension string
 	// Database says for people what is dumped. Default: the program's name.
 	Database string
-	// Trailer must end the output, but for white space after it: what a program writes
+	// Trailer must end the output, except white space after it: the text that a program writes
 	// last shows that it came to its end. Default: none; the exit status then decides
 	// alone.
 	Trailer string
 	// Env is added to the environment of this process, as "NAME=value". The values are
-	// kept out of messages. Default: none.
+	// kept out of messages. Default: nil.
 	Env []string
-	// Secrets are kept out of messages as well. Default: none.
+	// Secrets are removed from messages as well. Default: nil.
 	Secrets []string
 	// Dir is the folder in which the program runs. Default: that of this process.
 	Dir string
@@ -58,7 +58,7 @@ var (
 
 // NewCommand returns the source for the program argv[0] with the arguments after it.
 // No argument may be a secret, since every user of the host can read them: pass it in
-// Env or in a file. Nothing is started.
+// Env or in a file. NewCommand starts no process.
 func NewCommand(argv []string, opts *CommandOptions) (*Command, error) {
 	c := &Command{argv: slices.Clone(argv)}
 	if opts != nil {
@@ -84,12 +84,12 @@ func NewCommand(argv []string, opts *CommandOptions) (*Command, error) {
 	return c, nil
 }
 
-// Describe says what the source is.
+// Describe returns the engine and the name of the source.
 func (c *Command) Describe() driver.Description {
 	return driver.Description{Engine: "command", Extension: c.opts.Extension, Database: c.opts.Database}
 }
 
-// Abilities returns what else the source can do.
+// Abilities returns the optional functions of the source.
 func (c *Command) Abilities() driver.Abilities {
 	return driver.Abilities{Preflight: c.Preflight, Restore: c.Restore}
 }
@@ -177,7 +177,7 @@ func (c *Command) scrub(tail []byte) string {
 	return ""
 }
 
-// Restore writes what the program has written to a new file: target, or one in the
+// Restore writes the output of the program to a new file: target, or one in the
 // current folder whose name says when. How to feed it back is known to the program's
 // own tools.
 func (c *Command) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptions) (restored string, got driver.Contents, err error) {

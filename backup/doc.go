@@ -10,14 +10,14 @@
 //	...
 //	report, err := job.Backup(ctx)
 //
-// # What is a backup
+// # A backup
 //
 // A backup exists if and only if its manifest can be read, its artefact exists and
 // the sizes agree. The artefact is written under a hidden name, synced and renamed;
 // the manifest follows by the same path, last. Whatever a crash leaves behind is
 // therefore no backup, is never listed, and is swept a day later.
 //
-// # What is deleted
+// # Deletion
 //
 // Old backups go only after a new one has been published and read back, and their age
 // is counted from the newest good backup: a job that has stopped, or that fails every

@@ -23,7 +23,7 @@ type DrillOptions struct {
 	// where Every is not negative. Default: 28 days, or four times Every if that is longer.
 	Within time.Duration
 	// Assertions must hold in the restored database, besides the manifest's tables and
-	// rows. Default: none.
+	// rows. Default: nil.
 	Assertions []Assertion
 	// At is where scratch databases are made, such as a source for another server, whom
 	// the load does not harm. Default: the job's own source.
@@ -72,7 +72,7 @@ type Drill struct {
 	Time    time.Time `json:"time"`
 	OK      bool      `json:"ok"`
 	Problem string    `json:"problem,omitempty"`
-	// RestoreMS is how long the restore took until the database could be asked, what
+	// RestoreMS is the duration of the restore until the database could be queried, which
 	// it takes to be back after the loss of the database, in milliseconds.
 	RestoreMS  int64             `json:"restore_ms"`
 	Tables     int               `json:"tables"`
@@ -170,7 +170,7 @@ func (j *Job) restoreScratch(ctx context.Context, at driver.Source, m *Manifest,
 	return nil
 }
 
-// startedReader knows whether anything was asked of it.
+// startedReader records whether it was read.
 type startedReader struct {
 	from    io.Reader
 	started bool

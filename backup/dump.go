@@ -26,7 +26,7 @@ func passes(err error) bool {
 	return errors.Is(err, driver.ErrTransient) || errors.Is(err, sqldriver.ErrBadConn) || errors.As(err, new(*net.OpError))
 }
 
-// dump writes the artefact, anew where what went wrong may be over.
+// dump writes the artefact, and repeats that after a failure that may pass.
 func (r *run) dump(ctx context.Context) error {
 	for try := 1; ; try++ {
 		err := r.dumpOnce(ctx)
@@ -43,7 +43,7 @@ func (r *run) dump(ctx context.Context) error {
 	}
 }
 
-// dumpOnce writes the artefact. Until its Put has returned, nobody sees it.
+// dumpOnce writes the artefact, which is invisible until its Put has returned.
 func (r *run) dumpOnce(ctx context.Context) error {
 	d := r.source.Describe()
 	m := &Manifest{

@@ -14,7 +14,7 @@ import (
 
 // Run is one run of a job: [Job.Backup] returns it, and the history and the status keep it.
 type Run struct {
-	// Manifest describes the backup; nil if none was published, and in a run from the history.
+	// Manifest describes the backup; nil if the run published no backup, and in a run from the history.
 	Manifest  *Manifest       `json:"-"`
 	Time      time.Time       `json:"time"` // when it began
 	ID        string          `json:"id"`   // of the backup that it was to publish
@@ -27,7 +27,7 @@ type Run struct {
 	Size      int64           `json:"size,omitempty"`
 	Tables    int             `json:"tables,omitempty"`
 	Rows      int64           `json:"rows,omitempty"`
-	Verified  bool            `json:"verified,omitempty"` // the backup was read back and is what was dumped
+	Verified  bool            `json:"verified,omitempty"` // the backup was read back and equals the dump
 	Restored  bool            `json:"restored,omitempty"` // a restore test of it has passed
 	Reread    []string        `json:"reread,omitempty"`   // ids of older backups that were read again
 	Deleted   []string        `json:"deleted,omitempty"`  // ids that retention removed

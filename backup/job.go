@@ -21,17 +21,17 @@ type Options struct {
 	// Recipients encrypt the artefacts with age; this host then needs no key that
 	// opens them. Default: not encrypted.
 	Recipients []age.Recipient
-	// Identities open encrypted artefacts, to verify and restore them. Default: none;
-	// the checksum of an encrypted artefact is then verified, and not what is in it.
+	// Identities open encrypted artefacts, to verify and restore them. Default: nil;
+	// then only the checksum of an encrypted artefact is verified.
 	Identities []age.Identity
-	// ManifestKey authenticates the manifests, so that somebody who can write to a storage
-	// cannot put a backup there, or change one, unnoticed: a manifest that is not by this
+	// ManifestKey authenticates the manifests, so that an attacker who can write to a storage
+	// cannot add or change a backup unnoticed: a manifest that is not by this
 	// key is listed as unknown, never restored and never deleted. Give it from the first
 	// backup on, and keep it elsewhere. At least 16 bytes. Default: not authenticated.
 	ManifestKey []byte
 	// Retention says which backups to keep. Default: those of 30 days, and 3 at least.
 	Retention Policy
-	// NoRetention keeps all of them. Default: false.
+	// NoRetention keeps all backups. Default: false.
 	NoRetention bool
 	// SkipVerify leaves out reading a new backup back, restoring it, and reading older ones
 	// again. Default: false.
@@ -41,23 +41,23 @@ type Options struct {
 	Drill DrillOptions
 	// Targets are further storages, which every good backup is copied to. One that
 	// cannot be reached costs neither the backup nor the retention of the job's own
-	// storage; the next run copies what it lacks. Default: none.
+	// storage; the next run copies the missing backups. Default: nil.
 	Targets []Target
 	// History is where the job's history is kept, in files of no other job. Give a folder
 	// of this host, so that a run is recorded also when the job's own storage failed.
 	// Default: the job's own storage.
 	History Storage
-	// Before is called in each run when nothing stands in the way of the dump; its error
-	// ends the run. Default: none.
+	// Before is called in each run after the preflight and before the dump. Its error ends
+	// the run. Default: nil.
 	Before func(ctx context.Context) error
-	// After is called when a run is over, well or not, but for one that found the lock
-	// held; others are still kept out. Default: none.
+	// After is called at the end of each run, good or failed, except one that found the lock
+	// held. The lock is still held. Default: nil.
 	After func(ctx context.Context, r Run, err error)
 	// Timeout ends a run. Default: 6 h.
 	Timeout time.Duration
-	// Logger is told of each stage. Default: slog.Default().
+	// Logger receives each stage. Default: slog.Default().
 	Logger *slog.Logger
-	// Trace is told what happens. Default: nil.
+	// Trace receives events of the run. Default: nil.
 	Trace *Trace
 }
 
@@ -163,7 +163,7 @@ func (e *StageError) Error() string {
 func (e *StageError) Unwrap() error { return e.Err }
 
 // ErrSuspect means that a backup was published that looks unlike those before it.
-// Retention is suspended until somebody accepts it ([Job.Accept]).
+// Retention is suspended until an operator accepts it ([Job.Accept]).
 var ErrSuspect = errors.New("backup: the new backup is suspect")
 
 // Backup takes one backup. Its stages are lock, sweep, preflight, dump, publish, verify,
@@ -197,7 +197,7 @@ type run struct {
 	dumped  *Manifest // complete and stored, but not published yet
 
 	stages   []RunStage
-	progress *progress // nil if nobody listens
+	progress *progress // nil without a hook
 }
 
 func (r *run) locked(ctx context.Context) error {
@@ -309,7 +309,7 @@ func (r *run) stage(ctx context.Context, name string, start time.Time, err error
 const leftoverAge = 24 * time.Hour
 
 // sweep removes what crashes left: partial files, and artefacts without a manifest.
-// Nobody else writes, since the lock is held.
+// The lock keeps other writers out.
 func (r *run) sweep(ctx context.Context) error {
 	swept, err := r.sweepBefore(ctx, r.started.Add(-leftoverAge))
 	r.report.Swept = append(r.report.Swept, swept...)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// State is what a listed backup is good for.
+// State tells whether a listed backup can be used.
 type State string
 
 // The states.
@@ -23,12 +23,12 @@ const (
 type Entry struct {
 	ID       string
 	State    State
-	Problem  string    // what is wrong with it; "" for a good one
+	Problem  string    // the reason of a bad state; "" for a good backup
 	Manifest *Manifest // nil if State is Unknown
 	Pinned   bool      // never deleted by retention
-	Accepted bool      // was suspect, and somebody found it right
+	Accepted bool      // was suspect, and an operator accepted it
 	Verified time.Time // when it was last read back and found whole; zero if never
-	Drill    *Drill    // the latest restore into a scratch database; nil if there was none
+	Drill    *Drill    // the latest restore test; nil without one
 }
 
 func (e Entry) good() bool { return e.State == Good }
@@ -157,7 +157,7 @@ func (j *Job) Pin(ctx context.Context, id string, pinned bool) error {
 	return j.storage.Remove(ctx, id+pinSuffix)
 }
 
-// Accept makes a suspect backup a good one: somebody has looked and found it right.
+// Accept makes a suspect backup a good one, after an operator has examined it.
 func (j *Job) Accept(ctx context.Context, id string) error {
 	e, err := j.Find(ctx, id)
 	if err != nil {

@@ -51,7 +51,7 @@ type Manifest struct {
 	RowsTotal int64  `json:"rows_total"`
 	Previous  string `json:"previous,omitempty"` // the newest backup before this one
 	// Suspect says why this backup looks unlike those before it; "" if it does not. A
-	// suspect one is kept, but nothing is deleted because of it.
+	// suspect backup is kept, and suspends retention.
 	Suspect string `json:"suspect,omitempty"`
 	Host    string `json:"host,omitempty"`
 	Runner  string `json:"runner,omitempty"` // this module's version, and Go's
@@ -84,7 +84,7 @@ func hmacOf(key, data []byte) string {
 	return hex.EncodeToString(code.Sum(nil))
 }
 
-// authentic reports whether somebody who has the key has written exactly this.
+// authentic reports whether the text was written with the key.
 func authentic(m *Manifest, data, key []byte) bool {
 	want := hmacOf(key, bytes.Replace(data, hmacField(m.HMAC), hmacField(noHMAC), 1))
 	return hmac.Equal([]byte(want), []byte(m.HMAC))

@@ -22,11 +22,10 @@ type OverwriteReport struct {
 // of its path. The id cannot be left out: after a first attempt the newest backup is the
 // one of what was to be overwritten.
 //
-// What is there is backed up first, read back and pinned; if that fails, nothing is
-// touched: restore beside it then, with [Job.Restore]. The backup is restored into a
-// second database and compared with its manifest before the original goes. Who uses the
-// database loses the connection, and what is written after the safety backup is lost:
-// stop the service first.
+// The present state is backed up first, read back and pinned. If that fails, the original
+// stays unchanged: restore beside it then, with [Job.Restore]. The backup is restored into a
+// second database and compared with its manifest before the original goes. Sessions
+// lose their connection, and writes after the safety backup are lost: stop the service first.
 //
 // Right before the original is changed, a marker is written beside the backups. It goes when
 // the restore has come to its end. If the process is killed in between, [Job.Check] fails

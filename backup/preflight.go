@@ -46,7 +46,7 @@ func (r *run) preflight(ctx context.Context) error {
 	return nil
 }
 
-// look finds out what would make the run fail, and what it should know.
+// look returns an error that would end the run, and warnings.
 func (r *run) look(ctx context.Context) error {
 	var err error
 	if r.before, err = r.List(ctx); err != nil {

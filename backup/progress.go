@@ -78,7 +78,7 @@ func (p *progress) wrote(n int) {
 type dumpWriter struct {
 	ctx      context.Context
 	to       io.Writer
-	progress *progress // nil if nobody listens
+	progress *progress // nil without a hook
 }
 
 func (w *dumpWriter) Write(b []byte) (int, error) {

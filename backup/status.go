@@ -24,7 +24,7 @@ type Status struct {
 	Restored time.Time
 	// Halfway is an overwriting restore that was interrupted; nil if there is none.
 	Halfway *Halfway
-	// Last is the last run; nil if there was none, or nothing is known of it. Its Targets are
+	// Last is the last run; nil if it is unknown. Its Targets are
 	// those of the last run that came so far.
 	Last *Run
 	// Free is how many bytes the storage has room for; -1 if that is not known.

@@ -46,7 +46,7 @@ const (
 
 // OpenFunc makes the service's job with the options that the command line asks for,
 // and a function that closes what it opened. An error that is a [SettingError] ends the
-// command with Usage; any other is a backup that failed, of which people are told.
+// command with Usage. Any other error is a failed backup, and a notification is sent.
 type OpenFunc func(ctx context.Context, o backup.Options) (job *backup.Job, close func(), err error)
 
 // SettingError says that the settings of the service are wrong: the operator's mistake,
@@ -62,11 +62,11 @@ func (e *SettingError) Unwrap() error { return e.Err }
 type Options struct {
 	// Name is how the command is called. Default: "backup".
 	Name string
-	// Notifier is told of failures and recoveries when --notify is given. A
+	// Notifier receives failures and recoveries when --notify is given. A
 	// *notify.Spool keeps what it cannot deliver for the next run. Default: none;
 	// --notify is then a usage error.
 	Notifier notify.Notifier
-	// State is the file that remembers what people were told; see
+	// State is the file with the last notification; see
 	// backupnotify.Options. Default: none; each failure is told of, and what is told
 	// of a recovery goes by the status in the job's own folder.
 	State string

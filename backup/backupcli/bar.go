@@ -19,7 +19,7 @@ type bar struct {
 	drawn bool
 }
 
-// newBar returns nil where nobody would see it, or it would get into a file.
+// newBar returns nil if stderr is not a terminal.
 func newBar(to io.Writer) *bar {
 	file, ok := to.(*os.File)
 	if !ok || !isatty.IsTerminal(file.Fd()) || os.Getenv("TERM") == "dumb" {
@@ -45,7 +45,7 @@ func (b *bar) clear() {
 	}
 }
 
-// line is what the bar says.
+// line returns the text of the bar.
 func line(p backup.Progress) string {
 	if p.Stage != "dump" && p.Stage != "restore" {
 		return p.Stage + " …"

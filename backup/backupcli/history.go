@@ -10,7 +10,7 @@ import (
 	"github.com/mainstay-go/mainstay/backup"
 )
 
-// history shows what the last runs did.
+// history prints the last runs.
 func (c *command) history(ctx context.Context, args []string) error {
 	last := 20
 	c.flags.IntVar(&last, "last", last, "how `many` runs; 0 is all that are known")

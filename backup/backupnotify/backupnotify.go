@@ -1,4 +1,4 @@
-// Package backupnotify tells people what they need to know of a job's backups, once: that
+// Package backupnotify sends notifications of a job's backups, once each: that
 // a run failed, that the new backup is suspect or did not pass its verification, that the
 // newest one is too old, that all is well again, and, each week, that it still is.
 //
@@ -27,7 +27,7 @@ import (
 	"github.com/mainstay-go/mainstay/notify"
 )
 
-// Mode is how much people hear.
+// Mode selects the messages that are sent.
 type Mode string
 
 // The modes.
@@ -50,9 +50,9 @@ func ParseMode(s string) (Mode, error) {
 
 // Options configure [New]. The zero value and nil work.
 type Options struct {
-	// Mode is how much people hear. Default: Change.
+	// Mode selects the messages. Default: Change.
 	Mode Mode
-	// State is the file that remembers what was told, for all processes of the host.
+	// State is the file with the last notification, for all processes of the host.
 	// Default: none; this process remembers it.
 	State string
 	// Last is the run before, [backup.Status.Last], from which a process that has no
@@ -66,7 +66,7 @@ type Options struct {
 	// Status, such as [backup.Job.Status], says what there still is when a run has failed.
 	// Default: none; nothing is said of it.
 	Status func(context.Context) (backup.Status, error)
-	// Logger hears what could not be remembered. Default: slog.Default().
+	// Logger receives errors of the state. Default: slog.Default().
 	Logger *slog.Logger
 }
 
@@ -88,7 +88,7 @@ const (
 	lockWait   = 30 * time.Second
 )
 
-// New returns what tells next of the job of that name. Nothing is sent or written yet.
+// New returns the notices of the job with that name. It sends and writes no message.
 func New(job string, next notify.Notifier, opts *Options) (*Notices, error) {
 	n := &Notices{job: job, next: next, now: time.Now, own: make(chan []byte, 1)}
 	if opts != nil {
@@ -147,8 +147,8 @@ const (
 	before   = "before" // of the run before, of which no more is known
 )
 
-// Ran tells of a run of [backup.Job.Backup]. The error is that of the notifier: nobody
-// could be told.
+// Ran sends the notification of a run of [backup.Job.Backup], if one is due. It returns the
+// error of the notifier.
 func (n *Notices) Ran(ctx context.Context, report backup.Run, failure error) error {
 	return n.update(ctx, func(s *state, now time.Time) (notify.Message, bool) {
 		if errors.Is(failure, backup.ErrLocked) {
@@ -178,14 +178,13 @@ func (n *Notices) Ran(ctx context.Context, report backup.Run, failure error) err
 	})
 }
 
-// Failed tells of a job that could not even be opened.
+// Failed sends the notification of a job that could not be opened.
 func (n *Notices) Failed(ctx context.Context, failure error) error {
 	return n.Ran(ctx, backup.Run{}, failure)
 }
 
-// Watch tells when the newest good backup is too old, asking the job each hour until ctx
-// ends. It is for a process that stays, beside the schedule: what does not run cannot tell
-// that it fails.
+// Watch checks the job each hour until ctx ends, and sends a message when the newest good
+// backup is too old. Use it in a process that stays: runs that do not start report no failure.
 func (n *Notices) Watch(ctx context.Context, job *backup.Job) error {
 	ticker := time.NewTicker(time.Hour)
 	defer ticker.Stop()

@@ -79,7 +79,7 @@ func add(all *driver.Contents, name string, got driver.Contents) {
 	all.Parts = append(all.Parts, driver.Part{Name: name, Contents: got})
 }
 
-// partOf returns what a manifest lists of a part.
+// partOf returns the contents of a part by the manifest.
 func partOf(all driver.Contents, name string) driver.Contents {
 	var c driver.Contents
 	for _, p := range all.Parts {
@@ -159,7 +159,7 @@ func (a *archive) next() error {
 	return nil
 }
 
-// part returns a reader of a part, which must be the next one. It reads nothing itself.
+// part returns a reader of a part, which must be the next one.
 func (a *archive) part(entry string) *partReader { return &partReader{a: a, entry: entry} }
 
 type partReader struct {

@@ -33,7 +33,7 @@ type Options struct {
 }
 
 // Source is a [driver.Source] of several parts. It dumps one after the other, in their order:
-// each part is of one moment, but not all of them of the same. Put a database before the
+// each part is of one moment, and different parts are of different moments. Put a database before the
 // folder of the files that its rows name: each file is then in the backup, unless it was
 // deleted in between.
 //
@@ -93,12 +93,12 @@ func NewEach(o Options) (*Source, error) {
 	return &Source{opts: o}, nil
 }
 
-// Describe returns what the source is.
+// Describe returns the engine and the name of the source.
 func (s *Source) Describe() driver.Description {
 	return driver.Description{Engine: "bundle", Extension: ".tar", Database: s.opts.Database}
 }
 
-// Abilities returns what else the source can do. It can restore, test and overwrite what all of
+// Abilities returns the optional functions of the source. It can restore, test and overwrite what all of
 // its parts can.
 func (s *Source) Abilities() driver.Abilities {
 	able := driver.Abilities{

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Contents is what a dump or a database holds.
+// Contents lists the tables and other objects of a dump or of a database.
 type Contents struct {
 	ServerVersion string `json:"server_version,omitempty"`
 	ClientVersion string `json:"client_version,omitempty"`
@@ -23,8 +23,7 @@ type Contents struct {
 	Triggers int64             `json:"triggers"`
 	Routines int64             `json:"routines"`
 	Events   int64             `json:"events"`
-	// Skipped lists what the database has and the dump does not hold. It makes a backup
-	// suspect.
+	// Skipped lists objects of the database that the dump lacks. It makes a backup suspect.
 	Skipped  []Skipped `json:"skipped,omitempty"`
 	Warnings []string  `json:"warnings,omitempty"`
 	// Parts are those of a backup of several sources, in the order of the dump. Tables, Skipped
@@ -32,7 +31,7 @@ type Contents struct {
 	Parts []Part `json:"parts,omitempty"`
 }
 
-// Part is what the dump of one source of several holds.
+// Part lists the contents of one source of several.
 type Part struct {
 	Name string `json:"name"`
 	Contents

@@ -28,7 +28,7 @@ const (
 	sampleEvery = 1 << 20  // one piece in so many bytes
 )
 
-// Columns names the columns, so that Row measures each of them in a sample of the rows.
+// Columns sets the names of the columns, which Row then measures in a sample of the rows.
 func (m *Meter) Columns(names ...string) {
 	m.columns = make([]columnMeter, len(names))
 	for i, name := range names {
@@ -86,7 +86,7 @@ func (m *Meter) pack() {
 // Rows returns how many rows were added.
 func (m *Meter) Rows() int64 { return m.rows }
 
-// Table returns what was measured.
+// Table returns the measurements.
 func (m *Meter) Table(name string) Table {
 	m.pack()
 	t := Table{Name: name, Rows: m.rows, Bytes: m.bytes, Digest: fmt.Sprintf("%016x%016x", m.sum, m.second)}

@@ -26,7 +26,7 @@ import (
 // is in the archive, with its size of when that began, and named in a warning. A folder
 // whose files must agree with each other, such as that of a database, is not for it.
 //
-// Nothing outside the folder is read, whoever turns which link meanwhile ([os.Root]).
+// It reads only within the folder, also while links change ([os.Root]).
 type Source struct {
 	root string
 	opts Options
@@ -37,7 +37,7 @@ type Source struct {
 type Options struct {
 	// Exclude leaves out what one of these patterns of [path.Match] matches, with all
 	// that is in it: a pattern with a slash is for the path below the folder, with
-	// forward slashes, any other for a name at any depth. Default: none.
+	// forward slashes, any other for a name at any depth. Default: nil.
 	Exclude []string
 }
 
@@ -48,7 +48,7 @@ const (
 	kindLinks   = "links"
 )
 
-// New returns the source of a folder. Nothing is read yet. opts may be nil.
+// New returns the source of a folder. It reads no file. opts may be nil.
 func New(folder string, opts *Options) (*Source, error) {
 	if folder == "" {
 		return nil, errors.New("backup: files.New needs a folder")
@@ -74,7 +74,7 @@ func (f *Source) Describe() driver.Description {
 	return driver.Description{Engine: "files", Extension: ".tar", Database: filepath.Base(f.root)}
 }
 
-// Abilities returns what else the source can do.
+// Abilities returns the optional functions of the source.
 func (f *Source) Abilities() driver.Abilities {
 	return driver.Abilities{Exclude: f.exclude, Restore: f.Restore, Discard: discard, Original: f.original, Overwrite: f.Overwrite}
 }

@@ -18,9 +18,9 @@ import (
 )
 
 // Restore unpacks an archive into a new folder, beside the original if target is "". It
-// appears under its name when it is complete; nothing of a restore that failed stays.
+// appears under its name when it is complete; a restore that failed removes its files.
 // Names that lead out of it, names twice, and anything but files, folders and links are
-// refused; links are made last, as they were, so that nothing is written through one.
+// refused; links are made last, unchanged, so that no file is written through one.
 // Who restores owns everything; setuid, setgid and sticky bits are not restored.
 func (f *Source) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptions) (restored string, got driver.Contents, err error) {
 	if len(o.Tables) > 0 {

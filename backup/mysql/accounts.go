@@ -13,7 +13,7 @@ import (
 
 var routineGrant = regexp.MustCompile("^GRANT .* ON (?:PROCEDURE|FUNCTION|PACKAGE|PACKAGE BODY) `((?:[^`]|``)*)`\\.")
 
-// Accounts writes the accounts and roles that have rights on the database, or on all of them,
+// Accounts writes the accounts and roles with rights on the database, or on all databases,
 // with these rights, as statements for the client program mariadb. They hold hashes of
 // passwords. The account must be allowed to read the tables of the database mysql.
 func (m *Source) Accounts(ctx context.Context, w io.Writer) (driver.Contents, error) {

@@ -58,7 +58,7 @@ func (c *checking) table(ctx context.Context, name string) error {
 	}
 }
 
-// end returns what was read, by name.
+// end returns the measured tables by name.
 func (c *checking) end() ([]driver.Table, error) {
 	close(c.names)
 	<-c.done

@@ -10,7 +10,7 @@ import (
 	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
-// compare holds what was restored against the dump.
+// compare compares the restored database with the dump.
 func (r *restoring) compare(ctx context.Context, tables []driver.Table) error {
 	want := r.dump
 	if len(r.o.Tables) > 0 {

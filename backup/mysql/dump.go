@@ -136,7 +136,7 @@ func (d *dumping) all(ctx context.Context, inv inventory) error {
 	return d.out.comment("Dump completed")
 }
 
-// header writes what comes before the tables.
+// header writes the statements before the tables.
 func (d *dumping) header(ctx context.Context) error {
 	charset, collation, err := d.m.defaults(ctx, d.s, d.m.database)
 	if err != nil {
@@ -169,7 +169,7 @@ func (m *Source) defaults(ctx context.Context, q querier, database string) (char
 	return charset, collation, nil
 }
 
-// begin fixes the moment of which the dump is.
+// begin fixes the moment of the dump.
 func (d *dumping) begin(ctx context.Context, tables []string, inv inventory) error {
 	if d.m.opts.LockTables {
 		d.got.Consistency = "lock-tables"
@@ -201,8 +201,8 @@ func (d *dumping) begin(ctx context.Context, tables []string, inv inventory) err
 	return d.s.exec(ctx, "SAVEPOINT mainstay")
 }
 
-// position asks where the binary log stands; nil if there is none, or the account may not
-// know.
+// position returns the place in the binary log; nil without a log, or without the right to
+// read it.
 func (d *dumping) position(ctx context.Context) *driver.Position {
 	var p driver.Position
 	if d.server.mariadb() {

@@ -30,7 +30,7 @@ func columnOf(name, dataType, charset string) column {
 	case "tinyint", "smallint", "mediumint", "int", "integer", "bigint", "decimal", "numeric", "year":
 		c.number = true
 	case "float", "double", "real":
-		// As text a FLOAT has six digits; as a DOUBLE it has all of them.
+		// As text a FLOAT has six digits, as a DOUBLE all digits.
 		c.expr, c.number = "("+c.expr+" + 0e0)", true
 	case "date", "datetime", "timestamp", "time":
 		c.expr = "CAST(" + c.expr + " AS CHAR)" // as text, whatever a driver makes of times

@@ -79,12 +79,12 @@ func open(db *sql.DB, database string, opts *Options) (*Source, error) {
 	return m, nil
 }
 
-// Describe returns what the source is.
+// Describe returns the engine and the name of the source.
 func (m *Source) Describe() driver.Description {
 	return driver.Description{Engine: "mariadb", Extension: ".sql", Database: m.database}
 }
 
-// Abilities returns what else the source can do.
+// Abilities returns the optional functions of the source.
 func (m *Source) Abilities() driver.Abilities {
 	return driver.Abilities{
 		Preflight: m.Preflight, Lock: m.Lock, Accounts: m.Accounts, Restore: m.Restore, Discard: m.drop, Test: m.Test, SweepTests: m.SweepTests,

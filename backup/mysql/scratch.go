@@ -12,7 +12,7 @@ import (
 	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
-// Test restores a dump into a database beside the original, whose name tells what it is, and
+// Test restores a dump into a database beside the original, with a telling name, and
 // drops it. The account must be allowed to create and drop it, which
 // GRANT ALL ON `shop\_scratch\_%`.* gives for a database shop.
 func (m *Source) Test(ctx context.Context, r io.Reader, o driver.RestoreOptions, use func(context.Context, driver.Queryer, driver.Contents) error) error {

@@ -43,7 +43,7 @@ type Options struct {
 	Timeout time.Duration
 	// Logger hears of each run. Default: slog.Default().
 	Logger *slog.Logger
-	// Trace is told of each run. Default: none.
+	// Trace receives each run. Default: nil.
 	Trace *Trace
 }
 

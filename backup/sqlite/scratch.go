@@ -69,8 +69,7 @@ func (s *Source) SweepTests(_ context.Context, before time.Time) (dropped []stri
 	return dropped, nil
 }
 
-// staleFolder says whether a folder holds a copy and nothing else, and nobody has
-// written to it since.
+// staleFolder reports whether a folder holds only a copy, and was not written to since.
 func staleFolder(dir string, before time.Time) bool {
 	info, err := os.Lstat(dir)
 	if err != nil || !info.ModTime().Before(before) {

@@ -37,7 +37,7 @@ func (s *Source) Describe() driver.Description {
 	return driver.Description{Engine: "sqlite", Extension: ".db"}
 }
 
-// Abilities returns what else the source can do.
+// Abilities returns the optional functions of the source.
 func (s *Source) Abilities() driver.Abilities {
 	return driver.Abilities{Restore: s.Restore, Discard: discard, Test: s.Test, SweepTests: s.SweepTests, Original: s.Original, Overwrite: s.Overwrite}
 }

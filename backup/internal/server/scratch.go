@@ -72,7 +72,7 @@ func RandomDigits() string {
 	return hex.EncodeToString(random[:])
 }
 
-// ShortList joins names, the first ten of them.
+// ShortList joins the first ten names.
 func ShortList(names []string) string {
 	const most = 10
 	if len(names) > most {
