@@ -1,8 +1,10 @@
 package cache
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"sync"
 
 	"github.com/vmihailenco/msgpack/v5"
 )
@@ -23,9 +25,27 @@ func Msgpack() Codec { return msgpackCodec{} }
 
 type msgpackCodec struct{}
 
-func (msgpackCodec) Name() string                       { return "msgpack" }
-func (msgpackCodec) Marshal(v any) ([]byte, error)      { return msgpack.Marshal(v) }
-func (msgpackCodec) Unmarshal(data []byte, v any) error { return msgpack.Unmarshal(data, v) }
+func (msgpackCodec) Name() string                  { return "msgpack" }
+func (msgpackCodec) Marshal(v any) ([]byte, error) { return msgpack.Marshal(v) }
+
+// Unmarshal is msgpack.Unmarshal with a reader that is used again.
+func (msgpackCodec) Unmarshal(data []byte, v any) error {
+	r, _ := readers.Get().(*bytes.Reader)
+	if r == nil {
+		r = &bytes.Reader{}
+	}
+	r.Reset(data)
+	d := msgpack.GetDecoder()
+	d.UsePreallocateValues(true)
+	d.Reset(r)
+	err := d.Decode(v)
+	r.Reset(nil)
+	msgpack.PutDecoder(d)
+	readers.Put(r)
+	return err
+}
+
+var readers sync.Pool // of *bytes.Reader
 
 // JSON is the codec of encoding/json, readable with redis-cli.
 func JSON() Codec { return jsonCodec{} }

@@ -44,7 +44,8 @@ type envelope struct {
 	tags          []string // the states of those that each reader knows
 	named         []tagState
 	payload       []byte
-	valid         bool // the tags that every reader knows hold
+	valid         bool      // the tags that every reader knows hold
+	few           [2]string // memory for tags
 }
 
 // tagState is a tag by name.
@@ -99,6 +100,7 @@ func open(data []byte, e *envelope) error {
 	e.fresh = int64(binary.LittleEndian.Uint64(r.take(8)))
 	e.loaded = int64(binary.LittleEndian.Uint64(r.take(8)))
 	e.took = binary.LittleEndian.Uint32(r.take(4))
+	e.tags = e.few[:0]
 	for range r.byte() {
 		e.tags = append(e.tags, r.text())
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mainstay-go/mainstay/cache/driver"
@@ -47,21 +48,24 @@ func (c *Typed[V]) loadOne(ctx context.Context, key string, load func(context.Co
 	if err != nil {
 		return none, err
 	}
-	for wants := []want{w}; ; {
+	for {
 		if err := ctx.Err(); err != nil {
 			return none, err
 		}
 		ticket, seq := c.memory.Begin(), c.memory.Seq()
-		rs := c.lookUp(ctx, ticket, wants)
+		mem := c.borrow(w)
+		wants := mem.wants[:]
+		rs := c.lookUp(ctx, ticket, wants, mem)
 		if r := &rs[0]; r.err == nil && r.fresh {
 			c.memory.End(ticket)
 			if c.due(r.freshFor, r.took) {
-				c.refresh(ctx, wants, one(load))
+				c.refresh(ctx, slices.Clone(wants), one(load))
 			}
 			value, err := r.result()
 			if err == nil {
 				c.audit(ctx, key, value, r.loaded, load)
 			}
+			c.giveBack(mem)
 			return c.clone(value), err
 		}
 		if err := ctx.Err(); err != nil {
@@ -98,7 +102,7 @@ func (c *Typed[V]) GetOrLoadMany(ctx context.Context, keys []string, load func(c
 		var missing []want
 		var missed []reading[V]
 		ticket, seq := c.memory.Begin(), c.memory.Seq()
-		rs := c.lookUp(ctx, ticket, wants)
+		rs := c.lookUp(ctx, ticket, wants, nil)
 		for i := range rs {
 			r, w := &rs[i], wants[i]
 			switch {
@@ -255,7 +259,7 @@ func (c *Typed[V]) refresh(ctx context.Context, wants []want, load loader[V]) {
 	c.inBackground(func() {
 		ctx := context.WithoutCancel(ctx)
 		ticket, seq := c.memory.Begin(), c.memory.Seq()
-		all, _ := c.start(ctx, ticket, seq, wants, c.read(ctx, ticket, wants), load, true)
+		all, _ := c.start(ctx, ticket, seq, wants, c.read(ctx, ticket, wants, nil), load, true)
 		for _, f := range all {
 			<-f.done
 		}

@@ -7,19 +7,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/mainstay-go/mainstay/cache/driver"
-)
-
-const (
-	// leaseTTL is how long other processes wait for one that died while it loaded.
-	leaseTTL = 3 * time.Second
-	// How often a process that receives no messages asks for a lease again.
-	minPause = time.Millisecond
-	maxPause = 50 * time.Millisecond
 )
 
 func isNotFound(err error) bool { return errors.Is(err, ErrNotFound) }
@@ -157,7 +148,7 @@ func (b *batch[V]) acquire(ctx context.Context, jobs []*job[V], final bool) (rea
 			ask = append(ask, j)
 		}
 	}
-	b.askLeases(ctx, ask)
+	b.askLeases(ctx, ask, driver.NewToken)
 	for _, j := range ask {
 		switch {
 		case j.token != "" || j.down:
@@ -211,7 +202,7 @@ func (b *batch[V]) readAgain(ctx context.Context, jobs []*job[V]) {
 	if len(wants) == 0 {
 		return
 	}
-	rs := b.c.read(ctx, at[0].ticket, wants)
+	rs := b.c.read(ctx, at[0].ticket, wants, nil)
 	for i, j := range at {
 		j.take(&rs[i])
 	}
@@ -220,33 +211,6 @@ func (b *batch[V]) readAgain(ctx context.Context, jobs []*job[V]) {
 // soon reports whether a refresh of this value still makes sense: it may have been
 // refreshed since it was found due.
 func (c *Typed[V]) soon(r *reading[V]) bool { return r.freshFor < c.ttl/2 || r.took > r.freshFor/10 }
-
-// askLeases asks for the leases of keys, and for states of their tags that live as long as
-// the values. A job with a token has its lease.
-func (b *batch[V]) askLeases(ctx context.Context, jobs []*job[V]) {
-	if len(jobs) == 0 {
-		return
-	}
-	c := b.c
-	ops, wants, rs := make([]driver.Op, len(jobs)), make([]want, len(jobs)), make([]reading[V], len(jobs))
-	for i, j := range jobs {
-		wants[i], rs[i] = j.want, reading[V]{life: c.life(j.ttl), states: j.reading.states}
-		ops[i] = driver.Op{Kind: driver.Lease, Key: c.key(j.want.key), Token: driver.NewToken(), TTL: leaseTTL, Seen: j.reading.seen}
-	}
-	ops = c.ensureOps(ops, wants, rs)
-	c.do(ctx, ops)
-	c.ensured(jobs[0].ticket, ops[len(jobs):], wants, rs)
-	for i, j := range jobs {
-		op := &ops[i]
-		j.read = op.Err == nil && op.State == driver.LeaseGranted
-		switch {
-		case op.Err != nil:
-			j.down = true
-		case op.State == driver.LeaseGranted:
-			j.token, j.reading.states, j.store = op.Token, rs[i].states, rs[i].err == nil
-		}
-	}
-}
 
 // loadAll calls the loader for keys, and stores and hands out what it brings.
 func (b *batch[V]) loadAll(ctx context.Context, jobs []*job[V]) {
@@ -299,6 +263,11 @@ func (b *batch[V]) loadAll(ctx context.Context, jobs []*job[V]) {
 	ctx = context.WithoutCancel(ctx)
 	b.addTags(ctx, loaded, userTags(m.tags))
 	b.storeAll(ctx, loaded)
+	for _, f := range loaded {
+		if f.outage && f.keep && !f.job.reading.newer {
+			c.offer(f, userTags(m.tags))
+		}
+	}
 	hashes := tagHashes(userTags(m.tags))
 	for _, f := range loaded {
 		c.calls.end(f.job.call, ending[V]{value: f.value, err: f.err, late: hashes})
@@ -317,172 +286,6 @@ func (b *batch[V]) old(jobs []*job[V]) func(string) any {
 		}
 		return nil
 	}
-}
-
-// result is what a load brought for one key.
-type result[V any] struct {
-	job *job[V]
-	reading[V]
-	err  error // for the callers: nil or an ErrNotFound
-	keep bool
-}
-
-func (c *Typed[V]) result(j *job[V], value V, took time.Duration, began time.Time, err error) *result[V] {
-	f := &result[V]{job: j, err: err, keep: j.store || j.down}
-	r := &f.reading
-	r.value, r.took, r.loaded, r.outage, r.states = value, took, began, j.down, j.reading.states
-	r.freshFor = c.jittered(j.ttl)
-	r.life = c.life(r.freshFor)
-	if err != nil {
-		var zero V
-		r.value, r.absent, r.freshFor = zero, true, c.jittered(min(c.opts.NotFoundTTL, j.ttl))
-		r.life = r.freshFor
-	}
-	return f
-}
-
-// addTags gives values the tags that their load reported. Values are not stored if one of
-// these tags was invalidated since the load began. The states are read first: an
-// invalidation that returns later ends them.
-func (b *batch[V]) addTags(ctx context.Context, loaded []*result[V], tags []string) {
-	if len(tags) == 0 || len(loaded) == 0 {
-		return
-	}
-	c := b.c
-	hashes := tagHashes(tags)
-	shared := slices.ContainsFunc(loaded, func(f *result[V]) bool { return f.job.token != "" })
-	ops := make([]driver.Op, 0, len(tags)+1)
-	if shared {
-		longest := time.Millisecond
-		for _, f := range loaded {
-			longest = max(longest, f.life)
-		}
-		for _, tag := range tags {
-			ops = append(ops, driver.Op{Kind: driver.TagState, Key: tag, TTL: longest})
-		}
-		c.do(ctx, ops)
-		syncs := []driver.Op{{Kind: driver.Sync}}
-		c.do(ctx, syncs)
-		ops = append(ops, syncs...)
-	}
-	var err error
-	for i := range ops {
-		err = cmp.Or(err, ops[i].Err)
-	}
-	for _, f := range loaded {
-		f.bears = append(slices.Clone(f.job.hashes[1:]), hashes...)
-		if f.job.token != "" && err != nil || !c.memory.Valid(f.job.ticket, hashes[0], hashes[1:]) {
-			f.keep = false
-			c.fenced(ctx, f.job.want.key)
-			continue
-		}
-		for i, tag := range tags {
-			if shared {
-				f.late = append(f.late, tagState{tag, ops[i].Token})
-			}
-		}
-	}
-}
-
-// storeAll stores values, except those whose key or tags were invalidated since their load
-// began.
-func (b *batch[V]) storeAll(ctx context.Context, loaded []*result[V]) {
-	c := b.c
-	var ops []driver.Op
-	var sent []*result[V]
-	for _, f := range loaded {
-		j := f.job
-		switch {
-		case !f.keep:
-		case !c.memory.Valid(j.ticket, c.hash(j.want.key), j.hashes):
-			c.fenced(ctx, j.want.key)
-		case j.token == "":
-			c.keep(j.ticket, &j.want, &f.reading)
-		default:
-			data, err := c.encode(&j.want, &f.reading)
-			if err != nil {
-				c.notStored(ctx, err)
-				continue
-			}
-			ops, sent = append(ops, driver.Op{Kind: driver.Fill, Key: c.key(j.want.key), Token: j.token, Value: data, TTL: f.life}), append(sent, f)
-		}
-	}
-	if len(ops) == 0 {
-		return
-	}
-	c.do(ctx, ops)
-	for i, f := range sent {
-		op := &ops[i]
-		switch {
-		case op.Done:
-			f.job.token = "" // its lease has ended
-			c.keep(f.job.ticket, &f.job.want, &f.reading)
-		case op.Err == nil:
-			f.job.token = ""
-			c.fenced(ctx, f.job.want.key)
-		case errors.Is(op.Err, ErrUnavailable):
-			f.outage = true
-			c.keep(f.job.ticket, &f.job.want, &f.reading)
-		}
-	}
-}
-
-// notStored counts a value that is returned but cannot be stored.
-func (c *Typed[V]) notStored(ctx context.Context, err error) {
-	if errors.Is(err, ErrTooLarge) {
-		c.stats.tooLarge.Add(1)
-		return
-	}
-	c.opts.Logger.ErrorContext(ctx, "cache: a value could not be stored", "cache", c.name, "error", err)
-}
-
-func (c *Typed[V]) fenced(ctx context.Context, key string) {
-	c.stats.fenced.Add(1)
-	if hook := c.opts.Trace.Fenced; hook != nil {
-		hook(ctx, MissEvent{c.name, key})
-	}
-}
-
-// renew extends the leases of jobs until the caller calls release, which ends the leases that
-// no Fill has ended.
-func (b *batch[V]) renew(ctx context.Context, jobs []*job[V]) (release func()) {
-	c := b.c
-	held := leases(c, driver.Extend, jobs)
-	if len(held) == 0 {
-		return func() {}
-	}
-	renewing, cancel := context.WithCancel(ctx)
-	var done sync.WaitGroup
-	done.Add(1)
-	timer := time.AfterFunc(leaseTTL/3, func() {
-		defer done.Done()
-		for renewing.Err() == nil {
-			// A lost lease is not taken again: the value that it protects is old. The jobs belong to the
-			// goroutine that loads, so that only their first tokens are read here.
-			c.do(renewing, slices.Clone(held))
-			await(renewing, nil, leaseTTL/3)
-		}
-	})
-	return func() {
-		cancel()
-		if timer.Stop() {
-			done.Done()
-		}
-		done.Wait()
-		if left := leases(c, driver.Release, jobs); len(left) > 0 {
-			c.do(context.WithoutCancel(ctx), left)
-		}
-	}
-}
-
-// leases returns one operation for each job that holds a lease.
-func leases[V any](c *Typed[V], kind driver.Kind, jobs []*job[V]) (ops []driver.Op) {
-	for _, j := range jobs {
-		if j.token != "" {
-			ops = append(ops, driver.Op{Kind: kind, Key: c.key(j.want.key), Token: j.token, TTL: leaseTTL})
-		}
-	}
-	return ops
 }
 
 // end gives the result of a job to all who wait.

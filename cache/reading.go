@@ -34,23 +34,53 @@ type reading[V any] struct {
 
 // read reads keys and the states of their tags from the store. The ticket is from before. A
 // state in memory may be older than one that Redis lost and made again, so it decides only
-// that a value is valid, not that it is not.
-func (c *Typed[V]) read(ctx context.Context, ticket driver.Ticket, wants []want) []reading[V] {
-	rs, doubtful := c.readOnce(ctx, ticket, wants)
+// that a value is valid, not that it is not. mem is memory for one key, or nil.
+func (c *Typed[V]) read(ctx context.Context, ticket driver.Ticket, wants []want, mem *scratch[V]) []reading[V] {
+	rs, doubtful := c.readOnce(ctx, ticket, wants, mem)
 	if doubtful {
-		rs, _ = c.readOnce(ctx, ticket, wants)
+		rs, _ = c.readOnce(ctx, ticket, wants, nil)
 	}
 	return rs
 }
 
+// scratch is the memory for the read of one key. Reads that find a value give it back.
+type scratch[V any] struct {
+	wants     [1]want
+	rs        [1]reading[V]
+	ops       [2]driver.Op
+	envelopes [1]envelope
+	states    [2]string
+}
+
+func (c *Typed[V]) borrow(w want) *scratch[V] {
+	m, _ := c.scratches.Get().(*scratch[V])
+	if m == nil {
+		m = &scratch[V]{}
+	}
+	m.wants[0] = w
+	return m
+}
+
+func (c *Typed[V]) giveBack(m *scratch[V]) {
+	*m = scratch[V]{}
+	c.scratches.Put(m)
+}
+
 // readOnce is read. It is doubtful where a state in memory, which it forgets, made a value
 // invalid.
-func (c *Typed[V]) readOnce(ctx context.Context, ticket driver.Ticket, wants []want) (_ []reading[V], doubtful bool) {
-	rs := make([]reading[V], len(wants))
+func (c *Typed[V]) readOnce(ctx context.Context, ticket driver.Ticket, wants []want, mem *scratch[V]) (_ []reading[V], doubtful bool) {
 	if c.store == nil {
-		return rs, false
+		return make([]reading[V], len(wants)), false
 	}
-	ops := make([]driver.Op, len(wants), len(wants)+1)
+	var rs []reading[V]
+	var ops []driver.Op
+	var envelopes []envelope
+	var room []string
+	if mem != nil {
+		rs, ops, envelopes, room = mem.rs[:], mem.ops[:1], mem.envelopes[:], mem.states[:0]
+	} else {
+		rs, ops, envelopes = make([]reading[V], len(wants)), make([]driver.Op, len(wants), len(wants)+1), make([]envelope, len(wants))
+	}
 	names := wants[0].tags
 	var tags tagSet
 	for i := range wants {
@@ -62,10 +92,9 @@ func (c *Typed[V]) readOnce(ctx context.Context, ticket driver.Ticket, wants []w
 			names = tags.names
 		}
 	}
-	ops, states, missing := c.stateOps(ops, names)
+	ops, states, missing := c.stateOps(ops, room, names)
 	c.do(ctx, ops)
 	err := c.takeStates(ticket, ops[len(wants):], states, missing)
-	envelopes := make([]envelope, len(wants))
 	var unknown tagSet
 	for i := range rs {
 		r, op, w := &rs[i], &ops[i], &wants[i]

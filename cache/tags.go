@@ -134,7 +134,7 @@ func (s *tagSet) index(name string) (int, bool) {
 // serve this cache, it may also serve the states that an earlier read brought, so that one
 // read needs one node.
 func (c *Typed[V]) states(ctx context.Context, ticket driver.Ticket, tags []string) (states []string, remembered bool, err error) {
-	ops, states, missing := c.stateOps(nil, tags)
+	ops, states, missing := c.stateOps(nil, nil, tags)
 	if len(ops) > 0 {
 		c.do(ctx, ops)
 	}
@@ -147,9 +147,10 @@ func (c *Typed[V]) forgetStates(tags []uint64) {
 	}
 }
 
-// stateOps appends the operations that read the states of tags which are not known.
-func (c *Typed[V]) stateOps(ops []driver.Op, tags []string) (all []driver.Op, states []string, missing []int) {
-	states = make([]string, len(tags))
+// stateOps appends the operations that read the states of tags which are not known. room is
+// memory for states.
+func (c *Typed[V]) stateOps(ops []driver.Op, room, tags []string) (all []driver.Op, states []string, missing []int) {
+	states = append(room, make([]string, len(tags))...)
 	for i, tag := range tags {
 		if !c.opts.NoMemory {
 			if state, known := c.memory.State(driver.TagHash(tag)); known {

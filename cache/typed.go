@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/zeebo/xxh3"
@@ -23,6 +24,7 @@ type Typed[V any] struct {
 
 	store  driver.Store // nil if memory is the only tier
 	bounds bool         // the store bounds its calls by StoreTimeout or less
+	shared bool         // other processes use the same values
 	memory *driver.Memory
 	owner  uint64
 	seed   uint64   // of the hashes of keys
@@ -32,6 +34,8 @@ type Typed[V any] struct {
 	weigh  func(V) int64
 
 	calls      calls[V]
+	offers     offers[V]
+	scratches  sync.Pool
 	background chan struct{} // one for each load that no caller waits for
 	stats      counters
 	failing    stateLog
@@ -66,6 +70,7 @@ func New[V any](store driver.Store, name string, ttl time.Duration, opts *Option
 		return nil, fmt.Errorf("cache: %s: the caches of one store share its memory: set MaxBytes of the store", name)
 	default:
 		caps := store.Capabilities()
+		c.shared = caps.Shared
 		c.bounds = caps.Timeout > 0 && caps.Timeout <= c.opts.StoreTimeout
 		if c.memory = caps.Memory; caps.MemoryOnly {
 			c.store = nil
@@ -103,7 +108,9 @@ func (c *Typed[V]) Get(ctx context.Context, key string) (value V, found bool, er
 	}
 	ticket := c.memory.Begin()
 	defer c.memory.End(ticket)
-	r := &c.lookUp(ctx, ticket, []want{w})[0]
+	mem := c.borrow(w)
+	defer c.giveBack(mem)
+	r := &c.lookUp(ctx, ticket, mem.wants[:], mem)[0]
 	if r.err != nil || !r.fresh {
 		return value, false, r.err
 	}
@@ -121,7 +128,7 @@ func (c *Typed[V]) GetMany(ctx context.Context, keys []string) (map[string]V, er
 	ticket := c.memory.Begin()
 	defer c.memory.End(ticket)
 	var failed error
-	rs := c.lookUp(ctx, ticket, wants)
+	rs := c.lookUp(ctx, ticket, wants, nil)
 	for i := range rs {
 		switch r := &rs[i]; {
 		case r.err != nil:
@@ -163,8 +170,8 @@ func (c *Typed[V]) fromMemory(ctx context.Context, keys []string, opts []CallOpt
 }
 
 // lookUp reads the store, counts, and keeps in memory what it found.
-func (c *Typed[V]) lookUp(ctx context.Context, ticket driver.Ticket, wants []want) []reading[V] {
-	rs := c.read(ctx, ticket, wants)
+func (c *Typed[V]) lookUp(ctx context.Context, ticket driver.Ticket, wants []want, mem *scratch[V]) []reading[V] {
+	rs := c.read(ctx, ticket, wants, mem)
 	for i := range rs {
 		switch r, key := &rs[i], wants[i].key; {
 		case r.err != nil:

@@ -84,7 +84,9 @@ func BenchmarkRedisHit(b *testing.B) {
 func BenchmarkRedisHitsParallel(b *testing.B) {
 	addr := redisAddr(b)
 	ctx := context.Background()
-	client := redis.NewClient(rediscache.ClientOptions(addr))
+	opts := rediscache.ClientOptions(addr)
+	opts.ReadTimeout, opts.WriteTimeout = 10*time.Second, 10*time.Second // other work may hold up this machine
+	client := redis.NewClient(opts)
 	defer client.Close()
 	peer, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{addr}, DisableCache: true})
 	if err != nil {
@@ -96,7 +98,7 @@ func BenchmarkRedisHitsParallel(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	c, err := cache.New(store, "parallel", time.Hour, &cache.Options[product]{Logger: slog.New(slog.DiscardHandler), NoMemory: true, StoreTimeout: 10 * time.Second})
+	c, err := cache.New(store, "parallel", time.Hour, &cache.Options[product]{Logger: slog.New(slog.DiscardHandler), NoMemory: true, Strict: true, StoreTimeout: 10 * time.Second})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -102,6 +102,17 @@ func leases(c client, k kit) error {
 	if err := expect("a Fill with an old token", done, err, false); err != nil {
 		return err
 	}
+	// An offer gives way to a load.
+	offered := driver.NewOfferToken()
+	offer := c.do(k.ctx, driver.Op{Kind: driver.Lease, Key: key, Token: offered, TTL: long})
+	loading, state, err := c.lease(k, key, 0)
+	if err := errors.Join(expect("an offer", offer.State, offer.Err, driver.LeaseGranted), expect("a lease after an offer", state, err, driver.LeaseGranted)); err != nil {
+		return err
+	}
+	done, err = c.fill(k, key, offered, "offered")
+	if err := errors.Join(expect("a Fill of an offer behind a lease", done, err, false), c.do(k.ctx, driver.Op{Kind: driver.Release, Key: key, Token: loading}).Err); err != nil {
+		return err
+	}
 	// Release makes room for the next; a lease of a value that was replaced is moot.
 	token, _, err := c.lease(k, key, 0)
 	if err := errors.Join(err, c.do(k.ctx, driver.Op{Kind: driver.Release, Key: key, Token: token}).Err); err != nil {

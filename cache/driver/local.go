@@ -126,7 +126,7 @@ func (l *local) locked(ctx context.Context, op *Op) error {
 		k.end(op.Key, op.Seen)
 		return l.simple.Set(ctx, op.Key, op.Value, op.TTL)
 	case Lease:
-		if ok && held.token != op.Token {
+		if ok && held.token != op.Token && !IsOffer(held.token) {
 			op.State = LeaseHeld
 			return nil
 		}

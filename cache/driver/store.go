@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -55,7 +56,8 @@ const (
 	// the lease of Key.
 	Expire
 	// Lease asks for the right to load Key for TTL under Token. Seen identifies the value
-	// that the caller read, 0 for none. The store sets State.
+	// that the caller read, 0 for none. The store sets State. A lease whose token is an offer
+	// (see NewOfferToken) is granted to the next caller that asks.
 	Lease
 	// Fill stores Value for TTL if Token still holds the lease of Key, and ends the lease.
 	// Done reports whether the value was stored.
@@ -138,3 +140,10 @@ func Fail(ops []Op, err error) {
 
 // NewToken returns a text that no other call ever returns, for leases and tag states.
 func NewToken() string { return rand.Text()[:16] }
+
+// NewOfferToken returns a token for a lease that nobody else has to wait for: the caller
+// offers a value that it loaded before. The first other Lease of the key ends it.
+func NewOfferToken() string { return "~" + rand.Text()[:15] }
+
+// IsOffer reports whether NewOfferToken made a token.
+func IsOffer(token string) bool { return strings.HasPrefix(token, "~") }

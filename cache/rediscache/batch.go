@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"time"
-	"unsafe"
 
 	"github.com/redis/go-redis/v9"
 
@@ -35,7 +34,7 @@ type item struct {
 // run executes the operations that have no result yet. Its error is that of the connection;
 // those of operations are in them.
 func (b *batch) run(ctx context.Context) error {
-	if done, err := b.runReads(ctx); done {
+	if done, err := b.s.reads(ctx, b.ops); done {
 		return err
 	}
 	_, err := b.s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -75,84 +74,6 @@ func (b *batch) again(ctx context.Context) error {
 	}
 	b.items, b.reads, b.note, b.sent = nil, nil, nil, nil
 	return b.run(ctx)
-}
-
-// plainRead reports whether GET or MGET can execute the operation.
-func plainRead(op *driver.Op) bool {
-	return op.Err == nil && (op.Kind == driver.Get || op.Kind == driver.TagState && op.TTL <= 0)
-}
-
-// runReads executes reads without a pipeline: one, or many that one server has.
-func (b *batch) runReads(ctx context.Context) (done bool, err error) {
-	s := b.s
-	if !s.single && len(b.ops) > 1 || s.pending.count.Load() > 0 {
-		return false, nil
-	}
-	for i := range b.ops {
-		if !plainRead(&b.ops[i]) {
-			return false, nil
-		}
-	}
-	if len(b.ops) == 1 {
-		data, err := s.client.Get(ctx, s.place(&b.ops[0])).Bytes()
-		return true, b.read(&b.ops[0], data, err)
-	}
-	args, at := make([]any, 1, len(b.ops)+1), make([]int, len(b.ops))
-	args[0] = "mget"
-	var seen map[string]int // each name is read once
-	if len(b.ops) > 2 {
-		seen = make(map[string]int, len(b.ops))
-	}
-	for i := range b.ops {
-		place := s.place(&b.ops[i])
-		n, ok := seen[place]
-		if !ok {
-			n, args = len(args)-1, append(args, place)
-			if seen != nil {
-				seen[place] = n
-			}
-		}
-		at[i] = n
-	}
-	command := redis.NewSliceCmd(ctx, args...)
-	err = s.client.Process(ctx, command)
-	if isReply(err) {
-		return false, nil // a refused MGET is tried as GETs
-	}
-	if err != nil {
-		return true, err
-	}
-	found := command.Val()
-	for i := range b.ops { // no two callers share the text of a value, except of one name
-		text, ok := found[at[i]].(string)
-		var err error = redis.Nil
-		if ok {
-			err = nil
-		}
-		if op := &b.ops[i]; op.Kind == driver.TagState {
-			op.Token = text
-		} else if err := b.read(op, unsafe.Slice(unsafe.StringData(text), len(text)), err); err != nil {
-			return true, err
-		}
-	}
-	return true, nil
-}
-
-// read takes the reply of a read. Its error is that of the connection.
-func (b *batch) read(op *driver.Op, data []byte, err error) error {
-	switch {
-	case errors.Is(err, redis.Nil), redis.HasErrorPrefix(err, "WRONGTYPE"): // which a load repairs
-		op.Value, op.Token = nil, ""
-	case err != nil && isReply(err):
-		op.Err = wrap(err)
-	case err != nil:
-		return err
-	case op.Kind == driver.TagState:
-		op.Token = string(data)
-	default:
-		unsealed(op, data)
-	}
-	return nil
 }
 
 // commands appends the commands of all operations: first what must come before, then the
@@ -315,7 +236,7 @@ func (b *batch) results(ctx context.Context) error {
 		op := &b.ops[it.op]
 		if op.Kind == driver.Get || op.Kind == driver.TagState && op.TTL == 0 {
 			data, err := it.command.(*redis.StringCmd).Bytes() //nolint:forcetypeassert // made by get
-			if err := b.read(op, data, err); err != nil {
+			if err := taken(op, data, err); err != nil {
 				op.Err = wrap(err)
 			}
 			continue

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/mainstay-go/mainstay/cache/driver"
+	"github.com/mainstay-go/mainstay/internal/redisdeadline"
 )
 
 // nodes are the servers behind the client, each with its own queue and circuit breaker.
@@ -62,7 +64,7 @@ func (ns *nodes) all() (out []*node) {
 const (
 	// maxFlying is how many round trips to a node are under way at once. Calls that come
 	// while there are so many wait, and share the next one.
-	maxFlying = 2
+	maxFlying = 4
 	// maxBatch bounds the operations of one round trip.
 	maxBatch = 512
 	// attempts bounds how often operations are sent over connections that turn out to be
@@ -77,16 +79,20 @@ type node struct {
 	addr    string
 	breaker breaker
 
-	mu     sync.Mutex
-	flying int
-	queue  []*request
+	mu        sync.Mutex
+	flying    int
+	gathering bool // a round trip is about to begin with the queue
+	queue     []*request
 }
 
 // request are the operations of one caller.
 type request struct {
 	ops  []driver.Op
-	done chan struct{}
+	few  [2]driver.Op  // memory for ops: most callers have a key and perhaps a tag
+	done chan struct{} // receives once
 }
+
+var requests = sync.Pool{New: func() any { return &request{done: make(chan struct{}, 1)} }}
 
 // do executes operations and applies their effects to this process.
 func (n *node) do(ctx context.Context, ops []driver.Op) {
@@ -135,7 +141,7 @@ func passing(err error) bool {
 // exchange has operations executed: at once, or together with those of other callers.
 func (n *node) exchange(ctx context.Context, ops []driver.Op) {
 	n.mu.Lock()
-	if n.flying < maxFlying && len(n.queue) == 0 {
+	if n.flying == 0 {
 		n.flying++
 		n.mu.Unlock()
 		defer n.landed()
@@ -143,12 +149,20 @@ func (n *node) exchange(ctx context.Context, ops []driver.Op) {
 		return
 	}
 	// The round trip may outlast this caller, so it works on a copy.
-	r := &request{ops: append([]driver.Op(nil), ops...), done: make(chan struct{})}
+	r := requests.Get().(*request) //nolint:forcetypeassert // made by New
+	r.ops = append(r.few[:0], ops...)
 	n.queue = append(n.queue, r)
+	if !n.gathering && n.flying < maxFlying {
+		n.flying++
+		n.gathering = true
+		go n.gather()
+	}
 	n.mu.Unlock()
 	select {
 	case <-r.done:
 		copy(ops, r.ops)
+		r.ops, r.few = nil, [2]driver.Op{}
+		requests.Put(r)
 	case <-ctx.Done():
 		driver.Fail(ops, ctx.Err())
 	}
@@ -158,17 +172,25 @@ func (n *node) exchange(ctx context.Context, ops []driver.Op) {
 func (n *node) landed() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(n.queue) == 0 {
+	if len(n.queue) == 0 || n.gathering {
 		n.flying--
 		return
 	}
 	go n.fly()
 }
 
+// gather lets the goroutines that can run now join a round trip, and makes it. Those that
+// shared the last one mostly come back together.
+func (n *node) gather() {
+	runtime.Gosched()
+	n.fly()
+}
+
 // fly makes one round trip for all who wait when it starts.
 func (n *node) fly() {
 	defer n.landed()
 	n.mu.Lock()
+	n.gathering = false
 	size, k := 0, 0
 	for k < len(n.queue) && (k == 0 || size+len(n.queue[k].ops) <= maxBatch) {
 		size += len(n.queue[k].ops)
@@ -190,7 +212,7 @@ func (n *node) fly() {
 	for _, r := range requests {
 		copy(r.ops, ops)
 		ops = ops[len(r.ops):]
-		close(r.done)
+		r.done <- struct{}{}
 	}
 }
 
@@ -202,7 +224,12 @@ func (n *node) send(ctx context.Context, ops []driver.Op) {
 		return
 	}
 	began := time.Now()
-	var err error
+	err := n.execute(ctx, ops)
+	n.report(ctx, ops, err, time.Since(began))
+}
+
+// execute makes the round trip within the timeout of the store.
+func (n *node) execute(ctx context.Context, ops []driver.Op) (err error) {
 	if n.s.guard {
 		// In its own memory: where the client ignores deadlines it may outlast this call.
 		var own []driver.Op
@@ -211,16 +238,30 @@ func (n *node) send(ctx context.Context, ops []driver.Op) {
 			return b.ops, b.attempt(ctx)
 		})
 		copy(ops, own)
-	} else {
-		b := batch{s: n.s, ops: ops}
-		_, err = call(ctx, n.s, n.s.opts.Timeout, func(ctx context.Context) (struct{}, error) { return struct{}{}, b.attempt(ctx) })
+		return err
 	}
+	bounded, cancel := redisdeadline.Within(ctx, n.s.opts.Timeout)
+	defer cancel()
+	done, err := n.s.reads(bounded, ops)
+	if broken(err) {
+		done = false
+		n.s.stats.retries.Add(1)
+	}
+	if !done {
+		err = (&batch{s: n.s, ops: ops}).attempt(bounded)
+	}
+	n.s.reload(ctx, err)
+	return err
+}
+
+// report tells the breaker, and the operations, how a round trip ended.
+func (n *node) report(ctx context.Context, ops []driver.Op, err error, took time.Duration) {
 	if err != nil && ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
 		n.breaker.abandon() // the caller left: no news of the server
 		driver.Fail(ops, err)
 		return
 	}
-	hung := err != nil && time.Since(began) >= n.s.opts.Timeout*9/10
+	hung := err != nil && took >= n.s.opts.Timeout*9/10
 	failed := err != nil && !isReply(err)
 	if changed := n.breaker.report(time.Now(), !failed, hung); changed {
 		n.s.changedState(ctx, n.addr, err, failed)
@@ -248,8 +289,11 @@ func (b *batch) attempt(ctx context.Context) error {
 
 // broken tells a connection that was cut.
 func broken(err error) bool {
+	if err == nil {
+		return false
+	}
 	var op *net.OpError
-	if err == nil || errors.As(err, &op) && op.Op == "dial" {
+	if errors.As(err, &op) && op.Op == "dial" {
 		return false
 	}
 	for _, cut := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {

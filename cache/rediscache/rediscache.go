@@ -259,10 +259,15 @@ func (s *Store) tooLarge(value []byte) error {
 // call calls the client within the store's own deadline.
 func call[T any](ctx context.Context, s *Store, timeout time.Duration, f func(context.Context) (T, error)) (T, error) {
 	value, err := redisdeadline.Call(ctx, s.guard, timeout, f)
-	if c, ok := s.client.(reloader); ok && err != nil && ctx.Err() == nil && !isReply(err) {
+	s.reload(ctx, err)
+	return value, err
+}
+
+// reload makes the client of a Cluster ask who has taken over, after a failure.
+func (s *Store) reload(ctx context.Context, err error) {
+	if c, ok := s.client.(reloader); ok && err != nil && !isReply(err) && ctx.Err() == nil {
 		c.ReloadState(ctx) // in the background, and once for many failures
 	}
-	return value, err
 }
 
 // reloader is the client of a Cluster. By itself it finds out once a minute who has taken
@@ -272,6 +277,9 @@ type reloader interface {
 }
 
 func isReply(err error) bool {
+	if err == nil {
+		return false
+	}
 	var reply redis.Error
 	return errors.As(err, &reply)
 }

@@ -37,7 +37,7 @@ if #head < 43 or string.sub(head, 1, 3) ~= ARGV[4] then
   return 1
 end
 if string.sub(head, 36, 43) ~= ARGV[3] then return 2 end
-if tonumber(string.sub(head, 6, 19)) > now and string.sub(head, 20, 35) ~= ARGV[1] then
+if tonumber(string.sub(head, 6, 19)) > now and string.sub(head, 20, 35) ~= ARGV[1] and string.sub(head, 20, 20) ~= '~' then
   redis.pcall('SETRANGE', KEYS[1], 3, '1')
   return 0
 end

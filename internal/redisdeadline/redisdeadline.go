@@ -27,12 +27,8 @@ func Call[T any](ctx context.Context, ignored bool, timeout time.Duration, call 
 	if err := ctx.Err(); err != nil {
 		return none, err
 	}
-	// Whoever has less time left keeps their deadline, without a second timer for it.
-	if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > timeout {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, timeout)
-		defer cancel()
-	}
+	ctx, cancel := Within(ctx, timeout)
+	defer cancel()
 	if !ignored {
 		return call(ctx)
 	}
@@ -51,4 +47,13 @@ func Call[T any](ctx context.Context, ignored bool, timeout time.Duration, call 
 	case <-ctx.Done():
 		return none, ctx.Err()
 	}
+}
+
+// Within returns a context that ends after timeout. A context that ends earlier is returned
+// as it is, without a second timer.
+func Within(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= timeout {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, timeout)
 }
