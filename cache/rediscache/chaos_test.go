@@ -115,6 +115,7 @@ func attack(t *testing.T, connect func() *rediscache.Store, trouble func(round i
 
 // TestChaos pauses, kills, flushes and fills the server, and cuts its connections.
 func TestChaos(t *testing.T) {
+	t.Parallel()
 	chaosTime(t)
 	server := redisServer(t, "--appendonly", "yes", "--appendfsync", "always")
 	connect := func() *rediscache.Store { return process(t, server.Addr()) }
@@ -148,6 +149,7 @@ func TestChaos(t *testing.T) {
 // TestClusterChaos reshards, fills a master, pauses one, and kills one whose replica takes
 // over.
 func TestClusterChaos(t *testing.T) {
+	t.Parallel()
 	length := chaosTime(t)
 	set := testserver.RedisCluster(t, 3, 1)
 	connect := func() *rediscache.Store {
@@ -254,6 +256,7 @@ func cutLast(addr string) (host, port string, ok bool) {
 // TestLogWithManyProcesses has 100 processes read the log while some write: all of them
 // receive every write, and the reads do not grow with the writes.
 func TestLogWithManyProcesses(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}

@@ -21,6 +21,7 @@ import (
 )
 
 func TestSuite(t *testing.T) {
+	t.Parallel()
 	server := redisServer(t)
 	cachetest.Run(t, cachetest.Harness{New: func(t testing.TB) driver.Store {
 		return newStore(t, client(t, server.Addr()), &rediscache.Options{Timeout: 10 * time.Second})
@@ -30,6 +31,7 @@ func TestSuite(t *testing.T) {
 // TestLateTag: a reader that comes after InvalidateTags does not receive the value of a load
 // that began before, also where only the load knows the tag.
 func TestLateTag(t *testing.T) {
+	t.Parallel()
 	for name, store := range map[string]driver.Store{"memory": nil, "Redis": process(t, redisServer(t).Addr())} {
 		t.Run(name, func(t *testing.T) {
 			c := open[string](t, store, "n", nil)
@@ -71,6 +73,7 @@ func TestLateTag(t *testing.T) {
 // TestUnrelatedTags: invalidations of other tags do not keep a value with late tags from
 // being stored.
 func TestUnrelatedTags(t *testing.T) {
+	t.Parallel()
 	addr := redisServer(t).Addr()
 	c, other := open[int](t, process(t, addr), "late", nil), open[int](t, process(t, addr), "other", nil)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -100,6 +103,7 @@ func TestUnrelatedTags(t *testing.T) {
 // TestOutageWithReads: keys that are only read during an outage stay in Redis, and keys that
 // are written during it are deleted there afterwards.
 func TestOutageWithReads(t *testing.T) {
+	t.Parallel()
 	server := redisServer(t)
 	s := process(t, server.Addr())
 	c, other := open[int](t, s, "p", &cache.Options[int]{StoreTimeout: time.Second}), open[int](t, process(t, server.Addr()), "p", nil)
@@ -203,6 +207,7 @@ func TestShortPause(t *testing.T) {
 
 // TestFailedWritesElsewhere: writes that fail in another process cost this one nothing.
 func TestFailedWritesElsewhere(t *testing.T) {
+	t.Parallel()
 	server := redisServer(t)
 	hot, other := open[int](t, process(t, server.Addr()), "hot", nil), open[int](t, process(t, server.Addr()), "other", nil)
 	if err := other.Set(t.Context(), "first", 1); err != nil {
@@ -263,6 +268,7 @@ func TestHitRatioBesideWrites(t *testing.T) {
 // TestChangedType: a struct with other fields, at any depth, is a miss, and the same one in
 // another process is a hit.
 func TestChangedType(t *testing.T) {
+	t.Parallel()
 	addr := redisServer(t).Addr()
 	type v1 struct{ Price, Stock int }
 	type v2 struct{ PriceCents, Stock int }
@@ -280,6 +286,7 @@ func TestChangedType(t *testing.T) {
 
 // TestStatesOutliveValues: each key that a value depends on lives at least as long.
 func TestStatesOutliveValues(t *testing.T) {
+	t.Parallel()
 	server := redisServer(t)
 	c, err := cache.New[int](process(t, server.Addr()), "geo", 40*24*time.Hour, &cache.Options[int]{Logger: quiet, Jitter: -1, StaleFor: 10 * 24 * time.Hour})
 	if err != nil {
@@ -304,6 +311,7 @@ func TestStatesOutliveValues(t *testing.T) {
 
 // TestMigratingSlot: every operation works on a slot that migrates.
 func TestMigratingSlot(t *testing.T) {
+	t.Parallel()
 	set := testserver.RedisCluster(t, 3, 0)
 	cl := redis.NewClusterClient(rediscache.ClusterOptions(set.Addrs()...))
 	defer cl.Close()
@@ -357,6 +365,7 @@ func TestMigratingSlot(t *testing.T) {
 // TestClusterLoad: reads of one cache load all masters alike, and writes append to no log
 // that no process reads.
 func TestClusterLoad(t *testing.T) {
+	t.Parallel()
 	set := testserver.RedisCluster(t, 3, 0)
 	cl := redis.NewClusterClient(rediscache.ClusterOptions(set.Addrs()...))
 	defer cl.Close()
@@ -463,6 +472,7 @@ func TestWaiters(t *testing.T) {
 
 // TestUserWithoutChannels: a user of Redis with no right to any channel loses nothing.
 func TestUserWithoutChannels(t *testing.T) {
+	t.Parallel()
 	server := redisServer(t)
 	server.Do("ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "resetchannels")
 	o := rediscache.ClientOptions(server.Addr())
@@ -486,6 +496,7 @@ func works(t *testing.T, c *cache.Typed[string]) {
 
 // TestUserWithoutStreams: Run says what is missing, and writes succeed.
 func TestUserWithoutStreams(t *testing.T) {
+	t.Parallel()
 	server := redisServer(t)
 	server.Do("ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "-@stream", "allchannels")
 	o := rediscache.ClientOptions(server.Addr())
@@ -502,6 +513,7 @@ func TestUserWithoutStreams(t *testing.T) {
 // TestFullRedis: a Set that does not fit deletes the old value, a read is a hit or a miss,
 // and other processes are told.
 func TestFullRedis(t *testing.T) {
+	t.Parallel()
 	server := redisServer(t)
 	c, other := open[string](t, process(t, server.Addr()), "p", nil), open[string](t, process(t, server.Addr()), "p", nil)
 	ctx := t.Context()
@@ -540,6 +552,7 @@ func TestFullRedis(t *testing.T) {
 
 // TestForeignValues: a key with another type, or bytes of others, is repaired by one load.
 func TestForeignValues(t *testing.T) {
+	t.Parallel()
 	server := redisServer(t)
 	c := open[int](t, process(t, server.Addr()), "p", &cache.Options[int]{NoMemory: true})
 	db := client(t, server.Addr())
@@ -596,6 +609,7 @@ func TestHungRedis(t *testing.T) {
 
 // TestDeleteMany: one round trip.
 func TestDeleteMany(t *testing.T) {
+	t.Parallel()
 	server := redisServer(t)
 	s := process(t, server.Addr())
 	c := open[int](t, s, "p", nil)

@@ -332,7 +332,7 @@ func (s *Store) applyWrites(ctx context.Context) {
 	}
 	for ctx.Err() == nil && s.pending.count.Load() > 0 {
 		before := s.pending.count.Load()
-		s.Do(ctx, s.pending.some(maxBatch))
+		s.Do(ctx, s.pending.some(512))
 		after := s.pending.count.Load()
 		if applied := before - after; applied > 0 {
 			s.stats.applied.Add(uint64(applied))

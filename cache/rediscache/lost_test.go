@@ -11,6 +11,7 @@ import (
 // TestLostStates: the state of a tag that Redis lost costs each value one load, and two
 // processes agree again.
 func TestLostStates(t *testing.T) {
+	t.Parallel()
 	server := redisServer(t)
 	caches := []*cache.Typed[int]{open[int](t, process(t, server.Addr()), "p", nil), open[int](t, process(t, server.Addr()), "p", nil)}
 	loads := 0
@@ -48,6 +49,7 @@ func TestLostStates(t *testing.T) {
 // TestForeignDelete: a write is visible to other processes within milliseconds, and within
 // the log after its connections were cut.
 func TestForeignDelete(t *testing.T) {
+	t.Parallel()
 	server := redisServer(t)
 	a, b := open[int](t, process(t, server.Addr()), "p", nil), open[int](t, process(t, server.Addr()), "p", nil)
 	var worst time.Duration

@@ -64,9 +64,11 @@ func (ns *nodes) all() (out []*node) {
 const (
 	// maxFlying is how many round trips to a node are under way at once. Calls that come
 	// while there are so many wait, and share the next one.
-	maxFlying = 4
-	// maxBatch bounds the operations of one round trip.
-	maxBatch = 512
+	maxFlying = 8
+	// maxShared bounds the operations of several callers in one round trip. Several of this
+	// size at once are faster than a large one: the server works on one while this process
+	// decodes another.
+	maxShared = 64
 	// attempts bounds how often operations are sent over connections that turn out to be
 	// broken, as all in the pool are after a restart of the server.
 	attempts = 3
@@ -192,7 +194,7 @@ func (n *node) fly() {
 	n.mu.Lock()
 	n.gathering = false
 	size, k := 0, 0
-	for k < len(n.queue) && (k == 0 || size+len(n.queue[k].ops) <= maxBatch) {
+	for k < len(n.queue) && (k == 0 || size+len(n.queue[k].ops) <= maxShared) {
 		size += len(n.queue[k].ops)
 		k++
 	}
