@@ -26,10 +26,10 @@ import (
 type CommandOptions struct {
 	// Extension of the dump's file, such as ".ldif". Default: ".out".
 	Extension string
-	// Database says for people what is dumped. Default: the program's name.
+	// Database is a name for lists. Default: the program's name.
 	Database string
 	// Trailer must end the output, except white space after it: the text that a program writes
-	// last shows that it came to its end. Default: none; the exit status then decides
+	// last shows that it came to its end. Default: ""; the exit status then decides
 	// alone.
 	Trailer string
 	// Env is added to the environment of this process, as "NAME=value". The values are
@@ -41,7 +41,7 @@ type CommandOptions struct {
 	Dir string
 }
 
-// Command is a [driver.Source] that keeps what a program writes to its standard output. It is
+// Command is a [driver.Source] that stores the standard output of a program. It is
 // started without a shell and reads nothing; an exit status that is not 0, a signal, an
 // output that is empty or without its trailer make the backup fail. When the run is
 // cancelled the program and all that it has started are ended. What it knows of the

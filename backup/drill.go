@@ -32,7 +32,7 @@ type DrillOptions struct {
 
 const defaultDrillEvery = 7 * 24 * time.Hour
 
-// limit returns how old the newest passed restore test may be, false if none is asked for.
+// limit returns the largest age of the newest passed restore test, false if tests are off.
 func (o *DrillOptions) limit() (time.Duration, bool) {
 	if o.At == nil || o.Every < 0 {
 		return 0, false
@@ -85,8 +85,8 @@ type Drill struct {
 // and asks the assertions. The outcome is kept beside the backup.
 //
 // A backup that does not pass stays, with the outcome, and the error is
-// ErrVerification. Any other error means that the drill could not be made and says
-// nothing about the backup: no right to create a database, no room, no identity.
+// ErrVerification. Any other error means that the test could not be made, and
+// leaves the state of the backup unknown: no right to create a database, no room, no identity.
 func (j *Job) Drill(ctx context.Context, id string) (Verification, error) {
 	v, err := j.Verify(ctx, id)
 	if err != nil {

@@ -66,7 +66,7 @@ func (r *run) dumpOnce(ctx context.Context) error {
 			return err
 		}
 		m.Contents, err = r.source.Dump(ctx, &dumpWriter{ctx, e, r.progress})
-		// The encoder ends its stream also after an error, to free what it holds.
+		// The encoder ends its stream also after an error, to free its memory.
 		if err := cmp.Or(err, e.Close(), ctx.Err()); err != nil {
 			return err
 		}

@@ -11,10 +11,10 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// OverwriteReport is what an overwriting restore did.
+// OverwriteReport describes an overwriting restore.
 type OverwriteReport struct {
 	RestoreReport
-	Safety string // the id of the backup of what was there before, which is pinned
+	Safety string // the id of the backup of the state before, which is pinned
 }
 
 // RestoreOver puts a backup in the place of the database that it was taken from. database
@@ -86,7 +86,7 @@ func (j *Job) RestoreOver(ctx context.Context, id, database string, opts *Restor
 // database that it would overwrite.
 var ErrNotConfirmed = errors.New("backup: nothing was overwritten")
 
-// safetyBackup backs up what is about to be overwritten, and pins it.
+// safetyBackup backs up the present state and pins the backup.
 func (j *Job) safetyBackup(ctx context.Context) (id string, err error) {
 	safety := *j
 	if j.home != nil {
@@ -108,7 +108,7 @@ type Halfway struct {
 	Time     time.Time `json:"time"`
 	Database string    `json:"database"`
 	ID       string    `json:"id"`     // the backup that was being restored
-	Safety   string    `json:"safety"` // the backup of what was there before
+	Safety   string    `json:"safety"` // the backup of the state before
 }
 
 func (j *Job) markHalfway(ctx context.Context, database, id, safety string) error {
@@ -137,11 +137,11 @@ func (j *Job) atHome() *Job {
 	return j
 }
 
-// halfway returns the overwriting restore that has not come to its end; nil if there is none.
+// halfway returns the overwriting restore that has not ended, or nil.
 func (j *Job) halfway(ctx context.Context) (*Halfway, error) {
 	data, err := j.atHome().readFile(ctx, halfwayFile)
 	if errors.Is(err, ErrNotFound) {
-		return nil, nil //nolint:nilnil // that there is none is an answer
+		return nil, nil //nolint:nilnil // absence is an answer
 	}
 	if err != nil {
 		return nil, err

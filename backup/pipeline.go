@@ -36,7 +36,7 @@ func ParseCompression(s string) (Compression, error) {
 	return "", fmt.Errorf("backup: unknown compression %q: use zstd, zstd-better, gzip or none", s)
 }
 
-// extension is what the compression adds to a file's name.
+// extension returns the ending of a compressed file's name.
 func (c Compression) extension() string {
 	switch c {
 	case Gzip:

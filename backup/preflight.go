@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Preflight tells whether a run would fail before its dump: it takes the locks, writes a
-// file and removes it, and asks the source and the disk. It dumps nothing, deletes nothing
+// Preflight reports whether a run would fail before its dump: it takes the locks, writes a
+// file and removes it, and asks the source and the disk. It does not dump or delete
 // and calls no hook. Its error is that of a run.
 func (j *Job) Preflight(ctx context.Context) (warnings []string, err error) {
 	r := &run{Job: j, id: newID(j.name, j.now()), started: j.now()}
@@ -69,7 +69,7 @@ func (r *run) look(ctx context.Context) error {
 }
 
 // checkSpace fails early where the storage has no room for a backup like the last one.
-// Nothing is deleted to make room.
+// No backup is deleted to make room.
 func (r *run) checkSpace(ctx context.Context) error {
 	last := newest(r.before, Entry.good)
 	free := r.free(ctx)

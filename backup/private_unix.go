@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// private refuses a folder that somebody else could put files into.
+// private refuses a folder that other users can write to.
 func private(path string, info fs.FileInfo) error {
 	if info.Mode().Perm()&0o022 != 0 {
 		return fmt.Errorf("backup: others may write to %s: chmod go-w it, or choose another folder", path)

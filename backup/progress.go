@@ -16,7 +16,7 @@ type Progress struct {
 	Rows int64
 	// Rate is how many bytes of the dump a second are written at present.
 	Rate float64
-	// Expected is how many bytes the dump of the newest good backup had; 0 if there is none.
+	// Expected is how many bytes the dump of the newest good backup had; 0 without one.
 	Expected int64
 }
 

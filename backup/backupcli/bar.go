@@ -37,7 +37,7 @@ func (b *bar) draw(_ context.Context, p backup.Progress) {
 	fmt.Fprintf(b.to, "\r%-*.*s", columns, columns, line(p))
 }
 
-// clear makes room for what is said next.
+// clear makes room for the next output.
 func (b *bar) clear() {
 	if b != nil && b.drawn {
 		b.drawn = false

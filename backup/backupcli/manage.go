@@ -332,7 +332,7 @@ func (c *command) accounts(ctx context.Context, args []string) error {
 	return c.job.Accounts(ctx, strings.Join(rest, ""), c.Stdout)
 }
 
-// withoutAccounts leaves the hashes of passwords out of what is printed.
+// withoutAccounts removes the hashes of passwords from the output.
 func withoutAccounts(m *backup.Manifest) *backup.Manifest {
 	if m == nil || m.Accounts == "" {
 		return m

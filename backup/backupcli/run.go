@@ -11,7 +11,7 @@ import (
 	"github.com/mainstay-go/mainstay/backup/backupnotify"
 )
 
-// errNotify means that the backup is what it is, and that nobody could be told.
+// errNotify means that a notification was not sent. It says nothing about the backup.
 type errNotify struct{ err error }
 
 func (e errNotify) Error() string { return "the notification could not be sent: " + e.err.Error() }
@@ -122,7 +122,7 @@ func (c *command) look(ctx context.Context) error {
 	return err
 }
 
-// outcomeJSON is what happened, where there is nothing else to say.
+// outcomeJSON is the outcome of a command without other output.
 type outcomeJSON struct {
 	OK       bool     `json:"ok"`
 	Error    string   `json:"error,omitempty"`

@@ -53,10 +53,10 @@ type Options struct {
 	// Mode selects the messages. Default: Change.
 	Mode Mode
 	// State is the file with the last notification, for all processes of the host.
-	// Default: none; this process remembers it.
+	// Default: ""; this process remembers it.
 	State string
 	// Last is the run before, [backup.Status.Last], from which a process that has no
-	// State begins: a good run after a bad one is a recovery. Default: none.
+	// State begins: a good run after a bad one is a recovery. Default: nil.
 	Last *backup.Run
 	// RemindAfter is how long a problem that stays is not repeated. Default: 20 h, so
 	// that each nightly failure makes one message, and its retries make none.
@@ -64,7 +64,7 @@ type Options struct {
 	// MaxAge is the age at which the newest good backup is too old. Default: 26 h.
 	MaxAge time.Duration
 	// Status, such as [backup.Job.Status], says what there still is when a run has failed.
-	// Default: none; nothing is said of it.
+	// Default: nil.
 	Status func(context.Context) (backup.Status, error)
 	// Logger receives errors of the state. Default: slog.Default().
 	Logger *slog.Logger
@@ -116,14 +116,14 @@ func New(job string, next notify.Notifier, opts *Options) (*Notices, error) {
 	}
 	var begin []byte
 	if last := n.opts.Last; last != nil && !last.OK {
-		// Long enough ago to be told again.
+		// Long enough ago to be sent again.
 		begin, err = json.Marshal(state{Problem: before, Since: last.Time, Told: last.Time.Add(-n.opts.RemindAfter)})
 	}
 	n.own <- begin
 	return n, err
 }
 
-// state is what was told, and what the digest tells of.
+// state holds the last notification and the counts of the weekly summary.
 type state struct {
 	Problem string    `json:"problem,omitempty"` // its kind; "" when all is well
 	Since   time.Time `json:"since,omitzero"`
@@ -298,7 +298,7 @@ func (n *Notices) well(s *state, now time.Time, report backup.Run) (notify.Messa
 func (n *Notices) update(ctx context.Context, decide func(*state, time.Time) (notify.Message, bool)) error {
 	data, put, err := n.load(ctx)
 	if err != nil {
-		// Twice told is better than not at all.
+		// A second message is better than no message.
 		n.opts.Logger.WarnContext(ctx, "backupnotify: what was told is not known", "job", n.job, "error", err)
 	}
 	var s state

@@ -58,7 +58,7 @@ type Column struct {
 	Rows     int64  `json:"rows"`  // in the sample
 	Empty    int64  `json:"empty"` // NULL or an empty text
 	Bytes    int64  `json:"bytes"`
-	Packed   int64  `json:"packed"`   // what a compressor makes of them
+	Packed   int64  `json:"packed"`   // their compressed length
 	Distinct int64  `json:"distinct"` // values, estimated
 }
 

@@ -226,7 +226,7 @@ func (p *packer) contents() driver.Contents {
 	return c
 }
 
-// gone is nil for what is no longer there.
+// gone returns nil for a file that was deleted.
 func gone(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -158,7 +158,7 @@ func unpackFile(ctx context.Context, root *os.Root, from io.Reader, e unpacked) 
 	return finish(root, e)
 }
 
-// finish gives an entry its permissions, whatever the umask, and its time.
+// finish gives an entry its permissions, independent of the umask, and its time.
 func finish(root *os.Root, e unpacked) error {
 	if err := root.Chtimes(e.name, e.modified, e.modified); err != nil {
 		return err

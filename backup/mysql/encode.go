@@ -33,7 +33,7 @@ func columnOf(name, dataType, charset string) column {
 		// As text a FLOAT has six digits, as a DOUBLE all digits.
 		c.expr, c.number = "("+c.expr+" + 0e0)", true
 	case "date", "datetime", "timestamp", "time":
-		c.expr = "CAST(" + c.expr + " AS CHAR)" // as text, whatever a driver makes of times
+		c.expr = "CAST(" + c.expr + " AS CHAR)" // as text, independent of the driver
 	case "enum", "set":
 		if !plainCharsets[charset] && charset != "binary" && charset != "" {
 			c.expr, c.number = "("+c.expr+" + 0)", true

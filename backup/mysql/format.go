@@ -126,7 +126,7 @@ func newDumpReader(r io.Reader) *dumpReader {
 	return &dumpReader{from: bufio.NewReaderSize(r, 256<<10)}
 }
 
-// maxStatement bounds what a mark can ask for.
+// maxStatement bounds the length of a statement.
 const maxStatement = 2 << 30
 
 var errCut = errors.New("backup: the dump is damaged or truncated")

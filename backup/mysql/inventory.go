@@ -10,7 +10,7 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// inventory is what a database holds by the server's own account. A value differs
+// inventory lists the objects of a database by the server's own account. A value differs
 // when the definition has been changed.
 type inventory struct {
 	tables  map[string]string
@@ -26,7 +26,7 @@ type inventory struct {
 // rowless are engines whose tables hold no rows of their own.
 var rowless = map[string]bool{"MRG_MyISAM": true, "MRG_MYISAM": true, "FEDERATED": true, "SPIDER": true, "CONNECT": true, "OQGRAPH": true, "BLACKHOLE": true}
 
-// takeInventory lists what a database holds.
+// takeInventory lists the objects of a database.
 func takeInventory(ctx context.Context, q querier, database string, timeout time.Duration) (inventory, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -42,7 +42,7 @@ func takeInventory(ctx context.Context, q querier, database string, timeout time
 		{"the tables", `
 			SELECT TABLE_NAME, TABLE_TYPE, ENGINE, TABLE_COMMENT, CREATE_TIME, TABLE_COLLATION, CREATE_OPTIONS
 			FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?`, func(r []string) { inv.table(r, safe) }},
-		// The time of a change has a resolution of a second, its columns have none.
+		// The time of a change has a resolution of a second, so that the columns are compared too.
 		{"the columns", `
 			SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, COLUMN_DEFAULT, IS_NULLABLE, COLUMN_KEY, EXTRA, COLLATION_NAME
 			FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? ORDER BY TABLE_NAME, ORDINAL_POSITION`, func(r []string) {
@@ -98,7 +98,7 @@ func (inv *inventory) table(r []string, safe map[string]bool) {
 	}
 }
 
-// changes lists what was created, changed or dropped between two inventories.
+// changes lists objects that were created, changed or dropped between two inventories.
 func (inv inventory) changes(after inventory) []string {
 	var all []string
 	compare := func(prefix string, before, after map[string]string) {
@@ -123,7 +123,7 @@ func (inv inventory) changes(after inventory) []string {
 	return all
 }
 
-// contents counts what a database holds besides tables.
+// contents counts the objects besides tables.
 func (inv inventory) contents() driver.Contents {
 	var c driver.Contents
 	for object := range inv.objects {

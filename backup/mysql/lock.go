@@ -10,7 +10,7 @@ import (
 	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
-// connections is how many connections a run uses at once: its lock, what it restores, what
+// connections is the number of connections that a run uses at once: its lock, the restore, the
 // it reads back, and its questions.
 const connections = 4
 

@@ -48,7 +48,7 @@ type Source struct {
 // New returns the source for a database of the server that db is connected to. Open db
 // without a database name (user:password@tcp(host:3306)/): a pool that is bound to the
 // database cannot connect when the database is gone, which is when a restore is needed.
-// New connects to nothing. opts may be nil.
+// New does not connect. opts may be nil.
 func New(db *sql.DB, database string, opts *Options) (*Source, error) {
 	if strings.Contains(database, "://") || strings.ContainsAny(database, "/\\") {
 		return nil, errors.New("backup: mysql.New takes the name of the database, not its address")
@@ -95,7 +95,7 @@ func (m *Source) Abilities() driver.Abilities {
 // Original returns the name of the database.
 func (m *Source) Original(context.Context) (string, error) { return m.database, nil }
 
-// serverInfo is what a server reports about itself and the connected account.
+// serverInfo describes a server and the connected account.
 type serverInfo struct {
 	version string // "10.11.19-MariaDB-0+deb12u1"
 	account string // "backup@%", whose grants apply

@@ -220,7 +220,7 @@ func (r *rewriter) literal(i int) int {
 	return len(r.in)
 }
 
-// word returns the name or keyword at i; end is i if there is none.
+// word returns the name or keyword at i; end is i without one.
 func (r *rewriter) word(i int) (name string, end int, quoted bool) {
 	if i >= len(r.in) {
 		return "", i, false

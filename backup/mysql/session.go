@@ -46,7 +46,7 @@ func (m *Source) open(ctx context.Context, database string) (session, error) {
 		"SET SESSION idle_transaction_timeout = 0", "SET SESSION idle_readonly_transaction_timeout = 0",
 		"SET SESSION system_versioning_insert_history = 1", "SET SESSION check_constraint_checks = 0",
 	} {
-		_, _ = conn.ExecContext(asking, statement) // not every server knows each of them
+		_, _ = conn.ExecContext(asking, statement) // some servers lack some of them
 	}
 	return s, nil
 }

@@ -1,0 +1,76 @@
+package mysql
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// create makes the database, or takes an empty one that the caller has named.
+func (r *restoring) create(ctx context.Context) error {
+	like := ""
+	if c, l := r.o.Want.Settings["charset"], r.o.Want.Settings["collation"]; charsetName.MatchString(c) && charsetName.MatchString(l) {
+		like = " CHARACTER SET " + c + " COLLATE " + l
+	}
+	_, err := r.m.db.ExecContext(ctx, "CREATE DATABASE "+quote(r.target)+like)
+	if err == nil {
+		r.created = true
+		return nil
+	}
+	if r.o.Target != "" {
+		inv, listed := takeInventory(ctx, r.m.db, r.target, r.m.opts.QueryTimeout)
+		var there int
+		_ = r.m.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ?", r.target).Scan(&there)
+		if listed == nil && there == 1 && len(inv.tables)+len(inv.objects)+len(inv.broken) == 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("backup: create the database %q (a restore goes into a new database, or an empty one): %w", r.target, err)
+}
+
+// remove undoes a restore that failed.
+func (r *restoring) remove(ctx context.Context) error {
+	if r.created {
+		return r.m.drop(ctx, r.target)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	s, err := r.m.open(ctx, r.target)
+	if err != nil {
+		return err
+	}
+	defer s.end()
+	inv, err := takeInventory(ctx, s, r.target, r.m.opts.QueryTimeout)
+	if err != nil {
+		return err
+	}
+	return dropObjects(ctx, s, inv, true)
+}
+
+// dropObjects drops the objects in the database of a session, with or without its tables and
+// sequences.
+func dropObjects(ctx context.Context, s session, inv inventory, tables bool) error {
+	for object := range inv.objects {
+		kind, name, _ := strings.Cut(object, " ")
+		kind = strings.ReplaceAll(kind, "-", " ")
+		if kind == "sequence" && !tables {
+			continue
+		}
+		if kind == "package body" {
+			continue // goes with its package
+		}
+		if err := s.drop(ctx, kind, name); err != nil {
+			return err
+		}
+	}
+	if !tables {
+		return nil
+	}
+	for name := range inv.tables {
+		if err := s.exec(ctx, "DROP TABLE IF EXISTS "+quote(name)); err != nil {
+			return fmt.Errorf("backup: drop the table %s: %w", name, err)
+		}
+	}
+	return nil
+}
