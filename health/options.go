@@ -34,6 +34,8 @@ type Options struct {
 	// Service, Release and Description name the service to authorised callers.
 	// Default: empty.
 	Service, Release, Description string
+	// Home is where the status page leads back to, such as "/". Default: nowhere.
+	Home string
 	// Secrets are texts that are cut out of everything the registry shows or
 	// logs, beside what the scrubber knows by its form. Empty ones are
 	// ignored. Default: none.

@@ -43,7 +43,7 @@ type pageData struct {
 	Subtitle              []string
 	Rows                  []pageRow
 	Footer                []string
-	Up                    string
+	Up, Home              string
 }
 
 type pageRow struct {
@@ -61,8 +61,8 @@ type pageValue struct{ Text, Limits, Status string }
 var words = map[Status]string{Pass: "Healthy", Warn: "Degraded", Fail: "Failing", Unknown: "Not checked"}
 
 // anonymousPage is the page for people who may not see details.
-func anonymousPage(s Status) []byte {
-	return renderPage(&pageData{Title: words[s], Word: words[s], Status: s, Refresh: true})
+func anonymousPage(s Status, home string) []byte {
+	return renderPage(&pageData{Title: words[s], Word: words[s], Status: s, Refresh: true, Home: home})
 }
 
 func renderPage(d *pageData) []byte {
@@ -120,7 +120,7 @@ func (r *Registry) servePage(w http.ResponseWriter, req *http.Request, query url
 	status, word := s.shown()
 	d := pageData{
 		Word: word, Status: status, Headline: pageHeadline(s, now),
-		Refresh: query.Get("refresh") != "0", Up: "../", Footer: r.pageFooter(s, now),
+		Refresh: query.Get("refresh") != "0", Up: "../", Footer: r.pageFooter(s, now), Home: r.opts.Home,
 	}
 	if !strings.HasSuffix(req.URL.Path, "/") {
 		d.Up = ""

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"strconv"
@@ -227,4 +229,19 @@ func TestPageEscapesWhatChecksSay(t *testing.T) {
 	body := get(t, r.Handler(), "/status/").Body.String()
 	require.NotContains(t, body, "<script")
 	require.NotContains(t, body, "<img")
+}
+
+// TestPageLeadsHome shows the way back, to callers with and without details.
+func TestPageLeadsHome(t *testing.T) {
+	for _, details := range []bool{true, false} {
+		r, err := New(nil, &Options{Home: "/shop?a=1&b=2", Authorize: func(*http.Request) bool { return details }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := httptest.NewRecorder()
+		r.ServeStatus(w, httptest.NewRequest(http.MethodGet, "/status/", http.NoBody))
+		if want := `<a href="/shop?a=1&amp;b=2">`; !strings.Contains(w.Body.String(), want) {
+			t.Errorf("details %t: no %s in %s", details, want, w.Body)
+		}
+	}
 }

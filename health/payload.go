@@ -70,9 +70,14 @@ type answers struct {
 	format format // for callers that ask for none
 }
 
-// newAnswers returns the bodies; plainOK is that of Options.
-func newAnswers(plainOK string) *answers {
+// newAnswers returns the bodies; plainOK and home are those of Options.
+func newAnswers(plainOK, home string) *answers {
 	a := &answers{table: statusOnly}
+	if home != "" {
+		for _, s := range []Status{Pass, Warn, Fail} {
+			a.table[s][formatHTML] = newPayload(formatHTML, anonymousPage(s, home))
+		}
+	}
 	if plainOK != "" {
 		a.format = formatText
 		for _, s := range []Status{Pass, Warn} {
@@ -94,7 +99,7 @@ var statusOnly = func() (table [Fail + 1][formats]payload) {
 		table[s][formatHealthJSON] = newPayload(formatHealthJSON, json)
 		table[s][formatJSON] = newPayload(formatJSON, json)
 		table[s][formatText] = newPayload(formatText, []byte(s.String()+"\n"))
-		table[s][formatHTML] = newPayload(formatHTML, anonymousPage(s))
+		table[s][formatHTML] = newPayload(formatHTML, anonymousPage(s, ""))
 	}
 	return table
 }()

@@ -55,7 +55,7 @@ func New(checks []Check, opts *Options) (*Registry, error) {
 		return nil, err
 	}
 	r := &Registry{
-		opts: o, log: o.Logger, scrub: newScrubber(o.Secrets), plain: newAnswers(o.PlainOK),
+		opts: o, log: o.Logger, scrub: newScrubber(o.Secrets), plain: newAnswers(o.PlainOK, o.Home),
 		byName: make(map[string]*slot, len(checks)), born: time.Now(), started: !o.HoldReady,
 	}
 	r.traces.Store(&[]*Trace{o.Trace})

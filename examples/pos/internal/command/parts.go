@@ -83,7 +83,7 @@ func newParts(s *settings.Settings, st *store.Store, sec *secrets, always bool, 
 	}
 	p.health, err = health.New(checks(s, st, p), &health.Options{
 		Authorize: health.AnyOf(sec.operator, api.IsAdmin),
-		Service:   "pos", Description: "point of sale of a school canteen", Logger: logger,
+		Service:   "pos", Description: "point of sale of a school canteen", Home: "/", Logger: logger,
 		Secrets: []string{s.AdminPassword, s.CashierPassword, s.OpsToken},
 	})
 	if err != nil {

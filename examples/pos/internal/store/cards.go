@@ -100,7 +100,7 @@ func (s *Store) topUp(ctx context.Context, wanted TopUp, once Once) (made TopUp,
 		case made.Balance > MaxMoney:
 			return Conflict{Detail: "the balance would be larger than a card can hold"}
 		case made.Balance < 0:
-			return Conflict{Detail: fmt.Sprintf("card %s has only %d left of the %d that were put on it", made.Card, balance, -made.Amount)}
+			return Conflict{Code: "spent", Detail: fmt.Sprintf("card %s has only %d left of the %d that were put on it", made.Card, balance, -made.Amount)}
 		}
 		return tx.insertTopUp(ctx, &made, nextID, once)
 	})

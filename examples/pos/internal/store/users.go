@@ -67,7 +67,7 @@ func (s *Store) CreateUser(ctx context.Context, user User, password, by string) 
 		case err != nil:
 			return err
 		case !isNew:
-			return Conflict{Detail: "there is a user with that name already"}
+			return Conflict{Code: "exists", Detail: "there is a user with that name already"}
 		}
 		return tx.audit(ctx, by, "create user", user.Name, "role "+user.Role)
 	})
@@ -120,7 +120,7 @@ func (s *Store) ChangeUser(ctx context.Context, name string, change UserChange, 
 			detail += map[bool]string{true: "enabled ", false: "disabled "}[user.Active]
 		}
 		if was.Role == Admin && was.Active && managers == 1 && (user.Role != Admin || !user.Active) {
-			return Conflict{Detail: "this is the last active manager"}
+			return Conflict{Code: "manager", Detail: "this is the last active manager"}
 		}
 		active := 0
 		if user.Active {

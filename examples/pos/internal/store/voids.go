@@ -61,7 +61,7 @@ func voidable(what string, id int64, voids *int64, by sql.NullInt64) error {
 		return Conflict{Detail: fmt.Sprintf("%s %d is a void itself", what, id)}
 	}
 	if by.Valid {
-		return Conflict{Detail: fmt.Sprintf("%s %d was voided by %d already", what, id, by.Int64)}
+		return Conflict{Code: "voided", Detail: fmt.Sprintf("%s %d was voided by %d already", what, id, by.Int64)}
 	}
 	return nil
 }
@@ -79,7 +79,7 @@ func (t *Tx) tooLittle(err error) error {
 	case !check:
 		return err
 	case strings.Contains(err.Error(), "balance"):
-		return Conflict{Detail: "the card's balance does not suffice any more"}
+		return Conflict{Code: "spent", Detail: "the card's balance does not suffice any more"}
 	}
 	return Conflict{Detail: "the stock does not suffice any more"}
 }

@@ -39,9 +39,13 @@ export function el(name, attributes = {}, ...children) {
 // Not crypto.randomUUID: browsers have it on localhost and HTTPS only.
 export const newKey = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(16)).join("-");
 
-// Failure is an answer that is none: refused, or unknown because nothing came back.
+// Words is an error whose text is for people.
+export class Words extends Error {}
+
+// Failure is a request without the answer that was asked for: refused, or unknown because
+// no answer came.
 export class Failure extends Error {
-  constructor(status, data, retryAfter) {
+  constructor(status, data = {}, retryAfter = 0) {
     super("status " + status);
     Object.assign(this, { status, data, retryAfter });
   }
@@ -53,87 +57,167 @@ export class Failure extends Error {
       case 0: case 502: case 503: case 504: case 500: return t("eAway");
       case 401: return t("eLogin");
       case 403: return t("eForbidden");
+      case 404: return t("eGone");
       case 429: return t("eLimit", { minutes });
-      case 409: return t("eConflict");
+      case 409: return t({ spent: "eSpent", exists: "eExists", manager: "eLastManager", voided: "eVoided" }[this.data.code] || "eConflict");
       default: return t("eRefused");
     }
   }
 }
 
-// api sends a request and returns the answer's object. It never waits for ever.
+// Stale is the answer to a question of an earlier session. It is dropped.
+class Stale extends Error {}
+
+// session counts log-ins and log-outs.
+export const session = { number: 0 };
+
+// The line at the top of the page tells how long a request has been waiting.
+const pending = new Set();
+let ticker;
+function drawWaiting() {
+  const longest = Math.max(0, ...[...pending].map((p) => Date.now() - p.since));
+  $("waiting").textContent = longest > 4000 ? t("slow") : longest > 500 ? t("loading") : "";
+  document.body.setAttribute("aria-busy", String(longest > 500));
+  if (!pending.size) ticker = clearInterval(ticker);
+}
+
+// api sends a request and returns the answer's object. It gives up after its patience.
 export async function api(method, path, body, { key, patience = 12_000 } = {}) {
-  let response, data;
+  const mine = session.number, request = { since: Date.now() };
+  pending.add(request);
+  ticker ??= setInterval(drawWaiting, 250);
+  let response, data, failure;
   try {
     response = await fetch("/api/v1/" + path, {
       method, signal: AbortSignal.timeout(patience),
       headers: { ...(body && { "Content-Type": "application/json" }), ...(key && { "Idempotency-Key": key }) },
       body: body && JSON.stringify(body),
     });
-    data = response.status === 204 ? null : await response.json();
+    data = response.status === 204 ? {} : await response.json();
+    if (!data || typeof data !== "object") throw new TypeError("want an object");
+    if (!response.ok) failure = new Failure(response.status, data, Number(response.headers.get("Retry-After")));
   } catch {
-    throw new Failure(response && !response.ok ? response.status : 0, {});
+    failure = new Failure(response && !response.ok ? response.status : 0);
+  } finally {
+    pending.delete(request);
+    drawWaiting();
   }
-  if (response.ok) return data;
-  if (response.status === 401 && path !== "login/") showLogin(t("eLogin"));
-  throw new Failure(response.status, data, Number(response.headers.get("Retry-After")));
+  if (method === "GET" && mine !== session.number) throw new Stale();
+  if (failure?.status === 401 && mine === session.number && path !== "login/" && path !== "me/") showLogin(t("eLogin"));
+  if (failure) throw failure;
+  return data;
 }
 
+// list asks for a list, and takes only an answer that has one.
+export async function list(path) {
+  const answer = await api("GET", path);
+  if (!Array.isArray(answer.results)) throw new Failure(0);
+  return answer;
+}
+
+// line is where messages are in view: the bar of the till, or the top of a page.
+const line = () => ($("outcome") && !$("content").hidden ? $("outcome") : $("message"));
+
+// say shows a message in place of the one before.
 export function say(text, problem = false) {
-  $("message").textContent = text;
-  $("message").classList.toggle("problem", problem);
+  $("message").textContent = "";
+  if ($("outcome")) $("outcome").textContent = "";
+  line().textContent = text;
+  line().classList.toggle("problem", problem);
 }
 
 export const announce = (text) => { $("announce").textContent = text; };
+export const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
-export const wordsOf = (error) => (error instanceof Failure ? error.words : String(error.message || error));
+// wordsOf returns what a person is told of an error. The text of a script error stays in
+// the console.
+export function wordsOf(error) {
+  if (error instanceof Failure) return error.words;
+  if (error instanceof Words) return error.message;
+  console.error(error);
+  return t("eBroken");
+}
 
-// guard runs what an event asks for, once at a time, and says what goes wrong.
+// loads runs what an event asks for, and says what goes wrong.
+export const loads = (f) => async (event) => {
+  event?.preventDefault();
+  try { await f(event); } catch (error) { if (!(error instanceof Stale)) say(wordsOf(error), true); }
+};
+
+// guard is loads for changes: while one runs, the same event starts no other.
 export function guard(f) {
   let busy = false;
+  const run = loads(f);
   return async (event) => {
     event?.preventDefault();
     if (busy) return;
     busy = true;
-    try { await f(event); } catch (error) { say(wordsOf(error), true); } finally { busy = false; }
+    try { await run(event); } finally { busy = false; }
   };
 }
 
 // newest makes of a function one whose late answers are dropped: only the newest call's
-// answer is shown.
+// answer, or failure, is shown.
 export function newest(load, show) {
   let last = 0;
   return async (...args) => {
     const mine = ++last;
-    const value = await load(...args);
+    let value;
+    try { value = await load(...args); } catch (error) { if (mine === last) throw error; return; }
     if (mine === last) show(value, ...args);
   };
 }
 
-// ask asks a question in a dialog and returns whether the answer is yes.
-export function ask(question) {
+// ask asks a question in a dialog and returns whether the answer is yes. With a label it
+// asks for a text as well, and returns that.
+export function ask(question, label = "") {
   $("question").textContent = question;
+  $("ask-label").hidden = $("ask-text").disabled = !label;
+  $("ask-words").textContent = label;
+  $("ask-text").value = "";
   $("ask").returnValue = "no";
   $("ask").showModal();
-  return new Promise((resolve) =>
-    $("ask").addEventListener("close", () => resolve($("ask").returnValue === "yes"), { once: true }));
+  return new Promise((resolve) => {
+    $("ask").addEventListener("close", () => {
+      const yes = $("ask").returnValue === "yes";
+      resolve(label ? yes && $("ask-text").value.trim() : yes);
+    }, { once: true });
+  });
 }
 
-let page; // what the page does when somebody is logged in and out
+let page; // what the page does when a user logs in and out
 
 function showLogin(text = "") {
-  page?.leave?.();
+  session.number++;
+  if ($("ask").open) $("ask").close("no");
+  page.leave?.();
   $("content").hidden = $("nav").hidden = $("account").hidden = true;
+  $("who").textContent = "";
   $("login").hidden = false;
   say(text, Boolean(text));
   $("login").username.focus();
 }
 
+// enter asks who is logged in until the shop answers, and opens the page for that user.
 async function enter() {
-  const me = await api("GET", "me/");
+  const mine = ++session.number;
+  let me;
+  for (let wait = 1000; !me; wait = Math.min(2 * wait, 10_000)) {
+    try {
+      me = await api("GET", "me/");
+      if (!me.user) { me = null; throw new Failure(0); }
+    } catch (error) {
+      if (error.status === 401 || mine !== session.number) throw error;
+      $("login").hidden = true;
+      say(t("eEnter"), true);
+      await sleep(wait);
+    }
+  }
   zone = me.timezone === "Local" ? undefined : me.timezone;
   $("login").hidden = true;
   $("nav").hidden = $("account").hidden = false;
   $("who").textContent = me.user;
+  say("");
   const manager = me.role === "admin";
   for (const e of document.querySelectorAll("[data-manager]")) e.hidden = !manager;
   for (const a of $("nav").children) {
@@ -144,51 +228,69 @@ async function enter() {
   await page.enter({ ...me, manager });
 }
 
-// start begins a page: {manager, enter(me), leave()}.
+async function logIn() {
+  const form = $("login");
+  say("");
+  try {
+    await api("POST", "login/", { username: form.username.value, password: form.password.value });
+  } catch (error) {
+    form.password.value = "";
+    form.password.focus();
+    if (error.status === 401) throw new Words(t("eWrong"));
+    if (error.status === 429) throw new Words(t("eLoginLimit", { minutes: Math.ceil((error.retryAfter || 60) / 60) }));
+    throw error;
+  }
+  form.reset();
+  await enter();
+}
+
+async function logOut() {
+  if (page.busy?.()) throw new Words(t("waitSale"));
+  page.forget?.(); // first: what belongs to customers leaves the page even if the shop is away
+  try {
+    await api("POST", "logout/");
+  } catch (error) {
+    if (error.status === 401) return;
+    throw new Words(t("eLogout"));
+  }
+  showLogin();
+}
+
+// start begins a page: {manager, enter(me), leave(), forget(), busy()}.
 export function start(what) {
   page = what;
-  $("login").addEventListener("submit", guard(async () => {
-    const form = $("login");
-    try {
-      await api("POST", "login/", { username: form.username.value, password: form.password.value });
-    } catch (error) {
-      form.password.value = "";
-      if (error.status === 401) throw new Error(t("eWrong"));
-      if (error.status === 429) throw new Error(t("eLoginLimit", { minutes: Math.ceil((error.retryAfter || 60) / 60) }));
-      throw error;
-    }
-    form.reset();
-    say("");
-    await enter();
-  }));
-  $("logout").addEventListener("click", guard(async () => {
-    page.forget?.();
-    await api("POST", "logout/");
-    showLogin();
-  }));
+  $("login").addEventListener("submit", guard(logIn));
+  $("logout").addEventListener("click", guard(logOut));
+  $("ask-no").addEventListener("click", () => $("ask").close("no"));
   enter().catch((error) => {
     if (error.status === 401) showLogin();
-    else { say(wordsOf(error), true); setTimeout(() => location.reload(), 10_000); }
+    else if (!(error instanceof Stale)) say(wordsOf(error), true);
   });
 }
 
-// pager makes the buttons below a list load its pages.
-export function pager(load) {
-  let page = 1;
-  const show = newest((n) => load(n), (list, n) => {
+// pager makes the buttons below a list load its pages, and says what goes wrong.
+export function pager(load, failed = (error) => say(wordsOf(error), true)) {
+  let page = 1, text = "";
+  const place = (words) => { $("pages").textContent = words; };
+  const show = newest(async (n) => {
+    place(t("loading"));
+    try { return await load(n); } finally { place(text); }
+  }, (found, n) => {
     page = n;
-    $("pages").textContent = t("pageOf", { page: count(list.current_page), pages: count(list.total_pages) });
-    $("previous").disabled = !list.previous;
-    $("next").disabled = !list.next;
-    list.show();
+    place(text = t("pageOf", { page: count(found.current_page), pages: count(found.total_pages) }));
+    $("previous").disabled = !found.previous;
+    $("next").disabled = !found.next;
+    found.show();
   });
-  $("previous").addEventListener("click", guard(() => show(page - 1)));
-  $("next").addEventListener("click", guard(() => show(page + 1)));
-  return (n = 1) => show(n);
+  const go = (n) => show(n).catch((error) => { if (!(error instanceof Stale)) failed(error); });
+  $("previous").addEventListener("click", () => go(page - 1));
+  $("next").addEventListener("click", () => go(page + 1));
+  return (n = 1) => go(n);
 }
 
-// typed calls f when somebody has stopped typing.
+// typed calls f when a person has stopped typing, unless Enter has come before.
 export function typed(input, f) {
   let timer;
   input.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(f, 250); });
+  input.form.addEventListener("submit", () => clearTimeout(timer));
 }

@@ -1,5 +1,5 @@
 // The day: figures, charts and cashiers of a business day, beside the week before.
-import { $, t, el, api, money, count, guard, newest, start } from "./core.js";
+import { $, t, el, api, money, count, loads, newest, start } from "./core.js";
 import { columns, bars } from "./chart.js";
 
 const shift = (date, days) => {
@@ -38,7 +38,7 @@ const show = newest(
   });
 
 $("choose").addEventListener("submit", (event) => event.preventDefault());
-$("date").addEventListener("change", guard(() => $("date").value && show($("date").value)));
+$("date").addEventListener("change", loads(() => $("date").value && show($("date").value)));
 let timer;
 start({
   manager: true,

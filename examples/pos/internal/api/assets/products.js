@@ -1,10 +1,10 @@
 // Products with price and stock, and their changes.
-import { $, t, el, api, money, count, amount, guard, pager, typed, say, start, wordsOf } from "./core.js";
+import { $, t, el, api, list, money, count, amount, guard, pager, typed, say, start, wordsOf } from "./core.js";
 
 let editing;
 const show = pager(async (page) => {
-  const list = await api("GET", "products/?" + new URLSearchParams({ page, all: 1, search: $("search").value.trim(), category: $("category").value }));
-  return { ...list, show: () => draw(list.results) };
+  const found = await list("products/?" + new URLSearchParams({ page, all: 1, search: $("search").value.trim(), category: $("category").value }));
+  return { ...found, show: () => draw(found.results) };
 });
 
 function draw(products) {
@@ -26,6 +26,16 @@ function edit(p) {
   $("edit").showModal();
 }
 
+// stockNow says what the stock is after a change whose answer did not come.
+async function stockNow() {
+  const found = await list("products/?" + new URLSearchParams({ all: 1, search: editing.sku })).catch(() => null);
+  const now = found?.results.find((p) => p.id === editing.id);
+  if (!now) return t("stockUnknown", { n: "?" });
+  $("edit-form").change.value = "";
+  await show();
+  return t("stockUnknown", { n: count(now.stock) });
+}
+
 $("edit-cancel").addEventListener("click", () => $("edit").close());
 $("edit-form").addEventListener("submit", guard(async (event) => {
   event.preventDefault();
@@ -42,21 +52,21 @@ $("edit-form").addEventListener("submit", guard(async (event) => {
     if (Object.keys(change).length) await api("PATCH", `products/${editing.id}/`, change);
     if (Number(stock)) await api("POST", `products/${editing.id}/stock/`, { change: Number(stock), reason: f.reason.value.trim() });
   } catch (error) {
-    $("edit-problem").textContent = wordsOf(error);
+    $("edit-problem").textContent = error.unknown && Number(stock) ? await stockNow() : wordsOf(error);
     return;
   }
   $("edit").close();
   say(t("saved"));
   await show();
 }));
-$("find").addEventListener("submit", guard(() => show()));
-typed($("search"), guard(() => show()));
-$("category").addEventListener("change", guard(() => show()));
+$("find").addEventListener("submit", (event) => { event.preventDefault(); show(); });
+typed($("search"), () => show());
+$("category").addEventListener("change", () => show());
 start({
   manager: true,
   async enter() {
     if ($("category").options.length < 2) {
-      api("GET", "categories/").then((list) => $("category").append(...list.results.map((c) => new Option(c.name, c.id))), () => {});
+      list("categories/").then((found) => $("category").append(...found.results.map((c) => new Option(c.name, c.id))), () => {});
     }
     await show();
   },

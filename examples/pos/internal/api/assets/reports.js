@@ -1,5 +1,5 @@
 // All sales of a span of business days, on pages and as files.
-import { $, t, el, api, money, count, guard, pager, start, time } from "./core.js";
+import { $, t, el, list, money, count, pager, start, time } from "./core.js";
 
 function query(more) {
   const q = new URLSearchParams({ ordering: $("ordering").value, ...more });
@@ -9,16 +9,16 @@ function query(more) {
 
 const show = pager(async (page) => {
   for (const format of ["csv", "ndjson"]) $(format).href = "/api/v1/" + query({ format });
-  const list = await api("GET", query({ page }));
+  const found = await list(query({ page }));
   return {
-    ...list, show: () => {
-      $("count").textContent = t("rows", { n: count(list.count) });
-      $("list").replaceChildren(...list.results.map((s) => el("tr", {},
+    ...found, show: () => {
+      $("count").textContent = t("rows", { n: count(found.count) });
+      $("list").replaceChildren(...found.results.map((s) => el("tr", {},
         ...[String(s.id), time(s.created_at), money(s.total), s.card || t("cash"), s.cashier, s.voids ? String(s.voids) : ""].map((v) => el("td", {}, v)))));
     },
   };
 });
 
 $("find").addEventListener("submit", (event) => event.preventDefault());
-$("find").addEventListener("change", guard(() => show()));
+$("find").addEventListener("change", () => show());
 start({ manager: true, enter: () => show() });

@@ -1,399 +1,231 @@
-// The till. A sale is in one of these phases:
-//
-//   empty    nothing is rung up
-//   open     goods are in the basket, and can be changed
-//   paying   the sale is on its way; nothing can be changed
-//   unknown  no answer came; the shop is asked by the sale's key
-//   done     sold; the receipt is shown, and the next sale begins
-//
-// Basket, key and phase are kept in the browser, so that they survive a reload. A card and
-// its holder belong to one sale and are forgotten with it.
-import { $, t, el, api, money, count, amount, say, announce, guard, newest, pager, typed, newKey, ask, start, clock, time, Failure, wordsOf } from "./core.js";
+// The till: selling, and what a cashier does around a sale. The phases are in sale.js.
+import { $, t, api, list, money, count, amount, say, guard, loads, typed, newKey, ask, sleep, session, start, Failure, Words } from "./core.js";
+import { till, fresh, total, cardNumber, paying, locked, save, load, otherWindow, enterPhase, drawPhase, drawBasket, drawChange } from "./sale.js";
+import { forgetHolder, checkCard, takeCard, refreshCard, clearCard, findPeople, topUp, askTopUp } from "./card.js";
+import { showProducts, setStock, clearProducts, scan } from "./goods.js";
+import { showReceipt, clearReceipt, voidSale, showRecent } from "./receipt.js";
 
-let me;
-let sale; // {phase, items: [{id, name, price, quantity}], key, body}
-let holder = null; // the card in the field, as the shop knows it
-let receipt = null;
-
-const store = {
-  get name() { return "pos.till." + me.user; },
-  save() { try { localStorage.setItem(this.name, JSON.stringify(sale)); } catch { /* storage is off */ } },
-  load() { try { return JSON.parse(localStorage.getItem(this.name)); } catch { return null; } },
-};
-
-const fresh = () => ({ phase: "empty", items: [], key: newKey(), body: null });
-const total = () => sale.items.reduce((sum, i) => sum + i.price * i.quantity, 0);
-const cardNumber = () => $("card").value.trim();
-
-function outcome(text, problem = false) {
-  say("");
-  $("outcome").textContent = text;
-  $("outcome").classList.toggle("problem", problem);
+// cash returns what the customer gave, or null where the field is empty.
+function cash() {
+  const text = $("given").value.trim(), given = amount(text);
+  if (!text) return null;
+  if (given === null) { $("given").focus(); throw new Words(t("eAmount", { example: money(1250) })); }
+  if (given < total()) { $("given").focus(); throw new Words(t("tooLittleCash", { amount: money(total() - given) })); }
+  return given;
 }
 
-// enterPhase changes the phase, keeps it, and draws what follows from it.
-function enterPhase(phase) {
-  sale.phase = phase;
-  store.save();
-  const locked = phase === "paying" || phase === "unknown";
-  $("entry").disabled = locked;
-  $("bar").setAttribute("aria-busy", String(phase === "paying"));
-  $("sell").disabled = locked;
-  $("sell").hidden = phase === "unknown";
-  $("again").hidden = $("drop").hidden = phase !== "unknown";
-  for (const b of $("products").querySelectorAll("button")) b.disabled = locked || b.dataset.stock === "0";
+// checked reports whether the card may pay. A card whose holder is not shown is looked up
+// first, so that the cashier sees the name. Where it cannot be looked up the cashier decides.
+async function checked(number) {
+  if (!number || till.holder?.number === number) return true;
+  await checkCard();
+  if (till.holder) say(t("checkName"));
+  else if ($("holder").textContent === t("noCard")) say(t("noCard"), true);
+  else return number === cardNumber() && ask(t("askUnchecked", { card: number }));
+  return false;
 }
 
-function add(product, quantity) {
-  if (sale.phase === "paying" || sale.phase === "unknown") return;
-  const i = sale.items.findIndex((item) => item.id === product.id);
-  if (i < 0) sale.items.push({ id: product.id, name: product.name, price: product.price, quantity });
-  else if ((sale.items[i].quantity += quantity) < 1) sale.items.splice(i, 1);
-  sale.key = newKey(); // another basket is another sale
-  $("receipt").hidden = true;
-  enterPhase(sale.items.length ? "open" : "empty");
-  outcome("");
-  drawBasket();
-  announce(t(quantity > 0 ? "added" : "removed", { name: product.name, total: money(total()) }));
-}
-
-function drawBasket() {
-  const focused = document.activeElement?.dataset.focus;
-  $("items").replaceChildren(...sale.items.map((item) => {
-    const change = (sign, by, words) => el("button", {
-      type: "button", ariaLabel: t(words, { name: item.name }), "data-focus": `${item.id}${sign}`, onclick: () => add(item, by),
-    }, sign);
-    return el("tr", {}, el("td", {}, item.name),
-      el("td", { className: "count" }, change("−", -1, "less"), el("span", {}, count(item.quantity)), change("+", 1, "moreOf")),
-      el("td", {}, money(item.price * item.quantity)));
-  }));
-  if (focused) (document.querySelector(`[data-focus="${focused}"]`) || $("search")).focus();
-  $("nothing").hidden = sale.items.length > 0;
-  $("clear").hidden = sale.items.length === 0;
-  $("total").textContent = money(total());
-  drawChange();
-}
-
-function drawChange() {
-  const given = amount($("given").value);
-  const back = given === null ? null : given - total();
-  $("change").textContent = back === null || cardNumber() || !sale.items.length ? ""
-    : back < 0 ? t("tooLittleCash", { amount: money(-back) }) : t("changeDue", { amount: money(back) });
-}
-
-// The line below the card shows the holder of the number in the field, or nothing.
-function forgetHolder() {
-  holder = null;
-  $("holder").textContent = "";
-  $("holder").classList.remove("problem");
-}
-
-const lookUp = newest(
-  (number) => (number ? api("GET", `cards/${encodeURIComponent(number)}/`).catch((error) => error) : null),
-  (found, number) => {
-    if (number !== cardNumber()) return;
-    forgetHolder();
-    if (found instanceof Error) {
-      $("holder").textContent = found.status === 404 ? t("noCard") : t("cardFailed");
-      $("holder").classList.add("problem");
-    } else if (found) {
-      holder = found;
-      $("card").value = found.number;
-      $("holder").textContent = t("holderIs", { child: found.child, balance: money(found.balance) });
-    }
-  });
-
-async function checkCard() {
-  forgetHolder();
-  drawChange();
-  if (cardNumber()) $("holder").textContent = t("checking");
-  await lookUp(cardNumber());
-}
-
-function clearCard() {
-  $("card").value = $("given").value = $("person").value = $("amount").value = "";
-  $("found").replaceChildren();
-  $("forgot").open = $("money").open = false;
-  forgetHolder();
-  drawChange();
-}
-
-// sell begins a payment. A card whose holder is not shown is looked up first, so that the
-// cashier sees the name.
 async function sell() {
-  if (sale.phase === "paying" || sale.phase === "unknown") return;
-  if (!sale.items.length) { outcome(t("emptyBasket"), true); return; }
-  if (cardNumber() && holder?.number !== cardNumber()) {
-    await checkCard();
-    outcome(holder ? t("checkName") : $("holder").textContent, !holder);
-    return;
-  }
+  if (locked()) return;
+  if (!till.sale.items.length) throw new Words(t("emptyBasket"));
+  const number = cardNumber();
+  const given = number ? null : cash();
+  if (!(await checked(number)) || locked()) return;
+  const { sale } = till;
   sale.body = { items: sale.items.map((i) => ({ product: i.id, quantity: i.quantity })), total: total() };
-  if (cardNumber()) sale.body.card = cardNumber();
-  sale.given = cardNumber() ? null : amount($("given").value);
+  if (number) sale.body.card = number;
+  sale.given = given;
+  sale.key ??= newKey();
   await pay();
 }
 
-// pay sends the sale, again under the same key while nobody knows what became of it.
+// pay sends the sale, again under the same key while its outcome is not known.
 async function pay() {
+  const { sale } = till, mine = session.number;
   enterPhase("paying");
-  outcome(t("selling"));
-  const slow = setTimeout(() => outcome(t("slow")), 4000);
-  try {
-    for (let attempt = 0; ; attempt++) {
-      try {
-        sold(await api("POST", "sales/", sale.body, { key: sale.key }));
-        return;
-      } catch (error) {
-        if (!(error instanceof Failure)) throw error;
-        if (!error.unknown) { refused(error); return; }
-        clearTimeout(slow);
-        outcome(t("unknown"), true);
-        if (await askShop()) return;
-        if (attempt === 2) break;
-        await new Promise((resolve) => setTimeout(resolve, 1000 * 2 ** attempt));
-      }
+  say(t("selling"));
+  const slow = setTimeout(() => say(t("slowSale")), 4000);
+  for (let attempt = 0; attempt < 3; attempt++) {
+    if (attempt) await sleep(1000 * 2 ** attempt);
+    if (mine !== session.number) break;
+    try {
+      const made = await api("POST", "sales/", sale.body, { key: sale.key });
+      if (!Number.isInteger(made.id) || !Number.isInteger(made.total)) throw new Failure(0);
+      clearTimeout(slow);
+      sold(made);
+      return;
+    } catch (error) {
+      clearTimeout(slow);
+      if (!(error instanceof Failure)) throw error;
+      // After a lost answer only a judgement of this very sale says that it was not made.
+      if (error.status === 422 && (await askShop())) return; // another body under this key was sold
+      if (!error.unknown && (!sale.unsure || [400, 409, 422].includes(error.status))) { refused(error); return; }
+      sale.unsure = true;
+      enterPhase("paying");
+      if (mine !== session.number) break;
+      say(t("unknown"), true);
+      if (!error.unknown || (await askShop())) break;
     }
-    enterPhase("unknown");
-    outcome(t("unknownStill"), true);
-    $("again").focus();
-  } finally {
-    clearTimeout(slow);
   }
+  clearTimeout(slow);
+  if (till.sale !== sale) return;
+  enterPhase("unknown");
+  if (mine !== session.number) return;
+  say(t("unknownStill"), true);
+  $("again").focus();
 }
 
-// askShop asks by the key whether the sale was made.
+// askShop asks by the key whether the sale was made: true, false, or null without an answer.
 async function askShop() {
+  const { sale } = till, mine = session.number;
   const answer = await api("GET", "sales/?key=" + encodeURIComponent(sale.key), null, { patience: 5000 }).catch(() => null);
-  if (answer?.results.length) sold(answer.results[0]);
-  return answer?.results.length ? true : answer ? false : null;
+  if (!Array.isArray(answer?.results) || mine !== session.number || till.sale !== sale) return null;
+  if (answer.results.length) sold(answer.results[0]);
+  return answer.results.length > 0;
 }
 
-// sold says first that the sale is made; everything after it only decorates the page.
+// sold says first that the sale is made. Everything after it only decorates the page.
 function sold(made) {
-  outcome(t("soldFor", { total: money(made.total), id: made.id }));
-  const given = sale.given;
-  sale = fresh();
+  say(t("soldFor", { total: money(made.total), id: made.id }));
+  const { given } = till.sale;
+  till.sale = fresh();
   clearCard();
   enterPhase("done");
   drawBasket();
-  try { showReceipt(made, given); } catch { /* the sale stands */ }
-  showProducts().catch(() => {});
+  try { showReceipt(made, given); } catch (error) { console.error(error); }
+  showProducts();
   $("search").focus();
 }
 
 function refused(error) {
-  const d = error.data || {};
+  const d = error.data, { sale } = till;
+  sale.key = null;
+  sale.unsure = false;
   enterPhase("open");
-  if (error.status === 401) return;
-  const item = sale.items.find((i) => i.id === d.product);
-  const name = item?.name || "";
-  switch (d.code) {
-    case "stock": outcome(t("eStock", { left: count(d.left), name }), true); break;
-    case "inactive": outcome(t("eInactive", { name }), true); break;
-    case "balance": outcome(t("eBalance", { balance: money(d.balance), total: money(d.total) }), true); break;
-    case "price":
-      for (const i of sale.items) i.price = d.prices[i.id] ?? i.price;
-      sale.key = newKey();
-      outcome(t("ePrice", { total: money(d.total) }), true);
-      break;
-    default:
-      if (error.status === 422) { sale.key = newKey(); outcome(t("eUsed"), true); } else outcome(error.words, true);
-  }
-  store.save();
+  if (error.status === 401) return; // the page asks for the password
+  const name = sale.items.find((i) => i.id === d.product)?.name || "";
+  const words = {
+    stock: () => t("eStock", { left: count(d.left), name }),
+    inactive: () => t("eInactive", { name }),
+    balance: () => t("eBalance", { balance: money(d.balance), total: money(d.total) }),
+    price: () => t("ePrice", { total: money(d.total) }),
+  }[d.code];
+  if (d.code === "price") for (const i of sale.items) i.price = d.prices[i.id] ?? i.price;
+  if (d.code === "stock") setStock(d.product, d.left);
+  say(words ? words() : error.words, true);
+  save();
   drawBasket();
-  showProducts().catch(() => {});
-  if (holder) lookUp(cardNumber()).catch(() => {});
+  showProducts();
+  refreshCard();
 }
 
-function showReceipt(made, given) {
-  receipt = made;
-  const line = (...cells) => el("tr", {}, ...cells.map((c) => el("td", {}, c)));
-  const notes = [made.card ? t("paidCard", { card: made.card }) : t("paidCash")];
-  if (given !== null && given !== undefined && given >= made.total) notes.push(t("givenLine", { amount: money(given) }), t("changeDue", { amount: money(given - made.total) }));
-  if (made.voided_by || made.voids) notes.push(t("voided"));
-  $("receipt-body").replaceChildren(
-    el("p", {}, `${t("saleNo", { id: made.id })}, ${time(made.created_at)}, ${made.cashier}`),
-    el("table", {}, el("tbody", {}, ...made.items.map((i) => line(`${count(i.quantity)} × ${i.name}`, money(i.price * i.quantity))), line(t("total"), money(made.total)))),
-    ...notes.map((n) => el("p", {}, n)));
-  $("void").hidden = !me.manager || Boolean(made.voided_by || made.voids);
-  $("receipt").hidden = false;
+// drop leads from an unknown sale back to the basket, if the shop says that it was not made.
+async function drop() {
+  const made = await askShop();
+  if (made === null) throw new Words(t("unknownStill"));
+  if (made) return;
+  enterPhase("open");
+  say(t("notMade"));
+  const { card } = till.sale.body;
+  if (card && !cardNumber()) await takeCard(card);
 }
 
-async function voidSale() {
-  const reason = prompt(t("whyVoid"));
-  if (!reason?.trim() || !(await ask(t("askVoid", { id: receipt.id, total: money(receipt.total) })))) return;
-  await api("POST", `sales/${receipt.id}/void/`, { reason: reason.trim() });
-  outcome(t("voidDone", { id: receipt.id }));
-  showReceipt({ ...receipt, voided_by: -1 });
-  showProducts().catch(() => {});
-}
-
-async function showRecent() {
-  if (!$("recent").open) return;
-  const list = await api("GET", "sales/?cursor=&page_size=10");
-  $("recents").replaceChildren(...list.results.map((made) => el("li", {}, el("button", {
-    type: "button", onclick: () => { showReceipt(made); $("receipt").scrollIntoView({ block: "nearest" }); },
-  }, `${clock(made.created_at)}  ${t("saleNo", { id: made.id })}  ${money(made.total)}`))));
-}
-
-const showProducts = pager(async (page) => {
-  const query = new URLSearchParams({ page, page_size: 24, search: $("search").value.trim(), category: $("category").value });
-  let list;
-  try {
-    list = await api("GET", "products/?" + query);
-    $("goods-problem").textContent = "";
-  } catch (error) {
-    $("goods-problem").textContent = t("goodsFailed");
-    throw error;
-  }
-  return { ...list, show: () => drawProducts(list.results) };
-});
-
-function drawProducts(products) {
-  $("products").replaceChildren(...products.map((product) => {
-    const button = el("button", { type: "button", "data-stock": product.stock, onclick: () => add(product, 1) },
-      el("span", {}, product.name), el("b", {}, money(product.price)), el("small", {}, product.stock ? t("left", { n: count(product.stock) }) : t("soldOut")));
-    if (product.stock < 20) button.classList.add("low");
-    return el("li", {}, button);
-  }));
-  enterPhase(sale.phase);
-}
-
-// scan adds the product of a scanned SKU, or the only one that a search finds.
-async function scan() {
-  const text = $("search").value.trim();
-  if (!text) return;
-  const list = await api("GET", "products/?" + new URLSearchParams({ search: text, page_size: 24 }));
-  const found = list.results.find((p) => p.sku.toLowerCase() === text.toLowerCase()) || (list.count === 1 && list.results[0]);
-  if (!found) { outcome(t("noProduct", { text }), true); return; }
-  $("search").value = "";
-  add(found, 1);
-  await showProducts();
+function clear() {
+  till.sale = fresh();
+  clearCard();
+  enterPhase("empty");
+  say("");
+  drawBasket();
   $("search").focus();
 }
 
-async function findPeople() {
-  const list = await api("GET", "customers/?" + new URLSearchParams({ search: $("person").value.trim() }));
-  const children = list.results.flatMap((c) => c.children.map((child) => ({ ...child, parent: c.name })));
-  $("found").replaceChildren(...(children.length ? children.map((child) => el("li", {}, el("button", {
-    type: "button", onclick: () => { $("card").value = child.card.number; $("forgot").open = false; $("found").replaceChildren(); checkCard(); $("card").focus(); },
-  }, `${child.name} (${child.parent})`))) : [el("li", {}, t("none"))]));
-}
-
-// topUp puts money on the card whose holder is shown. Its key is kept until the outcome is
-// known, and belongs to the card and the amount.
-let topUpKey = null;
-async function topUp() {
-  const value = amount($("amount").value);
-  if (value === null || value < 1) { outcome(t("eAmount", { example: money(1250) }), true); return; }
-  if (!cardNumber()) { outcome(t("needCard"), true); $("card").focus(); return; }
-  if (holder?.number !== cardNumber()) {
-    await checkCard();
-    if (!holder) { outcome($("holder").textContent, true); return; }
-  }
-  if (value > me.topup_limit) { outcome(t("eTopLimit", { limit: money(me.topup_limit) }), true); return; }
-  const { child, number } = holder;
-  if (value >= me.large_topup && !(await ask(t("askTopup", { amount: money(value), child })))) return;
-  const what = `${number}/${value}`;
-  if (topUpKey?.what !== what) topUpKey = { what, key: newKey() };
-  $("entry").disabled = true;
-  outcome(t("selling"));
-  let made = null;
-  try {
-    for (let attempt = 0; !made; attempt++) {
-      try {
-        made = await api("POST", "topups/", { card: number, amount: value }, { key: topUpKey.key });
-      } catch (error) {
-        if (!error.unknown || attempt === 2) throw error;
-        outcome(t("unknown"), true);
-        await new Promise((resolve) => setTimeout(resolve, 1000 * 2 ** attempt));
-      }
-    }
-  } catch (error) {
-    outcome(error.unknown ? t("unknownStill") : wordsOf(error), true);
-    return;
-  } finally {
-    enterPhase(sale.phase);
-  }
-  topUpKey = null;
-  outcome(t("toppedUp", { amount: money(made.amount), child, balance: money(made.balance) }));
-  $("amount").value = "";
-  await lookUp(cardNumber());
-}
+// While the outcome of a sale is unknown the shop is asked again, at once when the network
+// is back.
+const askAgain = () => { if (till.sale?.phase === "unknown" && !$("content").hidden) askShop(); };
+setInterval(askAgain, 10_000);
+window.addEventListener("online", askAgain);
+window.addEventListener("offline", () => { if (!$("content").hidden && !paying()) say(t("offline"), true); });
+otherWindow(() => { drawBasket(); drawPhase(); });
 
 $("sell").addEventListener("click", guard(sell));
 $("again").addEventListener("click", guard(pay));
-$("drop").addEventListener("click", guard(async () => {
-  const made = await askShop();
-  if (made === false) {
-    sale.body = null;
-    enterPhase("open");
-    outcome(t("notMade"));
-  } else if (made === null) outcome(t("unknownStill"), true);
+$("drop").addEventListener("click", guard(drop));
+$("clear").addEventListener("click", clear);
+$("find").addEventListener("submit", loads(scan));
+typed($("search"), () => showProducts());
+$("category").addEventListener("change", () => showProducts());
+$("card").addEventListener("input", () => {
+  forgetHolder();
+  drawChange();
+  till.sale.key = null;
+  till.sale.unsure = false;
+  save();
+});
+$("card").addEventListener("change", loads(checkCard));
+$("pay-by").addEventListener("submit", loads(async () => {
+  if (cardNumber()) await checkCard();
+  $("sell").focus();
 }));
-$("clear").addEventListener("click", () => { sale = fresh(); clearCard(); enterPhase("empty"); outcome(""); drawBasket(); $("search").focus(); });
-$("find").addEventListener("submit", guard(scan));
-typed($("search"), guard(() => showProducts()));
-$("category").addEventListener("change", guard(() => showProducts()));
-$("card").addEventListener("input", () => { forgetHolder(); drawChange(); if (sale.items.length) { sale.key = newKey(); store.save(); } });
-$("card").addEventListener("change", guard(checkCard));
-$("pay-by").addEventListener("submit", guard(async () => { if (cardNumber()) await checkCard(); $("sell").focus(); }));
 $("given").addEventListener("input", drawChange);
-$("people").addEventListener("submit", guard(findPeople));
+$("people").addEventListener("submit", loads(() => findPeople($("person").value.trim())));
 $("topup").addEventListener("submit", guard(topUp));
 $("print").addEventListener("click", () => window.print());
-$("void").addEventListener("click", guard(voidSale));
-$("recent").addEventListener("toggle", guard(showRecent));
+$("void").addEventListener("click", guard(async () => { await voidSale(); showProducts(); }));
+$("recent").addEventListener("toggle", loads(() => showRecent()));
+
+// F2, F4 and F9 work everywhere. A scanner's characters go into the search field, unless
+// another field has the focus.
 document.addEventListener("keydown", (event) => {
+  if ($("content").hidden || $("ask").open || event.ctrlKey || event.altKey || event.metaKey) return;
   const target = { F2: "search", F4: "card" }[event.key];
-  if ($("content").hidden || $("ask").open || (!target && event.key !== "F9")) return;
-  event.preventDefault();
-  if (target) $(target).focus(); else $("sell").click();
+  if (target || event.key === "F9") {
+    event.preventDefault();
+    if (target) $(target).focus(); else $("sell").click();
+  } else if (event.key.length === 1 && event.key !== " " && !/^(INPUT|SELECT)$/.test(document.activeElement?.tagName)) $("search").focus();
 });
 
 async function showCategories() {
-  const list = await api("GET", "categories/");
-  $("category").append(...list.results.map((c) => new Option(c.name, c.id)));
+  const found = await list("categories/");
+  $("category").append(...found.results.map((c) => new Option(c.name, c.id)));
 }
 
 start({
   async enter(who) {
-    me = who;
-    sale = { ...fresh(), ...store.load() };
+    till.me = who;
+    load();
     clearCard();
-    outcome("");
     drawBasket();
-    if (sale.phase === "done") sale.phase = "empty";
-    enterPhase(sale.phase);
+    if (till.sale.phase === "done") till.sale.phase = "empty";
+    const asked = paying();
+    enterPhase(asked ? "unknown" : till.sale.phase);
     $("search").focus();
-    const parts = [showProducts()];
-    if ($("category").options.length < 2) parts.push(showCategories());
-    Promise.allSettled(parts);
-    if (sale.phase === "paying" || sale.phase === "unknown") {
-      enterPhase("unknown");
-      outcome(t("unknown"), true);
-      const made = await askShop();
-      if (!made) outcome(t("unknownStill"), true);
-    }
+    showProducts();
+    if ($("category").options.length < 2) showCategories().catch(() => {});
+    if (!asked) { await askTopUp(); return; }
+    till.sale.unsure = true;
+    save();
+    say(t("unknown"), true);
+    const made = await askShop();
+    if (made) return;
+    say(t(made === false ? "notYet" : "unknownStill"), true);
+    $("again").focus();
   },
   // leave takes what belongs to customers off the document. The basket stays in the
   // browser, for this user's return.
   leave() {
-    if (!sale) return;
+    if (!till.sale) return;
     clearCard();
-    $("receipt").hidden = true;
-    $("receipt-body").replaceChildren();
-    $("recents").replaceChildren();
-    $("recent").open = false;
+    clearReceipt();
+    clearProducts();
     $("items").replaceChildren();
-    $("products").replaceChildren();
-    $("search").value = "";
-    outcome("");
-    receipt = null;
+    $("search").value = $("scan-problem").textContent = "";
+    say("");
   },
   // forget is a log-out: only a sale whose outcome is unknown is kept.
   forget() {
-    if (sale.phase !== "unknown" && sale.phase !== "paying") { sale = fresh(); store.save(); }
+    if (!till.sale || paying()) return;
+    clear();
+    clearReceipt();
   },
+  busy: () => till.sale?.phase === "paying" || till.toppingUp,
 });

@@ -1,18 +1,17 @@
 // Users, their sessions, and the audit log.
-import { $, t, el, api, guard, say, start, time, wordsOf } from "./core.js";
+import { $, t, el, api, list, guard, loads, newest, say, start, time, wordsOf } from "./core.js";
 
 let editing, next;
 
-async function show() {
-  const list = await api("GET", "users/");
-  $("list").replaceChildren(...list.results.map((u) => el("tr", {},
+const show = newest(() => list("users/"), (found) => {
+  $("list").replaceChildren(...found.results.map((u) => el("tr", {},
     el("td", {}, u.username), el("td", {}, t(u.role)), el("td", {}, t(u.active ? "enabled" : "disabled")),
-    el("td", {}, el("button", { type: "button", ariaLabel: t("editOf", { name: u.username }), onclick: guard(() => edit(u)) }, t("edit"))))));
-}
+    el("td", {}, el("button", { type: "button", ariaLabel: t("editOf", { name: u.username }), onclick: loads(() => edit(u)) }, t("edit"))))));
+});
 
 const path = (name) => `users/${encodeURIComponent(name)}/`;
 
-async function edit(u) {
+const edit = newest((u) => list(path(u.username) + "sessions/"), (found, u) => {
   editing = u;
   const f = $("edit-form");
   f.reset();
@@ -20,17 +19,16 @@ async function edit(u) {
   $("edit-problem").textContent = "";
   f.role.value = u.role;
   f.active.checked = u.active;
-  const list = await api("GET", path(u.username) + "sessions/");
-  $("sessions").replaceChildren(...(list.results.length
-    ? list.results.map((s) => el("li", {}, `${time(s.created_at)}, ${s.address}, ${s.agent.slice(0, 60)}`)) : [el("li", {}, t("noSessions"))]));
+  $("sessions").replaceChildren(...(found.results.length
+    ? found.results.map((s) => el("li", {}, `${time(s.created_at)}, ${s.address}, ${s.agent.slice(0, 60)}`)) : [el("li", {}, t("noSessions"))]));
   $("edit").showModal();
-}
+});
 
 async function log(url, more) {
-  const list = await api("GET", url);
-  const rows = list.results.map((a) => el("tr", {}, ...[time(a.created_at), a.user, a.action, a.subject, a.detail].map((v) => el("td", {}, v))));
+  const found = await list(url);
+  const rows = found.results.map((a) => el("tr", {}, ...[time(a.created_at), a.user, a.action, a.subject, a.detail].map((v) => el("td", {}, v))));
   if (more) $("audit").append(...rows); else $("audit").replaceChildren(...rows);
-  next = list.next && "audit/" + new URL(list.next, location).search;
+  next = found.next && "audit/" + new URL(found.next, location).search;
   $("more").hidden = !next;
 }
 
@@ -62,5 +60,5 @@ $("create").addEventListener("submit", guard(async () => {
   say(t("saved"));
   await Promise.all([show(), log("audit/")]);
 }));
-$("more").addEventListener("click", guard(() => log(next, true)));
+$("more").addEventListener("click", loads(() => log(next, true)));
 start({ manager: true, enter: () => Promise.all([show(), log("audit/")]) });
