@@ -26,6 +26,7 @@ func (w *slowReader) Write(p []byte) (int, error) {
 // TestDownloadsAtOnce holds four downloads of one user open: a fifth is refused, the
 // pages of the same report are not, and the places are free again afterwards.
 func TestDownloadsAtOnce(t *testing.T) {
+	t.Parallel()
 	t.Run("memory", func(t *testing.T) { downloadAtOnce(openTestShop(t, unlimited...)) })
 	t.Run("Redis", func(t *testing.T) {
 		server := testserver.Redis(t)

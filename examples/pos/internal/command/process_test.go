@@ -252,7 +252,7 @@ func TestQueriesAndSeed(t *testing.T) {
 
 func TestAnalyze(t *testing.T) {
 	t.Parallel()
-	p := startPos(t, t.TempDir(), "--cashier-password", cashierPassword, "--ops-token", opsToken)
+	p := startPos(t, demoShop(t), "--ops-token", opsToken)
 	code, stdout, stderr := pos(t, "", "analyze", "--json", "--data", p.data, "--addr", strings.TrimPrefix(p.url, "http://"), "--ops-token", opsToken)
 	var a analysis
 	if err := json.Unmarshal([]byte(stdout), &a); code != 0 || err != nil || stderr != "" {
@@ -278,7 +278,7 @@ func TestAnalyze(t *testing.T) {
 // TestFirstAndSecondStart reads the generated passwords, which are printed once and work.
 func TestFirstAndSecondStart(t *testing.T) {
 	t.Parallel()
-	p := startPos(t, t.TempDir(), "--cashier-password", cashierPassword)
+	p := startPos(t, t.TempDir(), "--cashier-password", cashierPassword, "--demo=off")
 	var admin string
 	for _, l := range p.lines {
 		if _, found, ok := strings.Cut(l, "admin password: "); ok {

@@ -12,12 +12,14 @@ import (
 
 // TestOnMariaDB and TestOnPostgres sell on a real server of that kind, as on SQLite.
 func TestOnMariaDB(t *testing.T) {
+	t.Parallel()
 	db := testserver.MariaDB(t)
 	db.CreateDatabase(t, "pos")
 	onServer(t, "--database=mysql://"+db.User()+":"+db.Password()+"@"+db.Addr()+"/pos")
 }
 
 func TestOnPostgres(t *testing.T) {
+	t.Parallel()
 	db := testserver.Postgres(t)
 	db.CreateDatabase(t, "pos")
 	onServer(t, "--database="+db.DSN("pos"))
@@ -64,6 +66,7 @@ func spendAtOnce(s *shop) {
 // TestTwoReplicas shares cache, limits and sessions through Redis: what one replica
 // sells, ends or refuses, the other knows.
 func TestTwoReplicas(t *testing.T) {
+	t.Parallel()
 	redis := testserver.Redis(t)
 	db := testserver.Postgres(t)
 	db.CreateDatabase(t, "pos")
@@ -90,6 +93,7 @@ func TestTwoReplicas(t *testing.T) {
 
 // TestWithoutItsRedis goes on while Redis is away: people sell, log in and log out.
 func TestWithoutItsRedis(t *testing.T) {
+	t.Parallel()
 	redis := testserver.Redis(t)
 	s := openTestShop(t, append(unlimited, "--redis=redis://"+redis.Addr())...)
 	sale := `{"items":[{"product":1,"quantity":1}]}`
@@ -124,6 +128,7 @@ func TestWithoutItsRedis(t *testing.T) {
 // TestDatabaseThatHangs answers in JSON, and before the server cuts the connection; the
 // health says at once what is the matter, and a database that is back serves.
 func TestDatabaseThatHangs(t *testing.T) {
+	t.Parallel()
 	db := testserver.MariaDB(t)
 	db.CreateDatabase(t, "pos")
 	s := openTestShop(t, append(unlimited, "--database=mysql://"+db.User()+":"+db.Password()+"@"+db.Addr()+"/pos")...)

@@ -19,7 +19,7 @@ type Once struct {
 // programmers; Code and the figures are for pages, which have their own words.
 type Conflict struct {
 	Detail string
-	Code   string // "stock", "balance", "inactive", "price" or ""
+	Code   string // "stock", "balance", "inactive", "price", "spent", "voided", "exists", "manager" or ""
 
 	Product, Left, Balance, Total int64
 	Prices                        map[int64]int64
