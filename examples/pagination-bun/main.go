@@ -78,7 +78,7 @@ type page interface {
 	Write(http.ResponseWriter) error
 }
 
-// answer writes a page, or what is wrong with the request.
+// answer writes a page, or the error of the request.
 func answer(w http.ResponseWriter, p page, err error) {
 	if err == nil {
 		err = p.Write(w)

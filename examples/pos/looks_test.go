@@ -122,7 +122,7 @@ func TestPagesLookGood(t *testing.T) {
 			continue
 		}
 		b.click(page.more)
-		b.until("document.querySelector('dialog[open], #topups:not([hidden]) td')")
+		b.until("document.querySelector('dialog[open], #topups:not([hidden])')")
 		look(strings.Trim(page.path, "/") + ", more")
 	}
 }

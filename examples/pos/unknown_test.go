@@ -21,9 +21,10 @@ var unknownDays = []day{
 		asked := b.shop.inject("GET /api/v1/sales/?key=", unreached)
 		b.press()
 		b.wait("the question by the key", func() bool { return asked.hits.Load() > 0 })
-		b.shop.clear()
 		b.reload()
-		b.says("#outcome", "Sold for")
+		b.says("#outcome", "Do not ring it up again")
+		b.shop.clear()
+		b.says("#outcome", "Sold for") // the page asks by itself
 		if b.quantity(1) != 0 {
 			b.t.Error("the basket is still there")
 		}
@@ -209,7 +210,6 @@ var unknownDays = []day{
 		sent := b.shop.inject("POST /api/v1/topups/", unanswered)
 		b.fill("7.25")
 		b.wait("the top-up", func() bool { return sent.hits.Load() > 0 })
-		b.shop.clear()
 		b.reload()
 		b.says("#outcome", "7.25 was put on card "+card)
 		if got := b.shop.balance(card); got != before+725 {

@@ -32,7 +32,7 @@ func fail(w http.ResponseWriter, status int, detail string) {
 	answer(w, status, map[string]string{"detail": detail})
 }
 
-// refuse answers a conflict, with what a page needs to say it in its own words.
+// refuse answers a conflict, with the figures that a page needs for words of its own.
 func refuse(w http.ResponseWriter, c store.Conflict) {
 	body := map[string]any{"detail": c.Detail}
 	if c.Code != "" {
@@ -51,12 +51,12 @@ func refuse(w http.ResponseWriter, c store.Conflict) {
 	answer(w, http.StatusConflict, body)
 }
 
-// tryAgain is for who waits at the till. Nobody knows whether a change whose answer is
-// missing was made, so it must be sent again under the same name.
+// tryAgain is the text of a 503. A change whose answer is missing may have been made, so
+// the client must send it again under the same key.
 const tryAgain = "the shop does not answer at the moment; try again, a change with the same Idempotency-Key"
 
-// failed answers an error of the store or of a paginator. What is nobody's fault but
-// ours is logged, and the client learns nothing of it.
+// failed answers an error of the store or of a paginator. Internal errors are logged, and
+// the client receives no detail of them.
 func (a *API) failed(w http.ResponseWriter, r *http.Request, err error) {
 	var conflict store.Conflict
 	var invalid store.Invalid

@@ -22,7 +22,7 @@ import (
 	"github.com/mainstay-go/mainstay/ratelimit/concurrency"
 )
 
-// Config is what the API is made of.
+// Config has the parts of the API.
 type Config struct {
 	Settings *settings.Settings
 	Store    *store.Store
@@ -33,16 +33,16 @@ type Config struct {
 	Health   *health.Registry
 	// Limiter makes a limiter of a policy, in memory or on Redis.
 	Limiter func(ratelimit.Policy) (ratelimit.Limiter, error)
-	// Concurrency makes a limiter of what is in flight, where the others count.
+	// Concurrency makes a limiter of concurrent requests, on the same store.
 	Concurrency func(concurrency.Policy) (concurrency.Limiter, error)
 	// CursorSecret signs cursors; all servers on one database share it.
 	CursorSecret []byte
-	// Operator tells whether a request carries the operations token.
+	// Operator reports whether a request carries the operations token.
 	Operator func(*http.Request) bool
 	Logger   *slog.Logger
 }
 
-// Sessions keeps who is logged in.
+// Sessions stores the sessions of users.
 type Sessions interface {
 	Start(ctx context.Context, user store.User, lifetime time.Duration, address, agent string) (token string, err error)
 	User(ctx context.Context, token string) (store.User, bool, error)

@@ -124,7 +124,7 @@ func isPage(r *http.Request) bool {
 	return c != nil && c.cookie
 }
 
-// neverRefused reports the reads that a till needs to sell: who is logged in, and the
+// neverRefused reports reads that selling depends on: the user of the session, and the
 // outcome of a sale or top-up by its key. Each reads one row.
 func neverRefused(r *http.Request) bool {
 	return r.URL.Path == "/api/v1/me/" || r.URL.Query().Has("key")
@@ -137,7 +137,7 @@ func userName(r *http.Request) string {
 	return ""
 }
 
-// hashed keeps tokens out of the limiter's keys, which others may read.
+// hashed keeps tokens out of the limiter's keys.
 func hashed(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:16])

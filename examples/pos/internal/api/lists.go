@@ -20,7 +20,7 @@ type lists struct {
 	audit     *list[store.Audit]
 }
 
-// list pages one kind of thing by number, or by keyset for who asks with ?cursor=. The
+// list pages one kind of record by number, or by keyset with ?cursor=. The
 // keyset also reads ?ordering= for both.
 type list[T any] struct {
 	numbers *pagination.PageNumber
@@ -61,7 +61,7 @@ func newList[T any](name, ordering string, preset pagination.Preset, columns []k
 	return &list[T]{numbers: numbers, keyset: pages}, err
 }
 
-// serve answers a request with the page that it asks for of what open returns.
+// serve answers a request with a page of the list that open returns.
 func serve[T any](a *API, w http.ResponseWriter, r *http.Request, l *list[T], open func(keyset.Order) source[T]) {
 	order, err := l.keyset.RequestOrder(r)
 	if err != nil {
@@ -126,7 +126,7 @@ func (a *API) sales(w http.ResponseWriter, r *http.Request) {
 	serve(a, w, r, a.lists.sales, func(o keyset.Order) source[store.Sale] { return a.Store.Sales(filter, o) })
 }
 
-// salesByKey tells a till what became of a sale whose answer it did not get.
+// salesByKey returns the sale that an Idempotency-Key made, for a till without an answer.
 func (a *API) salesByKey(w http.ResponseWriter, r *http.Request, key string) {
 	list := []store.Sale{}
 	if visible(key) {
@@ -140,7 +140,7 @@ func (a *API) salesByKey(w http.ResponseWriter, r *http.Request, key string) {
 }
 
 func (a *API) audit(w http.ResponseWriter, r *http.Request) {
-	if q := r.URL.Query(); !q.Has("page") && !q.Has("cursor") { // by keyset, unless somebody asks for numbers
+	if q := r.URL.Query(); !q.Has("page") && !q.Has("cursor") { // by keyset, unless the request asks for numbers
 		q.Set("cursor", "")
 		u := *r.URL
 		u.RawQuery = q.Encode()

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// secure sets the headers that keep a browser from doing more than it was asked to.
+// secure sets the security headers of each response.
 // Handlers of pages replace the policy with their own.
 func secure(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -29,15 +29,15 @@ func secure(next http.Handler) http.Handler {
 }
 
 const (
-	// answerPatience is how long an answer may take. It is shorter than what the server
-	// gives a connection, so that a client hears why.
+	// answerPatience bounds a response. It is shorter than the server's write timeout, so
+	// that the client receives a reason.
 	answerPatience = 10 * time.Second
 	// streamPatience is the same for a download.
 	streamPatience = 30 * time.Minute
 )
 
-// inTime ends what a request waits for: a database that hangs must hold neither the
-// customer at the till nor all connections.
+// inTime bounds each request, so that a database that hangs holds up neither tills nor all
+// connections.
 func inTime(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		patience := answerPatience
@@ -96,7 +96,7 @@ type recorder struct {
 	user   string
 }
 
-// note tells the log who sends a request.
+// note names the user of a request in the log.
 func note(r *http.Request, user string) {
 	if rec, ok := r.Context().Value(recorderKey{}).(*recorder); ok {
 		rec.user = user

@@ -71,7 +71,7 @@ func (p *pages) handler(name string) http.Handler {
 	})
 }
 
-// asset serves what the pages are made of.
+// asset serves scripts and styles of the pages.
 func asset(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-cache")
 	if _, err := files.Open(path.Join("assets", r.PathValue("file"))); err != nil {

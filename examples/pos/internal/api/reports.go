@@ -47,7 +47,7 @@ const salesReportPath = "/api/v1/reports/sales/"
 // settled is how long after its end no sale can be committed into a range any more.
 const settled = time.Minute
 
-// isDownload tells whether a request is for all of a report and not for a page of it.
+// isDownload reports whether a request is for a whole report.
 func isDownload(r *http.Request) bool {
 	if r.URL.Path != salesReportPath {
 		return false

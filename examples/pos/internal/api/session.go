@@ -22,7 +22,7 @@ const (
 	sessionLifetime = 12 * time.Hour // a long day at the till
 )
 
-// caller is who sends a request.
+// caller is the user and session of a request.
 type caller struct {
 	user   store.User
 	token  string
@@ -32,13 +32,13 @@ type caller struct {
 
 type callerKey struct{}
 
-// callerOf returns the caller of a request; nil if nobody is logged in.
+// callerOf returns the caller of a request, nil without a session.
 func callerOf(r *http.Request) *caller {
 	c, _ := r.Context().Value(callerKey{}).(*caller)
 	return c
 }
 
-// IsAdmin tells whether an administrator sends a request.
+// IsAdmin reports whether an administrator sends a request.
 func IsAdmin(r *http.Request) bool {
 	c := callerOf(r)
 	return c != nil && c.user.Role == store.Admin
@@ -60,7 +60,7 @@ func token(r *http.Request) (value string, cookie bool) {
 	return "", false
 }
 
-// device names the till of a request by its cookie, "" if it has none that we made.
+// device names the till of a request by its cookie, "" without a cookie of this server.
 func (a *API) device(r *http.Request) string {
 	if c, err := r.Cookie(deviceCookie); err == nil && len(c.Value) < 200 && a.Sessions.Signed(deviceCookie, c.Value) {
 		return c.Value
@@ -68,7 +68,7 @@ func (a *API) device(r *http.Request) string {
 	return ""
 }
 
-// ErrUnavailable means that nobody can say at the moment who is logged in.
+// ErrUnavailable means that sessions cannot be read at the moment.
 var ErrUnavailable = errors.New("sessions are not available")
 
 // identifyPatience bounds the look-up of a session: probes and the status page must be
@@ -100,7 +100,7 @@ func (a *API) identify(next http.Handler) http.Handler {
 	})
 }
 
-// signedIn lets only those through who are logged in.
+// signedIn refuses requests without a session.
 func (a *API) signedIn(next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if callerOf(r) == nil {
@@ -112,7 +112,7 @@ func (a *API) signedIn(next http.HandlerFunc) http.Handler {
 	})
 }
 
-// managers lets only managers through.
+// managers refuses requests of other users than managers.
 func (a *API) managers(next http.HandlerFunc) http.Handler {
 	return a.signedIn(func(w http.ResponseWriter, r *http.Request) {
 		if !IsAdmin(r) {
@@ -205,7 +205,7 @@ func (a *API) cookie(r *http.Request, name, value string, lifetime time.Duration
 	}
 }
 
-// whoami tells a page who is logged in, and what the shop is like.
+// whoami returns the user of a session, and the settings that pages need.
 func (a *API) whoami(w http.ResponseWriter, r *http.Request) {
 	c := callerOf(r)
 	answer(w, http.StatusOK, map[string]any{

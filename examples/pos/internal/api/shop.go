@@ -210,7 +210,7 @@ func void[T any](a *API, w http.ResponseWriter, r *http.Request, undo func(conte
 	a.done(w, r, made, replayed, err)
 }
 
-// reason refuses a reason that says nothing, or too much.
+// reason refuses an empty reason and one that is too long.
 func reason(w http.ResponseWriter, text string) bool {
 	if text == "" || !plain(text, 190) {
 		fail(w, http.StatusBadRequest, "reason: want 1 to 190 characters")
@@ -219,7 +219,7 @@ func reason(w http.ResponseWriter, text string) bool {
 	return true
 }
 
-// pathID reads the number in a path; what is none names nothing.
+// pathID reads the number in a path, or answers 404.
 func pathID(w http.ResponseWriter, r *http.Request) (int64, bool) {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil || id < 1 {
@@ -259,7 +259,7 @@ func visible(s string) bool {
 	return len(s) >= 1 && len(s) <= 190
 }
 
-// done answers a change with what it made, or what its first request made.
+// done answers a change with the record that it, or its first request, made.
 func (a *API) done(w http.ResponseWriter, r *http.Request, made any, replayed bool, err error) {
 	if err != nil {
 		a.failed(w, r, err)

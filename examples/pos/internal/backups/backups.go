@@ -32,7 +32,7 @@ import (
 // JobName names the files of the backups.
 const JobName = "pos"
 
-// Source returns what reads and restores the shop's database.
+// Source returns the backup source of the shop's database.
 func Source(s *settings.Settings, db *sql.DB) (driver.Source, error) {
 	switch s.Database.Engine {
 	case settings.SQLite:
@@ -87,7 +87,7 @@ var assertions = []backup.Assertion{
 	{Name: "somebody can log in", Query: `SELECT COUNT(*) > 0 FROM users`},
 }
 
-// bucket returns the target in a bucket. Nothing is sent.
+// bucket returns the target in a bucket, without a request to it.
 func bucket(b settings.Bucket) (backup.Target, error) {
 	keys := credentials.NewStaticV4(b.Key, b.Secret, "")
 	if b.Key == "" {
@@ -156,7 +156,7 @@ func Check(job *backup.Job, elsewhere func(context.Context) (time.Time, error)) 
 	return check
 }
 
-// troubles says what is wrong beside the age of the newest good backup.
+// troubles returns problems other than the age of the newest good backup.
 func troubles(s backup.Status) (list []string) {
 	if s.Last != nil && !s.Last.OK {
 		list = append(list, "the last run failed at "+s.Last.Stage)

@@ -22,8 +22,7 @@ import (
 	"github.com/mainstay-go/mainstay/ratelimit/concurrency"
 )
 
-// routeCost is what one GET asks of the database, first with an empty cache and then
-// with what that left in it.
+// routeCost counts the statements of one GET, with an empty cache and with a warm one.
 type routeCost struct {
 	Route      string `json:"route"`
 	Status     int    `json:"status"`
@@ -128,7 +127,7 @@ func send(ctx context.Context, handler http.Handler, route string) (status, stat
 	return w.status, counter.Total(), time.Since(start).Microseconds(), nil
 }
 
-// analyst is the only caller of a server that nobody else can reach.
+// analyst is the only caller of a server without a listener.
 type analyst struct{}
 
 func (analyst) Start(context.Context, store.User, time.Duration, string, string) (string, error) {

@@ -18,11 +18,10 @@ import (
 	"github.com/mainstay-go/mainstay/health/redischeck"
 )
 
-// checks are what the service's health is made of. Only the database is critical: the
-// shop sells without its cache, and a full disk is for a person to look at while it
-// still sells.
+// checks returns the health checks. Database and clock are critical. Without its cache or
+// with a full disk the shop still sells, so those checks warn.
 func checks(s *settings.Settings, st *store.Store, p *parts) []health.Check {
-	// While all connections of the shop hang, the spare one tells whether the database does.
+	// The spare connection shows whether the database hangs, or only the pool.
 	database := &health.DatabaseOptions{Spare: st.Side()}
 	switch s.Database.Engine {
 	case settings.MySQL:
@@ -44,7 +43,7 @@ func checks(s *settings.Settings, st *store.Store, p *parts) []health.Check {
 	if s.Database.Engine != settings.SQLite {
 		list = append(list, clockCheck(st))
 	}
-	// Where the host makes the backups, their folder tells that there are some.
+	// A folder of backups means that the host's scheduler makes them.
 	if _, err := os.Stat(s.BackupDir()); !s.BackupAt.Off || p.always || err == nil {
 		list = append(list, backups.Check(p.backup, func(ctx context.Context) (time.Time, error) { return lastBackup(ctx, st) }))
 	}

@@ -1,4 +1,4 @@
-// Package command is the pos command: the server and what is run beside it.
+// Package command is the pos command: the server and its tools.
 package command
 
 import (

@@ -17,9 +17,8 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 )
 
-// fillShop writes the demo data into a database that a server has created and nobody has
-// filled. One that was there before stays as it is, and so does one that was started
-// without demo data.
+// fillShop writes the demo data into an empty database that a server has created. Other
+// databases stay as they are, and so does one that was started without demo data.
 func fillShop(ctx context.Context, s *settings.Settings, st *store.Store, logger *slog.Logger) error {
 	state, err := st.Demo(ctx)
 	if err != nil || state != store.DemoWaits {
@@ -51,14 +50,14 @@ func calendar(s *settings.Settings) store.Calendar {
 	return store.Calendar{Zone: s.Timezone, Hour: s.DayStart.Hour, Minute: s.DayStart.Minute}
 }
 
-// secrets are what the server keeps about itself.
+// secrets are keys that all servers on a database share.
 type secrets struct {
 	cursor  []byte
 	tokens  []byte
 	opsHash [sha256.Size]byte
 }
 
-// operator tells whether a request carries the operations token.
+// operator reports whether a request carries the operations token.
 func (s *secrets) operator(r *http.Request) bool {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
@@ -93,7 +92,7 @@ func firstStart(ctx context.Context, stdout io.Writer, s *settings.Settings, st 
 
 func password(ctx context.Context, stdout io.Writer, st *store.Store, user store.User, set string) error {
 	if set != "" {
-		// Hashing anew each time would be a write per start for nothing.
+		// A new hash at each start would be a needless write.
 		if _, same, err := st.Authenticate(ctx, user.Name, set); err != nil || same {
 			return err
 		}

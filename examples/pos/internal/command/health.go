@@ -52,7 +52,7 @@ func checkHealth(ctx context.Context, env Env, args []string) int {
 	cmd.Notifier = func() (notify.Notifier, error) {
 		n, err := notifier(s, logger)
 		if err == nil && n == nil {
-			err = errors.New("nobody to tell: set --smtp")
+			err = errors.New("no recipient: set --smtp")
 		}
 		return n, err
 	}
@@ -65,7 +65,7 @@ func checkHealth(ctx context.Context, env Env, args []string) int {
 	return code
 }
 
-// meaning says what the exit codes mean.
+// meaning has words for the exit codes.
 var meaning = map[int]string{
 	0: "pass, all is well",
 	1: "warn, the shop works and something needs a look",

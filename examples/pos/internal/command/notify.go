@@ -50,7 +50,7 @@ func newAlertState(s *settings.Settings, st func() *store.Store) alert.Store {
 
 const alertsKey = "alerts"
 
-// Update runs f under a lease: nobody else's f runs meanwhile.
+// Update runs f under a lease, so that one process runs it at a time.
 func (a *alertState) Update(ctx context.Context, f func([]byte) ([]byte, error)) error {
 	st := a.store()
 	if st == nil {

@@ -34,13 +34,13 @@ import (
 // parts are the library's packages as this service uses them: in this process, or on
 // Redis for several.
 type parts struct {
-	redis    redis.UniversalClient // nil if there is none
+	redis    redis.UniversalClient // nil without --redis
 	shared   *rediscache.Store     // nil likewise
 	cache    driver.Store
 	caches   *shopcache.Caches
 	sessions api.Sessions
 	limiter  func(ratelimit.Policy) (ratelimit.Limiter, error)
-	// concurrency limits what is in flight.
+	// concurrency limits concurrent requests.
 	concurrency func(concurrency.Policy) (concurrency.Limiter, error)
 	store       *store.Store
 	logger      *slog.Logger
@@ -48,7 +48,7 @@ type parts struct {
 	metrics     *metrics.Metrics
 	backup      *backup.Job
 	nightly     *schedule.Scheduler   // nil where --backup-at is off
-	always      bool                  // backups are judged also where there are none
+	always      bool                  // report missing backups as well
 	notices     *backupnotify.Notices // nil without --smtp, or --backup-at
 	outbox      *notify.Spool         // nil likewise
 	alerts      *alert.Alerter        // nil without --smtp
@@ -127,7 +127,7 @@ func (p *parts) backUp(s *settings.Settings, st *store.Store, channel notify.Not
 	return nil
 }
 
-// mails counts what this process has sent of alerts and of news of the backups.
+// mails counts the alerts and news of backups that this process has sent.
 func (p *parts) mails() (sent, failed uint64) {
 	alerts := p.alerts.Stats()
 	sent, failed = alerts.Sent, alerts.Failed
@@ -157,7 +157,7 @@ func (p *parts) inProcess() {
 }
 
 func (p *parts) onRedis(r settings.Redis, logger *slog.Logger) error {
-	logging.Disable() // what fails is returned, and logged by who asked
+	logging.Disable() // errors are returned, and callers log them
 	p.redis = r.Client(r.DB())
 	p.closers = append(p.closers, p.redis)
 	shared, err := rediscache.New(p.redis, &rediscache.Options{Prefix: "pos:cache:", Logger: logger})

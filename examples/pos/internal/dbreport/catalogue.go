@@ -9,7 +9,7 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 )
 
-// catalogue is how one engine is asked. The queries give the same columns everywhere.
+// catalogue has the queries for one engine. They return the same columns on every engine.
 type catalogue struct {
 	version string
 	size    string // bytes, bytes free within them

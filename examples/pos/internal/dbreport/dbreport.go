@@ -106,7 +106,7 @@ func Read(ctx context.Context, db *sql.DB, engine settings.Engine) (*Report, err
 	return r, nil
 }
 
-// judge finds what a table has too little and too much of.
+// judge finds missing and superfluous indexes of a table.
 func (r *Report) judge(t *Table) {
 	for _, fk := range t.foreignKeys {
 		if !slices.ContainsFunc(t.Indexes, fk.servedBy) {
@@ -135,7 +135,7 @@ func (r *Report) judge(t *Table) {
 	}
 }
 
-// servedBy tells whether an index begins with the columns of the foreign key, in any order.
+// servedBy reports whether an index begins with the columns of the foreign key, in any order.
 func (fk ForeignKey) servedBy(x Index) bool {
 	if x.Partial || len(x.Columns) < len(fk.Columns) {
 		return false
@@ -148,7 +148,7 @@ func (fk ForeignKey) servedBy(x Index) bool {
 	return true
 }
 
-// covers tells whether x does all that other does.
+// covers reports whether x serves each query that other serves.
 func (x Index) covers(other Index) bool {
 	if x.Partial || other.Partial || len(x.Columns) < len(other.Columns) || !slices.Equal(x.Columns[:len(other.Columns)], other.Columns) {
 		return false

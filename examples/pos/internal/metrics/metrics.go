@@ -1,5 +1,5 @@
-// Package metrics shows the service to Prometheus: what the library's packages count by
-// themselves, and the requests.
+// Package metrics exports the counters of the library's packages and of requests to
+// Prometheus.
 package metrics
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/mainstay-go/mainstay/health"
 )
 
-// Metrics is a registry of its own; nothing registers in it behind our back.
+// Metrics is a registry of its own, apart from Prometheus' default.
 type Metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
@@ -43,7 +43,7 @@ func New() *Metrics {
 	return m
 }
 
-// Watch adds what the parts of the service count.
+// Watch adds the counters of health, database and caches.
 func (m *Metrics) Watch(h *health.Registry, db *sql.DB, caches *shopcache.Caches) {
 	m.registry.MustRegister(prommetrics.Health(h), collectors.NewDBStatsCollector(db, "pos"), prommetrics.Named("cache", "cache", caches.All()...))
 }

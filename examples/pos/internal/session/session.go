@@ -1,6 +1,6 @@
-// Package session keeps who is logged in. The database has the sessions; a server
-// believes what it read there for a moment only, so a session that ends at one server
-// ends at all of them, whatever becomes of Redis.
+// Package session stores the sessions of users in the database. A server remembers a
+// session for 0.4 s, so a session that ends at one server ends at all of them, with or
+// without Redis.
 package session
 
 import (
@@ -17,8 +17,8 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 )
 
-// memory is how long a session is believed without asking the database. Who ends a session
-// waits that long before it reports success: then no server believes it any more.
+// memory is how long a server remembers a session. The server that ends a session waits
+// that long before it reports success, so no server accepts the session afterwards.
 const memory = 400 * time.Millisecond
 
 // most bounds the sessions that are remembered.

@@ -22,10 +22,10 @@ type Redis struct {
 	cluster bool
 }
 
-// Configured tells whether there is a Redis.
+// Configured reports whether Redis is configured.
 func (r Redis) Configured() bool { return r.options != nil }
 
-// Cluster tells whether it is a cluster, which has one database only.
+// Cluster reports whether it is a cluster, which has one database only.
 func (r Redis) Cluster() bool { return r.cluster }
 
 // Client returns a client of one database; a cluster has only its own. The caller

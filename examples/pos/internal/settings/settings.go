@@ -34,7 +34,7 @@ type Settings struct {
 	DBConnections int // of each replica
 	Locale        string
 
-	SMTP         string // "": nobody is told anything
+	SMTP         string // "": no notifications
 	BackupAt     TimeOfDay
 	BackupTarget Bucket
 	Demo         bool
@@ -42,7 +42,7 @@ type Settings struct {
 	Debug        bool
 }
 
-// Default returns the settings of a server that nobody configured.
+// Default returns the default settings.
 func Default() *Settings {
 	return &Settings{
 		Addr:      "127.0.0.1:8080",

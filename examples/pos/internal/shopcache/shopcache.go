@@ -1,11 +1,9 @@
-// Package shopcache is what the shop keeps in the cache, for how long, and what makes it
-// fresh again. Values are responses: the bytes that a client gets.
+// Package shopcache caches responses: the bytes that a client receives.
 //
-// The key of a value contains the versions of what it shows, and a sale changes versions
-// in its own transaction. So nothing has to be deleted: a server that was killed, a Redis
-// that was cut off or came back from an old snapshot can only have values under versions
-// that nobody asks for any more. Balances are not cached: reading one by its number costs
-// the database as little as Redis.
+// The key of a value contains the versions of the data that it shows, and a sale changes
+// versions in its own transaction. Old values have old versions in their keys, so a server
+// that was killed or a Redis from an old snapshot cannot show them. Balances are not
+// cached, because a balance costs the database one read by primary key.
 package shopcache
 
 import (
@@ -21,7 +19,7 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 )
 
-// How long each kind of response is kept where no version changes before.
+// Lifetimes of responses whose versions do not change.
 const (
 	dashboardTTL = time.Minute
 	productTTL   = 5 * time.Minute

@@ -10,8 +10,9 @@
 // of one user show the same sale. A card and its holder belong to one sale.
 import { $, t, el, money, count, amount, say, announce } from "./core.js";
 
-// till is what is on the page: the user, the sale, and the holder of the card in the field.
-export const till = { me: null, sale: null, holder: null, toppingUp: false };
+// till is the state of this window: the user, the sale, the holder of the card in the field,
+// and whether this window is sending the sale or a top-up.
+export const till = { me: null, sale: null, holder: null, sending: false, toppingUp: false };
 
 // fresh is the next sale. Its key is made when Sell is pressed. unsure means that a request
 // was sent whose answer did not come.
@@ -35,7 +36,7 @@ export function load() {
 // otherWindow calls f when another window has changed the sale of this user.
 export function otherWindow(f) {
   window.addEventListener("storage", (event) => {
-    if (till.me && event.key === place() && till.sale.phase !== "paying") { load(); f(); }
+    if (till.me && event.key === place() && !till.sending) { load(); f(); }
   });
 }
 
@@ -88,6 +89,7 @@ export function drawBasket() {
   $("clear").hidden = items.length === 0;
   $("basket").hidden = items.length === 0;
   $("total").textContent = money(total());
+  $("in-basket").textContent = items.length ? t("goodsIn", { n: count(items.reduce((n, i) => n + i.quantity, 0)) }) : "";
   drawChange();
 }
 

@@ -41,6 +41,11 @@ async function sell() {
 
 // pay sends the sale, again under the same key while its outcome is not known.
 async function pay() {
+  till.sending = true;
+  try { await send(); } finally { till.sending = false; }
+}
+
+async function send() {
   const { sale } = till, mine = session.number;
   enterPhase("paying");
   say(t("selling"));
@@ -141,7 +146,7 @@ function clear() {
 
 // While the outcome of a sale is unknown the shop is asked again, at once when the network
 // is back.
-const askAgain = () => { if (till.sale?.phase === "unknown" && !$("content").hidden) askShop(); };
+const askAgain = () => { if (till.sale && paying() && !till.sending && !$("content").hidden) askShop(); };
 setInterval(askAgain, 10_000);
 window.addEventListener("online", askAgain);
 window.addEventListener("offline", () => { if (!$("content").hidden && !paying()) say(t("offline"), true); });
@@ -227,5 +232,5 @@ start({
     clear();
     clearReceipt();
   },
-  busy: () => till.sale?.phase === "paying" || till.toppingUp,
+  busy: () => till.sending || till.toppingUp,
 });
