@@ -53,7 +53,11 @@ func (a *API) changeStock(w http.ResponseWriter, r *http.Request) {
 	if in.Reason = strings.TrimSpace(in.Reason); !reason(w, in.Reason) {
 		return
 	}
-	product, err := a.Store.ChangeStock(r.Context(), id, in.Change, in.Reason, callerOf(r).user.Name)
+	once, ok := a.once(w, r, in)
+	if !ok {
+		return
+	}
+	product, err := a.Store.ChangeStock(r.Context(), id, in.Change, in.Reason, once)
 	a.changed(w, r, http.StatusCreated, product, err)
 }
 

@@ -148,8 +148,9 @@ func (s *Store) ChangeProduct(ctx context.Context, id int64, change ProductChang
 	return s.Product(ctx, id)
 }
 
-// ChangeStock adds to the stock of a product, or takes from it, for a reason.
-func (s *Store) ChangeStock(ctx context.Context, id, change int64, reason, by string) (p Product, err error) {
+// ChangeStock adds to the stock of a product, or takes from it, for a reason. With a key, a
+// repetition changes nothing and returns the product as it is now.
+func (s *Store) ChangeStock(ctx context.Context, id, change int64, reason string, once Once) (p Product, err error) {
 	err = s.inTx(ctx, func(tx *Tx) error {
 		err := tx.queryRow(ctx, selectProduct+"FROM "+tx.inKeyOrder("stock", "s")+" products p ON p.id = s.product_id JOIN categories c ON c.id = p.category_id WHERE s.product_id = ?"+
 			tx.forUpdate("s"), id).Scan(p.dest()...)
@@ -158,6 +159,14 @@ func (s *Store) ChangeStock(ctx context.Context, id, change int64, reason, by st
 			return ErrNotFound
 		case err != nil:
 			return err
+		}
+		if once.Key != "" {
+			isNew, err := tx.insertNew(ctx, "meta (name, value) VALUES (?, ?)", once.metaName("stock"), once.fingerprint())
+			if err != nil || !isNew {
+				return err
+			}
+		}
+		switch {
 		case p.Stock+change < 0:
 			return Conflict{Detail: fmt.Sprintf("only %d of product %d in stock", p.Stock, id)}
 		case p.Stock+change > MaxMoney:
@@ -167,7 +176,7 @@ func (s *Store) ChangeStock(ctx context.Context, id, change int64, reason, by st
 		b := &batch{}
 		b.add("UPDATE stock SET quantity = quantity + ? WHERE product_id = ?", change, id)
 		tx.bump(b, CategoryVersion(p.Category.ID), MoneyVersion)
-		tx.record(b, by, "stock", fmt.Sprint(id), fmt.Sprintf("%+d: %s", change, reason))
+		tx.record(b, once.User, "stock", fmt.Sprint(id), fmt.Sprintf("%+d: %s", change, reason))
 		return tx.tooLittle(tx.run(ctx, b))
 	})
 	return p, err

@@ -79,3 +79,9 @@ func (s *seen) check(o Once) (sale, topUp int64, err error) {
 	}
 	return s.sale.Int64, s.topUp.Int64, nil
 }
+
+// metaName names a change that has no record of its own, by user, key and request.
+func (o Once) metaName(what string) string {
+	sum := sha256.Sum256([]byte(o.User + "\n" + o.Key + "\n" + string(o.Body)))
+	return what + ":" + hex.EncodeToString(sum[:16])
+}

@@ -1,5 +1,5 @@
 // Products with price and stock, and their changes.
-import { $, t, el, api, list, money, count, amount, guard, pager, typed, say, start, wordsOf } from "./core.js";
+import { $, t, el, api, list, money, count, amount, guard, newKey, pager, typed, say, start, wordsOf } from "./core.js";
 
 let editing;
 const show = pager(async (page) => {
@@ -50,7 +50,7 @@ $("edit-form").addEventListener("submit", guard(async (event) => {
     if (price !== editing.price) change.price = price;
     if (f.active.checked !== editing.active) change.active = f.active.checked;
     if (Object.keys(change).length) await api("PATCH", `products/${editing.id}/`, change);
-    if (Number(stock)) await api("POST", `products/${editing.id}/stock/`, { change: Number(stock), reason: f.reason.value.trim() });
+    if (Number(stock)) await api("POST", `products/${editing.id}/stock/`, { change: Number(stock), reason: f.reason.value.trim() }, { key: newKey() });
   } catch (error) {
     $("edit-problem").textContent = error.unknown && Number(stock) ? await stockNow() : wordsOf(error);
     return;
