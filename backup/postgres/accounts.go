@@ -24,7 +24,7 @@ func (p *Source) Accounts(ctx context.Context, w io.Writer) (driver.Contents, er
 	if err != nil {
 		return driver.Contents{}, fmt.Errorf("backup: begin a PostgreSQL transaction: %w", err)
 	}
-	defer tx.Rollback() // it has changed nothing
+	defer tx.Rollback() // it was only read
 	var withPasswords bool
 	if err := tx.QueryRowContext(ctx, "SELECT has_table_privilege('pg_catalog.pg_authid', 'SELECT')").Scan(&withPasswords); err != nil {
 		return driver.Contents{}, fmt.Errorf("backup: read the PostgreSQL roles: %w", err)

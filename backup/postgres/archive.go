@@ -15,23 +15,23 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// postgresArchive is what an archive in pg_dump's custom format holds, by its own
-// account: pg_restore --list takes a cut archive for whole, this does not.
+// postgresArchive describes the contents of an archive in pg_dump's custom format. Unlike
+// pg_restore --list, its reader notices a truncated archive.
 type postgresArchive struct {
 	database string
 	server   string // its version
 	client   string // pg_dump's
 	toc      *toc
-	large    driver.Table // all large objects, if there are any
+	large    driver.Table      // all large objects, if there are any
+	roots    map[string]string // of partitions between which rows move, to their root
 	holds    driver.Contents
 }
 
 const (
 	archiveBlockData  = 1
 	archiveBlockBlobs = 3
-	// longestName bounds the strings of an archive that are kept; PostgreSQL's names
-	// have 63 bytes, but a tag may name a function with all its arguments.
-	// or hold the text of a function.
+	// longestName bounds the strings of an archive that are kept; A definition may hold
+	// the text of a long function.
 	longestName = 64 << 20
 	// largeObjects stands for them among the tables of a manifest: one row each.
 	largeObjects = "pg_catalog.pg_largeobject"
@@ -62,7 +62,7 @@ func (s *archiveReader) scan() (postgresArchive, error) {
 		case !known:
 			s.fail(fmt.Errorf("there is data of entry %d, which the contents do not announce", id))
 		case kind == archiveBlockData && entry >= 0:
-			s.table(&a.holds.Tables[entry])
+			s.table(a.holds.Tables[entry].Name, &s.meters[entry])
 		case kind == archiveBlockBlobs && entry < 0:
 			s.blobs()
 		default:
@@ -79,6 +79,9 @@ func (s *archiveReader) scan() (postgresArchive, error) {
 	if s.err != nil {
 		return a, fmt.Errorf("backup: the PostgreSQL archive is damaged or cut: %w", s.err)
 	}
+	for i := range a.holds.Tables {
+		a.holds.Tables[i] = s.meters[i].Table(a.holds.Tables[i].Name)
+	}
 	if s.large.Rows() > 0 {
 		a.large = s.large.Table(largeObjects)
 	}
@@ -92,6 +95,7 @@ type archiveReader struct {
 	intSize int
 	pending map[int]int // entries whose data is to come, and their place in the tables
 	rows    atomic.Int64
+	meters  []driver.Meter
 	large   driver.Meter // large objects
 }
 
@@ -134,7 +138,7 @@ func (s *archiveReader) skip(n int) {
 	}
 }
 
-// string reads a string; the absent one is told apart.
+// string reads a string, and returns false for an absent one.
 func (s *archiveReader) string() (string, bool) {
 	n := s.int()
 	if s.err != nil || n < 0 {
@@ -161,12 +165,25 @@ func (s *archiveReader) contents() postgresArchive {
 	a.toc = s.toc()
 	a.database, a.server, a.client = a.toc.database.s, a.toc.server.s, a.toc.client.s
 	s.pending = make(map[int]int)
+	a.roots = map[string]string{}
+	places := map[string]int{}
 	for _, e := range a.toc.entries {
 		switch e.kind.s {
 		case "TABLE DATA":
 			if e.hasData {
-				s.pending[e.id] = len(a.holds.Tables)
-				a.holds.Tables = append(a.holds.Tables, driver.Table{Name: postgresName(e.schema.s, e.tag.s)})
+				partition := postgresName(e.schema.s, e.tag.s)
+				name := e.copiedTo(partition)
+				if name != partition {
+					a.roots[partition] = name
+				}
+				place, known := places[name]
+				if !known {
+					place = len(a.holds.Tables)
+					places[name] = place
+					a.holds.Tables = append(a.holds.Tables, driver.Table{Name: name})
+					s.meters = append(s.meters, driver.Meter{})
+				}
+				s.pending[e.id] = place
 			}
 		case "VIEW", "MATERIALIZED VIEW":
 			a.holds.Views++
@@ -183,14 +200,23 @@ func (s *archiveReader) contents() postgresArchive {
 	return a
 }
 
+// copiedTo returns the table that the rows of an entry are loaded into. It is the root of a
+// partition if the rows may belong to another partition in another database: the hash of
+// an enum depends on its number there.
+func (e *tocEntry) copiedTo(table string) string {
+	if t := tokens(e.copy.s); len(t) > 3 && t[0] == "COPY" && t[2] == "." {
+		return postgresName(unquote(t[1]), unquote(t[3]))
+	}
+	return table
+}
+
 // longestRow bounds a row that is kept for its digest. Of a longer one the hash is
 // measured in its place.
 const longestRow = 1 << 20
 
 // table measures the rows of a table's chunks, one line each. The last line is a backslash
 // and a dot, which no row can be.
-func (s *archiveReader) table(t *driver.Table) {
-	var meter driver.Meter
+func (s *archiveReader) table(name string, meter *driver.Meter) {
 	var row []byte // the beginning of a row that goes on in the next chunk
 	var long *xxhash.Digest
 	var ended bool
@@ -221,7 +247,7 @@ func (s *archiveReader) table(t *driver.Table) {
 				}
 				switch {
 				case ended && len(line) > 0:
-					s.fail(fmt.Errorf("there is something behind the rows of %s", t.Name))
+					s.fail(fmt.Errorf("there is something behind the rows of %s", name))
 					return
 				case ended:
 				case string(line) == `\.`:
@@ -237,10 +263,8 @@ func (s *archiveReader) table(t *driver.Table) {
 		}
 	}
 	if s.err == nil && (!ended || len(row) > 0 || long != nil) {
-		s.fail(fmt.Errorf("the rows of %s do not come to an end", t.Name))
-		return
+		s.fail(fmt.Errorf("the rows of %s do not come to an end", name))
 	}
-	*t = meter.Table(t.Name)
 }
 
 // blobs measures large objects: a number each, chunks, and a zero at the end.
@@ -290,12 +314,12 @@ func newArchiveScanner(to io.Writer) *archiveScanner {
 	go func() {
 		defer close(s.done)
 		s.archive, s.err = s.reader.scan()
-		r.CloseWithError(s.err) // what is still written fails with the reason
+		r.CloseWithError(s.err) // later writes fail with the reason
 	}()
 	return s
 }
 
-// Write passes b on first, because nothing is to be known of what was not kept.
+// Write passes b on first: the reader must not see bytes that were not stored.
 func (s *archiveScanner) Write(b []byte) (int, error) {
 	n, err := s.to.Write(b)
 	if err != nil {
@@ -306,7 +330,7 @@ func (s *archiveScanner) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// finish ends the reading and returns what the archive holds.
+// finish ends the reading and returns the contents of the archive.
 func (s *archiveScanner) finish() (postgresArchive, error) {
 	_ = s.pipe.Close() // a pipe of this process cannot fail to close
 	<-s.done

@@ -26,7 +26,7 @@ var postgresVersion = regexp.MustCompile(`\(PostgreSQL\) (\d+)`)
 
 // findPostgresClient returns the program that fits a server: the given path, or
 // the first of PATH and Debian's folders whose major version is high enough. An
-// older one would leave out what it does not know.
+// older one does not know all objects of the server.
 func findPostgresClient(ctx context.Context, name, given string, server int) (postgresClient, error) {
 	candidates := []string{given}
 	if given == "" {
@@ -80,7 +80,7 @@ func (c postgresClient) run(ctx context.Context, secrets passfile, stdin io.Read
 	return client.Program{Path: c.path, Env: secrets.environment(), Stdin: stdin, Stdout: stdout, Said: postgresMessages, Passing: postgresPassing}.Run(ctx, args...)
 }
 
-// postgresPassing are errors of a table that was altered or dropped meanwhile, and of a
+// postgresPassing matches errors of a table that was altered or dropped meanwhile, and of a
 // connection that was lost or not made.
 var postgresPassing = regexp.MustCompile(`server closed the connection|terminating connection|Connection refused|the database system is |cache lookup failed|could not open relation|(?m)ERROR:.* does not exist$`)
 

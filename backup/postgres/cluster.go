@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// cluster is what a restore must know of the server that it restores on.
+// cluster describes the roles and tablespaces of the server of a restore.
 type cluster struct {
 	superuser   bool
 	user        string

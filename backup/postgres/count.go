@@ -15,15 +15,18 @@ type postgresQuerier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// postgresOwn leaves out what belongs to the server, to sessions and to
-// extensions; CREATE EXTENSION brings the latter back.
+// postgresOwn leaves out objects of the server, of sessions and of extensions. CREATE
+// EXTENSION creates the latter again.
 const postgresOwn = `
 	WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'
 	AND c.relpersistence <> 't'
 	AND NOT EXISTS (SELECT 1 FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')`
 
-// postgresTable is a table by its plain names.
-type postgresTable struct{ schema, table string }
+// postgresTable is a table by its plain names, with the root of a partition.
+type postgresTable struct {
+	schema, table string
+	root          *postgresTable
+}
 
 // String writes it as postgresName does.
 func (t postgresTable) String() string { return postgresName(t.schema, t.table) }
@@ -32,8 +35,11 @@ func (t postgresTable) String() string { return postgresName(t.schema, t.table) 
 // that they form.
 func postgresTables(ctx context.Context, q postgresQuerier) ([]postgresTable, error) {
 	rows, err := q.QueryContext(ctx, `
-		SELECT n.nspname, c.relname
-		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace`+postgresOwn+`
+		WITH RECURSIVE parts(oid, root) AS (
+			SELECT oid, oid FROM pg_class WHERE relkind = 'p' AND NOT relispartition
+			UNION ALL SELECT i.inhrelid, p.root FROM parts p JOIN pg_inherits i ON i.inhparent = p.oid)
+		SELECT n.nspname, c.relname, coalesce(rn.nspname, ''), coalesce(r.relname, '')
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN parts p ON p.oid = c.oid LEFT JOIN pg_class r ON r.oid = p.root LEFT JOIN pg_namespace rn ON rn.oid = r.relnamespace`+postgresOwn+`
 		AND c.relkind = 'r' ORDER BY n.nspname, c.relname`)
 	if err != nil {
 		return nil, fmt.Errorf("backup: list the tables: %w", err)
@@ -41,9 +47,12 @@ func postgresTables(ctx context.Context, q postgresQuerier) ([]postgresTable, er
 	defer rows.Close()
 	var tables []postgresTable
 	for rows.Next() {
-		var t postgresTable
-		if err := rows.Scan(&t.schema, &t.table); err != nil {
+		var t, root postgresTable
+		if err := rows.Scan(&t.schema, &t.table, &root.schema, &root.table); err != nil {
 			return nil, fmt.Errorf("backup: list the tables: %w", err)
+		}
+		if root.table != "" {
+			t.root = &root
 		}
 		tables = append(tables, t)
 	}
@@ -53,21 +62,29 @@ func postgresTables(ctx context.Context, q postgresQuerier) ([]postgresTable, er
 	return tables, nil
 }
 
-// narrow leaves of an archive's tables those that the catalogue names; one that is
-// missing is an error. The others are extensions', whose rows pg_dump keeps in part.
-func narrow(holds []driver.Table, tables []postgresTable) ([]driver.Table, error) {
-	rows := make(map[string]driver.Table, len(holds))
-	for _, t := range holds {
+// narrow returns those of an archive's tables that the catalogue names. A missing one is an
+// error. The others are extensions', whose rows pg_dump keeps in part.
+func (a *postgresArchive) narrow(tables []postgresTable) ([]driver.Table, error) {
+	rows := make(map[string]driver.Table, len(a.holds.Tables))
+	for _, t := range a.holds.Tables {
 		rows[t.Name] = t
 	}
 	var kept []driver.Table
 	var missing []string
+	taken := map[string]bool{}
 	for _, t := range tables {
-		measured, found := rows[t.String()]
-		if !found {
-			missing = append(missing, t.String())
+		name := t.String()
+		if root, ok := a.roots[name]; ok {
+			name = root
 		}
-		kept = append(kept, measured)
+		measured, found := rows[name]
+		switch {
+		case !found:
+			missing = append(missing, name)
+		case !taken[name]:
+			kept = append(kept, measured)
+		}
+		taken[name] = true
 	}
 	if len(missing) > 0 {
 		return nil, fmt.Errorf("backup: pg_dump has left out %s", server.ShortList(missing))
@@ -75,21 +92,35 @@ func narrow(holds []driver.Table, tables []postgresTable) ([]driver.Table, error
 	return kept, nil
 }
 
-// countPostgres lists what a database holds, as pg_dump would write it. Tables that are
-// not among the measured ones are counted.
-func countPostgres(ctx context.Context, q postgresQuerier, measured map[string]driver.Table) (driver.Contents, error) {
+// countPostgres returns the contents of a database, as pg_dump would write it. Tables that are
+// not among the measured ones are counted. Partitions are counted with their root if the
+// dump names that.
+func countPostgres(ctx context.Context, q postgresQuerier, measured map[string]driver.Table, want driver.Contents) (driver.Contents, error) {
 	var c driver.Contents
 	tables, err := postgresTables(ctx, q)
 	if err != nil {
 		return c, err
 	}
+	wanted := map[string]bool{}
+	for _, t := range want.Tables {
+		wanted[t.Name] = true
+	}
+	taken := map[string]bool{}
 	for _, t := range tables {
+		only := "ONLY "
+		if t.root != nil && wanted[t.root.String()] {
+			t, only = *t.root, ""
+		}
+		if taken[t.String()] {
+			continue
+		}
+		taken[t.String()] = true
 		if m, ok := measured[t.String()]; ok {
 			c.Tables = append(c.Tables, m)
 			continue
 		}
 		counted := driver.Table{Name: t.String()}
-		query := "SELECT count(*) FROM ONLY " + quotePostgres(t.schema) + "." + quotePostgres(t.table)
+		query := "SELECT count(*) FROM " + only + quotePostgres(t.schema) + "." + quotePostgres(t.table)
 		if err := q.QueryRowContext(ctx, query).Scan(&counted.Rows); err != nil {
 			return c, fmt.Errorf("backup: count the rows of %s: %w", t, err)
 		}

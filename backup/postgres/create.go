@@ -23,7 +23,7 @@ func (p *Source) create(ctx context.Context, at anyServer, target string, settin
 		}
 		delete(settings, setNoPublic)
 	}
-	// template0 holds nothing of the site's own, and allows another encoding.
+	// template0 holds no local objects, and allows another encoding.
 	statement := "CREATE DATABASE " + quotePostgres(target) + " TEMPLATE template0" + createOptions(settings, at.on.major, withTablespace)
 	if _, err := at.db.ExecContext(ctx, statement); err != nil {
 		return false, nil, fmt.Errorf("backup: create the database %q (a role without CREATEDB can restore into an empty database that exists: name it as the target): %w", target, err)

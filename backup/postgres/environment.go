@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -78,6 +79,8 @@ func (t *toc) adapt(c cluster, name string, how restoreHow) *environment {
 		}
 		return keep
 	})
+	// The statements of other grantors need access to the schemas, which comes last.
+	slices.SortStableFunc(t.entries, func(a, b *tocEntry) int { return cmp.Compare(a.ofSchema(), b.ofSchema()) })
 	if how.test {
 		e.settingsOnly()
 	}
@@ -156,7 +159,8 @@ func (e *environment) database(entry *tocEntry) {
 func (e *environment) privileges(entry *tocEntry, foreign bool) bool {
 	c := e.cluster
 	var kept []string
-	skip := false // statements of a session that this role cannot take on
+	var after string // follows the statements of another grantor
+	skip := false    // statements of a session that this role cannot take on
 	for _, s := range statements(entry.definition.s) {
 		roles, first := rolesOf(s), tokens(s)[0]
 		if first == "SET" {
@@ -170,6 +174,14 @@ func (e *environment) privileges(entry *tocEntry, foreign bool) bool {
 		case skip, foreign && !c.superuser,
 			first == "ALTER" && len(roles) > 0 && !c.superuser && !c.roles[roles[0]]:
 			e.leave("%s", s)
+		case first == "SET" && entry.schema.s != "":
+			// The grantor may have lost the right to the schema since.
+			usage := " USAGE ON SCHEMA " + quotePostgres(entry.schema.s)
+			kept = append(kept, "GRANT"+usage+" TO "+quotePostgres(roles[0]), s)
+			after = "REVOKE" + usage + " FROM " + quotePostgres(roles[0])
+		case first == "RESET" && after != "":
+			kept = append(kept, s, after)
+			after = ""
 		case entry.optional && first != "SET" && first != "RESET":
 			kept = append(kept, ifItExists(s))
 		default:
@@ -189,7 +201,7 @@ func (e *environment) privileges(entry *tocEntry, foreign bool) bool {
 	return len(kept) > 0
 }
 
-// ifItExists makes a statement that does nothing when its object does not exist.
+// ifItExists makes a statement that succeeds when its object does not exist.
 func ifItExists(statement string) string {
 	return "DO " + quoteText("BEGIN EXECUTE "+quoteText(statement)+
 		"; EXCEPTION WHEN undefined_object OR undefined_table OR undefined_function OR undefined_column OR invalid_schema_name THEN NULL; END")
@@ -254,7 +266,7 @@ func (e *environment) settingsOnly() {
 	e.statements, e.left = kept, nil
 }
 
-// warnings lists what a restore left out.
+// warnings lists the omissions of a restore.
 func (e *environment) warnings() []string {
 	var list []string
 	if len(e.missing) > 0 {

@@ -36,7 +36,7 @@ func (p *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 		return got, err
 	}
 	second, before := server.ScratchName(original, time.Now()), server.ScratchName(original, time.Now())
-	// What the original is now decides about owners, privileges and settings.
+	// Owners, privileges and settings are those of the original now.
 	now, err := p.archive(ctx, on.major, original, io.Discard, "--schema-only", "--create")
 	if err != nil {
 		return got, err

@@ -29,16 +29,14 @@ type Options struct {
 	QueryTimeout time.Duration
 }
 
-// Source is a database of a PostgreSQL server as a [driver.Source]. pg_dump reads it
-// under a snapshot that this package holds open, from which it knows the tables
-// that must be in the dump; their rows are counted in what pg_dump has written, so
-// that the counts are those of the dump whatever others write meanwhile. A Source
-// is safe for concurrent use.
+// Source is a database of a PostgreSQL server as a [driver.Source]. pg_dump reads it under
+// a snapshot that a Source holds open. Each table of the snapshot must be in the dump. The
+// rows are counted in the output of pg_dump, so that concurrent writes do not change the
+// counts. A Source is safe for concurrent use.
 //
 // The role needs SELECT on every table and sequence and must not be subject to
-// row security; pg_read_all_data and BYPASSRLS are enough. Neither roles nor
-// tablespaces are part of a database: keep `pg_dumpall --globals-only` if you
-// have changed them by hand.
+// row security; pg_read_all_data and BYPASSRLS are enough. [Source.Accounts] writes
+// the roles. Tablespaces are not part of a backup.
 type Source struct {
 	db     *sql.DB
 	target postgresTarget
@@ -49,7 +47,9 @@ type Source struct {
 // names: postgres://user:password@host:5432/database?sslmode=verify-full. The
 // client programs get the URL without the password, which they read from a file
 // that lives as long as they run and that only this user can read. Any driver of
-// PostgreSQL will do that accepts such a URL. It connects to nothing.
+// PostgreSQL that accepts such a URL works. New makes no connection. It also accepts
+// host=… user=… dbname=… and service=…, and completes both forms from the environment as
+// libpq does.
 func New(db *sql.DB, url string, opts *Options) (*Source, error) {
 	if db == nil {
 		return nil, errors.New("backup: New needs a *sql.DB")
@@ -74,7 +74,7 @@ func New(db *sql.DB, url string, opts *Options) (*Source, error) {
 	return p, nil
 }
 
-// postgresServer is what a server says of itself.
+// postgresServer describes a server.
 type postgresServer struct {
 	version  string // "15.18 (Debian 15.18-0+deb12u1)"
 	major    int
@@ -89,7 +89,7 @@ func (p *Source) server(ctx context.Context, q postgresQuerier) (postgresServer,
 	return s, err
 }
 
-// ask asks a server for its version, whatever the database.
+// ask asks a server for its version. It accepts any database.
 func (p *Source) ask(ctx context.Context, q postgresQuerier) (postgresServer, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.opts.QueryTimeout)
 	defer cancel()
@@ -106,7 +106,7 @@ func (p *Source) ask(ctx context.Context, q postgresQuerier) (postgresServer, er
 	return s, nil
 }
 
-// Describe says what the source is.
+// Describe returns the engine and the database.
 func (p *Source) Describe() driver.Description {
 	return driver.Description{Engine: "postgresql", Extension: ".dump", Database: p.target.database}
 }
@@ -119,9 +119,9 @@ func (p *Source) Abilities() driver.Abilities {
 	}
 }
 
-// Preflight tells, without reading a row, whether [Source.Dump] would fail: for an
-// old client program, missing privileges, row security or a *sql.DB of another
-// database.
+// Preflight reports, without reading a row, that [Source.Dump] would fail: an old client
+// program, missing privileges, row security, a pooler of transactions, or a *sql.DB of
+// another database.
 func (p *Source) Preflight(ctx context.Context) ([]string, error) {
 	on, err := p.server(ctx, p.db)
 	if err != nil {
@@ -142,8 +142,7 @@ func (p *Source) Preflight(ctx context.Context) ([]string, error) {
 	return nil, nil
 }
 
-// unreadable lists what pg_dump would stop at, so that a run fails before it has
-// cost anything, with all of it in one message.
+// unreadable lists all objects at which pg_dump would stop, so that a run fails early.
 func (p *Source) unreadable(ctx context.Context, q postgresQuerier) error {
 	ctx, cancel := context.WithTimeout(ctx, p.opts.QueryTimeout)
 	defer cancel()
@@ -219,14 +218,14 @@ func (p *Source) snapshot(ctx context.Context) (*postgresSnapshot, error) {
 }
 
 func (s *postgresSnapshot) release() {
-	_ = s.tx.Rollback() // it has changed nothing
+	_ = s.tx.Rollback() // it was only read
 	s.conn.Close()
 }
 
-// Dump writes the database in pg_dump's custom format, uncompressed, because what
-// is behind w compresses better and faster. It fails unless pg_dump ended well, the
-// archive is whole by its own account, and every table that the snapshot knows is
-// in it. The counts are those of the rows that were written.
+// Dump writes the database in pg_dump's custom format, uncompressed, because the writer
+// behind w compresses better and faster. Dump fails unless pg_dump succeeded, the archive
+// is complete, and every table of the snapshot is in it. The counts are those of the rows
+// in the archive.
 func (p *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error) {
 	on, err := p.server(ctx, p.db)
 	if err != nil {
@@ -258,7 +257,7 @@ func (p *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 		return driver.Contents{}, err
 	}
 	holds := archive.holds
-	if holds.Tables, err = narrow(holds.Tables, tables); err != nil {
+	if holds.Tables, err = archive.narrow(tables); err != nil {
 		return driver.Contents{}, err
 	}
 	if archive.large.Rows > 0 {

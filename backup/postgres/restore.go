@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,9 +22,10 @@ import (
 // original does not exist any more.
 //
 // The new database gets the encoding and locale, the settings, owners and privileges of the
-// original. A role that the server does not have costs what names it: the warnings list
-// what was left out. A revocation from PUBLIC is always kept. At the end the rows are read
-// back with pg_dump, to compare their digests.
+// original. The warnings list the objects, grants and policies of roles that the server
+// does not have. A revocation from PUBLIC is always kept. Functions run under the
+// search_path of the database during the restore. At the end pg_dump reads the rows again,
+// to compare their digests.
 func (p *Source) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptions) (string, driver.Contents, error) {
 	at, done, err := p.anyDatabase(ctx)
 	if err != nil {
@@ -33,7 +35,7 @@ func (p *Source) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptio
 	return p.restore(ctx, at, r, o, restoreHow{})
 }
 
-// restoreHow tells the ways in which a dump is restored apart.
+// restoreHow distinguishes a restore, a restore test and an overwriting restore.
 type restoreHow struct {
 	test    bool // a database that is dropped soon: only its settings are applied
 	present *toc // the present owners and privileges of the database that is overwritten
@@ -108,6 +110,7 @@ func (p *Source) restore(ctx context.Context, at anyServer, r io.Reader, o drive
 		}
 		environment := list.adapt(c, target, how)
 		list.functions(environment.searchPath)
+		filled := list.softly()
 		warnings = append(warnings, environment.warnings()...)
 		args := []string{"--exit-on-error", "--no-password", "--dbname=" + p.target.public(target, "pg_restore")}
 		if !created {
@@ -118,6 +121,13 @@ func (p *Source) restore(ctx context.Context, at anyServer, r io.Reader, o drive
 		}
 		if failed := environment.apply(ctx, at.db); len(failed) > 0 && how.present == nil {
 			warnings = append(warnings, "could not be given to the database: "+strings.Join(failed, "; "))
+		}
+		unfilled, err := p.unfilled(ctx, target, filled)
+		if err != nil {
+			return err
+		}
+		if len(unfilled) > 0 {
+			warnings = append(warnings, fmt.Sprintf("not filled: the materialized views %s. REFRESH MATERIALIZED VIEW reports the reason", server.ShortList(unfilled)))
 		}
 		var counted []string
 		got, counted, err = p.measure(ctx, at, target, o)
@@ -135,12 +145,39 @@ func (p *Source) restore(ctx context.Context, at anyServer, r io.Reader, o drive
 	return target, got, nil
 }
 
+// unfilled returns which of the materialized views hold no rows yet.
+func (p *Source) unfilled(ctx context.Context, database string, views []string) ([]string, error) {
+	if len(views) == 0 {
+		return nil, nil
+	}
+	db, err := p.open(database)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	rows, err := db.QueryContext(ctx, "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'm' AND NOT c.relispopulated ORDER BY 1, 2")
+	if err != nil {
+		return nil, fmt.Errorf("backup: look for materialized views without rows: %w", err)
+	}
+	defer rows.Close()
+	var found []string
+	for rows.Next() {
+		var schema, view string
+		if err := rows.Scan(&schema, &view); err != nil {
+			return nil, fmt.Errorf("backup: look for materialized views without rows: %w", err)
+		}
+		if name := postgresName(schema, view); slices.Contains(views, name) {
+			found = append(found, name)
+		}
+	}
+	return found, rows.Err()
+}
+
 // longestIdentifier is how many bytes a name has at most. The server cuts a longer one.
 const longestIdentifier = 63
 
-// measure reads what a database holds. Its rows are read by pg_dump, in the form in which
-// the dump has them, so that their digests can be compared. Where that cannot be done they
-// are counted.
+// measure returns the contents of a database. pg_dump reads the rows in the form of the
+// dump, so that their digests can be compared. If pg_dump fails, the rows are counted.
 func (p *Source) measure(ctx context.Context, at anyServer, database string, o driver.RestoreOptions) (got driver.Contents, warnings []string, err error) {
 	db, err := p.open(database)
 	if err != nil {
@@ -151,7 +188,7 @@ func (p *Source) measure(ctx context.Context, at anyServer, database string, o d
 	if err != nil && ctx.Err() == nil {
 		warnings = append(warnings, "the rows were counted, and their values not compared: "+strings.TrimPrefix(err.Error(), "backup: "))
 	}
-	got, err = countPostgres(ctx, db, tables)
+	got, err = countPostgres(ctx, db, tables, o.Want)
 	if err != nil {
 		return got, warnings, err
 	}
@@ -187,7 +224,7 @@ func (p *Source) digests(ctx context.Context, major int, database string) (map[s
 	return found, nil
 }
 
-// archive runs pg_dump, passes on what it writes and returns what that holds.
+// archive runs pg_dump, passes its output on, and returns the contents.
 func (p *Source) archive(ctx context.Context, major int, database string, w io.Writer, more ...string) (postgresArchive, error) {
 	client, err := findPostgresClient(ctx, "pg_dump", p.opts.Dump, major)
 	if err != nil {

@@ -84,7 +84,7 @@ func rightsOf(ctx context.Context, q postgresQuerier, query string, args ...any)
 	return list, nil
 }
 
-// errRights means that an overwriting restore would have changed who may do what.
+// errRights means that an overwriting restore would have changed privileges.
 var errRights = errors.New("owners, privileges or settings would not be what they are now")
 
 // compareRights compares the objects that both have. Settings of the database and default

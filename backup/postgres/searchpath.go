@@ -1,32 +1,29 @@
 package postgres
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
 
-// functionsSeePath is SQL that lets functions without a search_path of their own run under
-// that of the database. pg_restore runs with an empty one, under which an index, a CHECK,
-// a generated column or a materialized view fails if its function names a table or a type
-// without its schema. The functions get the setting before the first row is loaded.
-const functionsSeePath = `DO $mainstay$
-DECLARE f record; changed text := '';
+// extensionSeesPath gives the functions of an extension the search_path of the database,
+// and remembers them in a setting of the session.
+const extensionSeesPath = `DO $mainstay$
+DECLARE f record;
 BEGIN
-	FOR f IN SELECT p.oid FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
-		WHERE p.oid >= 16384 AND p.prokind = 'f' AND l.lanname NOT IN ('c', 'internal') AND pg_catalog.to_jsonb(p)->>'prosqlbody' IS NULL
-		AND p.prorettype NOT IN ('pg_catalog.trigger'::pg_catalog.regtype, 'pg_catalog.event_trigger'::pg_catalog.regtype)
-		AND NOT EXISTS (SELECT 1 FROM pg_catalog.unnest(p.proconfig) s WHERE s LIKE 'search\_path=%')
-		AND pg_catalog.pg_has_role(p.proowner, 'USAGE')
+	FOR f IN SELECT p.oid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_proc p ON p.oid = d.objid JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+		WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.deptype = 'e' AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+		AND d.refobjid = (SELECT oid FROM pg_catalog.pg_extension WHERE extname = NAME) AND p.prokind = 'f' AND l.lanname NOT IN ('c', 'internal')
+		AND NOT EXISTS (SELECT 1 FROM pg_catalog.unnest(p.proconfig) s WHERE s LIKE 'search\_path=%') AND pg_catalog.pg_has_role(p.proowner, 'USAGE')
 	LOOP
 		EXECUTE pg_catalog.format('ALTER FUNCTION %s SET search_path = ', f.oid::pg_catalog.regprocedure) || PATH;
-		changed := changed || ',' || f.oid;
+		PERFORM pg_catalog.set_config('mainstay.functions', pg_catalog.concat(pg_catalog.current_setting('mainstay.functions', true), ',', f.oid), false);
 	END LOOP;
-	PERFORM pg_catalog.set_config('mainstay.functions', changed, false);
 END $mainstay$;
 `
 
-// functionsAsBefore takes the setting away again.
-const functionsAsBefore = `DO $mainstay$
+// extensionsAsBefore takes the settings of extensionSeesPath away again.
+const extensionsAsBefore = `DO $mainstay$
 DECLARE f pg_catalog.oid;
 BEGIN
 	FOR f IN SELECT pg_catalog.unnest(pg_catalog.string_to_array(pg_catalog.substr(pg_catalog.current_setting('mainstay.functions', true), 2), ','))::pg_catalog.oid
@@ -36,45 +33,79 @@ BEGIN
 END $mainstay$;
 `
 
-// The sections of an archive.
-const (
-	sectionPreData  = 2
-	sectionData     = 3
-	sectionPostData = 4
-)
-
-// functions adds the two statements above, each as an entry at its place. Event triggers
-// move behind the second one: they do not fire during a restore.
+// functions lets functions without a search_path of their own run under that of the
+// database until the restore has ended. pg_restore works with an empty one, under which an
+// index, a CHECK, a generated column or a materialized view fails if its function names a
+// table or a type without its schema. Event triggers come last, so that they do not fire
+// during the restore.
 func (t *toc) functions(searchPath string) {
-	if !slices.ContainsFunc(t.entries, func(e *tocEntry) bool { return e.kind.s == "FUNCTION" || e.kind.s == "EXTENSION" }) {
-		return
-	}
 	last := 0
+	var entries, triggers []*tocEntry
+	var reset strings.Builder
+	extensions := false
 	for _, e := range t.entries {
 		last = max(last, e.id)
-	}
-	entry := func(id int, kind, definition string, section int) *tocEntry {
-		return &tocEntry{
-			id: id, tableOID: some("0"), oid: some("0"), tag: some("search_path of functions"), kind: some(kind), section: section,
-			definition: some(definition), drop: some(""), owner: some(""), withOIDs: some("false"),
-		}
-	}
-	before := entry(last+1, "SEARCH PATH", strings.ReplaceAll(functionsSeePath, "PATH", quoteText(searchPath)), sectionPreData)
-	// pg_restore executes entries of this kind last, after it refreshed materialized views.
-	after := entry(last+2, "EVENT TRIGGER", functionsAsBefore, sectionPostData)
-	var entries, triggers []*tocEntry
-	for _, e := range t.entries {
-		if before != nil && (e.section == sectionData || e.section == sectionPostData) {
-			entries, before = append(entries, before), nil
-		}
 		if e.kind.s == "EVENT TRIGGER" || e.isNote() && strings.HasPrefix(e.tag.s, "EVENT TRIGGER ") {
 			triggers = append(triggers, e)
 			continue
 		}
 		entries = append(entries, e)
+		switch signature, isFunction := strings.CutPrefix(e.drop.s, "DROP FUNCTION "); {
+		case e.kind.s == "EXTENSION":
+			extensions = true
+			e.definition.s += strings.NewReplacer("NAME", quoteText(e.tag.s), "PATH", quoteText(searchPath)).Replace(extensionSeesPath)
+		case e.kind.s == "FUNCTION" && isFunction && needsPath(e.definition.s):
+			signature = strings.TrimSuffix(strings.TrimSpace(signature), ";")
+			e.definition.s += fmt.Sprintf("ALTER FUNCTION %s SET search_path TO %s;\n", signature, searchPath)
+			fmt.Fprintf(&reset, "ALTER FUNCTION %s RESET search_path;\n", signature)
+		}
 	}
-	if before != nil {
-		entries = append(entries, before)
+	if extensions {
+		reset.WriteString(extensionsAsBefore)
+	}
+	if reset.Len() == 0 {
+		t.entries = append(entries, triggers...)
+		return
+	}
+	const postData = 4
+	// pg_restore executes entries of this kind last, after it refreshed materialized views.
+	after := &tocEntry{
+		id: last + 1, tableOID: some("0"), oid: some("0"), tag: some("search_path of functions"), kind: some("EVENT TRIGGER"), section: postData,
+		definition: some(reset.String()), drop: some(""), owner: some(""), withOIDs: some("false"),
 	}
 	t.entries = slices.Concat(entries, []*tocEntry{after}, triggers)
+}
+
+// needsPath returns whether a function is written in a language in which names are looked
+// up when it runs, and has no search_path of its own. Functions of triggers do not run
+// during a restore.
+func needsPath(definition string) bool {
+	var before string
+	language, own := "", false
+	scan(definition, func(from, to int) bool {
+		token := definition[from:to]
+		switch {
+		case before == "LANGUAGE":
+			language = unquote(token)
+		case before == "SET" && token == "search_path":
+			own = true
+		case before == "RETURNS" && (token == "trigger" || token == "event_trigger"):
+			own = true
+		}
+		before = token
+		return token != "AS" && !own
+	})
+	return !own && language != "" && language != "c" && language != "internal"
+}
+
+// softly lets a restore go on when a materialized view cannot be filled, such as one whose
+// owner has lost the right to read a table. The restore lists it at the end.
+func (t *toc) softly() (filled []string) {
+	for _, e := range t.entries {
+		if e.kind.s == "MATERIALIZED VIEW DATA" {
+			filled = append(filled, postgresName(e.schema.s, e.tag.s))
+			e.definition = some("DO " + quoteText("BEGIN "+e.definition.s+" EXCEPTION WHEN OTHERS THEN NULL; END") + ";\n")
+		}
+	}
+	return filled
 }

@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// The keys of driver.Contents.Settings: what CREATE DATABASE needs, and what a restore on
-// another server must have.
+// The keys of driver.Contents.Settings. They hold the options of CREATE DATABASE.
 const (
 	setEncoding   = "encoding"
 	setCollate    = "lc_collate"

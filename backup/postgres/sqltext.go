@@ -2,7 +2,7 @@ package postgres
 
 import "strings"
 
-// statements splits the text of an entry at its semicolons, but not at those in quotes.
+// statements splits the text of an entry at the semicolons outside of quotes.
 func statements(definition string) []string {
 	var list []string
 	start := 0
@@ -121,7 +121,7 @@ func rolesOf(statement string) []string {
 }
 
 // policyRoles returns where the list of roles of a CREATE POLICY begins and ends in it, and
-// the roles. There is none for everybody.
+// the roles. A policy for all roles has no list.
 func policyRoles(statement string) (from, to int, roles []string) {
 	depth, state := 0, 0
 	scan(statement, func(a, b int) bool {

@@ -2,8 +2,8 @@ package postgres
 
 import "fmt"
 
-// only reduces the table of contents to some tables, and what they need to exist. Foreign
-// keys to other tables and triggers are left out.
+// only reduces the table of contents to some tables and their dependencies. Foreign keys to
+// other tables and triggers are left out.
 func (t *toc) only(tables []string) error {
 	byID := map[string]*tocEntry{}
 	for _, e := range t.entries {
@@ -25,6 +25,12 @@ func (t *toc) only(tables []string) error {
 	wanted := map[string]bool{}
 	for _, name := range tables {
 		wanted[name] = true
+	}
+	for _, e := range t.entries {
+		partition := postgresName(e.schema.s, e.tag.s)
+		if e.kind.s == "TABLE DATA" && wanted[e.copiedTo(partition)] {
+			wanted[partition] = true
+		}
 	}
 	found := map[string]bool{}
 	for _, e := range t.entries {

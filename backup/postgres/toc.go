@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// toc is the head of an archive of pg_dump: what it is, and its table of contents. It can
+// toc is the head of an archive of pg_dump with its table of contents. It can
 // be changed and written again: a restore so adapts owners, privileges and tables to a
 // server. The layout follows pg_backup_archiver.c of PostgreSQL 12 to 18.
 type toc struct {
@@ -57,6 +57,14 @@ func (e *tocEntry) isNote() bool { return e.kind.s == "COMMENT" || e.kind.s == "
 func (e *tocEntry) ofDatabase() bool {
 	return e.kind.s == "DATABASE" || e.kind.s == "DATABASE PROPERTIES" ||
 		(e.isNote() || e.kind.s == "ACL") && strings.HasPrefix(e.tag.s, "DATABASE ")
+}
+
+// ofSchema returns 1 for the access list of a schema.
+func (e *tocEntry) ofSchema() int {
+	if e.kind.s == "ACL" && strings.HasPrefix(e.tag.s, "SCHEMA ") {
+		return 1
+	}
+	return 0
 }
 
 // ofPublic returns whether the entry holds the owner or the privileges of the schema public,
@@ -195,7 +203,7 @@ func (w *tocWriter) text(list ...text) {
 	}
 }
 
-// keep leaves the entries that a function wants.
+// keep removes the entries for which a function returns false.
 func (t *toc) keep(want func(*tocEntry) bool) {
 	var kept []*tocEntry
 	for _, e := range t.entries {

@@ -10,8 +10,8 @@ import (
 	"github.com/mainstay-go/mainstay/backup/internal/client"
 )
 
-// postgresTarget is a connection URL taken apart: what a client program may show
-// to every user of the host, and the password, which it may not.
+// postgresTarget is a connection URL, and its password apart: a client program shows its
+// arguments to every user of the host.
 type postgresTarget struct {
 	full     *url.URL // with the password, for the driver
 	password string
@@ -110,8 +110,8 @@ func newPassfile(password string) (passfile, error) {
 	return passfile{f}, err
 }
 
-// environment is this process's own without anything that could change what the
-// client program does, or that holds a password.
+// environment returns that of this process without the variables that configure client
+// programs or hold a password.
 func (p passfile) environment() []string {
 	kept := slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")

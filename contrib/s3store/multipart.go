@@ -25,7 +25,7 @@ func (s *Store) multipart(ctx context.Context, key string, r io.Reader, opts min
 		return info, err
 	}
 	defer func() {
-		if err != nil { // what is left costs money; Sweep finds it a day later
+		if err != nil { // left parts cost money; Sweep finds them a day later
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Timeout)
 			defer cancel()
 			_ = core.AbortMultipartUpload(ctx, s.bucket, key, id)

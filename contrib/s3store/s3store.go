@@ -22,7 +22,7 @@ type Options struct {
 	// Prefix is a folder of the bucket, such as "backups/pos". Each job needs its own.
 	// Default: the bucket itself.
 	Prefix string
-	// RetainFor locks what is stored against deletion, by anybody, until that time has
+	// RetainFor locks stored files against deletion by every user until that time has
 	// passed (object lock in mode COMPLIANCE). The bucket must have been created with
 	// object lock. Files that a job replaces, such as its marks and its history, are not
 	// locked. Default: not locked.
@@ -39,13 +39,13 @@ type Options struct {
 	Stall time.Duration
 }
 
-// Store is a [backup.Storage] in a bucket. Files appear whole or not at all; a crash
-// leaves at most parts of an upload, which nobody sees and [Store.Sweep] removes. It
+// Store is a [backup.Storage] in a bucket. A file is visible only when it is complete. A crash
+// leaves at most parts of an upload, which no listing shows and [Store.Sweep] removes. It
 // has no lock: let one host at a time back up into a prefix.
 //
 // Two uploads of one name through one Store follow each other, and the second is
-// refused. Between Stores the server decides, by the header If-None-Match, which S3
-// obeys since 2024; a server that ignores it, or looks before it writes (versitygw
+// refused. Between Stores the server decides, by the header If-None-Match. S3
+// obeys it since 2024. A server that ignores it, or looks before it writes (versitygw
 // 1.8 on a folder), may let the second of two simultaneous uploads win. All methods
 // are safe for concurrent use.
 type Store struct {
@@ -59,7 +59,7 @@ type Store struct {
 
 var _ backup.Storage = (*Store)(nil)
 
-// New returns the store in a bucket, which must exist. It connects to nothing. opts
+// New returns the store in a bucket, which must exist. New makes no connection. opts
 // may be nil.
 func New(client *minio.Client, bucket string, opts *Options) (*Store, error) {
 	s := &Store{client: client, bucket: bucket}
@@ -142,8 +142,8 @@ func (s *Store) Put(ctx context.Context, name string, write func(io.Writer) erro
 		return 0, fmt.Errorf("s3store: waiting for another upload of %s: %w", name, err)
 	}
 	defer end()
-	// A file that exists is refused before its dump is made. The server decides at the
-	// end, if another one came first meanwhile.
+	// A file that exists is refused before its dump is made. At the end the server
+	// refuses the second of two uploads.
 	switch _, err := s.stat(ctx, key); {
 	case err == nil:
 		return 0, fmt.Errorf("s3store: %s: %w", name, backup.ErrExists)
@@ -161,7 +161,7 @@ func (s *Store) Put(ctx context.Context, name string, write func(io.Writer) erro
 	go func() {
 		var err error
 		info, err = s.upload(ctx, key, name, r, watch)
-		// A producer that still writes is told why nobody reads.
+		// A producer that still writes receives the error.
 		r.CloseWithError(cause(ctx, err))
 		sent <- err
 	}()
@@ -182,7 +182,7 @@ func (s *Store) Put(ctx context.Context, name string, write func(io.Writer) erro
 	}
 	watch.done()
 
-	// What the server says of the file, not what was sent, decides whether it is one.
+	// The size that the server reports decides whether the file is complete.
 	stored, err := s.stat(ctx, key)
 	if err == nil && (stored.Size != counted.n || info.ETag != "" && stored.ETag != info.ETag) {
 		err = fmt.Errorf("s3store: %s: the server keeps %d bytes of %d, or another file", name, stored.Size, counted.n)
@@ -246,7 +246,7 @@ func (s *Store) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 	return &download{object: object, name: name, ctx: ctx, stop: stop, watch: newWatchdog(s.opts.Stall, stop)}, nil
 }
 
-// List returns the files under the prefix, but not those of folders below it.
+// List returns the files directly under the prefix.
 func (s *Store) List(ctx context.Context) ([]backup.Object, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -298,8 +298,8 @@ func (s *Store) Remove(ctx context.Context, name string) error {
 	return translate("remove", name, err)
 }
 
-// denied tells a file that must stay from a key that may not delete: both are
-// answered with the same code.
+// denied returns whether a file is retained. The server rejects a key without the right to
+// delete with the same code.
 func denied(err error, info minio.ObjectInfo) bool {
 	response := minio.ToErrorResponse(err)
 	if response.StatusCode != http.StatusForbidden && response.Code != "AccessDenied" && response.Code != "ObjectLocked" {

@@ -11,10 +11,10 @@ import (
 	"github.com/minio/minio-go/v7"
 )
 
-// errStalled is why a transfer ended in which the server did nothing.
+// errStalled ends a transfer in which the server moved no byte.
 var errStalled = errors.New("s3store: the server has stalled")
 
-// watchdog cancels a transfer in which nothing has moved for a while. It sleeps while
+// watchdog cancels a transfer in which no byte has moved for a while. It sleeps while
 // the transfer waits for our own side.
 type watchdog struct {
 	patience time.Duration
@@ -32,7 +32,7 @@ func newWatchdog(patience time.Duration, stop context.CancelCauseFunc) *watchdog
 	return w
 }
 
-// start gives the server its time anew.
+// start restarts the time of the server.
 func (w *watchdog) start() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -54,7 +54,7 @@ func (w *watchdog) done() {
 	w.timer.Stop()
 }
 
-// Read is called with what has just been sent: minio.PutObjectOptions.Progress is an
+// Read is called with the bytes that were just sent: minio.PutObjectOptions.Progress is an
 // io.Reader.
 func (w *watchdog) Read(p []byte) (int, error) {
 	w.start()
@@ -76,7 +76,7 @@ func (r watchedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// counter counts what a producer has written.
+// counter counts the bytes of a producer.
 type counter struct {
 	to io.Writer
 	n  int64
@@ -114,7 +114,7 @@ func (d *download) Close() error {
 	return err
 }
 
-// cause prefers the reason for which a context was ended to what the end caused.
+// cause returns the reason for which a context was ended, or err.
 func cause(ctx context.Context, err error) error {
 	if err == nil {
 		return nil

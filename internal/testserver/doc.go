@@ -1,5 +1,5 @@
 // Package testserver starts private servers for tests: Redis (alone, with
-// Sentinel, as a Cluster), MariaDB, PostgreSQL and S3, from the binaries that the
+// Sentinel, as a Cluster), MariaDB, PostgreSQL, S3 and SFTP, from the binaries that the
 // machine has.
 //
 // Each server listens on a free loopback port, keeps its data in a temporary

@@ -80,7 +80,7 @@ func (p *Process) launch() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startDeadline)
 	defer cancel()
 	for {
-		attempt, done := context.WithTimeout(ctx, 2*time.Second)
+		attempt, done := context.WithTimeout(ctx, 15*time.Second) // a client program may be slow to start
 		err := p.ready(attempt)
 		done()
 		if err == nil {

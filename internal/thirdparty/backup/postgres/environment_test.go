@@ -1,19 +1,13 @@
-// Package postgres_test tests backup/postgres against real servers through pgx.
 package postgres_test
 
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"io"
 	"net/url"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
-	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -21,67 +15,6 @@ import (
 	"github.com/mainstay-go/mainstay/backup/postgres"
 	"github.com/mainstay-go/mainstay/internal/testserver"
 )
-
-func connect(t testing.TB, dsn string) *sql.DB {
-	t.Helper()
-	db, err := sql.Open("pgx", dsn)
-	require.NoError(t, err)
-	t.Cleanup(func() { db.Close() })
-	return db
-}
-
-func source(t testing.TB, dsn string, opts *postgres.Options) *postgres.Source {
-	t.Helper()
-	p, err := postgres.New(connect(t, dsn), dsn, opts)
-	require.NoError(t, err)
-	return p
-}
-
-// as is the address of a database for another role.
-func as(t testing.TB, dsn, role string) string {
-	t.Helper()
-	u, err := url.Parse(dsn)
-	require.NoError(t, err)
-	u.User = url.UserPassword(role, "pw")
-	return u.String()
-}
-
-func dumped(t testing.TB, p *postgres.Source) ([]byte, driver.Contents) {
-	t.Helper()
-	var archive bytes.Buffer
-	counts, err := p.Dump(t.Context(), &archive)
-	require.NoError(t, err)
-	return archive.Bytes(), counts
-}
-
-func restored(t testing.TB, p *postgres.Source, archive []byte, o driver.RestoreOptions) driver.Contents {
-	t.Helper()
-	_, got, err := p.Restore(t.Context(), bytes.NewReader(archive), o)
-	require.NoError(t, err)
-	require.NoError(t, o.Want.Compare(got))
-	return got
-}
-
-// script is what pg_dump says of a database, with owners, privileges and rows: the
-// independent comparison.
-func script(t testing.TB, dsn string, more ...string) string {
-	t.Helper()
-	dump := testserver.Lookup(t, "pg_dump", "postgresql-client")
-	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/pg_dump"); len(found) > 0 {
-		dump = found[len(found)-1]
-	}
-	out, err := exec.CommandContext(t.Context(), dump, append([]string{"--dbname=" + dsn}, more...)...).Output()
-	require.NoError(t, err)
-	return regexp.MustCompile(`(?m)^\\(un)?restrict .*$`).ReplaceAllString(string(out), "") // a new key each time
-}
-
-// everything about a database that no dump inside of it shows.
-func aboutDatabase(t testing.TB, server *testserver.PostgresServer, name string) string {
-	t.Helper()
-	return server.Exec(t, "postgres", strings.ReplaceAll(`SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datlocprovider, datcollate, datctype, daticulocale, datconnlimit, datistemplate, datallowconn, dattablespace, datacl,
-		shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'NAME';
-		SELECT coalesce(pg_get_userbyid(nullif(setrole, 0)), 'all'), setconfig FROM pg_db_role_setting WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = 'NAME') ORDER BY 1`, "NAME", name))
-}
 
 const guarded = `
 	SET ROLE mig;
@@ -333,26 +266,6 @@ func TestRestoreOneTable(t *testing.T) {
 	assert.Contains(t, server.Exec(t, "both", "SELECT conname FROM pg_constraint WHERE contype = 'f'"), "orders_customer_fkey")
 	_, _, err = p.Restore(t.Context(), bytes.NewReader(archive), driver.RestoreOptions{Target: "none", Tables: []string{"public.nothing"}})
 	require.ErrorContains(t, err, "no table public.nothing")
-}
-
-// A lock that waits is told of with the session that holds it.
-func TestLockHolderIsNamed(t *testing.T) {
-	t.Parallel()
-	server := testserver.Postgres(t)
-	server.CreateDatabase(t, "shop")
-	server.Exec(t, "shop", "CREATE TABLE t (i int)")
-	u, err := url.Parse(server.DSN("shop"))
-	require.NoError(t, err)
-	query := u.Query()
-	query.Set("application_name", "migration")
-	u.RawQuery = query.Encode()
-	tx, err := connect(t, u.String()).BeginTx(t.Context(), nil)
-	require.NoError(t, err)
-	defer tx.Rollback()
-	_, err = tx.ExecContext(t.Context(), "LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
-	require.NoError(t, err)
-	_, err = source(t, server.DSN("shop"), &postgres.Options{LockWait: 3e9}).Dump(t.Context(), io.Discard)
-	require.ErrorContains(t, err, "of postgres (migration), idle in transaction")
 }
 
 // The form of lib/pq's users.

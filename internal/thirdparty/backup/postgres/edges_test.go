@@ -1,0 +1,135 @@
+package postgres_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/internal/testserver"
+)
+
+// pgbouncer starts one in front of a server, and returns the address of a database.
+func pgbouncer(t *testing.T, server *testserver.PostgresServer, mode, database string) string {
+	t.Helper()
+	program := testserver.Lookup(t, "pgbouncer", "pgbouncer")
+	dir, port := t.TempDir(), testserver.FreePort(t)
+	require.NoError(t, os.Chmod(dir, 0o755))
+	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
+	host, serverPort, _ := net.SplitHostPort(server.Addr())
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "users"), fmt.Appendf(nil, "%q %q\n", server.User(), server.Password()), 0o644))
+	config := fmt.Sprintf("[databases]\n* = host=%s port=%s\n[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port=%d\nunix_socket_dir=\nauth_type=plain\nauth_file=%s/users\npool_mode=%s\nignore_startup_parameters=extra_float_digits\n", host, serverPort, port, dir, mode)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "ini"), []byte(config), 0o644))
+	args := []string{filepath.Join(dir, "ini")}
+	if os.Geteuid() == 0 {
+		args = append([]string{"-u", "postgres"}, args...) // it refuses to run as root
+	}
+	cmd := exec.Command(program, args...)
+	var log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &log, &log
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Log(log.String())
+		}
+	})
+	dsn := strings.Replace(server.DSN(database), server.Addr(), fmt.Sprintf("127.0.0.1:%d", port), 1)
+	db := connect(t, dsn)
+	for range 300 {
+		if db.PingContext(t.Context()) == nil {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	require.NoError(t, db.PingContext(t.Context()))
+	require.NoError(t, db.Close())
+	return dsn
+}
+
+// TestEdges shares one server among tests of what stands around a database.
+func TestEdges(t *testing.T) {
+	t.Parallel()
+	server := testserver.Postgres(t)
+	server.CreateDatabase(t, "shop")
+	server.Exec(t, "shop", "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2), (3)")
+
+	t.Run("a pooler of transactions is refused", func(t *testing.T) {
+		p := source(t, pgbouncer(t, server, "transaction", "shop"), nil)
+		_, err := p.Preflight(t.Context())
+		require.ErrorContains(t, err, "pool_mode = session")
+		_, err = p.Lock(t.Context(), "pos")
+		require.ErrorContains(t, err, "pool_mode = session")
+		_, err = p.Dump(t.Context(), io.Discard)
+		require.ErrorContains(t, err, "pool_mode = session")
+	})
+	t.Run("a pooler of sessions works", func(t *testing.T) {
+		p := source(t, pgbouncer(t, server, "session", "shop"), nil)
+		unlock, err := p.Lock(t.Context(), "pos")
+		require.NoError(t, err)
+		archive, want := dumped(t, p)
+		require.NoError(t, unlock())
+		restored(t, p, archive, driver.RestoreOptions{Target: "pooled", Want: want})
+		_, err = p.Overwrite(t.Context(), bytes.NewReader(archive), driver.RestoreOptions{Want: want})
+		require.NoError(t, err)
+		assert.Equal(t, "3\n", server.Exec(t, "shop", "SELECT count(*) FROM t"))
+	})
+	// A materialized view that its owner may not fill any more costs only itself.
+	t.Run("an unreadable materialized view", func(t *testing.T) {
+		server.CreateDatabase(t, "views")
+		server.Exec(t, "views", `CREATE ROLE viewer; CREATE TABLE t AS SELECT 1 AS i; GRANT CREATE ON SCHEMA public TO viewer; CREATE MATERIALIZED VIEW "a;m" AS SELECT * FROM t; ALTER MATERIALIZED VIEW "a;m" OWNER TO viewer;
+			CREATE MATERIALIZED VIEW b AS SELECT * FROM t`)
+		p := source(t, server.DSN("views"), nil)
+		archive, want := dumped(t, p)
+		got := restored(t, p, archive, driver.RestoreOptions{Target: "views_copy", Want: want})
+		require.Len(t, got.Warnings, 1)
+		assert.Contains(t, got.Warnings[0], `not filled: the materialized views public."a;m".`)
+		assert.Equal(t, "1\n", server.Exec(t, "views_copy", "SELECT * FROM b"))
+	})
+	// A role that is not a superuser restores the rest, and lists what only a superuser can.
+	t.Run("a plain role", func(t *testing.T) {
+		server.Exec(t, "", "CREATE ROLE plain LOGIN CREATEDB PASSWORD 'pw'; CREATE ROLE stranger")
+		server.CreateDatabase(t, "rich")
+		server.Exec(t, "rich", `CREATE TABLE t (i int); INSERT INTO t VALUES (1); CREATE TABLE strange (i int); ALTER TABLE strange OWNER TO stranger; CREATE EXTENSION hstore; REVOKE ALL ON FUNCTION slice(hstore, text[]) FROM PUBLIC;
+			CREATE FUNCTION guard() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'; CREATE EVENT TRIGGER guard ON ddl_command_end EXECUTE FUNCTION guard(); COMMENT ON EVENT TRIGGER guard IS 'x';
+			CREATE PUBLICATION everything FOR ALL TABLES; COMMENT ON PUBLICATION everything IS 'x'; CREATE PUBLICATION some_of FOR TABLE t; REVOKE EXECUTE ON FUNCTION pg_sleep(double precision) FROM PUBLIC; REVOKE ALL ON SCHEMA public FROM PUBLIC; GRANT USAGE ON SCHEMA public TO plain;
+			SET client_min_messages = error; CREATE SUBSCRIPTION sub CONNECTION 'dbname=x' PUBLICATION p WITH (connect = false)`)
+		archive, want := dumped(t, source(t, server.DSN("rich"), nil))
+		p := source(t, as(t, server.DSN("gone"), "plain"), nil)
+		got := restored(t, p, archive, driver.RestoreOptions{Target: "rich_copy", Want: want})
+		text := strings.Join(got.Warnings, "\n")
+		for _, left := range []string{"event trigger guard", "publication everything", "subscription sub", "pg_sleep", "slice", "the owner stranger of the table public.strange"} {
+			assert.Contains(t, text, left)
+		}
+		assert.Equal(t, "some_of\n", server.Exec(t, "rich_copy", "SELECT pubname FROM pg_publication"))
+
+		// Into an empty database that another role made, with another order of text.
+		server.Exec(t, "", "ALTER ROLE plain NOCREATEDB; CREATE DATABASE given OWNER plain TEMPLATE template0 LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'")
+		got = restored(t, p, archive, driver.RestoreOptions{Target: "given", Want: want})
+		assert.Contains(t, strings.Join(got.Warnings, "\n"), `the database given has lc_collate "C.UTF-8" and the original "C"`)
+	})
+	t.Run("a service", func(t *testing.T) {
+		host, port, _ := net.SplitHostPort(server.Addr())
+		file := filepath.Join(t.TempDir(), "services")
+		require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, "[pos]\nhost=%s\nport=%s\nuser=%s\npassword=%s\ndbname=shop\nsslmode=disable\n", host, port, server.User(), server.Password()), 0o600))
+		p := source(t, "service=pos servicefile="+file, nil)
+		archive, want := dumped(t, p)
+		restored(t, p, archive, driver.RestoreOptions{Target: "served", Want: want})
+	})
+	t.Run("an encrypted connection is demanded of pg_dump, too", func(t *testing.T) {
+		p := source(t, strings.Replace(server.DSN("shop"), "sslmode=disable", "sslmode=require", 1), nil)
+		_, err := p.Dump(t.Context(), io.Discard)
+		require.Error(t, err)
+	})
+}

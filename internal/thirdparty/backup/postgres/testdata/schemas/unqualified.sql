@@ -1,0 +1,11 @@
+CREATE EXTENSION cube; CREATE EXTENSION earthdistance; CREATE EXTENSION unaccent; CREATE EXTENSION pg_trgm; CREATE EXTENSION citext; CREATE EXTENSION ltree; CREATE EXTENSION "uuid-ossp";
+CREATE SCHEMA rates; CREATE SCHEMA app; ALTER DATABASE {db} SET search_path = app, public; SET search_path = app, public;
+CREATE TABLE limits (kind text PRIMARY KEY, most int); INSERT INTO limits VALUES ('a', 100), ('b', 50);
+CREATE FUNCTION plain(text) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT lower(unaccent('unaccent', $1)) $$; CREATE FUNCTION deep(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN plain($1) || plain('É'); END $$; CREATE FUNCTION fits(int) RETURNS bool LANGUAGE sql STABLE AS 'SELECT $1 > 0';
+CREATE FUNCTION allowed(kind text, n int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN RETURN fits(n); END $$; CREATE DOMAIN cleaned AS text CHECK (plain(VALUE) <> 'no');
+CREATE TABLE places (id int PRIMARY KEY, name citext, lat float8, lng float8, path ltree, k text, n int CHECK (allowed('a', n)), search text GENERATED ALWAYS AS (plain(k)) STORED, c cleaned, uid uuid DEFAULT uuid_generate_v4());
+INSERT INTO places (id, name, lat, lng, path, k, n, c, uid) SELECT i, 'Plàce ' || i, i % 90, i % 180, ('a.b' || i)::ltree, 'É' || i, i, 'ok', md5(i::text)::uuid FROM generate_series(1, 100) i;
+CREATE INDEX by_earth ON places USING gist (ll_to_earth(lat, lng)); CREATE INDEX by_plain ON places (deep(k)); CREATE INDEX by_trgm ON places USING gin (plain(name::text) gin_trgm_ops); CREATE INDEX by_path ON places USING gist (path); CREATE UNIQUE INDEX by_name ON places (name, plain(k)) WHERE plain(k) <> 'x';
+ALTER TABLE places ADD CONSTRAINT long_enough CHECK (length(deep(k)) > 1), ADD EXCLUDE USING gist (path WITH =) WHERE (plain(k) <> 'x');
+CREATE FUNCTION rates.most(k text) RETURNS int LANGUAGE sql STABLE AS 'SELECT most FROM limits l WHERE l.kind = k'; CREATE MATERIALIZED VIEW rates.report AS SELECT k, rates.most('a') AS most, deep(k) FROM places; CREATE UNIQUE INDEX ON rates.report (deep(k));
+CREATE STATISTICS app.st ON (plain(k)), n FROM places; CREATE FUNCTION kept(int) RETURNS int LANGUAGE sql IMMUTABLE SET work_mem = '1MB' AS 'SELECT $1'; CREATE INDEX ON places (kept(n)); CREATE FUNCTION own(int) RETURNS int LANGUAGE sql IMMUTABLE SET search_path = rates AS 'SELECT $1'; CREATE INDEX ON places (own(n));
