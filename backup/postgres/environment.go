@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -20,7 +21,9 @@ type environment struct {
 	statements []string
 	searchPath string          // the setting of the database
 	missing    map[string]bool // roles that this server does not have
-	left       []string        // entries that were left out, for the operator
+	strangers  map[string]bool // owners whose role the restoring one is no member of
+	privileged []string        // entries that only a superuser can restore
+	left       []string        // other entries that were left out
 	out        map[string]bool // ids of entries that were left out
 }
 
@@ -29,7 +32,7 @@ type environment struct {
 // only a superuser can restore. It keeps every revocation from PUBLIC. Entries about the
 // database itself become statements for its new name.
 func (t *toc) adapt(c cluster, name string, how restoreHow) *environment {
-	e := &environment{cluster: c, name: name, how: how, searchPath: `"$user", public`, missing: map[string]bool{}, out: map[string]bool{}}
+	e := &environment{cluster: c, name: name, how: how, searchPath: `"$user", public`, missing: map[string]bool{}, strangers: map[string]bool{}, out: map[string]bool{}}
 	objects := map[string]bool{}
 	for _, entry := range t.entries {
 		objects[fmt.Sprint(entry.id)] = entry.kind.s != "ACL"
@@ -108,7 +111,7 @@ func (e *environment) superuserOnly(entry *tocEntry) bool {
 	if e.cluster.superuser {
 		return true
 	}
-	e.leave("the %s: the role %s is not a superuser", entry, e.cluster.user)
+	e.privileged = append(e.privileged, entry.String())
 	return false
 }
 
@@ -121,7 +124,7 @@ func (e *environment) owner(entry *tocEntry) {
 		e.missing[owner] = true
 		entry.owner = some("")
 	case !e.cluster.superuser && !e.cluster.roles[owner]:
-		e.leave("the owner %s of the %s: the role %s is no member of it", owner, entry, e.cluster.user)
+		e.strangers[owner] = true
 		entry.owner = some("")
 	}
 	if space := entry.tablespace.s; space != "" && !slices.Contains(e.cluster.tablespaces, space) {
@@ -263,23 +266,26 @@ func (e *environment) settingsOnly() {
 			kept = append(kept, s)
 		}
 	}
-	e.statements, e.left = kept, nil
+	e.statements, e.left, e.privileged, e.strangers = kept, nil, nil, nil
 }
 
 // warnings lists the omissions of a restore.
 func (e *environment) warnings() []string {
 	var list []string
 	if len(e.missing) > 0 {
-		var names, create []string
-		for role := range e.missing {
-			names = append(names, role)
-		}
-		slices.Sort(names)
+		names := slices.Sorted(maps.Keys(e.missing))
+		var create []string
 		for _, name := range names {
 			create = append(create, "CREATE ROLE "+quotePostgres(name)+";")
 		}
 		list = append(list, fmt.Sprintf("this server has no role %s; their objects belong to the role that restores. Create them before a restore (the backup's accounts file has them with their rights): %s",
 			strings.Join(names, ", "), strings.Join(create, " ")))
+	}
+	if len(e.strangers) > 0 {
+		list = append(list, fmt.Sprintf("objects of %s belong to %s, which is no member of these roles", strings.Join(slices.Sorted(maps.Keys(e.strangers)), ", "), e.cluster.user))
+	}
+	if len(e.privileged) > 0 {
+		list = append(list, fmt.Sprintf("only a superuser can restore: %s", server.ShortList(e.privileged)))
 	}
 	if len(e.left) > 0 {
 		list = append(list, "left out: "+server.ShortList(e.left))

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
@@ -41,6 +42,9 @@ type Source struct {
 	db     *sql.DB
 	target postgresTarget
 	opts   Options
+
+	mu   sync.Mutex
+	made map[string]bool // databases that restores of this process have created
 }
 
 // New returns the source for the database that db is connected to and url
@@ -58,7 +62,7 @@ func New(db *sql.DB, url string, opts *Options) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Source{db: db, target: target}
+	p := &Source{db: db, target: target, made: map[string]bool{}}
 	if opts != nil {
 		p.opts = *opts
 	}
@@ -114,7 +118,7 @@ func (p *Source) Describe() driver.Description {
 // Abilities returns what else the source can do.
 func (p *Source) Abilities() driver.Abilities {
 	return driver.Abilities{
-		Preflight: p.Preflight, Lock: p.Lock, Restore: p.Restore, Test: p.Test, SweepTests: p.SweepTests,
+		Preflight: p.Preflight, Lock: p.Lock, Restore: p.Restore, Discard: p.discard, Test: p.Test, SweepTests: p.SweepTests,
 		Original: p.Original, Overwrite: p.Overwrite, Accounts: p.Accounts,
 	}
 }

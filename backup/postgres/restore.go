@@ -35,6 +35,23 @@ func (p *Source) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptio
 	return p.restore(ctx, at, r, o, restoreHow{})
 }
 
+// discard drops a database that a restore has created. One that existed before, and was
+// empty, stays with what was restored.
+func (p *Source) discard(ctx context.Context, target string) error {
+	p.mu.Lock()
+	made := p.made[target]
+	delete(p.made, target)
+	p.mu.Unlock()
+	if !made {
+		return fmt.Errorf("backup: the database %q existed before the restore: empty it by hand", target)
+	}
+	aside, err := p.aside(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(p.drop(ctx, aside, target), aside.Close())
+}
+
 // restoreHow distinguishes a restore, a restore test and an overwriting restore.
 type restoreHow struct {
 	test    bool // a database that is dropped soon: only its settings are applied
@@ -139,6 +156,11 @@ func (p *Source) restore(ctx context.Context, at anyServer, r io.Reader, o drive
 			err = errors.Join(err, p.drop(context.WithoutCancel(ctx), at.db, target))
 		}
 		return "", driver.Contents{}, err
+	}
+	if created && !how.test && how.present == nil {
+		p.mu.Lock()
+		p.made[target] = true
+		p.mu.Unlock()
 	}
 	got.ServerVersion = at.on.version
 	got.Warnings = append(got.Warnings, warnings...)

@@ -8,8 +8,9 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Connect opens a session of SFTP. A [Store] opens one for each call of a method and closes
-// it at the end of the call.
+// Connect opens a session of SFTP, and cuts its connection when ctx ends: a call on a server
+// that hangs returns then. A [Store] opens a session for each call of a method. The context
+// of the session ends with the call, or when the server stalls.
 type Connect func(ctx context.Context) (*sftp.Client, error)
 
 // SSH returns a Connect to a host, address "host:22". The configuration must have a
@@ -22,21 +23,23 @@ func SSH(address string, config *ssh.ClientConfig) Connect {
 		if err != nil {
 			return nil, err
 		}
-		stop := context.AfterFunc(ctx, func() { conn.Close() }) // a handshake knows no context
-		defer stop()
+		stop := context.AfterFunc(ctx, func() { conn.Close() }) // ssh has no contexts
 		transport, channels, requests, err := ssh.NewClientConn(conn, address, config)
 		if err != nil {
+			stop()
 			conn.Close()
 			return nil, err
 		}
 		client := ssh.NewClient(transport, channels, requests)
 		session, err := sftp.NewClient(client, sftp.UseConcurrentWrites(true))
 		if err != nil {
+			stop()
 			_ = client.Close()
 			return nil, err
 		}
 		go func() {
 			_ = session.Wait()
+			stop()
 			_ = client.Close()
 		}()
 		return session, nil

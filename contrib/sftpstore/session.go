@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"sync"
 	"time"
 
 	"github.com/pkg/sftp"
@@ -13,43 +12,34 @@ import (
 	"github.com/mainstay-go/mainstay/backup"
 )
 
-// session is one connection. A timer closes it when the server stalls.
+// session is one connection. A timer cuts it when the server stalls.
 type session struct {
 	*sftp.Client
 	stall time.Duration
-
-	mu    sync.Mutex
 	timer *time.Timer
-	cause error
-	stop  func() bool
+
+	ctx context.Context //nolint:containedctx // it is the life of the connection
+	cut context.CancelCauseFunc
 }
 
 var errStalled = errors.New("the server has moved no byte for too long")
 
 func (s *Store) open(ctx context.Context) (*session, error) {
-	dialing, cancel := context.WithTimeoutCause(ctx, s.stall, errStalled)
-	defer cancel()
-	client, err := s.connect(dialing)
+	w := &session{stall: s.stall}
+	w.ctx, w.cut = context.WithCancelCause(ctx)
+	w.timer = time.AfterFunc(s.stall, func() { w.cut(errStalled) })
+	client, err := s.connect(w.ctx)
 	if err != nil {
-		if cause := context.Cause(dialing); cause != nil {
+		w.timer.Stop()
+		if cause := context.Cause(w.ctx); cause != nil {
 			err = errors.Join(cause, err)
 		}
+		w.cut(nil)
 		return nil, fmt.Errorf("sftpstore: connect: %w", err)
 	}
-	w := &session{Client: client, stall: s.stall}
-	w.timer = time.AfterFunc(s.stall, func() { w.end(errStalled) })
-	w.stop = context.AfterFunc(ctx, func() { w.end(context.Cause(ctx)) })
+	w.Client = client
+	w.alive()
 	return w, nil
-}
-
-// end closes the connection. Every call on it then fails with the cause.
-func (w *session) end(cause error) {
-	w.mu.Lock()
-	if w.cause == nil {
-		w.cause = cause
-	}
-	w.mu.Unlock()
-	_ = w.Client.Close()
 }
 
 // alive restarts the time of a stall. rest stops it while the server has no request.
@@ -58,16 +48,19 @@ func (w *session) rest()  { w.timer.Stop() }
 
 func (w *session) close() {
 	w.timer.Stop()
-	w.stop()
-	_ = w.Client.Close()
+	w.cut(errClosed)
+	_ = w.Client.Close() // the connection is cut already
 }
+
+var errClosed = errors.New("the call has ended")
+
+// cause returns the reason for which the connection was cut, nil while it is not.
+func (w *session) cause() error { return context.Cause(w.ctx) }
 
 // fail adds the operation, the name and the cause to an error. A missing file is
 // [backup.ErrNotFound].
 func (w *session) fail(what, name string, err error) error {
-	w.mu.Lock()
-	cause := w.cause
-	w.mu.Unlock()
+	cause := w.cause()
 	switch {
 	case err == nil:
 		return nil

@@ -32,7 +32,7 @@ func sftpServer(t testing.TB) string {
 func piped(t testing.TB) Connect {
 	server := sftpServer(t)
 	return func(ctx context.Context) (*sftp.Client, error) {
-		cmd := exec.Command(server)
+		cmd := exec.CommandContext(ctx, server)
 		in, err := cmd.StdinPipe()
 		if err != nil {
 			return nil, err

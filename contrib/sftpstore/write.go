@@ -78,9 +78,7 @@ func (s *Store) store(ctx context.Context, w *session, name string, write func(i
 	counted := &writer{to: file, session: w}
 	buffered := bufio.NewWriterSize(counted, 256<<10)
 	if err := write(buffered); err != nil {
-		w.mu.Lock()
-		cause := w.cause
-		w.mu.Unlock()
+		cause := w.cause()
 		_, _ = failed("write", err)
 		if cause != nil {
 			return 0, fmt.Errorf("sftpstore: write %s: %w", name, errors.Join(cause, err))

@@ -82,8 +82,8 @@ func (s *PostgresServer) answers(ctx context.Context) error {
 func (s *PostgresServer) client(ctx context.Context, database string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, s.psql, "--no-psqlrc", "--no-password", "--quiet", "--no-align", "--tuples-only",
 		"--field-separator=\t", "--set=ON_ERROR_STOP=1", "--host=127.0.0.1", "--port="+strconv.Itoa(s.port),
-		"--username="+s.User(), database)
-	cmd.Env = append(os.Environ(), "PGPASSWORD="+s.Password(), "PGCONNECT_TIMEOUT=30")
+		"--username="+s.User())
+	cmd.Env = append(os.Environ(), "PGDATABASE="+database, "PGPASSWORD="+s.Password(), "PGCONNECT_TIMEOUT=30")
 	return cmd
 }
 
