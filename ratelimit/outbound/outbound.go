@@ -200,7 +200,7 @@ func (t *Transport) learn(key string, resp *http.Response) time.Duration {
 // maxAsked bounds what a service can ask for.
 const maxAsked = 24 * time.Hour
 
-// asked reads Retry-After, RateLimit with RateLimit-Policy, and the X-RateLimit fields. gap is
+// asked reads Retry-After, RateLimit with RateLimit-Policy, and their forerunners. gap is
 // how far requests must lie apart then, 0 if the service does not say.
 func asked(h http.Header, now time.Time) (wait, gap time.Duration) {
 	if v := strings.TrimSpace(h.Get("Retry-After")); v != "" {
@@ -225,8 +225,11 @@ func asked(h http.Header, now time.Time) (wait, gap time.Duration) {
 			gap = max(gap, time.Duration(min(p["w"], int64(maxAsked/time.Second)))*time.Second/time.Duration(p["q"]))
 		}
 	}
-	if h.Get("X-RateLimit-Remaining") == "0" && wait == 0 && h.Get("RateLimit") == "" {
-		if n, err := strconv.ParseInt(h.Get("X-RateLimit-Reset"), 10, 64); err == nil && n > 0 {
+	for _, left := range leftovers(h) {
+		if wait > 0 || left.remaining != "0" {
+			continue
+		}
+		if n, err := strconv.ParseInt(left.reset, 10, 64); err == nil && n > 0 {
 			if n > 1_000_000_000 { // Unix seconds, or seconds from now
 				wait = time.Unix(n, 0).Sub(now)
 			} else {
@@ -235,6 +238,34 @@ func asked(h http.Header, now time.Time) (wait, gap time.Duration) {
 		}
 	}
 	return min(max(wait, 0), maxAsked), gap
+}
+
+// leftover is what is left until a reset, in the fields that precede RateLimit with r and t.
+type leftover struct{ remaining, reset string }
+
+// leftovers reads X-RateLimit-Remaining and -Reset, RateLimit-Remaining and -Reset (early
+// drafts), and RateLimit with remaining and reset (draft 7).
+func leftovers(h http.Header) []leftover {
+	list := []leftover{
+		{h.Get("X-RateLimit-Remaining"), h.Get("X-RateLimit-Reset")},
+		{h.Get("RateLimit-Remaining"), h.Get("RateLimit-Reset")},
+	}
+	switch all := h.Get("RateLimit"); {
+	case strings.Contains(all, "remaining="):
+		var l leftover
+		for part := range strings.SplitSeq(all, ",") {
+			switch k, v, _ := strings.Cut(strings.TrimSpace(part), "="); k {
+			case "remaining":
+				l.remaining = v
+			case "reset":
+				l.reset = v
+			}
+		}
+		list = append(list, l)
+	case all != "":
+		return nil // it says more than the others
+	}
+	return list
 }
 
 // member is one policy of a structured-field list, such as "login";r=0;t=30.

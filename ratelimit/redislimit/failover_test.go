@@ -70,7 +70,7 @@ func failover(t *testing.T, options *redis.UniversalOptions, kill func()) {
 	}
 	require.True(t, lost, "nobody noticed that the master is gone")
 	require.False(t, back.IsZero(), "no decision of the new master")
-	for time.Since(back) < 3*policy.Window {
+	for time.Since(back) < 2*policy.Window {
 		ask()
 		time.Sleep(2 * time.Millisecond)
 	}

@@ -1,0 +1,142 @@
+package loginguard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/mainstay-go/mainstay/ratelimit"
+)
+
+// Options configure a Guard. A zero Policy stands for its default; one whose Limit is
+// ratelimit.Unlimited switches that limit off.
+type Options struct {
+	// Limiter makes the limiters, such as those of redislimit.Store. Default: in memory.
+	Limiter func(ratelimit.Policy) (ratelimit.Limiter, error)
+	// IP says how to find the address of a client. Its prefixes are ignored. Default: the
+	// peer of the connection.
+	IP *ratelimit.IPOptions
+	// Account returns the name that a request tries to log in as, "" if it has none.
+	// Default: the field "username" of a form or of a JSON object; see [Field].
+	Account func(*http.Request) string
+	// Fold maps names that the service's own look-up holds equal to one spelling. Default:
+	// trimmed and in lower case.
+	Fold func(string) string
+	// Guessing says which requests try to log in. Default: all except GET, HEAD and OPTIONS.
+	Guessing func(*http.Request) bool
+
+	// Address limits the failures of strangers from one address: a /64 of IPv6. Default:
+	// ratelimit.Login(), 5 an hour.
+	Address ratelimit.Policy
+	// Site is for one /56 of IPv6. Default: twice Address.
+	Site ratelimit.Policy
+	// Network is for one /48 of IPv6 or one /24 of IPv4. Default: 6 times Address.
+	Network ratelimit.Policy
+	// Account limits the failures of strangers at one account. Default: 10 times Address.
+	AccountLimit ratelimit.Policy
+	// Everyone limits the failures of all strangers together: many accounts are tried a few
+	// times each from many networks. Default: 200 times Address.
+	Everyone ratelimit.Policy
+	// Device is for one account on a device that has logged in to it, and also for one account
+	// at an address from which it has logged in. Default: as much as Address.
+	Device ratelimit.Policy
+	// Remember is how long a device and an address are known. Default: 90 days, of which an
+	// address is known for 30 at most.
+	Remember time.Duration
+	// MaxPenalty bounds how long an address is refused that uses Address up again and again:
+	// a window, then twice as long each time within a day. Default: 24 h.
+	MaxPenalty time.Duration
+
+	// Challenge answers a stranger whom a limit refuses that others can use up, such as with a
+	// captcha or a code by mail. Default: nil; such a stranger is refused with 429.
+	Challenge http.Handler
+	// Solved says whether a request comes with a solved challenge. It may then try although
+	// that limit is used up. Default: nil; none does.
+	Solved func(*http.Request) bool
+
+	// Cookie is the name of the device's cookie. Default: "login_device".
+	Cookie string
+	// Insecure leaves the Secure attribute off for requests that come without TLS, here and
+	// by X-Forwarded-Proto. Default: false.
+	Insecure bool
+	// OldSecrets are accepted beside the secret that signs, while it is replaced. Default: none.
+	OldSecrets [][]byte
+	// Notify receives what the guard does. Default: nil.
+	Notify func(context.Context, Event)
+	// Logger receives what only the operator can fix, and the first sign of an attack.
+	// Default: slog.Default().
+	Logger *slog.Logger
+}
+
+// Event is something that the guard did.
+type Event struct {
+	// Kind is what it did.
+	Kind Kind
+	// Policy is the name of the policy that refused, if one did.
+	Policy string
+	// Address and Account are the keys of the request.
+	Address, Account string
+	// Wait is how long the client was told to wait, or is refused.
+	Wait time.Duration
+}
+
+// Kind is a kind of Event.
+type Kind string
+
+// The kinds of events.
+const (
+	// Refused is an answer 429.
+	Refused Kind = "refused"
+	// Challenged is an answer of Options.Challenge.
+	Challenged Kind = "challenged"
+	// Sprayed means that failures at many accounts use up the limit of a network or of all
+	// strangers: somebody tries a few passwords at each of many accounts.
+	Sprayed Kind = "sprayed"
+	// Penalized means that an address is refused for longer than a window.
+	Penalized Kind = "penalized"
+)
+
+const (
+	day         = 24 * time.Hour
+	knownAtMost = 30 * day
+	maxStrikes  = 16
+)
+
+func (o *Options) setDefaults() error {
+	if o.Limiter == nil {
+		o.Limiter = func(p ratelimit.Policy) (ratelimit.Limiter, error) { return ratelimit.NewMemory(p, nil) }
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Account == nil {
+		o.Account = Field("username")
+	}
+	if o.Fold == nil {
+		o.Fold = fold
+	}
+	if o.Guessing == nil {
+		o.Guessing = func(r *http.Request) bool {
+			return r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodOptions
+		}
+	}
+	if o.Cookie == "" {
+		o.Cookie = "login_device"
+	}
+	if o.Remember == 0 {
+		o.Remember = 90 * day
+	}
+	if o.MaxPenalty == 0 {
+		o.MaxPenalty = day
+	}
+	if o.Remember < 0 || o.MaxPenalty < 0 || o.MaxPenalty > knownAtMost {
+		return fmt.Errorf("loginguard: Remember must not be negative, and MaxPenalty must be from 0 to %v", knownAtMost)
+	}
+	if o.Solved != nil && o.Challenge == nil {
+		return errors.New("loginguard: Solved needs a Challenge that can be solved")
+	}
+	return nil
+}
