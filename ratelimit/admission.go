@@ -17,11 +17,11 @@ import (
 //	}
 //
 // A check with FailuresOnly counts every admission whose handler has not called Succeed
-// by the time that it returns, whatever it has answered. A panic, a hijacked connection and
+// by the time that it returns, with any status. A panic, a hijacked connection and
 // a form that is shown again with status 200 are failures in this sense.
 //
 // An Admission is safe for concurrent use. A nil Admission, which AdmissionFrom returns
-// outside of any limit, accepts all calls and does nothing.
+// outside of any limit, accepts all calls without effect.
 type Admission struct {
 	ctx      context.Context
 	decision Decision
@@ -112,7 +112,7 @@ func (d *Decision) add(o *Decision) {
 	d.reservations = append(d.reservations, o.reservations...)
 }
 
-// Decision returns what has been decided.
+// Decision returns the decision.
 func (a *Admission) Decision() *Decision {
 	if a == nil {
 		return &Decision{Allowed: true}
@@ -142,7 +142,7 @@ func (c *admissionContext) Value(key any) any {
 func (a *Admission) Succeed() { a.state(outcomeSucceeded) }
 
 // Fail states that the request has failed: its units stay counted, and callers that wait
-// for its outcome are told at once.
+// for its outcome continue at once.
 func (a *Admission) Fail() { a.state(outcomeFailed) }
 
 // Pending states that a later request will show the outcome, such as after a correct
@@ -150,7 +150,7 @@ func (a *Admission) Fail() { a.state(outcomeFailed) }
 // nothing from this request.
 func (a *Admission) Pending() { a.state(outcomePending) }
 
-// Charge sets the cost of what the request has used, once it is known, for the checks
+// Charge sets the real cost of the request, once it is known, for the checks
 // without FailuresOnly of this admission: all of them, or those of the named policies.
 // A lower cost than was reserved is given back. A higher one is taken even if it does not
 // fit: see [Reservation.Settle].
@@ -176,7 +176,7 @@ func (a *Admission) state(outcome int) {
 	}
 }
 
-// End settles what the handler has left open. Defer it, so that it also runs after a panic.
+// End settles an outcome that the handler has left open. Defer it, so that it also runs after a panic.
 func (a *Admission) End() {
 	if a == nil {
 		return
@@ -219,7 +219,7 @@ func (a *Admission) conclude(outcome int, stated bool) {
 	}
 }
 
-// settle settles the chosen checks; -1 is what they have reserved.
+// settle settles the chosen checks; -1 is the reserved cost.
 func (a *Admission) settle(cost int, chosen func(i int) bool) {
 	if !a.decision.Allowed {
 		return

@@ -12,11 +12,11 @@ import (
 type Check struct {
 	Limiter Limiter
 	Key     string
-	// Cost is the number of units. 0 only looks, and denies nothing.
+	// Cost is the number of units. 0 only looks, and is never denied.
 	Cost int
 	// Within is how long the caller can wait for its units. They are reserved in the
 	// order of the calls, in the future if need be, and Result.Delay says for how long
-	// the caller must wait. Default: 0; the units fit now or not at all.
+	// the caller must wait. Default: 0; units that do not fit now are denied.
 	Within time.Duration
 	// Debt uses the units whether they fit or not. Default: false.
 	Debt bool
@@ -40,7 +40,7 @@ func same(a, b Limiter) bool { return reflect.ValueOf(a).Comparable() && a == b 
 // Decision is the answer to several checks.
 type Decision struct {
 	// Allowed means that every check allowed and that each has used its cost.
-	// Otherwise none has used anything.
+	// Otherwise no check has used units.
 	Allowed bool
 	// Results holds one result a check, in their order. Where the decision is denied,
 	// some may be Allowed themselves.
@@ -52,10 +52,10 @@ type Decision struct {
 
 // Decide asks all checks and uses their costs only if all allow. Checks in one back-end
 // are decided in one step: those in memory always, those on one Redis if it is no
-// Cluster. Elsewhere what has been reserved is given back after a denial. A concurrent
-// request may see it as used meanwhile.
+// Cluster. Elsewhere reserved units are given back after a denial. A concurrent
+// request may see it as used until then.
 //
-// A nil error with Allowed == false is a denial. With an error nothing is used.
+// A nil error with Allowed == false is a denial. With an error no units are used.
 // ErrUnavailable, ErrQueueFull and ErrCostExceedsLimit come with results.
 func Decide(ctx context.Context, checks ...Check) (*Decision, error) {
 	checks = slices.Clone(checks) // the caller's may be shared by goroutines
@@ -120,7 +120,7 @@ func (d *Decision) decideGroup(ctx context.Context, i int, done []bool) error {
 		if !done[j] && (j == i || d.checks[j].by().Group() == together) {
 			done[j] = true
 			members, group = append(members, j), append(group, d.checks[j])
-			if !d.Allowed { // denied already: the rest is asked for its figures only
+			if !d.Allowed { // denied already: the other checks only report their figures
 				group[len(group)-1].Cost = 0
 			}
 		}

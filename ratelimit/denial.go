@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// denial is what is known of a key that has used up its limit: until its oldest use
+// denial describes a key that has used up its limit: until its oldest use
 // leaves the window, every further request for one unit gets the same answer. It lets
 // those be answered without the shard's lock, so that an attack on one key holds up
 // neither itself nor the other keys there. Immutable.
@@ -53,7 +53,7 @@ func (sh *shard[E]) remember(h keyHash, key string, now int64, o *outcome) {
 	})
 }
 
-// withdraw forgets what is known of a key, with the lock held, before its use changes.
+// withdraw forgets the denial of a key, with the lock held, before its use changes.
 func (sh *shard[E]) withdraw(h keyHash) {
 	if d := sh.denial.Load(); d != nil && d.hash == h.hash {
 		sh.denial.Store(nil)

@@ -11,9 +11,9 @@
 // allow. [NewMiddleware] puts [Rule] values in front of an http.Handler, with the response
 // fields that clients know. The handler states the outcome of a request with [AdmissionFrom].
 //
-// Package loginguard protects logins, package concurrency limits what is in flight, package
+// Package loginguard protects logins, package concurrency limits requests in flight, package
 // outbound limits a client, and package operate serves operators.
 //
-// Nothing in this package starts a goroutine, and every type that decides is safe for
+// This package starts no goroutine, and every type that decides is safe for
 // concurrent use.
 package ratelimit

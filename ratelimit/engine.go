@@ -10,13 +10,13 @@ import (
 type engine interface {
 	// hash returns the key's shard and its place there.
 	hash(key string) keyHash
-	// take decides at once, and books what is allowed unless it only peeks.
+	// take decides at once, and books allowed units unless it only peeks.
 	take(key string, now int64, q ask) outcome
 	settle(key string, now int64, limit, cost, actual int, t token)
 	// bar forgets what key has used, and until an instant, if it is later than now, gives
 	// it nothing.
 	bar(key string, now, until int64, limit int)
-	// The next serve decisions over several keys, which hold all locks meanwhile.
+	// The next methods serve decisions over several keys, which hold all locks.
 	lock(keyHash)
 	unlock(keyHash)
 	decideLocked(h keyHash, key string, now int64, q ask) outcome
@@ -46,7 +46,7 @@ const (
 
 type shards[E any, A algorithm[E]] struct {
 	algo     A
-	penalise func(e *E, now int64, limit, cost int) // books what was denied; nil unless CountDenied
+	penalise func(e *E, now int64, limit, cost int) // books denied units; nil unless CountDenied
 	seed     maphash.Seed
 	mask     uint32
 	maxKeys  int // of one shard
@@ -120,14 +120,14 @@ func (sh *shard[E]) notBefore(now int64) int64 {
 	return sh.last
 }
 
-// lend returns an entry that has used nothing, to decide by for a key that has none.
+// lend returns an empty entry for a decision on a key without an entry.
 func (sh *shard[E]) lend() *E {
 	var zero E
 	*sh.unused = zero
 	return sh.unused
 }
 
-// find returns the key's entry, nil if it has none, and keeps the table fresh.
+// find returns the key's entry or nil, and keeps the table fresh.
 func (s *shards[E, A]) find(sh *shard[E], h keyHash, key string, now int64) *E {
 	if (sh.allowed+sh.denied)%sweepEvery == 0 {
 		s.sweep(sh, now)
@@ -139,7 +139,7 @@ func (s *shards[E, A]) sweep(sh *shard[E], now int64) {
 	sh.table.sweep(sweepSlots, func(e *E) bool { return s.algo.stale(e, now) })
 }
 
-// commit carries a decision out: it books what is allowed and counts what is denied. e
+// commit carries a decision out: it books allowed units and counts denied ones. e
 // may be the one that was lent.
 func (s *shards[E, A]) commit(sh *shard[E], h keyHash, key string, e *E, now int64, q ask, o outcome) outcome {
 	if !o.allowed {

@@ -13,7 +13,7 @@ type ask struct {
 	record      bool  // books what another limiter has allowed
 }
 
-// outcome is what an algorithm found for one key. The durations are as in Result.
+// outcome is the result of an algorithm for one key. The durations are as in Result.
 type outcome struct {
 	allowed bool
 	full    bool // the queue is
@@ -50,7 +50,7 @@ func (m *mark) block(blocked bool) {
 }
 
 // algorithm counts the use of one key in an E. now is in nanoseconds since the
-// limiter was made, and never falls. An E's zero value has used nothing.
+// limiter was made, and never falls. An E's zero value has no uses.
 type algorithm[E any] interface {
 	// take brings e up to now, says whether the cost fits, and uses it if it does and book
 	// is set. It returns a value because a pointer would move to the heap.
@@ -59,7 +59,7 @@ type algorithm[E any] interface {
 	settle(e *E, now int64, limit, cost, actual int, t token)
 	// bar uses everything up until an instant.
 	bar(e *E, now, until int64, limit int)
-	// stale says that e has used nothing any more.
+	// stale reports whether all uses of e have ended.
 	stale(e *E, now int64) bool
 	// used is how much of a key is lost if e is forgotten.
 	used(e *E) int
@@ -155,7 +155,7 @@ func (a exact) decide(o *outcome, e *useLog, now int64, limit, cost int) {
 	}
 }
 
-// extend allows what may wait, and debt.
+// extend allows units that may wait, and debt.
 func (a exact) extend(o *outcome, e *useLog, now int64, q *ask) {
 	if q.debt || q.record {
 		o.allowed, o.flying = true, 0
@@ -174,7 +174,7 @@ func (a exact) extend(o *outcome, e *useLog, now int64, q *ask) {
 	}
 }
 
-// book uses what has been allowed.
+// book adds allowed units to the log.
 func (a exact) book(o *outcome, e *useLog, now int64, q *ask) {
 	cost := int64(q.cost)
 	switch {
@@ -238,7 +238,7 @@ func (a exact) owe(e *useLog, now int64, limit int, units int64) (at int64) {
 	return now
 }
 
-// penalise books what was denied in place of the oldest uses, for CountDenied.
+// penalise books denied units in place of the oldest uses, for CountDenied.
 func (a exact) penalise(e *useLog, now int64, limit, cost int) {
 	cost = min(cost, limit)
 	for over := e.total + int64(cost-limit); over > 0 && e.len() > 0; {

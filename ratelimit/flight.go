@@ -49,7 +49,7 @@ func (q *flightQueue) enter(k flightKey, front bool) chan struct{} {
 	return c
 }
 
-// leave removes a waiter. Where it has been woken meanwhile, the next one is.
+// leave removes a waiter. If it has been woken, the next one is woken.
 func (q *flightQueue) leave(k flightKey, c chan struct{}) {
 	q.mu.Lock()
 	list := q.waiters[k]

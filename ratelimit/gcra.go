@@ -13,7 +13,7 @@ type gcraState struct {
 	full int64 // nanoseconds, the "theoretical arrival time"
 }
 
-// per is what one unit takes to flow in, rounded up so that no window gets a unit more.
+// per is the time in which one unit flows in, rounded up so that no window gets a unit more.
 func (a gcra) per(limit int) int64 {
 	if limit < 1 {
 		return int64(a.window)
@@ -66,7 +66,7 @@ func (a gcra) take(e *gcraState, now int64, q ask, book bool) (o outcome) {
 	return o
 }
 
-// settle takes off what was booked and not used, less what has flowed in since: the token
+// settle gives back the unused part of a booking, less the units that have flowed in since: the token
 // is the instant up to which the use reached.
 func (a gcra) settle(e *gcraState, now int64, limit, cost, actual int, t token) {
 	if t.gen == e.gen {

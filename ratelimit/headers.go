@@ -45,7 +45,7 @@ func ceilSeconds(d time.Duration) int64 {
 	return int64((d-1)/time.Second) + 1
 }
 
-// retrySeconds is the value of Retry-After and retry_after; 0 means that there is none.
+// retrySeconds is the value of Retry-After and retry_after; 0 leaves them out.
 func retrySeconds(r Result) int64 {
 	if r.RetryAfter == Never {
 		return 0
@@ -90,7 +90,7 @@ func (d *Decision) shown(denied bool) ([]Result, []Check) {
 }
 
 // write sets the fields of a decision. All values share one string and one array of
-// slices, which is what a response costs. now is in Unix nanoseconds.
+// slices, the whole cost of a response. now is in Unix nanoseconds.
 func (w *headerWriter) write(h http.Header, d *Decision, denied bool, now int64) {
 	results, checks := d.shown(denied)
 	if len(results) == 0 {

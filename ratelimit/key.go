@@ -49,7 +49,7 @@ func plainID(id string) bool {
 type IPOptions struct {
 	// TrustedProxies are the proxies in front of the service: addresses, prefixes, or
 	// "unix" for a peer that connects through a unix socket. Only their forwarded headers
-	// are read. Default: none; the peer of the connection is the client.
+	// are read. Default: empty; the peer of the connection is the client.
 	TrustedProxies []string
 	// Header is what those proxies write: "X-Forwarded-For", "Forwarded", or one that
 	// carries a single address, such as "CF-Connecting-IP". Default: "X-Forwarded-For".
@@ -165,7 +165,7 @@ func (o *IPOptions) warn(r *http.Request, warned *atomic.Bool) {
 }
 
 // dottedQuad returns the host of an address such as "203.0.113.7:4711" if it is an IPv4
-// one in its only canonical form, and nothing needs to be parsed and written anew.
+// one in its only canonical form, and needs no parsing.
 func dottedQuad(remote string) (host string, ok bool) {
 	field, digits, dots := 0, 0, 0
 	for i := range len(remote) {

@@ -14,7 +14,7 @@ import (
 // ratelimittest tests it.
 //
 // A key names the caller that is limited, such as "user:42". [Key] builds safe ones. A
-// denied decision uses nothing, unless the policy sets CountDenied. Errors are those of
+// denied decision uses no units, unless the policy sets CountDenied. Errors are those of
 // this package, the context's, and for a shared back-end ErrUnavailable. The Result is
 // valid beside ErrCostExceedsLimit and ErrUnavailable.
 type Limiter interface {
@@ -36,7 +36,7 @@ type Backend interface {
 	// Group returns a comparable value. Backends with the same Group decide together: the
 	// first one is called with the checks of all.
 	Group() any
-	// Take reserves all checks or none, and returns one reservation a check.
+	// Take reserves the units of all checks, or denies, and returns one reservation a check.
 	Take(ctx context.Context, checks []Check) ([]*Reservation, error)
 	// Settle gives each reservation of this Group its final cost. A lower cost gives
 	// units back. A higher one takes more, into debt if they do not fit.
@@ -75,7 +75,7 @@ type Result struct {
 	// Cost is the number of units asked for.
 	Cost int
 	// InFlight is the number of units in flight when they are all that stands in the
-	// way of a denied decision: one of them may be given back at any moment.
+	// way of a denied decision. The handler may give them back at any moment.
 	InFlight int
 	// RetryAfter is the time until Cost fits: 0 when Allowed, Never when it cannot, and
 	// at most a second when InFlight is not 0.
@@ -99,7 +99,7 @@ type Result struct {
 }
 
 // LimitFunc returns the limit of one key, such as that of a tenant's plan. Every decision
-// calls it, so a limit may change at any time, and what a key has used goes on counting.
+// calls it, so a limit may change at any time. Earlier uses of a key go on counting.
 // It must be fast and safe for concurrent use. A limit of 0 blocks the key, Unlimited
 // lets it through uncounted, and ok == false leaves the policy's own Limit. A limit that
 // the policy cannot hold is ErrLimitFunc, and counted in Stats.

@@ -14,7 +14,7 @@ type limitStatus struct {
 	Used       int    `json:"used"`
 	Remaining  int    `json:"remaining"`
 	Window     int64  `json:"window"`                // seconds
-	Reset      int64  `json:"reset"`                 // Unix seconds at which nothing is used any more
+	Reset      int64  `json:"reset"`                 // Unix seconds at which the whole limit is free
 	RetryAfter int64  `json:"retry_after,omitempty"` // seconds until one more is allowed
 	Degraded   bool   `json:"degraded,omitempty"`
 }
@@ -22,7 +22,7 @@ type limitStatus struct {
 // limitsRate bounds the questions of one caller.
 var limitsRate = Policy{Name: "limits", Limit: 120, Window: time.Minute}
 
-// LimitsHandler answers GET with the caller's own limits and what is left of them,
+// LimitsHandler serves GET with the caller's own limits and remaining units,
 // {"limits":[{"policy":"api","limit":100, …}]}. It uses none of them, asks each back-end
 // once, and leaves out policies that only watch. Each caller may ask 120 times a minute.
 func LimitsHandler(rules ...Rule) http.Handler {

@@ -87,7 +87,7 @@ func NewMemory(policy Policy, opts *Options) (*Memory, error) {
 	return m, nil
 }
 
-// Policy returns what the limiter was made with.
+// Policy returns the policy of the limiter.
 func (m *Memory) Policy() Policy { return m.policy }
 
 // now is in nanoseconds since base, from 1 on.
@@ -105,7 +105,7 @@ func (m *Memory) AllowN(ctx context.Context, key string, cost int) (r Result, er
 	return r, err
 }
 
-// Peek returns what Allow would find and changes nothing. Allowed says whether one more
+// Peek returns the result of Allow without using units. Allowed says whether one more
 // unit would fit.
 func (m *Memory) Peek(ctx context.Context, key string) (Result, error) {
 	return m.AllowN(ctx, key, 0)
@@ -117,7 +117,7 @@ func (m *Memory) Reserve(ctx context.Context, key string, cost int) (*Reservatio
 }
 
 // Charge uses cost units whether they fit or not, for work that has been done already.
-// What does not fit is debt: see [Reservation.Settle].
+// Units that do not fit are debt: see [Reservation.Settle].
 func (m *Memory) Charge(ctx context.Context, key string, cost int) (Result, error) {
 	r, err := reserve(ctx, Check{Limiter: m, Key: key, Cost: cost, Debt: true})
 	return r.Result(), err
@@ -126,7 +126,7 @@ func (m *Memory) Charge(ctx context.Context, key string, cost int) (Result, erro
 // Wait blocks until cost units fit and uses them. Waiters on one key are served in the
 // order of their calls. Wait returns at once with ErrWouldExceedDeadline when ctx would
 // end before the units fit, and with ErrQueueFull when Options.MaxQueue units of the key
-// wait already. When ctx ends meanwhile, the units are given back.
+// wait already. When ctx ends first, the units are given back.
 func (m *Memory) Wait(ctx context.Context, key string, cost int) (Result, error) {
 	return wait(ctx, Check{Limiter: m, Key: key, Cost: cost})
 }

@@ -20,14 +20,14 @@ type Rule struct {
 	// Cost returns the units that a request needs; 0 lets it through uncounted. The
 	// handler can correct it with [Admission.Charge]. Default: 1.
 	Cost func(*http.Request) int
-	// Skip leaves requests out for which it returns true. Default: none.
+	// Skip leaves requests out for which it returns true. Default: nil.
 	Skip func(*http.Request) bool
 	// FailuresOnly gives the units back when the handler calls [Admission.Succeed]. Until
 	// then they count, so parallel requests cannot outrun the limit. Default: false; every
 	// request counts.
 	FailuresOnly bool
 	// SuccessStatus makes FailuresOnly call Succeed by itself for an answer whose status it
-	// accepts. Set it only where the status alone tells a success from a failure, and
+	// accepts. Set it only where the status alone separates a success from a failure, and
 	// where the handler itself writes the status. Default: nil; the handler calls Succeed.
 	SuccessStatus func(status int) bool
 	// Delay is the longest that a request is delayed before it is denied. Delayed requests
@@ -46,7 +46,7 @@ type MiddlewareOptions struct {
 	// NoHeaders leaves out all fields but Retry-After. Default: false.
 	NoHeaders bool
 	// PartitionSecret adds the parameter pk to RateLimit: a keyed hash of the caller's
-	// key under this secret. Default: none; no pk.
+	// key under this secret. Default: nil; no pk.
 	PartitionSecret []byte
 	// Denied writes the answer to a denied request instead of the default one. The
 	// header fields are set already. Default: nil.
@@ -55,7 +55,7 @@ type MiddlewareOptions struct {
 	Logger *slog.Logger
 }
 
-// Middleware applies rules, all or nothing, to every request.
+// Middleware applies rules to every request: a request passes all of them or uses no units.
 type Middleware struct {
 	rules  []Rule
 	memory *Memory // the limiter of the only rule, if that counts all requests in memory
@@ -205,9 +205,9 @@ func (m *Middleware) serveAll(w http.ResponseWriter, r *http.Request, next http.
 		return
 	}
 	sw := &statusWriter{ResponseWriter: w}
-	next.ServeHTTP(sw, r) // a panic passes by, and what it cost stays counted
+	next.ServeHTTP(sw, r) // a panic passes through, and its units stay counted
 	if sw.status == 0 || sw.hijacked {
-		return // nobody saw an outcome
+		return // no outcome was seen
 	}
 	for _, success := range status {
 		if !success(sw.status) {
@@ -261,7 +261,7 @@ func (m *Middleware) fail(w http.ResponseWriter, r *http.Request, status int, re
 	respond(w, r, status, contentType, failureBody(status, retry, m.opts.ProblemJSON))
 }
 
-// statusWriter remembers the status that the handler has written, 0 for none.
+// statusWriter remembers the status that the handler has written, or 0.
 type statusWriter struct {
 	http.ResponseWriter
 	status   int
@@ -292,8 +292,8 @@ func (w *statusWriter) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(w.ResponseWriter, r)
 }
 
-// Unwrap serves http.ResponseController, and what follows serves handlers that ask for
-// http.Flusher, http.Hijacker and http.Pusher themselves.
+// Unwrap serves http.ResponseController. The other methods serve handlers that use
+// http.Flusher, http.Hijacker and http.Pusher.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // FlushError flushes, or returns http.ErrNotSupported.

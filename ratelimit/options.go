@@ -36,7 +36,7 @@ type DecidedEvent struct {
 	Result Result
 }
 
-// Stats counts what a limiter did since it was made.
+// Stats counts decisions of a limiter since its constructor.
 type Stats struct {
 	// Keys is how many keys this process keeps now.
 	Keys int

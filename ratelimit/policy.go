@@ -24,12 +24,12 @@ type Policy struct {
 	// OnFailure is what happens while a shared back-end does not answer. A limiter
 	// in memory cannot fail. Default: FailLocal.
 	OnFailure FailureMode
-	// Shadow makes the policy report what it would have denied ([Result.Shadowed])
-	// and deny nothing: to try a limit on real traffic first. Default: false.
+	// Shadow makes the policy report denials ([Result.Shadowed]) and let requests
+	// through, to try a limit on real traffic first. Default: false.
 	Shadow bool
-	// CountDenied makes what is denied use up the window as well, at most Limit
+	// CountDenied makes denied requests use up the window as well, at most Limit
 	// units of it: a client that does not pause is never let in again. Exact only.
-	// Default: false; what is denied costs nothing.
+	// Default: false; a denied request uses no units.
 	CountDenied bool
 }
 
@@ -79,11 +79,11 @@ func (a Algorithm) String() string {
 	return "Algorithm(" + strconv.Itoa(int(a)) + ")"
 }
 
-// FailureMode is what a limiter does while its shared back-end does not answer.
+// FailureMode is the behavior of a limiter while its shared back-end does not respond.
 type FailureMode int
 
 const (
-	// FailLocal counts in this process meanwhile.
+	// FailLocal counts in this process.
 	FailLocal FailureMode = iota
 	// FailClosed refuses with ErrUnavailable, which the middleware answers with 503.
 	FailClosed
@@ -104,7 +104,7 @@ func (f FailureMode) String() string {
 	return "FailureMode(" + strconv.Itoa(int(f)) + ")"
 }
 
-// Validate returns what is wrong with p, or nil. Constructors call it.
+// Validate returns the first mistake in p, or nil. Constructors call it.
 func (p Policy) Validate() error {
 	if !validName(p.Name) {
 		return fmt.Errorf("ratelimit: policy name %q: use a letter, then letters, digits, '-' and '_', at most 64", p.Name)

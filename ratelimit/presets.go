@@ -3,7 +3,7 @@ package ratelimit
 import "time"
 
 // Login returns the policy "login", 5 an hour: for failed tries to log in. See
-// [LoginRules] for what a login needs besides.
+// package loginguard for protection of a login.
 func Login() Policy { return Policy{Name: "login", Limit: 5, Window: time.Hour} }
 
 // API returns the policy "api", 100 an hour: for ordinary calls of one user.

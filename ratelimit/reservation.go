@@ -9,7 +9,7 @@ import (
 // use.
 type Reservation struct {
 	result  Result
-	backend Backend // nil: nothing is booked
+	backend Backend // nil: no units are booked
 	token   any     // for other back-ends
 
 	// For memory.
@@ -29,7 +29,7 @@ func (r *Reservation) Result() Result { return r.result }
 // addition. They may exceed the limit: the debt delays later decisions of the key until
 // it is repaid, and it is bounded by 64 limits.
 //
-// The first Settle that returns nil decides. Later ones change nothing. A reservation
+// The first Settle that returns nil decides. Later ones have no effect. A reservation
 // that is not settled keeps its cost.
 func (r *Reservation) Settle(ctx context.Context, cost int) error {
 	return settle(ctx, []*Reservation{r}, []int{cost})

@@ -89,7 +89,7 @@ func appendDenied(buf []byte, results []Result, now int64, problem bool) []byte 
 	return append(buf, '}', '\n')
 }
 
-// failureBody is the JSON of a 503 or 500. It says nothing of the cause.
+// failureBody is the JSON of a 503 or 500. It hides the cause.
 func failureBody(status int, retry int64, problem bool) []byte {
 	buf := make([]byte, 0, 160)
 	if problem {

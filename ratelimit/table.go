@@ -112,7 +112,7 @@ func (t *table[E]) removeKey(h uint32, key string) {
 	}
 }
 
-// sweep moves the hand over up to n slots and removes what is stale.
+// sweep moves the hand over up to n slots and removes stale entries.
 func (t *table[E]) sweep(n int, stale func(*E) bool) {
 	for range min(n, len(t.hashes)) {
 		if t.hand >= len(t.hashes) {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// wallClock tells what the wall clock shows at instants of a monotonic one that began
+// wallClock converts instants of a monotonic clock to wall time. The monotonic clock began
 // at base. It looks at the wall clock once a second, for that costs as much as a
 // decision; so it follows one that is set within a second.
 type wallClock struct {

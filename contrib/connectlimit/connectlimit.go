@@ -21,9 +21,9 @@ import (
 	"github.com/mainstay-go/mainstay/ratelimit/driver"
 )
 
-// Call is what a rule may look at.
+// Call describes a call to the rules.
 type Call struct {
-	// Spec says which method is called, Peer by whom, and Header what it sent.
+	// Spec says which method is called, Peer by whom, and Header its fields.
 	Spec   connect.Spec
 	Peer   connect.Peer
 	Header http.Header
@@ -78,7 +78,7 @@ func (l *interceptor) WrapStreamingHandler(next connect.StreamingHandlerFunc) co
 func (l *interceptor) admit(ctx context.Context, call Call) (*ratelimit.Admission, error) {
 	a, err := l.rules.Admit(ctx, call)
 	d := a.Decision()
-	code, text := connect.CodeInternal, "the service could not answer" // nothing of the error's cause
+	code, text := connect.CodeInternal, "the service could not answer" // the cause stays hidden
 	switch d.Status(err) {
 	case http.StatusOK:
 		return a, nil

@@ -70,7 +70,7 @@ func (s *admitted) Context() context.Context { return s.ctx }
 func (l *Limit) admit(ctx context.Context, method string) (*ratelimit.Admission, error) {
 	a, err := l.rules.Admit(ctx, method)
 	d := a.Decision()
-	st := status.New(codes.Internal, "the service could not answer") // nothing of the error's cause
+	st := status.New(codes.Internal, "the service could not answer") // the cause stays hidden
 	switch d.Status(err) {
 	case http.StatusOK:
 		return a, nil
@@ -87,7 +87,7 @@ func (l *Limit) admit(ctx context.Context, method string) (*ratelimit.Admission,
 			st = detailed
 		}
 		seconds := strconv.FormatInt(int64((retry+time.Second-1)/time.Second), 10)
-		_ = grpc.SetTrailer(ctx, metadata.Pairs("retry-after", seconds)) // outside of a call there is none
+		_ = grpc.SetTrailer(ctx, metadata.Pairs("retry-after", seconds)) // it fails outside of a call
 	}
 	return nil, st.Err()
 }

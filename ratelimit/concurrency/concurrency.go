@@ -5,7 +5,7 @@
 //
 // It says nothing about how many uses follow each other: package ratelimit does. A use may
 // weigh more than one, and may wait for its turn. [Memory] counts in one process, and
-// redislimit.Concurrency in all processes of a service. Nothing in this package starts a
+// redislimit.Concurrency in all processes of a service. This package never starts a
 // goroutine.
 package concurrency
 
@@ -24,7 +24,7 @@ type Limiter interface {
 	// Acquire takes weight slots of key. It returns at once if they are free or the policy
 	// has no Wait. Otherwise it waits for its turn, which is first come, first served. The
 	// slot's Result says whether it was let in. The slot is not nil, and Release may be
-	// called on it, whatever the answer and the error. Errors are ratelimit.ErrEmptyKey,
+	// called on it, for every result and error. Errors are ratelimit.ErrEmptyKey,
 	// ErrInvalidCost for a weight below 1, ErrCostExceedsLimit, the context's, and for a
 	// shared back-end ErrUnavailable.
 	Acquire(ctx context.Context, key string, weight int) (*Slot, error)
@@ -32,7 +32,7 @@ type Limiter interface {
 
 // ErrSlotLost means that a slot of a shared back-end ran out before it was released:
 // its holder was paused or disconnected for longer than the slot's lease, or the back-end
-// lost its data. Another process may hold the slot meanwhile.
+// lost its data. Another process may hold the slot now.
 var ErrSlotLost = errors.New("concurrency: the slot ran out before it was released, and another may hold its place; stop what it protects, or use a longer lease")
 
 // Policy says how many uses of one key may be in flight. It is plain data.
@@ -46,14 +46,14 @@ type Policy struct {
 	Wait time.Duration
 	// Queue bounds the callers of one key that wait in this process. Default: 100.
 	Queue int
-	// RetryAfter is what a refused client is told to wait: nothing is known of when a slot
+	// RetryAfter is the wait in the response to a refused client. The limiter cannot predict when a slot
 	// will be free. Default: 1 s.
 	RetryAfter time.Duration
 	// OnFailure is what happens while a shared back-end does not answer. FailLocal
-	// counts what this process lets in meanwhile. Default: FailLocal.
+	// counts in this process. Default: FailLocal.
 	OnFailure ratelimit.FailureMode
-	// Shadow makes the policy report what it would have refused (Result.Shadowed)
-	// and refuse nothing. Default: false.
+	// Shadow makes the policy report refusals (Result.Shadowed)
+	// without refusing. Default: false.
 	Shadow bool
 }
 
@@ -63,7 +63,7 @@ const (
 	maxWait      = time.Hour
 )
 
-// Validate returns what is wrong with p, or nil. Constructors call it.
+// Validate returns the first mistake in p, or nil. Constructors call it.
 func (p Policy) Validate() error {
 	limit := p.Limit
 	if limit == ratelimit.Unlimited {
@@ -84,7 +84,7 @@ func (p Policy) Validate() error {
 }
 
 // Begin is for implementations of Limiter: it checks the arguments of Acquire and returns
-// the result so far. When decided is true, that is the answer and nothing is counted.
+// the result so far. When decided is true, that is the result, without counting.
 func (p Policy) Begin(ctx context.Context, f ratelimit.LimitFunc, key string, weight int) (r ratelimit.Result, decided bool, err error) {
 	r = ratelimit.Result{Limit: p.Limit, Cost: weight, Policy: p.Name}
 	switch {

@@ -30,7 +30,7 @@ type shard struct {
 	_        [32]byte
 }
 
-// entry is what one key has in flight, and who waits.
+// entry holds the slots of one key and its waiters.
 type entry struct {
 	used  int
 	queue []*waiter
@@ -42,7 +42,7 @@ type waiter struct {
 	used          int           // then
 }
 
-// Stats counts what a Memory did since it was made.
+// Stats counts decisions of a Memory since New.
 type Stats struct {
 	// Keys is how many keys this process keeps now, InFlight how many of their slots are
 	// taken, and Waiting how many callers wait.
@@ -88,7 +88,7 @@ func New(policy Policy, opts *ratelimit.Options) (*Memory, error) {
 	return m, nil
 }
 
-// Policy returns what the limiter was made with.
+// Policy returns the policy of the limiter.
 func (m *Memory) Policy() Policy { return m.policy }
 
 func (m *Memory) shard(key string) *shard {

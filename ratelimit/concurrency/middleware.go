@@ -26,7 +26,7 @@ type MiddlewareOptions struct {
 	NoHeaders bool
 	// Weight returns how many slots a request takes. Default: 1.
 	Weight func(*http.Request) int
-	// Skip leaves requests out for which it returns true. Default: none.
+	// Skip leaves requests out for which it returns true. Default: nil.
 	Skip func(*http.Request) bool
 	// EndLost ends the context of a request whose slot is lost, with the cause
 	// ErrSlotLost: for work that must not run beside others. Slots in memory are never
@@ -35,7 +35,7 @@ type MiddlewareOptions struct {
 	// Denied writes the answer to a refused request instead of the default one. The
 	// header fields are set already. Default: nil.
 	Denied func(w http.ResponseWriter, r *http.Request, res ratelimit.Result)
-	// Logger is told of mistakes that only the operator can mend. Default: slog.Default().
+	// Logger receives mistakes that only the operator can fix. Default: slog.Default().
 	Logger *slog.Logger
 }
 
@@ -185,7 +185,7 @@ func appendField(h http.Header, name, value string) {
 	h[name] = []string{value}
 }
 
-// retrySeconds is the value of Retry-After; 0 means that there is none.
+// retrySeconds is the value of Retry-After; 0 leaves the field out.
 func retrySeconds(r ratelimit.Result) int64 {
 	if r.RetryAfter == ratelimit.Never {
 		return 0
@@ -208,7 +208,7 @@ func respond(w http.ResponseWriter, r *http.Request, status int, problem bool, b
 	}
 }
 
-// failureBody is the JSON of a 503 or 500. It says nothing of the cause.
+// failureBody is the JSON of a 503 or 500. It hides the cause.
 func failureBody(status int, retry int64, problem bool) []byte {
 	kind, message := "unavailable", "The service cannot answer right now."
 	if status != http.StatusServiceUnavailable {

@@ -20,13 +20,13 @@ type Slot struct {
 	crowded bool
 }
 
-// Lease is what a shared back-end knows of a slot that it has given: for
+// Lease describes a slot of a shared back-end: for
 // implementations of Limiter.
 type Lease interface {
 	// Release frees the slot. It is called once, and returns ErrSlotLost when the slot
 	// was not this holder's any more.
 	Release() error
-	// Held says whether the slot is surely this holder's now, from what this process
+	// Held reports whether the slot is surely this holder's now, as far as this process
 	// knows alone.
 	Held() bool
 	// Lost returns a context that ends when the slot is lost, and not otherwise.
@@ -81,7 +81,7 @@ func (s *Slot) Token() int64 {
 }
 
 // Context returns a context that ends with parent and, with the cause ErrSlotLost, when
-// the slot is lost. Calling cancel frees what the context holds, not the slot.
+// the slot is lost. Calling cancel frees the context, not the slot.
 func (s *Slot) Context(parent context.Context) (ctx context.Context, cancel context.CancelFunc) {
 	if s.lease == nil {
 		return context.WithCancel(parent)

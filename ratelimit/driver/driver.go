@@ -1,7 +1,7 @@
 // Package driver is for implementations of ratelimit.Limiter and ratelimit.Backend.
 //
 // A back-end decides several checks at once and reports one [ratelimit.Reservation] for
-// each. It makes them with [NewReservation], with whatever it needs to find the booking
+// each. It makes them with [NewReservation], with a token that finds the booking
 // again as their token. Package ratelimittest tests the result.
 package driver
 
@@ -13,7 +13,7 @@ import (
 )
 
 // NewReservation returns a reservation with a result. backend settles it, and finds the
-// booking by token. A nil backend means that nothing has been booked.
+// booking by token. A nil backend means that no units are booked.
 func NewReservation(result ratelimit.Result, backend ratelimit.Backend, token any) *ratelimit.Reservation {
 	return link.NewReservation(result, backend, token).(*ratelimit.Reservation)
 }

@@ -22,7 +22,7 @@ func fold(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
 
 // Field returns a function that reads a field of a form, of a JSON object or of the query,
 // and leaves the body as it was for the handler. It does not trust the Content-Type: an
-// attacker who can make this function read another name than the handler does has no limit.
+// attacker has no limit if this function reads another name than the handler.
 // Where the places disagree, a field comes twice with different values, or the body does not
 // end within 64 KiB, the request has a name that is no account's and that it shares with
 // requests of its own address only. Upper and lower case of the field's name are one in JSON,
@@ -71,7 +71,7 @@ func (v *values) one() string {
 	return v.list[0]
 }
 
-// body reads what a form's, a multipart form's and JSON's reader would find.
+// body reads the names that readers of a form, a multipart form and JSON would find.
 func (v *values) body(head []byte, contentType, name string) {
 	if len(bytes.TrimSpace(head)) == 0 {
 		return

@@ -5,14 +5,14 @@
 //	mux.Handle("POST /login/", guard.Wrap(login))
 //
 // The handler states the outcome with [ratelimit.AdmissionFrom]: Succeed after the right
-// password, Pending when a second factor is still to come. Everything else is a failure,
-// whatever the status of the answer.
+// password, Pending when a second factor is still to come. Every other request is a failure,
+// with any status.
 //
 // A device that has logged in before carries a signed cookie and has an allowance of its
 // own for that account, and so does an address from which the account has logged in. The
 // failures of others cannot spend those. Everybody else is a stranger, for whom failures are
-// limited by address, by network, by account and in total. Where a limit that others can use
-// up refuses a stranger, the service may ask for a challenge instead.
+// limited by address, by network, by account and in total. A shared limit may
+// challenge a stranger instead of refusing.
 package loginguard
 
 import (

@@ -19,7 +19,7 @@ type Options struct {
 	// IP says how to find the address of a client. Its prefixes are ignored. Default: the
 	// peer of the connection.
 	IP *ratelimit.IPOptions
-	// Account returns the name that a request tries to log in as, "" if it has none.
+	// Account returns the account of a login request, or "".
 	// Default: the field "username" of a form or of a JSON object; see [Field].
 	Account func(*http.Request) string
 	// Fold maps names that the service's own look-up holds equal to one spelling. Default:
@@ -50,11 +50,11 @@ type Options struct {
 	// a window, then twice as long each time within a day. Default: 24 h.
 	MaxPenalty time.Duration
 
-	// Challenge answers a stranger whom a limit refuses that others can use up, such as with a
+	// Challenge responds to strangers that a shared limit refuses, such as with a
 	// captcha or a code by mail. Default: nil; such a stranger is refused with 429.
 	Challenge http.Handler
 	// Solved says whether a request comes with a solved challenge. It may then try although
-	// that limit is used up. Default: nil; none does.
+	// that limit is used up. Default: nil; no request does.
 	Solved func(*http.Request) bool
 
 	// Cookie is the name of the device's cookie. Default: "login_device".
@@ -62,24 +62,24 @@ type Options struct {
 	// Insecure leaves the Secure attribute off for requests that come without TLS, here and
 	// by X-Forwarded-Proto. Default: false.
 	Insecure bool
-	// OldSecrets are accepted beside the secret that signs, while it is replaced. Default: none.
+	// OldSecrets are accepted beside the secret that signs, while it is replaced. Default: nil.
 	OldSecrets [][]byte
-	// Notify receives what the guard does. Default: nil.
+	// Notify receives the events of the guard. Default: nil.
 	Notify func(context.Context, Event)
-	// Logger receives what only the operator can fix, and the first sign of an attack.
+	// Logger receives mistakes that only the operator can fix, and the first sign of an attack.
 	// Default: slog.Default().
 	Logger *slog.Logger
 }
 
-// Event is something that the guard did.
+// Event is an action of the guard.
 type Event struct {
-	// Kind is what it did.
+	// Kind is the kind of action.
 	Kind Kind
 	// Policy is the name of the policy that refused, if one did.
 	Policy string
 	// Address and Account are the keys of the request.
 	Address, Account string
-	// Wait is how long the client was told to wait, or is refused.
+	// Wait is the wait in the response, or the length of a penalty.
 	Wait time.Duration
 }
 
@@ -93,7 +93,7 @@ const (
 	// Challenged is an answer of Options.Challenge.
 	Challenged Kind = "challenged"
 	// Sprayed means that failures at many accounts use up the limit of a network or of all
-	// strangers: somebody tries a few passwords at each of many accounts.
+	// strangers: an attacker tries a few passwords at each of many accounts.
 	Sprayed Kind = "sprayed"
 	// Penalized means that an address is refused for longer than a window.
 	Penalized Kind = "penalized"

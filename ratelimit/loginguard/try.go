@@ -21,10 +21,10 @@ type try struct {
 	admission         *ratelimit.Admission
 	w                 http.ResponseWriter
 	r                 *http.Request
-	addressesOwnLimit int // index of its check, -1 if there is none
+	addressesOwnLimit int // index of its check, or -1
 }
 
-// read finds out who tries, and what limits that.
+// read finds the client, the account and the limits of a request.
 func (g *Guard) read(w http.ResponseWriter, r *http.Request) (*try, error) {
 	t := &try{g: g, w: w, r: r, addressesOwnLimit: -1, address: g.address(r)}
 	name := g.opts.Account(r)
@@ -85,8 +85,8 @@ func (t *try) add(l ratelimit.Limiter, key string) {
 	}
 }
 
-// solved answers a request that is refused. It returns an admission when the request comes
-// with a solved challenge.
+// solved responds to a refused request. It returns an admission for a request with a solved
+// challenge.
 func (t *try) solved() *ratelimit.Admission {
 	g := t.g
 	d := t.admission.Decision()
@@ -137,7 +137,7 @@ func (t *try) solved() *ratelimit.Admission {
 	return nil
 }
 
-// outcome learns from what became of a try.
+// outcome learns from the outcome of a try.
 func (t *try) outcome(outcome int) {
 	g := t.g
 	ctx := context.WithoutCancel(t.r.Context())

@@ -91,7 +91,7 @@ func Set(ctx context.Context, limiters []Limiter, policy, key string, wait time.
 	return status(key, r), err
 }
 
-// Handler answers operators. authorized decides who is one; nil refuses everybody.
+// Handler serves operators. authorized accepts their requests; nil refuses every request.
 //
 //	GET    /?policy=login&prefix=ip:&blocked=1   lists keys
 //	POST   /block   {"policy":"login","key":"ip:203.0.113.7","for":"1h"}

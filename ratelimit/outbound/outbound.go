@@ -26,7 +26,7 @@ var ErrWait = errors.New("outbound: the service asks its clients to wait for lon
 
 // Options configure New.
 type Options struct {
-	// Limiter delays requests to what the service is known to allow. Default: nil; only the
+	// Limiter delays requests to the known rate of the service. Default: nil; only the
 	// service's own answers do.
 	Limiter ratelimit.Limiter
 	// Key returns what requests share a limit. Default: the host of the URL.
@@ -47,13 +47,13 @@ type Transport struct {
 	hosts map[string]*host
 }
 
-// host is what a service has asked for.
+// host is the pause that a service has asked for.
 type host struct {
 	until time.Time // no request before
 	gap   time.Duration
 }
 
-// maxHosts bounds what is remembered.
+// maxHosts bounds the remembered hosts.
 const maxHosts = 10_000
 
 // New returns a transport over base, http.DefaultTransport if it is nil. opts may be nil.
@@ -170,7 +170,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// learn remembers what an answer asks for, and returns how long to wait.
+// learn stores the wait of a response, and returns it.
 func (t *Transport) learn(key string, resp *http.Response) time.Duration {
 	wait, gap := asked(resp.Header, time.Now())
 	if wait <= 0 {
@@ -197,7 +197,7 @@ func (t *Transport) learn(key string, resp *http.Response) time.Duration {
 	return wait
 }
 
-// maxAsked bounds what a service can ask for.
+// maxAsked bounds the wait of a response.
 const maxAsked = 24 * time.Hour
 
 // asked reads Retry-After, RateLimit with RateLimit-Policy, and their forerunners. gap is
@@ -240,7 +240,7 @@ func asked(h http.Header, now time.Time) (wait, gap time.Duration) {
 	return min(max(wait, 0), maxAsked), gap
 }
 
-// leftover is what is left until a reset, in the fields that precede RateLimit with r and t.
+// leftover holds the units until a reset, in the fields that precede RateLimit with r and t.
 type leftover struct{ remaining, reset string }
 
 // leftovers reads X-RateLimit-Remaining and -Reset, RateLimit-Remaining and -Reset (early

@@ -112,7 +112,7 @@ func checkBlock(t testing.TB, s *Suite) {
 
 func checkFlight(t testing.TB, s *Suite) {
 	if s.Algorithm == ratelimit.GCRA && !s.Virtual {
-		return // redis_rate keeps one number and knows nothing of what is in flight
+		return // redis_rate keeps one number, without units in flight
 	}
 	p := s.lasting("flight", 3)
 	l := s.make(t, p)

@@ -10,7 +10,7 @@ import (
 )
 
 // The checks of this file let time pass. In real time a machine may stop for any while
-// between two lines, so none of them says what must have happened by some instant: what
+// between two lines, so none of them says what has happened by some instant: what
 // a check relies on being used it uses up again, and what must be so after a wait stays
 // so however much longer the wait was.
 
@@ -39,7 +39,7 @@ func checkWellBehaved(t testing.TB, s *Suite) {
 }
 
 // drain asks for cost until that is denied, and returns the denial: units that
-// come back meanwhile are used up as well.
+// come back during the check are used up as well.
 func (s *Suite) drain(t testing.TB, l subject, key string, cost int) ratelimit.Result {
 	t.Helper()
 	for range 1000 {

@@ -15,7 +15,7 @@ import (
 
 // ConcurrencySuite describes an implementation of concurrency.Limiter.
 type ConcurrencySuite struct {
-	// New returns a limiter for the policy none of whose slots is in use. Required.
+	// New returns a limiter for the policy, with all slots free. Required.
 	New func(t testing.TB, p concurrency.Policy) concurrency.Limiter
 }
 
@@ -198,7 +198,7 @@ func checkTokens(t testing.TB, s *ConcurrencySuite) {
 		slot := acquire(t, l, "k")
 		token := slot.Token()
 		if token == 0 {
-			return // slots that cannot be lost need none
+			return // slots that cannot be lost need no token
 		}
 		require(t, token > last, "token %d after %d", token, last)
 		last = token

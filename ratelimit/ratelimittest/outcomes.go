@@ -17,8 +17,8 @@ import (
 	"github.com/mainstay-go/mainstay/ratelimit/driver"
 )
 
-// OutcomeSuite tests an adapter of a framework: only what the handler calls a success is one,
-// however it answers, and what is no denial is not answered as one.
+// OutcomeSuite tests an adapter of a framework. A request counts unless the handler states a
+// success, and errors other than a denial have responses of their own.
 type OutcomeSuite struct {
 	// New serves a handler of the framework behind a rule with FailuresOnly on limiter, for
 	// one key. The handler calls reached with its request's context and the kind of the
@@ -29,12 +29,12 @@ type OutcomeSuite struct {
 	Kinds []string
 }
 
-// Reply is what a client sees of an answer.
+// Reply is a response as the client sees it.
 type Reply struct {
 	// Status is the HTTP status, or the one that an RPC's code stands for: 429
 	// (ResourceExhausted), 503 (Unavailable), 500 (Internal).
 	Status int
-	// Retry is when the client is told to come again, 0 if it is not.
+	// Retry is the time until the client may retry, or 0.
 	Retry time.Duration
 	// Text is the body, or the message of an RPC's status.
 	Text string
@@ -43,8 +43,8 @@ type Reply struct {
 // Right is the kind of a request that succeeds.
 const Right = "right"
 
-// HTTP returns a New for an adapter on net/http. handler serves POST /{kind}; it may log to
-// nothing, since panics are part of the test.
+// HTTP returns a New for an adapter on net/http. handler serves POST /{kind}. Panics are
+// part of the test, so it should not log.
 func HTTP(handler func(t testing.TB, limiter ratelimit.Limiter, reached func(ctx context.Context, kind string)) http.Handler) func(testing.TB, ratelimit.Limiter, func(context.Context, string)) func(string) Reply {
 	return func(t testing.TB, l ratelimit.Limiter, reached func(context.Context, string)) func(string) Reply {
 		server := httptest.NewUnstartedServer(handler(t, l, reached))
@@ -149,7 +149,7 @@ func (s OutcomeSuite) Run(t *testing.T) {
 	}
 }
 
-// scripted is a limiter that decides as it is told.
+// scripted is a limiter with a fixed decision.
 type scripted struct {
 	retry   time.Duration
 	allowed bool

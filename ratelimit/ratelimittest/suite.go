@@ -87,7 +87,7 @@ func (s *Suite) policy(name string, limit int) ratelimit.Policy {
 	return ratelimit.Policy{Name: name, Limit: limit, Window: s.Window, Algorithm: s.Algorithm}
 }
 
-// lasting is a policy none of whose units comes back during a check.
+// lasting is a policy whose units do not come back during a check.
 func (s *Suite) lasting(name string, limit int) ratelimit.Policy {
 	p := s.policy(name, limit)
 	p.Window = time.Hour

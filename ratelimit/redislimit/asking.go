@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// asking are the callers that ask Redis about one key at the moment. The first one asks alone:
-// a denial answers all others from memory, and after any other reply they ask as well. A key
-// that is asked about without a pause does not wait again.
+// asking counts the callers that ask Redis about one key. The first one asks alone:
+// a denial answers all others from memory, and after any other reply they ask as well. Callers of a
+// key in constant use do not wait again.
 type asking struct {
 	callers  int
 	answered bool          // the first caller has left

@@ -22,7 +22,7 @@ type blockShard struct {
 
 const blocksPerShard = 65536 / 64
 
-// block is what this process holds and knows of a key. Instants are nanoseconds since
+// block holds the units and the state of a key in this process. Instants are nanoseconds since
 // base.
 type block struct {
 	left  int   // units that may be used
@@ -56,7 +56,7 @@ func (k *blocks) shard(key string) *blockShard {
 	return &k.shards[maphash.String(blockSeed, key)%uint64(len(k.shards))]
 }
 
-// get returns the block of key, a new one if there is none, and nil if there is no room.
+// get returns the block of key, if need be a new one, and nil without room.
 func (sh *blockShard) get(key string, now int64, life time.Duration) *block {
 	if b := sh.blocks[key]; b != nil {
 		return b
@@ -83,7 +83,7 @@ func (sh *blockShard) get(key string, now int64, life time.Duration) *block {
 	return b
 }
 
-// idle says that nothing is known of the key that a new block would not have.
+// idle reports whether a block equals a new one.
 func (b *block) idle(now int64, life time.Duration) bool {
 	return b.filling == nil && now-b.since > int64(life)
 }
@@ -154,7 +154,7 @@ func (k *blocks) giveBack(key string, stamp int64, cost int) bool {
 	return true
 }
 
-// drop forgets what is held of key.
+// drop forgets the held units of key.
 func (k *blocks) drop(key string) {
 	sh := k.shard(key)
 	sh.mu.Lock()

@@ -27,8 +27,11 @@ type call struct {
 	leased    *Leased // the units came out of its block
 
 	mu     sync.Mutex
-	mirror *ratelimit.Reservation // what this process's own log knows of it
+	mirror *ratelimit.Reservation // its entry in this process's own log
 	local  bool                   // OnFailure decided
+	late   bool                   // settled for lateCost while it was being merged
+
+	lateCost int
 }
 
 // at is the key in Redis.
@@ -39,7 +42,7 @@ func (c *call) at() string {
 	return c.redisKey
 }
 
-// prepare checks the arguments and says whether Redis must be asked.
+// prepare checks the arguments and reports whether Redis must decide.
 func (c *call) prepare(ctx context.Context) (ask bool, err error) {
 	l, key, cost := c.l, c.check.Key, c.check.Cost
 	limit := l.policy.Limit
@@ -87,7 +90,7 @@ func (c *call) shadow() {
 	}
 }
 
-// finish counts and reports what has been decided.
+// finish counts and reports the decision.
 func (c *call) finish(ctx context.Context, err error) error {
 	if err == nil && c.full {
 		err = ratelimit.ErrQueueFull
@@ -121,7 +124,7 @@ func (c *call) read(reply []int64, sent time.Time) {
 	c.shadow()
 }
 
-// granted notes that Redis has booked the call, here too: this process's own log takes over
+// granted records the booked call in this process too: this process's own log takes over
 // while Redis is away.
 func (c *call) granted() {
 	c.booked = true
@@ -134,7 +137,7 @@ func (c *call) granted() {
 func (c *call) fallback(ctx context.Context, cause error) error {
 	mode := c.l.policy.OnFailure
 	if c.l.policy.Shadow && mode == ratelimit.FailClosed {
-		mode = ratelimit.FailOpen // a policy that only watches refuses nobody
+		mode = ratelimit.FailOpen // a policy that only watches refuses no request
 	}
 	c.res.Degraded = true
 	switch mode {
@@ -164,7 +167,7 @@ func (c *call) fallback(ctx context.Context, cause error) error {
 	return err
 }
 
-// reservation is what the caller may settle.
+// reservation returns the reservation for the caller.
 func (c *call) reservation() *ratelimit.Reservation {
 	if !c.booked && !c.local {
 		return driver.NewReservation(c.res, nil, nil)
@@ -172,7 +175,7 @@ func (c *call) reservation() *ratelimit.Reservation {
 	return driver.NewReservation(c.res, (*backend)(c.l), c)
 }
 
-// decide asks Redis about calls in one script and falls back where it does not answer. The
+// decide asks Redis about calls in one script, and falls back without a reply. The
 // error is the caller's context's, or ErrUnavailable, or a mistake of the caller.
 func (s *Store) decide(ctx context.Context, calls []*call) error {
 	err := s.merge(ctx, calls)
@@ -192,7 +195,7 @@ func (s *Store) decide(ctx context.Context, calls []*call) error {
 	return s.fallbackAll(ctx, calls, err)
 }
 
-// fallbackAll keeps all or nothing while Redis is away.
+// fallbackAll decides calls together while Redis is away.
 func (s *Store) fallbackAll(ctx context.Context, calls []*call, cause error) error {
 	var errs []error
 	denied := false
@@ -333,7 +336,7 @@ func bySubject(calls []*call) (groups [][]*call) {
 	return groups
 }
 
-// undo gives back what has been booked, here and on Redis.
+// undo gives booked units back, here and on Redis.
 func (s *Store) undo(ctx context.Context, calls []*call) error {
 	var booked []*call
 	for _, c := range calls {
@@ -364,8 +367,8 @@ func (s *Store) settle(ctx context.Context, calls []*call, costs []int) error {
 		}
 		c.mu.Lock()
 		mirror := c.mirror
-		if c.local { // it is on its way to Redis, or not there at all
-			s.outage.settled(c, costs[i])
+		if c.local && !s.outage.settled(c, costs[i]) {
+			c.late, c.lateCost = true, costs[i]
 		}
 		booked := c.booked
 		c.mu.Unlock()

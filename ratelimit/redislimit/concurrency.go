@@ -56,10 +56,10 @@ type ConcurrencyOptions struct {
 
 const defaultLease = 30 * time.Second
 
-// Concurrency returns a limiter of what is in flight. Limiters of the same policy name
+// Concurrency returns a limiter of uses in flight. Limiters of the same policy name
 // share their slots, in all processes. opts may be nil.
 func (s *Store) Concurrency(policy concurrency.Policy, opts *ConcurrencyOptions) (*Concurrency, error) {
-	if err := policy.Validate(); err != nil { // what is checked below is this process's share
+	if err := policy.Validate(); err != nil { // the check below is about this process's share
 		return nil, err
 	}
 	var o ConcurrencyOptions
@@ -94,10 +94,10 @@ func (s *Store) Concurrency(policy concurrency.Policy, opts *ConcurrencyOptions)
 	}, nil
 }
 
-// Policy returns what the limiter was made with.
+// Policy returns the policy of the limiter.
 func (c *Concurrency) Policy() concurrency.Policy { return c.policy }
 
-// ConcurrencyStats counts what a Concurrency did since it was made.
+// ConcurrencyStats counts decisions of a Concurrency.
 type ConcurrencyStats struct {
 	// InFlight is how many slots on Redis this process holds now.
 	InFlight int
@@ -118,11 +118,11 @@ func (c *Concurrency) Stats() ConcurrencyStats {
 }
 
 // Acquire implements concurrency.Limiter. It is one round trip, and so is the
-// slot's Release. A context that ends meanwhile is noticed after at most the store's
+// slot's Release. The end of a context is noticed after at most the store's
 // Timeout: a question that is left unanswered would leave its slot behind.
 //
 // With Policy.Wait the callers of one process wait in the order of their coming, and only
-// the first of them asks Redis, at once when a slot of this process is released and else
+// the first of them asks Redis, at once after a release in this process and otherwise
 // every few milliseconds. Processes take their turns by chance.
 //
 // What OnFailure lets in while Redis does not answer is not known to Redis afterwards.
@@ -232,7 +232,7 @@ func (c *Concurrency) take(ctx context.Context, key string, r ratelimit.Result) 
 func (c *Concurrency) fallback(ctx context.Context, key string, r ratelimit.Result, cause error) (*concurrency.Slot, error) {
 	mode := c.policy.OnFailure
 	if c.policy.Shadow && mode == ratelimit.FailClosed {
-		mode = ratelimit.FailOpen // a policy that only watches refuses nobody
+		mode = ratelimit.FailOpen // a policy that only watches refuses no request
 	}
 	r.Degraded = true
 	switch mode {
@@ -249,7 +249,7 @@ func (c *Concurrency) fallback(ctx context.Context, key string, r ratelimit.Resu
 	return concurrency.NewSlot(local, localSlot{slot}), err
 }
 
-// localSlot is a slot that FailLocal counts. Nothing can take it away.
+// localSlot is a slot that FailLocal counts. It cannot be lost.
 type localSlot struct{ *concurrency.Slot }
 
 func (localSlot) Lost() context.Context { return context.Background() }

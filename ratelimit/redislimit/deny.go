@@ -48,7 +48,7 @@ func (c *denyCache) shard(key string) *denyShard {
 
 // get fills r if key is known to be exhausted for this cost under this limit. A cost that
 // was denied denies every higher one. When a higher one fits is learned from Redis for a few
-// costs; any other is told to wait for all units.
+// costs; any other waits for all units.
 func (c *denyCache) get(key string, r *ratelimit.Result) bool {
 	s := c.shard(key)
 	s.mu.Lock()
@@ -124,7 +124,7 @@ func (c *denyCache) put(key string, r *ratelimit.Result, sent time.Time) {
 	s.denials[key] = d
 }
 
-// makeRoom drops a few denials, which costs a question to Redis and nothing else.
+// makeRoom drops a few denials. Each costs one more command later.
 func (s *denyShard) makeRoom(now int64) {
 	looked := 0
 	for key, d := range s.denials {

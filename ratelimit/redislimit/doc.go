@@ -6,12 +6,12 @@
 //
 // A decision is one script in one round trip on the clock of the Redis server, for
 // several policies at once where their keys share a slot. It works with Redis 6.2 and
-// later: standalone, Sentinel, Cluster, Ring. Nothing connects before the first
+// later: standalone, Sentinel, Cluster, Ring. The store connects with the first
 // decision, and a Redis that refuses, hangs or is paused costs a request at most
 // [Options.Timeout], and microseconds once the breaker is open; each policy says what
-// holds meanwhile ([ratelimit.FailureMode]).
+// holds then ([ratelimit.FailureMode]).
 //
-// # What is promised
+// # Guarantees
 //
 // Exact and Buckets admit at most Limit in any window of the server's clock. A unit
 // is forgotten early only when Redis itself forgets it: evicted (use noeviction, or a

@@ -20,14 +20,14 @@ func (e errDown) Error() string {
 }
 
 var (
-	// errSilent means that a node gave no answer at all for the store's Timeout.
+	// errSilent means that a node was silent for the store's Timeout.
 	errSilent = errors.New("redislimit: Redis has not answered anything for as long as Timeout allows")
 	// errSaturated means that a node answers, but not this call in time.
 	errSaturated = errors.New("redislimit: more decisions wait than Redis answers in time; lower the load, or give the limiter a Redis of its own")
 )
 
-// outOfService reports whether a reply says that the node serves nobody, rather than that
-// something is wrong with one key or command.
+// outOfService reports whether a reply is about the node, rather than about one key or
+// command.
 func outOfService(err error) bool {
 	for _, prefix := range []string{
 		"LOADING", "READONLY", "CLUSTERDOWN", "MASTERDOWN", "MISCONF", "NOAUTH", "WRONGPASS", "NOPERM",
@@ -37,7 +37,7 @@ func outOfService(err error) bool {
 			return true
 		}
 	}
-	// A script passes on what a command of its own was told.
+	// A script passes on the error of its own command.
 	return strings.Contains(err.Error(), "-MISCONF") || strings.Contains(err.Error(), "-OOM") || strings.Contains(err.Error(), "-READONLY")
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// GCRA is redis_rate's script, with what is wrong in it kept out of reach. A cost above
+// GCRA is redis_rate's script without its faults. A cost above
 // the burst, to which it answers with a wait that never ends, has been refused before;
 // its own peek writes and loses RetryAfter, and a refund that empties its bucket is not
 // stored, so those two are done here on the instant that it keeps.
@@ -60,7 +60,7 @@ redis.call('SET', KEYS[1], string.format('%%.6f', (now + debt) / 1000000), 'PX',
 return 1
 `, gcraEpoch))
 
-// Takes units that this process has let in meanwhile, whether they fit or not. ARGV: us that
+// Takes units that this process has allowed during an outage, even if they do not fit. ARGV: us that
 // the bucket may lie in debt, then for each use: us ago, us that its units take to flow in.
 // Returns for each when the bucket was full again, in us after the use.
 var gcraMerge = newScript(fmt.Sprintf(`
@@ -181,7 +181,7 @@ func (s *Store) peekGCRA(ctx context.Context, key string, limit int, per time.Du
 func (s *Store) settleGCRA(ctx context.Context, c *call, cost int) error {
 	back := c.perUnit() * time.Duration(c.check.Cost-cost)
 	if back > 0 {
-		// What has flowed in since is free already. Redis booked after c.sent, so this gives
+		// Units that have flowed in since are free already. Redis booked after c.sent, so this gives
 		// back too little, by the time that the booking was under way, and never too much.
 		if back = min(back, c.res.ResetAfter-time.Since(c.sent)); back <= 0 {
 			return nil
@@ -202,7 +202,7 @@ func (s *Store) barGCRA(ctx context.Context, redisKey string, window time.Durati
 	return err
 }
 
-// rediser is the store as redis_rate wants it.
+// rediser is the store as a client for redis_rate.
 type rediser struct{ s *Store }
 
 func (r rediser) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {

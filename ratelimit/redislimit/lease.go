@@ -9,7 +9,7 @@ import (
 )
 
 // lease is a slot that this process holds on Redis. A timer renews it; there is no
-// goroutine while nothing is due.
+// goroutine without a due slot.
 type lease struct {
 	c      *Concurrency
 	keys   []string // one
@@ -22,7 +22,7 @@ type lease struct {
 	timer    *time.Timer
 	released bool
 	isLost   bool
-	lost     context.Context // made when somebody asks
+	lost     context.Context // made on demand
 	lose     context.CancelFunc
 }
 
@@ -74,7 +74,7 @@ func (l *lease) tick() {
 	l.timer.Reset(next)
 }
 
-// end marks the slot as lost, unless it has been released meanwhile.
+// end marks the slot as lost, unless it has been released.
 func (l *lease) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -89,10 +89,10 @@ func (s *Store) Leased(policy ratelimit.Policy, opts *LeaseOptions) (*Leased, er
 	return l, nil
 }
 
-// Policy returns what the limiter was made with.
+// Policy returns the policy of the limiter.
 func (l *Leased) Policy() ratelimit.Policy { return l.under.policy }
 
-// LeasedStats counts what a Leased did since it was made.
+// LeasedStats counts decisions of a Leased.
 type LeasedStats struct {
 	LimiterStats
 	// Leased counts decisions out of a block, without Redis.
@@ -122,7 +122,7 @@ func (l *Leased) AllowN(ctx context.Context, key string, cost int) (ratelimit.Re
 	return c.res, err
 }
 
-// Peek returns what Allow would find and uses nothing. It asks Redis.
+// Peek returns the result of Allow without using units. It asks Redis.
 func (l *Leased) Peek(ctx context.Context, key string) (ratelimit.Result, error) {
 	return l.AllowN(ctx, key, 0)
 }
@@ -141,7 +141,7 @@ func (l *Leased) Wait(ctx context.Context, key string, cost int) (ratelimit.Resu
 	return driver.Wait(ctx, ratelimit.Check{Limiter: l.under, Key: key, Cost: cost})
 }
 
-// Block implements ratelimit.Limiter. Other processes use up what they hold.
+// Block implements ratelimit.Limiter. Other processes use up their blocks.
 func (l *Leased) Block(ctx context.Context, key string, wait time.Duration) error {
 	l.keys.drop(key)
 	return l.under.Block(ctx, key, wait)
@@ -199,7 +199,7 @@ func (b *leasedBackend) Settle(ctx context.Context, list []*ratelimit.Reservatio
 	return b.under.Backend().Settle(ctx, list, costs)
 }
 
-// quick decides out of a block, and says nothing where that does not do.
+// quick decides out of a block, if the block is enough.
 func (l *Leased) quick(ctx context.Context, key string, cost int) (r ratelimit.Result, ok bool) {
 	p := &l.under.policy
 	limit := p.Limit
@@ -242,7 +242,7 @@ func (l *Leased) take(ctx context.Context, check ratelimit.Check) (*call, error)
 	return c, c.finish(ctx, err)
 }
 
-// peek adds what this process holds to what Redis says.
+// peek adds the units of this process to the reply of Redis.
 func (l *Leased) peek(ctx context.Context, c *call) error {
 	if err := l.under.store.decide(ctx, []*call{c}); err != nil || c.res.Degraded {
 		return err
@@ -293,7 +293,7 @@ func (l *Leased) decide(ctx context.Context, c *call) error {
 	}
 }
 
-// fill asks Redis for c's cost and what o says, and puts what c does not use into b.
+// fill asks Redis for c's cost and the units of o, and puts the rest into b.
 // The answer must become known even when the caller leaves: ctx is looked at after it.
 func (l *Leased) fill(ctx context.Context, c *call, sh *blockShard, b *block, o order) error {
 	sent := l.keys.now()
@@ -378,7 +378,7 @@ func (l *Leased) returned(ctx context.Context, key string, o order) error {
 	return wrap(err)
 }
 
-// Run gives back what this process holds and no longer may use, so that the keys of
+// Run gives back units of this process whose time has passed, so that the keys of
 // bursts that are over serve the other processes again, and when ctx ends all the rest:
 // end it after the server has shut down. It returns nil, or why the last units could not
 // be given back; they are free a window later in any case.

@@ -38,9 +38,9 @@ var _ ratelimit.Limiter = (*Limiter)(nil)
 // Limiter returns a limiter that counts policy on this Redis. Limiters of the same
 // policy share their counts, in all processes. A policy of the same name with another window
 // or algorithm is refused in this process, and has keys of its own in another. opts may be
-// nil; its MaxKeys bounds what this process keeps for FailLocal.
+// nil; its MaxKeys bounds the keys of FailLocal.
 func (s *Store) Limiter(policy ratelimit.Policy, opts *ratelimit.Options) (*Limiter, error) {
-	if err := policy.Validate(); err != nil { // what is checked below is this process's share
+	if err := policy.Validate(); err != nil { // the check below is about this process's share
 		return nil, err
 	}
 	var o ratelimit.Options
@@ -76,10 +76,10 @@ func (s *Store) Limiter(policy ratelimit.Policy, opts *ratelimit.Options) (*Limi
 	return l, nil
 }
 
-// Policy returns what the limiter was made with.
+// Policy returns the policy of the limiter.
 func (l *Limiter) Policy() ratelimit.Policy { return l.policy }
 
-// LimiterStats counts what a limiter did since it was made.
+// LimiterStats counts decisions of a limiter since its constructor.
 type LimiterStats struct {
 	// Allowed and Denied count decisions, however they came about.
 	Allowed, Denied uint64
@@ -110,7 +110,7 @@ func (l *Limiter) AllowN(ctx context.Context, key string, cost int) (ratelimit.R
 	return c.res, err
 }
 
-// Peek returns what Allow would find and uses nothing. Allowed says whether one more unit
+// Peek returns the result of Allow without using units. Allowed says whether one more unit
 // would fit.
 func (l *Limiter) Peek(ctx context.Context, key string) (ratelimit.Result, error) {
 	return l.AllowN(ctx, key, 0)
@@ -122,14 +122,14 @@ func (l *Limiter) Reserve(ctx context.Context, key string, cost int) (*ratelimit
 	return c.reservation(), err
 }
 
-// Charge uses cost units whether they fit or not. What does not fit is debt.
+// Charge uses cost units even if they do not fit. Units that do not fit are debt.
 func (l *Limiter) Charge(ctx context.Context, key string, cost int) (ratelimit.Result, error) {
 	c, err := l.take(ctx, ratelimit.Check{Key: key, Cost: cost, Debt: true})
 	return c.res, err
 }
 
 // Wait blocks until cost units fit and uses them. It is one command. Waiters on one key, in
-// all processes, are served in the order in which Redis has heard of them. Wait returns at
+// all processes, are served in the order of arrival at Redis. Wait returns at
 // once when ctx would end before the units fit, and when Options.MaxQueue units wait.
 func (l *Limiter) Wait(ctx context.Context, key string, cost int) (ratelimit.Result, error) {
 	return driver.Wait(ctx, ratelimit.Check{Limiter: l, Key: key, Cost: cost})
@@ -142,7 +142,7 @@ func (l *Limiter) Block(ctx context.Context, key string, wait time.Duration) err
 	if err := l.local.Block(ctx, key, wait); err != nil {
 		return err
 	}
-	if l.denials != nil { // whatever comes of it: Redis may have done it and its answer be lost
+	if l.denials != nil { // also after an error: Redis may have done it
 		defer l.denials.drop(key)
 	}
 	if l.policy.Window == 0 {
@@ -276,7 +276,7 @@ func (b *backend) Take(ctx context.Context, checks []ratelimit.Check) ([]*rateli
 	return reservations(calls), err
 }
 
-// prepare returns the calls that Redis must be asked about, and whether one is refused without.
+// prepare returns the calls for Redis, and whether a remembered denial refuses one.
 func prepare(ctx context.Context, calls []*call) (asked []*call, refused bool, failed error) {
 	for i, c := range calls {
 		for _, other := range calls[:i] {

@@ -13,7 +13,7 @@ import (
 type Options struct {
 	// Prefix begins every Redis key: "rl:{user:42}:api". Default: "rl".
 	Prefix string
-	// Timeout is how long Redis may answer nothing at all until a decision stops waiting for
+	// Timeout is how long Redis may stay silent until a decision stops waiting for
 	// it. A Redis that answers other decisions is busy and not away: a decision that is
 	// queued behind them waits up to 40 times as long. Default: 500 ms.
 	Timeout time.Duration
@@ -28,9 +28,9 @@ type Options struct {
 	// on Redis: see Store.Run. Default: 1.
 	Instances int
 	// DenyFor is how long a denial is remembered in this process at most, so that an
-	// attack on an exhausted key costs Redis nothing. A denial stays true until
+	// attack on an exhausted key costs Redis no command. A denial stays true until
 	// RetryAfter unless another process cancels, resets or raises the limit; DenyFor
-	// is how late this one may notice. Negative: not at all. Default: 1 s.
+	// is how late this one may notice. Negative: denials are not remembered. Default: 1 s.
 	DenyFor time.Duration
 	// DenyKeys bounds how many denials are remembered for each policy. Default: 65,536.
 	DenyKeys int
@@ -93,8 +93,8 @@ func setDefault[T comparable](field *T, value T) {
 }
 
 // ClientOptions returns settings for a client of redis.NewUniversalClient that suit a
-// limiter: nothing is sent again when its answer is lost, which would count it twice, and a
-// connection that answers nothing is given up after a second. A store needs four
+// limiter: a command is not sent again after its reply is lost, which would count it twice, and
+// a silent connection is closed after a second. A store needs four
 // connections to a node; its decisions share them.
 func ClientOptions(addrs ...string) *redis.UniversalOptions {
 	return &redis.UniversalOptions{

@@ -3,18 +3,21 @@ package redislimit
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// maxUnmerged bounds the uses that are remembered to be merged: what is beyond it counts in
-// this process alone.
+// maxUnmerged bounds the uses that wait for a merge. Further uses count in this process
+// alone.
 const maxUnmerged = 100_000
 
-// outage remembers what this process has let in while Redis was away, by key.
+// outage remembers the uses that this process has allowed while Redis was away, by key.
 type outage struct {
 	mu   sync.Mutex
 	uses map[string][]*localUse
 	n    int
+
+	merging atomic.Int64 // keys on their way to Redis
 }
 
 // localUse is one use that Redis does not know.
@@ -43,15 +46,17 @@ func (o *outage) add(c *call) {
 	o.n++
 }
 
-// settled gives a use its final cost, unless it has been taken out already.
-func (o *outage) settled(c *call, cost int) {
+// settled gives a use its final cost. It reports false for a use that is being merged.
+func (o *outage) settled(c *call, cost int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, u := range o.uses[c.at()] {
 		if u.call == c {
 			u.cost = cost
+			return true
 		}
 	}
+	return false
 }
 
 func (o *outage) drop(key string) { o.take(key) }
@@ -81,7 +86,7 @@ func (o *outage) keys() (list []string) {
 	return list
 }
 
-// merge tells Redis of what it does not know of the keys of calls, before they are decided.
+// merge books unmerged uses of the keys of calls on Redis, before the decision.
 func (s *Store) merge(ctx context.Context, calls []*call) error {
 	if s.outage.len() == 0 {
 		return nil
@@ -94,7 +99,7 @@ func (s *Store) merge(ctx context.Context, calls []*call) error {
 	return nil
 }
 
-// mergeAll tells Redis of all that it does not know. It stops at the first failure.
+// mergeAll books all unmerged uses on Redis. It stops at the first failure.
 func (s *Store) mergeAll() {
 	for _, key := range s.outage.keys() {
 		if s.mergeKey(context.Background(), key) != nil {
@@ -104,6 +109,8 @@ func (s *Store) mergeAll() {
 }
 
 func (s *Store) mergeKey(ctx context.Context, key string) error {
+	s.outage.merging.Add(1)
+	defer s.outage.merging.Add(-1)
 	list := s.outage.take(key)
 	if len(list) == 0 {
 		return nil
@@ -136,6 +143,13 @@ func (s *Store) mergeKey(ctx context.Context, key string) error {
 	if err != nil {
 		if !isReply(err) {
 			s.outage.putBack(key, list)
+			for _, u := range list {
+				u.call.mu.Lock()
+				if u.call.late {
+					s.outage.settled(u.call, u.call.lateCost)
+				}
+				u.call.mu.Unlock()
+			}
 		}
 		return err
 	}
@@ -145,7 +159,13 @@ func (s *Store) mergeKey(ctx context.Context, key string) error {
 		if c.l.gcra != nil {
 			u.call.sent, u.call.res.ResetAfter = u.at, time.Duration(stamps[i])*time.Microsecond
 		}
+		late, cost := u.call.late, u.call.lateCost
 		u.call.mu.Unlock()
+		if late { // it was settled while it was being merged
+			if err := s.settle(ctx, []*call{u.call}, []int{cost}); err != nil {
+				s.opts.Logger.WarnContext(ctx, "redislimit: units of an outage stay counted until the window has passed", "error", err)
+			}
+		}
 	}
 	if c.l.denials != nil {
 		c.l.denials.drop(c.check.Key)

@@ -15,7 +15,7 @@ import (
 const (
 	// maxLanes is how many pipelines to a node are under way at once.
 	maxLanes = 2
-	// maxBatch is how many commands one of them carries.
+	// maxBatch is how many commands a pipeline carries.
 	maxBatch = 64
 	// maxQueue is how many calls wait for a node; further ones are shed.
 	maxQueue = 1 << 16
@@ -85,7 +85,7 @@ func (p *pipe) run(ctx context.Context, sc *script, keys []string, args []any) (
 	}
 	timeout := p.store.opts.Timeout
 	q := &query{script: sc, keys: keys, args: args, at: now}
-	if !probe && p.store.obeys && p.alone(ctx, timeout) {
+	if !probe && p.store.obeys && p.answered.Load() != 0 && p.alone(ctx, timeout) {
 		p.sendAlone(ctx, q, timeout)
 		return q.value, q.err
 	}
@@ -144,7 +144,7 @@ func (p *pipe) starving(now, due time.Time) bool {
 	return at != 0 && now.Sub(p.store.base)-time.Duration(at) < p.store.opts.Timeout
 }
 
-// judge returns how long the node has been silent, and what that means for a call that waits. A
+// judge returns how long the node has been silent, and the fate of a waiting call. A
 // node that answers others is busy and not away. late means that this process wakes up late.
 func (p *pipe) judge(q *query, now time.Time, late bool) (quiet time.Duration, fate int) {
 	timeout := p.store.opts.Timeout
@@ -182,7 +182,7 @@ func (p *pipe) alone(ctx context.Context, timeout time.Duration) bool {
 }
 
 // sendAlone sends one command. It gives the command up when the node is silent for too long:
-// half as long again as a waiter would, since nothing tells a busy process from a silent node.
+// half as long again as a waiter would, since a busy process looks like a silent node.
 func (p *pipe) sendAlone(ctx context.Context, q *query, timeout time.Duration) {
 	if !p.breaker.failing() {
 		timeout += timeout / 2
@@ -199,8 +199,8 @@ func (p *pipe) sendAlone(ctx context.Context, q *query, timeout time.Duration) {
 	}
 }
 
-// silentSince is when the oldest command was sent of a node that has answered nothing
-// since; zero if there is none.
+// silentSince is when the oldest command was sent to a node that is silent since; zero if the
+// node is not silent.
 func (p *pipe) silentSince() (oldest time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -235,7 +235,7 @@ func (p *pipe) enter(q *query, probe bool) error {
 	return nil
 }
 
-// lane sends what is queued until nothing is.
+// lane sends queued commands until the queue is empty.
 func (p *pipe) lane() {
 	for {
 		p.mu.Lock()
@@ -380,7 +380,7 @@ func (p *pipe) one(ctx context.Context, q *query, source bool) {
 	}
 }
 
-// redirect runs what another node answers for, by the client that knows which.
+// redirect runs commands of another node's keys, by the client that knows the node.
 func (p *pipe) redirect(batch []*query) {
 	for _, q := range batch {
 		q.value, q.err = p.store.client.Eval(context.Background(), q.script.source, q.keys, q.args...).Result()

@@ -16,7 +16,7 @@ import (
 	"github.com/mainstay-go/mainstay/ratelimit"
 )
 
-// Client is what a Store needs. Every client of go-redis has it: *redis.Client, also
+// Client is the part of a go-redis client that a Store uses. Every client has it: *redis.Client, also
 // behind Sentinel, *redis.ClusterClient, *redis.Ring and *redis.AutoPipeliner.
 type Client interface {
 	redis.Scripter
@@ -28,7 +28,7 @@ type pipeliner interface {
 	Pipelined(ctx context.Context, fn func(redis.Pipeliner) error) ([]redis.Cmder, error)
 }
 
-// Store is one Redis and what this process knows of its health. It is safe for
+// Store is one Redis and its health as seen by this process. It is safe for
 // concurrent use. It starts goroutines that end with the commands that they send.
 type Store struct {
 	client Client
@@ -86,7 +86,7 @@ func New(client Client, opts *Options) (*Store, error) {
 	return s, nil
 }
 
-// Stats counts what happened since New.
+// Stats counts events since New.
 type Stats struct {
 	// Calls and Failures count questions to Redis, and those that a node did not answer.
 	Calls, Failures uint64
@@ -107,7 +107,7 @@ type Stats struct {
 func (s *Store) Stats() Stats {
 	st := Stats{
 		Calls: s.calls.Load(), Failures: s.errs.Load(), Shed: s.shed.Load(), BadReplies: s.bad.Load(),
-		Instances: s.instances(), Unmerged: s.outage.len(), Down: s.single.breaker.open(),
+		Instances: s.instances(), Unmerged: s.outage.len() + int(s.outage.merging.Load()), Down: s.single.breaker.open(),
 	}
 	s.pipes.Range(func(_, p any) bool {
 		st.Down = st.Down || p.(*pipe).breaker.open()
@@ -236,10 +236,10 @@ const (
 	beatLasts = time.Minute
 )
 
-// Run sends the heartbeats of this process, also while it decides nothing, and merges what it
-// has let in while Redis was away as soon as Redis answers. When ctx ends, it signs the process
-// off and returns nil. Without Run, decisions do this: a process that has decided nothing
-// for a minute is not counted as an instance until it decides again.
+// Run sends the heartbeats of this process, also while it is idle. It merges the uses of an
+// outage as soon as Redis responds. When ctx ends, it signs the process
+// off and returns nil. Without Run, decisions do this: a process that is idle for a
+// minute is not counted as an instance until it decides again.
 func (s *Store) Run(ctx context.Context) error {
 	ticker := time.NewTicker(beatEvery)
 	defer ticker.Stop()
@@ -304,8 +304,8 @@ func (s *Store) share(limit int) int {
 	return max(1, limit/s.instances())
 }
 
-// claim remembers what a policy's name is used for: two meanings would count apart in Redis
-// and look like one.
+// claim remembers the meaning of a policy's name. Two meanings would count apart in Redis and
+// look like one.
 func (s *Store) claim(name, meaning string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -322,8 +322,8 @@ func (s *Store) redisKey(key, suffix string) string {
 	return s.opts.Prefix + ":{" + plainKey(key) + "}:" + suffix
 }
 
-// plainKey keeps what ratelimit.Key makes and hashes what could break out of the
-// braces, reach into another key or fill Redis. No plain key begins with a tilde.
+// plainKey keeps keys of ratelimit.Key. It hashes keys that could break out of the braces, reach
+// into another key or fill Redis. No plain key begins with a tilde.
 func plainKey(key string) string {
 	plain := len(key) <= 128
 	for i := 0; plain && i < len(key); i++ {
@@ -338,8 +338,8 @@ func plainKey(key string) string {
 	return "~" + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// suffix is the end of a policy's Redis keys: its name, and what must not differ between two
-// processes that count together.
+// suffix is the end of a policy's Redis keys: its name, and the settings that processes must
+// share to count together.
 func suffix(p *ratelimit.Policy) string {
 	s := p.Name + ":" + p.Window.String()
 	switch p.Algorithm {

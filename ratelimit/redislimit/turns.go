@@ -8,7 +8,7 @@ type turns struct {
 	keys map[string][]*turn
 }
 
-// turn is one of them.
+// turn is one caller.
 type turn struct {
 	woken chan struct{}
 	t     *turns
