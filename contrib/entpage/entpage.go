@@ -15,6 +15,7 @@ package entpage
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 
 	"entgo.io/ent/dialect"
@@ -45,6 +46,11 @@ func Source[T any](driver dialect.Driver, model *keyset.Model[T], s *entsql.Sele
 			}
 			return rows, nil
 		},
+	}
+	if d, ok := driver.(*entsql.Driver); ok && s.Err() == nil {
+		if db, ok := d.ExecQuerier.(*sql.DB); ok { // without ent between, an export can kill its query on MariaDB
+			source.DB, source.Query = db, nil
+		}
 	}
 	switch d := driver.Dialect(); d {
 	case dialect.Postgres:

@@ -18,6 +18,7 @@ package gormpage
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"reflect"
 	"sync"
@@ -106,18 +107,7 @@ func (l *List[T]) Source(chain *gorm.DB) keyset.SQLSource[T] {
 	source := keyset.SQLSource[T]{
 		Dialect: l.dialect, Order: l.initial,
 		Base: keyset.Base{Columns: l.columns, Query: statement.SQL.String(), Args: statement.Vars},
-		Query: func(ctx context.Context, query string, args ...any) (keyset.Rows, error) {
-			if done.Error != nil {
-				return nil, done.Error
-			}
-			begin := time.Now()
-			rows, err := statement.ConnPool.QueryContext(ctx, query, args...)
-			chain.Logger.Trace(ctx, begin, func() (string, int64) { return chain.Explain(query, args...), -1 }, err)
-			if err != nil {
-				return nil, err
-			}
-			return rows, nil
-		},
+		DB:   newQueries(chain, done),
 		Scan: func(r keyset.Scanner) (T, error) { return scan[T](chain, statement.Schema, r) },
 	}
 	if len(preloads) > 0 {
@@ -133,6 +123,45 @@ func (l *List[T]) Source(chain *gorm.DB) keyset.SQLSource[T] {
 		}
 	}
 	return source
+}
+
+// queries runs the statements of a source with the logger of gorm.
+type queries struct{ chain, done *gorm.DB }
+
+// QueryContext implements keyset.Queryer.
+func (q queries) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if q.done.Error != nil {
+		return nil, q.done.Error
+	}
+	begin := time.Now()
+	rows, err := q.done.Statement.ConnPool.QueryContext(ctx, query, args...) //nolint:rowserrcheck // the caller checks it
+	q.chain.Logger.Trace(ctx, begin, func() (string, int64) { return q.chain.Explain(query, args...), -1 }, err)
+	return rows, err
+}
+
+// pooled are the queries of a chain outside of a transaction.
+type pooled struct {
+	queries
+	db *sql.DB
+}
+
+// Conn lets an export kill its query on MariaDB and MySQL.
+func (p pooled) Conn(ctx context.Context) (*sql.Conn, error) {
+	if p.done.Error != nil {
+		return nil, p.done.Error
+	}
+	return p.db.Conn(ctx)
+}
+
+func newQueries(chain, done *gorm.DB) keyset.Queryer {
+	q := queries{chain: chain, done: done}
+	if _, tx := done.Statement.ConnPool.(gorm.TxCommitter); tx {
+		return q
+	}
+	if db, err := chain.DB(); err == nil {
+		return pooled{q, db}
+	}
+	return q
 }
 
 // scan reads a row through the fields of gorm, with their serializers.

@@ -59,7 +59,7 @@ func Run[T any](t *testing.T, sqlite, mysql, pgx string, open func(*testing.T, E
 		{"MariaDB", mysql, func(t *testing.T) Engine {
 			server := testserver.MariaDB(t)
 			server.CreateDatabase(t, "shop")
-			return Engine{DSN: server.DSN("shop") + "&parseTime=true", Dialect: keyset.MySQL}
+			return Engine{DSN: server.DSN("shop") + "&parseTime=true&interpolateParams=true", Dialect: keyset.MySQL}
 		}},
 		{"PostgreSQL", pgx, func(t *testing.T) Engine {
 			server := testserver.Postgres(t)
@@ -78,7 +78,9 @@ func Run[T any](t *testing.T, sqlite, mysql, pgx string, open func(*testing.T, E
 			require.NoError(t, err)
 			t.Cleanup(func() { engine.DB.Close() })
 			fill(t, engine)
-			exercise(t, engine, open(t, engine))
+			list := open(t, engine)
+			exercise(t, engine, list)
+			deep(t, engine, list)
 		})
 	}
 }
@@ -103,8 +105,7 @@ func fill(t *testing.T, e Engine) {
 	statements = append(statements, "INSERT INTO sales VALUES "+strings.Join(values, ", "),
 		map[keyset.Dialect]string{keyset.SQLite: "ANALYZE", keyset.MySQL: "ANALYZE TABLE sales", keyset.Postgres: "ANALYZE sales"}[e.Dialect])
 	for _, s := range statements {
-		_, err := e.DB.Exec(s)
-		require.NoError(t, err)
+		exec(t, e.DB, s)
 	}
 }
 

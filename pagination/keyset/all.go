@@ -44,8 +44,8 @@ type Walk[T any] struct {
 // ([ErrInvalidCursor]), a source that breaks the order ([ErrWalk]), or the error of the
 // source.
 //
-// On MariaDB and MySQL, where the source reads from a *sql.DB, All holds one connection
-// and kills its query on the server when ctx ends.
+// Where the source reads from a *sql.DB, the query ends on the server when ctx ends. All
+// kills it on MariaDB and MySQL, through a second connection of the pool.
 func (k *Keyset[T]) All(ctx context.Context, source Seeker[T], opts *AllOptions) iter.Seq2[T, error] {
 	return k.Walk(ctx, source, opts).Rows()
 }
@@ -104,16 +104,6 @@ func (w *Walk[T]) each(f func(Batch[T]) bool) error {
 			return err
 		}
 		q.After, w.at = at.Values, at.Values
-	}
-	if s, ok := source.(interface {
-		pin(ctx context.Context) (Seeker[T], func(), error)
-	}); ok {
-		pinned, release, err := s.pin(ctx)
-		if err != nil {
-			return err
-		}
-		defer release()
-		source = pinned
 	}
 	var b Batch[T]
 	n := len(order.keys)

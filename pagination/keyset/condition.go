@@ -26,6 +26,28 @@ func (w *condWriter) value(i int) {
 // expr writes the expression of a key.
 func (w *condWriter) expr(i int) { w.fragment(&w.plan.keys[i].expr) }
 
+// compared writes the expression of a key as it compares with a value.
+func (w *condWriter) compared(i int) {
+	before, after := w.plan.keys[i].form.compared()
+	w.write(before)
+	w.expr(i)
+	w.write(after)
+}
+
+// null writes a test for NULL. A row of PostgreSQL with a NULL in it is neither IS NULL
+// nor IS NOT NULL, and sorts among the rows.
+func (w *condWriter) null(i int, test string) {
+	w.expr(i)
+	switch {
+	case !w.plan.keys[i].form.composite:
+		w.write(test)
+	case test == " IS NULL":
+		w.write(" IS NOT DISTINCT FROM NULL")
+	default:
+		w.write(" IS DISTINCT FROM NULL")
+	}
+}
+
 // where writes all segments as one condition.
 func (w *condWriter) where() {
 	p := w.plan
@@ -83,16 +105,15 @@ func (w *condWriter) bound(p *seekPlan) bool {
 	}
 	switch {
 	case k.value.IsNull() && k.nullsLast:
-		w.expr(0)
-		w.write(" IS NULL")
+		w.null(0, " IS NULL")
 	case k.value.IsNull():
 		return false
 	case k.nullable && k.nullsLast:
 		w.write("(")
 		w.compare(0, 1, false, false)
 		w.write(" OR ")
-		w.expr(0)
-		w.write(" IS NULL)")
+		w.null(0, " IS NULL")
+		w.write(")")
 	default:
 		w.compare(0, 1, false, false)
 	}
@@ -111,8 +132,7 @@ func (w *condWriter) segment(s segment) {
 	case isNull:
 		w.hold(s.from, true)
 	case isNotNull:
-		w.expr(s.from)
-		w.write(" IS NOT NULL")
+		w.null(s.from, " IS NOT NULL")
 	default:
 		w.compare(s.from, s.to, s.strict, amongNulls)
 	}
@@ -126,10 +146,10 @@ func (w *condWriter) hold(i int, null bool) {
 	if w.dialect == SQLite {
 		w.write("likelihood(")
 	}
-	w.expr(i)
 	if null {
-		w.write(" IS NULL")
+		w.null(i, " IS NULL")
 	} else {
+		w.compared(i)
 		w.write(" = ")
 		w.value(i)
 	}
@@ -154,7 +174,7 @@ func (w *condWriter) compare(from, to int, strict, amongNulls bool) {
 		op += "="
 	}
 	if to-from == 1 {
-		w.expr(from)
+		w.compared(from)
 		w.write(op, " ")
 		value(from)
 		return
@@ -164,7 +184,7 @@ func (w *condWriter) compare(from, to int, strict, amongNulls bool) {
 		if i > from {
 			w.write(", ")
 		}
-		w.expr(i)
+		w.compared(i)
 	}
 	w.write(")", op, " (")
 	for i := from; i < to; i++ {

@@ -192,8 +192,8 @@ func offered(s, def string) string {
 	return orDefault(s, def)
 }
 
-// Order returns the order for sort names as a client sends them ("-created_at,name"),
-// completed by the tie-break. It leaves out unknown names and refuses them in strict mode.
+// Order returns the order for sort names as a client sends them, completed by the
+// tie-break: "-created_at,name", or in the form of AIP-132 "created_at desc, name". It leaves out unknown names and refuses them in strict mode.
 // Without a known name the order is the default one.
 func (k *Keyset[T]) Order(ordering string) (Order, error) {
 	if ordering == "" {
@@ -226,7 +226,7 @@ func (k *Keyset[T]) parseOrdering(ordering string, strict bool) (_ Order, ignore
 		if name == "" {
 			continue
 		}
-		plain, desc := strings.CutPrefix(name, "-")
+		plain, desc := direction(name)
 		if !add(plain, desc) {
 			if strict {
 				return Order{}, false, invalidParameter(k.orderingParam, "The list cannot be sorted by one of these names.")
@@ -247,6 +247,19 @@ func (k *Keyset[T]) parseOrdering(ordering string, strict bool) (_ Order, ignore
 	}
 	order, err := newOrder(&k.cache, k.tie, keys)
 	return order, ignored, err
+}
+
+// direction reads "-name", and "name desc" of AIP-132.
+func direction(name string) (plain string, desc bool) {
+	if plain, word, ok := strings.Cut(name, " "); ok {
+		switch strings.TrimSpace(word) {
+		case "asc":
+			return plain, false
+		case "desc":
+			return plain, true
+		}
+	}
+	return strings.CutPrefix(name, "-")
 }
 
 // Query asks for one page, without HTTP. The zero value asks for the first page of the

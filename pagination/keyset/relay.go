@@ -59,6 +59,11 @@ func (k *Keyset[T]) Connection(ctx context.Context, source Seeker[T], args Conne
 	if err != nil {
 		return nil, err
 	}
+	return k.connect(ctx, source, order, k.newScope(order, "?relay", args.Scope), fmt.Sprintf("%q", args.Scope), args)
+}
+
+// connect reads a window. counted names the filter for a remembered count.
+func (k *Keyset[T]) connect(ctx context.Context, source Seeker[T], order Order, scope Scope, counted string, args ConnectionArgs) (*Connection[T], error) {
 	first, err := k.edgeCount("first", args.First)
 	if err != nil {
 		return nil, err
@@ -70,7 +75,6 @@ func (k *Keyset[T]) Connection(ctx context.Context, source Seeker[T], args Conne
 	if first == nil && last == nil {
 		first = &k.preset.Size
 	}
-	scope := k.newScope(order, "?relay", args.Scope)
 	var after, before Position // only their values count: the arguments say which way to go
 	if args.After != "" {
 		if after, err = k.decode(ctx, source, scope, order, args.After); err != nil {
@@ -86,7 +90,7 @@ func (k *Keyset[T]) Connection(ctx context.Context, source Seeker[T], args Conne
 	conn := &Connection[T]{Edges: []Edge[T]{}, TotalCount: pagination.Total{Precision: pagination.Unknown}}
 	conn.PageInfo.HasPreviousPage, conn.PageInfo.HasNextPage = after.Values != nil, before.Values != nil
 	if !args.WithoutTotal {
-		conn.TotalCount, err = k.count.Total(ctx, source, func() string { return fmt.Sprintf("keyset:count:%q%q", k.resource, args.Scope) })
+		conn.TotalCount, err = k.count.Total(ctx, source, func() string { return fmt.Sprintf("keyset:count:%q%s", k.resource, counted) })
 		if err != nil {
 			return nil, err
 		}

@@ -29,34 +29,40 @@ func Snapshot(ctx context.Context, db *sql.DB, d Dialect, f func(tx *sql.Tx) err
 	return errors.Join(f(tx), tx.Rollback())
 }
 
-// pin gives a walk a connection of its own on MariaDB and MySQL, whose servers go on with
-// a query when the client leaves. The query is killed there when ctx ends.
-func (s SQLSource[T]) pin(ctx context.Context) (Seeker[T], func(), error) {
-	db, ok := s.DB.(*sql.DB)
-	if !ok || s.Dialect != MySQL || s.Query != nil || db.Stats().MaxOpenConnections == 1 {
+// killable returns the source on a connection of its own, for MariaDB and MySQL, whose
+// servers go on with a query when the client leaves. The query is killed when ctx ends.
+func (s SQLSource[T]) killable(ctx context.Context) (SQLSource[T], func(), error) {
+	db, ok := s.DB.(interface {
+		Conn(ctx context.Context) (*sql.Conn, error)
+	})
+	if !ok || s.Dialect != MySQL || s.Query != nil {
 		return s, func() {}, nil
 	}
 	conn, err := db.Conn(ctx)
 	if err != nil {
-		return nil, nil, err
+		return s, nil, err
 	}
 	s.DB = conn
 	id, err := s.scalar(ctx, "SELECT CONNECTION_ID()", nil)
 	if err != nil {
-		return nil, nil, errors.Join(err, conn.Close())
+		return s, nil, errors.Join(err, conn.Close())
 	}
-	done := make(chan struct{})
+	killed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		defer close(done)
-		kill, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer close(killed)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		// The connection may be gone already, and nothing waits for the result.
-		_, _ = db.ExecContext(kill, fmt.Sprintf("KILL CONNECTION %d", id))
+		// The pool may have to wait for the connection that ends here, see below.
+		if other, err := db.Conn(ctx); err == nil {
+			_, _ = other.ExecContext(ctx, fmt.Sprintf("KILL CONNECTION %d", id)) // it may be gone already
+			other.Close()
+		}
 	})
 	return s, func() {
-		if !stop() {
-			<-done
-		}
+		ended := !stop()
 		conn.Close()
+		if ended {
+			<-killed
+		}
 	}, nil
 }

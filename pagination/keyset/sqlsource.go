@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+
+	mark "github.com/mainstay-go/mainstay/pagination/internal/batch"
 )
 
 // Queryer runs a query. *sql.DB, *sql.Tx and *sql.Conn are ones, and so are types that
@@ -139,17 +141,30 @@ func (s SQLSource[T]) seekInto(ctx context.Context, batch Batch[T], q Seek) (Bat
 	if err != nil {
 		return Batch[T]{}, err
 	}
-	rows, err := s.query(ctx, c, c.arguments(s.Base.Args, q))
-	if err == nil {
-		batch, err = s.collect(rows, batch, len(s.Base.Columns), c.forms, c.taps)
-	}
-	if err != nil {
+	if batch, err = s.fetch(ctx, batch, c, q); err != nil {
 		if ctx.Err() == nil {
 			q.Order.cache.forget()
 		}
 		return Batch[T]{}, err
 	}
 	return batch, s.load(ctx, batch.Rows)
+}
+
+// fetch runs a statement and reads its rows.
+func (s SQLSource[T]) fetch(ctx context.Context, batch Batch[T], c *compiled, q Seek) (Batch[T], error) {
+	if mark.Marked(ctx) {
+		own, release, err := s.killable(ctx)
+		if err != nil {
+			return batch, err
+		}
+		defer release()
+		s = own
+	}
+	rows, err := s.query(ctx, c, c.arguments(s.Base.Args, q))
+	if err != nil {
+		return batch, err
+	}
+	return s.collect(rows, batch, len(s.Base.Columns), c.forms, c.taps)
 }
 
 // collect appends the rows of a result to a batch, with the keys behind their columns.

@@ -21,7 +21,8 @@ const (
 	classText                 // selected as text, which the database reads back without loss
 	classString               // characters, bound as a string
 	classInt                  // an integer
-	classNumber               // ENUM, SET, BIT: sorts by a number that the driver does not return
+	classNumber               // ENUM, BIT: sorts by a number that the driver does not return
+	classSet                  // SET: such a number, compared as signed and sorted as unsigned
 	classFloat                // 32 bits: printed rounded unless it is widened
 	classDouble               // 64 bits
 	classDecimal              // exact number, never bound as a string without a cast
@@ -35,6 +36,8 @@ type form struct {
 	class   class
 	cast    string // type of a bound value; "" = the database infers it
 	raw     bool   // the driver returns a column of the type as sel would select it
+
+	composite bool // a row of PostgreSQL, which may hold NULLs
 }
 
 // bare reports whether a column of the list has the value of the key as the database has
@@ -53,7 +56,7 @@ func (f form) sel() (before, after string) {
 		}
 	case MySQL:
 		switch f.class {
-		case classNumber:
+		case classNumber, classSet:
 			return "CAST(", " AS UNSIGNED)"
 		case classFloat:
 			return "(", ") + 0e0"
@@ -67,7 +70,15 @@ func (f form) sel() (before, after string) {
 // sorted returns what stands around the key in a column that a UNION sorts by. MySQL and
 // MariaDB make text of an ENUM in one.
 func (f form) sorted() (before, after string) {
-	if f.dialect == MySQL && f.class == classNumber {
+	if f.dialect == MySQL && (f.class == classNumber || f.class == classSet) {
+		return "CAST(", " AS UNSIGNED)"
+	}
+	return "", ""
+}
+
+// compared returns what stands around the key where it is compared.
+func (f form) compared() (before, after string) {
+	if f.class == classSet {
 		return "CAST(", " AS UNSIGNED)"
 	}
 	return "", ""
@@ -117,7 +128,7 @@ func (f form) value(src any) (Value, error) {
 		return v, nil
 	}
 	switch f.class {
-	case classInt, classNumber:
+	case classInt, classNumber, classSet:
 		if n, err := strconv.ParseInt(v.text, 10, 64); err == nil {
 			return Value{kind: kindInt, num: n}, nil
 		}
@@ -230,25 +241,31 @@ func (s SQLSource[T]) describePostgres(ctx context.Context, b *Base, keys []Key)
 	}
 	st.write("SELECT ")
 	for i := range keys {
-		if i > 0 {
-			st.write(", ")
-		}
-		st.write("CAST(pg_typeof(d.mainstay_k", strconv.Itoa(i+1), ") AS text)")
+		// The comparison fails for a type without an order.
+		d := "d.mainstay_k" + strconv.Itoa(i+1)
+		st.write("CAST(pg_typeof(", d, ") AS text), (SELECT CASE WHEN 'c' IN (t.typtype, b.typtype) THEN 1 ELSE 0 END FROM pg_type t ",
+			"LEFT JOIN pg_type b ON b.oid = t.typbasetype WHERE t.oid = CAST(pg_typeof(", d, ") AS oid)), ")
 	}
+	for i := range keys {
+		d := "d.mainstay_k" + strconv.Itoa(i+1)
+		st.write("(", d, " < ", d, ") IS NULL AND ")
+	}
+	st.write("true")
 	// The row of the outer join has NULLs of the right types.
 	st.write(" FROM (SELECT 1 AS one) o LEFT JOIN (")
 	st.selectKeys(keys)
 	st.write(") d ON true")
 	rows, err := s.run(ctx, st.b.String(), st.args)
 	if err != nil {
-		return nil, fmt.Errorf("keyset: the types of the sort keys could not be read: %w", err)
+		return nil, fmt.Errorf("keyset: the types of the sort keys could not be read, or have no order: %w", err)
 	}
 	defer rows.Close()
-	names := make([]string, len(keys))
-	dest := make([]any, len(keys))
+	names, composite := make([]string, len(keys)), make([]int, len(keys))
+	dest := make([]any, 0, 2*len(keys)+1)
 	for i := range names {
-		dest[i] = &names[i]
+		dest = append(dest, &names[i], &composite[i])
 	}
+	dest = append(dest, new(any))
 	if !rows.Next() {
 		return nil, errors.Join(errors.New("keyset: the database returned no types"), rows.Err())
 	}
@@ -258,6 +275,7 @@ func (s SQLSource[T]) describePostgres(ctx context.Context, b *Base, keys []Key)
 	list := make([]form, len(keys))
 	for i, name := range names {
 		list[i] = postgresForm(name)
+		list[i].composite = composite[i] > 0
 		switch name {
 		case "record", "json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle":
 			return nil, refused(keys[i], name, "PostgreSQL does not sort it, or does not read its text back; sort by a part of it")
@@ -313,7 +331,7 @@ func (s SQLSource[T]) describeResult(ctx context.Context, b *Base, keys []Key) (
 	st.selectKeys(keys)
 	rows, err := s.run(ctx, st.b.String(), st.args)
 	if err != nil {
-		return nil, fmt.Errorf("keyset: the types of the sort keys could not be read: %w", err)
+		return nil, fmt.Errorf("keyset: the types of the sort keys could not be read, or have no order: %w", err)
 	}
 	defer rows.Close()
 	typed, ok := rows.(interface {
@@ -369,11 +387,11 @@ func mysqlForm(name string, t *sql.ColumnType) (form, bool) {
 		f.class = classInt
 	case "DECIMAL":
 		f.class = classDecimal
-		digits, scale, ok := t.DecimalSize()
-		if !ok || digits < 1 || digits > 65 || scale < 0 || scale > 38 {
-			digits, scale = 65, 30
+		_, scale, ok := t.DecimalSize() // drivers count the digits of an UNSIGNED one short
+		if !ok || scale < 0 || scale > 38 {
+			scale = 30
 		}
-		f.cast = fmt.Sprintf("DECIMAL(%d,%d)", digits, scale)
+		f.cast = fmt.Sprintf("DECIMAL(65,%d)", scale)
 	case "FLOAT":
 		f.class, f.raw = classFloat, false
 	case "DOUBLE":
@@ -384,8 +402,10 @@ func mysqlForm(name string, t *sql.ColumnType) (form, bool) {
 		f.class = classString
 	case "BINARY", "VARBINARY", "BLOB", "TINYBLOB", "MEDIUMBLOB", "LONGBLOB":
 		f.class, f.cast = classBinary, "BINARY"
-	case "ENUM", "SET", "BIT":
+	case "ENUM", "BIT":
 		f.class, f.raw = classNumber, false
+	case "SET":
+		f.class, f.raw = classSet, false
 	case "JSON", "GEOMETRY", "VECTOR":
 		return f, false
 	default:

@@ -49,6 +49,16 @@ var sqliteTypes = []columnType{
 	{name: "no type", ddl: "", values: []string{"1", "'1'", "2.5", "'b'", "x'01'"}},
 	{name: "sum of decimals", ddl: "DECIMAL(12,2)", expr: "(SELECT SUM(u.k) FROM t u WHERE u.id % 13 = t.id % 13)", values: []string{"0.25", "1.5", "3", "7.75"}},
 	{name: "expression of text", ddl: "TEXT", expr: "lower(t.k) || '!'", values: []string{"'A'", "'b'", "'C'"}},
+	{name: "mixed storage in a date", ddl: "DATE", values: []string{"'2026-01-01'", "20260101", "2460676.5", "x'32'", "'2026-01-01T00:00:00.000Z'"}},
+	{name: "mixed storage in a boolean", ddl: "BOOLEAN", values: []string{"true", "2", "'t'", "0.5"}},
+	{name: "time of day", ddl: "TIME", values: []string{"'10:00'", "'09:59:59.999'", "1700000000"}},
+	{name: "beyond int64", ddl: "NUMERIC", values: []string{"9223372036854775807", "9223372036854775808", "'9223372036854775808'", "-9223372036854775809", "9007199254740993", "9007199254740992.0"}},
+	{name: "BIGINT and REAL", ddl: "BIGINT", values: []string{"9223372036854775807", "9223372036854775806", "9.3e18", "-9.3e18", "0.5"}},
+	{name: "text with NUL", ddl: "TEXT", values: []string{"'a' || char(0) || 'b'", "'a'", "'a' || char(0) || 'c'", "char(65533)", "CAST(x'ff' AS TEXT)"}},
+	{name: "numbers as text", ddl: "VARCHAR(10)", values: []string{"'10'", "'9'", "'1e1'", "10", "'-0'", "-0.0"}},
+	{name: "VARCHAR(10) COLLATE NOCASE", values: []string{"'a'", "'A'", "'É'", "'é'", "'b'"}},
+	{name: "DATETIME by strftime", ddl: "DATETIME", values: []string{"strftime('%s', '2026-01-01')", "datetime('2026-01-01')", "julianday('2026-01-02')", "'26.10.2025 02:30'"}},
+	{name: "concatenated times", ddl: "TIMESTAMP", expr: "date(t.k) || ' ' || time(t.k)", values: []string{"'2026-01-01 10:00:00'", "'2026-01-01T10:00:00Z'", "'2025-10-26 02:30:00+01:00'"}},
 	{name: "JSON", ddl: "TEXT", expr: "json_extract(t.k, '$.a')", values: []string{`'{"a":1}'`, `'{"a":"x"}'`, `'{"a":2.5}'`, `'{"b":1}'`}},
 }
 
@@ -92,6 +102,39 @@ var postgresTypes = []columnType{
 	{name: "pair", values: []string{"(1,'a')", "(1,'b')", "(2,'a')"}},
 	{name: "posint", values: []string{"1", "5"}},
 	{name: "nocase", ddl: `text COLLATE nocase`, values: []string{"'a'", "'A'", "'b'"}},
+	{name: "citext", values: []string{"'a'", "'A'", "'B'", "'ä'"}},
+	{name: "hstore", values: []string{"'a=>1'", "'b=>2'", "''"}, refused: true},
+	{name: "macaddr8", values: []string{"'08:00:2b:01:02:03:04:05'", "'08:00:2b:01:02:03:04:06'"}},
+	{name: "numeric(30,-3)", ddl: "numeric", values: []string{"1e400", "-1e400", "1e-400", "'-Infinity'", "0.10", "0.1"}},
+	{name: "timestamptz[]", values: []string{"'{2026-01-01 10:00+00}'", "'{infinity,-infinity}'", "'{}'"}},
+	{name: "numeric[]", values: []string{"'{1,NaN}'", "'{1.0,2}'", "'{{1,2},{3,4}}'"}},
+	{name: "bytea[]", values: []string{`'{"\\x00"}'`, `'{"\\xff"}'`}},
+	{name: "mood[]", values: []string{"'{sad,happy}'", "'{ok}'"}},
+	{name: "tstzrange", values: []string{"'[2026-01-01,2026-02-01)'", "'(,)'", "'[2026-01-01,infinity]'", "'empty'"}},
+	{name: "numrange", values: []string{"'[1.5,2]'", "'(1.50,2]'"}},
+	{name: "int4multirange", values: []string{"'{[1,3),[5,7)}'", "'{}'"}},
+	{name: "nested", values: []string{"ROW(ROW(1,'a'),'2026-01-01')", "ROW(ROW(1,'b,\"'),NULL)"}},
+	{name: "person", values: []string{"'A'", "'a'", "'B'"}},
+	{name: "feeling", values: []string{"'ok'", "'sad'"}, refused: true},
+	{name: "an enum of a domain", ddl: "feeling", expr: "t.k::mood", values: []string{"'ok'", "'sad'"}},
+	{name: "rows of NULLs", ddl: "pair", values: []string{"ROW(NULL,NULL)", "ROW(1,NULL)", "ROW(NULL,'a')"}},
+	{name: "a domain of rows", ddl: "couple", values: []string{"ROW(NULL,NULL)::pair", "ROW(1,NULL)::pair"}},
+	{name: "moment", values: []string{"'2026-01-01 10:00'", "'2026-01-01 09:00'"}},
+	{name: "char", ddl: `char(4) COLLATE "C"`, values: []string{"'a'", "'a  b'", "'B'", "''"}},
+	{name: "bpchar", values: []string{"'a'", "'a '", "'b'"}},
+	{name: "text in German", ddl: `text COLLATE german`, values: []string{"'Äpfel'", "'Apfel'", "'apfel'", "'Zug'", "'a-b'", "'ab'"}},
+	{name: "accents", ddl: `text COLLATE noaccents`, values: []string{"'é'", "'e'", "'E'", "'f'"}},
+	{name: "interval(3)", values: []string{"'178000000 years'", "'-178000000 years'", "'0.001 s'", "'1 mon -30 days'", "'P1Y2M'"}},
+	{name: "xid8", values: []string{"'1'", "'18446744073709551615'"}},
+	{name: "tsquery", values: []string{"'a & b'", "'c'"}},
+	{name: "regtype", values: []string{"'int'", "'text'"}},
+	{name: "date far", ddl: "date", values: []string{"'5874897-12-31'", "'4713-01-01 BC'", "'0001-01-01'"}},
+	{name: "timestamp far", ddl: "timestamp", values: []string{"'294276-12-31 23:59:59.999999'", "'4713-01-01 BC'", "'0001-01-01 BC'", "'10000-01-01'"}},
+	{name: "timestamptz far", ddl: "timestamptz", values: []string{"'294276-01-01'", "'0044-03-15 12:00 BC'", "'1883-11-18 12:00:00.000001'"}},
+	{name: "time(6)", values: []string{"'23:59:59.999999'", "'00:00'"}},
+	{name: "a sum", ddl: "real", expr: "(t.k * 3)::real", values: []string{"0.1", "0.2", "1e-38"}},
+	{name: "a date of text", ddl: "text", expr: "t.k::date", values: []string{"'2026-01-01'", "'0044-03-15 BC'"}},
+	{name: "xid", values: []string{"'1'"}, refused: true},
 	{name: "row of two", ddl: "int", expr: "ROW(t.k, 1)", values: []string{"1", "2"}, refused: true},
 	{name: "json", values: []string{"'1'"}, refused: true},
 	{name: "point", values: []string{"'(1,2)'"}, refused: true},
@@ -131,8 +174,45 @@ var mariadbTypes = []columnType{
 	{name: "INET4", values: []string{"'10.0.0.1'", "'9.255.0.1'"}},
 	{name: "JSON", values: []string{`'{"a":1}'`, `'1'`}},
 	{name: "sum of decimals", ddl: "DECIMAL(12,2)", expr: "(SELECT SUM(u.k) FROM t u WHERE u.id % 13 = t.id % 13)", values: []string{"0.25", "1.5"}},
+	{name: "TINYINT UNSIGNED", values: []string{"0", "255", "128"}},
+	{name: "MEDIUMINT", values: []string{"-8388608", "8388607"}},
+	{name: "DECIMAL(65,30)", values: []string{"12345678901234567890123456789012345.123456789012345678901234567890", "12345678901234567890123456789012345.123456789012345678901234567891", "-0.000000000000000000000000000001"}},
+	{name: "DECIMAL(5,2) UNSIGNED ZEROFILL", values: []string{"1.5", "999.99", "10"}},
+	{name: "FLOAT(7,3)", values: []string{"1234.567", "0.1", "-9999.999"}},
+	{name: "DOUBLE(20,5)", values: []string{"0.1", "123456789012345.12345", "-1"}},
+	{name: "DOUBLE UNSIGNED", values: []string{"0.1", "1e-300", "2.2250738585072014e-308"}},
+	{name: "BIT(1)", values: []string{"b'0'", "b'1'"}},
+	{name: "YEAR(4)", values: []string{"0", "1901", "2155"}},
+	{name: "TIME(6)", values: []string{"'838:59:58.999999'", "'-00:00:00.000001'", "'24:00:00'"}},
+	{name: "DATETIME(3)", values: []string{"'2026-03-29 02:30:00.001'", "'9999-12-31 23:59:59.999'", "'0001-01-01'"}},
+	{name: "VARCHAR no pad", ddl: "VARCHAR(20) COLLATE utf8mb4_nopad_bin", values: []string{"'a'", "'a '", "'A'", "'a\t'"}},
+	{name: "VARCHAR general", ddl: "VARCHAR(20) COLLATE utf8mb4_general_ci", values: []string{"'a'", "'A '", "'ä'", "'ß'", "'s'", "'ss'"}},
+	{name: "VARCHAR unicode", ddl: "VARCHAR(20) COLLATE utf8mb4_unicode_nopad_ci", values: []string{"'ß'", "'ss'", "'a'", "'a '", "'Ä'"}},
+	{name: "VARCHAR German", ddl: "VARCHAR(20) COLLATE utf8mb4_german2_ci", values: []string{"'ä'", "'ae'", "'a'", "'z'"}},
+	{name: "VARCHAR sjis", ddl: "VARCHAR(20) CHARACTER SET sjis", values: []string{"'ア'", "'イ'", "'a'"}},
+	{name: "VARCHAR ucs2", ddl: "VARCHAR(20) CHARACTER SET ucs2", values: []string{"'a'", "'é'", "'ア'"}},
+	{name: "CHAR(4) binary", ddl: "CHAR(4) CHARACTER SET binary", values: []string{"'a'", "'b'", "x'00'"}},
+	{name: "LONGTEXT", values: []string{"'a'", "'b'", "'A'"}},
+	{name: "LONGBLOB", values: []string{"x'00'", "x'0000'", "x'ff'", "''"}},
+	{name: "BINARY(3)", values: []string{"'a'", "x'6100'", "'b'", "x'ffffff'"}},
+	{name: "ENUM of digits", ddl: "ENUM('3','1','2')", values: []string{"'1'", "'2'", "'3'"}},
+	{name: "ENUM with an empty value", ddl: "ENUM('b','','a')", values: []string{"''", "'a'", "'b'"}},
+	{name: "SET of many", ddl: "SET('" + manyNames + "')", values: []string{"'m1,m64'", "'m64'", "'m2'", "'m63,m1'"}},
+	{name: "BOOLEAN of an expression", ddl: "INT", expr: "(t.k > 3)", values: []string{"1", "5"}},
+	{name: "a case", ddl: "ENUM('b','a')", expr: "CASE WHEN t.k = 'a' THEN t.k ELSE 'z' END", values: []string{"'a'", "'b'"}},
+	{name: "a sum of floats", ddl: "FLOAT", expr: "t.k * 3", values: []string{"0.1", "0.2", "16777217"}},
+	{name: "an ENUM by number", ddl: "ENUM('b','a')", expr: "t.k + 0", values: []string{"'a'", "'b'"}},
+	{name: "a date of a time", ddl: "DATETIME", expr: "DATE(t.k)", values: []string{"'2026-10-25 02:30:00'", "'2026-03-29 02:30:00'"}},
 	{name: "POINT", values: []string{"POINT(1,2)", "POINT(2,1)"}, refused: true},
 }
+
+var manyNames = func() string {
+	names := make([]string, 64)
+	for i := range names {
+		names[i] = fmt.Sprint("m", i+1)
+	}
+	return strings.Join(names, "','")
+}()
 
 type typeRow struct{ ID int64 }
 
@@ -158,6 +238,9 @@ func TestColumnTypes(t *testing.T) {
 		keyset.Postgres: {
 			"CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy')", "CREATE TYPE pair AS (a int, b text)", "CREATE DOMAIN posint AS int CHECK (VALUE > 0)",
 			"CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+			"CREATE COLLATION noaccents (provider = icu, locale = 'und-u-ks-level1-kc-true', deterministic = false)",
+			"CREATE COLLATION german (provider = icu, locale = 'de-DE-u-co-phonebk')", "CREATE EXTENSION citext", "CREATE EXTENSION hstore",
+			"CREATE TYPE nested AS (p pair, d date)", "CREATE DOMAIN person AS citext", "CREATE DOMAIN couple AS pair", "CREATE DOMAIN feeling AS mood", "CREATE DOMAIN moment AS timestamptz(0)",
 		},
 	}
 	for _, e := range []struct {
@@ -296,7 +379,11 @@ func referenceTypes(t testing.TB, db *sql.DB, dialect keyset.Dialect, table stri
 		}
 		if k.Nullable {
 			last := k.Nulls == keyset.NullsLast || k.Nulls == keyset.NullsNative && k.Desc != (dialect == keyset.Postgres)
-			by = append(by, "CASE WHEN "+k.Expr+" IS NULL THEN "+map[bool]string{true: "1 ELSE 0", false: "0 ELSE 1"}[last]+" END")
+			null := k.Expr + " IS NULL"
+			if dialect == keyset.Postgres { // a row with a NULL in it is a value
+				null = "num_nonnulls(" + k.Expr + ") = 0"
+			}
+			by = append(by, "CASE WHEN "+null+" THEN "+map[bool]string{true: "1 ELSE 0", false: "0 ELSE 1"}[last]+" END")
 		}
 		by = append(by, k.Expr+direction)
 	}

@@ -190,12 +190,15 @@ func EncodeJSON(v any) ([]byte, error) {
 
 // WriteJSON answers 200. The value is encoded before the first byte is written, so that
 // a value that cannot be encoded can still be answered with an error.
-func WriteJSON(w http.ResponseWriter, v any) error {
+func WriteJSON(w http.ResponseWriter, v any) error { return WriteAs(w, "application/json", v) }
+
+// WriteAs is WriteJSON with another media type.
+func WriteAs(w http.ResponseWriter, mediaType string, v any) error {
 	data, err := EncodeJSON(v)
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", mediaType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
 	_, err = w.Write(data)
 	return err

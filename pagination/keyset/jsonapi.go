@@ -1,0 +1,163 @@
+package keyset
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/internal/web"
+)
+
+// JSONAPIProfile is the URI of the cursor pagination profile of JSON:API.
+const JSONAPIProfile = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination/"
+
+const jsonAPIType = `application/vnd.api+json;profile="` + JSONAPIProfile + `"`
+
+// The parameters of the profile.
+const (
+	paramSize   = "page[size]"
+	paramAfter  = "page[after]"
+	paramBefore = "page[before]"
+	paramSort   = "sort"
+)
+
+// Document is a page in the cursor pagination profile of JSON:API. Its rows must marshal
+// as resource objects.
+type Document[T any] struct {
+	Data  []T `json:"data"` // never null
+	Links struct {
+		Prev pagination.Link `json:"prev"` // null at the beginning
+		Next pagination.Link `json:"next"` // null at the end
+	} `json:"links"`
+	Meta struct {
+		Page struct {
+			Total          *pagination.Total `json:"total,omitempty"` // absent unless Options.Count is set
+			EstimatedTotal *struct {
+				BestGuess pagination.Total `json:"bestGuess"`
+			} `json:"estimatedTotal,omitempty"` // in place of a total that is not exact
+			RangeTruncated bool `json:"rangeTruncated,omitempty"` // a range has more rows than the page
+		} `json:"page"`
+	} `json:"meta"`
+}
+
+// Write writes status 200 and the document with the media type of the profile.
+func (d *Document[T]) Write(w http.ResponseWriter) error {
+	return web.WriteAs(w, jsonAPIType, d)
+}
+
+// JSONAPI reads the page that a request asks for by page[size], page[after], page[before]
+// and sort. Both cursors together are a range. A cursor is bound to the other parameters.
+// The parameters of [Options] do not count, and every fault of the client is an error.
+// [WriteJSONAPIError] writes it.
+func (k *Keyset[T]) JSONAPI(r *http.Request, source Seeker[T]) (*Document[T], error) {
+	raw := r.URL.RawQuery
+	if len(raw) > web.MaxQuery {
+		return nil, &pagination.RequestError{Status: http.StatusRequestURITooLong, Detail: "Query string too long.", Kind: pagination.ErrInvalidParameter}
+	}
+	links, reason := web.NewLinker(&k.base, r)
+	if reason != "" {
+		return nil, &pagination.RequestError{Status: http.StatusBadRequest, Detail: "Invalid host.", Kind: pagination.ErrInvalidParameter, Reason: reason}
+	}
+	order, ignored, err := k.ordering(web.QueryValue(raw, paramSort))
+	if err != nil || ignored {
+		return nil, invalidParameter(paramSort, "The list cannot be sorted by one of these names.")
+	}
+	size := k.preset.Size
+	if value, ok := web.Lookup(raw, paramSize); ok {
+		n, ok := web.Positive(value, 1, int64(k.most()))
+		exact, _ := web.ParseInt(value)
+		if !ok || exact != n {
+			return nil, invalidParameter(paramSize, fmt.Sprintf("The page size must be a whole number from 1 to %d.", k.most()))
+		}
+		size = int(n)
+	}
+	for _, pair := range links.Pairs {
+		if strings.HasPrefix(pair.Name, "page[") && pair.Name != paramSize && pair.Name != paramAfter && pair.Name != paramBefore {
+			return nil, invalidParameter(pair.Name, "The list has no such parameter.")
+		}
+	}
+	args := ConnectionArgs{After: web.QueryValue(raw, paramAfter), Before: web.QueryValue(raw, paramBefore), Scope: k.tenant(r)}
+	if args.Before != "" && args.After == "" {
+		args.Last = &size
+	} else {
+		args.First = &size
+	}
+	filter := string(web.AppendQuery(nil, links.Pairs, []string{paramSize, paramAfter, paramBefore, paramSort}, nil))
+	scope := k.newScope(order, "?json:api"+filter, args.Scope)
+	conn, err := k.connect(r.Context(), source, order, scope, fmt.Sprintf("%q%q", args.Scope, filter), args)
+	if err != nil {
+		if e := (*pagination.RequestError)(nil); errors.As(err, &e) {
+			e.Status, e.Parameter = http.StatusBadRequest, paramAfter
+			if args.After == "" {
+				e.Parameter = paramBefore
+			}
+		}
+		return nil, err
+	}
+	return k.document(conn, links, args), nil
+}
+
+func (k *Keyset[T]) document(conn *Connection[T], links web.Linker, args ConnectionArgs) *Document[T] {
+	d := &Document[T]{Data: make([]T, len(conn.Edges))}
+	for i, e := range conn.Edges {
+		d.Data[i] = e.Node
+	}
+	if k.counted {
+		if total := &conn.TotalCount; total.Precision == pagination.Exact {
+			d.Meta.Page.Total = total
+		} else if total.Precision != pagination.Unknown {
+			d.Meta.Page.EstimatedTotal = &struct {
+				BestGuess pagination.Total `json:"bestGuess"`
+			}{*total}
+		}
+	}
+	d.Meta.Page.RangeTruncated = args.After != "" && args.Before != "" && conn.PageInfo.HasNextPage
+	if len(conn.Edges) == 0 {
+		return d
+	}
+	link := func(drop, set, cursor string) pagination.Link {
+		return pagination.Link(links.Link([]string{drop}, web.Pair{Name: set, Value: cursor}))
+	}
+	if conn.PageInfo.HasPreviousPage {
+		d.Links.Prev = link(paramAfter, paramBefore, *conn.PageInfo.StartCursor)
+	}
+	if conn.PageInfo.HasNextPage {
+		d.Links.Next = link(paramBefore, paramAfter, *conn.PageInfo.EndCursor)
+	}
+	return d
+}
+
+// WriteJSONAPIError writes an error of [Keyset.JSONAPI] as an error document. Any other
+// error than a [pagination.RequestError] is a 500 with a constant text, so log it.
+func WriteJSONAPIError(w http.ResponseWriter, err error) {
+	e := &pagination.RequestError{Status: http.StatusInternalServerError, Detail: "The list could not be read."}
+	errors.As(err, &e)
+	type parameter struct {
+		Parameter string `json:"parameter"`
+	}
+	type object struct {
+		Status string              `json:"status"`
+		Title  string              `json:"title"`
+		Detail string              `json:"detail"`
+		Source *parameter          `json:"source,omitempty"`
+		Links  map[string][]string `json:"links,omitempty"`
+	}
+	o := object{Status: strconv.Itoa(e.Status), Title: http.StatusText(e.Status), Detail: e.Detail}
+	if e.Parameter != "" {
+		o.Source = &parameter{e.Parameter}
+	}
+	if e.Parameter == paramSort {
+		o.Links = map[string][]string{"type": {JSONAPIProfile + "unsupported-sort"}}
+	}
+	body, err := json.Marshal(map[string][]object{"errors": {o}})
+	if err != nil { // only strings: cannot happen
+		body = []byte(`{"errors":[]}`)
+	}
+	w.Header().Set("Content-Type", jsonAPIType)
+	w.WriteHeader(e.Status)
+	w.Write(append(body, '\n'))
+}

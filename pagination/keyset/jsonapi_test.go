@@ -1,0 +1,179 @@
+package keyset
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mainstay-go/mainstay/pagination"
+)
+
+type resource struct {
+	Type string `json:"type"`
+	ID   int    `json:"id,string"`
+}
+
+func resources(t *testing.T, opts *Options, ids ...int) (*Keyset[resource], Seeker[resource]) {
+	t.Helper()
+	k, err := New("articles", pagination.Preset{Size: 3, MaxSize: 10}, mustCursors(t, EphemeralKeyRing(), nil), []Column[resource]{
+		{Name: "id", Expr: "id", Unique: true, Value: func(r resource) any { return r.ID }},
+	}, opts)
+	require.NoError(t, err)
+	return k, SeekerFunc[resource](func(_ context.Context, q Seek) ([]resource, error) {
+		list := slices.Clone(ids)
+		desc := q.Order.Keys()[0].Desc != q.Backward
+		if desc {
+			slices.Reverse(list)
+		}
+		var rows []resource
+		for _, id := range list {
+			if q.After != nil {
+				at := int(q.After[0].Any().(int64))
+				if desc && id >= at || !desc && id <= at {
+					continue
+				}
+			}
+			if len(rows) < q.Limit {
+				rows = append(rows, resource{"articles", id})
+			}
+		}
+		return rows, nil
+	})
+}
+
+// The walks, ranges and errors of the profile.
+func TestJSONAPI(t *testing.T) {
+	count := pagination.CountPolicy{}
+	k, plain := resources(t, &Options{Count: &count}, 1, 2, 3, 4, 5, 6, 7)
+	source := counted{plain}
+	read := func(url string) *Document[resource] {
+		t.Helper()
+		d, err := k.JSONAPI(httptest.NewRequest(http.MethodGet, url, nil), source)
+		require.NoError(t, err)
+		return d
+	}
+	ids := func(d *Document[resource]) (ids []int) {
+		for _, r := range d.Data {
+			ids = append(ids, r.ID)
+		}
+		return ids
+	}
+	first := read("/articles?filter=x")
+	assert.Equal(t, []int{1, 2, 3}, ids(first))
+	assert.Empty(t, first.Links.Prev)
+	assert.EqualValues(t, 7, first.Meta.Page.Total.N)
+	second := read(string(first.Links.Next))
+	assert.Equal(t, []int{4, 5, 6}, ids(second))
+	last := read(string(second.Links.Next))
+	assert.Equal(t, []int{7}, ids(last))
+	assert.Empty(t, last.Links.Next)
+	assert.Equal(t, []int{4, 5, 6}, ids(read(string(last.Links.Prev))))
+	assert.Equal(t, []int{1, 2, 3}, ids(read(string(second.Links.Prev))))
+	assert.Equal(t, []int{7, 6}, ids(read("/articles?sort=-id&page[size]=2")))
+
+	// A range, whole and truncated.
+	next, prev := read("/articles?page[size]=1").Links.Next, read("/articles?page%5Bsize%5D=1&page%5Bafter%5D="+after(t, k, 6)).Links.Prev
+	_ = next
+	require.NotEmpty(t, prev)
+	whole := read("/articles?page[size]=9&page[after]=" + after(t, k, 2) + "&page[before]=" + after(t, k, 5))
+	assert.Equal(t, []int{3, 4}, ids(whole))
+	assert.False(t, whole.Meta.Page.RangeTruncated)
+	cut := read("/articles?page[size]=1&page[after]=" + after(t, k, 2) + "&page[before]=" + after(t, k, 5))
+	assert.Equal(t, []int{3}, ids(cut))
+	assert.True(t, cut.Meta.Page.RangeTruncated)
+
+	w := httptest.NewRecorder()
+	require.NoError(t, first.Write(w))
+	assert.Equal(t, jsonAPIType, w.Header().Get("Content-Type"))
+	assert.Contains(t, w.Body.String(), `{"data":[{"type":"articles","id":"1"}`)
+	assert.Contains(t, w.Body.String(), `"prev":null`)
+
+	for url, parameter := range map[string]string{
+		"/articles?page[size]=11":                             "page[size]",
+		"/articles?page[size]=x":                              "page[size]",
+		"/articles?page[number]=2":                            "page[number]",
+		"/articles?sort=name":                                 "sort",
+		"/articles?page[after]=forged":                        "page[after]",
+		"/articles?page[before]=forged":                       "page[before]",
+		"/articles?filter=y&page[after]=" + after(t, k, 2):    "page[after]",
+		"/articles?sort=-id&page[before]=" + after(t, k, 2):   "page[before]",
+		"/articles?cursor=" + LastPage + "&page[after]=forge": "page[after]",
+	} {
+		_, err := k.JSONAPI(httptest.NewRequest(http.MethodGet, url, nil), source)
+		require.Error(t, err, url)
+		w := httptest.NewRecorder()
+		WriteJSONAPIError(w, err)
+		assert.Equal(t, 400, w.Code, url)
+		var body struct {
+			Errors []struct {
+				Status string
+				Source struct{ Parameter string }
+			}
+		}
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &body))
+		assert.Equal(t, parameter, body.Errors[0].Source.Parameter, url)
+	}
+	w = httptest.NewRecorder()
+	WriteJSONAPIError(w, errors.New("password=secret"))
+	assert.Equal(t, 500, w.Code)
+	assert.NotContains(t, w.Body.String(), "secret")
+}
+
+// after returns the cursor behind a resource.
+func after(t *testing.T, k *Keyset[resource], id int) string {
+	t.Helper()
+	cursor, err := k.encode(k.newScope(k.initial, "?json:api", ""), k.initial, Position{Values: []Value{mustValue(t, id)}})
+	require.NoError(t, err)
+	return cursor
+}
+
+type counted struct{ Seeker[resource] }
+
+func (counted) Count(context.Context) (int64, error) { return 7, nil }
+
+// A list method by AIP-158 and AIP-132: order_by, tokens, sizes.
+func TestListMethod(t *testing.T) {
+	k, source := resources(t, &Options{Strict: true}, 1, 2, 3, 4, 5, 6, 7)
+	ctx := t.Context()
+	for _, c := range []struct{ orderBy, want string }{
+		{"id desc", "-id"}, {"id asc", "id"}, {" id  desc ", "-id"}, {"-id", "-id"}, {"id", "id"}, {"", ""},
+	} {
+		got, err := k.Order(c.orderBy)
+		require.NoError(t, err, c.orderBy)
+		want, err := k.Order(c.want)
+		require.NoError(t, err)
+		assert.Equal(t, want.String(), got.String(), c.orderBy)
+	}
+	for _, bad := range []string{"id descending", "id desc desc", "name", "id; drop", "desc"} {
+		_, err := k.Page(ctx, source, Query{Ordering: bad})
+		require.ErrorIs(t, err, pagination.ErrInvalidParameter, bad)
+	}
+	seen := 0
+	for q := (Query{Ordering: "id desc", Size: 2, Scope: "filter"}); ; {
+		page, err := k.Page(ctx, source, q)
+		require.NoError(t, err)
+		seen += len(page.Rows)
+		if q.Token = page.Next; q.Token == "" {
+			break
+		}
+		_, err = k.Page(ctx, source, Query{Ordering: "id desc", Token: q.Token, Scope: "another filter"})
+		require.ErrorIs(t, err, ErrInvalidCursor)
+		_, err = k.Page(ctx, source, Query{Ordering: "id", Token: q.Token, Scope: "filter"})
+		require.ErrorIs(t, err, ErrInvalidCursor)
+	}
+	assert.Equal(t, 7, seen)
+	_, err := k.Page(ctx, source, Query{Size: -1})
+	require.ErrorIs(t, err, pagination.ErrInvalidParameter)
+	lenient, source := resources(t, nil, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
+	page, err := lenient.Page(ctx, source, Query{Size: 1 << 30, Ordering: "name desc"})
+	require.NoError(t, err)
+	assert.Len(t, page.Rows, 10)
+	assert.Equal(t, []string{"ordering"}, page.Ignored)
+}
