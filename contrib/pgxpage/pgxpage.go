@@ -52,8 +52,9 @@ func (r rows) Close() error {
 	return r.Err()
 }
 
-// Tracer counts the statements of pgx for querycount: set it as Tracer of a
-// pgx.ConnConfig.
+// Tracer counts the statements of pgx for querycount, also those of batches. Set it as
+// Tracer of a pgx.ConnConfig. A statement that failed before it reached the server counts
+// too.
 type Tracer struct{}
 
 type traceKey struct{}
@@ -71,6 +72,33 @@ func (Tracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQu
 // TraceQueryEnd implements pgx.QueryTracer.
 func (Tracer) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryEndData) {
 	if t, ok := ctx.Value(traceKey{}).(trace); ok {
-		querycount.Record(ctx, t.sql, time.Since(t.start))
+		querycount.Record(ctx, "postgres", t.sql, time.Since(t.start))
+	}
+}
+
+// TraceBatchStart implements pgx.BatchTracer.
+func (Tracer) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
+	return context.WithValue(ctx, traceKey{}, trace{start: time.Now()})
+}
+
+// TraceBatchQuery implements pgx.BatchTracer.
+func (Tracer) TraceBatchQuery(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchQueryData) {
+	if t, ok := ctx.Value(traceKey{}).(trace); ok {
+		querycount.Record(ctx, "postgres", data.SQL, time.Since(t.start))
+	}
+}
+
+// TraceBatchEnd implements pgx.BatchTracer.
+func (Tracer) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
+
+// TraceCopyFromStart implements pgx.CopyFromTracer.
+func (Tracer) TraceCopyFromStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceCopyFromStartData) context.Context {
+	return context.WithValue(ctx, traceKey{}, trace{"COPY " + data.TableName.Sanitize(), time.Now()})
+}
+
+// TraceCopyFromEnd implements pgx.CopyFromTracer.
+func (Tracer) TraceCopyFromEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceCopyFromEndData) {
+	if t, ok := ctx.Value(traceKey{}).(trace); ok {
+		querycount.Record(ctx, "postgres", t.sql, time.Since(t.start))
 	}
 }

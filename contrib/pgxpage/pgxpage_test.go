@@ -1,17 +1,22 @@
 package pgxpage_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mainstay-go/mainstay/contrib/pgxpage"
 	"github.com/mainstay-go/mainstay/internal/pagesuite"
+	"github.com/mainstay-go/mainstay/internal/testserver"
 	"github.com/mainstay-go/mainstay/pagination"
 	"github.com/mainstay-go/mainstay/pagination/keyset"
+	"github.com/mainstay-go/mainstay/pagination/querycount"
 )
 
 // Sale is a row of the list.
@@ -40,4 +45,50 @@ func TestPgx(t *testing.T) {
 			},
 		}
 	})
+}
+
+// The tracer counts queries, batches and copies, and the shapes are those of PostgreSQL.
+func TestTracer(t *testing.T) {
+	t.Parallel()
+	server := testserver.Postgres(t)
+	server.CreateDatabase(t, "trace")
+	config, err := pgx.ParseConfig(server.DSN("trace"))
+	require.NoError(t, err)
+	config.Tracer = pgxpage.Tracer{}
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	ctx, counter := querycount.With(t.Context())
+	_, err = conn.Exec(ctx, "CREATE TABLE t (a int, b text)")
+	require.NoError(t, err)
+	_, err = conn.CopyFrom(ctx, pgx.Identifier{"t"}, []string{"a", "b"}, pgx.CopyFromRows([][]any{{1, "x"}, {2, "y"}}))
+	require.NoError(t, err)
+	batch := &pgx.Batch{}
+	for i := range 3 {
+		batch.Queue("SELECT b FROM t WHERE a = $1", i)
+	}
+	require.NoError(t, conn.SendBatch(ctx, batch).Close())
+	for _, text := range []string{"$$it's$$", "E'it\\'s'"} {
+		_, err = conn.Exec(ctx, "SELECT b FROM t WHERE b = "+text)
+		require.NoError(t, err)
+	}
+	_, err = conn.Exec(ctx, "SELECT nothing")
+	require.Error(t, err)
+	assert.Equal(t, 8, counter.Total())
+	var shapes []string
+	for _, s := range counter.Shapes() {
+		shapes = append(shapes, s.SQL)
+		assert.Contains(t, s.Caller, "pgxpage_test.go")
+		assert.Positive(t, s.Took)
+	}
+	assert.ElementsMatch(t, []string{
+		"CREATE TABLE t (a int, b text)", `COPY "t"`, "SELECT b FROM t WHERE a = ?", "SELECT b FROM t WHERE b = ?", "SELECT b FROM t WHERE b = E?", "SELECT nothing",
+	}, shapes)
+	// A batch is no N+1, and a loop is one.
+	assert.Empty(t, counter.Repeated(3))
+	for i := range 4 {
+		_, err = conn.Exec(ctx, "SELECT b FROM t WHERE a = $1 AND b <> ''", i)
+		require.NoError(t, err)
+	}
+	require.Len(t, counter.Repeated(3), 1)
 }

@@ -32,6 +32,7 @@ type Statement struct {
 	Caller string        // file and line of the first run, outside of database libraries
 
 	batches int // runs that read one list in batches
+	dialect string
 }
 
 type contextKey struct{}
@@ -50,14 +51,15 @@ func From(ctx context.Context) *Counter {
 }
 
 // Record counts a statement that did not run through database/sql, such as one that a
-// tracer of a native driver reports.
-func Record(ctx context.Context, sql string, took time.Duration) {
+// tracer of a native driver reports. dialect is "postgres", "mysql", "sqlite", "sqlserver"
+// or "", and decides how its text is read.
+func Record(ctx context.Context, dialect, sql string, took time.Duration) {
 	if c := From(ctx); c != nil {
-		c.record(sql, took, batch.Marked(ctx))
+		c.record(dialect, sql, took, batch.Marked(ctx))
 	}
 }
 
-func (c *Counter) record(sql string, took time.Duration, batched bool) {
+func (c *Counter) record(dialect, sql string, took time.Duration, batched bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.total++
@@ -66,7 +68,7 @@ func (c *Counter) record(sql string, took time.Duration, batched bool) {
 		if len(c.texts) >= maxTexts {
 			return
 		}
-		s = Statement{SQL: sql, Caller: caller()}
+		s = Statement{SQL: sql, Caller: caller(), dialect: dialect}
 	}
 	s.Count, s.Took = s.Count+1, s.Took+took
 	if batched {
@@ -112,17 +114,19 @@ func (c *Counter) Total() int {
 }
 
 // Statements returns the distinct texts, the most frequent first.
-func (c *Counter) Statements() []Statement { return c.sorted(func(sql string) string { return sql }) }
+func (c *Counter) Statements() []Statement {
+	return c.sorted(func(sql, _ string) string { return sql })
+}
 
 // Shapes returns the statements with their literals and lists of placeholders made
 // alike, the most frequent first: the same statement with other values is one shape.
 func (c *Counter) Shapes() []Statement { return c.sorted(shape) }
 
-func (c *Counter) sorted(by func(string) string) []Statement {
+func (c *Counter) sorted(by func(sql, dialect string) string) []Statement {
 	c.mu.Lock()
 	counts := make(map[string]Statement, len(c.texts))
 	for sql, s := range c.texts {
-		key := by(sql)
+		key := by(sql, s.dialect)
 		sum := counts[key]
 		caller := s.Caller
 		if sum.Caller != "" {

@@ -6,6 +6,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"io"
+	"reflect"
+	"strings"
 	"time"
 )
 
@@ -41,7 +43,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conn{inner}, nil
+	return &conn{inner, dialectOf(inner)}, nil
 }
 
 // Close closes the connector, if it is to be closed.
@@ -62,7 +64,26 @@ func (c dsnConnector) Driver() driver.Driver                        { return c.d
 
 // conn has every optional interface that database/sql asks a connection for. Where the
 // driver lacks one, the method does what database/sql does without it.
-type conn struct{ driver.Conn }
+type conn struct {
+	driver.Conn
+	dialect string
+}
+
+// dialectOf returns the dialect of a driver by its package.
+func dialectOf(c driver.Conn) string {
+	t := reflect.TypeOf(c)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	for _, known := range []struct{ part, dialect string }{
+		{"mysql", mysql}, {"pgx", postgres}, {"lib/pq", postgres}, {"sqlite", sqlite}, {"mssql", sqlserver},
+	} {
+		if strings.Contains(t.PkgPath(), known.part) {
+			return known.dialect
+		}
+	}
+	return ""
+}
 
 var (
 	_ driver.Pinger             = (*conn)(nil)
@@ -93,7 +114,7 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	if e, ok := c.Conn.(driver.ExecerContext); ok {
 		start := time.Now()
 		res, err := e.ExecContext(ctx, query, args)
-		count(ctx, query, err, start)
+		c.count(ctx, query, err, start)
 		return res, err
 	}
 	if e, ok := c.Conn.(driver.Execer); ok { //nolint:staticcheck // what old drivers have
@@ -103,7 +124,7 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 		}
 		start := time.Now()
 		res, err := e.Exec(query, values)
-		count(ctx, query, err, start)
+		c.count(ctx, query, err, start)
 		return res, err
 	}
 	return nil, driver.ErrSkip
@@ -113,7 +134,7 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	if q, ok := c.Conn.(driver.QueryerContext); ok {
 		start := time.Now()
 		rows, err := q.QueryContext(ctx, query, args)
-		count(ctx, query, err, start)
+		c.count(ctx, query, err, start)
 		return rows, err
 	}
 	if q, ok := c.Conn.(driver.Queryer); ok { //nolint:staticcheck // what old drivers have
@@ -123,7 +144,7 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 		}
 		start := time.Now()
 		rows, err := q.Query(query, values)
-		count(ctx, query, err, start)
+		c.count(ctx, query, err, start)
 		return rows, err
 	}
 	return nil, driver.ErrSkip
@@ -132,9 +153,9 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 // count counts a statement unless the driver declined it, because database/sql then
 // prepares it and the prepared statement counts. A statement on a dead connection has not
 // reached the server.
-func count(ctx context.Context, query string, err error, start time.Time) {
+func (c *conn) count(ctx context.Context, query string, err error, start time.Time) {
 	if !errors.Is(err, driver.ErrSkip) && !errors.Is(err, driver.ErrBadConn) {
-		Record(ctx, query, time.Since(start))
+		Record(ctx, c.dialect, query, time.Since(start))
 	}
 }
 
@@ -202,7 +223,7 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 	if e, ok := s.Stmt.(driver.StmtExecContext); ok {
 		start := time.Now()
 		res, err := e.ExecContext(ctx, args)
-		count(ctx, s.query, err, start)
+		s.conn.count(ctx, s.query, err, start)
 		return res, err
 	}
 	values, err := plainValues(ctx, args)
@@ -211,7 +232,7 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 	}
 	start := time.Now()
 	res, err := s.Stmt.Exec(values) //nolint:staticcheck // what old drivers have
-	count(ctx, s.query, err, start)
+	s.conn.count(ctx, s.query, err, start)
 	return res, err
 }
 
@@ -219,7 +240,7 @@ func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driv
 	if q, ok := s.Stmt.(driver.StmtQueryContext); ok {
 		start := time.Now()
 		rows, err := q.QueryContext(ctx, args)
-		count(ctx, s.query, err, start)
+		s.conn.count(ctx, s.query, err, start)
 		return rows, err
 	}
 	values, err := plainValues(ctx, args)
@@ -228,7 +249,7 @@ func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driv
 	}
 	start := time.Now()
 	rows, err := s.Stmt.Query(values) //nolint:staticcheck // what old drivers have
-	count(ctx, s.query, err, start)
+	s.conn.count(ctx, s.query, err, start)
 	return rows, err
 }
 

@@ -2,9 +2,18 @@ package querycount
 
 import "strings"
 
+// The dialects that differ in strings, names and comments. Any other dialect is read by the
+// standard.
+const (
+	postgres  = "postgres"
+	mysql     = "mysql"
+	sqlite    = "sqlite"
+	sqlserver = "sqlserver"
+)
+
 // shape makes statements that differ in values only equal: literals and placeholders
 // become "?", lists of them "?", and blanks one blank.
-func shape(sql string) string {
+func shape(sql, dialect string) string {
 	var b strings.Builder
 	b.Grow(len(sql))
 	emit := func(s string) { b.WriteString(s) }
@@ -13,16 +22,25 @@ func shape(sql string) string {
 	for i := 0; i < len(sql); {
 		c := sql[i]
 		switch {
-		case strings.HasPrefix(sql[i:], "/*"), strings.HasPrefix(sql[i:], "--"):
-			i = commentEnd(sql, i)
+		case commentBegins(sql, i, dialect):
+			i = commentEnd(sql, i, dialect)
 			if b.Len() > 0 && last != ' ' {
 				emit(" ")
 				last = ' '
 			}
 			word = false
 			continue
-		case c == '"' || c == '`': // a quoted name
-			end := i + 1 + strings.IndexByte(sql[i+1:], c)
+		case c == '$' && dialect == postgres && dollarEnd(sql, i) > i:
+			i = dollarEnd(sql, i)
+			emit("?")
+			word, last = false, '?'
+			continue
+		case c == '"' && dialect != mysql || c == '`' && dialect != postgres || c == '[' && (dialect == sqlite || dialect == sqlserver): // a quoted name
+			quote := c
+			if c == '[' {
+				quote = ']'
+			}
+			end := i + 1 + strings.IndexByte(sql[i+1:], quote)
 			if end <= i {
 				end = len(sql) - 1
 			}
@@ -32,14 +50,14 @@ func shape(sql string) string {
 		case c == '-' && i+1 < len(sql) && sql[i+1] >= '0' && sql[i+1] <= '9' && signed(b.String()):
 			i++
 			continue
-		case c == '\'':
-			i = stringEnd(sql, i)
+		case c == '\'' || c == '"' && dialect == mysql:
+			escapes := dialect == mysql || dialect == postgres && i > 0 && (sql[i-1] == 'E' || sql[i-1] == 'e') && (i == 1 || !isWord(sql[i-2]))
+			i = stringEnd(sql, i, escapes)
 			emit("?")
 			word, last = false, '?'
 			continue
 		case c >= '0' && c <= '9' && !word:
-			for i < len(sql) && (isWord(sql[i]) || sql[i] == '.') {
-				i++
+			for begin := i; i < len(sql) && (isWord(sql[i]) || sql[i] == '.' || exponent(sql[begin:i], sql[i])); i++ {
 			}
 			emit("?")
 			last = '?'
@@ -68,16 +86,68 @@ func shape(sql string) string {
 	return joinRows(joinLists(strings.TrimSpace(b.String())))
 }
 
-// commentEnd returns the index behind a comment. Comments carry traces, and no meaning.
-func commentEnd(sql string, i int) int {
-	end := "*/"
-	if sql[i] == '-' {
-		end = "\n"
+// commentBegins reports whether a comment begins. MySQL has "#", and wants a blank behind
+// "--".
+func commentBegins(sql string, i int, dialect string) bool {
+	rest := sql[i:]
+	switch {
+	case strings.HasPrefix(rest, "/*"), dialect == mysql && rest[0] == '#':
+		return true
+	case !strings.HasPrefix(rest, "--"):
+		return false
 	}
-	if n := strings.Index(sql[i+2:], end); n >= 0 {
-		return i + 2 + n + len(end)
+	return dialect != mysql || len(rest) == 2 || rest[2] <= ' '
+}
+
+// commentEnd returns the index behind a comment. Comments carry traces, and no meaning.
+// PostgreSQL and SQL Server nest them.
+func commentEnd(sql string, i int, dialect string) int {
+	if sql[i] != '/' {
+		if n := strings.IndexByte(sql[i:], '\n'); n >= 0 {
+			return i + n + 1
+		}
+		return len(sql)
+	}
+	nested := dialect == postgres || dialect == sqlserver
+	depth := 1
+	for i += 2; i < len(sql); i++ {
+		switch {
+		case strings.HasPrefix(sql[i:], "*/"):
+			i++
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case nested && strings.HasPrefix(sql[i:], "/*"):
+			i++
+			depth++
+		}
 	}
 	return len(sql)
+}
+
+// dollarEnd returns the index behind a string such as $tag$…$tag$, or i.
+func dollarEnd(sql string, i int) int {
+	end := i + 1
+	for end < len(sql) && isWord(sql[end]) && (end > i+1 || sql[end] < '0' || sql[end] > '9') {
+		end++
+	}
+	if end >= len(sql) || sql[end] != '$' || i > 0 && isWord(sql[i-1]) {
+		return i
+	}
+	tag := sql[i : end+1]
+	if n := strings.Index(sql[end+1:], tag); n >= 0 {
+		return end + 1 + n + len(tag)
+	}
+	return len(sql)
+}
+
+// exponent reports whether a sign belongs to a number such as 1e-5.
+func exponent(number string, sign byte) bool {
+	if sign != '+' && sign != '-' || strings.HasPrefix(number, "0x") {
+		return false
+	}
+	last := number[max(0, len(number)-1):]
+	return last == "e" || last == "E"
 }
 
 // signed reports whether a minus behind the text is a sign and no operator.
@@ -109,17 +179,19 @@ func isWord(c byte) bool {
 	return c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c >= 0x80
 }
 
-// stringEnd returns the index behind a quoted string; a doubled quote is one inside it.
-func stringEnd(sql string, i int) int {
+// stringEnd returns the index behind a quoted string. A doubled quote is one inside it.
+func stringEnd(sql string, i int, escapes bool) int {
+	quote := sql[i]
 	for i++; i < len(sql); i++ {
-		if sql[i] != '\'' {
-			continue
-		}
-		if i+1 < len(sql) && sql[i+1] == '\'' {
+		switch {
+		case escapes && sql[i] == '\\':
 			i++
-			continue
+		case sql[i] != quote:
+		case i+1 < len(sql) && sql[i+1] == quote:
+			i++
+		default:
+			return i + 1
 		}
-		return i + 1
 	}
 	return len(sql)
 }

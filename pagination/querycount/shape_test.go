@@ -26,7 +26,29 @@ func TestShapes(t *testing.T) {
 		"INSERT INTO t VALUES (1, 'a')":               "INSERT INTO t VALUES (?)",
 		`SELECT "a--b", '/* no */' FROM "t 5"`:        `SELECT "a--b", ? FROM "t 5"`,
 	} {
-		assert.Equal(t, want, shape(in), in)
+		assert.Equal(t, want, shape(in, ""), in)
+	}
+}
+
+// Strings, names and comments are read as each database reads them.
+func TestShapesOfDialects(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ dialect, in, want string }{
+		{mysql, `SELECT a FROM t WHERE n = 'it\'s' AND b = 5`, "SELECT a FROM t WHERE n = ? AND b = ?"},
+		{mysql, `SELECT a FROM t WHERE n = "x" AND b = "y \" z"`, "SELECT a FROM t WHERE n = ? AND b = ?"},
+		{mysql, "SELECT `a b 5` FROM t # trace 17", "SELECT `a b 5` FROM t"},
+		{mysql, "SELECT a--1 FROM t -- trace 17", "SELECT a-? FROM t"},
+		{postgres, `SELECT a FROM t WHERE n = 'c:\' AND b = 5`, "SELECT a FROM t WHERE n = ? AND b = ?"},
+		{postgres, `SELECT a FROM t WHERE n = E'it\'s' AND b = 5`, "SELECT a FROM t WHERE n = E? AND b = ?"},
+		{postgres, `SELECT a FROM t WHERE n = $x$it's $y$ 5$x$ AND b = $1`, "SELECT a FROM t WHERE n = ? AND b = ?"},
+		{postgres, `SELECT a FROM t WHERE n = $$5$$ AND c = $2`, "SELECT a FROM t WHERE n = ? AND c = ?"},
+		{postgres, "SELECT a /* outer /* inner */ trace 17 */ FROM t", "SELECT a FROM t"},
+		{postgres, `SELECT "a 5" FROM t WHERE k = 1e-5 OR k = 1E+7 OR k = 0x1F`, `SELECT "a 5" FROM t WHERE k = ? OR k = ? OR k = ?`},
+		{sqlite, "SELECT [a 5], `b 6`, x'00ff' FROM t WHERE k=-2", "SELECT [a 5], `b 6`, x? FROM t WHERE k=?"},
+		{sqlserver, "SELECT [it's 5] FROM t WHERE k = N'x' /* a /* b */ c */", "SELECT [it's 5] FROM t WHERE k = N?"},
+		{"", "SELECT a FROM t WHERE k = e-5", "SELECT a FROM t WHERE k = e-?"},
+	} {
+		assert.Equal(t, c.want, shape(c.in, c.dialect), "%s: %s", c.dialect, c.in)
 	}
 }
 
@@ -35,8 +57,11 @@ func FuzzShape(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, sql string) {
-		s := shape(sql)
-		if again := shape(s); again != s {
+		for _, dialect := range []string{mysql, postgres, sqlite, sqlserver} {
+			shape(sql, dialect)
+		}
+		s := shape(sql, "")
+		if again := shape(s, ""); again != s {
 			t.Fatalf("the shape of a shape is another: %q, %q, %q", sql, s, again)
 		}
 	})

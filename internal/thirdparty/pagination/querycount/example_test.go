@@ -103,7 +103,7 @@ func ExampleBudget() {
 // has one for pgx.
 func ExampleRecord() {
 	ctx, counter := querycount.With(context.Background())
-	querycount.Record(ctx, "SELECT 1", time.Millisecond)
+	querycount.Record(ctx, "postgres", "SELECT 1", time.Millisecond)
 	fmt.Println(counter.Total())
 	// Output:
 	// 1

@@ -289,13 +289,13 @@ func TestCounterBasics(t *testing.T) {
 	assert.Equal(t, 5, counter.Total(), "a statement that fails has reached the server")
 
 	inner, innerCounter := querycount.With(ctx)
-	querycount.Record(inner, "from a native driver", 0)
+	querycount.Record(inner, "", "from a native driver", 0)
 	assert.Equal(t, 1, innerCounter.Total())
 	assert.Equal(t, 5, counter.Total())
-	querycount.Record(t.Context(), "nobody counts", 0)
+	querycount.Record(t.Context(), "", "nobody counts", 0)
 
 	for i := range 1100 {
-		querycount.Record(ctx, strings.Repeat("x", i+1), 0)
+		querycount.Record(ctx, "", strings.Repeat("x", i+1), 0)
 	}
 	assert.Equal(t, 5+1100, counter.Total())
 	assert.LessOrEqual(t, len(counter.Statements()), 1000)
