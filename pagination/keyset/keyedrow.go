@@ -135,6 +135,10 @@ func assign(dest, src any) bool {
 		case *int:
 			*d = int(src)
 			return int64(*d) == src
+		case **int:
+			n := int(src)
+			*d = &n
+			return int64(n) == src
 		}
 	case string:
 		switch d := dest.(type) {
@@ -146,8 +150,13 @@ func assign(dest, src any) bool {
 			return true
 		}
 	case []byte:
-		if d, ok := dest.(*string); ok {
+		switch d := dest.(type) {
+		case *string:
 			*d = string(src)
+			return true
+		case **string:
+			text := string(src)
+			*d = &text
 			return true
 		}
 	case time.Time:
@@ -160,13 +169,23 @@ func assign(dest, src any) bool {
 			return true
 		}
 	case float64:
-		if d, ok := dest.(*float64); ok {
+		switch d := dest.(type) {
+		case *float64:
 			*d = src
+			return true
+		case **float64:
+			*d = &src
 			return true
 		}
 	case nil:
 		switch d := dest.(type) {
 		case **int64:
+			*d = nil
+			return true
+		case **int:
+			*d = nil
+			return true
+		case **float64:
 			*d = nil
 			return true
 		case **string:
