@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/shopcache"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
@@ -65,6 +66,7 @@ func (a *API) cachedBody(w http.ResponseWriter, r *http.Request, c *shopcache.Re
 		return
 	}
 	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body))) // one write instead of chunks
 	_, _ = w.Write(body)
 }
 

@@ -2,9 +2,10 @@ package api
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"log/slog"
+	"maps"
+	"math/rand/v2"
 	"net/http"
 	"runtime/debug"
 	"strconv"
@@ -16,16 +17,20 @@ import (
 // Handlers of pages replace the policy with their own.
 func secure(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("X-Frame-Options", "DENY")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Cache-Control", "no-store")
+		maps.Copy(w.Header(), safeHeaders)
 		next.ServeHTTP(w, r)
 	})
+}
+
+// safeHeaders are shared by all responses: handlers replace a value and never append to it.
+var safeHeaders = http.Header{
+	"X-Content-Type-Options":       {"nosniff"},
+	"X-Frame-Options":              {"DENY"},
+	"Referrer-Policy":              {"no-referrer"},
+	"Content-Security-Policy":      {"default-src 'none'; frame-ancestors 'none'"},
+	"Cross-Origin-Opener-Policy":   {"same-origin"},
+	"Cross-Origin-Resource-Policy": {"same-origin"},
+	"Cache-Control":                {"no-store"},
 }
 
 const (
@@ -54,7 +59,7 @@ func inTime(next http.Handler) http.Handler {
 func (a *API) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		rec := &recorder{ResponseWriter: w, route: "none", id: rand.Text()[:12]}
+		rec := &recorder{ResponseWriter: w, route: "none", id: strconv.FormatUint(rand.Uint64(), 36)}
 		w.Header().Set("X-Request-Id", rec.id)
 		r = r.WithContext(context.WithValue(r.Context(), recorderKey{}, rec))
 		defer func() {

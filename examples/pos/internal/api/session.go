@@ -71,10 +71,6 @@ func (a *API) device(r *http.Request) string {
 // ErrUnavailable means that sessions cannot be read at the moment.
 var ErrUnavailable = errors.New("sessions are not available")
 
-// identifyPatience bounds the look-up of a session: probes and the status page must be
-// answered while the database is away.
-const identifyPatience = 3 * time.Second
-
 // identify finds out who sends a request.
 func (a *API) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -83,9 +79,7 @@ func (a *API) identify(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		ctx, cancel := context.WithTimeout(r.Context(), identifyPatience)
-		user, ok, err := a.Sessions.User(ctx, t)
-		cancel()
+		user, ok, err := a.Sessions.User(r.Context(), t)
 		switch {
 		case err != nil && strings.HasPrefix(r.URL.Path, "/api/"):
 			a.failed(w, r, fmt.Errorf("%w: %w", ErrUnavailable, err))

@@ -198,7 +198,7 @@ func Schedule(job *backup.Job, s *settings.Settings, notices *backupnotify.Notic
 		return err
 	}
 	return schedule.New(when, run, &schedule.Options{
-		Logger: logger,
+		Logger: logger, Jitter: -1, // one server at a time runs it
 		LastGood: func(ctx context.Context) (time.Time, bool, error) {
 			at, err := last(ctx)
 			return at, !at.IsZero(), err

@@ -63,7 +63,24 @@ func runBackup(ctx context.Context, env Env, args []string) int {
 			o.Notifier = channel // the disk may be what is broken
 		}
 	}
-	return backupcli.Run(ctx, rest, open, o)
+	code := backupcli.Run(ctx, rest, open, o)
+	if takes && code == 0 && !wantsHelp(rest) && s.Database.Engine != settings.SQLite {
+		recordBackup(ctx, s, logger)
+	}
+	return code
+}
+
+// recordBackup lets the other servers on the database know of a backup that the host's
+// scheduler made: their health checks judge it, and they make no second one that day.
+func recordBackup(ctx context.Context, s *settings.Settings, logger *slog.Logger) {
+	st, err := store.OpenExisting(ctx, s)
+	if err == nil {
+		err = keepLastBackup(ctx, st)
+		closeQuietly(st)
+	}
+	if err != nil {
+		logger.Warn("the backup is made, and the other servers on the database do not know of it", "error", err)
+	}
 }
 
 func isTarget(arg string) bool {

@@ -31,6 +31,7 @@ func onServer(t *testing.T, database string) {
 	sellConcurrently(s)
 	spendAtOnce(s)
 	sendTwenty(s)
+	strangeInputs(s)
 	if v := s.get("/api/v1/customers/?search=%27"); v["count"] != 0.0 {
 		t.Errorf("customers: %v", v["count"])
 	}

@@ -204,7 +204,11 @@ func runFault(t *testing.T, engine, kind string, fault fault, long time.Duration
 // smallDisk mounts a disk of a few hundred MB, which needs the rights of root.
 func smallDisk(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
+	dir, err := os.MkdirTemp("", "pos-disk-") // PostgreSQL runs as a user of its own, who must reach it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Remove(dir) })
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=400m"); err != nil {
 		t.Skip("a full disk needs the right to mount one: ", err)
 	}

@@ -1,23 +1,75 @@
 // Package logfile makes the server's log: lines on stderr for the service manager, and
-// the same in a file that is rotated.
+// the same lines in a file that is rotated.
 package logfile
 
 import (
+	"errors"
 	"io"
 	"log/slog"
+	"sync"
+	"time"
 
 	"gopkg.in/natefinch/lumberjack.v2"
 )
 
 const (
 	megabytes = 10 // a file is closed at this size
-	kept      = 10 // and so many closed ones are kept
+	kept      = 10 // closed files that stay
 )
 
 // New returns a logger to w and the file at path, whose folder is created with the
 // first line. The caller closes the closer at the end.
 func New(w io.Writer, path string, level slog.Level) (*slog.Logger, io.Closer) {
 	file := &lumberjack.Logger{Filename: path, MaxSize: megabytes, MaxBackups: kept}
-	handler := slog.NewTextHandler(io.MultiWriter(w, file), &slog.HandlerOptions{Level: level})
-	return slog.New(handler), file
+	out := &batched{to: io.MultiWriter(w, file), file: file}
+	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level})), out
+}
+
+// period is how long a line waits for others. A line after a quiet period is written at once.
+const period = 50 * time.Millisecond
+
+// batched writes the lines of a busy server together: each write is a system call on two
+// files. A process that is killed loses at most the lines of one period.
+type batched struct {
+	to   io.Writer
+	file io.Closer
+
+	mu    sync.Mutex
+	lines []byte
+	wrote time.Time
+	timer *time.Timer // nil: no write is planned
+}
+
+func (b *batched) Write(line []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lines = append(b.lines, line...)
+	if time.Since(b.wrote) >= period || len(b.lines) > 64<<10 {
+		return len(line), b.flush()
+	}
+	if b.timer == nil {
+		b.timer = time.AfterFunc(period, func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.timer = nil
+			_ = b.flush()
+		})
+	}
+	return len(line), nil
+}
+
+func (b *batched) flush() error {
+	if len(b.lines) == 0 {
+		return nil
+	}
+	_, err := b.to.Write(b.lines)
+	b.lines, b.wrote = b.lines[:0], time.Now()
+	return err
+}
+
+// Close writes what waits and closes the file.
+func (b *batched) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return errors.Join(b.flush(), b.file.Close())
 }

@@ -21,6 +21,10 @@ import (
 // that long before it reports success, so no server accepts the session afterwards.
 const memory = 400 * time.Millisecond
 
+// patience bounds the look-up of a session: probes and the status page respond while the
+// database is away.
+const patience = 3 * time.Second
+
 // most bounds the sessions that are remembered.
 const most = 10_000
 
@@ -55,7 +59,7 @@ func (s *Sessions) Sign(kind, text string) string {
 	return text + "." + encoding.EncodeToString(mac.Sum(nil)[:15])
 }
 
-// Signed reports whether Sign made a text. A made-up token costs no look-up.
+// Signed reports whether Sign made a text.
 func (s *Sessions) Signed(kind, signed string) bool {
 	text, _, ok := strings.Cut(signed, ".")
 	return ok && hmac.Equal([]byte(s.Sign(kind, text)), []byte(signed))
@@ -71,9 +75,6 @@ func (s *Sessions) Start(ctx context.Context, user store.User, lifetime time.Dur
 
 // User returns the user of a token; false if there is no such session.
 func (s *Sessions) User(ctx context.Context, token string) (store.User, bool, error) {
-	if !s.Signed(kind, token) {
-		return store.User{}, false, nil
-	}
 	read := time.Now()
 	s.mu.Lock()
 	k, ok := s.known[token]
@@ -82,6 +83,11 @@ func (s *Sessions) User(ctx context.Context, token string) (store.User, bool, er
 	if ok && read.Sub(k.read) < memory {
 		return k.user, true, nil
 	}
+	if !s.Signed(kind, token) { // a made-up token costs no look-up
+		return store.User{}, false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	user, ok, err := s.store.Session(ctx, token)
 	if err != nil || !ok {
 		return store.User{}, false, err

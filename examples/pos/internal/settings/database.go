@@ -74,9 +74,6 @@ func (d Database) checkTLS() error {
 		}
 		return nil
 	case TLSVerified:
-		if d.TLSCA() == "" { // mariadb-dump checks a certificate against a file only
-			return errors.New("tls=true needs tls-ca=FILE, the certificates (PEM) to check the server's against; or use tls=skip-verify")
-		}
 		_, err := d.TLSRoots()
 		return err
 	}
@@ -86,11 +83,16 @@ func (d Database) checkTLS() error {
 // TLS is one of the values above, for a MariaDB or MySQL database.
 func (d Database) TLS() string { return cmp.Or(d.URL.Query().Get("tls"), TLSOff) }
 
-// TLSCA is the file of the certificates that the server's is checked against.
+// TLSCA is the file of the certificates that the server's is checked against, "" for the host's.
 func (d Database) TLSCA() string { return d.URL.Query().Get("tls-ca") }
 
-// TLSRoots reads that file.
-func (d Database) TLSRoots() (*x509.CertPool, error) { return certificates(d.TLSCA()) }
+// TLSRoots reads that file. Without one it returns nil, which means the host's certificates.
+func (d Database) TLSRoots() (*x509.CertPool, error) {
+	if d.TLSCA() == "" {
+		return nil, nil
+	}
+	return certificates(d.TLSCA())
+}
 
 // certificates reads the file that a parameter tls-ca names.
 func certificates(file string) (*x509.CertPool, error) {

@@ -96,13 +96,13 @@ func TestDatabaseTLS(t *testing.T) {
 	if err := os.WriteFile(ca, certificate, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for query, want := range map[string]string{"": TLSOff, "?tls=false": TLSOff, "?tls=skip-verify": TLSUnverified, "?tls=true&tls-ca=" + ca: TLSVerified} {
+	for query, want := range map[string]string{"": TLSOff, "?tls=false": TLSOff, "?tls=skip-verify": TLSUnverified, "?tls=true": TLSVerified, "?tls=true&tls-ca=" + ca: TLSVerified} {
 		var d Database
 		if err := d.Set("mysql://u:pw@h/shop" + query); err != nil || d.TLS() != want {
 			t.Errorf("%s: %q, %v", query, d.TLS(), err)
 		}
 	}
-	for _, query := range []string{"?tls=yes", "?tls=true", "?ssl=true", "?tls=true&tls-ca=/nowhere", "?tls=true&tls-ca=" + t.TempDir(), "?tls-ca=" + ca} {
+	for _, query := range []string{"?tls=yes", "?ssl=true", "?tls=true&tls-ca=/nowhere", "?tls=true&tls-ca=" + t.TempDir(), "?tls-ca=" + ca} {
 		var d Database
 		if err := d.Set("mysql://u:hunter2@h/shop" + query); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", query, err)

@@ -1,0 +1,107 @@
+package command
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestStrangeInputs sends names, numbers and amounts that are nearly right.
+func TestStrangeInputs(t *testing.T) { strangeInputs(openTestShop(t, unlimited...)) }
+
+func strangeInputs(s *shop) {
+	t := s.t
+	t.Helper()
+	quoted := func(text string) string { b, _ := json.Marshal(text); return string(b) }
+	for _, name := range []string{"cashier ", "cashier\t", "cashier\u00a0", " cashier", "Cashier", "CASHIER", "cashıer", "cashie\u0301r", "cashier\u200b", "ｃashier", "cashier%", "cash_er"} {
+		if status, body, _ := s.send("POST", "/api/v1/login/", `{"username":`+quoted(name)+`,"password":"`+cashierPassword+`"}`); status != http.StatusUnauthorized {
+			t.Errorf("log-in as %q: %d %s", name, status, body)
+		}
+	}
+	before, _ := s.send2("GET", "/api/v1/cards/"+card+"/", "")
+	for _, number := range []string{card + " ", " " + card, strings.ToLower(card), card + "\u00a0", card + "\u0000", "Ｃ1000007", "C100000７", card + "%", "C1000_07"} {
+		for path, body := range map[string]string{
+			"/api/v1/sales/":  `{"card":` + quoted(number) + `,"items":[{"product":2,"quantity":1}]}`,
+			"/api/v1/topups/": `{"card":` + quoted(number) + `,"amount":5}`,
+		} {
+			if status, answer, _ := s.send("POST", path, body); status != http.StatusBadRequest {
+				t.Errorf("%s with card %q: %d %s", path, number, status, answer)
+			}
+		}
+	}
+	for _, amount := range []string{"0", "-1", "-9223372036854775808", "1.0", "1e3", "9007199254740993", "99999999999999999999", `"12,50"`, "null", "true"} {
+		if status, answer, _ := s.send("POST", "/api/v1/topups/", `{"card":"`+card+`","amount":`+amount+`}`); status != http.StatusBadRequest {
+			t.Errorf("a top-up of %s: %d %s", amount, status, answer)
+		}
+	}
+	for _, quantity := range []string{"-1", "1000001", "9223372036854775807", "-9223372036854775808", "0.5", `"1"`, "null"} {
+		if status, answer, _ := s.send("POST", "/api/v1/sales/", `{"items":[{"product":2,"quantity":`+quantity+`}]}`); status != http.StatusBadRequest {
+			t.Errorf("a sale of %s: %d %s", quantity, status, answer)
+		}
+	}
+	if after, _ := s.send2("GET", "/api/v1/cards/"+card+"/", ""); after != before {
+		t.Errorf("the card is %s and was %s", after, before)
+	}
+	for _, token := range []string{"x", strings.Repeat("A", 26), strings.Repeat("A", 26) + "." + strings.Repeat("A", 24), s.token + "A", s.token[1:], strings.ToLower(s.token), "é", "%00"} {
+		if status, answer, _ := s.send("GET", "/api/v1/me/", "", "Authorization", "Bearer "+token); status != http.StatusUnauthorized {
+			t.Errorf("token %q: %d %s", token, status, answer)
+		}
+	}
+	// A key belongs to one request: of a sale, a void, or a top-up.
+	key := []string{"Idempotency-Key", "strange-1"}
+	status, body, _ := s.send("POST", "/api/v1/sales/", `{"items":[{"product":3,"quantity":1}]}`, key...)
+	if status != http.StatusCreated {
+		t.Fatalf("a sale: %d %s", status, body)
+	}
+	id := field(t, body, "id").(float64)
+	for _, other := range []struct{ path, body string }{
+		{"/api/v1/sales/", `{"items":[{"product":3,"quantity":2}]}`},
+		{"/api/v1/sales/", `{"items":[{"product":4,"quantity":1}]}`},
+		{"/api/v1/sales/", `{"card":"` + card + `","items":[{"product":3,"quantity":1}]}`},
+		{"/api/v1/topups/", `{"card":"` + card + `","amount":5}`},
+	} {
+		if status, body, _ := s.send("POST", other.path, other.body, key...); status != http.StatusUnprocessableEntity {
+			t.Errorf("the key with %s %s: %d %s", other.path, other.body, status, body)
+		}
+	}
+	m := s.asManager()
+	void := fmt.Sprintf("/api/v1/sales/%d/void/", int64(id))
+	for want, headers := range map[int][]string{http.StatusCreated: {"Idempotency-Key", "void-1"}, http.StatusForbidden: nil} {
+		from := m
+		if want == http.StatusForbidden {
+			from = s
+		}
+		if status, body, _ := from.send("POST", void, `{"reason":"dropped"}`, headers...); status != want {
+			t.Errorf("a void: %d %s", status, body)
+		}
+	}
+	if status, body, _ := m.send("POST", void, `{"reason":"another"}`, "Idempotency-Key", "void-1"); status != http.StatusUnprocessableEntity {
+		t.Errorf("the key of the void with another reason: %d %s", status, body)
+	}
+	// A product that is taken off sale meanwhile, and one whose price changes.
+	if status, body, _ := m.send("PATCH", "/api/v1/products/5/", `{"active":false}`); status != http.StatusOK {
+		t.Fatalf("%d %s", status, body)
+	}
+	if status, body, _ := s.send("POST", "/api/v1/sales/", `{"items":[{"product":5,"quantity":1}]}`); status != http.StatusConflict || field(t, body, "code") != "inactive" {
+		t.Errorf("a product that is not for sale: %d %s", status, body)
+	}
+	if status, body, _ := s.send("POST", "/api/v1/sales/", `{"total":1,"items":[{"product":6,"quantity":1}]}`); status != http.StatusConflict || field(t, body, "code") != "price" {
+		t.Errorf("a total that is not the price: %d %s", status, body)
+	}
+	for path, want := range map[string]int{
+		"/api/v1/days/2026-02-29/": 400, "/api/v1/days/2028-02-29/": 200, "/api/v1/days/26-1-1/": 400, "/api/v1/days/2026-11-23T00:00:00Z/": 400, "/api/v1/days/today/": 200,
+		"/api/v1/sales/99999999/": 404, "/api/v1/sales/-1/": 404, "/api/v1/sales/1e3/": 404, "/api/v1/sales/9223372036854775808/": 404,
+	} {
+		if status, body, _ := m.send("GET", path, ""); status != want {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+}
+
+// send2 sends a request and returns its body as a text.
+func (s *shop) send2(method, path, body string) (string, int) {
+	status, answer, _ := s.send(method, path, body)
+	return string(answer), status
+}
