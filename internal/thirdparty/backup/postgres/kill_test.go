@@ -97,7 +97,7 @@ func TestKilledRuns(t *testing.T) {
 	secrets := t.TempDir()
 	tested := map[string]bool{}
 	var before []backup.Entry
-	for range kills(t, 4) {
+	for range kills(t, 2) {
 		killed(t, rand.N(2*within), killDSN+"="+server.DSN("shop"), killFolder+"="+folder, "TMPDIR="+secrets)
 		entries, err := job.List(t.Context())
 		require.NoError(t, err)
@@ -154,7 +154,7 @@ func TestKilledOverwrite(t *testing.T) {
 	require.NoError(t, err)
 	within := time.Since(start)
 	halfway := 0
-	for range kills(t, 4) {
+	for range kills(t, 2) {
 		killed(t, rand.N(within*3/2), killDSN+"="+server.DSN("shop"), killFolder+"="+folder, killID+"="+id)
 		equal(t, whole, script(t, server.DSN("shop")))
 		equal(t, about, aboutDatabase(t, server, "shop"))
