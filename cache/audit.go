@@ -19,7 +19,7 @@ func (c *Typed[V]) audit(ctx context.Context, key string, served V, loaded time.
 	ticket := c.memory.Begin()
 	c.inBackground(func() {
 		defer c.memory.End(ticket)
-		defer func() { _ = recover() }() // a load that panics proves nothing
+		defer func() { _ = recover() }() // a panic is no result
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.opts.LoadTimeout)
 		defer cancel()
 		m := &meta{known: len(w.tags) - 1}

@@ -32,7 +32,7 @@ var ErrLoadExited = errors.New("cache: the load ended its goroutine")
 // if it ignores its context.
 var ErrLoadTimeout = errors.New("cache: the load took longer than LoadTimeout")
 
-// call is a load of one key that runs once for all who wait for it.
+// call is a load of one key that runs once for all its waiters.
 type call[V any] struct {
 	key    string
 	node   *node         // of the load
@@ -44,19 +44,19 @@ type call[V any] struct {
 	until time.Time // that the ending is given to later callers too
 
 	mu      sync.Mutex
-	old     *V // what may be served if the load fails or takes too long
+	old     *V // the value to serve if the load fails or takes too long
 	oldTags []uint64
 }
 
-// ending is the result of a call for all who wait for it.
+// ending is the result of a call for its waiters.
 type ending[V any] struct {
 	value V
 	err   error
 	stale bool     // the value is an old one, since the load failed
 	late  []uint64 // tags of the value that were not known before the load
 	again bool     // one of late was invalidated during the load
-	// rest is how long it is given to later callers too, so that not every reader asks a
-	// source that fails.
+	// rest is the time for which later callers receive the ending too, so that readers do not
+	// all ask a failing source.
 	rest time.Duration
 }
 
@@ -112,7 +112,7 @@ func (f *calls[V]) claim(w *want, hash uint64, ticket driver.Ticket, n *node, se
 // of calls.
 func (f *call[V]) over() bool { return !f.until.IsZero() && !time.Now().Before(f.until) }
 
-// end gives all who wait for a call its ending, if it has none yet.
+// end ends a call for all its waiters. A second ending of a call has no effect.
 func (f *calls[V]) end(current *call[V], with ending[V]) {
 	f.mu.Lock()
 	if current.ended {

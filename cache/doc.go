@@ -1,8 +1,9 @@
-// Package cache keeps what is dear to compute: in memory, in Redis, or in both.
+// Package cache stores values that are expensive to compute, in memory, in Redis, or in both.
 //
-// [Cache] is the seam for back-ends, bytes under keys: packages ristrettocache (this
-// process) and rediscache (all processes) have one each, and package cachetest proves
-// others. [Typed] is what a service uses: one variable for each kind of value.
+// A service makes one [Typed] for each kind of value, on a store that all caches share:
+// package rediscache has Redis with a local tier in front. With a nil store the values live
+// in this process only. Package driver is for authors of stores and of decorators, and
+// package cachetest tests both.
 //
 //	products, err := cache.New[[]Product](store, "products", 5*time.Minute, nil)
 //	...
@@ -10,22 +11,20 @@
 //		return db.Products(ctx, 1)
 //	})
 //
-// # What is guaranteed
+// # Guarantees
 //
 // Once Delete, Set, InvalidateTags or Clear has returned, no later read in this process
-// returns an older value: a load that began before is not kept, and a reader that comes
-// after does not join it. With a store that is a [Leaser], such as rediscache, the same
-// holds for what the store has, whoever loaded it, and one load runs for all processes.
-// What other processes have in memory goes with a message, and lives for a stated time
-// where messages are lost. The load does not end because the first of its readers went
-// away, and each of them waits no longer than its own context.
+// returns an older value. A load that began before is not stored, and later readers do not
+// join it. The same holds for the values in Redis, and one load runs for all processes. A
+// message drops the values in the memory of other processes. A load goes on when its first
+// caller leaves, and each caller waits for its own context only.
 //
-// A cache that fails is never the caller's failure in GetOrLoad: the value is loaded,
-// and the failure is counted, traced and logged once per change of state.
+// A failing store does not fail GetOrLoad: it loads the value. The failure is counted,
+// traced, and logged once.
 //
-// # What is not
+// # Limits
 //
-// A failover of Redis may undo a write. A store may drop any value at any time. Values
-// in [Options].Near are shared. docs/cache.md has the whole of both lists, and why they
-// hold.
+// A failover of Redis may undo a write. A store may drop any value at any time. Callers
+// share the values in memory unless Options.Clone is set. docs/cache.md has both lists in
+// full, and the reasons.
 package cache

@@ -12,10 +12,10 @@ import (
 // checksum of everything else, the names of codec and schema, the end of the value's
 // time, the moment of its load and how long the load took in milliseconds, the states of its tags, names and
 // states of the tags that not each reader knows, the payload.
-// What does not read back exactly is a miss, never a value.
+// A damaged value is a miss.
 //
 // Every later format must begin with the same twelve bytes: a value of a newer version
-// is left for who can read it, and only the checksum tells it from a damaged one.
+// stays in the store, and the checksum distinguishes it from a damaged one.
 const (
 	magic0, magic1 = 0xCA, 0x5E
 	formatVersion  = 2
@@ -35,13 +35,13 @@ var (
 	errSchema    = errors.New("cache: of another schema")
 )
 
-// envelope is what is stored of a value.
+// envelope is the stored form of a value.
 type envelope struct {
 	codec, schema string
 	flags         byte
 	fresh, loaded int64    // until when it is fresh and when it was loaded, in Unix milliseconds
 	took          uint32   // by the load, in milliseconds
-	tags          []string // the states of those that each reader knows
+	tags          []string // the states of the tags that each reader knows
 	named         []tagState
 	payload       []byte
 	valid         bool      // the tags that every reader knows hold

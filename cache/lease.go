@@ -12,7 +12,7 @@ import (
 const (
 	// leaseTTL is how long other processes wait for one that died while it loaded.
 	leaseTTL = 3 * time.Second
-	// How often a process that receives no messages asks for a lease again.
+	// The pauses of a process that asks for a lease again because it receives no messages.
 	minPause = time.Millisecond
 	maxPause = 50 * time.Millisecond
 )

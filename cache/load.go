@@ -10,8 +10,8 @@ import (
 	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
-// ErrNotFound is what a load returns, wrapped or not, when there is no such thing. It is
-// remembered for Options.NotFoundTTL, and GetOrLoad returns it meanwhile.
+// ErrNotFound is the error of a load, wrapped or not, for a key without a value. GetOrLoad
+// returns it for Options.NotFoundTTL without another load.
 var ErrNotFound = errors.New("cache: there is no such thing")
 
 // GetOrLoad returns the value of key, or loads and stores it. However many callers miss at
@@ -145,7 +145,7 @@ func (c *Typed[V]) collect(ctx context.Context, all []waiter[V], out map[string]
 	soft := c.opts.SoftTimeout
 	began := time.Now()
 	for _, f := range all {
-		if soft > 0 { // one wait for all of them
+		if soft > 0 { // all of them share one wait
 			soft = max(c.opts.SoftTimeout-time.Since(began), time.Nanosecond)
 		}
 		value, stale, repeat, err := f.wait(ctx, c.memory, soft)
@@ -194,7 +194,7 @@ func Func[K, V any](c *Typed[V], key func(K) string, fn func(context.Context, K)
 	}
 }
 
-// outcome is what a load brought for one key.
+// outcome is the result of a load for one key.
 type outcome[V any] struct {
 	value V
 	err   error
@@ -228,8 +228,8 @@ func many[V any](load func(context.Context, []string) (map[string]V, error)) loa
 	}
 }
 
-// start joins the calls of keys, and begins those that do not run. rs is what the store had
-// under the keys, read after the ticket, which start takes over.
+// start joins the calls of keys, and begins those that do not run. rs are the readings of
+// the keys, made after the ticket, which start takes over.
 func (c *Typed[V]) start(ctx context.Context, ticket driver.Ticket, seq uint64, wants []want, rs []reading[V], load loader[V], early bool) (all []waiter[V], joined int) {
 	all = make([]waiter[V], len(wants))
 	var jobs []*job[V]

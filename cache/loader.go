@@ -19,23 +19,23 @@ func isNotFound(err error) bool { return errors.Is(err, ErrNotFound) }
 type job[V any] struct {
 	want
 	*call[V]
-	reading reading[V] // what the store had
+	reading reading[V] // of the store
 	read    bool       // the reading is up to date
-	token   string     // of the lease; "" for none
+	token   string     // of the lease, "" without one
 	store   bool       // the value may be stored
 	down    bool       // the store failed, or has a value that only newer versions can decode
 }
 
-// take notes what the store has under the key.
+// take notes the reading of the key.
 func (j *job[V]) take(r *reading[V]) {
 	j.reading, j.read, j.down = *r, true, r.err != nil || r.newer
-	j.setOld(nil, nil) // what was deleted since must not be served
+	j.setOld(nil, nil) // a deleted value must not be served
 	if r.found && !r.absent {
 		j.setOld(&j.reading.value, r.bears)
 	}
 }
 
-// batch loads keys for all who wait for their calls.
+// batch loads keys for the waiters of their calls.
 type batch[V any] struct {
 	c     *Typed[V]
 	all   []*job[V]
@@ -45,7 +45,7 @@ type batch[V any] struct {
 }
 
 // run loads the keys, or waits until another process has. Those that this process may load
-// are loaded together. It asks for the others again meanwhile.
+// are loaded together. It asks for the others again until they are loaded.
 func (b *batch[V]) run(ctx context.Context) {
 	c, jobs := b.c, b.all
 	ctx, cancel := context.WithTimeout(ctx, c.opts.LoadTimeout)
@@ -164,7 +164,7 @@ func (b *batch[V]) acquire(ctx context.Context, jobs []*job[V], final bool) (rea
 	}
 	for _, j := range ready {
 		if c.store != nil {
-			c.memory.Wake(c.hash(j.want.key)) // nobody here waits for news of it
+			c.memory.Wake(c.hash(j.want.key)) // this process does not wait for news of it
 		}
 	}
 	return ready, held
@@ -212,7 +212,7 @@ func (b *batch[V]) readAgain(ctx context.Context, jobs []*job[V]) {
 // refreshed since it was found due.
 func (c *Typed[V]) soon(r *reading[V]) bool { return r.freshFor < c.ttl/2 || r.took > r.freshFor/10 }
 
-// loadAll calls the loader for keys, and stores and hands out what it brings.
+// loadAll calls the loader for keys, stores the values, and ends the calls.
 func (b *batch[V]) loadAll(ctx context.Context, jobs []*job[V]) {
 	if len(jobs) == 0 {
 		return
@@ -288,12 +288,12 @@ func (b *batch[V]) old(jobs []*job[V]) func(string) any {
 	}
 }
 
-// end gives the result of a job to all who wait.
+// end ends a job with a result.
 func (b *batch[V]) end(j *job[V], value V, err error) {
 	b.c.calls.end(j.call, ending[V]{value: value, err: err})
 }
 
-// fail ends a job that has brought nothing: with the old value, if there is one.
+// fail ends a job with the old value if there is one, or else with the error.
 func (b *batch[V]) fail(j *job[V], err error) {
 	with := ending[V]{err: err, rest: b.c.opts.ErrorTTL}
 	if old := j.getOld(b.c.memory); old != nil {
@@ -315,7 +315,7 @@ func (c *Typed[V]) loadTimeout() error {
 
 // settle is deferred: it ends the jobs that a panic or runtime.Goexit has left open.
 func (b *batch[V]) settle(jobs []*job[V]) {
-	err := ErrLoadExited // Goexit leaves nothing to recover
+	err := ErrLoadExited // after Goexit, recover returns nil
 	if v := recover(); v != nil {
 		err = &PanicError{v, debug.Stack()}
 	}

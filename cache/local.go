@@ -15,7 +15,7 @@ func (c *Typed[V]) find(key string) (e *driver.Entry, fresh bool) {
 	}
 	e, now := c.memory.Find(c.hash(key))
 	if e == nil || e.Owner != c.owner || e.Key != key {
-		return nil, false // nothing, or another key with the same hash
+		return nil, false // absent, or another key with the same hash
 	}
 	return e, now < e.FreshUntil
 }

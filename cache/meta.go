@@ -61,7 +61,7 @@ func Old[V any](ctx context.Context, key string) (value V, ok bool) {
 	return value, ok
 }
 
-// meta is what a load says of its value, and the context tells a load.
+// meta carries the statements of a load about its value, in the context of the load.
 type meta struct {
 	known int // tags that its fullest key has already
 	old   func(key string) any
@@ -89,7 +89,7 @@ func metaOf(ctx context.Context, set func(*meta) error) error {
 	return set(m)
 }
 
-// end closes the meta: nothing can be set from now on.
+// end closes the meta. Later statements are errors.
 func (m *meta) end() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -44,7 +44,7 @@ func (c *Typed[V]) offer(f *result[V], late []string) {
 	}
 }
 
-// makeOffers stores the values that wait, and comes back until none does.
+// makeOffers stores the waiting values, and runs again while some wait.
 func (c *Typed[V]) makeOffers() {
 	o := &c.offers
 	o.mu.Lock()
@@ -66,8 +66,7 @@ func (c *Typed[V]) makeOffers() {
 // makeSome offers values, and returns those whose store cannot be reached yet.
 //
 // A value is stored only if no process has written its key or one of its tags since its load
-// began. The invalidation log tells that: a write whose call returned before the last Sync is
-// in it. A write that has reached the store before the lease, and not yet the log, returns
+// began. The invalidation log has each write whose call returned before the last Sync. A write that has reached the store before the lease, and not yet the log, returns
 // within the timeout of its store, for which the offer waits. A write after the lease ends
 // the lease.
 func (c *Typed[V]) makeSome(ctx context.Context, all []*result[V]) (left []*result[V]) {

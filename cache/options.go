@@ -151,5 +151,5 @@ func (o *Options[V]) complete(name string, ttl time.Duration) error {
 	return nil
 }
 
-// longestTTL is some 50 years: what a store and the wall clock can add up.
+// longestTTL is some 50 years. Stores and clocks can add up no more.
 const longestTTL = 50 * 365 * 24 * time.Hour

@@ -10,7 +10,7 @@ import (
 	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
-// result is what a load brought for one key.
+// result is a loaded value with its job.
 type result[V any] struct {
 	job *job[V]
 	reading[V]

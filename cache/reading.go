@@ -12,7 +12,7 @@ import (
 	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
-// reading is what the store has under a key, or what a load brought for it.
+// reading is a value with its state, from the store or from a load.
 type reading[V any] struct {
 	value  V
 	found  bool // there is something that may be served, if only in need
@@ -23,8 +23,8 @@ type reading[V any] struct {
 	took           time.Duration // by its load
 	loaded         time.Time
 	size           int
-	seen           uint64   // of what is stored, readable or not
-	newer          bool     // what is stored is for a newer version of this package
+	seen           uint64   // of the stored value, readable or not
+	newer          bool     // the stored value needs a newer version of this package
 	outage         bool     // it was loaded while the store could not be reached
 	states         []string // of the tags of the want, now
 	bears          []uint64 // the tags of the value but that of the whole cache; nil for those of the want
@@ -175,7 +175,7 @@ func (c *Typed[V]) readOnce(ctx context.Context, ticket driver.Ticket, wants []w
 	return rs, doubtful
 }
 
-// open decodes what is stored, up to its value.
+// open decodes a stored envelope without its value.
 func (c *Typed[V]) open(data []byte, e *envelope) error {
 	switch err := open(data, e); {
 	case err != nil:
@@ -246,7 +246,7 @@ func (c *Typed[V]) unmarshal(e *envelope, value *V) (err error) {
 	return c.opts.Codec.Unmarshal(payload, value)
 }
 
-// encode returns what is stored of a reading.
+// encode returns the stored form of a reading.
 func (c *Typed[V]) encode(w *want, r *reading[V]) ([]byte, error) {
 	if len(r.states) < len(w.tags) {
 		return nil, fmt.Errorf("cache: %s: the states of the tags are unknown", c.name)
@@ -279,7 +279,7 @@ func (c *Typed[V]) encode(w *want, r *reading[V]) ([]byte, error) {
 	return e.seal(), nil
 }
 
-// result is what a caller of GetOrLoad receives of a fresh reading.
+// result returns the results of GetOrLoad for a fresh reading.
 func (r *reading[V]) result() (V, error) {
 	if r.absent {
 		return r.value, ErrNotFound

@@ -10,7 +10,7 @@ import (
 
 // Stats are counters since New, and the content of the local tier.
 type Stats struct {
-	// Hits counts the reads that found a value, LocalHits those of them in the memory of
+	// Hits counts the reads that found a value. LocalHits counts the hits in the memory of
 	// this process.
 	Hits, LocalHits, Misses uint64
 	// Loads counts calls of loaders, LoadErrors those of them that failed for a key or
@@ -23,7 +23,7 @@ type Stats struct {
 	// because one had failed within ThrottleFor.
 	Stale, StaleFailed, StaleSlow, StaleThrottled uint64
 	// Fenced counts loads that were not stored, because their key or one of their tags was
-	// invalidated meanwhile.
+	// invalidated during the load.
 	Fenced uint64
 	// BadPayloads counts stored values that could not be decoded, TooLarge those that
 	// were not stored.

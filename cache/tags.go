@@ -51,11 +51,11 @@ type want struct {
 	key    string
 	tags   []string // first that of the whole cache, then those of Options.Tags, then those of the call
 	hashes []uint64 // of tags
-	own    int      // how many of them every reader knows
+	own    int      // the number of tags that every reader knows
 	ttl    time.Duration
 }
 
-// want completes a key.
+// want returns a key with its tags and its time to live.
 func (c *Typed[V]) want(key string, opts []CallOption) (want, error) {
 	w := want{key: key, tags: c.tags, hashes: c.hashes, own: 1, ttl: c.ttl}
 	if key == "" {

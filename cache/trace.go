@@ -13,7 +13,7 @@ type Trace struct {
 	Miss       func(context.Context, MissEvent)
 	Stale      func(context.Context, StaleEvent)      // a value was served after its time
 	Loaded     func(context.Context, LoadedEvent)     // a load ended
-	Fenced     func(context.Context, MissEvent)       // a loaded value was not stored: its key or one of its tags was invalidated meanwhile
+	Fenced     func(context.Context, MissEvent)       // a loaded value was not stored: its key or one of its tags was invalidated during the load
 	BadPayload func(context.Context, StoreErrorEvent) // a stored value cannot be decoded
 	StoreError func(context.Context, StoreErrorEvent) // a call of the store failed
 	Audit      func(context.Context, AuditEvent)      // a hit was compared with the source

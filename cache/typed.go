@@ -169,7 +169,7 @@ func (c *Typed[V]) fromMemory(ctx context.Context, keys []string, opts []CallOpt
 	return wants, due, ctx.Err()
 }
 
-// lookUp reads the store, counts, and keeps in memory what it found.
+// lookUp reads the store, counts, and keeps the values in memory.
 func (c *Typed[V]) lookUp(ctx context.Context, ticket driver.Ticket, wants []want, mem *scratch[V]) []reading[V] {
 	rs := c.read(ctx, ticket, wants, mem)
 	for i := range rs {
@@ -211,7 +211,7 @@ func (c *Typed[V]) SetMany(ctx context.Context, values map[string]V, opts ...Cal
 		case key == "":
 			return err
 		default:
-			errs = append(errs, err, c.Delete(ctx, key)) // the old value must go all the same
+			errs = append(errs, err, c.Delete(ctx, key)) // the old value is deleted in any case
 		}
 	}
 	if c.store == nil {
@@ -245,7 +245,7 @@ func (c *Typed[V]) SetMany(ctx context.Context, values map[string]V, opts ...Cal
 		}
 	}
 	for i, err := range c.write(ctx, ops) {
-		if errors.Is(err, ErrPending) { // this process reads its own write meanwhile
+		if errors.Is(err, ErrPending) { // this process reads its own write
 			ticket := c.memory.Begin()
 			rs[i].value, rs[i].outage = c.clone(rs[i].value), true
 			c.keep(ticket, &wants[i], &rs[i])
@@ -375,7 +375,7 @@ func (c *Typed[V]) join(errs []error) error {
 
 // do calls the store within StoreTimeout and counts what fails.
 func (c *Typed[V]) do(ctx context.Context, ops []driver.Op) {
-	// Whoever has less time left keeps their deadline, without a second timer for it.
+	// A caller with less time left keeps its deadline, without a second timer.
 	if deadline, ok := ctx.Deadline(); !c.bounds && ctx.Err() == nil && (!ok || time.Until(deadline) > c.opts.StoreTimeout) {
 		limited, cancel := context.WithTimeout(ctx, c.opts.StoreTimeout)
 		defer cancel()
@@ -398,7 +398,7 @@ func (c *Typed[V]) do(ctx context.Context, ops []driver.Op) {
 // works again.
 func (c *Typed[V]) observe(ctx context.Context, key string, err error) {
 	if err != nil && (ctx.Err() != nil && !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrEmptyKey)) {
-		return // the caller left; that says nothing about the store
+		return // the caller left, and the store may be well
 	}
 	if err != nil {
 		c.stats.storeErrors.Add(1)

@@ -60,7 +60,7 @@ func (w *walk) behind(v reflect.Value) (size int64) {
 	if w.left < 0 || flat(v.Type()) {
 		return 0
 	}
-	switch v.Kind() { //nolint:exhaustive // the others refer to nothing that can be measured
+	switch v.Kind() { //nolint:exhaustive // the others have no measurable parts
 	case reflect.String:
 		return int64(v.Len())
 	case reflect.Pointer:
@@ -100,7 +100,7 @@ func (w *walk) behind(v reflect.Value) (size int64) {
 	return size
 }
 
-// elements estimates what the elements of a slice or array refer to.
+// elements estimates the memory behind the elements of a slice or array.
 func (w *walk) elements(v reflect.Value) (size int64) {
 	if flat(v.Type().Elem()) {
 		return 0

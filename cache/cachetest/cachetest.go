@@ -17,7 +17,7 @@ import (
 	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
-// Harness is what the suite needs to know of a store.
+// Harness describes a store to the suite.
 type Harness struct {
 	// New returns an empty store, or one that shares a server with others; keys differ
 	// from test to test. Required.
@@ -52,7 +52,7 @@ func Check(t testing.TB, h Harness) error {
 	return errors.Join(errs...)
 }
 
-// kit is what one test works with.
+// kit is the equipment of one test.
 type kit struct {
 	ctx    context.Context
 	prefix string
@@ -70,7 +70,7 @@ func (h Harness) kit(name string) kit {
 
 func (k kit) key(s string) string { return k.prefix + s }
 
-// want reads a key and compares; want nil means absent.
+// want reads a key and compares its value. A nil want means absent.
 func (k kit) want(c client, key string, want []byte) error {
 	got, found, err := c.Get(k.ctx, key)
 	switch {

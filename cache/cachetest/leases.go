@@ -74,7 +74,7 @@ func leases(c client, k kit) error {
 	if err := expect("a second lease", state, err, driver.LeaseHeld); err != nil {
 		return err
 	}
-	// A reader finds nothing while the key is loaded.
+	// The key is absent while it is loaded.
 	if err := k.want(c, key, nil); err != nil {
 		return err
 	}

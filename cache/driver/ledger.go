@@ -3,7 +3,7 @@ package driver
 import "sync"
 
 // ledger records which keys and tags were invalidated while reads and loads run. A read
-// takes a ticket first, and keeps what it brings only if none of its keys and tags was
+// takes a ticket first, and keeps its result only if none of its keys and tags was
 // invalidated after the ticket. The record is exact: one entry per key or tag, kept as long
 // as a ticket from before it exists. It also holds for tags that become known only after
 // the load.
@@ -111,7 +111,7 @@ func (l *ledger) after(t Ticket, hash uint64) bool {
 	return false
 }
 
-// valid reports whether none of the hashes was invalidated after the ticket.
+// valid reports whether all of the hashes are unchanged since the ticket.
 func (l *ledger) valid(t Ticket, hash uint64, more []uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

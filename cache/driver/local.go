@@ -8,7 +8,7 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// Simple is a store with nothing but values: bytes under keys.
+// Simple is a store of bytes under keys.
 type Simple interface {
 	// Get returns the value of a key, and false if there is none. The caller owns the slice.
 	Get(ctx context.Context, key string) (value []byte, found bool, err error)
@@ -179,7 +179,7 @@ func (k *lock) end(key string, value uint64) {
 	}
 }
 
-// seen identifies a value; 0 stands for none.
+// seen returns the identity of a value, 0 without a value.
 func seen(value []byte) uint64 {
 	if value == nil {
 		return 0

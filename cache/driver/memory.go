@@ -59,7 +59,7 @@ type Entry struct {
 	goneAt     atomic.Int64
 	prev, next *Entry
 	weight     uint32
-	reads      atomic.Uint32 // up to 3; the high bit tells that the entry is in main
+	reads      atomic.Uint32 // up to 3; the high bit marks entries in main
 }
 
 // Extra is what only some entries have.
@@ -377,8 +377,8 @@ func (m *Memory) shorten(from, to time.Duration) {
 	})
 }
 
-// SetOnline tells whether the store receives the invalidations of all processes now, and
-// bounds the life of new entries by limit. 0 is no bound.
+// SetOnline notes whether the store receives the invalidations of all processes now, and
+// bounds the life of new entries by limit. A limit of 0 is no bound.
 func (m *Memory) SetOnline(online bool, limit time.Duration) {
 	if limit <= 0 {
 		limit = math.MaxInt64
@@ -390,7 +390,7 @@ func (m *Memory) SetOnline(online bool, limit time.Duration) {
 // Limit bounds the life of entries that were read from the store.
 func (m *Memory) Limit() time.Duration { return time.Duration(m.limit.Load()) }
 
-// Online tells what SetOnline set last.
+// Online returns the last argument of SetOnline.
 func (m *Memory) Online() bool { return m.online.Load() }
 
 // State returns the state of a tag if it is known, and no invalidation of the tag can have

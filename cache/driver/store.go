@@ -30,19 +30,19 @@ type Capabilities struct {
 	// Memory is the local tier of this process in front of the store. The store reports
 	// every invalidation to it, those of other processes included. Required.
 	Memory *Memory
-	// Timeout tells that Do bounds its round trips by it, so that the caller needs no timer
-	// of its own. Default: 0, the caller bounds Do.
+	// Timeout is the bound of Do for each round trip. Callers then need no timer of their
+	// own. Default: 0, the caller bounds Do.
 	Timeout time.Duration
-	// MemoryOnly tells that Memory is all there is: Do stores nothing. Default: false.
+	// MemoryOnly means that the Memory is the only tier, and Do is not used. Default: false.
 	MemoryOnly bool
-	// Shared tells that other processes use the same values. Default: false.
+	// Shared means that other processes use the same values. Default: false.
 	Shared bool
 }
 
-// Kind is what an operation does.
+// Kind names the effect of an operation.
 type Kind uint8
 
-// The kinds. A value is what the caller gave to Set or Fill. The store may keep a lease
+// The kinds. A value is the argument of Set or Fill. The store may keep a lease
 // and other fields beside it.
 const (
 	// Get reads Key: Value is nil if there is none, and Seen identifies it. The caller
@@ -129,7 +129,7 @@ func (op *Op) Check() error {
 	return nil
 }
 
-// Fail sets the error of each operation that has none.
+// Fail sets the error of each operation without one.
 func Fail(ops []Op, err error) {
 	for i := range ops {
 		if ops[i].Err == nil {
@@ -141,8 +141,8 @@ func Fail(ops []Op, err error) {
 // NewToken returns a text that no other call ever returns, for leases and tag states.
 func NewToken() string { return rand.Text()[:16] }
 
-// NewOfferToken returns a token for a lease that nobody else has to wait for: the caller
-// offers a value that it loaded before. The first other Lease of the key ends it.
+// NewOfferToken returns a token for the lease of a value that is already loaded. The first
+// other Lease of the key ends it, so that no process waits for an offer.
 func NewOfferToken() string { return "~" + rand.Text()[:15] }
 
 // IsOffer reports whether NewOfferToken made a token.

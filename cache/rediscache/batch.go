@@ -76,8 +76,8 @@ func (b *batch) again(ctx context.Context) error {
 	return b.run(ctx)
 }
 
-// commands appends the commands of all operations: first what must come before, then the
-// operations in their order, and last the message about the writes.
+// commands appends the announcements of tags, the operations in their order, and the message
+// about the writes.
 func (b *batch) commands(ctx context.Context, p redis.Pipeliner) {
 	s := b.s
 	if s.single {
@@ -114,7 +114,7 @@ func (b *batch) commands(ctx context.Context, p redis.Pipeliner) {
 			it.script, it.args = stateScript, []any{driver.NewToken(), life}
 		case driver.Set:
 			if len(op.Value) > s.opts.MaxValue {
-				op.Err = s.tooLarge(op.Value) // the old value must go all the same
+				op.Err = s.tooLarge(op.Value) // the old value is deleted in any case
 				it.command = p.Del(ctx, place)
 			} else {
 				it.command = p.Set(ctx, place, sealed(op.Value), op.TTL)

@@ -16,10 +16,10 @@ import (
 )
 
 // The invalidation log is a capped Redis stream, or several on a Cluster. Each round trip
-// that writes appends one entry with the hashes of what it wrote. Each process reads the
-// stream from where it was, so that a lost connection loses nothing, and a write that fails
+// that writes appends one entry with the hashes of the written names. Each process reads the
+// stream from where it was, so that a lost connection loses no entry, and a failed write
 // leaves no gap. The stream exists only while a process reads it: without a reader XADD
-// with NOMKSTREAM does nothing. An entry has one field, whose name is the writer.
+// with NOMKSTREAM has no effect. An entry has one field, whose name is the writer.
 
 const (
 	opKey  = 'k' // a key was written
@@ -91,7 +91,7 @@ type shard struct {
 	sending sync.Mutex // held by the goroutine that sends unsent
 	out     sync.Mutex
 	unsent  message
-	sent    chan struct{} // closed when what is in unsent now was sent
+	sent    chan struct{} // closed when the present unsent messages were sent
 }
 
 func newLog(s *Store) *invalidationLog {
@@ -196,8 +196,8 @@ func (sh *shard) post(m message) <-chan struct{} {
 	return sh.sent
 }
 
-// flush sends messages until there is none. Of those that cannot be sent it keeps the
-// events; the next message and Run try again.
+// flush sends messages until the queue is empty. It keeps the events of a failed send, and
+// the next message and Run try again.
 func (sh *shard) flush() {
 	sh.sending.Lock()
 	defer sh.sending.Unlock()
@@ -239,7 +239,7 @@ func (sh *shard) send(ctx context.Context, m message) error {
 		err = appendScript.Run(ctx, s.client, []string{sh.key}, sh.log.writer, []byte(m), s.opts.LogLength).Err()
 	}
 	if errors.Is(err, redis.Nil) {
-		return nil // nobody reads
+		return nil // no process reads
 	}
 	return err
 }
@@ -269,7 +269,7 @@ func (l *invalidationLog) appended(ctx context.Context, a appended) {
 	}
 }
 
-// denied tells a lack of rights, of a command itself or of one in a script.
+// denied reports a lack of rights, for a command or for one in a script.
 func denied(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "NOPERM") || strings.Contains(text, "ACL failure") || strings.Contains(text, "can't run this command")
@@ -287,7 +287,7 @@ func (l *invalidationLog) refused(ctx context.Context, err error) {
 
 // Run receives the invalidations of all processes until ctx ends, so that values in memory
 // are as fresh as the messages, and applies the writes that a node did not receive. After a
-// lost connection it reads what it missed. Only if the log does not reach back that far
+// lost connection it reads the missing entries. Only if the log does not reach back that far
 // does it drop the values in memory, spread over OfflineLimit.
 //
 // Without Run, values in memory live for OfflineLimit at most, waiters for other processes
@@ -384,7 +384,7 @@ func (sh *shard) follow(ctx context.Context) error {
 	return nil
 }
 
-// set notes whether a stream is read, and tells the memory whether all are.
+// set notes whether a stream is read, and the memory whether all streams are.
 func (sh *shard) set(online bool) {
 	sh.mu.Lock()
 	changed := sh.online != online
@@ -445,7 +445,7 @@ func (sh *shard) read(ctx context.Context) error {
 	return nil
 }
 
-// entries returns those behind an id. It waits for block, or not at all if that is negative.
+// entries returns the entries after an id. It waits for block. A negative block is no wait.
 func (sh *shard) entries(ctx context.Context, last string, block time.Duration) ([]redis.XMessage, error) {
 	s := sh.log.s
 	streams, err := call(ctx, s, max(block, 0)+readSlack, func(ctx context.Context) ([]redis.XStream, error) {
@@ -460,8 +460,8 @@ func (sh *shard) entries(ctx context.Context, last string, block time.Duration) 
 	return streams[0].Messages, nil
 }
 
-// check makes sure that the stream exists and that none of its entries was lost. It begins
-// at the end of the stream if it is new here, and then nothing in memory can be trusted.
+// check makes sure that the stream exists with all entries since the last check. If it does
+// not, the process begins at the end of the stream and drops its memory.
 func (sh *shard) check(ctx context.Context) error {
 	s := sh.log.s
 	sh.mu.Lock()
@@ -479,7 +479,7 @@ func (sh *shard) check(ctx context.Context) error {
 			return wrap(err)
 		}
 		if found == 1 {
-			if !sh.isOnline() { // read what came meanwhile before it is trusted again
+			if !sh.isOnline() { // read the missing entries before it is trusted again
 				entries, err := sh.entries(ctx, sh.lastID(), -1)
 				if err != nil {
 					return err

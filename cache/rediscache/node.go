@@ -105,7 +105,7 @@ func (n *node) do(ctx context.Context, ops []driver.Op) {
 		if op.Err != nil && op.Kind <= driver.Expire && op.Kind != driver.Get || op.Err != nil && op.Kind == driver.Invalidate {
 			op.Err = s.failed(op)
 		}
-		switch op.Kind { //nolint:exhaustive // the others change nothing that is in memory
+		switch op.Kind { //nolint:exhaustive // the others leave memory as it is
 		case driver.Set, driver.Delete, driver.Expire:
 			if op.Key != "" {
 				s.memory.InvalidateKey(driver.KeyHash(op.Key))
@@ -170,7 +170,7 @@ func (n *node) exchange(ctx context.Context, ops []driver.Op) {
 	}
 }
 
-// landed begins the next round trip for all who wait, if any do.
+// landed begins the next round trip if callers wait.
 func (n *node) landed() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -188,7 +188,7 @@ func (n *node) gather() {
 	n.fly()
 }
 
-// fly makes one round trip for all who wait when it starts.
+// fly makes one round trip for the callers in the queue.
 func (n *node) fly() {
 	defer n.landed()
 	n.mu.Lock()
@@ -256,7 +256,7 @@ func (n *node) execute(ctx context.Context, ops []driver.Op) (err error) {
 	return err
 }
 
-// report tells the breaker, and the operations, how a round trip ended.
+// report notes the end of a round trip in the breaker and the operations.
 func (n *node) report(ctx context.Context, ops []driver.Op, err error, took time.Duration) {
 	if err != nil && ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
 		n.breaker.abandon() // the caller left: no news of the server
@@ -289,7 +289,7 @@ func (b *batch) attempt(ctx context.Context) error {
 	return err
 }
 
-// broken tells a connection that was cut.
+// broken reports whether an error is that of a disconnected server.
 func broken(err error) bool {
 	if err == nil {
 		return false

@@ -17,7 +17,7 @@ type target struct {
 
 // pending are writes that a node did not receive: keys and tags whose state in Redis is
 // old. Each operation of such a key deletes it first, so that an outage costs only the keys
-// that were written during it. Loads leave nothing here.
+// that were written during it. Loads are not recorded here.
 type pending struct {
 	max    int
 	count  atomic.Int64
@@ -53,7 +53,7 @@ func (p *pending) note(t target) bool {
 	return true
 }
 
-// get returns the number of a pending write, 0 if there is none.
+// get returns the number of a pending write, 0 without one.
 func (p *pending) get(t target) uint64 {
 	if p.count.Load() == 0 {
 		return 0

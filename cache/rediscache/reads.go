@@ -18,8 +18,8 @@ func plainRead(op *driver.Op) bool {
 	return op.Err == nil && (op.Kind == driver.Get || op.Kind == driver.TagState && op.TTL <= 0)
 }
 
-// reads executes reads without a pipeline: one, or many that one server has. It does nothing
-// if there are other operations.
+// reads executes reads without a pipeline: one, or many that one server has. It leaves
+// lists with other operations to the pipeline.
 func (s *Store) reads(ctx context.Context, ops []driver.Op) (done bool, err error) {
 	if !s.single && len(ops) > 1 || s.pending.count.Load() > 0 {
 		return false, nil

@@ -185,7 +185,7 @@ func (s *Store) key(key string) string {
 
 func (s *Store) tagKey(tag string) string { return s.opts.Prefix + "tag:" + tag }
 
-// place is the name in Redis of what an operation works on.
+// place returns the name in Redis for an operation.
 func (s *Store) place(op *driver.Op) string {
 	if op.Kind == driver.TagState || op.Kind == driver.Invalidate {
 		return s.tagKey(op.Key)
@@ -263,15 +263,15 @@ func call[T any](ctx context.Context, s *Store, timeout time.Duration, f func(co
 	return value, err
 }
 
-// reload makes the client of a Cluster ask who has taken over, after a failure.
+// reload makes the client of a Cluster ask for the new masters, after a failure.
 func (s *Store) reload(ctx context.Context, err error) {
 	if c, ok := s.client.(reloader); ok && err != nil && !isReply(err) && ctx.Err() == nil {
 		c.ReloadState(ctx) // in the background, and once for many failures
 	}
 }
 
-// reloader is the client of a Cluster. By itself it finds out once a minute who has taken
-// over from a node that is gone.
+// reloader is the client of a Cluster. By itself it asks once a minute for the
+// masters.
 type reloader interface {
 	ReloadState(ctx context.Context)
 }

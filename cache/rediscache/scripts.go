@@ -119,7 +119,7 @@ redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return id`)
 )
 
-// sumOf identifies a value; 0 stands for none.
+// sumOf returns the identity of a value. It is never 0.
 func sumOf(value []byte) uint64 { return xxh3.Hash(value) | 1 }
 
 // sealed puts the header before a value.
@@ -150,6 +150,6 @@ func unsealed(op *driver.Op, data []byte) {
 	}
 }
 
-// persistent reports whether a tag is that of a whole cache, of which there are few. Its
-// state never ends, so that it does not end before a value.
+// persistent reports whether a tag stands for a whole cache. Its state has no end, so that it
+// outlives each value.
 func persistent(tag string) bool { return strings.HasPrefix(tag, "all:") }

@@ -10,11 +10,11 @@ import (
 
 // Stats are counters since New, and the state now.
 type Stats struct {
-	// Online tells whether the invalidations of all processes are received.
+	// Online reports whether Run receives the invalidations of all processes.
 	Online bool
-	// Tracking tells whether the writes of everybody else are, see Options.Tracking.
+	// Tracking reports whether Run receives the writes of other software, see Options.Tracking.
 	Tracking bool
-	// Degraded tells that a node is given up for now: its breaker is open.
+	// Degraded reports whether the breaker of a node is open.
 	Degraded bool
 	// Pending is how many writes wait for a node that cannot be reached.
 	Pending int

@@ -16,9 +16,9 @@ import (
 )
 
 // Tracking is CLIENT TRACKING in broadcast mode: the server pushes the name of every key
-// under the prefix that anybody changes. Pushes are of one node, and reach a process on
+// under the prefix that changes. Pushes are of one node, and reach a process on
 // a connection that is read all the time, so there is one such connection for each
-// master: a subscription to a channel on which nobody speaks. A ping on it comes back
+// master: a subscription to a silent channel. A ping on it comes back
 // behind all pushes that were sent before, so it is what tells silence from a cut.
 
 const listEvery = 2 * time.Second // for masters that are new
@@ -57,8 +57,8 @@ func mastersOf(client redis.UniversalClient) func(context.Context) ([]*redis.Cli
 
 const (
 	pingEvery = time.Second
-	// silentFor is how long a tracked connection may bring nothing, not even a reply to a
-	// ping, before it counts as broken.
+	// silentFor is the time without a push or a reply to a ping after which a tracked
+	// connection counts as broken.
 	silentFor = 3 * time.Second
 )
 
@@ -76,7 +76,7 @@ type tracker struct {
 	mu     sync.Mutex
 	nodes  map[string]bool // address: the node's pushes are received
 	up     bool
-	failed bool // and that has been told
+	failed bool // and that was logged
 }
 
 // track listens to all masters until ctx ends.
@@ -121,7 +121,7 @@ func (s *Store) track(ctx context.Context) {
 	s.setTracking(false)
 }
 
-// expect adds a node of which nothing is heard yet.
+// expect adds a node that does not report yet.
 func (t *tracker) expect(addr string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -136,7 +136,7 @@ func (t *tracker) forget(ctx context.Context, addr string) {
 	t.judge(ctx, nil)
 }
 
-// report says that a node is heard, or why not.
+// report notes that a node reports its writes, or the reason for the failure.
 func (t *tracker) report(ctx context.Context, addr string, err error) {
 	t.mu.Lock()
 	if ctx.Err() == nil { // else the node may have been forgotten
@@ -146,7 +146,7 @@ func (t *tracker) report(ctx context.Context, addr string, err error) {
 	t.judge(ctx, err)
 }
 
-// judge tells the store whether all nodes are heard, and the operator when that changes.
+// judge notes whether all nodes report their writes, and logs each change.
 func (t *tracker) judge(ctx context.Context, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -177,7 +177,7 @@ func (t *tracker) judge(ctx context.Context, err error) {
 	t.up, t.failed = up, !up
 }
 
-// listen hears one node until ctx ends, and begins again when that fails.
+// listen follows one node until ctx ends. It connects again after a failure.
 func (t *tracker) listen(ctx context.Context, addr string, opts *redis.Options) {
 	for ctx.Err() == nil {
 		err := t.hear(ctx, addr, opts)
@@ -186,7 +186,7 @@ func (t *tracker) listen(ctx context.Context, addr string, opts *redis.Options) 
 	}
 }
 
-// hear connects to a node and takes its pushes in until something fails.
+// hear connects to a node and applies its pushes until the connection fails.
 func (t *tracker) hear(ctx context.Context, addr string, opts *redis.Options) error {
 	s := t.s
 	own := *opts
@@ -234,7 +234,7 @@ func (t *tracker) hear(ctx context.Context, addr string, opts *redis.Options) er
 		silence = end
 		wg.Go(func() {
 			for pinging.Err() == nil {
-				_ = subscription.Ping(pinging) // who hears nothing finds out
+				_ = subscription.Ping(pinging) // a lost connection returns no reply
 				pause(pinging, pingEvery)
 			}
 		})
@@ -267,7 +267,7 @@ func (s pushes) HandlePushNotification(_ context.Context, _ push.NotificationHan
 	return nil
 }
 
-// changed takes in that somebody has changed what Redis keeps under a name.
+// changed applies the report that a name in Redis was written.
 func (s *Store) changed(name string) {
 	rest, ok := strings.CutPrefix(name, s.opts.Prefix)
 	switch {

@@ -49,7 +49,7 @@ type entry struct {
 	expires time.Time
 }
 
-// overhead is what an entry takes besides key and value.
+// overhead is the memory of an entry besides key and value.
 const overhead = 100
 
 var (
@@ -174,7 +174,7 @@ func keep[K ristretto.Key, V any](engine *ristretto.Cache[K, V], key K, value V,
 			return // refused by the admission policy
 		}
 	}
-	engine.Del(key) // rather nothing than something old
+	engine.Del(key) // no value is better than an old one
 	engine.Wait()
 }
 

@@ -17,7 +17,7 @@ import (
 // state is a random text under a key of its own that outlives the user's sessions; EndAll
 // deletes it, and the next Start makes another. A state that was lost ends sessions.
 
-// record is what is stored of a session.
+// record is the stored form of a session.
 type record struct {
 	User  string `msgpack:"u"`
 	State string `msgpack:"s"`
@@ -78,7 +78,7 @@ func (s *Store) put(ctx context.Context, stored *Session, ttl time.Duration) err
 	return err
 }
 
-// stored returns what is stored under a token, ended or not, and for how long.
+// stored returns the record of a token, ended or not, and its remaining life.
 func (s *Store) stored(ctx context.Context, token string) (*Session, time.Duration, error) {
 	if !plausible(token) {
 		return nil, 0, ctx.Err()

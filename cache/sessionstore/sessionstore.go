@@ -1,11 +1,10 @@
-// Package sessionstore keeps sessions in Redis: who is logged in, at every replica, until
-// it is ended.
+// Package sessionstore keeps log-in sessions in Redis for all replicas of a service.
 //
-// It is no cache. Redis is the only copy and is asked every time, so a session that was
-// ended is over everywhere at once; and while Redis does not answer, nobody is logged in:
-// every method fails with [ErrUnavailable]. Sessions should have a database of their own,
+// It is no cache. Redis is the only copy and is asked every time, so an ended
+// session is over everywhere at once. While Redis does not reply, every method fails with
+// [ErrUnavailable]. Sessions should have a database of their own,
 // which [ClientOptions] selects, on a server that does not evict what has not expired.
-// Lost keys log people out; they never let anybody in.
+// Lost keys end sessions.
 //
 // [Store.SCS] fits github.com/alexedwards/scs.
 package sessionstore
@@ -29,14 +28,14 @@ import (
 // DB is the database that ClientOptions selects.
 const DB = 2
 
-// Errors that callers may ask for with errors.Is.
+// Errors for errors.Is.
 var (
-	// ErrUnavailable means that Redis could not be asked. Refuse the request.
+	// ErrUnavailable means that Redis did not reply. Refuse the request.
 	ErrUnavailable = errors.New("sessionstore: Redis cannot be asked who is logged in")
 	// ErrEnded means that there is no such session, or not any more.
 	ErrEnded = errors.New("sessionstore: the session has ended")
-	// ErrConflict means that a session was saved by somebody else since it was read:
-	// read it again.
+	// ErrConflict means that another request saved the session since it was read. Read it
+	// again.
 	ErrConflict = errors.New("sessionstore: the session was changed meanwhile")
 )
 
@@ -98,9 +97,9 @@ func ClientOptions(addr string) *redis.Options {
 	}
 }
 
-// Session is what is kept of one log-in.
+// Session is the state of one log-in.
 type Session struct {
-	// User is who is logged in, as Start was told; EndAll ends all sessions of one.
+	// User is the argument of Start. EndAll ends all sessions of a user.
 	User string
 	// Data is the caller's own; Save replaces it.
 	Data []byte
@@ -159,7 +158,7 @@ func (s *Store) Get(ctx context.Context, token string) (*Session, error) {
 	return found, nil
 }
 
-// Save stores the Data of a session, and fails with ErrConflict if somebody else has
+// Save stores the Data of a session, and fails with ErrConflict if another request has
 // saved it since it was read, or with ErrEnded. Its end stays where it is.
 func (s *Store) Save(ctx context.Context, changed *Session) error {
 	data, err := changed.encode()
@@ -182,7 +181,7 @@ func (s *Store) Save(ctx context.Context, changed *Session) error {
 }
 
 // Rotate gives a session a new token and ends the old one, as is due after every change
-// of rights. What it was read with is of no use any more.
+// of rights. The old token is of no use any more.
 func (s *Store) Rotate(ctx context.Context, token string) (*Session, error) {
 	found, left, err := s.read(ctx, token)
 	if err != nil {
@@ -219,10 +218,10 @@ func (s *Store) EndAll(ctx context.Context, user string) error {
 	return err
 }
 
-// plausible tells what may be a token without asking Redis.
+// plausible reports whether a text has the form of a token.
 func plausible(token string) bool { return token != "" && len(token) <= 256 }
 
-// key hashes the token: who can read Redis can log in as nobody.
+// key hashes the token, so that a reader of Redis cannot log in.
 func (s *Store) key(token string) string { return s.opts.Prefix + hash(token) }
 
 func (s *Store) userKey(user string) string { return s.opts.Prefix + "user:" + hash(user) }
