@@ -15,6 +15,7 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/shopcache"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/health/history"
 	"github.com/mainstay-go/mainstay/pagination"
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 	"github.com/mainstay-go/mainstay/pagination/querycount"
@@ -31,6 +32,8 @@ type Config struct {
 	Calendar store.Calendar
 	Metrics  *metrics.Metrics
 	Health   *health.Registry
+	// Uptime serves the pages under /uptime/; nil is off.
+	Uptime *history.History
 	// Limiter makes a limiter of a policy, in memory or on Redis.
 	Limiter func(ratelimit.Policy) (ratelimit.Limiter, error)
 	// Concurrency makes a limiter of concurrent requests, on the same store.
@@ -132,6 +135,9 @@ func (a *API) routes() http.Handler {
 	open("/metrics/", methods{"GET": a.operators(a.Metrics.Handler())})
 	for _, path := range []string{"/health/", "/ready/", "/alive/", "/status/"} {
 		mux.Handle(path, methods{"GET": a.Health.Handler()})
+	}
+	if a.Uptime != nil {
+		a.Uptime.Mount(mux)
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		fail(w, http.StatusNotFound, "not found")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -25,6 +26,7 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 	"github.com/mainstay-go/mainstay/health"
 	"github.com/mainstay-go/mainstay/health/alert"
+	"github.com/mainstay-go/mainstay/health/history"
 	"github.com/mainstay-go/mainstay/notify"
 	"github.com/mainstay-go/mainstay/ratelimit"
 	"github.com/mainstay-go/mainstay/ratelimit/concurrency"
@@ -52,6 +54,7 @@ type parts struct {
 	notices     *backupnotify.Notices // nil without --smtp, or --backup-at
 	outbox      *notify.Spool         // nil likewise
 	alerts      *alert.Alerter        // nil without --smtp
+	uptime      *history.History      // nil in commands
 	closers     []io.Closer
 }
 
@@ -98,8 +101,30 @@ func newParts(s *settings.Settings, st *store.Store, sec *secrets, always bool, 
 		p.health.SetAlerts(p.alerts.Alerts)
 		p.metrics.Notifications("mail", p.mails)
 	}
+	if !always {
+		if err := p.keepUptime(s, sec, logger); err != nil {
+			return p, err
+		}
+	}
 	p.metrics.Watch(p.health, st.Reader(), p.caches)
 	return p, nil
+}
+
+// keepUptime keeps the results of the checks for 90 days, for the pages under /uptime/.
+func (p *parts) keepUptime(s *settings.Settings, sec *secrets, logger *slog.Logger) (err error) {
+	var kept history.Store
+	if p.redis != nil {
+		kept, err = history.Redis(p.redis, "pos:uptime")
+	} else {
+		kept, err = history.Files(filepath.Join(s.Data, "uptime"))
+	}
+	if err != nil {
+		return err
+	}
+	p.uptime, err = history.New(p.health, kept, &history.Options{
+		Authorize: health.AnyOf(sec.operator, api.IsAdmin), Password: s.OpsToken, Logger: logger,
+	})
+	return err
 }
 
 func (p *parts) backUp(s *settings.Settings, st *store.Store, channel notify.Notifier, logger *slog.Logger) (err error) {
@@ -195,6 +220,9 @@ func (p *parts) jobs() map[string]func(context.Context) error {
 	}
 	if p.outbox != nil {
 		jobs["outbox"] = p.outbox.Run
+	}
+	if p.uptime != nil {
+		jobs["uptime"] = p.uptime.Run
 	}
 	if p.shared != nil {
 		jobs["cache"] = p.shared.Run
