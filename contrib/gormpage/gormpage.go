@@ -134,7 +134,7 @@ func (q queries) QueryContext(ctx context.Context, query string, args ...any) (*
 		return nil, q.done.Error
 	}
 	begin := time.Now()
-	rows, err := q.done.Statement.ConnPool.QueryContext(ctx, query, args...) //nolint:rowserrcheck // the caller checks it
+	rows, err := q.done.Statement.ConnPool.QueryContext(ctx, query, args...)
 	q.chain.Logger.Trace(ctx, begin, func() (string, int64) { return q.chain.Explain(query, args...), -1 }, err)
 	return rows, err
 }

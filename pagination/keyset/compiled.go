@@ -183,7 +183,7 @@ func (s SQLSource[T]) query(ctx context.Context, c *compiled, args []any) (Rows,
 	if !ok || s.Query != nil || s.Dialect != SQLite {
 		return s.run(ctx, c.text, args)
 	}
-	stmt, err := c.prepare(ctx, db)
+	stmt, err := c.prepare(ctx, db) //nolint:sqlclosecheck // it serves the pages to come
 	if err != nil {
 		return nil, err
 	}

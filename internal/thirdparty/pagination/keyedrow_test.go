@@ -62,8 +62,10 @@ func TestKeysInColumns(t *testing.T) {
 		},
 	} {
 		k, err := keyset.New("t", pagination.Preset{Size: 4, MaxSize: 200}, mustCursors(t), []keyset.Column[pair]{
-			{Name: "k", Expr: "t.k", Nullable: true}, {Name: "again", Expr: "t.k", Nullable: true},
-			{Name: "n", Expr: "t.n"}, {Name: "id", Expr: "t.id", Unique: true},
+			{Name: "k", Expr: "t.k", Nullable: true},
+			{Name: "again", Expr: "t.k", Nullable: true},
+			{Name: "n", Expr: "t.n"},
+			{Name: "id", Expr: "t.id", Unique: true},
 		}, nil)
 		require.NoError(t, err)
 		source := pairSource(db, keyset.Base{Columns: []string{"t.id", "t.k", "t.n"}, From: "t"})

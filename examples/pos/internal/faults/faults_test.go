@@ -23,7 +23,6 @@ type fleet struct {
 	replicas []*replica
 	cuts     []*proxy // between the second replica and its servers
 	disk     string   // a small disk below all servers, if there is one
-	cashier  string
 }
 
 // fault is injected for about as long as d, and repaired when it returns.
@@ -204,7 +203,7 @@ func runFault(t *testing.T, engine, kind string, fault fault, long time.Duration
 // smallDisk mounts a disk of a few hundred MB, which needs the rights of root.
 func smallDisk(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "pos-disk-") // PostgreSQL runs as a user of its own, who must reach it
+	dir, err := os.MkdirTemp("", "pos-disk-") //nolint:usetesting // PostgreSQL runs as a user of its own, who must reach it
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ func TestPgBouncer(t *testing.T) {
 	db.CreateDatabase(t, "pos")
 	db.Exec(t, "postgres", "ALTER DATABASE pos SET default_transaction_isolation = 'serializable'")
 	host, port, _ := net.SplitHostPort(db.Addr())
-	dir, err := os.MkdirTemp("", "pos-pgbouncer-")
+	dir, err := os.MkdirTemp("", "pos-pgbouncer-") //nolint:usetesting // pgbouncer runs as a user of its own
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ max_client_conn = 100
 		t.Fatal(err)
 	}
 	s := openShop(t, on, small)
-	if _, err := s.ChangeStock(t.Context(), 22, 1000, "delivery", Admin); err != nil {
+	if _, err := s.ChangeStock(t.Context(), 22, 1000, "delivery", Once{User: Admin}); err != nil {
 		t.Fatal(err)
 	}
 	before := s.number(t, "SELECT count(*) FROM sales")
