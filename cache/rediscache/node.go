@@ -234,12 +234,12 @@ func (n *node) send(ctx context.Context, ops []driver.Op) {
 func (n *node) execute(ctx context.Context, ops []driver.Op) (err error) {
 	if n.s.guard {
 		// In its own memory: where the client ignores deadlines it may outlast this call.
-		var own []driver.Op
-		own, err = call(ctx, n.s, n.s.opts.Timeout, func(ctx context.Context) ([]driver.Op, error) {
-			b := &batch{s: n.s, ops: append([]driver.Op(nil), ops...)}
-			return b.ops, b.attempt(ctx)
+		var done []driver.Op
+		own := append([]driver.Op(nil), ops...)
+		done, err = call(ctx, n.s, n.s.opts.Timeout, func(ctx context.Context) ([]driver.Op, error) {
+			return own, (&batch{s: n.s, ops: own}).attempt(ctx)
 		})
-		copy(ops, own)
+		copy(ops, done)
 		return err
 	}
 	bounded, cancel := redisdeadline.Within(ctx, n.s.opts.Timeout)

@@ -22,7 +22,7 @@ func TestBackupOfMariaDB(t *testing.T) {
 	if code, stdout, stderr := pos(t, "", "seed", database, "--data", data, "--products=20", "--customers=5", "--sales=300"); code != 0 {
 		t.Fatalf("seed: %d %s %s", code, stdout, stderr)
 	}
-	p := startPos(t, data, append(unlimited, database, "--cashier-password="+cashierPassword)...)
+	p := startPos(t, data, append(unlimited, database, "--backup-at=off", "--cashier-password="+cashierPassword)...)
 	sold := func(database string) (n int64) {
 		out := db.Exec(t, "SELECT COUNT(*) FROM "+database+".sales")
 		if _, err := fmt.Sscan(out, &n); err != nil {

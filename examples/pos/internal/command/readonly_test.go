@@ -25,7 +25,7 @@ var readers = []struct {
 	{[]string{"queries"}, "0", 2},
 	{[]string{"health"}, "012", 3},
 	{[]string{"health", "--json"}, "012", 3},
-	{[]string{"backup", "list"}, "012", 2},
+	{[]string{"backup", "list"}, "012", 0},
 	{[]string{"schedule", "print", "--target=systemd"}, "0", 0},
 }
 
@@ -115,6 +115,9 @@ func TestServeFillsItsOwnDatabaseOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	db.Close()
+	if code, _, stderr := pos(t, "", "--data", foreign, "--addr=127.0.0.1:0"); code == 0 || !strings.Contains(stderr, "something else") {
+		t.Errorf("the server opened the database of another program: %d %s", code, stderr)
+	}
 	emptied := demoShop(t)
 	if db, err = sql.Open("sqlite", filepath.Join(emptied, "pos.db")); err == nil {
 		_, err = db.ExecContext(t.Context(), "PRAGMA foreign_keys = 0; DELETE FROM stock; DELETE FROM sale_items; DELETE FROM products")
@@ -128,7 +131,6 @@ func TestServeFillsItsOwnDatabaseOnly(t *testing.T) {
 		data  string
 		flags []string
 	}{
-		"of another program":       {foreign, nil},
 		"that was emptied":         {emptied, nil},
 		"started with --demo=off":  {off, []string{"--demo=off"}},
 		"and then without":         {off, nil},
