@@ -193,7 +193,7 @@ func (d *Decision) Wait(ctx context.Context) error {
 func wait(ctx context.Context, c Check) (Result, error) {
 	c.Within = maxWindow
 	if deadline, ok := ctx.Deadline(); ok {
-		c.Within = max(time.Until(deadline), 1)
+		c.Within = max(time.Until(deadline)-1, 1) // units that fit as the context ends are too late
 	}
 	r, err := reserve(ctx, c)
 	res := r.result
