@@ -51,5 +51,8 @@ func figure(v float64) string {
 	case v >= 10:
 		return fmt.Sprintf("%.1f", v)
 	}
+	if v < 0.1 {
+		return fmt.Sprintf("%.2g", v)
+	}
 	return fmt.Sprintf("%.2f", v)
 }

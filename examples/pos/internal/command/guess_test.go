@@ -46,7 +46,7 @@ func TestOwnerWhileOthersGuess(t *testing.T) {
 			wg.Go(func() {
 				for from := range addresses {
 					status, _ := login(from, "a guess")
-					if status != http.StatusUnauthorized && status != http.StatusTooManyRequests {
+					if status != http.StatusUnauthorized && status != http.StatusTooManyRequests && status != http.StatusServiceUnavailable { // no time to hash
 						t.Errorf("a guess from %s: %d", from, status)
 					}
 					if status == http.StatusTooManyRequests {
