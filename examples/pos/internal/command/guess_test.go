@@ -45,8 +45,11 @@ func TestOwnerWhileOthersGuess(t *testing.T) {
 		for range 4 {
 			wg.Go(func() {
 				for from := range addresses {
-					status, _ := login(from, "a guess")
-					if status != http.StatusUnauthorized && status != http.StatusTooManyRequests && status != http.StatusServiceUnavailable { // no time to hash
+					status, header := login(from, "a guess")
+					for status == http.StatusServiceUnavailable && header.Get("Retry-After") != "" && t.Context().Err() == nil {
+						status, header = login(from, "a guess") // the server hashes few passwords at a time, and says when to try again
+					}
+					if status != http.StatusUnauthorized && status != http.StatusTooManyRequests {
 						t.Errorf("a guess from %s: %d", from, status)
 					}
 					if status == http.StatusTooManyRequests {
