@@ -120,7 +120,7 @@ func (r *Registry) servePage(w http.ResponseWriter, req *http.Request, query url
 	status, word := s.shown()
 	d := pageData{
 		Word: word, Status: status, Headline: pageHeadline(s, now),
-		Refresh: query.Get("refresh") != "0", Up: "../", Footer: r.pageFooter(s, now), Home: r.opts.Home,
+		Refresh: query.Get("refresh") == "1", Up: "../", Footer: r.pageFooter(s, now), Home: r.opts.Home,
 	}
 	if !strings.HasSuffix(req.URL.Path, "/") {
 		d.Up = ""
