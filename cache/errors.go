@@ -1,6 +1,10 @@
 package cache
 
-import "github.com/mainstay-go/mainstay/cache/driver"
+import (
+	"errors"
+
+	"github.com/mainstay-go/mainstay/cache/driver"
+)
 
 // Errors of a store, for errors.Is.
 var (
@@ -11,3 +15,7 @@ var (
 	ErrUnavailable = driver.ErrUnavailable // the store cannot be reached
 	ErrPending     = driver.ErrPending     // the store applies this write later; see Options.Strict
 )
+
+// errNoState means that a tag has no state, as when its node is full. A value that was stored
+// without one would be valid after each invalidation of the tag.
+var errNoState = errors.New("the store has no room for the state of a tag, so the value is not stored")

@@ -120,8 +120,12 @@ func (b *batch[V]) storeAll(ctx context.Context, loaded []*result[V]) {
 
 // notStored counts a value that is returned but cannot be stored.
 func (c *Typed[V]) notStored(ctx context.Context, err error) {
-	if errors.Is(err, ErrTooLarge) {
+	switch {
+	case errors.Is(err, ErrTooLarge):
 		c.stats.tooLarge.Add(1)
+		return
+	case errors.Is(err, errNoState):
+		c.stats.storeErrors.Add(1)
 		return
 	}
 	c.opts.Logger.ErrorContext(ctx, "cache: a value could not be stored", "cache", c.name, "error", err)

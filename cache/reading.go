@@ -119,7 +119,7 @@ func (c *Typed[V]) readOnce(ctx context.Context, ticket driver.Ticket, wants []w
 			c.badPayload(ctx, w.key, r, err)
 			continue
 		}
-		if !slices.Equal(e.tags, r.states[:w.own]) {
+		if slices.Contains(e.tags, "") || !slices.Equal(e.tags, r.states[:w.own]) {
 			if len(missing) < len(names) {
 				doubtful = true
 				c.forgetStates(w.hashes)
@@ -148,6 +148,10 @@ func (c *Typed[V]) readOnce(ctx context.Context, ticket driver.Ticket, wants []w
 		r, w := &rs[i], &wants[i]
 		holds := true
 		for _, tag := range e.named {
+			if tag.state == "" {
+				holds = false
+				break
+			}
 			at := slices.Index(w.tags, tag.name)
 			if at >= 0 {
 				if r.states[at] != tag.state {
@@ -250,6 +254,9 @@ func (c *Typed[V]) unmarshal(e *envelope, value *V) (err error) {
 func (c *Typed[V]) encode(w *want, r *reading[V]) ([]byte, error) {
 	if len(r.states) < len(w.tags) {
 		return nil, fmt.Errorf("cache: %s: the states of the tags are unknown", c.name)
+	}
+	if slices.Contains(r.states, "") || slices.ContainsFunc(r.late, func(tag tagState) bool { return tag.state == "" }) {
+		return nil, fmt.Errorf("cache: %s: %w", c.name, errNoState)
 	}
 	if r.loaded.IsZero() {
 		r.loaded = time.Now()

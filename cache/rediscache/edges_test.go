@@ -70,6 +70,59 @@ func TestLateTag(t *testing.T) {
 	}
 }
 
+// TestFullNodeOfTag: while the node of a tag has no room for its state, no value with that tag
+// is stored, also where the node of the value has room. Else each invalidation of the tag
+// would leave the value valid.
+func TestFullNodeOfTag(t *testing.T) {
+	t.Parallel()
+	set := testserver.RedisCluster(t, 3, 0)
+	connect := func() *cache.Typed[string] {
+		cl := redis.NewClusterClient(rediscache.ClusterOptions(set.Addrs()...))
+		t.Cleanup(func() { cl.Close() })
+		return open[string](t, running(t, newStore(t, cl, nil)), "n", nil)
+	}
+	c, other := connect(), connect()
+	if _, err := c.GetOrLoad(t.Context(), "first", func(context.Context) (string, error) { return "v", nil }); err != nil {
+		t.Fatal(err) // which gives the cache its own state
+	}
+	for _, late := range []bool{false, true} {
+		for i := range 12 {
+			key, tag := k(i), fmt.Sprint("tag", i, late)
+			full := set.MasterOf("cache:tag:tag:" + tag)
+			if full == set.MasterOf("cache:{n:" + key + "}") {
+				continue
+			}
+			value := "old"
+			load := func(ctx context.Context) (string, error) {
+				if late {
+					return value, cache.SetTags(ctx, tag)
+				}
+				return value, nil
+			}
+			opts := []cache.CallOption{cache.WithTags(tag)}
+			if late {
+				opts = nil
+			}
+			full.Do("CONFIG", "SET", "maxmemory", "1")
+			_, err := c.GetOrLoad(t.Context(), key, load, opts...)
+			setErr := c.Set(t.Context(), key+"set", value, cache.WithTags(tag))
+			full.Do("CONFIG", "SET", "maxmemory", "0")
+			if err != nil || setErr == nil {
+				t.Fatalf("GetOrLoad: %v, Set: %v", err, setErr)
+			}
+			if err := c.InvalidateTags(t.Context(), tag); err != nil {
+				t.Fatal(err)
+			}
+			value = "new"
+			for name, reader := range map[string]*cache.Typed[string]{"this process": c, "another": other} {
+				if v, err := reader.GetOrLoad(t.Context(), key, load, opts...); v != "new" || err != nil {
+					t.Errorf("%s, %s, late %v: %q, %v", name, key, late, v, err)
+				}
+			}
+		}
+	}
+}
+
 // TestUnrelatedTags: invalidations of other tags do not keep a value with late tags from
 // being stored.
 func TestUnrelatedTags(t *testing.T) {
