@@ -89,7 +89,7 @@ func TestFullNodeOfTag(t *testing.T) {
 		for i := range 12 {
 			key, tag := k(i), fmt.Sprint("tag", i, late)
 			full := set.MasterOf("cache:tag:tag:" + tag)
-			if full == set.MasterOf("cache:{n:" + key + "}") {
+			if full == set.MasterOf("cache:{n:"+key+"}") {
 				continue
 			}
 			value := "old"
