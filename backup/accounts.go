@@ -12,11 +12,12 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// maxAccounts bounds the accounts, which are part of the manifest.
+// maxAccounts is the size limit of the accounts, which are part of the manifest.
 const maxAccounts = 4 << 20
 
-// accounts adds the accounts to a manifest, compressed and encrypted as the artefact is. A
-// source that cannot read them costs no backup: a warning says so.
+// accounts adds the accounts to a manifest. They are compressed and encrypted like the
+// artefact. If the source cannot read them, the report has a warning and the backup
+// continues.
 func (r *run) accounts(ctx context.Context, m *Manifest) {
 	read := r.source.Abilities().Accounts
 	if read == nil {
@@ -43,10 +44,10 @@ func (r *run) accounts(ctx context.Context, m *Manifest) {
 	m.Accounts = base64.StdEncoding.EncodeToString(stored.Bytes())
 }
 
-// Accounts writes the accounts of a backup, "" the newest good one: the statements that
-// create the roles or users of the database, with their privileges, on another server. They
-// hold hashes of passwords where the source could read them. The error is ErrNotFound if
-// the backup has none.
+// Accounts writes the accounts of the backup with this id. "" means the newest good backup.
+// The accounts are the statements that create the roles or users of the database, with
+// their privileges, on another server. They contain password hashes if the source could
+// read them. The error is ErrNotFound if the backup has no accounts.
 func (j *Job) Accounts(ctx context.Context, id string, w io.Writer) error {
 	e, err := j.Find(ctx, id)
 	if err != nil {

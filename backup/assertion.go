@@ -9,25 +9,25 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// Assertion is something that must be true of a restored database.
+// Assertion is a condition that a restored database must meet.
 type Assertion struct {
-	// Name says it to people: "every sale has a line".
+	// Name describes the assertion in reports: "every sale has a line".
 	Name string
 	// Query returns one row of one value, which must be true or a number other than 0.
 	Query string
-	// Check takes the place of Query, if it is set. Its error is the reason, and
-	// is kept beside the backup: it must hold no secret.
+	// Check replaces Query, if it is set. Its error is the reason for the failure. The
+	// error is stored beside the backup, so it must contain no secret.
 	Check func(ctx context.Context, db driver.Queryer) error
 }
 
-// AssertionResult is what an [Assertion] found.
+// AssertionResult is the outcome of an [Assertion].
 type AssertionResult struct {
 	Name    string `json:"name"`
 	OK      bool   `json:"ok"`
 	Problem string `json:"problem,omitempty"`
 }
 
-// holds returns why an assertion does not.
+// holds returns the reason why an assertion does not hold, or nil.
 func (a *Assertion) holds(ctx context.Context, db driver.Queryer) error {
 	if a.Check != nil {
 		return a.Check(ctx, db)

@@ -24,28 +24,28 @@ import (
 
 // CommandOptions configures a [Command].
 type CommandOptions struct {
-	// Extension of the dump's file, such as ".ldif". Default: ".out".
+	// Extension of the dump file, such as ".ldif". Default: ".out".
 	Extension string
-	// Database is a name for lists. Default: the program's name.
+	// Database is the name that lists show. Default: the name of the program.
 	Database string
-	// Trailer must end the output, except white space after it: the text that a program writes
-	// last shows that it came to its end. Default: ""; the exit status then decides
-	// alone.
+	// Trailer must be at the end of the output, before any white space. If the program
+	// always writes the same text last, that text shows that the output is complete.
+	// Default: "". Then only the exit status decides.
 	Trailer string
 	// Env is added to the environment of this process, as "NAME=value". The values are
-	// kept out of messages. Default: nil.
+	// removed from messages. Default: nil.
 	Env []string
-	// Secrets are removed from messages as well. Default: nil.
+	// Secrets are also removed from messages. Default: nil.
 	Secrets []string
-	// Dir is the folder in which the program runs. Default: that of this process.
+	// Dir is the folder in which the program runs. Default: the folder of this process.
 	Dir string
 }
 
-// Command is a [driver.Source] that stores the standard output of a program. It is
-// started without a shell and reads nothing; an exit status that is not 0, a signal, an
-// output that is empty or without its trailer make the backup fail. When the run is
-// cancelled the program and all that it has started are ended. What it knows of the
-// output is its length: it counts no tables.
+// Command is a [driver.Source] that stores the standard output of a program. The program is
+// started without a shell and gets no input. The backup fails on an exit status other than
+// 0, on a signal, on empty output, and on output without its trailer. Cancelling the run
+// ends the program and all processes that it started. A Command measures only the length of
+// the output. It counts no tables.
 type Command struct {
 	argv []string
 	opts CommandOptions
@@ -56,9 +56,9 @@ var (
 	variable      = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
 )
 
-// NewCommand returns the source for the program argv[0] with the arguments after it.
-// No argument may be a secret, since every user of the host can read them: pass it in
-// Env or in a file. NewCommand starts no process.
+// NewCommand returns the source for the program argv[0] and its arguments argv[1:]. Put no
+// secret in an argument, because every user of the host can read it. Pass secrets in Env or
+// in a file. NewCommand starts no process.
 func NewCommand(argv []string, opts *CommandOptions) (*Command, error) {
 	c := &Command{argv: slices.Clone(argv)}
 	if opts != nil {
@@ -94,7 +94,7 @@ func (c *Command) Abilities() driver.Abilities {
 	return driver.Abilities{Preflight: c.Preflight, Restore: c.Restore}
 }
 
-// Preflight looks for the program.
+// Preflight checks that the program exists.
 func (c *Command) Preflight(context.Context) ([]string, error) {
 	_, err := c.find()
 	return nil, err
@@ -128,7 +128,7 @@ func (c *Command) Dump(ctx context.Context, w io.Writer) (driver.Contents, error
 	return driver.Contents{Consistency: "command"}, nil
 }
 
-// trailerWriter keeps the end of what went by.
+// trailerWriter keeps the last bytes that were written to it.
 type trailerWriter struct {
 	to   io.Writer
 	keep int
@@ -144,7 +144,7 @@ func (w *trailerWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// scrub returns the last line that the program said, without secrets.
+// scrub returns the last line that the program printed, without secrets.
 func (c *Command) scrub(tail []byte) string {
 	text := strings.ToValidUTF8(string(tail), "")
 	secrets := slices.Clone(c.opts.Secrets)
@@ -152,14 +152,14 @@ func (c *Command) scrub(tail []byte) string {
 		_, value, _ := strings.Cut(e, "=")
 		secrets = append(secrets, value)
 	}
-	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) }) // one may be a part of another
+	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) }) // one secret may contain another
 	for _, secret := range secrets {
 		if secret != "" {
 			text = strings.ReplaceAll(text, secret, "***")
 		}
 	}
 	if len(tail) >= client.MessageLimit {
-		// The first line may be the rest of one that was cut, and of a secret in it.
+		// The first line may be truncated, and so may a secret in it.
 		_, text, _ = strings.Cut(text, "\n")
 	}
 	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' })
@@ -177,9 +177,9 @@ func (c *Command) scrub(tail []byte) string {
 	return ""
 }
 
-// Restore writes the output of the program to a new file: target, or one in the
-// current folder whose name says when. How to feed it back is known to the program's
-// own tools.
+// Restore writes the output of the program to a new file. The file is target, or a file in
+// the current folder with the time in its name. Use the tools of the program to load the
+// file again.
 func (c *Command) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptions) (restored string, got driver.Contents, err error) {
 	if len(o.Tables) > 0 {
 		return "", got, errors.New("backup: single tables can be restored of databases only")

@@ -1,8 +1,9 @@
-// Package backup takes backups of databases and proves that they are ones.
+// Package backup dumps databases, and verifies every dump by reading it back or restoring
+// it.
 //
-// A [Job] dumps a [Source] into a [Storage]: compressed, encrypted on demand,
-// checksummed while it streams, published only when everything about it has been
-// checked, and read back afterwards.
+// A [Job] dumps a [Source] into a [Storage]. The dump is compressed, optionally encrypted,
+// and checksummed while it streams. It is published after all checks have passed, and then
+// it is read back.
 //
 //	folder, err := backup.NewFolder("/var/backups/pos")
 //	...
@@ -12,20 +13,21 @@
 //
 // # A backup
 //
-// A backup exists if and only if its manifest can be read, its artefact exists and
-// the sizes agree. The artefact is written under a hidden name, synced and renamed;
-// the manifest follows by the same path, last. Whatever a crash leaves behind is
-// therefore no backup, is never listed, and is swept a day later.
+// A backup exists if and only if its manifest can be read, its artefact exists, and the
+// sizes agree. The job writes the artefact under a hidden name, syncs it and renames it.
+// The manifest follows last, in the same way. Files that a crash leaves are therefore not a
+// backup. They are never listed, and a run removes them a day later.
 //
 // # Deletion
 //
-// Old backups go only after a new one has been published and read back, and their age
-// is counted from the newest good backup: a job that has stopped, or that fails every
-// night, deletes nothing. The newest good ones, pinned ones and those from the future
-// always stay.
+// Old backups are deleted only after a new backup was published and read back. Their age is
+// counted from the newest good backup. A job that has stopped, or that fails every night,
+// therefore keeps all backups. The newest good backups, pinned backups and backups with a
+// time in the future always stay.
 //
 // # Format
 //
-// An artefact is the dump of the database's own tool through zstd or gzip and then,
-// on demand, age: `zstd -d`, `gzip -d` and `age -d` restore it without this package.
+// An artefact is the dump by the tool of the database, compressed with zstd or gzip, and
+// optionally encrypted with age. `zstd -d`, `gzip -d` and `age -d` restore it without this
+// package.
 package backup

@@ -12,27 +12,29 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// DrillOptions say when and how backups are proven by restoring them.
+// DrillOptions say when and how to test backups by restoring them.
 type DrillOptions struct {
-	// Every is how often a run restores the backup that it has made into a scratch
-	// database. Negative: never; then only [Job.Drill] does. Default: 7 days, where the
-	// source can. A drill that cannot be made is then a warning; one for which Every is
-	// set is a failure of the run.
+	// Every is the time between restore tests. A run restores the backup that it made into
+	// a scratch database, if the last passed test is older than Every. If Every is
+	// negative, only [Job.Drill] runs a restore test. Default: 7 days, if the source can
+	// restore into a scratch database. A test that cannot be made is a warning by default,
+	// and a failure of the run if Every is set.
 	Every time.Duration
-	// Within is how long ago the newest passed restore test may be before [Job.Check] fails,
-	// where Every is not negative. Default: 28 days, or four times Every if that is longer.
+	// Within is the maximum age of the newest passed restore test. [Job.Check] fails if it
+	// is older, unless Every is negative. Default: 28 days, or four times Every if that is
+	// longer.
 	Within time.Duration
-	// Assertions must hold in the restored database, besides the manifest's tables and
-	// rows. Default: nil.
+	// Assertions must hold in the restored database, in addition to the tables and rows of
+	// the manifest. Default: nil.
 	Assertions []Assertion
-	// At is where scratch databases are made, such as a source for another server, whom
-	// the load does not harm. Default: the job's own source.
+	// At creates the scratch databases. Use a source for another server to keep the load
+	// away from the production server. Default: the job's own source.
 	At driver.Source
 }
 
 const defaultDrillEvery = 7 * 24 * time.Hour
 
-// limit returns the largest age of the newest passed restore test, false if tests are off.
+// limit returns the maximum age of the newest passed restore test, false if tests are off.
 func (o *DrillOptions) limit() (time.Duration, bool) {
 	if o.At == nil || o.Every < 0 {
 		return 0, false
@@ -67,26 +69,28 @@ func (o *DrillOptions) validate(source driver.Source) error {
 	return nil
 }
 
-// Drill is the outcome of restoring a backup into a scratch database.
+// Drill is the outcome of a restore test: a restore into a scratch database.
 type Drill struct {
 	Time    time.Time `json:"time"`
 	OK      bool      `json:"ok"`
 	Problem string    `json:"problem,omitempty"`
-	// RestoreMS is the duration of the restore until the database could be queried, which
-	// it takes to be back after the loss of the database, in milliseconds.
+	// RestoreMS is the time until the restored database could be queried, in milliseconds.
+	// Recovery after the loss of the database takes as long.
 	RestoreMS  int64             `json:"restore_ms"`
 	Tables     int               `json:"tables"`
 	Rows       int64             `json:"rows"`
 	Assertions []AssertionResult `json:"assertions,omitempty"`
 }
 
-// Drill verifies a backup, "" the newest good one, as [Job.Verify] does, and then
-// restores it into a scratch database, compares its tables and rows with the manifest
-// and asks the assertions. The outcome is kept beside the backup.
+// Drill runs a restore test. It verifies the backup with this id as [Job.Verify] does, and
+// restores it into a scratch database. Then it compares the tables and rows with the
+// manifest, and checks the assertions. "" means the newest good backup. The outcome is
+// stored beside the backup.
 //
-// A backup that does not pass stays, with the outcome, and the error is
-// ErrVerification. Any other error means that the test could not be made, and
-// leaves the state of the backup unknown: no right to create a database, no room, no identity.
+// A backup that does not pass is kept, together with the outcome, and the error is
+// ErrVerification. Any other error means that the test could not be made. The state of the
+// backup is then unknown. Causes are a missing right to create a database, a full disk, or
+// a missing identity.
 func (j *Job) Drill(ctx context.Context, id string) (Verification, error) {
 	v, err := j.Verify(ctx, id)
 	if err != nil {
@@ -95,7 +99,7 @@ func (j *Job) Drill(ctx context.Context, id string) (Verification, error) {
 	return j.drill(ctx, v)
 }
 
-// drill goes on from a verification that was passed.
+// drill runs the rest of the restore test after a passed verification.
 func (j *Job) drill(ctx context.Context, v Verification) (Verification, error) {
 	at := j.opts.Drill.At
 	switch {
@@ -126,7 +130,7 @@ func (j *Job) drill(ctx context.Context, v Verification) (Verification, error) {
 	return v, nil
 }
 
-// restoreScratch returns ErrVerification if the backup is at fault.
+// restoreScratch returns ErrVerification if the backup is the cause of the failure.
 func (j *Job) restoreScratch(ctx context.Context, at driver.Source, m *Manifest, d *Drill) error {
 	reader, feed := j.feed(ctx, m)
 	in := &startedReader{from: reader}
@@ -156,7 +160,7 @@ func (j *Job) restoreScratch(ctx context.Context, at driver.Source, m *Manifest,
 	switch {
 	case ctx.Err() != nil:
 		return errors.Join(err, ctx.Err())
-	case fed != nil && !broken && !isWriteError(fed): // the storage failed between verifying and this
+	case fed != nil && !broken && !isWriteError(fed): // the storage failed after the verification
 		return fed
 	case err == nil && broken:
 		return fmt.Errorf("%w: %w", ErrVerification, fed)
@@ -170,7 +174,7 @@ func (j *Job) restoreScratch(ctx context.Context, at driver.Source, m *Manifest,
 	return nil
 }
 
-// startedReader records whether it was read.
+// startedReader records whether a read has started.
 type startedReader struct {
 	from    io.Reader
 	started bool
@@ -181,14 +185,14 @@ func (r *startedReader) Read(p []byte) (int, error) {
 	return r.from.Read(p)
 }
 
-// proveByRestore is the part of the stage verify that restores the new backup, where
-// that is due.
+// proveByRestore is the part of the verify stage that restores the new backup, if a restore
+// test is due.
 func (r *run) proveByRestore(ctx context.Context, v Verification) error {
 	o := r.opts.Drill
 	switch {
 	case o.At == nil || o.Every < 0 || !r.drillDue():
 		return nil
-	case !v.Decoded && o.Every == 0: // this host is not to open it; whoever has the key can
+	case !v.Decoded && o.Every == 0: // by design, this host cannot open it; the holder of the key can
 		return nil
 	}
 	_, err := r.drill(ctx, v)
@@ -203,8 +207,8 @@ func (r *run) proveByRestore(ctx context.Context, v Verification) error {
 	return nil
 }
 
-// drillDue says whether the last drill that was passed is long enough ago. A run is
-// never exactly a day after the one before it.
+// drillDue reports whether the last passed restore test is old enough. It allows for runs
+// that are not exactly a day apart.
 func (r *run) drillDue() bool {
 	every := r.opts.Drill.Every
 	if every == 0 {
@@ -218,8 +222,8 @@ func (r *run) drillDue() bool {
 	return true
 }
 
-// sweepScratch drops what drills left that were killed. That it cannot is no failure:
-// the next run tries again.
+// sweepScratch drops the scratch databases of killed restore tests. Its failure is no
+// failure of the run, because the next run tries again.
 func (r *run) sweepScratch(ctx context.Context) {
 	if r.opts.Drill.At == nil || r.opts.Drill.Every < 0 {
 		return

@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	// dumpTries is how often a dump is begun in one run.
+	// dumpTries is the maximum number of dumps that one run starts.
 	dumpTries = 3
-	// dumpPause is between them: for a server that restarts, for a migration that ends.
+	// dumpPause is the time between them. A server may restart, or a migration may end.
 	dumpPause = 10 * time.Second
 )
 
@@ -26,7 +26,7 @@ func passes(err error) bool {
 	return errors.Is(err, driver.ErrTransient) || errors.Is(err, sqldriver.ErrBadConn) || errors.As(err, new(*net.OpError))
 }
 
-// dump writes the artefact, and repeats that after a failure that may pass.
+// dump writes the artefact, and retries after a temporary failure.
 func (r *run) dump(ctx context.Context) error {
 	for try := 1; ; try++ {
 		err := r.dumpOnce(ctx)
@@ -43,7 +43,7 @@ func (r *run) dump(ctx context.Context) error {
 	}
 }
 
-// dumpOnce writes the artefact, which is invisible until its Put has returned.
+// dumpOnce writes the artefact, which is invisible until its Put returns.
 func (r *run) dumpOnce(ctx context.Context) error {
 	d := r.source.Describe()
 	m := &Manifest{
@@ -66,7 +66,7 @@ func (r *run) dumpOnce(ctx context.Context) error {
 			return err
 		}
 		m.Contents, err = r.source.Dump(ctx, &dumpWriter{ctx, e, r.progress})
-		// The encoder ends its stream also after an error, to free its memory.
+		// The encoder also closes its stream after an error, to free its memory.
 		if err := cmp.Or(err, e.Close(), ctx.Err()); err != nil {
 			return err
 		}

@@ -16,18 +16,18 @@ import (
 	"github.com/mainstay-go/mainstay/internal/atomicfile"
 )
 
-// Folder is a [Storage] in a folder of this machine, or of a mounted one whose rename
-// is atomic. Files are readable by their owner alone. It is safe for concurrent use,
-// also by several processes.
+// Folder is a [Storage] in a folder of this machine, or in a mounted folder with atomic
+// renames. Only the owner can read the files. It is safe for concurrent use, also by
+// several processes.
 type Folder struct{ path string }
 
-// lockName is the file that a run holds. It stays, empty.
+// lockName is the file that a run locks. It stays in the folder, empty.
 const lockName = ".lock"
 
-// NewFolder returns the storage in a folder, which is made when the first file is
-// written. A folder that others may write to is refused then: they could replace a
-// backup by something that a restore would run. So is a symbolic link; links further up
-// the path are followed.
+// NewFolder returns the storage in a folder. The first write creates the folder. The first
+// write also rejects a folder that other users can write to, because they could replace a
+// backup with commands that a restore would run. It rejects a symbolic link as well.
+// Symbolic links in parent folders are followed.
 func NewFolder(path string) (*Folder, error) {
 	if path == "" {
 		return nil, errors.New("backup: NewFolder needs a path")
@@ -49,7 +49,7 @@ func (f *Folder) file(name string) (string, error) {
 	return filepath.Join(f.path, name), nil
 }
 
-// prepare makes the folder, or checks the one that is there.
+// prepare creates the folder, or checks an existing one.
 func (f *Folder) prepare() error {
 	if err := os.MkdirAll(f.path, 0o700); err != nil {
 		return fmt.Errorf("backup: %w", err)
@@ -64,7 +64,7 @@ func (f *Folder) prepare() error {
 	return private(f.path, info)
 }
 
-// Abilities returns all there are.
+// Abilities returns all abilities that a storage can have.
 func (f *Folder) Abilities() Abilities {
 	return Abilities{
 		Lock: f.lock, Replace: f.replace, Sweep: f.sweep, Folder: f.path,
@@ -77,7 +77,7 @@ func (f *Folder) Abilities() Abilities {
 	}
 }
 
-// Put writes a file by way of a hidden one.
+// Put writes a hidden file and renames it.
 func (f *Folder) Put(ctx context.Context, name string, write func(io.Writer) error) (size int64, err error) {
 	path, err := f.file(name)
 	if err != nil {
@@ -104,7 +104,7 @@ func (f *Folder) Put(ctx context.Context, name string, write func(io.Writer) err
 	return size, nil
 }
 
-// replace writes a file that may be there already.
+// replace writes a file, which may exist already.
 func (f *Folder) replace(ctx context.Context, name string, data []byte) error {
 	path, err := f.file(name)
 	if err != nil {
@@ -152,14 +152,14 @@ func (f *Folder) List(context.Context) ([]Object, error) {
 	for _, entry := range entries {
 		info, err := entry.Info()
 		if err != nil || !info.Mode().IsRegular() || !ValidName(entry.Name()) {
-			continue // gone meanwhile, hidden, or not ours
+			continue // deleted since, hidden, or a foreign file
 		}
 		objects = append(objects, Object{entry.Name(), info.Size(), info.ModTime()})
 	}
 	return objects, nil
 }
 
-// Remove deletes a file for good.
+// Remove deletes a file permanently.
 func (f *Folder) Remove(_ context.Context, name string) error {
 	path, err := f.file(name)
 	if err != nil {
@@ -174,7 +174,7 @@ func (f *Folder) Remove(_ context.Context, name string) error {
 	return nil
 }
 
-// lock takes the folder for one run.
+// lock locks the folder for one run.
 func (f *Folder) lock(context.Context) (func() error, error) {
 	if err := f.prepare(); err != nil {
 		return nil, err
@@ -190,7 +190,7 @@ func (f *Folder) lock(context.Context) (func() error, error) {
 	return lock.Unlock, nil
 }
 
-// sweep removes files that a crash left half written.
+// sweep removes partial files of a crash.
 func (f *Folder) sweep(_ context.Context, before time.Time) ([]string, error) {
 	entries, err := os.ReadDir(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -213,7 +213,7 @@ func (f *Folder) sweep(_ context.Context, before time.Time) ([]string, error) {
 	return swept, nil
 }
 
-// contextWriter ends a long write with its context.
+// contextWriter ends a long write when its context ends.
 type contextWriter struct {
 	ctx context.Context
 	to  io.Writer

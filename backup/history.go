@@ -14,13 +14,14 @@ import (
 
 // Run is one run of a job: [Job.Backup] returns it, and the history and the status keep it.
 type Run struct {
-	// Manifest describes the backup; nil if the run published no backup, and in a run from the history.
+	// Manifest describes the backup. It is nil if the run published no backup, and for runs
+	// that come from the history.
 	Manifest  *Manifest       `json:"-"`
-	Time      time.Time       `json:"time"` // when it began
-	ID        string          `json:"id"`   // of the backup that it was to publish
+	Time      time.Time       `json:"time"` // start of the run
+	ID        string          `json:"id"`   // of the backup that the run was to publish
 	OK        bool            `json:"ok"`
 	Published bool            `json:"published"`
-	Stage     string          `json:"stage,omitempty"` // where it failed
+	Stage     string          `json:"stage,omitempty"` // the stage that failed
 	Error     string          `json:"error,omitempty"`
 	Suspect   string          `json:"suspect,omitempty"`
 	RawSize   int64           `json:"raw_size,omitempty"`
@@ -28,10 +29,10 @@ type Run struct {
 	Tables    int             `json:"tables,omitempty"`
 	Rows      int64           `json:"rows,omitempty"`
 	Verified  bool            `json:"verified,omitempty"` // the backup was read back and equals the dump
-	Restored  bool            `json:"restored,omitempty"` // a restore test of it has passed
+	Restored  bool            `json:"restored,omitempty"` // the backup passed a restore test
 	Reread    []string        `json:"reread,omitempty"`   // ids of older backups that were read again
-	Deleted   []string        `json:"deleted,omitempty"`  // ids that retention removed
-	Swept     []string        `json:"swept,omitempty"`    // leftovers of earlier crashes that were removed
+	Deleted   []string        `json:"deleted,omitempty"`  // ids of backups that retention removed
+	Swept     []string        `json:"swept,omitempty"`    // leftovers of earlier crashes that the run removed
 	Targets   []TargetOutcome `json:"targets,omitempty"`
 	Warnings  []string        `json:"warnings,omitempty"`
 	TookMS    int64           `json:"took_ms"`
@@ -49,21 +50,21 @@ type RunStage struct {
 const (
 	historyName  = "history.jsonl"
 	historyOlder = "history.1.jsonl"
-	// historyLimit is the size at which a file becomes the older one: some thousand runs.
+	// historyLimit is the size at which a file becomes the older one. It holds a few
+	// thousand runs.
 	historyLimit = 1 << 20
-	// historyText bounds an error in a line.
+	// historyText is the maximum length of an error in a line.
 	historyText = 2 << 10
-	// historyWarnings bounds the warnings of a line.
+	// historyWarnings is the maximum number of warnings in a line.
 	historyWarnings = 20
 	historyWait     = 30 * time.Second
 )
 
 // History returns the last n runs of all processes that share the history, the newest
-// first. For n < 1 it returns all runs that are kept. A line that a crash truncated is
-// left out.
+// first. For n < 1 it returns all stored runs. It leaves out a line that a crash truncated.
 func (j *Job) History(ctx context.Context, n int) ([]Run, error) {
 	var runs []Run
-	seen := map[string]bool{} // a crash while the file becomes the older one leaves lines in both
+	seen := map[string]bool{} // after a crash during rotation, lines are in both files
 	for _, name := range []string{historyName, historyOlder} {
 		data, err := readFrom(ctx, j.historyStorage(), name, 4*historyLimit)
 		if err != nil && !errors.Is(err, ErrNotFound) {
@@ -82,7 +83,7 @@ func (j *Job) History(ctx context.Context, n int) ([]Run, error) {
 	return runs, nil
 }
 
-// historyStorage is where the history lies.
+// historyStorage returns the storage of the history.
 func (j *Job) historyStorage() Storage {
 	switch {
 	case j.home != nil:
@@ -97,7 +98,7 @@ func (j *Job) historyStorage() Storage {
 func (j *Job) remember(ctx context.Context, r Run, locked bool) {
 	j.counters.end(r, locked)
 	if locked {
-		return // the other run is in the history
+		return // the run that holds the lock is in the history
 	}
 	r.Warnings = slices.Clone(r.Warnings[:min(len(r.Warnings), historyWarnings)])
 	for i, w := range r.Warnings {
@@ -108,8 +109,8 @@ func (j *Job) remember(ctx context.Context, r Run, locked bool) {
 	}
 }
 
-// appendHistory adds a line. The run's lock keeps other processes out of the job's own
-// storage. Another storage has a lock of its own for this.
+// appendHistory adds a line. The lock of the run keeps other processes out of the job's own
+// storage. Another storage has its own lock for this.
 func (j *Job) appendHistory(ctx context.Context, line Run) (err error) {
 	added, err := json.Marshal(line)
 	if err != nil {
@@ -137,7 +138,7 @@ func (j *Job) appendHistory(ctx context.Context, line Run) (err error) {
 		return err
 	}
 	if len(data) > 0 && data[len(data)-1] != '\n' {
-		data = append(data, '\n') // the rest of a truncated line costs no other
+		data = append(data, '\n') // a truncated line must not damage the next one
 	}
 	data = append(append(data, added...), '\n')
 	if len(data) > historyLimit {
@@ -149,7 +150,7 @@ func (j *Job) appendHistory(ctx context.Context, line Run) (err error) {
 	return replaceIn(ctx, to, historyName, data)
 }
 
-// finish completes the report of a run that has ended.
+// finish completes the report when a run has ended.
 func (r *run) finish(outcome error) {
 	l := &r.report
 	l.OK, l.Published, l.Stages = outcome == nil, l.Manifest != nil, r.stages

@@ -14,65 +14,67 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// Options tune a [Job]. The zero value and nil work.
+// Options configure a [Job]. The zero value and nil are valid.
 type Options struct {
 	// Compression of the artefacts. Default: Zstd.
 	Compression Compression
-	// Recipients encrypt the artefacts with age; this host then needs no key that
-	// opens them. Default: not encrypted.
+	// Recipients encrypt the artefacts with age. This host then needs no key that opens
+	// them. Default: not encrypted.
 	Recipients []age.Recipient
-	// Identities open encrypted artefacts, to verify and restore them. Default: nil;
-	// then only the checksum of an encrypted artefact is verified.
+	// Identities open encrypted artefacts, to verify and restore them. Default: nil.
+	// Without them, only the checksum of an encrypted artefact is verified.
 	Identities []age.Identity
-	// ManifestKey authenticates the manifests, so that an attacker who can write to a storage
-	// cannot add or change a backup unnoticed: a manifest that is not by this
-	// key is listed as unknown, never restored and never deleted. Give it from the first
-	// backup on, and keep it elsewhere. At least 16 bytes. Default: not authenticated.
+	// ManifestKey authenticates the manifests. An attacker with write access to a storage
+	// then cannot add or change a backup unnoticed. A manifest with another key or without
+	// one is listed as unknown, never restored and never deleted. Set the key from the
+	// first backup on, and store a copy elsewhere. It has at least 16 bytes. Default: not
+	// authenticated.
 	ManifestKey []byte
-	// Retention says which backups to keep. Default: those of 30 days, and 3 at least.
+	// Retention says which backups to keep. Default: the last 30 days, and at least 3.
 	Retention Policy
 	// NoRetention keeps all backups. Default: false.
 	NoRetention bool
-	// SkipVerify leaves out reading a new backup back, restoring it, and reading older ones
-	// again. Default: false.
+	// SkipVerify turns off three checks: reading a new backup back, restoring it, and
+	// reading older backups again. Default: false.
 	SkipVerify bool
-	// Drill says when and how backups are proven by restoring them into a scratch
-	// database. Default: weekly, if the source can, by counting the rows.
+	// Drill says when and how to test backups by restoring them into a scratch database.
+	// Default: weekly, if the source can, by counting the rows.
 	Drill DrillOptions
-	// Targets are further storages, which every good backup is copied to. One that
-	// cannot be reached costs neither the backup nor the retention of the job's own
-	// storage; the next run copies the missing backups. Default: nil.
+	// Targets are additional storages. Every good backup is copied to each of them. An
+	// unreachable target stops neither the backup nor the retention of the job's own
+	// storage. The next run copies the missing backups. Default: nil.
 	Targets []Target
-	// History is where the job's history is kept, in files of no other job. Give a folder
-	// of this host, so that a run is recorded also when the job's own storage failed.
-	// Default: the job's own storage.
+	// History is the storage of the job's history. No other job may use it. A folder of
+	// this host also records a run that fails because of the job's own storage. Default:
+	// the job's own storage.
 	History Storage
-	// Before is called in each run after the preflight and before the dump. Its error ends
-	// the run. Default: nil.
+	// Before is called in each run between the preflight and the dump. Its error ends the
+	// run. Default: nil.
 	Before func(ctx context.Context) error
-	// After is called at the end of each run, good or failed, except one that found the lock
-	// held. The lock is still held. Default: nil.
+	// After is called at the end of each run, good or failed, except when another run holds
+	// the lock. The lock is still held during the call. Default: nil.
 	After func(ctx context.Context, r Run, err error)
-	// Timeout ends a run. Default: 6 h.
+	// Timeout is the maximum duration of a run. Default: 6 h.
 	Timeout time.Duration
-	// Logger receives each stage. Default: slog.Default().
+	// Logger receives a message for each stage. Default: slog.Default().
 	Logger *slog.Logger
 	// Trace receives events of the run. Default: nil.
 	Trace *Trace
 }
 
-// Trace is a set of hooks; nil ones are skipped. They run in the goroutine of the run.
+// Trace is a set of hooks. A nil hook is skipped. Hooks run in the goroutine of the run.
 type Trace struct {
 	// Stage is called when a stage ends.
 	Stage func(context.Context, StageEvent)
-	// Progress is called when a stage begins and while a dump is written, then at most five
-	// times a second.
+	// Progress is called when a stage starts, and at most five times a second while a dump
+	// is written.
 	Progress func(context.Context, Progress)
-	// Target is called after the stage replicate has copied to a target or failed to.
+	// Target is called after the replicate stage has finished with a target, whether or not
+	// it failed.
 	Target func(context.Context, TargetOutcome)
 }
 
-// StageEvent reports the end of one stage of a run.
+// StageEvent describes the end of one stage of a run.
 type StageEvent struct {
 	ID    string // of the backup
 	Stage string // "dump", "verify", ...
@@ -80,24 +82,24 @@ type StageEvent struct {
 	Err   error // nil if the stage succeeded
 }
 
-// Job backs up one source into one storage. Its methods are safe for concurrent use;
-// one backup runs at a time, among all processes that share the storage (if it has
-// [Abilities].Lock) or, from whatever host, the source (if it can lock).
+// Job backs up one source into one storage. Its methods are safe for concurrent use. Only
+// one backup runs at a time: among all processes that share the storage if it has
+// [Abilities].Lock, and among all hosts that share the source if the source can lock.
 type Job struct {
 	name    string
 	source  driver.Source
 	storage Storage
 	targets []*target
 	opts    Options
-	home    *Job             // the job itself, in one over a target; nil otherwise
-	now     func() time.Time // set by tests, for clocks that jump
-	pause   time.Duration    // before a dump is begun anew
+	home    *Job             // the original job, if this job is for a target; nil otherwise
+	now     func() time.Time // set by tests, for clock changes
+	pause   time.Duration    // before a dump is retried
 
 	counters *counters
 }
 
-// New returns a job. name is a letter or digit and up to 62 more and dashes; storages
-// hold the files of one job each. opts may be nil.
+// New returns a job. name is a letter or digit, followed by up to 62 letters, digits and
+// dashes. Each storage holds the files of one job. opts may be nil.
 func New(name string, source driver.Source, storage Storage, opts *Options) (*Job, error) {
 	j := &Job{name: name, source: source, storage: storage, now: time.Now, pause: dumpPause, counters: &counters{}}
 	if opts != nil {
@@ -144,7 +146,7 @@ func New(name string, source driver.Source, storage Storage, opts *Options) (*Jo
 // Name returns the job's name.
 func (j *Job) Name() string { return j.name }
 
-// StageError says in which stage a run failed, and whether a backup was published.
+// StageError reports the stage in which a run failed, and whether a backup was published.
 type StageError struct {
 	Stage     string // "lock", "preflight", "dump", "publish", "verify", "replicate", "retain", …
 	Published bool
@@ -162,18 +164,19 @@ func (e *StageError) Error() string {
 // Unwrap returns the cause.
 func (e *StageError) Unwrap() error { return e.Err }
 
-// ErrSuspect means that a backup was published that looks unlike those before it.
-// Retention is suspended until an operator accepts it ([Job.Accept]).
+// ErrSuspect means that the published backup differs unusually from earlier ones. Retention
+// is suspended until an operator accepts it with [Job.Accept].
 var ErrSuspect = errors.New("backup: the new backup is suspect")
 
-// Backup takes one backup. Its stages are lock, sweep, preflight, dump, publish, verify,
-// scrub, replicate and retain. A stage that fails ends the run, except scrub and replicate:
-// the stages after them follow either way, and the error says that the backup is published.
+// Backup makes one backup. Its stages are lock, sweep, preflight, dump, publish, verify,
+// scrub, replicate and retain. A failed stage ends the run, except scrub and replicate. The
+// run continues after a failure of these two, and the error says that the backup is
+// published.
 //
-// The stage scrub reads a share of the older copies again, so that each is read once in 30
-// days while runs go on. It compares checksums and needs no identity.
+// The scrub stage reads a share of the older copies again, so that regular runs read each
+// copy once in 30 days. It compares checksums and needs no identity.
 //
-// Errors are of type *StageError. The Run is valid beside one.
+// Errors are of type *StageError. The Run is also valid if there is an error.
 func (j *Job) Backup(ctx context.Context) (Run, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, j.opts.Timeout, fmt.Errorf("backup: it took longer than %v", j.opts.Timeout))
 	defer cancel()
@@ -187,14 +190,14 @@ func (j *Job) Backup(ctx context.Context) (Run, error) {
 	return run.report, err
 }
 
-// run is one backup under way.
+// run is the state of one running backup.
 type run struct {
 	*Job
 	id      string
 	started time.Time
 	report  Run
 	before  []Entry
-	dumped  *Manifest // complete and stored, but not published yet
+	dumped  *Manifest // complete and stored, before publication
 
 	stages   []RunStage
 	progress *progress // nil without a hook
@@ -216,7 +219,7 @@ func (r *run) locked(ctx context.Context) error {
 	return err
 }
 
-// record writes down how the run went, for other processes.
+// record stores the outcome of the run for other processes.
 func (r *run) record(ctx context.Context, outcome error) {
 	ctx = context.WithoutCancel(ctx)
 	r.finish(outcome)
@@ -225,7 +228,7 @@ func (r *run) record(ctx context.Context, outcome error) {
 }
 
 func (r *run) all(ctx context.Context) error {
-	var late *StageError // of a stage that others follow
+	var late *StageError // error of a stage that does not end the run
 	for _, s := range []struct {
 		name string
 		do   func(context.Context) error
@@ -261,7 +264,7 @@ func (r *run) all(ctx context.Context) error {
 	return nil
 }
 
-// lock takes the storage for this run, and then the source, which other hosts may be at.
+// lock takes the lock of the storage, and then of the source, which other hosts may use.
 func (r *run) lock(ctx context.Context) (unlock func(), err error) {
 	var held []func() error
 	unlock = func() {
@@ -305,11 +308,11 @@ func (r *run) stage(ctx context.Context, name string, start time.Time, err error
 	return nil
 }
 
-// leftoverAge is how old a leftover must be to be removed.
+// leftoverAge is the age after which a leftover is removed.
 const leftoverAge = 24 * time.Hour
 
-// sweep removes what crashes left: partial files, and artefacts without a manifest.
-// The lock keeps other writers out.
+// sweep removes leftovers of crashes: partial files, and artefacts without a manifest. The
+// lock keeps other writers out.
 func (r *run) sweep(ctx context.Context) error {
 	swept, err := r.sweepBefore(ctx, r.started.Add(-leftoverAge))
 	r.report.Swept = append(r.report.Swept, swept...)

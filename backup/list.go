@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// State tells whether a listed backup can be used.
+// State says whether a listed backup can be used.
 type State string
 
 // The states.
 const (
 	Good    State = "good"
-	Suspect State = "suspect" // complete, but unlike those before it; see Manifest.Suspect
-	Damaged State = "damaged" // the artefact is missing or of another size
-	Unknown State = "unknown" // its manifest cannot be read, or is of a newer version
+	Suspect State = "suspect" // complete, but unlike earlier backups; see Manifest.Suspect
+	Damaged State = "damaged" // the artefact is missing or has another size
+	Unknown State = "unknown" // the manifest cannot be read, or has a newer version
 )
 
 // Entry is a backup in a storage.
@@ -27,14 +27,13 @@ type Entry struct {
 	Manifest *Manifest // nil if State is Unknown
 	Pinned   bool      // never deleted by retention
 	Accepted bool      // was suspect, and an operator accepted it
-	Verified time.Time // when it was last read back and found whole; zero if never
+	Verified time.Time // when it last passed a verification; zero if never
 	Drill    *Drill    // the latest restore test; nil without one
 }
 
 func (e Entry) good() bool { return e.State == Good }
 
-// Restored is when the backup was last restored into a scratch database and found to be
-// what it should; zero if never.
+// Restored returns when the backup last passed a restore test. It is zero if it never did.
 func (e Entry) Restored() time.Time {
 	if e.Drill == nil || !e.Drill.OK {
 		return time.Time{}
@@ -42,7 +41,8 @@ func (e Entry) Restored() time.Time {
 	return e.Drill.Time
 }
 
-// Time is when the backup was begun; to the second for an unknown one.
+// Time returns the start time of the backup. For an unknown backup it is exact to the
+// second.
 func (e Entry) Time() time.Time {
 	if e.Manifest != nil {
 		return e.Manifest.Started
@@ -50,8 +50,8 @@ func (e Entry) Time() time.Time {
 	return idTime(e.ID)
 }
 
-// List returns the backups of the job, the newest first. What a crash has left is not
-// among them.
+// List returns the backups of the job, the newest first. It leaves out leftovers of
+// crashes.
 func (j *Job) List(ctx context.Context) ([]Entry, error) {
 	objects, err := j.storage.List(ctx)
 	if err != nil {
@@ -69,7 +69,7 @@ func (j *Job) List(ctx context.Context) ([]Entry, error) {
 		}
 		e, err := j.entry(ctx, id, files)
 		if errors.Is(err, ErrNotFound) {
-			continue // deleted meanwhile
+			continue // deleted since the listing
 		}
 		if err != nil {
 			return nil, err
@@ -89,7 +89,7 @@ func (j *Job) entry(ctx context.Context, id string, files map[string]Object) (En
 	}
 	if e.Manifest, err = parseManifest(j.name, id, data, j.opts.ManifestKey); err != nil {
 		e.State, e.Problem = Unknown, err.Error()
-		return e, nil //nolint:nilerr // an unreadable manifest is a finding of the list, not its failure
+		return e, nil //nolint:nilerr // an unreadable manifest is a result of List, not an error
 	}
 	artefact, found := files[e.Manifest.File]
 	switch {
@@ -115,7 +115,7 @@ func (j *Job) entry(ctx context.Context, id string, files map[string]Object) (En
 	return e, nil
 }
 
-// Find returns a backup by its id; "" is the newest good one.
+// Find returns the backup with this id. "" means the newest good backup.
 func (j *Job) Find(ctx context.Context, id string) (Entry, error) {
 	if id != "" {
 		if err := checkID(j.name, id); err != nil {
@@ -136,7 +136,7 @@ func (j *Job) Find(ctx context.Context, id string) (Entry, error) {
 	return *found, nil
 }
 
-// newest returns the first entry that is wanted.
+// newest returns the first entry for which wanted is true.
 func newest(entries []Entry, wanted func(Entry) bool) *Entry {
 	for i := range entries {
 		if wanted(entries[i]) {
@@ -146,7 +146,7 @@ func newest(entries []Entry, wanted func(Entry) bool) *Entry {
 	return nil
 }
 
-// Pin keeps a backup from being deleted, or no longer.
+// Pin protects a backup from deletion, or ends the protection if pinned is false.
 func (j *Job) Pin(ctx context.Context, id string, pinned bool) error {
 	if _, err := j.Find(ctx, id); err != nil || id == "" {
 		return errors.Join(err, checkID(j.name, id))
@@ -157,7 +157,7 @@ func (j *Job) Pin(ctx context.Context, id string, pinned bool) error {
 	return j.storage.Remove(ctx, id+pinSuffix)
 }
 
-// Accept makes a suspect backup a good one, after an operator has examined it.
+// Accept turns a suspect backup into a good one. An operator must have examined it.
 func (j *Job) Accept(ctx context.Context, id string) error {
 	e, err := j.Find(ctx, id)
 	if err != nil {
@@ -169,12 +169,13 @@ func (j *Job) Accept(ctx context.Context, id string) error {
 	return j.mark(ctx, e.ID+acceptSuffix)
 }
 
-// mark writes a file whose presence is its meaning.
+// mark writes a file that is a flag: only its presence counts.
 func (j *Job) mark(ctx context.Context, name string) error {
 	return j.replaceFile(ctx, name, []byte(j.now().UTC().Format(time.RFC3339)+"\n"))
 }
 
-// maxSmallFile bounds the files that are read whole: a manifest names each table.
+// maxSmallFile is the size limit of files that are read into memory. A manifest names every
+// table.
 const maxSmallFile = 16 << 20
 
 func (j *Job) readFile(ctx context.Context, name string) ([]byte, error) {

@@ -17,11 +17,11 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// manifestFormat is the version of the manifest's form. A newer one is reported and
+// manifestFormat is the version of the manifest format. A newer version is reported and
 // never deleted.
 const manifestFormat = 1
 
-// Manifest describes a backup. It is written once, after everything else, and never
+// Manifest describes a backup. It is written once, after all other files, and never
 // changed.
 type Manifest struct {
 	Format     int       `json:"format"`
@@ -44,23 +44,23 @@ type Manifest struct {
 	Recipients  []string    `json:"recipients,omitempty"` // fingerprints
 
 	driver.Contents
-	// Accounts are the roles or users that the database needs, as statements, compressed and
-	// encrypted as the artefact is, in base64. [Job.Accounts] decodes them. "" if the source
-	// has none.
+	// Accounts are the roles or users that the database needs, as statements. They are
+	// compressed and encrypted like the artefact, and stored in base64. [Job.Accounts]
+	// decodes them. "" if the source has none.
 	Accounts  string `json:"accounts,omitempty"`
 	RowsTotal int64  `json:"rows_total"`
 	Previous  string `json:"previous,omitempty"` // the newest backup before this one
-	// Suspect says why this backup looks unlike those before it; "" if it does not. A
+	// Suspect says in which way this backup is unlike earlier ones. "" if it is not. A
 	// suspect backup is kept, and suspends retention.
 	Suspect string `json:"suspect,omitempty"`
 	Host    string `json:"host,omitempty"`
-	Runner  string `json:"runner,omitempty"` // this module's version, and Go's
-	// HMAC authenticates all else, if Options.ManifestKey is set.
+	Runner  string `json:"runner,omitempty"` // the versions of this module and of Go
+	// HMAC authenticates all other fields, if Options.ManifestKey is set.
 	HMAC string `json:"hmac,omitempty"`
 }
 
-// encode writes a manifest. A key authenticates it: the code is that of the text that has
-// zeros in its place.
+// encode writes a manifest. A key authenticates it. The HMAC is computed over the text with
+// zeros in the place of the HMAC.
 func (m *Manifest) encode(key []byte) ([]byte, error) {
 	if len(key) > 0 {
 		m.HMAC = noHMAC
@@ -90,7 +90,7 @@ func authentic(m *Manifest, data, key []byte) bool {
 	return hmac.Equal([]byte(want), []byte(m.HMAC))
 }
 
-// runner is what wrote a manifest.
+// runner returns the version of the program that writes manifests.
 var runner = sync.OnceValue(func() string {
 	const module = "github.com/mainstay-go/mainstay"
 	version := "(unknown)"
@@ -107,8 +107,8 @@ var runner = sync.OnceValue(func() string {
 // errNewerFormat marks a manifest that a newer version of this package wrote.
 var errNewerFormat = errors.New("backup: a newer version of this program wrote it")
 
-// parseManifest reads a manifest and refuses one that does not make sense for its id:
-// names from it become part of paths. With a key it must be authentic.
+// parseManifest reads a manifest and rejects one that does not fit its id, because names
+// from it become part of paths. If there is a key, the manifest must be authentic.
 func parseManifest(job, id string, data, key []byte) (*Manifest, error) {
 	var m Manifest
 	if err := json.Unmarshal(data, &m); err != nil {

@@ -11,17 +11,17 @@ import (
 
 var jobName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
-// stampLayout is the moment in a backup's name: UTC, without colons for Windows, and
-// sorting by time.
+// stampLayout is the time in the name of a backup. It is in UTC, has no colons because of
+// Windows, and sorts by time.
 const stampLayout = "20060102T150405Z"
 
-// newID names a backup: the job, the moment, and six random digits, so that two runs
-// within a second are two backups.
+// newID returns the name of a new backup: the job, the time, and six random digits. Two
+// runs within one second therefore have two names.
 func newID(job string, now time.Time) string {
 	return job + "_" + now.UTC().Format(stampLayout) + "_" + randomDigits()
 }
 
-// randomDigits are six hexadecimal ones.
+// randomDigits returns six random hexadecimal digits.
 func randomDigits() string {
 	var random [3]byte
 	rand.Read(random[:])
@@ -30,8 +30,8 @@ func randomDigits() string {
 
 var idForm = regexp.MustCompile(`^([a-z0-9][a-z0-9-]{0,62})_(\d{8}T\d{6}Z)_([0-9a-f]{6})$`)
 
-// checkID refuses what cannot be the name of a backup of the job: it becomes part of
-// file names.
+// checkID rejects an id that is not a valid backup name of the job, because it becomes part
+// of file names.
 func checkID(job, id string) error {
 	parts := idForm.FindStringSubmatch(id)
 	if parts == nil || parts[1] != job {
@@ -40,7 +40,7 @@ func checkID(job, id string) error {
 	return nil
 }
 
-// idTime is the moment in a valid id.
+// idTime returns the time in a valid id.
 func idTime(id string) time.Time {
 	parts := idForm.FindStringSubmatch(id)
 	if parts == nil {
@@ -50,7 +50,7 @@ func idTime(id string) time.Time {
 	return t
 }
 
-// The files of one backup share its id.
+// The files of one backup start with its id.
 const (
 	manifestSuffix = ".json"
 	verifySuffix   = ".verify.json"
@@ -58,7 +58,7 @@ const (
 	acceptSuffix   = ".accepted"
 )
 
-// stem returns the id that a file belongs to, "" for a file of no backup.
+// stem returns the id of the backup that a file belongs to, or "".
 func stem(job, name string) string {
 	id, _, _ := strings.Cut(name, ".")
 	if checkID(job, id) != nil {

@@ -14,24 +14,25 @@ import (
 // OverwriteReport describes an overwriting restore.
 type OverwriteReport struct {
 	RestoreReport
-	Safety string // the id of the backup of the state before, which is pinned
+	Safety string // the id of the backup of the previous state, which is pinned
 }
 
-// RestoreOver puts a backup in the place of the database that it was taken from. database
-// must be that database's name, which the person who asks has to repeat, or the last part
-// of its path. The id cannot be left out: after a first attempt the newest backup is the
-// one of what was to be overwritten.
+// RestoreOver replaces the database that a backup was taken from. database confirms this:
+// it must be the name of that database, or the last part of its path. id is required. After
+// a first attempt, the newest backup holds the state that was to be overwritten.
 //
-// The present state is backed up first, read back and pinned. If that fails, the original
-// stays unchanged: restore beside it then, with [Job.Restore]. The backup is restored into a
-// second database and compared with its manifest before the original goes. Sessions
-// lose their connection, and writes after the safety backup are lost: stop the service first.
+// RestoreOver first backs up the present state, reads that backup back and pins it. If that
+// fails, the original stays unchanged. In that case use [Job.Restore], which restores into
+// a new database. Then the backup is restored into a second database and compared with its
+// manifest before the original is replaced. Sessions lose their connection, and writes
+// after the safety backup are lost. Stop the service first.
 //
-// Right before the original is changed, a marker is written beside the backups. It goes when
-// the restore has come to its end. If the process is killed in between, [Job.Check] fails
-// until a restore over the same database has ended well, or [Job.Settle] was called.
+// Immediately before the change, RestoreOver writes a marker beside the backups. It removes
+// the marker when the restore has ended. If the process is killed between the two,
+// [Job.Check] fails until a restore over the same database succeeds, or until [Job.Settle]
+// is called.
 //
-// With [RestoreOptions.Tables] only these tables are replaced, where the source can do that.
+// With [RestoreOptions.Tables], only these tables are replaced, if the source can do that.
 func (j *Job) RestoreOver(ctx context.Context, id, database string, opts *RestoreOptions) (OverwriteReport, error) {
 	able := j.source.Abilities()
 	if able.Overwrite == nil {
@@ -60,7 +61,7 @@ func (j *Job) RestoreOver(ctx context.Context, id, database string, opts *Restor
 	if err != nil {
 		return out, fmt.Errorf("backup: nothing was overwritten: %w", err)
 	}
-	defer unlock() //nolint:errcheck // the process's end frees it too
+	defer unlock() //nolint:errcheck // the end of the process also frees the lock
 	start := j.now()
 	o, err := opts.driver(e.Manifest.Contents)
 	if err != nil {
@@ -82,8 +83,8 @@ func (j *Job) RestoreOver(ctx context.Context, id, database string, opts *Restor
 	return out, nil
 }
 
-// ErrNotConfirmed means that an overwriting restore was not given the name of the
-// database that it would overwrite.
+// ErrNotConfirmed means that the caller did not pass the name of the database that an
+// overwriting restore would replace.
 var ErrNotConfirmed = errors.New("backup: nothing was overwritten")
 
 // safetyBackup backs up the present state and pins the backup.
@@ -94,13 +95,13 @@ func (j *Job) safetyBackup(ctx context.Context) (id string, err error) {
 	}
 	safety.opts.NoRetention, safety.opts.SkipVerify, safety.opts.Drill, safety.targets = true, false, DrillOptions{Every: -1}, nil
 	report, err := safety.Backup(ctx)
-	if err != nil && !errors.Is(err, ErrSuspect) { // a damaged database may look like nothing else before it
+	if err != nil && !errors.Is(err, ErrSuspect) { // a damaged database may be unlike all earlier backups
 		return "", err
 	}
 	return report.Manifest.ID, safety.Pin(ctx, report.Manifest.ID, true)
 }
 
-// halfwayFile is the marker of an overwriting restore that has not come to its end.
+// halfwayFile is the marker of an overwriting restore that has not ended.
 const halfwayFile = "restoring.json"
 
 // Halfway is an overwriting restore that has changed its database and has not ended.
@@ -108,7 +109,7 @@ type Halfway struct {
 	Time     time.Time `json:"time"`
 	Database string    `json:"database"`
 	ID       string    `json:"id"`     // the backup that was being restored
-	Safety   string    `json:"safety"` // the backup of the state before
+	Safety   string    `json:"safety"` // the backup of the previous state
 }
 
 func (j *Job) markHalfway(ctx context.Context, database, id, safety string) error {
@@ -129,7 +130,7 @@ func (j *Job) clearHalfway(ctx context.Context) error {
 	return nil
 }
 
-// atHome is the job over its own storage.
+// atHome returns the job for its own storage.
 func (j *Job) atHome() *Job {
 	if j.home != nil {
 		return j.home
@@ -141,13 +142,13 @@ func (j *Job) atHome() *Job {
 func (j *Job) halfway(ctx context.Context) (*Halfway, error) {
 	data, err := j.atHome().readFile(ctx, halfwayFile)
 	if errors.Is(err, ErrNotFound) {
-		return nil, nil //nolint:nilnil // absence is an answer
+		return nil, nil //nolint:nilnil // absence is a valid result
 	}
 	if err != nil {
 		return nil, err
 	}
 	h := Halfway{Database: "unknown"}
-	_ = json.Unmarshal(data, &h) // an unreadable marker is one too
+	_ = json.Unmarshal(data, &h) // an unreadable marker still is a marker
 	return &h, nil
 }
 

@@ -14,18 +14,18 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Compression is how artefacts are compressed.
+// Compression is the compression of the artefacts.
 type Compression string
 
 // The compressions.
 const (
-	Zstd       Compression = "zstd"        // the default: fast, and about as small as gzip -6
+	Zstd       Compression = "zstd"        // the default: fast, and about the size of gzip -6
 	ZstdBetter Compression = "zstd-better" // an eighth smaller than gzip -6, at half the speed of Zstd
 	Gzip       Compression = "gzip"
 	None       Compression = "none"
 )
 
-// ParseCompression reads a compression as a person writes it. "" is the default.
+// ParseCompression parses the name of a compression. "" is the default.
 func ParseCompression(s string) (Compression, error) {
 	switch c := Compression(s); c {
 	case "":
@@ -36,7 +36,7 @@ func ParseCompression(s string) (Compression, error) {
 	return "", fmt.Errorf("backup: unknown compression %q: use zstd, zstd-better, gzip or none", s)
 }
 
-// extension returns the ending of a compressed file's name.
+// extension returns the file name extension of the compression.
 func (c Compression) extension() string {
 	switch c {
 	case Gzip:
@@ -48,15 +48,15 @@ func (c Compression) extension() string {
 	}
 }
 
-// encoder is the way from a dump to a stored file: count and hash, compress, encrypt,
-// count and hash. Its memory does not grow with the dump.
+// encoder turns a dump into a stored file. It counts and hashes, compresses, encrypts, and
+// counts and hashes again. Its memory does not grow with the dump.
 type encoder struct {
 	raw, stored measured
 	top         io.Writer
-	closers     []io.Closer // from the dump's end
+	closers     []io.Closer // closed in reverse order
 }
 
-// measured is a length and a hash of what went by.
+// measured counts and hashes the bytes that are written to it.
 type measured struct {
 	n   int64
 	sum hash.Hash
@@ -89,8 +89,8 @@ func newEncoder(to io.Writer, c Compression, recipients []age.Recipient) (*encod
 	case Zstd:
 		compressed, err = zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(4<<20))
 	case ZstdBetter:
-		// What it looks through fits into a core's own cache: a quarter faster than with 4 MiB,
-		// for a hundredth more in size.
+		// This window fits into the cache of one core. It is a quarter faster than 4 MiB,
+		// and the output is one hundredth larger.
 		compressed, err = zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(512<<10))
 	}
 	if err != nil {
@@ -105,7 +105,7 @@ func newEncoder(to io.Writer, c Compression, recipients []age.Recipient) (*encod
 
 func (e *encoder) Write(p []byte) (int, error) { return e.top.Write(p) }
 
-// Close writes what the compressor and then the encryption still hold.
+// Close flushes the compressor and then the encryption.
 func (e *encoder) Close() error {
 	var errs []error
 	for i := len(e.closers) - 1; i >= 0; i-- {
@@ -115,11 +115,10 @@ func (e *encoder) Close() error {
 	return errors.Join(errs...)
 }
 
-// ErrNoIdentity means that a backup is encrypted and none of the given identities
-// opens it.
+// ErrNoIdentity means that a backup is encrypted and that no given identity opens it.
 var ErrNoIdentity = errors.New("backup: the backup is encrypted: give the age identity that opens it")
 
-// newDecoder is the way back. Close frees it.
+// newDecoder returns the dump of a stored file. Close frees its memory.
 func newDecoder(from io.Reader, m *Manifest, identities []age.Identity) (io.ReadCloser, error) {
 	r := from
 	if m.Encryption != "" {
@@ -146,7 +145,8 @@ func newDecoder(from io.Reader, m *Manifest, identities []age.Identity) (io.Read
 		}
 		return z, nil
 	case Zstd, ZstdBetter:
-		// A window above the largest that we write is no file of ours.
+		// This package never writes a larger window, so such a file is not from this
+		// package.
 		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(64<<20), zstd.WithDecoderMaxWindow(32<<20))
 		if err != nil {
 			return nil, fmt.Errorf("backup: decompress: %w", err)
@@ -156,7 +156,7 @@ func newDecoder(from io.Reader, m *Manifest, identities []age.Identity) (io.Read
 	return nil, fmt.Errorf("backup: unknown compression %q", m.Compression)
 }
 
-// fingerprints name recipients without saying more about them than they do.
+// fingerprints returns a short hash of each recipient that has a text form.
 func fingerprints(recipients []age.Recipient) []string {
 	var list []string
 	for _, r := range recipients {

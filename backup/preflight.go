@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Preflight reports whether a run would fail before its dump: it takes the locks, writes a
-// file and removes it, and asks the source and the disk. It does not dump or delete
-// and calls no hook. Its error is that of a run.
+// Preflight reports whether a run would fail before its dump. It takes the locks, writes
+// and removes a file, and checks the source and the free disk space. It makes no dump,
+// deletes no backup and calls no hook. Its error is the error that a run would return.
 func (j *Job) Preflight(ctx context.Context) (warnings []string, err error) {
 	r := &run{Job: j, id: newID(j.name, j.now()), started: j.now()}
 	unlock, err := r.lock(ctx)
@@ -16,7 +16,7 @@ func (j *Job) Preflight(ctx context.Context) (warnings []string, err error) {
 		return nil, err
 	}
 	defer unlock()
-	if replace := j.storage.Abilities().Replace; replace != nil { // a file that came by Put may have to stay
+	if replace := j.storage.Abilities().Replace; replace != nil { // a storage may lock files from Put against deletion
 		const name = "preflight"
 		if err := replace(ctx, name, []byte("whether files can be written here\n")); err != nil {
 			return nil, err
@@ -36,7 +36,7 @@ func (r *run) preflight(ctx context.Context) error {
 	if err := r.look(ctx); err != nil {
 		return err
 	}
-	r.sweepScratch(ctx) // which may make room
+	r.sweepScratch(ctx) // this may free space
 	if err := r.checkSpace(ctx); err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (r *run) preflight(ctx context.Context) error {
 	return nil
 }
 
-// look returns an error that would end the run, and warnings.
+// look returns warnings, and an error that would end the run.
 func (r *run) look(ctx context.Context) error {
 	var err error
 	if r.before, err = r.List(ctx); err != nil {
@@ -68,8 +68,8 @@ func (r *run) look(ctx context.Context) error {
 	return nil
 }
 
-// checkSpace fails early where the storage has no room for a backup like the last one.
-// No backup is deleted to make room.
+// checkSpace fails early if the storage has no space for a backup of the last size. No
+// backup is deleted to free space.
 func (r *run) checkSpace(ctx context.Context) error {
 	last := newest(r.before, Entry.good)
 	free := r.free(ctx)
@@ -79,7 +79,7 @@ func (r *run) checkSpace(ctx context.Context) error {
 	return fmt.Errorf("%d bytes are free in the storage%s, and the last backup took %d: free some space or choose another place", free, in(r.storage), last.Manifest.Size)
 }
 
-// in names the folder of a storage, if it has one.
+// in returns the folder of a storage as part of a message, if it has one.
 func in(s Storage) string {
 	if folder := s.Abilities().Folder; folder != "" {
 		return " in " + folder

@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// private refuses a folder that other users can write to.
+// private rejects a folder that other users can write to.
 func private(path string, info fs.FileInfo) error {
 	if info.Mode().Perm()&0o022 != 0 {
 		return fmt.Errorf("backup: others may write to %s: chmod go-w it, or choose another folder", path)
@@ -20,11 +20,11 @@ func private(path string, info fs.FileInfo) error {
 	return nil
 }
 
-// freeBytes returns the space that this user can still fill, -1 if it is not known.
+// freeBytes returns the free space that this user can use, -1 if it is unknown.
 func freeBytes(path string) int64 {
 	var stat syscall.Statfs_t
 	if syscall.Statfs(path, &stat) != nil {
 		return -1
 	}
-	return int64(stat.Bavail) * int64(stat.Bsize) //nolint:unconvert // the fields' types differ between systems
+	return int64(stat.Bavail) * int64(stat.Bsize) //nolint:unconvert // the types of the fields differ between systems
 }

@@ -6,22 +6,23 @@ import (
 	"time"
 )
 
-// Progress is how far a run is.
+// Progress is the progress of a run.
 type Progress struct {
 	ID    string        // of the backup
-	Stage string        // "dump", "verify", …; "restore" while a backup goes into a database
-	Took  time.Duration // since the stage began
+	Stage string        // "dump", "verify", …; "restore" while a backup is loaded into a database
+	Took  time.Duration // since the start of the stage
 	Raw   int64         // bytes of the dump so far
-	// Rows of the dump so far; 0 where the source does not count while it dumps.
+	// Rows is the number of rows dumped so far. It is 0 if the source does not count rows
+	// during a dump.
 	Rows int64
-	// Rate is how many bytes of the dump a second are written at present.
+	// Rate is the current speed of the dump in bytes per second.
 	Rate float64
-	// Expected is how many bytes the dump of the newest good backup had; 0 without one.
+	// Expected is the size of the newest good dump in bytes, 0 if unknown.
 	Expected int64
 }
 
-// Remaining is how long the dump will go on if it becomes as large as the last one;
-// false if that is not known or proven wrong.
+// Remaining estimates the rest of the dump time from the size of the last dump. It returns
+// false if there is no estimate, or if the dump is already larger.
 func (p Progress) Remaining() (time.Duration, bool) {
 	if p.Stage != "dump" && p.Stage != "restore" || p.Rate <= 0 || p.Raw >= p.Expected {
 		return 0, false
@@ -29,16 +30,16 @@ func (p Progress) Remaining() (time.Duration, bool) {
 	return time.Duration(float64(p.Expected-p.Raw) / p.Rate * float64(time.Second)), true
 }
 
-// progressEvery is the least time between two events of one stage.
+// progressEvery is the minimum time between two events of one stage.
 const progressEvery = 200 * time.Millisecond
 
-// progress makes the events of a run.
+// progress creates the events of a run.
 type progress struct {
 	hook  func(Progress)
 	now   Progress
 	began time.Time // the stage
 	told  time.Time
-	raw   int64 // when told
+	raw   int64 // at the last event
 }
 
 func (p *progress) stage(name string) {
@@ -51,7 +52,7 @@ func (p *progress) stage(name string) {
 	p.hook(p.now)
 }
 
-// anew is for a dump that begins again.
+// anew resets the progress when a dump is retried.
 func (p *progress) anew() {
 	if p != nil {
 		p.now.Raw, p.now.Rows, p.now.Rate, p.raw = 0, 0, 0, 0
@@ -66,7 +67,7 @@ func (p *progress) wrote(n int) {
 		return
 	}
 	rate := float64(p.now.Raw-p.raw) / since.Seconds()
-	if p.now.Rate > 0 { // calmer than the compressor, which takes its input in gulps
+	if p.now.Rate > 0 { // smoothed, because the compressor takes its input in bursts
 		rate = 0.8*p.now.Rate + 0.2*rate
 	}
 	p.told, p.raw = at, p.now.Raw
@@ -74,7 +75,8 @@ func (p *progress) wrote(n int) {
 	p.hook(p.now)
 }
 
-// dumpWriter is what a source writes to: it ends with its context and tells how far it is.
+// dumpWriter is the writer that a source dumps to. It fails when its context ends, and it
+// reports progress.
 type dumpWriter struct {
 	ctx      context.Context
 	to       io.Writer
@@ -92,7 +94,7 @@ func (w *dumpWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// RowsSoFar is for sources that count.
+// RowsSoFar receives the number of rows from sources that count them.
 func (w *dumpWriter) RowsSoFar(n int64) {
 	if w.progress != nil {
 		w.progress.now.Rows = n

@@ -10,7 +10,7 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// RestoreReport is what a restore did.
+// RestoreReport describes a restore.
 type RestoreReport struct {
 	ID       string
 	Target   string // the new database
@@ -18,18 +18,20 @@ type RestoreReport struct {
 	Took     time.Duration
 }
 
-// RestoreOptions tune [Job.Restore] and [Job.RestoreOver]. The zero value and nil work.
+// RestoreOptions configure [Job.Restore] and [Job.RestoreOver]. The zero value and nil are
+// valid.
 type RestoreOptions struct {
-	// Tables are the only tables to restore, by their names in the manifest. Default: all,
-	// with views, triggers, routines and events.
+	// Tables are the only tables to restore, by their names in the manifest. Default: all
+	// tables, with views, triggers, routines and events.
 	Tables []string
 }
 
-// Restore reads a backup, "" the newest good one, into a new database. The source chooses
-// the name if target is "". Restore never overwrites. It compares the whole artefact with
-// its checksums before the first byte goes to the database, and compares the tables, rows
-// and digests of the new database with the manifest at the end. A backup that did not pass
-// its restore test must be named.
+// Restore restores the backup with this id into a new database. An id of "" means the
+// newest good backup. If target is "", the source chooses the name. Restore never
+// overwrites. It compares the whole artefact with its checksums before it sends the first
+// byte to the database. At the end it compares the tables, rows and digests of the new
+// database with the manifest. A backup that failed its restore test is restored only by its
+// id.
 func (j *Job) Restore(ctx context.Context, id, target string, opts *RestoreOptions) (RestoreReport, error) {
 	restore := j.source.Abilities().Restore
 	if restore == nil {
@@ -60,7 +62,7 @@ func (j *Job) Restore(ctx context.Context, id, target string, opts *RestoreOptio
 	return report, nil
 }
 
-// driver returns the options for the source, of a dump that holds whole.
+// driver returns the options for the source. whole describes the complete dump.
 func (o *RestoreOptions) driver(whole driver.Contents) (driver.RestoreOptions, error) {
 	if o == nil || len(o.Tables) == 0 {
 		return driver.RestoreOptions{Want: whole}, nil
@@ -69,8 +71,8 @@ func (o *RestoreOptions) driver(whole driver.Contents) (driver.RestoreOptions, e
 	return driver.RestoreOptions{Want: want, Tables: o.Tables}, err
 }
 
-// restorable finds a backup and reads it to its end: not a byte of one that is damaged
-// goes into a database.
+// restorable finds a backup and reads it to its end. No byte of a damaged backup reaches a
+// database.
 func (j *Job) restorable(ctx context.Context, id string) (Entry, RestoreReport, error) {
 	e, err := j.Find(ctx, id)
 	if err != nil {
@@ -96,8 +98,8 @@ func (j *Job) restorable(ctx context.Context, id string) (Entry, RestoreReport, 
 	return e, report, nil
 }
 
-// feed decodes an artefact into a reader, and returns a function that ends it when nobody
-// reads any more and says how it went.
+// feed decodes an artefact into a reader. The returned function stops it after the last
+// read, and returns its error.
 func (j *Job) feed(ctx context.Context, m *Manifest) (r io.Reader, end func() error) {
 	reader, writer := io.Pipe()
 	fed := make(chan error, 1)
@@ -109,7 +111,7 @@ func (j *Job) feed(ctx context.Context, m *Manifest) (r io.Reader, end func() er
 	}
 	go func() {
 		_, err := j.readBack(ctx, m, to)
-		writer.CloseWithError(err) // nil is the end of the file
+		writer.CloseWithError(err) // a nil error becomes io.EOF
 		fed <- err
 	}()
 	return reader, func() error {

@@ -8,23 +8,24 @@ import (
 	"time"
 )
 
-// Policy says which backups to keep: those that any of its rules keeps. Only good ones
-// count for a rule, and their age is counted from the newest good one, not from now.
+// Policy says which backups to keep. A backup is kept if at least one rule keeps it. Rules
+// count only good backups. Their age is counted from the newest good backup, not from now.
 type Policy struct {
-	// Days keeps everything that is at most so many days older than the newest good
+	// Days keeps all backups that are at most this many days older than the newest good
 	// backup. Default: 30, if no other rule is set.
 	Days int
-	// Last keeps the newest so many. Default: 0.
+	// Last keeps this many newest backups. Default: 0.
 	Last int
-	// Daily, Weekly, Monthly and Yearly keep the newest of each of so many civil days,
-	// ISO weeks, months and years that have one. Default: 0.
+	// Daily, Weekly, Monthly and Yearly keep the newest backup of each day, ISO week, month
+	// and year, for this many periods that have a backup. Default: 0.
 	Daily, Weekly, Monthly, Yearly int
-	// MinKeep are never deleted, however old. Default: 3.
+	// MinKeep is the number of newest good backups that are never deleted. Default: 3.
 	MinKeep int
-	// MaxBytes bounds what all stored backups take together: the oldest that only rules
-	// keep go. It never makes room for a backup to come. Default: no bound.
+	// MaxBytes is the maximum size of all stored backups. Above it, the oldest backups that
+	// only a rule keeps are deleted. It does not make space for a coming backup. Default:
+	// no limit.
 	MaxBytes int64
-	// Zone is where days begin and end. Default: time.Local.
+	// Zone is the time zone of days. Default: time.Local.
 	Zone *time.Location
 	// Force allows one run to delete more than half of the good backups. Default: false.
 	Force bool
@@ -51,23 +52,24 @@ func (p *Policy) validate() error {
 	return nil
 }
 
-// Decision is what retention does with one backup, and why.
+// Decision is the decision of retention about one backup, with the reason.
 type Decision struct {
 	Entry   Entry
 	Keep    bool
 	Reasons []string
 }
 
-// ErrSuspended means that retention deletes nothing for now, for something looks wrong.
+// ErrSuspended means that retention deletes no backup for now, because of a possible
+// problem.
 var ErrSuspended = errors.New("backup: nothing is deleted")
 
 func suspend(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrSuspended, fmt.Sprintf(format, args...))
 }
 
-// plan decides about entries, the newest first. It never gives up the newest good
-// MinKeep, what is pinned, damaged, unknown or from the future; and it gives up nothing
-// at all where something looks wrong.
+// plan decides about entries, the newest first. It always keeps the newest good MinKeep
+// backups, and backups that are pinned, damaged, unknown or from the future. If there is a
+// possible problem, it keeps all.
 func plan(now time.Time, entries []Entry, p Policy) ([]Decision, error) {
 	entries = append([]Entry(nil), entries...)
 	sort.SliceStable(entries, func(a, b int) bool { return entries[a].Time().After(entries[b].Time()) })
@@ -96,7 +98,7 @@ func plan(now time.Time, entries []Entry, p Policy) ([]Decision, error) {
 		{"yearly", p.Yearly, func(t time.Time) string { return t.Format("2006") }, map[string]bool{}},
 	}
 	good, deleted := 0, 0
-	ruled := make([]bool, len(entries)) // kept by rules alone
+	ruled := make([]bool, len(entries)) // kept only by a rule
 	for i, e := range entries {
 		d := &decisions[i]
 		d.Entry = e
@@ -123,7 +125,8 @@ func plan(now time.Time, entries []Entry, p Policy) ([]Decision, error) {
 			keep("pinned")
 		}
 		if !e.good() {
-			// A suspect one counts for no rule; it goes when good ones of its age do.
+			// A suspect backup counts for no rule. It is deleted when good ones of its age
+			// are.
 			if last != nil && last.Time().Sub(e.Time()) <= time.Duration(p.Days)*24*time.Hour {
 				rule("suspect, and not old")
 			}
@@ -171,8 +174,8 @@ func plan(now time.Time, entries []Entry, p Policy) ([]Decision, error) {
 	return decisions, suspended
 }
 
-// fit gives up the oldest that only rules keep, until all that is kept takes no more than
-// limit bytes, and returns how many good ones that are.
+// fit drops the oldest backups that only rules keep, until the rest takes no more than
+// limit bytes. It returns the number of good backups that it dropped.
 func fit(decisions []Decision, ruled []bool, limit int64) (good int) {
 	var total int64
 	for _, d := range decisions {
@@ -194,8 +197,8 @@ func fit(decisions []Decision, ruled []bool, limit int64) (good int) {
 	return good
 }
 
-// Prune applies a policy, or with dryRun only says what it would do. The error of a
-// suspended retention comes with the decisions.
+// Prune applies a policy. With dryRun it only returns the decisions. If retention is
+// suspended, it returns the decisions together with the error.
 func (j *Job) Prune(ctx context.Context, policy Policy, dryRun bool) ([]Decision, error) {
 	if err := policy.validate(); err != nil {
 		return nil, err
@@ -205,7 +208,7 @@ func (j *Job) Prune(ctx context.Context, policy Policy, dryRun bool) ([]Decision
 		if err != nil {
 			return nil, err
 		}
-		defer unlock() //nolint:errcheck // the process's end frees it too
+		defer unlock() //nolint:errcheck // the end of the process also frees the lock
 	}
 	entries, err := j.List(ctx)
 	if err != nil {
@@ -219,8 +222,9 @@ func (j *Job) Prune(ctx context.Context, policy Policy, dryRun bool) ([]Decision
 	return decisions, err
 }
 
-// delete removes what was decided; a failure does not stop the others. The manifest
-// goes first, so that a crash leaves an orphan and never a backup without its file.
+// delete carries out the decisions. A failure does not stop the others. It deletes the
+// manifest first. A crash then leaves an artefact without a manifest, and never a backup
+// without its artefact.
 func (j *Job) delete(ctx context.Context, decisions []Decision) (deleted []string, err error) {
 	var errs []error
 	for _, d := range decisions {
@@ -244,8 +248,8 @@ func (j *Job) delete(ctx context.Context, decisions []Decision) (deleted []strin
 	return deleted, errors.Join(errs...)
 }
 
-// retain is the last stage of a run: it is reached only after a new backup has been
-// published and read back.
+// retain is the last stage of a run. It runs only after a new backup was published and read
+// back.
 func (r *run) retain(ctx context.Context) error {
 	if r.dumped.Suspect != "" {
 		return fmt.Errorf("%w: %s", ErrSuspect, r.dumped.Suspect)

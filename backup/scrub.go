@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// readEvery is the longest time for which a stored copy goes unread.
+// readEvery is the maximum time between two reads of a stored copy.
 const readEvery = 30 * 24 * time.Hour
 
 // scrub is the stage that reads a share of the older copies again.
@@ -23,9 +23,9 @@ func (r *run) scrub(ctx context.Context) error {
 	return err
 }
 
-// scrubShare reads the copies whose turn it is and compares them with their checksums. A
-// damaged copy is marked as one. The error is ErrDamaged if there was one, and otherwise
-// that of the storage.
+// scrubShare reads the copies that are due and compares them with their checksums. It marks
+// a damaged copy as damaged. The error is ErrDamaged if a copy was damaged, and otherwise
+// the error of the storage.
 func (j *Job) scrubShare(ctx context.Context, entries []Entry, now time.Time) (read []string, err error) {
 	var damaged []string
 	var errs []error
@@ -60,12 +60,13 @@ func (j *Job) scrubShare(ctx context.Context, entries []Entry, now time.Time) (r
 	return read, errors.Join(errs...)
 }
 
-// unreadLongest returns the copies whose turn it is, the longest unread first: as many as
-// it takes to read all of them within readEvery if runs go on as often as now, at least
-// one, and all that would be overdue before the run after the next.
+// unreadLongest returns the copies that are due, the longest unread first. It returns as
+// many as are needed to read all copies within readEvery at the current interval of runs.
+// It returns at least one, and every copy that would be overdue before the run after the
+// next.
 func unreadLongest(entries []Entry, now time.Time) []Entry {
 	var all []Entry
-	var last time.Time // the run before this one
+	var last time.Time // the previous run
 	for _, e := range entries {
 		if e.Time().After(last) && !e.Time().After(now) {
 			last = e.Time()
@@ -114,8 +115,8 @@ func (j *Job) readStored(ctx context.Context, m *Manifest) error {
 	return nil
 }
 
-// Delete removes one backup: a damaged one, or one from a clock that was wrong. It
-// refuses a pinned one, and the newest good one.
+// Delete removes one backup, for example a damaged one or one from a wrong clock. It
+// refuses to remove a pinned backup and the newest good one.
 func (j *Job) Delete(ctx context.Context, id string) error {
 	e, err := j.Find(ctx, id)
 	if err != nil {
@@ -137,7 +138,7 @@ func (j *Job) Delete(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	defer unlock() //nolint:errcheck // the process's end frees it too
+	defer unlock() //nolint:errcheck // the end of the process also frees the lock
 	objects, err := j.storage.List(ctx)
 	if err != nil {
 		return err

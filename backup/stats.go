@@ -5,27 +5,27 @@ import (
 	"time"
 )
 
-// Stats is what a [Job] has done since it was made, in this process alone. What all
-// processes have done is in [Job.History].
+// Stats counts the work of a [Job] in this process since it was created. [Job.History] has
+// the runs of all processes.
 type Stats struct {
-	Running    bool        // a backup is under way here
-	Runs       uint64      // backups that were begun and have ended, well or not
-	Good       uint64      // those that went well
-	Failed     uint64      // those that published nothing; not those that were locked out
-	Incomplete uint64      // those that published a backup, with a problem
-	Locked     uint64      // those that another run locked out
-	FailedAt   StageCounts // where Failed and Incomplete ones ended
-	RawBytes   uint64      // dumped into published backups
-	Bytes      uint64      // stored as published backups
+	Running    bool        // a backup is running in this process
+	Runs       uint64      // backups that were started and have ended, with or without an error
+	Good       uint64      // runs without an error
+	Failed     uint64      // runs that published no backup, except those that found the lock held
+	Incomplete uint64      // runs that published a backup, with a problem
+	Locked     uint64      // runs that found the lock held
+	FailedAt   StageCounts // the stages in which Failed and Incomplete runs failed
+	RawBytes   uint64      // size of the dumps of published backups
+	Bytes      uint64      // stored size of published backups
 	Rows       uint64      // in published backups
 	Deleted    uint64      // backups that retention removed
 	LastTook   time.Duration
-	LastDump   time.Duration // the stage dump of the last run that came to its end
-	LastRun    time.Time     // when the last run began; zero if there was none
-	LastGood   time.Time     // when the last good one began
+	LastDump   time.Duration // the dump stage of the last run that ended
+	LastRun    time.Time     // start of the last run; zero if there was none
+	LastGood   time.Time     // start of the last good run
 }
 
-// StageCounts counts by stage.
+// StageCounts has one count for each stage.
 type StageCounts struct {
 	Lock, Sweep, Preflight, Dump, Publish, Verify, Scrub, Replicate, Retain uint64
 }
@@ -53,7 +53,7 @@ func (c *StageCounts) count(stage string) {
 	}
 }
 
-// counters are the Stats of a job.
+// counters holds the Stats of a job.
 type counters struct {
 	mu      sync.Mutex
 	running int
@@ -100,7 +100,7 @@ func (c *counters) end(r Run, locked bool) {
 	}
 }
 
-// Stats returns what the job has done so far.
+// Stats returns the counts of the job so far.
 func (j *Job) Stats() Stats {
 	j.counters.mu.Lock()
 	defer j.counters.mu.Unlock()

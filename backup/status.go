@@ -9,29 +9,29 @@ import (
 	"time"
 )
 
-// statusFile holds the outcome of the last run, good or bad, so that a command and a
-// server know of each other's.
+// statusFile holds the outcome of the last run, good or bad. A command and a server read
+// each other's outcome from it.
 const statusFile = "status.json"
 
-// Status is how a job is doing.
+// Status is the state of a job and its backups.
 type Status struct {
-	Newest  *Entry // the newest good backup; nil if there is none
+	Newest  *Entry // the newest good backup, or nil
 	Count   int    // good backups
-	Damaged int    // damaged or unreadable ones
-	Suspect int    // suspect ones
-	// Restored is when a backup was last proven by restoring it into a scratch
-	// database; zero if never.
+	Damaged int    // damaged or unreadable backups
+	Suspect int    // suspect backups
+	// Restored is when a backup last passed a restore test. It is zero if there was no such
+	// test.
 	Restored time.Time
 	// Halfway is an overwriting restore that was interrupted; nil if there is none.
 	Halfway *Halfway
-	// Last is the last run; nil if it is unknown. Its Targets are
-	// those of the last run that came so far.
+	// Last is the last run. It is nil if it is unknown. Its Targets come from the last run
+	// that reached the replicate stage.
 	Last *Run
-	// Free is how many bytes the storage has room for; -1 if that is not known.
+	// Free is the free space of the storage in bytes, -1 if it is unknown.
 	Free int64
 }
 
-// Age is how old the newest good backup is at a moment; false if there is none.
+// Age returns the age of the newest good backup at a time, false if there is no backup.
 func (s Status) Age(now time.Time) (time.Duration, bool) {
 	if s.Newest == nil {
 		return 0, false
@@ -39,7 +39,7 @@ func (s Status) Age(now time.Time) (time.Duration, bool) {
 	return now.Sub(s.Newest.Time()), true
 }
 
-// Status looks at the storage. It asks no database.
+// Status reads the state from the storage. It does not connect to a database.
 func (j *Job) Status(ctx context.Context) (Status, error) {
 	entries, err := j.List(ctx)
 	if err != nil {
@@ -70,11 +70,11 @@ func (j *Job) statusOf(ctx context.Context, entries []Entry) (s Status, err erro
 	return s, err
 }
 
-// lastAttempt is the outcome of the last run, nil if nothing is known of it.
+// lastAttempt returns the outcome of the last run, nil if it is unknown.
 func (j *Job) lastAttempt(ctx context.Context) (*Run, error) {
 	data, err := j.readFile(ctx, statusFile)
 	if errors.Is(err, ErrNotFound) {
-		return nil, nil //nolint:nilnil // that there was none is an answer
+		return nil, nil //nolint:nilnil // no run is a valid result
 	}
 	if err != nil {
 		return nil, err
@@ -83,10 +83,10 @@ func (j *Job) lastAttempt(ctx context.Context) (*Run, error) {
 	if json.Unmarshal(data, &last) == nil {
 		return &last, nil
 	}
-	return nil, nil //nolint:nilnil // cut, or of another program: nothing is known
+	return nil, nil //nolint:nilnil // truncated, or written by another program: unknown
 }
 
-// targetOutcomes joins those of a run to what the runs before it have left.
+// targetOutcomes combines the outcomes of a run with those of earlier runs.
 func (j *Job) targetOutcomes(ctx context.Context, r *run) []TargetOutcome {
 	if len(j.targets) == 0 {
 		return nil
@@ -119,13 +119,12 @@ func (j *Job) targetOutcomes(ctx context.Context, r *run) []TargetOutcome {
 	return r.report.Targets
 }
 
-// ErrHalfway means that an overwriting restore has changed its database and did not come to
-// its end.
+// ErrHalfway means that an overwriting restore has changed its database and did not finish.
 var ErrHalfway = errors.New("backup: a restore is unfinished")
 
-// Check returns nil if the newest good backup is not older than maxAge and all that the
-// job asks for has been proven. Otherwise its error says everything that is wrong, and is
-// one or several of these:
+// Check returns nil if the newest good backup is not older than maxAge and all configured
+// checks have passed. Otherwise its error lists every problem, and wraps one or several of
+// these:
 //
 //   - ErrHalfway: an overwriting restore was interrupted. [Job.Settle] removes the marker.
 //   - ErrStale: the newest good backup is too old, or there is none.
@@ -134,7 +133,7 @@ var ErrHalfway = errors.New("backup: a restore is unfinished")
 //   - ErrDamaged: a stored backup is damaged. [Job.Delete] removes it.
 //   - ErrSuspect: the newest backup is suspect. [Job.Accept] makes it a good one.
 //
-// It judges by what is stored, not by whether a process runs.
+// Check looks at stored files. It does not check whether a process runs.
 func (j *Job) Check(ctx context.Context, maxAge time.Duration) (Status, error) {
 	entries, err := j.List(ctx)
 	if err != nil {
@@ -185,7 +184,7 @@ func (j *Job) Check(ctx context.Context, maxAge time.Duration) (Status, error) {
 	return s, wrong.err()
 }
 
-// problems are errors that are told in one line.
+// problems are errors that are printed in one line.
 type problems []error
 
 func (p *problems) add(format string, args ...any) { *p = append(*p, fmt.Errorf(format, args...)) }
@@ -211,7 +210,7 @@ func (p problems) Error() string {
 
 func (p problems) Unwrap() []error { return p }
 
-// note records the outcome of a run. That another run holds the lock is its matter.
+// note records the outcome of a run. It does not record that another run holds the lock.
 func (j *Job) note(ctx context.Context, r *run, outcome error) {
 	if errors.Is(outcome, ErrLocked) {
 		return

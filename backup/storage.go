@@ -10,47 +10,48 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// Storage keeps the files of one job: a folder, a bucket, a server's disk. A [Job] uses
-// no other methods than these, so that a storage of your own can do all that a [Folder]
-// can. Package backuptest proves implementations.
+// Storage stores the files of one job, for example in a folder, in a bucket, or on another
+// server. A [Job] uses only these methods. Your own storage can therefore do all that a
+// [Folder] can. Package backuptest tests implementations.
 //
 // All methods are safe for concurrent use. Names are plain, without folders: see
 // [ValidName].
 type Storage interface {
 	// Put stores the bytes that write produces, all or nothing. Until it returns nil, no
-	// method shows a file with that name. After an error of write nothing remains. It never
-	// replaces a file (ErrExists). A stored file survives a crash.
+	// method shows a file with that name. If write returns an error, no file remains. Put
+	// never replaces a file (ErrExists). A stored file survives a crash.
 	Put(ctx context.Context, name string, write func(io.Writer) error) (size int64, err error)
 	// Open reads a file (ErrNotFound).
 	Open(ctx context.Context, name string) (io.ReadCloser, error)
 	// List returns all complete files, in any order.
 	List(ctx context.Context) ([]Object, error)
-	// Remove deletes a file. A file that does not exist is no error.
+	// Remove deletes a file. It returns nil if the file does not exist.
 	Remove(ctx context.Context, name string) error
-	// Abilities returns what else the storage can do. It asks no server. A storage that
-	// wraps another one passes on the abilities of that one.
+	// Abilities returns the optional abilities of the storage. It makes no network call. A
+	// storage that wraps another one returns the abilities of the wrapped one.
 	Abilities() Abilities
 }
 
-// Abilities are what a [Storage] can do beside storing files. A field that is nil or empty
-// is an ability that the storage lacks. The zero value lacks all of them, and a job still
-// works: the comments say what it does instead.
+// Abilities are the optional functions of a [Storage]. A nil or empty field means that the
+// storage lacks the ability. A job also works with the zero value. The comments describe
+// the fallback.
 type Abilities struct {
-	// Lock lets one run at a time in. It returns ErrLocked at once if another process holds
-	// the lock. The lock ends with its process. Without it, give the job to one host.
+	// Lock admits one run at a time. It returns ErrLocked at once if another process holds
+	// the lock. The lock ends with its process. Without Lock, run the job on one host only.
 	Lock func(ctx context.Context) (unlock func() error, err error)
-	// Replace stores a small file and replaces an older one in one step: a reader finds one
-	// of the two, also after a crash. Files that came by Replace are never locked against
-	// deletion. Without it, a job removes the older file and then puts the new one.
+	// Replace stores a small file, and atomically replaces an older file. A reader finds
+	// one of the two, also after a crash. Files from Replace are never locked against
+	// deletion. Without Replace, a job removes the older file and then puts the new one.
 	Replace func(ctx context.Context, name string, data []byte) error
 	// Sweep removes partial files of crashed processes that were last written before the
-	// given time, and returns their names. Without it, no crash may leave any.
+	// given time, and returns their names. Without Sweep, a crash must not leave partial
+	// files.
 	Sweep func(ctx context.Context, before time.Time) ([]string, error)
-	// Free returns how many bytes there is room for. Without it, a run does not ask for
-	// room before its dump.
+	// Free returns the free space in bytes. Without Free, a run does not check for space
+	// before its dump.
 	Free func(ctx context.Context) (int64, error)
 	// Folder is the absolute path of the folder on this host that holds the files. A source
-	// of files leaves it out. Empty for a storage that is elsewhere.
+	// of files excludes this folder. It is empty for a remote storage.
 	Folder string
 }
 
@@ -63,11 +64,11 @@ type Object struct {
 
 // Errors of storages and jobs.
 var (
-	// ErrNotFound means that there is no such file or backup.
+	// ErrNotFound means that the file or backup does not exist.
 	ErrNotFound = errors.New("backup: not found")
-	// ErrExists means that there is a file with that name already.
+	// ErrExists means that a file with that name already exists.
 	ErrExists = errors.New("backup: the file exists already")
-	// ErrLocked means that another run of the same job is at work.
+	// ErrLocked means that another run of the same job holds the lock.
 	ErrLocked = driver.ErrLocked
 	// ErrRetained means that the storage refuses to delete a file before its time.
 	ErrRetained = errors.New("backup: the file is locked against deletion")
@@ -75,11 +76,11 @@ var (
 	ErrDamaged = errors.New("backup: a stored backup is damaged")
 	// ErrStale means that the newest good backup is too old, or that there is none.
 	ErrStale = errors.New("backup: no recent backup")
-	// ErrUnproven means that no backup has passed a restore test within its limit.
+	// ErrUnproven means that no backup has passed a restore test within the time limit.
 	ErrUnproven = errors.New("backup: no recent restore test")
 )
 
-// ValidName reports whether a storage must accept a name.
+// ValidName reports whether name is valid. A storage must accept every valid name.
 func ValidName(name string) bool {
 	if name == "" || len(name) > 200 || name[0] == '.' {
 		return false
@@ -89,7 +90,7 @@ func ValidName(name string) bool {
 	})
 }
 
-// lockStorage takes the storage's lock, if it has one.
+// lockStorage takes the lock of the storage, if it has one.
 func (j *Job) lockStorage(ctx context.Context) (unlock func() error, err error) {
 	if lock := j.storage.Abilities().Lock; lock != nil {
 		return lock(ctx)
@@ -97,7 +98,7 @@ func (j *Job) lockStorage(ctx context.Context) (unlock func() error, err error) 
 	return func() error { return nil }, nil
 }
 
-// free returns how many bytes the storage has room for, -1 if that is unknown.
+// free returns the free space of the storage in bytes, -1 if it is unknown.
 func (j *Job) free(ctx context.Context) int64 {
 	if ask := j.storage.Abilities().Free; ask != nil {
 		if n, err := ask(ctx); err == nil {
@@ -107,7 +108,7 @@ func (j *Job) free(ctx context.Context) int64 {
 	return -1
 }
 
-// readFrom reads a small file whole.
+// readFrom reads a complete small file.
 func readFrom(ctx context.Context, s Storage, name string, limit int64) ([]byte, error) {
 	r, err := s.Open(ctx, name)
 	if err != nil {
@@ -126,7 +127,7 @@ func putIn(ctx context.Context, s Storage, name string, data []byte) error {
 	return err
 }
 
-// replaceIn stores a small file, whether or not there is an older one.
+// replaceIn stores a small file, and replaces an older one if it exists.
 func replaceIn(ctx context.Context, s Storage, name string, data []byte) error {
 	if replace := s.Abilities().Replace; replace != nil {
 		return replace(ctx, name, data)

@@ -9,21 +9,21 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// usualRuns is how many good backups decide what is usual.
+// usualRuns is the number of good backups that define what is usual.
 const usualRuns = 7
 
 const (
-	// fewRows is how many rows a table must always have had before their loss is news: a
-	// queue is often empty.
+	// fewRows is the minimum number of rows before a loss of rows is reported. A table must
+	// always have had as many. A queue is often empty.
 	fewRows = 10
-	// sampleBytes is how long the rows of a table must be before their compression says
-	// something.
+	// sampleBytes is the minimum size of the rows of a table before their compression ratio
+	// is compared.
 	sampleBytes = 32 << 10
 )
 
-// suspicion compares a new backup with the good ones before it, and says everything about
-// it that an operator should look at. It is quiet about growth, about old rows that are
-// deleted, and about rows that get other text.
+// suspicion compares a new backup with earlier good ones, and reports everything that an
+// operator should examine. It does not report growth, deleted old rows, or rows with
+// changed text.
 func suspicion(m *Manifest, before []Entry) string {
 	if len(m.Tables) == 0 && m.Engine != "" && m.Engine != "command" {
 		return "there is no table in it"
@@ -34,14 +34,14 @@ func suspicion(m *Manifest, before []Entry) string {
 			usual = append(usual, e.Manifest)
 		}
 		if e.Accepted {
-			break // what was usual before has ended with it
+			break // older backups no longer count as usual
 		}
 	}
 	var why []string
 	say := func(format string, args ...any) { why = append(why, fmt.Sprintf(format, args...)) }
 	last := newest(before, Entry.good)
 	for _, skipped := range m.Skipped {
-		if last == nil || !slices.Contains(last.Manifest.Skipped, skipped) { // an accepted one is known
+		if last == nil || !slices.Contains(last.Manifest.Skipped, skipped) { // an accepted one is already known
 			say("it does not hold the %s: %s", skipped.Object, skipped.Reason)
 		}
 	}
@@ -117,15 +117,15 @@ func suspicion(m *Manifest, before []Entry) string {
 }
 
 const (
-	// fewSampled is how many rows, and fewDistinct how many values, a column must have had in
-	// a sample before their loss is news.
+	// fewSampled and fewDistinct are the minimum numbers of rows and of values that a
+	// column must have had in a sample before their loss is reported.
 	fewSampled, fewDistinct = 20, 20
-	// columnBytes is how long the values must be before their compression says something.
+	// columnBytes is the minimum length of the values before their compression is compared.
 	columnBytes = 2 << 10
 )
 
-// changedEverywhere reports a column whose values became empty, the same, or noise in nearly
-// all rows; "" if they did not.
+// changedEverywhere reports a column whose values became empty, equal, or random in nearly
+// all rows. It returns "" if no column did.
 func changedEverywhere(now driver.Column, tables []driver.Table) string {
 	var empty, distinct, packed []int64
 	for _, t := range tables {
@@ -156,7 +156,7 @@ func changedEverywhere(now driver.Column, tables []driver.Table) string {
 	return ""
 }
 
-// brief joins the first few.
+// brief joins the first few reasons.
 func brief(why []string) string {
 	const most = 5
 	if len(why) > most {

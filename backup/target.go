@@ -8,47 +8,48 @@ import (
 	"time"
 )
 
-// Target is a further storage that the good backups of a [Job] are copied to: another
-// disk, another host, a bucket. It has a retention of its own, and its backups do not
-// depend on those of the job's own storage: what is deleted or damaged in one stays in
-// the other.
+// Target is an additional storage that the good backups of a [Job] are copied to: another
+// disk, another host, a bucket. It has its own retention. Its backups do not depend on
+// those of the job's own storage: a backup that is deleted or damaged in one stays in the
+// other.
 type Target struct {
-	// Name is what people call it, of the form of a job's name: "s3", "attic".
+	// Name is the name of the target, in the same form as the name of a job: "s3", "attic".
 	Name string
-	// Storage holds its files, and those of no other job.
+	// Storage holds the files of the target. No other job may use it.
 	Storage Storage
-	// Retention says which backups it keeps, and so which ones are copied to it.
-	// Default: those of 30 days, and 3 at least.
+	// Retention says which backups the target keeps, and so which ones are copied to it.
+	// Default: the last 30 days, and at least 3.
 	Retention Policy
-	// NoRetention deletes nothing there, for keys that may only write. Default: false.
+	// NoRetention deletes nothing there. Use it for access keys that may only write.
+	// Default: false.
 	NoRetention bool
-	// SkipVerify leaves out reading a new copy back before its manifest is written,
-	// where that costs too much. A copy is then as good as the storage's word for it;
-	// its size is still looked at. Default: false.
+	// SkipVerify skips reading a new copy back before its manifest is written. Use it where
+	// reading is too expensive. The copy is then only as reliable as the storage. Its size
+	// is still checked. Default: false.
 	SkipVerify bool
-	// Timeout ends the work of one run on it: copies that are complete stay, and the
-	// others are made by the next run. Default: 2 h.
+	// Timeout is the maximum time that one run spends on the target. Complete copies stay,
+	// and the next run makes the others. Default: 2 h.
 	Timeout time.Duration
 }
 
-// TargetOutcome is what a run did for one [Target].
+// TargetOutcome describes the work of a run on one [Target].
 type TargetOutcome struct {
 	Name    string   `json:"name"`
-	OK      bool     `json:"ok"` // it holds all that it should
+	OK      bool     `json:"ok"` // the target holds all backups that it should
 	Error   string   `json:"error,omitempty"`
-	Newest  string   `json:"newest,omitempty"`  // the id of its newest good backup, as far as known
-	Copied  []string `json:"copied,omitempty"`  // ids that this run copied there
-	Deleted []string `json:"deleted,omitempty"` // ids that its retention removed
-	Pending int      `json:"pending"`           // copies that are still to be made; -1 if it could not be asked
-	// FailingSince is when the first of the runs in a row began that failed for it;
-	// zero if the last one did not.
+	Newest  string   `json:"newest,omitempty"`  // the id of its newest good backup, if known
+	Copied  []string `json:"copied,omitempty"`  // ids of backups that this run copied there
+	Deleted []string `json:"deleted,omitempty"` // ids of backups that its retention removed
+	Pending int      `json:"pending"`           // missing copies; -1 if unknown
+	// FailingSince is the start of the first of the latest consecutive runs that failed for
+	// the target. It is zero if the last run did not fail.
 	FailingSince time.Time `json:"failing_since,omitzero"`
 }
 
-// target is a Target at work.
+// target is a Target with its state.
 type target struct {
 	Target
-	busy chan struct{} // holds one element while somebody works on it
+	busy chan struct{} // holds one element while a goroutine works on the target
 }
 
 func newTargets(list []Target) ([]*target, error) {
@@ -77,8 +78,8 @@ func newTargets(list []Target) ([]*target, error) {
 	return targets, nil
 }
 
-// Target returns the job over what is in one of its targets: its List, Verify, Restore,
-// Prune, Pin, Accept, Status and Check are about the copies there.
+// Target returns the job for the copies in one of its targets. List, Verify, Restore,
+// Prune, Pin, Accept, Status and Check of that job work on these copies.
 func (j *Job) Target(name string) (*Job, error) {
 	for _, t := range j.targets {
 		if t.Name == name {
@@ -103,13 +104,13 @@ func (j *Job) over(t *target) *Job {
 	return &Job{name: j.name, source: j.source, storage: t.Storage, opts: opts, home: j, now: j.now, counters: j.counters}
 }
 
-// targetGrace is how long after the end of its context a storage may take to return.
-// One that takes longer is left behind, so that a mount that hangs for ever holds up
+// targetGrace is the time that a storage has to return after its context has ended. A
+// storage that takes longer is abandoned. A mount that hangs forever therefore blocks
 // neither the run nor the other targets.
 var targetGrace = 10 * time.Second
 
-// replicate copies what is missing to every target, to all of them at once. The local
-// backup is good whatever happens here.
+// replicate copies the missing backups to all targets at the same time. The local backup is
+// good regardless of the outcome.
 func (r *run) replicate(ctx context.Context) error {
 	if len(r.targets) == 0 {
 		return nil
@@ -139,12 +140,11 @@ func (r *run) replicate(ctx context.Context) error {
 	if len(problems) == 0 {
 		return nil
 	}
-	// The text alone: a target that is locked, say, does not make this run locked out.
+	// Return only the text. Otherwise a locked target would make this run look locked.
 	return errors.New(strings.Join(problems, "; "))
 }
 
-// attend works on one target within its time, and leaves it behind if it does not keep
-// to that.
+// attend works on one target within its time limit, and abandons it if it takes longer.
 func (r *run) attend(ctx context.Context, t *target, local []Entry) TargetOutcome {
 	select {
 	case t.busy <- struct{}{}:
@@ -180,5 +180,5 @@ func (r *run) attend(ctx context.Context, t *target, local []Entry) TargetOutcom
 	}
 }
 
-// oneLine is the text of an error that may be a joined one.
+// oneLine returns the text of an error in one line. The error may be a joined one.
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

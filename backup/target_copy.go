@@ -15,15 +15,15 @@ type copier struct {
 	out      TargetOutcome
 }
 
-// all sweeps, copies, marks and retains, in this order: nothing is deleted unless all
-// that should be there is there.
+// all sweeps, copies, marks and retains, in this order. It deletes no backup unless the
+// target holds all backups that it should.
 func (c *copier) all(ctx context.Context, local []Entry) error {
 	c.out.Pending = -1
 	unlock, err := c.to.lockStorage(ctx)
 	if err != nil {
 		return err
 	}
-	defer unlock() //nolint:errcheck // the process's end frees it too
+	defer unlock() //nolint:errcheck // the end of the process also frees the lock
 	if _, err := c.to.sweepBefore(ctx, c.to.now().Add(-leftoverAge)); err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func (c *copier) all(ctx context.Context, local []Entry) error {
 		return err
 	}
 	c.note(held)
-	// A damaged copy is found first, and then replaced like one that is missing.
+	// A damaged copy is found first, and then replaced like a missing one.
 	var unread error
 	if !c.opts.SkipVerify {
 		if _, unread = c.to.scrubShare(ctx, held, c.to.now()); unread != nil {
@@ -65,7 +65,7 @@ func (c *copier) bring(ctx context.Context, local, held []Entry) (err error) {
 	if err := c.marks(ctx, local, held); err != nil {
 		return errors.Join(failure, err)
 	}
-	// What the target now lists counts, not what it has answered.
+	// Count the copies that the target lists now, not those that it confirmed.
 	if held, err = c.to.List(ctx); err != nil {
 		return errors.Join(failure, err)
 	}
@@ -93,14 +93,14 @@ func (c *copier) note(held []Entry) {
 	}
 }
 
-// missing returns the good backups that a target should hold and does not, the newest
-// first: those that its policy would keep if it held all of them.
+// missing returns the good backups that a target lacks, the newest first. A target should
+// hold the backups that its policy would keep if it held all of them.
 func missing(now time.Time, local, held []Entry, p Policy) []Entry {
 	has := make(map[string]bool, len(held))
 	var all []Entry
 	for _, e := range held {
 		if e.State == Damaged {
-			continue // to be replaced, if it is good here
+			continue // replaced if the job's own copy is good
 		}
 		has[e.ID] = true
 		all = append(all, e)
@@ -112,7 +112,7 @@ func missing(now time.Time, local, held []Entry, p Policy) []Entry {
 			all = append(all, e)
 		}
 	}
-	p.Force = true // nothing is deleted here
+	p.Force = true // no backup is deleted here
 	decisions, _ := plan(now, all, p)
 	var wanted []Entry
 	for _, d := range decisions {
@@ -123,12 +123,12 @@ func missing(now time.Time, local, held []Entry, p Policy) []Entry {
 	return wanted
 }
 
-// errTargetFailed marks an error of the target, after which the other copies are not
-// tried: each would wait for it anew.
+// errTargetFailed marks an error of the target. The other copies are then not tried,
+// because each of them would have to wait again.
 var errTargetFailed = errors.New("the copies that are missing wait for the next run")
 
-// copyAll copies what is wanted. A backup that is wrong here does not keep the others
-// from being copied.
+// copyAll copies the wanted backups. A backup that is damaged here does not prevent the
+// other copies.
 func (c *copier) copyAll(ctx context.Context, wanted, held []Entry) error {
 	var errs []error
 	for _, e := range wanted {
@@ -141,7 +141,7 @@ func (c *copier) copyAll(ctx context.Context, wanted, held []Entry) error {
 		case errors.As(err, &broken):
 			errs = append(errs, fmt.Errorf("%s was not copied: the local file is damaged: %w", e.ID, err))
 			v := Verification{ID: e.ID, Time: c.from.now().UTC(), Problem: broken.Error()}
-			if err := c.from.keep(ctx, v); err != nil && !errors.Is(err, ErrExists) { // another target has found it too
+			if err := c.from.keep(ctx, v); err != nil && !errors.Is(err, ErrExists) { // another target may have found it too
 				errs = append(errs, err)
 			}
 		default:
@@ -151,8 +151,8 @@ func (c *copier) copyAll(ctx context.Context, wanted, held []Entry) error {
 	return errors.Join(errs...)
 }
 
-// copy copies one backup: the artefact first and the manifest last, so that the copy
-// is a backup only when it is whole. was is what the target lists of it, nil for nothing.
+// copy copies one backup. The manifest is last, so that an incomplete copy is not a backup.
+// was is the entry that the target lists for it, or nil.
 func (c *copier) copy(ctx context.Context, e Entry, was *Entry) error {
 	manifest, err := c.from.readFile(ctx, e.ID+manifestSuffix)
 	if err != nil {
@@ -167,8 +167,8 @@ func (c *copier) copy(ctx context.Context, e Entry, was *Entry) error {
 	}
 	err = c.artefact(ctx, e.Manifest)
 	if errors.Is(err, ErrExists) {
-		// An earlier run ended between the artefact and the manifest. The file is
-		// used if it is the right one.
+		// An earlier run ended between the artefact and the manifest. Use the file if it
+		// has the right content.
 		if err = c.prove(ctx, e.Manifest); err != nil {
 			if err = c.to.storage.Remove(ctx, e.Manifest.File); err == nil {
 				err = c.artefact(ctx, e.Manifest)
@@ -191,8 +191,8 @@ func (c *copier) copy(ctx context.Context, e Entry, was *Entry) error {
 	return c.to.writeFile(ctx, e.ID+manifestSuffix, manifest)
 }
 
-// artefact copies the file and compares it with its checksum on the way: a wrong one
-// makes the Put fail, which leaves nothing there.
+// artefact copies the file and compares its checksum during the copy. On a difference the
+// Put fails, and no file remains.
 func (c *copier) artefact(ctx context.Context, m *Manifest) error {
 	file, err := c.from.storage.Open(ctx, m.File)
 	if errors.Is(err, ErrNotFound) {
@@ -225,7 +225,7 @@ func (c *copier) artefact(ctx context.Context, m *Manifest) error {
 	return nil
 }
 
-// prove reads a copy back and compares the stored bytes.
+// prove reads a copy back and compares its stored bytes with the checksum.
 func (c *copier) prove(ctx context.Context, m *Manifest) error {
 	file, err := c.to.storage.Open(ctx, m.File)
 	if err != nil {
@@ -242,8 +242,7 @@ func (c *copier) prove(ctx context.Context, m *Manifest) error {
 	return nil
 }
 
-// marks carries over what people have said of a backup here. Marks of the target's own
-// stay.
+// marks copies the marks of operators to the target. The target's own marks stay.
 func (c *copier) marks(ctx context.Context, local, held []Entry) error {
 	there := make(map[string]Entry, len(held))
 	for _, e := range held {

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Throttle returns a storage that sends to s and receives from it no more bytes a second
-// than given, all transfers together. 0 is no limit. It is for a slow line that others use
-// too: wrap the storage of a [Target] in it. A restore reads through it as well, so leave
-// down at 0 unless reading at night is what disturbs.
+// Throttle limits the transfers of s to these numbers of bytes a second, for all transfers
+// together. up is the limit for writing to s, and down for reading from it. 0 means no
+// limit. Use it on a slow line that has other users: wrap the storage of a [Target] in it.
+// The limit also slows a restore. Leave down at 0 unless reads at night disturb others.
 func Throttle(s Storage, up, down int64) Storage {
 	return &throttled{Storage: s, up: newPace(up), down: newPace(down)}
 }
@@ -35,11 +35,11 @@ func (t *throttled) Open(ctx context.Context, name string) (io.ReadCloser, error
 	return &pacedReader{ctx, r, t.down}, nil
 }
 
-// pace spreads bytes evenly over time. Its methods are safe for concurrent use.
+// pace distributes bytes evenly over time. Its methods are safe for concurrent use.
 type pace struct {
 	rate int64
 	mu   sync.Mutex
-	next time.Time // when the bytes so far have been paid for
+	next time.Time // when the next bytes may be sent
 }
 
 func newPace(rate int64) *pace {
@@ -49,11 +49,11 @@ func newPace(rate int64) *pace {
 	return &pace{rate: rate}
 }
 
-// piece is how many bytes go at once: a tenth of a second's, so that a server that waits
-// for the next ones never waits long.
+// piece returns how many bytes are sent at once. It is the amount of a tenth of a second,
+// so that the server never waits long for the next bytes.
 func (p *pace) piece() int { return int(min(max(p.rate/10, 1), 256<<10)) }
 
-// wait returns when n more bytes may go.
+// wait returns when n more bytes may be sent.
 func (p *pace) wait(ctx context.Context, n int) error {
 	p.mu.Lock()
 	now := time.Now()

@@ -9,25 +9,25 @@ import (
 	"time"
 )
 
-// Verification is what reading a backup back has shown.
+// Verification is the result of reading a backup back.
 type Verification struct {
 	ID      string    `json:"id"`
 	Time    time.Time `json:"time"`
 	OK      bool      `json:"ok"`
-	Decoded bool      `json:"decoded"` // false: only the stored bytes were compared, such as those of an encrypted one
+	Decoded bool      `json:"decoded"` // false: only the stored bytes were compared, for example of an encrypted backup
 	Problem string    `json:"problem,omitempty"`
 	TookMS  int64     `json:"took_ms"`
-	// Drill is the outcome of the latest restore into a scratch database; nil if there
-	// was none. It stays when the backup is only read back later.
+	// Drill is the outcome of the latest restore test. It is nil if there was none. It
+	// stays if the backup is only read back later.
 	Drill *Drill `json:"drill,omitempty"`
 }
 
-// ErrVerification means that a backup is not what was dumped.
+// ErrVerification means that a backup differs from its dump.
 var ErrVerification = errors.New("backup: verification failed")
 
-// Verify reads a backup back, "" the newest good one: the checksum of the stored bytes,
-// then of what they decode to, to the end. The result is kept beside the backup; one
-// that failed makes it damaged.
+// Verify reads the backup with this id to its end. It compares the checksums of the stored
+// bytes and of the decoded bytes. An id of "" means the newest good backup. The result is
+// stored beside the backup. A failed verification makes the backup damaged.
 func (j *Job) Verify(ctx context.Context, id string) (Verification, error) {
 	e, err := j.Find(ctx, id)
 	if err != nil {
@@ -58,14 +58,14 @@ func (j *Job) Verify(ctx context.Context, id string) (Verification, error) {
 	return v, nil
 }
 
-// brokenError says that an artefact was read, and is wrong.
+// brokenError means that an artefact was read and has the wrong content.
 type brokenError struct{ why string }
 
 func (e brokenError) Error() string { return e.why }
 
-// readBack compares an artefact with its manifest and hands what it decodes to, if that
-// is wanted. The bytes are checked only at their end: until readBack has returned nil,
-// none of them can be relied on.
+// readBack compares an artefact with its manifest, and writes the decoded bytes to the
+// writer to, unless it is nil. The bytes are verified only at the end. Do not rely on any
+// of them before readBack has returned nil.
 func (j *Job) readBack(ctx context.Context, m *Manifest, to io.Writer) (decoded bool, err error) {
 	file, err := j.storage.Open(ctx, m.File)
 	if err != nil {
@@ -82,7 +82,7 @@ func (j *Job) readBack(ctx context.Context, m *Manifest, to io.Writer) (decoded 
 	decoder, err := newDecoder(in, m, j.opts.Identities)
 	switch {
 	case errors.Is(err, ErrNoIdentity) && to == nil:
-		// This host cannot open it, which is the point of it; its bytes can be compared.
+		// This host cannot open the artefact, by design. Its stored bytes can be compared.
 	case err != nil && source.err != nil:
 		return false, source.err
 	case errors.Is(err, ErrNoIdentity):
@@ -106,7 +106,7 @@ func (j *Job) readBack(ctx context.Context, m *Manifest, to io.Writer) (decoded 
 		}
 		decoded = true
 	}
-	if _, err := io.Copy(io.Discard, in); err != nil { // what is behind the end of the stream
+	if _, err := io.Copy(io.Discard, in); err != nil { // bytes after the end of the stream
 		return false, err
 	}
 	switch {
@@ -118,7 +118,7 @@ func (j *Job) readBack(ctx context.Context, m *Manifest, to io.Writer) (decoded 
 	return decoded, nil
 }
 
-// sourceReader tells failures of the storage from those of what it holds.
+// sourceReader separates failures of the storage from errors in the stored data.
 type sourceReader struct {
 	from io.Reader
 	ctx  context.Context
@@ -137,7 +137,7 @@ func (r *sourceReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// writeError marks a failure of where decoded bytes go to.
+// writeError marks a failure of the writer of the decoded bytes.
 type writeError struct{ err error }
 
 func (e writeError) Error() string { return e.err.Error() }
@@ -145,7 +145,7 @@ func (e writeError) Unwrap() error { return e.err }
 
 func isWriteError(err error) bool { return errors.As(err, new(writeError)) }
 
-// keep writes the result of a verification in the place of an older one.
+// keep replaces the stored result of a verification.
 func (j *Job) keep(ctx context.Context, v Verification) error {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
