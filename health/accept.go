@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// format is a representation of an answer.
+// format is a representation of a response.
 type format uint8
 
 const (
@@ -24,9 +24,9 @@ var contentTypes = [formats][]string{
 	formatHTML:       {"text/html; charset=utf-8"},
 }
 
-// formatOf chooses the representation: ?format= first, then Accept, then the
-// given one. What is not understood gets JSON and never a 406, because probes
-// send the oddest headers.
+// formatOf chooses the representation: first by ?format=, then by Accept, then the
+// given one. An unknown value gets JSON and never a 406, because probes send unusual
+// headers.
 func formatOf(req *http.Request, query map[string][]string, other format) format {
 	if asked := query["format"]; len(asked) > 0 {
 		switch strings.ToLower(asked[0]) {
@@ -46,9 +46,9 @@ func formatOf(req *http.Request, query map[string][]string, other format) format
 	return bestFormat(strings.Join(accept, ","))
 }
 
-// bestFormat is content negotiation after RFC 9110, section 12.5.1: the format
-// with the highest quality wins, a more exact range before a wider one, and at
-// a tie the one that was named first.
+// bestFormat is content negotiation after RFC 9110, section 12.5.1. The format with the
+// highest quality wins, and a more exact range wins over a wider one. At a tie the
+// format that was named first wins.
 func bestFormat(accept string) format {
 	if len(accept) > 1024 {
 		accept = accept[:1024]
@@ -76,8 +76,8 @@ func bestFormat(accept string) format {
 	return best
 }
 
-// rangeMatch tells how exactly a media range names a format: 3 by its full
-// name, 2 by its type, 1 by */*, 0 not at all.
+// rangeMatch returns how exactly a media range names a format: 3 by its full name, 2 by
+// its type, 1 by */*, and 0 if it does not match.
 func rangeMatch(mediaRange string, f format) int {
 	full, _, _ := strings.Cut(contentTypes[f][0], ";")
 	major, _, _ := strings.Cut(full, "/")

@@ -10,7 +10,7 @@ type Alert struct {
 	// Check is the name of the check. It is empty when the subject is the
 	// instance itself.
 	Check string
-	// Instance is where the problem is. It is empty for a shared check.
+	// Instance is the instance with the problem. It is empty for a shared check.
 	Instance string
 	// State is "warn", "fail", "flapping", "lost" (the instance stopped
 	// reporting) or "restarts" (the instance stops without shutting down). It
@@ -29,24 +29,23 @@ type Alert struct {
 	Ending string
 	// Output is the last output of the bad check.
 	Output string
-	// AckBy and AckAt tell who acknowledged the alert and when.
+	// AckBy and AckAt are the person who acknowledged the alert and the time.
 	AckBy string
 	AckAt time.Time
-	// SilencedUntil is zero unless messages about the alert are held back.
+	// SilencedUntil is zero unless messages about the alert are silenced.
 	SilencedUntil time.Time
 	// Notified counts the messages about the alert that were delivered.
 	Notified int
-	// LastNotified is the time of the last of them.
+	// LastNotified is the time of the last such message.
 	LastNotified time.Time
 	// NextReminder is zero if no reminder is planned.
 	NextReminder time.Time
-	// Actions are signed links that acknowledge or silence the alert. Show them
-	// to authorised callers only.
+	// Actions are signed links that acknowledge or silence the alert. Show them to
+	// authorised callers only.
 	Actions []AlertAction
 }
 
-// AlertAction is a link that does something with an alert. Opening it shows a
-// page that asks for a confirmation.
+// AlertAction is a link that changes an alert. It opens a page with a confirmation.
 type AlertAction struct {
 	// Name is "acknowledge", "silence" or "close".
 	Name string
@@ -55,21 +54,20 @@ type AlertAction struct {
 
 // Alerts are the alerts of all instances that share a store.
 type Alerts struct {
-	// Open are the current alerts, the worst first.
+	// Open are the current alerts, worst first.
 	Open []Alert
-	// Closed are alerts that have ended, the newest first.
+	// Closed are the alerts that have ended, newest first.
 	Closed []Alert
 }
 
-// SetAlerts has the JSON of /health/ and /ready/ list the open alerts for
-// authorised callers. The registry calls the function once for each of their
-// requests and holds no lock meanwhile. Use the method Alerts of package
-// alert's Alerter.
+// SetAlerts makes the JSON of /health/ and /ready/ list the open alerts for authorised
+// callers. The registry calls the function once for each of their requests, and holds
+// no lock during the call. Use the method Alerts of package alert's Alerter.
 func (r *Registry) SetAlerts(list func() Alerts) {
 	r.alerts.Store(&list)
 }
 
-// Alerts returns the current alerts, or none without SetAlerts.
+// Alerts returns the current alerts. The lists are empty before SetAlerts was called.
 func (r *Registry) Alerts() Alerts {
 	list := r.alerts.Load()
 	if list == nil || *list == nil {

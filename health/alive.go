@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// alive is what /alive/ reads.
+// alive is the state behind /alive/.
 type alive struct {
 	cause string // of SetBroken, scrubbed; "" = not broken
 	beats []*Beat
 }
 
-// Beat is the pulse of one loop of the service, such as a queue worker. While
-// the last call of Tick is older than the limit, /alive/ answers 503, so that
-// an orchestrator restarts a process whose loop hangs. See [Registry.AddBeat].
+// Beat is the heartbeat of one loop of the service, such as a queue worker. When the
+// last call of Tick is older than the limit, /alive/ responds with 503. An orchestrator
+// then restarts the process whose loop hangs. See [Registry.AddBeat].
 type Beat struct {
 	name  string
 	limit time.Duration
@@ -23,15 +23,15 @@ type Beat struct {
 	last  atomic.Int64 // since born, so that a set clock does not matter
 }
 
-// Tick says that the loop is alive. It costs one atomic store.
+// Tick reports that the loop is alive. It costs one atomic store.
 func (b *Beat) Tick() { b.last.Store(int64(time.Since(b.born))) }
 
 func (b *Beat) late(now time.Time) bool {
 	return now.Sub(b.born)-time.Duration(b.last.Load()) > b.limit
 }
 
-// AddBeat registers a loop that must call Tick at least once per limit, from
-// now on. Watch only loops that a restart would mend.
+// AddBeat registers a loop that must call Tick at least once per limit, from now on.
+// Watch only loops that a restart would repair.
 func (r *Registry) AddBeat(name string, limit time.Duration) (*Beat, error) {
 	if err := validName(name); err != nil {
 		return nil, err
@@ -52,8 +52,8 @@ func (r *Registry) AddBeat(name string, limit time.Duration) (*Beat, error) {
 	return b, nil
 }
 
-// SetBroken makes /alive/ answer 503 until it is called with nil. It is for
-// what only a restart can mend; everything else belongs into a check.
+// SetBroken makes /alive/ respond with 503 until SetBroken(nil) is called. Use it only
+// for a failure that a restart repairs. Use a check for every other problem.
 func (r *Registry) SetBroken(cause error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -64,7 +64,7 @@ func (r *Registry) SetBroken(cause error) {
 	}
 }
 
-// publishAlive makes a new state for /alive/. Callers hold r.mu.
+// publishAlive creates a new state for /alive/. Callers hold r.mu.
 func (r *Registry) publishAlive() {
 	a := &alive{beats: r.beats}
 	if r.cause != nil {
@@ -85,9 +85,9 @@ func (a *alive) trouble(now time.Time) string {
 	return ""
 }
 
-// ServeAlive answers 200 while the process can serve HTTP. It never looks at a
-// check: a liveness probe that watched the database would turn its outage into
-// a restart of every replica. Only SetBroken and a late Beat make it 503.
+// ServeAlive responds with 200 while the process can serve HTTP. It never reads the
+// result of a check. A liveness probe that watched the database would restart every
+// replica during an outage of the database. Only SetBroken and a late Beat cause a 503.
 func (r *Registry) ServeAlive(w http.ResponseWriter, req *http.Request) {
 	query, ok := begin(w, req)
 	if !ok {

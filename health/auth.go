@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// BearerToken returns an Options.Authorize that accepts the header
-// "Authorization: Bearer <token>". The comparison takes the same time for
-// every wrong token. An empty token accepts nobody.
+// BearerToken returns an Options.Authorize that accepts the header "Authorization:
+// Bearer <token>". The comparison takes the same time for every wrong token. An empty
+// token accepts no caller.
 func BearerToken(token string) func(*http.Request) bool {
 	want := sha256.Sum256([]byte(token))
 	return func(r *http.Request) bool {
@@ -24,9 +24,9 @@ func BearerToken(token string) func(*http.Request) bool {
 	}
 }
 
-// AllowFrom returns an Options.Authorize that accepts connections from the
-// given networks. It looks at the peer of the connection and at no header:
-// behind a proxy that is the proxy, so do not use it there.
+// AllowFrom returns an Options.Authorize that accepts connections from the given
+// networks. It uses the peer address of the connection and no header. Do not use it
+// behind a proxy: the peer is then always the proxy.
 func AllowFrom(networks ...netip.Prefix) func(*http.Request) bool {
 	return func(r *http.Request) bool {
 		peer, err := netip.ParseAddrPort(r.RemoteAddr)
@@ -43,8 +43,8 @@ func AllowFrom(networks ...netip.Prefix) func(*http.Request) bool {
 	}
 }
 
-// AnyOf returns an Options.Authorize that accepts whom one of the given ones
-// accepts.
+// AnyOf returns an Options.Authorize that accepts a request if one of the rules accepts
+// it.
 func AnyOf(rules ...func(*http.Request) bool) func(*http.Request) bool {
 	return func(r *http.Request) bool {
 		for _, allowed := range rules {

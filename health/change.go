@@ -9,11 +9,11 @@ import (
 type ChangeKind uint8
 
 const (
-	// RawChange means that the last result differs from the one before. A blip makes two
-	// of them.
+	// RawChange means that the last result differs from the one before. One short
+	// failure causes two such changes.
 	RawChange ChangeKind = iota
 	// ConfirmedChange means that enough results in a row agree (FailAfter,
-	// RecoverAfter). This is the one to act on.
+	// RecoverAfter). Act on this kind.
 	ConfirmedChange
 	// FlappingStarted means six or more raw changes within an hour.
 	FlappingStarted
@@ -40,28 +40,27 @@ func (k ChangeKind) String() string {
 type Change struct {
 	Kind ChangeKind
 	Time time.Time
-	// From and To are the raw states of a RawChange and the confirmed states
-	// of every other kind.
+	// From and To are the raw states of a RawChange, and the confirmed states of every
+	// other kind.
 	From, To Status
-	// State is the check after the change.
+	// State is the state of the check after the change.
 	State CheckState
 }
 
 const maxQueued = 1024
 
-// subscription feeds one listener. Its goroutine lives only while there is
-// something to deliver.
+// subscription feeds one listener. Its goroutine runs only while changes are queued.
 type subscription struct {
 	listener func(Change)
 	queue    []Change
-	idle     chan struct{} // closed when the queue has been delivered; nil = nothing under way
+	idle     chan struct{} // closed when the queue has been delivered; nil = no delivery is running
 }
 
-// Subscribe has the registry call f for each change, until the returned function is
+// Subscribe makes the registry call f for each change, until the returned function is
 // called. A change that is being delivered at that moment may still arrive. The calls
-// come one at a time, in order, on a goroutine of their own and outside all locks, so f
+// are made one at a time, in order, on a separate goroutine and outside all locks, so f
 // may call any method of the registry. A slow f delays only its own calls. When it is
-// 1,024 changes behind, the oldest are dropped and counted in [Stats].
+// 1,024 changes behind, the oldest changes are dropped and counted in [Stats].
 func (r *Registry) Subscribe(f func(Change)) (cancel func()) {
 	s := &subscription{listener: f}
 	r.mu.Lock()
@@ -112,8 +111,8 @@ func (r *Registry) deliver(s *subscription) {
 	}
 }
 
-// tell survives a listener that panics: a broken mailer must not end the
-// service whose trouble it was to report.
+// tell recovers from a listener that panics. A broken mailer must not end the service
+// that it reports on.
 func (r *Registry) tell(f func(Change), c Change) {
 	defer func() {
 		if p := recover(); p != nil {

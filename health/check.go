@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// Checker looks at one thing and says how it is.
+// Checker checks one dependency and reports its state.
 //
-// The context carries the deadline of the run and is the registry's, never a
-// request's. A Checker should obey it; one that does not is reported as stuck
-// and costs the one goroutine it holds, never a second one. A registry never
-// calls the same Checker twice at the same time.
+// The context carries the deadline of the run. It belongs to the registry, never to a
+// request. A Checker should return when the context ends. A Checker that does not
+// return is reported as stuck. It holds one goroutine and never gets a second one. A
+// registry never calls the same Checker concurrently with itself.
 //
-// A Checker that also has a method Validate() error is asked once, by [New],
-// which refuses the check if the answer is not nil.
+// If a Checker also has a method Validate() error, [New] calls it once and rejects the
+// check if the error is not nil.
 type Checker interface {
 	Check(ctx context.Context) Result
 }
 
-// CheckerFunc makes a Checker of a function.
+// CheckerFunc makes a Checker from a function.
 type CheckerFunc func(ctx context.Context) Result
 
 // Check calls f.
@@ -41,56 +41,56 @@ func Func(name string, timeout time.Duration, f func(ctx context.Context) error)
 	}
 }
 
-// Check is one entry of a registry: a Checker and how it is to be run and
-// counted. The constructors of this package and of hostcheck and redischeck
-// return filled ones; change a field before handing it to [New].
+// Check is one entry of a registry: a Checker, and how it is run and counted. The
+// constructors of this package and of hostcheck and redischeck return complete checks.
+// Change their fields before you pass them to [New].
 type Check struct {
 	// Name is 1 to 64 letters, digits, dots, dashes and underscores, unique in
 	// the registry. Required.
 	Name string
 	// Checker does the work. Required.
 	Checker Checker
-	// Timeout ends a run. Required: a check without a limit is how a health
-	// endpoint hangs together with what it watches.
+	// Timeout ends a run. Required: without it, a dependency that hangs would make the
+	// health endpoint hang too.
 	Timeout time.Duration
-	// Interval is the pause between two runs, spread by 10 % in both
-	// directions so that replicas do not run in step. While a change is not
-	// confirmed, the pause is at most 1 min. Default: 15 s, or 2.5 s for a check
-	// that is Critical or Ready, so that a hang is noticed within 5 s.
+	// Interval is the pause between two runs. It varies by 10 % in both directions so
+	// that replicas do not run at the same moment. While a change is not confirmed, the
+	// pause is at most 1 min. Default: 15 s, or 2.5 s for a check that is Critical or
+	// Ready, so that a hang is noticed within 5 s.
 	Interval time.Duration
 
-	// Critical: when this check fails, the service does. The failure of any
-	// other check turns the whole to warn, which is still a 200. Default: false.
+	// Critical means that the service fails when this check fails. The failure of any
+	// other check sets the service to warn, which is still a 200. Default: false.
 	Critical bool
-	// Shared marks something that all replicas use, such as the database. A
-	// shared check does not take part in /ready/ unless Ready says so: when
-	// it breaks, every replica would leave the load balancer together.
+	// Shared marks a dependency that all replicas use, such as the database. A shared
+	// check does not count for /ready/ unless Ready is set. Otherwise every replica
+	// would leave the load balancer when the dependency fails.
 	Shared bool
-	// Ready puts the check in the group "ready" although it is not critical or
-	// is shared. Default: critical and not shared.
+	// Ready puts the check in the group "ready" even if it is not critical or is
+	// shared. Default: critical checks that are not shared are in the group.
 	Ready bool
-	// Groups are names that several checks share, for ?group= and
-	// Snapshot.Group. Default: none.
+	// Groups are names that several checks share, for ?group= and Snapshot.Group.
+	// Default: empty.
 	Groups []string
 
-	// FailAfter is how many results in a row must be at least this bad before
-	// the confirmed state gets worse. Results that are closer together than
-	// 15 s, or than a shorter Interval that was set, count as one. Default:
+	// FailAfter is how many results in a row must be at least this bad before the
+	// confirmed state gets worse. Results that are closer together than 15 s count as
+	// one. If a shorter Interval was set, that is the limit. Default:
 	// Options.FailAfter.
 	FailAfter int
-	// RecoverAfter is how many results in a row must be at most this bad before
-	// it gets better, counted in the same way. Default: Options.RecoverAfter.
+	// RecoverAfter is how many results in a row must be at most this bad before the
+	// state gets better, counted in the same way. Default: Options.RecoverAfter.
 	RecoverAfter int
-	// DependsOn names checks of the same registry without which this one
-	// cannot be well. While one of them is confirmed bad, the state of this one
-	// is marked as a consequence. Default: none.
+	// DependsOn names checks of the same registry that this one needs. While one of
+	// them is confirmed bad, the state of this check is marked as a consequence.
+	// Default: empty.
 	DependsOn []string
 
 	// Type is the componentType of application/health+json: "datastore",
 	// "system", "component" or a URI. Default: "component".
 	Type string
-	// Runbook is a link for the person on call, shown with the check. http and
-	// https only. Default: none.
+	// Runbook is a link for the person on call, shown with the check. Only http and
+	// https are valid. Default: empty.
 	Runbook string
 
 	pace time.Duration // results closer together count as one
@@ -104,7 +104,7 @@ const (
 	defaultRecoverAfter = 2
 )
 
-// normalized returns the check with its defaults, or what is wrong with it.
+// normalized returns the check with its defaults, or an error if a field is not valid.
 func (c Check) normalized(o *Options) (Check, error) {
 	if err := validName(c.Name); err != nil {
 		return c, err

@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// Backup is what [Backups] needs to know about one backup.
+// Backup is the information about one backup that [Backups] needs.
 type Backup struct {
-	// Time is when it was taken.
+	// Time is when the backup was made.
 	Time time.Time
 	Size int64
-	// Verified is when it was last read back and found good; zero = never.
+	// Verified is when it was last read back without an error; zero = never.
 	Verified time.Time
-	// Restored is when it was last restored for a trial; zero = never.
+	// Restored is when it was last restored in a restore test; zero = never.
 	Restored time.Time
 }
 
@@ -29,22 +29,21 @@ type BackupsOptions struct {
 	// WarnAge and FailAge are limits for the age of the newest backup.
 	// Default: 26 h and 50 h, which suit a daily backup.
 	WarnAge, FailAge time.Duration
-	// MinSize is the size under which the newest backup cannot be a real one.
-	// Default: 1 KiB.
+	// MinSize is the smallest plausible size of the newest backup. Default: 1 KiB.
 	MinSize int64
-	// VerifyWithin warns when no backup has been verified for so long;
-	// negative never warns. Default: 7 days.
+	// VerifyWithin is the time without a verified backup that warns. Negative never
+	// warns. Default: 7 days.
 	VerifyWithin time.Duration
-	// RestoreWithin warns when no backup has been restored for a trial for so long.
-	// Default: 0; never warns. 35 days suit weekly trials.
+	// RestoreWithin is the time without a restore test that warns. Default: 0, which
+	// never warns. Use 35 days for weekly tests.
 	RestoreWithin time.Duration
 }
 
 const clockTolerance = 5 * time.Minute
 
-// Backups returns a check of what list returns: whether there is a backup, its
-// age, its size against the median of the five before it, and the age of the
-// last verification. It is not critical: a service without a fresh backup
+// Backups returns a check of the backups that list returns. It checks that there is a
+// backup, its age, its size against the median of the five before it, and the age of
+// the last verification. It is not critical, because a service without a fresh backup
 // still serves. It runs every 5 minutes.
 func Backups(name string, list func(ctx context.Context) ([]Backup, error), opts *BackupsOptions) Check {
 	var o BackupsOptions
@@ -62,9 +61,9 @@ func Backups(name string, list func(ctx context.Context) ([]Backup, error), opts
 	}
 }
 
-// BackupFiles returns a list for [Backups] of the files of a folder whose names
-// match a pattern of path/filepath ("*" for all). Hidden files and unfinished
-// ones (.tmp, .part, .partial) do not count.
+// BackupFiles returns a list for [Backups]. It lists the files of a folder whose names
+// match a pattern of path/filepath ("*" for all). Hidden files and unfinished files
+// (.tmp, .part, .partial) do not count.
 func BackupFiles(dir, pattern string) func(ctx context.Context) ([]Backup, error) {
 	return func(context.Context) ([]Backup, error) {
 		entries, err := os.ReadDir(dir)
@@ -84,7 +83,7 @@ func BackupFiles(dir, pattern string) func(ctx context.Context) ([]Backup, error
 			}
 			info, err := e.Info()
 			if err != nil || !info.Mode().IsRegular() {
-				continue // rotated away while we looked, or no backup at all
+				continue // rotated away since the listing, or not a backup
 			}
 			found = append(found, Backup{Time: info.ModTime(), Size: info.Size()})
 		}
@@ -157,7 +156,8 @@ func (b *backupsCheck) judge(all []Backup, now time.Time) Result {
 	return res
 }
 
-// medianSize is the median of at most five older backups, 0 without any.
+// medianSize is the median of at most five older backups. It is 0 without older
+// backups.
 func medianSize(older []Backup) int64 {
 	var sizes []int64
 	for _, x := range older[:min(5, len(older))] {
@@ -170,8 +170,8 @@ func medianSize(older []Backup) int64 {
 	return sizes[len(sizes)/2]
 }
 
-// longestSince is the time since the last of something, or since the oldest backup if
-// there was none.
+// longestSince is the time since the last event of this kind, or since the oldest
+// backup if there was no such event.
 func longestSince(past []Backup, now time.Time, of func(Backup) time.Time) time.Duration {
 	last := past[len(past)-1].Time
 	for _, x := range past {

@@ -13,11 +13,11 @@ import (
 
 // Queries for DatabaseOptions.ReadOnlyQuery.
 const (
-	// PostgresReadOnly is true on a standby and where
-	// default_transaction_read_only is set.
+	// PostgresReadOnly is true on a standby, and if default_transaction_read_only is
+	// set.
 	PostgresReadOnly = "SHOW transaction_read_only"
-	// MySQLReadOnly is true on a MySQL or MariaDB replica and after a
-	// fail-over that has not finished.
+	// MySQLReadOnly is true on a MySQL or MariaDB replica, and after a fail-over that
+	// has not finished.
 	MySQLReadOnly = "SELECT @@global.read_only"
 )
 
@@ -27,35 +27,34 @@ type DatabaseOptions struct {
 	Timeout time.Duration
 	// SlowAfter is the response time that warns. Default: 500 ms.
 	SlowAfter time.Duration
-	// PoolWarn is the share of the pool in use, in percent, that warns; it
-	// needs SetMaxOpenConns. Default: 80.
+	// PoolWarn is the share of the pool in use, in percent, that warns. It needs
+	// SetMaxOpenConns. Default: 80.
 	PoolWarn float64
 	// Query is run after the ping and must return one row. Default: "SELECT 1".
 	Query string
-	// ReadOnlyQuery returns one value that tells whether the server refuses
-	// writes: 1, t, true, on and yes do. See PostgresReadOnly and
-	// MySQLReadOnly. Default: not asked.
+	// ReadOnlyQuery returns one value that says whether the server rejects writes: 1,
+	// t, true, on and yes mean that it does. See PostgresReadOnly and MySQLReadOnly.
+	// Default: no such query.
 	ReadOnlyQuery string
-	// ExhaustedFor is how long an exhausted pool may keep this check out
-	// before it fails: an hour-long leak of connections and a database that
-	// hangs under all of them look the same from outside. Default: 2 min.
+	// ExhaustedFor is how long the check may only warn about an exhausted pool before
+	// it fails. A long leak of connections and a database that hangs cannot be
+	// distinguished from outside. Default: 2 min.
 	ExhaustedFor time.Duration
-	// Spare is a second pool to the same database, best of one connection. It
-	// is asked when the first one is exhausted, and tells at once whether the
-	// database is alive. Default: none.
+	// Spare is a second pool to the same database, ideally with one connection. The
+	// check uses it when the first pool is exhausted, and so sees at once whether the
+	// database is alive. Default: nil.
 	Spare *sql.DB
 }
 
 // Database returns a critical, shared check of a database/sql pool: ping, a
 // query, the response time and the use of the pool.
 //
-// An exhausted pool is not a dead database: when all connections are in use
-// and none becomes free in half of the Timeout the check warns, for
-// ExhaustedFor, and names the cause.
+// An exhausted pool does not mean that the database is down. If all connections are in
+// use and none becomes free within half of the Timeout, the check warns and names the
+// cause. It fails after ExhaustedFor.
 //
-// It is Shared, so it does not take part in /ready/ unless Ready is set: when
-// the database is away, replicas that leave the load balancer together help
-// nobody.
+// It is Shared, so it does not count for /ready/ unless Ready is set. When the database
+// is down, taking every replica out of the load balancer does not help.
 func Database(name string, db *sql.DB, opts *DatabaseOptions) Check {
 	var o DatabaseOptions
 	if opts != nil {
@@ -77,7 +76,7 @@ type databaseCheck struct {
 	opts DatabaseOptions
 
 	mu      sync.Mutex
-	through time.Time // the last time a connection was to be had, or the first try
+	through time.Time // the last time a connection was available, or the first try
 }
 
 func (d *databaseCheck) Validate() error {
@@ -95,8 +94,9 @@ func (d *databaseCheck) Validate() error {
 func (d *databaseCheck) Check(ctx context.Context) Result {
 	before := d.db.Stats()
 	res, err := d.look(ctx, before)
-	// A connection that was cut while it lay in the pool says nothing about the
-	// database. database/sql drops it, so the idle ones are used up at some time.
+	// A connection that was closed while it was idle in the pool says nothing about the
+	// database. database/sql drops it, so the idle connections run out after some
+	// tries.
 	for range before.Idle {
 		if !errors.Is(err, driver.ErrBadConn) {
 			break
@@ -109,7 +109,7 @@ func (d *databaseCheck) Check(ctx context.Context) Result {
 	return res
 }
 
-// look asks the database over one connection.
+// look checks the database over one connection.
 func (d *databaseCheck) look(ctx context.Context, before sql.DBStats) (Result, error) {
 	conn, err := acquire(ctx, d.db)
 	if err != nil {
@@ -146,8 +146,8 @@ func (d *databaseCheck) look(ctx context.Context, before sql.DBStats) (Result, e
 	return res, nil
 }
 
-// acquire takes a connection within half of the time there is, so that an
-// exhausted pool can still be named as the cause.
+// acquire takes a connection within half of the remaining time. The check can then
+// still report an exhausted pool as the cause.
 func acquire(ctx context.Context, db *sql.DB) (*sql.Conn, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
@@ -187,8 +187,8 @@ func (d *databaseCheck) observePool(res *Result, s sql.DBStats) {
 	}
 }
 
-// waitedOut notes whether a connection was to be had, and returns for how long
-// none was.
+// waitedOut records whether a connection was available, and returns for how long none
+// has been available.
 func (d *databaseCheck) waitedOut(through bool) time.Duration {
 	now := time.Now()
 	d.mu.Lock()

@@ -12,11 +12,11 @@ import (
 type GaugeOptions struct {
 	// Timeout of a run. Default: 2 s.
 	Timeout time.Duration
-	// Limits grade the number. Gauge needs one at least.
+	// Limits grade the number. Gauge needs at least one.
 	Limits Limits
 	// Measure names the number as in Measurement.Name. Default: "depth".
 	Measure string
-	// Unit is that of the number. Default: "items".
+	// Unit is the unit of the number. Default: "items".
 	Unit string
 }
 
@@ -35,8 +35,8 @@ func Gauge(name string, read func(ctx context.Context) (float64, error), opts *G
 	}
 }
 
-// Goroutines returns a check of the number of goroutines: a leak warns days
-// before it ends the process. Default limits: warn 10,000, fail 100,000. It is
+// Goroutines returns a check of the number of goroutines. It warns about a leak days
+// before the leak ends the process. Default limits: warn 10,000, fail 100,000. It is
 // not critical.
 func Goroutines(name string, opts *GaugeOptions) Check {
 	var o GaugeOptions
@@ -83,7 +83,7 @@ func (g *gaugeCheck) Check(ctx context.Context) Result {
 	}
 }
 
-// plainNumber writes whole numbers whole: "12000", "0.35".
+// plainNumber formats whole numbers without decimals: "12000", "0.35".
 func plainNumber(v float64) string {
 	if v == float64(int64(v)) {
 		return fmt.Sprintf("%d", int64(v))

@@ -1,5 +1,5 @@
-// Package health checks what a service depends on, and answers /health/,
-// /ready/ and /alive/ from the results.
+// Package health checks the dependencies of a service, and serves the results as
+// /health/, /ready/ and /alive/.
 //
 //	reg, err := health.New([]health.Check{
 //		health.Database("database", db, nil),
@@ -11,36 +11,37 @@
 //	go reg.Run(ctx)
 //	reg.Mount(mux)
 //
-// # What cannot happen
+// # Guarantees
 //
-// A check that hangs holds one goroutine, is reported as stuck with the time
-// since when, and is never started a second time. A result that is too old is
-// a failure, and that is decided while it is read: a registry whose loops have
-// died does not go on saying "pass". A check that panics fails. A request only
-// loads the last snapshot; a client that goes away changes nothing. A listener
-// runs outside all locks.
+//   - A check that hangs holds one goroutine. It is reported as stuck, with the time
+//     since when, and is never started a second time.
+//   - A result that is too old counts as a failure. Its age is checked on every read,
+//     so a registry whose loops have died does not continue to report "pass".
+//   - A check that panics fails.
+//   - A request only loads the last snapshot. A client that disconnects changes
+//     nothing.
+//   - A listener runs outside all locks.
 //
 // # States
 //
-// The raw state of a check is its last result. The confirmed state follows
-// after FailAfter results in a row (3) and leaves after RecoverAfter (2).
-// /health/ shows the raw state at once; /ready/ and listeners that alert use
-// the confirmed one, so that a single lost packet moves no traffic and wakes
-// nobody.
+// The raw state of a check is its last result. The confirmed state gets worse after
+// FailAfter results in a row (3) and better after RecoverAfter (2). /health/ shows the
+// raw state at once. Listeners that alert use the confirmed state. /ready/ follows two
+// results in a row. So a single lost packet moves no traffic and sends no alert.
 //
-// The whole is the worst of the critical checks; any other failing check makes
-// it warn. A check that has never run counts as failed.
+// The state of the service is the worst state of the critical checks. Any other failing
+// check makes it warn. A critical check that has never run counts as failed.
 //
 // # Who sees what
 //
-// Without Options.Authorize, and for callers that it refuses, the body is
-// {"status":"pass"}, "warn" or "fail", and nothing else: no names, versions,
-// hosts, times or errors. Authorised callers see the details after a scrubber
-// has taken passwords and tokens out of every text.
+// Callers that Options.Authorize accepts see the details. A scrubber removes passwords
+// and tokens from every text first. All other callers get only {"status":"pass"},
+// "warn" or "fail", without names, versions, hosts, times or errors. Without
+// Options.Authorize no caller sees details.
 //
 // # With and without Run
 //
-// [Registry.Run] gives each check a loop of its own. Without it the checks run
-// on demand, at most once per interval, when an endpoint is asked; the caller
-// waits for them, never longer than the longest Timeout.
+// [Registry.Run] runs each check in a loop of its own. Without Run, a request to an
+// endpoint runs the checks that are due, at most once per interval. The request then
+// waits for them, but never longer than the longest Timeout.
 package health

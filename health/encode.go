@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// document is application/health+json after draft-inadarei-api-health-check-06,
-// with further keys, which the draft allows.
+// document is application/health+json after draft-inadarei-api-health-check-06, with
+// additional keys, which the draft allows.
 type document struct {
 	Status      Status          `json:"status"`
 	Version     string          `json:"version,omitempty"`
@@ -95,8 +95,8 @@ func encodeChecks(checks []CheckState) json.RawMessage {
 	return b.Bytes()
 }
 
-// entry returns the i-th measurement of the check in the form of the draft, or
-// the check alone if it has none.
+// entry returns the i-th measurement of the check in the form of the draft. If the
+// check has no measurement, it returns the check alone.
 func (c *CheckState) entry(i int) (key string, e entry) {
 	e = entry{
 		ComponentType: c.Type, Status: c.Status, Time: stamp(c.LastRun), Kind: c.Kind,
@@ -105,7 +105,7 @@ func (c *CheckState) entry(i int) (key string, e entry) {
 		DurationMs: math.Round(float64(c.Took)/float64(time.Millisecond)*1000) / 1000,
 		Failures:   c.Failures, Flapping: c.Flapping, Blocked: c.Blocked,
 	}
-	if c.Status == Unknown { // the draft knows three words
+	if c.Status == Unknown { // the draft has only three words
 		e.Status = c.weight(Unknown)
 		e.Status = max(e.Status, Warn)
 		e.Output = "not checked yet"
@@ -124,7 +124,7 @@ func (c *CheckState) entry(i int) (key string, e entry) {
 	if !math.IsNaN(m.Value) && !math.IsInf(m.Value, 0) {
 		e.Value = &m.Value
 	}
-	// A number knows its own level; the trouble of the check may lie elsewhere.
+	// A number has its own level. The problem of the check may be elsewhere.
 	if m.Status != Unknown {
 		e.Status = m.Status
 	}
@@ -143,8 +143,8 @@ func (c *CheckState) entry(i int) (key string, e entry) {
 func marshal(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
-		// Every type above can be encoded; a non-finite number is the one way
-		// to get here, and it must not look like health.
+		// Every type above can be encoded, except a non-finite number. Such a number
+		// must not look like health.
 		return []byte("null")
 	}
 	return b
@@ -157,7 +157,7 @@ func stamp(t time.Time) string {
 	return t.UTC().Format("2006-01-02T15:04:05.000Z")
 }
 
-// headline is the state of the whole in one sentence.
+// headline is the state of the service in one sentence.
 func headline(s *Snapshot) string {
 	switch {
 	case s.Phase == Draining:
@@ -197,9 +197,8 @@ func (c *CheckState) line() string {
 	return c.Output
 }
 
-// appendText writes a snapshot in the form of the Kubernetes health endpoints:
-// one line per check, then the result. Without verbose healthy checks are left
-// out.
+// appendText writes a snapshot in the form of the Kubernetes health endpoints: one line
+// per check, then the result. Healthy checks are left out unless verbose is set.
 func appendText(b []byte, s *Snapshot, status Status, note string, verbose bool) []byte {
 	for _, c := range worstFirst(s.Checks) {
 		if c.Status == Pass && !verbose {
@@ -226,7 +225,7 @@ func appendText(b []byte, s *Snapshot, status Status, note string, verbose bool)
 	return append(b, status.String()+"\n"...)
 }
 
-// appendAlive writes the answer of /alive/ for authorised callers.
+// appendAlive writes the response of /alive/ for authorised callers.
 func appendAlive(b []byte, f format, status Status, output string) []byte {
 	if f == formatText {
 		return append(b, "[-]"+output+"\n"+status.String()+"\n"...)

@@ -11,8 +11,8 @@ import (
 	"github.com/mainstay-go/mainstay/health"
 )
 
-// A service asks what it depends on, shows details to whoever has the token, and says
-// nothing but the state to everybody else.
+// A service checks its dependencies. It shows details to clients with the token, and
+// only the state to all others.
 func Example() {
 	ask := func(context.Context) error { return nil } // your client's Ping
 	reg, err := health.New([]health.Check{
@@ -23,8 +23,8 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	// A server does this in the background: go reg.Run(ctx). Without it the
-	// checks run when somebody asks.
+	// A server does this in the background: go reg.Run(ctx). Without it, a request runs
+	// the checks.
 	mux := http.NewServeMux()
 	reg.Mount(mux)
 
@@ -34,8 +34,8 @@ func Example() {
 	// Output: 200 {"status":"pass"}
 }
 
-// A number with limits grades itself: the status follows from the measurement,
-// and is left only two points under the threshold.
+// A number with limits grades itself. The status follows from the measurement, and is
+// left only two points under the threshold.
 func ExampleChecker() {
 	till := health.CheckerFunc(func(context.Context) health.Result {
 		cash := 93.0 // percent of what the drawer holds
@@ -62,8 +62,8 @@ func ExampleChecker() {
 	// Output: warn - the drawer is nearly full
 }
 
-// A confirmed change needs three failures in a row; the blip before them is a
-// raw change and no reason to wake anybody.
+// A confirmed change needs three failures in a row. The single failure before them is a
+// raw change and needs no alert.
 func ExampleRegistry_Subscribe() {
 	results := []error{nil, errors.New("refused"), nil, errors.New("refused"), errors.New("refused"), errors.New("refused")}
 	run := 0
@@ -93,8 +93,8 @@ func ExampleRegistry_Subscribe() {
 	// Output: database: pass to fail after 6 results
 }
 
-// On SIGTERM /ready/ turns 503 at once; the load balancer notices, and then the
-// server is shut down.
+// On SIGTERM /ready/ turns 503 at once. The load balancer notices, and then the server
+// is shut down.
 func ExampleRegistry_Drain() {
 	reg, err := health.New(nil, nil)
 	if err != nil {
@@ -114,7 +114,7 @@ func ExampleRegistry_Drain() {
 	// 503
 }
 
-// The check of backups takes a function, so it fits any way of making them.
+// The check of backups takes a function, so it works with any backup tool.
 func ExampleBackups() {
 	list := func(context.Context) ([]health.Backup, error) {
 		return []health.Backup{{Time: time.Now().Add(-60 * time.Hour), Size: 48 << 20}}, nil

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Handler serves /health/, /health/{name}, /ready/, /alive/ and /status/, each
-// with and without the trailing slash and without a redirect, and 404 for the
-// rest. Use http.StripPrefix to serve them under another path, or the Serve
+// Handler serves /health/, /health/{name}, /ready/, /alive/ and /status/, and 404 for
+// all other paths. Each path works with and without the trailing slash, without a
+// redirect. Use http.StripPrefix to serve them under another path, or use the Serve
 // methods one by one.
 func (r *Registry) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -33,8 +33,8 @@ func (r *Registry) Handler() http.Handler {
 	})
 }
 
-// Mount registers Handler on a mux under the paths it serves, for GET and HEAD,
-// so that it fits beside a pattern such as "GET /".
+// Mount registers Handler on a mux under the paths that it serves. It registers only
+// GET and HEAD, so that a pattern such as "GET /" does not conflict.
 func (r *Registry) Mount(mux *http.ServeMux) {
 	h := r.Handler()
 	for _, path := range []string{"/health", "/ready", "/alive", "/status"} {
@@ -43,18 +43,18 @@ func (r *Registry) Mount(mux *http.ServeMux) {
 	}
 }
 
-// ServeHealth answers for everything: 200 for pass and warn, else 503. It is
-// the raw state, at once. Authorised callers get the details and may use
-// ?exclude= (repeated or with commas), ?group=, ?verbose and ?format=json,
-// text or html; for others the query makes no difference.
+// ServeHealth reports the raw state of the whole service: 200 for pass and warn, else
+// 503. Authorised callers get the details and may use ?exclude= (repeated or with
+// commas), ?group=, ?verbose and ?format=json, text or html. For other callers the
+// query makes no difference.
 func (r *Registry) ServeHealth(w http.ResponseWriter, req *http.Request) {
 	r.serveHealth(w, req, "")
 }
 
-// ServeReady answers whether this instance should get traffic: 200 when it has
-// started, is not draining and no check of the group "ready" has failed twice in a
-// row. A critical check that hangs is noticed within 5 s by default, and the
-// answer is 503 after one more interval.
+// ServeReady reports whether this instance should get traffic. It responds with 200 if
+// the instance has started, is not draining, and no check of the group "ready" has
+// failed twice in a row. By default, a critical check that hangs is noticed within 5 s,
+// and the response is 503 after one more interval.
 func (r *Registry) ServeReady(w http.ResponseWriter, req *http.Request) {
 	query, ok := begin(w, req)
 	if !ok {
@@ -75,7 +75,7 @@ func (r *Registry) serveHealth(w http.ResponseWriter, req *http.Request, name st
 		return
 	}
 	if !r.authorized(req) {
-		if name != "" { // as for a check that does not exist
+		if name != "" { // the same as for a check that does not exist
 			notFound(w, req)
 			return
 		}
@@ -88,7 +88,7 @@ func (r *Registry) serveHealth(w http.ResponseWriter, req *http.Request, name st
 			notFound(w, req)
 			return
 		}
-		// Asked alone, a check counts in full, critical or not.
+		// In a request for one check, the check counts in full, critical or not.
 		snap.Status = worstCheck(snap.Checks)
 	} else if snap, note, ok = narrow(snap, query); !ok {
 		notFound(w, req)
@@ -97,7 +97,7 @@ func (r *Registry) serveHealth(w http.ResponseWriter, req *http.Request, name st
 	r.serveDetails(w, req, query, snap, snap.Status, note)
 }
 
-// serveView answers with a view: encoded in advance, except for the page.
+// serveView responds with a view. All formats except the page are encoded in advance.
 func (r *Registry) serveView(w http.ResponseWriter, req *http.Request, query url.Values, v *view, e endpoint) {
 	if !r.authorized(req) {
 		r.plain.write(w, req, query, v.status(e))
@@ -116,7 +116,7 @@ func (r *Registry) serveView(w http.ResponseWriter, req *http.Request, query url
 	}
 }
 
-// serveDetails answers with a snapshot that was made for this request.
+// serveDetails responds with a snapshot that was made for this request.
 func (r *Registry) serveDetails(w http.ResponseWriter, req *http.Request, query url.Values, s *Snapshot, status Status, note string) {
 	var p payload
 	switch f := formatOf(req, query, formatHealthJSON); f {
@@ -131,7 +131,7 @@ func (r *Registry) serveDetails(w http.ResponseWriter, req *http.Request, query 
 	p.write(w, req, httpCode(status))
 }
 
-// fresh returns the view to answer from. Without Run it has due checks run.
+// fresh returns the view to respond with. Without Run, it runs the checks that are due.
 func (r *Registry) fresh(req *http.Request) *view {
 	now := time.Now()
 	v := r.current(now)
@@ -142,8 +142,7 @@ func (r *Registry) fresh(req *http.Request) *view {
 	return v
 }
 
-// begin refuses what is neither GET nor HEAD and parses the query if there is
-// one.
+// begin rejects every method except GET and HEAD, and parses the query if there is one.
 func begin(w http.ResponseWriter, req *http.Request) (url.Values, bool) {
 	if req.Method != http.MethodGet && req.Method != http.MethodHead {
 		w.Header()["Allow"] = allowGet
@@ -153,15 +152,15 @@ func begin(w http.ResponseWriter, req *http.Request) (url.Values, bool) {
 	if req.URL.RawQuery == "" {
 		return nil, true
 	}
-	// A broken query is answered like the part of it that could be read.
+	// If a part of the query is malformed, the readable part is used.
 	query, _ := url.ParseQuery(req.URL.RawQuery)
 	return query, true
 }
 
 func narrows(query url.Values) bool { return query.Has("exclude") || query.Has("group") }
 
-// narrow applies ?group= and ?exclude=. The note names exclusions that met
-// nothing: they must not break a probe, and must not pass unseen either.
+// narrow applies ?group= and ?exclude=. The note names exclusions that matched no
+// check. They must not break a probe, and must not stay unnoticed either.
 func narrow(s *Snapshot, query url.Values) (narrowed *Snapshot, note string, ok bool) {
 	if query.Has("group") {
 		if s, ok = s.Group(query.Get("group")); !ok {

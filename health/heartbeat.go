@@ -10,22 +10,23 @@ import (
 	"time"
 )
 
-// Heartbeat tells a dead-man's switch elsewhere that this service is well: a
-// watcher that has died sends no alert, and the switch notices the silence.
-// Run asks the URL every Interval while no critical check is confirmed bad.
+// Heartbeat tells an external dead-man's switch that this service is well. A service
+// that has died sends no alert, but the switch notices the silence. Run requests the
+// URL every Interval while no critical check is confirmed bad.
 type Heartbeat struct {
-	// URL is asked with GET. It often holds a secret; it is never logged or
+	// URL is requested with GET. It often holds a secret, so it is never logged or
 	// shown. Required.
 	URL string
-	// Interval is the pause between two. Default: 1 min.
+	// Interval is the pause between two requests. Default: 1 min.
 	Interval time.Duration
-	// Client sends it, with 10 s for each. Default: http.DefaultClient.
+	// Client sends the requests, with a timeout of 10 s each. Default:
+	// http.DefaultClient.
 	Client *http.Client
 }
 
 const heartbeatTimeout = 10 * time.Second
 
-// Validate refuses a URL that cannot be asked; a nil Heartbeat is valid.
+// Validate rejects a URL that cannot be requested. A nil Heartbeat is valid.
 func (h *Heartbeat) Validate() error {
 	if h == nil {
 		return nil
@@ -40,7 +41,7 @@ func (h *Heartbeat) Validate() error {
 	return nil
 }
 
-// heartbeat runs until ctx ends. A failure is logged once, until it works
+// heartbeat runs until ctx ends. A failure is logged once, until a request succeeds
 // again.
 func (r *Registry) heartbeat(ctx context.Context) {
 	h := r.opts.Heartbeat
@@ -68,7 +69,7 @@ func (r *Registry) heartbeat(ctx context.Context) {
 	}
 }
 
-// Send asks the URL once, now. Its error holds nothing of the URL.
+// Send requests the URL once, now. Its error does not contain the URL.
 func (h *Heartbeat) Send(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, heartbeatTimeout)
 	defer cancel()
@@ -82,7 +83,7 @@ func (h *Heartbeat) Send(ctx context.Context) error {
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		var inner *url.Error // its text would hold the URL
+		var inner *url.Error // its text would contain the URL
 		if errors.As(err, &inner) {
 			err = inner.Err
 		}

@@ -7,8 +7,8 @@ const (
 	cellTime = 30 * time.Minute
 )
 
-// history keeps, for each half hour of the last 24 h, the worst state and how
-// much of it was an outage.
+// history keeps the worst state and the duration of outages for each half hour of the
+// last 24 h.
 type history struct {
 	ring   [cells]cell
 	newest int64 // number of the newest cell, counted from 1970
@@ -18,7 +18,7 @@ type history struct {
 
 type cell struct {
 	worst   Status
-	outages int // that began in it
+	outages int // the number that began in this cell
 	down    time.Duration
 }
 
@@ -36,8 +36,8 @@ func (h *history) record(now time.Time, s Status) {
 	h.last, h.lastAt = s, now
 }
 
-// advance clears the cells between the newest one and the given one. A clock
-// that was set back writes into the newest cell instead of an old one.
+// advance clears the cells between the newest one and the given one. After the clock
+// was set back, results go into the newest cell and not into an old one.
 func (h *history) advance(to int64) {
 	for n := 0; h.newest < to && n < cells; n++ {
 		h.newest++
@@ -68,7 +68,7 @@ func (h *history) outages(now time.Time) (count int, down time.Duration) {
 		count += c.outages
 		down += c.down
 	}
-	if h.last == Fail { // one that goes on; the next result will record it
+	if h.last == Fail { // an outage that continues; the next result will record it
 		down = min(down+max(now.Sub(h.lastAt), 0), cells*cellTime)
 	}
 	if count == 0 && down > 0 {

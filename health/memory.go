@@ -2,15 +2,16 @@ package health
 
 import "fmt"
 
-// rememberer is a Checker that keeps something between two runs of a command.
+// rememberer is a Checker that keeps state between two runs of a command.
 type rememberer interface {
 	Remember() ([]byte, error)
 	Recall(state []byte) error
 }
 
-// Remember returns what the checks keep between two processes, by their names: a
-// command that runs every hour judges the processor over that hour. Checkers with
-// the methods Remember() ([]byte, error) and Recall([]byte) error take part.
+// Remember returns the state that the checks keep between two processes, by their
+// names. With it, a command that runs every hour can measure the processor over that
+// hour. Checkers with the methods Remember() ([]byte, error) and Recall([]byte) error
+// take part.
 func (r *Registry) Remember() map[string][]byte {
 	states := map[string][]byte{}
 	for name, c := range r.rememberers() {
@@ -24,9 +25,9 @@ func (r *Registry) Remember() map[string][]byte {
 	return states
 }
 
-// Recall gives the checks what Remember returned in an earlier process. Call it
-// before the first run. A check that refuses its state starts without one; the
-// error names such checks.
+// Recall gives the checks the state that Remember returned in an earlier process. Call
+// it before the first run. A check that rejects its state starts without one. The error
+// names such checks.
 func (r *Registry) Recall(states map[string][]byte) error {
 	var failed error
 	for name, c := range r.rememberers() {

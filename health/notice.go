@@ -1,8 +1,8 @@
 package health
 
-// AddNotices gives the status page lines to show under its headline: an
-// announcement, the state of an incident, a silence. The function is called
-// for each page, outside all locks, and its lines pass the scrubber.
+// AddNotices adds lines under the headline of the status page, such as an announcement,
+// the state of an outage or a silence. The function is called for each page, outside
+// all locks. Its lines pass the scrubber.
 func (r *Registry) AddNotices(lines func() []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -9,11 +9,11 @@ import (
 
 // Options tune a registry. The zero value and nil work.
 type Options struct {
-	// Authorize decides who sees details, the status page and single checks.
-	// It must be safe for concurrent use. See [BearerToken], [AllowFrom] and
-	// [AnyOf]. Default: nobody; the status page is off.
+	// Authorize decides which callers see details, the status page and single checks.
+	// It must be safe for concurrent use. See [BearerToken], [AllowFrom] and [AnyOf].
+	// Default: no caller sees details, and the status page is off.
 	Authorize func(*http.Request) bool
-	// OnChange is called for each change, as by [Registry.Subscribe]. Default: none.
+	// OnChange is called for each change, as by [Registry.Subscribe]. Default: nil.
 	OnChange func(Change)
 
 	// FailAfter and RecoverAfter are the defaults of the checks. Default: 3
@@ -22,31 +22,31 @@ type Options struct {
 	// MaxConcurrent bounds how many checks run at the same time on demand and
 	// in RunOnce. Default: 16.
 	MaxConcurrent int
-	// HoldReady keeps /ready/ at 503 until Started is called, for work that
-	// must be done before the first request, such as migrations. Default: off.
+	// HoldReady keeps /ready/ at 503 until Started is called. Use it for work that must
+	// be done before the first request, such as migrations. Default: off.
 	HoldReady bool
 
-	// PlainOK is the whole body for callers without details that ask for no
-	// format, when the code is 200; it is "fail" with 503. It is for monitors
-	// that look for a word, such as "OK". Default: {"status":"pass"} and so on.
+	// PlainOK is the whole body of a 200 for callers without details that request no
+	// format. The body of a 503 is then "fail". Use it for monitors that search for a
+	// word, such as "OK". Default: {"status":"pass"} and so on.
 	PlainOK string
 
 	// Service, Release and Description name the service to authorised callers.
 	// Default: empty.
 	Service, Release, Description string
-	// Home is where the status page leads back to, such as "/". Default: nowhere.
+	// Home is the link back from the status page, such as "/". Default: empty.
 	Home string
-	// Secrets are texts that are cut out of everything the registry shows or
-	// logs, beside what the scrubber knows by its form. Empty ones are
-	// ignored. Default: none.
+	// Secrets are texts that are removed from everything the registry shows or logs, in
+	// addition to the secrets that the scrubber recognises by their form. Empty ones
+	// are ignored. Default: empty.
 	Secrets []string
 
-	// Heartbeat is asked after each good minute; nil is off. Default: off.
+	// Heartbeat is sent every Interval while the service is well. Default: off.
 	Heartbeat *Heartbeat
-	// Trace is told about single runs. Default: none.
+	// Trace receives single runs. Default: nil.
 	Trace *Trace
-	// Logger receives what no caller sees: causes of failures, panics, slow
-	// checks. Default: slog.Default().
+	// Logger receives the details that callers do not see: causes of failures, panics,
+	// slow checks. Default: slog.Default().
 	Logger *slog.Logger
 }
 

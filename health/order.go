@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// worstFirst returns the checks in the order in which a person on call wants to
-// read them: failing, then warning, flapping, not checked and healthy ones;
-// critical before others, then as they were given to New.
+// worstFirst returns the checks in the order that suits a person on call: failing,
+// warning, flapping, not checked, healthy. Critical checks come before others, and then
+// the order given to New applies.
 func worstFirst(checks []CheckState) []CheckState {
 	sorted := slices.Clone(checks)
 	slices.SortStableFunc(sorted, func(a, b CheckState) int {

@@ -33,7 +33,7 @@ var pagePolicy = func() []string {
 		"'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"}
 }()
 
-// pageData is what the template shows.
+// pageData is the data of the template.
 type pageData struct {
 	Title, Headline, Word string
 	Status                Status
@@ -57,10 +57,10 @@ type pageRow struct {
 
 type pageValue struct{ Text, Limits, Status string }
 
-// words are shorter than sentences and longer than colours.
+// words are shorter than sentences and say more than colours.
 var words = map[Status]string{Pass: "Healthy", Warn: "Degraded", Fail: "Failing", Unknown: "Not checked"}
 
-// anonymousPage is the page for people who may not see details.
+// anonymousPage is the page for callers that may not see details.
 func anonymousPage(s Status, home string) []byte {
 	return renderPage(&pageData{Title: words[s], Word: words[s], Status: s, Refresh: true, Home: home})
 }
@@ -69,15 +69,15 @@ func renderPage(d *pageData) []byte {
 	d.Icon, d.Style = favicon(d.Status), template.CSS(pageStyle)
 	var b bytes.Buffer
 	if err := pageTemplate.Execute(&b, d); err != nil {
-		// The template is a constant and every test renders it; a buffer
-		// cannot fail. Should it happen, the state is still true.
+		// The template is a constant, every test renders it, and a buffer cannot fail.
+		// If it fails anyway, the state is still true.
 		return []byte(d.Word)
 	}
 	return b.Bytes()
 }
 
-// favicon is a shape of its own for each state, so that the browser's tab tells
-// it too.
+// favicon is a different shape for each state, so that the tab of the browser shows the
+// state too.
 func favicon(s Status) template.URL {
 	shape := map[Status]string{
 		Pass:    `<circle cx="8" cy="8" r="8" fill="#18723a"/><path d="m4 8 3 3 5-6" stroke="#fff" stroke-width="2" fill="none"/>`,
@@ -88,10 +88,9 @@ func favicon(s Status) template.URL {
 	return template.URL("data:image/svg+xml," + url.PathEscape(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">`+shape+`</svg>`))
 }
 
-// ServeStatus serves the page for the person on call. Without
-// Options.Authorize there is none, and the answer is 404; callers whom it
-// refuses get 401 and the state of the whole. The code is 200 whatever the
-// state is: this is for people; probes ask /health/.
+// ServeStatus serves the page for the person on call. Without Options.Authorize the
+// response is 404. Callers that Authorize rejects get 401 and the state of the service.
+// For other callers the code of the page is always 200. Probes should use /health/.
 func (r *Registry) ServeStatus(w http.ResponseWriter, req *http.Request) {
 	query, ok := begin(w, req)
 	if !ok {
@@ -143,8 +142,8 @@ func (r *Registry) servePage(w http.ResponseWriter, req *http.Request, query url
 	p.write(w, req, code)
 }
 
-// shown is the state of the whole as people read it. A service whose checks have
-// not all run yet fails its probes, and that is no reason to alarm anybody.
+// shown is the state of the service for readers. A service whose checks have not all
+// run yet fails its probes, but the page must not alarm its readers.
 func (s *Snapshot) shown() (Status, string) {
 	failing := func(c CheckState) bool { return c.Status == Fail }
 	if s.Phase == Starting && s.Status == Fail && !slices.ContainsFunc(s.Checks, failing) {
@@ -164,7 +163,7 @@ func pageDescription(s *Snapshot) string {
 	return text
 }
 
-// pageHeadline names what is wrong and since when, the worst first.
+// pageHeadline names the problems and since when they exist, worst first.
 func pageHeadline(s *Snapshot, now time.Time) string {
 	var first *CheckState
 	more, healthy := 0, 0
@@ -340,8 +339,7 @@ func hostname() string {
 	return name
 }
 
-// revision is the commit that the binary was built from, as far as the build
-// recorded it.
+// revision is the commit that the binary was built from, if the build recorded it.
 func revision() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// payload is an encoded body with its headers in the form in which net/http
-// keeps them, so that serving it allocates nothing.
+// payload is an encoded body with its headers, in the form in which net/http keeps
+// them. Serving it allocates nothing.
 type payload struct {
 	body                []byte
 	contentType, length []string
@@ -52,7 +52,7 @@ func (p *payload) write(w http.ResponseWriter, req *http.Request, code int) {
 	}
 	w.WriteHeader(code)
 	if req.Method != http.MethodHead {
-		// The reader has gone if this fails; there is nobody left to tell.
+		// If this fails, the client has disconnected and needs no response.
 		_, _ = w.Write(p.body)
 	}
 }
@@ -64,13 +64,13 @@ func httpCode(s Status) int {
 	return http.StatusServiceUnavailable
 }
 
-// answers is everything that a caller without details can learn.
+// answers are all the responses for a caller without details.
 type answers struct {
 	table  [Fail + 1][formats]payload
-	format format // for callers that ask for none
+	format format // for callers that request none
 }
 
-// newAnswers returns the bodies; plainOK and home are those of Options.
+// newAnswers returns the bodies. plainOK and home are the fields of Options.
 func newAnswers(plainOK, home string) *answers {
 	a := &answers{table: statusOnly}
 	if home != "" {

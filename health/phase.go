@@ -1,9 +1,9 @@
 package health
 
-// Drain makes /ready/ answer 503 at once and for good, so that load balancers
-// send nothing new while requests in flight are finished. Call it on SIGTERM,
-// wait until the balancer has noticed (5 s suits most), then shut the server
-// down. /health/ and /alive/ are not changed by it.
+// Drain makes /ready/ respond with 503 at once and permanently. Load balancers then
+// send no new requests while the requests in flight finish. Call it on SIGTERM, wait
+// until the balancer has noticed (usually 5 s), then shut the server down. /health/ and
+// /alive/ do not change.
 func (r *Registry) Drain() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -20,9 +20,9 @@ type Registry struct {
 
 	born time.Time
 
-	view    atomic.Pointer[view]  // what handlers read
-	running atomic.Bool           // Run is at work
-	alive   atomic.Pointer[alive] // what /alive/ reads
+	view    atomic.Pointer[view]  // the view that handlers read
+	running atomic.Bool           // Run has been called and has not returned
+	alive   atomic.Pointer[alive] // the state behind /alive/
 	traces  atomic.Pointer[[]*Trace]
 	plain   *answers // for callers without details
 
@@ -32,8 +32,8 @@ type Registry struct {
 	slots  []*slot    // in the order in which they were added; replaced, never changed
 	byName map[string]*slot
 	tally  tally
-	work   *background // of Run; nil = not at work
-	// Before staleFrom no result gets stale, and before dueFrom no check is due.
+	work   *background // of Run; nil = Run is not running
+	// No result is stale before staleFrom, and no check is due before dueFrom.
 	staleFrom, dueFrom time.Time
 	started            bool
 	draining           bool
@@ -45,10 +45,10 @@ type Registry struct {
 	stats              Stats
 }
 
-// New returns a registry of the given checks. It refuses duplicate, empty or
-// malformed names, checks without a Timeout or a Checker, and dependencies on
-// unknown checks. It dials nothing and starts nothing; call [Registry.Run] for
-// checks in the background.
+// New returns a registry of the given checks. It rejects duplicate, empty or malformed
+// names, checks without a Timeout or a Checker, and dependencies on unknown checks. It
+// opens no connection and starts no goroutine. Call [Registry.Run] to run checks in the
+// background.
 func New(checks []Check, opts *Options) (*Registry, error) {
 	o, err := opts.normalized()
 	if err != nil {
@@ -71,9 +71,9 @@ func New(checks []Check, opts *Options) (*Registry, error) {
 	return r, nil
 }
 
-// Add adds checks while the registry is in use: all of them, or none and an
-// error. While Run is at work, each starts at once. Until its first result an
-// added critical check counts as failed, and one of the group "ready" as starting.
+// Add adds checks to a registry in use, or returns an error and adds no check. If Run
+// is running, each check starts at once. Until its first result, an added critical
+// check counts as failed, and a check of the group "ready" counts as starting.
 func (r *Registry) Add(checks ...Check) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -113,9 +113,9 @@ func (r *Registry) Add(checks ...Check) error {
 	return nil
 }
 
-// Remove removes checks while the registry is in use: all of them, or none and an
-// error. It refuses an unknown name, and a check that another one depends on. A
-// run in flight is not waited for, and its result is not used.
+// Remove removes checks from a registry in use, or returns an error and removes no
+// check. It rejects an unknown name, and a check that another one depends on. It does
+// not wait for a run in flight, and the result of that run is not used.
 func (r *Registry) Remove(names ...string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -149,7 +149,7 @@ func (r *Registry) Remove(names ...string) error {
 	return nil
 }
 
-// validDependencies refuses unknown names and circles.
+// validDependencies rejects unknown names and cycles.
 func validDependencies(slots []*slot, byName map[string]*slot) error {
 	const walking, done = 1, 2
 	seen := map[*slot]int{}
@@ -197,8 +197,8 @@ func namesOf(slots []*slot) []string {
 	return names
 }
 
-// Scrub takes passwords, tokens and the texts of Options.Secrets out of a
-// text, for whoever shows or sends it elsewhere.
+// Scrub removes passwords, tokens and the texts of Options.Secrets from a text. Use it
+// before you show or send the text elsewhere.
 func (r *Registry) Scrub(text string) string { return r.scrub.text(text) }
 
 func (r *Registry) authorized(req *http.Request) bool {

@@ -2,71 +2,71 @@ package health
 
 import "math"
 
-// Result is the answer of one run of a check.
+// Result is the outcome of one run of a check.
 //
-// The status that counts is the worst of Status and of every graded
-// measurement. A Result with an Err and no Status is a Fail. A Result that says
-// nothing at all (no status, no error, no graded measurement) is a Fail too:
-// silence is not health.
+// The effective status is the worst of Status and of every graded measurement. A Result
+// with an Err and no Status is a Fail. A Result without a status, an error and a graded
+// measurement is a Fail too, because an empty result does not prove health.
 type Result struct {
 	Status Status
-	// Summary is one line for people who may see details: "83.2 % used, full
-	// in about 30 h". At most 1,000 bytes are kept.
+	// Summary is one line for authorised callers: "83.2 % used, full in about 30 h". At
+	// most 1,000 bytes are kept.
 	Summary string
-	// Err is the cause. Its text is cut at 1,000 bytes and passes the scrubber
-	// before anybody, the log included, sees it.
+	// Err is the cause. Its text is truncated to 1,000 bytes. It passes the scrubber
+	// before it is shown or logged.
 	Err error
-	// Observed are the numbers behind the answer, at most 32.
+	// Observed are the numbers behind the result, at most 32.
 	Observed []Measurement
 }
 
 // Passed is the Result of a healthy check.
 func Passed(summary string) Result { return Result{Status: Pass, Summary: summary} }
 
-// Warned is the Result of something that works and needs a person's eye.
+// Warned is the Result of a dependency that works but needs attention.
 func Warned(summary string) Result { return Result{Status: Warn, Summary: summary} }
 
-// Failed is the Result of something that does not work; err may be nil.
+// Failed is the Result of a dependency that does not work. err may be nil.
 func Failed(summary string, err error) Result {
 	return Result{Status: Fail, Summary: summary, Err: err}
 }
 
 // Measurement is one observed number.
 type Measurement struct {
-	// Name says what was measured, in the form of application/health+json:
+	// Name is the measured quantity, in the form of application/health+json:
 	// "utilization", "responseTime", "connections".
 	Name string
-	// Component tells two measurements of the same name apart, such as the
+	// Component distinguishes two measurements with the same name, for example by the
 	// path of a disk.
 	Component string
 	Value     float64
 	// Unit is "percent", "ms", "bytes", "connections" and the like.
 	Unit string
-	// Limits grade the value; the zero value grades nothing.
+	// Limits grade the value. The zero value grades nothing.
 	Limits Limits
-	// Status is set by the registry from Limits; what a check writes here is
-	// overwritten when Limits has a threshold.
+	// Status is set by the registry from Limits. If Limits has a threshold, the
+	// registry overwrites the value that a check set.
 	Status Status
 }
 
-// Limits are the thresholds of a measurement. A level is entered when the value
-// reaches the threshold and left only when it has come back by Clear, so that a
-// value that trembles around the threshold does not make the state tremble too.
-// NaN is a Fail: a number that could not be computed is no good news.
+// Limits are the thresholds of a measurement. The value enters a level when it reaches
+// the threshold. It leaves the level only when it has come back by Clear, so that a
+// value that varies around the threshold does not change the state each time. NaN is a
+// Fail, because the number could not be computed.
 type Limits struct {
 	// Warn and Fail are the thresholds; 0 = none.
 	Warn, Fail float64
-	// Below turns the direction: smaller is worse, as with free bytes.
+	// Below reverses the direction: smaller is worse, as with free bytes.
 	Below bool
-	// Clear is the distance by which a level is left; 0 = left at once.
+	// Clear is the distance to the threshold at which a level is left; 0 = left at
+	// once.
 	Clear float64
 }
 
 // None reports whether there is no threshold.
 func (l Limits) None() bool { return l.Warn == 0 && l.Fail == 0 }
 
-// Grade returns the level of a value whose level was prev before (Unknown for
-// the first one).
+// Grade returns the level of a value. prev is the level of the previous value, or
+// Unknown for the first one.
 func (l Limits) Grade(value float64, prev Status) Status {
 	if math.IsNaN(value) {
 		return Fail

@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// stopWait is how long Run waits, after its context ended, for what it started.
+// stopWait is how long Run waits for its goroutines after its context has ended.
 const stopWait = 5 * time.Second
 
-// Run runs every check in a loop of its own until ctx ends: the first time at
-// once, then every Interval, spread by 10 %. It returns nil when everything it
-// started has ended, or after 5 s an error that names the checks that still
-// have not returned. Only one Run can be at work at a time.
+// Run runs every check in a loop of its own until ctx ends. The first run is at once,
+// then every Interval, varied by 10 %. Run returns nil when all its goroutines have
+// ended. After 5 s it returns an error that names the checks that still have not
+// returned. Only one Run can be active at a time.
 func (r *Registry) Run(ctx context.Context) error {
 	if !r.running.CompareAndSwap(false, true) {
 		return fmt.Errorf("health: Run is already at work")
@@ -34,7 +34,7 @@ func (r *Registry) Run(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	r.mu.Lock()
-	r.work = nil // no check that is added from now on starts a loop
+	r.work = nil // a check that is added from now on starts no loop
 	slots := r.slots
 	r.mu.Unlock()
 	work.loops.Wait()
@@ -42,7 +42,7 @@ func (r *Registry) Run(ctx context.Context) error {
 	return r.awaitStragglers(slots, stopWait)
 }
 
-// background is what one Run has started.
+// background holds the goroutines that one Run has started.
 type background struct {
 	ctx   context.Context
 	loops sync.WaitGroup
@@ -76,7 +76,7 @@ func (r *Registry) loop(ctx context.Context, s *slot) {
 	}
 }
 
-// awaitStragglers waits for check runs and listeners that are still at work.
+// awaitStragglers waits for check runs and listeners that have not finished.
 func (r *Registry) awaitStragglers(slots []*slot, limit time.Duration) error {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
@@ -132,23 +132,23 @@ func (r *Registry) inFlight(s *slot) <-chan struct{} {
 	return s.run.done
 }
 
-// RunOnce runs the named checks now, or all of them without a name, at most
-// MaxConcurrent at a time, and returns the snapshot after it, narrowed to
-// those checks. Each is waited for no longer than its Timeout; a run that is
-// already in flight is joined, and one that is stuck counts as such at once.
-// The error tells an unknown name, or that ctx ended before all had answered;
-// failing checks are no error.
+// RunOnce runs the named checks now, or all checks if no name is given, at most
+// MaxConcurrent at a time. It returns the snapshot after the runs, narrowed to those
+// checks. It waits for each check no longer than its Timeout. It joins a run that is
+// already in flight, and counts a stuck run as stuck at once. The error reports an
+// unknown name, or that ctx ended before all checks had returned. Failing checks are
+// not an error.
 //
-// Each result counts for the confirmed states, however soon it follows the one
-// before. A one-shot command that wants a confirmed state calls RunOnce FailAfter
-// times with a pause in between.
+// Each result counts for the confirmed states, even directly after the previous one. A
+// one-shot command that needs a confirmed state calls RunOnce FailAfter times with a
+// pause between the calls.
 func (r *Registry) RunOnce(ctx context.Context, names ...string) (*Snapshot, error) {
 	slots, err := r.named(names)
 	if err != nil {
 		return nil, err
 	}
-	// The runs have the registry's context: a caller that goes away must not
-	// turn a healthy check into a failed one.
+	// The runs have the registry's context. A caller that goes away must not turn a
+	// healthy check into a failed one.
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)
@@ -164,7 +164,7 @@ func (r *Registry) RunOnce(ctx context.Context, names ...string) (*Snapshot, err
 	return r.snapshotOf(slots, time.Now()), nil
 }
 
-// named returns the slots of the given names, or all of them without a name.
+// named returns the slots of the given names, or all slots if no name is given.
 func (r *Registry) named(names []string) ([]*slot, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -195,9 +195,8 @@ func (r *Registry) runAll(slots []*slot, asked bool) {
 	all.Wait()
 }
 
-// freshen runs the checks that are due, for a reader of a registry without
-// Run, and waits for them or for the reader to go away. Readers at the same
-// time share the runs.
+// freshen runs the checks that are due, for a reader of a registry without Run. It
+// waits for them, or until the reader goes away. Concurrent readers share the runs.
 func (r *Registry) freshen(ctx context.Context) {
 	r.mu.Lock()
 	done := r.refresh
@@ -234,8 +233,8 @@ func (r *Registry) freshen(ctx context.Context) {
 	}
 }
 
-// runCheck runs one check and returns when there is an outcome, at its timeout
-// at the latest. A run in flight is joined; a stuck one is reported again.
+// runCheck runs one check and returns when there is an outcome, at the latest at the
+// timeout. It joins a run in flight and reports a stuck one again.
 func (r *Registry) runCheck(ctx context.Context, s *slot, asked bool) {
 	r.mu.Lock()
 	if s.removed {
@@ -277,8 +276,8 @@ func (r *Registry) runCheck(ctx context.Context, s *slot, asked bool) {
 	}
 }
 
-// execute calls the Checker and records its answer, unless the run has timed
-// out before or was cut off by the end of Run.
+// execute calls the Checker and records its result, unless the run has already timed
+// out or the end of Run canceled it.
 func (r *Registry) execute(base context.Context, s *slot, current *run) {
 	ctx, cancel := context.WithTimeout(base, s.Timeout)
 	o := outcome{kind: KindPanic, status: Fail, output: "the check ended its goroutine"}
@@ -296,13 +295,13 @@ func (r *Registry) execute(base context.Context, s *slot, current *run) {
 		r.finish(s, current, o, &res, base.Err() != nil)
 	}()
 	res = s.Checker.Check(ctx)
-	// Err.Error is the check's code too and belongs under the same recover.
+	// Err.Error is code of the check too and needs the same recover.
 	output := r.outputOf(&res)
 	res.Observed = r.cleanObserved(res.Observed)
 	o = outcome{kind: KindReported, output: output, observed: res.Observed}
 }
 
-// finish frees the slot and records what the run came to.
+// finish frees the slot and records the outcome of the run.
 func (r *Registry) finish(s *slot, current *run, o outcome, res *Result, aborted bool) {
 	r.mu.Lock()
 	s.run = nil
@@ -323,7 +322,7 @@ func (r *Registry) finish(s *slot, current *run, o outcome, res *Result, aborted
 	r.report(s, o, tr)
 }
 
-// panicText survives a panic value whose String method panics as well.
+// panicText also handles a panic value whose String method panics.
 func (r *Registry) panicText(p any) (text string) {
 	defer func() {
 		if recover() != nil {
@@ -351,8 +350,8 @@ func (r *Registry) expire(s *slot, current *run) {
 	r.report(s, o, tr)
 }
 
-// settle records an outcome, queues what changed and publishes a new view. Its
-// cost does not depend on the number of checks. Callers hold r.mu.
+// settle records an outcome, queues the changes and publishes a new view. Its cost does
+// not depend on the number of checks. Callers hold r.mu.
 func (r *Registry) settle(s *slot, o outcome) transition {
 	tr := s.settle(o)
 	r.count(s, o.at)
@@ -376,8 +375,8 @@ func (r *Registry) settle(s *slot, o outcome) transition {
 	return tr
 }
 
-// report logs and traces an outcome, outside the lock. The log gets a line per
-// change and none per run: a check that fails for hours must not fill a disk.
+// report logs and traces an outcome, outside the lock. The log gets a line per change
+// and not per run, so a check that fails for hours does not fill a disk.
 func (r *Registry) report(s *slot, o outcome, tr transition) {
 	r.traced(func(t *Trace) func(context.Context, RunEvent) { return t.RunDone }, s, o)
 	if tr.raw && (tr.fromRaw != Unknown || o.status != Pass) {

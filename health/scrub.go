@@ -2,7 +2,7 @@ package health
 
 import "github.com/mainstay-go/mainstay/internal/redact"
 
-// scrubber takes secrets out of what the registry shows.
+// scrubber removes secrets from everything the registry shows.
 type scrubber struct{ *redact.Redactor }
 
 func newScrubber(secrets []string) *scrubber { return &scrubber{redact.New(secrets...)} }
@@ -11,9 +11,9 @@ func (s *scrubber) text(text string) string { return s.Text(text, maxText) }
 
 func (s *scrubber) error(err error) string { return s.Error(err, maxText) }
 
-// Scrub returns a text on one line, without what has the place or the form of a
-// secret, cut to about 1,000 bytes. It is for errors that come before there is a
-// registry. [Registry.Scrub] knows Options.Secrets too.
+// Scrub returns a text on one line, truncated to about 1,000 bytes and without the
+// parts that have the position or the form of a secret. Use it for errors that occur
+// before there is a registry. [Registry.Scrub] removes Options.Secrets too.
 func Scrub(text string) string { return formsOnly.text(text) }
 
 // ScrubLines is [Registry.Scrub] for a text of several lines, at most 64 KiB. It keeps

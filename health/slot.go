@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// slot is one check and everything known about it. The registry's mutex guards
-// all of it except the embedded Check, which never changes.
+// slot is one check and its state. The registry's mutex guards all of it except the
+// embedded Check, which never changes.
 type slot struct {
 	Check
 	inReady bool
 	removed bool
-	stop    context.CancelFunc // ends the loop of Run; nil = none
+	stop    context.CancelFunc // ends the loop of Run; nil if there is none
 
 	tracker  tracker
 	prompt   tracker // follows two results in a row, for /ready/
-	share    share   // what the tally counts for this slot
+	share    share   // the share of this slot in the tally
 	grades   grades
 	history  history
-	run      *run // in flight, also long after its timeout; nil = none
+	run      *run // in flight, possibly long after its timeout; nil if there is none
 	last     outcome
 	lastPass time.Time
 	failures int  // results in a row that were not a pass
@@ -34,23 +34,23 @@ type run struct {
 	asked    bool // by RunOnce
 }
 
-// outcome is what a run came to.
+// outcome is the outcome of a run.
 type outcome struct {
 	kind     Kind
 	status   Status
-	output   string // scrubbed and cut
+	output   string // scrubbed and truncated
 	observed []Measurement
 	at       time.Time
 	took     time.Duration
 	asked    bool // by RunOnce
 }
 
-// promptResults is how many results in a row move /ready/: one lost packet
-// drains no instance, and a dependency that is down does so within one interval.
+// promptResults is how many results in a row change /ready/. One lost packet then
+// drains no instance, and a dependency that is down changes it within one interval.
 const promptResults = 2
 
 func newSlot(c Check) *slot {
-	span := func(results int) time.Duration { // spread by 10 %, so a little less
+	span := func(results int) time.Duration { // intervals vary by 10 %, so a little less
 		return time.Duration(results-1) * c.pace * 8 / 10
 	}
 	return &slot{
@@ -74,8 +74,8 @@ func (s *slot) stale(now time.Time) bool {
 	return s.last.kind != KindPending && now.Sub(s.last.at) > s.staleAfter()
 }
 
-// pause is the time from a result to the next run: shorter while a change is
-// not confirmed.
+// pause is the time from a result to the next run. It is shorter while a change is not
+// confirmed.
 func (s *slot) pause() time.Duration {
 	if s.tracker.raw != s.tracker.confirmed {
 		return min(s.Interval, retryInterval)
@@ -83,7 +83,7 @@ func (s *slot) pause() time.Duration {
 	return s.Interval
 }
 
-// due reports whether an on-demand reader should have the check run.
+// due reports whether an on-demand reader should run the check.
 func (s *slot) due(now time.Time) bool { return !now.Before(s.dueAt()) }
 
 func (s *slot) dueAt() time.Time {
@@ -93,7 +93,7 @@ func (s *slot) dueAt() time.Time {
 	return s.last.at.Add(s.pause())
 }
 
-// state evaluates the slot at a moment: what was said then may be stale now.
+// state evaluates the slot at a moment, because a result may have become stale.
 func (s *slot) state(now time.Time) CheckState {
 	st := CheckState{
 		Name: s.Name, Type: s.Type, Runbook: s.Runbook,

@@ -6,71 +6,72 @@ import (
 	"time"
 )
 
-// CheckState is a check at one moment.
+// CheckState is the state of a check at one moment.
 type CheckState struct {
 	Name, Type, Runbook     string
 	Critical, Shared, Ready bool
 	Groups, DependsOn       []string
 
-	// Status is the raw state: the last result, or what became of it (Kind).
+	// Status is the raw state: the last result, or the failure that Kind names.
 	Status Status
 	Kind   Kind
-	// Since is when Status became what it is.
+	// Since is when Status got its current value.
 	Since time.Time
-	// Confirmed is the state that FailAfter or RecoverAfter results agree on;
-	// Unknown until they do.
+	// Confirmed is the state that FailAfter or RecoverAfter results agree on. It is
+	// Unknown until they agree.
 	Confirmed      Status
 	ConfirmedSince time.Time
-	// Prompt is the state that two results in a row agree on, however close
-	// together; /ready/ follows it.
+	// Prompt is the state that two results in a row agree on, however close together.
+	// /ready/ follows it.
 	Prompt Status
-	// Flapping: the raw state has changed six times within an hour and has not
-	// been calm for half an hour since.
+	// Flapping means that the raw state has changed six times within an hour, and since
+	// then has not been stable for half an hour.
 	Flapping bool
-	// Blocked names the dependencies that are confirmed bad; while there are
-	// any, this check's own trouble is a consequence.
+	// Blocked names the dependencies that are confirmed bad. If there are any, the
+	// problem of this check is a consequence.
 	Blocked []string
 
-	// Output explains the state to people who may see details. Secrets have
-	// been taken out of it.
+	// Output explains the state to authorised callers. Secrets have been removed from
+	// it.
 	Output   string
 	Observed []Measurement
 
-	// LastRun is when the last result was recorded; zero if there is none.
+	// LastRun is when the last result was recorded. It is zero if there is none.
 	LastRun time.Time
-	// Took is how long that run needed.
+	// Took is the duration of that run.
 	Took time.Duration
-	// LastSuccess is when the check passed last; zero if never since the start.
+	// LastSuccess is when the check last passed. It is zero if it never passed since
+	// the start.
 	LastSuccess time.Time
 	// Failures counts the results in a row that were not a pass.
 	Failures int
-	// StuckSince is the start of the run that has not returned; else zero.
+	// StuckSince is the start of the run that has not returned. It is zero if there is
+	// none.
 	StuckSince time.Time
 }
 
-// Phase is where the service is in its life.
+// Phase is the phase in the life of the service.
 type Phase string
 
 // The phases, as /ready/ and the status page name them.
 const (
-	Starting Phase = "starting" // a check of the group "ready" has no usable result yet, or Started is awaited
+	Starting Phase = "starting" // a check of the group "ready" has no usable result yet, or Started has not been called
 	Serving  Phase = "serving"
 	Draining Phase = "draining" // Drain was called
 )
 
-// Snapshot is the whole registry at one moment. It is a copy: nothing in it
-// changes any more. Its slices are shared between callers and must not be
-// written to.
+// Snapshot is the whole registry at one moment. It is a copy and never changes. Its
+// slices are shared between callers and must not be modified.
 type Snapshot struct {
 	Time time.Time
-	// Status is the answer of /health/: the worst of the critical checks, and
-	// Warn at least when any other check is bad. A check that has not run is a
-	// Fail if critical, and nothing if not.
+	// Status is the status of /health/: the worst of the critical checks, and at least
+	// Warn if any other check is bad. A check that has not run is a Fail if it is
+	// critical. Otherwise it does not count.
 	Status Status
-	// Confirmed is the same over the confirmed states.
+	// Confirmed is computed in the same way from the confirmed states.
 	Confirmed Status
 	Phase     Phase
-	// Ready is the answer of /ready/: Pass, Warn or Fail.
+	// Ready is the status of /ready/: Pass, Warn or Fail.
 	Ready Status
 	// Checks are in the order in which they were added.
 	Checks []CheckState
@@ -87,8 +88,8 @@ func (s *Snapshot) Check(name string) (CheckState, bool) {
 	return s.Checks[i], true
 }
 
-// Group returns a copy narrowed to the checks with this name in Check.Groups, or
-// to those of "ready", which always exists.
+// Group returns a copy narrowed to the checks with this name in Check.Groups, or to
+// those of the group "ready", which always exists.
 func (s *Snapshot) Group(name string) (*Snapshot, bool) {
 	narrowed := s.only(func(c CheckState) bool {
 		return name == readyGroup && c.Ready || slices.Contains(c.Groups, name)
@@ -96,12 +97,12 @@ func (s *Snapshot) Group(name string) (*Snapshot, bool) {
 	return narrowed, len(narrowed.Checks) > 0 || name == readyGroup
 }
 
-// Without returns a copy without the named checks, its states computed anew.
+// Without returns a copy without the named checks. Its states are computed again.
 func (s *Snapshot) Without(names ...string) *Snapshot {
 	return s.only(func(c CheckState) bool { return !slices.Contains(names, c.Name) })
 }
 
-// Only returns a copy of the named checks, its states computed anew.
+// Only returns a copy of the named checks. Its states are computed again.
 func (s *Snapshot) Only(names ...string) *Snapshot {
 	return s.only(func(c CheckState) bool { return slices.Contains(names, c.Name) })
 }
@@ -118,7 +119,7 @@ func (s *Snapshot) only(keep func(CheckState) bool) *Snapshot {
 	return &narrowed
 }
 
-// judge computes the states of the whole from the checks and the phase.
+// judge computes the states of the service from the checks and the phase.
 func (s *Snapshot) judge() {
 	var t tally
 	s.Confirmed = Pass
@@ -130,7 +131,7 @@ func (s *Snapshot) judge() {
 	s.Status, s.Ready, s.Phase = t.verdict(s.Phase)
 }
 
-// weight is what a state of this check means for the whole.
+// weight is the effect of a state of this check on the service.
 func (c *CheckState) weight(s Status) Status { return weigh(c.Critical, s) }
 
 func weigh(critical bool, s Status) Status {
@@ -151,9 +152,9 @@ func (r *Registry) Snapshot() *Snapshot {
 	return r.snapshot(now)
 }
 
-// Fresh is Snapshot for a registry that may be without Run: checks that are due
-// are run first, as for a request to an endpoint. It returns early, with what
-// there is, when ctx ends.
+// Fresh is Snapshot for a registry that may be without Run. It first runs the checks
+// that are due, as a request to an endpoint does. When ctx ends, it returns early with
+// the states at that moment.
 func (r *Registry) Fresh(ctx context.Context) *Snapshot {
 	if !r.running.Load() {
 		r.freshen(ctx)
@@ -177,7 +178,7 @@ func (r *Registry) snapshotOf(slots []*slot, now time.Time) *Snapshot {
 	return s
 }
 
-// phase is where the service is in its life, checks aside.
+// phase is the phase in the life of the service, without regard to the checks.
 func (r *Registry) phase() Phase {
 	switch {
 	case r.draining:

@@ -6,9 +6,9 @@ import "time"
 type Stats struct {
 	// Checks has one entry per check, in the order given to New.
 	Checks []CheckStats
-	// Changes counts everything that listeners were told.
+	// Changes counts all changes that were queued for listeners.
 	Changes uint64
-	// DroppedChanges counts what a slow listener missed.
+	// DroppedChanges counts the changes that were dropped because a listener was slow.
 	DroppedChanges uint64
 }
 
@@ -26,23 +26,23 @@ type CheckStats struct {
 	Confirmed Status
 	// Runs counts calls of the Checker.
 	Runs uint64
-	// Passed, Warned and Failed count results; a timeout, a panic and an
-	// interval spent stuck are failures.
+	// Passed, Warned and Failed count results. A timeout, a panic and an interval spent
+	// stuck are failures.
 	Passed, Warned, Failed uint64
 	Timeouts, Panics       uint64
-	// StuckTicks counts intervals in which nothing could be started.
+	// StuckTicks counts intervals in which no run could start.
 	StuckTicks uint64
-	// Stuck tells whether a run has outlived its timeout at this moment.
+	// Stuck reports whether a run is now past its timeout.
 	Stuck    bool
 	Flapping bool
-	// InTime counts the runs that returned within their timeout, and RunTime
-	// is the sum of their durations.
+	// InTime counts the runs that returned within their timeout, and RunTime is the sum
+	// of their durations.
 	InTime  uint64
 	RunTime time.Duration
-	// Durations counts the same runs by their duration: entry i those of at most
-	// DurationBounds[i]. Longer ones are in InTime only.
+	// Durations counts the same runs by their duration. Entry i counts the runs of at
+	// most DurationBounds[i]. Longer ones are in InTime only.
 	Durations [len(DurationBounds)]uint64
-	// LastDuration is that of the last result.
+	// LastDuration is the duration of the last result.
 	LastDuration time.Duration
 	// LastSuccess is the zero time if the check has not passed yet.
 	LastSuccess time.Time

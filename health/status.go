@@ -2,20 +2,18 @@ package health
 
 import "fmt"
 
-// Status is how well something is. The numbers grow with the trouble, so that
-// the worse of two states is the larger one.
+// Status is the state of a check or of the service. A larger number is a worse state.
 type Status uint8
 
 const (
-	// Unknown is the zero value: nothing has been measured yet. It is never
-	// taken for good health.
+	// Unknown is the zero value: there is no result yet. It never counts as healthy.
 	Unknown Status = iota
 	// Pass means healthy.
 	Pass
-	// Warn means that it works and that a person should look. Load balancers
-	// keep sending traffic: the HTTP code stays 200.
+	// Warn means that the subject works but needs the attention of a person. Load
+	// balancers keep sending traffic, because the HTTP code stays 200.
 	Warn
-	// Fail means that it does not work.
+	// Fail means that the subject does not work.
 	Fail
 )
 
@@ -48,24 +46,23 @@ func (s *Status) UnmarshalText(text []byte) error {
 	return fmt.Errorf("health: %q is not a status: use unknown, pass, warn or fail", text)
 }
 
-// Kind tells how a [CheckState] came about: by the word of the check itself, or
-// by something that happened to it.
+// Kind is the origin of a [CheckState]: the result of the check itself, or an event
+// such as a timeout.
 type Kind uint8
 
 const (
 	// KindPending means that the check has not run since the start.
 	KindPending Kind = iota
-	// KindReported means that the check returned in time and this is what it said.
+	// KindReported means that the check returned in time, and the state is its result.
 	KindReported
 	// KindTimeout means that the check did not return within its Timeout.
 	KindTimeout
-	// KindStuck means that a run that timed out earlier has still not returned. Nothing
-	// new is started until it does.
+	// KindStuck means that a run that timed out earlier has still not returned. No new
+	// run starts until it does.
 	KindStuck
-	// KindStale means that the last result is older than three intervals and a timeout,
-	// whatever it said.
+	// KindStale means that the last result is older than three intervals and a timeout.
 	KindStale
-	// KindPanic means that the check panicked, or ended its goroutine.
+	// KindPanic means that the check panicked, or called runtime.Goexit.
 	KindPanic
 )
 

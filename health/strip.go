@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// The bars are dashes of one stroke per state (page.css), 4 units wide with
-// their gap, and their height tells the state as well as their colour does.
+// The bars are dashes of one stroke per state (page.css), 4 units wide including the
+// gap. Their height shows the state as well as their colour does.
 var barMiddle = map[Status]string{Unknown: "19", Pass: "17", Warn: "14", Fail: "10"}
 
-// stripSVG draws the last 24 h, one bar per half hour, as one path per state. The
-// text is for screen readers and, if there was an outage, for everybody.
+// stripSVG draws the last 24 h, one bar per half hour, as one path per state. The text
+// is for screen readers. If there was an outage, it is visible to all readers.
 func stripSVG(h *history, now time.Time) (svg template.HTML, outages string) {
 	strip := h.strip(now)
 	var b strings.Builder

@@ -2,10 +2,10 @@ package health
 
 import "time"
 
-// share is what one check contributes to the states of the whole.
+// share is the contribution of one check to the states of the service.
 type share struct {
-	status Status // weighted: what it means for /health/
-	ready  Status // what it means for /ready/: Pass, Warn, Fail, or Unknown while it is starting
+	status Status // weighted: the effect on /health/
+	ready  Status // the effect on /ready/: Pass, Warn, Fail, or Unknown while it is starting
 }
 
 // share returns the contribution of a check.
@@ -29,8 +29,8 @@ func shareOf(critical, inReady bool, status, prompt Status) share {
 	return s
 }
 
-// tally counts the shares of all checks, so that one result changes the states of
-// the whole without a look at the other checks.
+// tally counts the shares of all checks. One result then changes the states of the
+// service without reading the other checks.
 type tally struct {
 	status, ready [Fail + 1]int
 }
@@ -40,8 +40,8 @@ func (t *tally) add(s share, n int) {
 	t.ready[s.ready] += n
 }
 
-// verdict returns the states of /health/ and /ready/, and the phase in view of
-// checks that are still starting.
+// verdict returns the states of /health/ and /ready/, and the phase, which also depends
+// on checks that are still starting.
 func (t *tally) verdict(phase Phase) (health, ready Status, p Phase) {
 	health, ready = Pass, Pass
 	for s := Warn; s <= Fail; s++ {
@@ -76,9 +76,9 @@ func (r *Registry) count(s *slot, now time.Time) {
 	r.tally.add(s.share, 1)
 }
 
-// recount looks at every slot: for time that has passed, and for checks that
-// came or went. Between two recounts staleFrom and dueFrom are lower bounds,
-// because a new result only makes a slot stale and due later. Callers hold r.mu.
+// recount reads every slot, after time has passed or checks were added or removed.
+// Between two recounts staleFrom and dueFrom are lower bounds, because a new result
+// only makes a slot stale and due later. Callers hold r.mu.
 func (r *Registry) recount(now time.Time) {
 	r.tally = tally{}
 	r.staleFrom, r.dueFrom = now.Add(24*time.Hour), now.Add(24*time.Hour)

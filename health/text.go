@@ -8,7 +8,7 @@ import (
 	"github.com/mainstay-go/mainstay/internal/durationtext"
 )
 
-// cut shortens a text to maxText bytes without splitting a character.
+// cut truncates a text to maxText bytes without splitting a character.
 func cut(text string) string { return cutTo(text, maxText) }
 
 func cutTo(text string, limit int) string {
@@ -22,8 +22,8 @@ func cutTo(text string, limit int) string {
 	return text[:end] + "…"
 }
 
-// oneLine makes control characters visible as spaces: an error text must not
-// be able to draw lines of its own in a text answer, a log or a mail.
+// oneLine replaces control characters with spaces. An error text must not be able to
+// add lines to a text response, a log or a mail.
 func oneLine(text string) string {
 	return strings.Map(func(c rune) rune {
 		if c < ' ' || c == 0x7f || c >= 0x80 && c < 0xa0 || c == 0x2028 || c == 0x2029 {
@@ -33,8 +33,8 @@ func oneLine(text string) string {
 	}, strings.ToValidUTF8(text, "�"))
 }
 
-// outputOf joins summary and error of a result into the one line that
-// authorised readers, the log and mails get.
+// outputOf joins summary and error of a result into one line for authorised callers,
+// the log and mails.
 func (r *Registry) outputOf(res *Result) string {
 	text := r.scrub.text(res.Summary)
 	if res.Err == nil {
@@ -47,8 +47,8 @@ func (r *Registry) outputOf(res *Result) string {
 	return cut(text + ": " + cause)
 }
 
-// cleanObserved bounds what a check may hand over, and takes a copy so that the
-// check cannot change it afterwards.
+// cleanObserved limits the measurements of a check, and copies them so that the check
+// cannot change them afterwards.
 func (r *Registry) cleanObserved(observed []Measurement) []Measurement {
 	if len(observed) == 0 {
 		return nil
@@ -63,8 +63,8 @@ func (r *Registry) cleanObserved(observed []Measurement) []Measurement {
 	return out
 }
 
-// lasting is roughly for how long something has been so, where milliseconds would
-// look exact and mean nothing.
+// lasting formats how long a state has lasted, without milliseconds that would only
+// look exact.
 func lasting(d time.Duration) string {
 	if d < time.Second {
 		return "a moment"
@@ -72,5 +72,5 @@ func lasting(d time.Duration) string {
 	return roughly(d)
 }
 
-// roughly writes a duration as a person says it: "14 min", "3 h 20 min".
+// roughly formats a duration in everyday form: "14 min", "3 h 20 min".
 func roughly(d time.Duration) string { return durationtext.Roughly(d) }

@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// Trace receives single runs. Any hook may be nil. Hooks run on the goroutine of
-// the check, outside all locks, and must return soon.
+// Trace receives single runs. Any hook may be nil. Hooks run on the goroutine of the
+// check, outside all locks, and must return quickly.
 type Trace struct {
 	// RunStart is called before a check is started.
 	RunStart func(context.Context, RunEvent)
-	// RunDone is called with the outcome of a run: after it returned, at its
-	// timeout, and once per interval while it is stuck.
+	// RunDone is called with the outcome of a run: after it returned, at its timeout,
+	// and once per interval while it is stuck.
 	RunDone func(context.Context, RunEvent)
-	// LateReturn is called when a run that had timed out returns after all. Its
-	// result is not used.
+	// LateReturn is called when a run returns after its timeout. Its result is not
+	// used.
 	LateReturn func(context.Context, RunEvent)
 }
 
-// RunEvent is what a [Trace] receives about one run.
+// RunEvent is the information about one run that a [Trace] receives.
 type RunEvent struct {
 	Check  string
 	Time   time.Time // of the start for RunStart, else of the outcome
@@ -32,8 +32,7 @@ type RunEvent struct {
 	Observed []Measurement
 }
 
-// AddTrace adds a trace beside that of Options, until the returned function is
-// called.
+// AddTrace adds a trace to that of Options, until the returned function is called.
 func (r *Registry) AddTrace(t *Trace) (cancel func()) {
 	change := func(edit func([]*Trace) []*Trace) {
 		r.mu.Lock()

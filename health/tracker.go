@@ -4,20 +4,20 @@ import "time"
 
 const (
 	flapWindow  = time.Hour        // raw changes are counted over this time
-	flapChanges = 6                // so many of them are flapping
-	flapCalm    = 30 * time.Minute // without a change ends it
+	flapChanges = 6                // this number of them means flapping
+	flapCalm    = 30 * time.Minute // this time without a change ends flapping
 )
 
-// tracker turns single results into a confirmed state. It is pure: time comes
-// in as an argument.
+// tracker turns single results into a confirmed state. It is pure: the time is an
+// argument.
 //
-// The state gets worse to the level that the last failAfter results all
-// reached at least, and better to the level that the last recoverAfter results
-// all stayed under or at. A first Pass is confirmed at once.
+// The state gets worse to the level that all of the last failAfter results reached. It
+// gets better to the level that all of the last recoverAfter results did not exceed. A
+// first Pass is confirmed at once.
 type tracker struct {
 	failAfter, recoverAfter int
-	// The agreeing results must also span this time, so that a check that runs
-	// every few seconds is not confirmed by one short outage.
+	// The agreeing results must also span this time. Otherwise one short outage would
+	// be confirmed for a check that runs every few seconds.
 	failFor, recoverFor time.Duration
 
 	raw       Status
@@ -64,8 +64,8 @@ type transition struct {
 
 func (t transition) any() bool { return t.raw || t.confirmed || t.flapStart || t.flapStop }
 
-// record takes a result. One that was asked for by RunOnce counts whatever time
-// the agreeing results span.
+// record takes a result. A result that RunOnce requested counts regardless of the time
+// that the agreeing results span.
 func (t *tracker) record(now time.Time, s Status, asked bool) transition {
 	tr := transition{fromRaw: t.raw, fromConfirmed: t.confirmed}
 	if s != t.raw {
@@ -110,13 +110,13 @@ func (t *tracker) next(now time.Time, asked bool) Status {
 
 func (t *tracker) noteChange(now time.Time) {
 	t.changed = append(t.changed, now)
-	if over := len(t.changed) - flapChanges; over > 0 { // more of them say nothing new
+	if over := len(t.changed) - flapChanges; over > 0 { // more of them add no information
 		t.changed = append(t.changed[:0], t.changed[over:]...)
 	}
 }
 
-// flap updates the flag. It enters on many changes in an hour and leaves only
-// after half an hour of calm: hysteresis in minutes.
+// flap updates the flag. It is set after many changes in an hour, and cleared only
+// after half an hour without a change.
 func (t *tracker) flap(now time.Time) (start, stop bool) {
 	if len(t.changed) == 0 {
 		return false, false

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// view is what handlers read: the states of the whole at one moment. The answer
-// for strangers comes from a constant table. The details are encoded by the
-// first authorised reader and kept until the next result.
+// view is the data that handlers read: the states of the service at one moment. Callers
+// without details get a response from a constant table. The details are encoded by the
+// first authorised request and kept until the next result.
 type view struct {
 	r *Registry
-	// until is the first moment at which time alone may change the view: a
-	// result may get stale then.
+	// until is the first moment at which time alone may change the view, because a
+	// result may become stale then.
 	until time.Time
 	// dueAt is when a reader of a registry without Run may have checks to run.
 	dueAt time.Time
@@ -20,7 +20,7 @@ type view struct {
 	details       [2]atomic.Pointer[encoded] // of /health/ and /ready/
 }
 
-// endpoint is a kind of answer that a view has.
+// endpoint is a kind of response of a view.
 type endpoint uint8
 
 const (
@@ -64,7 +64,7 @@ func (r *Registry) publish() *view {
 	return v
 }
 
-// snapshot returns the checks that an endpoint is about, and its status.
+// snapshot returns the checks of an endpoint, and its status.
 func (v *view) snapshot(e endpoint) (*Snapshot, Status) {
 	s := v.r.Snapshot()
 	if e == ofReady {
