@@ -5,11 +5,12 @@ import (
 	"strings"
 )
 
-// Attach loads what belongs to a page of rows with one query instead of one for each
-// row. key returns the key under which a row's children are found, and false for a row
-// that has none; fetch gets the distinct keys, at most 1,000 at a time, and returns the
-// children by key (see [GroupBy]); assign is called for each row with a key, with the
-// zero value of C where fetch found nothing. Without keys, fetch is not called.
+// Attach loads the children of a page of rows with one query, instead of one query for each
+// row. key returns the key under which the children of a row are found, and false for a row
+// without children. fetch receives the distinct keys, at most 1,000 at a time, and returns
+// the children by key (see [GroupBy]). assign is called for each row with a key. It
+// receives the zero value of C if fetch found no children. Without keys, fetch is not
+// called.
 //
 //	err := pagination.Attach(ctx, customers,
 //		func(c Customer) (int64, bool) { return c.ID, true },
@@ -49,7 +50,7 @@ func Attach[P, C any, K comparable](ctx context.Context, parents []P, key func(P
 	return nil
 }
 
-// GroupBy sorts rows into lists by key, each in the order of the rows.
+// GroupBy groups rows by key. Each group keeps the order of the rows.
 func GroupBy[C any, K comparable](rows []C, key func(C) K) map[K][]C {
 	groups := make(map[K][]C)
 	for _, r := range rows {

@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// Precision says how far a [Total] can be relied on.
+// Precision says how exact a [Total] is.
 type Precision uint8
 
 // The precisions of a total.
 const (
 	Exact    Precision = iota // the number of rows when they were counted
-	AtLeast                   // counting stopped there
+	AtLeast                   // counting stopped at this number
 	Estimate                  // from the database's statistics
-	Unknown                   // nothing was counted
+	Unknown                   // the list was not counted
 )
 
 // Total is the number of rows of a list. In JSON it is the number, or null when
@@ -50,12 +50,12 @@ func (t *Total) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// CountPolicy decides how the total of a list is found. Counting is often dearer than
-// the page itself: on a million rows a page costs a tenth of a millisecond and
+// CountPolicy decides how the total of a list is found. Counting is often more expensive
+// than the page itself: on a million rows a page costs a tenth of a millisecond and
 // COUNT(*) tens of milliseconds. The zero value counts exactly.
 //
-// With any other policy a page is read with one row more than it shows, so that next is
-// right even where the total is not, and "last" is no page.
+// Any other policy reads one row more than the page shows. The next link is then right even
+// if the total is not. The page "last" does not exist under these policies.
 type CountPolicy struct {
 	precision  Precision
 	limit      int64 // cap, or threshold of the estimate
@@ -64,16 +64,16 @@ type CountPolicy struct {
 	remembered bool
 }
 
-// Remember returns the value kept under key, or calls load and keeps its result for
-// ttl. It joins a cache to a [CountPolicy]; a cache's get-or-load method fits with one
-// line. It may collapse concurrent loads of one key.
+// Remember returns the value kept under key. If there is none, it calls load and keeps the
+// result for ttl. It connects a cache to a [CountPolicy]: a get-or-load method of a cache
+// fits with one line. It may collapse concurrent loads of one key.
 type Remember func(ctx context.Context, key string, ttl time.Duration, load func(context.Context) (int64, error)) (int64, error)
 
-// CountNone counts nothing: count and total_pages are null.
+// CountNone does not count: count and total_pages are null.
 func CountNone() CountPolicy { return CountPolicy{precision: Unknown} }
 
-// CountCapped counts up to most rows and says "at least" beyond: count is then most and
-// count_exact is false. It panics if most is below 1.
+// CountCapped counts up to most rows. If there are more, count is most and count_exact is
+// false ("at least"). It panics if most is below 1.
 func CountCapped(most int64) CountPolicy {
 	if most < 1 {
 		panic("pagination: CountCapped needs a cap of at least 1")
@@ -81,9 +81,9 @@ func CountCapped(most int64) CountPolicy {
 	return CountPolicy{precision: AtLeast, limit: most}
 }
 
-// CountEstimated asks the database's statistics (the source must be an [Estimator]) and
-// counts exactly when the estimate is below exactBelow, where counting is cheap and an
-// error would show.
+// CountEstimated reads the estimate of the database's statistics. The source must be an
+// [Estimator]. If the estimate is below exactBelow, it counts exactly: counting is cheap
+// there, and an error would be visible.
 func CountEstimated(exactBelow int64) CountPolicy {
 	return CountPolicy{precision: Estimate, limit: exactBelow}
 }
@@ -105,9 +105,9 @@ func (c CountPolicy) fresh() bool { return c.precision == Exact && !c.remembered
 
 var errNoCounter = errors.New("pagination: the source has no Count method; add one or use CountNone")
 
-// Total counts a source under the policy, for paginators outside this package. The source
-// needs the methods of [Counter], and of [CappedCounter] or [Estimator] where the policy
-// names them. Only a remembered policy calls key.
+// Total counts a source under the policy. It is for paginators outside this package. The
+// source needs the methods of [Counter]. It also needs those of [CappedCounter] or
+// [Estimator] if the policy names them. Only a remembered policy calls key.
 func (c CountPolicy) Total(ctx context.Context, source any, key func() string) (Total, error) {
 	if c.precision == Unknown {
 		return Total{Precision: Unknown}, nil
@@ -133,8 +133,8 @@ func (c CountPolicy) Total(ctx context.Context, source any, key func() string) (
 	}
 }
 
-// load returns a count, cap+1 for "more than the cap", or -1-n for an estimate of n: one
-// integer, so that any cache can keep it.
+// load returns a count, cap+1 for "more than the cap", or -1-n for an estimate of n. The
+// result is one integer so that any cache can keep it.
 func (c CountPolicy) load(ctx context.Context, source any) (int64, error) {
 	switch c.precision {
 	case AtLeast:
@@ -161,9 +161,9 @@ func (c CountPolicy) load(ctx context.Context, source any) (int64, error) {
 	return counter.Count(ctx)
 }
 
-// countKey names a count: the same for all pages, orders and formats of one filtered
-// list, different for another resource, tenant or filter. It has a fixed length, for
-// what the client sends is in it.
+// countKey returns the key of a remembered count. All pages, orders and formats of one
+// filtered list share a key. Another resource, tenant or filter has another key. The key
+// has a fixed length because it depends on data from the client.
 func countKey(resource, scope string, filter []byte) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%d:%s%d:%s", len(resource), resource, len(scope), scope)

@@ -6,20 +6,20 @@
 //   - [LimitOffset]: ?limit= and ?offset=.
 //   - [Read] and [ReadOffset]: pages without HTTP.
 //
-// Package keyset pages long lists and lists that change while they are read, by signed
+// Package keyset pages long lists, and lists that change during the reading, by signed
 // cursors. Package export writes whole lists as CSV or NDJSON.
 //
 // The package imports no database. A list is anything that implements [Lister].
 //
 // # What a client may send
 //
-// Bad paging parameters never reach the database. As in Django REST Framework, a page size
-// that makes no sense falls back to the default, a size that is too large is reduced to the
-// maximum, and a page that does not exist is a 404. With Strict set, each of these is a 400
-// with a problem document (RFC 9457).
+// Bad paging parameters never reach the database. The rules are those of Django REST
+// Framework: an invalid page size falls back to the default, a size that is too large is
+// reduced to the maximum, and a page that does not exist is a 404. With Strict set, each of
+// these is a 400 with a problem document (RFC 9457).
 //
 // # Deviations from Django REST Framework
 //
-// Digits grouped by underscores (1_0) and digits outside ASCII are no numbers here. An
-// offset past the end links back to the last full page.
+// Digits grouped by underscores (1_0) and digits outside ASCII are not accepted as numbers.
+// An offset past the end links back to the last full page.
 package pagination

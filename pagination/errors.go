@@ -10,23 +10,23 @@ import (
 )
 
 var (
-	// ErrInvalidPage reports a page number that is no number, below 1, or past the
-	// last page.
+	// ErrInvalidPage reports a page that is not a number, is below 1, or is past the last
+	// page.
 	ErrInvalidPage = errors.New("pagination: invalid page")
-	// ErrInvalidParameter reports any other paging parameter that was refused: in
-	// strict mode a page size, limit, offset or sort name, in every mode a query string
-	// of more than 16 KiB or a host that is not allowed.
+	// ErrInvalidParameter reports any other paging parameter that was rejected. In strict
+	// mode these are a page size, limit, offset or sort name. In every mode these are a
+	// query string of more than 16 KiB and a host that is not allowed.
 	ErrInvalidParameter = errors.New("pagination: invalid parameter")
 )
 
-// RequestError is a fault of the client in a request for a page. It wraps
-// [ErrInvalidPage], [ErrInvalidParameter], or an error of another paginator such as
-// keyset.ErrInvalidCursor. Status and Detail may be shown to the client. Error holds the
-// reason and belongs in a log.
+// RequestError is a fault of the client in a request for a page. It wraps [ErrInvalidPage],
+// [ErrInvalidParameter], or an error of another paginator such as keyset.ErrInvalidCursor.
+// The service may show Status and Detail to the client. Error holds the reason and belongs
+// in a log.
 type RequestError struct {
 	Status    int    // HTTP status: 404, 400 or 414
-	Detail    string // text for the client, free of internals
-	Parameter string // the query parameter at fault; "" if there is none
+	Detail    string // text for the client, without internal details
+	Parameter string // the wrong query parameter; "" if there is none
 
 	Problem bool   // write an RFC 9457 problem document
 	Kind    error  // the sentinel that Unwrap returns
@@ -44,10 +44,10 @@ func (e *RequestError) Error() string {
 // Unwrap returns the sentinel that the error belongs to.
 func (e *RequestError) Unwrap() error { return e.Kind }
 
-// WriteError answers a request whose page could not be made. A [RequestError] is
+// WriteError responds to a request when reading its page failed. A [RequestError] is
 // written with its own status, as {"detail": "…"} or, in strict mode, as an RFC 9457
-// problem document. Any other error is a failure of the source: it answers 500 with a
-// constant text, and nothing of the error reaches the client, so log it.
+// problem document. Any other error is a failure of the source: the response is a 500 with
+// a constant text. The client does not see such an error, so log it.
 func WriteError(w http.ResponseWriter, err error) {
 	e := &RequestError{Status: http.StatusInternalServerError, Detail: "The list could not be read."}
 	errors.As(err, &e)
@@ -64,7 +64,7 @@ func WriteError(w http.ResponseWriter, err error) {
 		}{"about:blank", http.StatusText(e.Status), e.Status, e.Detail, e.Parameter}
 	}
 	data, err := json.Marshal(body)
-	if err != nil { // only strings and a number: cannot happen
+	if err != nil { // only strings and a number: cannot fail
 		data = []byte(`{}`)
 	}
 	w.Header().Set("Content-Length", strconv.Itoa(len(data)+1))
@@ -86,7 +86,7 @@ func invalidParameter(param, detail string) error {
 	}
 }
 
-// lenientStatus is 404, as Django REST Framework answers, or 400 in strict mode.
+// lenientStatus is 404, as in Django REST Framework, or 400 in strict mode.
 func lenientStatus(strict bool) int {
 	if strict {
 		return http.StatusBadRequest
@@ -94,7 +94,7 @@ func lenientStatus(strict bool) int {
 	return http.StatusNotFound
 }
 
-// checkQuery refuses a query string that is too long to read.
+// checkQuery rejects a query string that is too long to read.
 func checkQuery(raw string, strict bool) error {
 	if len(raw) <= web.MaxQuery {
 		return nil
@@ -105,7 +105,7 @@ func checkQuery(raw string, strict bool) error {
 	}
 }
 
-// newLinker returns the links of a request, or the error of a host that is refused.
+// newLinker returns the links of a request, or an error if the host is rejected.
 func newLinker(b *web.LinkBase, r *http.Request, strict bool) (web.Linker, error) {
 	l, reason := web.NewLinker(b, r)
 	if reason != "" {

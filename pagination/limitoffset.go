@@ -16,23 +16,23 @@ type LimitOffsetOptions struct {
 	LimitParam string
 	// OffsetParam is the parameter with the number of rows to skip. Default: "offset".
 	OffsetParam string
-	// MaxOffset refuses offsets beyond it with [ErrInvalidParameter]. Default: no
-	// maximum with an exact count, which keeps offsets past the end from the database;
-	// 10,000 times the limit otherwise.
+	// MaxOffset rejects larger offsets with [ErrInvalidParameter]. Default: no maximum with
+	// an exact count, because offsets past the end then never reach the database; 10,000
+	// times the limit with any other count.
 	MaxOffset int64
-	// Count is how the total is found. Default: exactly.
+	// Count decides how the total is found. Default: exactly.
 	Count CountPolicy
-	// Strict refuses what is else mended: 400 with a problem document for a bad limit, a
-	// bad offset and a limit above the maximum. Default: false.
+	// Strict rejects values that are corrected otherwise: 400 with a problem document for a
+	// bad limit, a bad offset and a limit above the maximum. Default: false.
 	Strict bool
-	// Links says where links point. Default: scheme and host of the request.
+	// Links decides where links point. Default: scheme and host of the request.
 	Links *Links
 	// Resource names the list in the key of a remembered count. Default: the URL's path.
 	Resource string
-	// Scope returns what else, outside the query string, decides which rows the list has,
-	// such as the tenant. It is part of the key of a remembered count. Default: nothing.
+	// Scope returns anything outside the query string that decides which rows the list has,
+	// such as the tenant. It is part of the key of a remembered count. Default: empty.
 	Scope func(*http.Request) string
-	// Trace is told of each page. Default: nil.
+	// Trace is called for each page. Default: nil.
 	Trace *Trace
 }
 
@@ -75,7 +75,7 @@ func NewLimitOffset(preset Preset, opts *LimitOffsetOptions) (*LimitOffset, erro
 	return p, err
 }
 
-// OffsetRequest is what a client asked for.
+// OffsetRequest is the request of a client for a page.
 type OffsetRequest struct {
 	Limit  int   // after default and maximum; [Unpaginated] for the whole list
 	Offset int64 // rows to skip
@@ -127,8 +127,8 @@ func (p *LimitOffset) Parse(r *http.Request) (OffsetRequest, error) {
 	return req, nil
 }
 
-// OffsetPage is one page of a list by limit and offset. Its JSON has these fields in
-// this order; count_exact only when the total is not exact.
+// OffsetPage is one page of a list by limit and offset. Its JSON has these fields in this
+// order. count_exact is present only if the total is not exact.
 type OffsetPage[T any] struct {
 	Count      Total  `json:"count"`    // rows in the whole list; null if not counted
 	Next       Link   `json:"next"`     // null at the end
@@ -142,10 +142,10 @@ type OffsetPage[T any] struct {
 	links       web.Linker
 }
 
-// PaginateOffset reads the page that a request asks for. The error is a [RequestError]
-// for a fault of the client and the error of the source otherwise. [WriteError] writes
-// both. An offset past an exact total gives an empty page without a query for rows, and
-// its previous link leads to the last full page.
+// PaginateOffset reads the requested page. The error is a [RequestError] for a fault of the
+// client, and the error of the source otherwise. [WriteError] writes both. An offset past
+// an exact total gives an empty page without a query for rows. Its previous link leads to
+// the last full page.
 func PaginateOffset[T any](r *http.Request, p *LimitOffset, source Lister[T]) (*OffsetPage[T], error) {
 	req, err := p.Parse(r)
 	if err != nil {
@@ -170,7 +170,7 @@ func PaginateOffset[T any](r *http.Request, p *LimitOffset, source Lister[T]) (*
 	return page, err
 }
 
-// ReadOffset reads a page without HTTP: for gRPC, jobs and tests. The page has no links.
+// ReadOffset reads a page without HTTP, for gRPC, jobs and tests. The page has no links.
 func ReadOffset[T any](ctx context.Context, p *LimitOffset, req OffsetRequest, source Lister[T]) (*OffsetPage[T], error) {
 	if req.Limit == 0 {
 		req.Limit = p.preset.Size
@@ -198,10 +198,10 @@ func readOffset[T any](ctx context.Context, p *LimitOffset, req OffsetRequest, s
 	}
 	page := &OffsetPage[T]{req: req, pager: p}
 	page.Count, err = p.count.Total(ctx, source, key)
-	end := int64(math.MaxInt64) - int64(req.Limit) + 1 // offsets from there on have no rows
+	end := int64(math.MaxInt64) - int64(req.Limit) + 1 // there are no rows from this offset on
 	if p.count.precision == Exact {
 		end = page.Count.N
-		if !p.count.fresh() { // rows may have come since, but not without end
+		if !p.count.fresh() { // the list may have grown since the count, but not without bound
 			end = max(end, 10_000*int64(req.Limit))
 		}
 	}
@@ -253,8 +253,8 @@ func (p *OffsetPage[T]) offsetURL(offset int64) Link {
 	return Link(p.links.Link(nil, limit, at))
 }
 
-// Write answers 200 with the page as JSON, and with the headers that [Links].Headers
-// asks for. A list that was returned unpaginated is written as a bare array.
+// Write responds 200 with the page as JSON, and with the headers of [Links].Headers. An
+// unpaginated list is written as a bare array.
 func (p *OffsetPage[T]) Write(w http.ResponseWriter) error {
 	if p.unpaginated {
 		return web.WriteJSON(w, p.Results)
@@ -270,9 +270,9 @@ func (p *OffsetPage[T]) Write(w http.ResponseWriter) error {
 	return web.WriteJSON(w, p)
 }
 
-// Window returns the row of page links around the page, as [PageWindow] chooses them.
-// An offset that is no multiple of the limit counts as a page more. It is nil for a page
-// whose total is unknown or that no paginator made.
+// Window returns the links to the pages around this page, as [PageWindow] selects them. An
+// offset that is not a multiple of the limit counts as one page more. Window is nil if the
+// total is unknown or no paginator made the page.
 func (p *OffsetPage[T]) Window() []PageLink {
 	if p.pager == nil || p.Count.Precision == Unknown {
 		return nil
@@ -280,7 +280,7 @@ func (p *OffsetPage[T]) Window() []PageLink {
 	limit := int64(p.req.Limit)
 	before := web.CeilDiv(p.req.Offset, limit)
 	last := max(1, web.CeilDiv(p.Count.N-p.req.Offset, limit)+before)
-	current := min(before, last-1) + 1 // in this order: before may be the greatest integer
+	current := min(before, last-1) + 1 // in this order: before may be the largest integer
 	return pageLinks(PageWindow(current, last), current, func(n int64) Link {
 		if n == 1 {
 			return p.offsetURL(0)

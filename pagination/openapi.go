@@ -12,8 +12,8 @@ func (p *PageNumber) OpenAPIParameters() []Schema {
 	return params
 }
 
-// OpenAPIResponse returns the schema of a page whose results have the given schema (the
-// array's, not an element's).
+// OpenAPIResponse returns the schema of a page. results is the schema of the results array,
+// not of one element.
 func (p *PageNumber) OpenAPIResponse(results Schema) Schema {
 	at := "http://api.example.org/accounts/?" + p.pageParam
 	s := listSchema(results, at+"=4", at+"=2", p.count)
@@ -32,8 +32,8 @@ func (p *LimitOffset) OpenAPIParameters() []Schema {
 	}
 }
 
-// OpenAPIResponse returns the schema of a page whose results have the given schema (the
-// array's, not an element's).
+// OpenAPIResponse returns the schema of a page. results is the schema of the results array,
+// not of one element.
 func (p *LimitOffset) OpenAPIResponse(results Schema) Schema {
 	at, limit := "http://api.example.org/accounts/?"+p.offsetParam, "&"+p.limitParam+"=100"
 	return listSchema(results, at+"=400"+limit, at+"=200"+limit, p.count)
@@ -57,7 +57,7 @@ func listSchema(results Schema, next, previous string, count CountPolicy) Schema
 	return s
 }
 
-// schema is that of a total; only an unknown one is null.
+// schema is the schema of a total. Only an unknown total is null.
 func (c CountPolicy) schema(example int) Schema {
 	s := Schema{"type": "integer", "example": example}
 	if c.precision == Unknown {

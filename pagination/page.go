@@ -7,8 +7,8 @@ import (
 	"github.com/mainstay-go/mainstay/pagination/internal/web"
 )
 
-// Page is one page of a list by page number. Its JSON has these fields in this order,
-// all of them always; count_exact only when the total is not exact.
+// Page is one page of a list by page number. Its JSON always has all these fields, in this
+// order. Only count_exact is absent if the total is exact.
 type Page[T any] struct {
 	Count       Total  `json:"count"`        // rows in the whole list; null if not counted
 	TotalPages  Total  `json:"total_pages"`  // at least 1; null if not counted
@@ -24,18 +24,17 @@ type Page[T any] struct {
 	links       web.Linker
 }
 
-// False is the JSON value false. Its pointer is a field that is false or absent.
+// False is the JSON value false. A field of type *False is false or absent.
 type False struct{}
 
 // MarshalJSON writes false.
 func (False) MarshalJSON() ([]byte, error) { return []byte("false"), nil }
 
-// UnmarshalJSON accepts any value: being there is what counts.
+// UnmarshalJSON accepts any value: only the presence of the field counts.
 func (*False) UnmarshalJSON([]byte) error { return nil }
 
-// Write answers 200 with the page as JSON, and with the headers that [Links].Headers
-// asks for. Links hold "&" as it is and not as \u0026. A list that was returned
-// unpaginated is written as a bare array.
+// Write responds 200 with the page as JSON, and with the headers of [Links].Headers. Links
+// contain "&" and not its escape \u0026. An unpaginated list is written as a bare array.
 func (p *Page[T]) Write(w http.ResponseWriter) error {
 	if p.unpaginated {
 		return web.WriteJSON(w, p.Results)
@@ -51,8 +50,8 @@ func (p *Page[T]) Write(w http.ResponseWriter) error {
 	return web.WriteJSON(w, p)
 }
 
-// Window returns the row of page links around the page, as [PageWindow] chooses them.
-// It is nil for a page whose total is unknown or that no paginator made.
+// Window returns the links to the pages around this page, as [PageWindow] selects them. It
+// is nil if the total is unknown or no paginator made the page.
 func (p *Page[T]) Window() []PageLink {
 	if p.number == nil || p.Count.Precision == Unknown {
 		return nil

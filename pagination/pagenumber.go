@@ -10,14 +10,14 @@ import (
 	"github.com/mainstay-go/mainstay/pagination/internal/web"
 )
 
-// Unpaginated as a default size returns the whole list when the client asks for no size.
-// Use it only for lists that cannot grow.
+// Unpaginated as a default size returns the whole list if the request has no size. Use it
+// only for lists that cannot grow.
 const Unpaginated = -1
 
-// Preset is a page size with the largest one that a client may ask for.
+// Preset is a default page size and the largest size that a client may request.
 type Preset struct {
-	Size    int // rows in a page when the client does not say; or [Unpaginated]
-	MaxSize int // the most that a client gets; 0 = no maximum
+	Size    int // rows in a page if the request has no size; or [Unpaginated]
+	MaxSize int // the largest size for a client; 0 = no maximum
 }
 
 // The presets.
@@ -28,10 +28,10 @@ var (
 	Report   = Preset{Size: 100, MaxSize: 1000} // reports
 )
 
-// OutOfRange says what a page past the last one answers.
+// OutOfRange selects the response to a page past the last one.
 type OutOfRange uint8
 
-// The answers to a page past the last one.
+// The responses to a page past the last one.
 const (
 	NotFound OutOfRange = iota // [ErrInvalidPage], as Django REST Framework
 	Empty                      // 200 with no rows
@@ -45,24 +45,24 @@ type PageNumberOptions struct {
 	// SizeParam is the parameter with the page size; "-" = clients cannot choose it.
 	// Default: "page_size".
 	SizeParam string
-	// Count is how the total is found. Default: exactly.
+	// Count decides how the total is found. Default: exactly.
 	Count CountPolicy
-	// OutOfRange is the answer to a page past the last. Default: NotFound.
+	// OutOfRange is the response to a page past the last one. Default: NotFound.
 	OutOfRange OutOfRange
-	// MaxPages is the last page that is served when the total is not known exactly, since
-	// the database then walks over all pages before. Default: 10,000.
+	// MaxPages is the last page that is served if the total is not known exactly: the
+	// database then reads over all pages before it. Default: 10,000.
 	MaxPages int64
-	// Strict refuses what is else mended: 400 with a problem document for a bad page, a
-	// bad size and a size above the maximum. Default: false.
+	// Strict rejects values that are corrected otherwise: 400 with a problem document for a
+	// bad page, a bad size and a size above the maximum. Default: false.
 	Strict bool
-	// Links says where links point. Default: scheme and host of the request.
+	// Links decides where links point. Default: scheme and host of the request.
 	Links *Links
 	// Resource names the list in the key of a remembered count. Default: the URL's path.
 	Resource string
-	// Scope returns what else, outside the query string, decides which rows the list has,
-	// such as the tenant. It is part of the key of a remembered count. Default: nothing.
+	// Scope returns anything outside the query string that decides which rows the list has,
+	// such as the tenant. It is part of the key of a remembered count. Default: empty.
 	Scope func(*http.Request) string
-	// Trace is told of each page. Default: nil.
+	// Trace is called for each page. Default: nil.
 	Trace *Trace
 }
 
@@ -138,11 +138,11 @@ func orDefault(s, def string) string {
 	return s
 }
 
-// PageRequest is what a client asked for.
+// PageRequest is the request of a client for a page.
 type PageRequest struct {
 	Number int64 // from 1; 0 with Last
 	Size   int   // after default and maximum; [Unpaginated] for the whole list
-	Last   bool  // the client asked for "last"
+	Last   bool  // the request is for "last"
 
 	// Scope names the filter and the tenant in the key of a remembered count. Parse
 	// leaves it empty, and only [Read] uses it.
@@ -205,9 +205,9 @@ func (p *PageNumber) readSize(req *PageRequest, value string) error {
 	return nil
 }
 
-// Paginate reads the page that a request asks for. The error is a [RequestError] for a
-// fault of the client and the error of the source otherwise. [WriteError] writes both. A
-// page that does not exist is refused without a query for its rows.
+// Paginate reads the requested page. The error is a [RequestError] for a fault of the
+// client, and the error of the source otherwise. [WriteError] writes both. A page that does
+// not exist is rejected without a query for its rows.
 func Paginate[T any](r *http.Request, p *PageNumber, source Lister[T]) (*Page[T], error) {
 	req, err := p.Parse(r)
 	if err != nil {
@@ -240,8 +240,8 @@ func Paginate[T any](r *http.Request, p *PageNumber, source Lister[T]) (*Page[T]
 	return page, nil
 }
 
-// Read reads a page without HTTP: for gRPC, jobs and tests. The page has no links. The
-// zero PageRequest is page 1 of the default size.
+// Read reads a page without HTTP, for gRPC, jobs and tests. The page has no links. The zero
+// PageRequest is page 1 of the default size.
 func Read[T any](ctx context.Context, p *PageNumber, req PageRequest, source Lister[T]) (*Page[T], error) {
 	if req.Number == 0 && !req.Last {
 		req.Number = 1
@@ -289,8 +289,8 @@ func readPage[T any](ctx context.Context, p *PageNumber, req PageRequest, source
 	return page, more, nil
 }
 
-// fill finds the total and the page's number and reads its rows. It does not depend on
-// the row type, so that one copy of it serves all lists.
+// fill finds the total and the page number, and reads the rows of the page. It does not
+// depend on the row type, so one copy of it serves all lists.
 func (p *PageNumber) fill(ctx context.Context, key func() string, req PageRequest, source any,
 	list func(limit int, offset int64) (int, error), total *Total, current *int64,
 ) error {
@@ -329,7 +329,7 @@ func (p *PageNumber) fill(ctx context.Context, key func() string, req PageReques
 	}
 	limit := req.Size
 	if !p.count.fresh() {
-		limit++ // a row more tells whether there is a next page
+		limit++ // one more row shows whether there is a next page
 	}
 	offset := (*current - 1) * size
 	n, err := list(limit, offset)
@@ -340,7 +340,7 @@ func (p *PageNumber) fill(ctx context.Context, key func() string, req PageReques
 		return invalidPage(p.pageParam, "past the last row", p.strict)
 	}
 	if n > 0 && total.Precision != Unknown {
-		total.N = max(total.N, offset+int64(min(n, req.Size))) // these rows were seen
+		total.N = max(total.N, offset+int64(min(n, req.Size))) // the page contains these rows
 	}
 	return nil
 }

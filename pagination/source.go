@@ -5,12 +5,12 @@ import (
 	"math"
 )
 
-// NoLimit is the limit that a [Lister] is given when a list is returned unpaginated.
-// Every database takes it as a LIMIT.
+// NoLimit is the limit that a [Lister] receives for an unpaginated list. Every database
+// accepts it as a LIMIT.
 const NoLimit = math.MaxInt32
 
-// Lister is a list that can be read from an offset. The order must be total (end it
-// with a unique column), or rows may appear on two pages and others on none.
+// Lister is a list that can be read from an offset. The order must be total: end it with a
+// unique column. Otherwise rows may appear on two pages and others on no page.
 type Lister[T any] interface {
 	// List returns at most limit rows, beginning with the row at offset. limit is at
 	// least 1 and offset at least 0.
@@ -25,19 +25,19 @@ func (f ListerFunc[T]) List(ctx context.Context, limit int, offset int64) ([]T, 
 	return f(ctx, limit, offset)
 }
 
-// Counter is a [Lister] that knows how many rows there are. The exact and remembered
-// [CountPolicy] need it.
+// Counter is a [Lister] that can count its rows. The exact and remembered [CountPolicy]
+// need it.
 type Counter interface {
 	Count(ctx context.Context) (int64, error)
 }
 
-// CappedCounter counts no further than most: it returns at most that number. The capped
+// CappedCounter counts at most most rows and returns at most that number. The capped
 // [CountPolicy] uses it, and falls back to [Counter].
 type CappedCounter interface {
 	CountUpTo(ctx context.Context, most int64) (int64, error)
 }
 
-// Estimator guesses the number of rows from statistics, in the time of one look-up. The
+// Estimator estimates the number of rows from statistics, in the time of one look-up. The
 // estimated [CountPolicy] needs it.
 type Estimator interface {
 	EstimateCount(ctx context.Context) (int64, error)
@@ -61,7 +61,7 @@ func (s Source[T]) Count(ctx context.Context) (int64, error) { return s.CountFun
 // Slice is a list in memory.
 type Slice[T any] []T
 
-// List returns a part of the slice, which the caller must not change.
+// List returns a part of the slice. The caller must not change it.
 func (s Slice[T]) List(_ context.Context, limit int, offset int64) ([]T, error) {
 	if offset >= int64(len(s)) {
 		return nil, nil

@@ -3,9 +3,9 @@ package pagination
 // Break stands in a page window for one or more pages that are left out.
 const Break int64 = 0
 
-// PageWindow returns the page numbers that a row of page links shows: the first, the
-// last, the current and its neighbours, with [Break] where pages are left out. A break
-// never stands for a single page. current is held between 1 and last. The rule is
+// PageWindow selects the page numbers for a row of page links: the first page, the last
+// page, the current page and its neighbours. [Break] stands for the pages that are left
+// out, never for a single page. current is limited to the range from 1 to last. The rule is
 // that of Django REST Framework: PageWindow(5, 9) is 1 … 4 5 6 … 9.
 func PageWindow(current, last int64) []int64 {
 	last = max(last, 1)

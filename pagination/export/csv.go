@@ -17,9 +17,9 @@ type Column[T any] struct {
 	Value  func(T) string
 }
 
-// WriteCSV writes rows as CSV (RFC 4180) with a header line, holds no more than a buffer in
-// memory, and returns the number of rows. It stops at the first error of the rows, of w or
-// of Progress, and flushes the rows before it. opts may be nil.
+// WriteCSV writes rows as CSV (RFC 4180) with a header line and returns the number of rows.
+// It holds at most one buffer in memory. It stops at the first error of the rows, of w or
+// of Progress, and flushes the rows before the error. opts may be nil.
 func WriteCSV[T any](w io.Writer, columns []Column[T], rows iter.Seq2[T, error], opts *Options[T]) (int64, error) {
 	var o Options[T]
 	if opts != nil {
@@ -51,8 +51,8 @@ func WriteCSV[T any](w io.Writer, columns []Column[T], rows iter.Seq2[T, error],
 	}, out.Flush)
 }
 
-// csvWriter writes the cells. bufio.Writer keeps its first error, so that the last write of
-// a record tells about all of them.
+// csvWriter writes the cells. bufio.Writer keeps its first error, so the last write of a
+// record reports an error of any earlier write.
 type csvWriter struct {
 	*bufio.Writer
 	delimiter string
@@ -84,8 +84,8 @@ func (w *csvWriter) cell(i int, cell string) {
 	w.WriteString(cell)
 }
 
-// formula reports whether a spreadsheet would run a cell: one that begins with a sign of
-// formulas, in its common or full-width form, a tab or a line break, and is no number.
+// formula reports whether a spreadsheet would run a cell. Such a cell is not a number, and
+// begins with a tab, a line break, or a formula sign in its common or full-width form.
 func formula(cell string) bool {
 	switch first, _ := utf8.DecodeRuneInString(cell); first {
 	case '=', '@', '\t', '\r', '\n', '＝', '＠', '＋', '－':
@@ -97,9 +97,9 @@ func formula(cell string) bool {
 	return false
 }
 
-// ServeCSV writes rows as a CSV file for download under a name. While no byte has left the
-// buffer an error leaves the response untouched, for pagination.WriteError. A later error
-// wraps [ErrTruncated].
+// ServeCSV writes rows as a CSV file for download under a name. If an error occurs before
+// any output is sent, the response is untouched and pagination.WriteError can write it. A
+// later error wraps [ErrTruncated].
 func ServeCSV[T any](w http.ResponseWriter, filename string, columns []Column[T], rows iter.Seq2[T, error], opts *Options[T]) error {
 	lazy := &lazyResponse{w: w, contentType: "text/csv; charset=utf-8; header=present", filename: filename}
 	_, err := WriteCSV(lazy, columns, rows, opts)

@@ -8,9 +8,9 @@ import (
 	"net/http"
 )
 
-// WriteNDJSON writes rows as JSON, one a line, holds no more than a buffer in memory, and
-// returns the number of rows. It stops as [WriteCSV] does. JSON has no bytes that are not
-// UTF-8: encoding/json replaces them. opts may be nil.
+// WriteNDJSON writes rows as JSON, one per line, and returns the number of rows. It holds
+// at most one buffer in memory. It stops as [WriteCSV] does. JSON must be UTF-8:
+// encoding/json replaces other bytes. opts may be nil.
 func WriteNDJSON[T any](w io.Writer, rows iter.Seq2[T, error], opts *Options[T]) (int64, error) {
 	var o Options[T]
 	if opts != nil {

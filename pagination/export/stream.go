@@ -11,9 +11,9 @@ import (
 )
 
 // ErrTruncated reports a download that failed after its first bytes were sent. The
-// connection is then broken, so that the client notices that the file is not whole. A
-// response writer that hides the connection prevents that: end the handler with
-// panic(http.ErrAbortHandler) below such middleware.
+// connection is then broken, so that the client notices that the file is incomplete. This
+// does not work with a response writer that hides the connection: below such middleware,
+// end the handler with panic(http.ErrAbortHandler).
 var ErrTruncated = errors.New("export: the download was truncated")
 
 // Options are the options of the functions that write.
@@ -22,13 +22,13 @@ type Options[T any] struct {
 	// called. Default: 1,000.
 	Every int
 	// Progress receives the number of rows written and flushed so far, and the last of
-	// them. It is called once more at the end if rows came since. An error from it stops
-	// the stream. Default: nil.
+	// these rows. It is called once more at the end if there are rows since its last call.
+	// An error from it stops the stream. Default: nil.
 	Progress func(rows int64, last T) error
-	// Verbatim leaves the text of CSV cells and headers as it is. Otherwise text that a
+	// Verbatim leaves the text of CSV cells and headers unchanged. Otherwise text that a
 	// spreadsheet would run as a formula gets an apostrophe before it. Default: false.
 	Verbatim bool
-	// BOM writes a byte order mark before the CSV header, by which Excel reads UTF-8.
+	// BOM writes a byte order mark before the CSV header, so that Excel reads UTF-8.
 	// Default: false.
 	BOM bool
 	// Delimiter separates the cells of CSV. Default: a comma.
@@ -102,12 +102,12 @@ func (l *lazyResponse) Write(b []byte) (int, error) {
 }
 
 func (l *lazyResponse) flush() {
-	// A writer that cannot flush sends when it likes.
+	// A writer that cannot flush sends at a time of its own choice.
 	_ = http.NewResponseController(l.w).Flush()
 }
 
-// end completes an empty list too, and breaks the connection of a truncated one: without
-// it the server would send the end of a chunked body, and the file would look whole.
+// end also completes an empty list. It breaks the connection of a truncated list: otherwise
+// the server would send the end of a chunked body, and the file would look complete.
 func (l *lazyResponse) end(err error) error {
 	if err == nil {
 		l.begin()

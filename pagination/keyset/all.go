@@ -10,14 +10,14 @@ import (
 
 // AllOptions are the options of [Keyset.All].
 type AllOptions struct {
-	// Ordering is the order, as [Keyset.Order] takes it. Default: the keyset's own.
+	// Ordering is the order, in the form of [Keyset.Order]. Default: the keyset's own.
 	Ordering string
 	// Batch is the number of rows that one query reads and memory holds. Default: 1,000.
 	Batch int
 	// Cursor continues behind the row of a [Walk.Cursor]. Default: "", the beginning.
 	Cursor string
-	// Scope is what the cursors of this run are bound to besides the list and the order:
-	// the filter, the tenant. Default: "".
+	// Scope is the part of the cursors' scope besides the list and the order, such as the
+	// filter and the tenant. Default: "".
 	Scope string
 }
 
@@ -29,35 +29,37 @@ type Walk[T any] struct {
 	opts   *AllOptions
 	order  Order
 	scope  Scope
-	at     []Value // of the last row that was yielded
+	at     []Value // position of the last row that was yielded
 }
 
-// All reads the whole list behind the cursor in batches, each by its position, so that
-// the millionth row costs what the first one did and no long query or transaction is open.
+// All reads the whole list behind the cursor in batches. Each batch starts at a position,
+// so the millionth row costs as much as the first one, and no long query or transaction is
+// open.
 //
-// Every row whose sort keys stay the same and that exists during the whole walk is read
-// once. Rows that are inserted or deleted meanwhile are read or not. A row whose sort keys
-// change during the walk may be read twice or not at all. A row of a transaction that
-// commits late, behind the position, is not read. Read from [Snapshot] where that matters.
+// All reads a row once if the row exists during the whole walk and its sort keys do not
+// change. All may or may not read a row that is inserted or deleted during the walk. It may
+// read a row twice or never if its sort keys change during the walk. It does not read a row
+// behind the position from a transaction that commits late. If these cases matter, read
+// from [Snapshot].
 //
-// An error ends the sequence, beside a zero row: a cursor of another list
-// ([ErrInvalidCursor]), a source that breaks the order ([ErrWalk]), or the error of the
+// An error ends the sequence, with a zero row beside it. It is [ErrInvalidCursor] for a
+// cursor of another list, [ErrWalk] for a source that breaks the order, or the error of the
 // source.
 //
-// Where the source reads from a *sql.DB, the query ends on the server when ctx ends. All
-// kills it on MariaDB and MySQL, through a second connection of the pool.
+// If the source reads from a *sql.DB, the query ends on the server when ctx ends. On
+// MariaDB and MySQL, All kills it through a second connection of the pool.
 func (k *Keyset[T]) All(ctx context.Context, source Seeker[T], opts *AllOptions) iter.Seq2[T, error] {
 	return k.Walk(ctx, source, opts).Rows()
 }
 
-// Walk is [Keyset.All] with a cursor to continue from, in a later run or in another
-// process.
+// Walk is [Keyset.All] with a cursor, from which a later run or another process can
+// continue.
 func (k *Keyset[T]) Walk(ctx context.Context, source Seeker[T], opts *AllOptions) *Walk[T] {
 	return &Walk[T]{keyset: k, ctx: ctx, source: source, opts: opts}
 }
 
-// Cursor returns the cursor behind the last row that Rows yielded, for
-// [AllOptions].Cursor of a walk with the same order and scope. It is "" before the first
+// Cursor returns the cursor behind the last row that Rows yielded. Pass it as
+// [AllOptions].Cursor to a walk with the same order and scope. It is "" before the first
 // row.
 func (w *Walk[T]) Cursor() (string, error) {
 	if w.at == nil {
@@ -122,7 +124,7 @@ func (w *Walk[T]) each(f func(Batch[T]) bool) error {
 	}
 }
 
-// seekBatch reads a batch, into the memory of the last one where the source can.
+// seekBatch reads a batch. It reuses the memory of the last batch if the source can.
 func seekBatch[T any](ctx context.Context, source Seeker[T], last Batch[T], q Seek) (Batch[T], error) {
 	if s, ok := source.(interface {
 		seekInto(ctx context.Context, batch Batch[T], q Seek) (Batch[T], error)
@@ -146,8 +148,8 @@ func (k *Keyset[T]) allOptions(opts *AllOptions) (AllOptions, Order, error) {
 	return o, order, err
 }
 
-// allScope differs from every scope of a request, whose filter is a query string: "?" is
-// escaped in one.
+// allScope differs from the scope of every request: a request's filter is a query string,
+// in which "?" is escaped.
 func (k *Keyset[T]) allScope(order Order, scope string) Scope {
 	return k.newScope(order, "?all", scope)
 }

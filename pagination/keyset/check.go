@@ -5,14 +5,13 @@ import (
 	"fmt"
 )
 
-// ErrWalk is the error of a walk that cannot keep its promise: the source and the order
-// disagree, so that rows would be lost, doubled or read without end. The error is always a
-// [WalkError].
+// ErrWalk is the error of a walk whose source and order disagree: rows would be lost,
+// doubled or read without end. The error is always a [WalkError].
 var ErrWalk = errors.New("keyset: the walk is not in order")
 
-// WalkError says which column of a list breaks its walks. It wraps [ErrWalk].
+// WalkError names the column of a list that breaks its walks. It wraps [ErrWalk].
 type WalkError struct {
-	List    string // the resource of the keyset; "" where a source reports it
+	List    string // the resource of the keyset; "" if a source reports it
 	Column  string // the name of the column
 	Problem string // the fault and what to do
 }
@@ -90,7 +89,7 @@ func (k *Keyset[T]) broken(key Key, problem string) error {
 	return &WalkError{List: k.resource, Column: key.Name, Problem: problem}
 }
 
-// follows reports a row that does not stand behind another one.
+// follows reports a row that is not behind another row.
 func (k *Keyset[T]) follows(q Seek, b *Batch[T], before, row []Value, first bool) error {
 	for j := range row {
 		if row[j] == before[j] {
@@ -149,12 +148,12 @@ func equalValues(a, b []Value) bool {
 	return true
 }
 
-// show returns the kind of a value and nothing that a log must not hold.
+// show returns the kind of a value, without content that must not be in a log.
 func (v Value) show() string {
 	return [...]string{"NULL", "an integer", "an integer", "a float", "a bool", "a text", "bytes", "a time"}[v.kind] + v.figure()
 }
 
-// figure returns numbers and times, which tell what is wrong.
+// figure returns numbers and times. They show the fault.
 func (v Value) figure() string {
 	switch v.kind {
 	case kindInt, kindUint, kindFloat, kindBool, kindTime:
@@ -164,7 +163,7 @@ func (v Value) figure() string {
 	}
 }
 
-// until returns the number of rows before the end of a seek, for sources that do not apply
+// until returns the number of rows before the end of a seek, for sources that ignore
 // Seek.Until.
 func (k *Keyset[T]) until(q Seek, b *Batch[T]) int {
 	if b.sql || q.Until == nil {

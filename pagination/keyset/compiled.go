@@ -29,17 +29,17 @@ type compiled struct {
 	text    string
 	args    []any
 	forms   []form
-	taps    []int // the column of the result that holds a key; -1 = a column of its own
+	taps    []int // the result column that holds each key; -1 = a separate column
 	columns []string
 
 	mu       sync.Mutex
-	db       *sql.DB // where prepared belongs
+	db       *sql.DB // the database of prepared
 	prepared *sql.Stmt
-	foreign  int  // runs on another database since the last one on db
+	foreign  int  // runs on other databases since the last run on db
 	kept     bool // a cache closes prepared
 }
 
-// shape names the statements of a list: two seeks with one shape have one text.
+// shape identifies the statements of a list: two seeks with one shape have the same text.
 type shape struct {
 	dialect            Dialect
 	from, where, query string
@@ -64,15 +64,16 @@ func kindsOf(values []Value) uint64 {
 	return packed
 }
 
-// listCache remembers the types of the sort keys of a list, and its statements.
+// listCache keeps the types of the sort keys of a list, and its statements.
 type listCache struct {
 	mu         sync.RWMutex
 	types      map[typeKey]form
 	statements map[shape]*compiled
 }
 
-// mostCached is the number of types and of statements that a cache holds. A list has a handful of
-// each. A caller that writes values into its texts makes more, and the cache starts again.
+// mostCached is the number of types and of statements that a cache holds. A list has a few
+// of each. A caller that writes values into its texts makes more. The cache is then
+// cleared.
 const mostCached = 1000
 
 // compile returns the statement of a seek.
@@ -139,8 +140,8 @@ func (s SQLSource[T]) build(ctx context.Context, q Seek) (*compiled, error) {
 	return c, err
 }
 
-// taps returns for each key the column of the result that holds its value as the database
-// has it, or -1.
+// taps returns, for each key, the column of the result that holds its value as the database
+// stores it, or -1.
 func taps(columns []string, keys []Key, forms []form) []int {
 	at := make([]int, len(keys))
 	for i, k := range keys {
@@ -176,14 +177,14 @@ func (c *compiled) arguments(base []any, q Seek) []any {
 	return args
 }
 
-// query runs a statement. SQLite parses a text in a third of the time of a page, so there
-// it is prepared once for a database.
+// query runs a statement. SQLite spends a third of a page's time on parsing, so the
+// statement is prepared once per database there.
 func (s SQLSource[T]) query(ctx context.Context, c *compiled, args []any) (Rows, error) {
 	db, ok := s.DB.(*sql.DB)
 	if !ok || s.Query != nil || s.Dialect != SQLite {
 		return s.run(ctx, c.text, args)
 	}
-	stmt, err := c.prepare(ctx, db) //nolint:sqlclosecheck // it serves the pages to come
+	stmt, err := c.prepare(ctx, db) //nolint:sqlclosecheck // later pages use it
 	if err != nil {
 		return nil, err
 	}
@@ -193,8 +194,8 @@ func (s SQLSource[T]) query(ctx context.Context, c *compiled, args []any) (Rows,
 	return stmt.QueryContext(ctx, args...) //nolint:rowserrcheck // the caller checks it
 }
 
-// prepare returns the statement for a database, or nil where the list is read from many
-// databases in turn.
+// prepare returns the statement for a database, or nil if the list alternates between many
+// databases.
 func (c *compiled) prepare(ctx context.Context, db *sql.DB) (*sql.Stmt, error) {
 	const patience = 100
 	if !c.mu.TryLock() { // another page is preparing it
@@ -216,7 +217,7 @@ func (c *compiled) prepare(ctx context.Context, db *sql.DB) (*sql.Stmt, error) {
 		return nil, err
 	}
 	if c.prepared != nil {
-		_ = c.prepared.Close() // rows that are read from it stay open
+		_ = c.prepared.Close() // rows that are being read from it stay open
 	}
 	c.db, c.prepared, c.foreign = db, stmt, 0
 	return stmt, nil
@@ -232,7 +233,7 @@ func (c *compiled) close() {
 	c.db, c.prepared, c.kept = nil, nil, false
 }
 
-// forget drops the types and statements of a list, whose table may have changed.
+// forget drops the types and statements of a list because its table may have changed.
 func (c *listCache) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -11,10 +11,11 @@ type condWriter struct {
 	plan *seekPlan
 }
 
-// value writes the value of a key, in the form that compares as the database sorts.
-// SQLite with sample statistics (STAT4) prepares a statement again once it knows a bare
-// parameter of it, and then may leave the index of the order where few rows are left. It
-// does not look into an expression, and the plus of the form makes one of any value.
+// value writes the value of a key in the form that compares in the order of the database.
+// SQLite with sample statistics (STAT4) prepares a statement again when it learns the value
+// of a bare parameter. If few rows are left, it may then leave the index of the order. It
+// does not look into expressions, and the plus in the form makes an expression of any
+// value.
 func (w *condWriter) value(i int) {
 	k := &w.plan.keys[i]
 	before, after := k.form.bind()
@@ -26,7 +27,7 @@ func (w *condWriter) value(i int) {
 // expr writes the expression of a key.
 func (w *condWriter) expr(i int) { w.fragment(&w.plan.keys[i].expr) }
 
-// compared writes the expression of a key as it compares with a value.
+// compared writes the expression of a key in the form for a comparison with a value.
 func (w *condWriter) compared(i int) {
 	before, after := w.plan.keys[i].form.compared()
 	w.write(before)
@@ -34,8 +35,8 @@ func (w *condWriter) compared(i int) {
 	w.write(after)
 }
 
-// null writes a test for NULL. A row of PostgreSQL with a NULL in it is neither IS NULL
-// nor IS NOT NULL, and sorts among the rows.
+// null writes a test for NULL. In PostgreSQL, a row value that contains a NULL is neither
+// IS NULL nor IS NOT NULL, and sorts among the other rows.
 func (w *condWriter) null(i int, test string) {
 	w.expr(i)
 	switch {
@@ -73,7 +74,7 @@ func (w *condWriter) where() {
 	w.write(")")
 }
 
-// only writes a segment that is a condition of its own.
+// only writes a segment as a complete condition.
 func (w *condWriter) only(s segment) {
 	if w.dialect != MySQL || !s.fixesFirst() {
 		w.segment(s)
@@ -85,19 +86,20 @@ func (w *condWriter) only(s segment) {
 	w.write(")")
 }
 
-// never adds what is true of no row. An equality or IS NULL in every alternative makes
-// MariaDB look the key up by that alone and read all that have it, the ones before the
-// position too, since to its planner a look-up is better than a range of the same index
-// and it knows of no LIMIT then. With this alternative no look-up answers the condition,
-// and the planner is left with the range, which an impossible comparison does not widen.
+// never adds an alternative that matches no row. If every alternative has an equality or IS
+// NULL, MariaDB looks the key up by that condition alone. It then reads all rows with that
+// key, including the rows before the position: its planner prefers a look-up to a range of
+// the same index and ignores the LIMIT there. With this alternative a look-up cannot
+// satisfy the condition. The planner must use the range, and an impossible comparison does
+// not widen it.
 func (w *condWriter) never() {
 	w.write(" OR ")
 	w.expr(0)
 	w.write(" < NULL")
 }
 
-// bound writes what holds for every row behind the position: it lets a database that
-// does not derive a range from an OR begin in the right place.
+// bound writes a condition that holds for every row behind the position. It is for
+// databases that do not derive a range from an OR, which can then begin in the right place.
 func (w *condWriter) bound(p *seekPlan) bool {
 	k := p.keys[0]
 	if w.dialect == MySQL || !p.bound && !p.union || len(p.segments) == 0 {
@@ -138,10 +140,10 @@ func (w *condWriter) segment(s segment) {
 	}
 }
 
-// hold writes that a key is NULL, or has the position's value. Where SQLite takes the rows
-// with that to be many, it would rather read and sort them all from an index that begins
-// with another column, or from the primary key's. The share that it is told keeps it both
-// from that and from scanning the table, whatever ANALYZE found.
+// hold writes that a key is NULL or equals the position's value. If SQLite expects many
+// such rows, it prefers to read and sort all of them from the primary key's index or from
+// an index that begins with another column. The likelihood in the statement prevents that.
+// It also prevents a scan of the table, independent of the statistics of ANALYZE.
 func (w *condWriter) hold(i int, null bool) {
 	if w.dialect == SQLite {
 		w.write("likelihood(")
@@ -159,8 +161,8 @@ func (w *condWriter) hold(i int, null bool) {
 }
 
 // compare writes that keys[from:to] are behind the position. Among the NULLs of another
-// key PostgreSQL likes the primary key's index when it takes few rows to be left there; it
-// is not told where the position is, and keeps to the index that has the order.
+// key, PostgreSQL prefers the primary key's index if it expects few remaining rows. The
+// position is hidden from its planner, so it keeps the index that has the order.
 func (w *condWriter) compare(from, to int, strict, amongNulls bool) {
 	value := w.value
 	if amongNulls && w.dialect == Postgres {
@@ -196,8 +198,9 @@ func (w *condWriter) compare(from, to int, strict, amongNulls bool) {
 	w.write(")")
 }
 
-// hidden writes the value of a key so that PostgreSQL does not know it while it plans.
-// Only a value with a type of its own can be hidden: a sub-select gives it no other.
+// hidden writes the value of a key so that PostgreSQL does not know it during planning.
+// Only a value with its own type can be hidden, because a sub-select does not infer another
+// type.
 func (w *condWriter) hidden(i int) {
 	k := &w.plan.keys[i]
 	switch {
@@ -215,13 +218,13 @@ func (w *condWriter) hidden(i int) {
 }
 
 // orderBy writes the order of a segment, or of the whole list for the zero segment. It
-// leaves out the keys that the segment holds equal to a value, and the NULLS clause of
-// keys that are all NULL or never NULL in it: either would keep a database from using its
-// index. Keys held to NULL stay, since PostgreSQL does not take IS NULL for an equality
-// and would not see that the index has the rows in order. So does the clause of later
-// keys on PostgreSQL: only an index with the same clause has the rows behind in order,
-// and PostgreSQL wants to see the clause to use that index. On MariaDB all keys stay,
-// since it reads such a segment as a range and knows of no equality then.
+// omits the keys that are equal to a value in the segment. It omits the NULLS clause of
+// keys that are all NULL or never NULL in it. Either could keep a database from using its
+// index. Keys held to NULL stay: PostgreSQL does not treat IS NULL as an equality, and
+// would not see that the index has the rows in order. On PostgreSQL the clause of later
+// keys stays too: only an index with the same clause has those rows in order, and
+// PostgreSQL uses it only with the clause. On MariaDB all keys stay: it reads such a
+// segment as a range and sees no equality.
 func (w *condWriter) orderBy(s segment, expr func(int)) {
 	separator := " ORDER BY "
 	for i, k := range w.plan.keys {
@@ -260,8 +263,8 @@ func (w *condWriter) orderBy(s segment, expr func(int)) {
 	}
 }
 
-// limit writes the number of rows. The usual page of a list has it in its text, so that
-// the database plans for it once. Other sizes are bound, so that a client that chooses
+// limit writes the number of rows. The usual page size of a list is part of the text, so
+// that the database plans for it once. Other sizes are bound, so that a client that chooses
 // sizes makes no new statements.
 func (w *condWriter) limit(offset *fragment) {
 	number := func() {

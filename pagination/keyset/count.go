@@ -33,7 +33,7 @@ func (s SQLSource[T]) Count(ctx context.Context) (int64, error) {
 	return s.scalar(ctx, st.b.String(), st.args)
 }
 
-// CountUpTo counts no further than most.
+// CountUpTo counts at most most rows.
 func (s SQLSource[T]) CountUpTo(ctx context.Context, most int64) (int64, error) {
 	if err := s.Base.check(); err != nil {
 		return 0, err
@@ -58,9 +58,10 @@ func (s SQLSource[T]) CountUpTo(ctx context.Context, most int64) (int64, error) 
 	return s.scalar(ctx, st.b.String(), st.args)
 }
 
-// EstimateCount asks the planner: EXPLAIN on PostgreSQL, MariaDB and MySQL, whose figure
-// may be far off for a filter over several columns. On SQLite it asks the statistics of
-// ANALYZE, which know whole tables only, so a filtered list is counted.
+// EstimateCount returns the planner's estimate. On PostgreSQL, MariaDB and MySQL it comes
+// from EXPLAIN and may be far off for a filter over several columns. On SQLite it comes
+// from the statistics of ANALYZE. They cover whole tables only, so a filtered list is
+// counted.
 func (s SQLSource[T]) EstimateCount(ctx context.Context) (int64, error) {
 	b := s.counting()
 	st, err := newStatement(s.Dialect, b)
@@ -77,7 +78,7 @@ func (s SQLSource[T]) EstimateCount(ctx context.Context) (int64, error) {
 			return s.Count(ctx)
 		}
 		n, err := s.scalar(ctx, "SELECT COALESCE(MAX(CAST(stat AS INTEGER)), -1) FROM sqlite_stat1 WHERE tbl = ?1", []any{b.From})
-		if err != nil || n < 0 { // never analysed
+		if err != nil || n < 0 { // ANALYZE never ran
 			return s.Count(ctx)
 		}
 		return n, nil
@@ -120,7 +121,7 @@ func (s SQLSource[T]) one(ctx context.Context, to any, query string, args []any)
 	return rows.Err()
 }
 
-// plannedRows reads the planner's figure out of an EXPLAIN in JSON.
+// plannedRows reads the planner's estimate from an EXPLAIN in JSON.
 func plannedRows(d Dialect, plan string) (int64, error) {
 	if d == Postgres {
 		var explained []struct {
@@ -140,8 +141,8 @@ func plannedRows(d Dialect, plan string) (int64, error) {
 	return int64(joinedRows(explained)), nil
 }
 
-// joinedRows multiplies the rows of the tables of a join, as MariaDB's and MySQL's plans
-// nest them, by the share that passes each filter.
+// joinedRows multiplies the rows of the tables of a join, nested as in the plans of MariaDB
+// and MySQL, by the share that passes each filter.
 func joinedRows(node any) float64 {
 	product := 1.0
 	switch n := node.(type) {

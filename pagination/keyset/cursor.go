@@ -11,20 +11,20 @@ import (
 )
 
 // maxCursor is the longest cursor with a whole position. A longer position becomes a short
-// cursor, which names the row by its tie-break, and the row is looked up.
+// cursor: it identifies the row by its tie-break, and the row is looked up.
 const maxCursor = 1024
 
-// maxShort is the longest cursor that is decoded at all. A tie-break that fits into an
-// index entry of PostgreSQL or MariaDB fits into it.
+// maxShort is the length limit for decoding. A tie-break that fits into an index entry of
+// PostgreSQL or MariaDB fits into it.
 const maxShort = 4400
 
-// Scope is what a cursor is bound to: a hash over the list, its order, its filter and
-// the caller's tenant. A cursor is good in its own scope alone. It is a position and
-// never a permission: the query must filter by tenant all the same.
+// Scope binds a cursor. It is a hash over the list, its order, its filter and the caller's
+// tenant. A cursor is valid only in its own scope. It is a position and never a permission:
+// the query must still filter by tenant.
 type Scope [sha256.Size]byte
 
-// NewScope hashes the parts. Their number and borders count: ("ab", "c") is not
-// ("a", "bc").
+// NewScope hashes the parts. Their number and borders count: ("ab", "c") differs from ("a",
+// "bc").
 func NewScope(parts ...string) Scope {
 	b := make([]byte, 0, 256)
 	for _, p := range parts {
@@ -38,7 +38,7 @@ func NewScope(parts ...string) Scope {
 type Position struct {
 	Values    []Value // one for each key of the order
 	Backward  bool    // towards the beginning
-	Inclusive bool    // the row at the place belongs to what is read
+	Inclusive bool    // the seek also returns the row at the position
 
 	short bool   // Values are the tie-break alone
 	sum   uint64 // hash of all values of the row, of a short position
@@ -46,22 +46,22 @@ type Position struct {
 
 // CursorsOptions are the options of [NewCursors].
 type CursorsOptions struct {
-	// TTL is the least time that a cursor lives. It is rounded up by at most a sixteenth,
-	// so that equal pages have equal cursors (and ETags) for a while. Default: 0, for
-	// ever; 72 hours when encrypted.
+	// TTL is the minimum lifetime of a cursor. It is rounded up by at most a sixteenth, so
+	// that equal pages have equal cursors (and ETags) for a while. Default: 0, no expiry;
+	// 72 hours when encrypted.
 	TTL time.Duration
 	// Encrypt hides the key values from the client with AES-256-GCM. Encrypted cursors
-	// differ each time, so pages that hold them have no stable ETag, and a key serves
-	// for 2^32 cursors; rotate it in time. Default: false.
+	// differ each time, so pages that contain them have no stable ETag. A key serves for
+	// 2^32 cursors: rotate it in time. Default: false.
 	Encrypt bool
 }
 
 // Cursors writes and reads cursors. It is safe for concurrent use.
 //
 // A cursor is a typed binary payload in base64url: signed by 128 bits of HMAC-SHA256, or
-// encrypted. A signed cursor of a time and an int64 has at most 46 characters while the
-// number is below 2^48 and the time has no nanoseconds. Signed cursors are deterministic
-// and readable: do not sort by a secret, or encrypt them.
+// encrypted. A signed cursor of a time and an int64 has at most 46 characters if the number
+// is below 2^48 and the time has no nanoseconds. Signed cursors are deterministic and
+// readable: do not sort by a secret, or encrypt them.
 type Cursors struct {
 	ring    *KeyRing
 	ttl     time.Duration
@@ -101,8 +101,8 @@ const (
 // errLong is the error of a position whose cursor is too long.
 var errLong = errors.New("keyset: the key values make a cursor that is too long; break ties by a shorter column")
 
-// Encode writes a cursor. It fails if the position has more than 64 values or makes a
-// cursor of more than 1,024 characters. [Keyset] then writes a short one.
+// Encode writes a cursor. It fails if the position has more than 64 values or the cursor
+// more than 1,024 characters. [Keyset] then writes a short cursor.
 func (c *Cursors) Encode(scope Scope, at Position) (string, error) {
 	return c.encode(&scope, at, time.Now)
 }
@@ -161,7 +161,7 @@ func (c *Cursors) encode(scope *Scope, at Position, now func() time.Time) (strin
 	return string(base64.RawURLEncoding.AppendEncode(text[:0], b)), nil
 }
 
-// expiry returns the second after which a cursor made now is refused.
+// expiry returns the second after which a new cursor is rejected.
 func (c *Cursors) expiry(now time.Time) int64 {
 	step := max(int64(c.ttl/(16*time.Second)), 1)
 	end := now.Add(c.ttl).Unix() + 1
@@ -169,9 +169,9 @@ func (c *Cursors) expiry(now time.Time) int64 {
 }
 
 // Decode reads a cursor that [Cursors.Encode] made for the same scope, with the number of
-// values that the position has. Any failure is [ErrInvalidCursor], wrapped with a reason for
-// the log. A cursor of another scope cannot be told from a forged one. An expired cursor is
-// [ErrExpiredCursor], which is an ErrInvalidCursor too.
+// values that the position has. Any failure is [ErrInvalidCursor], wrapped with a reason
+// for the log. Decode cannot distinguish a cursor of another scope from a forged one. An
+// expired cursor is [ErrExpiredCursor], which wraps ErrInvalidCursor.
 func (c *Cursors) Decode(scope Scope, values int, cursor string) (Position, error) {
 	return c.open(&scope, values, values, cursor)
 }
@@ -204,8 +204,8 @@ func (c *Cursors) decode(scope *Scope, values, tie int, cursor string, now func(
 	}
 	n, err := strictBase64.Decode(buf, []byte(cursor))
 	if err != nil || n < 2+macSize || base64.RawURLEncoding.EncodedLen(n) != len(cursor) {
-		// encoding/base64 skips line breaks, which would make two texts one cursor: the
-		// length tells.
+		// encoding/base64 skips line breaks, so that two texts would be one cursor. The
+		// length shows it.
 		return at, "malformed"
 	}
 	b := buf[:n]
@@ -249,15 +249,15 @@ func (c *Cursors) decode(scope *Scope, values, tie int, cursor string, now func(
 		at.Values[i] = r.value(kind(kinds[i/2] >> (i % 2 * 4) & 0x0F))
 	}
 	if !r.ok || len(r.b) != 0 || values%2 == 1 && kinds[len(kinds)-1]>>4 != 0 {
-		// Only a scope that does not cover the order lets this happen.
+		// This happens only with a scope that does not cover the order.
 		return Position{}, "other values"
 	}
 	return at, ""
 }
 
-// append writes a value. Numbers are varints; a time is one varint of microseconds where
-// that is all it has, else seconds and four bytes of nanoseconds, told apart by the
-// lowest bit.
+// append writes a value. Numbers are varints. A time without nanoseconds is one varint of
+// microseconds. Any other time is seconds and four bytes of nanoseconds. The lowest bit
+// distinguishes the two forms.
 func (v Value) append(b []byte) []byte {
 	switch v.kind {
 	case kindInt:
@@ -276,7 +276,7 @@ func (v Value) append(b []byte) []byte {
 		if v.nano%1000 == 0 && v.num > -most && v.num < most {
 			return binary.AppendVarint(b, (v.num*1_000_000+int64(v.nano/1000))<<1)
 		}
-		// Seconds beyond 2^62 are no times that a database holds.
+		// No database stores times with seconds beyond 2^62.
 		b = binary.AppendVarint(b, v.num<<1|1)
 		return binary.BigEndian.AppendUint32(b, uint32(v.nano))
 	default:
@@ -284,7 +284,7 @@ func (v Value) append(b []byte) []byte {
 	}
 }
 
-// reader reads values; ok is false once something was missing.
+// reader reads values. ok becomes false at the first missing byte.
 type reader struct {
 	b  []byte
 	ok bool
@@ -300,7 +300,7 @@ func (r *reader) varint() int64 {
 	return n & int64(r.advance(size))
 }
 
-// advance drops size bytes and returns all ones, or fails and returns 0.
+// advance drops size bytes and returns a number with all bits set, or fails and returns 0.
 func (r *reader) advance(size int) uint64 {
 	if size <= 0 || size > len(r.b) {
 		r.ok, r.b = false, nil

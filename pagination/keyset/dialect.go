@@ -1,16 +1,16 @@
 package keyset
 
-// Dialect is the database that a statement is written for. The dialect decides the form
-// of the condition behind a position, because a form that one database answers in a tenth
-// of a millisecond makes another database read half of the table.
+// Dialect is the database that a statement is written for. It decides the form of the
+// condition behind a position. One form may take a tenth of a millisecond on one database
+// and make another database read half of the table.
 type Dialect uint8
 
 // The dialects.
 const (
-	// Generic is any other database with "?" and LIMIT. It is correct on all of them and
-	// fast on most. Nullable keys need an explicit place of their NULLs.
+	// Generic is any other database with "?" and LIMIT. It is correct on all such databases
+	// and fast on most. Nullable keys need an explicit place of their NULLs.
 	Generic Dialect = iota
-	// Postgres is PostgreSQL 12 or newer, and databases that speak its dialect.
+	// Postgres is PostgreSQL 12 or newer, and databases with the same dialect.
 	Postgres
 	// MySQL is MariaDB 10.2 or MySQL 8, or newer.
 	MySQL

@@ -1,6 +1,6 @@
 // Package keyset pages lists by position: each page begins behind the last row of the page
-// before. A page costs the same at any depth, and rows that come or go elsewhere shift
-// nothing. NULLs, ties, mixed directions and walks backwards are supported.
+// before. A page costs the same at any depth. Inserts and deletes elsewhere do not shift
+// its rows. NULLs, ties, mixed directions and walks backwards are supported.
 //
 //   - [Keyset] serves pages over HTTP, for gRPC and jobs ([Keyset.Page]), and for GraphQL
 //     ([Keyset.Connection]). [Keyset.All] reads whole lists.
@@ -11,10 +11,10 @@
 //   - [Cursors] are signed or encrypted, and bound to the list, the order, the filter and
 //     the tenant.
 //
-// Each page is compared with the position and the order. A source that would lose, double
-// or repeat rows without end is a [WalkError], which names the column. [Keyset.Verify]
+// Each page is compared with the position and the order. A [WalkError] reports a source
+// that would lose, double or repeat rows without end, and names the column. [Keyset.Verify]
 // compares a list with its database at start-up or in a test.
 //
-// A row whose sort keys change during a walk may be read twice or not at all. [Snapshot]
-// reads one state of the database.
+// A row whose sort keys change during a walk may be read twice or never. [Snapshot] reads
+// one state of the database.
 package keyset

@@ -9,8 +9,8 @@ import (
 
 // FilterOptions are the options of [Keyset.PaginateFiltered].
 type FilterOptions struct {
-	// Rounds is the number of queries that one page may take, each for twice the rows of
-	// the one before. Default: 5, which read up to 31 times the size of the page.
+	// Rounds is the number of queries for one page. Each reads twice the rows of the query
+	// before. Default: 5, which reads up to 31 times the size of the page.
 	Rounds int
 }
 
@@ -19,16 +19,16 @@ type filter[T any] struct {
 	rounds int
 }
 
-// PaginateFiltered is [Keyset.Paginate] for a list of which the database cannot tell what
-// a client may see. keep receives rows as they were read and returns true for each row to
-// show. More rows are read until the page is full.
+// PaginateFiltered is [Keyset.Paginate] for a list whose permissions the database cannot
+// evaluate. keep receives the rows that were read and returns true for each row to show.
+// More rows are read until the page is full.
 //
-// If few rows are kept, a page may be short or empty and still have a next page, which
-// goes on where the search ended. Only a page without a next link is the last. No row is
-// lost or shown twice. Such a link holds the sort keys of a row that was not kept: encrypt
-// the cursors if a client must not learn them.
+// If keep rejects most rows, a page may be short or empty and still have a next page, which
+// continues at the end of the search. Only a page without a next link is the last. No row
+// is lost or shown twice. Such a link contains the sort keys of a row that was not shown:
+// encrypt the cursors if a client must not see them.
 //
-// A filter that can be a WHERE should be one. opts may be nil.
+// Use a WHERE instead if the filter can be one. opts may be nil.
 func (k *Keyset[T]) PaginateFiltered(r *http.Request, source Seeker[T], keep func(context.Context, []T) ([]bool, error),
 	opts *FilterOptions,
 ) (*Page[T], error) {
@@ -57,7 +57,7 @@ func (k *Keyset[T]) gatherKept(ctx context.Context, source Seeker[T], q Seek, on
 			switch keys := b.Keys[i*n : i*n+n : i*n+n]; {
 			case !kept[i]:
 				continue
-			case len(g.rows) == size: // a row more: the page ends behind the row before
+			case len(g.rows) == size: // one more row: the page ends behind the row before
 				return g, nil
 			default:
 				g.rows, g.rest = append(g.rows, row), keys

@@ -19,15 +19,15 @@ type Page[T any] struct {
 	Results  []T               `json:"results"`         // never null
 	// CountExact is false when the count is not exact, and absent otherwise.
 	CountExact *pagination.False `json:"count_exact,omitempty"`
-	// Ignored names the parameters that were corrected or not known.
+	// Ignored names the corrected and the unknown parameters.
 	Ignored []string `json:"-"`
 
 	first, last string
 	headers     bool
 }
 
-// Write writes status 200 and the page as JSON, with the Link header that
-// pagination.Links.Headers asks for.
+// Write writes status 200 and the page as JSON, with the Link header of
+// pagination.Links.Headers.
 func (p *Page[T]) Write(w http.ResponseWriter) error {
 	if p.headers {
 		web.HeaderLinks{First: p.first, Prev: string(p.Previous), Next: string(p.Next), Last: p.last}.Write(w.Header())
@@ -35,10 +35,10 @@ func (p *Page[T]) Write(w http.ResponseWriter) error {
 	return web.WriteJSON(w, p)
 }
 
-// Paginate reads the page that a request asks for. "?cursor=last" is the last page. The
-// error is a [pagination.RequestError] for a fault of the client, a [WalkError] where the
-// source breaks the order, and the error of the source otherwise.
-// [pagination.WriteError] writes all of them.
+// Paginate reads the requested page. "?cursor=last" is the last page. The error is a
+// [pagination.RequestError] for a fault of the client, a [WalkError] if the source breaks
+// the order, and the error of the source otherwise. [pagination.WriteError] writes all
+// three.
 func (k *Keyset[T]) Paginate(r *http.Request, source Seeker[T]) (*Page[T], error) {
 	return k.paginate(r, source, nil)
 }
@@ -123,8 +123,7 @@ func (k *Keyset[T]) request(r *http.Request) (p pageRequest, links web.Linker, e
 	return p, links, nil
 }
 
-// RequestOrder returns the order that a request asks for, for a list by page number over
-// the same source.
+// RequestOrder returns the requested order, for a list by page number over the same source.
 func (k *Keyset[T]) RequestOrder(r *http.Request) (Order, error) {
 	order, _, err := k.requestOrder(r)
 	return order, err
@@ -143,8 +142,8 @@ func (k *Keyset[T]) requestOrder(r *http.Request) (Order, bool, error) {
 	return k.ordering(web.QueryValue(r.URL.RawQuery, k.orderingParam))
 }
 
-// Wants reports whether a request has the parameter of the cursor, even an empty one: for
-// lists that serve pages by number otherwise.
+// Wants reports whether a request has the cursor parameter, even an empty one. Use it for a
+// list that otherwise serves pages by number.
 func (k *Keyset[T]) Wants(r *http.Request) bool {
 	if len(r.URL.RawQuery) > web.MaxQuery {
 		return false

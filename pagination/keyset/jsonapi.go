@@ -49,9 +49,9 @@ func (d *Document[T]) Write(w http.ResponseWriter) error {
 	return web.WriteAs(w, jsonAPIType, d)
 }
 
-// JSONAPI reads the page that a request asks for by page[size], page[after], page[before]
-// and sort. Both cursors together are a range. A cursor is bound to the other parameters.
-// The parameters of [Options] do not count, and every fault of the client is an error.
+// JSONAPI reads the page requested by page[size], page[after], page[before] and sort. Both
+// cursors together are a range. A cursor is bound to the other parameters. The parameter
+// names in [Options] do not apply, and every fault of the client is an error.
 // [WriteJSONAPIError] writes it.
 func (k *Keyset[T]) JSONAPI(r *http.Request, source Seeker[T]) (*Document[T], error) {
 	raw := r.URL.RawQuery
@@ -131,8 +131,8 @@ func (k *Keyset[T]) document(conn *Connection[T], links web.Linker, args Connect
 	return d
 }
 
-// WriteJSONAPIError writes an error of [Keyset.JSONAPI] as an error document. Any other
-// error than a [pagination.RequestError] is a 500 with a constant text, so log it.
+// WriteJSONAPIError writes an error of [Keyset.JSONAPI] as an error document. An error that
+// is not a [pagination.RequestError] is a 500 with a constant text, so log it.
 func WriteJSONAPIError(w http.ResponseWriter, err error) {
 	e := &pagination.RequestError{Status: http.StatusInternalServerError, Detail: "The list could not be read."}
 	errors.As(err, &e)
@@ -154,7 +154,7 @@ func WriteJSONAPIError(w http.ResponseWriter, err error) {
 		o.Links = map[string][]string{"type": {JSONAPIProfile + "unsupported-sort"}}
 	}
 	body, err := json.Marshal(map[string][]object{"errors": {o}})
-	if err != nil { // only strings: cannot happen
+	if err != nil { // only strings: cannot fail
 		body = []byte(`{"errors":[]}`)
 	}
 	w.Header().Set("Content-Type", jsonAPIType)

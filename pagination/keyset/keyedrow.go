@@ -12,7 +12,7 @@ type keyedRow struct {
 	Rows
 	columns int
 	keys    []keyDest
-	taps    []int // the column of each key; -1 = one behind the columns of the list
+	taps    []int // the column of each key; -1 = a column behind those of the list
 	dest    []any
 	scanned bool
 	again   bool // a destination of a tapped column needs a conversion
@@ -57,7 +57,7 @@ func (r *keyedRow) Scan(dest ...any) error {
 	return r.scan(dest)
 }
 
-// scanTapped scans with each key between its column and the destination of the column.
+// scanTapped scans with each tapped key between its column and the caller's destination.
 func (r *keyedRow) scanTapped() error {
 	r.again = false
 	for i := range r.keys {
@@ -69,14 +69,14 @@ func (r *keyedRow) scanTapped() error {
 	return r.Rows.Scan(r.dest...)
 }
 
-// scan reads the columns as the caller wants them.
+// scan reads the columns into the caller's destinations.
 func (r *keyedRow) scan(dest []any) error {
 	copy(r.dest, dest)
 	return r.Rows.Scan(r.dest...)
 }
 
-// Unwrap returns the result itself, for libraries that scan it on their own. The sort keys
-// that are no columns of the list are further columns, named mainstay_k1, mainstay_k2, ….
+// Unwrap returns the result itself, for libraries with their own scanning. Sort keys that
+// are not columns of the list are further columns, named mainstay_k1, mainstay_k2, ….
 func (r *keyedRow) Unwrap() Rows { return r.Rows }
 
 // scanKeys reads the keys of a row that another library scans.
@@ -87,17 +87,17 @@ func (r *keyedRow) scanKeys() error {
 	return r.scanTapped()
 }
 
-// ignored receives a column that was read already.
+// ignored receives a column that was already read.
 type ignored struct{}
 
 // Scan implements sql.Scanner.
 func (ignored) Scan(any) error { return nil }
 
-// keyDest receives one sort key, on its way to the destination of the caller.
+// keyDest receives one sort key and passes it to the caller's destination.
 type keyDest struct {
 	form  form
 	value Value
-	inner any // nil = a column of its own
+	inner any // nil = a separate column
 	again *bool
 }
 
@@ -120,7 +120,7 @@ func (d *keyDest) Scan(src any) (err error) {
 	return nil
 }
 
-// assign stores a value in a destination of the same type. Every other pair is left to
+// assign stores a value in a destination of the same type. It leaves every other pair to
 // database/sql.
 func assign(dest, src any) bool {
 	switch src := src.(type) {

@@ -14,18 +14,18 @@ import (
 	"sync"
 )
 
-// CursorKey is a secret that cursors are signed or encrypted with.
+// CursorKey is a secret that signs or encrypts cursors.
 type CursorKey struct {
-	// ID names the key inside its cursors, in the clear. A ring has each ID once.
+	// ID names the key inside its cursors, unencrypted. It is unique in a ring.
 	ID byte
-	// Secret is at least 32 random bytes. Keys for each purpose are derived from it, so
-	// the same secret may serve elsewhere.
+	// Secret is at least 32 random bytes. Each purpose uses a key derived from it, so the
+	// same secret may also serve elsewhere.
 	Secret []byte
 }
 
-// KeyRing holds the key that new cursors are made with and the older ones that are still
-// accepted. To rotate, make the new key current and keep the old one until nobody holds
-// its cursors. It is safe for concurrent use.
+// KeyRing holds the key for new cursors and the older keys that are still accepted. To
+// rotate, make the new key current and keep the old key as long as clients use its cursors.
+// It is safe for concurrent use.
 type KeyRing struct {
 	current byte
 	keys    map[byte]*ringKey
@@ -36,8 +36,8 @@ type ringKey struct {
 	sealer cipher.AEAD
 }
 
-// NewKeyRing returns a ring. There is no default key: a list whose cursors anybody can
-// forge must not start.
+// NewKeyRing returns a ring. There is no default key: a service must not start with a key
+// that allows anyone to forge cursors.
 func NewKeyRing(current CursorKey, older ...CursorKey) (*KeyRing, error) {
 	ring := &KeyRing{current: current.ID, keys: make(map[byte]*ringKey, 1+len(older))}
 	for _, k := range append([]CursorKey{current}, older...) {
@@ -53,8 +53,8 @@ func NewKeyRing(current CursorKey, older ...CursorKey) (*KeyRing, error) {
 	return ring, nil
 }
 
-// EphemeralKeyRing returns a ring with a random key, for development and tests: its
-// cursors end with the process, and no other replica accepts them.
+// EphemeralKeyRing returns a ring with a random key, for development and tests. Its cursors
+// are valid in this process only.
 func EphemeralKeyRing() *KeyRing {
 	secret := make([]byte, 32)
 	rand.Read(secret) // never fails, see its documentation
@@ -90,9 +90,9 @@ func newRingKey(secret []byte) (*ringKey, error) {
 	return k, err
 }
 
-// macState is a keyed hash with room for its input and its sum. What a cursor is made of
-// stays on the stack: it is copied here, since whatever goes to a hash through its
-// interface is allocated.
+// macState is a keyed hash with room for its input and its sum. The input is copied here,
+// because any argument to a hash through its interface is allocated. The data of a cursor
+// therefore stays on the stack.
 type macState struct {
 	hash hash.Hash
 	sum  [sha256.Size]byte
@@ -112,13 +112,14 @@ func (k *ringKey) mac(scope *Scope, payload []byte) [macSize]byte {
 	return sum
 }
 
-// seal encrypts what follows the two bytes of the head and binds them and the scope to it.
+// seal encrypts the data behind the two bytes of the head. It binds the head and the scope
+// to the data.
 func (k *ringKey) seal(scope *Scope, plain []byte) []byte {
 	own := slices.Clone(plain)
 	return k.sealer.Seal(own[:2:2], nil, own[2:], slices.Concat(scope[:], own[:2]))
 }
 
-// open undoes seal, without the head.
+// open reverses seal. Its result has no head.
 func (k *ringKey) open(scope *Scope, sealed []byte) ([]byte, error) {
 	own := slices.Clone(sealed)
 	return k.sealer.Open(nil, nil, own[2:], slices.Concat(scope[:], own[:2]))

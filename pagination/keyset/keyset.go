@@ -15,9 +15,8 @@ import (
 	"github.com/mainstay-go/mainstay/pagination/internal/web"
 )
 
-// Column is something that a list can be sorted by. The columns of a [Keyset] are the
-// whitelist of its sort names: a client chooses among them, and no text of a client becomes
-// SQL.
+// Column is an expression that a list can be sorted by. The columns of a [Keyset] are the
+// allowed sort names. A client selects one of these names, and its text never becomes SQL.
 type Column[T any] struct {
 	// Name is the public name: ?ordering=-name.
 	Name string
@@ -25,16 +24,16 @@ type Column[T any] struct {
 	Expr string
 	// Args are the values of the "?" in Expr. Default: none.
 	Args []any
-	// Nullable says that the column may be NULL. Default: false; a NULL then ends the walk
-	// with [ErrWalk] where a page shows it.
+	// Nullable says that the column may be NULL. Default: false. A NULL in the page then
+	// ends the walk with [ErrWalk].
 	Nullable bool
 	// Nulls is the place of the NULLs. Default: the native place of the database.
 	Nulls Nulls
 	// Unique says that no two rows have the same value. Default: false.
 	Unique bool
-	// Value returns the value of a row as [NewValue] takes it, for sources that return no
-	// keys, such as a [SeekerFunc]. Default: nil; [SQLSource] and the adapters need none,
-	// since their statements select the sort keys.
+	// Value returns the value of a row in a form that [NewValue] accepts. It is for sources
+	// that return no keys, such as a [SeekerFunc]. Default: nil. [SQLSource] and the
+	// adapters do not need it, since their statements select the sort keys.
 	Value func(T) any
 	// Collated says that the source of a Value sorts text by a collation. The walk then
 	// cannot check the order of its text. Default: false, text sorts by its bytes.
@@ -51,39 +50,39 @@ type Options struct {
 	// OrderingParam is the parameter with the sort names, separated by commas, "-" before
 	// a name for descending; "-" = clients cannot choose. Default: "ordering".
 	OrderingParam string
-	// Ordering is the order when the client does not choose, in the same form. Default:
-	// the tie-break, ascending.
+	// Ordering is the order for a request without one, in the same form. Default: the
+	// tie-break, ascending.
 	Ordering string
-	// TieBreak names the columns that end every order that is not total yet. They must be
-	// unique, together if there are several. Default: the first column that is Unique and
-	// not Nullable.
+	// TieBreak names the columns at the end of every order that is not yet total. They must
+	// be unique, or unique together if there are several. Default: the first column that is
+	// Unique and not Nullable.
 	TieBreak []string
 	// FilterParams names the parameters that decide which rows the list has. A cursor is
 	// bound to their values. Default: all parameters except those of the paginator and the
 	// tracking parameters utm_*, gclid, fbclid and msclkid.
 	FilterParams []string
-	// Scope returns a further part of the filter that is outside of the query string, such
-	// as the tenant or the user. A cursor is bound to it. Default: nothing.
+	// Scope returns a further part of the filter from outside the query string, such as the
+	// tenant or the user. A cursor is bound to it. Default: empty.
 	Scope func(*http.Request) string
-	// Count finds the total of the list. Default: pagination.CountNone; a keyset page
+	// Count finds the total of the list. Default: pagination.CountNone, since a keyset page
 	// needs no total.
 	Count *pagination.CountPolicy
-	// Strict refuses what is corrected otherwise: 400 with a problem document for a bad
-	// cursor (instead of 404), a bad size, a size above the maximum and an unknown sort
+	// Strict rejects values that are corrected otherwise: 400 with a problem document for a
+	// bad cursor (instead of 404), a bad size, a size above the maximum and an unknown sort
 	// name. Default: false; [Result].Ignored then names the parameters.
 	Strict bool
-	// Links says where links point. Default: scheme and host of the request.
+	// Links decides where links point. Default: scheme and host of the request.
 	Links *pagination.Links
 	// Trace is called for each page. Default: nil.
 	Trace *pagination.Trace
-	// Logger receives one warning when a list is used that [Keyset.Verify] has not seen.
-	// Default: slog.Default().
+	// Logger receives one warning if a list is used without [Keyset.Verify]. Default:
+	// slog.Default().
 	Logger *slog.Logger
 }
 
-// Keyset pages a list by position: each page begins behind the last row of the page
-// before, so that rows that come or go elsewhere shift nothing, and every page costs the
-// same. It is safe for concurrent use.
+// Keyset pages a list by position: each page begins behind the last row of the page before.
+// Inserts and deletes elsewhere do not shift rows, and every page costs the same. It is
+// safe for concurrent use.
 type Keyset[T any] struct {
 	resource string
 	preset   pagination.Preset
@@ -110,7 +109,7 @@ type Keyset[T any] struct {
 	trace         *pagination.Trace
 }
 
-// New returns a paginator. resource names the list: cursors of another list are refused,
+// New returns a paginator. resource names the list. Cursors of another list are rejected,
 // even with the same columns. New fails if the columns allow no total order.
 func New[T any](resource string, preset pagination.Preset, cursors *Cursors, columns []Column[T], opts *Options) (*Keyset[T], error) {
 	var o Options
@@ -165,7 +164,7 @@ func New[T any](resource string, preset pagination.Preset, cursors *Cursors, col
 	if k.initial, _, err = k.parseOrdering(o.Ordering, true); err != nil {
 		return nil, err
 	}
-	for name := range k.columns { // each column must do for an order of its own
+	for name := range k.columns { // each column must give a valid order alone
 		if _, _, err := k.parseOrdering(name, true); err != nil {
 			return nil, err
 		}
@@ -184,7 +183,7 @@ func orDefault(s, def string) string {
 	return s
 }
 
-// offered is the name of a parameter, "" if clients may not send it.
+// offered returns the name of a parameter, or "" if clients may not send it.
 func offered(s, def string) string {
 	if s == "-" {
 		return ""
@@ -192,9 +191,10 @@ func offered(s, def string) string {
 	return orDefault(s, def)
 }
 
-// Order returns the order for sort names as a client sends them, completed by the
-// tie-break: "-created_at,name", or in the form of AIP-132 "created_at desc, name". It leaves out unknown names and refuses them in strict mode.
-// Without a known name the order is the default one.
+// Order returns the order for sort names in the form of a client, such as
+// "-created_at,name", or "created_at desc, name" as in AIP-132. The tie-break completes it.
+// It ignores unknown names, or rejects them in strict mode. Without a known name the order
+// is the default one.
 func (k *Keyset[T]) Order(ordering string) (Order, error) {
 	if ordering == "" {
 		return k.initial, nil
@@ -237,8 +237,8 @@ func (k *Keyset[T]) parseOrdering(ordering string, strict bool) (_ Order, ignore
 	if len(keys) == 0 && len(k.initial.keys) > 0 {
 		return k.initial, ignored, nil
 	}
-	// The tie-break goes the way of the last key, so that one scan of one index gives the
-	// order.
+	// The tie-break has the direction of the last key, so that one scan of one index gives
+	// the order.
 	desc := len(keys) > 0 && keys[len(keys)-1].Desc
 	for _, name := range k.tie {
 		if !add(name, desc) {
@@ -249,7 +249,7 @@ func (k *Keyset[T]) parseOrdering(ordering string, strict bool) (_ Order, ignore
 	return order, ignored, err
 }
 
-// direction reads "-name", and "name desc" of AIP-132.
+// direction reads "-name", or "name desc" as in AIP-132.
 func direction(name string) (plain string, desc bool) {
 	if plain, word, ok := strings.Cut(name, " "); ok {
 		switch strings.TrimSpace(word) {
@@ -262,19 +262,19 @@ func direction(name string) (plain string, desc bool) {
 	return strings.CutPrefix(name, "-")
 }
 
-// Query asks for one page, without HTTP. The zero value asks for the first page of the
+// Query is a request for one page, without HTTP. The zero value is the first page of the
 // default size in the default order.
 type Query struct {
-	// Size is the number of rows. Default: 0, the size of the preset. A larger number than
-	// its maximum is reduced to it.
+	// Size is the number of rows. Default: 0, the size of the preset. A number above the
+	// preset's maximum is reduced to it.
 	Size int
-	// Token is a Next or Previous of a [Result], or "last" for the last page. Default: "",
-	// the first page.
+	// Token is the Next or Previous of a [Result], or "last" for the last page. Default:
+	// "", the first page.
 	Token string
-	// Ordering is the order, as [Keyset.Order] takes it. Default: the keyset's own.
+	// Ordering is the order, in the form of [Keyset.Order]. Default: the keyset's own.
 	Ordering string
-	// Scope names the filter and the tenant. Tokens are bound to it and to the order, not
-	// to the size. Default: "".
+	// Scope identifies the filter and the tenant. Tokens are bound to the scope and to the
+	// order, not to the size. Default: "".
 	Scope string
 }
 
@@ -287,13 +287,13 @@ type Result[T any] struct {
 	Next     string           // token of the next page; "" at the end
 	Previous string           // token of the page before; "" at the beginning
 	Total    pagination.Total // by Options.Count
-	Ignored  []string         // parameters that were corrected or not known; empty in strict mode
+	Ignored  []string         // corrected and unknown parameters; empty in strict mode
 
 	size int
 }
 
 // Page reads one page. The error is a [pagination.RequestError] for a fault of the client,
-// a [WalkError] where the source breaks the order, and the error of the source otherwise.
+// a [WalkError] if the source breaks the order, and the error of the source otherwise.
 func (k *Keyset[T]) Page(ctx context.Context, source Seeker[T], q Query) (*Result[T], error) {
 	order, ignored, err := k.ordering(q.Ordering)
 	if err != nil {
@@ -340,7 +340,7 @@ func invalidParameter(param, detail string) error {
 	}
 }
 
-// pageRequest is a request for a page that was read and checked.
+// pageRequest is a checked request for a page.
 type pageRequest struct {
 	order   Order
 	size    int
@@ -382,7 +382,7 @@ func (k *Keyset[T]) page(ctx context.Context, source Seeker[T], p pageRequest, o
 	return result, err
 }
 
-// unverified warns once about a list that no Verify has seen.
+// unverified warns once about a list that Verify has not checked.
 func (k *Keyset[T]) unverified(ctx context.Context) {
 	if !k.verified.Load() && k.verified.CompareAndSwap(false, true) {
 		k.logger.WarnContext(ctx, "keyset: a list is used that was not verified; call its Verify at start-up or in a test", "list", k.resource)
@@ -393,7 +393,7 @@ func (k *Keyset[T]) newScope(order Order, filter, tenant string) Scope {
 	return NewScope(k.resource, order.String(), filter, tenant)
 }
 
-// encode writes a cursor: a short one where the values make it too long.
+// encode writes a cursor. It writes a short cursor if the values are too long.
 func (k *Keyset[T]) encode(scope Scope, order Order, at Position) (string, error) {
 	cursor, err := k.cursors.Encode(scope, at)
 	if !errors.Is(err, errLong) {
@@ -447,7 +447,7 @@ func (k *Keyset[T]) decode(ctx context.Context, source Seeker[T], scope Scope, o
 	}
 }
 
-// lookUp completes a short position by the row that it names.
+// lookUp completes a short position by a look-up of its row.
 func (k *Keyset[T]) lookUp(ctx context.Context, source Seeker[T], order Order, at Position) (Position, error) {
 	keys := slices.Clone(k.tieOrder.keys)
 	for _, key := range order.keys {
@@ -477,13 +477,14 @@ func (k *Keyset[T]) lookUp(ctx context.Context, source Seeker[T], order Order, a
 	return full, nil
 }
 
-// stretch is what a page shows and where its neighbours begin.
+// stretch is the content of a page and the positions of its neighbours.
 type stretch[T any] struct {
 	rows           []T
 	next, previous *Position
 }
 
-// read reads one page from a position; no values = from the beginning, or the end.
+// read reads one page from a position. Without values it starts at the beginning, or at the
+// end.
 func (k *Keyset[T]) read(ctx context.Context, source Seeker[T], order Order, at Position, size int, only *filter[T]) (stretch[T], error) {
 	g, err := k.gather(ctx, source, Seek{
 		Order: order, After: at.Values, Inclusive: at.Inclusive, Backward: at.Backward,
@@ -493,18 +494,18 @@ func (k *Keyset[T]) read(ctx context.Context, source Seeker[T], order Order, at 
 		return stretch[T]{}, err
 	}
 	rows := g.rows
-	var ahead, behind *Position // of a reader who goes the way of the cursor
+	var ahead, behind *Position // seen in the direction of the cursor
 	if g.rest != nil {
 		ahead = &Position{Values: g.rest, Backward: at.Backward}
 	}
 	switch {
 	case at.Values == nil && !at.Backward, at.Values == nil && len(rows) == 0:
-	case at.Values == nil: // the last page has nothing behind it
+	case at.Values == nil: // no page is behind the last one
 	case len(rows) > 0:
 		behind = &Position{Values: g.first, Backward: !at.Backward}
 	default:
-		// Nothing is ahead. The row of the position may be the only neighbour left, so the
-		// way back includes it.
+		// There is no row ahead. The row of the position may be the only neighbour left, so
+		// the way back includes it.
 		behind = &Position{Values: at.Values, Backward: !at.Backward, Inclusive: !at.Inclusive}
 	}
 	if at.Backward {
@@ -525,7 +526,7 @@ func notNil[T any](rows []T) []T {
 type gathered[T any] struct {
 	rows  []T
 	first []Value // keys of the first row
-	rest  []Value // keys of the row behind which the list goes on; nil at its end
+	rest  []Value // keys of the last row before more rows; nil at the end of the list
 }
 
 // seek reads and checks a batch.

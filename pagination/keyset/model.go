@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Model is a list that the tags of a struct declare once: the columns of the statement,
-// the columns that clients may sort by, and how a row is read.
+// Model is a list declared once by the tags of a struct: the columns of the statement, the
+// columns that clients may sort by, and how a row is read.
 //
 //	type Sale struct {
 //		ID        int64      `db:"id" page:"sort,unique"`
@@ -17,10 +17,11 @@ import (
 //		Note      string     `db:"note"`
 //	}
 //
-// The words of the page tag are sort, unique, null for a column that may be NULL though
-// the type of its field says nothing of it, and first or last for the place of NULLs. A
-// field that is a pointer or a sql.Null may be NULL. Fields without the first tag, and
-// with "-" as its name, are no columns. Fields of embedded structs count.
+// The words of the page tag are sort, unique, null, first and last. null is for a column
+// that may be NULL although the type of its field does not show it. first and last are the
+// place of NULLs. A field that is a pointer or a sql.Null may be NULL. A field is not a
+// column if it lacks the first tag or has "-" as its name. Fields of embedded structs are
+// included.
 type Model[T any] struct {
 	Columns []string    // the columns of the statement, for Base.Columns
 	Sort    []Column[T] // the columns that clients may sort by, for New
@@ -58,8 +59,8 @@ func NewModel[T any](tag, prefix string) (*Model[T], error) {
 	return m, nil
 }
 
-// SortColumn reads the page tag of a field, for adapters that know the columns of a struct
-// on their own. It reports false for a field without the word sort.
+// SortColumn reads the page tag of a field, for adapters with their own list of columns of
+// a struct. It reports false for a field without the word sort.
 func SortColumn[T any](name, expr string, f reflect.StructField) (Column[T], bool, error) {
 	c := Column[T]{Name: name, Expr: expr, Nullable: nullable(f.Type)}
 	sorted := false
@@ -96,7 +97,7 @@ func nullable(t reflect.Type) bool {
 	}
 }
 
-// Lenient returns the model with NULLs read as the zero value of fields that are no
+// Lenient returns the model with NULLs read as the zero value of fields that are not
 // pointers, as ent does.
 func (m *Model[T]) Lenient() *Model[T] {
 	lenient := *m
@@ -130,7 +131,7 @@ func (m *Model[T]) Scan(r Scanner) (T, error) {
 	return row, nil
 }
 
-// field is FieldByIndex that makes embedded pointers.
+// field is FieldByIndex, and allocates embedded pointers.
 func field(v reflect.Value, index []int) reflect.Value {
 	for i, n := range index {
 		if i > 0 && v.Kind() == reflect.Pointer {

@@ -14,8 +14,8 @@ func (k *Keyset[T]) OpenAPIParameters() []pagination.Schema {
 	return params
 }
 
-// OpenAPIResponse returns the schema of a page whose results have the given schema (the
-// array's, not an element's).
+// OpenAPIResponse returns the schema of a page. results is the schema of the results array,
+// not of one element.
 func (k *Keyset[T]) OpenAPIResponse(results pagination.Schema) pagination.Schema {
 	at := "http://api.example.org/accounts/?" + k.cursorParam
 	return pagination.Schema{

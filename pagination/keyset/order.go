@@ -10,10 +10,10 @@ import (
 // Nulls is the place of NULLs in an order.
 type Nulls uint8
 
-// The places of NULLs. The native place is the one that the indexes of the database have:
-// above every value on PostgreSQL and Oracle (last ascending, first descending), and below
-// every value on SQLite, MariaDB, MySQL and SQL Server. Another place takes a statement
-// with a part of its own for the NULLs.
+// The places of NULLs. The native place is that of the database's indexes: above every
+// value on PostgreSQL and Oracle (last ascending, first descending), and below every value
+// on SQLite, MariaDB, MySQL and SQL Server. Any other place needs a separate part of the
+// statement for the NULLs.
 const (
 	NullsNative Nulls = iota
 	NullsFirst
@@ -23,7 +23,7 @@ const (
 // Key is one sort key of an [Order].
 type Key struct {
 	Name     string // name in cursors and messages
-	Expr     string // SQL expression, written into the statement as it is: never from a client
+	Expr     string // SQL expression, copied into the statement: never from a client
 	Args     []any  // values of the "?" in Expr
 	Desc     bool   // descending
 	Nullable bool   // may be NULL
@@ -32,7 +32,7 @@ type Key struct {
 }
 
 // Order is a total order: it ends with a key that is unique and never NULL, so that every
-// row has one place. Make it with [NewOrder] or [Keyset.Order].
+// row has one place. Create it with [NewOrder] or [Keyset.Order].
 type Order struct {
 	keys  []Key
 	spec  string // String's
@@ -41,7 +41,7 @@ type Order struct {
 
 // NewOrder returns the order of the keys. It fails if the order is not total, because rows
 // with equal keys are then lost or doubled between pages. If several columns are unique
-// only together, together names their keys. NewOrder drops the keys behind the one that
+// only together, list their keys in together. NewOrder drops the keys behind the key that
 // makes the order total.
 func NewOrder(together []string, keys ...Key) (Order, error) {
 	return newOrder(&listCache{}, together, keys)
@@ -70,7 +70,7 @@ func newOrder(cache *listCache, together []string, keys []Key) (Order, error) {
 	return Order{}, errors.New("keyset: the order is not total; add a key that is Unique and not Nullable")
 }
 
-// check refuses an expression that fails in every statement.
+// check rejects an expression that fails in every statement.
 func (k Key) check() error {
 	if k.Expr == "" {
 		return fmt.Errorf("keyset: sort key %q needs an Expr", k.Name)
@@ -93,8 +93,8 @@ func (k Key) check() error {
 // Keys returns a copy of the keys.
 func (o Order) Keys() []Key { return slices.Clone(o.keys) }
 
-// String returns the specification of the order. Cursors are bound to it, so that a cursor
-// of another order is refused.
+// String returns the specification of the order. Cursors are bound to it: a cursor of
+// another order is rejected.
 func (o Order) String() string { return o.spec }
 
 func (o Order) specified() Order {

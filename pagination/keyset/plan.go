@@ -14,7 +14,7 @@ type scanKey struct {
 	desc      bool
 	nullable  bool
 	nullsLast bool
-	native    bool // NULLs are where the index has them
+	native    bool // NULLs are at the place that the index has
 	value     Value
 	param     fragment // the value as an argument
 }
@@ -26,9 +26,9 @@ type selectKey struct {
 	tap  bool // a column of the list holds it
 }
 
-// A seekPlan says which ranges hold the rows behind a position, in the order of the
-// walk. The ranges are disjoint: innermost first, the rows that share all keys but the
-// last with the position, then those that share one key less.
+// seekPlan says which ranges hold the rows behind a position, in the order of the walk. The
+// ranges are disjoint. The innermost range comes first: the rows that share all keys except
+// the last with the position. Each further range shares one key less.
 type seekPlan struct {
 	keys     []scanKey
 	segments []segment
@@ -36,14 +36,14 @@ type seekPlan struct {
 	bound    bool // the OR form gets a bound on the first key
 	limit    fragment
 	literal  int         // the limit that is part of the text; 0 = an argument
-	selected []selectKey // what Base.Keys selects
+	selected []selectKey // the keys that Base.Keys selects
 }
 
 // segment is a range: the first keys equal to the position, the next ones behind it.
 type segment struct {
 	from, to int // keys[:from] are equal, keys[from:to] are compared
 	test     segmentTest
-	strict   bool // the position itself is not in it
+	strict   bool // without the position itself
 }
 
 // fixesFirst reports whether the first key has one value, or NULL, in the segment.
@@ -114,7 +114,7 @@ func (q Seek) plan(d Dialect) (*seekPlan, error) {
 	ranges := d == Postgres || d == SQLite
 	p.union = ranges && mixed || d == MySQL && foreign
 	if len(q.After) == 0 {
-		// SQLite reads an index from its NULLs or up to them, as the order wants it.
+		// SQLite reads an index from its NULLs or up to them, depending on the order.
 		if first := p.keys[0]; p.union && d != SQLite && first.nullable && !first.native {
 			p.segments = []segment{{test: isNotNull, to: 1}, {test: isNull, to: 1}}
 			if !first.nullsLast {
@@ -135,7 +135,7 @@ func (q Seek) plan(d Dialect) (*seekPlan, error) {
 	return p, nil
 }
 
-// argument returns an argument, or its place for a compiled statement.
+// argument returns an argument, or a reference to it for a compiled statement.
 func (q Seek) argument(from source, index int, v any) any {
 	if q.symbolic {
 		return reference{from, index}
@@ -145,11 +145,11 @@ func (q Seek) argument(from source, index int, v any) any {
 
 func (q Seek) tapped(i int) bool { return i < len(q.taps) && q.taps[i] >= 0 }
 
-// joined returns the first of the keys that do for one row comparison ending before a key.
-// A NULL in it makes a comparison neither true nor false, so that only its first key may
-// have some: behind that one they would be lost. SQLite gets one for a whole order alone:
-// an INTEGER PRIMARY KEY takes no part in the search for one, so that it would pass over
-// all rows that share the keys before.
+// joined returns the first key of a row comparison that ends before a key. A NULL makes
+// such a comparison neither true nor false, so only its first key may have NULLs. Rows with
+// a NULL in a later key would be lost. SQLite uses a row comparison only for a whole order:
+// its search ignores an INTEGER PRIMARY KEY in one, and would pass over all rows that share
+// the keys before.
 func (p *seekPlan) joined(to int) int {
 	from := to - 1
 	for ; from > 0; from-- {
@@ -178,8 +178,9 @@ func (p *seekPlan) addSegments(from, to int, strict bool) {
 	}
 }
 
-// visible refuses a column whose name hides a sort key: ORDER BY takes a bare name for a
-// column of the result first, while WHERE means the table's, and rows would be lost.
+// visible rejects a column whose name hides a sort key. ORDER BY resolves a bare name to a
+// column of the result first, but WHERE resolves it to the table's column. Rows would be
+// lost.
 func (p *seekPlan) visible(columns []string) error {
 	for _, key := range p.keys {
 		expr := key.expr.sql

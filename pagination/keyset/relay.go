@@ -22,8 +22,9 @@ type Edge[T any] struct {
 	Node   T      `json:"node"`
 }
 
-// ConnectionInfo says what lies around a [Connection]. It is exact on the side that the
-// page was read towards. On the other side there is a page if there was a cursor.
+// ConnectionInfo says whether there are pages around a [Connection]. It is exact in the
+// direction of the read. In the other direction there is a page if the request has a
+// cursor.
 type ConnectionInfo struct {
 	HasNextPage     bool    `json:"hasNextPage"`
 	HasPreviousPage bool    `json:"hasPreviousPage"`
@@ -32,28 +33,28 @@ type ConnectionInfo struct {
 }
 
 // ConnectionArgs are the arguments of a connection field. All combinations of the
-// pagination algorithm of the specification are allowed: After and Before cut the list,
-// First keeps its beginning, and Last then keeps the end of that. Without First and Last,
+// specification's pagination algorithm are allowed: After and Before limit the list, First
+// keeps its beginning, and Last then keeps the end of the result. Without First and Last,
 // First is the default size.
 type ConnectionArgs struct {
 	First  *int
 	After  string
 	Last   *int
 	Before string
-	// Ordering is the order, as [Keyset.Order] takes it.
+	// Ordering is the order, in the form of [Keyset.Order].
 	Ordering string
-	// Scope names the filter and the tenant. Cursors are bound to it.
+	// Scope identifies the filter and the tenant. Cursors are bound to it.
 	Scope string
-	// WithoutEdges reads no rows. PageInfo then says only whether there are cursors, and
-	// TotalCount is read: for a query of totalCount alone. Default: false.
+	// WithoutEdges reads no rows, for a query of totalCount alone. TotalCount is read, and
+	// PageInfo only says whether there are cursors. Default: false.
 	WithoutEdges bool
-	// WithoutTotal counts nothing: for a query without totalCount. Default: false.
+	// WithoutTotal does not count, for a query without totalCount. Default: false.
 	WithoutTotal bool
 }
 
-// Connection reads a page by the rules of the Relay specification: the order is the same
-// in both directions, and a negative First or Last is an error. Sizes above the maximum
-// are reduced to it, in strict mode refused. The errors are those of [Keyset.Page].
+// Connection reads a page by the rules of the Relay specification: the order is the same in
+// both directions, and a negative First or Last is an error. A size above the maximum is
+// reduced to it, or rejected in strict mode. The errors are those of [Keyset.Page].
 func (k *Keyset[T]) Connection(ctx context.Context, source Seeker[T], args ConnectionArgs) (*Connection[T], error) {
 	order, _, err := k.ordering(args.Ordering)
 	if err != nil {
@@ -62,7 +63,7 @@ func (k *Keyset[T]) Connection(ctx context.Context, source Seeker[T], args Conne
 	return k.connect(ctx, source, order, k.newScope(order, "?relay", args.Scope), fmt.Sprintf("%q", args.Scope), args)
 }
 
-// connect reads a window. counted names the filter for a remembered count.
+// connect reads a window. counted is the filter in the key of a remembered count.
 func (k *Keyset[T]) connect(ctx context.Context, source Seeker[T], order Order, scope Scope, counted string, args ConnectionArgs) (*Connection[T], error) {
 	first, err := k.edgeCount("first", args.First)
 	if err != nil {
@@ -75,7 +76,7 @@ func (k *Keyset[T]) connect(ctx context.Context, source Seeker[T], order Order, 
 	if first == nil && last == nil {
 		first = &k.preset.Size
 	}
-	var after, before Position // only their values count: the arguments say which way to go
+	var after, before Position // only their values count: the arguments give the direction
 	if args.After != "" {
 		if after, err = k.decode(ctx, source, scope, order, args.After); err != nil {
 			return nil, err
@@ -127,7 +128,7 @@ func (k *Keyset[T]) edges(ctx context.Context, source Seeker[T], order Order, sc
 	if first == nil {
 		q.After, q.Until, q.Backward, size = before, after, true, last
 	}
-	q.Limit = *size + 1 // a size of 0 still tells whether there is more
+	q.Limit = *size + 1 // a size of 0 also reads one row, to know whether there are more
 	b, err := k.seek(ctx, source, q)
 	if err != nil {
 		return err

@@ -2,29 +2,29 @@ package keyset
 
 import "strings"
 
-// Seek asks for the rows behind a position in an order.
+// Seek describes the rows behind a position in an order.
 type Seek struct {
-	// Order is the order of the list. A backward seek wants the rows in the opposite
-	// order; the paginator turns them round.
+	// Order is the order of the list. A backward seek returns the rows in the opposite
+	// order, and the paginator reverses them.
 	Order Order
 	// After is the position, one value for each key of the order. Default: nil, the
 	// beginning (or the end, backwards).
 	After []Value
-	// Until is the position at which the seek ends, which is not part of it. Default: nil,
-	// the end of the list.
+	// Until is the position at which the seek ends. The seek does not include it. Default:
+	// nil, the end of the list.
 	Until []Value
-	// Inclusive asks for the row at the position too.
+	// Inclusive includes the row at the position.
 	Inclusive bool
-	// Backward walks towards the beginning.
+	// Backward reads towards the beginning.
 	Backward bool
-	// Limit is the number of rows wanted, at least 1. Paginators ask for one row more than
+	// Limit is the number of rows to read, at least 1. Paginators read one row more than
 	// they show.
 	Limit int
 
 	usual int    // the limit of the usual page, which is part of the text
 	forms []form // how each key is written; nil = as an unknown type
-	also  []Key  // keys to select in place of the order's: the row of a short cursor
-	taps  []int  // columns of the result that hold a key; -1 = it is selected on its own
+	also  []Key  // keys to select instead of the order's: for the row of a short cursor
+	taps  []int  // columns of the result that hold a key; -1 = a separate column
 
 	symbolic bool   // arguments are references
 	values   source // of the references to After
@@ -42,18 +42,18 @@ type Fragment struct {
 //nolint:revive,staticcheck // the name that squirrel's interface has
 func (f Fragment) ToSql() (string, []any, error) { return f.SQL, f.Args, nil }
 
-// SQL returns the whole statement for a dialect, in the form that its indexes answer
-// best. The index should have the keys of the order as its columns, in their directions or
-// all of them reversed, behind the columns that the filter holds equal.
+// SQL returns the whole statement for a dialect, in the form that suits its indexes best.
+// The columns of the index should be: first the columns that the filter holds equal, then
+// the keys of the order, in their directions or all reversed.
 //
-//   - One direction without NULLs: (a, b) < (?, ?) on PostgreSQL and SQLite. MariaDB and
-//     MySQL read the index from its start for that, and get the OR form.
-//   - Mixed directions or NULLs: on PostgreSQL and SQLite a UNION ALL of one range for each
-//     run of keys. MariaDB and MySQL get the OR form, of which their range optimiser makes
-//     the same ranges. MariaDB makes none when a filter holds the first column of the
-//     index equal: name the index in [Base].From then, as in
+//   - One direction without NULLs: (a, b) < (?, ?) on PostgreSQL and SQLite. For that form
+//     MariaDB and MySQL read the index from its start, so they get the OR form.
+//   - Mixed directions or NULLs: a UNION ALL of one range for each run of keys on PostgreSQL
+//     and SQLite. MariaDB and MySQL get the OR form: their range optimiser derives the same
+//     ranges from it. MariaDB derives no ranges if a filter holds the first column of the
+//     index equal. Name the index in [Base].From then, as in
 //     "sales FORCE INDEX (sales_tenant_created)".
-//   - NULLs outside their native place: UNION ALL on each of the three.
+//   - NULLs outside their native place: UNION ALL on PostgreSQL, SQLite, and MariaDB or MySQL.
 //   - SQL Server, Oracle and Generic: a bound on the first key and the OR form.
 //
 // The limit is an argument of the statement, so that page sizes make no new statements.
@@ -101,12 +101,12 @@ func (q Seek) SQL(d Dialect, base Base) (string, []any, error) {
 	return s.b.String(), s.args, nil
 }
 
-// Where returns the condition alone, in "?" form, for a statement that another builder
-// writes: a row comparison or the OR form, with a bound on the first key where the dialect
-// needs it to find the place in the index. Add [Seek.OrderBy] of the same seek. For mixed
-// directions, and for NULLs outside their native place, [Seek.SQL] is up to a thousand
-// times faster in a long list, and so are the adapters in contrib, which use it. The SQL
-// is "1=1" at the beginning of the list.
+// Where returns the condition alone, in "?" form, for a statement from another builder. The
+// condition is a row comparison or the OR form, with a bound on the first key if the
+// dialect needs it to find the place in the index. Add [Seek.OrderBy] of the same seek.
+// [Seek.SQL] is up to a thousand times faster in a long list for mixed directions, and for
+// NULLs outside their native place. The adapters in contrib use it too. The SQL is "1=1" at
+// the beginning of the list.
 func (q Seek) Where(d Dialect) (Fragment, error) {
 	p, err := q.plan(d)
 	if err != nil {
@@ -120,9 +120,9 @@ func (q Seek) Where(d Dialect) (Fragment, error) {
 	return Fragment{SQL: w.b.String(), Args: w.args}, nil
 }
 
-// OrderBy returns the text after ORDER BY, reversed when the seek goes backwards. Behind a
-// position it leaves out the place of NULLs that the position has passed, so that an index
-// without such a clause has the order. The expressions must have no arguments.
+// OrderBy returns the text after ORDER BY, reversed for a backward seek. It omits the place
+// of NULLs that the position has already passed, so that an index without such a clause has
+// the order. The expressions must have no arguments.
 func (q Seek) OrderBy(d Dialect) (string, error) {
 	p, err := q.plan(d)
 	if err != nil {

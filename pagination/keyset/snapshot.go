@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// Snapshot calls f with a read-only transaction that sees one state of the database, so
-// that a walk in it reads every row of that state once: also rows whose sort keys change
-// meanwhile. PostgreSQL, MariaDB, MySQL (InnoDB) and SQLite in WAL mode keep the state
-// without locks on writers. A long snapshot keeps old row versions alive. Snapshot refuses
-// the other dialects.
+// Snapshot calls f with a read-only transaction that reads one state of the database. A
+// walk in it reads every row of that state once, even if the sort keys of a row change
+// during the walk. PostgreSQL, MariaDB, MySQL (InnoDB) and SQLite in WAL mode keep the
+// state without locks on writers. A long snapshot keeps old row versions alive. Snapshot
+// rejects the other dialects.
 func Snapshot(ctx context.Context, db *sql.DB, d Dialect, f func(tx *sql.Tx) error) error {
 	opts := &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
 	switch d {
@@ -29,8 +29,8 @@ func Snapshot(ctx context.Context, db *sql.DB, d Dialect, f func(tx *sql.Tx) err
 	return errors.Join(f(tx), tx.Rollback())
 }
 
-// killable returns the source on a connection of its own, for MariaDB and MySQL, whose
-// servers go on with a query when the client leaves. The query is killed when ctx ends.
+// killable returns the source on its own connection. It is for MariaDB and MySQL, whose
+// servers continue a query when the client disconnects. The query is killed when ctx ends.
 func (s SQLSource[T]) killable(ctx context.Context) (SQLSource[T], func(), error) {
 	db, ok := s.DB.(interface {
 		Conn(ctx context.Context) (*sql.Conn, error)
@@ -54,7 +54,7 @@ func (s SQLSource[T]) killable(ctx context.Context) (SQLSource[T], func(), error
 		defer cancel()
 		// The pool may have to wait for the connection that ends here, see below.
 		if other, err := db.Conn(ctx); err == nil {
-			_, _ = other.ExecContext(ctx, fmt.Sprintf("KILL CONNECTION %d", id)) // it may be gone already
+			_, _ = other.ExecContext(ctx, fmt.Sprintf("KILL CONNECTION %d", id)) // it may have ended already
 			other.Close()
 		}
 	})

@@ -4,17 +4,17 @@ import "context"
 
 // Seeker is a list that can be read from a position in an order. [SQLSource] is one.
 type Seeker[T any] interface {
-	// Seek returns at most q.Limit rows behind q.After, in the order of the walk: a
-	// backward seek returns the row nearest to the position first.
+	// Seek returns at most q.Limit rows behind q.After, in the order of the walk. The first
+	// row of a backward seek is the row nearest to the position.
 	Seek(ctx context.Context, q Seek) (Batch[T], error)
 }
 
-// Batch is a stretch of a list.
+// Batch is a part of a list.
 type Batch[T any] struct {
 	// Rows are the rows, in the order of the walk.
 	Rows []T
-	// Keys are the sort keys of the rows, one row after the other, as the database
-	// returned them. Default: nil, the results of [Column].Value.
+	// Keys are the sort keys of the rows as the database returned them, one row after the
+	// other. Default: nil, the results of [Column].Value.
 	Keys []Value
 
 	sql     bool // the database compared and sorted by the same expressions

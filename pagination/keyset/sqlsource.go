@@ -8,13 +8,13 @@ import (
 	mark "github.com/mainstay-go/mainstay/pagination/internal/batch"
 )
 
-// Queryer runs a query. *sql.DB, *sql.Tx and *sql.Conn are ones, and so are types that
+// Queryer runs a query. *sql.DB, *sql.Tx and *sql.Conn implement it, and so do types that
 // embed them.
 type Queryer interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// Rows is the result of a query. *sql.Rows is one. Scan may be called again for a row.
+// Rows is the result of a query, such as *sql.Rows. Scan may be called again for a row.
 type Rows interface {
 	Next() bool
 	Scan(dest ...any) error
@@ -27,14 +27,14 @@ type Scanner interface {
 	Scan(dest ...any) error
 }
 
-// SQLSource reads a list from a SQL database. It is a [Seeker], and for lists by page
-// number a pagination.Lister, Counter, CappedCounter and Estimator. It is a small value:
-// make one for each request, with the filter of that request.
+// SQLSource reads a list from a SQL database. It is a [Seeker]. For lists by page number it
+// is also a pagination.Lister, Counter, CappedCounter and Estimator. It is a small value:
+// create one for each request, with the filter of that request.
 type SQLSource[T any] struct {
 	// DB runs the queries. A *sql.Tx reads count and rows from one snapshot.
 	DB Queryer
-	// Query runs the queries in place of DB, for libraries without database/sql. Default:
-	// nil, DB.
+	// Query runs the queries instead of DB, for libraries without database/sql. Default:
+	// nil, DB is used.
 	Query func(ctx context.Context, query string, args ...any) (Rows, error)
 	// Dialect is the dialect of the database.
 	Dialect Dialect
@@ -42,19 +42,20 @@ type SQLSource[T any] struct {
 	Base Base
 	// Scan reads one row: the Columns of Base, in their order.
 	Scan func(Scanner) (T, error)
-	// Load completes the rows of a page or a batch, such as by pagination.Attach: the
+	// Load completes the rows of a page or a batch, for example with pagination.Attach: the
 	// children of all rows in one statement. Default: nil.
 	Load func(ctx context.Context, rows []T) error
 	// Order is the order of List. Seek has its own.
 	Order Order
-	// CountFrom replaces Base.From for counting, to leave out joins that change no row's
-	// presence. Where and its Args must do with it. Default: Base.From.
+	// CountFrom replaces Base.From for counting, to leave out joins that do not decide
+	// which rows exist. Where and its Args must work with it. Default: Base.From.
 	CountFrom string
-	// DeepKey names an expression that is unique in the list and never NULL, such as
-	// "s.id", for lists that are paged far by number or offset on MariaDB, MySQL or SQLite.
-	// The rows before a page are then skipped in the index of the order alone, and only
-	// those of the page are looked up. The index must hold all columns that Where and Order
-	// name. PostgreSQL is slower that way and ignores it. Default: "", one plain statement.
+	// DeepKey is for lists on MariaDB, MySQL or SQLite that are paged far by number or
+	// offset. It names an expression that is unique in the list and never NULL, such as
+	// "s.id". The rows before a page are then skipped in the index of the order alone, and
+	// only the rows of the page are looked up. The index must contain all columns in Where
+	// and Order. PostgreSQL is slower that way and ignores DeepKey. Default: "", one plain
+	// statement.
 	DeepKey string
 }
 
@@ -77,7 +78,7 @@ func (s SQLSource[T]) List(ctx context.Context, limit int, offset int64) ([]T, e
 	filtered := st.selectFrom(nil)
 	deep := s.DeepKey != "" && offset > 0 && (s.Dialect == MySQL || s.Dialect == SQLite)
 	if deep {
-		// The keys alone, in a table of their own: MariaDB takes no LIMIT right behind IN.
+		// The keys alone, in a derived table: MariaDB allows no LIMIT directly behind IN.
 		if filtered {
 			st.write(" AND ")
 		} else {
@@ -87,7 +88,7 @@ func (s SQLSource[T]) List(ctx context.Context, limit int, offset int64) ([]T, e
 		st.fromWhere()
 	}
 	w.orderBy(segment{}, w.expr)
-	// The first page is a statement of its own: databases plan for it.
+	// The first page has its own statement: databases plan for it.
 	var skip *fragment
 	if offset > 0 {
 		skip = &fragment{sql: "?", args: []any{offset}}

@@ -15,14 +15,14 @@ import (
 // question mark, such as the jsonb operator of PostgreSQL. For PostgreSQL, Base also takes
 // $1, $2, …. Args has the values in the order of the text: Columns, From, Where.
 type Base struct {
-	// Columns are the columns of the result: "p.id", "c.name AS category". Each needs a
-	// name of its own, so "*" is not one.
+	// Columns are the columns of the result: "p.id", "c.name AS category". Each column
+	// needs its own name, so "*" is not allowed.
 	Columns []string
 	// From is the text after FROM, with its joins.
 	From string
 	// Where is the filter. Default: "", all rows.
 	Where string
-	// Query is a whole statement in place of From, for GROUP BY, WITH, DISTINCT and UNION.
+	// Query is a whole statement instead of From, for GROUP BY, WITH, DISTINCT and UNION.
 	// Columns and the sort keys then name columns of its result. Default: "".
 	Query string
 	// Args are the values of the placeholders.
@@ -35,16 +35,16 @@ type Base struct {
 	Keys bool
 }
 
-// clauses belong into Base.Query: in the other fields they change which rows a count
-// counts.
+// clauses belong into Base.Query. In the other fields they change which rows a count
+// includes.
 var clauses = regexp.MustCompile(`(?i)(?:^|[^.\w])(GROUP\s+BY|HAVING|UNION|INTERSECT|EXCEPT|ORDER\s+BY|LIMIT\s+[\d?$:(]|OFFSET\s+[\d?$:]|FETCH\s+(?:FIRST|NEXT)|WINDOW\s+\w+\s+AS)`)
 
-// indexHint is the one place where such a clause is part of FROM.
+// indexHint is the only place where such a clause is part of FROM.
 var indexHint = regexp.MustCompile(`(?i)\bINDEX\s+FOR\s+(ORDER|GROUP)\s+BY\b`)
 
 var distinct = regexp.MustCompile(`(?is)^\s*(DISTINCT|DISTINCTROW|UNIQUE|ALL|SQL_CALC_FOUND_ROWS|TOP)\b`)
 
-// check refuses a base whose count disagrees with its rows.
+// check rejects a base whose count disagrees with its rows.
 func (b *Base) check() error {
 	switch {
 	case len(b.Columns) == 0 || (b.From == "") == (b.Query == ""):
@@ -62,7 +62,7 @@ func (b *Base) check() error {
 	return nil
 }
 
-// foreignClauses remembers the texts of the lists of a process.
+// foreignClauses caches the results for the texts of the lists of a process.
 var foreignClauses texts
 
 func foreignClause(text string) string {
@@ -78,8 +78,8 @@ func foreignClause(text string) string {
 	})
 }
 
-// texts remembers what was computed of a text. It forgets all when a caller that builds
-// texts of values fills it.
+// texts caches a result for each text. It drops all results when it is full, which happens
+// if a caller puts values into texts.
 type texts struct {
 	mu    sync.RWMutex
 	known map[string]string
@@ -108,8 +108,8 @@ func distinctHead(column string) string {
 	return distinctHeads.get(column, func() string { return distinct.FindString(stripped(column)) })
 }
 
-// fragment is SQL text with "?" for its arguments. Where the dialect numbers parameters,
-// a text that is written twice has the same numbers.
+// fragment is SQL text with "?" for its arguments. If the dialect numbers parameters, a
+// text that is written twice has the same numbers.
 type fragment struct {
 	sql   string
 	args  []any
@@ -144,7 +144,7 @@ func newStatement(d Dialect, b *Base) (*statement, error) {
 	if b.Query != "" {
 		from = "(" + b.Query + ") mainstay_q"
 	}
-	s.b.Grow(len(columns) + len(from) + len(b.Where) + 256) // what most statements come to
+	s.b.Grow(len(columns) + len(from) + len(b.Where) + 256) // enough for most statements
 	rest := b.Args
 	numbered := false
 	take := func(text string) fragment {
@@ -232,8 +232,8 @@ func (s *statement) param(f *fragment) {
 	s.mark(f, 0)
 }
 
-// literal copies text in which "??" stands for "?". A builder that numbers the
-// placeholders undoes the doubling, so the text for it keeps both.
+// literal copies text in which "??" stands for "?". A builder that numbers the placeholders
+// also replaces "??" by "?", so the text for such a builder keeps both.
 func (s *statement) literal(text string) {
 	if !s.base.Question {
 		text = strings.ReplaceAll(text, "??", "?")
@@ -299,8 +299,8 @@ func placeholders(sql string, f func(i int, number bool)) {
 }
 
 // skipQuoted returns the index behind the string, the quoted name or the comment that
-// begins at i, or i. A doubled quote inside a string ends one and begins another, which
-// comes to the same.
+// begins at i, or i. It reads a doubled quote inside a string as the end of one string and
+// the beginning of another. The result is the same.
 func skipQuoted(sql string, i int) int {
 	find := func(from int, end string) int {
 		if n := strings.Index(sql[min(from, len(sql)):], end); n >= 0 {
@@ -322,7 +322,7 @@ func skipQuoted(sql string, i int) int {
 // stripped returns SQL text without its comments, strings and quoted names.
 func stripped(sql string) string { return keepOutside(sql, false) }
 
-// topLevel returns the text outside of strings, names, comments and brackets.
+// topLevel returns the text outside strings, names, comments and brackets.
 func topLevel(sql string) string { return keepOutside(sql, true) }
 
 func keepOutside(sql string, brackets bool) string {

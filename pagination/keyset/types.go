@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// class says how the values of a column are selected and bound, so that the comparison
-// with a bound value agrees with the order of the column.
+// class says how the values of a column are selected and bound. The comparison with a bound
+// value then agrees with the order of the column.
 type class uint8
 
 const (
 	classUnknown class = iota // not described
-	classPlain                // the driver returns the value as it is
+	classPlain                // the driver returns the value unchanged
 	classText                 // selected as text, which the database reads back without loss
 	classString               // characters, bound as a string
 	classInt                  // an integer
@@ -40,15 +40,15 @@ type form struct {
 	composite bool // a row of PostgreSQL, which may hold NULLs
 }
 
-// bare reports whether a column of the list has the value of the key as the database has
-// it, so that the key needs no column of its own.
+// bare reports whether a column of the list has the value of the key as the database stores
+// it, so that the key needs no extra column.
 func (f form) bare() bool { return f.raw }
 
-// sel returns what stands around the key in the list of columns.
+// sel returns the SQL around the key in the list of columns.
 func (f form) sel() (before, after string) {
 	switch f.dialect {
 	case SQLite:
-		// An expression has no declared type, so no driver makes a time of a text.
+		// An expression has no declared type, so no driver converts its text to a time.
 		return "+(", ")"
 	case Postgres:
 		if f.class == classUnknown || f.class == classText || f.class == classTime {
@@ -67,8 +67,8 @@ func (f form) sel() (before, after string) {
 	return "", ""
 }
 
-// sorted returns what stands around the key in a column that a UNION sorts by. MySQL and
-// MariaDB make text of an ENUM in one.
+// sorted returns the SQL around the key in a column that a UNION sorts by. MySQL and
+// MariaDB convert an ENUM to text in such a column.
 func (f form) sorted() (before, after string) {
 	if f.dialect == MySQL && (f.class == classNumber || f.class == classSet) {
 		return "CAST(", " AS UNSIGNED)"
@@ -76,7 +76,7 @@ func (f form) sorted() (before, after string) {
 	return "", ""
 }
 
-// compared returns what stands around the key where it is compared.
+// compared returns the SQL around the key in a comparison.
 func (f form) compared() (before, after string) {
 	if f.class == classSet {
 		return "CAST(", " AS UNSIGNED)"
@@ -84,7 +84,7 @@ func (f form) compared() (before, after string) {
 	return "", ""
 }
 
-// bind returns what stands around a bound value.
+// bind returns the SQL around a bound value.
 func (f form) bind() (before, after string) {
 	switch {
 	case f.dialect == SQLite:
@@ -96,11 +96,11 @@ func (f form) bind() (before, after string) {
 	}
 }
 
-// typed reports whether a bound value has a type without the key beside it.
+// typed reports whether a bound value has a type independent of the key.
 func (f form) typed() bool { return f.cast != "" }
 
 // argument returns a value as an argument. A driver that does not know the type of the
-// column sends a time in the zone of the session, so PostgreSQL gets text.
+// column sends a time in the time zone of the session, so PostgreSQL receives text.
 func (f form) argument(v Value) any {
 	if f.class != classTime || v.kind != kindTime {
 		return v.Any()
@@ -112,7 +112,7 @@ func (f form) argument(v Value) any {
 	return t.Format("2006-01-02 15:04:05.999999Z") + era
 }
 
-// value converts what the driver returned.
+// value converts a value of the driver.
 func (f form) value(src any) (Value, error) {
 	if b, ok := src.([]byte); ok && b == nil {
 		src = "" // an empty value: the driver returns NULL as nil
@@ -159,13 +159,13 @@ func (q Seek) form(d Dialect, i int) form {
 	return form{dialect: d}
 }
 
-// typeKey names a described expression.
+// typeKey identifies a described expression.
 type typeKey struct {
 	dialect           Dialect
 	from, query, expr string
 }
 
-// forms returns the forms of keys, in their order, or false if one is not known.
+// forms returns the forms of the keys, in their order, or false if one is unknown.
 func (c *listCache) forms(d Dialect, b *Base, keys []Key) ([]form, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -191,7 +191,7 @@ func (c *listCache) store(d Dialect, b *Base, keys []Key, forms []form) {
 	}
 }
 
-// forms asks the database for the types of sort keys, once for each list and key.
+// forms reads the types of the sort keys from the database, once for each list and key.
 func (s SQLSource[T]) forms(ctx context.Context, types *listCache, keys []Key) ([]form, error) {
 	if s.Dialect != Postgres && s.Dialect != MySQL && s.Dialect != SQLite {
 		list := make([]form, len(keys))
@@ -298,8 +298,8 @@ func columnArgs(b *Base) (n int) {
 	return n
 }
 
-// postgresForm returns the form of a type by the name that pg_typeof gives it. A cast to
-// character or bit without a length would cut the value to one, so those have none.
+// postgresForm returns the form of a type by its name from pg_typeof. character and bit
+// have no cast: without a length it would truncate the value to one character or bit.
 func postgresForm(name string) form {
 	f := form{dialect: Postgres, class: classText, cast: name}
 	switch name {
@@ -321,7 +321,7 @@ func postgresForm(name string) form {
 	return f
 }
 
-// describeResult reads the types that the driver gives the columns of a result.
+// describeResult reads the types of a result's columns from the driver.
 func (s SQLSource[T]) describeResult(ctx context.Context, b *Base, keys []Key) ([]form, error) {
 	b.Columns, b.Args = onlyOne, b.Args[min(columnArgs(b), len(b.Args)):]
 	st, err := newStatement(s.Dialect, b)
@@ -369,7 +369,7 @@ func (s SQLSource[T]) describeResult(ctx context.Context, b *Base, keys []Key) (
 }
 
 // rawInSQLite reports whether drivers return a column of a declared type as it is stored.
-// They make times of dates, and booleans of BOOLEAN.
+// They convert dates to times, and BOOLEAN to booleans.
 func rawInSQLite(declared string) bool {
 	name, _, _ := strings.Cut(strings.ToUpper(declared), "(")
 	switch strings.TrimSpace(name) {
@@ -387,7 +387,7 @@ func mysqlForm(name string, t *sql.ColumnType) (form, bool) {
 		f.class = classInt
 	case "DECIMAL":
 		f.class = classDecimal
-		_, scale, ok := t.DecimalSize() // drivers count the digits of an UNSIGNED one short
+		_, scale, ok := t.DecimalSize() // drivers report one digit too few for UNSIGNED
 		if !ok || scale < 0 || scale > 38 {
 			scale = 30
 		}
@@ -418,8 +418,8 @@ func refused(k Key, typ, why string) error {
 	return &WalkError{Column: k.Name, Problem: "cannot be sorted by: its type is " + typ + ", and " + why}
 }
 
-// fixedZone refuses a TIMESTAMP where the session's zone has an hour twice: the text of an
-// instant in it is the text of another one.
+// fixedZone rejects a TIMESTAMP if an hour occurs twice in the session's time zone: two
+// instants then have the same text.
 func (s SQLSource[T]) fixedZone(ctx context.Context, column string) error {
 	rows, err := s.run(ctx, "SELECT IF(@@session.time_zone = 'SYSTEM', @@system_time_zone, @@session.time_zone)", nil)
 	if err != nil {

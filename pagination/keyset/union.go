@@ -22,9 +22,9 @@ func (w *condWriter) union() error {
 	return nil
 }
 
-// merge writes the SELECTs with one order and one limit for all. SQLite runs them side by
-// side, each along its stretch of the index, and stops at the limit: half the time of a
-// stack. It wants the keys among the columns.
+// merge writes the SELECTs with one order and one limit for all. SQLite runs them in
+// parallel, each along its part of the index, and stops at the limit: half the time of
+// stack. It needs the keys among the columns.
 func (w *condWriter) merge() {
 	for i, s := range w.plan.segments {
 		if i > 0 {
@@ -50,10 +50,10 @@ func (p *seekPlan) returned(columns []string) bool {
 	return true
 }
 
-// stack writes the SELECTs as derived tables, for a bare LIMIT is not allowed in a
-// compound everywhere. Each has its own limit and its own order, without the keys that
-// are fixed in it, so that it reads a stretch of the index; the few rows that come out
-// are put in order once more.
+// stack writes the SELECTs as derived tables, because some databases do not allow a bare
+// LIMIT in a compound. Each SELECT has its own limit and its own order, without the keys
+// that are fixed in it, so that it reads one part of the index. The few resulting rows are
+// then sorted again.
 func (w *condWriter) stack(names []string) {
 	outer := func(i int) { w.write("mainstay_o", strconv.Itoa(i+1)) }
 	w.write("SELECT ", strings.Join(names, ", "))
@@ -96,7 +96,7 @@ func (w *condWriter) keys() {
 	}
 }
 
-// key writes one sort key so that the driver returns all of its value, unless a column of
+// key writes one sort key so that the driver returns its whole value, unless a column of
 // the list holds it.
 func (w *condWriter) key(i int, expr func()) {
 	if w.plan.selected[i].tap {
@@ -118,7 +118,7 @@ func (w *condWriter) segmentSelect(s segment, extra func()) {
 	w.only(s)
 }
 
-// outputNames returns the names of result columns as the outer SELECT must say them.
+// outputNames returns the names of result columns in the form for the outer SELECT.
 func outputNames(columns []string) ([]string, error) {
 	names := make([]string, len(columns))
 	for i, c := range columns {
@@ -137,8 +137,8 @@ func outputNames(columns []string) ([]string, error) {
 	return names, nil
 }
 
-// splitAlias cuts a result column into its expression and the name behind AS, "" without
-// one.
+// splitAlias splits a result column into its expression and the name behind AS. The name is
+// "" if there is none.
 func splitAlias(column string) (expr, name string) {
 	expr = strings.TrimSpace(column)
 	if strings.HasSuffix(expr, ")") { // CAST(a AS text)

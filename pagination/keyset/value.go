@@ -36,8 +36,8 @@ type Value struct {
 // IsNull reports whether the value is NULL.
 func (v Value) IsNull() bool { return v.kind == kindNull }
 
-// Any returns the value as an argument of a query: nil, int64, uint64 (above the largest
-// int64 only), float64, bool, string, []byte or time.Time (UTC).
+// Any returns the value as an argument of a query: nil, int64, uint64 (only above the
+// largest int64), float64, bool, string, []byte or time.Time (UTC).
 func (v Value) Any() any {
 	switch v.kind {
 	case kindInt:
@@ -59,8 +59,8 @@ func (v Value) Any() any {
 	}
 }
 
-// NewValue converts a Go value to a value of a sort key. It takes integers, floats,
-// booleans, strings, byte slices and arrays, [time.Time], types built on them, pointers to
+// NewValue converts a Go value to a value of a sort key. It accepts integers, floats,
+// booleans, strings, byte slices and arrays, [time.Time], types built on these, pointers to
 // them (nil is NULL), and every [driver.Valuer] such as sql.Null.
 func NewValue(v any) (Value, error) {
 	switch x := v.(type) { // the common types, without reflection
@@ -95,7 +95,7 @@ func valuerValue(v driver.Valuer) (Value, error) {
 	if rv.Kind() == reflect.Pointer && rv.IsNil() {
 		return Value{}, nil
 	}
-	// The Value method of sql.Null refuses an uint64 above the largest int64.
+	// The Value method of sql.Null rejects a uint64 above the largest int64.
 	if t := rv.Type(); t.Kind() == reflect.Struct && t.PkgPath() == "database/sql" && strings.HasPrefix(t.Name(), "Null[") {
 		if !rv.FieldByName("Valid").Bool() {
 			return Value{}, nil
@@ -150,8 +150,8 @@ func reflectValue(rv reflect.Value) (Value, error) {
 	return Value{}, fmt.Errorf("keyset: a %v cannot be the value of a sort key; return a number, a string, a []byte, a bool or a time.Time", rv.Type())
 }
 
-// compare returns the order of two values that are not NULL. known is false where Go
-// cannot tell: text, unless the caller knows that it sorts by its bytes.
+// compare returns the order of two values that are not NULL. known is false if Go cannot
+// decide: for text, unless the caller knows that it sorts by its bytes.
 func (v Value) compare(w Value, bytewise bool) (order int, known bool) {
 	if v.kind != w.kind {
 		return v.compareNumbers(w)
@@ -185,7 +185,7 @@ func (v Value) compareNumbers(w Value) (order int, known bool) {
 		return -order, known
 	case v.kind == kindInt && w.kind == kindFloat:
 		b := math.Float64frombits(uint64(w.num))
-		const exact = 1 << 53 // integers below are float64 exactly
+		const exact = 1 << 53 // a float64 represents integers below this exactly
 		return compareOrdered(float64(v.num), b), v.num > -exact && v.num < exact && b == b
 	default:
 		return 0, false

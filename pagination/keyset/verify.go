@@ -10,23 +10,23 @@ import (
 
 // VerifyOptions are the options of [Keyset.Verify].
 type VerifyOptions struct {
-	// Samples is the number of positions that are compared in each order. Default: 5.
+	// Samples is the number of positions to compare in each order. Default: 5.
 	Samples int
-	// CountRows is the largest list whose rows behind each sample are counted, which finds
-	// every row that a walk would lose. Default: 100,000.
+	// CountRows is the size limit of a list for counting the rows behind each sample. This
+	// count finds every row that a walk would lose. Default: 100,000.
 	CountRows int64
 }
 
-// Report says what [Keyset.Verify] found.
+// Report is the result of [Keyset.Verify].
 type Report struct {
 	Rows   int64         // rows of the list
 	Orders []OrderReport // each column in both directions, and the default order
 }
 
-// OrderReport says how one order of a list is read.
+// OrderReport describes how one order of a list is read.
 type OrderReport struct {
-	Ordering string // as a client sends it
-	Samples  int    // positions that were compared
+	Ordering string // in the form of a client
+	Samples  int    // compared positions
 	Plan     string // EXPLAIN of a page in the middle
 	Slow     string // why the database does not seek by an index; "" if it does
 }
@@ -71,12 +71,13 @@ func (k *Keyset[T]) orders() (names []string, orders []Order, err error) {
 	return names, orders, nil
 }
 
-// Verify compares a list with its database, at start-up or in a test. Of a [SQLSource],
-// and of a type that embeds one, it reads the types of the sort keys, looks for NULLs and
-// duplicates that the declaration excludes, compares sampled positions in every order with
-// the ORDER BY of the database, and explains a page of each order. The first disagreement
-// is a [WalkError]. A slow plan is part of the report and no error, because the planner of
-// a small table scans it. Any other source is walked in both directions.
+// Verify compares a list with its database, at start-up or in a test. For a [SQLSource],
+// and for a type that embeds one, it reads the types of the sort keys. It looks for NULLs
+// and duplicates that the declaration excludes. It compares sampled positions in every
+// order with the ORDER BY of the database, and explains a page of each order. The first
+// disagreement is a [WalkError]. A slow plan is part of the report and not an error,
+// because the planner of a small table scans it. Any other source is walked in both
+// directions.
 //
 // The queries for NULLs and duplicates read the whole list. opts may be nil.
 func (k *Keyset[T]) Verify(ctx context.Context, source Seeker[T], opts *VerifyOptions) (*Report, error) {
@@ -106,7 +107,7 @@ func (k *Keyset[T]) Verify(ctx context.Context, source Seeker[T], opts *VerifyOp
 	return report, err
 }
 
-// verifyWalks reads at most a thousand rows of each order in pages and at once.
+// verifyWalks reads at most a thousand rows of each order, in pages and in one query.
 func (k *Keyset[T]) verifyWalks(ctx context.Context, source Seeker[T]) (*Report, error) {
 	names, orders, err := k.orders()
 	if err != nil {
@@ -165,7 +166,7 @@ func (s SQLSource[T]) verify(ctx context.Context, k verified, o VerifyOptions) (
 	return report, nil
 }
 
-// verifyRows counts the rows, their NULLs and the distinct values of what is unique.
+// verifyRows counts the rows, their NULLs and the distinct values of unique columns.
 func (s SQLSource[T]) verifyRows(ctx context.Context, columns, tie []Key) (int64, error) {
 	b := *s.counting()
 	b.From = s.Base.From
@@ -264,7 +265,7 @@ func (s SQLSource[T]) verifyOrder(ctx context.Context, name string, order Order,
 		if err != nil {
 			return r, err
 		}
-		if len(pair.Rows) < 2 { // rows were deleted meanwhile
+		if len(pair.Rows) < 2 { // rows were deleted during Verify
 			break
 		}
 		first, second := pair.Keys[:n:n], pair.Keys[n:]
@@ -359,7 +360,7 @@ func (s SQLSource[T]) behind(ctx context.Context, q Seek) (int64, error) {
 	return s.scalar(ctx, st.b.String(), st.args)
 }
 
-// explain returns the plan of a page and why it does not seek.
+// explain returns the plan of a page and the reason if it does not seek.
 func (s SQLSource[T]) explain(ctx context.Context, q Seek) (plan, slow string, err error) {
 	command := map[Dialect]string{Postgres: "EXPLAIN ", MySQL: "EXPLAIN ", SQLite: "EXPLAIN QUERY PLAN "}[s.Dialect]
 	if command == "" {
@@ -409,8 +410,8 @@ func (s SQLSource[T]) explain(ctx context.Context, q Seek) (plan, slow string, e
 	return plan, slowPlan(s.Dialect, lines, strings.Contains(query, "mainstay_u")), rows.Err()
 }
 
-// slowPlan looks for a scan of a table, and for a sort that is not the one above a union,
-// which sorts a few pages of rows.
+// slowPlan looks for a scan of a table, and for a sort. The sort above a union is allowed,
+// because it sorts a few pages of rows.
 func slowPlan(d Dialect, lines []string, union bool) string {
 	for _, line := range lines {
 		switch {

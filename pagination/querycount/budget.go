@@ -15,8 +15,8 @@ type TB interface {
 	Context() context.Context
 }
 
-// Budget returns the test's context with a counter. At the end of the test it fails it
-// if more than most statements ran under that context, and lists them.
+// Budget returns the test's context with a counter. At the end of the test, it fails the
+// test if more than most statements ran under that context, and lists them.
 func Budget(t TB, most int) context.Context {
 	t.Helper()
 	ctx, c := With(t.Context())
@@ -29,9 +29,9 @@ func Budget(t TB, most int) context.Context {
 	return ctx
 }
 
-// NoNPlusOne returns the test's context with a counter. At the end of the test it fails it
-// if a query of one shape ran more than three times under that context, and names its
-// caller. allowed are parts of the shapes that may.
+// NoNPlusOne returns the test's context with a counter. At the end of the test, it fails
+// the test if a query of one shape ran more than three times under that context, and names
+// its caller. allowed are parts of shapes that may run more often.
 func NoNPlusOne(t TB, allowed ...string) context.Context {
 	t.Helper()
 	ctx, c := With(t.Context())
@@ -52,7 +52,7 @@ func listing(list []Statement) string {
 	return b.String()
 }
 
-// callers adds where the statements ran, and how long.
+// callers adds the caller of each statement, and its duration.
 func callers(list []Statement) string {
 	var b strings.Builder
 	for _, s := range list {

@@ -13,8 +13,8 @@ import (
 	"github.com/mainstay-go/mainstay/pagination/internal/batch"
 )
 
-// maxTexts bounds the distinct statement texts that a counter keeps; those beyond count
-// only in the total.
+// maxTexts is the number of distinct statement texts that a counter keeps. Further texts
+// count only in the total.
 const maxTexts = 1000
 
 // Counter counts the statements of a context. It is safe for concurrent use.
@@ -29,7 +29,7 @@ type Statement struct {
 	SQL    string
 	Count  int
 	Took   time.Duration // of all runs, until the first row
-	Caller string        // file and line of the first run, outside of database libraries
+	Caller string        // file and line of the first run, outside database libraries
 
 	batches int // runs that read one list in batches
 	dialect string
@@ -37,8 +37,8 @@ type Statement struct {
 
 type contextKey struct{}
 
-// With returns a context that counts its statements. A counter inside another takes the
-// statements from it.
+// With returns a context that counts its statements. A counter inside another one takes its
+// statements away from the outer one.
 func With(ctx context.Context) (context.Context, *Counter) {
 	c := &Counter{texts: make(map[string]Statement)}
 	return context.WithValue(ctx, contextKey{}, c), c
@@ -50,9 +50,9 @@ func From(ctx context.Context) *Counter {
 	return c
 }
 
-// Record counts a statement that did not run through database/sql, such as one that a
-// tracer of a native driver reports. dialect is "postgres", "mysql", "sqlite", "sqlserver"
-// or "", and decides how its text is read.
+// Record counts a statement that did not run through database/sql, for example from the
+// tracer of a native driver. dialect is "postgres", "mysql", "sqlite", "sqlserver" or "",
+// and decides how its text is parsed.
 func Record(ctx context.Context, dialect, sql string, took time.Duration) {
 	if c := From(ctx); c != nil {
 		c.record(dialect, sql, took, batch.Marked(ctx))
@@ -92,7 +92,7 @@ func caller() string {
 	}
 }
 
-// libraries are the packages whose frames lie between a statement and its caller.
+// libraries are the packages whose frames are between a statement and its caller.
 var libraries = []string{
 	"database/sql.", "runtime.", "iter.", "github.com/mainstay-go/mainstay/pagination.", "github.com/mainstay-go/mainstay/pagination/",
 	"github.com/mainstay-go/mainstay/contrib/", "github.com/jackc/", "gorm.io/", "github.com/uptrace/bun", "entgo.io/",
@@ -118,8 +118,8 @@ func (c *Counter) Statements() []Statement {
 	return c.sorted(func(sql, _ string) string { return sql })
 }
 
-// Shapes returns the statements with their literals and lists of placeholders made
-// alike, the most frequent first: the same statement with other values is one shape.
+// Shapes returns the statements without the differences in literals and lists of
+// placeholders, the most frequent first. The same statement with other values is one shape.
 func (c *Counter) Shapes() []Statement { return c.sorted(shape) }
 
 func (c *Counter) sorted(by func(sql, dialect string) string) []Statement {
@@ -145,9 +145,9 @@ func (c *Counter) sorted(by func(sql, dialect string) string) []Statement {
 	return list
 }
 
-// Repeated returns the shapes of queries that ran more than most times and load rows one
-// by one, as an N+1 does. Writes and the batches of a keyset walk are not among them, and
-// neither are shapes that contain one of the allowed texts.
+// Repeated returns the shapes of queries that ran more than most times and load rows one by
+// one, as an N+1 does. It leaves out writes, the batches of a keyset walk, and shapes that
+// contain one of the allowed texts.
 func (c *Counter) Repeated(most int, allowed ...string) []Statement {
 	return slices.DeleteFunc(c.Shapes(), func(s Statement) bool {
 		head := strings.ToUpper(s.SQL[:min(6, len(s.SQL))])

@@ -46,7 +46,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	return &conn{inner, dialectOf(inner)}, nil
 }
 
-// Close closes the connector, if it is to be closed.
+// Close closes the connector, if the connector has a Close method.
 func (c connector) Close() error {
 	if closer, ok := c.Connector.(io.Closer); ok {
 		return closer.Close()
@@ -62,14 +62,14 @@ type dsnConnector struct {
 func (c dsnConnector) Connect(context.Context) (driver.Conn, error) { return c.d.Open(c.dsn) }
 func (c dsnConnector) Driver() driver.Driver                        { return c.d }
 
-// conn has every optional interface that database/sql asks a connection for. Where the
-// driver lacks one, the method does what database/sql does without it.
+// conn has every optional interface of a connection that database/sql uses. If the driver
+// lacks one, the method does the same as database/sql without it.
 type conn struct {
 	driver.Conn
 	dialect string
 }
 
-// dialectOf returns the dialect of a driver by its package.
+// dialectOf derives the dialect from the package of a driver.
 func dialectOf(c driver.Conn) string {
 	t := reflect.TypeOf(c)
 	if t.Kind() == reflect.Pointer {
@@ -150,9 +150,9 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	return nil, driver.ErrSkip
 }
 
-// count counts a statement unless the driver declined it, because database/sql then
-// prepares it and the prepared statement counts. A statement on a dead connection has not
-// reached the server.
+// count counts a statement unless the driver declined it: database/sql then prepares it,
+// and the prepared statement counts. A statement on a dead connection has not reached the
+// server.
 func (c *conn) count(ctx context.Context, query string, err error, start time.Time) {
 	if !errors.Is(err, driver.ErrSkip) && !errors.Is(err, driver.ErrBadConn) {
 		Record(ctx, c.dialect, query, time.Since(start))
@@ -165,7 +165,7 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 	if p, ok := c.Conn.(driver.ConnPrepareContext); ok {
 		inner, err = p.PrepareContext(ctx, query)
 	} else if inner, err = c.Conn.Prepare(query); err == nil && ctx.Err() != nil {
-		_ = inner.Close() // nobody will use it; the context's end is the news
+		_ = inner.Close() // unused; the caller needs the context's error
 		return nil, ctx.Err()
 	}
 	if err != nil {
@@ -267,7 +267,7 @@ func (s *stmt) ColumnConverter(i int) driver.ValueConverter {
 	return driver.DefaultParameterConverter
 }
 
-// plainValues is how database/sql serves a driver that does not know contexts.
+// plainValues does what database/sql does for a driver without context support.
 func plainValues(ctx context.Context, args []driver.NamedValue) ([]driver.Value, error) {
 	values := make([]driver.Value, len(args))
 	for i, a := range args {

@@ -19,17 +19,16 @@ type MiddlewareOptions struct {
 	Repeats int
 	// Allowed are parts of the shapes that may repeat. Default: none.
 	Allowed []string
-	// Quiet leaves the header away, for servers whose clients need not know. Default:
-	// false.
+	// Quiet omits the header, for servers whose clients must not see it. Default: false.
 	Quiet bool
-	// Logger gets the suspicions, as warnings with the statement's shape and without its
+	// Logger receives suspected N+1 as warnings, with the statement's shape and without its
 	// values. Default: slog.Default().
 	Logger *slog.Logger
 }
 
-// Middleware counts the statements of each request. The header says how many had run
-// when the response began; what runs later, while a list is streamed, is in the log's
-// count only. opts may be nil.
+// Middleware counts the statements of each request. The header is the number of statements
+// before the response began. Statements that run later, while a list is streamed, are only
+// in the count of the log. opts may be nil.
 func Middleware(opts *MiddlewareOptions) func(http.Handler) http.Handler {
 	var o MiddlewareOptions
 	if opts != nil {
@@ -49,7 +48,7 @@ func Middleware(opts *MiddlewareOptions) func(http.Handler) http.Handler {
 			}
 			rw := &responseWriter{ResponseWriter: w, counter: c}
 			next.ServeHTTP(rw, r)
-			rw.begin() // an answer without a body
+			rw.begin() // a response without a body
 		})
 	}
 }
@@ -98,7 +97,7 @@ func (w *responseWriter) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-// Flush sends what was written so far, where that is possible.
+// Flush sends the data written so far, if the writer below can.
 func (w *responseWriter) Flush() {
 	w.begin()
 	_ = http.NewResponseController(w.ResponseWriter).Flush()
@@ -107,12 +106,12 @@ func (w *responseWriter) Flush() {
 // Unwrap returns the writer below, for http.ResponseController.
 func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// Hijack takes the connection over, where the writer below allows it.
+// Hijack takes over the connection, if the writer below allows it.
 func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return http.NewResponseController(w.ResponseWriter).Hijack()
 }
 
-// ReadFrom copies a body, by the fast way of the writer below.
+// ReadFrom copies a body, with the fast path of the writer below.
 func (w *responseWriter) ReadFrom(r io.Reader) (int64, error) {
 	w.begin()
 	return io.Copy(w.ResponseWriter, r)

@@ -2,8 +2,8 @@ package querycount
 
 import "strings"
 
-// The dialects that differ in strings, names and comments. Any other dialect is read by the
-// standard.
+// The dialects that differ in strings, names and comments. Any other dialect is parsed by
+// the SQL standard.
 const (
 	postgres  = "postgres"
 	mysql     = "mysql"
@@ -11,8 +11,8 @@ const (
 	sqlserver = "sqlserver"
 )
 
-// shape makes statements that differ in values only equal: literals and placeholders
-// become "?", lists of them "?", and blanks one blank.
+// shape makes statements equal that differ only in values: literals, placeholders and lists
+// of them become "?", and any white space becomes one blank.
 func shape(sql, dialect string) string {
 	var b strings.Builder
 	b.Grow(len(sql))
@@ -86,8 +86,8 @@ func shape(sql, dialect string) string {
 	return joinRows(joinLists(strings.TrimSpace(b.String())))
 }
 
-// commentBegins reports whether a comment begins. MySQL has "#", and wants a blank behind
-// "--".
+// commentBegins reports whether a comment begins. MySQL has "#", and requires a blank
+// behind "--".
 func commentBegins(sql string, i int, dialect string) bool {
 	rest := sql[i:]
 	switch {
@@ -150,7 +150,7 @@ func exponent(number string, sign byte) bool {
 	return last == "e" || last == "E"
 }
 
-// signed reports whether a minus behind the text is a sign and no operator.
+// signed reports whether a minus behind the text is a sign and not an operator.
 func signed(before string) bool {
 	before = strings.TrimRight(before, " ")
 	if before == "" || strings.ContainsRune("=<>(,+*/-|", rune(before[len(before)-1])) {
@@ -165,7 +165,7 @@ func signed(before string) bool {
 	return upper == "SELECT"
 }
 
-// joinRows makes "(?), (?)" one "(?)", so that inserts of several rows are one shape.
+// joinRows replaces "(?), (?)" by one "(?)", so that inserts of several rows are one shape.
 func joinRows(s string) string {
 	for _, list := range []string{"(?), (?)", "(?),(?)"} {
 		for strings.Contains(s, list) {
@@ -179,7 +179,8 @@ func isWord(c byte) bool {
 	return c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c >= 0x80
 }
 
-// stringEnd returns the index behind a quoted string. A doubled quote is one inside it.
+// stringEnd returns the index behind a quoted string. A doubled quote is part of the
+// string.
 func stringEnd(sql string, i int, escapes bool) int {
 	quote := sql[i]
 	for i++; i < len(sql); i++ {
@@ -196,8 +197,8 @@ func stringEnd(sql string, i int, escapes bool) int {
 	return len(sql)
 }
 
-// joinLists makes "?, ?, ?" one "?", so that an IN over three values and one over four
-// are one shape.
+// joinLists replaces "?, ?, ?" by one "?", so that an IN over three values and an IN over
+// four are one shape.
 func joinLists(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); {

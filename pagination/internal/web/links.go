@@ -13,7 +13,7 @@ import (
 	"github.com/mainstay-go/mainstay/internal/trustedproxy"
 )
 
-// Links are the settings of links, field by field those of pagination.Links.
+// Links are the settings of links. The fields are those of pagination.Links.
 type Links struct {
 	Base           string
 	TrustedProxies []string
@@ -31,7 +31,7 @@ type LinkBase struct {
 	Headers  bool
 }
 
-// NewLinkBase checks the settings; nil stands for the zero value.
+// NewLinkBase checks the settings. nil is the same as the zero value.
 func NewLinkBase(l *Links) (LinkBase, error) {
 	if l == nil {
 		return LinkBase{}, nil
@@ -57,8 +57,8 @@ func NewLinkBase(l *Links) (LinkBase, error) {
 	return b, nil
 }
 
-// prefix returns what stands before the "?" of every link of a request, or the reason why
-// the host of the request is refused.
+// prefix returns the part before the "?" of every link of a request, or the reason why the
+// host of the request is rejected.
 func (b *LinkBase) prefix(r *http.Request) (prefix, reason string) {
 	path := r.URL.EscapedPath()
 	if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") {
@@ -86,9 +86,9 @@ func (b *LinkBase) prefix(r *http.Request) (prefix, reason string) {
 	return scheme + "://" + host + prefix + path, ""
 }
 
-// hostname cuts the port off a host and reports whether it is one. net/http takes anything
-// for one over HTTP/2: "evil.example/.shop.example" would be below .shop.example, and a
-// link to somewhere else.
+// hostname removes the port from a host and reports whether the host is valid. net/http
+// accepts any text as a host over HTTP/2: "evil.example/.shop.example" would be below
+// .shop.example, and a link to another site.
 func hostname(host string) (name string, ok bool) {
 	name = host
 	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
@@ -125,7 +125,7 @@ type Linker struct {
 	Pairs  []Pair // the parameters of the request, sorted by name
 }
 
-// NewLinker returns the linker of a request, or the reason why its host is refused.
+// NewLinker returns the linker of a request, or the reason why its host is rejected.
 func NewLinker(b *LinkBase, r *http.Request) (l Linker, reason string) {
 	prefix, reason := b.prefix(r)
 	if reason != "" {
@@ -134,8 +134,8 @@ func NewLinker(b *LinkBase, r *http.Request) (l Linker, reason string) {
 	return Linker{prefix: prefix, Pairs: SortedPairs(r.URL.RawQuery)}, ""
 }
 
-// Link returns the request's URL with some parameters dropped and others set, which
-// must be sorted by name.
+// Link returns the request's URL with some parameters dropped and others set. The set
+// parameters must be sorted by name.
 func (l *Linker) Link(drop []string, set ...Pair) string {
 	size := len(l.prefix) + 16
 	for _, p := range l.Pairs {
@@ -157,8 +157,8 @@ func (l *Linker) Link(drop []string, set ...Pair) string {
 // HeaderLinks are the relations of a Link header.
 type HeaderLinks struct{ First, Prev, Next, Last string }
 
-// Write adds the Link header of RFC 8288. A link holds no ">": everything outside the
-// unreserved characters is percent-encoded in the query, and the path is an escaped one.
+// Write adds the Link header of RFC 8288. A link never contains ">": the query is
+// percent-encoded except for unreserved characters, and the path is escaped.
 func (h HeaderLinks) Write(header http.Header) {
 	var b strings.Builder
 	for _, l := range []struct {
@@ -188,8 +188,8 @@ func EncodeJSON(v any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// WriteJSON answers 200. The value is encoded before the first byte is written, so that
-// a value that cannot be encoded can still be answered with an error.
+// WriteJSON responds 200. It encodes the value before it writes the first byte, so that the
+// caller can still respond with an error if encoding fails.
 func WriteJSON(w http.ResponseWriter, v any) error { return WriteAs(w, "application/json", v) }
 
 // WriteAs is WriteJSON with another media type.

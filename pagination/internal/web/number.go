@@ -6,10 +6,10 @@ import (
 	"unicode"
 )
 
-// ParseInt reads a decimal integer as a lenient client may send it: blanks around it,
-// one sign before it, leading zeros. Numbers beyond int64 saturate, so that they are
-// compared like any other too large number. It refuses what Python's int() takes but
-// no HTTP client means: underscores between digits and digits outside ASCII.
+// ParseInt reads a decimal integer in the forms that a lenient client may send: with blanks
+// around it, one sign before it, or leading zeros. Numbers beyond int64 saturate, so that
+// they compare like any other number that is too large. It rejects two forms that Python's
+// int() accepts: underscores between digits and digits outside ASCII.
 func ParseInt(escaped string) (n int64, ok bool) {
 	if n, ok = digits(escaped); ok {
 		return n, true
@@ -41,7 +41,7 @@ func ParseInt(escaped string) (n int64, ok bool) {
 	return n, true
 }
 
-// digits reads what almost everybody sends: digits alone, few enough for an int64.
+// digits reads the most common form: digits alone, few enough for an int64.
 func digits(s string) (n int64, ok bool) {
 	if len(s) == 0 || len(s) > 18 {
 		return 0, false
@@ -65,7 +65,8 @@ func trimBlanks(b []byte) []byte {
 	return bytes.TrimFunc(b, unicode.IsSpace)
 }
 
-// Positive reads a number of at least least and cuts it to most (0 = no cut).
+// Positive reads a number. It rejects one below least and reduces one above most to most (0
+// = no maximum).
 func Positive(escaped string, least, most int64) (n int64, ok bool) {
 	n, ok = ParseInt(escaped)
 	if !ok || n < least {

@@ -7,13 +7,14 @@ import (
 	"unicode/utf8"
 )
 
-// MaxQuery bounds the query string that is read at all, so that a request of
-// megabytes costs one comparison.
+// MaxQuery is the length limit of a query string. A query string of megabytes costs one
+// comparison.
 const MaxQuery = 16 << 10
 
-// NextPair cuts the first name=value Pair off a raw query, both still escaped. It
-// splits at "&" alone and keeps what net/url drops: pairs with a semicolon or with a
-// broken escape. name and value are empty for an empty piece, which ok = false marks.
+// NextPair returns the first name=value Pair of a raw query and the rest. name and value
+// are still escaped. It splits only at "&" and keeps pairs that net/url drops: those with a
+// semicolon or a broken escape. For an empty piece name and value are empty and ok is
+// false.
 func NextPair(raw string) (name, value, rest string, ok bool) {
 	piece := raw
 	if i := strings.IndexByte(raw, '&'); i >= 0 {
@@ -28,21 +29,21 @@ func NextPair(raw string) (name, value, rest string, ok bool) {
 	return piece, "", rest, true
 }
 
-// IsName reports whether an escaped name stands for the wanted one.
+// IsName reports whether an escaped name is the wanted name.
 func IsName(escaped, want string) bool {
 	if escaped == want {
 		return true
 	}
 	if len(escaped) <= len(want) || strings.IndexByte(escaped, '%') < 0 {
-		// An escape makes a name longer, and the blank that "+" stands for is in no
-		// parameter's name.
+		// An escape makes a name longer, and "+" is a blank, which no parameter name
+		// contains.
 		return false
 	}
 	var buf [64]byte
 	return string(appendUnescaped(buf[:0], escaped)) == want
 }
 
-// Lookup returns the last value of a parameter, still escaped: the last of several
+// Lookup returns the last value of a parameter, still escaped. The last of several values
 // wins, as in Django.
 func Lookup(raw, name string) (value string, ok bool) {
 	for raw != "" {
@@ -61,8 +62,8 @@ func QueryValue(raw, name string) string {
 	return unescape(v)
 }
 
-// appendUnescaped decodes "+" and every valid %XX; a broken escape stays as it is, as
-// in Python's urllib.parse.
+// appendUnescaped decodes "+" and every valid %XX. It keeps a broken escape unchanged, as
+// Python's urllib.parse does.
 func appendUnescaped(dst []byte, s string) []byte {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
@@ -86,9 +87,9 @@ func unescape(s string) string {
 	return toUTF8(string(appendUnescaped(make([]byte, 0, len(s)), s)))
 }
 
-// toUTF8 replaces what is not UTF-8 by one U+FFFD for each maximal part of a sequence
-// (Unicode 3.9, table 3-8), which is how Python decodes with errors="replace".
-// strings.ToValidUTF8 would make one of a whole run, and the links would differ.
+// toUTF8 replaces invalid UTF-8 by one U+FFFD for each maximal part of a sequence (Unicode
+// 3.9, table 3-8). Python decodes in this way with errors="replace". strings.ToValidUTF8
+// would write one U+FFFD for a whole run, and the links would differ.
 func toUTF8(s string) string {
 	if utf8.ValidString(s) {
 		return s
@@ -107,8 +108,8 @@ func toUTF8(s string) string {
 	return b.String()
 }
 
-// invalidPrefix returns the length of the longest start of a well-formed sequence at
-// the beginning of s, or 1.
+// invalidPrefix returns the length of the longest prefix of s that is the start of a
+// well-formed sequence, or 1.
 func invalidPrefix(s string) int {
 	lo, hi := byte(0x80), byte(0xBF)
 	var need int
@@ -157,11 +158,11 @@ func unHex(c byte) byte {
 	}
 }
 
-// appendEscaped encodes for a query string as Python's quote_plus and Go's
-// url.QueryEscape do.
+// appendEscaped encodes for a query string, as Python's quote_plus and Go's url.QueryEscape
+// do.
 func appendEscaped(dst []byte, s string) []byte {
 	const hexDigits = "0123456789ABCDEF"
-	plain := 0 // s[plain:i] is copied as it is
+	plain := 0 // s[plain:i] is copied unchanged
 	for i := range len(s) {
 		c := s[i]
 		if unreserved[c] {
@@ -178,7 +179,7 @@ func appendEscaped(dst []byte, s string) []byte {
 	return append(dst, s[plain:]...)
 }
 
-// unreserved are the bytes that stand for themselves (RFC 3986, section 2.3).
+// unreserved are the bytes that need no escape (RFC 3986, section 2.3).
 var unreserved = func() (set [256]bool) {
 	for _, c := range "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~" {
 		set[c] = true
@@ -189,7 +190,7 @@ var unreserved = func() (set [256]bool) {
 // Pair is one decoded parameter.
 type Pair struct{ Name, Value string }
 
-// SortedPairs decodes a query and sorts it by name; the values of one name keep their
+// SortedPairs decodes a query and sorts it by name. The values of one name keep their
 // order.
 func SortedPairs(raw string) []Pair {
 	pairs := make([]Pair, 0, strings.Count(raw, "&")+1)
@@ -204,8 +205,8 @@ func SortedPairs(raw string) []Pair {
 	return pairs
 }
 
-// AppendQuery encodes sorted pairs without the dropped names and with the set ones in
-// their places.
+// AppendQuery encodes sorted pairs. It leaves out the dropped names and inserts the set
+// pairs at their sorted places.
 func AppendQuery(dst []byte, pairs []Pair, drop []string, set []Pair) []byte {
 	start := len(dst)
 	add := func(p Pair) {
