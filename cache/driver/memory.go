@@ -319,6 +319,11 @@ func (m *Memory) InvalidateKey(hash uint64) {
 	m.wakes.wake(hash)
 }
 
+// Announce stops reads and loads with a tag that run now from being kept. A store calls it
+// before it invalidates the tag: a load that reports the tag at its end may else receive the
+// new state of the tag for an old value, before InvalidateTag.
+func (m *Memory) Announce(tag uint64) { m.ledger.change(tag) }
+
 // InvalidateTag removes the entries with a tag and stops reads and loads with it from
 // being kept.
 func (m *Memory) InvalidateTag(hash uint64) {

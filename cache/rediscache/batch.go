@@ -18,6 +18,7 @@ type batch struct {
 	items []item
 	note  message
 	sent  []appended // to the log, in this round trip
+	tags  bool       // the first message announces tags
 }
 
 // item is the command of an operation.
@@ -72,7 +73,7 @@ func (b *batch) again(ctx context.Context) error {
 			op.Err = broken
 		}
 	}
-	b.items, b.reads, b.note, b.sent = nil, nil, nil, nil
+	b.items, b.reads, b.note, b.sent, b.tags = nil, nil, nil, nil, false
 	return b.run(ctx)
 }
 
@@ -81,8 +82,8 @@ func (b *batch) again(ctx context.Context) error {
 func (b *batch) commands(ctx context.Context, p redis.Pipeliner) {
 	s := b.s
 	if s.single {
-		if m := tagMessage(b.ops); len(m) > 0 {
-			b.sent = append(b.sent, s.log.shards[0].append(ctx, p, m))
+		if m := s.tagMessage(b.ops); len(m) > 0 {
+			b.sent, b.tags = append(b.sent, s.log.shards[0].append(ctx, p, m)), true
 		}
 	}
 	var deletes []string
@@ -222,7 +223,7 @@ func (b *batch) repeatScripts(ctx context.Context) error {
 // key instead, so that no reader receives the old value.
 func (b *batch) results(ctx context.Context) error {
 	s := b.s
-	var full []string
+	var again []string // names to delete
 	var woken message
 	for i := range b.items {
 		it := &b.items[i]
@@ -243,7 +244,7 @@ func (b *batch) results(ctx context.Context) error {
 		}
 		if err != nil {
 			if redis.HasErrorPrefix(err, "OOM") && (op.Kind == driver.Set || op.Kind == driver.Expire) {
-				full = append(full, s.place(op))
+				again = append(again, s.place(op))
 			}
 			if op.Kind == driver.TagState && redis.HasErrorPrefix(err, "OOM") {
 				op.Token = "" // no state: no value with this tag is valid
@@ -266,9 +267,25 @@ func (b *batch) results(ctx context.Context) error {
 			}
 		}
 	}
-	if len(full) > 0 {
+	for n, a := range b.sent {
+		late, err := s.log.appended(ctx, a)
+		if !late || n > 0 || !b.tags {
+			continue
+		}
+		// An invalidation must follow its announcement, so it is repeated.
+		for i := range b.ops {
+			switch op := &b.ops[i]; {
+			case op.Kind != driver.Invalidate || op.Err != nil:
+			case err != nil:
+				op.Err = wrap(err)
+			default:
+				again = append(again, s.place(op))
+			}
+		}
+	}
+	if len(again) > 0 {
 		_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-			for _, place := range full {
+			for _, place := range again {
 				p.Del(ctx, place)
 			}
 			return nil
@@ -278,9 +295,6 @@ func (b *batch) results(ctx context.Context) error {
 		}
 	}
 	s.log.later(woken)
-	for _, a := range b.sent {
-		s.log.appended(ctx, a)
-	}
 	return nil
 }
 

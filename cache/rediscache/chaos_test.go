@@ -3,8 +3,10 @@ package rediscache_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -31,8 +33,15 @@ func chaosTime(t *testing.T) time.Duration {
 
 // attack writes and reads keys of two processes while trouble happens. Each process writes
 // its own keys, and no read of one may return what was there before a write of its own.
-func attack(t *testing.T, connect func() *rediscache.Store, trouble func(round int)) {
+// Trouble that must not meet a write calls still.
+func attack(t *testing.T, connect func() *rediscache.Store, trouble func(round int, still func(func()))) {
 	t.Helper()
+	var writing sync.RWMutex
+	still := func(f func()) {
+		writing.Lock()
+		defer writing.Unlock()
+		f()
+	}
 	var stale, reads, writes, failed atomic.Int64
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -55,6 +64,7 @@ func attack(t *testing.T, connect func() *rediscache.Store, trouble func(round i
 					i := rand.IntN(keys/2)*2 + w
 					now := source[i].Add(1)
 					var err error
+					writing.RLock()
 					switch rand.IntN(4) {
 					case 0:
 						err = c.Set(t.Context(), key(i), now, cache.WithTags(key(i)))
@@ -63,6 +73,7 @@ func attack(t *testing.T, connect func() *rediscache.Store, trouble func(round i
 					default:
 						err = c.Delete(t.Context(), key(i))
 					}
+					writing.RUnlock()
 					if err == nil {
 						floor[i].Store(now)
 						writes.Add(1)
@@ -103,7 +114,7 @@ func attack(t *testing.T, connect func() *rediscache.Store, trouble func(round i
 		}
 	}
 	for round, end := 0, time.Now().Add(chaosTime(t)); time.Now().Before(end); round++ {
-		trouble(round)
+		trouble(round, still)
 	}
 	close(stop)
 	wg.Wait()
@@ -119,7 +130,7 @@ func TestChaos(t *testing.T) {
 	chaosTime(t)
 	server := redisServer(t, "--appendonly", "yes", "--appendfsync", "always")
 	connect := func() *rediscache.Store { return process(t, server.Addr()) }
-	attack(t, connect, func(round int) {
+	attack(t, connect, func(round int, _ func(func())) {
 		switch round % 6 {
 		case 0:
 			server.Pause()
@@ -161,7 +172,7 @@ func TestClusterChaos(t *testing.T) {
 	defer db.Close()
 	key := func(i int) string { return "cache:{chaos:" + k(i%16) + "}" }
 	var dead *testserver.RedisServer
-	attack(t, connect, func(round int) {
+	attack(t, connect, func(round int, still func(func())) {
 		switch round % 8 {
 		case 2:
 			full := set.MasterOf(key(round))
@@ -180,10 +191,11 @@ func TestClusterChaos(t *testing.T) {
 			// Redis replicates asynchronously. A write that a lost master had not passed on is
 			// undone, which no client can prevent, so the master dies between two writes.
 			dead = set.MasterOf(key(round))
-			time.Sleep(100 * time.Millisecond)
-			dead.Pause()
-			time.Sleep(100 * time.Millisecond)
-			dead.Kill()
+			still(func() {
+				written := replicated(dead, "master_repl_offset:")
+				eventually(t, "the replica has all writes", func() bool { return replicated(dead, "offset=") >= written })
+				dead.Kill()
+			})
 			time.Sleep(4 * time.Second)
 		case 7:
 			if dead != nil {
@@ -199,6 +211,13 @@ func TestClusterChaos(t *testing.T) {
 		}
 		time.Sleep(200 * time.Millisecond)
 	})
+}
+
+// replicated returns an offset in the stream of replication of a master.
+func replicated(master *testserver.RedisServer, field string) (offset int64) {
+	_, text, _ := strings.Cut(fmt.Sprint(master.Do("INFO", "replication")), field)
+	_, _ = fmt.Sscan(strings.SplitN(text, ",", 2)[0], &offset)
+	return offset
 }
 
 // migrate moves a slot to another master, key by key.

@@ -70,6 +70,150 @@ func TestLateTag(t *testing.T) {
 	}
 }
 
+// intercept is a hook that may refuse commands before they are sent, and hold replies back.
+type intercept struct {
+	refuse func(redis.Cmder) error
+	hold   func(redis.Cmder)
+}
+
+func (i *intercept) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (i *intercept) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		return i.each([]redis.Cmder{cmd}, func() error { return next(ctx, cmd) })
+	}
+}
+
+func (i *intercept) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		return i.each(cmds, func() error { return next(ctx, cmds) })
+	}
+}
+
+func (i *intercept) each(cmds []redis.Cmder, next func() error) error {
+	for _, cmd := range cmds {
+		if i.refuse == nil {
+			break
+		}
+		if err := i.refuse(cmd); err != nil {
+			cmd.SetErr(err)
+			return err
+		}
+	}
+	err := next()
+	for _, cmd := range cmds {
+		if i.hold != nil {
+			i.hold(cmd)
+		}
+	}
+	return err
+}
+
+// TestLateTagBeforeReply: the server has invalidated the tag, and the reply is still on its
+// way, when a load of the same process reports the tag. Its old value must not live under
+// the new state of the tag.
+func TestLateTagBeforeReply(t *testing.T) {
+	t.Parallel()
+	addr := redisServer(t).Addr()
+	cl := client(t, addr)
+	deleted, reply := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	cl.AddHook(&intercept{hold: func(cmd redis.Cmder) {
+		if args := cmd.Args(); args[0] == "del" && args[1] == "cache:tag:tag:cat" {
+			once.Do(func() { close(deleted); <-reply })
+		}
+	}})
+	c := open[string](t, running(t, newStore(t, cl, &rediscache.Options{Timeout: 10 * time.Second})), "n", nil)
+	other := open[string](t, process(t, addr), "n", nil)
+	var db atomic.Value
+	db.Store("old")
+	read, release := make(chan struct{}), make(chan struct{})
+	var first sync.Once
+	load := func(ctx context.Context) (string, error) {
+		v := db.Load().(string)
+		first.Do(func() { close(read); <-release })
+		return v, cache.SetTags(ctx, "cat")
+	}
+	var loading, invalidating sync.WaitGroup
+	loading.Go(func() { _, _ = c.GetOrLoad(t.Context(), "k", load) })
+	<-read
+	db.Store("new")
+	invalidating.Go(func() {
+		if err := c.InvalidateTags(t.Context(), "cat"); err != nil {
+			t.Error(err)
+		}
+	})
+	<-deleted
+	close(release)
+	loading.Wait()
+	close(reply)
+	invalidating.Wait()
+	for name, reader := range map[string]*cache.Typed[string]{"this process": c, "another": other} {
+		if v, err := reader.GetOrLoad(t.Context(), "k", load); v != "new" || err != nil {
+			t.Errorf("%s: %q, %v", name, v, err)
+		}
+	}
+}
+
+// TestUnannouncedTag: the log cannot be written when a process invalidates a tag that only a
+// load of another process knows. The invalidation is pending, and ends the value of that load
+// as soon as it was announced.
+func TestUnannouncedTag(t *testing.T) {
+	t.Parallel()
+	set := testserver.RedisCluster(t, 3, 0)
+	var lost atomic.Bool
+	connect := func(hook redis.Hook) *rediscache.Store {
+		cl := redis.NewClusterClient(rediscache.ClusterOptions(set.Addrs()...))
+		t.Cleanup(func() { cl.Close() })
+		if hook != nil {
+			cl.AddHook(hook)
+		}
+		return running(t, newStore(t, cl, nil))
+	}
+	for name, refusal := range map[string]error{"network": errors.New("the packet is lost"), "failover": replyError("CLUSTERDOWN the slot is not served")} {
+		t.Run(name, func(t *testing.T) {
+			writer := open[string](t, connect(&intercept{refuse: func(cmd redis.Cmder) error {
+				if lost.Load() && cmd.Name() == "xadd" {
+					return refusal
+				}
+				return nil
+			}}), name, &cache.Options[string]{Strict: true})
+			reader, third := open[string](t, connect(nil), name, nil), open[string](t, connect(nil), name, nil)
+			var db atomic.Value
+			db.Store("old")
+			read, release := make(chan struct{}), make(chan struct{})
+			var first sync.Once
+			load := func(ctx context.Context) (string, error) {
+				v := db.Load().(string)
+				first.Do(func() { close(read); <-release })
+				return v, cache.SetTags(ctx, "cat"+name)
+			}
+			var loading sync.WaitGroup
+			loading.Go(func() { _, _ = reader.GetOrLoad(t.Context(), "k", load) })
+			<-read
+			db.Store("new")
+			lost.Store(true)
+			if err := writer.InvalidateTags(t.Context(), "cat"+name); !errors.Is(err, cache.ErrPending) {
+				t.Errorf("InvalidateTags: %v", err)
+			}
+			close(release)
+			loading.Wait()
+			lost.Store(false)
+			eventually(t, "all processes read the new value", func() bool {
+				v, err := reader.GetOrLoad(t.Context(), "k", load)
+				w, err2 := third.GetOrLoad(t.Context(), "k", load)
+				return v == "new" && w == "new" && err == nil && err2 == nil
+			})
+		})
+	}
+}
+
+// replyError is an error that a server replies.
+type replyError string
+
+func (e replyError) Error() string { return string(e) }
+func (replyError) RedisError()     {}
+
 // TestFullNodeOfTag: while the node of a tag has no room for its state, no value with that tag
 // is stored, also where the node of the value has room. Else each invalidation of the tag
 // would leave the value valid.

@@ -1,6 +1,7 @@
 package rediscache
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -49,6 +50,16 @@ func (m message) event(kind byte, hash uint64) message {
 	return binary.BigEndian.AppendUint64(append(m, kind), hash)
 }
 
+// has reports whether the message has an event.
+func (m message) has(kind byte, hash uint64) bool {
+	for ; len(m) >= eventSize; m = m[eventSize:] {
+		if m[0] == kind && binary.BigEndian.Uint64(m[1:eventSize]) == hash {
+			return true
+		}
+	}
+	return false
+}
+
 func (m message) wake(key string) message { return m.event(opWake, driver.KeyHash(key)) }
 
 func (m message) add(op *driver.Op) message {
@@ -58,15 +69,22 @@ func (m message) add(op *driver.Op) message {
 	return m.event(opKey, driver.KeyHash(op.Key))
 }
 
-// tagMessage announces the tags that ops are about to invalidate. A load that reports such a
-// tag at its end sees the announcement, or else stores a state that the invalidation ends.
-func tagMessage(ops []driver.Op) (m message) {
+// tagMessage announces the tags that ops invalidate, which they also do for pending writes. A
+// load that reports such a tag at its end receives the announcement, or else stores a state
+// that the invalidation ends.
+func (s *Store) tagMessage(ops []driver.Op) (m message) {
 	for i := range ops {
-		if ops[i].Kind == driver.Invalidate && ops[i].Err == nil {
-			m = m.add(&ops[i])
+		if op := &ops[i]; op.Err == nil && (op.Kind == driver.Invalidate || s.pendingTag(op)) {
+			m = m.event(opTag, driver.TagHash(op.Key))
 		}
 	}
 	return m
+}
+
+// pendingTag reports whether op invalidates its tag first, since an earlier invalidation is
+// pending.
+func (s *Store) pendingTag(op *driver.Op) bool {
+	return op.Kind == driver.TagState && s.pending.get(target{op.Key, true}) != 0
 }
 
 type invalidationLog struct {
@@ -91,7 +109,20 @@ type shard struct {
 	sending sync.Mutex // held by the goroutine that sends unsent
 	out     sync.Mutex
 	unsent  message
-	sent    chan struct{} // closed when the present unsent messages were sent
+	sent    *delivery // of the present unsent messages
+}
+
+// delivery is an attempt to append messages.
+type delivery struct {
+	over chan struct{} // closed at the end
+	err  error         // then: nil, or why the messages are not in the log yet
+}
+
+func newDelivery() *delivery { return &delivery{over: make(chan struct{})} }
+
+func (d *delivery) end(err error) {
+	d.err = err
+	close(d.over)
 }
 
 func newLog(s *Store) *invalidationLog {
@@ -144,11 +175,6 @@ func (l *invalidationLog) split(m message) map[*shard]message {
 	return out
 }
 
-// announce tells all processes of the tags that are about to be invalidated, on a Cluster.
-func (l *invalidationLog) announce(ctx context.Context, ops []driver.Op) {
-	l.post(ctx, tagMessage(ops), true)
-}
-
 // report tells all processes of the writes that were made, on a Cluster.
 func (l *invalidationLog) report(ctx context.Context, ops []driver.Op) {
 	var m message
@@ -160,37 +186,45 @@ func (l *invalidationLog) report(ctx context.Context, ops []driver.Op) {
 			}
 		}
 	}
-	l.post(ctx, m, true)
+	_ = l.post(ctx, m, true) // it is appended later after an error
 }
 
 // later appends a message without waiting for it.
-func (l *invalidationLog) later(m message) { l.post(context.Background(), m, false) }
+func (l *invalidationLog) later(m message) { _ = l.post(context.Background(), m, false) }
 
-func (l *invalidationLog) post(ctx context.Context, m message, wait bool) {
+// post appends a message to the shards of its events. An error means that some of it is
+// appended later.
+func (l *invalidationLog) post(ctx context.Context, m message, wait bool) (err error) {
 	if len(m) == 0 {
-		return
+		return nil
 	}
+	var all []*delivery
 	for sh, part := range l.split(m) {
-		sent := sh.post(part)
-		if wait {
-			select {
-			case <-sent:
-			case <-ctx.Done():
-			}
+		all = append(all, sh.post(part))
+	}
+	for _, sent := range all {
+		if !wait {
+			break
+		}
+		select {
+		case <-sent.over:
+			err = cmp.Or(err, sent.err)
+		case <-ctx.Done():
+			return cmp.Or(err, ctx.Err())
 		}
 	}
+	return err
 }
 
-// post adds events to the next message. The result is closed when it was sent, or could not
-// be sent for now.
-func (sh *shard) post(m message) <-chan struct{} {
+// post adds events to the next message.
+func (sh *shard) post(m message) *delivery {
 	sh.out.Lock()
 	defer sh.out.Unlock()
 	if sh.unsent = append(sh.unsent, m...); len(sh.unsent) > maxUnsent {
 		sh.unsent = message(nil).event(opAll, 0)
 	}
 	if sh.sent == nil {
-		sh.sent = make(chan struct{})
+		sh.sent = newDelivery()
 		go sh.flush()
 	}
 	return sh.sent
@@ -206,12 +240,12 @@ func (sh *shard) flush() {
 		m, sent := sh.unsent, sh.sent
 		sh.unsent, sh.sent = nil, nil
 		if len(m) > 0 && sent == nil {
-			sent = make(chan struct{})
+			sent = newDelivery()
 		}
 		sh.out.Unlock()
 		if len(m) == 0 {
 			if sent != nil {
-				close(sent)
+				sent.end(nil)
 			}
 			return
 		}
@@ -219,15 +253,15 @@ func (sh *shard) flush() {
 		_, err := call(context.Background(), s, s.opts.Timeout, func(ctx context.Context) (struct{}, error) {
 			return struct{}{}, sh.send(ctx, m)
 		})
-		if err != nil && !isReply(err) {
+		if err != nil && (!isReply(err) || passing(err)) {
 			sh.out.Lock()
 			sh.unsent = append(m, sh.unsent...)
 			sh.out.Unlock()
-			close(sent)
+			sent.end(err)
 			return
 		}
 		sh.log.refused(context.Background(), err)
-		close(sent)
+		sent.end(nil)
 	}
 }
 
@@ -258,15 +292,17 @@ func (sh *shard) append(ctx context.Context, p redis.Pipeliner, m message) appen
 	return appended{m, p.XAdd(ctx, sh.add(m))}
 }
 
-// appended looks after a message that the server did not take.
-func (l *invalidationLog) appended(ctx context.Context, a appended) {
+// appended appends a message that the server did not take. late means that the message comes
+// after the rest of its round trip for that reason.
+func (l *invalidationLog) appended(ctx context.Context, a appended) (late bool, err error) {
 	switch err := a.command.Err(); {
 	case err == nil, errors.Is(err, redis.Nil):
-	case redis.HasErrorPrefix(err, "OOM"), !isReply(err):
-		l.post(ctx, a.message, true)
+	case redis.HasErrorPrefix(err, "OOM"), !isReply(err), passing(err):
+		return true, l.post(ctx, a.message, true)
 	default:
 		l.refused(ctx, err)
 	}
+	return false, nil
 }
 
 // denied reports a lack of rights, for a command or for one in a script.

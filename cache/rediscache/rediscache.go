@@ -206,6 +206,8 @@ func (s *Store) Do(ctx context.Context, ops []driver.Op) {
 		case op.Err != nil:
 		case op.Kind == driver.Sync:
 			op.Err = s.log.sync(ctx)
+		case op.Kind == driver.Invalidate:
+			s.memory.Announce(driver.TagHash(op.Key))
 		case len(op.Value) > s.opts.MaxValue && op.Kind == driver.Fill:
 			op.Err = s.tooLarge(op.Value)
 		}
@@ -217,7 +219,8 @@ func (s *Store) Do(ctx context.Context, ops []driver.Op) {
 		s.nodes.of(ctx, "").do(ctx, ops)
 		return
 	}
-	s.log.announce(ctx, ops)
+	announced := s.tagMessage(ops)
+	unannounced := s.log.post(ctx, announced, true)
 	byNode := map[*node][]int{}
 	for i := range ops {
 		if op := &ops[i]; op.Err == nil && op.Kind != driver.Sync {
@@ -249,6 +252,16 @@ func (s *Store) Do(ctx context.Context, ops []driver.Op) {
 		}
 	}
 	wg.Wait()
+	for i := range ops { // what precedes its announcement is repeated behind it
+		switch op := &ops[i]; {
+		case unannounced == nil || op.Err != nil:
+		case op.Kind == driver.Invalidate:
+			op.Err = unannounced
+			op.Err = s.failed(op)
+		case op.Kind == driver.TagState && announced.has(opTag, driver.TagHash(op.Key)):
+			s.pending.note(target{op.Key, true})
+		}
+	}
 	s.log.report(ctx, ops)
 }
 
