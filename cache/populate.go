@@ -32,7 +32,7 @@ func (c *Typed[V]) result(j *job[V], value V, took time.Duration, began time.Tim
 	return f
 }
 
-// addTags gives values the tags that their load reported. Values are not stored if one of
+// addTags adds to values the tags that their load reported. A value is not stored if one of
 // these tags was invalidated since the load began. The states are read first: an
 // invalidation that returns later ends them.
 func (b *batch[V]) addTags(ctx context.Context, loaded []*result[V], tags []string) {

@@ -15,9 +15,9 @@ import (
 // reading is a value with its state, from the store or from a load.
 type reading[V any] struct {
 	value  V
-	found  bool // there is something that may be served, if only in need
-	fresh  bool // its time has not ended
-	absent bool // it says that there is no such thing
+	found  bool // there is a value that may be served, at least in an emergency
+	fresh  bool // the time to live has not ended
+	absent bool // the value says that the key does not exist
 
 	freshFor, life time.Duration // from now
 	took           time.Duration // by its load
@@ -25,16 +25,17 @@ type reading[V any] struct {
 	size           int
 	seen           uint64   // of the stored value, readable or not
 	newer          bool     // the stored value needs a newer version of this package
-	outage         bool     // it was loaded while the store could not be reached
-	states         []string // of the tags of the want, now
-	bears          []uint64 // the tags of the value but that of the whole cache; nil for those of the want
+	outage         bool     // loaded while the store could not be reached
+	states         []string // current states of the tags of the want
+	bears          []uint64 // tags of the value except that of the whole cache; nil for those of the want
 	late           []tagState
-	err            error // the store's
+	err            error // of the store
 }
 
-// read reads keys and the states of their tags from the store. The ticket is from before. A
-// state in memory may be older than one that Redis lost and made again, so it decides only
-// that a value is valid, not that it is not. mem is memory for one key, or nil.
+// read reads keys and the states of their tags from the store. The ticket is from before
+// the call. A state in memory may be older than a state that Redis lost and created again.
+// It therefore proves only that a value is valid, never that it is invalid. mem is memory
+// for one key, or nil.
 func (c *Typed[V]) read(ctx context.Context, ticket driver.Ticket, wants []want, mem *scratch[V]) []reading[V] {
 	rs, doubtful := c.readOnce(ctx, ticket, wants, mem)
 	if doubtful {
@@ -43,7 +44,8 @@ func (c *Typed[V]) read(ctx context.Context, ticket driver.Ticket, wants []want,
 	return rs
 }
 
-// scratch is the memory for the read of one key. Reads that find a value give it back.
+// scratch is the memory for the read of one key. Reads that find a value return it to the
+// pool.
 type scratch[V any] struct {
 	wants     [1]want
 	rs        [1]reading[V]
@@ -66,8 +68,8 @@ func (c *Typed[V]) giveBack(m *scratch[V]) {
 	c.scratches.Put(m)
 }
 
-// readOnce is read. It is doubtful where a state in memory, which it forgets, made a value
-// invalid.
+// readOnce is read. Its result is doubtful if a state in memory made a value invalid. It
+// then forgets that state.
 func (c *Typed[V]) readOnce(ctx context.Context, ticket driver.Ticket, wants []want, mem *scratch[V]) (_ []reading[V], doubtful bool) {
 	if c.store == nil {
 		return make([]reading[V], len(wants)), false
@@ -124,7 +126,7 @@ func (c *Typed[V]) readOnce(ctx context.Context, ticket driver.Ticket, wants []w
 				doubtful = true
 				c.forgetStates(w.hashes)
 			}
-			continue // one of the tags that every reader knows was invalidated
+			continue // a tag that every reader knows was invalidated
 		}
 		if e.valid = true; op.Expired {
 			e.fresh = 0
@@ -215,8 +217,8 @@ func (c *Typed[V]) decode(ctx context.Context, w *want, r *reading[V], e *envelo
 	if r.bears == nil {
 		r.bears = noTags
 	}
-	// The clocks of two machines may differ; the store's own time to live holds for
-	// the end of a value's life.
+	// The clocks of two machines may differ. The store's own time to live decides the end
+	// of a value's life.
 	r.freshFor = min(time.Until(time.UnixMilli(e.fresh)), max(c.ttl, w.ttl))
 	r.fresh = r.freshFor > 0 || c.opts.StaleFor == 0 && e.fresh != 0
 	if c.opts.StaleFor == 0 {
@@ -227,7 +229,8 @@ func (c *Typed[V]) decode(ctx context.Context, w *want, r *reading[V], e *envelo
 }
 
 // badPayload counts a value that cannot be decoded. The next load replaces it, unless a
-// newer version of this package wrote it, as runs beside this one during a deployment.
+// newer version of this package wrote it. Both versions run side by side during a
+// deployment.
 func (c *Typed[V]) badPayload(ctx context.Context, key string, r *reading[V], reason error) {
 	r.newer = errors.Is(reason, errNewer)
 	c.stats.badPayloads.Add(1)
@@ -236,7 +239,7 @@ func (c *Typed[V]) badPayload(ctx context.Context, key string, r *reading[V], re
 	}
 }
 
-// unmarshal contains the panics of codecs that trust their input.
+// unmarshal recovers from panics of codecs that trust their input.
 func (c *Typed[V]) unmarshal(e *envelope, value *V) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -302,7 +305,7 @@ func (c *Typed[V]) jittered(ttl time.Duration) time.Duration {
 	return max(ttl-time.Duration(c.opts.Jitter*rand.Float64()*float64(ttl)), time.Millisecond)
 }
 
-// due decides whether a value is loaded again before its time ends.
+// due decides whether a value is loaded again before its time to live ends.
 func (c *Typed[V]) due(freshFor, took time.Duration) bool {
 	if c.opts.EarlyRefresh == 0 {
 		return false

@@ -17,7 +17,7 @@ type batch struct {
 	reads map[string]redis.Cmder // each name is read once
 	items []item
 	note  message
-	sent  []appended // to the log, in this round trip
+	sent  []appended // messages in this round trip
 	tags  bool       // the first message announces tags
 }
 
@@ -25,15 +25,15 @@ type batch struct {
 type item struct {
 	op      int
 	command redis.Cmder
-	script  *redis.Script // what command runs
+	script  *redis.Script // the script of the command
 	keys    []string
 	args    []any
 	pending uint64 // the pending write that this command applies
 	applies target
 }
 
-// run executes the operations that have no result yet. Its error is that of the connection;
-// those of operations are in them.
+// run executes the operations that have no result yet. It returns an error of the
+// connection. Each operation holds its own error.
 func (b *batch) run(ctx context.Context) error {
 	if done, err := b.s.reads(ctx, b.ops); done {
 		return err
@@ -54,7 +54,7 @@ func (b *batch) run(ctx context.Context) error {
 	return b.results(ctx)
 }
 
-// answered reports whether any command has a reply: then the connection worked.
+// answered reports whether any command has a reply. If so, the connection works.
 func (b *batch) answered() bool {
 	for i := range b.items {
 		if err := b.items[i].command.Err(); err == nil || isReply(err) {
@@ -64,8 +64,8 @@ func (b *batch) answered() bool {
 	return false
 }
 
-// again is run after a connection broke. Set and Fill are not sent twice: the second one
-// could arrive behind a later write of another process.
+// again is run after a connection broke. It does not send Set and Fill again: the second
+// command could arrive behind a later write of another process.
 func (b *batch) again(ctx context.Context) error {
 	broken := errors.New("rediscache: the connection broke, and a write must not be sent twice")
 	for i := range b.ops {
@@ -77,8 +77,8 @@ func (b *batch) again(ctx context.Context) error {
 	return b.run(ctx)
 }
 
-// commands appends the announcements of tags, the operations in their order, and the message
-// about the writes.
+// commands appends the announcements of tags, the operations in their order, and the
+// message about the writes.
 func (b *batch) commands(ctx context.Context, p redis.Pipeliner) {
 	s := b.s
 	if s.single {
@@ -121,7 +121,7 @@ func (b *batch) commands(ctx context.Context, p redis.Pipeliner) {
 				it.command = p.Set(ctx, place, sealed(op.Value), op.TTL)
 			}
 		case driver.Delete:
-			if merge && len(b.ops) > 1 { // a long list goes in few commands
+			if merge && len(b.ops) > 1 { // a long list needs few commands
 				deletes = append(deletes, place)
 				if len(deletes) < 256 && i+1 < len(b.ops) && b.ops[i+1].Kind == driver.Delete && b.ops[i+1].Err == nil {
 					it.command = nil
@@ -195,7 +195,7 @@ func (b *batch) applyPending(ctx context.Context, p redis.Pipeliner, op *driver.
 	}
 }
 
-// repeatScripts sends the scripts that the server did not know once more, with their text.
+// repeatScripts sends scripts that the server did not know again, with their text.
 func (b *batch) repeatScripts(ctx context.Context) error {
 	var unknown []int
 	for i := range b.items {
@@ -219,8 +219,8 @@ func (b *batch) repeatScripts(ctx context.Context) error {
 	return nil
 }
 
-// results takes the replies. A write that the server refused because it is full deletes the
-// key instead, so that no reader receives the old value.
+// results reads the replies. If a full server rejects a write, results deletes the key, so
+// that no reader receives the old value.
 func (b *batch) results(ctx context.Context) error {
 	s := b.s
 	var again []string // names to delete
@@ -298,7 +298,7 @@ func (b *batch) results(ctx context.Context) error {
 	return nil
 }
 
-// changedState counts and logs that a node was given up or is back.
+// changedState counts and logs that the breaker of a node has opened or closed.
 func (s *Store) changedState(ctx context.Context, addr string, err error, open bool) {
 	if open {
 		s.stats.outages.Add(1)

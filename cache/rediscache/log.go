@@ -17,10 +17,11 @@ import (
 )
 
 // The invalidation log is a capped Redis stream, or several on a Cluster. Each round trip
-// that writes appends one entry with the hashes of the written names. Each process reads the
-// stream from where it was, so that a lost connection loses no entry, and a failed write
-// leaves no gap. The stream exists only while a process reads it: without a reader XADD
-// with NOMKSTREAM has no effect. An entry has one field, whose name is the writer.
+// with writes appends one entry with the hashes of the written names. Each process reads
+// the stream from its last position. A lost connection therefore loses no entry, and a
+// failed write leaves no gap. The stream exists only if a process reads it: without a
+// reader, XADD with NOMKSTREAM has no effect. An entry has one field, whose name is the
+// writer.
 
 const (
 	opKey  = 'k' // a key was written
@@ -32,14 +33,15 @@ const (
 	readBlock  = 500 * time.Millisecond
 	readSlack  = 500 * time.Millisecond
 	checkEvery = time.Second
-	// logLife is how long the stream outlives its last reader.
+	// logLife is how long the stream exists after its last read.
 	logLife = time.Minute
-	// readPause is the time between two reads of a busy log, so that the work of a process
+	// readPause is the time between two reads of a busy log. The work of a process then
 	// does not grow with the number of writers.
 	readPause = 2 * time.Millisecond
-	// clusterShards is the number of streams where several nodes share the load.
+	// clusterShards is the number of streams on a Cluster, which divide the load between
+	// nodes.
 	clusterShards = 6
-	// maxUnsent bounds the bytes of messages that wait for the node of the log.
+	// maxUnsent is the limit in bytes for messages that wait for the node of the log.
 	maxUnsent = 1 << 20
 )
 
@@ -69,9 +71,9 @@ func (m message) add(op *driver.Op) message {
 	return m.event(opKey, driver.KeyHash(op.Key))
 }
 
-// tagMessage announces the tags that ops invalidate, which they also do for pending writes. A
-// load that reports such a tag at its end receives the announcement, or else stores a state
-// that the invalidation ends.
+// tagMessage announces the tags that ops invalidate, also for pending writes. A load that
+// reports such a tag at its end either receives the announcement, or stores a state that
+// the invalidation ends.
 func (s *Store) tagMessage(ops []driver.Op) (m message) {
 	for i := range ops {
 		if op := &ops[i]; op.Err == nil && (op.Kind == driver.Invalidate || s.pendingTag(op)) {
@@ -91,17 +93,17 @@ type invalidationLog struct {
 	s      *Store
 	writer string
 	shards []*shard
-	once   sync.Once // for the warning that writing is refused
+	once   sync.Once // for the warning that writing is not allowed
 }
 
-// shard is one stream, with this process's place in it.
+// shard is one stream, with this process's position in it.
 type shard struct {
 	log *invalidationLog
 	key string
 
 	mu      sync.Mutex
 	last    string // the id up to which this process has applied the stream, "" before
-	anchor  string // an id that must exist, or entries were lost
+	anchor  string // an id that must exist: otherwise entries were lost
 	checked time.Time
 	contact time.Time
 	online  bool
@@ -148,7 +150,7 @@ func tagIn(i, n int) string {
 	}
 }
 
-// crc16 is the XMODEM variant, by which Redis Cluster places keys.
+// crc16 is the XMODEM variant. Redis Cluster places keys by it.
 func crc16(text string) (crc uint16) {
 	for i := range len(text) {
 		crc ^= uint16(text[i]) << 8
@@ -175,11 +177,11 @@ func (l *invalidationLog) split(m message) map[*shard]message {
 	return out
 }
 
-// report tells all processes of the writes that were made, on a Cluster.
+// report sends the completed writes to all processes, on a Cluster.
 func (l *invalidationLog) report(ctx context.Context, ops []driver.Op) {
 	var m message
 	for i := range ops {
-		switch op := &ops[i]; op.Kind { //nolint:exhaustive // the others write nothing that is in memory
+		switch op := &ops[i]; op.Kind { //nolint:exhaustive // the others write no value that is in memory
 		case driver.Set, driver.Delete, driver.Expire, driver.Invalidate:
 			if op.Key != "" {
 				m = m.add(op)
@@ -230,8 +232,8 @@ func (sh *shard) post(m message) *delivery {
 	return sh.sent
 }
 
-// flush sends messages until the queue is empty. It keeps the events of a failed send, and
-// the next message and Run try again.
+// flush sends messages until the queue is empty. It keeps the events of a failed send. The
+// next message and Run send them again.
 func (sh *shard) flush() {
 	sh.sending.Lock()
 	defer sh.sending.Unlock()
@@ -265,7 +267,7 @@ func (sh *shard) flush() {
 	}
 }
 
-// send appends a message, also where the server is full.
+// send appends a message, even if the server is full.
 func (sh *shard) send(ctx context.Context, m message) error {
 	s := sh.log.s
 	err := s.client.XAdd(ctx, sh.add(m)).Err()
@@ -273,7 +275,7 @@ func (sh *shard) send(ctx context.Context, m message) error {
 		err = appendScript.Run(ctx, s.client, []string{sh.key}, sh.log.writer, []byte(m), s.opts.LogLength).Err()
 	}
 	if errors.Is(err, redis.Nil) {
-		return nil // no process reads
+		return nil // no process reads the stream
 	}
 	return err
 }
@@ -292,8 +294,8 @@ func (sh *shard) append(ctx context.Context, p redis.Pipeliner, m message) appen
 	return appended{m, p.XAdd(ctx, sh.add(m))}
 }
 
-// appended appends a message that the server did not take. late means that the message comes
-// after the rest of its round trip for that reason.
+// appended appends a message that the server did not accept. late means that the message
+// therefore comes after the rest of its round trip.
 func (l *invalidationLog) appended(ctx context.Context, a appended) (late bool, err error) {
 	switch err := a.command.Err(); {
 	case err == nil, errors.Is(err, redis.Nil):
@@ -305,13 +307,13 @@ func (l *invalidationLog) appended(ctx context.Context, a appended) (late bool, 
 	return false, nil
 }
 
-// denied reports a lack of rights, for a command or for one in a script.
+// denied reports a lack of rights, for a command or for a command in a script.
 func denied(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "NOPERM") || strings.Contains(text, "ACL failure") || strings.Contains(text, "can't run this command")
 }
 
-// refused warns once that the log cannot be written.
+// refused logs one warning that the log cannot be written.
 func (l *invalidationLog) refused(ctx context.Context, err error) {
 	if err == nil || !denied(err) {
 		return
@@ -321,15 +323,16 @@ func (l *invalidationLog) refused(ctx context.Context, err error) {
 	})
 }
 
-// Run receives the invalidations of all processes until ctx ends, so that values in memory
-// are as fresh as the messages, and applies the writes that a node did not receive. After a
-// lost connection it reads the missing entries. Only if the log does not reach back that far
-// does it drop the values in memory, spread over OfflineLimit.
+// Run receives the invalidations of all processes until ctx ends. Values in memory are then
+// as fresh as the messages. Run also applies the writes that a node did not receive. After
+// a lost connection it reads the missing entries. If the log no longer has them, it drops
+// the values in memory, spread over OfflineLimit.
 //
-// Without Run, values in memory live for OfflineLimit at most, waiters for other processes
-// poll, values with tags of SetTags are not stored, and pending writes wait for the next
-// operation on their key. Run returns nil when ctx has ended and everything that it started
-// has too. It returns an error at once if the user of Redis lacks a right that it needs.
+// Without Run, values in memory live for at most OfflineLimit, and waiters for other
+// processes poll. Values with tags of SetTags are not stored, and pending writes wait for
+// the next operation on their key. Run returns nil after ctx has ended and everything that
+// Run started has ended. It returns an error at once if the user of Redis lacks a right
+// that it needs.
 func (s *Store) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -378,7 +381,7 @@ func (s *Store) applyWrites(ctx context.Context) {
 	}
 }
 
-// follow reads a stream until ctx ends. Its error is a lack of rights.
+// follow reads a stream until ctx ends. It returns an error for a lack of rights.
 func (sh *shard) follow(ctx context.Context) error {
 	s := sh.log.s
 	warned, shortened := false, false
@@ -420,7 +423,8 @@ func (sh *shard) follow(ctx context.Context) error {
 	return nil
 }
 
-// set notes whether a stream is read, and the memory whether all streams are.
+// set records whether a stream is read, and informs the memory whether all streams are
+// read.
 func (sh *shard) set(online bool) {
 	sh.mu.Lock()
 	changed := sh.online != online
@@ -444,8 +448,8 @@ func (l *invalidationLog) setOnline() {
 	l.s.hearing()
 }
 
-// hearing bounds what memory keeps by whether all that there should be works. It needs the
-// lock of ways.
+// hearing sets the age limit of values in memory. The limit depends on whether all
+// configured sources of invalidations work. It needs the lock of ways.
 func (s *Store) hearing() {
 	online := s.stats.online.Load()
 	limit := s.opts.OfflineLimit
@@ -481,7 +485,8 @@ func (sh *shard) read(ctx context.Context) error {
 	return nil
 }
 
-// entries returns the entries after an id. It waits for block. A negative block is no wait.
+// entries returns the entries after an id. It waits for block. A negative block means no
+// wait.
 func (sh *shard) entries(ctx context.Context, last string, block time.Duration) ([]redis.XMessage, error) {
 	s := sh.log.s
 	streams, err := call(ctx, s, max(block, 0)+readSlack, func(ctx context.Context) ([]redis.XStream, error) {
@@ -496,8 +501,8 @@ func (sh *shard) entries(ctx context.Context, last string, block time.Duration) 
 	return streams[0].Messages, nil
 }
 
-// check makes sure that the stream exists with all entries since the last check. If it does
-// not, the process begins at the end of the stream and drops its memory.
+// check makes sure that the stream exists with all entries since the last check. Otherwise
+// the process starts at the end of the stream and drops its memory.
 func (sh *shard) check(ctx context.Context) error {
 	s := sh.log.s
 	sh.mu.Lock()
@@ -515,7 +520,7 @@ func (sh *shard) check(ctx context.Context) error {
 			return wrap(err)
 		}
 		if found == 1 {
-			if !sh.isOnline() { // read the missing entries before it is trusted again
+			if !sh.isOnline() { // read the missing entries before the memory is trusted again
 				entries, err := sh.entries(ctx, sh.lastID(), -1)
 				if err != nil {
 					return err
@@ -566,7 +571,7 @@ func (sh *shard) lastID() string {
 	return sh.last
 }
 
-// apply takes entries in. advance moves this process's place behind them.
+// apply applies entries. advance moves this process's position behind them.
 func (sh *shard) apply(entries []redis.XMessage, advance bool) {
 	s := sh.log.s
 	for _, entry := range entries {
@@ -586,7 +591,7 @@ func (sh *shard) apply(entries []redis.XMessage, advance bool) {
 	}
 }
 
-// apply takes a message in. Writes of this process were taken in when they were made.
+// apply applies a message. Writes of this process were already applied when they were made.
 func (s *Store) apply(own bool, m message) {
 	for ; len(m) >= eventSize; m = m[eventSize:] {
 		hash := binary.BigEndian.Uint64(m[1:eventSize])

@@ -25,7 +25,7 @@ type nodes struct {
 	byAddr map[string]*node
 }
 
-// of returns the node that has a key.
+// of returns the node of a key.
 func (ns *nodes) of(ctx context.Context, place string) *node {
 	addr := ""
 	switch c := ns.s.client.(type) {
@@ -62,19 +62,19 @@ func (ns *nodes) all() (out []*node) {
 }
 
 const (
-	// maxFlying is how many round trips to a node are under way at once. Calls that come
-	// while there are so many wait, and share the next one.
+	// maxFlying is the number of concurrent round trips to a node. Further calls wait and
+	// share the next round trip.
 	maxFlying = 8
-	// maxShared bounds the operations of several callers in one round trip. Several of this
-	// size at once are faster than a large one: the server works on one while this process
-	// decodes another.
+	// maxShared is the number of operations of several callers in one round trip. Several
+	// round trips of this size are faster than one large round trip: the server works on
+	// one while this process decodes another.
 	maxShared = 64
-	// attempts bounds how often operations are sent over connections that turn out to be
-	// broken, as all in the pool are after a restart of the server.
+	// attempts is the number of times that operations are sent if connections turn out to
+	// be broken. After a restart of the server, all connections in the pool are broken.
 	attempts = 3
 )
 
-// node is a server. Concurrent calls share its round trips; a lone caller makes its own at
+// node is a server. Concurrent calls share its round trips. A lone caller makes its own at
 // once.
 type node struct {
 	s       *Store
@@ -83,11 +83,11 @@ type node struct {
 
 	mu        sync.Mutex
 	flying    int
-	gathering bool // a round trip is about to begin with the queue
+	gathering bool // a round trip with the queue is about to begin
 	queue     []*request
 }
 
-// request are the operations of one caller.
+// request holds the operations of one caller.
 type request struct {
 	ops  []driver.Op
 	few  [2]driver.Op  // memory for ops: most callers have a key and perhaps a tag
@@ -117,8 +117,8 @@ func (n *node) do(ctx context.Context, ops []driver.Op) {
 	}
 }
 
-// failed decides about a write that did not succeed: one that the server did not receive,
-// or cannot execute now, is remembered.
+// failed handles a write that did not succeed. A write is recorded as pending if the server
+// did not receive it or cannot execute it now.
 func (s *Store) failed(op *driver.Op) error {
 	if errors.Is(op.Err, driver.ErrEmptyKey) || errors.Is(op.Err, driver.ErrInvalidTTL) || errors.Is(op.Err, driver.ErrTooLarge) ||
 		errors.Is(op.Err, context.Canceled) || isReply(op.Err) && !passing(op.Err) {
@@ -130,7 +130,7 @@ func (s *Store) failed(op *driver.Op) error {
 	return fmt.Errorf("%w: %w", driver.ErrPending, op.Err)
 }
 
-// passing reports whether a server that replies so will soon execute the command.
+// passing reports whether the error of a server is temporary.
 func passing(err error) bool {
 	for _, prefix := range []string{"TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY", "MOVED", "ASK"} {
 		if redis.HasErrorPrefix(err, prefix) {
@@ -140,7 +140,7 @@ func passing(err error) bool {
 	return false
 }
 
-// exchange has operations executed: at once, or together with those of other callers.
+// exchange executes operations: at once, or together with those of other callers.
 func (n *node) exchange(ctx context.Context, ops []driver.Op) {
 	n.mu.Lock()
 	if n.flying == 0 {
@@ -170,7 +170,7 @@ func (n *node) exchange(ctx context.Context, ops []driver.Op) {
 	}
 }
 
-// landed begins the next round trip if callers wait.
+// landed starts the next round trip if callers wait.
 func (n *node) landed() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -181,8 +181,8 @@ func (n *node) landed() {
 	go n.fly()
 }
 
-// gather lets the goroutines that can run now join a round trip, and makes it. Those that
-// shared the last one mostly come back together.
+// gather lets the goroutines that can run now join a round trip, and makes it. Callers that
+// shared the last round trip usually return together.
 func (n *node) gather() {
 	runtime.Gosched()
 	n.fly()
@@ -233,7 +233,8 @@ func (n *node) send(ctx context.Context, ops []driver.Op) {
 // execute makes the round trip within the timeout of the store.
 func (n *node) execute(ctx context.Context, ops []driver.Op) (err error) {
 	if n.s.guard {
-		// In its own memory: where the client ignores deadlines it may outlast this call.
+		// In its own memory: if the client ignores deadlines, the round trip may outlast
+		// this call.
 		var done []driver.Op
 		own := append([]driver.Op(nil), ops...)
 		done, err = call(ctx, n.s, n.s.opts.Timeout, func(ctx context.Context) ([]driver.Op, error) {
@@ -256,10 +257,10 @@ func (n *node) execute(ctx context.Context, ops []driver.Op) (err error) {
 	return err
 }
 
-// report notes the end of a round trip in the breaker and the operations.
+// report records the end of a round trip in the breaker and the operations.
 func (n *node) report(ctx context.Context, ops []driver.Op, err error, took time.Duration) {
 	if err != nil && ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
-		n.breaker.abandon() // the caller left: no news of the server
+		n.breaker.abandon() // the caller left: the state of the server is unknown
 		driver.Fail(ops, err)
 		return
 	}
@@ -276,7 +277,8 @@ func (n *node) report(ctx context.Context, ops []driver.Op, err error, took time
 	}
 }
 
-// attempt executes the operations, again where a connection from the pool is broken.
+// attempt executes the operations, and repeats them if a connection from the pool is
+// broken.
 func (b *batch) attempt(ctx context.Context) error {
 	err := b.run(ctx)
 	for k := 1; k < attempts && broken(err) && ctx.Err() == nil; k++ {
@@ -289,7 +291,7 @@ func (b *batch) attempt(ctx context.Context) error {
 	return err
 }
 
-// broken reports whether an error is that of a disconnected server.
+// broken reports whether an error comes from a disconnected server.
 func broken(err error) bool {
 	if err == nil {
 		return false
@@ -306,8 +308,8 @@ func broken(err error) bool {
 	return false
 }
 
-// breaker keeps calls away from a node whose connections have failed several times in a
-// row, except for one probe now and then. The zero value is closed.
+// breaker stops calls to a node whose connections failed several times in a row. It lets an
+// occasional probe through. The zero value is closed.
 type breaker struct {
 	mu       sync.Mutex
 	failures int
@@ -323,7 +325,8 @@ const (
 	breakerMaxPause = 10 * time.Second
 )
 
-// allow reports whether a call may be made. After true the caller owes a report.
+// allow reports whether a call may be made. If it returns true, the caller must call report
+// or abandon.
 func (b *breaker) allow(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -337,8 +340,8 @@ func (b *breaker) allow(now time.Time) bool {
 	return true
 }
 
-// report counts a call, and returns whether that has opened or closed the breaker. A call
-// that the node did not answer within its deadline opens it at once.
+// report counts a call, and returns whether the breaker has opened or closed. A call
+// without a response within its deadline opens it at once.
 func (b *breaker) report(now time.Time, ok, hung bool) (changed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -353,7 +356,7 @@ func (b *breaker) report(now time.Time, ok, hung bool) (changed bool) {
 	}
 	changed = !b.open
 	b.pause = min(max(2*b.pause, breakerPause), breakerMaxPause)
-	// Processes that lost the same server must not come back to it in step.
+	// Processes that lost the same server must not reconnect at the same moment.
 	b.retryAt = now.Add(b.pause - time.Duration(rand.Int64N(int64(b.pause/4))))
 	b.open = true
 	return changed
@@ -365,7 +368,7 @@ func (b *breaker) isOpen() bool {
 	return b.open
 }
 
-// abandon ends an allowance without a result.
+// abandon ends an allowed call without a result.
 func (b *breaker) abandon() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -15,9 +15,9 @@ type target struct {
 	tag  bool
 }
 
-// pending are writes that a node did not receive: keys and tags whose state in Redis is
-// old. Each operation of such a key deletes it first, so that an outage costs only the keys
-// that were written during it. Loads are not recorded here.
+// pending holds writes that a node did not receive: the keys and tags whose state in Redis
+// is old. Each operation on such a key deletes the key first. An outage therefore affects
+// only the keys that were written during it. Loads are not recorded here.
 type pending struct {
 	max    int
 	count  atomic.Int64
@@ -26,8 +26,8 @@ type pending struct {
 	seq    uint64
 }
 
-// note remembers a write. It reports whether there was room, or made room by replacing the
-// keys of a whole cache with its tag.
+// note records a write and reports whether there was room. It may make room: the tag of a
+// cache then replaces the keys of that cache.
 func (p *pending) note(t target) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -53,7 +53,7 @@ func (p *pending) note(t target) bool {
 	return true
 }
 
-// get returns the number of a pending write, 0 without one.
+// get returns the number of a pending write, or 0 if there is none.
 func (p *pending) get(t target) uint64 {
 	if p.count.Load() == 0 {
 		return 0
@@ -63,7 +63,7 @@ func (p *pending) get(t target) uint64 {
 	return p.writes[t]
 }
 
-// done forgets a write, unless it was noted again since.
+// done removes a write, unless it was recorded again since.
 func (p *pending) done(t target, seq uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -90,14 +90,14 @@ func (p *pending) some(n int) (out []driver.Op) {
 	return out
 }
 
-// ensured remembers until when the state of a tag lives in Redis at least, so that most
-// writes need not extend it.
+// ensured records how long the state of a tag lives in Redis at least, so that most writes
+// need not extend it.
 type ensured struct {
 	mu    sync.Mutex
 	until map[string]time.Time
 }
 
-// life is for how long a state is stored for values of this life.
+// stateLife is how long a state is stored for values with this life.
 func stateLife(life time.Duration) time.Duration {
 	return life + max(min(life, 30*24*time.Hour), 24*time.Hour)
 }

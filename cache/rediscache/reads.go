@@ -10,15 +10,15 @@ import (
 	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
-// Most round trips only read. They need no pipeline, no script and no message: one GET, or one
-// MGET for all callers that share the round trip.
+// Most round trips only read. They need no pipeline, no script and no message: one GET, or
+// one MGET for all callers that share the round trip.
 
 // plainRead reports whether GET or MGET can execute the operation.
 func plainRead(op *driver.Op) bool {
 	return op.Err == nil && (op.Kind == driver.Get || op.Kind == driver.TagState && op.TTL <= 0)
 }
 
-// reads executes reads without a pipeline: one, or many that one server has. It leaves
+// reads executes reads without a pipeline: one read, or many on the same server. It leaves
 // lists with other operations to the pipeline.
 func (s *Store) reads(ctx context.Context, ops []driver.Op) (done bool, err error) {
 	if !s.single && len(ops) > 1 || s.pending.count.Load() > 0 {
@@ -35,7 +35,7 @@ func (s *Store) reads(ctx context.Context, ops []driver.Op) (done bool, err erro
 	}
 	args := make([]any, 1, len(ops)+1)
 	args[0] = "mget"
-	var tags [8]struct { // the states that many callers read
+	var tags [8]struct { // states that many callers read
 		name string
 		at   int
 	}
@@ -62,7 +62,7 @@ next:
 	command := redis.NewSliceCmd(ctx, args...)
 	err = s.client.Process(ctx, command)
 	if err != nil {
-		return !isReply(err), err // a refused MGET is tried as GETs
+		return !isReply(err), err // a rejected MGET is repeated as GETs
 	}
 	found := command.Val()
 	for i := range ops { // each Get owns its text
@@ -79,14 +79,14 @@ next:
 	return true, nil
 }
 
-// taken takes the reply of one read. Its error is that of the connection.
+// taken stores the reply of one read. It returns an error of the connection.
 func taken(op *driver.Op, data []byte, err error) error {
 	switch {
 	case err == nil && op.Kind == driver.TagState:
 		op.Token = string(data)
 	case err == nil:
 		unsealed(op, data)
-	case errors.Is(err, redis.Nil), redis.HasErrorPrefix(err, "WRONGTYPE"): // which a load repairs
+	case errors.Is(err, redis.Nil), redis.HasErrorPrefix(err, "WRONGTYPE"): // a load repairs the latter
 		op.Value, op.Token = nil, ""
 	case isReply(err):
 		op.Err = wrap(err)

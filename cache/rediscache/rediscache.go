@@ -1,8 +1,8 @@
 // Package rediscache stores values in Redis: standalone, Sentinel, Cluster or Ring. One
-// [Store] is all that a service needs in front of it: the memory of the process, leases so
-// that one load runs for all processes, an invalidation log that keeps the memories of all
-// processes exact, a circuit breaker for each node, and the writes that are to be applied
-// when a node is back.
+// [Store] provides everything that a service needs in front of Redis: the memory of the
+// process, leases so that one load runs for all processes, an invalidation log that keeps
+// the memories of all processes exact, a circuit breaker for each node, and the pending
+// writes for a node that is down.
 //
 //	client := redis.NewClient(rediscache.ClientOptions(addr))
 //	store, err := rediscache.New(client, nil)
@@ -32,37 +32,39 @@ import (
 
 // Options tune a [Store]. The zero value and nil work.
 type Options struct {
-	// Prefix stands before every key, to share a database with others. Default: "cache:".
+	// Prefix is the beginning of every key, to share a database with others. Default:
+	// "cache:".
 	Prefix string
-	// MaxBytes bounds the values that this process keeps in memory. Default: 64 MiB.
+	// MaxBytes is the limit for the values that this process keeps in memory. Default: 64
+	// MiB.
 	MaxBytes int64
-	// Timeout bounds one round trip. Default: 700 ms.
+	// Timeout is the limit for one round trip. Default: 700 ms.
 	Timeout time.Duration
-	// MaxValue is the size in bytes above which a value is not stored, since one
-	// command with it would hold up the server. Default: 1 MiB.
+	// MaxValue is the largest size of a stored value in bytes. A command with a larger
+	// value would block the server for too long. Default: 1 MiB.
 	MaxValue int
-	// LocalLimit bounds the age of values in memory while invalidations are received: how
-	// stale a value can be if a process dies between its write and its message.
+	// LocalLimit is the maximum age of values in memory while invalidations are received.
+	// It is how stale a value can be if a process dies between its write and its message.
 	// Default: 30 s.
 	LocalLimit time.Duration
-	// OfflineLimit bounds the age of values in memory while no invalidations are received:
-	// before Run, and when its connection is gone. Default: 2 s.
+	// OfflineLimit is the maximum age of values in memory while no invalidations are
+	// received: before Run, and while its connection is down. Default: 2 s.
 	OfflineLimit time.Duration
-	// LogLength is how many messages the invalidation log holds, for processes that were
+	// LogLength is the number of messages in the invalidation log, for processes that were
 	// disconnected. A message has the writes of one round trip. Default: 50,000.
 	LogLength int64
-	// MaxPending bounds the writes that wait for a node that cannot be reached. Keys of a
-	// cache that exceed it become one Clear of that cache; tags that exceed it are
-	// refused with ErrUnavailable. Default: 100,000.
+	// MaxPending is the number of writes that wait for a node that cannot be reached. Keys
+	// above it become one Clear of their cache. Tags above it are rejected with
+	// ErrUnavailable. Default: 100,000.
 	MaxPending int
-	// Tracking makes Run receive writes by others than this package too: a SET or DEL
-	// by redis-cli, another service, the server's own expiry and FLUSHALL. The server
-	// must allow CLIENT TRACKING, and the client be a *redis.Client, *redis.ClusterClient
-	// or *redis.Ring. The server does not say who wrote, so values in memory are dropped
-	// after writes and loads of this process as well, which costs one more read of Redis
-	// for each of them. Default: false.
+	// Tracking makes Run also receive writes by other software: a SET or DEL by redis-cli,
+	// another service, the server's own expiry and FLUSHALL. The server must allow CLIENT
+	// TRACKING, and the client must be a *redis.Client, *redis.ClusterClient or
+	// *redis.Ring. The server does not name the writer, so values in memory are also
+	// dropped after writes and loads of this process. Each costs one more read of Redis.
+	// Default: false.
 	Tracking bool
-	// Logger receives a line when a node or the invalidation log fails and when it works
+	// Logger receives a line when a node or the invalidation log fails, and when it works
 	// again. Default: slog.Default().
 	Logger *slog.Logger
 	// Trace has hooks. Default: nil.
@@ -73,8 +75,8 @@ type Options struct {
 type Store struct {
 	client  redis.UniversalClient
 	opts    Options
-	masters func(context.Context) ([]*redis.Client, error) // to track, nil where that cannot be done
-	guard   bool                                           // the client does not obey the deadlines of contexts
+	masters func(context.Context) ([]*redis.Client, error) // to track, nil if tracking is not possible
+	guard   bool                                           // the client ignores the deadlines of contexts
 	single  bool                                           // one server has all keys
 	memory  *driver.Memory
 	nodes   nodes
@@ -138,9 +140,9 @@ func (s *Store) Capabilities() driver.Capabilities {
 	return driver.Capabilities{Memory: s.memory, Timeout: s.opts.Timeout, Shared: true}
 }
 
-// ClientOptions returns settings for a client of one server: deadlines of contexts are
-// obeyed, connecting may take 200 ms and each reply a second, and the client repeats
-// nothing. The store repeats what may be repeated, within its own deadline.
+// ClientOptions returns settings for a client of one server. The client obeys deadlines of
+// contexts. Connecting may take 200 ms and each reply a second. The client repeats no
+// command: the store repeats commands that are safe to repeat, within its own deadline.
 func ClientOptions(addr string) *redis.Options {
 	return &redis.Options{
 		Addr:                  addr,
@@ -154,8 +156,8 @@ func ClientOptions(addr string) *redis.Options {
 	}
 }
 
-// ClusterOptions are the same for a Cluster. Redirections are followed, since a node that
-// has lost a slot replies with its new owner.
+// ClusterOptions returns the same settings for a Cluster. The client follows redirections,
+// since a node that has lost a slot replies with its new owner.
 func ClusterOptions(addrs ...string) *redis.ClusterOptions {
 	return &redis.ClusterOptions{
 		Addrs:                 addrs,
@@ -170,11 +172,12 @@ func ClusterOptions(addrs ...string) *redis.ClusterOptions {
 	}
 }
 
-// maxKey is the length above which a key is stored under its hash, with its beginning
-// left readable.
+// maxKey is the length limit of a key. A longer key is stored under its hash, with a
+// readable beginning.
 const maxKey = 512
 
-// key is where a value is stored. The text in braces decides the slot of a Cluster.
+// key returns the name in Redis of a value. The text in braces decides the slot of a
+// Cluster.
 func (s *Store) key(key string) string {
 	if len(key) > maxKey || key[0] == '}' {
 		sum := sha256.Sum256([]byte(key))
@@ -276,15 +279,14 @@ func call[T any](ctx context.Context, s *Store, timeout time.Duration, f func(co
 	return value, err
 }
 
-// reload makes the client of a Cluster ask for the new masters, after a failure.
+// reload lets the client of a Cluster look up the new masters after a failure.
 func (s *Store) reload(ctx context.Context, err error) {
 	if c, ok := s.client.(reloader); ok && err != nil && !isReply(err) && ctx.Err() == nil {
 		c.ReloadState(ctx) // in the background, and once for many failures
 	}
 }
 
-// reloader is the client of a Cluster. By itself it asks once a minute for the
-// masters.
+// reloader is the client of a Cluster. By itself it looks up the masters once a minute.
 type reloader interface {
 	ReloadState(ctx context.Context)
 }

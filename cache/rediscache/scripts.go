@@ -10,13 +10,13 @@ import (
 	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
-// A value has a header of fixed size in the same key, so that each script touches one key
-// and works while the slot of the key migrates: three bytes of magic, "1" if a process
-// waits for the lease, "1" if the value was expired by a call, the end of the lease in
-// milliseconds on the clock of the server (14 digits), the token of the lease (16), and a
-// hash of the value (8, zeros if there is a lease and no value). So Set is SET, Delete is
-// DEL, and both end the lease. Leases after Facebook's memcache (Nishtala et al., NSDI
-// 2013).
+// A value has a header of fixed size in the same key. Each script then touches one key and
+// works while the slot of the key migrates. The header has three bytes of magic, "1" if a
+// process waits for the lease, and "1" if a call has expired the value. Then come the end
+// of the lease in milliseconds on the clock of the server (14 digits), the token of the
+// lease (16), and a hash of the value (8, zeros if there is a lease and no value). So Set
+// is SET, Delete is DEL, and both end the lease. The leases follow Facebook's memcache
+// (Nishtala et al., NSDI 2013).
 const (
 	magic      = "MS\x01"
 	headerSize = 43
@@ -25,7 +25,7 @@ const (
 )
 
 var (
-	// KEYS value; ARGV token, milliseconds, hash of the value that was seen, magic
+	// KEYS value; ARGV token, milliseconds, hash of the value that the caller read, magic
 	leaseScript = redis.NewScript(`
 local head = redis.pcall('GETRANGE', KEYS[1], 0, 42)
 if type(head) ~= 'string' then redis.call('DEL', KEYS[1]) head = '' end
@@ -90,9 +90,9 @@ end
 redis.call('SETRANGE', KEYS[1], 3, '01' .. string.rep('0', 30))
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return 1`)
-	// KEYS tag; ARGV new state, milliseconds or 0. The state of a tag is a random text under
-	// a key of its own. Invalidating deletes it: a state that was evicted, expired or lost
-	// with its server is never mistaken for one that still holds, as a counter would be.
+	// KEYS tag; ARGV new state, milliseconds or 0. The state of a tag is a random text
+	// under its own key. Invalidating deletes it. A state that was evicted, expired or lost
+	// with its server is never mistaken for a valid state. A counter would be.
 	stateScript = redis.NewScript(`
 local state = redis.pcall('GET', KEYS[1])
 if type(state) == 'table' then redis.call('DEL', KEYS[1]) state = false end
@@ -106,8 +106,8 @@ if left >= 0 then
   elseif left < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 end
 return state`)
-	// KEYS log; ARGV field, message, length. A script that has written before may write on
-	// when the server is full.
+	// KEYS log; ARGV field, message, length. A script that has already written may continue
+	// to write when the server is full.
 	appendScript = redis.NewScript(`
 redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', ARGV[3])
 return redis.call('XADD', KEYS[1], 'NOMKSTREAM', '*', ARGV[1], ARGV[2])`)
@@ -122,7 +122,7 @@ return id`)
 // sumOf returns the identity of a value. It is never 0.
 func sumOf(value []byte) uint64 { return xxh3.Hash(value) | 1 }
 
-// sealed puts the header before a value.
+// sealed returns the value with its header.
 func sealed(value []byte) []byte {
 	b := make([]byte, 0, headerSize+len(value))
 	b = append(append(b, magic...), noLease...)
@@ -136,8 +136,8 @@ func seenBytes(seen uint64) string {
 	return string(b[:])
 }
 
-// unsealed takes a stored value apart into the result of a Get. A foreign value is returned
-// as it is, with no Seen, so that a load may replace it.
+// unsealed splits a stored value into the result of a Get. A foreign value is returned
+// unchanged, without Seen, so that a load may replace it.
 func unsealed(op *driver.Op, data []byte) {
 	op.Value, op.Seen, op.Expired = data, 0, false
 	if len(data) < headerSize || string(data[:len(magic)]) != magic {
@@ -150,6 +150,6 @@ func unsealed(op *driver.Op, data []byte) {
 	}
 }
 
-// persistent reports whether a tag stands for a whole cache. Its state has no end, so that it
-// outlives each value.
+// persistent reports whether a tag represents a whole cache. Its state has no expiry, so
+// that it outlives each value.
 func persistent(tag string) bool { return strings.HasPrefix(tag, "all:") }

@@ -8,7 +8,7 @@ import (
 	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
-// Stats are counters since New, and the state now.
+// Stats are counters since New, and the current state.
 type Stats struct {
 	// Online reports whether Run receives the invalidations of all processes.
 	Online bool
@@ -16,29 +16,31 @@ type Stats struct {
 	Tracking bool
 	// Degraded reports whether the breaker of a node is open.
 	Degraded bool
-	// Pending is how many writes wait for a node that cannot be reached.
+	// Pending is the number of writes that wait for a node that cannot be reached.
 	Pending int
-	// Events counts invalidations that were received, in Batches messages. Gaps counts how
-	// often the log did not reach back, and Offline how often its connection failed.
+	// Events counts received invalidations, and Batches the messages that contained them.
+	// Gaps counts how often the log did not have all missing entries. Offline counts how
+	// often its connection failed.
 	Events, Batches, Gaps, Offline uint64
-	// Outages counts how often a node was given up, Refused the round trips that its
-	// breaker spared, and Applied the pending writes that were made afterwards.
+	// Outages counts how often the breaker of a node opened. Refused counts the round trips
+	// that an open breaker prevented. Applied counts the pending writes that were applied
+	// later.
 	Outages, Refused, Applied uint64
-	// Tracked counts keys that the server said have changed.
+	// Tracked counts the changed keys that the server reported.
 	Tracked uint64
-	// Retries counts round trips that were repeated because a connection was cut.
+	// Retries counts round trips that were repeated after a connection broke.
 	Retries uint64
 	// Memory describes the values in the memory of this process.
 	Memory driver.MemoryStats
 }
 
-// Trace is a set of hooks; nil ones are skipped. They are called in the goroutine that they
-// report on, with no lock held.
+// Trace is a set of hooks. Hooks that are nil are skipped. A hook is called in the
+// goroutine of its event, with no lock held.
 type Trace struct {
-	Node     func(context.Context, NodeEvent)     // a node was given up, or is back
-	Offline  func(context.Context, OfflineEvent)  // invalidations are not received for now
-	Gap      func(context.Context, GapEvent)      // the log did not reach back, and memory was dropped
-	Tracking func(context.Context, TrackingEvent) // the server begins to report writes, or a node does not any more
+	Node     func(context.Context, NodeEvent)     // the breaker of a node opened or closed
+	Offline  func(context.Context, OfflineEvent)  // invalidations are not received at the moment
+	Gap      func(context.Context, GapEvent)      // the log did not have all missing entries, and memory was dropped
+	Tracking func(context.Context, TrackingEvent) // the server begins to report writes, or a node has stopped reporting
 }
 
 type (
@@ -51,9 +53,9 @@ type (
 	}
 	// OfflineEvent reports why invalidations are not received.
 	OfflineEvent struct{ Err error }
-	// GapEvent reports a stream that did not reach back.
+	// GapEvent reports a stream without all missing entries.
 	GapEvent struct{ Log string }
-	// TrackingEvent reports that tracking works, or with an error that it does not.
+	// TrackingEvent reports that tracking works, or the error if it does not.
 	TrackingEvent struct{ Err error }
 )
 
@@ -75,7 +77,7 @@ func (s *Store) Stats() Stats {
 	}
 }
 
-// Degraded reports whether a node has been given up for now.
+// Degraded reports whether the breaker of a node is open.
 func (s *Store) Degraded() bool {
 	for _, n := range s.nodes.all() {
 		if n.breaker.isOpen() {

@@ -15,15 +15,16 @@ import (
 	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
-// Tracking is CLIENT TRACKING in broadcast mode: the server pushes the name of every key
-// under the prefix that changes. Pushes are of one node, and reach a process on
-// a connection that is read all the time, so there is one such connection for each
-// master: a subscription to a silent channel. A ping on it comes back
+// Tracking is CLIENT TRACKING in broadcast mode: the server pushes the name of every
+// changed key under the prefix. A node pushes only its own keys, over a connection that the
+// process reads all the time. So there is one such connection for each master: a
+// subscription to a silent channel. The reply to a ping arrives behind all earlier pushes.
+// It distinguishes silence from a broken connection.
 // behind all pushes that were sent before, so it is what tells silence from a cut.
 
-const listEvery = 2 * time.Second // for masters that are new
+const listEvery = 2 * time.Second // to find new masters
 
-// mastersOf returns what lists the masters behind a client.
+// mastersOf returns a function that lists the masters behind a client.
 func mastersOf(client redis.UniversalClient) func(context.Context) ([]*redis.Client, error) {
 	collect := func(each func(context.Context, func(context.Context, *redis.Client) error) error) func(context.Context) ([]*redis.Client, error) {
 		return func(ctx context.Context) (nodes []*redis.Client, err error) {
@@ -62,7 +63,7 @@ const (
 	silentFor = 3 * time.Second
 )
 
-// setTracking notes whether the server reports all writes.
+// setTracking records whether the server reports all writes.
 func (s *Store) setTracking(up bool) {
 	s.ways.Lock()
 	defer s.ways.Unlock()
@@ -74,9 +75,9 @@ func (s *Store) setTracking(up bool) {
 type tracker struct {
 	s      *Store
 	mu     sync.Mutex
-	nodes  map[string]bool // address: the node's pushes are received
+	nodes  map[string]bool // by address: whether the node's pushes are received
 	up     bool
-	failed bool // and that was logged
+	failed bool // and the failure was logged
 }
 
 // track listens to all masters until ctx ends.
@@ -128,7 +129,7 @@ func (t *tracker) expect(addr string) {
 	t.nodes[addr] = false
 }
 
-// forget removes a node that is no master any more.
+// forget removes a node that is no longer a master.
 func (t *tracker) forget(ctx context.Context, addr string) {
 	t.mu.Lock()
 	delete(t.nodes, addr)
@@ -136,17 +137,17 @@ func (t *tracker) forget(ctx context.Context, addr string) {
 	t.judge(ctx, nil)
 }
 
-// report notes that a node reports its writes, or the reason for the failure.
+// report records that a node reports its writes, or the error if it does not.
 func (t *tracker) report(ctx context.Context, addr string, err error) {
 	t.mu.Lock()
-	if ctx.Err() == nil { // else the node may have been forgotten
+	if ctx.Err() == nil { // otherwise the node may have been forgotten
 		t.nodes[addr] = err == nil
 	}
 	t.mu.Unlock()
 	t.judge(ctx, err)
 }
 
-// judge notes whether all nodes report their writes, and logs each change.
+// judge records whether all nodes report their writes, and logs each change.
 func (t *tracker) judge(ctx context.Context, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -209,15 +210,16 @@ func (t *tracker) hear(ctx context.Context, addr string, opts *redis.Options) er
 	}
 	subscription := client.Subscribe(ctx, s.opts.Prefix+"silence")
 	defer func() { _ = subscription.Close() }()
-	stop := context.AfterFunc(ctx, func() { _ = subscription.Close() }) // ends a Receive that waits
+	stop := context.AfterFunc(ctx, func() { _ = subscription.Close() }) // ends a waiting Receive
 	defer stop()
 
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	silence := func() {} // ends the pings of the connection before
+	silence := func() {} // ends the pings of the previous connection
 	defer func() { silence() }()
 	for {
-		// A read that ran out of time may have stopped within a push: it is the last.
+		// After a read that timed out, no further read is possible: it may have stopped
+		// within a push.
 		message, err := subscription.ReceiveTimeout(ctx, silentFor)
 		if err != nil {
 			return fmt.Errorf("rediscache: tracking %s: %w", addr, err)
@@ -225,8 +227,8 @@ func (t *tracker) hear(ctx context.Context, addr string, opts *redis.Options) er
 		if _, ok := message.(*redis.Subscription); !ok {
 			continue
 		}
-		// The connection is new, and what was read before it may have been changed
-		// unheard, also when the client has connected again by itself.
+		// The connection is new, also when the client reconnected by itself. Values in
+		// memory may have changed without a push.
 		s.memory.InvalidateAll(0)
 		t.report(ctx, addr, nil)
 		silence()
@@ -241,7 +243,7 @@ func (t *tracker) hear(ctx context.Context, addr string, opts *redis.Options) er
 	}
 }
 
-// pushes takes in which keys a server says have changed.
+// pushes applies the pushes of a server.
 type pushes struct{ *Store }
 
 // HandlePushNotification implements push.NotificationHandler.
@@ -251,7 +253,7 @@ func (s pushes) HandlePushNotification(_ context.Context, _ push.NotificationHan
 		return nil
 	}
 	keys, ok := notification[1].([]any)
-	if !ok { // of FLUSHALL and FLUSHDB
+	if !ok { // after FLUSHALL and FLUSHDB
 		s.memory.InvalidateAll(0)
 		return nil
 	}
@@ -267,7 +269,7 @@ func (s pushes) HandlePushNotification(_ context.Context, _ push.NotificationHan
 	return nil
 }
 
-// changed applies the report that a name in Redis was written.
+// changed applies a push for a name in Redis.
 func (s *Store) changed(name string) {
 	rest, ok := strings.CutPrefix(name, s.opts.Prefix)
 	switch {
@@ -282,6 +284,6 @@ func (s *Store) changed(name string) {
 	}
 }
 
-// hashed tells whether a name in Redis may be that of a key too long to stand there: its
-// hash in 43 characters between two signs, and 64 bytes of it.
+// hashed reports whether a name in Redis may be that of a key that is too long: its hash in
+// 43 characters between two signs, and 64 bytes of the key.
 func hashed(name string) bool { return len(name) > 45 && name[0] == '#' && name[44] == '#' }
