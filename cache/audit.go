@@ -19,7 +19,7 @@ func (c *Typed[V]) audit(ctx context.Context, key string, served V, loaded time.
 	ticket := c.memory.Begin()
 	c.inBackground(func() {
 		defer c.memory.End(ticket)
-		defer func() { _ = recover() }() // a panic is no result
+		defer func() { _ = recover() }() // a panic is not a result
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.opts.LoadTimeout)
 		defer cancel()
 		m := &meta{known: len(w.tags) - 1}
@@ -31,8 +31,8 @@ func (c *Typed[V]) audit(ctx context.Context, key string, served V, loaded time.
 		want, err1 := c.opts.Codec.Marshal(served)
 		got, err2 := c.opts.Codec.Marshal(now)
 		stale := err != nil || err1 == nil && err2 == nil && !bytes.Equal(want, got)
-		// A write that came between explains the difference. A message about it may be on
-		// its way, so the key is read again.
+		// A write during the comparison explains the difference. Its message may still be
+		// on the way, so the key is read again.
 		if stale && !c.memory.Valid(ticket, c.hash(key), tagHashes(append(w.tags[:len(w.tags):len(w.tags)], userTags(m.tags)...))) {
 			return
 		}

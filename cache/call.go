@@ -28,8 +28,8 @@ func (e *PanicError) Unwrap() error {
 // does) instead of returning.
 var ErrLoadExited = errors.New("cache: the load ended its goroutine")
 
-// ErrLoadTimeout means that a load took longer than Options.LoadTimeout. It may still run
-// if it ignores its context.
+// ErrLoadTimeout means that a load took longer than Options.LoadTimeout. The load may still
+// run if it ignores its context.
 var ErrLoadTimeout = errors.New("cache: the load took longer than LoadTimeout")
 
 // call is a load of one key that runs once for all its waiters.
@@ -37,11 +37,11 @@ type call[V any] struct {
 	key    string
 	node   *node         // of the load
 	ticket driver.Ticket // from before the key was read
-	tags   []uint64      // known before the load, and later those that the value has
+	tags   []uint64      // known before the load, and later all tags of the value
 	done   chan struct{}
 	ending[V]
 	ended bool      // with the lock of calls
-	until time.Time // that the ending is given to later callers too
+	until time.Time // later callers also receive the ending until then
 
 	mu      sync.Mutex
 	old     *V // the value to serve if the load fails or takes too long
@@ -52,11 +52,11 @@ type call[V any] struct {
 type ending[V any] struct {
 	value V
 	err   error
-	stale bool     // the value is an old one, since the load failed
+	stale bool     // the value is old, since the load failed
 	late  []uint64 // tags of the value that were not known before the load
 	again bool     // one of late was invalidated during the load
-	// rest is the time for which later callers receive the ending too, so that readers do not
-	// all ask a failing source.
+	// rest is the time for which later callers receive the ending too, so that not every
+	// reader calls a failing source.
 	rest time.Duration
 }
 
@@ -66,7 +66,7 @@ func (f *call[V]) setOld(value *V, tags []uint64) {
 	f.mu.Unlock()
 }
 
-// getOld returns the old value, unless one of its tags was invalidated since it was read.
+// getOld returns the old value, unless one of its tags was invalidated after it was read.
 func (f *call[V]) getOld(m *driver.Memory) *V {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -76,11 +76,11 @@ func (f *call[V]) getOld(m *driver.Memory) *V {
 	return f.old
 }
 
-// waiter is a caller of a call. It is late if the call had ended before.
+// waiter is a caller of a call. It is late if the call had already ended.
 type waiter[V any] struct {
 	*call[V]
 	late bool
-	seq  uint64 // of the moment when the caller came
+	seq  uint64 // of the moment when the caller arrived
 }
 
 // calls are the loads of one cache by key.
@@ -91,7 +91,7 @@ type calls[V any] struct {
 }
 
 // claim returns the call of a key if its key and tags were not invalidated since it began.
-// Otherwise it begins a call, which the caller owes an end. The ticket is from before the
+// Otherwise it begins a call, and the caller must end it. The ticket is from before the
 // caller read the key. A new call takes it over.
 func (f *calls[V]) claim(w *want, hash uint64, ticket driver.Ticket, n *node, seq uint64) (s waiter[V], joined bool) {
 	f.mu.Lock()
@@ -108,8 +108,8 @@ func (f *calls[V]) claim(w *want, hash uint64, ticket driver.Ticket, n *node, se
 	return waiter[V]{call: current, seq: seq}, false
 }
 
-// over reports whether the result of a call is not given to new callers. It needs the lock
-// of calls.
+// over reports whether new callers no longer receive the result of a call. It needs the
+// lock of calls.
 func (f *call[V]) over() bool { return !f.until.IsZero() && !time.Now().Before(f.until) }
 
 // end ends a call for all its waiters. A second ending of a call has no effect.
@@ -147,9 +147,9 @@ func (f *calls[V]) dropLocked(current *call[V]) {
 	f.memory.End(current.ticket)
 }
 
-// wait returns the result of a call, no later than ctx ends. After soft, if that is not 0,
-// it returns the old value if there is one, and the call goes on. stale is "" for a fresh
-// value. again means that the caller came after an invalidation of the value.
+// wait returns the result of a call, or returns when ctx ends. After soft, if that is not
+// 0, it returns the old value if there is one, and the call continues. stale is "" for a
+// fresh value. again means that the caller arrived after an invalidation of the value.
 func (f waiter[V]) wait(ctx context.Context, m *driver.Memory, soft time.Duration) (value V, stale StaleReason, again bool, err error) {
 	leave, err := enter(ctx, f.node)
 	if err != nil {

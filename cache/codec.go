@@ -11,16 +11,16 @@ import (
 
 // Codec turns values into bytes and back. It must be safe for concurrent use.
 type Codec interface {
-	// Name is kept with each value; a value of another codec is a miss. It has 1 to
+	// Name is stored with each value. A value of another codec is a miss. The name has 1 to
 	// 16 bytes.
 	Name() string
 	Marshal(v any) ([]byte, error)
-	// Unmarshal reads into a pointer. It may not keep data.
+	// Unmarshal decodes into a pointer. It must not keep data.
 	Unmarshal(data []byte, v any) error
 }
 
-// Msgpack is the default codec: compact and fast. Struct fields are named as their
-// msgpack tags say, or as in Go.
+// Msgpack is the default codec: compact and fast. Struct fields have the names of their
+// msgpack tags, or their Go names.
 func Msgpack() Codec { return msgpackCodec{} }
 
 type msgpackCodec struct{}
@@ -28,7 +28,7 @@ type msgpackCodec struct{}
 func (msgpackCodec) Name() string                  { return "msgpack" }
 func (msgpackCodec) Marshal(v any) ([]byte, error) { return msgpack.Marshal(v) }
 
-// Unmarshal is msgpack.Unmarshal with a reader that is used again.
+// Unmarshal is msgpack.Unmarshal with a reused reader.
 func (msgpackCodec) Unmarshal(data []byte, v any) error {
 	r, _ := readers.Get().(*bytes.Reader)
 	if r == nil {
@@ -47,7 +47,7 @@ func (msgpackCodec) Unmarshal(data []byte, v any) error {
 
 var readers sync.Pool // of *bytes.Reader
 
-// JSON is the codec of encoding/json, readable with redis-cli.
+// JSON is the codec of encoding/json. Its values are readable with redis-cli.
 func JSON() Codec { return jsonCodec{} }
 
 type jsonCodec struct{}
@@ -56,7 +56,7 @@ func (jsonCodec) Name() string                       { return "json" }
 func (jsonCodec) Marshal(v any) ([]byte, error)      { return json.Marshal(v) }
 func (jsonCodec) Unmarshal(data []byte, v any) error { return json.Unmarshal(data, v) }
 
-// Raw stores []byte and string as they are and refuses other types.
+// Raw stores []byte and string unchanged and rejects other types.
 func Raw() Codec { return rawCodec{} }
 
 type rawCodec struct{}

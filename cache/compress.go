@@ -9,18 +9,18 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Compression makes large values smaller in the store. A value is read back whatever
-// this setting is now.
+// Compression makes large values smaller in the store. A stored value is readable with any
+// setting.
 type Compression byte
 
 // The compressions.
 const (
 	NoCompression Compression = iota
-	S2                        // some 1 GB/s, about half the size
+	S2                        // about 1 GB/s, about half the size
 	Zstd                      // smaller, several times slower
 )
 
-// compressAbove is the size under which a value is left alone, and worthwhile the share
+// compressAbove is the size below which a value is not compressed. worthwhile is the share
 // of its size that compression must save.
 const (
 	compressAbove = 1 << 10
@@ -29,7 +29,7 @@ const (
 
 var errBomb = errors.New("cache: a compressed value is larger than MaxValue")
 
-// pack returns the payload as it is stored, and how.
+// pack returns the stored form of the payload, and its compression.
 func (c Compression) pack(payload []byte) ([]byte, Compression) {
 	if c == NoCompression || len(payload) < compressAbove {
 		return payload, NoCompression
@@ -46,7 +46,7 @@ func (c Compression) pack(payload []byte) ([]byte, Compression) {
 	return packed, c
 }
 
-// unpack undoes pack and never allocates more than limit.
+// unpack reverses pack and never allocates more than limit.
 func (c Compression) unpack(data []byte, limit int) ([]byte, error) {
 	switch c {
 	case NoCompression:
@@ -88,7 +88,7 @@ var (
 		return e
 	})
 	zstdDecoder = sync.OnceValue(func() *zstd.Decoder {
-		// Whatever a frame claims, a second one behind it included.
+		// The limit applies to any size in a frame, also in a second frame behind it.
 		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(64<<20))
 		if err != nil {
 			panic(err)

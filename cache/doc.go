@@ -1,9 +1,9 @@
 // Package cache stores values that are expensive to compute, in memory, in Redis, or in both.
 //
-// A service makes one [Typed] for each kind of value, on a store that all caches share:
-// package rediscache has Redis with a local tier in front. With a nil store the values live
-// in this process only. Package driver is for authors of stores and of decorators, and
-// package cachetest tests both.
+// A service creates one [Typed] for each kind of value, on a store that all caches share.
+// Package rediscache has Redis with a local tier in front. With a nil store the values
+// exist in this process only. Package driver is for authors of stores and of decorators,
+// and package cachetest tests both.
 //
 //	products, err := cache.New[[]Product](store, "products", 5*time.Minute, nil)
 //	...
@@ -13,13 +13,13 @@
 //
 // # Guarantees
 //
-// Once Delete, Set, InvalidateTags or Clear has returned, no later read in this process
+// After Delete, Set, InvalidateTags or Clear has returned, no later read in this process
 // returns an older value. A load that began before is not stored, and later readers do not
-// join it. The same holds for the values in Redis, and one load runs for all processes. A
-// message drops the values in the memory of other processes. A load goes on when its first
-// caller leaves, and each caller waits for its own context only.
+// join it. The same holds for the values in Redis. One load runs for all processes. A
+// message drops the values in the memory of other processes. A load continues when its
+// first caller leaves, and each caller waits for its own context only.
 //
-// A failing store does not fail GetOrLoad: it loads the value. The failure is counted,
+// A failing store does not fail GetOrLoad: the value is loaded. The failure is counted,
 // traced, and logged once.
 //
 // # Limits

@@ -8,21 +8,21 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// The envelope around each stored value: two bytes of magic, a format version, flags, a
-// checksum of everything else, the names of codec and schema, the end of the value's
-// time, the moment of its load and how long the load took in milliseconds, the states of its tags, names and
-// states of the tags that not each reader knows, the payload.
-// A damaged value is a miss.
+// The envelope of each stored value has these fields: two bytes of magic, a format version,
+// flags, a checksum of all other fields, the names of codec and schema, the end of the
+// value's time to live, the time of its load, the duration of the load in milliseconds, the
+// states of its tags, the names and states of the tags that not every reader knows, and the
+// payload. A damaged value is a miss.
 //
 // Every later format must begin with the same twelve bytes: a value of a newer version
-// stays in the store, and the checksum distinguishes it from a damaged one.
+// stays in the store, and the checksum distinguishes it from a damaged value.
 const (
 	magic0, magic1 = 0xCA, 0x5E
 	formatVersion  = 2
 	checksumAt     = 4
 	headSize       = checksumAt + 8
 
-	flagAbsent      = 1 // there is no such thing; the payload is empty
+	flagAbsent      = 1 // the key does not exist; the payload is empty
 	flagCompression = 6 // two bits of Compression
 )
 
@@ -39,16 +39,16 @@ var (
 type envelope struct {
 	codec, schema string
 	flags         byte
-	fresh, loaded int64    // until when it is fresh and when it was loaded, in Unix milliseconds
+	fresh, loaded int64    // end of freshness and time of the load, in Unix milliseconds
 	took          uint32   // by the load, in milliseconds
-	tags          []string // the states of the tags that each reader knows
+	tags          []string // the states of the tags that every reader knows
 	named         []tagState
 	payload       []byte
-	valid         bool      // the tags that every reader knows hold
+	valid         bool      // the tags that every reader knows are valid
 	few           [2]string // memory for tags
 }
 
-// tagState is a tag by name.
+// tagState is the name of a tag with its state.
 type tagState struct{ name, state string }
 
 func (e *envelope) seal() []byte {
@@ -80,8 +80,8 @@ func (e *envelope) seal() []byte {
 	return b
 }
 
-// open reads an envelope; the payload shares the memory of data. Nothing but the magic is
-// believed before the checksum.
+// open reads an envelope. The payload shares the memory of data. Before the checksum is
+// verified, only the magic is used.
 func open(data []byte, e *envelope) error {
 	switch {
 	case len(data) < 2 || data[0] != magic0 || data[1] != magic1:
@@ -117,7 +117,7 @@ func open(data []byte, e *envelope) error {
 	return nil
 }
 
-// reader takes fields from the front; after the end it returns zeros and sets short.
+// reader takes fields from the front. After the end it returns zeros and sets short.
 type reader struct {
 	rest  []byte
 	short bool
@@ -141,8 +141,8 @@ func (r *reader) text() string {
 	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 
-// checksum is that of all but the checksum. The hash of the short beginning is the seed
-// for the rest, so that neither is copied.
+// checksum covers everything except itself. The hash of the short beginning is the seed for
+// the rest, so that no bytes are copied.
 func checksum(data []byte) uint64 {
 	return xxh3.HashSeed(data[headSize:], xxh3.Hash(data[:checksumAt]))
 }

@@ -16,6 +16,6 @@ var (
 	ErrPending     = driver.ErrPending     // the store applies this write later; see Options.Strict
 )
 
-// errNoState means that a tag has no state, as when its node is full. A value that was stored
-// without one would be valid after each invalidation of the tag.
+// errNoState means that a tag has no state, for example because its node is full. A value
+// that was stored without a state would be valid after each invalidation of the tag.
 var errNoState = errors.New("the store has no room for the state of a tag, so the value is not stored")

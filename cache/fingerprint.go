@@ -10,9 +10,9 @@ import (
 )
 
 // fingerprint identifies the form of V: the names, tags and types of all fields at any
-// depth. A value of another form is a miss, so that a changed struct is loaded again
-// instead of being decoded with zeros. It is the same in every process. What a field of an
-// interface type holds is not part of it.
+// depth. A value of another form is a miss: after a change of the struct it is loaded
+// again, and not decoded with zeros. The fingerprint is the same in every process. It does
+// not cover the content of a field of an interface type.
 func fingerprint[V any]() string {
 	var b strings.Builder
 	describe(&b, reflect.TypeFor[V](), map[reflect.Type]int{})

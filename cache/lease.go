@@ -10,15 +10,16 @@ import (
 )
 
 const (
-	// leaseTTL is how long other processes wait for one that died while it loaded.
+	// leaseTTL is how long other processes wait for a process that died during its load.
 	leaseTTL = 3 * time.Second
-	// The pauses of a process that asks for a lease again because it receives no messages.
+	// The limits of the pause before a process requests a lease again. They apply if it
+	// receives no messages.
 	minPause = time.Millisecond
 	maxPause = 50 * time.Millisecond
 )
 
-// askLeases asks for the leases of keys, and for states of their tags that live as long as
-// the values. A job with a token has its lease.
+// askLeases requests the leases of keys, and states of their tags that live as long as the
+// values. A job with a token holds its lease.
 func (b *batch[V]) askLeases(ctx context.Context, jobs []*job[V], token func() string) {
 	if len(jobs) == 0 {
 		return
@@ -44,8 +45,8 @@ func (b *batch[V]) askLeases(ctx context.Context, jobs []*job[V], token func() s
 	}
 }
 
-// renew extends the leases of jobs until the caller calls release, which ends the leases that
-// no Fill has ended.
+// renew extends the leases of jobs until the caller calls release. release ends the leases
+// that no Fill has ended.
 func (b *batch[V]) renew(ctx context.Context, jobs []*job[V]) (release func()) {
 	c := b.c
 	held := leases(c, driver.Extend, jobs)
@@ -58,8 +59,8 @@ func (b *batch[V]) renew(ctx context.Context, jobs []*job[V]) (release func()) {
 	timer := time.AfterFunc(leaseTTL/3, func() {
 		defer done.Done()
 		for renewing.Err() == nil {
-			// A lost lease is not taken again: the value that it protects is old. The jobs belong to the
-			// goroutine that loads, so that only their first tokens are read here.
+			// A lost lease is not taken again: its value is old. Only the first tokens of
+			// the jobs are read here, because the jobs belong to the goroutine that loads.
 			c.do(renewing, slices.Clone(held))
 			await(renewing, nil, leaseTTL/3)
 		}

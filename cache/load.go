@@ -14,11 +14,11 @@ import (
 // returns it for Options.NotFoundTTL without another load.
 var ErrNotFound = errors.New("cache: there is no such thing")
 
-// GetOrLoad returns the value of key, or loads and stores it. However many callers miss at
-// once, one load runs, among all processes if the store is shared. The load receives the
-// values of the first caller's context but not its end, and may take LoadTimeout. Each
-// caller waits for its own context only. The error is that of the load, that of the context,
-// or ErrEmptyKey. No error is stored except ErrNotFound.
+// GetOrLoad returns the value of key, or loads and stores it. If many callers miss at the
+// same time, one load runs, among all processes if the store is shared. The load receives
+// the values of the first caller's context but not its cancellation, and has a limit of
+// LoadTimeout. Each caller waits for its own context only. The error is that of the load or
+// of the context, or ErrEmptyKey. No error is stored except ErrNotFound.
 //
 // The load may call SetTags, SetTTL, DoNotKeep and Old.
 func (c *Typed[V]) GetOrLoad(ctx context.Context, key string, load func(context.Context) (V, error), opts ...CallOption) (V, error) {
@@ -42,7 +42,7 @@ func (c *Typed[V]) GetOrLoad(ctx context.Context, key string, load func(context.
 	return c.valueOf(e), nil
 }
 
-// loadOne is GetOrLoad of a key that the local tier does not have.
+// loadOne is GetOrLoad of a key that is not in the local tier.
 func (c *Typed[V]) loadOne(ctx context.Context, key string, load func(context.Context) (V, error), opts []CallOption) (none V, _ error) {
 	w, err := c.want(key, opts)
 	if err != nil {
@@ -84,13 +84,14 @@ func (c *Typed[V]) loadOne(ctx context.Context, key string, load func(context.Co
 }
 
 // GetOrLoadMany is GetOrLoad of many keys. Keys that are not in memory are read from the
-// store in one round trip, or one for each node. One call of load loads those that the store
-// does not have either, and that no other call, in any process, is loading already.
+// store in one round trip, or one for each node. One call of load loads the keys that are
+// not in the store either. It leaves out keys that another call, in any process, is already
+// loading.
 //
-// The result has the keys that exist. A key that load leaves out does not exist, which is
-// remembered as ErrNotFound is. An error of load is that of the keys it leaves out. With an
-// error, such as the end of ctx, the result still has all values that could be had. The map
-// is the caller's own.
+// The result has the keys that exist. If load leaves a key out, the key does not exist, and
+// this is remembered as an ErrNotFound. An error of load applies to the keys that load
+// leaves out. With an error, such as the end of ctx, the result still has all available
+// values. The caller owns the map.
 func (c *Typed[V]) GetOrLoadMany(ctx context.Context, keys []string, load func(ctx context.Context, missing []string) (map[string]V, error), opts ...CallOption) (map[string]V, error) {
 	out := make(map[string]V, len(keys))
 	wants, due, err := c.fromMemory(ctx, keys, opts, out)
@@ -138,14 +139,15 @@ func (c *Typed[V]) GetOrLoadMany(ctx context.Context, keys []string, load func(c
 	return out, errors.Join(errs...)
 }
 
-// collect waits for calls and adds their values to out. again are keys to ask for again.
+// collect waits for calls and adds their values to out. The caller must look up the keys in
+// again once more.
 func (c *Typed[V]) collect(ctx context.Context, all []waiter[V], out map[string]V) (again map[string]bool, err error) {
 	var errs []error
 	failed := map[string]bool{}
 	soft := c.opts.SoftTimeout
 	began := time.Now()
 	for _, f := range all {
-		if soft > 0 { // all of them share one wait
+		if soft > 0 { // all calls share one wait
 			soft = max(c.opts.SoftTimeout-time.Since(began), time.Nanosecond)
 		}
 		value, stale, repeat, err := f.wait(ctx, c.memory, soft)
@@ -186,8 +188,8 @@ func (c *Typed[V]) served(ctx context.Context, key string, why StaleReason) {
 	}
 }
 
-// Func returns fn with its results stored in c, under the key that key makes of the
-// argument. Different arguments must have different keys.
+// Func returns fn with its results stored in c. key returns the key of an argument.
+// Different arguments must have different keys.
 func Func[K, V any](c *Typed[V], key func(K) string, fn func(context.Context, K) (V, error)) func(context.Context, K) (V, error) {
 	return func(ctx context.Context, arg K) (V, error) {
 		return c.GetOrLoad(ctx, key(arg), func(ctx context.Context) (V, error) { return fn(ctx, arg) })
@@ -200,7 +202,7 @@ type outcome[V any] struct {
 	err   error
 }
 
-// loader loads keys; the outcomes are in their order.
+// loader loads keys. The outcomes have the order of the keys.
 type loader[V any] func(ctx context.Context, keys []string) []outcome[V]
 
 func one[V any](load func(context.Context) (V, error)) loader[V] {
@@ -228,8 +230,8 @@ func many[V any](load func(context.Context, []string) (map[string]V, error)) loa
 	}
 }
 
-// start joins the calls of keys, and begins those that do not run. rs are the readings of
-// the keys, made after the ticket, which start takes over.
+// start joins the running calls of keys, and begins the missing ones. rs are the readings
+// of the keys. They were made after the ticket, which start takes over.
 func (c *Typed[V]) start(ctx context.Context, ticket driver.Ticket, seq uint64, wants []want, rs []reading[V], load loader[V], early bool) (all []waiter[V], joined int) {
 	all = make([]waiter[V], len(wants))
 	var jobs []*job[V]
@@ -254,7 +256,7 @@ func (c *Typed[V]) start(ctx context.Context, ticket driver.Ticket, seq uint64, 
 	return all, joined
 }
 
-// refresh loads values that still may be served, in the background.
+// refresh loads values in the background while they can still be served.
 func (c *Typed[V]) refresh(ctx context.Context, wants []want, load loader[V]) {
 	c.inBackground(func() {
 		ctx := context.WithoutCancel(ctx)
@@ -266,7 +268,7 @@ func (c *Typed[V]) refresh(ctx context.Context, wants []want, load loader[V]) {
 	})
 }
 
-// inBackground runs f, unless as many run already as may.
+// inBackground runs f, unless the maximum number of background loads already runs.
 func (c *Typed[V]) inBackground(f func()) {
 	select {
 	case c.background <- struct{}{}:

@@ -26,7 +26,7 @@ type job[V any] struct {
 	down    bool       // the store failed, or has a value that only newer versions can decode
 }
 
-// take notes the reading of the key.
+// take records the reading of the key.
 func (j *job[V]) take(r *reading[V]) {
 	j.reading, j.read, j.down = *r, true, r.err != nil || r.newer
 	j.setOld(nil, nil) // a deleted value must not be served
@@ -44,13 +44,14 @@ type batch[V any] struct {
 	early bool
 }
 
-// run loads the keys, or waits until another process has. Those that this process may load
-// are loaded together. It asks for the others again until they are loaded.
+// run loads the keys, or waits until another process has loaded them. It loads the keys
+// that this process may load together. It repeats this for the other keys until they are
+// loaded.
 func (b *batch[V]) run(ctx context.Context) {
 	c, jobs := b.c, b.all
 	ctx, cancel := context.WithTimeout(ctx, c.opts.LoadTimeout)
 	defer cancel()
-	stop := context.AfterFunc(ctx, b.timeOut) // whether the load obeys or not
+	stop := context.AfterFunc(ctx, b.timeOut) // also if the load ignores its context
 	defer stop()
 	defer b.settle(jobs)
 	var others sync.WaitGroup
@@ -72,19 +73,20 @@ func (b *batch[V]) run(ctx context.Context) {
 			others.Go(func() { b.loadAll(ctx, ready) })
 		}
 		jobs = held
-		// The longer it takes the less it matters when its end is noticed.
+		// The longer the load takes, the later its end may be noticed.
 		pause := min(max(time.Since(began)/8, minPause), maxPause)
 		pause = pause/2 + rand.N(pause/2+1)
 		if c.memory.Online() {
-			// A message comes unless the other process dies. Its lease ends after leaseTTL at the earliest, so that an
-			// earlier question has no use.
+			// A message arrives unless the other process dies. Its lease ends after
+			// leaseTTL at the earliest, so an earlier request is useless.
 			pause = min(leaseTTL+rand.N(leaseTTL/2), max(c.opts.LeaseWait-time.Since(began), minPause))
 		}
 		await(ctx, news, pause)
 	}
 }
 
-// news returns a channel that receives when one of the keys is stored, written or given up.
+// news returns a channel that receives when one of the keys is stored or written, or its
+// lease ends.
 func (b *batch[V]) news(jobs []*job[V]) <-chan struct{} {
 	c := b.c
 	if c.store == nil || len(jobs) == 1 && jobs[0].down {
@@ -170,7 +172,7 @@ func (b *batch[V]) acquire(ctx context.Context, jobs []*job[V], final bool) (rea
 	return ready, held
 }
 
-// inMemory looks for a value where memory is the only tier. A fresh one ends the call.
+// inMemory looks for a value if memory is the only tier. A fresh value ends the call.
 func (b *batch[V]) inMemory(j *job[V]) bool {
 	c := b.c
 	e, fresh := c.find(j.want.key)
@@ -190,7 +192,7 @@ func (b *batch[V]) inMemory(j *job[V]) bool {
 	return false
 }
 
-// readAgain reads the keys whose reading is out of date.
+// readAgain reads the keys with an outdated reading.
 func (b *batch[V]) readAgain(ctx context.Context, jobs []*job[V]) {
 	var wants []want
 	var at []*job[V]
@@ -208,8 +210,8 @@ func (b *batch[V]) readAgain(ctx context.Context, jobs []*job[V]) {
 	}
 }
 
-// soon reports whether a refresh of this value still makes sense: it may have been
-// refreshed since it was found due.
+// soon reports whether a refresh of this value is still useful: another refresh may have
+// happened since.
 func (c *Typed[V]) soon(r *reading[V]) bool { return r.freshFor < c.ttl/2 || r.took > r.freshFor/10 }
 
 // loadAll calls the loader for keys, stores the values, and ends the calls.
@@ -234,7 +236,7 @@ func (b *batch[V]) loadAll(ctx context.Context, jobs []*job[V]) {
 	c.stats.loads.Add(1)
 	c.stats.loadTime.Add(int64(took))
 	var late error
-	if ctx.Err() != nil { // all who waited have left
+	if ctx.Err() != nil { // all waiters have left
 		late = c.loadTimeout()
 	}
 	var loaded []*result[V]

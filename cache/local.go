@@ -7,8 +7,8 @@ import (
 	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
-// find returns the entry of a key in the local tier, nil if there is none, and whether it is
-// fresh.
+// find returns the entry of a key in the local tier, or nil if there is none, and whether
+// it is fresh.
 func (c *Typed[V]) find(key string) (e *driver.Entry, fresh bool) {
 	if c.opts.NoMemory {
 		return nil, false

@@ -10,14 +10,16 @@ import (
 	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
-// SetTags gives the value that is being loaded more tags, which only the value can tell:
-// the category of a product. Call it in a load, with the context of the load. In
-// GetOrLoadMany it applies to all values of that load. A key has 16 tags at most, those of
-// Options.Tags and WithTags included. More are an error, and the call adds none.
+// SetTags adds tags to the value that is being loaded. Use it for tags that depend on the
+// value, such as the category of a product. Call it in a load, with the context of the
+// load. In GetOrLoadMany it applies to all values of that load. A key has at most 16 tags,
+// including those of Options.Tags and WithTags. More tags are an error, and the call adds
+// none.
 //
-// An InvalidateTags with such a tag that returns during the load keeps the value from being
-// stored, and from callers that came after it. Other tags do not matter. A store that does
-// not receive invalidations now (see Run of rediscache) stores no value with such tags.
+// If an InvalidateTags with such a tag returns during the load, the value is not stored,
+// and callers that arrived later do not receive it. Invalidations of other tags have no
+// effect. A store that currently receives no invalidations (see Run of rediscache) stores
+// no value with such tags.
 func SetTags(ctx context.Context, tags ...string) error {
 	return metaOf(ctx, func(m *meta) error {
 		if n := m.known + len(m.tags) + len(tags); n > maxTags {
@@ -28,8 +30,8 @@ func SetTags(ctx context.Context, tags ...string) error {
 	})
 }
 
-// SetTTL is the time to live of the value that is being loaded, such as the one that a
-// token states. Call it in a load, with the context of the load.
+// SetTTL sets the time to live of the value that is being loaded, such as the lifetime of a
+// token. Call it in a load, with the context of the load.
 func SetTTL(ctx context.Context, ttl time.Duration) error {
 	return metaOf(ctx, func(m *meta) error {
 		if ttl < time.Millisecond || ttl > longestTTL {
@@ -49,9 +51,9 @@ func DoNotKeep(ctx context.Context) error {
 	})
 }
 
-// Old returns the value of a key that the load replaces, if there is one that may still be
-// served within StaleFor: for a conditional request with its version, whose answer may be
-// that nothing has changed. ctx is the context of the load.
+// Old returns the value of a key that the load replaces, if it may still be served within
+// StaleFor. Use it for a conditional request with its version, whose response may be that
+// the value has not changed. ctx is the context of the load.
 func Old[V any](ctx context.Context, key string) (value V, ok bool) {
 	m, _ := ctx.Value(metaKey{}).(*meta)
 	if m == nil || m.old == nil {
@@ -61,9 +63,9 @@ func Old[V any](ctx context.Context, key string) (value V, ok bool) {
 	return value, ok
 }
 
-// meta carries the statements of a load about its value, in the context of the load.
+// meta carries the settings of a load for its value, in the context of the load.
 type meta struct {
-	known int // tags that its fullest key has already
+	known int // number of tags that its fullest key already has
 	old   func(key string) any
 	node  *node // of the calls of this load
 
@@ -89,14 +91,14 @@ func metaOf(ctx context.Context, set func(*meta) error) error {
 	return set(m)
 }
 
-// end closes the meta. Later statements are errors.
+// end closes the meta. Later settings are errors.
 func (m *meta) end() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.over = true
 }
 
-// ErrRecursive means that a load asked for a key that it is loading itself, directly or
+// ErrRecursive means that a load requests a key that it is loading itself, directly or
 // through other loads that wait for each other.
 var ErrRecursive = errors.New("cache: the load asks for its own key, and would wait for itself")
 
@@ -105,8 +107,8 @@ type node struct{ waits map[*node]int }
 
 var graph sync.Mutex // of all nodes: only loads that wait for loads take it
 
-// enter notes that the load of ctx, if it is in one, waits for another load. It fails where
-// that closes a circle.
+// enter records that the load of ctx, if it is in one, waits for another load. It fails if
+// that closes a cycle.
 func enter(ctx context.Context, other *node) (leave func(), err error) {
 	m, _ := ctx.Value(metaKey{}).(*meta)
 	if m == nil || m.node == nil {

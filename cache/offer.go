@@ -8,10 +8,10 @@ import (
 	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
-// offers are values that this process loaded while a shared store could not be reached. When
-// the store can be reached again, they are stored under leases, so that other processes need
-// not load them too. An offer lives as long as the value may be served here without the
-// store: OutageTTL.
+// offers are values that this process loaded while a shared store could not be reached.
+// When the store is available again, they are stored under leases, so that other processes
+// need not load them too. An offer lives as long as the value may be served here without
+// the store: OutageTTL.
 type offers[V any] struct {
 	mu      sync.Mutex
 	waiting []*result[V]
@@ -32,7 +32,7 @@ func (c *Typed[V]) offer(f *result[V], late []string) {
 	if !c.shared || len(o.waiting) >= maxOffers {
 		return
 	}
-	// Tags that only the load knew are like tags of the call from now on.
+	// Tags that the load reported are from now on like tags of the call.
 	w := f.job.want
 	w.tags = append(w.tags[:len(w.tags):len(w.tags)], late...)
 	w.hashes = tagHashes(w.tags)
@@ -44,7 +44,7 @@ func (c *Typed[V]) offer(f *result[V], late []string) {
 	}
 }
 
-// makeOffers stores the waiting values, and runs again while some wait.
+// makeOffers stores the waiting values, and repeats this while some of them wait.
 func (c *Typed[V]) makeOffers() {
 	o := &c.offers
 	o.mu.Lock()
@@ -63,12 +63,13 @@ func (c *Typed[V]) makeOffers() {
 	}
 }
 
-// makeSome offers values, and returns those whose store cannot be reached yet.
+// makeSome offers values, and returns the values whose store still cannot be reached.
 //
-// A value is stored only if no process has written its key or one of its tags since its load
-// began. The invalidation log has each write whose call returned before the last Sync. A write that has reached the store before the lease, and not yet the log, returns
-// within the timeout of its store, for which the offer waits. A write after the lease ends
-// the lease.
+// A value is stored only if no process has written its key or one of its tags since its
+// load began. The invalidation log has each write whose call returned before the last Sync.
+// A write may have reached the store before the lease and not yet the log. It returns
+// within the timeout of its store, and the offer waits for that time. A write after the
+// lease ends the lease.
 func (c *Typed[V]) makeSome(ctx context.Context, all []*result[V]) (left []*result[V]) {
 	var wants []want
 	var open []*result[V]
@@ -92,7 +93,7 @@ func (c *Typed[V]) makeSome(ctx context.Context, all []*result[V]) (left []*resu
 		switch j := f.job; {
 		case rs[i].err != nil || !c.memory.Online():
 			left = append(left, f)
-		case rs[i].fresh || rs[i].newer: // another process has stored one
+		case rs[i].fresh || rs[i].newer: // another process has stored a value
 			c.memory.End(j.ticket)
 		default:
 			j.take(&rs[i])

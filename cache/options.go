@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// Options tune a [Typed]. The zero value and nil work.
+// Options tune a [Typed]. The zero value and nil are valid.
 type Options[V any] struct {
-	// NoMemory never serves a value from the memory of this process, also not during an
-	// outage of the store: then each read loads. It is for values such as a balance, where
-	// every read must see the last write of every process. Default: false.
+	// NoMemory never serves a value from the memory of this process. During an outage of
+	// the store, each read then loads. Use it for values such as a balance, where every
+	// read must see the last write of every process. Default: false.
 	NoMemory bool
-	// MaxBytes bounds the values of a cache without a store. Caches on one store share the
-	// memory of the store. Default: 64 MiB.
+	// MaxBytes is the limit for the values of a cache without a store. Caches on one store
+	// share the memory of the store. Default: 64 MiB.
 	MaxBytes int64
 	// Weigh returns the bytes of a value in memory. Default: the encoded size, or an
 	// estimate that walks the value.
@@ -23,63 +23,65 @@ type Options[V any] struct {
 	// Clone copies a value for a caller, who may then change it. Default: nil, all callers
 	// share one value and must not change it.
 	Clone func(value V) V
-	// LocalTTL bounds the life of a value in memory. Default: the time to live.
+	// LocalTTL is the maximum life of a value in memory. Default: the time to live.
 	LocalTTL time.Duration
-	// OutageTTL bounds the life in memory of a value that was loaded while the store could
-	// not be reached, when no other process can invalidate it here. Default: 10 s.
+	// OutageTTL is the maximum life in memory of a value that was loaded while the store
+	// could not be reached. Other processes cannot invalidate it here during that time.
+	// Default: 10 s.
 	OutageTTL time.Duration
 	// Strict makes a write return ErrPending while the store cannot be reached. Without
 	// Strict it returns nil, and the store applies it later. Default: false.
 	Strict bool
 	// Codec encodes the values. Default: Msgpack().
 	Codec Codec
-	// Schema is part of what every stored value must match, besides the type of V: change
-	// it when the meaning of V changes, and its fields do not. Up to 32 bytes. Default: "".
+	// Schema is part of the schema of each stored value, in addition to the type of V.
+	// Change it when the meaning of V changes and its fields do not. Up to 32 bytes.
+	// Default: "".
 	Schema string
-	// Compression is tried on values of 1 KiB and more, and used where it saves a
-	// tenth. Default: NoCompression.
+	// Compression is tried on values of 1 KiB and more, and used if it saves a tenth.
+	// Default: NoCompression.
 	Compression Compression
-	// MaxValue is the size of an encoded value in bytes above which it is returned but
-	// not stored. Default: 1 MiB.
+	// MaxValue is the largest size of an encoded value in bytes. A larger value is returned
+	// but not stored. Default: 1 MiB.
 	MaxValue int
-	// Tags returns the tags of a key, at most 16. InvalidateTags with any of them makes
-	// the key absent. It is called before the load. Default: nil, none.
+	// Tags returns the tags of a key, at most 16. InvalidateTags with any of these tags
+	// makes the key absent. Tags is called before the load. Default: nil, no tags.
 	Tags func(key string) []string
-	// Jitter is the largest share by which a time to live is shortened at random, so
-	// that values that were loaded together do not end together. Negative: none.
+	// Jitter is the largest share by which a time to live is shortened at random, so that
+	// values that were loaded together do not expire together. Negative: no jitter.
 	// Default: 0.1.
 	Jitter float64
-	// NotFoundTTL is how long an ErrNotFound of a load is remembered. Negative: not at
-	// all. Default: a tenth of the time to live, at most 30 s.
+	// NotFoundTTL is how long an ErrNotFound of a load is remembered. Negative: not
+	// remembered. Default: a tenth of the time to live, at most 30 s.
 	NotFoundTTL time.Duration
-	// ErrorTTL is how long the error of a load is returned to other readers of this process
-	// too, instead of loading again; a second at most. Default: 0, to those who waited for
-	// the load only.
+	// ErrorTTL is how long other readers of this process also receive the error of a load,
+	// instead of loading again. It is at most a second. Default: 0, only the waiters of the
+	// load receive the error.
 	ErrorTTL time.Duration
-	// StaleFor is how long after its time a value may be served when its load fails.
+	// StaleFor is how long a value may be served after its time to live if its load fails.
 	// Default: 0, never.
 	StaleFor time.Duration
-	// SoftTimeout is how long a reader waits for a load if it can have a value within
-	// StaleFor instead; the load goes on. Default: 0, to the load's end.
+	// SoftTimeout is how long a reader waits for a load if there is a value within
+	// StaleFor. The load continues. Default: 0, to the end of the load.
 	SoftTimeout time.Duration
-	// ThrottleFor is how long a load that failed is not tried again while there is
-	// something to serve instead. Default: 1 s.
+	// ThrottleFor is the pause after a failed load if there is a value to serve instead.
+	// Default: 1 s.
 	ThrottleFor time.Duration
-	// EarlyRefresh loads values again before their time ends, in the background and the
-	// likelier the nearer the end and the longer the load took (XFetch, Vattani et al.,
-	// VLDB 2015). 1 is the paper's choice, more is earlier. Default: 0, off.
+	// EarlyRefresh loads values in the background before their time to live ends. A refresh
+	// is more likely near the end, and after a long load (XFetch, Vattani et al., VLDB
+	// 2015). The paper uses 1. A larger number refreshes earlier. Default: 0, off.
 	EarlyRefresh float64
-	// AuditEvery compares one in so many hits with the source, in the background, and
-	// reports values that differ in Stats and Trace.Audit. Default: 0, off.
+	// AuditEvery is the number of hits for one comparison with the source, in the
+	// background. Stats and Trace.Audit report values that differ. Default: 0, off.
 	AuditEvery int
-	// LoadTimeout bounds one load, and how long its readers wait for it. Then they receive
-	// the old value if there is one within StaleFor, or else ErrLoadTimeout, and a value
-	// that comes later is not stored. Default: 30 s.
+	// LoadTimeout is the limit for one load, and for how long its readers wait. After that
+	// they receive the old value if there is one within StaleFor, or else ErrLoadTimeout. A
+	// value that arrives later is not stored. Default: 30 s.
 	LoadTimeout time.Duration
-	// LeaseWait bounds how long a load waits for another process that loads the same
-	// key. After that it loads for its own callers and stores nothing. Default: 10 s.
+	// LeaseWait is how long a load waits for another process that loads the same key. After
+	// that it loads for its own callers and stores no value. Default: 10 s.
 	LeaseWait time.Duration
-	// StoreTimeout bounds one call of the store. Default: 700 ms.
+	// StoreTimeout is the limit for one call of the store. Default: 700 ms.
 	StoreTimeout time.Duration
 	// Logger receives a line when the store begins to fail and when it works again.
 	// Default: slog.Default().
@@ -151,5 +153,5 @@ func (o *Options[V]) complete(name string, ttl time.Duration) error {
 	return nil
 }
 
-// longestTTL is some 50 years. Stores and clocks can add up no more.
+// longestTTL is about 50 years. Stores and clocks cannot add longer times.
 const longestTTL = 50 * 365 * 24 * time.Hour

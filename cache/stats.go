@@ -13,32 +13,33 @@ type Stats struct {
 	// Hits counts the reads that found a value. LocalHits counts the hits in the memory of
 	// this process.
 	Hits, LocalHits, Misses uint64
-	// Loads counts calls of loaders, LoadErrors those of them that failed for a key or
-	// more, and Joined the keys for which a caller waited for the load of another.
+	// Loads counts calls of loaders. LoadErrors counts the calls that failed for at least
+	// one key. Joined counts the keys for which a caller waited for another load.
 	Loads, LoadErrors, Joined uint64
-	// LoadTime is the duration of all loads together.
+	// LoadTime is the total duration of all loads.
 	LoadTime time.Duration
-	// Stale counts values that were served after their time: StaleFailed because their
-	// load failed, StaleSlow because it took longer than SoftTimeout, StaleThrottled
-	// because one had failed within ThrottleFor.
+	// Stale counts values that were served after their time to live. StaleFailed: the load
+	// failed. StaleSlow: the load took longer than SoftTimeout. StaleThrottled: a load had
+	// failed within ThrottleFor.
 	Stale, StaleFailed, StaleSlow, StaleThrottled uint64
-	// Fenced counts loads that were not stored, because their key or one of their tags was
+	// Fenced counts loads that were not stored because their key or one of their tags was
 	// invalidated during the load.
 	Fenced uint64
-	// BadPayloads counts stored values that could not be decoded, TooLarge those that
-	// were not stored.
+	// BadPayloads counts stored values that could not be decoded. TooLarge counts values
+	// that were too large to store.
 	BadPayloads, TooLarge uint64
 	// StoreErrors counts calls of the store that failed.
 	StoreErrors uint64
-	// Audited counts hits that were compared with the source, AuditedStale those of them
-	// that differed, and StaleAge the age of the last of these.
+	// Audited counts hits that were compared with the source. AuditedStale counts the hits
+	// that differed. StaleAge is the age of the last differing value.
 	Audited, AuditedStale uint64
 	StaleAge              time.Duration
 	// Memory describes the local tier, which all caches on one store share.
 	Memory driver.MemoryStats
 }
 
-// HitRatio is the share of reads that were hits, from 0 to 1; 0 before the first.
+// HitRatio is the share of reads that were hits, from 0 to 1. It is 0 before the first
+// read.
 func (s Stats) HitRatio() float64 {
 	if s.Hits+s.Misses == 0 {
 		return 0
@@ -54,8 +55,8 @@ type counters struct {
 	audited, auditedStale                                                               atomic.Uint64
 }
 
-// spread is a counter that many processors raise at once without waiting for each
-// other's cache lines. The address of a goroutine's stack chooses the cell.
+// spread is a counter that many processors increment at once without contention for each
+// other's cache lines. The address of a goroutine's stack selects the cell.
 type spread [16]struct {
 	atomic.Uint64
 	_ [56]byte

@@ -10,22 +10,21 @@ import (
 	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
-// CallOption tunes one call; see [WithTags] and [WithTTL].
+// CallOption tunes one call. See [WithTags] and [WithTTL].
 type CallOption struct {
 	tags []string
 	ttl  time.Duration
 }
 
-// WithTags gives the value that this call loads or sets tags besides those of
-// Options.Tags.
+// WithTags adds tags to those of Options.Tags, for the value that this call loads or sets.
 func WithTags(tags ...string) CallOption { return CallOption{tags: tags} }
 
-// WithTTL is the time to live of the value that this call loads or sets.
+// WithTTL sets the time to live of the value that this call loads or sets.
 func WithTTL(ttl time.Duration) CallOption { return CallOption{ttl: ttl} }
 
 func clearTag(name string) string { return "all:" + name }
 
-// userTag is a caller's tag as the store knows it; a long one by its hash.
+// userTag is a caller's tag in the form of the store. A long tag is replaced by its hash.
 func userTag(tag string) string {
 	const longest = 200
 	if len(tag) > longest {
@@ -46,10 +45,10 @@ func userTags(tags []string) []string {
 	return full
 }
 
-// want is a key that a caller asks for, with the tags that are known before a load.
+// want is a requested key, with the tags that are known before a load.
 type want struct {
 	key    string
-	tags   []string // first that of the whole cache, then those of Options.Tags, then those of the call
+	tags   []string // first the tag of the whole cache, then those of Options.Tags, then those of the call
 	hashes []uint64 // of tags
 	own    int      // the number of tags that every reader knows
 	ttl    time.Duration
@@ -95,7 +94,7 @@ func tagHashes(tags []string) []uint64 {
 	return out
 }
 
-// tagSet numbers the names of tags, each once.
+// tagSet numbers the names of tags. Each name has one number.
 type tagSet struct {
 	names []string
 	at    map[string]int
@@ -109,7 +108,7 @@ func (s *tagSet) add(name string) {
 	switch i := len(s.names) - 1; {
 	case s.at != nil:
 		s.at[name] = i
-	case i == 16: // above that a map is faster than a comparison with each
+	case i == 16: // from here on a map is faster than comparing with each name
 		s.at = make(map[string]int)
 		for i, name := range s.names {
 			s.at[name] = i
@@ -130,9 +129,9 @@ func (s *tagSet) index(name string) (int, bool) {
 	return 0, false
 }
 
-// states returns the states of tags, and whether memory had some of them. Where memory may
-// serve this cache, it may also serve the states that an earlier read brought, so that one
-// read needs one node.
+// states returns the states of tags, and whether memory had some of them. If memory may
+// serve this cache, it may also serve the states of an earlier read, so that one read needs
+// one node.
 func (c *Typed[V]) states(ctx context.Context, ticket driver.Ticket, tags []string) (states []string, remembered bool, err error) {
 	ops, states, missing := c.stateOps(nil, nil, tags)
 	if len(ops) > 0 {
@@ -147,8 +146,8 @@ func (c *Typed[V]) forgetStates(tags []uint64) {
 	}
 }
 
-// stateOps appends the operations that read the states of tags which are not known. room is
-// memory for states.
+// stateOps appends the operations that read the states of unknown tags. room is memory for
+// states.
 func (c *Typed[V]) stateOps(ops []driver.Op, room, tags []string) (all []driver.Op, states []string, missing []int) {
 	states = append(room, make([]string, len(tags))...)
 	for i, tag := range tags {
@@ -163,7 +162,7 @@ func (c *Typed[V]) stateOps(ops []driver.Op, room, tags []string) (all []driver.
 	return ops, states, missing
 }
 
-// takeStates takes the results of the operations of stateOps.
+// takeStates stores the results of the operations of stateOps.
 func (c *Typed[V]) takeStates(ticket driver.Ticket, ops []driver.Op, states []string, missing []int) (err error) {
 	for n, i := range missing {
 		op := &ops[n]
@@ -178,7 +177,7 @@ func (c *Typed[V]) takeStates(ticket driver.Ticket, ops []driver.Op, states []st
 }
 
 // ensureStates makes sure that every tag of wants has a state that lives as long as the
-// values, and notes the states in rs.
+// values. It stores the states in rs.
 func (c *Typed[V]) ensureStates(ctx context.Context, wants []want, rs []reading[V]) {
 	ops := c.ensureOps(nil, wants, rs)
 	if len(ops) > 0 {
@@ -212,7 +211,7 @@ func (c *Typed[V]) ensureOps(ops []driver.Op, wants []want, rs []reading[V]) []d
 	return ops
 }
 
-// ensured takes the results of ensureOps. A reading without all states has an error.
+// ensured stores the results of ensureOps. A reading without all states has an error.
 func (c *Typed[V]) ensured(ticket driver.Ticket, ops []driver.Op, wants []want, rs []reading[V]) {
 	for i := range ops {
 		if op := &ops[i]; op.Err == nil {

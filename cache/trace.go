@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// Trace is a set of hooks; nil ones are skipped. They are called in the goroutine that
-// they report on, with no lock held. Cache, Tier and Reason of the events have few values,
-// so they may be labels of a metric; keys may not.
+// Trace is a set of hooks. Hooks that are nil are skipped. A hook is called in the
+// goroutine of its event, with no lock held. Cache, Tier and Reason of the events have few
+// values, so they may be labels of a metric. Keys must not be labels.
 type Trace struct {
 	Hit        func(context.Context, HitEvent)
 	Miss       func(context.Context, MissEvent)
-	Stale      func(context.Context, StaleEvent)      // a value was served after its time
+	Stale      func(context.Context, StaleEvent)      // a value was served after its time to live
 	Loaded     func(context.Context, LoadedEvent)     // a load ended
 	Fenced     func(context.Context, MissEvent)       // a loaded value was not stored: its key or one of its tags was invalidated during the load
 	BadPayload func(context.Context, StoreErrorEvent) // a stored value cannot be decoded
@@ -25,9 +25,9 @@ type (
 		Cache, Key string
 		Tier       Tier
 	}
-	// MissEvent reports a key.
+	// MissEvent names a key of a cache.
 	MissEvent struct{ Cache, Key string }
-	// StaleEvent reports a value that was served after its time.
+	// StaleEvent reports a value that was served after its time to live.
 	StaleEvent struct {
 		Cache, Key string
 		Reason     StaleReason
@@ -44,8 +44,8 @@ type (
 		Err        error
 	}
 	// AuditEvent reports the comparison of a hit with its source. A stale value differs
-	// from the source although no write of the key came between. Age is the time since it
-	// was loaded.
+	// from the source although the key was not written during the comparison. Age is the
+	// time since the value was loaded.
 	AuditEvent struct {
 		Cache, Key string
 		Stale      bool
@@ -53,7 +53,7 @@ type (
 	}
 )
 
-// Tier is where a value was found: TierLocal is the memory of this process.
+// Tier is the place where a value was found. TierLocal is the memory of this process.
 type Tier string
 
 // The tiers.
@@ -62,8 +62,8 @@ const (
 	TierStore Tier = "store"
 )
 
-// StaleReason is why a value was served after its time. A load is throttled after one that
-// failed within Options.ThrottleFor, and slow after Options.SoftTimeout.
+// StaleReason is why a value was served after its time to live. A load is throttled after a
+// load that failed within Options.ThrottleFor, and slow after Options.SoftTimeout.
 type StaleReason string
 
 // The reasons.

@@ -15,8 +15,8 @@ import (
 	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
-// Typed is a cache of values of one type. It is safe for concurrent use. Make one for each
-// kind of value, at the start of the service.
+// Typed is a cache of values of one type. It is safe for concurrent use. Create one for
+// each kind of value, at the start of the service.
 type Typed[V any] struct {
 	name string
 	ttl  time.Duration
@@ -28,7 +28,7 @@ type Typed[V any] struct {
 	memory *driver.Memory
 	owner  uint64
 	seed   uint64   // of the hashes of keys
-	tags   []string // of keys without others
+	tags   []string // tags of keys without other tags
 	hashes []uint64 // of tags
 	schema string   // Options.Schema and the fingerprint of V
 	weigh  func(V) int64
@@ -36,19 +36,19 @@ type Typed[V any] struct {
 	calls      calls[V]
 	offers     offers[V]
 	scratches  sync.Pool
-	background chan struct{} // one for each load that no caller waits for
+	background chan struct{} // one element for each load without a waiting caller
 	stats      counters
 	failing    stateLog
 }
 
-// maxBackground bounds the loads that no caller waits for.
+// maxBackground is the largest number of loads without a waiting caller.
 const maxBackground = 16
 
-// New returns a cache of values of type V. Each value lives for ttl in the store, under the
-// name and a colon before its key. Two caches with the same name on one store share their
-// values and must have the same V.
+// New returns a cache of values of type V. Each value lives for ttl in the store. Its key
+// in the store is name, a colon and the key. Two caches with the same name on one store
+// share their values and must have the same V.
 //
-// With a nil store the values live in this process only, and are never encoded. opts may
+// With a nil store the values exist in this process only, and are never encoded. opts may
 // be nil.
 func New[V any](store driver.Store, name string, ttl time.Duration, opts *Options[V]) (*Typed[V], error) {
 	c := &Typed[V]{name: name, ttl: ttl, store: store, background: make(chan struct{}, maxBackground)}
@@ -93,7 +93,7 @@ func (c *Typed[V]) key(key string) string { return c.name + ":" + key }
 func (c *Typed[V]) hash(key string) uint64 { return xxh3.HashStringSeed(key, c.seed) }
 
 // Get returns the value of key, and false if there is none. A value that cannot be decoded
-// is absent. The error is the store's.
+// is absent. The error is that of the store.
 func (c *Typed[V]) Get(ctx context.Context, key string) (value V, found bool, err error) {
 	if e, fresh := c.find(key); fresh {
 		c.hitLocal(ctx, e)
@@ -140,8 +140,8 @@ func (c *Typed[V]) GetMany(ctx context.Context, keys []string) (map[string]V, er
 	return out, failed
 }
 
-// fromMemory serves keys from the local tier and returns the others, each once. due are
-// those that were served and should be refreshed.
+// fromMemory serves keys from the local tier and returns the others, each once. due are the
+// served keys that should be refreshed.
 func (c *Typed[V]) fromMemory(ctx context.Context, keys []string, opts []CallOption, out map[string]V) (wants, due []want, err error) {
 	seen := make(map[string]bool, len(keys))
 	for _, key := range keys {
@@ -192,14 +192,14 @@ func (c *Typed[V]) lookUp(ctx context.Context, ticket driver.Ticket, wants []wan
 	return rs
 }
 
-// Set stores a value. Every load of the key that runs now, in any process, is not stored.
+// Set stores a value. No running load of the key, in any process, stores its value.
 func (c *Typed[V]) Set(ctx context.Context, key string, value V, opts ...CallOption) error {
 	return c.SetMany(ctx, map[string]V{key: value}, opts...)
 }
 
-// SetMany stores values in one round trip, or one for each node. A value that cannot be
-// stored is deleted, so that no caller receives an older one. The error joins those of all
-// keys.
+// SetMany stores values in one round trip, or one for each node. If a value cannot be
+// stored, its key is deleted, so that no caller receives an older value. The error joins
+// the errors of all keys.
 func (c *Typed[V]) SetMany(ctx context.Context, values map[string]V, opts ...CallOption) error {
 	var errs []error
 	var wants []want
@@ -235,7 +235,7 @@ func (c *Typed[V]) SetMany(ctx context.Context, values map[string]V, opts ...Cal
 		ops[i] = driver.Op{Kind: driver.Delete, Key: c.key(w.key)}
 		data, err := c.encode(w, r)
 		switch {
-		case r.err != nil && errors.Is(r.err, ErrUnavailable): // so will the Delete say
+		case r.err != nil && errors.Is(r.err, ErrUnavailable): // Delete will return the same error
 		case r.err != nil:
 			errs = append(errs, fmt.Errorf("cache: %s: %w", c.name, r.err))
 		case err != nil:
@@ -258,7 +258,8 @@ func (c *Typed[V]) SetMany(ctx context.Context, values map[string]V, opts ...Cal
 
 // Delete removes keys in one round trip, or one for each node. After it has returned nil,
 // no caller in this process receives a value that was loaded before, and no process stores
-// one. When it fails, old values may live until their time ends: repeat it, or report it.
+// such a value. If it fails, old values may live until their time to live ends: repeat it,
+// or report it.
 func (c *Typed[V]) Delete(ctx context.Context, keys ...string) error {
 	ops := make([]driver.Op, len(keys))
 	for i, key := range keys {
@@ -278,8 +279,8 @@ func (c *Typed[V]) Delete(ctx context.Context, keys ...string) error {
 }
 
 // Expire ends the freshness of a key but keeps its value for Options.StaleFor. The next
-// reader loads the key again, and receives the old value if that fails or takes too long.
-// Without StaleFor it is Delete.
+// reader loads the key again. It receives the old value if that fails or takes too long.
+// Without StaleFor, Expire is Delete.
 func (c *Typed[V]) Expire(ctx context.Context, key string) error {
 	w, err := c.want(key, nil)
 	if err != nil {
@@ -301,7 +302,7 @@ func (c *Typed[V]) Expire(ctx context.Context, key string) error {
 	if e.Extra != nil {
 		r.bears = e.Extra.Tags
 	}
-	// The ticket is from before, so only its tags may be compared.
+	// The ticket is older than this invalidation, so only its tags may be compared.
 	c.memory.InvalidateKey(c.hash(key))
 	after := c.memory.Begin()
 	defer c.memory.End(after)
@@ -311,15 +312,15 @@ func (c *Typed[V]) Expire(ctx context.Context, key string) error {
 	return ctx.Err()
 }
 
-// InvalidateTags makes absent all keys that have any of the tags, in every cache on the
-// same store. It takes the same time for any number of keys. After it has returned nil, the
+// InvalidateTags makes all keys with any of the tags absent, in every cache on the same
+// store. It takes the same time for any number of keys. After it has returned nil, the
 // store and this process return no value that was loaded before.
 func (c *Typed[V]) InvalidateTags(ctx context.Context, tags ...string) error {
 	return c.invalidate(ctx, userTags(tags))
 }
 
 // Clear makes all keys of this cache absent, as InvalidateTags does. It frees no memory of
-// Redis: the values stay there until their time ends.
+// Redis: the values stay there until their time to live ends.
 func (c *Typed[V]) Clear(ctx context.Context) error { return c.invalidate(ctx, c.tags) }
 
 func (c *Typed[V]) invalidate(ctx context.Context, tags []string) error {
@@ -336,8 +337,8 @@ func (c *Typed[V]) invalidate(ctx context.Context, tags []string) error {
 	return c.join(c.write(ctx, ops))
 }
 
-// write executes operations and returns their errors. Whether they succeed or not, no value
-// that was read before is kept in memory.
+// write executes operations and returns their errors. Afterwards no value from an earlier
+// read is kept in memory, even if the operations fail.
 func (c *Typed[V]) write(ctx context.Context, ops []driver.Op) []error {
 	c.do(ctx, ops)
 	errs := make([]error, len(ops))
@@ -355,7 +356,7 @@ func (c *Typed[V]) write(ctx context.Context, ops []driver.Op) []error {
 	return errs
 }
 
-// written is the error of a write for the caller.
+// written converts the error of a write for the caller.
 func (c *Typed[V]) written(err error) error {
 	switch {
 	case err == nil, errors.Is(err, ErrPending) && !c.opts.Strict:
@@ -373,7 +374,7 @@ func (c *Typed[V]) join(errs []error) error {
 	return errors.Join(errs...)
 }
 
-// do calls the store within StoreTimeout and counts what fails.
+// do calls the store within StoreTimeout and counts failures.
 func (c *Typed[V]) do(ctx context.Context, ops []driver.Op) {
 	// A caller with less time left keeps its deadline, without a second timer.
 	if deadline, ok := ctx.Deadline(); !c.bounds && ctx.Err() == nil && (!ok || time.Until(deadline) > c.opts.StoreTimeout) {
@@ -398,7 +399,7 @@ func (c *Typed[V]) do(ctx context.Context, ops []driver.Op) {
 // works again.
 func (c *Typed[V]) observe(ctx context.Context, key string, err error) {
 	if err != nil && (ctx.Err() != nil && !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrEmptyKey)) {
-		return // the caller left, and the store may be well
+		return // the caller left: the store may still work
 	}
 	if err != nil {
 		c.stats.storeErrors.Add(1)
@@ -417,7 +418,7 @@ func (c *Typed[V]) observe(ctx context.Context, key string, err error) {
 	}
 }
 
-// life is how long a value with this time to live is of use.
+// life is how long a value with this time to live is useful.
 func (c *Typed[V]) life(ttl time.Duration) time.Duration {
 	if ttl > math.MaxInt64-c.opts.StaleFor {
 		return math.MaxInt64
@@ -426,5 +427,5 @@ func (c *Typed[V]) life(ttl time.Duration) time.Duration {
 }
 
 // NewMemory returns a store for caches that share at most maxBytes of the memory of this
-// process, 64 MiB if that is 0, and have no other tier.
+// process and have no other tier. 0 means 64 MiB.
 func NewMemory(maxBytes int64) driver.Store { return driver.InMemory(driver.NewMemory(maxBytes)) }

@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// weigher returns what estimates the bytes of a value: the caller's function, or a walk of
-// the value.
+// weigher returns a function that estimates the bytes of a value: the caller's function, or
+// a walk of the value.
 func weigher[V any](own func(V) int64) func(V) int64 {
 	if own != nil {
 		return own
@@ -17,7 +17,7 @@ func weigher[V any](own func(V) int64) func(V) int64 {
 		return func(V) int64 { return size }
 	}
 	return func(value V) int64 {
-		switch v := any(value).(type) { // the common ones, without reflection
+		switch v := any(value).(type) { // the common types, without reflection
 		case string:
 			return int64(len(v)) + 16
 		case []byte:
@@ -28,8 +28,8 @@ func weigher[V any](own func(V) int64) func(V) int64 {
 	}
 }
 
-// maxVisits bounds the parts of a value that the estimate looks at. A slice or map with
-// more elements is estimated by those that were visited.
+// maxVisits is the number of parts of a value that the estimate visits. A larger slice or
+// map is estimated from its visited elements.
 const maxVisits = 2000
 
 // flat reports whether values of a type refer to no other memory.

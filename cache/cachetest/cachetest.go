@@ -1,6 +1,6 @@
-// Package cachetest tests that a store or a decorator keeps the contract of driver.Store:
-// absence, expiry, overwriting, leases, tags, who owns a slice, awkward keys, cancelled
-// contexts, concurrency.
+// Package cachetest tests whether a store or a decorator keeps the contract of
+// driver.Store: absence, expiry, overwriting, leases, tags, slice ownership, awkward keys,
+// cancelled contexts, concurrency.
 package cachetest
 
 import (
@@ -19,13 +19,13 @@ import (
 
 // Harness describes a store to the suite.
 type Harness struct {
-	// New returns an empty store, or one that shares a server with others; keys differ
+	// New returns an empty store, or a store that shares a server with others. Keys differ
 	// from test to test. Required.
 	New func(t testing.TB) driver.Store
 	// Sleep lets time pass for the store. Default: time.Sleep.
 	Sleep func(time.Duration)
-	// Lossy is for stores that may refuse a value, as an admission policy does: there
-	// a value may be absent, but never a wrong one.
+	// Lossy is for stores that may reject a value, for example by an admission policy. With
+	// it a value may be absent, but never wrong.
 	Lossy bool
 }
 
@@ -40,8 +40,7 @@ func Run(t *testing.T, h Harness) {
 	}
 }
 
-// Check runs the suite outside of a test runner and returns all that is wrong, nil if
-// nothing is.
+// Check runs the suite outside a test runner and returns all failures, or nil.
 func Check(t testing.TB, h Harness) error {
 	var errs []error
 	for _, test := range suite {
@@ -52,7 +51,7 @@ func Check(t testing.TB, h Harness) error {
 	return errors.Join(errs...)
 }
 
-// kit is the equipment of one test.
+// kit holds the tools of one test.
 type kit struct {
 	ctx    context.Context
 	prefix string
@@ -70,7 +69,7 @@ func (h Harness) kit(name string) kit {
 
 func (k kit) key(s string) string { return k.prefix + s }
 
-// want reads a key and compares its value. A nil want means absent.
+// want reads a key and compares its value with want. A nil want means absent.
 func (k kit) want(c client, key string, want []byte) error {
 	got, found, err := c.Get(k.ctx, key)
 	switch {
@@ -162,7 +161,7 @@ var suite = []struct {
 		if err := errors.Join(k.want(c, short, nil), k.want(c, other, []byte("2"))); err != nil {
 			return err
 		}
-		// A Set renews the time, and also shortens it.
+		// A Set renews the time to live, and can also shorten it.
 		if err := errors.Join(c.Set(k.ctx, other, []byte("3"), 300*time.Millisecond), c.Set(k.ctx, short, []byte("4"), 300*time.Millisecond), c.Set(k.ctx, short, []byte("5"), long)); err != nil {
 			return err
 		}
@@ -219,8 +218,8 @@ var suite = []struct {
 	{"many in one call", many},
 }
 
-// concurrent has each of several goroutines write its own key and read the others';
-// a reader may find any value that was written to that key, or none.
+// concurrent runs several goroutines. Each writes its own key and reads the keys of the
+// others. A reader must find a value that was written to that key, or no value.
 func concurrent(c client, k kit) error {
 	const workers, rounds = 16, 50
 	errs := make([]error, workers)

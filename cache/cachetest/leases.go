@@ -74,7 +74,7 @@ func leases(c client, k kit) error {
 	if err := expect("a second lease", state, err, driver.LeaseHeld); err != nil {
 		return err
 	}
-	// The key is absent while it is loaded.
+	// The key is absent during its load.
 	if err := k.want(c, key, nil); err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func leases(c client, k kit) error {
 	if err := errors.Join(expect("a Fill of an offer behind a lease", done, err, false), c.do(k.ctx, driver.Op{Kind: driver.Release, Key: key, Token: loading}).Err); err != nil {
 		return err
 	}
-	// Release makes room for the next; a lease of a value that was replaced is moot.
+	// Release lets the next caller load. A lease for a replaced value is moot.
 	token, _, err := c.lease(k, key, 0)
 	if err := errors.Join(err, c.do(k.ctx, driver.Op{Kind: driver.Release, Key: key, Token: token}).Err); err != nil {
 		return err
@@ -138,12 +138,12 @@ func leases(c client, k kit) error {
 	if err := expect("a lease of what was seen", state, err, driver.LeaseGranted); err != nil {
 		return err
 	}
-	// The old value stays readable while it is loaded again.
+	// The old value stays readable during the next load.
 	done, err = c.fill(k, key, token, "again")
 	return errors.Join(k.want(c, key, []byte("again")), expect("a Fill", done, err, true))
 }
 
-// tags checks that a state ends with Invalidate, and never returns.
+// tags checks that Invalidate ends a state, and that the state never returns.
 func tags(c client, k kit) error {
 	a, b := k.key("tag a"), k.key("tag b")
 	state := func(tag string, ttl time.Duration) string {
@@ -196,8 +196,8 @@ func many(c client, k kit) error {
 	return nil
 }
 
-// Decorator checks that decorate passes on all that a store can do: its suite, its
-// capabilities, and the invalidations.
+// Decorator checks that a decorator preserves all features of a store: the suite of the
+// store, its capabilities, and the invalidations.
 func Decorator(t *testing.T, decorate func(driver.Store) driver.Store) {
 	t.Helper()
 	below := func() driver.Store { return driver.Local(newMap(), nil) }

@@ -34,7 +34,7 @@ func (q *fifo) remove(e *Entry) {
 	q.bytes -= int64(e.weight)
 }
 
-// wakes lets callers wait for news of a key.
+// wakes lets callers wait for a change of a key.
 type wakes struct {
 	mu    sync.Mutex
 	byKey map[uint64]chan struct{}
@@ -72,8 +72,8 @@ func (w *wakes) all() {
 	}
 }
 
-// News returns a channel that is closed when a key is written or its lease ends. Wake does
-// that on behalf of another process.
+// News returns a channel that is closed when a key is written or its lease ends. Wake
+// closes it on behalf of another process.
 func (m *Memory) News(hash uint64) <-chan struct{} { return m.wakes.channel(hash) }
 
 // Wake closes the channel of a key.

@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// InMemory is the store of caches that share a memory and have no other tier. Their
+// InMemory returns the store of caches that share a memory and have no other tier. Their
 // values are never encoded.
 func InMemory(m *Memory) Store { return inMemory{m} }
 

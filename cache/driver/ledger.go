@@ -2,36 +2,35 @@ package driver
 
 import "sync"
 
-// ledger records which keys and tags were invalidated while reads and loads run. A read
-// takes a ticket first, and keeps its result only if none of its keys and tags was
-// invalidated after the ticket. The record is exact: one entry per key or tag, kept as long
-// as a ticket from before it exists. It also holds for tags that become known only after
-// the load.
+// ledger records which keys and tags were invalidated during reads and loads. A read takes
+// a ticket first. It keeps its result only if none of its keys and tags was invalidated
+// after the ticket. The record is exact: one entry per key or tag, kept as long as an older
+// ticket exists. It also covers tags that become known only after the load.
 type ledger struct {
 	mu          sync.Mutex
 	seq         uint64
-	everything  uint64        // the seq at which everything was invalidated last
+	everything  uint64        // the seq of the last invalidation of everything
 	generations []*generation // oldest first; the last one is current
 	active      int           // tickets of all generations
 }
 
-// generation is the record of one span of time.
+// generation is the record of one period.
 type generation struct {
 	active  int // tickets that were taken in it
 	changed map[uint64]uint64
 }
 
-// generationSize is how many invalidations a generation records before the next begins,
-// so that one long load does not keep all records of shorter ones.
+// generationSize is how many invalidations a generation records before the next one begins.
+// One long load then does not keep all records of shorter loads.
 const generationSize = 4096
 
-// Ticket is a moment in the record of invalidations. The zero value is of no use.
+// Ticket is a moment in the record of invalidations. The zero value is not usable.
 type Ticket struct {
 	in  *generation
 	seq uint64
 }
 
-// begin takes a ticket, which the caller must end.
+// begin takes a ticket. The caller must end it.
 func (l *ledger) begin() Ticket {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -111,7 +110,7 @@ func (l *ledger) after(t Ticket, hash uint64) bool {
 	return false
 }
 
-// valid reports whether all of the hashes are unchanged since the ticket.
+// valid reports whether all hashes are unchanged since the ticket.
 func (l *ledger) valid(t Ticket, hash uint64, more []uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -10,12 +10,13 @@ import (
 
 // Simple is a store of bytes under keys.
 type Simple interface {
-	// Get returns the value of a key, and false if there is none. The caller owns the slice.
+	// Get returns the value of a key, and false if there is none. The caller owns the
+	// slice.
 	Get(ctx context.Context, key string) (value []byte, found bool, err error)
-	// Set stores a copy of value for ttl. A Get that begins after Set has returned does
-	// not see an older value.
+	// Set stores a copy of value for ttl. A Get that begins after Set has returned does not
+	// return an older value.
 	Set(ctx context.Context, key string, value []byte, ttl time.Duration) error
-	// Delete removes keys. A missing key is no error.
+	// Delete removes keys. A missing key is not an error.
 	Delete(ctx context.Context, keys ...string) error
 }
 
@@ -34,17 +35,17 @@ type local struct {
 	nonce  string
 	locks  [64]lock
 	mu     sync.Mutex
-	tags   map[string]string // states of the tags that were invalidated
+	tags   map[string]string // states of invalidated tags
 }
 
-// lock serializes the operations of some keys. A channel instead of a mutex lets a caller
-// give up when its context ends.
+// lock serializes the operations on some keys. It is a channel and not a mutex, so that a
+// caller can stop waiting when its context ends.
 type lock struct {
 	once   sync.Once
 	mu     sync.Mutex // of ended
 	held   chan struct{}
 	leases map[string]lease
-	ended  map[string]uint64 // values that Expire ended, by what identifies them
+	ended  map[string]uint64 // identities of the values that Expire ended, by key
 }
 
 type lease struct {
@@ -94,7 +95,7 @@ func (l *local) locked(ctx context.Context, op *Op) error {
 	k.once.Do(func() {
 		k.held, k.leases, k.ended = make(chan struct{}, 1), map[string]lease{}, map[string]uint64{}
 	})
-	if op.Kind == Get { // beside the writes, as the store allows
+	if op.Kind == Get { // concurrent with writes, as the store allows it
 		err := l.get(ctx, op)
 		k.mu.Lock()
 		op.Expired = op.Seen != 0 && k.ended[op.Key] == op.Seen
@@ -114,7 +115,7 @@ func (l *local) locked(ctx context.Context, op *Op) error {
 		delete(k.leases, op.Key)
 		defer l.memory.InvalidateKey(KeyHash(op.Key))
 		k.end(op.Key, 0)
-		switch op.Kind { //nolint:exhaustive // one of three
+		switch op.Kind { //nolint:exhaustive // only these three kinds
 		case Set:
 			return l.simple.Set(ctx, op.Key, op.Value, op.TTL)
 		case Delete:
@@ -170,7 +171,7 @@ func (l *local) get(ctx context.Context, op *Op) (err error) {
 	return err
 }
 
-// end marks the value of a key as expired; 0 takes the mark away.
+// end marks the value of a key as expired. 0 removes the mark.
 func (k *lock) end(key string, value uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -179,7 +180,7 @@ func (k *lock) end(key string, value uint64) {
 	}
 }
 
-// seen returns the identity of a value, 0 without a value.
+// seen returns the identity of a value, or 0 without a value.
 func seen(value []byte) uint64 {
 	if value == nil {
 		return 0

@@ -11,10 +11,10 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// Memory is the local tier: values of any type in this process, bounded by bytes, with an
-// index by key and by tag. An invalidation removes exactly the entries of the key or tag
-// that it names. Readers take no lock. Several caches may share one Memory. It starts no
-// goroutine and is safe for concurrent use.
+// Memory is the local tier: values of any type in this process, limited by bytes, with an
+// index by key and by tag. An invalidation removes exactly the entries of its key or tag.
+// Readers take no lock. Several caches may share one Memory. It starts no goroutine and is
+// safe for concurrent use.
 //
 // The eviction policy is S3-FIFO (Yang et al., SOSP 2023).
 type Memory struct {
@@ -26,15 +26,15 @@ type Memory struct {
 	bytes    int64
 	small    fifo // entries that were not read again yet
 	main     fifo
-	ghosts   map[uint64]struct{} // hashes that were evicted from small recently
+	ghosts   map[uint64]struct{} // hashes that were recently evicted from small
 	ghostAge []uint64
 	tagged   map[uint64]map[*Entry]struct{}
 	whole    map[uint64][]uint64 // tag of a cache: the owners whose entries it invalidates
-	states   map[uint64]string   // of tags, as the store last reported them
+	states   map[uint64]string   // of tags, from the last report of the store
 	sweep    int
 	evicted  MemoryStats
 
-	limit  atomic.Int64 // of the life of new entries
+	limit  atomic.Int64 // for the life of new entries
 	online atomic.Bool
 	wakes  wakes
 	ledger ledger
@@ -43,8 +43,9 @@ type Memory struct {
 // MemoryStats describe a Memory: its present content, and counters since its start.
 type MemoryStats struct {
 	Entries, Bytes int64
-	// Evicted counts entries that made room for others, Expired those whose time ended,
-	// Invalidated those that a write removed, and TooLarge values above the whole bound.
+	// Evicted counts entries that were removed to make room. Expired counts entries whose
+	// life ended. Invalidated counts entries that a write removed. TooLarge counts values
+	// that are larger than the whole limit.
 	Evicted, Expired, Invalidated, TooLarge uint64
 }
 
@@ -62,7 +63,7 @@ type Entry struct {
 	reads      atomic.Uint32 // up to 3; the high bit marks entries in main
 }
 
-// Extra is what only some entries have.
+// Extra holds fields that only some entries need.
 type Extra struct {
 	Tags     []uint64 // TagHash of each tag
 	Took     time.Duration
@@ -72,15 +73,15 @@ type Extra struct {
 }
 
 const (
-	entryOverhead = 128 // bytes of an Entry, its place in the table and its boxed value
+	entryOverhead = 128 // bytes of an Entry, its slot in the table and its boxed value
 	inMain        = 1 << 31
 	maxReads      = 3
 )
 
-// DefaultMemory is the bound of a Memory in bytes unless another one is given.
+// DefaultMemory is the default limit of a Memory in bytes.
 const DefaultMemory = 64 << 20
 
-// NewMemory returns an empty Memory that holds at most maxBytes, 64 MiB if that is 0.
+// NewMemory returns an empty Memory that holds at most maxBytes. 0 means 64 MiB.
 func NewMemory(maxBytes int64) *Memory {
 	if maxBytes <= 0 {
 		maxBytes = DefaultMemory
@@ -94,7 +95,7 @@ func NewMemory(maxBytes int64) *Memory {
 	return m
 }
 
-// KeyHash identifies the key of a store, which is the name of a cache, a colon and a key.
+// KeyHash identifies a key of a store: the name of a cache, a colon and a key.
 func KeyHash(key string) uint64 {
 	name, rest, _ := strings.Cut(key, ":")
 	return xxh3.HashStringSeed(rest, xxh3.HashString(name))
@@ -105,8 +106,8 @@ func TagHash(tag string) uint64 { return xxh3.HashStringSeed(tag, 0x7461675F7365
 
 var owners atomic.Uint64
 
-// Register returns the number of a new owner. An invalidation of the tag removes all of its
-// entries, which need not list the tag.
+// Register returns the number of a new owner. An invalidation of the tag removes all
+// entries of the owner. The entries need not list the tag.
 func (m *Memory) Register(tag string) (owner uint64) {
 	owner = owners.Add(1)
 	m.mu.Lock()
@@ -142,14 +143,14 @@ func (m *Memory) Begin() Ticket { return m.ledger.begin() }
 // Again takes another ticket of the same moment as t, which has not ended.
 func (t Ticket) Again(m *Memory) Ticket { return m.ledger.again(t) }
 
-// End gives a ticket back.
+// End returns a ticket.
 func (m *Memory) End(t Ticket) { m.ledger.end(t) }
 
-// Valid reports whether neither the key nor one of the tags was invalidated since t.
+// Valid reports whether the key and the tags were not invalidated since t.
 func (m *Memory) Valid(t Ticket, key uint64, tags []uint64) bool { return m.ledger.valid(t, key, tags) }
 
-// Seq numbers the present moment among the invalidations. Since reports whether there was
-// any between t and it.
+// Seq returns a number for the present moment among the invalidations. Since reports
+// whether there was an invalidation between t and that moment.
 func (m *Memory) Seq() uint64 { return m.ledger.now() }
 
 // Since reports whether there was an invalidation after t and before Seq returned seq.
@@ -215,8 +216,8 @@ func (m *Memory) Put(t Ticket, e *Entry, size int64, life time.Duration, more ..
 	return true
 }
 
-// sweepSome removes expired entries among the next slots of the table, so that they do not
-// wait until there is need for their room.
+// sweepSome removes expired entries among the next slots of the table. They are then
+// removed before their room is needed.
 func (m *Memory) sweepSome() {
 	t := m.table.Load()
 	for range 4 {
@@ -254,7 +255,7 @@ func (m *Memory) evict() {
 	m.drop(e)
 }
 
-// remember notes the hash of an entry that was evicted before it was read again.
+// remember records the hash of an entry that was evicted before it was read again.
 func (m *Memory) remember(hash uint64) {
 	if len(m.ghostAge) > max(64, m.table.Load().live) {
 		half := len(m.ghostAge) / 2
@@ -267,7 +268,7 @@ func (m *Memory) remember(hash uint64) {
 	m.ghostAge = append(m.ghostAge, hash)
 }
 
-// unlink takes an entry out of the queues and the index by tag.
+// unlink removes an entry from the queues and the index by tag.
 func (m *Memory) unlink(e *Entry) {
 	m.bytes -= int64(e.weight)
 	if e.reads.Load() >= inMain {
@@ -301,11 +302,11 @@ func (m *Memory) each(f func(*Entry)) {
 	}
 }
 
-// InvalidateKey removes a key and stops reads and loads of it from being kept.
+// InvalidateKey removes a key. Reads and loads of it that run now are not kept.
 func (m *Memory) InvalidateKey(hash uint64) {
 	m.ledger.change(hash)
 	if m.table.Load().find(hash) == nil {
-		m.mu.Lock()   // a Put may have looked at the ledger before, and store now
+		m.mu.Lock()   // a Put may have read the ledger before, and store now
 		m.mu.Unlock() //nolint:staticcheck // waits for it
 	}
 	if m.table.Load().find(hash) != nil {
@@ -319,13 +320,13 @@ func (m *Memory) InvalidateKey(hash uint64) {
 	m.wakes.wake(hash)
 }
 
-// Announce stops reads and loads with a tag that run now from being kept. A store calls it
-// before it invalidates the tag: a load that reports the tag at its end may else receive the
-// new state of the tag for an old value, before InvalidateTag.
+// Announce is called before an invalidation of a tag. Reads and loads with the tag that run
+// now are not kept. Otherwise a load that reports the tag at its end could receive the new
+// state of the tag for an old value, before InvalidateTag.
 func (m *Memory) Announce(tag uint64) { m.ledger.change(tag) }
 
-// InvalidateTag removes the entries with a tag and stops reads and loads with it from
-// being kept.
+// InvalidateTag removes the entries with a tag. Reads and loads with the tag that run now
+// are not kept.
 func (m *Memory) InvalidateTag(hash uint64) {
 	m.ledger.change(hash)
 	m.mu.Lock()
@@ -349,8 +350,8 @@ func (m *Memory) InvalidateTag(hash uint64) {
 	}
 }
 
-// InvalidateAll ends the life of all entries at random moments within spread, for a store
-// that may have missed any invalidation. Reads and loads that run are not kept.
+// InvalidateAll ends the life of all entries at random moments within spread. It is for a
+// store that may have missed any invalidation. Reads and loads that run now are not kept.
 func (m *Memory) InvalidateAll(spread time.Duration) {
 	m.ledger.changeAll()
 	m.mu.Lock()
@@ -360,8 +361,8 @@ func (m *Memory) InvalidateAll(spread time.Duration) {
 	m.wakes.all()
 }
 
-// Shorten ends the life of all entries at random moments between from and to from now. New
-// entries live as before.
+// Shorten ends the life of all entries at a random moment between from and to, counted from
+// now. It does not affect later entries.
 func (m *Memory) Shorten(from, to time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -382,8 +383,8 @@ func (m *Memory) shorten(from, to time.Duration) {
 	})
 }
 
-// SetOnline notes whether the store receives the invalidations of all processes now, and
-// bounds the life of new entries by limit. A limit of 0 is no bound.
+// SetOnline records whether the store now receives the invalidations of all processes, and
+// limits the life of new entries to limit. 0 means no limit.
 func (m *Memory) SetOnline(online bool, limit time.Duration) {
 	if limit <= 0 {
 		limit = math.MaxInt64
@@ -392,7 +393,7 @@ func (m *Memory) SetOnline(online bool, limit time.Duration) {
 	m.limit.Store(int64(limit))
 }
 
-// Limit bounds the life of entries that were read from the store.
+// Limit is the maximum life of entries that were read from the store.
 func (m *Memory) Limit() time.Duration { return time.Duration(m.limit.Load()) }
 
 // Online returns the last argument of SetOnline.
@@ -424,7 +425,7 @@ func (m *Memory) KeepState(t Ticket, tag uint64, state string) {
 	m.states[tag] = state
 }
 
-// ForgetState makes the next read of a tag ask the store.
+// ForgetState makes the next read of a tag read the store.
 func (m *Memory) ForgetState(tag uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

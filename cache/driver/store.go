@@ -1,9 +1,9 @@
-// Package driver is the seam between package cache and its stores. Only authors of stores
-// and of decorators need it.
+// Package driver is the interface between package cache and its stores. Only authors of
+// stores and of decorators need it.
 //
 // A store implements [Store]: it receives operations in batches and reports one result for
 // each operation. A decorator embeds a Store and overrides Do, so that it keeps every
-// ability of the store below it. [Local] makes a Store of anything that has Get, Set and
+// feature of the store below it. [Local] makes a Store of anything that has Get, Set and
 // Delete. Package cachetest has a suite for both.
 package driver
 
@@ -17,9 +17,9 @@ import (
 
 // Store executes operations. All methods are safe for concurrent use.
 type Store interface {
-	// Do executes ops in their order and writes the results into them. One operation that
-	// fails sets its own Err and affects no other. Do returns soon after ctx ends. The
-	// store may read the fields of ops until Do returns, and not later.
+	// Do executes ops in their order and writes the results into them. An operation that
+	// fails sets its own Err and affects no other operation. Do returns soon after ctx
+	// ends. The store may read the fields of ops only until Do returns.
 	Do(ctx context.Context, ops []Op)
 	// Capabilities describes the store. The result does not change.
 	Capabilities() Capabilities
@@ -28,12 +28,13 @@ type Store interface {
 // Capabilities describes a store.
 type Capabilities struct {
 	// Memory is the local tier of this process in front of the store. The store reports
-	// every invalidation to it, those of other processes included. Required.
+	// every invalidation to it, including those of other processes. Required.
 	Memory *Memory
-	// Timeout is the bound of Do for each round trip. Callers then need no timer of their
-	// own. Default: 0, the caller bounds Do.
+	// Timeout is the limit of Do for each round trip. Callers then need no timer of their
+	// own. Default: 0, the caller limits Do.
 	Timeout time.Duration
-	// MemoryOnly means that the Memory is the only tier, and Do is not used. Default: false.
+	// MemoryOnly means that the Memory is the only tier, and Do is not used. Default:
+	// false.
 	MemoryOnly bool
 	// Shared means that other processes use the same values. Default: false.
 	Shared bool
@@ -42,22 +43,23 @@ type Capabilities struct {
 // Kind names the effect of an operation.
 type Kind uint8
 
-// The kinds. A value is the argument of Set or Fill. The store may keep a lease
-// and other fields beside it.
+// The kinds. A value is the argument of Set or Fill. The store may keep a lease and other
+// fields with it.
 const (
-	// Get reads Key: Value is nil if there is none, and Seen identifies it. The caller
-	// may keep the slice, and must not change it.
+	// Get reads Key. Value is nil if there is none, and Seen identifies it. The caller may
+	// keep the slice, and must not change it.
 	Get Kind = iota
 	// Set stores a copy of Value for TTL and ends the lease of Key.
 	Set
-	// Delete removes Key and ends its lease. A missing key is no error.
+	// Delete removes Key and ends its lease. A missing key is not an error.
 	Delete
-	// Expire keeps the value of Key for TTL more, with Expired set in later Gets, and ends
-	// the lease of Key.
+	// Expire keeps the value of Key for another TTL, with Expired set in later Gets, and
+	// ends the lease of Key.
 	Expire
-	// Lease asks for the right to load Key for TTL under Token. Seen identifies the value
-	// that the caller read, 0 for none. The store sets State. A lease whose token is an offer
-	// (see NewOfferToken) is granted to the next caller that asks.
+	// Lease requests the right to load Key for TTL under Token. Seen identifies the value
+	// that the caller read, or is 0 without a value. The store sets State. If the token of
+	// a lease is an offer (see NewOfferToken), the next caller that requests the lease
+	// receives it.
 	Lease
 	// Fill stores Value for TTL if Token still holds the lease of Key, and ends the lease.
 	// Done reports whether the value was stored.
@@ -67,10 +69,10 @@ const (
 	// Release ends the lease of Token without a value.
 	Release
 	// TagState reads the state of the tag Key into Token. It is "" if the tag has no state.
-	// With a TTL, the store creates a missing state, and the state lives for TTL at least.
-	// A Token that the caller gives is a state that it knows: the store may return it.
+	// With a TTL, the store creates a missing state, and the state lives for at least TTL.
+	// A Token from the caller is a state that the caller knows. The store may return it.
 	TagState
-	// Invalidate gives the tag Key a new state. No earlier state of the tag ever returns.
+	// Invalidate gives the tag Key a new state. An earlier state of the tag never returns.
 	Invalidate
 	// Sync reports to the Memory every invalidation that returned before, in any process.
 	// It fails if some may have been missed.
@@ -88,7 +90,7 @@ type Op struct {
 	Value   []byte
 	TTL     time.Duration
 	Seen    uint64
-	Err     error // result: nil, or why this operation failed
+	Err     error // result: nil, or the error of this operation
 }
 
 // LeaseState is the result of a Lease.
@@ -98,7 +100,7 @@ type LeaseState uint8
 const (
 	LeaseHeld    LeaseState = iota // another load holds the lease
 	LeaseGranted                   // load, then Fill or Release
-	LeaseMoot                      // the value is not the one that was seen: read it again
+	LeaseMoot                      // the value is not the one that the caller read: read it again
 )
 
 // Errors that stores report.
@@ -113,12 +115,12 @@ var (
 	ErrTooLarge = errors.New("the value is too large")
 	// ErrUnavailable means that the store cannot be reached.
 	ErrUnavailable = errors.New("cache: the store cannot be reached")
-	// ErrPending means that the store cannot be reached, and that it applies this write
-	// as soon as it can be reached. The write is done in this process.
+	// ErrPending means that the store cannot be reached, and that it applies this write as
+	// soon as it can be reached. The write is done in this process.
 	ErrPending = errors.New("cache: the store applies this write later; other processes see the old value until then")
 )
 
-// Check returns the error that the arguments of an operation deserve, or nil.
+// Check returns an error for invalid arguments of an operation, or nil.
 func (op *Op) Check() error {
 	switch {
 	case op.Key == "" && op.Kind != Sync:
@@ -138,7 +140,7 @@ func Fail(ops []Op, err error) {
 	}
 }
 
-// NewToken returns a text that no other call ever returns, for leases and tag states.
+// NewToken returns a text that is unique among all calls, for leases and tag states.
 func NewToken() string { return rand.Text()[:16] }
 
 // NewOfferToken returns a token for the lease of a value that is already loaded. The first

@@ -3,16 +3,16 @@ package driver
 import "sync/atomic"
 
 // table maps hashes to entries by open addressing. Readers take no lock. Writers hold the
-// lock of the Memory. A table that is full is replaced by a larger copy, so that a reader
-// of the old one still sees a complete state.
+// lock of the Memory. A full table is replaced by a larger copy, so that a reader of the
+// old table still sees a complete state.
 type table struct {
 	slots []atomic.Pointer[Entry]
 	mask  uint64
-	used  int // slots that are not nil, removed ones included
+	used  int // slots that are not nil, including removed ones
 	live  int
 }
 
-// removed marks a slot whose entry is gone. A search goes on behind it.
+// removed marks a slot with a removed entry. A search continues behind it.
 var removed = &Entry{}
 
 func newTable(size int) *table {
@@ -32,7 +32,7 @@ func (t *table) find(hash uint64) *Entry {
 	}
 }
 
-// put stores an entry in place of the one with the same hash. It returns false if the
+// put stores an entry and replaces the entry with the same hash. It returns false if the
 // table must grow first.
 func (t *table) put(e *Entry) bool {
 	free := -1
@@ -60,7 +60,7 @@ func (t *table) put(e *Entry) bool {
 	}
 }
 
-// remove takes an entry out, unless another one is in its place.
+// remove removes an entry, unless another one is in its slot.
 func (t *table) remove(e *Entry) {
 	for i := e.Hash & t.mask; ; i = (i + 1) & t.mask {
 		switch now := t.slots[i].Load(); now {
@@ -77,7 +77,7 @@ func (t *table) remove(e *Entry) {
 // grown returns a copy with room for more entries.
 func (t *table) grown() *table {
 	size := len(t.slots)
-	if t.live*4 >= size { // else the removed ones take the room
+	if t.live*4 >= size { // otherwise removed slots fill the table
 		size *= 2
 	}
 	next := newTable(size)

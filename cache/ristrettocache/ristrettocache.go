@@ -1,13 +1,12 @@
-// Package ristrettocache stores bytes in the memory of this process, over ristretto. It is
-// bounded by bytes, and has an admission policy that keeps what is asked for often. Use it
-// where values should be encoded and compressed in memory; a cache.Typed without a store
-// keeps values as they are, and is faster.
+// Package ristrettocache stores bytes in the memory of this process, with ristretto. It is
+// limited by bytes, and its admission policy keeps the keys that are read often. Use it if
+// values should be encoded and compressed in memory. A cache.Typed without a store does not
+// encode values, and is faster.
 //
-// It differs from plain ristretto where that surprises: a Get that begins after Set
-// has returned sees the value or nothing older; of two Sets of a new key the later one
-// stays; keys are compared in full; Close may run beside other calls. The admission
-// policy can still refuse a value, so a store of this kind must never hold the only
-// copy of anything.
+// It differs from plain ristretto in four points. A Get that begins after Set has returned
+// never returns an older value. The later of two Sets of a new key stays. Keys are compared
+// in full. Close may run concurrently with other calls. The admission policy can still
+// reject a value, so a store of this kind must never hold the only copy of a value.
 package ristrettocache
 
 import (
@@ -25,17 +24,17 @@ import (
 	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
-// Options tune a [Store]. The zero value and nil work.
+// Options tune a [Store]. The zero value and nil are valid.
 type Options struct {
-	// MaxBytes bounds keys and values, with about 100 bytes more for each. Default: 64
-	// MiB.
+	// MaxBytes is the limit for keys and values, with about 100 additional bytes for each.
+	// Default: 64 MiB.
 	MaxBytes int64
 }
 
-// Store is a cache in memory. It is safe for concurrent use. Ristretto runs two
-// goroutines of its own until Close.
+// Store is a cache in memory. It is safe for concurrent use. Ristretto runs two goroutines
+// until Close.
 type Store struct {
-	mu      sync.RWMutex // held for reading by every call, for writing by Close
+	mu      sync.RWMutex // read lock in every call, write lock in Close
 	closed  bool
 	engine  *ristretto.Cache[string, *entry]
 	version atomic.Uint64
@@ -49,7 +48,7 @@ type entry struct {
 	expires time.Time
 }
 
-// overhead is the memory of an entry besides key and value.
+// overhead is the memory of an entry in addition to key and value.
 const overhead = 100
 
 var (
@@ -67,7 +66,7 @@ func New(opts *Options) (*Store, error) {
 		NumCounters:        counters(max),
 		MaxCost:            max,
 		BufferItems:        64,
-		IgnoreInternalCost: true, // overhead counts it
+		IgnoreInternalCost: true, // overhead includes it
 		ShouldUpdate:       func(now, before *entry) bool { return now.version > before.version },
 	})
 	if err != nil {
@@ -104,8 +103,8 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, bool, error) {
 	return bytes.Clone(e.value), true, nil
 }
 
-// Set stores a copy of value, unless the admission policy refuses it; then an older
-// value is gone too.
+// Set stores a copy of value, unless the admission policy rejects it. An older value is
+// then removed too.
 func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	if err := cmp.Or((&driver.Op{Kind: driver.Set, Key: key, TTL: ttl}).Check(), ctx.Err()); err != nil {
 		return err
@@ -119,7 +118,7 @@ func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 	return nil
 }
 
-// keep stores a copy of a value. It is called with the lock.
+// keep stores a copy of a value. The caller holds the lock.
 func (s *Store) keep(key string, value []byte, ttl time.Duration) {
 	e := &entry{key: key, value: append(make([]byte, 0, len(value)), value...), version: s.version.Add(1), expires: time.Now().Add(ttl)}
 	cost := int64(len(key) + len(value) + overhead)
@@ -142,11 +141,11 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 		}
 		s.engine.Del(key)
 	}
-	s.engine.Wait() // a Set that was queued before must not come after
+	s.engine.Wait() // a queued Set must not run later
 	return nil
 }
 
-// Close frees the memory. Calls that come later fail with driver.ErrClosed.
+// Close frees the memory. Later calls fail with driver.ErrClosed.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,10 +156,10 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// keep stores a value so that it, or one that newEnough accepts, is there afterwards, or
-// nothing is. A Set of a new key only queues it, and of two that are queued together
-// the first stays. So it waits until the queue is worked off and looks: what is there
-// then is resident, and replacing something resident happens at once.
+// keep stores a value. Afterwards the engine has this value, or one that newEnough accepts,
+// or none. A Set of a new key is only queued, and the first of two queued Sets stays. So
+// keep waits until the queue is empty and reads the key. A value is then resident, and
+// replacing a resident value happens at once.
 func keep[K ristretto.Key, V any](engine *ristretto.Cache[K, V], key K, value V, cost int64, ttl time.Duration, newEnough func(V) bool) {
 	const attempts = 3
 	for range attempts {
@@ -171,10 +170,10 @@ func keep[K ristretto.Key, V any](engine *ristretto.Cache[K, V], key K, value V,
 		case resident && newEnough(now):
 			return
 		case !resident && accepted:
-			return // refused by the admission policy
+			return // rejected by the admission policy
 		}
 	}
-	engine.Del(key) // no value is better than an old one
+	engine.Del(key) // a missing value is better than an old one
 	engine.Wait()
 }
 
@@ -188,5 +187,6 @@ func (o *Options) maxBytes() (int64, error) {
 	return o.MaxBytes, nil
 }
 
-// counters are ten for each entry that fits, as ristretto advises, at 1 KiB an entry.
+// counters returns ten for each entry that fits, as ristretto recommends, at 1 KiB per
+// entry.
 func counters(maxBytes int64) int64 { return max(1_000, min(maxBytes/100, 100_000_000)) }

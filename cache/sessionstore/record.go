@@ -13,9 +13,9 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 )
 
-// A session is valid while its user's state is the one that it was started with. The
-// state is a random text under a key of its own that outlives the user's sessions; EndAll
-// deletes it, and the next Start makes another. A state that was lost ends sessions.
+// A session is valid as long as its user's state is the same as at its start. The state is
+// a random text under its own key, which outlives the user's sessions. EndAll deletes it,
+// and the next Start creates another. A lost state ends sessions.
 
 // record is the stored form of a session.
 type record struct {
@@ -31,7 +31,7 @@ const (
 )
 
 var (
-	// KEYS state; ARGV a new one, milliseconds that it must last
+	// KEYS state; ARGV a new state, milliseconds that it must last
 	stateScript = redis.NewScript(`
 local state = redis.call('GET', KEYS[1])
 if not state then
@@ -40,7 +40,7 @@ if not state then
 end
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return state`)
-	// KEYS session; ARGV hash of what was read, what is stored instead
+	// KEYS session; ARGV hash of the record that was read, new record
 	saveScript = redis.NewScript(`
 local now = redis.call('GET', KEYS[1])
 if not now then return 0 end
@@ -49,7 +49,7 @@ redis.call('SET', KEYS[1], ARGV[2], 'PX', math.max(redis.call('PTTL', KEYS[1]), 
 return 2`)
 )
 
-// state returns that of a user, which then lasts for ttl at least.
+// state returns the state of a user, and makes it last for at least ttl.
 func (s *Store) state(ctx context.Context, user string, ttl time.Duration) (string, error) {
 	ttl += time.Minute // longer than any session that has it
 	return call(ctx, s, func(ctx context.Context) (string, error) {
@@ -78,7 +78,7 @@ func (s *Store) put(ctx context.Context, stored *Session, ttl time.Duration) err
 	return err
 }
 
-// stored returns the record of a token, ended or not, and its remaining life.
+// stored returns the record of a token, even if it has ended, and its remaining life.
 func (s *Store) stored(ctx context.Context, token string) (*Session, time.Duration, error) {
 	if !plausible(token) {
 		return nil, 0, ctx.Err()
@@ -106,12 +106,12 @@ func (s *Store) stored(ctx context.Context, token string) (*Session, time.Durati
 	var r record
 	readable := msgpack.Unmarshal(data, &r) == nil
 	if !readable || left <= 0 {
-		return nil, 0, nil // not ours, or without an end: nobody is logged in by that
+		return nil, 0, nil // not a session, or without an expiry: it does not log a user in
 	}
 	return &Session{User: r.User, Data: r.Data, Ends: time.UnixMilli(r.Ends), token: token, state: r.State, seen: data}, left, nil
 }
 
-// read returns the session of a token, nil if it has ended.
+// read returns the session of a token, or nil if it has ended.
 func (s *Store) read(ctx context.Context, token string) (*Session, time.Duration, error) {
 	found, left, err := s.stored(ctx, token)
 	if found == nil || err != nil || !time.Now().Before(found.Ends) {

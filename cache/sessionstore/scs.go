@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// SCS is a Store as github.com/alexedwards/scs wants one: both its Store and its CtxStore.
-// scs has the data, the tokens and the ends of the sessions in its hands; it does not know
-// of users.
+// SCS is a Store for github.com/alexedwards/scs. It implements both its Store and its
+// CtxStore. scs manages the data, the tokens and the ends of the sessions. It does not know
+// users.
 type SCS struct {
 	store  *Store
 	userOf func(data []byte) (string, error)
 }
 
-// SCS returns the store for scs. userOf says whose session it is, from the data as scs has
-// encoded it, so that EndAll ends it; "" is nobody's yet. userOf may be nil; then all are
-// nobody's.
+// SCS returns the store for scs. userOf returns the user of a session from its data in the
+// encoding of scs, so that EndAll of the user ends it. "" means that the session has no
+// user yet. userOf may be nil: then no session has a user.
 //
 //	sessions := scs.New()
 //	sessions.Store = store.SCS(func(data []byte) (string, error) {
@@ -35,8 +35,8 @@ func (s *SCS) FindCtx(ctx context.Context, token string) (data []byte, found boo
 	return session.Data, true, nil
 }
 
-// CommitCtx stores a session until expiry. One that EndAll has ended stays ended: a
-// request that was under way does not bring it back.
+// CommitCtx stores a session until expiry. A session that EndAll has ended stays ended: a
+// request that is still running does not restore it.
 func (s *SCS) CommitCtx(ctx context.Context, token string, data []byte, expiry time.Time) error {
 	life := time.Until(expiry)
 	if life < time.Millisecond {
@@ -56,7 +56,7 @@ func (s *SCS) CommitCtx(ctx context.Context, token string, data []byte, expiry t
 	if err != nil {
 		return err
 	}
-	// Also where the session is kept: the state must live as long as the session.
+	// Also if the session stays valid: the state must live as long as the session.
 	state, err := s.store.state(ctx, user, life)
 	if err != nil {
 		return err

@@ -1,10 +1,9 @@
 // Package sessionstore keeps log-in sessions in Redis for all replicas of a service.
 //
-// It is no cache. Redis is the only copy and is asked every time, so an ended
+// It is not a cache. Redis has the only copy, and every call reads it, so that an ended
 // session is over everywhere at once. While Redis does not reply, every method fails with
-// [ErrUnavailable]. Sessions should have a database of their own,
-// which [ClientOptions] selects, on a server that does not evict what has not expired.
-// Lost keys end sessions.
+// [ErrUnavailable]. Sessions should have their own database, which [ClientOptions] selects,
+// on a server that evicts no unexpired keys. Lost keys end sessions.
 //
 // [Store.SCS] fits github.com/alexedwards/scs.
 package sessionstore
@@ -30,22 +29,23 @@ const DB = 2
 
 // Errors for errors.Is.
 var (
-	// ErrUnavailable means that Redis did not reply. Refuse the request.
+	// ErrUnavailable means that Redis did not reply. Reject the request.
 	ErrUnavailable = errors.New("sessionstore: Redis cannot be asked who is logged in")
-	// ErrEnded means that there is no such session, or not any more.
+	// ErrEnded means that the session does not exist, or no longer exists.
 	ErrEnded = errors.New("sessionstore: the session has ended")
 	// ErrConflict means that another request saved the session since it was read. Read it
 	// again.
 	ErrConflict = errors.New("sessionstore: the session was changed meanwhile")
 )
 
-// Options tune a [Store]. The zero value and nil work.
+// Options tune a [Store]. The zero value and nil are valid.
 type Options struct {
-	// Prefix stands before every key. Default: "session:".
+	// Prefix is the beginning of every key. Default: "session:".
 	Prefix string
-	// Idle is how long a session lives without being used. Default: 12 h.
+	// Idle is how long a session lives without use. Default: 12 h.
 	Idle time.Duration
-	// Timeout bounds one call of Redis; a method makes one or two. Default: 500 ms.
+	// Timeout is the limit for one call of Redis. A method makes one or two. Default: 500
+	// ms.
 	Timeout time.Duration
 }
 
@@ -54,7 +54,7 @@ type Options struct {
 type Store struct {
 	client  redis.UniversalClient
 	opts    Options
-	guard   bool // the client does not obey the deadlines of contexts
+	guard   bool // the client ignores the deadlines of contexts
 	touched atomic.Uint64
 	missed  atomic.Uint64
 }
@@ -87,8 +87,8 @@ func New(client redis.UniversalClient, opts *Options) (*Store, error) {
 }
 
 // ClientOptions returns settings for a client of one server: database 2, deadlines of
-// contexts obeyed, nothing tried again. A Cluster has one database; there Options.Prefix
-// keeps sessions apart.
+// contexts obeyed, no retries. A Cluster has only one database. Options.Prefix separates
+// the sessions there.
 func ClientOptions(addr string) *redis.Options {
 	return &redis.Options{
 		Addr: addr, DB: DB, ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1,
@@ -101,32 +101,31 @@ func ClientOptions(addr string) *redis.Options {
 type Session struct {
 	// User is the argument of Start. EndAll ends all sessions of a user.
 	User string
-	// Data is the caller's own; Save replaces it.
+	// Data belongs to the caller. Save replaces it.
 	Data []byte
-	// Ends is when the session ends even if it is used.
+	// Ends is when the session ends even if it is in use.
 	Ends time.Time
 
 	token, state string
 	seen         []byte // as stored
 }
 
-// Token is the session's secret, for its client only. What Redis keeps cannot be used to
+// Token is the session's secret, for its client only. The data in Redis cannot be used to
 // log in.
 func (s *Session) Token() string { return s.token }
 
 // Stats are counters since New.
 type Stats struct {
-	// Extended counts the writes that moved the end of sessions in use, ExtendErrors
-	// those that failed: the session was there, and will end earlier.
+	// Extended counts the writes that moved the end of sessions in use. ExtendErrors counts
+	// the writes that failed: these sessions will end earlier.
 	Extended, ExtendErrors uint64
 }
 
 // Stats returns the counters.
 func (s *Store) Stats() Stats { return Stats{s.touched.Load(), s.missed.Load()} }
 
-// Start begins a session of a user, for lifetime at most. EndAll of the user that returns
-// before ends no session that is started after; one that comes during Start ends this one
-// too, or not.
+// Start begins a session of a user, for at most lifetime. An EndAll of the user that
+// returned before Start does not end it. An EndAll during Start may or may not end it.
 func (s *Store) Start(ctx context.Context, user string, data []byte, lifetime time.Duration) (*Session, error) {
 	if lifetime < time.Second {
 		return nil, errors.New("sessionstore: the lifetime of a session must be at least a second")
@@ -139,9 +138,9 @@ func (s *Store) Start(ctx context.Context, user string, data []byte, lifetime ti
 	return started, s.put(ctx, started, min(s.opts.Idle, lifetime))
 }
 
-// Get returns the session of a token, and nil if there is none. It counts as use: the end
-// of the session moves to Idle from now, which is written when it would move by a tenth
-// of that.
+// Get returns the session of a token, or nil if there is none. A Get counts as use: it
+// moves the end of the session to Idle from now. The new end is written if it moves by at
+// least a tenth of Idle.
 func (s *Store) Get(ctx context.Context, token string) (*Session, error) {
 	found, left, err := s.read(ctx, token)
 	if found == nil || err != nil {
@@ -158,8 +157,8 @@ func (s *Store) Get(ctx context.Context, token string) (*Session, error) {
 	return found, nil
 }
 
-// Save stores the Data of a session, and fails with ErrConflict if another request has
-// saved it since it was read, or with ErrEnded. Its end stays where it is.
+// Save stores the Data of a session. It fails with ErrConflict if another request has saved
+// the session since it was read, or with ErrEnded. The end of the session does not change.
 func (s *Store) Save(ctx context.Context, changed *Session) error {
 	data, err := changed.encode()
 	if err != nil {
@@ -180,8 +179,8 @@ func (s *Store) Save(ctx context.Context, changed *Session) error {
 	return nil
 }
 
-// Rotate gives a session a new token and ends the old one, as is due after every change
-// of rights. The old token is of no use any more.
+// Rotate gives a session a new token and ends the old one. Call it after every change of
+// rights. The old token is no longer valid.
 func (s *Store) Rotate(ctx context.Context, token string) (*Session, error) {
 	found, left, err := s.read(ctx, token)
 	if err != nil {
@@ -196,12 +195,12 @@ func (s *Store) Rotate(ctx context.Context, token string) (*Session, error) {
 		return nil, err
 	}
 	if err := s.End(ctx, token); err != nil {
-		return nil, errors.Join(err, s.End(ctx, rotated.token)) // two tokens must not be left
+		return nil, errors.Join(err, s.End(ctx, rotated.token)) // two valid tokens must not remain
 	}
 	return &rotated, nil
 }
 
-// End ends a session; one that has ended is no error.
+// End ends a session. A session that has already ended is not an error.
 func (s *Store) End(ctx context.Context, token string) error {
 	if !plausible(token) {
 		return ctx.Err()
@@ -210,9 +209,9 @@ func (s *Store) End(ctx context.Context, token string) error {
 	return err
 }
 
-// EndAll ends all sessions of a user, in a time that does not depend on their number:
-// after a change of the password, say. Once it has returned nil, no session that was
-// started before is found by anybody.
+// EndAll ends all sessions of a user, for example after a change of the password. Its
+// duration does not depend on their number. After it has returned nil, no session that was
+// started before is valid.
 func (s *Store) EndAll(ctx context.Context, user string) error {
 	_, err := call(ctx, s, func(ctx context.Context) (int64, error) { return s.client.Del(ctx, s.userKey(user)).Result() })
 	return err
@@ -231,7 +230,7 @@ func hash(text string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// call calls Redis; its errors wrap ErrUnavailable, but for redis.Nil.
+// call calls Redis. Its errors wrap ErrUnavailable, except redis.Nil.
 func call[T any](ctx context.Context, s *Store, f func(context.Context) (T, error)) (T, error) {
 	value, err := redisdeadline.Call(ctx, s.guard, s.opts.Timeout, f)
 	if err != nil && !errors.Is(err, redis.Nil) {
