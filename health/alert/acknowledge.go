@@ -10,13 +10,13 @@ import (
 // ErrNoAlert is the error for an alert that is not open.
 var ErrNoAlert = errors.New("alert: there is no such open alert")
 
-// Acknowledge records that a person takes care of an alert, on all instances that
-// share the store. Reminders and escalations end. The message about the end of
-// the alert is still sent. A rise to critical is sent again and needs an
-// acknowledgement of its own. An alert about a lost instance ends.
+// Acknowledge records that a person handles an alert, on all instances that share the
+// store. Reminders and escalations end. The message about the end of the alert is still
+// sent. A rise to critical is sent again and needs another acknowledgement. An alert
+// about a lost instance ends.
 //
-// alert is an ID, the name of a check, or "check@instance". A name stands for all
-// open alerts about the check. Without an open alert the error is [ErrNoAlert].
+// alert is an ID, the name of a check, or "check@instance". A name stands for all open
+// alerts about the check. Without an open alert the error is [ErrNoAlert].
 func (a *Alerter) Acknowledge(ctx context.Context, alert, by string) error {
 	if by == "" || len(by) > 100 {
 		return errors.New("alert: say in 1 to 100 bytes who acknowledges")
@@ -40,8 +40,8 @@ func (a *Alerter) Acknowledge(ctx context.Context, alert, by string) error {
 	})
 }
 
-// dismiss ends an alert about an instance that is lost. The instance is forgotten
-// when its last alert is dismissed; if it comes back, it is new.
+// dismiss ends an alert about an instance that is lost. The instance is removed from
+// the state with its last alert. If it comes back, it is a new instance.
 func (d *document) dismiss(al *state, now time.Time) {
 	al.end(closed, now, now)
 	if in := d.Instances[al.Instance]; in != nil && !d.hasOpen(al.Instance) && (!in.Lost.IsZero() || !in.Stopped.IsZero()) {

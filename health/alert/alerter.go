@@ -16,7 +16,7 @@ import (
 	"github.com/mainstay-go/mainstay/notify"
 )
 
-// Alerter notifies people about the checks of a registry. Create one with [New].
+// Alerter sends notifications about the checks of a registry. Create one with [New].
 // All methods are safe for concurrent use.
 type Alerter struct {
 	reg       *health.Registry
@@ -32,42 +32,44 @@ type Alerter struct {
 
 	mu        sync.Mutex // guards the fields below; never held during a call to the outside
 	local     *document  // the last known state
-	unsaved   bool       // local has changes that the store lacks
-	cutOff    bool       // the store was out of reach at the last look
+	unsaved   bool       // local has changes that are not in the store
+	cutOff    bool       // the store was unreachable in the last run of the loop
 	conflict  bool       // another process writes under the same instance name
 	wrote     bool       // a heartbeat of this process is in the store
-	speakFrom time.Time  // while cut off: when this instance may speak for itself
+	speakFrom time.Time  // while cut off: when this instance may send messages itself
 	history   map[string]history
 	results   []outcome
 	sending   int
-	cancels   map[*plan]context.CancelFunc // of the deliveries under way
+	cancels   map[*plan]context.CancelFunc // of the running deliveries
 	stuck     map[string]time.Time         // receivers whose last call has not returned
 	stats     Stats
 }
 
 // Stats are counters since [New].
 type Stats struct {
-	// Sent counts messages that a receiver took, Failed the attempts that failed.
+	// Sent counts messages that a receiver accepted. Failed counts attempts that
+	// failed.
 	Sent, Failed uint64
 	// Dropped counts alerts that ended before a message about them was delivered.
 	Dropped uint64
-	// StoreErrors counts the times at which the store was out of reach.
+	// StoreErrors counts how often the store was unreachable.
 	StoreErrors uint64
-	// Conflicts counts the times at which another process used the same instance
-	// name and store. Give each process its own Options.Instance.
+	// Conflicts counts how often another process used the same instance name and store.
+	// Give each process its own Options.Instance.
 	Conflicts uint64
-	// LastError is the text of the last failed delivery. It is empty after one
-	// that succeeded.
+	// LastError is the text of the last failed delivery. It is empty after a successful
+	// one.
 	LastError string
 }
 
 const (
-	tick = 30 * time.Second // changes wake the loop sooner; this finds what times bring
+	tick = 30 * time.Second // changes wake the loop sooner; this finds what is due by time
 	busy = 5 * time.Second  // the pause before a busy store is tried again
-	// rankStep spreads instances that cannot reach their store, so that one whose
-	// store comes back in time finds that another one has sent the message.
+	// rankStep spreads the instances that cannot reach their store. If the store of an
+	// instance comes back in time, it finds that another instance has sent the message.
 	rankStep = 15 * time.Second
-	// onceSlack makes the reminder after an hour go out with the run after an hour.
+	// onceSlack lets a command that runs hourly send the reminder that is due after an
+	// hour.
 	onceSlack = 5 * time.Minute
 	// stopWait is how long Run waits for deliveries, and then for the store.
 	stopWait = 5 * time.Second
@@ -75,10 +77,10 @@ const (
 	leastWait = 100 * time.Millisecond
 )
 
-// New returns an Alerter that tells to about reg. Further receivers with their
-// own routes are in Options.Receivers; then to may be nil. The channels of a
-// notify.Multi become one receiver each. New does not send and does not start
-// anything: call [Alerter.Run], or [Alerter.Once] in a command.
+// New returns an Alerter that notifies to about reg. Options.Receivers adds receivers
+// with their own routes. Then to may be nil. Each channel of a notify.Multi becomes a
+// separate receiver. New sends no message and starts no goroutine. Call [Alerter.Run],
+// or [Alerter.Once] in a command.
 func New(reg *health.Registry, to notify.Notifier, opts *Options) (*Alerter, error) {
 	if reg == nil {
 		return nil, errors.New("alert: New needs a registry")
@@ -105,7 +107,7 @@ func New(reg *health.Registry, to notify.Notifier, opts *Options) (*Alerter, err
 	}, nil
 }
 
-// rules returns what decisions depend on now.
+// rules returns the current parameters of decisions.
 func (a *Alerter) rules(once bool) *rules {
 	o := &a.opts
 	r := &rules{
@@ -125,11 +127,11 @@ func (a *Alerter) rules(once bool) *rules {
 	return r
 }
 
-// Run watches the registry until ctx ends, and then returns nil within 12 s. It
-// never delays a check. Only one Run can be at work at a time.
+// Run watches the registry until ctx ends, and then returns nil within 12 s. It never
+// delays a check. Only one Run can be active at a time.
 //
-// Run writes a heartbeat to the store once a minute. Another instance that
-// misses it for 3 minutes reports this one as lost.
+// Run writes a heartbeat to the store once a minute. If it is missing for 3 minutes,
+// another instance reports this one as lost.
 func (a *Alerter) Run(ctx context.Context) error {
 	if !a.running.CompareAndSwap(false, true) {
 		return errors.New("alert: Run is already at work")
@@ -155,7 +157,7 @@ func (a *Alerter) Run(ctx context.Context) error {
 	return nil
 }
 
-// changed notes when results turned, and wakes Run when a confirmed state did.
+// changed records when results turned, and wakes Run when a confirmed state changed.
 func (a *Alerter) changed(c health.Change) {
 	if c.Kind != health.RawChange {
 		a.poke()
@@ -177,19 +179,19 @@ func (a *Alerter) changed(c health.Change) {
 func (a *Alerter) poke() {
 	select {
 	case a.wake <- struct{}{}:
-	default: // the loop has not looked since the last one
+	default: // the loop has not run since the last wake-up
 	}
 }
 
-// Once reads a snapshot and sends the messages that are due, without GroupWait,
-// for a command that runs now and then. The snapshot may be narrowed to some
-// checks. The others keep their stored state. An error means that a message was
-// not delivered, or that the store is out of reach. Without the store, Once
-// decides by the results of this process, and the next run may repeat a message.
+// Once reads a snapshot and sends the messages that are due, without GroupWait. It is
+// for a command that runs at intervals. If the snapshot is narrowed to some checks, the
+// other checks keep their stored state. An error means that a message was not
+// delivered, or that the store is unreachable. Without the store, Once decides by the
+// results of this process, and the next run may repeat a message.
 func (a *Alerter) Once(ctx context.Context, s *health.Snapshot) error {
 	var errs []error
 	tried := map[string]bool{}
-	for range 2*len(a.receivers) + 2 { // a message per receiver and thread; the rest waits for the next run
+	for range 2*len(a.receivers) + 2 { // a message per receiver and thread; other messages wait for the next run
 		_, err := a.look(ctx, s, a.rules(true))
 		if errors.Is(err, ErrBusy) {
 			err = nil
@@ -212,8 +214,8 @@ func (a *Alerter) Once(ctx context.Context, s *health.Snapshot) error {
 	return errors.Join(errs...)
 }
 
-// look applies the outcomes of deliveries, observes and decides under the
-// store's lock, starts deliveries, and returns when to look again at the latest.
+// look applies the outcomes of deliveries, then observes and decides under the lock of
+// the store, and starts deliveries. It returns the latest time for the next look.
 func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wake time.Time, err error) {
 	a.deciding.Lock()
 	defer a.deciding.Unlock()
@@ -240,7 +242,7 @@ func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wa
 		plans, wake = a.step(d, snap, now, r, outcomes)
 		return d.encode()
 	})
-	if storeErr != nil && !called { // else they are in local, which is absorbed later
+	if storeErr != nil && !called { // otherwise they are in local, which is absorbed later
 		a.restore(outcomes)
 	}
 	switch {
@@ -265,8 +267,8 @@ func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wa
 	return wake, storeErr
 }
 
-// alone is look without the store: this instance decides by its own results and
-// its last copy of the state. In Run it waits for its turn before it sends.
+// alone is look without the store. This instance decides by its own results and its
+// last copy of the state. In Run it waits for its turn before it sends.
 func (a *Alerter) alone(ctx context.Context, snap *health.Snapshot, now time.Time, r *rules, storeErr error) ([]*plan, time.Time) {
 	a.note(ctx, storeErr)
 	r.alone = true
@@ -293,15 +295,15 @@ func (a *Alerter) alone(ctx context.Context, snap *health.Snapshot, now time.Tim
 	return plans, wake
 }
 
-// turn is how long this instance waits before it speaks for itself, the same at
-// every try and spread over the instances.
+// turn is how long this instance waits before it sends without the store. It is the
+// same at every try and differs between instances.
 func (a *Alerter) turn() time.Duration {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(a.opts.Instance)) // never fails
 	return rankStep * time.Duration(h.Sum32()%4)
 }
 
-// note logs a store that is out of reach, once until it is back.
+// note logs an unreachable store once, until the store is reachable again.
 func (a *Alerter) note(ctx context.Context, err error) {
 	a.mu.Lock()
 	first := !a.cutOff
@@ -313,7 +315,7 @@ func (a *Alerter) note(ctx context.Context, err error) {
 	}
 }
 
-// checkConflict finds another process that uses the same instance name.
+// checkConflict detects another process that uses the same instance name.
 func (a *Alerter) checkConflict(ctx context.Context, d *document, r *rules) {
 	in := d.Instances[r.instance]
 	if r.once || in == nil || in.Run == nil {

@@ -10,10 +10,10 @@ import (
 	"github.com/mainstay-go/mainstay/notify"
 )
 
-// obeyWait is how long a notifier may take to return once its context has ended.
+// obeyWait is how long a notifier may take to return after its context has ended.
 const obeyWait = time.Second
 
-// outcome is how a delivery went.
+// outcome is the outcome of a delivery.
 type outcome struct {
 	plan    *plan
 	subject string
@@ -46,8 +46,8 @@ func (a *Alerter) start(ctx context.Context, p *plan, snap *health.Snapshot, now
 	}()
 }
 
-// send calls the notifier and gives up at SendTimeout, whether it returns or not.
-// A receiver whose last call has not returned yet is not called again.
+// send calls the notifier and stops waiting at SendTimeout, even if the notifier has
+// not returned. A receiver whose last call has not returned yet is not called again.
 func (a *Alerter) send(ctx context.Context, to *receiver, m notify.Message) error {
 	ctx, cancel := context.WithTimeout(ctx, a.opts.SendTimeout)
 	defer cancel()
@@ -66,7 +66,7 @@ func (a *Alerter) send(ctx context.Context, to *receiver, m notify.Message) erro
 		go func() {
 			err := fmt.Errorf("the notifier ended its goroutine")
 			defer func() {
-				if p := recover(); p != nil { // a broken notifier must not end the watcher
+				if p := recover(); p != nil { // a broken notifier must not end the alerter
 					err = fmt.Errorf("the notifier panicked: %v", p)
 				}
 				a.mu.Lock()
@@ -80,7 +80,7 @@ func (a *Alerter) send(ctx context.Context, to *receiver, m notify.Message) erro
 		case err = <-done:
 		case <-ctx.Done():
 			select {
-			case err = <-done: // both at once, or an error that says more
+			case err = <-done: // both at once, or a more precise error
 			case <-time.After(obeyWait):
 				err = fmt.Errorf("the notifier did not return within %v", a.opts.SendTimeout)
 			}
@@ -100,7 +100,7 @@ func (a *Alerter) send(ctx context.Context, to *receiver, m notify.Message) erro
 	text := a.stats.LastError
 	a.mu.Unlock()
 	if err != nil {
-		if attempt := a.attempts(to.Name) + 1; bits.OnesCount(uint(attempt)) == 1 { // not a line for each
+		if attempt := a.attempts(to.Name) + 1; bits.OnesCount(uint(attempt)) == 1 { // not one line per attempt
 			a.log.ErrorContext(ctx, "alert: a message was not taken", "receiver", to.Name, "subject", m.Subject, "error", text, "attempt", attempt)
 		}
 	}
@@ -110,7 +110,7 @@ func (a *Alerter) send(ctx context.Context, to *receiver, m notify.Message) erro
 	return err
 }
 
-// deliveryError is the error of a notifier with a text without secrets.
+// deliveryError is the error of a notifier. Its text contains no secrets.
 type deliveryError struct {
 	text string
 	err  error
@@ -128,7 +128,7 @@ func (a *Alerter) attempts(receiver string) int {
 	return 0
 }
 
-// take returns the outcomes that were not recorded yet.
+// take returns the outcomes that are not recorded yet.
 func (a *Alerter) take() []outcome {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -144,8 +144,8 @@ func (a *Alerter) restore(outcomes []outcome) {
 	a.results = append(outcomes, a.results...)
 }
 
-// await returns the outcomes of all deliveries when they are there, or those
-// that are there when ctx ends. They stay to be recorded.
+// await returns the outcomes of all deliveries, or the outcomes so far when ctx ends.
+// It does not remove them from the list.
 func (a *Alerter) await(ctx context.Context) []outcome {
 	for {
 		a.mu.Lock()
@@ -161,8 +161,7 @@ func (a *Alerter) await(ctx context.Context) []outcome {
 	}
 }
 
-// abort ends the deliveries that are under way, and returns the outcomes of all
-// of them.
+// abort ends the running deliveries, and returns the outcomes of all of them.
 func (a *Alerter) abort(ctx context.Context) []outcome {
 	a.mu.Lock()
 	for _, cancel := range a.cancels {

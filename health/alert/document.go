@@ -11,13 +11,13 @@ import (
 	"github.com/mainstay-go/mainstay/notify"
 )
 
-// document is everything that outlives a process. All instances that use the
-// same store share one.
+// document is the state that outlives a process. All instances with the same store
+// share it.
 type document struct {
 	Version   int                  `json:"version"`
 	Instances map[string]*instance `json:"instances,omitempty"`
-	// Alerts are the open alerts, and those that have ended and of which a
-	// receiver must still be told, by the key of their subject.
+	// Alerts are the open alerts, and the ended alerts whose end is not yet delivered
+	// to all receivers, by the key of their subject.
 	Alerts    map[string]*state    `json:"alerts,omitempty"`
 	Closed    []health.Alert       `json:"closed,omitempty"` // oldest first
 	Silences  []Silence            `json:"silences,omitempty"`
@@ -31,7 +31,7 @@ type state struct {
 	Instance string `json:"instance,omitempty"` // empty: a shared check
 	Face     face   `json:"face"`
 	Critical bool   `json:"critical,omitempty"`
-	// Episode counts the rises to critical. Each gets a key of its own.
+	// Episode counts the rises to critical. Each rise gets its own key.
 	Episode int       `json:"episode,omitempty"`
 	Opened  time.Time `json:"opened"` // when the state was confirmed
 	Since   time.Time `json:"since"`  // the first bad result
@@ -41,7 +41,7 @@ type state struct {
 	Ending string    `json:"ending,omitempty"`
 	// Noticed is when the end was confirmed.
 	Noticed time.Time `json:"noticed,omitzero"`
-	// Gone is when the instance was lost or shut down; Stopped tells which.
+	// Gone is when the instance was lost or shut down. Stopped says which of the two.
 	Gone      time.Time      `json:"gone,omitzero"`
 	Stopped   bool           `json:"stopped,omitempty"`
 	AckBy     string         `json:"ackBy,omitempty"`
@@ -55,7 +55,7 @@ type state struct {
 	Told map[string]*told `json:"told,omitempty"`
 }
 
-// told is the last state of an alert that a receiver has.
+// told is the last state of an alert that was delivered to a receiver.
 type told struct {
 	Face     face      `json:"face,omitempty"` // clear: no message yet, or one about the end
 	Critical bool      `json:"critical,omitempty"`
@@ -66,8 +66,8 @@ type told struct {
 	// Reminders are counted from Base.
 	Base     time.Time `json:"base,omitzero"`
 	Reminded int       `json:"reminded,omitempty"`
-	// Pending is the time of the first undelivered news, or zero. Urgent is the
-	// time since which the news has been urgent, or zero.
+	// Pending is the time of the first undelivered change, or zero. Urgent is the time
+	// since which the change has been urgent, or zero.
 	Pending time.Time `json:"pending,omitzero"`
 	Urgent  time.Time `json:"urgent,omitzero"`
 }
@@ -80,12 +80,12 @@ type delivery struct {
 	// Attempts counts failures in a row, the last one at FailedAt.
 	Attempts int       `json:"attempts,omitempty"`
 	FailedAt time.Time `json:"failedAt,omitzero"`
-	// Sending is the start of the delivery under way, or zero.
+	// Sending is the start of the running delivery, or zero.
 	Sending time.Time `json:"sending,omitzero"`
 	Sender  string    `json:"sender,omitempty"`
 }
 
-// thread is a group of alerts that a receiver was first told of together.
+// thread is a group of alerts whose first message to a receiver was shared.
 type thread struct {
 	Topic    string    `json:"topic"`
 	Began    time.Time `json:"began"`
@@ -93,7 +93,7 @@ type thread struct {
 	Critical bool      `json:"critical,omitempty"`
 }
 
-// face is how a subject looks from outside.
+// face is the externally visible state of a subject.
 type face string
 
 const (
@@ -105,8 +105,8 @@ const (
 	restarts face = "restarts"
 )
 
-// weight orders faces by trouble. Flapping covers warn and fail: while it lasts
-// they mean little.
+// weight orders faces by severity. Flapping covers warn and fail, which say little
+// while it lasts.
 func (f face) weight() int {
 	return slices.Index([]face{clear, warn, fail, flapping, restarts, lost}, f)
 }
@@ -124,7 +124,8 @@ const (
 	maxClosed       = 200
 	keepClosed      = 90 * 24 * time.Hour
 	maxInstances    = 500
-	// orphaned is when an end is no longer told: its receiver is gone or dead.
+	// orphaned is when an end is no longer reported: its receiver was removed or is
+	// dead.
 	orphaned = 7 * 24 * time.Hour
 )
 
@@ -178,8 +179,8 @@ func (d *document) clone() *document {
 	return c
 }
 
-// clamp moves times of the future to now. A clock that was ahead has written
-// them, and they would hold messages back until that moment comes.
+// clamp moves times in the future to now. A clock that was ahead has written them, and
+// they would delay messages until that moment.
 func (d *document) clamp(now time.Time) {
 	limit := func(times ...*time.Time) {
 		for _, t := range times {
@@ -230,7 +231,7 @@ func (d *document) clamp(now time.Time) {
 	}
 }
 
-// prune forgets what no longer matters at now.
+// prune removes entries that are no longer needed at now.
 func (d *document) prune(now time.Time) {
 	d.Silences = slices.DeleteFunc(d.Silences, func(s Silence) bool { return !now.Before(s.Until) })
 	d.Closed = d.Closed[max(0, len(d.Closed)-maxClosed):]
@@ -268,8 +269,7 @@ func (d *document) receiver(name string) *delivery {
 	return r
 }
 
-// absorb merges the changes that this instance made while the store was out of
-// reach.
+// absorb merges the changes that this instance made while the store was unreachable.
 func (d *document) absorb(local *document) {
 	for _, c := range local.Closed {
 		if !slices.ContainsFunc(d.Closed, func(o health.Alert) bool { return o.ID == c.ID }) {

@@ -11,12 +11,12 @@ import (
 	"github.com/mainstay-go/mainstay/notify"
 )
 
-// A command that runs now and then tells of a problem once, and of its end. A
-// server calls Run instead of Once.
+// A command that runs at intervals reports a problem once, and its end once. A server
+// calls Run instead of Once.
 func ExampleAlerter_Once() {
 	var trouble error
 	database := health.Func("database", time.Second, func(context.Context) error { return trouble })
-	database.FailAfter, database.RecoverAfter = 1, 1 // one look is enough here
+	database.FailAfter, database.RecoverAfter = 1, 1 // one run is enough here
 	reg, err := health.New([]health.Check{database}, nil)
 	if err != nil {
 		panic(err)

@@ -13,27 +13,27 @@ import (
 const (
 	lostPrefix     = "lost@"
 	restartsPrefix = "restarts@"
-	// keepLost is how long the alert about an instance that was well when it was
-	// lost stays open. An instance with a new name has taken its place by then.
+	// keepLost is how long the alert about a lost instance stays open, if the instance
+	// was well when it was lost. By then an instance with a new name has replaced it.
 	keepLost = 24 * time.Hour
 )
 
-// subject is one thing that can be in trouble, as all observers together see it.
+// subject is a check or an instance that can fail, as all observers together see it.
 type subject struct {
 	key, name, host string // host is empty for a shared check
 	face            face
 	critical        bool
 	since           time.Time
-	good            time.Time // the last first good result of an observer that saw the trouble
-	witness         bool      // an observer that saw the trouble sees now that it is over
-	live            bool      // an observer that lives reports the check
+	good            time.Time // the latest of the first good results of observers that saw the problem
+	witness         bool      // an observer that saw the problem now sees that it is over
+	live            bool      // a live observer reports the check
 	reporters       []string
-	blocked         bool // every observer that sees trouble sees its cause too
+	blocked         bool // every observer that sees the problem sees its cause too
 	count           int
 	seen            *observation // the worst one
 }
 
-// subjects merges the observations. Only observers that live have a word.
+// subjects merges the observations. Only live observers count.
 func (d *document) subjects(now time.Time, r *rules) map[string]*subject {
 	found := map[string]*subject{}
 	for _, host := range slices.Sorted(maps.Keys(d.Instances)) {
@@ -121,7 +121,7 @@ func (d *document) advance(now time.Time, r *rules, w *watch) {
 	d.settle(now)
 }
 
-// silence decides about an open alert that no living observer reports as bad.
+// silence decides about an open alert that no live observer reports as bad.
 func (d *document) silence(al *state, s *subject, now time.Time, r *rules, w *watch) {
 	if s != nil && s.live {
 		switch {
@@ -135,7 +135,7 @@ func (d *document) silence(al *state, s *subject, now time.Time, r *rules, w *wa
 		return
 	}
 	if r.alone && al.Instance != r.instance {
-		return // the others cannot be seen now
+		return // the other instances cannot be observed now
 	}
 	if al.Instance == "" { // a shared check that no instance reports
 		if !d.anyGone(al.Reporters) || al.Instance == r.instance {
@@ -203,7 +203,7 @@ func (d *document) instances(now time.Time, r *rules, w *watch) {
 	}
 }
 
-// crashLoop keeps the alert about unclean stops of an instance.
+// crashLoop maintains the alert about unclean stops of an instance.
 func (d *document) crashLoop(name string, in *instance, now time.Time, r *rules) {
 	in.Unclean = slices.DeleteFunc(in.Unclean, func(t time.Time) bool { return now.Sub(t) >= crashWindow })
 	k := restartsPrefix + name
@@ -254,9 +254,9 @@ func (d *document) open(k string, s *subject, now time.Time) *state {
 	return al
 }
 
-// update records how a subject in trouble looks now.
+// update records the current state of a subject with a problem.
 func (al *state) update(s *subject, now time.Time) {
-	if !al.Ended.IsZero() { // a receiver still lacks the end: the alert goes on
+	if !al.Ended.IsZero() { // a receiver does not have the end yet: the alert continues
 		al.Ended, al.Noticed, al.Ending, al.Since = time.Time{}, time.Time{}, "", orNow(s.since, now)
 		al.Episode++
 		al.AckBy, al.AckAt, al.Rose = "", time.Time{}, now
@@ -279,7 +279,8 @@ func (al *state) end(how string, at, now time.Time) {
 	}
 }
 
-// anyTold reports whether a receiver believes that the alert is open.
+// anyTold reports whether the alert is open according to the last message to a
+// receiver.
 func (al *state) anyTold() bool {
 	for _, t := range al.Told {
 		if t.Face != clear {
@@ -299,7 +300,7 @@ func (al *state) everTold() bool {
 	return false
 }
 
-// settle moves alerts to the closed ones whose end every receiver knows.
+// settle closes the alerts whose end every receiver has.
 func (d *document) settle(now time.Time) {
 	for _, k := range slices.Sorted(maps.Keys(d.Alerts)) {
 		al := d.Alerts[k]
@@ -317,7 +318,7 @@ func (d *document) archive(al *state) {
 	}
 }
 
-// newID is readable, sorts by time, and two instances do not make the same.
+// newID returns a readable ID that sorts by time. It is unique across instances.
 func newID(now time.Time) string {
 	return now.UTC().Format("20060102-150405-") + strings.ToLower(rand.Text()[:8])
 }

@@ -20,7 +20,7 @@ import (
 const (
 	// linkLife is how long the links of a message work.
 	linkLife = 7 * 24 * time.Hour
-	// linkSilence is how long the link "silence" holds messages back.
+	// linkSilence is how long the link "silence" silences an alert.
 	linkSilence = 2 * time.Hour
 )
 
@@ -30,13 +30,13 @@ const (
 	actSilence     = "silence"
 )
 
-// actions returns the signed links about an open alert, or nil without a secret.
-// via says where the link was shown and becomes part of the acknowledgement.
+// actions returns the signed links of an open alert, or nil without a secret. via is
+// the place where the link was shown. It becomes part of the acknowledgement.
 func (a *Alerter) actions(al *state, via string, now time.Time) []health.AlertAction {
 	if len(a.opts.LinkSecret) == 0 || !al.Ended.IsZero() {
 		return nil
 	}
-	// The same link for an hour: a page that is loaded again does not change.
+	// The link stays the same for an hour, so that a reloaded page does not change.
 	expires := now.Truncate(time.Hour).Add(linkLife)
 	var all []health.AlertAction
 	for _, act := range []string{actAcknowledge, actSilence} {
@@ -67,7 +67,7 @@ func (a *Alerter) sign(q url.Values) []byte {
 	return mac.Sum(nil)
 }
 
-// verify returns the action of a link, or the reason why it is refused.
+// verify returns the action of a link, or the reason why it is rejected.
 func (a *Alerter) verify(q url.Values, now time.Time) (act, id, via string, err error) {
 	given, err := base64.RawURLEncoding.DecodeString(q.Get("sig"))
 	if err != nil || len(a.opts.LinkSecret) == 0 || !hmac.Equal(given, a.sign(q)) {
@@ -81,9 +81,9 @@ func (a *Alerter) verify(q url.Values, now time.Time) (act, id, via string, err 
 }
 
 // Handler serves the signed links of the messages. Mount it at the path of
-// Options.LinkURL, without a login before it: the signature is the permission.
-// Opening a link shows a page with a button, and only the button acts, because mail
-// programs open links by themselves.
+// Options.LinkURL, without a login in front of it, because the signature is the
+// permission. Opening a link shows a page with a button. Only the button changes the
+// alert, because mail programs open links automatically.
 func (a *Alerter) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		h := w.Header()
@@ -153,7 +153,7 @@ func (a *Alerter) Handler() http.Handler {
 	})
 }
 
-// find returns an open alert as this process last saw it.
+// find returns an open alert from the last state that this process read.
 func (a *Alerter) find(id string) (health.Alert, bool) {
 	list := a.Alerts().Open
 	i := slices.IndexFunc(list, func(al health.Alert) bool { return al.ID == id })

@@ -10,8 +10,8 @@ import (
 	"github.com/mainstay-go/mainstay/notify"
 )
 
-// Content is a message in the words of its language, for the templates of
-// [Templates].
+// Content is a message in the words of its language. The templates of [Templates] get
+// it.
 type Content struct {
 	Language string
 	Service  string
@@ -21,16 +21,16 @@ type Content struct {
 	Level notify.Level
 	// Subject says what changed.
 	Subject string
-	// News are the alerts that the message is about, the worst first. Open are the
-	// other open alerts of its thread.
+	// News are the alerts that the message is about, worst first. Open are the other
+	// open alerts of its thread.
 	News, Open []Item
-	// Consequences are bad checks that depend on another bad one, Passing the names
+	// Consequences are bad checks that depend on another bad one. Passing are the names
 	// of the checks that are well.
 	Consequences, Passing []string
 	Notes                 []string
 	// Link is Options.StatusURL.
 	Link string
-	// Labels of the lists and links.
+	// The labels of the lists and links.
 	OpenLabel, ConsequencesLabel, PassingLabel, RunbookLabel, LinkLabel string
 }
 
@@ -42,18 +42,17 @@ type Item struct {
 	Mark string
 	// State is the state in words: "FAIL, critical, seen by pod-1".
 	State string
-	// Times are when it began and for how long it has lasted, or from when to when
-	// it lasted.
+	// Times are the start and the duration so far, or the start and the end.
 	Times  string
 	Output string
-	// Explanation is a sentence about the state; often empty.
+	// Explanation is a sentence about the state. It is often empty.
 	Explanation string
 	Values      []string
 	Runbook     string
 	Links       []notify.Link
-	// Color is a color of CSS for the level.
+	// Color is a CSS color for the level.
 	Color string
-	// Alert is the same as data.
+	// Alert is the same information as data.
 	Alert notify.Alert
 }
 
@@ -70,7 +69,7 @@ func (a *Alerter) compose(p *plan, snap *health.Snapshot, now time.Time) (notify
 	return m.Scrubbed(a.reg.ScrubLines), err
 }
 
-// topic is the subject of a new thread; it stays.
+// topic is the subject of a new thread. It does not change later.
 func (a *Alerter) topic(p *plan, d *document) string {
 	w := p.receiver.words
 	name := a.name(w, p.items[0].al, len(d.Instances) > 1)
@@ -80,7 +79,7 @@ func (a *Alerter) topic(p *plan, d *document) string {
 	return a.opts.Service + ": " + name
 }
 
-// name is how a person calls the subject of an alert.
+// name is the name of the subject of an alert for readers.
 func (a *Alerter) name(w *words, al *state, several bool) string {
 	switch {
 	case al.Name == "":
@@ -130,8 +129,8 @@ func (a *Alerter) content(p *plan, snap *health.Snapshot, now time.Time) *Conten
 	return c
 }
 
-// level is that of the worst news. The end of an alert is a recovery only if
-// an observer saw the check pass.
+// level is the level of the worst change. The end of an alert is a recovery only if an
+// observer saw the check pass.
 func level(items []news) notify.Level {
 	l := notify.Recovery
 	for _, n := range items {
@@ -169,11 +168,11 @@ func (w *words) tag(items []news) string {
 	return w.degraded
 }
 
-// subject names what changed. A duration belongs to the check before it.
+// subject names the changes. A duration belongs to the check before it.
 func (a *Alerter) subject(p *plan, c *Content, several bool, now time.Time) string {
 	w := p.receiver.words
 	first := p.items[0]
-	// What happened like the first item shares its words.
+	// Alerts with the same change as the first item share its words.
 	alike := func(n news) bool {
 		return (n.event == notify.Ended) == (first.event == notify.Ended) && (n.event == notify.Opened) == (first.event == notify.Opened)
 	}
@@ -310,7 +309,7 @@ func (a *Alerter) item(n news, p *plan, several bool, now time.Time) Item {
 	}
 	if n.event == notify.Ended {
 		it.Alert.Ended = al.Ended
-		if n.told != nil { // the key that the receiver has, if a rise in between was not sent
+		if n.told != nil { // the key that the receiver has, if a later rise was not sent
 			it.Alert.Key = episodeKey(al.ID, n.told.Episode)
 		}
 	} else if n.told != nil && n.told.Face != clear && n.told.Episode != al.Episode {

@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// believeRun is after how long without a heartbeat an instance is lost.
+	// believeRun is the time without a heartbeat after which an instance is lost.
 	believeRun = 3 * time.Minute
-	// heartbeat is how often Run writes that its instance lives.
+	// heartbeat is how often Run writes the heartbeat of its instance.
 	heartbeat = time.Minute
 	// The results of a command count for 2.5 times the pause between its last two
 	// runs, within these bounds.
@@ -23,10 +23,10 @@ const (
 	flapWindow  = time.Hour
 	flapChanges = 6
 	flapCalm    = 30 * time.Minute
-	// blockedGrace is how long a consequence may outlast its cause without an alert
-	// of its own.
+	// blockedGrace is how long a consequence may outlast its cause before it opens an
+	// alert.
 	blockedGrace = 5 * time.Minute
-	// crashes within crashWindow are a crash loop.
+	// This number of crashes within crashWindow is a crash loop.
 	crashes     = 3
 	crashWindow = time.Hour
 )
@@ -38,26 +38,26 @@ const (
 type instance struct {
 	Run  *observer `json:"run,omitempty"`
 	Once *observer `json:"once,omitempty"`
-	// Stopped is when Run ended as intended, Lost when another instance missed
-	// its heartbeats.
+	// Stopped is when Run ended as intended. Lost is when another instance found that
+	// the heartbeats had stopped.
 	Stopped time.Time `json:"stopped,omitzero"`
 	Lost    time.Time `json:"lost,omitzero"`
-	// Unclean are the last starts that followed a run without a clean stop.
+	// Unclean are the last starts after a run without a clean stop.
 	Unclean []time.Time `json:"unclean,omitempty"`
 }
 
 // observer is one process that runs checks.
 type observer struct {
-	// Boot and Beat change with each heartbeat, so that another instance sees that
-	// this one lives without comparing clocks.
+	// Boot and Beat change with each heartbeat. Another instance then sees that this
+	// one is alive without comparing clocks.
 	Boot   string                  `json:"boot,omitempty"`
 	Beat   uint64                  `json:"beat,omitempty"`
 	Seen   time.Time               `json:"seen"`
-	Pause  time.Duration           `json:"pause,omitempty"` // before the last look of a command
+	Pause  time.Duration           `json:"pause,omitempty"` // before the last run of a command
 	Checks map[string]*observation `json:"checks,omitempty"`
 }
 
-// observation is the confirmed state of one check as one observer sees it.
+// observation is the confirmed state of one check according to one observer.
 type observation struct {
 	Status   health.Status `json:"status"`
 	Since    time.Time     `json:"since,omitzero"` // the first bad result
@@ -65,10 +65,11 @@ type observation struct {
 	Critical bool          `json:"critical,omitempty"`
 	Shared   bool          `json:"shared,omitempty"`
 	Flapping bool          `json:"flapping,omitempty"`
-	// Changes are those of the confirmed state within the last hour. The registry
-	// counts raw changes, and forgets them with its process.
+	// Changes are the changes of the confirmed state within the last hour. The registry
+	// counts raw changes, and loses them when its process ends.
 	Changes []time.Time `json:"changes,omitempty"`
-	// Blocked names dependencies that are bad. BlockedAt is when some were last.
+	// Blocked names dependencies that are bad. BlockedAt is the last time with such
+	// dependencies.
 	Blocked   []string       `json:"blocked,omitempty"`
 	BlockedAt time.Time      `json:"blockedAt,omitzero"`
 	Output    string         `json:"output,omitempty"`
@@ -95,7 +96,7 @@ func (in *instance) seen() (t time.Time) {
 	return t
 }
 
-// live returns the observers whose word counts now.
+// live returns the observers whose results count now.
 func (in *instance) live(now time.Time) []*observer {
 	var all []*observer
 	if in.Run != nil && in.Lost.IsZero() && in.Stopped.IsZero() {
@@ -122,8 +123,8 @@ func key(name, host string, shared bool) string {
 	return name + "@" + host
 }
 
-// observe records the results of this process. A snapshot may be narrowed: checks
-// that are not in it keep their state as long as they are known.
+// observe records the results of this process. A snapshot may be narrowed. The checks
+// that it leaves out keep their state until the registry no longer has them.
 func (d *document) observe(now time.Time, r *rules, snap *health.Snapshot) {
 	in := d.Instances[r.instance]
 	if in == nil {
@@ -170,8 +171,8 @@ func (d *document) observe(now time.Time, r *rules, snap *health.Snapshot) {
 	}
 }
 
-// causes names the dependencies of a check that are bad, confirmed or about to be:
-// of two checks that fail together, the consequence may be confirmed first.
+// causes names the dependencies of a check that are bad, confirmed or not yet. If two
+// checks fail together, the consequence may be confirmed first.
 func causes(c *health.CheckState, snap *health.Snapshot) []string {
 	bad := slices.Clone(c.Blocked)
 	for _, name := range c.DependsOn {
@@ -182,7 +183,7 @@ func causes(c *health.CheckState, snap *health.Snapshot) []string {
 	return bad
 }
 
-// history is when the results of a check turned, as a listener saw it.
+// history is when the results of a check turned, as the listener received it.
 type history struct{ bad, good time.Time }
 
 // next returns the observation after o, which may be nil.
@@ -210,7 +211,7 @@ func (o *observation) next(now time.Time, c *health.CheckState, h history, beat 
 	} else {
 		n.Changes = slices.DeleteFunc(slices.Clone(o.Changes), func(t time.Time) bool { return now.Sub(t) > flapWindow })
 		n.Since, n.Good = o.Since, o.Good
-		if n.Status == health.Unknown { // a restart is no news
+		if n.Status == health.Unknown { // a restart is not a change
 			n.Status, n.Output, n.Values = o.Status, o.Output, o.Values
 		}
 		was, is := o.Status >= health.Warn, n.Status >= health.Warn
@@ -226,7 +227,7 @@ func (o *observation) next(now time.Time, c *health.CheckState, h history, beat 
 		if n.Status != o.Status {
 			n.Changes = append(n.Changes, now)
 		} else if is && !beat && sameButNumbers(o.Output, n.Output) {
-			n.Output, n.Values = o.Output, o.Values // each difference is a write
+			n.Output, n.Values = o.Output, o.Values // each difference causes a write
 		}
 	}
 	if k := len(n.Changes); k > 0 {
@@ -247,7 +248,7 @@ func firstOf(times ...time.Time) time.Time {
 	return time.Time{}
 }
 
-// orNow returns t if it is a moment in the past.
+// orNow returns t if it is in the past, and otherwise now.
 func orNow(t, now time.Time) time.Time {
 	if t.IsZero() || t.After(now) {
 		return now
@@ -255,7 +256,7 @@ func orNow(t, now time.Time) time.Time {
 	return t
 }
 
-// forgettable reports whether there is nothing to remember of a check.
+// forgettable reports whether the observation of a check can be removed.
 func (o *observation) forgettable() bool {
 	return o.Status < health.Warn && !o.Flapping && len(o.Changes) == 0
 }
@@ -300,10 +301,10 @@ func values(observed []health.Measurement) []notify.Value {
 	return out
 }
 
-// watch tells which instances live. It compares heartbeats with those that this
-// process read before, on this process's own clock.
+// watch finds out which instances are alive. It compares heartbeats with those that
+// this process read before, and uses only the clock of this process.
 type watch struct {
-	last  time.Time // of the last look
+	last  time.Time // of the last run
 	marks map[string]mark
 }
 
@@ -314,10 +315,9 @@ type mark struct {
 	at   time.Time
 }
 
-// judge finds instances that have been silent for too long, and forgets those
-// that have been gone for long. A process that could not read the store for a
-// while has missed heartbeats itself. It waits until it has watched for long
-// enough.
+// judge finds instances that have been silent for too long. A process that could not
+// read the store for a while has missed heartbeats itself. It first watches for the
+// full time again.
 func (w *watch) judge(d *document, now time.Time, r *rules) {
 	if r.once || r.alone {
 		return
@@ -343,8 +343,7 @@ func (w *watch) judge(d *document, now time.Time, r *rules) {
 	maps.DeleteFunc(w.marks, func(name string, _ mark) bool { return d.Instances[name] == nil })
 }
 
-// silentFor reports whether an instance that is gone has been so for the time in
-// which a restart comes back.
+// silentFor reports whether an instance has been gone for longer than a restart takes.
 func (w *watch) silentFor(name string, now time.Time) bool {
 	m, ok := w.marks[name]
 	return ok && now.Sub(m.at) >= believeRun

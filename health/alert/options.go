@@ -15,19 +15,18 @@ import (
 
 // Options tune an [Alerter]. The zero value and nil work.
 type Options struct {
-	// Service names the service. It must be the same on all instances. Default:
-	// the registry's Options.Service, or else the host's name.
+	// Service names the service. It must be the same on all instances. Default: the
+	// registry's Options.Service, or the host name if that is empty.
 	Service string
-	// Instance names this replica. Default: the host's name.
+	// Instance names this replica. Default: the host name.
 	Instance string
-	// StatusURL is where a person sees more; it is put into the messages. Default:
-	// none.
+	// StatusURL is a page with more details. The messages link to it. Default: empty.
 	StatusURL string
 	// Location is the time zone of the messages. Default: time.Local.
 	Location *time.Location
 
-	// Receivers are further receivers beside the notifier given to New, each with
-	// its own routes. Default: none.
+	// Receivers are additional receivers beside the notifier given to New, each with
+	// its own routes. Default: empty.
 	Receivers []Receiver
 	// Language of the messages, "en" or "es". Default: "en".
 	Language string
@@ -37,60 +36,61 @@ type Options struct {
 	// MinStatus is the mildest confirmed state that is an alert: Warn or Fail.
 	// Default: Warn.
 	MinStatus health.Status
-	// GroupWait is how long a new alert waits for others that belong into the same
+	// GroupWait is how long a new alert waits for others that belong in the same
 	// message. Default: 30 s.
 	GroupWait time.Duration
 	// GroupInterval is the least time between two messages of a thread, unless an
 	// alert becomes critical. Default: 5 min.
 	GroupInterval time.Duration
-	// Reminders are the ages of an alert at which it is told again; the last one
-	// repeats. An empty slice that is not nil means none. Default: 1 h, 4 h, 24 h.
+	// Reminders are the ages of an alert at which a reminder is sent. The last one
+	// repeats. An empty slice that is not nil means no reminders. Default: 1 h, 4 h, 24
+	// h.
 	Reminders []time.Duration
-	// TellUncleanStop opens an alert at the first start after a run that did not
-	// stop cleanly: a crash, a kill, a power cut. Default: false, after three such
-	// starts within an hour. Both need a Store that outlives the process and an
-	// Instance that stays the same.
+	// TellUncleanStop opens an alert at the first start after a run that did not stop
+	// cleanly, such as a crash, a kill or a power failure. Default: false, which opens
+	// an alert after three such starts within an hour. Both need a Store that outlives
+	// the process and an Instance that stays the same.
 	TellUncleanStop bool
-	// ForgetLost leaves out the alert about an instance that was well when it
-	// stopped sending heartbeats. A failing instance that vanishes is always
-	// reported. Default: false.
+	// ForgetLost suppresses the alert about an instance that was well when it stopped
+	// sending heartbeats. A failing instance that disappears is always reported.
+	// Default: false.
 	ForgetLost bool
-	// MaxPerHour caps the messages to one receiver. Alerts that become critical are
+	// MaxPerHour limits the messages to one receiver. Alerts that become critical are
 	// exempt. Default: 20.
 	MaxPerHour int
-	// Windows are times of planned work. Default: none.
+	// Windows are times of planned work. Default: empty.
 	Windows []Window
 
-	// LinkSecret signs the links of the messages that acknowledge and silence
-	// alerts. All instances need the same, of at least 16 bytes. Default: no links.
+	// LinkSecret signs the links of the messages that acknowledge and silence alerts.
+	// All instances need the same secret of at least 16 bytes. Default: no links.
 	LinkSecret []byte
 	// LinkURL is the public address of the handler that [Alerter.Handler] returns.
 	// Required with LinkSecret.
 	LinkURL string
 
-	// Retries are the pauses after failed deliveries; the last one repeats. A
-	// critical alert is tried again at least once a minute in the first hour.
-	// Default: 30 s, 2 min, 10 min, 30 min, 60 min.
+	// Retries are the pauses after failed deliveries. The last one repeats. A critical
+	// alert is tried again at least once a minute in the first hour. Default: 30 s, 2
+	// min, 10 min, 30 min, 60 min.
 	Retries []time.Duration
-	// Fallback receives what another receiver could not take after all Retries.
-	// Default: none.
+	// Fallback receives the messages that another receiver did not accept after all
+	// Retries. Default: nil.
 	Fallback notify.Notifier
-	// SendTimeout bounds one delivery, also of a notifier that ignores its context.
+	// SendTimeout limits one delivery, even if the notifier ignores its context.
 	// Default: 30 s.
 	SendTimeout time.Duration
 
-	// Store keeps the state. Default: memory, so that a restart repeats the
-	// messages about open alerts.
+	// Store keeps the state. Default: memory. A restart then repeats the messages about
+	// open alerts.
 	Store Store
-	// Trace is called with the outcome of deliveries. Default: none.
+	// Trace is called with the outcome of deliveries. Default: nil.
 	Trace *Trace
-	// Logger receives failed deliveries and a store that is out of reach.
-	// Default: slog.Default().
+	// Logger receives failed deliveries and errors of the store. Default:
+	// slog.Default().
 	Logger *slog.Logger
 }
 
 // Trace has hooks for deliveries. Each may be nil. They run on goroutines of the
-// alerter and must return soon.
+// alerter and must return quickly.
 type Trace struct {
 	// Delivery is called after each attempt.
 	Delivery func(ctx context.Context, e DeliveryEvent)
@@ -101,7 +101,7 @@ type DeliveryEvent struct {
 	Receiver string
 	Message  notify.Message
 	Took     time.Duration
-	// Err is nil if the message was taken.
+	// Err is nil if the receiver accepted the message.
 	Err error
 }
 

@@ -9,9 +9,9 @@ import (
 	"github.com/mainstay-go/mainstay/notify"
 )
 
-// Receiver is a person or a service that is notified, and of what. Each has its
-// own delivery state: one that is unreachable, slow or hanging delays only its
-// own messages. It receives the missed ones as soon as it responds.
+// Receiver is a person or a service that gets notifications, and its routes. Each
+// receiver has its own delivery state. A receiver that is unreachable, slow or hanging
+// delays only its own messages. It gets them as soon as it responds.
 type Receiver struct {
 	// Name identifies the receiver in the stored state. Processes that share a
 	// store also share the delivery state of a receiver with the same name.
@@ -20,28 +20,28 @@ type Receiver struct {
 	// Notifier delivers the messages. Required.
 	Notifier notify.Notifier
 
-	// MinLevel is notify.Warning for all alerts or notify.Critical for critical
-	// ones only. Default: notify.Warning.
+	// MinLevel is notify.Warning for all alerts or notify.Critical for critical alerts
+	// only. Default: notify.Warning.
 	MinLevel notify.Level
 	// Checks are patterns of check names, as in path.Match. Alerts about an
 	// instance itself have an empty name. Default: all checks.
 	Checks []string
 	// Instances are patterns of instance names. Default: all instances.
 	Instances []string
-	// Hours are the times in which the receiver is notified. An alert of another
-	// time is sent at the next such time if it still lasts. The field Checks of
-	// the windows is not used. Default: always.
+	// Hours are the times in which the receiver gets messages. An alert outside these
+	// times is sent at the next such time if it still lasts. The field Checks of the
+	// windows is not used. Default: always.
 	Hours []Window
-	// After makes the receiver an escalation: it is notified of an alert that has
-	// not been acknowledged for that long. Default: 0, at once.
+	// After makes the receiver an escalation. It gets an alert that no person has
+	// acknowledged for that long. Default: 0, at once.
 	After time.Duration
 
-	// Reminders are the ages of an alert at which it is told again, counted from
-	// the message about its beginning; the last one repeats. An alert that is
-	// acknowledged has no reminders. An empty slice that is not nil means none.
-	// Default: Options.Reminders.
+	// Reminders are the ages of an alert at which a reminder is sent, counted from the
+	// message about its beginning. The last one repeats. An acknowledged alert has no
+	// reminders. An empty slice that is not nil means no reminders. Default:
+	// Options.Reminders.
 	Reminders []time.Duration
-	// NoRecovery leaves out messages about the end of an alert. Default: false.
+	// NoRecovery suppresses messages about the end of an alert. Default: false.
 	NoRecovery bool
 	// Language of the messages, "en" or "es". Default: Options.Language.
 	Language string
@@ -52,8 +52,8 @@ type Receiver struct {
 // receiver is a Receiver ready for use.
 type receiver struct {
 	Receiver
-	// primary is set for Options.Fallback: it gets the messages that the primary
-	// receiver cannot take.
+	// primary is set for Options.Fallback, which gets the messages that the primary
+	// receiver cannot accept.
 	primary    *receiver
 	fallbackOf string
 	words      *words
@@ -141,7 +141,7 @@ func (r *receiver) normalize(o *Options) (err error) {
 	return err
 }
 
-// onDuty reports whether the receiver may be notified at now.
+// onDuty reports whether the receiver may get a message at now.
 func (r *receiver) onDuty(now time.Time) bool {
 	if r.primary != nil {
 		return r.primary.onDuty(now)

@@ -15,18 +15,17 @@ import (
 	"github.com/mainstay-go/mainstay/notify"
 )
 
-// rules are the parts of Options that decisions depend on.
+// rules are the parts of Options that affect decisions.
 type rules struct {
 	instance, boot string
-	once           bool // a command that ends after one look
-	alone          bool // the store is out of reach
+	once           bool // a command that ends after one run
+	alone          bool // the store is unreachable
 	known          []string
 	history        map[string]history
 	minStatus      health.Status
 	groupWait      time.Duration
 	groupInterval  time.Duration
-	// slack lets a reminder go out early, for a command that looks once an hour
-	// and never exactly.
+	// slack lets a reminder be sent early, for a command that runs about once an hour.
 	slack       time.Duration
 	retries     []time.Duration
 	sendTimeout time.Duration
@@ -34,7 +33,7 @@ type rules struct {
 	windows     []Window
 	lost        bool
 	tellUnclean bool
-	unsettled   bool // a check is bad and not yet confirmed so
+	unsettled   bool // a check is bad and not yet confirmed bad
 	receivers   []*receiver
 }
 
@@ -53,7 +52,7 @@ type plan struct {
 	receiver *receiver
 	thread   string
 	topic    string // empty: a new thread, to be named
-	items    []news // with news, the worst first
+	items    []news // with news, worst first
 	others   []news // without news, in the same thread
 	muted    time.Time
 	alone    bool
@@ -61,7 +60,7 @@ type plan struct {
 	content  []planned // the states that the message carries
 }
 
-// planned is the state of an alert that a delivery carries.
+// planned is the state of an alert in a delivery.
 type planned struct {
 	key, id  string
 	face     face
@@ -71,9 +70,8 @@ type planned struct {
 	event    notify.Event
 }
 
-// decide is the pure core: it returns the message that is due for a receiver, if
-// any, and otherwise when to look again at the latest. It changes only the
-// bookkeeping of d.
+// decide is the pure core. It returns the message that is due for a receiver, or the
+// latest time for the next decision. It changes only the bookkeeping of d.
 func (d *document) decide(now time.Time, r *rules, to *receiver) (*plan, time.Time) {
 	state := d.receiver(to.Name)
 	if !state.Sending.IsZero() {
@@ -81,7 +79,7 @@ func (d *document) decide(now time.Time, r *rules, to *receiver) (*plan, time.Ti
 		if now.Before(expires) {
 			return nil, expires
 		}
-		state.Sending = time.Time{} // the process that sent has died
+		state.Sending = time.Time{} // the process that was sending has died
 	}
 	var wake time.Time
 	sooner := func(t time.Time) {
@@ -108,13 +106,13 @@ func (d *document) decide(now time.Time, r *rules, to *receiver) (*plan, time.Ti
 		return nil, wake
 	}
 	if !to.onDuty(now) {
-		return nil, wake // the loop's tick finds the time
+		return nil, wake // the tick of the loop finds the time
 	}
 	retryAt := time.Time{}
 	if state.Attempts > 0 {
 		retryAt = state.FailedAt.Add(to.pause(r, state.Attempts, slices.ContainsFunc(due, func(n news) bool { return n.urgent })))
 	}
-	var lead *news // what makes a message due now
+	var lead *news // the reason why a message is due now
 	for i := range due {
 		n := &due[i]
 		at := n.due
@@ -140,8 +138,8 @@ func (d *document) decide(now time.Time, r *rules, to *receiver) (*plan, time.Ti
 	return d.plan(now, r, to, lead, due, open), time.Time{}
 }
 
-// newsOf compares an alert with the state that a receiver has. Without news, it
-// returns the time of the next comparison.
+// newsOf compares an alert with the state that a receiver has. Without news, it returns
+// the time of the next comparison.
 func (d *document) newsOf(k string, now time.Time, r *rules, to *receiver) (news, time.Time) {
 	al := d.Alerts[k]
 	t := al.Told[to.Name]
@@ -175,7 +173,7 @@ func (d *document) newsOf(k string, now time.Time, r *rules, to *receiver) (news
 			n.event = notify.Changed
 		}
 	case al.Face != t.Face && al.Face.weight() < t.Face.weight() && t.Face != fail && t.Face != warn:
-		n.event = notify.Changed // an instance is back, a check stays bad
+		n.event = notify.Changed // an instance is back, but its check is still bad
 	case al.Face != t.Face || t.Critical && !al.Critical:
 		n.event = notify.Better
 	default:
@@ -220,10 +218,10 @@ func (d *document) newsOf(k string, now time.Time, r *rules, to *receiver) (news
 	return n, time.Time{}
 }
 
-// due says when news may go out. News of the worse waits for groupWait, so that
-// alerts with one cause share a message. Other news waits four times as long, and
-// for groupInterval after the last message of the thread. A rise to
-// critical is not delayed further.
+// due returns when news may be sent. A change for the worse waits for groupWait, so
+// that alerts with one cause share a message. Other news waits four times as long, and
+// for groupInterval after the last message of the thread. A rise to critical is not
+// delayed further.
 func (d *document) due(n news, r *rules, to *receiver) time.Time {
 	if n.urgent {
 		return n.told.Urgent.Add(r.groupWait)
@@ -250,11 +248,11 @@ func (d *document) due(n news, r *rules, to *receiver) time.Time {
 	return at
 }
 
-// plan gathers what goes into one message: all news of one thread.
+// plan collects the content of one message: all news of one thread.
 func (d *document) plan(now time.Time, r *rules, to *receiver, lead *news, due, open []news) *plan {
 	state := d.receiver(to.Name)
 	p := &plan{receiver: to, thread: lead.told.Thread, alone: r.alone}
-	if lead.told.Face == clear { // not told of yet
+	if lead.told.Face == clear { // no message yet
 		p.thread = d.join(now, r, state, lead)
 	}
 	if t := state.Threads[p.thread]; t != nil && p.thread != "" {
@@ -279,7 +277,7 @@ func (d *document) plan(now time.Time, r *rules, to *receiver, lead *news, due, 
 		if isNews[n.key] || !belongs(n) || n.told.Face == clear {
 			continue
 		}
-		// A reminder takes along those that would follow soon.
+		// A reminder includes the reminders that would follow soon.
 		if n.event == notify.Ongoing && lead.event == notify.Reminder && !n.due.IsZero() && n.due.Sub(now) <= 3*r.groupInterval {
 			n.event = notify.Reminder
 			p.items = append(p.items, n)
@@ -311,9 +309,9 @@ func (d *document) plan(now time.Time, r *rules, to *receiver, lead *news, due, 
 	return p
 }
 
-// join returns the thread that a new alert belongs to: one that began just now
-// and is at least as severe, so that a critical alert never hides in the thread
-// of a warning. It returns "" for a new thread.
+// join returns the thread for a new alert: one that has just begun and is at least as
+// severe. A critical alert is then never hidden in the thread of a warning. It returns
+// "" for a new thread.
 func (d *document) join(now time.Time, r *rules, to *delivery, n *news) string {
 	best := ""
 	for id, t := range to.Threads {
@@ -371,7 +369,7 @@ func (d *document) begin(now time.Time, r *rules, p *plan) {
 	}
 }
 
-// delivered records that a message was taken at now.
+// delivered records that the receiver accepted a message at now.
 func (d *document) delivered(now time.Time, r *rules, p *plan) {
 	s := d.receiver(p.receiver.Name)
 	s.Sending, s.Attempts, s.FailedAt = time.Time{}, 0, time.Time{}
@@ -400,16 +398,16 @@ func (d *document) delivered(now time.Time, r *rules, p *plan) {
 			if at.IsZero() || at.Add(-r.slack).After(now.Add(remindTogether(c.event, r))) {
 				break
 			}
-			t.Reminded++ // also those that a standstill has swallowed
+			t.Reminded++ // also the reminders that were skipped during a standstill
 			if tries == 1000 {
-				t.Base, t.Reminded = now, 0 // years of them: a clock was wrong
+				t.Base, t.Reminded = now, 0 // reminders of many years: a clock was wrong
 				break
 			}
 		}
 	}
 }
 
-// remindTogether is how far ahead a reminder reaches.
+// remindTogether is how far a reminder looks ahead.
 func remindTogether(e notify.Event, r *rules) time.Duration {
 	if e == notify.Reminder {
 		return 3 * r.groupInterval
@@ -417,7 +415,7 @@ func remindTogether(e notify.Event, r *rules) time.Duration {
 	return 0
 }
 
-// failed records a delivery that did not succeed.
+// failed records a failed delivery.
 func (d *document) failed(now time.Time, p *plan) {
 	s := d.receiver(p.receiver.Name)
 	s.Sending = time.Time{}
@@ -437,8 +435,8 @@ func (t *told) reminderAt(plan []time.Duration) time.Time {
 	return t.Base.Add(last + time.Duration(t.Reminded-len(plan)+1)*last)
 }
 
-// room reports whether another message may be sent, and otherwise the time at
-// which one may.
+// room reports whether another message may be sent now. If not, it returns the time at
+// which one may be sent.
 func (s *delivery) room(maxPerHour int) (time.Time, bool) {
 	if len(s.Sent) < maxPerHour {
 		return time.Time{}, true
@@ -446,8 +444,8 @@ func (s *delivery) room(maxPerHour int) (time.Time, bool) {
 	return s.Sent[len(s.Sent)-maxPerHour].Add(capWindow), false
 }
 
-// signature is the same as long as a message has the same news, so that a repeated
-// delivery goes only to recipients that do not have it.
+// signature stays the same while a message has the same news. A repeated delivery then
+// goes only to recipients that do not have it.
 func (p *plan) signature() string {
 	var b strings.Builder
 	fmt.Fprint(&b, p.receiver.Name, " ", p.thread)
@@ -458,8 +456,8 @@ func (p *plan) signature() string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// matches reports whether the route of the receiver covers an alert. If it will
-// later, it returns the time.
+// matches reports whether the route of the receiver covers an alert. If it covers the
+// alert only later, matches returns the time.
 func (r *receiver) matches(d *document, al *state, with *rules, now time.Time) (bool, time.Time) {
 	if r.MinLevel == notify.Critical && !al.Critical || !matchAny(r.Checks, al.Name) {
 		return false, time.Time{}
@@ -498,13 +496,13 @@ func matchAny(patterns []string, name string) bool {
 		return true
 	}
 	return slices.ContainsFunc(patterns, func(p string) bool {
-		ok, _ := path.Match(p, name) // New has tried the pattern
+		ok, _ := path.Match(p, name) // New has checked the pattern
 		return ok
 	})
 }
 
-// pause is how long to wait after a number of failures. A critical alert is tried
-// again at least once a minute in the first hour, and every 5 minutes after it.
+// pause is the wait after a number of failures. A critical alert is tried again at
+// least once a minute in the first hour, and then every 5 minutes.
 func (r *receiver) pause(with *rules, attempts int, urgent bool) time.Duration {
 	d := with.retries[min(attempts, len(with.retries))-1]
 	if urgent {

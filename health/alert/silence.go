@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-// Silence holds back messages about a check, about an instance, or about all of
-// them, until a moment.
+// Silence holds back messages until a given time: about a check, about an instance, or
+// about all checks and instances.
 type Silence struct {
 	// Check is the name of a check. Empty means every check.
 	Check string `json:"check,omitempty"`
 	// Instance is the name of an instance. Empty means every instance.
 	Instance string    `json:"instance,omitempty"`
 	Until    time.Time `json:"until"`
-	// Reason and By are for the people who read the list.
+	// Reason and By are for the readers of the list.
 	Reason string `json:"reason,omitempty"`
 	By     string `json:"by,omitempty"`
-	// Set is when the silence began. The alerter writes it.
+	// Set is when the silence began. The alerter sets it.
 	Set time.Time `json:"set,omitzero"`
 }
 
@@ -29,10 +29,9 @@ func (s Silence) covers(al *state, now time.Time) bool {
 	return (s.Check == "" || s.Check == al.Name) && (s.Instance == "" || s.Instance == al.Instance) && now.Before(s.Until)
 }
 
-// Window is a time of planned work that comes back, during which no messages
-// are sent about the checks. It is written in the wall clock's time: a window from
-// 02:00 to 04:00 keeps those hours when the clocks change, however long they are
-// on that day.
+// Window is a recurring time of planned work. No messages about its checks are sent in
+// that time. It uses wall-clock time. A window from 02:00 to 04:00 keeps these hours
+// when the clocks change, and is then longer or shorter.
 type Window struct {
 	// Checks are names. Empty means every check.
 	Checks []string
@@ -102,13 +101,13 @@ func (d *document) silencedUntil(al *state, now time.Time) (until time.Time) {
 	return until
 }
 
-// maxSilences bounds the document.
+// maxSilences limits the size of the document.
 const maxSilences = 100
 
-// Silence holds back messages until s.Until, on all instances that share the
-// store. A later silence of the same check and instance replaces an earlier one.
-// One that is already over ends it. Alerts are recorded meanwhile, and sent
-// afterwards if they last.
+// Silence holds back messages until s.Until, on all instances that share the store. A
+// later silence of the same check and instance replaces an earlier one. A silence that
+// is already over ends it. Alerts are still recorded, and are sent afterwards if they
+// last.
 func (a *Alerter) Silence(ctx context.Context, s Silence) error {
 	if s.Check != "" && !slices.Contains(a.reg.Names(), s.Check) {
 		return fmt.Errorf("alert: there is no check %q to silence", s.Check)
@@ -135,7 +134,7 @@ func (a *Alerter) Silence(ctx context.Context, s Silence) error {
 
 const maxSilence = 31 * 24 * time.Hour
 
-// Silences returns those that are in force, from the store.
+// Silences reads the active silences from the store.
 func (a *Alerter) Silences(ctx context.Context) ([]Silence, error) {
 	var out []Silence
 	err := a.change(ctx, func(d *document, now time.Time) error {

@@ -11,7 +11,7 @@ import (
 	"github.com/mainstay-go/mainstay/health"
 )
 
-// export returns the alert as others show it.
+// export returns the alert in its public form.
 func (al *state) export() health.Alert {
 	out := health.Alert{
 		ID: al.ID, Check: al.Name, Instance: al.Instance, State: string(al.Face), Critical: al.Critical,
@@ -26,19 +26,19 @@ func (al *state) export() health.Alert {
 	return out
 }
 
-// Alerts returns the open alerts, and those closed within the last 90 days, 200
-// at most, as this process last saw them. It asks no store. Pass it to
+// Alerts returns the open alerts, and at most 200 alerts that were closed within the
+// last 90 days, as this process last read them. It does not read the store. Pass it to
 // health.Registry.SetAlerts.
 func (a *Alerter) Alerts() health.Alerts {
 	now := time.Now()
 	a.mu.Lock()
 	d := a.local
-	a.mu.Unlock() // a document in local is replaced and never changed
+	a.mu.Unlock() // a document in local is replaced, never changed
 	var out health.Alerts
 	for _, k := range slices.Sorted(maps.Keys(d.Alerts)) {
 		al := d.Alerts[k]
 		e := al.export()
-		if !al.Ended.IsZero() { // only a message about its end is missing
+		if !al.Ended.IsZero() { // only the message about its end is not delivered
 			out.Closed = append(out.Closed, e)
 			continue
 		}
@@ -73,7 +73,7 @@ func btoi(b bool) int {
 	return 0
 }
 
-// Notices returns a line per open alert and per silence, for
+// Notices returns a line for each open alert and each silence, for
 // health.Registry.AddNotices.
 func (a *Alerter) Notices() []string {
 	var lines []string
@@ -132,8 +132,8 @@ func count(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// Told returns the names of the checks with a delivered message about an alert
-// and no message about its end. It reads the store.
+// Told returns the names of the checks with a delivered message about an alert and no
+// delivered message about its end. It reads the store.
 func (a *Alerter) Told(ctx context.Context) ([]string, error) {
 	var names []string
 	err := a.change(ctx, func(d *document, _ time.Time) error {

@@ -19,11 +19,11 @@ import (
 
 // Store keeps the state of an [Alerter], a document of some kilobytes.
 //
-// Update calls f with the stored document, nil if there is none, and stores the
-// document that f returns, unless it is the same or f failed. No other f runs
-// between the two, in this process or in another one. f returns within
-// milliseconds. When the store cannot be reached, Update returns an error without
-// calling f. When another process holds it for too long, that error is
+// Update calls f with the stored document, or nil if there is none, and stores the
+// document that f returns. It stores nothing if the document is the same or f failed.
+// The store is locked during Update: no other f runs at the same time, in any process.
+// f returns within milliseconds. If the store is unreachable, Update returns an error
+// without calling f. If another process holds the store for too long, that error is
 // [ErrBusy].
 type Store interface {
 	Update(ctx context.Context, f func(state []byte) ([]byte, error)) error
@@ -32,7 +32,7 @@ type Store interface {
 // ErrBusy is the error of a [Store] that another process uses.
 var ErrBusy = errors.New("alert: another process is deciding; it will speak for this one")
 
-// Memory returns a Store that lasts as long as the process.
+// Memory returns a Store that keeps the state until the process ends.
 func Memory() Store { return &memory{} }
 
 type memory struct {
@@ -51,14 +51,14 @@ func (m *memory) Update(_ context.Context, f func([]byte) ([]byte, error)) error
 	return nil
 }
 
-// File returns a Store in one file, which several processes on one host may
-// share: a server and a command that cron starts. It is locked with a second file
-// beside it, and replaced by rename: a crash leaves the old document or the new
-// one. The file is created with the mode 0600.
+// File returns a Store in one file. Several processes on one host may share it, such as
+// a server and a command that cron starts. A second file beside it is the lock. The
+// file is replaced by rename, so a crash leaves the old or the new document. It is
+// created with the mode 0600.
 //
-// The file has room to grow. When it cannot be replaced, because the disk is
-// full, the new document is written over the old one, so that an alert about the
-// full disk is not repeated by each run of a command.
+// The file has room to grow. If it cannot be replaced because the disk is full, the new
+// document overwrites the old one in place. A command then does not repeat the alert
+// about the full disk in each run.
 func File(path string) Store {
 	return &file{path: path, replace: func(b []byte) error {
 		return atomicfile.Write(path, 0o600, func(w io.Writer) error {
@@ -75,8 +75,8 @@ type file struct {
 }
 
 const (
-	maxDocument = 16 << 20 // far more than any real one
-	fileBlock   = 16 << 10 // the file's size is a multiple of it
+	maxDocument = 16 << 20 // far larger than any real document
+	fileBlock   = 16 << 10 // the size of the file is a multiple of it
 )
 
 func (s *file) Update(ctx context.Context, f func([]byte) ([]byte, error)) error {
@@ -92,7 +92,7 @@ func (s *file) Update(ctx context.Context, f func([]byte) ([]byte, error)) error
 		}
 		return fmt.Errorf("alert: locking the state: %w", err)
 	}
-	defer func() { _ = lock.Unlock() }() // closing the file ends the lock in any case
+	defer func() { _ = lock.Unlock() }() // closing the file releases the lock in any case
 	state, size, err := s.read()
 	if err != nil {
 		return fmt.Errorf("alert: reading the state: %w", err)
@@ -113,7 +113,7 @@ func (s *file) Update(ctx context.Context, f func([]byte) ([]byte, error)) error
 	return nil
 }
 
-// overwrite puts a document into the blocks that the file already has.
+// overwrite writes a document into the blocks that the file already has.
 func (s *file) overwrite(next []byte, size int) error {
 	if len(next) > size {
 		return errors.New("the file has no room for it either")

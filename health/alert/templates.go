@@ -10,13 +10,13 @@ import (
 	"github.com/mainstay-go/mainstay/notify"
 )
 
-// Templates replace the texts of messages. Each gets a [Content]. An empty one
-// keeps the text of the language. New refuses a template that cannot be parsed or
-// that fails on an example.
+// Templates replace the texts of messages. Each template gets a [Content]. An empty one
+// keeps the text of the language. New rejects a template that cannot be parsed or that
+// fails on an example.
 type Templates struct {
 	// Subject and Text are templates of text/template.
 	Subject, Text string
-	// HTML is a template of html/template, which escapes what it inserts.
+	// HTML is a template of html/template, which escapes the inserted values.
 	HTML string
 }
 
@@ -116,8 +116,8 @@ var plainText = template.Must(template.New("text").Funcs(template.FuncMap{"join"
 {{.}}
 {{end}}`))
 
-// htmlText is mail: inline styles, no images, readable without either. The state
-// is a word, a color and a heading.
+// htmlText suits mail programs: it uses inline styles and no images, and is readable
+// without styles. The state is a word, a color and a heading.
 var htmlText = htmltemplate.Must(htmltemplate.New("html").Parse(`<!DOCTYPE html>
 <html lang="{{.Language}}"><head><meta charset="utf-8"><meta name="color-scheme" content="light dark"><title>{{.Subject}}</title></head>
 <body style="font-family:system-ui,sans-serif;font-size:16px;line-height:1.4">

@@ -83,7 +83,7 @@ func wordsOf(language string) (*words, error) {
 	return nil, fmt.Errorf("alert: there is no language %q: use \"en\" or \"es\", or Templates", language)
 }
 
-// roughly words a duration as a person would.
+// roughly formats a duration in everyday form.
 func (w *words) roughly(d time.Duration) string {
 	switch d = max(d, 0); {
 	case d < 90*time.Second:
@@ -96,7 +96,7 @@ func (w *words) roughly(d time.Duration) string {
 	return fmt.Sprintf(w.days, int(d.Round(24*time.Hour).Hours()/24))
 }
 
-// clock words a time, with the day if it is not recent.
+// clock formats a time, with the day if it is not recent.
 func (w *words) clock(t, now time.Time, in *time.Location) string {
 	t = t.In(in)
 	if now.Sub(t) < 20*time.Hour && t.Sub(now) < 20*time.Hour {
@@ -109,9 +109,9 @@ func (w *words) clock(t, now time.Time, in *time.Location) string {
 	return fmt.Sprintf("%d %s %s", t.Day(), month, t.Format("15:04 MST"))
 }
 
-// value words a measurement and its thresholds.
+// value formats a measurement and its thresholds.
 func (w *words) value(v notify.Value) string {
-	number := func(f float64) string { // 78600000000 rather than 7.86e+10
+	number := func(f float64) string { // 78600000000 instead of 7.86e+10
 		if f == float64(int64(f)) {
 			return fmt.Sprintf("%d", int64(f))
 		}

@@ -37,24 +37,25 @@ import (
 	"github.com/mainstay-go/mainstay/notify"
 )
 
-// Options tune a [Monitor]. New fills the fields of Health, Alert and History that
-// join the parts and that are empty.
+// Options tune a [Monitor]. New fills the empty fields of Health, Alert and History
+// that connect the parts.
 type Options struct {
-	// Folder keeps alerts, history and the key of the links. All instances on one host
-	// may share it. Default: none. Then Alert.Store and Store are required.
+	// Folder stores alerts, history and the key of the links. All instances on one host
+	// may share it. Default: empty. Then Alert.Store and Store are required.
 	Folder string
-	// Store keeps the history. Instances on several hosts need a store in Redis or in a
-	// database, and the same for Alert.Store. Default: files in Folder.
+	// Store stores the history. Instances on several hosts need a store in Redis or in
+	// a database. The same applies to Alert.Store. Default: files in Folder.
 	Store history.Store
-	// URL is the public address of the service, which messages link to. Default: none,
+	// URL is the public address of the service, which messages link to. Default: empty,
 	// and no links.
 	URL string
 
-	// Health tunes the checks and endpoints. Its Heartbeat reports to a watcher elsewhere.
+	// Health tunes the checks and endpoints. Its Heartbeat reports to an external
+	// watcher.
 	Health health.Options
-	// Alert tunes the alerts. Its Receivers have routes of their own.
+	// Alert tunes the alerts. Its Receivers have their own routes.
 	Alert alert.Options
-	// History tunes the pages. With a Password the link in a mail opens in a browser.
+	// History tunes the pages. With a Password, the link in a mail opens in a browser.
 	History history.Options
 }
 
@@ -68,13 +69,13 @@ type Monitor struct {
 	links  bool
 	mu     sync.Mutex
 	closed bool
-	cancel context.CancelFunc // of Run; nil = not at work
+	cancel context.CancelFunc // of Run; nil = Run is not running
 	ended  chan struct{}
 }
 
-// New returns a Monitor of the given checks that notifies to. With Options.Alert.Receivers,
-// to may be nil. New writes the key of the links into the folder. It starts and sends
-// nothing: call [Monitor.Run].
+// New returns a Monitor of the given checks that notifies to. With
+// Options.Alert.Receivers, to may be nil. New writes the key of the links into the
+// folder. It starts no goroutine and sends no message. Call [Monitor.Run].
 func New(checks []health.Check, to notify.Notifier, opts *Options) (*Monitor, error) {
 	var o Options
 	if opts != nil {
@@ -99,7 +100,7 @@ func New(checks []health.Check, to notify.Notifier, opts *Options) (*Monitor, er
 	return m, nil
 }
 
-// fill joins the options of the parts.
+// fill connects the options of the parts.
 func (o *Options) fill() error {
 	if o.Folder == "" && (o.Store == nil || o.Alert.Store == nil) {
 		return errors.New("monitor: name a Folder, or set Store and Alert.Store")
@@ -135,7 +136,7 @@ func (o *Options) fill() error {
 	return o.link()
 }
 
-// link points the messages to the pages.
+// link sets the links from the messages to the pages.
 func (o *Options) link() error {
 	if o.URL == "" {
 		return nil
@@ -215,8 +216,8 @@ func (m *Monitor) Run(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Close ends Run and returns when it has returned. The stores and clients that the
-// options name stay open.
+// Close ends Run and returns after Run has returned. The stores and clients in the
+// options stay open.
 func (m *Monitor) Close() error {
 	m.mu.Lock()
 	m.closed = true

@@ -1,5 +1,5 @@
-// Package redisalert keeps the state of health alerts in Redis, so that a fleet
-// of replicas has one incident and sends one message about it.
+// Package redisalert stores the state of health alerts in Redis. All instances of a
+// service then share their alerts and send one message about each.
 package redisalert
 
 import (
@@ -16,32 +16,32 @@ import (
 )
 
 const (
-	// hold is how long a crashed holder keeps the others waiting; a living one
+	// hold is how long a crashed holder blocks the other instances. A live holder
 	// extends it.
 	hold = 30 * time.Second
-	// patience is how long Update waits for another replica to decide.
+	// patience is how long Update waits for the lock of another replica.
 	patience = 10 * time.Second
-	// reach bounds one command. go-redis looks at the context's deadline only with
+	// reach limits one command. go-redis respects the deadline of the context only with
 	// ContextTimeoutEnabled.
 	reach = 3 * time.Second
-	// keep is how long the state of a service that is gone stays.
+	// keep is how long the state of a service that no longer runs is kept.
 	keep = 90 * 24 * time.Hour
 )
 
 // Store is an alert.Store on Redis: standalone, Cluster, Sentinel or Ring. It is
 // safe for concurrent use.
 //
-// The lock is one key with an expiry on one server. When a failover loses it, or
-// its holder stands still for longer than the expiry, two replicas may decide at
-// the same time and send the same message twice; the state is then written by
-// the one that holds the lock, never by the other.
+// The lock is one key with an expiry on one server. If a failover loses it, or its
+// holder pauses for longer than the expiry, two replicas may decide at the same time
+// and send the same message. Only the replica that holds the lock then writes the
+// state.
 type Store struct {
 	client      redis.UniversalClient
 	state, lock string
 }
 
-// New returns a Store under a name, which every replica of a service must share
-// and every other service must not. It does not dial.
+// New returns a Store under a name. Every replica of a service must use the same name,
+// and every other service a different one. New opens no connection.
 func New(client redis.UniversalClient, name string) (*Store, error) {
 	if client == nil {
 		return nil, errors.New("redisalert: the Redis client is nil")
@@ -59,8 +59,8 @@ if redis.call("GET", KEYS[1]) == ARGV[1] then
 	return redis.call("PEXPIRE", KEYS[1], ARGV[2])
 end
 return 0`)
-	// save writes the state only while the lock is still ours, and releases it.
-	// Without a third argument it only releases.
+	// save writes the state only if this process still holds the lock, and releases it.
+	// Without a third argument it only releases the lock.
 	save = redis.NewScript(`
 if redis.call("GET", KEYS[1]) ~= ARGV[1] then
 	return 0
@@ -92,8 +92,8 @@ func (s *Store) Update(ctx context.Context, f func([]byte) ([]byte, error)) erro
 	if err != nil || string(next) == string(old) {
 		return errors.Join(err, s.release(ctx, token))
 	}
-	// What has been decided is written even if the caller is in a hurry: a message
-	// may have been sent.
+	// The decision is written even if ctx has ended, because a message may have been
+	// sent.
 	held, err := bounded(context.WithoutCancel(ctx), func(ctx context.Context) (int64, error) {
 		return save.Run(ctx, s.client, []string{s.lock, s.state}, token, keep.Milliseconds(), next).Int64()
 	})
@@ -121,7 +121,7 @@ func (s *Store) acquire(ctx context.Context, token string) error {
 		switch {
 		case err == nil && ok:
 			return nil
-		case busy && ctx.Err() != nil: // whether it waited or asked in that moment
+		case busy && ctx.Err() != nil: // ctx ended during the wait or during the command
 			return alert.ErrBusy
 		case err != nil:
 			return fmt.Errorf("redisalert: taking the lock: %w", err)
@@ -152,7 +152,8 @@ func (s *Store) guarded(ctx context.Context, token string, old []byte, f func([]
 			case <-done:
 				return
 			case <-ticker.C:
-				// An error shows when the state is saved: the lock is no longer held.
+				// An error is found when the state is saved: the lock is no longer
+				// held.
 				_, _ = bounded(ctx, func(ctx context.Context) (int64, error) {
 					return extend.Run(ctx, s.client, []string{s.lock}, token, hold.Milliseconds()).Int64()
 				})
@@ -173,9 +174,8 @@ func (s *Store) release(ctx context.Context, token string) error {
 	return nil
 }
 
-// bounded gives a command its own deadline, whether the client looks at contexts
-// or not. A command that comes back later than that is ended by the client's own
-// timeouts, and its answer is not used.
+// bounded gives a command its own deadline, even if the client ignores contexts. The
+// timeouts of the client end a command that runs longer, and its result is not used.
 func bounded[T any](ctx context.Context, command func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, reach)
 	type answer struct {
