@@ -12,13 +12,13 @@ import (
 	"github.com/mainstay-go/mainstay/health"
 )
 
-// maxAnswer bounds what is read of a server's answer.
+// maxAnswer limits how much of a server's response is read.
 const maxAnswer = 1 << 20
 
-// ask takes the state from a running server: a 503 is fail, and a 200 what its
-// body says, or pass if it says nothing. A server that does not answer fails. No
-// redirect is followed: a health endpoint has none, and a login page would answer
-// 200.
+// ask gets the state from a running server. A 503 is fail. For a 200, the body gives
+// the state, or pass if it contains none. A server that does not respond fails. No
+// redirect is followed: a health endpoint has no redirect, and a login page would
+// respond with 200.
 func ask(ctx context.Context, f flags, stdout io.Writer) (int, error) {
 	u, err := url.Parse(f.url)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -36,7 +36,7 @@ func ask(ctx context.Context, f flags, stdout io.Writer) (int, error) {
 	if err != nil {
 		var withURL *url.Error
 		if errors.As(err, &withURL) {
-			err = withURL.Err // the URL may hold a password
+			err = withURL.Err // the URL may contain a password
 		}
 		return Fail, fmt.Errorf("%s does not answer: %w", u.Host, err)
 	}
@@ -74,7 +74,7 @@ func ask(ctx context.Context, f flags, stdout io.Writer) (int, error) {
 	return code(status), nil
 }
 
-// printable keeps a server from writing to the terminal what it likes.
+// printable prevents a server from writing control sequences to the terminal.
 func printable(s string) string {
 	out := []rune{}
 	for _, r := range s {

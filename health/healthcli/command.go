@@ -21,30 +21,30 @@ const (
 	Pass     = 0
 	Warn     = 1
 	Fail     = 2
-	NoResult = 3 // the checks could not be run, or somebody should have been told and was not
+	NoResult = 3 // the checks could not be run, or a message was due and could not be delivered
 )
 
 // Command is a health command. Only Registry is needed.
 type Command struct {
-	// Name is what users type, for the usage text. Default: "health".
+	// Name is the command that users type, for the usage text. Default: "health".
 	Name string
-	// Registry makes the checks. It is called once and not at all for --url. Its
-	// context ends with Run.
+	// Registry creates the registry. It is called once, and not for --url. Its context
+	// ends with Run.
 	Registry func(ctx context.Context) (*health.Registry, error)
-	// Notifier makes the channel for --notify and --test-notify. Default: there is
-	// none, and these are refused.
+	// Notifier creates the channel for --notify and --test-notify. Default: nil, and
+	// both are rejected.
 	Notifier func() (notify.Notifier, error)
-	// Alert tunes what --notify sends. Its Store must outlive the process, else
-	// every run would be the first; --state takes its place. Default: --state is
-	// needed.
+	// Alert tunes the messages of --notify. Its Store must outlive the process.
+	// Otherwise every run would be the first. --state replaces it. Default: --state is
+	// required.
 	Alert alert.Options
-	// Checks keeps what the checks remember between two runs, such as the counters of
-	// the processor, so that an hourly run judges the whole hour. Default: with
-	// --state FILE the file FILE.checks, else none.
+	// Checks stores the state of the checks between two runs, such as the counters of
+	// the processor. An hourly run then measures the whole hour. Default: with --state
+	// FILE the file FILE.checks, otherwise the state is not stored.
 	Checks alert.Store
 	// Heartbeat is sent after a run of --notify in which no check failed and every
-	// message was delivered, so that a watcher elsewhere notices when cron does not
-	// run the command. Default: none.
+	// message was delivered. An external watcher then notices when cron does not run
+	// the command. Default: nil.
 	Heartbeat *health.Heartbeat
 	// Stdout and Stderr receive the output. Default: os.Stdout and os.Stderr.
 	Stdout, Stderr io.Writer
@@ -101,15 +101,15 @@ func (c *Command) parse(args []string, out io.Writer) (flags, error) {
 	return f, nil
 }
 
-// Run does what args say and returns the exit code. It writes results to Stdout
-// and what prevented them to Stderr.
+// Run executes the command in args and returns the exit code. It writes results to
+// Stdout and errors to Stderr.
 func (c *Command) Run(ctx context.Context, args []string) int {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stdout, stderr := orDefault(c.Stdout, io.Writer(os.Stdout)), orDefault(c.Stderr, io.Writer(os.Stderr))
 	code, err := c.run(ctx, args, stdout)
 	if err != nil {
-		// cron mails it: a database URL that does not parse is quoted in its error.
+		// cron mails this text. The error of a malformed database URL quotes the URL.
 		fmt.Fprintf(stderr, "%s: %s\n", orDefault(c.Name, "health"), health.Scrub(err.Error()))
 	}
 	return code
@@ -157,10 +157,10 @@ func (c *Command) run(ctx context.Context, args []string, stdout io.Writer) (int
 	if f.manages() {
 		return manage(ctx, alerts, f, names, stdout)
 	}
-	var watch []string // what people were told is bad: believed to be well again only twice
+	var watch []string // reported as bad: they must pass twice to be well again
 	if alerts != nil {
 		if watch, err = alerts.Told(ctx); err != nil {
-			watch = nil // the same trouble comes up, and is reported, when alerts looks
+			watch = nil // alerts.Once reads the store too and reports the same error
 		}
 	}
 	snap, err := confirm(ctx, reg, f, names, watch)
@@ -202,7 +202,7 @@ func code(s health.Status) int {
 	return NoResult
 }
 
-// chosen reads --only; nil means all.
+// chosen reads --only. nil means all checks.
 func chosen(only string, known []string) ([]string, error) {
 	var names []string
 	for name := range strings.SplitSeq(only, ",") {
@@ -236,7 +236,7 @@ func (c *Command) alerter(reg *health.Registry, f flags) (*alert.Alerter, error)
 	if opts.Store == nil {
 		return nil, errors.New("--notify, --silence, --alerts and --ack need --state FILE to remember what people were told; else every run would tell them again")
 	}
-	if f.manages() { // sends nothing and works without a channel
+	if f.manages() { // sends no message and works without a channel
 		opts.Receivers = nil
 		return alert.New(reg, notify.Func(func(context.Context, notify.Message) error { return nil }), &opts)
 	}

@@ -9,10 +9,10 @@ import (
 	"github.com/mainstay-go/mainstay/health"
 )
 
-// confirm runs the checks and, where a mail may follow or the user asks for it,
-// runs those again that are bad, and those that people believe to be bad: one
-// lost packet is no outage, and one that gets through is no recovery. The states
-// of the returned snapshot are those that all runs agree on.
+// confirm runs the checks. If a mail may follow or the user asked for it, it runs the
+// bad checks again, and also the checks that were reported as bad. One lost packet is
+// then no outage, and one successful run is no recovery. The returned snapshot has the
+// states that all runs agree on.
 func confirm(ctx context.Context, reg *health.Registry, f flags, names, told []string) (*health.Snapshot, error) {
 	first, err := runOnce(ctx, reg, f.timeout, names)
 	if err != nil {
@@ -45,9 +45,9 @@ func confirm(ctx context.Context, reg *health.Registry, f flags, names, told []s
 	return agreed(first, seen, told), nil
 }
 
-// settled tells whether further runs are not needed: what nobody was told of is
-// well as soon as it passes once; what people believe to be bad stays so as soon
-// as it fails, and is well when it has passed twice.
+// settled reports whether a check needs no further runs. An unreported check is well as
+// soon as it passes once. A reported check stays bad as soon as it fails, and is well
+// after it has passed twice.
 func settled(runs []health.CheckState, told bool) bool {
 	n := len(runs)
 	if !told {
@@ -78,11 +78,11 @@ func agreed(first *health.Snapshot, seen map[string][]health.CheckState, told []
 		c := &snap.Checks[i]
 		c.Blocked = slices.DeleteFunc(slices.Clone(c.DependsOn), func(p string) bool { return confirmed[p] != health.Fail })
 	}
-	return snap.Only(names...) // computes the state of the whole anew
+	return snap.Only(names...) // computes the state of the service again
 }
 
-// verdict is as bad as all runs were at least; one that people were told is bad
-// is well only if the last two runs, or the only one, passed.
+// verdict is the mildest state of all runs. A reported check is well only if the last
+// two runs, or the only one, passed.
 func verdict(runs []health.CheckState, told bool) health.Status {
 	mildest, mildestBad := health.Fail, health.Fail
 	for _, c := range runs {

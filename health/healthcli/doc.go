@@ -1,6 +1,6 @@
-// Package healthcli is the health command that any service can mount: it runs
-// the checks once, prints what is wrong, tells people, and ends with an exit code
-// that monitoring systems know.
+// Package healthcli is a health command that any service can mount. It runs the checks
+// once, prints the problems, sends notifications, and ends with an exit code for
+// monitoring systems.
 //
 //	cmd := &healthcli.Command{
 //		Name:     "pos health",
@@ -10,7 +10,7 @@
 //	}
 //	os.Exit(cmd.Run(ctx, os.Args[2:]))
 //
-// The exit codes are those of Nagios plug-ins: 0 pass, 1 warn, 2 fail, 3 could
-// not run. Without --verbose nothing is printed while all is well, so that cron
-// stays quiet.
+// The exit codes are those of Nagios plug-ins: 0 pass, 1 warn, 2 fail, 3 could not run.
+// Without --verbose the command prints only problems, so that cron sends no mail while
+// all is well.
 package healthcli

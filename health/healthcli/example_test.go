@@ -10,7 +10,7 @@ import (
 	"github.com/mainstay-go/mainstay/health/healthcli"
 )
 
-// A service mounts the command beside its own.
+// A service mounts the command beside its own commands.
 func ExampleCommand() {
 	cmd := healthcli.Command{
 		Name: "pos health",

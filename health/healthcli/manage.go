@@ -14,7 +14,7 @@ import (
 	"github.com/mainstay-go/mainstay/health/alert"
 )
 
-// manages reports whether the arguments ask for something else than a run of the
+// manages reports whether the arguments request an action other than a run of the
 // checks.
 func (f *flags) manages() bool { return f.silence > 0 || f.alerts || f.ack != "" }
 
@@ -64,7 +64,7 @@ func silence(ctx context.Context, alerts *alert.Alerter, f flags, names []string
 	return nil
 }
 
-// list prints a line per open alert.
+// list prints one line per open alert.
 func list(ctx context.Context, alerts *alert.Alerter, stdout io.Writer) error {
 	if _, err := alerts.Silences(ctx); err != nil { // reads the store
 		return err

@@ -10,8 +10,8 @@ import (
 	"github.com/mainstay-go/mainstay/health"
 )
 
-// printText writes a line per bad check, worst first, and with verbose also one
-// per good check. While all is well and nobody asked, it writes nothing.
+// printText writes a line per bad check, worst first. With verbose it also writes one
+// per good check. If all is well and verbose is not set, it writes no output.
 func printText(w io.Writer, s *health.Snapshot, verbose bool) error {
 	var b strings.Builder
 	for _, level := range []health.Status{health.Fail, health.Warn, health.Unknown, health.Pass} {
@@ -69,14 +69,14 @@ type check struct {
 type observed struct {
 	Name      string  `json:"name"`
 	Component string  `json:"component,omitempty"`
-	Value     any     `json:"value"` // a text for what JSON has no number for
+	Value     any     `json:"value"` // a text if JSON has no number for the value
 	Unit      string  `json:"unit,omitempty"`
 	Warn      float64 `json:"warn,omitempty"`
 	Fail      float64 `json:"fail,omitempty"`
 }
 
-// printJSON writes all checks in their order, whether verbose or not: a program
-// reads it.
+// printJSON writes all checks in their order, with or without verbose, because programs
+// read it.
 func printJSON(w io.Writer, s *health.Snapshot, _ bool) error {
 	r := result{Status: s.Status, Service: s.Service, Release: s.Release, Time: s.Time.UTC(), Checks: []check{}}
 	for _, c := range s.Checks {

@@ -10,8 +10,8 @@ import (
 	"github.com/mainstay-go/mainstay/health/alert"
 )
 
-// recall gives the checks what they remembered at the end of the last run. A state
-// that cannot be read is replaced by this run.
+// recall gives the checks their state from the end of the last run. This run replaces a
+// state that cannot be read.
 func recall(ctx context.Context, reg *health.Registry, store alert.Store) error {
 	if store == nil {
 		return nil
@@ -19,21 +19,21 @@ func recall(ctx context.Context, reg *health.Registry, store alert.Store) error 
 	err := store.Update(ctx, func(state []byte) ([]byte, error) {
 		var states map[string][]byte
 		if json.Unmarshal(state, &states) == nil {
-			_ = reg.Recall(states) // a check without its state starts again
+			_ = reg.Recall(states) // a check without its state starts from the beginning
 		}
 		return state, nil
 	})
 	return unlessBusy(err)
 }
 
-// remember stores what the checks remember.
+// remember stores the state of the checks.
 func remember(ctx context.Context, reg *health.Registry, store alert.Store) error {
 	if store == nil {
 		return nil
 	}
 	err := store.Update(ctx, func(state []byte) ([]byte, error) {
 		states := map[string][]byte{}
-		_ = json.Unmarshal(state, &states) // what is damaged is replaced
+		_ = json.Unmarshal(state, &states) // a damaged state is replaced
 		for name, s := range reg.Remember() {
 			states[name] = s
 		}
@@ -42,7 +42,8 @@ func remember(ctx context.Context, reg *health.Registry, store alert.Store) erro
 	return unlessBusy(err)
 }
 
-// unlessBusy passes over a file that another run has open: its run is as good.
+// unlessBusy ignores a file that another run has locked. The state of that run is as
+// good.
 func unlessBusy(err error) error {
 	if err == nil || errors.Is(err, alert.ErrBusy) {
 		return nil

@@ -8,12 +8,12 @@ import (
 	"github.com/mainstay-go/mainstay/internal/hostschedule"
 )
 
-// Schedule writes how the host's own scheduler starts a health command once an
-// hour: the files to install and the commands that do it. The target is
-// "systemd", "cron" or "windows". name names the unit or task, in lower-case
-// letters, digits and hyphens; command is the program's absolute path and its
-// arguments, with --notify and without secrets, which every user of the host can
-// read there.
+// Schedule writes instructions to run a health command once an hour with the scheduler
+// of the host: the files to install and the commands that do it. The target is
+// "systemd", "cron" or "windows". name is the name of the unit or task, in lower-case
+// letters, digits and hyphens. command is the absolute path of the program and its
+// arguments, with --notify. It must contain no secrets, because every user of the host
+// can read it.
 func Schedule(w io.Writer, target, name string, command ...string) error {
 	plan, err := hostschedule.Job{
 		Name: name, Description: name + ": hourly health check", Command: command, Cadence: hostschedule.Hourly(minute(name)),

@@ -9,7 +9,7 @@ import (
 const (
 	fine   = 5 * time.Minute
 	coarse = time.Hour
-	// maxChecks bounds a day: further checks are not counted.
+	// maxChecks limits a day. Further checks are not counted.
 	maxChecks = 2000
 )
 
@@ -27,7 +27,7 @@ type day struct {
 type series struct {
 	Step  int           `json:"step"` // seconds
 	Cells map[int]*cell `json:"cells"`
-	last  health.Status // of the result before, for the time spent failing
+	last  health.Status // the previous result, for the time spent failing
 	at    time.Time
 }
 
@@ -36,11 +36,11 @@ type cell struct {
 	Passed int `json:"p,omitempty"`
 	Warned int `json:"w,omitempty"`
 	Failed int `json:"f,omitempty"`
-	// Down is the time spent failing and Seen the time that results speak for, in
+	// Down is the time spent failing, and Seen the time that results cover, in
 	// milliseconds.
 	Down int64 `json:"d,omitempty"`
 	Seen int64 `json:"s,omitempty"`
-	// Latency counts results by duration: of at most bounds[i], the rest last.
+	// Latency counts results by duration: of at most bounds[i], and longer ones last.
 	Latency [len(bounds) + 1]int `json:"l"`
 }
 
@@ -85,7 +85,7 @@ func (d *day) record(e health.RunEvent) {
 	default:
 		c.Failed++
 	}
-	// A result speaks for the time since the one before, within reason.
+	// A result covers the time since the previous one, up to a limit.
 	if gap := e.Time.Sub(s.at); !s.at.IsZero() && gap > 0 && gap < 2*time.Hour {
 		c.Seen += gap.Milliseconds()
 		if s.last == health.Fail {
@@ -134,7 +134,7 @@ func (d *day) merge(o *day) {
 	}
 }
 
-// compact makes hours of the day's intervals, and reports whether it did.
+// compact combines the intervals of the day into hours, and reports whether it did.
 func (d *day) compact() bool {
 	changed := false
 	for _, s := range d.Checks {
@@ -179,8 +179,7 @@ func newNow(instance string, s *health.Snapshot) now {
 	return n
 }
 
-// total sums the cells of a check between two moments, over the instances that
-// keep matches.
+// total sums the cells of a check between two times, over all instances.
 func (h *History) total(check string, from, to time.Time) (sum cell) {
 	h.each(check, from, to, func(_ time.Time, c *cell) { sum.add(c) })
 	return sum
@@ -203,8 +202,8 @@ func (h *History) each(check string, from, to time.Time, f func(at time.Time, c 
 	}
 }
 
-// uptime is the share of the seen time that a check did not fail, in percent; ok is
-// false without results.
+// uptime is the share of the covered time in which a check did not fail, in percent. ok
+// is false without results.
 func (c *cell) uptime() (percent float64, ok bool) {
 	switch {
 	case c.Seen > 0:

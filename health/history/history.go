@@ -1,5 +1,5 @@
-// Package history keeps the results of a health registry for 90 days, across
-// restarts and for all instances of a service, and shows them to people.
+// Package history keeps the results of a health registry for 90 days, across restarts
+// and for all instances of a service, and serves them as pages.
 //
 //	store, err := history.Files("/var/lib/pos/health")
 //	...
@@ -8,9 +8,9 @@
 //	go past.Run(ctx)
 //	past.Mount(mux) // /uptime/
 //
-// Results are counted in intervals of five minutes for two days, and of an hour
-// after that. A store receives one small document per instance and day, so its size
-// is bounded: about 4 KB per check and day.
+// Results are counted in intervals of five minutes for two days, and then in intervals
+// of an hour. A store receives one small document per instance and day, of about 4 KB
+// per check. Its size is therefore limited.
 package history
 
 import (
@@ -28,8 +28,7 @@ import (
 	"github.com/mainstay-go/mainstay/health"
 )
 
-// Store keeps documents by key. The service chooses where: [Files], [Redis] or
-// [Database].
+// Store keeps documents by key. Use [Files], [Redis] or [Database].
 type Store interface {
 	// Load returns the documents with the given prefix, by key.
 	Load(ctx context.Context, prefix string) (map[string][]byte, error)
@@ -39,21 +38,22 @@ type Store interface {
 
 // Options tune a [History]. The zero value and nil work.
 type Options struct {
-	// Instance names this process among all instances of the service. Default: the
-	// host's name.
+	// Instance names this process among all instances of the service. Default: the host
+	// name.
 	Instance string
 	// SaveEvery is the time between two writes to the store. A process that is killed
-	// loses that much. Default: 1 min.
+	// loses at most the results of this time. Default: 1 min.
 	SaveEvery time.Duration
-	// Keep is how long results are kept, 90 days at most. Default: 90 days.
+	// Keep is how long results are kept, at most 90 days. Default: 90 days.
 	Keep time.Duration
-	// Password lets people see everything in a browser, by a form and a cookie.
-	// Default: none; only Authorize decides.
+	// Password gives access to all pages in a browser, by a form and a cookie. Default:
+	// empty. Then only Authorize decides.
 	Password string
-	// Authorize lets programs see everything, such as health.BearerToken. Default: none.
+	// Authorize gives programs access to all pages, such as health.BearerToken.
+	// Default: nil.
 	Authorize func(*http.Request) bool
-	// Public names the checks that everyone sees: their state, uptime and badges, and
-	// never their output. Default: none.
+	// Public names the checks that every caller sees: their state, uptime and badges,
+	// and never their output. Default: empty.
 	Public []string
 	// Title is the heading of the pages. Default: the service of the registry.
 	Title string
@@ -63,7 +63,7 @@ type Options struct {
 
 const (
 	defaultKeep = 90 * 24 * time.Hour
-	lostAfter   = 5 * time.Minute // an instance that saved nothing for so long is shown as lost
+	lostAfter   = 5 * time.Minute // an instance that has not saved for this long is shown as lost
 )
 
 // History counts the results of a registry. All methods are safe for concurrent use.
@@ -87,8 +87,8 @@ type History struct {
 // dayKey is one day of one instance.
 type dayKey struct{ instance, date string }
 
-// New returns a History of the registry. It loads nothing and starts nothing: call
-// [History.Run].
+// New returns a History of the registry. It loads no results and starts no goroutine.
+// Call [History.Run].
 func New(reg *health.Registry, store Store, opts *Options) (*History, error) {
 	if reg == nil || store == nil {
 		return nil, errors.New("history: New needs a registry and a store")
@@ -133,7 +133,7 @@ func New(reg *health.Registry, store Store, opts *Options) (*History, error) {
 	return h, nil
 }
 
-// record counts one result. It costs a lock and no allocation in most cases.
+// record counts one result. It costs a lock, and usually no allocation.
 func (h *History) record(_ context.Context, e health.RunEvent) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -148,8 +148,8 @@ func (h *History) record(_ context.Context, e health.RunEvent) {
 	h.dirty[date] = true
 }
 
-// Run loads what is stored, and saves new results until ctx ends, and once more
-// then. It returns nil. Without Run, the pages show the results of this process only.
+// Run loads the stored results, and saves new results until ctx ends and once after
+// that. It returns nil. Without Run, the pages show only the results of this process.
 func (h *History) Run(ctx context.Context) error {
 	ticker := time.NewTicker(h.opts.SaveEvery)
 	defer ticker.Stop()
@@ -176,7 +176,7 @@ func (h *History) sync(ctx context.Context) {
 	h.note(err)
 }
 
-// note logs a store that fails, once until it works again.
+// note logs a failing store once, until it works again.
 func (h *History) note(err error) {
 	h.mu.Lock()
 	changed := (err != nil) != h.failed
@@ -190,8 +190,8 @@ func (h *History) note(err error) {
 	}
 }
 
-// load reads the days of all instances: all of them the first time, and those of
-// the last two days later.
+// load reads the days of all instances. The first time it reads all days, and later
+// only the last two.
 func (h *History) load(ctx context.Context) error {
 	h.mu.Lock()
 	first := !h.loaded
@@ -217,8 +217,8 @@ func (h *History) load(ctx context.Context) error {
 	return nil
 }
 
-// take adds a stored document. One that cannot be read is passed over: a damaged day
-// costs that day.
+// take adds a stored document. It skips a document that cannot be read. A damaged
+// document costs only its day.
 func (h *History) take(key string, document []byte, first bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -237,15 +237,15 @@ func (h *History) take(key string, document []byte, first bool) {
 	switch own := h.days[k]; {
 	case d.Instance != h.opts.Instance:
 		h.days[k] = &d
-	case first && own != nil: // results of this process came before the first load
+	case first && own != nil: // this process recorded results before the first load
 		own.merge(&d)
 	case first:
 		h.days[k] = &d
 	}
 }
 
-// save writes the days with new results and the present state, and deletes days
-// that are too old.
+// save writes the days with new results and the current state, and deletes days that
+// are too old.
 func (h *History) save(ctx context.Context) error {
 	h.saving.Lock()
 	defer h.saving.Unlock()

@@ -15,19 +15,19 @@ import (
 const (
 	cookieName = "mainstay_health"
 	cookieLife = 12 * time.Hour
-	// loginTries is how many wrong passwords a minute are looked at, of all callers
+	// loginTries is how many wrong passwords are checked per minute, for all callers
 	// together.
 	loginTries = 10
 )
 
-// cookieKey is the key that signs cookies. A new password ends all of them.
+// cookieKey is the key that signs cookies. A new password invalidates all cookies.
 func cookieKey(password string) []byte {
 	sum := sha256.Sum256([]byte("mainstay health page\x00" + password))
 	return sum[:]
 }
 
-// cookie returns a signed value that is valid until a moment. It needs no memory, so
-// all instances accept it.
+// cookie returns a signed value that is valid until the given time. It is not stored,
+// so all instances accept it.
 func (h *History) cookie(until time.Time) string {
 	text := strconv.FormatInt(until.Unix(), 10)
 	mac := hmac.New(sha256.New, h.key)
@@ -35,7 +35,7 @@ func (h *History) cookie(until time.Time) string {
 	return text + "." + hex.EncodeToString(mac.Sum(nil))
 }
 
-// authorized reports whether a request may see everything.
+// authorized reports whether a request may see all pages and details.
 func (h *History) authorized(r *http.Request) bool {
 	if h.opts.Authorize != nil && h.opts.Authorize(r) {
 		return true
@@ -69,7 +69,7 @@ func (t *tries) allow(now time.Time) bool {
 	return t.n <= loginTries
 }
 
-// serveLogin takes the password of the form and sets the cookie.
+// serveLogin reads the password from the form and sets the cookie.
 func (h *History) serveLogin(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
 	if h.opts.Password == "" {

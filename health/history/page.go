@@ -55,8 +55,8 @@ type Report struct {
 type InstanceReport struct {
 	Name   string        `json:"name"`
 	Status health.Status `json:"status"`
-	// Seen is when the instance saved its state last. Lost means that it has saved
-	// none for 5 minutes.
+	// Seen is when the instance last saved its state. Lost means that it has not saved
+	// for 5 minutes.
 	Seen time.Time `json:"seen"`
 	Lost bool      `json:"lost"`
 }
@@ -65,10 +65,10 @@ type InstanceReport struct {
 type CheckReport struct {
 	Name   string        `json:"name"`
 	Status health.Status `json:"status"`
-	// Output is empty for callers who may not see details.
+	// Output is empty for callers that may not see details.
 	Output string `json:"output,omitempty"`
-	// Uptime maps "24h", "7d", "30d" and "90d" to percents. A span without results is
-	// left out.
+	// Uptime maps "24h", "7d", "30d" and "90d" to percentages. A span without results
+	// is left out.
 	Uptime map[string]float64 `json:"uptime"`
 	// P50 and P95 are the durations of the last 24 hours in milliseconds.
 	P50 float64 `json:"p50Ms"`
@@ -93,8 +93,8 @@ var spans = []struct {
 	long       time.Duration
 }{{"24h", "24 hours", 24 * time.Hour}, {"7d", "7 days", 7 * 24 * time.Hour}, {"30d", "30 days", 30 * 24 * time.Hour}, {"90d", "90 days", defaultKeep}}
 
-// Report returns what the pages show: everything, or the public checks only and none
-// of their outputs.
+// Report returns the content of the pages. Unless everything is set, it has only the
+// public checks, without their outputs.
 func (h *History) Report(everything bool) Report {
 	snap := h.reg.Snapshot()
 	rep := Report{Title: h.opts.Title, Time: snap.Time.UTC(), Status: snap.Status}
@@ -168,7 +168,7 @@ func (h *History) Report(everything bool) Report {
 	return rep
 }
 
-// may decides what a request sees; ok is false if it sees nothing.
+// may reports what a request may see. ok is false if it may not see anything.
 func (h *History) may(r *http.Request) (everything, ok bool) {
 	everything = h.authorized(r)
 	return everything, everything || len(h.opts.Public) > 0
@@ -183,7 +183,7 @@ func answer(w http.ResponseWriter, contentType string, code int, body []byte) {
 	head.Set("Content-Security-Policy", pagePolicy)
 	head.Set("Vary", "Cookie, Authorization")
 	w.WriteHeader(code)
-	_, _ = w.Write(body) // the reader has gone if this fails
+	_, _ = w.Write(body) // if this fails, the client has disconnected
 }
 
 func (h *History) serveJSON(w http.ResponseWriter, r *http.Request) {
@@ -373,7 +373,7 @@ func (h *History) pageCheck(c CheckReport, at time.Time) pageCheck {
 	return p
 }
 
-// strip draws the last 90 days, one bar a day. Height and colour tell the state.
+// strip draws the last 90 days, one bar per day. Height and colour show the state.
 func (h *History) strip(check string, at time.Time) template.HTML {
 	const n = 90
 	var days [n]cell

@@ -17,8 +17,8 @@ import (
 	"github.com/mainstay-go/mainstay/internal/atomicfile"
 )
 
-// Files returns a Store in a folder, which it creates if need be. Instances on one
-// host may share it.
+// Files returns a Store in a folder. It creates the folder if necessary. Instances on
+// one host may share it.
 func Files(dir string) (Store, error) {
 	if dir == "" {
 		return nil, errors.New("history: name the folder")
@@ -31,7 +31,7 @@ func Files(dir string) (Store, error) {
 
 type files string
 
-// path is the file of a key: the key, escaped, so that it stays in the folder.
+// path is the file of a key. The key is escaped, so that the file stays in the folder.
 func (f files) path(key string) string { return filepath.Join(string(f), url.PathEscape(key)+".json") }
 
 func (f files) Load(_ context.Context, prefix string) (map[string][]byte, error) {
@@ -48,7 +48,7 @@ func (f files) Load(_ context.Context, prefix string) (map[string][]byte, error)
 		}
 		document, err := os.ReadFile(f.path(key))
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // another instance has deleted it meanwhile
+			continue // another instance has deleted it since the listing
 		}
 		if err != nil {
 			return nil, fmt.Errorf("history: %w", err)
@@ -119,7 +119,7 @@ func (r *redisStore) Save(ctx context.Context, key string, document []byte) (err
 	return nil
 }
 
-// Dialect is the SQL that a database understands.
+// Dialect is the SQL dialect of a database.
 type Dialect string
 
 // The dialects of [Database].

@@ -13,20 +13,20 @@ import (
 	"time"
 )
 
-// groups are the control groups of this process: for each controller the
-// folders from its own group up to the root of the mount.
+// groups are the control groups of this process. Each controller has a list of folders,
+// from the group of the process up to the root of the mount.
 type groups struct {
 	v2                  bool
 	memoryDirs, cpuDirs []string
 	cpuacctDirs         []string // version 1 counts time in another tree
 }
 
-// groups finds them, or returns none, which means no limit.
+// groups finds the control groups. An empty result means no limit.
 func (h host) groups() groups {
 	mounts := h.mounts()
 	own := h.memberships()
 	var g groups
-	// A hybrid system has both; the controllers are where version 1 has them.
+	// A hybrid system has both. The controllers are in version 1.
 	if rel, ok := own["memory"]; ok {
 		g.memoryDirs = h.dirs(mounts["memory"], rel)
 	}
@@ -48,7 +48,7 @@ func (h host) groups() groups {
 // mount is where a controller's tree is mounted, and which part of it.
 type mount struct{ root, point string }
 
-// mounts reads /proc/self/mountinfo; version 2 has the name "".
+// mounts reads /proc/self/mountinfo. Version 2 has the name "".
 func (h host) mounts() map[string]mount {
 	found := map[string]mount{}
 	h.eachLine("proc/self/mountinfo", func(line string) {
@@ -75,13 +75,13 @@ func (h host) mounts() map[string]mount {
 	return found
 }
 
-// unescape turns the octal escapes of mountinfo back.
+// unescape decodes the octal escapes of mountinfo.
 func unescape(s string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }
 
-// memberships reads /proc/self/cgroup: controller to group; version 2 has the
-// name "".
+// memberships reads /proc/self/cgroup into a map from controller to group. Version 2
+// has the name "".
 func (h host) memberships() map[string]string {
 	own := map[string]string{}
 	h.eachLine("proc/self/cgroup", func(line string) {
@@ -100,7 +100,7 @@ func (h host) memberships() map[string]string {
 func (h host) eachLine(name string, f func(line string)) {
 	file, err := os.Open(filepath.Join(h.root, name))
 	if err != nil {
-		return // no Linux, no control groups
+		return // not Linux: no control groups
 	}
 	defer file.Close()
 	lines := bufio.NewScanner(file)
@@ -109,8 +109,8 @@ func (h host) eachLine(name string, f func(line string)) {
 	}
 }
 
-// dirs returns the folders of a group and its parents, the own one first. In a
-// container the mount often shows only the part of the tree under m.root.
+// dirs returns the folders of a group and its parents, starting with the group itself.
+// In a container the mount often shows only the part of the tree under m.root.
 func (h host) dirs(m mount, rel string) []string {
 	if m.point == "" {
 		return nil
@@ -124,7 +124,7 @@ func (h host) dirs(m mount, rel string) []string {
 	}
 	top := filepath.Join(h.root, m.point)
 	if _, err := os.Stat(filepath.Join(top, inside)); err != nil {
-		inside = "/" // the group is outside of what is mounted here
+		inside = "/" // the group is outside of the mounted part
 	}
 	var all []string
 	for {
@@ -136,8 +136,8 @@ func (h host) dirs(m mount, rel string) []string {
 	}
 }
 
-// memory returns what the group with this limit uses, and how many of its processes
-// were killed: with a limit on a parent, its other children count too.
+// memory returns the memory usage of the group with this limit, and how many of its
+// processes were killed. If a parent has the limit, its other children count too.
 func (g groups) memory(limit uint64) (used, kills uint64, ok bool) {
 	for _, dir := range g.memoryDirs {
 		limitFile, usageFile, total := "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"
@@ -151,8 +151,8 @@ func (g groups) memory(limit uint64) (used, kills uint64, ok bool) {
 		if err != nil {
 			return 0, 0, false
 		}
-		// Page cache is given back before anything is killed, whether it is in
-		// use or not. Files in memory (tmpfs) are in neither list.
+		// The kernel reclaims page cache before it kills a process, even if the cache
+		// is in use. Files in memory (tmpfs) are in neither list.
 		cache := readKey(dir, "memory.stat", total+"inactive_file") + readKey(dir, "memory.stat", total+"active_file")
 		if g.v2 {
 			cache += readKey(dir, "memory.stat", "slab_reclaimable")
@@ -165,7 +165,7 @@ func (g groups) memory(limit uint64) (used, kills uint64, ok bool) {
 	return 0, 0, false
 }
 
-// quota is a processor limit and what was used of it.
+// quota is a processor limit and its usage.
 type quota struct {
 	cores              float64
 	usage              time.Duration
@@ -191,8 +191,8 @@ func (g groups) cpu() (quota, bool) {
 		q.usage = time.Duration(readKey(dir, "cpu.stat", "usage_usec")) * time.Microsecond
 		return q, true
 	}
-	// The two trees of version 1 usually have the same groups; if not, the own
-	// group is counted instead of the limited parent.
+	// The two trees of version 1 usually have the same groups. If they differ, the
+	// group of the process is counted instead of the limited parent.
 	i := level - len(g.cpuDirs) + len(g.cpuacctDirs)
 	if i < 0 || i >= len(g.cpuacctDirs) {
 		return quota{}, false
@@ -229,9 +229,9 @@ func (g groups) cores(dir string) (float64, bool) {
 	return quota / period, true
 }
 
-// pressure is the share of the last minute in which some task of the own group
-// waited; -1 where the kernel does not tell. The host's pressure is that of other
-// services too, so it counts only for a process without a limit.
+// pressure is the share of the last minute in which a task of the own group waited. It
+// is -1 if the kernel does not report it. The pressure of the host includes other
+// services, so it counts only for a process without a limit.
 func (h host) pressure(g groups, resource string, limited bool) float64 {
 	var files []string
 	if g.v2 && len(g.memoryDirs) > 0 {
@@ -267,8 +267,8 @@ func readUint(dir, name string) (uint64, error) {
 	return strconv.ParseUint(text, 10, 64)
 }
 
-// readKey reads one number of a file of "key value" lines, 0 if it is not
-// there.
+// readKey reads one number from a file of "key value" lines. It is 0 if the key is
+// missing.
 func readKey(dir, name, key string) uint64 {
 	text, err := readText(dir, name)
 	if err != nil {

@@ -12,38 +12,38 @@ import (
 type CPUOptions struct {
 	// Timeout of a run. Default: 2 s.
 	Timeout time.Duration
-	// Window is how long trouble must last. Builds, dumps and batch jobs that end
-	// sooner are no trouble. Default: 20 min.
+	// Window is how long a high value must last. Builds, dumps and batch jobs that end
+	// sooner cause no warning. Default: 20 min.
 	Window time.Duration
 	// WarnPercent and FailPercent limit the average of the window, as a share of
 	// the quota or of all cores. Default: 90 and 97.
 	WarnPercent, FailPercent float64
 	// WarnThrottled limits the share of periods, in percent, in which the quota was
-	// used up. It counts while half of the quota is in use, since short bursts of
-	// many threads are throttled without harm. Default: 65.
+	// exhausted. It counts only while at least half of the quota is in use, because
+	// short bursts of many threads are throttled without harm. Default: 65.
 	WarnThrottled float64
-	// WarnLoad and FailLoad limit the load average of 5 minutes per core, through
-	// the whole window. They do not count under a quota, where the load is that of
+	// WarnLoad and FailLoad limit the load average of 5 minutes per core, through the
+	// whole window. They do not count under a quota, because the load then includes
 	// other services. Default: 2 and 4.
 	WarnLoad, FailLoad float64
-	// WarnPressure limits the share of time, in percent, in which some task of the
-	// own control group waited for a processor (PSI), through the whole window.
-	// Default: 60.
+	// WarnPressure limits the share of time, in percent, in which a task of the own
+	// control group waited for a processor (PSI), through the whole window. Default:
+	// 60.
 	WarnPressure float64
-	// Probe measures. Default: Host().
+	// Probe does the measurements. Default: Host().
 	Probe Probe
 }
 
 const (
-	cpuMin   = 10 * time.Second // a shorter average says nothing
+	cpuMin   = 10 * time.Second // a shorter average is not meaningful
 	cpuFirst = 500 * time.Millisecond
 )
 
-// CPU returns a check of the processors: the average of the last 20 minutes
-// against the quota of the container, of its parents, or all cores, throttling,
-// load and pressure. A command that runs now and then judges the time since its
-// last run, if its registry is restored (health.Registry.Recall). The very first
-// run measures for half a second, which is shown and not judged.
+// CPU returns a check of the processors. It compares the average of the last 20 minutes
+// with the quota of the container, of its parents, or all cores. It also checks
+// throttling, load and pressure. A command that runs at intervals measures the time
+// since its last run, if its registry is restored (health.Registry.Recall). The first
+// run measures for half a second. That value is shown but not graded.
 func CPU(name string, opts *CPUOptions) health.Check {
 	var o CPUOptions
 	if opts != nil {
@@ -71,7 +71,7 @@ type cpuCheck struct {
 	remembered[cpuState]
 }
 
-// cpuState is what is kept between two runs.
+// cpuState is the state between two runs.
 type cpuState struct {
 	Samples  []CPUUsage `json:"samples,omitempty"` // of the window, oldest first
 	Load     sustained  `json:"load"`
@@ -108,8 +108,8 @@ func (c *cpuCheck) Check(ctx context.Context) health.Result {
 	return c.judge(u)
 }
 
-// add keeps a sample, and reports whether it is the only one. Readings that go
-// backwards (another group, a restarted machine) start over.
+// add keeps a sample, and reports whether it is the only one. If readings go backwards
+// (another group, a restarted machine), it starts again.
 func (c *cpuCheck) add(u CPUUsage) (only bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -126,7 +126,7 @@ func (c *cpuCheck) add(u CPUUsage) (only bool) {
 	} else {
 		s = append(s, u)
 	}
-	// One sample from before the window stays, so that the window is covered.
+	// One sample from before the window is kept, so that the window is covered.
 	for len(s) > 2 && u.At.Sub(s[1].At) >= c.opts.Window {
 		s = s[1:]
 	}
@@ -168,7 +168,7 @@ func (c *cpuCheck) judge(to CPUUsage) health.Result {
 	return res
 }
 
-// judgeQuota adds how often the quota was used up.
+// judgeQuota adds how often the quota was exhausted.
 func (c *cpuCheck) judgeQuota(res *health.Result, from, to CPUUsage, average float64, covered bool) {
 	if !to.Limited || to.Periods <= from.Periods || to.Throttled < from.Throttled {
 		return
@@ -184,7 +184,7 @@ func (c *cpuCheck) judgeQuota(res *health.Result, from, to CPUUsage, average flo
 	res.Observed = append(res.Observed, m)
 }
 
-// judgeWaiting adds load and pressure, each by its least value of the window.
+// judgeWaiting adds load and pressure, each with its smallest value in the window.
 func (c *cpuCheck) judgeWaiting(res *health.Result, to CPUUsage) {
 	if to.Load5 >= 0 && !to.Limited {
 		load, covered := c.state.Load.add(to.At, to.Load5/to.Cores, c.opts.Window)

@@ -21,17 +21,17 @@ type DiskOptions struct {
 	// WarnInodes and FailInodes limit the used inodes, in percent. Default: 80
 	// and 90.
 	WarnInodes, FailInodes float64
-	// FullWithin warns when the disk, at the pace of the last 6 hours, will be full in
-	// less time. The pace is that of the slowest hour, so growth that has
-	// ended is not extrapolated. Negative never warns. Default: 24 h.
+	// FullWithin warns if the disk will be full in less than this time at the growth
+	// rate of the last 6 hours. The rate is that of the slowest hour, so growth that
+	// has ended is not extrapolated. Negative never warns. Default: 24 h.
 	FullWithin time.Duration
 	// FullFrom is the used space, in percent, from which FullWithin counts.
 	// Default: 60.
 	FullFrom float64
-	// AllowReadOnly is for a file system that is meant to be read-only.
-	// Default: false; it fails.
+	// AllowReadOnly is for a file system that is meant to be read-only. Default: false,
+	// and a read-only file system fails.
 	AllowReadOnly bool
-	// Probe measures. Default: Host().
+	// Probe does the measurements. Default: Host().
 	Probe Probe
 }
 
@@ -41,10 +41,9 @@ const (
 	clearBy   = 2 // points under a threshold at which a level is left
 )
 
-// Disk returns a check of the file system that holds path: used and free
-// space, inodes, read-only state, and the time until it is full. A file system
-// that does not answer, such as a dead NFS mount, is reported as stuck and
-// costs one goroutine.
+// Disk returns a check of the file system that holds path: used and free space, inodes,
+// read-only state, and the time until it is full. A file system that does not respond,
+// such as a dead NFS mount, is reported as stuck and costs one goroutine.
 func Disk(name, path string, opts *DiskOptions) health.Check {
 	var o DiskOptions
 	if opts != nil {
@@ -180,7 +179,7 @@ func (d *diskCheck) fullIn(now time.Time, u DiskUsage) (time.Duration, bool) {
 	}
 	seconds := float64(u.Free) / perSecond
 	if seconds > (30 * 24 * time.Hour).Seconds() {
-		return 0, false // too far away to mean anything
+		return 0, false // too far in the future to be meaningful
 	}
 	return time.Duration(seconds * float64(time.Second)), true
 }

@@ -1,8 +1,7 @@
-// Package hostcheck has the checks of the machine for the health package: disk,
-// memory and CPU, measured with gopsutil and aware of the limits of a
-// container.
+// Package hostcheck checks the machine for the health package: disk, memory and CPU. It
+// measures with gopsutil and respects the limits of a container.
 //
-// None of them is critical: a busy or crowded host is for a person to look at,
-// and taking a replica out of service moves its load onto the others. Set
-// Check.Critical where a full disk does end the service.
+// The checks are not critical. A busy or full host needs the attention of a person, and
+// taking a replica out of service moves its load to the others. Set Check.Critical if a
+// full disk ends the service.
 package hostcheck

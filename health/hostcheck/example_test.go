@@ -8,7 +8,7 @@ import (
 	"github.com/mainstay-go/mainstay/health/hostcheck"
 )
 
-// nearlyFull is a machine whose disk has one GiB in ten left.
+// nearlyFull is a machine whose disk is 90 % full.
 type nearlyFull struct{ hostcheck.Probe }
 
 func (nearlyFull) Disk(context.Context, string) (hostcheck.DiskUsage, error) {

@@ -15,13 +15,12 @@ type FilesOptions struct {
 	// WarnPercent and FailPercent limit the open files as a share of the
 	// process's limit. Default: 80 and 95.
 	WarnPercent, FailPercent float64
-	// Probe measures. Default: Host().
+	// Probe does the measurements. Default: Host().
 	Probe Probe
 }
 
-// Files returns a check of the open files and connections of this process
-// against its limit (ulimit -n): when it is reached, nothing can be accepted or
-// dialled any more.
+// Files returns a check of the open files and connections of this process against its
+// limit (ulimit -n). At the limit, the process can accept and open no more connections.
 func Files(name string, opts *FilesOptions) health.Check {
 	var o FilesOptions
 	if opts != nil {

@@ -8,8 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openFiles counts the descriptors of this process, the one for counting left
-// out.
+// openFiles counts the descriptors of this process, without the one used for counting.
 func openFiles() (FilesUsage, error) {
 	dir, err := os.Open("/dev/fd")
 	if err != nil {
@@ -31,5 +30,5 @@ func openFiles() (FilesUsage, error) {
 	return u, nil
 }
 
-// unlimited is what both systems use for "no limit", or more.
+// unlimited is the smallest value that means "no limit" on both systems.
 const unlimited = 1<<63 - 1

@@ -15,21 +15,19 @@ import (
 	"github.com/shirou/gopsutil/v3/mem"
 )
 
-// Host returns the Probe of the real machine. On Linux it looks at the control
-// group of the process, version 1 and 2, and at its parents; elsewhere, and
-// without limits, at the whole host.
+// Host returns the Probe of the real machine. On Linux it measures the control group of
+// the process, version 1 and 2, and its parents. On other systems, and without limits,
+// it measures the whole host.
 func Host() Probe { return host{root: "/", memoryLimit: memlimit.FromCgroup} }
 
-// host reads Linux files under root, so that tests can bring a tree of their
-// own; the limit comes from automemlimit, which knows how control groups are
-// mounted in containers.
+// host reads Linux files under root, so that tests can use their own tree. The limit
+// comes from automemlimit, which knows how control groups are mounted in containers.
 type host struct {
 	root        string
 	memoryLimit func() (uint64, error)
 }
 
-// unsupported turns gopsutil's private error into the one of the standard
-// library.
+// unsupported replaces gopsutil's private error with the one of the standard library.
 func unsupported(err error) error {
 	if err != nil && strings.Contains(err.Error(), "not implemented") {
 		return fmt.Errorf("%w on %s", errors.ErrUnsupported, runtime.GOOS)
@@ -57,11 +55,10 @@ func (h host) Memory(ctx context.Context) (MemoryUsage, error) {
 	if err != nil {
 		return MemoryUsage{}, unsupported(err)
 	}
-	// Not UsedPercent: what it counts as used differs between versions.
+	// UsedPercent is not used: its definition differs between versions.
 	u := MemoryUsage{Used: vm.Total - min(vm.Available, vm.Total), Total: vm.Total, Pressure: -1}
 	groups := h.groups()
-	// Without a limit of its own, or an error, which means the same here, the
-	// host is what counts.
+	// Without a limit the memory of the host counts. An error means no limit here.
 	if limit, err := h.memoryLimit(); err == nil && limit > 0 && limit < vm.Total {
 		if used, kills, ok := groups.memory(limit); ok {
 			u.Used, u.Total, u.Limited, u.Kills = used, limit, true, kills
@@ -95,7 +92,7 @@ func (h host) CPU(ctx context.Context) (CPUUsage, error) {
 	if len(times) == 0 || cores == 0 {
 		return CPUUsage{}, errors.New("the system names no processor")
 	}
-	t := times[0] // guest time is part of user time already
+	t := times[0] // guest time is already part of user time
 	busy := t.User + t.System + t.Nice + t.Irq + t.Softirq + t.Steal
 	u.Busy, u.Cores = time.Duration(busy*float64(time.Second)), float64(cores)
 	return u, nil

@@ -14,26 +14,26 @@ type MemoryOptions struct {
 	Timeout time.Duration
 	// Window is how long the memory must be in use. Default: 10 min.
 	Window time.Duration
-	// WarnPercent and FailPercent limit the memory that cannot be taken back, by
-	// its least value of the window. Default: 85 and 95.
+	// WarnPercent and FailPercent limit the memory that cannot be reclaimed, by its
+	// smallest value in the window. Default: 85 and 95.
 	WarnPercent, FailPercent float64
-	// WarnPressure limits the share of time, in percent, in which some task of the
-	// own control group waited for memory (PSI), through the whole window. It counts
-	// while 70 % of the memory cannot be taken back, since reading large files
-	// through a full page cache is no trouble. Default: 20.
+	// WarnPressure limits the share of time, in percent, in which a task of the own
+	// control group waited for memory (PSI), through the whole window. It counts only
+	// while 70 % of the memory cannot be reclaimed, because reading large files through
+	// a full page cache is harmless. Default: 20.
 	WarnPressure float64
-	// KillHold is how long a process that the kernel killed for want of memory is
-	// shown. Default: 30 min.
+	// KillHold is how long a process that the kernel killed because of memory shortage
+	// is shown. Default: 30 min.
 	KillHold time.Duration
-	// Probe measures. Default: Host().
+	// Probe does the measurements. Default: Host().
 	Probe Probe
 }
 
 const pressureFrom = 70 // percent of the memory in use from which pressure counts
 
-// Memory returns a check of the memory: of the container if it has a limit, also
-// one of a parent group, else of the host. Page cache does not count as used. The
-// check warns at once when the kernel has killed a process of the group.
+// Memory returns a check of the memory: of the container if it or a parent group has a
+// limit, otherwise of the host. Page cache does not count as used. The check warns at
+// once when the kernel has killed a process of the group.
 func Memory(name string, opts *MemoryOptions) health.Check {
 	var o MemoryOptions
 	if opts != nil {
@@ -59,7 +59,7 @@ type memoryCheck struct {
 	remembered[memoryState]
 }
 
-// memoryState is what is kept between two runs.
+// memoryState is the state between two runs.
 type memoryState struct {
 	Used     sustained `json:"used"`
 	Pressure sustained `json:"pressure"`
@@ -127,7 +127,7 @@ func (m *memoryCheck) judge(u MemoryUsage, now time.Time) health.Result {
 // countKills counts the kills that are recent enough to be shown.
 func (m *memoryCheck) countKills(kills uint64, now time.Time) {
 	s := &m.state
-	if s.Seen && kills > s.Kills { // a smaller number is another container's
+	if s.Seen && kills > s.Kills { // a smaller number belongs to another container
 		s.Killed += kills - s.Kills
 		s.KilledAt = now
 	}

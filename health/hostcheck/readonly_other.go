@@ -2,5 +2,5 @@
 
 package hostcheck
 
-// isReadOnly is not told by these systems.
+// isReadOnly returns false, because these systems do not report it.
 func isReadOnly(string) (bool, error) { return false, nil }

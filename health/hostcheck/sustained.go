@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// sustained keeps a number over time, so that a check warns of what lasts and not
-// of a peak.
+// sustained records a number over time, so that a check warns of a lasting value and
+// not of a peak.
 type sustained struct {
 	At     []time.Time `json:"at,omitempty"`
 	Values []float64   `json:"values,omitempty"`
 }
 
-// sampleStep is the least distance between two samples that are kept.
+// sampleStep is the smallest distance between two samples that are kept.
 const sampleStep = 10 * time.Second
 
-// add records a value, and returns the smallest one of the last window. It is
-// covered when the samples reach back over the whole window.
+// add records a value, and returns the smallest value in the last window. covered is
+// true if the samples span the whole window.
 func (s *sustained) add(now time.Time, value float64, window time.Duration) (least float64, covered bool) {
-	if n := len(s.At); n > 0 && now.Before(s.At[n-1]) { // a clock that was set back
+	if n := len(s.At); n > 0 && now.Before(s.At[n-1]) { // the clock was set back
 		s.At, s.Values = nil, nil
 	}
 	if n := len(s.At); n > 1 && now.Sub(s.At[n-2]) < sampleStep {
@@ -27,7 +27,7 @@ func (s *sustained) add(now time.Time, value float64, window time.Duration) (lea
 	} else {
 		s.At, s.Values = append(s.At, now), append(s.Values, value)
 	}
-	// One sample from before the window stays, so that the window is covered.
+	// One sample from before the window is kept, so that the window is covered.
 	old := 0
 	for old+1 < len(s.At) && now.Sub(s.At[old+1]) >= window {
 		old++
@@ -40,8 +40,8 @@ func (s *sustained) add(now time.Time, value float64, window time.Duration) (lea
 	return least, now.Sub(s.At[0]) >= window*9/10
 }
 
-// remembered is what a check keeps between two runs of a command. It implements
-// the optional methods of health.Checker.
+// remembered is the state of a check between two runs of a command. It implements the
+// optional methods of health.Checker.
 type remembered[T any] struct {
 	mu    sync.Mutex
 	state T
@@ -54,7 +54,7 @@ func (r *remembered[T]) Remember() ([]byte, error) {
 	return json.Marshal(r.state)
 }
 
-// Recall takes the state that Remember returned in an earlier process.
+// Recall restores the state that Remember returned in an earlier process.
 func (r *remembered[T]) Recall(state []byte) error {
 	var s T
 	if err := json.Unmarshal(state, &s); err != nil {

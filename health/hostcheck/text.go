@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// bytesText writes a size in binary units: "12.3 GiB".
+// bytesText formats a size in binary units: "12.3 GiB".
 func bytesText(n uint64) string {
 	const unit = 1024
 	if n < unit {
@@ -19,7 +19,7 @@ func bytesText(n uint64) string {
 	return fmt.Sprintf("%.1f %ciB", value, "KMGTPE"[prefix])
 }
 
-// durationText writes a duration in one unit.
+// durationText formats a duration in one unit.
 func durationText(d time.Duration) string {
 	switch {
 	case d < 2*time.Minute:

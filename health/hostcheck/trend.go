@@ -7,22 +7,22 @@ import (
 
 const (
 	trendWindow = 6 * time.Hour   // the growth must have lasted this long
-	trendSpan   = time.Hour       // and must show in each span of this length
+	trendSpan   = time.Hour       // and must be visible in each span of this length
 	trendStep   = 5 * time.Minute // samples closer together are not kept
 )
 
-// trend estimates how fast a number grows over hours. The estimate is the growth
-// of the slowest span: a dump that is written once, and growth that has ended,
-// contain a span without growth.
+// trend estimates how fast a number grows over hours. The estimate is the growth of the
+// slowest span. A dump that is written once, and growth that has ended, contain a span
+// without growth.
 type trend struct {
 	At    []time.Time `json:"at,omitempty"`
 	Value []float64   `json:"value,omitempty"`
 }
 
-// add records a value. The last sample follows the newest value, so that the end
-// of a growth shows at once.
+// add records a value. The last sample always has the newest value, so that the end of
+// a growth is visible at once.
 func (t *trend) add(now time.Time, v float64) {
-	if n := len(t.At); n > 0 && now.Before(t.At[n-1]) { // a clock that was set back
+	if n := len(t.At); n > 0 && now.Before(t.At[n-1]) { // the clock was set back
 		t.At, t.Value = nil, nil
 	}
 	if n := len(t.At); n > 1 && now.Sub(t.At[n-2]) < trendStep {
@@ -30,7 +30,7 @@ func (t *trend) add(now time.Time, v float64) {
 	} else {
 		t.At, t.Value = append(t.At, now), append(t.Value, v)
 	}
-	// One sample from before the window stays, so that the window is covered.
+	// One sample from before the window is kept, so that the window is covered.
 	old := 0
 	for old+1 < len(t.At) && now.Sub(t.At[old+1]) >= trendWindow {
 		old++

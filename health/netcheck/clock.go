@@ -17,15 +17,14 @@ import (
 type ClockOptions struct {
 	// Timeout of a run. Default: 5 s.
 	Timeout time.Duration
-	// WarnOff and FailOff limit how wrong the clock may be. Default: 1 s and
-	// 5 s.
+	// WarnOff and FailOff limit the error of the clock. Default: 1 s and 5 s.
 	WarnOff, FailOff time.Duration
 }
 
 // Clock returns a check of this machine's clock against a reference: [NTPTime],
-// [HTTPTime], or a function that asks the database for its time. A wrong clock
-// breaks tokens, certificates and backups in ways that name anything but the
-// clock. It runs every 10 minutes. It is not critical.
+// [HTTPTime], or a function that queries the time of the database. A wrong clock breaks
+// tokens, certificates and backups, and their errors rarely mention the clock. The
+// check runs every 10 minutes. It is not critical.
 func Clock(name string, reference func(ctx context.Context) (time.Time, error), opts *ClockOptions) health.Check {
 	var o ClockOptions
 	if opts != nil {
@@ -58,7 +57,7 @@ func (c *clockCheck) Check(ctx context.Context) health.Result {
 	before := time.Now()
 	reference, err := c.reference(ctx)
 	if err != nil {
-		// Not knowing the time elsewhere says nothing about the time here.
+		// If the reference is unavailable, the clock may still be correct.
 		return health.Result{Status: health.Warn, Summary: "the reference does not tell the time", Err: err}
 	}
 	trip := time.Since(before)
@@ -72,8 +71,8 @@ func (c *clockCheck) Check(ctx context.Context) health.Result {
 	}
 }
 
-// HTTPTime returns a reference for [Clock]: the Date header of a URL, which is
-// exact to half a second. A nil client is http.DefaultClient.
+// HTTPTime returns a reference for [Clock]: the Date header of a URL, which is exact to
+// half a second. If client is nil, it uses http.DefaultClient.
 func HTTPTime(target string, client *http.Client) func(ctx context.Context) (time.Time, error) {
 	if client == nil {
 		client = http.DefaultClient
@@ -93,8 +92,8 @@ func HTTPTime(target string, client *http.Client) func(ctx context.Context) (tim
 	}
 }
 
-// NTPTime returns a reference for [Clock]: an NTP server ("host:123"), asked
-// with one SNTP packet (RFC 4330).
+// NTPTime returns a reference for [Clock]: an NTP server ("host:123"), queried with one
+// SNTP packet (RFC 4330).
 func NTPTime(address string) func(ctx context.Context) (time.Time, error) {
 	return func(ctx context.Context) (time.Time, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, "udp", address)
@@ -109,7 +108,7 @@ func NTPTime(address string) func(ctx context.Context) (time.Time, error) {
 		}
 		request := make([]byte, 48)
 		request[0] = 4<<3 | 3 // version 4, client
-		// The server sends it back, which tells its answer from a forged one.
+		// The server sends it back, so a forged response can be detected.
 		sent := uint64(time.Now().UnixNano())
 		binary.BigEndian.PutUint64(request[40:], sent)
 		if _, err := conn.Write(request); err != nil {
@@ -124,7 +123,7 @@ func NTPTime(address string) func(ctx context.Context) (time.Time, error) {
 	}
 }
 
-// parseNTP reads the transmit time of an SNTP answer.
+// parseNTP reads the transmit time from an SNTP response.
 func parseNTP(reply []byte, sent uint64) (time.Time, error) {
 	const since1900 = 2208988800 // seconds from 1900 to 1970
 	switch {
@@ -142,7 +141,7 @@ func parseNTP(reply []byte, sent uint64) (time.Time, error) {
 	if seconds == 0 {
 		return time.Time{}, errors.New("the answer has no time")
 	}
-	// The seconds overflow in 2036; small ones belong to the next era.
+	// The seconds overflow in 2036. Small values belong to the next era.
 	unix := int64(seconds) - since1900
 	if seconds < 1<<31 {
 		unix += 1 << 32

@@ -1,5 +1,5 @@
-// Package netcheck has checks of servers and of what the network provides: HTTP,
-// TCP, DNS, SMTP, certificates, and the time.
+// Package netcheck has checks of servers and network services: HTTP, TCP, DNS, SMTP,
+// certificates, and the time.
 package netcheck
 
 import (
@@ -35,7 +35,7 @@ func (o *NetOptions) normalized() NetOptions {
 	return n
 }
 
-// netCheck measures how long something takes.
+// netCheck measures the duration of a request.
 type netCheck struct {
 	valid     error
 	slowAfter time.Duration
@@ -74,17 +74,18 @@ func newNetCheck(name string, opts NetOptions, valid error, ask func(context.Con
 // HTTPOptions tune [HTTP]. The zero value and nil work.
 type HTTPOptions struct {
 	NetOptions
-	// Header is sent with the request. Default: none.
+	// Header is sent with the request. Default: empty.
 	Header http.Header
-	// Contains must be in the first 64 KiB of the body. Default: not looked at.
+	// Contains must be in the first 64 KiB of the body. Default: empty, no such check.
 	Contains string
-	// Client sends the request; redirects are followed as it says. Default:
+	// Client sends the request, and decides about redirects. Default:
 	// http.DefaultClient.
 	Client *http.Client
 }
 
-// HTTP returns a check that gets a URL and wants a 2xx. It is Shared and not
-// critical: most services can do something useful while another is away.
+// HTTP returns a check that gets a URL and expects a 2xx. It is Shared and not
+// critical, because most services can still do useful work when another service is
+// down.
 func HTTP(name, target string, opts *HTTPOptions) health.Check {
 	var o HTTPOptions
 	if opts != nil {
@@ -126,8 +127,8 @@ func HTTP(name, target string, opts *HTTPOptions) health.Check {
 	})
 }
 
-// TCP returns a check that a port ("host:port") accepts a connection. It is
-// Shared and not critical.
+// TCP returns a check that a port ("host:port") accepts a connection. It is Shared and
+// not critical.
 func TCP(name, address string, opts *NetOptions) health.Check {
 	o := opts.normalized()
 	_, _, valid := net.SplitHostPort(address)
@@ -143,7 +144,7 @@ func TCP(name, address string, opts *NetOptions) health.Check {
 // DNSOptions tune [DNS]. The zero value and nil work.
 type DNSOptions struct {
 	NetOptions
-	// Resolver answers. Default: net.DefaultResolver.
+	// Resolver does the lookup. Default: net.DefaultResolver.
 	Resolver *net.Resolver
 }
 

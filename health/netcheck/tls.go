@@ -22,7 +22,7 @@ type TLSOptions struct {
 	// WarnBefore and FailBefore are the remaining times that warn and fail.
 	// Default: 21 days and 3 days.
 	WarnBefore, FailBefore time.Duration
-	// Config is for the handshake; it names the authorities and the server.
+	// Config is for the handshake. It sets the authorities and the server name.
 	// Default: the system's authorities and the host of the address.
 	Config *tls.Config
 }
@@ -40,9 +40,9 @@ func (o *TLSOptions) normalized() TLSOptions {
 	return n
 }
 
-// TLS returns a check of the certificates that a server ("host:port") shows:
-// that a client accepts them, and how long the first of the chain to expire is
-// still valid. It runs every hour. It is Shared and not critical.
+// TLS returns a check of the certificates of a server ("host:port"). It checks that a
+// client accepts them, and the remaining time of the first certificate in the chain to
+// expire. It runs every hour. It is Shared and not critical.
 func TLS(name, address string, opts *TLSOptions) health.Check {
 	o := opts.normalized()
 	_, _, valid := net.SplitHostPort(address)
@@ -57,9 +57,9 @@ func TLS(name, address string, opts *TLSOptions) health.Check {
 	})
 }
 
-// CertificateFile returns a check of the certificates in a PEM file: a renewal
-// that went wrong is seen before the server is restarted with it. It runs every
-// hour. It is not critical.
+// CertificateFile returns a check of the certificates in a PEM file. It finds a failed
+// renewal before the server is restarted with it. It runs every hour. It is not
+// critical.
 func CertificateFile(name, path string, opts *TLSOptions) health.Check {
 	o := opts.normalized()
 	var valid error

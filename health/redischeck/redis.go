@@ -1,4 +1,4 @@
-// Package redischeck has the check of a Redis server for the health package.
+// Package redischeck checks a Redis server for the health package.
 package redischeck
 
 import (
@@ -16,26 +16,26 @@ import (
 
 // Options tune [New]. The zero value and nil work.
 type Options struct {
-	// Timeout of a run. It holds although go-redis looks at a context's
-	// deadline only with ContextTimeoutEnabled. Default: 2 s.
+	// Timeout of a run. It applies even without ContextTimeoutEnabled, without which
+	// go-redis ignores the deadline of a context. Default: 2 s.
 	Timeout time.Duration
 	// SlowAfter is the response time that warns. Default: 100 ms.
 	SlowAfter time.Duration
 	// MemoryPercent is the share of maxmemory that warns. Default: 90.
 	MemoryPercent float64
-	// AllowReadOnly is for a replica that is meant to be read-only. Default: false; a
-	// server that refuses writes fails.
+	// AllowReadOnly is for a replica that is meant to be read-only. Default: false, and
+	// a server that rejects writes fails.
 	AllowReadOnly bool
 	// WriteKey is a key that is written, read and deleted in each run, with an expiry
-	// of a minute. It also finds a server that takes writes and loses them. Default:
-	// none; a write that changes nothing finds a server that refuses writes.
+	// of a minute. It also detects a server that accepts writes and loses them.
+	// Default: empty. Then a write that changes no data detects a server that rejects
+	// writes.
 	WriteKey string
 }
 
-// New returns a check of a Redis server, a cluster, a sentinel set or a ring:
-// PING, the response time, memory against maxmemory, and whether it takes
-// writes. It is not critical, and Shared: a service should live without its
-// cache.
+// New returns a check of a Redis server, a cluster, a sentinel set or a ring: PING, the
+// response time, memory against maxmemory, and whether it accepts writes. It is Shared
+// and not critical, because a service should work without its cache.
 func New(name string, client redis.UniversalClient, opts *Options) health.Check {
 	var o Options
 	if opts != nil {
@@ -61,7 +61,7 @@ type check struct {
 	opts   Options
 }
 
-// Validate refuses a missing client and numbers that mean nothing.
+// Validate rejects a missing client and invalid numbers.
 func (c *check) Validate() error {
 	switch {
 	case c.client == nil:
@@ -104,10 +104,10 @@ func (c *check) Check(ctx context.Context) health.Result {
 // probeKey is a key that never exists.
 const probeKey = "mainstay:health:never-written"
 
-// probe asks for a write. SET with XX stores nothing under a key that does not
-// exist, and yet the server treats it as a write: a replica, a full memory, a failed
-// snapshot and too few replicas refuse it. A user who may not write is not told
-// whether the server would accept it.
+// probe tries a write. SET with XX stores no value under a key that does not exist, but
+// the server treats it as a write. A replica, a full memory, a failed snapshot and too
+// few replicas reject it. For a user without write permission, the check cannot find
+// out whether the server would accept it.
 func (c *check) probe(ctx context.Context) error {
 	if c.opts.WriteKey != "" {
 		return c.write(ctx)
@@ -122,7 +122,7 @@ func (c *check) probe(ctx context.Context) error {
 	return err
 }
 
-// look adds what INFO tells. A server that forbids INFO is not unwell.
+// look adds the values of INFO. A server that forbids INFO can still be well.
 func (c *check) look(ctx context.Context, res *health.Result) {
 	text, err := c.client.Info(ctx).Result()
 	if err != nil {
