@@ -11,27 +11,27 @@ type Event string
 
 // The events.
 const (
-	Opened   Event = "opened"   // the receiver reads of the alert for the first time
+	Opened   Event = "opened"   // the receiver gets the alert for the first time
 	Worse    Event = "worse"    // the alert became critical, or failed after a warning
 	Changed  Event = "changed"  // the state changed without becoming worse or better
 	Better   Event = "better"   // the alert is less severe and still open
-	Reminder Event = "reminder" // the alert goes on
+	Reminder Event = "reminder" // the alert continues
 	Ended    Event = "ended"    // the alert is over
-	Ongoing  Event = "ongoing"  // no news: listed because it belongs to the same thread
+	Ongoing  Event = "ongoing"  // no change: listed because it belongs to the same thread
 )
 
-// Alert is one problem of one subject, as data. A [Message] is a text about one
-// or more of them. Receivers that manage alerts themselves (PagerDuty, Opsgenie,
-// Alertmanager) get one event per Alert, so that one alert never hides another.
+// Alert is one problem of one subject, as data. A [Message] is a text about one or more
+// alerts. Receivers that manage alerts themselves (PagerDuty, Opsgenie, Alertmanager)
+// get one event per Alert, so that one alert never hides another.
 type Alert struct {
 	// Key identifies the alert. All events of one alert have the same Key.
 	Key string `json:"key"`
-	// Supersedes is a Key that this one replaces: the alert became critical, and
-	// a new Key has the on-call service notify again. Default: none.
+	// Supersedes is a Key that this one replaces. The alert became critical, and the
+	// new Key makes the on-call service notify again. Default: empty.
 	Supersedes string `json:"supersedes,omitempty"`
 	Event      Event  `json:"event"`
-	// Level is Warning or Critical. An alert that has ended has the level Recovery
-	// if its check is well again, and Info if it ended otherwise.
+	// Level is Warning or Critical. An alert that has ended has the level Recovery if
+	// its check is well again, and otherwise Info.
 	Level Level `json:"level"`
 	// Title is one line: the check, the instance and the state.
 	Title string `json:"title"`
@@ -47,16 +47,16 @@ type Alert struct {
 	Output string `json:"output,omitempty"`
 	// Values are the measurements that reached a threshold.
 	Values []Value `json:"values,omitempty"`
-	// Since is the time of the first bad result. Ended is the time of the first
-	// good one, or zero.
+	// Since is the time of the first bad result. Ended is the time of the first good
+	// result, or zero.
 	Since   time.Time `json:"since"`
 	Ended   time.Time `json:"ended,omitzero"`
 	Runbook string    `json:"runbook,omitempty"`
-	// Links acknowledge or silence the alert, or lead to more.
+	// Links acknowledge or silence the alert, or lead to more information.
 	Links []Link `json:"links,omitempty"`
 }
 
-// Value is a measurement and its thresholds. A threshold of 0 does not exist.
+// Value is a measurement and its thresholds. A threshold of 0 is not set.
 type Value struct {
 	Name      string  `json:"name"`
 	Component string  `json:"component,omitempty"`
@@ -66,7 +66,7 @@ type Value struct {
 	Fail      float64 `json:"fail,omitempty"`
 }
 
-// Link is a named address.
+// Link is a URL with a name.
 type Link struct {
 	Name string `json:"name"`
 	URL  string `json:"url"`
@@ -74,7 +74,7 @@ type Link struct {
 
 const maxAlerts = 100
 
-// prepared returns the alert bounded and safe, as [Message] does.
+// prepared returns the alert with limited and safe texts, like [Message.prepared].
 func (a Alert) prepared() Alert {
 	for _, s := range []*string{&a.Key, &a.Supersedes, &a.Check, &a.Instance, &a.Status, &a.Title} {
 		*s = oneLine(*s, maxSubject)
@@ -101,8 +101,8 @@ func (a Alert) prepared() Alert {
 	return a
 }
 
-// facts are the fields of a message, and its alerts as fields: one per fact of a
-// single alert, one per alert of several.
+// facts are the fields of a message, followed by fields for its alerts: one per fact of
+// a single alert, or one per alert.
 func (m Message) facts() []Field {
 	var news []Alert
 	for _, a := range m.Alerts {
@@ -133,7 +133,7 @@ func (m Message) facts() []Field {
 	return fields
 }
 
-// finite returns a number that JSON can hold.
+// finite returns a number that JSON can represent.
 func finite(f float64) float64 {
 	if f-f != 0 { // NaN or an infinity
 		return 0

@@ -5,15 +5,14 @@ import (
 	"time"
 )
 
-// alertmanagerKeeps is how long Alertmanager shows an alert without an update.
+// alertmanagerKeeps is how long Alertmanager keeps an alert without an update.
 const alertmanagerKeeps = 7 * 24 * time.Hour
 
-// NewAlertmanager returns a Webhook for the API of Prometheus Alertmanager, whose
-// address is its base URL: http://alertmanager:9093. Alertmanager then groups,
-// routes, silences and repeats. Each of [Message.Alerts] becomes an alert with
-// the labels alertname, service, instance and severity. A message without alerts
-// becomes one with the labels alertname and service. With several Alertmanagers,
-// give each its own Webhook.
+// NewAlertmanager returns a Webhook for the API of Prometheus Alertmanager. The address
+// is its base URL: http://alertmanager:9093. Alertmanager then groups, routes, silences
+// and repeats. Each of [Message.Alerts] becomes an alert with the labels alertname,
+// service, instance and severity. A message without alerts becomes one alert with the
+// labels alertname and service. With several Alertmanagers, give each its own Webhook.
 func NewAlertmanager(baseURL string, opts *WebhookOptions) (*Webhook, error) {
 	return newWebhook("Alertmanager", baseURL, opts, func(m Message) []call {
 		if list := alertmanagerAlerts(m); len(list) > 0 {
@@ -67,8 +66,8 @@ func alertmanagerAlerts(m Message) []alertmanagerAlert {
 				delete(notes, k)
 			}
 		}
-		// The severity is a label, so an alert that changes it is another alert. The
-		// one of the other severity ends.
+		// The severity is a label, so an alert with a new severity is a different
+		// alert. The alert with the old severity ends.
 		for _, severity := range []string{"critical", "warning"} {
 			end := until
 			if mine := severity == "critical" == (a.Level == Critical); a.Event == Ended {
@@ -87,7 +86,7 @@ func alertmanagerAlerts(m Message) []alertmanagerAlert {
 	return list
 }
 
-// annotationName makes a name that Alertmanager takes.
+// annotationName makes a name that Alertmanager accepts.
 func annotationName(s string) string {
 	out := []byte("value_")
 	for i := range len(s) {

@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// NewSlack returns a Webhook for an incoming webhook of Slack, or of a service
-// that speaks its form, such as Mattermost.
+// NewSlack returns a Webhook for an incoming webhook of Slack, or of a service with the
+// same format, such as Mattermost.
 func NewSlack(rawURL string, opts *WebhookOptions) (*Webhook, error) {
 	return newWebhook("Slack", rawURL, opts, slackMessage)
 }
 
 func slackMessage(m Message) []call {
-	// Slack's own markup begins with < and &; everything else is shown as it is.
+	// Slack's own markup begins with < and &. All other text is shown unchanged.
 	escape := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace
 	type field struct {
 		Title string `json:"title"`
@@ -43,7 +43,7 @@ func slackMessage(m Message) []call {
 		text = escape(m.Level.symbol()) + " <" + escape(l) + "|" + strings.ReplaceAll(escape(m.Subject), "|", "\u2502") + ">"
 	}
 	return one(struct {
-		Text        string       `json:"text"` // what notifications and screen readers show
+		Text        string       `json:"text"` // shown in notifications and read by screen readers
 		Attachments []attachment `json:"attachments"`
 	}{text, []attachment{a}})
 }
@@ -91,22 +91,21 @@ func discordMessage(m Message) []call {
 	})
 }
 
-// NewTeams returns a Webhook for a workflow of Microsoft Teams ("Post to a
-// channel when a webhook request is received"), which takes the place of the
-// retired connectors.
+// NewTeams returns a Webhook for a workflow of Microsoft Teams ("Post to a channel when
+// a webhook request is received"). Workflows replace the retired connectors.
 func NewTeams(rawURL string, opts *WebhookOptions) (*Webhook, error) {
 	return newWebhook("Teams", rawURL, opts, teamsMessage)
 }
 
-// A message of more than 28 KB is refused, and some have been from 21 KB on.
+// Teams rejects a message of more than 28 KB, and sometimes one from 21 KB on.
 const (
-	maxTeamsText   = 8 << 10 // bytes as they are sent, escapes counted
+	maxTeamsText   = 8 << 10 // bytes as sent, including escapes
 	maxTeamsFields = 5 << 10
 )
 
 func teamsMessage(m Message) []call {
 	color := map[Level]string{Info: "accent", Warning: "warning", Critical: "attention", Recovery: "good"}[m.Level]
-	// A TextRun is shown as it is; a TextBlock would read Markdown.
+	// A TextRun is shown unchanged. A TextBlock would interpret Markdown.
 	run := func(text string, more map[string]any) map[string]any {
 		r := map[string]any{"type": "TextRun", "text": text}
 		for k, v := range more {
@@ -158,7 +157,7 @@ func fitting(items []any, limit int) []any {
 	return items
 }
 
-// markdown takes the meaning from the characters that have one in chat rooms.
+// markdown escapes the characters that have a meaning in chat rooms.
 func markdown(s string) string {
 	return strings.NewReplacer(
 		`\`, `\\`, "*", `\*`, "_", `\_`, "~", `\~`, "`", "\\`", "|", `\|`, ">", `\>`, "#", `\#`, "[", `\[`, "]", `\]`,
@@ -166,7 +165,7 @@ func markdown(s string) string {
 	).Replace(s)
 }
 
-// webLink returns Link if it may be shown as one.
+// webLink returns Link if it may be shown as a link.
 func (m Message) webLink() string { return webLink(m.Link) }
 
 func webLink(link string) string {
@@ -177,7 +176,7 @@ func webLink(link string) string {
 	return u.String()
 }
 
-// symbol goes before a subject: the shape says what the colour says.
+// symbol precedes a subject. Its shape gives the same information as the colour.
 func (l Level) symbol() string {
 	switch l {
 	case Critical:

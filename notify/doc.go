@@ -1,11 +1,11 @@
-// Package notify carries messages to people: by mail, to chat rooms and to
-// on-call services.
+// Package notify sends messages to people: by mail, to chat rooms and to on-call
+// services.
 //
-// A [Message] says what happened; a [Notifier] delivers it. [Email] speaks SMTP,
-// [Webhook] posts signed JSON or what Slack, Discord, Teams and PagerDuty expect,
-// and anything else is a [Func] away. [Multi] tells several, [Spool] keeps on disk
-// what could not be delivered, [Throttle] is a hard cap. When a person is told is
-// not this package's business.
+// A [Message] describes an event, and a [Notifier] delivers it. [Email] uses SMTP.
+// [Webhook] posts signed JSON, or the format of Slack, Discord, Teams or PagerDuty. Any
+// other channel is a [Func]. [Multi] sends to several channels, [Spool] keeps
+// undelivered messages on disk, and [Throttle] is a hard limit. The package does not
+// decide when to send a message.
 //
 //	mail, err := notify.NewEmail("smtp.example.org:587", "pos@example.org", []string{"oncall@example.org"}, nil)
 //	if err != nil { … }

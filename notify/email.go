@@ -23,52 +23,49 @@ import (
 type TLSMode int
 
 const (
-	// TLSAuto is TLSNone on a loopback address, TLSImplicit on port 465 and
-	// TLSStartTLS everywhere else.
+	// TLSAuto is TLSNone on a loopback address, TLSImplicit on port 465, and otherwise
+	// TLSStartTLS.
 	TLSAuto TLSMode = iota
-	// TLSStartTLS upgrades the connection before anything is sent. A server that
-	// cannot is refused.
+	// TLSStartTLS upgrades the connection before any data is sent. A server that does
+	// not support it is rejected.
 	TLSStartTLS
 	// TLSImplicit speaks TLS from the first byte.
 	TLSImplicit
-	// TLSNone sends in the clear. Credentials are then sent to a loopback address
+	// TLSNone sends without encryption. Credentials are then sent to a loopback address
 	// only.
 	TLSNone
 )
 
 // EmailOptions configures an [Email].
 type EmailOptions struct {
-	// Username and Password log in, with the best mechanism of SCRAM-SHA-256,
-	// SCRAM-SHA-1, PLAIN, LOGIN and CRAM-MD5 that the server offers. Default: no
-	// login.
+	// Username and Password log in, with the best mechanism that the server offers:
+	// SCRAM-SHA-256, SCRAM-SHA-1, PLAIN, LOGIN or CRAM-MD5. Default: no login.
 	Username, Password string
-	// Token returns an OAuth 2.0 access token for Username, for servers that refuse
+	// Token returns an OAuth 2.0 access token for Username, for servers that reject
 	// passwords, such as Exchange Online and Gmail. It is called for each delivery,
-	// with the context of the delivery; a golang.org/x/oauth2 TokenSource caches. The
-	// login is then XOAUTH2, and Password must be empty. Default: none.
+	// with the context of the delivery. A golang.org/x/oauth2 TokenSource caches the
+	// token. The login is then XOAUTH2, and Password must be empty. Default: nil.
 	Token func(ctx context.Context) (string, error)
 	// TLS is the protection of the connection. Default: TLSAuto.
 	TLS TLSMode
-	// TLSConfig replaces the roots and the like. Default: the system's roots, TLS
-	// 1.2 or newer, and the host's name.
+	// TLSConfig replaces the roots and other settings. Default: the system's roots, TLS
+	// 1.2 or newer, and the name of the host.
 	TLSConfig *tls.Config
-	// Timeout bounds one whole delivery, from the name lookup to the server's last
-	// word. Default: 30 s.
+	// Timeout limits one whole delivery, from the name lookup to the last response of
+	// the server. Default: 30 s.
 	Timeout time.Duration
 	// Hello is the name given to the server. Default: the domain of the sender.
 	Hello string
-	// Logger hears of recipients that the server refused while it took others.
+	// Logger receives recipients that the server rejected while it accepted others.
 	// Default: slog.Default().
 	Logger *slog.Logger
 }
 
 // Email is a [Notifier] that sends mail through one SMTP server. It keeps no
 // connection between messages.
-//
-// Mails carry Auto-Submitted and X-Auto-Response-Suppress, so that vacation
-// responders keep quiet, a Message-ID that is the same when the same message is
-// sent again, and References that put all mails of one [Message.Key] into one
-// thread.
+// Mails carry Auto-Submitted and X-Auto-Response-Suppress, so that vacation responders
+// send no reply. Their Message-ID is the same when the same message is sent again.
+// References put all mails of one [Message.Key] into one thread.
 type Email struct {
 	host, addr string
 	loopback   bool
@@ -80,8 +77,8 @@ type Email struct {
 }
 
 // NewEmail returns an Email that sends through the server at addr, "host:port" or
-// "host" (port 587, or 25 without TLS), from one address to at least one. An
-// address may have a name: "On Call <oncall@example.org>". It does not connect.
+// "host" (port 587, or 25 without TLS), from one address to at least one. An address
+// may have a name: "On Call <oncall@example.org>". NewEmail does not connect.
 func NewEmail(addr, from string, to []string, opts *EmailOptions) (*Email, error) {
 	e := &Email{taken: &taken{}}
 	if opts != nil {
@@ -153,13 +150,13 @@ func NewEmail(addr, from string, to []string, opts *EmailOptions) (*Email, error
 	return e, nil
 }
 
-// Notify sends m and returns nil once the server has taken it for every recipient
-// that it does not refuse for good. A recipient that it refuses for good (5xx)
-// while it takes others is logged. If it refuses all of them, that is an error.
+// Notify sends m. It returns nil after the server has accepted m for every recipient
+// that it does not reject permanently. A recipient that it rejects permanently (5xx)
+// while it accepts others is logged. If it rejects all recipients, that is an error.
 //
-// A recipient that the server defers (4xx) is an error too. A repetition of the
-// same message then goes only to the recipients that do not have it. No error
-// contains the password or the token.
+// A recipient that the server defers (4xx) is an error too. A repetition of the same
+// message then goes only to the recipients that do not have it. No error contains the
+// password or the token.
 func (e *Email) Notify(ctx context.Context, m Message) error {
 	m = m.prepared(time.Now(), e.secrets)
 	msg, err := e.compose(m)
@@ -172,8 +169,8 @@ func (e *Email) Notify(ctx context.Context, m Message) error {
 	return e.send(ctx, msg, m.id())
 }
 
-// compose builds the mail. go-mail encodes other characters than ASCII and accepts
-// every text that prepared returns.
+// compose builds the mail. go-mail encodes non-ASCII characters and accepts every text
+// that prepared returns.
 func (e *Email) compose(m Message) (*gomail.Msg, error) {
 	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent())
 	msg.FromMailAddress(e.from)
@@ -182,9 +179,9 @@ func (e *Email) compose(m Message) (*gomail.Msg, error) {
 	msg.SetDateWithValue(m.Time)
 	msg.SetMessageIDWithValue(m.id() + "@" + e.domain())
 	if thread := m.thread(); thread != "" {
-		// The first mail of a thread is not known here, and need not be: mail
-		// programs gather mails that refer to the same ancestor even if it was
-		// never sent.
+		// The first mail of a thread is not known here, and is not needed. Mail
+		// programs group mails that refer to the same ancestor, even if that ancestor
+		// was never sent.
 		root := "<" + thread + ".thread@" + e.domain() + ">"
 		msg.SetGenHeader(gomail.HeaderInReplyTo, root)
 		msg.SetGenHeader(gomail.HeaderReferences, root)

@@ -12,7 +12,7 @@ import (
 	"github.com/mainstay-go/mainstay/notify"
 )
 
-// A channel of one's own is a function.
+// A custom channel is a function.
 func ExampleFunc() {
 	pager := notify.Func(func(_ context.Context, m notify.Message) error {
 		fmt.Println(m.Level, m.Source, m.Subject)
@@ -27,8 +27,8 @@ func ExampleFunc() {
 	// <nil>
 }
 
-// One line of configuration makes a channel; it is not contacted before the first
-// message.
+// One line of configuration makes a channel. The server is not contacted before the
+// first message.
 func ExampleNewEmailFromURL() {
 	_, err := notify.NewEmailFromURL("smtp://pos:secret@mail.example.org:587?from=pos@example.org&to=oncall@example.org", nil)
 	fmt.Println(err)
@@ -39,7 +39,7 @@ func ExampleNewEmailFromURL() {
 	// notify: the password for mail.example.org would be sent in the clear; use TLS or leave the login out
 }
 
-// The receiver of a signed webhook checks that it comes from who it says.
+// The receiver of a signed webhook verifies the sender.
 func ExampleVerifyWebhook() {
 	secret := []byte("a long random text that both sides know")
 	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -58,8 +58,8 @@ func ExampleVerifyWebhook() {
 	// <nil>
 }
 
-// A channel that fails is reported, and costs the others nothing. A repetition
-// goes to it alone.
+// A channel that fails is reported and does not affect the others. A repetition goes
+// only to the failed channel.
 func ExampleNewMulti() {
 	broken := notify.Func(func(context.Context, notify.Message) error { return errors.New("room is gone") })
 	phone := notify.Func(func(_ context.Context, m notify.Message) error {

@@ -12,16 +12,16 @@ import (
 	"github.com/mainstay-go/mainstay/internal/redact"
 )
 
-// Level says how much a message matters. Receivers turn it into a colour, a
-// sound or a severity.
+// Level is the importance of a message. Receivers turn it into a colour, a sound or a
+// severity.
 type Level int
 
 // The levels.
 const (
 	Info     Level = iota // for the record
-	Warning               // look at it today
-	Critical              // look at it now
-	Recovery              // what an earlier message of the same Key told is over
+	Warning               // needs attention today
+	Critical              // needs attention now
+	Recovery              // the problem of an earlier message with the same Key is over
 )
 
 // String returns "info", "warning", "critical" or "recovery".
@@ -53,24 +53,23 @@ func (l *Level) UnmarshalText(text []byte) error {
 	return fmt.Errorf("notify: %q is not a level: use info, warning, critical or recovery", text)
 }
 
-// Field is a named detail of a message. Receivers that have tables show it in
-// one; the others append it to the text.
+// Field is a named detail of a message. Receivers with tables show it in one. Others
+// append it to the text.
 type Field struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
 }
 
-// Message is what a person shall know. The zero value is valid and empty.
+// Message is information for a person. The zero value is valid and empty.
 //
-// Every field may hold text from outside: a notifier takes control characters
-// out of what becomes a header and escapes what becomes markup. HTML is the
-// exception, it is sent as it is.
+// Every field may hold text from outside. A notifier removes control characters from
+// headers and escapes text in markup. The exception is HTML, which is sent unchanged.
 type Message struct {
-	// ID identifies the message. A notifier uses it to recognise a repetition: a
-	// message that is sent again goes only to recipients that do not have it yet.
-	// Default: a digest of the other fields.
+	// ID identifies the message. A notifier uses it to recognise a repetition, which
+	// goes only to recipients that do not have the message yet. Default: a digest of
+	// the other fields.
 	ID string `json:"id,omitempty"`
-	// Subject is one line. It says what changed.
+	// Subject is one line. It describes the change.
 	Subject string `json:"subject"`
 	// Topic is the subject of the whole thread. Mail uses it as the Subject header
 	// and shows Subject as the first line of the body, because Gmail starts a new
@@ -78,29 +77,30 @@ type Message struct {
 	Topic string `json:"topic,omitempty"`
 	// Text is the plain form, complete in itself.
 	Text string `json:"text,omitempty"`
-	// HTML is the same for mail programs that show it. Mail only. Its author
-	// escapes what it contains.
+	// HTML is the same text for mail programs that show HTML. Mail only. The caller
+	// must escape its content.
 	HTML string `json:"html,omitempty"`
 	// Level is Info by default.
 	Level Level `json:"level"`
-	// Source names the service or host that speaks.
+	// Source names the service or host that sends the message.
 	Source string `json:"source,omitempty"`
-	// Key names the incident. Messages of one Source and Key form one thread of
-	// mails and one incident of an on-call service, which a Recovery closes. Give
-	// each incident a Key of its own; without one every message stands alone.
+	// Key names the alert or event. Messages with the same Source and Key form one
+	// thread of mails and one incident of an on-call service, which a Recovery closes.
+	// Give each incident its own Key. Without a Key, every message is separate.
 	Key string `json:"key,omitempty"`
-	// Time is when it happened. A notifier takes the present for the zero value.
+	// Time is the time of the event. A notifier uses the current time for the zero
+	// value.
 	Time time.Time `json:"time"`
-	// Alerts are the alerts that the message is about, as data. Default: none.
+	// Alerts are the alerts that the message is about, as data. Default: empty.
 	Alerts []Alert `json:"alerts,omitempty"`
 	// Fields are details, in order.
 	Fields []Field `json:"fields,omitempty"`
-	// Link leads to more, for example a status page. Only http and https are
-	// turned into links.
+	// Link leads to more information, for example a status page. Only http and https
+	// are turned into links.
 	Link string `json:"link,omitempty"`
 }
 
-// Bounds of what is sent. Servers refuse a mail of 10 MB.
+// Limits of sent messages. Servers reject a mail of 10 MB.
 const (
 	maxSubject = 200
 	maxText    = 64 << 10
@@ -109,8 +109,8 @@ const (
 	maxValue   = 1000
 )
 
-// prepared returns the message as it is sent: without secrets, bounded, valid UTF-8,
-// one-line fields on one line, a time set.
+// prepared returns the message as it is sent: without secrets, with limited lengths,
+// valid UTF-8, single-line fields and a time.
 func (m Message) prepared(now time.Time, secrets *redact.Redactor) Message {
 	m = m.Scrubbed(secrets.Lines)
 	m.Subject = oneLine(m.Subject, maxSubject)
@@ -121,7 +121,7 @@ func (m Message) prepared(now time.Time, secrets *redact.Redactor) Message {
 	m.Link = oneLine(m.Link, 2*maxValue)
 	m.Text = truncate(cleanText(m.Text), maxText)
 	if len(m.HTML) > maxHTML {
-		m.HTML = "" // cut markup may not close; the text says the same
+		m.HTML = "" // truncated markup may not close; Text has the same information
 	}
 	m.HTML = cleanText(m.HTML)
 	if m.Time.IsZero() {
@@ -140,8 +140,8 @@ func (m Message) prepared(now time.Time, secrets *redact.Redactor) Message {
 	return m
 }
 
-// id is the same for the same message however often it is sent, and different
-// for different ones: a receiver can recognise a repetition.
+// id is the same when the same message is sent again, and different for different
+// messages. A receiver can recognise a repetition.
 func (m Message) id() string {
 	if m.ID != "" {
 		return digest(m.Source, m.ID)
@@ -149,7 +149,7 @@ func (m Message) id() string {
 	return digest(m.Source, m.Key, m.Level.String(), m.Subject, m.Text, m.Time.UTC().Format(time.RFC3339Nano))
 }
 
-// thread is the same for all messages of one incident; empty without a Key.
+// thread is the same for all messages of one incident. It is empty without a Key.
 func (m Message) thread() string {
 	if m.Key == "" {
 		return ""
@@ -165,8 +165,8 @@ func digest(parts ...string) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// oneLine makes s safe as a header: every run of spaces and control characters
-// becomes one space, invalid UTF-8 the replacement character.
+// oneLine makes s safe as a header. Every run of spaces and control characters becomes
+// one space, and invalid UTF-8 becomes the replacement character.
 func oneLine(s string, limit int) string {
 	s = truncate(strings.ToValidUTF8(s, "\uFFFD"), 4*limit)
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool {
@@ -175,14 +175,14 @@ func oneLine(s string, limit int) string {
 	return truncate(s, limit)
 }
 
-// reorders reports whether a character changes the order in which others are
-// shown: a text could then look like another one.
+// reorders reports whether a character changes the order in which others are shown. A
+// text could then look like a different text.
 func reorders(r rune) bool {
 	return r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x200e || r == 0x200f || r == 0x061c
 }
 
-// cleanText keeps newlines and tabs and drops other control characters, among
-// them the escape sequences that would move a terminal's cursor.
+// cleanText keeps newlines and tabs and removes other control characters, including
+// escape sequences that would move the cursor of a terminal.
 func cleanText(s string) string {
 	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\r\n", "\n")
 	return strings.Map(func(r rune) rune {
@@ -193,8 +193,8 @@ func cleanText(s string) string {
 	}, s)
 }
 
-// truncate cuts s to at most limit bytes at the border of a character and shows
-// that it did.
+// truncate shortens s to at most limit bytes at a character boundary and marks the
+// truncation.
 func truncate(s string, limit int) string {
 	const mark = "…"
 	if len(s) <= limit {

@@ -13,7 +13,7 @@ import (
 
 // MultiOptions configures a [Multi].
 type MultiOptions struct {
-	// Timeout is how long Notify waits for a channel, also for one that ignores its
+	// Timeout is how long Notify waits for a channel, even if the channel ignores its
 	// context. Default: 1 min.
 	Timeout time.Duration
 	// Logger receives panics of channels. Default: slog.Default().
@@ -22,10 +22,10 @@ type MultiOptions struct {
 
 // Multi is a [Notifier] that sends to several channels at the same time.
 //
-// It succeeds when every channel has taken the message. A channel that failed is
-// part of the error, and a repetition of the same message goes to the channels
-// that do not have it yet. So a [Spool] before a Multi reaches all channels, each
-// once. Package health/alert takes a Multi apart and keeps the delivery state of
+// It succeeds after every channel has accepted the message. The error names each
+// channel that failed, and a repetition of the same message goes only to the channels
+// that do not have it. So a [Spool] before a Multi reaches each channel once. Package
+// health/alert uses the channels of a Multi separately and keeps the delivery state of
 // each channel itself.
 type Multi struct {
 	channels []Notifier
@@ -57,12 +57,12 @@ func NewMulti(channels []Notifier, opts *MultiOptions) (*Multi, error) {
 	return m, nil
 }
 
-// Notifiers returns the channels, for a caller that keeps its own delivery state
-// of each.
+// Notifiers returns the channels, for a caller that keeps the delivery state of each
+// channel.
 func (m *Multi) Notifiers() []Notifier { return append([]Notifier(nil), m.channels...) }
 
-// Notify returns when every channel has responded or its time is over. The error
-// names the channels that failed by their place in the list.
+// Notify returns after every channel has responded or timed out. The error names the
+// failed channels by their position in the list.
 func (m *Multi) Notify(ctx context.Context, msg Message) error {
 	if msg.Time.IsZero() {
 		msg.Time = time.Now() // one message, one time, one id
@@ -96,7 +96,7 @@ func (m *Multi) Notify(ctx context.Context, msg Message) error {
 	return errors.Join(errs...)
 }
 
-// send calls a channel and does not wait for one that ignores its context. Such a
+// send calls a channel and does not wait for a channel that ignores its context. Such a
 // channel is not called again until it has returned.
 func (m *Multi) send(ctx context.Context, i int, msg Message) error {
 	m.mu.Lock()
@@ -119,7 +119,7 @@ func (m *Multi) send(ctx context.Context, i int, msg Message) error {
 		return err
 	case <-ctx.Done():
 	}
-	grace := time.NewTimer(time.Second) // for an error that says more
+	grace := time.NewTimer(time.Second) // for a more precise error
 	defer grace.Stop()
 	select {
 	case err := <-done:
@@ -129,8 +129,8 @@ func (m *Multi) send(ctx context.Context, i int, msg Message) error {
 	}
 }
 
-// attempt turns a panic of somebody's Notifier into an error: a broken channel
-// must not end the process that reports trouble.
+// attempt turns a panic of a Notifier into an error. A broken channel must not end the
+// process that reports problems.
 func attempt(ctx context.Context, log *slog.Logger, n Notifier, m Message) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

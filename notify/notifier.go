@@ -4,9 +4,9 @@ import "context"
 
 // Notifier delivers a message.
 //
-// Notify returns nil only if the receiver has taken the message. It honours the
-// context, is safe for concurrent use, and may be called again with the same
-// message after an error: delivery is at least once.
+// Notify returns nil only if the receiver has accepted the message. It obeys the
+// context and is safe for concurrent use. It may be called again with the same message
+// after an error: delivery is at least once.
 type Notifier interface {
 	Notify(ctx context.Context, m Message) error
 }

@@ -14,10 +14,10 @@ const (
 	OpsgenieAPIEU = "https://api.eu.opsgenie.com"
 )
 
-// NewOpsgenie returns a Webhook for Opsgenie's Alert API at one of the endpoints
-// above, or for a service with the same API. Each of [Message.Alerts] is an alert
-// with its own alias, which is closed when it ends. A message without alerts is
-// one alert; a Recovery closes it.
+// NewOpsgenie returns a Webhook for Opsgenie's Alert API at one of the endpoints above,
+// or for a service with the same API. Each of [Message.Alerts] is an alert with its own
+// alias, which is closed when the alert ends. A message without alerts is one alert. A
+// Recovery closes it.
 func NewOpsgenie(endpoint, apiKey string, opts *WebhookOptions) (*Webhook, error) {
 	if apiKey == "" {
 		return nil, errors.New("notify: Opsgenie needs the integration's API key")

@@ -12,12 +12,12 @@ const (
 	PagerDutyEventsEU = "https://events.eu.pagerduty.com/v2/enqueue"
 )
 
-// NewPagerDuty returns a Webhook for PagerDuty's Events API v2 at one of the
-// endpoints above. Each of [Message.Alerts] is an event with its own dedup key,
-// so that an open incident hides no other alert; an alert that has ended resolves
-// its incident. A message without alerts is one event; its dedup key comes from
-// Source and Key, and a Recovery resolves it. A Recovery or an Info without
-// alerts and without a Key is not sent.
+// NewPagerDuty returns a Webhook for PagerDuty's Events API v2 at one of the endpoints
+// above. Each of [Message.Alerts] is an event with its own dedup key, so that an open
+// incident hides no other alert. An alert that has ended resolves its incident. A
+// message without alerts is one event. Its dedup key comes from Source and Key, and a
+// Recovery resolves it. A Recovery or an Info without alerts and without a Key is not
+// sent.
 func NewPagerDuty(endpoint, routingKey string, opts *WebhookOptions) (*Webhook, error) {
 	if routingKey == "" {
 		return nil, errors.New("notify: PagerDuty needs the integration's routing key")
@@ -95,7 +95,7 @@ func pagerDutyEvents(m Message, routingKey string) []call {
 	return calls
 }
 
-// severity is one of the words of PagerDuty.
+// severity is a severity of PagerDuty.
 func (a *Alert) severity() string {
 	switch {
 	case a.Level == Critical:
@@ -106,7 +106,7 @@ func (a *Alert) severity() string {
 	return "warning"
 }
 
-// details are the facts about an alert, for receivers that show any JSON.
+// details are the facts about an alert, for receivers that show arbitrary JSON.
 func (a *Alert) details(service string) map[string]any {
 	d := map[string]any{"service": service, "status": a.Status, "event": a.Event, "since": a.Since.UTC().Format(time.RFC3339)}
 	for name, value := range map[string]string{"check": a.Check, "instance": a.Instance, "output": a.Output, "runbook": a.Runbook} {
@@ -123,10 +123,10 @@ func (a *Alert) details(service string) map[string]any {
 	return d
 }
 
-// pagerDutyMessage is a message that is not about alerts.
+// pagerDutyMessage builds the event for a message without alerts.
 func pagerDutyMessage(m Message, routingKey string) []call {
 	event := pagerDutyEvent{RoutingKey: routingKey, Action: "trigger", DedupKey: cmp.Or(m.thread(), m.id())}
-	if m.Key == "" && (m.Level == Recovery || m.Level == Info) { // an incident that nothing would resolve
+	if m.Key == "" && (m.Level == Recovery || m.Level == Info) { // no later message could resolve the incident
 		return nil
 	}
 	if m.Level == Recovery {

@@ -13,9 +13,9 @@ import (
 // NtfyServer is the public server of ntfy.
 const NtfyServer = "https://ntfy.sh"
 
-// NewNtfy returns a Webhook for a topic of an ntfy server. A topic without access
-// control is readable for everyone who knows its name. Set an Authorization in
-// the options' Header for a topic that needs one.
+// NewNtfy returns a Webhook for a topic of an ntfy server. Every person who knows the
+// name of a topic without access control can read it. For a topic that requires it, set
+// an Authorization in the Header of the options.
 func NewNtfy(server, topic string, opts *WebhookOptions) (*Webhook, error) {
 	if topic == "" || len(topic) > 64 || strings.ContainsFunc(topic, func(r rune) bool {
 		return r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
@@ -33,7 +33,7 @@ func ntfyMessage(m Message, topic string) any {
 	}
 	var actions []action
 	for _, l := range m.links() {
-		if len(actions) < 3 { // more are refused
+		if len(actions) < 3 { // more are rejected
 			actions = append(actions, action{"view", l.Name, l.URL})
 		}
 	}
@@ -54,7 +54,7 @@ func ntfyMessage(m Message, topic string) any {
 }
 
 // links are the links of the alerts with news: acknowledge, silence. With several
-// alerts only the first one's fit.
+// alerts, only the links of the first one fit.
 func (m Message) links() []Link {
 	for _, a := range m.Alerts {
 		var links []Link
@@ -121,7 +121,7 @@ func telegramMessage(m Message, chat string) any {
 	return out
 }
 
-// shorten cuts to a number of UTF-16 units, in which Telegram counts.
+// shorten truncates to a number of UTF-16 units, the unit of Telegram's limit.
 func shorten(s string, limit int) string {
 	n := 0
 	for i, r := range s {

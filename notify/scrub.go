@@ -10,15 +10,16 @@ import (
 	"github.com/mainstay-go/mainstay/internal/redact"
 )
 
-// forms hides secrets by their place and form.
+// forms hides secrets by their position and form.
 var forms = new(redact.Redactor)
 
-// Scrubbed returns a copy of the message whose texts have passed scrub, which hides
-// secrets and keeps line breaks and the given parts. The parts are the links of the
-// message. HTML that contains a secret is left out, because Text says the same.
+// Scrubbed returns a copy of the message whose texts have passed scrub. scrub hides
+// secrets and keeps line breaks and the given parts, which are the links of the
+// message. HTML that contains a secret is removed, because Text has the same
+// information.
 //
-// Each receiver of this package applies it with the rules of package health, so that a
-// message without a known secret stays as it is.
+// Each receiver of this package applies it with the rules of package health. A message
+// without a known secret does not change.
 func (m Message) Scrubbed(scrub func(text string, keep ...string) string) Message {
 	links := m.addresses()
 	clean := func(s string) string {
@@ -36,7 +37,7 @@ func (m Message) Scrubbed(scrub func(text string, keep ...string) string) Messag
 	m.Link = safeLink(m.Link, scrub)
 	fields := make([]Field, 0, len(m.Fields))
 	for _, f := range m.Fields {
-		// The name says what the value is: password, 1234.
+		// The name says that the value is a secret: password, 1234.
 		if value, ok := strings.CutPrefix(clean(f.Name+": "+f.Value), f.Name+": "); ok {
 			fields = append(fields, Field{f.Name, value})
 			continue
@@ -67,7 +68,7 @@ func (m Message) Scrubbed(scrub func(text string, keep ...string) string) Messag
 	return m
 }
 
-// addresses are the links that a reader of the message follows.
+// addresses are the links in the message.
 func (m Message) addresses() []string {
 	all := []string{m.Link}
 	for _, a := range m.Alerts {
@@ -79,7 +80,7 @@ func (m Message) addresses() []string {
 	return all
 }
 
-// safeLink returns a link without a user, or nothing if it holds a named secret.
+// safeLink returns a link without its user, or "" if it contains a named secret.
 func safeLink(link string, scrub func(string, ...string) string) string {
 	if link == "" {
 		return ""
@@ -94,7 +95,7 @@ func safeLink(link string, scrub func(string, ...string) string) string {
 	return link
 }
 
-// scrubNothing returns a text as a scrubber returns it that finds no secret.
+// scrubNothing returns a text as a scrubber that finds no secret would.
 func scrubNothing(text string) string { return forms.Lines(text, text) }
 
 var (
@@ -102,12 +103,12 @@ var (
 	htmlTag   = regexp.MustCompile(`(?s)<style.*?</style>|<[^>]*>`)
 )
 
-// shownText is the text that a mail program shows of HTML.
+// shownText is the text that a mail program shows for HTML.
 func shownText(markup string) string {
 	return html.UnescapeString(htmlTag.ReplaceAllString(htmlBreak.ReplaceAllString(markup, "\n"), ""))
 }
 
-// urlSecrets are the parts of a receiver's address that authorize.
+// urlSecrets are the parts of a receiver's address that grant access.
 func urlSecrets(u *url.URL, header http.Header, more ...string) []string {
 	secrets := more
 	if password, ok := u.User.Password(); ok {

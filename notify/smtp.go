@@ -17,12 +17,12 @@ import (
 	"github.com/mainstay-go/mainstay/internal/redact"
 )
 
-// goodbye is how long a server may take to answer QUIT.
+// goodbye is how long a server may take to respond to QUIT.
 const goodbye = 2 * time.Second
 
-// send carries msg to the server. go-mail's own client bounds only the dial by
-// the context, and gives up on all recipients when one is refused; so the
-// conversation is held here, over go-mail's protocol.
+// send sends msg to the server. go-mail's own client applies the context only to the
+// dial, and fails for all recipients when one is rejected. So this method holds the
+// dialogue, with go-mail's protocol package.
 func (e *Email) send(ctx context.Context, msg *gomail.Msg, id string) (err error) {
 	stage := "connecting"
 	defer func() {
@@ -30,7 +30,7 @@ func (e *Email) send(ctx context.Context, msg *gomail.Msg, id string) (err error
 			return
 		}
 		if cause := context.Cause(ctx); cause != nil {
-			err = cause // the error of a connection that was cut off says less
+			err = cause // the error of the closed connection is less precise
 		}
 		err = fmt.Errorf("notify: mail through %s: %s: %w", e.addr, stage, e.reply(err))
 	}()
@@ -39,7 +39,7 @@ func (e *Email) send(ctx context.Context, msg *gomail.Msg, id string) (err error
 		return err
 	}
 	defer conn.Close()
-	// Whatever the server is doing, the end of the context ends it.
+	// The end of the context closes the connection in every state.
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 
 	if e.opts.TLS == TLSImplicit {
@@ -78,9 +78,9 @@ func (e *Email) send(ctx context.Context, msg *gomail.Msg, id string) (err error
 	if err != nil {
 		return err
 	}
-	if took == 0 { // all that can have it have it
+	if took == 0 { // every recipient that can have the mail has it
 		_ = client.UpdateDeadline(goodbye)
-		_ = client.Quit() // nothing depends on it
+		_ = client.Quit() // the result does not matter
 		return deferred
 	}
 	stage = "content"
@@ -94,7 +94,7 @@ func (e *Email) send(ctx context.Context, msg *gomail.Msg, id string) (err error
 	if err := w.Close(); err != nil {
 		return err
 	}
-	// The server has taken the mail; how it says goodbye, or whether, changes nothing.
+	// The server has accepted the mail. Its response to QUIT does not matter.
 	_ = client.UpdateDeadline(goodbye)
 	_ = client.Quit()
 	if deferred == nil {
@@ -105,9 +105,9 @@ func (e *Email) send(ctx context.Context, msg *gomail.Msg, id string) (err error
 	return deferred
 }
 
-// recipients names those to the server that do not have the mail, and adds to
-// have those that it takes. deferred names those that it may take later. The
-// error says that no recipient has the mail.
+// recipients sends the server the recipients that do not have the mail, and adds the
+// accepted ones to have. deferred names recipients that the server may accept later.
+// The error means that no recipient has the mail.
 func (e *Email) recipients(ctx context.Context, client *smtp.Client, have map[int]bool) (took int, deferred, err error) {
 	var refused, later []error
 	for i, to := range e.to {
@@ -131,7 +131,8 @@ func (e *Email) recipients(ctx context.Context, client *smtp.Client, have map[in
 			refused = append(refused, err)
 		}
 	}
-	// As text, or the first refusal would be taken for the whole error.
+	// The errors are joined as text. Otherwise the first rejection would count as the
+	// whole error.
 	joined := func(errs []error) error {
 		return errors.New(strings.ReplaceAll(errors.Join(errs...).Error(), "\n", "; "))
 	}
@@ -158,7 +159,7 @@ func (e *Email) login(ctx context.Context, client *smtp.Client) error {
 		}
 		err = client.Auth(smtp.XOAuth2Auth(e.opts.Username, token))
 		var protocol *textproto.Error
-		if errors.As(err, &protocol) { // a server may return what it was sent
+		if errors.As(err, &protocol) { // a server may return the text that it received
 			return &textproto.Error{Code: protocol.Code, Msg: redact.New(token).Text(protocol.Msg, 300)}
 		}
 		return err
@@ -195,8 +196,8 @@ func (e *Email) tlsConfig() *tls.Config {
 	return c
 }
 
-// reply makes an error of the server safe to log: one line, bounded, without the
-// password.
+// reply makes an error of the server safe to log: one line of limited length, without
+// the password.
 func (e *Email) reply(err error) error {
 	var protocol *textproto.Error
 	if errors.As(err, &protocol) {

@@ -12,11 +12,11 @@ const smtpURLForm = "smtp://user:password@host:587?from=a@example.org&to=b@examp
 //
 //	smtp://user:password@host:587?from=a@example.org&to=b@example.org&to=c@example.org
 //
-// The scheme smtps means TLS from the first byte. Parameters: from, once; to, at
-// least once; tls, which is "starttls", "implicit" or "none" and chosen by
-// [TLSAuto] if it is missing. Special characters of the password are
-// percent-encoded. The URL overrides the fields of opts that it sets; opts may be
-// nil. No error repeats the URL, which holds a password.
+// The scheme smtps means TLS from the first byte. The parameter from is required once,
+// and to at least once. tls is "starttls", "implicit" or "none". If it is missing,
+// [TLSAuto] decides. Special characters of the password are percent-encoded. The URL
+// overrides the fields of opts that it sets. opts may be nil. No error repeats the URL,
+// because it contains a password.
 func NewEmailFromURL(rawURL string, opts *EmailOptions) (*Email, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil { // its text would repeat the URL

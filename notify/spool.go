@@ -13,31 +13,29 @@ import (
 	"time"
 )
 
-// ErrSpoolFull is the error of a message that could neither be delivered nor
-// kept.
+// ErrSpoolFull is the error of a message that could be neither delivered nor stored.
 var ErrSpoolFull = errors.New("notify: the spool is full; see why its messages are not delivered")
 
 // SpoolOptions configures a [Spool].
 type SpoolOptions struct {
-	// Delays are the pauses before each further attempt, spread by 10 %. After the
-	// last attempt the message goes to Fallback or is given up, which is logged.
-	// Default: 30 s, 2 min, 10 min, 30 min, 60 min.
+	// Delays are the pauses before each further attempt, varied by 10 %. After the last
+	// attempt the message goes to Fallback. Without a Fallback it is dropped and
+	// logged. Default: 30 s, 2 min, 10 min, 30 min, 60 min.
 	Delays []time.Duration
-	// MaxMessages bounds what is kept. Default: 1000.
+	// MaxMessages limits the number of stored messages. Default: 1000.
 	MaxMessages int
-	// Fallback gets, once, what could not be delivered. Default: none.
+	// Fallback gets each message that could not be delivered, once. Default: nil.
 	Fallback Notifier
-	// Logger hears of failed attempts and of messages given up. Default:
-	// slog.Default().
+	// Logger receives failed attempts and dropped messages. Default: slog.Default().
 	Logger *slog.Logger
 }
 
-// Spool is a [Notifier] that keeps messages in a folder until another Notifier
-// has taken them, across restarts and crashes. Delivery is at least once: a crash
+// Spool is a [Notifier] that keeps messages in a folder until another Notifier has
+// accepted them, across restarts and crashes. Delivery is at least once. A crash
 // between a delivery and its record repeats the message, with the same id.
 //
-// Messages of one Source and Key are delivered in order; others overtake a
-// message that waits. Several processes may share a folder.
+// Messages with the same Source and Key are delivered in order. Other messages may
+// overtake a waiting message. Several processes may share a folder.
 type Spool struct {
 	next    Notifier
 	opts    SpoolOptions
@@ -50,19 +48,20 @@ type Spool struct {
 	delivered, failed, lost atomic.Uint64
 }
 
-// SpoolStats are counters since the start of the process, and what waits now.
+// SpoolStats are counters since the start of the process, and the number of waiting
+// messages.
 type SpoolStats struct {
 	Waiting   int
 	Delivered uint64
 	Failed    uint64 // attempts
-	Lost      uint64 // messages given up
+	Lost      uint64 // dropped messages
 }
 
-// attemptTimeout bounds one delivery even if the notifier has no limit of its own.
+// attemptTimeout limits one delivery even if the notifier has no limit of its own.
 const attemptTimeout = time.Minute
 
-// NewSpool returns a Spool before next that keeps its messages in dir, which it
-// creates if it does not exist. It delivers nothing yet: call [Spool.Run].
+// NewSpool returns a Spool before next that keeps its messages in dir. It creates dir
+// if it does not exist. It delivers no message before [Spool.Run].
 func NewSpool(dir string, next Notifier, opts *SpoolOptions) (*Spool, error) {
 	s := &Spool{next: next, poke: make(chan struct{}, 1), dir: spoolDir{path: dir}}
 	if opts != nil {
@@ -90,11 +89,10 @@ func NewSpool(dir string, next Notifier, opts *SpoolOptions) (*Spool, error) {
 	return s, nil
 }
 
-// Notify writes m to the folder and returns nil: it will be delivered or, after
-// the last attempt, given up with a line in the log. While [Spool.Run] is at work
-// that happens in the background; otherwise the first attempt is made before
-// Notify returns. If m cannot be written, one attempt is made and its error
-// returned.
+// Notify writes m to the folder and returns nil. The message will then be delivered, or
+// dropped and logged after the last attempt. While [Spool.Run] is running, deliveries
+// happen in the background. Otherwise the first attempt is made before Notify returns.
+// If m cannot be written, Notify makes one attempt and returns its error.
 func (s *Spool) Notify(ctx context.Context, m Message) error {
 	m = m.prepared(time.Now(), forms)
 	name, err := s.dir.add(spooled{Message: m, Due: time.Now()}, s.opts.MaxMessages)
@@ -108,7 +106,7 @@ func (s *Spool) Notify(ctx context.Context, m Message) error {
 	if s.running.Load() {
 		select {
 		case s.poke <- struct{}{}:
-		default: // it will look anyway
+		default: // Run has a wake-up pending
 		}
 		return nil
 	}
@@ -116,8 +114,8 @@ func (s *Spool) Notify(ctx context.Context, m Message) error {
 	return nil
 }
 
-// Run delivers what is due until ctx ends, then returns nil. Only one Run can be
-// at work at a time.
+// Run delivers the due messages until ctx ends, then returns nil. Only one Run can be
+// active at a time.
 func (s *Spool) Run(ctx context.Context) error {
 	if !s.running.CompareAndSwap(false, true) {
 		return errors.New("notify: Spool.Run is already at work")
@@ -137,8 +135,8 @@ func (s *Spool) Run(ctx context.Context) error {
 	}
 }
 
-// Flush makes one attempt for every message that is due and returns how many
-// still wait, for programs that end soon.
+// Flush makes one attempt for every message that is due and returns how many still
+// wait. It is for programs that end soon.
 func (s *Spool) Flush(ctx context.Context) int {
 	s.pass(ctx, "")
 	return len(s.dir.list())
@@ -152,26 +150,26 @@ func (s *Spool) Stats() SpoolStats {
 }
 
 const (
-	idle       = time.Minute      // another process may have added something
+	idle       = time.Minute      // another process may have added a message
 	breath     = 30 * time.Second // after several failures in a row
 	maxInARow  = 3
 	lockedWait = 5 * time.Second
 )
 
-// pass tries what is due, or only the named message, and returns when to look
-// again.
+// pass tries the messages that are due, or only the named message. It returns the pause
+// before the next pass.
 func (s *Spool) pass(ctx context.Context, only string) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	unlock, ok := s.dir.lock()
-	if !ok { // another process delivers
+	if !ok { // another process is delivering
 		return lockedWait
 	}
 	defer unlock()
 	s.dir.sweep(time.Now())
 	wait := idle
 	failures := 0
-	waiting := map[string]bool{} // threads with an older message that waits
+	waiting := map[string]bool{} // threads with an older waiting message
 	for _, name := range s.dir.list() {
 		if ctx.Err() != nil {
 			return wait
@@ -189,7 +187,7 @@ func (s *Spool) pass(ctx context.Context, only string) time.Duration {
 			continue
 		}
 		if failures == maxInARow {
-			return breath // the receiver is down; more of the same helps nobody
+			return breath // the receiver is down; further attempts would not help
 		}
 		if s.try(ctx, name, entry) {
 			failures = 0
@@ -202,8 +200,8 @@ func (s *Spool) pass(ctx context.Context, only string) time.Duration {
 	return wait
 }
 
-// try makes one attempt and records how it went. It reports whether the message
-// has left the spool.
+// try makes one attempt and records the outcome. It reports whether the message has
+// left the spool.
 func (s *Spool) try(ctx context.Context, name string, entry spooled) bool {
 	err := s.attempt(ctx, s.next, entry.Message)
 	if err == nil {
@@ -213,7 +211,7 @@ func (s *Spool) try(ctx context.Context, name string, entry spooled) bool {
 	}
 	s.failed.Add(1)
 	if ctx.Err() != nil {
-		return false // we are being stopped; that says nothing about the receiver
+		return false // the process is stopping; this is not a failure of the receiver
 	}
 	log := s.log.With("subject", entry.Message.Subject, "attempt", entry.Attempts+1)
 	if entry.Attempts >= len(s.opts.Delays) {
@@ -251,7 +249,7 @@ func (s *Spool) forget(ctx context.Context, name string) {
 	}
 }
 
-// delay returns the pause after so many failed attempts, spread by 10 %.
+// delay returns the pause after a number of failed attempts, varied by 10 %.
 func (o *SpoolOptions) delay(attempts int) time.Duration {
 	if len(o.Delays) == 0 {
 		return idle

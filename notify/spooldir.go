@@ -21,14 +21,13 @@ type spooled struct {
 	Due      time.Time `json:"due"`
 }
 
-// spoolDir is a folder with one file per message, named so that the order of the
-// names is that of arrival. Files appear and change by rename: there is no half
-// of a message.
+// spoolDir is a folder with one file per message. The order of the names is the order
+// of arrival. Files appear and change by rename, so that no file is incomplete.
 type spoolDir struct{ path string }
 
 const spoolSuffix = ".message.json"
 
-// maxSpooled is more than any message that prepared has bounded needs.
+// maxSpooled is larger than any message after prepared.
 const maxSpooled = 4 << 20
 
 func (d spoolDir) add(entry spooled, limit int) (name string, err error) {
@@ -48,7 +47,7 @@ func (d spoolDir) write(name string, entry spooled) error {
 func (d spoolDir) list() []string {
 	entries, err := os.ReadDir(d.path) // sorted by name
 	if err != nil {
-		return nil // what cannot be listed cannot be read either; write and read report
+		return nil // if it cannot be listed, it cannot be read either; write and read report the error
 	}
 	var names []string
 	for _, e := range entries {
@@ -59,8 +58,8 @@ func (d spoolDir) list() []string {
 	return names
 }
 
-// sweep removes the files of writes that a crash has ended. A living write takes
-// milliseconds.
+// sweep removes the temporary files of writes that a crash has interrupted. A normal
+// write takes milliseconds.
 func (d spoolDir) sweep(now time.Time) {
 	entries, err := os.ReadDir(d.path)
 	if err != nil {
@@ -71,7 +70,7 @@ func (d spoolDir) sweep(now time.Time) {
 			continue
 		}
 		if info, err := e.Info(); err == nil && now.Sub(info.ModTime()) > time.Hour {
-			_ = os.Remove(filepath.Join(d.path, e.Name())) // else it is met again
+			_ = os.Remove(filepath.Join(d.path, e.Name())) // otherwise the next sweep tries again
 		}
 	}
 }
@@ -87,14 +86,14 @@ func (d spoolDir) read(name string) (entry spooled, err error) {
 
 func (d spoolDir) remove(name string) error { return os.Remove(filepath.Join(d.path, name)) }
 
-// setAside keeps a damaged file for a person and out of the way.
+// setAside keeps a damaged file for a person and removes it from the queue.
 func (d spoolDir) setAside(name string) {
 	path := filepath.Join(d.path, name)
-	_ = os.Rename(path, strings.TrimSuffix(path, spoolSuffix)+".damaged") // else it is met, and logged, again
+	_ = os.Rename(path, strings.TrimSuffix(path, spoolSuffix)+".damaged") // otherwise it is found and logged again
 }
 
-// lock keeps other processes from delivering at the same time; the system
-// releases it when this process dies.
+// lock prevents other processes from delivering at the same time. The system releases
+// it when this process dies.
 func (d spoolDir) lock() (unlock func(), ok bool) {
 	l := flock.New(filepath.Join(d.path, "lock"), flock.SetPermissions(0o600))
 	if ok, err := l.TryLock(); err != nil || !ok {

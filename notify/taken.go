@@ -2,16 +2,15 @@ package notify
 
 import "sync"
 
-// taken remembers which recipients have a message, so that a repetition goes to
-// the others only. It lasts as long as the process: a repetition after a restart
-// goes to all.
+// taken remembers which recipients have a message, so that a repetition goes only to
+// the others. It is not stored: a repetition after a restart goes to all recipients.
 type taken struct {
 	mu  sync.Mutex
 	ids []string // oldest first
 	by  map[string]map[int]bool
 }
 
-// maxTaken bounds what is remembered. A message is repeated soon or never.
+// maxTaken limits the remembered messages. A message is repeated soon or never.
 const maxTaken = 256
 
 // has returns the recipients that have the message.
@@ -25,7 +24,7 @@ func (t *taken) has(id string) map[int]bool {
 	return out
 }
 
-// add records recipients of a message that others could not take.
+// add records the recipients that have a message which others do not have.
 func (t *taken) add(id string, recipients map[int]bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

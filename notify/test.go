@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Test sends a message that says that it is a test, through n, so that a person
-// can see that the way to them works before it is needed.
+// Test sends a test message through n, so that a person can verify the channel before
+// it is needed.
 func Test(ctx context.Context, n Notifier, source string) error {
 	now := time.Now()
 	return n.Notify(ctx, Message{

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// ErrThrottled is the error of a message that a [Throttle] did not pass on.
+// ErrThrottled is the error of a message that a [Throttle] dropped.
 var ErrThrottled = errors.New("notify: too many messages; this one was not sent")
 
 // ThrottleOptions configures a [Throttle].
@@ -20,16 +20,16 @@ type ThrottleOptions struct {
 	Per time.Duration
 }
 
-// Throttle is a [Notifier] with a hard cap: whatever goes wrong in the code that
-// sends, nobody gets more than Limit messages within Per. The last one that
-// passes says until when nothing follows. Attempts that fail count too.
+// Throttle is a [Notifier] with a hard limit. Even if the sending code has an error, a
+// receiver gets at most Limit messages within Per. The last message before the limit
+// says how long further messages are dropped. Failed attempts count too.
 type Throttle struct {
 	next  Notifier
 	limit int
 	per   time.Duration
 
 	mu     sync.Mutex
-	passed []time.Time // the newest limit of them, oldest first
+	passed []time.Time // the newest messages, at most limit of them, oldest first
 }
 
 // NewThrottle returns a Throttle before next.
@@ -52,7 +52,7 @@ func NewThrottle(next Notifier, opts *ThrottleOptions) (*Throttle, error) {
 	return t, nil
 }
 
-// Notify passes m on, or returns [ErrThrottled].
+// Notify sends m to the next notifier, or returns [ErrThrottled].
 func (t *Throttle) Notify(ctx context.Context, m Message) error {
 	mutedUntil, ok := t.take(time.Now())
 	if !ok {
@@ -66,8 +66,8 @@ func (t *Throttle) Notify(ctx context.Context, m Message) error {
 	return t.next.Notify(ctx, m)
 }
 
-// take reports whether a message may pass at now, and, if it is the last one or
-// none may, when the next one can.
+// take reports whether a message may pass at now. If it is the last one, or may not
+// pass, it also returns when the next one may.
 func (t *Throttle) take(now time.Time) (mutedUntil time.Time, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

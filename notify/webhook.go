@@ -25,20 +25,20 @@ type WebhookOptions struct {
 	// Secret signs the body, see [VerifyWebhook]. [NewWebhook] only. Default: no
 	// signature.
 	Secret []byte
-	// Header is added to every request, for example an Authorization. Default: none.
+	// Header is added to every request, for example an Authorization. Default: empty.
 	Header http.Header
 	// Insecure permits http:// to hosts other than this one. Default: false.
 	Insecure bool
-	// Timeout bounds one delivery. Default: 10 s.
+	// Timeout limits one delivery. Default: 10 s.
 	Timeout time.Duration
-	// Client sends the requests; its own Timeout and redirect policy are not used.
+	// Client sends the requests. Its own Timeout and redirect policy are not used.
 	// Default: http.DefaultClient.
 	Client *http.Client
 }
 
-// Webhook is a [Notifier] that posts JSON to a URL. It follows no redirects: they
-// would carry the message, and the secret in the URL, to somebody else. No error
-// contains more of the URL than the host.
+// Webhook is a [Notifier] that posts JSON to a URL. It follows no redirects, because
+// they would send the message, and the secret in the URL, to another server. Errors
+// contain only the host of the URL.
 type Webhook struct {
 	service string
 	url     string
@@ -49,18 +49,18 @@ type Webhook struct {
 	secrets *redact.Redactor
 }
 
-// call is one request. Most messages need one; a receiver that manages alerts
-// itself needs one per alert. A message that it cannot use needs no request.
+// call is one request. Most messages need one request. A receiver that manages alerts
+// itself needs one per alert. A message without use for the receiver needs no request.
 type call struct {
-	path string // appended to that of the URL
+	path string // appended to the path of the URL
 	body any
 }
 
 func one(body any) []call { return []call{{body: body}} }
 
-// NewWebhook returns a Webhook that posts the message as a JSON object: the
-// fields of [Message] but HTML, and id, which is the same when the same message
-// is sent again. With a Secret the request is signed.
+// NewWebhook returns a Webhook that posts the message as a JSON object. It has the
+// fields of [Message] except HTML, and id, which is the same when the same message is
+// sent again. With a Secret the request is signed.
 func NewWebhook(rawURL string, opts *WebhookOptions) (*Webhook, error) {
 	return newWebhook("webhook", rawURL, opts, func(m Message) []call {
 		m.HTML = ""
@@ -97,10 +97,9 @@ func newWebhook(service, rawURL string, opts *WebhookOptions, encode func(Messag
 	return w, nil
 }
 
-// Notify posts m and returns nil on any status of the 200s. A message about
-// several alerts may need several requests. They have one deadline, and all are
-// tried when one fails. A repetition sends all of them again; the receivers know
-// them by their keys.
+// Notify posts m and returns nil on any 2xx status. A message about several alerts may
+// need several requests. They share one deadline, and all are tried even if one fails.
+// A repetition sends all of them again, and the receivers recognise them by their keys.
 func (w *Webhook) Notify(ctx context.Context, m Message) error {
 	ctx, cancel := context.WithTimeout(ctx, w.opts.Timeout)
 	defer cancel()
@@ -168,8 +167,8 @@ func sign(h http.Header, secret, body []byte, now time.Time) {
 	h.Set(signatureHeader, "sha256="+hex.EncodeToString(signature(secret, timestamp, body)))
 }
 
-// signature covers the time, so that an old request cannot be sent again under a
-// new one.
+// signature covers the time, so that an old request cannot be sent again with a new
+// time.
 func signature(secret []byte, timestamp string, body []byte) []byte {
 	mac := hmac.New(sha256.New, secret)
 	mac.Write([]byte(timestamp))
@@ -178,13 +177,13 @@ func signature(secret []byte, timestamp string, body []byte) []byte {
 	return mac.Sum(nil)
 }
 
-// VerifyWebhook tells the receiver of a request from [NewWebhook] whether it was
-// signed with secret and is no older than maxAge; a clock of the sender that is
-// ahead by as much is tolerated.
+// VerifyWebhook reports an error unless a request from [NewWebhook] was signed with
+// secret and is at most maxAge old. The clock of the sender may be ahead by the same
+// time. The receiver of the request calls it.
 //
-// X-Timestamp holds the Unix time in seconds, X-Signature "sha256=" and the hex
-// HMAC-SHA256 of that time, a full stop and the body. Within maxAge the same
-// request can be replayed; its id tells.
+// X-Timestamp is the Unix time in seconds. X-Signature is "sha256=" and the hex
+// HMAC-SHA256 of that time, a full stop and the body. Within maxAge the same request
+// can be replayed. Its id identifies a replay.
 func VerifyWebhook(secret []byte, header http.Header, body []byte, maxAge time.Duration) error {
 	timestamp := header.Get(timestampHeader)
 	seconds, err := strconv.ParseInt(timestamp, 10, 64)
@@ -201,7 +200,7 @@ func VerifyWebhook(secret []byte, header http.Header, body []byte, maxAge time.D
 	return nil
 }
 
-// trimPrefix returns "" where the prefix is missing.
+// trimPrefix returns "" if the prefix is missing.
 func trimPrefix(s, prefix string) string {
 	if len(s) < len(prefix) || s[:len(prefix)] != prefix {
 		return ""
