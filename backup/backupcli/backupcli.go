@@ -1,4 +1,4 @@
-// Package backupcli is the backup command that any service can mount:
+// Package backupcli is a backup command that any service can include:
 //
 //	backup [--compress[=zstd|gzip|none]] [--keep-days=30] [--encrypt-to age1…] [--notify] [--json]
 //	       [--verify=decode|restore|none] [--keep]
@@ -7,11 +7,17 @@
 //	backup history [--last=20]
 //	backup notify-test
 //
-// Exit codes: 0 good, 1 the backup failed and nothing was published, 2 wrong usage or
-// settings, 3 published but a later step failed or the backup is suspect, 4 a
-// verification or a restore test failed or a stored backup is damaged, 5 another run holds
-// the lock, 6 check found no recent backup or no recent restore test, 130 interrupted, 143
-// ended by SIGTERM.
+// Exit codes:
+//
+//   - 0: good
+//   - 1: the backup failed and was not published
+//   - 2: wrong usage or settings
+//   - 3: published, but a later step failed or the backup is suspect
+//   - 4: a verification or a restore test failed, or a stored backup is damaged
+//   - 5: another run holds the lock
+//   - 6: check found no recent backup or no recent restore test
+//   - 130: interrupted
+//   - 143: ended by SIGTERM
 package backupcli
 
 import (
@@ -44,13 +50,13 @@ const (
 	Terminated         = 143
 )
 
-// OpenFunc makes the service's job with the options that the command line asks for,
-// and a function that closes what it opened. An error that is a [SettingError] ends the
-// command with Usage. Any other error is a failed backup, and a notification is sent.
+// OpenFunc creates the job of the service with the options of the command line. It also
+// returns a function that closes its resources. A [SettingError] ends the command with
+// Usage. Any other error is a failed backup, and a notification is sent.
 type OpenFunc func(ctx context.Context, o backup.Options) (job *backup.Job, close func(), err error)
 
-// SettingError says that the settings of the service are wrong: the operator's mistake,
-// which no repetition mends.
+// SettingError means that the settings of the service are wrong. The operator must correct
+// them, because a retry cannot succeed.
 type SettingError struct{ Err error }
 
 func (e *SettingError) Error() string { return e.Err.Error() }
@@ -58,24 +64,24 @@ func (e *SettingError) Error() string { return e.Err.Error() }
 // Unwrap returns the cause.
 func (e *SettingError) Unwrap() error { return e.Err }
 
-// Options tune the command. The zero value and nil work.
+// Options configure the command. The zero value and nil are valid.
 type Options struct {
-	// Name is how the command is called. Default: "backup".
+	// Name is the name of the command in its output. Default: "backup".
 	Name string
-	// Notifier receives failures and recoveries when --notify is given. A
-	// *notify.Spool keeps what it cannot deliver for the next run. Default: none;
-	// --notify is then a usage error.
+	// Notifier receives failures and recoveries if --notify is given. A *notify.Spool
+	// stores undelivered messages for the next run. Default: nil. Then --notify is a usage
+	// error.
 	Notifier notify.Notifier
-	// State is the file with the last notification; see
-	// backupnotify.Options. Default: none; each failure is told of, and what is told
-	// of a recovery goes by the status in the job's own folder.
+	// State is the file with the last notification; see backupnotify.Options. Default:
+	// no file. Then every failure is sent, and recoveries are detected from the status in the
+	// job's own folder.
 	State string
-	// Heartbeat is the URL of a dead man's switch, for runs by cron: a service that sends a
-	// message when no ping came. Each run posts to URL/start, and then to URL or, with the
-	// error as the body, to URL/fail. It is a secret: read it from the environment or from a
-	// file. Default: none.
+	// Heartbeat is the URL of a dead man's switch, for runs by cron. That is a service that
+	// sends a message if it receives no ping. Each run posts to URL/start. At the end it
+	// posts to URL, or to URL/fail with the error as the body. The URL is a secret: read it
+	// from the environment or from a file. Default: no pings.
 	Heartbeat string
-	// Stdout and Stderr. Default: those of the process.
+	// Stdout and Stderr receive the output. Default: those of the process.
 	Stdout, Stderr io.Writer
 }
 
@@ -87,11 +93,11 @@ type command struct {
 	json   bool
 	target string
 	job    *backup.Job
-	last   *backup.Run // the run before
+	last   *backup.Run // the previous run
 	o      backup.Options
 }
 
-// commands is the head of --help.
+// commands is the start of the --help text.
 const commands = `%[1]s            take a backup, with the options below
 %[1]s list       show what there is, the newest first
 %[1]s restore    [ID] into a new database; ID --overwrite NAME in the place of the original
@@ -179,7 +185,7 @@ func (c *command) read(args []string) (rest []string, err error) {
 		return nil, err
 	}
 	if err != nil {
-		text := strings.Replace(err.Error(), "invalid boolean value", "invalid value", 1) // for a flag that needs none
+		text := strings.Replace(err.Error(), "invalid boolean value", "invalid value", 1) // for a flag that needs no value
 		return nil, usagef("%s: see %s --help", text, c.flags.Name())
 	}
 	return rest, nil
@@ -221,7 +227,7 @@ func (c *command) parseMixed(args []string) (rest []string, err error) {
 	}
 }
 
-// exit turns an error into a line and a code.
+// exit turns an error into an output line and an exit code.
 func (c *command) exit(ctx context.Context, err error) int {
 	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return Good
@@ -241,20 +247,20 @@ func (c *command) exit(ctx context.Context, err error) int {
 		return Stale
 	case errors.As(err, &stage) && stage.Published, stage == nil && (errors.Is(err, backup.ErrSuspended) || errors.Is(err, backup.ErrSuspect)):
 		return Incomplete
-	case ctx.Err() != nil && strings.HasPrefix(context.Cause(ctx).Error(), "terminated"): // as signal.NotifyContext has it
+	case ctx.Err() != nil && strings.HasPrefix(context.Cause(ctx).Error(), "terminated"): // the text that signal.NotifyContext sets
 		return Terminated
 	case ctx.Err() != nil:
 		return Interrupted
 	case errors.Is(err, backup.ErrNotFound), errors.Is(err, backup.ErrNoIdentity), errors.Is(err, backup.ErrNotConfirmed):
 		return Usage
 	}
-	if _, alone := err.(errNotify); alone { //nolint:errorlint // beside a failure it changes nothing
+	if _, alone := err.(errNotify); alone { //nolint:errorlint // together with another failure it changes no exit code
 		return Incomplete
 	}
 	return Failed
 }
 
-// verifyFlag is --verify: how a new backup is proven.
+// verifyFlag is --verify: how to verify a new backup.
 type verifyFlag struct{ to *backup.Options }
 
 func (f verifyFlag) String() string { return "" }
@@ -266,7 +272,7 @@ func (f verifyFlag) Set(s string) error {
 		f.to.SkipVerify = true
 	case "decode":
 	case "restore":
-		f.to.Drill.Every = 1 // at each run
+		f.to.Drill.Every = 1 // in each run
 	default:
 		return errors.New("use restore, decode or none")
 	}
@@ -332,7 +338,7 @@ func (c *command) identityFlag() {
 	c.flags.Var(identitiesFlag{&c.o.Identities}, "identity", "`file` with the age identity that opens encrypted backups")
 }
 
-// age of a backup, for people.
+// ago returns the age of a backup in readable form.
 func ago(t time.Time) string {
 	d := time.Since(t)
 	switch {

@@ -13,7 +13,8 @@ import (
 	"github.com/mainstay-go/mainstay/backup"
 )
 
-// bar shows on a terminal how far a run is, on one line that it takes away in the end.
+// bar shows the progress of a run on one line of a terminal, and erases the line at the
+// end.
 type bar struct {
 	to    io.Writer
 	drawn bool
@@ -28,16 +29,18 @@ func newBar(to io.Writer) *bar {
 	return &bar{to: to}
 }
 
-// columns that every terminal has; one less than 80, so that the line does not wrap.
+// columns is the width that every terminal has. It is one less than 80, so that the line
+// does not wrap.
 const columns = 79
 
-// draw overwrites the line: blanks erase on every terminal, escape sequences do not.
+// draw overwrites the line. It erases with blanks, because not every terminal supports
+// escape sequences.
 func (b *bar) draw(_ context.Context, p backup.Progress) {
 	b.drawn = true
 	fmt.Fprintf(b.to, "\r%-*.*s", columns, columns, line(p))
 }
 
-// clear makes room for the next output.
+// clear erases the line before other output.
 func (b *bar) clear() {
 	if b != nil && b.drawn {
 		b.drawn = false
@@ -53,7 +56,8 @@ func line(p backup.Progress) string {
 	const width = 20
 	var parts []string
 	if p.Expected > 0 {
-		// The last backup is a guess: one that is larger does not end before it ends.
+		// The size of the last backup is an estimate. A larger dump must not show 100 %
+		// early.
 		done := min(float64(p.Raw)/float64(p.Expected), 0.99)
 		full := int(done * width)
 		parts = append(parts, fmt.Sprintf("[%s%s] %2.0f%%", strings.Repeat("=", full), strings.Repeat(" ", width-full), done*100))

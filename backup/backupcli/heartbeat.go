@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// heartbeat pings a dead man's switch: a service that sends a message when no ping came. It
-// is for runs by cron, where no process stays that could notice that they have stopped.
+// heartbeat pings a dead man's switch: a service that sends a message if it receives no
+// ping. It is for runs by cron, where no permanent process can notice missing runs.
 type heartbeat struct {
 	url    string
 	client *http.Client
@@ -25,7 +25,7 @@ const (
 
 func newHeartbeat(address string) (*heartbeat, error) {
 	if address == "" {
-		return nil, nil //nolint:nilnil // none is asked for
+		return nil, nil //nolint:nilnil // no heartbeat is configured
 	}
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
@@ -34,8 +34,8 @@ func newHeartbeat(address string) (*heartbeat, error) {
 	return &heartbeat{strings.TrimSuffix(address, "/"), &http.Client{Timeout: pingTimeout}}, nil
 }
 
-// ping tells how a run goes: "/start", "" for a good one, "/fail". The address is a secret
-// and stays out of the error.
+// ping reports the state of a run: "/start", "" for a good run, "/fail". The address is a
+// secret and is kept out of the error.
 func (h *heartbeat) ping(ctx context.Context, what, text string) error {
 	if h == nil {
 		return nil

@@ -47,7 +47,7 @@ func (c *command) history(ctx context.Context, args []string) error {
 	return table.Flush()
 }
 
-// outcome is a run in a few words, on one line.
+// outcome describes a run on one line.
 func outcome(r backup.Run) string {
 	text := strings.TrimPrefix(strings.Join(strings.Fields(r.Error), " "), "backup: ")
 	switch {

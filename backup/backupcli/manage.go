@@ -188,7 +188,7 @@ func (c *command) restore(ctx context.Context, args []string) error {
 			Rows     int64          `json:"rows"`
 			TookMS   int64          `json:"took_ms"`
 			Warnings []string       `json:"warnings,omitempty"`
-			Safety   string         `json:"safety,omitempty"` // the backup of what was overwritten
+			Safety   string         `json:"safety,omitempty"` // the backup of the overwritten state
 		}{r.ID, r.Target, r.Contents.Tables, r.Contents.Rows(), r.Took.Milliseconds(), r.Contents.Warnings, safety})
 		return nil
 	}
@@ -270,7 +270,7 @@ func (c *command) pin(ctx context.Context, args []string) error {
 	return nil
 }
 
-// done says that it is.
+// done reports success.
 func (c *command) done(o outcomeJSON, text string) {
 	if c.json {
 		c.printJSON(o)
@@ -332,7 +332,7 @@ func (c *command) accounts(ctx context.Context, args []string) error {
 	return c.job.Accounts(ctx, strings.Join(rest, ""), c.Stdout)
 }
 
-// withoutAccounts removes the hashes of passwords from the output.
+// withoutAccounts removes the password hashes from the output.
 func withoutAccounts(m *backup.Manifest) *backup.Manifest {
 	if m == nil || m.Accounts == "" {
 		return m
@@ -342,7 +342,7 @@ func withoutAccounts(m *backup.Manifest) *backup.Manifest {
 	return &shown
 }
 
-// notifyTest sends a message that says that messages arrive.
+// notifyTest sends a test message.
 func (c *command) notifyTest(ctx context.Context, args []string) error {
 	rest, err := c.read(args)
 	switch {
@@ -387,7 +387,7 @@ func (c *command) check(ctx context.Context, args []string) error {
 			Good     int         `json:"good"`
 			Suspect  int         `json:"suspect"`
 			Damaged  int         `json:"damaged"`
-			Restored *time.Time  `json:"restored"` // when a backup was last proven by a restore
+			Restored *time.Time  `json:"restored"` // when a backup last passed a restore test
 			Free     *int64      `json:"free_bytes"`
 			Last     *backup.Run `json:"last_run"`
 		}{OK: failure == nil, Good: s.Count, Suspect: s.Suspect, Damaged: s.Damaged, Last: s.Last}

@@ -11,13 +11,13 @@ import (
 	"github.com/mainstay-go/mainstay/backup/backupnotify"
 )
 
-// errNotify means that a notification was not sent. It says nothing about the backup.
+// errNotify means that a notification was not sent. It does not concern the backup.
 type errNotify struct{ err error }
 
 func (e errNotify) Error() string { return "the notification could not be sent: " + e.err.Error() }
 func (e errNotify) Unwrap() error { return e.err }
 
-// run takes a backup.
+// run makes a backup.
 func (c *command) run(ctx context.Context, args []string) error {
 	var tell notifyFlag
 	var pin, look bool
@@ -72,7 +72,8 @@ func (c *command) run(ctx context.Context, args []string) error {
 	if look {
 		return c.look(ctx)
 	}
-	// What is wrong with the folder here is the run's to say, and then people are told.
+	// Ignore an error here. The run reports a problem with the folder, and then a
+	// notification is sent.
 	before, _ := c.job.Status(ctx)
 	c.last = before.Last
 	report, failure := c.job.Backup(ctx)
@@ -91,7 +92,7 @@ func (c *command) run(ctx context.Context, args []string) error {
 	return c.tell(ctx, tell, report, failure)
 }
 
-// meant is a hint for a value that was written without its flag.
+// meant is a hint for a value without its flag.
 func meant(argument string) string {
 	flag := ""
 	if _, err := backup.ParseCompression(argument); err == nil {
@@ -160,10 +161,11 @@ func (f *notifyFlag) Set(s string) (err error) {
 	return nil
 }
 
-// spool is a notifier that keeps what it could not deliver, as *notify.Spool is.
+// spool is a notifier that stores undelivered messages, such as *notify.Spool.
 type spool interface{ Flush(context.Context) int }
 
-// tell tells people of a run, and returns the run's failure and its own.
+// tell sends the notification of a run. It returns the failure of the run and its own
+// error.
 func (c *command) tell(ctx context.Context, how notifyFlag, report backup.Run, failure error) error {
 	if !how.on {
 		return failure
@@ -230,7 +232,7 @@ func (c *command) print(report backup.Run, failure error) {
 		fmt.Fprintf(c.Stdout, "%d old backups deleted\n", n)
 	}
 	for _, o := range report.Targets {
-		if o.OK { // the others are in the error
+		if o.OK { // failed targets are part of the error
 			fmt.Fprintf(c.Stdout, "target %s: %d copied, %d deleted, up to date\n", o.Name, len(o.Copied), len(o.Deleted))
 		}
 	}
