@@ -1,10 +1,11 @@
-// Package backupnotify sends notifications of a job's backups, once each: that
-// a run failed, that the new backup is suspect or did not pass its verification, that the
-// newest one is too old, that all is well again, and, each week, that it still is.
+// Package backupnotify sends notifications about the backups of a job, each only once. A
+// notification says that a run failed, that the new backup is suspect or did not pass its
+// verification, that the newest backup is too old, or that the problem is over. A weekly
+// summary confirms that all is well.
 //
-// What was told last lies in a file, which the command and the server of a service share,
-// so that one incident makes one message. Keep it outside the folder of the backups: when
-// that is what is broken, people are told so, and later that it works again.
+// The last notification is stored in a file that the command and the server of a service
+// share. One problem therefore causes one message. Store the file outside the backup
+// folder. Then a problem with that folder, and its end, are also sent.
 package backupnotify
 
 import (
@@ -32,12 +33,12 @@ type Mode string
 
 // The modes.
 const (
-	Failure Mode = "failure" // what is wrong
-	Change  Mode = "change"  // the default: what is wrong, that it is over, and a weekly digest
-	Always  Mode = "always"  // each good run too
+	Failure Mode = "failure" // problems
+	Change  Mode = "change"  // the default: problems, recoveries, and a weekly digest
+	Always  Mode = "always"  // also each good run
 )
 
-// ParseMode reads a mode as a person writes it. "" is the default.
+// ParseMode parses the name of a mode. "" is the default.
 func ParseMode(s string) (Mode, error) {
 	switch m := Mode(s); m {
 	case "":
@@ -48,47 +49,48 @@ func ParseMode(s string) (Mode, error) {
 	return "", fmt.Errorf("backupnotify: unknown mode %q: use failure, change or always", s)
 }
 
-// Options configure [New]. The zero value and nil work.
+// Options configure [New]. The zero value and nil are valid.
 type Options struct {
 	// Mode selects the messages. Default: Change.
 	Mode Mode
-	// State is the file with the last notification, for all processes of the host.
-	// Default: ""; this process remembers it.
+	// State is the file with the last notification, for all processes of the host. Default:
+	// "". Then the process keeps it in memory.
 	State string
-	// Last is the run before, [backup.Status.Last], from which a process that has no
-	// State begins: a good run after a bad one is a recovery. Default: nil.
+	// Last is the previous run, [backup.Status.Last]. A process without State starts from
+	// it, so that a good run after a failed one is a recovery. Default: nil.
 	Last *backup.Run
-	// RemindAfter is how long a problem that stays is not repeated. Default: 20 h, so
-	// that each nightly failure makes one message, and its retries make none.
+	// RemindAfter is the time after which an unchanged problem is sent again. Default: 20
+	// h. Each nightly failure then causes one message, and its retries cause no second one.
 	RemindAfter time.Duration
-	// MaxAge is the age at which the newest good backup is too old. Default: 26 h.
+	// MaxAge is the maximum age of the newest good backup. Default: 26 h.
 	MaxAge time.Duration
-	// Status, such as [backup.Job.Status], says what there still is when a run has failed.
-	// Default: nil.
+	// Status, such as [backup.Job.Status], describes the existing backups in the message
+	// about a failed run. Default: nil.
 	Status func(context.Context) (backup.Status, error)
 	// Logger receives errors of the state. Default: slog.Default().
 	Logger *slog.Logger
 }
 
-// Notices tells people of one job. Its methods are safe for concurrent use.
+// Notices sends notifications about one job. Its methods are safe for concurrent use.
 type Notices struct {
 	job  string
 	next notify.Notifier
 	opts Options
 	now  func() time.Time
-	own  chan []byte // the state without a file
+	own  chan []byte // the state if there is no file
 }
 
 const (
 	defaultRemind = 20 * time.Hour
 	defaultMaxAge = 26 * time.Hour
 	digestEvery   = 7 * 24 * time.Hour
-	// lockedRuns in a row are more than bad luck.
+	// lockedRuns is the number of consecutive locked runs that is a problem.
 	lockedRuns = 3
 	lockWait   = 30 * time.Second
 )
 
-// New returns the notices of the job with that name. It sends and writes no message.
+// New returns the notices of the job with that name. It sends no message and writes no
+// file.
 func New(job string, next notify.Notifier, opts *Options) (*Notices, error) {
 	n := &Notices{job: job, next: next, now: time.Now, own: make(chan []byte, 1)}
 	if opts != nil {
@@ -116,7 +118,7 @@ func New(job string, next notify.Notifier, opts *Options) (*Notices, error) {
 	}
 	var begin []byte
 	if last := n.opts.Last; last != nil && !last.OK {
-		// Long enough ago to be sent again.
+		// The time is old enough for a new message.
 		begin, err = json.Marshal(state{Problem: before, Since: last.Time, Told: last.Time.Add(-n.opts.RemindAfter)})
 	}
 	n.own <- begin
@@ -125,12 +127,12 @@ func New(job string, next notify.Notifier, opts *Options) (*Notices, error) {
 
 // state holds the last notification and the counts of the weekly summary.
 type state struct {
-	Problem string    `json:"problem,omitempty"` // its kind; "" when all is well
+	Problem string    `json:"problem,omitempty"` // its kind; "" if all is well
 	Since   time.Time `json:"since,omitzero"`
-	Told    time.Time `json:"told,omitzero"` // when a message about it was taken
+	Told    time.Time `json:"told,omitzero"` // when the notifier accepted a message about it
 	Locked  int       `json:"locked,omitempty"`
-	Digest  time.Time `json:"digest,omitzero"` // when the week began
-	Good    int       `json:"good,omitempty"`  // runs since
+	Digest  time.Time `json:"digest,omitzero"` // start of the week
+	Good    int       `json:"good,omitempty"`  // runs since then
 	Failed  int       `json:"failed,omitempty"`
 }
 
@@ -144,7 +146,7 @@ const (
 	damaged  = "damaged"
 	unproven = "unproven"
 	occupied = "locked"
-	before   = "before" // of the run before, of which no more is known
+	before   = "before" // of the previous run, without details
 )
 
 // Ran sends the notification of a run of [backup.Job.Backup], if one is due. It returns the
@@ -183,8 +185,9 @@ func (n *Notices) Failed(ctx context.Context, failure error) error {
 	return n.Ran(ctx, backup.Run{}, failure)
 }
 
-// Watch checks the job each hour until ctx ends, and sends a message when the newest good
-// backup is too old. Use it in a process that stays: runs that do not start report no failure.
+// Watch checks the job each hour until ctx ends, and sends a message if the newest good
+// backup is too old. Use it in a long-running process: a run that never starts reports no
+// failure.
 func (n *Notices) Watch(ctx context.Context, job *backup.Job) error {
 	ticker := time.NewTicker(time.Hour)
 	defer ticker.Stop()
@@ -204,8 +207,8 @@ func (n *Notices) Watch(ctx context.Context, job *backup.Job) error {
 	}
 }
 
-// checked tells of a [backup.Job.Check]. A failed run has been told of, and needs no
-// second message for the same.
+// checked sends the result of [backup.Job.Check]. It sends no second message about a failed
+// run.
 func (n *Notices) checked(ctx context.Context, _ backup.Status, failure error) error {
 	kind, subject := stale, "no recent backup"
 	switch {
@@ -217,7 +220,7 @@ func (n *Notices) checked(ctx context.Context, _ backup.Status, failure error) e
 	case errors.Is(failure, backup.ErrUnproven):
 		kind, subject = unproven, "no recent restore test"
 	case errors.Is(failure, backup.ErrSuspect):
-		return nil // the run has told of it
+		return nil // the run has already reported it
 	}
 	return n.update(ctx, func(s *state, now time.Time) (notify.Message, bool) {
 		if failure == nil || s.Problem != "" && s.Problem != kind {
@@ -227,7 +230,7 @@ func (n *Notices) checked(ctx context.Context, _ backup.Status, failure error) e
 	})
 }
 
-// rest says what there is when there is nothing new.
+// rest describes the newest good backup, for the message about a failure.
 func (n *Notices) rest(ctx context.Context, now time.Time) string {
 	if n.opts.Status == nil {
 		return ""
@@ -242,7 +245,7 @@ func (n *Notices) rest(ctx context.Context, now time.Time) string {
 	return fmt.Sprintf("\nThe newest good backup is %s, %s old.", status.Newest.ID, now.Sub(status.Newest.Time()).Round(time.Minute))
 }
 
-// problem is a message, unless people know already.
+// problem returns the message about a problem, unless it was sent recently.
 func (n *Notices) problem(s *state, now time.Time, kind string, level notify.Level, subject, text string) (notify.Message, bool) {
 	if s.Problem != kind {
 		if s.Problem == "" {
@@ -250,7 +253,7 @@ func (n *Notices) problem(s *state, now time.Time, kind string, level notify.Lev
 		}
 		s.Problem, s.Told = kind, time.Time{}
 	}
-	// A clock that was set back must not silence it.
+	// A clock that was set back must not suppress the message.
 	if known := now.Sub(s.Told); !s.Told.IsZero() && known >= 0 && known < n.opts.RemindAfter {
 		return notify.Message{}, false
 	}
@@ -260,7 +263,7 @@ func (n *Notices) problem(s *state, now time.Time, kind string, level notify.Lev
 	return notify.Message{Level: level, Subject: "[BACKUP] " + n.job + ": " + subject, Text: text}, true
 }
 
-// well is the message of a good run, if there is one.
+// well returns the message about a good run, if one is due.
 func (n *Notices) well(s *state, now time.Time, report backup.Run) (notify.Message, bool) {
 	about := "It is good."
 	if m := report.Manifest; m != nil {
@@ -293,8 +296,8 @@ func (n *Notices) well(s *state, now time.Time, report backup.Run) (notify.Messa
 	return notify.Message{}, false
 }
 
-// update decides with the lock on the state, sends, and writes the state: as it was
-// before, if the message was not taken.
+// update locks the state, decides, sends, and writes the state. If the notifier rejects the
+// message, the old state remains.
 func (n *Notices) update(ctx context.Context, decide func(*state, time.Time) (notify.Message, bool)) error {
 	data, put, err := n.load(ctx)
 	if err != nil {
@@ -303,7 +306,7 @@ func (n *Notices) update(ctx context.Context, decide func(*state, time.Time) (no
 	}
 	var s state
 	if json.Unmarshal(data, &s) != nil {
-		s = state{} // cut, or nobody's
+		s = state{} // truncated, or a foreign file
 	}
 	now := n.now()
 	message, send := decide(&s, now)
@@ -316,7 +319,7 @@ func (n *Notices) update(ctx context.Context, decide func(*state, time.Time) (no
 		err = nil
 	}
 	if err != nil && s.Problem == "" {
-		return errors.Join(err, put(nil)) // it is told with the next good run
+		return errors.Join(err, put(nil)) // the next good run sends it
 	}
 	data, jsonErr := json.Marshal(s)
 	if putErr := errors.Join(jsonErr, put(data)); putErr != nil {
@@ -325,8 +328,8 @@ func (n *Notices) update(ctx context.Context, decide func(*state, time.Time) (no
 	return err
 }
 
-// load reads the state and returns what writes it and unlocks; nil is written as "leave
-// it".
+// load locks and reads the state. It returns a function that writes the state and unlocks.
+// Writing nil keeps the old state.
 func (n *Notices) load(ctx context.Context) (data []byte, put func([]byte) error, err error) {
 	if n.opts.State == "" {
 		data = <-n.own
@@ -353,7 +356,7 @@ func (n *Notices) load(ctx context.Context) (data []byte, put func([]byte) error
 		err = nil
 	}
 	return data, func(b []byte) error {
-		defer lock.Unlock() //nolint:errcheck // the process's end frees it too
+		defer lock.Unlock() //nolint:errcheck // the end of the process also frees the lock
 		if b == nil {
 			return nil
 		}
