@@ -1,6 +1,6 @@
-// Package backuptest proves that a storage behaves as backup.Storage asks: all or
-// nothing, never replacing, absence, listing, large files, failures midway,
-// concurrency.
+// Package backuptest tests that a storage fulfils backup.Storage. It tests atomic writes,
+// that files are never replaced, missing files, listing, large files, failures during a
+// write, and concurrency.
 package backuptest
 
 import (
@@ -28,8 +28,7 @@ func Run(t *testing.T, open func(t testing.TB) backup.Storage) {
 	}
 }
 
-// Check runs the suite outside of a test runner and returns all that is wrong, nil if
-// nothing is.
+// Check runs the suite outside of a test runner and returns all failures, or nil.
 func Check(t testing.TB, open func(t testing.TB) backup.Storage) error {
 	var errs []error
 	for _, test := range suite {
@@ -59,7 +58,7 @@ func put(ctx context.Context, s backup.Storage, name string, data []byte) error 
 	return nil
 }
 
-// want reads a file and compares.
+// want compares the content of a file.
 func want(ctx context.Context, s backup.Storage, name string, data []byte) error {
 	r, err := s.Open(ctx, name)
 	if err != nil {
