@@ -14,7 +14,7 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// endEntry is the last entry of an archive; without it the archive is truncated.
+// endEntry is the last entry of an archive. An archive without it is truncated.
 const endEntry = "bundle.json"
 
 // pieceSize is the length of the pieces of a part.
@@ -79,7 +79,7 @@ func add(all *driver.Contents, name string, got driver.Contents) {
 	all.Parts = append(all.Parts, driver.Part{Name: name, Contents: got})
 }
 
-// partOf returns the contents of a part by the manifest.
+// partOf returns the contents of a part according to the manifest.
 func partOf(all driver.Contents, name string) driver.Contents {
 	var c driver.Contents
 	for _, p := range all.Parts {
@@ -97,7 +97,8 @@ func partOf(all driver.Contents, name string) driver.Contents {
 	return c
 }
 
-// pieces writes a part, whose length is not known before its end, as entries of an archive.
+// pieces writes a part as several entries of an archive, because the length of the part is
+// not known in advance.
 type pieces struct {
 	to   *tar.Writer
 	name string
@@ -141,10 +142,10 @@ func (p *pieces) flush() error {
 // archive reads the parts of a dump.
 type archive struct {
 	from *tar.Reader
-	now  string // the name of the entry that is being read
+	now  string // the name of the current entry
 }
 
-// next goes to the next entry.
+// next moves to the next entry.
 func (a *archive) next() error {
 	header, err := a.from.Next()
 	switch {
@@ -211,7 +212,7 @@ func cut(err error) error {
 	return err
 }
 
-// end demands that all parts have been read.
+// end returns an error unless all parts have been read.
 func (a *archive) end() error {
 	if a.now != endEntry {
 		return errCut

@@ -1,4 +1,4 @@
-// Package bundle joins several sources in one backup under one manifest: a database and a
+// Package bundle combines several sources in one backup with one manifest: a database and a
 // folder of files, or all databases of a server.
 package bundle
 
@@ -15,14 +15,14 @@ import (
 
 // Part is one of the sources of a bundle.
 type Part struct {
-	// Name stands before the names of its tables, as in "uploads/files".
+	// Name is the prefix of the names of its tables, as in "uploads/files".
 	Name   string
 	Source driver.Source
 }
 
-// Options describe a bundle whose parts are found at each run, see [NewEach].
+// Options configure [NewEach], a bundle whose parts are listed at each run.
 type Options struct {
-	// Database names the bundle in lists. Default: "all".
+	// Database is the name of the bundle in lists. Default: "all".
 	Database string
 	// List returns the names of the parts.
 	List func(ctx context.Context) ([]string, error)
@@ -32,24 +32,24 @@ type Options struct {
 	Lock func(ctx context.Context, job string) (unlock func() error, err error)
 }
 
-// Source is a [driver.Source] of several parts. It dumps one after the other, in their order:
-// each part is of one moment, and different parts are of different moments. Put a database before the
-// folder of the files that its rows name: each file is then in the backup, unless it was
-// deleted in between.
+// Source is a [driver.Source] of several parts. It dumps them one after the other, in their
+// order. Each part is consistent in itself, but different parts are from different times.
+// Put a database before the folder of the files that its rows name. Each file is then in
+// the backup, unless it was deleted during the dump.
 //
-// Tables are named "part/table". In [driver.RestoreOptions].Tables the name "part/" stands for
+// Tables are named "part/table". In [driver.RestoreOptions].Tables, the name "part/" means
 // a whole part. The target of a restore lists a target for each part, as in
-// "database=shop_copy,uploads=/srv/copy"; a part that is not in the list chooses its own. A
-// list with "*=*_copy" gives each other part its name with "_copy" behind it.
+// "database=shop_copy,uploads=/srv/copy". A part that is not in the list chooses its own
+// target. A list with "*=*_copy" appends "_copy" to the name of each other part.
 //
-// The dump is a tar archive. A long part lies in it in pieces with the same name, which
-// "tar -xOf" joins. A Source is safe for concurrent use.
+// The dump is a tar archive. A long part is stored in pieces with the same name, which "tar
+// -xOf" joins. A Source is safe for concurrent use.
 type Source struct {
 	opts  Options
-	parts []Part // nil for a bundle whose parts are found at each run
+	parts []Part // nil for a bundle whose parts are listed at each run
 }
 
-// New returns a source of parts that stay the same.
+// New returns a source with a fixed list of parts.
 func New(parts ...Part) (*Source, error) {
 	if len(parts) == 0 {
 		return nil, errors.New("backup: bundle.New needs a part")
@@ -81,7 +81,7 @@ func New(parts ...Part) (*Source, error) {
 	return s, nil
 }
 
-// NewEach returns a source of parts that are listed at each run. It cannot overwrite: restore
+// NewEach returns a source whose parts are listed at each run. It cannot overwrite. Restore
 // single parts beside the originals.
 func NewEach(o Options) (*Source, error) {
 	if o.List == nil || o.Open == nil {
@@ -98,8 +98,8 @@ func (s *Source) Describe() driver.Description {
 	return driver.Description{Engine: "bundle", Extension: ".tar", Database: s.opts.Database}
 }
 
-// Abilities returns the optional functions of the source. It can restore, test and overwrite what all of
-// its parts can.
+// Abilities returns the optional functions of the source. It can restore, test and
+// overwrite if all of its parts can.
 func (s *Source) Abilities() driver.Abilities {
 	able := driver.Abilities{
 		Preflight: s.preflight, Lock: s.opts.Lock, Accounts: s.accounts, Restore: s.Restore,
@@ -133,7 +133,7 @@ func (s *Source) Abilities() driver.Abilities {
 	return able
 }
 
-// each calls do with each part that exists now.
+// each calls do for each part that exists now.
 func (s *Source) each(ctx context.Context, do func(name string, source driver.Source) error) error {
 	names, err := s.opts.List(ctx)
 	if err != nil {
@@ -151,7 +151,7 @@ func (s *Source) each(ctx context.Context, do func(name string, source driver.So
 	return nil
 }
 
-// named adds the part to an error.
+// named adds the name of the part to an error.
 func named(name string, err error) error {
 	return &partError{fmt.Sprintf("backup: %s: %s", name, strings.TrimPrefix(err.Error(), "backup: ")), err}
 }

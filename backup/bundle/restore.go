@@ -12,7 +12,7 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// restoring is a restore of a bundle under way.
+// restoring is the state of a running restore of a bundle.
 type restoring struct {
 	s       *Source
 	in      *archive
@@ -53,7 +53,7 @@ func parseTargets(text string) (map[string]string, error) {
 	return targets, nil
 }
 
-// part is what to restore of one part.
+// part says what to restore from one part.
 type part struct {
 	name   string
 	source driver.Source
@@ -89,7 +89,7 @@ func (r *restoring) part(name string) (part, error) {
 	return p, nil
 }
 
-// each restores the wanted parts by do and skips the others.
+// each restores the wanted parts with do, and skips the others.
 func (r *restoring) each(from int, do func(p part) error) error {
 	for _, listed := range r.o.Want.Parts[from:] {
 		p, err := r.part(listed.Name)
@@ -142,8 +142,8 @@ func discard(ctx context.Context, p part, target string) error {
 	return p.able.Discard(ctx, target)
 }
 
-// Test tests each part that can be tested; others are read to their end. The assertions are
-// asked of the first part, which stays until all others have been tested.
+// Test tests each part that can be tested, and reads the others to their end. The
+// assertions run in the first part. It is dropped after all others have been tested.
 func (s *Source) Test(ctx context.Context, from io.Reader, o driver.RestoreOptions, use func(ctx context.Context, db driver.Queryer, got driver.Contents) error) error {
 	o.Target = ""
 	r, err := s.begin(from, o)
