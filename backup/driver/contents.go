@@ -10,24 +10,26 @@ import (
 type Contents struct {
 	ServerVersion string `json:"server_version,omitempty"`
 	ClientVersion string `json:"client_version,omitempty"`
-	// Consistency is how the dump is one moment of the database: "vacuum-into",
-	// "single-transaction", "snapshot:…".
+	// Consistency says how the dump is consistent: "vacuum-into", "single-transaction",
+	// "snapshot:…".
 	Consistency string `json:"consistency,omitempty"`
-	// Position is where the server's log stood at that moment; nil if that is not known.
+	// Position is the position of the server's log at that time; nil if it is unknown.
 	Position *Position `json:"position,omitempty"`
-	// Settings are those of the database itself that a restore gives to the new one: its
-	// character set, collation, encoding, locale. The keys are the source's own.
+	// Settings are the settings of the database that a restore gives to the new one: its
+	// character set, collation, encoding, locale. Each source has its own keys.
 	Settings map[string]string `json:"settings,omitempty"`
 	Tables   []Table           `json:"tables"`
 	Views    int64             `json:"views"`
 	Triggers int64             `json:"triggers"`
 	Routines int64             `json:"routines"`
 	Events   int64             `json:"events"`
-	// Skipped lists objects of the database that the dump lacks. It makes a backup suspect.
+	// Skipped lists objects of the database that are missing in the dump. A backup with
+	// skipped objects is suspect.
 	Skipped  []Skipped `json:"skipped,omitempty"`
 	Warnings []string  `json:"warnings,omitempty"`
-	// Parts are those of a backup of several sources, in the order of the dump. Tables, Skipped
-	// and Warnings are not repeated in them: their names begin with that of the part.
+	// Parts are the parts of a backup of several sources, in the order of the dump. Their
+	// tables, skipped objects and warnings are in the fields above, with the name of the
+	// part as a prefix.
 	Parts []Part `json:"parts,omitempty"`
 }
 
@@ -41,18 +43,18 @@ type Part struct {
 type Table struct {
 	Name string `json:"name"`
 	Rows int64  `json:"rows"` // exact
-	// Bytes is the length of its rows as the dump writes them; 0 if that is not known.
+	// Bytes is the length of the rows in the format of the dump; 0 if it is unknown.
 	Bytes int64 `json:"bytes,omitempty"`
-	// Packed estimates, from a sample, how many bytes a compressor makes of them; 0 if
-	// that is not known. Text that was replaced by noise packs badly.
+	// Packed is the compressed length of the rows in bytes, estimated from a sample; 0 if
+	// it is unknown. Text that was replaced by random bytes compresses badly.
 	Packed int64 `json:"packed,omitempty"`
-	// Digest is the same for the same rows in any order ([Meter]); "" if it is not known.
+	// Digest is equal for equal rows in any order ([Meter]); "" if it is unknown.
 	Digest string `json:"digest,omitempty"`
-	// Columns are measured in a sample of the rows; nil if that is not known.
+	// Columns are measured in a sample of the rows; nil if they are unknown.
 	Columns []Column `json:"columns,omitempty"`
 }
 
-// Column is a column in a sample of the rows of a table.
+// Column describes a column in a sample of the rows of a table.
 type Column struct {
 	Name     string `json:"name"`
 	Rows     int64  `json:"rows"`  // in the sample
@@ -62,8 +64,8 @@ type Column struct {
 	Distinct int64  `json:"distinct"` // values, estimated
 }
 
-// Position is where the log of a server stood when a dump was taken: the place from which
-// a recovery to a later moment goes on.
+// Position is the position of a server's log at the time of a dump. A recovery to a later
+// time starts there.
 type Position struct {
 	Log    string `json:"log,omitempty"`    // the file of the binary log
 	Offset uint64 `json:"offset,omitempty"` // in that file
@@ -71,13 +73,13 @@ type Position struct {
 	LSN    string `json:"lsn,omitempty"`    // PostgreSQL
 }
 
-// Skipped is an object that a dump does not hold.
+// Skipped is an object that is missing in a dump.
 type Skipped struct {
 	Object string `json:"object"` // "view sales_by_day"
 	Reason string `json:"reason"`
 }
 
-// Rows is the number of rows in all tables.
+// Rows returns the number of rows in all tables.
 func (c Contents) Rows() int64 {
 	var n int64
 	for _, t := range c.Tables {
@@ -86,9 +88,9 @@ func (c Contents) Rows() int64 {
 	return n
 }
 
-// Only returns the contents reduced to the given tables, without views, triggers, routines
-// and events. The name "part/" stands for all tables of a part. Only fails if one of them is
-// not there.
+// Only returns the contents of the given tables, without views, triggers, routines and
+// events. The name "part/" means all tables of a part. A table that does
+// not exist is an error.
 func (c Contents) Only(tables []string) (Contents, error) {
 	c.Views, c.Triggers, c.Routines, c.Events = 0, 0, 0, 0
 	var kept []Table
@@ -112,8 +114,8 @@ func (c Contents) Only(tables []string) (Contents, error) {
 }
 
 // Compare returns nil if got has the same tables with the same rows, and the same digests
-// where both are known. Otherwise it returns an error that wraps [ErrDiffers] and names
-// the first table that is not the same.
+// where both are known. Otherwise it returns an error that wraps [ErrDiffers] and names the
+// first different table.
 func (c Contents) Compare(got Contents) error {
 	found := make(map[string]Table, len(got.Tables))
 	for _, t := range got.Tables {

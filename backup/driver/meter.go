@@ -9,9 +9,9 @@ import (
 	"github.com/klauspost/compress/s2"
 )
 
-// Meter measures the rows of one table: their number, length, digest, and how well they
-// compress. The digest is the sum of a hash of each row, so that it does not depend on
-// their order. The zero value is ready to use. A Meter is not safe for concurrent use.
+// Meter measures the rows of one table: their number, length, digest and compressed length.
+// The digest is the sum of the hashes of all rows, so that it does not depend on their
+// order. The zero value is ready to use. A Meter is not safe for concurrent use.
 type Meter struct {
 	rows, bytes int64
 	sum, second uint64
@@ -25,10 +25,10 @@ type Meter struct {
 
 const (
 	sampleSize  = 64 << 10 // of one piece
-	sampleEvery = 1 << 20  // one piece in so many bytes
+	sampleEvery = 1 << 20  // one piece in this many bytes
 )
 
-// Columns sets the names of the columns, which Row then measures in a sample of the rows.
+// Columns sets the names of the columns. Row then measures them in a sample of the rows.
 func (m *Meter) Columns(names ...string) {
 	m.columns = make([]columnMeter, len(names))
 	for i, name := range names {
@@ -36,8 +36,8 @@ func (m *Meter) Columns(names ...string) {
 	}
 }
 
-// Row adds a row in the form in which the dump writes it. ends are the offsets at which the
-// values of the columns end. One byte stands before each value. Row keeps neither slice.
+// Row adds a row in the format of the dump. ends are the offsets at which the values of the
+// columns end. One byte precedes each value. Row keeps neither slice.
 func (m *Meter) Row(row []byte, ends ...int) {
 	h := xxhash.Sum64(row)
 	m.rows++
@@ -61,7 +61,8 @@ func (m *Meter) Row(row []byte, ends ...int) {
 	}
 }
 
-// mix makes another 64 bits of a hash: two rows whose change keeps one sum change the other.
+// mix derives another 64 bits from a hash. If two changed rows leave one sum equal, they
+// change the other sum.
 func mix(h uint64) uint64 {
 	h ^= h >> 33
 	h *= 0xff51afd7ed558ccd
@@ -101,7 +102,7 @@ func (m *Meter) Table(name string) Table {
 	return t
 }
 
-// columnMeter measures a column in a sample of the rows.
+// columnMeter measures one column in a sample of the rows.
 type columnMeter struct {
 	name            string
 	rows, empty     int64
@@ -110,7 +111,7 @@ type columnMeter struct {
 	sampled, packed int64
 }
 
-// leastHashes is how many hashes estimate the number of distinct values.
+// leastHashes is the number of hashes that estimate the number of distinct values.
 const leastHashes = 64
 
 func (c *columnMeter) add(value []byte) {
