@@ -2,5 +2,5 @@
 
 package files
 
-// exchange gives two folders each other's name.
+// exchange swaps the names of two folders.
 func exchange(a, b string) error { return exchangeByTwo(a, b) }

@@ -17,31 +17,32 @@ import (
 	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
-// Source is a [driver.Source] of a folder with all that is in it, as a tar archive: regular files,
-// folders and symbolic links with their permissions and times. Owners, extended attributes
-// and what is neither of the three (sockets, pipes, devices) are left out, the latter with
-// a warning; hard links become files of their own.
+// Source is a [driver.Source] of a folder with its whole content, as a tar archive. It
+// stores regular files, folders and symbolic links with their permissions and times. It
+// does not store owners and extended attributes. It skips other kinds of files (sockets,
+// pipes, devices) with a warning. Hard links become separate files.
 //
-// It is no snapshot: files are read one after the other. One that changes while it is read
-// is in the archive, with its size of when that began, and named in a warning. A folder
-// whose files must agree with each other, such as that of a database, is not for it.
+// It is no snapshot, because it reads one file after the other. A file that changes during
+// the read is stored with the size that it had at the start, and is named in a warning. Do
+// not use it for folders whose files must agree with each other, such as the folder of a
+// database.
 //
 // It reads only within the folder, also while links change ([os.Root]).
 type Source struct {
 	root string
 	opts Options
-	skip string // the folder of the backups, if it lies within
+	skip string // the folder of the backups, if it is inside
 }
 
-// Options configure [New]. The zero value and nil work.
+// Options configure [New]. The zero value and nil are valid.
 type Options struct {
-	// Exclude leaves out what one of these patterns of [path.Match] matches, with all
-	// that is in it: a pattern with a slash is for the path below the folder, with
-	// forward slashes, any other for a name at any depth. Default: nil.
+	// Exclude are patterns of [path.Match]. Matching files and folders are left out, with
+	// their whole content. A pattern with a slash matches the path below the folder, with
+	// forward slashes. Any other pattern matches a name at any depth. Default: nil.
 	Exclude []string
 }
 
-// The kinds of things in an archive, which a manifest counts as tables.
+// The kinds of entries in an archive. A manifest counts them as tables.
 const (
 	kindFiles   = "files"
 	kindFolders = "folders"
@@ -69,7 +70,7 @@ func New(folder string, opts *Options) (*Source, error) {
 	return f, nil
 }
 
-// Describe says that it is files.
+// Describe returns the engine "files" and the folder.
 func (f *Source) Describe() driver.Description {
 	return driver.Description{Engine: "files", Extension: ".tar", Database: filepath.Base(f.root)}
 }
@@ -79,7 +80,7 @@ func (f *Source) Abilities() driver.Abilities {
 	return driver.Abilities{Exclude: f.exclude, Restore: f.Restore, Discard: discard, Original: f.original, Overwrite: f.Overwrite}
 }
 
-// exclude has a folder left out that lies within: backups are not backed up by themselves.
+// exclude leaves out a folder inside the source, so that backups do not contain themselves.
 func (f *Source) exclude(folder string) {
 	if relative, err := filepath.Rel(f.root, folder); err == nil && filepath.IsLocal(relative) && relative != "." {
 		f.skip = filepath.ToSlash(relative)
@@ -102,7 +103,7 @@ func (f *Source) excluded(name string) bool {
 	return false
 }
 
-// Dump writes the archive, in the order of names.
+// Dump writes the archive, sorted by name.
 func (f *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error) {
 	root, err := os.OpenRoot(f.root)
 	if err != nil {
@@ -115,7 +116,7 @@ func (f *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, fs.ErrNotExist) && name != ".":
-			return nil // gone meanwhile
+			return nil // deleted since the listing
 		case err != nil:
 			return err
 		case name != "." && f.excluded(name):
@@ -173,7 +174,7 @@ func (p *packer) add(name string) error {
 	return nil
 }
 
-// file writes a regular file, as many bytes of it as there were at first.
+// file writes a regular file, with the size that it had at the start.
 func (p *packer) file(name string, h *tar.Header, seen fs.FileInfo) error {
 	file, err := p.root.Open(name)
 	if err != nil {
@@ -185,7 +186,7 @@ func (p *packer) file(name string, h *tar.Header, seen fs.FileInfo) error {
 		return err
 	}
 	if !os.SameFile(seen, before) || !before.Mode().IsRegular() {
-		p.changed = append(p.changed, name) // replaced since: what it is now comes next time
+		p.changed = append(p.changed, name) // replaced since; the next run stores the new file
 		return nil
 	}
 	h.Typeflag, h.Size, h.ModTime = tar.TypeReg, before.Size(), before.ModTime()
@@ -196,7 +197,7 @@ func (p *packer) file(name string, h *tar.Header, seen fs.FileInfo) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	if n < h.Size { // the archive must go on where the header said
+	if n < h.Size { // the archive needs the length in the header
 		if _, err := io.CopyBuffer(onlyWriter{p.to}, io.LimitReader(zeros{}, h.Size-n), p.buf); err != nil {
 			return err
 		}
@@ -234,7 +235,7 @@ func gone(err error) error {
 	return err
 }
 
-// onlyWriter hides everything else, so that the buffer is used.
+// onlyWriter hides all other methods, so that the buffer is used.
 type onlyWriter struct{ io.Writer }
 
 type zeros struct{}

@@ -18,9 +18,9 @@ func (f *Source) original(context.Context) (string, error) { return f.root, nil 
 // discard removes a restored folder.
 func discard(_ context.Context, target string) error { return removeTree(target) }
 
-// Overwrite unpacks an archive beside the folder and compares it with the manifest. Then the
-// two exchange their names, in one moment on Linux, and the old folder is removed. A folder
-// that does not exist is made.
+// Overwrite unpacks an archive beside the folder and compares it with the manifest. Then it
+// swaps the names of the two folders, atomically on Linux, and removes the old folder. It
+// creates a folder that does not exist.
 func (f *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOptions) (got driver.Contents, err error) {
 	second := filepath.Join(filepath.Dir(f.root), ".tmp-restore-"+filepath.Base(f.root)+"-"+server.RandomDigits())
 	touch := o.Touch
@@ -61,7 +61,7 @@ func (f *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 	return got, nil
 }
 
-// exchangeByTwo exchanges two folders where the system cannot do it in one step.
+// exchangeByTwo swaps two folders in two steps, for systems without an atomic swap.
 func exchangeByTwo(a, b string) error {
 	aside := b + "_replaced_" + time.Now().UTC().Format(server.Stamp)
 	if err := os.Rename(b, aside); err != nil {

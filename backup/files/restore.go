@@ -17,11 +17,12 @@ import (
 	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
-// Restore unpacks an archive into a new folder, beside the original if target is "". It
-// appears under its name when it is complete; a restore that failed removes its files.
-// Names that lead out of it, names twice, and anything but files, folders and links are
-// refused; links are made last, unchanged, so that no file is written through one.
-// Who restores owns everything; setuid, setgid and sticky bits are not restored.
+// Restore unpacks an archive into a new folder, beside the original if target is "". The
+// folder gets its name when it is complete. A failed restore removes its files. Restore
+// rejects names outside of the folder, duplicate names, and entries other than files,
+// folders and links. It creates links last and unchanged, so that it never writes a file
+// through a link. The user who restores owns all files. Setuid, setgid and sticky bits are
+// not restored.
 func (f *Source) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptions) (restored string, got driver.Contents, err error) {
 	if len(o.Tables) > 0 {
 		return "", got, errors.New("backup: single tables can be restored of databases only")
@@ -45,7 +46,7 @@ func (f *Source) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptio
 	}
 	got, err = unpack(ctx, r, dir)
 	if err == nil {
-		// A folder in the way that is empty would be replaced.
+		// os.Rename would replace an empty folder with the same name.
 		if _, there := os.Lstat(target); there == nil {
 			err = fmt.Errorf("%s exists meanwhile", target)
 		} else {
@@ -58,7 +59,7 @@ func (f *Source) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptio
 	return target, got, nil
 }
 
-// removeTree removes also what folders without permissions hold.
+// removeTree also removes the content of folders without permissions.
 func removeTree(dir string) error {
 	_ = filepath.WalkDir(dir, func(name string, d fs.DirEntry, _ error) error {
 		if d != nil && d.IsDir() {
@@ -69,7 +70,7 @@ func removeTree(dir string) error {
 	return os.RemoveAll(dir)
 }
 
-// unpacked is an entry that is finished when all are there.
+// unpacked is an entry whose permissions and time are set after all entries exist.
 type unpacked struct {
 	name, link string
 	mode       fs.FileMode
@@ -102,7 +103,7 @@ func unpack(ctx context.Context, r io.Reader, dir string) (c driver.Contents, er
 			return c, fmt.Errorf("the archive names %q, which would not stay in the folder", h.Name)
 		}
 		for key := range h.PAXRecords {
-			if strings.HasPrefix(key, "GNU.sparse.") { // a few bytes that would fill the disk
+			if strings.HasPrefix(key, "GNU.sparse.") { // a few bytes could fill the disk
 				return c, fmt.Errorf("the archive holds %q as a sparse file, which this package never writes", h.Name)
 			}
 		}
@@ -137,7 +138,7 @@ func unpack(ctx context.Context, r io.Reader, dir string) (c driver.Contents, er
 			return c, err
 		}
 	}
-	for i := len(folders) - 1; i >= 0; i-- { // what is within comes before
+	for i := len(folders) - 1; i >= 0; i-- { // inner folders before outer ones
 		if err := finish(root, folders[i]); err != nil {
 			return c, err
 		}
@@ -158,7 +159,7 @@ func unpackFile(ctx context.Context, root *os.Root, from io.Reader, e unpacked) 
 	return finish(root, e)
 }
 
-// finish gives an entry its permissions, independent of the umask, and its time.
+// finish sets the permissions of an entry, independent of the umask, and its time.
 func finish(root *os.Root, e unpacked) error {
 	if err := root.Chtimes(e.name, e.modified, e.modified); err != nil {
 		return err
@@ -166,7 +167,7 @@ func finish(root *os.Root, e unpacked) error {
 	return root.Chmod(e.name, e.mode)
 }
 
-// zeroTail knows how many zeros the last bytes were: an archive ends with 1024.
+// zeroTail counts the zeros at the end of its input. An archive ends with 1024 zeros.
 type zeroTail struct {
 	from  io.Reader
 	zeros int
