@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// widen lets a program write a megabyte before it has to wait for us. Where it cannot,
-// the pipe stays as it is.
+// widen enlarges the pipe to one megabyte, so that the program waits less often. If that
+// fails, the pipe keeps its size.
 func widen(pipe io.Reader) {
 	const setPipeSize = 1031 // F_SETPIPE_SZ
 	file, ok := pipe.(syscall.Conn)

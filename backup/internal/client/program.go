@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	// termWait is how long a client program has between SIGTERM and SIGKILL.
+	// termWait is the time between SIGTERM and SIGKILL for a client program.
 	termWait = 10 * time.Second
-	// MessageLimit bounds what is kept of a program's messages.
+	// MessageLimit is the maximum length of the stored messages of a program.
 	MessageLimit = 8 << 10
 )
 
@@ -27,19 +27,19 @@ const (
 type Program struct {
 	Path   string
 	Env    []string
-	Dir    string // "": that of this process
-	Group  bool   // the processes that it starts end with it
+	Dir    string // "" is the folder of this process
+	Group  bool   // processes that it starts end with it
 	Stdin  io.Reader
 	Stdout io.Writer
-	// Said returns the part of the end of its stderr that may be repeated: no rows, no
+	// Said returns the part of the end of stderr that may be repeated, without rows and
 	// secrets.
 	Said func(name string, tail []byte) string
-	// Passing matches messages of failures that a second attempt may not have.
+	// Passing matches messages of temporary failures, which justify a second attempt.
 	Passing *regexp.Regexp
 }
 
-// Run runs the program to its end and fails unless it ended well: it reports the
-// exit status, a signal, and what it said. When ctx ends it gets SIGTERM and,
+// Run runs the program to its end. On a failure, the error contains the exit status or the
+// signal, and the program's message. When ctx ends, the program receives SIGTERM and,
 // termWait later, SIGKILL.
 func (p Program) Run(ctx context.Context, args ...string) error {
 	name := strings.TrimSuffix(filepath.Base(p.Path), ".exe")
@@ -53,7 +53,7 @@ func (p Program) Run(ctx context.Context, args ...string) error {
 	}
 	cmd.Cancel = func() error {
 		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-			return cmd.Process.Kill() // Windows knows no SIGTERM
+			return cmd.Process.Kill() // Windows has no SIGTERM
 		}
 		return nil
 	}
@@ -64,16 +64,16 @@ func (p Program) Run(ctx context.Context, args ...string) error {
 	cmd.WaitDelay = termWait
 	err := cmd.Run()
 	if p.Group && err != nil && cmd.Process != nil {
-		_ = signalGroup(cmd, syscall.SIGKILL) // those that have not obeyed
+		_ = signalGroup(cmd, syscall.SIGKILL) // processes that ignored SIGTERM
 	}
 	if err == nil {
 		return nil
 	}
 	switch cause := context.Cause(ctx); {
 	case cause != nil:
-		err = cause // the signal was ours
+		err = cause // the signal came from this process
 	case out.err != nil:
-		err = out.err // the program only noticed that nobody listens
+		err = out.err // the program failed because its output was not read
 	case p.Passing != nil && p.Passing.Match(messages.kept):
 		err = driver.Transient(err)
 	}
@@ -83,7 +83,7 @@ func (p Program) Run(ctx context.Context, args ...string) error {
 	return fmt.Errorf("backup: %s: %w", name, err)
 }
 
-// Shorten bounds one message.
+// Shorten truncates a long message.
 func Shorten(text string) string {
 	const longest = 300
 	if len(text) > longest {
@@ -92,7 +92,7 @@ func Shorten(text string) string {
 	return text
 }
 
-// cappedTail keeps the end of what is written to it.
+// cappedTail keeps the last bytes that are written to it.
 type cappedTail struct{ kept []byte }
 
 func (t *cappedTail) Write(p []byte) (int, error) {
@@ -103,14 +103,14 @@ func (t *cappedTail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// rememberingWriter keeps the first error of a writer, which exec.Cmd reports
-// only for a program that ends well.
+// rememberingWriter keeps the first error of a writer. exec.Cmd reports that error only if
+// the program succeeds.
 type rememberingWriter struct {
 	to  io.Writer
 	err error // read after the program has ended
 }
 
-// ReadFrom is what io.Copy calls: it reads in larger pieces, so that this process and the
+// ReadFrom is called by io.Copy. It reads in large pieces, so that this process and the
 // program wait for each other less often.
 func (w *rememberingWriter) ReadFrom(r io.Reader) (n int64, err error) {
 	widen(r)

@@ -7,7 +7,8 @@ import (
 	"syscall"
 )
 
-// ownGroup does nothing where there are no groups: the program alone is ended.
+// ownGroup does nothing, because the system has no process groups. Only the program itself
+// is ended.
 func ownGroup(*exec.Cmd) {}
 
 func signalGroup(cmd *exec.Cmd, _ syscall.Signal) error { return cmd.Process.Kill() }

@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// ownGroup makes a program the first of a group of processes, to which all belong that
-// it starts.
+// ownGroup makes a program the leader of a new process group. The processes that it starts
+// belong to the group.
 func ownGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
-// signalGroup sends a signal to the group; nobody may be left in it.
+// signalGroup sends a signal to the group, which may be empty.
 func signalGroup(cmd *exec.Cmd, s syscall.Signal) error { return syscall.Kill(-cmd.Process.Pid, s) }

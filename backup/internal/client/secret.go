@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-// SecretFile holds a password for one client program, where only this user can read it.
-// Its zero value is none.
+// SecretFile holds a password for one client program. Only this user can read it. The zero
+// value is no file.
 type SecretFile struct{ Path string }
 
-// leftoverAge is how old a file must be to be removed.
+// leftoverAge is the age after which a file is removed.
 const leftoverAge = 24 * time.Hour
 
 const secretFolder = "mainstay-secret-"
 
 var secretFolderForm = regexp.MustCompile("^" + secretFolder + `\d+$`)
 
-// NewSecretFile writes it into a folder of its own.
+// NewSecretFile writes the file into a new folder.
 func NewSecretFile(name, content string) (SecretFile, error) {
 	sweepSecretFiles(time.Now().Add(-leftoverAge))
 	dir, err := os.MkdirTemp("", secretFolder) // mode 0700
@@ -37,12 +37,12 @@ func NewSecretFile(name, content string) (SecretFile, error) {
 // Remove deletes the file.
 func (f SecretFile) Remove() {
 	if f.Path != "" {
-		_ = os.RemoveAll(filepath.Dir(f.Path)) // what is left can be read by this user alone
+		_ = os.RemoveAll(filepath.Dir(f.Path)) // only this user can read a remaining file
 	}
 }
 
-// sweepSecretFiles removes what processes left that were killed. A program that has run
-// for so long has read its file.
+// sweepSecretFiles removes files of killed processes. A program that runs for so long has
+// already read its file.
 func sweepSecretFiles(before time.Time) {
 	entries, err := os.ReadDir(os.TempDir())
 	if err != nil {
@@ -53,7 +53,7 @@ func sweepSecretFiles(before time.Time) {
 			continue
 		}
 		if info, err := e.Info(); err == nil && info.ModTime().Before(before) {
-			_ = os.RemoveAll(filepath.Join(os.TempDir(), e.Name())) // another user's stays
+			_ = os.RemoveAll(filepath.Join(os.TempDir(), e.Name())) // files of other users stay
 		}
 	}
 }

@@ -7,14 +7,14 @@ import (
 	"io"
 )
 
-// DropIdle closes the idle connections of a pool, which are of no use once their
-// database is another, and leaves it with the number that database/sql begins with.
+// DropIdle closes the idle connections of a pool, because they belong to a replaced
+// database. It resets the number of idle connections to the default of database/sql.
 func DropIdle(db *sql.DB) {
 	db.SetMaxIdleConns(0)
 	db.SetMaxIdleConns(2)
 }
 
-// Connector connects a driver that has no connectors of its own.
+// Connector connects a driver that has no connectors.
 type Connector struct {
 	DSN string
 	By  driver.Driver
@@ -26,7 +26,7 @@ func (c Connector) Connect(context.Context) (driver.Conn, error) { return c.By.O
 // Driver implements driver.Connector.
 func (c Connector) Driver() driver.Driver { return c.By }
 
-// ContextWriter fails once its context has ended.
+// ContextWriter fails after its context has ended.
 type ContextWriter struct {
 	Ctx context.Context
 	To  io.Writer

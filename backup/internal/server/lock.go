@@ -1,4 +1,5 @@
-// Package server has what sources of database servers share: locks, names, connections.
+// Package server contains code for all sources of database servers: locks, names,
+// connections.
 package server
 
 import (
@@ -13,32 +14,33 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// unlockTimeout bounds giving a lock back. The end of the connection does it too.
+// unlockTimeout is the time limit for releasing a lock. The end of the connection also
+// releases it.
 const unlockTimeout = 10 * time.Second
 
-// errLockLost tells of a lock that was not held to the end of the run.
+// errLockLost means that a lock was lost before the end of the run.
 var errLockLost = errors.New("backup: the database lock was lost during the run, with its connection; another host may have run as well")
 
 // SessionLock is a lock that a session of a database server holds.
 type SessionLock struct {
-	Prepare    []string // keeps the server from ending a session that only waits
+	Prepare    []string // prevents the server from ending an idle session
 	Take, Give string   // return true, or false or NULL
 	Key        any
 }
 
-// lockConnections is how many connections a run uses at once, that of its lock among
-// them.
+// lockConnections is the number of connections that a run uses at once, including the one
+// for its lock.
 const lockConnections = 3
 
-// RunKey is what stands for a job among the locks of a server: other programs' are
-// other numbers and names.
+// RunKey identifies a job among the locks of a server. Locks of other programs have other
+// numbers and names.
 func RunKey(job string) []byte {
 	sum := sha256.Sum256([]byte("mainstay/backup\x00" + job))
 	return sum[:16]
 }
 
-// Lock holds the lock until unlock, which ends its session: nobody may get it from the
-// pool with a lock that is not his.
+// Lock holds the lock until unlock, which ends its session. The session never returns to
+// the pool, because another user of the pool would then hold the lock.
 func (l SessionLock) Lock(ctx context.Context, db *sql.DB, timeout time.Duration) (unlock func() error, err error) {
 	if n := db.Stats().MaxOpenConnections; n > 0 && n < lockConnections {
 		return nil, fmt.Errorf("backup: the *sql.DB allows %d connections at once, and a run needs %d, one of them for its lock: raise SetMaxOpenConns", n, lockConnections)
@@ -79,7 +81,7 @@ func (l SessionLock) Lock(ctx context.Context, db *sql.DB, timeout time.Duration
 	}, nil
 }
 
-// Discard closes a connection for good rather than give it back to its pool.
+// Discard closes a connection instead of returning it to its pool.
 func Discard(conn *sql.Conn) {
 	_ = conn.Raw(func(any) error { return sqldriver.ErrBadConn })
 	_ = conn.Close() // it is closed already

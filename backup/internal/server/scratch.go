@@ -12,7 +12,7 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// ScratchName is a name for a scratch database of a server: at most 63 bytes.
+// ScratchName returns a name for a scratch database of a server, with at most 63 bytes.
 func ScratchName(database string, now time.Time) string {
 	return fmt.Sprintf("%s_scratch_%s_%s", scratchPrefix(database), now.UTC().Format(scratchLayout), RandomDigits())
 }
@@ -25,10 +25,11 @@ func scratchPrefix(database string) string {
 
 var scratchSuffix = regexp.MustCompile(`^_scratch_([0-9]{8}t[0-9]{6})_[0-9a-f]{6}$`)
 
-// StaleScratch says whether name is a scratch database of this one, made before a time.
+// StaleScratch reports whether name is a scratch database of this database that was created
+// before the given time.
 func StaleScratch(database, name string, before time.Time) bool {
 	prefix := scratchPrefix(database)
-	if len(name) < len(prefix) || !strings.EqualFold(name[:len(prefix)], prefix) { // some servers fold names
+	if len(name) < len(prefix) || !strings.EqualFold(name[:len(prefix)], prefix) { // some servers change the case of names
 		return false
 	}
 	found := scratchSuffix.FindStringSubmatch(name[len(prefix):])
@@ -39,7 +40,8 @@ func StaleScratch(database, name string, before time.Time) bool {
 	return err == nil && made.Before(before)
 }
 
-// DropStale drops the databases of tests of this one that were made before a time.
+// DropStale drops the test databases of this database that were created before the given
+// time.
 func DropStale(ctx context.Context, names []string, database string, before time.Time, drop func(context.Context, string) error) (dropped []string, err error) {
 	for _, name := range names {
 		if !StaleScratch(database, name, before) {
@@ -53,7 +55,7 @@ func DropStale(ctx context.Context, names []string, database string, before time
 	return dropped, nil
 }
 
-// Left marks the failure to drop the database of a test.
+// Left marks the failure to drop a test database.
 func Left(err error) error {
 	if err == nil {
 		return nil
@@ -61,7 +63,7 @@ func Left(err error) error {
 	return fmt.Errorf("%w: %w", driver.ErrLeft, err)
 }
 
-// Stamp is the moment in a file's name: UTC, without colons for Windows, and sorting by
+// Stamp is the time layout in file names: UTC, without colons because of Windows, sorted by
 // time.
 const Stamp = "20060102T150405Z"
 
