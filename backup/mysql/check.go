@@ -9,7 +9,7 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// checking reads restored tables back, while the next ones are restored.
+// checking reads restored tables back while the next tables are restored.
 type checking struct {
 	m        *Source
 	s        session
@@ -46,7 +46,7 @@ func (m *Source) check(ctx context.Context, database string) (*checking, error) 
 	return c, nil
 }
 
-// table has a table read back.
+// table starts to read a table back.
 func (c *checking) table(ctx context.Context, name string) error {
 	select {
 	case c.names <- name:
@@ -66,7 +66,7 @@ func (c *checking) end() ([]driver.Table, error) {
 	return c.tables, c.err
 }
 
-// measure reads a table in the form in which a dump writes it.
+// measure reads a table in the format of a dump.
 func (m *Source) measure(ctx context.Context, s session, database, table string) (driver.Table, error) {
 	var engine string
 	err := s.QueryRowContext(ctx, "SELECT COALESCE(ENGINE, '') FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?", database, table).Scan(&engine)

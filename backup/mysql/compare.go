@@ -49,7 +49,7 @@ func (r *restoring) compare(ctx context.Context, tables []driver.Table) error {
 	return nil
 }
 
-// warnings reports what works differently in the restored database.
+// warnings reports differences in the behaviour of the restored database.
 func (r *restoring) warnings(ctx context.Context) {
 	if len(r.changed) > 0 {
 		r.got.Warnings = append(r.got.Warnings, "this account may not create objects of other accounts (GRANT SET USER ON *.* to it, or set mysql.Options.Definers), so that these belong to it now: "+server.ShortList(r.changed))

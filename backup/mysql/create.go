@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// create makes the database, or takes an empty one that the caller has named.
+// create creates the database, or uses an existing empty one that the caller named.
 func (r *restoring) create(ctx context.Context) error {
 	like := ""
 	if c, l := r.o.Want.Settings["charset"], r.o.Want.Settings["collation"]; charsetName.MatchString(c) && charsetName.MatchString(l) {
@@ -29,7 +29,7 @@ func (r *restoring) create(ctx context.Context) error {
 	return fmt.Errorf("backup: create the database %q (a restore goes into a new database, or an empty one): %w", r.target, err)
 }
 
-// remove undoes a restore that failed.
+// remove undoes a failed restore.
 func (r *restoring) remove(ctx context.Context) error {
 	if r.created {
 		return r.m.drop(ctx, r.target)
@@ -58,7 +58,7 @@ func dropObjects(ctx context.Context, s session, inv inventory, tables bool) err
 			continue
 		}
 		if kind == "package body" {
-			continue // goes with its package
+			continue // dropped with its package
 		}
 		if err := s.drop(ctx, kind, name); err != nil {
 			return err

@@ -9,17 +9,17 @@ import (
 	"strings"
 )
 
-// definition is a view, trigger, routine or event, as a dump holds it.
+// definition is a view, trigger, routine or event in the format of a dump.
 type definition struct {
 	kind string
 	mark mark
 	text []byte
-	// object names it for people: "view rich".
+	// object is its readable name: "view rich".
 	object string
 }
 
-// definitions reads all of them except broken views, in the order in which they can be
-// created: routines, views after those that they read, triggers, events.
+// definitions reads all of them except broken views, in an order in which they can be
+// created: routines, views after the views that they read, triggers, events.
 func (d *dumping) definitions(ctx context.Context) ([]definition, error) {
 	var all []definition
 	for _, list := range []struct {
@@ -75,8 +75,8 @@ func (d *dumping) definitions(ctx context.Context) ([]definition, error) {
 	return all, nil
 }
 
-// show runs SHOW CREATE in the character set of the definition, so that the text is what
-// was typed.
+// show runs SHOW CREATE in the character set of the definition, so that it returns the
+// original text.
 func (d *dumping) show(ctx context.Context, what, column, charset string) ([]byte, error) {
 	if !charsetName.MatchString(charset) {
 		charset = "utf8mb4"
@@ -111,7 +111,7 @@ func (d *dumping) show(ctx context.Context, what, column, charset string) ([]byt
 
 var charsetName = regexp.MustCompile(`^[a-z0-9_]+$`)
 
-// prepare takes the qualifiers out of a definition, and disables an event.
+// prepare removes the qualifiers from a definition, and disables an event.
 func (d *dumping) prepare(kind, object string, m mark, text []byte) definition {
 	text, hidden := unqualify(text, d.m.database, d.server.fold, m.Settings.Mode)
 	if hidden {
@@ -126,14 +126,14 @@ func (d *dumping) prepare(kind, object string, m mark, text []byte) definition {
 
 var eventState = regexp.MustCompile(`(?is)^(.*?\sON COMPLETION (?:NOT )?PRESERVE)\s+(ENABLE|DISABLE ON SLAVE|DISABLE ON REPLICA|DISABLE)\b`)
 
-// eventAs gives SHOW CREATE EVENT's text another state. The clauses up to the state are the
-// server's own words.
+// eventAs changes the state in the text of SHOW CREATE EVENT. The clauses before the state
+// come from the server.
 func eventAs(text []byte, status string) []byte {
 	state := map[string]string{"ENABLED": "ENABLE", "SLAVESIDE_DISABLED": "DISABLE ON SLAVE"}[status]
 	return eventState.ReplaceAll(text, []byte("${1} "+cmp.Or(state, "DISABLE")))
 }
 
-// sortViews puts views behind those whose names they contain.
+// sortViews sorts views after the views whose names they contain.
 func sortViews(views []definition) {
 	names := make(map[string]int, len(views))
 	for i := range views {

@@ -14,7 +14,7 @@ import (
 	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
-// dumping is a dump under way.
+// dumping is the state of a running dump.
 type dumping struct {
 	m       *Source
 	s       session
@@ -22,7 +22,7 @@ type dumping struct {
 	out     *dumpWriter
 	rows    func(int64)
 	total   int64
-	skipped map[string]bool // objects that are left out
+	skipped map[string]bool // objects that are not in the dump
 	got     driver.Contents
 }
 
@@ -33,10 +33,11 @@ func (d *dumping) skip(object, reason string) {
 	d.got.Skipped = append(d.got.Skipped, driver.Skipped{Object: object, Reason: reason})
 }
 
-// Dump writes the database as SQL that the client program mariadb executes in any database:
-// no statement names the dumped one. The rows are those of one transaction. It leaves out
-// views that do not work and tables that the server cannot open, and names them in Skipped.
-// Changes of definitions while it runs are warnings where they do not end it.
+// Dump writes the database as SQL. The client program mariadb can execute it in any
+// database, because no statement names the original. All rows come from one transaction.
+// The dump leaves out views that do not work and tables that the server cannot open, and
+// lists them in Skipped. A definition that changes during the dump is a warning, unless the
+// change makes the dump fail.
 func (m *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error) {
 	on, err := m.server(ctx)
 	if err != nil {
@@ -169,7 +170,7 @@ func (m *Source) defaults(ctx context.Context, q querier, database string) (char
 	return charset, collation, nil
 }
 
-// begin fixes the moment of the dump.
+// begin starts the transaction that the dump reads.
 func (d *dumping) begin(ctx context.Context, tables []string, inv inventory) error {
 	if d.m.opts.LockTables {
 		d.got.Consistency = "lock-tables"
@@ -201,8 +202,8 @@ func (d *dumping) begin(ctx context.Context, tables []string, inv inventory) err
 	return d.s.exec(ctx, "SAVEPOINT mainstay")
 }
 
-// position returns the place in the binary log; nil without a log, or without the right to
-// read it.
+// position returns the position in the binary log. It is nil without a log, or without the
+// right to read it.
 func (d *dumping) position(ctx context.Context) *driver.Position {
 	var p driver.Position
 	if d.server.mariadb() {
@@ -222,7 +223,7 @@ func (d *dumping) position(ctx context.Context) *driver.Position {
 	return &p
 }
 
-// waited explains an error of a table that was locked.
+// waited explains an error caused by a locked table.
 func (d *dumping) waited(ctx context.Context, table string, err error) error {
 	if errorCode(err) == codeLockWait {
 		return d.m.waited(ctx, table, err)
@@ -230,7 +231,7 @@ func (d *dumping) waited(ctx context.Context, table string, err error) error {
 	return fmt.Errorf("backup: read the table %s: %w", table, err)
 }
 
-// define writes a definition under the settings that it was made with.
+// define writes a definition with the settings under which it was created.
 func (d *dumping) define(one definition) error {
 	switch one.kind {
 	case kindView:

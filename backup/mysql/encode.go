@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// column is how a column is read and written.
+// column says how to read and write a column.
 type column struct {
 	name   string
 	expr   string // in the SELECT
@@ -19,18 +19,18 @@ type column struct {
 	number bool   // written without quotes
 }
 
-// plainCharsets are those that utf8mb4 holds without loss in both directions. Text of all
-// other ones is read and written as its bytes.
+// plainCharsets are character sets that convert to utf8mb4 and back without loss. Text in
+// other character sets is read and written as bytes.
 var plainCharsets = map[string]bool{"utf8mb4": true, "utf8mb3": true, "utf8": true, "ascii": true, "latin1": true}
 
-// columnOf returns how a column of a type and character set is carried.
+// columnOf returns how to read and write a column of a type and character set.
 func columnOf(name, dataType, charset string) column {
 	c := column{name: name, expr: quote(name)}
 	switch strings.ToLower(dataType) {
 	case "tinyint", "smallint", "mediumint", "int", "integer", "bigint", "decimal", "numeric", "year":
 		c.number = true
 	case "float", "double", "real":
-		// As text a FLOAT has six digits, as a DOUBLE all digits.
+		// As text, a FLOAT has six digits. Converted to a DOUBLE it has all digits.
 		c.expr, c.number = "("+c.expr+" + 0e0)", true
 	case "date", "datetime", "timestamp", "time":
 		c.expr = "CAST(" + c.expr + " AS CHAR)" // as text, independent of the driver
@@ -43,13 +43,13 @@ func columnOf(name, dataType, charset string) column {
 			c.expr, c.binary = "CAST("+c.expr+" AS BINARY)", true
 		}
 	case "json", "uuid", "inet4", "inet6":
-	default: // BINARY, BLOB, BIT, geometries, and what servers will have
+	default: // BINARY, BLOB, BIT, geometries, and types of future servers
 		c.binary = true
 	}
 	return c
 }
 
-// appendRow writes a row as VALUES takes it, and where each value ends.
+// appendRow appends a row in the syntax of VALUES. It also returns where each value ends.
 func appendRow(to []byte, ends []int, columns []column, row []sqldriver.Value) ([]byte, []int, error) {
 	for i, v := range row {
 		if i > 0 {
@@ -108,7 +108,7 @@ func appendText(to, v []byte) []byte {
 	return append(to, '\'')
 }
 
-// readRows calls do with each row of a query, encoded; do must not keep it.
+// readRows calls do with each encoded row of a query. do must not keep the row.
 func readRows(ctx context.Context, s session, query string, columns []column, do func(row []byte, ends []int) error) error {
 	return s.Raw(func(conn any) error {
 		q, ok := conn.(sqldriver.QueryerContext)

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// advice is what to do about errors whose messages do not say it.
+// advice says what to do about errors whose own messages do not say it.
 var advice = map[int]string{
 	1044: "the account may not create or use this database: GRANT ALL on it",
 	1153: "a row is larger than the server takes: SET GLOBAL max_allowed_packet = 1073741824, and restore again",
@@ -23,8 +23,8 @@ var (
 	nearText  = regexp.MustCompile(`(?s)^(.*?)near '.*$`)
 )
 
-// restoreError adds the object to an error, and takes the values of rows and the text of
-// statements out of it.
+// restoreError adds the object to an error. It removes the values of rows and the text of
+// statements.
 func restoreError(kind, name string, err error) error {
 	if err == nil {
 		return nil
@@ -46,7 +46,7 @@ func restoreError(kind, name string, err error) error {
 	return &statementError{fmt.Sprintf("backup: restore the %s %s: %s", kind, name, text), err}
 }
 
-// statementError has a text without values; its cause is for errors.As.
+// statementError has a text without values. errors.As can read its cause.
 type statementError struct {
 	text string
 	err  error

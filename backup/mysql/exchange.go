@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// dropDefinitions drops the objects of a list except those that an object of another list
-// will replace.
+// dropDefinitions drops the objects of a list. It keeps those that an object of the other
+// list will replace.
 func (x *exchange) dropDefinitions(ctx context.Context, list, replacing []definition) error {
 	for _, d := range list {
 		kind, _, _ := strings.Cut(d.object, " ")
 		if kind == "package-body" {
-			continue // goes with its package
+			continue // dropped with its package
 		}
 		if x.replaces(d) && slices.ContainsFunc(replacing, func(r definition) bool { return r.object == d.object }) {
 			continue
@@ -25,15 +25,15 @@ func (x *exchange) dropDefinitions(ctx context.Context, list, replacing []defini
 	return nil
 }
 
-// replaces reports whether CREATE OR REPLACE can create an object of this kind. It keeps the
-// rights that were granted on a routine, also when the process is killed in between.
+// replaces reports whether CREATE OR REPLACE can create an object of this kind. CREATE OR
+// REPLACE keeps the rights on a routine, even if the process is killed during the restore.
 func (x *exchange) replaces(d definition) bool {
 	kind, _, _ := strings.Cut(d.object, " ")
 	return d.kind == kindView || x.mariadb && (kind == "function" || kind == "procedure")
 }
 
-// define creates definitions in the original, gives events their state and routines the
-// rights that were granted on them.
+// define creates definitions in the original. It sets the states of events, and grants the
+// rights on routines again.
 func (x *exchange) define(ctx context.Context, list []definition) error {
 	r := &restoring{m: x.m, target: x.m.database, s: x.s, strict: true, events: make(map[string]string), lost: make(map[string]bool)}
 	for _, d := range list {
@@ -46,7 +46,7 @@ func (x *exchange) define(ctx context.Context, list []definition) error {
 			}
 		}
 		if d.kind == kindEvent {
-			st.text = eventAs(d.text, d.mark.Status) // ALTER EVENT would change the settings that it was made with
+			st.text = eventAs(d.text, d.mark.Status) // ALTER EVENT would change the settings under which the event was created
 		}
 		err := r.define(ctx, &st)
 		if d.kind == kindView && (errorCode(err) == codeNoTable || errorCode(err) == codeViewInvalid) {
@@ -63,7 +63,7 @@ func (x *exchange) define(ctx context.Context, list []definition) error {
 		return err
 	}
 	for _, grant := range x.grants {
-		if err := x.s.exec(ctx, grant); err != nil && errorCode(err) != 1305 { // of a routine that is no more
+		if err := x.s.exec(ctx, grant); err != nil && errorCode(err) != 1305 { // of a routine that no longer exists
 			x.warnings = append(x.warnings, "a right on a routine was not given again: "+grant)
 		}
 	}
@@ -86,8 +86,8 @@ func (m *Source) definitionsOf(ctx context.Context, on serverInfo, database stri
 	return d.definitions(ctx)
 }
 
-// routineGrants returns statements that grant the rights on single routines again, which
-// go with a routine that is dropped.
+// routineGrants returns statements that grant the rights on single routines again. Dropping
+// a routine removes these rights.
 func (m *Source) routineGrants(ctx context.Context) []string {
 	var grants []string
 	_ = eachRow(ctx, m.db, "SELECT User, Host, Routine_name, Routine_type, Proc_priv FROM mysql.procs_priv WHERE Db = ?", func(r []string) {
@@ -105,6 +105,6 @@ func (m *Source) routineGrants(ctx context.Context) []string {
 			rights = []string{"USAGE"}
 		}
 		grants = append(grants, "GRANT "+strings.Join(rights, ", ")+" ON "+r[3]+" "+quote(m.database)+"."+quote(r[2])+" TO "+quoteAccount(r[0]+"@"+r[1])+option)
-	}, m.database) // an account that may not read them restores without them; the safety backup has them
+	}, m.database) // without the right to read the grants, the restore leaves them out; the safety backup has them
 	return grants
 }

@@ -10,47 +10,50 @@ import (
 	"strings"
 )
 
-// A dump is SQL that the client program mariadb executes. Each statement comes behind a
-// comment with its kind, its length and the object that it belongs to, so that this package
-// reads it without parsing SQL:
+// A dump is SQL that the client program mariadb executes. A comment before each statement
+// contains its kind, its length and its object. This package therefore reads a dump without
+// parsing SQL:
 //
 //	-- @ table 57 {"name":"sales"}
 //	CREATE TABLE `sales` ( … )
 //	;
 //
-// No statement names the dumped database: references to it are left without a qualifier.
+// No statement names the original database. References to it have no qualifier.
 
-// mark is what stands before a statement.
+// mark is the comment before a statement.
 type mark struct {
 	Name string `json:"name,omitempty"` // of the table, view, …
 	// Table is the table of a trigger.
 	Table string `json:"table,omitempty"`
-	// Definer is the account that the object belongs to, and Clause where its DEFINER clause
-	// begins and ends in the statement.
+	// Definer is the account that owns the object. Clause is the range of its DEFINER
+	// clause in the statement.
 	Definer string `json:"definer,omitempty"`
 	Clause  [2]int `json:"clause,omitzero"`
-	// Status is an event's: ENABLED, DISABLED, SLAVESIDE_DISABLED. The statement disables it.
+	// Status is the state of an event: ENABLED, DISABLED, SLAVESIDE_DISABLED. The statement
+	// itself disables the event.
 	Status string `json:"status,omitempty"`
-	// Settings are those of the session and the database under which the object was made.
+	// Settings are the settings of the session and the database under which the object was
+	// created.
 	Settings *creation `json:"settings,omitempty"`
-	// Charset and Collation are the database's defaults.
+	// Charset and Collation are the defaults of the database.
 	Charset   string `json:"charset,omitempty"`
 	Collation string `json:"collation,omitempty"`
 }
 
-// creation is under which settings a definition was made; they are part of its meaning.
+// creation holds the settings under which a definition was created. They are part of its
+// meaning.
 type creation struct {
 	Mode      string `json:"mode"`
 	Client    string `json:"client"`
 	Collation string `json:"connection"`
-	Database  string `json:"database,omitempty"` // the default collation of the database then
+	Database  string `json:"database,omitempty"` // the default collation of the database at that time
 	Zone      string `json:"zone,omitempty"`     // of an event
 }
 
 // The kinds of statements.
 const (
 	kindDatabase = "database"
-	kindSession  = "session" // settings for the client program; this package has its own
+	kindSession  = "session" // settings for the client program; this package uses its own
 	kindSequence = "sequence"
 	kindTable    = "table"
 	kindRows     = "rows"
@@ -75,7 +78,8 @@ func (w *dumpWriter) comment(text string) error {
 	return err
 }
 
-// statement writes one. A body that may hold semicolons gets another delimiter.
+// statement writes one statement. A body that may contain semicolons gets another
+// delimiter.
 func (w *dumpWriter) statement(kind string, m mark, text []byte) error {
 	w.longest = max(w.longest, len(text))
 	head, err := json.Marshal(m)
@@ -108,11 +112,11 @@ func (w *dumpWriter) statement(kind string, m mark, text []byte) error {
 	return err
 }
 
-// statement is one of a dump.
+// statement is one statement of a dump.
 type statement struct {
 	kind string
 	mark
-	text []byte // valid until the next one is read
+	text []byte // valid until the next statement is read
 }
 
 // dumpReader reads statements.
@@ -126,13 +130,13 @@ func newDumpReader(r io.Reader) *dumpReader {
 	return &dumpReader{from: bufio.NewReaderSize(r, 256<<10)}
 }
 
-// maxStatement bounds the length of a statement.
+// maxStatement is the maximum length of a statement.
 const maxStatement = 2 << 30
 
 var errCut = errors.New("backup: the dump is damaged or truncated")
 
-// next returns the next statement. The text of one that skip wants to leave out is nil. After
-// the last one it returns io.EOF.
+// next returns the next statement. The text is nil if skip returns true. After the last
+// statement next returns io.EOF.
 func (r *dumpReader) next(skip func(kind string, m *mark) bool) (statement, error) {
 	for {
 		line, err := r.from.ReadSlice('\n')
@@ -193,8 +197,8 @@ func cut(err error) error {
 	return err
 }
 
-// by returns the text of a definition that belongs to another account, "" for the one that
-// restores.
+// by returns the text of a definition that belongs to the account definer. "" means the
+// account that restores.
 func (s *statement) by(definer string) string {
 	if s.Clause[1] == 0 {
 		return string(s.text)
@@ -214,7 +218,7 @@ func (c *creation) valid() bool {
 		(c.Database == "" || charsetName.MatchString(c.Database)) && (c.Zone == "" || zoneName.MatchString(c.Zone))
 }
 
-// set is the statement that gives a session the settings.
+// set returns the statement that applies the settings to a session.
 func (c *creation) set() string {
 	zone := c.Zone
 	if zone == "" {

@@ -6,19 +6,19 @@ import (
 	"strings"
 )
 
-// grants are the privileges that an account has on the whole of one database.
+// grants are the privileges of an account on one whole database.
 type grants struct {
 	has map[string]bool // "SELECT", "SHOW VIEW", …, "ALL PRIVILEGES"
-	// routines: it may read the text of every routine, whoever owns it.
+	// routines means that the account may read the text of all routines of all owners.
 	routines bool
 }
 
-// parseGrants reads the lines of SHOW GRANTS. What was granted on single tables or
-// columns counts for nothing: tables that the account may not see would be missing from
-// the dump without a word.
+// parseGrants parses the lines of SHOW GRANTS. It ignores grants on single tables or
+// columns. With only those, the dump would silently lack the tables that the account cannot
+// see.
 func parseGrants(lines []string, database string, fold bool) grants {
 	g := grants{has: make(map[string]bool)}
-	exact := make(map[string]bool) // grantees who have a grant on this very name
+	exact := make(map[string]bool) // grantees with a grant on exactly this name
 	var parsed []grant
 	for _, line := range lines {
 		one, ok := parseGrant(line)
@@ -36,7 +36,7 @@ func parseGrants(lines []string, database string, fold bool) grants {
 		switch {
 		case one.revoked:
 		case whole && (global || likeMatches(one.database, database, fold) &&
-			// The server takes the most specific name, and no other.
+			// The server uses only the grant with the most specific name.
 			(!exact[one.grantee] || one.database == escapeLike(database))):
 			for _, p := range one.privileges {
 				g.has[p] = true
@@ -49,7 +49,7 @@ func parseGrants(lines []string, database string, fold bool) grants {
 			g.routines = g.routines || !one.revoked
 		}
 	}
-	for _, one := range parsed { // MySQL's partial revokes
+	for _, one := range parsed { // partial revokes of MySQL
 		if one.revoked && one.database == database {
 			for _, p := range one.privileges {
 				delete(g.has, p)
@@ -128,7 +128,7 @@ func (g *grant) add(words []string, columns bool) {
 	}
 }
 
-// level takes a star or a name.
+// level reads a star or a name.
 func (t *tokens) level() (string, bool) {
 	if t.symbol('*') {
 		return "*", true
@@ -136,12 +136,12 @@ func (t *tokens) level() (string, bool) {
 	return t.part()
 }
 
-// escapeLike writes a name as GRANT does when its wildcards stand for themselves.
+// escapeLike writes a name as GRANT does, with its wildcards escaped.
 func escapeLike(name string) string {
 	return strings.NewReplacer(`\`, `\\`, `_`, `\_`, `%`, `\%`).Replace(name)
 }
 
-// likeMatches compares a name with a pattern of GRANT.
+// likeMatches reports whether a name matches a pattern of GRANT.
 func likeMatches(pattern, name string, fold bool) bool {
 	if fold {
 		pattern, name = strings.ToLower(pattern), strings.ToLower(name)
@@ -178,12 +178,12 @@ func like(pattern, name []rune) bool {
 	return len(name) == 0
 }
 
-// tokens takes a line of SHOW GRANTS apart.
+// tokens splits a line of SHOW GRANTS.
 type tokens struct{ rest []byte }
 
 func (t *tokens) blanks() { t.rest = bytes.TrimLeft(t.rest, " ") }
 
-// bare returns the length of the unquoted word at the front.
+// bare returns the length of the unquoted word at the start.
 func (t *tokens) bare() int {
 	n := 0
 	for n < len(t.rest) && isNameByte(t.rest[n]) {
@@ -192,7 +192,7 @@ func (t *tokens) bare() int {
 	return n
 }
 
-// word takes a keyword, if it is the next.
+// word reads a keyword, if it is next.
 func (t *tokens) word(keyword string) bool {
 	t.blanks()
 	n := t.bare()
@@ -203,7 +203,7 @@ func (t *tokens) word(keyword string) bool {
 	return true
 }
 
-// skip takes whatever is next.
+// skip reads any token.
 func (t *tokens) skip() bool {
 	if t.blanks(); len(t.rest) == 0 {
 		return false
@@ -214,7 +214,7 @@ func (t *tokens) skip() bool {
 	return true
 }
 
-// part takes a word or something in quotes.
+// part reads a word or a quoted text.
 func (t *tokens) part() (string, bool) {
 	if t.blanks(); len(t.rest) == 0 {
 		return "", false

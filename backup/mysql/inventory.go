@@ -10,20 +10,20 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// inventory lists the objects of a database by the server's own account. A value differs
-// when the definition has been changed.
+// inventory lists the objects of a database as the server reports them. A value changes
+// when the definition changes.
 type inventory struct {
 	tables  map[string]string
 	objects map[string]string // by "view rich", "trigger stamp", …
 	views   []string
 	unsafe  []string          // tables whose engine has no transactions, with the engine
-	history []string          // tables that keep the rows of the past
+	history []string          // tables with system versioning
 	broken  map[string]string // tables that cannot be opened, with the reason
-	engines map[string]string // of the tables
-	hidden  []string          // routines whose text the account may not read
+	engines map[string]string // engines of the tables
+	hidden  []string          // routines whose text the account cannot read
 }
 
-// rowless are engines whose tables hold no rows of their own.
+// rowless are engines whose tables do not store rows themselves.
 var rowless = map[string]bool{"MRG_MyISAM": true, "MRG_MYISAM": true, "FEDERATED": true, "SPIDER": true, "CONNECT": true, "OQGRAPH": true, "BLACKHOLE": true}
 
 // takeInventory lists the objects of a database.
@@ -32,8 +32,8 @@ func takeInventory(ctx context.Context, q querier, database string, timeout time
 	defer cancel()
 	inv := inventory{tables: make(map[string]string), objects: make(map[string]string), broken: make(map[string]string), engines: make(map[string]string)}
 	safe := make(map[string]bool)
-	// Columns stand alone rather than joined by the server, which compares their
-	// collations then; a NULL is an empty text.
+	// Columns are separate because the server would compare their collations if it joined
+	// them. A NULL becomes an empty text.
 	for _, list := range []struct {
 		what, query string
 		do          func(r []string)
@@ -42,7 +42,8 @@ func takeInventory(ctx context.Context, q querier, database string, timeout time
 		{"the tables", `
 			SELECT TABLE_NAME, TABLE_TYPE, ENGINE, TABLE_COMMENT, CREATE_TIME, TABLE_COLLATION, CREATE_OPTIONS
 			FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?`, func(r []string) { inv.table(r, safe) }},
-		// The time of a change has a resolution of a second, so that the columns are compared too.
+		// The time of a change has a resolution of one second, so the columns are compared
+		// too.
 		{"the columns", `
 			SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, COLUMN_DEFAULT, IS_NULLABLE, COLUMN_KEY, EXTRA, COLLATION_NAME
 			FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? ORDER BY TABLE_NAME, ORDINAL_POSITION`, func(r []string) {
@@ -74,7 +75,7 @@ func takeInventory(ctx context.Context, q querier, database string, timeout time
 	return inv, nil
 }
 
-// table takes a row of information_schema.TABLES.
+// table adds a row of information_schema.TABLES.
 func (inv *inventory) table(r []string, safe map[string]bool) {
 	name, kind, engine, comment := r[0], r[1], r[2], r[3]
 	switch {
@@ -98,7 +99,7 @@ func (inv *inventory) table(r []string, safe map[string]bool) {
 	}
 }
 
-// changes lists objects that were created, changed or dropped between two inventories.
+// changes lists the objects that were created, changed or dropped between two inventories.
 func (inv inventory) changes(after inventory) []string {
 	var all []string
 	compare := func(prefix string, before, after map[string]string) {
@@ -123,7 +124,7 @@ func (inv inventory) changes(after inventory) []string {
 	return all
 }
 
-// contents counts the objects besides tables.
+// contents counts the objects other than tables.
 func (inv inventory) contents() driver.Contents {
 	var c driver.Contents
 	for object := range inv.objects {

@@ -10,12 +10,12 @@ import (
 	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
-// connections is the number of connections that a run uses at once: its lock, the restore, the
-// it reads back, and its questions.
+// connections is the number of connections that a run uses at once: for the lock, for the
+// restore, for the check that reads it back, and for queries about the server.
 const connections = 4
 
-// Lock takes GET_LOCK on a connection of its own, under a name that stands for the
-// database too, because the server has one set of names for all databases.
+// Lock takes GET_LOCK on a separate connection. The name of the lock contains the database,
+// because a server has one namespace of locks for all databases.
 func (m *Source) Lock(ctx context.Context, job string) (func() error, error) {
 	if n := m.db.Stats().MaxOpenConnections; n > 0 && n < connections {
 		return nil, fmt.Errorf("backup: the *sql.DB allows %d connections at once, and a run needs %d: raise SetMaxOpenConns", n, connections)
@@ -27,13 +27,13 @@ func (m *Source) Lock(ctx context.Context, job string) (func() error, error) {
 	}.Lock(ctx, m.db, m.opts.QueryTimeout)
 }
 
-// lockName has at most the 64 bytes that a lock's name may have.
+// lockName returns a name of at most 64 bytes, the limit for a lock.
 func lockName(database, job string) string {
 	return "backup:" + hex.EncodeToString(server.RunKey(database+"\x00"+job))
 }
 
-// waited explains a lock wait that timed out: which sessions may hold the lock. The first
-// source of the server that knows it answers.
+// waited explains a lock timeout with the sessions that may hold the lock. It uses the
+// first system table of the server that lists them.
 func (m *Source) waited(ctx context.Context, table string, cause error) error {
 	ctx, cancel := context.WithTimeout(ctx, m.opts.QueryTimeout)
 	defer cancel()

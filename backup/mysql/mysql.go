@@ -1,5 +1,5 @@
-// Package mysql backs up a database of a MariaDB or MySQL server and restores it. It needs
-// a connection pool and no client programs.
+// Package mysql backs up and restores a database of a MariaDB or MySQL server. It needs a
+// connection pool and no client programs.
 package mysql
 
 import (
@@ -13,32 +13,31 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// Options configures a [Source]. The zero value and nil work.
+// Options configures a [Source]. The zero value and nil are valid.
 type Options struct {
-	// LockTables keeps writers out while a dump runs, so that tables without transactions
-	// (MyISAM, Aria) are of one moment too. Default: false; a transaction does that for
-	// InnoDB, and no writer waits.
+	// LockTables blocks writers during a dump. Then tables without transactions (MyISAM,
+	// Aria) are consistent with the others. Default: false. A transaction is enough for
+	// InnoDB, and blocks no writer.
 	LockTables bool
-	// LockWait is how long a dump waits for a table that another session has locked. The
-	// error names that session. Default: 20 s.
+	// LockWait is how long a dump waits for a table that another session has locked. Then
+	// the dump fails and names that session. Default: 20 s.
 	LockWait time.Duration
-	// QueryTimeout bounds each question about the server, except the reading of rows.
+	// QueryTimeout is the time limit of each query about the server, except reading rows.
 	// Default: 30 s.
 	QueryTimeout time.Duration
-	// Definers replaces accounts that views, triggers, routines and events belong to, as
-	// "user@host", when they are restored. Default: an account is kept; a restore beside the
-	// original gives an object to the account that restores, with a warning, if it may not
-	// create objects of other accounts.
+	// Definers replaces the owners of views, triggers, routines and events in a restore, as
+	// "user@host". Default: the owner is kept. If the restoring account must not create
+	// objects of other accounts, a restore beside the original makes that account the
+	// owner, with a warning.
 	Definers map[string]string
 }
 
-// Source is a database of a MariaDB or MySQL server as a [driver.Source]. It reads all
+// Source is a [driver.Source] for a database of a MariaDB or MySQL server. It reads all
 // tables in one transaction. A Source is safe for concurrent use.
 //
 // The account needs SELECT, SHOW VIEW, TRIGGER and EVENT on the database, and a right to
 // read its routines. Without TRIGGER, or without a right to routines, a dump would silently
-// lack them. Preflight and Dump refuse to run then, with the statement that grants what is
-// missing.
+// lack them. Preflight and Dump then return an error with the missing GRANT statement.
 type Source struct {
 	db       *sql.DB
 	database string
@@ -46,9 +45,9 @@ type Source struct {
 }
 
 // New returns the source for a database of the server that db is connected to. Open db
-// without a database name (user:password@tcp(host:3306)/): a pool that is bound to the
-// database cannot connect when the database is gone, which is when a restore is needed.
-// New does not connect. opts may be nil.
+// without a database name (user:password@tcp(host:3306)/). A pool for a deleted database
+// cannot connect, so it could not restore that database. New does not connect. opts may be
+// nil.
 func New(db *sql.DB, database string, opts *Options) (*Source, error) {
 	if strings.Contains(database, "://") || strings.ContainsAny(database, "/\\") {
 		return nil, errors.New("backup: mysql.New takes the name of the database, not its address")
@@ -56,7 +55,7 @@ func New(db *sql.DB, database string, opts *Options) (*Source, error) {
 	return open(db, database, opts)
 }
 
-// open returns the source of a database with any name.
+// open is like New, but accepts any database name.
 func open(db *sql.DB, database string, opts *Options) (*Source, error) {
 	m := &Source{db: db, database: database}
 	if opts != nil {
@@ -99,8 +98,8 @@ func (m *Source) Original(context.Context) (string, error) { return m.database, 
 type serverInfo struct {
 	version string // "10.11.19-MariaDB-0+deb12u1"
 	account string // "backup@%", whose grants apply
-	packet  int64  // the largest statement that it takes
-	fold    bool   // names of databases have no case
+	packet  int64  // the maximum length of a statement
+	fold    bool   // database names are not case-sensitive
 }
 
 func (s serverInfo) mariadb() bool { return strings.Contains(s.version, "MariaDB") }

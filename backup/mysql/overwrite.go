@@ -14,18 +14,18 @@ import (
 	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
-// Overwrite restores the dump into a second database and proves it there. Then one RENAME
-// TABLE statement exchanges the tables and sequences of both. Views, triggers, routines and
-// events, which have no such statement, are dropped before it and created again after it,
-// with the rights that were granted on single routines. If that fails, everything is put
-// back, and the error wraps [driver.ErrHalfway] only if that fails too.
+// Overwrite restores the dump into a second database and verifies it there. Then one RENAME
+// TABLE statement swaps the tables and sequences of both. There is no such statement for
+// views, triggers, routines and events. They are dropped before the swap and created again
+// after it, with the rights on single routines. If that fails, everything is restored to
+// its previous state. If this fails too, the error wraps [driver.ErrHalfway].
 //
-// With RestoreOptions.Tables only these tables are exchanged, with the triggers that they
-// have now.
+// With RestoreOptions.Tables, only these tables are swapped. They keep their present
+// triggers.
 func (m *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOptions) (driver.Contents, error) {
 	now := time.Now()
 	second := server.ScratchName(m.database, now)
-	// It is never swept: after a kill it may hold the only tables that there are.
+	// This database is never swept. After a kill it may hold the only copy of the tables.
 	at := strings.LastIndex(second, "_scratch_")
 	before := second[:at] + "_replaced_" + second[at+len("_scratch_"):]
 	tables, touch := o.Tables, o.Touch
@@ -52,20 +52,20 @@ func (m *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 	return got, nil
 }
 
-// exchange puts the tables of one database in the place of another one's.
+// exchange replaces the tables of one database with those of another.
 type exchange struct {
 	m              *Source
 	s              session
 	second, before string
 	only           []string
 	mariadb        bool
-	events         map[string]string // the states of the dump's events
+	events         map[string]string // states of the events in the dump
 	restored       driver.Contents
 
 	old, fresh       inventory
 	oldDefinitions   []definition
 	freshDefinitions []definition
-	doomed           []definition // views that do not work, in the place of restored objects
+	doomed           []definition // views that do not work and have the name of a restored object
 	grants           []string
 	warnings         []string
 	charset          [2]string // of the original
@@ -97,14 +97,14 @@ func (x *exchange) run(ctx context.Context, touch func(context.Context) error) (
 	if x.freshDefinitions, err = m.definitionsOf(ctx, on, x.second, nil); err != nil {
 		return err
 	}
-	for view := range broken { // one that an earlier restore left half-way, or that was broken long ago
+	for view := range broken { // left by an interrupted restore, or broken long ago
 		_, table := x.fresh.tables[view]
 		_, other := x.fresh.objects["view "+view]
 		if (table || other) && len(x.only) == 0 {
 			x.doomed = append(x.doomed, definition{kind: kindView, object: "view " + view, mark: mark{Name: view}})
 		}
 	}
-	if len(x.only) > 0 { // the triggers that the tables have now stay
+	if len(x.only) > 0 { // the present triggers of the tables stay
 		x.oldDefinitions = slices.DeleteFunc(x.oldDefinitions, func(d definition) bool {
 			return d.kind != kindTrigger || !slices.Contains(x.only, d.mark.Table)
 		})
@@ -135,7 +135,7 @@ func (x *exchange) run(ctx context.Context, touch func(context.Context) error) (
 	if err != nil {
 		return errors.Join(err, m.drop(context.WithoutCancel(ctx), x.before))
 	}
-	ctx = context.WithoutCancel(ctx) // from here on it is finished
+	ctx = context.WithoutCancel(ctx) // finish the change from here on
 	if err = x.replace(ctx); err != nil {
 		if back := x.putBack(ctx); back != nil {
 			return fmt.Errorf("%w: %w; its tables are in the database %s: %w", driver.ErrHalfway, err, x.before, back)
@@ -145,8 +145,8 @@ func (x *exchange) run(ctx context.Context, touch func(context.Context) error) (
 	return err
 }
 
-// referenced refuses tables that others, which stay, refer to by a foreign key: the key would
-// follow the table that goes.
+// referenced rejects tables that remaining tables refer to by a foreign key. The key would
+// move with the replaced table.
 func (x *exchange) referenced(ctx context.Context) error {
 	for _, name := range x.only {
 		if _, there := x.old.tables[name]; !there {
@@ -176,7 +176,7 @@ func (x *exchange) referenced(ctx context.Context) error {
 	return nil
 }
 
-// exchanged are the tables and sequences of an inventory that are exchanged.
+// exchanged returns the tables and sequences of an inventory that are swapped.
 func (x *exchange) exchanged(inv inventory) []string {
 	if len(x.only) > 0 {
 		return x.only
@@ -191,7 +191,7 @@ func (x *exchange) exchanged(inv inventory) []string {
 	return names
 }
 
-// replace makes the change.
+// replace carries out the change.
 func (x *exchange) replace(ctx context.Context) error {
 	if err := x.dropDefinitions(ctx, slices.Concat(x.doomed, x.oldDefinitions), x.freshDefinitions); err != nil {
 		return err
@@ -202,7 +202,7 @@ func (x *exchange) replace(ctx context.Context) error {
 	}
 	defer aside.end()
 	for _, d := range x.freshDefinitions {
-		if d.kind == kindTrigger && len(x.only) == 0 { // a table with triggers does not change its database
+		if d.kind == kindTrigger && len(x.only) == 0 { // a table with triggers cannot move to another database
 			if err := aside.exec(ctx, "DROP TRIGGER IF EXISTS "+quote(d.mark.Name)); err != nil {
 				return fmt.Errorf("backup: drop the trigger %s of the copy: %w", d.mark.Name, err)
 			}
@@ -231,8 +231,8 @@ func (x *exchange) replace(ctx context.Context) error {
 	return x.define(ctx, x.freshDefinitions)
 }
 
-// ownSequences lets defaults that take numbers from a sequence take them from that of the
-// original: RENAME TABLE does not change them.
+// ownSequences changes column defaults to use the sequence in the original database. RENAME
+// TABLE does not change them.
 func (x *exchange) ownSequences(ctx context.Context) error {
 	var changes []string
 	err := eachRow(ctx, x.s, `SELECT TABLE_NAME, COLUMN_NAME, COLUMN_DEFAULT FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? AND COLUMN_DEFAULT LIKE '%nextval%'`, func(r []string) {
@@ -252,7 +252,7 @@ func (x *exchange) ownSequences(ctx context.Context) error {
 	return nil
 }
 
-// putBack undoes replace, however far it came.
+// putBack undoes a complete or partial replace.
 func (x *exchange) putBack(ctx context.Context) error {
 	moved, err := takeInventory(ctx, x.m.db, x.before, x.m.opts.QueryTimeout)
 	if err != nil {

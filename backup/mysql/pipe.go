@@ -7,9 +7,9 @@ import (
 
 const blockSize = 256 << 10
 
-// pipe returns a writer whose bytes another goroutine writes to w, so that reading rows and
-// compressing them use two processors. flush waits for that goroutine and returns the first
-// error of w.
+// pipe returns a writer that passes its bytes to w in another goroutine. Reading rows and
+// compressing them then use two processors. flush waits for that goroutine and returns the
+// first error of w.
 func pipe(w io.Writer) (in io.Writer, flush func() error) {
 	p := &piping{blocks: make(chan []byte, 8), free: make(chan []byte, 10), done: make(chan struct{})}
 	go func() {
@@ -55,7 +55,7 @@ func (p *piping) failure() error {
 	return p.err
 }
 
-// Write takes b, and reports an error of an earlier write.
+// Write queues b, and returns an error of an earlier write.
 func (p *piping) Write(b []byte) (int, error) {
 	n := len(b)
 	for len(b) > 0 {

@@ -10,9 +10,9 @@ import (
 	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
-// Preflight tells, without reading a row, whether [Source.Dump] would fail or leave
-// something out: for missing grants, views that do not work, a client program that is
-// not there. It warns of tables that a transaction does not protect.
+// Preflight checks, without reading a row, whether [Source.Dump] would fail or leave out an
+// object. Causes are missing grants and views that do not work. It warns about tables
+// without transactions.
 func (m *Source) Preflight(ctx context.Context) ([]string, error) {
 	on, err := m.server(ctx)
 	if err != nil {
@@ -39,8 +39,8 @@ func (m *Source) Preflight(ctx context.Context) ([]string, error) {
 	return warnings, nil
 }
 
-// complete lists what must be in a dump, and fails if the account may not see or read
-// all of it.
+// complete lists the objects that must be in a dump. It fails if the account cannot see or
+// read all of them.
 func (m *Source) complete(ctx context.Context, on serverInfo) (inventory, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*m.opts.QueryTimeout)
 	defer cancel()
@@ -83,7 +83,7 @@ func (m *Source) complete(ctx context.Context, on serverInfo) (inventory, error)
 	return inv, nil
 }
 
-// brokenViews returns the views that do not work, with the reason.
+// brokenViews returns the views that do not work, with the reasons.
 func (m *Source) brokenViews(ctx context.Context, views []string) (map[string]string, error) {
 	broken := make(map[string]string)
 	for _, view := range views {
@@ -105,7 +105,7 @@ func (m *Source) openView(ctx context.Context, view string) error {
 		return err
 	}
 	defer rows.Close()
-	for rows.Next() { // only whether it can be read matters
+	for rows.Next() { // only checks whether it can be read
 	}
 	return rows.Err()
 }

@@ -13,14 +13,15 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// Restore reads a dump into a new database of the server, or into an existing empty one that
-// is named as the target, and compares every table with the dump: its rows and a digest of
-// their values. Without a target the name is that of the original and the time. No statement
-// names the original. Events arrive disabled. An object that this account may not create for
-// its definer belongs to this account afterwards; a warning names it.
+// Restore reads a dump into a new database of the server, or into an existing empty one
+// that is named as the target. It compares the rows of every table, and a digest of their
+// values, with the dump. The default target has the name of the original and the time. No
+// statement names the original. Events are disabled after a restore. If this account must
+// not create an object for its definer, this account becomes the definer, and a warning
+// names the object.
 func (m *Source) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptions) (string, driver.Contents, error) {
 	target := o.Target
-	if target == "" { // a name has 64 characters
+	if target == "" { // a name has at most 64 characters
 		target = fmt.Sprintf("%.40s_restore_%s", m.database, time.Now().UTC().Format("20060102t150405"))
 	}
 	if target == m.database && o.Target == "" {
@@ -34,23 +35,23 @@ func (m *Source) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptio
 	return target, job.got, nil
 }
 
-// restoring is a restore under way.
+// restoring is the state of a running restore.
 type restoring struct {
 	m      *Source
 	target string
 	o      driver.RestoreOptions
-	// strict fails where an object could not be given to its definer.
+	// strict makes the restore fail if an object cannot keep its definer.
 	strict bool
 
 	s       session
 	server  serverInfo
-	created bool // the database, by this restore
+	created bool // this restore created the database
 	dump    driver.Contents
 	got     driver.Contents
-	events  map[string]string // the states that they had
-	changed []string          // objects with another definer than in the dump
-	lost    map[string]bool   // definers that this server does not know
-	views   []statement       // that wait for others
+	events  map[string]string // states of the events in the dump
+	changed []string          // objects whose definer differs from the dump
+	lost    map[string]bool   // definers that do not exist on this server
+	views   []statement       // views that need other views first
 	check   *checking
 
 	charset, collation string // of the database, once they are known
@@ -90,7 +91,7 @@ func (r *restoring) run(ctx context.Context, from io.Reader) (err error) {
 	return r.compare(ctx, tables)
 }
 
-// commitEvery is how many statements with rows one transaction takes.
+// commitEvery is the number of row statements in one transaction.
 const commitEvery = 32
 
 // read executes the statements of a dump.
@@ -100,7 +101,7 @@ func (r *restoring) read(ctx context.Context, from *dumpReader) error {
 		return fmt.Errorf("backup: prepare a session: %w", err)
 	}
 	table, inserts := "", 0
-	done := func() error { // with the table
+	done := func() error { // ends the current table
 		if table == "" {
 			return nil
 		}
@@ -184,7 +185,8 @@ func (r *restoring) skip(kind string, m *mark) bool {
 	return false
 }
 
-// define creates a view, trigger, routine or event under the settings that it was made with.
+// define creates a view, trigger, routine or event with the settings under which it was
+// created.
 func (r *restoring) define(ctx context.Context, st *statement) error {
 	object := st.kind + " " + st.Name
 	if st.kind == kindEvent {
@@ -226,7 +228,7 @@ func (r *restoring) define(ctx context.Context, st *statement) error {
 	return restoreError(st.kind, st.Name, err)
 }
 
-// waitingViews creates the views that others were needed for.
+// waitingViews creates the views that needed other views first.
 func (r *restoring) waitingViews(ctx context.Context, last bool) error {
 	for len(r.views) > 0 {
 		waiting := r.views

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// unqualify returns the text of a definition without the qualifier that names its own
-// database: `shop`.`sales` becomes `sales`. Literals and comments stay as they are, and so
-// does a column that is qualified by a table or an alias with the name of the database.
-// mode is the SQL mode of the definition. hidden reports a literal that names an object of the database, such as that of a prepared
-// statement.
+// unqualify removes the qualifier of its own database from a definition: `shop`.`sales`
+// becomes `sales`. Literals and comments stay unchanged. A column also keeps the qualifier
+// of a table or alias with the name of the database. mode is the SQL mode of the
+// definition. hidden reports whether a literal names an object of the database, for example
+// in a prepared statement.
 func unqualify(text []byte, database string, fold bool, mode string) (out []byte, hidden bool) {
 	r := newRewriter(text, mode)
 	r.database, r.fold = database, fold
@@ -26,25 +26,25 @@ func newRewriter(text []byte, mode string) rewriter {
 	}
 }
 
-// rewriter walks through a definition, word by word.
+// rewriter reads a definition word by word.
 type rewriter struct {
 	in       []byte
 	database string
 	fold     bool
 	ansi     bool // "…" is a name
-	plain    bool // a backslash is a character like others
+	plain    bool // a backslash is an ordinary character
 	out      []byte
-	copied   int // how much of in is in out, or left out of it
+	copied   int // offset up to which in is copied to out or left out
 	hidden   bool
 
-	last    string // the keyword or symbol before; "w" for another word
-	opened  string // the word before the innermost parenthesis that was opened last
-	lists   []bool // for each open parenthesis: a list of tables goes on
+	last    string // the previous keyword or symbol; "w" for another word
+	opened  string // the word before the innermost open parenthesis
+	lists   []bool // for each open parenthesis: whether a list of tables continues
 	trigger bool   // between TRIGGER and FOR EACH ROW
 	table   bool   // between CREATE TABLE and its columns
 }
 
-// objectWords are keywords that the name of a table, or of another object, follows.
+// objectWords are keywords before the name of a table or of another object.
 var objectWords = map[string]bool{
 	"FROM": true, "JOIN": true, "STRAIGHT_JOIN": true, "INTO": true, "UPDATE": true, "TABLE": true, "TABLES": true, "CALL": true,
 	"REFERENCES": true, "TRUNCATE": true, "TRIGGER": true, "PROCEDURE": true, "FUNCTION": true, "EVENT": true, "SEQUENCE": true,
@@ -54,7 +54,7 @@ var objectWords = map[string]bool{
 	"USING": true, "TO": true, // DELETE … USING, RENAME TABLE … TO
 }
 
-// listWords begin a list of tables, in which commas stand between them.
+// listWords start a list of tables separated by commas.
 var listWords = map[string]bool{"FROM": true, "JOIN": true, "UPDATE": true, "TABLE": true, "TABLES": true, "DELETE": true, "USING": true}
 
 // listEnds are keywords that end a list of tables.
@@ -63,7 +63,7 @@ var listEnds = map[string]bool{
 	"VALUES": true, "VALUE": true, "SELECT": true, "BEGIN": true, "DO": true, "THEN": true, "END": true, "WINDOW": true, "EXCEPT": true, "INTERSECT": true,
 }
 
-// step reads on from i and returns where it has come to.
+// step reads the token at i and returns the position after it.
 func (r *rewriter) step(i int) int {
 	if j := r.blank(i); j > i {
 		return j
@@ -78,7 +78,7 @@ func (r *rewriter) step(i int) int {
 		r.symbol(c)
 		return i + 1
 	}
-	// A chain a.b.c, in which blanks may stand around the dots.
+	// A chain a.b.c, which may have blanks around the dots.
 	parts, second := 1, 0
 	if r.last != "." && r.last != "@" {
 		for parts < 4 {
@@ -145,7 +145,7 @@ func (r *rewriter) symbol(c byte) {
 }
 
 // isDatabase reports whether the first part of a chain that ends at end is a database. In
-// an expression it is a table or an alias, unless three parts or a call say otherwise.
+// an expression it is a table or an alias, unless the chain has three parts or is a call.
 func (r *rewriter) isDatabase(parts, end int) bool {
 	at := r.blank(end)
 	call := at < len(r.in) && r.in[at] == '('
@@ -164,8 +164,8 @@ func (r *rewriter) isDatabase(parts, end int) bool {
 	return false
 }
 
-// blank returns where blanks and comments end that begin at i. What stands in /*! … */ is
-// code.
+// blank returns the end of the blanks and comments that start at i. The content of /*! … */
+// is code.
 func (r *rewriter) blank(i int) int {
 	for i < len(r.in) {
 		rest := r.in[i:]
@@ -198,7 +198,7 @@ func (r *rewriter) blank(i int) int {
 	return i
 }
 
-// literal returns where the literal ends that begins at i.
+// literal returns the end of the literal that starts at i.
 func (r *rewriter) literal(i int) int {
 	q := r.in[i]
 	j := i + 1
@@ -220,7 +220,7 @@ func (r *rewriter) literal(i int) int {
 	return len(r.in)
 }
 
-// word returns the name or keyword at i; end is i without one.
+// word returns the name or keyword at i. If there is no word, end is i.
 func (r *rewriter) word(i int) (name string, end int, quoted bool) {
 	if i >= len(r.in) {
 		return "", i, false

@@ -12,9 +12,9 @@ import (
 
 var ownDatabases = regexp.MustCompile(`_(?:scratch|replaced)_[0-9]{8}t[0-9]{6}_[0-9a-f]{6}$`)
 
-// NewServer returns the source of all databases of a server as one backup, except those of the
-// server itself and those that this package makes for a while. Each database is dumped in a
-// transaction of its own. opts may be nil.
+// NewServer returns one source for all databases of a server. It leaves out the system
+// databases and the temporary databases of this package. Each database is dumped in its own
+// transaction. opts may be nil.
 func NewServer(db *sql.DB, opts *Options) (*bundle.Source, error) {
 	whole, err := open(db, "*", opts)
 	if err != nil {

@@ -14,11 +14,11 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// session is a connection with settings of its own. It does not go back to its pool.
+// session is a connection with special settings. It does not return to its pool.
 type session struct{ *sql.Conn }
 
-// open returns a session in a database, "" for none, whose settings do not depend on those
-// of the server or of the pool.
+// open returns a session in a database, "" for no database. Its settings do not depend on
+// those of the server or of the pool.
 func (m *Source) open(ctx context.Context, database string) (session, error) {
 	asking, cancel := context.WithTimeout(ctx, m.opts.QueryTimeout)
 	defer cancel()
@@ -42,16 +42,17 @@ func (m *Source) open(ctx context.Context, database string) (session, error) {
 		}
 	}
 	for _, statement := range []string{
-		"SET SESSION max_statement_time = 0", "SET SESSION max_execution_time = 0", // MariaDB's, MySQL's
+		"SET SESSION max_statement_time = 0", "SET SESSION max_execution_time = 0", // for MariaDB and for MySQL
 		"SET SESSION idle_transaction_timeout = 0", "SET SESSION idle_readonly_transaction_timeout = 0",
 		"SET SESSION system_versioning_insert_history = 1", "SET SESSION check_constraint_checks = 0",
 	} {
-		_, _ = conn.ExecContext(asking, statement) // some servers lack some of them
+		_, _ = conn.ExecContext(asking, statement) // some servers lack some of these settings
 	}
 	return s, nil
 }
 
-// end closes the connection for good: the pool must not get one with other settings.
+// end closes the connection instead of returning it to the pool, because its settings
+// differ.
 func (s session) end() {
 	_ = s.Raw(func(any) error { return sqldriver.ErrBadConn })
 	_ = s.Close() // it is closed already
@@ -62,10 +63,10 @@ func (s session) exec(ctx context.Context, statement string) error {
 	return err
 }
 
-// drop drops an object of the session's database.
+// drop drops an object of the current database.
 func (s session) drop(ctx context.Context, kind, name string) error {
 	mode := "NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION"
-	if kind == "package" { // is a keyword in this mode only
+	if kind == "package" { // a keyword only in this mode
 		mode = "ORACLE"
 	}
 	err := s.exec(ctx, "SET SESSION sql_mode = '"+mode+"'")
@@ -78,7 +79,7 @@ func (s session) drop(ctx context.Context, kind, name string) error {
 	return nil
 }
 
-// The codes of errors that this package treats in a way of their own.
+// Error codes with special handling.
 const (
 	codeNoDatabase  = 1049
 	codeExists      = 1007
@@ -91,8 +92,7 @@ const (
 
 var codeInText = regexp.MustCompile(`^Error (\d{4})\b`)
 
-// errorCode returns the server's number of an error, whatever driver it comes from; 0 if it
-// has none.
+// errorCode returns the error number of the server for any driver, 0 if there is no number.
 func errorCode(err error) int {
 	for e := err; e != nil; e = errors.Unwrap(e) {
 		v := reflect.Indirect(reflect.ValueOf(e))
@@ -111,7 +111,7 @@ func errorCode(err error) int {
 	return 0
 }
 
-// transient marks errors that a second attempt may not have.
+// transient marks errors that may not occur in a second attempt.
 func transient(err error) error {
 	switch errorCode(err) {
 	case 1053, 1146, 1412, 1927, 2002, 2003, 2006, 2013:
@@ -120,7 +120,7 @@ func transient(err error) error {
 	return err
 }
 
-// eachRow calls do with each row of a query; NULL is an empty text.
+// eachRow calls do with each row of a query. A NULL becomes an empty text.
 func eachRow(ctx context.Context, q querier, query string, do func([]string), args ...any) error {
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
@@ -148,7 +148,7 @@ func eachRow(ctx context.Context, q querier, query string, do func([]string), ar
 	return rows.Err()
 }
 
-// querier is a *sql.DB or a *sql.Conn.
+// querier is implemented by *sql.DB and *sql.Conn.
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row

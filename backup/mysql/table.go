@@ -33,8 +33,8 @@ func (d *dumping) sequence(ctx context.Context, name string) error {
 	return d.release(ctx)
 }
 
-// release gives back the lock on the definition of a table, which an ALTER TABLE may be
-// waiting for.
+// release releases the lock on the definition of a table. An ALTER TABLE may be waiting for
+// it.
 func (d *dumping) release(ctx context.Context) error {
 	if d.m.opts.LockTables {
 		return nil
@@ -42,7 +42,7 @@ func (d *dumping) release(ctx context.Context) error {
 	return d.s.exec(ctx, "ROLLBACK TO SAVEPOINT mainstay")
 }
 
-// insertSize is the length at which a statement with rows ends.
+// insertSize is the length after which a statement with rows ends.
 const insertSize = 1 << 20
 
 func (d *dumping) table(ctx context.Context, name string, inv inventory) error {
@@ -108,12 +108,12 @@ func (d *dumping) insert(name string, text []byte) error {
 	return d.out.statement(kindRows, mark{Name: name}, text)
 }
 
-// readable is how the rows of a table are read and written.
+// readable says how to read and write the rows of a table.
 type readable struct {
 	query   string
 	insert  string // up to VALUES
 	columns []column
-	lost    string // why its history is not read; "" if it is, or if it has none
+	lost    string // why its history is not read; "" otherwise
 }
 
 func (t *readable) names() []string {
