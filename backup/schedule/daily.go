@@ -1,6 +1,6 @@
-// Package schedule makes one good backup a day: a daily moment that survives the changes of
-// clocks, a scheduler for a process that runs all the time, and texts for the schedulers of
-// hosts.
+// Package schedule makes one good backup a day. It contains a daily time that handles clock
+// changes, a scheduler for a permanent process, and configuration texts for the schedulers
+// of hosts.
 package schedule
 
 import (
@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// Daily is a moment that comes once per civil day: a time of day on the clocks of
-// a zone, whatever that zone does to its clocks.
+// Daily is a time of day in a time zone. It occurs once on each civil day, also when the
+// zone changes its clocks.
 //
-//   - Where the clocks jump over the time, it is the first instant after the jump.
-//   - Where the clocks show the time twice, it is the first of the two.
-//   - A date that a zone left out, as Samoa did with 2011-12-30, has none.
+//   - If the clocks skip the time, it is the first instant after the change.
+//   - If the clocks show the time twice, it is the first of the two.
+//   - A date that a zone skipped, such as 2011-12-30 in Samoa, has no such time.
 //
 // The zero value is midnight UTC. A Daily is a value: copy and compare it freely.
 type Daily struct {
@@ -22,8 +22,8 @@ type Daily struct {
 	zone         *time.Location // nil is UTC
 }
 
-// NewDaily returns the daily moment hour:minute in zone, which must be given:
-// time.Local is the host's zone, and containers often have none.
+// NewDaily returns the daily time hour:minute in zone. zone is required. time.Local is the
+// zone of the host, and containers often have none.
 func NewDaily(hour, minute int, zone *time.Location) (Daily, error) {
 	if hour < 0 || hour > 23 || minute < 0 || minute > 59 {
 		return Daily{}, fmt.Errorf("backup: %02d:%02d is no time of a day: give 00:00 to 23:59", hour, minute)
@@ -34,7 +34,7 @@ func NewDaily(hour, minute int, zone *time.Location) (Daily, error) {
 	return Daily{hour, minute, zone}, nil
 }
 
-// ParseDaily is NewDaily for a text such as "02:00".
+// ParseDaily is like NewDaily for a text such as "02:00".
 func ParseDaily(clock string, zone *time.Location) (Daily, error) {
 	t, err := time.Parse("15:04", clock)
 	if err != nil {
@@ -55,9 +55,10 @@ func (d Daily) location() *time.Location {
 	return d.zone
 }
 
-// Next returns the first moment after t.
+// Next returns the first occurrence after t.
 func (d Daily) Next(t time.Time) time.Time {
-	// Two days back, because a jump may move yesterday's moment past midnight.
+	// Start two days back, because a clock change may move yesterday's occurrence past
+	// midnight.
 	for day := -2; ; day++ {
 		if due, exists := d.near(t, day); exists && due.After(t) {
 			return due
@@ -65,7 +66,7 @@ func (d Daily) Next(t time.Time) time.Time {
 	}
 }
 
-// Last returns the latest moment that is not after t.
+// Last returns the latest occurrence that is not after t.
 func (d Daily) Last(t time.Time) time.Time {
 	for day := 2; ; day-- {
 		if due, exists := d.near(t, day); exists && !due.After(t) {
@@ -74,21 +75,21 @@ func (d Daily) Last(t time.Time) time.Time {
 	}
 }
 
-// near returns the moment of the civil day that many days from that of t.
+// near returns the occurrence on the civil day of t plus days.
 func (d Daily) near(t time.Time, days int) (time.Time, bool) {
 	year, month, day := t.In(d.location()).Date()
 	date := time.Date(year, month, day+days, 0, 0, 0, 0, time.UTC)
 	return d.on(date.Date())
 }
 
-// on returns the moment of a civil day, false if the zone left that day out.
+// on returns the occurrence on a civil day, false if the zone skipped that day.
 func (d Daily) on(year int, month time.Month, day int) (time.Time, bool) {
 	t := time.Date(year, month, day, d.hour, d.minute, 0, 0, d.location())
 	from, until := t.ZoneBounds()
 	wanted, shown := time.Date(year, month, day, d.hour, d.minute, 0, 0, time.UTC), clockOf(t)
 	if !shown.Equal(wanted) {
-		// The clocks jump over this time, and time.Date has answered with the offset
-		// from before the jump or from after it.
+		// The clocks skip this time. time.Date returned a time with the offset before or
+		// after the change.
 		jump := from
 		if shown.Before(wanted) {
 			jump = until
@@ -105,7 +106,7 @@ func (d Daily) on(year int, month time.Month, day int) (time.Time, bool) {
 	return t, true
 }
 
-// clockOf returns what the clocks show at t, as a time in UTC.
+// clockOf returns the local clock time at t, as a time in UTC.
 func clockOf(t time.Time) time.Time {
 	_, offset := t.Zone()
 	return t.Add(time.Duration(offset) * time.Second).UTC()

@@ -15,40 +15,40 @@ import (
 )
 
 const (
-	// wakeEvery is how often the clock on the wall is read: timers stand still while
-	// a machine sleeps and know nothing of a clock that was set.
+	// wakeEvery is the interval between readings of the wall clock. Timers stop while a
+	// machine sleeps, and do not follow a clock that was set.
 	wakeEvery = time.Minute
-	// askTimeout bounds a call of LastGood.
+	// askTimeout is the time limit for a call of LastGood.
 	askTimeout = 30 * time.Second
 )
 
 // Options configures a [Scheduler].
 type Options struct {
-	// LastGood returns when the newest good run began, false if there is none. It is
-	// asked before each run, so that a restarted process makes up for what it missed
-	// and leaves alone what another host has done. If it fails, the run is made: one
-	// backup too many is better than one too few. Default: none; then the Scheduler
-	// knows of its own runs only and makes up for nothing that was due before Run.
+	// LastGood returns the start time of the newest good run, false if there is none. The
+	// Scheduler calls it before each run. A restarted process therefore runs a missed
+	// backup, and does not repeat a backup of another host. If LastGood fails, the backup
+	// runs: one backup too many is better than one too few. Default: nil. Then the
+	// Scheduler knows only its own runs, and does not run backups that were due before Run.
 	LastGood func(ctx context.Context) (time.Time, bool, error)
-	// Jitter is the most by which a run is put off, at random, so that many hosts do
-	// not all start at once; negative is none. Default: 2 min.
+	// Jitter is the maximum random delay of a run, so that many hosts do not start at the
+	// same time. A negative value means no delay. Default: 2 min.
 	Jitter time.Duration
-	// Retries is how often a failed run is repeated before the next day; negative is
-	// never. One that has published a backup, which is suspect or could not be copied to
-	// a target, is not repeated. Default: 3.
+	// Retries is the maximum number of retries of a failed run before the next day. A
+	// negative value means no retries. A run is not retried if it published a backup that
+	// is suspect or was not copied to a target. Default: 3.
 	Retries int
-	// RetryDelay is the pause before each of them. Default: 15 min.
+	// RetryDelay is the pause before each retry. Default: 15 min.
 	RetryDelay time.Duration
-	// Timeout ends the context of a run. Default: 6 h.
+	// Timeout is the time limit of the context of a run. Default: 6 h.
 	Timeout time.Duration
-	// Logger hears of each run. Default: slog.Default().
+	// Logger receives a message for each run. Default: slog.Default().
 	Logger *slog.Logger
 	// Trace receives each run. Default: nil.
 	Trace *Trace
 }
 
-// Trace is told what a [Scheduler] does. Any hook may be nil. Hooks run
-// on the goroutine of Run and must return soon.
+// Trace receives the events of a [Scheduler]. Any hook may be nil. Hooks run in the
+// goroutine of Run and must return soon.
 type Trace struct {
 	// Start is called before each attempt.
 	Start func(context.Context, RunEvent)
@@ -58,28 +58,28 @@ type Trace struct {
 
 // RunEvent is one attempt of a run.
 type RunEvent struct {
-	Due     time.Time     // the moment of the schedule
+	Due     time.Time     // the scheduled time
 	Attempt int           // 1 for the first
 	Took    time.Duration // 0 for Start
 	Err     error         // nil for Start and for a good run
 }
 
-// Stats is what a [Scheduler] has done since the start of the process.
+// Stats counts the work of a [Scheduler] since the start of the process.
 type Stats struct {
-	Running  bool      // a run is going on
+	Running  bool      // a run is in progress
 	Runs     uint64    // attempts, good and failed
 	Failures uint64    // failed attempts
-	GivenUp  uint64    // moments for which every attempt failed
+	GivenUp  uint64    // scheduled times for which every attempt failed
 	LastRun  time.Time // start of the latest attempt; zero if there was none
-	LastGood time.Time // start of the newest good run it made or heard of
-	Next     time.Time // the next moment of the schedule
+	LastGood time.Time // start of the newest good run, its own or one from LastGood
+	Next     time.Time // the next scheduled time
 }
 
-// Scheduler makes one good run per civil day: at each moment of a [Daily], and
-// when it starts or wakes up and finds that the latest moment has had none. It
-// looks at the clock on the wall every minute, so that a suspended machine or a
-// clock that was set costs a minute and no run. Runs of one Scheduler never
-// overlap; against those of other processes the job must take a lock.
+// Scheduler makes one good run per civil day. It runs at each time of a [Daily]. It also
+// runs when it starts or wakes up, if the latest scheduled time has no good run. It reads
+// the wall clock every minute. A suspended machine or a changed clock therefore delays a
+// run by at most a minute. Runs of one Scheduler never overlap. The job must take a lock
+// against runs of other processes.
 //
 // All methods are safe for concurrent use.
 type Scheduler struct {
@@ -87,16 +87,16 @@ type Scheduler struct {
 	job  func(context.Context) error
 	opts Options
 	log  *slog.Logger
-	now  func() time.Time // the clock on the wall
+	now  func() time.Time // the wall clock
 
 	running atomic.Bool
 	mu      sync.Mutex
 	stats   Stats
 }
 
-// New returns a Scheduler that calls job. A job that returns nil counts
-// as good for the moment it was made for; it should return soon after the end of
-// its context, because Run waits for it. Nothing happens before [Scheduler.Run].
+// New returns a Scheduler that calls job. A nil error means a good run for the scheduled
+// time. job should return soon after the end of its context, because Run waits for it. The
+// Scheduler starts no runs before [Scheduler.Run].
 func New(when Daily, job func(ctx context.Context) error, opts *Options) (*Scheduler, error) {
 	if job == nil {
 		return nil, errors.New("backup: schedule.New needs a job")
@@ -127,16 +127,16 @@ func New(when Daily, job func(ctx context.Context) error, opts *Options) (*Sched
 	return s, nil
 }
 
-// turn is the state of the moment that was due last.
+// turn is the state of the latest scheduled time.
 type turn struct {
 	due      time.Time
-	settled  bool      // has a good run, or has used up its attempts
-	attempts int       // failed so far
+	settled  bool      // has a good run, or no attempts left
+	attempts int       // failed attempts so far
 	notYet   time.Time // by the monotonic clock: jitter or pause before a retry
 }
 
-// Run follows the schedule until ctx ends, then waits for a run that is going on
-// and returns nil. Only one Run can be at work at a time.
+// Run follows the schedule until ctx ends. Then it waits for a run in progress and returns
+// nil. Only one call of Run may be active at a time.
 func (s *Scheduler) Run(ctx context.Context) error {
 	if !s.running.CompareAndSwap(false, true) {
 		return errors.New("backup: this Scheduler is running already")
@@ -166,8 +166,8 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	}
 }
 
-// pause returns how long to sleep: until something is to be done, and at most
-// until the clock must be read again.
+// pause returns how long to sleep: until the next action, and at most until the next
+// reading of the clock.
 func (s *Scheduler) pause(t *turn) time.Duration {
 	now := s.now()
 	next := s.when.Next(now)
@@ -181,7 +181,7 @@ func (s *Scheduler) pause(t *turn) time.Duration {
 	return max(0, wait)
 }
 
-// attend makes the run that a moment waits for, unless it has had one.
+// attend makes the run for a scheduled time, unless it has one.
 func (s *Scheduler) attend(ctx context.Context, t *turn) {
 	if s.covered(ctx, t.due) {
 		t.settled = true
@@ -204,10 +204,10 @@ func (s *Scheduler) attend(ctx context.Context, t *turn) {
 	}
 	s.stats.Failures++
 	if ctx.Err() != nil {
-		return // Run ends, and what it interrupted did not fail
+		return // Run ends, so an interrupted run is not a failure
 	}
 	if stage := new(backup.StageError); errors.As(err, &stage) && stage.Published && !errors.Is(err, backup.ErrVerification) {
-		t.settled = true // another dump today would be no better
+		t.settled = true // a second dump on the same day would not help
 		s.log.WarnContext(ctx, "backup: the scheduled run has published a backup, with a problem", "due", t.due, "attempt", attempt, "took", took, "error", err)
 		return
 	}
@@ -222,7 +222,7 @@ func (s *Scheduler) attend(ctx context.Context, t *turn) {
 	s.log.WarnContext(ctx, "backup: the scheduled run failed and will be repeated", "due", t.due, "attempt", attempt, "took", took, "in", s.opts.RetryDelay, "error", err)
 }
 
-// once calls the job and reports it.
+// once calls job and reports the result.
 func (s *Scheduler) once(ctx context.Context, due time.Time, attempt int) (took time.Duration, err error) {
 	s.mu.Lock()
 	s.stats.Running, s.stats.LastRun = true, s.now()
@@ -247,8 +247,8 @@ func (s *Scheduler) once(ctx context.Context, due time.Time, attempt int) (took 
 	return took, err
 }
 
-// call runs the job within its time. A panic is a failure of the run: it must not
-// end a service whose other work is sound, nor the runs of the days to come.
+// call runs job with its time limit. A panic counts as a failed run. It must not end the
+// service or future runs.
 func (s *Scheduler) call(ctx context.Context) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -261,8 +261,8 @@ func (s *Scheduler) call(ctx context.Context) (err error) {
 	return s.job(ctx)
 }
 
-// covered tells whether the moment has had its good run, by this Scheduler or,
-// as far as LastGood knows, by anybody.
+// covered reports whether the scheduled time has a good run, by this Scheduler or by any
+// process that LastGood includes.
 func (s *Scheduler) covered(ctx context.Context, due time.Time) bool {
 	s.mu.Lock()
 	own := s.stats.LastGood
@@ -289,10 +289,10 @@ func (s *Scheduler) covered(ctx context.Context, due time.Time) bool {
 	return true
 }
 
-// counts tells whether a good run serves a moment: it began then or later. After
-// a clock was set back a little it may lie in the future; one from further ahead
-// was made by a wrong clock, and waiting for it to pass would mean no run for as
-// long.
+// counts reports whether a good run covers a scheduled time. The run must have started then
+// or later. After a clock was set back, its start may be slightly in the future. A start
+// further ahead comes from a wrong clock. Waiting for that time would mean no runs until
+// then.
 func (s *Scheduler) counts(good, due time.Time) bool {
 	return !good.Before(due) && good.Before(s.when.Next(s.when.Next(due)))
 }
@@ -304,7 +304,7 @@ func (s *Scheduler) jitter() time.Duration {
 	return rand.N(s.opts.Jitter)
 }
 
-// Stats returns what happened so far. Next is zero before Run.
+// Stats returns the counts so far. Next is zero before Run.
 func (s *Scheduler) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
