@@ -9,8 +9,8 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// measure reads the rows of a table of an attached database, in a form that is exact for
-// every type: quote() of each value.
+// measure reads the rows of a table of an attached database. It reads quote() of each
+// value, which is exact for every type.
 func measure(ctx context.Context, conn *sql.Conn, alias, name, quoted string) (driver.Table, error) {
 	columns, err := column(ctx, conn, "SELECT name FROM pragma_table_xinfo("+quoteText(name)+", "+quoteText(alias)+") WHERE hidden <> 1")
 	if err != nil {
@@ -23,7 +23,7 @@ func measure(ctx context.Context, conn *sql.Conn, alias, name, quoted string) (d
 	var values []string
 	for _, c := range columns {
 		c = `"` + strings.ReplaceAll(c, `"`, `""`) + `"`
-		// quote() ends a text at a NUL.
+		// quote() truncates a text at a NUL.
 		values = append(values, fmt.Sprintf("CASE WHEN typeof(%[1]s) = 'text' AND instr(%[1]s, char(0)) > 0 THEN 't' || hex(%[1]s) ELSE quote(%[1]s) END", c))
 	}
 	rows, err := conn.QueryContext(ctx, "SELECT "+strings.Join(values, ", ")+" FROM "+alias+"."+quoted)

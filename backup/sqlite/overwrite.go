@@ -13,11 +13,11 @@ import (
 	"github.com/mainstay-go/mainstay/internal/atomicfile"
 )
 
-// Original implements [driver.Abilities]: the path of the file.
+// Original implements [driver.Abilities]. It returns the path of the file.
 func (s *Source) Original(ctx context.Context) (string, error) { return s.file(ctx) }
 
-// Overwrite implements [driver.Abilities]: see [Job.RestoreOver]. It closes the idle
-// connections of the *sql.DB, since a connection of its own would be in the way.
+// Overwrite implements [driver.Abilities]: see backup.Job.RestoreOver. It closes the idle
+// connections of the *sql.DB, because they would block the change.
 func (s *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOptions) (got driver.Contents, err error) {
 	original, err := s.file(ctx)
 	if err != nil {
@@ -41,9 +41,9 @@ func (s *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 		return got, fmt.Errorf("sqlite: %w", err)
 	}
 	defer conn.Close()
-	// Leaving the write-ahead log is granted to the only connection, and nobody can open
-	// the file until the new one is in its place: a log that stayed would be taken for
-	// the new file's.
+	// SQLite leaves the write-ahead log mode only for the only connection. Then no other
+	// process can open the file until the new one replaces it. A remaining log would be
+	// used for the new file.
 	mode, before := "", ""
 	err = conn.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&before)
 	if err == nil && before == "wal" {
@@ -77,7 +77,8 @@ func (s *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 	return got, nil
 }
 
-// toWAL gives a copy the mode of the original, which a copy does not have.
+// toWAL sets a copy to the write-ahead log mode of the original. The copy does not have
+// that mode.
 func (s *Source) toWAL(ctx context.Context, path string) error {
 	db := sql.OpenDB(server.Connector{DSN: path, By: s.db.Driver()})
 	var mode string

@@ -16,16 +16,16 @@ import (
 	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
-// copyFolder begins the names of the folders that copies of a database lie in, and
-// copyFile is the copy.
+// copyFolder is the prefix of the folders for copies of a database. copyFile is the name of
+// the copy.
 const (
 	copyFolder = "mainstay-sqlite-"
 	copyFile   = "copy.db"
 )
 
-// Test implements [driver.Abilities] with a file in a folder of its own in
-// Scratch. It is opened by the driver of the original under its plain path: what a
-// connection string of the original asks for does not apply.
+// Test implements [driver.Abilities] with a file in a new folder in Scratch. The driver of
+// the original opens it by its plain path. Options in the connection string of the original
+// do not apply.
 func (s *Source) Test(ctx context.Context, r io.Reader, o driver.RestoreOptions, use func(context.Context, driver.Queryer, driver.Contents) error) error {
 	dir, err := os.MkdirTemp(s.Scratch, copyFolder) // 0700
 	if err != nil {
@@ -42,8 +42,7 @@ func (s *Source) Test(ctx context.Context, r io.Reader, o driver.RestoreOptions,
 
 var folderForm = regexp.MustCompile("^" + copyFolder + `\d+$`)
 
-// SweepTests implements [driver.Abilities]. It removes the copies that killed dumps
-// left, too.
+// SweepTests implements [driver.Abilities]. It also removes the copies of killed dumps.
 func (s *Source) SweepTests(_ context.Context, before time.Time) (dropped []string, err error) {
 	parent := s.Scratch
 	if parent == "" {
@@ -77,7 +76,7 @@ func staleFolder(dir string, before time.Time) bool {
 	}
 	files, err := os.ReadDir(dir)
 	if err != nil {
-		return false // another user's
+		return false // belongs to another user
 	}
 	for _, f := range files {
 		info, err := f.Info()

@@ -1,4 +1,4 @@
-// Package sqlite backs up a database of SQLite.
+// Package sqlite backs up an SQLite database.
 package sqlite
 
 import (
@@ -18,21 +18,21 @@ import (
 	"github.com/mainstay-go/mainstay/internal/atomicfile"
 )
 
-// Source is a [driver.Source] over any database/sql driver of SQLite. It copies with VACUUM
-// INTO, which sees one moment of the database and does not keep writers waiting, and
-// checks the copy before it is used. Copying the file instead loses what is in the
+// Source is a [driver.Source] that works with any database/sql driver for SQLite. It copies
+// the database with VACUUM INTO, which makes a consistent copy and does not block writers.
+// It checks the copy before use. A plain copy of the file would lose the data in the
 // write-ahead log.
 type Source struct {
 	db *sql.DB
-	// Scratch is a folder for the copy, which takes as much room as the database.
-	// Default: the system's temporary folder.
+	// Scratch is a folder for the copy, which needs as much space as the database. Default:
+	// the temporary folder of the system.
 	Scratch string
 }
 
 // New returns the source of the database that db is connected to.
 func New(db *sql.DB) *Source { return &Source{db: db} }
 
-// Describe says that it is SQLite.
+// Describe returns the engine "sqlite".
 func (s *Source) Describe() driver.Description {
 	return driver.Description{Engine: "sqlite", Extension: ".db"}
 }
@@ -74,8 +74,8 @@ func (s *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 	return contents, nil
 }
 
-// inspect checks a database file through another database's connection, which is how
-// it is opened without knowing the driver.
+// inspect checks a database file. It attaches the file to another connection, because it
+// does not know how the driver opens files.
 func inspect(ctx context.Context, conn *sql.Conn, path string) (c driver.Contents, err error) {
 	const alias = "mainstay_copy"
 	if _, err := conn.ExecContext(ctx, "ATTACH DATABASE ? AS "+alias, path); err != nil {
@@ -115,7 +115,8 @@ func inspect(ctx context.Context, conn *sql.Conn, path string) (c driver.Content
 			if ctx.Err() != nil {
 				return c, ctx.Err()
 			}
-			// A virtual table whose module or content is gone: the copy has what there is of it.
+			// A virtual table without its module or content. The copy has the available
+			// rows.
 			c.Skipped = append(c.Skipped, driver.Skipped{Object: "rows of the table " + name, Reason: "they cannot be read: " + err.Error()})
 			continue
 		}
@@ -158,8 +159,8 @@ func rowsOf(ctx context.Context, conn *sql.Conn, query string) (n int, err error
 	return n, rows.Err()
 }
 
-// Restore writes the database to a new file: target, or one beside the original whose
-// name says when.
+// Restore writes the database to a new file. The file is target, or a file beside the
+// original with the time in its name.
 func (s *Source) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptions) (restored string, got driver.Contents, err error) {
 	target := o.Target
 	if len(o.Tables) > 0 {
@@ -197,7 +198,7 @@ func (s *Source) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptio
 	return target, got, nil
 }
 
-// file asks the connection for the database's file.
+// file returns the path of the database file, from the connection.
 func (s *Source) file(ctx context.Context) (string, error) {
 	var path string
 	err := s.db.QueryRowContext(ctx, "SELECT file FROM pragma_database_list WHERE name = 'main'").Scan(&path)
@@ -210,7 +211,7 @@ func (s *Source) file(ctx context.Context) (string, error) {
 	return path, nil
 }
 
-// besideOriginal is a name for a restored database.
+// besideOriginal returns a name for a restored database.
 func (s *Source) besideOriginal(ctx context.Context) (string, error) {
 	path, err := s.file(ctx)
 	if err != nil {
