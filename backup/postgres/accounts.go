@@ -10,10 +10,10 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// Accounts writes the roles that the database needs on another server, as statements: those
-// that own something in it or may do something, their settings, and their members and
-// groups. Their passwords are among them, as hashes, where this role may read them: that
-// takes a superuser.
+// Accounts writes the roles that the database needs on another server, as statements. These
+// are the roles that own an object or have a privilege in it, with their settings, members
+// and groups. If this role may read the password hashes, they are included. That requires a
+// superuser.
 func (p *Source) Accounts(ctx context.Context, w io.Writer) (driver.Contents, error) {
 	if _, err := p.server(ctx, p.db); err != nil {
 		return driver.Contents{}, err
@@ -24,7 +24,7 @@ func (p *Source) Accounts(ctx context.Context, w io.Writer) (driver.Contents, er
 	if err != nil {
 		return driver.Contents{}, fmt.Errorf("backup: begin a PostgreSQL transaction: %w", err)
 	}
-	defer tx.Rollback() // it was only read
+	defer tx.Rollback() // a read-only transaction
 	var withPasswords bool
 	if err := tx.QueryRowContext(ctx, "SELECT has_table_privilege('pg_catalog.pg_authid', 'SELECT')").Scan(&withPasswords); err != nil {
 		return driver.Contents{}, fmt.Errorf("backup: read the PostgreSQL roles: %w", err)

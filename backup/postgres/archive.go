@@ -16,24 +16,25 @@ import (
 )
 
 // postgresArchive describes the contents of an archive in pg_dump's custom format. Unlike
-// pg_restore --list, its reader notices a truncated archive.
+// pg_restore --list, its reader detects a truncated archive.
 type postgresArchive struct {
 	database string
-	server   string // its version
-	client   string // pg_dump's
+	server   string // version of the server
+	client   string // version of pg_dump
 	toc      *toc
-	large    driver.Table      // all large objects, if there are any
-	roots    map[string]string // of partitions between which rows move, to their root
+	large    driver.Table      // all large objects
+	roots    map[string]string // from partitions between which rows move to their root
 	holds    driver.Contents
 }
 
 const (
 	archiveBlockData  = 1
 	archiveBlockBlobs = 3
-	// longestName bounds the strings of an archive that are kept; A definition may hold
-	// the text of a long function.
+	// longestName is the maximum length of the stored strings of an archive. A definition
+	// may contain the text of a long function.
 	longestName = 64 << 20
-	// largeObjects stands for them among the tables of a manifest: one row each.
+	// largeObjects is the name of the large objects among the tables of a manifest. Each of
+	// them counts as one row.
 	largeObjects = "pg_catalog.pg_largeobject"
 )
 
@@ -41,9 +42,10 @@ func newArchiveReader(r io.Reader) *archiveReader {
 	return &archiveReader{r: bufio.NewReaderSize(r, 256<<10)}
 }
 
-// scan reads an uncompressed archive to its end. It fails unless the last line of every announced table is there, and
-// counts the rows, one line each, of COPY's text format. The layout follows pg_backup_archiver.c and pg_backup_custom.c of
-// PostgreSQL 12 to 18.
+// scan reads an uncompressed archive to its end. It fails unless the last line of every
+// announced table is there. It counts the rows, which are one line each in the text format
+// of COPY. The layout follows pg_backup_archiver.c and pg_backup_custom.c of PostgreSQL 12
+// to 18.
 func (s *archiveReader) scan() (postgresArchive, error) {
 	a := s.contents()
 	for s.err == nil {
@@ -88,12 +90,12 @@ func (s *archiveReader) scan() (postgresArchive, error) {
 	return a, nil
 }
 
-// archiveReader keeps the first error, so that reading looks like the layout.
+// archiveReader keeps the first error, so that the reading code follows the layout.
 type archiveReader struct {
 	r       *bufio.Reader
 	err     error
 	intSize int
-	pending map[int]int // entries whose data is to come, and their place in the tables
+	pending map[int]int // entries whose data follows, with their index in the tables
 	rows    atomic.Int64
 	meters  []driver.Meter
 	large   driver.Meter // large objects
@@ -114,7 +116,7 @@ func (s *archiveReader) byte() int {
 	return int(b)
 }
 
-// int reads a sign and then the bytes, lowest first.
+// int reads a sign and then the bytes, the lowest first.
 func (s *archiveReader) int() int {
 	negative := s.byte() != 0
 	var n int64
@@ -138,7 +140,7 @@ func (s *archiveReader) skip(n int) {
 	}
 }
 
-// string reads a string, and returns false for an absent one.
+// string reads a string. It returns false for an absent one.
 func (s *archiveReader) string() (string, bool) {
 	n := s.int()
 	if s.err != nil || n < 0 {
@@ -159,7 +161,7 @@ func (s *archiveReader) text() text {
 	return text{t, there}
 }
 
-// contents reads the head and the table of contents.
+// contents reads the header and the table of contents.
 func (s *archiveReader) contents() postgresArchive {
 	var a postgresArchive
 	a.toc = s.toc()
@@ -200,9 +202,9 @@ func (s *archiveReader) contents() postgresArchive {
 	return a
 }
 
-// copiedTo returns the table that the rows of an entry are loaded into. It is the root of a
-// partition if the rows may belong to another partition in another database: the hash of
-// an enum depends on its number there.
+// copiedTo returns the table into which the rows of an entry are loaded. It is the root of
+// a partition if the rows may belong to another partition in another database. For example,
+// the hash of an enum value depends on its number in the database.
 func (e *tocEntry) copiedTo(table string) string {
 	if t := tokens(e.copy.s); len(t) > 3 && t[0] == "COPY" && t[2] == "." {
 		return postgresName(unquote(t[1]), unquote(t[3]))
@@ -210,14 +212,14 @@ func (e *tocEntry) copiedTo(table string) string {
 	return table
 }
 
-// longestRow bounds a row that is kept for its digest. Of a longer one the hash is
-// measured in its place.
+// longestRow is the maximum length of a row that is kept for its digest. For a longer row,
+// the hash is measured instead.
 const longestRow = 1 << 20
 
-// table measures the rows of a table's chunks, one line each. The last line is a backslash
-// and a dot, which no row can be.
+// table measures the rows in the chunks of a table, one line each. The last line is a
+// backslash and a dot, which is never a row.
 func (s *archiveReader) table(name string, meter *driver.Meter) {
-	var row []byte // the beginning of a row that goes on in the next chunk
+	var row []byte // the start of a row that continues in the next chunk
 	var long *xxhash.Digest
 	var ended bool
 	for n := s.int(); n > 0 && s.err == nil; n = s.int() {
@@ -267,7 +269,7 @@ func (s *archiveReader) table(name string, meter *driver.Meter) {
 	}
 }
 
-// blobs measures large objects: a number each, chunks, and a zero at the end.
+// blobs measures large objects. Each has a number and chunks, and a zero ends the list.
 func (s *archiveReader) blobs() {
 	for id := s.int(); id != 0 && s.err == nil; id = s.int() {
 		hash := xxhash.New()
@@ -284,8 +286,8 @@ func (s *archiveReader) blobs() {
 	}
 }
 
-// postgresName writes a table's name for people and for comparisons, with quotes
-// where a name would be ambiguous without.
+// postgresName returns the name of a table for display and comparison. It has quotes if it
+// would be ambiguous without them.
 func postgresName(schema, table string) string {
 	quote := func(name string) string {
 		plain := func(r rune) bool { return r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '_' }
@@ -297,11 +299,11 @@ func postgresName(schema, table string) string {
 	return quote(schema) + "." + quote(table)
 }
 
-// archiveScanner passes an archive on and reads it at the same time.
+// archiveScanner passes an archive on and parses it at the same time.
 type archiveScanner struct {
 	to      io.Writer
 	pipe    *io.PipeWriter
-	count   func(rows int64) // that were read so far
+	count   func(rows int64) // rows that were read so far
 	reader  *archiveReader
 	done    chan struct{}
 	archive postgresArchive
@@ -314,12 +316,12 @@ func newArchiveScanner(to io.Writer) *archiveScanner {
 	go func() {
 		defer close(s.done)
 		s.archive, s.err = s.reader.scan()
-		r.CloseWithError(s.err) // later writes fail with the reason
+		r.CloseWithError(s.err) // later writes fail with this reason
 	}()
 	return s
 }
 
-// Write passes b on first: the reader must not see bytes that were not stored.
+// Write passes b on first, so that the parser sees only bytes that were stored.
 func (s *archiveScanner) Write(b []byte) (int, error) {
 	n, err := s.to.Write(b)
 	if err != nil {
@@ -330,9 +332,9 @@ func (s *archiveScanner) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// finish ends the reading and returns the contents of the archive.
+// finish ends the parsing and returns the contents of the archive.
 func (s *archiveScanner) finish() (postgresArchive, error) {
-	_ = s.pipe.Close() // a pipe of this process cannot fail to close
+	_ = s.pipe.Close() // closing a pipe within the process cannot fail
 	<-s.done
 	return s.archive, s.err
 }

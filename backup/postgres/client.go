@@ -16,7 +16,7 @@ import (
 	"github.com/mainstay-go/mainstay/backup/internal/client"
 )
 
-// postgresClient runs a program of the PostgreSQL client.
+// postgresClient runs a PostgreSQL client program.
 type postgresClient struct {
 	path  string
 	major int
@@ -24,9 +24,9 @@ type postgresClient struct {
 
 var postgresVersion = regexp.MustCompile(`\(PostgreSQL\) (\d+)`)
 
-// findPostgresClient returns the program that fits a server: the given path, or
-// the first of PATH and Debian's folders whose major version is high enough. An
-// older one does not know all objects of the server.
+// findPostgresClient returns a program for a server. It is the given path, or the first
+// program in PATH and in Debian's folders whose major version is not below the server's. An
+// older program does not know all objects of the server.
 func findPostgresClient(ctx context.Context, name, given string, server int) (postgresClient, error) {
 	candidates := []string{given}
 	if given == "" {
@@ -75,17 +75,17 @@ func postgresMajor(ctx context.Context, path string) (int, error) {
 	return strconv.Atoi(string(found[1]))
 }
 
-// run runs the program to its end and fails unless it ended well.
+// run runs the program to its end. It fails unless the program succeeds.
 func (c postgresClient) run(ctx context.Context, secrets passfile, stdin io.Reader, stdout io.Writer, args ...string) error {
 	return client.Program{Path: c.path, Env: secrets.environment(), Stdin: stdin, Stdout: stdout, Said: postgresMessages, Passing: postgresPassing}.Run(ctx, args...)
 }
 
-// postgresPassing matches errors of a table that was altered or dropped meanwhile, and of a
-// connection that was lost or not made.
+// postgresPassing matches errors of a table that was altered or dropped during the dump,
+// and of a connection that was lost or could not be made.
 var postgresPassing = regexp.MustCompile(`server closed the connection|terminating connection|Connection refused|the database system is |cache lookup failed|could not open relation|(?m)ERROR:.* does not exist$`)
 
-// postgresMessages returns the program's own messages in one line. What follows them
-// (the failed statement, the row, the key) is data of the database and stays out.
+// postgresMessages returns the messages of the program in one line. It leaves out the lines
+// after them (the failed statement, the row, the key), because they contain data.
 func postgresMessages(name string, tail []byte) string {
 	var said []string
 	for line := range bytes.Lines(tail) {

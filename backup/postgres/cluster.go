@@ -5,11 +5,11 @@ import (
 	"fmt"
 )
 
-// cluster describes the roles and tablespaces of the server of a restore.
+// cluster describes the roles and tablespaces of the server that is restored to.
 type cluster struct {
 	superuser   bool
 	user        string
-	roles       map[string]bool // whether the restoring role may act for it
+	roles       map[string]bool // whether the restoring role may act as this role
 	tablespaces []string
 }
 

@@ -9,30 +9,30 @@ import (
 	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
-// postgresQuerier is a *sql.DB or a *sql.Tx.
+// postgresQuerier is implemented by *sql.DB and *sql.Tx.
 type postgresQuerier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 // postgresOwn leaves out objects of the server, of sessions and of extensions. CREATE
-// EXTENSION creates the latter again.
+// EXTENSION creates the objects of extensions again.
 const postgresOwn = `
 	WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'
 	AND c.relpersistence <> 't'
 	AND NOT EXISTS (SELECT 1 FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')`
 
-// postgresTable is a table by its plain names, with the root of a partition.
+// postgresTable is a table by its unquoted names, with the root of a partition.
 type postgresTable struct {
 	schema, table string
 	root          *postgresTable
 }
 
-// String writes it as postgresName does.
+// String returns the name in the form of postgresName.
 func (t postgresTable) String() string { return postgresName(t.schema, t.table) }
 
-// postgresTables lists the tables that hold rows: partitions rather than the tables
-// that they form.
+// postgresTables lists the tables that hold rows. It lists partitions instead of their
+// partitioned tables.
 func postgresTables(ctx context.Context, q postgresQuerier) ([]postgresTable, error) {
 	rows, err := q.QueryContext(ctx, `
 		WITH RECURSIVE parts(oid, root) AS (
@@ -62,8 +62,8 @@ func postgresTables(ctx context.Context, q postgresQuerier) ([]postgresTable, er
 	return tables, nil
 }
 
-// narrow returns those of an archive's tables that the catalogue names. A missing one is an
-// error. The others are extensions', whose rows pg_dump keeps in part.
+// narrow returns the tables of an archive that are in the catalogue. A missing one is an
+// error. The other tables belong to extensions, and pg_dump stores only part of their rows.
 func (a *postgresArchive) narrow(tables []postgresTable) ([]driver.Table, error) {
 	rows := make(map[string]driver.Table, len(a.holds.Tables))
 	for _, t := range a.holds.Tables {
@@ -92,9 +92,9 @@ func (a *postgresArchive) narrow(tables []postgresTable) ([]driver.Table, error)
 	return kept, nil
 }
 
-// countPostgres returns the contents of a database, as pg_dump would write it. Tables that are
-// not among the measured ones are counted. Partitions are counted with their root if the
-// dump names that.
+// countPostgres returns the contents of a database as pg_dump would write it. It counts
+// tables that are not among the measured ones. It counts partitions together with their
+// root if the dump contains the root.
 func countPostgres(ctx context.Context, q postgresQuerier, measured map[string]driver.Table, want driver.Contents) (driver.Contents, error) {
 	var c driver.Contents
 	tables, err := postgresTables(ctx, q)

@@ -7,7 +7,8 @@ import (
 	"slices"
 )
 
-// create makes the database of a restore, and returns false if it exists and is empty.
+// create creates the database for a restore. It returns false if the database exists and is
+// empty.
 func (p *Source) create(ctx context.Context, at anyServer, target string, settings map[string]string, withTablespace bool) (created bool, warnings []string, err error) {
 	var exists bool
 	if err := at.db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1)", target).Scan(&exists); err != nil {
@@ -17,7 +18,7 @@ func (p *Source) create(ctx context.Context, at anyServer, target string, settin
 		warnings, err := p.mustBeEmpty(ctx, target, settings)
 		return false, warnings, err
 	}
-	if len(settings) == 0 { // a backup of before these were recorded
+	if len(settings) == 0 { // an older backup without recorded settings
 		if settings, err = settingsOf(ctx, at.db); err != nil {
 			return false, nil, err
 		}
@@ -42,7 +43,7 @@ func (p *Source) create(ctx context.Context, at anyServer, target string, settin
 	return true, nil, nil
 }
 
-// contents counts the objects of a database that are neither the server's nor an extension's.
+// contents counts the objects of a database, except those of the server and of extensions.
 const contents = `SELECT count(*) FROM (
 	SELECT 'pg_class'::regclass AS class, oid, relnamespace AS namespace FROM pg_class
 	UNION ALL SELECT 'pg_proc'::regclass, oid, pronamespace FROM pg_proc
@@ -63,8 +64,9 @@ const contents = `SELECT count(*) FROM (
 WHERE coalesce(n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)', true)
 	AND NOT EXISTS (SELECT 1 FROM pg_depend e WHERE e.classid = o.class AND e.objid = o.oid AND e.deptype IN ('e', 'i'))`
 
-// mustBeEmpty refuses a database that holds anything but extensions, that is a template for
-// others, or that could not hold the text of the dump. It warns about another order of text.
+// mustBeEmpty rejects a database that contains anything except extensions, that is a
+// template, or that could not store the text of the dump. It warns about another sort order
+// of text.
 func (p *Source) mustBeEmpty(ctx context.Context, target string, settings map[string]string) (warnings []string, err error) {
 	db, err := p.open(target)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// fromKeyValue turns a connection string of libpq, host=… user=… dbname=…, into a URL,
-// which says the same to every driver. It never repeats the string in an error.
+// fromKeyValue converts a connection string of libpq, host=… user=… dbname=…, to a URL with
+// the same meaning for every driver. Its errors never contain the string.
 func fromKeyValue(text string) (*url.URL, error) {
 	bad := errors.New("backup: the PostgreSQL address is neither a URL, postgres://user:password@host:5432/database, nor of the form host=… user=… password=… dbname=…")
 	values := map[string]string{}
@@ -67,7 +67,7 @@ func fromKeyValue(text string) (*url.URL, error) {
 	host, port := take("host"), take("port")
 	query := url.Values{}
 	switch {
-	case strings.HasPrefix(host, "/") || strings.Contains(host, ","): // a socket's folder, or several
+	case strings.HasPrefix(host, "/") || strings.Contains(host, ","): // the folder of a socket, or several hosts
 		query.Set("host", host)
 		if port != "" {
 			query.Set("port", port)

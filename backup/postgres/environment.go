@@ -12,25 +12,25 @@ import (
 	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
-// environment holds the statements of a dump that concern the database itself, under its
-// new name, and the list of entries that a restore leaves out.
+// environment holds the statements of a dump about the database itself, with its new name.
+// It also holds the list of entries that a restore leaves out.
 type environment struct {
 	cluster    cluster
 	name       string
 	how        restoreHow
 	statements []string
-	searchPath string          // the setting of the database
-	missing    map[string]bool // roles that this server does not have
-	strangers  map[string]bool // owners whose role the restoring one is no member of
+	searchPath string          // of the database
+	missing    map[string]bool // roles that do not exist on this server
+	strangers  map[string]bool // owners in whose role the restoring role is no member
 	privileged []string        // entries that only a superuser can restore
 	left       []string        // other entries that were left out
 	out        map[string]bool // ids of entries that were left out
 }
 
-// adapt makes a table of contents fit for a server. It removes and lists owners,
-// privileges, policies and tablespaces that the server does not have, and entries that
-// only a superuser can restore. It keeps every revocation from PUBLIC. Entries about the
-// database itself become statements for its new name.
+// adapt changes a table of contents for a server. It removes owners, privileges, policies
+// and tablespaces that the server does not have, and entries that only a superuser can
+// restore. It lists what it removed. It keeps every revocation from PUBLIC. Entries about
+// the database itself become statements with its new name.
 func (t *toc) adapt(c cluster, name string, how restoreHow) *environment {
 	e := &environment{cluster: c, name: name, how: how, searchPath: `"$user", public`, missing: map[string]bool{}, strangers: map[string]bool{}, out: map[string]bool{}}
 	objects := map[string]bool{}
@@ -82,7 +82,8 @@ func (t *toc) adapt(c cluster, name string, how restoreHow) *environment {
 		}
 		return keep
 	})
-	// The statements of other grantors need access to the schemas, which comes last.
+	// Statements of other grantors need access to the schemas. The access lists of schemas
+	// therefore come last.
 	slices.SortStableFunc(t.entries, func(a, b *tocEntry) int { return cmp.Compare(a.ofSchema(), b.ofSchema()) })
 	if how.test {
 		e.settingsOnly()
@@ -94,7 +95,8 @@ func (e *environment) leave(format string, args ...any) {
 	e.left = append(e.left, fmt.Sprintf(format, args...))
 }
 
-// without returns whether the server lacks one of the roles, and remembers those.
+// without reports whether one of the roles does not exist on the server, and remembers the
+// missing roles.
 func (e *environment) without(roles []string) bool {
 	found := false
 	for _, role := range roles {
@@ -106,7 +108,8 @@ func (e *environment) without(roles []string) bool {
 	return found
 }
 
-// superuserOnly returns true for a superuser, and lists the entry for other roles.
+// superuserOnly reports whether the restoring role is a superuser. If not, it lists the
+// entry as left out.
 func (e *environment) superuserOnly(entry *tocEntry) bool {
 	if e.cluster.superuser {
 		return true
@@ -115,7 +118,7 @@ func (e *environment) superuserOnly(entry *tocEntry) bool {
 	return false
 }
 
-// owner removes an owner and a tablespace that the server does not have.
+// owner removes an owner and a tablespace that do not exist on the server.
 func (e *environment) owner(entry *tocEntry) {
 	owner := entry.owner.s
 	switch {
@@ -133,7 +136,7 @@ func (e *environment) owner(entry *tocEntry) {
 	}
 }
 
-// database takes over the owner and the settings of the database.
+// database adds the owner and the settings of the database to the statements.
 func (e *environment) database(entry *tocEntry) {
 	if entry.kind.s == "DATABASE" {
 		if owner := entry.owner.s; owner != "" {
@@ -157,13 +160,13 @@ func (e *environment) database(entry *tocEntry) {
 }
 
 // privileges removes the statements of an access list that this server or this role cannot
-// execute, and returns whether others are left. A foreign object is one that the dump does
-// not create: an object of the server or of an extension.
+// execute. It reports whether any statements remain. A foreign object is one that the dump
+// does not create: an object of the server or of an extension.
 func (e *environment) privileges(entry *tocEntry, foreign bool) bool {
 	c := e.cluster
 	var kept []string
-	var after string // follows the statements of another grantor
-	skip := false    // statements of a session that this role cannot take on
+	var after string // runs after the statements of another grantor
+	skip := false    // statements in the role of a grantor that this role cannot assume
 	for _, s := range statements(entry.definition.s) {
 		roles, first := rolesOf(s), tokens(s)[0]
 		if first == "SET" {
@@ -178,7 +181,7 @@ func (e *environment) privileges(entry *tocEntry, foreign bool) bool {
 			first == "ALTER" && len(roles) > 0 && !c.superuser && !c.roles[roles[0]]:
 			e.leave("%s", s)
 		case first == "SET" && entry.schema.s != "":
-			// The grantor may have lost the right to the schema since.
+			// The grantor may have lost the right to the schema since then.
 			usage := " USAGE ON SCHEMA " + quotePostgres(entry.schema.s)
 			kept = append(kept, "GRANT"+usage+" TO "+quotePostgres(roles[0]), s)
 			after = "REVOKE" + usage + " FROM " + quotePostgres(roles[0])
@@ -204,13 +207,13 @@ func (e *environment) privileges(entry *tocEntry, foreign bool) bool {
 	return len(kept) > 0
 }
 
-// ifItExists makes a statement that succeeds when its object does not exist.
+// ifItExists returns a statement that succeeds if its object does not exist.
 func ifItExists(statement string) string {
 	return "DO " + quoteText("BEGIN EXECUTE "+quoteText(statement)+
 		"; EXCEPTION WHEN undefined_object OR undefined_table OR undefined_function OR undefined_column OR invalid_schema_name THEN NULL; END")
 }
 
-// policy removes missing roles from a policy, and returns false if no role is left.
+// policy removes missing roles from a policy. It returns false if no role remains.
 func (e *environment) policy(entry *tocEntry) bool {
 	from, to, roles := policyRoles(entry.definition.s)
 	var here []string
@@ -238,8 +241,8 @@ func quoteRole(role string) string {
 	return quotePostgres(role)
 }
 
-// withoutSlot separates a subscription from the replication slot of the original, which
-// would be dropped together with the copy.
+// withoutSlot separates a subscription from the replication slot of the original. Otherwise
+// dropping the copy would drop that slot.
 func withoutSlot(definition string) string {
 	out, state := definition, 0
 	scan(definition, func(a, b int) bool {
@@ -258,7 +261,7 @@ func withoutSlot(definition string) string {
 	return out
 }
 
-// settingsOnly keeps the statements that decide how queries behave.
+// settingsOnly keeps only the statements that affect the behaviour of queries.
 func (e *environment) settingsOnly() {
 	var kept []string
 	for _, s := range e.statements {
@@ -293,8 +296,8 @@ func (e *environment) warnings() []string {
 	return list
 }
 
-// apply executes the statements about the database. It returns those that fail: a setting
-// that only a superuser may give, an owner that this role may not name.
+// apply executes the statements about the database. It returns the failed ones: a setting
+// that only a superuser may change, or an owner that this role may not set.
 func (e *environment) apply(ctx context.Context, db *sql.DB) (failed []string) {
 	for _, s := range e.statements {
 		if _, err := db.ExecContext(ctx, s); err != nil {

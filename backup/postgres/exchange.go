@@ -12,8 +12,8 @@ import (
 	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
-// replaceable refuses a database that the server would not let go: its replication would
-// break, or the old one could not be dropped.
+// replaceable rejects a database that the server would not let go. Its replication would
+// break, or the old database could not be dropped.
 func (p *Source) replaceable(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, p.opts.QueryTimeout)
 	defer cancel()
@@ -30,10 +30,10 @@ func (p *Source) replaceable(ctx context.Context) error {
 	return nil
 }
 
-// exchange gives the database second the name of the original, which is then called before.
-// Both names change in one transaction: a process or server that is killed leaves the old
-// one or the new one under the name. An error means that no name has changed, unless it
-// wraps [driver.ErrHalfway].
+// exchange gives the database second the name of the original, and renames the original to
+// before. Both names change in one transaction. If the process or the server is killed, the
+// name belongs either to the old database or to the new one. An error means that no name
+// has changed, unless it wraps [driver.ErrHalfway].
 func (p *Source) exchange(ctx context.Context, original, second, before string) error {
 	aside, err := p.aside(ctx)
 	if err != nil {
@@ -58,8 +58,8 @@ func (p *Source) rename(ctx context.Context, aside *sql.DB, original, second, be
 		return fmt.Errorf("backup: begin to rename the database %q: %w", original, err)
 	}
 	defer tx.Rollback()
-	// The rename locks the database against new sessions, and waits five seconds for those
-	// that have come since.
+	// The rename locks the database against new sessions. It waits five seconds for
+	// sessions that have connected since.
 	var ending sync.WaitGroup
 	defer ending.Wait()
 	ended, stop := context.WithCancel(ctx)
@@ -86,7 +86,7 @@ func (p *Source) rename(ctx context.Context, aside *sql.DB, original, second, be
 	return nil
 }
 
-// afterCommit finds out whether a COMMIT that returned an error was carried out.
+// afterCommit checks whether the server executed a COMMIT that returned an error.
 func (p *Source) afterCommit(ctx context.Context, before string, failed error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.opts.QueryTimeout)
 	defer cancel()
@@ -95,7 +95,7 @@ func (p *Source) afterCommit(ctx context.Context, before string, failed error) e
 		if err == nil {
 			var renamed bool
 			err = aside.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1)", before).Scan(&renamed)
-			_ = aside.Close() // it was only read
+			_ = aside.Close() // used only for a query
 			if err == nil && renamed {
 				return nil
 			}
@@ -111,7 +111,7 @@ func (p *Source) afterCommit(ctx context.Context, before string, failed error) e
 	}
 }
 
-// aside connects to a database of the server that is not part of an exchange.
+// aside connects to a database of the server that the exchange does not rename.
 func (p *Source) aside(ctx context.Context) (*sql.DB, error) {
 	var errs []error
 	for _, name := range []string{"template1", "postgres"} {

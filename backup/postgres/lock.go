@@ -7,9 +7,9 @@ import (
 	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
-// Lock takes pg_try_advisory_lock on a connection of its own. It refuses a connection
-// through a pooler that gives each transaction another session, such as PgBouncer with
-// pool_mode = transaction.
+// Lock takes pg_try_advisory_lock on a separate connection. It rejects a connection through
+// a pooler that changes the session for each transaction, such as PgBouncer with pool_mode
+// = transaction.
 func (p *Source) Lock(ctx context.Context, job string) (func() error, error) {
 	if err := p.unpooled(ctx); err != nil {
 		return nil, err

@@ -9,19 +9,19 @@ import (
 	"time"
 )
 
-// errLockWait means that another session kept pg_dump waiting for too long.
+// errLockWait means that pg_dump waited too long for another session.
 var errLockWait = errors.New("backup: pg_dump waited too long for a lock")
 
-// lockWatch looks for the sessions that keep a client program waiting.
+// lockWatch looks for the sessions that block a client program.
 type lockWatch struct {
 	end    context.CancelCauseFunc
 	done   sync.WaitGroup
-	holder string // seen last
+	holder string // the last one seen
 }
 
-// watchLocks looks for such sessions on a connection of the pool, and ends the returned
+// watchLocks looks for such sessions on a connection of the pool. It ends the returned
 // context when the program with that application_name has waited for LockWait. pg_dump
-// itself bounds only its wait for tables, not that for views and materialized views.
+// itself limits its wait only for tables, and not for views and materialized views.
 func (p *Source) watchLocks(ctx context.Context, application string) (context.Context, *lockWatch) {
 	ctx, end := context.WithCancelCause(ctx)
 	w := &lockWatch{end: end}
@@ -36,7 +36,7 @@ func (p *Source) watchLocks(ctx context.Context, application string) (context.Co
 			}
 			holder, err := p.lockHolder(ctx, application)
 			switch {
-			case err != nil: // the next look may succeed
+			case err != nil: // the next query may succeed
 			case holder == "":
 				since = time.Time{}
 			default:
@@ -53,7 +53,7 @@ func (p *Source) watchLocks(ctx context.Context, application string) (context.Co
 	return ctx, w
 }
 
-// stop ends the looking, and adds the holder to an error that is about a lock.
+// stop ends the watch, and adds the holder to an error about a lock.
 func (w *lockWatch) stop(err error) error {
 	w.end(context.Canceled)
 	w.done.Wait()
@@ -63,7 +63,7 @@ func (w *lockWatch) stop(err error) error {
 	return err
 }
 
-// lockHolder returns the sessions that keep the one with that application_name waiting.
+// lockHolder returns the sessions that block the session with that application_name.
 func (p *Source) lockHolder(ctx context.Context, application string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.opts.QueryTimeout)
 	defer cancel()

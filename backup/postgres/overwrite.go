@@ -15,11 +15,11 @@ import (
 func (p *Source) Original(context.Context) (string, error) { return p.target.database, nil }
 
 // Overwrite restores the dump into a second database, which then takes the name of the
-// original in a moment. Objects that the original has now keep their present owners and
-// privileges, and the database its settings: they are compared before the names change, and
-// a difference ends the restore. Other objects get those of the backup. The role must own
-// the database, be allowed to create others and to end the sessions in it, and be a member
-// of every role that owns something.
+// original. Objects that exist in the original keep their present owners and privileges,
+// and the database keeps its settings. Overwrite compares these before the names change,
+// and stops on a difference. Other objects get the owners and privileges in the backup. The
+// role must own the database. It must be allowed to create databases and to end sessions in
+// the original. It must be a member of every role that owns an object.
 func (p *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOptions) (got driver.Contents, err error) {
 	if len(o.Tables) > 0 {
 		return got, errors.New("backup: single tables of PostgreSQL are restored beside the original: copy their rows from there")
@@ -36,7 +36,7 @@ func (p *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 		return got, err
 	}
 	second, before := server.ScratchName(original, time.Now()), server.ScratchName(original, time.Now())
-	// Owners, privileges and settings are those of the original now.
+	// Use the present owners, privileges and settings of the original.
 	now, err := p.archive(ctx, on.major, original, io.Discard, "--schema-only", "--create")
 	if err != nil {
 		return got, err
@@ -47,7 +47,7 @@ func (p *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 	}
 	want := o.Want
 	if want.Settings != nil && want.Settings[setNoPublic] == "" {
-		delete(settings, setNoPublic) // the backup has objects there
+		delete(settings, setNoPublic) // the backup has objects in the schema public
 	} else if want.Settings[setNoPublic] != "" {
 		settings[setNoPublic] = "true"
 	}

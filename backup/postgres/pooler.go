@@ -10,8 +10,8 @@ import (
 
 var errPooled = errors.New("backup: the connection goes through a pooler that gives each transaction another session of the server, such as PgBouncer with pool_mode = transaction: connect to the server itself, or set pool_mode = session for this database")
 
-// unpooled fails where two connections of the pool share a session of the server, or one
-// changes it: locks and settings would end up in the sessions of others.
+// unpooled fails if two connections of the pool share a session of the server, or if a
+// connection changes its session. Locks and settings would then affect other sessions.
 func (p *Source) unpooled(ctx context.Context) error {
 	if n := p.db.Stats().MaxOpenConnections; n == 1 {
 		return nil // the lock of a run reports it

@@ -1,4 +1,4 @@
-// Package postgres backs up a database of a PostgreSQL server.
+// Package postgres backs up and restores a database of a PostgreSQL server.
 package postgres
 
 import (
@@ -18,26 +18,26 @@ import (
 
 // Options configures a [Source].
 type Options struct {
-	// Dump and Restore are the paths of pg_dump and pg_restore. Their major version
-	// must not be below the server's. Default: the first that fits, from PATH and
+	// Dump and Restore are the paths of pg_dump and pg_restore. Their major version must
+	// not be below the server's. Default: the first matching program in PATH and
 	// /usr/lib/postgresql.
 	Dump, Restore string
 	// LockWait is how long pg_dump waits for a lock that another session holds. Then the
 	// dump fails and names that session. Default: 20 s.
 	LockWait time.Duration
-	// QueryTimeout bounds each statement of this package's own, which excludes the
-	// counting of rows. Default: 30 s.
+	// QueryTimeout is the time limit of each statement of this package, except counting
+	// rows. Default: 30 s.
 	QueryTimeout time.Duration
 }
 
-// Source is a database of a PostgreSQL server as a [driver.Source]. pg_dump reads it under
-// a snapshot that a Source holds open. Each table of the snapshot must be in the dump. The
-// rows are counted in the output of pg_dump, so that concurrent writes do not change the
-// counts. A Source is safe for concurrent use.
+// Source is a [driver.Source] for a database of a PostgreSQL server. pg_dump reads it with
+// a snapshot that the Source holds open. Each table of the snapshot must be in the dump.
+// The rows are counted in the output of pg_dump, so that concurrent writes do not change
+// the counts. A Source is safe for concurrent use.
 //
-// The role needs SELECT on every table and sequence and must not be subject to
-// row security; pg_read_all_data and BYPASSRLS are enough. [Source.Accounts] writes
-// the roles. Tablespaces are not part of a backup.
+// The role needs SELECT on every table and sequence, and must not be subject to row
+// security. pg_read_all_data and BYPASSRLS are enough. [Source.Accounts] writes the roles.
+// Tablespaces are not part of a backup.
 type Source struct {
 	db     *sql.DB
 	target postgresTarget
@@ -47,13 +47,12 @@ type Source struct {
 	made map[string]bool // databases that restores of this process have created
 }
 
-// New returns the source for the database that db is connected to and url
-// names: postgres://user:password@host:5432/database?sslmode=verify-full. The
-// client programs get the URL without the password, which they read from a file
-// that lives as long as they run and that only this user can read. Any driver of
-// PostgreSQL that accepts such a URL works. New makes no connection. It also accepts
-// host=… user=… dbname=… and service=…, and completes both forms from the environment as
-// libpq does.
+// New returns the source for the database that db is connected to and that url names:
+// postgres://user:password@host:5432/database?sslmode=verify-full. The client programs get
+// the URL without the password. They read the password from a temporary file that only this
+// user can read. Any PostgreSQL driver that accepts such a URL works. New makes no
+// connection. It also accepts host=… user=… dbname=… and service=…, and completes both
+// forms from the environment as libpq does.
 func New(db *sql.DB, url string, opts *Options) (*Source, error) {
 	if db == nil {
 		return nil, errors.New("backup: New needs a *sql.DB")
@@ -115,7 +114,7 @@ func (p *Source) Describe() driver.Description {
 	return driver.Description{Engine: "postgresql", Extension: ".dump", Database: p.target.database}
 }
 
-// Abilities returns what else the source can do.
+// Abilities returns the optional functions of the source.
 func (p *Source) Abilities() driver.Abilities {
 	return driver.Abilities{
 		Preflight: p.Preflight, Lock: p.Lock, Restore: p.Restore, Discard: p.discard, Test: p.Test, SweepTests: p.SweepTests,
@@ -123,9 +122,9 @@ func (p *Source) Abilities() driver.Abilities {
 	}
 }
 
-// Preflight reports, without reading a row, that [Source.Dump] would fail: an old client
-// program, missing privileges, row security, a pooler of transactions, or a *sql.DB of
-// another database.
+// Preflight checks, without reading a row, whether [Source.Dump] would fail. Causes are an
+// old client program, missing privileges, row security, a transaction pooler, or a *sql.DB
+// of another database.
 func (p *Source) Preflight(ctx context.Context) ([]string, error) {
 	on, err := p.server(ctx, p.db)
 	if err != nil {
@@ -189,9 +188,9 @@ func (p *Source) unreadable(ctx context.Context, q postgresQuerier) error {
 	return nil
 }
 
-// postgresSnapshot is a transaction whose view of the data pg_dump shares. It reads
-// catalogues only: a lock on a table, held here while pg_dump waits for its own
-// behind a waiting ALTER TABLE or TRUNCATE, would stop all three.
+// postgresSnapshot is a transaction whose snapshot pg_dump uses. It reads only catalogues
+// and locks no tables. A table lock here could deadlock: pg_dump would wait behind an ALTER
+// TABLE or TRUNCATE, and that statement would wait for this lock.
 type postgresSnapshot struct {
 	id   string
 	tx   *sql.Tx
@@ -209,7 +208,8 @@ func (p *Source) snapshot(ctx context.Context) (*postgresSnapshot, error) {
 		return nil, fmt.Errorf("backup: begin a PostgreSQL transaction: %w", err)
 	}
 	s := &postgresSnapshot{tx: tx, conn: conn}
-	// It idles for as long as pg_dump runs, which a server may forbid by default.
+	// The transaction is idle while pg_dump runs. Some servers end idle transactions by
+	// default.
 	if _, err := tx.ExecContext(ctx, "SET LOCAL idle_in_transaction_session_timeout = 0"); err != nil {
 		s.release()
 		return nil, fmt.Errorf("backup: prepare the PostgreSQL snapshot: %w", err)
@@ -222,14 +222,14 @@ func (p *Source) snapshot(ctx context.Context) (*postgresSnapshot, error) {
 }
 
 func (s *postgresSnapshot) release() {
-	_ = s.tx.Rollback() // it was only read
+	_ = s.tx.Rollback() // a read-only transaction
 	s.conn.Close()
 }
 
-// Dump writes the database in pg_dump's custom format, uncompressed, because the writer
-// behind w compresses better and faster. Dump fails unless pg_dump succeeded, the archive
-// is complete, and every table of the snapshot is in it. The counts are those of the rows
-// in the archive.
+// Dump writes the database in pg_dump's custom format. It is uncompressed, because the
+// writer behind w compresses better and faster. Dump fails unless pg_dump succeeds, the
+// archive is complete, and every table of the snapshot is in it. The counts are those of
+// the rows in the archive.
 func (p *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error) {
 	on, err := p.server(ctx, p.db)
 	if err != nil {
@@ -273,7 +273,7 @@ func (p *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 	return holds, nil
 }
 
-// open connects to another database of the server through db's own driver.
+// open connects to another database of the server with the driver of db.
 func (p *Source) open(database string) (*sql.DB, error) {
 	dsn := p.target.to(database).String()
 	if d, ok := p.db.Driver().(sqldriver.DriverContext); ok {

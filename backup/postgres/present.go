@@ -2,9 +2,8 @@ package postgres
 
 import "fmt"
 
-// present gives the objects that a database has now their present owners and privileges,
-// and the database its present settings. An overwriting restore so opens no object that is
-// closed now.
+// present gives existing objects their present owners and privileges, and the database its
+// present settings. An overwriting restore therefore grants no access that is revoked now.
 func (t *toc) present(now *toc) {
 	ours, ourIDs := t.objects()
 	theirs, theirIDs := now.objects()
@@ -41,7 +40,7 @@ func (t *toc) present(now *toc) {
 			continue
 		default:
 			object := e.object(theirIDs)
-			if object == nil { // of the server, or of an extension that the backup may lack
+			if object == nil { // an object of the server, or of an extension that the backup may lack
 				e.optional = true
 				break
 			}
@@ -57,7 +56,8 @@ func (t *toc) present(now *toc) {
 	}
 }
 
-// objects returns the entries except access lists by their keys, and all by their ids.
+// objects returns the entries except access lists by their keys, and all entries by their
+// ids.
 func (t *toc) objects() (byKey, byID map[string]*tocEntry) {
 	byKey, byID = map[string]*tocEntry{}, map[string]*tocEntry{}
 	for _, e := range t.entries {
@@ -69,8 +69,8 @@ func (t *toc) objects() (byKey, byID map[string]*tocEntry) {
 	return byKey, byID
 }
 
-// object returns the entry that an access list belongs to; nil for an object that the dump
-// does not create.
+// object returns the entry that an access list belongs to. It is nil for an object that the
+// dump does not create.
 func (e *tocEntry) object(ids map[string]*tocEntry) *tocEntry {
 	for _, need := range e.needs {
 		if object := ids[need.s]; object != nil && object.kind.s != "ACL" {

@@ -16,14 +16,14 @@ import (
 	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
-// Restore reads a dump into a new database of the server, or into the one that the options
-// name if that exists and is empty. Without a target it makes up a name from that of the
-// original and the time. It connects to the database postgres or template1 where the
-// original does not exist any more.
+// Restore reads a dump into a new database of the server, or into an existing empty one
+// that the options name. The default name consists of the name of the original and the
+// time. If the original no longer exists, Restore connects to the database postgres or
+// template1.
 //
 // The new database gets the encoding and locale, the settings, owners and privileges of the
 // original. The warnings list the objects, grants and policies of roles that the server
-// does not have. A revocation from PUBLIC is always kept. Functions run under the
+// does not have. A revocation from PUBLIC is always kept. Functions run with the
 // search_path of the database during the restore. At the end pg_dump reads the rows again,
 // to compare their digests.
 func (p *Source) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptions) (string, driver.Contents, error) {
@@ -35,8 +35,8 @@ func (p *Source) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptio
 	return p.restore(ctx, at, r, o, restoreHow{})
 }
 
-// discard drops a database that a restore has created. One that existed before, and was
-// empty, stays with what was restored.
+// discard drops a database that a restore has created. If the database existed before, it
+// stays with the restored contents.
 func (p *Source) discard(ctx context.Context, target string) error {
 	p.mu.Lock()
 	made := p.made[target]
@@ -54,7 +54,7 @@ func (p *Source) discard(ctx context.Context, target string) error {
 
 // restoreHow distinguishes a restore, a restore test and an overwriting restore.
 type restoreHow struct {
-	test    bool // a database that is dropped soon: only its settings are applied
+	test    bool // a scratch database: only its settings are applied
 	present *toc // the present owners and privileges of the database that is overwritten
 }
 
@@ -64,7 +64,7 @@ type anyServer struct {
 	on postgresServer
 }
 
-// anyDatabase connects to the server by any database, the original if it is there.
+// anyDatabase connects to any database of the server, preferably to the original.
 func (p *Source) anyDatabase(ctx context.Context) (at anyServer, done func(), err error) {
 	done = func() {}
 	if at.on, err = p.server(ctx, p.db); err == nil || at.on.major > 0 {
@@ -89,7 +89,7 @@ func (p *Source) restore(ctx context.Context, at anyServer, r io.Reader, o drive
 	target = o.Target
 	if target == "" {
 		target = fmt.Sprintf("%.40s_restore_%s", p.target.database, time.Now().UTC().Format("20060102t150405"))
-		target = strings.ToValidUTF8(target, "") // a name has 63 bytes
+		target = strings.ToValidUTF8(target, "") // a name has at most 63 bytes
 	}
 	client, err := findPostgresClient(ctx, "pg_restore", p.opts.Restore, at.on.major)
 	if err != nil {
@@ -131,7 +131,7 @@ func (p *Source) restore(ctx context.Context, at anyServer, r io.Reader, o drive
 		warnings = append(warnings, environment.warnings()...)
 		args := []string{"--exit-on-error", "--no-password", "--dbname=" + p.target.public(target, "pg_restore")}
 		if !created {
-			args = append(args, "--single-transaction") // a failure leaves it empty
+			args = append(args, "--single-transaction") // after a failure it is still empty
 		}
 		if err := client.run(ctx, secrets, io.MultiReader(bytes.NewReader(list.encode()), head.r), nil, args...); err != nil {
 			return err
@@ -167,7 +167,7 @@ func (p *Source) restore(ctx context.Context, at anyServer, r io.Reader, o drive
 	return target, got, nil
 }
 
-// unfilled returns which of the materialized views hold no rows yet.
+// unfilled returns the materialized views that have no rows yet.
 func (p *Source) unfilled(ctx context.Context, database string, views []string) ([]string, error) {
 	if len(views) == 0 {
 		return nil, nil
@@ -195,10 +195,11 @@ func (p *Source) unfilled(ctx context.Context, database string, views []string) 
 	return found, rows.Err()
 }
 
-// longestIdentifier is how many bytes a name has at most. The server cuts a longer one.
+// longestIdentifier is the maximum length of a name in bytes. The server truncates a longer
+// name.
 const longestIdentifier = 63
 
-// measure returns the contents of a database. pg_dump reads the rows in the form of the
+// measure returns the contents of a database. pg_dump reads the rows in the format of the
 // dump, so that their digests can be compared. If pg_dump fails, the rows are counted.
 func (p *Source) measure(ctx context.Context, at anyServer, database string, o driver.RestoreOptions) (got driver.Contents, warnings []string, err error) {
 	db, err := p.open(database)
@@ -214,7 +215,7 @@ func (p *Source) measure(ctx context.Context, at anyServer, database string, o d
 	if err != nil {
 		return got, warnings, err
 	}
-	if len(o.Tables) > 0 { // tables that they inherit from may be there too
+	if len(o.Tables) > 0 { // parent tables may be there too
 		wanted := map[string]bool{}
 		for _, name := range o.Tables {
 			wanted[name] = true
@@ -271,8 +272,8 @@ func (p *Source) archive(ctx context.Context, major int, database string, w io.W
 	return archive, err
 }
 
-// drop removes a database that this package has created. It ends sessions in it,
-// such as those of a pg_restore that was killed.
+// drop removes a database that this package has created. It ends sessions in the database,
+// such as those of a killed pg_restore.
 func (p *Source) drop(ctx context.Context, by *sql.DB, database string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()

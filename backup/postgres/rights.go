@@ -12,7 +12,7 @@ import (
 )
 
 // access lists every owner and every privilege in a database, one line for each object. The
-// third column is the object without which a line cannot exist.
+// third column is the object that a line depends on.
 const access = `
 	WITH acl AS (
 		SELECT 'pg_class'::regclass AS c, oid, 0 AS sub, relowner AS owner, relacl AS acl, acldefault(CASE relkind WHEN 'S' THEN 's'::"char" ELSE 'r'::"char" END, relowner) AS initial
@@ -87,8 +87,8 @@ func rightsOf(ctx context.Context, q postgresQuerier, query string, args ...any)
 // errRights means that an overwriting restore would have changed privileges.
 var errRights = errors.New("owners, privileges or settings would not be what they are now")
 
-// compareRights compares the objects that both have. Settings of the database and default
-// privileges must be in both, unless their schema is not.
+// compareRights compares the objects that both databases have. Settings of the database and
+// default privileges must be in both, unless their schema is missing in one.
 func compareRights(before, after map[string]right) error {
 	var changed []string
 	for object, was := range before {
@@ -116,7 +116,7 @@ func compareRights(before, after map[string]right) error {
 }
 
 // sameRights compares owners, privileges and settings of the original with those of the
-// database that is to replace it.
+// database that will replace it.
 func (p *Source) sameRights(ctx context.Context, original, second string) error {
 	db, err := p.open(second)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
-// Test implements [driver.Abilities] with a database beside the original. The
-// account must be allowed to create databases (CREATEDB).
+// Test implements [driver.Abilities] with a database beside the original. The account needs
+// the right to create databases (CREATEDB).
 func (p *Source) Test(ctx context.Context, r io.Reader, o driver.RestoreOptions, use func(context.Context, driver.Queryer, driver.Contents) error) error {
 	name := server.ScratchName(p.target.database, time.Now())
 	on, err := p.server(ctx, p.db)
@@ -21,7 +21,7 @@ func (p *Source) Test(ctx context.Context, r io.Reader, o driver.RestoreOptions,
 	}
 	_, got, err := p.restore(ctx, anyServer{p.db, on}, r, driver.RestoreOptions{Target: name, Want: o.Want}, restoreHow{test: true})
 	if err != nil {
-		return err // and it has been dropped
+		return err // the database has been dropped
 	}
 	db, err := p.open(name)
 	if err == nil {

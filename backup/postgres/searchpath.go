@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// extensionSeesPath gives the functions of an extension the search_path of the database,
-// and remembers them in a setting of the session.
+// extensionSeesPath sets the search_path of the database for the functions of an extension.
+// It stores the list of functions in a setting of the session.
 const extensionSeesPath = `DO $mainstay$
 DECLARE f record;
 BEGIN
@@ -22,7 +22,7 @@ BEGIN
 END $mainstay$;
 `
 
-// extensionsAsBefore takes the settings of extensionSeesPath away again.
+// extensionsAsBefore removes the settings of extensionSeesPath.
 const extensionsAsBefore = `DO $mainstay$
 DECLARE f pg_catalog.oid;
 BEGIN
@@ -33,11 +33,11 @@ BEGIN
 END $mainstay$;
 `
 
-// functions lets functions without a search_path of their own run under that of the
-// database until the restore has ended. pg_restore works with an empty one, under which an
-// index, a CHECK, a generated column or a materialized view fails if its function names a
-// table or a type without its schema. Event triggers come last, so that they do not fire
-// during the restore.
+// functions lets functions without a search_path run with the search_path of the database
+// until the restore has ended. pg_restore sets an empty search_path. With that, an index, a
+// CHECK, a generated column or a materialized view fails if its function names a table or a
+// type without its schema. Event triggers come last, so that they do not fire during the
+// restore.
 func (t *toc) functions(searchPath string) {
 	last := 0
 	var entries, triggers []*tocEntry
@@ -68,7 +68,8 @@ func (t *toc) functions(searchPath string) {
 		return
 	}
 	const postData = 4
-	// pg_restore executes entries of this kind last, after it refreshed materialized views.
+	// pg_restore executes entries of this kind last, after it has refreshed materialized
+	// views.
 	after := &tocEntry{
 		id: last + 1, tableOID: some("0"), oid: some("0"), tag: some("search_path of functions"), kind: some("EVENT TRIGGER"), section: postData,
 		definition: some(reset.String()), drop: some(""), owner: some(""), withOIDs: some("false"),
@@ -76,9 +77,8 @@ func (t *toc) functions(searchPath string) {
 	t.entries = slices.Concat(entries, []*tocEntry{after}, triggers)
 }
 
-// needsPath returns whether a function is written in a language in which names are looked
-// up when it runs, and has no search_path of its own. Functions of triggers do not run
-// during a restore.
+// needsPath reports whether the language of a function looks up names at run time, and the
+// function has no search_path. Functions of triggers do not run during a restore.
 func needsPath(definition string) bool {
 	var before string
 	language, own := "", false
@@ -98,8 +98,9 @@ func needsPath(definition string) bool {
 	return !own && language != "" && language != "c" && language != "internal"
 }
 
-// softly lets a restore go on when a materialized view cannot be filled, such as one whose
-// owner has lost the right to read a table. The restore lists it at the end.
+// softly lets a restore continue if a materialized view cannot be filled, for example
+// because its owner has lost the right to read a table. The restore lists the view at the
+// end.
 func (t *toc) softly() (filled []string) {
 	for _, e := range t.entries {
 		if e.kind.s == "MATERIALIZED VIEW DATA" {

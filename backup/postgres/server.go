@@ -11,9 +11,9 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// NewServer returns the source of all databases of a server as one backup, except templates
-// and those that this package makes for a while. db and url name any database of the server,
-// such as postgres. Each database is dumped under a snapshot of its own. opts may be nil.
+// NewServer returns one source for all databases of a server. It leaves out templates and
+// the temporary databases of this package. db and url name any database of the server, such
+// as postgres. Each database is dumped with its own snapshot. opts may be nil.
 func NewServer(db *sql.DB, url string, opts *Options) (*bundle.Source, error) {
 	whole, err := New(db, url, opts)
 	if err != nil {
@@ -39,7 +39,7 @@ func (p *Source) databases(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// parts keeps the pools of the databases of a server. An idle pool holds no connection.
+// parts holds the pools of the databases of a server. An idle pool holds no connection.
 type parts struct {
 	whole *Source
 

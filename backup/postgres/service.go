@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// environmentNames are the variables of libpq whose values drivers use too. pg_dump gets
-// them in its address, because its own environment is cleaned.
+// environmentNames are the variables of libpq whose values drivers also use. pg_dump gets
+// them in its URL, because its environment is cleaned.
 var environmentNames = map[string]string{
 	"PGHOST": "host", "PGPORT": "port", "PGUSER": "user", "PGPASSWORD": "password", "PGDATABASE": "dbname", "PGSSLMODE": "sslmode",
 	"PGSSLROOTCERT": "sslrootcert", "PGSSLCERT": "sslcert", "PGSSLKEY": "sslkey", "PGSSLCRL": "sslcrl", "PGSSLNEGOTIATION": "sslnegotiation",
@@ -20,8 +20,8 @@ var environmentNames = map[string]string{
 	"PGCHANNELBINDING": "channel_binding", "PGTARGETSESSIONATTRS": "target_session_attrs", "PGPASSFILE": "passfile",
 }
 
-// complete fills in the parameters that the URL does not have: from the service that it
-// names, and then from the environment. The URL so means the same to each driver and to
+// complete adds the missing parameters of the URL: first from the service that it names,
+// and then from the environment. The URL then has the same meaning for each driver and for
 // the client programs.
 func complete(u *url.URL) error {
 	query := u.Query()
@@ -49,7 +49,7 @@ func complete(u *url.URL) error {
 	return nil
 }
 
-// fill sets the parameters that a URL lacks.
+// fill sets the missing parameters of a URL.
 func fill(u *url.URL, values map[string]string) {
 	query := u.Query()
 	has := map[string]bool{"host": u.Host != "", "dbname": strings.Trim(u.Path, "/") != "", "port": u.Port() != ""}
@@ -108,8 +108,8 @@ func setNonempty(query url.Values, key, value string) {
 	}
 }
 
-// readService reads one service of a connection service file. It looks where libpq does:
-// PGSERVICEFILE, ~/.pg_service.conf, PGSYSCONFDIR and Debian's folder.
+// readService reads one service of a connection service file. It uses the search order of
+// libpq: PGSERVICEFILE, ~/.pg_service.conf, PGSYSCONFDIR and Debian's folder.
 func readService(service, file string) (map[string]string, error) {
 	files := []string{file}
 	if file == "" {

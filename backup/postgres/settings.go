@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// The keys of driver.Contents.Settings. They hold the options of CREATE DATABASE.
+// The keys of driver.Contents.Settings. They are the options of CREATE DATABASE.
 const (
 	setEncoding   = "encoding"
 	setCollate    = "lc_collate"
@@ -15,9 +15,9 @@ const (
 	setProvider   = "locale_provider" // "c" is libc, "i" ICU, "b" built in
 	setLocale     = "locale"          // of ICU or the built-in provider
 	setRules      = "icu_rules"
-	setTablespace = "tablespace" // where it is not pg_default
+	setTablespace = "tablespace" // unless it is pg_default
 	setNoPublic   = "without_schema_public"
-	setExtensions = "extensions" // with their versions, for people
+	setExtensions = "extensions" // with their versions, for display
 )
 
 // settingsOf reads the settings of the database that q is connected to.
@@ -32,7 +32,7 @@ func settingsOf(ctx context.Context, q postgresQuerier) (map[string]string, erro
 	if err != nil {
 		return nil, fmt.Errorf("backup: read the settings of the database: %w", err)
 	}
-	var columns map[string]any // which differ between versions
+	var columns map[string]any // the columns differ between versions
 	if err := json.Unmarshal([]byte(row), &columns); err != nil {
 		return nil, fmt.Errorf("backup: read the settings of the database: %w", err)
 	}
@@ -62,7 +62,7 @@ func settingsOf(ctx context.Context, q postgresQuerier) (map[string]string, erro
 	return settings, nil
 }
 
-// createOptions are the options of CREATE DATABASE for a database like that of settings.
+// createOptions returns the options of CREATE DATABASE for a database with these settings.
 func createOptions(settings map[string]string, major int, withTablespace bool) string {
 	var b strings.Builder
 	option := func(name, value string) {

@@ -21,8 +21,8 @@ func statements(definition string) []string {
 	return list
 }
 
-// scan calls token with the place of each token: a word, a quoted name, a string, or one
-// other character. It ends early when token returns false.
+// scan calls token with the position of each token: a word, a quoted name, a string, or one
+// other character. It stops when token returns false.
 func scan(sql string, token func(from, to int) bool) {
 	for i := 0; i < len(sql); {
 		from := i
@@ -63,7 +63,7 @@ func word(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '$' || c >= 0x80
 }
 
-// tokens are the tokens of a statement.
+// tokens returns the tokens of a statement.
 func tokens(sql string) []string {
 	var list []string
 	scan(sql, func(from, to int) bool {
@@ -73,7 +73,7 @@ func tokens(sql string) []string {
 	return list
 }
 
-// unquote returns the name that a token stands for.
+// unquote returns the name in a token.
 func unquote(token string) string {
 	if len(token) >= 2 && token[0] == '"' {
 		return strings.ReplaceAll(token[1:len(token)-1], `""`, `"`)
@@ -81,11 +81,11 @@ func unquote(token string) string {
 	return token
 }
 
-// public is the role that stands for everybody.
+// public is the role of all users.
 const public = "PUBLIC"
 
-// rolesOf returns the roles that a statement of pg_dump names: the grantee, the role of
-// default privileges, the session's.
+// rolesOf returns the roles in a statement of pg_dump: the grantee, the role of default
+// privileges, and the role of the session.
 func rolesOf(statement string) []string {
 	t := tokens(statement)
 	var roles []string
@@ -111,7 +111,7 @@ func rolesOf(statement string) []string {
 			}
 		}
 	}
-	for i := len(t) - 1; i >= 0; i-- { // the last TO or FROM is the grantee's
+	for i := len(t) - 1; i >= 0; i-- { // the last TO or FROM precedes the grantee
 		if t[i] == "TO" || t[i] == "FROM" {
 			add(i + 1)
 			break
@@ -120,8 +120,8 @@ func rolesOf(statement string) []string {
 	return roles
 }
 
-// policyRoles returns where the list of roles of a CREATE POLICY begins and ends in it, and
-// the roles. A policy for all roles has no list.
+// policyRoles returns the roles of a CREATE POLICY, and the range of their list in the
+// statement. A policy for all roles has no list.
 func policyRoles(statement string) (from, to int, roles []string) {
 	depth, state := 0, 0
 	scan(statement, func(a, b int) bool {
@@ -150,7 +150,7 @@ func policyRoles(statement string) (from, to int, roles []string) {
 	return from, to, roles
 }
 
-// renamed replaces the name of the database in a statement of pg_dump about it.
+// renamed replaces the name of the database in a statement of pg_dump about that database.
 func renamed(statement, name string) string {
 	out := statement
 	next := false

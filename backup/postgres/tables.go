@@ -2,8 +2,8 @@ package postgres
 
 import "fmt"
 
-// only reduces the table of contents to some tables and their dependencies. Foreign keys to
-// other tables and triggers are left out.
+// only reduces the table of contents to some tables and their dependencies. It leaves out
+// triggers, and foreign keys to other tables.
 func (t *toc) only(tables []string) error {
 	byID := map[string]*tocEntry{}
 	for _, e := range t.entries {
@@ -83,6 +83,6 @@ var dependent = map[string]bool{
 	"POLICY": true, "STATISTICS DATA": true,
 }
 
-// relation are the kinds that are not restored for the sake of something that belongs to
-// another table.
+// relation are the kinds of entries that are never added as a dependency. An entry that
+// needs one outside of the requested tables is left out.
 var relation = map[string]bool{"TABLE": true, "VIEW": true, "MATERIALIZED VIEW": true, "FOREIGN TABLE": true, "INDEX": true, "CONSTRAINT": true}

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// toc is the head of an archive of pg_dump with its table of contents. It can
-// be changed and written again: a restore so adapts owners, privileges and tables to a
-// server. The layout follows pg_backup_archiver.c of PostgreSQL 12 to 18.
+// toc is the header of a pg_dump archive with its table of contents. It can be changed and
+// written again. A restore uses this to adapt owners, privileges and tables to a server.
+// The layout follows pg_backup_archiver.c of PostgreSQL 12 to 18.
 type toc struct {
 	minor, revision     int
 	intSize, offsetSize int
@@ -41,19 +41,19 @@ type tocEntry struct {
 	owner, withOIDs               text
 	needs                         []text // ids
 	offset                        []byte
-	optional                      bool // its object may not exist; not part of an archive
+	optional                      bool // the object may not exist; not part of an archive
 }
 
-// key names an object the same in two archives. The statement that drops an operator has
-// the types by which operators of one name differ.
+// key returns a name of an object that is equal in two archives. The DROP statement of an
+// operator includes its operand types, which distinguish operators with the same name.
 func (e *tocEntry) key() string {
 	return e.kind.s + "\x00" + e.schema.s + "\x00" + e.tag.s + "\x00" + e.drop.s
 }
 
-// isNote returns whether the entry says something about another one.
+// isNote reports whether the entry is a comment or label of another entry.
 func (e *tocEntry) isNote() bool { return e.kind.s == "COMMENT" || e.kind.s == "SECURITY LABEL" }
 
-// ofDatabase returns whether the entry concerns the database itself.
+// ofDatabase reports whether the entry concerns the database itself.
 func (e *tocEntry) ofDatabase() bool {
 	return e.kind.s == "DATABASE" || e.kind.s == "DATABASE PROPERTIES" ||
 		(e.isNote() || e.kind.s == "ACL") && strings.HasPrefix(e.tag.s, "DATABASE ")
@@ -67,13 +67,13 @@ func (e *tocEntry) ofSchema() int {
 	return 0
 }
 
-// ofPublic returns whether the entry holds the owner or the privileges of the schema public,
-// which exists without an entry.
+// ofPublic reports whether the entry holds the owner or the privileges of the schema
+// public. That schema exists without an entry.
 func (e *tocEntry) ofPublic() bool {
 	return e.kind.s == "SCHEMA" && e.tag.s == "public" || e.kind.s == "ACL" && e.tag.s == "SCHEMA public"
 }
 
-// String names the object for people.
+// String returns a readable name of the object.
 func (e *tocEntry) String() string {
 	name := e.tag.s
 	if e.schema.s != "" {
@@ -84,7 +84,7 @@ func (e *tocEntry) String() string {
 
 func lower(s string) string { return string(bytes.ToLower([]byte(s))) }
 
-// toc reads the head of an archive.
+// toc reads the header of an archive.
 func (s *archiveReader) toc() *toc {
 	t := &toc{}
 	magic := make([]byte, 5)
@@ -138,8 +138,8 @@ func (s *archiveReader) toc() *toc {
 	return t
 }
 
-// encode writes the head again. Where data lies is not written: a reader that cannot seek
-// looks for it.
+// encode writes the header again. It does not write the offsets of data. A reader that
+// cannot seek finds the data itself.
 func (t *toc) encode() []byte {
 	w := tocWriter{size: t.intSize}
 	w.b.WriteString("PGDMP")

@@ -10,16 +10,16 @@ import (
 	"github.com/mainstay-go/mainstay/backup/internal/client"
 )
 
-// postgresTarget is a connection URL, and its password apart: a client program shows its
-// arguments to every user of the host.
+// postgresTarget is a connection URL, with its password separate. Every user of the host
+// can see the arguments of a client program.
 type postgresTarget struct {
 	full     *url.URL // with the password, for the driver
 	password string
 	database string
 }
 
-// libpqParameters are the parameters of a URL that client programs know. Drivers
-// have others, at which a client program would stop.
+// libpqParameters are the URL parameters that client programs know. A client program would
+// fail on additional parameters of drivers.
 var libpqParameters = []string{
 	"host", "hostaddr", "port", "user", "dbname", "sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslnegotiation",
 	"ssl_min_protocol_version", "ssl_max_protocol_version", "gssencmode", "krbsrvname", "channel_binding",
@@ -27,7 +27,8 @@ var libpqParameters = []string{
 	"keepalives_count", "tcp_user_timeout", "passfile", "require_auth", "sslcertmode", "load_balance_hosts",
 }
 
-// parsePostgresURL never repeats the URL in an error: it holds the password.
+// parsePostgresURL parses a URL. Its errors never contain the URL, because the URL contains
+// the password.
 func parsePostgresURL(text string) (postgresTarget, error) {
 	u, err := url.Parse(text)
 	switch {
@@ -63,8 +64,8 @@ func parsePostgresURL(text string) (postgresTarget, error) {
 	return t, nil
 }
 
-// public returns the URL of a database for the command line of a client program, without
-// the password and with the parameters that such programs know.
+// public returns the URL of a database for the command line of a client program. It has no
+// password, and only the parameters that such programs know.
 func (t postgresTarget) public(database, application string) string {
 	u := t.to(database)
 	if u.User != nil {
@@ -80,7 +81,7 @@ func (t postgresTarget) public(database, application string) string {
 	if !query.Has("connect_timeout") {
 		query.Set("connect_timeout", "15")
 	}
-	// libpq takes a plus sign for itself and not for a blank.
+	// libpq reads a plus sign literally and not as a space.
 	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20")
 	return u.String()
 }
@@ -97,11 +98,12 @@ func (t postgresTarget) to(database string) *url.URL {
 	return &u
 }
 
-// passfile is a password file for one client program; without a password it has no path.
+// passfile is a password file for one client program. Its path is empty if there is no
+// password.
 type passfile struct{ client.SecretFile }
 
-// newPassfile writes the file. Client programs insist on a plain one of mode 0600; they
-// ignore anything else.
+// newPassfile writes the file. Client programs require a regular file with mode 0600 and
+// ignore any other file.
 func newPassfile(password string) (passfile, error) {
 	if password == "" {
 		return passfile{}, nil
@@ -110,20 +112,20 @@ func newPassfile(password string) (passfile, error) {
 	return passfile{f}, err
 }
 
-// environment returns that of this process without the variables that configure client
-// programs or hold a password.
+// environment returns the environment of this process without variables that configure
+// client programs or hold a password.
 func (p passfile) environment() []string {
 	kept := slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
 		name = strings.ToUpper(name)
 		if name == "PGPASSFILE" && p.Path == "" {
-			return false // without a password of ours, the user's file holds it
+			return false // no password in the URL, so the user's file is needed
 		}
-		// PG_CLUSTER and the like direct the wrapper of Debian's packages.
+		// PG_CLUSTER and similar variables control the wrapper in Debian's packages.
 		return strings.HasPrefix(name, "PG") || name == "LC_ALL" || name == "LANGUAGE"
 	})
 	if p.Path != "" {
 		kept = append(kept, "PGPASSFILE="+p.Path)
 	}
-	return append(kept, "LC_ALL=C") // messages in English, for those who search for them
+	return append(kept, "LC_ALL=C") // English messages are easier to search for
 }
