@@ -1,7 +1,7 @@
-// Package bunpage pages lists of bun by keyset, and by number over the same list.
+// Package bunpage pages lists of bun by keyset, and the same lists by page number.
 //
-// The query of bun says which rows there are. The page tags of the model say by which
-// columns clients may sort:
+// The query of bun selects the rows. The page tags of the model list the columns that
+// clients may sort by:
 //
 //	type Sale struct {
 //		ID        int64      `bun:",pk" page:"sort,unique"`
@@ -12,8 +12,8 @@
 //	sales, err := bunpage.New[Sale](db, "sales", pagination.Standard, cursors, nil)
 //	page, err := sales.Paginate(r, sales.Source(db.NewSelect().Model((*Sale)(nil)).Where("product = ?", product)))
 //
-// Each page is one statement in the form that the indexes of the database answer best,
-// around the statement of the query.
+// Each page is one statement around the query, in the form that makes the best use of the
+// database's indexes.
 package bunpage
 
 import (
@@ -39,8 +39,8 @@ type List[T any] struct {
 }
 
 // New returns the list of a model. The words of the page tag are those of keyset.Model.
-// Columns that bun knows as NOT NULL or as part of the primary key are never NULL. No
-// query is run.
+// Columns that are NOT NULL or part of the primary key in bun are never NULL. New runs no
+// query.
 func New[T any](db *bun.DB, resource string, preset pagination.Preset, cursors *keyset.Cursors, opts *keyset.Options) (*List[T], error) {
 	l := &List[T]{db: db}
 	switch name := db.Dialect().Name(); name {
@@ -75,8 +75,8 @@ func New[T any](db *bun.DB, resource string, preset pagination.Preset, cursors *
 	return l, err
 }
 
-// Source returns the rows of a query without its relations, order and limit: write the
-// query without them. To read in a transaction, set DB of the source to it.
+// Source returns the rows of a query. The query must have no relations, order or limit. To
+// read in a transaction, set DB of the source to the transaction.
 func (l *List[T]) Source(q *bun.SelectQuery) keyset.SQLSource[T] {
 	return keyset.SQLSource[T]{
 		DB: l.db.DB, Dialect: l.dialect, Order: l.initial,
@@ -85,8 +85,8 @@ func (l *List[T]) Source(q *bun.SelectQuery) keyset.SQLSource[T] {
 	}
 }
 
-// literal keeps question marks of a finished statement from being placeholders: bun
-// writes values into the text.
+// literal escapes question marks in a finished statement, because bun would replace them as
+// placeholders.
 func literal(sql string) string {
 	out := make([]byte, 0, len(sql)+8)
 	var quote byte
