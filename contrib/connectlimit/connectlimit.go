@@ -3,9 +3,9 @@
 //	limit, err := connectlimit.New([]connectlimit.Rule{{Limiter: login, Key: byPeer, FailuresOnly: true}})
 //	path, handler := loginv1connect.NewLoginServiceHandler(server, connect.WithInterceptors(limit))
 //
-// A method calls ratelimit.AdmissionFrom(ctx).Succeed() after a success. A call that is refused
-// ends with CodeResourceExhausted, a RetryInfo and the field Retry-After, and with
-// CodeUnavailable while the limiter's back-end is away.
+// A method calls ratelimit.AdmissionFrom(ctx).Succeed() after a success. A denied call
+// returns CodeResourceExhausted, with a RetryInfo and the header field Retry-After. If the
+// limiter's back-end is not available, the code is CodeUnavailable.
 package connectlimit
 
 import (
@@ -23,7 +23,8 @@ import (
 
 // Call describes a call to the rules.
 type Call struct {
-	// Spec says which method is called, Peer by whom, and Header its fields.
+	// Spec describes the called method, Peer the caller, and Header the header fields of
+	// the call.
 	Spec   connect.Spec
 	Peer   connect.Peer
 	Header http.Header
@@ -32,7 +33,8 @@ type Call struct {
 // Rule applies one limiter to calls.
 type Rule = driver.Rule[Call]
 
-// New returns an interceptor for handlers. With several rules a call goes on only if all allow.
+// New returns an interceptor for handlers. If there are several rules, all must allow a
+// call.
 func New(rules []Rule) (connect.Interceptor, error) {
 	checked, err := driver.NewRules("connectlimit", rules)
 	if err != nil {
@@ -58,12 +60,12 @@ func (l *interceptor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	}
 }
 
-// WrapStreamingClient implements connect.Interceptor: clients are not limited.
+// WrapStreamingClient implements connect.Interceptor. It does not limit clients.
 func (l *interceptor) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
 	return next
 }
 
-// WrapStreamingHandler implements connect.Interceptor. The stream as a whole is one call.
+// WrapStreamingHandler implements connect.Interceptor. A whole stream counts as one call.
 func (l *interceptor) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
 	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
 		a, err := l.admit(ctx, Call{conn.Spec(), conn.Peer(), conn.RequestHeader()})
