@@ -9,8 +9,8 @@
 //		return echo.NewHTTPError(http.StatusUnauthorized, "wrong password")
 //	}, limit)
 //
-// Denials are errors with status 429 for echo's error handler, and a back-end that is away is
-// one with 503.
+// A denial is an error with status 429 for echo's error handler. If the back-end is not
+// available, the status is 503.
 package echolimit
 
 import (
@@ -29,15 +29,16 @@ type Rule struct {
 	Limiter ratelimit.Limiter
 	// Key returns the key of the caller, never "". Required.
 	Key func(echo.Context) string
-	// Cost returns the units that a request needs; 0 lets it through uncounted. Default: 1.
+	// Cost returns the units that a request needs. 0 allows it without counting. Default:
+	// 1.
 	Cost func(echo.Context) int
 	// FailuresOnly gives the units back when the handler calls Succeed. Default: false.
 	FailuresOnly bool
-	// Delay is the longest that a request is delayed before it is denied. Default: 0.
+	// Delay is the maximum delay of a request before it is denied. Default: 0.
 	Delay time.Duration
 }
 
-// New returns a middleware. With several rules a request goes on only if all allow.
+// New returns a middleware. If there are several rules, all must allow a request.
 func New(rules []Rule) (echo.MiddlewareFunc, error) {
 	for i, r := range rules {
 		if r.Limiter == nil || r.Key == nil {
