@@ -1,16 +1,16 @@
 // Package entpage pages the selectors of ent by keyset.
 //
 // The page tags of a struct declare the columns that clients may sort by. ent writes a
-// struct tag with field.Time("created_at").StructTag(`json:"created_at" page:"sort"`). A
-// struct of the service serves as well:
+// struct tag with field.Time("created_at").StructTag(`json:"created_at" page:"sort"`). You
+// can also use a separate struct of the service:
 //
 //	model, err := keyset.NewModel[Sale]("json", "")
 //	sales, err := keyset.New("sales", pagination.Standard, cursors, model.Sort, nil)
 //	page, err := sales.Paginate(r, entpage.Source(driver, model,
 //		entsql.Dialect(driver.Dialect()).Select().From(entsql.Table("sales")).Where(entsql.EQ("product", product))))
 //
-// Each page is one statement in the form that the indexes of the database answer best,
-// around the statement of the selector.
+// Each page is one statement around the selector, in the form that makes the best use of
+// the database's indexes.
 package entpage
 
 import (
@@ -24,10 +24,10 @@ import (
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
-// Source returns the rows of a selector. Its order is dropped, and it must have no limit.
-// The columns of the model are columns of its result. NULLs leave the fields that
-// are no pointers at their zero value, as in ent. driver is the driver of the client, or a
-// transaction of it. Set Order of the source for a list by page number.
+// Source returns the rows of a selector. Source ignores its order. The selector must have
+// no limit, and its result must have the columns of the model. A NULL leaves a field that
+// is no pointer at its zero value, as in ent. driver is the driver of the client, or one of
+// its transactions. For a list by page number, set Order of the source.
 func Source[T any](driver dialect.Driver, model *keyset.Model[T], s *entsql.Selector) keyset.SQLSource[T] {
 	query, args := s.Clone().ClearOrder().Query()
 	source := keyset.SQLSource[T]{
@@ -48,7 +48,7 @@ func Source[T any](driver dialect.Driver, model *keyset.Model[T], s *entsql.Sele
 		},
 	}
 	if d, ok := driver.(*entsql.Driver); ok && s.Err() == nil {
-		if db, ok := d.ExecQuerier.(*sql.DB); ok { // without ent between, an export can kill its query on MariaDB
+		if db, ok := d.ExecQuerier.(*sql.DB); ok { // with a direct connection, an export can kill its query on MariaDB
 			source.DB, source.Query = db, nil
 		}
 	}
