@@ -24,23 +24,24 @@ type Rule struct {
 	Limiter ratelimit.Limiter
 	// Key returns the key of the caller, never "". Required.
 	Key func(*gin.Context) string
-	// Cost returns the units that a request needs; 0 lets it through uncounted. Default: 1.
+	// Cost returns the units that a request needs. 0 allows it without counting. Default:
+	// 1.
 	Cost func(*gin.Context) int
 	// FailuresOnly gives the units back when the handler calls Succeed. Default: false.
 	FailuresOnly bool
-	// Delay is the longest that a request is delayed before it is denied. Default: 0.
+	// Delay is the maximum delay of a request before it is denied. Default: 0.
 	Delay time.Duration
 }
 
 // Options configure New.
 type Options struct {
-	// Refused answers a request that does not go on, after the header fields are set. err is
-	// nil for a denial, and ratelimit.ErrUnavailable or a mistake otherwise. gin's
-	// Context.Errors has it too. Default: JSON with 429, 503 or 500.
+	// Refused writes the response to a rejected request, after the header fields are set.
+	// err is nil for a denial. Otherwise it is ratelimit.ErrUnavailable or a programming
+	// error, which is also in gin's Context.Errors. Default: JSON with 429, 503 or 500.
 	Refused func(c *gin.Context, d *ratelimit.Decision, err error)
 }
 
-// New returns a middleware. With several rules a request goes on only if all allow. opts may
+// New returns a middleware. If there are several rules, all must allow a request. opts may
 // be nil.
 func New(rules []Rule, opts *Options) (gin.HandlerFunc, error) {
 	for i, r := range rules {
