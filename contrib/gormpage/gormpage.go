@@ -1,7 +1,7 @@
-// Package gormpage pages lists of gorm by keyset, and by number over the same list.
+// Package gormpage pages lists of gorm by keyset, and the same lists by page number.
 //
-// The chain of gorm says which rows there are. The page tags of the model say by which
-// columns clients may sort:
+// The chain of gorm selects the rows. The page tags of the model list the columns that
+// clients may sort by:
 //
 //	type Sale struct {
 //		ID        int64      `gorm:"primaryKey" page:"sort,unique"`
@@ -12,8 +12,8 @@
 //	sales, err := gormpage.New[Sale](db, "sales", pagination.Standard, cursors, nil)
 //	page, err := sales.Paginate(r, sales.Source(db.Where("product = ?", product)))
 //
-// Each page is one statement in the form that the indexes of the database answer best,
-// around the statement of the chain.
+// Each page is one statement around the chain, in the form that makes the best use of the
+// database's indexes.
 package gormpage
 
 import (
@@ -41,8 +41,8 @@ type List[T any] struct {
 }
 
 // New returns the list of a model. The words of the page tag are those of keyset.Model.
-// Columns that gorm knows as NOT NULL or as part of the primary key are never NULL. db
-// tells the naming strategy and the dialect: no query is run.
+// Columns that are NOT NULL or part of the primary key in gorm are never NULL. db provides
+// the naming strategy and the dialect. New runs no query.
 func New[T any](db *gorm.DB, resource string, preset pagination.Preset, cursors *keyset.Cursors, opts *keyset.Options) (*List[T], error) {
 	parsed, err := schema.Parse(new(T), &sync.Map{}, db.NamingStrategy)
 	if err != nil {
@@ -91,10 +91,10 @@ func New[T any](db *gorm.DB, resource string, preset pagination.Preset, cursors 
 	return l, err
 }
 
-// Source returns the rows of a chain such as db.Where(…).Joins(…). Its order, limit and
-// offset are dropped. Preload works, with one statement for each relation of a page. The
-// context is that of each page. A chain in a transaction is read in it. A fault of the
-// chain is the error of the first page.
+// Source returns the rows of a chain such as db.Where(…).Joins(…). It ignores order, limit
+// and offset of the chain. Preload works, with one statement for each relation of a page.
+// Each page uses its own context. A chain in a transaction is read in that transaction. The
+// first page returns an error of the chain.
 func (l *List[T]) Source(chain *gorm.DB) keyset.SQLSource[T] {
 	preloads := chain.Statement.Preloads
 	dry := chain.Session(&gorm.Session{DryRun: true, Logger: chain.Logger}).Model(new(T))
@@ -139,7 +139,7 @@ func (q queries) QueryContext(ctx context.Context, query string, args ...any) (*
 	return rows, err
 }
 
-// pooled are the queries of a chain outside of a transaction.
+// pooled runs the queries of a chain outside of a transaction.
 type pooled struct {
 	queries
 	db *sql.DB
