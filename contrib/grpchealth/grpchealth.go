@@ -1,13 +1,13 @@
-// Package grpchealth answers the gRPC health protocol (grpc.health.v1) from a
-// health registry.
+// Package grpchealth serves the gRPC health protocol (grpc.health.v1) from a health
+// registry.
 //
 //	grpchealth.Register(server, reg, map[string]string{
 //		"pos.v1.Sales": "database",
 //	})
 //
-// The service "" is SERVING while /ready/ would answer 200. Other services are
-// what the map says; nothing else of the registry can be seen, because the
-// protocol has no notion of who is asking.
+// The service "" is SERVING while /ready/ would return 200. The map defines all other
+// services. The rest of the registry stays hidden, because the protocol does not identify
+// its clients.
 package grpchealth
 
 import (
@@ -25,8 +25,8 @@ import (
 	"github.com/mainstay-go/mainstay/health"
 )
 
-// watchInterval is how often a Watch looks. A look costs microseconds, and the
-// state changes by time alone too, so there is no event to wait for.
+// watchInterval is the interval at which a Watch reads the state. The state also changes
+// with time alone, so there is no event to wait for. A read costs microseconds.
 const watchInterval = time.Second
 
 // Server implements grpc.health.v1.Health. It is safe for concurrent use.
@@ -39,10 +39,10 @@ type Server struct {
 	stopped  chan struct{}
 }
 
-// New returns a Server. Each key of services is the full name of a gRPC
-// service, each value a check or a group of the registry; an unknown one is an
-// error. A service is SERVING unless its check, or any check of its group, has
-// failed twice in a row or has no result yet.
+// New returns a Server. Each key of services is the full name of a gRPC service, and each
+// value a check or a group of the registry. An unknown check or group is an error. A
+// service is SERVING unless its check, or any check of its group, has failed twice in a row
+// or has no result yet.
 func New(reg *health.Registry, services map[string]string) (*Server, error) {
 	snap := reg.Snapshot()
 	for service, name := range services {
@@ -55,7 +55,7 @@ func New(reg *health.Registry, services map[string]string) (*Server, error) {
 	return &Server{reg: reg, services: maps.Clone(services), stopped: make(chan struct{})}, nil
 }
 
-// Register makes a Server and registers it.
+// Register creates a Server and registers it.
 func Register(r grpc.ServiceRegistrar, reg *health.Registry, services map[string]string) (*Server, error) {
 	s, err := New(reg, services)
 	if err != nil {
@@ -65,11 +65,11 @@ func Register(r grpc.ServiceRegistrar, reg *health.Registry, services map[string
 	return s, nil
 }
 
-// Shutdown makes every service NOT_SERVING for good and tells those who watch.
-// Call it together with Registry.Drain, before GracefulStop.
+// Shutdown sets every service to NOT_SERVING permanently and notifies the watchers. Call it
+// together with Registry.Drain, before GracefulStop.
 func (s *Server) Shutdown() { s.stopOnce.Do(func() { close(s.stopped) }) }
 
-// Check implements the protocol: NOT_FOUND for services that are not known.
+// Check implements the protocol. It returns NOT_FOUND for unknown services.
 func (s *Server) Check(ctx context.Context, req *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
 	st := s.status(s.reg.Fresh(ctx), req.GetService())
 	if st == healthpb.HealthCheckResponse_SERVICE_UNKNOWN {
@@ -88,8 +88,8 @@ func (s *Server) List(ctx context.Context, _ *healthpb.HealthListRequest) (*heal
 	return &healthpb.HealthListResponse{Statuses: all}, nil
 }
 
-// Watch implements the protocol: the state at once and after each change, within
-// a second.
+// Watch implements the protocol. It sends the state at once, and after each change within a
+// second.
 func (s *Server) Watch(req *healthpb.HealthCheckRequest, stream grpc.ServerStreamingServer[healthpb.HealthCheckResponse]) error {
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
@@ -106,7 +106,7 @@ func (s *Server) Watch(req *healthpb.HealthCheckRequest, stream grpc.ServerStrea
 		case <-stream.Context().Done():
 			return status.FromContextError(stream.Context().Err()).Err()
 		case <-stopped:
-			stopped = nil // told once; the state stays
+			stopped = nil // wake up only once; the state stays
 		case <-ticker.C:
 		}
 	}
@@ -143,8 +143,8 @@ func (s *Server) isStopped() bool {
 	}
 }
 
-// usable is the rule of /ready/: two failures in a row count, a blip does not,
-// and no usable result since the start is not health.
+// usable applies the rule of /ready/. Two failures in a row count, and a single one does
+// not. Without a usable result since the start, a check is not healthy.
 func usable(c health.CheckState) bool {
 	if c.Prompt == health.Unknown {
 		return c.Status == health.Pass || c.Status == health.Warn
