@@ -3,9 +3,9 @@
 //	limit, err := grpclimit.New([]grpclimit.Rule{{Limiter: login, Key: byPeer, FailuresOnly: true}})
 //	server := grpc.NewServer(grpc.UnaryInterceptor(limit.Unary), grpc.StreamInterceptor(limit.Stream))
 //
-// A method calls ratelimit.AdmissionFrom(ctx).Succeed() after a success. A call that is refused
-// ends with ResourceExhausted and a RetryInfo, and with Unavailable while the limiter's back-end
-// is away.
+// A method calls ratelimit.AdmissionFrom(ctx).Succeed() after a success. A denied call
+// returns ResourceExhausted with a RetryInfo. If the limiter's back-end is not available,
+// the code is Unavailable.
 package grpclimit
 
 import (
@@ -25,13 +25,14 @@ import (
 	"github.com/mainstay-go/mainstay/ratelimit/driver"
 )
 
-// Rule applies one limiter to calls, of which the full method's name is known.
+// Rule applies one limiter to calls. Its functions receive the full name of the method.
 type Rule = driver.Rule[string]
 
 // Limit holds the interceptors.
 type Limit struct{ rules driver.Rules[string] }
 
-// New returns the interceptors of rules. With several rules a call goes on only if all allow.
+// New returns the interceptors for rules. If there are several rules, all must allow a
+// call.
 func New(rules []Rule) (*Limit, error) {
 	checked, err := driver.NewRules("grpclimit", rules)
 	if err != nil {
@@ -50,7 +51,7 @@ func (l *Limit) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 	return handler(a.Context(ctx), req)
 }
 
-// Stream is a grpc.StreamServerInterceptor. The stream as a whole is one call.
+// Stream is a grpc.StreamServerInterceptor. A whole stream counts as one call.
 func (l *Limit) Stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	a, err := l.admit(stream.Context(), info.FullMethod)
 	if err != nil {
