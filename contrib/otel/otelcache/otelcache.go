@@ -13,11 +13,13 @@ import (
 	"github.com/mainstay-go/mainstay/contrib/otel/internal/signal"
 )
 
-// New returns hooks for cache.Options.Trace. One set of hooks serves any number of caches: their names are attributes.
-// A nil tp records no spans and a nil mp no metrics.
+// New returns hooks for cache.Options.Trace. Several caches can share one set of hooks,
+// because the name of the cache is an attribute. A nil tp records no spans and a nil mp no
+// metrics.
 //
-// Spans are named "cache.load". Metrics are mainstay.cache.reads, .load.duration, .fenced, .store.errors and .audits.
-// Keys are on no metric and on no span, because a key may name a person. An error appears as its type, never as its text.
+// Spans are named "cache.load". Metrics are mainstay.cache.reads, .load.duration, .fenced,
+// .store.errors and .audits. Metrics and spans contain no keys, because a key may identify
+// a person. They contain the type of an error, never its text.
 func New(tp trace.TracerProvider, mp metric.MeterProvider) (*cache.Trace, error) {
 	const name, result, kind = attribute.Key("mainstay.cache.name"), attribute.Key("mainstay.cache.result"), attribute.Key("error.type")
 	tracer, meter := signal.Tracer(tp, "otelcache"), signal.NewMeter(mp, "otelcache")

@@ -17,9 +17,9 @@ const (
 	outcome = attribute.Key("mainstay.ratelimit.outcome")
 )
 
-// New returns hooks for ratelimit.Options.Trace. One set of hooks serves any number of limiters. Metrics are
-// mainstay.ratelimit.decisions and .near_limit. The outcome is allowed, denied, shadow_denied or degraded. Keys are on
-// no metric, because clients choose them.
+// New returns hooks for ratelimit.Options.Trace. Several limiters can share one set of
+// hooks. Metrics are mainstay.ratelimit.decisions and .near_limit. The outcome is allowed,
+// denied, shadow_denied or degraded. Metrics contain no keys, because clients choose them.
 func New(mp metric.MeterProvider) (*ratelimit.Trace, error) {
 	meter := signal.NewMeter(mp, "otelratelimit")
 	decisions := meter.Counter("mainstay.ratelimit.decisions", "{decision}", "Decisions by policy and outcome.", policy, outcome)

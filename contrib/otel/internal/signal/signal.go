@@ -1,5 +1,5 @@
-// Package signal records what the hooks of the library report: spans with the times of the event, and metrics whose
-// attribute sets are built once.
+// Package signal records the events of the library's hooks. It records spans with the times
+// of the event, and metrics whose attribute sets are built once.
 package signal
 
 import (
@@ -15,13 +15,14 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Durations are the buckets in seconds that the semantic conventions of OpenTelemetry advise for requests.
+// Durations are the buckets in seconds that the semantic conventions of OpenTelemetry
+// recommend for requests.
 var Durations = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
 
 // Jobs are buckets in seconds for work that takes minutes or hours.
 var Jobs = []float64{0.1, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600}
 
-// Tracer returns the tracer of a package, or nil for a nil provider.
+// Tracer returns the tracer of a package. It returns nil if the provider is nil.
 func Tracer(tp trace.TracerProvider, scope string) trace.Tracer {
 	if tp == nil {
 		return nil
@@ -29,7 +30,8 @@ func Tracer(tp trace.TracerProvider, scope string) trace.Tracer {
 	return tp.Tracer("github.com/mainstay-go/mainstay/contrib/otel/" + scope)
 }
 
-// Span records a span that has ended now and began took ago. The parent is the span of ctx. A nil tracer records nothing.
+// Span records a span that ends now and started took ago. Its parent is the span of ctx. A
+// nil tracer records no span.
 func Span(ctx context.Context, t trace.Tracer, name string, took time.Duration, err error, attrs ...attribute.KeyValue) {
 	if t == nil {
 		return
@@ -43,7 +45,8 @@ func Span(ctx context.Context, t trace.Tracer, name string, took time.Duration, 
 	span.End(trace.WithTimestamp(end))
 }
 
-// ErrorType returns the attribute error.type: the class of an error, never its text, which may name hosts or keys.
+// ErrorType returns the attribute error.type: the class of an error, never its text, which
+// may contain hosts or keys.
 func ErrorType(err error) attribute.KeyValue {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
@@ -60,8 +63,8 @@ func ErrorType(err error) attribute.KeyValue {
 	}
 }
 
-// Meter makes the instruments of one package. Its first error is kept for Err. A meter of a nil provider makes
-// instruments that record nothing.
+// Meter creates the instruments of one package. Err returns its first error. If the
+// provider is nil, the instruments record no values.
 type Meter struct {
 	meter metric.Meter
 	err   error
@@ -75,10 +78,10 @@ func NewMeter(mp metric.MeterProvider, scope string) *Meter {
 	return &Meter{meter: mp.Meter("github.com/mainstay-go/mainstay/contrib/otel/" + scope)}
 }
 
-// Err is the first error of an instrument.
+// Err returns the first error of an instrument.
 func (m *Meter) Err() error { return m.err }
 
-// Counter makes a counter. The unit is an annotation such as "{hit}".
+// Counter creates a counter. The unit is an annotation such as "{hit}".
 func (m *Meter) Counter(name, unit, description string, labels ...attribute.Key) *Counter {
 	if m.meter == nil {
 		return nil
@@ -90,7 +93,7 @@ func (m *Meter) Counter(name, unit, description string, labels ...attribute.Key)
 	}}}
 }
 
-// Histogram makes a histogram of durations in seconds.
+// Histogram creates a histogram of durations in seconds.
 func (m *Meter) Histogram(name, description string, buckets []float64, labels ...attribute.Key) *Histogram {
 	if m.meter == nil {
 		return nil
@@ -102,36 +105,40 @@ func (m *Meter) Histogram(name, description string, buckets []float64, labels ..
 	}}}
 }
 
-// Counter counts events by the values of its labels. A nil Counter counts nothing.
+// Counter counts events by the values of its labels. A nil Counter is valid and counts no
+// events.
 type Counter struct {
 	c    metric.Int64Counter
 	sets sets[metric.AddOption]
 }
 
-// Add adds n under the values of the labels, in their order. An empty value leaves its label out.
+// Add adds n for the values of the labels, in their order. A label with an empty value is
+// left out.
 func (c *Counter) Add(ctx context.Context, n int64, values Values) {
 	if c != nil {
 		c.c.Add(ctx, n, c.sets.of(values)...)
 	}
 }
 
-// Histogram records durations by the values of its labels. A nil Histogram records nothing.
+// Histogram records durations by the values of its labels. A nil Histogram is valid and
+// records no durations.
 type Histogram struct {
 	h    metric.Float64Histogram
 	sets sets[metric.RecordOption]
 }
 
-// Record records a duration under the values of the labels, in their order.
+// Record records a duration for the values of the labels, in their order.
 func (h *Histogram) Record(ctx context.Context, d time.Duration, values Values) {
 	if h != nil {
 		h.h.Record(ctx, d.Seconds(), h.sets.of(values)...)
 	}
 }
 
-// Values are the values of at most three labels.
+// Values are the values of up to three labels.
 type Values [3]string
 
-// sets keeps the options of each combination of values, because a new attribute set costs more than a measurement.
+// sets caches the options of each combination of values, because a new attribute set is
+// more expensive than a measurement.
 type sets[O any] struct {
 	labels []attribute.Key
 	option func(attribute.Set) O
@@ -153,7 +160,7 @@ func (s *sets[O]) of(values Values) []O {
 	return options
 }
 
-// Outcome is the class of an error for a label, and empty without one.
+// Outcome returns the class of an error for a label. It is empty if there is no error.
 func Outcome(err error) string {
 	if err == nil {
 		return ""
