@@ -1,4 +1,4 @@
-// Package pgxpage pages lists of pgx by keyset, without database/sql, and counts the
+// Package pgxpage pages lists of pgx by keyset, without database/sql. It also counts the
 // statements of pgx for querycount.
 //
 // The tags of a struct declare the columns, see keyset.Model:
@@ -20,13 +20,13 @@ import (
 	"github.com/mainstay-go/mainstay/pagination/querycount"
 )
 
-// Querier runs a query. *pgxpool.Pool, *pgx.Conn and pgx.Tx are ones.
+// Querier runs a query. *pgxpool.Pool, *pgx.Conn and pgx.Tx implement it.
 type Querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// Source returns the rows of a base. Its Columns are those of the model unless it has some.
-// Set Order of the source for a list by page number.
+// Source returns the rows of a base. If the base has no Columns, it gets those of the
+// model. For a list by page number, set Order of the source.
 func Source[T any](db Querier, model *keyset.Model[T], base keyset.Base) keyset.SQLSource[T] {
 	if base.Columns == nil {
 		base.Columns = model.Columns
@@ -52,9 +52,9 @@ func (r rows) Close() error {
 	return r.Err()
 }
 
-// Tracer counts the statements of pgx for querycount, also those of batches. Set it as
-// Tracer of a pgx.ConnConfig. A statement that failed before it reached the server counts
-// too.
+// Tracer counts the statements of pgx for querycount, including those of batches. Set it as
+// Tracer of a pgx.ConnConfig. It also counts a statement that failed before it reached the
+// server.
 type Tracer struct{}
 
 type traceKey struct{}
