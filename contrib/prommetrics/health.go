@@ -7,14 +7,14 @@ import (
 	"github.com/mainstay-go/mainstay/health"
 )
 
-// HealthSource is what [Health] reads; *health.Registry is one.
+// HealthSource is the source of the metrics of [Health]. *health.Registry implements it.
 type HealthSource interface {
 	Stats() health.Stats
 	Snapshot() *health.Snapshot
 }
 
-// Health returns a collector of a health registry. It runs no check; it costs
-// one snapshot per scrape. The metrics, with the label check where it says so:
+// Health returns a collector of a health registry. It runs no check, and takes one snapshot
+// per scrape. The metrics and their labels:
 //
 //	health_status                                   0 pass, 1 warn, 2 fail: /health/
 //	health_ready                                    0 or 1: /ready/
@@ -27,7 +27,7 @@ type HealthSource interface {
 //	health_check_stuck{check}                       1 while a run has outlived its timeout
 //	health_check_flapping{check}                    0 or 1
 //	health_check_last_success_timestamp_seconds{check}
-//	health_check_value{check,name,component,unit}   what the check measured last
+//	health_check_value{check,name,component,unit}   the last measurement of the check
 //	health_check_value_limit{check,name,component,level}  its threshold: warn, fail
 //	health_state_changes_total
 //	health_dropped_changes_total
@@ -104,8 +104,8 @@ func (c healthCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// collectValues exports the measurements of a check. Of two with the same name and
-// component the first counts: a registry of Prometheus refuses duplicates.
+// collectValues exports the measurements of a check. If two have the same name and
+// component, it exports the first one, because Prometheus rejects duplicates.
 func collectValues(gauge func(*prometheus.Desc, float64, ...string), c health.CheckState) {
 	type key struct{ name, component string }
 	seen := map[key]bool{}

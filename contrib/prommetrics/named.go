@@ -6,20 +6,20 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Reporter shows its statistics, a struct, under a name; each cache.Typed does, whatever
-// its values are.
+// Reporter is a source of statistics with a name. Every cache.Typed is one. The statistics
+// are a struct.
 type Reporter[S any] interface {
 	Name() string
 	Stats() S
 }
 
-// Named returns a collector of the statistics of several things of one kind, told apart
-// by the label, whose value is their name:
+// Named returns a collector of the statistics of several reporters of one kind. Their name
+// is the value of the label:
 //
 //	prommetrics.Named[cache.Stats]("cache", "cache", products, categories, dashboard)
 //
-// The metrics are those of [Stats]. It panics at once if two have one name, or if S has no
-// number.
+// The metrics are those of [Stats]. Named panics if two reporters have the same name, or if
+// S has no numeric field.
 func Named[S any](prefix, label string, reporters ...Reporter[S]) prometheus.Collector {
 	var all named
 	seen := map[string]bool{}

@@ -2,13 +2,13 @@ package prommetrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Notifications returns a collector of the messages that went out over a channel,
-// whose name is the label, such as "mail":
+// Notifications returns a collector of the messages sent over a channel. The name of the
+// channel, such as "mail", is a label:
 //
 //	health_notifications_total{channel,result}    sent, failed
 //
-// The counts are those of an alert.Alerter or a notify.Spool, which are not
-// imported here so that nobody links a mail client for a metric:
+// The counts come from an alert.Alerter or a notify.Spool. This package does not import
+// them, so that a metric does not link a mail client:
 //
 //	prommetrics.Notifications("mail", func() (sent, failed uint64) {
 //		s := alerts.Stats()
@@ -16,7 +16,8 @@ import "github.com/prometheus/client_golang/prometheus"
 //	})
 func Notifications(channel string, counts func() (sent, failed uint64)) prometheus.Collector {
 	return notificationCollector{
-		// The channel is part of the description: each may be registered by itself.
+		// The channel is part of the description, so that each channel can be registered
+		// separately.
 		desc: prometheus.NewDesc("health_notifications_total", "Deliveries of messages by result.",
 			[]string{"result"}, prometheus.Labels{"channel": channel}),
 		counts: counts,

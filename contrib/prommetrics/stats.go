@@ -10,15 +10,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Stats returns a collector of the snapshot that stats returns, such as
-// ratelimit.Stats or the statistics of a cache:
+// Stats returns a collector of the struct that stats returns, such as ratelimit.Stats or
+// the statistics of a cache:
 //
 //	prommetrics.Stats("ratelimit", prometheus.Labels{"limiter": "login"}, func() any { return limiter.Stats() })
 //
-// Every exported field becomes a metric named prefix_field: a uint64 only grows
-// and is a counter (…_total); other numbers and booleans are gauges; a
-// time.Duration is in seconds (…_seconds). Fields of other types are left out,
-// nested structs are walked. It panics at once if there is no such field.
+// Every exported field becomes a metric named prefix_field. A uint64 is a counter
+// (…_total). Other numbers and booleans are gauges. A time.Duration is in seconds
+// (…_seconds). Nested structs are included. Fields of other types are left out. Stats
+// panics if there is no usable field.
 func Stats(prefix string, labels prometheus.Labels, stats func() any) prometheus.Collector {
 	c := &statsCollector{stats: stats}
 	c.walk(reflect.ValueOf(stats()), prefix, func(name string, kind prometheus.ValueType, _ float64) {
@@ -55,7 +55,7 @@ func (c *statsCollector) Collect(ch chan<- prometheus.Metric) {
 	})
 }
 
-// walk visits the numbers of a struct, in the order of its fields.
+// walk visits the numeric fields of a struct, in their order.
 func (c *statsCollector) walk(v reflect.Value, prefix string, visit func(name string, kind prometheus.ValueType, value float64)) {
 	if v.Kind() == reflect.Pointer {
 		v = v.Elem()
@@ -88,8 +88,7 @@ func (c *statsCollector) walk(v reflect.Value, prefix string, visit func(name st
 	}
 }
 
-// snake turns "StaleHits" into "stale_hits" and "HTTPErrors" into
-// "http_errors".
+// snake converts "StaleHits" to "stale_hits" and "HTTPErrors" to "http_errors".
 func snake(name string) string {
 	runes := []rune(name)
 	var b strings.Builder
