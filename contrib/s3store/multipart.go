@@ -3,7 +3,7 @@ package s3store
 import (
 	"bytes"
 	"context"
-	"crypto/md5" //nolint:gosec // S3 compares each part with it
+	"crypto/md5" //nolint:gosec // S3 compares each part with its MD5
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -12,12 +12,11 @@ import (
 	"github.com/minio/minio-go/v7"
 )
 
-// maxParts is S3's.
+// maxParts is the limit of S3.
 const maxParts = 10_000
 
-// multipart sends a file of unknown length in parts. The client's own way leaves the
-// condition out when it completes an upload, so that a file of that name would be
-// replaced.
+// multipart sends a file of unknown length in parts. The multipart upload of the client
+// omits the If-None-Match condition at the end, and would replace an existing file.
 func (s *Store) multipart(ctx context.Context, key string, r io.Reader, opts minio.PutObjectOptions, watch *watchdog) (info minio.UploadInfo, err error) {
 	core := minio.Core{Client: s.client}
 	id, err := core.NewMultipartUpload(ctx, s.bucket, key, opts)
@@ -25,7 +24,7 @@ func (s *Store) multipart(ctx context.Context, key string, r io.Reader, opts min
 		return info, err
 	}
 	defer func() {
-		if err != nil { // left parts cost money; Sweep finds them a day later
+		if err != nil { // remaining parts cost money; Sweep removes them a day later
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Timeout)
 			defer cancel()
 			_ = core.AbortMultipartUpload(ctx, s.bucket, key, id)
@@ -60,7 +59,7 @@ func (s *Store) multipart(ctx context.Context, key string, r io.Reader, opts min
 	return core.CompleteMultipartUpload(ctx, s.bucket, key, id, parts, only)
 }
 
-// watchedPart wakes the watchdog with each piece that is sent. It can be sent again.
+// watchedPart restarts the watchdog with each sent piece. It can be sent again.
 type watchedPart struct {
 	data  *bytes.Reader
 	watch *watchdog

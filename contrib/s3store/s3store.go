@@ -1,5 +1,5 @@
-// Package s3store keeps backups in a bucket of S3, or of anything that speaks its
-// protocol. It is a module of its own, so that package backup links no S3 client.
+// Package s3store stores backups in a bucket of S3 or of a compatible server. It is a
+// separate module, so that package backup links no S3 client.
 package s3store
 
 import (
@@ -17,43 +17,43 @@ import (
 	"github.com/mainstay-go/mainstay/backup"
 )
 
-// Options tune a [Store]. The zero value and nil work.
+// Options configure a [Store]. The zero value and nil are valid.
 type Options struct {
-	// Prefix is a folder of the bucket, such as "backups/pos". Each job needs its own.
-	// Default: the bucket itself.
+	// Prefix is a folder of the bucket, such as "backups/pos". Each job needs its own
+	// prefix. Default: the root of the bucket.
 	Prefix string
-	// RetainFor locks stored files against deletion by every user until that time has
-	// passed (object lock in mode COMPLIANCE). The bucket must have been created with
-	// object lock. Files that a job replaces, such as its marks and its history, are not
-	// locked. Default: not locked.
+	// RetainFor locks stored files against deletion by every user for this time (object
+	// lock in mode COMPLIANCE). The bucket must have been created with object lock. Files
+	// that a job replaces, such as its marks and its history, are not locked. Default: not
+	// locked.
 	RetainFor time.Duration
-	// PartSize is how much of a file is held in memory and sent at once, 5 MiB at
-	// least. A file has at most 10,000 parts. Default: 16 MiB, for files up to 156 GiB.
+	// PartSize is the size of the parts of a file, at least 5 MiB. One part is held in
+	// memory at a time. A file has at most 10,000 parts. Default: 16 MiB, for files up to
+	// 156 GiB.
 	PartSize int64
-	// Timeout bounds a request without a body, and Remove and Sweep as a whole.
-	// Default: 30 s.
+	// Timeout is the time limit of a request without a body, and of a whole Remove or
+	// Sweep. Default: 30 s.
 	Timeout time.Duration
-	// Stall ends an upload or a download in which the server has moved no byte for so
-	// long. The time that a dump takes to produce its bytes does not count.
-	// Default: 2 min.
+	// Stall is the time after which an upload or a download ends if the server moves no
+	// byte. The time that a dump takes to produce its bytes does not count. Default: 2 min.
 	Stall time.Duration
 }
 
-// Store is a [backup.Storage] in a bucket. A file is visible only when it is complete. A crash
-// leaves at most parts of an upload, which no listing shows and [Store.Sweep] removes. It
-// has no lock: let one host at a time back up into a prefix.
+// Store is a [backup.Storage] in a bucket. A file is visible only when it is complete. A
+// crash leaves at most parts of an upload. They are not listed, and [Store.Sweep] removes
+// them. A Store has no lock. Let only one host at a time back up into a prefix.
 //
-// Two uploads of one name through one Store follow each other, and the second is
-// refused. Between Stores the server decides, by the header If-None-Match. S3
-// obeys it since 2024. A server that ignores it, or looks before it writes (versitygw
-// 1.8 on a folder), may let the second of two simultaneous uploads win. All methods
-// are safe for concurrent use.
+// If one Store uploads the same name twice at the same time, the second upload waits and is
+// then rejected. Between Stores, the server decides by the header If-None-Match. S3
+// supports it since 2024. Some servers ignore it, or check only before they write
+// (versitygw 1.8 on a folder). With those, the second of two simultaneous uploads may win.
+// All methods are safe for concurrent use.
 type Store struct {
 	client *minio.Client
 	bucket string
-	prefix string // "" or ends in a slash
+	prefix string // "" or ends with a slash
 	opts   Options
-	page   int // names per request of a listing, 0 for the server's choice
+	page   int // names per request of a listing; 0 means the server's default
 	turns  turns
 }
 
@@ -97,14 +97,14 @@ func (s *Store) key(name string) (string, error) {
 	return s.prefix + name, nil
 }
 
-// Abilities returns that the store replaces small files and sweeps. It has no lock, and
-// a bucket has no end.
+// Abilities returns that the store replaces small files and sweeps. It has no lock and no
+// space limit.
 func (s *Store) Abilities() backup.Abilities {
 	return backup.Abilities{Replace: s.replace, Sweep: s.Sweep}
 }
 
-// replace stores a small file, which S3 puts in the place of an older one in one step. In
-// a bucket with versions it then deletes the older version, which would come back when the
+// replace stores a small file. S3 replaces an older one atomically. In a versioned bucket,
+// replace then deletes the older version. Otherwise that version would reappear when the
 // file is removed.
 func (s *Store) replace(ctx context.Context, name string, data []byte) error {
 	key, err := s.key(name)
@@ -142,8 +142,8 @@ func (s *Store) Put(ctx context.Context, name string, write func(io.Writer) erro
 		return 0, fmt.Errorf("s3store: waiting for another upload of %s: %w", name, err)
 	}
 	defer end()
-	// A file that exists is refused before its dump is made. At the end the server
-	// refuses the second of two uploads.
+	// Reject an existing file before its dump is made. At the end the server rejects the
+	// second of two uploads.
 	switch _, err := s.stat(ctx, key); {
 	case err == nil:
 		return 0, fmt.Errorf("s3store: %s: %w", name, backup.ErrExists)
@@ -170,7 +170,7 @@ func (s *Store) Put(ctx context.Context, name string, write func(io.Writer) erro
 	if failure == nil {
 		failure = context.Cause(ctx)
 	}
-	_ = w.CloseWithError(failure) // nil ends the file; never fails
+	_ = w.CloseWithError(failure) // nil marks the end of the file; never fails
 	err = <-sent
 	switch {
 	case failure != nil && (err == nil || context.Cause(ctx) == nil):
@@ -193,15 +193,15 @@ func (s *Store) Put(ctx context.Context, name string, write func(io.Writer) erro
 	return stored.Size, nil
 }
 
-// upload sends what fits into one part as one request, which the server answers for
-// as a whole, and the rest in parts.
+// upload sends a small file in one request, which succeeds or fails as a whole. It sends a
+// larger file in parts.
 func (s *Store) upload(ctx context.Context, key, name string, r io.Reader, watch *watchdog) (minio.UploadInfo, error) {
 	opts := minio.PutObjectOptions{
 		ContentType: "application/octet-stream", Progress: watch,
 	}
 	if s.opts.RetainFor > 0 {
 		opts.Mode, opts.RetainUntilDate = minio.Compliance, time.Now().Add(s.opts.RetainFor).UTC().Truncate(time.Second)
-		opts.SendContentMd5 = true // S3 demands it for locked files
+		opts.SendContentMd5 = true // S3 requires it for locked files
 	}
 	unconditional := opts
 	opts.SetMatchETagExcept("*")
@@ -216,8 +216,8 @@ func (s *Store) upload(ctx context.Context, key, name string, r io.Reader, watch
 		if minio.ToErrorResponse(err).Code != "PreconditionFailed" {
 			return info, err
 		}
-		// Some servers with versions (versitygw 1.8 with a sidecar) take a deleted file
-		// for present, which would keep a job from replacing its marks.
+		// Some versioned servers (versitygw 1.8 with a sidecar) treat a deleted file as
+		// existing. A job could then not replace its marks.
 		if _, absent := s.stat(ctx, key); !errors.Is(absent, backup.ErrNotFound) {
 			return info, err
 		}
@@ -271,9 +271,9 @@ func (s *Store) List(ctx context.Context) ([]backup.Object, error) {
 	return found, nil
 }
 
-// Remove deletes a file. In a bucket with versions it deletes the version itself
-// rather than hide it, so that the space is free again; one that is locked stays, and
-// is reported as backup.ErrRetained.
+// Remove deletes a file. In a versioned bucket it deletes the version itself instead of
+// hiding it, so that the space is free again. A locked file stays, and the error is
+// backup.ErrRetained.
 func (s *Store) Remove(ctx context.Context, name string) error {
 	key, err := s.key(name)
 	if err != nil {
@@ -298,8 +298,8 @@ func (s *Store) Remove(ctx context.Context, name string) error {
 	return translate("remove", name, err)
 }
 
-// denied returns whether a file is retained. The server rejects a key without the right to
-// delete with the same code.
+// denied reports whether a file is retained. The server returns the same code if the key
+// has no right to delete.
 func denied(err error, info minio.ObjectInfo) bool {
 	response := minio.ToErrorResponse(err)
 	if response.StatusCode != http.StatusForbidden && response.Code != "AccessDenied" && response.Code != "ObjectLocked" {
@@ -310,8 +310,8 @@ func denied(err error, info minio.ObjectInfo) bool {
 		strings.Contains(response.Message, "object lock")
 }
 
-// Sweep aborts uploads that were begun before and never completed; their parts cost
-// money and no listing shows them.
+// Sweep aborts uploads that started before the given time and never completed. Their parts
+// cost money and are not listed.
 func (s *Store) Sweep(ctx context.Context, before time.Time) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
@@ -343,7 +343,7 @@ func (s *Store) stat(ctx context.Context, key string) (minio.ObjectInfo, error) 
 	return info, nil
 }
 
-// translate gives S3's errors the meaning that package backup knows.
+// translate converts errors of S3 to errors of package backup.
 func translate(what, name string, err error) error {
 	response := minio.ToErrorResponse(err)
 	switch response.Code {

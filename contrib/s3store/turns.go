@@ -5,14 +5,14 @@ import (
 	"sync"
 )
 
-// turns lets one upload of a name go at a time. Its zero value is ready.
+// turns allows one upload of a name at a time. Its zero value is ready.
 type turns struct {
 	mu   sync.Mutex
 	busy map[string]chan struct{} // closed when the upload has ended
 }
 
-// take waits until no other upload of the name is under way, and returns what ends
-// this one.
+// take waits until no other upload of the name is running. It returns the function that
+// ends this upload.
 func (t *turns) take(ctx context.Context, name string) (end func(), err error) {
 	for {
 		t.mu.Lock()

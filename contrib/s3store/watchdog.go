@@ -11,11 +11,11 @@ import (
 	"github.com/minio/minio-go/v7"
 )
 
-// errStalled ends a transfer in which the server moved no byte.
+// errStalled means that the server moved no byte during the time limit.
 var errStalled = errors.New("s3store: the server has stalled")
 
-// watchdog cancels a transfer in which no byte has moved for a while. It sleeps while
-// the transfer waits for our own side.
+// watchdog cancels a transfer if no byte moves for some time. It pauses while the transfer
+// waits for this process.
 type watchdog struct {
 	patience time.Duration
 	mu       sync.Mutex
@@ -32,7 +32,7 @@ func newWatchdog(patience time.Duration, stop context.CancelCauseFunc) *watchdog
 	return w
 }
 
-// start restarts the time of the server.
+// start restarts the time limit of the server.
 func (w *watchdog) start() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -54,14 +54,14 @@ func (w *watchdog) done() {
 	w.timer.Stop()
 }
 
-// Read is called with the bytes that were just sent: minio.PutObjectOptions.Progress is an
-// io.Reader.
+// Read receives the bytes that were just sent, because minio.PutObjectOptions.Progress is
+// an io.Reader.
 func (w *watchdog) Read(p []byte) (int, error) {
 	w.start()
 	return len(p), nil
 }
 
-// reading returns r such that the watchdog sleeps while r produces.
+// reading returns r with a pause of the watchdog while r produces bytes.
 func (w *watchdog) reading(r io.Reader) io.Reader { return watchedReader{r, w} }
 
 type watchedReader struct {
@@ -88,7 +88,7 @@ func (c *counter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// download is a file that is being read. The watchdog is awake while a Read waits.
+// download is a file that is being read. The watchdog runs only during a Read.
 type download struct {
 	object *minio.Object
 	name   string
@@ -114,7 +114,7 @@ func (d *download) Close() error {
 	return err
 }
 
-// cause returns the reason for which a context was ended, or err.
+// cause returns the reason why a context ended, or err.
 func cause(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
