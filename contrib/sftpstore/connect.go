@@ -8,14 +8,14 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Connect opens a session of SFTP, and cuts its connection when ctx ends: a call on a server
-// that hangs returns then. A [Store] opens a session for each call of a method. The context
-// of the session ends with the call, or when the server stalls.
+// Connect opens an SFTP session. When ctx ends, Connect closes its connection, so that a
+// call on a hanging server returns. A [Store] opens a session for each method call. The
+// context of the session ends with the call, or when the server stalls.
 type Connect func(ctx context.Context) (*sftp.Client, error)
 
-// SSH returns a Connect to a host, address "host:22". The configuration must have a
-// HostKeyCallback that checks the key of the host, such as ssh.FixedHostKey: without one
-// ssh refuses to connect.
+// SSH returns a Connect for a host. The address has the form "host:22". The configuration
+// must have a HostKeyCallback that checks the key of the host, such as ssh.FixedHostKey.
+// Without one, ssh refuses to connect.
 func SSH(address string, config *ssh.ClientConfig) Connect {
 	return func(ctx context.Context) (*sftp.Client, error) {
 		var dialer net.Dialer
@@ -23,7 +23,7 @@ func SSH(address string, config *ssh.ClientConfig) Connect {
 		if err != nil {
 			return nil, err
 		}
-		stop := context.AfterFunc(ctx, func() { conn.Close() }) // ssh has no contexts
+		stop := context.AfterFunc(ctx, func() { conn.Close() }) // package ssh does not support contexts
 		transport, channels, requests, err := ssh.NewClientConn(conn, address, config)
 		if err != nil {
 			stop()

@@ -9,8 +9,7 @@ import (
 	"github.com/pkg/sftp"
 )
 
-// download is an open file with its connection. The time of a stall runs only while it
-// reads.
+// download is an open file with its connection. The stall time runs only during a read.
 type download struct {
 	from    *bufio.Reader
 	file    *sftp.File
@@ -29,7 +28,7 @@ func (d *download) Read(p []byte) (int, error) {
 }
 
 func (d *download) Close() error {
-	_ = d.file.Close() // it was only read
+	_ = d.file.Close() // read-only
 	d.session.close()
 	return nil
 }

@@ -12,13 +12,13 @@ import (
 	"github.com/mainstay-go/mainstay/backup"
 )
 
-// session is one connection. A timer cuts it when the server stalls.
+// session is one connection. A timer closes it when the server stalls.
 type session struct {
 	*sftp.Client
 	stall time.Duration
 	timer *time.Timer
 
-	ctx context.Context //nolint:containedctx // it is the life of the connection
+	ctx context.Context //nolint:containedctx // lives as long as the connection
 	cut context.CancelCauseFunc
 }
 
@@ -42,19 +42,19 @@ func (s *Store) open(ctx context.Context) (*session, error) {
 	return w, nil
 }
 
-// alive restarts the time of a stall. rest stops it while the server has no request.
+// alive restarts the stall time. rest stops it while the server has no request.
 func (w *session) alive() { w.timer.Reset(w.stall) }
 func (w *session) rest()  { w.timer.Stop() }
 
 func (w *session) close() {
 	w.timer.Stop()
 	w.cut(errClosed)
-	_ = w.Client.Close() // the connection is cut already
+	_ = w.Client.Close() // the connection is already closed
 }
 
 var errClosed = errors.New("the call has ended")
 
-// cause returns the reason for which the connection was cut, nil while it is not.
+// cause returns the reason why the connection was closed, nil while it is open.
 func (w *session) cause() error { return context.Cause(w.ctx) }
 
 // fail adds the operation, the name and the cause to an error. A missing file is

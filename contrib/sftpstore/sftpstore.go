@@ -1,5 +1,6 @@
-// Package sftpstore keeps backups on a host that offers SFTP: a disk at another site, a
-// rented storage box. It is a module of its own, so that package backup links no SSH.
+// Package sftpstore stores backups on an SFTP server, for example a disk at another site or
+// a rented storage box. It is a separate module, so that package backup links no SSH
+// client.
 package sftpstore
 
 import (
@@ -15,19 +16,20 @@ import (
 	"github.com/mainstay-go/mainstay/backup"
 )
 
-// Options tune a [Store]. The zero value and nil work.
+// Options configure a [Store]. The zero value and nil are valid.
 type Options struct {
-	// Stall ends a call in which the server has moved no byte for so long. The time that a
-	// dump takes to produce its bytes does not count. Default: 2 min.
+	// Stall is the time after which a call ends if the server moves no byte. The time that
+	// a dump takes to produce its bytes does not count. Default: 2 min.
 	Stall time.Duration
 }
 
-// Store is a [backup.Storage] in a folder of an SFTP server. A file appears whole or not at
-// all: it is written under a hidden name, synced where the server can (fsync@openssh.com),
-// and renamed. A crash leaves at most hidden files, which a job sweeps a day later.
+// Store is a [backup.Storage] in a folder of an SFTP server. A file appears complete or not
+// at all. It is written under a hidden name, synced if the server supports it
+// (fsync@openssh.com), and renamed. A crash leaves at most hidden files, which a job
+// removes a day later.
 //
-// SFTP has no locks: let one host at a time back up into a folder. All methods are safe for
-// concurrent use.
+// SFTP has no locks. Let only one host at a time back up into a folder. All methods are
+// safe for concurrent use.
 type Store struct {
 	connect Connect
 	folder  string
@@ -36,12 +38,11 @@ type Store struct {
 
 var _ backup.Storage = (*Store)(nil)
 
-// tempPrefix begins the names of partial files.
+// tempPrefix is the prefix of the names of partial files.
 const tempPrefix = ".tmp-"
 
-// New returns the store in a folder, which is created when the first file is written. A
-// folder that other users may write to is refused then. New makes no connection. opts may
-// be nil.
+// New returns the store in a folder. The first write creates the folder, or rejects one
+// that other users can write to. New makes no connection. opts may be nil.
 func New(connect Connect, folder string, opts *Options) (*Store, error) {
 	s := &Store{connect: connect, folder: folder, stall: 2 * time.Minute}
 	if connect == nil || folder == "" {
@@ -56,8 +57,8 @@ func New(connect Connect, folder string, opts *Options) (*Store, error) {
 	return s, nil
 }
 
-// Abilities returns that the store replaces small files, sweeps, and knows the free space
-// where the server tells it (statvfs@openssh.com). It has no lock.
+// Abilities returns that the store replaces small files and sweeps. It also reports the
+// free space if the server supports it (statvfs@openssh.com). It has no lock.
 func (s *Store) Abilities() backup.Abilities {
 	return backup.Abilities{Replace: s.replace, Sweep: s.sweep, Free: s.free}
 }
@@ -69,7 +70,7 @@ func (s *Store) path(name string) (string, error) {
 	return path.Join(s.folder, name), nil
 }
 
-// files returns the entries of the folder that are regular files, in an open session.
+// files returns the regular files of the folder, in an open session.
 func (s *Store) files(w *session) ([]os.FileInfo, error) {
 	infos, err := w.ReadDir(s.folder)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -16,7 +16,7 @@ import (
 	"github.com/mainstay-go/mainstay/backup"
 )
 
-// prepare makes the folder, or refuses one that others may write to.
+// prepare creates the folder, or rejects one that other users can write to.
 func (s *Store) prepare(w *session) error {
 	info, err := w.Stat(s.folder)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -34,7 +34,7 @@ func (s *Store) prepare(w *session) error {
 	return nil
 }
 
-// writer counts the bytes of a file. The time of a stall runs only while it writes.
+// writer counts the bytes of a file. The stall time runs only during a write.
 type writer struct {
 	to      io.Writer
 	session *session
@@ -65,7 +65,7 @@ func (s *Store) store(ctx context.Context, w *session, name string, write func(i
 			again, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(s.stall, 30*time.Second))
 			defer cancel()
 			if other, err := s.open(again); err == nil {
-				_ = other.Remove(temp) // what stays is swept later
+				_ = other.Remove(temp) // a later sweep removes the rest
 				other.close()
 			}
 		}
@@ -117,7 +117,7 @@ func (s *Store) store(ctx context.Context, w *session, name string, write func(i
 	return counted.n, nil
 }
 
-// Put stores a file. The rename of SFTP refuses a name that exists.
+// Put stores a file. The rename of SFTP fails if the name exists.
 func (s *Store) Put(ctx context.Context, name string, write func(io.Writer) error) (int64, error) {
 	final, err := s.path(name)
 	if err != nil {
