@@ -7,8 +7,8 @@
 //	page, err := sales.Paginate(r, squirrelpage.Source(db, keyset.Postgres, model,
 //		squirrel.Select("*").From("sales").Where(squirrel.Eq{"product": product})))
 //
-// Each page is one statement in the form that the indexes of the database answer best,
-// around the statement of the builder.
+// Each page is one statement around the builder, in the form that makes the best use of the
+// database's indexes.
 package squirrelpage
 
 import (
@@ -20,9 +20,9 @@ import (
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
-// Source returns the rows of a builder without its order, limit and offset, which are
-// dropped. The columns of the model are columns of its result. Set Order of the source for
-// a list by page number. A fault of the builder is the error of the first page.
+// Source returns the rows of a builder. It ignores order, limit and offset of the builder.
+// The result must have the columns of the model. For a list by page number, set Order of
+// the source. The first page returns an error of the builder.
 func Source[T any](db keyset.Queryer, d keyset.Dialect, model *keyset.Model[T], q squirrel.SelectBuilder) keyset.SQLSource[T] {
 	text, args, err := builder.Delete(q.RemoveLimit().RemoveOffset(), "OrderByParts").(squirrel.SelectBuilder).PlaceholderFormat(squirrel.Question).ToSql()
 	source := keyset.SQLSource[T]{
