@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -31,7 +32,8 @@ type Alerter struct {
 	watch    watch      // guarded by deciding
 
 	mu        sync.Mutex // guards the fields below; never held during a call to the outside
-	local     *document  // the last known state
+	local     *document  // the last known state; replaced, never changed
+	stored    []byte     // the encoding of local if the store has it, or nil
 	unsaved   bool       // local has changes that are not in the store
 	cutOff    bool       // the store was unreachable in the last run of the loop
 	conflict  bool       // another process writes under the same instance name
@@ -228,7 +230,7 @@ func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wa
 	defer cancel()
 	storeErr := a.opts.Store.Update(ctx, func(state []byte) ([]byte, error) {
 		called = true
-		d, err := decode(state)
+		d, err := a.read(state)
 		if err != nil {
 			a.log.ErrorContext(ctx, "alert: starting from what this process knows", "error", err)
 			d = a.known()
@@ -240,7 +242,7 @@ func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wa
 		a.mu.Unlock()
 		a.checkConflict(ctx, d, r)
 		plans, wake = a.step(d, snap, now, r, outcomes)
-		return d.encode()
+		return a.write(d)
 	})
 	if storeErr != nil && !called { // otherwise they are in local, which is absorbed later
 		a.restore(outcomes)
@@ -412,8 +414,32 @@ func unsettled(snap *health.Snapshot) bool {
 func (a *Alerter) remember(d *document) {
 	local := d.clone()
 	a.mu.Lock()
-	a.local = local
+	a.local, a.stored = local, nil
 	a.mu.Unlock()
+}
+
+// read returns the stored state. It decodes only a state that another process
+// wrote.
+func (a *Alerter) read(state []byte) (*document, error) {
+	a.mu.Lock()
+	local, same := a.local, a.stored != nil && bytes.Equal(state, a.stored)
+	a.mu.Unlock()
+	if same {
+		return local.clone(), nil
+	}
+	return decode(state)
+}
+
+// write encodes a document that remember has just kept.
+func (a *Alerter) write(d *document) ([]byte, error) {
+	b, err := d.encode()
+	if err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	a.stored = b
+	a.mu.Unlock()
+	return b, nil
 }
 
 // known returns a copy of the last known state.
@@ -428,7 +454,7 @@ func (a *Alerter) change(ctx context.Context, f func(d *document, now time.Time)
 	a.deciding.Lock()
 	defer a.deciding.Unlock()
 	err := a.opts.Store.Update(ctx, func(state []byte) ([]byte, error) {
-		d, err := decode(state)
+		d, err := a.read(state)
 		if err != nil {
 			return nil, err
 		}
@@ -438,7 +464,7 @@ func (a *Alerter) change(ctx context.Context, f func(d *document, now time.Time)
 			return nil, err
 		}
 		a.remember(d)
-		return d.encode()
+		return a.write(d)
 	})
 	if err == nil {
 		a.poke()

@@ -166,19 +166,6 @@ func decode(b []byte) (*document, error) {
 
 func (d *document) encode() ([]byte, error) { return json.Marshal(d) }
 
-// clone returns a deep copy.
-func (d *document) clone() *document {
-	b, err := d.encode()
-	if err != nil {
-		return newDocument()
-	}
-	c, err := decode(b)
-	if err != nil {
-		return newDocument()
-	}
-	return c
-}
-
 // clamp moves times in the future to now. A clock that was ahead has written them, and
 // they would delay messages until that moment.
 func (d *document) clamp(now time.Time) {
