@@ -9,6 +9,7 @@
 package ginlimit
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"time"
@@ -93,3 +94,49 @@ func refuse(c *gin.Context, d *ratelimit.Decision, err error) {
 		c.JSON(status, gin.H{"error": "internal", "message": "The service could not answer."})
 	}
 }
+
+// Wrap makes a gin middleware of a net/http middleware, such as that of a login guard or of a concurrency limit:
+//
+//	engine.POST("/login", ginlimit.Wrap(guard.Wrap), login)
+//
+// If the middleware responds by itself, the handlers behind it do not run. The request and the response writer that it
+// passes on are those of gin's context while these handlers run.
+func Wrap(middleware func(http.Handler) http.Handler) gin.HandlerFunc {
+	wrapped := middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p := r.Context().Value(passageKey{}).(*passage)
+		p.passed = true
+		p.c.Request = r
+		if outer := p.c.Writer; w != http.ResponseWriter(outer) {
+			p.c.Writer = &writer{ResponseWriter: outer, w: w}
+			defer func() { p.c.Writer = outer }()
+		}
+		p.c.Next()
+	}))
+	return func(c *gin.Context) {
+		p := &passage{c: c}
+		wrapped.ServeHTTP(c.Writer, c.Request.WithContext(context.WithValue(c.Request.Context(), passageKey{}, p)))
+		if !p.passed {
+			c.Abort()
+		}
+	}
+}
+
+// passage is one request on its way through a net/http middleware.
+type passage struct {
+	c      *gin.Context
+	passed bool // the middleware called its next handler
+}
+
+type passageKey struct{}
+
+// writer is gin's response writer over the one that a net/http middleware passes on.
+type writer struct {
+	gin.ResponseWriter
+	w http.ResponseWriter
+}
+
+func (w *writer) Header() http.Header               { return w.w.Header() }
+func (w *writer) WriteHeader(status int)            { w.w.WriteHeader(status) }
+func (w *writer) Write(b []byte) (int, error)       { return w.w.Write(b) }
+func (w *writer) WriteString(s string) (int, error) { return w.w.Write([]byte(s)) }
+func (w *writer) Unwrap() http.ResponseWriter       { return w.w }

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
 	"github.com/mainstay-go/mainstay/contrib/ginlimit"
 	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/loginguard"
 	"github.com/mainstay-go/mainstay/ratelimit/ratelimittest"
 )
 
@@ -57,5 +60,88 @@ func TestOutcomes(t *testing.T) {
 	}.Run(t)
 	if _, err := ginlimit.New([]ginlimit.Rule{{}}, nil); err == nil {
 		t.Fatal("a rule without a limiter")
+	}
+}
+
+// A login guard in front of a gin handler counts failures, and its own response ends the chain.
+func TestWrapLoginGuard(t *testing.T) {
+	gin.SetMode(gin.ReleaseMode)
+	guard, err := loginguard.New(make([]byte, 32), &loginguard.Options{
+		Account: func(r *http.Request) string { name, _, _ := r.BasicAuth(); return name },
+		Denied: func(w http.ResponseWriter, _ *http.Request, d *ratelimit.Decision) {
+			w.WriteHeader(http.StatusTooManyRequests)
+			_, _ = io.WriteString(w, "in the form of the service: "+d.Binding().Policy)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reached := 0
+	engine := gin.New()
+	engine.POST("/login", ginlimit.Wrap(guard.Wrap), func(c *gin.Context) {
+		reached++
+		if _, password, _ := c.Request.BasicAuth(); password != "right" {
+			c.Status(http.StatusUnauthorized)
+			return
+		}
+		ratelimit.AdmissionFrom(c.Request.Context()).Succeed()
+		c.String(http.StatusOK, "welcome")
+	}, func(c *gin.Context) { c.Header("X-Last", "reached") })
+	try := func(password string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodPost, "/login", nil)
+		r.SetBasicAuth("anna", password)
+		w := httptest.NewRecorder()
+		engine.ServeHTTP(w, r)
+		return w
+	}
+	for range 5 {
+		if w := try("wrong"); w.Code != http.StatusUnauthorized {
+			t.Fatalf("status %d for a wrong password, want 401", w.Code)
+		}
+	}
+	w := try("right")
+	if w.Code != http.StatusTooManyRequests || w.Body.String() != "in the form of the service: login" || w.Header().Get("Retry-After") == "" {
+		t.Fatalf("after five failures: %d %q %v", w.Code, w.Body, w.Header())
+	}
+	if reached != 5 || w.Header().Get("X-Last") != "" {
+		t.Fatalf("a refused request reached a handler: %d requests, %v", reached, w.Header())
+	}
+}
+
+// A middleware that replaces the response writer sees the status and the body of gin's handlers.
+func TestWrapKeepsTheWriterOfTheMiddleware(t *testing.T) {
+	gin.SetMode(gin.ReleaseMode)
+	limiter, err := ratelimit.NewMemory(ratelimit.Policy{Name: "login", Limit: 1, Window: time.Hour}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, err := ratelimit.ByIP(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit, err := ratelimit.NewMiddleware([]ratelimit.Rule{{
+		Limiter: limiter, Key: address, FailuresOnly: true, SuccessStatus: func(status int) bool { return status == http.StatusOK },
+	}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine := gin.New()
+	engine.GET("/:status", ginlimit.Wrap(limit.Wrap), func(c *gin.Context) {
+		if c.Param("status") == "good" {
+			c.String(http.StatusOK, "good")
+			return
+		}
+		c.JSON(http.StatusUnauthorized, gin.H{"error": "wrong"})
+	})
+	for i, want := range []struct {
+		path string
+		code int
+		body string
+	}{{"/good", 200, "good"}, {"/good", 200, "good"}, {"/wrong", 401, `{"error":"wrong"}`}, {"/good", 429, ""}} {
+		w := httptest.NewRecorder()
+		engine.ServeHTTP(w, httptest.NewRequest(http.MethodGet, want.path, nil))
+		if w.Code != want.code || want.body != "" && w.Body.String() != want.body {
+			t.Fatalf("request %d to %s: %d %q, want %d %q", i, want.path, w.Code, w.Body, want.code, want.body)
+		}
 	}
 }

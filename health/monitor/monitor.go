@@ -18,11 +18,8 @@ package monitor
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -33,7 +30,7 @@ import (
 	"github.com/mainstay-go/mainstay/health"
 	"github.com/mainstay-go/mainstay/health/alert"
 	"github.com/mainstay-go/mainstay/health/history"
-	"github.com/mainstay-go/mainstay/internal/atomicfile"
+	"github.com/mainstay-go/mainstay/internal/keyfile"
 	"github.com/mainstay-go/mainstay/notify"
 )
 
@@ -154,25 +151,12 @@ func (o *Options) link() error {
 	if o.Alert.LinkURL == "" || len(o.Alert.LinkSecret) > 0 {
 		return nil
 	}
-	key, err := linkKey(filepath.Join(o.Folder, "link.key"))
+	key, err := keyfile.Read(filepath.Join(o.Folder, "link.key"))
 	if err != nil {
 		return fmt.Errorf("monitor: the key of the links: %w", err)
 	}
 	o.Alert.LinkSecret = key
 	return nil
-}
-
-// linkKey reads the key, or creates it.
-func linkKey(path string) ([]byte, error) {
-	key, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		key = []byte(rand.Text())
-		err = atomicfile.Write(path, 0o600, func(w io.Writer) error {
-			_, err := w.Write(key)
-			return err
-		})
-	}
-	return key, err
 }
 
 // Mount registers the endpoints of health, the pages under /uptime/, and the links of

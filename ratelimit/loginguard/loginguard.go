@@ -23,6 +23,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mainstay-go/mainstay/internal/keyfile"
 	"github.com/mainstay-go/mainstay/ratelimit"
 	"github.com/mainstay-go/mainstay/ratelimit/internal/link"
 )
@@ -59,6 +60,16 @@ func New(secret []byte, opts *Options) (*Guard, error) {
 		return nil, err
 	}
 	return g, g.limiters()
+}
+
+// SecretFile returns the secret in the file at path, for New. If there is no file, SecretFile creates it with a random
+// secret, readable by its owner alone. Instances on several hosts need the same file, or a secret from their settings.
+func SecretFile(path string) ([]byte, error) {
+	secret, err := keyfile.Read(path)
+	if err != nil {
+		return nil, fmt.Errorf("loginguard: the secret: %w", err)
+	}
+	return secret, nil
 }
 
 func (g *Guard) keys() error {

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -387,4 +388,44 @@ func TestPublishedTable(t *testing.T) {
 		t.Log(row)
 		assert.True(t, strings.Contains(string(docs), row), "publish this row in docs/ratelimit.md: %s", row)
 	}
+}
+
+// A secret in a file outlives the process, so the cookies of devices stay valid.
+func TestSecretFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "login.key")
+	first, err := loginguard.SecretFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := loginguard.SecretFile(path)
+	if err != nil || string(again) != string(first) {
+		t.Fatalf("%q after %q: %v", again, first, err)
+	}
+	if _, err := loginguard.New(first, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loginguard.SecretFile(filepath.Join(path, "below")); err == nil {
+		t.Fatal("a secret below a file")
+	}
+}
+
+// Denied responds in the form of the service, after the header fields are set.
+func TestDenied(t *testing.T) {
+	guard, err := loginguard.New(secret, &loginguard.Options{
+		Address: ratelimit.Policy{Name: "login", Limit: 1, Window: time.Hour},
+		Denied: func(w http.ResponseWriter, r *http.Request, d *ratelimit.Decision) {
+			w.WriteHeader(http.StatusTooManyRequests)
+			fmt.Fprintf(w, "%s refuses %s", d.Binding().Policy, r.URL.Path)
+		},
+	})
+	require.NoError(t, err)
+	login := guard.Wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
+	var last *httptest.ResponseRecorder
+	for range 2 {
+		last = httptest.NewRecorder()
+		login.ServeHTTP(last, httptest.NewRequest(http.MethodPost, "/login/", nil))
+	}
+	assert.Equal(t, http.StatusTooManyRequests, last.Code)
+	assert.Equal(t, "login refuses /login/", last.Body.String())
+	assert.Equal(t, "3600", last.Header().Get("Retry-After"))
 }

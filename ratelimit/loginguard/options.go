@@ -50,6 +50,9 @@ type Options struct {
 	// a window, then twice as long each time within a day. Default: 24 h.
 	MaxPenalty time.Duration
 
+	// Denied writes the response to a refused login instead of the default one. The header fields are set already.
+	// Default: nil; JSON with status 429.
+	Denied func(w http.ResponseWriter, r *http.Request, d *ratelimit.Decision)
 	// Challenge responds to strangers that a shared limit refuses, such as with a
 	// captcha or a code by mail. Default: nil; such a stranger is refused with 429.
 	Challenge http.Handler

@@ -128,6 +128,10 @@ func (t *try) solved() *ratelimit.Admission {
 	}
 	g.notify(t, Event{Kind: Refused, Policy: b.Policy, Wait: b.RetryAfter})
 	d.WriteHeaders(t.w.Header())
+	if g.opts.Denied != nil {
+		g.opts.Denied(t.w, t.r, d)
+		return nil
+	}
 	retry := int64((b.RetryAfter + time.Second - 1) / time.Second)
 	body := `{"error":"rate_limited","message":"Too many failed logins. Try again later."}`
 	if b.RetryAfter != ratelimit.Never && retry > 0 {
