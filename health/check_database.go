@@ -27,10 +27,12 @@ type DatabaseOptions struct {
 	Timeout time.Duration
 	// SlowAfter is the response time that warns. Default: 500 ms.
 	SlowAfter time.Duration
-	// PoolWarn is the share of the pool in use, in percent, that warns. It needs
-	// SetMaxOpenConns. Default: 80.
+	// PoolWarn is the share of the pool in use, in percent, that warns. It needs SetMaxOpenConns with 2 or more: a pool
+	// of one connection is always empty or full. Default: 80.
 	PoolWarn float64
-	// Query is run after the ping and must return one row. Default: "SELECT 1".
+	// Query runs after the ping and must return one row. Default: "SELECT 1". With a driver for SQLite, whose type name
+	// contains "sqlite", the default counts the tables: "SELECT 1" does not read the file, so it succeeds on a damaged
+	// or locked one.
 	Query string
 	// ReadOnlyQuery returns one value that says whether the server rejects writes: 1,
 	// t, true, on and yes mean that it does. See PostgresReadOnly and MySQLReadOnly.
@@ -62,13 +64,20 @@ func Database(name string, db *sql.DB, opts *DatabaseOptions) Check {
 	}
 	o.SlowAfter = orDefault(o.SlowAfter, 500*time.Millisecond)
 	o.PoolWarn = orDefault(o.PoolWarn, 80)
-	o.Query = orDefault(o.Query, "SELECT 1")
+	o.Query = orDefault(o.Query, defaultQuery(db))
 	o.ExhaustedFor = orDefault(o.ExhaustedFor, 2*time.Minute)
 	return Check{
 		Name: name, Type: "datastore", Critical: true, Shared: true,
 		Timeout: orDefault(o.Timeout, 2*time.Second),
 		Checker: &databaseCheck{db: db, opts: o},
 	}
+}
+
+func defaultQuery(db *sql.DB) string {
+	if db != nil && strings.Contains(strings.ToLower(fmt.Sprintf("%T", db.Driver())), "sqlite") {
+		return "SELECT count(*) FROM sqlite_master"
+	}
+	return "SELECT 1"
 }
 
 type databaseCheck struct {
@@ -175,13 +184,15 @@ func (d *databaseCheck) observePool(res *Result, s sql.DBStats) {
 	if s.MaxOpenConnections == 0 {
 		return
 	}
+	res.Observed = append(res.Observed, Measurement{Name: "connections", Value: float64(s.InUse), Unit: "connections"})
+	if s.MaxOpenConnections == 1 {
+		return
+	}
 	share := 100 * float64(s.InUse) / float64(s.MaxOpenConnections)
-	res.Observed = append(res.Observed,
-		Measurement{Name: "connections", Value: float64(s.InUse), Unit: "connections"},
-		Measurement{
-			Name: "poolUtilization", Value: share, Unit: "percent",
-			Limits: Limits{Warn: d.opts.PoolWarn, Clear: 2},
-		})
+	res.Observed = append(res.Observed, Measurement{
+		Name: "poolUtilization", Value: share, Unit: "percent",
+		Limits: Limits{Warn: d.opts.PoolWarn, Clear: 2},
+	})
 	if share >= d.opts.PoolWarn {
 		res.Summary += fmt.Sprintf(", %d of %d connections in use", s.InUse, s.MaxOpenConnections)
 	}

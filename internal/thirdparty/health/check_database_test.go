@@ -1,10 +1,12 @@
 package health_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"database/sql/driver"
 	"io"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -157,6 +159,54 @@ func TestPoolInUseWarns(t *testing.T) {
 	state := once(t, health.Database("database", db, nil))
 	require.Equal(t, health.Warn, state.Status)
 	require.Contains(t, state.Output, "4 of 5 connections in use")
+}
+
+// A pool of one connection is full during each query of the service, which is no reason to warn.
+func TestPoolOfOneDoesNotWarn(t *testing.T) {
+	t.Parallel()
+	db := openDB(t, "sqlite", "file:"+t.TempDir()+"/pos.db")
+	db.SetMaxOpenConns(1)
+	conn, err := db.Conn(t.Context())
+	require.NoError(t, err)
+	r, err := health.New([]health.Check{health.Database("database", db, &health.DatabaseOptions{Timeout: 20 * time.Second})}, nil)
+	require.NoError(t, err)
+	done := make(chan health.CheckState)
+	go func() { done <- runOnce(t, r) }()
+	require.Eventually(t, func() bool { return db.Stats().WaitCount > 0 }, 10*time.Second, time.Millisecond, "the check waits for the connection")
+	require.NoError(t, conn.Close())
+	state := <-done
+	require.Equal(t, health.Pass, state.Status, state.Output)
+}
+
+// SELECT 1 does not read the file of an SQLite database, so it says nothing about it.
+func TestSQLiteFileIsRead(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir() + "/pos.db"
+	db := openDB(t, "sqlite", "file:"+path)
+	db.SetMaxOpenConns(1)
+	_, err := db.ExecContext(t.Context(), "CREATE TABLE sales (id INTEGER PRIMARY KEY)")
+	require.NoError(t, err)
+	r, err := health.New([]health.Check{health.Database("database", db, nil)}, nil)
+	require.NoError(t, err)
+	require.Equal(t, health.Pass, runOnce(t, r).Status)
+
+	other := openDB(t, "sqlite", "file:"+path)
+	other.SetMaxOpenConns(1)
+	_, err = other.ExecContext(t.Context(), "BEGIN EXCLUSIVE")
+	require.NoError(t, err)
+	state := runOnce(t, r)
+	require.Equal(t, health.Fail, state.Status, "locked: %s", state.Output)
+	_, err = other.ExecContext(t.Context(), "COMMIT")
+	require.NoError(t, err)
+	require.Equal(t, health.Pass, runOnce(t, r).Status)
+
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	require.NoError(t, err)
+	_, err = file.WriteAt(bytes.Repeat([]byte("damage! "), 512), 0)
+	require.NoError(t, err)
+	require.NoError(t, file.Close())
+	state = runOnce(t, r)
+	require.Equal(t, health.Fail, state.Status, "damaged: %s", state.Output)
 }
 
 func TestSlowDatabaseWarns(t *testing.T) {
