@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
 	"github.com/mainstay-go/mainstay/backup/internal/server"
@@ -22,6 +23,9 @@ func (s *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 	original, err := s.file(ctx)
 	if err != nil {
 		return got, err
+	}
+	if others := openIn(original); len(others) > 0 {
+		return got, fmt.Errorf("sqlite: %s is open in %s: stop that, then restore again", original, strings.Join(others, ", "))
 	}
 	second := filepath.Join(filepath.Dir(original), ".tmp-"+filepath.Base(original)+"-"+server.RandomDigits())
 	defer os.Remove(second)

@@ -19,9 +19,12 @@ import (
 )
 
 // Source is a [driver.Source] that works with any database/sql driver for SQLite. It copies
-// the database with VACUUM INTO, which makes a consistent copy and does not block writers.
-// It checks the copy before use. A plain copy of the file would lose the data in the
-// write-ahead log.
+// the database with VACUUM INTO, which makes a consistent copy, and checks the copy before use.
+// A plain copy of the file would lose the data in the write-ahead log.
+//
+// In WAL mode the copy does not block writers. In the other journal modes it does: set a busy
+// timeout that is longer than the copy takes. It uses one connection of the pool. Give it a
+// pool of its own if the pool of the service has only one connection.
 type Source struct {
 	db *sql.DB
 	// Scratch is a folder for the copy, which needs as much space as the database. Default:
@@ -61,6 +64,9 @@ func (s *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 	contents, err := inspect(ctx, conn, path)
 	if err != nil {
 		return contents, err
+	}
+	if err := conn.Close(); err != nil { // it may be the only one of the service
+		return contents, fmt.Errorf("sqlite: %w", err)
 	}
 	contents.Consistency = "vacuum-into"
 	file, err := os.Open(path)
@@ -176,6 +182,12 @@ func (s *Source) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptio
 	}
 	if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
 		return target, got, fmt.Errorf("sqlite: %w", err)
+	}
+	// A driver creates an empty file when the database is gone and a connection is opened.
+	if info, err := os.Lstat(target); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
+		if err := os.Remove(target); err != nil {
+			return target, got, fmt.Errorf("sqlite: %w", err)
+		}
 	}
 	err = atomicfile.Create(target, 0o600, func(w io.Writer) error {
 		_, err := io.Copy(server.ContextWriter{Ctx: ctx, To: w}, r)
