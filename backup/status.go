@@ -48,6 +48,20 @@ func (j *Job) Status(ctx context.Context) (Status, error) {
 	return j.statusOf(ctx, entries)
 }
 
+// LastGood returns the start time of the newest good backup, false if there is no backup. It fits the option LastGood of
+// package schedule.
+func (j *Job) LastGood(ctx context.Context) (time.Time, bool, error) {
+	entries, err := j.List(ctx)
+	if err != nil {
+		return time.Time{}, false, err
+	}
+	e := newest(entries, Entry.good)
+	if e == nil {
+		return time.Time{}, false, nil
+	}
+	return e.Time(), true, nil
+}
+
 func (j *Job) statusOf(ctx context.Context, entries []Entry) (s Status, err error) {
 	s = Status{Newest: newest(entries, Entry.good), Free: j.free(ctx)}
 	for _, e := range entries {
