@@ -49,6 +49,9 @@ type PageNumberOptions struct {
 	Count CountPolicy
 	// OutOfRange is the response to a page past the last one. Default: NotFound.
 	OutOfRange OutOfRange
+	// LenientPage serves page 1 for a page below 1 or a page that is not a number. Use it where existing clients rely on
+	// it. It excludes Strict. Default: false; [ErrInvalidPage], as Django REST Framework.
+	LenientPage bool
 	// MaxPages is the last page that is served if the total is not known exactly: the
 	// database then reads over all pages before it. Default: 10,000.
 	MaxPages int64
@@ -76,6 +79,7 @@ type PageNumber struct {
 	outOfRange OutOfRange
 	maxPages   int64
 	strict     bool
+	lenient    bool
 	base       web.LinkBase
 	resource   string
 	scope      func(*http.Request) string
@@ -93,7 +97,7 @@ func NewPageNumber(preset Preset, opts *PageNumberOptions) (*PageNumber, error) 
 	}
 	p := &PageNumber{
 		preset: preset, pageParam: orDefault(o.PageParam, "page"), sizeParam: orDefault(o.SizeParam, "page_size"),
-		count: o.Count, outOfRange: o.OutOfRange, maxPages: o.MaxPages, strict: o.Strict,
+		count: o.Count, outOfRange: o.OutOfRange, maxPages: o.MaxPages, strict: o.Strict, lenient: o.LenientPage,
 		resource: o.Resource, scope: o.Scope, trace: o.Trace,
 	}
 	if p.sizeParam == "-" {
@@ -104,6 +108,9 @@ func NewPageNumber(preset Preset, opts *PageNumberOptions) (*PageNumber, error) 
 	}
 	if p.maxPages == 0 {
 		p.maxPages = 10_000
+	}
+	if p.strict && p.lenient {
+		return nil, errors.New("pagination: Strict rejects what LenientPage accepts: set one of them")
 	}
 	if p.maxPages < 0 {
 		return nil, errors.New("pagination: MaxPages must be positive")
@@ -181,6 +188,9 @@ func (p *PageNumber) Parse(r *http.Request) (PageRequest, error) {
 		req.Number, req.Last = 0, true
 	default:
 		n, ok := web.ParseInt(number)
+		if p.lenient && (!ok || n < 1) {
+			return req, nil
+		}
 		if !ok {
 			return PageRequest{}, invalidPage(p.pageParam, "not a number", p.strict)
 		}

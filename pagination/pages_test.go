@@ -172,6 +172,20 @@ func TestOutOfRange(t *testing.T) {
 	assert.Equal(t, []int{11, 12}, got.Results)
 }
 
+func TestLenientPage(t *testing.T) {
+	t.Parallel()
+	p := mustPageNumber(t, Preset{Size: 5, MaxSize: 20}, &PageNumberOptions{LenientPage: true})
+	for _, query := range []string{"/?page=0", "/?page=-3", "/?page=x", "/?page=1.5", "/?page=0&page_size=5"} {
+		got := byPage(t, p, items(12), query)
+		assert.Equal(t, 200, got.Status, query)
+		assert.Equal(t, []int{1, 2, 3, 4, 5}, got.Results, query)
+	}
+	assert.Equal(t, 404, byPage(t, p, items(12), "/?page=9").Status, "a page past the last one is the matter of OutOfRange")
+	assert.Equal(t, []int{11, 12}, byPage(t, p, items(12), "/?page=last").Results)
+	_, err := NewPageNumber(Standard, &PageNumberOptions{LenientPage: true, Strict: true})
+	require.Error(t, err)
+}
+
 func TestStrict(t *testing.T) {
 	t.Parallel()
 	p := mustPageNumber(t, Preset{Size: 5, MaxSize: 20}, &PageNumberOptions{Strict: true})
