@@ -2,6 +2,7 @@ package mainstay
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -25,6 +26,9 @@ type HTTPOptions struct {
 // HTTP returns the part that serves HTTP and stops without a lost request: it reports not ready, waits until load
 // balancers have noticed, finishes the requests in flight and closes. List it last, so that it stops first.
 //
+// A server whose TLSConfig has a certificate serves HTTPS, with HTTP/2. The listener must then be a plain one. A service
+// with both protocols has two parts with the same handler.
+//
 // The part's Run returns the error of a port in use, and an error if requests had to be cut off.
 func HTTP(name string, server *http.Server, opts *HTTPOptions) Part {
 	var o HTTPOptions
@@ -43,12 +47,21 @@ func HTTP(name string, server *http.Server, opts *HTTPOptions) Part {
 	return Part{Name: name, Run: func(ctx context.Context) error { return serve(ctx, server, o) }}
 }
 
+// hasCertificate reports whether a server can serve TLS. A package for HTTP/2 may have set a config without one.
+func hasCertificate(c *tls.Config) bool {
+	return c != nil && (len(c.Certificates) > 0 || c.GetCertificate != nil || c.GetConfigForClient != nil)
+}
+
 func serve(ctx context.Context, server *http.Server, o HTTPOptions) error {
+	secure := hasCertificate(server.TLSConfig)
 	listener := o.Listener
 	if listener == nil {
 		addr := server.Addr
 		if addr == "" {
 			addr = ":http"
+			if secure {
+				addr = ":https"
+			}
 		}
 		var err error
 		if listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", addr); err != nil {
@@ -56,7 +69,13 @@ func serve(ctx context.Context, server *http.Server, o HTTPOptions) error {
 		}
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	go func() {
+		if secure {
+			served <- server.ServeTLS(listener, "", "")
+			return
+		}
+		served <- server.Serve(listener)
+	}()
 	select {
 	case err := <-served:
 		return err

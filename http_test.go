@@ -2,10 +2,12 @@ package mainstay
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -51,6 +53,39 @@ func TestHTTPFinishesRequests(t *testing.T) {
 	}
 	if err := <-ended; err != nil || !drained.Load() {
 		t.Errorf("Run returned %v, drained %v", err, drained.Load())
+	}
+}
+
+// A server with a certificate serves HTTPS. One with an empty TLSConfig serves HTTP.
+func TestHTTPServesTLS(t *testing.T) {
+	t.Parallel()
+	sample := httptest.NewUnstartedServer(nil) // its certificate, and a client that trusts it
+	sample.EnableHTTP2 = true
+	sample.StartTLS()
+	defer sample.Close()
+	for scheme, config := range map[string]*tls.Config{"https": {Certificates: sample.TLS.Certificates}, "http": {}} {
+		server := &http.Server{ReadHeaderTimeout: time.Second, TLSConfig: config, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, r.Proto)
+		})}
+		listener := listen(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- Run(ctx, []Part{HTTP("api", server, &HTTPOptions{Listener: listener})}, quiet) }()
+		answer, err := sample.Client().Get(scheme + "://" + listener.Addr().String())
+		if err != nil {
+			t.Fatal(scheme, err)
+		}
+		body, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		want := map[string]string{"https": "HTTP/2.0", "http": "HTTP/1.1"}[scheme]
+		if err != nil || (answer.TLS != nil) != (scheme == "https") || string(body) != want {
+			t.Errorf("%s: TLS %v, %s, %v", scheme, answer.TLS != nil, body, err)
+		}
+		sample.Client().CloseIdleConnections()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(scheme, err)
+		}
 	}
 }
 
