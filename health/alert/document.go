@@ -256,70 +256,31 @@ func (d *document) receiver(name string) *delivery {
 	return r
 }
 
-// absorb merges the changes that this instance made while the store was unreachable.
-func (d *document) absorb(local *document) {
-	for _, c := range local.Closed {
-		if !slices.ContainsFunc(d.Closed, func(o health.Alert) bool { return o.ID == c.ID }) {
-			d.Closed = append(d.Closed, c)
-		}
-		for key, al := range d.Alerts {
-			if al.ID == c.ID {
-				delete(d.Alerts, key)
-			}
-		}
-	}
-	for key, mine := range local.Alerts {
-		if slices.ContainsFunc(d.Closed, func(o health.Alert) bool { return o.ID == mine.ID }) {
-			continue
-		}
-		theirs := d.Alerts[key]
-		if theirs == nil {
-			if d.Alerts == nil {
-				d.Alerts = map[string]*state{}
-			}
-			d.Alerts[key] = mine
-			continue
-		}
-		for name, t := range mine.Told {
-			if other := theirs.Told[name]; other == nil || t.At.After(other.At) {
-				theirs.tell(name, t)
-			}
-		}
-		if mine.AckAt.After(theirs.AckAt) {
-			theirs.AckBy, theirs.AckAt = mine.AckBy, mine.AckAt
-		}
-	}
-	for name, r := range local.Receivers {
-		into := d.receiver(name)
-		for _, t := range r.Sent {
-			if !slices.ContainsFunc(into.Sent, t.Equal) {
-				into.Sent = append(into.Sent, t)
-			}
-		}
-		slices.SortFunc(into.Sent, time.Time.Compare)
-		for id, t := range r.Threads {
-			if into.Threads[id] == nil {
-				into.Threads[id] = t
-			}
-		}
-		switch {
-		case r.Sender == into.Sender:
-			into.Attempts, into.FailedAt, into.Sending = r.Attempts, r.FailedAt, r.Sending
-		case r.FailedAt.After(into.FailedAt):
-			into.Attempts, into.FailedAt = r.Attempts, r.FailedAt
-		}
-	}
-	for _, s := range local.Silences {
-		if !slices.ContainsFunc(d.Silences, func(o Silence) bool { return o.same(s) }) {
-			d.Silences = append(d.Silences, s)
-		}
-	}
-}
-
 // tell stores the entry of a receiver.
 func (al *state) tell(receiver string, t *told) {
 	if al.Told == nil {
 		al.Told = map[string]*told{}
 	}
 	al.Told[receiver] = t
+}
+
+// reminderAt is the time of the next reminder, or zero.
+func (t *told) reminderAt(plan []time.Duration) time.Time {
+	switch {
+	case len(plan) == 0 || t.Face == clear || t.Base.IsZero():
+		return time.Time{}
+	case t.Reminded < len(plan):
+		return t.Base.Add(plan[t.Reminded])
+	}
+	last := plan[len(plan)-1]
+	return t.Base.Add(last + time.Duration(t.Reminded-len(plan)+1)*last)
+}
+
+// room reports whether another message may be sent now. If not, it returns the time at
+// which one may be sent.
+func (s *delivery) room(maxPerHour int) (time.Time, bool) {
+	if len(s.Sent) < maxPerHour {
+		return time.Time{}, true
+	}
+	return s.Sent[len(s.Sent)-maxPerHour].Add(capWindow), false
 }
