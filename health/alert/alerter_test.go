@@ -298,6 +298,7 @@ func TestCap(t *testing.T) {
 // An open incident outlives the process: a restart repeats nothing and forgets
 // nothing.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "sub", "alerts.json")
 	synctest.Test(t, func(t *testing.T) {
 		box := &inbox{}
@@ -348,6 +349,7 @@ func TestGroupInterval(t *testing.T) {
 
 // A command that cron starts and a server share the file: one of them speaks.
 func TestOnceBesideRun(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "alerts.json")
 	synctest.Test(t, func(t *testing.T) {
 		box := &inbox{}
@@ -385,6 +387,7 @@ func (l *lab) once(t testing.TB, names ...string) error {
 
 // An hourly command mails at once, by the reminders' plan, and at the end.
 func TestHourlyCommand(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "alerts.json")
 	synctest.Test(t, func(t *testing.T) {
 		box := &inbox{start: time.Now()}
@@ -417,6 +420,7 @@ func TestHourlyCommand(t *testing.T) {
 
 // --only looks at some checks: the others neither recover nor worsen.
 func TestNarrowedSnapshot(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "alerts.json")
 	synctest.Test(t, func(t *testing.T) {
 		box := &inbox{}
@@ -496,6 +500,7 @@ func TestDamagedState(t *testing.T) {
 
 // All well means no message, and a heartbeat a minute.
 func TestQuietWhileWell(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "alerts.json")
 	synctest.Test(t, func(t *testing.T) {
 		box := &inbox{}

@@ -210,6 +210,7 @@ func newPager(t testing.TB) (*pager, notify.Notifier) {
 // F01: an open warning, or an outage that somebody acknowledged, must not hide an
 // outage.
 func TestWarningHidesNoOutage(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p, pd := newPager(t)
 		start := time.Now()
@@ -231,6 +232,7 @@ func TestWarningHidesNoOutage(t *testing.T) {
 // The same check gets worse after somebody acknowledged its warning at the
 // on-call service.
 func TestRiseToCriticalPagesAgain(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p, pd := newPager(t)
 		start := time.Now()
@@ -261,6 +263,7 @@ func TestRiseToCriticalPagesAgain(t *testing.T) {
 // F02: an instance that dies while a check fails is lost, not recovered, until a
 // person says otherwise.
 func TestDeadInstanceIsLost(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"killed", "stopped"} {
 		t.Run(how, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -313,6 +316,7 @@ func TestDeadInstanceIsLost(t *testing.T) {
 
 // The instance comes back, and is well.
 func TestLostInstanceReturns(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		shared, mail := alert.Memory(), newLetters()
 		store := &mortal{Store: shared}
@@ -335,6 +339,7 @@ func TestLostInstanceReturns(t *testing.T) {
 // An instance that was well and vanishes is told, and so is that it is back. One
 // that is shut down is not.
 func TestHealthyInstanceVanishes(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		shared, mail := alert.Memory(), newLetters()
 		check := func() health.Check { return during("disk", true, ever, ever, down) }
@@ -360,6 +365,7 @@ func TestHealthyInstanceVanishes(t *testing.T) {
 // A shared database is down and takes an instance with it. Its recovery is seen by
 // the others.
 func TestSharedCheckRecoversWithoutTheDead(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		shared, mail := alert.Memory(), newLetters()
 		db := func() health.Check {
@@ -384,6 +390,7 @@ func TestSharedCheckRecoversWithoutTheDead(t *testing.T) {
 // Only the dead instance saw the shared check fail: nobody can say that it
 // recovered.
 func TestSharedCheckSeenByTheDeadOnly(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		shared, mail := alert.Memory(), newLetters()
 		db := func(from time.Duration) health.Check {
@@ -408,6 +415,7 @@ func TestSharedCheckSeenByTheDeadOnly(t *testing.T) {
 // F03: a receiver that is busy is told as soon as it responds, and the others are
 // not told again.
 func TestBusyReceiverIsToldLater(t *testing.T) {
+	t.Parallel()
 	for _, busyFor := range []time.Duration{5 * m, 15 * m} {
 		synctest.Test(t, func(t *testing.T) {
 			mail, phone := newLetters(), newLetters()
@@ -442,6 +450,7 @@ func TestBusyReceiverIsToldLater(t *testing.T) {
 
 // F06: what a wrong clock has stored does not silence anything.
 func TestClockAhead(t *testing.T) {
+	t.Parallel()
 	for _, ahead := range []time.Duration{2 * h, 2 * 365 * 24 * h} {
 		store, mail := alert.Memory(), &letters{}
 		synctest.Test(t, func(t *testing.T) {
@@ -484,6 +493,7 @@ func hourly(t testing.TB, s alert.Store, to notify.Notifier, checks ...health.Ch
 // F08: a server and a command share the state. A check of the own process differs
 // between them, in both directions.
 func TestServerAndCommandDoNotContradict(t *testing.T) {
+	t.Parallel()
 	for _, who := range []string{"server", "command", "both"} {
 		t.Run(who, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -552,6 +562,7 @@ func eventually(t testing.TB, ok func() bool) {
 
 // F10: a message just sent delays no outage.
 func TestOutageRightAfterAWarning(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		mail := newLetters()
 		_, stop := serve(t, mail, alert.Options{}, during("disk", false, 0, ever, slow), during("db", true, 75*time.Second, 40*m, down))
@@ -571,6 +582,7 @@ func TestOutageRightAfterAWarning(t *testing.T) {
 
 // F12: a check that changes all the time is told with reminders and no flood.
 func TestFlappingHasReminders(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		mail := newLetters()
 		start := time.Now()
@@ -591,6 +603,7 @@ func TestFlappingHasReminders(t *testing.T) {
 
 // F17: a process that dies every 25 s never confirms a state. The stops are told.
 func TestCrashLoop(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		disk, mail := alert.Memory(), newLetters()
 		run := func(d time.Duration, kill bool) {
@@ -617,6 +630,7 @@ func TestCrashLoop(t *testing.T) {
 
 // A single unclean stop is told on request, and a clean one never.
 func TestUncleanStop(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		disk, mail := alert.Memory(), newLetters()
 		p, pd := newPager(t)

@@ -34,6 +34,7 @@ func open(al *alert.Alerter, method, link string, form url.Values) (int, string)
 // The links of a message act when a person presses the button, and not when a
 // program opens them.
 func TestLinks(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		mail := newLetters()
 		al, stop := serve(t, mail, alert.Options{LinkURL: linkURL, LinkSecret: linkSecret}, during("db", true, 0, 9*h, down), during("disk", false, 0, 9*h, slow))
@@ -108,6 +109,7 @@ func TestLinks(t *testing.T) {
 
 // Without a secret there are no links, and none is valid.
 func TestNoLinksWithoutSecret(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		al, stop := serve(t, newLetters(), alert.Options{}, during("db", true, 0, ever, down))
 		time.Sleep(5 * m)
@@ -123,6 +125,7 @@ func TestNoLinksWithoutSecret(t *testing.T) {
 
 // A store that is out of reach: the page says so.
 func TestLinkWithoutStore(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := &broken{Store: alert.Memory()}
 		al, stop := serve(t, newLetters(), alert.Options{Store: store, LinkURL: linkURL, LinkSecret: linkSecret}, during("db", true, 0, ever, down))

@@ -17,6 +17,7 @@ import (
 
 // Each receiver gets what its route says, and all of it ends.
 func TestRoutes(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		all, critical, disks, elsewhere := newLetters(), newLetters(), newLetters(), newLetters()
 		_, stop := serve(t, nil, alert.Options{Instance: "pos-1", Receivers: []alert.Receiver{
@@ -46,6 +47,7 @@ func TestRoutes(t *testing.T) {
 // Outside its hours a receiver is told nothing. What lasts is told when they
 // begin.
 func TestHours(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) { // begins on Saturday, 1 January 2000, 00:00 UTC
 		mail, day := newLetters(), newLetters()
 		_, stop := serve(t, mail, alert.Options{Receivers: []alert.Receiver{{
@@ -70,6 +72,7 @@ func TestHours(t *testing.T) {
 // Nobody acknowledges: the next receiver is told. Somebody does: it is not, and
 // reminders end. The end is told in any case.
 func TestEscalation(t *testing.T) {
+	t.Parallel()
 	for _, ack := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			first, second := newLetters(), newLetters()
@@ -103,6 +106,7 @@ func TestEscalation(t *testing.T) {
 
 // An acknowledged warning that becomes critical is told again.
 func TestAcknowledgementEndsWithARise(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		mail := newLetters()
 		var mu sync.Mutex
@@ -134,6 +138,7 @@ func TestAcknowledgementEndsWithARise(t *testing.T) {
 
 // Many alerts of one cause make one message; the end names them.
 func TestGrouping(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p, pd := newPager(t)
 		mail := newLetters()
@@ -163,6 +168,7 @@ func TestGrouping(t *testing.T) {
 // The subject of the thread stays from the beginning to the end; what is new is
 // marked.
 func TestThreads(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		mail := newLetters()
 		_, stop := serve(t, mail, alert.Options{}, during("database", true, 0, 10*h, down), during("payments", true, 20*m, 40*m, down))
@@ -195,6 +201,7 @@ func TestThreads(t *testing.T) {
 // The times of an alert reach from the first bad result to the first good one,
 // not from its confirmation or its mail.
 func TestTimesOfTheOutage(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		mail := newLetters()
 		c := during("db", true, 10*m, 25*m, down)
@@ -218,6 +225,7 @@ func TestTimesOfTheOutage(t *testing.T) {
 
 // The facts are data, for programs.
 func TestAlertsAsData(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		mail := newLetters()
 		c := during("disk", true, 0, ever, down)
@@ -246,6 +254,7 @@ func TestAlertsAsData(t *testing.T) {
 }
 
 func TestLanguagesAndTemplates(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		es, own := newLetters(), newLetters()
 		_, stop := serve(t, es, alert.Options{Language: "es", Receivers: []alert.Receiver{{
@@ -315,6 +324,7 @@ func TestReceiverErrors(t *testing.T) {
 
 // Two processes that use one instance name are found.
 func TestInstanceNameUsedTwice(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := alert.Memory()
 		a, stopA := serve(t, newLetters(), alert.Options{Instance: "pos-1", Store: store}, during("db", true, ever, ever, down))
@@ -330,6 +340,7 @@ func TestInstanceNameUsedTwice(t *testing.T) {
 
 // A check that is removed while it fails ends without a recovery.
 func TestRemovedCheck(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store, mail := alert.Memory(), newLetters()
 		_, stop := serve(t, mail, alert.Options{Instance: "pos-1", Store: store}, during("db", true, 0, ever, down), during("disk", true, ever, ever, down))
@@ -346,6 +357,7 @@ func TestRemovedCheck(t *testing.T) {
 
 // Replicas that come and go in a deployment are told only where they fail.
 func TestRollingDeployment(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store, mail := alert.Memory(), newLetters()
 		var stops []func()
@@ -369,6 +381,7 @@ func TestRollingDeployment(t *testing.T) {
 }
 
 func TestNoticesAndTimeline(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		mail := newLetters()
 		al, stop := serve(t, mail, alert.Options{Instance: "pos-1"}, during("db", true, 10*m, 20*m, down), during("disk", false, 5*m, ever, slow))
