@@ -3,7 +3,6 @@ package alert
 import (
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
@@ -140,78 +139,4 @@ func (r *receiver) normalize(o *Options) (err error) {
 	}
 	r.texts, err = parseTexts(orDefault(r.Templates, o.Templates))
 	return err
-}
-
-// onDuty reports whether the receiver may get a message at now.
-func (r *receiver) onDuty(now time.Time) bool {
-	if r.primary != nil {
-		return r.primary.onDuty(now)
-	}
-	for i := range r.Hours {
-		w := r.Hours[i]
-		w.Checks = nil
-		if w.covers("", now) {
-			return true
-		}
-	}
-	return len(r.Hours) == 0
-}
-
-// matches reports whether the route of the receiver covers an alert. If it covers the
-// alert only later, matches returns the time.
-func (r *receiver) matches(d *document, al *state, with *rules, now time.Time) (bool, time.Time) {
-	if r.MinLevel == notify.Critical && !al.Critical || !matchAny(r.Checks, al.Name) {
-		return false, time.Time{}
-	}
-	hosts := al.Reporters
-	if al.Instance != "" {
-		hosts = []string{al.Instance}
-	}
-	if len(r.Instances) > 0 && !slices.ContainsFunc(hosts, func(h string) bool { return matchAny(r.Instances, h) }) {
-		return false, time.Time{}
-	}
-	if r.fallbackOf != "" {
-		primary := d.Receivers[r.fallbackOf]
-		if primary == nil || primary.Attempts <= len(with.retries) {
-			return false, time.Time{}
-		}
-		return r.primary.matches(d, al, with, now)
-	}
-	if r.After > 0 {
-		at := al.Opened.Add(r.After)
-		if al.Rose.After(al.Opened) {
-			at = al.Rose.Add(r.After)
-		}
-		if !al.AckAt.IsZero() {
-			return false, time.Time{}
-		}
-		if now.Before(at) {
-			return false, at
-		}
-	}
-	return true, time.Time{}
-}
-
-func matchAny(patterns []string, name string) bool {
-	if len(patterns) == 0 {
-		return true
-	}
-	return slices.ContainsFunc(patterns, func(p string) bool {
-		ok, _ := path.Match(p, name) // New has checked the pattern
-		return ok
-	})
-}
-
-// pause is the wait after a number of failures. A critical alert is tried again at
-// least once a minute in the first hour, and then every 5 minutes.
-func (r *receiver) pause(with *rules, attempts int, urgent bool) time.Duration {
-	d := with.retries[min(attempts, len(with.retries))-1]
-	if urgent {
-		limit := time.Minute
-		if attempts > 60 {
-			limit = 5 * time.Minute
-		}
-		d = min(d, limit)
-	}
-	return d
 }
