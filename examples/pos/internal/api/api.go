@@ -15,6 +15,7 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/shopcache"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/health/alert"
 	"github.com/mainstay-go/mainstay/health/history"
 	"github.com/mainstay-go/mainstay/pagination"
 	"github.com/mainstay-go/mainstay/pagination/keyset"
@@ -22,6 +23,9 @@ import (
 	"github.com/mainstay-go/mainstay/ratelimit"
 	"github.com/mainstay-go/mainstay/ratelimit/concurrency"
 )
+
+// AlertsPath is where the links of messages lead that acknowledge and silence alerts.
+const AlertsPath = "/alerts/"
 
 // Config has the parts of the API.
 type Config struct {
@@ -32,6 +36,8 @@ type Config struct {
 	Calendar store.Calendar
 	Metrics  *metrics.Metrics
 	Health   *health.Registry
+	// Alerts serves the links of messages; nil is off.
+	Alerts *alert.Alerter
 	// Uptime serves the pages under /uptime/; nil is off.
 	Uptime *history.History
 	// Limiter makes a limiter of a policy, in memory or on Redis.
@@ -135,6 +141,10 @@ func (a *API) routes() http.Handler {
 	open("/metrics/", methods{"GET": a.operators(a.Metrics.Handler())})
 	for _, path := range []string{"/health/", "/ready/", "/alive/", "/status/"} {
 		mux.Handle(path, methods{"GET": a.Health.Handler()})
+	}
+	if a.Alerts != nil {
+		links := a.Alerts.Handler()
+		open(AlertsPath, methods{"GET": links, "POST": links}) // a link carries its own authorization
 	}
 	if a.Uptime != nil {
 		a.Uptime.Mount(mux)

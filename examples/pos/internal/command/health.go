@@ -46,13 +46,13 @@ func checkHealth(ctx context.Context, env Env, args []string) int {
 			closers = append([]func(){func() { _ = p.close() }}, closers...)
 			return p.health, nil
 		},
-		Alert:  alert.Options{Service: "pos", Store: newAlertState(s, func() *store.Store { return opened })},
+		Alert:  alert.Options{Service: "pos", Store: newAlertState(s, func() *store.Store { return opened }), StatusURL: statusURL(s)},
 		Stdout: env.Stdout, Stderr: env.Stderr,
 	}
 	cmd.Notifier = func() (notify.Notifier, error) {
 		n, err := notifier(s, logger)
 		if err == nil && n == nil {
-			err = errors.New("no recipient: set --smtp")
+			err = errors.New("no recipient: set --smtp or --receivers")
 		}
 		return n, err
 	}

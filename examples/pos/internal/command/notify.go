@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"os"
@@ -10,18 +11,35 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mainstay-go/mainstay/examples/pos/internal/api"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 	"github.com/mainstay-go/mainstay/health/alert"
 	"github.com/mainstay-go/mainstay/notify"
 )
 
-// notifier is the way to the people whom --smtp names; nil if it names nobody.
+// notifier is the channel to the receivers of --smtp and --receivers, or nil if there is
+// none.
 func notifier(s *settings.Settings, logger *slog.Logger) (notify.Notifier, error) {
-	if s.SMTP == "" {
-		return nil, nil
+	return s.Notifier(&notify.EmailOptions{Logger: logger}, &notify.MultiOptions{Logger: logger})
+}
+
+// alertOptions are those of the server. A message links to the status page, and to a
+// page that acknowledges or silences the alert.
+func alertOptions(s *settings.Settings, sec *secrets, state alert.Store, logger *slog.Logger) *alert.Options {
+	o := &alert.Options{Store: state, StatusURL: statusURL(s), Logger: logger}
+	if s.PublicURL != "" && len(sec.tokens) > 0 {
+		sum := sha256.Sum256(append([]byte("links of alerts\x00"), sec.tokens...)) // the same on all servers of a database
+		o.LinkURL, o.LinkSecret = s.PublicURL+api.AlertsPath, sum[:]
 	}
-	return notify.NewEmailFromURL(s.SMTP, &notify.EmailOptions{Logger: logger})
+	return o
+}
+
+func statusURL(s *settings.Settings) string {
+	if s.PublicURL == "" {
+		return ""
+	}
+	return s.PublicURL + "/status/"
 }
 
 // outbox is where the messages wait that could not be delivered.

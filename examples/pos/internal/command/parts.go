@@ -51,9 +51,9 @@ type parts struct {
 	backup      *backup.Job
 	nightly     *schedule.Scheduler   // nil where --backup-at is off
 	always      bool                  // report missing backups as well
-	notices     *backupnotify.Notices // nil without --smtp, or --backup-at
+	notices     *backupnotify.Notices // nil without a receiver, or --backup-at
 	outbox      *notify.Spool         // nil likewise
-	alerts      *alert.Alerter        // nil without --smtp
+	alerts      *alert.Alerter        // nil without a receiver
 	uptime      *history.History      // nil in commands
 	closers     []io.Closer
 }
@@ -93,7 +93,7 @@ func newParts(s *settings.Settings, st *store.Store, sec *secrets, always bool, 
 		return p, err
 	}
 	if channel != nil {
-		p.alerts, err = alert.New(p.health, channel, &alert.Options{Store: newAlertState(s, func() *store.Store { return st }), Logger: logger})
+		p.alerts, err = alert.New(p.health, channel, alertOptions(s, sec, newAlertState(s, func() *store.Store { return st }), logger))
 		if err != nil {
 			return p, err
 		}

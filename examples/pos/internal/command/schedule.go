@@ -69,7 +69,7 @@ func hostPlans(s *settings.Settings, target, environment string) ([]schedule.Hos
 		at = settings.Default().BackupAt
 	}
 	tell := func(command ...string) []string {
-		if s.SMTP != "" || environment != "" {
+		if s.Notifies() || environment != "" {
 			command = append(command, "--notify") // without an address it would only fail
 		}
 		return append(command, "--data", data)

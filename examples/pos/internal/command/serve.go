@@ -105,7 +105,7 @@ func newServer(ctx context.Context, env Env, s *settings.Settings, st *store.Sto
 		return nil, err
 	}
 	handler, err := api.New(api.Config{
-		Settings: s, Store: st, Sessions: p.sessions, Caches: p.caches, Calendar: calendar(s), Metrics: p.metrics, Health: p.health, Uptime: p.uptime, Limiter: p.limiter, Concurrency: p.concurrency,
+		Settings: s, Store: st, Sessions: p.sessions, Caches: p.caches, Calendar: calendar(s), Metrics: p.metrics, Health: p.health, Uptime: p.uptime, Alerts: p.alerts, Limiter: p.limiter, Concurrency: p.concurrency,
 		CursorSecret: secrets.cursor, Operator: secrets.operator, Logger: logger,
 	})
 	if err != nil {

@@ -41,6 +41,8 @@ func options(s *Settings) []option {
 		{flag: "locale", env: "POS_LOCALE", value: "en|es", help: "words, amounts and dates of the pages", def: s.Locale, set: locale(&s.Locale)},
 		{flag: "trusted-proxies", env: "POS_TRUSTED_PROXIES", value: "cidr,…", help: "proxies whose X-Forwarded-For is believed", def: "none", set: proxies(&s.TrustedProxies)},
 		{flag: "smtp", env: "POS_SMTP", value: "url", help: "where alerts go: smtp://user:pw@host:587?from=a@b&to=c@d", def: "none", secret: true, set: smtp(&s.SMTP)},
+		{flag: "receivers", env: "POS_RECEIVERS", value: "url …", help: "further receivers of alerts: slack+https://…, " + receiverKindNames, def: "none", secret: true, set: s.Receivers.Set},
+		{flag: "public-url", env: "POS_PUBLIC_URL", value: "url", help: "address of the service in a browser, for the links in messages", def: "no links", secret: true, set: publicURL(&s.PublicURL)},
 		{flag: "ops-token", env: "POS_OPS_TOKEN", value: "token", help: "bearer token for health details, /metrics and /status/", def: "generated once", secret: true, set: token(&s.OpsToken)},
 		{flag: "backup-at", env: "POS_BACKUP_AT", value: "hh:mm", help: "time of the daily backup, or off", def: s.BackupAt.String(), set: s.BackupAt.Set},
 		{flag: "backup-target", env: "POS_BACKUP_TARGET", value: "url", help: "where backups are copied to: s3://key:secret@host/bucket/prefix", def: "none", secret: true, set: s.BackupTarget.Set},

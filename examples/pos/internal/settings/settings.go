@@ -34,7 +34,9 @@ type Settings struct {
 	DBConnections int // of each replica
 	Locale        string
 
-	SMTP         string // "": no notifications
+	SMTP         string // "": no mail
+	Receivers    Receivers
+	PublicURL    string // "": messages have no links
 	BackupAt     TimeOfDay
 	BackupTarget Bucket
 	Demo         bool
