@@ -40,7 +40,7 @@ func findInWord(spans []span, text string, i, j int) []span {
 			}
 		}
 	}
-	if len(word) < 12 || !looksRandom(word) {
+	if len(word) < 12 || !looksRandom(word) || isFraction(text, i) {
 		return spans
 	}
 	// A token may go on behind a dot, a slash or a sign of base64.
@@ -176,6 +176,30 @@ func hasDate(w string) bool {
 	return false
 }
 
+// isStamp reports whether s begins with a time such as 20261128T020000.
+func isStamp(s string) bool {
+	return len(s) >= 15 && (s[0] == '2' && s[1] == '0' || s[0] == '1' && s[1] == '9') && (s[8] == 'T' || s[8] == '-') && isDigits(s[:8]) && isDigits(s[9:15])
+}
+
+// isFraction reports whether the word at i holds the fractional seconds of a time, as
+// in 20261128T020000.123456Z-ab12cd34.
+func isFraction(text string, i int) bool {
+	return i >= 16 && text[i-1] == '.' && isStamp(text[i-16:]) && text[i] >= '0' && text[i] <= '9'
+}
+
+// isStampedID reports whether a value is a time with a short suffix, as backups and
+// alerts are named.
+func isStampedID(v string) bool {
+	if !isStamp(v) {
+		return false
+	}
+	rest := v[15:]
+	if strings.HasPrefix(rest, ".") {
+		rest = strings.TrimLeft(rest[1:], "0123456789")
+	}
+	return len(strings.TrimPrefix(rest, "Z")) <= 16
+}
+
 func isDigits(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if s[i] < '0' || s[i] > '9' {
@@ -200,7 +224,7 @@ func caseSwitches(w string) int {
 // one piece, with letters and digits.
 func looksLikeKey(v string) bool {
 	v = strings.Trim(v, `"'.,;:()[]{}<>`)
-	if len(v) < 16 || isUUID(v) || !isToken(v) {
+	if len(v) < 16 || isUUID(v) || !isToken(v) || isStampedID(v) {
 		return false
 	}
 	digits, letters := 0, 0

@@ -1,6 +1,7 @@
 package redact
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -57,9 +58,12 @@ func valueOf(text, low, word string, i, j int, command string) (span, bool) {
 	case cryptoCalls[trimmed] && j < len(text) && text[j] == '(':
 		return span{j + 1, closing(text, j+1, ')')}, true
 	}
+	if s, ok := positionalValue(text, low, trimmed, j); ok {
+		return s, ok
+	}
 	if !secretKey(trimmed) {
 		if keyWord(trimmed) {
-			return keyValue(text, j)
+			return keyValue(text, low, i, j)
 		}
 		return span{}, false
 	}
@@ -96,6 +100,10 @@ func secretValue(text, low string, i, j int, flag bool, key string) (span, bool)
 		return valueAt(text, k+n, false, false)
 	}
 	if strings.HasPrefix(low[k:], "for ") { // for user x: …
+		window := low[k:min(len(low), k+120)]
+		if at := strings.Index(window, "' = '"); at >= 0 { // SET PASSWORD FOR 'a'@'b' = '…'
+			return valueAt(text, k+at+4, false, false)
+		}
 		return span{}, false
 	}
 	if n := copula(low[k:]); n > 0 {
@@ -422,6 +430,12 @@ func protocolValue(text string, i, j int, word string) (span, bool) {
 	from := j + 1
 	end := lineEnd(text, from)
 	args := strings.Fields(text[from:end])
+	for len(args) > 1 && harmless(args[len(args)-1]) && !looksSecret(args[len(args)-1]) {
+		args = args[:len(args)-1] // "AUTH x rejected"
+	}
+	if len(args) > 3 && looksSecret(args[0]) && !harmless(args[0]) { // an option of a longer command
+		args = args[:1]
+	}
 	if len(args) == 0 || len(args) > 3 || harmless(args[0]) && (len(args) == 1 || harmless(args[1])) || separator(args[0]) > 0 {
 		return span{}, false
 	}
@@ -433,6 +447,44 @@ func protocolValue(text string, i, j int, word string) (span, bool) {
 		return span{}, false
 	}
 	return span{from, trimEnd(text, from, from+len(args[0])+max(0, strings.LastIndex(text[from:end], last)+len(last)-len(args[0])))}, true
+}
+
+// positionalValue returns a secret that has its place in a list without a key.
+func positionalValue(text, low, word string, j int) (span, bool) {
+	switch word {
+	case "setuser": // ACL SETUSER name on >password
+		from := strings.Index(text[j:lineEnd(text, j)], " >")
+		if from < 0 {
+			return span{}, false
+		}
+		from += j + 2
+		return span{from, wordRun(text, from)}, true
+	case "params": // params={{user password service …}} of godror
+		if !strings.HasPrefix(low[j:], "={{") {
+			return span{}, false
+		}
+		from := wordRun(text, j) + 1
+		end := wordRun(text, min(from, len(text)))
+		return span{from, end}, from < end
+	case "construct": // PDO->__construct('mysql:host=…', 'user', 'password')
+		if !strings.HasSuffix(low[:j], "->__construct") {
+			return span{}, false
+		}
+		k := j
+		for n := 0; k < len(text) && text[k] != ')'; n++ {
+			from := strings.IndexAny(text[k:], `'"`)
+			if from < 0 {
+				return span{}, false
+			}
+			from += k + 1
+			to := quotedEnd(text, from, text[from-1])
+			if n == 2 {
+				return span{from, to}, to > from
+			}
+			k = to + 1
+		}
+	}
+	return span{}, false
 }
 
 // quotedOrRandom returns a quoted value, or a bare one that is no word.
@@ -496,8 +548,12 @@ func keyWord(word string) bool {
 	return word == "key" || word == "sig" || word == "code" || word == "hash" || word == "sid" || word == "pin" || word == "seed" || word == "salt" || word == "dsn"
 }
 
+// keyKinds are words before "key" that make it a secret.
+var keyKinds = []string{"unseal ", "private ", "secret ", "encryption ", "signing ", "recovery ", "account ", "master ", "api ", "access "}
+
 // keyValue hides the value of such a word if it looks like a secret.
-func keyValue(text string, j int) (span, bool) {
+func keyValue(text, low string, i, j int) (span, bool) {
+	named := low[i:j] == "key" && slices.ContainsFunc(keyKinds, func(kind string) bool { return strings.HasSuffix(low[:i], kind) })
 	k := j
 	for k < len(text) && strings.ContainsRune("\"'` ", rune(text[k])) {
 		k++
@@ -507,7 +563,7 @@ func keyValue(text string, j int) (span, bool) {
 		return span{}, false
 	}
 	s, ok := valueAt(text, k+n, true, false)
-	return s, ok && (looksRandom(text[s.from:s.to]) || looksLikeKey(text[s.from:s.to]))
+	return s, ok && (named && looksSecret(text[s.from:s.to]) || looksRandom(text[s.from:s.to]) || looksLikeKey(text[s.from:s.to]))
 }
 
 func isSpace(c byte) bool {

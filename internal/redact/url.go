@@ -14,7 +14,34 @@ func findURLs(spans []span, text string) []span {
 		spans = findInURL(spans, text, at+i, start)
 		at = start
 	}
-	return findUserAt(spans, text)
+	return findPasswordFile(findUserAt(spans, text), text)
+}
+
+// findPasswordFile hides the password of host:port:database:user:password, a line of a
+// .pgpass file.
+func findPasswordFile(spans []span, text string) []span {
+	if strings.Count(text, ":") < 4 {
+		return spans
+	}
+	for i := 0; i < len(text); {
+		end := wordRun(text, i)
+		if strings.Count(text[i:end], ":") < 4 {
+			i = end + 1
+			continue
+		}
+		fields := strings.SplitN(text[i:end], ":", 5)
+		if fields[0] != "" && !strings.Contains(fields[0], "/") && (fields[1] == "*" || len(fields[1]) > 2 && isPort(fields[1])) &&
+			isName(fields[2]) && isName(fields[3]) && fields[4] != "" {
+			spans = append(spans, span{end - len(fields[4]), end})
+		}
+		i = end + 1
+	}
+	return spans
+}
+
+// isName reports whether a field of a .pgpass file is a name or a wildcard.
+func isName(s string) bool {
+	return s == "*" || s != "" && (s[0] == '_' || s[0] >= 'a' && s[0] <= 'z' || s[0] >= 'A' && s[0] <= 'Z')
 }
 
 func findInURL(spans []span, text string, schemeEnd, start int) []span {

@@ -28,6 +28,7 @@ var secretNames = []string{
 	"mnemonic", "seed_phrase", "assertion", "client_assertion", "sharedaccesssignature", "webhook_url", "keypass", "storepass",
 	"passin", "passout", "community", "userpassword", "authenticator", "sas", "csrf", "xsrf", "rootpw", "bindpw", "basicauth", "basic_auth",
 	"code_verifier", "device_code", "requirepass", "masterauth", "auth_code", "secretaccesskey", "nonce_secret", "unlock_key",
+	"application-key", "application_key", "dd-application-key", "secret_id", "secret-id", "secretid", "id_token_hint",
 	// as operators and their tools write it in other languages
 	"contraseña", "contrasena", "clave", "claves", "senha", "palavra-passe", "motdepasse", "mot_de_passe", "mdp", "passe", "kennwort", "geheimnis",
 	"zugangscode", "wachtwoord", "geheim", "lösenord", "losenord", "passord", "adgangskode", "salasana", "hasło", "haslo", "heslo", "jelszó", "jelszo",
@@ -173,17 +174,35 @@ var vocabulary = words(`a able about above accepted access account acquired acti
 // commandOf names the command whose short flags carry passwords, if the text has
 // one.
 func commandOf(low string) string {
-	for _, c := range commands {
-		if i := strings.Index(low, c); i >= 0 && (i == 0 || !isAlnum(low[i-1])) && (i+len(c) == len(low) || !isAlnum(low[i+len(c)])) {
-			return c
+	first := len(commands)
+	for i := 0; i < len(low); i++ {
+		if i > 0 && isAlnum(low[i-1]) {
+			continue
+		}
+		for _, n := range commandsBy[low[i]] {
+			if c := commands[n]; n < first && strings.HasPrefix(low[i:], c) && (i+len(c) == len(low) || !isAlnum(low[i+len(c)])) {
+				first = n
+			}
 		}
 	}
-	return ""
+	if first == len(commands) {
+		return ""
+	}
+	return commands[first]
 }
 
+// commandsBy are the indexes of commands by their first byte.
+var commandsBy = func() (m [256][]int) {
+	for n, c := range commands {
+		m[c[0]] = append(m[c[0]], n)
+	}
+	return m
+}()
+
+// commands in the order in which they are preferred.
 var commands = []string{
 	"mysqldump", "mysqladmin", "mysqlimport", "mariadb-dump", "mariadb-admin", "mariadb", "mysql", "sshpass", "redis-cli", "ldapsearch", "ldapmodify", "ldapwhoami",
-	"curl", "smbclient", "zip", "unzip", "7z", "7za", "sqlcmd", "bcp", "mongo", "mongosh", "mongodump", "mongorestore", "docker login", "podman login", "helm registry login", "htpasswd",
+	"curl", "smbclient", "zip", "unzip", "7z", "7za", "sqlcmd", "bcp", "mongo", "mongosh", "mongodump", "mongorestore", "docker login", "podman login", "helm registry login", "az login", "htpasswd",
 	"openssl", "snmpwalk", "snmpget", "mosquitto_pub", "mosquitto_sub", "lftp", "ftp", "cqlsh", "clickhouse-client", "rabbitmqadmin", "xfreerdp", "net use", "ansible-vault", "wget",
 }
 
@@ -192,7 +211,7 @@ func shortFlag(command, flag, low string) bool {
 	switch command {
 	case "mysqldump", "mysqladmin", "mysqlimport", "mariadb-dump", "mariadb-admin", "mariadb", "mysql", "7z", "7za":
 		return flag[0] == 'p' && len(flag) > 1 && low != "password" && low != "port" && low != "protocol" && low != "p" && !strings.HasPrefix(low, "print") || flag == "p" && command[0] == '7'
-	case "docker login", "podman login", "helm registry login":
+	case "docker login", "podman login", "helm registry login", "az login":
 		return flag == "p"
 	case "sshpass", "mongo", "mongosh", "mongodump", "mongorestore", "cqlsh", "rabbitmqadmin":
 		return flag == "p"
