@@ -55,7 +55,7 @@ func (m *Source) Accounts(ctx context.Context, w io.Writer) (driver.Contents, er
 			name = quote(strings.TrimSuffix(account, "@"))
 		}
 		lists, err := queryStrings(ctx, m.db, "SHOW GRANTS FOR "+name)
-		if errorCode(err) == 1141 { // an account by host name, where the server resolves none
+		if errorCode(err) == 1141 { // an account by host name, which the server does not resolve
 			c.Warnings = append(c.Warnings, "the server does not use the account "+name+", and it is left out")
 			return nil
 		}

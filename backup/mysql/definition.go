@@ -18,7 +18,7 @@ type definition struct {
 	object string
 }
 
-// definitions reads all of them except broken views, in an order in which they can be
+// definitions reads every definition except broken views, in an order in which they can be
 // created: routines, views after the views that they read, triggers, events.
 func (d *dumping) definitions(ctx context.Context) ([]definition, error) {
 	var all []definition

@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// openIn returns the other processes that have the file open, as "process 17 (shop)". It finds those that this process
-// may inspect. SQLite itself notices other processes in WAL mode only.
+// openIn returns the other processes that have the file open, as "process 17 (shop)". It
+// finds processes that this process may inspect. SQLite itself detects other processes only
+// in WAL mode.
 func openIn(path string) (list []string) {
 	file, err := os.Stat(path)
 	if err != nil {
@@ -22,7 +23,8 @@ func openIn(path string) (list []string) {
 		if process == last || strings.HasPrefix(fd, own) {
 			continue
 		}
-		// Stat can hang on a file system that is away: only a link with the same name is followed.
+		// Stat can hang on an unreachable file system. Therefore only a link with the same
+		// name is followed.
 		if link, err := os.Readlink(fd); err != nil || filepath.Base(link) != filepath.Base(path) {
 			continue
 		}

@@ -2,5 +2,6 @@
 
 package sqlite
 
-// openIn finds no other process: SQLite itself notices those of a database in WAL mode.
+// openIn returns no processes on this system. SQLite itself detects other processes in WAL
+// mode.
 func openIn(string) []string { return nil }

@@ -95,12 +95,14 @@ func refuse(c *gin.Context, d *ratelimit.Decision, err error) {
 	}
 }
 
-// Wrap makes a gin middleware of a net/http middleware, such as that of a login guard or of a concurrency limit:
+// Wrap turns a net/http middleware, such as a login guard or a concurrency limit, into a
+// gin middleware:
 //
 //	engine.POST("/login", ginlimit.Wrap(guard.Wrap), login)
 //
-// If the middleware responds by itself, the handlers behind it do not run. The request and the response writer that it
-// passes on are those of gin's context while these handlers run.
+// If the middleware writes the response itself, the handlers after it do not run. While
+// they run, gin's context has the request and the response writer that the middleware
+// passes on.
 func Wrap(middleware func(http.Handler) http.Handler) gin.HandlerFunc {
 	wrapped := middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p := r.Context().Value(passageKey{}).(*passage)
@@ -121,7 +123,7 @@ func Wrap(middleware func(http.Handler) http.Handler) gin.HandlerFunc {
 	}
 }
 
-// passage is one request on its way through a net/http middleware.
+// passage is the state of one request in a net/http middleware.
 type passage struct {
 	c      *gin.Context
 	passed bool // the middleware called its next handler
@@ -129,7 +131,7 @@ type passage struct {
 
 type passageKey struct{}
 
-// writer is gin's response writer over the one that a net/http middleware passes on.
+// writer is a gin response writer around the one that a net/http middleware passes on.
 type writer struct {
 	gin.ResponseWriter
 	w http.ResponseWriter
