@@ -11,25 +11,30 @@ import (
 
 // HTTPOptions tune HTTP. The zero value is ready to use.
 type HTTPOptions struct {
-	// Listener serves instead of a new listener on the server's Addr. Default nil.
+	// Listener is used instead of a new listener on the server's Addr. Default nil.
 	Listener net.Listener
-	// Drain is called first when the server is to stop. Give the Drain method of the health package's checks: readiness
-	// then answers 503 while requests are still served. Default nil.
+	// Drain is called first when the server must stop. Pass the Drain method of the health
+	// package's checks: readiness then responds 503 while requests are still served.
+	// Default nil.
 	Drain func()
-	// DrainDelay is the time between Drain and the end of new connections: as long as load balancers take to notice.
-	// It is skipped without Drain. Default 5 s.
+	// DrainDelay is the time between Drain and the end of new connections. Load balancers
+	// must notice the change within this time. It is skipped without Drain. Default 5 s.
 	DrainDelay time.Duration
-	// ShutdownTimeout bounds the time for requests in flight. Their connections are then closed. Default 20 s.
+	// ShutdownTimeout is the limit for requests in flight. Their connections are then
+	// closed. Default 20 s.
 	ShutdownTimeout time.Duration
 }
 
-// HTTP returns the part that serves HTTP and stops without a lost request: it reports not ready, waits until load
-// balancers have noticed, finishes the requests in flight and closes. List it last, so that it stops first.
+// HTTP returns the part that serves HTTP and stops without losing a request: it reports not
+// ready, waits until load balancers have noticed, finishes the requests in flight and
+// closes. List it last, so that it stops first.
 //
-// A server whose TLSConfig has a certificate serves HTTPS, with HTTP/2. The listener must then be a plain one. A service
-// with both protocols has two parts with the same handler.
+// A server whose TLSConfig has a certificate serves HTTPS, with HTTP/2. The listener must
+// then be a listener without TLS. A service with both protocols has two parts with
+// the same handler.
 //
-// The part's Run returns the error of a port in use, and an error if requests had to be cut off.
+// The part's Run returns an error if the port is in use, or if it had to interrupt
+// requests.
 func HTTP(name string, server *http.Server, opts *HTTPOptions) Part {
 	var o HTTPOptions
 	if opts != nil {
@@ -84,7 +89,7 @@ func serve(ctx context.Context, server *http.Server, o HTTPOptions) error {
 	if o.Drain != nil {
 		o.Drain()
 		select {
-		case err := <-served: // the server failed while it drained
+		case err := <-served: // the server failed during the drain
 			return err
 		case <-time.After(o.DrainDelay):
 		}

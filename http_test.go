@@ -23,7 +23,7 @@ func listen(t *testing.T) net.Listener {
 	return listener
 }
 
-// A request that is in flight when the service is told to stop gets its answer, after readiness has changed.
+// A request that is in flight when the service must stop receives its response, after readiness has changed.
 func TestHTTPFinishesRequests(t *testing.T) {
 	t.Parallel()
 	var drained atomic.Bool

@@ -18,7 +18,7 @@ import (
 	"github.com/mainstay-go/mainstay/ratelimit/loginguard"
 )
 
-// The functions below hold the README's examples, which TestReadmeCompiles compares.
+// The functions below contain the README's examples. TestReadmeCompiles compares them.
 
 type Product struct{ Name string }
 
@@ -35,7 +35,7 @@ func readmeCache(ctx context.Context, db queries) (Product, error) {
 	if err != nil {
 		return Product{}, err
 	}
-	// However many callers miss at once, one load runs; after Delete no caller gets an older value.
+	// If many callers miss at once, one load runs. After Delete, no caller receives an older value.
 	return products.GetOrLoad(ctx, "42", func(ctx context.Context) (Product, error) {
 		return db.Product(ctx, 42)
 	})
@@ -46,7 +46,7 @@ func readmeRatelimit(mux *http.ServeMux, secret []byte, login http.Handler) erro
 	if err != nil {
 		return err
 	}
-	mux.Handle("POST /login/", guard.Wrap(login)) // which calls Succeed after the right password
+	mux.Handle("POST /login/", guard.Wrap(login)) // login calls Succeed after the right password
 	return nil
 }
 
@@ -72,7 +72,7 @@ func readmeBackup(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return err
 	}
-	_, err = job.Backup(ctx) // dumped, checked, published, read back, and only then are old ones deleted
+	_, err = job.Backup(ctx) // dumps, checks, publishes and reads back, and only then deletes old backups
 	return err
 }
 
@@ -95,8 +95,8 @@ func readmePagination(mux *http.ServeMux, db queries) error {
 
 var _ = []any{readmeCache, readmeRatelimit, readmeHealth, readmeBackup, readmePagination}
 
-// TestReadmeCompiles finds each example of the README, line by line, in this file,
-// which the compiler has read.
+// TestReadmeCompiles finds each line of the README's examples in this file, which the
+// compiler reads.
 func TestReadmeCompiles(t *testing.T) {
 	source, err := os.ReadFile("readme_test.go")
 	if err != nil {

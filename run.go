@@ -8,37 +8,44 @@ import (
 	"time"
 )
 
-// A Part is one piece of a service that works in the background: a server, a cache, a scheduler.
+// A Part is one component of a service that works in the background: a server, a cache, a
+// scheduler.
 type Part struct {
 	// Name is used in errors and log lines.
 	Name string
-	// Run works until ctx ends and returns after everything that it started has ended. Nil: the part has only Close.
+	// Run works until ctx ends, and returns after everything that it started has ended.
+	// Nil: the part has only Close.
 	Run func(ctx context.Context) error
-	// Close releases what the part holds, after Run has returned. Nil: nothing to release.
+	// Close releases the resources of the part after Run has returned. Nil: there are none.
 	Close func() error
 }
 
 // Options tune Run. The zero value is ready to use.
 type Options struct {
-	// StopTimeout bounds the time that one part may take to stop. Run then reports the part by name, leaves it behind,
-	// and stops the next one. An HTTP part takes its drain delay and its shutdown timeout out of this time.
-	// Default 30 s.
+	// StopTimeout is the time for one part to stop. After that, Run reports the part by
+	// name, abandons it, and stops the next part. An HTTP part needs its drain delay and
+	// its shutdown timeout within this time. Default 30 s.
 	StopTimeout time.Duration
-	// Logger receives a line for each part that ends or does not stop. Default slog.Default().
+	// Logger receives a line for each part that ends or does not stop. Default
+	// slog.Default().
 	Logger *slog.Logger
 }
 
-// ErrStopTimeout is wrapped by the error of Run when a part did not return in time after its context had ended.
+// ErrStopTimeout is wrapped by the error of Run if a part did not return in time after its
+// context had ended.
 var ErrStopTimeout = errors.New("mainstay: the part did not stop in time")
 
 // Run starts the parts of a service and stops them in the reverse order when ctx ends or a part fails.
 //
-// List first what others use: caches, then checks, then the HTTP server. The server then stops first, while everything
-// that its last requests need still works. Each part is stopped, waited for and closed before the one in front of it.
+// List parts before the parts that use them: caches, then checks, then the HTTP server. The
+// server then stops first, while everything that its last requests need still works. Run
+// stops each part, waits for it and closes it before it stops the part in front of it.
 //
-// A part whose Run returns nil early has finished its work: the other parts go on. If a part's Run returns an error, Run
-// stops all parts and returns that error. Run returns nil if ctx ended and every part stopped cleanly, and otherwise all
-// errors joined, each with the name of its part. The error of a context that Run itself ended is not reported.
+// A part whose Run returns nil early has finished its work, and the other parts continue.
+// If a part's Run returns an error, Run stops all parts and returns that error. If ctx
+// ended and every part stopped cleanly, Run returns nil. Otherwise it returns all errors
+// joined, each with the name of its part. It does not report the error of a context that it
+// ended itself.
 //
 // Run does not recover panics. It installs no signal handler: use signal.NotifyContext.
 func Run(ctx context.Context, parts []Part, opts *Options) error {
@@ -86,7 +93,8 @@ type runningPart struct {
 	err    error         // valid after ended is closed
 }
 
-// start calls a part's Run with a context that ends only when the part's turn to stop has come. Values of ctx stay.
+// start calls a part's Run with a context that ends only when it is the part's turn to
+// stop. The context keeps the values of ctx.
 func start(ctx context.Context, p Part, failed chan<- struct{}, logger *slog.Logger) *runningPart {
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r := &runningPart{Part: p, cancel: cancel, ended: make(chan struct{})}
@@ -112,8 +120,8 @@ func start(ctx context.Context, p Part, failed chan<- struct{}, logger *slog.Log
 	return r
 }
 
-// stop ends the part's context, waits for Run and calls Close. A part that is left behind is not closed, because its Run
-// may still use what Close releases.
+// stop ends the part's context, waits for Run and calls Close. It does not close a part
+// that is abandoned, because its Run may still use the resources that Close releases.
 func (r *runningPart) stop(timeout time.Duration) error {
 	r.cancel()
 	timer := time.NewTimer(timeout)

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// record collects what happens, in its order.
+// record collects events in their order.
 type record struct {
 	mu     sync.Mutex
 	events []string
