@@ -1,5 +1,5 @@
-// Command pos is the point of sale of a school canteen: the reference server of the
-// library, with all of its packages at work.
+// Command pos is the point of sale of a school canteen. It is the reference server of the
+// library and uses all of its packages.
 package main
 
 import (

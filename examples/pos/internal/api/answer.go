@@ -11,7 +11,7 @@ import (
 	"github.com/mainstay-go/mainstay/pagination"
 )
 
-// answer writes v as JSON.
+// answer writes v as a JSON response.
 func answer(w http.ResponseWriter, status int, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {
@@ -27,12 +27,13 @@ func answerRaw(w http.ResponseWriter, status int, body []byte) {
 	_, _ = w.Write(append(body, '\n'))
 }
 
-// fail writes {"detail": …}.
+// fail writes the response {"detail": …}.
 func fail(w http.ResponseWriter, status int, detail string) {
 	answer(w, status, map[string]string{"detail": detail})
 }
 
-// refuse answers a conflict, with the figures that a page needs for words of its own.
+// refuse responds to a conflict. It includes the figures, because a page has its own words for
+// the conflict.
 func refuse(w http.ResponseWriter, c store.Conflict) {
 	body := map[string]any{"detail": c.Detail}
 	if c.Code != "" {
@@ -51,12 +52,12 @@ func refuse(w http.ResponseWriter, c store.Conflict) {
 	answer(w, http.StatusConflict, body)
 }
 
-// tryAgain is the text of a 503. A change whose answer is missing may have been made, so
-// the client must send it again under the same key.
+// tryAgain is the text of a 503. A change without a response may have been made, so the client
+// must send it again with the same key.
 const tryAgain = "the shop does not answer at the moment; try again, a change with the same Idempotency-Key"
 
-// failed answers an error of the store or of a paginator. Internal errors are logged, and
-// the client receives no detail of them.
+// failed responds to an error of the store or of a paginator. It logs internal errors, and the
+// client receives no details.
 func (a *API) failed(w http.ResponseWriter, r *http.Request, err error) {
 	var conflict store.Conflict
 	var invalid store.Invalid
@@ -71,7 +72,7 @@ func (a *API) failed(w http.ResponseWriter, r *http.Request, err error) {
 		fail(w, http.StatusNotFound, "not found")
 	case errors.As(err, new(*pagination.RequestError)):
 		pagination.WriteError(w, err)
-	case errors.Is(r.Context().Err(), context.Canceled): // the client has gone
+	case errors.Is(r.Context().Err(), context.Canceled): // the client disconnected
 		fail(w, http.StatusServiceUnavailable, "the request was given up")
 	case r.Context().Err() != nil, errors.Is(err, cache.ErrLoadTimeout), errors.Is(err, ErrUnavailable), store.Away(err):
 		a.Logger.ErrorContext(r.Context(), "no answer in time", "method", r.Method, "path", r.URL.Path, "error", err)

@@ -1,5 +1,4 @@
-// Package api serves the shop over HTTP: the JSON routes, the health routes beside them,
-// and the page for people.
+// Package api serves the shop over HTTP: the JSON routes, the health routes, and the pages.
 package api
 
 import (
@@ -40,11 +39,11 @@ type Config struct {
 	Alerts *alert.Alerter
 	// Uptime serves the pages under /uptime/; nil is off.
 	Uptime *history.History
-	// Limiter makes a limiter of a policy, in memory or on Redis.
+	// Limiter makes a limiter for a policy, in memory or in Redis.
 	Limiter func(ratelimit.Policy) (ratelimit.Limiter, error)
-	// Concurrency makes a limiter of concurrent requests, on the same store.
+	// Concurrency makes a limiter of concurrent requests in the same store.
 	Concurrency func(concurrency.Policy) (concurrency.Limiter, error)
-	// CursorSecret signs cursors; all servers on one database share it.
+	// CursorSecret signs cursors. All servers on one database share it.
 	CursorSecret []byte
 	// Operator reports whether a request carries the operations token.
 	Operator func(*http.Request) bool
@@ -71,7 +70,7 @@ type API struct {
 	hashing gate
 }
 
-// New returns the handler of everything.
+// New returns the handler of all routes.
 func New(cfg Config) (http.Handler, error) {
 	a := &API{Config: cfg, hashing: make(gate, max(1, runtime.GOMAXPROCS(0)/2))}
 	links := &pagination.Links{TrustedProxies: cfg.Settings.TrustedProxies}

@@ -12,12 +12,12 @@ import (
 	"strings"
 )
 
-// maxBody is more than any honest request of this API needs.
+// maxBody is more than any valid request of this API needs.
 const maxBody = 64 << 10
 
-// read decodes the JSON object of a request into v. Whatever is not exactly what v asks
-// for is refused: a misspelt "quantity" must not be taken for 0. It answers the request
-// itself when it returns false.
+// read decodes the JSON object of a request into v. It refuses every object that does not match
+// v exactly, so that it does not read a misspelt "quantity" as 0. When read returns false, it
+// has already sent the response.
 func read(w http.ResponseWriter, r *http.Request, v any) bool {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
@@ -37,7 +37,7 @@ func read(w http.ResponseWriter, r *http.Request, v any) bool {
 	return true
 }
 
-// decode reads one JSON object; its errors are for clients.
+// decode reads one JSON object. Its errors are for clients.
 func decode(body []byte, v any) error {
 	if err := noDoubles(body); err != nil {
 		return err
@@ -60,7 +60,7 @@ func decode(body []byte, v any) error {
 	return nil
 }
 
-// wanted names what a field should be in the words of JSON.
+// wanted names the type of a field in the terms of JSON.
 func wanted(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.String:
@@ -78,8 +78,8 @@ func wanted(t reflect.Type) string {
 
 var errNoJSON = errors.New("the body is no valid JSON object")
 
-// noDoubles refuses an object that names a field twice, or in another case: readers
-// disagree on what that means.
+// noDoubles refuses an object that contains a field name twice, also with different case. JSON
+// readers disagree on the meaning of such an object.
 func noDoubles(body []byte) error {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
@@ -98,8 +98,8 @@ func walkObject(d *json.Decoder) error {
 		if err != nil || !ok {
 			return errNoJSON
 		}
-		// encoding/json would take "Username" for "username"; whoever reads the body
-		// before it, such as the limiter of logins, would not.
+		// encoding/json accepts "Username" for "username". Code that reads the body earlier, such as
+		// the login limiter, does not.
 		if name != strings.ToLower(name) {
 			return fmt.Errorf("unknown field %q", name)
 		}

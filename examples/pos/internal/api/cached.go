@@ -14,8 +14,8 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 )
 
-// cached answers with an object that load returns, or with the bytes of an earlier answer
-// at the same versions.
+// cached responds with the object that load returns, or with the stored bytes of an earlier
+// response at the same versions.
 func (a *API) cached(w http.ResponseWriter, r *http.Request, c *shopcache.Responses, at func(store.Versions) string, load func(context.Context) (any, error)) {
 	a.cachedBody(w, r, c, at, "", func(ctx context.Context) ([]byte, error) {
 		v, err := load(ctx)
@@ -27,8 +27,8 @@ func (a *API) cached(w http.ResponseWriter, r *http.Request, c *shopcache.Respon
 	})
 }
 
-// cachedList is cached for a handler that writes its answer. Only an answer of 200 is kept.
-// Its links begin with the address that the client used, so that belongs to the key.
+// cachedList is cached for a handler that writes its own response. It stores only responses
+// with status 200. Their links contain the host of the request, so the key contains it too.
 func (a *API) cachedList(w http.ResponseWriter, r *http.Request, c *shopcache.Responses, at func(store.Versions) string, handle http.HandlerFunc) {
 	sum := sha256.Sum256([]byte(r.Host + "\n" + r.Header.Get("X-Forwarded-Proto") + "\n" + r.Header.Get("X-Forwarded-Host") + "\n" + r.URL.RawQuery))
 	a.cachedBody(w, r, c, at, "/"+hex.EncodeToString(sum[:12]), func(ctx context.Context) ([]byte, error) {
@@ -70,7 +70,7 @@ func (a *API) cachedBody(w http.ResponseWriter, r *http.Request, c *shopcache.Re
 	_, _ = w.Write(body)
 }
 
-// memoryWriter keeps an answer. As an error it is an answer that is not 200.
+// memoryWriter stores a response. As an error, it is a response with a status other than 200.
 type memoryWriter struct {
 	header http.Header
 	status int

@@ -14,20 +14,20 @@ import (
 
 type middleware func(http.Handler) http.Handler
 
-// unlimited stands in for a policy that is off.
+// unlimited takes the place of a policy that is off.
 func unlimited(next http.Handler) http.Handler { return next }
 
-// limits are the policies, each in front of its routes. The shop's own pages are counted
-// by till, programs by token, and reading apart from selling: a till that has looked at
-// many cards still sells.
+// limits are the policies, each in front of its routes. Requests of the shop's pages count by
+// till, and those of programs by token. Reading and selling have separate limits, so a till
+// that has read many cards can still sell.
 type limits struct {
 	login, reads, sale, topUp, downloads middleware
 	status                               http.Handler
 	address                              ratelimit.KeyFunc
 }
 
-// A download of all sales keeps a connection to the database for as long as its client
-// takes to read it, so the downloads of one user must not take all connections.
+// A download of all sales uses a database connection until the client has read it all. The
+// limit keeps connections free when one user starts many downloads.
 var downloads = concurrency.Policy{Name: "downloads", Limit: 4, RetryAfter: 5 * time.Second}
 
 func newLimits(cfg Config) (l *limits, err error) {
@@ -86,7 +86,7 @@ func newLimits(cfg Config) (l *limits, err error) {
 			return nil, err
 		}
 		l.login = guard.Wrap
-		shown = append(shown, ratelimit.Rule{Limiter: guard.Limiters()[0], Key: l.address}) // an account is named by a try only
+		shown = append(shown, ratelimit.Rule{Limiter: guard.Limiters()[0], Key: l.address}) // only a login request names an account
 	}
 	api := rule(s.RateAPI, token, isPage)
 	page := rule(s.RatePage, till, func(r *http.Request) bool { return !isPage(r) || neverRefused(r) })
@@ -118,14 +118,14 @@ func newLimits(cfg Config) (l *limits, err error) {
 	return l, nil
 }
 
-// isPage reports whether one of the shop's own pages sends a request.
+// isPage reports whether a request comes from one of the shop's own pages.
 func isPage(r *http.Request) bool {
 	c := callerOf(r)
 	return c != nil && c.cookie
 }
 
-// neverRefused reports reads that selling depends on: the user of the session, and the
-// outcome of a sale or top-up by its key. Each reads one row.
+// neverRefused reports whether selling depends on a read: the user of the session, and the
+// outcome of a sale or top-up by its key. Each such read costs one row.
 func neverRefused(r *http.Request) bool {
 	return r.URL.Path == "/api/v1/me/" || r.URL.Query().Has("key")
 }
@@ -137,7 +137,7 @@ func userName(r *http.Request) string {
 	return ""
 }
 
-// hashed keeps tokens out of the limiter's keys.
+// hashed returns a hash, so that the limiter's keys contain no tokens.
 func hashed(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:16])

@@ -12,7 +12,7 @@ import (
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
-// lists are the paginators, made once.
+// lists are the paginators. They are created once.
 type lists struct {
 	products  *list[store.Product]
 	customers *list[store.Customer]
@@ -20,14 +20,14 @@ type lists struct {
 	audit     *list[store.Audit]
 }
 
-// list pages one kind of record by number, or by keyset with ?cursor=. The
-// keyset also reads ?ordering= for both.
+// list pages one kind of record by number, or by keyset with ?cursor=. The keyset also reads
+// ?ordering= for both.
 type list[T any] struct {
 	numbers *pagination.PageNumber
 	keyset  *keyset.Keyset[T]
 }
 
-// source is what both ways of paging read from.
+// source is the source of both kinds of pages.
 type source[T any] interface {
 	pagination.Lister[T]
 	pagination.Counter
@@ -61,7 +61,7 @@ func newList[T any](name, ordering string, preset pagination.Preset, columns []k
 	return &list[T]{numbers: numbers, keyset: pages}, err
 }
 
-// serve answers a request with a page of the list that open returns.
+// serve responds with a page of the list that open returns.
 func serve[T any](a *API, w http.ResponseWriter, r *http.Request, l *list[T], open func(keyset.Order) source[T]) {
 	order, err := l.keyset.RequestOrder(r)
 	if err != nil {
@@ -80,7 +80,7 @@ func serve[T any](a *API, w http.ResponseWriter, r *http.Request, l *list[T], op
 		a.failed(w, r, err)
 		return
 	}
-	_ = page.Write(w) // the client has gone
+	_ = page.Write(w) // an error means that the client disconnected
 }
 
 func (a *API) products(w http.ResponseWriter, r *http.Request) {
@@ -126,7 +126,7 @@ func (a *API) sales(w http.ResponseWriter, r *http.Request) {
 	serve(a, w, r, a.lists.sales, func(o keyset.Order) source[store.Sale] { return a.Store.Sales(filter, o) })
 }
 
-// salesByKey returns the sale that an Idempotency-Key made, for a till without an answer.
+// salesByKey returns the sale of an Idempotency-Key, for a till that received no response.
 func (a *API) salesByKey(w http.ResponseWriter, r *http.Request, key string) {
 	list := []store.Sale{}
 	if visible(key) {
@@ -140,7 +140,7 @@ func (a *API) salesByKey(w http.ResponseWriter, r *http.Request, key string) {
 }
 
 func (a *API) audit(w http.ResponseWriter, r *http.Request) {
-	if q := r.URL.Query(); !q.Has("page") && !q.Has("cursor") { // by keyset, unless the request asks for numbers
+	if q := r.URL.Query(); !q.Has("page") && !q.Has("cursor") { // by keyset, unless the request has a page number
 		q.Set("cursor", "")
 		u := *r.URL
 		u.RawQuery = q.Encode()
@@ -151,8 +151,8 @@ func (a *API) audit(w http.ResponseWriter, r *http.Request) {
 	serve(a, w, r, a.lists.audit, func(o keyset.Order) source[store.Audit] { return a.Store.AuditLog(o) })
 }
 
-// saleFilter reads ?from= and ?to=: an instant, or a business day, which counts as a whole
-// also in "to".
+// saleFilter reads ?from= and ?to=. Each is an instant or a business day. A day in "to"
+// includes the whole day.
 func (a *API) saleFilter(q url.Values) (f store.SaleFilter, detail string) {
 	for _, p := range []struct {
 		name string

@@ -8,7 +8,7 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 )
 
-// What managers do: products, stock, users and their sessions.
+// Routes for managers: products, stock, users and their sessions.
 
 func (a *API) changeProduct(w http.ResponseWriter, r *http.Request) {
 	id, ok := pathID(w, r)
@@ -61,7 +61,7 @@ func (a *API) changeStock(w http.ResponseWriter, r *http.Request) {
 	a.changed(w, r, http.StatusCreated, product, err)
 }
 
-// changed answers a change that a manager made.
+// changed responds to a change that a manager made.
 func (a *API) changed(w http.ResponseWriter, r *http.Request, status int, v any, err error) {
 	if err != nil {
 		a.failed(w, r, err)
@@ -89,7 +89,7 @@ func (a *API) createUser(w http.ResponseWriter, r *http.Request) {
 	if !read(w, r, &in) {
 		return
 	}
-	// Names are shown, typed and put into paths: blanks at their ends would mislead.
+	// Names are displayed, typed and used in paths, so leading and trailing blanks would mislead.
 	if in.Username == "" || strings.TrimSpace(in.Username) != in.Username || !plain(in.Username, 64) || strings.ContainsAny(in.Username, "/\r\n\t") {
 		fail(w, http.StatusBadRequest, "username: want 1 to 64 characters, without / and without blanks at the ends")
 		return

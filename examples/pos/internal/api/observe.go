@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// secure sets the security headers of each response.
-// Handlers of pages replace the policy with their own.
+// secure sets the security headers of each response. Handlers of pages replace the policy with
+// their own.
 func secure(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		maps.Copy(w.Header(), safeHeaders)
@@ -22,7 +22,7 @@ func secure(next http.Handler) http.Handler {
 	})
 }
 
-// safeHeaders are shared by all responses: handlers replace a value and never append to it.
+// safeHeaders are shared by all responses. Handlers replace a value and never append to it.
 var safeHeaders = http.Header{
 	"X-Content-Type-Options":       {"nosniff"},
 	"X-Frame-Options":              {"DENY"},
@@ -34,15 +34,15 @@ var safeHeaders = http.Header{
 }
 
 const (
-	// answerPatience bounds a response. It is shorter than the server's write timeout, so
-	// that the client receives a reason.
+	// answerPatience is the time limit of a response. It is shorter than the server's write
+	// timeout, so that the client receives an error text.
 	answerPatience = 10 * time.Second
-	// streamPatience is the same for a download.
+	// streamPatience is the time limit of a download.
 	streamPatience = 30 * time.Minute
 )
 
-// inTime bounds each request, so that a database that hangs holds up neither tills nor all
-// connections.
+// inTime sets the time limit of each request. Without it, a database that hangs would block the
+// tills and use all connections.
 func inTime(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		patience := answerPatience
@@ -55,7 +55,7 @@ func inTime(next http.Handler) http.Handler {
 	})
 }
 
-// observe logs each request, and answers one that panicked.
+// observe logs each request, and responds when a handler panics.
 func (a *API) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
@@ -72,7 +72,7 @@ func (a *API) observe(next http.Handler) http.Handler {
 				}
 			}
 			if rec.status == 0 {
-				rec.status = http.StatusOK // nothing was written: net/http says 200
+				rec.status = http.StatusOK // the handler wrote no response, so net/http sends 200
 			}
 			a.Metrics.Request(rec.route, r.Method, rec.status, time.Since(start))
 			if nearLimit(w.Header()) {
@@ -92,7 +92,7 @@ func (a *API) observe(next http.Handler) http.Handler {
 	})
 }
 
-// recorder remembers the status of an answer and the pattern that its route has.
+// recorder stores the status of a response, and the pattern of its route.
 type recorder struct {
 	http.ResponseWriter
 	status int
@@ -101,19 +101,19 @@ type recorder struct {
 	user   string
 }
 
-// note names the user of a request in the log.
+// note adds the user of a request to the log line.
 func note(r *http.Request, user string) {
 	if rec, ok := r.Context().Value(recorderKey{}).(*recorder); ok {
 		rec.user = user
 	}
 }
 
-// address is where a request comes from, behind the proxies that are trusted.
+// address returns the client's address of a request, read behind the trusted proxies.
 func (a *API) address(r *http.Request) string {
 	return strings.TrimPrefix(a.limits.address(r), "ip:")
 }
 
-// nearLimit reports that a response crossed the last tenth of a limit, or its end.
+// nearLimit reports whether a response reached the last tenth of a limit, or used it up.
 func nearLimit(h http.Header) bool {
 	limit, err := strconv.Atoi(h.Get("X-RateLimit-Limit"))
 	left, leftErr := strconv.Atoi(h.Get("X-RateLimit-Remaining"))
@@ -122,8 +122,8 @@ func nearLimit(h http.Header) bool {
 
 type recorderKey struct{}
 
-// named tells the recorder which pattern a request was routed by. ServeMux writes it
-// into the request that it was handed, which is not the one that observe has.
+// named gives the recorder the pattern of a request's route. ServeMux sets the pattern in its
+// own copy of the request, which observe does not have.
 func named(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
@@ -149,5 +149,5 @@ func (r *recorder) Write(p []byte) (int, error) {
 	return r.ResponseWriter.Write(p)
 }
 
-// Unwrap lets http.ResponseController reach flushing and deadlines.
+// Unwrap gives http.ResponseController access to flushing and deadlines.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

@@ -14,13 +14,13 @@ import (
 //go:embed page assets words
 var files embed.FS
 
-// pageOf names the template of each page.
+// pageOf maps each page to its template.
 var pageOf = map[string]string{
 	"/": "till", "/day/": "day", "/customers/": "customers", "/products/": "products", "/reports/": "reports", "/users/": "users",
 }
 
-// pages are the pages for people, in the shop's language. They are static documents: what
-// they show they get from the API, with the session's cookie, like any other client.
+// pages are the web pages, in the shop's language. They are static documents. Their scripts
+// read data from the API with the session cookie, like any other client.
 type pages struct{ bodies map[string][]byte }
 
 func newPages(locale string) (*pages, error) {

@@ -13,7 +13,7 @@ import (
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
-// reports pages the sales for the office, and streams all of them.
+// reports pages the sales for the office, and streams all sales.
 type reports struct{ *list[store.SaleRow] }
 
 func newReports(links *pagination.Links, cursors *keyset.Cursors) (*reports, error) {
@@ -41,13 +41,13 @@ var saleColumns = []export.Column[store.SaleRow]{
 	{Header: "items", Value: func(s store.SaleRow) string { return strconv.FormatInt(s.Items, 10) }},
 }
 
-// salesReportPath is where the reports are.
+// salesReportPath is the path of the reports.
 const salesReportPath = "/api/v1/reports/sales/"
 
-// settled is how long after its end no sale can be committed into a range any more.
+// settled is the time after the end of a range when no sale can be committed into it any more.
 const settled = time.Minute
 
-// isDownload reports whether a request is for a whole report.
+// isDownload reports whether a request is for a complete report.
 func isDownload(r *http.Request) bool {
 	if r.URL.Path != salesReportPath {
 		return false
@@ -65,7 +65,7 @@ func (a *API) salesReport(w http.ResponseWriter, r *http.Request) {
 	}
 	open := func(o keyset.Order) source[store.SaleRow] { return a.Store.SaleRows(filter, o) }
 	if !isDownload(r) {
-		// A range that has ended does not change; all others change with each sale.
+		// A range that has ended does not change. All other ranges change with each sale.
 		a.cachedList(w, r, a.Caches.Reports, func(v store.Versions) string {
 			if !filter.To.IsZero() && filter.To.Before(v.Now().Add(-settled)) {
 				return fmt.Sprintf("past.%d.%d", filter.From.UnixMicro(), filter.To.UnixMicro())
@@ -96,7 +96,7 @@ func (a *API) salesReport(w http.ResponseWriter, r *http.Request) {
 	}
 	if errors.Is(err, export.ErrTruncated) {
 		a.Logger.WarnContext(r.Context(), "a download was cut off", "path", r.URL.Path, "error", err)
-		panic(http.ErrAbortHandler) // the client must not take the part for the whole
+		panic(http.ErrAbortHandler) // the client must not take a part for the complete report
 	}
 	if err != nil {
 		a.failed(w, r, err)

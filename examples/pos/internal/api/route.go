@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// methods are the handlers of one path.
+// methods maps HTTP methods to the handlers of one path.
 type methods map[string]http.Handler
 
 func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -34,8 +34,8 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fail(w, http.StatusMethodNotAllowed, "method "+r.Method+" is not allowed here")
 }
 
-// canonical lets every route be reached with and without its trailing slash. Nothing is
-// redirected: a redirect loses the body of a POST in many clients.
+// canonical serves every route with and without its trailing slash. It does not redirect,
+// because many clients lose the body of a POST in a redirect.
 func canonical(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p := r.URL.Path

@@ -17,7 +17,7 @@ import (
 
 const (
 	sessionCookie   = "pos_session"
-	deviceCookie    = "pos_device" // names a till, for its limits, also after a log-out
+	deviceCookie    = "pos_device" // identifies a till for its limits, also after a log-out
 	deviceLifetime  = 400 * 24 * time.Hour
 	sessionLifetime = 12 * time.Hour // a long day at the till
 )
@@ -26,26 +26,26 @@ const (
 type caller struct {
 	user   store.User
 	token  string
-	cookie bool   // it is one of the shop's own pages
-	device string // the till that a page runs on
+	cookie bool   // the request comes from one of the shop's own pages
+	device string // the till that displays the page
 }
 
 type callerKey struct{}
 
-// callerOf returns the caller of a request, nil without a session.
+// callerOf returns the caller of a request, or nil without a session.
 func callerOf(r *http.Request) *caller {
 	c, _ := r.Context().Value(callerKey{}).(*caller)
 	return c
 }
 
-// IsAdmin reports whether an administrator sends a request.
+// IsAdmin reports whether a request comes from an administrator.
 func IsAdmin(r *http.Request) bool {
 	c := callerOf(r)
 	return c != nil && c.user.Role == store.Admin
 }
 
-// token is what a request shows as its session: the bearer token of a program, or the
-// cookie of a browser.
+// token returns the session token of a request: the bearer token of a program, or the cookie of
+// a browser.
 func token(r *http.Request) (value string, cookie bool) {
 	if h := r.Header.Get("Authorization"); h != "" {
 		scheme, value, _ := strings.Cut(h, " ")
@@ -60,7 +60,7 @@ func token(r *http.Request) (value string, cookie bool) {
 	return "", false
 }
 
-// device names the till of a request by its cookie, "" without a cookie of this server.
+// device returns the till of a request from its cookie, or "" without a cookie of this server.
 func (a *API) device(r *http.Request) string {
 	if c, err := r.Cookie(deviceCookie); err == nil && len(c.Value) < 200 && a.Sessions.Signed(deviceCookie, c.Value) {
 		return c.Value
@@ -71,7 +71,7 @@ func (a *API) device(r *http.Request) string {
 // ErrUnavailable means that sessions cannot be read at the moment.
 var ErrUnavailable = errors.New("sessions are not available")
 
-// identify finds out who sends a request.
+// identify finds the user and session of a request.
 func (a *API) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t, cookie := token(r)
@@ -106,7 +106,7 @@ func (a *API) signedIn(next http.HandlerFunc) http.Handler {
 	})
 }
 
-// managers refuses requests of other users than managers.
+// managers accepts only requests of managers.
 func (a *API) managers(next http.HandlerFunc) http.Handler {
 	return a.signedIn(func(w http.ResponseWriter, r *http.Request) {
 		if !IsAdmin(r) {
@@ -117,8 +117,7 @@ func (a *API) managers(next http.HandlerFunc) http.Handler {
 	})
 }
 
-// operators lets those through who look after the service: who has the operations token,
-// and administrators.
+// operators accepts requests with the operations token and requests of administrators.
 func (a *API) operators(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !a.Operator(r) && !IsAdmin(r) {
@@ -194,7 +193,7 @@ func (a *API) cookie(r *http.Request, name, value string, lifetime time.Duration
 	return &http.Cookie{
 		Name: name, Value: value, Path: "/", MaxAge: int(lifetime / time.Second),
 		HttpOnly: true, SameSite: http.SameSiteLaxMode,
-		// The header may be anybody's: who forges it spoils a cookie of his own.
+		// A client can forge this header, but it then affects only its own cookie.
 		Secure: r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https"),
 	}
 }
@@ -208,7 +207,8 @@ func (a *API) whoami(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// gate bounds how many passwords are compared at once: each takes a core for a while.
+// gate limits the number of passwords that are compared at once. Each comparison uses a core
+// for some time.
 type gate chan struct{}
 
 func (g gate) enter(ctx context.Context) (release func(), ok bool) {
@@ -222,8 +222,8 @@ func (g gate) enter(ctx context.Context) (release func(), ok bool) {
 	}
 }
 
-// plain tells whether a text from outside may go to the database: of a sane length, and
-// without what PostgreSQL refuses in a text.
+// plain reports whether the database can store a text from a client: the length is within the
+// limit, and PostgreSQL accepts its characters.
 func plain(s string, most int) bool {
 	return len(s) <= most && utf8.ValidString(s) && !strings.ContainsRune(s, 0)
 }

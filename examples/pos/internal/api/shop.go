@@ -65,7 +65,7 @@ func (a *API) day(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, day)
 }
 
-// topUpLimit is the most that a caller may top up at once.
+// topUpLimit is the largest amount that a caller may top up at once.
 func (a *API) topUpLimit(c *caller) int64 {
 	if c.user.Role == store.Admin {
 		return store.MaxMoney
@@ -97,7 +97,7 @@ func (a *API) topUp(w http.ResponseWriter, r *http.Request) {
 	a.done(w, r, made, replayed, err)
 }
 
-// topUps lists the newest top-ups of a card, or what became of an Idempotency-Key.
+// topUps lists the newest top-ups of a card, or the top-up of an Idempotency-Key.
 func (a *API) topUps(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	card, key := q.Get("card"), q.Get("key")
@@ -119,13 +119,13 @@ func (a *API) topUps(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, map[string]any{"results": list})
 }
 
-// maxLines is the most different products in one sale.
+// maxLines is the maximum number of different products in one sale.
 const maxLines = 100
 
 func (a *API) sell(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Card  *string `json:"card"`
-		Total *int64  `json:"total,omitempty"` // that the customer was shown
+		Total *int64  `json:"total,omitempty"` // that the customer saw
 		Items []struct {
 			Product  int64 `json:"product"`
 			Quantity int64 `json:"quantity"`
@@ -210,7 +210,7 @@ func void[T any](a *API, w http.ResponseWriter, r *http.Request, undo func(conte
 	a.done(w, r, made, replayed, err)
 }
 
-// reason refuses an empty reason and one that is too long.
+// reason refuses a reason that is empty or too long.
 func reason(w http.ResponseWriter, text string) bool {
 	if text == "" || !plain(text, 190) {
 		fail(w, http.StatusBadRequest, "reason: want 1 to 190 characters")
@@ -219,7 +219,7 @@ func reason(w http.ResponseWriter, text string) bool {
 	return true
 }
 
-// pathID reads the number in a path, or answers 404.
+// pathID reads the number in a path, or responds with 404.
 func pathID(w http.ResponseWriter, r *http.Request) (int64, bool) {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil || id < 1 {
@@ -229,8 +229,8 @@ func pathID(w http.ResponseWriter, r *http.Request) (int64, bool) {
 	return id, true
 }
 
-// once reads the Idempotency-Key of a request. Two requests are the same if they ask for
-// the same thing on the same route, whatever their spacing.
+// once reads the Idempotency-Key of a request. Two requests are the same if their route and
+// their JSON are the same. White space does not matter.
 func (a *API) once(w http.ResponseWriter, r *http.Request, in any) (store.Once, bool) {
 	once := store.Once{User: callerOf(r).user.Name}
 	keys, given := r.Header["Idempotency-Key"]
@@ -259,7 +259,7 @@ func visible(s string) bool {
 	return len(s) >= 1 && len(s) <= 190
 }
 
-// done answers a change with the record that it, or its first request, made.
+// done responds to a change with its record, also when an earlier request has made that change.
 func (a *API) done(w http.ResponseWriter, r *http.Request, made any, replayed bool, err error) {
 	if err != nil {
 		a.failed(w, r, err)

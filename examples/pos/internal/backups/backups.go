@@ -1,5 +1,5 @@
-// Package backups joins the shop's database to the backup package: the same job for the
-// nightly run of the server and for the command beside it.
+// Package backups connects the shop's database with the backup package. The nightly run of the
+// server and the command "pos backup" use the same job.
 package backups
 
 import (
@@ -29,7 +29,7 @@ import (
 	"github.com/mainstay-go/mainstay/notify"
 )
 
-// JobName names the files of the backups.
+// JobName is the name in the files of the backups.
 const JobName = "pos"
 
 // Source returns the backup source of the shop's database.
@@ -37,7 +37,7 @@ func Source(s *settings.Settings, db *sql.DB) (driver.Source, error) {
 	switch s.Database.Engine {
 	case settings.SQLite:
 		source := sqlite.New(db)
-		source.Scratch = s.Data // the copy is as large as the database; /tmp may be memory
+		source.Scratch = s.Data // the copy is as large as the database, and /tmp may be memory
 		return source, nil
 	case settings.Postgres:
 		return postgres.New(db, s.Database.URL.String(), nil)
@@ -46,9 +46,9 @@ func Source(s *settings.Settings, db *sql.DB) (driver.Source, error) {
 	}
 }
 
-// New returns the job that backs the shop up into its data folder; it reads through db,
-// which need not be the pool that the shop sells with, and copies the backups to the
-// bucket, if there is one. opts may be nil.
+// New returns the job that stores backups of the shop in its data folder. It reads through db,
+// which need not be the pool of the sales. If there is a bucket, the job copies the backups to
+// it. opts may be nil.
 func New(s *settings.Settings, db *sql.DB, opts *backup.Options) (*backup.Job, error) {
 	source, err := Source(s, db)
 	if err != nil {
@@ -69,7 +69,7 @@ func New(s *settings.Settings, db *sql.DB, opts *backup.Options) (*backup.Job, e
 		}
 		o.Targets = append(o.Targets, target)
 	}
-	// Beside the backups, so that what is wrong with their folder is in it as well.
+	// The history is beside the backups, so that it also records problems of their folder.
 	if o.History, err = backup.NewFolder(filepath.Join(s.Data, "backup-history")); err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func New(s *settings.Settings, db *sql.DB, opts *backup.Options) (*backup.Job, e
 	return backup.New(JobName, source, folder, &o)
 }
 
-// assertions are what a restored shop must be besides complete: the books agree.
+// assertions verify in a restored shop that the books agree.
 var assertions = []backup.Assertion{
 	{Name: "every sale has an item", Query: `SELECT COUNT(*) = 0 FROM sales WHERE NOT EXISTS (SELECT 1 FROM sale_items WHERE sale_id = sales.id)`},
 	{Name: "every sale's total is the sum of its items", Query: `SELECT COUNT(*) = 0 FROM sales
@@ -87,13 +87,13 @@ var assertions = []backup.Assertion{
 	{Name: "somebody can log in", Query: `SELECT COUNT(*) > 0 FROM users`},
 }
 
-// bucket returns the target in a bucket, without a request to it.
+// bucket returns the target in a bucket. It sends no request.
 func bucket(b settings.Bucket) (backup.Target, error) {
 	keys := credentials.NewStaticV4(b.Key, b.Secret, "")
 	if b.Key == "" {
 		keys = credentials.NewEnvAWS()
 	}
-	// A region that is known is not asked for.
+	// With a configured region, the client sends no request for it.
 	client, err := minio.New(b.Endpoint, &minio.Options{Creds: keys, Secure: !b.Insecure, Region: cmp.Or(b.Region, "us-east-1"), MaxRetries: 3})
 	if err != nil {
 		return backup.Target{}, fmt.Errorf("the backup target: %w", err)
@@ -108,10 +108,11 @@ func bucket(b settings.Bucket) (backup.Target, error) {
 	}, nil
 }
 
-// Check is the health check of the backups: their age, their size, whether they were
-// read back and restored, and what is wrong with the last run or with any of them.
+// Check is the health check of the backups. It reports their age, their size, whether they were
+// read back and restored, and problems of the last run or of any backup.
 //
-// elsewhere returns when another server on the same database made the last good backup.
+// elsewhere returns the time of the last good backup that another server on the same database
+// made.
 func Check(job *backup.Job, elsewhere func(context.Context) (time.Time, error)) health.Check {
 	check := health.Backups("backups", func(ctx context.Context) ([]health.Backup, error) {
 		entries, err := job.List(ctx)
@@ -124,7 +125,7 @@ func Check(job *backup.Job, elsewhere func(context.Context) (time.Time, error)) 
 				list = append(list, health.Backup{Time: e.Time(), Size: e.Manifest.Size, Verified: e.Verified, Restored: e.Restored()})
 			}
 		}
-		if len(list) == 0 { // another server has them
+		if len(list) == 0 { // the backups are on another server
 			at, err := elsewhere(ctx)
 			if err == nil && !at.IsZero() {
 				list = append(list, health.Backup{Time: at, Size: 1, Verified: at, Restored: at})
@@ -135,9 +136,9 @@ func Check(job *backup.Job, elsewhere func(context.Context) (time.Time, error)) 
 	dates := check.Checker
 	check.Checker = health.CheckerFunc(func(ctx context.Context) health.Result {
 		result := dates.Check(ctx)
-		status, wrong := job.Check(ctx, 100*365*24*time.Hour) // the age is judged already
+		status, wrong := job.Check(ctx, 100*365*24*time.Hour) // dates.Check judges the age
 		if result.Err != nil {
-			return result // it could not be listed, which is said already
+			return result // the result reports already that listing failed
 		}
 		if wrong != nil && !errors.Is(wrong, backup.ErrStale) && !errors.Is(wrong, backup.ErrSuspect) {
 			level := health.Warn
@@ -160,26 +161,26 @@ func Check(job *backup.Job, elsewhere func(context.Context) (time.Time, error)) 
 func troubles(s backup.Status) (list []string) {
 	if s.Last != nil && !s.Last.OK {
 		list = append(list, "the last run failed at "+s.Last.Stage)
-		if s.Suspect > 0 { // an older one, before a good run, is no trouble
+		if s.Suspect > 0 { // a suspect backup before a good run is no problem
 			list = append(list, fmt.Sprintf("%d suspect: look, then accept", s.Suspect))
 		}
 	}
 	return list
 }
 
-// Told is the file that remembers what people were told of the backups. The server and
-// the command share it, and it does not lie among the backups, whose folder may be what
-// is broken.
+// Told is the file with the state of the backup notifications. The server and the command share
+// it. It is outside the backup folder, because a failure of that folder also causes
+// notifications.
 func Told(s *settings.Settings) string { return filepath.Join(s.Data, "backups-told.json") }
 
-// Notices returns what tells channel of the job.
+// Notices returns the notifications of the job over channel.
 func Notices(s *settings.Settings, job *backup.Job, channel notify.Notifier, logger *slog.Logger) (*backupnotify.Notices, error) {
 	return backupnotify.New(JobName, channel, &backupnotify.Options{State: Told(s), Status: job.Status, Logger: logger})
 }
 
-// Schedule returns what makes a backup each day, and tells notices (which may be nil) of
-// each. last and made read and keep, for all servers on the database, when the last good
-// one was made.
+// Schedule returns a scheduler that makes a backup each day and passes the report to notices,
+// which may be nil. last returns the time of the last good backup of all servers on the
+// database, and made stores it.
 func Schedule(job *backup.Job, s *settings.Settings, notices *backupnotify.Notices, last func(context.Context) (time.Time, error), made func(context.Context) error, logger *slog.Logger) (*schedule.Scheduler, error) {
 	when, err := schedule.NewDaily(s.BackupAt.Hour, s.BackupAt.Minute, s.Timezone)
 	if err != nil {
@@ -198,7 +199,7 @@ func Schedule(job *backup.Job, s *settings.Settings, notices *backupnotify.Notic
 		return err
 	}
 	return schedule.New(when, run, &schedule.Options{
-		Logger: logger, Jitter: -1, // one server at a time runs it
+		Logger: logger, Jitter: -1, // only one server at a time runs it
 		LastGood: func(ctx context.Context) (time.Time, bool, error) {
 			at, err := last(ctx)
 			return at, !at.IsZero(), err

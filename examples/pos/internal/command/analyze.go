@@ -14,7 +14,7 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 )
 
-// analysis is what pos analyze finds, and what to do about it.
+// analysis is the result of pos analyze, with advice for each finding.
 type analysis struct {
 	Database *dbreport.Report `json:"database"`
 	Routes   []routeCost      `json:"routes"`
@@ -27,8 +27,8 @@ type advice struct {
 	Do    string `json:"do"`
 }
 
-// analyze reports on the database, the statements of the routes and the cache. It changes
-// nothing, and may run beside the server.
+// analyze reports on the database, the statements of the routes and the cache. It changes no
+// data, and may run beside the server.
 func analyze(ctx context.Context, env Env, args []string) int {
 	s, rest, err := settings.Load(args, env.Getenv)
 	if err != nil {
@@ -76,10 +76,10 @@ func analyze(ctx context.Context, env Env, args []string) int {
 	return exitOK
 }
 
-// The limits beyond which something deserves a look.
+// The limits above which analyze gives advice.
 const (
 	slowConnectMicros = 50_000
-	manyStatements    = 10 // of one answer; a list that reads row by row has dozens
+	manyStatements    = 10 // of one response; a list that reads row by row has dozens
 	lowHitRatio       = 0.5
 	enoughReads       = 100
 	freeShare         = 4 // a quarter of the file

@@ -32,7 +32,7 @@ type routeCost struct {
 	WarmMicros int64  `json:"us_cached"`
 }
 
-// cacheUse is how well the cache does. Source says whose reads were counted.
+// cacheUse is the hit ratio of the cache. Source names the server that counted the reads.
 type cacheUse struct {
 	Backend  string  `json:"backend"`
 	Source   string  `json:"source"`
@@ -53,9 +53,8 @@ func (c *cacheUse) set(source string, hits, misses uint64) {
 	}
 }
 
-// measureRoutes sends each reading route twice to a server of its own, which shares
-// nothing with a running one but the database: no session, no limit and no cached value
-// of the shop is touched.
+// measureRoutes sends each reading route twice to a server of its own, which shares only the
+// database with a running one. It touches no session, limit or cached value of the shop.
 func measureRoutes(ctx context.Context, s *settings.Settings, st *store.Store) ([]routeCost, cacheUse, error) {
 	use := cacheUse{Backend: "memory"}
 	if s.Redis.Configured() {
@@ -127,7 +126,7 @@ func send(ctx context.Context, handler http.Handler, route string) (status, stat
 	return w.status, counter.Total(), time.Since(start).Microseconds(), nil
 }
 
-// analyst is the only caller of a server without a listener.
+// analyst is the only client of a server without a listener.
 type analyst struct{}
 
 func (analyst) Start(context.Context, store.User, time.Duration, string, string) (string, error) {
@@ -142,7 +141,7 @@ func (analyst) User(context.Context, string) (store.User, bool, error) {
 	return store.AdminUser, true, nil
 }
 
-// discard is a ResponseWriter that keeps the status alone.
+// discard is a ResponseWriter that stores only the status.
 type discard struct {
 	header http.Header
 	status int
@@ -154,8 +153,8 @@ func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
 
 var cacheCounter = regexp.MustCompile(`^cache_(hits|misses)_total\{.*\} ([0-9.e+]+)$`)
 
-// askServer puts the counters of a running server in the place of this run's, where
-// there is a server and the token to ask it with.
+// askServer replaces the counters of this run by those of a running server. It needs a server
+// and its operations token.
 func askServer(ctx context.Context, s *settings.Settings, use *cacheUse) {
 	if s.OpsToken == "" {
 		return

@@ -21,7 +21,7 @@ import (
 	"github.com/mainstay-go/mainstay/notify"
 )
 
-// runBackup makes and manages backups, beside a server that sells or without one.
+// runBackup makes and manages backups, beside a running server or without one.
 func runBackup(ctx context.Context, env Env, args []string) int {
 	s, rest, err := settings.Load(args, env.Getenv)
 	if err != nil {
@@ -34,10 +34,10 @@ func runBackup(ctx context.Context, env Env, args []string) int {
 	if err != nil {
 		return refuse(env, err)
 	}
-	// Only taking a backup needs the database; a restore must work when it is gone.
+	// Only making a backup needs the database. A restore must work without it.
 	takes := len(rest) == 0 || strings.HasPrefix(rest[0], "-")
 	if !takes && rest[0] == "restore" && s.Database.Engine == settings.SQLite && !slices.ContainsFunc(rest, isTarget) {
-		// A database that does not open cannot say where it lies.
+		// A database that does not open cannot report its path.
 		rest = append(rest, "--to="+filepath.Join(s.Data, "pos_restore_"+time.Now().UTC().Format("20060102T150405Z")+".db"))
 	}
 	open := func(ctx context.Context, o backup.Options) (*backup.Job, func(), error) {
@@ -49,7 +49,7 @@ func runBackup(ctx context.Context, env Env, args []string) int {
 			return nil, nil, err
 		}
 		o.Logger = logger
-		job, err := backups.New(s, db, &o) // nothing is opened there: only settings can be wrong
+		job, err := backups.New(s, db, &o) // the job opens no file here, so only a setting can be wrong
 		if err != nil {
 			closeQuietly(db)
 			return nil, nil, &backupcli.SettingError{Err: err}
@@ -58,9 +58,9 @@ func runBackup(ctx context.Context, env Env, args []string) int {
 	}
 	o := &backupcli.Options{Name: "pos backup", State: backups.Told(s), Stdout: env.Stdout, Stderr: env.Stderr}
 	if channel != nil {
-		// What a mail server does not take now goes with the next run, or by the server.
+		// The next run, or the server, sends a message that the mail server does not accept now.
 		if o.Notifier, err = notify.NewSpool(outbox(s), channel, &notify.SpoolOptions{Logger: logger}); err != nil {
-			o.Notifier = channel // the disk may be what is broken
+			o.Notifier = channel // the disk may be broken
 		}
 	}
 	code := backupcli.Run(ctx, rest, open, o)
@@ -70,8 +70,8 @@ func runBackup(ctx context.Context, env Env, args []string) int {
 	return code
 }
 
-// recordBackup lets the other servers on the database know of a backup that the host's
-// scheduler made: their health checks judge it, and they make no second one that day.
+// recordBackup stores the time of a backup that the host's scheduler made. The health checks of
+// the other servers read it, and they make no second backup that day.
 func recordBackup(ctx context.Context, s *settings.Settings, logger *slog.Logger) {
 	st, err := store.OpenExisting(ctx, s)
 	if err == nil {
@@ -88,5 +88,5 @@ func isTarget(arg string) bool {
 	return strings.HasPrefix(arg, "-") && (name == "to" || name == "overwrite")
 }
 
-// closeQuietly closes what was only read.
+// closeQuietly closes a reader and ignores the error.
 func closeQuietly(c io.Closer) { _ = c.Close() }

@@ -18,10 +18,10 @@ import (
 	"github.com/mainstay-go/mainstay/health/redischeck"
 )
 
-// checks returns the health checks. Database and clock are critical. Without its cache or
-// with a full disk the shop still sells, so those checks warn.
+// checks returns the health checks. Database and clock are critical. The shop still sells
+// without its cache or with a full disk, so those checks only warn.
 func checks(s *settings.Settings, st *store.Store, p *parts) []health.Check {
-	// The spare connection shows whether the database hangs, or only the pool.
+	// The spare connection shows whether the database hangs or only the pool.
 	database := &health.DatabaseOptions{Spare: st.Side()}
 	switch s.Database.Engine {
 	case settings.MySQL:
@@ -43,7 +43,7 @@ func checks(s *settings.Settings, st *store.Store, p *parts) []health.Check {
 	if s.Database.Engine != settings.SQLite {
 		list = append(list, clockCheck(st))
 	}
-	// A folder of backups means that the host's scheduler makes them.
+	// If a folder of backups exists, the host's scheduler makes them.
 	if _, err := os.Stat(s.BackupDir()); !s.BackupAt.Off || p.always || err == nil {
 		list = append(list, backups.Check(p.backup, func(ctx context.Context) (time.Time, error) { return lastBackup(ctx, st) }))
 	}
@@ -71,17 +71,17 @@ func memoryCheck(s driver.Store) health.Check {
 	return health.Check{Name: "cache", Timeout: 2 * time.Second, Checker: health.CheckerFunc(look)}
 }
 
-// mostSkew is by how much the clocks of a server and its database may differ. Records take
-// the database's time, but limits, certificates and logs take the server's.
+// mostSkew is the largest difference between the clocks of a server and its database. Records
+// use the database's time, but limits, certificates and logs use the server's.
 const mostSkew = 5 * time.Second
 
-// clockCheck is critical: a server whose clock is wrong does not become ready.
+// clockCheck is critical. A server with a wrong clock does not become ready.
 func clockCheck(st *store.Store) health.Check {
 	look := func(ctx context.Context) health.Result {
 		before := time.Now()
 		there, err := st.Now(ctx)
 		if err != nil {
-			return health.Result{Status: health.Warn, Summary: "the database's clock could not be read"} // its own check says why
+			return health.Result{Status: health.Warn, Summary: "the database's clock could not be read"} // the database's own check reports the cause
 		}
 		after := time.Now()
 		skew := max(before.Sub(there), there.Sub(after), 0)

@@ -12,20 +12,20 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 )
 
-// Exit codes that all commands share; some have more.
+// Exit codes of all commands. Some commands have more.
 const (
 	exitOK      = 0
 	exitFailed  = 1
-	exitSetting = 2 // a flag, a variable or what it names cannot be used
+	exitSetting = 2 // a flag, a variable or the thing that it names cannot be used
 )
 
-// Env is the surroundings of a command.
+// Env is the environment of a command.
 type Env struct {
 	Getenv         func(string) string
 	Stdout, Stderr io.Writer
 }
 
-// command is one of pos' commands.
+// command is one of the commands of pos.
 type command struct {
 	name, args, help string
 	run              func(ctx context.Context, env Env, args []string) int
@@ -65,8 +65,8 @@ func Run(ctx context.Context, env Env, args []string) int {
 	return refuse(env, settings.Errorf("unknown command %q; see pos -h", name))
 }
 
-// firstWord finds the command: the first argument that is neither a flag nor the value
-// of a setting. It returns -1 if there is none.
+// firstWord returns the index of the command, the first argument that is neither a flag nor the
+// value of a setting. It returns -1 without a command.
 func firstWord(args []string) int {
 	for i := 0; i < len(args); i++ {
 		switch {
@@ -85,7 +85,7 @@ func wantsHelp(args []string) bool {
 	return slices.ContainsFunc(args, func(a string) bool { return a == "-h" || a == "-help" || a == "--help" })
 }
 
-// refuse says in one line why a command does not start.
+// refuse writes one line with the reason why a command does not start.
 func refuse(env Env, err error) int {
 	fmt.Fprintf(env.Stderr, "pos: %s\n", strings.Join(strings.Fields(err.Error()), " "))
 	if errors.As(err, new(*settings.Error)) {
@@ -94,7 +94,7 @@ func refuse(env Env, err error) int {
 	return exitFailed
 }
 
-// leftover is the error of arguments that a command does not know.
+// leftover is the error for arguments that a command does not know.
 func leftover(args []string) error {
 	if strings.HasPrefix(args[0], "-") {
 		name, _, _ := strings.Cut(args[0], "=")

@@ -17,8 +17,8 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 )
 
-// fillShop writes the demo data into an empty database that a server has created. Other
-// databases stay as they are, and so does one that was started without demo data.
+// fillShop writes the demo data into an empty database that a server has created. It leaves
+// other databases as they are, and also a database that was started without demo data.
 func fillShop(ctx context.Context, s *settings.Settings, st *store.Store, logger *slog.Logger) error {
 	state, err := st.Demo(ctx)
 	if err != nil || state != store.DemoWaits {
@@ -35,7 +35,7 @@ func fillShop(ctx context.Context, s *settings.Settings, st *store.Store, logger
 		}
 		start := time.Now()
 		if err := st.Seed(ctx, calendar(s), now, store.Demo{}); err != nil {
-			// Of several servers that start at once on one database, one fills it.
+			// When several servers start at once on one database, only one fills it.
 			if empty, emptyErr := st.Empty(ctx); emptyErr != nil || empty {
 				return fmt.Errorf("demo data: %w", err)
 			}
@@ -45,7 +45,7 @@ func fillShop(ctx context.Context, s *settings.Settings, st *store.Store, logger
 	return st.SetDemo(ctx)
 }
 
-// calendar are the shop's business days.
+// calendar returns the business days of the shop.
 func calendar(s *settings.Settings) store.Calendar {
 	return store.Calendar{Zone: s.Timezone, Hour: s.DayStart.Hour, Minute: s.DayStart.Minute}
 }
@@ -67,8 +67,9 @@ func (s *secrets) operator(r *http.Request) bool {
 	return subtle.ConstantTimeCompare(sum[:], s.opsHash[:]) == 1
 }
 
-// firstStart sees to it that there are passwords and secrets, takes over those that
-// were set, and prints those that it had to make: this once, for only hashes are kept.
+// firstStart ensures that passwords and secrets exist. It stores those that were set, and
+// generates and prints the missing ones. It prints them only once, because the database stores
+// only their hashes.
 func firstStart(ctx context.Context, stdout io.Writer, s *settings.Settings, st *store.Store) (*secrets, error) {
 	for _, u := range []struct {
 		user store.User
@@ -92,7 +93,7 @@ func firstStart(ctx context.Context, stdout io.Writer, s *settings.Settings, st 
 
 func password(ctx context.Context, stdout io.Writer, st *store.Store, user store.User, set string) error {
 	if set != "" {
-		// A new hash at each start would be a needless write.
+		// A new hash at each start would be an unnecessary write.
 		if _, same, err := st.Authenticate(ctx, user.Name, set); err != nil || same {
 			return err
 		}

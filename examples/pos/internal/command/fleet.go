@@ -14,9 +14,10 @@ const (
 	leaseRenewal  = 8 * time.Second
 )
 
-// lead runs jobs while this server has a lease in the database, so that one of all servers
-// runs them. While the database is away the leader goes on: it is what tells people so,
-// and nobody else can get the lease. When the database is back, it says who leads.
+// lead runs jobs while this server holds a lease in the database, so that only one server runs
+// them. While the database is unavailable the leader continues: it must send the alert, and no
+// other server can get the lease. When the database returns, the lease decides which server
+// leads.
 func lead(ctx context.Context, st *store.Store, name string, jobs map[string]func(context.Context) error, logger *slog.Logger) error {
 	if len(jobs) == 0 {
 		return nil
@@ -27,7 +28,7 @@ func lead(ctx context.Context, st *store.Store, name string, jobs map[string]fun
 			stop()
 			release, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 			defer cancel()
-			_ = st.Release(release, name, holder()) // or its time ends
+			_ = st.Release(release, name, holder()) // if this fails, the lease expires
 		}
 	}()
 	renewal := time.NewTicker(leaseRenewal)
@@ -37,7 +38,7 @@ func lead(ctx context.Context, st *store.Store, name string, jobs map[string]fun
 		held, err := st.Lease(call, name, holder(), leaseLifetime)
 		cancel()
 		switch {
-		case err != nil: // stays as it was
+		case err != nil: // without the database, the leader stays
 		case held && stop == nil:
 			logger.Info("this server leads: it makes the backups and sends the alerts")
 			stop = start(ctx, jobs, logger)
@@ -54,7 +55,7 @@ func lead(ctx context.Context, st *store.Store, name string, jobs map[string]fun
 	}
 }
 
-// start runs jobs until stop is called, which waits for their end.
+// start runs jobs. It returns stop, which ends them and waits for them.
 func start(ctx context.Context, jobs map[string]func(context.Context) error, logger *slog.Logger) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var work sync.WaitGroup
@@ -73,8 +74,8 @@ func start(ctx context.Context, jobs map[string]func(context.Context) error, log
 
 const lastBackupKey = "last_backup"
 
-// lastBackup is when a server on the database made the last good backup; the zero time if
-// none did.
+// lastBackup returns the time of the last good backup that a server on the database made, or
+// the zero time.
 func lastBackup(ctx context.Context, st *store.Store) (time.Time, error) {
 	text, found, err := st.Meta(ctx, lastBackupKey)
 	if err != nil || !found {
@@ -83,7 +84,7 @@ func lastBackup(ctx context.Context, st *store.Store) (time.Time, error) {
 	return time.Parse(time.RFC3339Nano, text)
 }
 
-// keepLastBackup remembers that one was made now.
+// keepLastBackup stores that a good backup was made now.
 func keepLastBackup(ctx context.Context, st *store.Store) error {
 	now, err := st.Now(ctx)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/mainstay-go/mainstay/notify"
 )
 
-// checkHealth runs the server's checks once, in a process of its own.
+// checkHealth runs the server's checks once, in a separate process.
 func checkHealth(ctx context.Context, env Env, args []string) int {
 	s, rest, err := settings.Load(args, env.Getenv)
 	if err != nil {
@@ -65,7 +65,7 @@ func checkHealth(ctx context.Context, env Env, args []string) int {
 	return code
 }
 
-// meaning has words for the exit codes.
+// meaning maps exit codes to words.
 var meaning = map[int]string{
 	0: "pass, all is well",
 	1: "warn, the shop works and something needs a look",

@@ -42,10 +42,10 @@ func statusURL(s *settings.Settings) string {
 	return s.PublicURL + "/status/"
 }
 
-// outbox is where the messages wait that could not be delivered.
+// outbox is the folder of messages that were not delivered yet.
 func outbox(s *settings.Settings) string { return filepath.Join(s.Data, "outbox") }
 
-// holder names this process among those on one database.
+// holder is the name of this process among all processes on one database.
 var holder = sync.OnceValue(func() string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -54,11 +54,11 @@ var holder = sync.OnceValue(func() string {
 	return fmt.Sprintf("%s/%d/%s", host, os.Getpid(), rand.Text()[:8])
 })
 
-// alertState is what people were told last, in the database: the servers on it and the
-// command "health --notify" share it, so that one incident makes one mail. While the
-// database is away a file in the data folder takes its place.
+// alertState stores the last notifications in the database. The servers on it and the command
+// "health --notify" share the state, so one alert makes one mail. While the database is
+// unavailable, a file in the data folder takes its place.
 type alertState struct {
-	store func() *store.Store // nil if it could not be opened
+	store func() *store.Store // nil if the store could not be opened
 	file  alert.Store
 }
 
@@ -68,7 +68,7 @@ func newAlertState(s *settings.Settings, st func() *store.Store) alert.Store {
 
 const alertsKey = "alerts"
 
-// Update runs f under a lease, so that one process runs it at a time.
+// Update runs f under a lease, so that only one process runs it at a time.
 func (a *alertState) Update(ctx context.Context, f func([]byte) ([]byte, error)) error {
 	st := a.store()
 	if st == nil {

@@ -33,11 +33,11 @@ import (
 	"github.com/mainstay-go/mainstay/ratelimit/redislimit"
 )
 
-// parts are the library's packages as this service uses them: in this process, or on
-// Redis for several.
+// parts are the library's packages as this service uses them: in this process, or in Redis for
+// several replicas.
 type parts struct {
 	redis    redis.UniversalClient // nil without --redis
-	shared   *rediscache.Store     // nil likewise
+	shared   *rediscache.Store     // nil without --redis
 	cache    driver.Store
 	caches   *shopcache.Caches
 	sessions api.Sessions
@@ -110,7 +110,7 @@ func newParts(s *settings.Settings, st *store.Store, sec *secrets, always bool, 
 	return p, nil
 }
 
-// keepUptime keeps the results of the checks for 90 days, for the pages under /uptime/.
+// keepUptime stores the results of the checks for 90 days, for the pages under /uptime/.
 func (p *parts) keepUptime(s *settings.Settings, sec *secrets, logger *slog.Logger) (err error) {
 	var kept history.Store
 	if p.redis != nil {
@@ -131,7 +131,7 @@ func (p *parts) backUp(s *settings.Settings, st *store.Store, channel notify.Not
 	if p.backup, err = backups.New(s, st.Side(), &backup.Options{Logger: logger}); err != nil || s.BackupAt.Off {
 		return err
 	}
-	if s.BackupAt.Off { // the host's scheduler runs them, and their check still runs here
+	if s.BackupAt.Off { // the host's scheduler makes backups, and this server runs their check
 		return nil
 	}
 	if channel != nil {
@@ -152,7 +152,7 @@ func (p *parts) backUp(s *settings.Settings, st *store.Store, channel notify.Not
 	return nil
 }
 
-// mails counts the alerts and news of backups that this process has sent.
+// mails returns the number of alerts and backup messages that this process has sent.
 func (p *parts) mails() (sent, failed uint64) {
 	alerts := p.alerts.Stats()
 	sent, failed = alerts.Sent, alerts.Failed
@@ -212,7 +212,7 @@ func (p *parts) onRedis(r settings.Redis, logger *slog.Logger) error {
 	return nil
 }
 
-// jobs are what runs beside the requests on each server.
+// jobs returns the background work of each server.
 func (p *parts) jobs() map[string]func(context.Context) error {
 	jobs := map[string]func(context.Context) error{
 		"health": p.health.Run, "old sessions": p.forgetSessions,
@@ -230,7 +230,8 @@ func (p *parts) jobs() map[string]func(context.Context) error {
 	return jobs
 }
 
-// ledJobs run on one of the servers on a database: one backup a day, one message an alert.
+// ledJobs returns the background work of only one server on a database: one backup a day, one
+// message for an alert.
 func (p *parts) ledJobs() map[string]func(context.Context) error {
 	jobs := map[string]func(context.Context) error{}
 	if p.nightly != nil {
@@ -245,7 +246,7 @@ func (p *parts) ledJobs() map[string]func(context.Context) error {
 	return jobs
 }
 
-// forgetSessions removes the sessions whose time is over, now and each hour.
+// forgetSessions removes expired sessions, at once and then each hour.
 func (p *parts) forgetSessions(ctx context.Context) error {
 	hour := time.NewTicker(time.Hour)
 	defer hour.Stop()

@@ -10,7 +10,7 @@ import (
 	"github.com/mainstay-go/mainstay/pagination/querycount"
 )
 
-// queries counts the statements of two listings, read one by one and read at once.
+// queries counts the statements of two listings, read row by row and read in batches.
 func queries(ctx context.Context, env Env, args []string) int {
 	st, code := openShop(ctx, env, args, "queries", "Counts the statements of two listings, without and with query optimisation.")
 	if st == nil {
@@ -59,7 +59,7 @@ func count(ctx context.Context, f func(context.Context) (int, error)) (rows, sta
 
 func length[T any](list []T, err error) (int, error) { return len(list), err }
 
-// orderBy is an order by one unique column.
+// orderBy returns an order by one unique column.
 func orderBy(key keyset.Key, expr string) keyset.Order {
 	key.Expr = expr
 	order, err := keyset.NewOrder(nil, key)
@@ -69,8 +69,8 @@ func orderBy(key keyset.Key, expr string) keyset.Order {
 	return order
 }
 
-// openShop loads the settings of a command without flags of its own and opens the
-// database of a server, to read it. Without a store the command ends with the code.
+// openShop loads the settings of a command without flags of its own, and opens the database for
+// reading. If the store is nil, the command ends with the returned exit code.
 func openShop(ctx context.Context, env Env, args []string, name, help string) (*store.Store, int) {
 	if wantsHelp(args) {
 		commandHelp(env, name, help)

@@ -14,8 +14,8 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 )
 
-// schedule prints or installs what makes the host's own scheduler run the daily backup
-// and the hourly health check, for shops whose server is not always up.
+// scheduleCommand prints or installs the host's own schedule for the daily backup and the
+// hourly health check. It is for shops whose server is not always running.
 func scheduleCommand(ctx context.Context, env Env, args []string) int {
 	s, rest, err := settings.Load(args, env.Getenv)
 	if err != nil {
@@ -65,7 +65,7 @@ func hostPlans(s *settings.Settings, target, environment string) ([]schedule.Hos
 		return nil, err
 	}
 	at := s.BackupAt
-	if at.Off { // it says when the server makes backups; the host may all the same
+	if at.Off { // --backup-at=off is for the server; the host needs a time
 		at = settings.Default().BackupAt
 	}
 	tell := func(command ...string) []string {

@@ -60,7 +60,7 @@ func seed(ctx context.Context, env Env, args []string) int {
 	return exitOK
 }
 
-// progress is a bar on a terminal, and a line for every tenth elsewhere.
+// progress is a bar on a terminal. Elsewhere it is a line for each tenth.
 type progress struct {
 	w        io.Writer
 	terminal bool

@@ -32,8 +32,8 @@ func serve(ctx context.Context, env Env, args []string) int {
 	if err != nil {
 		return refuse(env, err)
 	}
-	// Signals are caught from here on: one that comes while the demo data is written
-	// ends the start and not the process.
+	// Signals are caught from here on. A signal while the demo data is written ends the start, but
+	// does not kill the process.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
 	defer signal.Stop(signals)
@@ -84,7 +84,7 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	return nil, settings.Errorf("--addr %s: cannot listen: %s", addr, err)
 }
 
-// server is everything that runs while the shop is open.
+// server has all parts that run while the shop is open.
 type server struct {
 	settings *settings.Settings
 	parts    *parts
@@ -116,12 +116,12 @@ func newServer(ctx context.Context, env Env, s *settings.Settings, st *store.Sto
 
 func (s *server) close() { _ = s.parts.close() }
 
-// finish is how long requests in flight may take after the drain.
+// finish is the time for running requests after the drain.
 const finish = 30 * time.Second
 
-// run serves until a signal comes, then leaves in order: first /ready/ says 503, so that
-// balancers look elsewhere; then the listener closes and requests in flight end; then
-// background work; the database closes last.
+// run serves until a signal comes, and then stops in this order. First /ready/ returns 503, so
+// that load balancers send no more requests. Then the listener closes and running requests end.
+// Then background work ends, and the database closes last.
 func (s *server) run(ctx context.Context, listener net.Listener, signals <-chan os.Signal) error {
 	background, stop := context.WithCancel(ctx)
 	defer stop()
@@ -155,7 +155,7 @@ func (s *server) run(ctx context.Context, listener net.Listener, signals <-chan 
 	s.parts.health.Drain()
 	select {
 	case <-time.After(s.settings.Drain):
-	case <-signals: // a second one: at once
+	case <-signals: // a second signal: stop at once
 	case <-ctx.Done():
 	}
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), finish)

@@ -14,9 +14,9 @@ type catalogue struct {
 	version string
 	size    string // bytes, bytes free within them
 	tables  string // name, estimated rows (negative = unknown), bytes
-	// indexes: table, index, column, unique, primary, partial, scans (NULL = not counted);
-	// a row for each column, in the order of the index. The first that works is taken:
-	// what counts scans may be switched off, or known to one version only.
+	// indexes: table, index, column, unique, primary, partial, scans (NULL = not counted). There
+	// is one row for each column, in the order of the index. The first query that works is used:
+	// counting of scans may be off, or unknown in this version.
 	indexes     []string
 	foreignKeys string // table, constraint, column, referenced table; a row for each column
 	quote       string
@@ -33,7 +33,7 @@ var catalogues = map[settings.Engine]catalogue{
 		tables: `SELECT m.name, -1, (SELECT coalesce(sum(d.pgsize), 0) FROM sqlite_schema o JOIN dbstat d ON d.name = o.name AND d.aggregate = TRUE
 				WHERE o.tbl_name = m.name AND o.type IN ('table', 'index'))
 			FROM sqlite_schema m WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY m.name`,
-		// A lone INTEGER PRIMARY KEY is the table itself and has no index of its own.
+		// A single INTEGER PRIMARY KEY is the table itself and has no index of its own.
 		indexes: []string{`SELECT m.name, l.name, coalesce(i.name, '(expression)'), l."unique", l.origin = 'pk', l.partial, NULL
 			FROM sqlite_schema m JOIN pragma_index_list(m.name) l JOIN pragma_index_info(l.name) i
 			WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite\_%' ESCAPE '\'
@@ -50,7 +50,7 @@ var catalogues = map[settings.Engine]catalogue{
 		tables: `SELECT table_name, coalesce(table_rows, 0), coalesce(data_length, 0) + coalesce(index_length, 0)
 			FROM information_schema.tables WHERE table_schema = database() AND table_type = 'BASE TABLE' ORDER BY table_name`,
 		indexes: []string{
-			// MariaDB counts with userstat on, MySQL in its performance schema.
+			// MariaDB counts if userstat is on, MySQL in its performance schema.
 			fmt.Sprintf(mysqlIndexes, `CASE WHEN @@userstat = 1 THEN (SELECT coalesce(max(u.rows_read), 0) FROM information_schema.index_statistics u
 				WHERE u.table_schema = s.table_schema AND u.table_name = s.table_name AND u.index_name = s.index_name) END`),
 			fmt.Sprintf(mysqlIndexes, `CASE WHEN @@performance_schema = 1 THEN (SELECT coalesce(max(u.count_read), 0) FROM performance_schema.table_io_waits_summary_by_index_usage u
@@ -128,7 +128,7 @@ func scanIndex(rows *sql.Rows, tables map[string]*Table) error {
 	}
 	t := tables[table]
 	if t == nil {
-		return nil // of a view, or of a table made meanwhile
+		return nil // of a view, or of a table that was just created
 	}
 	if n := len(t.Indexes); n == 0 || t.Indexes[n-1].Name != name {
 		t.Indexes = append(t.Indexes, Index{Name: name, Unique: unique != 0, Primary: primary != 0, Partial: partial != 0, Scans: scans})

@@ -1,5 +1,5 @@
-// Package dbreport reads what a database knows of itself: how large its tables are,
-// which indexes and foreign keys they have, and which indexes are missing or too many.
+// Package dbreport reads the state of a database: the size of its tables, their indexes and
+// foreign keys, and which indexes are missing or unnecessary.
 package dbreport
 
 import (
@@ -18,23 +18,24 @@ type Report struct {
 	Engine  string `json:"engine"`
 	Version string `json:"version"`
 	Bytes   int64  `json:"bytes"`
-	// FreeBytes lie unused in the files; SQLite only.
+	// FreeBytes are unused bytes in the files. SQLite only.
 	FreeBytes int64 `json:"free_bytes"`
-	// ConnectMicros is the time of a new connection and a first answer.
+	// ConnectMicros is the time of a new connection and its first response.
 	ConnectMicros int64   `json:"connect_us"`
 	Tables        []Table `json:"tables"`
 
 	Unindexed []ForeignKey `json:"foreign_keys_without_index"`
 	Doubled   []Doubled    `json:"doubled_indexes"`
-	// Unused is null where the engine does not count the use of its indexes.
+	// Unused is null if the engine does not count the use of its indexes.
 	Unused []IndexName `json:"unused_indexes"`
 }
 
-// Table is a table with its indexes, the largest table first.
+// Table is a table with its indexes. Report lists the largest table first.
 type Table struct {
 	Name string `json:"name"`
 	Rows int64  `json:"rows"`
-	// Estimated rows come from the engine's statistics: counting them would take long.
+	// Estimated means that Rows comes from the engine's statistics, because counting would take
+	// long.
 	Estimated bool    `json:"estimated,omitempty"`
 	Bytes     int64   `json:"bytes"` // with its indexes
 	Indexes   []Index `json:"indexes"`
@@ -48,13 +49,13 @@ type Index struct {
 	Columns []string `json:"columns"`
 	Unique  bool     `json:"unique"`
 	Primary bool     `json:"primary"`
-	// Partial indexes hold some rows only: no other one can take their place.
+	// Partial means that the index contains only some rows, so it cannot replace another index.
 	Partial bool `json:"partial,omitempty"`
-	// Scans is how often it was used since the engine began to count; null = not counted.
+	// Scans is the number of uses since the engine began to count, or null if it does not count.
 	Scans *int64 `json:"scans"`
 }
 
-// ForeignKey is a reference of a table to another.
+// ForeignKey is a reference from a table to another.
 type ForeignKey struct {
 	Table      string   `json:"table"`
 	Columns    []string `json:"columns"`
@@ -69,17 +70,18 @@ type IndexName struct {
 	Index string `json:"index"`
 }
 
-// Doubled is an index that another one makes superfluous.
+// Doubled is an index that another index makes unnecessary.
 type Doubled struct {
 	IndexName
 
 	By string `json:"by"`
 }
 
-// countBelow is the number of rows up to which they are counted.
+// countBelow is the largest number of rows that Read counts.
 const countBelow = 2_000_000
 
-// Read reads the report. It only reads, and counts the rows of all but large tables.
+// Read returns the report. It changes no data. It counts the rows of all tables except large
+// ones.
 func Read(ctx context.Context, db *sql.DB, engine settings.Engine) (*Report, error) {
 	c := catalogues[engine]
 	r := &Report{Engine: cmp.Or(string(engine), "sqlite"), Unindexed: []ForeignKey{}, Doubled: []Doubled{}}
@@ -106,7 +108,7 @@ func Read(ctx context.Context, db *sql.DB, engine settings.Engine) (*Report, err
 	return r, nil
 }
 
-// judge finds missing and superfluous indexes of a table.
+// judge finds missing and unnecessary indexes of a table.
 func (r *Report) judge(t *Table) {
 	for _, fk := range t.foreignKeys {
 		if !slices.ContainsFunc(t.Indexes, fk.servedBy) {
@@ -119,8 +121,8 @@ func (r *Report) judge(t *Table) {
 			if r.Unused == nil {
 				r.Unused = []IndexName{}
 			}
-			// A unique index has its use even if no query reads it, and so has one that a
-			// deletion in another table needs.
+			// A unique index is useful even if no query reads it. So is an index that a deletion in
+			// another table needs.
 			needed := slices.ContainsFunc(t.foreignKeys, func(fk ForeignKey) bool { return fk.servedBy(x) })
 			if *x.Scans == 0 && !x.Unique && !needed {
 				r.Unused = append(r.Unused, name)

@@ -1,5 +1,5 @@
-// Package logfile makes the server's log: lines on stderr for the service manager, and
-// the same lines in a file that is rotated.
+// Package logfile makes the server's log. It writes each line to stderr, for the service
+// manager, and to a file with rotation.
 package logfile
 
 import (
@@ -14,22 +14,23 @@ import (
 
 const (
 	megabytes = 10 // a file is closed at this size
-	kept      = 10 // closed files that stay
+	kept      = 10 // number of closed files that are kept
 )
 
-// New returns a logger to w and the file at path, whose folder is created with the
-// first line. The caller closes the closer at the end.
+// New returns a logger to w and to the file at path. The first line creates the folder of the
+// file. The caller closes the closer at the end.
 func New(w io.Writer, path string, level slog.Level) (*slog.Logger, io.Closer) {
 	file := &lumberjack.Logger{Filename: path, MaxSize: megabytes, MaxBackups: kept}
 	out := &batched{to: io.MultiWriter(w, file), file: file}
 	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level})), out
 }
 
-// period is how long a line waits for others. A line after a quiet period is written at once.
+// period is how long a line waits for other lines. A line after a quiet period is written at
+// once.
 const period = 50 * time.Millisecond
 
-// batched writes the lines of a busy server together: each write is a system call on two
-// files. A process that is killed loses at most the lines of one period.
+// batched writes the lines of a busy server together, because each write is two system calls. A
+// process that is killed loses at most the lines of one period.
 type batched struct {
 	to   io.Writer
 	file io.Closer
@@ -67,7 +68,7 @@ func (b *batched) flush() error {
 	return err
 }
 
-// Close writes what waits and closes the file.
+// Close writes the waiting lines and closes the file.
 func (b *batched) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -20,7 +20,7 @@ import (
 	"github.com/mainstay-go/mainstay/health"
 )
 
-// Metrics is a registry of its own, apart from Prometheus' default.
+// Metrics is a separate registry, not the default registry of Prometheus.
 type Metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
@@ -48,12 +48,12 @@ func (m *Metrics) Watch(h *health.Registry, db *sql.DB, caches *shopcache.Caches
 	m.registry.MustRegister(prommetrics.Health(h), collectors.NewDBStatsCollector(db, "pos"), prommetrics.Named("cache", "cache", caches.All()...))
 }
 
-// Redis adds the cache in Redis.
+// Redis adds the counters of the cache in Redis.
 func (m *Metrics) Redis(shared *rediscache.Store) {
 	m.registry.MustRegister(prommetrics.Stats("cache_redis", nil, func() any { return shared.Stats() }))
 }
 
-// Backup adds the backups that this process makes, and their schedule.
+// Backup adds the counters of this process' backups and of their schedule.
 func (m *Metrics) Backup(job *backup.Job, nightly *schedule.Scheduler) {
 	m.registry.MustRegister(
 		prommetrics.Stats("backup", nil, func() any { return job.Stats() }),
@@ -61,18 +61,18 @@ func (m *Metrics) Backup(job *backup.Job, nightly *schedule.Scheduler) {
 	)
 }
 
-// Notifications adds the messages that went out over a channel.
+// Notifications adds the counters of the messages that a channel sent.
 func (m *Metrics) Notifications(channel string, counts func() (sent, failed uint64)) {
 	m.registry.MustRegister(prommetrics.Notifications(channel, counts))
 }
 
-// Limiter adds a limiter.
+// Limiter adds the counters of a limiter.
 func (m *Metrics) Limiter(policy string, stats func() any) {
 	m.registry.MustRegister(prommetrics.Stats("ratelimit", prometheus.Labels{"policy": policy}, stats))
 }
 
-// Request counts one request. The route is a pattern and never a path: clients choose
-// paths, and each would be a series for ever.
+// Request counts one request. The route is a pattern and never a path. Clients choose paths,
+// and each path would be a permanent series.
 func (m *Metrics) Request(route, method string, status int, took time.Duration) {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPatch, http.MethodDelete, http.MethodOptions:

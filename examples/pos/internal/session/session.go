@@ -1,6 +1,6 @@
-// Package session stores the sessions of users in the database. A server remembers a
-// session for 0.4 s, so a session that ends at one server ends at all of them, with or
-// without Redis.
+// Package session stores the sessions of users in the database. Each server caches a session
+// for 0.4 s. A session that ends at one server therefore ends at every server, with or without
+// Redis.
 package session
 
 import (
@@ -17,26 +17,26 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 )
 
-// memory is how long a server remembers a session. The server that ends a session waits
-// that long before it reports success, so no server accepts the session afterwards.
+// memory is how long a server caches a session. The server that ends a session waits that long
+// before it reports success, so no server accepts the session afterwards.
 const memory = 400 * time.Millisecond
 
-// patience bounds the look-up of a session: probes and the status page respond while the
-// database is away.
+// patience is the time limit for the look-up of a session. With it, probes and the status page
+// respond while the database is unavailable.
 const patience = 3 * time.Second
 
-// most bounds the sessions that are remembered.
+// most is the maximum number of cached sessions.
 const most = 10_000
 
 // Sessions are the sessions of the shop. They are safe for concurrent use.
 type Sessions struct {
 	store  *store.Store
 	secret []byte
-	alone  bool // no other server has the database
+	alone  bool // no other server uses the database
 
 	mu    sync.Mutex
 	known map[string]known
-	ends  int // counts endings, so that a read that began before one is not remembered
+	ends  int // counts endings, so that a read that began before one is not cached
 }
 
 type known struct {
@@ -44,15 +44,15 @@ type known struct {
 	read time.Time // when the read began
 }
 
-// New returns the sessions in a database. The secret signs tokens; all servers on one
-// database share it. With alone no other server has the database.
+// New returns the sessions in a database. The secret signs tokens. All servers on one database
+// share it. alone means that no other server uses the database.
 func New(st *store.Store, secret []byte, alone bool) *Sessions {
 	return &Sessions{store: st, secret: secret, alone: alone, known: map[string]known{}}
 }
 
 var encoding = base32.StdEncoding.WithPadding(base32.NoPadding)
 
-// Sign returns text with a checksum that only holders of the secret can make.
+// Sign returns text with a checksum that only holders of the secret can compute.
 func (s *Sessions) Sign(kind, text string) string {
 	mac := hmac.New(sha256.New, s.secret)
 	mac.Write([]byte(kind + "\n" + text))
@@ -73,7 +73,7 @@ func (s *Sessions) Start(ctx context.Context, user store.User, lifetime time.Dur
 	return token, s.store.StartSession(ctx, token, user, lifetime, address, agent)
 }
 
-// User returns the user of a token; false if there is no such session.
+// User returns the user of a token, and false if there is no such session.
 func (s *Sessions) User(ctx context.Context, token string) (store.User, bool, error) {
 	read := time.Now()
 	s.mu.Lock()
@@ -83,7 +83,7 @@ func (s *Sessions) User(ctx context.Context, token string) (store.User, bool, er
 	if ok && read.Sub(k.read) < memory {
 		return k.user, true, nil
 	}
-	if !s.Signed(kind, token) { // a made-up token costs no look-up
+	if !s.Signed(kind, token) { // a forged token costs no look-up
 		return store.User{}, false, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -105,7 +105,7 @@ func (s *Sessions) User(ctx context.Context, token string) (store.User, bool, er
 	return user, true, nil
 }
 
-// End ends a session; one that has ended is no error.
+// End ends a session. Ending a session twice is no error.
 func (s *Sessions) End(ctx context.Context, token string) error {
 	if err := s.store.EndSession(ctx, token); err != nil {
 		return err
@@ -113,8 +113,8 @@ func (s *Sessions) End(ctx context.Context, token string) error {
 	return s.Ended(ctx)
 }
 
-// Ended is called after sessions have ended in the database. It returns when no server
-// believes them any more.
+// Ended must be called after sessions have ended in the database. It returns when no server
+// accepts them any more.
 func (s *Sessions) Ended(ctx context.Context) error {
 	s.mu.Lock()
 	s.ends++

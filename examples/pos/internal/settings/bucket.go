@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// Bucket is where backups are copied to. The zero value is nowhere.
+// Bucket is the target for copies of the backups. The zero value is no bucket.
 type Bucket struct {
 	Endpoint       string // host:port
 	Name, Prefix   string
 	Region         string
-	Key, Secret    string // "": those of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
+	Key, Secret    string // "": from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
 	Insecure       bool   // HTTP, for a server on this host
 	KeepDays       int
 	LockFor        time.Duration // 0: not locked against deletion
@@ -21,13 +21,13 @@ type Bucket struct {
 	WithoutReading bool          // copies are not read back
 }
 
-// Configured reports whether there is one.
+// Configured reports whether there is a bucket.
 func (b Bucket) Configured() bool { return b.Name != "" }
 
 var errBucket = errors.New("want s3://key:secret@host/bucket/prefix, with ?region=…&keep-days=90&lock-days=30&delete=off&read-back=off&tls=none as needed")
 
-// Set reads s3://key:secret@host:port/bucket/prefix?…. No error repeats the URL, which
-// holds a secret.
+// Set reads s3://key:secret@host:port/bucket/prefix?…. Its errors never contain the URL,
+// because it holds a secret.
 func (b *Bucket) Set(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "s3" || u.Hostname() == "" {
@@ -81,7 +81,7 @@ func days(s string) (int, error) {
 	return n, nil
 }
 
-// off reads a switch into what is true when it is off.
+// off reads a switch and stores true in target if the switch is off.
 func off(target *bool, s string) error {
 	var on bool
 	if err := onOff(&on)(s); err != nil {

@@ -20,7 +20,7 @@ const (
 	Postgres Engine = "postgres"
 )
 
-// Database says which database is used. The zero value is SQLite in the data folder.
+// Database describes the database. The zero value is SQLite in the data folder.
 type Database struct {
 	Engine Engine
 	URL    *url.URL // holds the password
@@ -28,8 +28,9 @@ type Database struct {
 
 var errDatabase = errors.New("want mysql://user:pw@host/db or postgres://user:pw@host/db; leave it out for SQLite")
 
-// Set reads mysql://user:pw@host/db?tls=…&tls-ca=… or postgres://user:pw@host/db, whose
-// parameters are those of PostgreSQL. No error repeats the URL, which holds a password.
+// Set reads mysql://user:pw@host/db?tls=…&tls-ca=… or postgres://user:pw@host/db. A postgres
+// URL takes the parameters of PostgreSQL. Errors never contain the URL, because it holds a
+// password.
 func (d *Database) Set(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || u.Hostname() == "" || strings.Trim(u.Path, "/") == "" {
@@ -52,7 +53,7 @@ func (d *Database) Set(s string) error {
 
 // The values of tls in the URL of a MariaDB or MySQL database.
 const (
-	TLSOff        = "false" // also without any
+	TLSOff        = "false" // also without the parameter
 	TLSVerified   = "true"
 	TLSUnverified = "skip-verify"
 )
@@ -83,10 +84,11 @@ func (d Database) checkTLS() error {
 // TLS is one of the values above, for a MariaDB or MySQL database.
 func (d Database) TLS() string { return cmp.Or(d.URL.Query().Get("tls"), TLSOff) }
 
-// TLSCA is the file of the certificates that the server's is checked against, "" for the host's.
+// TLSCA is the file of the certificates that verify the server. "" means the host's
+// certificates.
 func (d Database) TLSCA() string { return d.URL.Query().Get("tls-ca") }
 
-// TLSRoots reads that file. Without one it returns nil, which means the host's certificates.
+// TLSRoots reads that file. Without a file it returns nil, which means the host's certificates.
 func (d Database) TLSRoots() (*x509.CertPool, error) {
 	if d.TLSCA() == "" {
 		return nil, nil
@@ -94,7 +96,7 @@ func (d Database) TLSRoots() (*x509.CertPool, error) {
 	return certificates(d.TLSCA())
 }
 
-// certificates reads the file that a parameter tls-ca names.
+// certificates reads the file in a parameter tls-ca.
 func certificates(file string) (*x509.CertPool, error) {
 	pem, err := os.ReadFile(file)
 	if err != nil {
@@ -110,13 +112,13 @@ func certificates(file string) (*x509.CertPool, error) {
 // Name is the name of the database on its server.
 func (d Database) Name() string { return strings.Trim(d.URL.Path, "/") }
 
-// Password is that of the URL, "" if it has none.
+// Password is the password in the URL, or "".
 func (d Database) Password() string {
 	password, _ := d.URL.User.Password()
 	return password
 }
 
-// Port is the port of the URL, or the engine's own.
+// Port is the port in the URL, or the default port of the engine.
 func (d Database) Port() string {
 	if p := d.URL.Port(); p != "" {
 		return p

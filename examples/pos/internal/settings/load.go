@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Error is a setting that cannot be used. The command answers it with its text and
-// exit code 2.
+// Error is a setting that cannot be used. The command prints the text of the error and exits
+// with status 2.
 type Error struct{ text string }
 
 func (e *Error) Error() string { return e.text }
@@ -18,9 +18,9 @@ func Errorf(format string, args ...any) *Error {
 	return &Error{text: fmt.Sprintf(format, args...)}
 }
 
-// Load reads the settings among args and the environment and returns the arguments that
-// are no settings, in order. It takes flags with one dash or two, "=" or a blank before
-// the value, before or behind other arguments; "--" ends them.
+// Load reads the settings among args and the environment. It returns the other arguments in
+// order. A flag may have one dash or two, "=" or a blank before the value, and may stand before
+// or after other arguments. "--" ends the flags.
 func Load(args []string, getenv func(string) string) (*Settings, []string, error) {
 	s := Default()
 	all := options(s)
@@ -39,7 +39,7 @@ func Load(args []string, getenv func(string) string) (*Settings, []string, error
 			continue
 		case hasValue:
 		case name == "demo" && (i+1 == len(args) || onOff(new(bool))(args[i+1]) != nil):
-			value = "on" // a switch may stand alone
+			value = "on" // a switch needs no value
 		case i+1 == len(args):
 			return nil, nil, Errorf("--%s needs a value: --%s %s", name, name, all[k].value)
 		default:
@@ -66,7 +66,7 @@ func Load(args []string, getenv func(string) string) (*Settings, []string, error
 	return s, rest, nil
 }
 
-// splitFlag takes "--name=value" apart. The name is "" for what is no flag.
+// splitFlag splits "--name=value". The name is "" if arg is not a flag.
 func splitFlag(arg string) (name, value string, hasValue bool) {
 	if len(arg) < 2 || arg[0] != '-' {
 		return "", "", false
@@ -78,7 +78,7 @@ func oneLine(err error) string {
 	return strings.Join(strings.Fields(err.Error()), " ")
 }
 
-// WriteHelp lists the settings whose flags are named, or all of them.
+// WriteHelp lists the settings with the given flag names, or all settings without names.
 func WriteHelp(w io.Writer, names ...string) {
 	for _, o := range options(Default()) {
 		if len(names) > 0 && !slices.Contains(names, o.flag) {
@@ -92,8 +92,7 @@ func WriteHelp(w io.Writer, names ...string) {
 	}
 }
 
-// TakesNext reports whether args begins with a setting whose value is the argument
-// behind it.
+// TakesNext reports whether args begins with a setting whose value is the next argument.
 func TakesNext(args []string) bool {
 	name, _, hasValue := splitFlag(args[0])
 	known := slices.ContainsFunc(options(Default()), func(o option) bool { return name != "" && o.flag == name })

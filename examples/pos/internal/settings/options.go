@@ -10,14 +10,14 @@ import (
 	"github.com/mainstay-go/mainstay/ratelimit"
 )
 
-// option is one setting: how it is named, described and read. set is called at most
-// once, with the flag's value or the variable's.
+// option is one setting: its names, its description and its parser. set is called at most once,
+// with the value of the flag or of the variable.
 type option struct {
 	flag, env string
-	value     string // what the value looks like, for the help
+	value     string // the form of the value, for the help
 	help      string
 	def       string
-	secret    bool // its value is not repeated in messages
+	secret    bool // messages never contain its value
 	set       func(string) error
 }
 
@@ -106,7 +106,7 @@ func proxies(target *[]string) func(string) error {
 	}
 }
 
-// smtp lets the notify package judge the URL; its errors never repeat the password.
+// smtp lets the notify package check the URL. Its errors never contain the password.
 func smtp(target *string) func(string) error {
 	return func(s string) error {
 		if _, err := notify.NewEmailFromURL(s, nil); err != nil {
@@ -150,7 +150,7 @@ func zone(target **time.Location) func(string) error {
 	}
 }
 
-// dayStart takes whole quarters: the day's figures are sums of quarters of an hour.
+// dayStart accepts only quarters of an hour, because the figures of a day are sums of quarters.
 func dayStart(target *TimeOfDay) func(string) error {
 	return func(s string) error {
 		var t TimeOfDay

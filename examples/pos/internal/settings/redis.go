@@ -15,8 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Redis says where Redis is, standalone, behind Sentinel or as a Cluster. The zero
-// value means that there is none.
+// Redis describes the Redis server: standalone, behind Sentinel, or as a Cluster. The zero
+// value is no Redis.
 type Redis struct {
 	options *redis.UniversalOptions
 	cluster bool
@@ -25,11 +25,11 @@ type Redis struct {
 // Configured reports whether Redis is configured.
 func (r Redis) Configured() bool { return r.options != nil }
 
-// Cluster reports whether it is a cluster, which has one database only.
+// Cluster reports whether Redis is a cluster, which has only one database.
 func (r Redis) Cluster() bool { return r.cluster }
 
-// Client returns a client of one database; a cluster has only its own. The caller
-// closes it. It does not dial.
+// Client returns a client of one database. A cluster has only database 0. The client does not
+// connect yet. The caller closes it.
 func (r Redis) Client(db int) redis.UniversalClient {
 	o := *r.options
 	if r.cluster {
@@ -39,7 +39,7 @@ func (r Redis) Client(db int) redis.UniversalClient {
 	return redis.NewUniversalClient(&o)
 }
 
-// DB is the database that the URL names.
+// DB is the database in the URL.
 func (r Redis) DB() int {
 	if r.options == nil {
 		return 0
@@ -50,15 +50,15 @@ func (r Redis) DB() int {
 var errRedis = errors.New("want redis://host:6379/0, rediss://…, redis+sentinel://host:26379,host:26379/master/0 or redis+cluster://host:6379,host:6379")
 
 // Set reads redis://[user:pw@]host[:port][/db], rediss:// for TLS,
-// redis+sentinel://[user:pw@]host,host/master[/db] and redis+cluster://host,host. The
-// master's name may also be ?master=, a password of the sentinels ?sentinel_password=,
-// and a file of certificates to check a server's against, instead of the host's, ?tls-ca=.
+// redis+sentinel://[user:pw@]host,host/master[/db] and redis+cluster://host,host. The master's
+// name may also be ?master=, and a password of the sentinels is ?sentinel_password=. ?tls-ca=
+// is a file of certificates that replace the host's, to verify the server.
 func (r *Redis) Set(s string) error {
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {
 		return errRedis
 	}
-	// net/url knows one host only: it gets the first, and the list is read apart.
+	// net/url accepts only one host. It gets the first, and this function reads the list.
 	authority, path := rest, ""
 	if i := strings.IndexAny(rest, "/?"); i >= 0 {
 		authority, path = rest[:i], strings.TrimPrefix(rest[i:], "/")
@@ -131,11 +131,11 @@ func (r *Redis) Set(s string) error {
 			return err
 		}
 	}
-	// A cache that hangs must cost less than what it saves.
+	// A cache that hangs must cost less time than it saves.
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = 500*time.Millisecond, 500*time.Millisecond, 500*time.Millisecond
 	o.ContextTimeoutEnabled = true
-	o.DialerRetries = 1 // a server that is gone is not worth five tries
-	o.MaxRetries = -1   // an INCR whose answer was lost must not be sent again
+	o.DialerRetries = 1 // retrying a dead server five times wastes time
+	o.MaxRetries = -1   // an INCR with a lost response must not be sent again
 	*r = Redis{options: o, cluster: strings.HasSuffix(scheme, "+cluster")}
 	return nil
 }

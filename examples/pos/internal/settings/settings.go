@@ -1,6 +1,5 @@
-// Package settings reads what the operator decided: from a flag, else from an
-// environment variable, else the default. A value that makes no sense is one line and
-// never a guess.
+// Package settings reads the settings of the operator: from a flag, else from an environment
+// variable, else the default. An invalid value is an error of one line and never a guess.
 package settings
 
 import (
@@ -15,7 +14,7 @@ import (
 	"github.com/mainstay-go/mainstay/ratelimit"
 )
 
-// Settings is everything that can be set. Load returns it filled.
+// Settings has all settings. Load returns it with its values.
 type Settings struct {
 	Addr     string
 	Data     string
@@ -65,7 +64,7 @@ func Default() *Settings {
 	}
 }
 
-// hostZone is the host's time zone, by its name where that can be found: browsers need it.
+// hostZone is the host's time zone, by name if the name can be found, because browsers need it.
 func hostZone() *time.Location {
 	name := os.Getenv("TZ")
 	if name == "" {
@@ -82,13 +81,13 @@ func hostZone() *time.Location {
 	return zone
 }
 
-// SQLitePath is where the embedded database lies.
+// SQLitePath is the path of the embedded database.
 func (s *Settings) SQLitePath() string { return filepath.Join(s.Data, "pos.db") }
 
-// BackupDir is where backups are put.
+// BackupDir is the folder of the backups.
 func (s *Settings) BackupDir() string { return filepath.Join(s.Data, "backups") }
 
-// LogFile is the file beside stderr that the log goes to.
+// LogFile is the file that receives the log in addition to stderr.
 func (s *Settings) LogFile() string { return filepath.Join(s.Data, "logs", "pos.log") }
 
 // TimeOfDay is a minute of the day, or off.
@@ -119,7 +118,7 @@ func (t TimeOfDay) String() string {
 	return fmt.Sprintf("%02d:%02d", t.Hour, t.Minute)
 }
 
-// onOff reads a switch in every spelling that people use.
+// onOff reads a switch in all common spellings.
 func onOff(target *bool) func(string) error {
 	return func(s string) error {
 		switch strings.ToLower(s) {
@@ -134,7 +133,7 @@ func onOff(target *bool) func(string) error {
 	}
 }
 
-// address accepts what net.Listen can use, so that a typing mistake is found before the
+// address accepts any address that net.Listen can use. A typing error is found before the
 // database is opened.
 func address(target *string) func(string) error {
 	return func(s string) error {

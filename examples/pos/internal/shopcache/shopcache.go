@@ -1,9 +1,9 @@
 // Package shopcache caches responses: the bytes that a client receives.
 //
 // The key of a value contains the versions of the data that it shows, and a sale changes
-// versions in its own transaction. Old values have old versions in their keys, so a server
-// that was killed or a Redis from an old snapshot cannot show them. Balances are not
-// cached, because a balance costs the database one read by primary key.
+// versions in its own transaction. Old values have old versions in their keys, so a server that
+// was killed or a Redis from an old snapshot cannot show them. Balances are not cached, because
+// a balance costs the database one read by primary key.
 package shopcache
 
 import (
@@ -37,9 +37,9 @@ type Caches struct {
 	versions versions
 }
 
-// New returns the caches: in a store that replicas share, or in the memory of this process
-// if it is nil. Memory may keep a value as long as Redis: under its versions it never
-// changes.
+// New returns the caches. They use the store that replicas share, or the memory of this process
+// if shared is nil. Memory may keep a value as long as Redis does, because a value never
+// changes under its versions.
 func New(st *store.Store, shared driver.Store, logger *slog.Logger) (*Caches, error) {
 	s := &Caches{versions: versions{load: st.Versions}}
 	var errs []error
@@ -60,23 +60,24 @@ func New(st *store.Store, shared driver.Store, logger *slog.Logger) (*Caches, er
 	return s, errors.Join(errs...)
 }
 
-// Versions returns the versions of the database, at most a moment old.
+// Versions returns the versions of the database, at most 0.4 s old.
 func (s *Caches) Versions(ctx context.Context) (store.Versions, error) { return s.versions.get(ctx) }
 
-// Changed is called after a change by this server: its own readers see it at once.
+// Changed must be called after a change by this server, so that its own readers see the change
+// at once.
 func (s *Caches) Changed() { s.versions.forget() }
 
-// All are the caches as what they count.
+// All returns the caches for their metrics.
 func (s *Caches) All() []prommetrics.Reporter[cache.Stats] {
 	return []prommetrics.Reporter[cache.Stats]{s.Categories, s.Dashboard, s.Products, s.Reports}
 }
 
-// remembered is how long versions are believed: so long another server may show what was
-// before a sale.
+// remembered is how long a server uses the versions that it read. For that time another server
+// may show the state before a sale.
 const remembered = 400 * time.Millisecond
 
-// versions remembers the versions of the database for a moment, so that most requests for
-// what is cached need no statement.
+// versions keeps the versions of the database for a short time, so that most requests for
+// cached responses need no statement.
 type versions struct {
 	load func(context.Context) (store.Versions, error)
 

@@ -8,7 +8,8 @@ import (
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
-// Audit is one line of the audit log: who did what. Sales are records of their own.
+// Audit is one line of the audit log, with the user and the action. Sales have records of their
+// own.
 type Audit struct {
 	ID        int64     `json:"id"`
 	CreatedAt time.Time `json:"created_at"`
@@ -25,13 +26,13 @@ func (t *Tx) audit(ctx context.Context, user, action, subject, detail string) er
 	return t.run(ctx, b)
 }
 
-// record is audit as part of a batch.
+// record adds the audit line to a batch.
 func (t *Tx) record(b *batch, user, action, subject, detail string) {
 	b.add("INSERT INTO audit (created_at, username, action, subject, detail) VALUES ("+now(t.engine)+", ?, ?, ?, ?)",
 		user, action, cut(subject, 190), cut(detail, 1000))
 }
 
-// Note writes a line about something that changes no record, such as a download.
+// Note writes a line about an action that changes no record, such as a download.
 func (s *Store) Note(ctx context.Context, user, action, subject, detail string) error {
 	return s.inTx(ctx, func(tx *Tx) error { return tx.audit(ctx, user, action, subject, detail) })
 }
@@ -44,14 +45,14 @@ func cut(s string, most int) string {
 	return strings.ToValidUTF8(s, "?")
 }
 
-// AuditColumns are what the audit log can be sorted by.
+// AuditColumns returns the columns that can sort the audit log.
 func AuditColumns() []keyset.Column[Audit] {
 	return []keyset.Column[Audit]{
 		{Name: "id", Expr: "a.id", Unique: true},
 	}
 }
 
-// AuditLog is the list of the audit lines.
+// AuditLog returns the list of the audit lines.
 func (s *Store) AuditLog(order keyset.Order) keyset.SQLSource[Audit] {
 	return keyset.SQLSource[Audit]{
 		DB: s.read, Dialect: s.dialect, Order: order, CountFrom: "audit a",

@@ -16,7 +16,7 @@ type Card struct {
 	Customer string `json:"customer"`
 }
 
-// Card returns a card, ErrNotFound if there is none of that number.
+// Card returns the card with a number, or ErrNotFound.
 func (s *Store) Card(ctx context.Context, number string) (card Card, err error) {
 	err = s.queryRow(ctx, []any{&card.Number, &card.Balance, &card.Child, &card.Customer},
 		`SELECT k.number, k.balance, h.name, c.name FROM cards k
@@ -25,13 +25,13 @@ func (s *Store) Card(ctx context.Context, number string) (card Card, err error) 
 	return card, err
 }
 
-// TopUp is money put on a card. Its void is a top-up with a negative amount.
+// TopUp is a payment to a card. Its void is a top-up with a negative amount.
 type TopUp struct {
 	ID        int64     `json:"id"`
 	CreatedAt time.Time `json:"created_at"`
 	Card      string    `json:"card"`
 	Amount    int64     `json:"amount"`
-	Balance   int64     `json:"balance"` // after it
+	Balance   int64     `json:"balance"` // after the top-up
 	Cashier   string    `json:"cashier"`
 	Voids     *int64    `json:"voids"`     // the top-up that this one undoes
 	VoidedBy  *int64    `json:"voided_by"` // the one that undoes this top-up
@@ -53,8 +53,8 @@ func (s *Store) TopUp(ctx context.Context, card string, amount int64, once Once)
 	return s.topUp(ctx, TopUp{Card: card, Amount: amount, Cashier: once.User}, once)
 }
 
-// VoidTopUp takes back the money of a top-up, if the card still has it. Each top-up can
-// be undone once; then it is a Conflict.
+// VoidTopUp takes back the money of a top-up, if the card still has it. A second void of the
+// same top-up is a Conflict.
 func (s *Store) VoidTopUp(ctx context.Context, id int64, reason string, once Once) (TopUp, bool, error) {
 	first, err := s.topUpByID(ctx, id)
 	if err != nil {
@@ -145,7 +145,7 @@ func (s *Store) topUpByID(ctx context.Context, id int64) (t TopUp, err error) {
 	return t, err
 }
 
-// TopUps returns the newest top-ups: of a card, or with "" of all.
+// TopUps returns the newest top-ups of a card, or of all cards if card is "".
 func (s *Store) TopUps(ctx context.Context, card string, limit int) ([]TopUp, error) {
 	where, args := "", []any{}
 	if card != "" {
@@ -154,7 +154,7 @@ func (s *Store) TopUps(ctx context.Context, card string, limit int) ([]TopUp, er
 	return s.topUps(ctx, where+"ORDER BY t.id DESC LIMIT ?", append(args, limit)...)
 }
 
-// TopUpsByKey returns the top-up that a user's Idempotency-Key made: one or none.
+// TopUpsByKey returns the top-up of a user's Idempotency-Key, or an empty list.
 func (s *Store) TopUpsByKey(ctx context.Context, user, key string) ([]TopUp, error) {
 	return s.topUps(ctx, "WHERE t.cashier = ? AND t.request_key = ?", user, key)
 }

@@ -17,7 +17,7 @@ type Category struct {
 	Name string `json:"name"`
 }
 
-// Product is something for sale. Price is in the smallest unit of money.
+// Product is an item for sale. Price is in the smallest unit of money.
 type Product struct {
 	ID       int64    `json:"id"`
 	SKU      string   `json:"sku"`
@@ -39,14 +39,14 @@ func (s *Store) Categories(ctx context.Context) ([]Category, error) {
 	return list, err
 }
 
-// ProductFilter narrows the list of products. The zero value narrows nothing.
+// ProductFilter narrows the list of products. The zero value selects all products for sale.
 type ProductFilter struct {
 	Category int64  // an id
-	Search   string // part of the name or the SKU, whatever its case
-	All      bool   // also those that are not for sale any more
+	Search   string // part of the name or the SKU, in any case
+	All      bool   // also products that are no longer for sale
 }
 
-// ProductColumns are what products can be sorted by.
+// ProductColumns returns the columns that can sort products.
 func ProductColumns() []keyset.Column[Product] {
 	return []keyset.Column[Product]{
 		{Name: "id", Expr: "p.id", Unique: true},
@@ -57,8 +57,8 @@ func ProductColumns() []keyset.Column[Product] {
 	}
 }
 
-// Products is the list of products, each with its category and stock, in one
-// statement a page.
+// Products returns the list of products, each with its category and stock. A page costs one
+// statement.
 func (s *Store) Products(filter ProductFilter, order keyset.Order) keyset.SQLSource[Product] {
 	var where []string
 	var args []any
@@ -88,7 +88,7 @@ func (s *Store) Products(filter ProductFilter, order keyset.Order) keyset.SQLSou
 	}
 }
 
-// contains is a LIKE pattern that finds text anywhere, also text with wildcards.
+// contains returns a LIKE pattern that finds text anywhere, also text with wildcards.
 func contains(text string) string {
 	return "%" + escape(strings.ToLower(text)) + "%"
 }
@@ -103,13 +103,13 @@ func (p *Product) dest() []any {
 	return []any{&p.ID, &p.SKU, &p.Name, &p.Price, &p.Stock, &p.Active, &p.Category.ID, &p.Category.Name}
 }
 
-// Product returns a product, ErrNotFound if there is none with that id.
+// Product returns the product with an id, or ErrNotFound.
 func (s *Store) Product(ctx context.Context, id int64) (p Product, err error) {
 	err = s.queryRow(ctx, p.dest(), selectProduct+"FROM products p JOIN categories c ON c.id = p.category_id JOIN stock s ON s.product_id = p.id WHERE p.id = ?", id)
 	return p, err
 }
 
-// ProductChange are the new values of a product; nil leaves one as it is.
+// ProductChange has the new values of a product. A nil value stays unchanged.
 type ProductChange struct {
 	Name   *string `json:"name,omitempty"`
 	Price  *int64  `json:"price,omitempty"`
@@ -148,8 +148,8 @@ func (s *Store) ChangeProduct(ctx context.Context, id int64, change ProductChang
 	return s.Product(ctx, id)
 }
 
-// ChangeStock adds to the stock of a product, or takes from it, for a reason. With a key, a
-// repetition changes nothing and returns the product as it is now.
+// ChangeStock adds change, which may be negative, to the stock of a product, for a reason. With
+// a key, a repetition leaves the stock unchanged and returns the current product.
 func (s *Store) ChangeStock(ctx context.Context, id, change int64, reason string, once Once) (p Product, err error) {
 	err = s.inTx(ctx, func(tx *Tx) error {
 		err := tx.queryRow(ctx, selectProduct+"FROM "+tx.inKeyOrder("stock", "s")+" products p ON p.id = s.product_id JOIN categories c ON c.id = p.category_id WHERE s.product_id = ?"+

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// The kinds of entries that are counted. A void counts under the kind of what it undoes,
-// with a negative amount, and once more under KindVoid.
+// The kinds of counted entries. A void counts under the kind of the entry that it undoes, with
+// a negative amount, and once more under KindVoid.
 const (
 	kindCash      = "cash"
 	kindCard      = "card"
@@ -16,14 +16,14 @@ const (
 	kindTopUpVoid = "topup-void"
 )
 
-// quarter is the grain of the counters. The offsets of all time zones are whole quarters
-// of an hour, so a business day in any zone is a sum of quarters.
+// quarter is the unit of the counters. The offsets of all time zones are whole quarters of an
+// hour, so a business day in any zone is a sum of quarters.
 const quarter = 15 * time.Minute
 
 func quarterOf(micros int64) int64 { return micros / quarter.Microseconds() }
 
-// slots spread a counter over rows, so that the sales of several tills do not wait for one
-// row. Readers sum the rows up.
+// slots is the number of rows of each counter. The sales of several tills use different rows,
+// so they do not wait for each other. Readers add the rows up.
 const slots = 8
 
 // count adds entries to a counter of the quarter that contains at.
@@ -54,7 +54,7 @@ const MoneyVersion = "money"
 // CatalogueVersion is the version that changes with names and prices of products.
 const CatalogueVersion = "catalogue"
 
-// bump changes versions, as part of the change that makes cached values old.
+// bump increases versions in the transaction that makes cached values old.
 func (t *Tx) bump(b *batch, names ...string) {
 	var args []any
 	slot := rand.IntN(slots)

@@ -31,7 +31,7 @@ type ChildCard struct {
 	Balance int64  `json:"balance"`
 }
 
-// CustomerColumns are what customers can be sorted by.
+// CustomerColumns returns the columns that can sort customers.
 func CustomerColumns() []keyset.Column[Customer] {
 	return []keyset.Column[Customer]{
 		{Name: "id", Expr: "c.id", Unique: true},
@@ -39,8 +39,8 @@ func CustomerColumns() []keyset.Column[Customer] {
 	}
 }
 
-// Customers is the list of customers, each with children and cards, in two
-// statements a page: one for the customers and one for the children of all of them.
+// Customers returns the list of customers, each with children and cards. A page costs two
+// statements: one for the customers and one for their children.
 func (s *Store) Customers(search string, order keyset.Order) Customers {
 	base := keyset.Base{Columns: []string{"c.id", "c.name"}, From: "customers c"}
 	if search != "" {
@@ -58,7 +58,7 @@ func (s *Store) Customers(search string, order keyset.Order) Customers {
 	}}
 }
 
-// Customers is a list of customers, to be read by number or by keyset.
+// Customers is a list of customers that can be read by number or by keyset.
 type Customers struct {
 	store *Store
 	bare  keyset.SQLSource[Customer]
@@ -67,13 +67,13 @@ type Customers struct {
 // Count counts the customers.
 func (l Customers) Count(ctx context.Context) (int64, error) { return l.bare.Count(ctx) }
 
-// List reads customers from an offset.
+// List returns customers from an offset.
 func (l Customers) List(ctx context.Context, limit int, offset int64) ([]Customer, error) {
 	customers, err := l.bare.List(ctx, limit, offset)
 	return l.withChildren(ctx, customers, err)
 }
 
-// Seek reads customers behind a position.
+// Seek returns customers after a position.
 func (l Customers) Seek(ctx context.Context, q keyset.Seek) (keyset.Batch[Customer], error) {
 	b, err := l.bare.Seek(ctx, q)
 	b.Rows, err = l.withChildren(ctx, b.Rows, err)

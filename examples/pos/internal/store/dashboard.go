@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Dashboard is the business of the present day.
+// Dashboard has the figures of the current business day.
 type Dashboard struct {
 	Date          string         `json:"date"`
 	Zone          string         `json:"timezone"`
@@ -21,14 +21,14 @@ type Dashboard struct {
 	LastSevenDays []DayRevenue   `json:"last_seven_days"`
 }
 
-// DayRevenue is the business of one day.
+// DayRevenue has the figures of one day.
 type DayRevenue struct {
 	Date    string `json:"date"`
 	Sales   int64  `json:"sales"`
 	Revenue int64  `json:"revenue"`
 }
 
-// LowStockBelow is the quantity under which a product should be ordered again.
+// LowStockBelow is the quantity below which a product should be ordered again.
 const LowStockBelow = 20
 
 // Dashboard sums up the business day of an instant and the six days before it.

@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// Calendar says when business days begin: at a time of day, in the zone of the shop.
+// Calendar defines the beginning of business days: a time of day in the zone of the shop.
 type Calendar struct {
 	Zone         *time.Location
 	Hour, Minute int
 }
 
-// start is the instant at which the business day with a date begins. In a day without that
-// time, as when summer time begins, it is the instant that the standard library chooses.
+// start returns the instant at which the business day of a date begins. If that time does not
+// exist, as when summer time begins, it is the instant that the standard library chooses.
 func (c Calendar) start(year int, month time.Month, day int) time.Time {
 	return time.Date(year, month, day, c.Hour, c.Minute, 0, 0, c.Zone)
 }
 
-// Day is the span of the business day that contains an instant.
+// Day returns the business day that contains an instant, from its beginning to its end.
 func (c Calendar) Day(at time.Time) (date string, from, to time.Time) {
 	local := at.In(c.Zone)
 	y, m, d := local.Date()
@@ -30,7 +30,7 @@ func (c Calendar) Day(at time.Time) (date string, from, to time.Time) {
 	return c.start(y, m, d).Format(time.DateOnly), c.start(y, m, d), c.start(y, m, d+1)
 }
 
-// Date is the span of the business day with a date such as 2026-11-23.
+// Date returns the beginning and the end of the business day of a date such as 2026-11-23.
 func (c Calendar) Date(date string) (from, to time.Time, err error) {
 	t, err := time.Parse(time.DateOnly, date)
 	if err != nil {
@@ -40,14 +40,14 @@ func (c Calendar) Date(date string) (from, to time.Time, err error) {
 	return c.start(y, m, d), c.start(y, m, d+1), nil
 }
 
-// Now is the database's clock.
+// Now returns the time of the database's clock.
 func (s *Store) Now(ctx context.Context) (time.Time, error) {
 	var n int64
 	err := s.queryRow(ctx, []any{&n}, "SELECT "+now(s.engine))
 	return fromMicros(n), err
 }
 
-// Totals are sums over entries. Revenue is net: what was voided is taken off.
+// Totals are sums over entries. Revenue is net: voids are subtracted.
 type Totals struct {
 	Sales     int64 `json:"sales"` // without voids
 	Revenue   int64 `json:"revenue"`
@@ -70,8 +70,8 @@ func (t *Totals) add(kind string, entries, amount int64) {
 	t.Revenue += amount
 }
 
-// Day is the business of one day. Its figures come from counters that each sale updates in
-// its own transaction, so they agree with the sales at any moment.
+// Day has the figures of one business day. They come from counters that each sale updates in
+// its own transaction, so they always agree with the sales.
 type Day struct {
 	Date string    `json:"date"`
 	From time.Time `json:"from"`
@@ -85,7 +85,7 @@ type Day struct {
 	Cashiers    []CashierTotal `json:"cashiers"`
 }
 
-// Voids is what was undone on a day. The amounts are positive.
+// Voids has the voids of a day. The amounts are positive.
 type Voids struct {
 	Count       int64 `json:"count"`
 	Amount      int64 `json:"amount"`
@@ -93,14 +93,14 @@ type Voids struct {
 	TopUpAmount int64 `json:"topup_amount"`
 }
 
-// Hour is an hour of a day, from its beginning in the zone of the shop.
+// Hour is an hour of a day. Hour is its beginning in the zone of the shop.
 type Hour struct {
 	Hour string `json:"hour"` // such as 11:00
 	Totals
 	at int64
 }
 
-// ProductTotal is what was sold of a product.
+// ProductTotal has the sales of a product.
 type ProductTotal struct {
 	Product  int64  `json:"product"`
 	Name     string `json:"name"`
@@ -108,7 +108,7 @@ type ProductTotal struct {
 	Revenue  int64  `json:"revenue"`
 }
 
-// CashierTotal is what a user sold and topped up.
+// CashierTotal has the sales and top-ups of a user.
 type CashierTotal struct {
 	Cashier string `json:"cashier"`
 	Totals
@@ -116,7 +116,7 @@ type CashierTotal struct {
 	TopUpAmount int64 `json:"topup_amount"`
 }
 
-// Day sums up a business day.
+// Day returns the figures of a business day.
 func (s *Store) Day(ctx context.Context, c Calendar, date string, from, to time.Time) (Day, error) {
 	d := Day{Date: date, From: from, To: to, Hours: []Hour{}, Products: []ProductTotal{}, Cashiers: []CashierTotal{}}
 	hours, cashiers := map[int64]*Hour{}, map[string]*CashierTotal{}
@@ -168,7 +168,8 @@ func (s *Store) Day(ctx context.Context, c Calendar, date string, from, to time.
 	return d, err
 }
 
-// productsSold lists what was sold most in a span, limited unless limit is negative.
+// productsSold returns the products with the most sales in a range, at most limit products
+// unless limit is negative.
 func (s *Store) productsSold(ctx context.Context, from, to time.Time, limit int) ([]ProductTotal, error) {
 	list := []ProductTotal{}
 	query := `SELECT q.product_id, p.name, sum(q.quantity), sum(q.amount) FROM quarter_products q JOIN products p ON p.id = q.product_id

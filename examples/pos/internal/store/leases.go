@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Lease takes or renews a lease for a holder, and reports whether the holder has it. Of
-// several servers on one database one has it, by the database's clock. One that dies loses
-// it when its time is over.
+// Lease takes or renews a lease for a holder, and reports whether the holder has it. Only one
+// of several servers on one database has it. The lease of a dead server expires by the
+// database's clock.
 func (s *Store) Lease(ctx context.Context, name, holder string, lifetime time.Duration) (held bool, err error) {
 	err = s.inTx(ctx, func(tx *Tx) error {
 		if _, err := tx.insertNew(ctx, "leases (name, holder, until) VALUES (?, ?, 0)", name, ""); err != nil {
@@ -21,7 +21,7 @@ func (s *Store) Lease(ctx context.Context, name, holder string, lifetime time.Du
 	return held, err
 }
 
-// Release gives a lease up.
+// Release ends a lease.
 func (s *Store) Release(ctx context.Context, name, holder string) error {
 	return s.inTx(ctx, func(tx *Tx) error {
 		_, err := tx.exec(ctx, "UPDATE leases SET until = 0 WHERE name = ? AND holder = ?", name, holder)

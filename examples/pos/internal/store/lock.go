@@ -9,9 +9,9 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 )
 
-// Lock creates the data folder and keeps a second server away from a SQLite database in
-// it until unlock is called or the process ends, however it ends. Commands that run beside
-// the server do not need it.
+// Lock creates the data folder and prevents a second server on its SQLite database. The lock
+// ends when unlock is called or the process ends for any reason. Commands that run beside the
+// server do not need it.
 func Lock(s *settings.Settings) (unlock func(), err error) {
 	if err := os.MkdirAll(s.Data, 0o700); err != nil {
 		return nil, settings.Errorf("--data %s: cannot create the folder: %s", s.Data, reason(err))

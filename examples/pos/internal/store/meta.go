@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// Meta returns a value that the server keeps about itself.
+// Meta returns a value that the server stores about itself.
 func (s *Store) Meta(ctx context.Context, name string) (value string, found bool, err error) {
 	err = s.queryRow(ctx, []any{&value}, "SELECT value FROM meta WHERE name = ?", name)
 	if errors.Is(err, ErrNotFound) {
@@ -14,7 +14,7 @@ func (s *Store) Meta(ctx context.Context, name string) (value string, found bool
 	return value, err == nil, err
 }
 
-// SetMeta keeps a value.
+// SetMeta stores a value.
 func (s *Store) SetMeta(ctx context.Context, name, value string) error {
 	return s.inTx(ctx, func(tx *Tx) error {
 		found, err := tx.changed(ctx, "UPDATE meta SET value = ? WHERE name = ?", value, name)
@@ -26,8 +26,8 @@ func (s *Store) SetMeta(ctx context.Context, name, value string) error {
 	})
 }
 
-// MetaOr returns a value, after keeping the given one if there is none yet. All servers
-// on one database get the same.
+// MetaOr returns the stored value, and first stores the given one if the name has no value. All
+// servers on one database get the same value.
 func (s *Store) MetaOr(ctx context.Context, name, value string) (kept string, isNew bool, err error) {
 	err = s.inTx(ctx, func(tx *Tx) error {
 		var err error
@@ -39,12 +39,12 @@ func (s *Store) MetaOr(ctx context.Context, name, value string) (kept string, is
 	return kept, isNew, err
 }
 
-// Demo tells what became of a database that a server created: DemoWaits or DemoDone, and
-// "" for one that something else has filled.
+// Demo returns the state of a database that a server created: DemoWaits or DemoDone. It returns
+// "" if another program filled the database.
 func (s *Store) Demo(ctx context.Context) (string, error) {
 	value, _, err := s.Meta(ctx, metaDemo)
 	return value, err
 }
 
-// SetDemo remembers that demo data are there, or are not wanted.
+// SetDemo stores that the database has demo data or must not get any.
 func (s *Store) SetDemo(ctx context.Context) error { return s.SetMeta(ctx, metaDemo, DemoDone) }

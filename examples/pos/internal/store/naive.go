@@ -5,9 +5,8 @@ import (
 	"database/sql"
 )
 
-// ProductsOneByOne is how a list is read by code that was written without looking: the
-// products, and then for each its category and its stock. It is here to be counted by
-// the command "queries"; Products is the one to use.
+// ProductsOneByOne reads a list in the naive way: the products, and then the category and the
+// stock of each one. The command "queries" counts its statements. Use Products instead.
 func (s *Store) ProductsOneByOne(ctx context.Context, limit int) ([]Product, error) {
 	var list []Product
 	var categories []int64
@@ -33,8 +32,8 @@ func (s *Store) ProductsOneByOne(ctx context.Context, limit int) ([]Product, err
 	return list, nil
 }
 
-// CustomersOneByOne reads the customers, and then for each its children. Customers is
-// the one to use.
+// CustomersOneByOne reads the customers, and then the children of each one. Use Customers
+// instead.
 func (s *Store) CustomersOneByOne(ctx context.Context, limit int) ([]Customer, error) {
 	var list []Customer
 	err := s.query(ctx, func(rows *sql.Rows) error {

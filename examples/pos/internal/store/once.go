@@ -7,16 +7,16 @@ import (
 	"errors"
 )
 
-// Once makes a change happen once, however often the client sends it. Without a
-// Key it happens each time.
+// Once makes a change happen only once, however often the client sends it. Without a Key it
+// happens each time.
 type Once struct {
 	User string
 	Key  string // the client's Idempotency-Key
-	Body []byte // what was asked, to notice a key that is used for something else
+	Body []byte // the request, to detect a key that another request used
 }
 
-// Conflict says why a change cannot be made now. Nothing has changed. Detail is for
-// programmers; Code and the figures are for pages, which have their own words.
+// Conflict is the reason why a change cannot be made now. The database is unchanged. Detail is
+// for programmers. Code and the figures are for pages, which have their own words.
 type Conflict struct {
 	Detail string
 	Code   string // "stock", "balance", "inactive", "price", "spent", "voided", "exists", "manager" or ""
@@ -27,12 +27,12 @@ type Conflict struct {
 
 func (c Conflict) Error() string { return c.Detail }
 
-// Invalid says what is wrong with a change. Nothing has changed.
+// Invalid is the reason why a change is not valid. The database is unchanged.
 type Invalid struct{ Detail string }
 
 func (i Invalid) Error() string { return i.Detail }
 
-// ErrKeyReused means that an Idempotency-Key came with another request before.
+// ErrKeyReused means that an earlier request used the same Idempotency-Key.
 var ErrKeyReused = errors.New("this Idempotency-Key was used for another request: choose a new one")
 
 // key and fingerprint are the columns of a record, NULL without a key.
@@ -51,8 +51,8 @@ func (o Once) fingerprint() any {
 	return hex.EncodeToString(sum[:])
 }
 
-// seenKey are the columns of a SELECT that find what a key was used for: a sale and its
-// fingerprint, a top-up and its fingerprint.
+// seenKey has the columns of a SELECT that find the uses of a key: a sale and its fingerprint,
+// and a top-up and its fingerprint.
 const seenKey = `(SELECT id FROM sales WHERE cashier = ? AND request_key = ?), (SELECT fingerprint FROM sales WHERE cashier = ? AND request_key = ?),
 	(SELECT id FROM topups WHERE cashier = ? AND request_key = ?), (SELECT fingerprint FROM topups WHERE cashier = ? AND request_key = ?)`
 
@@ -61,7 +61,7 @@ func (o Once) seenArgs() []any {
 	return []any{o.User, k, o.User, k, o.User, k, o.User, k}
 }
 
-// seen is what seenKey found.
+// seen is the result of seenKey.
 type seen struct {
 	sale, topUp           sql.NullInt64
 	salePrint, topUpPrint sql.NullString
@@ -69,8 +69,8 @@ type seen struct {
 
 func (s *seen) dest() []any { return []any{&s.sale, &s.salePrint, &s.topUp, &s.topUpPrint} }
 
-// check returns ErrKeyReused if the key belongs to another request, and otherwise the sale
-// and the top-up that it made, 0 if there is none.
+// check returns ErrKeyReused if the key belongs to another request. Otherwise it returns the
+// sale and the top-up of the key, or 0.
 func (s *seen) check(o Once) (sale, topUp int64, err error) {
 	for _, found := range []sql.NullString{s.salePrint, s.topUpPrint} {
 		if found.Valid && found.String != o.fingerprint() {
@@ -80,7 +80,7 @@ func (s *seen) check(o Once) (sale, topUp int64, err error) {
 	return s.sale.Int64, s.topUp.Int64, nil
 }
 
-// metaName names a change that has no record of its own, by user, key and request.
+// metaName names a change without a record of its own, by user, key and request.
 func (o Once) metaName(what string) string {
 	sum := sha256.Sum256([]byte(o.User + "\n" + o.Key + "\n" + string(o.Body)))
 	return what + ":" + hex.EncodeToString(sum[:16])

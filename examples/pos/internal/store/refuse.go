@@ -17,16 +17,16 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// Away reports that the database refused a request or could not be reached: any error that
-// is not the fault of a statement or of its values. The caller cannot know whether the
-// change was made, and the same request may succeed later. Unknown codes count as refusals.
+// Away reports whether the database refused a request or could not be reached. It returns true
+// for any error that a statement or its values did not cause, and for unknown codes. The caller
+// cannot know whether the change was made. The same request may succeed later.
 func Away(err error) bool {
 	var pg *pgconn.PgError
 	var my *mysql.MySQLError
 	var lite *sqlite.Error
 	switch {
 	case errors.As(err, &pg):
-		return pg.Code == "42501" || !fault(pg.Code) // a right is missing, as after a failover to another role
+		return pg.Code == "42501" || !fault(pg.Code) // a missing right, as after a failover to another role
 	case errors.As(err, &my):
 		return slices.Contains(refusals, my.Number) || !fault(string(my.SQLState[:]))
 	case errors.As(err, &lite):
@@ -44,12 +44,12 @@ func Away(err error) bool {
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// refusals are errors of MySQL that have the class of a wrong statement, and that pass:
-// connections (1203, 1226), rights (1044, 1142, 1143, 1227), the database during a restore
-// (1049), and prepared statements (1461).
+// refusals are temporary errors of MySQL that have the class of a wrong statement: connections
+// (1203, 1226), rights (1044, 1142, 1143, 1227), the database during a restore (1049), and
+// prepared statements (1461).
 var refusals = []uint16{1044, 1049, 1142, 1143, 1203, 1226, 1227, 1461}
 
-// fault reports that a SQLSTATE means a wrong statement or value, which no retry repairs.
+// fault reports whether a SQLSTATE means a wrong statement or value, which no retry repairs.
 func fault(state string) bool {
 	switch state[:min(2, len(state))] {
 	case "0A", "21", "22", "23", "34", "42":
@@ -58,9 +58,9 @@ func fault(state string) bool {
 	return false
 }
 
-// transient reports that the database gave up a transaction to resolve a deadlock or a
-// conflict, and that trying again is the remedy. A key that was taken meanwhile is such a
-// conflict: the next attempt reads what took it.
+// transient reports whether the database aborted a transaction because of a deadlock or a
+// conflict. The caller must retry. A key that another transaction has just taken is such a
+// conflict: the next attempt reads the row of that key.
 func transient(err error) bool {
 	var pg *pgconn.PgError
 	var my *mysql.MySQLError
@@ -80,7 +80,7 @@ func transient(err error) bool {
 	return false
 }
 
-// tooMany reports that a connection was refused because there are too many already.
+// tooMany reports whether the database refused a connection because it has too many.
 func tooMany(err error) bool {
 	var pg *pgconn.PgError
 	var my *mysql.MySQLError
@@ -93,11 +93,11 @@ func tooMany(err error) bool {
 	return false
 }
 
-// regrow is how long a pool that the database refused a connection stays smaller.
+// regrow is how long a pool stays smaller after the database refused a connection.
 const regrow = 10 * time.Second
 
-// connected runs f, which begins with getting a connection. If the database has none left,
-// the pool shrinks to those that work, and f waits for one of them.
+// connected runs f, which first gets a connection. If the database has no free connection, the
+// pool shrinks to its open connections, and f waits for a free one.
 func (s *Store) connected(ctx context.Context, pool *sql.DB, f func() error) error {
 	for attempt := 1; ; attempt++ {
 		err := f()
@@ -111,7 +111,8 @@ func (s *Store) connected(ctx context.Context, pool *sql.DB, f func() error) err
 	}
 }
 
-// shrink makes callers wait for the connections that a pool has, for a while.
+// shrink limits a pool for a while to its open connections, so that callers wait for a free
+// one.
 func (s *Store) shrink(pool *sql.DB) {
 	s.sizing.Lock()
 	defer s.sizing.Unlock()
@@ -130,7 +131,7 @@ func (s *Store) shrink(pool *sql.DB) {
 	}
 }
 
-// serverReason is one line that names the cause and no password.
+// serverReason returns one line with the cause of an error and without a password.
 func serverReason(err error) string {
 	var pg *pgconn.PgError
 	var my *mysql.MySQLError

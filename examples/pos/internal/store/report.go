@@ -17,7 +17,7 @@ type SaleRow struct {
 	Voids     *int64    `json:"voids"` // the sale that this one undoes, with a negative total
 }
 
-// SaleRowColumns are what a report can be sorted by.
+// SaleRowColumns returns the columns that can sort a report.
 func SaleRowColumns() []keyset.Column[SaleRow] {
 	return []keyset.Column[SaleRow]{
 		{Name: "id", Expr: "s.id", Unique: true},
@@ -26,7 +26,7 @@ func SaleRowColumns() []keyset.Column[SaleRow] {
 	}
 }
 
-// SaleRows is the list of sales for a report, one statement a page or batch.
+// SaleRows returns the list of sales for a report. A page or batch costs one statement.
 func (s *Store) SaleRows(filter SaleFilter, order keyset.Order) keyset.SQLSource[SaleRow] {
 	return keyset.SQLSource[SaleRow]{
 		DB: s.read, Dialect: s.dialect, Order: order, CountFrom: "sales s", DeepKey: filter.deepKey(),

@@ -14,8 +14,8 @@ import (
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
-// Sale is what was sold at once. Money is in the smallest unit. The void of a sale is a
-// sale too, with negative quantities and total.
+// Sale is one sale of goods. Money is in the smallest unit. The void of a sale is a sale too,
+// with negative quantities and total.
 type Sale struct {
 	ID        int64      `json:"id"`
 	CreatedAt time.Time  `json:"created_at"`
@@ -28,7 +28,7 @@ type Sale struct {
 	Reason    *string    `json:"reason"`
 }
 
-// SaleItem is one line of a sale, with name and price as they were then.
+// SaleItem is one line of a sale, with name and price at the time of the sale.
 type SaleItem struct {
 	Product  int64  `json:"product"`
 	Name     string `json:"name"`
@@ -38,22 +38,23 @@ type SaleItem struct {
 	sale, category int64
 }
 
-// Line is a product and how many of it are wanted.
+// Line is a product and its quantity.
 type Line struct {
 	Product, Quantity int64
 }
 
-// MaxQuantity is the most of one product in a sale.
+// MaxQuantity is the maximum quantity of one product in a sale.
 const MaxQuantity = 1_000_000
 
-// Sell takes the goods from stock and the money from the card, or changes nothing:
-// a Conflict says that stock or balance does not suffice. Card nil is cash. With a
-// key, a repetition returns the first sale, and replayed is true.
+// Sell takes the goods from stock and the money from the card, or changes nothing. A Conflict
+// means that stock or balance is too low. A nil card means cash. With a key, a repetition
+// returns the first sale, and replayed is true.
 //
-// It takes four round trips, whatever the number of lines: BEGIN, one SELECT that locks
-// the stock in the order of the products, one batch of writes, COMMIT.
+// Sell takes four round trips for any number of lines: BEGIN, one SELECT that locks the stock
+// in the order of the products, one batch of writes, COMMIT.
 //
-// With shown the sale is made only if its total is the one that was shown to the customer.
+// If shown is not nil, Sell refuses a sale with a total other than the one that the customer
+// saw.
 func (s *Store) Sell(ctx context.Context, cashier string, card *string, lines []Line, shown *int64, once Once) (sale Sale, replayed bool, err error) {
 	once.User = cashier
 	var first int64
@@ -87,13 +88,13 @@ func (s *Store) Sell(ctx context.Context, cashier string, card *string, lines []
 	return sale, false, err
 }
 
-// order is what a sale needs to know, read and locked by one statement.
+// order has the data that a sale needs. One statement reads and locks it.
 type order struct {
 	goods   map[int64]goods
 	balance sql.NullInt64 // of the card
 	now     int64
 	nextID  int64
-	voided  sql.NullInt64 // the sale that undid the one to be voided
+	voided  sql.NullInt64 // the void of the sale to be voided, if there is one
 	seen    seen
 }
 
@@ -103,8 +104,8 @@ type goods struct {
 	active                 bool
 }
 
-// order reads the goods that the lines name. Their stock stays locked, in the order of
-// the products, so that two sales cannot wait for each other.
+// order reads the products of the lines. Their stock stays locked, in the order of the
+// products, so that two sales cannot deadlock.
 func (t *Tx) order(ctx context.Context, card *string, voids *int64, lines []Line, once Once) (*order, error) {
 	o := &order{goods: map[int64]goods{}}
 	args := append([]any{card, voids}, once.seenArgs()...)
@@ -124,7 +125,7 @@ func (t *Tx) order(ctx context.Context, card *string, voids *int64, lines []Line
 		ORDER BY s.product_id`+t.forUpdate("s"), args...)
 }
 
-// replay returns the sale that a key made before, 0 if there is none.
+// replay returns the sale of an earlier request with the same key, or 0.
 func (o *order) replay(once Once) (int64, error) {
 	if once.Key == "" {
 		return 0, nil
@@ -136,7 +137,7 @@ func (o *order) replay(once Once) (int64, error) {
 	return sale, err
 }
 
-// items prices the lines, if there is enough of each product.
+// items returns the lines with prices, if the stock of each product is large enough.
 func (o *order) items(lines []Line) (items []SaleItem, total int64, err error) {
 	ordered := slices.SortedStableFunc(slices.Values(lines), func(a, b Line) int { return cmp.Compare(a.Product, b.Product) })
 	for _, l := range ordered {
@@ -160,7 +161,7 @@ func (o *order) items(lines []Line) (items []SaleItem, total int64, err error) {
 	return items, total, nil
 }
 
-// otherTotal says what the goods cost now.
+// otherTotal returns a conflict with the current prices.
 func (o *order) otherTotal(sale Sale) error {
 	prices := map[int64]int64{}
 	for _, i := range sale.Items {
@@ -169,7 +170,8 @@ func (o *order) otherTotal(sale Sale) error {
 	return Conflict{Code: "price", Total: sale.Total, Prices: prices, Detail: fmt.Sprintf("the total is %d: prices have changed", sale.Total)}
 }
 
-// pays checks what the card has. The batch takes it, and the table's CHECK is the judge.
+// pays checks the balance of the card. The batch takes the money, and the table's CHECK
+// decides.
 func (o *order) pays(card string, amount int64) error {
 	switch {
 	case !o.balance.Valid:
@@ -183,8 +185,8 @@ func (o *order) pays(card string, amount int64) error {
 	return nil
 }
 
-// insertSale writes a sale, takes or returns stock and money, counts, and makes cached
-// values old: one round trip.
+// insertSale writes a sale, takes or returns stock and money, updates the counters, and
+// increases versions, in one round trip.
 func (t *Tx) insertSale(ctx context.Context, sale *Sale, nextID int64, once Once) (err error) {
 	b := &batch{}
 	at := micros(sale.CreatedAt)
@@ -202,7 +204,7 @@ func (t *Tx) insertSale(ctx context.Context, sale *Sale, nextID int64, once Once
 	row := "(" + t.newID(nextID) + "," + marks(5) + ")"
 	b.add("INSERT INTO sale_items (sale_id, line, product_id, name, quantity, price) VALUES "+
 		strings.TrimSuffix(strings.Repeat(row+",", len(sale.Items)), ","), items...)
-	for _, i := range sale.Items { // each by its key: for a list of keys MySQL may scan, and lock, the table
+	for _, i := range sale.Items { // one statement each: for a list of keys MySQL may scan, and lock, the table
 		b.add("UPDATE stock SET quantity = quantity - ? WHERE product_id = ?", i.Quantity, i.Product)
 	}
 	kind := kindCash
@@ -222,7 +224,7 @@ func (t *Tx) insertSale(ctx context.Context, sale *Sale, nextID int64, once Once
 	return t.tooLittle(err)
 }
 
-// Sale returns a sale, ErrNotFound if there is none with that id.
+// Sale returns the sale with an id, or ErrNotFound.
 func (s *Store) Sale(ctx context.Context, id int64) (Sale, error) {
 	sales, err := s.salesWhere(ctx, "s.id = ?", id)
 	if err == nil && len(sales) == 0 {
@@ -234,7 +236,7 @@ func (s *Store) Sale(ctx context.Context, id int64) (Sale, error) {
 	return sales[0], nil
 }
 
-// SalesByKey returns the sale that a user's Idempotency-Key made: one or none.
+// SalesByKey returns the sale of a user's Idempotency-Key, or an empty list.
 func (s *Store) SalesByKey(ctx context.Context, user, key string) ([]Sale, error) {
 	return s.salesWhere(ctx, "s.cashier = ? AND s.request_key = ?", user, key)
 }
@@ -274,12 +276,12 @@ func scanSale(rows keyset.Scanner) (Sale, error) {
 	return sale, err
 }
 
-// SaleFilter narrows the list of sales. The zero value narrows nothing.
+// SaleFilter narrows the list of sales. The zero value selects all sales.
 type SaleFilter struct {
 	From, To time.Time // From <= created_at < To
 }
 
-// narrow adds the filter to a statement that calls the sales s.
+// narrow adds the filter to a statement that uses the alias s for sales.
 func (f SaleFilter) narrow(base keyset.Base) keyset.Base {
 	var where []string
 	if !f.From.IsZero() {
@@ -292,8 +294,8 @@ func (f SaleFilter) narrow(base keyset.Base) keyset.Base {
 	return base
 }
 
-// deepKey lets far pages be passed over in the index of their order, which holds all that
-// is asked for where nothing is filtered.
+// deepKey returns the key for skipping to far pages in the index of their order. The index has
+// all columns that this needs only if the list has no filter.
 func (f SaleFilter) deepKey() string {
 	if f != (SaleFilter{}) {
 		return ""
@@ -301,7 +303,7 @@ func (f SaleFilter) deepKey() string {
 	return "s.id"
 }
 
-// SaleColumns are what sales can be sorted by.
+// SaleColumns returns the columns that can sort sales.
 func SaleColumns() []keyset.Column[Sale] {
 	return []keyset.Column[Sale]{
 		{Name: "id", Expr: "s.id", Unique: true},
@@ -310,14 +312,14 @@ func SaleColumns() []keyset.Column[Sale] {
 	}
 }
 
-// Sales is the list of sales with their items, in two statements a page, by number
-// or by keyset.
+// Sales is the list of sales with their items, by number or by keyset. A page costs two
+// statements.
 type Sales struct {
 	store *Store
 	bare  keyset.SQLSource[Sale]
 }
 
-// Sales returns the list of sales in an order, which Seek does not need.
+// Sales returns the list of sales in an order. Seek does not need the order.
 func (s *Store) Sales(filter SaleFilter, order keyset.Order) Sales {
 	base := filter.narrow(keyset.Base{
 		Columns: []string{
@@ -334,13 +336,13 @@ func (s *Store) Sales(filter SaleFilter, order keyset.Order) Sales {
 // Count counts the sales.
 func (l Sales) Count(ctx context.Context) (int64, error) { return l.bare.Count(ctx) }
 
-// List reads sales from an offset.
+// List returns sales from an offset.
 func (l Sales) List(ctx context.Context, limit int, offset int64) ([]Sale, error) {
 	sales, err := l.bare.List(ctx, limit, offset)
 	return l.withItems(ctx, sales, err)
 }
 
-// Seek reads sales behind a position.
+// Seek returns sales after a position.
 func (l Sales) Seek(ctx context.Context, q keyset.Seek) (keyset.Batch[Sale], error) {
 	b, err := l.bare.Seek(ctx, q)
 	b.Rows, err = l.withItems(ctx, b.Rows, err)

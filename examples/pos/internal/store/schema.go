@@ -9,15 +9,15 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 )
 
-// schema is written once for all engines. {id} is an automatic primary key, and {key} a
-// text that compares by its bytes, trailing blanks included. Instants are microseconds
-// since 1970 and money is in the smallest unit. The CHECKs are the last line of defence.
+// schema is the schema for all engines. {id} is an automatic primary key, and {key} a text that
+// compares by its bytes, trailing blanks included. Instants are microseconds since 1970 and
+// money is in the smallest unit. The CHECKs are the last line of defence.
 //
-// A void is a sale or a top-up with negative amounts that names in voids what it undoes.
-// So every sum over sales, top-ups or counters is the net amount.
+// A void is a sale or a top-up with negative amounts. Its column voids names the entry that it
+// undoes. So every sum over sales, top-ups or counters is the net amount.
 //
-// sales and topups hold the Idempotency-Key of their request, so a key is remembered as
-// long as what it made. sale_items comes last: a database that has it has everything.
+// sales and topups hold the Idempotency-Key of their request, so a key is stored as long as its
+// record. sale_items comes last: a database with this table has all tables.
 const schema = `
 CREATE TABLE IF NOT EXISTS meta (
 	name {key} NOT NULL PRIMARY KEY,
@@ -160,20 +160,20 @@ var Tables = []string{
 	"cards", "topups", "sales", "quarter_counts", "quarter_products", "versions", "sale_items",
 }
 
-// migrateAttempts bounds how often several servers that start at once get in each other's
-// way. There is no lock: each statement creates what is missing, and the next attempt
-// finds what another server has created.
+// migrateAttempts is the maximum number of attempts when several servers start at once and
+// disturb each other. There is no lock. Each statement creates a missing table or index, and
+// the next attempt finds those of another server.
 const migrateAttempts = 20
 
-// metaDemo says what became of a database that a server created: it waits for demo data,
-// has them, or is to have none.
+// metaDemo is the name of the demo state of a database that a server created: it waits for demo
+// data, or it has demo data or must not get any.
 const (
 	metaDemo  = "demo"
 	DemoWaits = "waits"
 	DemoDone  = "done"
 )
 
-// migrate creates what is missing; all of it in a new database.
+// migrate creates the missing tables and indexes.
 func (s *Store) migrate(ctx context.Context, isNew bool) (err error) {
 	for attempt := 1; attempt <= migrateAttempts; attempt++ {
 		if err = s.createTables(ctx); err == nil {
@@ -202,7 +202,7 @@ func (s *Store) migrate(ctx context.Context, isNew bool) (err error) {
 func (s *Store) createTables(ctx context.Context) error {
 	db := s.side
 	if s.engine == settings.SQLite {
-		db = s.write // nobody else writes
+		db = s.write // SQLite has one writer
 	}
 	for statement := range strings.SplitSeq(ddl(s.engine), ";\n") {
 		if strings.TrimSpace(statement) == "" {
@@ -215,8 +215,8 @@ func (s *Store) createTables(ctx context.Context) error {
 	return nil
 }
 
-// ddl is the schema in an engine's words. MySQL has indexes inside of CREATE TABLE and no
-// CREATE INDEX IF NOT EXISTS, and the others the reverse.
+// ddl returns the schema in the dialect of an engine. MySQL has indexes inside CREATE TABLE and
+// no CREATE INDEX IF NOT EXISTS. The other engines have the reverse.
 func ddl(engine settings.Engine) string {
 	switch engine {
 	case settings.MySQL:

@@ -13,19 +13,19 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 )
 
-// Demo says how much demo data to make. The zero value is the shop of the manual.
+// Demo sets the amount of demo data. The zero value is the shop of the manual.
 type Demo struct {
 	Products  int // default 450
 	Customers int // default 120
 	Sales     int // default 10,000
-	// Progress is told how many rows of all have been written. Default nil.
+	// Progress receives the number of rows that are written, and of all rows. Default nil.
 	Progress func(done, total int)
 }
 
-// demoDays is the span over which the demo's sales are spread.
+// demoDays is the number of days with demo sales.
 const demoDays = 90
 
-// shelf is a category of the demo and what stands in it.
+// shelf is a category of the demo with its products.
 type shelf struct {
 	name     string
 	goods    []string
@@ -60,8 +60,8 @@ func (s *Store) Empty(ctx context.Context) (bool, error) {
 	return n == 0, err
 }
 
-// Seed fills an empty shop with demo data, all or nothing. The same Demo and day
-// make the same data.
+// Seed fills an empty shop with demo data, in one transaction. The same Demo and day make the
+// same data.
 func (s *Store) Seed(ctx context.Context, c Calendar, now time.Time, demo Demo) error {
 	setDefault(&demo.Products, 450)
 	setDefault(&demo.Customers, 120)
@@ -123,7 +123,7 @@ type seeder struct {
 	names   []string
 }
 
-// rowBatch gathers rows for one INSERT.
+// rowBatch collects rows for one INSERT.
 type rowBatch struct {
 	table, columns string
 	width          int
@@ -143,7 +143,7 @@ func (w *seeder) add(b *rowBatch, values ...any) {
 	if len(b.args) < batchRows*b.width {
 		return
 	}
-	// Rows of earlier tables may be referred to, so they go first.
+	// New rows may refer to rows of earlier tables, so those tables are written first.
 	for _, earlier := range w.batches {
 		w.flush(earlier)
 		if earlier == b {
@@ -223,8 +223,8 @@ func (w *seeder) customers(n int) {
 func (w *seeder) sales(n int, c Calendar, now time.Time) {
 	sales := w.into("sales", "id, created_at, total, card_number, cashier")
 	items := w.into("sale_items", "sale_id, line, product_id, name, quantity, price")
-	// Whole minutes of the past days, so that two starts on one day agree; none lies
-	// in the future.
+	// Times are whole minutes of past days, so that two starts on one day agree and no time is in
+	// the future.
 	y, m, d := now.In(c.Zone).Date()
 	times := make([]time.Time, n)
 	for i := range times {
@@ -252,8 +252,7 @@ func (w *seeder) sales(n int, c Calendar, now time.Time) {
 	}
 }
 
-// counters counts what was written as if it had been sold, and gives each category a
-// version.
+// counters adds the written sales to the counters, and gives each category a version.
 func (w *seeder) counters() {
 	q := fmt.Sprintf("(created_at - created_at %% %d) / %d", quarter.Microseconds(), quarter.Microseconds())
 	kind := "CASE WHEN card_number IS NULL THEN 'cash' ELSE 'card' END"

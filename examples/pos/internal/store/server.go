@@ -57,7 +57,7 @@ func openServer(ctx context.Context, set *settings.Settings, create bool) (*Stor
 	return st, nil
 }
 
-// dial returns a pool, without connecting.
+// dial returns a pool. It does not connect.
 func dial(d settings.Database, size int) (db *sql.DB, dialect keyset.Dialect, err error) {
 	if d.Engine == settings.MySQL {
 		cfg, err := mysqlConfig(d)
@@ -76,7 +76,7 @@ func dial(d settings.Database, size int) (db *sql.DB, dialect keyset.Dialect, er
 		}
 		cfg.ConnectTimeout = connectTimeout
 		if !d.URL.Query().Has("default_query_exec_mode") {
-			// One round trip a statement, and no prepared statements: PgBouncer may give
+			// One round trip for each statement, and no prepared statements, because PgBouncer may give
 			// each transaction another connection.
 			cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
 		}
@@ -89,9 +89,9 @@ func dial(d settings.Database, size int) (db *sql.DB, dialect keyset.Dialect, er
 	return db, dialect, nil
 }
 
-// dialSide returns a small pool for what may take longer than a customer waits, and must
-// not wait for customers either: counting for a backup, making an index. With missingOK it
-// is also for a server whose database is gone.
+// dialSide returns a small pool for long work, such as counting for a backup or making an
+// index. That work does not wait for the customers' statements either. With missingOK the pool
+// also works on a server without the database.
 func dialSide(d settings.Database, missingOK bool) (*sql.DB, error) {
 	var db *sql.DB
 	if d.Engine == settings.MySQL {
@@ -124,12 +124,12 @@ func mysqlConfig(d settings.Database) (*mysql.Config, error) {
 	cfg.Net, cfg.Addr = "tcp", net.JoinHostPort(d.URL.Hostname(), d.Port())
 	cfg.User, cfg.Passwd, cfg.DBName = d.URL.User.Username(), d.Password(), d.Name()
 	cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout = connectTimeout, callTimeout, callTimeout
-	cfg.ClientFoundRows = true // an UPDATE that changes nothing has found its row all the same
-	// One round trip a statement instead of three; the driver quotes by the
-	// connection's own rules.
+	cfg.ClientFoundRows = true // an UPDATE with unchanged values still counts its row
+	// One round trip for each statement instead of three. The driver quotes by the rules of the
+	// connection.
 	cfg.InterpolateParams = true
-	cfg.MultiStatements = true      // see batch; no statement contains text from outside
-	cfg.Logger = &mysql.NopLogger{} // what fails is returned, and logged by who asked
+	cfg.MultiStatements = true      // see batch; no statement contains text from a client
+	cfg.Logger = &mysql.NopLogger{} // errors are returned, and callers log them
 	switch d.TLS() {
 	case settings.TLSUnverified:
 		cfg.TLSConfig = settings.TLSUnverified
@@ -143,7 +143,7 @@ func mysqlConfig(d settings.Database) (*mysql.Config, error) {
 	return cfg, nil
 }
 
-// hasTables reports whether the shop's tables are there.
+// hasTables reports whether the shop's tables exist.
 func (s *Store) hasTables(ctx context.Context) (bool, error) {
 	schema := "current_schema()"
 	if s.engine == settings.MySQL {

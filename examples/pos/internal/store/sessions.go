@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// Session is what a user sees of a session: who reads it can log in as nobody.
+// Session is a session as its user sees it. It has no token, so a reader cannot use it to log
+// in.
 type Session struct {
 	ID        string    `json:"id"`
 	CreatedAt time.Time `json:"created_at"`
@@ -18,17 +19,17 @@ type Session struct {
 	Agent     string    `json:"agent"`
 }
 
-// hashToken is what the database keeps of a session's token.
+// hashToken returns the hash of a session's token, which the database stores.
 func hashToken(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return hex.EncodeToString(sum[:])
 }
 
-// sessionID names a session in lists, by a part of its hash.
+// sessionID returns the name of a session in lists, a part of its hash.
 func sessionID(hash string) string { return hash[:12] }
 
-// StartSession keeps a session under a token, until the database's clock says that its
-// lifetime is over. It removes sessions that have ended.
+// StartSession stores a session under a token, until its lifetime ends by the database's clock.
+// It also removes ended sessions.
 func (s *Store) StartSession(ctx context.Context, token string, user User, lifetime time.Duration, address, agent string) error {
 	return s.inTx(ctx, func(tx *Tx) error {
 		_, err := tx.exec(ctx, "INSERT INTO sessions (token_hash, username, created_at, expires_at, address, agent) VALUES (?, ?, "+now(s.engine)+", "+now(s.engine)+" + ?, ?, ?)",
@@ -37,8 +38,8 @@ func (s *Store) StartSession(ctx context.Context, token string, user User, lifet
 	})
 }
 
-// Session returns the user of a token; false if there is no such session any more, or the
-// user is disabled.
+// Session returns the user of a token, and false if the session has ended or the user is
+// disabled.
 func (s *Store) Session(ctx context.Context, token string) (User, bool, error) {
 	var user User
 	err := s.queryRow(ctx, []any{&user.Name, &user.Role, &user.Active},
@@ -50,7 +51,7 @@ func (s *Store) Session(ctx context.Context, token string) (User, bool, error) {
 	return user, err == nil, err
 }
 
-// EndSession ends a session; one that has ended is no error.
+// EndSession ends a session. Ending a session twice is no error.
 func (s *Store) EndSession(ctx context.Context, token string) error {
 	return s.inTx(ctx, func(tx *Tx) error {
 		_, err := tx.exec(ctx, "DELETE FROM sessions WHERE token_hash = ?", hashToken(token))
@@ -85,7 +86,7 @@ func (s *Store) Sessions(ctx context.Context, name string) ([]Session, error) {
 	return list, err
 }
 
-// ForgetSessions removes the sessions whose time is over.
+// ForgetSessions removes expired sessions.
 func (s *Store) ForgetSessions(ctx context.Context) error {
 	return s.inTx(ctx, func(tx *Tx) error {
 		_, err := tx.exec(ctx, "DELETE FROM sessions WHERE expires_at < "+now(s.engine))

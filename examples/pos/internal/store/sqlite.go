@@ -18,7 +18,7 @@ import (
 	"github.com/mainstay-go/mainstay/pagination/querycount"
 )
 
-// readers is the size of the pool that reads; WAL lets them go on while one writes.
+// readers is the size of the pool that reads. With WAL they read while a writer writes.
 const readers = 8
 
 func openSQLite(ctx context.Context, s *settings.Settings, create bool) (*Store, error) {
@@ -42,7 +42,7 @@ func openSQLite(ctx context.Context, s *settings.Settings, create bool) (*Store,
 	if made && !create {
 		return openReadOnly(path)
 	}
-	// synchronous=FULL: a sale that was answered survives a power cut too.
+	// synchronous=FULL: a confirmed sale also survives a power failure.
 	common := []string{"busy_timeout(10000)", "foreign_keys(1)"}
 	write, err := querycount.Open("sqlite", sqliteDSN(path, "immediate", append(common, "journal_mode(WAL)", "synchronous(FULL)")...))
 	if err != nil {
@@ -67,8 +67,8 @@ func openSQLite(ctx context.Context, s *settings.Settings, create bool) (*Store,
 	return st, nil
 }
 
-// createFile makes the folder and an empty file that only its owner reads: it will hold
-// hashes of passwords and sessions.
+// createFile makes the folder and an empty file that only its owner can read, because it will
+// hold hashes of passwords and sessions.
 func createFile(s *settings.Settings) error {
 	if err := os.MkdirAll(s.Data, 0o700); err != nil {
 		return settings.Errorf("--data %s: cannot create the folder: %s", s.Data, reason(err))
@@ -99,9 +99,9 @@ func sqliteDSN(path, lock string, pragmas ...string) string {
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()
 }
 
-// OpenSide opens a pool for what runs beside the server without touching the shop: it
-// creates nothing and waits for nobody. A SQLite database that is missing or damaged is
-// an error or, with missingOK, an empty one in memory, enough to look at backups and to
+// OpenSide opens a pool for work beside the server, such as backups. It creates no file and
+// waits for no lock. If a SQLite database is missing or damaged, OpenSide returns an error.
+// With missingOK it returns an empty database in memory, which is enough to list backups and to
 // restore one.
 func OpenSide(ctx context.Context, s *settings.Settings, missingOK bool) (*sql.DB, error) {
 	if s.Database.Engine != settings.SQLite {
@@ -126,8 +126,8 @@ func OpenSide(ctx context.Context, s *settings.Settings, missingOK bool) (*sql.D
 	return nil, err
 }
 
-// inspect looks at an existing file without ever writing to it: a database that is
-// damaged, or somebody else's, must stay as it is for whoever can save it.
+// inspect checks an existing file and never writes to it. A damaged database, or one of another
+// program, must stay unchanged so that its owner can repair it.
 func inspect(ctx context.Context, path string) error {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -139,7 +139,7 @@ func inspect(ctx context.Context, path string) error {
 	defer f.Close()
 	header := make([]byte, 16)
 	if n, err := io.ReadFull(f, header); n == 0 && errors.Is(err, io.EOF) {
-		return nil // created, never written
+		return nil // created, but never written
 	}
 	if !bytes.Equal(header, []byte("SQLite format 3\x00")) {
 		return damaged(path, "it is no SQLite database")
@@ -168,8 +168,8 @@ func inspect(ctx context.Context, path string) error {
 	return nil
 }
 
-// DamagedError is a settings.Error of a database that somebody must be told of, whoever
-// finds it.
+// DamagedError is a settings.Error for a damaged database. Every command that finds one must
+// notify the operator.
 type DamagedError struct{ setting *settings.Error }
 
 func (e *DamagedError) Error() string { return e.setting.Error() }
@@ -180,8 +180,8 @@ func damaged(path, why string) error {
 	return &DamagedError{settings.Errorf("%s is damaged (%s) and was left untouched; restore it from a backup (pos backup list) or move it away", path, why)}
 }
 
-// reason is the innermost text of an error, without the path that the message names
-// already.
+// reason returns the innermost text of an error, without the path, because the message contains
+// the path already.
 func reason(err error) string {
 	var pathErr *os.PathError
 	if errors.As(err, &pathErr) {

@@ -1,7 +1,7 @@
 // Package store keeps the shop in a database: SQLite beside the server, or MariaDB or
-// PostgreSQL for several servers. Whatever must not go wrong under concurrency, stock and
-// money above all, is one conditional UPDATE in a transaction and never a value that was
-// read before.
+// PostgreSQL for several servers. Every change that must be correct under concurrency, above
+// all of stock and money, is one conditional UPDATE in a transaction. It never writes a value
+// from an earlier read.
 package store
 
 import (
@@ -19,28 +19,27 @@ import (
 type Store struct {
 	read    *sql.DB // many connections
 	write   *sql.DB // on SQLite one connection, so that writers queue here and not in busy loops
-	side    *sql.DB // for backups and the like, which must neither hold up a sale nor wait for one
+	side    *sql.DB // for backups and similar work, which must not delay a sale or wait for one
 	engine  settings.Engine
 	dialect keyset.Dialect
 
 	size   int // of the pool for sales
 	sizing sync.Mutex
-	regrow *time.Timer // makes it that size again
+	regrow *time.Timer // restores that size
 }
 
-// MaxMoney is the largest amount there is. It leaves JavaScript's integers exact and
-// int64 sums of a thousand of them far from an overflow.
+// MaxMoney is the largest amount of money. JavaScript's integers are exact up to it, and a sum
+// of a thousand such amounts does not overflow int64.
 const MaxMoney = 1<<53 - 1
 
-// ErrNotFound means that there is no such thing.
+// ErrNotFound means that the record does not exist.
 var ErrNotFound = errors.New("not found")
 
-// Open opens the database that the settings name, creates what is missing in it, and
-// checks that it answers. Its errors are settings.Error where the operator can do
-// something about them.
+// Open opens the database in the settings, creates its missing tables, and checks that it
+// responds. It returns a settings.Error for problems that the operator can repair.
 func Open(ctx context.Context, s *settings.Settings) (*Store, error) { return open(ctx, s, true) }
 
-// OpenExisting opens a database that a server has created, and changes nothing.
+// OpenExisting opens a database that a server has created. It changes no data.
 func OpenExisting(ctx context.Context, s *settings.Settings) (*Store, error) {
 	return open(ctx, s, false)
 }
@@ -54,13 +53,13 @@ func open(ctx context.Context, s *settings.Settings, create bool) (*Store, error
 
 // Close closes the database.
 func (s *Store) Close() error {
-	return errors.Join(s.read.Close(), s.write.Close(), s.side.Close()) // closing one twice does nothing
+	return errors.Join(s.read.Close(), s.write.Close(), s.side.Close()) // closing one twice is no error
 }
 
-// Reader is the pool that lists and checks read from.
+// Reader is the pool for lists and checks.
 func (s *Store) Reader() *sql.DB { return s.read }
 
-// Side is the pool for what runs beside the shop, such as a backup.
+// Side is the pool for work beside the shop, such as a backup.
 func (s *Store) Side() *sql.DB { return s.side }
 
 // Engine is the kind of database.

@@ -37,7 +37,7 @@ func (t *Tx) query(ctx context.Context, scan func(*sql.Rows) error, query string
 	return each(rows, scan)
 }
 
-// changed runs an update and reports whether it met a row.
+// changed runs an update and reports whether it matched a row.
 func (t *Tx) changed(ctx context.Context, query string, args ...any) (bool, error) {
 	result, err := t.exec(ctx, query, args...)
 	if err != nil {
@@ -47,7 +47,7 @@ func (t *Tx) changed(ctx context.Context, query string, args ...any) (bool, erro
 	return n > 0, err
 }
 
-// insertNew adds a row unless its key is taken already, and reports whether it did.
+// insertNew adds a row unless its key exists already, and reports whether it did.
 func (t *Tx) insertNew(ctx context.Context, into string, args ...any) (bool, error) {
 	if t.engine == settings.MySQL {
 		return t.changed(ctx, "INSERT IGNORE INTO "+into, args...)
@@ -66,14 +66,14 @@ func (b *batch) add(query string, args ...any) {
 	b.args = append(b.args, args...)
 }
 
-// run sends the batch. The first failure ends it, and the transaction with it.
+// run sends the batch. The first failure ends the batch and its transaction.
 func (t *Tx) run(ctx context.Context, b *batch) error {
 	_, err := t.exec(ctx, strings.Join(b.queries, ";\n"), t.batchArgs(b)...)
 	return err
 }
 
-// runInsert sends a batch whose first statement inserts a row with the automatic key id,
-// or 0 on MySQL, and returns the key of the new row.
+// runInsert sends a batch and returns the key of the new row. The first statement inserts a row
+// with the automatic key id, which is 0 on MySQL.
 func (t *Tx) runInsert(ctx context.Context, b *batch, id int64) (int64, error) {
 	if t.engine != settings.MySQL {
 		return id, t.run(ctx, b)
@@ -83,8 +83,8 @@ func (t *Tx) runInsert(ctx context.Context, b *batch, id int64) (int64, error) {
 	return id, err
 }
 
-// batchArgs asks pgx for PostgreSQL's simple protocol, which takes several statements.
-// MySQL's driver and SQLite's do so by themselves.
+// batchArgs selects PostgreSQL's simple protocol in pgx, which accepts several statements. The
+// drivers of MySQL and SQLite accept them without a setting.
 func (t *Tx) batchArgs(b *batch) []any {
 	if t.engine == settings.Postgres {
 		return append([]any{pgx.QueryExecModeSimpleProtocol}, b.args...)
@@ -92,20 +92,20 @@ func (t *Tx) batchArgs(b *batch) []any {
 	return b.args
 }
 
-// nextID is an expression for the automatic key of the next row of a table. MySQL knows it
-// only afterwards: 0 asks it for a new one.
+// nextID is an expression for the automatic key of the next row of a table. On MySQL it is 0,
+// because MySQL chooses the key during the INSERT.
 func (t *Tx) nextID(table string) string {
 	switch t.engine {
 	case settings.MySQL:
 		return "0"
 	case settings.Postgres:
 		return "(SELECT nextval(pg_get_serial_sequence('" + table + "', 'id')))"
-	default: // writers come one by one
+	default: // there is only one writer at a time
 		return "(SELECT coalesce(max(id), 0) + 1 FROM " + table + ")"
 	}
 }
 
-// newID is that key in the statements behind the INSERT: a parameter, or MySQL's function.
+// newID is that key in the statements after the INSERT: a parameter, or MySQL's function.
 func (t *Tx) newID(id int64) string {
 	if t.engine == settings.MySQL {
 		return "LAST_INSERT_ID()"
@@ -113,8 +113,8 @@ func (t *Tx) newID(id int64) string {
 	return strconv.FormatInt(id, 10)
 }
 
-// forUpdate locks the rows that a SELECT reads from the table with an alias. SQLite has
-// one writer, so there is nothing to lock.
+// forUpdate locks the rows that a SELECT reads from the table with an alias. SQLite needs no
+// lock, because it has one writer.
 func (t *Tx) forUpdate(alias string) string {
 	switch t.engine {
 	case settings.MySQL:
@@ -127,7 +127,7 @@ func (t *Tx) forUpdate(alias string) string {
 }
 
 // inKeyOrder begins a join whose statement locks the rows of the first table in the order of
-// its key. MySQL locks rows as it reads them, so its plan must not begin elsewhere.
+// its key. MySQL locks rows while it reads them, so its plan must begin with that table.
 // PostgreSQL locks them after it has sorted them.
 func (t *Tx) inKeyOrder(table, alias string) string {
 	if t.engine == settings.MySQL {
@@ -136,7 +136,7 @@ func (t *Tx) inKeyOrder(table, alias string) string {
 	return table + " " + alias + " JOIN"
 }
 
-// adding makes an INSERT add to the row whose key is taken already.
+// adding makes an INSERT add its values to the row whose key exists already.
 func (t *Tx) adding(insert, table, key string, columns ...string) string {
 	var set []string
 	for _, c := range columns {
@@ -152,8 +152,8 @@ func (t *Tx) adding(insert, table, key string, columns ...string) string {
 	return insert + " ON CONFLICT (" + key + ") DO UPDATE SET " + strings.Join(set, ", ")
 }
 
-// now is the database's clock in microseconds since 1970. Every instant of a record comes
-// from it: the clocks of replicas may differ.
+// now is the database's clock in microseconds since 1970. Every instant of a record comes from
+// it, because the clocks of replicas may differ.
 func now(engine settings.Engine) string {
 	switch engine {
 	case settings.MySQL: // UNIX_TIMESTAMP(NOW()) would be wrong in the hour that summer time repeats
@@ -165,12 +165,12 @@ func now(engine settings.Engine) string {
 	}
 }
 
-// txAttempts bounds how often a transaction that lost a conflict is tried again.
+// txAttempts is the maximum number of attempts for a transaction with conflicts.
 const txAttempts = 30
 
-// inTx runs f in a transaction, again from the start when the database gave it up to
-// resolve a deadlock or a conflict (SQLSTATE 40001). f must not keep anything from an
-// earlier attempt. A database that has no connection left is waited for.
+// inTx runs f in a transaction. It starts f again after a deadlock or a conflict (SQLSTATE
+// 40001), so f must not keep data from an earlier attempt. If the database has no free
+// connection, inTx waits for one.
 func (s *Store) inTx(ctx context.Context, f func(*Tx) error) error {
 	for attempt := 1; ; attempt++ {
 		err := s.tryTx(ctx, f)
@@ -183,7 +183,7 @@ func (s *Store) inTx(ctx context.Context, f func(*Tx) error) error {
 	}
 }
 
-// pause waits a little longer after each attempt, and reports whether there is time left.
+// pause waits a little longer after each attempt, and reports whether time is left.
 func pause(ctx context.Context, attempt int) bool {
 	select {
 	case <-ctx.Done():
@@ -202,14 +202,14 @@ func (s *Store) tryTx(ctx context.Context, f func(*Tx) error) error {
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback() // does nothing after a commit
+	defer tx.Rollback() // has no effect after a commit
 	if err := f(&Tx{tx, s.engine}); err != nil {
 		return err
 	}
 	return tx.Commit()
 }
 
-// query runs a statement on the pool for reading and hands each row to scan.
+// query runs a statement on the pool for reading and passes each row to scan.
 func (s *Store) query(ctx context.Context, scan func(*sql.Rows) error, query string, args ...any) error {
 	var rows *sql.Rows
 	err := s.connected(ctx, s.read, func() (err error) {
@@ -232,7 +232,7 @@ func each(rows *sql.Rows, scan func(*sql.Rows) error) error {
 	return rows.Err()
 }
 
-// queryRow reads one row into dest, ErrNotFound if there is none.
+// queryRow reads one row into dest, or returns ErrNotFound.
 func (s *Store) queryRow(ctx context.Context, dest []any, query string, args ...any) error {
 	err := s.connected(ctx, s.read, func() error {
 		return s.read.QueryRowContext(ctx, rebind(s.engine, query), args...).Scan(dest...)
@@ -243,8 +243,8 @@ func (s *Store) queryRow(ctx context.Context, dest []any, query string, args ...
 	return err
 }
 
-// rebind numbers the placeholders, for PostgreSQL and for the batches of SQLite. No
-// statement of this package has a question mark elsewhere.
+// rebind numbers the placeholders for PostgreSQL and for the batches of SQLite. The statements
+// of this package use a question mark only as a placeholder.
 func rebind(engine settings.Engine, query string) string {
 	prefix := "?"
 	switch engine {
@@ -266,7 +266,7 @@ func rebind(engine settings.Engine, query string) string {
 // marks returns n question marks for an IN list.
 func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?,", n), ",") }
 
-// micros is an instant as the database keeps it: microseconds since 1970.
+// micros returns an instant in the form of the database: microseconds since 1970.
 func micros(t time.Time) int64 { return t.UnixMicro() }
 
 func fromMicros(n int64) time.Time { return time.UnixMicro(n).UTC() }

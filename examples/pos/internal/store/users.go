@@ -16,20 +16,20 @@ const (
 	Cashier = "cashier"
 )
 
-// User is somebody who may log in.
+// User is a person who may log in.
 type User struct {
 	Name   string `json:"username"`
 	Role   string `json:"role"`
 	Active bool   `json:"active"`
 }
 
-// The users that every shop has.
+// The users of every shop.
 var (
 	AdminUser   = User{Name: "admin", Role: Admin, Active: true}
 	CashierUser = User{Name: "cashier", Role: Cashier, Active: true}
 )
 
-// noHash is the password hash of a user who has no password yet; nothing matches it.
+// noHash is the password hash of a user without a password. It matches no password.
 const noHash = "!"
 
 func hashPassword(password string) (string, error) {
@@ -49,13 +49,13 @@ func (s *Store) Users(ctx context.Context) ([]User, error) {
 	return list, err
 }
 
-// User returns a user, ErrNotFound if there is none with that name.
+// User returns the user with a name, or ErrNotFound.
 func (s *Store) User(ctx context.Context, name string) (u User, err error) {
 	err = s.queryRow(ctx, []any{&u.Name, &u.Role, &u.Active}, "SELECT username, role, active FROM users WHERE username = ?", name)
 	return u, err
 }
 
-// CreateUser adds a user; a name that is taken is a Conflict.
+// CreateUser adds a user. A name that exists already is a Conflict.
 func (s *Store) CreateUser(ctx context.Context, user User, password, by string) error {
 	hash, err := hashPassword(password)
 	if err != nil {
@@ -73,14 +73,14 @@ func (s *Store) CreateUser(ctx context.Context, user User, password, by string) 
 	})
 }
 
-// UserChange are the new values of a user; nil leaves one as it is.
+// UserChange has the new values of a user. A nil value stays unchanged.
 type UserChange struct {
 	Role, Password *string
 	Active         *bool
 }
 
-// ChangeUser changes a user and ends all of the user's sessions, in one transaction. The
-// last active manager stays one.
+// ChangeUser changes a user and ends all of the user's sessions, in one transaction. It refuses
+// a change that leaves no active manager.
 func (s *Store) ChangeUser(ctx context.Context, name string, change UserChange, by string) (user User, err error) {
 	var hash string
 	if change.Password != nil {
@@ -89,7 +89,7 @@ func (s *Store) ChangeUser(ctx context.Context, name string, change UserChange, 
 		}
 	}
 	err = s.inTx(ctx, func(tx *Tx) error {
-		// All managers are locked, so that two of them cannot disable each other.
+		// The query locks all managers, so that two managers cannot disable each other.
 		managers := 0
 		var found bool
 		err := tx.query(ctx, func(rows *sql.Rows) error {
@@ -143,14 +143,14 @@ func (s *Store) ChangeUser(ctx context.Context, name string, change UserChange, 
 	return user, err
 }
 
-// SetPassword gives a user a new password, and ends the user's sessions.
+// SetPassword sets the password of a user and ends the user's sessions.
 func (s *Store) SetPassword(ctx context.Context, user User, password string) error {
 	_, err := s.ChangeUser(ctx, user.Name, UserChange{Password: &password}, "settings")
 	return err
 }
 
-// GivePassword sets a password unless the user has one already, and reports whether it
-// did. Of several servers that start at once, one succeeds.
+// GivePassword sets a password unless the user has one already, and reports whether it did.
+// When several servers start at once, only one succeeds.
 func (s *Store) GivePassword(ctx context.Context, user User, password string) (given bool, err error) {
 	hash, err := hashPassword(password)
 	if err != nil {
@@ -171,8 +171,8 @@ func (s *Store) HasPassword(ctx context.Context, user User) (bool, error) {
 	return n > 0, err
 }
 
-// noPassword is compared with where there is no such user, so that the time of an
-// answer does not tell which names exist.
+// noPassword is compared if the user does not exist, so that the response time does not reveal
+// which names exist.
 var noPassword = sync.OnceValue(func() string {
 	hash, err := hashPassword(rand.Text())
 	if err != nil {
@@ -181,8 +181,8 @@ var noPassword = sync.OnceValue(func() string {
 	return hash
 })
 
-// Authenticate returns the user of a name and password, with the name as it is stored;
-// false if they are wrong or the user is disabled.
+// Authenticate returns the user with a name and password. The returned name is the stored one.
+// It returns false if name or password is wrong, or the user is disabled.
 func (s *Store) Authenticate(ctx context.Context, name, password string) (User, bool, error) {
 	var user User
 	var hash string

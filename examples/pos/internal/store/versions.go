@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Versions are counters that each change increases in its own transaction. A cached value
-// is stored under the versions that it was loaded at, so it is never served after a change
-// of what it shows, whatever became of the cache or of the server that made the change.
+// Versions are counters that each change increases in its own transaction. A cached value is
+// stored under the versions at which it was loaded. So it is never served after a change of its
+// data, even if the cache or the server that made the change fails.
 type Versions map[string]int64
 
 // Versions reads all versions.
@@ -26,7 +26,7 @@ func (s *Store) Versions(ctx context.Context) (Versions, error) {
 	return v, err
 }
 
-// clock is the name under which the database's time is read along.
+// clock is the name under which the query returns the database's time.
 const clock = "now"
 
 // Now is the database's time when the versions were read.
@@ -35,7 +35,8 @@ func (v Versions) Now() time.Time { return fromMicros(v[clock]) }
 // CategoryVersion names the version of a category's stock.
 func CategoryVersion(id int64) string { return fmt.Sprint("category/", id) }
 
-// Stock identifies the stock of a category, or of all with 0, at its version.
+// Stock identifies the stock of a category at its version, or of all categories if category is
+// 0.
 func (v Versions) Stock(category int64) string {
 	n := v[CategoryVersion(category)]
 	if category == 0 {
@@ -48,5 +49,5 @@ func (v Versions) Stock(category int64) string {
 	return fmt.Sprintf("%d.%d", v[CatalogueVersion], n)
 }
 
-// Money identifies everything that was sold and topped up at its version.
+// Money identifies all sales and top-ups at their version.
 func (v Versions) Money() string { return fmt.Sprintf("%d.%d", v[CatalogueVersion], v[MoneyVersion]) }

@@ -13,8 +13,8 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// VoidSale undoes a sale: a sale with negative quantities is written, and stock and money
-// return. Each sale can be undone once; then it is a Conflict.
+// VoidSale undoes a sale: it writes a sale with negative quantities, and returns stock and
+// money. A second void of the same sale is a Conflict.
 func (s *Store) VoidSale(ctx context.Context, id int64, reason string, once Once) (void Sale, replayed bool, err error) {
 	sales, err := s.salesWhere(ctx, "s.id = ?", id)
 	switch {
@@ -55,7 +55,7 @@ func (s *Store) VoidSale(ctx context.Context, id int64, reason string, once Once
 	return void, false, err
 }
 
-// voidable refuses to undo an entry that is a void itself, or that was undone before.
+// voidable refuses to undo a void, or an entry that was undone before.
 func voidable(what string, id int64, voids *int64, by sql.NullInt64) error {
 	if voids != nil {
 		return Conflict{Detail: fmt.Sprintf("%s %d is a void itself", what, id)}
@@ -66,8 +66,8 @@ func voidable(what string, id int64, voids *int64, by sql.NullInt64) error {
 	return nil
 }
 
-// tooLittle names what a CHECK refused after all: a change between the SELECT and the
-// batch, where a database does not lock what it reads.
+// tooLittle explains an error of a CHECK. It happens after a change between the SELECT and the
+// batch, on a database that does not lock the rows that it reads.
 func (t *Tx) tooLittle(err error) error {
 	var pg *pgconn.PgError
 	var my *mysql.MySQLError

@@ -41,16 +41,16 @@ export async function checkCard() {
   await lookUp(number);
 }
 
-// refreshCard reads the balance of the card that is shown again.
+// refreshCard reads the balance of the displayed card again.
 export const refreshCard = () => { if (till.holder) lookUp(cardNumber()).catch(() => {}); };
 
-// takeCard puts a number that was scanned or found into the field.
+// takeCard puts a scanned or found number into the field.
 export async function takeCard(number) {
   $("card").value = number;
   await checkCard();
 }
 
-// isCard tells whether a scanned text is the number of a card.
+// isCard reports whether a scanned text is a card number.
 export const isCard = async (text) => !((await find(text)) instanceof Failure);
 
 export function clearCard() {
@@ -76,8 +76,8 @@ export const findPeople = newest(
       : [el("li", {}, t("none"))]));
   });
 
-// A top-up that was sent is kept in the browser until its outcome is known. The same card
-// and amount use its key again, so that a repetition changes nothing.
+// The browser stores a top-up until its outcome is known. A retry with the same card and amount
+// uses the same key, so it changes nothing twice.
 const sent = {
   get place() { return "pos.topup." + till.me.user; },
   get() { try { return JSON.parse(localStorage.getItem(this.place)); } catch { return null; } },
@@ -85,7 +85,7 @@ const sent = {
   drop() { try { localStorage.removeItem(this.place); } catch { /* storage is off */ } },
 };
 
-// wanted reads the form, or says what is wrong with it.
+// wanted reads the form. It throws a text for the user if an entry is wrong.
 async function wanted() {
   const value = amount($("amount").value);
   if (value === null || value < 1) throw new Words(t("eAmount", { example: money(1250) }));
@@ -140,7 +140,7 @@ async function send(one) {
   }
 }
 
-// askTopUp tells, after a reload, what became of a top-up whose answer did not come.
+// askTopUp shows, after a reload, the outcome of a top-up that received no response.
 export async function askTopUp() {
   const one = sent.get();
   if (!one?.key) return;

@@ -1,4 +1,4 @@
-// Bar charts as inline SVG. Each has a table beside it for readers who do not see it.
+// Bar charts as inline SVG. Each has a table beside it for readers who cannot see the chart.
 import { el, t } from "./core.js";
 
 const ns = "http://www.w3.org/2000/svg";

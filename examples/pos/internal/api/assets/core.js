@@ -1,5 +1,5 @@
-// What all pages share: words, amounts, requests, messages and the log-in. The session is
-// a cookie that scripts cannot read.
+// Functions of all pages: words, amounts, requests, messages and the log-in. Scripts cannot
+// read the session cookie.
 export const $ = (id) => document.getElementById(id);
 
 const words = JSON.parse($("words").textContent);
@@ -13,8 +13,8 @@ const format = new Intl.NumberFormat(locale, { minimumFractionDigits: 2, maximum
 export const money = (n) => format.format(n / 100);
 export const count = (n) => new Intl.NumberFormat(locale).format(n);
 
-// amount reads what a person wrote: digits, and one comma or point before one or two more.
-// Anything else is null. So 12,50 is never 1250, in no language.
+// amount reads a typed amount: digits, then optionally one comma or point and one or two
+// digits. Any other text is null. So 12,50 is never read as 1250, in any language.
 export function amount(text) {
   const m = /^\s*(\d{1,11})(?:[.,](\d{1,2}))?\s*$/.exec(text);
   return m ? Number(m[1]) * 100 + Number((m[2] || "").padEnd(2, "0")) : null;
@@ -24,7 +24,7 @@ let zone;
 export const time = (text) => new Date(text).toLocaleString(locale, { dateStyle: "short", timeStyle: "short", timeZone: zone });
 export const clock = (text) => new Date(text).toLocaleTimeString(locale, { timeStyle: "short", timeZone: zone });
 
-// el makes an element. Children that are text stay text.
+// el makes an element. Text children stay text.
 export function el(name, attributes = {}, ...children) {
   const e = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -36,20 +36,19 @@ export function el(name, attributes = {}, ...children) {
   return e;
 }
 
-// Not crypto.randomUUID: browsers have it on localhost and HTTPS only.
+// Not crypto.randomUUID, because browsers offer it only on localhost and HTTPS.
 export const newKey = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(16)).join("-");
 
-// Words is an error whose text is for people.
+// Words is an error with a text for the user.
 export class Words extends Error {}
 
-// Failure is a request without the answer that was asked for: refused, or unknown because
-// no answer came.
+// Failure is a request that was refused, or whose outcome is unknown because no response came.
 export class Failure extends Error {
   constructor(status, data = {}, retryAfter = 0) {
     super("status " + status);
     Object.assign(this, { status, data, retryAfter });
   }
-  // unknown: a change may have been made.
+  // unknown means that a change may have been made.
   get unknown() { return this.status === 0 || this.status >= 500; }
   get words() {
     const minutes = Math.max(1, Math.ceil((this.retryAfter || 60) / 60));
@@ -65,13 +64,13 @@ export class Failure extends Error {
   }
 }
 
-// Stale is the answer to a question of an earlier session. It is dropped.
+// Stale is the response to a request of an earlier session. The page drops it.
 class Stale extends Error {}
 
 // session counts log-ins and log-outs.
 export const session = { number: 0 };
 
-// The line at the top of the page tells how long a request has been waiting.
+// The line at the top of the page shows how long a request has been waiting.
 const pending = new Set();
 let ticker;
 function drawWaiting() {
@@ -81,7 +80,7 @@ function drawWaiting() {
   if (!pending.size) ticker = clearInterval(ticker);
 }
 
-// api sends a request and returns the answer's object. It gives up after its patience.
+// api sends a request and returns the object of the response. It fails when patience is over.
 export async function api(method, path, body, { key, patience = 12_000 } = {}) {
   const mine = session.number, request = { since: Date.now() };
   pending.add(request);
@@ -108,17 +107,17 @@ export async function api(method, path, body, { key, patience = 12_000 } = {}) {
   return data;
 }
 
-// list asks for a list, and takes only an answer that has one.
+// list requests a list, and fails if the response has none.
 export async function list(path) {
   const answer = await api("GET", path);
   if (!Array.isArray(answer.results)) throw new Failure(0);
   return answer;
 }
 
-// line is where messages are in view: the bar of the till, or the top of a page.
+// line is the place where the user sees messages: the bar of the till, or the top of a page.
 const line = () => ($("outcome") && !$("content").hidden ? $("outcome") : $("message"));
 
-// say shows a message in place of the one before.
+// say shows a message in place of the previous one.
 export function say(text, problem = false) {
   $("message").textContent = "";
   if ($("outcome")) $("outcome").textContent = "";
@@ -129,8 +128,7 @@ export function say(text, problem = false) {
 export const announce = (text) => { $("announce").textContent = text; };
 export const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
-// wordsOf returns what a person is told of an error. The text of a script error stays in
-// the console.
+// wordsOf returns the text of an error for the user. Script errors go to the console.
 export function wordsOf(error) {
   if (error instanceof Failure) return error.words;
   if (error instanceof Words) return error.message;
@@ -138,13 +136,13 @@ export function wordsOf(error) {
   return t("eBroken");
 }
 
-// loads runs what an event asks for, and says what goes wrong.
+// loads returns an event handler that runs f and shows its error.
 export const loads = (f) => async (event) => {
   event?.preventDefault();
   try { await f(event); } catch (error) { if (!(error instanceof Stale)) say(wordsOf(error), true); }
 };
 
-// guard is loads for changes: while one runs, the same event starts no other.
+// guard is loads for changes. While one runs, the same event starts no other.
 export function guard(f) {
   let busy = false;
   const run = loads(f);
@@ -156,8 +154,8 @@ export function guard(f) {
   };
 }
 
-// newest makes of a function one whose late answers are dropped: only the newest call's
-// answer, or failure, is shown.
+// newest returns a function that drops late responses. The page shows only the response or the
+// failure of the newest call.
 export function newest(load, show) {
   let last = 0;
   return async (...args) => {
@@ -168,8 +166,8 @@ export function newest(load, show) {
   };
 }
 
-// ask asks a question in a dialog and returns whether the answer is yes. With a label it
-// asks for a text as well, and returns that.
+// ask shows a question in a dialog and returns whether the user says yes. With a label it also
+// shows a text field, and returns its text.
 export function ask(question, label = "") {
   $("question").textContent = question;
   $("ask-label").hidden = $("ask-text").disabled = !label;
@@ -185,7 +183,7 @@ export function ask(question, label = "") {
   });
 }
 
-let page; // what the page does when a user logs in and out
+let page; // the functions of this page for log-in and log-out
 
 function showLogin(text = "") {
   session.number++;
@@ -198,7 +196,8 @@ function showLogin(text = "") {
   $("login").username.focus();
 }
 
-// enter asks who is logged in until the shop answers, and opens the page for that user.
+// enter retries until the shop returns the user of the session, and opens the page for that
+// user.
 async function enter() {
   const mine = ++session.number;
   let me;
@@ -246,7 +245,7 @@ async function logIn() {
 
 async function logOut() {
   if (page.busy?.()) throw new Words(t("waitSale"));
-  page.forget?.(); // first: what belongs to customers leaves the page even if the shop is away
+  page.forget?.(); // first: customer data leaves the page even if the shop is unavailable
   try {
     await api("POST", "logout/");
   } catch (error) {
@@ -268,7 +267,7 @@ export function start(what) {
   });
 }
 
-// pager makes the buttons below a list load its pages, and says what goes wrong.
+// pager makes the buttons below a list load its pages, and shows errors.
 export function pager(load, failed = (error) => say(wordsOf(error), true)) {
   let page = 1, text = "";
   const place = (words) => { $("pages").textContent = words; };
@@ -288,7 +287,7 @@ export function pager(load, failed = (error) => say(wordsOf(error), true)) {
   return (n = 1) => go(n);
 }
 
-// typed calls f when a person has stopped typing, unless Enter has come before.
+// typed calls f when the user stops typing, unless Enter came first.
 export function typed(input, f) {
   let timer;
   input.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(f, 250); });

@@ -32,7 +32,7 @@ async function undo(one) {
     say(t("saved"));
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
-    say(error.words, true); // the list below shows what is true now
+    say(error.words, true); // the list below shows the current state
   }
   await Promise.all([history(one.card), show()]);
 }

@@ -1,4 +1,4 @@
-// The day: figures, charts and cashiers of a business day, beside the week before.
+// The day: figures, charts and cashiers of a business day, compared with the week before.
 import { $, t, el, api, money, count, loads, newest, start } from "./core.js";
 import { columns, bars } from "./chart.js";
 

@@ -27,12 +27,12 @@ function draw(products) {
   if (focused) (tiles.find((b) => b.dataset.id === focused) || tiles[0] || $("search")).focus();
 }
 
-// setStock corrects a tile when the shop has refused a sale.
+// setStock corrects a tile after the shop has refused a sale.
 export function setStock(id, stock) { draw(shown.map((p) => (p.id === id ? { ...p, stock } : p))); }
 
 export function clearProducts() { shown = []; $("products").replaceChildren(); }
 
-// The tiles are one stop of the Tab key. The arrow keys lead from tile to tile.
+// The tiles are one stop of the Tab key. The arrow keys move from tile to tile.
 const enabled = () => [...$("products").querySelectorAll("button:enabled")];
 $("products").addEventListener("keydown", (event) => {
   const tiles = enabled(), i = tiles.indexOf(document.activeElement);
@@ -47,7 +47,8 @@ $("products").addEventListener("focusin", (event) => {
   for (const b of $("products").querySelectorAll("button")) b.tabIndex = b === event.target ? 0 : -1;
 });
 
-// scan takes the text at once, so that the next one can be scanned while the shop is asked.
+// scan takes the text out of the field at once, so that the next scan can begin before the shop
+// responds.
 let scans = Promise.resolve();
 export function scan() {
   const text = $("search").value.trim();
@@ -58,8 +59,8 @@ export function scan() {
 
 const refuse = (key, text) => { $("scan-problem").textContent = t(key, { text }); };
 
-// scanned adds the product with this SKU, or the only one that a search finds, or takes the
-// card with this number.
+// scanned adds the product with this SKU, or the only product that a search finds. If the text
+// is a card number, it takes that card.
 async function scanned(text) {
   if (locked()) { refuse("scanLocked", text); return; }
   const found = await list("products/?" + new URLSearchParams({ search: text, page_size: 24 }));

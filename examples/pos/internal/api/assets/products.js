@@ -26,7 +26,7 @@ function edit(p) {
   $("edit").showModal();
 }
 
-// stockNow says what the stock is after a change whose answer did not come.
+// stockNow returns a text with the stock after a change that received no response.
 async function stockNow() {
   const found = await list("products/?" + new URLSearchParams({ all: 1, search: editing.sku })).catch(() => null);
   const now = found?.results.find((p) => p.id === editing.id);

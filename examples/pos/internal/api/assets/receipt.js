@@ -28,7 +28,7 @@ export function clearReceipt() {
   $("recent").open = false;
 }
 
-// voidSale asks for the reason. A second press, or a lost answer, voids nothing twice.
+// voidSale asks for the reason. A second press or a lost response never voids a sale twice.
 export async function voidSale() {
   const sale = receipt;
   const reason = await ask(t("askVoid", { id: sale.id, total: money(sale.total) }), t("whyVoid"));

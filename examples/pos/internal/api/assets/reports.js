@@ -1,4 +1,4 @@
-// All sales of a span of business days, on pages and as files.
+// All sales of a range of business days, as pages and as files.
 import { $, t, el, list, money, count, pager, start, time } from "./core.js";
 
 function query(more) {

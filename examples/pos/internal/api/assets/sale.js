@@ -2,20 +2,20 @@
 //
 //   empty    the basket is empty
 //   open     goods are in the basket, and can be changed
-//   paying   the sale is on its way, and nothing can be changed
-//   unknown  no answer came, and the shop is asked by the sale's key
+//   paying   the request is running, and nothing can be changed
+//   unknown  no response came, and the till reads the outcome by the sale's key
 //   done     sold, and the receipt is shown until the next sale begins
 //
-// Basket, key and phase are kept in the browser, so that they survive a reload. Two windows
-// of one user show the same sale. A card and its holder belong to one sale.
+// The browser stores basket, key and phase, so that they survive a reload. Two windows of one
+// user show the same sale. A card and its holder belong to one sale.
 import { $, t, el, money, count, amount, say, announce } from "./core.js";
 
 // till is the state of this window: the user, the sale, the holder of the card in the field,
 // and whether this window is sending the sale or a top-up.
 export const till = { me: null, sale: null, holder: null, sending: false, toppingUp: false };
 
-// fresh is the next sale. Its key is made when Sell is pressed. unsure means that a request
-// was sent whose answer did not come.
+// fresh returns the next sale. Its key is made when the user presses Sell. unsure means that a
+// request was sent and no response came.
 export const fresh = () => ({ phase: "empty", items: [], key: null, body: null, unsure: false });
 export const total = () => till.sale.items.reduce((sum, i) => sum + i.price * i.quantity, 0);
 export const cardNumber = () => $("card").value.trim();
@@ -25,7 +25,7 @@ export const locked = () => paying() || till.toppingUp;
 const place = () => "pos.till." + till.me.user;
 export const save = () => { try { localStorage.setItem(place(), JSON.stringify(till.sale)); } catch { /* storage is off */ } };
 
-// load takes the sale from the browser, if it is one.
+// load reads the sale that the browser stores, if it is valid.
 export function load() {
   let kept = null;
   try { kept = JSON.parse(localStorage.getItem(place())); } catch { /* not ours */ }
@@ -40,7 +40,7 @@ export function otherWindow(f) {
   });
 }
 
-// enterPhase changes the phase, keeps it, and draws what follows from it.
+// enterPhase changes the phase, stores it, and draws its effects.
 export function enterPhase(phase) {
   till.sale.phase = phase;
   save();
@@ -57,7 +57,7 @@ export function drawPhase() {
   for (const b of $("products").querySelectorAll("button")) b.disabled = locked() || b.dataset.stock === "0";
 }
 
-// add changes the basket. Another basket is another sale, with another key.
+// add changes the basket. A changed basket is another sale, with another key.
 export function add(product, quantity) {
   if (locked()) return;
   const { items } = till.sale;
@@ -93,7 +93,7 @@ export function drawBasket() {
   drawChange();
 }
 
-// drawChange shows what a customer gets back, or what is missing, while cash is counted.
+// drawChange shows, for a cash payment, the change or the missing amount.
 export function drawChange() {
   const given = amount($("given").value), back = given === null ? null : given - total();
   $("change").textContent = back === null || cardNumber() || !till.sale.items.length ? ""

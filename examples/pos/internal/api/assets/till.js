@@ -1,11 +1,11 @@
-// The till: selling, and what a cashier does around a sale. The phases are in sale.js.
+// The till: selling, and the work of a cashier around a sale. The phases are in sale.js.
 import { $, t, api, list, money, count, amount, say, guard, loads, typed, newKey, ask, sleep, session, start, Failure, Words } from "./core.js";
 import { till, fresh, total, cardNumber, paying, locked, save, load, otherWindow, enterPhase, drawPhase, drawBasket, drawChange } from "./sale.js";
 import { forgetHolder, checkCard, takeCard, refreshCard, clearCard, findPeople, topUp, askTopUp } from "./card.js";
 import { showProducts, setStock, clearProducts, scan } from "./goods.js";
 import { showReceipt, clearReceipt, voidSale, showRecent } from "./receipt.js";
 
-// cash returns what the customer gave, or null where the field is empty.
+// cash returns the amount that the customer gave, or null if the field is empty.
 function cash() {
   const text = $("given").value.trim(), given = amount(text);
   if (!text) return null;
@@ -14,8 +14,8 @@ function cash() {
   return given;
 }
 
-// checked reports whether the card may pay. A card whose holder is not shown is looked up
-// first, so that the cashier sees the name. Where it cannot be looked up the cashier decides.
+// checked reports whether the card may pay. It looks up a card whose holder is not shown yet,
+// so that the cashier sees the name. If the look-up fails, the cashier decides.
 async function checked(number) {
   if (!number || till.holder?.number === number) return true;
   await checkCard();
@@ -39,7 +39,7 @@ async function sell() {
   await pay();
 }
 
-// pay sends the sale, again under the same key while its outcome is not known.
+// pay sends the sale. It repeats the request with the same key while the outcome is unknown.
 async function pay() {
   till.sending = true;
   try { await send(); } finally { till.sending = false; }
@@ -62,8 +62,8 @@ async function send() {
     } catch (error) {
       clearTimeout(slow);
       if (!(error instanceof Failure)) throw error;
-      // After a lost answer only a judgement of this very sale says that it was not made.
-      if (error.status === 422 && (await askShop())) return; // another body under this key was sold
+      // After a lost response, only a refusal of this same sale shows that it was not made.
+      if (error.status === 422 && (await askShop())) return; // another body was sold with this key
       if (!error.unknown && (!sale.unsure || [400, 409, 422].includes(error.status))) { refused(error); return; }
       sale.unsure = true;
       enterPhase("paying");
@@ -80,7 +80,7 @@ async function send() {
   $("again").focus();
 }
 
-// askShop asks by the key whether the sale was made: true, false, or null without an answer.
+// askShop reads by the key whether the sale was made: true, false, or null without a response.
 async function askShop() {
   const { sale } = till, mine = session.number;
   const answer = await api("GET", "sales/?key=" + encodeURIComponent(sale.key), null, { patience: 5000 }).catch(() => null);
@@ -89,7 +89,7 @@ async function askShop() {
   return answer.results.length > 0;
 }
 
-// sold says first that the sale is made. Everything after it only decorates the page.
+// sold first shows that the sale is made. The rest only updates the page.
 function sold(made) {
   say(t("soldFor", { total: money(made.total), id: made.id }));
   const { given } = till.sale;
@@ -124,7 +124,7 @@ function refused(error) {
   refreshCard();
 }
 
-// drop leads from an unknown sale back to the basket, if the shop says that it was not made.
+// drop returns from an unknown sale to the basket, if the shop reports that it was not made.
 async function drop() {
   const made = await askShop();
   if (made === null) throw new Words(t("unknownStill"));
@@ -144,8 +144,8 @@ function clear() {
   $("search").focus();
 }
 
-// While the outcome of a sale is unknown the shop is asked again, at once when the network
-// is back.
+// While the outcome of a sale is unknown, the till asks again, and at once when the network
+// returns.
 const askAgain = () => { if (till.sale && paying() && !till.sending && !$("content").hidden) askShop(); };
 setInterval(askAgain, 10_000);
 window.addEventListener("online", askAgain);
@@ -178,7 +178,7 @@ $("print").addEventListener("click", () => window.print());
 $("void").addEventListener("click", guard(async () => { await voidSale(); showProducts(); }));
 $("recent").addEventListener("toggle", loads(() => showRecent()));
 
-// F2, F4 and F9 work everywhere. A scanner's characters go into the search field, unless
+// F2, F4 and F9 work everywhere. Characters from a scanner go into the search field, unless
 // another field has the focus.
 document.addEventListener("keydown", (event) => {
   if ($("content").hidden || $("ask").open || event.ctrlKey || event.altKey || event.metaKey) return;
@@ -215,8 +215,8 @@ start({
     say(t(made === false ? "notYet" : "unknownStill"), true);
     $("again").focus();
   },
-  // leave takes what belongs to customers off the document. The basket stays in the
-  // browser, for this user's return.
+  // leave removes customer data from the document. The browser stores the basket until this
+  // user returns.
   leave() {
     if (!till.sale) return;
     clearCard();
@@ -226,7 +226,7 @@ start({
     $("search").value = $("scan-problem").textContent = "";
     say("");
   },
-  // forget is a log-out: only a sale whose outcome is unknown is kept.
+  // forget runs at a log-out. It keeps the sale only if its outcome is unknown.
   forget() {
     if (!till.sale || paying()) return;
     clear();
