@@ -1,4 +1,5 @@
-// Package neighbours holds the code of docs/neighbours.md and docs/migrating.md, so that the compiler reads it.
+// Package neighbours holds the code of docs/neighbours.md and docs/migrating.md, so that it is
+// compiled.
 package neighbours
 
 import (

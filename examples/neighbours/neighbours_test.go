@@ -11,7 +11,7 @@ var _ = []any{
 	fromHTTPRate, fromGocache, fromGoRedisCache, readSale, fromHealthGo, fromDumpScript, fromDjango,
 }
 
-// TestDocumentsCompile finds each line of Go of the two documents in this package, which the compiler has read.
+// TestDocumentsCompile finds each line of Go of the two documents in this package.
 func TestDocumentsCompile(t *testing.T) {
 	compiled := map[string]bool{}
 	for _, name := range []string{"limits.go", "data.go", "operations.go"} {

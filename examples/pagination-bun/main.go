@@ -1,4 +1,5 @@
-// Command pagination-bun pages a list of bun: by number at /sales, by keyset at /feed.
+// Command pagination-bun shows pagination of bun queries: by page number at /sales, by keyset
+// at /feed.
 //
 //	go run ./examples/pagination-bun &
 //	curl 'localhost:8080/sales?page=2&product=tea'
@@ -45,7 +46,7 @@ func routes(db *bun.DB) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A service with more than one replica reads its keys from its settings.
+	// A service with several replicas reads its keys from its settings.
 	cursors, err := keyset.NewCursors(keyset.EphemeralKeyRing(), nil)
 	if err != nil {
 		return nil, err
@@ -73,7 +74,7 @@ func routes(db *bun.DB) (http.Handler, error) {
 	return mux, nil
 }
 
-// page is a page of either kind.
+// page is a page of either list.
 type page interface {
 	Write(http.ResponseWriter) error
 }
@@ -95,7 +96,7 @@ func open(ctx context.Context) (*bun.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool.SetMaxOpenConns(1) // each connection would have a memory of its own
+	pool.SetMaxOpenConns(1) // each connection would have its own memory
 	db := bun.NewDB(pool, sqlitedialect.New())
 	if _, err := db.NewCreateTable().Model((*Sale)(nil)).Exec(ctx); err != nil {
 		return nil, err

@@ -1,4 +1,5 @@
-// Command pagination-gorm pages a list of gorm: by number at /sales, by keyset at /feed.
+// Command pagination-gorm shows pagination of gorm queries: by page number at /sales, by keyset
+// at /feed.
 //
 //	go run ./examples/pagination-gorm &
 //	curl 'localhost:8080/sales?page=2&product=tea'
@@ -42,7 +43,7 @@ func routes(db *gorm.DB) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A service with more than one replica reads its keys from its settings.
+	// A service with several replicas reads its keys from its settings.
 	cursors, err := keyset.NewCursors(keyset.EphemeralKeyRing(), nil)
 	if err != nil {
 		return nil, err
@@ -70,7 +71,7 @@ func routes(db *gorm.DB) (http.Handler, error) {
 	return mux, nil
 }
 
-// page is a page of either kind.
+// page is a page of either list.
 type page interface {
 	Write(http.ResponseWriter) error
 }
@@ -96,7 +97,7 @@ func open() (*gorm.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool.SetMaxOpenConns(1) // each connection would have a memory of its own
+	pool.SetMaxOpenConns(1) // each connection would have its own memory
 	if err := db.AutoMigrate(&Sale{}); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,6 @@
-// Command pagination-pgx pages a list of pgx, without database/sql: by number at /sales, by
-// keyset at /feed. It makes a table sales in the database that DATABASE_URL names, where
-// there must be none.
+// Command pagination-pgx shows pagination of pgx queries, without database/sql: by page number
+// at /sales, by keyset at /feed. It creates a table sales in the database of DATABASE_URL,
+// which must not have one yet.
 //
 //	DATABASE_URL=postgres://localhost/shop go run ./examples/pagination-pgx &
 //	curl 'localhost:8080/sales?page=2&product=tea'
@@ -46,7 +46,7 @@ func routes(db *pgxpool.Pool) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A service with more than one replica reads its keys from its settings.
+	// A service with several replicas reads its keys from its settings.
 	cursors, err := keyset.NewCursors(keyset.EphemeralKeyRing(), nil)
 	if err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func routes(db *pgxpool.Pool) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	newest, err := feed.Order("") // of the list by number
+	newest, err := feed.Order("") // of the list by page number
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func routes(db *pgxpool.Pool) (http.Handler, error) {
 	return mux, nil
 }
 
-// page is a page of either kind.
+// page is a page of either list.
 type page interface {
 	Write(http.ResponseWriter) error
 }
@@ -100,7 +100,7 @@ func answer(w http.ResponseWriter, p page, err error) {
 	}
 }
 
-// open makes a table with sixty sales.
+// open creates a table with sixty sales.
 func open(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	pool, err := pgxpool.New(ctx, url)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Command pagination-sqlc pages a list of sqlc: by number at /sales with a query that sqlc
-// has generated, by keyset at /feed with one made for the position.
+// Command pagination-sqlc shows pagination of sqlc queries. /sales pages by number with a query
+// that sqlc generated. /feed pages by keyset with a statement built for each position.
 //
 //	go run ./examples/pagination-sqlc &
 //	curl 'localhost:8080/sales?page=2&product=tea'
@@ -39,7 +39,7 @@ func routes(db *sql.DB) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A service with more than one replica reads its keys from its settings.
+	// A service with several replicas reads its keys from its settings.
 	cursors, err := keyset.NewCursors(keyset.EphemeralKeyRing(), nil)
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func routes(db *sql.DB) (http.Handler, error) {
 	return mux, nil
 }
 
-// byNumber has a fixed order, so its queries can be written down and generated.
+// byNumber has a fixed order, so sqlc can generate its queries.
 func byNumber(db *sql.DB, r *http.Request) pagination.Source[shop.Sale] {
 	queries, product := shop.New(db), r.URL.Query().Get("product")
 	return pagination.Source[shop.Sale]{
@@ -75,8 +75,8 @@ func byNumber(db *sql.DB, r *http.Request) pagination.Source[shop.Sale] {
 	}
 }
 
-// byPosition has a statement for each order, direction and NULL, which sqlc cannot know;
-// it shares the generated row.
+// byPosition needs a different statement for each order, direction and NULL, which sqlc cannot
+// generate. It uses the generated row type.
 func byPosition(db *sql.DB, r *http.Request) keyset.SQLSource[shop.Sale] {
 	list := keyset.Base{Columns: []string{"id", "product", "created_at", "closed_at"}, From: "sales"}
 	if product := r.URL.Query().Get("product"); product != "" {
@@ -91,7 +91,7 @@ func byPosition(db *sql.DB, r *http.Request) keyset.SQLSource[shop.Sale] {
 	}
 }
 
-// page is a page of either kind.
+// page is a page of either list.
 type page interface {
 	Write(http.ResponseWriter) error
 }
@@ -116,7 +116,7 @@ func open(ctx context.Context) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxOpenConns(1) // each connection would have a memory of its own
+	db.SetMaxOpenConns(1) // each connection would have its own memory
 	if _, err := db.ExecContext(ctx, schema); err != nil {
 		return nil, err
 	}

@@ -1,4 +1,5 @@
-// Command pagination-sqlx pages a list of sqlx: by number at /sales, by keyset at /feed.
+// Command pagination-sqlx shows pagination of sqlx queries: by page number at /sales, by keyset
+// at /feed.
 //
 //	go run ./examples/pagination-sqlx &
 //	curl 'localhost:8080/sales?page=2&product=tea'
@@ -42,7 +43,7 @@ func routes(db *sqlx.DB) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A service with more than one replica reads its keys from its settings.
+	// A service with several replicas reads its keys from its settings.
 	cursors, err := keyset.NewCursors(keyset.EphemeralKeyRing(), nil)
 	if err != nil {
 		return nil, err
@@ -55,7 +56,7 @@ func routes(db *sqlx.DB) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	newest, err := feed.Order("") // of the list by number
+	newest, err := feed.Order("") // of the list by page number
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +79,7 @@ func routes(db *sqlx.DB) (http.Handler, error) {
 	return mux, nil
 }
 
-// page is a page of either kind.
+// page is a page of either list.
 type page interface {
 	Write(http.ResponseWriter) error
 }
@@ -100,7 +101,7 @@ func open(ctx context.Context) (*sqlx.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxOpenConns(1) // each connection would have a memory of its own
+	db.SetMaxOpenConns(1) // each connection would have its own memory
 	if _, err := db.ExecContext(ctx, schema); err != nil {
 		return nil, err
 	}

@@ -63,7 +63,7 @@ func closeDriver() {
 	}
 }
 
-// browser is a Chromium, driven by the WebDriver protocol.
+// browser is a Chromium that the test controls over the WebDriver protocol.
 type browser struct {
 	t    *testing.T
 	base string // of its session
@@ -91,7 +91,7 @@ func openBrowser(t *testing.T, args ...string) *browser {
 	return b
 }
 
-// with is the same browser in a subtest and on a shop, with nothing of the one before.
+// with returns the same browser for a subtest and a shop, without state from earlier tests.
 func (b *browser) with(t *testing.T, s *shop) *browser {
 	t.Helper()
 	if s.faults != nil {
@@ -176,7 +176,7 @@ func (b *browser) size(width, height int) {
 	b.devtools("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false})
 }
 
-// offline cuts the browser off from the network.
+// offline disconnects the browser from the network.
 func (b *browser) offline(yes bool) {
 	b.t.Helper()
 	b.devtools("Network.emulateNetworkConditions", map[string]any{"offline": yes, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1})
@@ -210,7 +210,7 @@ func (b *browser) until(condition string) {
 	})
 }
 
-// wait waits for a condition of any kind.
+// wait waits for any condition.
 func (b *browser) wait(what string, done func() bool) {
 	b.t.Helper()
 	for end := time.Now().Add(patience); !done(); time.Sleep(15 * time.Millisecond) {
@@ -221,7 +221,7 @@ func (b *browser) wait(what string, done func() bool) {
 	}
 }
 
-// text returns what a person reads of an element.
+// text returns the text of an element that a user sees.
 func (b *browser) text(css string) string {
 	b.t.Helper()
 	v, _ := b.js("const e = document.querySelector(arguments[0]); return e ? e.innerText : ''", css).(string)
@@ -235,7 +235,7 @@ func (b *browser) says(css, text string) {
 
 const elementKey = "element-6066-11e4-a52e-4f735466cecf"
 
-// on sends a command about an element, which it waits for.
+// on waits for an element and sends a command to it.
 func (b *browser) on(css, command string, body any) {
 	b.t.Helper()
 	var last error
@@ -250,7 +250,7 @@ func (b *browser) on(css, command string, body any) {
 
 func (b *browser) click(css string) { b.t.Helper(); b.on(css, "click", map[string]any{}) }
 
-// write replaces the text of a field, as a person types it.
+// write replaces the text of a field by typing.
 func (b *browser) write(css, text string) {
 	b.t.Helper()
 	b.on(css, "clear", map[string]any{})
@@ -268,7 +268,7 @@ const (
 	down  = "\uE015"
 )
 
-// keys presses keys where the focus is, as a keyboard or a scanner does.
+// keys presses keys at the focus, like a keyboard or a scanner.
 func (b *browser) keys(text string) {
 	b.t.Helper()
 	var actions []map[string]any
@@ -285,7 +285,7 @@ func (b *browser) focus() string {
 	return v
 }
 
-// picture keeps what the page looks like where POS_PICTURES names a folder.
+// picture stores a screenshot of the page if POS_PICTURES names a folder.
 func (b *browser) picture(name string) {
 	b.t.Helper()
 	dir := os.Getenv("POS_PICTURES")

@@ -62,13 +62,13 @@ func at(t *testing.T, v any, path ...any) any {
 	return v
 }
 
-// TestDeploymentSettings looks for the variables of all deployment files in the help.
+// TestDeploymentSettings looks up the variables of all deployment files in the help.
 func TestDeploymentSettings(t *testing.T) {
 	var help bytes.Buffer
 	if code := command.Run(t.Context(), command.Env{Getenv: func(string) string { return "" }, Stdout: &help, Stderr: io.Discard}, []string{"-h"}); code != 0 {
 		t.Fatalf("-h: %d", code)
 	}
-	own := map[string]bool{"POS_DB_PASSWORD": true} // of the compose file itself
+	own := map[string]bool{"POS_DB_PASSWORD": true} // belongs to the compose file
 	for _, name := range []string{"Dockerfile", "compose.yaml", "kubernetes.yaml", "pos.service"} {
 		for _, variable := range regexp.MustCompile(`POS_[A-Z_]+`).FindAllString(deployFile(t, name), -1) {
 			if !own[variable] && !strings.Contains(help.String(), variable) {
@@ -78,7 +78,7 @@ func TestDeploymentSettings(t *testing.T) {
 	}
 }
 
-// TestDockerfileAndCompose checks the paths that they name.
+// TestDockerfileAndCompose checks that the paths in both files exist.
 func TestDockerfileAndCompose(t *testing.T) {
 	root := filepath.Join("..", "..")
 	exists := func(elements ...string) {
@@ -117,7 +117,7 @@ func TestDockerfileAndCompose(t *testing.T) {
 	}
 }
 
-// TestKubernetes asks a server what the probes ask.
+// TestKubernetes sends the requests of the probes to a server.
 func TestKubernetes(t *testing.T) {
 	s := startShop(t)
 	list := documents(t, "kubernetes.yaml")
@@ -147,7 +147,7 @@ func TestKubernetes(t *testing.T) {
 func TestGrafana(t *testing.T) {
 	const token = "operations-of-the-test"
 	s := startShop(t, "--ops-token="+token, "--rate-sale=10/1h")
-	for range 10 { // the limit comes near
+	for range 10 { // until the limit is nearly used up
 		s.post("/api/v1/sales/", map[string]any{"items": []any{map[string]any{"product": 1, "quantity": 1}}})
 	}
 	s.get("/api/v1/categories/")
@@ -203,7 +203,7 @@ func TestGrafana(t *testing.T) {
 }
 
 // TestNginx sells through the proxy of the compose file while two of three replicas are
-// away.
+// stopped.
 func TestNginx(t *testing.T) {
 	nginx := testserver.Lookup(t, "nginx", "nginx")
 	port := testserver.FreePort(t)
@@ -249,14 +249,14 @@ func TestNginx(t *testing.T) {
 	}
 }
 
-// TestSystemdUnit checks the unit with systemd's own verifier.
+// TestSystemdUnit checks the unit with systemd-analyze.
 func TestSystemdUnit(t *testing.T) {
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
 		t.Skip("systemd-analyze is not installed")
 	}
 	unit := deployFile(t, "pos.service")
-	program, err := os.Executable() // verify wants a program that exists
+	program, err := os.Executable() // verify requires a program that exists
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,17 +12,17 @@ import (
 	"testing"
 )
 
-// faults is a proxy that fails as networks, proxies and servers do.
+// faults is a proxy that fails like networks, proxies and servers do.
 type faults struct {
 	url   string
 	mu    sync.Mutex
 	rules []*rule
 }
 
-// fault answers a request in place of the server, which next is.
+// fault responds to a request in place of the server. next is the server.
 type fault func(w http.ResponseWriter, r *http.Request, next http.Handler)
 
-// rule is a fault that holds for some requests until it is removed.
+// rule is a fault that applies to some requests until it is removed.
 type rule struct {
 	proxy *faults
 	route string // "METHOD /path", by prefix
@@ -92,16 +92,16 @@ func (f *faults) clear() {
 	f.rules = nil
 }
 
-// unreached closes the connection before the server has the request.
+// unreached closes the connection before the server receives the request.
 func unreached(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) }
 
-// unanswered lets the server do what was asked and loses its answer.
+// unanswered passes the request to the server and loses the response.
 func unanswered(_ http.ResponseWriter, r *http.Request, next http.Handler) {
 	next.ServeHTTP(httptest.NewRecorder(), r)
 	panic(http.ErrAbortHandler)
 }
 
-// truncated loses the end of the answer.
+// truncated loses the end of the response.
 func truncated(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	rec := httptest.NewRecorder()
 	next.ServeHTTP(rec, r)
@@ -110,7 +110,7 @@ func truncated(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	_, _ = w.Write(rec.Body.Bytes()[:rec.Body.Len()/2])
 }
 
-// status answers with a status and text of its own, before the server.
+// status responds with its own status and text, without the server.
 func status(code int, body string, headers ...string) fault {
 	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		for i := 0; i < len(headers); i += 2 {
@@ -121,7 +121,7 @@ func status(code int, body string, headers ...string) fault {
 	}
 }
 
-// replaced lets the server do what was asked and answers something else.
+// replaced passes the request to the server and sends another response.
 func replaced(code int, body string) fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		next.ServeHTTP(httptest.NewRecorder(), r)
@@ -129,7 +129,7 @@ func replaced(code int, body string) fault {
 	}
 }
 
-// slow holds answers back until the channel is closed or the browser gives up.
+// slow delays responses until the channel is closed or the browser gives up.
 func slow(until <-chan struct{}) fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		rec := httptest.NewRecorder()
@@ -143,7 +143,7 @@ func slow(until <-chan struct{}) fault {
 	}
 }
 
-// late holds requests back until the channel is closed or the browser gives up.
+// late delays requests until the channel is closed or the browser gives up.
 func late(until <-chan struct{}) fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		wait(until, r)

@@ -37,7 +37,7 @@ var inputDays = []day{
 		b.keys(enter)
 		b.says("#question", "Put 150.00 on the card of Tilda")
 		b.picture("large top-up")
-		b.keys(enter) // a scanner's Enter is not a yes
+		b.keys(enter) // a scanner's Enter must not confirm
 		b.until("!document.getElementById('ask').open")
 		if got := b.shop.balance(card); got != before {
 			b.t.Errorf("balance %d, was %d", got, before)
@@ -83,10 +83,10 @@ var inputDays = []day{
 		b.shop.sold(goods(1))
 	}},
 	{"a scanner adds goods", func(b *browser) {
-		b.js("document.activeElement.blur()") // the focus is nowhere
+		b.js("document.activeElement.blur()") // no element has the focus
 		b.keys(sku(1) + enter)
 		b.wait("the product", func() bool { return b.quantity(1) == 1 })
-		b.js("document.querySelector('#products button:enabled').focus()") // or on a tile
+		b.js("document.querySelector('#products button:enabled').focus()") // or a tile has it
 		b.keys(sku(2) + enter)
 		b.wait("the product", func() bool { return b.quantity(2) == 1 })
 		b.sells()
@@ -213,7 +213,7 @@ func TestTillInSpanish(t *testing.T) {
 	if words := b.text("body"); strings.Contains(words, "Sell") || strings.Contains(words, "Sold") {
 		t.Errorf("English words in a Spanish page: %s", words)
 	}
-	// The receipt has the shop's time, whatever zone the browser is in.
+	// The receipt has the shop's time, in any time zone of the browser.
 	want := b.js(`return new Date().toLocaleDateString("es", { dateStyle: "short", timeZone: "Pacific/Auckland" })`).(string)
 	b.says("#receipt-body", want)
 }

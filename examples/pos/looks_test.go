@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// axe runs axe-core on the page as it is and reports its serious and critical findings.
+// axe runs axe-core on the current page and reports its serious and critical findings.
 func (b *browser) axe(what string) {
 	b.t.Helper()
 	source, err := os.ReadFile("testdata/axe-core/axe.min.js")
@@ -49,7 +49,7 @@ func (b *browser) fits(what string) {
 	}
 }
 
-// touchable checks that what can be pressed is large enough for a finger.
+// touchable checks that each control is large enough for a finger.
 func (b *browser) touchable(what string) {
 	b.t.Helper()
 	if v := b.js(`return [...document.querySelectorAll("button, input, select, summary, nav a")].filter((e) => e.checkVisibility() && e.type !== "checkbox" && !e.matches(".unseen"))
@@ -58,15 +58,15 @@ func (b *browser) touchable(what string) {
 	}
 }
 
-// windows are the sizes that the pages are looked at in. The last is a window of 1366 by
-// 768 at a zoom of 200 %.
+// windows are the window sizes of the tests. The last is a window of 1366 by 768 at a zoom of
+// 200 %.
 var windows = []struct {
 	name          string
 	width, height int
 	scheme        string
 }{{"phone", 320, 568, "dark"}, {"tablet", 768, 1024, "light"}, {"desk", 1366, 768, "light"}, {"zoom", 683, 384, "dark"}}
 
-// TestPagesLookGood looks at each page in each window, with axe-core in two of them.
+// TestPagesLookGood checks each page in each window size, with axe-core in two of them.
 func TestPagesLookGood(t *testing.T) {
 	if testing.Short() || raceDetector {
 		t.Skip("a browser")

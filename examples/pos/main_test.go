@@ -18,7 +18,7 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/command"
 )
 
-// asCommand makes the test binary be pos, so that the pages are tried on a real server.
+// asCommand makes the test binary run as pos, so that the pages are tested on a real server.
 const asCommand = "POS_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 const (
 	adminPassword   = "admin-of-the-test"
 	cashierPassword = "cashier-of-the-test"
-	patience        = 40 * time.Second // a wait in a test, on a busy machine
+	patience        = 40 * time.Second // maximum time of a wait in a test, on a busy machine
 )
 
 // demoData is a small database, made once.
@@ -51,8 +51,8 @@ var demoData = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(filepath.Join(dir, "pos.db"))
 })
 
-// shop is a running server with a proxy before it that injects faults. Pages are opened
-// through the proxy; the test itself asks the server.
+// shop is a running server behind a proxy that injects faults. Browsers open pages through the
+// proxy. The test itself sends its requests to the server.
 type shop struct {
 	*faults
 	t      *testing.T
@@ -62,7 +62,7 @@ type shop struct {
 	first  int    // the newest sale of the demo data
 }
 
-// startShop starts a server on demo data, without limits unless flags set some.
+// startShop starts a server on demo data. It has no limits unless flags set some.
 func startShop(t *testing.T, flags ...string) *shop {
 	t.Helper()
 	data, err := demoData()
@@ -109,7 +109,7 @@ func startShop(t *testing.T, flags ...string) *shop {
 	return s
 }
 
-// request asks the server itself, as the manager, and returns status and object.
+// request sends a request to the server itself, as the manager, and returns status and object.
 func (s *shop) request(method, path string, body any) (int, map[string]any) {
 	s.t.Helper()
 	var reader io.Reader
@@ -167,14 +167,14 @@ func (s *shop) newest() int {
 	return int(list[0].(map[string]any)["id"].(float64))
 }
 
-// sale is a sale as the test compares it.
+// sale is a sale in the form that the tests compare.
 type sale struct {
 	ID, Total int
 	Card      string
 	Items     map[int]int // quantity of each product
 }
 
-// sales returns what was sold since the last call, oldest first.
+// sales returns the sales since the last call, oldest first.
 func (s *shop) sales() []sale {
 	s.t.Helper()
 	var list []sale
@@ -197,7 +197,7 @@ func (s *shop) sales() []sale {
 	return list
 }
 
-// sold checks what was sold since the last look: each sale by its goods.
+// sold checks the goods of each sale since the last call.
 func (s *shop) sold(want ...sale) {
 	s.t.Helper()
 	got := s.sales()
@@ -236,7 +236,7 @@ func (s *shop) product(id int) (name string, price, stock int) {
 
 func sku(id int) string { return fmt.Sprintf("SKU-%05d", id) }
 
-// waitUp waits until a server answers.
+// waitUp waits until a server responds.
 func waitUp(t *testing.T, url string) {
 	t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {

@@ -12,12 +12,12 @@ var peopleDays = []day{
 		b.sells()
 		b.click("#void")
 		b.says("#question", "Void sale")
-		b.keys(enter) // without a reason it stays open
+		b.keys(enter) // without a reason the dialog stays open
 		if !b.is("document.getElementById('ask').open") {
 			b.t.Error("a void without a reason")
 		}
 		b.keys("wrong dish")
-		b.shop.inject("POST /api/v1/sales/", unanswered) // and the answer is lost
+		b.shop.inject("POST /api/v1/sales/", unanswered) // and the response is lost
 		b.keys(enter)
 		b.says("#outcome", "is voided")
 		b.says("#receipt-body", "Voided")

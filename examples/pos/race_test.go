@@ -2,5 +2,6 @@
 
 package main
 
-// raceDetector says that this binary looks for data races. Tests that drive a browser for minutes run without it.
+// raceDetector reports whether this binary looks for data races. Tests that use a browser for
+// minutes run without the detector.
 const raceDetector = true

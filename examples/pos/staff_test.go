@@ -98,7 +98,7 @@ func TestStaff(t *testing.T) {
 	}
 	b.says("#list", "disabled")
 
-	edit("admin") // the last manager stays one
+	edit("admin") // the last manager stays active
 	b.click("#edit-form [name=active]")
 	b.click("#edit-form button.main")
 	b.says("#edit-problem", "last active manager")
@@ -123,7 +123,7 @@ func TestStaff(t *testing.T) {
 	}
 }
 
-// TestStock changes price and stock in the browser while an answer is lost.
+// TestStock changes price and stock in the browser while a response is lost.
 func TestStock(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a browser")
@@ -147,7 +147,7 @@ func TestStock(t *testing.T) {
 	b.click("#edit-form button.main")
 	b.says("#edit-problem", fmt.Sprintf("The stock is %d now", stock+10))
 	b.shop.clear()
-	b.click("#edit-form button.main") // the change was taken out of the form
+	b.click("#edit-form button.main") // the form no longer contains the change
 	b.until("!document.getElementById('edit').open")
 	if _, price, now := s.product(7); price != 250 || now != stock+10 {
 		t.Errorf("%s: price %d, stock %d, was %d", name, price, now, stock)
@@ -155,7 +155,8 @@ func TestStock(t *testing.T) {
 	b.forPeople()
 }
 
-// TestStatusPageLeadsBack opens the status page as a manager, a cashier and a stranger.
+// TestStatusPageLeadsBack opens the status page as a manager, as a cashier and without a
+// session.
 func TestStatusPageLeadsBack(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a browser")

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	card      = "C1000007" // Tilda Ivanova's
+	card      = "C1000007" // the card of Tilda Ivanova
 	otherCard = "C1000014"
 )
 
@@ -20,13 +20,13 @@ type day struct {
 	run  func(*browser)
 }
 
-// TestCashiersDay sells in Chromium while networks, servers and people fail. After each
-// fault the books are compared, and the page must not show what is not for people.
+// TestCashiersDay sells in Chromium while networks, servers and users fail. After each fault it
+// compares the books. The page must not show texts for programs.
 func TestCashiersDay(t *testing.T) {
 	if testing.Short() || raceDetector {
 		t.Skip("a browser")
 	}
-	every := os.Getenv("POS_CASHIERS_DAY") != "" // several minutes; else one case of each kind
+	every := os.Getenv("POS_CASHIERS_DAY") != "" // takes several minutes; otherwise one case of each kind
 	s, b := startShop(t), openBrowser(t)
 	for _, days := range [][]day{cardDays, answerDays, unknownDays, inputDays, peopleDays} {
 		for i, d := range days {
@@ -45,10 +45,10 @@ func TestCashiersDay(t *testing.T) {
 	}
 }
 
-// notForPeople are texts that only programs should read.
+// notForPeople matches texts that only programs should read.
 var notForPeople = regexp.MustCompile(`/api/|Idempotency|undefined|\bnull\b|NaN|\[object|TypeError|Cannot read|"detail"|\{|product \d+ \(`)
 
-// forPeople checks the words on the page.
+// forPeople checks the texts of the page.
 func (b *browser) forPeople() {
 	b.t.Helper()
 	if bad := notForPeople.FindString(b.text("body")); bad != "" {
@@ -56,7 +56,7 @@ func (b *browser) forPeople() {
 	}
 }
 
-// scan reads a code with the scanner at the search field.
+// scan reads a code with the scanner in the search field.
 func (b *browser) scan(text string) {
 	b.t.Helper()
 	b.keys(f2 + text + enter)
@@ -72,7 +72,7 @@ func (b *browser) ring(products ...int) {
 	}
 }
 
-// quantity returns how many of a product are in the basket that is shown.
+// quantity returns the quantity of a product in the displayed basket.
 func (b *browser) quantity(id int) int {
 	b.t.Helper()
 	v, _ := b.js(`const e = document.querySelector('[data-focus="' + arguments[0] + '+"]');
@@ -90,14 +90,14 @@ func (b *browser) useCard(number string) {
 
 func (b *browser) press() { b.t.Helper(); b.keys(f9) }
 
-// sells presses Sell and waits for the news.
+// sells presses Sell and waits for the message.
 func (b *browser) sells() {
 	b.t.Helper()
 	b.press()
 	b.says("#outcome", "Sold for")
 }
 
-// nobody checks that nothing of a card or its holder is in the document.
+// nobody checks that the document contains no data of a card or its holder.
 func (b *browser) nobody() {
 	b.t.Helper()
 	html, _ := b.js(`return document.body.innerHTML + [...document.querySelectorAll('input')].map((i) => i.value).join(' ')`).(string)
@@ -157,7 +157,7 @@ var cardDays = []day{
 		b.click("#logout")
 		b.until("!document.getElementById('login').hidden")
 		close(release)
-		b.logInHere("cashier", cashierPassword) // by now the answers have come
+		b.logInHere("cashier", cashierPassword) // by now the responses have arrived
 		b.until("document.querySelectorAll('#products button').length > 0")
 		b.nobody()
 	}},
@@ -323,7 +323,7 @@ var answerDays = []day{
 		b.says("#scan-problem", sku(2))
 		close(release)
 		b.says("#outcome", "Sold for")
-		b.says("#scan-problem", "Scan it again") // still there after the sale
+		b.says("#scan-problem", "Scan it again") // the message remains after the sale
 		b.ring(2)
 		if b.text("#scan-problem") != "" {
 			b.t.Error("the old problem stays")

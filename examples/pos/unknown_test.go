@@ -24,7 +24,7 @@ var unknownDays = []day{
 		b.reload()
 		b.says("#outcome", "Do not ring it up again")
 		b.shop.clear()
-		b.says("#outcome", "Sold for") // the page asks by itself
+		b.says("#outcome", "Sold for") // the page retries without the user
 		if b.quantity(1) != 0 {
 			b.t.Error("the basket is still there")
 		}
@@ -71,7 +71,7 @@ var unknownDays = []day{
 		b.until("!document.getElementById('again').hidden && document.getElementById('sell').hidden && document.getElementById('entry').disabled")
 		b.scan(sku(2))
 		b.says("#scan-problem", "not added")
-		b.click("#drop") // nobody knows: not back to the basket
+		b.click("#drop") // the outcome is unknown: the sale must not return to the basket
 		b.says("#outcome", "Do not ring it up again")
 		b.shop.clear()
 		b.click("#again")
@@ -94,7 +94,7 @@ var unknownDays = []day{
 		b.shop.inject("POST /api/v1/sales/", unreached)
 		b.press()
 		b.until("!document.getElementById('drop').hidden")
-		b.reload() // the card comes back as well
+		b.reload() // the card returns too
 		b.until("!document.getElementById('drop').hidden")
 		b.click("#drop")
 		b.says("#outcome", "not sold")
@@ -144,7 +144,7 @@ var unknownDays = []day{
 		b.wait("the sale", func() bool { return sent.hits.Load() > 0 })
 		b.shop.request("DELETE", "/api/v1/users/cashier/sessions/", nil)
 		close(release)
-		b.says("#message", "log in again") // the list of goods asks for it
+		b.says("#message", "log in again") // the list of goods needs a session
 		b.logInHere("cashier", cashierPassword)
 		b.until("document.querySelectorAll('#products button').length > 0")
 		if b.quantity(1) != 0 {
@@ -190,7 +190,7 @@ var unknownDays = []day{
 		b.call("DELETE", "/window", nil, nil)
 		b.call("POST", "/window", map[string]any{"handle": first}, nil)
 		b.wait("the basket to be empty", func() bool { return b.quantity(1) == 0 })
-		b.ring(1) // the next customer wants the same
+		b.ring(1) // the next customer buys the same product
 		b.sells()
 		b.shop.sold(goods(1))
 	}},
@@ -242,8 +242,8 @@ func (b *browser) fill(amount string) {
 	b.keys(enter)
 }
 
-// TestTillWithSpentLimits logs in, reads and sells while reads, sales or log-ins are
-// limited.
+// TestTillWithSpentLimits logs in, reads and sells while the limit of reads, sales or log-ins
+// is used up.
 func TestTillWithSpentLimits(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a browser")
@@ -256,7 +256,7 @@ func TestTillWithSpentLimits(t *testing.T) {
 	b.wait("the end of the reads", func() bool {
 		return b.js(`const x = new XMLHttpRequest(); x.open("GET", "/api/v1/categories/", false); x.send(); return x.status`) == 429.0
 	})
-	b.reload() // a till that is logged in stays a till
+	b.reload() // a till with a session stays a till
 	b.wait("the basket", func() bool { return b.quantity(1) == 1 })
 	b.says("#goods-problem", "Selling what is in the basket works")
 	b.write("#card", card)
@@ -270,7 +270,7 @@ func TestTillWithSpentLimits(t *testing.T) {
 	b.forPeople()
 	b.click("#logout")
 	b.until("!document.getElementById('login').hidden")
-	for range 2 { // a third would spend what this device has
+	for range 2 { // a third attempt would use up the limit of this device
 		b.write("[name=username]", "cashier")
 		b.write("[name=password]", "guess-guess")
 		b.click("#login button")

@@ -1,5 +1,5 @@
-// Command quickstart is a small service with all five packages in one file: a list of
-// products that is cached, paged, limited, watched and backed up.
+// Command quickstart is a small service with five packages in one file. It serves a list of
+// products with a cache, pages, a rate limit, health checks and backups.
 //
 //	go run ./examples/quickstart
 //	curl localhost:8080/products?page=2
@@ -53,7 +53,7 @@ func run(ctx context.Context, data, addr string) error {
 	go func() { background <- nightly.Run(ctx) }() // one backup a day
 	go func() {
 		<-ctx.Done()
-		checks.Drain() // /ready/ says 503, so that balancers look elsewhere
+		checks.Drain() // /ready/ returns 503, so that load balancers send no more requests
 		_ = server.Shutdown(context.WithoutCancel(ctx))
 	}()
 	slog.Info("serving", "address", "http://"+addr+"/products")
@@ -63,7 +63,7 @@ func run(ctx context.Context, data, addr string) error {
 	return errors.Join(<-background, <-background)
 }
 
-// newService joins the five packages.
+// newService connects the five packages.
 func newService(db *sql.DB, data string) (*health.Registry, *schedule.Scheduler, http.Handler, error) {
 	// backup: dumps the database each night, and reads every dump back.
 	folder, err := backup.NewFolder(data + "/backups")
@@ -92,7 +92,7 @@ func newService(db *sql.DB, data string) (*health.Registry, *schedule.Scheduler,
 		return nil, nil, nil, err
 	}
 
-	// cache: pages stay in memory for a minute. With Redis, give its store instead of nil.
+	// cache: pages stay in memory for a minute. With Redis, pass its store instead of nil.
 	pages, err := cache.New[[]Product](nil, "products", time.Minute, nil)
 	if err != nil {
 		return nil, nil, nil, err
@@ -125,7 +125,7 @@ func newService(db *sql.DB, data string) (*health.Registry, *schedule.Scheduler,
 			pagination.WriteError(w, err)
 			return
 		}
-		_ = page.Write(w) // the client has gone
+		_ = page.Write(w) // an error means that the client disconnected
 	})))
 	mux.Handle("/", checks.Handler())
 	return checks, nightly, mux, nil
@@ -138,7 +138,7 @@ type Product struct {
 	Price int64  `json:"price"`
 }
 
-// products is the list that the pages come from.
+// products is the source of the pages.
 type products struct {
 	db    *sql.DB
 	pages *cache.Typed[[]Product]

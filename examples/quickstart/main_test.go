@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestService reads a page, the health, and more than the limit allows.
+// TestService reads a page and the health, and sends more requests than the limit allows.
 func TestService(t *testing.T) {
 	data := t.TempDir()
 	db, err := openDatabase(t.Context(), data)

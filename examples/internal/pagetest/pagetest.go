@@ -1,6 +1,6 @@
-// Package pagetest reads the lists of the pagination examples over HTTP, as a client
-// would, and checks their pages. Each example has sixty sales, numbered in the order of
-// their time, four at a time; a third of them is not closed and a third is tea.
+// Package pagetest reads the lists of the pagination examples over HTTP, like a client, and
+// checks their pages. Each example has sixty sales, numbered in the order of their time, with
+// four sales at each time. A third of the sales is not closed, and a third is tea.
 package pagetest
 
 import (
@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// page is what either list answers.
+// page is the response of both lists.
 type page struct {
 	Count    int    `json:"count"`
 	Next     string `json:"next"`
@@ -33,7 +33,7 @@ func (p page) ids() []int {
 	return ids
 }
 
-// Check reads /sales by page numbers and /feed by keyset.
+// Check reads /sales by page number and /feed by keyset.
 func Check(t *testing.T, h http.Handler) {
 	t.Helper()
 	numbers(t, h)
@@ -63,7 +63,7 @@ func numbers(t *testing.T, h http.Handler) {
 	}
 }
 
-// feed walks to the end and back: the pages are the same in both directions.
+// feed reads the list to the end and back. The pages are the same in both directions.
 func feed(t *testing.T, h http.Handler) {
 	t.Helper()
 	var pages [][]int
@@ -94,8 +94,8 @@ func feed(t *testing.T, h http.Handler) {
 	}
 }
 
-// nulls walks by a column with NULLs and ties: every row is there, the values in order
-// and the NULLs on one side.
+// nulls reads the list ordered by a column with NULLs and ties. It must contain every row, with
+// the values in order and the NULLs together.
 func nulls(t *testing.T, h http.Handler) {
 	t.Helper()
 	var all []sale

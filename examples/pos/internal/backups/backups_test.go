@@ -16,7 +16,7 @@ import (
 	"github.com/mainstay-go/mainstay/health"
 )
 
-// rows is a database of so many rows, or one that does not answer.
+// rows is a database with this number of rows, or one that does not respond.
 type rows int64
 
 func (r *rows) Describe() driver.Description { return driver.Description{Extension: ".txt"} }
@@ -31,7 +31,7 @@ func (r *rows) Dump(_ context.Context, w io.Writer) (driver.Contents, error) {
 	return driver.Contents{Tables: []driver.Table{{Name: "sales", Rows: int64(*r)}}}, err
 }
 
-// The check says what a fresh backup does not show.
+// TestCheck verifies that the check reports problems that a fresh backup hides.
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	folder, err := backup.NewFolder(filepath.Join(t.TempDir(), "backups"))

@@ -14,8 +14,9 @@ import (
 	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
-// TestBackupToBucket copies backups to a real S3 server, does without it while it is
-// down, catches up, and restores from there alone: by pos, and by curl and zstd.
+// TestBackupToBucket copies backups to a real S3 server, continues while the server is down,
+// and copies the missing ones later. It then restores from the server alone, with pos, and with
+// curl and zstd.
 func TestBackupToBucket(t *testing.T) {
 	t.Parallel()
 	s3 := testserver.S3(t)
@@ -58,7 +59,7 @@ func TestBackupToBucket(t *testing.T) {
 		t.Errorf("said %s", out)
 	}
 
-	// The house has burnt down.
+	// The shop's own disk is lost.
 	if err := os.RemoveAll(data); err != nil {
 		t.Fatal(err)
 	}

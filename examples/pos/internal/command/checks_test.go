@@ -16,7 +16,7 @@ func TestMemoryCheckSaysWhatItIs(t *testing.T) {
 	}
 }
 
-// Alerts and news of the backups go by one channel, and are one count.
+// TestMailsInMetrics verifies that alerts and backup messages use one channel and one counter.
 func TestMailsInMetrics(t *testing.T) {
 	s := openTestShop(t, append([]string{"--smtp=smtp://127.0.0.1:1?from=pos@example.com&to=shop@example.com", "--backup-at=02:00"}, unlimited...)...)
 	s.token = opsToken
@@ -27,7 +27,7 @@ func TestMailsInMetrics(t *testing.T) {
 		}
 	}
 	if err := s.parts.outbox.Notify(t.Context(), notify.Message{Subject: "s", Text: "t"}); err != nil {
-		t.Fatal(err) // it waits on the disk
+		t.Fatal(err) // the message waits on the disk
 	}
 	if _, failed := s.parts.mails(); failed != 1 {
 		t.Errorf("%d failed deliveries of the outbox", failed)

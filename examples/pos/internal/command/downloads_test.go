@@ -10,7 +10,7 @@ import (
 	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
-// slowReader is a client that takes the first bytes of a download and then waits.
+// slowReader is a client that reads the first bytes of a download and then waits.
 type slowReader struct {
 	*httptest.ResponseRecorder
 	begun, goOn chan struct{}
@@ -23,8 +23,8 @@ func (w *slowReader) Write(p []byte) (int, error) {
 	return w.ResponseRecorder.Write(p)
 }
 
-// TestDownloadsAtOnce holds four downloads of one user open: a fifth is refused, the
-// pages of the same report are not, and the places are free again afterwards.
+// TestDownloadsAtOnce keeps four downloads of one user open. A fifth is refused, but the pages
+// of the same report are not. The slots are free again afterwards.
 func TestDownloadsAtOnce(t *testing.T) {
 	t.Parallel()
 	t.Run("memory", func(t *testing.T) { downloadAtOnce(openTestShop(t, unlimited...)) })

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// TestOwnerWhileOthersGuess lets five and five hundred addresses guess the cashier's
-// password. The owner logs in all the same: on a device that has logged in before, and from
-// an address that has.
+// TestOwnerWhileOthersGuess lets five and then five hundred addresses guess the cashier's
+// password. The owner can still log in on a device that has logged in before, and from an
+// address that has.
 func TestOwnerWhileOthersGuess(t *testing.T) {
 	s := openTestShop(t, "--trusted-proxies=127.0.0.1")
 	s.token = ""
@@ -47,7 +47,7 @@ func TestOwnerWhileOthersGuess(t *testing.T) {
 				for from := range addresses {
 					status, header := login(from, "a guess")
 					for status == http.StatusServiceUnavailable && header.Get("Retry-After") != "" && t.Context().Err() == nil {
-						status, header = login(from, "a guess") // the server hashes few passwords at a time, and says when to try again
+						status, header = login(from, "a guess") // the server hashes few passwords at a time, and returns a Retry-After
 					}
 					if status != http.StatusUnauthorized && status != http.StatusTooManyRequests {
 						t.Errorf("a guess from %s: %d", from, status)

@@ -8,9 +8,9 @@ import (
 	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
-// TestBackupOfMariaDB backs up, verifies and restores beside a server that sells, by an
-// account that is not the administrator's, and restores once more when the database is
-// gone.
+// TestBackupOfMariaDB makes, verifies and restores backups beside a server that sells, with an
+// account that is not the administrator's. It restores once more after the database was
+// dropped.
 func TestBackupOfMariaDB(t *testing.T) {
 	t.Parallel()
 	db := testserver.MariaDB(t)

@@ -26,7 +26,7 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 )
 
-// asCommand makes the test binary be pos: what is tested is a process with its signals,
+// asCommand makes the test binary run as pos, so that the tests use a process with its signals,
 // exit codes and files.
 const asCommand = "POS_TEST_AS_COMMAND"
 
@@ -44,8 +44,8 @@ func posCommand(t *testing.T, ctx context.Context, args ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Dir = t.TempDir() // where the default data folder would be made
-	// Whoever tries the server by hand beside the tests has its default port.
+	cmd.Dir = t.TempDir() // the place of the default data folder
+	// A developer may run a server on the default port at the same time.
 	cmd.Env = append(os.Environ(), asCommand+"=1", "POS_ADDR=127.0.0.1:0")
 	return cmd
 }
@@ -72,7 +72,7 @@ func pos(t *testing.T, env string, args ...string) (code int, stdout, stderr str
 type process struct {
 	shop
 	cmd   *exec.Cmd
-	lines []string // of stdout, until it listens
+	lines []string // of stdout, until the server listens
 	data  string
 }
 
@@ -109,8 +109,8 @@ func startPos(t *testing.T, data string, args ...string) *process {
 	return p
 }
 
-// sellUntil sells with several tills until stop is closed and returns how many sales
-// were answered with 201. Broken connections are what a till sees when its server goes.
+// sellUntil sells with several tills until stop is closed, and returns the number of sales with
+// status 201. It accepts broken connections, because a till sees them when its server stops.
 func (p *process) sellUntil(stop <-chan struct{}) (accepted *atomic.Int64, wait func()) {
 	accepted = new(atomic.Int64)
 	var wg sync.WaitGroup
@@ -140,8 +140,7 @@ func (p *process) sellUntil(stop <-chan struct{}) (accepted *atomic.Int64, wait 
 	return accepted, wg.Wait
 }
 
-// sold counts the sales of a database beside those of the demo data, after a check that
-// it is whole.
+// sold checks a database for damage and returns its number of sales without the demo data.
 func sold(t *testing.T, path string) int64 {
 	t.Helper()
 	db, err := sql.Open("sqlite", path)
@@ -166,7 +165,7 @@ func sold(t *testing.T, path string) int64 {
 	return n
 }
 
-// waitFor polls until done, for so long that a busy machine is no failure.
+// waitFor polls until done, with a time limit that is long enough for a busy machine.
 func waitFor(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
@@ -287,7 +286,8 @@ func TestAnalyze(t *testing.T) {
 	}
 }
 
-// TestFirstAndSecondStart reads the generated passwords, which are printed once and work.
+// TestFirstAndSecondStart reads the generated passwords, which are printed once, and logs in
+// with them.
 func TestFirstAndSecondStart(t *testing.T) {
 	t.Parallel()
 	p := startPos(t, t.TempDir(), "--cashier-password", cashierPassword, "--demo=off")
@@ -315,8 +315,8 @@ func TestFirstAndSecondStart(t *testing.T) {
 	}
 }
 
-// TestStopUnderLoad ends a selling server with SIGTERM: it says 503 on /ready/ and goes
-// on selling, stops with 0, and has every sale that it accepted.
+// TestStopUnderLoad stops a selling server with SIGTERM. The server returns 503 on /ready/ and
+// continues to sell. It exits with status 0 and has every sale that it accepted.
 func TestStopUnderLoad(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {
@@ -354,7 +354,7 @@ func TestStopUnderLoad(t *testing.T) {
 	}
 }
 
-// TestKilledUnderLoad kills a selling server: what it accepted is there.
+// TestKilledUnderLoad kills a selling server. Every sale that it accepted is in the database.
 func TestKilledUnderLoad(t *testing.T) {
 	t.Parallel()
 	p := startPos(t, demoShop(t), unlimited...)
@@ -367,13 +367,13 @@ func TestKilledUnderLoad(t *testing.T) {
 	_ = p.cmd.Wait()
 	close(stop)
 	wait()
-	// A sale may be stored whose answer was cut off; none may be answered and missing.
+	// A sale without a response may be stored. A sale with a response must be stored.
 	if n := sold(t, filepath.Join(p.data, "pos.db")); n < accepted.Load() || n > accepted.Load()+8 {
 		t.Errorf("%d sales in the database, %d accepted", n, accepted.Load())
 	}
 }
 
-// TestBackupWhileSelling backs up, verifies and restores beside a server that sells.
+// TestBackupWhileSelling makes, verifies and restores a backup beside a server that sells.
 func TestBackupWhileSelling(t *testing.T) {
 	t.Parallel()
 	p := startPos(t, demoShop(t), append(unlimited, "--backup-at=off")...)
@@ -409,7 +409,7 @@ func TestBackupWhileSelling(t *testing.T) {
 	}
 }
 
-// TestDamagedDatabase starts on a damaged file, which stays as it is, and restores a
+// TestDamagedDatabase starts on a damaged file, which must stay unchanged, and restores a
 // backup beside it.
 func TestDamagedDatabase(t *testing.T) {
 	t.Parallel()
@@ -433,7 +433,7 @@ func TestDamagedDatabase(t *testing.T) {
 	if code != 2 || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "damaged") {
 		t.Errorf("exit code %d, %q", code, stderr)
 	}
-	// A run that fails, of which people are told, and no mistake in a setting.
+	// This is a failed run, which sends a notification, and not a mistake in a setting.
 	if code, _, stderr := pos(t, "", "backup", "--data", s.Data); code != 1 || !strings.Contains(stderr, "damaged") {
 		t.Errorf("backup: exit code %d, %q", code, stderr)
 	}

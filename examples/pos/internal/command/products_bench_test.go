@@ -21,10 +21,10 @@ import (
 	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
-// BenchmarkProducts reads the cached list of products, and the same bytes from a bare
-// handler, in turns. of-bare is the share of the bare handler's throughput. The shop does
+// BenchmarkProducts reads the cached list of products and the same bytes from a bare handler,
+// alternately. of-bare is the throughput as a share of the bare handler's. The shop does
 // everything that it does in production: session, log in two files, metrics, versions. The
-// client is a raw connection, so that its own cost hides little.
+// client is a raw connection with little cost of its own.
 func BenchmarkProducts(b *testing.B) {
 	b.Run("in process", func(b *testing.B) { benchmarkProducts(b) })
 	b.Run("on Redis", func(b *testing.B) {
@@ -99,7 +99,7 @@ func benchmarkProducts(b *testing.B, flags ...string) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// rawConn sends one request again and again.
+// rawConn sends one request repeatedly.
 type rawConn struct {
 	conn    net.Conn
 	reader  *bufio.Reader
@@ -116,7 +116,7 @@ func dialRaw(b *testing.B, addr, request string) *rawConn {
 	return &rawConn{conn, bufio.NewReaderSize(conn, 64<<10), []byte(request)}
 }
 
-// get returns the body, which its length delimits.
+// get returns the body, whose end is known from its length.
 func (c *rawConn) get(b *testing.B) []byte {
 	if _, err := c.conn.Write(c.request); err != nil {
 		b.Fatal(err)

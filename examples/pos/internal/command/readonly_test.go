@@ -14,11 +14,11 @@ import (
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 )
 
-// readers are the commands that only read, with what they may exit with on a shop.
+// readers are the commands that only read, with their allowed exit codes on a shop.
 var readers = []struct {
 	args  []string
-	codes string // of a shop that is there
-	none  int    // where there is no shop
+	codes string // with a shop
+	none  int    // without a shop
 }{
 	{[]string{"analyze"}, "0", 2},
 	{[]string{"analyze", "--json"}, "0", 2},
@@ -29,7 +29,7 @@ var readers = []struct {
 	{[]string{"schedule", "print", "--target=systemd"}, "0", 0},
 }
 
-// TestCommandsThatReadMakeNothing runs them with a misspelt folder, which stays away.
+// TestCommandsThatReadMakeNothing runs them with a misspelt folder. They must not create it.
 func TestCommandsThatReadMakeNothing(t *testing.T) {
 	t.Parallel()
 	for _, r := range readers {
@@ -61,7 +61,8 @@ func TestCommandsThatReadChangeNothing(t *testing.T) {
 	}
 }
 
-// files lists a folder with the sum of each file. SQLite's shared memory is no data.
+// files lists a folder with the checksum of each file. It leaves out SQLite's shared memory,
+// which is no data.
 func files(t *testing.T, dir string) string {
 	t.Helper()
 	var b strings.Builder
@@ -81,7 +82,7 @@ func files(t *testing.T, dir string) string {
 	return b.String()
 }
 
-// TestHealthSaysWhatItsCodeMeans runs pos health on a shop, without backups, and without
+// TestHealthSaysWhatItsCodeMeans runs pos health on a shop, on one without backups, and without
 // a shop.
 func TestHealthSaysWhatItsCodeMeans(t *testing.T) {
 	t.Parallel()
@@ -103,7 +104,7 @@ func TestHealthSaysWhatItsCodeMeans(t *testing.T) {
 	}
 }
 
-// TestServeFillsItsOwnDatabaseOnly opens databases that something else has made.
+// TestServeFillsItsOwnDatabaseOnly opens databases that another program has made.
 func TestServeFillsItsOwnDatabaseOnly(t *testing.T) {
 	t.Parallel()
 	foreign := t.TempDir()
@@ -137,7 +138,7 @@ func TestServeFillsItsOwnDatabaseOnly(t *testing.T) {
 		"that was emptied, and on": {emptied, []string{"--demo=on"}},
 	} {
 		if name == "and then without" {
-			startOnce(t, off, "--demo=off") // whatever the order of the map
+			startOnce(t, off, "--demo=off") // independent of the order of the map
 		}
 		startOnce(t, test.data, test.flags...)
 		s := settings.Default()
@@ -153,7 +154,7 @@ func TestServeFillsItsOwnDatabaseOnly(t *testing.T) {
 	}
 }
 
-// startOnce starts a server and ends it.
+// startOnce starts and stops a server.
 func startOnce(t *testing.T, data string, flags ...string) {
 	t.Helper()
 	p := startPos(t, data, append([]string{"--cashier-password", cashierPassword}, flags...)...)

@@ -10,7 +10,7 @@ import (
 	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
-// TestOnMariaDB and TestOnPostgres sell on a real server of that kind, as on SQLite.
+// TestOnMariaDB runs the tests of the shop on a real MariaDB server.
 func TestOnMariaDB(t *testing.T) {
 	t.Parallel()
 	db := testserver.MariaDB(t)
@@ -47,8 +47,8 @@ func onServer(t *testing.T, database string) {
 	}
 }
 
-// spendAtOnce sends twenty times a sale that the card cannot pay for, under one key:
-// each is refused for that reason and none because the others were at it too.
+// spendAtOnce sends one sale twenty times at once with one key. The card cannot pay for it. The
+// server must refuse each request for that reason, and none because of the others.
 func spendAtOnce(s *shop) {
 	t := s.t
 	t.Helper()
@@ -64,8 +64,8 @@ func spendAtOnce(s *shop) {
 	wg.Wait()
 }
 
-// TestTwoReplicas shares cache, limits and sessions through Redis: what one replica
-// sells, ends or refuses, the other knows.
+// TestTwoReplicas shares cache, limits and sessions through Redis. A sale, a log-out or a
+// refusal on one replica takes effect on the other.
 func TestTwoReplicas(t *testing.T) {
 	t.Parallel()
 	redis := testserver.Redis(t)
@@ -74,7 +74,7 @@ func TestTwoReplicas(t *testing.T) {
 	flags := []string{"--database=" + db.DSN("pos"), "--redis=redis://" + redis.Addr() + "/0", "--rate-topup=3/1h"}
 	one, two := openTestShop(t, flags...), openTestShop(t, flags...)
 	two.token = one.token
-	before := two.balance() // in the cache of both
+	before := two.balance() // now in the cache of both
 	for i, want := range []int{201, 201, 201, 429} {
 		replica := []*shop{one, two}[i%2]
 		if status, body, _ := replica.send("POST", "/api/v1/topups/", `{"card":"`+card+`","amount":100}`); status != want {
@@ -92,7 +92,7 @@ func TestTwoReplicas(t *testing.T) {
 	}
 }
 
-// TestWithoutItsRedis goes on while Redis is away: people sell, log in and log out.
+// TestWithoutItsRedis sells, logs in and logs out while Redis is unavailable.
 func TestWithoutItsRedis(t *testing.T) {
 	t.Parallel()
 	redis := testserver.Redis(t)
@@ -117,7 +117,7 @@ func TestWithoutItsRedis(t *testing.T) {
 	if status, body, _ := s.send("POST", "/api/v1/logout/", ""); status != http.StatusNoContent {
 		t.Errorf("logout: %d %s", status, body)
 	}
-	redis.Restart() // and has forgotten everything
+	redis.Restart() // and has lost all data
 	if status, _, _ := s.send("GET", "/api/v1/categories/", ""); status != http.StatusUnauthorized {
 		t.Errorf("after the logout: %d", status)
 	}
@@ -126,8 +126,8 @@ func TestWithoutItsRedis(t *testing.T) {
 	}
 }
 
-// TestDatabaseThatHangs answers in JSON, and before the server cuts the connection; the
-// health says at once what is the matter, and a database that is back serves.
+// TestDatabaseThatHangs gets a JSON response before the server closes the connection. The
+// health check reports the cause at once, and the shop works again when the database returns.
 func TestDatabaseThatHangs(t *testing.T) {
 	t.Parallel()
 	db := testserver.MariaDB(t)
@@ -136,7 +136,7 @@ func TestDatabaseThatHangs(t *testing.T) {
 	db.Pause()
 	t.Cleanup(db.Continue)
 	var wg sync.WaitGroup
-	for range 25 { // more than there are connections
+	for range 25 { // more than the number of connections
 		wg.Go(func() {
 			start := time.Now()
 			status, body, header := s.send("POST", "/api/v1/sales/", `{"items":[{"product":1,"quantity":1}]}`)

@@ -50,7 +50,7 @@ func TestListShapes(t *testing.T) {
 	}
 }
 
-// TestKeysetWalk reads all sales by cursor, and the same as CSV and NDJSON.
+// TestKeysetWalk reads all sales by cursor, and the same sales as CSV and NDJSON.
 func TestKeysetWalk(t *testing.T) {
 	s := openTestShop(t, unlimited...)
 	seen := map[float64]bool{}
@@ -73,8 +73,8 @@ func TestKeysetWalk(t *testing.T) {
 	}
 }
 
-// TestConcurrentSales sells from one card and one shelf with a hundred tills at once,
-// and sees in the cached answers what the database says.
+// TestConcurrentSales sells from one card and one product with a hundred tills at once. The
+// cached responses must agree with the database.
 func TestConcurrentSales(t *testing.T) { sellConcurrently(openTestShop(t, unlimited...)) }
 
 func sellConcurrently(s *shop) {
@@ -319,7 +319,7 @@ func TestSessions(t *testing.T) {
 	}
 }
 
-// TestSixthFailedLogin guesses until the limit, and then knows the password too late.
+// TestSixthFailedLogin guesses until the limit. The correct password is then refused too.
 func TestSixthFailedLogin(t *testing.T) {
 	s := openTestShop(t, "--trusted-proxies=127.0.0.1")
 	s.token = ""
@@ -327,7 +327,7 @@ func TestSixthFailedLogin(t *testing.T) {
 		status, _, header := s.send("POST", "/api/v1/login/", `{"username":"`+user+`","password":"`+password+`"}`, "X-Forwarded-For", from)
 		return status, header
 	}
-	for i := range 3 { // those that succeed cost nothing
+	for i := range 3 { // successful log-ins do not count
 		if status, _ := try("192.0.2.1", "admin", adminPassword); status != 200 {
 			t.Fatalf("login %d: %d", i, status)
 		}
@@ -361,7 +361,7 @@ func TestSixthFailedLogin(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	s := openTestShop(t, "--rate-api=3/1h", "--rate-sale=2/1h")
-	for range 5 { // looking is free
+	for range 5 { // reading a limit does not count
 		limits := s.get("/api/v1/limits/")["limits"].([]any)
 		i := slices.IndexFunc(limits, func(l any) bool { return l.(map[string]any)["policy"] == "api" })
 		if i < 0 || limits[i].(map[string]any)["remaining"] != 3.0 {

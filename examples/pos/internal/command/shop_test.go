@@ -27,7 +27,7 @@ type shop struct {
 	handler http.Handler
 	t       *testing.T
 	url     string
-	token   string // of the cashier, "" = nobody
+	token   string // of the cashier; "" sends no token
 	admin   string // the manager's token
 	store   *store.Store
 	parts   *parts
@@ -39,7 +39,7 @@ const (
 	opsToken        = "operations-of-the-test"
 )
 
-// unlimited are settings for tests that send more than a person would.
+// unlimited are settings for tests that send more requests than a person would.
 var unlimited = []string{"--rate-api=off", "--rate-sale=off", "--rate-topup=off", "--rate-login=off"}
 
 func openTestShop(t *testing.T, flags ...string) *shop {
@@ -69,7 +69,7 @@ func openTestShopEnv(t *testing.T, variable string, flags ...string) *shop {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { st.Close() })
-	if empty, err := st.Empty(t.Context()); err != nil || empty && s.Demo { // on a server: fewer rows, for the time they take
+	if empty, err := st.Empty(t.Context()); err != nil || empty && s.Demo { // fewer rows on a server, because writing them takes time
 		if err := errors.Join(err, st.Seed(t.Context(), calendar(s), time.Now(), store.Demo{Products: 60, Customers: 30, Sales: 500})); err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +82,7 @@ func openTestShopEnv(t *testing.T, variable string, flags ...string) *shop {
 	web := httptest.NewServer(srv.handler)
 	t.Cleanup(web.Close)
 	sh := &shop{t: t, url: web.URL, handler: srv.handler, store: st, parts: srv.parts}
-	// Not by logging in: hashing two passwords takes seconds under the race detector.
+	// Not by logging in, because hashing two passwords takes seconds under the race detector.
 	for user, token := range map[store.User]*string{store.CashierUser: &sh.token, store.AdminUser: &sh.admin} {
 		if *token, err = srv.parts.sessions.Start(t.Context(), user, time.Hour, "127.0.0.1", "test"); err != nil {
 			t.Fatal(err)
@@ -91,8 +91,8 @@ func openTestShopEnv(t *testing.T, variable string, flags ...string) *shop {
 	return sh
 }
 
-// demoTemplate is a folder with the demo data and the passwords of the tests, made once:
-// under the race detector that takes seconds.
+// demoTemplate is a folder with the demo data and the passwords of the tests. It is made once,
+// because that takes seconds under the race detector.
 var demoTemplate = sync.OnceValues(func() ([]byte, error) {
 	dir, err := os.MkdirTemp("", "pos-demo-")
 	if err != nil {
@@ -109,7 +109,7 @@ var demoTemplate = sync.OnceValues(func() ([]byte, error) {
 		fillShop(context.Background(), s, st, slog.New(slog.DiscardHandler)),
 		st.SetPassword(context.Background(), store.AdminUser, adminPassword),
 		st.SetPassword(context.Background(), store.CashierUser, cashierPassword),
-		st.Close(), // which moves the write-ahead log into the file
+		st.Close(), // moves the write-ahead log into the file
 	)
 	if err != nil {
 		return nil, err
@@ -131,7 +131,8 @@ func demoShop(t *testing.T) string {
 	return dir
 }
 
-// send sends a request and returns status, body and header. Headers come in pairs.
+// send sends a request and returns status, body and header. The headers are pairs of name and
+// value.
 func (s *shop) send(method, path, body string, headers ...string) (int, []byte, http.Header) {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(context.Background(), method, s.url+path, strings.NewReader(body))
@@ -158,7 +159,7 @@ func (s *shop) send(method, path, body string, headers ...string) (int, []byte, 
 	return res.StatusCode, answer, res.Header
 }
 
-// asManager returns the shop as its manager sees it.
+// asManager returns the shop with the manager's token.
 func (s *shop) asManager() *shop {
 	m := *s
 	m.token = s.admin
@@ -196,7 +197,7 @@ func (s *shop) balance() int64 {
 	return int64(s.get("/api/v1/cards/" + card + "/")["balance"].(float64))
 }
 
-// product returns price and stock of the product of an id, as the list shows it.
+// product returns price and stock of the product with an id, from the list.
 func (s *shop) product(id int) (price, stock int64) {
 	s.t.Helper()
 	v := s.get("/api/v1/products/?ordering=id&page_size=1&page=" + fmt.Sprint(id))

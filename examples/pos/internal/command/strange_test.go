@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestStrangeInputs sends names, numbers and amounts that are nearly right.
+// TestStrangeInputs sends names, numbers and amounts that are nearly valid.
 func TestStrangeInputs(t *testing.T) { strangeInputs(openTestShop(t, unlimited...)) }
 
 func strangeInputs(s *shop) {
@@ -49,7 +49,7 @@ func strangeInputs(s *shop) {
 			t.Errorf("token %q: %d %s", token, status, answer)
 		}
 	}
-	// A key belongs to one request: of a sale, a void, or a top-up.
+	// A key belongs to one request: a sale, a void, or a top-up.
 	key := []string{"Idempotency-Key", "strange-1"}
 	status, body, _ := s.send("POST", "/api/v1/sales/", `{"items":[{"product":3,"quantity":1}]}`, key...)
 	if status != http.StatusCreated {
@@ -80,7 +80,7 @@ func strangeInputs(s *shop) {
 	if status, body, _ := m.send("POST", void, `{"reason":"another"}`, "Idempotency-Key", "void-1"); status != http.StatusUnprocessableEntity {
 		t.Errorf("the key of the void with another reason: %d %s", status, body)
 	}
-	// A product that is taken off sale meanwhile, and one whose price changes.
+	// A product that a manager takes off sale, and one whose price changes.
 	if status, body, _ := m.send("PATCH", "/api/v1/products/5/", `{"active":false}`); status != http.StatusOK {
 		t.Fatalf("%d %s", status, body)
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
-// flawed is a schema with a reference that no index serves, one that an index serves in
-// another order of columns, an index that is the beginning of another, and one twice.
+// flawed is a schema with these indexes: none for a reference, one for a reference in another
+// order of columns, one that is the beginning of another, and one that exists twice.
 var flawed = []string{
 	"CREATE TABLE parents (a INTEGER NOT NULL, b INTEGER NOT NULL, PRIMARY KEY (a, b))",
 	"CREATE TABLE rooms (id INTEGER NOT NULL PRIMARY KEY)",
@@ -95,7 +95,7 @@ func TestPostgres(t *testing.T) {
 	if got := r.unindexed(); !slices.Equal(got, []string{"room"}) {
 		t.Errorf("without an index: %v", got)
 	}
-	// Nobody read by name. by_parent serves a reference, and the unique ones a rule.
+	// No query used these indexes. by_parent serves a reference, and the unique ones a rule.
 	want := []string{"by_name", "by_name_room", "by_name_too", "some_names"}
 	if got := names(r.Unused); !slices.Equal(got, want) {
 		t.Errorf("unused %v, want %v", got, want)
@@ -107,14 +107,14 @@ func TestMariaDB(t *testing.T) {
 	server.CreateDatabase(t, "flawed")
 	dsn := server.User() + ":" + server.Password() + "@tcp(" + server.Addr() + ")/flawed"
 	r := report(t, "mysql", dsn, settings.MySQL, 3)
-	// The server makes an index for a reference that has none.
+	// The server makes an index for each reference without one.
 	if got := r.unindexed(); len(got) != 0 {
 		t.Errorf("without an index: %v", got)
 	}
 	if r.Unused != nil {
 		t.Errorf("the use is not counted, and these are said to have none: %v", r.Unused)
 	}
-	// With userstat on, an index that was read is told from one that was not.
+	// With userstat on, the report can separate used from unused indexes.
 	server.CreateDatabase(t, "counted")
 	dsn = server.User() + ":" + server.Password() + "@tcp(" + server.Addr() + ")/counted"
 	r = report(t, "mysql", dsn, settings.MySQL, 4, "SET GLOBAL userstat = 1", "INSERT INTO rooms SELECT count(*) + 10 FROM children FORCE INDEX (by_name_too) WHERE name = 'x'")

@@ -15,17 +15,17 @@ import (
 	"time"
 )
 
-// fleet is what a fault is injected into.
+// fleet is a set of replicas and servers that receives faults.
 type fleet struct {
 	t        *testing.T
 	database *database
 	redis    *redis
 	replicas []*replica
 	cuts     []*proxy // between the second replica and its servers
-	disk     string   // a small disk below all servers, if there is one
+	disk     string   // a small disk for all servers, or ""
 }
 
-// fault is injected for about as long as d, and repaired when it returns.
+// fault is injected for about the duration d, and repaired when the function returns.
 type fault struct {
 	name   string
 	inject func(f *fleet, d time.Duration)
@@ -86,7 +86,7 @@ var faults = []fault{
 		}
 		chunk := make([]byte, 64<<10)
 		for end := time.Now().Add(d); time.Now().Before(end); {
-			if _, err := file.Write(chunk); err != nil { // full, and what others free is taken at once
+			if _, err := file.Write(chunk); err != nil { // full: freed space is used at once
 				time.Sleep(20 * time.Millisecond)
 			}
 		}
@@ -95,13 +95,13 @@ var faults = []fault{
 		time.Sleep(2 * time.Second)
 		if conn, err := net.DialTimeout("tcp", f.database.addr, 5*time.Second); err == nil {
 			_ = conn.Close()
-		} else { // PostgreSQL ends when it cannot write its log
+		} else { // PostgreSQL exits when it cannot write its log
 			f.database.Restart()
 		}
 	}},
 	{"clock", func(f *fleet, d time.Duration) {
 		time.Sleep(d / 2)
-		f.replicas[2].kill() // what it removes when it starts must be nobody's
+		f.replicas[2].kill() // its start must not remove the files of another process
 		f.replicas[2].restart()
 		res, err := f.replicas[2].client.Get("http://" + f.replicas[2].addr + "/ready/")
 		if err != nil {
@@ -150,7 +150,7 @@ func runFault(t *testing.T, engine, kind string, fault fault, long time.Duration
 	f := &fleet{t: t}
 	if fault.name == "disk" {
 		f.disk = smallDisk(t)
-		t.Setenv("TMPDIR", f.disk) // every folder of the servers is on it
+		t.Setenv("TMPDIR", f.disk) // every folder of the servers is on that disk
 	}
 	program, err := os.Executable()
 	if err != nil {
@@ -188,7 +188,7 @@ func runFault(t *testing.T, engine, kind string, fault fault, long time.Duration
 	during := l.sales() - before
 	after := time.Now()
 	time.Sleep(long / 4)
-	for l.sales() < before+during+20 && time.Since(after) < time.Minute { // until it sells again
+	for l.sales() < before+during+20 && time.Since(after) < time.Minute { // until the shop sells again
 		time.Sleep(50 * time.Millisecond)
 	}
 	close(stop)
@@ -200,10 +200,10 @@ func runFault(t *testing.T, engine, kind string, fault fault, long time.Duration
 		len(l.ended), l.checks.Load(), l.verdict())
 }
 
-// smallDisk mounts a disk of a few hundred MB, which needs the rights of root.
+// smallDisk mounts a disk of a few hundred MB, which needs root.
 func smallDisk(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "pos-disk-") //nolint:usetesting // PostgreSQL runs as a user of its own, who must reach it
+	dir, err := os.MkdirTemp("", "pos-disk-") //nolint:usetesting // PostgreSQL runs as another user, who must have access
 	if err != nil {
 		t.Fatal(err)
 	}

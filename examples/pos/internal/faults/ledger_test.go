@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// newLoad fills the shelves and the cards that the tills use.
+// newLoad fills the stock and the cards that the tills use.
 func newLoad(t *testing.T, f *fleet) *load {
 	t.Helper()
 	l := &load{t: t, replicas: f.replicas, problems: map[string]int{}, examples: map[string]string{}}
@@ -49,7 +49,7 @@ func newLoad(t *testing.T, f *fleet) *load {
 	return l
 }
 
-// sales counts what was acknowledged.
+// sales returns the number of acknowledged sales.
 func (l *load) sales() (n int) {
 	for _, t := range l.tills {
 		t.mu.Lock()
@@ -59,7 +59,7 @@ func (l *load) sales() (n int) {
 	return n
 }
 
-// audit compares the books with what the tills were told.
+// audit compares the books with the responses that the tills received.
 func (l *load) audit(f *fleet) {
 	for _, r := range f.replicas {
 		for _, token := range l.ended {

@@ -16,12 +16,12 @@ import (
 	"time"
 )
 
-// stale is how old a balance or a stock may be after a sale.
+// stale is the maximum age of a displayed balance or stock after a sale.
 const stale = time.Second
 
-// load is the work of a shop: tills that sell and top up, readers, and people who log in
-// and out. Each till has a card and a product of its own, so what a reader must see is
-// known exactly.
+// load is the work of a shop: tills that sell and top up, readers, and users who log in and
+// out. Each till has its own card and product, so the tests know exactly which values a reader
+// must see.
 type load struct {
 	t        *testing.T
 	replicas []*replica
@@ -38,26 +38,26 @@ type load struct {
 	examples               map[string]string
 }
 
-// The kinds of values that readers look at.
+// The kinds of values that readers check.
 const (
 	balance = iota
 	stock
 	dashboard
 )
 
-// till sells one product to one card, or tops a card up, again and again.
+// till repeatedly sells one product to one card, or tops a card up.
 type till struct {
 	id      int
 	card    string
-	product int64 // 0: it tops up
-	change  int64 // of the balance, each time
-	balance int64 // before the first
+	product int64 // 0 if the till tops up
+	change  int64 // of the balance, for each request
+	balance int64 // before the first request
 	stock   int64
 
 	mu     sync.Mutex
 	issued int
 	acked  []time.Time
-	made   map[string]int64 // the id that each key made
+	made   map[string]int64 // the id of each key's record
 }
 
 func (l *load) problem(kind, format string, args ...any) {
@@ -71,8 +71,8 @@ func (l *load) problem(kind, format string, args ...any) {
 // any returns a replica at random.
 func (l *load) any() *replica { return l.replicas[rand.IntN(len(l.replicas))] }
 
-// send sends a request and returns status 0 if no answer came. A status that no client
-// should see is a problem.
+// send sends a request and returns status 0 if no response came. It reports a status that no
+// client should receive.
 func (l *load) send(r *replica, token, method, path, body, key string) (int, []byte) {
 	req, err := http.NewRequestWithContext(context.Background(), method, "http://"+r.addr+path, strings.NewReader(body))
 	if err != nil {
@@ -102,7 +102,7 @@ func (l *load) send(r *replica, token, method, path, body, key string) (int, []b
 	return res.StatusCode, answer
 }
 
-// must sends until there is an answer, of a replica at random, and decodes it.
+// must repeats a request at random replicas until a response comes, and decodes it.
 func (l *load) must(token, method, path, body, key string, want int, to any) bool {
 	for end := time.Now().Add(90 * time.Second); time.Now().Before(end); l.retries.Add(1) {
 		status, answer := l.send(l.any(), token, method, path, body, key)
@@ -131,7 +131,7 @@ func (l *load) login(user, password string) (token string) {
 	return in.Token
 }
 
-// run works until stop is closed, and finishes what it has begun.
+// run works until stop is closed, and then finishes requests in progress.
 func (l *load) run(stop <-chan struct{}) {
 	var wg sync.WaitGroup
 	repeat := func(pause time.Duration, f func()) {
@@ -157,8 +157,8 @@ func (l *load) run(stop <-chan struct{}) {
 	wg.Wait()
 }
 
-// work makes one sale or top-up. A till that got no answer asks again under the same key,
-// at any replica. Now and then it repeats a sale that was acknowledged.
+// work makes one sale or top-up. Without a response the till sends the request again with the
+// same key, to any replica. Sometimes it repeats an acknowledged sale.
 func (l *load) work(t *till) {
 	t.mu.Lock()
 	t.issued++
@@ -184,8 +184,8 @@ func (l *load) work(t *till) {
 	}
 }
 
-// see compares the number of sales that a value shows with those that were acknowledged
-// before it was asked for.
+// see compares the number of sales in a value with the sales that were acknowledged before the
+// read.
 func (l *load) see(kind int, what string, asked time.Time, shown int, t *till) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -268,7 +268,7 @@ func (l *load) good(status int, body []byte, to any) bool {
 	return true
 }
 
-// visit logs in, and ends the session: by a log-out, as a manager, or by a new password.
+// visit logs in and ends the session: by a log-out, as a manager, or by a new password.
 func (l *load) visit() {
 	token := l.login("guest", "guest-of-the-test")
 	if token == "" {
@@ -291,7 +291,7 @@ func (l *load) visit() {
 	}
 }
 
-// checkEnded shows the token of an ended session to a replica.
+// checkEnded sends the token of an ended session to a replica.
 func (l *load) checkEnded() {
 	l.mu.Lock()
 	if len(l.ended) == 0 {

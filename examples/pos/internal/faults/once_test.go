@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// mailbox is a mail server that keeps the subjects of what it receives.
+// mailbox is a mail server that stores the subjects of received messages.
 type mailbox struct {
 	addr string
 
@@ -78,9 +78,9 @@ func (m *mailbox) all() []string {
 	return append([]string{}, m.subjects...)
 }
 
-// TestOnce runs three replicas with data folders of their own. One of them makes the
-// backup that is due. With POS_FAULTS set, Redis dies for two minutes, which is one message,
-// and then the replica that made the backup dies, which is no reason for a second backup.
+// TestOnce runs three replicas with separate data folders. Only one of them makes the due
+// backup. With POS_FAULTS set, Redis stops for two minutes, which causes one message. Then the
+// replica that made the backup dies, which must not cause a second backup.
 func TestOnce(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes some seconds")
@@ -113,7 +113,7 @@ func TestOnce(t *testing.T) {
 	}
 	long := os.Getenv("POS_FAULTS") != ""
 	if long {
-		time.Sleep(40 * time.Second) // what belongs to the start
+		time.Sleep(40 * time.Second) // for messages of the start
 		start := len(mail.all())
 		redis.master().Kill()
 		time.Sleep(2 * time.Minute)

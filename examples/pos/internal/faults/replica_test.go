@@ -33,7 +33,7 @@ const (
 	cashierPassword = "cashier-of-the-test"
 )
 
-// replica is a server process with a data folder of its own.
+// replica is a server process with its own data folder.
 type replica struct {
 	t       *testing.T
 	program string
@@ -43,7 +43,7 @@ type replica struct {
 	client  *http.Client
 }
 
-// startReplica starts a replica. Its address stays the same over restarts.
+// startReplica starts a replica. It keeps its address after a restart.
 func startReplica(t *testing.T, program string, args ...string) *replica {
 	t.Helper()
 	r := &replica{t: t, program: program, addr: "127.0.0.1:0", client: &http.Client{Timeout: 4 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}}
@@ -84,7 +84,7 @@ func (r *replica) start() bool {
 	return false
 }
 
-// restart starts a killed replica, again until it can reach what it needs.
+// restart starts a killed replica, and retries until the replica can reach its servers.
 func (r *replica) restart() {
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {
 		if r.start() {
@@ -106,7 +106,7 @@ func (r *replica) kill() {
 func (r *replica) pause()     { _ = r.cmd.Process.Signal(syscall.SIGSTOP) }
 func (r *replica) continues() { _ = r.cmd.Process.Signal(syscall.SIGCONT) }
 
-// fastClock builds pos with a clock that is 25 hours ahead: every time.Now of the process.
+// fastClock builds pos with a clock that is 25 hours ahead, for every time.Now of the process.
 func fastClock(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -65,11 +65,11 @@ func openDatabase(t *testing.T, engine string) *database {
 	return d
 }
 
-// redis is what the replicas share, and the process that a fault hits.
+// redis is the Redis of the replicas, and the process that a fault affects.
 type redis struct {
 	url   string
 	alone string // the address, if it is one server
-	// master returns the server that is hit: the master of most keys.
+	// master returns the server that a fault affects: the master of most keys.
 	master func() *testserver.RedisServer
 	all    []*testserver.RedisServer
 }

@@ -30,8 +30,8 @@ func (b *buffer) lines() int {
 	return strings.Count(b.text.String(), "\n")
 }
 
-// TestLines writes the first line at once and the others together, in their order, and all
-// of them at the end.
+// TestLines verifies that the first line is written at once, the others together in their
+// order, and all lines at the end.
 func TestLines(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "logs", "pos.log")
 	var stderr buffer

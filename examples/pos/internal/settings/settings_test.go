@@ -86,8 +86,8 @@ func TestRedisForms(t *testing.T) {
 	}
 }
 
-// TestDatabaseTLS: a parameter that is misspelt or means nothing must not be taken for a
-// wish for no encryption.
+// TestDatabaseTLS verifies that a misspelt or meaningless parameter does not turn encryption
+// off.
 func TestDatabaseTLS(t *testing.T) {
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	web := httptest.NewTLSServer(nil)

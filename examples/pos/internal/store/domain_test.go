@@ -15,8 +15,8 @@ import (
 	"github.com/mainstay-go/mainstay/pagination/querycount"
 )
 
-// TestVoid undoes a sale and a top-up: money, stock and the day's figures are as before,
-// and neither can be undone again.
+// TestVoid undoes a sale and a top-up. Money, stock and the figures of the day are as before. A
+// second void is refused.
 func TestVoid(t *testing.T) { void(t, openShop(t, at(t.TempDir()), small)) }
 
 func void(t *testing.T, s *Store) {
@@ -101,8 +101,8 @@ func mustNow(t *testing.T, s *Store) time.Time {
 	return now
 }
 
-// TestCalendar has days that begin in another zone, late at night, and over a change of
-// the clocks.
+// TestCalendar has days that begin in another zone, late at night, and during a change of the
+// clocks.
 func TestCalendar(t *testing.T) {
 	auckland, err := time.LoadLocation("Pacific/Auckland")
 	if err != nil {
@@ -134,9 +134,9 @@ func TestCalendar(t *testing.T) {
 	}
 }
 
-// TestRoundTrips counts the statements of each change on each engine. A change takes two of
-// them between BEGIN and COMMIT, for any number of lines. A void takes one more, which reads
-// the entry that it undoes.
+// TestRoundTrips counts the statements of each change on each engine. A change takes two
+// statements between BEGIN and COMMIT, for any number of lines. A void takes one more, which
+// reads the entry that it undoes.
 func TestRoundTrips(t *testing.T) {
 	for name, open := range engines {
 		t.Run(name, func(t *testing.T) { roundTrips(t, open(t)) })
@@ -220,8 +220,8 @@ func onPostgres(t *testing.T) (*Store, *testserver.PostgresServer) {
 	return openShop(t, on, Demo{Products: 120, Customers: 5, Sales: 60}), db
 }
 
-// TestNoDeadlocks sells from sixteen goroutines under keys that are in order. Some sales
-// have 32 lines, in any order, and between them are deliveries, top-ups and voids.
+// TestNoDeadlocks sells from sixteen goroutines with keys in ascending order. Some sales have
+// 32 lines in random order. Deliveries, top-ups and voids run at the same time.
 func TestNoDeadlocks(t *testing.T) {
 	s, db := onMariaDB(t)
 	deadlocks := func() int64 {
@@ -281,7 +281,7 @@ func TestNoDeadlocks(t *testing.T) {
 	void(t, s)
 }
 
-// TestFewConnections lets a role have six connections, and asks for 24.
+// TestFewConnections uses a role with a limit of six connections and a pool of 24.
 func TestFewConnections(t *testing.T) {
 	db := testserver.Postgres(t)
 	db.CreateDatabase(t, "pos")

@@ -15,15 +15,15 @@ import (
 	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
-// TestPgBouncer creates a shop through PgBouncer in transaction mode and sells in it at the
-// isolation level SERIALIZABLE, with more clients than connections.
+// TestPgBouncer creates a shop through PgBouncer in transaction mode. It sells at the isolation
+// level SERIALIZABLE, with more clients than connections.
 func TestPgBouncer(t *testing.T) {
 	program := testserver.Lookup(t, "pgbouncer", "pgbouncer")
 	db := testserver.Postgres(t)
 	db.CreateDatabase(t, "pos")
 	db.Exec(t, "postgres", "ALTER DATABASE pos SET default_transaction_isolation = 'serializable'")
 	host, port, _ := net.SplitHostPort(db.Addr())
-	dir, err := os.MkdirTemp("", "pos-pgbouncer-") //nolint:usetesting // pgbouncer runs as a user of its own
+	dir, err := os.MkdirTemp("", "pos-pgbouncer-") //nolint:usetesting // pgbouncer runs as another user
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ max_client_conn = 100
 		t.Fatal(err)
 	}
 	args := []string{config}
-	if os.Getuid() == 0 { // it refuses to run as root
+	if os.Getuid() == 0 { // pgbouncer refuses to run as root
 		if err := os.Chmod(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}

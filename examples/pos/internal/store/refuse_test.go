@@ -14,8 +14,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// TestAway sorts the errors of the engines: what passes is a refusal, and a wrong statement
-// or value is not.
+// TestAway classifies the errors of the engines. A temporary error is a refusal, and a wrong
+// statement or value is not.
 func TestAway(t *testing.T) {
 	my := func(number uint16, state string) error {
 		e := &mysql.MySQLError{Number: number}

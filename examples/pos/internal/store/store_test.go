@@ -80,8 +80,8 @@ func TestDemoData(t *testing.T) {
 	}
 }
 
-// TestConcurrentSales sells from one card and one shelf with a hundred tills at
-// once: as many sales succeed as money and stock allow, no more and no fewer.
+// TestConcurrentSales sells one product to one card from a hundred tills at once. Exactly as
+// many sales succeed as money and stock allow.
 func TestConcurrentSales(t *testing.T) {
 	sellConcurrently(t, openShop(t, at(t.TempDir()), small))
 }
@@ -131,7 +131,7 @@ func sellConcurrently(t *testing.T, s *Store) {
 	}
 }
 
-// TestFailedSaleChangesNothing has a sale fail at its last step, after stock was taken.
+// TestFailedSaleChangesNothing makes a sale fail at its last step, after stock was taken.
 func TestFailedSaleChangesNothing(t *testing.T) {
 	s := openShop(t, at(t.TempDir()), small)
 	card := "C1000007"
@@ -159,7 +159,7 @@ func TestFailedSaleChangesNothing(t *testing.T) {
 			t.Errorf("%s: something changed", name)
 		}
 	}
-	// A key whose sale failed is free for the mended sale.
+	// After a failed sale its key is free for the corrected sale.
 	if _, _, err := s.Sell(t.Context(), Cashier, nil, []Line{{1, 1}}, nil, Once{User: Cashier, Key: "too little stock"}); err != nil {
 		t.Errorf("a key was used up by a sale that failed: %v", err)
 	}
@@ -167,8 +167,8 @@ func TestFailedSaleChangesNothing(t *testing.T) {
 
 func ptr[T any](v T) *T { return &v }
 
-// TestSameKeyTwentyTimes sends one sale twenty times at once: it happens once and
-// all get the same answer.
+// TestSameKeyTwentyTimes sends one sale twenty times at once. It happens once, and all requests
+// get the same result.
 func TestSameKeyTwentyTimes(t *testing.T) { sameKey(t, openShop(t, at(t.TempDir()), small)) }
 
 func sameKey(t *testing.T, s *Store) {
@@ -362,8 +362,8 @@ func TestOneServerAFolder(t *testing.T) {
 	unlock()
 }
 
-// TestDamagedFileIsLeftAlone opens what is no database, one with pages gone, one cut
-// short and somebody else's.
+// TestDamagedFileIsLeftAlone opens garbage, a file with overwritten pages, a truncated one, and
+// one of three bytes.
 func TestDamagedFileIsLeftAlone(t *testing.T) {
 	good := at(t.TempDir())
 	openShop(t, good, small).Close()
