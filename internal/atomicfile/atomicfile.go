@@ -1,5 +1,5 @@
-// Package atomicfile writes files that appear whole or not at all, also after a
-// crash of the process or of the machine.
+// Package atomicfile writes files that are either complete or absent, also after a crash of the
+// process or of the machine.
 package atomicfile
 
 import (
@@ -14,25 +14,23 @@ import (
 	"sync"
 )
 
-// TempPrefix begins the names of files that are being written. A file of that
-// name which nobody writes any more is the leftover of a crash; whoever owns the
-// folder may remove it.
+// TempPrefix begins the names of files that are being written. A crash leaves such a file
+// behind. The owner of the folder may remove it when no process writes it any more.
 const TempPrefix = ".tmp-"
 
-// Write replaces the file at path with what write produces. The content goes to
-// a new file in the same folder, which is synced, closed and renamed; then the
-// folder is synced. Any error on the way, also one of write, leaves the old file
-// as it was and removes the new one. A path that is a symbolic link is replaced by
-// a file; what it points to is not touched.
+// Write replaces the file at path with the output of write. It writes a new file in the same
+// folder, syncs, closes and renames it, and then syncs the folder. After any error, also from
+// write, the old file is unchanged and the new one is removed. If path is a symbolic link, a
+// file replaces the link, and the target of the link is unchanged.
 //
-// The file gets exactly perm, whatever the umask.
+// The file gets exactly perm, independent of the umask.
 func Write(path string, perm os.FileMode, write func(io.Writer) error) error {
 	return through(path, perm, write, Rename)
 }
 
-// Create is Write for a path where nothing is yet. Of several that create the same
-// path at once, one succeeds; the others, and those that come later, get an error for
-// which errors.Is(err, fs.ErrExist) holds.
+// Create is Write for a path that does not exist yet. When several callers create the same
+// path, one succeeds. All other callers, also later ones, get an error for which errors.Is(err,
+// fs.ErrExist) holds.
 func Create(path string, perm os.FileMode, write func(io.Writer) error) error {
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("atomicfile: %w", &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist})
@@ -40,7 +38,7 @@ func Create(path string, perm os.FileMode, write func(io.Writer) error) error {
 	return through(path, perm, write, place)
 }
 
-// through writes a hidden file and has publish give it its name.
+// through writes a hidden file and calls publish to rename it.
 func through(path string, perm os.FileMode, write func(io.Writer) error, publish func(from, to string) error) (err error) {
 	folder, name := filepath.Split(path)
 	if folder == "" {
@@ -53,7 +51,7 @@ func through(path string, perm os.FileMode, write func(io.Writer) error, publish
 	}
 	defer func() {
 		if err != nil {
-			file.Close() // closing twice only answers that it is closed
+			file.Close() // a second close only returns an error
 			os.Remove(temp)
 		}
 	}()
@@ -64,8 +62,8 @@ func through(path string, perm os.FileMode, write func(io.Writer) error, publish
 	if err := errors.Join(buffer.Flush(), file.Chmod(perm)); err != nil {
 		return fmt.Errorf("atomicfile: %w", err)
 	}
-	// A failed sync is final: the kernel may have dropped the pages, and a second
-	// sync of the same file would then succeed without them.
+	// A failed sync is final. The kernel may have dropped the pages, and a second sync of the same
+	// file would then succeed without them.
 	if err := file.Sync(); err != nil {
 		return fmt.Errorf("atomicfile: %w", err)
 	}
@@ -75,11 +73,11 @@ func through(path string, perm os.FileMode, write func(io.Writer) error, publish
 	return publish(temp, path)
 }
 
-// placing serialises this process's own creations on file systems without hard links.
+// placing serialises the creations of this process on file systems without hard links.
 var placing sync.Mutex
 
-// place gives a file a name that must be free. A hard link does that in one step;
-// where the file system has none, looking and renaming is the best there is.
+// place renames a file to a name that must be free. A hard link does this in one step. On a
+// file system without hard links, place checks the name and then renames, which is not atomic.
 func place(from, to string) error {
 	err := os.Link(from, to)
 	switch {
@@ -99,8 +97,7 @@ func place(from, to string) error {
 	return Rename(from, to)
 }
 
-// Rename moves a synced file within its folder and makes the move survive a
-// crash of the machine.
+// Rename moves a synced file within its folder. The move survives a crash of the machine.
 func Rename(from, to string) error {
 	if err := rename(from, to); err != nil {
 		return fmt.Errorf("atomicfile: %w", err)

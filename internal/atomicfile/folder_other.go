@@ -9,8 +9,8 @@ import (
 
 const noFollow = 0
 
-// rename tries again for a moment: virus scanners and indexers open new files,
-// and Windows does not rename an open one.
+// rename retries for a short time. Virus scanners and indexers open new files, and Windows does
+// not rename an open file.
 func rename(from, to string) (err error) {
 	for pause := 10 * time.Millisecond; pause < 500*time.Millisecond; pause *= 2 {
 		if err = os.Rename(from, to); err == nil {
@@ -21,6 +21,6 @@ func rename(from, to string) (err error) {
 	return err
 }
 
-// SyncFolder does nothing here: Windows has no such call, and its file systems
-// journal their folders.
+// SyncFolder has no effect on Windows. Windows has no such call, and its file systems journal
+// their folders.
 func SyncFolder(string) error { return nil }

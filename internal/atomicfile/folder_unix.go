@@ -8,13 +8,13 @@ import (
 	"syscall"
 )
 
-// noFollow refuses a link that somebody planted under the new file's name.
+// noFollow refuses a link that an attacker created under the new file's name.
 const noFollow = syscall.O_NOFOLLOW
 
 func rename(from, to string) error { return os.Rename(from, to) }
 
-// SyncFolder makes the folder's entries survive a crash of the machine. It does
-// nothing on file systems that cannot sync a folder, and on Windows.
+// SyncFolder makes the folder's entries survive a crash of the machine. It has no effect on
+// file systems that cannot sync a folder, and on Windows.
 func SyncFolder(path string) error {
 	folder, err := os.Open(path)
 	if err != nil {

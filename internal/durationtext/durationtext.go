@@ -1,4 +1,4 @@
-// Package durationtext writes durations for people.
+// Package durationtext formats durations for readers.
 package durationtext
 
 import (
@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Roughly writes a duration as a person says it: "14 min", "3 h 20 min".
+// Roughly formats a duration in rounded form: "14 min", "3 h 20 min".
 func Roughly(d time.Duration) string {
 	switch {
 	case d < 0:

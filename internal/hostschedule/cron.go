@@ -5,13 +5,12 @@ import (
 	"strings"
 )
 
-// longestCommand is what Vixie cron, and Debian's with it, keeps of a command.
+// longestCommand is the longest command that Vixie cron and Debian's cron accept.
 const longestCommand = 998
 
-// Crontab returns a comment and a line for `crontab -e` or, where User is set,
-// for a file in /etc/cron.d. cron makes up for nothing: what was due while the
-// host was off is left out, and a run may start beside the one before, so the
-// command must lock by itself.
+// Crontab returns a comment and a line for `crontab -e`, or for a file in /etc/cron.d if User
+// is set. cron skips a run that was due while the host was off. It may start a run while the
+// previous one still runs, so the command must take a lock itself.
 func (j Job) Crontab() (string, error) {
 	j, err := j.normalized(absoluteUnix)
 	if err != nil {
@@ -22,7 +21,7 @@ func (j Job) Crontab() (string, error) {
 		words[i] = shellQuote(word)
 	}
 	if strings.Contains(words[0], "=") && words[0] == j.Command[0] {
-		words[0] = "'" + words[0] + "'" // or the shell takes it for an assignment
+		words[0] = "'" + words[0] + "'" // otherwise the shell reads it as an assignment
 	}
 	line := strings.Join(words, " ")
 	if j.EnvironmentFile != "" {
@@ -48,7 +47,7 @@ func (j Job) Crontab() (string, error) {
 	return fmt.Sprintf("# %s\n%s %s\n", j.Description, when, line), nil
 }
 
-// shellQuote makes one word of s for every POSIX shell.
+// shellQuote makes s one word for every POSIX shell.
 func shellQuote(s string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-=:,@+", r)
@@ -59,10 +58,10 @@ func shellQuote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'"'"'`) + "'"
 }
 
-// cronEscape protects percent signs, which cron turns into line ends. Crons
-// disagree on two backslashes in a row, and on a backslash before an escaped
-// percent sign; both stand inside single quotes here, where a closed and reopened
-// quotation keeps them apart.
+// cronEscape escapes percent signs, which cron turns into line ends. Implementations of cron
+// disagree on two backslashes in a row, and on a backslash before an escaped percent sign. Both
+// occur here only inside single quotes. The function separates them by closing and reopening
+// the quotes.
 func cronEscape(line string) string {
 	var b strings.Builder
 	for i := range len(line) {

@@ -1,6 +1,6 @@
-// Package hostschedule writes the texts by which a host's own scheduler starts a
-// command every day or every hour: units of systemd, a line of cron, a task of
-// Windows. It writes text and touches nothing.
+// Package hostschedule generates the configuration for a host's own scheduler that starts a
+// command every day or every hour: systemd units, a cron line, or a Windows task. It only
+// returns text and changes no file.
 package hostschedule
 
 import (
@@ -12,31 +12,30 @@ import (
 	"unicode/utf8"
 )
 
-// Job is a command that the host shall start. Its texts hold every part of it
-// exactly, whatever blanks, quotes or percent signs it contains; what a target
-// cannot express is an error and never an approximation. Never put a secret into
-// Command, which every user of the host can read: use EnvironmentFile.
+// Job is a command for the host's scheduler. The generated text keeps every part of it exactly,
+// with all blanks, quotes and percent signs. If a target cannot express a part, the result is
+// an error and never an approximation. Never put a secret into Command, because every user of
+// the host can read it. Use EnvironmentFile.
 type Job struct {
-	// Name names units, files and tasks: lower-case letters, digits and hyphens,
-	// at most 63 of them, such as "pos-backup".
+	// Name is the name of units, files and tasks, such as "pos-backup": at most 63 lower-case
+	// letters, digits and hyphens.
 	Name string
-	// Description is a line for people. Default: Name.
+	// Description is a line for readers. Default: Name.
 	Description string
-	// Command is the program, as an absolute path of the target system, and its
-	// arguments. No shell reads it.
+	// Command is the program, as an absolute path on the target system, and its arguments. No
+	// shell reads it.
 	Command []string
-	// Cadence says when: [Daily] or [Hourly]. Default: daily at midnight.
+	// Cadence is [Daily] or [Hourly]. Default: daily at midnight.
 	Cadence Cadence
-	// User is the account that runs the command. Default: root; on Windows
-	// LocalSystem.
+	// User is the account that runs the command. Default: root, or LocalSystem on Windows.
 	User string
-	// Dir is the command's working folder, absolute. Default: the scheduler's own.
+	// Dir is the absolute path of the command's working folder. Default: the scheduler's own.
 	Dir string
-	// EnvironmentFile is a file of lines NAME=value, absolute, for settings and
-	// secrets. Windows has no such thing and refuses it. Default: none.
+	// EnvironmentFile is the absolute path of a file of lines NAME=value, for settings and
+	// secrets. Windows has no such file and refuses it. Default: none.
 	EnvironmentFile string
-	// Timeout ends a command that hangs; cron cannot and ignores it. Default: 6 h
-	// for a daily job, 10 min for an hourly one.
+	// Timeout ends a command that hangs. cron has no time limit and ignores it. Default: 6 h for a
+	// daily job, 10 min for an hourly one.
 	Timeout time.Duration
 }
 
@@ -46,11 +45,11 @@ type Cadence struct {
 	hour, minute int
 }
 
-// Daily is once a day at the given time of the host's clock. A host that was off
-// at that time runs the job when it is back, except under cron.
+// Daily is once a day at the given time of the host's clock. A host that was off at that time
+// runs the job after its start, except with cron.
 //
-// On the day on which the clock jumps over the given time, systemd leaves the job
-// out; choose a time outside 00:00 to 03:59, or schedule in the process.
+// If the clock jumps over the given time on one day, systemd skips the job. Choose a time
+// outside 00:00 to 03:59, or use a schedule inside the process.
 func Daily(hour, minute int) Cadence { return Cadence{hour: hour, minute: minute} }
 
 // Hourly is once an hour, at the given minute.
@@ -58,11 +57,11 @@ func Hourly(minute int) Cadence { return Cadence{hourly: true, minute: minute} }
 
 var (
 	namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
-	// A domain, a dot and a final dollar occur in names of Windows accounts.
+	// Names of Windows accounts may have a domain, a dot and a final dollar.
 	userPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,99}\$?$`)
 )
 
-// normalized checks what every target asks for and fills the defaults.
+// normalized checks the conditions of all targets and sets the defaults.
 func (j Job) normalized(absolute func(string) bool) (Job, error) {
 	if !namePattern.MatchString(j.Name) {
 		return j, fmt.Errorf("hostschedule: the name %q must be 1 to 63 lower-case letters, digits and hyphens", j.Name)
@@ -109,7 +108,7 @@ func (j Job) normalized(absolute func(string) bool) (Job, error) {
 }
 
 func isControl(r rune) bool {
-	// U+2028 and U+2029 are line breaks to some editors and readers.
+	// Some editors and readers treat U+2028 and U+2029 as line breaks.
 	return r < ' ' || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029
 }
 

@@ -9,20 +9,20 @@ const (
 	Windows = "windows"
 )
 
-// Plan is what an administrator, or a program in his place, does to install a
-// job: put each file in its place (mode 0644), then run the commands.
+// Plan has the steps for the installation of a job: write each file to its path (mode 0644),
+// then run the commands.
 type Plan struct {
 	Files    []File
 	Commands [][]string
 }
 
-// File is a file of a plan. Its text is ASCII where its reader guesses encodings.
+// File is a file of a plan. Its text is ASCII if its reader guesses encodings.
 type File struct {
-	Path string // absolute; for Windows a bare name, since any folder will do
+	Path string // absolute; for Windows only a name, because any folder works
 	Text string
 }
 
-// Plan returns how to install the job on a target: [Systemd], [Cron] or [Windows].
+// Plan returns the installation of the job on a target: [Systemd], [Cron] or [Windows].
 func (j Job) Plan(target string) (Plan, error) {
 	switch target {
 	case Systemd:

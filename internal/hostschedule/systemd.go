@@ -5,16 +5,16 @@ import (
 	"strings"
 )
 
-// Systemd returns the text of the units NAME.service and NAME.timer. A run that
-// was missed while the host was off is made up for at boot, and a run never
-// starts beside one that still goes on.
+// Systemd returns the text of the units NAME.service and NAME.timer. If the host was off at the
+// time of a run, systemd starts the run at boot. It never starts a run while another one is
+// running.
 func (j Job) Systemd() (service, timer string, err error) {
 	j, err = j.normalized(absoluteUnix)
 	if err != nil {
 		return "", "", err
 	}
-	// These settings take the rest of the line as it is, where blanks at its end are
-	// lost and a backslash joins the next line.
+	// These settings use the rest of the line literally. Blanks at its end are lost, and a
+	// backslash joins the next line.
 	for _, whole := range []string{j.Description, j.Dir, j.EnvironmentFile} {
 		if strings.HasSuffix(whole, `\`) || strings.TrimSpace(whole) != whole {
 			return "", "", fmt.Errorf("hostschedule: systemd cannot read %q: it ends in a backslash or begins or ends with a blank", whole)
@@ -49,11 +49,11 @@ func (j Job) timer() string {
 		specifiers(j.Description), when)
 }
 
-// specifiers doubles the sign by which systemd inserts host names and the like.
+// specifiers doubles the percent sign, with which systemd inserts values such as the host name.
 func specifiers(s string) string { return strings.ReplaceAll(s, "%", "%%") }
 
-// execStart quotes by the rules of systemd.service(5), "Command lines". Variables
-// are expanded in the arguments but not in the path of the program.
+// execStart quotes by the rules of systemd.service(5), "Command lines". systemd expands
+// variables in the arguments, but not in the path of the program.
 func execStart(command []string) string {
 	words := make([]string, len(command))
 	for i, word := range command {

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// WindowsTask returns the XML of a task for `schtasks /Create /TN NAME /XML FILE`.
-// A run that was missed while the host was off starts when it is back, and a run
-// never starts beside one that still goes on.
+// WindowsTask returns the XML of a task for `schtasks /Create /TN NAME /XML FILE`. If the host
+// was off at the time of a run, Windows starts the run later. It never starts a run while
+// another one is running.
 func (j Job) WindowsTask() (string, error) {
 	j, err := j.normalized(absoluteWindows)
 	if err != nil {
@@ -19,7 +19,7 @@ func (j Job) WindowsTask() (string, error) {
 	}
 	arguments := windowsArguments(j.Command[1:])
 	for _, text := range []string{j.Command[0], arguments, j.Dir} {
-		// Between two percent signs stands a variable, and there is no way to escape them.
+		// The text between two percent signs is a variable, and percent signs cannot be escaped.
 		if strings.Count(text, "%") > 1 || strings.Contains(text, "$(") {
 			return "", fmt.Errorf("hostschedule: the Task Scheduler would expand variables in %q: put the command into a script", text)
 		}
@@ -43,12 +43,12 @@ func (j Job) WindowsTask() (string, error) {
 		task.Settings.TimeLimit = fmt.Sprintf("PT%dH", seconds/3600)
 	}
 	if j.User != "" {
-		// S4U: the account's rights on this host without its password.
+		// S4U gives the account's rights on this host without its password.
 		task.Principal.User, task.Principal.LogonType = j.User, "S4U"
 	}
 	task.Trigger.Enabled = true
 	task.Trigger.Days = 1
-	// A start in the past without a zone means this time of day by the host's clock.
+	// A past start without a zone means this time of day on the host's clock.
 	task.Trigger.Start = fmt.Sprintf("2026-01-01T%02d:%02d:00", j.Cadence.hour, j.Cadence.minute)
 	if j.Cadence.hourly {
 		task.Trigger.Start = fmt.Sprintf("2026-01-01T00:%02d:00", j.Cadence.minute)
@@ -67,8 +67,8 @@ func (j Job) PowerShell() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// A here-string ends at a line that begins with a quote, which no line of the
-	// XML does, and takes everything else as it is.
+	// A here-string is literal text that ends at a line which begins with a quote. No line of the
+	// XML does.
 	return "$xml = @'\n" + text + "'@\nRegister-ScheduledTask -TaskName '" + j.Name + "' -Xml $xml -Force\n", nil
 }
 
@@ -123,8 +123,8 @@ type windowsExec struct {
 	Dir       string `xml:"WorkingDirectory,omitempty"`
 }
 
-// windowsArguments joins arguments so that CommandLineToArgvW and the C runtime
-// take them apart again: backslashes are doubled only where a quote follows.
+// windowsArguments joins arguments so that CommandLineToArgvW and the C runtime split them
+// correctly. It doubles backslashes only before a quote.
 func windowsArguments(args []string) string {
 	var b strings.Builder
 	for i, arg := range args {
@@ -154,8 +154,8 @@ func windowsArguments(args []string) string {
 	return b.String()
 }
 
-// ascii writes other characters as references, because readers of files without
-// a byte order mark guess the encoding.
+// ascii writes other characters as references, because readers of files without a byte order
+// mark guess the encoding.
 func ascii(s string) string {
 	var b strings.Builder
 	for _, r := range s {

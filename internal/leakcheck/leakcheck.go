@@ -1,4 +1,4 @@
-// Package leakcheck finds goroutines that tests have left behind.
+// Package leakcheck finds goroutines that still run after the tests.
 package leakcheck
 
 import (
@@ -10,11 +10,10 @@ import (
 	"time"
 )
 
-// patience is how long goroutines may take to end after the last test, on a busy machine.
+// patience is the time that goroutines may take to end after the last test, on a busy machine.
 const patience = 20 * time.Second
 
-// Main runs the tests of a package and fails if goroutines outlive them. It is what
-// TestMain calls.
+// Main runs the tests of a package and fails if goroutines outlive them. Call it from TestMain.
 func Main(m *testing.M) {
 	code := m.Run()
 	if left := Left(patience); len(left) > 0 && code == 0 {
@@ -24,8 +23,8 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// Left returns the stacks of the goroutines that have not ended after d, but for the
-// caller's and those of the test binary itself.
+// Left returns the stacks of the goroutines that have not ended after d. It leaves out the
+// caller's stack and those of the test binary itself.
 func Left(d time.Duration) []string {
 	for deadline := time.Now().Add(d); ; time.Sleep(20 * time.Millisecond) {
 		left := others()
@@ -35,8 +34,8 @@ func Left(d time.Duration) []string {
 	}
 }
 
-// expected are parts of the stacks of goroutines that last as long as the binary: what
-// minds the servers of testserver, signals, and the fuzzer.
+// expected are parts of the stacks of goroutines that run until the binary ends: those of the
+// testserver package, of signals, and of the fuzzer.
 var expected = []string{"testing.(*M).", "testing.runFuzz", "internal/testserver", "os/signal.", "runtime.ensureSigM"}
 
 func others() (stacks []string) {
@@ -52,7 +51,7 @@ func others() (stacks []string) {
 next:
 	for i, stack := range strings.Split(string(buf), "\n\n") {
 		if i == 0 {
-			continue // the caller's
+			continue // the goroutine of the caller
 		}
 		for _, part := range expected {
 			if strings.Contains(stack, part) {

@@ -14,7 +14,7 @@ import (
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
-// deepOrder is an order of the list, and the best statements by hand for the rows behind a
+// deepOrder is an order of the list, with the best handwritten statements for the rows after a
 // sale: one range for each run of keys.
 type deepOrder struct {
 	name, ordering string
@@ -36,8 +36,8 @@ var deepOrders = []deepOrder{
 	{"nullable, mixed", "closed_at,-id", false, []deepRange{{"closed_at = D AND id < I", "id DESC"}, {"closed_at > D", "closed_at, id DESC"}}},
 }
 
-// deep compares a page behind row 900,000 of a million with its best statement by hand.
-// MAINSTAY_DEEP is the number of rows; it takes a minute for each engine.
+// deep compares a page after row 900,000 of a million with its best handwritten statement.
+// MAINSTAY_DEEP is the number of rows. It takes a minute for each engine.
 func deep[T any](t *testing.T, e Engine, l List[T]) {
 	rows, err := strconv.Atoi(os.Getenv("MAINSTAY_DEEP"))
 	if err != nil {
@@ -125,13 +125,14 @@ func fillDeep(t *testing.T, e Engine, rows int) {
 	exec(t, e.DB, "CREATE INDEX sales_closed_mixed ON sales (product, closed_at, id DESC)")
 }
 
-// position makes the list probeN of two rows. The first has the values of the row of deep
-// at nine tenths of an order, and the next token of a page of one is the place behind it.
+// position makes the list probeN of two rows. The first row has the values of the row of deep
+// at nine tenths of an order. The next token of a page of one row is then the position after
+// it.
 func position(t *testing.T, e Engine, o deepOrder, rows, n int) (where func(string) string) {
 	t.Helper()
 	by := o.ranges[len(o.ranges)-1].by
 	filter, offset := "product = 'deep'", rows/10*9
-	if strings.HasPrefix(o.ordering, "closed_at") { // the place of NULLs differs
+	if strings.HasPrefix(o.ordering, "closed_at") { // engines sort NULLs first or last
 		filter, offset = filter+" AND closed_at IS "+map[bool]string{true: "", false: "NOT "}[o.null]+"NULL", rows/4
 	}
 	var id int64

@@ -149,7 +149,7 @@ func exercise[T any](t *testing.T, e Engine, l List[T]) {
 	require.Error(t, err)
 }
 
-// walk follows links and returns the IDs in the order in which a reader meets them.
+// walk follows links and returns the IDs in the order of the pages.
 func walk[T any](t *testing.T, l List[T], source keyset.Seeker[T], url string, next func(*keyset.Page[T]) pagination.Link) (ids []int64, last string) {
 	t.Helper()
 	backwards := strings.Contains(url, "cursor=")
@@ -176,7 +176,7 @@ func reference(t *testing.T, e Engine, product, ordering string) (ids []int64) {
 		plain, desc := strings.CutPrefix(name, "-")
 		by = append(by, plain+map[bool]string{true: " DESC"}[desc])
 	}
-	if !strings.HasSuffix(ordering, "id") { // the tie-break goes the way of the last key
+	if !strings.HasSuffix(ordering, "id") { // the tie-break has the direction of the last key
 		by = append(by, "id"+map[bool]string{true: " DESC"}[strings.HasPrefix(ordering, "-")])
 	}
 	rows, err := e.DB.Query("SELECT id FROM sales WHERE product = '" + strings.ReplaceAll(product, "'", "''") + "' ORDER BY " + strings.Join(by, ", "))

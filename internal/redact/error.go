@@ -8,10 +8,9 @@ import (
 	"time"
 )
 
-// Error returns the text of an error as Text does. Errors of known types are
-// rebuilt from their harmless parts first: a url.Error keeps the host and loses
-// path, query and user, and errors about a text that could not be parsed lose that
-// text.
+// Error returns the text of an error like Text. It first rebuilds errors of known types from
+// their harmless parts. A url.Error keeps the host and loses path, query and user. An error
+// about a text that does not parse loses that text.
 func (r *Redactor) Error(err error, limit int) string {
 	if err == nil {
 		return ""
@@ -19,8 +18,7 @@ func (r *Redactor) Error(err error, limit int) string {
 	return r.Text(safeText(err), limit)
 }
 
-// safeText is the text of an error in which the texts of known inner errors are
-// replaced.
+// safeText returns the text of an error, with safe texts for known inner errors.
 func safeText(err error) string {
 	text := err.Error()
 	for _, inner := range children(err) {
@@ -44,8 +42,7 @@ func children(err error) []error {
 	return nil
 }
 
-// safeSelf rebuilds an error of a known type; text is the one with safe inner
-// errors.
+// safeSelf rebuilds an error of a known type. text is its text with safe inner errors.
 func safeSelf(err error, text string) string {
 	switch e := err.(type) { //nolint:errorlint // as above
 	case *url.Error:
@@ -70,7 +67,7 @@ func safeSelf(err error, text string) string {
 	return text
 }
 
-// safeURL is the scheme and the host of a URL.
+// safeURL returns the scheme and the host of a URL.
 func safeURL(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" {

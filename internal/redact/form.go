@@ -2,8 +2,8 @@ package redact
 
 import "strings"
 
-// findByForm hides what looks like a secret wherever it stands: key blocks, tokens
-// with the prefix of a provider, JSON web tokens, and words of random characters.
+// findByForm hides words that have the form of a secret anywhere in the text: key blocks,
+// tokens with the prefix of a provider, JSON web tokens, and words of random characters.
 func findByForm(spans []span, text string) []span {
 	spans = findBlocks(spans, text)
 	for i := 0; i < len(text); {
@@ -21,8 +21,8 @@ func findByForm(spans []span, text string) []span {
 	return spans
 }
 
-// isTokenByte reports whether tokens are made of it. Slashes and dots separate
-// paths and names, and are joined again for tokens that have them.
+// isTokenByte reports whether tokens contain the byte. Slashes and dots separate paths and
+// names. For tokens that contain them, the parts are joined again.
 func isTokenByte(c byte) bool {
 	return isAlnum(c) || c == '_' || c == '-' || c == '+' || c == '~'
 }
@@ -33,7 +33,7 @@ func findInWord(spans []span, text string, i, j int) []span {
 		if n := providerToken(text[i:]); n > 0 {
 			return append(spans, span{i, i + n})
 		}
-		// A prefix inside a word: after "=" there is a new word, after "_" not.
+		// A prefix inside a word: after "=" a new word begins, after "_" it does not.
 		if k := strings.IndexByte(word, '_'); k > 0 && k+4 < len(word) {
 			if n := providerToken(text[i+k+1:]); n > 0 {
 				return append(spans, span{i + k + 1, i + k + 1 + n})
@@ -43,7 +43,7 @@ func findInWord(spans []span, text string, i, j int) []span {
 	if len(word) < 12 || !looksRandom(word) || isFraction(text, i) {
 		return spans
 	}
-	// A token may go on behind a dot, a slash or a sign of base64.
+	// A token may continue after a dot, a slash or a sign of base64.
 	for j < len(text) && (isTokenByte(text[j]) || (text[j] == '.' || text[j] == '/' || text[j] == '=') && j+1 < len(text) && isTokenByte(text[j+1]) || text[j] == '=') {
 		j++
 	}
@@ -95,8 +95,8 @@ func findBlocks(spans []span, text string) []span {
 	return spans
 }
 
-// looksRandom reports whether a word has the mixture of characters that tokens
-// have and words, names, versions and numbers have not.
+// looksRandom reports whether a word has the mixture of characters that tokens have, and that
+// words, names, versions and numbers do not have.
 func looksRandom(w string) bool {
 	w = strings.Trim(w, `"'.,;:()[]{}<>=`)
 	if len(w) < 12 || len(w) > 4096 {
@@ -132,7 +132,7 @@ func looksRandom(w string) bool {
 	}
 	switch {
 	case digit == 0:
-		// Letters only: a name unless capitals and small letters change often.
+		// A word of only letters is a name unless capitals and small letters alternate often.
 		return len(w) >= 24 && other == 0 && upper >= 4 && low >= 4 && caseSwitches(w)*3 > len(w)
 	case hexes == len(w):
 		return len(w) >= 32 && digit > 3
@@ -146,8 +146,8 @@ func looksRandom(w string) bool {
 	return false
 }
 
-// longestPiece is the length of the longest part between dashes and plus signs:
-// versions and names have short ones.
+// longestPiece returns the length of the longest part between dashes and plus signs. Versions
+// and names have only short parts.
 func longestPiece(w string) int {
 	longest, n := 0, 0
 	for i := 0; i < len(w); i++ {
@@ -161,7 +161,7 @@ func longestPiece(w string) int {
 	return longest
 }
 
-// hasDate reports whether a word has a date as in 2026-11-28 or 20261128T020000Z.
+// hasDate reports whether a word has a date such as 2026-11-28 or 20261128T020000Z.
 func hasDate(w string) bool {
 	for i := 0; i+15 <= len(w); i++ {
 		if (w[i] == '2' && w[i+1] == '0' || w[i] == '1' && w[i+1] == '9') && (w[i+8] == 'T' || w[i+8] == '-') && isDigits(w[i:i+8]) && isDigits(w[i+9:i+15]) {
@@ -220,8 +220,8 @@ func caseSwitches(w string) int {
 	return n
 }
 
-// looksLikeKey reports whether a value in the place of a key may be one: long, of
-// one piece, with letters and digits.
+// looksLikeKey reports whether a value in the place of a key may be a key: long, in one piece,
+// with letters and digits.
 func looksLikeKey(v string) bool {
 	v = strings.Trim(v, `"'.,;:()[]{}<>`)
 	if len(v) < 16 || isUUID(v) || !isToken(v) || isStampedID(v) {
@@ -239,8 +239,8 @@ func looksLikeKey(v string) bool {
 	return digits >= 2 && letters >= 2
 }
 
-// looksSecret reports whether a single word after "password" or "Bearer" is more
-// than a word of prose.
+// looksSecret reports whether a single word after "password" or "Bearer" is not a word of
+// prose.
 func looksSecret(v string) bool {
 	v = strings.Trim(v, `"'.,;:()[]{}<>`+"`")
 	if len(v) < 4 || vocabulary[lower(v)] {
@@ -305,8 +305,8 @@ var plainContexts = words(`sha1 sha224 sha256 sha384 sha512 md5 blake3 commit re
 	requestid request_id req_id correlation correlation_id uuid image build git fingerprint serial snapshot wal segment container pod node manifest object
 	transaction txid xid gtid oid instance deployment replica job run message message_id id layer thumbprint tag version branch`)
 
-// contextIsPlain reports whether the word before an identifier says that it is a
-// digest or the like. Only words of hexadecimal digits can be one.
+// contextIsPlain reports whether the word before an identifier marks it as public, such as a
+// digest. Only words of hexadecimal digits can be public.
 func contextIsPlain(text string, i int, word string) bool {
 	for k := 0; k < len(word); k++ {
 		if !isHexByte(word[k]) && word[k] != '-' {
@@ -324,8 +324,7 @@ func contextIsPlain(text string, i int, word string) bool {
 	return plainContexts[strings.TrimPrefix(lower(text[from:end]), "x-")]
 }
 
-// providerToken returns the length of a token with a provider's prefix at the start
-// of s, 0 without one.
+// providerToken returns the length of a token with a provider's prefix at the start of s, or 0.
 func providerToken(s string) int {
 	for _, p := range prefixes[s[0]] {
 		if !strings.HasPrefix(s, p.text) {
@@ -342,8 +341,8 @@ func providerToken(s string) int {
 	return 0
 }
 
-// mixed reports whether a part of a token has digits, or capitals beside small
-// letters: words have neither.
+// mixed reports whether a part of a token has digits, or both capitals and small letters. Words
+// of prose have neither.
 func mixed(s string) bool {
 	upper, low := false, false
 	for i := 0; i < len(s); i++ {
@@ -361,10 +360,10 @@ func mixed(s string) bool {
 
 type prefix struct {
 	text  string
-	least int // characters that follow at least
+	least int // minimum number of characters after the prefix
 }
 
-// prefixes are what providers begin their tokens with, by the first byte.
+// prefixes are the prefixes of providers' tokens, by the first byte.
 var prefixes = func() map[byte][]prefix {
 	m := map[byte][]prefix{}
 	add := func(least int, list string) {
@@ -388,9 +387,9 @@ var prefixes = func() map[byte][]prefix {
 	add(8, `sk-ant- sk-proj- sk-svcacct- sk-or- hf_ api_org_ gsk_ xai- pplx- jina_ pcsk_ tvly- nvapi- dapi lsv2_ phc_ phx_ sntrys_ sntryu_ glsa_ glc_ NRAK- NRAL-
 		NRIQ- NRJS- NRII- ddp_ lin_api_ lin_oauth_ ntn_ figd_ figo_ AstraCS: duffel_ rdme_ apify_api_ pscale_tkn_ pscale_pw_ pscale_oauth_ sbp_ sb_secret_
 		sb_publishable_ ops_eyJ ico- AGE-SECRET-KEY-1 AGE-SECRET-KEY-PQ-1 cs_live_ xprv`)
-	// short prefixes, which words begin with as well
+	// short prefixes, which also begin ordinary words
 	add(16, `sk- r8_ co_ re_ secret_ dd_ sl. PK_ key- live_ sandbox_ ion_ tk_ 1// u+`)
-	// a JSON web token, and one that is truncated
+	// a JSON web token, also a truncated one
 	add(10, `eyJ`)
 	return m
 }()

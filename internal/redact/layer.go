@@ -9,14 +9,14 @@ import (
 	"unicode/utf8"
 )
 
-// layer is a text after some decoding. Each of its bytes knows which bytes of
-// the given text it came from.
+// layer is a text after some decoding. from and to map each of its bytes to bytes of the given
+// text.
 type layer struct {
 	text     string
 	from, to []int // nil in the first layer: byte i came from i
 }
 
-// origin translates a span back to the given text.
+// origin maps a span to the given text.
 func (l *layer) origin(s span) span {
 	if l.from == nil || s.from >= s.to {
 		return s
@@ -24,8 +24,8 @@ func (l *layer) origin(s span) span {
 	return span{l.from[s.from], l.to[s.to-1]}
 }
 
-// decode returns the next layer, or nil if there is nothing to decode. Escapes of
-// all kinds are decoded in one pass, since texts mix them.
+// decode returns the next layer, or nil if the text has no escapes. One pass decodes escapes of
+// all kinds, because texts mix them.
 func (l *layer) decode() *layer {
 	if !strings.ContainsAny(l.text, `%\&`) {
 		return nil
@@ -58,8 +58,7 @@ func (l *layer) decodeWith(step func(string) (string, int)) *layer {
 	return next
 }
 
-// unescape decodes one escape at the start of s, and returns its length; 0 means
-// that there is none.
+// unescape decodes one escape at the start of s and returns its length, or 0 without an escape.
 func unescape(s string) (out string, n int) {
 	switch s[0] {
 	case '%':
@@ -132,8 +131,8 @@ func decodeQuotedPrintable(text string) *layer {
 	})
 }
 
-// findEncoded looks into words of base64 and hexadecimal digits. A word with a
-// secret in it is hidden as a whole.
+// findEncoded decodes words of base64 and hexadecimal digits. It hides the whole word if the
+// result contains a secret.
 func (r *Redactor) findEncoded(spans []span, text string, nested int) []span {
 	if nested >= 3 {
 		return spans
@@ -167,8 +166,8 @@ func (r *Redactor) findEncoded(spans []span, text string, nested int) []span {
 
 func isBase64(c byte) bool { return isAlnum(c) || c == '+' || c == '/' || c == '-' || c == '_' }
 
-// toldInside reports whether a word is an encoding of a named secret, or of a text
-// around it.
+// toldInside reports whether a word is an encoding of a named secret, or of a text that
+// contains one.
 func (r *Redactor) toldInside(word string) bool {
 	for _, t := range r.told {
 		for _, piece := range t.encoded {
@@ -195,8 +194,8 @@ func (r *Redactor) decodesToSecret(word string, nested int) bool {
 	return err == nil && r.secretBytes(b, nested)
 }
 
-// secretBytes reports whether decoded bytes hold a secret; a text is read by place
-// too.
+// secretBytes reports whether decoded bytes contain a secret. If they are text, it also
+// searches by place.
 func (r *Redactor) secretBytes(b []byte, nested int) bool {
 	if len(r.findTold(string(b))) > 0 {
 		return true

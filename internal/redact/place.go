@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// findByPlace hides values whose place says that they are secret: after a key
-// such as password, in a header, behind a flag of a command, in a statement.
+// findByPlace hides values in places of secrets: after a key such as password, in a header,
+// after a flag of a command, in a statement.
 func findByPlace(spans []span, text string) []span {
 	low := lower(text)
 	command := commandOf(low)
@@ -24,7 +24,7 @@ func findByPlace(spans []span, text string) []span {
 		}
 		if s, ok := valueOf(text, low, word, i, j, command); ok {
 			spans = append(spans, s)
-			// The value may hold a further key; look on behind the word only.
+			// The value may contain another key, so the search continues right after the word.
 		}
 		i = j
 	}
@@ -122,7 +122,7 @@ func secretValue(text, low string, i, j int, flag bool, key string) (span, bool)
 		}
 		return span{}, false
 	}
-	// "password hunter2 was refused": a word with digits or signs is none of prose.
+	// "password hunter2 was refused": a word with digits or signs is not prose.
 	end := wordRun(text, k)
 	if looksSecret(strings.Trim(text[k:end], `.,;:"'()`)) {
 		return span{k, trimEnd(text, k, end)}, true
@@ -130,8 +130,8 @@ func secretValue(text, low string, i, j int, flag bool, key string) (span, bool)
 	return span{}, false
 }
 
-// separator returns the length of what separates a key from its value, with the
-// spaces behind it; 0 means that there is none.
+// separator returns the length of the separator between a key and its value, with the spaces
+// after it, or 0 without a separator.
 func separator(s string) int {
 	n := 0
 	for _, sep := range []string{"=>", ":=", "==", "->", "::", "=", ":", "：", "＝", "|"} {
@@ -158,7 +158,7 @@ func copula(low string) int {
 	return 0
 }
 
-// namedValue finds the value of name="password" value="…" and its relatives.
+// namedValue finds the value of name="password" value="…" and similar forms.
 func namedValue(low string) int {
 	trimmed := strings.TrimLeft(low, " \n\t,;/>")
 	if !strings.HasPrefix(trimmed, "value") && !strings.HasPrefix(trimmed, "\"value") && !strings.HasPrefix(trimmed, "'value") {
@@ -174,8 +174,8 @@ func namedValue(low string) int {
 	return 0
 }
 
-// valueAt returns the span of a value that starts at k. In prose a word of an
-// error message is none.
+// valueAt returns the span of a value that starts at k. With prose, words of error messages are
+// no value.
 func valueAt(text string, k int, prose, toEnd bool) (span, bool) {
 	for k < len(text) && (text[k] == ' ' || text[k] == '\t') {
 		k++
@@ -217,7 +217,7 @@ func valueAt(text string, k int, prose, toEnd bool) (span, bool) {
 	return s, true
 }
 
-// indented returns the block behind "password: |" of YAML.
+// indented returns the block after "password: |" of YAML.
 func indented(text string, k int) (span, bool) {
 	from := lineEnd(text, k)
 	to := from
@@ -244,8 +244,8 @@ func proseValue(text string, k int) (span, bool) {
 	return s, looksSecret(text[s.from:s.to]) || !harmless(text[s.from:s.to])
 }
 
-// bareEnd is the end of a value without quotes: at a space, or where the next pair
-// begins. Closing punctuation at the end stays visible.
+// bareEnd returns the end of a value without quotes: at a space, or at the beginning of the
+// next pair. Closing punctuation at the end stays visible.
 func bareEnd(text string, k int) int {
 	end := k
 	for end < len(text) && !isSpace(text[end]) {
@@ -268,7 +268,7 @@ func trimEnd(text string, from, end int) int {
 func pairFollows(s string) bool {
 	s = strings.TrimLeft(s, ` "'`)
 	n := 0
-	capital := s != "" && s[0] >= 'A' && s[0] <= 'Z' // "User Id=", as ODBC writes it
+	capital := s != "" && s[0] >= 'A' && s[0] <= 'Z' // "User Id=" in the spelling of ODBC
 	for n < len(s) && n < 40 && (isAlnum(s[n]) || strings.ContainsRune("_-.", rune(s[n])) || capital && s[n] == ' ') {
 		n++
 	}
@@ -279,7 +279,7 @@ func pairFollows(s string) bool {
 	return rest != "" && (rest[0] == '=' || rest[0] == ':')
 }
 
-// quotedEnd is the index of the closing quote. A backslash and a doubled quote
+// quotedEnd returns the index of the closing quote. A backslash or a doubled quote is an
 // escape.
 func quotedEnd(text string, k int, quote byte) int {
 	for i := k; i < len(text); i++ {
@@ -312,7 +312,7 @@ func bracedEnd(text string, k int) int {
 	return len(text)
 }
 
-// closing is the index of a closing bracket, outside quotes.
+// closing returns the index of a closing bracket outside quotes.
 func closing(text string, k int, bracket byte) int {
 	for i := k; i < len(text); i++ {
 		switch c := text[i]; c {
@@ -325,8 +325,7 @@ func closing(text string, k int, bracket byte) int {
 	return len(text)
 }
 
-// inTag reports whether a word is the name of an element, with or without its
-// name space.
+// inTag reports whether a word is the name of an element, with or without its name space.
 func inTag(text string, i int) bool {
 	for i > 0 && (isAlnum(text[i-1]) || strings.ContainsRune("_-.:", rune(text[i-1]))) {
 		i--
@@ -353,8 +352,8 @@ func elementValue(text string, open int) (span, bool) {
 	return span{from, to}, to > from
 }
 
-// headerValue returns the value of Authorization, Cookie and the like, to the end
-// of its line or quotes.
+// headerValue returns the value of a header such as Authorization or Cookie, to the end of its
+// line or quotes.
 func headerValue(text, low string, j int, key string) (span, bool) {
 	k := j
 	for k < len(text) && strings.ContainsRune("\"'` )]", rune(text[k])) {
@@ -399,8 +398,8 @@ func lineEnd(text string, k int) int {
 	return len(text)
 }
 
-// schemeValue returns what follows Bearer, Basic and the like, unless it is a word
-// of prose.
+// schemeValue returns the text after a scheme such as Bearer or Basic, unless it is a word of
+// prose.
 func schemeValue(text string, j int) (span, bool) {
 	k := j
 	for k < len(text) && (text[k] == ' ' || text[k] == '\t' || text[k] == '"' || text[k] == '\'') {
@@ -412,7 +411,7 @@ func schemeValue(text string, j int) (span, bool) {
 	end := wordRun(text, k)
 	end = trimEnd(text, k, end)
 	value := text[k:end]
-	if name, _, ok := strings.Cut(value, `="`); ok && isWordLike(name) { // a parameter, as in Bearer realm="x"
+	if name, _, ok := strings.Cut(value, `="`); ok && isWordLike(name) { // a parameter, such as Bearer realm="x"
 		return span{}, false
 	}
 	if looksSecret(value) || len(value) >= 20 && isToken(value) {
@@ -421,8 +420,7 @@ func schemeValue(text string, j int) (span, bool) {
 	return span{}, false
 }
 
-// protocolValue returns the argument of AUTH, PASS and LOGIN as protocols send
-// them.
+// protocolValue returns the argument of AUTH, PASS and LOGIN in the form of protocols.
 func protocolValue(text string, i, j int, word string) (span, bool) {
 	if j >= len(text) || text[j] != ' ' || !isUpper(text[i:j]) && word != "requirepass" && word != "masterauth" {
 		return span{}, false
@@ -499,15 +497,15 @@ func quotedOrRandom(text string, j int) (span, bool) {
 	return valueAt(text, k, false, false)
 }
 
-// objectWords are followed by the name of an object more often than by a secret.
+// objectWords come before the name of an object more often than before a secret.
 var objectWords = words(`secret secrets token tokens credential credentials creds key`)
 
 func identifiedBefore(low string) bool {
 	return strings.Contains(low[max(0, len(low)-60):], "identified")
 }
 
-// rawInput reports whether an error message quotes next what it could not read,
-// which is often a secret in a wrong place.
+// rawInput reports whether an error message is about to quote input that it could not read.
+// Such input is often a secret in a wrong place.
 func rawInput(low string, i, j int) bool {
 	switch low[i:j] {
 	case "parsing":
@@ -526,8 +524,8 @@ func rawInput(low string, i, j int) bool {
 	return false
 }
 
-// nextQuoted returns the next quoted text, if it comes soon and is no URL, which
-// is treated by its parts.
+// nextQuoted returns the next quoted text if it is near. It skips URLs, because other functions
+// search their parts.
 func nextQuoted(text string, j int) (span, bool) {
 	window := text[j:min(len(text), j+48)]
 	q := strings.IndexAny(window, `"'`)
@@ -543,7 +541,7 @@ func nextQuoted(text string, j int) (span, bool) {
 	return span{from, to}, true
 }
 
-// keyWord reports whether a word may name a key of an API without being certain.
+// keyWord reports whether a word is often, but not always, the name of an API key.
 func keyWord(word string) bool {
 	return word == "key" || word == "sig" || word == "code" || word == "hash" || word == "sid" || word == "pin" || word == "seed" || word == "salt" || word == "dsn"
 }

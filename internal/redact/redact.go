@@ -1,12 +1,11 @@
-// Package redact takes secrets out of texts before a person, a log, a mail or a
-// page receives them.
+// Package redact removes secrets from texts before a person, a log, a mail or a page receives
+// them.
 //
-// A text is read in layers: as it is, and with percent, backslash and HTML
-// escapes decoded, again and again. In each layer three things are looked for:
-// secrets that the caller named, in every encoding; values whose place says that
-// they are secret, such as the value of a key named password; and words that look
-// like a token by their form. What a layer shows as secret is hidden in the text
-// as it was given.
+// It reads a text in layers: the text itself, and then repeatedly with percent, backslash and
+// HTML escapes decoded. In each layer it searches for three kinds of secrets. First, secrets
+// that the caller named, in every encoding. Second, values in places of secrets, such as the
+// value of a key named password. Third, words with the form of a token. It hides the secrets of
+// all layers in the given text.
 package redact
 
 import (
@@ -15,28 +14,27 @@ import (
 	"unicode/utf8"
 )
 
-// Hidden takes the place of a secret.
+// Hidden replaces a secret.
 const Hidden = "***"
 
-// maxInput bounds the work for one text, in bytes, and maxLines for one of several
+// maxInput limits the work for one text, in bytes. maxLines is the limit for a text of several
 // lines.
 const (
 	maxInput = 16 << 10
 	maxLines = 64 << 10
 )
 
-// Redactor takes secrets out of texts. The zero value knows secrets by their
-// place and form. A Redactor is safe for concurrent use.
+// Redactor removes secrets from texts. The zero value recognizes secrets by their place and
+// form. A Redactor is safe for concurrent use.
 type Redactor struct{ told []told }
 
-// New returns a Redactor that also knows the given secrets. Empty ones are
-// ignored.
+// New returns a Redactor that also recognizes the given secrets. It ignores empty ones.
 func New(secrets ...string) *Redactor {
 	r := &Redactor{}
 	for _, s := range secrets {
 		r.told = append(r.told, newTold(s)...)
 	}
-	// The longest first: a secret that contains another one goes as a whole.
+	// The longest first: a secret that contains another one is hidden completely.
 	slices.SortStableFunc(r.told, func(a, b told) int { return len(b.plain) - len(a.plain) })
 	return r
 }
@@ -44,14 +42,14 @@ func New(secrets ...string) *Redactor {
 // span is a range of bytes.
 type span struct{ from, to int }
 
-// Text returns the text on one line, without secrets and cut to about limit
-// bytes; 0 is no limit.
+// Text returns the text on one line, without secrets and truncated to about limit bytes. With
+// limit 0 there is no limit.
 func (r *Redactor) Text(text string, limit int) string {
 	cut := false
 	if len(text) > maxInput {
 		text, cut = text[:maxInput], true
 	}
-	// What cannot be seen goes first, so that it cannot split a secret.
+	// Invisible characters are removed first, so that they cannot split a secret.
 	text = visible(text)
 	spans := r.find(text)
 	if cut {
@@ -60,9 +58,9 @@ func (r *Redactor) Text(text string, limit int) string {
 	return clip(oneLine(hide(text, spans)), limit, cut)
 }
 
-// Lines returns the text without secrets, and keeps its line breaks. It also keeps the
-// given parts, such as signed links, unless they contain a named secret. A text of more
-// than 64 KiB is cut.
+// Lines returns the text without secrets, and keeps its line breaks. It also keeps the given
+// parts, such as signed links, unless they contain a named secret. It truncates a text of more
+// than 64 KiB.
 func (r *Redactor) Lines(text string, keep ...string) string {
 	cut := false
 	if len(text) > maxLines {
@@ -127,8 +125,8 @@ func (r *Redactor) findNamed(text string) []span {
 	return r.findOneByOne(spans, &layer{text: text}, 0)
 }
 
-// findOneByOne looks for named secrets behind each sequence of encodings, decoding one
-// kind at a time: a secret may itself contain what looks like an escape.
+// findOneByOne searches for named secrets behind each sequence of encodings. It decodes one
+// kind at a time, because a secret may itself contain the characters of an escape.
 func (r *Redactor) findOneByOne(spans []span, l *layer, depth int) []span {
 	if len(r.told) == 0 || depth == 3 {
 		return spans
@@ -170,8 +168,8 @@ func (r *Redactor) findWords(text string) []span {
 	return spans
 }
 
-// splitAtEnd returns the end of a text that was cut, where it may hold half of a
-// secret: the last word, or the last bytes of a long one.
+// splitAtEnd returns the end of a truncated text, which may contain half of a secret: the last
+// word, or the last bytes of a long word.
 func (r *Redactor) splitAtEnd(text string) []span {
 	from := strings.LastIndexAny(text, " \t\r\n") + 1
 	from = max(from, len(text)-256)
@@ -186,7 +184,7 @@ func (r *Redactor) splitAtEnd(text string) []span {
 	return []span{{from, len(text)}}
 }
 
-// find returns what is to be hidden, as ranges of the text.
+// find returns the ranges of the text that must be hidden.
 func (r *Redactor) find(text string) []span {
 	var spans []span
 	l := &layer{text: text}
@@ -207,7 +205,7 @@ func (r *Redactor) find(text string) []span {
 	return spans
 }
 
-// findIn returns what is to be hidden in one layer.
+// findIn returns the ranges of one layer that must be hidden.
 func (r *Redactor) findIn(text string, nested int) []span {
 	spans := r.findTold(text)
 	spans = findByPlace(spans, text)
@@ -216,7 +214,7 @@ func (r *Redactor) findIn(text string, nested int) []span {
 	return r.findEncoded(spans, text, nested)
 }
 
-// hide replaces the spans. Neighbours become one.
+// hide replaces the spans. Adjacent spans become one.
 func hide(text string, spans []span) string {
 	if len(spans) == 0 {
 		return text
@@ -240,9 +238,9 @@ func hide(text string, spans []span) string {
 	return b.String()
 }
 
-// visible removes characters that show nothing or that reorder what is shown:
-// zero-width ones, and embeddings, overrides and isolates of bidirectional text.
-// Bytes that are not UTF-8 become U+FFFD.
+// visible removes characters that are invisible or that reorder the display: zero-width ones,
+// and embeddings, overrides and isolates of bidirectional text. Bytes that are not UTF-8 become
+// U+FFFD.
 func visible(text string) string {
 	clean := true
 	for i := 0; i < len(text); i++ {
@@ -266,8 +264,8 @@ func visible(text string) string {
 	}, strings.ToValidUTF8(text, "\ufffd"))
 }
 
-// oneLine turns control characters into spaces: a text must not be able to draw
-// lines of its own in a log, a mail or a text answer.
+// oneLine turns control characters into spaces. A text must not be able to add lines to a log,
+// a mail or a text response.
 func oneLine(text string) string {
 	return strings.Map(func(c rune) rune {
 		if c < ' ' || c == 0x7f || c >= 0x80 && c < 0xa0 || c == 0x2028 || c == 0x2029 {

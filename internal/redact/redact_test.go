@@ -35,8 +35,8 @@ func lines(t testing.TB, name string) []string {
 	return all
 }
 
-// secrets are values that the forms hold: random characters, a short one, one of
-// letters and one with signs.
+// secrets are the values in the forms: random characters, a short one, one with signs, and one
+// of small letters and digits.
 var secrets = []string{"S3cr3tHunter2Value", "hunter2", "Tr0ub4dor&3", "x9kq2mz7w1"}
 
 func TestSecretsByPlaceAndForm(t *testing.T) {
@@ -56,8 +56,8 @@ func TestSecretsByPlaceAndForm(t *testing.T) {
 	}
 }
 
-// needsLength reports whether only a long, random value is a secret in this form:
-// a path segment or a token by its prefix may be a word otherwise.
+// needsLength reports whether only a long, random value is a secret in this form. Otherwise a
+// path segment or the text after a prefix may be a word.
 func needsLength(form string) bool {
 	for _, mark := range []string{"glpat-", "ghp_", "xoxb-", "sk_live", "sk-ant", "hvs.", "npm_", "AIza", "SG.", "dop_v1", "shpat_", "AGE-", "eyJ", "github_pat", "-> Bearer", "oracle:thin"} {
 		if strings.HasPrefix(form, mark) || mark == "oracle:thin" && strings.Contains(form, mark) {
@@ -78,7 +78,7 @@ func TestHarmlessTextsStay(t *testing.T) {
 	}
 }
 
-// encodings are what programs do to a text before they show it.
+// encodings are the changes that programs make to a text before they show it.
 var encodings = map[string]func(string) string{
 	"plain":         func(s string) string { return s },
 	"upper":         strings.ToUpper,
@@ -122,7 +122,7 @@ func TestToldSecretsInEveryEncoding(t *testing.T) {
 			shown := encode(secret)
 			for _, form := range []string{"%s", "dial db: %s: refused", "a=%s&b", "x%sy"} {
 				if strings.HasPrefix(name, "base64") && form == "x%sy" {
-					continue // another text: no decoder reads it
+					continue // the decoders cannot read this text
 				}
 				got := r.Text(fmt.Sprintf(form, shown), 0)
 				for decoded := range decodings(got) {
@@ -144,7 +144,7 @@ func runes(s, format string) string {
 	return b.String()
 }
 
-// decodings are the readings of a text.
+// decodings returns all decoded forms of a text.
 func decodings(text string) map[string]bool {
 	all := map[string]bool{text: true}
 	l := &layer{text: text}
@@ -165,7 +165,7 @@ func TestBounds(t *testing.T) {
 	require.Equal(t, "a", r.Text("\u202ea\u2066", 0))
 	long := strings.Repeat("password=grandmother ", 1000)
 	require.NotContains(t, r.Text(long, 0), "grand")
-	for cut := range 12 { // half of a secret at the end of what is read
+	for cut := range 12 { // half of a secret at the end of the text
 		text := strings.Repeat("x ", maxInput/2-6) + strings.Repeat("y", cut) + "grandmother and more"
 		require.NotContains(t, r.Text(text, 0), "gran", cut)
 	}

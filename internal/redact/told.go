@@ -8,19 +8,19 @@ import (
 	"strings"
 )
 
-// told is a secret that the caller named, in one spelling.
+// told is one spelling of a secret that the caller named.
 type told struct {
 	plain, lower string
-	encoded      []string // pieces of base64 and hexadecimal digits that only it has
+	encoded      []string // pieces of base64 and hexadecimal digits that only this secret has
 }
 
-// newTold returns the spellings of a secret that decoding does not lead back to.
+// newTold returns the spellings of a secret that decoding does not produce.
 func newTold(secret string) []told {
 	if secret == "" {
 		return nil
 	}
 	spellings := []string{secret, strings.ToUpper(secret), strings.ToLower(secret), visible(secret), url.QueryEscape(secret), strings.ReplaceAll(secret, "\n", " "), strings.TrimSpace(secret)}
-	// A secret of several lines, such as a key, is also shown line by line.
+	// A secret of several lines, such as a key, also appears line by line.
 	if lines := strings.Fields(secret); len(lines) > 1 {
 		for _, line := range lines {
 			if len(line) >= 12 {
@@ -49,8 +49,8 @@ func newTold(secret string) []told {
 	return all
 }
 
-// encodedPieces returns the characters that a secret has in an encoding of a text
-// around it, for each of the three alignments of base64.
+// encodedPieces returns the characters of a secret in an encoding of a longer text, for each of
+// the three alignments of base64.
 func encodedPieces(secret string) []string {
 	b := []byte(secret)
 	if len(b) < 4 {
@@ -60,7 +60,7 @@ func encodedPieces(secret string) []string {
 	for before := range 3 {
 		padded := append(make([]byte, before), b...)
 		from := (before*8 + 5) / 6
-		to := len(padded) * 8 / 6 // the last character may belong to what follows too
+		to := len(padded) * 8 / 6 // the last character may also belong to the next byte
 		for _, e := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 			if p := e.EncodeToString(padded)[from:to]; len(p) >= 4 {
 				pieces = append(pieces, p)
@@ -78,7 +78,7 @@ func escaped(b []byte, format string) string {
 	return out.String()
 }
 
-// findTold returns the named secrets in a text, in capitals and small letters.
+// findTold returns the named secrets in a text. It ignores case.
 func (r *Redactor) findTold(text string) []span {
 	if len(r.told) == 0 {
 		return nil
@@ -98,7 +98,7 @@ func (r *Redactor) findTold(text string) []span {
 	return spans
 }
 
-// lower folds ASCII letters; it keeps the length.
+// lower folds ASCII letters. It keeps the length.
 func lower(s string) string {
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c >= 'A' && c <= 'Z' {

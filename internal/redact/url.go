@@ -2,8 +2,8 @@ package redact
 
 import "strings"
 
-// findURLs hides the user's part of URLs, the values of their queries, and path
-// segments that may be tokens.
+// findURLs hides the user part of URLs, the values of their queries, and path segments that may
+// be tokens.
 func findURLs(spans []span, text string) []span {
 	for at := 0; ; {
 		i := strings.Index(text[at:], "://")
@@ -83,14 +83,14 @@ func findInURL(spans []span, text string, schemeEnd, start int) []span {
 	return findSegments(spans, host, onlyPath, base)
 }
 
-// userinfoEnd returns the index of the @ that ends the user's part of a URL, -1
-// without one. A password may hold anything, since an unencoded character in it is
-// often why the URL failed.
+// userinfoEnd returns the index of the @ that ends the user part of a URL, or -1 without one. A
+// password may contain any character, because an unencoded character in it is often the reason
+// for the error.
 func userinfoEnd(s string, token int) int {
 	colon := strings.IndexByte(s[:token], ':')
 	slash := strings.IndexAny(s[:token], "/?#")
 	hostOnly := slash >= 0 && (colon < 0 || colon > slash || isPort(s[colon+1:slash]))
-	if hostOnly { // a host with a path: an @ in the path is none of a user
+	if hostOnly { // a host with a path: an @ in the path ends no user part
 		return strings.LastIndexByte(s[:slash], '@')
 	}
 	if at := strings.LastIndexByte(s[:token], '@'); at >= 0 {
@@ -99,7 +99,7 @@ func userinfoEnd(s string, token int) int {
 	if colon < 0 || isPort(strings.TrimRight(s[colon+1:token], `"'.,;:)]}`)) {
 		return -1
 	}
-	// A space in the password: the @ comes soon, and a host follows it.
+	// For a space in the password: the @ comes soon, and a host follows it.
 	window := s[:min(len(s), 96)]
 	if at := strings.IndexByte(window, '@'); at > colon && at+1 < len(s) && isAlnum(s[at+1]) && !strings.ContainsAny(window[:at], "\n") {
 		return at
@@ -119,7 +119,7 @@ func isPort(s string) bool {
 	return true
 }
 
-// plainParams are parameters whose values describe and do not authorize.
+// plainParams are parameters with public values, which authorize no access.
 var plainParams = words(`page limit offset sort order lang locale format verbose timeout connect_timeout sslmode parsetime
 	charset collation timezone loc application_name search_path pretty refresh width height size version v tab view
 	readtimeout writetimeout maxallowedpacket interpolateparams multistatements tls db group exclude per_page count`)
@@ -143,7 +143,7 @@ func findQuery(spans []span, query string, base int) []span {
 	return spans
 }
 
-// hookHosts serve URLs whose path is the secret.
+// hookHosts serve URLs with a secret path.
 var hookHosts = []string{
 	"hooks.slack", "discord", "webhook", "hooks.", "telegram", "chat.googleapis", "zapier", "hc-ping", "ifttt", "sentry.io",
 	"logic.azure", "pipedream", "make.com", "incoming", "mattermost", "rocket.chat", "feishu", "larksuite", "dingtalk", "qyapi.weixin",
@@ -155,7 +155,7 @@ func findSegments(spans []span, host, path string, base int) []span {
 	for _, h := range hookHosts {
 		hook = hook || strings.Contains(host, h)
 	}
-	after := false // behind a segment such as "webhooks"
+	after := false // after a segment such as "webhooks"
 	for i := 0; i < len(path); {
 		end := i + 1
 		for end < len(path) && path[end] != '/' && path[end] != ';' {
@@ -181,8 +181,8 @@ var segments = words(`api services webhook webhooks hooks v1 v2 v3 messages spac
 
 func plainSegment(low string) bool { return segments[low] }
 
-// findUserAt hides user:password@ without a scheme, as go-sql-driver and curl write
-// it. A name or an address without a password stays.
+// findUserAt hides user:password@ without a scheme, in the form of go-sql-driver and curl. A
+// name or an address without a password stays.
 func findUserAt(spans []span, text string) []span {
 	for i := 0; i < len(text); i++ {
 		if text[i] != '@' {
@@ -193,7 +193,7 @@ func findUserAt(spans []span, text string) []span {
 			from--
 		}
 		if s := strings.LastIndex(text[from:i], "://"); s >= 0 {
-			continue // of a URL
+			continue // part of a URL
 		}
 		head := text[from:i]
 		colon := strings.IndexByte(head, ':')

@@ -10,8 +10,8 @@ func words(list string) map[string]bool {
 	return m
 }
 
-// secretNames are keys whose values are secret, alone or as the last part of a
-// longer name: db_password, X-Api-Key, clientSecret.
+// secretNames are keys with secret values, alone or as the last part of a longer name:
+// db_password, X-Api-Key, clientSecret.
 var secretNames = []string{
 	"password", "passwd", "passwort", "passphrase", "passcode", "passwrd", "pwd", "pass", "pw", "psw", "pswd", "passw",
 	"secret", "secrets", "token", "tokens", "credential", "credentials", "creds", "cred",
@@ -44,7 +44,7 @@ var secretNameSet = func() map[string]bool {
 	return m
 }()
 
-// secretParts end a longer name that is secret.
+// secretParts are ends of longer names with secret values.
 var secretParts = []string{
 	"password", "passwd", "passphrase", "passwort", "pwd", "secret", "token", "apikey", "api_key", "api-key", "credential", "credentials",
 	"accesskey", "access_key", "access-key", "secretkey", "secret_key", "secret-key", "privatekey", "private_key", "private-key", "signature",
@@ -62,7 +62,7 @@ var secretEndings = func() (m [256][]string) {
 	return m
 }()
 
-// plainNames end like a secret and are none.
+// plainNames end like secret names, but have public values.
 var plainNames = words(`max_tokens total_tokens prompt_tokens completion_tokens num_tokens nexttoken next_token page_token pagetoken next_page_token
 	continuationtoken continuation_token tokenizer public_key publickey bypass compass encompass surpass trespass overpass underpass all-pass high-pass low-pass first-pass primary_key foreign_key partition_key sort_key routing-key bypass compass
 	change_password reset_password set_password forgot_password update_password no_password invalid_token idempotency_key idempotency-key
@@ -113,7 +113,7 @@ var schemeWords = words(`bearer basic digest token apikey negotiate ntlm hmac sh
 
 var cryptoCalls = words(`pgp_sym_encrypt pgp_sym_decrypt aes_encrypt aes_decrypt crypt old_password sha2 hmac dblink_connect encrypt decrypt`)
 
-// plainValue reports whether a value says that there is none, or is a switch.
+// plainValue reports whether a value is a placeholder or a switch.
 func plainValue(v string) bool {
 	switch lower(strings.Trim(v, `"'.,;:()<>[]{} `)) {
 	case "", "yes", "no", "true", "false", "null", "nil", "none", "***", "****", "*****", "redacted", "hidden", "masked", "xxxxx", "xxx", "empty", "unset", "undefined", "required", "missing":
@@ -122,8 +122,8 @@ func plainValue(v string) bool {
 	return strings.Trim(v, "*•x. ") == ""
 }
 
-// harmless reports whether the first word of a value is one that error messages
-// use, so that it is no secret.
+// harmless reports whether the first word of a value is a word of error messages. Then the
+// value is no secret.
 func harmless(v string) bool {
 	if v == "" {
 		return true
@@ -171,8 +171,7 @@ var vocabulary = words(`a able about above accepted access account acquired acti
 	plugin mysql_native_password caching_sha2_password sha256_password scram-sha-256 scram md5 plain ldap pam peer trust reject cert gss sspi radius
 	vencida vencido caducada caducado incorrecta incorrecto inválida inválido falta faltan falló requerida requerido no es expirada expirado rechazada`)
 
-// commandOf names the command whose short flags carry passwords, if the text has
-// one.
+// commandOf returns the command in the text whose short flags carry passwords, or "".
 func commandOf(low string) string {
 	first := len(commands)
 	for i := 0; i < len(low); i++ {
@@ -239,7 +238,7 @@ func shortFlag(command, flag, low string) bool {
 	return false
 }
 
-// flagValue returns the argument of a short flag, attached or behind a space.
+// flagValue returns the argument of a short flag, attached or after a space.
 func flagValue(text string, i, j int, command string) (span, bool) {
 	attached := strings.HasPrefix(command, "m") || strings.HasPrefix(command, "7")
 	if attached && j-i > 1 {

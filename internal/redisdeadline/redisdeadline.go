@@ -1,4 +1,4 @@
-// Package redisdeadline bounds calls of a Redis client.
+// Package redisdeadline limits the time of calls of a Redis client.
 package redisdeadline
 
 import (
@@ -8,8 +8,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Ignored reports whether a client may not obey the deadlines of contexts; go-redis does
-// not, unless told otherwise.
+// Ignored reports whether a client may ignore the deadlines of contexts. go-redis ignores them
+// by default.
 func Ignored(client redis.UniversalClient) bool {
 	switch c := client.(type) {
 	case *redis.Client:
@@ -20,8 +20,8 @@ func Ignored(client redis.UniversalClient) bool {
 	return true
 }
 
-// Call calls the client within timeout. If it may ignore contexts, that is done in a
-// goroutine of its own, which ends with the client's own timeouts.
+// Call calls the client within timeout. If the client may ignore contexts, Call runs it in a
+// separate goroutine, which ends with the client's own timeouts.
 func Call[T any](ctx context.Context, ignored bool, timeout time.Duration, call func(context.Context) (T, error)) (T, error) {
 	var none T
 	if err := ctx.Err(); err != nil {
@@ -49,8 +49,8 @@ func Call[T any](ctx context.Context, ignored bool, timeout time.Duration, call 
 	}
 }
 
-// Within returns a context that ends after timeout. A context that ends earlier is returned
-// as it is, without a second timer.
+// Within returns a context that ends after timeout. It returns ctx without a second timer if
+// ctx ends earlier.
 func Within(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= timeout {
 		return ctx, func() {}

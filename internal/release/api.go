@@ -155,7 +155,7 @@ func writeAPI(repo string, modules []module) error {
 	return nil
 }
 
-// compareAPI reports each line that api/ lacks or has too much.
+// compareAPI reports each missing and each extra line of the files in api/.
 func compareAPI(repo string, modules []module) error {
 	texts, err := snapshots(repo, modules)
 	if err != nil {

@@ -13,8 +13,9 @@ import (
 	"golang.org/x/mod/zip"
 )
 
-// pinned are versions that a service may already use, and whether taking pagination may move them. The library links no
-// database driver. It links go-redis, whose version moves only if the service's is older than the root requires.
+// pinned are versions that a service may already use, with a flag that allows pagination to
+// change them. The library links no database driver. It links go-redis, whose version changes
+// only if the service's is older than the root requires.
 var pinned = map[string]struct {
 	version string
 	mayMove bool
@@ -24,8 +25,9 @@ var pinned = map[string]struct {
 	"github.com/redis/go-redis/v9":   {"v9.7.3", true},
 }
 
-// check serves every public module from a file proxy under the version that the nested modules require, and fetches and
-// builds each from an empty module. It then takes pagination into a service with pinned drivers and compares versions.
+// check serves every public module from a file proxy under the version that the nested modules
+// require. It fetches and builds each module from an empty module. It then adds pagination to a
+// service with pinned drivers and compares versions.
 func check(repo string, modules []module) error {
 	version, err := requiredVersion(modules)
 	if err != nil {
@@ -64,8 +66,8 @@ func check(repo string, modules []module) error {
 	return compareVersions(work, env, version)
 }
 
-// proxyEnv returns the environment of a user's go command: our proxy first, then the modules that this machine has
-// downloaded already, then the proxies of its own settings.
+// proxyEnv returns the environment of a user's go command: our proxy first, then the modules
+// that this machine has downloaded already, then the proxies of its own settings.
 func proxyEnv(work string) (env []string, done func(), err error) {
 	out, err := output(work, nil, "go", "env", "-json", "GOMODCACHE", "GOPROXY")
 	if err != nil {
@@ -84,7 +86,7 @@ func proxyEnv(work string) (env []string, done func(), err error) {
 		"GOWORK=off", "GOFLAGS=-mod=mod -modcacherw",
 		"GOPROXY=" + strings.Join(proxies, ","),
 		"GONOSUMDB=" + rootPath + "," + rootPath + "/*",
-		// A cache of its own: the files of a version that is checked again may have changed.
+		// A separate cache, because the files of a version may have changed since the last check.
 		"GOMODCACHE=" + filepath.Join(work, "cache"),
 	}
 	return env, func() { _ = os.RemoveAll(work) }, nil
@@ -115,7 +117,7 @@ func export(repo, to string) error {
 	return nil
 }
 
-// publish writes the four files by which the go command knows a version.
+// publish writes the four files that the go command needs for a version.
 func publish(proxy, dir string, m module, version string) error {
 	escaped, err := modulepkg.EscapePath(m.path)
 	if err != nil {
@@ -146,7 +148,7 @@ func publish(proxy, dir string, m module, version string) error {
 	return nil
 }
 
-// fetch takes one module into an empty one and builds all packages that users may import.
+// fetch adds one module to an empty one and builds all packages that users may import.
 func fetch(work string, env []string, source string, m module, version string) error {
 	packages, err := publicPackages(filepath.Join(source, m.dir), m.path)
 	if err != nil {
@@ -177,7 +179,7 @@ func fetch(work string, env []string, source string, m module, version string) e
 	return nil
 }
 
-// compareVersions takes pagination into a service that has pinned drivers.
+// compareVersions adds pagination to a service that has pinned drivers.
 func compareVersions(work string, env []string, version string) error {
 	dir, err := os.MkdirTemp(work, "service-")
 	if err != nil {

@@ -1,7 +1,7 @@
-// Command release prepares and checks a release of all modules, and keeps the API snapshots.
+// Command release prepares and checks a release of all modules, and updates the API snapshots.
 //
 //	release prepare v0.2.0   write that version into every go.mod and into CHANGELOG.md
-//	release check            fetch every module from a file proxy, as a user would
+//	release check            fetch every module from a file proxy, like a user
 //	release api              compare the exported API with the files in api/
 //	release api -write       write these files again
 //

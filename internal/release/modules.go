@@ -74,7 +74,8 @@ func requiredVersion(modules []module) (string, error) {
 	return version, nil
 }
 
-// output runs a command in dir and returns its standard output. An error holds the standard error.
+// output runs a command in dir and returns its standard output. An error contains the standard
+// error.
 func output(dir string, env []string, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(context.Background(), name, args...)
 	cmd.Dir = dir

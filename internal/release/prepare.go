@@ -13,8 +13,9 @@ import (
 
 const unreleased = "## [Unreleased]\n"
 
-// prepare writes version into every require of one of our modules, and gives the unreleased part of the change log its
-// heading. The replace directives stay: they serve work in the repository, and a user's go command ignores them.
+// prepare writes version into every require of our modules, and adds the version's heading to
+// the change log. The replace directives stay. They are for work in the repository, and a
+// user's go command ignores them.
 func prepare(repo string, modules []module, version string) error {
 	if !semver.IsValid(version) || semver.Canonical(version) != version {
 		return fmt.Errorf("%q is no version of the form vX.Y.Z", version)
@@ -65,7 +66,7 @@ func prepare(repo string, modules []module, version string) error {
 	return nil
 }
 
-// tag is the name under which the go command looks for a version of the module.
+// tag returns the tag of a version of the module for the go command.
 func tag(m module, version string) string {
 	if m.dir == "." {
 		return version

@@ -9,15 +9,14 @@ import (
 
 const slots = 16384
 
-// ClusterSet is a Redis Cluster. A dead master is replaced by one of its replicas
-// after about two seconds.
+// ClusterSet is a Redis Cluster. A replica replaces a dead master after about two seconds.
 type ClusterSet struct {
 	t     testing.TB
 	nodes []*RedisServer
 }
 
-// RedisCluster starts masters that share the slots evenly, each with its
-// replicas, and waits until all nodes agree. Failover needs three masters.
+// RedisCluster starts masters that share the slots evenly, each with its replicas, and waits
+// until all nodes agree. Failover needs three masters.
 func RedisCluster(t testing.TB, masters, replicasPer int) *ClusterSet {
 	t.Helper()
 	set := &ClusterSet{t: t}
@@ -86,8 +85,7 @@ func (s *ClusterSet) Addrs() []string { return addrs(s.nodes) }
 // Nodes returns the nodes in the same order.
 func (s *ClusterSet) Nodes() []*RedisServer { return s.nodes }
 
-// MasterOf returns the node that is now the master of key's slot, as the first
-// node that answers sees it.
+// MasterOf returns the current master of key's slot, according to the first node that responds.
 func (s *ClusterSet) MasterOf(key string) *RedisServer {
 	s.t.Helper()
 	var master *RedisServer
@@ -114,8 +112,8 @@ func (s *ClusterSet) MasterOf(key string) *RedisServer {
 	return master
 }
 
-// owner finds a slot's master in an answer of CLUSTER SLOTS: a list of first
-// slot, last slot, master, replicas…, where a node is host, port, id.
+// owner finds a slot's master in a response of CLUSTER SLOTS: a list of first slot, last slot,
+// master, replicas… A node is host, port, id.
 func (s *ClusterSet) owner(ranges any, slot int64) *RedisServer {
 	list, _ := ranges.([]any)
 	for _, item := range list {

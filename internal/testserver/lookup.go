@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// Lookup returns the path of a binary. Where it is missing the test skips and
-// names the Debian package, or fails under MAINSTAY_REQUIRE_SERVERS=1.
+// Lookup returns the path of a binary. If the binary is missing, the test skips and names the
+// Debian package. With MAINSTAY_REQUIRE_SERVERS=1 the test fails.
 func Lookup(t testing.TB, binary, debianPackage string) string {
 	t.Helper()
 	return first(t, debianPackage, binary)
@@ -34,8 +34,8 @@ func first(t testing.TB, debianPackage string, binaries ...string) string {
 	return ""
 }
 
-// unavailable ends a test that cannot run here: a skip, or a failure where the
-// environment promises that every server is present.
+// unavailable ends a test that cannot run here. The test skips, or fails if the environment
+// requires every server.
 func unavailable(t testing.TB, why string) {
 	t.Helper()
 	if required, _ := strconv.ParseBool(os.Getenv("MAINSTAY_REQUIRE_SERVERS")); required {
@@ -44,8 +44,8 @@ func unavailable(t testing.TB, why string) {
 	t.Skip(why)
 }
 
-// find looks on PATH, where Debian keeps daemons, where it keeps PostgreSQL's
-// versions (newest first) and where the go command installs binaries.
+// find searches PATH, Debian's folder of daemons, PostgreSQL's versions (newest first) and the
+// folder in which the go command installs binaries.
 func find(name string) string {
 	if path, err := exec.LookPath(name); err == nil {
 		return path

@@ -21,12 +21,12 @@ type MariaDBServer struct {
 	client string
 }
 
-// databasePassword is the administrator's on every test server; they live on
-// loopback, for the length of a test.
+// databasePassword is the administrator's password on every test server. The servers listen on
+// loopback, and only during a test.
 const databasePassword = "mainstay-test"
 
-// MariaDB starts a server with the arguments given after its own. It does not
-// sync its files, which a killed process survives and a killed machine would not.
+// MariaDB starts a server with the given arguments after its own. The server does not sync its
+// files, so they survive a crash of the process and may be lost in a crash of the machine.
 func MariaDB(t testing.TB, args ...string) *MariaDBServer {
 	t.Helper()
 	server := first(t, "mariadb-server", "mariadbd", "mysqld")
@@ -37,8 +37,8 @@ func MariaDB(t testing.TB, args ...string) *MariaDBServer {
 		dir := newFolder(t, "mariadb")
 		data := filepath.Join(dir, "data")
 		asUser := "--user=" + userName()
-		// A starting server deletes the temporary tables that it finds, as leftovers of a
-		// crash: in a folder that servers share those of the others.
+		// A server deletes the temporary tables that it finds at its start. In a shared folder it
+		// would delete those of other servers.
 		temp := filepath.Join(dir, "tmp")
 		if err := os.Mkdir(temp, 0o700); err != nil {
 			t.Fatalf("testserver: %v", err)
@@ -81,8 +81,8 @@ func MariaDB(t testing.TB, args ...string) *MariaDBServer {
 	return nil
 }
 
-// mariadbGreets is nil once the server sends the greeting that opens each
-// connection: a packet whose body begins with protocol version 10.
+// mariadbGreets returns nil after the server sends the greeting of a connection: a packet with
+// a body that begins with protocol version 10.
 func mariadbGreets(ctx context.Context, addr string) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -114,8 +114,8 @@ func (s *MariaDBServer) User() string { return "root" }
 // Password returns the administrator's password.
 func (s *MariaDBServer) Password() string { return databasePassword }
 
-// DSN returns the data source name of a database, "" for none, in the form of
-// go-sql-driver/mysql. Times are scanned into time.Time, in UTC.
+// DSN returns the data source name of a database, or of the server if database is "", in the
+// form of go-sql-driver/mysql. Times are scanned into time.Time, in UTC.
 func (s *MariaDBServer) DSN(database string) string {
 	return s.User() + ":" + s.Password() + "@tcp(" + s.Addr() + ")/" + database + "?parseTime=true"
 }
@@ -126,8 +126,8 @@ func (s *MariaDBServer) CreateDatabase(t testing.TB, name string) {
 	s.Exec(t, "CREATE DATABASE `"+strings.ReplaceAll(name, "`", "``")+"`")
 }
 
-// Exec runs statements as the administrator, with the server's own client, and
-// returns what it prints: tab-separated rows without headings.
+// Exec runs statements as the administrator with the server's own client. It returns the
+// output: tab-separated rows without headings.
 func (s *MariaDBServer) Exec(t testing.TB, sql string) string {
 	t.Helper()
 	cmd := exec.Command(s.client, "--no-defaults", "--protocol=tcp", "--host=127.0.0.1", "--port="+strconv.Itoa(s.port),

@@ -8,17 +8,17 @@ import (
 	"testing"
 )
 
-// Ports come from below the range that systems give to outgoing connections, so
-// that a stopped server finds its port free when it starts again.
+// Ports come from below the range that systems use for outgoing connections. So a stopped
+// server finds its port free when it starts again.
 const (
 	lowestPort  = 20000
 	highestPort = 32000
 )
 
-var handedOut sync.Map // ports this process has given away, in use or not
+var handedOut sync.Map // ports that this process has returned, in use or not
 
-// FreePort returns a loopback port on which nothing listens and which this
-// process has not handed out before. Another process can still take it.
+// FreePort returns a loopback port without a listener that this process has not returned
+// before. Another process can still take it.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	for range 1000 {

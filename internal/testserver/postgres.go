@@ -18,14 +18,14 @@ type PostgresServer struct {
 	psql string
 }
 
-// Postgres starts a server with the arguments given after its own, such as "-c",
-// "max_connections=10". It asks for passwords (SCRAM) and does not sync its files.
-// Because PostgreSQL refuses to run as root, it runs there as the user postgres.
+// Postgres starts a server with the given arguments after its own, such as "-c",
+// "max_connections=10". It requires passwords (SCRAM) and does not sync its files. PostgreSQL
+// refuses to run as root, so root runs it as the user postgres.
 func Postgres(t testing.TB, args ...string) *PostgresServer {
 	t.Helper()
 	server := first(t, "postgresql", "postgres")
 	if real, err := filepath.EvalSymlinks(server); err == nil {
-		server = real // initdb stands beside the server, not beside a link to it
+		server = real // initdb is beside the server, not beside a link to it
 	}
 	initdb := filepath.Join(filepath.Dir(server), "initdb")
 	psql := first(t, "postgresql-client", "psql")
@@ -48,7 +48,7 @@ func Postgres(t testing.TB, args ...string) *PostgresServer {
 		port := FreePort(t)
 		s := &PostgresServer{port: port, psql: psql}
 		s.Process = Process{
-			// SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for its clients.
+			// SIGINT is PostgreSQL's fast shutdown. SIGTERM would wait for its clients.
 			t: t, name: "postgres " + strconv.Itoa(port), dir: dir, stopBy: syscall.SIGINT,
 			command: func() *exec.Cmd {
 				all := []string{
@@ -78,7 +78,7 @@ func (s *PostgresServer) answers(ctx context.Context) error {
 	return cmd.Run()
 }
 
-// client is psql, which stops at the first error and reads no file of the user's.
+// client is psql. It stops at the first error and reads no file of the user.
 func (s *PostgresServer) client(ctx context.Context, database string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, s.psql, "--no-psqlrc", "--no-password", "--quiet", "--no-align", "--tuples-only",
 		"--field-separator=\t", "--set=ON_ERROR_STOP=1", "--host=127.0.0.1", "--port="+strconv.Itoa(s.port),
@@ -96,7 +96,7 @@ func (s *PostgresServer) User() string { return "postgres" }
 // Password returns the superuser's password.
 func (s *PostgresServer) Password() string { return databasePassword }
 
-// DSN returns the URL of a database; "" is the superuser's own.
+// DSN returns the URL of a database, or of the superuser's own if database is "".
 func (s *PostgresServer) DSN(database string) string {
 	if database == "" {
 		database = "postgres"
@@ -110,8 +110,8 @@ func (s *PostgresServer) CreateDatabase(t testing.TB, name string) {
 	s.Exec(t, "", `CREATE DATABASE "`+strings.ReplaceAll(name, `"`, `""`)+`"`)
 }
 
-// Exec runs statements in a database as the superuser, with psql, and returns
-// what it prints: tab-separated rows without headings.
+// Exec runs statements in a database as the superuser, with psql. It returns the output:
+// tab-separated rows without headings.
 func (s *PostgresServer) Exec(t testing.TB, database, sql string) string {
 	t.Helper()
 	if database == "" {

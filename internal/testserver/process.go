@@ -14,19 +14,19 @@ import (
 )
 
 const (
-	startDeadline = 60 * time.Second // a cold disk and two busy cores
+	startDeadline = 60 * time.Second // a slow disk and two busy cores
 	stopDeadline  = 20 * time.Second
 )
 
-// Process is a running server. The zero value is of no use; the constructors of
-// this package make them. Methods may be called from several goroutines.
+// Process is a running server. The zero value is not usable. The constructors of this package
+// make processes. Methods are safe for concurrent use.
 type Process struct {
 	t       testing.TB
 	name    string
 	dir     string
-	command func() *exec.Cmd                // a fresh command for each start
-	ready   func(ctx context.Context) error // nil once the server answers
-	stopBy  os.Signal                       // the signal for a graceful end
+	command func() *exec.Cmd                // a new command for each start
+	ready   func(ctx context.Context) error // nil after the server responds
+	stopBy  os.Signal                       // the signal for a clean stop
 
 	mu       sync.Mutex
 	cmd      *exec.Cmd
@@ -34,8 +34,8 @@ type Process struct {
 	watchdog *watchdog
 }
 
-// newFolder makes a folder with a short path (a socket's path has at most 107
-// bytes) that every user may enter, since some servers refuse to run as root.
+// newFolder makes a folder that every user may enter, because some servers refuse to run as
+// root. Its path is short, because a socket's path has at most 107 bytes.
 func newFolder(t testing.TB, kind string) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "mainstay-"+kind+"-")
@@ -46,8 +46,8 @@ func newFolder(t testing.TB, kind string) string {
 	return dir
 }
 
-// launch starts the process and waits until it answers. The error tells whether
-// the process ended by itself, as it does when its port was taken meanwhile.
+// launch starts the process and waits until it responds. The error shows whether the process
+// ended by itself, as it does when another process took its port.
 func (p *Process) launch() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -72,7 +72,7 @@ func (p *Process) launch() error {
 	}
 	ended := make(chan struct{})
 	go func() {
-		cmd.Wait() // a killed server's status is no news
+		cmd.Wait() // the status of a killed server does not matter
 		close(ended)
 	}()
 	p.cmd, p.ended, p.watchdog = cmd, ended, guard
@@ -100,13 +100,13 @@ func (p *Process) launch() error {
 	}
 }
 
-// errEnded says that a server ended before it answered.
+// errEnded means that a server ended before it responded.
 type errEnded struct{ name, log string }
 
 func (e errEnded) Error() string { return "testserver: " + e.name + " ended at its start\n" + e.log }
 
-// run starts p for its test and arranges its end. It reports false where the
-// server ended by itself, so that the caller can try another port.
+// run starts p for its test and stops it at the end. It returns false if the server ended by
+// itself, so that the caller can try another port.
 func (p *Process) run() bool {
 	p.t.Helper()
 	err := p.launch()
@@ -121,19 +121,19 @@ func (p *Process) run() bool {
 		if p.t.Failed() {
 			p.t.Logf("log of %s:\n%s", p.name, p.logTail())
 		}
-		p.Kill() // nothing of a test server is worth saving
+		p.Kill() // the data of a test server need not be saved
 		releaseSegment(p.dir)
 	})
 	return true
 }
 
-// Stop ends the server as its administrator would and waits for it; one that
-// does not end in time is killed. It does nothing for a server that has ended.
+// Stop ends the server cleanly and waits for it. It kills a server that does not end in time.
+// It has no effect on a server that has ended.
 func (p *Process) Stop() {
 	p.end(p.stopBy)
 }
 
-// Kill ends the server with SIGKILL, it and all of its children.
+// Kill ends the server and all of its children with SIGKILL.
 func (p *Process) Kill() {
 	p.end(syscall.SIGKILL)
 }
@@ -159,13 +159,13 @@ func (p *Process) end(by os.Signal) {
 	p.forget()
 }
 
-// Restart starts a stopped or killed server again, on the same port and data. A
-// running one is stopped first.
+// Restart starts a stopped or killed server again, on the same port and data. It stops a
+// running server first.
 func (p *Process) Restart() {
 	p.t.Helper()
 	p.Stop()
 	err := p.launch()
-	// What the old one has left, or a connection from its port, may take a moment to go.
+	// Remains of the old server, or a connection from its port, may need a moment to end.
 	for i := 0; errors.As(err, new(errEnded)) && i < 20; i++ {
 		time.Sleep(250 * time.Millisecond)
 		err = p.launch()
@@ -175,7 +175,7 @@ func (p *Process) Restart() {
 	}
 }
 
-// PID returns the server's process id, 0 while it is not running.
+// PID returns the server's process id, or 0 while it is not running.
 func (p *Process) PID() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -17,16 +17,15 @@ type RedisServer struct {
 	port int
 }
 
-// Redis starts a redis-server with the arguments given after its own. It saves
-// nothing, so a restart finds it empty; pass "--appendonly", "yes" for one that
-// remembers.
+// Redis starts a redis-server with the given arguments after its own. It saves no data, so it
+// is empty after a restart. For a server that saves its data, pass "--appendonly", "yes".
 func Redis(t testing.TB, args ...string) *RedisServer {
 	t.Helper()
 	return startRedis(t, func(int) []string { return args })
 }
 
-// startRedis tries several ports, since another process may take one between the
-// choice and the start. The arguments may depend on the port.
+// startRedis tries several ports, because another process may take one between the choice and
+// the start. The arguments may depend on the port.
 func startRedis(t testing.TB, args func(port int) []string) *RedisServer {
 	t.Helper()
 	binary := first(t, "redis-server", "redis-server")
@@ -53,8 +52,8 @@ func startRedis(t testing.TB, args func(port int) []string) *RedisServer {
 	return nil
 }
 
-// redisAnswers is nil once the server takes commands; that it wants a password
-// first is an answer too.
+// redisAnswers returns nil after the server accepts commands. A server that requires a password
+// counts as ready.
 func redisAnswers(ctx context.Context, addr string) error {
 	_, err := redisCommand(ctx, addr, "PING")
 	var refused redisError
@@ -67,7 +66,7 @@ func redisAnswers(ctx context.Context, addr string) error {
 // Addr returns the server's host:port.
 func (s *RedisServer) Addr() string { return address(s.port) }
 
-// Do runs one command on the server and fails the test if that fails.
+// Do runs one command on the server, and fails the test if the command fails.
 func (s *RedisServer) Do(args ...string) any {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), stopDeadline)
@@ -79,7 +78,7 @@ func (s *RedisServer) Do(args ...string) any {
 	return reply
 }
 
-// info returns one field of INFO, "" where the server does not answer.
+// info returns one field of INFO, or "" if the server does not respond.
 func (s *RedisServer) info(ctx context.Context, section, field string) string {
 	reply, err := redisCommand(ctx, s.Addr(), "INFO", section)
 	if err != nil {
@@ -88,7 +87,7 @@ func (s *RedisServer) info(ctx context.Context, section, field string) string {
 	return infoField(fmt.Sprint(reply), field)
 }
 
-// infoField reads one field of the lines that INFO and CLUSTER INFO answer.
+// infoField reads one field from the lines of INFO and CLUSTER INFO.
 func infoField(text, field string) string {
 	for line := range strings.Lines(text) {
 		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok && name == field {

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// redisCommand sends one command to a Redis server and reads the answer: string,
-// int64, nil, []any, or an error for an error reply. It is all of the protocol
-// that setting up a cluster takes, so that this package needs no client library.
+// redisCommand sends one command to a Redis server and reads the response: string, int64, nil,
+// []any, or an error for an error reply. Setting up a cluster needs no more of the protocol, so
+// this package needs no client library.
 func redisCommand(ctx context.Context, addr string, args ...string) (any, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -80,8 +80,7 @@ func readReply(r *bufio.Reader) (any, error) {
 	return nil, fmt.Errorf("testserver: reply %q is of no known kind", line)
 }
 
-// redisError is an error that the server answered, in contrast to one of the
-// connection.
+// redisError is an error that the server returned, not an error of the connection.
 type redisError string
 
 func (e redisError) Error() string { return string(e) }

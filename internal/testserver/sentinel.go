@@ -12,19 +12,19 @@ import (
 	"time"
 )
 
-// sentinels is how many watch a set: the least that can agree without one.
+// sentinels is the number of sentinels for a set: the minimum that can agree when one fails.
 const sentinels = 3
 
-// SentinelSet is a master with its replicas, watched by three sentinels. A dead
-// master is replaced after about a second.
+// SentinelSet is a master with its replicas and three sentinels. A replica replaces a dead
+// master after about a second.
 type SentinelSet struct {
 	t         testing.TB
 	nodes     []*RedisServer
 	sentinels []*RedisServer
 }
 
-// RedisSentinel starts a master, the given number of replicas and three
-// sentinels, and waits until the sentinels know all of them.
+// RedisSentinel starts a master, the given number of replicas and three sentinels. It waits
+// until the sentinels have found all nodes.
 func RedisSentinel(t testing.TB, replicas int) *SentinelSet {
 	t.Helper()
 	set := &SentinelSet{t: t}
@@ -84,7 +84,7 @@ func startSentinel(t testing.TB, name string, masterPort int) *RedisServer {
 	return nil
 }
 
-// MasterName returns the name by which the sentinels know the set.
+// MasterName returns the name of the set in the sentinels.
 func (s *SentinelSet) MasterName() string { return "mainstay" }
 
 // Addrs returns the sentinels' addresses.
@@ -93,7 +93,7 @@ func (s *SentinelSet) Addrs() []string { return addrs(s.sentinels) }
 // Nodes returns the first master and then the replicas.
 func (s *SentinelSet) Nodes() []*RedisServer { return s.nodes }
 
-// Master returns the node that the sentinels now call master.
+// Master returns the current master according to the sentinels.
 func (s *SentinelSet) Master() *RedisServer {
 	s.t.Helper()
 	var master *RedisServer
@@ -137,8 +137,8 @@ func pairs(reply any) map[string]string {
 	return m
 }
 
-// eventually asks until the answer is nil and fails the test with the last
-// reason when that takes too long.
+// eventually calls ask until it returns nil. After a time limit it fails the test with the last
+// error.
 func eventually(t testing.TB, what string, ask func(ctx context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), startDeadline)

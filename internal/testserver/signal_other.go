@@ -4,13 +4,13 @@ package testserver
 
 import "syscall"
 
-// The servers of this package run on Unix. Elsewhere Lookup does not find them
-// and the tests skip; these methods only let them compile.
+// The servers of this package run on Unix. On other systems Lookup does not find them and the
+// tests skip. The methods of this file are only for the compiler.
 
-// Pause does nothing here.
+// Pause has no effect on this system.
 func (p *Process) Pause() {}
 
-// Continue does nothing here.
+// Continue has no effect on this system.
 func (p *Process) Continue() {}
 
 func (p *Process) resume() {}

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Pause freezes the server and its children (SIGSTOP): connections stay open and
-// nothing answers, as with a machine that hangs.
+// Pause stops the server and its children (SIGSTOP). Connections stay open without a response,
+// like on a machine that hangs.
 func (p *Process) Pause() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -23,16 +23,16 @@ func (p *Process) Pause() {
 		return
 	}
 	p.signal(syscall.SIGSTOP)
-	// The signal has been sent, and threads on other processors run until they notice.
+	// The signal is sent, but threads on other processors run until they receive it.
 	pid := p.cmd.Process.Pid
 	await(append(descendants(pid), pid), stopped+gone)
 }
 
-// kill ends the server and its children and returns when the children are gone: while
-// they end, a PostgreSQL that is started anew finds its shared memory in use.
+// kill ends the server and its children, and returns when the children have ended. Before that,
+// a new PostgreSQL would find its shared memory in use.
 func (p *Process) kill() {
 	pid := p.cmd.Process.Pid
-	syscall.Kill(pid, syscall.SIGSTOP) // what is stopped has no further children
+	syscall.Kill(pid, syscall.SIGSTOP) // a stopped process starts no further children
 	await([]int{pid}, stopped+gone)
 	children := descendants(pid)
 	p.signal(syscall.SIGKILL)
@@ -46,21 +46,21 @@ const (
 )
 
 // await returns when all threads of the processes are in one of the states or have ended,
-// as far as /proc tells, or after a while.
+// according to /proc. It also returns after a time limit.
 func await(pids []int, states string) {
 	for deadline := time.Now().Add(stopDeadline); others(pids, states) && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// others tells whether a thread is in another state.
+// others reports whether a thread is in another state.
 func others(pids []int, states string) bool {
 	for _, pid := range pids {
 		stats, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/[0-9]*/stat")
 		for _, path := range stats {
 			data, err := os.ReadFile(path)
 			if err != nil {
-				continue // it has ended meanwhile
+				continue // the process has just ended
 			}
 			// "thread (command) state …"
 			state := strings.TrimSpace(string(data[strings.LastIndexByte(string(data), ')')+1:]))
@@ -83,8 +83,8 @@ func (p *Process) Continue() {
 
 func (p *Process) resume() { p.signal(syscall.SIGCONT) }
 
-// signal reaches the server first and then its children, because a server would
-// start new children for those that it loses.
+// signal sends to the server first and then to its children, because a server would start new
+// children for those that end.
 func (p *Process) signal(sig syscall.Signal) {
 	pid := p.cmd.Process.Pid
 	children := descendants(pid)
@@ -94,15 +94,15 @@ func (p *Process) signal(sig syscall.Signal) {
 	}
 }
 
-// descendants lists the processes below pid, as far as /proc tells. PostgreSQL's
-// children lead sessions of their own, so a process group does not find them.
+// descendants lists the processes below pid, according to /proc. A process group does not
+// contain them, because PostgreSQL's children have separate sessions.
 func descendants(pid int) []int {
 	children := make(map[int][]int)
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, path := range stats {
 		data, err := os.ReadFile(path)
 		if err != nil {
-			continue // it has ended meanwhile
+			continue // the process has just ended
 		}
 		id, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
 		if err != nil {
@@ -126,18 +126,18 @@ func descendants(pid int) []int {
 	return found
 }
 
-// watchdog kills a server when this process has gone.
+// watchdog kills a server when this process has ended.
 type watchdog struct {
 	cmd   *exec.Cmd
 	leash io.Closer
 }
 
-// guardProcess starts a shell that blocks on its standard input, kills pid when
-// that ends, and removes dir. The kernel closes the pipe however this process
-// ends. It ignores the signals of a terminal, which come to it as well.
+// guardProcess starts a shell that reads its standard input until it closes, and then kills pid
+// and removes dir. The kernel closes the pipe when this process ends for any reason. The shell
+// ignores the signals of a terminal, which it also receives.
 //
-// PostgreSQL's children end by themselves when their parent is gone, but not
-// while they are paused; and its segment of shared memory stays.
+// PostgreSQL's children end by themselves when their parent has ended, except while they are
+// paused. PostgreSQL's segment of shared memory stays.
 func guardProcess(pid int, dir string) (*watchdog, error) {
 	const script = `trap '' INT TERM HUP QUIT
 read -r _
@@ -158,25 +158,24 @@ rm -rf "$1"`
 	return &watchdog{cmd, leash}, nil
 }
 
-// dismiss ends the watchdog before its server's number can be given to another
-// process.
+// dismiss ends the watchdog before another process can get the server's process id.
 func (w *watchdog) dismiss() {
 	w.cmd.Process.Kill()
 	w.cmd.Wait()
 	w.leash.Close()
 }
 
-// releaseSegment removes the segment of shared memory that a killed PostgreSQL
-// leaves behind; the kernel keeps only some thousands of them. The seventh line of
-// postmaster.pid has its key and its number.
+// releaseSegment removes the segment of shared memory that a killed PostgreSQL leaves behind,
+// because the kernel keeps only some thousands. The seventh line of postmaster.pid has its key
+// and its number.
 func releaseSegment(dir string) {
 	pid, err := os.ReadFile(filepath.Join(dir, "data", "postmaster.pid"))
 	if err != nil {
-		return // not PostgreSQL, or one that was stopped and has cleaned up
+		return // not PostgreSQL, or one that removed its segment
 	}
 	if lines := strings.Split(string(pid), "\n"); len(lines) > 6 {
 		if key := strings.Fields(lines[6]); len(key) == 2 {
-			exec.Command("ipcrm", "-m", key[1]).Run() // a segment that is gone is what was wanted
+			exec.Command("ipcrm", "-m", key[1]).Run() // an error means that the segment is already removed
 		}
 	}
 }

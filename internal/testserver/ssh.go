@@ -19,13 +19,13 @@ type SSHServer struct {
 	port int
 }
 
-// SSH starts an sshd with a host key, in PEM, that lets in the user of this process with
-// the keys in authorized, in the form of authorized_keys.
+// SSH starts an sshd with a host key in PEM. It accepts the user of this process with the keys
+// in authorized, which has the form of authorized_keys.
 func SSH(t testing.TB, hostKey, authorized []byte) *SSHServer {
 	t.Helper()
 	binary := Lookup(t, "sshd", "openssh-server")
 	if os.Geteuid() == 0 {
-		_ = os.MkdirAll("/run/sshd", 0o755) // sshd insists on it
+		_ = os.MkdirAll("/run/sshd", 0o755) // sshd requires it
 	}
 	for range 5 {
 		port := FreePort(t)

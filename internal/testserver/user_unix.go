@@ -19,7 +19,7 @@ func userName() string {
 	return "root"
 }
 
-// unprivileged returns the user that stands in for root.
+// unprivileged returns the user that takes the place of root.
 func unprivileged() (uid, gid int, ok bool) {
 	for _, name := range []string{"postgres", "nobody"} {
 		if u, err := user.Lookup(name); err == nil {
@@ -31,14 +31,14 @@ func unprivileged() (uid, gid int, ok bool) {
 	return 0, 0, false
 }
 
-// dropRoot makes a command run as an ordinary user where this process is root.
+// dropRoot makes a command run as an ordinary user if this process is root.
 func dropRoot(cmd *exec.Cmd) {
 	if uid, gid, ok := unprivileged(); os.Getuid() == 0 && ok {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
 	}
 }
 
-// giveAway hands files to the user of dropRoot.
+// giveAway changes the owner of files to the user of dropRoot.
 func giveAway(t testing.TB, paths ...string) {
 	t.Helper()
 	uid, gid, ok := unprivileged()

@@ -7,8 +7,8 @@ type element struct {
 	node, proto, host string
 }
 
-// parseForwarded reads one line of a Forwarded header. It is strict: a line that
-// breaks the grammar anywhere has no reading that all proxies would agree on.
+// parseForwarded reads one line of a Forwarded header. It is strict, because proxies disagree
+// on the meaning of a line with a syntax error.
 func parseForwarded(line string) ([]element, bool) {
 	var elements []element
 	s := line
@@ -43,7 +43,7 @@ func parseForwarded(line string) ([]element, bool) {
 				bit, field = 4, &e.host
 			}
 			if field != nil {
-				if seen&bit != 0 { // each at most once an element
+				if seen&bit != 0 { // each at most once in an element
 					return nil, false
 				}
 				seen |= bit

@@ -5,15 +5,14 @@ import (
 	"strings"
 )
 
-// Origin returns the scheme and host under which the client addressed this
-// server, and the path prefix that a proxy removed ("" or "/shop", no slash at its
-// end). Without a trusted peer these are the connection's own. A forwarded value
-// that is not a plain scheme, host or path is ignored, each by itself, so that no
-// link made from the result can leave the site by a header the client sent.
+// Origin returns the scheme and host with which the client addressed this server, and the path
+// prefix that a proxy removed ("" or "/shop", without a slash at its end). Without a trusted
+// peer the values come from the connection. Each forwarded value that is not a plain scheme,
+// host or path is ignored, so a client's header cannot make links leave the site.
 //
-// With Forwarded the scheme and host are read there. Otherwise they come from
-// X-Forwarded-Proto and X-Forwarded-Host; the prefix is always X-Forwarded-Prefix.
-// A trusted proxy must therefore set or remove those headers.
+// With Forwarded, scheme and host come from that header. Otherwise they come from
+// X-Forwarded-Proto and X-Forwarded-Host. The prefix always comes from X-Forwarded-Prefix. A
+// trusted proxy must therefore set or remove those headers.
 func (p Proxies) Origin(r *http.Request) (scheme, host, prefix string) {
 	scheme, host = "http", r.Host
 	if r.TLS != nil {
@@ -46,8 +45,9 @@ func (p Proxies) Origin(r *http.Request) (scheme, host, prefix string) {
 	return scheme, host, prefix
 }
 
-// valueAt picks what the outermost trusted proxy wrote. A chain of proxies either
-// appends, one item a hop, or overwrites; a shorter list than hops is the latter.
+// valueAt returns the value of the outermost trusted proxy. A chain of proxies either appends
+// one item for each hop, or overwrites. A list with fewer items than hops means that it
+// overwrites.
 func valueAt(lines []string, hops int) string {
 	for i := len(lines) - 1; i >= 0; i-- {
 		items := strings.Split(lines[i], ",")

@@ -1,12 +1,11 @@
-// Package trustedproxy finds out who sent a request and under which address the
-// sender knows this server, when reverse proxies stand in between.
+// Package trustedproxy finds the client of a request behind reverse proxies, and the address
+// with which the client addressed this server.
 //
-// Forwarding headers are claims. They are read only when the peer of the
-// connection is a proxy that the operator named, and then from right to left,
-// because each proxy appends what it saw itself and everything further left was
-// written by the client. Anything that does not parse on that walk ends it
-// without an answer: a wrong answer would hand an attacker somebody else's
-// identity, or a fresh one for each request.
+// Forwarding headers can be forged. The package reads them only if the peer of the connection
+// is a proxy that the operator configured. It reads them from right to left, because each proxy
+// appends what it received and the client wrote everything further left. If a part does not
+// parse, the package returns no address. A wrong address would give an attacker the identity of
+// another client, or a new identity for each request.
 package trustedproxy
 
 import (
@@ -18,9 +17,8 @@ import (
 	"strings"
 )
 
-// Proxies says which peers may speak for others, and in which header.
-// The zero value trusts nobody: the peer of the connection is the client.
-// It is safe for concurrent use.
+// Proxies has the trusted peers and the header that they set. The zero value trusts no peer:
+// the peer of the connection is the client. Proxies is safe for concurrent use.
 type Proxies struct {
 	prefixes []netip.Prefix
 	unix     bool
@@ -32,10 +30,10 @@ const (
 	forwarded     = "Forwarded"
 )
 
-// Parse reads addresses ("10.0.0.7"), prefixes ("10.0.0.0/8", "fd00::/8") and the
-// word "unix", which stands for every peer that connects through a unix socket.
-// Each argument may hold several, separated by commas or white space.
-// The proxies are expected to append to X-Forwarded-For; see [Proxies.Using].
+// Parse reads addresses ("10.0.0.7"), prefixes ("10.0.0.0/8", "fd00::/8") and the word "unix",
+// which means every peer on a unix socket. Each argument may contain several, separated by
+// commas or white space. The proxies must append to X-Forwarded-For; see [Proxies.Using] for
+// other headers.
 func Parse(cidrs ...string) (Proxies, error) {
 	var p Proxies
 	for _, arg := range cidrs {
@@ -72,10 +70,9 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	return netip.PrefixFrom(addr, addr.BitLen()), nil
 }
 
-// Using returns proxies that speak in another header: "Forwarded" (RFC 7239), or
-// a header that carries one address and that the proxy overwrites, such as
-// "CF-Connecting-IP" or "X-Real-IP". Only one header is ever read: proxies pass
-// on those they do not know, and so the others are the client's.
+// Using returns proxies that set another header: "Forwarded" (RFC 7239), or a header with one
+// address that the proxy overwrites, such as "CF-Connecting-IP" or "X-Real-IP". Only that
+// header is read. Proxies pass unknown headers on, so a client controls the others.
 func (p Proxies) Using(header string) (Proxies, error) {
 	name := textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(header))
 	if name == "" || strings.ContainsAny(name, " \t\r\n:,") {
@@ -102,16 +99,15 @@ func (p Proxies) Trusts(addr netip.Addr) bool {
 	return false
 }
 
-// ClientAddr returns the address of the client, IPv4 in its four-byte form and
-// without an IPv6 zone. It reports false when there is none to be had: the
-// connection came through a unix socket that is not trusted, or a trusted proxy
-// sent a chain that does not parse as far as it must be read.
+// ClientAddr returns the address of the client, IPv4 in its four-byte form and without an IPv6
+// zone. It returns false without an address: the connection came through an untrusted unix
+// socket, or the necessary part of a trusted proxy's chain does not parse.
 func (p Proxies) ClientAddr(r *http.Request) (netip.Addr, bool) {
 	addr, _, ok := p.walk(r)
 	return addr, ok
 }
 
-// walk returns the client and how many trusted hops lie between it and us.
+// walk returns the client and the number of trusted hops between it and this server.
 func (p Proxies) walk(r *http.Request) (client netip.Addr, hops int, ok bool) {
 	peer, isAddr := peerAddr(r.RemoteAddr)
 	switch {
@@ -131,13 +127,13 @@ func (p Proxies) walk(r *http.Request) (client netip.Addr, hops int, ok bool) {
 		return peer, 1, peer.IsValid()
 	}
 	if len(values) > 1 {
-		return netip.Addr{}, 1, false // the proxy overwrites; two values mean that it did not
+		return netip.Addr{}, 1, false // the proxy overwrites, so two values mean that it did not
 	}
 	client, ok = parseNode(strings.TrimSpace(values[0]))
 	return client, 1, ok
 }
 
-// walkList goes through comma-separated lists, last line first, last item first.
+// walkList reads comma-separated lists, last line first, last item first.
 func (p Proxies) walkList(lines []string, peer netip.Addr, parse func(string) (netip.Addr, bool)) (netip.Addr, int, bool) {
 	client, hops := peer, 1
 	for i := len(lines) - 1; i >= 0; i-- {
@@ -194,13 +190,13 @@ func peerAddr(remote string) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// isUnix reports whether RemoteAddr is what net/http shows for a unix socket.
+// isUnix reports whether RemoteAddr has the form that net/http uses for a unix socket.
 func isUnix(remote string) bool {
 	return remote == "" || remote[0] == '@' || remote[0] == '/'
 }
 
-// parseNode reads an address with or without a port, IPv6 with or without
-// brackets. Names, "unknown" and RFC 7239's obfuscated nodes are no answer.
+// parseNode reads an address with or without a port, IPv6 with or without brackets. It refuses
+// names, "unknown" and RFC 7239's obfuscated nodes.
 func parseNode(s string) (netip.Addr, bool) {
 	if a, err := netip.ParseAddr(s); err == nil {
 		return a.Unmap().WithZone(""), true
