@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,9 +31,9 @@ type DatabaseOptions struct {
 	// PoolWarn is the share of the pool in use, in percent, that warns. It needs SetMaxOpenConns with 2 or more: a pool
 	// of one connection is always empty or full. Default: 80.
 	PoolWarn float64
-	// Query runs after the ping and must return one row. Default: "SELECT 1". With a driver for SQLite, whose type name
-	// contains "sqlite", the default counts the tables: "SELECT 1" does not read the file, so it succeeds on a damaged
-	// or locked one.
+	// Query runs after the ping and must return one row. Default: "SELECT 1". The default for SQLite counts the
+	// tables, because "SELECT 1" succeeds on a damaged or locked file: it does not read it. If the type of the driver
+	// does not tell, as with a driver that wraps another, the first run asks the database whether it is SQLite.
 	Query string
 	// ReadOnlyQuery returns one value that says whether the server rejects writes: 1,
 	// t, true, on and yes mean that it does. See PostgresReadOnly and MySQLReadOnly.
@@ -64,7 +65,6 @@ func Database(name string, db *sql.DB, opts *DatabaseOptions) Check {
 	}
 	o.SlowAfter = orDefault(o.SlowAfter, 500*time.Millisecond)
 	o.PoolWarn = orDefault(o.PoolWarn, 80)
-	o.Query = orDefault(o.Query, defaultQuery(db))
 	o.ExhaustedFor = orDefault(o.ExhaustedFor, 2*time.Minute)
 	return Check{
 		Name: name, Type: "datastore", Critical: true, Shared: true,
@@ -73,18 +73,12 @@ func Database(name string, db *sql.DB, opts *DatabaseOptions) Check {
 	}
 }
 
-func defaultQuery(db *sql.DB) string {
-	if db != nil && strings.Contains(strings.ToLower(fmt.Sprintf("%T", db.Driver())), "sqlite") {
-		return "SELECT count(*) FROM sqlite_master"
-	}
-	return "SELECT 1"
-}
-
 type databaseCheck struct {
 	db   *sql.DB
 	opts DatabaseOptions
 
 	mu      sync.Mutex
+	query   string    // the query after the ping; "" until the kind of the database is known
 	through time.Time // the last time a connection was available, or the first try
 }
 
@@ -173,11 +167,41 @@ func (d *databaseCheck) ask(ctx context.Context, conn *sql.Conn) (time.Duration,
 	if err := conn.PingContext(ctx); err != nil {
 		return 0, err
 	}
+	query, err := d.queryFor(ctx, conn)
+	if err != nil {
+		return 0, err
+	}
 	var ignored any
-	if err := conn.QueryRowContext(ctx, d.opts.Query).Scan(&ignored); err != nil {
+	if err := conn.QueryRowContext(ctx, query).Scan(&ignored); err != nil {
 		return 0, err
 	}
 	return time.Since(start), nil
+}
+
+// queryFor returns the query after the ping. An error is that of the connection.
+func (d *databaseCheck) queryFor(ctx context.Context, conn *sql.Conn) (string, error) {
+	if d.opts.Query != "" {
+		return d.opts.Query, nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.query != "" {
+		return d.query, nil
+	}
+	kind := strings.ToLower(fmt.Sprintf("%T", d.db.Driver()))
+	sqlite := strings.Contains(kind, "sqlite")
+	if !sqlite && !slices.ContainsFunc([]string{"mysql", "pq.driver", "stdlib.driver"}, func(name string) bool { return strings.Contains(kind, name) }) {
+		var version string
+		err := conn.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&version)
+		if err != nil && (ctx.Err() != nil || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone)) {
+			return "", err
+		}
+		sqlite = err == nil // no other database has this function
+	}
+	if d.query = "SELECT 1"; sqlite {
+		d.query = "SELECT count(*) FROM sqlite_master"
+	}
+	return d.query, nil
 }
 
 func (d *databaseCheck) observePool(res *Result, s sql.DBStats) {

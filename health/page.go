@@ -62,7 +62,7 @@ var words = map[Status]string{Pass: "Healthy", Warn: "Degraded", Fail: "Failing"
 
 // anonymousPage is the page for callers that may not see details.
 func anonymousPage(s Status, home string) []byte {
-	return renderPage(&pageData{Title: words[s], Word: words[s], Status: s, Refresh: true, Home: home})
+	return renderPage(&pageData{Title: words[s], Word: words[s], Status: s, Home: home})
 }
 
 func renderPage(d *pageData) []byte {

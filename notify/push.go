@@ -145,6 +145,12 @@ func NewGoogleChat(rawURL string, opts *WebhookOptions) (*Webhook, error) {
 	return newWebhook("Google Chat", u.String(), opts, func(m Message) []call { return one(googleChatMessage(m)) })
 }
 
+// Google Chat rejects a message of more than 32,000 bytes.
+const (
+	maxChatText   = 14 << 10 // bytes as sent, including escapes
+	maxChatFields = 9 << 10
+)
+
 func googleChatMessage(m Message) any {
 	paragraph := func(text string) any {
 		return map[string]any{"textParagraph": map[string]string{"text": strings.ReplaceAll(html.EscapeString(text), "\n", "<br>")}}
@@ -153,11 +159,17 @@ func googleChatMessage(m Message) any {
 		"text": fmt.Sprintf(`<font color="#%06x"><b>%s</b></font>`, m.Level.rgb(), html.EscapeString(m.Level.symbol()+" "+m.Subject)),
 	}}}
 	if m.Text != "" {
-		widgets = append(widgets, paragraph(truncate(m.Text, 8000)))
+		length := 8000
+		for len(fitting([]any{paragraph(truncate(m.Text, length))}, maxChatText)) == 0 {
+			length = length * 3 / 4 // the escapes take more bytes than the text
+		}
+		widgets = append(widgets, paragraph(truncate(m.Text, length)))
 	}
+	var facts []any
 	for _, f := range firstFields(m.facts(), 20) {
-		widgets = append(widgets, map[string]any{"decoratedText": map[string]string{"topLabel": f.Name, "text": html.EscapeString(truncate(f.Value, 300))}})
+		facts = append(facts, map[string]any{"decoratedText": map[string]string{"topLabel": f.Name, "text": html.EscapeString(truncate(f.Value, 300))}})
 	}
+	widgets = append(widgets, fitting(facts, maxChatFields)...)
 	var buttons []any
 	add := func(name, link string) {
 		buttons = append(buttons, map[string]any{"text": name, "onClick": map[string]any{"openLink": map[string]string{"url": link}}})

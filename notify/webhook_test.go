@@ -190,7 +190,8 @@ func TestLimitsOfReceivers(t *testing.T) {
 	discord, err2 := NewDiscord(r.URL, nil)
 	teams, err3 := NewTeams(r.URL, nil)
 	pagerDuty, err4 := NewPagerDuty(r.URL, "R0UT1NGKEY", nil)
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	chat, err5 := NewGoogleChat(r.URL, nil)
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		t.Fatal(err)
 	}
 	for _, piece := range []string{"<&*", "é", "a\n", "\\\"", "😀"} {
@@ -201,7 +202,7 @@ func TestLimitsOfReceivers(t *testing.T) {
 		for range 60 {
 			m.Fields = append(m.Fields, Field{strings.Repeat(piece, 1000), strings.Repeat(piece, 1000)})
 		}
-		for name, w := range map[string]*Webhook{"Slack": slack, "Discord": discord, "Teams": teams, "PagerDuty": pagerDuty} {
+		for name, w := range map[string]*Webhook{"Slack": slack, "Discord": discord, "Teams": teams, "PagerDuty": pagerDuty, "Google Chat": chat} {
 			if err := w.Notify(t.Context(), m); err != nil {
 				t.Fatal(err)
 			}
@@ -237,7 +238,7 @@ func TestLimitsOfReceivers(t *testing.T) {
 		}
 	}
 	t.Log(all)
-	for name, limit := range map[string]int{"Teams": 21_000, "PagerDuty": 512 << 10} {
+	for name, limit := range map[string]int{"Teams": 21_000, "PagerDuty": 512 << 10, "Google Chat": 32_000} {
 		if all[name] > limit {
 			t.Errorf("%s: a request of %d bytes", name, all[name])
 		}

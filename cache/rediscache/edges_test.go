@@ -109,6 +109,37 @@ func (i *intercept) each(cmds []redis.Cmder, next func() error) error {
 	return err
 }
 
+// lateLoad is a load that reports its tag at its end, of a source that changes from "old" to
+// "new". The first call reads the source, and then waits for release.
+type lateLoad struct {
+	tag           string
+	source        atomic.Value
+	first         sync.Once
+	read, release chan struct{}
+}
+
+func newLateLoad(tag string) *lateLoad {
+	l := &lateLoad{tag: tag, read: make(chan struct{}), release: make(chan struct{})}
+	l.source.Store("old")
+	return l
+}
+
+func (l *lateLoad) load(ctx context.Context) (string, error) {
+	v := l.source.Load().(string)
+	l.first.Do(func() { close(l.read); <-l.release })
+	return v, cache.SetTags(ctx, l.tag)
+}
+
+// begin runs the first call in c until it has read the source, and changes the source. end
+// waits for the call.
+func (l *lateLoad) begin(t *testing.T, c *cache.Typed[string]) (end func()) {
+	var loading sync.WaitGroup
+	loading.Go(func() { _, _ = c.GetOrLoad(t.Context(), "k", l.load) })
+	<-l.read
+	l.source.Store("new")
+	return func() { close(l.release); loading.Wait() }
+}
+
 // TestLateTagBeforeReply: the server has invalidated the tag, and the reply is still on its
 // way, when a load of the same process reports the tag. Its old value must not live under
 // the new state of the tag.
@@ -125,31 +156,20 @@ func TestLateTagBeforeReply(t *testing.T) {
 	}})
 	c := open[string](t, running(t, newStore(t, cl, &rediscache.Options{Timeout: 10 * time.Second})), "n", nil)
 	other := open[string](t, process(t, addr), "n", nil)
-	var db atomic.Value
-	db.Store("old")
-	read, release := make(chan struct{}), make(chan struct{})
-	var first sync.Once
-	load := func(ctx context.Context) (string, error) {
-		v := db.Load().(string)
-		first.Do(func() { close(read); <-release })
-		return v, cache.SetTags(ctx, "cat")
-	}
-	var loading, invalidating sync.WaitGroup
-	loading.Go(func() { _, _ = c.GetOrLoad(t.Context(), "k", load) })
-	<-read
-	db.Store("new")
+	late := newLateLoad("cat")
+	end := late.begin(t, c)
+	var invalidating sync.WaitGroup
 	invalidating.Go(func() {
 		if err := c.InvalidateTags(t.Context(), "cat"); err != nil {
 			t.Error(err)
 		}
 	})
 	<-deleted
-	close(release)
-	loading.Wait()
+	end()
 	close(reply)
 	invalidating.Wait()
 	for name, reader := range map[string]*cache.Typed[string]{"this process": c, "another": other} {
-		if v, err := reader.GetOrLoad(t.Context(), "k", load); v != "new" || err != nil {
+		if v, err := reader.GetOrLoad(t.Context(), "k", late.load); v != "new" || err != nil {
 			t.Errorf("%s: %q, %v", name, v, err)
 		}
 	}
@@ -179,29 +199,17 @@ func TestUnannouncedTag(t *testing.T) {
 				return nil
 			}}), name, &cache.Options[string]{Strict: true})
 			reader, third := open[string](t, connect(nil), name, nil), open[string](t, connect(nil), name, nil)
-			var db atomic.Value
-			db.Store("old")
-			read, release := make(chan struct{}), make(chan struct{})
-			var first sync.Once
-			load := func(ctx context.Context) (string, error) {
-				v := db.Load().(string)
-				first.Do(func() { close(read); <-release })
-				return v, cache.SetTags(ctx, "cat"+name)
-			}
-			var loading sync.WaitGroup
-			loading.Go(func() { _, _ = reader.GetOrLoad(t.Context(), "k", load) })
-			<-read
-			db.Store("new")
+			late := newLateLoad("cat" + name)
+			end := late.begin(t, reader)
 			lost.Store(true)
 			if err := writer.InvalidateTags(t.Context(), "cat"+name); !errors.Is(err, cache.ErrPending) {
 				t.Errorf("InvalidateTags: %v", err)
 			}
-			close(release)
-			loading.Wait()
+			end()
 			lost.Store(false)
 			eventually(t, "all processes read the new value", func() bool {
-				v, err := reader.GetOrLoad(t.Context(), "k", load)
-				w, err2 := third.GetOrLoad(t.Context(), "k", load)
+				v, err := reader.GetOrLoad(t.Context(), "k", late.load)
+				w, err2 := third.GetOrLoad(t.Context(), "k", late.load)
 				return v == "new" && w == "new" && err == nil && err2 == nil
 			})
 		})

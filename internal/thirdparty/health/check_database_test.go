@@ -181,8 +181,18 @@ func TestPoolOfOneDoesNotWarn(t *testing.T) {
 // SELECT 1 does not read the file of an SQLite database, so it says nothing about it.
 func TestSQLiteFileIsRead(t *testing.T) {
 	t.Parallel()
+	sql.Register("wrapper", wrapper{openDB(t, "sqlite", ":memory:").Driver()})
+	for _, name := range []string{"sqlite", "wrapper"} {
+		t.Run(name, func(t *testing.T) { t.Parallel(); sqliteFileIsRead(t, name) })
+	}
+}
+
+// wrapper hides the type of the driver, as those that trace queries do.
+type wrapper struct{ driver.Driver }
+
+func sqliteFileIsRead(t *testing.T, name string) {
 	path := t.TempDir() + "/pos.db"
-	db := openDB(t, "sqlite", "file:"+path)
+	db := openDB(t, name, "file:"+path)
 	db.SetMaxOpenConns(1)
 	_, err := db.ExecContext(t.Context(), "CREATE TABLE sales (id INTEGER PRIMARY KEY)")
 	require.NoError(t, err)
