@@ -326,8 +326,10 @@ func (c *Typed[V]) Clear(ctx context.Context) error { return c.invalidate(ctx, c
 func (c *Typed[V]) invalidate(ctx context.Context, tags []string) error {
 	ops := make([]driver.Op, len(tags))
 	for i, tag := range tags {
-		if c.store == nil {
-			c.memory.InvalidateTag(driver.TagHash(tag))
+		if hash := driver.TagHash(tag); c.store == nil {
+			c.memory.InvalidateTag(hash)
+		} else {
+			c.memory.Announce(hash)
 		}
 		ops[i] = driver.Op{Kind: driver.Invalidate, Key: tag}
 	}

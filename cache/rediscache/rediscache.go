@@ -209,8 +209,6 @@ func (s *Store) Do(ctx context.Context, ops []driver.Op) {
 		case op.Err != nil:
 		case op.Kind == driver.Sync:
 			op.Err = s.log.sync(ctx)
-		case op.Kind == driver.Invalidate:
-			s.memory.Announce(driver.TagHash(op.Key))
 		case len(op.Value) > s.opts.MaxValue && op.Kind == driver.Fill:
 			op.Err = s.tooLarge(op.Value)
 		}
