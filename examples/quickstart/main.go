@@ -8,7 +8,6 @@ package main
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -19,6 +18,7 @@ import (
 
 	_ "modernc.org/sqlite" // the driver
 
+	"github.com/mainstay-go/mainstay"
 	"github.com/mainstay-go/mainstay/backup"
 	"github.com/mainstay-go/mainstay/backup/schedule"
 	"github.com/mainstay-go/mainstay/backup/sqlite"
@@ -48,19 +48,13 @@ func run(ctx context.Context, data, addr string) error {
 		return err
 	}
 	server := &http.Server{Addr: addr, Handler: handler, ReadHeaderTimeout: 5 * time.Second}
-	background := make(chan error, 2)
-	go func() { background <- checks.Run(ctx) }()  // fresh results for /health/
-	go func() { background <- nightly.Run(ctx) }() // one backup a day
-	go func() {
-		<-ctx.Done()
-		checks.Drain() // /ready/ returns 503, so that load balancers send no more requests
-		_ = server.Shutdown(context.WithoutCancel(ctx))
-	}()
 	slog.Info("serving", "address", "http://"+addr+"/products")
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return errors.Join(<-background, <-background)
+	// The parts stop in the reverse order: first /ready/ returns 503 and the server drains.
+	return mainstay.Run(ctx, []mainstay.Part{
+		{Name: "checks", Run: checks.Run},   // fresh results for /health/
+		{Name: "backups", Run: nightly.Run}, // one backup a day
+		mainstay.HTTP("api", server, &mainstay.HTTPOptions{Drain: checks.Drain}),
+	}, nil)
 }
 
 // newService connects the five packages.
