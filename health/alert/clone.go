@@ -63,9 +63,9 @@ func (t *told) clone() *told {
 	return &c
 }
 
-func (r *delivery) clone() *delivery {
-	c := *r
-	c.Sent, c.Threads = cloneTimes(r.Sent), cloneEach(r.Threads, (*thread).clone)
+func (s *delivery) clone() *delivery {
+	c := *s
+	c.Sent, c.Threads = cloneTimes(s.Sent), cloneEach(s.Threads, (*thread).clone)
 	onWallClock(&c.FailedAt, &c.Sending)
 	return &c
 }
