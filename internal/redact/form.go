@@ -389,6 +389,7 @@ var prefixes = func() map[byte][]prefix {
 		sb_publishable_ ops_eyJ ico- AGE-SECRET-KEY-1 AGE-SECRET-KEY-PQ-1 cs_live_ xprv`)
 	// short prefixes, which also begin ordinary words
 	add(16, `sk- r8_ co_ re_ secret_ dd_ sl. PK_ key- live_ sandbox_ ion_ tk_ 1// u+`)
+	add(30, `A3-`) // 1Password
 	// a JSON web token, also a truncated one
 	add(10, `eyJ`)
 	return m

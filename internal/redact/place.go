@@ -92,12 +92,18 @@ func secretValue(text, low string, i, j int, flag bool, key string) (span, bool)
 	case inTag(text, i) && strings.IndexByte(rest, '>') > 0 && strings.IndexByte(rest, '>') < 80 && strings.Contains(rest[strings.IndexByte(rest, '>'):], "</"):
 		return elementValue(text, k+strings.IndexByte(rest, '>'))
 	}
+	if n := declaredValue(low[k:]); n > 0 {
+		return valueAt(text, k+n, false, false)
+	}
 	if n := separator(rest); n > 0 {
 		prose := rest[0] == ':' && n > 1 || closed == j && k > j && rest[0] != '='
 		return valueAt(text, k+n, prose, strings.Contains(key, "cookie"))
 	}
 	if n := namedValue(low[k:]); n > 0 { // name="password" value="…"
 		return valueAt(text, k+n, false, false)
+	}
+	if rest[0] == ',' && closed > j {
+		return argument(text, k)
 	}
 	if strings.HasPrefix(low[k:], "for ") { // for user x: …
 		window := low[k:min(len(low), k+120)]
@@ -133,11 +139,10 @@ func secretValue(text, low string, i, j int, flag bool, key string) (span, bool)
 // separator returns the length of the separator between a key and its value, with the spaces
 // after it, or 0 without a separator.
 func separator(s string) int {
-	n := 0
-	for _, sep := range []string{"=>", ":=", "==", "->", "::", "=", ":", "：", "＝", "|"} {
-		if strings.HasPrefix(s, sep) {
+	n := assignment(s)
+	for _, sep := range []string{"=>", "==", "->", "::", "=", ":", "：", "＝", "|"} {
+		if n == 0 && strings.HasPrefix(s, sep) {
 			n = len(sep)
-			break
 		}
 	}
 	if n == 0 {
@@ -147,6 +152,73 @@ func separator(s string) int {
 		n++
 	}
 	return n
+}
+
+// assignment returns the length of an operator such as :=, ?=, .=, +=, ||= or ::=, or 0.
+func assignment(s string) int {
+	n := 0
+	for n < len(s) && n < 3 && strings.IndexByte(":?.+|", s[n]) >= 0 {
+		n++
+	}
+	if n == 0 || n == len(s) || s[n] != '=' || strings.HasPrefix(s[n:], "=>") || strings.HasPrefix(s[n:], "==") {
+		return 0
+	}
+	return n + 1
+}
+
+// typeWords are types of texts in declarations: var token string = "…".
+var typeWords = words("string str text varchar char bytes byte any object auto final const static securestring charsequence")
+
+// declaredValue returns the distance to the quoted value of a declaration with a type, such as
+// token string = "…" or token: String = "…", or 0.
+func declaredValue(low string) int {
+	at := 0
+	if strings.HasPrefix(low, ":") {
+		at++
+	}
+	for at < len(low) && strings.IndexByte(" &*[]?", low[at]) >= 0 {
+		at++
+	}
+	end := at
+	for end < len(low) && isAlnum(low[end]) {
+		end++
+	}
+	if !typeWords[low[at:end]] {
+		return 0
+	}
+	for end < len(low) && strings.IndexByte(" ?*[]", low[end]) >= 0 {
+		end++
+	}
+	n := assignment(low[end:])
+	if n == 0 && strings.HasPrefix(low[end:], "=") {
+		n = 1
+	}
+	if n == 0 {
+		return 0
+	}
+	at = end + n
+	for at < len(low) && low[at] == ' ' {
+		at++
+	}
+	if at == len(low) || strings.IndexByte("\"'`", low[at]) < 0 {
+		return 0
+	}
+	return at
+}
+
+// argument returns the quoted value after a quoted key in a list of arguments, such as
+// setenv("TOKEN", "…").
+func argument(text string, k int) (span, bool) {
+	k++ // the comma
+	for k < len(text) && isSpace(text[k]) {
+		k++
+	}
+	if k >= len(text) || strings.IndexByte("\"'`", text[k]) < 0 {
+		return span{}, false
+	}
+	s, ok := valueAt(text, k, true, false)
+	value := text[s.from:s.to]
+	return s, ok && (looksSecret(value) || len(value) >= 12 && strings.Trim(value, "0123456789") == "")
 }
 
 func copula(low string) int {
@@ -543,7 +615,7 @@ func nextQuoted(text string, j int) (span, bool) {
 
 // keyWord reports whether a word is often, but not always, the name of an API key.
 func keyWord(word string) bool {
-	return word == "key" || word == "sig" || word == "code" || word == "hash" || word == "sid" || word == "pin" || word == "seed" || word == "salt" || word == "dsn"
+	return strings.HasSuffix(word, "key") && !plainNames[word] || word == "sig" || word == "code" || word == "hash" || word == "sid" || word == "pin" || word == "seed" || word == "salt" || word == "dsn"
 }
 
 // keyKinds are words before "key" that make it a secret.
@@ -561,7 +633,8 @@ func keyValue(text, low string, i, j int) (span, bool) {
 		return span{}, false
 	}
 	s, ok := valueAt(text, k+n, true, false)
-	return s, ok && (named && looksSecret(text[s.from:s.to]) || looksRandom(text[s.from:s.to]) || looksLikeKey(text[s.from:s.to]))
+	value := text[s.from:s.to]
+	return s, ok && (named && looksSecret(value) || looksRandom(value) || looksLikeKey(value) || isUUID(value) && low[i:j] != "key")
 }
 
 func isSpace(c byte) bool {

@@ -28,6 +28,7 @@ var secretNames = []string{
 	"mnemonic", "seed_phrase", "assertion", "client_assertion", "sharedaccesssignature", "webhook_url", "keypass", "storepass",
 	"passin", "passout", "community", "userpassword", "authenticator", "sas", "csrf", "xsrf", "rootpw", "bindpw", "basicauth", "basic_auth",
 	"code_verifier", "device_code", "requirepass", "masterauth", "auth_code", "secretaccesskey", "nonce_secret", "unlock_key",
+	"sonar.login", "sonar_login", "bundle_enterprise__contribsys__com", "bundle_gems__contribsys__com",
 	"application-key", "application_key", "dd-application-key", "secret_id", "secret-id", "secretid", "id_token_hint",
 	// as operators and their tools write it in other languages
 	"contraseña", "contrasena", "clave", "claves", "senha", "palavra-passe", "motdepasse", "mot_de_passe", "mdp", "passe", "kennwort", "geheimnis",
