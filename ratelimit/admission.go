@@ -146,12 +146,12 @@ func (a *Admission) Succeed() { a.state(outcomeSucceeded) }
 func (a *Admission) Fail() { a.state(outcomeFailed) }
 
 // Pending states that a later request will show the outcome, such as after a correct
-// password that needs a second factor. The units are given back, and a login guard learns
-// nothing from this request.
+// password that needs a second factor. The units are given back, and a login guard does not
+// learn from this request.
 func (a *Admission) Pending() { a.state(outcomePending) }
 
 // Charge sets the real cost of the request, once it is known, for the checks
-// without FailuresOnly of this admission: all of them, or those of the named policies.
+// without FailuresOnly of this admission: all checks, or the checks of the named policies.
 // A lower cost than was reserved is given back. A higher one is taken even if it does not
 // fit: see [Reservation.Settle].
 func (a *Admission) Charge(cost int, policies ...string) {

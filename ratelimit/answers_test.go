@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -78,6 +79,14 @@ func TestAnswersWithoutADecision(t *testing.T) {
 				require.Equal(t, c.status, w.Code, name)
 				require.Equal(t, c.retry, w.Header().Get("Retry-After"), name)
 				require.NotContains(t, w.Body.String(), "secret")
+				own := httptest.NewRecorder() // in the form of the service
+				wrap(t, &MiddlewareOptions{Logger: slog.New(slog.DiscardHandler), Failed: func(w http.ResponseWriter, r *http.Request, status int) {
+					w.WriteHeader(status)
+					fmt.Fprint(w, "sorry, ", r.URL.Path)
+				}}, ok, c.rule).ServeHTTP(own, httptest.NewRequest(http.MethodGet, "/", nil).WithContext(c.ctx))
+				require.Equal(t, c.status, own.Code, name)
+				require.Equal(t, c.retry, own.Header().Get("Retry-After"), name)
+				require.Equal(t, "sorry, /", own.Body.String())
 				if problem {
 					require.EqualValues(t, c.status, decode(t, w, "application/problem+json")["status"])
 				} else {

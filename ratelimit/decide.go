@@ -212,9 +212,9 @@ func wait(ctx context.Context, c Check) (Result, error) {
 	return res, nil
 }
 
-// Binding returns the result that a client should go by: on denial the one to wait
-// longest for, otherwise the one with the least left, and of those the one that takes
-// longest to reset. Unlimited results bind only when there is no other.
+// Binding returns the result that a client should go by. After a denial it is the result with
+// the longest wait. Otherwise it is the one with the fewest units left, and among equals the
+// one that takes longest to reset. Unlimited results bind only when there is no other.
 func (d *Decision) Binding() Result {
 	if len(d.Results) == 0 {
 		return Result{}

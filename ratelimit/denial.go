@@ -10,9 +10,9 @@ import (
 // those be answered without the shard's lock, so that an attack on one key holds up
 // neither itself nor the other keys there. Immutable.
 //
-// It holds because nothing else can happen to such a key meanwhile: nothing fits, so
-// nothing is booked, and a blocked key is never evicted. Whatever gives units back, or
-// books under a limit that was raised, withdraws it under the lock.
+// It is valid because such a key cannot change until then: no units fit, and a blocked key
+// is never evicted. Code that gives units back, or books under a raised limit, withdraws it
+// under the lock.
 type denial struct {
 	key   string
 	hash  uint32

@@ -3,12 +3,12 @@
 // "5 per hour" means at most 5 in any hour, whichever hour one looks at. A fixed window
 // admits 10 around its edge, and a sliding counter or a token bucket nearly 10. The
 // sliding-window log of this package ([Exact], the default) admits 5, and refuses no client
-// that kept to the limit. A [Memory] decision takes tens of nanoseconds and allocates
-// nothing. Package redislimit decides in one round trip for all instances of a service.
+// that kept to the limit. A [Memory] decision takes tens of nanoseconds and no
+// allocation. Package redislimit decides in one round trip for all instances of a service.
 //
 // A [Policy] says how much. A [Limiter] decides: [NewMemory] makes one for a single process,
-// redislimit.New one for many. [Decide] asks several at once and takes from none unless all
-// allow. [NewMiddleware] puts [Rule] values in front of an http.Handler, with the response
+// redislimit.New one for many. [Decide] decides several checks at once, all or none of
+// them. [NewMiddleware] puts [Rule] values in front of an http.Handler, with the response
 // fields that clients know. The handler states the outcome of a request with [AdmissionFrom].
 //
 // Package loginguard protects logins, package concurrency limits requests in flight, package

@@ -13,8 +13,8 @@ type engine interface {
 	// take decides at once, and books allowed units unless it only peeks.
 	take(key string, now int64, q ask) outcome
 	settle(key string, now int64, limit, cost, actual int, t token)
-	// bar forgets what key has used, and until an instant, if it is later than now, gives
-	// it nothing.
+	// bar forgets the uses of key, and denies all units until an instant, if it is later than
+	// now.
 	bar(key string, now, until int64, limit int)
 	// The next methods serve decisions over several keys, which hold all locks.
 	lock(keyHash)
@@ -113,8 +113,7 @@ func (s *shards[E, A]) take(key string, now int64, q ask) outcome {
 
 // notBefore returns now, or the latest instant of the shard when another caller, who
 // looked at the clock later, has come first: decisions must be made in the order of
-// their instants, or one would not count what the other has found to be out of the
-// window.
+// their instants, or one would not count uses that the other has removed from the window.
 func (sh *shard[E]) notBefore(now int64) int64 {
 	sh.last = max(sh.last, now)
 	return sh.last
@@ -164,9 +163,9 @@ func (s *shards[E, A]) commit(sh *shard[E], h keyHash, key string, e *E, now int
 
 // insert makes room within the bound: dead keys go first, then the least used of a
 // sample. A key that is blocked stays, or a flood of fresh keys would free it.
-// When the sample holds nothing else, the newcomer shares one entry with all others
-// in that position: limited too hard, in the presence of an attack of that size,
-// rather than not at all.
+// When all keys of the sample are blocked, the new key shares one entry with all others
+// in that position. During an attack of that size it is limited too much rather than too
+// little.
 func (s *shards[E, A]) insert(sh *shard[E], h keyHash, key string, now int64) *E {
 	t := &sh.table
 	s.sweep(sh, now)

@@ -7,7 +7,7 @@ type ask struct {
 	limit, cost int
 	within      int64 // how far in the future the units may lie, in nanoseconds
 	queue       int   // how many units may wait
-	peek        bool  // changes nothing
+	peek        bool  // makes no change
 	debt        bool  // books whether it fits or not
 	hold        bool  // the units are in flight until they are settled
 	record      bool  // books what another limiter has allowed
@@ -36,7 +36,7 @@ type token struct {
 
 // mark is what every algorithm keeps of a key beside its count.
 type mark struct {
-	gen     uint32 // tells the entry from an earlier one of the same key
+	gen     uint32 // distinguishes the entry from an earlier one of the same key
 	flying  int32  // units in flight
 	blocked bool   // the key is used up: its entry must not be evicted
 }

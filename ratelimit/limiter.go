@@ -20,7 +20,7 @@ import (
 type Limiter interface {
 	// Policy returns the policy that the limiter was made with.
 	Policy() Policy
-	// AllowN uses cost units if all of them fit now. A cost of 0 only looks: Allowed
+	// AllowN uses cost units if all of them fit now. A cost of 0 uses no units: Allowed
 	// then says whether one more unit would fit.
 	AllowN(ctx context.Context, key string, cost int) (Result, error)
 	// Block forgets what key has used, and then refuses it for a while. Block with 0
@@ -83,8 +83,8 @@ type Result struct {
 	// Delay is how long an allowed caller must wait before it uses its units. It is 0
 	// unless the Check has a Within.
 	Delay time.Duration
-	// NextAfter is the time until at least one more unit is free than now; 0 when
-	// none is in use.
+	// NextAfter is the time until at least one more unit is free than now. It is 0 if no
+	// unit is in use.
 	NextAfter time.Duration
 	// ResetAfter is the time until the whole limit is free again.
 	ResetAfter time.Duration

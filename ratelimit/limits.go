@@ -23,8 +23,8 @@ type limitStatus struct {
 var limitsRate = Policy{Name: "limits", Limit: 120, Window: time.Minute}
 
 // LimitsHandler serves GET with the caller's own limits and remaining units,
-// {"limits":[{"policy":"api","limit":100, …}]}. It uses none of them, asks each back-end
-// once, and leaves out policies that only watch. Each caller may ask 120 times a minute.
+// {"limits":[{"policy":"api","limit":100, …}]}. It uses no units, sends one command to
+// each back-end, and omits policies that only watch. A caller may send 120 requests a minute.
 func LimitsHandler(rules ...Rule) http.Handler {
 	rules = append([]Rule(nil), rules...)
 	own, err := NewMemory(limitsRate, &Options{MaxKeys: 100_000})

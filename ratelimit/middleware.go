@@ -51,11 +51,15 @@ type MiddlewareOptions struct {
 	// Denied writes the answer to a denied request instead of the default one. The
 	// header fields are set already. Default: nil.
 	Denied func(w http.ResponseWriter, r *http.Request, d *Decision)
+	// Failed writes the response to a request that could not be decided, instead of the
+	// default one: status is 503 while a back-end is not available, and 500 for a mistake,
+	// which is logged. Retry-After is set already. Default: nil.
+	Failed func(w http.ResponseWriter, r *http.Request, status int)
 	// Logger receives mistakes that only the operator can fix. Default: slog.Default().
 	Logger *slog.Logger
 }
 
-// Middleware applies rules to every request: a request passes all of them or uses no units.
+// Middleware applies rules to every request. A request passes all rules, or it uses no units.
 type Middleware struct {
 	rules  []Rule
 	memory *Memory // the limiter of the only rule, if that counts all requests in memory
@@ -63,10 +67,9 @@ type Middleware struct {
 	fields headerWriter
 }
 
-// NewMiddleware returns a middleware. With several rules a request goes on only if all
-// allow, and otherwise uses none of them; with none, such as those of a login whose
-// limits are all switched off, every request does. Their policies need different names.
-// opts may be nil.
+// NewMiddleware returns a middleware. With several rules a request needs the permission of
+// all, and a denied request uses no units. Without rules every request goes on. The policies
+// of the rules need different names. opts may be nil.
 func NewMiddleware(rules []Rule, opts *MiddlewareOptions) (*Middleware, error) {
 	m := &Middleware{rules: append([]Rule(nil), rules...)}
 	if opts != nil {
@@ -254,6 +257,10 @@ func (m *Middleware) refuse(w http.ResponseWriter, r *http.Request, d *Decision,
 }
 
 func (m *Middleware) fail(w http.ResponseWriter, r *http.Request, status int, retry int64) {
+	if m.opts.Failed != nil {
+		m.opts.Failed(w, r, status)
+		return
+	}
 	contentType := jsonType
 	if m.opts.ProblemJSON {
 		contentType = problemType

@@ -8,9 +8,9 @@ type Options struct {
 	LimitFunc LimitFunc
 	// MaxKeys bounds the keys that this process keeps. A key takes about 140 bytes
 	// with Exact and up to 3 uses, and 16 to 32 bytes a use with more. With GCRA it takes
-	// 70 bytes. When all places are taken, the least used keys are forgotten first and
-	// those at their limit never. From 2048 on the places are in several parts, of which
-	// some are full a little before the others. Default: 1,000,000.
+	// 70 bytes. When there is no room, the least used keys are forgotten first, and keys at
+	// their limit never. From 2048 keys on the room has several parts, and some parts are
+	// full a little before the others. Default: 1,000,000.
 	MaxKeys int
 	// MaxQueue bounds the units of one key that wait. Default: 10,000.
 	MaxQueue int

@@ -2,8 +2,8 @@ package ratelimit
 
 import "strings"
 
-// table is a hash table of keys with a value in place: one probe finds the key and
-// the value, and a clock hand can walk the slots, neither of which a map gives.
+// table is a hash table of keys with a value in place. Unlike in a map, one probe finds the key
+// and the value, and a clock hand can walk the slots.
 // Linear probing, full comparison of keys, deletion by shifting back. The hash must
 // be seeded. A pointer to a value holds until the next insert or remove.
 type table[E any] struct {

@@ -3,7 +3,7 @@
 //	exports, err := concurrency.New(concurrency.Policy{Name: "exports", Limit: 2}, nil)
 //	middleware, err := concurrency.NewMiddleware(exports, key, nil)
 //
-// It says nothing about how many uses follow each other: package ratelimit does. A use may
+// It does not limit how many uses follow each other: package ratelimit does. A use may
 // weigh more than one, and may wait for its turn. [Memory] counts in one process, and
 // redislimit.Concurrency in all processes of a service. This package never starts a
 // goroutine.

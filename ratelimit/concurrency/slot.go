@@ -35,18 +35,17 @@ type Lease interface {
 	Token() int64
 }
 
-// NewSlot is for implementations of Limiter. A nil lease means that there is
-// nothing to release.
+// NewSlot is for implementations of Limiter. A slot with a nil lease needs no release.
 func NewSlot(result ratelimit.Result, lease Lease) *Slot { return &Slot{result: result, lease: lease} }
 
 // Result returns the decision. Its Window, NextAfter and ResetAfter are 0: the time of
 // a release is not known.
 func (s *Slot) Result() ratelimit.Result { return s.result }
 
-// Release frees the slot. It may be called any number of times and on a refusal, frees
-// at most once and never another's slot. The error of a shared back-end needs no
-// second call, since the slot runs out by itself; ErrSlotLost tells that what was done
-// last may have been done beside another.
+// Release frees the slot. It frees it once, however often it is called, and it never frees
+// the slot of another holder. An error of a shared back-end needs no second call, because
+// the slot runs out by itself. ErrSlotLost means that the lease had run out before: another
+// holder may have worked at the same time.
 func (s *Slot) Release() error {
 	if !s.released.CompareAndSwap(false, true) {
 		return nil
@@ -60,19 +59,18 @@ func (s *Slot) Release() error {
 	return nil
 }
 
-// Held says whether the slot is still its holder's. It is false after Release, on a
-// refusal, and once a shared back-end's lease has run out, which a process that was
-// paused sees here before it does anything else. A slot in memory cannot be lost. One
-// that OnFailure gave is held as far as this process knows; Result().Degraded tells.
+// Held reports whether the slot is still its holder's. It is false after Release, on a
+// refusal, and after the lease of a shared back-end has run out. A process that was paused
+// should check it before it continues. A slot in memory cannot be lost. A slot that
+// OnFailure gave is held as far as this process can find out: see Result().Degraded.
 func (s *Slot) Held() bool {
 	return s.result.Allowed && !s.released.Load() && (s.lease == nil || s.lease.Held())
 }
 
-// Token is a fencing token: of two holders of a key's slots, the later has the greater
-// one. Who writes to a shared resource under a slot hands it along, and the resource
-// refuses a token smaller than one that it has seen: that stops a holder that was
-// paused between Held and its write, which nothing on its own side can. It is 0 where
-// slots cannot be lost or nothing numbered them: in memory, and when Result().Degraded.
+// Token is a fencing token. A later holder of a key's slots has a greater token. Send it
+// with each write to a shared resource. The resource rejects a token smaller than one that
+// it has seen. That stops a holder that was paused between Held and its write. The token is
+// 0 in memory, and when Result().Degraded.
 func (s *Slot) Token() int64 {
 	if s.lease == nil {
 		return 0

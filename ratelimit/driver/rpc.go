@@ -8,26 +8,26 @@ import (
 	"github.com/mainstay-go/mainstay/ratelimit"
 )
 
-// Rule applies one limiter to the calls of a remote procedure call framework, each of which a C
-// describes.
+// Rule applies one limiter to the calls of a remote procedure call framework. A C describes a
+// call.
 type Rule[C any] struct {
 	// Limiter decides. Required.
 	Limiter ratelimit.Limiter
 	// Key returns the key of the caller, never "", such as of the peer, or of the user whom an
 	// earlier interceptor has put into the context. Required.
 	Key func(context.Context, C) string
-	// Cost returns the units that a call needs; 0 lets it through uncounted. Default: 1.
+	// Cost returns the units that a call needs; 0 allows it without counting. Default: 1.
 	Cost func(context.Context, C) int
 	// FailuresOnly gives the units back when the method calls Succeed. Default: false.
 	FailuresOnly bool
-	// Delay is the longest that a call is delayed before it is denied. Default: 0.
+	// Delay is the maximum delay of a call before it is denied. Default: 0.
 	Delay time.Duration
 }
 
 // Rules are the rules of one interceptor. A call goes on only if all allow.
 type Rules[C any] []Rule[C]
 
-// NewRules copies rules and refuses those that lack something. name begins the error.
+// NewRules copies rules. It fails if one lacks a Limiter or a Key. name begins the error.
 func NewRules[C any](name string, rules []Rule[C]) (Rules[C], error) {
 	for i, r := range rules {
 		if r.Limiter == nil || r.Key == nil {

@@ -207,13 +207,18 @@ func (g *Guard) noteUnclear(yes bool) {
 }
 
 func (g *Guard) fail(w http.ResponseWriter, r *http.Request, err error) {
+	status, body := http.StatusInternalServerError, `{"error":"internal","message":"The service could not answer."}`
 	if errors.Is(err, ratelimit.ErrUnavailable) || r.Context().Err() != nil {
 		w.Header().Set("Retry-After", "1")
-		answer(w, r, http.StatusServiceUnavailable, `{"error":"unavailable","message":"The service cannot answer right now.","retry_after":1}`)
+		status, body = http.StatusServiceUnavailable, `{"error":"unavailable","message":"The service cannot answer right now.","retry_after":1}`
+	} else {
+		g.opts.Logger.ErrorContext(r.Context(), "loginguard: a login could not be limited", "error", err)
+	}
+	if g.opts.Failed != nil {
+		g.opts.Failed(w, r, status)
 		return
 	}
-	g.opts.Logger.ErrorContext(r.Context(), "loginguard: a login could not be limited", "error", err)
-	answer(w, r, http.StatusInternalServerError, `{"error":"internal","message":"The service could not answer."}`)
+	answer(w, r, status, body)
 }
 
 func answer(w http.ResponseWriter, r *http.Request, status int, body string) {

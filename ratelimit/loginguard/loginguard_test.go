@@ -1,7 +1,9 @@
 package loginguard_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -306,6 +308,32 @@ func TestFields(t *testing.T) {
 	require.EqualValues(t, 60, reached.Load())
 }
 
+// A login whose every body is unclear is reported once: all of its accounts have no limit of
+// their own.
+func TestUnclearBodiesAreReported(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		first string
+		want  int
+	}{"every body": {"<xml>", 1}, "all but one": {"username=alice", 0}} {
+		var log bytes.Buffer
+		h := guard(t, loginguard.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}).Wrap(http.NotFoundHandler())
+		for i := range 100 {
+			body := "<username>%zz</username>"
+			if i == 0 {
+				body = c.first + "%zz"
+				if c.want == 0 {
+					body = c.first
+				}
+			}
+			r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+			r.RemoteAddr = v4(i)
+			h.ServeHTTP(httptest.NewRecorder(), r)
+		}
+		require.Equal(t, c.want, strings.Count(log.String(), "no account can be read"), name)
+	}
+}
+
 func FuzzField(f *testing.F) {
 	f.Add("application/json", `{"username":"alice"}`)
 	f.Add("multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"username\"\r\n\r\nalice\r\n--x--\r\n")
@@ -429,3 +457,45 @@ func TestDenied(t *testing.T) {
 	assert.Equal(t, "login refuses /login/", last.Body.String())
 	assert.Equal(t, "3600", last.Header().Get("Retry-After"))
 }
+
+// Failed responds in the form of the service while the back-end is not available.
+func TestFailed(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		status int
+	}{{ratelimit.ErrUnavailable, 503}, {errors.New("secret.internal"), 500}} {
+		for _, own := range []bool{false, true} {
+			o := loginguard.Options{Limiter: func(p ratelimit.Policy) (ratelimit.Limiter, error) {
+				l, err := ratelimit.NewMemory(p, nil)
+				return failing{l, c.err}, err
+			}}
+			if own {
+				o.Failed = func(w http.ResponseWriter, _ *http.Request, status int) {
+					w.WriteHeader(status)
+					fmt.Fprint(w, "<h1>Sorry</h1>")
+				}
+			}
+			w := httptest.NewRecorder()
+			guard(t, o).Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("let through") })).
+				ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/login/", nil))
+			require.Equal(t, c.status, w.Code)
+			require.NotContains(t, w.Body.String(), "secret")
+			require.Equal(t, own, w.Body.String() == "<h1>Sorry</h1>")
+		}
+	}
+}
+
+// failing is a limiter whose back-end fails.
+type failing struct {
+	ratelimit.Limiter
+	err error
+}
+
+func (f failing) Backend() ratelimit.Backend { return f }
+func (f failing) Group() any                 { return "failing" }
+
+func (f failing) Take(_ context.Context, checks []ratelimit.Check) ([]*ratelimit.Reservation, error) {
+	return make([]*ratelimit.Reservation, len(checks)), f.err
+}
+
+func (f failing) Settle(context.Context, []*ratelimit.Reservation, []int) error { return f.err }

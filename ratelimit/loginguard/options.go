@@ -43,8 +43,8 @@ type Options struct {
 	// Device is for one account on a device that has logged in to it, and also for one account
 	// at an address from which it has logged in. Default: as much as Address.
 	Device ratelimit.Policy
-	// Remember is how long a device and an address are known. Default: 90 days, of which an
-	// address is known for 30 at most.
+	// Remember is how long a device and an address are known. An address is known for at
+	// most 30 days. Default: 90 days.
 	Remember time.Duration
 	// MaxPenalty bounds how long an address is refused that uses Address up again and again:
 	// a window, then twice as long each time within a day. Default: 24 h.
@@ -53,6 +53,9 @@ type Options struct {
 	// Denied writes the response to a refused login instead of the default one. The header fields are set already.
 	// Default: nil; JSON with status 429.
 	Denied func(w http.ResponseWriter, r *http.Request, d *ratelimit.Decision)
+	// Failed writes the response to a login that could not be limited instead of the default one: status is 503 while a
+	// back-end is not available, and 500 for a mistake, which is logged. Default: nil; JSON.
+	Failed func(w http.ResponseWriter, r *http.Request, status int)
 	// Challenge responds to strangers that a shared limit refuses, such as with a
 	// captcha or a code by mail. Default: nil; such a stranger is refused with 429.
 	Challenge http.Handler

@@ -3,6 +3,7 @@ package operate_test
 import (
 	"bytes"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/mainstay-go/mainstay/internal/testserver"
 	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/loginguard"
 	"github.com/mainstay-go/mainstay/ratelimit/operate"
 	"github.com/mainstay-go/mainstay/ratelimit/redislimit"
 )
@@ -28,6 +30,48 @@ func limiters(t *testing.T) map[string]operate.Limiter {
 	shared, err := store.Limiter(ratelimit.Login(), nil)
 	require.NoError(t, err)
 	return map[string]operate.Limiter{"memory": memory, "redis": shared}
+}
+
+// While Redis is away, an operator gets an error and not an empty list.
+func TestRedisAway(t *testing.T) {
+	server := testserver.Redis(t)
+	client := redis.NewUniversalClient(redislimit.ClientOptions(server.Addr()))
+	t.Cleanup(func() { client.Close() })
+	store, err := redislimit.New(client, &redislimit.Options{Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	l, err := store.Limiter(ratelimit.Login(), nil)
+	require.NoError(t, err)
+	server.Kill()
+	var out bytes.Buffer
+	for _, args := range [][]string{{"list"}, {"unlock", "login", "ip:192.0.2.1"}, {"block", "login", "ip:192.0.2.1", "1h"}} {
+		require.ErrorIs(t, operate.Command(t.Context(), args, &out, l), ratelimit.ErrUnavailable)
+	}
+	require.Empty(t, out.String())
+	h := operate.Handler(func(*http.Request) bool { return true }, l)
+	for _, r := range []*http.Request{
+		httptest.NewRequest("GET", "/", nil),
+		httptest.NewRequest("POST", "/unlock", strings.NewReader(`{"policy":"login","key":"ip:192.0.2.1"}`)),
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		require.Equal(t, 503, w.Code)
+		require.NotContains(t, w.Body.String(), server.Addr())
+	}
+}
+
+// decorated is a limiter in a wrapper of the service, which hides the keys.
+type decorated struct{ ratelimit.Limiter }
+
+func TestLimiters(t *testing.T) {
+	guard, err := loginguard.New(make([]byte, 32), nil)
+	require.NoError(t, err)
+	list, err := operate.Limiters(guard.Limiters()...)
+	require.NoError(t, err)
+	require.Len(t, list, 6)
+	_, err = operate.Limiters(decorated{guard.Limiters()[0]})
+	require.ErrorContains(t, err, `policy "login"`)
+	_, err = operate.Limiters(guard.Limiters()[0], guard.Limiters()[0])
+	require.Error(t, err)
 }
 
 func TestHandlerAndCommand(t *testing.T) {
@@ -77,8 +121,34 @@ func TestHandlerAndCommand(t *testing.T) {
 			require.NoError(t, operate.Command(t.Context(), []string{"unlock", "login", "ip:192.0.2.1"}, &out, l))
 			require.Contains(t, out.String(), "5")
 			require.NoError(t, operate.Command(t.Context(), []string{"block", "login", "ip:192.0.2.9", "1h"}, &out, l))
-			for _, bad := range [][]string{nil, {"list", "-x"}, {"unlock", "login"}, {"block", "login", "k", "soon"}, {"unlock", "other", "k"}} {
-				require.Error(t, operate.Command(t.Context(), bad, &out, l))
+			for _, bad := range [][]string{nil, {"show"}, {"list", "-x"}, {"list", "a", "-blocked"}, {"unlock", "login"}, {"block", "login", "k", "soon"}} {
+				require.ErrorIs(t, operate.Command(t.Context(), bad, &out, l), operate.ErrUsage)
+			}
+			for _, bad := range [][]string{{"unlock", "other", "k"}, {"list", "-policy", "other"}} {
+				require.ErrorContains(t, operate.Command(t.Context(), bad, &out, l), "the policies are login")
+			}
+			out.Reset()
+			require.NoError(t, operate.Command(t.Context(), []string{"list", "user:"}, &out, l))
+			require.Equal(t, "no key has used units\n", out.String())
+			code, _ = send("GET", "/?policy=other", "")
+			require.Equal(t, 400, code)
+			code, _ = send("POST", "/unlock/", `{"policy":"login","key":"ip:192.0.2.9"}`)
+			require.Equal(t, 200, code, "behind a router that appends a slash")
+
+			// An operator knows names and addresses, not the form of keys.
+			for text, key := range map[string]string{
+				"account:Anna Berg": ratelimit.Key("account", "Anna Berg"), "ip:2001:db8:1:2::7": "ip:2001-db8-1-2--",
+				"ip:::ffff:192.0.2.44": "ip:192.0.2.44", "login:everyone": "login:everyone",
+			} {
+				s, err := operate.Set(t.Context(), []operate.Limiter{l}, "login", text, time.Hour)
+				require.NoError(t, err)
+				require.Equal(t, key, s.Key)
+				r, err := l.AllowN(t.Context(), key, 1)
+				require.NoError(t, err)
+				require.False(t, r.Allowed, text)
+				s, err = operate.Set(t.Context(), []operate.Limiter{l}, "login", s.Key, 0) // as a listing shows it
+				require.NoError(t, err)
+				require.False(t, s.Blocked)
 			}
 		})
 	}

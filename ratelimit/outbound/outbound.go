@@ -2,9 +2,9 @@
 //
 //	client := &http.Client{Transport: outbound.New(nil, nil)}
 //
-// The transport obeys Retry-After, and the fields RateLimit and X-RateLimit that say that
-// nothing is left: requests to that host then wait in this process, in the order of their
-// coming, instead of being refused there. A limit of the client's own can be added.
+// The transport obeys Retry-After, and the fields RateLimit and X-RateLimit of an exhausted
+// limit. Requests to that host then wait in this process, in the order of their calls, instead
+// of being refused by the host. A limit of the client's own can be added.
 package outbound
 
 import (

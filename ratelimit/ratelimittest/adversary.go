@@ -15,7 +15,7 @@ type Admission struct {
 
 // MostInAnyWindow returns the most admissions that surely lie in one half-open
 // window: two lie in one if the later was answered less than a window after the
-// earlier was asked for. The list must be in the order of asking.
+// earlier was sent. The list must be in the order of sending.
 func MostInAnyWindow(list []Admission, window time.Duration) int {
 	most, from := 0, 0
 	for to := range list {
@@ -36,8 +36,8 @@ type Adversary struct {
 	Sleep func(time.Duration)
 }
 
-// Attack goes on for about eight windows and returns what it was let through. The
-// moments are those at which limiters in use are weakest: the edge of a window that
+// Attack goes on for about eight windows and returns the admitted requests. It sends them
+// when the usual limiters are weakest: the edge of a window that
 // the first hit opens, the edge of a window aligned to the clock, the drip that a
 // token bucket allows after a full burst, and the instant at which a unit is free
 // again as the limiter itself says.

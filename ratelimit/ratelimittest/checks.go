@@ -112,9 +112,8 @@ func checkCancel(t testing.TB, s *Suite) {
 	require(t, got == 5, "%d of 5 after cancelling all", got)
 }
 
-// left returns how much of a lasting policy is left of key, which should be want. What a
-// token bucket gets back may be late by the time that the decision was under way, and
-// the machine may be slow.
+// left returns the units that a lasting policy has left for key, which should be want. A token
+// bucket gets units back later by the duration of the decision, and the machine may be slow.
 func (s *Suite) left(t testing.TB, l subject, key string, want int) int {
 	t.Helper()
 	for start := time.Now(); ; s.Sleep(s.Late) {

@@ -10,9 +10,8 @@ import (
 )
 
 // The checks of this file let time pass. In real time a machine may stop for any while
-// between two lines, so none of them says what has happened by some instant: what
-// a check relies on being used it uses up again, and what must be so after a wait stays
-// so however much longer the wait was.
+// between two lines. So no check depends on an instant: it uses units up again before it
+// relies on a denial, and a condition after a wait holds after a longer wait too.
 
 func checkAdversary(t testing.TB, s *Suite) {
 	limits := []int{5, 30, 100, 200}
@@ -38,8 +37,8 @@ func checkWellBehaved(t testing.TB, s *Suite) {
 	}
 }
 
-// drain asks for cost until that is denied, and returns the denial: units that
-// come back during the check are used up as well.
+// drain takes units of cost until a denial, which it returns. It also uses up units that
+// come back during the check.
 func (s *Suite) drain(t testing.TB, l subject, key string, cost int) ratelimit.Result {
 	t.Helper()
 	for range 1000 {

@@ -8,8 +8,7 @@ import (
 	"github.com/mainstay-go/mainstay/ratelimit"
 )
 
-// subject is the limiter under test, with what the checks need of it in terms of its four
-// methods.
+// subject is the limiter under test. Its methods need only the four of a Limiter.
 type subject struct{ ratelimit.Limiter }
 
 func (s *Suite) make(t testing.TB, p ratelimit.Policy) subject { return subject{s.New(t, p)} }

@@ -21,13 +21,13 @@ type Suite struct {
 	// milliseconds: for limiters that live in this process. Default: false; real time.
 	Virtual bool
 	// Window is the window in the checks that let one pass. Default: an hour if
-	// Virtual, else a second. It should be many times what a decision takes.
+	// Virtual, else a second. It should be many times longer than a decision.
 	Window time.Duration
-	// Bound is the most that may be let through in a window. Default: the limit, and
-	// what the algorithm states for GCRA.
+	// Bound is the maximum number of units in a window. Default: the limit, and the bound of
+	// the algorithm for GCRA.
 	Bound func(p ratelimit.Policy) int
 	// Late is how much later than promised a unit may be free again. Default: 0 for
-	// Exact, what the algorithm states for Buckets, and a little in real time.
+	// Exact, the delay of the algorithm for Buckets, and a little in real time.
 	Late time.Duration
 	// Sleep lets time pass. Default: time.Sleep; a fake server's clock may need more.
 	Sleep func(d time.Duration)

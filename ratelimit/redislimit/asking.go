@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// asking counts the callers that ask Redis about one key. The first one asks alone:
-// a denial answers all others from memory, and after any other reply they ask as well. Callers of a
-// key in constant use do not wait again.
+// asking counts the callers that send commands about one key. The first one is alone. If its
+// reply is a denial, all others are denied from memory. After any other reply they send
+// commands too. Callers of a key in constant use do not wait again.
 type asking struct {
 	callers  int
 	answered bool          // the first caller has left

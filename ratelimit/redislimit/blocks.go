@@ -30,9 +30,9 @@ type block struct {
 	stamp int64 // theirs in Redis
 	until int64 // the last instant at which they may be used
 
-	since int64 // when Redis was asked last, 0: never
+	since int64 // when the last command was sent, 0: never
 	used  int   // units since then
-	more  int   // units beside its own that the last question asks for
+	more  int   // units of the last command beside its own
 	dry   bool  // its answer was a denial
 
 	free        int   // what Redis had left then
@@ -41,7 +41,7 @@ type block struct {
 	filling chan struct{} // closed when the question under way is answered
 }
 
-// order is what to ask for beside the cost, and what to give back.
+// order is the units to take beside the cost, and those to give back.
 type order struct {
 	more  int
 	back  int
@@ -107,7 +107,7 @@ func (b *block) spend(r *ratelimit.Result, now int64) bool {
 	return true
 }
 
-// order begins a question: what is left goes back with it.
+// order begins a command. The units that are left go back with it.
 func (b *block) order(now int64, life time.Duration, most int) order {
 	o := order{back: b.left, stamp: b.stamp}
 	switch {
@@ -162,8 +162,8 @@ func (k *blocks) drop(key string) {
 	sh.mu.Unlock()
 }
 
-// collect takes what has run out, or everything, out of a shard to give it back, and
-// forgets keys that are idle.
+// collect removes units whose life has ended, or all units, from a shard to give them back. It
+// forgets idle keys.
 func (k *blocks) collect(sh *blockShard, life time.Duration, everything bool) map[string]order {
 	var orders map[string]order
 	now := k.now()

@@ -9,12 +9,12 @@ import (
 // enough, then lets one call try.
 type breaker struct {
 	limit int           // failures without an answer between them
-	span  time.Duration // that the first and the last of them lie apart at least
+	span  time.Duration // minimum time from the first to the last failure
 	pause time.Duration
 
 	mu       sync.Mutex
 	failures int
-	first    time.Time // when the first of them was sent
+	first    time.Time // when the first failed call was sent
 	until    time.Time // the next call may try then; zero: closed
 }
 

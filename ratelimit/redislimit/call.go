@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -29,9 +30,8 @@ type call struct {
 	mu     sync.Mutex
 	mirror *ratelimit.Reservation // its entry in this process's own log
 	local  bool                   // OnFailure decided
-	late   bool                   // settled for lateCost while it was being merged
-
-	lateCost int
+	undone bool                   // its units have been given back
+	flows  time.Duration          // of GCRA, when an outage's use is merged: as res.ResetAfter
 }
 
 // at is the key in Redis.
@@ -101,7 +101,8 @@ func (c *call) finish(ctx context.Context, err error) error {
 	if c.fromCache {
 		c.l.cached.Add(1)
 	}
-	c.l.report(ctx, c.check.Key, &c.res, c.booked)
+	booked, _ := c.state()
+	c.l.report(ctx, c.check.Key, &c.res, booked)
 	return err
 }
 
@@ -122,6 +123,14 @@ func (c *call) read(reply []int64, sent time.Time) {
 		c.l.denials.put(c.check.Key, r, sent)
 	}
 	c.shadow()
+}
+
+// state reports whether the units are booked on Redis, and whether they are in this process
+// alone.
+func (c *call) state() (booked, local bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.booked && !c.undone, c.local && !c.undone
 }
 
 // granted records the booked call in this process too: this process's own log takes over
@@ -169,34 +178,74 @@ func (c *call) fallback(ctx context.Context, cause error) error {
 
 // reservation returns the reservation for the caller.
 func (c *call) reservation() *ratelimit.Reservation {
-	if !c.booked && !c.local {
+	if booked, local := c.state(); !booked && !local {
 		return driver.NewReservation(c.res, nil, nil)
 	}
 	return driver.NewReservation(c.res, (*backend)(c.l), c)
 }
 
-// decide asks Redis about calls in one script, and falls back without a reply. The
+// decide decides calls in one script on Redis, and falls back without a reply. The
 // error is the caller's context's, or ErrUnavailable, or a mistake of the caller.
 func (s *Store) decide(ctx context.Context, calls []*call) error {
-	err := s.merge(ctx, calls)
-	if err == nil {
-		if len(calls) == 1 && calls[0].l.gcra != nil {
-			err = s.takeGCRA(ctx, calls[0])
-		} else {
-			err = s.run(ctx, calls)
+	for {
+		err := s.ask(ctx, calls)
+		if err == nil {
+			return nil
+		}
+		if ctxErr := ctx.Err(); ctxErr != nil {
+			return ctxErr
+		}
+		if back, err := s.fallbackAll(ctx, calls, err); !back {
+			return err
 		}
 	}
-	if err == nil {
-		return nil
-	}
-	if ctxErr := ctx.Err(); ctxErr != nil {
-		return ctxErr
-	}
-	return s.fallbackAll(ctx, calls, err)
 }
 
-// fallbackAll decides calls together while Redis is away.
-func (s *Store) fallbackAll(ctx context.Context, calls []*call, cause error) error {
+// maxAgain bounds how often a decision is repeated while Redis answers some calls and not others.
+const maxAgain = 10
+
+// ask decides calls on Redis. A reply that is older than a use of this process is not valid:
+// another decision on the key fell back while this one was under way.
+func (s *Store) ask(ctx context.Context, calls []*call) error {
+	for again := 0; ; again++ {
+		err := s.merge(ctx, calls)
+		if err == nil && len(calls) == 1 && calls[0].l.gcra != nil {
+			err = s.takeGCRA(ctx, calls[0])
+		} else if err == nil {
+			err = s.run(ctx, calls)
+		}
+		if err != nil || again == maxAgain || !s.outage.overtook(calls) {
+			return err
+		}
+		if err := s.withdraw(ctx, calls); err != nil {
+			return err
+		}
+	}
+}
+
+// withdraw gives back what calls have booked, before they are decided again.
+func (s *Store) withdraw(ctx context.Context, calls []*call) error {
+	var booked []*call
+	for _, c := range calls {
+		if c.booked {
+			booked = append(booked, c)
+		}
+	}
+	err := s.settle(context.WithoutCancel(ctx), booked, make([]int, len(booked)))
+	for _, c := range booked {
+		c.booked, c.mirror = false, nil
+	}
+	return err
+}
+
+// fallbackAll decides calls together while Redis is away. back means that Redis is available
+// again, and that the calls are not decided.
+func (s *Store) fallbackAll(ctx context.Context, calls []*call, cause error) (back bool, err error) {
+	s.outage.enter(calls)
+	defer s.outage.leave(calls)
+	if down, ok := errors.AsType[errDown](cause); ok && !down.breaker.open() {
+		return true, nil
+	}
 	var errs []error
 	denied := false
 	for _, c := range calls {
@@ -207,39 +256,33 @@ func (s *Store) fallbackAll(ctx context.Context, calls []*call, cause error) err
 	if denied {
 		errs = append(errs, s.undo(ctx, calls))
 	}
-	return errors.Join(errs...)
+	return false, errors.Join(errs...)
 }
 
 // run sends calls, whose keys share a slot, to Redis in one script.
 func (s *Store) run(ctx context.Context, calls []*call) error {
 	keys := make([]string, len(calls))
-	args := make([]any, 0, 8*len(calls))
 	for i, c := range calls {
 		keys[i] = c.at()
-		p := &c.l.policy
-		flags := 0
-		if p.Shadow {
-			flags++
+	}
+	var args []any
+	if len(calls) == 1 && calls[0].plain() {
+		args = []any{calls[0].limit, calls[0].l.window}
+	} else {
+		for _, c := range calls {
+			args = c.question(args)
 		}
-		if p.CountDenied {
-			flags += 2
-		}
-		if c.check.Debt {
-			flags += 4
-		}
-		if c.check.FailuresOnly {
-			flags += 8
-			c.name = rand.Text()[:12]
-		}
-		if c.check.Cost == 0 {
-			flags += 16
-		}
-		args = append(args, grain(p, c.limit), c.limit, c.l.window, max(c.check.Cost, 1), flags, c.check.Within.Microseconds(), c.l.queue, c.name)
 	}
 	sent := time.Now()
-	reply, err := s.integers(ctx, 8*len(calls), takeScript, keys, args...)
+	reply, err := s.list(ctx, takeScript, keys, args)
 	if err != nil {
 		return err
+	}
+	if len(args) == 2 && len(reply) == 4 { // the usual case: see fast.lua
+		reply = expand(reply)
+	}
+	if len(reply) != 8*len(calls) {
+		return fmt.Errorf("redislimit: %d integers instead of %d", len(reply), 8*len(calls))
 	}
 	granted := true
 	for i, c := range calls {
@@ -252,6 +295,45 @@ func (s *Store) run(ctx context.Context, calls []*call) error {
 		}
 	}
 	return nil
+}
+
+// plain reports whether a call is the most frequent kind, which needs two arguments.
+func (c *call) plain() bool {
+	p := &c.l.policy
+	return c.check.Cost == 1 && c.check.Within == 0 && !c.check.Debt && !c.check.FailuresOnly &&
+		!p.Shadow && !p.CountDenied && grain(p, c.limit) == 0
+}
+
+// expand returns the reply of fast.lua as one of take.lua.
+func expand(r []int64) []int64 {
+	used, next, reset, stamp := r[0], r[1], r[2], r[3]
+	if stamp == 0 {
+		return []int64{0, used, next, next, reset, 0, 0, 0}
+	}
+	return []int64{1, used, 0, next, reset, stamp, 0, 0}
+}
+
+// question appends the arguments of take.lua for a call.
+func (c *call) question(args []any) []any {
+	p := &c.l.policy
+	flags := 0
+	if p.Shadow {
+		flags++
+	}
+	if p.CountDenied {
+		flags += 2
+	}
+	if c.check.Debt {
+		flags += 4
+	}
+	if c.check.FailuresOnly {
+		flags += 8
+		c.name = rand.Text()[:12]
+	}
+	if c.check.Cost == 0 {
+		flags += 16
+	}
+	return append(args, grain(p, c.limit), c.limit, c.l.window, max(c.check.Cost, 1), flags, c.check.Within.Microseconds(), c.l.queue, c.name)
 }
 
 // grain is how exactly instants are kept, in microseconds; 0 is as exactly as the clock.
@@ -277,10 +359,7 @@ func (s *Store) decideTogether(ctx context.Context, calls []*call) error {
 		return s.decide(ctx, calls)
 	}
 	if len(groups) == 1 {
-		err := s.merge(ctx, calls)
-		if err == nil {
-			err = s.run(ctx, calls)
-		}
+		err := s.ask(ctx, calls)
 		switch {
 		case err == nil:
 			return nil
@@ -295,7 +374,11 @@ func (s *Store) decideTogether(ctx context.Context, calls []*call) error {
 				groups = append(groups, []*call{c})
 			}
 		default:
-			return s.fallbackAll(ctx, calls, err)
+			back, err := s.fallbackAll(ctx, calls, err)
+			if back {
+				return s.decideTogether(ctx, calls)
+			}
+			return err
 		}
 	}
 	errs := make([]error, len(groups))
@@ -340,7 +423,7 @@ func bySubject(calls []*call) (groups [][]*call) {
 func (s *Store) undo(ctx context.Context, calls []*call) error {
 	var booked []*call
 	for _, c := range calls {
-		if c.booked || c.local {
+		if onRedis, local := c.state(); onRedis || local {
 			booked = append(booked, c)
 		}
 	}
@@ -349,35 +432,48 @@ func (s *Store) undo(ctx context.Context, calls []*call) error {
 	}
 	err := s.settle(context.WithoutCancel(ctx), booked, make([]int, len(booked)))
 	for _, c := range booked {
-		c.booked, c.local = false, false
+		c.mu.Lock()
+		c.undone = true
+		c.mu.Unlock()
 	}
 	return err
 }
 
 // settle gives calls their final costs.
 func (s *Store) settle(ctx context.Context, calls []*call, costs []int) error {
-	var keys []string
-	var args []any
 	var errs []error
-	var settled []*call
+	var onRedis []*call
+	var final []int
 	for i, c := range calls {
 		if c.leased != nil {
 			errs = append(errs, c.leased.settle(ctx, c, costs[i]))
 			continue
 		}
 		c.mu.Lock()
-		mirror := c.mirror
-		if c.local && !s.outage.settled(c, costs[i]) {
-			c.late, c.lateCost = true, costs[i]
+		mirror, booked := c.mirror, c.booked
+		if c.local {
+			s.outage.settled(c, costs[i])
 		}
-		booked := c.booked
 		c.mu.Unlock()
 		if mirror != nil {
 			errs = append(errs, mirror.Settle(ctx, costs[i]))
 		}
-		if !booked || costs[i] == c.check.Cost && c.name == "" {
-			continue
+		if booked && (costs[i] != c.check.Cost || c.name != "") {
+			onRedis, final = append(onRedis, c), append(final, costs[i])
 		}
+	}
+	if len(onRedis) > 0 {
+		errs = append(errs, s.give(ctx, onRedis, final))
+	}
+	return errors.Join(errs...)
+}
+
+// give gives bookings on Redis their final costs.
+func (s *Store) give(ctx context.Context, calls []*call, costs []int) error {
+	var keys []string
+	var args []any
+	var errs []error
+	for i, c := range calls {
 		if c.l.denials != nil && costs[i] < c.check.Cost {
 			defer c.l.denials.drop(c.check.Key)
 		}
@@ -385,23 +481,22 @@ func (s *Store) settle(ctx context.Context, calls []*call, costs []int) error {
 			errs = append(errs, s.settleGCRA(ctx, c, costs[i]))
 			continue
 		}
-		settled = append(settled, c)
 		keys = append(keys, c.at(), c.at()+":"+rand.Text())
 		args = append(args, c.stamp, c.check.Cost, costs[i], grain(&c.l.policy, c.limit), c.limit, c.l.window, time.Since(c.sent).Microseconds(), c.name)
 	}
-	switch {
-	case len(settled) == 0:
-	case len(settled) == 1 || !s.slots.Load():
+	switch n := len(keys) / 2; {
+	case n == 0:
+	case n == 1 || !s.slots.Load():
 		_, err := s.eval(ctx, settleScript, keys, args...)
 		if crossSlot(err) {
 			s.slots.Store(true)
-			return s.settle(ctx, calls, costs)
+			return s.give(ctx, calls, costs)
 		}
 		errs = append(errs, err)
 	default:
 		var wg sync.WaitGroup
-		each := make([]error, len(settled))
-		for i := range settled {
+		each := make([]error, n)
+		for i := range n {
 			wg.Go(func() { _, each[i] = s.eval(ctx, settleScript, keys[2*i:2*i+2], args[8*i:8*i+8]...) })
 		}
 		wg.Wait()

@@ -17,16 +17,16 @@ import (
 // are in flight in all processes together. [Store.Concurrency] makes it.
 //
 // A slot is leased. While it is held this process renews it, and when the process dies
-// or is cut off the slot runs out on the server's clock, so no crash takes a slot away
+// or is disconnected the slot runs out on the server's clock, so no crash takes a slot away
 // for longer than a lease. A holder that could not renew in time finds Held false, by
 // its own clock and before the slot can be another's, unless this machine's clock runs
 // slower than the server's by more than a hundredth, or stands still with the machine.
 //
 // As for limits of rates, slots are forgotten early when Redis forgets them: in a
 // failover, in a restart without its data, by eviction, or when the server's clock is
-// set forward. Their holders learn it when they renew, a third of a lease later at
-// most, and up to Limit more may be in flight meanwhile; [concurrency.Slot.Token] is what
-// protects a resource from the older of the two. A token is an instant of the server's
+// set forward. Their holders learn it when they renew, at most a third of a lease
+// later. Until then up to Limit more may be in flight. [concurrency.Slot.Token] protects a
+// resource from the older holder. A token is an instant of the server's
 // clock, and so grows also after Redis has lost its data, unless that clock was set
 // back or the failover went to a slower one.
 type Concurrency struct {
@@ -47,7 +47,7 @@ type Concurrency struct {
 type ConcurrencyOptions struct {
 	// Lease is how long a slot outlives the process that held it, and how long Redis
 	// may be away until holders lose theirs. A slot that is held longer is renewed
-	// every third of it; one that is released before costs nothing more. At least three
+	// every third of it; a slot that is released before costs no further command. At least three
 	// times the store's Timeout. Default: 30 s.
 	Lease time.Duration
 	// Options are those of every limiter; MaxKeys bounds what FailLocal keeps.
@@ -121,11 +121,11 @@ func (c *Concurrency) Stats() ConcurrencyStats {
 // slot's Release. The end of a context is noticed after at most the store's
 // Timeout: a question that is left unanswered would leave its slot behind.
 //
-// With Policy.Wait the callers of one process wait in the order of their coming, and only
-// the first of them asks Redis, at once after a release in this process and otherwise
-// every few milliseconds. Processes take their turns by chance.
+// With Policy.Wait the callers of one process wait in the order of their calls. Only the
+// first one sends commands: at once after a release in this process, and every few
+// milliseconds otherwise. The order among processes is random.
 //
-// What OnFailure lets in while Redis does not answer is not known to Redis afterwards.
+// Slots that OnFailure gives while Redis does not respond are not counted in Redis later.
 func (c *Concurrency) Acquire(ctx context.Context, key string, weight int) (*concurrency.Slot, error) {
 	r, decided, err := c.policy.Begin(ctx, c.opts.LimitFunc, key, weight)
 	if err != nil {
@@ -198,7 +198,7 @@ func (c *Concurrency) wait(ctx context.Context, key string, r ratelimit.Result) 
 	}
 }
 
-// take asks Redis for slots.
+// take takes slots on Redis.
 func (c *Concurrency) take(ctx context.Context, key string, r ratelimit.Result) (*concurrency.Slot, error) {
 	l := &lease{
 		c: c, keys: []string{c.store.redisKey(key, c.suffix)}, weight: r.Cost,

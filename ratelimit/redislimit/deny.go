@@ -138,7 +138,7 @@ func (s *denyShard) makeRoom(now int64) {
 	clear(s.denials)
 }
 
-// drop forgets key, of which units have been given back.
+// drop forgets key after units of it have been given back.
 func (c *denyCache) drop(key string) {
 	s := c.shard(key)
 	s.mu.Lock()

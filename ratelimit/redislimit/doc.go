@@ -7,17 +7,16 @@
 // A decision is one script in one round trip on the clock of the Redis server, for
 // several policies at once where their keys share a slot. It works with Redis 6.2 and
 // later: standalone, Sentinel, Cluster, Ring. The store connects with the first
-// decision, and a Redis that refuses, hangs or is paused costs a request at most
-// [Options.Timeout], and microseconds once the breaker is open; each policy says what
-// holds then ([ratelimit.FailureMode]).
+// decision. A Redis that refuses connections, hangs or is paused delays a request by at most
+// [Options.Timeout], and by microseconds after the circuit breaker has opened. The
+// [ratelimit.FailureMode] of each policy applies then.
 //
 // # Guarantees
 //
 // Exact and Buckets admit at most Limit in any window of the server's clock. A unit
-// is forgotten early only when Redis itself forgets it: evicted (use noeviction, or a
-// database of its own), lost with a crash before it was saved, or lost in a failover.
-// Replication is asynchronous, so a failover forgets what the old master had admitted
-// but not yet replicated, at most Limit for each key; WAIT could not prevent that
-// either, only make it rarer. A server's clock that is set back keeps units longer,
-// one that is set forward frees them early.
+// is forgotten early only when Redis itself forgets it: by eviction (use noeviction, or a
+// database of its own), in a crash before it was saved, or in a failover. Replication is
+// asynchronous, so a failover loses the units that the old master had not replicated yet, at
+// most Limit for each key. WAIT would make that rarer and could not prevent it. A server's
+// clock that is set back keeps units longer. A clock that is set forward frees them early.
 package redislimit

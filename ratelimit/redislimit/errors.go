@@ -13,7 +13,10 @@ import (
 )
 
 // errDown stands for the answer that the open breaker saved the caller from waiting for.
-type errDown struct{ wait time.Duration }
+type errDown struct {
+	wait    time.Duration
+	breaker *breaker
+}
 
 func (e errDown) Error() string {
 	return fmt.Sprintf("redislimit: Redis does not answer and is left alone for another %v", e.wait.Round(time.Millisecond))
@@ -22,7 +25,7 @@ func (e errDown) Error() string {
 var (
 	// errSilent means that a node was silent for the store's Timeout.
 	errSilent = errors.New("redislimit: Redis has not answered anything for as long as Timeout allows")
-	// errSaturated means that a node answers, but not this call in time.
+	// errSaturated means that a node responds to other calls, and too late to this one.
 	errSaturated = errors.New("redislimit: more decisions wait than Redis answers in time; lower the load, or give the limiter a Redis of its own")
 )
 
@@ -50,15 +53,15 @@ func isReply(err error) bool {
 	return ok
 }
 
-// wrap gives errors of Redis this package's name, for the operator's eyes.
+// wrap gives errors of Redis this package's name, for the operator's eyes. An error that is no
+// reply is also ratelimit.ErrUnavailable.
 func wrap(err error) error {
-	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	switch {
+	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
-	}
-	if down, ok := errors.AsType[errDown](err); ok {
-		return fmt.Errorf("%w: %w", ratelimit.ErrUnavailable, down)
-	}
-	if strings.HasPrefix(err.Error(), "redislimit: ") {
+	case !isReply(err) || outOfService(err):
+		return fmt.Errorf("%w: %w", ratelimit.ErrUnavailable, err)
+	case strings.HasPrefix(err.Error(), "redislimit: "):
 		return err
 	}
 	return fmt.Errorf("redislimit: %w", err)

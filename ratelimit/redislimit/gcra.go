@@ -60,17 +60,25 @@ redis.call('SET', KEYS[1], string.format('%%.6f', (now + debt) / 1000000), 'PX',
 return 1
 `, gcraEpoch))
 
-// Takes units that this process has allowed during an outage, even if they do not fit. ARGV: us that
-// the bucket may lie in debt, then for each use: us ago, us that its units take to flow in.
-// Returns for each when the bucket was full again, in us after the use.
+// Takes units that this process has allowed during an outage, even if they do not fit. KEYS[2]
+// names the batch, which may come twice. ARGV: us that the bucket may lie in debt, two that only
+// merge.lua reads, us since the batch was made, then for each use: us before that, us that its
+// units take to flow in. Returns for each when the bucket was full again, in us after the use. It is
+// 0 the second time: no units can be given back then.
 var gcraMerge = newScript(fmt.Sprintf(`
 local t = redis.call('TIME')
 local now = (t[1] - %[1]d) * 1000000 + t[2]
 local full, reply = tonumber(redis.call('GET', KEYS[1]) or 0) * 1000000, {}
-for i = 2, #ARGV, 2 do
-  local at = now - ARGV[i]
-  full = math.min(math.max(full, at) + ARGV[i + 1], now + ARGV[1])
-  reply[#reply + 1] = math.max(0, math.ceil(full - at))
+local first = redis.call('SET', KEYS[2], 1, 'NX', 'PX', math.ceil(ARGV[3] / 1000) + 60000)
+local reset = tonumber(redis.call('GET', KEYS[1] .. ':g') or 0)
+for i = 5, #ARGV, 2 do
+  local at = now - ARGV[4] - ARGV[i]
+  local after = 0
+  if first and at > reset then
+    full = math.min(math.max(full, at) + ARGV[i + 1], now + ARGV[1])
+    after = math.max(0, math.ceil(full - at))
+  end
+  reply[#reply + 1] = after
 end
 if full > now then
   redis.call('SET', KEYS[1], string.format('%%.6f', full / 1000000), 'PX', math.ceil((full - now) / 1000) + 1)
@@ -127,8 +135,8 @@ func (c *call) plainGCRA(ctx context.Context, per time.Duration) ([]int64, error
 		return nil, err
 	}
 	// Its Remaining loses a unit to rounding now and then, and is 0 on denial even
-	// when a smaller cost would fit; ResetAfter says what is used. What floats
-	// lose on the way must not make a client come early either.
+	// when a smaller cost would fit; ResetAfter contains the used units. The
+	// rounding of floats must not make a client come early either.
 	slack := min(10*time.Microsecond, per/2)
 	used := min(int64((r.ResetAfter-slack+per-1)/per), int64(limit))
 	if r.Allowed > 0 {
@@ -183,7 +191,11 @@ func (s *Store) settleGCRA(ctx context.Context, c *call, cost int) error {
 	if back > 0 {
 		// Units that have flowed in since are free already. Redis booked after c.sent, so this gives
 		// back too little, by the time that the booking was under way, and never too much.
-		if back = min(back, c.res.ResetAfter-time.Since(c.sent)); back <= 0 {
+		full := c.res.ResetAfter
+		if c.flows > 0 {
+			full = c.flows
+		}
+		if back = min(back, full-time.Since(c.sent)); back <= 0 {
 			return nil
 		}
 	}

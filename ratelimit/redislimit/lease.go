@@ -111,8 +111,8 @@ func (l *lease) Lost() context.Context {
 // Token implements concurrency.Lease.
 func (l *lease) Token() int64 { return l.token }
 
-// Release implements concurrency.Lease. It also asks Redis when the slot is lost by this
-// clock: it may lie there still. When Redis does not answer, it is asked again until
+// Release implements concurrency.Lease. It sends a command also when the slot is lost by this
+// clock, since Redis may still hold it. While Redis does not respond, it tries again until
 // the slot has run out.
 func (l *lease) Release() error {
 	l.c.held.Add(-int64(l.weight))
@@ -141,8 +141,8 @@ func (l *lease) free() (int64, error) {
 	return got[0], nil
 }
 
-// freeLater frees a slot of which Redis may know, as soon as it answers and while that
-// is worth it.
+// freeLater frees a slot that Redis may hold, as soon as Redis responds and while the slot
+// has not run out.
 func (l *lease) freeLater(until time.Time) {
 	pause := l.c.store.opts.BreakerOpen
 	if time.Until(until) < pause {

@@ -13,8 +13,8 @@ import (
 	"github.com/mainstay-go/mainstay/ratelimit/driver"
 )
 
-// Leased is a ratelimit.Limiter for keys so hot that a round trip for every decision is
-// too much: this process takes units of such a key in blocks and decides from them
+// Leased is a ratelimit.Limiter for keys with so many decisions that a round trip for each is
+// too expensive. This process takes units of such a key in blocks, and decides from a block
 // without Redis. [Store.Leased] makes it.
 //
 // It admits at most Limit in any window of the server's clock, as Exact and Buckets do,
@@ -23,15 +23,15 @@ import (
 // window late and never early. A machine whose clock runs slower than the server's by
 // more than a hundredth, or stands still with the machine, may use one later than that.
 //
-// What it costs is that fewer than Limit may be let in. A unit is free again up to Life
-// late, which takes Life in (Window + Life) of the rate that a limit lets through for
-// ever. What this process holds unused is denied to the others until it is given back:
-// at the key's next decision after Life, by [Leased.Run], or else by the window. And
-// what it holds when it is killed is free again after Window + Life.
+// The price is that fewer than Limit may be admitted. A unit is free again up to Life late,
+// which takes Life / (Window + Life) of the rate under a load that never ends. Units that
+// this process holds are denied to others until they go back: at the key's next decision
+// after Life, by [Leased.Run], or else after the window. The units of a killed process are
+// free again after Window + Life.
 //
-// Blocks grow while a key uses them up within Life, shrink to what it used, and take at
-// most half of what a key has left. A key that is not hot is decided as a Limiter does,
-// one unit at a time and free again on time, and so are the last units of every key.
+// Blocks grow while a key uses them up within Life, and shrink to the number of used units. A
+// block takes at most half of the units that a key has left. A key with few decisions, and
+// the last units of every key, are decided one by one, as by a Limiter.
 type Leased struct {
 	under  *Limiter
 	block  int
@@ -52,16 +52,15 @@ type LeaseOptions struct {
 	// Life is how long units may be held, at most the Window. Default: a fiftieth of
 	// Window, from 1 ms to 1 s.
 	Life time.Duration
-	// Options are those of every limiter; MaxKeys bounds what FailLocal keeps. Blocks
-	// are kept for at most 65,536 keys, whatever it says; further keys are decided as a
-	// Limiter does.
+	// Options are those of every limiter. MaxKeys bounds the keys of FailLocal. Blocks are
+	// kept for at most 65,536 keys. Further keys are decided as by a Limiter.
 	ratelimit.Options
 }
 
 const maxBlock = 1000
 
-// Leased returns a limiter that takes units of policy in blocks. GCRA and CountDenied
-// have none. opts may be nil. [Leased.Run] should run beside it.
+// Leased returns a limiter that takes units of policy in blocks. It does not support GCRA and
+// CountDenied. opts may be nil. [Leased.Run] should run beside it.
 func (s *Store) Leased(policy ratelimit.Policy, opts *LeaseOptions) (*Leased, error) {
 	var o LeaseOptions
 	if opts != nil {
@@ -122,7 +121,7 @@ func (l *Leased) AllowN(ctx context.Context, key string, cost int) (ratelimit.Re
 	return c.res, err
 }
 
-// Peek returns the result of Allow without using units. It asks Redis.
+// Peek returns the result of Allow without using units. It sends a command.
 func (l *Leased) Peek(ctx context.Context, key string) (ratelimit.Result, error) {
 	return l.AllowN(ctx, key, 0)
 }
@@ -270,7 +269,7 @@ func (l *Leased) decide(ctx context.Context, c *call) error {
 			l.leased.Add(1)
 			return nil
 		}
-		if b == nil || b.filling != nil && b.more == 0 { // that question brings nothing for others
+		if b == nil || b.filling != nil && b.more == 0 { // that command brings no units for others
 			sh.mu.Unlock()
 			return l.fill(ctx, c, sh, nil, order{})
 		}
@@ -293,18 +292,24 @@ func (l *Leased) decide(ctx context.Context, c *call) error {
 	}
 }
 
-// fill asks Redis for c's cost and the units of o, and puts the rest into b.
+// fill takes c's cost and the units of o on Redis, and puts the rest into b.
 // The answer must become known even when the caller leaves: ctx is looked at after it.
 func (l *Leased) fill(ctx context.Context, c *call, sh *blockShard, b *block, o order) error {
+	known := context.WithoutCancel(ctx)
+	err := l.under.store.merge(known, []*call{c})
+	unasked := err != nil
 	sent := l.keys.now()
-	reply, err := l.ask(context.WithoutCancel(ctx), c.at(), c.res.Limit, c.check.Cost, o)
+	var reply []int64
+	if !unasked {
+		reply, err = l.ask(known, c.at(), c.res.Limit, c.check.Cost, o)
+	}
 	left := ctx.Err()
 	if err == nil {
 		c.readLease(l, reply, l.keys.base.Add(time.Duration(sent)))
 	}
 	if b != nil {
 		sh.mu.Lock()
-		if _, unasked := errors.AsType[errDown](err); unasked {
+		if _, down := errors.AsType[errDown](err); down || unasked {
 			b.left = o.back
 		} else if err == nil {
 			b.fill(&c.res, reply, sent, l.life, left == nil)
@@ -319,7 +324,11 @@ func (l *Leased) fill(ctx context.Context, c *call, sh *blockShard, b *block, o 
 	case left != nil:
 		return left
 	case err != nil:
-		return l.under.store.fallbackAll(ctx, []*call{c}, err)
+		back, err := l.under.store.fallbackAll(ctx, []*call{c}, err)
+		if back {
+			return l.decide(ctx, c)
+		}
+		return err
 	}
 	return nil
 }
@@ -395,8 +404,8 @@ func (l *Leased) Run(ctx context.Context) error {
 	}
 }
 
-// returnAll gives back what has run out, or everything. It stops at the first failure,
-// for the others would fail too: the rest is lost until the window has passed.
+// returnAll gives back units whose life has ended, or all units. It stops at the first
+// failure, since the others would fail too. The rest is lost until the window has passed.
 func (l *Leased) returnAll(ctx context.Context, everything bool) error {
 	for i := range l.keys.shards {
 		for key, o := range l.keys.collect(&l.keys.shards[i], l.life, everything) {

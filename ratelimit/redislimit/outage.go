@@ -1,7 +1,7 @@
 package redislimit
 
 import (
-	"context"
+	"crypto/rand"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,26 +11,101 @@ import (
 // alone.
 const maxUnmerged = 100_000
 
-// outage remembers the uses that this process has allowed while Redis was away, by key.
+// outage remembers the uses that this process has allowed while Redis was away, by key,
+// until they are merged into Redis.
 type outage struct {
 	mu   sync.Mutex
-	uses map[string][]*localUse
-	n    int
+	keys map[string]*unmerged
+	n    int // uses
 
-	merging atomic.Int64 // keys on their way to Redis
+	// open is the number of open circuit breakers, and waiting is len(keys).
+	open, waiting atomic.Int64
+}
+
+// unmerged is the uses of one key that Redis does not know.
+type unmerged struct {
+	fresh []*localUse
+	batch *batch
+	// falling is the number of decisions that are falling back at the moment. They may add
+	// uses. decided is closed when they have ended.
+	falling int
+	decided chan struct{}
+	// busy is closed when the merge under way has ended. It is nil without one.
+	busy chan struct{}
 }
 
 // localUse is one use that Redis does not know.
 type localUse struct {
-	call *call
-	at   time.Time
-	cost int
+	call     *call
+	at, made time.Time // when the units count, and when they were decided
+	cost     int       // final, as far as it is known
+	merged   int       // the cost in its batch
 }
 
-func (o *outage) len() int {
+// batch is uses on their way to Redis. Its name makes a repetition harmless: the reply to
+// a merge may be lost.
+type batch struct {
+	name string
+	made time.Time
+	uses []*localUse
+}
+
+// calm reports whether there is no outage for decisions to consider.
+func (o *outage) calm() bool { return o.open.Load() == 0 && o.waiting.Load() == 0 }
+
+// enter notes that decisions about the keys of calls are falling back. leave ends that.
+func (o *outage) enter(calls []*call) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return len(o.uses)
+	for _, c := range calls {
+		k := o.key(c.at())
+		if k.falling++; k.decided == nil {
+			k.decided = make(chan struct{})
+		}
+	}
+}
+
+func (o *outage) leave(calls []*call) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, c := range calls {
+		k := o.keys[c.at()]
+		if k.falling--; k.falling == 0 {
+			close(k.decided)
+			k.decided = nil
+			o.tidy(c.at(), k)
+		}
+	}
+}
+
+// overtook reports whether calls have booked units of a key while this process allowed uses of
+// it that Redis does not know.
+func (o *outage) overtook(calls []*call) bool {
+	if o.waiting.Load() == 0 {
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, c := range calls {
+		if c.booked && o.keys[c.at()] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// key returns the uses of a key. The caller holds mu.
+func (o *outage) key(key string) *unmerged {
+	k := o.keys[key]
+	if k == nil {
+		if o.keys == nil {
+			o.keys = make(map[string]*unmerged)
+		}
+		k = new(unmerged)
+		o.keys[key] = k
+		o.waiting.Add(1)
+	}
+	return k
 }
 
 func (o *outage) add(c *call) {
@@ -39,136 +114,124 @@ func (o *outage) add(c *call) {
 	if o.n >= maxUnmerged {
 		return
 	}
-	if o.uses == nil {
-		o.uses = make(map[string][]*localUse)
-	}
-	o.uses[c.at()] = append(o.uses[c.at()], &localUse{call: c, at: time.Now().Add(c.res.Delay), cost: c.check.Cost})
+	k, now := o.key(c.at()), time.Now()
+	k.fresh = append(k.fresh, &localUse{call: c, at: now.Add(c.res.Delay), made: now, cost: c.check.Cost})
 	o.n++
 }
 
-// settled gives a use its final cost. It reports false for a use that is being merged.
-func (o *outage) settled(c *call, cost int) bool {
+// settled gives a use its final cost, if it is not merged yet.
+func (o *outage) settled(c *call, cost int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, u := range o.uses[c.at()] {
-		if u.call == c {
-			u.cost = cost
-			return true
+	k := o.keys[c.at()]
+	if k == nil {
+		return
+	}
+	lists := [][]*localUse{k.fresh}
+	if k.batch != nil {
+		lists = append(lists, k.batch.uses)
+	}
+	for _, list := range lists {
+		for _, u := range list {
+			if u.call == c {
+				u.cost = cost
+				return
+			}
 		}
 	}
-	return false
 }
 
-func (o *outage) drop(key string) { o.take(key) }
-
-func (o *outage) take(key string) []*localUse {
+// drop forgets the uses of a key that is reset. A merge under way ends as it will: Redis
+// leaves out uses from before the reset.
+func (o *outage) drop(key string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	list := o.uses[key]
-	delete(o.uses, key)
-	o.n -= len(list)
-	return list
+	k := o.keys[key]
+	if k == nil {
+		return
+	}
+	o.n -= len(k.fresh)
+	k.fresh = nil
+	if k.busy == nil && k.batch != nil {
+		o.n -= len(k.batch.uses)
+		k.batch = nil
+	}
+	o.tidy(key, k)
 }
 
-func (o *outage) putBack(key string, list []*localUse) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.uses[key] = append(list, o.uses[key]...)
-	o.n += len(list)
+// tidy removes a key without uses. The caller holds mu.
+func (o *outage) tidy(key string, k *unmerged) {
+	if k.busy == nil && k.batch == nil && k.falling == 0 && len(k.fresh) == 0 {
+		delete(o.keys, key)
+		o.waiting.Add(-1)
+	}
 }
 
-func (o *outage) keys() (list []string) {
+// begin returns the uses of key to merge next, if there are any. A channel means that another
+// goroutine must end its work first, and then closes the channel. end must follow a batch.
+func (o *outage) begin(key string) (b *batch, first <-chan struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for key := range o.uses {
+	k := o.keys[key]
+	switch {
+	case k == nil:
+		return nil, nil
+	case k.busy != nil:
+		return nil, k.busy
+	case k.decided != nil:
+		return nil, k.decided
+	}
+	if k.batch == nil {
+		k.batch = &batch{name: rand.Text(), made: time.Now()}
+		for _, u := range k.fresh {
+			if u.cost > 0 {
+				u.merged = u.cost
+				k.batch.uses = append(k.batch.uses, u)
+			}
+		}
+		o.n -= len(k.fresh) - len(k.batch.uses)
+		k.fresh = nil
+	}
+	if len(k.batch.uses) == 0 {
+		k.batch = nil
+		o.tidy(key, k)
+		return nil, nil
+	}
+	k.busy = make(chan struct{})
+	return k.batch, nil
+}
+
+// end ends the merge of a batch, which stays for a repetition unless it is done.
+func (o *outage) end(key string, done bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	k := o.keys[key]
+	if done {
+		o.n -= len(k.batch.uses)
+		k.batch = nil
+	}
+	close(k.busy)
+	k.busy = nil
+	o.tidy(key, k)
+}
+
+// final returns the cost of a merged use. Later costs are settled on Redis.
+func (o *outage) final(u *localUse) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	u.call = nil
+	return u.cost
+}
+
+// len is the number of keys with unmerged uses.
+func (o *outage) len() int { return int(o.waiting.Load()) }
+
+// list returns the keys with unmerged uses.
+func (o *outage) list() (list []string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for key := range o.keys {
 		list = append(list, key)
 	}
 	return list
-}
-
-// merge books unmerged uses of the keys of calls on Redis, before the decision.
-func (s *Store) merge(ctx context.Context, calls []*call) error {
-	if s.outage.len() == 0 {
-		return nil
-	}
-	for _, c := range calls {
-		if err := s.mergeKey(ctx, c.at()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// mergeAll books all unmerged uses on Redis. It stops at the first failure.
-func (s *Store) mergeAll() {
-	for _, key := range s.outage.keys() {
-		if s.mergeKey(context.Background(), key) != nil {
-			return
-		}
-	}
-}
-
-func (s *Store) mergeKey(ctx context.Context, key string) error {
-	s.outage.merging.Add(1)
-	defer s.outage.merging.Add(-1)
-	list := s.outage.take(key)
-	if len(list) == 0 {
-		return nil
-	}
-	c := list[0].call
-	script, args := mergeScript, []any{grain(&c.l.policy, c.limit), c.limit, c.l.window}
-	if c.l.gcra != nil {
-		script, args = gcraMerge, []any{64 * c.l.window}
-	}
-	var uses []*localUse
-	for _, u := range list {
-		if u.cost <= 0 {
-			continue
-		}
-		uses = append(uses, u)
-		cost := int64(u.cost)
-		if c.l.gcra != nil {
-			cost = int64(u.call.perUnit()) * cost / 1000
-		}
-		args = append(args, time.Since(u.at).Microseconds(), cost)
-	}
-	if len(uses) == 0 {
-		return nil
-	}
-	sent, at := time.Now(), key
-	if c.l.gcra != nil {
-		at = gcraPrefix + key
-	}
-	stamps, err := s.integers(ctx, len(uses), script, []string{at}, args...)
-	if err != nil {
-		if !isReply(err) {
-			s.outage.putBack(key, list)
-			for _, u := range list {
-				u.call.mu.Lock()
-				if u.call.late {
-					s.outage.settled(u.call, u.call.lateCost)
-				}
-				u.call.mu.Unlock()
-			}
-		}
-		return err
-	}
-	for i, u := range uses {
-		u.call.mu.Lock()
-		u.call.stamp, u.call.sent, u.call.booked, u.call.local = stamps[i], sent, true, false
-		if c.l.gcra != nil {
-			u.call.sent, u.call.res.ResetAfter = u.at, time.Duration(stamps[i])*time.Microsecond
-		}
-		late, cost := u.call.late, u.call.lateCost
-		u.call.mu.Unlock()
-		if late { // it was settled while it was being merged
-			if err := s.settle(ctx, []*call{u.call}, []int{cost}); err != nil {
-				s.opts.Logger.WarnContext(ctx, "redislimit: units of an outage stay counted until the window has passed", "error", err)
-			}
-		}
-	}
-	if c.l.denials != nil {
-		c.l.denials.drop(c.check.Key)
-	}
-	return nil
 }

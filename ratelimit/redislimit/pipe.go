@@ -31,9 +31,54 @@ type query struct {
 	state  atomic.Int32 // queued, sent or left
 	sentAt atomic.Int64 // nanoseconds since the store's base
 	at     time.Time    // when it was made
-	value  any
+	list   []int64      // the reply of a script that returns a list of integers
+	value  any          // the reply of any other
 	err    error
-	done   chan struct{}
+	waiter *waiter // nil: the caller sends it itself
+}
+
+// waiter is a channel and a timer to wait for a reply.
+type waiter struct {
+	done  chan struct{} // receives one value
+	timer *time.Timer
+}
+
+var waiters = sync.Pool{New: func() any {
+	w := &waiter{done: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
+	w.timer.Stop()
+	return w
+}}
+
+// command returns the query as a command of Redis: by the name of its script, or by its source.
+func (q *query) command(ctx context.Context, source bool) redis.Cmder {
+	name, text := "evalsha", q.script.sha
+	if source {
+		name, text = "eval", q.script.source
+	}
+	args := make([]any, 3, 3+len(q.keys)+len(q.args))
+	args[0], args[1], args[2] = name, text, len(q.keys)
+	for _, k := range q.keys {
+		args = append(args, k)
+	}
+	args = append(args, q.args...)
+	if q.script.list {
+		cmd := redis.NewIntSliceCmd(ctx, args...)
+		cmd.SetFirstKeyPos(3)
+		return cmd
+	}
+	cmd := redis.NewCmd(ctx, args...)
+	cmd.SetFirstKeyPos(3)
+	return cmd
+}
+
+// read takes the reply over.
+func (q *query) read(cmd redis.Cmder) {
+	switch cmd := cmd.(type) {
+	case *redis.IntSliceCmd:
+		q.list, q.err = cmd.Result()
+	case *redis.Cmd:
+		q.value, q.err = cmd.Result()
+	}
 }
 
 const (
@@ -67,14 +112,14 @@ func newPipe(s *Store, client Client) *pipe {
 
 // run runs a script. The error is the context's when that ended, errDown while the breaker
 // is open, errSaturated, the reply's, or a failure of the node, which has been counted.
-func (p *pipe) run(ctx context.Context, sc *script, keys []string, args []any) (any, error) {
+func (p *pipe) run(ctx context.Context, sc *script, keys []string, args []any) (*query, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	now := time.Now()
 	wait, ok, probe := p.breaker.allow(now)
 	if !ok {
-		return nil, errDown{wait}
+		return nil, errDown{wait, &p.breaker}
 	}
 	p.store.calls.Add(1)
 	if !probe && p.breaker.failing() && !p.starving(now, now) { // a call has waited for it already
@@ -87,23 +132,26 @@ func (p *pipe) run(ctx context.Context, sc *script, keys []string, args []any) (
 	q := &query{script: sc, keys: keys, args: args, at: now}
 	if !probe && p.store.obeys && p.answered.Load() != 0 && p.alone(ctx, timeout) {
 		p.sendAlone(ctx, q, timeout)
-		return q.value, q.err
+		return q, q.err
 	}
-	q.done = make(chan struct{})
+	w := waiters.Get().(*waiter)
+	q.waiter = w
 	if err := p.enter(q, probe); err != nil {
 		return nil, err
 	}
-	timer := time.NewTimer(timeout)
-	defer timer.Stop()
+	w.timer.Reset(timeout)
+	defer w.timer.Stop()
 	due, suspected := now.Add(timeout), false
 	for {
 		select {
-		case <-q.done:
-			return q.value, q.err
+		case <-w.done:
+			w.timer.Stop()
+			waiters.Put(w) // in all other cases done may still receive
+			return q, q.err
 		case <-ctx.Done():
 			q.state.CompareAndSwap(queued, left)
 			return nil, ctx.Err()
-		case <-timer.C:
+		case <-w.timer.C:
 		}
 		now = time.Now()
 		quiet, fate := p.judge(q, now, p.starving(now, due))
@@ -119,7 +167,7 @@ func (p *pipe) run(ctx context.Context, sc *script, keys []string, args []any) (
 			return nil, errSaturated
 		}
 		due = now.Add(next)
-		timer.Reset(next)
+		w.timer.Reset(next)
 	}
 }
 
@@ -167,7 +215,7 @@ func (p *pipe) judge(q *query, now time.Time, late bool) (quiet time.Duration, f
 }
 
 // alone reports whether a caller may send its command by itself, without a goroutine between:
-// nothing else is under way, and it can wait for as long as the node may be silent.
+// no other command is under way, and it can wait for as long as the node may be silent.
 func (p *pipe) alone(ctx context.Context, timeout time.Duration) bool {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < timeout {
 		return false
@@ -187,9 +235,7 @@ func (p *pipe) sendAlone(ctx context.Context, q *query, timeout time.Duration) {
 	if !p.breaker.failing() {
 		timeout += timeout / 2
 	}
-	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
-	defer cancel()
-	p.send(limited, []*query{q})
+	p.send(until{context.WithoutCancel(ctx), q.at.Add(timeout)}, []*query{q})
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.queue) > 0 {
@@ -198,6 +244,15 @@ func (p *pipe) sendAlone(ctx context.Context, q *query, timeout time.Duration) {
 		p.lanes--
 	}
 }
+
+// until is a context with a deadline for the client's connection. It needs no timer.
+type until struct {
+	context.Context
+	at time.Time
+}
+
+// Deadline implements context.Context.
+func (u until) Deadline() (time.Time, bool) { return u.at, true }
 
 // silentSince is when the oldest command was sent to a node that is silent since; zero if the
 // node is not silent.
@@ -319,8 +374,8 @@ func (p *pipe) send(ctx context.Context, batch []*query) {
 				p.store.badReply(q)
 			}
 		}
-		if q.done != nil {
-			close(q.done)
+		if q.waiter != nil {
+			q.waiter.done <- struct{}{}
 		}
 	}
 }
@@ -336,28 +391,17 @@ func (p *pipe) exec(ctx context.Context, batch []*query, source bool) {
 		p.each(ctx, batch, source)
 		return
 	}
-	cmds := make([]*redis.Cmd, len(batch))
+	cmds := make([]redis.Cmder, len(batch))
 	_, err := client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for i, q := range batch {
-			name, text := "evalsha", q.script.sha
-			if source {
-				name, text = "eval", q.script.source
-			}
-			args := make([]any, 0, 3+len(q.keys)+len(q.args))
-			args = append(args, name, text, len(q.keys))
-			for _, k := range q.keys {
-				args = append(args, k)
-			}
-			cmd := redis.NewCmd(ctx, append(args, q.args...)...)
-			cmd.SetFirstKeyPos(3)
-			cmds[i] = cmd
-			_ = pipe.Process(ctx, cmd) // the pipeline reports what becomes of it
+			cmds[i] = q.command(ctx, source)
+			_ = pipe.Process(ctx, cmds[i]) // the pipeline reports what becomes of it
 		}
 		return nil
 	})
 	for i, q := range batch {
-		q.value, q.err = cmds[i].Result()
-		if q.err == nil && q.value == nil && err != nil {
+		q.read(cmds[i])
+		if q.err == nil && q.value == nil && q.list == nil && err != nil {
 			q.err = err // it was not sent
 		}
 	}
@@ -373,6 +417,12 @@ func (p *pipe) each(ctx context.Context, batch []*query, source bool) {
 }
 
 func (p *pipe) one(ctx context.Context, q *query, source bool) {
+	if c, ok := p.client.(processor); ok {
+		cmd := q.command(ctx, source)
+		_ = c.Process(ctx, cmd) // the command has the error
+		q.read(cmd)
+		return
+	}
 	if source {
 		q.value, q.err = p.client.Eval(ctx, q.script.source, q.keys, q.args...).Result()
 	} else {

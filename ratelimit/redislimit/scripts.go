@@ -34,11 +34,11 @@ local now = t[1] * 1000000 + t[2]
 `
 
 var (
-	takeScript    = newScript(fastSource + windowSource + takeSource)
+	takeScript    = newScript(fastSource + windowSource + takeSource).lists()
 	settleScript  = newScript(clockSource + windowSource + settleSource)
 	barScript     = newScript(clockSource + windowSource + barSource)
-	mergeScript   = newScript(clockSource + windowSource + mergeSource)
-	leaseScript   = newScript(clockSource + windowSource + leaseSource)
+	mergeScript   = newScript(clockSource + windowSource + mergeSource).lists()
+	leaseScript   = newScript(clockSource + windowSource + leaseSource).lists()
 	acquireScript = newScript(acquireSource)
 	renewScript   = newScript(renewSource)
 	freeScript    = newScript(`
@@ -51,13 +51,23 @@ call('ZREMRANGEBYSCORE', KEYS[1], 0, now)
 call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[2]), ARGV[1])
 call('PEXPIRE', KEYS[1], math.ceil(ARGV[2] / 500))
 return call('ZCARD', KEYS[1])`)
+	// Finds out whether a node responds. It touches no key.
+	pingScript  = newScript(`return 1`)
 	leaveScript = newScript(`return redis.call('ZREM', KEYS[1], ARGV[1])`)
 )
 
 // script is a script and the name that Redis gives it.
-type script struct{ source, sha string }
+type script struct {
+	source, sha string
+	list        bool // it returns a list of integers
+}
 
 func newScript(source string) *script {
 	sum := sha1.Sum([]byte(source)) //nolint:gosec // see above
 	return &script{source: source, sha: hex.EncodeToString(sum[:])}
+}
+
+func (s *script) lists() *script {
+	s.list = true
+	return s
 }

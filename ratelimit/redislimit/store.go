@@ -23,6 +23,11 @@ type Client interface {
 	Del(ctx context.Context, keys ...string) *redis.IntCmd
 }
 
+// processor is a Client that can send any command.
+type processor interface {
+	Process(ctx context.Context, cmd redis.Cmder) error
+}
+
 // pipeliner is a Client that can send several scripts in one round trip.
 type pipeliner interface {
 	Pipelined(ctx context.Context, fn func(redis.Pipeliner) error) ([]redis.Cmder, error)
@@ -107,7 +112,7 @@ type Stats struct {
 func (s *Store) Stats() Stats {
 	st := Stats{
 		Calls: s.calls.Load(), Failures: s.errs.Load(), Shed: s.shed.Load(), BadReplies: s.bad.Load(),
-		Instances: s.instances(), Unmerged: s.outage.len() + int(s.outage.merging.Load()), Down: s.single.breaker.open(),
+		Instances: s.instances(), Unmerged: s.outage.len(), Down: s.single.breaker.open(),
 	}
 	s.pipes.Range(func(_, p any) bool {
 		st.Down = st.Down || p.(*pipe).breaker.open()
@@ -122,7 +127,11 @@ func (s *Store) eval(ctx context.Context, sc *script, keys []string, args ...any
 	if err != nil {
 		return nil, err
 	}
-	return p.run(ctx, sc, keys, args)
+	q, err := p.run(ctx, sc, keys, args)
+	if err != nil {
+		return nil, err
+	}
+	return q.value, nil
 }
 
 // pipeOf returns the pipe to the node of a key.
@@ -132,7 +141,7 @@ func (s *Store) pipeOf(ctx context.Context, key string) (*pipe, error) {
 		return s.single, nil
 	}
 	if wait, ok, _ := s.single.breaker.allow(time.Now()); !ok { // no node of the Cluster can be found
-		return nil, errDown{wait}
+		return nil, errDown{wait, &s.single.breaker}
 	}
 	// It answers from memory except before the first command and after a change.
 	sent := time.Now()
@@ -158,22 +167,34 @@ func (s *Store) pipeOf(ctx context.Context, key string) (*pipe, error) {
 
 // integers runs a script whose reply is n integers.
 func (s *Store) integers(ctx context.Context, n int, sc *script, keys []string, args ...any) ([]int64, error) {
-	value, err := s.eval(ctx, sc, keys, args...)
+	got, err := s.list(ctx, sc, keys, args)
+	if err == nil && len(got) != n {
+		return nil, fmt.Errorf("redislimit: %d integers instead of %d", len(got), n)
+	}
+	return got, err
+}
+
+// list runs a script whose reply is integers.
+func (s *Store) list(ctx context.Context, sc *script, keys []string, args []any) (got []int64, err error) {
+	p, err := s.pipeOf(ctx, keys[0])
 	if err != nil {
 		return nil, err
 	}
-	if one, ok := value.(int64); ok && n == 1 {
-		return []int64{one}, nil
+	q, err := p.run(ctx, sc, keys, args)
+	if err != nil {
+		return nil, err
 	}
-	list, _ := value.([]any)
-	got := make([]int64, 0, len(list))
-	for _, v := range list {
-		if i, ok := v.(int64); ok {
-			got = append(got, i)
+	switch value := q.value.(type) {
+	case nil:
+		return q.list, nil
+	case int64:
+		return []int64{value}, nil
+	case []any:
+		for _, v := range value {
+			if i, ok := v.(int64); ok {
+				got = append(got, i)
+			}
 		}
-	}
-	if len(got) != n {
-		return nil, fmt.Errorf("redislimit: %d integers instead of %d", len(got), n)
 	}
 	return got, nil
 }
@@ -194,6 +215,7 @@ func (s *Store) failed(err error) {
 }
 
 func (s *Store) down(err error) {
+	s.outage.open.Add(1)
 	s.opts.Logger.Warn("redislimit: Redis does not answer; each policy's OnFailure holds until it does", "error", err)
 	if t := s.opts.Trace; t != nil && t.Down != nil {
 		t.Down(context.Background(), FailedEvent{Err: err})
@@ -201,6 +223,7 @@ func (s *Store) down(err error) {
 }
 
 func (s *Store) recovered() {
+	s.outage.open.Add(-1)
 	s.opts.Logger.Info("redislimit: Redis answers again")
 	if t := s.opts.Trace; t != nil && t.Up != nil {
 		t.Up(context.Background())
@@ -281,6 +304,7 @@ func (s *Store) beat() {
 		p.exec(context.Background(), []*query{q}, true)
 		if n, ok := q.value.(int64); ok && q.err == nil {
 			s.seen.Store(n)
+			s.mergeAll() // uses that an earlier merge has left
 		}
 	})
 }
@@ -317,7 +341,7 @@ func (s *Store) claim(name, meaning string) error {
 }
 
 // redisKey is "rl:{user:42}:api:3600", with the caller in braces, so that all policies of
-// one caller share a Cluster slot and callers spread over all of them.
+// one caller share a Cluster slot, and callers spread over all slots.
 func (s *Store) redisKey(key, suffix string) string {
 	return s.opts.Prefix + ":{" + plainKey(key) + "}:" + suffix
 }
