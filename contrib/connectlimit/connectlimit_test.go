@@ -133,12 +133,44 @@ func TestOutcomes(t *testing.T) {
 				return err
 			},
 		},
+		"both streams": {
+			func(reached reaches, o connect.HandlerOption) http.Handler {
+				return connect.NewBidiStreamHandler(path, func(ctx context.Context, s *connect.BidiStream[text, text]) error {
+					in, err := s.Receive()
+					if err != nil {
+						return err
+					}
+					reached(ctx, in.Value)
+					out, err := answer(in.Value)
+					if err != nil {
+						return err
+					}
+					if err := s.Send(out); err != nil || in.Value != "answers, then an error" {
+						return err
+					}
+					return connect.NewError(connect.CodeUnauthenticated, errors.New("wrong password"))
+				}, o)
+			},
+			func(ctx context.Context, c *client, kind string) error {
+				s := c.CallBidiStream(ctx)
+				_ = s.Send(wrapperspb.String(kind)) // Receive reports what becomes of it
+				_ = s.CloseRequest()
+				defer s.CloseResponse()
+				for {
+					if _, err := s.Receive(); errors.Is(err, io.EOF) {
+						return nil
+					} else if err != nil {
+						return err
+					}
+				}
+			},
+		},
 	} {
-		for protocol, options := range map[string][]connect.ClientOption{"connect": nil, "grpc-web": {connect.WithGRPCWeb()}} {
+		for protocol, options := range map[string][]connect.ClientOption{"connect": nil, "grpc": {connect.WithGRPC()}, "grpc-web": {connect.WithGRPCWeb()}} {
 			t.Run(name+"/"+protocol, func(t *testing.T) {
 				t.Parallel()
 				ratelimittest.OutcomeSuite{
-					Kinds: []string{"status", "answer that says no", "panic"},
+					Kinds: []string{"status", "answer that says no", "answers, then an error", "panic"},
 					New: func(t testing.TB, l ratelimit.Limiter, reached func(context.Context, string)) func(string) ratelimittest.Reply {
 						limit, err := connectlimit.New([]connectlimit.Rule{{Limiter: l, FailuresOnly: true, Key: func(_ context.Context, c connectlimit.Call) string {
 							host, _, _ := net.SplitHostPort(c.Peer.Addr)
@@ -151,7 +183,8 @@ func TestOutcomes(t *testing.T) {
 						mux.Handle(path, c.handler(reached, connect.WithInterceptors(limit)))
 						server := httptest.NewUnstartedServer(mux)
 						server.Config.ErrorLog = log.New(io.Discard, "", 0)
-						server.Start()
+						server.EnableHTTP2 = true
+						server.StartTLS()
 						t.Cleanup(server.Close)
 						to := connect.NewClient[text, text](server.Client(), server.URL+path, options...)
 						return func(kind string) ratelimittest.Reply { return reply(t, c.call(t.Context(), to, kind)) }

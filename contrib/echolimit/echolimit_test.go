@@ -2,8 +2,10 @@ package echolimit_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/labstack/echo/v4"
@@ -16,7 +18,9 @@ import (
 
 func TestOutcomes(t *testing.T) {
 	ratelimittest.OutcomeSuite{
-		Kinds: []string{"status", "error", "form", "redirect", "panic", "hijack"},
+		Kinds: []string{
+			"status", "error", "any error", "handled error", "form", "redirect", "panic", "hijack", "json", "412", "events", "stream", "nothing",
+		},
 		New: ratelimittest.HTTP(func(t testing.TB, l ratelimit.Limiter, reached func(context.Context, string)) http.Handler {
 			limit, err := echolimit.New([]echolimit.Rule{{Limiter: l, Key: func(c echo.Context) string { return ratelimit.Key("ip", c.RealIP()) }, FailuresOnly: true}})
 			if err != nil {
@@ -43,9 +47,34 @@ func TestOutcomes(t *testing.T) {
 						conn.Close()
 					}
 					return nil
+				case "any error":
+					return errors.New("wrong password") // the error handler of the service makes a 200 of it
+				case "handled error":
+					c.Error(echo.NewHTTPError(http.StatusUnauthorized, "wrong password"))
+					return nil
+				case "json":
+					return c.JSON(http.StatusOK, map[string]int{"auth": 0})
+				case "412":
+					return c.JSON(http.StatusPreconditionFailed, map[string]int{"factor": 2})
+				case "events":
+					c.Response().Header().Set(echo.HeaderContentType, "text/event-stream")
+					_, err := io.WriteString(c.Response(), "data: wrong\n\n")
+					c.Response().Flush()
+					return err
+				case "stream":
+					return c.Stream(http.StatusOK, "text/plain", strings.NewReader("wrong"))
+				case "nothing":
+					return nil
 				}
 				return c.String(http.StatusOK, kind)
 			}, limit)
+			e.HTTPErrorHandler = func(err error, c echo.Context) {
+				if _, ok := errors.AsType[*echo.HTTPError](err); ok || c.Response().Committed {
+					e.DefaultHTTPErrorHandler(err, c)
+					return
+				}
+				_ = c.JSON(http.StatusOK, map[string]int{"auth": 0})
+			}
 			return e
 		}),
 	}.Run(t)

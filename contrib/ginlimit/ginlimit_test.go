@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,7 +21,9 @@ import (
 func TestOutcomes(t *testing.T) {
 	gin.SetMode(gin.ReleaseMode)
 	ratelimittest.OutcomeSuite{
-		Kinds: []string{"status", "error", "form", "redirect", "panic", "hijack"},
+		Kinds: []string{
+			"status", "error", "form", "redirect", "panic", "hijack", "abort", "abort with JSON", "abort with error", "json", "412", "events", "flush", "data from a reader", "nothing",
+		},
 		New: ratelimittest.HTTP(func(t testing.TB, l ratelimit.Limiter, reached func(context.Context, string)) http.Handler {
 			limit, err := ginlimit.New([]ginlimit.Rule{{Limiter: l, Key: func(c *gin.Context) string { return ratelimit.Key("ip", c.ClientIP()) }, FailuresOnly: true}}, nil)
 			if err != nil {
@@ -51,6 +54,24 @@ func TestOutcomes(t *testing.T) {
 						_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 						conn.Close()
 					}
+				case "abort":
+					c.AbortWithStatus(http.StatusUnauthorized)
+				case "abort with JSON":
+					c.AbortWithStatusJSON(http.StatusOK, gin.H{"auth": 0})
+				case "abort with error":
+					_ = c.AbortWithError(http.StatusUnauthorized, errors.New("wrong password"))
+				case "json":
+					c.JSON(http.StatusOK, gin.H{"auth": 0})
+				case "412":
+					c.JSON(http.StatusPreconditionFailed, gin.H{"factor": 2})
+				case "events":
+					c.SSEvent("message", "wrong")
+					c.Writer.Flush()
+				case "flush":
+					c.Writer.Flush()
+				case "data from a reader":
+					c.DataFromReader(http.StatusOK, 5, "text/plain", strings.NewReader("wrong"), nil)
+				case "nothing":
 				default:
 					c.String(http.StatusOK, kind)
 				}

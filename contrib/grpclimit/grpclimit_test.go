@@ -63,7 +63,10 @@ var desc = grpc.ServiceDesc{
 		if err != nil {
 			return err
 		}
-		return stream.SendMsg(out)
+		if err := stream.SendMsg(out); err != nil || in.Value != "answers, then an error" {
+			return err
+		}
+		return status.Error(codes.Unauthenticated, "wrong password")
 	}}},
 }
 
@@ -142,7 +145,7 @@ func TestOutcomesOfCalls(t *testing.T) {
 
 func TestOutcomesOfStreams(t *testing.T) {
 	ratelimittest.OutcomeSuite{
-		Kinds: []string{"status", "answer that says no", "panic"},
+		Kinds: []string{"status", "answer that says no", "answers, then an error", "panic"},
 		New: func(t testing.TB, l ratelimit.Limiter, reached func(context.Context, string)) func(string) ratelimittest.Reply {
 			conn := dial(t, l, reached)
 			return func(kind string) ratelimittest.Reply {

@@ -21,6 +21,7 @@ import (
 	"github.com/mainstay-go/mainstay/pagination/querycount"
 	"github.com/mainstay-go/mainstay/ratelimit"
 	"github.com/mainstay-go/mainstay/ratelimit/concurrency"
+	"github.com/mainstay-go/mainstay/ratelimit/operate"
 )
 
 // AlertsPath is where the links of messages lead that acknowledge and silence alerts.
@@ -138,6 +139,10 @@ func (a *API) routes() http.Handler {
 	open("/api/v1/users/{name}/sessions/", methods{"GET": manager(a.sessions), "DELETE": manager(a.endSessions)})
 	open("/api/v1/audit/", methods{"GET": manager(a.audit)})
 	open("/metrics/", methods{"GET": a.operators(a.Metrics.Handler())})
+	limits := a.operators(http.StripPrefix("/ops/limits", operate.Handler(func(*http.Request) bool { return true }, a.limits.all...)))
+	open("/ops/limits/", methods{"GET": limits})
+	open("/ops/limits/block/", methods{"POST": limits})
+	open("/ops/limits/unlock/", methods{"POST": limits})
 	for _, path := range []string{"/health/", "/ready/", "/alive/", "/status/"} {
 		mux.Handle(path, methods{"GET": a.Health.Handler()})
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/mainstay-go/mainstay/ratelimit"
 	"github.com/mainstay-go/mainstay/ratelimit/concurrency"
 	"github.com/mainstay-go/mainstay/ratelimit/loginguard"
+	"github.com/mainstay-go/mainstay/ratelimit/operate"
 )
 
 type middleware func(http.Handler) http.Handler
@@ -24,11 +25,21 @@ type limits struct {
 	login, reads, sale, topUp, downloads middleware
 	status                               http.Handler
 	address                              ratelimit.KeyFunc
+	all                                  []operate.Limiter
 }
 
 // A download of all sales uses a database connection until the client has read it all. The
 // limit keeps connections free when one user starts many downloads.
 var downloads = concurrency.Policy{Name: "downloads", Limit: 4, RetryAfter: 5 * time.Second}
+
+// Limiters returns the limiters of a server with these settings, for the command of an operator.
+func Limiters(cfg Config) ([]operate.Limiter, error) {
+	l, err := newLimits(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return l.all, nil
+}
 
 func newLimits(cfg Config) (l *limits, err error) {
 	s := cfg.Settings
@@ -50,6 +61,7 @@ func newLimits(cfg Config) (l *limits, err error) {
 	}, l.address)
 	options := &ratelimit.MiddlewareOptions{Logger: cfg.Logger}
 	var shown []ratelimit.Rule
+	var all []ratelimit.Limiter
 	wrap := func(rules ...ratelimit.Rule) (middleware, error) {
 		var on []ratelimit.Rule
 		for _, r := range rules {
@@ -72,7 +84,9 @@ func newLimits(cfg Config) (l *limits, err error) {
 			return r
 		}
 		r = ratelimit.Rule{Key: key, Skip: skip}
-		r.Limiter, err = cfg.Limiter(p)
+		if r.Limiter, err = cfg.Limiter(p); err == nil {
+			all = append(all, r.Limiter)
+		}
 		return r
 	}
 	if s.RateLogin.Limit != ratelimit.Unlimited {
@@ -86,6 +100,7 @@ func newLimits(cfg Config) (l *limits, err error) {
 			return nil, err
 		}
 		l.login = guard.Wrap
+		all = append(all, guard.Limiters()...)
 		shown = append(shown, ratelimit.Rule{Limiter: guard.Limiters()[0], Key: l.address}) // only a login request names an account
 	}
 	api := rule(s.RateAPI, token, isPage)
@@ -103,6 +118,9 @@ func newLimits(cfg Config) (l *limits, err error) {
 		}
 	}
 	l.status = ratelimit.LimitsHandler(shown...)
+	if l.all, err = operate.Limiters(all...); err != nil {
+		return nil, err
+	}
 	slots, err := cfg.Concurrency(downloads)
 	if err != nil {
 		return nil, err

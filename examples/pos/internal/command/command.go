@@ -37,6 +37,7 @@ func commands() []command {
 		{"backup", "[--compress[=zstd|gzip|none]] [--keep-days=30] [--encrypt-to age1…] [--notify] [--json]", "one backup with rotation; also backup list, verify, restore, prune, pin, accept, check, history", runBackup},
 		{"health", "[--notify] [--verbose] [--json] [--only a,b] [--url URL]", "all checks once; exit 0 pass, 1 warn, 2 fail, 3 could not run", checkHealth},
 		{"schedule", "print|install --target systemd|cron|windows", "daily backup and hourly health check, by the host's scheduler", scheduleCommand},
+		{"limits", "list [-policy NAME] [-blocked] [PREFIX]|unlock POLICY KEY|block POLICY KEY DURATION", "the keys of the limits on Redis, for operators", operateLimits},
 		{"queries", "", "counts the statements of the listings, without and with query optimisation", queries},
 		{"analyze", "[--json]", "sizes, indexes, foreign keys, statements of each route, cache, and what to do about each", analyze},
 		{"seed", "[--products N] [--customers N] [--sales N]", "fills an empty database with demo data", seed},

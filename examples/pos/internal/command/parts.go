@@ -38,6 +38,7 @@ import (
 type parts struct {
 	redis    redis.UniversalClient // nil without --redis
 	shared   *rediscache.Store     // nil without --redis
+	limits   *redislimit.Store     // nil without --redis
 	cache    driver.Store
 	caches   *shopcache.Caches
 	sessions api.Sessions
@@ -191,19 +192,18 @@ func (p *parts) onRedis(r settings.Redis, logger *slog.Logger) error {
 	}
 	p.shared, p.cache = shared, shared
 	p.metrics.Redis(shared)
-	limits, err := redislimit.New(p.redis, &redislimit.Options{Prefix: "pos:rl", Logger: logger})
-	if err != nil {
+	if p.limits, err = redislimit.New(p.redis, limitOptions(logger)); err != nil {
 		return err
 	}
 	p.limiter = func(policy ratelimit.Policy) (ratelimit.Limiter, error) {
-		l, err := limits.Limiter(policy, nil)
+		l, err := p.limits.Limiter(policy, nil)
 		if err == nil {
 			p.metrics.Limiter(policy.Name, func() any { return l.Stats() })
 		}
 		return l, err
 	}
 	p.concurrency = func(policy concurrency.Policy) (concurrency.Limiter, error) {
-		l, err := limits.Concurrency(policy, nil)
+		l, err := p.limits.Concurrency(policy, nil)
 		if err == nil {
 			p.metrics.Limiter(policy.Name, func() any { return l.Stats() })
 		}
@@ -226,6 +226,7 @@ func (p *parts) jobs() map[string]func(context.Context) error {
 	}
 	if p.shared != nil {
 		jobs["cache"] = p.shared.Run
+		jobs["limits"] = p.limits.Run
 	}
 	return jobs
 }
