@@ -2,8 +2,6 @@ package pagination
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"strconv"
@@ -116,7 +114,7 @@ func (c CountPolicy) Total(ctx context.Context, source any, key func() string) (
 	var n int64
 	var err error
 	if c.remembered {
-		n, err = c.remember(ctx, key(), c.ttl, load)
+		n, err = c.remember(ctx, c.own(key()), c.ttl, load)
 	} else {
 		n, err = load(ctx)
 	}
@@ -131,6 +129,15 @@ func (c CountPolicy) Total(ctx context.Context, source any, key func() string) (
 	default:
 		return Total{N: n}, nil
 	}
+}
+
+// own returns the key of a count under this policy: the same number means something else
+// under another policy.
+func (c CountPolicy) own(key string) string {
+	if c.precision == Exact {
+		return key
+	}
+	return fmt.Sprintf("%s:%d:%d", key, c.precision, c.limit)
 }
 
 // load returns a count, cap+1 for "more than the cap", or -1-n for an estimate of n. The
@@ -159,14 +166,4 @@ func (c CountPolicy) load(ctx context.Context, source any) (int64, error) {
 		return 0, errNoCounter
 	}
 	return counter.Count(ctx)
-}
-
-// countKey returns the key of a remembered count. All pages, orders and formats of one
-// filtered list share a key. Another resource, tenant or filter has another key. The key
-// has a fixed length because it depends on data from the client.
-func countKey(resource, scope string, filter []byte) string {
-	h := sha256.New()
-	fmt.Fprintf(h, "%d:%s%d:%s", len(resource), resource, len(scope), scope)
-	h.Write(filter)
-	return "pagination:count:" + base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:18])
 }

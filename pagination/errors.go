@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/mainstay-go/mainstay/pagination/internal/web"
@@ -103,6 +104,20 @@ func checkQuery(raw string, strict bool) error {
 		Status: http.StatusRequestURITooLong, Detail: "Query string too long.",
 		Problem: strict, Kind: ErrInvalidParameter, Reason: "query string of more than 16 KiB",
 	}
+}
+
+// ignored adds the unknown and the repeated parameters to those with a corrected value.
+func ignored(p *web.Params, pairs []web.Pair, corrected []string, strict bool) ([]string, error) {
+	names, rejected, why := p.Ignored(pairs)
+	if strict && rejected != "" {
+		return nil, invalidParameter(rejected, why)
+	}
+	for _, name := range names {
+		if !slices.Contains(corrected, name) {
+			corrected = append(corrected, name)
+		}
+	}
+	return corrected, nil
 }
 
 // newLinker returns the links of a request, or an error if the host is rejected.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/mainstay-go/mainstay/pagination/internal/web"
@@ -16,6 +17,10 @@ type LimitOffsetOptions struct {
 	LimitParam string
 	// OffsetParam is the parameter with the number of rows to skip. Default: "offset".
 	OffsetParam string
+	// FilterParams names the other parameters of the list, such as its filter. Any further
+	// parameter is then in [OffsetPage].Ignored. Default: nil, all except the tracking
+	// parameters utm_*, gclid, fbclid and msclkid.
+	FilterParams []string
 	// MaxOffset rejects larger offsets with [ErrInvalidParameter]. Default: no maximum with
 	// an exact count, because offsets past the end then never reach the database; 10,000
 	// times the limit with any other count.
@@ -23,7 +28,9 @@ type LimitOffsetOptions struct {
 	// Count decides how the total is found. Default: exactly.
 	Count CountPolicy
 	// Strict rejects values that are corrected otherwise: 400 with a problem document for a
-	// bad limit, a bad offset and a limit above the maximum. Default: false.
+	// bad limit, a bad offset, a limit above the maximum, a repeated paging parameter and a
+	// parameter that FilterParams excludes. Default: false; [OffsetPage].Ignored then names
+	// the parameters.
 	Strict bool
 	// Links decides where links point. Default: scheme and host of the request.
 	Links *Links
@@ -41,6 +48,7 @@ type LimitOffset struct {
 	preset      Preset
 	limitParam  string
 	offsetParam string
+	params      web.Params
 	maxOffset   int64
 	count       CountPolicy
 	strict      bool
@@ -71,6 +79,9 @@ func NewLimitOffset(preset Preset, opts *LimitOffsetOptions) (*LimitOffset, erro
 		return nil, errors.New("pagination: MaxOffset must be positive")
 	}
 	var err error
+	if p.params, err = web.NewParams(o.FilterParams, p.limitParam, p.offsetParam); err != nil {
+		return nil, err
+	}
 	p.base, err = newLinkBase(o.Links)
 	return p, err
 }
@@ -83,6 +94,8 @@ type OffsetRequest struct {
 	// Scope names the filter and the tenant in the key of a remembered count. Parse
 	// leaves it empty, and only [ReadOffset] uses it.
 	Scope string
+	// Ignored names the parameters with a corrected value. [ReadOffset] passes it on.
+	Ignored []string
 }
 
 // Parse reads limit and offset from a request's query string, without allocation. The
@@ -100,16 +113,20 @@ func (p *LimitOffset) Parse(r *http.Request) (OffsetRequest, error) {
 		if ok {
 			req.Limit = int(n)
 		}
-		if p.strict {
-			if exact, _ := web.ParseInt(limit); !ok || exact != n {
-				return OffsetRequest{}, invalidParameter(p.limitParam, "The limit must be a whole number from 1 to "+strconv.FormatInt(p.preset.most(), 10)+".")
+		if exact, _ := web.ParseInt(limit); !ok || exact != n {
+			if p.strict {
+				return OffsetRequest{}, p.limitError()
 			}
+			req.Ignored = append(req.Ignored, p.limitParam)
 		}
 	}
 	if skipped {
 		n, ok := web.Positive(offset, 0, 0)
-		if p.strict && !ok {
-			return OffsetRequest{}, invalidParameter(p.offsetParam, "The offset must be a whole number of at least 0.")
+		if !ok {
+			if p.strict {
+				return OffsetRequest{}, invalidParameter(p.offsetParam, "The offset must be a whole number of at least 0.")
+			}
+			req.Ignored = append(req.Ignored, p.offsetParam)
 		}
 		req.Offset = n
 	}
@@ -135,6 +152,9 @@ type OffsetPage[T any] struct {
 	Previous   Link   `json:"previous"` // null at the beginning
 	Results    []T    `json:"results"`  // never null
 	CountExact *False `json:"count_exact,omitempty"`
+	// Ignored names the parameters with a corrected value, and the unknown and repeated
+	// ones. [OffsetPage.Write] puts them into the header X-Ignored-Parameters.
+	Ignored []string `json:"-"`
 
 	unpaginated bool
 	req         OffsetRequest
@@ -152,6 +172,9 @@ func PaginateOffset[T any](r *http.Request, p *LimitOffset, source Lister[T]) (*
 		return nil, err
 	}
 	links, err := newLinker(&p.base, r, p.strict)
+	if err == nil {
+		req.Ignored, err = ignored(&p.params, links.Pairs, req.Ignored, p.strict)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -160,8 +183,7 @@ func PaginateOffset[T any](r *http.Request, p *LimitOffset, source Lister[T]) (*
 		if p.scope != nil {
 			scope = p.scope(r)
 		}
-		return countKey(orDefault(p.resource, r.URL.Path), scope,
-			web.AppendQuery(nil, links.Pairs, []string{p.limitParam, p.offsetParam}, nil))
+		return web.CountKey(orDefault(p.resource, r.URL.Path), scope, p.params.Filter(links.Pairs))
 	})
 	if err == nil && !page.unpaginated {
 		page.links = links
@@ -178,11 +200,18 @@ func ReadOffset[T any](ctx context.Context, p *LimitOffset, req OffsetRequest, s
 	if req.Limit < 0 && req.Limit != Unpaginated || req.Offset < 0 {
 		return nil, invalidParameter(p.limitParam, "The limit and the offset must not be negative.")
 	}
-	if req.Limit != Unpaginated {
-		req.Limit = int(min(int64(req.Limit), p.preset.most()))
+	if int64(req.Limit) > p.preset.most() {
+		if p.strict {
+			return nil, p.limitError()
+		}
+		req.Limit, req.Ignored = int(p.preset.most()), append(slices.Clip(req.Ignored), p.limitParam)
 	}
-	page, _, err := readOffset(ctx, p, req, source, func() string { return countKey(p.resource, req.Scope, nil) })
+	page, _, err := readOffset(ctx, p, req, source, func() string { return web.CountKey(p.resource, req.Scope, nil) })
 	return page, err
+}
+
+func (p *LimitOffset) limitError() error {
+	return invalidParameter(p.limitParam, "The limit must be a whole number from 1 to "+strconv.FormatInt(p.preset.most(), 10)+".")
 }
 
 // readOffset also reports whether rows follow the page.
@@ -190,13 +219,13 @@ func readOffset[T any](ctx context.Context, p *LimitOffset, req OffsetRequest, s
 	done := p.trace.begin(ctx, "limit")
 	if req.Limit == Unpaginated {
 		rows, err := source.List(ctx, NoLimit, 0)
-		done(PageEvent{Rows: len(rows), Err: err})
+		done(PageEvent{Rows: len(rows), Ignored: req.Ignored, Err: err})
 		if err != nil {
 			return nil, false, err
 		}
-		return &OffsetPage[T]{Results: notNil(rows), unpaginated: true}, false, nil
+		return &OffsetPage[T]{Results: notNil(rows), Ignored: req.Ignored, unpaginated: true}, false, nil
 	}
-	page := &OffsetPage[T]{req: req, pager: p}
+	page := &OffsetPage[T]{Ignored: req.Ignored, req: req, pager: p}
 	page.Count, err = p.count.Total(ctx, source, key)
 	end := int64(math.MaxInt64) - int64(req.Limit) + 1 // there are no rows from this offset on
 	if p.count.precision == Exact {
@@ -215,7 +244,7 @@ func readOffset[T any](ctx context.Context, p *LimitOffset, req OffsetRequest, s
 			page.Results = page.Results[:req.Limit]
 		}
 	}
-	done(PageEvent{Size: req.Limit, Offset: req.Offset, Rows: len(page.Results), Total: page.Count, Err: err})
+	done(PageEvent{Size: req.Limit, Ignored: req.Ignored, Offset: req.Offset, Rows: len(page.Results), Total: page.Count, Err: err})
 	if err != nil {
 		return nil, false, err
 	}
@@ -256,6 +285,7 @@ func (p *OffsetPage[T]) offsetURL(offset int64) Link {
 // Write responds 200 with the page as JSON, and with the headers of [Links].Headers. An
 // unpaginated list is written as a bare array.
 func (p *OffsetPage[T]) Write(w http.ResponseWriter) error {
+	web.WriteIgnored(w.Header(), p.Ignored)
 	if p.unpaginated {
 		return web.WriteJSON(w, p.Results)
 	}

@@ -1,5 +1,7 @@
 package pagination
 
+import "maps"
+
 // Schema is a fragment of an OpenAPI 3.0 document, ready for encoding/json.
 type Schema map[string]any
 
@@ -43,14 +45,21 @@ func listSchema(results Schema, next, previous string, count CountPolicy) Schema
 	s := Schema{
 		"type": "object", "required": []string{"count", "results"},
 		"properties": Schema{
-			"count":    count.schema(123),
 			"next":     linkSchema(next),
 			"previous": linkSchema(previous),
 			"results":  results,
 		},
 	}
-	if count.precision != Exact {
-		s["properties"].(Schema)["count_exact"] = Schema{
+	maps.Copy(s["properties"].(Schema), count.OpenAPIProperties())
+	return s
+}
+
+// OpenAPIProperties returns the schemas of count and count_exact, for paginators outside
+// this package.
+func (c CountPolicy) OpenAPIProperties() Schema {
+	s := Schema{"count": c.schema(123)}
+	if c.precision != Exact {
+		s["count_exact"] = Schema{
 			"type": "boolean", "enum": []bool{false}, "description": "Present when the count is not exact.",
 		}
 	}

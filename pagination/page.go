@@ -18,6 +18,9 @@ type Page[T any] struct {
 	Previous    Link   `json:"previous"`     // null on the first page
 	Results     []T    `json:"results"`      // never null
 	CountExact  *False `json:"count_exact,omitempty"`
+	// Ignored names the parameters with a corrected value, and the unknown and repeated
+	// ones. [Page.Write] puts them into the header X-Ignored-Parameters.
+	Ignored []string `json:"-"`
 
 	unpaginated bool
 	number      *PageNumber
@@ -36,6 +39,7 @@ func (*False) UnmarshalJSON([]byte) error { return nil }
 // Write responds 200 with the page as JSON, and with the headers of [Links].Headers. Links
 // contain "&" and not its escape \u0026. An unpaginated list is written as a bare array.
 func (p *Page[T]) Write(w http.ResponseWriter) error {
+	web.WriteIgnored(w.Header(), p.Ignored)
 	if p.unpaginated {
 		return web.WriteJSON(w, p.Results)
 	}

@@ -3,8 +3,10 @@ package pagination
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/mainstay-go/mainstay/pagination/internal/web"
@@ -35,7 +37,7 @@ type OutOfRange uint8
 const (
 	NotFound OutOfRange = iota // [ErrInvalidPage], as Django REST Framework
 	Empty                      // 200 with no rows
-	LastPage                   // 200 with the last page
+	LastPage                   // 200 with the last page; NotFound unless the count is exact and not remembered
 )
 
 // PageNumberOptions are the options of [NewPageNumber].
@@ -45,6 +47,10 @@ type PageNumberOptions struct {
 	// SizeParam is the parameter with the page size; "-" = clients cannot choose it.
 	// Default: "page_size".
 	SizeParam string
+	// FilterParams names the other parameters of the list, such as its filter. Any further
+	// parameter is then in [Page].Ignored. Default: nil, all except the tracking parameters
+	// utm_*, gclid, fbclid and msclkid.
+	FilterParams []string
 	// Count decides how the total is found. Default: exactly.
 	Count CountPolicy
 	// OutOfRange is the response to a page past the last one. Default: NotFound.
@@ -56,7 +62,9 @@ type PageNumberOptions struct {
 	// database then reads over all pages before it. Default: 10,000.
 	MaxPages int64
 	// Strict rejects values that are corrected otherwise: 400 with a problem document for a
-	// bad page, a bad size and a size above the maximum. Default: false.
+	// bad page, a bad size, a size above the maximum, a repeated paging parameter and a
+	// parameter that FilterParams excludes. Default: false; [Page].Ignored then names the
+	// parameters.
 	Strict bool
 	// Links decides where links point. Default: scheme and host of the request.
 	Links *Links
@@ -74,6 +82,7 @@ type PageNumber struct {
 	preset     Preset
 	pageParam  string
 	sizeParam  string // "" = not offered
+	params     web.Params
 	first      []string
 	count      CountPolicy
 	outOfRange OutOfRange
@@ -106,6 +115,13 @@ func NewPageNumber(preset Preset, opts *PageNumberOptions) (*PageNumber, error) 
 	if p.pageParam == p.sizeParam {
 		return nil, errors.New("pagination: PageParam and SizeParam must differ")
 	}
+	var err error
+	if p.params, err = web.NewParams(o.FilterParams, p.pageParam, p.sizeParam); err != nil {
+		return nil, err
+	}
+	if p.outOfRange > LastPage {
+		return nil, fmt.Errorf("pagination: OutOfRange is %d; it is NotFound, Empty or LastPage", p.outOfRange)
+	}
 	if p.maxPages == 0 {
 		p.maxPages = 10_000
 	}
@@ -116,7 +132,6 @@ func NewPageNumber(preset Preset, opts *PageNumberOptions) (*PageNumber, error) 
 		return nil, errors.New("pagination: MaxPages must be positive")
 	}
 	p.first = []string{p.pageParam}
-	var err error
 	p.base, err = newLinkBase(o.Links)
 	return p, err
 }
@@ -154,6 +169,8 @@ type PageRequest struct {
 	// Scope names the filter and the tenant in the key of a remembered count. Parse
 	// leaves it empty, and only [Read] uses it.
 	Scope string
+	// Ignored names the parameters with a corrected value. [Read] passes it on.
+	Ignored []string
 }
 
 // Parse reads page and size from a request's query string, without allocation. The
@@ -189,6 +206,7 @@ func (p *PageNumber) Parse(r *http.Request) (PageRequest, error) {
 	default:
 		n, ok := web.ParseInt(number)
 		if p.lenient && (!ok || n < 1) {
+			req.Ignored = append(req.Ignored, p.pageParam)
 			return req, nil
 		}
 		if !ok {
@@ -207,12 +225,17 @@ func (p *PageNumber) readSize(req *PageRequest, value string) error {
 	if ok {
 		req.Size = int(n)
 	}
-	if p.strict {
-		if exact, _ := web.ParseInt(value); !ok || exact != n {
-			return invalidParameter(p.sizeParam, "The page size must be a whole number from 1 to "+strconv.FormatInt(p.preset.most(), 10)+".")
+	if exact, _ := web.ParseInt(value); !ok || exact != n {
+		if p.strict {
+			return p.sizeError()
 		}
+		req.Ignored = append(req.Ignored, p.sizeParam)
 	}
 	return nil
+}
+
+func (p *PageNumber) sizeError() error {
+	return invalidParameter(p.sizeParam, "The page size must be a whole number from 1 to "+strconv.FormatInt(p.preset.most(), 10)+".")
 }
 
 // Paginate reads the requested page. The error is a [RequestError] for a fault of the
@@ -224,11 +247,14 @@ func Paginate[T any](r *http.Request, p *PageNumber, source Lister[T]) (*Page[T]
 		return nil, err
 	}
 	links, err := newLinker(&p.base, r, p.strict)
+	if err == nil {
+		req.Ignored, err = ignored(&p.params, links.Pairs, req.Ignored, p.strict)
+	}
 	if err != nil {
 		return nil, err
 	}
 	page, more, err := readPage(r.Context(), p, req, source, func() string {
-		return countKey(p.resourceOf(r), p.scopeOf(r), web.AppendQuery(nil, links.Pairs, []string{p.pageParam, p.sizeParam}, nil))
+		return web.CountKey(p.resourceOf(r), p.scopeOf(r), p.params.Filter(links.Pairs))
 	})
 	if err != nil || page.unpaginated {
 		return page, err
@@ -262,10 +288,13 @@ func Read[T any](ctx context.Context, p *PageNumber, req PageRequest, source Lis
 	if req.Number < 0 || req.Size < 0 && req.Size != Unpaginated {
 		return nil, invalidPage(p.pageParam, "below 1", p.strict)
 	}
-	if req.Size != Unpaginated {
-		req.Size = int(min(int64(req.Size), p.preset.most()))
+	if int64(req.Size) > p.preset.most() {
+		if p.strict {
+			return nil, p.sizeError()
+		}
+		req.Size, req.Ignored = int(p.preset.most()), append(slices.Clip(req.Ignored), orDefault(p.sizeParam, "page_size"))
 	}
-	page, _, err := readPage(ctx, p, req, source, func() string { return countKey(p.resource, req.Scope, nil) })
+	page, _, err := readPage(ctx, p, req, source, func() string { return web.CountKey(p.resource, req.Scope, nil) })
 	return page, err
 }
 
@@ -274,13 +303,13 @@ func readPage[T any](ctx context.Context, p *PageNumber, req PageRequest, source
 	done := p.trace.begin(ctx, "page")
 	if req.Size == Unpaginated {
 		rows, err := source.List(ctx, NoLimit, 0)
-		done(PageEvent{Rows: len(rows), Err: err})
+		done(PageEvent{Rows: len(rows), Ignored: req.Ignored, Err: err})
 		if err != nil {
 			return nil, false, err
 		}
-		return &Page[T]{Results: notNil(rows), unpaginated: true}, false, nil
+		return &Page[T]{Results: notNil(rows), Ignored: req.Ignored, unpaginated: true}, false, nil
 	}
-	page := &Page[T]{PageSize: req.Size, number: p}
+	page := &Page[T]{PageSize: req.Size, Ignored: req.Ignored, number: p}
 	err = p.fill(ctx, key, req, source, func(limit int, offset int64) (int, error) {
 		rows, err := source.List(ctx, limit, offset)
 		page.Results = rows
@@ -289,7 +318,10 @@ func readPage[T any](ctx context.Context, p *PageNumber, req PageRequest, source
 	if more = len(page.Results) > req.Size; more {
 		page.Results = page.Results[:req.Size]
 	}
-	done(PageEvent{Size: req.Size, Offset: (max(page.CurrentPage, 1) - 1) * int64(req.Size), Rows: len(page.Results), Total: page.Count, Err: err})
+	if err == nil && !req.Last && page.CurrentPage != req.Number {
+		page.Ignored = append(slices.Clip(page.Ignored), p.pageParam)
+	}
+	done(PageEvent{Size: req.Size, Ignored: page.Ignored, Offset: (max(page.CurrentPage, 1) - 1) * int64(req.Size), Rows: len(page.Results), Total: page.Count, Err: err})
 	if err != nil {
 		return nil, false, err
 	}

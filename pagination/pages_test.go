@@ -269,6 +269,9 @@ func TestNonsenseOptions(t *testing.T) {
 		{Links: &Links{Base: "/relative"}},
 		{Links: &Links{Base: "https://shop.example", Relative: true}},
 		{Links: &Links{TrustedProxies: []string{"not an address"}}},
+		{Links: &Links{AllowedHosts: []string{"shop.example:80"}}},
+		{OutOfRange: 3},
+		{FilterParams: []string{"page_size"}},
 	} {
 		_, err := NewPageNumber(Standard, &o)
 		require.Error(t, err, "%+v", o)
@@ -276,6 +279,8 @@ func TestNonsenseOptions(t *testing.T) {
 	_, err := NewLimitOffset(Standard, &LimitOffsetOptions{LimitParam: "x", OffsetParam: "x"})
 	require.Error(t, err)
 	_, err = NewLimitOffset(Standard, &LimitOffsetOptions{MaxOffset: -1})
+	require.Error(t, err)
+	_, err = NewLimitOffset(Standard, &LimitOffsetOptions{FilterParams: []string{"offset"}})
 	require.Error(t, err)
 }
 

@@ -20,7 +20,7 @@ type PageEvent struct {
 	Rows     int           // rows in the page
 	Total    Total         // Unknown for cursors
 	Duration time.Duration // count and rows together
-	Ignored  []string      // corrected and unknown parameters; of keyset lists only
+	Ignored  []string      // corrected, unknown and repeated parameters
 	Err      error         // the reason if there is no page, or nil
 }
 

@@ -34,6 +34,13 @@ func (k *Keyset[T]) checked(q Seek, b *Batch[T]) error {
 		keys = q.also
 	}
 	n := len(keys)
+	if b.values { // an empty list must not hide the fault
+		for _, key := range keys {
+			if k.columns[key.Name].Value == nil {
+				return noValue(key)
+			}
+		}
+	}
 	if b.Keys == nil && len(b.Rows) > 0 {
 		b.Keys = make([]Value, 0, len(b.Rows)*n)
 		for _, row := range b.Rows {
@@ -76,13 +83,17 @@ func (k *Keyset[T]) checked(q Seek, b *Batch[T]) error {
 func (k *Keyset[T]) valueOf(key Key, row T) (Value, error) {
 	value := k.columns[key.Name].Value
 	if value == nil {
-		return Value{}, fmt.Errorf("keyset: column %q has no Value, and the source returned no keys; set Value or use SQLSource", key.Name)
+		return Value{}, noValue(key)
 	}
 	v, err := NewValue(value(row))
 	if err != nil {
 		return v, fmt.Errorf("%w (column %q)", err, key.Name)
 	}
 	return v, nil
+}
+
+func noValue(key Key) error {
+	return fmt.Errorf("keyset: column %q has no Value, and the source returned no keys; set Value or use SQLSource", key.Name)
 }
 
 func (k *Keyset[T]) broken(key Key, problem string) error {
@@ -107,6 +118,9 @@ func (k *Keyset[T]) follows(q Seek, b *Batch[T], before, row []Value, first bool
 				continue // -0 and 0
 			}
 			behind, known = (order < 0) != (key.Desc != q.Backward), comparable
+			if !comparable && b.dialect == MySQL && agree(before[j].text, row[j].text) {
+				return k.broken(key, "has two values with the same first 512 bytes, which the server may sort as equal. Sort by LEFT(column, 170)")
+			}
 		}
 		switch {
 		case !known || behind:
@@ -125,6 +139,12 @@ func (k *Keyset[T]) follows(q Seek, b *Batch[T], before, row []Value, first bool
 		return k.broken(last, "does not advance: the row at the position comes again. The source must apply Seek.After")
 	}
 	return nil
+}
+
+// agree reports whether two texts begin with the same 512 bytes.
+func agree(a, b string) bool {
+	const sorted = 512 // half of the default max_sort_length of MariaDB and MySQL
+	return len(a) >= sorted && len(b) >= sorted && a[:sorted] == b[:sorted]
 }
 
 // nullsLast returns the place of the NULLs of a key, and false if it is not known.

@@ -24,8 +24,18 @@ func (w *condWriter) value(i int) {
 	w.write(after)
 }
 
-// expr writes the expression of a key.
-func (w *condWriter) expr(i int) { w.fragment(&w.plan.keys[i].expr) }
+// expr writes the expression of a key as an operand. Without brackets, "a > 1" or "a IS
+// NULL" would be read together with the comparison behind it.
+func (w *condWriter) expr(i int) {
+	k := &w.plan.keys[i]
+	before, after := k.form.order()
+	if before == "" && !operand(k.expr.sql) {
+		before, after = "(", ")"
+	}
+	w.write(before)
+	w.fragment(&k.expr)
+	w.write(after)
+}
 
 // compared writes the expression of a key in the form for a comparison with a value.
 func (w *condWriter) compared(i int) {

@@ -1,10 +1,9 @@
 package keyset
 
 import (
-	"fmt"
 	"net/http"
 	"slices"
-	"strings"
+	"strconv"
 	"time"
 
 	"github.com/mainstay-go/mainstay/pagination"
@@ -19,17 +18,21 @@ type Page[T any] struct {
 	Results  []T               `json:"results"`         // never null
 	// CountExact is false when the count is not exact, and absent otherwise.
 	CountExact *pagination.False `json:"count_exact,omitempty"`
-	// Ignored names the corrected and the unknown parameters.
+	// Ignored names the parameters with a corrected value, and the unknown and repeated
+	// ones. [Page.Write] puts them into the header X-Ignored-Parameters.
 	Ignored []string `json:"-"`
 
 	first, last string
 	headers     bool
 }
 
-// Write writes status 200 and the page as JSON, with the Link header of
-// pagination.Links.Headers.
+// Write writes status 200 and the page as JSON, with the headers of pagination.Links.Headers.
 func (p *Page[T]) Write(w http.ResponseWriter) error {
+	web.WriteIgnored(w.Header(), p.Ignored)
 	if p.headers {
+		if p.Count != nil && p.Count.Precision != pagination.Unknown {
+			w.Header().Set("X-Total-Count", strconv.FormatInt(p.Count.N, 10))
+		}
 		web.HeaderLinks{First: p.first, Prev: string(p.Previous), Next: string(p.Next), Last: p.last}.Write(w.Header())
 	}
 	return web.WriteJSON(w, p)
@@ -50,7 +53,7 @@ func (k *Keyset[T]) paginate(r *http.Request, source Seeker[T], only *filter[T])
 	}
 	start := time.Now()
 	found, err := k.page(r.Context(), source, p, only, func() string {
-		return fmt.Sprintf("keyset:count:%q%q%q", k.resource, k.tenant(r), k.filterOf(links.Pairs))
+		return web.CountKey(k.resource, k.tenant(r), k.params.Filter(links.Pairs))
 	})
 	if k.trace != nil && k.trace.Page != nil {
 		e := pagination.PageEvent{Style: "cursor", Size: p.size, Total: pagination.Total{Precision: pagination.Unknown}, Duration: time.Since(start), Ignored: p.ignored, Err: err}
@@ -113,12 +116,16 @@ func (k *Keyset[T]) request(r *http.Request) (p pageRequest, links web.Linker, e
 			Problem: k.strict, Kind: pagination.ErrInvalidParameter, Reason: reason,
 		}
 	}
-	for _, pair := range links.Pairs {
-		if tracking(pair.Name) || len(k.filterParams) > 0 && !slices.Contains(k.filterParams, pair.Name) && !slices.Contains(k.own, pair.Name) {
-			p.ignored = append(p.ignored, pair.Name)
+	names, rejected, why := k.params.Ignored(links.Pairs)
+	if k.strict && rejected != "" {
+		return p, links, invalidParameter(rejected, why)
+	}
+	for _, name := range names {
+		if !slices.Contains(p.ignored, name) {
+			p.ignored = append(p.ignored, name)
 		}
 	}
-	p.scope = k.newScope(p.order, k.filterOf(links.Pairs), k.tenant(r))
+	p.scope = k.newScope(p.order, string(k.params.Filter(links.Pairs)), k.tenant(r))
 	p.token = web.QueryValue(raw, k.cursorParam)
 	return p, links, nil
 }
@@ -150,30 +157,6 @@ func (k *Keyset[T]) Wants(r *http.Request) bool {
 	}
 	_, ok := web.Lookup(r.URL.RawQuery, k.cursorParam)
 	return ok
-}
-
-// tracking reports parameters that browsers and mail programs add to links.
-func tracking(name string) bool {
-	return strings.HasPrefix(name, "utm_") || name == "gclid" || name == "fbclid" || name == "msclkid"
-}
-
-// filterOf returns the parameters that a cursor is bound to.
-func (k *Keyset[T]) filterOf(pairs []web.Pair) string {
-	filter := make([]byte, 0, 256)
-	kept := pairs
-	if len(k.filterParams) > 0 || slices.ContainsFunc(pairs, func(p web.Pair) bool { return tracking(p.Name) }) {
-		kept = make([]web.Pair, 0, len(pairs))
-		for _, p := range pairs {
-			if len(k.filterParams) > 0 && slices.Contains(k.filterParams, p.Name) || len(k.filterParams) == 0 && !tracking(p.Name) {
-				kept = append(kept, p)
-			}
-		}
-	}
-	own := k.own
-	if len(k.filterParams) > 0 {
-		own = nil
-	}
-	return string(web.AppendQuery(filter, kept, own, nil))
 }
 
 func (k *Keyset[T]) tenant(r *http.Request) string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -50,9 +51,10 @@ func (d *Document[T]) Write(w http.ResponseWriter) error {
 }
 
 // JSONAPI reads the page requested by page[size], page[after], page[before] and sort. Both
-// cursors together are a range. A cursor is bound to the other parameters. The parameter
-// names in [Options] do not apply, and every fault of the client is an error.
-// [WriteJSONAPIError] writes it.
+// cursors together are a range. A cursor is bound to the filter, see
+// [Options].FilterParams. The other parameter names in [Options] do not apply. Every fault
+// of the client is an error, also an unknown or repeated parameter. [WriteJSONAPIError]
+// writes it.
 func (k *Keyset[T]) JSONAPI(r *http.Request, source Seeker[T]) (*Document[T], error) {
 	raw := r.URL.RawQuery
 	if len(raw) > web.MaxQuery {
@@ -75,10 +77,14 @@ func (k *Keyset[T]) JSONAPI(r *http.Request, source Seeker[T]) (*Document[T], er
 		}
 		size = int(n)
 	}
+	params := web.Params{Own: []string{paramSize, paramAfter, paramBefore, paramSort}, Filters: k.params.Filters}
 	for _, pair := range links.Pairs {
-		if strings.HasPrefix(pair.Name, "page[") && pair.Name != paramSize && pair.Name != paramAfter && pair.Name != paramBefore {
+		if strings.HasPrefix(pair.Name, "page[") && !slices.Contains(params.Own, pair.Name) {
 			return nil, invalidParameter(pair.Name, "The list has no such parameter.")
 		}
+	}
+	if _, rejected, why := params.Ignored(links.Pairs); rejected != "" {
+		return nil, invalidParameter(rejected, why)
 	}
 	args := ConnectionArgs{After: web.QueryValue(raw, paramAfter), Before: web.QueryValue(raw, paramBefore), Scope: k.tenant(r)}
 	if args.Before != "" && args.After == "" {
@@ -86,9 +92,9 @@ func (k *Keyset[T]) JSONAPI(r *http.Request, source Seeker[T]) (*Document[T], er
 	} else {
 		args.First = &size
 	}
-	filter := string(web.AppendQuery(nil, links.Pairs, []string{paramSize, paramAfter, paramBefore, paramSort}, nil))
-	scope := k.newScope(order, "?json:api"+filter, args.Scope)
-	conn, err := k.connect(r.Context(), source, order, scope, fmt.Sprintf("%q%q", args.Scope, filter), args)
+	filter := params.Filter(links.Pairs)
+	scope := k.newScope(order, "?json:api"+string(filter), args.Scope)
+	conn, err := k.connect(r.Context(), source, order, scope, filter, args)
 	if err != nil {
 		if e := (*pagination.RequestError)(nil); errors.As(err, &e) {
 			e.Status, e.Parameter = http.StatusBadRequest, paramAfter

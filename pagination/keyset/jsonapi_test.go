@@ -175,5 +175,5 @@ func TestListMethod(t *testing.T) {
 	page, err := lenient.Page(ctx, source, Query{Size: 1 << 30, Ordering: "name desc"})
 	require.NoError(t, err)
 	assert.Len(t, page.Rows, 10)
-	assert.Equal(t, []string{"ordering"}, page.Ignored)
+	assert.Equal(t, []string{"ordering", "page_size"}, page.Ignored)
 }

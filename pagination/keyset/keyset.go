@@ -68,8 +68,9 @@ type Options struct {
 	// needs no total.
 	Count *pagination.CountPolicy
 	// Strict rejects values that are corrected otherwise: 400 with a problem document for a
-	// bad cursor (instead of 404), a bad size, a size above the maximum and an unknown sort
-	// name. Default: false; [Result].Ignored then names the parameters.
+	// bad cursor (instead of 404), a bad size, a size above the maximum, an unknown or
+	// repeated sort name, a repeated paging parameter and a parameter that FilterParams
+	// excludes. Default: false; [Result].Ignored then names the parameters.
 	Strict bool
 	// Links decides where links point. Default: scheme and host of the request.
 	Links *pagination.Links
@@ -99,8 +100,7 @@ type Keyset[T any] struct {
 	cursorParam   string
 	sizeParam     string // "" = not offered
 	orderingParam string // "" = not offered
-	own           []string
-	filterParams  []string
+	params        web.Params
 	scope         func(*http.Request) string
 	count         pagination.CountPolicy
 	counted       bool
@@ -131,8 +131,8 @@ func New[T any](resource string, preset pagination.Preset, cursors *Cursors, col
 		resource: resource, preset: preset, cursors: cursors,
 		columns: make(map[string]Column[T], len(columns)), tie: o.TieBreak,
 		cursorParam: orDefault(o.CursorParam, "cursor"), sizeParam: offered(o.SizeParam, "page_size"),
-		orderingParam: offered(o.OrderingParam, "ordering"), filterParams: slices.Sorted(slices.Values(o.FilterParams)),
-		scope: o.Scope, count: count, counted: o.Count != nil, strict: o.Strict, trace: o.Trace, logger: o.Logger,
+		orderingParam: offered(o.OrderingParam, "ordering"),
+		scope:         o.Scope, count: count, counted: o.Count != nil, strict: o.Strict, trace: o.Trace, logger: o.Logger,
 	}
 	if k.logger == nil {
 		k.logger = slog.Default()
@@ -145,35 +145,67 @@ func New[T any](resource string, preset pagination.Preset, cursors *Cursors, col
 			return nil, fmt.Errorf("keyset: two columns are called %q", c.Name)
 		}
 		k.columns[c.Name] = c
+		key, _ := k.key(c.Name, false)
+		if err := key.check(); err != nil {
+			return nil, err
+		}
 		k.names = append(k.names, c.Name)
 		if len(o.TieBreak) == 0 && len(k.tie) == 0 && c.Unique && !c.Nullable {
 			k.tie = []string{c.Name}
 		}
 	}
-	k.own = []string{k.cursorParam, k.sizeParam, k.orderingParam}
-	if k.cursorParam == k.sizeParam || k.cursorParam == k.orderingParam || k.sizeParam != "" && k.sizeParam == k.orderingParam {
-		return nil, errors.New("keyset: CursorParam, SizeParam and OrderingParam must differ")
-	}
-	if len(k.tie) == 0 {
-		return nil, errors.New("keyset: no column is Unique and not Nullable, so no order is total; add one or set TieBreak")
+	if k.cursorParam == "-" || k.cursorParam == k.sizeParam || k.cursorParam == k.orderingParam || k.sizeParam != "" && k.sizeParam == k.orderingParam {
+		return nil, errors.New(`keyset: CursorParam, SizeParam and OrderingParam must differ, and CursorParam must not be "-"`)
 	}
 	var err error
-	if k.tieOrder, _, err = k.parseOrdering(strings.Join(k.tie, ","), true); err != nil {
+	if k.params, err = web.NewParams(o.FilterParams, k.cursorParam, k.sizeParam, k.orderingParam); err != nil {
 		return nil, err
 	}
-	if k.initial, _, err = k.parseOrdering(o.Ordering, true); err != nil {
+	if err := k.setOrders(o.Ordering); err != nil {
 		return nil, err
-	}
-	for name := range k.columns { // each column must give a valid order alone
-		if _, _, err := k.parseOrdering(name, true); err != nil {
-			return nil, err
-		}
 	}
 	k.base, err = web.NewLinkBase((*web.Links)(o.Links))
 	if err != nil {
 		return nil, err
 	}
 	return k, nil
+}
+
+// setOrders reads the order of the tie-break and the default order.
+func (k *Keyset[T]) setOrders(ordering string) (err error) {
+	if len(k.tie) == 0 {
+		return errors.New("keyset: no column is Unique and not Nullable, so no order is total; add one or set TieBreak")
+	}
+	if name, twice := repeated(k.tie); twice {
+		return fmt.Errorf("keyset: TieBreak has %q twice", name)
+	}
+	for _, name := range k.tie {
+		switch c, ok := k.columns[name]; {
+		case !ok:
+			return fmt.Errorf("keyset: TieBreak names %q, which is no column", name)
+		case c.Nullable:
+			return fmt.Errorf("keyset: column %q breaks ties and must not be Nullable", name)
+		}
+	}
+	var names []string
+	for name := range strings.SplitSeq(ordering, ",") {
+		if name = strings.TrimSpace(name); name == "" {
+			continue
+		}
+		plain, _ := direction(name)
+		if _, ok := k.columns[plain]; !ok {
+			return fmt.Errorf("keyset: Ordering names %q, which is no column", name)
+		}
+		names = append(names, plain)
+	}
+	if name, twice := repeated(names); twice {
+		return fmt.Errorf("keyset: Ordering has %q twice", name)
+	}
+	if k.tieOrder, _, err = k.parseOrdering(strings.Join(k.tie, ","), true); err != nil {
+		return err
+	}
+	k.initial, _, err = k.parseOrdering(ordering, true)
+	return err
 }
 
 func orDefault(s, def string) string {
@@ -216,7 +248,7 @@ func (k *Keyset[T]) parseOrdering(ordering string, strict bool) (_ Order, ignore
 	keys := make([]Key, 0, 4)
 	add := func(name string, desc bool) bool {
 		key, ok := k.key(name, desc)
-		if ok && !slices.ContainsFunc(keys, func(have Key) bool { return have.Name == name }) {
+		if ok = ok && !slices.ContainsFunc(keys, func(have Key) bool { return have.Name == name }); ok {
 			keys = append(keys, key)
 		}
 		return ok
@@ -229,7 +261,7 @@ func (k *Keyset[T]) parseOrdering(ordering string, strict bool) (_ Order, ignore
 		plain, desc := direction(name)
 		if !add(plain, desc) {
 			if strict {
-				return Order{}, false, invalidParameter(k.orderingParam, "The list cannot be sorted by one of these names.")
+				return Order{}, false, invalidParameter(k.orderingParam, "The list cannot be sorted by one of these names, or one is repeated.")
 			}
 			ignored = true
 		}
@@ -241,9 +273,7 @@ func (k *Keyset[T]) parseOrdering(ordering string, strict bool) (_ Order, ignore
 	// the order.
 	desc := len(keys) > 0 && keys[len(keys)-1].Desc
 	for _, name := range k.tie {
-		if !add(name, desc) {
-			return Order{}, false, fmt.Errorf("keyset: TieBreak names %q, which is no column", name)
-		}
+		add(name, desc)
 	}
 	order, err := newOrder(&k.cache, k.tie, keys)
 	return order, ignored, err
@@ -287,7 +317,7 @@ type Result[T any] struct {
 	Next     string           // token of the next page; "" at the end
 	Previous string           // token of the page before; "" at the beginning
 	Total    pagination.Total // by Options.Count
-	Ignored  []string         // corrected and unknown parameters; empty in strict mode
+	Ignored  []string         // corrected, unknown and repeated parameters; in strict mode only tracking parameters
 
 	size int
 }
@@ -305,14 +335,15 @@ func (k *Keyset[T]) Page(ctx context.Context, source Seeker[T], q Query) (*Resul
 		size = k.preset.Size
 	case size < 0 || size > most && k.strict:
 		return nil, k.sizeError()
-	default:
-		size = min(size, most)
 	}
-	p := pageRequest{order: order, size: size, token: q.Token, scope: k.newScope(order, "?page", q.Scope)}
+	p := pageRequest{order: order, size: min(size, k.most()), token: q.Token, scope: k.newScope(order, "?page", q.Scope)}
 	if ignored {
-		p.ignored = []string{k.orderingParam}
+		p.ignored = append(p.ignored, orDefault(k.orderingParam, "ordering"))
 	}
-	return k.page(ctx, source, p, nil, func() string { return "keyset:count:" + string(fmt.Appendf(nil, "%q%q", k.resource, q.Scope)) })
+	if p.size < size {
+		p.ignored = append(p.ignored, orDefault(k.sizeParam, "page_size"))
+	}
+	return k.page(ctx, source, p, nil, func() string { return web.CountKey(k.resource, q.Scope, nil) })
 }
 
 func (k *Keyset[T]) ordering(names string) (Order, bool, error) {

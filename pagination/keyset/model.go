@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -41,7 +42,13 @@ func NewModel[T any](tag, prefix string) (*Model[T], error) {
 	for _, f := range reflect.VisibleFields(t) {
 		name, _, _ := strings.Cut(f.Tag.Get(tag), ",")
 		if !f.IsExported() || name == "" || name == "-" {
+			if f.Tag.Get("page") != "" {
+				return nil, fmt.Errorf("keyset: field %s has a page tag and is no column; export it and give it the tag %s", f.Name, tag)
+			}
 			continue
+		}
+		if slices.Contains(m.Columns, prefix+name) {
+			return nil, fmt.Errorf("keyset: two fields of %v are the column %s", t, name)
 		}
 		m.Columns = append(m.Columns, prefix+name)
 		m.fields = append(m.fields, f.Index)
@@ -63,23 +70,29 @@ func NewModel[T any](tag, prefix string) (*Model[T], error) {
 // a struct. It reports false for a field without the word sort.
 func SortColumn[T any](name, expr string, f reflect.StructField) (Column[T], bool, error) {
 	c := Column[T]{Name: name, Expr: expr, Nullable: nullable(f.Type)}
-	sorted := false
+	sorted, words := false, 0
 	for word := range strings.SplitSeq(f.Tag.Get("page"), ",") {
+		words++
 		switch strings.TrimSpace(word) {
 		case "":
+			words--
 		case "sort":
 			sorted = true
 		case "unique":
 			c.Unique = true
 		case "null":
 			c.Nullable = true
-		case "first":
-			c.Nulls = NullsFirst
-		case "last":
-			c.Nulls = NullsLast
+		case "first", "last":
+			if c.Nulls != NullsNative {
+				return c, false, fmt.Errorf("keyset: the page tag of field %s has two places for NULLs", f.Name)
+			}
+			c.Nulls = map[string]Nulls{"first": NullsFirst, "last": NullsLast}[strings.TrimSpace(word)]
 		default:
 			return c, false, fmt.Errorf("keyset: the page tag of field %s has the word %q; it knows sort, unique, null, first and last", f.Name, word)
 		}
+	}
+	if words > 0 && !sorted {
+		return c, false, fmt.Errorf("keyset: the page tag of field %s has no effect without the word sort", f.Name)
 	}
 	return c, sorted, nil
 }

@@ -1,6 +1,10 @@
 package keyset
 
-import "github.com/mainstay-go/mainstay/pagination"
+import (
+	"maps"
+
+	"github.com/mainstay-go/mainstay/pagination"
+)
 
 // OpenAPIParameters returns the query parameters of a keyset list.
 func (k *Keyset[T]) OpenAPIParameters() []pagination.Schema {
@@ -18,14 +22,15 @@ func (k *Keyset[T]) OpenAPIParameters() []pagination.Schema {
 // not of one element.
 func (k *Keyset[T]) OpenAPIResponse(results pagination.Schema) pagination.Schema {
 	at := "http://api.example.org/accounts/?" + k.cursorParam
-	return pagination.Schema{
-		"type": "object", "required": []string{"results"},
-		"properties": pagination.Schema{
-			"next":     linkSchema(at + "=cD00ODY%3D"),
-			"previous": linkSchema(at + "=cj0xJnA9NDg3"),
-			"results":  results,
-		},
+	properties := pagination.Schema{
+		"next":     linkSchema(at + "=cD00ODY%3D"),
+		"previous": linkSchema(at + "=cj0xJnA9NDg3"),
+		"results":  results,
 	}
+	if k.counted {
+		maps.Copy(properties, k.count.OpenAPIProperties())
+	}
+	return pagination.Schema{"type": "object", "required": []string{"results"}, "properties": properties}
 }
 
 func linkSchema(example string) pagination.Schema {

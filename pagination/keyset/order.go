@@ -44,16 +44,34 @@ type Order struct {
 // only together, list their keys in together. NewOrder drops the keys behind the key that
 // makes the order total.
 func NewOrder(together []string, keys ...Key) (Order, error) {
+	for i, k := range keys {
+		if err := k.check(); err != nil {
+			return Order{}, err
+		}
+		if k.Name != "" && slices.ContainsFunc(keys[:i], func(have Key) bool { return have.Name == k.Name }) {
+			return Order{}, fmt.Errorf("keyset: two sort keys are called %q", k.Name)
+		}
+	}
+	if name, twice := repeated(together); twice {
+		return Order{}, fmt.Errorf("keyset: the columns that are unique together have %q twice", name)
+	}
 	return newOrder(&listCache{}, together, keys)
+}
+
+// repeated returns a name that occurs twice.
+func repeated(names []string) (string, bool) {
+	for i, name := range names {
+		if slices.Contains(names[:i], name) {
+			return name, true
+		}
+	}
+	return "", false
 }
 
 func newOrder(cache *listCache, together []string, keys []Key) (Order, error) {
 	o := Order{cache: cache}
 	missing := len(together)
 	for _, k := range keys {
-		if err := k.check(); err != nil {
-			return Order{}, err
-		}
 		o.keys = append(o.keys, k)
 		if k.Unique && !k.Nullable {
 			return o.specified(), nil
@@ -72,8 +90,11 @@ func newOrder(cache *listCache, together []string, keys []Key) (Order, error) {
 
 // check rejects an expression that fails in every statement.
 func (k Key) check() error {
-	if k.Expr == "" {
-		return fmt.Errorf("keyset: sort key %q needs an Expr", k.Name)
+	if err := checkExpr(k.Expr); err != nil {
+		return fmt.Errorf("keyset: the Expr of sort key %q %w", k.Name, err)
+	}
+	if k.Nulls > NullsLast {
+		return fmt.Errorf("keyset: the Nulls of sort key %q is %d; it is NullsNative, NullsFirst or NullsLast", k.Name, k.Nulls)
 	}
 	marks := 0
 	numbered := false

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/internal/web"
 )
 
 // Connection is a page in the shape of the Relay cursor connections specification, for
@@ -14,6 +15,7 @@ type Connection[T any] struct {
 	Edges      []Edge[T]        `json:"edges"` // never nil
 	PageInfo   ConnectionInfo   `json:"pageInfo"`
 	TotalCount pagination.Total `json:"totalCount"` // null unless Options.Count is set
+	Ignored    []string         `json:"-"`          // corrected arguments: ordering, first, last
 }
 
 // Edge is a row with its cursor.
@@ -56,15 +58,19 @@ type ConnectionArgs struct {
 // both directions, and a negative First or Last is an error. A size above the maximum is
 // reduced to it, or rejected in strict mode. The errors are those of [Keyset.Page].
 func (k *Keyset[T]) Connection(ctx context.Context, source Seeker[T], args ConnectionArgs) (*Connection[T], error) {
-	order, _, err := k.ordering(args.Ordering)
+	order, ignored, err := k.ordering(args.Ordering)
 	if err != nil {
 		return nil, err
 	}
-	return k.connect(ctx, source, order, k.newScope(order, "?relay", args.Scope), fmt.Sprintf("%q", args.Scope), args)
+	conn, err := k.connect(ctx, source, order, k.newScope(order, "?relay", args.Scope), nil, args)
+	if err == nil && ignored {
+		conn.Ignored = append(conn.Ignored, "ordering")
+	}
+	return conn, err
 }
 
 // connect reads a window. counted is the filter in the key of a remembered count.
-func (k *Keyset[T]) connect(ctx context.Context, source Seeker[T], order Order, scope Scope, counted string, args ConnectionArgs) (*Connection[T], error) {
+func (k *Keyset[T]) connect(ctx context.Context, source Seeker[T], order Order, scope Scope, counted []byte, args ConnectionArgs) (*Connection[T], error) {
 	first, err := k.edgeCount("first", args.First)
 	if err != nil {
 		return nil, err
@@ -90,8 +96,14 @@ func (k *Keyset[T]) connect(ctx context.Context, source Seeker[T], order Order, 
 	k.unverified(ctx)
 	conn := &Connection[T]{Edges: []Edge[T]{}, TotalCount: pagination.Total{Precision: pagination.Unknown}}
 	conn.PageInfo.HasPreviousPage, conn.PageInfo.HasNextPage = after.Values != nil, before.Values != nil
+	if first != nil && args.First != nil && *first < *args.First {
+		conn.Ignored = append(conn.Ignored, "first")
+	}
+	if last != nil && *last < *args.Last {
+		conn.Ignored = append(conn.Ignored, "last")
+	}
 	if !args.WithoutTotal {
-		conn.TotalCount, err = k.count.Total(ctx, source, func() string { return fmt.Sprintf("keyset:count:%q%s", k.resource, counted) })
+		conn.TotalCount, err = k.count.Total(ctx, source, func() string { return web.CountKey(k.resource, args.Scope, counted) })
 		if err != nil {
 			return nil, err
 		}

@@ -17,6 +17,7 @@ type Batch[T any] struct {
 	// other. Default: nil, the results of [Column].Value.
 	Keys []Value
 
+	values  bool // Column.Value returns the keys
 	sql     bool // the database compared and sorted by the same expressions
 	dialect Dialect
 }
@@ -27,5 +28,5 @@ type SeekerFunc[T any] func(ctx context.Context, q Seek) ([]T, error)
 // Seek calls f.
 func (f SeekerFunc[T]) Seek(ctx context.Context, q Seek) (Batch[T], error) {
 	rows, err := f(ctx, q)
-	return Batch[T]{Rows: rows}, err
+	return Batch[T]{Rows: rows, values: true}, err
 }

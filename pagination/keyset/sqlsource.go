@@ -61,6 +61,9 @@ type SQLSource[T any] struct {
 
 // List reads rows from an offset.
 func (s SQLSource[T]) List(ctx context.Context, limit int, offset int64) ([]T, error) {
+	if s.Scan == nil {
+		return nil, errNoScan
+	}
 	base := s.Base
 	base.Keys = false
 	st, err := newStatement(s.Dialect, &base)
@@ -132,6 +135,9 @@ func (s SQLSource[T]) Seek(ctx context.Context, q Seek) (Batch[T], error) {
 
 // seekInto appends to a batch, so that a long walk reuses its memory.
 func (s SQLSource[T]) seekInto(ctx context.Context, batch Batch[T], q Seek) (Batch[T], error) {
+	if s.Scan == nil {
+		return Batch[T]{}, errNoScan
+	}
 	if q.Order.cache == nil {
 		return Batch[T]{}, errors.New("keyset: Seek needs an Order made by NewOrder")
 	}
@@ -189,6 +195,8 @@ func (s SQLSource[T]) collect(rows Rows, batch Batch[T], columns int, forms []fo
 	}
 	return batch, errors.Join(rows.Err(), rows.Close())
 }
+
+var errNoScan = errors.New("keyset: SQLSource needs Scan")
 
 func (s SQLSource[T]) run(ctx context.Context, query string, args []any) (Rows, error) {
 	if s.Query != nil {

@@ -28,6 +28,7 @@ const (
 	classDecimal              // exact number, never bound as a string without a cast
 	classBinary               // bytes, never bound as characters
 	classTime                 // a time of PostgreSQL, bound as text
+	classOID                  // an object of PostgreSQL: its text may name several, its number names one
 )
 
 // form is how one sort key is written.
@@ -36,6 +37,8 @@ type form struct {
 	class   class
 	cast    string // type of a bound value; "" = the database infers it
 	raw     bool   // the driver returns a column of the type as sel would select it
+	prefix  int    // sorted and compared by so many characters; 0 = by all
+	rounded bool   // an expression that has more digits than the driver returns
 
 	composite bool // a row of PostgreSQL, which may hold NULLs
 }
@@ -54,24 +57,45 @@ func (f form) sel() (before, after string) {
 		if f.class == classUnknown || f.class == classText || f.class == classTime {
 			return "CAST(", " AS text)"
 		}
+		if f.class == classOID {
+			return "CAST(CAST(", " AS oid) AS text)"
+		}
 	case MySQL:
-		switch f.class {
-		case classNumber, classSet:
+		switch {
+		case f.prefix > 0 || f.rounded:
+			return f.order()
+		case f.class == classNumber || f.class == classSet:
 			return "CAST(", " AS UNSIGNED)"
-		case classFloat:
+		case f.class == classFloat:
 			return "(", ") + 0e0"
-		case classText:
+		case f.class == classText:
 			return "CAST(", " AS CHAR)"
 		}
 	}
 	return "", ""
 }
 
+// order returns the SQL around the key wherever it is an operand. MySQL and MariaDB sort a
+// TEXT or a BLOB by its first max_sort_length bytes alone, and compare it by all. They
+// compare a quotient by more digits than they sort and return.
+func (f form) order() (before, after string) {
+	switch {
+	case f.prefix > 0:
+		return "LEFT(", ", " + strconv.Itoa(f.prefix) + ")"
+	case f.rounded:
+		return "CAST(", " AS " + f.cast + ")"
+	}
+	return "", ""
+}
+
 // sorted returns the SQL around the key in a column that a UNION sorts by. MySQL and
-// MariaDB convert an ENUM to text in such a column.
+// MariaDB convert an ENUM to text in such a column, and round a DOUBLE with decimals.
 func (f form) sorted() (before, after string) {
-	if f.dialect == MySQL && (f.class == classNumber || f.class == classSet) {
+	switch {
+	case f.dialect == MySQL && (f.class == classNumber || f.class == classSet):
 		return "CAST(", " AS UNSIGNED)"
+	case f.dialect == MySQL && f.class == classFloat:
+		return "(", ") + 0e0"
 	}
 	return "", ""
 }
@@ -241,7 +265,7 @@ func (s SQLSource[T]) describePostgres(ctx context.Context, b *Base, keys []Key)
 	}
 	st.write("SELECT ")
 	for i := range keys {
-		// The comparison fails for a type without an order.
+		// The comparison and ORDER BY fail for a type without an order.
 		d := "d.mainstay_k" + strconv.Itoa(i+1)
 		st.write("CAST(pg_typeof(", d, ") AS text), (SELECT CASE WHEN 'c' IN (t.typtype, b.typtype) THEN 1 ELSE 0 END FROM pg_type t ",
 			"LEFT JOIN pg_type b ON b.oid = t.typbasetype WHERE t.oid = CAST(pg_typeof(", d, ") AS oid)), ")
@@ -255,6 +279,9 @@ func (s SQLSource[T]) describePostgres(ctx context.Context, b *Base, keys []Key)
 	st.write(" FROM (SELECT 1 AS one) o LEFT JOIN (")
 	st.selectKeys(keys)
 	st.write(") d ON true")
+	for i := range keys {
+		st.write([...]string{" ORDER BY ", ", "}[min(i, 1)], "d.mainstay_k", strconv.Itoa(i+1))
+	}
 	rows, err := s.run(ctx, st.b.String(), st.args)
 	if err != nil {
 		return nil, fmt.Errorf("keyset: the types of the sort keys could not be read, or have no order: %w", err)
@@ -317,6 +344,8 @@ func postgresForm(name string) form {
 		f.class, f.raw = classTime, true
 	case "bit", "character", "bit[]", "character[]":
 		f.cast = ""
+	case "regproc", "regprocedure", "regoper", "regoperator", "regclass", "regtype", "regrole", "regnamespace", "regcollation", "regconfig", "regdictionary":
+		f.class, f.cast = classOID, "oid"
 	}
 	return f
 }
@@ -361,6 +390,9 @@ func (s SQLSource[T]) describeResult(ctx context.Context, b *Base, keys []Key) (
 		if list[i], ok = mysqlForm(name, t); !ok {
 			return nil, refused(keys[i], name, "it sorts by another rule than it compares; sort by a part of it")
 		}
+		if list[i].class == classDecimal && strings.ContainsAny(keys[i].Expr, "(+-*/% ") {
+			list[i].raw, list[i].rounded = false, true
+		}
 	}
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil || zoned == "" {
 		return list, err
@@ -396,12 +428,19 @@ func mysqlForm(name string, t *sql.ColumnType) (form, bool) {
 		f.class, f.raw = classFloat, false
 	case "DOUBLE":
 		f.class = classDouble
+		if _, scale, ok := t.DecimalSize(); ok && scale < 31 { // printed rounded, as FLOAT is
+			f.class, f.raw = classFloat, false
+		}
 	case "DATE", "DATETIME", "TIMESTAMP", "TIME":
 		f.class, f.raw = classText, t.ScanType() != reflect.TypeFor[sql.NullTime]() // as with parseTime
-	case "CHAR", "VARCHAR", "TEXT", "TINYTEXT", "MEDIUMTEXT", "LONGTEXT":
+	case "CHAR", "VARCHAR", "TINYTEXT":
 		f.class = classString
-	case "BINARY", "VARBINARY", "BLOB", "TINYBLOB", "MEDIUMBLOB", "LONGBLOB":
+	case "TEXT", "MEDIUMTEXT", "LONGTEXT":
+		f.class, f.raw, f.prefix = classString, false, 170 // of six bytes, in the collations with three weights
+	case "BINARY", "VARBINARY", "TINYBLOB":
 		f.class, f.cast = classBinary, "BINARY"
+	case "BLOB", "MEDIUMBLOB", "LONGBLOB":
+		f.class, f.cast, f.raw, f.prefix = classBinary, "BINARY", false, 1000
 	case "ENUM", "BIT":
 		f.class, f.raw = classNumber, false
 	case "SET":

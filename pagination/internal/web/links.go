@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -52,9 +54,24 @@ func NewLinkBase(l *Links) (LinkBase, error) {
 		return b, err
 	}
 	for _, host := range l.AllowedHosts {
-		b.allowed = append(b.allowed, strings.ToLower(host))
+		name, ok := allowedHost(strings.ToLower(host))
+		if !ok {
+			return b, fmt.Errorf(`pagination: AllowedHosts has %q, which no request can name; write a host without scheme and port, or ".shop.example" with its subdomains`, host)
+		}
+		b.allowed = append(b.allowed, name)
 	}
 	return b, nil
+}
+
+// allowedHost returns a host in the form that matches compares, or false if no request can
+// have it.
+func allowedHost(host string) (string, bool) {
+	if address := strings.Trim(host, "[]"); strings.Contains(address, ":") {
+		_, err := netip.ParseAddr(address)
+		return address, err == nil
+	}
+	name, ok := hostname(strings.TrimPrefix(host, "."))
+	return host, ok && name != ""
 }
 
 // prefix returns the part before the "?" of every link of a request, or the reason why the
