@@ -1,7 +1,6 @@
 package health
 
 import (
-	"net/http"
 	"strconv"
 	"strings"
 )
@@ -22,28 +21,6 @@ var contentTypes = [formats][]string{
 	formatJSON:       {"application/json"},
 	formatText:       {"text/plain; charset=utf-8"},
 	formatHTML:       {"text/html; charset=utf-8"},
-}
-
-// formatOf chooses the representation: first by ?format=, then by Accept, then the
-// given one. An unknown value gets JSON and never a 406, because probes send unusual
-// headers.
-func formatOf(req *http.Request, query map[string][]string, other format) format {
-	if asked := query["format"]; len(asked) > 0 {
-		switch strings.ToLower(asked[0]) {
-		case "html":
-			return formatHTML
-		case "text", "txt", "plain":
-			return formatText
-		case "json":
-			return formatJSON
-		}
-		return formatHealthJSON
-	}
-	accept := req.Header["Accept"]
-	if len(accept) == 0 || len(accept) == 1 && accept[0] == "*/*" {
-		return other
-	}
-	return bestFormat(strings.Join(accept, ","))
 }
 
 // bestFormat is content negotiation after RFC 9110, section 12.5.1. The format with the

@@ -2,7 +2,6 @@ package health
 
 import (
 	"fmt"
-	"net/http"
 	"sync/atomic"
 	"time"
 )
@@ -83,25 +82,4 @@ func (a *alive) trouble(now time.Time) string {
 		}
 	}
 	return ""
-}
-
-// ServeAlive responds with 200 while the process can serve HTTP. It never reads the
-// result of a check. A liveness probe that watched the database would restart every
-// replica during an outage of the database. Only SetBroken and a late Beat cause a 503.
-func (r *Registry) ServeAlive(w http.ResponseWriter, req *http.Request) {
-	query, ok := begin(w, req)
-	if !ok {
-		return
-	}
-	status, output := Pass, r.alive.Load().trouble(time.Now())
-	if output != "" {
-		status = Fail
-	}
-	f := formatOf(req, query, formatHealthJSON)
-	if status == Pass || f == formatHTML || !r.authorized(req) {
-		r.plain.write(w, req, query, status)
-		return
-	}
-	p := newPayload(f, appendAlive(nil, f, status, output))
-	p.write(w, req, httpCode(status))
 }

@@ -3,6 +3,7 @@ package health
 import (
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -159,29 +160,6 @@ func begin(w http.ResponseWriter, req *http.Request) (url.Values, bool) {
 
 func narrows(query url.Values) bool { return query.Has("exclude") || query.Has("group") }
 
-// narrow applies ?group= and ?exclude=. The note names exclusions that matched no
-// check. They must not break a probe, and must not stay unnoticed either.
-func narrow(s *Snapshot, query url.Values) (narrowed *Snapshot, note string, ok bool) {
-	if query.Has("group") {
-		if s, ok = s.Group(query.Get("group")); !ok {
-			return nil, "", false
-		}
-	}
-	var names, unknown []string
-	for _, value := range query["exclude"] {
-		for name := range strings.SplitSeq(value, ",") {
-			names = append(names, name)
-			if _, known := s.Check(name); !known && len(unknown) < 8 {
-				unknown = append(unknown, cutTo(oneLine(name), maxName))
-			}
-		}
-	}
-	if len(unknown) > 0 {
-		note = "nothing to exclude: " + strings.Join(unknown, ", ")
-	}
-	return s.Without(names...), note, true
-}
-
 func worstCheck(checks []CheckState) Status {
 	worst := Unknown
 	for _, c := range checks {
@@ -193,4 +171,195 @@ func worstCheck(checks []CheckState) Status {
 func notFound(w http.ResponseWriter, req *http.Request) {
 	p := newPayload(formatJSON, []byte(`{"detail":"not found"}`))
 	p.write(w, req, http.StatusNotFound)
+}
+
+// payload is an encoded body with its headers, in the form in which net/http keeps
+// them. Serving it allocates nothing.
+type payload struct {
+	body                []byte
+	contentType, length []string
+	html                bool
+}
+
+func newPayload(f format, body []byte) payload {
+	return payload{body: body, contentType: contentTypes[f], length: []string{strconv.Itoa(len(body))}, html: f == formatHTML}
+}
+
+// Header values that never change. Handlers share the slices: net/http and its
+// middlewares append to them or replace them, and never write into them.
+var (
+	noStore    = []string{"no-store"}
+	noSniff    = []string{"nosniff"}
+	varyOn     = []string{"Accept, Authorization, Cookie"}
+	retryAfter = []string{strconv.Itoa(int(defaultInterval / time.Second))}
+	noReferrer = []string{"no-referrer"}
+	noIndex    = []string{"noindex"}
+	allowGet   = []string{"GET, HEAD"}
+)
+
+func (p *payload) write(w http.ResponseWriter, req *http.Request, code int) {
+	h := w.Header()
+	h["Cache-Control"] = noStore
+	h["Content-Type"] = p.contentType
+	h["Content-Length"] = p.length
+	h["X-Content-Type-Options"] = noSniff
+	if len(h["Vary"]) == 0 {
+		h["Vary"] = varyOn
+	} else {
+		h["Vary"] = append(h["Vary"], varyOn[0])
+	}
+	if code == http.StatusServiceUnavailable {
+		h["Retry-After"] = retryAfter
+	}
+	if p.html {
+		h["Content-Security-Policy"] = pagePolicy
+		h["Referrer-Policy"] = noReferrer
+		h["X-Robots-Tag"] = noIndex
+	}
+	w.WriteHeader(code)
+	if req.Method != http.MethodHead {
+		// If this fails, the client has disconnected and needs no response.
+		_, _ = w.Write(p.body)
+	}
+}
+
+func httpCode(s Status) int {
+	if s == Pass || s == Warn {
+		return http.StatusOK
+	}
+	return http.StatusServiceUnavailable
+}
+
+// answers are all the responses for a caller without details.
+type answers struct {
+	table  [Fail + 1][formats]payload
+	format format // for callers that request none
+}
+
+// newAnswers returns the bodies. plainOK and home are the fields of Options.
+func newAnswers(plainOK, home string) *answers {
+	a := &answers{table: statusOnly}
+	if home != "" {
+		for _, s := range []Status{Pass, Warn, Fail} {
+			a.table[s][formatHTML] = newPayload(formatHTML, anonymousPage(s, home))
+		}
+	}
+	if plainOK != "" {
+		a.format = formatText
+		for _, s := range []Status{Pass, Warn} {
+			a.table[s][formatText] = newPayload(formatText, []byte(plainOK))
+		}
+		a.table[Fail][formatText] = newPayload(formatText, []byte(Fail.String()))
+	}
+	return a
+}
+
+func (a *answers) write(w http.ResponseWriter, req *http.Request, query url.Values, s Status) {
+	f := formatOf(req, query, a.format)
+	a.table[s][f].write(w, req, httpCode(s))
+}
+
+var statusOnly = func() (table [Fail + 1][formats]payload) {
+	for _, s := range []Status{Pass, Warn, Fail} {
+		json := []byte(`{"status":"` + s.String() + `"}`)
+		table[s][formatHealthJSON] = newPayload(formatHealthJSON, json)
+		table[s][formatJSON] = newPayload(formatJSON, json)
+		table[s][formatText] = newPayload(formatText, []byte(s.String()+"\n"))
+		table[s][formatHTML] = newPayload(formatHTML, anonymousPage(s, ""))
+	}
+	return table
+}()
+
+// ServeStatus serves the page for the person on call. Without Options.Authorize the
+// response is 404. Callers that Authorize rejects get 401 and the state of the service.
+// For other callers the code of the page is always 200. Probes should use /health/.
+func (r *Registry) ServeStatus(w http.ResponseWriter, req *http.Request) {
+	query, ok := begin(w, req)
+	if !ok {
+		return
+	}
+	switch {
+	case r.opts.Authorize == nil:
+		notFound(w, req)
+		return
+	case !r.authorized(req):
+		w.Header().Set("WWW-Authenticate", `Bearer realm="status"`)
+		r.plain.table[r.fresh(req).health][formatHTML].write(w, req, http.StatusUnauthorized)
+		return
+	}
+	r.fresh(req)
+	s := r.Snapshot()
+	if f := formatOf(req, query, formatHealthJSON); query.Has("format") && f != formatHTML {
+		r.serveDetails(w, req, query, s, s.Status, "")
+		return
+	}
+	r.servePage(w, req, query, s, http.StatusOK)
+}
+
+func (r *Registry) authorized(req *http.Request) bool {
+	return r.opts.Authorize != nil && r.opts.Authorize(req)
+}
+
+// ServeAlive responds with 200 while the process can serve HTTP. It never reads the
+// result of a check. A liveness probe that watched the database would restart every
+// replica during an outage of the database. Only SetBroken and a late Beat cause a 503.
+func (r *Registry) ServeAlive(w http.ResponseWriter, req *http.Request) {
+	query, ok := begin(w, req)
+	if !ok {
+		return
+	}
+	status, output := Pass, r.alive.Load().trouble(time.Now())
+	if output != "" {
+		status = Fail
+	}
+	f := formatOf(req, query, formatHealthJSON)
+	if status == Pass || f == formatHTML || !r.authorized(req) {
+		r.plain.write(w, req, query, status)
+		return
+	}
+	p := newPayload(f, appendAlive(nil, f, status, output))
+	p.write(w, req, httpCode(status))
+}
+
+// formatOf chooses the representation: first by ?format=, then by Accept, then the
+// given one. An unknown value gets JSON and never a 406, because probes send unusual
+// headers.
+func formatOf(req *http.Request, query map[string][]string, other format) format {
+	if asked := query["format"]; len(asked) > 0 {
+		switch strings.ToLower(asked[0]) {
+		case "html":
+			return formatHTML
+		case "text", "txt", "plain":
+			return formatText
+		case "json":
+			return formatJSON
+		}
+		return formatHealthJSON
+	}
+	accept := req.Header["Accept"]
+	if len(accept) == 0 || len(accept) == 1 && accept[0] == "*/*" {
+		return other
+	}
+	return bestFormat(strings.Join(accept, ","))
+}
+
+func (v *view) status(e endpoint) Status {
+	if e == ofReady {
+		return v.ready
+	}
+	return v.health
+}
+
+// current returns the newest view, evaluated for the given moment.
+func (r *Registry) current(now time.Time) *view {
+	v := r.view.Load()
+	if now.After(v.until) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if v = r.view.Load(); now.After(v.until) {
+			r.recount(now)
+			return r.publish()
+		}
+	}
+	return v
 }

@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/mainstay-go/mainstay/internal/durationtext"
 )
 
 //go:embed page.css
@@ -86,32 +88,6 @@ func favicon(s Status) template.URL {
 		Unknown: `<circle cx="8" cy="8" r="7" fill="#fff" stroke="#57606a" stroke-width="2"/>`,
 	}[s]
 	return template.URL("data:image/svg+xml," + url.PathEscape(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">`+shape+`</svg>`))
-}
-
-// ServeStatus serves the page for the person on call. Without Options.Authorize the
-// response is 404. Callers that Authorize rejects get 401 and the state of the service.
-// For other callers the code of the page is always 200. Probes should use /health/.
-func (r *Registry) ServeStatus(w http.ResponseWriter, req *http.Request) {
-	query, ok := begin(w, req)
-	if !ok {
-		return
-	}
-	switch {
-	case r.opts.Authorize == nil:
-		notFound(w, req)
-		return
-	case !r.authorized(req):
-		w.Header().Set("WWW-Authenticate", `Bearer realm="status"`)
-		r.plain.table[r.fresh(req).health][formatHTML].write(w, req, http.StatusUnauthorized)
-		return
-	}
-	r.fresh(req)
-	s := r.Snapshot()
-	if f := formatOf(req, query, formatHealthJSON); query.Has("format") && f != formatHTML {
-		r.serveDetails(w, req, query, s, s.Status, "")
-		return
-	}
-	r.servePage(w, req, query, s, http.StatusOK)
 }
 
 func (r *Registry) servePage(w http.ResponseWriter, req *http.Request, query url.Values, s *Snapshot, code int) {
@@ -352,3 +328,54 @@ func revision() string {
 	}
 	return ""
 }
+
+// roughly formats a duration in everyday form: "14 min", "3 h 20 min".
+func roughly(d time.Duration) string { return durationtext.Roughly(d) }
+
+// lasting formats how long a state has lasted, without milliseconds that would only
+// look exact.
+func lasting(d time.Duration) string {
+	if d < time.Second {
+		return "a moment"
+	}
+	return roughly(d)
+}
+
+// stripSVG draws the last 24 h, one bar per half hour, as one path per state. The text
+// is for screen readers. If there was an outage, it is visible to all readers.
+func stripSVG(h *history, now time.Time) (svg template.HTML, outages string) {
+	strip := h.strip(now)
+	var b strings.Builder
+	count, down := h.outages(now)
+	label := "no outage in 24 h"
+	if count > 0 {
+		outages = fmt.Sprintf("%d outages, %s", count, lasting(down))
+		if count == 1 {
+			outages = "1 outage, " + lasting(down)
+		}
+		label = outages + " in 24 h"
+	}
+	fmt.Fprintf(&b, `<svg class="t" viewBox="0 0 %d 20" role="img" aria-label="%s">`, 4*cells, label)
+	for _, status := range []Status{Unknown, Pass, Warn, Fail} {
+		var d strings.Builder
+		for i := 0; i < cells; i++ {
+			if strip[i] != status {
+				continue
+			}
+			begin := i
+			for i+1 < cells && strip[i+1] == status {
+				i++
+			}
+			fmt.Fprintf(&d, "M%d %sh%d", 4*begin, barMiddle[status], 4*(i+1-begin))
+		}
+		if d.Len() > 0 {
+			fmt.Fprintf(&b, `<path class="%s" d="%s"/>`, status, d.String())
+		}
+	}
+	b.WriteString("</svg>")
+	return template.HTML(b.String()), outages
+}
+
+// The bars are dashes of one stroke per state (page.css), 4 units wide including the
+// gap. Their height shows the state as well as their colour does.
+var barMiddle = map[Status]string{Unknown: "19", Pass: "17", Warn: "14", Fail: "10"}

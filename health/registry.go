@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -200,7 +199,3 @@ func namesOf(slots []*slot) []string {
 // Scrub removes passwords, tokens and the texts of Options.Secrets from a text. Use it
 // before you show or send the text elsewhere.
 func (r *Registry) Scrub(text string) string { return r.scrub.text(text) }
-
-func (r *Registry) authorized(req *http.Request) bool {
-	return r.opts.Authorize != nil && r.opts.Authorize(req)
-}

@@ -119,21 +119,3 @@ func (s *slot) state(now time.Time) CheckState {
 	}
 	return st
 }
-
-// settle records the outcome of a run, or of a tick that found it stuck.
-func (s *slot) settle(o outcome) transition {
-	s.last = o
-	if o.status == Pass {
-		s.lastPass, s.failures = o.at, 0
-	} else {
-		s.failures++
-	}
-	s.history.record(o.at, o.status)
-	s.stats.count(o)
-	s.prompt.record(o.at, o.status, o.asked)
-	tr := s.tracker.record(o.at, o.status, o.asked)
-	slow := o.kind == KindReported && o.took > s.Timeout/2
-	tr.slow = slow && !s.slow
-	s.slow = slow
-	return tr
-}

@@ -2,10 +2,9 @@ package health
 
 import (
 	"strings"
-	"time"
 	"unicode/utf8"
 
-	"github.com/mainstay-go/mainstay/internal/durationtext"
+	"github.com/mainstay-go/mainstay/internal/redact"
 )
 
 // cut truncates a text to maxText bytes without splitting a character.
@@ -63,14 +62,25 @@ func (r *Registry) cleanObserved(observed []Measurement) []Measurement {
 	return out
 }
 
-// lasting formats how long a state has lasted, without milliseconds that would only
-// look exact.
-func lasting(d time.Duration) string {
-	if d < time.Second {
-		return "a moment"
-	}
-	return roughly(d)
+// scrubber removes secrets from everything the registry shows.
+type scrubber struct{ *redact.Redactor }
+
+func newScrubber(secrets []string) *scrubber { return &scrubber{redact.New(secrets...)} }
+
+func (s *scrubber) text(text string) string { return s.Text(text, maxText) }
+
+func (s *scrubber) error(err error) string { return s.Error(err, maxText) }
+
+// Scrub returns a text on one line, truncated to about 1,000 bytes and without the
+// parts that have the position or the form of a secret. Use it for errors that occur
+// before there is a registry. [Registry.Scrub] removes Options.Secrets too.
+func Scrub(text string) string { return formsOnly.text(text) }
+
+// ScrubLines is [Registry.Scrub] for a text of several lines, at most 64 KiB. It keeps
+// line breaks. It also keeps the given parts, such as signed links, unless they contain
+// a text of Options.Secrets.
+func (r *Registry) ScrubLines(text string, keep ...string) string {
+	return r.scrub.Lines(text, keep...)
 }
 
-// roughly formats a duration in everyday form: "14 min", "3 h 20 min".
-func roughly(d time.Duration) string { return durationtext.Roughly(d) }
+var formsOnly = newScrubber(nil)

@@ -28,40 +28,11 @@ const (
 	ofReady
 )
 
-func (v *view) status(e endpoint) Status {
-	if e == ofReady {
-		return v.ready
-	}
-	return v.health
-}
-
 // encoded are the details of one endpoint in the formats that do not show the
 // time of the request.
 type encoded struct {
 	code int
 	body [formats]payload
-}
-
-// current returns the newest view, evaluated for the given moment.
-func (r *Registry) current(now time.Time) *view {
-	v := r.view.Load()
-	if now.After(v.until) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if v = r.view.Load(); now.After(v.until) {
-			r.recount(now)
-			return r.publish()
-		}
-	}
-	return v
-}
-
-// publish makes a new view of the tally. Callers hold r.mu.
-func (r *Registry) publish() *view {
-	v := &view{r: r, until: r.staleFrom, dueAt: r.dueFrom}
-	v.health, v.ready, _ = r.tally.verdict(r.phase())
-	r.view.Store(v)
-	return v
 }
 
 // snapshot returns the checks of an endpoint, and its status.
