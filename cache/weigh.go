@@ -86,8 +86,12 @@ func (w *walk) behind(v reflect.Value) (size int64) {
 			size += w.behind(v.Field(i))
 		}
 	case reflect.Map:
-		const perEntry = 24 // control bytes and free slots
-		size = int64(v.Len()) * (sizeOf(v.Type().Key()) + sizeOf(v.Type().Elem()) + perEntry)
+		// A map has a head, and a byte for each slot. At most seven of eight slots are used.
+		slots := int64(8)
+		for slots*7/8 < int64(v.Len()) {
+			slots *= 2
+		}
+		size = 64 + slots*(sizeOf(v.Type().Key())+sizeOf(v.Type().Elem())+1)
 		if flat(v.Type().Key()) && flat(v.Type().Elem()) {
 			return size
 		}

@@ -2,7 +2,6 @@ package driver
 
 import (
 	"math"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,7 +27,7 @@ type Memory struct {
 	main     fifo
 	ghosts   map[uint64]struct{} // hashes that were recently evicted from small
 	ghostAge []uint64
-	tagged   map[uint64]map[*Entry]struct{}
+	tagged   map[uint64]*tagLink // the first entry of each tag
 	whole    map[uint64][]uint64 // tag of a cache: the owners whose entries it invalidates
 	states   map[uint64]string   // of tags, from the last report of the store
 	sweep    int
@@ -69,11 +68,19 @@ type Extra struct {
 	Took     time.Duration
 	LoadedAt int64
 	Absent   bool
-	Expired  bool // by a call, not by time
+	links    []tagLink // one for each tag
+}
+
+// tagLink is an entry in the list of the entries with a tag.
+type tagLink struct {
+	entry      *Entry
+	prev, next *tagLink
 }
 
 const (
 	entryOverhead = 128 // bytes of an Entry, its slot in the table and its boxed value
+	extraOverhead = 80
+	tagOverhead   = 80 // a hash, a link, and a tag in the index
 	inMain        = 1 << 31
 	maxReads      = 3
 )
@@ -87,7 +94,7 @@ func NewMemory(maxBytes int64) *Memory {
 		maxBytes = DefaultMemory
 	}
 	m := &Memory{
-		base: time.Now(), max: maxBytes, ghosts: map[uint64]struct{}{}, tagged: map[uint64]map[*Entry]struct{}{},
+		base: time.Now(), max: maxBytes, ghosts: map[uint64]struct{}{}, tagged: map[uint64]*tagLink{},
 		whole: map[uint64][]uint64{}, states: map[uint64]string{},
 	}
 	m.table.Store(newTable(64))
@@ -161,7 +168,7 @@ func (t Ticket) Since(seq uint64) bool { return seq > t.seq }
 func (m *Memory) Put(t Ticket, e *Entry, size int64, life time.Duration, more ...uint64) bool {
 	size += int64(len(e.Key)) + entryOverhead
 	if e.Extra != nil {
-		size += 64 + 64*int64(len(e.Extra.Tags))
+		size += extraOverhead + tagOverhead*int64(len(e.Extra.Tags))
 	}
 	if life <= 0 {
 		return false
@@ -201,71 +208,12 @@ func (m *Memory) Put(t Ticket, e *Entry, size int64, life time.Duration, more ..
 	} else {
 		m.small.push(e)
 	}
-	if e.Extra != nil {
-		for _, tag := range e.Extra.Tags {
-			if m.tagged[tag] == nil {
-				m.tagged[tag] = map[*Entry]struct{}{}
-			}
-			m.tagged[tag][e] = struct{}{}
-		}
-	}
+	m.link(e)
 	m.sweepSome()
 	for m.bytes > m.max {
 		m.evict()
 	}
 	return true
-}
-
-// sweepSome removes expired entries among the next slots of the table. They are then
-// removed before their room is needed.
-func (m *Memory) sweepSome() {
-	t := m.table.Load()
-	for range 4 {
-		m.sweep = (m.sweep + 1) & int(t.mask) //nolint:gosec // a power of two
-		if e := t.slots[m.sweep].Load(); e != nil && e != removed && m.Now() >= e.goneAt.Load() {
-			m.evicted.Expired++
-			m.drop(e)
-		}
-	}
-}
-
-// evict makes room by S3-FIFO.
-func (m *Memory) evict() {
-	if m.small.tail != nil && (m.small.bytes > m.max/10 || m.main.tail == nil) {
-		e := m.small.tail
-		if e.reads.Load() > 1 {
-			m.small.remove(e)
-			e.reads.Store(inMain)
-			m.main.push(e)
-			return
-		}
-		m.remember(e.Hash)
-		m.evicted.Evicted++
-		m.drop(e)
-		return
-	}
-	e := m.main.tail
-	if r := e.reads.Load(); r > inMain {
-		m.main.remove(e)
-		e.reads.Store(r - 1)
-		m.main.push(e)
-		return
-	}
-	m.evicted.Evicted++
-	m.drop(e)
-}
-
-// remember records the hash of an entry that was evicted before it was read again.
-func (m *Memory) remember(hash uint64) {
-	if len(m.ghostAge) > max(64, m.table.Load().live) {
-		half := len(m.ghostAge) / 2
-		for _, h := range m.ghostAge[:half] {
-			delete(m.ghosts, h)
-		}
-		m.ghostAge = append(m.ghostAge[:0], m.ghostAge[half:]...)
-	}
-	m.ghosts[hash] = struct{}{}
-	m.ghostAge = append(m.ghostAge, hash)
 }
 
 // unlink removes an entry from the queues and the index by tag.
@@ -279,10 +227,34 @@ func (m *Memory) unlink(e *Entry) {
 	if e.Extra == nil {
 		return
 	}
-	for _, tag := range e.Extra.Tags {
-		if delete(m.tagged[tag], e); len(m.tagged[tag]) == 0 {
+	for i, tag := range e.Extra.Tags {
+		l := &e.Extra.links[i]
+		switch {
+		case l.prev != nil:
+			l.prev.next = l.next
+		case l.next != nil:
+			m.tagged[tag] = l.next
+		default:
 			delete(m.tagged, tag)
 		}
+		if l.next != nil {
+			l.next.prev = l.prev
+		}
+	}
+}
+
+// link adds an entry to the index by tag.
+func (m *Memory) link(e *Entry) {
+	if e.Extra == nil || len(e.Extra.Tags) == 0 {
+		return
+	}
+	e.Extra.links = make([]tagLink, len(e.Extra.Tags))
+	for i, tag := range e.Extra.Tags {
+		l := &e.Extra.links[i]
+		if l.entry, l.next = e, m.tagged[tag]; l.next != nil {
+			l.next.prev = l
+		}
+		m.tagged[tag] = l
 	}
 }
 
@@ -302,87 +274,6 @@ func (m *Memory) each(f func(*Entry)) {
 	}
 }
 
-// InvalidateKey removes a key. Reads and loads of it that run now are not kept.
-func (m *Memory) InvalidateKey(hash uint64) {
-	m.ledger.change(hash)
-	if m.table.Load().find(hash) == nil {
-		m.mu.Lock()   // a Put may have read the ledger before, and store now
-		m.mu.Unlock() //nolint:staticcheck // waits for it
-	}
-	if m.table.Load().find(hash) != nil {
-		m.mu.Lock()
-		if e := m.table.Load().find(hash); e != nil {
-			m.evicted.Invalidated++
-			m.drop(e)
-		}
-		m.mu.Unlock()
-	}
-	m.wakes.wake(hash)
-}
-
-// Announce is called before an invalidation of a tag. Reads and loads with the tag that run
-// now are not kept. Otherwise a load that reports the tag at its end could receive the new
-// state of the tag for an old value, before InvalidateTag.
-func (m *Memory) Announce(tag uint64) { m.ledger.change(tag) }
-
-// InvalidateTag removes the entries with a tag. Reads and loads with the tag that run now
-// are not kept.
-func (m *Memory) InvalidateTag(hash uint64) {
-	m.ledger.change(hash)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.states, hash)
-	gone := func(e *Entry) {
-		m.evicted.Invalidated++
-		m.drop(e)
-	}
-	for e := range m.tagged[hash] {
-		gone(e)
-	}
-	if owners := m.whole[hash]; len(owners) > 0 {
-		m.each(func(e *Entry) {
-			for _, owner := range owners {
-				if e.Owner == owner {
-					gone(e)
-				}
-			}
-		})
-	}
-}
-
-// InvalidateAll ends the life of all entries at random moments within spread. It is for a
-// store that may have missed any invalidation. Reads and loads that run now are not kept.
-func (m *Memory) InvalidateAll(spread time.Duration) {
-	m.ledger.changeAll()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	clear(m.states)
-	m.shorten(0, spread)
-	m.wakes.all()
-}
-
-// Shorten ends the life of all entries at a random moment between from and to, counted from
-// now. It does not affect later entries.
-func (m *Memory) Shorten(from, to time.Duration) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	clear(m.states)
-	m.shorten(from, to)
-}
-
-func (m *Memory) shorten(from, to time.Duration) {
-	now := m.Now()
-	m.each(func(e *Entry) {
-		end := now + int64(from)
-		if to > from {
-			end += rand.Int64N(int64(to - from))
-		}
-		if end < e.goneAt.Load() {
-			e.goneAt.Store(end)
-		}
-	})
-}
-
 // SetOnline records whether the store now receives the invalidations of all processes, and
 // limits the life of new entries to limit. 0 means no limit.
 func (m *Memory) SetOnline(online bool, limit time.Duration) {
@@ -398,39 +289,6 @@ func (m *Memory) Limit() time.Duration { return time.Duration(m.limit.Load()) }
 
 // Online returns the last argument of SetOnline.
 func (m *Memory) Online() bool { return m.online.Load() }
-
-// State returns the state of a tag if it is known, and no invalidation of the tag can have
-// been missed.
-func (m *Memory) State(tag uint64) (state string, known bool) {
-	if !m.online.Load() {
-		return "", false
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	state, known = m.states[tag]
-	return state, known
-}
-
-// KeepState stores the state of a tag that was read after t.
-func (m *Memory) KeepState(t Ticket, tag uint64, state string) {
-	const most = 100_000
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if state == "" || !m.online.Load() || !m.ledger.valid(t, tag, nil) {
-		return
-	}
-	if len(m.states) >= most {
-		clear(m.states)
-	}
-	m.states[tag] = state
-}
-
-// ForgetState makes the next read of a tag read the store.
-func (m *Memory) ForgetState(tag uint64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.states, tag)
-}
 
 // Stats returns the content and the counters.
 func (m *Memory) Stats() MemoryStats {

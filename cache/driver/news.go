@@ -2,38 +2,6 @@ package driver
 
 import "sync"
 
-// fifo is a queue of entries, newest first.
-type fifo struct {
-	head, tail *Entry
-	bytes      int64
-}
-
-func (q *fifo) push(e *Entry) {
-	e.prev, e.next = nil, q.head
-	if q.head != nil {
-		q.head.prev = e
-	} else {
-		q.tail = e
-	}
-	q.head = e
-	q.bytes += int64(e.weight)
-}
-
-func (q *fifo) remove(e *Entry) {
-	if e.prev != nil {
-		e.prev.next = e.next
-	} else {
-		q.head = e.next
-	}
-	if e.next != nil {
-		e.next.prev = e.prev
-	} else {
-		q.tail = e.prev
-	}
-	e.prev, e.next = nil, nil
-	q.bytes -= int64(e.weight)
-}
-
 // wakes lets callers wait for a change of a key.
 type wakes struct {
 	mu    sync.Mutex

@@ -1,0 +1,56 @@
+package cache_test
+
+import (
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/mainstay-go/mainstay/cache"
+)
+
+// TestHeap: MaxBytes bounds the heap, for small and large values, with and without tags, and
+// for much more keys than fit.
+func TestHeap(t *testing.T) {
+	const limit = 16 << 20
+	heap(t, "integers", limit, func(i int) int { return i })
+	heap(t, "short texts", limit, func(i int) string { return "value " + strconv.Itoa(i) })
+	heap(t, "bytes", limit, func(int) []byte { return make([]byte, 1000) })
+	heap(t, "pointers", limit, func(i int) *[6]int { return &[6]int{i} })
+	heap(t, "maps", limit, func(i int) map[string]int { return map[string]int{strconv.Itoa(i): i, "a": 1} })
+	heap(t, "tagged", limit, func(i int) int { return i }, "a", "b")
+}
+
+func heap[V any](t *testing.T, name string, limit int64, value func(int) V, tags ...string) {
+	t.Helper()
+	used := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc) //nolint:gosec // below 2^63
+	}
+	before := used()
+	c, err := cache.New(nil, "n", time.Hour, &cache.Options[V]{MaxBytes: limit})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 400_000 {
+		if c.Stats().Memory.Evicted > 50_000 {
+			break
+		}
+		var opts []cache.CallOption
+		if len(tags) > 0 {
+			opts = append(opts, cache.WithTags(tags...), cache.WithTags(strconv.Itoa(i)))
+		}
+		if err := c.Set(t.Context(), strconv.Itoa(i), value(i), opts...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := c.Stats().Memory
+	grown := used() - before
+	t.Logf("%s: %d entries, %d bytes counted, %d in the heap", name, s.Entries, s.Bytes, grown)
+	if s.Evicted == 0 || s.Bytes > limit || grown > limit*5/4 || grown < limit/2 {
+		t.Errorf("%s: %+v, %d bytes in the heap, MaxBytes is %d", name, s, grown, limit)
+	}
+	runtime.KeepAlive(c)
+}
