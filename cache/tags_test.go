@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -255,4 +256,82 @@ func TestTTLOfACallAndOfALoad(t *testing.T) {
 			t.Error("the usual time was shortened")
 		}
 	})
+}
+
+// TestLateTagOfAnOldValue: an old value whose tag only its load knew is not served after
+// InvalidateTags: not if the next load fails, takes long, or failed a moment ago.
+func TestLateTagOfAnOldValue(t *testing.T) {
+	for _, many := range []bool{false, true} {
+		onStores(t, func(t *testing.T, store driver.Store) { lateTagOfAnOldValue(t, store, many) })
+		t.Run("memory only", func(t *testing.T) { lateTagOfAnOldValue(t, nil, many) })
+	}
+}
+
+func lateTagOfAnOldValue(t *testing.T, store driver.Store, many bool) {
+	t.Helper()
+	ctx := t.Context()
+	opts := patiently(cache.Options[string]{StaleFor: time.Hour, SoftTimeout: 50 * time.Millisecond, ThrottleFor: time.Hour, LocalTTL: time.Hour})
+	var c *cache.Typed[string]
+	if store == nil {
+		c = newTyped[string](t, nil, opts)
+	} else {
+		c = newTyped[string](t, store, opts)
+	}
+	read := func(load func(context.Context) (string, error)) (string, error) {
+		if !many {
+			return c.GetOrLoad(ctx, "k", load)
+		}
+		got, err := c.GetOrLoadMany(ctx, []string{"k"}, func(ctx context.Context, _ []string) (map[string]string, error) {
+			v, err := load(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return map[string]string{"k": v}, nil
+		})
+		return got["k"], err
+	}
+	expired := func() {
+		t.Helper()
+		if err := c.Delete(ctx, "k"); err != nil {
+			t.Fatal(err)
+		}
+		_, err := read(tagged("old", "cat"))
+		if err := errors.Join(err, c.Expire(ctx, "k")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fails := func(context.Context) (string, error) { return "", errors.New("the source is down") }
+
+	// A load failed a moment ago.
+	expired()
+	if v, err := read(fails); v != "old" || err != nil {
+		t.Fatalf("the old value is not served: %q, %v", v, err)
+	}
+	if err := c.InvalidateTags(ctx, "cat"); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := read(tagged("new", "cat")); v != "new" || err != nil {
+		t.Errorf("throttled: %q, %v", v, err)
+	}
+	// The next load fails, or takes long and fails or has read the source before.
+	for name, end := range map[string]func(ctx context.Context) (string, error){"failed": fails, "slow": tagged("read before", "cat")} {
+		expired()
+		began, release := make(chan struct{}), make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, _ = read(func(ctx context.Context) (string, error) { close(began); <-release; return end(ctx) })
+		})
+		<-began
+		if err := c.InvalidateTags(ctx, "cat"); err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() {
+			if v, err := read(tagged("new", "cat")); v != "new" && err == nil {
+				t.Errorf("%s: %q, %v", name, v, err)
+			}
+		})
+		time.Sleep(100 * time.Millisecond) // beyond SoftTimeout
+		close(release)
+		wg.Wait()
+	}
 }
