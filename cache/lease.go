@@ -1,7 +1,9 @@
 package cache
 
 import (
+	"cmp"
 	"context"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -12,6 +14,10 @@ import (
 const (
 	// leaseTTL is how long other processes wait for a process that died during its load.
 	leaseTTL = 3 * time.Second
+	// renewEvery is the time between two renewals of a lease. Most loads need none. There
+	// is time for a second attempt before the lease ends.
+	renewEvery = leaseTTL * 3 / 4
+	renewAgain = leaseTTL / 30
 	// The limits of the pause before a process requests a lease again. They apply if it
 	// receives no messages.
 	minPause = time.Millisecond
@@ -30,12 +36,23 @@ func (b *batch[V]) askLeases(ctx context.Context, jobs []*job[V], token func() s
 		wants[i], rs[i] = j.want, reading[V]{life: c.life(j.ttl), states: j.reading.states}
 		ops[i] = driver.Op{Kind: driver.Lease, Key: c.key(j.want.key), Token: token(), TTL: leaseTTL, Seen: j.reading.seen}
 	}
-	ops = c.ensureOps(ops, wants, rs)
+	states := c.ensureOps(nil, wants, rs)
+	first := 0
+	if states[0].Token == "" {
+		first = 1 // the cache is new: a process that waits need not create its state
+	}
+	ops = append(ops, states[first:]...)
 	c.do(ctx, ops)
-	c.ensured(jobs[0].ticket, ops[len(jobs):], wants, rs)
+	copy(states[first:], ops[len(jobs):])
+	if first == 1 && slices.ContainsFunc(ops[:len(jobs)], func(op driver.Op) bool { return op.State == driver.LeaseGranted && op.Err == nil }) {
+		c.do(ctx, states[:1])
+	}
+	c.ensured(jobs[0].ticket, states, wants, rs)
 	for i, j := range jobs {
 		op := &ops[i]
-		j.read = op.Err == nil && op.State == driver.LeaseGranted
+		j.lease, j.left = op.State, op.Left
+		// The value is the one that was read before, unless the lease is moot.
+		j.read = op.Err == nil && op.State != driver.LeaseMoot
 		switch {
 		case op.Err != nil:
 			j.down = true
@@ -43,6 +60,27 @@ func (b *batch[V]) askLeases(ctx context.Context, jobs []*job[V], token func() s
 			j.token, j.reading.states, j.store = op.Token, rs[i].states, rs[i].err == nil
 		}
 	}
+}
+
+// pause returns how long jobs wait before they request their leases again, unless news
+// arrive.
+func (b *batch[V]) pause(held []*job[V], waited time.Duration) time.Duration {
+	// The longer the load takes, the later its end may be noticed.
+	poll := min(max(waited/8, minPause), maxPause)
+	poll = poll/2 + rand.N(poll/2+1)
+	if !b.c.memory.Online() {
+		return poll
+	}
+	// A message arrives unless the other process dies. An earlier request than at the end
+	// of its lease is therefore useless.
+	longest := max(b.c.opts.LeaseWait-waited, minPause)
+	for _, j := range held {
+		if j.lease == driver.LeaseMoot { // the value is there already, and no message follows
+			return poll
+		}
+		longest = min(longest, cmp.Or(j.left, leaseTTL)+rand.N(leaseTTL/8))
+	}
+	return longest
 }
 
 // renew extends the leases of jobs until the caller calls release. release ends the leases
@@ -56,13 +94,17 @@ func (b *batch[V]) renew(ctx context.Context, jobs []*job[V]) (release func()) {
 	renewing, cancel := context.WithCancel(ctx)
 	var done sync.WaitGroup
 	done.Add(1)
-	timer := time.AfterFunc(leaseTTL/3, func() {
+	timer := time.AfterFunc(renewEvery, func() {
 		defer done.Done()
 		for renewing.Err() == nil {
 			// A lost lease is not taken again: its value is old. Only the first tokens of
 			// the jobs are read here, because the jobs belong to the goroutine that loads.
-			c.do(renewing, slices.Clone(held))
-			await(renewing, nil, leaseTTL/3)
+			ops := slices.Clone(held)
+			next := renewEvery
+			if c.do(renewing, ops); slices.ContainsFunc(ops, func(op driver.Op) bool { return op.Err != nil }) {
+				next = renewAgain
+			}
+			await(renewing, nil, next)
 		}
 	})
 	return func() {

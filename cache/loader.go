@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -22,8 +21,10 @@ type job[V any] struct {
 	reading reading[V] // of the store
 	read    bool       // the reading is up to date
 	token   string     // of the lease, "" without one
-	store   bool       // the value may be stored
-	down    bool       // the store failed, or has a value that only newer versions can decode
+	lease   driver.LeaseState
+	left    time.Duration // of the lease of another process, 0 if unknown
+	store   bool          // the value may be stored
+	down    bool          // the store failed, or has a value that only newer versions can decode
 }
 
 // take records the reading of the key.
@@ -73,15 +74,11 @@ func (b *batch[V]) run(ctx context.Context) {
 			others.Go(func() { b.loadAll(ctx, ready) })
 		}
 		jobs = held
-		// The longer the load takes, the later its end may be noticed.
-		pause := min(max(time.Since(began)/8, minPause), maxPause)
-		pause = pause/2 + rand.N(pause/2+1)
-		if c.memory.Online() {
-			// A message arrives unless the other process dies. Its lease ends after
-			// leaseTTL at the earliest, so an earlier request is useless.
-			pause = min(leaseTTL+rand.N(leaseTTL/2), max(c.opts.LeaseWait-time.Since(began), minPause))
+		if await(ctx, news, b.pause(held, time.Since(began))) {
+			for _, j := range held {
+				j.read = false
+			}
 		}
-		await(ctx, news, pause)
 	}
 }
 
@@ -112,14 +109,17 @@ func (b *batch[V]) news(jobs []*job[V]) <-chan struct{} {
 	return any
 }
 
-func await(ctx context.Context, news <-chan struct{}, d time.Duration) {
+// await waits for d, and reports whether news arrived before.
+func await(ctx context.Context, news <-chan struct{}, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-news:
+		return true
 	case <-timer.C:
 	case <-ctx.Done():
 	}
+	return false
 }
 
 // acquire splits keys into those that this process may load and those that another process

@@ -128,14 +128,14 @@ func (l *local) locked(ctx context.Context, op *Op) error {
 		return l.simple.Set(ctx, op.Key, op.Value, op.TTL)
 	case Lease:
 		if ok && held.token != op.Token && !IsOffer(held.token) {
-			op.State = LeaseHeld
+			op.State, op.Left = LeaseHeld, time.Until(held.until)
 			return nil
 		}
 		now := Op{Key: op.Key}
 		if err := l.get(ctx, &now); err != nil {
 			return err
 		}
-		if now.Seen != 0 && now.Seen != op.Seen {
+		if now.Seen != op.Seen {
 			op.State = LeaseMoot
 			return nil
 		}

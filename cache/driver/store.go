@@ -57,9 +57,9 @@ const (
 	// ends the lease of Key.
 	Expire
 	// Lease requests the right to load Key for TTL under Token. Seen identifies the value
-	// that the caller read, or is 0 without a value. The store sets State. If the token of
-	// a lease is an offer (see NewOfferToken), the next caller that requests the lease
-	// receives it.
+	// that the caller read, or is 0 without a value. The store sets State. With LeaseHeld
+	// it may set Left to the time until the other lease ends. If the token of a lease is an
+	// offer (see NewOfferToken), the next caller that requests the lease receives it.
 	Lease
 	// Fill stores Value for TTL if Token still holds the lease of Key, and ends the lease.
 	// Done reports whether the value was stored.
@@ -90,7 +90,8 @@ type Op struct {
 	Value   []byte
 	TTL     time.Duration
 	Seen    uint64
-	Err     error // result: nil, or the error of this operation
+	Left    time.Duration // result of Lease: how long the other lease lasts, 0 if unknown
+	Err     error         // result: nil, or the error of this operation
 }
 
 // LeaseState is the result of a Lease.

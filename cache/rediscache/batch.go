@@ -26,6 +26,7 @@ type item struct {
 	op      int
 	command redis.Cmder
 	script  *redis.Script // the script of the command
+	text    bool          // the command has the text of the script
 	keys    []string
 	args    []any
 	pending uint64 // the pending write that this command applies
@@ -64,12 +65,12 @@ func (b *batch) answered() bool {
 	return false
 }
 
-// again is run after a connection broke. It does not send Set and Fill again: the second
-// command could arrive behind a later write of another process.
+// again is run after a connection broke. It does not send a value again: the value may be
+// stored already, and the second command could replace a later write.
 func (b *batch) again(ctx context.Context) error {
 	broken := errors.New("rediscache: the connection broke, and a write must not be sent twice")
 	for i := range b.ops {
-		if op := &b.ops[i]; op.Err == nil && (op.Kind == driver.Set || op.Kind == driver.Fill) {
+		if op := &b.ops[i]; op.Err == nil && (op.Kind == driver.Set && op.Token != "" || op.Kind == driver.Fill) {
 			op.Err = broken
 		}
 	}
@@ -114,11 +115,14 @@ func (b *batch) commands(ctx context.Context, p redis.Pipeliner) {
 			}
 			it.script, it.args = stateScript, []any{driver.NewToken(), life}
 		case driver.Set:
-			if len(op.Value) > s.opts.MaxValue {
+			switch {
+			case len(op.Value) > s.opts.MaxValue:
 				op.Err = s.tooLarge(op.Value) // the old value is deleted in any case
 				it.command = p.Del(ctx, place)
-			} else {
-				it.command = p.Set(ctx, place, sealed(op.Value), op.TTL)
+			case op.Token == "":
+				it.script, it.args = leaseScript, []any{driver.NewToken(), s.opts.Timeout.Milliseconds(), seenBytes(0), magic, "1"}
+			default:
+				it.script, it.args = fillScript, []any{op.Token, sealed(op.Value), op.TTL.Milliseconds()}
 			}
 		case driver.Delete:
 			if merge && len(b.ops) > 1 { // a long list needs few commands
@@ -142,7 +146,7 @@ func (b *batch) commands(ctx context.Context, p redis.Pipeliner) {
 		case driver.Expire:
 			it.script, it.args = expireScript, []any{op.TTL.Milliseconds(), magic}
 		case driver.Lease:
-			it.script, it.args = leaseScript, []any{op.Token, op.TTL.Milliseconds(), seenBytes(op.Seen), magic}
+			it.script, it.args = leaseScript, []any{op.Token, op.TTL.Milliseconds(), seenBytes(op.Seen), magic, "0"}
 		case driver.Extend:
 			it.script, it.args = extendScript, []any{op.Token, op.TTL.Milliseconds()}
 		case driver.Fill:
@@ -153,9 +157,13 @@ func (b *batch) commands(ctx context.Context, p redis.Pipeliner) {
 		}
 		if it.script != nil {
 			it.keys = []string{place}
-			it.command = it.script.EvalSha(ctx, p, it.keys, it.args...)
+			if _, known := s.scripts.Load(it.script); known {
+				it.command = it.script.EvalSha(ctx, p, it.keys, it.args...)
+			} else {
+				it.command, it.text = it.script.Eval(ctx, p, it.keys, it.args...), true
+			}
 		}
-		if op.Kind == driver.Set || op.Kind == driver.Delete || op.Kind == driver.Expire || op.Kind == driver.Invalidate {
+		if op.Kind == driver.Set && it.script != leaseScript || op.Kind == driver.Delete || op.Kind == driver.Expire || op.Kind == driver.Invalidate {
 			it.applies = target{op.Key, op.Kind == driver.Invalidate}
 			it.pending = s.pending.get(it.applies)
 			b.note = b.note.add(op)
@@ -224,12 +232,15 @@ func (b *batch) repeatScripts(ctx context.Context) error {
 func (b *batch) results(ctx context.Context) error {
 	s := b.s
 	var again []string // names to delete
-	var woken message
+	var woken, unnoted message
 	for i := range b.items {
 		it := &b.items[i]
 		err := it.command.Err()
 		if it.applies.name != "" && err == nil {
 			s.pending.done(it.applies, it.pending)
+		}
+		if it.text && err == nil {
+			s.scripts.Store(it.script, nil)
 		}
 		if it.op < 0 {
 			continue
@@ -245,6 +256,9 @@ func (b *batch) results(ctx context.Context) error {
 		if err != nil {
 			if redis.HasErrorPrefix(err, "OOM") && (op.Kind == driver.Set || op.Kind == driver.Expire) {
 				again = append(again, s.place(op))
+				if it.script == leaseScript {
+					unnoted = unnoted.add(op)
+				}
 			}
 			if op.Kind == driver.TagState && redis.HasErrorPrefix(err, "OOM") {
 				op.Token = "" // no state: no value with this tag is valid
@@ -259,7 +273,19 @@ func (b *batch) results(ctx context.Context) error {
 			s.ensured.note(op.Key, op.TTL)
 		case driver.Lease:
 			n, _ := it.command.(*redis.Cmd).Int() //nolint:forcetypeassert // checked above
-			op.State = driver.LeaseState(n)       //nolint:gosec // 0, 1 or 2
+			if op.State = driver.LeaseHeld; n > 0 {
+				op.State = driver.LeaseState(n) //nolint:gosec // 1 or 2
+			}
+			op.Left = time.Duration(max(-n, 0)) * time.Millisecond
+		case driver.Set:
+			if it.script == leaseScript {
+				op.Token = it.args[0].(string) //nolint:forcetypeassert // made by commands
+				continue
+			}
+			if it.script == nil {
+				continue
+			}
+			fallthrough // a Set whose lease has ended had no effect, since a later write replaced it
 		case driver.Fill, driver.Release:
 			n, _ := it.command.(*redis.Cmd).Int() //nolint:forcetypeassert // checked above
 			if op.Done = n > 0; n == 2 {
@@ -293,6 +319,9 @@ func (b *batch) results(ctx context.Context) error {
 		if err != nil && !isReply(err) {
 			return err
 		}
+	}
+	if s.single && len(unnoted) > 0 {
+		_ = s.log.post(ctx, unnoted, true) // it is appended later after an error
 	}
 	s.log.later(woken)
 	return nil

@@ -310,7 +310,7 @@ func TestUnrelatedTags(t *testing.T) {
 func TestOutageWithReads(t *testing.T) {
 	t.Parallel()
 	server := redisServer(t)
-	s := process(t, server.Addr())
+	s := running(t, newStore(t, client(t, server.Addr()), &rediscache.Options{MaxPending: 20})) // reads do not count
 	c, other := open[int](t, s, "p", &cache.Options[int]{StoreTimeout: time.Second}), open[int](t, process(t, server.Addr()), "p", nil)
 	const n = 3000
 	ctx := t.Context()
@@ -410,29 +410,77 @@ func TestShortPause(t *testing.T) {
 	t.Logf("%d loads of the source", loads.Load())
 }
 
-// TestFailedWritesElsewhere: writes that fail in another process cost this one nothing.
-func TestFailedWritesElsewhere(t *testing.T) {
+// TestWritesElsewhere: writes of other keys and tags in another process, of each kind, cost
+// this process nothing. Nor do writes that are cancelled, late or refused, and loads.
+func TestWritesElsewhere(t *testing.T) {
 	t.Parallel()
 	server := redisServer(t)
-	hot, other := open[int](t, process(t, server.Addr()), "hot", nil), open[int](t, process(t, server.Addr()), "other", nil)
-	if err := other.Set(t.Context(), "first", 1); err != nil {
+	near := process(t, server.Addr())
+	hot := open[int](t, near, "hot", nil)
+	other := open[string](t, process(t, server.Addr()), "other", &cache.Options[string]{StaleFor: time.Hour})
+	ctx := t.Context()
+	for i := range 2000 {
+		_, _ = hot.GetOrLoad(ctx, k(i%1000), one, cache.WithTags("hot"))
+	}
+	if err := other.Set(ctx, "first", "v"); err != nil {
 		t.Fatal(err)
 	}
-	for i := range 2000 {
-		_, _ = hot.GetOrLoad(t.Context(), k(i%1000), one)
-	}
-	gone, cancel := context.WithCancel(t.Context())
-	cancel()
-	for i := range 8 {
-		if err := other.Delete(gone, k(i)); err == nil {
-			t.Error("a cancelled Delete succeeded")
+	kept := func(after string) {
+		t.Helper()
+		time.Sleep(100 * time.Millisecond) // for messages
+		before := hot.Stats().LocalHits
+		readable(t, hot, 1000)
+		if n := hot.Stats().LocalHits - before; n != 1000 {
+			t.Errorf("after %s: %d of 1,000 are still in memory", after, n)
 		}
 	}
-	time.Sleep(2 * time.Second)
-	before := hot.Stats().LocalHits
-	readable(t, hot, 1000)
-	if n := hot.Stats().LocalHits - before; n != 1000 {
-		t.Errorf("%d of 1,000 are still in memory", n)
+	kinds := map[string]func(ctx context.Context, key string) error{
+		"Set": func(ctx context.Context, key string) error { return other.Set(ctx, key, key, cache.WithTags(key)) },
+		"SetMany": func(ctx context.Context, key string) error {
+			return other.SetMany(ctx, map[string]string{key: "", key + "b": ""})
+		},
+		"Delete":         func(ctx context.Context, key string) error { return other.Delete(ctx, key, key+"b") },
+		"Expire":         func(ctx context.Context, key string) error { return other.Expire(ctx, key) },
+		"InvalidateTags": func(ctx context.Context, key string) error { return other.InvalidateTags(ctx, key, key+"b") },
+		"Clear":          func(ctx context.Context, _ string) error { return other.Clear(ctx) },
+	}
+	for name, write := range kinds {
+		for i := range 200 {
+			if err := write(ctx, k(i)); err != nil {
+				t.Error(name, err)
+			}
+		}
+		kept(name)
+	}
+	events := near.Stats().Events
+	for i := range 500 {
+		if _, err := other.GetOrLoad(ctx, "load"+k(i), func(context.Context) (string, error) { return "v", nil }); err != nil {
+			t.Error(err)
+		}
+	}
+	if kept("loads"); near.Stats().Events != events {
+		t.Errorf("500 loads sent %d messages", near.Stats().Events-events)
+	}
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	for name, write := range kinds {
+		for i := range 8 {
+			if err := write(gone, k(i)); err == nil {
+				t.Errorf("a cancelled %s succeeded", name)
+			}
+		}
+	}
+	kept("cancelled writes")
+	server.Do("CONFIG", "SET", "maxmemory", "1mb")
+	for i := range 20 {
+		if err := other.Set(ctx, k(i), strings.Repeat("x", 1000)); err == nil {
+			t.Error("a full server has stored a value")
+		}
+	}
+	kept("refused writes")
+	server.Do("CONFIG", "SET", "maxmemory", "0")
+	if g := near.Stats().Gaps; g != 0 {
+		t.Errorf("%d gaps", g)
 	}
 }
 
@@ -624,57 +672,6 @@ func logKeys(t *testing.T, cl *redis.ClusterClient) (n int) {
 	return n
 }
 
-// TestWaiters: processes that wait for the load of another are woken by its end, and ask
-// Redis little meanwhile.
-func TestWaiters(t *testing.T) {
-	server := redisServer(t)
-	const n = 10
-	var caches []*cache.Typed[int]
-	for range n {
-		caches = append(caches, open[int](t, process(t, server.Addr()), "w", nil))
-	}
-	for _, c := range caches {
-		if _, err := c.GetOrLoad(t.Context(), "warm", one); err != nil { // connects, and learns the state of the hidden tag
-			t.Fatal(err)
-		}
-	}
-	db := client(t, server.Addr())
-	db.ConfigResetStat(t.Context())
-	var ended atomic.Int64
-	var worst atomic.Int64
-	var loads atomic.Int32
-	var wg sync.WaitGroup
-	for _, c := range caches {
-		wg.Go(func() {
-			_, err := c.GetOrLoad(t.Context(), "k", func(context.Context) (int, error) {
-				loads.Add(1)
-				time.Sleep(2 * time.Second)
-				ended.Store(time.Now().UnixNano())
-				return 1, nil
-			})
-			late := time.Now().UnixNano() - ended.Load()
-			for {
-				w := worst.Load()
-				if late <= w || worst.CompareAndSwap(w, late) {
-					break
-				}
-			}
-			if err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	commands := calls(t, db, "get", "mget", "evalsha", "eval")
-	t.Logf("the last waiter woke %v after the end; %d commands for %d processes", time.Duration(worst.Load()), commands, n)
-	if loads.Load() != 1 || commands > 4*n {
-		t.Errorf("%d loads, %d commands", loads.Load(), commands)
-	}
-	if late := time.Duration(worst.Load()); late > 100*time.Millisecond { // 5 ms on an idle machine
-		t.Errorf("the last waiter woke after %v", late)
-	}
-}
-
 // TestUserWithoutChannels: a user of Redis with no right to any channel loses nothing.
 func TestUserWithoutChannels(t *testing.T) {
 	t.Parallel()
@@ -812,30 +809,55 @@ func TestHungRedis(t *testing.T) {
 	}
 }
 
-// TestDeleteMany: one round trip.
-func TestDeleteMany(t *testing.T) {
+// TestManyKeys: many keys take one round trip for each node, and a SetMany takes two.
+func TestManyKeys(t *testing.T) {
 	t.Parallel()
-	server := redisServer(t)
-	s := process(t, server.Addr())
-	c := open[int](t, s, "p", nil)
+	cl := client(t, redisServer(t).Addr())
+	trips := &roundTrips{}
+	s := newStore(t, cl, nil)
+	c := open[int](t, s, "p", &cache.Options[int]{NoMemory: true})
+	if err := c.Set(t.Context(), "first", 1); err != nil { // creates the state of the cache
+		t.Fatal(err)
+	}
+	cl.AddHook(trips)
 	values := map[string]int{}
 	var keys []string
 	for i := range 2000 {
 		values[k(i)] = i
 		keys = append(keys, k(i))
 	}
-	if err := c.SetMany(t.Context(), values); err != nil {
-		t.Fatal(err)
+	takes := func(what string, want int64, f func() error) {
+		t.Helper()
+		before := trips.Load()
+		if err := f(); err != nil || trips.Load()-before != want {
+			t.Errorf("%s: %d round trips, want %d, %v", what, trips.Load()-before, want, err)
+		}
 	}
-	if got, err := c.GetMany(t.Context(), append(keys, "none")); len(got) != 2000 || err != nil {
-		t.Fatal(len(got), err)
-	}
-	if err := c.Delete(t.Context(), keys...); err != nil {
-		t.Fatal(err)
-	}
+	takes("SetMany", 3, func() error { return c.SetMany(t.Context(), values) }) // the first one makes sure of the states
+	takes("GetMany", 1, func() error {
+		got, err := c.GetMany(t.Context(), append(keys, "none"))
+		if len(got) != 2000 {
+			t.Errorf("%d values", len(got))
+		}
+		return err
+	})
+	takes("Delete", 1, func() error { return c.Delete(t.Context(), keys...) })
 	if got, err := c.GetMany(t.Context(), keys); len(got) != 0 || err != nil {
 		t.Fatal(len(got), err)
 	}
+}
+
+// roundTrips is a hook that counts.
+type roundTrips struct{ atomic.Int64 }
+
+func (r *roundTrips) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (r *roundTrips) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error { r.Add(1); return next(ctx, cmd) }
+}
+
+func (r *roundTrips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error { r.Add(1); return next(ctx, cmds) }
 }
 
 // calls counts commands that a server has executed.

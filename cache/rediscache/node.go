@@ -99,7 +99,11 @@ var requests = sync.Pool{New: func() any { return &request{done: make(chan struc
 // do executes operations and applies their effects to this process.
 func (n *node) do(ctx context.Context, ops []driver.Op) {
 	s := n.s
-	n.exchange(ctx, ops)
+	if sets(ops) {
+		n.set(ctx, ops)
+	} else {
+		n.exchange(ctx, ops)
+	}
 	for i := range ops {
 		op := &ops[i]
 		if op.Err != nil && op.Kind <= driver.Expire && op.Kind != driver.Get || op.Err != nil && op.Kind == driver.Invalidate {
@@ -114,6 +118,43 @@ func (n *node) do(ctx context.Context, ops []driver.Op) {
 			s.ensured.forget(op.Key)
 			s.memory.InvalidateTag(driver.TagHash(op.Key))
 		}
+	}
+}
+
+func sets(ops []driver.Op) bool {
+	for i := range ops {
+		if ops[i].Kind == driver.Set {
+			return true
+		}
+	}
+	return false
+}
+
+// set executes operations with Sets in two round trips. In the first one, each Set takes the
+// lease of its key. Any later write of the key ends that lease. So a value has no effect if
+// it arrives late: after its caller gave up, and behind a later write of any process.
+func (n *node) set(ctx context.Context, ops []driver.Op) {
+	ctx, cancel := redisdeadline.Within(ctx, n.s.opts.Timeout) // for both
+	defer cancel()
+	for i := range ops {
+		if ops[i].Kind == driver.Set {
+			ops[i].Token = ""
+		}
+	}
+	n.exchange(ctx, ops)
+	var values []driver.Op
+	var at []int
+	for i := range ops {
+		if op := &ops[i]; op.Kind == driver.Set && op.Err == nil {
+			values, at = append(values, *op), append(at, i)
+		}
+	}
+	if len(values) == 0 {
+		return
+	}
+	n.exchange(ctx, values)
+	for k, i := range at {
+		ops[i] = values[k]
 	}
 }
 
@@ -264,17 +305,23 @@ func (n *node) report(ctx context.Context, ops []driver.Op, err error, took time
 		driver.Fail(ops, err)
 		return
 	}
-	hung := err != nil && took >= n.s.opts.Timeout*9/10
-	failed := err != nil && !isReply(err)
-	if changed := n.breaker.report(time.Now(), !failed, hung); changed {
-		n.s.changedState(ctx, n.addr, err, failed)
-	}
+	failed := n.judge(ctx, err, took)
 	if err != nil {
 		if failed {
 			err = fmt.Errorf("%w: %w", driver.ErrUnavailable, err)
 		}
 		driver.Fail(ops, err)
 	}
+}
+
+// judge records the end of a call in the breaker, and reports whether the connection failed.
+func (n *node) judge(ctx context.Context, err error, took time.Duration) (failed bool) {
+	hung := err != nil && took >= n.s.opts.Timeout*9/10
+	failed = err != nil && !isReply(err)
+	if changed := n.breaker.report(time.Now(), !failed, hung); changed {
+		n.s.changedState(ctx, n.addr, err, failed)
+	}
+	return failed
 }
 
 // attempt executes the operations, and repeats them if a connection from the pool is
@@ -306,71 +353,4 @@ func broken(err error) bool {
 		}
 	}
 	return false
-}
-
-// breaker stops calls to a node whose connections failed several times in a row. It lets an
-// occasional probe through. The zero value is closed.
-type breaker struct {
-	mu       sync.Mutex
-	failures int
-	open     bool
-	probing  bool
-	retryAt  time.Time
-	pause    time.Duration
-}
-
-const (
-	breakerFailures = 3
-	breakerPause    = 500 * time.Millisecond
-	breakerMaxPause = 10 * time.Second
-)
-
-// allow reports whether a call may be made. If it returns true, the caller must call report
-// or abandon.
-func (b *breaker) allow(now time.Time) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.open {
-		return true
-	}
-	if b.probing || now.Before(b.retryAt) {
-		return false
-	}
-	b.probing = true
-	return true
-}
-
-// report counts a call, and returns whether the breaker has opened or closed. A call
-// without a response within its deadline opens it at once.
-func (b *breaker) report(now time.Time, ok, hung bool) (changed bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.probing = false
-	if ok {
-		changed = b.open
-		b.failures, b.open, b.pause = 0, false, 0
-		return changed
-	}
-	if b.failures++; b.failures < breakerFailures && !b.open && !hung {
-		return false
-	}
-	changed = !b.open
-	b.pause = min(max(2*b.pause, breakerPause), breakerMaxPause)
-	// Processes that lost the same server must not reconnect at the same moment.
-	b.retryAt = now.Add(b.pause - time.Duration(rand.Int64N(int64(b.pause/4))))
-	b.open = true
-	return changed
-}
-
-func (b *breaker) isOpen() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.open
-}
-
-// abandon ends an allowed call without a result.
-func (b *breaker) abandon() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.probing = false
 }

@@ -83,6 +83,7 @@ type Store struct {
 	pending pending
 	ensured ensured
 	log     *invalidationLog
+	scripts sync.Map // *redis.Script: a server knows them
 	ways    sync.Mutex
 	stats   counters
 }
@@ -216,6 +217,11 @@ func (s *Store) Do(ctx context.Context, ops []driver.Op) {
 	if len(ops) == 0 || len(ops) == 1 && ops[0].Kind == driver.Sync {
 		return
 	}
+	if n := afterSet(ops); n > 0 {
+		s.Do(ctx, ops[:n])
+		s.Do(ctx, ops[n:])
+		return
+	}
 	if s.single {
 		s.nodes.of(ctx, "").do(ctx, ops)
 		return
@@ -264,6 +270,26 @@ func (s *Store) Do(ctx context.Context, ops []driver.Op) {
 		}
 	}
 	s.log.report(ctx, ops)
+}
+
+// afterSet returns the index of the first operation on a key that an earlier one sets, or 0.
+// A Set takes two round trips, so such an operation must wait.
+func afterSet(ops []driver.Op) int {
+	var set map[string]bool
+	for i := range ops {
+		op := &ops[i]
+		switch {
+		case op.Kind == driver.TagState || op.Kind == driver.Invalidate || op.Kind == driver.Sync:
+		case set[op.Key]:
+			return i
+		case op.Kind == driver.Set && len(ops) > 1:
+			if set == nil {
+				set = make(map[string]bool, len(ops))
+			}
+			set[op.Key] = true
+		}
+	}
+	return 0
 }
 
 func (s *Store) tooLarge(value []byte) error {

@@ -25,7 +25,9 @@ const (
 )
 
 var (
-	// KEYS value; ARGV token, milliseconds, hash of the value that the caller read, magic
+	// KEYS value; ARGV token, milliseconds, hash of the value that the caller read, magic,
+	// "1" for a writer, who takes the lease from any load. It returns 1, 2 if the value is
+	// another one, or minus the milliseconds of the other lease.
 	leaseScript = redis.NewScript(`
 local head = redis.pcall('GETRANGE', KEYS[1], 0, 42)
 if type(head) ~= 'string' then redis.call('DEL', KEYS[1]) head = '' end
@@ -33,13 +35,17 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lease = string.format('%014.0f', now + ARGV[2]) .. ARGV[1]
 if #head < 43 or string.sub(head, 1, 3) ~= ARGV[4] then
+  if ARGV[5] ~= '1' and ARGV[3] ~= string.rep('\0', 8) then return 2 end
   redis.call('SET', KEYS[1], ARGV[4] .. '00' .. lease .. string.rep('\0', 8), 'PX', ARGV[2])
   return 1
 end
-if string.sub(head, 36, 43) ~= ARGV[3] then return 2 end
-if tonumber(string.sub(head, 6, 19)) > now and string.sub(head, 20, 35) ~= ARGV[1] and string.sub(head, 20, 20) ~= '~' then
-  redis.pcall('SETRANGE', KEYS[1], 3, '1')
-  return 0
+if ARGV[5] ~= '1' then
+  if string.sub(head, 36, 43) ~= ARGV[3] then return 2 end
+  local left = tonumber(string.sub(head, 6, 19)) - now
+  if left > 0 and string.sub(head, 20, 35) ~= ARGV[1] and string.sub(head, 20, 20) ~= '~' then
+    redis.pcall('SETRANGE', KEYS[1], 3, '1')
+    return -left
+  end
 end
 redis.call('SETRANGE', KEYS[1], 5, lease)
 local left = redis.call('PTTL', KEYS[1])
