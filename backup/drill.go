@@ -115,6 +115,9 @@ func (j *Job) drill(ctx context.Context, v Verification) (Verification, error) {
 	d := Drill{Time: j.now().UTC()}
 	err = j.restoreScratch(ctx, at, e.Manifest, &d)
 	if err != nil && !errors.Is(err, ErrVerification) {
+		if errors.Is(err, driver.ErrLeft) {
+			err = fmt.Errorf("%w (a run drops it when it is a day old)", err)
+		}
 		return v, fmt.Errorf("backup: %s could not be restored into a scratch database: %w", v.ID, err)
 	}
 	if d.OK = err == nil; !d.OK {
@@ -225,7 +228,7 @@ func (r *run) drillDue() bool {
 // sweepScratch drops the scratch databases of killed restore tests. Its failure is no
 // failure of the run, because the next run tries again.
 func (r *run) sweepScratch(ctx context.Context) {
-	if r.opts.Drill.At == nil || r.opts.Drill.Every < 0 {
+	if r.opts.Drill.At == nil {
 		return
 	}
 	sweep := r.opts.Drill.At.Abilities().SweepTests

@@ -2,13 +2,9 @@ package backup
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
-	"time"
-
-	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
 // OverwriteReport describes an overwriting restore.
@@ -27,10 +23,11 @@ type OverwriteReport struct {
 // manifest before the original is replaced. Sessions lose their connection, and writes
 // after the safety backup are lost. Stop the service first.
 //
-// Immediately before the change, RestoreOver writes a marker beside the backups. It removes
-// the marker when the restore has ended. If the process is killed between the two,
+// RestoreOver writes a marker beside the backups before it creates the second database, and
+// removes the marker when the restore has ended. If the process is killed between the two,
 // [Job.Check] fails until a restore over the same database succeeds, or until [Job.Settle]
-// is called.
+// is called. A restore that succeeds also removes the databases that earlier interrupted
+// ones have left.
 //
 // With [RestoreOptions.Tables], only these tables are replaced, if the source can do that.
 func (j *Job) RestoreOver(ctx context.Context, id, database string, opts *RestoreOptions) (OverwriteReport, error) {
@@ -67,19 +64,19 @@ func (j *Job) RestoreOver(ctx context.Context, id, database string, opts *Restor
 	if err != nil {
 		return out, err
 	}
-	o.Touch = func(ctx context.Context) error { return j.markHalfway(ctx, original, e.ID, out.Safety) }
+	mark := j.newMark(UnfinishedRestore{ID: e.ID, Database: original, Over: true, Safety: out.Safety})
+	o.Touch, o.Creates = mark.touch, mark.creates
 	reader, end := j.feed(ctx, e.Manifest)
 	out.Contents, err = able.Overwrite(ctx, reader, o)
 	if fed := end(); err == nil && fed != nil && !isWriteError(fed) {
 		err = fed
 	}
-	if !errors.Is(err, driver.ErrHalfway) {
-		err = errors.Join(err, j.clearHalfway(context.WithoutCancel(ctx)))
-	}
+	err = errors.Join(err, mark.end(ctx, err))
 	out.Took = j.now().Sub(start)
 	if err != nil {
 		return out, fmt.Errorf("backup: restore %s over %s (what was there is in %s): %w", e.ID, original, out.Safety, err)
 	}
+	out.Contents.Warnings = append(out.Contents.Warnings, j.superseded(ctx, original)...)
 	return out, nil
 }
 
@@ -100,58 +97,3 @@ func (j *Job) safetyBackup(ctx context.Context) (id string, err error) {
 	}
 	return report.Manifest.ID, safety.Pin(ctx, report.Manifest.ID, true)
 }
-
-// halfwayFile is the marker of an overwriting restore that has not ended.
-const halfwayFile = "restoring.json"
-
-// Halfway is an overwriting restore that has changed its database and has not ended.
-type Halfway struct {
-	Time     time.Time `json:"time"`
-	Database string    `json:"database"`
-	ID       string    `json:"id"`     // the backup that was being restored
-	Safety   string    `json:"safety"` // the backup of the previous state
-}
-
-func (j *Job) markHalfway(ctx context.Context, database, id, safety string) error {
-	data, err := json.Marshal(Halfway{Time: j.now().UTC(), Database: database, ID: id, Safety: safety})
-	if err != nil {
-		return err
-	}
-	if err := j.atHome().replaceFile(ctx, halfwayFile, append(data, '\n')); err != nil {
-		return fmt.Errorf("backup: mark the restore as begun: %w", err)
-	}
-	return nil
-}
-
-func (j *Job) clearHalfway(ctx context.Context) error {
-	if err := j.atHome().storage.Remove(ctx, halfwayFile); err != nil {
-		return fmt.Errorf("backup: remove the marker of the restore: %w", err)
-	}
-	return nil
-}
-
-// atHome returns the job for its own storage.
-func (j *Job) atHome() *Job {
-	if j.home != nil {
-		return j.home
-	}
-	return j
-}
-
-// halfway returns the overwriting restore that has not ended, or nil.
-func (j *Job) halfway(ctx context.Context) (*Halfway, error) {
-	data, err := j.atHome().readFile(ctx, halfwayFile)
-	if errors.Is(err, ErrNotFound) {
-		return nil, nil //nolint:nilnil // absence is a valid result
-	}
-	if err != nil {
-		return nil, err
-	}
-	h := Halfway{Database: "unknown"}
-	_ = json.Unmarshal(data, &h) // an unreadable marker still is a marker
-	return &h, nil
-}
-
-// Settle removes the marker of an overwriting restore that was interrupted, after an
-// operator has checked the database.
-func (j *Job) Settle(ctx context.Context) error { return j.clearHalfway(ctx) }

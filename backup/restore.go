@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
@@ -32,6 +33,9 @@ type RestoreOptions struct {
 // byte to the database. At the end it compares the tables, rows and digests of the new
 // database with the manifest. A backup that failed its restore test is restored only by its
 // id.
+//
+// While a restore runs, a marker lies beside the backups. If the process is killed,
+// [Job.Check] names the incomplete database until [Job.Settle] is called.
 func (j *Job) Restore(ctx context.Context, id, target string, opts *RestoreOptions) (RestoreReport, error) {
 	restore := j.source.Abilities().Restore
 	if restore == nil {
@@ -47,10 +51,15 @@ func (j *Job) Restore(ctx context.Context, id, target string, opts *RestoreOptio
 		return report, err
 	}
 	o.Target = target
+	mark := j.newMark(UnfinishedRestore{ID: e.ID, Database: target})
+	o.Creates = mark.creates
 	reader, fed := j.feed(ctx, e.Manifest)
 	report.Target, report.Contents, err = restore(ctx, reader, o)
 	if feedErr := fed(); err == nil && feedErr != nil && !isWriteError(feedErr) {
 		err = feedErr
+	}
+	if failed := mark.end(ctx, err); failed != nil {
+		report.Contents.Warnings = append(report.Contents.Warnings, strings.TrimPrefix(failed.Error(), "backup: "))
 	}
 	report.Took = j.now().Sub(start)
 	if err != nil {
@@ -59,6 +68,7 @@ func (j *Job) Restore(ctx context.Context, id, target string, opts *RestoreOptio
 	if err := o.Want.Compare(report.Contents); err != nil {
 		return report, fmt.Errorf("%w: %s was restored as %s, but %w", ErrVerification, e.ID, report.Target, err)
 	}
+	report.Contents.Warnings = append(report.Contents.Warnings, j.restoredAgain(ctx, report.Target)...)
 	return report, nil
 }
 

@@ -22,8 +22,8 @@ type Status struct {
 	// Restored is when a backup last passed a restore test. It is zero if there was no such
 	// test.
 	Restored time.Time
-	// Halfway is an overwriting restore that was interrupted; nil if there is none.
-	Halfway *Halfway
+	// Unfinished are the restores that were interrupted, the oldest first.
+	Unfinished []UnfinishedRestore
 	// Last is the last run. It is nil if it is unknown. Its Targets come from the last run
 	// that reached the replicate stage.
 	Last *Run
@@ -77,7 +77,7 @@ func (j *Job) statusOf(ctx context.Context, entries []Entry) (s Status, err erro
 			s.Damaged++
 		}
 	}
-	if s.Halfway, err = j.halfway(ctx); err != nil {
+	if s.Unfinished, err = j.unfinished(ctx); err != nil {
 		return s, err
 	}
 	s.Last, err = j.lastAttempt(ctx)
@@ -133,14 +133,11 @@ func (j *Job) targetOutcomes(ctx context.Context, r *run) []TargetOutcome {
 	return r.report.Targets
 }
 
-// ErrHalfway means that an overwriting restore has changed its database and did not finish.
-var ErrHalfway = errors.New("backup: a restore is unfinished")
-
 // Check returns nil if the newest good backup is not older than maxAge and all configured
 // checks have passed. Otherwise its error lists every problem, and wraps one or several of
 // these:
 //
-//   - ErrHalfway: an overwriting restore was interrupted. [Job.Settle] removes the marker.
+//   - ErrHalfway: a restore was interrupted. [Job.Settle] cleans up after it.
 //   - ErrStale: the newest good backup is too old, or there is none.
 //   - ErrVerification: the newest restore test failed.
 //   - ErrUnproven: no restore test has passed within DrillOptions.Within.
@@ -159,9 +156,8 @@ func (j *Job) Check(ctx context.Context, maxAge time.Duration) (Status, error) {
 	}
 	now := j.now()
 	var wrong problems
-	if h := s.Halfway; h != nil {
-		wrong.add("%w: the restore of %s over %s began at %s and did not end: restore again, or Settle after you have checked the database (its state before is in %s)",
-			ErrHalfway, h.ID, h.Database, h.Time.Format(time.RFC3339), h.Safety)
+	for i := range s.Unfinished {
+		wrong.add("%w: %s", ErrHalfway, &s.Unfinished[i])
 	}
 	age, ok := s.Age(now)
 	switch {

@@ -3,7 +3,7 @@
 //	backup [--compress[=zstd|gzip|none]] [--keep-days=30] [--encrypt-to age1…] [--notify] [--json]
 //	       [--verify=decode|restore|none] [--keep]
 //	backup --check-config
-//	backup list | verify [--restore] | restore | prune | pin | accept | delete | accounts | check [--target NAME]
+//	backup list | verify [--restore] | restore | prune | pin | accept | delete | accounts | check | settle [--target NAME]
 //	backup history [--last=20]
 //	backup notify-test
 //
@@ -103,6 +103,7 @@ const commands = `%[1]s            take a backup, with the options below
 %[1]s restore    [ID] into a new database; ID --overwrite NAME in the place of the original
 %[1]s verify     [ID | --all] [--restore]: read back, and restore for a trial
 %[1]s check      is the newest good backup recent, and proven by a restore?
+%[1]s settle     [--drop | --keep]: clean up after an interrupted restore
 %[1]s history    what the last runs did
 %[1]s prune      [--dry-run]: delete old ones, and say why the others stay
 %[1]s pin        ID [--remove]: keep it from being deleted, or no longer
@@ -145,10 +146,10 @@ func Run(ctx context.Context, args []string, open OpenFunc, opts *Options) int {
 	}
 	do, ok := map[string]func(context.Context, []string) error{
 		"run": c.run, "list": c.list, "verify": c.verify, "restore": c.restore,
-		"prune": c.prune, "pin": c.pin, "accept": c.accept, "delete": c.delete, "accounts": c.accounts, "check": c.check, "history": c.history, "notify-test": c.notifyTest,
+		"prune": c.prune, "pin": c.pin, "accept": c.accept, "delete": c.delete, "accounts": c.accounts, "check": c.check, "settle": c.settle, "history": c.history, "notify-test": c.notifyTest,
 	}[verb]
 	if !ok {
-		return c.exit(ctx, usagef("unknown command %q: use list, verify, restore, prune, pin, accept, delete, accounts, check, history or notify-test, or none to take a backup", verb))
+		return c.exit(ctx, usagef("unknown command %q: use list, verify, restore, prune, pin, accept, delete, accounts, check, settle, history or notify-test, or none to take a backup", verb))
 	}
 	name := c.Name
 	if verb != "run" {

@@ -53,6 +53,7 @@ func (c *command) list(ctx context.Context, args []string) error {
 		c.printJSON(out)
 		return nil
 	}
+	c.warnUnfinished(ctx)
 	if len(entries) == 0 {
 		fmt.Fprintf(c.Stdout, "no backups yet: take one with '%s'\n", c.Name)
 		return nil
@@ -390,7 +391,9 @@ func (c *command) check(ctx context.Context, args []string) error {
 			Restored *time.Time  `json:"restored"` // when a backup last passed a restore test
 			Free     *int64      `json:"free_bytes"`
 			Last     *backup.Run `json:"last_run"`
-		}{OK: failure == nil, Good: s.Count, Suspect: s.Suspect, Damaged: s.Damaged, Last: s.Last}
+
+			Unfinished []backup.UnfinishedRestore `json:"unfinished_restores,omitempty"`
+		}{Unfinished: s.Unfinished, OK: failure == nil, Good: s.Count, Suspect: s.Suspect, Damaged: s.Damaged, Last: s.Last}
 		if failure != nil {
 			out.Error = failure.Error()
 		}

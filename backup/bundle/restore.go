@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -70,6 +71,14 @@ func (r *restoring) part(name string) (part, error) {
 	}
 	p := part{name: name, source: source, able: source.Abilities(), in: r.in.part(entryName(name, source)), wanted: len(r.o.Tables) == 0}
 	p.o.Want = partOf(r.o.Want, name)
+	if creates := r.o.Creates; creates != nil {
+		p.o.Creates = func(ctx context.Context, target string) error {
+			if target != "" {
+				target = name + "=" + target
+			}
+			return creates(ctx, target)
+		}
+	}
 	p.o.Target = r.targets[name]
 	if pattern := r.targets["*"]; p.o.Target == "" && pattern != "" {
 		p.o.Target = strings.ReplaceAll(pattern, "*", name)
@@ -132,6 +141,24 @@ func (s *Source) Restore(ctx context.Context, from io.Reader, o driver.RestoreOp
 		return "", driver.Contents{}, errors.Join(err, undo())
 	}
 	return strings.Join(targets, ","), r.got, nil
+}
+
+// discard removes restored parts, by their names as Restore returns them.
+func (s *Source) discard(ctx context.Context, targets string) error {
+	parts, err := parseTargets(targets)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(parts)) {
+		source, err := s.opts.Open(name)
+		if err == nil {
+			err = discard(ctx, part{name: name, able: source.Abilities()}, parts[name])
+		}
+		if err != nil {
+			return named(name, err)
+		}
+	}
+	return nil
 }
 
 // discard removes a restored part.

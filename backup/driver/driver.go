@@ -47,8 +47,10 @@ type Abilities struct {
 	// chooses a name and returns it. It never changes an existing database, except an empty
 	// one that is named as the target. If it fails, it removes its traces.
 	Restore func(ctx context.Context, r io.Reader, o RestoreOptions) (target string, got Contents, err error)
-	// Discard removes the result of Restore, by the name that Restore returned. A restore
-	// of several sources needs it when a later source fails.
+	// Discard removes the result of Restore, by the name that Restore returned or passed to
+	// [RestoreOptions.Creates]. It returns nil if there is nothing with that name. A restore
+	// of several sources needs it when a later source fails, and a job needs it to clean up
+	// after an interrupted restore.
 	Discard func(ctx context.Context, target string) error
 	// Test restores a dump into a new database, calls use with the contents, and always
 	// drops that database. It reads from r only after the database exists. A missing right
@@ -80,6 +82,18 @@ type RestoreOptions struct {
 	// Touch is called by an overwriting restore before it changes the original. Its error
 	// ends the restore. Default: nil.
 	Touch func(ctx context.Context) error
+	// Creates is called before the restore creates a database, file or folder that a killed
+	// process would leave behind. Discard must accept the name. The name is "" before the
+	// restore fills an existing empty database. Its error ends the restore. Default: nil.
+	Creates func(ctx context.Context, name string) error
+}
+
+// Creating calls Creates, if it is set.
+func (o RestoreOptions) Creating(ctx context.Context, name string) error {
+	if o.Creates == nil {
+		return nil
+	}
+	return o.Creates(ctx, name)
 }
 
 // Queryer is implemented by *sql.DB, *sql.Conn and *sql.Tx.
@@ -109,8 +123,8 @@ var (
 	// ErrHalfway means that an overwriting restore failed after it had changed the
 	// original.
 	ErrHalfway = errors.New("the original was changed, and the restore did not come to its end")
-	// ErrLeft means that the database of a restore test could not be dropped.
-	ErrLeft = errors.New("the database of the restore test is left behind; the next run drops it when it is a day old")
+	// ErrLeft means that a failed restore or a restore test could not drop its database.
+	ErrLeft = errors.New("the database of the restore is left behind")
 	// ErrUntested means that a restore test could not be made. The backup may be good.
 	ErrUntested = errors.New("the restore test could not be made")
 	// ErrTransient marks a failure that may not occur in a second attempt, for example

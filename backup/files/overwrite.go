@@ -39,6 +39,9 @@ func (f *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 	if err == nil {
 		err = o.Want.Compare(got)
 	}
+	if err == nil {
+		err = o.Creating(ctx, second)
+	}
 	if err == nil && touch != nil {
 		err = touch(ctx)
 	}

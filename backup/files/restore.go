@@ -44,7 +44,9 @@ func (f *Source) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptio
 	if err != nil {
 		return target, got, fmt.Errorf("backup: %w", err)
 	}
-	got, err = unpack(ctx, r, dir)
+	if err = o.Creating(ctx, dir); err == nil {
+		got, err = unpack(ctx, r, dir)
+	}
 	if err == nil {
 		// os.Rename would replace an empty folder with the same name.
 		if _, there := os.Lstat(target); there == nil {
@@ -54,7 +56,7 @@ func (f *Source) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptio
 		}
 	}
 	if err != nil {
-		return target, got, errors.Join(fmt.Errorf("backup: unpack: %w", err), removeTree(dir))
+		return target, got, errors.Join(fmt.Errorf("backup: unpack: %w", err), server.Left(removeTree(dir)))
 	}
 	return target, got, nil
 }

@@ -68,8 +68,13 @@ func (c *checking) end() ([]driver.Table, error) {
 
 // measure reads a table in the format of a dump.
 func (m *Source) measure(ctx context.Context, s session, database, table string) (driver.Table, error) {
-	var engine string
-	err := s.QueryRowContext(ctx, "SELECT COALESCE(ENGINE, '') FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?", database, table).Scan(&engine)
+	engine := ""
+	fold, err := foldsNames(ctx, s)
+	if err != nil {
+		return driver.Table{}, err
+	}
+	err = eachRow(ctx, s, "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?",
+		ofSchema(database, fold, ofSchema(table, fold, func(r []string) { engine = r[0] })), database, table)
 	if err != nil {
 		return driver.Table{}, err
 	}

@@ -13,18 +13,27 @@ func (r *restoring) create(ctx context.Context) error {
 	if c, l := r.o.Want.Settings["charset"], r.o.Want.Settings["collation"]; charsetName.MatchString(c) && charsetName.MatchString(l) {
 		like = " CHARACTER SET " + c + " COLLATE " + l
 	}
-	_, err := r.m.db.ExecContext(ctx, "CREATE DATABASE "+quote(r.target)+like)
+	// Another process may create it between the two statements. Then the second one fails.
+	there := false
+	err := eachRow(ctx, r.m.db, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ?",
+		ofSchema(r.target, r.server.fold, func([]string) { there = true }), r.target)
+	if err == nil && there && r.o.Target != "" {
+		inv, listed := takeInventory(ctx, r.m.db, r.target, r.m.opts.QueryTimeout)
+		if listed == nil && len(inv.tables)+len(inv.objects)+len(inv.broken) == 0 {
+			return r.o.Creating(ctx, "")
+		}
+	}
+	if err == nil && !there {
+		if err = r.o.Creating(ctx, r.target); err != nil {
+			return err
+		}
+	}
+	if err == nil {
+		_, err = r.m.db.ExecContext(ctx, "CREATE DATABASE "+quote(r.target)+like)
+	}
 	if err == nil {
 		r.created = true
 		return nil
-	}
-	if r.o.Target != "" {
-		inv, listed := takeInventory(ctx, r.m.db, r.target, r.m.opts.QueryTimeout)
-		var there int
-		_ = r.m.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ?", r.target).Scan(&there)
-		if listed == nil && there == 1 && len(inv.tables)+len(inv.objects)+len(inv.broken) == 0 {
-			return nil
-		}
 	}
 	return fmt.Errorf("backup: create the database %q (a restore goes into a new database, or an empty one): %w", r.target, err)
 }

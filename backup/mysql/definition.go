@@ -27,25 +27,25 @@ func (d *dumping) definitions(ctx context.Context) ([]definition, error) {
 		of          func(r []string) (kind, show string, m mark)
 		column      string
 	}{
-		{"routines", `SELECT ROUTINE_TYPE, ROUTINE_NAME, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, DATABASE_COLLATION
+		{"routines", `SELECT ROUTINE_SCHEMA, ROUTINE_TYPE, ROUTINE_NAME, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, DATABASE_COLLATION
 			FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = ? ORDER BY ROUTINE_TYPE <> 'PACKAGE', ROUTINE_TYPE, ROUTINE_NAME`, func(r []string) (string, string, mark) {
 			return kindRoutine, r[0] + " " + quote(r[1]), mark{Name: r[1], Settings: &creation{Mode: r[2], Client: r[3], Collation: r[4], Database: r[5]}}
 		}, "Create "},
-		{"views", `SELECT 'VIEW', TABLE_NAME, '', CHARACTER_SET_CLIENT, COLLATION_CONNECTION, ''
+		{"views", `SELECT TABLE_SCHEMA, 'VIEW', TABLE_NAME, '', CHARACTER_SET_CLIENT, COLLATION_CONNECTION, ''
 			FROM information_schema.VIEWS WHERE TABLE_SCHEMA = ? ORDER BY TABLE_NAME`, func(r []string) (string, string, mark) {
 			return kindView, "VIEW " + quote(r[1]), mark{Name: r[1], Settings: &creation{Mode: r[2], Client: r[3], Collation: r[4], Database: r[5]}}
 		}, "Create View"},
-		{"triggers", `SELECT 'TRIGGER', TRIGGER_NAME, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, DATABASE_COLLATION, EVENT_OBJECT_TABLE
+		{"triggers", `SELECT TRIGGER_SCHEMA, 'TRIGGER', TRIGGER_NAME, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, DATABASE_COLLATION, EVENT_OBJECT_TABLE
 			FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = ? ORDER BY EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER`, func(r []string) (string, string, mark) {
 			return kindTrigger, "TRIGGER " + quote(r[1]), mark{Name: r[1], Table: r[6], Settings: &creation{Mode: r[2], Client: r[3], Collation: r[4], Database: r[5]}}
 		}, "SQL Original Statement"},
-		{"events", `SELECT 'EVENT', EVENT_NAME, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, DATABASE_COLLATION, STATUS, TIME_ZONE
+		{"events", `SELECT EVENT_SCHEMA, 'EVENT', EVENT_NAME, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, DATABASE_COLLATION, STATUS, TIME_ZONE
 			FROM information_schema.EVENTS WHERE EVENT_SCHEMA = ? ORDER BY EVENT_NAME`, func(r []string) (string, string, mark) {
 			return kindEvent, "EVENT " + quote(r[1]), mark{Name: r[1], Status: r[6], Settings: &creation{Mode: r[2], Client: r[3], Collation: r[4], Database: r[5], Zone: r[7]}}
 		}, "Create Event"},
 	} {
 		var rows [][]string
-		if err := eachRow(ctx, d.s, list.query, func(r []string) { rows = append(rows, r) }, d.m.database); err != nil {
+		if err := eachRow(ctx, d.s, list.query, ofSchema(d.m.database, d.server.fold, func(r []string) { rows = append(rows, r) }), d.m.database); err != nil {
 			return nil, fmt.Errorf("backup: list the %s: %w", list.what, err)
 		}
 		first := len(all)

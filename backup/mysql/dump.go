@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -55,13 +56,14 @@ func (m *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 	piped, flush := pipe(w)
 	d := &dumping{m: m, s: s, server: on, out: &dumpWriter{to: piped}, rows: driver.RowsTo(w), skipped: make(map[string]bool)}
 	err = d.all(ctx, before)
-	if failed := flush(); failed != nil {
-		err = failed
-	}
-	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
+	failed := flush()
+	switch cause := context.Cause(ctx); {
+	case err == nil && failed == nil:
+	case cause != nil:
+		return driver.Contents{}, cause
+	case failed != nil: // of the storage
+		return driver.Contents{}, failed
+	default:
 		return driver.Contents{}, transient(err)
 	}
 	after, err := takeInventory(ctx, m.db, m.database, m.opts.QueryTimeout)
@@ -144,6 +146,10 @@ func (d *dumping) header(ctx context.Context) error {
 		return err
 	}
 	d.got.Settings = map[string]string{"charset": charset, "collation": collation}
+	comment := d.m.comment(ctx, d.s, d.m.database)
+	if comment != "" {
+		d.got.Settings["comment"] = comment
+	}
 	d.got.Tables = []driver.Table{}
 	return cmp.Or(
 		d.out.comment("Mainstay dump of a database of MariaDB or MySQL, format 1"),
@@ -152,15 +158,37 @@ func (d *dumping) header(ctx context.Context) error {
 		d.out.statement(kindSession, mark{}, []byte("SET NAMES utf8mb4")),
 		d.out.statement(kindSession, mark{}, []byte("SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', foreign_key_checks = 0, unique_checks = 0")),
 		d.out.statement(kindSession, mark{}, []byte("/*M!101100 SET SESSION system_versioning_insert_history = 1 */")),
-		d.out.statement(kindSession, mark{}, []byte("/*M!100000 SET SESSION check_constraint_checks = 0 */")),
-		d.out.statement(kindDatabase, mark{Charset: charset, Collation: collation}, fmt.Appendf(nil, "ALTER DATABASE CHARACTER SET %s COLLATE %s", charset, collation)),
+		d.out.statement(kindSession, mark{}, []byte("/*M!100000 SET SESSION check_constraint_checks = 0, innodb_strict_mode = 0 */")),
+		d.out.statement(kindDatabase, mark{Charset: charset, Collation: collation}, []byte(alterDatabase(charset, collation, comment))),
 	)
+}
+
+// alterDatabase returns the statement that sets the defaults of a database, and its comment.
+func alterDatabase(charset, collation, comment string) string {
+	statement := "ALTER DATABASE CHARACTER SET " + charset + " COLLATE " + collation
+	if comment != "" {
+		statement += " COMMENT " + quoteText(comment)
+	}
+	return statement
+}
+
+// comment returns the comment of a database. Servers before MariaDB 10.5, and MySQL, have none.
+func (m *Source) comment(ctx context.Context, q querier, database string) (comment string) {
+	_ = eachRow(ctx, q, "SELECT SCHEMA_NAME, SCHEMA_COMMENT FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ?",
+		ofSchema(database, false, func(r []string) { comment = r[0] }), database)
+	return comment
 }
 
 // defaults returns the character set and collation of a database.
 func (m *Source) defaults(ctx context.Context, q querier, database string) (charset, collation string, err error) {
-	err = q.QueryRowContext(ctx, `SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ?`, database).
-		Scan(&charset, &collation)
+	fold, err := foldsNames(ctx, q)
+	if err == nil {
+		err = eachRow(ctx, q, `SELECT SCHEMA_NAME, DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ?`,
+			ofSchema(database, fold, func(r []string) { charset, collation = r[0], r[1] }), database)
+	}
+	if err == nil && charset == "" {
+		err = errors.New("there is no such database")
+	}
 	if err == nil && (!charsetName.MatchString(charset) || !charsetName.MatchString(collation)) {
 		err = fmt.Errorf("its character set is called %q, %q", charset, collation)
 	}

@@ -1,9 +1,12 @@
 package mysql
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
 // advice says what to do about errors whose own messages do not say it.
@@ -44,6 +47,21 @@ func restoreError(kind, name string, err error) error {
 		text += " (" + hint + ")"
 	}
 	return &statementError{fmt.Sprintf("backup: restore the %s %s: %s", kind, name, text), err}
+}
+
+// serverTrouble are error numbers of a server that is full, busy or going down. They say
+// nothing about the dump that is restored.
+var serverTrouble = map[int]bool{
+	3: true, 1021: true, 1026: true, 1030: true, 1040: true, 1053: true, 1114: true, 1135: true, 1158: true, 1159: true, 1160: true, 1161: true,
+	1203: true, 1205: true, 1226: true, 1290: true, 1317: true, 1836: true, 1927: true, 2002: true, 2003: true, 2006: true, 2013: true,
+}
+
+// untested marks a failed restore test whose cause is the server or the connection to it.
+func untested(err error) error {
+	if err == nil || !serverTrouble[errorCode(err)] && !connectionLost(err) {
+		return err
+	}
+	return errors.Join(driver.ErrUntested, err)
 }
 
 // statementError has a text without values. errors.As can read its cause.

@@ -62,6 +62,7 @@ func (x *exchange) define(ctx context.Context, list []definition) error {
 	if err := r.waitingViews(ctx, true); err != nil {
 		return err
 	}
+	x.warnings = append(x.warnings, r.pastWarning()...)
 	for _, grant := range x.grants {
 		if err := x.s.exec(ctx, grant); err != nil && errorCode(err) != 1305 { // of a routine that no longer exists
 			x.warnings = append(x.warnings, "a right on a routine was not given again: "+grant)

@@ -32,27 +32,33 @@ func takeInventory(ctx context.Context, q querier, database string, timeout time
 	defer cancel()
 	inv := inventory{tables: make(map[string]string), objects: make(map[string]string), broken: make(map[string]string), engines: make(map[string]string)}
 	safe := make(map[string]bool)
+	fold, err := foldsNames(ctx, q)
+	if err != nil {
+		return inv, err
+	}
+	if err := eachRow(ctx, q, "SELECT ENGINE FROM information_schema.ENGINES WHERE TRANSACTIONS = 'YES'", func(r []string) { safe[r[0]] = true }); err != nil {
+		return inv, fmt.Errorf("backup: ask the server for the engines: %w", err)
+	}
 	// Columns are separate because the server would compare their collations if it joined
 	// them. A NULL becomes an empty text.
 	for _, list := range []struct {
 		what, query string
 		do          func(r []string)
 	}{
-		{"the engines", `SELECT ENGINE FROM information_schema.ENGINES WHERE TRANSACTIONS = 'YES' AND ? <> ''`, func(r []string) { safe[r[0]] = true }},
 		{"the tables", `
-			SELECT TABLE_NAME, TABLE_TYPE, ENGINE, TABLE_COMMENT, CREATE_TIME, TABLE_COLLATION, CREATE_OPTIONS
+			SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE, TABLE_COMMENT, CREATE_TIME, TABLE_COLLATION, CREATE_OPTIONS
 			FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?`, func(r []string) { inv.table(r, safe) }},
 		// The time of a change has a resolution of one second, so the columns are compared
 		// too.
 		{"the columns", `
-			SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, COLUMN_DEFAULT, IS_NULLABLE, COLUMN_KEY, EXTRA, COLLATION_NAME
+			SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, COLUMN_DEFAULT, IS_NULLABLE, COLUMN_KEY, EXTRA, COLLATION_NAME
 			FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? ORDER BY TABLE_NAME, ORDINAL_POSITION`, func(r []string) {
 			if _, table := inv.tables[r[0]]; table {
 				inv.tables[r[0]] += "\n" + strings.Join(r[1:], "\x00")
 			}
 		}},
 		{"the routines", `
-			SELECT ROUTINE_TYPE, ROUTINE_NAME, LAST_ALTERED, ROUTINE_DEFINITION IS NULL
+			SELECT ROUTINE_SCHEMA, ROUTINE_TYPE, ROUTINE_NAME, LAST_ALTERED, ROUTINE_DEFINITION IS NULL
 			FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = ?`, func(r []string) {
 			routine := strings.ReplaceAll(strings.ToLower(r[0]), " ", "-") + " " + r[1] // a package-body
 			inv.objects[routine] = r[2]
@@ -60,19 +66,37 @@ func takeInventory(ctx context.Context, q querier, database string, timeout time
 				inv.hidden = append(inv.hidden, routine)
 			}
 		}},
-		{"the triggers", `SELECT TRIGGER_NAME, CREATED FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = ?`, func(r []string) {
+		{"the triggers", `SELECT TRIGGER_SCHEMA, TRIGGER_NAME, CREATED FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = ?`, func(r []string) {
 			inv.objects["trigger "+r[0]] = r[1]
 		}},
-		{"the events", `SELECT EVENT_NAME, LAST_ALTERED FROM information_schema.EVENTS WHERE EVENT_SCHEMA = ?`, func(r []string) {
+		{"the events", `SELECT EVENT_SCHEMA, EVENT_NAME, LAST_ALTERED FROM information_schema.EVENTS WHERE EVENT_SCHEMA = ?`, func(r []string) {
 			inv.objects["event "+r[0]] = r[1]
 		}},
 	} {
-		if err := eachRow(ctx, q, list.query, list.do, database); err != nil {
+		if err := eachRow(ctx, q, list.query, ofSchema(database, fold, list.do), database); err != nil {
 			return inv, fmt.Errorf("backup: ask the server for %s: %w", list.what, err)
 		}
 	}
 	slices.Sort(inv.hidden)
 	return inv, nil
+}
+
+// foldsNames reports whether the names of databases and tables are not case-sensitive.
+func foldsNames(ctx context.Context, q querier) (fold bool, err error) {
+	if err := q.QueryRowContext(ctx, "SELECT @@lower_case_table_names > 0").Scan(&fold); err != nil {
+		return false, fmt.Errorf("backup: ask the server how it compares names: %w", err)
+	}
+	return fold, nil
+}
+
+// ofSchema passes on the rows whose first column is the name of a database or table, without
+// that column. A condition of a query also selects names that differ in case or accents.
+func ofSchema(name string, fold bool, do func(r []string)) func(r []string) {
+	return func(r []string) {
+		if r[0] == name || fold && strings.EqualFold(r[0], name) {
+			do(r[1:])
+		}
+	}
 }
 
 // table adds a row of information_schema.TABLES.

@@ -34,14 +34,14 @@ func (m *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 	if err := job.run(ctx, r); err != nil {
 		return driver.Contents{}, err
 	}
-	x := &exchange{m: m, second: second, before: before, only: tables, events: job.events, restored: job.dump}
+	x := &exchange{m: m, second: second, before: before, only: tables, events: job.events, restored: job.dump, creating: o.Creating}
 	err := x.run(ctx, touch)
 	late := context.WithoutCancel(ctx)
 	if err != nil {
-		return job.got, errors.Join(err, m.drop(late, second))
+		return job.got, errors.Join(err, server.Left(m.drop(late, second)))
 	}
 	got := job.got
-	got.Warnings = slices.DeleteFunc(got.Warnings, func(w string) bool { return strings.Contains(w, "are disabled") })
+	got.Warnings = slices.DeleteFunc(got.Warnings, func(w string) bool { return strings.HasSuffix(w, "where they are to run") })
 	got.Warnings = append(got.Warnings, x.warnings...)
 	for _, name := range []string{second, before} {
 		if err := m.drop(late, name); err != nil {
@@ -57,8 +57,9 @@ type exchange struct {
 	m              *Source
 	s              session
 	second, before string
+	creating       func(ctx context.Context, name string) error
 	only           []string
-	mariadb        bool
+	mariadb, fold  bool
 	events         map[string]string // states of the events in the dump
 	restored       driver.Contents
 
@@ -77,7 +78,7 @@ func (x *exchange) run(ctx context.Context, touch func(context.Context) error) (
 	if err != nil {
 		return err
 	}
-	x.mariadb = on.mariadb()
+	x.mariadb, x.fold = on.mariadb(), on.fold
 	if x.old, err = takeInventory(ctx, m.db, m.database, m.opts.QueryTimeout); err != nil {
 		return err
 	}
@@ -119,11 +120,14 @@ func (x *exchange) run(ctx context.Context, touch func(context.Context) error) (
 	if x.charset[0], x.charset[1], err = m.defaults(ctx, m.db, m.database); err != nil {
 		return err
 	}
+	if err := x.creating(ctx, x.before); err != nil {
+		return err
+	}
 	if _, err := m.db.ExecContext(ctx, "CREATE DATABASE "+quote(x.before)+" CHARACTER SET "+x.charset[0]+" COLLATE "+x.charset[1]); err != nil {
 		return fmt.Errorf("backup: create the database %q for what is there now: %w", x.before, err)
 	}
 	if x.s, err = m.open(ctx, m.database); err != nil {
-		return errors.Join(err, m.drop(context.WithoutCancel(ctx), x.before))
+		return errors.Join(err, server.Left(m.drop(context.WithoutCancel(ctx), x.before)))
 	}
 	defer x.s.end()
 	if touch != nil {
@@ -133,14 +137,14 @@ func (x *exchange) run(ctx context.Context, touch func(context.Context) error) (
 		err = ctx.Err()
 	}
 	if err != nil {
-		return errors.Join(err, m.drop(context.WithoutCancel(ctx), x.before))
+		return errors.Join(err, server.Left(m.drop(context.WithoutCancel(ctx), x.before)))
 	}
 	ctx = context.WithoutCancel(ctx) // finish the change from here on
 	if err = x.replace(ctx); err != nil {
 		if back := x.putBack(ctx); back != nil {
 			return fmt.Errorf("%w: %w; its tables are in the database %s: %w", driver.ErrHalfway, err, x.before, back)
 		}
-		err = errors.Join(err, m.drop(ctx, x.before))
+		err = errors.Join(err, server.Left(m.drop(ctx, x.before)))
 	}
 	return err
 }
@@ -154,9 +158,9 @@ func (x *exchange) referenced(ctx context.Context) error {
 		}
 	}
 	var refused []string
-	err := eachRow(ctx, x.m.db, `SELECT CONSTRAINT_SCHEMA, TABLE_NAME, REFERENCED_TABLE_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS
-		WHERE UNIQUE_CONSTRAINT_SCHEMA = ? ORDER BY 1, 2`, func(r []string) {
-		inside := r[0] == x.m.database
+	err := eachRow(ctx, x.m.db, `SELECT UNIQUE_CONSTRAINT_SCHEMA, CONSTRAINT_SCHEMA, TABLE_NAME, REFERENCED_TABLE_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS
+		WHERE UNIQUE_CONSTRAINT_SCHEMA = ? ORDER BY 2, 3`, ofSchema(x.m.database, x.fold, func(r []string) {
+		inside := r[0] == x.m.database || x.fold && strings.EqualFold(r[0], x.m.database)
 		switch {
 		case len(x.only) == 0 && inside, len(x.only) > 0 && !slices.Contains(x.only, r[2]), inside && slices.Contains(x.only, r[1]):
 			return
@@ -166,7 +170,7 @@ func (x *exchange) referenced(ctx context.Context) error {
 			by = r[0] + "." + r[1]
 		}
 		refused = append(refused, by+" refers to the table "+r[2])
-	}, x.m.database)
+	}), x.m.database)
 	if err != nil {
 		return fmt.Errorf("backup: ask for foreign keys: %w", err)
 	}
@@ -234,19 +238,19 @@ func (x *exchange) replace(ctx context.Context) error {
 // ownSequences changes column defaults to use the sequence in the original database. RENAME
 // TABLE does not change them.
 func (x *exchange) ownSequences(ctx context.Context) error {
-	var changes []string
-	err := eachRow(ctx, x.s, `SELECT TABLE_NAME, COLUMN_NAME, COLUMN_DEFAULT FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? AND COLUMN_DEFAULT LIKE '%nextval%'`, func(r []string) {
+	changes := make(map[string][]string) // by table: the server opens it with all of its defaults
+	err := eachRow(ctx, x.s, `SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_DEFAULT FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? AND COLUMN_DEFAULT LIKE '%val(%'`, ofSchema(x.m.database, x.fold, func(r []string) {
 		own, _ := unqualify([]byte(r[2]), x.second, false, "")
 		if _, table := x.fresh.tables[r[0]]; table && string(own) != r[2] {
-			changes = append(changes, "ALTER TABLE "+quote(r[0])+" ALTER COLUMN "+quote(r[1])+" SET DEFAULT ("+string(own)+")")
+			changes[r[0]] = append(changes[r[0]], "ALTER COLUMN "+quote(r[1])+" SET DEFAULT ("+string(own)+")")
 		}
-	}, x.m.database)
+	}), x.m.database)
 	if err != nil {
 		return fmt.Errorf("backup: ask for defaults from sequences: %w", err)
 	}
-	for _, change := range changes {
-		if err := x.s.exec(ctx, change); err != nil {
-			return fmt.Errorf("backup: give a default its sequence: %w", err)
+	for _, table := range slices.Sorted(maps.Keys(changes)) {
+		if err := x.s.exec(ctx, "ALTER TABLE "+quote(table)+" "+strings.Join(changes[table], ", ")); err != nil {
+			return fmt.Errorf("backup: give a default of the table %s its sequence: %w", table, err)
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
 // Restore reads a dump into a new database of the server, or into an existing empty one
@@ -50,6 +51,7 @@ type restoring struct {
 	got     driver.Contents
 	events  map[string]string // states of the events in the dump
 	changed []string          // objects whose definer differs from the dump
+	past    []string          // events whose time is over
 	lost    map[string]bool   // definers that do not exist on this server
 	views   []statement       // views that need other views first
 	check   *checking
@@ -67,7 +69,7 @@ func (r *restoring) run(ctx context.Context, from io.Reader) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, r.remove(context.WithoutCancel(ctx)))
+			err = errors.Join(err, server.Left(r.remove(context.WithoutCancel(ctx))))
 		}
 	}()
 	if r.s, err = r.m.open(ctx, r.target); err != nil {
@@ -225,7 +227,41 @@ func (r *restoring) define(ctx context.Context, st *statement) error {
 	} else if err == nil && definer != "" {
 		r.lost[definer] = true
 	}
+	if err == nil && st.kind == kindEvent {
+		err = r.pastEvent(ctx, st, definer)
+	}
 	return restoreError(st.kind, st.Name, err)
+}
+
+// pastEvent creates an event whose time is over. The server ignores its definition unless
+// the clock of the session is earlier. The event is disabled, because it would run at once.
+func (r *restoring) pastEvent(ctx context.Context, st *statement, definer string) error {
+	var there bool
+	err := r.s.QueryRowContext(ctx, "SELECT COUNT(*) > 0 FROM information_schema.EVENTS WHERE EVENT_SCHEMA = ? AND EVENT_NAME = ?", r.target, st.Name).Scan(&there)
+	if err != nil || there {
+		return err
+	}
+	early := *st
+	early.text = eventAs(st.text, "DISABLED")
+	if err := r.s.exec(ctx, "SET SESSION timestamp = 1"); err != nil {
+		return err
+	}
+	err = r.s.exec(ctx, early.by(definer))
+	if errorCode(err) == codeNeedsSuper && !r.strict {
+		err = r.s.exec(ctx, early.by(""))
+	}
+	if err == nil {
+		r.past = append(r.past, st.Name)
+	}
+	return errors.Join(err, r.s.exec(ctx, "SET SESSION timestamp = DEFAULT"))
+}
+
+// pastWarning names the events whose time is over.
+func (r *restoring) pastWarning() []string {
+	if len(r.past) == 0 {
+		return nil
+	}
+	return []string{"the time of these events is over, and they are disabled: " + server.ShortList(r.past)}
 }
 
 // waitingViews creates the views that needed other views first.

@@ -21,7 +21,7 @@ func unqualify(text []byte, database string, fold bool, mode string) (out []byte
 
 func newRewriter(text []byte, mode string) rewriter {
 	return rewriter{
-		in: text, lists: []bool{false},
+		in: text, lists: []bool{false}, opened: []string{""},
 		ansi: strings.Contains(mode, "ANSI_QUOTES"), plain: strings.Contains(mode, "NO_BACKSLASH_ESCAPES"),
 	}
 }
@@ -37,11 +37,11 @@ type rewriter struct {
 	copied   int // offset up to which in is copied to out or left out
 	hidden   bool
 
-	last    string // the previous keyword or symbol; "w" for another word
-	opened  string // the word before the innermost open parenthesis
-	lists   []bool // for each open parenthesis: whether a list of tables continues
-	trigger bool   // between TRIGGER and FOR EACH ROW
-	table   bool   // between CREATE TABLE and its columns
+	last   string   // the previous keyword or symbol; "w" for another word
+	opened []string // for each open parenthesis: the word before it
+	lists  []bool   // for each open parenthesis: whether a list of tables continues
+	on     bool     // ON precedes an object: in CREATE TRIGGER, CREATE INDEX, GRANT
+	table  bool     // between CREATE TABLE and its columns
 }
 
 // objectWords are keywords before the name of a table or of another object.
@@ -52,10 +52,17 @@ var objectWords = map[string]bool{
 	"LOW_PRIORITY": true, "QUICK": true, "DELAYED": true, "HIGH_PRIORITY": true, "DESCRIBE": true, "DESC": true, "PACKAGE": true,
 	"BODY": true, "OF": true, "FOR": true, // ROW TYPE OF, NEXT VALUE FOR
 	"USING": true, "TO": true, // DELETE … USING, RENAME TABLE … TO
+	"CACHE": true, // LOAD INDEX INTO CACHE
 }
 
+// fromValue are functions whose arguments FROM and FOR precede. No object follows.
+var fromValue = map[string]bool{"EXTRACT": true, "TRIM": true, "SUBSTRING": true, "SUBSTR": true, "MID": true, "TRIM_ORACLE": true}
+
+// beforeIndex are keywords before INDEX in a statement with a table after ON.
+var beforeIndex = map[string]bool{"CREATE": true, "REPLACE": true, "UNIQUE": true, "FULLTEXT": true, "SPATIAL": true, "DROP": true}
+
 // listWords start a list of tables separated by commas.
-var listWords = map[string]bool{"FROM": true, "JOIN": true, "UPDATE": true, "TABLE": true, "TABLES": true, "DELETE": true, "USING": true}
+var listWords = map[string]bool{"VIEW": true, "SEQUENCE": true, "FROM": true, "JOIN": true, "UPDATE": true, "TABLE": true, "TABLES": true, "DELETE": true, "USING": true}
 
 // listEnds are keywords that end a list of tables.
 var listEnds = map[string]bool{
@@ -97,13 +104,19 @@ func (r *rewriter) step(i int) int {
 			parts, end = parts+1, after
 		}
 	}
+	if dot := r.blank(end); parts == 2 && dot < len(r.in) && r.in[dot] == '.' {
+		if star := r.blank(dot + 1); star < len(r.in) && r.in[star] == '*' {
+			parts++ // shop.t.*
+		}
+	}
 	if parts > 1 && (name == r.database || r.fold && strings.EqualFold(name, r.database)) && r.isDatabase(parts, end) {
 		r.out = append(r.out, r.in[r.copied:i]...)
 		r.copied = second
 	}
-	r.last = "w"
 	if parts == 1 && !quoted {
 		r.keyword(strings.ToUpper(name))
+	} else {
+		r.last = "w"
 	}
 	return end
 }
@@ -111,16 +124,18 @@ func (r *rewriter) step(i int) int {
 func (r *rewriter) keyword(word string) {
 	top := len(r.lists) - 1
 	switch {
-	case listWords[word]:
+	case listWords[word] && !fromValue[r.opened[top]]:
 		r.lists[top] = true
 	case listEnds[word]:
 		r.lists[top] = false
 	}
 	switch word {
-	case "TRIGGER":
-		r.trigger = true
+	case "TRIGGER", "GRANT", "REVOKE":
+		r.on = true
+	case "INDEX":
+		r.on = beforeIndex[r.last]
 	case "FOR":
-		r.trigger = false
+		r.on = false
 	case "TABLE":
 		r.table = true
 	case "SELECT", "SET", "WHERE":
@@ -132,14 +147,14 @@ func (r *rewriter) keyword(word string) {
 func (r *rewriter) symbol(c byte) {
 	switch c {
 	case '(':
-		r.opened = r.last
+		r.opened = append(r.opened, r.last)
 		r.lists = append(r.lists, r.lists[len(r.lists)-1] && (listWords[r.last] || r.last == "," || r.last == "("))
 	case ')':
 		if len(r.lists) > 1 {
-			r.lists = r.lists[:len(r.lists)-1]
+			r.lists, r.opened = r.lists[:len(r.lists)-1], r.opened[:len(r.opened)-1]
 		}
 	case ';':
-		r.lists, r.table = []bool{false}, false
+		r.lists, r.opened, r.table, r.on = []bool{false}, []string{""}, false, false
 	}
 	r.last = string(c)
 }
@@ -149,14 +164,17 @@ func (r *rewriter) symbol(c byte) {
 func (r *rewriter) isDatabase(parts, end int) bool {
 	at := r.blank(end)
 	call := at < len(r.in) && r.in[at] == '('
+	opened := r.opened[len(r.opened)-1]
 	switch {
+	case !call && parts == 2 && fromValue[opened] && (r.last == "FROM" || r.last == "FOR"):
+		return false
 	case call || parts > 2 || objectWords[r.last]:
 		return true
 	case r.last == "LIKE":
 		return r.table
 	case r.last == "ON" || r.last == "FOLLOWS" || r.last == "PRECEDES":
-		return r.trigger
-	case r.last == "(" && (r.opened == "NEXTVAL" || r.opened == "LASTVAL" || r.opened == "SETVAL"):
+		return r.on
+	case r.last == "(" && (opened == "NEXTVAL" || opened == "LASTVAL" || opened == "SETVAL"):
 		return true
 	case r.last == "," || r.last == "(":
 		return r.lists[len(r.lists)-1]
@@ -252,8 +270,8 @@ func isNameByte(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || c == '$' || c >= 0x80
 }
 
-// definerOf returns the account of the clause DEFINER=… of a statement, as user@host, and
-// where the clause begins and ends.
+// definerOf returns the account of the clause DEFINER=… of a statement, as user@host or
+// role@, and where the clause begins and ends.
 func definerOf(text []byte, mode string) (definer string, clause [2]int) {
 	r := newRewriter(text, mode)
 	part := func(at int) (string, int) {
@@ -280,7 +298,7 @@ func definerOf(text []byte, mode string) (definer string, clause [2]int) {
 			return "", clause
 		}
 		user, stop := part(at + 1)
-		definer = user
+		definer = user + "@" // a role
 		if next := r.blank(stop); next < len(text) && text[next] == '@' {
 			host, after := part(next + 1)
 			definer, stop = user+"@"+host, after

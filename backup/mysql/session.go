@@ -6,6 +6,7 @@ import (
 	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
+	"net"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -45,6 +46,7 @@ func (m *Source) open(ctx context.Context, database string) (session, error) {
 		"SET SESSION max_statement_time = 0", "SET SESSION max_execution_time = 0", // for MariaDB and for MySQL
 		"SET SESSION idle_transaction_timeout = 0", "SET SESSION idle_readonly_transaction_timeout = 0",
 		"SET SESSION system_versioning_insert_history = 1", "SET SESSION check_constraint_checks = 0",
+		"SET SESSION innodb_strict_mode = 0", // a table with options of other settings of the server
 	} {
 		_, _ = conn.ExecContext(asking, statement) // some servers lack some of these settings
 	}
@@ -94,27 +96,46 @@ var codeInText = regexp.MustCompile(`^Error (\d{4})\b`)
 
 // errorCode returns the error number of the server for any driver, 0 if there is no number.
 func errorCode(err error) int {
-	for e := err; e != nil; e = errors.Unwrap(e) {
-		v := reflect.Indirect(reflect.ValueOf(e))
-		if v.Kind() == reflect.Struct {
-			for _, name := range []string{"Number", "Code"} {
-				if f := v.FieldByName(name); f.IsValid() && f.CanUint() {
-					return int(f.Uint())
-				}
+	if err == nil {
+		return 0
+	}
+	v := reflect.Indirect(reflect.ValueOf(err))
+	if v.Kind() == reflect.Struct {
+		for _, name := range []string{"Number", "Code"} {
+			if f := v.FieldByName(name); f.IsValid() && f.CanUint() {
+				return int(f.Uint())
 			}
 		}
-		if found := codeInText.FindStringSubmatch(e.Error()); found != nil {
-			n, _ := strconv.Atoi(found[1])
-			return n
+	}
+	if found := codeInText.FindStringSubmatch(err.Error()); found != nil {
+		n, _ := strconv.Atoi(found[1])
+		return n
+	}
+	switch e := err.(type) { //nolint:errorlint // walks the whole tree
+	case interface{ Unwrap() error }:
+		return errorCode(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, one := range e.Unwrap() {
+			if n := errorCode(one); n != 0 {
+				return n
+			}
 		}
 	}
 	return 0
+}
+
+// connectionLost reports whether the connection to the server ended.
+func connectionLost(err error) bool {
+	return errors.Is(err, sqldriver.ErrBadConn) || errors.As(err, new(*net.OpError)) || strings.Contains(err.Error(), "invalid connection")
 }
 
 // transient marks errors that may not occur in a second attempt.
 func transient(err error) error {
 	switch errorCode(err) {
 	case 1053, 1146, 1412, 1927, 2002, 2003, 2006, 2013:
+		return driver.Transient(err)
+	}
+	if connectionLost(err) {
 		return driver.Transient(err)
 	}
 	return err

@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mainstay-go/mainstay/backup/driver"
 	"github.com/mainstay-go/mainstay/backup/internal/client"
 )
 
@@ -83,6 +85,18 @@ func (c postgresClient) run(ctx context.Context, secrets passfile, stdin io.Read
 // postgresPassing matches errors of a table that was altered or dropped during the dump,
 // and of a connection that was lost or could not be made.
 var postgresPassing = regexp.MustCompile(`server closed the connection|terminating connection|Connection refused|the database system is |cache lookup failed|could not open relation|(?m)ERROR:.* does not exist$`)
+
+// serverTrouble matches errors of a server that is full or going down. They say nothing about
+// the dump that is restored.
+var serverTrouble = regexp.MustCompile(`No space left on device|server closed the connection|terminating connection|Connection refused|connection refused|the database system is |too many clients|out of shared memory|unexpected EOF|broken pipe|connection reset`)
+
+// untested marks a failed restore test whose cause is the server or the connection to it.
+func untested(err error) error {
+	if err == nil || !serverTrouble.MatchString(err.Error()) {
+		return err
+	}
+	return errors.Join(driver.ErrUntested, err)
+}
 
 // postgresMessages returns the messages of the program in one line. It leaves out the lines
 // after them (the failed statement, the row, the key), because they contain data.

@@ -5,16 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
 // create creates the database for a restore. It returns false if the database exists and is
 // empty.
-func (p *Source) create(ctx context.Context, at anyServer, target string, settings map[string]string, withTablespace bool) (created bool, warnings []string, err error) {
+func (p *Source) create(ctx context.Context, at anyServer, target string, o driver.RestoreOptions, withTablespace bool) (created bool, warnings []string, err error) {
+	settings := o.Want.Settings
 	var exists bool
 	if err := at.db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1)", target).Scan(&exists); err != nil {
 		return false, nil, fmt.Errorf("backup: look for the database %q: %w", target, err)
 	}
-	if exists {
+	if exists { // one transaction fills it, so that it is empty again after an interruption
 		warnings, err := p.mustBeEmpty(ctx, target, settings)
 		return false, warnings, err
 	}
@@ -23,6 +27,9 @@ func (p *Source) create(ctx context.Context, at anyServer, target string, settin
 			return false, nil, err
 		}
 		delete(settings, setNoPublic)
+	}
+	if err := o.Creating(ctx, target); err != nil {
+		return false, nil, err
 	}
 	// template0 holds no local objects, and allows another encoding.
 	statement := "CREATE DATABASE " + quotePostgres(target) + " TEMPLATE template0" + createOptions(settings, at.on.major, withTablespace)
@@ -38,7 +45,7 @@ func (p *Source) create(ctx context.Context, at anyServer, target string, settin
 		err = errors.Join(err, db.Close())
 	}
 	if err != nil {
-		return false, nil, errors.Join(fmt.Errorf("backup: drop the schema public, which the original does not have: %w", err), p.drop(context.WithoutCancel(ctx), at.db, target))
+		return false, nil, errors.Join(fmt.Errorf("backup: drop the schema public, which the original does not have: %w", err), server.Left(p.drop(context.WithoutCancel(ctx), at.db, target)))
 	}
 	return true, nil, nil
 }

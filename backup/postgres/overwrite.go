@@ -52,7 +52,7 @@ func (p *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 		settings[setNoPublic] = "true"
 	}
 	want.Settings = settings
-	_, got, err = p.restore(ctx, anyServer{p.db, on}, r, driver.RestoreOptions{Target: second, Want: want}, restoreHow{present: now.toc})
+	_, got, err = p.restore(ctx, anyServer{p.db, on}, r, driver.RestoreOptions{Target: second, Want: want, Creates: o.Creates}, restoreHow{present: now.toc})
 	created := err == nil
 	if err == nil {
 		err = o.Want.Compare(got)
@@ -61,9 +61,10 @@ func (p *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 		err = p.sameRights(ctx, original, second)
 	}
 	if err == nil {
-		if o.Touch != nil {
-			err = o.Touch(ctx)
-		}
+		err = o.Creating(ctx, before)
+	}
+	if err == nil && o.Touch != nil {
+		err = o.Touch(ctx)
 	}
 	if err == nil {
 		server.DropIdle(p.db)
@@ -71,7 +72,7 @@ func (p *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 	}
 	if err != nil {
 		if created && !errors.Is(err, driver.ErrHalfway) {
-			err = errors.Join(err, p.drop(context.WithoutCancel(ctx), p.db, second))
+			err = errors.Join(err, server.Left(p.drop(context.WithoutCancel(ctx), p.db, second)))
 		}
 		return got, err
 	}

@@ -44,7 +44,7 @@ type Source struct {
 	opts   Options
 
 	mu   sync.Mutex
-	made map[string]bool // databases that restores of this process have created
+	kept map[string]bool // databases that existed before restores of this process
 }
 
 // New returns the source for the database that db is connected to and that url names:
@@ -61,7 +61,7 @@ func New(db *sql.DB, url string, opts *Options) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Source{db: db, target: target, made: map[string]bool{}}
+	p := &Source{db: db, target: target, kept: map[string]bool{}}
 	if opts != nil {
 		p.opts = *opts
 	}

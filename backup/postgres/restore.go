@@ -39,10 +39,9 @@ func (p *Source) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptio
 // stays with the restored contents.
 func (p *Source) discard(ctx context.Context, target string) error {
 	p.mu.Lock()
-	made := p.made[target]
-	delete(p.made, target)
+	kept := p.kept[target]
 	p.mu.Unlock()
-	if !made {
+	if kept {
 		return fmt.Errorf("backup: the database %q existed before the restore: empty it by hand", target)
 	}
 	aside, err := p.aside(ctx)
@@ -107,7 +106,7 @@ func (p *Source) restore(ctx context.Context, at anyServer, r io.Reader, o drive
 	if err != nil {
 		return "", got, err
 	}
-	created, warnings, err := p.create(ctx, at, target, o.Want.Settings, how.present != nil)
+	created, warnings, err := p.create(ctx, at, target, o, how.present != nil)
 	if err != nil {
 		return "", got, err
 	}
@@ -153,15 +152,13 @@ func (p *Source) restore(ctx context.Context, at anyServer, r io.Reader, o drive
 	}()
 	if err != nil {
 		if created {
-			err = errors.Join(err, p.drop(context.WithoutCancel(ctx), at.db, target))
+			err = errors.Join(err, server.Left(p.drop(context.WithoutCancel(ctx), at.db, target)))
 		}
 		return "", driver.Contents{}, err
 	}
-	if created && !how.test && how.present == nil {
-		p.mu.Lock()
-		p.made[target] = true
-		p.mu.Unlock()
-	}
+	p.mu.Lock()
+	p.kept[target] = !created
+	p.mu.Unlock()
 	got.ServerVersion = at.on.version
 	got.Warnings = append(got.Warnings, warnings...)
 	return target, got, nil

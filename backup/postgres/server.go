@@ -58,7 +58,7 @@ func (s *parts) open(name string) (driver.Source, error) {
 		return nil, err
 	}
 	db.SetConnMaxIdleTime(5 * time.Second)
-	p := &Source{db: db, target: s.whole.target, opts: s.whole.opts, made: map[string]bool{}}
+	p := &Source{db: db, target: s.whole.target, opts: s.whole.opts, kept: map[string]bool{}}
 	p.target.full, p.target.database = p.target.to(name), name
 	s.opened[name] = p
 	return p, nil

@@ -29,7 +29,7 @@ func (s *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 	}
 	second := filepath.Join(filepath.Dir(original), ".tmp-"+filepath.Base(original)+"-"+server.RandomDigits())
 	defer os.Remove(second)
-	_, got, err = s.Restore(ctx, r, driver.RestoreOptions{Target: second, Want: o.Want})
+	_, got, err = s.Restore(ctx, r, driver.RestoreOptions{Target: second, Want: o.Want, Creates: o.Creates})
 	if err == nil {
 		err = o.Want.Compare(got)
 	}

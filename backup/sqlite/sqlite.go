@@ -189,6 +189,11 @@ func (s *Source) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptio
 			return target, got, fmt.Errorf("sqlite: %w", err)
 		}
 	}
+	if _, err := os.Lstat(target); errors.Is(err, fs.ErrNotExist) {
+		if err := o.Creating(ctx, target); err != nil {
+			return target, got, err
+		}
+	}
 	err = atomicfile.Create(target, 0o600, func(w io.Writer) error {
 		_, err := io.Copy(server.ContextWriter{Ctx: ctx, To: w}, r)
 		return err
@@ -205,7 +210,7 @@ func (s *Source) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptio
 		got, err = inspect(ctx, conn, target)
 	}
 	if err != nil {
-		return target, got, errors.Join(err, os.Remove(target))
+		return target, got, errors.Join(err, server.Left(os.Remove(target)))
 	}
 	return target, got, nil
 }
@@ -233,10 +238,21 @@ func (s *Source) besideOriginal(ctx context.Context) (string, error) {
 	return strings.TrimSuffix(path, extension) + "_restore_" + time.Now().UTC().Format(server.Stamp) + extension, nil
 }
 
-// discard removes a restored database.
+// discard removes a restored database, and the partial files of interrupted restores.
 func discard(_ context.Context, target string) error {
-	if err := os.Remove(target); err != nil {
+	folder := filepath.Dir(target)
+	entries, err := os.ReadDir(folder)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("sqlite: %w", err)
+	}
+	for _, e := range entries {
+		partial := strings.HasPrefix(e.Name(), atomicfile.TempPrefix+filepath.Base(target)+"-")
+		if !e.Type().IsRegular() || !partial && e.Name() != filepath.Base(target) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(folder, e.Name())); err != nil {
+			return fmt.Errorf("sqlite: %w", err)
+		}
 	}
 	return nil
 }

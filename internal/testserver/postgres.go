@@ -87,6 +87,12 @@ func (s *PostgresServer) client(ctx context.Context, database string) *exec.Cmd 
 	return cmd
 }
 
+// Own makes the user that the server runs as the owner of files.
+func (s *PostgresServer) Own(t testing.TB, paths ...string) {
+	t.Helper()
+	giveAway(t, paths...)
+}
+
 // Addr returns the server's host:port.
 func (s *PostgresServer) Addr() string { return address(s.port) }
 

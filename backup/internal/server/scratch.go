@@ -55,7 +55,7 @@ func DropStale(ctx context.Context, names []string, database string, before time
 	return dropped, nil
 }
 
-// Left marks the failure to drop a test database.
+// Left marks the failure to drop a database that a restore has created.
 func Left(err error) error {
 	if err == nil {
 		return nil

@@ -16,7 +16,7 @@ import (
 
 // TestBackupToBucket copies backups to a real S3 server, continues while the server is down,
 // and copies the missing ones later. It then restores from the server alone, with pos, and with
-// curl and zstd.
+// the blocks of docs/backup.md.
 func TestBackupToBucket(t *testing.T) {
 	t.Parallel()
 	s3 := testserver.S3(t)
@@ -24,11 +24,11 @@ func TestBackupToBucket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := client.MakeBucket(t.Context(), "shop", minio.MakeBucketOptions{Region: "us-east-1"}); err != nil {
+	if err := client.MakeBucket(t.Context(), "backups", minio.MakeBucketOptions{Region: "us-east-1"}); err != nil {
 		t.Fatal(err)
 	}
 	data := t.TempDir()
-	bucket := "POS_BACKUP_TARGET=s3://" + s3.AccessKey() + ":" + url.QueryEscape(s3.SecretKey()) + "@" + s3.Addr() + "/shop/backups?tls=none"
+	bucket := "POS_BACKUP_TARGET=s3://" + s3.AccessKey() + ":" + url.QueryEscape(s3.SecretKey()) + "@" + s3.Addr() + "/backups/pos?tls=none"
 	run := func(want int, args ...string) string {
 		t.Helper()
 		code, stdout, stderr := pos(t, bucket, append(args, "--data", data)...)
@@ -71,21 +71,59 @@ func TestBackupToBucket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, tool := range []string{"curl", "zstd"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Logf("without %s the restore by stock tools is left out", tool)
-			return
-		}
-	}
 	id, _, _ := strings.Cut(run(0, "backup", "list", "--target", "s3"), "ago")
 	id = strings.Fields(id[strings.Index(id, "pos_"):])[0]
-	got := filepath.Join(t.TempDir(), "restored.db")
-	by := exec.Command("sh", "-c", `curl -sf --aws-sigv4 aws:amz:us-east-1:s3 -u "$KEY" -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" "$URL" | zstd -qd -o "$TO"`)
-	by.Env = append(os.Environ(), "KEY="+s3.AccessKey()+":"+s3.SecretKey(), "URL=http://"+s3.Addr()+"/shop/backups/"+id+".db.zst", "TO="+got)
-	if out, err := by.CombinedOutput(); err != nil {
-		t.Fatalf("%v %s", err, out)
+	for _, with := range []string{"aws", "curl"} {
+		folder := typedIn(t, s3, with, id)
+		if plain, err := os.ReadFile(filepath.Join(folder, "restored.db")); err != nil || string(plain) != string(want) {
+			t.Errorf("docs/backup.md with %s restores %d bytes, pos %d, %v", with, len(plain), len(want), err)
+		}
 	}
-	if plain, err := os.ReadFile(got); err != nil || string(plain) != string(want) {
-		t.Errorf("stock tools restore %d bytes, pos %d, %v", len(plain), len(want), err)
+}
+
+// typedIn types the blocks of docs/backup.md about S3 into a shell, in an empty folder. The
+// name of the backup, the keys, the region and the address are those of this test.
+func typedIn(t *testing.T, s3 *testserver.S3Server, with, id string) (folder string) {
+	t.Helper()
+	testserver.Lookup(t, with, map[string]string{"aws": "awscli", "curl": "curl"}[with])
+	testserver.Lookup(t, "zstd", "zstd")
+	testserver.Lookup(t, "sqlite3", "sqlite3")
+	document, err := os.ReadFile("../../../../docs/backup.md")
+	if err != nil {
+		t.Fatal(err)
 	}
+	block := func(after string, n int) string {
+		_, text, found := strings.Cut(string(document), after)
+		parts := strings.Split(text, "```")
+		if !found || len(parts) <= 2*n+1 || !strings.HasPrefix(parts[2*n+1], "sh\n") {
+			t.Fatalf("docs/backup.md has no block %d after %q", n, after)
+		}
+		return strings.TrimPrefix(parts[2*n+1], "sh\n")
+	}
+	const s3Section = "### From S3, after the loss of the host\n"
+	fetch := block(s3Section, 0)
+	if with == "curl" {
+		keys, _, _ := strings.Cut(fetch, "\n")
+		fetch = keys + "\n" + block(s3Section, 1)
+	}
+	text := fetch
+	for _, line := range strings.Split(block("### Without this program\n", 0), "\n") { // "go on as above"
+		if strings.HasPrefix(line, "zstd") || strings.HasPrefix(line, "sqlite3") || with == "aws" && strings.HasPrefix(line, "grep") {
+			text += line + "\n"
+		}
+	}
+	for old, now := range map[string]string{
+		"pos_20261123T020000Z_4f1c2a": id, "https://s3.example.org": "http://" + s3.Addr(), "eu-west-1": "us-east-1",
+		"AWS_ACCESS_KEY_ID=…": "AWS_ACCESS_KEY_ID='" + s3.AccessKey() + "'", "AWS_SECRET_ACCESS_KEY=…": "AWS_SECRET_ACCESS_KEY='" + s3.SecretKey() + "'",
+	} {
+		text = strings.ReplaceAll(text, old, now)
+	}
+	folder = t.TempDir()
+	shell := exec.CommandContext(t.Context(), "sh", "-e", "-c", text)
+	shell.Dir, shell.Env = folder, append(os.Environ(), "AWS_ENDPOINT_URL=http://"+s3.Addr(), "AWS_EC2_METADATA_DISABLED=true", "HOME="+folder)
+	out, err := shell.CombinedOutput()
+	if err != nil || !strings.HasSuffix(string(out), "ok\n") || with == "aws" && !strings.Contains(string(out), id+".json") {
+		t.Fatalf("%s\n%v\n%s", text, err, out)
+	}
+	return folder
 }

@@ -89,7 +89,7 @@ func load(t testing.TB, server *testserver.MariaDBServer, database, text string)
 func quote(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
 
 var (
-	eventStates = regexp.MustCompile(`(ON COMPLETION (?:NOT )?PRESERVE) (ENABLE|DISABLE)`)
+	eventStates = regexp.MustCompile(`(ON COMPLETION (?:NOT )?PRESERVE) (ENABLE|DISABLE(?: ON SLAVE)?)`)
 	volatile    = regexp.MustCompile(`(?m)^(-- (Host|Dump|MariaDB dump|Server version|Current).*|/\*M!999999.*)$`)
 )
 
@@ -98,16 +98,12 @@ var (
 // taken out.
 func described(t testing.TB, server *testserver.MariaDBServer, database string, events bool, also ...string) string {
 	t.Helper()
-	client := testserver.Lookup(t, "mariadb-dump", "mariadb-client")
-	out, err := exec.CommandContext(t.Context(), client, "--no-defaults", "--socket="+server.Socket(), "--user="+server.User(), "--password="+server.Password(),
-		"--routines", "--events", "--triggers", "--hex-blob", "--tz-utc", "--order-by-primary", "--skip-dump-date", "--dump-history", "--default-character-set=utf8mb4", "--", database).CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	text := volatile.ReplaceAllString(string(out), "")
+	text := volatile.ReplaceAllString(mariadbDump(t, server, database, "--hex-blob", "--tz-utc", "--order-by-primary", "--dump-history"), "")
 	if !events {
 		text = eventStates.ReplaceAllString(text, "$1 ANY")
 	}
-	text += server.Exec(t, fmt.Sprintf("SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = '%s'", strings.ReplaceAll(database, "'", "''")))
-	names := server.Exec(t, fmt.Sprintf("SELECT CONCAT('`', REPLACE(TABLE_NAME, '`', '``'), '`') FROM information_schema.TABLES WHERE TABLE_SCHEMA = '%s' AND TABLE_TYPE <> 'VIEW' ORDER BY 1", strings.ReplaceAll(database, "'", "''")))
+	text += server.Exec(t, fmt.Sprintf("SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME, SCHEMA_COMMENT FROM information_schema.SCHEMATA WHERE BINARY SCHEMA_NAME = '%s'", strings.ReplaceAll(database, "'", "''")))
+	names := server.Exec(t, fmt.Sprintf("SELECT CONCAT('`', REPLACE(TABLE_NAME, '`', '``'), '`') FROM information_schema.TABLES WHERE BINARY TABLE_SCHEMA = '%s' AND TABLE_TYPE <> 'VIEW' ORDER BY BINARY TABLE_NAME", strings.ReplaceAll(database, "'", "''")))
 	if list := strings.Split(strings.TrimSpace(names), "\n"); list[0] != "" {
 		sums := server.Exec(t, "USE "+quote(database)+"; CHECKSUM TABLE "+strings.Join(list, ", ")+" EXTENDED")
 		for i, line := range strings.Split(strings.TrimSpace(sums), "\n") {
@@ -118,6 +114,22 @@ func described(t testing.TB, server *testserver.MariaDBServer, database string, 
 		text = regexp.MustCompile("("+regexp.QuoteMeta(quote(name))+"|\""+regexp.QuoteMeta(name)+"\"|\\b"+regexp.QuoteMeta(name)+"\\b)( ?\\. ?)?").ReplaceAllString(text, "")
 	}
 	return text
+}
+
+// mariadbDump runs Debian's mariadb-dump.
+func mariadbDump(t testing.TB, server *testserver.MariaDBServer, database string, args ...string) string {
+	t.Helper()
+	client := testserver.Lookup(t, "mariadb-dump", "mariadb-client")
+	all := []string{"--no-defaults", "--socket=" + server.Socket(), "--user=" + server.User(), "--password=" + server.Password(), "--routines", "--events", "--triggers", "--skip-dump-date", "--default-character-set=utf8mb4"}
+	out, err := exec.CommandContext(t.Context(), client, append(append(all, args...), "--", database)...).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return string(out)
+}
+
+// definitions is the dump of a database without rows.
+func definitions(t testing.TB, server *testserver.MariaDBServer, database string) string {
+	t.Helper()
+	return mariadbDump(t, server, database, "--no-data", "--skip-comments")
 }
 
 // boundTo is a pool that is bound to a database.

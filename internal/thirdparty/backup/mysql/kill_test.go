@@ -67,7 +67,7 @@ func TestKilledBetweenSteps(t *testing.T) {
 		require.NoError(t, err)
 		began := false
 		watch.watch(func(statement string) error {
-			began = began || strings.HasPrefix(statement, "CREATE DATABASE `shop_replaced_")
+			began = began || strings.HasPrefix(statement, "CREATE DATABASE `shop_scratch_")
 			if began {
 				if left--; left < 0 {
 					return syscall.Kill(syscall.Getpid(), syscall.SIGKILL)
@@ -104,17 +104,22 @@ func TestKilledBetweenSteps(t *testing.T) {
 			break // it came to its end
 		}
 		require.Contains(t, err.Error(), "killed", "%s", out)
-		_, err = job.Check(t.Context(), time.Hour)
-		if !errors.Is(err, backup.ErrHalfway) {
+		s, err := job.Check(t.Context(), time.Hour)
+		if changed := len(s.Unfinished) > 0 && s.Unfinished[0].Changed; !changed {
 			equal(t, whole, described(t, server, "shop", true))
 		} else {
 			halfway++
+		}
+		for _, left := range leftovers(t, server) {
+			require.ErrorIs(t, err, backup.ErrHalfway)
+			require.ErrorContains(t, err, left, "check names what a kill before the step %d has left", step)
 		}
 		_, err = job.RestoreOver(t.Context(), report.Manifest.ID, "shop", nil)
 		require.NoError(t, err, "after a kill before the step %d", step)
 		_, err = job.Check(t.Context(), time.Hour)
 		require.NotErrorIs(t, err, backup.ErrHalfway)
 		equal(t, whole, described(t, server, "shop", true))
+		require.Empty(t, leftovers(t, server), "the next restore cleans up")
 	}
 	t.Logf("%d kills, %d of them in the exchange", step/every, halfway)
 	assert.Greater(t, step, 20)

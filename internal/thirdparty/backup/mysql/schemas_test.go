@@ -3,6 +3,7 @@ package mysql_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -20,8 +21,9 @@ import (
 // statement of a restore beside or a restore test names the original.
 func TestSchemas(t *testing.T) {
 	t.Parallel()
-	server := testserver.MariaDB(t, "--log-bin=bin", "--server-id=1", "--event-scheduler=ON", "--log-bin-trust-function-creators=1")
-	other := testserver.MariaDB(t, "--character-set-server=latin1", "--collation-server=latin1_swedish_ci", "--sql-mode=", "--event-scheduler=ON")
+	const engines = "--plugin-load-add=ha_federatedx;ha_archive;ha_blackhole"
+	server := testserver.MariaDB(t, engines, "--log-bin=bin", "--server-id=1", "--event-scheduler=ON", "--log-bin-trust-function-creators=1")
+	other := testserver.MariaDB(t, engines, "--character-set-server=latin1", "--collation-server=latin1_swedish_ci", "--sql-mode=", "--event-scheduler=ON")
 	paths, err := filepath.Glob("testdata/schemas/*.sql")
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, len(paths), 12)
@@ -32,6 +34,10 @@ func TestSchemas(t *testing.T) {
 			require.NoError(t, err)
 			database, copied := "x"+name, "c"+name
 			load(t, server, database, string(text))
+			if _, schema, _ := strings.Cut(string(text), "\n"); strings.HasPrefix(schema, "CREATE ROLE") || strings.HasPrefix(schema, "CREATE DATABASE") { // the other server has them too
+				first, _, _ := strings.Cut(schema, "\n")
+				other.Exec(t, first)
+			}
 			source := sourceOf(t, server, database, nil)
 			job := jobOf(t, source, &backup.Options{Compression: backup.Zstd})
 			report, err := job.Backup(t.Context())
@@ -48,6 +54,11 @@ func TestSchemas(t *testing.T) {
 			})
 			equal(t, still, described(t, server, copied, false, database, copied))
 			require.NotContains(t, described(t, server, copied, true, database, copied), "PRESERVE ENABLE")
+			if !strings.Contains("samename wordy modes", name) { // whose columns, and literals of other SQL modes, have that name
+				for _, line := range strings.Split(withoutLiterals(definitions(t, server, copied)), "\n") {
+					require.NotContains(t, line, database, "a definition of the copy refers to the original")
+				}
+			}
 			server.Exec(t, "DROP DATABASE "+copied)
 
 			silent(t, server, database, func() {
@@ -76,6 +87,19 @@ func TestSchemas(t *testing.T) {
 	}
 }
 
+// literal is a name, text or comment of a definition.
+var literal = regexp.MustCompile("`(?:[^`]|``)*`|'(?:[^'\\\\]|\\\\.|'')*'|\"(?:[^\"\\\\]|\\\\.)*\"|--[ \t].*|#.*|/\\*[^!M](?s:.*?)\\*/")
+
+// withoutLiterals takes texts and comments out of definitions.
+func withoutLiterals(text string) string {
+	return literal.ReplaceAllStringFunc(text, func(part string) string {
+		if part[0] == '`' {
+			return part
+		}
+		return ""
+	})
+}
+
 // jobOver is a job over the backups of another one, with a source on another server.
 func jobOver(t *testing.T, job *backup.Job, source driver.Source) *backup.Job {
 	t.Helper()
@@ -102,7 +126,7 @@ func equal(t *testing.T, want, got string) {
 // has a statement that names the database.
 func silent(t *testing.T, server *testserver.MariaDBServer, database string, do func()) {
 	t.Helper()
-	if database == "xsamename" { // whose table is called the same
+	if database == "xsamename" || database == "xwordy" { // whose tables or columns are called the same
 		do()
 		return
 	}

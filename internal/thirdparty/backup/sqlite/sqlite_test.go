@@ -35,7 +35,7 @@ func open(t testing.TB, statements ...string) (*sql.DB, string) {
 // script is what the sqlite3 program says of a database: the independent comparison.
 func script(t testing.TB, path string) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), testserver.Lookup(t, "sqlite3", "sqlite3"), path, ".dump", "PRAGMA user_version", "PRAGMA encoding", "PRAGMA page_size", "PRAGMA application_id").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), testserver.Lookup(t, "sqlite3", "sqlite3"), path, ".dump", "PRAGMA user_version", "PRAGMA encoding", "PRAGMA page_size", "PRAGMA application_id", "PRAGMA auto_vacuum").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	lines := strings.Split(string(out), "\n")
 	slices.Sort(lines) // the order of the schema's rows is nobody's
@@ -56,6 +56,11 @@ var schemas = map[string][]string{
 	"generated columns, checks, cycles": {
 		"CREATE TABLE p (id INTEGER PRIMARY KEY, n INT CHECK (n > 0), d INT AS (n * 2) STORED, v INT AS (n + 1) VIRTUAL, c INT REFERENCES q DEFERRABLE INITIALLY DEFERRED)", "CREATE TABLE q (id INTEGER PRIMARY KEY, p INT REFERENCES p)",
 		"INSERT INTO p (id, n) VALUES (1, 5)", "INSERT INTO q VALUES (1, 1)", "UPDATE p SET c = 1",
+	},
+	"definitions that do not work": {
+		"PRAGMA auto_vacuum = INCREMENTAL", "CREATE TABLE t (id INTEGER PRIMARY KEY, n TEXT COLLATE NOCASE, j TEXT DEFAULT (json('{}')), UNIQUE (n, j) ON CONFLICT REPLACE)", "INSERT INTO t (n) VALUES ('a'), ('B')",
+		"CREATE VIEW broken AS SELECT nosuch FROM missing", "CREATE VIEW on_it AS SELECT * FROM broken", "CREATE INDEX i ON t (lower(n) DESC, j) WHERE n IS NOT NULL",
+		"CREATE TRIGGER tr AFTER INSERT ON t BEGIN DELETE FROM missing WHERE id = NEW.id; END", "CREATE VIRTUAL TABLE less USING fts5(x, content='')", "INSERT INTO less (rowid, x) VALUES (5, 'no content')", "CREATE TABLE empty (a, b, c)",
 	},
 	"views and triggers": {
 		"CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT DEFAULT CURRENT_TIMESTAMP)", "CREATE TABLE log (what TEXT)", "CREATE VIEW v AS SELECT id FROM t", "CREATE TRIGGER tr AFTER INSERT ON t BEGIN INSERT INTO log VALUES ('new ' || NEW.id); END",

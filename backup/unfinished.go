@@ -1,0 +1,326 @@
+package backup
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
+)
+
+// UnfinishedRestore describes a restore that was interrupted, or that failed and could not
+// remove its traces. Its marker lies beside the backups. [Job.Check] fails until a restore
+// over the same database succeeds, or until [Job.Settle] is called.
+type UnfinishedRestore struct {
+	Time     time.Time `json:"time"`     // when it began
+	ID       string    `json:"id"`       // the backup that was being restored
+	Database string    `json:"database"` // the new database, or the one that is overwritten
+	// Over means that the restore overwrites Database.
+	Over bool `json:"over,omitempty"`
+	// Changed means that an overwriting restore had begun to change Database.
+	Changed bool   `json:"changed,omitempty"`
+	Safety  string `json:"safety,omitempty"` // the backup of the previous state
+	// Left are the databases, files or folders that the restore may have left behind.
+	Left []string `json:"left,omitempty"`
+
+	Host  string    `json:"host,omitempty"` // of the process that restores
+	PID   int       `json:"pid,omitempty"`
+	Seen  time.Time `json:"seen"` // when the process last wrote the marker
+	Ended bool      `json:"ended,omitempty"`
+
+	file string
+}
+
+// ErrHalfway means that a restore was interrupted. An overwriting restore may have changed
+// its database. Another restore may have left an incomplete database.
+var ErrHalfway = errors.New("backup: a restore is unfinished")
+
+// A running restore writes its marker again in this interval. After the time limit, another
+// host considers it interrupted.
+const (
+	markEvery = time.Minute
+	markLimit = 5 * time.Minute
+)
+
+// The name of a marker contains dots, so that it is never the name of a backup.
+const (
+	markPrefix = "restoring."
+	markSuffix = ".json"
+)
+
+// running reports whether the process that restores still exists.
+func (u *UnfinishedRestore) running(now time.Time) bool {
+	if u.Ended || now.Sub(u.Seen) > markLimit {
+		return false
+	}
+	host, err := os.Hostname()
+	return err != nil || host != u.Host || hasProcess(u.PID)
+}
+
+// hasProcess reports whether this host has a process with this number.
+func hasProcess(pid int) bool {
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return false
+	}
+	defer p.Release() //nolint:errcheck // it was only asked for
+	return !errors.Is(p.Signal(syscall.Signal(0)), os.ErrProcessDone)
+}
+
+// String describes the restore and the next step.
+func (u *UnfinishedRestore) String() string {
+	began := u.Time.Format(time.RFC3339)
+	left := ""
+	if len(u.Left) > 0 {
+		left = ", and may have left " + strings.Join(u.Left, ", ")
+	}
+	switch {
+	case u.Changed:
+		return fmt.Sprintf("the restore of %s over %s began at %s and did not end%s: repeat it, or settle it after you have checked %s (the state before is in %s)",
+			u.ID, u.Database, began, left, u.Database, u.Safety)
+	case u.Over:
+		return fmt.Sprintf("the restore of %s over %s began at %s and was interrupted before it changed %s%s: repeat it, or settle it",
+			u.ID, u.Database, began, u.Database, left)
+	}
+	if len(u.Left) == 0 {
+		return fmt.Sprintf("the restore of %s into the existing database %s began at %s and did not end, so %s is incomplete: empty it, settle it, and restore again",
+			u.ID, u.Database, began, u.Database)
+	}
+	as := strings.Join(u.Left, ", ")
+	return fmt.Sprintf("the restore of %s as %s began at %s and did not end, so %s is incomplete: settle it, and restore again", u.ID, as, began, as)
+}
+
+// restoreMark is the marker of a restore of this process.
+type restoreMark struct {
+	job  *Job // whose storage holds the marker
+	mu   sync.Mutex
+	u    UnfinishedRestore
+	made bool
+	stop func() // ends the repeated writes
+}
+
+// newMark returns a marker that is not stored yet.
+func (j *Job) newMark(u UnfinishedRestore) *restoreMark {
+	u.Time, u.PID = j.now().UTC(), os.Getpid()
+	u.Host, _ = os.Hostname() // without a name only the time counts
+	u.file = markPrefix + u.Time.Format(stampLayout) + "." + randomDigits() + markSuffix
+	return &restoreMark{job: j.atHome(), u: u, stop: func() {}}
+}
+
+// creates implements RestoreOptions.Creates. A storage that cannot be written to prevents
+// only an overwriting restore.
+func (m *restoreMark) creates(ctx context.Context, name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if name != "" {
+		m.u.Left = append(m.u.Left, name)
+		if !m.u.Over {
+			m.u.Database = name
+		}
+	}
+	err := m.write(ctx)
+	if err != nil && !m.u.Over {
+		m.job.opts.Logger.WarnContext(ctx, "backup: an interruption of this restore would not be noticed", "job", m.job.name, "error", err)
+		return nil
+	}
+	return err
+}
+
+// touch implements RestoreOptions.Touch.
+func (m *restoreMark) touch(ctx context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.u.Changed = true
+	return m.write(ctx)
+}
+
+// write stores the marker, and begins to repeat that.
+func (m *restoreMark) write(ctx context.Context) error {
+	m.u.Seen = m.job.now().UTC()
+	data, err := json.Marshal(m.u)
+	if err == nil {
+		err = m.job.replaceFile(ctx, m.u.file, append(data, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("backup: mark the restore as begun: %w", err)
+	}
+	if m.made {
+		return nil
+	}
+	m.made = true
+	ctx, cancel := context.WithCancel(ctx)
+	var again sync.WaitGroup
+	again.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(markEvery):
+			}
+			m.mu.Lock()
+			if ctx.Err() == nil {
+				_ = m.write(ctx) // the next write may succeed
+			}
+			m.mu.Unlock()
+		}
+	})
+	m.stop = func() { cancel(); again.Wait() }
+	return nil
+}
+
+// end removes the marker. It keeps the marker if the restore failed and has left something.
+func (m *restoreMark) end(ctx context.Context, outcome error) error {
+	m.stop()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	if !m.made {
+		return nil
+	}
+	if errors.Is(outcome, driver.ErrHalfway) || errors.Is(outcome, driver.ErrLeft) {
+		m.u.Ended = true
+		return m.write(ctx)
+	}
+	return m.job.unmark(ctx, m.u.file)
+}
+
+func (j *Job) unmark(ctx context.Context, file string) error {
+	if err := j.atHome().storage.Remove(ctx, file); err != nil {
+		return fmt.Errorf("backup: remove the marker of the restore: %w", err)
+	}
+	return nil
+}
+
+// atHome returns the job for its own storage.
+func (j *Job) atHome() *Job {
+	if j.home != nil {
+		return j.home
+	}
+	return j
+}
+
+// unfinished returns the interrupted restores, the oldest first.
+func (j *Job) unfinished(ctx context.Context) ([]UnfinishedRestore, error) {
+	home := j.atHome()
+	objects, err := home.storage.List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("backup: list: %w", err)
+	}
+	var list []UnfinishedRestore
+	for _, o := range objects {
+		if !strings.HasPrefix(o.Name, markPrefix) || !strings.HasSuffix(o.Name, markSuffix) {
+			continue
+		}
+		data, err := home.readFile(ctx, o.Name)
+		if errors.Is(err, ErrNotFound) {
+			continue // the restore has ended since the listing
+		}
+		if err != nil {
+			return nil, err
+		}
+		var u UnfinishedRestore
+		if json.Unmarshal(data, &u) != nil { // an unreadable marker still is a marker
+			u = UnfinishedRestore{Database: "an unknown database", Over: true, Changed: true, Time: o.Modified}
+		}
+		u.file = o.Name
+		if !u.running(j.now()) {
+			list = append(list, u)
+		}
+	}
+	slices.SortFunc(list, func(a, b UnfinishedRestore) int { return a.Time.Compare(b.Time) })
+	return list, nil
+}
+
+// Settle ends interrupted restores: [Job.Check] then no longer reports them. If drop is
+// true, Settle first removes the databases, files or folders that they may have left. That
+// includes an incomplete database, and the tables of a database that was overwritten. The
+// overwritten database itself stays. Settle returns the restores that it ended. It does not
+// touch a restore that is running.
+func (j *Job) Settle(ctx context.Context, drop bool) ([]UnfinishedRestore, error) {
+	list, err := j.unfinished(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i, u := range list {
+		if drop {
+			if err := j.discard(ctx, u); err != nil {
+				return list[:i], err
+			}
+		}
+		if err := j.unmark(ctx, u.file); err != nil {
+			return list[:i], err
+		}
+	}
+	return list, nil
+}
+
+// discard removes what a restore may have left.
+func (j *Job) discard(ctx context.Context, u UnfinishedRestore) error {
+	if len(u.Left) == 0 {
+		return nil
+	}
+	discard := j.source.Abilities().Discard
+	if discard == nil {
+		return fmt.Errorf("backup: this source cannot remove %s: remove it by hand, and settle without that", strings.Join(u.Left, ", "))
+	}
+	for _, name := range u.Left {
+		if u.Over && name == u.Database {
+			continue
+		}
+		if err := discard(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restoredAgain forgets earlier restores into a database that now is complete.
+func (j *Job) restoredAgain(ctx context.Context, target string) (warnings []string) {
+	ctx = context.WithoutCancel(ctx)
+	list, err := j.unfinished(ctx)
+	for _, u := range list {
+		if err == nil && !u.Over && (u.Database == target || slices.Contains(u.Left, target)) {
+			err = j.unmark(ctx, u.file)
+		}
+	}
+	if err != nil {
+		return []string{"an earlier restore with this name that was interrupted could not be forgotten: " + strings.TrimPrefix(err.Error(), "backup: ")}
+	}
+	return nil
+}
+
+// superseded ends earlier restores over a database, after one has succeeded. What they left
+// is removed if the backup of the state before still exists.
+func (j *Job) superseded(ctx context.Context, database string) (warnings []string) {
+	ctx = context.WithoutCancel(ctx)
+	list, err := j.unfinished(ctx)
+	if err != nil {
+		return []string{"earlier restores that were interrupted could not be looked for: " + strings.TrimPrefix(err.Error(), "backup: ")}
+	}
+	for _, u := range list {
+		if !u.Over || u.Database != database {
+			continue
+		}
+		if u.Changed {
+			safety, err := j.atHome().Find(ctx, u.Safety)
+			if err != nil || u.Safety == "" || safety.State != Good && safety.State != Suspect {
+				warnings = append(warnings, fmt.Sprintf("an interrupted restore of %s may have left %s, and the backup of the state before is gone: look, then settle it", u.ID, strings.Join(u.Left, ", ")))
+				continue
+			}
+		}
+		err := j.discard(ctx, u)
+		if err == nil {
+			err = j.unmark(ctx, u.file)
+		}
+		if err != nil {
+			warnings = append(warnings, fmt.Sprintf("an interrupted restore of %s may have left %s: %s", u.ID, strings.Join(u.Left, ", "), strings.TrimPrefix(err.Error(), "backup: ")))
+		}
+	}
+	return warnings
+}

@@ -1,0 +1,264 @@
+//go:build unix
+
+package mysql_test
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/backup/mysql"
+	"github.com/mainstay-go/mainstay/internal/testserver"
+	"github.com/mainstay-go/mainstay/internal/thirdparty/backup/killing"
+)
+
+// disturbed is a source during whose first dump something happens once.
+type disturbed struct {
+	*mysql.Source
+	once    *sync.Once
+	happens func()
+}
+
+func (d disturbed) Dump(ctx context.Context, w io.Writer) (driver.Contents, error) {
+	return d.Source.Dump(ctx, writerFunc(func(b []byte) (int, error) {
+		n, err := w.Write(b)
+		d.once.Do(d.happens)
+		return n, err
+	}))
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+const manyRows = "CREATE TABLE many (id INT PRIMARY KEY, line CHAR(200)); INSERT INTO many SELECT seq, REPEAT(MD5(seq), 6) FROM seq_1_to_60000;"
+
+// TestSessionKilledDuringADump: the session of a dump, or the whole server, ends while the dump
+// runs. That attempt publishes nothing. The second attempt of the run is good.
+func TestSessionKilledDuringADump(t *testing.T) {
+	t.Parallel()
+	server := testserver.MariaDB(t)
+	load(t, server, "shop", manyRows)
+	for name, happens := range map[string]func(){
+		"its session": func() {
+			ids := server.Exec(t, "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'root' AND DB = 'shop' AND ID <> CONNECTION_ID()")
+			require.NotEmpty(t, ids)
+			for _, id := range strings.Fields(ids) {
+				server.Exec(t, "KILL "+id)
+			}
+		},
+		"the server": func() { server.Kill(); server.Restart() },
+	} {
+		source := disturbed{sourceOf(t, server, "shop", nil), new(sync.Once), happens}
+		var out bytes.Buffer
+		_, err := source.Dump(t.Context(), &out)
+		require.ErrorIs(t, err, driver.ErrTransient, name)
+		require.NotContains(t, out.String(), "Dump completed")
+		job := jobOf(t, source, &backup.Options{Drill: backup.DrillOptions{Every: 1}})
+		report, err := job.Backup(t.Context())
+		require.NoError(t, err, name)
+		assert.True(t, report.Restored)
+		entries, err := job.List(t.Context())
+		require.NoError(t, err)
+		assert.Len(t, entries, 1)
+	}
+}
+
+// TestServerKilledDuringARestore: the server ends while a restore writes. The restore names what
+// it left, a restore test does not accuse the backup, and the original is what it was.
+func TestServerKilledDuringARestore(t *testing.T) {
+	t.Parallel()
+	server := testserver.MariaDB(t)
+	load(t, server, "shop", manyRows)
+	job := jobOf(t, sourceOf(t, server, "shop", nil), nil)
+	report, err := job.Backup(t.Context())
+	require.NoError(t, err)
+	before := described(t, server, "shop", true)
+	db, watch := stepping(t, server.DSN(""))
+	source, err := mysql.New(db, "shop", nil)
+	require.NoError(t, err)
+	path, _ := folders.Load(job)
+	victim := jobAt(t, path.(string), source, nil)
+	id := report.Manifest.ID
+	for _, restore := range []func() error{
+		func() error { _, err := victim.Restore(t.Context(), id, "copy", nil); return err },
+		func() error { _, err := victim.RestoreOver(t.Context(), id, "shop", nil); return err },
+		func() error { _, err := victim.Drill(t.Context(), id); return err },
+	} {
+		var once sync.Once
+		inserts := 0
+		watch.watch(func(statement string) error {
+			if strings.HasPrefix(statement, "INSERT INTO `many`") {
+				if inserts++; inserts > 3 {
+					once.Do(server.Kill)
+				}
+			}
+			return nil
+		})
+		err := restore()
+		watch.watch(nil)
+		require.ErrorIs(t, err, driver.ErrLeft)
+		require.NotErrorIs(t, err, backup.ErrVerification, "the server has failed, and not the backup")
+		server.Restart()
+		equal(t, before, described(t, server, "shop", true))
+	}
+	left := leftovers(t, server)
+	require.Len(t, left, 3, "the copy, the second database, and the one of the restore test")
+	_, err = job.Check(t.Context(), time.Hour)
+	require.ErrorIs(t, err, backup.ErrHalfway)
+	require.ErrorContains(t, err, "copy is incomplete")
+	settled, err := job.Settle(t.Context(), true)
+	require.NoError(t, err)
+	require.Len(t, settled, 2)
+	assert.Len(t, leftovers(t, server), 1, "a run drops the database of a restore test after a day")
+	_, err = job.Check(t.Context(), time.Hour)
+	require.NoError(t, err)
+	equal(t, before, described(t, server, "shop", true))
+}
+
+// leftovers are the databases that a restore may leave.
+func leftovers(t testing.TB, server *testserver.MariaDBServer) []string {
+	t.Helper()
+	return strings.Fields(server.Exec(t, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME RLIKE '_(scratch|replaced)_|^copy$'"))
+}
+
+// TestLockedTable: a table that stays locked ends a run within 30 s, with the session that holds
+// it. A holder that is killed frees it.
+func TestLockedTable(t *testing.T) {
+	t.Parallel()
+	server := testserver.MariaDB(t)
+	load(t, server, "shop", "CREATE TABLE a (id INT); CREATE TABLE b (id INT) ENGINE=MyISAM; CREATE SEQUENCE s; CREATE VIEW v AS SELECT id FROM a;")
+	for _, lock := range []string{"LOCK TABLES a WRITE", "LOCK TABLES b WRITE", "LOCK TABLES s WRITE"} {
+		for _, tables := range []bool{false, true} {
+			job := jobOf(t, sourceOf(t, server, "shop", &mysql.Options{LockTables: tables}), nil)
+			held, err := boundTo(t, server, "shop").Conn(t.Context())
+			require.NoError(t, err)
+			var session string
+			require.NoError(t, held.QueryRowContext(t.Context(), "SELECT CONNECTION_ID()").Scan(&session))
+			_, err = held.ExecContext(t.Context(), lock)
+			require.NoError(t, err)
+			begin := time.Now()
+			_, err = job.Backup(t.Context())
+			require.ErrorContains(t, err, "stayed locked for 20s", lock)
+			require.ErrorContains(t, err, session+" (root from ", lock)
+			assert.Less(t, time.Since(begin), 30*time.Second, lock)
+			server.Exec(t, "KILL "+session)
+			_ = held.Close()
+			_, err = job.Backup(t.Context())
+			require.NoError(t, err)
+		}
+	}
+}
+
+// TestLockHolderKilled: the lock of a run ends with its process and with its session, and a run
+// whose lock was lost says so.
+func TestLockHolderKilled(t *testing.T) {
+	if dsn := os.Getenv(killDSN); dsn != "" {
+		db, err := sql.Open("mysql", dsn)
+		require.NoError(t, err)
+		source, err := mysql.New(db, "shop", nil)
+		require.NoError(t, err)
+		_, err = source.Lock(t.Context(), "pos")
+		require.NoError(t, err)
+		killing.Running()
+		select {}
+	}
+	t.Parallel()
+	server := testserver.MariaDB(t)
+	load(t, server, "shop", "CREATE TABLE t (id INT);")
+	source := sourceOf(t, server, "shop", nil)
+	killing.After(t, killing.Again(t, t.Name(), killDSN+"="+server.DSN("")), 0)
+	var unlock func() error
+	require.Eventually(t, func() bool {
+		var err error
+		unlock, err = source.Lock(t.Context(), "pos")
+		return err == nil
+	}, 10*time.Second, 20*time.Millisecond)
+	for _, id := range strings.Fields(server.Exec(t, "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'root' AND ID <> CONNECTION_ID()")) {
+		server.Exec(t, "KILL "+id)
+	}
+	var second func() error
+	require.Eventually(t, func() bool {
+		var err error
+		second, err = source.Lock(t.Context(), "pos")
+		return err == nil
+	}, 10*time.Second, 20*time.Millisecond)
+	require.ErrorContains(t, unlock(), "the database lock was lost")
+	_, err := source.Lock(t.Context(), "pos")
+	require.ErrorIs(t, err, backup.ErrLocked, "the holder of the lost lock freed the other one")
+	require.NoError(t, second())
+}
+
+// TestKilledBeside kills a restore beside the original before several of its statements. Check
+// names the incomplete database until the restore is settled.
+func TestKilledBeside(t *testing.T) {
+	if folder := os.Getenv(killFolder); folder != "" {
+		db, watch := stepping(t, os.Getenv(killDSN))
+		var left int
+		_, err := fmt.Sscan(os.Getenv(killStep), &left)
+		require.NoError(t, err)
+		watch.watch(func(string) error {
+			if left--; left < 0 {
+				return syscall.Kill(syscall.Getpid(), syscall.SIGKILL)
+			}
+			return nil
+		})
+		source, err := mysql.New(db, "shop", nil)
+		require.NoError(t, err)
+		_, err = jobAt(t, folder, source, nil).Restore(t.Context(), os.Getenv(killID), "copy", nil)
+		require.NoError(t, err)
+		return
+	}
+	t.Parallel()
+	server := testserver.MariaDB(t, "--log-bin-trust-function-creators=1")
+	loadRich(t, server)
+	job := jobOf(t, sourceOf(t, server, "shop", nil), nil)
+	report, err := job.Backup(t.Context())
+	require.NoError(t, err)
+	whole := described(t, server, "shop", true)
+	folder, _ := folders.Load(job)
+	step, named := 0, 0
+	for ; ; step += 19 {
+		out, err := killing.Again(t, "TestKilledBeside", killDSN+"="+server.DSN(""), killFolder+"="+folder.(string), killID+"="+report.Manifest.ID, killStep+"="+fmt.Sprint(step)).CombinedOutput()
+		if err == nil {
+			break // it came to its end
+		}
+		require.Contains(t, err.Error(), "killed", "%s", out)
+		_, err = job.Check(t.Context(), time.Hour)
+		if len(leftovers(t, server)) > 0 {
+			require.ErrorIs(t, err, backup.ErrHalfway)
+			require.ErrorContains(t, err, "so copy is incomplete: settle it")
+			if named++; named == 1 { // without a table, it takes the restore again
+				_, err = job.Restore(t.Context(), report.Manifest.ID, "copy", nil)
+				require.NoError(t, err)
+				_, err = job.Settle(t.Context(), true)
+				require.NoError(t, err)
+				require.NotEmpty(t, leftovers(t, server), "it is complete")
+				server.Exec(t, "DROP DATABASE copy")
+			}
+		}
+		_, err = job.Settle(t.Context(), true)
+		require.NoError(t, err)
+		require.Empty(t, leftovers(t, server))
+		_, err = job.Check(t.Context(), time.Hour)
+		require.NoError(t, err)
+	}
+	t.Logf("%d kills, %d left a database", step/19, named)
+	assert.Greater(t, named, 2)
+	_, err = job.Check(t.Context(), time.Hour)
+	require.NoError(t, err)
+	equal(t, whole, described(t, server, "shop", true))
+}

@@ -1,0 +1,175 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/backup/postgres"
+	"github.com/mainstay-go/mainstay/internal/testserver"
+)
+
+// disturbed is a source during whose first dump something happens once.
+type disturbed struct {
+	*postgres.Source
+	once    *sync.Once
+	happens func()
+}
+
+func (d disturbed) Dump(ctx context.Context, w io.Writer) (driver.Contents, error) {
+	return d.Source.Dump(ctx, writerFunc(func(b []byte) (int, error) {
+		n, err := w.Write(b)
+		d.once.Do(d.happens)
+		return n, err
+	}))
+}
+
+const manyRows = "CREATE TABLE many AS SELECT i AS id, repeat(md5(i::text), 20) AS line FROM generate_series(1, 40000) i"
+
+// leftovers are the databases that a restore may leave.
+func leftovers(t testing.TB, server *testserver.PostgresServer) []string {
+	t.Helper()
+	return strings.Fields(server.Exec(t, "", "SELECT datname FROM pg_database WHERE datname ~ '_(scratch|replaced)_|^copy$'"))
+}
+
+// TestSessionKilledDuringADump: the session of a dump, or the whole server, ends while the dump
+// runs. That attempt publishes nothing. The second attempt of the run is good.
+func TestSessionKilledDuringADump(t *testing.T) {
+	t.Parallel()
+	server := testserver.Postgres(t)
+	server.CreateDatabase(t, "shop")
+	server.Exec(t, "shop", manyRows)
+	for name, happens := range map[string]func(){
+		"its session": func() {
+			assert.Equal(t, "t\n", server.Exec(t, "", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'pg_dump%'"))
+		},
+		"the server": func() { server.Kill(); server.Restart() },
+	} {
+		from := disturbed{source(t, server.DSN("shop"), nil), new(sync.Once), happens}
+		_, err := from.Dump(t.Context(), io.Discard)
+		require.ErrorIs(t, err, driver.ErrTransient, name)
+		from.once = new(sync.Once)
+		job := jobIn(t, filepath.Join(t.TempDir(), "backups"), from, &backup.Options{Drill: backup.DrillOptions{Every: 1}})
+		report, err := job.Backup(t.Context())
+		if err == nil {
+			assert.True(t, report.Restored)
+		} else { // the lock was held by a session of the server
+			require.ErrorContains(t, err, "lock", name)
+		}
+		entries, err := job.List(t.Context())
+		require.NoError(t, err)
+		assert.Len(t, entries, 1)
+	}
+}
+
+// TestServerKilledDuringARestore: the server ends while a restore writes. The restore names what
+// it left, a restore test does not accuse the backup, and the original is what it was.
+func TestServerKilledDuringARestore(t *testing.T) {
+	t.Parallel()
+	server := testserver.Postgres(t)
+	server.CreateDatabase(t, "shop")
+	server.Exec(t, "shop", manyRows)
+	folder := filepath.Join(t.TempDir(), "backups")
+	job := jobIn(t, folder, source(t, server.DSN("shop"), nil), nil)
+	report, err := job.Backup(t.Context())
+	require.NoError(t, err)
+	before, id := script(t, server.DSN("shop")), report.Manifest.ID
+	for name, restore := range map[string]func() error{
+		"beside": func() error { _, err := job.Restore(t.Context(), id, "copy", nil); return err },
+		"over":   func() error { _, err := job.RestoreOver(t.Context(), id, "shop", nil); return err },
+		"test":   func() error { _, err := job.Drill(t.Context(), id); return err },
+	} {
+		known := leftovers(t, server)
+		stop := make(chan struct{})
+		var killer sync.WaitGroup
+		killer.Go(func() {
+			defer server.Kill()
+			for range 3000 {
+				if copying := server.Exec(t, "", "SELECT count(*) FROM pg_stat_progress_copy WHERE command = 'COPY FROM'"); copying != "0\n" {
+					return
+				}
+				select {
+				case <-stop:
+					return
+				case <-time.After(5 * time.Millisecond):
+				}
+			}
+		})
+		err := restore()
+		close(stop)
+		killer.Wait()
+		require.Error(t, err, name)
+		require.ErrorIs(t, err, driver.ErrLeft, name)
+		require.NotErrorIs(t, err, backup.ErrVerification, "the server has failed, and not the backup")
+		server.Restart()
+		equal(t, before, script(t, server.DSN("shop")))
+		require.Len(t, leftovers(t, server), len(known)+1, name)
+	}
+	_, err = job.Check(t.Context(), time.Hour)
+	require.ErrorIs(t, err, backup.ErrHalfway)
+	require.ErrorContains(t, err, "copy is incomplete")
+	settled, err := job.Settle(t.Context(), true)
+	require.NoError(t, err)
+	require.Len(t, settled, 2)
+	assert.Len(t, leftovers(t, server), 1, "a run drops the database of a restore test after a day")
+	_, err = job.Check(t.Context(), time.Hour)
+	require.NoError(t, err)
+	_, err = job.RestoreOver(t.Context(), id, "shop", nil)
+	require.NoError(t, err)
+	equal(t, before, script(t, server.DSN("shop")))
+}
+
+// TestKilledBeside kills a process that restores beside the original. Check names the incomplete
+// database until the restore is settled.
+func TestKilledBeside(t *testing.T) {
+	if dsn := os.Getenv(killDSN); dsn != "" {
+		job := jobIn(t, os.Getenv(killFolder), source(t, dsn, nil), nil)
+		fmt.Println("running")
+		_, err := job.Restore(t.Context(), os.Getenv(killID), "copy", nil)
+		require.NoError(t, err)
+		select {}
+	}
+	t.Parallel()
+	server := testserver.Postgres(t)
+	server.CreateDatabase(t, "shop")
+	server.Exec(t, "shop", manyRows)
+	folder := filepath.Join(t.TempDir(), "backups")
+	job := jobIn(t, folder, source(t, server.DSN("shop"), nil), nil)
+	report, err := job.Backup(t.Context())
+	require.NoError(t, err)
+	start := time.Now()
+	_, err = job.Restore(t.Context(), report.Manifest.ID, "copy", nil)
+	require.NoError(t, err)
+	within := time.Since(start)
+	server.Exec(t, "", "DROP DATABASE copy")
+	named := 0
+	for i := range 6 {
+		killed(t, within*time.Duration(i+1)/8, killDSN+"="+server.DSN("shop"), killFolder+"="+folder, killID+"="+report.Manifest.ID)
+		s, err := job.Check(t.Context(), time.Hour)
+		if len(s.Unfinished) > 0 {
+			require.ErrorIs(t, err, backup.ErrHalfway)
+			require.ErrorContains(t, err, "so copy is incomplete: settle it")
+			named++
+		} else if len(leftovers(t, server)) > 0 { // the restore had ended
+			require.Equal(t, "40000\n", server.Exec(t, "copy", "SELECT count(*) FROM many"))
+			server.Exec(t, "", "DROP DATABASE copy")
+		}
+		_, err = job.Settle(t.Context(), true)
+		require.NoError(t, err)
+		require.Empty(t, leftovers(t, server))
+		_, err = job.Check(t.Context(), time.Hour)
+		require.NoError(t, err)
+	}
+	assert.Positive(t, named)
+}
