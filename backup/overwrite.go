@@ -64,6 +64,7 @@ func (j *Job) RestoreOver(ctx context.Context, id, database string, opts *Restor
 	if err != nil {
 		return out, err
 	}
+	_ = j.superseded(ctx, original, false) // tried again at the end
 	mark := j.newMark(UnfinishedRestore{ID: e.ID, Database: original, Over: true, Safety: out.Safety})
 	o.Touch, o.Creates = mark.touch, mark.creates
 	reader, end := j.feed(ctx, e.Manifest)
@@ -76,7 +77,7 @@ func (j *Job) RestoreOver(ctx context.Context, id, database string, opts *Restor
 	if err != nil {
 		return out, fmt.Errorf("backup: restore %s over %s (what was there is in %s): %w", e.ID, original, out.Safety, err)
 	}
-	out.Contents.Warnings = append(out.Contents.Warnings, j.superseded(ctx, original)...)
+	out.Contents.Warnings = append(out.Contents.Warnings, j.superseded(ctx, original, true)...)
 	return out, nil
 }
 

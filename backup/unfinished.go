@@ -295,16 +295,18 @@ func (j *Job) restoredAgain(ctx context.Context, target string) (warnings []stri
 	return nil
 }
 
-// superseded ends earlier restores over a database, after one has succeeded. What they left
-// is removed if the backup of the state before still exists.
-func (j *Job) superseded(ctx context.Context, database string) (warnings []string) {
+// superseded ends earlier restores over a database. Before another restore, it removes what
+// those left that did not change the database, which frees space. After a restore has
+// succeeded, it also removes what the others left, if the backup of the state before still
+// exists.
+func (j *Job) superseded(ctx context.Context, database string, succeeded bool) (warnings []string) {
 	ctx = context.WithoutCancel(ctx)
 	list, err := j.unfinished(ctx)
 	if err != nil {
 		return []string{"earlier restores that were interrupted could not be looked for: " + strings.TrimPrefix(err.Error(), "backup: ")}
 	}
 	for _, u := range list {
-		if !u.Over || u.Database != database {
+		if !u.Over || u.Database != database || u.Changed && !succeeded {
 			continue
 		}
 		if u.Changed {

@@ -34,9 +34,9 @@ func TestUnqualify(t *testing.T) {
 		// What MySQL 8 prints.
 		"CREATE TABLE `t` (`my_row_id` bigint unsigned NOT NULL AUTO_INCREMENT /*!80023 INVISIBLE */, `a` varchar(9) COLLATE utf8mb4_0900_ai_ci DEFAULT (_utf8mb4'shop.t'), PRIMARY KEY (`my_row_id`), KEY `f` ((lower(`a`))), CONSTRAINT `c` CHECK ((`a` <> _utf8mb4'\\'')))": "CREATE TABLE `t` (`my_row_id` bigint unsigned NOT NULL AUTO_INCREMENT /*!80023 INVISIBLE */, `a` varchar(9) COLLATE utf8mb4_0900_ai_ci DEFAULT (_utf8mb4'shop.t'), PRIMARY KEY (`my_row_id`), KEY `f` ((lower(`a`))), CONSTRAINT `c` CHECK ((`a` <> _utf8mb4'\\'')))",
 		"SELECT shop.t.*, shop.* FROM shop.t, u shop": "SELECT t.*, shop.* FROM t, u shop",
-		"select extract(year from `shop`.`at`), trim(both 'x' from shop.n), substr(shop.a from shop.b for shop.c) from `shop`.`t` `shop`":    "select extract(year from `shop`.`at`), trim(both 'x' from shop.n), substr(shop.a from shop.b for shop.c) from `t` `shop`",
+		"select extract(year from `shop`.`at`), trim(both 'x' from shop.n), substr(shop.a from shop.b for shop.c) from `shop`.`t` `shop`":              "select extract(year from `shop`.`at`), trim(both 'x' from shop.n), substr(shop.a from shop.b for shop.c) from `t` `shop`",
 		"CREATE UNIQUE INDEX IF NOT EXISTS i ON shop.t (a); DROP INDEX IF EXISTS i ON shop.t; SELECT 1 FROM a USE INDEX (x) JOIN b shop ON shop.a = 1": "CREATE UNIQUE INDEX IF NOT EXISTS i ON t (a); DROP INDEX IF EXISTS i ON t; SELECT 1 FROM a USE INDEX (x) JOIN b shop ON shop.a = 1",
-		"GRANT SELECT (a), UPDATE ON shop.t TO x; REVOKE EXECUTE ON FUNCTION shop.f FROM x; LOAD INDEX INTO CACHE shop.t":                    "GRANT SELECT (a), UPDATE ON t TO x; REVOKE EXECUTE ON FUNCTION f FROM x; LOAD INDEX INTO CACHE t",
+		"GRANT SELECT (a), UPDATE ON shop.t TO x; REVOKE EXECUTE ON FUNCTION shop.f FROM x; LOAD INDEX INTO CACHE shop.t":                              "GRANT SELECT (a), UPDATE ON t TO x; REVOKE EXECUTE ON FUNCTION f FROM x; LOAD INDEX INTO CACHE t",
 		"SET @shop.x = 1, @@shop.x = 2": "SET @shop.x = 1, @@shop.x = 2",
 	} {
 		got, _ := unqualify([]byte(text), "shop", false, "")

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/mainstay-go/mainstay/backup/driver"
 	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
@@ -43,4 +45,18 @@ exit 3`)
 	err = postgresClient{path: noisy}.run(t.Context(), passfile{}, nil, nil)
 	require.EqualError(t, err, `backup: pg_restore: exit status 3: error: COPY failed for table "cards"`)
 	require.ErrorAs(t, err, new(*exec.ExitError))
+}
+
+// TestUntested: a server that is full or going down says nothing about a backup.
+func TestUntested(t *testing.T) {
+	t.Parallel()
+	for text, trouble := range map[string]bool{
+		`backup: pg_restore: exit status 1: error: could not execute query: ERROR:  could not extend file "base/1": No space left on device`: true,
+		"backup: pg_restore: exit status 1: error: server closed the connection unexpectedly":                                                true,
+		"failed to connect: dial error: connect: connection refused":                                                                         true,
+		`backup: pg_restore: exit status 1: error: could not execute query: ERROR:  relation "t" does not exist`:                             false,
+	} {
+		require.Equal(t, trouble, errors.Is(untested(errors.New(text)), driver.ErrUntested), text)
+	}
+	require.NoError(t, untested(nil))
 }
