@@ -141,22 +141,11 @@ func sortViews(views []definition) {
 	}
 	uses := make([][]int, len(views))
 	for i := range views {
-		r := newRewriter(views[i].text, "")
-		for at := 0; at < len(r.in); {
-			if next := r.blank(at); next > at {
-				at = next
-				continue
-			}
-			if r.in[at] == '\'' || r.in[at] == '"' {
-				at = r.literal(at)
-				continue
-			}
-			name, end, _ := r.word(at)
+		eachName(views[i].text, func(name string) {
 			if j, is := names[name]; is && j != i {
 				uses[i] = append(uses[i], j)
 			}
-			at = max(end, at+1)
-		}
+		})
 	}
 	var sorted []definition
 	state := make([]int, len(views))
@@ -175,4 +164,46 @@ func sortViews(views []definition) {
 		visit(i)
 	}
 	copy(views, slices.Clone(sorted))
+}
+
+// withoutSkipped leaves out the views that read a table or view that is not in the dump. A
+// view follows the views that it reads.
+func (d *dumping) withoutSkipped(all []definition) []definition {
+	return slices.DeleteFunc(all, func(v definition) bool {
+		missing := ""
+		if v.kind != kindView || len(d.skipped) == 0 {
+			return false
+		}
+		eachName(v.text, func(name string) {
+			for _, kind := range []string{"table ", "view "} {
+				if d.skipped[kind+name] && kind+name != v.object {
+					missing = kind + name
+				}
+			}
+		})
+		if missing != "" {
+			d.skip(v.object, "it reads the "+missing+", which is not in the backup")
+		}
+		return missing != ""
+	})
+}
+
+// eachName calls do with each name and keyword of a definition, outside of literals.
+func eachName(text []byte, do func(name string)) {
+	r := newRewriter(text, "")
+	for at := 0; at < len(text); {
+		if next := r.blank(at); next > at {
+			at = next
+			continue
+		}
+		if text[at] == '\'' || text[at] == '"' {
+			at = r.literal(at)
+			continue
+		}
+		name, end, _ := r.word(at)
+		if end > at {
+			do(name)
+		}
+		at = max(end, at+1)
+	}
 }

@@ -95,6 +95,13 @@ func (d *dumping) all(ctx context.Context, inv inventory) error {
 	for _, view := range slices.Sorted(maps.Keys(broken)) {
 		d.skip("view "+view, "it does not work: "+broken[view])
 	}
+	for _, name := range slices.Sorted(maps.Keys(inv.tables)) {
+		if engine := inv.engines[name]; rowless[engine] && !ownRows[engine] {
+			if err := d.elsewhere(ctx, name, engine); err != nil {
+				delete(inv.tables, name)
+			}
+		}
+	}
 	tables := slices.Sorted(maps.Keys(inv.tables))
 	if err := d.begin(ctx, tables, inv); err != nil {
 		return err
@@ -123,7 +130,7 @@ func (d *dumping) all(ctx context.Context, inv inventory) error {
 	if err != nil {
 		return err
 	}
-	for _, one := range definitions {
+	for _, one := range d.withoutSkipped(definitions) {
 		if err := d.define(one); err != nil {
 			return err
 		}
@@ -137,6 +144,20 @@ func (d *dumping) all(ctx context.Context, inv inventory) error {
 		return err
 	}
 	return d.out.comment("Dump completed")
+}
+
+// elsewhere checks that a table whose rows lie elsewhere can be opened. A restore of another
+// one would fail.
+func (d *dumping) elsewhere(ctx context.Context, name, engine string) error {
+	asking, cancel := context.WithTimeout(ctx, d.m.opts.QueryTimeout)
+	defer cancel()
+	err := eachRow(asking, d.m.db, "SELECT 1 FROM "+quote(d.m.database)+"."+quote(name)+" LIMIT 1", func([]string) {})
+	if err != nil {
+		d.skip("table "+name, "its rows lie elsewhere, and it cannot be opened: "+err.Error())
+		return err
+	}
+	d.warn(fmt.Sprintf("the rows of the table %s (%s) lie elsewhere, and are not in the backup; a restored table refers to the same place", name, engine))
+	return nil
 }
 
 // header writes the statements before the tables.

@@ -26,6 +26,9 @@ type inventory struct {
 // rowless are engines whose tables do not store rows themselves.
 var rowless = map[string]bool{"MRG_MyISAM": true, "MRG_MYISAM": true, "FEDERATED": true, "SPIDER": true, "CONNECT": true, "OQGRAPH": true, "BLACKHOLE": true}
 
+// ownRows are the rowless engines whose rows are nowhere, or in other tables of the database.
+var ownRows = map[string]bool{"MRG_MyISAM": true, "MRG_MYISAM": true, "BLACKHOLE": true}
+
 // takeInventory lists the objects of a database.
 func takeInventory(ctx context.Context, q querier, database string, timeout time.Duration) (inventory, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)

@@ -240,7 +240,7 @@ func (x *exchange) replace(ctx context.Context) error {
 func (x *exchange) ownSequences(ctx context.Context) error {
 	changes := make(map[string][]string) // by table: the server opens it with all of its defaults
 	err := eachRow(ctx, x.s, `SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_DEFAULT FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? AND COLUMN_DEFAULT LIKE '%val(%'`, ofSchema(x.m.database, x.fold, func(r []string) {
-		own, _ := unqualify([]byte(r[2]), x.second, false, "")
+		own, _ := unqualify([]byte(r[2]), x.second, x.fold, "")
 		if _, table := x.fresh.tables[r[0]]; table && string(own) != r[2] {
 			changes[r[0]] = append(changes[r[0]], "ALTER COLUMN "+quote(r[1])+" SET DEFAULT ("+string(own)+")")
 		}
