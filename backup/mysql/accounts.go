@@ -85,6 +85,10 @@ func (m *Source) Accounts(ctx context.Context, w io.Writer) (driver.Contents, er
 		if !relevant {
 			return nil
 		}
+		if isRole && name == "`PUBLIC`" { // exists on each server
+			grants = append(grants, own...)
+			return nil
+		}
 		if isRole {
 			lines = append(lines, "CREATE ROLE IF NOT EXISTS "+name+";")
 		} else {

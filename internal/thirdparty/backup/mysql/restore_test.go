@@ -277,20 +277,24 @@ func TestOverwriteIsUndone(t *testing.T) {
 // server takes.
 func TestAccounts(t *testing.T) {
 	t.Parallel()
-	server := testserver.MariaDB(t)
+	const plugin = "--plugin-load-add=auth_ed25519"
+	server := testserver.MariaDB(t, plugin)
 	load(t, server, "shop", moved)
 	server.Exec(t, `CREATE DATABASE other; CREATE ROLE clerk; GRANT SELECT, INSERT ON shop.* TO clerk; CREATE USER anna@'%' IDENTIFIED BY 'secret'; GRANT clerk TO anna@'%'; SET DEFAULT ROLE clerk FOR anna@'%';
 		CREATE USER 'o''dd'@'10.%' IDENTIFIED BY 'x'; GRANT SELECT (id), UPDATE (name) ON shop.t TO 'o''dd'@'10.%'; GRANT EXECUTE ON PROCEDURE shop.pr TO anna@'%';
-		CREATE USER stranger@'%'; GRANT ALL ON other.* TO stranger@'%';`)
+		CREATE USER stranger@'%'; GRANT ALL ON other.* TO stranger@'%';
+		CREATE USER ''@'nowhere.example' IDENTIFIED BY 'x'; GRANT SELECT ON shop.* TO ''@'nowhere.example'; CREATE USER 'li''ke@x'@'192.168.0.0/255.255.0.0' IDENTIFIED VIA ed25519 USING PASSWORD('a') OR mysql_native_password USING PASSWORD('b') REQUIRE SSL WITH MAX_USER_CONNECTIONS 5 PASSWORD EXPIRE INTERVAL 90 DAY ACCOUNT LOCK;
+		GRANT SELECT, GRANT OPTION ON `+"`s_op`.* TO 'li''ke@x'@'192.168.0.0/255.255.0.0'; GRANT INSERT ON `sh%`.* TO 'li''ke@x'@'192.168.0.0/255.255.0.0'"+`;
+		CREATE ROLE boss WITH ADMIN clerk; GRANT DELETE ON shop.t TO boss; GRANT boss TO anna@'%' WITH ADMIN OPTION; GRANT SHOW VIEW ON shop.* TO PUBLIC; GRANT PROCESS ON *.* TO anna@'%';`)
 	var out bytes.Buffer
 	_, err := sourceOf(t, server, "shop", nil).Accounts(t.Context(), &out)
 	require.NoError(t, err)
 	text := out.String()
 	assert.NotContains(t, text, "stranger")
-	second := testserver.MariaDB(t)
+	second := testserver.MariaDB(t, plugin)
 	load(t, second, "shop", moved)
 	second.Exec(t, text)
-	for _, account := range []string{"anna@'%'", "'o''dd'@'10.%'", "clerk"} {
+	for _, account := range []string{"anna@'%'", "'o''dd'@'10.%'", "clerk", "boss", "PUBLIC", "''@'nowhere.example'", "'li''ke@x'@'192.168.0.0/255.255.0.0'"} {
 		assert.Equal(t, server.Exec(t, "SHOW GRANTS FOR "+account), second.Exec(t, "SHOW GRANTS FOR "+account))
 	}
 }
