@@ -72,11 +72,12 @@ func (k *Keyset[T]) paginate(r *http.Request, source Seeker[T], only *filter[T])
 			page.CountExact = &pagination.False{}
 		}
 	}
+	before, behind := links.Frame(k.cursorParam)
 	link := func(token string) pagination.Link {
 		if token == "" {
 			return ""
 		}
-		return pagination.Link(links.Link(nil, web.Pair{Name: k.cursorParam, Value: token}))
+		return pagination.Link(before + token + behind)
 	}
 	page.Next, page.Previous = link(found.Next), link(found.Previous)
 	if page.headers {
@@ -126,7 +127,7 @@ func (k *Keyset[T]) request(r *http.Request) (p pageRequest, links web.Linker, e
 		}
 	}
 	p.scope = k.newScope(p.order, string(k.params.Filter(links.Pairs)), k.tenant(r))
-	p.token = web.QueryValue(raw, k.cursorParam)
+	p.token = web.Value(links.Pairs, k.cursorParam)
 	return p, links, nil
 }
 

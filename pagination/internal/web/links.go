@@ -171,6 +171,28 @@ func (l *Linker) Link(drop []string, set ...Pair) string {
 	return string(out)
 }
 
+// Frame returns the text before and behind the value of a parameter in the links of a
+// request. It is for several links whose values need no escape.
+func (l *Linker) Frame(name string) (before, behind string) {
+	size := len(l.prefix) + len(name) + 16
+	for _, p := range l.Pairs {
+		size += len(p.Name) + len(p.Value) + 8
+	}
+	out := append(append(make([]byte, 0, size), l.prefix...), '?')
+	start, value := len(out), 0
+	for i := 0; i <= len(l.Pairs); i++ {
+		if value == 0 && (i == len(l.Pairs) || l.Pairs[i].Name >= name) {
+			out = appendPair(out, len(out) > start, Pair{Name: name})
+			value = len(out)
+		}
+		if i < len(l.Pairs) && l.Pairs[i].Name != name {
+			out = appendPair(out, len(out) > start, l.Pairs[i])
+		}
+	}
+	text := string(out)
+	return text[:value], text[value:]
+}
+
 // HeaderLinks are the relations of a Link header.
 type HeaderLinks struct{ First, Prev, Next, Last string }
 

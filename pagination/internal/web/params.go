@@ -73,10 +73,13 @@ func (p *Params) Ignored(pairs []Pair) (names []string, rejected, why string) {
 
 // Filter encodes the sorted pairs of the filter.
 func (p *Params) Filter(pairs []Pair) []byte {
-	if slices.ContainsFunc(pairs, func(pair Pair) bool { return !p.filters(pair.Name) }) {
-		pairs = slices.DeleteFunc(slices.Clone(pairs), func(pair Pair) bool { return !p.filters(pair.Name) })
+	b := make([]byte, 0, 128)
+	for _, pair := range pairs {
+		if p.filters(pair.Name) {
+			b = appendPair(b, len(b) > 0, pair)
+		}
 	}
-	return AppendQuery(make([]byte, 0, 128), pairs, nil, nil)
+	return b
 }
 
 // WriteIgnored names the ignored parameters in a header: the first 100 bytes of at most ten

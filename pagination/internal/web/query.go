@@ -209,14 +209,7 @@ func SortedPairs(raw string) []Pair {
 // pairs at their sorted places.
 func AppendQuery(dst []byte, pairs []Pair, drop []string, set []Pair) []byte {
 	start := len(dst)
-	add := func(p Pair) {
-		if len(dst) > start {
-			dst = append(dst, '&')
-		}
-		dst = appendEscaped(dst, p.Name)
-		dst = append(dst, '=')
-		dst = appendEscaped(dst, p.Value)
-	}
+	add := func(p Pair) { dst = appendPair(dst, len(dst) > start, p) }
 	for _, p := range pairs {
 		for len(set) > 0 && set[0].Name <= p.Name {
 			add(set[0])
@@ -231,6 +224,25 @@ func AppendQuery(dst []byte, pairs []Pair, drop []string, set []Pair) []byte {
 		add(p)
 	}
 	return dst
+}
+
+// appendPair encodes a pair, behind others or as the first.
+func appendPair(dst []byte, behind bool, p Pair) []byte {
+	if behind {
+		dst = append(dst, '&')
+	}
+	dst = append(appendEscaped(dst, p.Name), '=')
+	return appendEscaped(dst, p.Value)
+}
+
+// Value returns the last value of a parameter in sorted pairs.
+func Value(pairs []Pair, name string) (value string) {
+	for _, p := range pairs {
+		if p.Name == name {
+			value = p.Value
+		}
+	}
+	return value
 }
 
 // RewriteQuery returns a URL without some parameters and with others set, sorted by name.
