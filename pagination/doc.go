@@ -21,5 +21,6 @@
 // # Deviations from Django REST Framework
 //
 // Digits grouped by underscores (1_0) and digits outside ASCII are not accepted as numbers.
-// An offset past the end links back to the last full page.
+// An offset past the end links back to the last full page. Links have the escapes of the
+// path as the client sent them, such as %2F.
 package pagination

@@ -1,7 +1,7 @@
 """Writes drf_random.json: random requests and what Django REST Framework answers.
 
 Debian's python3-djangorestframework (3.14) is enough:
-    /usr/bin/python3 drf_random.py 400 > drf_random.json
+    /usr/bin/python3 drf_random.py 600 > drf_random.json
 """
 
 import json
@@ -53,7 +53,8 @@ KINDS = {
 
 NUMBERS = """ 0 1 2 3 5 7 10 15 16 19 20 21 25 50 99 100 101 1000 -1 -5 +2 %2B2 %202 2%20 02 007 2.0 1e1 abc
 last LAST last%20 0x1 %00 2%00 99999999999999999999 9223372036854775807 9223372036854775808 %E2%80%832 %0A3 %C2%A03
-%0B4 %1C5 3%0D%0A --1 + - -0 +0 000 %zz""".split(" ")
+%0B4 %1C5 3%0D%0A --1 + - -0 +0 000 %zz 1.0 1e0 +-2 ++2 0b1 0o7 nan Infinity %2D1 %32 %312 -00 %C2%852 %E3%80%805
+%EF%BB%BF2 %E2%80%8B2 2%0C 0000000000000000000000000000007""".split(" ")
 NUMBERS = [part for number in NUMBERS for part in number.split("\n")]
 OTHERS = """a=1 b=2 tag=x tag=y q=a+b q=caf%C3%A9 q=%zz flag a;b=1 A=2 a[b]=1 x=* x=~.-_ filter= =v = & q=%E9 q=%ff%fe
 q=a%26b q=a=b %71=1 q=%2B q="><script> q=%00 x=% x=%1 page= pAge=3 q=a%20b q=a/b?c q=(a)!' q=$,:@ q=%F0%9F%98%80
