@@ -66,6 +66,7 @@ func TestRefusedAtConstruction(t *testing.T) {
 		"a bracket too many":              {columns: expr("lower(t.a))"), want: "opening"},
 		"brackets crosswise":              {columns: expr("(t.a[1)]"), want: "opening"},
 		"a quote without its end":         {columns: expr("t.a || 'x"), want: "quote"},
+		"an aggregate":                    {columns: expr("COALESCE(sum (t.a), 0)"), want: "has SUM"},
 		"the place of a column":           {columns: expr(" 2 "), want: "is a number"},
 		"a placeholder without argument":  {columns: expr("abs(t.a - ?)"), want: "placeholders"},
 		"an argument without placeholder": {columns: expr("t.a", 1), want: "placeholders"},
@@ -183,4 +184,43 @@ func TestIncompleteSources(t *testing.T) {
 	require.ErrorIs(t, err, errNoScan)
 	_, err = source.List(t.Context(), 1, 0)
 	assert.ErrorIs(t, err, errNoScan)
+}
+
+// An aggregate in the columns would make one row of the list, on MariaDB and SQLite without
+// an error.
+func TestAggregates(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"SUM(t.a)":                      "SUM",
+		"count(*) AS n":                 "COUNT",
+		"COALESCE(MAX(t.a), 0)":         "MAX",
+		"max(t.a) + min(t.b, 1)":        "MAX",
+		"array_agg(t.a ORDER BY t.b)":   "ARRAY_AGG",
+		"SUM(t.a) FILTER (WHERE t.b)":   "SUM",
+		"SUM(t.a) OVER w + SUM(t.b)":    "SUM",
+		"GROUP_CONCAT(t.a, '(')":        "GROUP_CONCAT",
+		"(SELECT 1) + AVG(t.a)":         "AVG",
+		"SUM((SELECT u.a FROM u))":      "SUM",
+		"t.sum":                         "",
+		"t.count(":                      "COUNT",
+		"checksum(t.a)":                 "",
+		"amount_sum(t.a)":               "",
+		"max(t.a, t.b)":                 "",
+		"MAX(lower(t.a), t.b)":          "",
+		"'SUM(x)' AS text":              "",
+		`"SUM(x)"`:                      "",
+		"(SELECT SUM(u.a) FROM u)":      "",
+		"( select count(*) from u) > 1": "",
+		"EXISTS (SELECT MAX(u.a) FROM u HAVING MAX(u.a) > t.a)": "",
+		"SUM(t.a) OVER (PARTITION BY t.b)":                      "",
+		"SUM(t.a) FILTER (WHERE t.b > (1)) OVER (ORDER BY t.b)": "",
+		"COUNT(*) over w": "",
+		"LISTAGG(t.a) WITHIN GROUP (ORDER BY t.a) OVER (PARTITION BY t.b)": "",
+		"row_number() OVER (ORDER BY t.a)":                                 "",
+	} {
+		assert.Equal(t, want, aggregate(text), text)
+	}
+	source := SQLSource[int64]{Dialect: SQLite, Base: Base{Columns: []string{"t.id", "SUM(t.a) AS s"}, From: "t"}}
+	_, err := source.Count(t.Context())
+	require.ErrorContains(t, err, "SUM")
 }

@@ -21,7 +21,7 @@ func (s SQLSource[T]) counting() *Base {
 // Count counts the rows. The statement has no order, no limit and no window function.
 func (s SQLSource[T]) Count(ctx context.Context) (int64, error) {
 	b := s.counting()
-	b.Columns = []string{"COUNT(*)"}
+	b.Columns = []string{countAll}
 	if err := s.Base.check(); err != nil {
 		return 0, err
 	}

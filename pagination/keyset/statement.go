@@ -54,6 +54,11 @@ func (b *Base) check() error {
 	case len(b.Columns[0]) > 3 && distinctHead(b.Columns[0]) != "":
 		return errors.New("keyset: Base.Columns begins with a word that changes which rows there are; write the whole statement into Base.Query")
 	}
+	for _, column := range b.Columns {
+		if name := aggregate(column); name != "" && (len(b.Columns) > 1 || column != countAll) {
+			return fmt.Errorf("keyset: Base.Columns has %s, which makes one row of the list; use a sub-select or OVER, or write the whole statement into Base.Query", name)
+		}
+	}
 	for _, text := range []string{b.From, b.Where} {
 		if found := foreignClause(text); found != "" {
 			return fmt.Errorf("keyset: Base has %s outside of brackets; write the whole statement into Base.Query", found)
@@ -61,6 +66,9 @@ func (b *Base) check() error {
 	}
 	return nil
 }
+
+// countAll is the column of a count.
+const countAll = "COUNT(*)"
 
 // foreignClauses caches the results for the texts of the lists of a process.
 var foreignClauses texts

@@ -343,7 +343,7 @@ func (s SQLSource[T]) behind(ctx context.Context, q Seek) (int64, error) {
 		return 0, err
 	}
 	b := *s.counting()
-	b.From, b.Columns = s.Base.From, []string{"COUNT(*)"}
+	b.From, b.Columns = s.Base.From, []string{countAll}
 	st, err := newStatement(s.Dialect, &b)
 	if err != nil {
 		return 0, err
