@@ -188,18 +188,7 @@ func (l *Limiter) Keys(ctx context.Context, prefix string) iter.Seq2[string, rat
 			}
 			return it.Err()
 		}
-		var err error
-		switch c := l.store.client.(type) {
-		case *redis.Client:
-			err = go1(ctx, c)
-		case *redis.ClusterClient:
-			one := make(chan struct{}, 1) // ForEachMaster runs them at once
-			err = c.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
-				one <- struct{}{}
-				defer func() { <-one }()
-				return go1(ctx, node)
-			})
-		}
+		err := l.store.eachNode(ctx, go1)
 		if err != nil && !errors.Is(err, errStop) {
 			l.store.opts.Logger.WarnContext(ctx, "redislimit: the keys of a policy could not be listed", "policy", l.policy.Name, "error", err)
 		}

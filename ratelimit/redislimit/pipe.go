@@ -339,7 +339,7 @@ func (p *pipe) send(ctx context.Context, batch []*query) {
 		switch {
 		case q.err == nil:
 			replied, up = true, true
-		case redis.HasErrorPrefix(q.err, "NOSCRIPT"):
+		case unknownScript(q.err):
 			unknown = append(unknown, q)
 			replied, up = true, true
 		case redis.HasErrorPrefix(q.err, "MOVED"), redis.HasErrorPrefix(q.err, "ASK"):
@@ -380,8 +380,63 @@ func (p *pipe) send(ctx context.Context, batch []*query) {
 	}
 }
 
-// exec runs a batch, with the sources of the scripts if Redis does not know them.
+// exec runs a batch, with the sources of the scripts if Redis does not know them. Decisions of
+// the usual kind are one script where all keys are on one node.
 func (p *pipe) exec(ctx context.Context, batch []*query, source bool) {
+	if len(batch) == 1 || p.store.slots.Load() {
+		p.execEach(ctx, batch, source)
+		return
+	}
+	many := &query{script: manyScript}
+	var usual, all []*query
+	for _, q := range batch {
+		if q.usual() {
+			usual = append(usual, q)
+			many.keys, many.args = append(many.keys, q.keys[0]), append(many.args, q.args...)
+		} else {
+			all = append(all, q)
+		}
+	}
+	if len(usual) < 2 {
+		p.execEach(ctx, batch, source)
+		return
+	}
+	p.execEach(ctx, append(all, many), source)
+	var again []*query // by themselves
+	for i, q := range usual {
+		switch {
+		case many.err == nil && len(many.list) == 4*len(usual) && many.list[4*i] >= 0:
+			q.list, q.err = many.list[4*i:4*i+4], nil
+		case many.err != nil && (!isReply(many.err) || outOfService(many.err) || unknownScript(many.err)):
+			q.err = many.err
+		default:
+			again = append(again, q)
+		}
+	}
+	if len(again) == 0 {
+		return
+	}
+	p.execEach(ctx, again, false)
+	var unknown []*query
+	for _, q := range again {
+		if unknownScript(q.err) {
+			unknown = append(unknown, q)
+		} else if crossSlot(many.err) {
+			p.store.slots.Store(true) // one address of a Cluster after all
+		}
+	}
+	if len(unknown) > 0 {
+		p.execEach(ctx, unknown, true)
+	}
+}
+
+// usual reports whether a query is a decision of the usual kind: see usual.lua.
+func (q *query) usual() bool { return q.script == takeScript && len(q.args) == 2 }
+
+func unknownScript(err error) bool { return redis.HasErrorPrefix(err, "NOSCRIPT") }
+
+// execEach runs each query of a batch as a command.
+func (p *pipe) execEach(ctx context.Context, batch []*query, source bool) {
 	client, ok := p.client.(pipeliner)
 	switch {
 	case len(batch) == 1:

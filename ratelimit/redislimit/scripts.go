@@ -7,6 +7,10 @@ import (
 )
 
 var (
+	//go:embed usual.lua
+	usualSource string
+	//go:embed many.lua
+	manySource string
 	//go:embed fast.lua
 	fastSource string
 	//go:embed window.lua
@@ -34,7 +38,8 @@ local now = t[1] * 1000000 + t[2]
 `
 
 var (
-	takeScript    = newScript(fastSource + windowSource + takeSource).lists()
+	takeScript    = newScript(usualSource + fastSource + windowSource + takeSource).lists()
+	manyScript    = newScript(usualSource + manySource).lists()
 	settleScript  = newScript(clockSource + windowSource + settleSource)
 	barScript     = newScript(clockSource + windowSource + barSource)
 	mergeScript   = newScript(clockSource + windowSource + mergeSource).lists()

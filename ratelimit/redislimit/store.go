@@ -49,14 +49,15 @@ type Store struct {
 	policies map[string]string // what each name has been used for
 	reported map[string]time.Time
 
-	outage  outage
-	seen    atomic.Int64 // instances that the last heartbeat found
-	beaten  atomic.Int64 // when the last was, in nanoseconds since base
-	calls   atomic.Uint64
-	shed    atomic.Uint64
-	errs    atomic.Uint64
-	bad     atomic.Uint64
-	sending sync.WaitGroup // heartbeats and merges
+	outage   outage
+	eviction eviction     // of Run
+	seen     atomic.Int64 // instances that the last heartbeat found
+	beaten   atomic.Int64 // when the last was, in nanoseconds since base
+	calls    atomic.Uint64
+	shed     atomic.Uint64
+	errs     atomic.Uint64
+	bad      atomic.Uint64
+	sending  sync.WaitGroup // heartbeats and merges
 }
 
 // New returns a store on client. It does not connect, so a service starts without its
@@ -104,6 +105,9 @@ type Stats struct {
 	Instances int
 	// Unmerged is how many keys were used while Redis was away and are not merged yet.
 	Unmerged int
+	// Evicted is how many keys Redis has evicted since Run began, on a server that evicts. Each
+	// may have been one of a limit, which then has all of its units again.
+	Evicted uint64
 	// Down says that a node is left alone at the moment.
 	Down bool
 }
@@ -112,7 +116,7 @@ type Stats struct {
 func (s *Store) Stats() Stats {
 	st := Stats{
 		Calls: s.calls.Load(), Failures: s.errs.Load(), Shed: s.shed.Load(), BadReplies: s.bad.Load(),
-		Instances: s.instances(), Unmerged: s.outage.len(), Down: s.single.breaker.open(),
+		Instances: s.instances(), Unmerged: s.outage.len(), Evicted: s.eviction.keys.Load(), Down: s.single.breaker.open(),
 	}
 	s.pipes.Range(func(_, p any) bool {
 		st.Down = st.Down || p.(*pipe).breaker.open()
@@ -260,12 +264,14 @@ const (
 )
 
 // Run sends the heartbeats of this process, also while it is idle. It merges the uses of an
-// outage as soon as Redis responds. When ctx ends, it signs the process
-// off and returns nil. Without Run, decisions do this: a process that is idle for a
+// outage as soon as Redis responds, and reports a Redis that evicts keys. When ctx ends, it
+// signs the process off and returns nil. Without Run, decisions do this: a process that is idle for a
 // minute is not counted as an instance until it decides again.
 func (s *Store) Run(ctx context.Context) error {
-	ticker := time.NewTicker(beatEvery)
+	ticker, minute := time.NewTicker(beatEvery), time.NewTicker(evictionEvery)
 	defer ticker.Stop()
+	defer minute.Stop()
+	s.readEviction(ctx)
 	for {
 		s.beaten.Store(int64(time.Since(s.base)))
 		if n, err := s.integers(ctx, 1, beatScript, []string{s.beatKey()}, s.id, beatLasts.Microseconds()); err == nil {
@@ -274,6 +280,8 @@ func (s *Store) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ticker.C:
+		case <-minute.C:
+			s.readEviction(ctx)
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Timeout)
 			defer cancel()

@@ -1,0 +1,86 @@
+package redislimit
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// evictionEvery is how often Run reads how many keys Redis has evicted.
+const evictionEvery = time.Minute
+
+// eviction is whether Redis frees keys that are in use.
+type eviction struct {
+	keys           atomic.Uint64 // evicted since the first reading
+	first          int64         // of the first reading
+	read           bool
+	warned, losing bool
+}
+
+// readEviction finds out whether Redis evicts keys. Such a key gets all of its units back.
+func (s *Store) readEviction(ctx context.Context) {
+	var mu sync.Mutex
+	var total int64
+	policy := ""
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+	defer cancel()
+	err := s.eachNode(ctx, func(ctx context.Context, node *redis.Client) error {
+		text, err := node.Info(ctx).Result()
+		if err != nil {
+			return err
+		}
+		evicted, _ := strconv.ParseInt(infoField(text, "evicted_keys"), 10, 64)
+		mu.Lock()
+		defer mu.Unlock()
+		total += evicted
+		if p := infoField(text, "maxmemory_policy"); p != "noeviction" && infoField(text, "maxmemory") != "0" {
+			policy = p
+		}
+		return nil
+	})
+	e := &s.eviction
+	if err != nil { // an operator may forbid INFO
+		return
+	}
+	if !e.read {
+		e.first, e.read = total, true
+	}
+	e.keys.Store(uint64(max(total-e.first, 0))) //nolint:gosec // it is not negative
+	if policy != "" && !e.warned {
+		e.warned = true
+		s.opts.Logger.WarnContext(ctx, "redislimit: Redis evicts keys when its memory is full, and an evicted key gets all of its units back; set maxmemory-policy to noeviction, or give the limits a server of their own", "maxmemory_policy", policy)
+	}
+	if policy != "" && e.keys.Load() > 0 && !e.losing {
+		e.losing = true
+		s.opts.Logger.ErrorContext(ctx, "redislimit: Redis has evicted keys, and limits may admit more than their units; see Stats.Evicted", "evicted", e.keys.Load())
+	}
+}
+
+// infoField returns a field of the reply to INFO.
+func infoField(text, name string) string {
+	_, text, _ = strings.Cut(text, "\n"+name+":")
+	text, _, _ = strings.Cut(text, "\r\n")
+	return text
+}
+
+// eachNode calls f for each master, one after the other. It does not reach the nodes of a client
+// that hides them, such as a redis.Ring.
+func (s *Store) eachNode(ctx context.Context, f func(context.Context, *redis.Client) error) error {
+	switch c := s.client.(type) {
+	case *redis.Client:
+		return f(ctx, c)
+	case *redis.ClusterClient:
+		one := make(chan struct{}, 1) // ForEachMaster runs them at once
+		return c.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+			one <- struct{}{}
+			defer func() { <-one }()
+			return f(ctx, node)
+		})
+	}
+	return nil
+}

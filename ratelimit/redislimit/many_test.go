@@ -1,0 +1,137 @@
+package redislimit
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mainstay-go/mainstay/internal/testserver"
+	"github.com/mainstay-go/mainstay/ratelimit"
+)
+
+func between(text, begin, end string) string {
+	_, text, _ = strings.Cut(text, begin)
+	text, _, _ = strings.Cut(text, end)
+	return text
+}
+
+// Decisions that share a script are as exact as those that do not: on one key, beside keys with
+// weighted logs, beside keys of another kind, with limits of several policies, and after Redis
+// has forgotten its scripts.
+func TestDecisionsThatShareAScript(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t)
+	s := store(t, dial(t, server.Addr()), &Options{Timeout: 10 * time.Second, DenyFor: -1, Logger: slog.New(slog.DiscardHandler)})
+	ctx := context.Background()
+	small := limiter(t, s, ratelimit.Policy{Name: "small", Limit: 30, Window: time.Hour}, nil)
+	large := limiter(t, s, ratelimit.Policy{Name: "large", Limit: 40, Window: 30 * 24 * time.Hour}, nil)
+	_, err := small.AllowN(ctx, "user:weighted", 7)
+	require.NoError(t, err)
+	server.Do("SET", s.redisKey("user:foreign", suffix(&small.policy)), "x")
+	server.Do("SCRIPT", "FLUSH")
+	before := s.Stats().Calls
+	scripts := func() (n int) {
+		_, err := fmt.Sscanf(between(fmt.Sprint(server.Do("INFO", "commandstats")), "cmdstat_evalsha:calls=", ","), "%d", &n)
+		require.NoError(t, err)
+		return n
+	}
+	sentBefore := scripts()
+
+	keys := []string{"user:1", "user:2", "user:weighted", "user:foreign", "user:3"}
+	allowed := make(map[string]*atomic.Int64)
+	for _, key := range keys {
+		allowed["small"+key], allowed["large"+key] = new(atomic.Int64), new(atomic.Int64)
+	}
+	var held sync.Map
+	var wg sync.WaitGroup
+	for i := range 600 {
+		wg.Go(func() {
+			key := keys[i%len(keys)]
+			if i/len(keys)%2 == 0 {
+				r, err := large.Reserve(ctx, key, 1)
+				if err != nil {
+					t.Error(err)
+				}
+				if r.Result().Allowed {
+					allowed["large"+key].Add(1)
+					held.Store(r, key)
+				}
+				return
+			}
+			r, err := small.Allow(ctx, key)
+			if err != nil || r.Degraded != (key == "user:foreign") {
+				t.Error(key, r, err)
+			}
+			if r.Allowed {
+				allowed["small"+key].Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	for key, n := range allowed {
+		want := map[bool]int64{true: 30, false: 40}[key[:5] == "small"]
+		if key == "smalluser:weighted" {
+			want -= 7
+		}
+		require.Equal(t, want, n.Load(), key)
+	}
+	calls := s.Stats().Calls - before
+	require.Less(t, scripts()-sentBefore, int(calls)/2, "the decisions have shared few scripts")
+
+	// Each unit has an instant of its own, so a reservation gives back its own unit.
+	n := 0
+	held.Range(func(r, key any) bool {
+		if n++; key == "user:1" {
+			require.NoError(t, r.(*ratelimit.Reservation).Cancel(ctx))
+		}
+		return true
+	})
+	require.Equal(t, 200, n)
+	for i, key := range keys[:2] {
+		r, err := large.Peek(ctx, key)
+		require.NoError(t, err)
+		require.Equal(t, 40-40*i, r.Remaining, key)
+		require.LessOrEqual(t, r.ResetAfter, large.policy.Window)
+	}
+}
+
+// A unit that shares a script counts from its own instant: it is free one window later.
+func TestInstantsOfASharedScript(t *testing.T) {
+	t.Parallel()
+	s := store(t, dial(t, testserver.Redis(t).Addr()), &Options{Timeout: 10 * time.Second, DenyFor: -1})
+	l := limiter(t, s, ratelimit.Policy{Name: "short", Limit: 50, Window: 400 * time.Millisecond}, nil)
+	var mu sync.Mutex
+	var admitted []time.Time
+	end := time.Now().Add(2 * time.Second)
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() {
+			for time.Now().Before(end) {
+				r, err := l.Allow(context.Background(), fmt.Sprint("user:", i%2))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if r.Allowed && i%2 == 0 {
+					mu.Lock()
+					admitted = append(admitted, time.Now())
+					mu.Unlock()
+				}
+				if !r.Allowed {
+					time.Sleep(min(r.RetryAfter, 20*time.Millisecond))
+				}
+			}
+		})
+	}
+	wg.Wait()
+	// 2 s and the windows that begin and end in them.
+	require.LessOrEqual(t, len(admitted), 50*6)
+	require.GreaterOrEqual(t, len(admitted), 50*3)
+}
