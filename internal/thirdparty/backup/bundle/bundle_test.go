@@ -7,6 +7,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -105,6 +106,16 @@ func TestDatabaseAndFolder(t *testing.T) {
 	_, err = s.job.Restore(t.Context(), m.ID, "database="+dir+"/second.db,uploads="+dir+"/copy", nil)
 	require.ErrorContains(t, err, "uploads: ")
 	assert.NoFileExists(t, dir+"/second.db")
+	// An interrupted restore of both is cleaned up part by part.
+	require.NoError(t, os.WriteFile(filepath.Join(s.folder, "restoring.x.json"), fmt.Appendf(nil, `{"id":%q,"left":["database=%s/copy.db","uploads=%[2]s/copy"]}`, m.ID, dir), 0o600))
+	_, err = s.job.Check(t.Context(), time.Hour)
+	require.ErrorIs(t, err, backup.ErrHalfway)
+	_, err = s.job.Settle(t.Context(), true)
+	require.NoError(t, err)
+	assert.NoFileExists(t, dir+"/copy.db")
+	assert.NoDirExists(t, dir+"/copy")
+	_, err = s.job.Check(t.Context(), time.Hour)
+	require.NoError(t, err)
 	for _, wrong := range []string{"shop.db", "nosuch=x", "database=", "database=a,database=b"} {
 		_, err = s.job.Restore(t.Context(), m.ID, wrong, nil)
 		require.Error(t, err, wrong)

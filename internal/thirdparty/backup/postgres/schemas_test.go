@@ -112,7 +112,7 @@ func equal(t *testing.T, want, got string) {
 	require.Len(t, b, len(a))
 }
 
-var ofRoles = regexp.MustCompile(`(?m)^(ALTER .* OWNER TO .*|(GRANT|REVOKE|ALTER DEFAULT PRIVILEGES|SET SESSION AUTHORIZATION|RESET SESSION AUTHORIZATION) .*|RESET SESSION AUTHORIZATION;|CREATE USER MAPPING (.*\n)*?\);|CREATE USER MAPPING .*;|--.*|SET default_tablespace.*)$`)
+var ofRoles = regexp.MustCompile(`(?m)^(ALTER .* OWNER TO .*|(GRANT|REVOKE|ALTER DEFAULT PRIVILEGES|SET SESSION AUTHORIZATION|RESET SESSION AUTHORIZATION) .*|RESET SESSION AUTHORIZATION;|CREATE USER MAPPING (.*\n)*?\);|CREATE USER MAPPING .*;|COMMENT ON POLICY .*;|--.*|SET default_tablespace.*)$`)
 
 // plain takes out of a script what a server without the roles cannot have.
 func plain(script string) string {
