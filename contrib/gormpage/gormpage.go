@@ -62,10 +62,7 @@ func New[T any](db *gorm.DB, resource string, preset pagination.Preset, cursors 
 		return nil, fmt.Errorf("gormpage: the dialect %q is not known; it knows postgres, mysql, sqlite and sqlserver", name)
 	}
 	var sorts []keyset.Column[T]
-	for _, f := range parsed.Fields {
-		if f.DBName == "" || !f.Readable {
-			continue
-		}
+	for _, f := range readable(parsed) {
 		column := parsed.Table + "." + f.DBName
 		l.columns = append(l.columns, column)
 		c, sorted, err := keyset.SortColumn[T](f.DBName, column, f.StructField)
@@ -104,11 +101,12 @@ func (l *List[T]) Source(chain *gorm.DB) keyset.SQLSource[T] {
 	}
 	done := dry.Find(new([]T))
 	statement := done.Statement
+	fields := readable(statement.Schema)
 	source := keyset.SQLSource[T]{
 		Dialect: l.dialect, Order: l.initial,
 		Base: keyset.Base{Columns: l.columns, Query: statement.SQL.String(), Args: statement.Vars},
 		DB:   newQueries(chain, done),
-		Scan: func(r keyset.Scanner) (T, error) { return scan[T](chain, statement.Schema, r) },
+		Scan: func(r keyset.Scanner) (T, error) { return scan[T](chain, fields, r) },
 	}
 	if len(preloads) > 0 {
 		source.Load = func(ctx context.Context, rows []T) error {
@@ -164,14 +162,24 @@ func newQueries(chain, done *gorm.DB) keyset.Queryer {
 	return q
 }
 
-// scan reads a row through the fields of gorm, with their serializers.
-func scan[T any](db *gorm.DB, s *schema.Schema, r keyset.Scanner) (row T, err error) {
-	var fields []*schema.Field
-	var dest []any
+// readable returns the fields with a column, or none for a chain without a schema.
+func readable(s *schema.Schema) (fields []*schema.Field) {
+	if s == nil {
+		return nil
+	}
 	for _, f := range s.Fields {
 		if f.DBName != "" && f.Readable {
-			fields, dest = append(fields, f), append(dest, f.NewValuePool.Get())
+			fields = append(fields, f)
 		}
+	}
+	return fields
+}
+
+// scan reads a row through the fields of gorm, with their serializers.
+func scan[T any](db *gorm.DB, fields []*schema.Field, r keyset.Scanner) (row T, err error) {
+	dest := make([]any, len(fields))
+	for i, f := range fields {
+		dest[i] = f.NewValuePool.Get()
 	}
 	if err := r.Scan(dest...); err != nil {
 		return row, err

@@ -1,6 +1,9 @@
 package gormpage_test
 
 import (
+	"context"
+	"database/sql"
+	"strconv"
 	"testing"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 	"gorm.io/driver/mysql"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 
 	"github.com/mainstay-go/mainstay/contrib/gormpage"
 	"github.com/mainstay-go/mainstay/internal/pagesuite"
@@ -60,4 +64,38 @@ func TestGorm(t *testing.T) {
 			Source: func(product string) keyset.SQLSource[Sale] { return sales.Source(db.Where("product = ?", product)) },
 		}
 	})
+}
+
+// sqlServer is the dialect of gorm for SQL Server, as far as it writes a SELECT.
+type sqlServer struct{ gorm.Dialector }
+
+func (sqlServer) Name() string { return "sqlserver" }
+
+func (sqlServer) BindVarTo(w clause.Writer, stmt *gorm.Statement, _ any) {
+	_, _ = w.WriteString("@p" + strconv.Itoa(len(stmt.Vars)))
+}
+
+// A chain with a filter has numbered placeholders on SQL Server.
+func TestGormSQLServer(t *testing.T) {
+	t.Parallel()
+	db, err := gorm.Open(sqlServer{sqlite.Open(":memory:")}, nil)
+	require.NoError(t, err)
+	sales, err := gormpage.New[Sale](db, "sales", pagination.Standard, pagesuite.Cursors(t), nil)
+	require.NoError(t, err)
+	source := sales.Source(db.Where("product = ? AND status IN ?", "tea", []int{1, 2}))
+	var queries []string
+	var values [][]any
+	source.Query = func(_ context.Context, query string, args ...any) (keyset.Rows, error) {
+		queries, values = append(queries, query), append(values, args)
+		return nil, sql.ErrNoRows
+	}
+	_, err = sales.Page(t.Context(), source, keyset.Query{Ordering: "-closed_at", Size: 7})
+	require.ErrorIs(t, err, sql.ErrNoRows)
+	_, err = source.CountUpTo(t.Context(), 100)
+	require.ErrorIs(t, err, sql.ErrNoRows)
+	filter := "(SELECT * FROM `sales` WHERE product = @p1 AND status IN (@p2,@p3)) mainstay_q"
+	require.Len(t, queries, 2)
+	assert.Contains(t, queries[0], " FROM "+filter+" ORDER BY mainstay_q.closed_at DESC, mainstay_q.id DESC OFFSET 0 ROWS FETCH NEXT @p4 ROWS ONLY")
+	assert.Equal(t, []any{"tea", 1, 2, 8}, values[0])
+	assert.Equal(t, "SELECT COUNT(*) FROM (SELECT TOP (@p4) 1 AS one FROM "+filter+") mainstay_c", queries[1])
 }

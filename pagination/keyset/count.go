@@ -43,16 +43,21 @@ func (s SQLSource[T]) CountUpTo(ctx context.Context, most int64) (int64, error) 
 		return 0, err
 	}
 	st.write("SELECT COUNT(*) FROM (")
-	st.selectFrom(nil)
 	limit := fragment{sql: "?", args: []any{most}}
-	switch s.Dialect {
-	case SQLServer, Oracle:
-		st.write(" ORDER BY 1 OFFSET 0 ROWS FETCH NEXT ")
+	if s.Dialect == SQLServer { // FETCH needs an order there, and a constant is none
+		st.write("SELECT TOP (")
 		st.param(&limit)
-		st.write(" ROWS ONLY")
-	default:
-		st.write(" LIMIT ")
+		st.write(") 1 AS one")
+		st.fromWhere()
+	} else {
+		st.selectFrom(nil)
+		before, after := " LIMIT ", ""
+		if s.Dialect == Oracle {
+			before, after = " FETCH FIRST ", " ROWS ONLY"
+		}
+		st.write(before)
 		st.param(&limit)
+		st.write(after)
 	}
 	st.write(") mainstay_c")
 	return s.scalar(ctx, st.b.String(), st.args)

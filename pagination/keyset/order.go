@@ -98,8 +98,8 @@ func (k Key) check() error {
 	}
 	marks := 0
 	numbered := false
-	placeholders(k.Expr, func(_ int, number bool) {
-		if number {
+	placeholders(k.Expr, Generic, func(p placeholder) {
+		if p.number > 0 {
 			numbered = true
 		} else {
 			marks++

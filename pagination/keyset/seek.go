@@ -50,9 +50,9 @@ func (f Fragment) ToSql() (string, []any, error) { return f.SQL, f.Args, nil }
 //     MariaDB and MySQL read the index from its start, so they get the OR form.
 //   - Mixed directions or NULLs: a UNION ALL of one range for each run of keys on PostgreSQL
 //     and SQLite. MariaDB and MySQL get the OR form: their range optimiser derives the same
-//     ranges from it. MariaDB derives no ranges if a filter holds the first column of the
-//     index equal. Name the index in [Base].From then, as in
-//     "sales FORCE INDEX (sales_tenant_created)".
+//     ranges from it. They use none if a filter holds the first column of the index equal,
+//     unless the statement names the index. [SQLSource] does it. For other uses of SQL, name
+//     it in [Base].From, as in "sales FORCE INDEX (sales_tenant_created)".
 //   - NULLs outside their native place: UNION ALL on PostgreSQL, SQLite, and MariaDB or MySQL.
 //   - SQL Server, Oracle and Generic: a bound on the first key and the OR form.
 //
@@ -115,7 +115,7 @@ func (q Seek) Where(d Dialect) (Fragment, error) {
 	if len(p.segments) == 0 || len(q.After) == 0 {
 		return Fragment{SQL: "1=1"}, nil
 	}
-	w := &condWriter{statement: &statement{dialect: d, question: true, base: &Base{Question: true}}, plan: p}
+	w := &condWriter{statement: questions(d), plan: p}
 	w.where()
 	return Fragment{SQL: w.b.String(), Args: w.args}, nil
 }
@@ -128,11 +128,16 @@ func (q Seek) OrderBy(d Dialect) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	w := &condWriter{statement: &statement{dialect: d, question: true, base: &Base{Question: true}}, plan: p}
+	w := &condWriter{statement: questions(d), plan: p}
 	stretch := segment{}
 	if len(p.segments) == 1 && len(q.After) > 0 {
 		stretch = p.segments[0]
 	}
 	w.orderBy(stretch, w.expr)
 	return strings.TrimPrefix(w.b.String(), " ORDER BY "), nil
+}
+
+// questions is a statement with "?" for each argument.
+func questions(d Dialect) *statement {
+	return &statement{dialect: d, question: true, inOrder: true, base: &Base{Question: true}}
 }

@@ -12,8 +12,10 @@ import (
 // Base is the statement that reads the list, without its order and its limit.
 //
 // Write values as "?" in every dialect. The package numbers them. "??" stands for a
-// question mark, such as the jsonb operator of PostgreSQL. For PostgreSQL, Base also takes
-// $1, $2, …. Args has the values in the order of the text: Columns, From, Where.
+// question mark, such as the jsonb operator of PostgreSQL. Args has the values in the order
+// of the text: Columns, From, Where. Base also takes the numbered placeholders of its
+// dialect: $1 for PostgreSQL, @p1 for SQL Server and :1 for Oracle. A number is the place
+// of the value in Args.
 type Base struct {
 	// Columns are the columns of the result: "p.id", "c.name AS category". Each column
 	// needs its own name, so "*" is not allowed.
@@ -135,7 +137,8 @@ type statement struct {
 	columns  fragment
 	from     fragment
 	filter   fragment
-	native   bool   // the base has $1 already
+	native   bool   // the base has numbered placeholders already
+	inOrder  bool   // an argument for each placeholder, in the order of the text
 	until    func() // writes a further condition of every SELECT
 }
 
@@ -145,25 +148,33 @@ func newStatement(d Dialect, b *Base) (*statement, error) {
 	}
 	s := &statement{dialect: d, base: b, prefix: d.prefix()}
 	s.question = b.Question || s.prefix == ""
+	// Drivers of Oracle bind by place: a number that the text repeats needs another value.
+	s.inOrder = s.question || d == Oracle
 	columns, from := b.Columns[0], b.From
 	if len(b.Columns) > 1 {
 		columns = strings.Join(b.Columns, ", ")
 	}
+	with := ""
 	if b.Query != "" {
-		from = "(" + b.Query + ") mainstay_q"
+		query := b.Query
+		if d == SQLServer {
+			with, query = splitWith(query)
+		}
+		from = "(" + query + ") mainstay_q"
 	}
 	s.b.Grow(len(columns) + len(from) + len(b.Where) + 256) // enough for most statements
 	rest := b.Args
-	numbered := false
+	marks, highest := 0, 0
 	take := func(text string) fragment {
 		n := 0
-		placeholders(text, func(_ int, number bool) {
-			if number {
-				numbered = true
+		placeholders(text, d, func(p placeholder) {
+			if p.number > 0 {
+				highest = max(highest, p.number)
 			} else {
 				n++
 			}
 		})
+		marks += n
 		have := min(n, len(rest))
 		f := fragment{sql: text, args: rest[:have:have]}
 		rest = rest[have:]
@@ -172,25 +183,34 @@ func newStatement(d Dialect, b *Base) (*statement, error) {
 		}
 		return f
 	}
-	s.columns, s.from, s.filter = take(columns), take(from), take(b.Where)
-	marks := 0
-	for _, f := range []fragment{s.columns, s.from, s.filter} {
-		placeholders(f.sql, func(_ int, number bool) {
-			if !number {
-				marks++
-			}
-		})
-	}
+	s.columns = take(columns)
+	head := take(with)
+	s.from, s.filter = take(from), take(b.Where)
 	switch {
-	case numbered && (s.question || d != Postgres || marks > 0):
-		return nil, errors.New(`keyset: write placeholders as "?"; only PostgreSQL without Base.Question takes $1, and not both forms at once`)
-	case numbered:
+	case highest > 0 && (s.question || marks > 0):
+		return nil, errors.New(`keyset: write placeholders as "?"; only PostgreSQL, SQL Server and Oracle without Base.Question take numbers, and not both forms at once`)
+	case highest > len(b.Args):
+		return nil, fmt.Errorf("keyset: Base has the placeholder %s%d and %d Args", s.prefix, highest, len(b.Args))
+	case highest > 0:
 		s.native = true
-		s.args = append(make([]any, 0, len(b.Args)+4), b.Args...)
+		if !s.inOrder {
+			s.args = append(make([]any, 0, len(b.Args)+4), b.Args...)
+		}
 	case marks != len(b.Args):
 		return nil, fmt.Errorf(`keyset: Base has %d placeholders and %d Args; write a literal question mark as "??"`, marks, len(b.Args))
 	}
+	s.fragment(&head)
 	return s, nil
+}
+
+// splitWith splits a statement behind its common table expressions. SQL Server accepts them
+// at the beginning of a statement only, and not in a derived table.
+func splitWith(query string) (with, rest string) {
+	if !strings.EqualFold(word(query, skipSpace(query, 0)), "WITH") {
+		return "", query
+	}
+	at := findWord(query, "SELECT")
+	return query[:at], query[at:]
 }
 
 func (s *statement) write(parts ...string) {
@@ -201,39 +221,50 @@ func (s *statement) write(parts ...string) {
 
 // fragment writes a text with its placeholders in the form of the dialect.
 func (s *statement) fragment(f *fragment) {
-	if strings.IndexByte(f.sql, '?') < 0 || s.native && f.args == nil {
+	if strings.IndexByte(f.sql, '?') < 0 && !(s.native && s.inOrder) {
 		s.write(f.sql)
 		return
 	}
-	if !s.question && f.first == 0 {
+	if !s.inOrder && f.first == 0 {
 		s.args = append(s.args, f.args...)
 		f.first = len(s.args) - len(f.args) + 1
 	}
 	from, used := 0, 0
-	placeholders(f.sql, func(i int, _ bool) {
-		s.literal(f.sql[from:i])
-		s.mark(f, used)
-		used++
-		from = i + 1
+	placeholders(f.sql, s.dialect, func(p placeholder) {
+		if p.number > 0 && !s.inOrder {
+			return // the number stays
+		}
+		s.literal(f.sql[from:p.at])
+		if p.number > 0 {
+			s.mark(&fragment{args: s.base.Args}, p.number-1)
+		} else {
+			s.mark(f, used)
+			used++
+		}
+		from = p.end
 	})
 	s.literal(f.sql[from:])
 }
 
 // mark writes the placeholder of one argument.
 func (s *statement) mark(f *fragment, i int) {
+	number := f.first + i
+	if s.inOrder {
+		s.args = append(s.args, f.args[i])
+		number = len(s.args)
+	}
 	if s.question {
 		s.write("?")
-		s.args = append(s.args, f.args[i])
 		return
 	}
 	var digits [20]byte
 	s.b.WriteString(s.prefix)
-	s.b.Write(strconv.AppendInt(digits[:0], int64(f.first+i), 10))
+	s.b.Write(strconv.AppendInt(digits[:0], int64(number), 10))
 }
 
 // param writes a single value.
 func (s *statement) param(f *fragment) {
-	if !s.question && f.first == 0 {
+	if !s.inOrder && f.first == 0 {
 		s.args = append(s.args, f.args[0])
 		f.first = len(s.args)
 	}
@@ -278,84 +309,4 @@ func (s *statement) fromWhere() (filtered bool) {
 		s.write(")")
 	}
 	return s.filter.sql != "" || s.until != nil
-}
-
-// placeholders calls f with the index of each "?" (number = false) and each $1 (number =
-// true) of a SQL text that is not in a string, a quoted name or a comment. It skips "??".
-func placeholders(sql string, f func(i int, number bool)) {
-	if !strings.ContainsAny(sql, "?$") {
-		return
-	}
-	for i := 0; i < len(sql); i++ {
-		if end := skipQuoted(sql, i); end > i {
-			i = end - 1
-			continue
-		}
-		switch sql[i] {
-		case '?':
-			if i+1 < len(sql) && sql[i+1] == '?' {
-				i++
-				continue
-			}
-			f(i, false)
-		case '$':
-			if i+1 < len(sql) && sql[i+1] >= '0' && sql[i+1] <= '9' {
-				f(i, true)
-			}
-		}
-	}
-}
-
-// skipQuoted returns the index behind the string, the quoted name or the comment that
-// begins at i, or i. It reads a doubled quote inside a string as the end of one string and
-// the beginning of another. The result is the same.
-func skipQuoted(sql string, i int) int {
-	find := func(from int, end string) int {
-		if n := strings.Index(sql[min(from, len(sql)):], end); n >= 0 {
-			return from + n + len(end)
-		}
-		return len(sql)
-	}
-	switch c := sql[i]; {
-	case c == '\'' || c == '"' || c == '`':
-		return find(i+1, string(c))
-	case c == '-' && strings.HasPrefix(sql[i:], "--"):
-		return find(i+2, "\n")
-	case c == '/' && strings.HasPrefix(sql[i:], "/*"):
-		return find(i+2, "*/")
-	}
-	return i
-}
-
-// stripped returns SQL text without its comments, strings and quoted names.
-func stripped(sql string) string { return keepOutside(sql, false) }
-
-// topLevel returns the text outside strings, names, comments and brackets.
-func topLevel(sql string) string { return keepOutside(sql, true) }
-
-func keepOutside(sql string, brackets bool) string {
-	var b strings.Builder
-	depth := 0
-	for i := 0; i < len(sql); i++ {
-		if end := skipQuoted(sql, i); end > i {
-			if sql[i] == '-' || sql[i] == '/' {
-				b.WriteByte(' ')
-			} else if !brackets || depth == 0 {
-				b.WriteString(`''`)
-			}
-			i = end - 1
-			continue
-		}
-		c := sql[i]
-		if c == '(' {
-			depth++
-		}
-		if !brackets || depth == 0 {
-			b.WriteByte(c)
-		}
-		if c == ')' {
-			depth--
-		}
-	}
-	return b.String()
 }

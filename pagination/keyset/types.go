@@ -316,8 +316,8 @@ var onlyOne = []string{"1 AS one"}
 // columnArgs returns the number of placeholders in the columns.
 func columnArgs(b *Base) (n int) {
 	for _, c := range b.Columns {
-		placeholders(c, func(_ int, number bool) {
-			if !number {
+		placeholders(c, Generic, func(p placeholder) {
+			if p.number == 0 {
 				n++
 			}
 		})
