@@ -31,6 +31,7 @@ type compiled struct {
 	forms   []form
 	taps    []int // the result column that holds each key; -1 = a separate column
 	columns []string
+	index   string // the index in the text
 
 	mu       sync.Mutex
 	db       *sql.DB // the database of prepared
@@ -44,6 +45,7 @@ type shape struct {
 	dialect            Dialect
 	from, where, query string
 	order              string
+	index              string
 	question           bool
 	backward           bool
 	inclusive          bool
@@ -68,6 +70,7 @@ func kindsOf(values []Value) uint64 {
 type listCache struct {
 	mu         sync.RWMutex
 	types      map[typeKey]form
+	indexes    map[indexKey]string
 	statements map[shape]*compiled
 }
 
@@ -85,6 +88,9 @@ func (s SQLSource[T]) compile(ctx context.Context, q Seek) (*compiled, error) {
 	if q.usual == q.Limit {
 		key.usual = q.Limit
 	}
+	if q.also == nil {
+		key.index = s.indexFor(ctx, q.Order)
+	}
 	cache := q.Order.cache
 	remembered := len(q.Order.keys) < 16 && q.also == nil
 	if remembered {
@@ -95,7 +101,7 @@ func (s SQLSource[T]) compile(ctx context.Context, q Seek) (*compiled, error) {
 			return c, nil
 		}
 	}
-	c, err := s.build(ctx, q)
+	c, err := s.build(ctx, q, key.index)
 	if err == nil && remembered {
 		cache.keep(key, c)
 	}
@@ -119,7 +125,7 @@ func (c *listCache) keep(key shape, s *compiled) {
 }
 
 // build writes the statement of a seek with references for its arguments.
-func (s SQLSource[T]) build(ctx context.Context, q Seek) (*compiled, error) {
+func (s SQLSource[T]) build(ctx context.Context, q Seek, index string) (*compiled, error) {
 	keys := q.Order.keys
 	if q.also != nil {
 		keys = q.also
@@ -128,8 +134,13 @@ func (s SQLSource[T]) build(ctx context.Context, q Seek) (*compiled, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &compiled{forms: forms, taps: taps(s.Base.Columns, keys, forms), columns: slices.Clone(s.Base.Columns)}
+	c := &compiled{forms: forms, taps: taps(s.Base.Columns, keys, forms), columns: slices.Clone(s.Base.Columns), index: index}
 	base := s.Base
+	if index != "" {
+		if base, err = base.forced(index); err != nil {
+			return nil, err
+		}
+	}
 	base.Keys = true
 	base.Args = make([]any, len(s.Base.Args))
 	for i := range base.Args {
@@ -233,12 +244,12 @@ func (c *compiled) close() {
 	c.db, c.prepared, c.kept = nil, nil, false
 }
 
-// forget drops the types and statements of a list because its table may have changed.
+// forget drops the types, indexes and statements of a list because its table may have changed.
 func (c *listCache) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.drop()
-	c.types = nil
+	c.types, c.indexes = nil, nil
 }
 
 func (c *listCache) drop() {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // VerifyOptions are the options of [Keyset.Verify].
@@ -358,76 +357,4 @@ func (s SQLSource[T]) behind(ctx context.Context, q Seek) (int64, error) {
 		(&condWriter{statement: st, plan: plan}).where()
 	}
 	return s.scalar(ctx, st.b.String(), st.args)
-}
-
-// explain returns the plan of a page and the reason if it does not seek.
-func (s SQLSource[T]) explain(ctx context.Context, q Seek) (plan, slow string, err error) {
-	command := map[Dialect]string{Postgres: "EXPLAIN ", MySQL: "EXPLAIN ", SQLite: "EXPLAIN QUERY PLAN "}[s.Dialect]
-	if command == "" {
-		return "", "", nil
-	}
-	if q.forms, err = s.forms(ctx, q.Order.cache, q.Order.keys); err != nil {
-		return "", "", err
-	}
-	base := s.Base
-	base.Keys = true
-	query, args, err := q.SQL(s.Dialect, base)
-	if err != nil {
-		return "", "", err
-	}
-	rows, err := s.run(ctx, command+query, args)
-	if err != nil {
-		return "", "", err
-	}
-	defer rows.Close()
-	width := map[Dialect]int{Postgres: 1, MySQL: 10, SQLite: 4}[s.Dialect]
-	if c, ok := rows.(interface{ Columns() ([]string, error) }); ok {
-		names, err := c.Columns()
-		if err != nil {
-			return "", "", err
-		}
-		width = len(names)
-	}
-	var lines []string
-	for rows.Next() {
-		cells, dest := make([]any, width), make([]any, width)
-		for i := range cells {
-			dest[i] = &cells[i]
-		}
-		if err := rows.Scan(dest...); err != nil {
-			return "", "", err
-		}
-		var line []string
-		for _, c := range cells {
-			if b, ok := c.([]byte); ok {
-				c = string(b)
-			}
-			line = append(line, fmt.Sprint(c))
-		}
-		lines = append(lines, strings.Join(line, "\t"))
-	}
-	plan = strings.Join(lines, "\n")
-	return plan, slowPlan(s.Dialect, lines, strings.Contains(query, "mainstay_u")), rows.Err()
-}
-
-// slowPlan looks for a scan of a table, and for a sort. The sort above a union is allowed,
-// because it sorts a few pages of rows.
-func slowPlan(d Dialect, lines []string, union bool) string {
-	for _, line := range lines {
-		switch {
-		case d == Postgres && strings.Contains(line, "Seq Scan"):
-			return "PostgreSQL scans the table: add an index with the keys of the order"
-		case d == Postgres && strings.Contains(line, "Sort") && !strings.Contains(line, "Sort Key") && !union:
-			return "PostgreSQL sorts the list: add an index with the keys of the order"
-		case d == MySQL && (strings.Contains(line, "\tALL\t") && !strings.Contains(line, "<derived") && !strings.Contains(line, "<union")):
-			return "the server scans the table: add an index with the keys of the order"
-		case d == MySQL && strings.Contains(line, "filesort") && !union:
-			return "the server sorts the list: add an index with the keys of the order"
-		case d == SQLite && strings.Contains(line, "TEMP B-TREE") && !union:
-			return "SQLite sorts the list: add an index with the keys of the order"
-		case d == SQLite && strings.Contains(line, "\tSCAN ") && !strings.Contains(line, "mainstay_") && !strings.Contains(line, "subquery"):
-			return "SQLite scans the table: add an index with the keys of the order"
-		}
-	}
-	return ""
 }
