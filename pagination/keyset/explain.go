@@ -129,6 +129,9 @@ type planRow struct {
 	rows                                    int64
 }
 
+// inOrder reports whether the server looks up the filter in an index that has the order.
+func (r planRow) inOrder() bool { return r.access == "ref" && !r.sorts() }
+
 func (r planRow) sorts() bool {
 	return strings.Contains(r.extra, "filesort") || strings.Contains(r.extra, "temporary")
 }

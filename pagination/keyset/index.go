@@ -46,41 +46,41 @@ func (s SQLSource[T]) indexFor(ctx context.Context, order Order) string {
 
 // chooseIndex returns the index that begins with columns that the filter holds equal and
 // continues with the keys of the order. The server finds such an index: with it, the list
-// is a look-up without a sort. An index that leaves many more rows than the best index for
-// the filter does not count. Without an answer there is no index to name.
+// is a look-up without a sort. If the server prefers to sort the rows of another index, an
+// index with many more rows does not count. Without an answer there is no index to name.
 func (s SQLSource[T]) chooseIndex(ctx context.Context, order Order) string {
 	const mostCandidates, mostRows = 12, 10
 	if _, err := s.Base.forced("x"); err != nil {
 		return ""
 	}
-	plain, err := s.explainList(ctx, s.Base, nil)
-	if err != nil || len(plain) == 0 {
+	free, err := s.explainList(ctx, s.Base, order)
+	if err != nil || len(free) == 0 {
 		return ""
 	}
+	if free[0].inOrder() {
+		return free[0].key
+	}
 	best, length := "", 0
-	candidates := strings.Split(plain[0].possible, ",")
+	candidates := strings.Split(free[0].possible, ",")
 	for _, name := range candidates[:min(len(candidates), mostCandidates)] {
-		if name == "" {
+		base, err := s.Base.forced(name)
+		if name == "" || err != nil {
 			continue
 		}
-		base, err := s.Base.forced(name)
-		if err != nil {
-			return ""
-		}
-		forced, err := s.explainList(ctx, base, order.keys)
+		forced, err := s.explainList(ctx, base, order)
 		if err != nil || len(forced) == 0 {
 			continue
 		}
 		first := forced[0]
-		if first.access == "ref" && first.key == name && !first.sorts() && first.length > length && first.rows <= mostRows*max(plain[0].rows, 1) {
+		if first.key == name && first.inOrder() && first.length > length && (!free[0].sorts() || first.rows <= mostRows*max(free[0].rows, 1)) {
 			best, length = name, first.length
 		}
 	}
 	return best
 }
 
-// explainList explains a list, in the order of keys if there are any.
-func (s SQLSource[T]) explainList(ctx context.Context, base Base, keys []Key) ([]planRow, error) {
+// explainList explains the first page of a list.
+func (s SQLSource[T]) explainList(ctx context.Context, base Base, order Order) ([]planRow, error) {
 	base.Args = base.Args[min(columnArgs(&base), len(base.Args)):]
 	base.Columns = onlyOne
 	st, err := newStatement(s.Dialect, &base)
@@ -90,7 +90,7 @@ func (s SQLSource[T]) explainList(ctx context.Context, base Base, keys []Key) ([
 	st.write("EXPLAIN ")
 	st.selectFrom(nil)
 	separator := " ORDER BY "
-	for _, k := range keys {
+	for _, k := range order.keys {
 		st.write(separator)
 		separator = ", "
 		st.fragment(&fragment{sql: k.Expr, args: k.Args})
@@ -98,9 +98,7 @@ func (s SQLSource[T]) explainList(ctx context.Context, base Base, keys []Key) ([
 			st.write(" DESC")
 		}
 	}
-	if keys != nil {
-		st.write(" LIMIT 26")
-	}
+	st.write(" LIMIT 26")
 	table, err := s.table(ctx, st.b.String(), st.args)
 	if err != nil {
 		return nil, err
