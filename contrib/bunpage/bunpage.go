@@ -50,8 +50,12 @@ func New[T any](db *bun.DB, resource string, preset pagination.Preset, cursors *
 		l.dialect = keyset.MySQL
 	case dialect.SQLite:
 		l.dialect = keyset.SQLite
+	case dialect.MSSQL:
+		l.dialect = keyset.SQLServer
+	case dialect.Oracle:
+		l.dialect = keyset.Oracle
 	default:
-		return nil, fmt.Errorf("bunpage: the dialect %v is not known; it knows PostgreSQL, MySQL and SQLite", name)
+		return nil, fmt.Errorf("bunpage: the dialect %v is not known; it knows PostgreSQL, MySQL, SQLite, SQL Server and Oracle", name)
 	}
 	table := db.Table(reflect.TypeFor[T]())
 	var sorts []keyset.Column[T]

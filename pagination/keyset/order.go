@@ -111,6 +111,20 @@ func (k Key) check() error {
 	return nil
 }
 
+// unnumbered rejects a numbered placeholder of a dialect, which would stand for a value of
+// the filter.
+func (k Key) unnumbered(d Dialect) (err error) {
+	if d != SQLServer && d != Oracle {
+		return nil // check has seen the others
+	}
+	placeholders(k.Expr, d, func(p placeholder) {
+		if p.number > 0 {
+			err = fmt.Errorf(`keyset: the Expr of sort key %q has the placeholder %s; write "?" and set Args`, k.Name, k.Expr[p.at:p.end])
+		}
+	})
+	return err
+}
+
 // Keys returns a copy of the keys.
 func (o Order) Keys() []Key { return slices.Clone(o.keys) }
 

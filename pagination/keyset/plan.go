@@ -74,6 +74,9 @@ func (q Seek) plan(d Dialect) (*seekPlan, error) {
 	}
 	mixed, foreign := false, false
 	for i, k := range q.Order.keys {
+		if err := k.unnumbered(d); err != nil {
+			return nil, err
+		}
 		sk := scanKey{
 			expr: fragment{sql: k.Expr, args: k.Args}, form: q.form(d, i),
 			desc: k.Desc != q.Backward, nullable: k.Nullable, native: true,

@@ -191,4 +191,10 @@ func TestVendorPlaceholders(t *testing.T) {
 		_, _, err = q.SQL(c.dialect, Base{Columns: []string{"t.id"}, From: "t", Where: c.where + " AND t.x = ?", Args: []any{"one", "two", "three"}})
 		require.ErrorContains(t, err, "not both forms")
 	}
+	for _, d := range []Dialect{SQLServer, Oracle} {
+		numbered, err := NewOrder(nil, Key{Name: "near", Expr: "abs(t.k - " + d.prefix() + "1)"}, Key{Name: "id", Expr: "t.id", Unique: true})
+		require.NoError(t, err)
+		_, _, err = Seek{Order: numbered, Limit: 26}.SQL(d, Base{Columns: []string{"t.id"}, From: "t"})
+		require.ErrorContains(t, err, "the placeholder "+d.prefix()+"1")
+	}
 }
