@@ -61,6 +61,7 @@ func TestIndexOfTheCaller(t *testing.T) {
 	order, err := NewOrder(nil, Key{Name: "id", Expr: "id", Unique: true})
 	require.NoError(t, err)
 	source := SQLSource[int]{Dialect: MySQL, Base: Base{Columns: []string{"id"}, From: "(SELECT 1 AS id) t"}, Index: func(Order) string { return "i" }}
+	source.Scan = func(Scanner) (int, error) { return 0, nil }
 	source.Query = func(context.Context, string, ...any) (Rows, error) { return &threes{}, nil }
 	_, err = source.Seek(t.Context(), Seek{Order: order, Limit: 3})
 	require.ErrorIs(t, err, errNoTable)
