@@ -318,3 +318,13 @@ func TestValues(t *testing.T) {
 		require.Error(t, err, "%T", in)
 	}
 }
+
+// A value has one spelling, in whatever part of a statement it was read.
+func TestZerosOfDecimals(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{"001.50": "1.50", "000.05": "0.05", "0": "0", "00": "0", "-1.50": "-1.50", "100": "100", "0.5": "0.5"} {
+		v, err := form{dialect: MySQL, class: classDecimal}.value([]byte(text))
+		require.NoError(t, err)
+		assert.Equal(t, mustValue(t, want), v, text)
+	}
+}

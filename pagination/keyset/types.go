@@ -167,6 +167,11 @@ func (f form) value(src any) (Value, error) {
 	case classBinary:
 		v.kind = kindBytes
 	case classPlain:
+	case classDecimal: // a ZEROFILL column has its zeros, and the same column of a UNION has none
+		v.kind = kindText
+		for len(v.text) > 1 && v.text[0] == '0' && v.text[1] >= '0' && v.text[1] <= '9' {
+			v.text = v.text[1:]
+		}
 	default:
 		if f.dialect != SQLite {
 			v.kind = kindText
