@@ -267,3 +267,40 @@ func TestTimestampZone(t *testing.T) {
 		assert.Equal(t, "k", broken.Column)
 	}
 }
+
+// MariaDB sorts a VARCHAR by its first max_sort_length bytes. A page with two values that
+// may lie behind them is an error.
+func TestLongPrefix(t *testing.T) {
+	t.Parallel()
+	server := testserver.MariaDB(t)
+	server.CreateDatabase(t, "prefix")
+	db := open(t, "mysql", server.DSN("prefix"))
+	for _, s := range []string{
+		"CREATE TABLE t (id BIGINT PRIMARY KEY, k VARCHAR(2000))",
+		"INSERT INTO t SELECT seq, CONCAT(REPEAT('a', 600), seq * 7 % 10) FROM seq_1_to_30",
+	} {
+		_, err := db.Exec(s)
+		require.NoError(t, err)
+	}
+	source := keyset.SQLSource[typeRow]{
+		DB: db, Dialect: keyset.MySQL, Base: keyset.Base{Columns: []string{"t.id"}, From: "t"},
+		Scan: func(r keyset.Scanner) (x typeRow, err error) { return x, r.Scan(&x.ID) },
+	}
+	for expr, ok := range map[string]bool{"t.k": false, "LEFT(t.k, 170)": true} {
+		k, err := keyset.New("t", pagination.Preset{Size: 4}, mustCursors(t), []keyset.Column[typeRow]{
+			{Name: "k", Expr: expr}, {Name: "id", Expr: "t.id", Unique: true},
+		}, nil)
+		require.NoError(t, err)
+		_, err = k.Page(t.Context(), source, keyset.Query{Ordering: "k"})
+		if ok {
+			require.NoError(t, err)
+			there, _ := walkLinks(t, k, source, "/?ordering=k", 30)
+			require.Len(t, there, 30)
+			continue
+		}
+		var broken *keyset.WalkError
+		require.ErrorAs(t, err, &broken)
+		assert.Equal(t, "k", broken.Column)
+		assert.Contains(t, broken.Problem, "512 bytes")
+	}
+}
