@@ -93,11 +93,11 @@ type calls[V any] struct {
 // claim returns the call of a key if its key and tags were not invalidated since it began.
 // Otherwise it begins a call, and the caller must end it. The ticket is from before the
 // caller read the key. A new call takes it over.
-func (f *calls[V]) claim(w *want, hash uint64, ticket driver.Ticket, n *node, seq uint64) (s waiter[V], joined bool) {
+func (f *calls[V]) claim(w *want, ticket driver.Ticket, n *node, seq uint64) (s waiter[V], joined bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	current, ok := f.byKey[w.key]
-	if ok && !current.over() && f.memory.Valid(current.ticket, hash, current.tags) {
+	if ok && !current.over() && f.memory.Valid(current.ticket, w.hash, current.tags) {
 		return waiter[V]{current, !current.until.IsZero(), seq}, true
 	}
 	current = &call[V]{key: w.key, node: n, done: make(chan struct{}), ticket: ticket, tags: w.hashes}
@@ -181,4 +181,59 @@ func (f waiter[V]) wait(ctx context.Context, m *driver.Memory, soft time.Duratio
 			slow = nil
 		}
 	}
+}
+
+// ErrRecursive means that a load requests a key that it is loading itself, directly or
+// through other loads that wait for each other.
+var ErrRecursive = errors.New("cache: the load asks for its own key, and would wait for itself")
+
+// node is a running load in the graph of the loads that wait for others.
+type node struct{ waits map[*node]int }
+
+var graph sync.Mutex // of all nodes: only loads that wait for loads take it
+
+// enter records that the load of ctx, if it is in one, waits for another load. It fails if
+// that closes a cycle.
+func enter(ctx context.Context, other *node) (leave func(), err error) {
+	m, _ := ctx.Value(metaKey{}).(*meta)
+	if m == nil || m.node == nil {
+		return func() {}, nil
+	}
+	graph.Lock()
+	defer graph.Unlock()
+	if other.reaches(m.node, map[*node]bool{}) {
+		return nil, ErrRecursive
+	}
+	if m.node.waits == nil {
+		m.node.waits = map[*node]int{}
+	}
+	m.node.waits[other]++
+	return func() {
+		graph.Lock()
+		defer graph.Unlock()
+		if m.node.waits[other]--; m.node.waits[other] == 0 {
+			delete(m.node.waits, other)
+		}
+	}, nil
+}
+
+func (n *node) reaches(target *node, seen map[*node]bool) bool {
+	if n == target {
+		return true
+	}
+	if seen[n] {
+		return false
+	}
+	seen[n] = true
+	for next := range n.waits {
+		if next.reaches(target, seen) {
+			return true
+		}
+	}
+	return false
+}
+
+// invalidatedSince reports whether a tag of a value was invalidated since the ticket.
+func invalidatedSince(m *driver.Memory, t driver.Ticket, tags []uint64) bool {
+	return len(tags) > 0 && !m.Valid(t, tags[0], tags[1:])
 }

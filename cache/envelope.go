@@ -3,6 +3,10 @@ package cache
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
 	"unsafe"
 
 	"github.com/zeebo/xxh3"
@@ -145,4 +149,40 @@ func (r *reader) text() string {
 // the rest, so that no bytes are copied.
 func checksum(data []byte) uint64 {
 	return xxh3.HashSeed(data[headSize:], xxh3.Hash(data[:checksumAt]))
+}
+
+// encode returns the stored form of a reading.
+func (c *Typed[V]) encode(w *want, r *reading[V]) ([]byte, error) {
+	if len(r.states) < len(w.tags) {
+		return nil, fmt.Errorf("cache: %s: the states of the tags are unknown", c.name)
+	}
+	if slices.Contains(r.states, "") || slices.ContainsFunc(r.late, func(tag tagState) bool { return tag.state == "" }) {
+		return nil, fmt.Errorf("cache: %s: %w", c.name, errNoState)
+	}
+	if r.loaded.IsZero() {
+		r.loaded = time.Now()
+	}
+	e := envelope{
+		codec: c.opts.Codec.Name(), schema: c.schema, tags: r.states[:w.own], named: r.late,
+		fresh: time.Now().Add(r.freshFor).UnixMilli(), loaded: r.loaded.UnixMilli(), took: uint32(min(r.took.Milliseconds(), math.MaxUint32)), //nolint:gosec // not negative
+	}
+	for i := w.own; i < len(w.tags); i++ {
+		e.named = append(e.named[:len(e.named):len(e.named)], tagState{w.tags[i], r.states[i]})
+	}
+	if r.absent {
+		e.flags = flagAbsent
+		return e.seal(), nil
+	}
+	payload, err := c.opts.Codec.Marshal(r.value)
+	if err != nil {
+		return nil, fmt.Errorf("cache: %s: encode with %s: %w", c.name, c.opts.Codec.Name(), err)
+	}
+	if len(payload) > c.opts.MaxValue {
+		return nil, fmt.Errorf("cache: %s: %w: %d bytes, at most %d are stored", c.name, ErrTooLarge, len(payload), c.opts.MaxValue)
+	}
+	var how Compression
+	r.size = len(payload)
+	e.payload, how = c.opts.Compression.pack(payload)
+	e.flags = byte(how) << 1
+	return e.seal(), nil
 }

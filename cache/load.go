@@ -1,9 +1,14 @@
 package cache
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -83,94 +88,6 @@ func (c *Typed[V]) loadOne(ctx context.Context, key string, load func(context.Co
 	}
 }
 
-// GetOrLoadMany is GetOrLoad of many keys. Keys that are not in memory are read from the
-// store in one round trip, or one for each node. One call of load loads the keys that are
-// not in the store either. It leaves out keys that another call, in any process, is already
-// loading.
-//
-// The result has the keys that exist. If load leaves a key out, the key does not exist, and
-// this is remembered as an ErrNotFound. An error of load applies to the keys that load
-// leaves out. With an error, such as the end of ctx, the result still has all available
-// values. The caller owns the map.
-func (c *Typed[V]) GetOrLoadMany(ctx context.Context, keys []string, load func(ctx context.Context, missing []string) (map[string]V, error), opts ...CallOption) (map[string]V, error) {
-	out := make(map[string]V, len(keys))
-	wants, due, err := c.fromMemory(ctx, keys, opts, out)
-	if err != nil {
-		return out, err
-	}
-	var errs []error
-	for len(wants) > 0 {
-		var missing []want
-		var missed []reading[V]
-		ticket, seq := c.memory.Begin(), c.memory.Seq()
-		rs := c.lookUp(ctx, ticket, wants, nil)
-		for i := range rs {
-			r, w := &rs[i], wants[i]
-			switch {
-			case r.err != nil || !r.fresh:
-				missing, missed = append(missing, w), append(missed, *r)
-				continue
-			case !r.absent:
-				out[w.key] = c.clone(r.value)
-			}
-			if c.due(r.freshFor, r.took) {
-				due = append(due, w)
-			}
-		}
-		if ctx.Err() != nil || len(missing) == 0 {
-			c.memory.End(ticket)
-			errs = append(errs, ctx.Err())
-			break
-		}
-		all, joined := c.start(ctx, ticket, seq, missing, missed, many(load), false)
-		c.stats.joined.Add(uint64(joined)) //nolint:gosec // not negative
-		again, err := c.collect(ctx, all, out)
-		errs = append(errs, err)
-		wants = wants[:0]
-		for _, w := range missing {
-			if again[w.key] {
-				wants = append(wants, w)
-			}
-		}
-	}
-	if len(due) > 0 {
-		c.refresh(ctx, due, many(load))
-	}
-	return out, errors.Join(errs...)
-}
-
-// collect waits for calls and adds their values to out. The caller must look up the keys in
-// again once more.
-func (c *Typed[V]) collect(ctx context.Context, all []waiter[V], out map[string]V) (again map[string]bool, err error) {
-	var errs []error
-	failed := map[string]bool{}
-	soft := c.opts.SoftTimeout
-	began := time.Now()
-	for _, f := range all {
-		if soft > 0 { // all calls share one wait
-			soft = max(c.opts.SoftTimeout-time.Since(began), time.Nanosecond)
-		}
-		value, stale, repeat, err := f.wait(ctx, c.memory, soft)
-		switch {
-		case repeat:
-			if again == nil {
-				again = map[string]bool{}
-			}
-			again[f.key] = true
-		case err == nil:
-			out[f.key] = c.clone(value)
-			c.served(ctx, f.key, stale)
-		case errors.Is(err, ErrNotFound):
-		case ctx.Err() != nil:
-			return nil, errors.Join(append(errs, err)...)
-		case !failed[err.Error()]: // keys of one load share its error
-			failed[err.Error()] = true
-			errs = append(errs, fmt.Errorf("cache: %s: %q: %w", c.name, f.key, err))
-		}
-	}
-	return again, errors.Join(errs...)
-}
-
 // served counts an old value that was served, if there is a reason.
 func (c *Typed[V]) served(ctx context.Context, key string, why StaleReason) {
 	switch why {
@@ -212,24 +129,6 @@ func one[V any](load func(context.Context) (V, error)) loader[V] {
 	}
 }
 
-func many[V any](load func(context.Context, []string) (map[string]V, error)) loader[V] {
-	return func(ctx context.Context, keys []string) []outcome[V] {
-		values, err := load(ctx, append([]string(nil), keys...))
-		if err == nil {
-			err = ErrNotFound
-		}
-		out := make([]outcome[V], len(keys))
-		for i, key := range keys {
-			if value, ok := values[key]; ok {
-				out[i].value = value
-			} else {
-				out[i].err = err
-			}
-		}
-		return out
-	}
-}
-
 // start joins the running calls of keys, and begins the missing ones. rs are the readings
 // of the keys. They were made after the ticket, which start takes over.
 func (c *Typed[V]) start(ctx context.Context, ticket driver.Ticket, seq uint64, wants []want, rs []reading[V], load loader[V], early bool) (all []waiter[V], joined int) {
@@ -238,7 +137,7 @@ func (c *Typed[V]) start(ctx context.Context, ticket driver.Ticket, seq uint64, 
 	n := &node{}
 	for i := range wants {
 		w := &wants[i]
-		own, ok := c.calls.claim(w, c.hash(w.key), ticket.Again(c.memory), n, seq)
+		own, ok := c.calls.claim(w, ticket.Again(c.memory), n, seq)
 		if all[i] = own; ok {
 			c.memory.End(ticket)
 			joined++
@@ -278,4 +177,160 @@ func (c *Typed[V]) inBackground(f func()) {
 		}()
 	default:
 	}
+}
+
+// find returns the entry of a key in the local tier, or nil if there is none, and whether
+// it is fresh.
+func (c *Typed[V]) find(key string) (e *driver.Entry, fresh bool) {
+	if c.opts.NoMemory {
+		return nil, false
+	}
+	e, now := c.memory.Find(c.hash(key))
+	if e == nil || e.Owner != c.owner || e.Key != key {
+		return nil, false // absent, or another key with the same hash
+	}
+	return e, now < e.FreshUntil
+}
+
+// valueOf returns the value of an entry for a caller.
+func (c *Typed[V]) valueOf(e *driver.Entry) V {
+	value, _ := e.Value.(V) // a nil interface is the zero value
+	return c.clone(value)
+}
+
+func (c *Typed[V]) clone(value V) V {
+	if c.opts.Clone == nil {
+		return value
+	}
+	return c.opts.Clone(value)
+}
+
+// hitLocal counts a hit of the local tier.
+func (c *Typed[V]) hitLocal(ctx context.Context, e *driver.Entry) {
+	c.stats.localHits.add()
+	if hook := c.opts.Trace.Hit; hook != nil {
+		hook(ctx, HitEvent{c.name, e.Key, TierLocal})
+	}
+}
+
+// due decides whether a value is loaded again before its time to live ends.
+func (c *Typed[V]) due(freshFor, took time.Duration) bool {
+	if c.opts.EarlyRefresh == 0 {
+		return false
+	}
+	return -math.Log(1-rand.Float64())*c.opts.EarlyRefresh*float64(max(took, time.Millisecond)) >= float64(freshFor)
+}
+
+// audit compares one in Options.AuditEvery hits with the source, in the background.
+func (c *Typed[V]) audit(ctx context.Context, key string, served V, loaded time.Time, load func(context.Context) (V, error)) {
+	if c.opts.AuditEvery == 0 || rand.IntN(c.opts.AuditEvery) != 0 {
+		return
+	}
+	w, err := c.want(key, nil)
+	if err != nil {
+		return
+	}
+	ticket := c.memory.Begin()
+	c.inBackground(func() {
+		defer c.memory.End(ticket)
+		defer func() { _ = recover() }() // a panic is not a result
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.opts.LoadTimeout)
+		defer cancel()
+		m := &meta{known: len(w.tags) - 1}
+		now, err := load(context.WithValue(ctx, metaKey{}, m))
+		m.end()
+		if err != nil && !isNotFound(err) {
+			return
+		}
+		want, err1 := c.opts.Codec.Marshal(served)
+		got, err2 := c.opts.Codec.Marshal(now)
+		stale := err != nil || err1 == nil && err2 == nil && !bytes.Equal(want, got)
+		// A write during the comparison explains the difference. Its message may still be
+		// on the way, so the key is read again.
+		if stale && !c.memory.Valid(ticket, w.hash, tagHashes(append(w.tags[:len(w.tags):len(w.tags)], userTags(m.tags)...))) {
+			return
+		}
+		age := time.Since(loaded)
+		c.stats.audited.Add(1)
+		if stale {
+			c.stats.auditedStale.Add(1)
+			c.stats.staleAge.Store(int64(age))
+		}
+		if hook := c.opts.Trace.Audit; hook != nil {
+			hook(ctx, AuditEvent{c.name, key, stale, age})
+		}
+	})
+}
+
+// want is a requested key, with the tags that are known before a load.
+type want struct {
+	key    string
+	hash   uint64   // of key
+	tags   []string // first the tag of the whole cache, then those of Options.Tags, then those of the call
+	hashes []uint64 // of tags
+	own    int      // the number of tags that every reader knows
+	ttl    time.Duration
+}
+
+// want returns a key with its tags and its time to live.
+func (c *Typed[V]) want(key string, opts []CallOption) (want, error) {
+	w := want{key: key, hash: c.hash(key), tags: c.tags, hashes: c.hashes, own: 1, ttl: c.ttl}
+	if key == "" {
+		return w, ErrEmptyKey
+	}
+	if c.opts.Tags != nil {
+		w.tags = append(append(make([]string, 0, 4), w.tags...), userTags(c.opts.Tags(key))...)
+		w.own = len(w.tags)
+	}
+	for _, o := range opts {
+		if len(o.tags) > 0 {
+			w.tags = append(w.tags[:len(w.tags):len(w.tags)], userTags(o.tags)...)
+		}
+		if o.ttl != 0 {
+			w.ttl = o.ttl
+		}
+	}
+	switch {
+	case w.ttl < time.Millisecond:
+		return w, fmt.Errorf("cache: %s: %w", c.name, ErrInvalidTTL)
+	case w.ttl > longestTTL:
+		return w, fmt.Errorf("cache: %s: the time to live %v is longer than %v", c.name, w.ttl, longestTTL)
+	case len(w.tags)-1 > maxTags:
+		return w, fmt.Errorf("cache: %s: %d tags; a key has at most %d", c.name, len(w.tags)-1, maxTags)
+	}
+	if len(w.tags) > 1 {
+		w.hashes = tagHashes(w.tags)
+	}
+	return w, nil
+}
+
+func tagHashes(tags []string) []uint64 {
+	out := make([]uint64, len(tags))
+	for i, tag := range tags {
+		out[i] = driver.TagHash(tag)
+	}
+	return out
+}
+
+func clearTag(name string) string { return "all:" + name }
+
+// userTag is a caller's tag in the form of the store. A long tag is replaced by its hash.
+func userTag(tag string) string {
+	const longest = 200
+	if len(tag) > longest {
+		sum := sha256.Sum256([]byte(tag))
+		return "tag#" + base64.RawURLEncoding.EncodeToString(sum[:])
+	}
+	return "tag:" + tag
+}
+
+func userTags(tags []string) []string {
+	if len(tags) == 0 {
+		return nil
+	}
+	full := make([]string, len(tags))
+	for i, tag := range tags {
+		full[i] = userTag(tag)
+	}
+	return full
 }

@@ -5,7 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,10 +33,11 @@ type job[V any] struct {
 // take records the reading of the key.
 func (j *job[V]) take(r *reading[V]) {
 	j.reading, j.read, j.down = *r, true, r.err != nil || r.newer
-	j.setOld(nil, nil) // a deleted value must not be served
+	var old *V // a deleted value must not be served
 	if r.found && !r.absent {
-		j.setOld(&j.reading.value, r.bears)
+		old = &j.reading.value
 	}
+	j.setOld(old, r.bears)
 }
 
 // batch loads keys for the waiters of their calls.
@@ -82,138 +86,6 @@ func (b *batch[V]) run(ctx context.Context) {
 	}
 }
 
-// news returns a channel that receives when one of the keys is stored or written, or its
-// lease ends.
-func (b *batch[V]) news(jobs []*job[V]) <-chan struct{} {
-	c := b.c
-	if c.store == nil || len(jobs) == 1 && jobs[0].down {
-		return nil
-	}
-	if len(jobs) == 1 {
-		return c.memory.News(c.hash(jobs[0].want.key))
-	}
-	any := make(chan struct{}, 1)
-	for _, j := range jobs {
-		one := c.memory.News(c.hash(j.want.key))
-		go func() {
-			select {
-			case <-one:
-				select {
-				case any <- struct{}{}:
-				default:
-				}
-			case <-j.done:
-			}
-		}()
-	}
-	return any
-}
-
-// await waits for d, and reports whether news arrived before.
-func await(ctx context.Context, news <-chan struct{}, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-news:
-		return true
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	return false
-}
-
-// acquire splits keys into those that this process may load and those that another process
-// is loading. A key in neither list has a fresh value, and its call has ended.
-func (b *batch[V]) acquire(ctx context.Context, jobs []*job[V], final bool) (ready, held []*job[V]) {
-	c := b.c
-	if c.store == nil {
-		for _, j := range jobs {
-			j.store = true
-			if !b.inMemory(j) {
-				ready = append(ready, j)
-			}
-		}
-		return ready, nil
-	}
-	b.readAgain(ctx, jobs)
-	var ask []*job[V]
-	for _, j := range jobs {
-		r := &j.reading
-		switch {
-		case r.err == nil && r.fresh && (!b.early || !c.soon(r)):
-			c.keep(j.ticket, &j.want, r)
-			value, err := r.result()
-			b.end(j, value, err)
-		case j.down:
-			ready = append(ready, j)
-		default:
-			ask = append(ask, j)
-		}
-	}
-	b.askLeases(ctx, ask, driver.NewToken)
-	for _, j := range ask {
-		switch {
-		case j.token != "" || j.down:
-			ready = append(ready, j)
-		case b.early && j.reading.fresh: // another process refreshes it
-			value, err := j.reading.result()
-			b.end(j, value, err)
-		case final:
-			ready = append(ready, j)
-		default:
-			held = append(held, j)
-		}
-	}
-	for _, j := range ready {
-		if c.store != nil {
-			c.memory.Wake(c.hash(j.want.key)) // this process does not wait for news of it
-		}
-	}
-	return ready, held
-}
-
-// inMemory looks for a value if memory is the only tier. A fresh value ends the call.
-func (b *batch[V]) inMemory(j *job[V]) bool {
-	c := b.c
-	e, fresh := c.find(j.want.key)
-	if e == nil || e.Extra != nil && e.Extra.Absent {
-		return false
-	}
-	value, _ := e.Value.(V)
-	if fresh && !b.early {
-		b.end(j, value, nil)
-		return true
-	}
-	var tags []uint64
-	if e.Extra != nil {
-		tags = e.Extra.Tags
-	}
-	j.setOld(&value, tags)
-	return false
-}
-
-// readAgain reads the keys with an outdated reading.
-func (b *batch[V]) readAgain(ctx context.Context, jobs []*job[V]) {
-	var wants []want
-	var at []*job[V]
-	for _, j := range jobs {
-		if !j.read {
-			wants, at = append(wants, j.want), append(at, j)
-		}
-	}
-	if len(wants) == 0 {
-		return
-	}
-	rs := b.c.read(ctx, at[0].ticket, wants, nil)
-	for i, j := range at {
-		j.take(&rs[i])
-	}
-}
-
-// soon reports whether a refresh of this value is still useful: another refresh may have
-// happened since.
-func (c *Typed[V]) soon(r *reading[V]) bool { return r.freshFor < c.ttl/2 || r.took > r.freshFor/10 }
-
 // loadAll calls the loader for keys, stores the values, and ends the calls.
 func (b *batch[V]) loadAll(ctx context.Context, jobs []*job[V]) {
 	if len(jobs) == 0 {
@@ -239,6 +111,8 @@ func (b *batch[V]) loadAll(ctx context.Context, jobs []*job[V]) {
 	if ctx.Err() != nil { // all waiters have left
 		late = c.loadTimeout()
 	}
+	tags := userTags(m.tags)
+	hashes := tagHashes(tags)
 	var loaded []*result[V]
 	failed := false
 	for i, j := range jobs {
@@ -252,7 +126,7 @@ func (b *batch[V]) loadAll(ctx context.Context, jobs []*job[V]) {
 		}
 		switch absent := isNotFound(err); {
 		case m.drop && err == nil, absent && c.opts.NotFoundTTL < 0:
-			c.calls.end(j.call, ending[V]{value: value, err: err, late: tagHashes(userTags(m.tags))})
+			c.calls.end(j.call, ending[V]{value: value, err: err, late: hashes})
 		case err != nil && !absent:
 			b.fail(j, err)
 		default:
@@ -263,15 +137,12 @@ func (b *batch[V]) loadAll(ctx context.Context, jobs []*job[V]) {
 		c.stats.loadErrors.Add(1)
 	}
 	ctx = context.WithoutCancel(ctx)
-	b.addTags(ctx, loaded, userTags(m.tags))
+	b.addTags(ctx, loaded, tags, hashes)
 	b.storeAll(ctx, loaded)
 	for _, f := range loaded {
 		if f.outage && f.keep && !f.job.reading.newer {
-			c.offer(f, userTags(m.tags))
+			c.offer(f, tags)
 		}
-	}
-	hashes := tagHashes(userTags(m.tags))
-	for _, f := range loaded {
 		c.calls.end(f.job.call, ending[V]{value: f.value, err: f.err, late: hashes})
 	}
 }
@@ -325,4 +196,184 @@ func (b *batch[V]) settle(jobs []*job[V]) {
 		var none V
 		b.end(j, none, err)
 	}
+}
+
+// keep stores a reading in the local tier, unless its key or one of its tags was invalidated
+// since the ticket.
+func (c *Typed[V]) keep(ticket driver.Ticket, w *want, r *reading[V]) {
+	if c.opts.NoMemory {
+		return
+	}
+	life := min(r.life, c.opts.LocalTTL)
+	switch {
+	case r.outage:
+		life = min(life, c.opts.OutageTTL)
+	case c.store != nil:
+		life = min(life, c.memory.Limit())
+	}
+	now := c.memory.Now()
+	e := &driver.Entry{Hash: w.hash, Owner: c.owner, Key: w.key, Value: r.value, FreshUntil: after(now, min(r.freshFor, life))}
+	tags := r.bears
+	if tags == nil && len(w.hashes) > 1 {
+		tags = w.hashes[1:]
+	}
+	if len(tags) > 0 || r.absent || c.opts.EarlyRefresh > 0 || c.opts.AuditEvery > 0 {
+		e.Extra = &driver.Extra{Tags: tags, Took: r.took, LoadedAt: r.loaded.UnixNano(), Absent: r.absent}
+	}
+	size := int64(r.size)
+	if c.opts.Weigh != nil || size == 0 {
+		size = c.weigh(r.value)
+	}
+	c.memory.Put(ticket, e, size, life, c.hashes[0])
+}
+
+// after adds without overflow.
+func after(now int64, d time.Duration) int64 {
+	if sum := now + int64(d); sum >= now {
+		return sum
+	}
+	return 1<<63 - 1
+}
+
+// jittered shortens a time to live at random.
+func (c *Typed[V]) jittered(ttl time.Duration) time.Duration {
+	if c.opts.Jitter <= 0 {
+		return ttl
+	}
+	return max(ttl-time.Duration(c.opts.Jitter*rand.Float64()*float64(ttl)), time.Millisecond)
+}
+
+// result is a loaded value with its job.
+type result[V any] struct {
+	job *job[V]
+	reading[V]
+	err  error // for the callers: nil or an ErrNotFound
+	keep bool
+}
+
+func (c *Typed[V]) result(j *job[V], value V, took time.Duration, began time.Time, err error) *result[V] {
+	f := &result[V]{job: j, err: err, keep: j.store || j.down}
+	r := &f.reading
+	r.value, r.took, r.loaded, r.outage, r.states = value, took, began, j.down, j.reading.states
+	r.freshFor = c.jittered(j.ttl)
+	r.life = c.life(r.freshFor)
+	if err != nil {
+		var zero V
+		r.value, r.absent, r.freshFor = zero, true, c.jittered(min(c.opts.NotFoundTTL, j.ttl))
+		r.life = r.freshFor
+	}
+	return f
+}
+
+// addTags adds to values the tags that their load reported. A value is not stored if one of
+// these tags was invalidated since the load began. The states are read first: an
+// invalidation that returns later ends them.
+func (b *batch[V]) addTags(ctx context.Context, loaded []*result[V], tags []string, hashes []uint64) {
+	if len(tags) == 0 || len(loaded) == 0 {
+		return
+	}
+	c := b.c
+	shared := slices.ContainsFunc(loaded, func(f *result[V]) bool { return f.job.token != "" })
+	ops := make([]driver.Op, 0, len(tags)+1)
+	if shared {
+		longest := time.Millisecond
+		for _, f := range loaded {
+			longest = max(longest, f.life)
+		}
+		for _, tag := range tags {
+			ops = append(ops, driver.Op{Kind: driver.TagState, Key: tag, TTL: longest})
+		}
+		c.do(ctx, ops)
+		syncs := []driver.Op{{Kind: driver.Sync}}
+		c.do(ctx, syncs)
+		ops = append(ops, syncs...)
+	}
+	var err error
+	for i := range ops {
+		err = cmp.Or(err, ops[i].Err)
+	}
+	for _, f := range loaded {
+		f.bears = append(slices.Clone(f.job.hashes[1:]), hashes...)
+		if f.job.token != "" && err != nil || !c.memory.Valid(f.job.ticket, hashes[0], hashes[1:]) {
+			f.keep = false
+			c.fenced(ctx, f.job.want.key)
+			continue
+		}
+		for i, tag := range tags {
+			if shared {
+				f.late = append(f.late, tagState{tag, ops[i].Token})
+			}
+		}
+	}
+}
+
+// storeAll stores values, except those whose key or tags were invalidated since their load
+// began.
+func (b *batch[V]) storeAll(ctx context.Context, loaded []*result[V]) {
+	c := b.c
+	var ops []driver.Op
+	var sent []*result[V]
+	for _, f := range loaded {
+		j := f.job
+		switch {
+		case !f.keep:
+		case !c.memory.Valid(j.ticket, j.want.hash, j.hashes):
+			c.fenced(ctx, j.want.key)
+		case j.token == "":
+			c.keep(j.ticket, &j.want, &f.reading)
+		default:
+			data, err := c.encode(&j.want, &f.reading)
+			if err != nil {
+				c.notStored(ctx, err)
+				continue
+			}
+			ops, sent = append(ops, driver.Op{Kind: driver.Fill, Key: c.key(j.want.key), Token: j.token, Value: data, TTL: f.life}), append(sent, f)
+		}
+	}
+	if len(ops) == 0 {
+		return
+	}
+	c.do(ctx, ops)
+	for i, f := range sent {
+		op := &ops[i]
+		switch {
+		case op.Done:
+			f.job.token = "" // its lease has ended
+			c.keep(f.job.ticket, &f.job.want, &f.reading)
+		case op.Err == nil:
+			f.job.token = ""
+			c.fenced(ctx, f.job.want.key)
+		case errors.Is(op.Err, ErrUnavailable):
+			f.outage = true
+			c.keep(f.job.ticket, &f.job.want, &f.reading)
+		}
+	}
+}
+
+// notStored counts a value that is returned but cannot be stored.
+func (c *Typed[V]) notStored(ctx context.Context, err error) {
+	switch {
+	case errors.Is(err, ErrTooLarge):
+		c.stats.tooLarge.Add(1)
+		return
+	case errors.Is(err, errNoState):
+		c.stats.storeErrors.Add(1)
+		return
+	}
+	c.opts.Logger.ErrorContext(ctx, "cache: a value could not be stored", "cache", c.name, "error", err)
+}
+
+func (c *Typed[V]) fenced(ctx context.Context, key string) {
+	c.stats.fenced.Add(1)
+	if hook := c.opts.Trace.Fenced; hook != nil {
+		hook(ctx, MissEvent{c.name, key})
+	}
+}
+
+// life is how long a value with this time to live is useful.
+func (c *Typed[V]) life(ttl time.Duration) time.Duration {
+	if ttl > math.MaxInt64-c.opts.StaleFor {
+		return math.MaxInt64
+	}
+	return ttl + c.opts.StaleFor
 }

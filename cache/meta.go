@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
 // SetTags adds tags to the value that is being loaded. Use it for tags that depend on the
@@ -96,59 +94,4 @@ func (m *meta) end() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.over = true
-}
-
-// ErrRecursive means that a load requests a key that it is loading itself, directly or
-// through other loads that wait for each other.
-var ErrRecursive = errors.New("cache: the load asks for its own key, and would wait for itself")
-
-// node is a running load in the graph of the loads that wait for others.
-type node struct{ waits map[*node]int }
-
-var graph sync.Mutex // of all nodes: only loads that wait for loads take it
-
-// enter records that the load of ctx, if it is in one, waits for another load. It fails if
-// that closes a cycle.
-func enter(ctx context.Context, other *node) (leave func(), err error) {
-	m, _ := ctx.Value(metaKey{}).(*meta)
-	if m == nil || m.node == nil {
-		return func() {}, nil
-	}
-	graph.Lock()
-	defer graph.Unlock()
-	if other.reaches(m.node, map[*node]bool{}) {
-		return nil, ErrRecursive
-	}
-	if m.node.waits == nil {
-		m.node.waits = map[*node]int{}
-	}
-	m.node.waits[other]++
-	return func() {
-		graph.Lock()
-		defer graph.Unlock()
-		if m.node.waits[other]--; m.node.waits[other] == 0 {
-			delete(m.node.waits, other)
-		}
-	}, nil
-}
-
-func (n *node) reaches(target *node, seen map[*node]bool) bool {
-	if n == target {
-		return true
-	}
-	if seen[n] {
-		return false
-	}
-	seen[n] = true
-	for next := range n.waits {
-		if next.reaches(target, seen) {
-			return true
-		}
-	}
-	return false
-}
-
-// invalidatedSince reports whether a tag of a value was invalidated since the ticket.
-func invalidatedSince(m *driver.Memory, t driver.Ticket, tags []uint64) bool {
-	return len(tags) > 0 && !m.Valid(t, tags[0], tags[1:])
 }

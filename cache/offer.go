@@ -76,7 +76,7 @@ func (c *Typed[V]) makeSome(ctx context.Context, all []*result[V]) (left []*resu
 	for _, f := range all {
 		j := f.job
 		age := time.Since(f.loaded)
-		if age >= min(c.opts.OutageTTL, f.freshFor) || !c.memory.Valid(j.ticket, c.hash(j.want.key), j.want.hashes) {
+		if age >= min(c.opts.OutageTTL, f.freshFor) || !c.memory.Valid(j.ticket, j.want.hash, j.want.hashes) {
 			c.memory.End(j.ticket)
 			continue
 		}

@@ -155,3 +155,15 @@ func (o *Options[V]) complete(name string, ttl time.Duration) error {
 
 // longestTTL is about 50 years. Stores and clocks cannot add longer times.
 const longestTTL = 50 * 365 * 24 * time.Hour
+
+// CallOption tunes one call. See [WithTags] and [WithTTL].
+type CallOption struct {
+	tags []string
+	ttl  time.Duration
+}
+
+// WithTags adds tags to those of Options.Tags, for the value that this call loads or sets.
+func WithTags(tags ...string) CallOption { return CallOption{tags: tags} }
+
+// WithTTL sets the time to live of the value that this call loads or sets.
+func WithTTL(ttl time.Duration) CallOption { return CallOption{ttl: ttl} }

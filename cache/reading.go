@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -253,42 +251,6 @@ func (c *Typed[V]) unmarshal(e *envelope, value *V) (err error) {
 	return c.opts.Codec.Unmarshal(payload, value)
 }
 
-// encode returns the stored form of a reading.
-func (c *Typed[V]) encode(w *want, r *reading[V]) ([]byte, error) {
-	if len(r.states) < len(w.tags) {
-		return nil, fmt.Errorf("cache: %s: the states of the tags are unknown", c.name)
-	}
-	if slices.Contains(r.states, "") || slices.ContainsFunc(r.late, func(tag tagState) bool { return tag.state == "" }) {
-		return nil, fmt.Errorf("cache: %s: %w", c.name, errNoState)
-	}
-	if r.loaded.IsZero() {
-		r.loaded = time.Now()
-	}
-	e := envelope{
-		codec: c.opts.Codec.Name(), schema: c.schema, tags: r.states[:w.own], named: r.late,
-		fresh: time.Now().Add(r.freshFor).UnixMilli(), loaded: r.loaded.UnixMilli(), took: uint32(min(r.took.Milliseconds(), math.MaxUint32)), //nolint:gosec // not negative
-	}
-	for i := w.own; i < len(w.tags); i++ {
-		e.named = append(e.named[:len(e.named):len(e.named)], tagState{w.tags[i], r.states[i]})
-	}
-	if r.absent {
-		e.flags = flagAbsent
-		return e.seal(), nil
-	}
-	payload, err := c.opts.Codec.Marshal(r.value)
-	if err != nil {
-		return nil, fmt.Errorf("cache: %s: encode with %s: %w", c.name, c.opts.Codec.Name(), err)
-	}
-	if len(payload) > c.opts.MaxValue {
-		return nil, fmt.Errorf("cache: %s: %w: %d bytes, at most %d are stored", c.name, ErrTooLarge, len(payload), c.opts.MaxValue)
-	}
-	var how Compression
-	r.size = len(payload)
-	e.payload, how = c.opts.Compression.pack(payload)
-	e.flags = byte(how) << 1
-	return e.seal(), nil
-}
-
 // result returns the results of GetOrLoad for a fresh reading.
 func (r *reading[V]) result() (V, error) {
 	if r.absent {
@@ -297,18 +259,107 @@ func (r *reading[V]) result() (V, error) {
 	return r.value, nil
 }
 
-// jittered shortens a time to live at random.
-func (c *Typed[V]) jittered(ttl time.Duration) time.Duration {
-	if c.opts.Jitter <= 0 {
-		return ttl
-	}
-	return max(ttl-time.Duration(c.opts.Jitter*rand.Float64()*float64(ttl)), time.Millisecond)
+// tagSet numbers the names of tags. Each name has one number.
+type tagSet struct {
+	names []string
+	at    map[string]int
 }
 
-// due decides whether a value is loaded again before its time to live ends.
-func (c *Typed[V]) due(freshFor, took time.Duration) bool {
-	if c.opts.EarlyRefresh == 0 {
-		return false
+func (s *tagSet) add(name string) {
+	if _, ok := s.index(name); ok {
+		return
 	}
-	return -math.Log(1-rand.Float64())*c.opts.EarlyRefresh*float64(max(took, time.Millisecond)) >= float64(freshFor)
+	s.names = append(s.names, name)
+	switch i := len(s.names) - 1; {
+	case s.at != nil:
+		s.at[name] = i
+	case i == 16: // from here on a map is faster than comparing with each name
+		s.at = make(map[string]int)
+		for i, name := range s.names {
+			s.at[name] = i
+		}
+	}
+}
+
+func (s *tagSet) index(name string) (int, bool) {
+	if s.at != nil {
+		i, ok := s.at[name]
+		return i, ok
+	}
+	for i, n := range s.names {
+		if n == name {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// states returns the states of tags, and whether memory had some of them. If memory may
+// serve this cache, it may also serve the states of an earlier read, so that one read needs
+// one node.
+func (c *Typed[V]) states(ctx context.Context, ticket driver.Ticket, tags []string) (states []string, remembered bool, err error) {
+	ops, states, missing := c.stateOps(nil, nil, tags)
+	if len(ops) > 0 {
+		c.do(ctx, ops)
+	}
+	return states, len(missing) < len(tags), c.takeStates(ticket, ops, states, missing)
+}
+
+func (c *Typed[V]) forgetStates(tags []uint64) {
+	for _, tag := range tags {
+		c.memory.ForgetState(tag)
+	}
+}
+
+// stateOps appends the operations that read the states of unknown tags. room is memory for
+// states.
+func (c *Typed[V]) stateOps(ops []driver.Op, room, tags []string) (all []driver.Op, states []string, missing []int) {
+	states = append(room, make([]string, len(tags))...)
+	for i, tag := range tags {
+		if !c.opts.NoMemory {
+			if state, known := c.memory.State(driver.TagHash(tag)); known {
+				states[i] = state
+				continue
+			}
+		}
+		ops, missing = append(ops, driver.Op{Kind: driver.TagState, Key: tag}), append(missing, i)
+	}
+	return ops, states, missing
+}
+
+// takeStates stores the results of the operations of stateOps.
+func (c *Typed[V]) takeStates(ticket driver.Ticket, ops []driver.Op, states []string, missing []int) (err error) {
+	for n, i := range missing {
+		op := &ops[n]
+		if op.Err != nil {
+			err = op.Err
+			continue
+		}
+		states[i] = op.Token
+		c.memory.KeepState(ticket, driver.TagHash(op.Key), op.Token)
+	}
+	return err
+}
+
+// lookUp reads the store, counts, and keeps the values in memory.
+func (c *Typed[V]) lookUp(ctx context.Context, ticket driver.Ticket, wants []want, mem *scratch[V]) []reading[V] {
+	rs := c.read(ctx, ticket, wants, mem)
+	for i := range rs {
+		switch r, key := &rs[i], wants[i].key; {
+		case r.err != nil:
+			r.err = fmt.Errorf("cache: %s: %w", c.name, r.err)
+		case r.fresh:
+			c.keep(ticket, &wants[i], r)
+			c.stats.hits.Add(1)
+			if hook := c.opts.Trace.Hit; hook != nil {
+				hook(ctx, HitEvent{c.name, key, TierStore})
+			}
+		default:
+			c.stats.misses.Add(1)
+			if hook := c.opts.Trace.Miss; hook != nil {
+				hook(ctx, MissEvent{c.name, key})
+			}
+		}
+	}
+	return rs
 }

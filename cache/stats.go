@@ -88,10 +88,3 @@ func (c *Typed[V]) Stats() Stats {
 		Memory: c.memory.Stats(),
 	}
 }
-
-// stateLog remembers whether something fails, so that only changes are logged.
-type stateLog struct{ failing atomic.Bool }
-
-func (s *stateLog) changed(failing bool) bool {
-	return s.failing.Load() != failing && s.failing.Swap(failing) != failing
-}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"math"
 	"strings"
 	"sync"
 	"time"
@@ -88,8 +86,6 @@ func New[V any](store driver.Store, name string, ttl time.Duration, opts *Option
 // Name returns the name that New received.
 func (c *Typed[V]) Name() string { return c.name }
 
-func (c *Typed[V]) key(key string) string { return c.name + ":" + key }
-
 func (c *Typed[V]) hash(key string) uint64 { return xxh3.HashStringSeed(key, c.seed) }
 
 // Get returns the value of key, and false if there is none. A value that cannot be decoded
@@ -117,81 +113,6 @@ func (c *Typed[V]) Get(ctx context.Context, key string) (value V, found bool, er
 	return c.clone(r.value), !r.absent, nil
 }
 
-// GetMany is Get of many keys in one round trip, or one for each node. The result has the
-// keys that have a value. With an error it has all values that could be read.
-func (c *Typed[V]) GetMany(ctx context.Context, keys []string) (map[string]V, error) {
-	out := make(map[string]V, len(keys))
-	wants, _, err := c.fromMemory(ctx, keys, nil, out)
-	if err != nil || len(wants) == 0 {
-		return out, err
-	}
-	ticket := c.memory.Begin()
-	defer c.memory.End(ticket)
-	var failed error
-	rs := c.lookUp(ctx, ticket, wants, nil)
-	for i := range rs {
-		switch r := &rs[i]; {
-		case r.err != nil:
-			failed = r.err
-		case r.fresh && !r.absent:
-			out[wants[i].key] = c.clone(r.value)
-		}
-	}
-	return out, failed
-}
-
-// fromMemory serves keys from the local tier and returns the others, each once. due are the
-// served keys that should be refreshed.
-func (c *Typed[V]) fromMemory(ctx context.Context, keys []string, opts []CallOption, out map[string]V) (wants, due []want, err error) {
-	seen := make(map[string]bool, len(keys))
-	for _, key := range keys {
-		if seen[key] {
-			continue
-		}
-		seen[key] = true
-		w, err := c.want(key, opts)
-		if err != nil {
-			return nil, nil, err
-		}
-		e, fresh := c.find(key)
-		if !fresh {
-			wants = append(wants, w)
-			continue
-		}
-		c.hitLocal(ctx, e)
-		if e.Extra == nil || !e.Extra.Absent {
-			out[key] = c.valueOf(e)
-		}
-		if e.Extra != nil && c.due(time.Duration(e.FreshUntil-c.memory.Now()), e.Extra.Took) {
-			due = append(due, w)
-		}
-	}
-	return wants, due, ctx.Err()
-}
-
-// lookUp reads the store, counts, and keeps the values in memory.
-func (c *Typed[V]) lookUp(ctx context.Context, ticket driver.Ticket, wants []want, mem *scratch[V]) []reading[V] {
-	rs := c.read(ctx, ticket, wants, mem)
-	for i := range rs {
-		switch r, key := &rs[i], wants[i].key; {
-		case r.err != nil:
-			r.err = fmt.Errorf("cache: %s: %w", c.name, r.err)
-		case r.fresh:
-			c.keep(ticket, &wants[i], r)
-			c.stats.hits.Add(1)
-			if hook := c.opts.Trace.Hit; hook != nil {
-				hook(ctx, HitEvent{c.name, key, TierStore})
-			}
-		default:
-			c.stats.misses.Add(1)
-			if hook := c.opts.Trace.Miss; hook != nil {
-				hook(ctx, MissEvent{c.name, key})
-			}
-		}
-	}
-	return rs
-}
-
 // Set stores a value. No running load of the key, in any process, stores its value.
 func (c *Typed[V]) Set(ctx context.Context, key string, value V, opts ...CallOption) error {
 	return c.SetMany(ctx, map[string]V{key: value}, opts...)
@@ -217,7 +138,7 @@ func (c *Typed[V]) SetMany(ctx context.Context, values map[string]V, opts ...Cal
 	if c.store == nil {
 		for i := range wants {
 			w := &wants[i]
-			c.memory.InvalidateKey(c.hash(w.key))
+			c.memory.InvalidateKey(w.hash)
 			ticket := c.memory.Begin()
 			c.keep(ticket, w, &reading[V]{value: c.clone(values[w.key]), fresh: true, freshFor: w.ttl, life: c.life(w.ttl)})
 			c.memory.End(ticket)
@@ -374,58 +295,6 @@ func (c *Typed[V]) join(errs []error) error {
 		errs[i] = c.written(err)
 	}
 	return errors.Join(errs...)
-}
-
-// do calls the store within StoreTimeout and counts failures.
-func (c *Typed[V]) do(ctx context.Context, ops []driver.Op) {
-	// A caller with less time left keeps its deadline, without a second timer.
-	if deadline, ok := ctx.Deadline(); !c.bounds && ctx.Err() == nil && (!ok || time.Until(deadline) > c.opts.StoreTimeout) {
-		limited, cancel := context.WithTimeout(ctx, c.opts.StoreTimeout)
-		defer cancel()
-		c.store.Do(limited, ops)
-	} else {
-		c.store.Do(ctx, ops)
-	}
-	var failed error
-	key := ""
-	for i := range ops {
-		if err := ops[i].Err; err != nil && !errors.Is(err, ErrPending) {
-			failed, key = err, ops[i].Key
-			break
-		}
-	}
-	c.observe(ctx, key, failed)
-}
-
-// observe counts a failure of the store, and logs when the store begins to fail and when it
-// works again.
-func (c *Typed[V]) observe(ctx context.Context, key string, err error) {
-	if err != nil && (ctx.Err() != nil && !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrEmptyKey)) {
-		return // the caller left: the store may still work
-	}
-	if err != nil {
-		c.stats.storeErrors.Add(1)
-		if hook := c.opts.Trace.StoreError; hook != nil {
-			hook(ctx, StoreErrorEvent{c.name, strings.TrimPrefix(key, c.name+":"), err})
-		}
-	}
-	if c.failing.changed(err != nil) {
-		level, text := slog.LevelInfo, "cache: the store works again"
-		attrs := []slog.Attr{slog.String("cache", c.name)}
-		if err != nil {
-			level, text = slog.LevelWarn, "cache: the store fails; values are loaded instead"
-			attrs = append(attrs, slog.Any("error", err))
-		}
-		c.opts.Logger.LogAttrs(ctx, level, text, attrs...)
-	}
-}
-
-// life is how long a value with this time to live is useful.
-func (c *Typed[V]) life(ttl time.Duration) time.Duration {
-	if ttl > math.MaxInt64-c.opts.StaleFor {
-		return math.MaxInt64
-	}
-	return ttl + c.opts.StaleFor
 }
 
 // NewMemory returns a store for caches that share at most maxBytes of the memory of this
