@@ -52,8 +52,9 @@ var (
 	ErrInvalidCost = errors.New("ratelimit: the cost is negative; use a reservation to give units back")
 	// ErrCostExceedsLimit means that the cost is above the limit and can never fit.
 	ErrCostExceedsLimit = errors.New("ratelimit: the cost is above the limit and can never fit; split the work or raise the limit")
-	// ErrUnavailable means that the back-end did not answer and the policy is FailClosed.
-	ErrUnavailable = errors.New("ratelimit: the limit's back-end does not answer and the policy fails closed; try again after RetryAfter")
+	// ErrUnavailable means that the back-end did not respond, and that the policy is FailClosed
+	// or that the call must reach the back-end, such as Block.
+	ErrUnavailable = errors.New("ratelimit: the back-end of the limit does not respond")
 	// ErrWouldExceedDeadline means that Wait's context would end before the units fit.
 	ErrWouldExceedDeadline = errors.New("ratelimit: the context ends before the cost fits")
 	// ErrQueueFull means that as many units of the key wait as Options.MaxQueue allows.

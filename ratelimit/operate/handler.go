@@ -95,7 +95,7 @@ func read(w http.ResponseWriter, r *http.Request) (in change, ok bool) {
 // fail hides the cause of a failure of the back-end.
 func fail(w http.ResponseWriter, err error) {
 	if errors.Is(err, ratelimit.ErrUnavailable) {
-		reply(w, http.StatusServiceUnavailable, map[string]string{"error": "operate: the limits cannot be reached at the moment; nothing has changed"})
+		reply(w, http.StatusServiceUnavailable, map[string]string{"error": "operate: the limits cannot be reached at the moment"})
 		return
 	}
 	reply(w, http.StatusBadRequest, map[string]string{"error": err.Error()})

@@ -307,11 +307,18 @@ func TestInstancesAreLearned(t *testing.T) {
 		stores = append(stores, s)
 		all = append(all, limiter(t, s, ratelimit.Policy{Name: "p", Limit: 20, Window: time.Hour}, nil))
 	}
+	warm := 0
 	require.Eventually(t, func() bool {
 		known := 0
 		for i, s := range stores {
-			_, err := all[i].Peek(context.Background(), "warm")
+			_, err := all[i].Peek(context.Background(), "warm") // an operator's look is no instance
 			require.NoError(t, err)
+			if warm++; warm > 10 {
+				_, err = all[i].Allow(context.Background(), fmt.Sprint("warm:", warm))
+				require.NoError(t, err)
+			} else {
+				require.LessOrEqual(t, s.Stats().Instances, 1)
+			}
 			if s.Stats().Instances == 4 {
 				known++
 			}

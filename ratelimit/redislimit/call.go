@@ -137,6 +137,7 @@ func (c *call) state() (booked, local bool) {
 // while Redis is away.
 func (c *call) granted() {
 	c.booked = true
+	c.l.store.beat()
 	if c.l.policy.OnFailure == ratelimit.FailLocal {
 		c.mirror = driver.Record(c.l.local, c.check.Key, c.res.Limit, c.check.Cost)
 	}
@@ -204,17 +205,18 @@ func (s *Store) decide(ctx context.Context, calls []*call) error {
 // maxAgain bounds how often a decision is repeated while Redis answers some calls and not others.
 const maxAgain = 10
 
-// ask decides calls on Redis. A reply that is older than a use of this process is not valid:
-// another decision on the key fell back while this one was under way.
+// ask decides calls on Redis. A reply is not valid if another decision on the key fell back while
+// this one was under way: neither of the two has counted the other.
 func (s *Store) ask(ctx context.Context, calls []*call) error {
 	for again := 0; ; again++ {
+		marks := s.outage.marks(calls)
 		err := s.merge(ctx, calls)
 		if err == nil && len(calls) == 1 && calls[0].l.gcra != nil {
 			err = s.takeGCRA(ctx, calls[0])
 		} else if err == nil {
 			err = s.run(ctx, calls)
 		}
-		if err != nil || again == maxAgain || !s.outage.overtook(calls) {
+		if err != nil || again == maxAgain || s.outage.marks(calls) == marks {
 			return err
 		}
 		if err := s.withdraw(ctx, calls); err != nil {
@@ -230,6 +232,9 @@ func (s *Store) withdraw(ctx context.Context, calls []*call) error {
 		if c.booked {
 			booked = append(booked, c)
 		}
+	}
+	if len(booked) == 0 {
+		return nil
 	}
 	err := s.settle(context.WithoutCancel(ctx), booked, make([]int, len(booked)))
 	for _, c := range booked {

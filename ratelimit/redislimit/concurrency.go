@@ -219,6 +219,7 @@ func (c *Concurrency) take(ctx context.Context, key string, r ratelimit.Result) 
 		c.policy.Settle(&r, false, int(reply[1]))
 		return concurrency.NewSlot(r, nil), nil
 	}
+	c.store.beat()
 	l.begin(sent, reply[2])
 	if err := ctx.Err(); err != nil {
 		l.Release() //nolint:errcheck // the slot runs out by itself

@@ -38,6 +38,17 @@ func (s *Store) mergeAll() {
 	}
 }
 
+// mergeLeft starts mergeAll at most once a second, for uses that an earlier merge has left.
+func (s *Store) mergeLeft() {
+	if s.outage.waiting.Load() == 0 {
+		return
+	}
+	now, last := int64(time.Since(s.base)), s.outage.tried.Load()
+	if now-last >= int64(time.Second) && s.outage.tried.CompareAndSwap(last, now) {
+		s.sending.Go(s.mergeAll)
+	}
+}
+
 // mergeKey returns after all uses of a key are on Redis. It waits for a merge of another
 // goroutine.
 func (s *Store) mergeKey(ctx context.Context, key string) error {
@@ -94,12 +105,12 @@ func (s *Store) book(ctx context.Context, key string, b *batch) error {
 			changed, costs = append(changed, c), append(costs, cost)
 		}
 	}
-	s.outage.end(key, true)
 	if len(changed) > 0 {
 		if err := s.give(ctx, changed, costs); err != nil {
 			s.opts.Logger.WarnContext(ctx, "redislimit: units of an outage stay counted until the window has passed", "error", err)
 		}
 	}
+	s.outage.end(key, true)
 	if c.l.denials != nil {
 		c.l.denials.drop(c.check.Key)
 	}

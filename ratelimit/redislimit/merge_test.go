@@ -210,6 +210,7 @@ func TestAResetDuringAMerge(t *testing.T) {
 	eachAway(t, func(t *testing.T, l away) {
 		held, err := l.Reserve(context.Background(), "user:1", 5)
 		require.NoError(t, err)
+		time.Sleep(time.Second) // a use looks as much later as its merge was under way
 		other := store(t, dial(t, l.server.Addr()), patient())
 		l.merge.next(func() error {
 			return limiter(t, other, l.policy, nil).Reset(context.Background(), "user:1")

@@ -2,6 +2,7 @@ package redislimit
 
 import (
 	"crypto/rand"
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +21,14 @@ type outage struct {
 
 	// open is the number of open circuit breakers, and waiting is len(keys).
 	open, waiting atomic.Int64
+	tried         atomic.Int64 // when mergeLeft last did something, in nanoseconds since the store's base
+	// fallen counts decisions that have fallen back, by the hash of their keys.
+	fallen [fallenShards]atomic.Uint64
 }
+
+const fallenShards = 256
+
+var fallenSeed = maphash.MakeSeed()
 
 // unmerged is the uses of one key that Redis does not know.
 type unmerged struct {
@@ -62,6 +70,7 @@ func (o *outage) enter(calls []*call) {
 		if k.falling++; k.decided == nil {
 			k.decided = make(chan struct{})
 		}
+		o.fallen[o.shard(c.at())].Add(1) // after key: a caller that reads this finds an outage that is not calm
 	}
 }
 
@@ -78,21 +87,16 @@ func (o *outage) leave(calls []*call) {
 	}
 }
 
-// overtook reports whether calls have booked units of a key while this process allowed uses of
-// it that Redis does not know.
-func (o *outage) overtook(calls []*call) bool {
-	if o.waiting.Load() == 0 {
-		return false
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
+// marks changes whenever a decision about a key of calls falls back. Others' keys may change it
+// too.
+func (o *outage) marks(calls []*call) (sum uint64) {
 	for _, c := range calls {
-		if c.booked && o.keys[c.at()] != nil {
-			return true
-		}
+		sum += o.fallen[o.shard(c.at())].Load()
 	}
-	return false
+	return sum
 }
+
+func (o *outage) shard(key string) uint64 { return maphash.String(fallenSeed, key) % fallenShards }
 
 // key returns the uses of a key. The caller holds mu.
 func (o *outage) key(key string) *unmerged {

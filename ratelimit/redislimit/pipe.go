@@ -496,7 +496,7 @@ func (p *pipe) up() {
 	if p.breaker.succeeded() {
 		p.store.recovered()
 	}
-	p.store.beat()
+	p.store.mergeLeft()
 }
 
 func (p *pipe) failed(err error, at time.Time) {

@@ -265,8 +265,8 @@ const (
 
 // Run sends the heartbeats of this process, also while it is idle. It merges the uses of an
 // outage as soon as Redis responds, and reports a Redis that evicts keys. When ctx ends, it
-// signs the process off and returns nil. Without Run, decisions do this: a process that is idle for a
-// minute is not counted as an instance until it decides again.
+// signs the process off and returns nil. Without Run, allowed decisions do this: a process that allows
+// no use for a minute is not counted as an instance until it does again.
 func (s *Store) Run(ctx context.Context) error {
 	ticker, minute := time.NewTicker(beatEvery), time.NewTicker(evictionEvery)
 	defer ticker.Stop()
@@ -312,7 +312,6 @@ func (s *Store) beat() {
 		p.exec(context.Background(), []*query{q}, true)
 		if n, ok := q.value.(int64); ok && q.err == nil {
 			s.seen.Store(n)
-			s.mergeAll() // uses that an earlier merge has left
 		}
 	})
 }
