@@ -777,7 +777,7 @@ func TestForeignValues(t *testing.T) {
 // TestHungRedis: no call takes longer than its deadline, however many there are.
 func TestHungRedis(t *testing.T) {
 	server := redisServer(t)
-	c := open[int](t, process(t, server.Addr()), "h", &cache.Options[int]{StoreTimeout: 700 * time.Millisecond})
+	c := open[int](t, process(t, server.Addr()), "h", &cache.Options[int]{StoreTimeout: 700 * time.Millisecond, StaleFor: time.Hour})
 	if err := c.Set(t.Context(), "k", 1); err != nil {
 		t.Fatal(err)
 	}
@@ -788,7 +788,18 @@ func TestHungRedis(t *testing.T) {
 	for i := range 2000 {
 		wg.Go(func() {
 			began := time.Now()
-			_ = c.Delete(t.Context(), k(i))
+			switch i % 5 {
+			case 0:
+				_ = c.Set(t.Context(), k(i), i, cache.WithTags(k(i)))
+			case 1:
+				_ = c.InvalidateTags(t.Context(), k(i))
+			case 2:
+				_ = c.Expire(t.Context(), k(i))
+			case 3:
+				_, _ = c.GetOrLoad(t.Context(), k(i), one)
+			default:
+				_ = c.Delete(t.Context(), k(i))
+			}
 			for took := int64(time.Since(began)); ; {
 				now := slowest.Load()
 				if took <= now || slowest.CompareAndSwap(now, took) {
@@ -798,7 +809,7 @@ func TestHungRedis(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	t.Logf("slowest of 2,000 Deletes: %v", time.Duration(slowest.Load()))
+	t.Logf("slowest of 2,000 calls: %v", time.Duration(slowest.Load()))
 	if d := time.Duration(slowest.Load()); d > 1500*time.Millisecond {
 		t.Errorf("the slowest took %v", d)
 	}
