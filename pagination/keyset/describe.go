@@ -1,0 +1,276 @@
+package keyset
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// forms reads the types of the sort keys from the database, once for each list and key.
+func (s SQLSource[T]) forms(ctx context.Context, types *listCache, keys []Key) ([]form, error) {
+	if s.Dialect != Postgres && s.Dialect != MySQL && s.Dialect != SQLite {
+		list := make([]form, len(keys))
+		for i := range list {
+			list[i].dialect = s.Dialect
+		}
+		return list, nil
+	}
+	if list, ok := types.forms(s.Dialect, &s.Base, keys); ok {
+		return list, nil
+	}
+	list, err := s.describe(ctx, keys)
+	if err == nil {
+		types.store(s.Dialect, &s.Base, keys, list)
+	}
+	return list, err
+}
+
+func (s SQLSource[T]) describe(ctx context.Context, keys []Key) ([]form, error) {
+	b := s.Base
+	if s.Dialect == Postgres {
+		return s.describePostgres(ctx, &b, keys)
+	}
+	return s.describeResult(ctx, &b, keys)
+}
+
+// selectKeys writes SELECT with the keys as mainstay_k1, mainstay_k2, … and LIMIT 0.
+func (s *statement) selectKeys(keys []Key) {
+	s.write("SELECT ")
+	for i, k := range keys {
+		if i > 0 {
+			s.write(", ")
+		}
+		s.fragment(&fragment{sql: k.Expr, args: k.Args})
+		s.write(" AS mainstay_k", strconv.Itoa(i+1))
+	}
+	s.columns.first = 0
+	s.fromWhere()
+	s.write(" LIMIT 0")
+}
+
+func (s SQLSource[T]) describePostgres(ctx context.Context, b *Base, keys []Key) ([]form, error) {
+	b.Columns, b.Args = onlyOne, b.Args[min(columnArgs(b), len(b.Args)):]
+	st, err := newStatement(s.Dialect, b)
+	if err != nil {
+		return nil, err
+	}
+	st.write("SELECT ")
+	for i := range keys {
+		// The comparison and ORDER BY fail for a type without an order.
+		d := "d.mainstay_k" + strconv.Itoa(i+1)
+		st.write("CAST(pg_typeof(", d, ") AS text), (SELECT CASE WHEN 'c' IN (t.typtype, b.typtype) THEN 1 ELSE 0 END FROM pg_type t ",
+			"LEFT JOIN pg_type b ON b.oid = t.typbasetype WHERE t.oid = CAST(pg_typeof(", d, ") AS oid)), ")
+	}
+	for i := range keys {
+		d := "d.mainstay_k" + strconv.Itoa(i+1)
+		st.write("(", d, " < ", d, ") IS NULL AND ")
+	}
+	st.write("true")
+	// The row of the outer join has NULLs of the right types.
+	st.write(" FROM (SELECT 1 AS one) o LEFT JOIN (")
+	st.selectKeys(keys)
+	st.write(") d ON true")
+	for i := range keys {
+		st.write([...]string{" ORDER BY ", ", "}[min(i, 1)], "d.mainstay_k", strconv.Itoa(i+1))
+	}
+	rows, err := s.run(ctx, st.b.String(), st.args)
+	if err != nil {
+		return nil, fmt.Errorf("keyset: the types of the sort keys could not be read, or have no order: %w", err)
+	}
+	defer rows.Close()
+	names, composite := make([]string, len(keys)), make([]int, len(keys))
+	dest := make([]any, 0, 2*len(keys)+1)
+	for i := range names {
+		dest = append(dest, &names[i], &composite[i])
+	}
+	dest = append(dest, new(any))
+	if !rows.Next() {
+		return nil, errors.Join(errors.New("keyset: the database returned no types"), rows.Err())
+	}
+	if err := rows.Scan(dest...); err != nil {
+		return nil, err
+	}
+	list := make([]form, len(keys))
+	for i, name := range names {
+		list[i] = postgresForm(name)
+		list[i].composite = composite[i] > 0
+		switch name {
+		case "record", "json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle":
+			return nil, refused(keys[i], name, "PostgreSQL does not sort it, or does not read its text back; sort by a part of it")
+		}
+	}
+	return list, rows.Err()
+}
+
+var onlyOne = []string{"1 AS one"}
+
+// columnArgs returns the number of placeholders in the columns.
+func columnArgs(b *Base) (n int) {
+	for _, c := range b.Columns {
+		placeholders(c, Generic, func(p placeholder) {
+			if p.number == 0 {
+				n++
+			}
+		})
+	}
+	return n
+}
+
+// postgresForm returns the form of a type by its name from pg_typeof. character and bit
+// have no cast: without a length it would truncate the value to one character or bit.
+func postgresForm(name string) form {
+	f := form{dialect: Postgres, class: classText, cast: name}
+	switch name {
+	case "smallint", "integer", "bigint":
+		f.class, f.raw = classInt, true
+	case "double precision":
+		f.class, f.raw = classDouble, true
+	case "boolean":
+		f.class, f.raw = classPlain, true
+	case "bytea":
+		f.class, f.raw = classBinary, true
+	case "text", "character varying":
+		f.class, f.cast, f.raw = classString, "text", true
+	case "date", "timestamp without time zone", "timestamp with time zone":
+		f.class, f.raw = classTime, true
+	case "bit", "character", "bit[]", "character[]":
+		f.cast = ""
+	case "regproc", "regprocedure", "regoper", "regoperator", "regclass", "regtype", "regrole", "regnamespace", "regcollation", "regconfig", "regdictionary":
+		f.class, f.cast = classOID, "oid"
+	}
+	return f
+}
+
+// describeResult reads the types of a result's columns from the driver.
+func (s SQLSource[T]) describeResult(ctx context.Context, b *Base, keys []Key) ([]form, error) {
+	b.Columns, b.Args = onlyOne, b.Args[min(columnArgs(b), len(b.Args)):]
+	st, err := newStatement(s.Dialect, b)
+	if err != nil {
+		return nil, err
+	}
+	st.selectKeys(keys)
+	rows, err := s.run(ctx, st.b.String(), st.args)
+	if err != nil {
+		return nil, fmt.Errorf("keyset: the types of the sort keys could not be read, or have no order: %w", err)
+	}
+	defer rows.Close()
+	typed, ok := rows.(interface {
+		ColumnTypes() ([]*sql.ColumnType, error)
+	})
+	list := make([]form, len(keys))
+	for i := range list {
+		list[i].dialect = s.Dialect
+	}
+	if !ok {
+		return list, rows.Err()
+	}
+	types, err := typed.ColumnTypes()
+	if err != nil {
+		return nil, err
+	}
+	zoned := ""
+	for i, t := range types {
+		if s.Dialect == SQLite {
+			list[i].raw = rawInSQLite(t.DatabaseTypeName())
+			continue
+		}
+		name := strings.TrimPrefix(t.DatabaseTypeName(), "UNSIGNED ")
+		if name == "TIMESTAMP" {
+			zoned = keys[i].Name
+		}
+		if list[i], ok = mysqlForm(name, t); !ok {
+			return nil, refused(keys[i], name, "it sorts by another rule than it compares; sort by a part of it")
+		}
+		if list[i].class == classDecimal && strings.ContainsAny(keys[i].Expr, "(+-*/% ") {
+			list[i].raw, list[i].rounded = false, true
+		}
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil || zoned == "" {
+		return list, err
+	}
+	return list, s.fixedZone(ctx, zoned)
+}
+
+// rawInSQLite reports whether drivers return a column of a declared type as it is stored.
+// They convert dates to times, and BOOLEAN to booleans.
+func rawInSQLite(declared string) bool {
+	name, _, _ := strings.Cut(strings.ToUpper(declared), "(")
+	switch strings.TrimSpace(name) {
+	case "INTEGER", "INT", "TINYINT", "SMALLINT", "MEDIUMINT", "BIGINT", "INT2", "INT8", "TEXT", "VARCHAR", "CHAR", "CHARACTER",
+		"NVARCHAR", "CLOB", "REAL", "DOUBLE", "DOUBLE PRECISION", "FLOAT", "BLOB", "UUID":
+		return true
+	}
+	return false
+}
+
+func mysqlForm(name string, t *sql.ColumnType) (form, bool) {
+	f := form{dialect: MySQL, raw: true}
+	switch name {
+	case "TINYINT", "SMALLINT", "MEDIUMINT", "INT", "BIGINT", "YEAR":
+		f.class = classInt
+	case "DECIMAL":
+		f.class = classDecimal
+		_, scale, ok := t.DecimalSize() // drivers report one digit too few for UNSIGNED
+		if !ok || scale < 0 || scale > 38 {
+			scale = 30
+		}
+		f.cast = fmt.Sprintf("DECIMAL(65,%d)", scale)
+	case "FLOAT":
+		f.class, f.raw = classFloat, false
+	case "DOUBLE":
+		f.class = classDouble
+		if _, scale, ok := t.DecimalSize(); ok && scale < 31 { // printed rounded, as FLOAT is
+			f.class, f.raw = classFloat, false
+		}
+	case "DATE", "DATETIME", "TIMESTAMP", "TIME":
+		f.class, f.raw = classText, t.ScanType() != reflect.TypeFor[sql.NullTime]() // as with parseTime
+	case "CHAR", "VARCHAR", "TINYTEXT":
+		f.class = classString
+	case "TEXT", "MEDIUMTEXT", "LONGTEXT":
+		f.class, f.raw, f.prefix = classString, false, 170 // of six bytes, in the collations with three weights
+	case "BINARY", "VARBINARY", "TINYBLOB":
+		f.class, f.cast = classBinary, "BINARY"
+	case "BLOB", "MEDIUMBLOB", "LONGBLOB":
+		f.class, f.cast, f.raw, f.prefix = classBinary, "BINARY", false, 1000
+	case "ENUM", "BIT":
+		f.class, f.raw = classNumber, false
+	case "SET":
+		f.class, f.raw = classSet, false
+	case "JSON", "GEOMETRY", "VECTOR":
+		return f, false
+	default:
+		f.raw = false
+	}
+	return f, true
+}
+
+func refused(k Key, typ, why string) error {
+	return &WalkError{Column: k.Name, Problem: "cannot be sorted by: its type is " + typ + ", and " + why}
+}
+
+// fixedZone rejects a TIMESTAMP if an hour occurs twice in the session's time zone: two
+// instants then have the same text.
+func (s SQLSource[T]) fixedZone(ctx context.Context, column string) error {
+	rows, err := s.run(ctx, "SELECT IF(@@session.time_zone = 'SYSTEM', @@system_time_zone, @@session.time_zone)", nil)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var zone string
+	if !rows.Next() {
+		return rows.Err()
+	}
+	if err := rows.Scan(&zone); err != nil {
+		return err
+	}
+	switch {
+	case zone == "UTC", zone == "GMT", zone == "Etc/UTC", zone == "Universal", len(zone) > 0 && (zone[0] == '+' || zone[0] == '-'):
+		return rows.Err()
+	}
+	return &WalkError{Column: column, Problem: "is a TIMESTAMP in a session of time zone " + zone +
+		", where clocks may go back: set time_zone to '+00:00' in the DSN, or use DATETIME"}
+}
