@@ -2,10 +2,12 @@ package backup
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
+	"regexp"
 	"strings"
 	"time"
 
@@ -348,30 +350,64 @@ func (j *Job) sweepBefore(ctx context.Context, before time.Time) (swept []string
 	return swept, nil
 }
 
-// publish writes the manifest, which makes the artefact a backup.
-func (r *run) publish(ctx context.Context) error {
-	data, err := r.dumped.encode(r.opts.ManifestKey)
-	if err != nil {
-		return err
+func (c *counters) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running++
+}
+
+// lockStorage takes the lock of the storage, if it has one.
+func (j *Job) lockStorage(ctx context.Context) (unlock func() error, err error) {
+	if lock := j.storage.Abilities().Lock; lock != nil {
+		return lock(ctx)
 	}
-	if _, err := r.storage.Put(ctx, r.id+manifestSuffix, func(w io.Writer) error {
-		_, err := w.Write(data)
-		return err
-	}); err != nil {
-		return errors.Join(err, r.storage.Remove(context.WithoutCancel(ctx), r.dumped.File))
+	return func() error { return nil }, nil
+}
+
+var jobName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+
+// stampLayout is the time in the name of a backup. It is in UTC, has no colons because of
+// Windows, and sorts by time.
+const stampLayout = "20060102T150405Z"
+
+// newID returns the name of a new backup: the job, the time, and six random digits. Two
+// runs within one second therefore have two names.
+func newID(job string, now time.Time) string {
+	return job + "_" + now.UTC().Format(stampLayout) + "_" + randomDigits()
+}
+
+// randomDigits returns six random hexadecimal digits.
+func randomDigits() string {
+	var random [3]byte
+	rand.Read(random[:])
+	return hex.EncodeToString(random[:])
+}
+
+var idForm = regexp.MustCompile(`^([a-z0-9][a-z0-9-]{0,62})_(\d{8}T\d{6}Z)_([0-9a-f]{6})$`)
+
+// checkID rejects an id that is not a valid backup name of the job, because it becomes part
+// of file names.
+func checkID(job, id string) error {
+	parts := idForm.FindStringSubmatch(id)
+	if parts == nil || parts[1] != job {
+		return fmt.Errorf("%w: %q is not a backup of the job %s", ErrNotFound, id, job)
 	}
-	r.report.Manifest = r.dumped
 	return nil
 }
 
-func (r *run) verify(ctx context.Context) error {
-	if r.opts.SkipVerify {
-		return nil
+// The files of one backup start with its id.
+const (
+	manifestSuffix = ".json"
+	verifySuffix   = ".verify.json"
+	pinSuffix      = ".pin"
+	acceptSuffix   = ".accepted"
+)
+
+// stem returns the id of the backup that a file belongs to, or "".
+func stem(job, name string) string {
+	id, _, _ := strings.Cut(name, ".")
+	if checkID(job, id) != nil {
+		return ""
 	}
-	v, err := r.Verify(ctx, r.id)
-	if err != nil {
-		return err
-	}
-	r.report.Verified = true
-	return r.proveByRestore(ctx, v)
+	return id
 }

@@ -2,12 +2,14 @@ package backup
 
 import (
 	"bytes"
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -131,4 +133,30 @@ func parseManifest(job, id string, data, key []byte) (*Manifest, error) {
 		return nil, errors.New("backup: the manifest has no time")
 	}
 	return &m, nil
+}
+
+// publish writes the manifest, which makes the artefact a backup.
+func (r *run) publish(ctx context.Context) error {
+	data, err := r.dumped.encode(r.opts.ManifestKey)
+	if err != nil {
+		return err
+	}
+	if _, err := r.storage.Put(ctx, r.id+manifestSuffix, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	}); err != nil {
+		return errors.Join(err, r.storage.Remove(context.WithoutCancel(ctx), r.dumped.File))
+	}
+	r.report.Manifest = r.dumped
+	return nil
+}
+
+// ValidName reports whether name is valid. A storage must accept every valid name.
+func ValidName(name string) bool {
+	if name == "" || len(name) > 200 || name[0] == '.' {
+		return false
+	}
+	return !strings.ContainsFunc(name, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-')
+	})
 }

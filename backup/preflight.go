@@ -86,3 +86,13 @@ func in(s Storage) string {
 	}
 	return ""
 }
+
+// free returns the free space of the storage in bytes, -1 if it is unknown.
+func (j *Job) free(ctx context.Context) int64 {
+	if ask := j.storage.Abilities().Free; ask != nil {
+		if n, err := ask(ctx); err == nil {
+			return n
+		}
+	}
+	return -1
+}

@@ -52,13 +52,6 @@ func (p *progress) stage(name string) {
 	p.hook(p.now)
 }
 
-// anew resets the progress when a dump is retried.
-func (p *progress) anew() {
-	if p != nil {
-		p.now.Raw, p.now.Rows, p.now.Rate, p.raw = 0, 0, 0, 0
-	}
-}
-
 func (p *progress) wrote(n int) {
 	p.now.Raw += int64(n)
 	at := time.Now()

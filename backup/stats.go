@@ -60,12 +60,6 @@ type counters struct {
 	stats   Stats
 }
 
-func (c *counters) begin() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.running++
-}
-
 func (c *counters) end(r Run, locked bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

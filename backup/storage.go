@@ -1,10 +1,10 @@
 package backup
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
@@ -80,34 +80,6 @@ var (
 	ErrUnproven = errors.New("backup: no recent restore test")
 )
 
-// ValidName reports whether name is valid. A storage must accept every valid name.
-func ValidName(name string) bool {
-	if name == "" || len(name) > 200 || name[0] == '.' {
-		return false
-	}
-	return !strings.ContainsFunc(name, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-')
-	})
-}
-
-// lockStorage takes the lock of the storage, if it has one.
-func (j *Job) lockStorage(ctx context.Context) (unlock func() error, err error) {
-	if lock := j.storage.Abilities().Lock; lock != nil {
-		return lock(ctx)
-	}
-	return func() error { return nil }, nil
-}
-
-// free returns the free space of the storage in bytes, -1 if it is unknown.
-func (j *Job) free(ctx context.Context) int64 {
-	if ask := j.storage.Abilities().Free; ask != nil {
-		if n, err := ask(ctx); err == nil {
-			return n
-		}
-	}
-	return -1
-}
-
 // readFrom reads a complete small file.
 func readFrom(ctx context.Context, s Storage, name string, limit int64) ([]byte, error) {
 	r, err := s.Open(ctx, name)
@@ -127,13 +99,20 @@ func putIn(ctx context.Context, s Storage, name string, data []byte) error {
 	return err
 }
 
-// replaceIn stores a small file, and replaces an older one if it exists.
-func replaceIn(ctx context.Context, s Storage, name string, data []byte) error {
-	if replace := s.Abilities().Replace; replace != nil {
-		return replace(ctx, name, data)
+func (j *Job) readFile(ctx context.Context, name string) ([]byte, error) {
+	return readFrom(ctx, j.storage, name, maxSmallFile)
+}
+
+func (j *Job) writeFile(ctx context.Context, name string, data []byte) error {
+	return putIn(ctx, j.storage, name, data)
+}
+
+// readAll reads a small file of a storage.
+func readAll(r io.Reader, limit int64) ([]byte, error) {
+	var b bytes.Buffer
+	n, err := io.Copy(&b, io.LimitReader(r, limit+1))
+	if err == nil && n > limit {
+		err = errors.New("backup: the file is too large to be one of this program")
 	}
-	if err := s.Remove(ctx, name); err != nil && !errors.Is(err, ErrRetained) {
-		return err
-	}
-	return putIn(ctx, s, name, data)
+	return b.Bytes(), err
 }

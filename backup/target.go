@@ -179,6 +179,3 @@ func (r *run) attend(ctx context.Context, t *target, local []Entry) TargetOutcom
 		return TargetOutcome{Pending: -1, Error: fmt.Sprintf("it hangs: %v", context.Cause(ctx))}
 	}
 }
-
-// oneLine returns the text of an error in one line. The error may be a joined one.
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

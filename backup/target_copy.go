@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -268,4 +269,22 @@ func (c *copier) marks(ctx context.Context, local, held []Entry) error {
 		}
 	}
 	return nil
+}
+
+// mark writes a file that is a flag: only its presence counts.
+func (j *Job) mark(ctx context.Context, name string) error {
+	return j.replaceFile(ctx, name, []byte(j.now().UTC().Format(time.RFC3339)+"\n"))
+}
+
+// keep replaces the stored result of a verification.
+func (j *Job) keep(ctx context.Context, v Verification) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	return j.replaceFile(ctx, v.ID+verifySuffix, append(data, '\n'))
+}
+
+func (j *Job) replaceFile(ctx context.Context, name string, data []byte) error {
+	return replaceIn(ctx, j.storage, name, data)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -63,61 +64,6 @@ type brokenError struct{ why string }
 
 func (e brokenError) Error() string { return e.why }
 
-// readBack compares an artefact with its manifest, and writes the decoded bytes to the
-// writer to, unless it is nil. The bytes are verified only at the end. Do not rely on any
-// of them before readBack has returned nil.
-func (j *Job) readBack(ctx context.Context, m *Manifest, to io.Writer) (decoded bool, err error) {
-	file, err := j.storage.Open(ctx, m.File)
-	if err != nil {
-		if errors.Is(err, ErrNotFound) {
-			return false, brokenError{"the artefact is missing"}
-		}
-		return false, err
-	}
-	defer file.Close()
-	stored, raw := newMeasured(), newMeasured()
-	source := &sourceReader{from: file, ctx: ctx}
-	in := io.TeeReader(source, &stored)
-
-	decoder, err := newDecoder(in, m, j.opts.Identities)
-	switch {
-	case errors.Is(err, ErrNoIdentity) && to == nil:
-		// This host cannot open the artefact, by design. Its stored bytes can be compared.
-	case err != nil && source.err != nil:
-		return false, source.err
-	case errors.Is(err, ErrNoIdentity):
-		return false, err
-	case err != nil:
-		return false, brokenError{err.Error()}
-	default:
-		defer decoder.Close()
-		out := io.Writer(&raw)
-		if to != nil {
-			out = io.MultiWriter(&raw, to)
-		}
-		if _, err := io.Copy(out, decoder); err != nil {
-			if source.err != nil {
-				return false, source.err
-			}
-			if to != nil && raw.n < m.RawSize && ctx.Err() == nil && isWriteError(err) {
-				return false, err
-			}
-			return false, brokenError{"it does not decode: " + err.Error()}
-		}
-		decoded = true
-	}
-	if _, err := io.Copy(io.Discard, in); err != nil { // bytes after the end of the stream
-		return false, err
-	}
-	switch {
-	case stored.n != m.Size || stored.hex() != m.SHA256:
-		return false, brokenError{"its checksum is wrong: the file was changed or damaged"}
-	case decoded && (raw.n != m.RawSize || raw.hex() != m.RawSHA256):
-		return false, brokenError{"it decodes to something else than was dumped"}
-	}
-	return decoded, nil
-}
-
 // sourceReader separates failures of the storage from errors in the stored data.
 type sourceReader struct {
 	from io.Reader
@@ -143,21 +89,6 @@ type writeError struct{ err error }
 func (e writeError) Error() string { return e.err.Error() }
 func (e writeError) Unwrap() error { return e.err }
 
-func isWriteError(err error) bool { return errors.As(err, new(writeError)) }
-
-// keep replaces the stored result of a verification.
-func (j *Job) keep(ctx context.Context, v Verification) error {
-	data, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	return j.replaceFile(ctx, v.ID+verifySuffix, append(data, '\n'))
-}
-
-func (j *Job) replaceFile(ctx context.Context, name string, data []byte) error {
-	return replaceIn(ctx, j.storage, name, data)
-}
-
 func (j *Job) readVerification(ctx context.Context, id string) (Verification, error) {
 	var v Verification
 	data, err := j.readFile(ctx, id+verifySuffix)
@@ -170,6 +101,125 @@ func (j *Job) readVerification(ctx context.Context, id string) (Verification, er
 	return v, nil
 }
 
-func (j *Job) writeFile(ctx context.Context, name string, data []byte) error {
-	return putIn(ctx, j.storage, name, data)
+// readEvery is the maximum time between two reads of a stored copy.
+const readEvery = 30 * 24 * time.Hour
+
+// scrub is the stage that reads a share of the older copies again.
+func (r *run) scrub(ctx context.Context) error {
+	if r.opts.SkipVerify {
+		return nil
+	}
+	read, err := r.scrubShare(ctx, r.before, r.started)
+	r.report.Reread = read
+	return err
+}
+
+// scrubShare reads the copies that are due and compares them with their checksums. It marks
+// a damaged copy as damaged. The error is ErrDamaged if a copy was damaged, and otherwise
+// the error of the storage.
+func (j *Job) scrubShare(ctx context.Context, entries []Entry, now time.Time) (read []string, err error) {
+	var damaged []string
+	var errs []error
+	for _, e := range unreadLongest(entries, now) {
+		v := Verification{ID: e.ID, Time: j.now().UTC(), OK: true, Drill: e.Drill}
+		if old, err := j.readVerification(ctx, e.ID); err == nil {
+			v.Decoded = old.Decoded
+		}
+		start := time.Now()
+		err := j.readStored(ctx, e.Manifest)
+		var broken brokenError
+		switch {
+		case errors.As(err, &broken):
+			v.OK, v.Problem = false, broken.Error()
+			damaged = append(damaged, e.ID+": "+v.Problem)
+		case ctx.Err() != nil:
+			return read, ctx.Err()
+		case err != nil:
+			errs = append(errs, fmt.Errorf("%s could not be read again: %w", e.ID, err))
+			continue
+		}
+		v.TookMS = time.Since(start).Milliseconds()
+		if err := j.keep(ctx, v); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		read = append(read, e.ID)
+	}
+	if len(damaged) > 0 {
+		errs = append([]error{fmt.Errorf("%w: %s", ErrDamaged, strings.Join(damaged, "; "))}, errs...)
+	}
+	return read, errors.Join(errs...)
+}
+
+// readStored compares the stored bytes of an artefact with the manifest. It needs no
+// identity.
+func (j *Job) readStored(ctx context.Context, m *Manifest) error {
+	file, err := j.storage.Open(ctx, m.File)
+	if errors.Is(err, ErrNotFound) {
+		return brokenError{"the artefact is missing"}
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	sum := newMeasured()
+	if _, err := io.Copy(&sum, &sourceReader{from: file, ctx: ctx}); err != nil {
+		return err
+	}
+	if sum.n != m.Size || sum.hex() != m.SHA256 {
+		return brokenError{"its checksum is wrong: the file was changed or damaged"}
+	}
+	return nil
+}
+
+// Delete removes one backup, for example a damaged one or one from a wrong clock. It
+// refuses to remove a pinned backup and the newest good one.
+func (j *Job) Delete(ctx context.Context, id string) error {
+	e, err := j.Find(ctx, id)
+	if err != nil {
+		return err
+	}
+	good, err := j.Find(ctx, "")
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	switch {
+	case id == "":
+		return fmt.Errorf("%w: name the backup to delete", ErrNotFound)
+	case e.Pinned:
+		return fmt.Errorf("backup: %s is pinned: unpin it first", id)
+	case good.ID == id:
+		return fmt.Errorf("backup: %s is the newest good backup: take another one first", id)
+	}
+	unlock, err := j.lockStorage(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock() //nolint:errcheck // the end of the process also frees the lock
+	objects, err := j.storage.List(ctx)
+	if err != nil {
+		return err
+	}
+	if err := j.storage.Remove(ctx, id+manifestSuffix); err != nil {
+		return err
+	}
+	var errs []error
+	for _, o := range objects {
+		if stem(j.name, o.Name) == id {
+			errs = append(errs, j.storage.Remove(ctx, o.Name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r *run) verify(ctx context.Context) error {
+	if r.opts.SkipVerify {
+		return nil
+	}
+	v, err := r.Verify(ctx, r.id)
+	if err != nil {
+		return err
+	}
+	r.report.Verified = true
+	return r.proveByRestore(ctx, v)
 }
