@@ -57,11 +57,12 @@ func (s SQLSource[T]) chooseIndex(ctx context.Context, order Order) string {
 	if err != nil || len(free) == 0 {
 		return ""
 	}
+	// A view or a later table of a join has no such index behind the first name of FROM.
+	candidates := strings.Split(free[0].possible, ",")
 	if free[0].inOrder() {
-		return free[0].key
+		candidates = []string{free[0].key}
 	}
 	best, length := "", 0
-	candidates := strings.Split(free[0].possible, ",")
 	for _, name := range candidates[:min(len(candidates), mostCandidates)] {
 		base, err := s.Base.forced(name)
 		if name == "" || err != nil {

@@ -101,6 +101,18 @@ func TestIndexOfFilteredList(t *testing.T) {
 	seek(1)
 	assert.LessOrEqual(t, entriesRead(t, conn, func() { seek(1) }), 40)
 
+	// A view has no index, nor has the first table of a join that the server reads second.
+	for _, s := range []string{"CREATE VIEW sales_view AS SELECT * FROM sales", "CREATE TABLE notes (note VARCHAR(40) PRIMARY KEY)", "INSERT INTO notes VALUES ('note')"} {
+		_, err := conn.ExecContext(t.Context(), s)
+		require.NoError(t, err)
+	}
+	for _, from := range []string{"sales_view", "notes n JOIN (SELECT 1 AS one) o JOIN sales ON sales.note = n.note", "sales JOIN notes n ON sales.note = n.note"} {
+		source = salesSource(conn, keyset.MySQL)
+		source.Base.From, source.Base.Where, source.Base.Args = from, "status = ?", []any{3}
+		source.Base.Columns = []string{"id", "status", "created_at", "closed_at", "'x' AS text"}
+		seek(26)
+	}
+
 	// An index that is dropped is not missed, and the choice of the caller counts.
 	source = salesSource(conn, keyset.MySQL)
 	source.Base.Where, source.Base.Args = "status = ?", []any{3}
