@@ -14,7 +14,8 @@ import (
 var routineGrant = regexp.MustCompile("^GRANT .* ON (?:PROCEDURE|FUNCTION|PACKAGE|PACKAGE BODY) `((?:[^`]|``)*)`\\.")
 
 // Accounts writes the accounts and roles with rights on the database, or on all databases,
-// with these rights, as statements for the client program mariadb. They hold hashes of
+// with these rights and those on the database mysql, as statements for the client program
+// mariadb. They hold hashes of
 // passwords. The account must be allowed to read the tables of the database mysql.
 func (m *Source) Accounts(ctx context.Context, w io.Writer) (driver.Contents, error) {
 	var c driver.Contents
@@ -76,6 +77,8 @@ func (m *Source) Accounts(ctx context.Context, w io.Writer) (driver.Contents, er
 				}
 			case !ok || g.database == "*":
 				relevant = relevant || ok && !slices.Equal(g.privileges, []string{"USAGE"}) || !ok
+				own = append(own, line+";")
+			case g.database == "mysql": // a backup reads its tables
 				own = append(own, line+";")
 			case likeMatches(g.database, m.database, on.fold) || g.database == m.database:
 				relevant = true
