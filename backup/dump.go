@@ -20,6 +20,7 @@ import (
 
 	"filippo.io/age"
 	"github.com/klauspost/compress/zstd"
+
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
