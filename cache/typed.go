@@ -113,12 +113,13 @@ func (c *Typed[V]) Get(ctx context.Context, key string) (value V, found bool, er
 	return c.clone(r.value), !r.absent, nil
 }
 
-// Set stores a value. No running load of the key, in any process, stores its value.
+// Set stores a value. No running load of the key, in any process, stores its value. In
+// Redis it takes two round trips, so that a value that arrives late replaces no later write.
 func (c *Typed[V]) Set(ctx context.Context, key string, value V, opts ...CallOption) error {
 	return c.SetMany(ctx, map[string]V{key: value}, opts...)
 }
 
-// SetMany stores values in one round trip, or one for each node. If a value cannot be
+// SetMany stores values in as many round trips as Set, or as many for each node. If a value cannot be
 // stored, its key is deleted, so that no caller receives an older value. The error joins
 // the errors of all keys.
 func (c *Typed[V]) SetMany(ctx context.Context, values map[string]V, opts ...CallOption) error {

@@ -14,9 +14,9 @@ import (
 // works while the slot of the key migrates. The header has three bytes of magic, "1" if a
 // process waits for the lease, and "1" if a call has expired the value. Then come the end
 // of the lease in milliseconds on the clock of the server (14 digits), the token of the
-// lease (16), and a hash of the value (8, zeros if there is a lease and no value). So Set
-// is SET, Delete is DEL, and both end the lease. The leases follow Facebook's memcache
-// (Nishtala et al., NSDI 2013).
+// lease (16), and a hash of the value (8, zeros if there is a lease and no value). So
+// Delete is DEL, which ends the lease. Set takes the lease from any load and stores its
+// value under it. The leases follow Facebook's memcache (Nishtala et al., NSDI 2013).
 const (
 	magic      = "MS\x01"
 	headerSize = 43
