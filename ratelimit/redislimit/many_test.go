@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mainstay-go/mainstay/internal/testserver"
@@ -134,4 +135,77 @@ func TestInstantsOfASharedScript(t *testing.T) {
 	// 2 s and the windows that begin and end in them.
 	require.LessOrEqual(t, len(admitted), 50*6)
 	require.GreaterOrEqual(t, len(admitted), 50*3)
+}
+
+// A server that refuses scripts with the keys of several callers, such as a proxy or a node of a
+// Cluster, gets a script for each decision, and no decision is lost.
+func TestAServerThatRefusesSharedScripts(t *testing.T) {
+	t.Parallel()
+	client := dial(t, testserver.Redis(t).Addr())
+	hook := new(refuseShared)
+	client.AddHook(hook)
+	s := store(t, client, &Options{Timeout: 10 * time.Second, DenyFor: -1, Logger: slog.New(slog.DiscardHandler)})
+	l := limiter(t, s, ratelimit.Policy{Name: "p", Limit: 10, Window: time.Hour, OnFailure: ratelimit.FailClosed}, nil)
+	var allowed atomic.Int64
+	var wg sync.WaitGroup
+	for i := range 400 {
+		wg.Go(func() {
+			r, err := l.Allow(context.Background(), fmt.Sprint("user:", i%20))
+			if err != nil {
+				t.Error(err)
+			}
+			if r.Allowed {
+				allowed.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	require.EqualValues(t, 200, allowed.Load())
+	require.Positive(t, hook.refused.Load(), "no script was shared")
+	require.LessOrEqual(t, hook.refused.Load(), int64(maxLanes*2), "and it is tried once")
+}
+
+// refuseShared refuses scripts with more than one key.
+type refuseShared struct {
+	resender
+	refused atomic.Int64
+}
+
+type refusal struct{}
+
+func (refusal) Error() string { return "ERR keys of several subjects" }
+func (refusal) RedisError()   {}
+
+func (h *refuseShared) refuses(cmd redis.Cmder) bool {
+	args := cmd.Args()
+	if len(args) < 3 || args[1] != any(manyScript.sha) && args[1] != any(manyScript.source) {
+		return false
+	}
+	h.refused.Add(1)
+	cmd.SetErr(refusal{})
+	return true
+}
+
+func (h *refuseShared) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if h.refuses(cmd) {
+			return refusal{}
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (h *refuseShared) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		var others []redis.Cmder
+		for _, cmd := range cmds {
+			if !h.refuses(cmd) {
+				others = append(others, cmd)
+			}
+		}
+		if len(others) == 0 {
+			return nil
+		}
+		return next(ctx, others)
+	}
 }

@@ -383,7 +383,7 @@ func (p *pipe) send(ctx context.Context, batch []*query) {
 // exec runs a batch, with the sources of the scripts if Redis does not know them. Decisions of
 // the usual kind are one script where all keys are on one node.
 func (p *pipe) exec(ctx context.Context, batch []*query, source bool) {
-	if len(batch) == 1 || p.store.slots.Load() {
+	if len(batch) == 1 || p.store.slots.Load() || p.store.apart.Load() {
 		p.execEach(ctx, batch, source)
 		return
 	}
@@ -416,13 +416,14 @@ func (p *pipe) exec(ctx context.Context, batch []*query, source bool) {
 	if len(again) == 0 {
 		return
 	}
+	if many.err != nil { // one address of a Cluster, or a proxy
+		p.store.apart.Store(true)
+	}
 	p.execEach(ctx, again, false)
 	var unknown []*query
 	for _, q := range again {
 		if unknownScript(q.err) {
 			unknown = append(unknown, q)
-		} else if crossSlot(many.err) {
-			p.store.slots.Store(true) // one address of a Cluster after all
 		}
 	}
 	if len(unknown) > 0 {

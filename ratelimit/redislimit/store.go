@@ -42,6 +42,7 @@ type Store struct {
 	id     string      // of this process
 	obeys  bool        // the client keeps the deadlines of contexts
 	slots  atomic.Bool // keys of different subjects cannot go into one script
+	apart  atomic.Bool // this server refuses scripts with keys of several subjects
 	single *pipe       // of a client that talks to one node, as far as this store knows
 	pipes  sync.Map    // *redis.Client -> *pipe, of a Cluster's nodes
 
