@@ -12,6 +12,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/zeebo/xxh3"
+
 	"github.com/mainstay-go/mainstay/cache/driver"
 )
 
@@ -334,3 +336,5 @@ func userTags(tags []string) []string {
 	}
 	return full
 }
+
+func (c *Typed[V]) hash(key string) uint64 { return xxh3.HashStringSeed(key, c.seed) }

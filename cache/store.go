@@ -375,3 +375,68 @@ type stateLog struct{ failing atomic.Bool }
 func (s *stateLog) changed(failing bool) bool {
 	return s.failing.Load() != failing && s.failing.Swap(failing) != failing
 }
+
+// makeSome offers values, and returns the values whose store still cannot be reached.
+//
+// A value is stored only if no process has written its key or one of its tags since its
+// load began. The invalidation log has each write whose call returned before the last Sync.
+// A write may have reached the store before the lease and not yet the log. It returns
+// within the timeout of its store, and the offer waits for that time. A write after the
+// lease ends the lease.
+func (c *Typed[V]) makeSome(ctx context.Context, all []*result[V]) (left []*result[V]) {
+	var wants []want
+	var open []*result[V]
+	for _, f := range all {
+		j := f.job
+		age := time.Since(f.loaded)
+		if age >= min(c.opts.OutageTTL, f.freshFor) || !c.memory.Valid(j.ticket, j.want.hash, j.want.hashes) {
+			c.memory.End(j.ticket)
+			continue
+		}
+		wants, open = append(wants, j.want), append(open, f)
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	b := &batch[V]{c: c}
+	var ask []*job[V]
+	var asked []*result[V]
+	rs := c.read(ctx, open[0].job.ticket, wants, nil)
+	for i, f := range open {
+		switch j := f.job; {
+		case rs[i].err != nil || !c.memory.Online():
+			left = append(left, f)
+		case rs[i].fresh || rs[i].newer: // another process has stored a value
+			c.memory.End(j.ticket)
+		default:
+			j.take(&rs[i])
+			ask, asked = append(ask, j), append(asked, f)
+		}
+	}
+	if len(ask) == 0 {
+		return left
+	}
+	b.askLeases(ctx, ask, driver.NewOfferToken)
+	await(ctx, nil, c.store.Capabilities().Timeout)
+	syncs := []driver.Op{{Kind: driver.Sync}}
+	c.do(ctx, syncs)
+	var granted []*result[V]
+	for _, f := range asked {
+		if j := f.job; j.token != "" && syncs[0].Err == nil {
+			age := time.Since(f.loaded)
+			f.states, f.outage = j.reading.states, false
+			f.freshFor, f.life = f.freshFor-age, f.life-age
+			if f.freshFor > 0 {
+				granted = append(granted, f)
+			}
+		}
+	}
+	b.storeAll(ctx, granted)
+	if open := leases(c, driver.Release, ask); len(open) > 0 {
+		c.do(ctx, open)
+	}
+	for _, f := range asked {
+		c.memory.End(f.job.ticket)
+	}
+	return left
+}

@@ -86,8 +86,6 @@ func New[V any](store driver.Store, name string, ttl time.Duration, opts *Option
 // Name returns the name that New received.
 func (c *Typed[V]) Name() string { return c.name }
 
-func (c *Typed[V]) hash(key string) uint64 { return xxh3.HashStringSeed(key, c.seed) }
-
 // Get returns the value of key, and false if there is none. A value that cannot be decoded
 // is absent. The error is that of the store.
 func (c *Typed[V]) Get(ctx context.Context, key string) (value V, found bool, err error) {
