@@ -85,9 +85,7 @@ func (s SQLSource[T]) compile(ctx context.Context, q Seek) (*compiled, error) {
 		dialect: s.Dialect, from: s.Base.From, where: s.Base.Where, query: s.Base.Query, question: s.Base.Question, args: len(s.Base.Args),
 		order: q.Order.spec, backward: q.Backward, inclusive: q.Inclusive, after: kindsOf(q.After), until: kindsOf(q.Until),
 	}
-	if q.usual == q.Limit {
-		key.usual = q.Limit
-	}
+	key.usual = q.limitInText(s.Dialect)
 	if q.also == nil {
 		key.index = s.indexFor(ctx, q.Order)
 	}

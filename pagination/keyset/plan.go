@@ -57,6 +57,15 @@ const (
 	isNotNull                    // anything but NULL
 )
 
+// limitInText returns the limit if it is part of the text, or 0. MariaDB and MySQL plan each
+// execution, so a second text would have no use there.
+func (q Seek) limitInText(d Dialect) int {
+	if q.usual != q.Limit || d == MySQL {
+		return 0
+	}
+	return q.Limit
+}
+
 func (q Seek) plan(d Dialect) (*seekPlan, error) {
 	if len(q.Order.keys) == 0 {
 		return nil, errors.New("keyset: Seek needs an Order made by NewOrder")
@@ -69,9 +78,7 @@ func (q Seek) plan(d Dialect) (*seekPlan, error) {
 	}
 	p := &seekPlan{keys: make([]scanKey, len(q.Order.keys)), bound: d == Generic || d == SQLServer || d == Oracle}
 	p.limit = fragment{sql: "?", args: []any{q.argument(fromLimit, 0, q.Limit)}}
-	if q.usual == q.Limit {
-		p.literal = q.Limit
-	}
+	p.literal = q.limitInText(d)
 	mixed, foreign := false, false
 	for i, k := range q.Order.keys {
 		if err := k.unnumbered(d); err != nil {

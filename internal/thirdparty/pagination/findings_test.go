@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/mainstay-go/mainstay/internal/testserver"
 	"github.com/mainstay-go/mainstay/pagination"
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 	"github.com/mainstay-go/mainstay/pagination/querycount"
@@ -212,10 +213,36 @@ func TestLongValue(t *testing.T) {
 // The numbers that clients choose make no new statements.
 func TestStatementTexts(t *testing.T) {
 	t.Parallel()
-	db := memory(t, "CREATE TABLE t (id INTEGER PRIMARY KEY, k TEXT)",
-		"INSERT INTO t SELECT value, value % 37 FROM (WITH RECURSIVE n(value) AS (SELECT 0 UNION ALL SELECT value + 1 FROM n WHERE value < 2599) SELECT value FROM n)",
-		"CREATE INDEX t_k ON t (k, id)")
-	k, source := pairs(t, "t.k"), pairSource(db, keyset.Base{From: "t"})
+	table := func(values string) []string {
+		return []string{
+			"CREATE TABLE t (id INTEGER PRIMARY KEY, shop INTEGER, k VARCHAR(20))",
+			"INSERT INTO t SELECT n, 1, n % 37 FROM (" + values + ") AS numbers",
+			"CREATE INDEX t_k ON t (shop, k, id)",
+		}
+	}
+	t.Run("SQLite", func(t *testing.T) {
+		t.Parallel()
+		testStatementTexts(t, memory(t, table("WITH RECURSIVE x(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM x WHERE n < 2599) SELECT n FROM x")...), keyset.SQLite)
+	})
+	t.Run("MariaDB", func(t *testing.T) {
+		t.Parallel()
+		server := testserver.MariaDB(t)
+		server.CreateDatabase(t, "pagination")
+		db, err := querycount.Open("mysql", server.DSN("pagination"))
+		require.NoError(t, err)
+		t.Cleanup(func() { db.Close() })
+		for _, s := range table("SELECT seq AS n FROM seq_0_to_2599") {
+			_, err := db.Exec(s)
+			require.NoError(t, err, s)
+		}
+		testStatementTexts(t, db, keyset.MySQL)
+	})
+}
+
+func testStatementTexts(t *testing.T, db *sql.DB, dialect keyset.Dialect) {
+	k := pairs(t, "t.k")
+	source := pairSource(db, keyset.Base{From: "t", Where: "t.shop = ?", Args: []any{1}})
+	source.Dialect = dialect
 	order, err := k.Order("k")
 	require.NoError(t, err)
 	source.Order = order
