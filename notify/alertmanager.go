@@ -13,6 +13,10 @@ const alertmanagerKeeps = 7 * 24 * time.Hour
 // and repeats. Each of [Message.Alerts] becomes an alert with the labels alertname,
 // service, instance and severity. A message without alerts becomes one alert with the
 // labels alertname and service. With several Alertmanagers, give each its own Webhook.
+//
+// Alertmanager loses its alerts when it restarts, and expects that clients repeat them. In
+// health/alert, set Receiver.Reminders to three minutes for this receiver: each reminder
+// sends the open alerts again.
 func NewAlertmanager(baseURL string, opts *WebhookOptions) (*Webhook, error) {
 	return newWebhook("Alertmanager", baseURL, opts, func(m Message) []call {
 		if list := alertmanagerAlerts(m); len(list) > 0 {

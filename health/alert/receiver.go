@@ -65,13 +65,18 @@ const fallbackSuffix = "/fallback"
 
 func (o *Options) receivers(to notify.Notifier) ([]*receiver, error) {
 	var list []Receiver
+	channels := []notify.Notifier{to}
 	if m, ok := to.(*notify.Multi); ok && m != nil {
-		// Each channel has its own delivery state.
-		for i, n := range m.Notifiers() {
-			list = append(list, Receiver{Name: fmt.Sprintf("default-%d", i+1), Notifier: n})
+		channels = m.Notifiers() // each channel has its own delivery state
+	} else if to == nil {
+		channels = nil
+	}
+	for i, n := range channels {
+		name := "default" // keeps its name, and so its delivery state, when a second channel is added
+		if i > 0 {
+			name = fmt.Sprintf("default-%d", i+1)
 		}
-	} else if to != nil {
-		list = append(list, Receiver{Name: "default", Notifier: to})
+		list = append(list, Receiver{Name: name, Notifier: n})
 	}
 	list = append(list, o.Receivers...)
 	if len(list) == 0 {

@@ -164,6 +164,10 @@ func TestWhatStrangersSee(t *testing.T) {
 		}
 		require.Equal(t, 404, s.get(t, "/uptime/badge/hidden.svg").Code)
 		require.Equal(t, 404, s.get(t, "/uptime/badge/db.svg?span=1y").Code)
+		require.Equal(t, 404, s.get(t, "/uptime/badge/db.svg?show=output").Code)
+		require.Contains(t, s.get(t, "/uptime/badge/db.svg?show=state").Body.String(), "db: failing")
+		require.Regexp(t, `db p95 24h: [0-9.]+ ms`, s.get(t, "/uptime/badge/db.svg?show=latency&span=24h").Body.String())
+		require.Regexp(t, `db 7d: [0-9.]+ %`, s.get(t, "/uptime/badge/db.svg?span=7d").Body.String())
 
 		w := s.login(t, "wrong horse")
 		require.Equal(t, 403, w.Code)

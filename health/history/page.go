@@ -32,7 +32,9 @@ var pagePolicy = func() string {
 }()
 
 // Mount registers the pages under /uptime/: the page itself, its login, json, feed
-// and badge/{check}.svg. Links on the pages are relative.
+// and badge/{check}.svg. A badge shows the uptime, or with ?show=state the state and
+// with ?show=latency the 95th percentile of the durations. ?span=24h, 7d, 30d or 90d
+// selects the time. Links on the pages are relative.
 func (h *History) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET /uptime/{$}", func(w http.ResponseWriter, r *http.Request) { h.servePage(w, r, "", http.StatusOK) })
 	mux.HandleFunc("POST /uptime/login", h.serveLogin)
@@ -88,10 +90,13 @@ type AlertReport struct {
 	actions  []health.AlertAction
 }
 
-var spans = []struct {
+// A span is a time that ends now.
+type span struct {
 	name, text string
 	long       time.Duration
-}{{"24h", "24 hours", 24 * time.Hour}, {"7d", "7 days", 7 * 24 * time.Hour}, {"30d", "30 days", 30 * 24 * time.Hour}, {"90d", "90 days", defaultKeep}}
+}
+
+var spans = []span{{"24h", "24 hours", 24 * time.Hour}, {"7d", "7 days", 7 * 24 * time.Hour}, {"30d", "30 days", 30 * 24 * time.Hour}, {"90d", "90 days", defaultKeep}}
 
 // Report returns the content of the pages. Unless everything is set, it has only the
 // public checks, without their outputs.
@@ -246,46 +251,6 @@ func alertTitle(a AlertReport) string {
 		return subject + ": " + a.State
 	}
 	return subject + ": " + a.State + ", " + a.Ending
-}
-
-// serveBadge serves the uptime of a check as an image: ?span=24h, 7d, 30d or 90d.
-func (h *History) serveBadge(w http.ResponseWriter, r *http.Request) {
-	everything := h.authorized(r)
-	name, ok := strings.CutSuffix(r.PathValue("check"), ".svg")
-	span := r.URL.Query().Get("span")
-	if span == "" {
-		span = "30d"
-	}
-	rep := h.Report(everything)
-	i := slices.IndexFunc(rep.Checks, func(c CheckReport) bool { return c.Name == name })
-	known := slices.ContainsFunc(spans, func(s struct {
-		name, text string
-		long       time.Duration
-	},
-	) bool {
-		return s.name == span
-	})
-	if !ok || i < 0 || !known {
-		http.NotFound(w, r)
-		return
-	}
-	text, colour := "no data", "#57606a"
-	if percent, ok := rep.Checks[i].Uptime[span]; ok {
-		text = percentText(percent)
-		switch {
-		case percent < 99:
-			colour = "#bf1a1f"
-		case percent < 99.9:
-			colour = "#8a5300"
-		default:
-			colour = "#18723a"
-		}
-	}
-	label := name + " " + span
-	left, right := 7*len(label)+12, 7*len(text)+12
-	svg := fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="20" role="img" aria-label="%s: %s"><rect width="%d" height="20" fill="#444c56"/><rect x="%d" width="%d" height="20" fill="%s"/><g fill="#fff" font-family="Verdana,sans-serif" font-size="11"><text x="6" y="14">%s</text><text x="%d" y="14">%s</text></g></svg>`,
-		left+right, label, text, left, left, right, colour, label, left+6, text)
-	answer(w, "image/svg+xml", http.StatusOK, []byte(svg))
 }
 
 func percentText(p float64) string {

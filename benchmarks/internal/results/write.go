@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,40 +59,54 @@ func (r *result) markdown() string {
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s%s (%s to %s) | %s |\n", row.Label, peer, figure(s.median), unit, figure(s.low), figure(s.high), bound)
 	}
+	fmt.Fprintf(&b, "\n%d rounds. %s.\n", len(r.rounds), machine())
 	return b.String()
 }
 
-// write puts each table between its markers in README.md, and all of them into benchmarks/RESULTS.md if all were run.
+// write puts each table between its markers in README.md and in benchmarks/RESULTS.md. If all tables were run, it writes
+// RESULTS.md from the start.
 func write(repo string, results []result, complete bool) error {
-	name := filepath.Join(repo, "README.md")
-	data, err := os.ReadFile(name)
-	if err != nil {
-		return err
+	all := filepath.Join(repo, "benchmarks", "RESULTS.md")
+	if complete {
+		if err := os.WriteFile(all, []byte(document(results)), 0o644); err != nil {
+			return err
+		}
 	}
-	text := string(data)
-	for _, r := range results {
-		text = replace(text, r.Name, r.markdown())
+	for _, name := range []string{filepath.Join(repo, "README.md"), all} {
+		data, err := os.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		text := string(data)
+		for _, r := range results {
+			text = replace(text, r.Name, r.markdown())
+		}
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			return err
+		}
 	}
-	text = replace(text, "machine", "Machine: "+machine()+".\n")
-	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
-		return err
-	}
-	if !complete {
-		return nil
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "# Results\n\nThe command `benchmarks/run` wrote this file. Machine: %s.\n\n", machine())
-	b.WriteString("A ratio is the library's figure divided by the peer's figure in the same round: below 1 the library needs less. " +
-		"The range is the lowest and the highest ratio of all rounds. A bound that is marked \"this machine\" is not claimed for other processors.\n")
-	for _, r := range results {
-		fmt.Fprintf(&b, "\n## %s\n\n%s", r.Title, r.markdown())
-	}
-	return os.WriteFile(filepath.Join(repo, "benchmarks", "RESULTS.md"), []byte(b.String()), 0o644)
+	return nil
 }
+
+// document is RESULTS.md with empty tables.
+func document(results []result) string {
+	var b strings.Builder
+	b.WriteString("# Results\n\nThe command `benchmarks/run` wrote this file. A ratio is the library's figure divided by the peer's figure in the same " +
+		"round: below 1 the library needs less. The range is the lowest and the highest ratio of all rounds. A bound that is marked \"this machine\" " +
+		"is not claimed for other processors.\n")
+	for _, r := range results {
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n<!-- end -->\n", r.Title, marker(r.Name))
+	}
+	return b.String()
+}
+
+func marker(name string) string { return "<!-- results:" + name + " -->\n" }
 
 // replace puts a table between the lines <!-- results:NAME --> and <!-- end -->. A document without them stays as it is.
 func replace(text, name, markdown string) string {
-	start := "<!-- results:" + name + " -->\n"
+	start := marker(name)
 	before, rest, ok := strings.Cut(text, start)
 	if !ok {
 		return text

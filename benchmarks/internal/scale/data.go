@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -172,7 +173,10 @@ func instances(ctx context.Context, dir string, n int) (map[string]float64, erro
 		}
 		caches = append(caches, values)
 	}
-	time.Sleep(2 * time.Second) // all receive
+	if err := subscribed(ctx, direct, n); err != nil {
+		stop()
+		return nil, err
+	}
 	processed := func() (float64, error) {
 		text, err := direct.Info(ctx, "stats").Result()
 		if err != nil {
@@ -206,6 +210,22 @@ func instances(ctx context.Context, dir string, n int) (map[string]float64, erro
 		}
 	}
 	return map[string]float64{"commands a write": before}, err
+}
+
+// subscribed waits until n connections receive messages.
+func subscribed(ctx context.Context, server *redis.Client, n int) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		list, err := server.Do(ctx, "CLIENT", "LIST", "TYPE", "pubsub").Text()
+		if err != nil {
+			return fmt.Errorf("waiting for %d subscribers: %w", n, err)
+		}
+		if strings.Count(list, "id=") >= n {
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 func freePort(ctx context.Context) (string, error) {
