@@ -45,9 +45,9 @@ func (r *result) markdown() string {
 		s := r.measured[i]
 		unit, peer := "", row.PeerIs
 		if row.PeerIs == "" {
-			unit, peer = " "+row.Shown, "none"
+			unit, peer = " "+row.Shown, "–"
 		}
-		bound := "none"
+		bound := "–"
 		if row.Bound > 0 {
 			bound = figure(row.Bound)
 			if s.median > row.Bound {
