@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"log/slog"
+	"math"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -100,8 +101,18 @@ func measureRoutes(ctx context.Context, s *settings.Settings, st *store.Store) (
 		if c.Status, c.Cold, c.ColdMicros, err = send(ctx, handler, route); err != nil {
 			return nil, use, err
 		}
-		if _, c.Warm, c.WarmMicros, err = send(ctx, handler, route); err != nil {
-			return nil, use, err
+		c.Warm = math.MaxInt
+		for range 3 { // on a slow host the versions of the caches are too old by now, and are read again
+			_, statements, took, err := send(ctx, handler, route)
+			if err != nil {
+				return nil, use, err
+			}
+			if statements < c.Warm {
+				c.Warm, c.WarmMicros = statements, took
+			}
+			if c.Warm == 0 {
+				break
+			}
 		}
 	}
 	var hits, misses uint64

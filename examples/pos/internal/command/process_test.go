@@ -53,7 +53,7 @@ func posCommand(t *testing.T, ctx context.Context, args ...string) *exec.Cmd {
 // pos runs a command to its end.
 func pos(t *testing.T, env string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := posCommand(t, ctx, args...)
 	if env != "" {
