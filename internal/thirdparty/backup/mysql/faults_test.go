@@ -129,12 +129,6 @@ func TestServerKilledDuringARestore(t *testing.T) {
 	equal(t, before, described(t, server, "shop", true))
 }
 
-// leftovers are the databases that a restore may leave.
-func leftovers(t testing.TB, server *testserver.MariaDBServer) []string {
-	t.Helper()
-	return strings.Fields(server.Exec(t, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME RLIKE '_(scratch|replaced)_|^copy$'"))
-}
-
 // TestLockedTable: a table that stays locked ends a run within 30 s, with the session that holds
 // it. A holder that is killed frees it.
 func TestLockedTable(t *testing.T) {

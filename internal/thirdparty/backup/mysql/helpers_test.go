@@ -140,3 +140,9 @@ func boundTo(t testing.TB, server *testserver.MariaDBServer, database string) *s
 	t.Cleanup(func() { db.Close() })
 	return db
 }
+
+// leftovers are the databases that a restore may leave.
+func leftovers(t testing.TB, server *testserver.MariaDBServer) []string {
+	t.Helper()
+	return strings.Fields(server.Exec(t, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME RLIKE '_(scratch|replaced)_|^copy$'"))
+}
