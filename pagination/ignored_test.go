@@ -2,6 +2,7 @@ package pagination
 
 import (
 	"context"
+	"math"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -90,7 +91,7 @@ func TestIgnoredParameters(t *testing.T) {
 func TestIgnoredSizes(t *testing.T) {
 	t.Parallel()
 	preset := Preset{Size: 5, MaxSize: 20}
-	page, err := Read(t.Context(), mustPageNumber(t, preset, nil), PageRequest{Size: 1 << 40}, Lister[int](items(50)))
+	page, err := Read(t.Context(), mustPageNumber(t, preset, nil), PageRequest{Size: math.MaxInt32}, Lister[int](items(50)))
 	require.NoError(t, err)
 	assert.Equal(t, 20, page.PageSize)
 	assert.Equal(t, []string{"page_size"}, page.Ignored)

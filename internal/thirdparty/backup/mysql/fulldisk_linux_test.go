@@ -39,7 +39,7 @@ func TestFullDisk(t *testing.T) {
 	before, id := described(t, server, "shop", true), report.Manifest.ID
 	var free syscall.Statfs_t
 	require.NoError(t, syscall.Statfs(disk, &free))
-	size := int64(free.Bavail)*free.Bsize - 8<<20
+	size := int64(free.Bavail)*int64(free.Bsize) - 8<<20 //nolint:unconvert // 32 bits elsewhere
 	require.Positive(t, size)
 	require.NoError(t, os.WriteFile(filepath.Join(disk, "filler"), make([]byte, size), 0o600))
 

@@ -1,3 +1,7 @@
+// The parser needs 64 bits.
+
+//go:build !386 && !arm
+
 // Package grammar_test parses the statements for MySQL 8 with a parser of that grammar.
 package grammar_test
 
