@@ -30,6 +30,7 @@ type call struct {
 	mu     sync.Mutex
 	mirror *ratelimit.Reservation // its entry in this process's own log
 	local  bool                   // OnFailure decided
+	use    *localUse              // that waits for its merge; outage.mu guards it
 	undone bool                   // its units have been given back
 	flows  time.Duration          // of GCRA, when an outage's use is merged: as res.ResetAfter
 }
@@ -171,7 +172,9 @@ func (c *call) fallback(ctx context.Context, cause error) error {
 	if err == nil && c.res.Allowed && !c.res.Shadowed && check.Cost > 0 {
 		c.mirror, c.local = d.Reservation(0), true
 		if !crossSlot(cause) && !isReply(cause) {
-			c.l.store.outage.add(c)
+			if s := c.l.store; !s.outage.add(c) && s.due("forgotten") {
+				s.opts.Logger.WarnContext(ctx, "redislimit: Redis is away, and more than 100,000 uses wait for it; other processes will not count further ones, see Stats.Forgotten")
+			}
 		}
 	}
 	return err

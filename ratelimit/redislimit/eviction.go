@@ -44,7 +44,10 @@ func (s *Store) readEviction(ctx context.Context) {
 		return nil
 	})
 	e := &s.eviction
-	if err != nil { // an operator may forbid INFO
+	if err != nil {
+		if isReply(err) && s.due("eviction") { // an operator may forbid INFO
+			s.opts.Logger.WarnContext(ctx, "redislimit: Redis does not say whether it evicts keys, so an eviction would not be reported; allow the command INFO", "error", err)
+		}
 		return
 	}
 	if !e.read {

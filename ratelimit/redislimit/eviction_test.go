@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mainstay-go/mainstay/internal/testserver"
@@ -34,7 +35,6 @@ func TestEvictionIsReported(t *testing.T) {
 				_ = s.Run(ctx)
 			}()
 			require.Eventually(t, func() bool { return s.Stats().Calls > 0 }, 10*time.Second, 5*time.Millisecond)
-			time.Sleep(100 * time.Millisecond)
 			stop()
 			<-ended
 			require.Equal(t, map[bool]int{true: 1}[reported], strings.Count(log.String(), policy))
@@ -47,4 +47,20 @@ func TestEvictionIsReported(t *testing.T) {
 			require.Equal(t, map[bool]int{true: 1}[reported], strings.Count(log.String(), "has evicted"))
 		})
 	}
+}
+
+// A user of Redis without the right to INFO is reported once, since no eviction would be.
+func TestEvictionWithoutInfo(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t)
+	server.Do("ACL", "SETUSER", "limits", "on", ">secret", "~*", "&*", "+@all", "-info")
+	var log bytes.Buffer
+	o := ClientOptions(server.Addr())
+	o.Username, o.Password = "limits", "secret"
+	client := redis.NewUniversalClient(o)
+	t.Cleanup(func() { client.Close() })
+	s := store(t, client, &Options{Timeout: 10 * time.Second, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	s.readEviction(t.Context())
+	s.readEviction(t.Context())
+	require.Equal(t, 1, strings.Count(log.String(), "allow the command INFO"), log.String())
 }

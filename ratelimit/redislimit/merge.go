@@ -89,7 +89,7 @@ func (s *Store) book(ctx context.Context, key string, b *batch) error {
 	}
 	stamps, err := s.integers(ctx, len(b.uses), script, []string{at, at + ":" + b.name}, args...)
 	if err != nil {
-		s.outage.end(key, isReply(err) && !outOfService(err)) // a key of another kind never takes them
+		s.outage.end(key, false, isReply(err) && !outOfService(err)) // a key of another kind never takes them
 		return err
 	}
 	var changed []*call
@@ -110,7 +110,7 @@ func (s *Store) book(ctx context.Context, key string, b *batch) error {
 			s.opts.Logger.WarnContext(ctx, "redislimit: units of an outage stay counted until the window has passed", "error", err)
 		}
 	}
-	s.outage.end(key, true)
+	s.outage.end(key, true, false)
 	if c.l.denials != nil {
 		c.l.denials.drop(c.check.Key)
 	}

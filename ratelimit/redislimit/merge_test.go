@@ -224,6 +224,34 @@ func TestAResetDuringAMerge(t *testing.T) {
 	})
 }
 
+// Uses that are never merged are counted: those that Redis refuses, and those beyond the bound.
+func TestForgottenUses(t *testing.T) {
+	t.Parallel()
+	eachAway(t, func(t *testing.T, l away) {
+		_, err := l.AllowN(context.Background(), "user:1", 2)
+		require.NoError(t, err)
+		l.merge.next(func() error {
+			key := l.store.redisKey("user:1", l.suffix)
+			if l.gcra != nil {
+				key = gcraPrefix + key
+			}
+			l.server.Do("SET", key, "no log")
+			return nil
+		}, nil)
+		l.back(t)
+		require.EqualValues(t, 1, l.store.Stats().Forgotten)
+
+		l.server.Kill()
+		l.store.outage.mu.Lock()
+		l.store.outage.n = maxUnmerged
+		l.store.outage.mu.Unlock()
+		r, err := l.Allow(context.Background(), "user:2")
+		require.NoError(t, err)
+		require.True(t, r.Allowed && r.Degraded)
+		require.EqualValues(t, 2, l.store.Stats().Forgotten)
+	})
+}
+
 // Many callers use keys up while Redis stops and comes back. No key gets more than its limit.
 func TestKeysOverOutages(t *testing.T) {
 	t.Parallel()

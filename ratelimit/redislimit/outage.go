@@ -9,7 +9,7 @@ import (
 )
 
 // maxUnmerged bounds the uses that wait for a merge. Further uses count in this process
-// alone.
+// alone, and in Stats.Forgotten.
 const maxUnmerged = 100_000
 
 // outage remembers the uses that this process has allowed while Redis was away, by key,
@@ -21,6 +21,7 @@ type outage struct {
 
 	// open is the number of open circuit breakers, and waiting is len(keys).
 	open, waiting atomic.Int64
+	forgotten     atomic.Uint64
 	tried         atomic.Int64 // when mergeLeft last did something, in nanoseconds since the store's base
 	// fallen counts decisions that have fallen back, by the hash of their keys.
 	fallen [fallenShards]atomic.Uint64
@@ -112,36 +113,27 @@ func (o *outage) key(key string) *unmerged {
 	return k
 }
 
-func (o *outage) add(c *call) {
+// add remembers a use. It returns false if there are too many.
+func (o *outage) add(c *call) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.n >= maxUnmerged {
-		return
+		o.forgotten.Add(1)
+		return false
 	}
 	k, now := o.key(c.at()), time.Now()
-	k.fresh = append(k.fresh, &localUse{call: c, at: now.Add(c.res.Delay), made: now, cost: c.check.Cost})
+	c.use = &localUse{call: c, at: now.Add(c.res.Delay), made: now, cost: c.check.Cost}
+	k.fresh = append(k.fresh, c.use)
 	o.n++
+	return true
 }
 
 // settled gives a use its final cost, if it is not merged yet.
 func (o *outage) settled(c *call, cost int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	k := o.keys[c.at()]
-	if k == nil {
-		return
-	}
-	lists := [][]*localUse{k.fresh}
-	if k.batch != nil {
-		lists = append(lists, k.batch.uses)
-	}
-	for _, list := range lists {
-		for _, u := range list {
-			if u.call == c {
-				u.cost = cost
-				return
-			}
-		}
+	if c.use != nil {
+		c.use.cost = cost
 	}
 }
 
@@ -205,12 +197,16 @@ func (o *outage) begin(key string) (b *batch, first <-chan struct{}) {
 	return k.batch, nil
 }
 
-// end ends the merge of a batch, which stays for a repetition unless it is done.
-func (o *outage) end(key string, done bool) {
+// end ends the merge of a batch, which stays for a repetition unless it is done. A refused
+// batch is forgotten.
+func (o *outage) end(key string, done, refused bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	k := o.keys[key]
-	if done {
+	if refused {
+		o.forgotten.Add(uint64(len(k.batch.uses)))
+	}
+	if done || refused {
 		o.n -= len(k.batch.uses)
 		k.batch = nil
 	}
@@ -223,7 +219,7 @@ func (o *outage) end(key string, done bool) {
 func (o *outage) final(u *localUse) int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	u.call = nil
+	u.call.use, u.call = nil, nil
 	return u.cost
 }
 

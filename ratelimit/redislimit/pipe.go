@@ -380,10 +380,14 @@ func (p *pipe) send(ctx context.Context, batch []*query) {
 	}
 }
 
+// apartFor is how long decisions have a script each after a server has refused a shared one. A
+// full server refuses it too, so the refusal is not for ever.
+const apartFor = time.Minute
+
 // exec runs a batch, with the sources of the scripts if Redis does not know them. Decisions of
 // the usual kind are one script where all keys are on one node.
 func (p *pipe) exec(ctx context.Context, batch []*query, source bool) {
-	if len(batch) == 1 || p.store.slots.Load() || p.store.apart.Load() {
+	if len(batch) == 1 || p.store.slots.Load() || time.Since(p.store.base) < time.Duration(p.store.apart.Load()) {
 		p.execEach(ctx, batch, source)
 		return
 	}
@@ -417,7 +421,7 @@ func (p *pipe) exec(ctx context.Context, batch []*query, source bool) {
 		return
 	}
 	if many.err != nil { // one address of a Cluster, or a proxy
-		p.store.apart.Store(true)
+		p.store.apart.Store(int64(time.Since(p.store.base) + apartFor))
 	}
 	p.execEach(ctx, again, false)
 	var unknown []*query

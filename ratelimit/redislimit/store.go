@@ -39,12 +39,12 @@ type Store struct {
 	client Client
 	opts   Options
 	base   time.Time
-	id     string      // of this process
-	obeys  bool        // the client keeps the deadlines of contexts
-	slots  atomic.Bool // keys of different subjects cannot go into one script
-	apart  atomic.Bool // this server refuses scripts with keys of several subjects
-	single *pipe       // of a client that talks to one node, as far as this store knows
-	pipes  sync.Map    // *redis.Client -> *pipe, of a Cluster's nodes
+	id     string       // of this process
+	obeys  bool         // the client keeps the deadlines of contexts
+	slots  atomic.Bool  // keys of different subjects cannot go into one script
+	apart  atomic.Int64 // until when decisions do not share scripts, in nanoseconds since base
+	single *pipe        // of a client that talks to one node, as far as this store knows
+	pipes  sync.Map     // *redis.Client -> *pipe, of a Cluster's nodes
 
 	mu       sync.Mutex
 	policies map[string]string // what each name has been used for
@@ -106,6 +106,9 @@ type Stats struct {
 	Instances int
 	// Unmerged is how many keys were used while Redis was away and are not merged yet.
 	Unmerged int
+	// Forgotten counts uses of an outage that are never merged: more than 100,000 waited, or
+	// Redis refused them. Other processes do not count them.
+	Forgotten uint64
 	// Evicted is how many keys Redis has evicted since Run began, on a server that evicts. Each
 	// may have been one of a limit, which then has all of its units again.
 	Evicted uint64
@@ -117,7 +120,7 @@ type Stats struct {
 func (s *Store) Stats() Stats {
 	st := Stats{
 		Calls: s.calls.Load(), Failures: s.errs.Load(), Shed: s.shed.Load(), BadReplies: s.bad.Load(),
-		Instances: s.instances(), Unmerged: s.outage.len(), Evicted: s.eviction.keys.Load(), Down: s.single.breaker.open(),
+		Instances: s.instances(), Unmerged: s.outage.len(), Forgotten: s.outage.forgotten.Load(), Evicted: s.eviction.keys.Load(), Down: s.single.breaker.open(),
 	}
 	s.pipes.Range(func(_, p any) bool {
 		st.Down = st.Down || p.(*pipe).breaker.open()
@@ -243,19 +246,23 @@ func (s *Store) badReply(q *query) {
 	if t := s.opts.Trace; t != nil && t.Failed != nil {
 		t.Failed(context.Background(), FailedEvent{Err: q.err, Key: q.keys[0]})
 	}
-	text := q.err.Error()
-	s.mu.Lock()
-	recent := time.Since(s.reported[text]) < time.Minute
-	if !recent {
-		if len(s.reported) > 100 {
-			clear(s.reported)
-		}
-		s.reported[text] = time.Now()
-	}
-	s.mu.Unlock()
-	if !recent && !crossSlot(q.err) {
+	if !crossSlot(q.err) && s.due(q.err.Error()) {
 		s.opts.Logger.Warn("redislimit: Redis answers one key with an error; its policy's OnFailure decides", "key", q.keys[0], "error", q.err)
 	}
+}
+
+// due reports whether a text was not reported within the last minute.
+func (s *Store) due(text string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(s.reported[text]) < time.Minute {
+		return false
+	}
+	if len(s.reported) > 100 {
+		clear(s.reported)
+	}
+	s.reported[text] = time.Now()
+	return true
 }
 
 // A process counts as an instance for beatLasts after each heartbeat.
