@@ -53,10 +53,23 @@ func (e Entry) Time() time.Time {
 // List returns the backups of the job, the newest first. It leaves out leftovers of
 // crashes.
 func (j *Job) List(ctx context.Context) ([]Entry, error) {
+	objects, err := j.objects(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return j.entries(ctx, objects)
+}
+
+// objects lists the storage.
+func (j *Job) objects(ctx context.Context) ([]Object, error) {
 	objects, err := j.storage.List(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("backup: list: %w", err)
 	}
+	return objects, nil
+}
+
+func (j *Job) entries(ctx context.Context, objects []Object) ([]Entry, error) {
 	files := make(map[string]Object, len(objects))
 	for _, o := range objects {
 		files[o.Name] = o

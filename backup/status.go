@@ -41,11 +41,8 @@ func (s Status) Age(now time.Time) (time.Duration, bool) {
 
 // Status reads the state from the storage. It does not connect to a database.
 func (j *Job) Status(ctx context.Context) (Status, error) {
-	entries, err := j.List(ctx)
-	if err != nil {
-		return Status{}, err
-	}
-	return j.statusOf(ctx, entries)
+	s, _, err := j.status(ctx)
+	return s, err
 }
 
 // LastGood returns the start time of the newest good backup, false if there is no backup. It fits the option LastGood of
@@ -62,7 +59,15 @@ func (j *Job) LastGood(ctx context.Context) (time.Time, bool, error) {
 	return e.Time(), true, nil
 }
 
-func (j *Job) statusOf(ctx context.Context, entries []Entry) (s Status, err error) {
+// status also returns the backups. It lists the storage once.
+func (j *Job) status(ctx context.Context) (s Status, entries []Entry, err error) {
+	objects, err := j.objects(ctx)
+	if err != nil {
+		return s, nil, err
+	}
+	if entries, err = j.entries(ctx, objects); err != nil {
+		return s, nil, err
+	}
 	s = Status{Newest: newest(entries, Entry.good), Free: j.free(ctx)}
 	for _, e := range entries {
 		if at := e.Restored(); at.After(s.Restored) {
@@ -77,11 +82,16 @@ func (j *Job) statusOf(ctx context.Context, entries []Entry) (s Status, err erro
 			s.Damaged++
 		}
 	}
-	if s.Unfinished, err = j.unfinished(ctx); err != nil {
-		return s, err
+	if j.home == nil {
+		s.Unfinished, err = j.unfinishedOf(ctx, objects)
+	} else {
+		s.Unfinished, err = j.Unfinished(ctx)
+	}
+	if err != nil {
+		return s, entries, err
 	}
 	s.Last, err = j.lastAttempt(ctx)
-	return s, err
+	return s, entries, err
 }
 
 // lastAttempt returns the outcome of the last run, nil if it is unknown.
@@ -146,11 +156,7 @@ func (j *Job) targetOutcomes(ctx context.Context, r *run) []TargetOutcome {
 //
 // Check looks at stored files. It does not check whether a process runs.
 func (j *Job) Check(ctx context.Context, maxAge time.Duration) (Status, error) {
-	entries, err := j.List(ctx)
-	if err != nil {
-		return Status{}, err
-	}
-	s, err := j.statusOf(ctx, entries)
+	s, entries, err := j.status(ctx)
 	if err != nil {
 		return s, err
 	}

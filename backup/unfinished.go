@@ -49,7 +49,8 @@ const (
 	markLimit = 5 * time.Minute
 )
 
-// The name of a marker contains dots, so that it is never the name of a backup.
+// The name of a marker is restoring.JOB.TIME.DIGITS.json. It contains dots, so that it is
+// never the name of a backup, and the name of the job, because jobs may share a storage.
 const (
 	markPrefix = "restoring."
 	markSuffix = ".json"
@@ -110,7 +111,7 @@ type restoreMark struct {
 func (j *Job) newMark(u UnfinishedRestore) *restoreMark {
 	u.Time, u.PID = j.now().UTC(), os.Getpid()
 	u.Host, _ = os.Hostname() // without a name only the time counts
-	u.file = markPrefix + u.Time.Format(stampLayout) + "." + randomDigits() + markSuffix
+	u.file = markPrefix + j.name + "." + u.Time.Format(stampLayout) + "." + randomDigits() + markSuffix
 	return &restoreMark{job: j.atHome(), u: u, stop: func() {}}
 }
 
@@ -205,19 +206,24 @@ func (j *Job) atHome() *Job {
 	return j
 }
 
-// unfinished returns the interrupted restores, the oldest first.
-func (j *Job) unfinished(ctx context.Context) ([]UnfinishedRestore, error) {
+// Unfinished returns the interrupted restores, the oldest first. It does not return a restore
+// that is running.
+func (j *Job) Unfinished(ctx context.Context) ([]UnfinishedRestore, error) {
 	home := j.atHome()
-	objects, err := home.storage.List(ctx)
+	objects, err := home.objects(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("backup: list: %w", err)
+		return nil, err
 	}
+	return home.unfinishedOf(ctx, objects)
+}
+
+func (j *Job) unfinishedOf(ctx context.Context, objects []Object) ([]UnfinishedRestore, error) {
 	var list []UnfinishedRestore
 	for _, o := range objects {
-		if !strings.HasPrefix(o.Name, markPrefix) || !strings.HasSuffix(o.Name, markSuffix) {
+		if !strings.HasPrefix(o.Name, markPrefix+j.name+".") || !strings.HasSuffix(o.Name, markSuffix) {
 			continue
 		}
-		data, err := home.readFile(ctx, o.Name)
+		data, err := j.readFile(ctx, o.Name)
 		if errors.Is(err, ErrNotFound) {
 			continue // the restore has ended since the listing
 		}
@@ -243,7 +249,7 @@ func (j *Job) unfinished(ctx context.Context) ([]UnfinishedRestore, error) {
 // overwritten database itself stays. Settle returns the restores that it ended. It does not
 // touch a restore that is running.
 func (j *Job) Settle(ctx context.Context, drop bool) ([]UnfinishedRestore, error) {
-	list, err := j.unfinished(ctx)
+	list, err := j.Unfinished(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -283,7 +289,7 @@ func (j *Job) discard(ctx context.Context, u UnfinishedRestore) error {
 // restoredAgain forgets earlier restores into a database that now is complete.
 func (j *Job) restoredAgain(ctx context.Context, target string) (warnings []string) {
 	ctx = context.WithoutCancel(ctx)
-	list, err := j.unfinished(ctx)
+	list, err := j.Unfinished(ctx)
 	for _, u := range list {
 		if err == nil && !u.Over && (u.Database == target || slices.Contains(u.Left, target)) {
 			err = j.unmark(ctx, u.file)
@@ -301,7 +307,7 @@ func (j *Job) restoredAgain(ctx context.Context, target string) (warnings []stri
 // exists.
 func (j *Job) superseded(ctx context.Context, database string, succeeded bool) (warnings []string) {
 	ctx = context.WithoutCancel(ctx)
-	list, err := j.unfinished(ctx)
+	list, err := j.Unfinished(ctx)
 	if err != nil {
 		return []string{"earlier restores that were interrupted could not be looked for: " + strings.TrimPrefix(err.Error(), "backup: ")}
 	}

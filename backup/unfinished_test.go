@@ -86,7 +86,7 @@ func interrupted(t *testing.T, folder *Folder, u UnfinishedRestore) string {
 	u.Time = u.Seen
 	data, err := json.Marshal(u)
 	require.NoError(t, err)
-	path := filepath.Join(folder.Path(), "restoring."+randomDigits()+".json")
+	path := filepath.Join(folder.Path(), "restoring.pos."+randomDigits()+".json")
 	require.NoError(t, os.WriteFile(path, data, 0o600))
 	return path
 }
@@ -174,12 +174,37 @@ func TestMarkersOfOtherProcesses(t *testing.T) {
 	require.NoError(t, os.Remove(lost))
 
 	// A marker that cannot be read is one.
-	require.NoError(t, os.WriteFile(filepath.Join(folder.Path(), "restoring.x.json"), []byte("{"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(folder.Path(), "restoring.pos.x.json"), []byte("{"), 0o600))
 	require.ErrorIs(t, check(), ErrHalfway)
 	list, err = j.Settle(t.Context(), true)
 	require.NoError(t, err)
 	assert.Len(t, list, 1)
 	require.NoError(t, check())
+}
+
+// Jobs that share a storage neither report nor remove what a restore of the other one left.
+func TestMarkersOfOtherJobs(t *testing.T) {
+	t.Parallel()
+	source := &placed{fakeSource: newFake(7), there: []string{"copy"}}
+	j, folder := newTestJob(t, source, &Options{Drill: DrillOptions{Every: -1}})
+	mustBackup(t, j)
+	others := &placed{fakeSource: newFake(7), there: []string{"copy"}}
+	other, err := New("pos-archive", others, folder, &Options{Drill: DrillOptions{Every: -1}})
+	require.NoError(t, err)
+	mustBackup(t, other)
+	interrupted(t, folder, UnfinishedRestore{ID: "pos_20260101T000000Z_abcdef", Database: "copy", Left: []string{"copy"}, Seen: time.Now()})
+	_, err = other.Check(t.Context(), time.Hour)
+	require.NoError(t, err)
+	list, err := other.Settle(t.Context(), true)
+	require.NoError(t, err)
+	assert.Empty(t, list)
+	assert.Equal(t, []string{"copy"}, others.there)
+	_, err = j.Check(t.Context(), time.Hour)
+	require.ErrorIs(t, err, ErrHalfway)
+	list, err = j.Settle(t.Context(), true)
+	require.NoError(t, err)
+	assert.Len(t, list, 1)
+	assert.Empty(t, source.there)
 }
 
 // A storage that accepts no marker prevents no restore beside the original.

@@ -28,9 +28,9 @@ func (c *command) settle(ctx context.Context, args []string) error {
 	if drop || keep {
 		list, err = c.job.Settle(ctx, drop)
 	} else {
-		var s backup.Status
-		s, err = c.job.Status(ctx)
-		list = append(list, s.Unfinished...)
+		var found []backup.UnfinishedRestore
+		found, err = c.job.Unfinished(ctx)
+		list = append(list, found...)
 	}
 	if c.json {
 		c.printJSON(list)
@@ -60,9 +60,11 @@ func (c *command) settle(ctx context.Context, args []string) error {
 
 // warnUnfinished prints a line for each interrupted restore.
 func (c *command) warnUnfinished(ctx context.Context) {
-	if s, err := c.job.Status(ctx); err == nil {
-		for i := range s.Unfinished {
-			fmt.Fprintf(c.Stderr, "%s: warning: %s\n", c.Name, &s.Unfinished[i])
-		}
+	list, err := c.job.Unfinished(ctx)
+	if err != nil {
+		fmt.Fprintf(c.Stderr, "%s: warning: interrupted restores could not be looked for: %v\n", c.Name, err)
+	}
+	for i := range list {
+		fmt.Fprintf(c.Stderr, "%s: warning: %s\n", c.Name, &list[i])
 	}
 }

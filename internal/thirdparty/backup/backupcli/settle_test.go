@@ -31,7 +31,7 @@ func TestSettle(t *testing.T) {
 		left, err := json.Marshal(incomplete)
 		require.NoError(t, err)
 		marker := fmt.Sprintf(`{"time":%q,"seen":%[1]q,"id":"shop_20260101T000000Z_abcdef","database":%s,"left":[%[2]s],"host":%[3]q,"pid":1073741824}`, time.Now().UTC().Format(time.RFC3339), left, host)
-		require.NoError(t, os.WriteFile(filepath.Join(s.folder.Path(), "restoring.x.json"), []byte(marker), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(s.folder.Path(), "restoring.shop.x.json"), []byte(marker), 0o600))
 	}
 
 	interrupt()

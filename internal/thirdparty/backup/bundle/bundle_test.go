@@ -107,7 +107,7 @@ func TestDatabaseAndFolder(t *testing.T) {
 	require.ErrorContains(t, err, "uploads: ")
 	assert.NoFileExists(t, dir+"/second.db")
 	// An interrupted restore of both is cleaned up part by part.
-	require.NoError(t, os.WriteFile(filepath.Join(s.folder, "restoring.x.json"), fmt.Appendf(nil, `{"id":%q,"left":["database=%s/copy.db","uploads=%[2]s/copy"]}`, m.ID, dir), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(s.folder, "restoring.shop.x.json"), fmt.Appendf(nil, `{"id":%q,"left":["database=%s/copy.db","uploads=%[2]s/copy"]}`, m.ID, dir), 0o600))
 	_, err = s.job.Check(t.Context(), time.Hour)
 	require.ErrorIs(t, err, backup.ErrHalfway)
 	_, err = s.job.Settle(t.Context(), true)
