@@ -166,41 +166,34 @@ func assignment(s string) int {
 	return n + 1
 }
 
-// typeWords are types of texts in declarations: var token string = "…".
-var typeWords = words("string str text varchar char bytes byte any object auto final const static securestring charsequence")
-
 // declaredValue returns the distance to the quoted value of a declaration with a type, such as
-// token string = "…" or token: String = "…", or 0.
+// token string = "…", token: Option<String> = Some("…") or token: &'static str = "…", or 0.
 func declaredValue(low string) int {
-	at := 0
-	if strings.HasPrefix(low, ":") {
-		at++
+	const longest, mostWords = 40, 4
+	at, words := 0, 0
+	for ; at < len(low) && at < longest && low[at] != '='; at++ {
+		switch c := low[at]; {
+		case isAlnum(c) || c == '_':
+			if at == 0 || !isAlnum(low[at-1]) && low[at-1] != '_' {
+				words++
+			}
+		case strings.IndexByte(" &'*[]<>?.|", c) < 0 && (c != ':' || at > 0):
+			return 0
+		}
 	}
-	for at < len(low) && strings.IndexByte(" &*[]?", low[at]) >= 0 {
-		at++
-	}
-	end := at
-	for end < len(low) && isAlnum(low[end]) {
-		end++
-	}
-	if !typeWords[low[at:end]] {
+	if words == 0 && !strings.HasPrefix(low, "[") || words > mostWords || at >= len(low)-1 || low[at] != '=' || low[at+1] == '=' || low[at+1] == '>' {
 		return 0
 	}
-	for end < len(low) && strings.IndexByte(" ?*[]", low[end]) >= 0 {
-		end++
+	for at++; at < len(low) && low[at] == ' '; at++ {
 	}
-	n := assignment(low[end:])
-	if n == 0 && strings.HasPrefix(low[end:], "=") {
-		n = 1
+	call := at
+	for call < len(low) && (isAlnum(low[call]) || low[call] == '_' || low[call] == '.') {
+		call++
 	}
-	if n == 0 {
-		return 0
+	if call > at && call < len(low) && low[call] == '(' { // Some("…"), SecretStr("…")
+		at = call + 1
 	}
-	at = end + n
-	for at < len(low) && low[at] == ' ' {
-		at++
-	}
-	if at == len(low) || strings.IndexByte("\"'`", low[at]) < 0 {
+	if at >= len(low) || strings.IndexByte("\"'`", low[at]) < 0 {
 		return 0
 	}
 	return at

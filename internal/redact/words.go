@@ -65,7 +65,8 @@ var secretEndings = func() (m [256][]string) {
 
 // plainNames end like secret names, but have public values.
 var plainNames = words(`max_tokens total_tokens prompt_tokens completion_tokens num_tokens nexttoken next_token page_token pagetoken next_page_token
-	continuationtoken continuation_token tokenizer public_key publickey bypass compass encompass surpass trespass overpass underpass all-pass high-pass low-pass first-pass primary_key foreign_key partition_key sort_key routing-key bypass compass
+	continuationtoken continuation_token tokenizer public_key publickey bypass compass encompass surpass trespass overpass underpass all-pass high-pass low-pass first-pass primary_key foreign_key partition_key sort_key cache_key object_key dedup_key incident_key lock_key row_key
+	shard_key range_key message_key event_key record_key group_key unique_key cachekey objectkey dedupkey lockkey rowkey routing-key bypass compass
 	change_password reset_password set_password forgot_password update_password no_password invalid_token idempotency_key idempotency-key
 	token.go password.go secret.go auth.go credentials.go secret.yaml .pass`)
 
