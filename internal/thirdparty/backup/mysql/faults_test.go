@@ -134,26 +134,44 @@ func TestServerKilledDuringARestore(t *testing.T) {
 func TestLockedTable(t *testing.T) {
 	t.Parallel()
 	server := testserver.MariaDB(t)
-	load(t, server, "shop", "CREATE TABLE a (id INT); CREATE TABLE b (id INT) ENGINE=MyISAM; CREATE SEQUENCE s; CREATE VIEW v AS SELECT id FROM a;")
-	for _, lock := range []string{"LOCK TABLES a WRITE", "LOCK TABLES b WRITE", "LOCK TABLES s WRITE"} {
+	type run struct {
+		lock, session string
+		held          *sql.Conn
+		job           *backup.Job
+		err           error
+		took          time.Duration
+	}
+	var runs []*run
+	for i, lock := range []string{"LOCK TABLES a WRITE", "LOCK TABLES b WRITE", "LOCK TABLES s WRITE"} {
 		for _, tables := range []bool{false, true} {
-			job := jobOf(t, sourceOf(t, server, "shop", &mysql.Options{LockTables: tables}), nil)
-			held, err := boundTo(t, server, "shop").Conn(t.Context())
+			name := fmt.Sprint("shop", i, tables)
+			load(t, server, name, "CREATE TABLE a (id INT); CREATE TABLE b (id INT) ENGINE=MyISAM; CREATE SEQUENCE s; CREATE VIEW v AS SELECT id FROM a;")
+			held, err := boundTo(t, server, name).Conn(t.Context())
 			require.NoError(t, err)
-			var session string
-			require.NoError(t, held.QueryRowContext(t.Context(), "SELECT CONNECTION_ID()").Scan(&session))
+			r := &run{lock: name + ": " + lock, held: held, job: jobOf(t, sourceOf(t, server, name, &mysql.Options{LockTables: tables}), nil)}
+			require.NoError(t, held.QueryRowContext(t.Context(), "SELECT CONNECTION_ID()").Scan(&r.session))
 			_, err = held.ExecContext(t.Context(), lock)
 			require.NoError(t, err)
-			begin := time.Now()
-			_, err = job.Backup(t.Context())
-			require.ErrorContains(t, err, "stayed locked for 20s", lock)
-			require.ErrorContains(t, err, session+" (root from ", lock)
-			assert.Less(t, time.Since(begin), 30*time.Second, lock)
-			server.Exec(t, "KILL "+session)
-			_ = held.Close()
-			_, err = job.Backup(t.Context())
-			require.NoError(t, err)
+			runs = append(runs, r)
 		}
+	}
+	var all sync.WaitGroup
+	for _, r := range runs { // all at once, since each of them waits
+		all.Go(func() {
+			begin := time.Now()
+			_, r.err = r.job.Backup(t.Context())
+			r.took = time.Since(begin)
+		})
+	}
+	all.Wait()
+	for _, r := range runs {
+		require.ErrorContains(t, r.err, "stayed locked for 20s", r.lock)
+		require.ErrorContains(t, r.err, r.session+" (root from ", r.lock)
+		assert.Less(t, r.took, 30*time.Second, r.lock)
+		server.Exec(t, "KILL "+r.session)
+		_ = r.held.Close()
+		_, err := r.job.Backup(t.Context())
+		require.NoError(t, err)
 	}
 }
 
