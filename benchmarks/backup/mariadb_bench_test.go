@@ -16,7 +16,7 @@ import (
 	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
-// BenchmarkMariaDB compares a whole run with `mariadb-dump` into nothing, which is what
+// BenchmarkMariaDB compares a whole run with `mariadb-dump` to `/dev/null`, which is what
 // the server and its program take by themselves, and with `mariadb-dump | gzip -6`, on
 // the same data in the same run. The metrics are its wall time and size as parts of
 // theirs, and the peak of this process's memory, which the dump program is no part of.

@@ -71,7 +71,7 @@ var tables = []table{
 		Name: "backup-mariadb", Title: "Backup: a MariaDB dump of 250 MB", Package: "backup", Env: []string{"MAINSTAY_BENCH_MB=250"},
 		Benchtime: "1x",
 		Rows: []row{
-			{Label: "time, `zstd` (the default)", Ours: "BenchmarkMariaDB/zstd/verify=false", Unit: "x-bare-wall", PeerIs: "`mariadb-dump` into nothing", Bound: 2.2},
+			{Label: "time, `zstd` (the default)", Ours: "BenchmarkMariaDB/zstd/verify=false", Unit: "x-bare-wall", PeerIs: "`mariadb-dump` to `/dev/null`", Bound: 2.2},
 			{Label: "time, `zstd`", Ours: "BenchmarkMariaDB/zstd/verify=false", Unit: "x-gzip-wall", PeerIs: "`mariadb-dump \\| gzip -6`", Bound: 0.6},
 			{Label: "time with the backup read back", Ours: "BenchmarkMariaDB/zstd/verify=true", Unit: "x-gzip-wall", PeerIs: "`mariadb-dump \\| gzip -6`"},
 			{Label: "size, `zstd`", Ours: "BenchmarkMariaDB/zstd/verify=false", Unit: "x-gzip-size", PeerIs: "`mariadb-dump \\| gzip -6`", Portable: true, Bound: 1.05},
