@@ -68,12 +68,12 @@ const (
 
 // History counts the results of a registry. All methods are safe for concurrent use.
 type History struct {
-	reg    *health.Registry
-	store  Store
-	opts   Options
-	log    *slog.Logger
-	key    []byte // of the cookies
-	logins tries
+	reg                 *health.Registry
+	store               Store
+	opts                Options
+	log                 *slog.Logger
+	key                 []byte // of the cookies
+	logins, knownLogins tries
 
 	saving sync.Mutex
 	mu     sync.Mutex // guards everything below

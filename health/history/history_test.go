@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -81,10 +82,13 @@ func (s *service) get(t *testing.T, path string, cookies ...*http.Cookie) *httpt
 	return w
 }
 
-func (s *service) login(t *testing.T, password string) *httptest.ResponseRecorder {
+func (s *service) login(t *testing.T, password string, cookies ...*http.Cookie) *httptest.ResponseRecorder {
 	t.Helper()
 	req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/uptime/login", strings.NewReader(url.Values{"password": {password}}.Encode()))
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	for _, c := range cookies {
+		req.AddCookie(c)
+	}
 	w := httptest.NewRecorder()
 	s.mux.ServeHTTP(w, req)
 	return w
@@ -204,7 +208,74 @@ func TestWhatStrangersSee(t *testing.T) {
 			w = s.login(t, "guess")
 		}
 		require.Equal(t, 429, w.Code)
+		require.Equal(t, 429, s.login(t, "correct horse", &forged).Code)
+		require.Equal(t, 303, s.login(t, "correct horse", cookie).Code, "who has logged in before is not locked out by guesses")
+		for range 20 {
+			w = s.login(t, "guess", cookie)
+		}
+		require.Equal(t, 429, w.Code, "a stolen cookie does not make guesses free")
 	})
+}
+
+// A browser logs in wherever the pages are: at the root, behind a proxy that removes a
+// prefix, or behind a handler that adds a slash to every path.
+func TestLoginInABrowser(t *testing.T) {
+	addSlash := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.URL.Path = strings.TrimSuffix(r.URL.Path, "/") + "/"
+			next.ServeHTTP(w, r)
+		})
+	}
+	for _, c := range []struct {
+		name, base string
+		around     func(http.Handler) http.Handler
+	}{
+		{"plain", "/uptime", func(h http.Handler) http.Handler { return h }},
+		{"prefix", "/ops/uptime", func(h http.Handler) http.Handler { return http.StripPrefix("/ops", h) }},
+		{"proxy", "/ops/uptime", func(h http.Handler) http.Handler {
+			return http.StripPrefix("/ops", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				r.RequestURI = r.URL.RequestURI()
+				h.ServeHTTP(w, r)
+			}))
+		}},
+		{"slash", "/uptime", addSlash},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newService(t, memory(t), "pod-a")
+			defer s.stop()
+			server := httptest.NewServer(c.around(s.mux))
+			defer server.Close()
+			jar, err := cookiejar.New(nil)
+			require.NoError(t, err)
+			client := &http.Client{Jar: jar}
+			get := func(path string) string {
+				resp, err := client.Get(server.URL + c.base + path)
+				require.NoError(t, err)
+				defer resp.Body.Close()
+				body, err := io.ReadAll(resp.Body)
+				require.NoError(t, err)
+				require.Equal(t, 200, resp.StatusCode, path)
+				return resp.Request.URL.Path + "\n" + string(body)
+			}
+			require.True(t, strings.HasPrefix(get(""), c.base+"/\n"), "the page's own path ends with a slash")
+			for _, path := range []string{"/login", "/login/"} {
+				jar, err = cookiejar.New(nil)
+				require.NoError(t, err)
+				client.Jar = jar
+				require.NotContains(t, get("/"), "hidden")
+				resp, err := client.PostForm(server.URL+c.base+path, url.Values{"password": {"correct horse"}})
+				require.NoError(t, err)
+				require.NoError(t, resp.Body.Close())
+				require.Equal(t, 200, resp.StatusCode)
+				require.Equal(t, c.base+"/", resp.Request.URL.Path)
+				require.Contains(t, get(""), "hidden")
+				for _, path := range []string{"/json", "/feed", "/badge/hidden.svg"} {
+					require.NotContains(t, get(path), "<form", path)
+					get(path + "/")
+				}
+			}
+		})
+	}
 }
 
 // failing is a store that is out of reach for a while, and has a damaged document.

@@ -15,8 +15,12 @@ import (
 const (
 	cookieName = "mainstay_health"
 	cookieLife = 12 * time.Hour
-	// loginTries is how many wrong passwords are checked per minute, for all callers
-	// together.
+	// deviceLife is how long a browser keeps the cookie. After cookieLife it shows only
+	// that somebody has logged in there before.
+	deviceLife = 90 * 24 * time.Hour
+	// loginTries is how many passwords are checked per minute, for all browsers together
+	// that have logged in before and for all others together. So an attacker's guesses do
+	// not lock out the engineer on call.
 	loginTries = 10
 )
 
@@ -40,19 +44,27 @@ func (h *History) authorized(r *http.Request) bool {
 	if h.opts.Authorize != nil && h.opts.Authorize(r) {
 		return true
 	}
-	c, err := r.Cookie(cookieName)
-	if err != nil || h.opts.Password == "" {
-		return false
-	}
-	text, _, ok := strings.Cut(c.Value, ".")
-	until, err := strconv.ParseInt(text, 10, 64)
-	if !ok || err != nil || time.Now().Unix() >= until {
-		return false
-	}
-	return subtle.ConstantTimeCompare([]byte(c.Value), []byte(h.cookie(time.Unix(until, 0)))) == 1
+	until, ok := h.signed(r)
+	return ok && time.Now().Before(until)
 }
 
-// tries counts wrong passwords.
+// signed returns the end of the request's cookie, which may be past. ok is false without
+// a cookie of the present password.
+func (h *History) signed(r *http.Request) (until time.Time, ok bool) {
+	c, err := r.Cookie(cookieName)
+	if err != nil || h.opts.Password == "" {
+		return time.Time{}, false
+	}
+	text, _, _ := strings.Cut(c.Value, ".")
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return time.Time{}, false
+	}
+	until = time.Unix(seconds, 0)
+	return until, subtle.ConstantTimeCompare([]byte(c.Value), []byte(h.cookie(until))) == 1
+}
+
+// tries counts passwords.
 type tries struct {
 	mu    sync.Mutex
 	since time.Time
@@ -76,7 +88,15 @@ func (h *History) serveLogin(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	if !h.logins.allow(time.Now()) {
+	if askedWithSlash(r) { // the cookie is for the directory of the client's path
+		redirect(w, "../login", http.StatusPermanentRedirect)
+		return
+	}
+	logins := &h.logins
+	if until, ok := h.signed(r); ok && time.Since(until) < deviceLife {
+		logins = &h.knownLogins
+	}
+	if !logins.allow(time.Now()) {
 		w.Header().Set("Retry-After", "60")
 		http.Error(w, "too many tries, wait a minute", http.StatusTooManyRequests)
 		return
@@ -86,10 +106,9 @@ func (h *History) serveLogin(w http.ResponseWriter, r *http.Request) {
 		h.servePage(w, r, "The password is wrong.", http.StatusForbidden)
 		return
 	}
-	until := time.Now().Add(cookieLife)
 	http.SetCookie(w, &http.Cookie{
-		Name: cookieName, Value: h.cookie(until), Path: strings.TrimSuffix(r.URL.Path, "login"), Expires: until,
+		Name: cookieName, Value: h.cookie(time.Now().Add(cookieLife)), Expires: time.Now().Add(deviceLife),
 		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https",
 	})
-	http.Redirect(w, r, "./", http.StatusSeeOther)
+	redirect(w, "./", http.StatusSeeOther)
 }

@@ -34,13 +34,39 @@ var pagePolicy = func() string {
 // Mount registers the pages under /uptime/: the page itself, its login, json, feed
 // and badge/{check}.svg. A badge shows the uptime, or with ?show=state the state and
 // with ?show=latency the 95th percentile of the durations. ?span=24h, 7d, 30d or 90d
-// selects the time. Links on the pages are relative.
+// selects the time. Every path works with a slash at its end and without. Links,
+// redirects and the cookie are relative, so the pages also work behind a proxy that
+// removes a prefix.
 func (h *History) Mount(mux *http.ServeMux) {
-	mux.HandleFunc("GET /uptime/{$}", func(w http.ResponseWriter, r *http.Request) { h.servePage(w, r, "", http.StatusOK) })
-	mux.HandleFunc("POST /uptime/login", h.serveLogin)
-	mux.HandleFunc("GET /uptime/json", h.serveJSON)
-	mux.HandleFunc("GET /uptime/feed", h.serveFeed)
-	mux.HandleFunc("GET /uptime/badge/{check}", h.serveBadge)
+	for _, end := range []string{"", "/{$}"} {
+		mux.HandleFunc("GET /uptime"+end, h.serveUptime)
+		mux.HandleFunc("POST /uptime/login"+end, h.serveLogin)
+		mux.HandleFunc("GET /uptime/json"+end, h.serveJSON)
+		mux.HandleFunc("GET /uptime/feed"+end, h.serveFeed)
+		mux.HandleFunc("GET /uptime/badge/{check}"+end, h.serveBadge)
+	}
+}
+
+// askedWithSlash reports whether the client's own path ends with a slash. The path in
+// r.URL is not asked, because a handler in front may have changed it.
+func askedWithSlash(r *http.Request) bool {
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	return strings.HasSuffix(path, "/")
+}
+
+// redirect sends the client to a path relative to its own. http.Redirect would make the
+// path absolute, which is wrong behind a proxy that removes a prefix.
+func redirect(w http.ResponseWriter, to string, code int) {
+	w.Header().Set("Location", to)
+	w.WriteHeader(code)
+}
+
+func (h *History) serveUptime(w http.ResponseWriter, r *http.Request) {
+	if !askedWithSlash(r) { // relative links need the slash
+		redirect(w, "uptime/", http.StatusPermanentRedirect)
+		return
+	}
+	h.servePage(w, r, "", http.StatusOK)
 }
 
 // Report is the content of the pages as the JSON API returns it.
