@@ -155,7 +155,7 @@ func (c *Typed[V]) SetMany(ctx context.Context, values map[string]V, opts ...Cal
 		ops[i] = driver.Op{Kind: driver.Delete, Key: c.key(w.key)}
 		data, err := c.encode(w, r)
 		switch {
-		case r.err != nil && errors.Is(r.err, ErrUnavailable): // Delete will return the same error
+		case r.err != nil && (errors.Is(r.err, ErrUnavailable) || ctx.Err() != nil): // Delete will return the same error
 		case r.err != nil:
 			errs = append(errs, fmt.Errorf("cache: %s: %w", c.name, r.err))
 		case err != nil:
@@ -179,7 +179,8 @@ func (c *Typed[V]) SetMany(ctx context.Context, values map[string]V, opts ...Cal
 // Delete removes keys in one round trip, or one for each node. After it has returned nil,
 // no caller in this process receives a value that was loaded before, and no process stores
 // such a value. If it fails, old values may live until their time to live ends: repeat it,
-// or report it.
+// or report it. If ctx ends first, Delete returns its error at once, and still deletes the
+// keys within StoreTimeout. So do all other writes.
 func (c *Typed[V]) Delete(ctx context.Context, keys ...string) error {
 	ops := make([]driver.Op, len(keys))
 	for i, key := range keys {
@@ -260,10 +261,13 @@ func (c *Typed[V]) invalidate(ctx context.Context, tags []string) error {
 }
 
 // write executes operations and returns their errors. Afterwards no value from an earlier
-// read is kept in memory, even if the operations fail.
+// read is kept in memory, even if the operations fail. If ctx ends first, the operations
+// that failed are repeated without it, because the source has usually changed already. A
+// Set becomes a Delete then: the caller may reuse the value.
 func (c *Typed[V]) write(ctx context.Context, ops []driver.Op) []error {
 	c.do(ctx, ops)
 	errs := make([]error, len(ops))
+	var again []driver.Op
 	for i := range ops {
 		op := &ops[i]
 		if errs[i] = op.Err; op.Err == nil {
@@ -274,6 +278,16 @@ func (c *Typed[V]) write(ctx context.Context, ops []driver.Op) []error {
 		} else {
 			c.memory.InvalidateKey(driver.KeyHash(op.Key))
 		}
+		if ctx.Err() != nil && !errors.Is(op.Err, ErrPending) {
+			repeat := driver.Op{Kind: op.Kind, Key: op.Key, TTL: op.TTL}
+			if op.Kind == driver.Set {
+				repeat = driver.Op{Kind: driver.Delete, Key: op.Key}
+			}
+			again = append(again, repeat)
+		}
+	}
+	if len(again) > 0 {
+		go c.do(context.WithoutCancel(ctx), again)
 	}
 	return errs
 }

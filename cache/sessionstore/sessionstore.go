@@ -200,20 +200,21 @@ func (s *Store) Rotate(ctx context.Context, token string) (*Session, error) {
 	return &rotated, nil
 }
 
-// End ends a session. A session that has already ended is not an error.
+// End ends a session. A session that has already ended is not an error. End does not stop
+// when ctx ends: a user who logs out and closes the page is logged out.
 func (s *Store) End(ctx context.Context, token string) error {
 	if !plausible(token) {
 		return ctx.Err()
 	}
-	_, err := call(ctx, s, func(ctx context.Context) (int64, error) { return s.client.Del(ctx, s.key(token)).Result() })
+	_, err := call(context.WithoutCancel(ctx), s, func(ctx context.Context) (int64, error) { return s.client.Del(ctx, s.key(token)).Result() })
 	return err
 }
 
 // EndAll ends all sessions of a user, for example after a change of the password. Its
 // duration does not depend on their number. After it has returned nil, no session that was
-// started before is valid.
+// started before is valid. EndAll does not stop when ctx ends.
 func (s *Store) EndAll(ctx context.Context, user string) error {
-	_, err := call(ctx, s, func(ctx context.Context) (int64, error) { return s.client.Del(ctx, s.userKey(user)).Result() })
+	_, err := call(context.WithoutCancel(ctx), s, func(ctx context.Context) (int64, error) { return s.client.Del(ctx, s.userKey(user)).Result() })
 	return err
 }
 

@@ -171,6 +171,23 @@ func TestEndAll(t *testing.T) {
 
 // TestSlidingExpiry: use moves the end, which is written seldom, and never past the
 // lifetime.
+// TestCallerGone ends sessions with a context that has ended, as the request of a user does
+// who logs out and closes the page.
+func TestCallerGone(t *testing.T) {
+	client := redis.NewClient(ClientOptions(testserver.Redis(t).Addr()))
+	t.Cleanup(func() { client.Close() })
+	s := newStore(t, client, Options{})
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	one, two, other := start(t, s, "ann"), start(t, s, "ann"), start(t, s, "bob")
+	if err := s.End(gone, one.Token()); err != nil || lives(t, s, one.Token()) || !lives(t, s, two.Token()) {
+		t.Errorf("End: %v", err)
+	}
+	if err := s.EndAll(gone, "ann"); err != nil || lives(t, s, two.Token()) || !lives(t, s, other.Token()) {
+		t.Errorf("EndAll: %v", err)
+	}
+}
+
 func TestSlidingExpiry(t *testing.T) {
 	t.Parallel()
 	server := testserver.Redis(t)
