@@ -114,7 +114,8 @@ function refused(error) {
     inactive: () => t("eInactive", { name }),
     balance: () => t("eBalance", { balance: money(d.balance), total: money(d.total) }),
     price: () => t("ePrice", { total: money(d.total) }),
-  }[d.code];
+    used: () => t("eUsed"), // the key belongs to another basket, and nothing was sold
+  }[error.status === 422 ? "used" : d.code];
   if (d.code === "price") for (const i of sale.items) i.price = d.prices[i.id] ?? i.price;
   if (d.code === "stock") setStock(d.product, d.left);
   say(words ? words() : error.words, true);
