@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -281,10 +282,17 @@ func TestLogWithManyProcesses(t *testing.T) {
 	}
 	server := redisServer(t)
 	const n, writes = 100, 500
-	var stores []*rediscache.Store
-	for range n {
-		stores = append(stores, process(t, server.Addr()))
+	ctx, cancel := context.WithCancel(t.Context())
+	var running, writing sync.WaitGroup
+	t.Cleanup(func() { cancel(); running.Wait() }) // all at once: each takes part of a second to end
+	stores := make([]*rediscache.Store, n)
+	for i := range stores {
+		stores[i] = newStore(t, client(t, server.Addr()), nil)
+		running.Go(func() { _ = stores[i].Run(ctx) })
 	}
+	eventually(t, "all processes receive invalidations", func() bool {
+		return !slices.ContainsFunc(stores, func(s *rediscache.Store) bool { return !s.Stats().Online })
+	})
 	c := open[int](t, stores[0], "many", nil)
 	db := client(t, server.Addr())
 	reader := open[int](t, stores[n-1], "many", nil)
@@ -303,9 +311,8 @@ func TestLogWithManyProcesses(t *testing.T) {
 	time.Sleep(100 * time.Millisecond)
 	eventsBefore := sum()
 	db.ConfigResetStat(t.Context())
-	var wg sync.WaitGroup
 	for w := range 10 {
-		wg.Go(func() {
+		writing.Go(func() {
 			for i := range writes / 10 {
 				if err := c.Delete(t.Context(), k(w*1000+i)); err != nil {
 					t.Error(err)
@@ -313,7 +320,7 @@ func TestLogWithManyProcesses(t *testing.T) {
 			}
 		})
 	}
-	wg.Wait()
+	writing.Wait()
 	eventually(t, "all processes receive all writes", func() bool { return sum()-eventsBefore >= n*writes })
 	xreads, xadds := calls(t, db, "xread"), calls(t, db, "xadd")
 	t.Logf("%d writes in %d messages; %d reads of the log by %d processes (pub/sub would push %d messages)", writes, xadds, xreads, n, n*xadds)
