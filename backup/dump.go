@@ -42,7 +42,7 @@ func (r *run) dump(ctx context.Context) error {
 		if err == nil || try == dumpTries || ctx.Err() != nil || !passes(err) {
 			return err
 		}
-		r.warn(ctx, "the dump was begun anew, after "+strings.TrimPrefix(oneLine(err), "backup: "))
+		r.warn(ctx, "the dump was repeated after an error: "+strings.TrimPrefix(oneLine(err), "backup: "))
 		select {
 		case <-ctx.Done():
 			return err

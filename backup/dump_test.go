@@ -16,8 +16,8 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// A dump that was disturbed is begun anew, twice at most; any other error ends the run.
-func TestDumpAnew(t *testing.T) {
+// TestDumpAgain: a dump that was disturbed is repeated at most twice. Any other error ends the run.
+func TestDumpAgain(t *testing.T) {
 	t.Parallel()
 	altered := driver.Transient(errors.New("the table was altered"))
 	for name, c := range map[string]struct {
@@ -55,7 +55,7 @@ func TestDumpAnew(t *testing.T) {
 				}
 				require.NoError(t, err)
 				require.Len(t, report.Manifest.Warnings, c.dumps-1)
-				assert.True(t, strings.HasPrefix(report.Manifest.Warnings[0], "the dump was begun anew, after "), report.Manifest.Warnings)
+				assert.True(t, strings.HasPrefix(report.Manifest.Warnings[0], "the dump was repeated after an error: "), report.Manifest.Warnings)
 				assert.EqualValues(t, 1000, report.Manifest.RawSize)
 				assert.EqualValues(t, 1000, last.Raw)
 			})

@@ -270,13 +270,25 @@ func (p *Source) archive(ctx context.Context, major int, database string, w io.W
 }
 
 // drop removes a database that this package has created. It ends sessions in the database,
-// such as those of a killed pg_restore.
+// such as those of a killed pg_restore. It also ends a session that is creating the database,
+// because a server continues the statement of a process that was killed.
 func (p *Source) drop(ctx context.Context, by *sql.DB, database string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	ended := `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid() AND usename IS NOT NULL`
 	if _, err := queryStrings(ctx, by, ended, database); err != nil {
 		return fmt.Errorf("backup: end the sessions in the database %q: %w", database, err)
+	}
+	creating := `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'active' AND left(query, length($1::text)) = $1 AND pid <> pg_backend_pid()`
+	for {
+		ends, err := queryStrings(ctx, by, creating, "CREATE DATABASE "+quotePostgres(database)+" ")
+		if err != nil {
+			return fmt.Errorf("backup: end the sessions that create the database %q: %w", database, err)
+		}
+		if len(ends) == 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond) // the session may take a moment to end, and ctx ends the loop
 	}
 	if _, err := by.ExecContext(ctx, "DROP DATABASE IF EXISTS "+quotePostgres(database)); err != nil {
 		return fmt.Errorf("backup: drop the database %q: %w", database, err)

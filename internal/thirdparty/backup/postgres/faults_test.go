@@ -47,29 +47,32 @@ func leftovers(t testing.TB, server *testserver.PostgresServer) []string {
 // runs. That attempt publishes nothing. The second attempt of the run is good.
 func TestSessionKilledDuringADump(t *testing.T) {
 	t.Parallel()
-	server := testserver.Postgres(t)
-	server.CreateDatabase(t, "shop")
-	server.Exec(t, "shop", manyRows)
-	for name, happens := range map[string]func(){
-		"its session": func() {
+	for name, happens := range map[string]func(*testing.T, *testserver.PostgresServer){
+		"its session": func(t *testing.T, server *testserver.PostgresServer) {
 			assert.Equal(t, "t\n", server.Exec(t, "", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'pg_dump%'"))
 		},
-		"the server": func() { server.Kill(); server.Restart() },
+		"the server": func(_ *testing.T, server *testserver.PostgresServer) { server.Kill(); server.Restart() },
 	} {
-		from := disturbed{source(t, server.DSN("shop"), nil), new(sync.Once), happens}
-		_, err := from.Dump(t.Context(), io.Discard)
-		require.ErrorIs(t, err, driver.ErrTransient, name)
-		from.once = new(sync.Once)
-		job := jobIn(t, filepath.Join(t.TempDir(), "backups"), from, &backup.Options{Drill: backup.DrillOptions{Every: 1}})
-		report, err := job.Backup(t.Context())
-		if err == nil {
-			assert.True(t, report.Restored)
-		} else { // the lock was held by a session of the server
-			require.ErrorContains(t, err, "lock", name)
-		}
-		entries, err := job.List(t.Context())
-		require.NoError(t, err)
-		assert.Len(t, entries, 1)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // a run waits for ten seconds before its second attempt
+			server := testserver.Postgres(t)
+			server.CreateDatabase(t, "shop")
+			server.Exec(t, "shop", manyRows)
+			from := disturbed{source(t, server.DSN("shop"), nil), new(sync.Once), func() { happens(t, server) }}
+			_, err := from.Dump(t.Context(), io.Discard)
+			require.ErrorIs(t, err, driver.ErrTransient)
+			from.once = new(sync.Once)
+			job := jobIn(t, filepath.Join(t.TempDir(), "backups"), from, &backup.Options{Drill: backup.DrillOptions{Every: 1}})
+			report, err := job.Backup(t.Context())
+			if err == nil {
+				assert.True(t, report.Restored)
+			} else { // the lock was held by a session of the server
+				require.ErrorContains(t, err, "lock")
+			}
+			entries, err := job.List(t.Context())
+			require.NoError(t, err)
+			assert.Len(t, entries, 1)
+		})
 	}
 }
 
@@ -130,6 +133,29 @@ func TestServerKilledDuringARestore(t *testing.T) {
 	equal(t, before, script(t, server.DSN("shop")))
 }
 
+// creating has the server create the database copy, as it does for a process that was killed
+// during that statement. The result checks that the statement was ended.
+func creating(t *testing.T, server *testserver.PostgresServer) (stopped func()) {
+	t.Helper()
+	server.Exec(t, "", "DROP DATABASE IF EXISTS copy WITH (FORCE)")
+	server.CreateDatabase(t, "busy")
+	user, err := connect(t, server.DSN("busy")).Conn(t.Context()) // makes the server wait
+	require.NoError(t, err)
+	result := make(chan error, 1)
+	victim := connect(t, server.DSN("shop"))
+	go func() {
+		_, err := victim.ExecContext(t.Context(), `CREATE DATABASE "copy" TEMPLATE busy`)
+		result <- err
+	}()
+	for server.Exec(t, "", "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'CREATE DATABASE%'") != "1\n" {
+		time.Sleep(10 * time.Millisecond)
+	}
+	return func() {
+		require.NoError(t, user.Close())
+		require.ErrorContains(t, <-result, "terminating connection")
+	}
+}
+
 // TestKilledBeside kills a process that restores beside the original. Check names the incomplete
 // database until the restore is settled.
 func TestKilledBeside(t *testing.T) {
@@ -153,20 +179,24 @@ func TestKilledBeside(t *testing.T) {
 	require.NoError(t, err)
 	within := time.Since(start)
 	server.Exec(t, "", "DROP DATABASE copy")
-	named := 0
+	named, stopped := 0, func() {}
 	for i := range 6 {
 		killed(t, within*time.Duration(i+1)/8, killDSN+"="+server.DSN("shop"), killFolder+"="+folder, killID+"="+report.Manifest.ID)
 		s, err := job.Check(t.Context(), time.Hour)
 		if len(s.Unfinished) > 0 {
 			require.ErrorIs(t, err, backup.ErrHalfway)
 			require.ErrorContains(t, err, "so copy is incomplete: settle it")
-			named++
+			if named++; named == 1 {
+				stopped = creating(t, server)
+			}
 		} else if len(leftovers(t, server)) > 0 { // the restore had ended
 			require.Equal(t, "40000\n", server.Exec(t, "copy", "SELECT count(*) FROM many"))
 			server.Exec(t, "", "DROP DATABASE copy")
 		}
 		_, err = job.Settle(t.Context(), true)
 		require.NoError(t, err)
+		stopped()
+		stopped = func() {}
 		require.Empty(t, leftovers(t, server))
 		_, err = job.Check(t.Context(), time.Hour)
 		require.NoError(t, err)
