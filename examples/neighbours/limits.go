@@ -1,5 +1,5 @@
-// Package neighbours holds the code of docs/neighbours.md and docs/migrating.md, so that it is
-// compiled.
+// Package neighbours holds the code of docs/neighbours.md, docs/migrating.md and the guides, so
+// that it is compiled.
 package neighbours
 
 import (
