@@ -133,7 +133,7 @@ func looksRandom(w string) bool {
 	switch {
 	case digit == 0:
 		// A word of only letters is a name unless capitals and small letters alternate often.
-		return len(w) >= 24 && other == 0 && upper >= 4 && low >= 4 && caseSwitches(w)*3 > len(w)
+		return len(w) >= 24 && other == 0 && upper >= 4 && low >= 4 && caseSwitches(w)*3 > len(w) && !isCamelCase(w)
 	case hexes == len(w):
 		return len(w) >= 32 && digit > 3
 	case upper > 0 && low > 0:

@@ -50,7 +50,11 @@ func findInURL(spans []span, text string, schemeEnd, start int) []span {
 		end++
 	}
 	authority := start
-	if at := userinfoEnd(text[start:], end-start); at >= 0 {
+	at := userinfoEnd(text[start:], end-start)
+	if at < 0 {
+		spans = findBadPort(spans, text, start, end)
+	}
+	if at >= 0 {
 		spans = append(spans, span{start, start + at})
 		authority = start + at + 1
 		for end < authority {
@@ -81,6 +85,28 @@ func findInURL(spans []span, text string, schemeEnd, start int) []span {
 		return spans
 	}
 	return findSegments(spans, host, onlyPath, base)
+}
+
+// findBadPort hides text in the place of a port, which is often a password whose @ and host are
+// missing.
+func findBadPort(spans []span, text string, start, end int) []span {
+	for k := start; k < end; k++ {
+		switch c := text[k]; {
+		case c == ':':
+			stop := k + 1
+			for stop < end && strings.IndexByte("/?#\"'`,", text[stop]) < 0 {
+				stop++
+			}
+			stop = trimEnd(text, k+1, stop)
+			if port := text[k+1 : stop]; !isPort(port) && len(port) > 5 && !strings.ContainsAny(port, "%$*:") {
+				spans = append(spans, span{k + 1, stop})
+			}
+			return spans
+		case !isAlnum(c) && c != '-' && c != '.' && c != '_':
+			return spans
+		}
+	}
+	return spans
 }
 
 // userinfoEnd returns the index of the @ that ends the user part of a URL, or -1 without one. A

@@ -29,7 +29,7 @@ var secretNames = []string{
 	"passin", "passout", "community", "userpassword", "authenticator", "sas", "csrf", "xsrf", "rootpw", "bindpw", "basicauth", "basic_auth",
 	"code_verifier", "device_code", "requirepass", "masterauth", "auth_code", "secretaccesskey", "nonce_secret", "unlock_key",
 	"sonar.login", "sonar_login", "bundle_enterprise__contribsys__com", "bundle_gems__contribsys__com",
-	"application-key", "application_key", "dd-application-key", "secret_id", "secret-id", "secretid", "id_token_hint",
+	"samlresponse", "samlrequest", "application-key", "application_key", "dd-application-key", "secret_id", "secret-id", "secretid", "id_token_hint",
 	// as operators and their tools write it in other languages
 	"contraseña", "contrasena", "clave", "claves", "senha", "palavra-passe", "motdepasse", "mot_de_passe", "mdp", "passe", "kennwort", "geheimnis",
 	"zugangscode", "wachtwoord", "geheim", "lösenord", "losenord", "passord", "adgangskode", "salasana", "hasło", "haslo", "heslo", "jelszó", "jelszo",
@@ -81,8 +81,10 @@ func secretKey(word string) bool {
 		return true
 	}
 	bare := strings.TrimRight(word, "0123456789")
-	if bare != word && secretNameSet[strings.TrimRight(bare, "_-.")] {
-		return true
+	if bare != word {
+		if bare = strings.TrimRight(bare, "_-."); secretNameSet[bare] {
+			return true
+		}
 	}
 	if bare == "" {
 		return false
@@ -142,13 +144,16 @@ func harmless(v string) bool {
 		return true
 	}
 	// crypto/bcrypt: … and rpc.Dial: the package that reports the error
-	if head, tail, ok := strings.Cut(first, "/"); ok && packages[head] && !strings.ContainsAny(tail, "0123456789") {
+	head, tail, ok := strings.Cut(first, "/")
+	if ok && packages[head] && !strings.ContainsAny(tail, "0123456789") || ok && vocabulary[head] && vocabulary[tail] {
 		return true
 	}
-	return false
+	return strings.Contains(first, "_") && secretKey(strings.TrimSuffix(first, "_id")) // the name of another secret
 }
 
-var packages = words(`crypto net encoding database golang.org github.com math os io text html internal`)
+var packages = words(`crypto net encoding database golang.org github.com math os io text html internal asn1 x509 pkcs12 pkcs8 pkcs7 pem jwt jwk jws jose oidc
+	oauth2 http http2 sha1 sha256 md5 hmac ed25519 ecdsa rsa aes cipher chacha20poly1305 base64 base32 hex json yaml toml xml csv ssh tls dns smtp imap ldap
+	sql pq pgx mysql sqlite3 redis mongo kafka nats amqp s3 ec2 sts iam kms googleapi rpc grpc vault consul gpg age exec signal driver`)
 
 var vocabulary = words(`a able about above accepted access account acquired action add added address after again against algorithm all allowed already
 	also an and another any api are argument as ask at attempt attribute audience auth authenticate authenticated authentication authenticator authority
@@ -171,6 +176,9 @@ var vocabulary = words(`a able about above accepted access account acquired acti
 	without write writing wrong x509 yaml yes yet you your zero crypto net os bad-request not-found n/a eoa exhausted digest realm required; login-path
 	characters; uppercase lowercase letter letters symbols minimum maximum least bits bytes kb prompted length; complexity history reuse reused expires_in scanning
 	plugin mysql_native_password caching_sha2_password sha256_password scram-sha-256 scram md5 plain ldap pam peer trust reject cert gss sspi radius
+	read-only password passwords dial stat lstat mkdir rename remove unlink chmod listen exit signal status fork exec i o rows quota exhausted origin referer passphrase nothing clock java
+	converting protection prompting encryption hashing based rules in-use locked empty pad entry flag unlock
+	abgelaufen falsch ungültig gesperrt fehlt fehlerhaft zurückgesetzt erforderlich incorrecte invalide expiré manquant requis erroné expirada incorreta inválida vazia obligatoria
 	vencida vencido caducada caducado incorrecta incorrecto inválida inválido falta faltan falló requerida requerido no es expirada expirado rechazada`)
 
 // commandOf returns the command in the text whose short flags carry passwords, or "".
@@ -203,7 +211,7 @@ var commandsBy = func() (m [256][]int) {
 // commands in the order in which they are preferred.
 var commands = []string{
 	"mysqldump", "mysqladmin", "mysqlimport", "mariadb-dump", "mariadb-admin", "mariadb", "mysql", "sshpass", "redis-cli", "ldapsearch", "ldapmodify", "ldapwhoami",
-	"curl", "smbclient", "zip", "unzip", "7z", "7za", "sqlcmd", "bcp", "mongo", "mongosh", "mongodump", "mongorestore", "docker login", "podman login", "helm registry login", "az login", "htpasswd",
+	"psexec", "useradd", "usermod", "ipmitool", "curl", "smbclient", "zip", "unzip", "7z", "7za", "sqlcmd", "bcp", "mongo", "mongosh", "mongodump", "mongorestore", "docker login", "podman login", "helm registry login", "az login", "htpasswd",
 	"openssl", "snmpwalk", "snmpget", "mosquitto_pub", "mosquitto_sub", "lftp", "ftp", "cqlsh", "clickhouse-client", "rabbitmqadmin", "xfreerdp", "net use", "ansible-vault", "wget",
 }
 
@@ -214,7 +222,7 @@ func shortFlag(command, flag, low string) bool {
 		return flag[0] == 'p' && len(flag) > 1 && low != "password" && low != "port" && low != "protocol" && low != "p" && !strings.HasPrefix(low, "print") || flag == "p" && command[0] == '7'
 	case "docker login", "podman login", "helm registry login", "az login":
 		return flag == "p"
-	case "sshpass", "mongo", "mongosh", "mongodump", "mongorestore", "cqlsh", "rabbitmqadmin":
+	case "psexec", "useradd", "usermod", "sshpass", "mongo", "mongosh", "mongodump", "mongorestore", "cqlsh", "rabbitmqadmin":
 		return flag == "p"
 	case "redis-cli":
 		return flag == "a"
@@ -224,7 +232,7 @@ func shortFlag(command, flag, low string) bool {
 		return flag == "u" || flag == "U" || flag == "b"
 	case "smbclient":
 		return flag == "U"
-	case "zip", "unzip", "sqlcmd", "bcp", "mosquitto_pub", "mosquitto_sub":
+	case "ipmitool", "zip", "unzip", "sqlcmd", "bcp", "mosquitto_pub", "mosquitto_sub":
 		return flag == "P"
 	case "snmpwalk", "snmpget":
 		return flag == "c" || flag == "A" || flag == "X"
@@ -243,6 +251,9 @@ func shortFlag(command, flag, low string) bool {
 // flagValue returns the argument of a short flag, attached or after a space.
 func flagValue(text string, i, j int, command string) (span, bool) {
 	attached := strings.HasPrefix(command, "m") || strings.HasPrefix(command, "7")
+	if j-i == 1 && j < len(text) && (text[j] == '\'' || text[j] == '"') { // -p'…'
+		return valueAt(text, j, false, false)
+	}
 	if attached && j-i > 1 {
 		end := wordRun(text, i)
 		return span{i + 1, trimEnd(text, i+1, end)}, true
