@@ -72,18 +72,22 @@ func alertmanagerAlerts(m Message) []alertmanagerAlert {
 		}
 		// The severity is a label, so an alert with a new severity is a different
 		// alert. The alert with the old severity ends.
+		start := a.Since
+		if start.After(m.Time) { // by the clock of another instance
+			start = m.Time
+		}
 		for _, severity := range []string{"critical", "warning"} {
 			end := until
 			if mine := severity == "critical" == (a.Level == Critical); a.Event == Ended {
 				end = a.Ended
-				if end.Before(a.Since) {
+				if end.Before(start) {
 					end = m.Time
 				}
 			} else if !mine {
 				end = m.Time
 			}
 			list = append(list, alertmanagerAlert{
-				Labels: labels(a.Check, a.Instance, severity), Annotations: notes, StartsAt: clock(a.Since), EndsAt: clock(end), GeneratorURL: m.webLink(),
+				Labels: labels(a.Check, a.Instance, severity), Annotations: notes, StartsAt: clock(start), EndsAt: clock(end), GeneratorURL: m.webLink(),
 			})
 		}
 	}

@@ -66,7 +66,7 @@ func opsgenieCalls(m Message) []call {
 		}
 		return []call{{path: alerts, body: opsgenieAlert{
 			Message: cmp.Or(truncate(m.Subject, 130), "no subject"), Alias: alias, Description: truncate(m.Text, 15000),
-			Source: truncate(m.Source, 100), Priority: map[Level]string{Info: "P5", Critical: "P1"}[m.Level], Details: details,
+			Source: truncate(m.Source, 100), Priority: map[Level]string{Info: "P5", Critical: "P1"}[m.Level], Details: shortened(details, maxDetails),
 		}.withPriority()}}
 	}
 	var calls []call
@@ -100,13 +100,40 @@ func opsgenieCalls(m Message) []call {
 			Message: cmp.Or(truncate(a.Title, 130), "no title"), Alias: alias, Description: truncate(m.Text, 15000),
 			Entity: truncate(cmp.Or(a.Instance, a.Check), 512), Source: truncate(m.Source, 100),
 			Priority: map[string]string{"critical": "P1", "error": "P2"}[a.severity()],
-			Tags:     []string{truncate(cmp.Or(a.Check, "instance"), 50), truncate(a.Status, 50)}, Details: details,
+			Tags:     []string{truncate(cmp.Or(a.Check, "instance"), 50), truncate(a.Status, 50)}, Details: shortened(details, maxDetails),
 		}.withPriority()})
 		if a.Supersedes != "" {
-			calls = append(calls, closing(digest(m.Source, a.Supersedes), "became critical"))
+			old := closing(digest(m.Source, a.Supersedes), "became critical")
+			old.follows = true
+			calls = append(calls, old)
 		}
 	}
 	return calls
+}
+
+// maxDetails limits the details. Opsgenie rejects an alert with more than 8,000 characters of them.
+const maxDetails = 7900
+
+// shortened truncates the longest values until all names and values together have at most limit
+// bytes. Links are left out instead, because a truncated link is of no use.
+func shortened(details map[string]string, limit int) map[string]string {
+	for {
+		total, longest := 0, ""
+		for name, value := range details {
+			total += len(name) + len(value)
+			if l := details[longest]; len(value) > len(l) || len(value) == len(l) && name < longest {
+				longest = name
+			}
+		}
+		switch value := details[longest]; {
+		case total <= limit:
+			return details
+		case len(value) < 20 || webLink(value) != "":
+			delete(details, longest)
+		default:
+			details[longest] = truncate(value, len(value)*2/3)
+		}
+	}
 }
 
 func (a opsgenieAlert) withPriority() opsgenieAlert {

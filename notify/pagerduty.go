@@ -58,15 +58,15 @@ func pagerDutyEvents(m Message, routingKey string) []call {
 		return pagerDutyMessage(m, routingKey)
 	}
 	var calls []call
-	resolve := func(key string) {
-		calls = append(calls, call{body: pagerDutyEvent{RoutingKey: routingKey, Action: "resolve", DedupKey: digest(m.Source, key)}})
+	resolve := func(key string, follows bool) {
+		calls = append(calls, call{body: pagerDutyEvent{RoutingKey: routingKey, Action: "resolve", DedupKey: digest(m.Source, key)}, follows: follows})
 	}
 	for _, a := range m.Alerts {
 		switch a.Event {
 		case Ongoing:
 			continue
 		case Ended:
-			resolve(a.Key)
+			resolve(a.Key, false)
 			continue
 		}
 		e := pagerDutyEvent{
@@ -89,7 +89,7 @@ func pagerDutyEvents(m Message, routingKey string) []call {
 		}
 		calls = append(calls, call{body: e})
 		if a.Supersedes != "" {
-			resolve(a.Supersedes)
+			resolve(a.Supersedes, true)
 		}
 	}
 	return calls

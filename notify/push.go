@@ -22,6 +22,9 @@ func NewNtfy(server, topic string, opts *WebhookOptions) (*Webhook, error) {
 	}) {
 		return nil, fmt.Errorf("notify: %q is not a topic of ntfy: use 1 to 64 letters, digits, dashes and underscores", truncate(topic, 64))
 	}
+	if u, err := url.Parse(server); err == nil && strings.Trim(u.Path, "/")+u.RawQuery != "" {
+		return nil, errors.New("notify: the URL for ntfy is that of the server alone, https://host; the topic is a parameter, and ntfy serves no path")
+	}
 	return newWebhook("ntfy", server, opts, func(m Message) []call { return one(ntfyMessage(m, topic)) })
 }
 
@@ -59,7 +62,7 @@ func (m Message) links() []Link {
 	for _, a := range m.Alerts {
 		var links []Link
 		for _, l := range a.Links {
-			if u := webLink(l.URL); u != "" && a.Event != Ongoing {
+			if u := webLink(l.URL); u != "" && l.Name != "" && a.Event != Ongoing {
 				links = append(links, Link{l.Name, u})
 			}
 		}
@@ -104,21 +107,44 @@ func telegramMessage(m Message, chat string) any {
 	for _, f := range m.Fields {
 		text += "\n" + f.Name + ": " + f.Value
 	}
-	var row []button
-	for _, l := range m.links() {
-		row = append(row, button{l.Name, l.URL})
-	}
+	links := m.links()
 	if l := m.webLink(); l != "" {
-		row = append(row, button{"Status", l})
+		links = append(links[:len(links):len(links)], Link{"Status", l})
+	}
+	var row []button
+	below := ""
+	for _, l := range links {
+		if publicName(l.URL) {
+			row = append(row, button{l.Name, l.URL})
+		} else { // Telegram rejects a whole message with such a button
+			below += "\n" + l.Name + ": " + l.URL
+		}
+	}
+	if utf16Len(below) > 2000 {
+		below = ""
 	}
 	out := map[string]any{
-		"chat_id": chat, "text": shorten(text, 4096), "disable_notification": m.Level == Recovery || m.Level == Info,
+		"chat_id": chat, "text": shorten(text, 4096-utf16Len(below)) + below, "disable_notification": m.Level == Recovery || m.Level == Info,
 		"link_preview_options": map[string]bool{"is_disabled": true},
 	}
 	if len(row) > 0 {
 		out["reply_markup"] = keyboard{[][]button{row}}
 	}
 	return out
+}
+
+// publicName reports whether the host of a link has a form that Telegram accepts: an address, or
+// a name with a dot.
+func publicName(link string) bool {
+	u, err := url.Parse(link)
+	return err == nil && strings.Contains(strings.Trim(u.Hostname(), "."), ".")
+}
+
+func utf16Len(s string) (n int) {
+	for _, r := range s {
+		n += utf16.RuneLen(r)
+	}
+	return n
 }
 
 // shorten truncates to a number of UTF-16 units, the unit of Telegram's limit.

@@ -228,13 +228,22 @@ func (s *Spool) try(ctx context.Context, name string, entry spooled) bool {
 		s.forget(ctx, name)
 		return true
 	}
-	entry.Due = time.Now().Add(s.opts.delay(entry.Attempts))
+	entry.Due = time.Now().Add(max(s.opts.delay(entry.Attempts), pauseOf(err)))
 	entry.Attempts++
 	log.WarnContext(ctx, "notify: a message could not be delivered", "error", forms.Error(err, 1000), "next", entry.Due)
 	if err := s.dir.write(name, entry); err != nil {
 		log.ErrorContext(ctx, "notify: the state of a spooled message cannot be written", "error", forms.Error(err, 1000))
 	}
 	return false
+}
+
+// pauseOf is the pause that a receiver asked for.
+func pauseOf(err error) time.Duration {
+	var asked interface{ RetryAfter() time.Duration }
+	if errors.As(err, &asked) {
+		return min(asked.RetryAfter(), maxRetryAfter)
+	}
+	return 0
 }
 
 func (s *Spool) attempt(ctx context.Context, n Notifier, m Message) error {

@@ -54,6 +54,9 @@ type Webhook struct {
 type call struct {
 	path string // appended to the path of the URL
 	body any
+	// follows is set for a request that ends an alert because the request before it opened
+	// another one. It is sent only after the server has accepted that request.
+	follows bool
 }
 
 func one(body any) []call { return []call{{body: body}} }
@@ -104,9 +107,13 @@ func (w *Webhook) Notify(ctx context.Context, m Message) error {
 	ctx, cancel := context.WithTimeout(ctx, w.opts.Timeout)
 	defer cancel()
 	var errs []error
+	var last error
 	for _, c := range w.encode(m.prepared(time.Now(), w.secrets)) {
-		if err := w.post(ctx, c); err != nil {
-			errs = append(errs, fmt.Errorf("notify: %s on %s: %w", w.service, w.host, err))
+		if c.follows && last != nil {
+			continue
+		}
+		if last = w.post(ctx, c); last != nil {
+			errs = append(errs, fmt.Errorf("notify: %s on %s: %w", w.service, w.host, last))
 			if ctx.Err() != nil {
 				break
 			}
@@ -151,9 +158,40 @@ func (w *Webhook) post(ctx context.Context, c call) error {
 	defer res.Body.Close()
 	answer, _ := io.ReadAll(io.LimitReader(res.Body, 4<<10)) // only for the error text
 	if res.StatusCode < 200 || res.StatusCode > 299 {
-		return fmt.Errorf("the server responded %d: %s", res.StatusCode, w.secrets.Text(oneLine(string(answer), 2000), 200))
+		return &rejection{
+			text: fmt.Sprintf("the server responded %d: %s", res.StatusCode, w.secrets.Text(oneLine(string(answer), 2000), 200)),
+			wait: retryAfter(res.Header.Get("Retry-After"), now),
+		}
 	}
 	return nil
+}
+
+// rejection is the response of a server that did not accept a message. Package health/alert and
+// Spool wait for RetryAfter before the next attempt.
+type rejection struct {
+	text string
+	wait time.Duration
+}
+
+func (r *rejection) Error() string             { return r.text }
+func (r *rejection) RetryAfter() time.Duration { return r.wait }
+
+// maxRetryAfter is the longest pause that a server can ask for. An alert must not wait a day
+// because a proxy said so.
+const maxRetryAfter = 15 * time.Minute
+
+// retryAfter reads the header Retry-After: seconds or a date.
+func retryAfter(header string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseFloat(header, 64); err == nil {
+		if !(seconds > 0) { // negative, or not a number
+			return 0
+		}
+		return time.Duration(min(seconds, maxRetryAfter.Seconds()) * float64(time.Second))
+	}
+	if at, err := http.ParseTime(header); err == nil {
+		return max(0, min(at.Sub(now), maxRetryAfter))
+	}
+	return 0
 }
 
 const (

@@ -55,9 +55,9 @@ func (d *document) absorb(local *document) {
 		}
 		switch {
 		case r.Sender == into.Sender:
-			into.Attempts, into.FailedAt, into.Sending = r.Attempts, r.FailedAt, r.Sending
+			into.Attempts, into.FailedAt, into.Wait, into.Sending = r.Attempts, r.FailedAt, r.Wait, r.Sending
 		case r.FailedAt.After(into.FailedAt):
-			into.Attempts, into.FailedAt = r.Attempts, r.FailedAt
+			into.Attempts, into.FailedAt, into.Wait = r.Attempts, r.FailedAt, r.Wait
 		}
 	}
 	for _, s := range local.Silences {

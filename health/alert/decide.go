@@ -73,6 +73,9 @@ func (d *document) decide(now time.Time, r *rules, to *receiver) (*plan, time.Ti
 	retryAt := time.Time{}
 	if state.Attempts > 0 {
 		retryAt = state.FailedAt.Add(to.pause(r, state.Attempts, slices.ContainsFunc(due, func(n news) bool { return n.urgent })))
+		if asked := state.FailedAt.Add(state.Wait); asked.After(retryAt) {
+			retryAt = asked
+		}
 	}
 	var lead *news // the reason why a message is due now
 	for i := range due {

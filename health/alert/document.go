@@ -80,6 +80,8 @@ type delivery struct {
 	// Attempts counts failures in a row, the last one at FailedAt.
 	Attempts int       `json:"attempts,omitempty"`
 	FailedAt time.Time `json:"failedAt,omitzero"`
+	// Wait is the pause after FailedAt that the receiver asked for.
+	Wait time.Duration `json:"wait,omitempty"`
 	// Sending is the start of the running delivery, or zero.
 	Sending time.Time `json:"sending,omitzero"`
 	Sender  string    `json:"sender,omitempty"`

@@ -448,6 +448,34 @@ func TestBusyReceiverIsToldLater(t *testing.T) {
 	}
 }
 
+// A receiver that says when it accepts messages again is not asked before.
+func TestReceiverAsksForAPause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		phone := newLetters()
+		var asked []time.Duration
+		start := time.Now()
+		phone.refuse = func() error {
+			asked = append(asked, time.Since(start))
+			if len(asked) < 3 {
+				return fmt.Errorf("429: %w", tooMany(4*m))
+			}
+			return nil
+		}
+		_, stop := serve(t, phone, alert.Options{}, during("db", true, 0, ever, down))
+		time.Sleep(h / 2)
+		stop()
+		if len(asked) != 3 || asked[1]-asked[0] < 4*m || asked[2]-asked[1] < 4*m || asked[2]-asked[0] > 9*m {
+			t.Errorf("asked at %v", asked)
+		}
+	})
+}
+
+type tooMany time.Duration
+
+func (w tooMany) Error() string             { return "too many requests" }
+func (w tooMany) RetryAfter() time.Duration { return time.Duration(w) }
+
 // F06: what a wrong clock has stored does not silence anything.
 func TestClockAhead(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package alert
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -64,7 +65,7 @@ func (d *document) begin(now time.Time, r *rules, p *plan) {
 // delivered records that the receiver accepted a message at now.
 func (d *document) delivered(now time.Time, r *rules, p *plan) {
 	s := d.receiver(p.receiver.Name)
-	s.Sending, s.Attempts, s.FailedAt = time.Time{}, 0, time.Time{}
+	s.Sending, s.Attempts, s.FailedAt, s.Wait = time.Time{}, 0, time.Time{}, 0
 	s.Sent = append(s.Sent, now)
 	if t := s.Threads[p.thread]; t != nil {
 		t.Last = now
@@ -107,10 +108,17 @@ func remindTogether(e notify.Event, r *rules) time.Duration {
 	return 0
 }
 
-// failed records a failed delivery.
-func (d *document) failed(now time.Time, p *plan) {
+// failed records a failed delivery, and the pause that the receiver asked for.
+func (d *document) failed(now time.Time, p *plan, err error) {
 	s := d.receiver(p.receiver.Name)
 	s.Sending = time.Time{}
 	s.Attempts++
-	s.FailedAt = now
+	s.FailedAt, s.Wait = now, 0
+	var asked interface{ RetryAfter() time.Duration }
+	if errors.As(err, &asked) {
+		s.Wait = max(0, min(asked.RetryAfter(), maxAskedWait))
+	}
 }
+
+// maxAskedWait is the longest pause that a receiver can ask for.
+const maxAskedWait = 15 * time.Minute

@@ -99,7 +99,7 @@ func (a *Alerter) end(ctx context.Context) {
 			if o.err == nil {
 				d.delivered(o.at, r, o.plan)
 			} else {
-				d.failed(o.at, o.plan)
+				d.failed(o.at, o.plan, o.err)
 			}
 		}
 		if in := d.Instances[a.opts.Instance]; in != nil {

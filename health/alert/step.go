@@ -137,7 +137,7 @@ func (a *Alerter) step(d *document, snap *health.Snapshot, now time.Time, r *rul
 		if o.err == nil {
 			d.delivered(o.at, r, o.plan)
 		} else {
-			d.failed(o.at, o.plan)
+			d.failed(o.at, o.plan, o.err)
 		}
 	}
 	plans, wake := a.decide(d, snap, now, r)
