@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -107,8 +108,14 @@ func (a *Alerter) Handler() http.Handler {
 			return
 		}
 		al, ok := a.find(id)
+		if !ok { // another instance may have opened it since this one read the store
+			ctx, cancel := context.WithTimeout(req.Context(), stopWait)
+			_ = a.change(ctx, func(*document, time.Time) error { return nil }) // on an error the alert stays unknown
+			cancel()
+			al, ok = a.find(id)
+		}
 		if !ok {
-			a.linkPage(w, http.StatusGone, linkView{Text: "The alert is over, or this instance does not know it yet. Nothing is to be done here."})
+			a.linkPage(w, http.StatusGone, linkView{Text: "The alert is over. Nothing is to be done here."})
 			return
 		}
 		v := linkView{Alert: subjectName(al.Check, al.Instance) + " is " + al.State, Output: a.reg.Scrub(al.Output), AckBy: a.reg.Scrub(al.AckBy)}

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/mainstay-go/mainstay/health"
 	"github.com/mainstay-go/mainstay/health/alert"
 )
 
@@ -136,6 +137,39 @@ func TestLinkWithoutStore(t *testing.T) {
 		}
 		store.set(false)
 		stop()
+	})
+}
+
+// A link may reach an instance that has not read the alert yet, or that runs a version without the
+// check.
+func TestLinkOnAnotherInstance(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store, mail := alert.Memory(), newLetters()
+		o := alert.Options{Store: store, LinkURL: linkURL, LinkSecret: linkSecret, Instance: "pod-a"}
+		_, stopA := serve(t, mail, o, during("db", true, 0, ever, down))
+		time.Sleep(5 * m)
+		o.Instance = "pod-b"
+		reg, err := health.New([]health.Check{during("other", true, ever, ever, down)}, &health.Options{Service: "pos", Logger: discard})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Logger = discard
+		other, err := alert.New(reg, newLetters(), &o) // it has not run yet
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range mail.all()[0].Alerts[0].Links {
+			for _, method := range []string{http.MethodHead, http.MethodGet, http.MethodPost} {
+				if code, body := open(other, method, l.URL, nil); code != 200 {
+					t.Errorf("%s %s: %d %s", method, l.Name, code, body)
+				}
+			}
+		}
+		if s, err := other.Silences(t.Context()); err != nil || len(s) != 1 || s[0].Check != "db" {
+			t.Errorf("%+v, %v", s, err)
+		}
+		stopA()
 	})
 }
 

@@ -109,9 +109,6 @@ const maxSilences = 100
 // is already over ends it. Alerts are still recorded, and are sent afterwards if they
 // last.
 func (a *Alerter) Silence(ctx context.Context, s Silence) error {
-	if s.Check != "" && !slices.Contains(a.reg.Names(), s.Check) {
-		return fmt.Errorf("alert: there is no check %q to silence", s.Check)
-	}
 	if len(s.Reason) > 500 || len(s.By) > 100 || len(s.Instance) > 200 {
 		return errors.New("alert: the reason of a silence has more than 500 bytes, or its author more than 100")
 	}
@@ -121,6 +118,9 @@ func (a *Alerter) Silence(ctx context.Context, s Silence) error {
 	}
 	s.Set, s.Until = now.Round(0).UTC(), s.Until.Round(0).UTC()
 	return a.change(ctx, func(d *document, now time.Time) error {
+		if s.Check != "" && !slices.Contains(a.reg.Names(), s.Check) && !d.knows(s.Check) {
+			return fmt.Errorf("alert: there is no check %q to silence", s.Check)
+		}
 		d.Silences = slices.DeleteFunc(d.Silences, func(o Silence) bool { return o.same(s) || !now.Before(o.Until) })
 		if len(d.Silences) >= maxSilences {
 			return fmt.Errorf("alert: there are %d silences already", len(d.Silences))
@@ -130,6 +130,16 @@ func (a *Alerter) Silence(ctx context.Context, s Silence) error {
 		}
 		return nil
 	})
+}
+
+// knows reports whether there is an alert about a check, possibly a check of another instance.
+func (d *document) knows(check string) bool {
+	for _, al := range d.Alerts {
+		if al.Name == check {
+			return true
+		}
+	}
+	return false
 }
 
 const maxSilence = 31 * 24 * time.Hour
