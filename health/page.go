@@ -295,7 +295,7 @@ func (r *Registry) pageFooter(s *Snapshot, now time.Time) []string {
 	}
 	runner := "checks run in the background"
 	if !r.running.Load() {
-		runner = "checks run when somebody asks"
+		runner = "checks run when a request arrives"
 	}
 	about := []string{"host " + hostname(), "up " + roughly(now.Sub(r.born))}
 	if rev := revision(); rev != "" {

@@ -6,8 +6,8 @@
 // that kept to the limit. A [Memory] decision takes tens of nanoseconds and no
 // allocation. Package redislimit decides in one round trip for all instances of a service.
 //
-// A [Policy] says how much. A [Limiter] decides: [NewMemory] makes one for a single process,
-// redislimit.New one for many. [Decide] decides several checks at once, all or none of
+// A [Policy] is the limit. A [Limiter] decides: [NewMemory] makes one for a single process, and
+// the Store of package redislimit makes one for many. [Decide] decides several checks at once, all or none of
 // them. [NewMiddleware] puts [Rule] values in front of an http.Handler, with the response
 // fields that clients know. The handler states the outcome of a request with [AdmissionFrom].
 //

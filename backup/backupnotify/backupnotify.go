@@ -174,7 +174,7 @@ func (n *Notices) Ran(ctx context.Context, report backup.Run, failure error) err
 			return n.problem(s, now, verify, notify.Critical, "the new backup did not pass its verification", text+"\n\nNone was deleted.")
 		case errors.Is(failure, backup.ErrSuspect):
 			return n.problem(s, now, suspect, notify.Warning, "the new backup is suspect",
-				text+"\n\nNothing is deleted until somebody looks at it and accepts it ('accept "+report.Manifest.ID+"').")
+				text+"\n\nNo backup is deleted until an operator checks it and accepts it ('accept "+report.Manifest.ID+"').")
 		}
 		return n.problem(s, now, later, notify.Warning, "published, with a problem", text)
 	})
@@ -202,7 +202,7 @@ func (n *Notices) Watch(ctx context.Context, job *backup.Job) error {
 			return nil
 		}
 		if err := n.checked(ctx, status, err); err != nil {
-			n.opts.Logger.ErrorContext(ctx, "backupnotify: nobody could be told that the backups are too old", "job", n.job, "error", err)
+			n.opts.Logger.ErrorContext(ctx, "backupnotify: the notification that the backups are too old was not sent", "job", n.job, "error", err)
 		}
 	}
 }

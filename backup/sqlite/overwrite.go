@@ -63,7 +63,7 @@ func (s *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 		_, err = conn.ExecContext(ctx, "BEGIN EXCLUSIVE")
 	}
 	if err != nil {
-		return got, fmt.Errorf("sqlite: %s is in use: stop whoever has it open, then restore again: %w", original, err)
+		return got, fmt.Errorf("sqlite: %s is in use: stop the program that has it open, then restore again: %w", original, err)
 	}
 	info, err := os.Stat(original)
 	if err == nil {

@@ -27,8 +27,10 @@ import (
 	"github.com/mainstay-go/mainstay/contrib/otel/otelpagination"
 	"github.com/mainstay-go/mainstay/contrib/otel/otelratelimit"
 	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/health/alert"
 	"github.com/mainstay-go/mainstay/pagination"
 	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/redislimit"
 )
 
 // recorded is an SDK that keeps everything in memory.
@@ -136,6 +138,32 @@ func TestHealth(t *testing.T) {
 	spans := r.named("health.check")
 	require.Len(t, spans, 1)
 	assert.Equal(t, codes.Error, spans[0].Status().Code)
+}
+
+func TestAlert(t *testing.T) {
+	r := record()
+	hooks, err := otelhealth.NewAlert(r.tracing, r.meters)
+	require.NoError(t, err)
+	hooks.Delivery(t.Context(), alert.DeliveryEvent{Receiver: "pager", Took: time.Second, Err: errors.New("https://hooks.example/secret")})
+	assert.EqualValues(t, 1, r.points(t)["mainstay.alert.delivery.duration{error.type=*errors.errorString,mainstay.alert.receiver=pager}"])
+	spans := r.named("alert.delivery")
+	require.Len(t, spans, 1)
+	assert.Equal(t, time.Second, spans[0].EndTime().Sub(spans[0].StartTime()))
+	assert.Empty(t, spans[0].Status().Description, "the text of an error may hold a secret")
+}
+
+func TestRedis(t *testing.T) {
+	r := record()
+	hooks, err := otelratelimit.NewRedis(r.meters)
+	require.NoError(t, err)
+	hooks.Failed(t.Context(), redislimit.FailedEvent{Err: io.EOF})
+	hooks.Down(t.Context(), redislimit.FailedEvent{Err: io.EOF})
+	hooks.Up(t.Context())
+	points := r.points(t)
+	assert.EqualValues(t, 1, points["mainstay.ratelimit.redis.errors{error.type=*errors.errorString}"])
+	for _, state := range []string{"down", "up"} {
+		assert.EqualValues(t, 1, points["mainstay.ratelimit.redis.breaker{mainstay.ratelimit.redis.state="+state+"}"])
+	}
 }
 
 func TestBackup(t *testing.T) {

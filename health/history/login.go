@@ -16,7 +16,7 @@ const (
 	cookieName = "mainstay_health"
 	cookieLife = 12 * time.Hour
 	// deviceLife is how long a browser keeps the cookie. After cookieLife it shows only
-	// that somebody has logged in there before.
+	// that a person has logged in there before.
 	deviceLife = 90 * 24 * time.Hour
 	// loginTries is how many passwords are checked per minute, for all browsers together
 	// that have logged in before and for all others together. So an attacker's guesses do

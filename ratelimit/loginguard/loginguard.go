@@ -10,7 +10,7 @@
 //
 // A device that has logged in before carries a signed cookie and has an allowance of its
 // own for that account, and so does an address from which the account has logged in. The
-// failures of others cannot spend those. Everybody else is a stranger, for whom failures are
+// failures of others cannot spend those. Any other client is a stranger, for whom failures are
 // limited by address, by network, by account and in total. A shared limit may
 // challenge a stranger instead of refusing.
 package loginguard
