@@ -143,6 +143,11 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
+		if d := g.refused(r); d != nil {
+			t := &try{g: g, w: w, r: r, address: g.address(r)}
+			t.refuse(d, d.Binding())
+			return
+		}
 		t, err := g.read(w, r)
 		if err == nil {
 			t.admission, err = ratelimit.Admit(r.Context(), t.checks...)

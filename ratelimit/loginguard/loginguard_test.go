@@ -167,6 +167,63 @@ func TestSprayingFromOneNetwork(t *testing.T) {
 	require.True(t, ok, "no signal")
 }
 
+// body is a request's body that counts what is read of it.
+type body struct {
+	io.Reader
+	read int
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	b.read += n
+	return n, err
+}
+
+// An address that is refused has no body read, unless an account that is known there or on its
+// device may be in the body.
+func TestRefusedBodiesAreNotRead(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, loginguard.Options{})
+	big := func(addr, user, password string, chunked bool, cookies ...*http.Cookie) (int, int) {
+		text := url.Values{"username": {user}, "password": {password}, "padding": {strings.Repeat("x", 60<<10)}}.Encode()
+		b := &body{Reader: strings.NewReader(text)}
+		r := httptest.NewRequest(http.MethodPost, "/login/", b)
+		r.ContentLength = int64(len(text))
+		if chunked {
+			r.ContentLength = -1
+		}
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.RemoteAddr = addr
+		for _, c := range cookies {
+			r.AddCookie(c)
+		}
+		w := httptest.NewRecorder()
+		s.handler.ServeHTTP(w, r)
+		if w.Code == http.StatusTooManyRequests {
+			require.NotEmpty(t, w.Header().Get("Retry-After"))
+		}
+		return w.Code, b.read
+	}
+	device := s.post("198.51.100.7:1", "alice", "right").Result().Cookies()
+	for i := range 6 {
+		for _, addr := range []string{"203.0.113.9:1", "203.0.113.20:1", "198.51.100.7:1"} {
+			s.post(addr, fmt.Sprint("user", i), "wrong")
+		}
+	}
+	reached := s.reached.Load()
+	for _, chunked := range []bool{false, true} {
+		code, read := big("203.0.113.9:1", "alice", "right", chunked)
+		require.Equal(t, []int{429, 0}, []int{code, read}, "a stranger")
+		code, _ = big("198.51.100.7:1", "alice", "right", chunked)
+		require.Equal(t, 200, code, "the known address")
+		code, _ = big("203.0.113.20:1", "alice", "right", chunked, device...)
+		require.Equal(t, 200, code, "the known device")
+		code, _ = big("203.0.113.10:1", "alice", "right", chunked)
+		require.Equal(t, 200, code, "an address without failures")
+	}
+	require.Equal(t, reached+6, s.reached.Load())
+}
+
 // 20 correct logins at once behind one address are all served, and 200 wrong ones gain nothing.
 func TestManyAtOnce(t *testing.T) {
 	t.Parallel()

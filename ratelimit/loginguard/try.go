@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/mainstay-go/mainstay/ratelimit"
@@ -126,11 +127,18 @@ func (t *try) solved() *ratelimit.Admission {
 			d, b = a.Decision(), a.Decision().Binding()
 		}
 	}
+	t.refuse(d, b)
+	return nil
+}
+
+// refuse responds to a refused request.
+func (t *try) refuse(d *ratelimit.Decision, b ratelimit.Result) {
+	g := t.g
 	g.notify(t, Event{Kind: Refused, Policy: b.Policy, Wait: b.RetryAfter})
 	d.WriteHeaders(t.w.Header())
 	if g.opts.Denied != nil {
 		g.opts.Denied(t.w, t.r, d)
-		return nil
+		return
 	}
 	retry := int64((b.RetryAfter + time.Second - 1) / time.Second)
 	body := `{"error":"rate_limited","message":"Too many failed logins. Try again later."}`
@@ -138,8 +146,39 @@ func (t *try) solved() *ratelimit.Admission {
 		body = `{"error":"rate_limited","message":"Too many failed logins. Try again later.","retry_after":` + strconv.FormatInt(retry, 10) + `}`
 	}
 	answer(t.w, t.r, http.StatusTooManyRequests, body)
-	return nil
 }
+
+// smallBody is the size up to which reading the body costs less than refused does.
+const smallBody = 2 << 10
+
+// refused decides on a request with a big body before the body is read. It returns the decision for an address that
+// has used its limit up, from which no account has logged in, and without the cookie of a device. No account in
+// the body could change that decision. Otherwise it returns nil.
+func (g *Guard) refused(r *http.Request) *ratelimit.Decision {
+	if g.byAddress == nil || r.Body == nil || r.ContentLength >= 0 && r.ContentLength <= smallBody || len(g.cookies.entries(r)) > 0 {
+		return nil
+	}
+	address := g.address(r)
+	own, err := g.byAddress.AllowN(r.Context(), address, 0)
+	if err != nil || own.Allowed || own.InFlight > 0 { // the whole decision reports the error
+		return nil
+	}
+	if known, err := g.known.AllowN(r.Context(), knownAddress(address), 0); err != nil || !known.Allowed {
+		return nil
+	}
+	d, err := ratelimit.Decide(r.Context(), ratelimit.Check{Limiter: g.byAddress, Key: address, Cost: 1, FailuresOnly: true})
+	if err != nil {
+		return nil
+	}
+	if d.Allowed { // unlocked since
+		_ = d.Cancel(r.Context()) // without an answer it counts as a failure
+		return nil
+	}
+	return d
+}
+
+// knownAddress is the key of an address from which some account has logged in.
+func knownAddress(address string) string { return ratelimit.Key("known", address) }
 
 // outcome learns from the outcome of a try.
 func (t *try) outcome(outcome int) {
@@ -152,9 +191,15 @@ func (t *try) outcome(outcome int) {
 		}
 		g.cookies.remember(t.w, t.r, t.name)
 		if g.known != nil && t.address != "ip:unknown" {
-			if err := g.known.Block(ctx, t.pair(), g.knownFor); err != nil {
-				g.opts.Logger.WarnContext(ctx, "loginguard: an address could not be remembered", "error", err)
+			var wg sync.WaitGroup
+			for _, key := range []string{t.pair(), knownAddress(t.address)} {
+				wg.Go(func() {
+					if err := g.known.Block(ctx, key, g.knownFor); err != nil {
+						g.opts.Logger.WarnContext(ctx, "loginguard: an address could not be remembered", "error", err)
+					}
+				})
 			}
+			wg.Wait()
 		}
 	case link.Failed:
 		if t.addressesOwnLimit >= 0 {
