@@ -7,6 +7,9 @@
 // MAINSTAY_REQUIRE_SERVERS=1 in the environment the test fails instead, so that the gate cannot
 // pass by skipping.
 //
+// A copy of the first, empty data folder of a database server stays in the folder
+// mainstay-testserver of the user's cache, because making one takes seconds.
+//
 // A server also ends when the test binary dies without its clean-ups. Each server has a small
 // shell that waits for its standard input to close. The kernel closes it also for a killed
 // process.

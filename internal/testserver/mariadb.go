@@ -43,12 +43,11 @@ func MariaDB(t testing.TB, args ...string) *MariaDBServer {
 		if err := os.Mkdir(temp, 0o700); err != nil {
 			t.Fatalf("testserver: %v", err)
 		}
-		out, err := exec.Command(install, "--no-defaults", "--datadir="+data, "--tmpdir="+temp, asUser,
-			"--auth-root-authentication-method=normal", "--skip-test-db",
-			"--innodb-data-file-path=ibdata1:4M:autoextend", "--innodb-log-file-size=8M").CombinedOutput()
-		if err != nil {
-			t.Fatalf("testserver: mariadb-install-db: %v\n%s", err, out)
+		settings := []string{
+			asUser, "--auth-root-authentication-method=normal", "--skip-test-db", "--innodb-data-file-path=ibdata1:4M:autoextend", "--innodb-log-file-size=8M",
 		}
+		create := exec.Command(install, append([]string{"--no-defaults", "--datadir=" + data, "--tmpdir=" + temp}, settings...)...)
+		fromTemplate(t, "mariadb", data, create, settings...)
 		setup := filepath.Join(dir, "setup.sql")
 		sql := "ALTER USER 'root'@'localhost' IDENTIFIED BY '" + databasePassword + "';\n" +
 			"CREATE OR REPLACE USER 'root'@'127.0.0.1' IDENTIFIED BY '" + databasePassword + "';\n" +

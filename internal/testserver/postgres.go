@@ -38,13 +38,11 @@ func Postgres(t testing.TB, args ...string) *PostgresServer {
 			t.Fatalf("testserver: %v", err)
 		}
 		giveAway(t, dir, secret)
-		create := exec.Command(initdb, "--pgdata="+data, "--username=postgres", "--pwfile="+secret,
-			"--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions")
+		settings := []string{"--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"}
+		create := exec.Command(initdb, append([]string{"--pgdata=" + data, "--pwfile=" + secret}, settings...)...)
 		create.Dir = dir
 		dropRoot(create)
-		if out, err := create.CombinedOutput(); err != nil {
-			t.Fatalf("testserver: initdb: %v\n%s", err, out)
-		}
+		fromTemplate(t, "postgres", data, create, append(settings, databasePassword)...)
 		port := FreePort(t)
 		s := &PostgresServer{port: port, psql: psql}
 		s.Process = Process{
