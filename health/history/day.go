@@ -162,6 +162,9 @@ type now struct {
 	Status   health.Status    `json:"status"`
 	Phase    health.Phase     `json:"phase"`
 	Checks   map[string]state `json:"checks"`
+	// heard is when this process noticed the state, by its own clock. The clock of the
+	// instance may be wrong.
+	heard time.Time
 }
 
 type state struct {

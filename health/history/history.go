@@ -63,7 +63,8 @@ type Options struct {
 
 const (
 	defaultKeep = 90 * 24 * time.Hour
-	lostAfter   = 5 * time.Minute // an instance that has not saved for this long is shown as lost
+	lostAfter   = 5 * time.Minute    // an instance that has not saved for this long is shown as lost
+	lostFor     = 7 * 24 * time.Hour // how long it is shown
 )
 
 // History counts the results of a registry. All methods are safe for concurrent use.
@@ -160,6 +161,7 @@ func (h *History) Run(ctx context.Context) error {
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
 			h.sync(last)
+			h.leave(last)
 			return nil
 		case <-ticker.C:
 		}
@@ -207,8 +209,12 @@ func (h *History) load(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for key, document := range documents {
-			h.take(key, document, first)
+		if prefix == "now/" {
+			h.takeStates(documents)
+			continue
+		}
+		for _, document := range documents {
+			h.take(document, first)
 		}
 	}
 	h.mu.Lock()
@@ -219,16 +225,9 @@ func (h *History) load(ctx context.Context) error {
 
 // take adds a stored document. It skips a document that cannot be read. A damaged
 // document costs only its day.
-func (h *History) take(key string, document []byte, first bool) {
+func (h *History) take(document []byte, first bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(key) > 4 && key[:4] == "now/" {
-		var n now
-		if json.Unmarshal(document, &n) == nil && n.Instance != "" {
-			h.seen[n.Instance] = n
-		}
-		return
-	}
 	var d day
 	if json.Unmarshal(document, &d) != nil || !d.valid() {
 		return
@@ -243,6 +242,46 @@ func (h *History) take(key string, document []byte, first bool) {
 		h.days[k] = &d
 	}
 }
+
+// takeStates replaces the states of the instances. An instance has saved since the last load if its
+// state has another time, whatever its clock says.
+func (h *History) takeStates(documents map[string][]byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	clock := time.Now()
+	seen := map[string]now{}
+	for _, document := range documents {
+		var n now
+		if json.Unmarshal(document, &n) != nil || n.Instance == "" {
+			continue
+		}
+		n.heard = clock
+		if old, ok := h.seen[n.Instance]; ok && old.Time.Equal(n.Time) {
+			n.heard = old.heard
+		} else if !h.loaded && n.Time.Before(clock) {
+			n.heard = n.Time
+		}
+		seen[n.Instance] = n
+	}
+	h.seen = seen
+}
+
+// lost reports whether an instance has not saved its state for too long.
+func (h *History) lost(n now, at time.Time) bool {
+	return n.Instance != h.opts.Instance && at.Sub(n.heard) > max(lostAfter, 3*h.opts.SaveEvery)
+}
+
+// leave removes the state of this instance after a clean stop, so that it is not shown as lost.
+func (h *History) leave(ctx context.Context) {
+	h.mu.Lock()
+	loaded := h.loaded
+	h.mu.Unlock()
+	if loaded {
+		h.note(h.store.Save(ctx, stateKey(h.opts.Instance), nil))
+	}
+}
+
+func stateKey(instance string) string { return "now/" + url.PathEscape(instance) }
 
 // save writes the days with new results and the current state, and deletes days that
 // are too old.
@@ -264,7 +303,13 @@ func (h *History) save(ctx context.Context) error {
 		err = errors.Join(err, e)
 		documents[key] = document
 	}
-	write("now/"+url.PathEscape(h.opts.Instance), present)
+	write(stateKey(h.opts.Instance), present)
+	for name, n := range h.seen {
+		if name != h.opts.Instance && snap.Time.Sub(n.heard) > lostFor {
+			documents[stateKey(name)] = nil
+			delete(h.seen, name)
+		}
+	}
 	oldest := snap.Time.Add(-h.opts.Keep).UTC().Format(time.DateOnly)
 	compactBefore := snap.Time.Add(-48 * time.Hour).UTC().Format(time.DateOnly)
 	for k, d := range h.days {

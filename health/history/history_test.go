@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -127,8 +128,7 @@ func TestNinetyDaysSurviveRestarts(t *testing.T) {
 		require.InDelta(t, 100*(1-2.4/(30*24)), up["30d"], 0.1)
 		require.InDelta(t, 100*(1-2.4/(90*24)), up["90d"], 0.05)
 		require.InDelta(t, 30, rep.Checks[0].P50, 20)
-		require.Len(t, rep.Instances, 2)
-		require.True(t, rep.Instances[0].Lost, "pod-a has ended")
+		require.Len(t, rep.Instances, 1, "pod-a was stopped")
 		page := s.get(t, "/uptime/").Body.String()
 		require.Contains(t, page, "90 days")
 		require.Contains(t, page, `<svg class="g"`)
@@ -143,6 +143,52 @@ func TestNinetyDaysSurviveRestarts(t *testing.T) {
 		total += info.Size()
 	}
 	require.Less(t, total, int64(2<<20), "two checks, 90 days")
+}
+
+// Instances come and go with each deployment. One that was stopped is gone, one that was killed is
+// lost for a week, whatever its clock said, and a wrong clock makes no instance lost.
+func TestInstancesComeAndGo(t *testing.T) {
+	dir := t.TempDir()
+	store, err := history.Files(dir)
+	require.NoError(t, err)
+	write := func(name string, at time.Time) {
+		document, err := json.Marshal(map[string]any{"instance": name, "time": at, "status": "pass", "checks": map[string]any{}})
+		require.NoError(t, err)
+		require.NoError(t, store.Save(t.Context(), "now/"+name, document))
+	}
+	synctest.Test(t, func(t *testing.T) {
+		listed := func(s *service) map[string]bool {
+			m := map[string]bool{}
+			for _, i := range s.past.Report(true).Instances {
+				m[i.Name] = i.Lost
+				require.False(t, i.Seen.After(time.Now()), i.Name)
+			}
+			return m
+		}
+		a := newService(t, store, "pod-a")
+		time.Sleep(saveEvery + time.Minute)
+		for i := range 20 {
+			s := newService(t, store, fmt.Sprint("pod-", i))
+			time.Sleep(time.Minute)
+			s.stop()
+		}
+		write("killed", time.Now().Add(-time.Minute))
+		write("ahead", time.Now().Add(2*365*24*time.Hour))
+		write("behind", time.Now().Add(-24*time.Hour))
+		time.Sleep(saveEvery)
+		require.Equal(t, map[string]bool{"pod-a": false, "killed": false, "ahead": false, "behind": false}, listed(a))
+		for i := range 4 { // only one of them goes on saving
+			write("behind", time.Now().Add(-24*time.Hour+time.Duration(i)))
+			time.Sleep(saveEvery)
+		}
+		require.Equal(t, map[string]bool{"pod-a": false, "killed": true, "ahead": true, "behind": false}, listed(a))
+		time.Sleep(8 * 24 * time.Hour)
+		require.Equal(t, map[string]bool{"pod-a": false}, listed(a))
+		a.stop()
+		left, err := store.Load(t.Context(), "now/")
+		require.NoError(t, err)
+		require.Empty(t, left, "the store does not grow with each deployment")
+	})
 }
 
 func TestWhatStrangersSee(t *testing.T) {

@@ -84,7 +84,8 @@ type InstanceReport struct {
 	Name   string        `json:"name"`
 	Status health.Status `json:"status"`
 	// Seen is when the instance last saved its state. Lost means that it has not saved
-	// for 5 minutes.
+	// for 5 minutes, or 3 times SaveEvery. A lost instance is listed for 7 days. An
+	// instance that was stopped is not listed.
 	Seen time.Time `json:"seen"`
 	Lost bool      `json:"lost"`
 }
@@ -136,13 +137,17 @@ func (h *History) Report(everything bool) Report {
 		instances = append(instances, n)
 	}
 	h.mu.Unlock()
-	instances = append(slices.DeleteFunc(instances, func(n now) bool { return n.Instance == h.opts.Instance || snap.Time.Sub(n.Time) > h.opts.Keep }), newNow(h.opts.Instance, snap))
+	instances = append(slices.DeleteFunc(instances, func(n now) bool { return n.Instance == h.opts.Instance || snap.Time.Sub(n.heard) > lostFor }), newNow(h.opts.Instance, snap))
 	slices.SortFunc(instances, func(a, b now) int { return strings.Compare(a.Instance, b.Instance) })
 	names := h.reg.Names()
 	for _, n := range instances {
-		lost := snap.Time.Sub(n.Time) > lostAfter
+		lost := h.lost(n, snap.Time)
 		if everything {
-			rep.Instances = append(rep.Instances, InstanceReport{Name: n.Instance, Status: n.Status, Seen: n.Time.UTC(), Lost: lost})
+			seen := n.Time
+			if seen.After(snap.Time) {
+				seen = n.heard
+			}
+			rep.Instances = append(rep.Instances, InstanceReport{Name: n.Instance, Status: n.Status, Seen: seen.UTC(), Lost: lost})
 		}
 		for name := range n.Checks {
 			if !lost && !slices.Contains(names, name) {
@@ -160,7 +165,7 @@ func (h *History) Report(everything bool) Report {
 		c := CheckReport{Name: name, Uptime: map[string]float64{}}
 		for _, n := range instances {
 			s, ok := n.Checks[name]
-			if !ok || snap.Time.Sub(n.Time) > lostAfter {
+			if !ok || h.lost(n, snap.Time) {
 				continue
 			}
 			if s.Status >= c.Status {
