@@ -620,10 +620,12 @@ func TestMigratingSlot(t *testing.T) {
 func TestClusterLoad(t *testing.T) {
 	t.Parallel()
 	set := testserver.RedisCluster(t, 3, 0)
-	cl := redis.NewClusterClient(rediscache.ClusterOptions(set.Addrs()...))
+	o := rediscache.ClusterOptions(set.Addrs()...)
+	o.DialTimeout, o.ReadTimeout = patient, patient
+	cl := redis.NewClusterClient(o)
 	defer cl.Close()
-	s := newStore(t, cl, nil)
-	c := open[int](t, s, "spread", nil)
+	s := newStore(t, cl, &rediscache.Options{Timeout: patient})
+	c := open(t, s, "spread", &cache.Options[int]{StoreTimeout: patient})
 	values := map[string]int{}
 	for i := range 3000 {
 		values[k(i)] = i
@@ -823,10 +825,13 @@ func TestHungRedis(t *testing.T) {
 // TestManyKeys: many keys take one round trip for each node, and a SetMany takes two.
 func TestManyKeys(t *testing.T) {
 	t.Parallel()
-	cl := client(t, redisServer(t).Addr())
+	o := rediscache.ClientOptions(redisServer(t).Addr())
+	o.DialTimeout, o.ReadTimeout = patient, patient
+	cl := redis.NewClient(o)
+	defer cl.Close()
 	trips := &roundTrips{}
-	s := newStore(t, cl, nil)
-	c := open[int](t, s, "p", &cache.Options[int]{NoMemory: true})
+	s := newStore(t, cl, &rediscache.Options{Timeout: patient})
+	c := open(t, s, "p", &cache.Options[int]{NoMemory: true, StoreTimeout: patient})
 	if err := c.Set(t.Context(), "first", 1); err != nil { // creates the state of the cache
 		t.Fatal(err)
 	}

@@ -40,6 +40,9 @@ func newStore(t testing.TB, c redis.UniversalClient, opts *rediscache.Options) *
 	return s
 }
 
+// patient is a limit for tests that are about something else: a busy machine is then no outage.
+const patient = 20 * time.Second
+
 // process is the store of one process, whose Run is under way.
 func process(t testing.TB, addr string) *rediscache.Store {
 	t.Helper()

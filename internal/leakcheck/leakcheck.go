@@ -2,9 +2,11 @@
 package leakcheck
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +23,16 @@ func Main(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// MainOfServers is Main for tests that mostly wait for servers: twice as many of them run at
+// once as there are processors, unless -parallel says otherwise.
+func MainOfServers(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		_ = f.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0)))
+	}
+	Main(m)
 }
 
 // Left returns the stacks of the goroutines that have not ended after d. It leaves out the

@@ -4,13 +4,10 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
@@ -39,12 +36,7 @@ func TestMain(m *testing.M) {
 		burstFromHere(addr)
 		return
 	}
-	// Most tests wait for Redis or for a window: more of them than there are processors may run.
-	flag.Parse()
-	if f := flag.Lookup("test.parallel"); f.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
-		_ = f.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0)))
-	}
-	leakcheck.Main(m) // fails if a test leaves a goroutine behind
+	leakcheck.MainOfServers(m) // fails if a test leaves a goroutine behind
 }
 
 const processWindow = 2 * time.Second
