@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // newLoad fills the stock and the cards that the tills use.
@@ -40,6 +41,7 @@ func newLoad(t *testing.T, f *fleet) *load {
 	for _, p := range products.Results[:8] {
 		l.must(l.admin, "POST", fmt.Sprintf("/api/v1/products/%d/stock/", p.ID), `{"change":1000000,"reason":"delivery"}`, "", 201, nil)
 	}
+	time.Sleep(stale) // until then a reader may see the stock before the deliveries
 	for _, one := range l.tills {
 		one.balance = f.number("SELECT balance FROM cards WHERE number = '" + one.card + "'")
 		if one.product != 0 {
