@@ -252,11 +252,18 @@ func isLoopback(host string) bool {
 	return err == nil && addr.Unmap().IsLoopback()
 }
 
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r > '~' })
+}
+
 func parseAddress(role, s string) (*mail.Address, error) {
 	addr, err := mail.ParseAddress(s)
 	if err != nil || strings.ContainsFunc(addr.Name+addr.Address, func(r rune) bool { return r < ' ' || r == 0x7f }) ||
 		strings.ContainsAny(addr.Address, " <>\"") {
 		return nil, fmt.Errorf("notify: the %s %q is not a mail address", role, s)
+	}
+	if domain := addr.Address[strings.LastIndexByte(addr.Address, '@')+1:]; !isASCII(domain) {
+		return nil, fmt.Errorf("notify: the domain of the %s %q has letters that mail servers do not accept; write its ASCII form, xn--…", role, s)
 	}
 	return addr, nil
 }

@@ -69,6 +69,9 @@ func (e *Email) send(ctx context.Context, msg *gomail.Msg, id string) (err error
 		}
 	}
 	stage = "sender"
+	if ok, _ := client.Extension("SMTPUTF8"); !ok && !isASCII(e.from.Address) {
+		return errNotASCII
+	}
 	if err := client.Mail("<" + e.from.Address + ">"); err != nil {
 		return err
 	}
@@ -105,13 +108,20 @@ func (e *Email) send(ctx context.Context, msg *gomail.Msg, id string) (err error
 	return deferred
 }
 
+var errNotASCII = errors.New("the address is not ASCII, and the server does not offer SMTPUTF8")
+
 // recipients sends the server the recipients that do not have the mail, and adds the
 // accepted ones to have. deferred names recipients that the server may accept later.
 // The error means that no recipient has the mail.
 func (e *Email) recipients(ctx context.Context, client *smtp.Client, have map[int]bool) (took int, deferred, err error) {
 	var refused, later []error
+	utf8, _ := client.Extension("SMTPUTF8")
 	for i, to := range e.to {
 		if have[i] {
+			continue
+		}
+		if !isASCII(to.Address) && !utf8 {
+			refused = append(refused, fmt.Errorf("%s: %w", to.Address, errNotASCII))
 			continue
 		}
 		err := client.Rcpt("<" + to.Address + ">")

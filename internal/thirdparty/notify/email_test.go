@@ -458,3 +458,30 @@ func TestNewEmailErrors(t *testing.T) {
 		}
 	}
 }
+
+// An address with other letters than ASCII goes only to a server that accepts it. The other
+// recipients get the mail in any case.
+func TestEmailAddressesInOtherLetters(t *testing.T) {
+	t.Parallel()
+	for _, offered := range []bool{false, true} {
+		s := newSMTPServer(t, func(s *smtpServer) { s.EnableSMTPUTF8 = offered })
+		e := mustEmail(t, s.addr, nil, "Jürgen <jürgen@example.org>", "ops@example.org")
+		if err := e.Notify(t.Context(), notify.Message{Subject: "s"}); err != nil {
+			t.Fatal(err)
+		}
+		want := 1
+		if offered {
+			want = 2
+		}
+		if got := s.got(); len(got) != 1 || len(got[0].to) != want {
+			t.Errorf("offered %v: %v", offered, got)
+		}
+		alone := mustEmail(t, s.addr, nil, "jürgen@example.org")
+		if err := alone.Notify(t.Context(), notify.Message{Subject: "s"}); (err == nil) != offered {
+			t.Errorf("offered %v: %v", offered, err)
+		}
+	}
+	if _, err := notify.NewEmail("mail.example.org", "pos@example.org", []string{"ops@exämple.org"}, nil); err == nil || !strings.Contains(err.Error(), "xn--") {
+		t.Errorf("%v", err)
+	}
+}
