@@ -1,7 +1,7 @@
 // Package backup dumps databases, and verifies every dump by reading it back or restoring
 // it.
 //
-// A [Job] dumps a [Source] into a [Storage]. The dump is compressed, optionally encrypted,
+// A [Job] dumps a [driver.Source] into a [Storage]. The dump is compressed, optionally encrypted,
 // and checksummed while it streams. It is published after all checks have passed, and then
 // it is read back.
 //

@@ -151,7 +151,7 @@ func (j *Job) Name() string { return j.name }
 // StageError reports the stage in which a run failed, and whether a backup was published.
 type StageError struct {
 	Stage     string // "lock", "preflight", "dump", "publish", "verify", "replicate", "retain", …
-	Published bool
+	Published bool   // the new backup exists
 	Err       error
 }
 

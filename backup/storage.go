@@ -58,7 +58,7 @@ type Abilities struct {
 // Object is a file in a [Storage].
 type Object struct {
 	Name     string
-	Size     int64
+	Size     int64 // bytes
 	Modified time.Time
 }
 

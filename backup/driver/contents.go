@@ -57,9 +57,9 @@ type Table struct {
 // Column describes a column in a sample of the rows of a table.
 type Column struct {
 	Name     string `json:"name"`
-	Rows     int64  `json:"rows"`  // in the sample
-	Empty    int64  `json:"empty"` // NULL or an empty text
-	Bytes    int64  `json:"bytes"`
+	Rows     int64  `json:"rows"`     // in the sample
+	Empty    int64  `json:"empty"`    // NULL or an empty text
+	Bytes    int64  `json:"bytes"`    // length of the values
 	Packed   int64  `json:"packed"`   // their compressed length
 	Distinct int64  `json:"distinct"` // values, estimated
 }

@@ -41,6 +41,7 @@ type Memory struct {
 
 // MemoryStats describe a Memory: its present content, and counters since its start.
 type MemoryStats struct {
+	// Entries counts the values in memory, and Bytes is their size.
 	Entries, Bytes int64
 	// Evicted counts entries that were removed to make room. Expired counts entries whose
 	// life ended. Invalidated counts entries that a write removed. TooLarge counts values
@@ -64,11 +65,11 @@ type Entry struct {
 
 // Extra holds fields that only some entries need.
 type Extra struct {
-	Tags     []uint64 // TagHash of each tag
-	Took     time.Duration
-	LoadedAt int64
-	Absent   bool
-	links    []tagLink // one for each tag
+	Tags     []uint64      // TagHash of each tag
+	Took     time.Duration // of the load
+	LoadedAt int64         // Unix time in nanoseconds
+	Absent   bool          // the source has no value for the key
+	links    []tagLink     // one for each tag
 }
 
 // tagLink is an entry in the list of the entries with a tag.

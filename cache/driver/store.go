@@ -79,7 +79,7 @@ const (
 	Sync
 )
 
-// Op is one operation with its result.
+// Op is one operation with its result. The comment of each [Kind] names the fields that it uses.
 type Op struct {
 	Kind    Kind
 	State   LeaseState // result of Lease

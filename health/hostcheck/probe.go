@@ -19,7 +19,7 @@ type Probe interface {
 	Files(ctx context.Context) (FilesUsage, error)
 }
 
-// DiskUsage is the state of the file system that holds a path. Sizes in bytes.
+// DiskUsage is the state of the file system that holds a path. Sizes are in bytes.
 type DiskUsage struct {
 	Total uint64
 	// Used and Free are the values for an ordinary user. Blocks that are reserved for
