@@ -100,6 +100,9 @@ func (r *Registry) servePage(w http.ResponseWriter, req *http.Request, query url
 	if !strings.HasSuffix(req.URL.Path, "/") {
 		d.Up = ""
 	}
+	if name, ok := strings.CutPrefix(req.URL.Path, "/health/"); ok && name != "" { // the page of one check
+		d.Up = "../" + d.Up
+	}
 	service := orDefault(s.Service, hostname())
 	d.Title = d.Word + " · " + service
 	d.Subtitle = append(d.Subtitle, service+pageDescription(s))

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"html"
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"regexp"
 	"strconv"
@@ -244,6 +246,35 @@ func TestPageLeadsHome(t *testing.T) {
 		r.ServeStatus(w, httptest.NewRequest(http.MethodGet, "/status/", http.NoBody))
 		if want := `<a href="/shop?a=1&amp;b=2">`; !strings.Contains(w.Body.String(), want) {
 			t.Errorf("details %t: no %s in %s", details, want, w.Body)
+		}
+	}
+}
+
+// Links between the pages lead to pages, with and without a slash, for one check, and behind a
+// prefix.
+func TestPageLinksLeadSomewhere(t *testing.T) {
+	t.Parallel()
+	reg, err := New([]Check{Func("db", time.Second, func(context.Context) error { return nil })}, &Options{Authorize: func(*http.Request) bool { return true }})
+	require.NoError(t, err)
+	inner, outer := http.NewServeMux(), http.NewServeMux()
+	reg.Mount(inner)
+	outer.Handle("/svc/", http.StripPrefix("/svc", inner))
+	get := func(at string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, at, nil)
+		req.Header.Set("Accept", "text/html")
+		outer.ServeHTTP(w, req)
+		return w
+	}
+	for _, at := range []string{"/svc/status", "/svc/status/", "/svc/health", "/svc/health/", "/svc/ready/", "/svc/health/db", "/svc/health/db/"} {
+		base, err := url.Parse(at)
+		require.NoError(t, err)
+		links := regexp.MustCompile(`<a href="([^"]*)"`).FindAllStringSubmatch(get(at).Body.String(), -1)
+		require.GreaterOrEqual(t, len(links), 4, at)
+		for _, link := range links {
+			ref, err := base.Parse(html.UnescapeString(link[1]))
+			require.NoError(t, err)
+			require.NotEqual(t, http.StatusNotFound, get(ref.RequestURI()).Code, "%s links to %s", at, ref)
 		}
 	}
 }
