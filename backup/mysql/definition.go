@@ -115,7 +115,7 @@ var charsetName = regexp.MustCompile(`^[a-z0-9_]+$`)
 func (d *dumping) prepare(kind, object string, m mark, text []byte) definition {
 	text, hidden := unqualify(text, d.m.database, d.server.fold, m.Settings.Mode)
 	if hidden {
-		d.warn(fmt.Sprintf("the %s names the database in a literal, which a restore under another name does not change", object))
+		d.warn(fmt.Sprintf("the %s names the database in a literal or in a statement about the database, which a restore under another name does not change", object))
 	}
 	if kind == kindEvent {
 		text = eventAs(text, "DISABLED")

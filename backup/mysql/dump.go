@@ -95,6 +95,7 @@ func (d *dumping) all(ctx context.Context, inv inventory) error {
 	for _, view := range slices.Sorted(maps.Keys(broken)) {
 		d.skip("view "+view, "it does not work: "+broken[view])
 	}
+	inv.tables = maps.Clone(inv.tables)
 	for _, name := range slices.Sorted(maps.Keys(inv.tables)) {
 		if engine := inv.engines[name]; rowless[engine] && !ownRows[engine] {
 			if err := d.elsewhere(ctx, name, engine); err != nil {
@@ -149,6 +150,11 @@ func (d *dumping) all(ctx context.Context, inv inventory) error {
 // elsewhere checks that a table whose rows lie elsewhere can be opened. A restore of another
 // one would fail.
 func (d *dumping) elsewhere(ctx context.Context, name, engine string) error {
+	if engine == fileEngine {
+		err := errors.New("its rows may lie in a file of the server (CONNECT), which a dump does not hold: copy the file, or ALTER TABLE … ENGINE=InnoDB")
+		d.skip("table "+name, err.Error())
+		return err
+	}
 	asking, cancel := context.WithTimeout(ctx, d.m.opts.QueryTimeout)
 	defer cancel()
 	err := eachRow(asking, d.m.db, "SELECT 1 FROM "+quote(d.m.database)+"."+quote(name)+" LIMIT 1", func([]string) {})
@@ -177,7 +183,7 @@ func (d *dumping) header(ctx context.Context) error {
 		d.out.comment("Server version "+d.server.version),
 		d.out.comment("To restore it without Mainstay: mariadb --binary-mode --max-allowed-packet=1G NEW_DATABASE < FILE"),
 		d.out.statement(kindSession, mark{}, []byte("SET NAMES utf8mb4")),
-		d.out.statement(kindSession, mark{}, []byte("SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', foreign_key_checks = 0, unique_checks = 0")),
+		d.out.statement(kindSession, mark{}, []byte("SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION,ALLOW_INVALID_DATES', time_zone = '+00:00', foreign_key_checks = 0, unique_checks = 0")),
 		d.out.statement(kindSession, mark{}, []byte("/*M!101100 SET SESSION system_versioning_insert_history = 1 */")),
 		d.out.statement(kindSession, mark{}, []byte("/*M!100000 SET SESSION check_constraint_checks = 0, innodb_strict_mode = 0 */")),
 		d.out.statement(kindDatabase, mark{Charset: charset, Collation: collation}, []byte(alterDatabase(charset, collation, comment))),

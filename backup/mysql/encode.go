@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -23,8 +24,9 @@ type column struct {
 // other character sets is read and written as bytes.
 var plainCharsets = map[string]bool{"utf8mb4": true, "utf8mb3": true, "utf8": true, "ascii": true, "latin1": true}
 
-// columnOf returns how to read and write a column of a type and character set.
-func columnOf(name, dataType, charset string) column {
+// columnOf returns how to read and write a column of a type and character set. An ENUM with
+// an empty value is read as a number, because the number 0 is an empty text too.
+func columnOf(name, dataType, charset, columnType string) column {
 	c := column{name: name, expr: quote(name)}
 	switch strings.ToLower(dataType) {
 	case "tinyint", "smallint", "mediumint", "int", "integer", "bigint", "decimal", "numeric", "year":
@@ -35,7 +37,7 @@ func columnOf(name, dataType, charset string) column {
 	case "date", "datetime", "timestamp", "time":
 		c.expr = "CAST(" + c.expr + " AS CHAR)" // as text, independent of the driver
 	case "enum", "set":
-		if !plainCharsets[charset] && charset != "binary" && charset != "" {
+		if emptyValue.MatchString(columnType) || !plainCharsets[charset] && charset != "binary" && charset != "" {
 			c.expr, c.number = "("+c.expr+" + 0)", true
 		}
 	case "char", "varchar", "tinytext", "text", "mediumtext", "longtext":
@@ -48,6 +50,8 @@ func columnOf(name, dataType, charset string) column {
 	}
 	return c
 }
+
+var emptyValue = regexp.MustCompile(`[(,]''[,)]`)
 
 // appendRow appends a row in the syntax of VALUES. It also returns where each value ends.
 func appendRow(to []byte, ends []int, columns []column, row []sqldriver.Value) ([]byte, []int, error) {

@@ -29,6 +29,10 @@ var rowless = map[string]bool{"MRG_MyISAM": true, "MRG_MYISAM": true, "FEDERATED
 // ownRows are the rowless engines whose rows are nowhere, or in other tables of the database.
 var ownRows = map[string]bool{"MRG_MyISAM": true, "MRG_MYISAM": true, "BLACKHOLE": true}
 
+// fileEngine is an engine whose rows lie in files that the server deletes with the table, or
+// in files and tables that others use.
+const fileEngine = "CONNECT"
+
 // takeInventory lists the objects of a database.
 func takeInventory(ctx context.Context, q querier, database string, timeout time.Duration) (inventory, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)

@@ -85,6 +85,11 @@ func (x *exchange) run(ctx context.Context, touch func(context.Context) error) (
 	if x.fresh, err = takeInventory(ctx, m.db, x.second, m.opts.QueryTimeout); err != nil {
 		return err
 	}
+	for name, engine := range x.old.engines {
+		if engine == fileEngine && (len(x.only) == 0 || slices.Contains(x.only, name)) {
+			return fmt.Errorf("backup: the backup does not hold the table %s (%s), and a restore over the original would delete its file: move it to another database, or restore beside", name, engine)
+		}
+	}
 	if err := x.referenced(ctx); err != nil {
 		return err
 	}

@@ -141,7 +141,8 @@ func (r *restoring) read(ctx context.Context, from *dumpReader) error {
 			err = restoreError(st.kind, st.Name, r.s.exec(ctx, string(st.text)))
 		case kindTable:
 			table = st.Name
-			err = restoreError(st.kind, st.Name, r.s.exec(ctx, string(st.text)))
+			text, _ := ownFolder(st.text) // dumps of older versions name the folder
+			err = restoreError(st.kind, st.Name, r.s.exec(ctx, string(text)))
 		case kindRows:
 			if err = restoreError(st.kind, st.Name, r.s.exec(ctx, string(st.text))); err == nil {
 				if inserts++; inserts%commitEvery == 0 {

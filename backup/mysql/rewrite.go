@@ -7,9 +7,10 @@ import (
 
 // unqualify removes the qualifier of its own database from a definition: `shop`.`sales`
 // becomes `sales`. Literals and comments stay unchanged. A column also keeps the qualifier
-// of a table or alias with the name of the database. mode is the SQL mode of the
-// definition. hidden reports whether a literal names an object of the database, for example
-// in a prepared statement.
+// of a table or alias with the name of the database. A statement like SHOW TABLES FROM shop
+// loses the name of the database. mode is the SQL mode of the definition. hidden reports
+// whether the database is still named: in a literal, for example in a prepared statement, or
+// in a statement about the database itself, such as DROP DATABASE.
 func unqualify(text []byte, database string, fold bool, mode string) (out []byte, hidden bool) {
 	r := newRewriter(text, mode)
 	r.database, r.fold = database, fold
@@ -22,7 +23,7 @@ func unqualify(text []byte, database string, fold bool, mode string) (out []byte
 func newRewriter(text []byte, mode string) rewriter {
 	return rewriter{
 		in: text, lists: []bool{false}, opened: []string{""},
-		ansi: strings.Contains(mode, "ANSI_QUOTES"), plain: strings.Contains(mode, "NO_BACKSLASH_ESCAPES"),
+		ansi: strings.Contains(mode, "ANSI_QUOTES"), plain: strings.Contains(mode, "NO_BACKSLASH_ESCAPES"), brackets: strings.Contains(mode, "MSSQL"),
 	}
 }
 
@@ -33,11 +34,15 @@ type rewriter struct {
 	fold     bool
 	ansi     bool // "…" is a name
 	plain    bool // a backslash is an ordinary character
+	brackets bool // [...] is a name
 	out      []byte
 	copied   int // offset up to which in is copied to out or left out
 	hidden   bool
 
 	last   string   // the previous keyword or symbol; "w" for another word
+	lastAt int      // the offset of the previous keyword
+	show   string   // in SHOW …, what follows FROM or IN: a "table", then a database ("second"), or the "name" of one
+	about  bool     // between DATABASE and the name of one
 	opened []string // for each open parenthesis: the word before it
 	lists  []bool   // for each open parenthesis: whether a list of tables continues
 	on     bool     // ON precedes an object: in CREATE TRIGGER, CREATE INDEX, GRANT
@@ -52,7 +57,8 @@ var objectWords = map[string]bool{
 	"LOW_PRIORITY": true, "QUICK": true, "DELAYED": true, "HIGH_PRIORITY": true, "DESCRIBE": true, "DESC": true, "PACKAGE": true,
 	"BODY": true, "OF": true, "FOR": true, // ROW TYPE OF, NEXT VALUE FOR
 	"USING": true, "TO": true, // DELETE … USING, RENAME TABLE … TO
-	"CACHE": true, // LOAD INDEX INTO CACHE
+	"CACHE": true, "INDEX": true, // LOAD INDEX INTO CACHE, CACHE INDEX
+	"EXPLAIN": true, "RENAME": true,
 }
 
 // fromValue are functions whose arguments FROM and FOR precede. No object follows.
@@ -109,16 +115,31 @@ func (r *rewriter) step(i int) int {
 			parts++ // shop.t.*
 		}
 	}
-	if parts > 1 && (name == r.database || r.fold && strings.EqualFold(name, r.database)) && r.isDatabase(parts, end) {
+	if own := r.database != "" && (name == r.database || r.fold && strings.EqualFold(name, r.database)); own && parts > 1 && r.isDatabase(parts, end) {
 		r.out = append(r.out, r.in[r.copied:i]...)
 		r.copied = second
+	} else if own && parts == 1 {
+		r.bare(end)
 	}
 	if parts == 1 && !quoted {
 		r.keyword(strings.ToUpper(name))
+		r.lastAt = i
 	} else {
 		r.last = "w"
 	}
 	return end
+}
+
+// bare handles the name of the database without an object, which ends at end.
+func (r *rewriter) bare(end int) {
+	dot := r.blank(end)
+	switch {
+	case r.show == "name" && (r.last == "FROM" || r.last == "IN"):
+		r.out = append(r.out, r.in[r.copied:r.lastAt]...)
+		r.copied = end
+	case r.about, r.on && r.last == "ON" && dot < len(r.in) && r.in[dot] == '.': // GRANT … ON shop.*
+		r.hidden = true
+	}
 }
 
 func (r *rewriter) keyword(word string) {
@@ -139,8 +160,20 @@ func (r *rewriter) keyword(word string) {
 	case "TABLE":
 		r.table = true
 	case "SELECT", "SET", "WHERE":
-		r.table = false
+		r.table, r.show = false, ""
+	case "SHOW":
+		r.show = "?"
 	}
+	switch {
+	case r.show == "":
+	case word == "TABLES", word == "TRIGGERS", word == "EVENTS", word == "STATUS" && r.last == "TABLE", r.show == "second" && (word == "FROM" || word == "IN"):
+		r.show = "name"
+	case r.show == "table" && (word == "FROM" || word == "IN"):
+		r.show = "second"
+	case word == "COLUMNS", word == "FIELDS", word == "INDEX", word == "INDEXES", word == "KEYS":
+		r.show = "table"
+	}
+	r.about = word == "DATABASE" || word == "SCHEMA" || r.about && (word == "IF" || word == "NOT" || word == "EXISTS")
 	r.last = word
 }
 
@@ -154,9 +187,9 @@ func (r *rewriter) symbol(c byte) {
 			r.lists, r.opened = r.lists[:len(r.lists)-1], r.opened[:len(r.opened)-1]
 		}
 	case ';':
-		r.lists, r.opened, r.table, r.on = []bool{false}, []string{""}, false, false
+		r.lists, r.opened, r.table, r.on, r.show = []bool{false}, []string{""}, false, false, ""
 	}
-	r.last = string(c)
+	r.last, r.about = string(c), false
 }
 
 // isDatabase reports whether the first part of a chain that ends at end is a database. In
@@ -170,6 +203,9 @@ func (r *rewriter) isDatabase(parts, end int) bool {
 		return false
 	case call || parts > 2 || objectWords[r.last]:
 		return true
+	case at < len(r.in) && r.in[at] == '%': // shop.t%ROWTYPE, and t.id % 2
+		word, _, _ := r.word(at + 1)
+		return strings.EqualFold(word, "ROWTYPE")
 	case r.last == "LIKE":
 		return r.table
 	case r.last == "ON" || r.last == "FOLLOWS" || r.last == "PRECEDES":
@@ -227,10 +263,7 @@ func (r *rewriter) literal(i int) int {
 				j++
 			}
 		case q:
-			inside := r.in[i:j]
-			if bytes.Contains(inside, []byte(r.database+".")) || bytes.Contains(inside, []byte(quote(r.database)+".")) {
-				r.hidden = true
-			}
+			r.hidden = r.hidden || r.names(string(r.in[i+1:j]))
 			return j + 1
 		}
 		j++
@@ -238,12 +271,50 @@ func (r *rewriter) literal(i int) int {
 	return len(r.in)
 }
 
+// names reports whether the text of a literal is the name of the database, or names an object
+// of it or the database in a statement.
+func (r *rewriter) names(literal string) bool {
+	name := r.database
+	if r.fold {
+		literal, name = strings.ToLower(literal), strings.ToLower(name)
+	}
+	if name == "" {
+		return false
+	}
+	for from := 0; ; {
+		at := strings.Index(literal[from:], name)
+		if at < 0 {
+			return false
+		}
+		at += from
+		from = at + len(name)
+		before, after := literal[:at], literal[from:]
+		if at > 0 && isNameByte(before[at-1]) || after != "" && isNameByte(after[0]) {
+			continue
+		}
+		before, after = strings.TrimRight(before, "`\"["), strings.TrimLeft(after, "`\"] \t\r\n")
+		words := strings.Fields(before)
+		switch {
+		case strings.HasPrefix(after, "."), before == "" && after == "":
+			return true
+		case len(words) > 0 && beforeName[strings.ToUpper(words[len(words)-1])]:
+			return true
+		}
+	}
+}
+
+// beforeName are keywords before the name of a database in the text of a statement.
+var beforeName = map[string]bool{"FROM": true, "IN": true, "USE": true, "DATABASE": true, "SCHEMA": true, "EXISTS": true}
+
 // word returns the name or keyword at i. If there is no word, end is i.
 func (r *rewriter) word(i int) (name string, end int, quoted bool) {
 	if i >= len(r.in) {
 		return "", i, false
 	}
-	if q := r.in[i]; q == '`' || q == '"' && r.ansi {
+	if q := r.in[i]; q == '`' || q == '"' && r.ansi || q == '[' && r.brackets {
+		if q == '[' {
+			q = ']'
+		}
 		var b []byte
 		for j := i + 1; j < len(r.in); j++ {
 			if r.in[j] != q {

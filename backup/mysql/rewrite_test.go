@@ -38,21 +38,48 @@ func TestUnqualify(t *testing.T) {
 		"CREATE UNIQUE INDEX IF NOT EXISTS i ON shop.t (a); DROP INDEX IF EXISTS i ON shop.t; SELECT 1 FROM a USE INDEX (x) JOIN b shop ON shop.a = 1": "CREATE UNIQUE INDEX IF NOT EXISTS i ON t (a); DROP INDEX IF EXISTS i ON t; SELECT 1 FROM a USE INDEX (x) JOIN b shop ON shop.a = 1",
 		"GRANT SELECT (a), UPDATE ON shop.t TO x; REVOKE EXECUTE ON FUNCTION shop.f FROM x; LOAD INDEX INTO CACHE shop.t":                              "GRANT SELECT (a), UPDATE ON t TO x; REVOKE EXECUTE ON FUNCTION f FROM x; LOAD INDEX INTO CACHE t",
 		"SET @shop.x = 1, @@shop.x = 2": "SET @shop.x = 1, @@shop.x = 2",
+		"SHOW TABLES FROM shop; SHOW FULL TABLES IN `shop` LIKE 't%'; SHOW TABLE STATUS FROM shop WHERE 1; SHOW OPEN TABLES FROM shop": "SHOW TABLES ; SHOW FULL TABLES  LIKE 't%'; SHOW TABLE STATUS  WHERE 1; SHOW OPEN TABLES ",
+		"SHOW COLUMNS FROM t FROM shop; SHOW INDEX IN `t` IN shop; SHOW FULL FIELDS FROM shop; SHOW KEYS FROM shop.t FROM `shop`":      "SHOW COLUMNS FROM t ; SHOW INDEX IN `t` ; SHOW FULL FIELDS FROM shop; SHOW KEYS FROM t ",
+		"SHOW TRIGGERS FROM shop; SHOW EVENTS IN shop; SHOW TABLES; SELECT 1 FROM shop WHERE a IN (shop)":                              "SHOW TRIGGERS ; SHOW EVENTS ; SHOW TABLES; SELECT 1 FROM shop WHERE a IN (shop)",
+		"DESCRIBE shop.t; EXPLAIN shop.t; CALL shop.p; CACHE INDEX shop.t IN hot; ALTER TABLE shop.t RENAME shop.u":                    "DESCRIBE t; EXPLAIN t; CALL p; CACHE INDEX t IN hot; ALTER TABLE t RENAME u",
+		"r shop.t%ROWTYPE; v shop.t.id%TYPE; SELECT shop.id % 2 FROM t shop":                                                           "r t%ROWTYPE; v t.id%TYPE; SELECT shop.id % 2 FROM t shop",
 	} {
 		got, _ := unqualify([]byte(text), "shop", false, "")
 		assert.Equal(t, want, string(got))
 	}
 	got, _ := unqualify([]byte(`SELECT '\', 'x' FROM shop.t`), "shop", false, "NO_BACKSLASH_ESCAPES")
 	assert.Equal(t, `SELECT '\', 'x' FROM t`, string(got))
-	got, hidden := unqualify([]byte("PREPARE s FROM 'SELECT * FROM shop.t'"), "shop", false, "")
-	assert.True(t, hidden)
-	assert.Contains(t, string(got), "shop.t")
+	got, _ = unqualify([]byte("SELECT [a] FROM [shop].[t] WHERE [shop].[t].[a] > 0"), "shop", false, "MSSQL")
+	assert.Equal(t, "SELECT [a] FROM [t] WHERE [t].[a] > 0", string(got))
+	for text, want := range map[string]bool{
+		"PREPARE s FROM 'SELECT * FROM shop.t'": true, "PREPARE s FROM 'SELECT * FROM `shop` . t'": true, "EXECUTE IMMEDIATE 'USE shop'": true,
+		"PREPARE s FROM 'show tables in shop'": true, "SET @q = CONCAT('SELECT * FROM ', 'shop', '.t')": true, "SELECT 1 FROM x WHERE TABLE_SCHEMA = 'shop'": true,
+		"DROP DATABASE IF EXISTS shop": true, "ALTER SCHEMA `shop` COMMENT 'x'": true, "SHOW CREATE DATABASE shop": true, "GRANT SELECT ON shop.* TO x": true,
+		"SELECT 'a shop', 'shopping', 'the workshop.', 'shop floor' FROM t": false, "SELECT shop.* FROM a shop JOIN b ON shop.x = 1": false,
+		"SELECT DATABASE(), shop FROM t": false, "SHOW COLUMNS FROM shop": false,
+	} {
+		_, hidden := unqualify([]byte(text), "shop", false, "")
+		assert.Equal(t, want, hidden, text)
+	}
 	got, _ = unqualify([]byte("SELECT 1 FROM SHOP.t"), "shop", true, "")
 	assert.Equal(t, "SELECT 1 FROM t", string(got))
 	got, _ = unqualify([]byte(`SELECT "a" FROM "shop"."t"`), "shop", false, "ANSI_QUOTES")
 	assert.Equal(t, `SELECT "a" FROM "t"`, string(got))
 	got, _ = unqualify([]byte("SELECT 1 FROM `a``b-c`.`t`"), "a`b-c", false, "")
 	assert.Equal(t, "SELECT 1 FROM `t`", string(got))
+}
+
+func TestOwnFolder(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		") ENGINE=MyISAM DATA DIRECTORY='/a/''b/' INDEX DIRECTORY='/c/' COMMENT='DATA DIRECTORY=\\'x\\''": ") ENGINE=MyISAM   COMMENT='DATA DIRECTORY=\\'x\\''",
+		"(PARTITION `p` VALUES LESS THAN (1) DATA DIRECTORY = '/a' INDEX DIRECTORY = '/b' ENGINE = X)":    "(PARTITION `p` VALUES LESS THAN (1)   ENGINE = X)",
+		"`data` INT, `directory` INT, INDEX (`data`), `DATA DIRECTORY` INT":                               "`data` INT, `directory` INT, INDEX (`data`), `DATA DIRECTORY` INT",
+	} {
+		got, moved := ownFolder([]byte(text))
+		assert.Equal(t, want, string(got))
+		assert.Equal(t, text != want, moved)
+	}
 }
 
 func TestDefinerOf(t *testing.T) {

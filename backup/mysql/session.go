@@ -30,7 +30,7 @@ func (m *Source) open(ctx context.Context, database string) (session, error) {
 	s := session{conn}
 	must := []string{
 		"SET NAMES utf8mb4",
-		fmt.Sprintf("SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', foreign_key_checks = 0, unique_checks = 0, "+
+		fmt.Sprintf("SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION,ALLOW_INVALID_DATES', time_zone = '+00:00', foreign_key_checks = 0, unique_checks = 0, "+
 			"sql_quote_show_create = 1, net_write_timeout = 3600, net_read_timeout = 3600, wait_timeout = 604800, lock_wait_timeout = %d", max(1, int(m.opts.LockWait.Seconds()))),
 	}
 	if database != "" {
@@ -67,7 +67,7 @@ func (s session) exec(ctx context.Context, statement string) error {
 
 // drop drops an object of the current database.
 func (s session) drop(ctx context.Context, kind, name string) error {
-	mode := "NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION"
+	mode := "NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION,ALLOW_INVALID_DATES"
 	if kind == "package" { // a keyword only in this mode
 		mode = "ORACLE"
 	}

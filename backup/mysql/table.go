@@ -56,6 +56,10 @@ func (d *dumping) table(ctx context.Context, name string, inv inventory) error {
 	}
 	text, _ = unqualify(text, d.m.database, d.server.fold, "")
 	text = shortKeys(text)
+	if own, moved := ownFolder(text); moved {
+		d.warn("the table " + name + " lies in a folder of its own (DATA DIRECTORY); a restored one lies in the folder of its database")
+		text = own
+	}
 	if inv.engines[name] == "ARCHIVE" { // rejects rows below its next number; it gets that number again from the rows
 		text = archiveNumber.ReplaceAll(text, []byte("${1}"))
 	}
@@ -69,6 +73,9 @@ func (d *dumping) table(ctx context.Context, name string, inv inventory) error {
 	}
 	t, err := d.m.readable(ctx, d.s, d.m.database, name)
 	if err != nil {
+		return d.waited(ctx, name, err)
+	}
+	if err := d.unprintable(ctx, name); err != nil {
 		return d.waited(ctx, name, err)
 	}
 	if t.lost != "" {
@@ -151,7 +158,7 @@ func (m *Source) readable(ctx context.Context, s session, database, table string
 		case strings.Contains(extra, "GENERATED") && !strings.Contains(extra, "DEFAULT_GENERATED") || expression != "":
 			return
 		}
-		c := columnOf(r[0], r[1], r[2])
+		c := columnOf(r[0], r[1], r[2], r[4])
 		t.columns = append(t.columns, c)
 		names, exprs = append(names, quote(c.name)), append(exprs, c.expr)
 	})))), database, table)
@@ -170,7 +177,7 @@ func (m *Source) readable(ctx context.Context, s session, database, table string
 		default:
 			past = " FOR SYSTEM_TIME ALL"
 			for _, name := range []string{cmp.Or(starts, "row_start"), cmp.Or(ends, "row_end")} {
-				c := columnOf(name, "timestamp", "")
+				c := columnOf(name, "timestamp", "", "")
 				t.columns = append(t.columns, c)
 				names, exprs = append(names, quote(c.name)), append(exprs, c.expr)
 			}
@@ -185,6 +192,86 @@ func (m *Source) readable(ctx context.Context, s session, database, table string
 }
 
 var archiveNumber = regexp.MustCompile(`(\n\) ENGINE=ARCHIVE) AUTO_INCREMENT=\d+`)
+
+// ownFolder leaves out the folders of a table and of its partitions. A second MyISAM table
+// cannot use them, another server may not have them, and InnoDB keeps a file in the folder
+// of the first name of a table.
+func ownFolder(table []byte) (text []byte, moved bool) {
+	r := newRewriter(table, "")
+	copied := 0
+	for i := 0; i < len(table); {
+		if j := r.blank(i); j > i {
+			i = j
+			continue
+		}
+		if c := table[i]; c == '\'' || c == '"' {
+			i = r.literal(i)
+			continue
+		}
+		word, end, quoted := r.word(i)
+		if !quoted && (word == "DATA" || word == "INDEX") {
+			at := r.blank(end)
+			if next, after, _ := r.word(at); next == "DIRECTORY" {
+				at = r.blank(after)
+				if at < len(table) && table[at] == '=' {
+					at = r.blank(at + 1)
+				}
+				if at < len(table) && table[at] == '\'' {
+					text, moved = append(text, table[copied:i]...), true
+					for end = at; end < len(table) && table[end] == '\''; {
+						end = r.literal(end) // '' is a second literal
+					}
+					copied = end
+				}
+			}
+		}
+		i = max(end, i+1)
+	}
+	return append(text, table[copied:]...), moved
+}
+
+// unprintable finds defaults and values of ENUM and SET with characters beyond U+FFFF. The
+// server prints them as question marks.
+func (d *dumping) unprintable(ctx context.Context, table string) error {
+	type suspect struct{ column, printed string }
+	var defaults, values []suspect
+	err := eachRow(ctx, d.s, `SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COALESCE(COLUMN_DEFAULT, ''), COLUMN_TYPE, DATA_TYPE IN ('enum', 'set')
+		FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? AND CHARACTER_SET_NAME IS NOT NULL`, ofSchema(d.m.database, d.server.fold, ofSchema(table, d.server.fold, func(r []string) {
+		if literal := strings.Trim(r[1], "'"); strings.Contains(literal, "?") && (literal != r[1] || !d.server.mariadb()) {
+			defaults = append(defaults, suspect{r[0], strings.ReplaceAll(literal, "''", "'")})
+		}
+		if r[3] == "1" && strings.Contains(r[2], "?") {
+			values = append(values, suspect{r[0], r[2]})
+		}
+	})), d.m.database, table)
+	if err != nil {
+		return err
+	}
+	const reason = "the server prints a character beyond U+FFFF as a question mark"
+	for _, s := range defaults {
+		var is string
+		if err := d.s.QueryRowContext(ctx, "SELECT CONVERT(DEFAULT(t."+quote(s.column)+") USING utf8mb4) FROM (SELECT 1) x LEFT JOIN "+quote(table)+" t ON FALSE").Scan(&is); err != nil {
+			return err
+		}
+		if strings.Count(is, "?") != strings.Count(s.printed, "?") {
+			d.skip("default of the column "+s.column+" of the table "+table, reason)
+		}
+	}
+	for _, s := range values {
+		text := "CONVERT(" + quote(s.column) + " USING utf8mb4)"
+		found := false
+		err := eachRow(ctx, d.s, "SELECT 1 FROM "+quote(table)+" WHERE HEX(CONVERT("+text+" USING utf8mb3)) <> HEX("+text+") LIMIT 1", func([]string) { found = true })
+		if err != nil {
+			return err
+		}
+		if found {
+			d.skip("values of the column "+s.column+" of the table "+table, reason)
+		} else {
+			d.warn("the values of the column " + s.column + " of the table " + table + " have a question mark, which stands for any character beyond U+FFFF")
+		}
+	}
+	return nil
+}
 
 var namedKey = regexp.MustCompile("(?m)^  CONSTRAINT `((?:[^`]|``)+)` FOREIGN KEY")
 

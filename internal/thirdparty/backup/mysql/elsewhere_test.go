@@ -2,6 +2,8 @@ package mysql_test
 
 import (
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -41,6 +43,65 @@ func TestFederatedTable(t *testing.T) {
 	_, err = job.Restore(t.Context(), again.Manifest.ID, "third", nil)
 	require.NoError(t, err)
 	assert.Equal(t, "1\n", server.Exec(t, "SELECT COUNT(*) FROM third.own"))
+}
+
+// TestConnectTable: a table whose rows may lie in a file of the server is not in a backup,
+// which is therefore suspect. A restore over the original does not delete the file.
+func TestConnectTable(t *testing.T) {
+	t.Parallel()
+	server := testserver.MariaDB(t)
+	if !strings.Contains(server.Exec(t, "SHOW PLUGINS SONAME LIKE 'ha_connect%'"), "ha_connect") {
+		t.Skip("the engine CONNECT is missing: apt-get install mariadb-plugin-connect")
+	}
+	server.Exec(t, "INSTALL SONAME 'ha_connect'")
+	load(t, server, "shop", "CREATE TABLE inward (id INT NOT NULL) ENGINE=CONNECT TABLE_TYPE=DOS; INSERT INTO inward VALUES (1); CREATE TABLE t (id INT); INSERT INTO t VALUES (1); CREATE VIEW v AS SELECT id FROM inward;")
+	job := jobOf(t, sourceOf(t, server, "shop", nil), nil)
+	report, err := job.Backup(t.Context())
+	require.ErrorIs(t, err, backup.ErrSuspect)
+	require.ErrorContains(t, err, "table inward")
+	_, err = job.Restore(t.Context(), report.Manifest.ID, "copy", nil)
+	require.NoError(t, err)
+	assert.Equal(t, "t\n", server.Exec(t, "SHOW TABLES FROM copy"))
+	_, err = job.RestoreOver(t.Context(), report.Manifest.ID, "shop", nil)
+	require.ErrorContains(t, err, "table inward (CONNECT)")
+	assert.Equal(t, "1\n", server.Exec(t, "SELECT id FROM shop.v"))
+}
+
+// TestOutsideTheDump: parts of tables that no dump carries. The folders of tables are left
+// out with a warning. Characters that the server does not print make the backup suspect.
+func TestOutsideTheDump(t *testing.T) {
+	t.Parallel()
+	server := testserver.MariaDB(t)
+	dir := filepath.Dir(server.Socket())
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "data2"), 0o777))
+	in := " DATA DIRECTORY='" + filepath.Join(dir, "data2") + "'"
+	load(t, server, "shop", "CREATE TABLE my (id INT PRIMARY KEY) ENGINE=MyISAM"+in+"; INSERT INTO my VALUES (1), (2); CREATE TABLE ar (id INT) ENGINE=Aria"+in+"; CREATE TABLE ino (id INT)"+in+"; INSERT INTO ino VALUES (3);"+
+		"CREATE TABLE pt (id INT) ENGINE=MyISAM PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (10)"+in+", PARTITION p1 VALUES LESS THAN MAXVALUE); INSERT INTO pt VALUES (1), (20);"+
+		"SET sql_mode = 'ALLOW_INVALID_DATES'; CREATE TABLE dates (d DATE, t DATETIME(2)); INSERT INTO dates VALUES ('2023-02-30', '2023-02-31 10:00:00.55'), ('2024-00-31', '0000-00-00');"+
+		"CREATE TABLE asks (a VARCHAR(9) DEFAULT 'what?', b ENUM('yes', '?') DEFAULT '?'); INSERT INTO asks VALUES (DEFAULT, DEFAULT);")
+	job := jobOf(t, sourceOf(t, server, "shop", nil), nil)
+	report, err := job.Backup(t.Context())
+	require.NoError(t, err)
+	warnings := strings.Join(report.Manifest.Warnings, "\n")
+	for _, table := range []string{"my", "ar", "ino", "pt"} {
+		assert.Contains(t, warnings, "the table "+table+" lies in a folder of its own")
+	}
+	assert.Contains(t, warnings, "the column b of the table asks have a question mark")
+	_, err = job.Restore(t.Context(), report.Manifest.ID, "copy", nil)
+	require.NoError(t, err)
+	_, err = job.RestoreOver(t.Context(), report.Manifest.ID, "shop", nil)
+	require.NoError(t, err)
+	for _, database := range []string{"copy", "shop"} {
+		assert.Equal(t, "2\n3\n2\n2023-02-30\n2024-00-31\n", server.Exec(t, "USE "+database+"; SELECT COUNT(*) FROM my; SELECT * FROM ino; SELECT COUNT(*) FROM pt; SELECT d FROM dates ORDER BY 1"))
+	}
+	server.Exec(t, "DROP DATABASE copy")
+	assert.Empty(t, leftovers(t, server))
+
+	server.Exec(t, "SET NAMES utf8mb4; USE shop; CREATE TABLE smile (a VARCHAR(9) DEFAULT '😀', b ENUM('a', '😀')); INSERT INTO smile VALUES ('x', 2)")
+	_, err = job.Backup(t.Context())
+	require.ErrorIs(t, err, backup.ErrSuspect)
+	require.ErrorContains(t, err, "default of the column a of the table smile")
+	require.ErrorContains(t, err, "values of the column b of the table smile")
 }
 
 // TestNamesInLowerCase: a server that writes names in lower case takes the backup of one that

@@ -17,5 +17,8 @@ CREATE PROCEDURE many() BEGIN
   WITH c AS (SELECT * FROM {db}.t), d AS (SELECT * FROM c, {db}.u AS e WHERE e.id = c.id) SELECT * FROM d STRAIGHT_JOIN {db}.t;
 END;;
 CREATE PROCEDURE nothing_to_do() BEGIN END;;
+SET sql_mode = 'ORACLE';;
+CREATE FUNCTION rowtyped(n INT) RETURN INT AS r {db}.t%ROWTYPE; BEGIN SELECT * INTO r FROM {db}.t WHERE id = n; RETURN r.id; END;;
+SET sql_mode = DEFAULT;;
 DELIMITER ;
 CREATE VIEW w AS SELECT EXTRACT(YEAR FROM {db}.t.at) AS y, TRIM(LEADING 'o' FROM {db}.t.n) AS n, t.id IN (SELECT {db}.u.id FROM {db}.u) AS i FROM {db}.t;

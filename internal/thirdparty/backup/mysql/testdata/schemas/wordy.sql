@@ -16,7 +16,7 @@ CREATE PROCEDURE wordy(INOUT `{db}` INT, OUT o VARCHAR(100)) MODIFIES SQL DATA S
   DELETE {db}.t FROM {db}.t INNER JOIN {db}.`{db}.t` z ON z.`{db}` = {db}.t.id WHERE {db}.t.id < 0;
   SELECT {db}.t.*, {db}.twice(t.id), (SELECT {db}.twice(2)) FROM {db}.t NATURAL LEFT JOIN ({db}.`{db}.t`, {db}.t AS u) WHERE ({db}.t.id, 1) IN (SELECT q.id, 1 FROM {db}.t q) ORDER BY {db}.t.id;
   ANALYZE TABLE {db}.t; OPTIMIZE TABLE {db}.t, {db}.`{db}.t`; TRUNCATE {db}.`{db}.t`;
-  EXECUTE IMMEDIATE 'SELECT 1'; SET @s = NEXTVAL({db}.s), @v = NEXT VALUE FOR {db}.s; SHOW COLUMNS FROM {db}.t; SHOW TABLES FROM {db}; SHOW CREATE TABLE {db}.t; CHECKSUM TABLE {db}.t;
+  EXECUTE IMMEDIATE 'SELECT 1'; SET @s = NEXTVAL({db}.s), @v = NEXT VALUE FOR {db}.s; SHOW COLUMNS FROM {db}.t; SHOW CREATE TABLE {db}.t; CHECKSUM TABLE {db}.t;
   CREATE OR REPLACE TEMPORARY TABLE {db}.tmp ENGINE=MEMORY AS SELECT * FROM {db}.t; ALTER TABLE {db}.t ADD COLUMN IF NOT EXISTS n VARCHAR(60), RENAME TO {db}.t; DROP TABLE IF EXISTS {db}.tmp, {db}.nothing; CREATE INDEX IF NOT EXISTS i ON {db}.t (n); DROP INDEX IF EXISTS i ON {db}.t;
   CREATE OR REPLACE VIEW {db}.made AS SELECT 1 AS one; DROP VIEW IF EXISTS {db}.made, {db}.other;
   GRANT SELECT ON {db}.t TO CURRENT_USER; GRANT EXECUTE ON FUNCTION {db}.twice TO CURRENT_USER;
