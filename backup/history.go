@@ -73,7 +73,7 @@ func (j *Job) History(ctx context.Context, n int) ([]Run, error) {
 		for rest := data; len(rest) > 0 && (n < 1 || len(runs) < n); {
 			start := bytes.LastIndexByte(bytes.TrimRight(rest, "\n"), '\n') + 1
 			var r Run
-			if json.Unmarshal(rest[start:], &r) == nil && !r.Time.IsZero() && !seen[r.ID] {
+			if json.Unmarshal(rest[start:], &r) == nil && !r.Time.IsZero() && !seen[r.ID] && j.other(r.ID) == "" {
 				seen[r.ID] = true
 				runs = append(runs, r)
 			}

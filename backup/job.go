@@ -101,7 +101,8 @@ type Job struct {
 }
 
 // New returns a job. name is a letter or digit, followed by up to 62 letters, digits and
-// dashes. Each storage holds the files of one job. opts may be nil.
+// dashes. Each storage holds the files of one job. A run rejects a storage with files of
+// another job. opts may be nil.
 func New(name string, source driver.Source, storage Storage, opts *Options) (*Job, error) {
 	j := &Job{name: name, source: source, storage: storage, now: time.Now, pause: dumpPause, counters: &counters{}}
 	if opts != nil {
@@ -225,6 +226,10 @@ func (r *run) locked(ctx context.Context) error {
 func (r *run) record(ctx context.Context, outcome error) {
 	ctx = context.WithoutCancel(ctx)
 	r.finish(outcome)
+	if errors.Is(outcome, errShared) && r.historyStorage() == r.storage { // the files are those of the other job
+		r.counters.end(r.report, false)
+		return
+	}
 	r.note(ctx, r, outcome)
 	r.remember(ctx, r.report, errors.Is(outcome, ErrLocked))
 }
@@ -281,6 +286,10 @@ func (r *run) lock(ctx context.Context) (unlock func(), err error) {
 		return nil, err
 	}
 	held = append(held, one)
+	if err := r.alone(ctx); err != nil {
+		unlock()
+		return nil, err
+	}
 	if lock := r.source.Abilities().Lock; lock != nil {
 		one, err := lock(ctx, r.name)
 		if err != nil {
@@ -290,6 +299,43 @@ func (r *run) lock(ctx context.Context) (unlock func(), err error) {
 		held = append(held, one)
 	}
 	return unlock, nil
+}
+
+// errShared means that the storage holds files of another job.
+var errShared = errors.New("backup: two jobs in one storage would overwrite each other's status and history")
+
+// alone rejects a storage with files of another job.
+func (j *Job) alone(ctx context.Context) error {
+	objects, err := j.objects(ctx)
+	if err != nil {
+		return err
+	}
+	last, err := j.lastAttempt(ctx)
+	if err != nil {
+		return err
+	}
+	var ids []string
+	if last != nil {
+		ids = append(ids, last.ID)
+	}
+	for _, o := range objects {
+		id, _, _ := strings.Cut(o.Name, ".")
+		ids = append(ids, id)
+	}
+	for _, id := range ids {
+		if other := j.other(id); other != "" {
+			return fmt.Errorf("%w: the storage%s holds files of the job %s: give the job %s its own storage, or move these files", errShared, in(j.storage), other, j.name)
+		}
+	}
+	return nil
+}
+
+// other returns the name of another job that an id belongs to, or "".
+func (j *Job) other(id string) string {
+	if parts := idForm.FindStringSubmatch(id); parts != nil && parts[1] != j.name {
+		return parts[1]
+	}
+	return ""
 }
 
 func (r *run) stage(ctx context.Context, name string, start time.Time, err error) *StageError {

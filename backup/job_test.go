@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"filippo.io/age"
+	"github.com/stretchr/testify/require"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
 	"github.com/mainstay-go/mainstay/internal/atomicfile"
@@ -543,4 +544,49 @@ func FuzzManifest(f *testing.F) {
 			t.Fatalf("accepted: %+v", m)
 		}
 	})
+}
+
+// Two jobs in one storage would overwrite each other's status: the second one is rejected
+// before it writes. A shared history shows each job its own runs.
+func TestStorageOfAnotherJob(t *testing.T) {
+	t.Parallel()
+	history, err := NewFolder(t.TempDir())
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(history.Path(), 0o700))
+	j, folder := newTestJob(t, newFake(7), &Options{Drill: DrillOptions{Every: -1}, History: history})
+	mustBackup(t, j)
+	before, err := j.Status(t.Context())
+	require.NoError(t, err)
+	for _, hist := range []Storage{nil, history} {
+		second, err := New("archive", newFake(3), folder, &Options{Drill: DrillOptions{Every: -1}, History: hist, Logger: silent})
+		require.NoError(t, err)
+		_, err = second.Preflight(t.Context())
+		require.ErrorContains(t, err, "holds files of the job pos")
+		run, err := second.Backup(t.Context())
+		require.ErrorIs(t, err, errShared)
+		require.Nil(t, run.Manifest)
+		runs, err := second.History(t.Context(), 0)
+		require.NoError(t, err)
+		if hist != nil {
+			require.Len(t, runs, 1)
+			require.Equal(t, "lock", runs[0].Stage)
+		} else {
+			require.Empty(t, runs)
+		}
+	}
+	after, err := j.Status(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, before.Last, after.Last)
+	runs, err := j.History(t.Context(), 0)
+	require.NoError(t, err)
+	require.Len(t, runs, 1)
+
+	// The job whose first run failed has left no manifest, but its status.
+	j, folder = newTestJob(t, &fakeSource{dump: func(io.Writer) error { return errors.New("down") }}, nil)
+	_, err = j.Backup(t.Context())
+	require.Error(t, err)
+	second, err := New("archive", newFake(3), folder, nil)
+	require.NoError(t, err)
+	_, err = second.Backup(t.Context())
+	require.ErrorIs(t, err, errShared)
 }

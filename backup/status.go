@@ -228,7 +228,7 @@ func (p problems) Unwrap() []error { return p }
 
 // note records the outcome of a run. It does not record that another run holds the lock.
 func (j *Job) note(ctx context.Context, r *run, outcome error) {
-	if errors.Is(outcome, ErrLocked) {
+	if errors.Is(outcome, ErrLocked) || errors.Is(outcome, errShared) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
