@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -64,7 +65,7 @@ func (s *archiveReader) scan() (postgresArchive, error) {
 		case !known:
 			s.fail(fmt.Errorf("there is data of entry %d, which the contents do not announce", id))
 		case kind == archiveBlockData && entry >= 0:
-			s.table(a.holds.Tables[entry].Name, &s.meters[entry])
+			s.table(a.holds.Tables[entry].Name, &s.meters[entry], s.orders[id])
 		case kind == archiveBlockBlobs && entry < 0:
 			s.blobs()
 		default:
@@ -99,6 +100,8 @@ type archiveReader struct {
 	rows    atomic.Int64
 	meters  []driver.Meter
 	large   driver.Meter // large objects
+	like    *toc         // measures the columns of a table in the order of this archive; nil: in its own
+	orders  map[int][]int
 }
 
 func (s *archiveReader) fail(err error) {
@@ -167,6 +170,7 @@ func (s *archiveReader) contents() postgresArchive {
 	a.toc = s.toc()
 	a.database, a.server, a.client = a.toc.database.s, a.toc.server.s, a.toc.client.s
 	s.pending = make(map[int]int)
+	s.orders = a.toc.ordersLike(s.like)
 	a.roots = map[string]string{}
 	places := map[string]int{}
 	for _, e := range a.toc.entries {
@@ -216,10 +220,61 @@ func (e *tocEntry) copiedTo(table string) string {
 // the hash is measured instead.
 const longestRow = 1 << 20
 
+// ordersLike returns, by the id of an entry, the places of the columns in another archive
+// of the same tables, if they differ. A column that was added to a parent table later comes
+// first in a restored child table.
+func (t *toc) ordersLike(other *toc) map[int][]int {
+	orders := map[int][]int{}
+	if other == nil {
+		return orders
+	}
+	columns := map[string][]string{}
+	for _, e := range other.entries {
+		if e.kind.s == "TABLE DATA" {
+			columns[postgresName(e.schema.s, e.tag.s)] = e.columns()
+		}
+	}
+	for _, e := range t.entries {
+		has, want := e.columns(), columns[postgresName(e.schema.s, e.tag.s)]
+		if e.kind.s != "TABLE DATA" || len(has) != len(want) || slices.Equal(has, want) {
+			continue
+		}
+		var order []int
+		for _, name := range want {
+			order = append(order, slices.Index(has, name))
+		}
+		if !slices.Contains(order, -1) {
+			orders[e.id] = order
+		}
+	}
+	return orders
+}
+
+// columns returns the names in COPY schema.table (a, b) FROM stdin.
+func (e *tocEntry) columns() (names []string) {
+	list := tokens(e.copy.s)
+	if open := slices.Index(list, "("); open > 0 {
+		for _, token := range list[open+1:] {
+			if token == ")" {
+				break
+			}
+			if token != "," {
+				names = append(names, unquote(token))
+			}
+		}
+	}
+	return names
+}
+
 // table measures the rows in the chunks of a table, one line each. The last line is a
-// backslash and a dot, which is never a row.
-func (s *archiveReader) table(name string, meter *driver.Meter) {
-	var row []byte // the start of a row that continues in the next chunk
+// backslash and a dot, which is never a row. If there is an order, it measures the columns
+// in that order.
+func (s *archiveReader) table(name string, meter *driver.Meter, order []int) {
+	var row, ordered []byte // row is the start of a row that continues in the next chunk
+	longest := longestRow
+	if order != nil {
+		longest = longestName // a row in another order is kept whole
+	}
 	var long *xxhash.Digest
 	var ended bool
 	for n := s.int(); n > 0 && s.err == nil; n = s.int() {
@@ -232,7 +287,7 @@ func (s *archiveReader) table(name string, meter *driver.Meter) {
 				part = rest
 				if !whole || len(row) > 0 || long != nil {
 					row = append(row, line...)
-					if long == nil && len(row) > longestRow {
+					if long == nil && len(row) > longest {
 						long = xxhash.New()
 					}
 					if long != nil {
@@ -255,6 +310,13 @@ func (s *archiveReader) table(name string, meter *driver.Meter) {
 				case string(line) == `\.`:
 					ended = true
 				default:
+					if order != nil {
+						ordered = inOrder(ordered[:0], line, order)
+						line = ordered
+					}
+					if order != nil && len(line) > longestRow {
+						line = binary.BigEndian.AppendUint64(nil, xxhash.Sum64(line))
+					}
 					meter.Row(line)
 					s.rows.Add(1)
 				}
@@ -267,6 +329,20 @@ func (s *archiveReader) table(name string, meter *driver.Meter) {
 	if s.err == nil && (!ended || len(row) > 0 || long != nil) {
 		s.fail(fmt.Errorf("the rows of %s do not come to an end", name))
 	}
+}
+
+// inOrder appends the fields of a row in another order.
+func inOrder(to, row []byte, order []int) []byte {
+	fields := bytes.Split(row, []byte{'\t'})
+	for i, place := range order {
+		if i > 0 {
+			to = append(to, '\t')
+		}
+		if place < len(fields) {
+			to = append(to, fields[place]...)
+		}
+	}
+	return to
 }
 
 // blobs measures large objects. Each has a number and chunks, and a zero ends the list.
@@ -310,9 +386,10 @@ type archiveScanner struct {
 	err     error
 }
 
-func newArchiveScanner(to io.Writer) *archiveScanner {
+func newArchiveScanner(to io.Writer, like *toc) *archiveScanner {
 	r, w := io.Pipe()
 	s := &archiveScanner{to: to, pipe: w, count: driver.RowsTo(to), reader: newArchiveReader(r), done: make(chan struct{})}
+	s.reader.like = like
 	go func() {
 		defer close(s.done)
 		s.archive, s.err = s.reader.scan()

@@ -134,7 +134,7 @@ func FuzzArchive(f *testing.F) {
 		if bytes.Equal(data, whole) && (err != nil || a.holds.Tables[0].Name != "public.t" || a.holds.Tables[0].Rows != 2) {
 			t.Fatalf("the sample: %v %v", a, err)
 		}
-		scanner := newArchiveScanner(io.Discard)
+		scanner := newArchiveScanner(io.Discard, nil)
 		_, _ = scanner.Write(data)
 		if _, again := scanner.finish(); (again == nil) != (err == nil) {
 			t.Fatalf("at once %v, as a stream %v", err, again)

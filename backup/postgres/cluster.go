@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 )
 
@@ -11,6 +12,39 @@ type cluster struct {
 	user        string
 	roles       map[string]bool // whether the restoring role may act as this role
 	tablespaces []string
+	labels      map[string]bool // whether the server has this provider of security labels
+}
+
+// labelled asks for the providers of the security labels in a dump. Without its provider a
+// label cannot be restored, and has no effect.
+func (c *cluster) labelled(ctx context.Context, db *sql.DB, list *toc) error {
+	c.labels = map[string]bool{}
+	for _, e := range list.entries {
+		if e.kind.s != "SECURITY LABEL" {
+			continue
+		}
+		for _, s := range statements(e.definition.s) {
+			provider := labelProvider(s)
+			if _, known := c.labels[provider]; known {
+				continue
+			}
+			// The server looks for the provider before it looks for the object.
+			_, err := db.ExecContext(ctx, "DO "+quoteText("BEGIN SECURITY LABEL FOR "+provider+` ON SCHEMA "mainstay; no schema" IS NULL; EXCEPTION WHEN invalid_schema_name THEN NULL; END`))
+			if ctx.Err() != nil {
+				return err
+			}
+			c.labels[provider] = err == nil
+		}
+	}
+	return nil
+}
+
+// labelProvider returns the quoted provider of a statement SECURITY LABEL FOR … ON ….
+func labelProvider(statement string) string {
+	if t := tokens(statement); len(t) > 3 && t[0] == "SECURITY" && t[1] == "LABEL" && t[2] == "FOR" {
+		return t[3]
+	}
+	return ""
 }
 
 func clusterOf(ctx context.Context, q postgresQuerier) (c cluster, err error) {

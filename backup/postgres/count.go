@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
 	"github.com/mainstay-go/mainstay/backup/internal/server"
@@ -90,6 +91,30 @@ func (a *postgresArchive) narrow(tables []postgresTable) ([]driver.Table, error)
 		return nil, fmt.Errorf("backup: pg_dump has left out %s", server.ShortList(missing))
 	}
 	return kept, nil
+}
+
+// extensionRows lists tables of extensions with rows that pg_dump leaves out, because the
+// extension does not mark the table for dumps.
+func extensionRows(ctx context.Context, q postgresQuerier) (warnings []string, err error) {
+	names, err := queryStrings(ctx, q, `SELECT format('%I.%I', n.nspname, c.relname) || E'\n' || e.extname
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' JOIN pg_extension e ON e.oid = d.refobjid
+		WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND NOT c.oid = ANY (coalesce(e.extconfig, '{}'))
+		AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') ORDER BY 1`)
+	if err != nil {
+		return nil, fmt.Errorf("backup: list the tables of extensions: %w", err)
+	}
+	for _, one := range names {
+		table, extension, _ := strings.Cut(one, "\n")
+		var some bool
+		if err := q.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM "+table+")").Scan(&some); err != nil {
+			return nil, fmt.Errorf("backup: look into the table %s: %w", table, err)
+		}
+		if some {
+			warnings = append(warnings, fmt.Sprintf("the rows of the table %s are not in the backup, because it belongs to the extension %s, which does not mark it for dumps: ALTER EXTENSION … DROP TABLE, if the rows are yours", table, extension))
+		}
+	}
+	return warnings, nil
 }
 
 // countPostgres returns the contents of a database as pg_dump would write it. It counts

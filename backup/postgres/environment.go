@@ -53,6 +53,9 @@ func (t *toc) adapt(c cluster, name string, how restoreHow) *environment {
 			foreign := !slices.ContainsFunc(entry.needs, func(need text) bool { return objects[need.s] })
 			return e.privileges(entry, foreign && entry.kind.s == "ACL" && !entry.ofPublic())
 		case "COMMENT", "SECURITY LABEL":
+			if entry.kind.s == "SECURITY LABEL" && !e.label(entry) {
+				return false
+			}
 			if entry.ofDatabase() {
 				for _, s := range statements(entry.definition.s) {
 					e.statements = append(e.statements, renamed(s, name))
@@ -211,6 +214,21 @@ func (e *environment) privileges(entry *tocEntry, foreign bool) bool {
 func ifItExists(statement string) string {
 	return "DO " + quoteText("BEGIN EXECUTE "+quoteText(statement)+
 		"; EXCEPTION WHEN undefined_object OR undefined_table OR undefined_function OR undefined_column OR invalid_schema_name THEN NULL; END")
+}
+
+// label removes the security labels whose provider the server does not have. It reports
+// whether any remain.
+func (e *environment) label(entry *tocEntry) bool {
+	var kept []string
+	for _, s := range statements(entry.definition.s) {
+		if provider := labelProvider(s); !e.cluster.labels[provider] {
+			e.leave("the security label of %s on %s, whose provider is not loaded", provider, entry.tag.s)
+			continue
+		}
+		kept = append(kept, s)
+	}
+	entry.definition = some(strings.Join(kept, ";\n") + ";\n")
+	return len(kept) > 0
 }
 
 // policy removes missing roles from a policy. It returns false if no role remains.

@@ -37,7 +37,7 @@ func (p *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 	}
 	second, before := server.ScratchName(original, time.Now()), server.ScratchName(original, time.Now())
 	// Use the present owners, privileges and settings of the original.
-	now, err := p.archive(ctx, on.major, original, io.Discard, "--schema-only", "--create")
+	now, err := p.archive(ctx, on.major, original, io.Discard, nil, "--schema-only", "--create")
 	if err != nil {
 		return got, err
 	}

@@ -252,11 +252,15 @@ func (p *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 	if err != nil {
 		return driver.Contents{}, err
 	}
+	unmarked, err := extensionRows(ctx, snapshot.tx)
+	if err != nil {
+		return driver.Contents{}, err
+	}
 	var position driver.Position
 	if err := snapshot.tx.QueryRowContext(ctx, "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text").Scan(&position.LSN); err != nil {
 		return driver.Contents{}, fmt.Errorf("backup: read the position in the log of PostgreSQL: %w", err)
 	}
-	archive, err := p.archive(ctx, on.major, p.target.database, w, "--create", "--snapshot="+snapshot.id)
+	archive, err := p.archive(ctx, on.major, p.target.database, w, nil, "--create", "--snapshot="+snapshot.id)
 	if err != nil {
 		return driver.Contents{}, err
 	}
@@ -270,6 +274,7 @@ func (p *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 	holds.ServerVersion, holds.ClientVersion = archive.server, archive.client
 	holds.Consistency = "snapshot:" + snapshot.id
 	holds.Settings, holds.Position = settings, &position
+	holds.Warnings = append(holds.Warnings, unmarked...)
 	return holds, nil
 }
 

@@ -124,6 +124,12 @@ func (p *Source) restore(ctx context.Context, at anyServer, r io.Reader, o drive
 				return err
 			}
 		}
+		if access := o.Want.Settings[setAccess]; access != "" && len(o.Tables) == 0 {
+			list.access(access)
+		}
+		if err := c.labelled(ctx, at.db, list); err != nil {
+			return err
+		}
 		environment := list.adapt(c, target, how)
 		list.functions(environment.searchPath)
 		filled := list.softly()
@@ -146,7 +152,7 @@ func (p *Source) restore(ctx context.Context, at anyServer, r io.Reader, o drive
 			warnings = append(warnings, fmt.Sprintf("not filled: the materialized views %s. REFRESH MATERIALIZED VIEW reports the reason", server.ShortList(unfilled)))
 		}
 		var counted []string
-		got, counted, err = p.measure(ctx, at, target, o)
+		got, counted, err = p.measure(ctx, at, target, o, list)
 		warnings = append(warnings, counted...)
 		return err
 	}()
@@ -198,13 +204,13 @@ const longestIdentifier = 63
 
 // measure returns the contents of a database. pg_dump reads the rows in the format of the
 // dump, so that their digests can be compared. If pg_dump fails, the rows are counted.
-func (p *Source) measure(ctx context.Context, at anyServer, database string, o driver.RestoreOptions) (got driver.Contents, warnings []string, err error) {
+func (p *Source) measure(ctx context.Context, at anyServer, database string, o driver.RestoreOptions, like *toc) (got driver.Contents, warnings []string, err error) {
 	db, err := p.open(database)
 	if err != nil {
 		return got, nil, err
 	}
 	defer db.Close()
-	tables, err := p.digests(ctx, at.on.major, database)
+	tables, err := p.digests(ctx, at.on.major, database, like)
 	if err != nil && ctx.Err() == nil {
 		warnings = append(warnings, "the rows were counted, and their values not compared: "+strings.TrimPrefix(err.Error(), "backup: "))
 	}
@@ -228,9 +234,10 @@ func (p *Source) measure(ctx context.Context, at anyServer, database string, o d
 	return got, warnings, nil
 }
 
-// digests returns the tables of a database as pg_dump writes them.
-func (p *Source) digests(ctx context.Context, major int, database string) (map[string]driver.Table, error) {
-	archive, err := p.archive(ctx, major, database, io.Discard, "--data-only")
+// digests returns the tables of a database as pg_dump writes them, with the columns in the
+// order of the restored archive.
+func (p *Source) digests(ctx context.Context, major int, database string, like *toc) (map[string]driver.Table, error) {
+	archive, err := p.archive(ctx, major, database, io.Discard, like, "--data-only")
 	if err != nil {
 		return nil, err
 	}
@@ -244,8 +251,9 @@ func (p *Source) digests(ctx context.Context, major int, database string) (map[s
 	return found, nil
 }
 
-// archive runs pg_dump, passes its output on, and returns the contents.
-func (p *Source) archive(ctx context.Context, major int, database string, w io.Writer, more ...string) (postgresArchive, error) {
+// archive runs pg_dump, passes its output on, and returns the contents. It measures the
+// columns in the order of the archive like, unless that is nil.
+func (p *Source) archive(ctx context.Context, major int, database string, w io.Writer, like *toc, more ...string) (postgresArchive, error) {
 	client, err := findPostgresClient(ctx, "pg_dump", p.opts.Dump, major)
 	if err != nil {
 		return postgresArchive{}, err
@@ -257,7 +265,7 @@ func (p *Source) archive(ctx context.Context, major int, database string, w io.W
 	defer secrets.Remove()
 	application := "pg_dump " + server.RandomDigits()
 	watched, watch := p.watchLocks(ctx, application)
-	scanner := newArchiveScanner(w)
+	scanner := newArchiveScanner(w, like)
 	err = watch.stop(client.run(watched, secrets, nil, scanner, append([]string{
 		"--format=custom", "--compress=0", "--no-password", fmt.Sprintf("--lock-wait-timeout=%d", p.opts.LockWait.Milliseconds()),
 		"--dbname=" + p.target.public(database, application),

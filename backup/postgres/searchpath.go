@@ -67,14 +67,7 @@ func (t *toc) functions(searchPath string) {
 		t.entries = append(entries, triggers...)
 		return
 	}
-	const postData = 4
-	// pg_restore executes entries of this kind last, after it has refreshed materialized
-	// views.
-	after := &tocEntry{
-		id: last + 1, tableOID: some("0"), oid: some("0"), tag: some("search_path of functions"), kind: some("EVENT TRIGGER"), section: postData,
-		definition: some(reset.String()), drop: some(""), owner: some(""), withOIDs: some("false"),
-	}
-	t.entries = slices.Concat(entries, []*tocEntry{after}, triggers)
+	t.entries = slices.Concat(entries, []*tocEntry{atTheEnd(last+1, "search_path of functions", reset.String())}, triggers)
 }
 
 // needsPath reports whether the language of a function looks up names at run time, and the
@@ -100,13 +93,35 @@ func needsPath(definition string) bool {
 
 // softly lets a restore continue if a materialized view cannot be filled, for example
 // because its owner has lost the right to read a table. The restore lists the view at the
-// end.
+// end. A view that needs another one through a function is filled in a later round.
 func (t *toc) softly() (filled []string) {
-	for _, e := range t.entries {
-		if e.kind.s == "MATERIALIZED VIEW DATA" {
+	var tries strings.Builder
+	last, at := 0, len(t.entries)
+	for i, e := range t.entries {
+		last = max(last, e.id)
+		switch {
+		case e.kind.s == "EVENT TRIGGER" && at > i:
+			at = i
+		case e.kind.s == "MATERIALIZED VIEW DATA":
 			filled = append(filled, postgresName(e.schema.s, e.tag.s))
-			e.definition = some("DO " + quoteText("BEGIN "+e.definition.s+" EXCEPTION WHEN OTHERS THEN NULL; END") + ";\n")
+			once := "BEGIN " + e.definition.s + " EXCEPTION WHEN OTHERS THEN NULL; END"
+			fmt.Fprintf(&tries, "IF NOT (SELECT relispopulated FROM pg_catalog.pg_class WHERE oid = %s::pg_catalog.regclass) THEN %s; END IF;\n",
+				quoteText(quotePostgres(e.schema.s)+"."+quotePostgres(e.tag.s)), strings.Replace(once, " EXCEPTION", " filled := true; EXCEPTION", 1))
+			e.definition = some("DO " + quoteText(once) + ";\n")
 		}
 	}
+	if len(filled) > 1 {
+		t.entries = slices.Insert(t.entries, at, atTheEnd(last+1, "materialized views",
+			"DO "+quoteText("DECLARE filled bool := true; BEGIN WHILE filled LOOP filled := false;\n"+tries.String()+"END LOOP; END")+";\n"))
+	}
 	return filled
+}
+
+// atTheEnd is an entry that pg_restore executes after it has refreshed materialized views.
+func atTheEnd(id int, tag, definition string) *tocEntry {
+	const postData = 4
+	return &tocEntry{
+		id: id, tableOID: some("0"), oid: some("0"), tag: some(tag), kind: some("EVENT TRIGGER"), section: postData,
+		definition: some(definition), drop: some(""), owner: some(""), withOIDs: some("false"),
+	}
 }

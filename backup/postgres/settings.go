@@ -18,11 +18,26 @@ const (
 	setTablespace = "tablespace" // unless it is pg_default
 	setNoPublic   = "without_schema_public"
 	setExtensions = "extensions" // with their versions, for display
+	setAccess     = "access"     // statements for objects of the server, which pg_dump leaves out
 )
+
+// serverAccess writes the statements for access lists of built-in languages and of
+// information_schema that are closed to PUBLIC, or open to another role.
+const serverAccess = `
+	WITH o AS (
+		SELECT 'LANGUAGE ' || quote_ident(lanname) AS name, lanowner AS owner, lanacl AS acl FROM pg_language WHERE oid < 16384 AND NOT lanispl
+		UNION ALL SELECT 'SCHEMA ' || quote_ident(nspname), nspowner, nspacl FROM pg_namespace WHERE nspname = 'information_schema'
+		UNION ALL SELECT 'TABLE information_schema.' || quote_ident(relname), relowner, relacl FROM pg_class WHERE relnamespace = 'information_schema'::regnamespace AND relkind IN ('r', 'v')),
+	changed AS (SELECT * FROM o WHERE acl IS NOT NULL AND (SELECT NOT coalesce(bool_or(x.grantee = 0), false) OR bool_or(x.grantee NOT IN (0, owner)) FROM aclexplode(acl) x)),
+	statements AS (
+		SELECT 0 AS step, name, format('REVOKE ALL ON %s FROM PUBLIC', name) AS s FROM changed
+		UNION ALL SELECT 1, name, format('GRANT %s ON %s TO %s', x.privilege_type, name, CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END) ||
+			CASE WHEN x.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END FROM changed, aclexplode(acl) x WHERE x.grantee <> owner)
+	SELECT coalesce(string_agg(s, E';\n' ORDER BY name, step, s), '') FROM statements`
 
 // settingsOf reads the settings of the database that q is connected to.
 func settingsOf(ctx context.Context, q postgresQuerier) (map[string]string, error) {
-	var row, encoding, tablespace, extensions string
+	var row, encoding, tablespace, extensions, access string
 	var public bool
 	err := q.QueryRowContext(ctx, `SELECT to_jsonb(d)::text, pg_encoding_to_char(d.encoding), t.spcname,
 			EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = 'public'),
@@ -31,6 +46,9 @@ func settingsOf(ctx context.Context, q postgresQuerier) (map[string]string, erro
 		Scan(&row, &encoding, &tablespace, &public, &extensions)
 	if err != nil {
 		return nil, fmt.Errorf("backup: read the settings of the database: %w", err)
+	}
+	if err := q.QueryRowContext(ctx, serverAccess).Scan(&access); err != nil {
+		return nil, fmt.Errorf("backup: read the privileges on objects of the server: %w", err)
 	}
 	var columns map[string]any // the columns differ between versions
 	if err := json.Unmarshal([]byte(row), &columns); err != nil {
@@ -46,7 +64,7 @@ func settingsOf(ctx context.Context, q postgresQuerier) (map[string]string, erro
 	}
 	settings := map[string]string{
 		setEncoding: encoding, setCollate: column("datcollate"), setCtype: column("datctype"), setProvider: column("datlocprovider"),
-		setLocale: column("datlocale", "daticulocale"), setRules: column("daticurules"), setExtensions: extensions,
+		setLocale: column("datlocale", "daticulocale"), setRules: column("daticurules"), setExtensions: extensions, setAccess: access,
 	}
 	if tablespace != "pg_default" {
 		settings[setTablespace] = tablespace

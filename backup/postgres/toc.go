@@ -203,6 +203,18 @@ func (w *tocWriter) text(list ...text) {
 	}
 }
 
+// access adds an access list of objects that every database has.
+func (t *toc) access(statements string) {
+	last := 0
+	for _, e := range t.entries {
+		last = max(last, e.id)
+	}
+	t.entries = append(t.entries, &tocEntry{
+		id: last + 1, tableOID: some("0"), oid: some("0"), tag: some("objects of the server"), kind: some("ACL"), section: 1,
+		definition: some(statements + ";\n"), drop: some(""), owner: some(""), withOIDs: some("false"),
+	})
+}
+
 // keep removes the entries for which a function returns false.
 func (t *toc) keep(want func(*tocEntry) bool) {
 	var kept []*tocEntry

@@ -151,6 +151,37 @@ func TestEdges(t *testing.T) {
 		require.ErrorContains(t, err, "shop_x")
 		assert.NotContains(t, databases(t, other), "postgres_x")
 	})
+	// A label without its provider has no effect, and stops no restore. Rows that pg_dump
+	// leaves out are named.
+	t.Run("security labels, and rows of an extension", func(t *testing.T) {
+		server.CreateDatabase(t, "labels")
+		server.Exec(t, "labels", `CREATE TABLE t (id int, v text); INSERT INTO t VALUES (1, 'a'); SET allow_system_table_mods = on;
+			INSERT INTO pg_seclabel (objoid, classoid, objsubid, provider, label) VALUES ('t'::regclass, 'pg_class'::regclass, 0, 'a dummy', 'secret'), ('t'::regclass, 'pg_class'::regclass, 2, 'a dummy', 'secret'), ('public'::regnamespace, 'pg_namespace'::regclass, 0, 'other', 'x');
+			INSERT INTO pg_shseclabel SELECT oid, 'pg_database'::regclass, 'other', 'x' FROM pg_database WHERE datname = 'labels';
+			CREATE EXTENSION hstore; CREATE TABLE "of it" AS SELECT 1 AS i; ALTER EXTENSION hstore ADD TABLE "of it"`)
+		p := source(t, server.DSN("labels"), nil)
+		archive, want := dumped(t, p)
+		assert.Contains(t, strings.Join(want.Warnings, "\n"), `the rows of the table public."of it" are not in the backup, because it belongs to the extension hstore`)
+		got := restored(t, p, archive, driver.RestoreOptions{Target: "labels_copy", Want: want})
+		require.Len(t, got.Warnings, 1)
+		for _, left := range []string{`the security label of "a dummy" on TABLE t`, "the security label of other on SCHEMA public", "the security label of other on DATABASE labels"} {
+			assert.Contains(t, got.Warnings[0], left)
+		}
+		_, err := p.Overwrite(t.Context(), bytes.NewReader(archive), driver.RestoreOptions{Want: want})
+		require.NoError(t, err)
+	})
+	// A column that a parent got later comes first in the restored children.
+	t.Run("columns in another order", func(t *testing.T) {
+		server.CreateDatabase(t, "family")
+		server.Exec(t, "family", `CREATE TABLE parent (id int); CREATE TABLE child (v text, "x, (y" int, big text) INHERITS (parent); ALTER TABLE parent ADD COLUMN late int DEFAULT 5; INSERT INTO child SELECT i, E'tab\t' || i, -i, repeat('x', i * 40000), i * 2 FROM generate_series(1, 40) i`)
+		p := source(t, server.DSN("family"), nil)
+		archive, want := dumped(t, p)
+		restored(t, p, archive, driver.RestoreOptions{Target: "family_copy", Want: want})
+		_, err := p.Overwrite(t.Context(), bytes.NewReader(archive), driver.RestoreOptions{Want: want})
+		require.NoError(t, err)
+		rows := `SELECT id, late, v, "x, (y", md5(big) FROM child ORDER BY id`
+		assert.Equal(t, server.Exec(t, "family", rows), server.Exec(t, "family_copy", rows))
+	})
 	// The hash of an enum depends on its number: rows land in another partition of the copy.
 	t.Run("rows that change their partition", func(t *testing.T) {
 		server.CreateDatabase(t, "hashed")
