@@ -108,12 +108,20 @@ func bucket(b settings.Bucket) (backup.Target, error) {
 	}, nil
 }
 
+// Last is the last good backup of all servers on a database. The zero value means that there is
+// none.
+type Last struct {
+	Server string    `json:"server"` // that made it and has its file
+	Time   time.Time `json:"time"`   // when it was complete, by the database's clock
+	Size   int64     `json:"size"`
+}
+
 // Check is the health check of the backups. It reports their age, their size, whether they were
 // read back and restored, and problems of the last run or of any backup.
 //
-// elsewhere returns the time of the last good backup that another server on the same database
-// made.
-func Check(job *backup.Job, elsewhere func(context.Context) (time.Time, error)) health.Check {
+// elsewhere returns the last good backup if another server on the same database made it, and
+// otherwise the zero value.
+func Check(job *backup.Job, elsewhere func(context.Context) (Last, error)) health.Check {
 	check := health.Backups("backups", func(ctx context.Context) ([]health.Backup, error) {
 		entries, err := job.List(ctx)
 		if err != nil {
@@ -125,11 +133,8 @@ func Check(job *backup.Job, elsewhere func(context.Context) (time.Time, error)) 
 				list = append(list, health.Backup{Time: e.Time(), Size: e.Manifest.Size, Verified: e.Verified, Restored: e.Restored()})
 			}
 		}
-		if len(list) == 0 { // the backups are on another server
-			at, err := elsewhere(ctx)
-			if err == nil && !at.IsZero() {
-				list = append(list, health.Backup{Time: at, Size: 1, Verified: at, Restored: at})
-			}
+		if last, err := elsewhere(ctx); err == nil && !last.Time.IsZero() {
+			list = append(list, health.Backup{Time: last.Time, Size: last.Size, Verified: last.Time, Restored: last.Time})
 		}
 		return list, nil
 	}, &health.BackupsOptions{RestoreWithin: 35 * 24 * time.Hour})
@@ -147,6 +152,9 @@ func Check(job *backup.Job, elsewhere func(context.Context) (time.Time, error)) 
 			}
 			result.Status = max(result.Status, level)
 			result.Summary += "; " + strings.TrimPrefix(wrong.Error(), "backup: ")
+		}
+		if last, err := elsewhere(ctx); err == nil && status.Last != nil && last.Time.After(status.Last.Time) {
+			return result // another server has made a good backup since the last run of this one
 		}
 		for _, trouble := range troubles(status) {
 			result.Status = max(result.Status, health.Warn)
@@ -179,9 +187,9 @@ func Notices(s *settings.Settings, job *backup.Job, channel notify.Notifier, log
 }
 
 // Schedule returns a scheduler that makes a backup each day and passes the report to notices,
-// which may be nil. last returns the time of the last good backup of all servers on the
-// database, and made stores it.
-func Schedule(job *backup.Job, s *settings.Settings, notices *backupnotify.Notices, last func(context.Context) (time.Time, error), made func(context.Context) error, logger *slog.Logger) (*schedule.Scheduler, error) {
+// which may be nil. last returns the last good backup of all servers on the database, and
+// made stores the size of a new one.
+func Schedule(job *backup.Job, s *settings.Settings, notices *backupnotify.Notices, last func(context.Context) (Last, error), made func(context.Context, int64) error, logger *slog.Logger) (*schedule.Scheduler, error) {
 	when, err := schedule.NewDaily(s.BackupAt.Hour, s.BackupAt.Minute, s.Timezone)
 	if err != nil {
 		return nil, err
@@ -189,7 +197,7 @@ func Schedule(job *backup.Job, s *settings.Settings, notices *backupnotify.Notic
 	run := func(ctx context.Context) error {
 		report, err := job.Backup(ctx)
 		if err == nil {
-			err = made(ctx)
+			err = made(ctx, report.Size)
 		}
 		if notices != nil && ctx.Err() == nil { // a server that stops is no failure
 			if err := notices.Ran(ctx, report, err); err != nil {
@@ -201,8 +209,8 @@ func Schedule(job *backup.Job, s *settings.Settings, notices *backupnotify.Notic
 	return schedule.New(when, run, &schedule.Options{
 		Logger: logger, Jitter: -1, // only one server at a time runs it
 		LastGood: func(ctx context.Context) (time.Time, bool, error) {
-			at, err := last(ctx)
-			return at, !at.IsZero(), err
+			newest, err := last(ctx)
+			return newest.Time, !newest.Time.IsZero(), err
 		},
 	})
 }

@@ -39,18 +39,22 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	source := rows(100)
+	var elsewhere Last
 	job, err := backup.New(JobName, &source, folder, &backup.Options{Compression: backup.None, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	check := func(status health.Status, say string) {
 		t.Helper()
-		r := Check(job, func(context.Context) (time.Time, error) { return time.Time{}, nil }).Checker.Check(t.Context())
+		r := Check(job, func(context.Context) (Last, error) { return elsewhere, nil }).Checker.Check(t.Context())
 		if r.Status != status || !strings.Contains(r.Summary, say) || strings.Contains(r.Summary, "refused") {
 			t.Errorf("%v %q, want %v and %q", r.Status, r.Summary, status, say)
 		}
 	}
 	check(health.Fail, "there is no backup")
+	elsewhere = Last{Server: "other", Time: time.Now(), Size: 4000}
+	check(health.Pass, "newest is")
+	elsewhere = Last{}
 	report, err := job.Backup(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -62,6 +66,9 @@ func TestCheck(t *testing.T) {
 			t.Fatal(n)
 		}
 		check(health.Warn, map[rows]string{-1: "the last run failed at dump", 10: "1 suspect"}[n])
+		elsewhere = Last{Server: "other", Time: time.Now(), Size: 4000}
+		check(health.Pass, "newest is")
+		elsewhere = Last{}
 	}
 	source = 100
 	if _, err := job.Backup(t.Context()); err != nil {

@@ -73,14 +73,26 @@ func runBackup(ctx context.Context, env Env, args []string) int {
 // recordBackup stores the time of a backup that the host's scheduler made. The health checks of
 // the other servers read it, and they make no second backup that day.
 func recordBackup(ctx context.Context, s *settings.Settings, logger *slog.Logger) {
-	st, err := store.OpenExisting(ctx, s)
-	if err == nil {
-		err = keepLastBackup(ctx, st)
-		closeQuietly(st)
-	}
-	if err != nil {
+	if err := recordNewest(ctx, s, logger); err != nil {
 		logger.Warn("the backup is made, and the other servers on the database do not know of it", "error", err)
 	}
+}
+
+func recordNewest(ctx context.Context, s *settings.Settings, logger *slog.Logger) error {
+	st, err := store.OpenExisting(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer closeQuietly(st)
+	job, err := backups.New(s, st.Side(), &backup.Options{Logger: logger})
+	if err != nil {
+		return err
+	}
+	status, err := job.Status(ctx)
+	if err != nil || status.Newest == nil {
+		return err
+	}
+	return keepLastBackup(ctx, s, st, status.Newest.Manifest.Size)
 }
 
 func isTarget(arg string) bool {

@@ -45,7 +45,7 @@ func checks(s *settings.Settings, st *store.Store, p *parts) []health.Check {
 	}
 	// If a folder of backups exists, the host's scheduler makes them.
 	if _, err := os.Stat(s.BackupDir()); !s.BackupAt.Off || p.always || err == nil {
-		list = append(list, backups.Check(p.backup, func(ctx context.Context) (time.Time, error) { return lastBackup(ctx, st) }))
+		list = append(list, backups.Check(p.backup, func(ctx context.Context) (backups.Last, error) { return backupElsewhere(ctx, s, st) }))
 	}
 	return list
 }

@@ -2,10 +2,13 @@ package command
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"sync"
 	"time"
 
+	"github.com/mainstay-go/mainstay/examples/pos/internal/backups"
+	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 )
 
@@ -40,7 +43,7 @@ func lead(ctx context.Context, st *store.Store, name string, jobs map[string]fun
 		switch {
 		case err != nil: // without the database, the leader stays
 		case held && stop == nil:
-			logger.Info("this server leads: it makes the backups and sends the alerts")
+			logger.Info("this server leads: it makes the backups")
 			stop = start(ctx, jobs, logger)
 		case !held && stop != nil:
 			logger.Warn("another server leads now")
@@ -72,23 +75,35 @@ func start(ctx context.Context, jobs map[string]func(context.Context) error, log
 	}
 }
 
-const lastBackupKey = "last_backup"
+const lastBackupKey = "newest_backup"
 
-// lastBackup returns the time of the last good backup that a server on the database made, or
-// the zero time.
-func lastBackup(ctx context.Context, st *store.Store) (time.Time, error) {
+// lastBackup returns the last good backup that a server on the database made, or the zero value.
+func lastBackup(ctx context.Context, st *store.Store) (last backups.Last, err error) {
 	text, found, err := st.Meta(ctx, lastBackupKey)
-	if err != nil || !found {
-		return time.Time{}, err
+	if err == nil && found {
+		err = json.Unmarshal([]byte(text), &last)
 	}
-	return time.Parse(time.RFC3339Nano, text)
+	return last, err
 }
 
-// keepLastBackup stores that a good backup was made now.
-func keepLastBackup(ctx context.Context, st *store.Store) error {
+// backupElsewhere returns the last good backup if another server made it.
+func backupElsewhere(ctx context.Context, s *settings.Settings, st *store.Store) (backups.Last, error) {
+	last, err := lastBackup(ctx, st)
+	if last.Server == instance(s) {
+		return backups.Last{}, err
+	}
+	return last, err
+}
+
+// keepLastBackup stores that this server has made a good backup now.
+func keepLastBackup(ctx context.Context, s *settings.Settings, st *store.Store, size int64) error {
 	now, err := st.Now(ctx)
 	if err != nil {
 		return err
 	}
-	return st.SetMeta(ctx, lastBackupKey, now.Format(time.RFC3339Nano))
+	text, err := json.Marshal(backups.Last{Server: instance(s), Time: now, Size: size})
+	if err != nil {
+		return err
+	}
+	return st.SetMeta(ctx, lastBackupKey, string(text))
 }

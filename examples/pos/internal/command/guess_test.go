@@ -1,11 +1,15 @@
 package command
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
 // TestOwnerWhileOthersGuess lets five and then five hundred addresses guess the cashier's
@@ -72,5 +76,66 @@ func TestOwnerWhileOthersGuess(t *testing.T) {
 		if strangers == 500 && many < 400 {
 			t.Errorf("only %d of 500 strangers were refused", many)
 		}
+	}
+}
+
+// TestGuessesWhileRedisIsAway guesses passwords at three replicas in turn. Five failed log-ins
+// of an address are allowed for all replicas together: with Redis, while Redis is away, and after
+// it has returned with its data.
+func TestGuessesWhileRedisIsAway(t *testing.T) {
+	t.Parallel()
+	redis := testserver.Redis(t, "--appendonly", "yes", "--appendfsync", "always")
+	var replicas []*shop
+	for range 3 { // with databases of their own, because the limits need none
+		s := openTestShop(t, "--redis=redis://"+redis.Addr()+"/0", "--trusted-proxies=127.0.0.1")
+		s.token = ""
+		replicas = append(replicas, s)
+		run := s.parts.jobs()["limits"] // tells Redis that this replica exists
+		ctx, stop := context.WithCancel(t.Context())
+		var work sync.WaitGroup
+		work.Go(func() { _ = run(ctx) })
+		t.Cleanup(func() { stop(); work.Wait() })
+	}
+	guesses := func(from string, n int) (tried int) {
+		for i := range n {
+			status, body, _ := replicas[i%3].send("POST", "/api/v1/login/", `{"username":"nobody","password":"a guess"}`, "X-Forwarded-For", from)
+			switch status {
+			case http.StatusUnauthorized:
+				tried++
+			case http.StatusTooManyRequests:
+			default:
+				t.Errorf("%d %s", status, body)
+			}
+		}
+		return tried
+	}
+	waitFor(t, "heartbeats of all replicas", func() bool {
+		return !slices.ContainsFunc(replicas, func(s *shop) bool { return s.parts.limits.Stats().Instances < 3 })
+	})
+	if n := guesses("203.0.113.1", 12); n != 5 {
+		t.Errorf("%d guesses with Redis", n)
+	}
+	redis.Kill()
+	if n := guesses("203.0.113.1", 12); n != 0 {
+		t.Errorf("%d more guesses while Redis is away", n)
+	}
+	away := guesses("198.51.100.2", 12)
+	if away > 5 {
+		t.Errorf("%d guesses while Redis is away", away)
+	}
+	redis.Restart()
+	waitFor(t, "Redis at all replicas", func() bool {
+		return !slices.ContainsFunc(replicas, func(s *shop) bool { return s.parts.limits.Stats().Unmerged > 0 })
+	})
+	if n := guesses("203.0.113.1", 12); n != 0 {
+		t.Errorf("%d more guesses after Redis was back", n)
+	}
+	replicas[0].token = opsToken
+	if metrics, _ := replicas[0].send2("GET", "/metrics", ""); !strings.Contains(metrics, "\nratelimit_redis_forgotten_total 0\n") || !strings.Contains(metrics, "\nratelimit_redis_instances 3\n") {
+		t.Error("the metrics do not show the state of the limits on Redis")
+	}
+	replicas[0].token = ""
+	if n := away + guesses("198.51.100.2", 12); n != 5 {
+		t.Errorf("%d guesses during and after the outage", n)
 	}
 }

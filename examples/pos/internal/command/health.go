@@ -46,7 +46,7 @@ func checkHealth(ctx context.Context, env Env, args []string) int {
 			closers = append([]func(){func() { _ = p.close() }}, closers...)
 			return p.health, nil
 		},
-		Alert:  alert.Options{Service: "pos", Store: newAlertState(s, func() *store.Store { return opened }), StatusURL: statusURL(s)},
+		Alert:  alert.Options{Service: "pos", Instance: instance(s), Store: newAlertState(s, func() *store.Store { return opened }, func() bool { return true }), StatusURL: statusURL(s)},
 		Stdout: env.Stdout, Stderr: env.Stderr,
 	}
 	cmd.Notifier = func() (notify.Notifier, error) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -56,6 +57,7 @@ type parts struct {
 	outbox      *notify.Spool         // nil likewise
 	alerts      *alert.Alerter        // nil without a receiver
 	uptime      *history.History      // nil in commands
+	leads       atomic.Bool           // this server holds the lease of ledJobs
 	closers     []io.Closer
 }
 
@@ -94,7 +96,8 @@ func newParts(s *settings.Settings, st *store.Store, sec *secrets, always bool, 
 		return p, err
 	}
 	if channel != nil {
-		p.alerts, err = alert.New(p.health, channel, alertOptions(s, sec, newAlertState(s, func() *store.Store { return st }), logger))
+		state := newAlertState(s, func() *store.Store { return st }, p.leads.Load)
+		p.alerts, err = alert.New(p.health, channel, alertOptions(s, sec, state, logger))
 		if err != nil {
 			return p, err
 		}
@@ -123,7 +126,7 @@ func (p *parts) keepUptime(s *settings.Settings, sec *secrets, logger *slog.Logg
 		return err
 	}
 	p.uptime, err = history.New(p.health, kept, &history.Options{
-		Authorize: health.AnyOf(sec.operator, api.IsAdmin), Password: s.OpsToken, Logger: logger,
+		Instance: instance(s), Authorize: health.AnyOf(sec.operator, api.IsAdmin), Password: s.OpsToken, Logger: logger,
 	})
 	return err
 }
@@ -144,8 +147,8 @@ func (p *parts) backUp(s *settings.Settings, st *store.Store, channel notify.Not
 		}
 	}
 	p.nightly, err = backups.Schedule(p.backup, s, p.notices,
-		func(ctx context.Context) (time.Time, error) { return lastBackup(ctx, st) },
-		func(ctx context.Context) error { return keepLastBackup(ctx, st) }, logger)
+		func(ctx context.Context) (backups.Last, error) { return lastBackup(ctx, st) },
+		func(ctx context.Context, size int64) error { return keepLastBackup(ctx, s, st, size) }, logger)
 	if err != nil {
 		return err
 	}
@@ -191,10 +194,10 @@ func (p *parts) onRedis(r settings.Redis, logger *slog.Logger) error {
 		return err
 	}
 	p.shared, p.cache = shared, shared
-	p.metrics.Redis(shared)
 	if p.limits, err = redislimit.New(p.redis, limitOptions(logger)); err != nil {
 		return err
 	}
+	p.metrics.Redis(shared, p.limits)
 	p.limiter = func(policy ratelimit.Policy) (ratelimit.Limiter, error) {
 		l, err := p.limits.Limiter(policy, nil)
 		if err == nil {
@@ -218,6 +221,9 @@ func (p *parts) jobs() map[string]func(context.Context) error {
 		"health": p.health.Run, "old sessions": p.forgetSessions,
 		"leader": func(ctx context.Context) error { return lead(ctx, p.store, "leader", p.ledJobs(), p.logger) },
 	}
+	if p.alerts != nil {
+		jobs["alerts"] = p.alerts.Run // each server reports its own disk, memory and clock
+	}
 	if p.outbox != nil {
 		jobs["outbox"] = p.outbox.Run
 	}
@@ -231,18 +237,20 @@ func (p *parts) jobs() map[string]func(context.Context) error {
 	return jobs
 }
 
-// ledJobs returns the background work of only one server on a database: one backup a day, one
-// message for an alert.
+// ledJobs returns the background work of only one server on a database: one backup a day, and
+// the alerts while the database is unavailable.
 func (p *parts) ledJobs() map[string]func(context.Context) error {
-	jobs := map[string]func(context.Context) error{}
+	jobs := map[string]func(context.Context) error{"lead": func(ctx context.Context) error {
+		p.leads.Store(true)
+		defer p.leads.Store(false)
+		<-ctx.Done()
+		return nil
+	}}
 	if p.nightly != nil {
 		jobs["backup"] = p.nightly.Run
 	}
 	if p.notices != nil {
 		jobs["age of the backups"] = func(ctx context.Context) error { return p.notices.Watch(ctx, p.backup) }
-	}
-	if p.alerts != nil {
-		jobs["alerts"] = p.alerts.Run
 	}
 	return jobs
 }

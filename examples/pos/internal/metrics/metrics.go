@@ -18,6 +18,7 @@ import (
 	"github.com/mainstay-go/mainstay/contrib/prommetrics"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/shopcache"
 	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/ratelimit/redislimit"
 )
 
 // Metrics is a separate registry, not the default registry of Prometheus.
@@ -48,9 +49,12 @@ func (m *Metrics) Watch(h *health.Registry, db *sql.DB, caches *shopcache.Caches
 	m.registry.MustRegister(prommetrics.Health(h), collectors.NewDBStatsCollector(db, "pos"), prommetrics.Named("cache", "cache", caches.All()...))
 }
 
-// Redis adds the counters of the cache in Redis.
-func (m *Metrics) Redis(shared *rediscache.Store) {
-	m.registry.MustRegister(prommetrics.Stats("cache_redis", nil, func() any { return shared.Stats() }))
+// Redis adds the counters of the cache and of the limits in Redis.
+func (m *Metrics) Redis(shared *rediscache.Store, limits *redislimit.Store) {
+	m.registry.MustRegister(
+		prommetrics.Stats("cache_redis", nil, func() any { return shared.Stats() }),
+		prommetrics.Stats("ratelimit_redis", nil, func() any { return limits.Stats() }),
+	)
 }
 
 // Backup adds the counters of this process' backups and of their schedule.
