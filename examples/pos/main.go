@@ -12,6 +12,6 @@ import (
 
 func main() {
 	os.Exit(command.Run(context.Background(), command.Env{
-		Getenv: os.Getenv, Stdout: os.Stdout, Stderr: os.Stderr,
+		Getenv: os.Getenv, Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr,
 	}, os.Args[1:]))
 }

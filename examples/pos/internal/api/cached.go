@@ -28,9 +28,10 @@ func (a *API) cached(w http.ResponseWriter, r *http.Request, c *shopcache.Respon
 }
 
 // cachedList is cached for a handler that writes its own response. It stores only responses
-// with status 200. Their links contain the host of the request, so the key contains it too.
+// with status 200. Their links contain the host of the request, and their rows may depend on the
+// role of the caller, so the key contains both.
 func (a *API) cachedList(w http.ResponseWriter, r *http.Request, c *shopcache.Responses, at func(store.Versions) string, handle http.HandlerFunc) {
-	sum := sha256.Sum256([]byte(r.Host + "\n" + r.Header.Get("X-Forwarded-Proto") + "\n" + r.Header.Get("X-Forwarded-Host") + "\n" + r.URL.RawQuery))
+	sum := sha256.Sum256([]byte(r.Host + "\n" + r.Header.Get("X-Forwarded-Proto") + "\n" + r.Header.Get("X-Forwarded-Host") + "\n" + callerOf(r).user.Role + "\n" + r.URL.RawQuery))
 	a.cachedBody(w, r, c, at, "/"+hex.EncodeToString(sum[:12]), func(ctx context.Context) ([]byte, error) {
 		rec := &memoryWriter{header: http.Header{}, status: http.StatusOK}
 		handle(rec, r.WithContext(ctx))

@@ -94,7 +94,8 @@ func newLimits(cfg Config) (l *limits, err error) {
 		key.Write([]byte("devices that have logged in"))
 		guard, err := loginguard.New(key.Sum(nil), &loginguard.Options{
 			Limiter: cfg.Limiter, Address: s.RateLogin, Insecure: true, Logger: cfg.Logger,
-			IP: &ratelimit.IPOptions{TrustedProxies: s.TrustedProxies, Logger: cfg.Logger},
+			Fold: func(name string) string { return name }, // users are compared by their bytes
+			IP:   &ratelimit.IPOptions{TrustedProxies: s.TrustedProxies, Logger: cfg.Logger},
 		})
 		if err != nil {
 			return nil, err

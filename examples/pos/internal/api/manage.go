@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"unicode"
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 )
@@ -57,8 +58,8 @@ func (a *API) changeStock(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	product, err := a.Store.ChangeStock(r.Context(), id, in.Change, in.Reason, once)
-	a.changed(w, r, http.StatusCreated, product, err)
+	product, replayed, err := a.Store.ChangeStock(r.Context(), id, in.Change, in.Reason, once)
+	a.done(w, r, product, replayed, err)
 }
 
 // changed responds to a change that a manager made.
@@ -89,9 +90,8 @@ func (a *API) createUser(w http.ResponseWriter, r *http.Request) {
 	if !read(w, r, &in) {
 		return
 	}
-	// Names are displayed, typed and used in paths, so leading and trailing blanks would mislead.
-	if in.Username == "" || strings.TrimSpace(in.Username) != in.Username || !plain(in.Username, 64) || strings.ContainsAny(in.Username, "/\r\n\t") {
-		fail(w, http.StatusBadRequest, "username: want 1 to 64 characters, without / and without blanks at the ends")
+	if !goodName(in.Username) {
+		fail(w, http.StatusBadRequest, "username: want 1 to 64 visible characters, without / and without blanks at the ends")
 		return
 	}
 	if !goodRole(w, in.Role) || !goodPassword(w, in.Password) {
@@ -151,6 +151,18 @@ func (a *API) endSessions(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// goodName reports whether a user may have a name. Names are displayed, typed and used in paths:
+// a path with "." has no route, and invisible characters mislead. The audit log has changes by
+// the settings under their own name.
+func goodName(name string) bool {
+	switch name {
+	case "", ".", "..", store.SettingsUser:
+		return false
+	}
+	invisible := func(r rune) bool { return r == '/' || !unicode.IsPrint(r) }
+	return plain(name, 64) && strings.TrimSpace(name) == name && !strings.ContainsFunc(name, invisible)
 }
 
 func goodRole(w http.ResponseWriter, role string) bool {

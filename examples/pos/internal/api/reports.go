@@ -79,20 +79,21 @@ func (a *API) salesReport(w http.ResponseWriter, r *http.Request) {
 		a.failed(w, r, err)
 		return
 	}
-	if err := a.Store.Note(r.Context(), callerOf(r).user.Name, "download", q.Get("format"), r.URL.RawQuery); err != nil {
+	format := q.Get("format")
+	if format != "csv" && format != "ndjson" {
+		fail(w, http.StatusBadRequest, "format: want json, csv or ndjson")
+		return
+	}
+	if err := a.Store.Note(r.Context(), callerOf(r).user.Name, "download", format, r.URL.RawQuery); err != nil {
 		a.failed(w, r, err)
 		return
 	}
 	rows := a.reports.keyset.All(r.Context(), open(order), &keyset.AllOptions{Ordering: q.Get("ordering")})
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(streamPatience))
-	switch q.Get("format") {
-	case "csv":
+	if format == "csv" {
 		err = export.ServeCSV(w, "sales.csv", saleColumns, rows, nil)
-	case "ndjson":
+	} else {
 		err = export.ServeNDJSON(w, "sales.ndjson", rows, nil)
-	default:
-		fail(w, http.StatusBadRequest, "format: want json, csv or ndjson")
-		return
 	}
 	if errors.Is(err, export.ErrTruncated) {
 		a.Logger.WarnContext(r.Context(), "a download was cut off", "path", r.URL.Path, "error", err)

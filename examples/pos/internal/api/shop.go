@@ -53,7 +53,7 @@ func (a *API) day(w http.ResponseWriter, r *http.Request) {
 		date, _, _ = a.Calendar.Day(now)
 	}
 	from, to, err := a.Calendar.Date(date)
-	if err != nil {
+	if err != nil || from.UTC().Year() < 1 || to.UTC().Year() > 9999 { // JSON has no such times
 		fail(w, http.StatusBadRequest, "want a day such as 2026-11-23, or today")
 		return
 	}

@@ -22,6 +22,7 @@ const (
 // Env is the environment of a command.
 type Env struct {
 	Getenv         func(string) string
+	Environ        []string // to report misspelt variables
 	Stdout, Stderr io.Writer
 }
 
@@ -53,6 +54,9 @@ func Run(ctx context.Context, env Env, args []string) int {
 	} else if wantsHelp(args) {
 		usage(env.Stdout)
 		return exitOK
+	}
+	for _, variable := range settings.Unknown(env.Environ) {
+		fmt.Fprintf(env.Stderr, "pos: warning: %s is no setting and has no effect; see pos -h\n", variable)
 	}
 	for _, c := range commands() {
 		if c.name == name {

@@ -28,11 +28,11 @@ import (
 
 // asCommand makes the test binary run as pos, so that the tests use a process with its signals,
 // exit codes and files.
-const asCommand = "POS_TEST_AS_COMMAND"
+const asCommand = "MAINSTAY_TEST_AS_POS"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
-		os.Exit(Run(context.Background(), Env{Getenv: os.Getenv, Stdout: os.Stdout, Stderr: os.Stderr}, os.Args[1:]))
+		os.Exit(Run(context.Background(), Env{Getenv: os.Getenv, Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr}, os.Args[1:]))
 	}
 	os.Exit(m.Run())
 }
@@ -228,11 +228,29 @@ func TestSettingsThatCannotBeUsed(t *testing.T) {
 		{"", []string{"seed", "--sales=many"}, "many"},
 		{"", []string{"seed", "--sales=-1"}, "--sales"},
 		{"", []string{"schedule"}, "print"},
-		{"", []string{"schedule", "print", "--target=amiga"}, "amiga"},
+		{"", []string{"schedule", "print", "--target=amiga"}, `"amiga": unknown target`},
+		{"", []string{"schedule", "print"}, "want --target"},
+		{"POS_DATABASE=postgres://pos:s3cret@db/pos", []string{"schedule", "print", "--target=cron"}, "--database"},
+		{"", []string{"schedule", "print", "--target=cron", "--smtp=smtp://u:s3cret@h?from=a@b&to=c@d", "--backup-target=s3://k:s3cret@h/bucket"}, "--smtp, --backup-target"},
 	} {
 		code, _, stderr := pos(t, test.env, test.args...)
 		if code != 2 || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, test.says) || strings.Contains(stderr, "s3cret") {
 			t.Errorf("%s %v: exit code %d, %q", test.env, test.args, code, stderr)
+		}
+	}
+}
+
+// TestMisspeltVariables warns of a variable that is no setting. Kubernetes sets some variables
+// beside a service with the name pos.
+func TestMisspeltVariables(t *testing.T) {
+	t.Parallel()
+	for variable, warns := range map[string]bool{
+		"POS_BACKUP_TRAGET=s3://k:s3cret@h/b": true, "POS_BACKUP_AT=03:00": false, "POS_SERVICE_PORT_HTTP=80": false, "POS_PORT=tcp://10.0.0.1:80": false, "POS_PORTS=1": true,
+	} {
+		name, _, _ := strings.Cut(variable, "=")
+		code, _, stderr := pos(t, variable, "schedule", "print", "--target=cron")
+		if code != 0 || strings.Contains(stderr, name) != warns || strings.Contains(stderr, "s3cret") {
+			t.Errorf("%s: exit code %d, %q", variable, code, stderr)
 		}
 	}
 }

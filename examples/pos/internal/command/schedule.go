@@ -41,9 +41,15 @@ func scheduleCommand(ctx context.Context, env Env, args []string) int {
 	if flags.NArg() > 0 {
 		return refuse(env, leftover(flags.Args()))
 	}
+	if target == "" {
+		return refuse(env, settings.Errorf("want --target systemd, cron or windows"))
+	}
+	if list := s.NotInherited(); len(list) > 0 && environment == "" {
+		return refuse(env, settings.Errorf("the jobs do not inherit %s: write POS_… lines into a file and name it with --environment-file", strings.Join(list, ", ")))
+	}
 	plans, err := hostPlans(s, target, environment)
 	if err != nil {
-		return refuse(env, settings.Errorf("--target %q: %s", target, err))
+		return refuse(env, settings.Errorf("--target %q: %s", target, strings.TrimPrefix(err.Error(), "hostschedule: ")))
 	}
 	for _, plan := range plans {
 		if rest[0] == "print" {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -92,11 +93,90 @@ func strangeInputs(s *shop) {
 	}
 	for path, want := range map[string]int{
 		"/api/v1/days/2026-02-29/": 400, "/api/v1/days/2028-02-29/": 200, "/api/v1/days/26-1-1/": 400, "/api/v1/days/2026-11-23T00:00:00Z/": 400, "/api/v1/days/today/": 200,
+		"/api/v1/days/9999-12-31/": 400, "/api/v1/days/9999-12-30/": 200, "/api/v1/days/0000-01-01/": 400, "/api/v1/sales/?to=9999-12-31": 200,
 		"/api/v1/sales/99999999/": 404, "/api/v1/sales/-1/": 404, "/api/v1/sales/1e3/": 404, "/api/v1/sales/9223372036854775808/": 404,
 	} {
 		if status, body, _ := m.send("GET", path, ""); status != want {
 			t.Errorf("%s: %d %s", path, status, body)
 		}
+	}
+}
+
+// TestNamesOfUsers creates users. Each that is accepted must have a path, and a name that others
+// see as it is.
+func TestNamesOfUsers(t *testing.T) {
+	m := openTestShop(t, unlimited...).asManager()
+	create := func(name string) (int, []byte) {
+		body, _ := json.Marshal(map[string]string{"username": name, "password": "12345678", "role": "cashier"})
+		status, answer, _ := m.send("POST", "/api/v1/users/", string(body))
+		return status, answer
+	}
+	for _, name := range []string{".", "..", "a/b", "a\x01", "a\u200bb", "a\u202eb", "a\u00a0b", " a", "settings", "", strings.Repeat("x", 65)} {
+		if status, body := create(name); status != http.StatusBadRequest {
+			t.Errorf("%q: %d %s", name, status, body)
+		}
+	}
+	for _, name := range []string{"...", "José María", "a?b#c%41", "李", "o'neil;--"} {
+		status, body := create(name)
+		if status != http.StatusCreated {
+			t.Errorf("%q: %d %s", name, status, body)
+			continue
+		}
+		if status, body, _ := m.send("PATCH", "/api/v1/users/"+url.PathEscape(name), `{"active":false}`); status != http.StatusOK {
+			t.Errorf("disabling %q: %d %s", name, status, body)
+		}
+	}
+}
+
+// TestListsOfRoles reads the list of all products as a manager and as a cashier. Only managers
+// see the products that are not for sale.
+func TestListsOfRoles(t *testing.T) {
+	s := openTestShop(t, unlimited...)
+	if status, body, _ := s.asManager().send("PATCH", "/api/v1/products/5/", `{"active":false}`); status != http.StatusOK {
+		t.Fatalf("%d %s", status, body)
+	}
+	count := func(s *shop) float64 { return s.get("/api/v1/products/?all=1")["count"].(float64) }
+	for range 2 {
+		if all, some := count(s.asManager()), count(s); all != some+1 {
+			t.Errorf("a manager sees %v products and a cashier %v", all, some)
+		}
+	}
+}
+
+// TestKeyOfADelivery repeats a delivery with its key, and uses the key for other deliveries.
+func TestKeyOfADelivery(t *testing.T) {
+	m := openTestShop(t, unlimited...).asManager()
+	_, before := m.product(3)
+	for i, test := range []struct {
+		path, body string
+		status     int
+	}{
+		{"3", `{"change":5,"reason":"delivery"}`, http.StatusCreated},
+		{"3", `{"reason":"delivery","change":5}`, http.StatusCreated},
+		{"3", `{"change":6,"reason":"delivery"}`, http.StatusUnprocessableEntity},
+		{"4", `{"change":5,"reason":"delivery"}`, http.StatusUnprocessableEntity},
+	} {
+		status, body, header := m.send("POST", "/api/v1/products/"+test.path+"/stock/", test.body, "Idempotency-Key", "delivery-1")
+		if status != test.status || (header.Get("Idempotency-Replayed") != "") != (i == 1) {
+			t.Errorf("%s %s: %d %s", test.path, test.body, status, body)
+		}
+	}
+	if _, after := m.product(3); after != before+5 {
+		t.Errorf("stock %d, was %d", after, before)
+	}
+}
+
+// TestAuditOfDownloads refuses a format, which is no download.
+func TestAuditOfDownloads(t *testing.T) {
+	m := openTestShop(t, unlimited...).asManager()
+	for format, want := range map[string]int{"xml": http.StatusBadRequest, "CSV": http.StatusBadRequest, "csv": http.StatusOK} {
+		if status, body, _ := m.send("GET", "/api/v1/reports/sales/?from=2026-01-01&to=2026-01-01&format="+format, ""); status != want {
+			t.Errorf("%s: %d %s", format, status, body)
+		}
+	}
+	lines, _ := m.send2("GET", "/api/v1/audit/", "")
+	if n := strings.Count(lines, `"action":"download"`); n != 1 {
+		t.Errorf("%d downloads in %s", n, lines)
 	}
 }
 

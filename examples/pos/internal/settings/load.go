@@ -3,6 +3,7 @@ package settings
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -64,6 +65,23 @@ func Load(args []string, getenv func(string) string) (*Settings, []string, error
 		}
 	}
 	return s, rest, nil
+}
+
+// serviceLinks are the variables that Kubernetes sets in every pod beside a service named pos.
+var serviceLinks = regexp.MustCompile(`^POS_(SERVICE_HOST|SERVICE_PORT|PORT)(_|$)`)
+
+// Unknown returns the names in an environment that begin as those of the settings do, but are
+// none.
+func Unknown(environ []string) (names []string) {
+	all := options(Default())
+	for _, variable := range environ {
+		name, _, _ := strings.Cut(variable, "=")
+		known := slices.ContainsFunc(all, func(o option) bool { return o.env == name })
+		if strings.HasPrefix(name, "POS_") && !known && !serviceLinks.MatchString(name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // splitFlag splits "--name=value". The name is "" if arg is not a flag.

@@ -81,6 +81,26 @@ func hostZone() *time.Location {
 	return zone
 }
 
+// NotInherited returns the flags of the settings that a job of the host's scheduler needs and
+// that its command line must not contain, because they may have passwords.
+func (s *Settings) NotInherited() (flags []string) {
+	for _, one := range []struct {
+		flag  string
+		given bool
+	}{
+		{"--database", s.Database.Engine != SQLite},
+		{"--redis", s.Redis.Configured()},
+		{"--smtp", s.SMTP != ""},
+		{"--receivers", len(s.Receivers.list) > 0},
+		{"--backup-target", s.BackupTarget.Configured()},
+	} {
+		if one.given {
+			flags = append(flags, one.flag)
+		}
+	}
+	return flags
+}
+
 // SQLitePath is the path of the embedded database.
 func (s *Settings) SQLitePath() string { return filepath.Join(s.Data, "pos.db") }
 

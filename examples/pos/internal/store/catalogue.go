@@ -149,9 +149,11 @@ func (s *Store) ChangeProduct(ctx context.Context, id int64, change ProductChang
 }
 
 // ChangeStock adds change, which may be negative, to the stock of a product, for a reason. With
-// a key, a repetition leaves the stock unchanged and returns the current product.
-func (s *Store) ChangeStock(ctx context.Context, id, change int64, reason string, once Once) (p Product, err error) {
+// a key, a repetition leaves the stock unchanged and returns the current product, and replayed
+// is true.
+func (s *Store) ChangeStock(ctx context.Context, id, change int64, reason string, once Once) (p Product, replayed bool, err error) {
 	err = s.inTx(ctx, func(tx *Tx) error {
+		replayed = false
 		err := tx.queryRow(ctx, selectProduct+"FROM "+tx.inKeyOrder("stock", "s")+" products p ON p.id = s.product_id JOIN categories c ON c.id = p.category_id WHERE s.product_id = ?"+
 			tx.forUpdate("s"), id).Scan(p.dest()...)
 		switch {
@@ -161,8 +163,7 @@ func (s *Store) ChangeStock(ctx context.Context, id, change int64, reason string
 			return err
 		}
 		if once.Key != "" {
-			isNew, err := tx.insertNew(ctx, "meta (name, value) VALUES (?, ?)", once.metaName("stock"), once.fingerprint())
-			if err != nil || !isNew {
+			if replayed, err = tx.seenBefore(ctx, "stock", once); err != nil || replayed {
 				return err
 			}
 		}
@@ -179,5 +180,5 @@ func (s *Store) ChangeStock(ctx context.Context, id, change int64, reason string
 		tx.record(b, once.User, "stock", fmt.Sprint(id), fmt.Sprintf("%+d: %s", change, reason))
 		return tx.tooLittle(tx.run(ctx, b))
 	})
-	return p, err
+	return p, replayed, err
 }

@@ -190,7 +190,7 @@ func roundTrips(t *testing.T, s *Store) {
 		return err
 	})
 	count("a delivery", 2, func(ctx context.Context) error {
-		p, err := s.ChangeStock(ctx, 1, 7, "test", Once{User: Admin})
+		p, _, err := s.ChangeStock(ctx, 1, 7, "test", Once{User: Admin})
 		if want := s.number(t, "SELECT quantity FROM stock WHERE product_id = 1"); p.Stock != want {
 			t.Errorf("the delivery returned a stock of %d, and it is %d", p.Stock, want)
 		}
@@ -244,7 +244,7 @@ func TestNoDeadlocks(t *testing.T) {
 			_, _, err = s.VoidSale(t.Context(), sale.ID, "test", Once{User: Admin, Key: fmt.Sprintf("void-%09d", n)})
 		}
 		if err == nil && n%16 == 2 {
-			_, err = s.ChangeStock(t.Context(), int64(n%60+1), 5, "test", Once{User: Admin})
+			_, _, err = s.ChangeStock(t.Context(), int64(n%60+1), 5, "test", Once{User: Admin})
 		}
 		if err == nil && n%16 == 3 {
 			_, _, err = s.TopUp(t.Context(), "C1000007", 5, Once{User: Cashier, Key: fmt.Sprintf("topup-%09d", n)})

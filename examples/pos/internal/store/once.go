@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
@@ -80,8 +81,21 @@ func (s *seen) check(o Once) (sale, topUp int64, err error) {
 	return s.sale.Int64, s.topUp.Int64, nil
 }
 
-// metaName names a change without a record of its own, by user, key and request.
-func (o Once) metaName(what string) string {
-	sum := sha256.Sum256([]byte(o.User + "\n" + o.Key + "\n" + string(o.Body)))
-	return what + ":" + hex.EncodeToString(sum[:16])
+// seenBefore stores the key of a change without a record of its own. It reports whether the same
+// request has used the key before, and returns ErrKeyReused if another one has.
+func (t *Tx) seenBefore(ctx context.Context, what string, o Once) (bool, error) {
+	sum := sha256.Sum256([]byte(o.User + "\n" + o.Key))
+	name := what + ":" + hex.EncodeToString(sum[:16])
+	isNew, err := t.insertNew(ctx, "meta (name, value) VALUES (?, ?)", name, o.fingerprint())
+	if err != nil || isNew {
+		return false, err
+	}
+	var first string
+	if err := t.queryRow(ctx, "SELECT value FROM meta WHERE name = ?", name).Scan(&first); err != nil {
+		return false, err
+	}
+	if first != o.fingerprint() {
+		return false, ErrKeyReused
+	}
+	return true, nil
 }

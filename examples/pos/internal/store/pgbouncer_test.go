@@ -77,7 +77,7 @@ max_client_conn = 100
 		t.Fatal(err)
 	}
 	s := openShop(t, on, small)
-	if _, err := s.ChangeStock(t.Context(), 22, 1000, "delivery", Once{User: Admin}); err != nil {
+	if _, _, err := s.ChangeStock(t.Context(), 22, 1000, "delivery", Once{User: Admin}); err != nil {
 		t.Fatal(err)
 	}
 	before := s.number(t, "SELECT count(*) FROM sales")

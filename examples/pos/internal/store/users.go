@@ -29,6 +29,9 @@ var (
 	CashierUser = User{Name: "cashier", Role: Cashier, Active: true}
 )
 
+// SettingsUser is the author of changes in the audit log that the operator's settings make.
+const SettingsUser = "settings"
+
 // noHash is the password hash of a user without a password. It matches no password.
 const noHash = "!"
 
@@ -145,7 +148,7 @@ func (s *Store) ChangeUser(ctx context.Context, name string, change UserChange, 
 
 // SetPassword sets the password of a user and ends the user's sessions.
 func (s *Store) SetPassword(ctx context.Context, user User, password string) error {
-	_, err := s.ChangeUser(ctx, user.Name, UserChange{Password: &password}, "settings")
+	_, err := s.ChangeUser(ctx, user.Name, UserChange{Password: &password}, SettingsUser)
 	return err
 }
 
