@@ -56,14 +56,7 @@ func (s *Store) TopUp(ctx context.Context, card string, amount int64, once Once)
 // VoidTopUp takes back the money of a top-up, if the card still has it. A second void of the
 // same top-up is a Conflict.
 func (s *Store) VoidTopUp(ctx context.Context, id int64, reason string, once Once) (TopUp, bool, error) {
-	first, err := s.topUpByID(ctx, id)
-	if err != nil {
-		return TopUp{}, false, err
-	}
-	if first.Voids != nil {
-		return TopUp{}, false, Conflict{Detail: fmt.Sprintf("top-up %d is a void itself", id)}
-	}
-	return s.topUp(ctx, TopUp{Card: first.Card, Amount: -first.Amount, Cashier: once.User, Voids: &id, Reason: &reason}, once)
+	return s.topUp(ctx, TopUp{Cashier: once.User, Voids: &id, Reason: &reason}, once)
 }
 
 func (s *Store) topUp(ctx context.Context, wanted TopUp, once Once) (made TopUp, replayed bool, err error) {
@@ -71,15 +64,28 @@ func (s *Store) topUp(ctx context.Context, wanted TopUp, once Once) (made TopUp,
 	err = s.inTx(ctx, func(tx *Tx) error {
 		made, first = wanted, 0
 		var balance, at, nextID int64
+		var voids *int64
 		var voided sql.NullInt64
 		var seen seen
-		err := tx.queryRow(ctx, "SELECT k.balance, "+now(tx.engine)+", "+tx.nextID("topups")+", (SELECT id FROM topups WHERE voids = ?), "+seenKey+" FROM cards k WHERE k.number = ?"+tx.forUpdate("k"),
-			append(append([]any{wanted.Voids}, once.seenArgs()...), wanted.Card)...).Scan(append([]any{&balance, &at, &nextID, &voided}, seen.dest()...)...)
-		if errors.Is(err, sql.ErrNoRows) {
-			return Invalid{fmt.Sprintf("no card %q", wanted.Card)}
+		entry, from, args := "k.number, 0, NULL", "cards k WHERE k.number = ?", append(once.seenArgs(), wanted.Card)
+		if wanted.Voids != nil { // the top-up, in a derived table, so that MySQL locks only the card
+			entry = "k.number, t.amount, t.voids"
+			from = "(SELECT card_number, amount, voids FROM topups WHERE id = ? LIMIT 1) t " + tx.join() + " cards k ON k.number = t.card_number"
+			args = append(once.seenArgs(), *wanted.Voids)
 		}
-		if err != nil {
+		var amount int64
+		err := tx.queryRow(ctx, "SELECT k.balance, "+now(tx.engine)+", "+tx.nextID("topups")+", (SELECT id FROM topups WHERE voids = ?), "+seenKey+", "+entry+" FROM "+from+tx.forUpdate("k"),
+			append([]any{wanted.Voids}, args...)...).
+			Scan(append(append([]any{&balance, &at, &nextID, &voided}, seen.dest()...), &made.Card, &amount, &voids)...)
+		switch {
+		case errors.Is(err, sql.ErrNoRows) && wanted.Voids != nil:
+			return ErrNotFound
+		case errors.Is(err, sql.ErrNoRows):
+			return Invalid{fmt.Sprintf("no card %q", wanted.Card)}
+		case err != nil:
 			return err
+		case wanted.Voids != nil:
+			made.Amount = -amount
 		}
 		if once.Key != "" {
 			sale, topUp, err := seen.check(once)
@@ -91,7 +97,7 @@ func (s *Store) topUp(ctx context.Context, wanted TopUp, once Once) (made TopUp,
 			}
 		}
 		if made.Voids != nil {
-			if err := voidable("top-up", *made.Voids, nil, voided); err != nil {
+			if err := voidable("top-up", *made.Voids, voids, voided); err != nil {
 				return err
 			}
 		}

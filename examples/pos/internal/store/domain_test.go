@@ -135,8 +135,7 @@ func TestCalendar(t *testing.T) {
 }
 
 // TestRoundTrips counts the statements of each change on each engine. A change takes two
-// statements between BEGIN and COMMIT, for any number of lines. A void takes one more, which
-// reads the entry that it undoes.
+// statements between BEGIN and COMMIT, for any number of lines.
 func TestRoundTrips(t *testing.T) {
 	for name, open := range engines {
 		t.Run(name, func(t *testing.T) { roundTrips(t, open(t)) })
@@ -175,7 +174,7 @@ func roundTrips(t *testing.T, s *Store) {
 			sale, _, err = s.Sell(ctx, Cashier, nil, lines, nil, Once{Key: "k" + name})
 			return err
 		})
-		count("the void of "+name, 3, func(ctx context.Context) error {
+		count("the void of "+name, 2, func(ctx context.Context) error {
 			_, _, err := s.VoidSale(ctx, sale.ID, "test", manager("v"+name))
 			return err
 		})
@@ -185,7 +184,7 @@ func roundTrips(t *testing.T, s *Store) {
 		topUp, _, err = s.TopUp(ctx, card, 100, Once{User: Cashier, Key: "t"})
 		return err
 	})
-	count("its void", 3, func(ctx context.Context) error {
+	count("its void", 2, func(ctx context.Context) error {
 		_, _, err := s.VoidTopUp(ctx, topUp.ID, "test", manager("vt"))
 		return err
 	})
@@ -240,7 +239,7 @@ func TestNoDeadlocks(t *testing.T) {
 			}
 		}
 		sale, _, err := s.Sell(t.Context(), Cashier, nil, lines, nil, Once{Key: fmt.Sprintf("run-%09d", n)})
-		if err == nil && n%16 == 1 {
+		if err == nil && (n%16 == 1 || n%16 == 4) {
 			_, _, err = s.VoidSale(t.Context(), sale.ID, "test", Once{User: Admin, Key: fmt.Sprintf("void-%09d", n)})
 		}
 		if err == nil && n%16 == 2 {
@@ -265,8 +264,8 @@ func TestNoDeadlocks(t *testing.T) {
 	}
 	close(keys)
 	wg.Wait()
-	if n := s.number(t, "SELECT count(*) FROM sales") - sales; n != 340 {
-		t.Errorf("%d of 340 sales and voids", n)
+	if n := s.number(t, "SELECT count(*) FROM sales") - sales; n != 360 {
+		t.Errorf("%d of 360 sales and voids", n)
 	}
 	if n := deadlocks() - before; n != 0 {
 		_, latest, _ := strings.Cut(db.Exec(t, "SHOW ENGINE INNODB STATUS"), "LATEST DETECTED DEADLOCK")

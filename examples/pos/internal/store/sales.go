@@ -60,7 +60,7 @@ func (s *Store) Sell(ctx context.Context, cashier string, card *string, lines []
 	var first int64
 	err = s.inTx(ctx, func(tx *Tx) error {
 		sale, first = Sale{Card: card, Cashier: cashier}, 0
-		o, err := tx.order(ctx, card, nil, lines, once)
+		o, err := tx.order(ctx, card, lines, once)
 		if err != nil {
 			return err
 		}
@@ -106,23 +106,52 @@ type goods struct {
 
 // order reads the products of the lines. Their stock stays locked, in the order of the
 // products, so that two sales cannot deadlock.
-func (t *Tx) order(ctx context.Context, card *string, voids *int64, lines []Line, once Once) (*order, error) {
+func (t *Tx) order(ctx context.Context, card *string, lines []Line, once Once) (*order, error) {
 	o := &order{goods: map[int64]goods{}}
-	args := append([]any{card, voids}, once.seenArgs()...)
+	args := append([]any{card}, once.seenArgs()...)
 	for _, l := range lines {
 		args = append(args, l.Product)
 	}
-	return o, t.query(ctx, func(rows *sql.Rows) error {
-		var id int64
-		var g goods
-		dest := append([]any{&id, &g.name, &g.price, &g.category, &g.active, &g.stock, &o.now, &o.nextID, &o.balance, &o.voided}, o.seen.dest()...)
-		err := rows.Scan(dest...)
-		o.goods[id] = g
+	return o, t.query(ctx, func(rows *sql.Rows) error { return o.scan(rows) },
+		"SELECT "+t.orderColumns("?", "NULL")+" FROM "+t.inKeyOrder("stock", "s")+` products p ON p.id = s.product_id
+		WHERE s.product_id IN (`+marks(len(lines))+") ORDER BY s.product_id"+t.forUpdate("s"), args...)
+}
+
+// orderToVoid reads a sale, and its products like order. The sale is a derived table, because
+// MySQL would lock its rows, and the place behind them, before the stock.
+func (t *Tx) orderToVoid(ctx context.Context, id int64, once Once) (*order, Sale, error) {
+	o, sold := &order{goods: map[int64]goods{}}, Sale{ID: id}
+	err := t.query(ctx, func(rows *sql.Rows) error {
+		var i SaleItem
+		err := o.scan(rows, &sold.Card, &sold.Total, &sold.Voids, &i.Product, &i.Name, &i.Quantity, &i.Price)
+		i.category = o.goods[i.Product].category
+		sold.Items = append(sold.Items, i)
 		return err
-	}, "SELECT p.id, p.name, p.price, p.category_id, p.active, s.quantity, "+now(t.engine)+", "+t.nextID("sales")+`,
-		(SELECT balance FROM cards WHERE number = ?), (SELECT id FROM sales WHERE voids = ?), `+seenKey+`
-		FROM `+t.inKeyOrder("stock", "s")+` products p ON p.id = s.product_id WHERE s.product_id IN (`+marks(len(lines))+`)
-		ORDER BY s.product_id`+t.forUpdate("s"), args...)
+	}, "SELECT "+t.orderColumns("v.card_number", "v.id")+`, v.card_number, v.total, v.voids, v.product_id, v.name, v.quantity, v.price
+		FROM (SELECT x.id, x.card_number, x.total, x.voids, i.product_id, i.name, i.quantity, i.price
+			FROM sales x JOIN sale_items i ON i.sale_id = x.id WHERE x.id = ? ORDER BY i.product_id LIMIT 1000) v
+		`+t.join()+" stock s ON s.product_id = v.product_id "+t.join()+` products p ON p.id = s.product_id
+		ORDER BY s.product_id`+t.forUpdate("s"), append(once.seenArgs(), id)...)
+	if err == nil && len(sold.Items) == 0 {
+		err = ErrNotFound
+	}
+	return o, sold, err
+}
+
+// orderColumns are the columns of order.scan, with expressions for the card and for the sale
+// that may have a void.
+func (t *Tx) orderColumns(card, sale string) string {
+	return "p.id, p.name, p.price, p.category_id, p.active, s.quantity, " + now(t.engine) + ", " + t.nextID("sales") +
+		", (SELECT balance FROM cards WHERE number = " + card + "), (SELECT id FROM sales WHERE voids = " + sale + "), " + seenKey
+}
+
+func (o *order) scan(rows *sql.Rows, more ...any) error {
+	var id int64
+	var g goods
+	dest := append([]any{&id, &g.name, &g.price, &g.category, &g.active, &g.stock, &o.now, &o.nextID, &o.balance, &o.voided}, o.seen.dest()...)
+	err := rows.Scan(append(dest, more...)...)
+	o.goods[id] = g
+	return err
 }
 
 // replay returns the sale of an earlier request with the same key, or 0.

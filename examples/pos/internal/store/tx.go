@@ -131,25 +131,42 @@ func (t *Tx) forUpdate(alias string) string {
 // PostgreSQL locks them after it has sorted them.
 func (t *Tx) inKeyOrder(table, alias string) string {
 	if t.engine == settings.MySQL {
-		return table + " " + alias + " FORCE INDEX (PRIMARY) STRAIGHT_JOIN"
+		alias += " FORCE INDEX (PRIMARY)"
 	}
-	return table + " " + alias + " JOIN"
+	return table + " " + alias + " " + t.join()
+}
+
+// join makes MySQL read, and lock, the rows of the left table first.
+func (t *Tx) join() string {
+	if t.engine == settings.MySQL {
+		return "STRAIGHT_JOIN"
+	}
+	return "JOIN"
 }
 
 // adding makes an INSERT add its values to the row whose key exists already.
 func (t *Tx) adding(insert, table, key string, columns ...string) string {
 	var set []string
 	for _, c := range columns {
-		if t.engine == settings.MySQL {
-			set = append(set, fmt.Sprintf("%s = %s.%s + VALUES(%s)", c, table, c, c))
-		} else {
-			set = append(set, fmt.Sprintf("%s = %s.%s + excluded.%s", c, table, c, c))
-		}
+		set = append(set, fmt.Sprintf("%s = %s.%s + %s", c, table, c, t.inserted(c)))
 	}
+	return insert + t.onConflict(key) + strings.Join(set, ", ")
+}
+
+// onConflict makes an INSERT update the row whose key exists already.
+func (t *Tx) onConflict(key string) string {
 	if t.engine == settings.MySQL {
-		return insert + " ON DUPLICATE KEY UPDATE " + strings.Join(set, ", ")
+		return " ON DUPLICATE KEY UPDATE "
 	}
-	return insert + " ON CONFLICT (" + key + ") DO UPDATE SET " + strings.Join(set, ", ")
+	return " ON CONFLICT (" + key + ") DO UPDATE SET "
+}
+
+// inserted is the value that the INSERT has for a column.
+func (t *Tx) inserted(column string) string {
+	if t.engine == settings.MySQL {
+		return "VALUES(" + column + ")"
+	}
+	return "excluded." + column
 }
 
 // now is the database's clock in microseconds since 1970. Every instant of a record comes from

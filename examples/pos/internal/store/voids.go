@@ -14,24 +14,12 @@ import (
 )
 
 // VoidSale undoes a sale: it writes a sale with negative quantities, and returns stock and
-// money. A second void of the same sale is a Conflict.
+// money. A second void of the same sale is a Conflict. It takes four round trips, like Sell.
 func (s *Store) VoidSale(ctx context.Context, id int64, reason string, once Once) (void Sale, replayed bool, err error) {
-	sales, err := s.salesWhere(ctx, "s.id = ?", id)
-	switch {
-	case err != nil:
-		return void, false, err
-	case len(sales) == 0:
-		return void, false, ErrNotFound
-	}
-	sold := sales[0] // only voided_by can change in it
-	lines := make([]Line, len(sold.Items))
-	for i, item := range sold.Items {
-		lines[i] = Line{Product: item.Product, Quantity: item.Quantity}
-	}
 	var first int64
 	err = s.inTx(ctx, func(tx *Tx) error {
-		void, first = Sale{Card: sold.Card, Cashier: once.User, Total: -sold.Total, Voids: &id, Reason: &reason}, 0
-		o, err := tx.order(ctx, sold.Card, &id, lines, once)
+		first = 0
+		o, sold, err := tx.orderToVoid(ctx, id, once)
 		if err != nil {
 			return err
 		}
@@ -41,11 +29,10 @@ func (s *Store) VoidSale(ctx context.Context, id int64, reason string, once Once
 		if err := voidable("sale", id, sold.Voids, o.voided); err != nil {
 			return err
 		}
-		for _, item := range sold.Items {
-			item.Quantity, item.category = -item.Quantity, o.goods[item.Product].category
-			void.Items = append(void.Items, item)
+		void = Sale{Card: sold.Card, Cashier: once.User, Total: -sold.Total, Voids: &id, Reason: &reason, Items: sold.Items, CreatedAt: fromMicros(o.now)}
+		for i := range void.Items {
+			void.Items[i].Quantity *= -1
 		}
-		void.CreatedAt = fromMicros(o.now)
 		return tx.insertSale(ctx, &void, o.nextID, once)
 	})
 	if err == nil && first != 0 {
