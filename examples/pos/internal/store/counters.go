@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"time"
+
+	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 )
 
 // The kinds of counted entries. A void counts under the kind of the entry that it undoes, with
@@ -54,13 +56,20 @@ const MoneyVersion = "money"
 // CatalogueVersion is the version that changes with names and prices of products.
 const CatalogueVersion = "catalogue"
 
-// bump increases versions in the transaction that makes cached values old.
+// bump increases versions in the transaction that makes cached values old. A version is a time
+// of the database in microseconds: after a restore no version occurs again, and the values that
+// Redis has from before the restore stay unused.
 func (t *Tx) bump(b *batch, names ...string) {
 	var args []any
 	slot := rand.IntN(slots)
 	for _, n := range names {
 		args = append(args, n, slot)
 	}
-	b.add(t.adding("INSERT INTO versions (name, slot, version) VALUES "+
-		strings.TrimSuffix(strings.Repeat("(?, ?, 1),", len(names)), ","), "versions", "name, slot", "version"), args...)
+	greatest := "greatest"
+	if t.engine == settings.SQLite {
+		greatest = "max"
+	}
+	row := "(?, ?, " + now(t.engine) + "),"
+	b.add("INSERT INTO versions (name, slot, version) VALUES "+strings.TrimSuffix(strings.Repeat(row, len(names)), ",")+
+		t.onConflict("name, slot")+"version = "+greatest+"(versions.version + 1, "+t.inserted("version")+")", args...)
 }

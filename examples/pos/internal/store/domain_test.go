@@ -138,8 +138,46 @@ func TestCalendar(t *testing.T) {
 // statements between BEGIN and COMMIT, for any number of lines.
 func TestRoundTrips(t *testing.T) {
 	for name, open := range engines {
-		t.Run(name, func(t *testing.T) { roundTrips(t, open(t)) })
+		t.Run(name, func(t *testing.T) {
+			s := open(t)
+			roundTrips(t, s)
+			versionsAfterARestore(t, s)
+		})
 	}
+}
+
+// versionsAfterARestore sets the versions back, as a restore of the database does. No version
+// from before may occur again, because Redis still has values under it.
+func versionsAfterARestore(t *testing.T, s *Store) {
+	exec := func(query string) {
+		t.Helper()
+		if _, err := s.write.ExecContext(t.Context(), query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := map[string]bool{}
+	change := func(n int) {
+		for range n {
+			if _, _, err := s.TopUp(t.Context(), "C1000007", 5, Once{User: Cashier}); err != nil {
+				t.Fatal(err)
+			}
+			v, err := s.Versions(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen[v.Money()] {
+				t.Errorf("the version %s occurs again", v.Money())
+			}
+			seen[v.Money()] = true
+		}
+	}
+	change(1)
+	exec("CREATE TABLE kept AS SELECT name, slot, version FROM versions")
+	change(4)
+	exec("DELETE FROM versions")
+	exec("INSERT INTO versions (name, slot, version) SELECT name, slot, version FROM kept")
+	exec("DROP TABLE kept")
+	change(8)
 }
 
 var engines = map[string]func(*testing.T) *Store{
