@@ -169,7 +169,7 @@ func TestGrafana(t *testing.T) {
 		Panels []struct {
 			ID      int
 			Title   string
-			Targets []struct{ Expr string }
+			Targets []struct{ Expr, LegendFormat string }
 		}
 	}
 	if err := json.Unmarshal([]byte(deployFile(t, "grafana.json")), &board); err != nil {
@@ -188,6 +188,11 @@ func TestGrafana(t *testing.T) {
 			for _, name := range metric.FindAllString(plain, -1) {
 				if !word[name] && !regexp.MustCompile(`(?m)^`+name+`[{ ]`).Match(metrics) {
 					t.Errorf("panel %q asks for %s, which the server does not export", p.Title, name)
+				}
+			}
+			for _, label := range regexp.MustCompile(`\{\{(\w+)\}\}`).FindAllStringSubmatch(target.LegendFormat, -1) {
+				if !strings.Contains(target.Expr, "by ("+label[1]+")") || !bytes.Contains(metrics, []byte(label[1]+"=")) {
+					t.Errorf("the legend of panel %q shows %s, which its series do not have", p.Title, label[1])
 				}
 			}
 			for _, label := range regexp.MustCompile(`(\w+)="([^"]*)"`).FindAllString(target.Expr, -1) {
