@@ -53,7 +53,8 @@ func TestCallerGone(t *testing.T) {
 				server.Continue()
 			}
 			cancel()
-			if !errors.Is(err, context.DeadlineExceeded) {
+			// A nil error means that the store applies the write later, because its node hangs.
+			if !errors.Is(err, context.DeadlineExceeded) && (err != nil || after == 0) {
 				t.Errorf("%s returned %v", key, err)
 			}
 			for process, c := range map[string]*cache.Typed[string]{"this": here, "another": there} {
