@@ -49,7 +49,7 @@ func (r *receivingServer) to(path string) []received {
 	defer r.mu.Unlock()
 	var list []received
 	for _, g := range r.got {
-		if strings.HasPrefix(g.path, path) {
+		if g.path == path || path != "/" && strings.HasPrefix(g.path, path) {
 			list = append(list, g)
 		}
 	}
@@ -62,7 +62,7 @@ func TestEachKindOfReceiver(t *testing.T) {
 	host := strings.TrimPrefix(server.URL, "http://")
 	urls := []string{
 		"slack+http://HOST/slack/x", "discord+http://HOST/discord/x", "teams+http://HOST/teams/x?sig=abc%2Bd",
-		"googlechat+http://HOST/googlechat/x?key=k&token=t", "telegram+http://12:AB@HOST/-100", "ntfy+http://tk_1@HOST/ntfy/alerts",
+		"googlechat+http://HOST/googlechat/x?key=k&token=t", "telegram+http://12:AB@HOST/-100", "ntfy+http://tk_1@HOST/alerts",
 		"pagerduty+http://KEY1@HOST/pagerduty", "opsgenie+http://KEY2@HOST/opsgenie", "alertmanager+http://HOST/alertmanager",
 		"webhook+http://s3cret@HOST/webhook",
 	}
@@ -83,14 +83,14 @@ func TestEachKindOfReceiver(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"/slack/x": "pos: database", "/discord/x": "pos: database", "/teams/x?sig=abc%2Bd": "pos: database", "/googlechat/x?": "pos: database",
-		"/bot12:AB/sendMessage": `"-100"`, "/ntfy/": `"topic":"alerts"`, "/pagerduty": `"routing_key":"KEY1"`, "/opsgenie": "database",
+		"/bot12:AB/sendMessage": `"-100"`, "/": `"topic":"alerts"`, "/pagerduty": `"routing_key":"KEY1"`, "/opsgenie": "database",
 		"/alertmanager": "database", "/webhook": `"source":"pos"`,
 	} {
 		if got := server.to(path); len(got) != 1 || !strings.Contains(got[0].body, want) {
 			t.Errorf("%s got %+v, want %s", path, got, want)
 		}
 	}
-	for path, want := range map[string]string{"/ntfy/": "Bearer tk_1", "/opsgenie": "GenieKey KEY2", "/slack/x": ""} {
+	for path, want := range map[string]string{"/": "Bearer tk_1", "/opsgenie": "GenieKey KEY2", "/slack/x": ""} {
 		if got := server.to(path); len(got) == 1 && got[0].authorization != want {
 			t.Errorf("%s: Authorization %q", path, got[0].authorization)
 		}
