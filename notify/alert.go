@@ -47,7 +47,7 @@ type Alert struct {
 	Output string `json:"output,omitempty"`
 	// Values are the measurements that reached a threshold.
 	Values []Value `json:"values,omitempty"`
-	// Since is the time of the first bad result. Ended is the time of the first good
+	// Since is the time of the first bad result. Default: the time of the message. Ended is the time of the first good
 	// result, or zero.
 	Since   time.Time `json:"since"`
 	Ended   time.Time `json:"ended,omitzero"`

@@ -134,6 +134,9 @@ func (m Message) prepared(now time.Time, secrets *redact.Redactor) Message {
 	m.Fields = fields
 	var alerts []Alert
 	for _, a := range m.Alerts[:min(len(m.Alerts), maxAlerts)] {
+		if a.Since.IsZero() {
+			a.Since = m.Time
+		}
 		alerts = append(alerts, a.prepared())
 	}
 	m.Alerts = alerts

@@ -90,6 +90,11 @@ func TestEachKindOfReceiver(t *testing.T) {
 			t.Errorf("%s got %+v, want %s", path, got, want)
 		}
 	}
+	for _, g := range server.to("") {
+		if strings.Contains(g.body, "0001-01-01") {
+			t.Errorf("%s says that the alert began in the year 1: %s", g.path, g.body)
+		}
+	}
 	for path, want := range map[string]string{"/": "Bearer tk_1", "/opsgenie": "GenieKey KEY2", "/slack/x": ""} {
 		if got := server.to(path); len(got) == 1 && got[0].authorization != want {
 			t.Errorf("%s: Authorization %q", path, got[0].authorization)
