@@ -111,7 +111,7 @@ func bucket(b settings.Bucket) (backup.Target, error) {
 // Last is the last good backup of all servers on a database. The zero value means that there is
 // none.
 type Last struct {
-	Server string    `json:"server"` // that made it and has its file
+	Folder string    `json:"folder"` // of the server that made it
 	Time   time.Time `json:"time"`   // when it was complete, by the database's clock
 	Size   int64     `json:"size"`
 }

@@ -52,7 +52,7 @@ func TestCheck(t *testing.T) {
 		}
 	}
 	check(health.Fail, "there is no backup")
-	elsewhere = Last{Server: "other", Time: time.Now(), Size: 4000}
+	elsewhere = Last{Folder: "other", Time: time.Now(), Size: 4000}
 	check(health.Pass, "newest is")
 	elsewhere = Last{}
 	report, err := job.Backup(t.Context())
@@ -66,7 +66,7 @@ func TestCheck(t *testing.T) {
 			t.Fatal(n)
 		}
 		check(health.Warn, map[rows]string{-1: "the last run failed at dump", 10: "1 suspect"}[n])
-		elsewhere = Last{Server: "other", Time: time.Now(), Size: 4000}
+		elsewhere = Last{Folder: "other", Time: time.Now(), Size: 4000}
 		check(health.Pass, "newest is")
 		elsewhere = Last{}
 	}

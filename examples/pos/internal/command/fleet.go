@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -86,10 +88,21 @@ func lastBackup(ctx context.Context, st *store.Store) (last backups.Last, err er
 	return last, err
 }
 
+// folder names the folder of this server's backups among all servers. Servers on one host have
+// folders of their own, and may have the same name.
+func folder(s *settings.Settings) string {
+	host, _ := os.Hostname() // without a name, the folder remains
+	dir, err := filepath.Abs(s.BackupDir())
+	if err != nil {
+		dir = s.BackupDir()
+	}
+	return host + ":" + dir
+}
+
 // backupElsewhere returns the last good backup if another server made it.
 func backupElsewhere(ctx context.Context, s *settings.Settings, st *store.Store) (backups.Last, error) {
 	last, err := lastBackup(ctx, st)
-	if last.Server == instance(s) {
+	if last.Folder == folder(s) {
 		return backups.Last{}, err
 	}
 	return last, err
@@ -101,7 +114,7 @@ func keepLastBackup(ctx context.Context, s *settings.Settings, st *store.Store, 
 	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(backups.Last{Server: instance(s), Time: now, Size: size})
+	text, err := json.Marshal(backups.Last{Folder: folder(s), Time: now, Size: size})
 	if err != nil {
 		return err
 	}

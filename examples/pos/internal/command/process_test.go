@@ -134,6 +134,7 @@ func (p *process) sellUntil(stop <-chan struct{}) (accepted *atomic.Int64, wait 
 				}
 				_, _ = io.Copy(io.Discard, res.Body)
 				res.Body.Close()
+				time.Sleep(20 * time.Millisecond) // on a slow host, the backup must not grow for minutes
 			}
 		})
 	}
