@@ -30,13 +30,13 @@ func first(t testing.TB, debianPackage string, binaries ...string) string {
 			return path
 		}
 	}
-	unavailable(t, binaries[0]+" is not installed: apt-get install "+debianPackage)
+	Unavailable(t, binaries[0]+" is not installed: apt-get install "+debianPackage)
 	return ""
 }
 
-// unavailable ends a test that cannot run here. The test skips, or fails if the environment
+// Unavailable ends a test that cannot run here. The test skips, or fails if the environment
 // requires every server.
-func unavailable(t testing.TB, why string) {
+func Unavailable(t testing.TB, why string) {
 	t.Helper()
 	if required, _ := strconv.ParseBool(os.Getenv("MAINSTAY_REQUIRE_SERVERS")); required {
 		t.Fatal(why + " (MAINSTAY_REQUIRE_SERVERS is set)")
