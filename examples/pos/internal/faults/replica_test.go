@@ -43,10 +43,12 @@ type replica struct {
 	client  *http.Client
 }
 
+const firstAddr = "127.0.0.1:0" // a free port, chosen at the first start
+
 // startReplica starts a replica. It keeps its address after a restart.
 func startReplica(t *testing.T, program string, args ...string) *replica {
 	t.Helper()
-	r := &replica{t: t, program: program, addr: "127.0.0.1:0", client: &http.Client{Timeout: 4 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}}
+	r := &replica{t: t, program: program, addr: firstAddr, client: &http.Client{Timeout: 4 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}}
 	r.args = append([]string{
 		"--data", t.TempDir(), "--drain=0s", "--admin-password", adminPassword, "--cashier-password", cashierPassword,
 		"--rate-api=off", "--rate-sale=off", "--rate-topup=off", "--rate-login=off", "--rate-page=off", "--demo=off",
@@ -76,7 +78,11 @@ func (r *replica) start() bool {
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		if _, url, ok := strings.Cut(lines.Text(), "listening on http://"); ok {
-			r.addr = strings.TrimSuffix(url, "/")
+			if got := strings.TrimSuffix(url, "/"); r.addr == firstAddr {
+				r.addr = got
+			} else if got != r.addr { // requests in progress read the address: it must not change
+				r.t.Errorf("a replica listens on %s after its restart, not on %s", got, r.addr)
+			}
 			go func() { _, _ = io.Copy(io.Discard, out) }()
 			return true
 		}
