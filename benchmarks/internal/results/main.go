@@ -1,12 +1,14 @@
-// Command results runs the benchmarks of the README's tables and writes benchmarks/RESULTS.md and these tables.
+// Command results runs the benchmarks of the README's tables. It records the ratios of this machine's processor in
+// benchmarks/results, and writes benchmarks/RESULTS.md and the README's tables from all records.
 //
 //	benchmarks/run             every table, five rounds
-//	benchmarks/run --quick     the tables that need no large data, three short rounds, below four minutes
-//	benchmarks/run --only cache
-//	benchmarks/run --dry       print the results and write nothing
+//	benchmarks/run --quick     three short rounds without large data, below four minutes: compares with the records
+//	benchmarks/run --only cache-local
+//	benchmarks/run --dry       compare and write nothing
+//	benchmarks/run --tables    run nothing, and write the tables from the records
 //
 // A round runs each benchmark once. A row's ratio is computed within a round, and the spread is the lowest and highest
-// ratio of all rounds. The command exits with status 1 if a median exceeds its stated bound.
+// ratio of all rounds. The command exits with status 1 if a median is above every recorded ratio of its row.
 package main
 
 import (
@@ -25,21 +27,22 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	missed, err := run(ctx)
+	above, err := run(ctx)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "results:", err)
 		os.Exit(2)
 	}
-	if missed > 0 {
-		fmt.Fprintf(os.Stderr, "%d rows exceed their bound\n", missed)
+	if above > 0 {
+		fmt.Fprintf(os.Stderr, "%d rows are above every recorded ratio\n", above)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context) (missed int, err error) {
-	quick := flag.Bool("quick", false, "three short rounds of the tables that need no large data")
+func run(ctx context.Context) (above int, err error) {
+	quick := flag.Bool("quick", false, "three short rounds of the tables that need no large data; writes nothing")
 	only := flag.String("only", "", "the one table to run")
-	dry := flag.Bool("dry", false, "print the results and write nothing")
+	dry := flag.Bool("dry", false, "compare with the records and write nothing")
+	tablesOnly := flag.Bool("tables", false, "run nothing, and write the tables from the records")
 	count := flag.Int("count", 0, "rounds (default 5, with --quick 3)")
 	flag.Parse()
 	if *count == 0 {
@@ -56,6 +59,14 @@ func run(ctx context.Context) (missed int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	dir := filepath.Join(repo, "benchmarks", "results")
+	records, err := readRecords(dir)
+	if err != nil {
+		return 0, err
+	}
+	if *tablesOnly {
+		return 0, write(repo, records)
+	}
 	var results []result
 	for _, t := range tables {
 		if (*quick && !t.Quick) || (*only != "" && t.Name != *only) {
@@ -69,14 +80,21 @@ func run(ctx context.Context) (missed int, err error) {
 		if err != nil {
 			return 0, fmt.Errorf("table %s: %w", t.Name, err)
 		}
-		fmt.Printf("\n%s\n\n%s", t.Title, r.markdown())
-		missed += r.missed()
+		text, n := r.compare(records)
+		fmt.Printf("\n%s\n\n%s", t.Title, text)
+		above += n
 		results = append(results, r)
 	}
-	if *dry {
-		return missed, nil
+	if *dry || *quick {
+		return above, nil
 	}
-	return missed, write(repo, results, *only == "" && !*quick)
+	if err := save(dir, results); err != nil {
+		return 0, err
+	}
+	if records, err = readRecords(dir); err != nil {
+		return 0, err
+	}
+	return above, write(repo, records)
 }
 
 // runTable builds the benchmarks of a table once and runs them count times.

@@ -2,13 +2,20 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
 // spread is what the rounds of one row gave.
 type spread struct {
-	median, low, high float64
-	rounds            int
+	Median float64 `json:"median"`
+	Low    float64 `json:"low"`
+	High   float64 `json:"high"`
+}
+
+// text writes the spread for readers.
+func (s spread) text(unit string) string {
+	return fmt.Sprintf("%s%s (%s to %s)", figure(s.Median), unit, figure(s.Low), figure(s.High))
 }
 
 // measure computes a row's ratio in each round, so that both sides of it met the same neighbours.
@@ -33,12 +40,8 @@ func measure(r row, rounds []map[string]figures) (spread, error) {
 		return spread{}, fmt.Errorf("no round has %s of %s and %s", r.unit(), r.Ours, r.Peer)
 	}
 	slices.Sort(values)
-	return spread{
-		median: values[len(values)/2],
-		low:    values[0],
-		high:   values[len(values)-1],
-		rounds: len(values),
-	}, nil
+	round := func(v float64) float64 { return math.Round(v*1e5) / 1e5 }
+	return spread{Median: round(values[len(values)/2]), Low: round(values[0]), High: round(values[len(values)-1])}, nil
 }
 
 // figure writes a number with three digits that count.

@@ -22,8 +22,14 @@ type row struct {
 	Shown  string // the unit for readers of a row without a peer
 	// Bound is the largest ratio (or figure, without a peer) that the project accepts. 0 states no bound.
 	Bound float64
-	// Portable says that the ratio is claimed on every processor. Other rows hold for the machine that is named.
-	Portable bool
+}
+
+// key identifies a row of its table.
+func (r row) key() string {
+	if r.PeerIs == "" {
+		return r.Label
+	}
+	return r.Label + ", against " + r.PeerIs
 }
 
 func (r row) unit() string {
@@ -31,4 +37,20 @@ func (r row) unit() string {
 		return "ns/op"
 	}
 	return r.Unit
+}
+
+// peer names what the row is compared with.
+func (r row) peer() string {
+	if r.PeerIs == "" {
+		return "–"
+	}
+	return r.PeerIs
+}
+
+// suffix is the unit behind a figure that is no ratio.
+func (r row) suffix() string {
+	if r.PeerIs == "" {
+		return " " + r.Shown
+	}
+	return ""
 }

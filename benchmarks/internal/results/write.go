@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,77 +25,110 @@ func (r *result) measure() error {
 	return nil
 }
 
-// missed counts the rows whose median exceeds their bound.
-func (r *result) missed() int {
-	n := 0
+func (r *result) recorded() recordedTable {
+	rows := map[string]spread{}
 	for i, row := range r.Rows {
-		if row.Bound > 0 && r.measured[i].median > row.Bound {
-			n++
-		}
+		rows[row.key()] = r.measured[i]
 	}
-	return n
+	return recordedTable{Rounds: len(r.rounds), Conditions: conditions(), Rows: rows}
 }
 
-func (r *result) markdown() string {
+// compare shows the result beside the recorded ones. It counts the rows whose median is above every recorded ratio.
+func (r *result) compare(records []record) (text string, above int) {
 	var b strings.Builder
-	b.WriteString("| | against | ratio (lowest to highest) | bound |\n|---|---|---|---|\n")
+	b.WriteString("| | against | here | recorded | bound |\n|---|---|---|---|---|\n")
 	for i, row := range r.Rows {
-		s := r.measured[i]
-		unit, peer := "", row.PeerIs
-		if row.PeerIs == "" {
-			unit, peer = " "+row.Shown, "–"
+		s, known := r.measured[i], "–"
+		if low, high, ok := recorded(records, r.Name, row); ok {
+			known = figure(low) + " to " + figure(high)
+			if figure(s.Median) != figure(high) && s.Median > high {
+				known += ", here above"
+				above++
+			}
 		}
 		bound := "–"
 		if row.Bound > 0 {
 			bound = figure(row.Bound)
-			if s.median > row.Bound {
+			if s.Median > row.Bound {
 				bound += ", exceeded"
 			}
-			if !row.Portable {
-				bound += ", this machine"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", row.Label, row.peer(), s.text(row.suffix()), known, bound)
+	}
+	fmt.Fprintf(&b, "\n%d rounds on %s, %s.\n", len(r.rounds), processor(), conditions())
+	return b.String(), above
+}
+
+// markdown is the table with a column for each processor.
+func (t table) markdown(records []record) string {
+	var columns []record
+	for _, rec := range records {
+		if _, ok := rec.Tables[t.Name]; ok {
+			columns = append(columns, rec)
+		}
+	}
+	var b strings.Builder
+	b.WriteString("| | against |")
+	for _, rec := range columns {
+		fmt.Fprintf(&b, " %s |", rec.Processor)
+	}
+	b.WriteString(" bound |\n" + strings.Repeat("|---", len(columns)+3) + "|\n")
+	for _, row := range t.Rows {
+		fmt.Fprintf(&b, "| %s | %s |", row.Label, row.peer())
+		var exceeded []string
+		for _, rec := range columns {
+			s, ok := rec.Tables[t.Name].Rows[row.key()]
+			if !ok {
+				b.WriteString(" – |")
+				continue
+			}
+			fmt.Fprintf(&b, " %s |", s.text(row.suffix()))
+			if row.Bound > 0 && s.Median > row.Bound {
+				exceeded = append(exceeded, rec.Processor)
 			}
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s%s (%s to %s) | %s |\n", row.Label, peer, figure(s.median), unit, figure(s.low), figure(s.high), bound)
+		switch {
+		case row.Bound == 0:
+			b.WriteString(" – |\n")
+		case len(exceeded) > 0:
+			fmt.Fprintf(&b, " %s, exceeded on %s |\n", figure(row.Bound), strings.Join(exceeded, " and "))
+		default:
+			fmt.Fprintf(&b, " %s |\n", figure(row.Bound))
+		}
 	}
-	fmt.Fprintf(&b, "\n%d rounds. %s.\n", len(r.rounds), machine())
+	b.WriteString("\n")
+	for _, rec := range columns {
+		m := rec.Tables[t.Name]
+		fmt.Fprintf(&b, "%s: %d rounds, %s.\n", rec.Processor, m.Rounds, m.Conditions)
+	}
 	return b.String()
 }
 
-// write puts each table between its markers in README.md and in benchmarks/RESULTS.md. If all tables were run, it writes
-// RESULTS.md from the start.
-func write(repo string, results []result, complete bool) error {
-	all := filepath.Join(repo, "benchmarks", "RESULTS.md")
-	if complete {
-		if err := os.WriteFile(all, []byte(document(results)), 0o644); err != nil {
-			return err
-		}
+// write writes benchmarks/RESULTS.md, and puts each table between its markers in README.md.
+func write(repo string, records []record) error {
+	if err := os.WriteFile(filepath.Join(repo, "benchmarks", "RESULTS.md"), []byte(document(records)), 0o644); err != nil {
+		return err
 	}
-	for _, name := range []string{filepath.Join(repo, "README.md"), all} {
-		data, err := os.ReadFile(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		} else if err != nil {
-			return err
-		}
-		text := string(data)
-		for _, r := range results {
-			text = replace(text, r.Name, r.markdown())
-		}
-		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
-			return err
-		}
+	readme := filepath.Join(repo, "README.md")
+	data, err := os.ReadFile(readme)
+	if err != nil {
+		return err
 	}
-	return nil
+	text := string(data)
+	for _, t := range tables {
+		text = replace(text, t.Name, t.markdown(records))
+	}
+	return os.WriteFile(readme, []byte(text), 0o644)
 }
 
-// document is RESULTS.md with empty tables.
-func document(results []result) string {
+// document is RESULTS.md.
+func document(records []record) string {
 	var b strings.Builder
 	b.WriteString("# Results\n\nThe command `benchmarks/run` wrote this file. A ratio is the library's figure divided by the peer's figure in the same " +
-		"round: below 1 the library needs less. The range is the lowest and the highest ratio of all rounds. A bound that is marked \"this machine\" " +
-		"is not claimed for other processors.\n")
-	for _, r := range results {
-		fmt.Fprintf(&b, "\n## %s\n\n%s\n<!-- end -->\n", r.Title, marker(r.Name))
+		"round: below 1 the library needs less. A cell has the median, and the lowest and the highest ratio of all rounds. A bound is claimed for " +
+		"every processor, unless the cell names those whose median exceeds it.\n")
+	for _, t := range tables {
+		fmt.Fprintf(&b, "\n## %s\n\n%s", t.Title, t.markdown(records))
 	}
 	return b.String()
 }
