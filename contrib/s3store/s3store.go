@@ -226,7 +226,8 @@ func (s *Store) upload(ctx context.Context, key, name string, r io.Reader, watch
 	return s.multipart(ctx, key, io.MultiReader(bytes.NewReader(head), r), unconditional, watch)
 }
 
-// Open reads a file. Its reader fails when the server stalls.
+// Open reads a file. Its reader fails when the server stalls, and when the content ends before
+// the size that the server reports.
 func (s *Store) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 	key, err := s.key(name)
 	if err != nil {
@@ -243,7 +244,7 @@ func (s *Store) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 		stop(nil)
 		return nil, translate("open", name, err)
 	}
-	return &download{object: object, name: name, ctx: ctx, stop: stop, watch: newWatchdog(s.opts.Stall, stop)}, nil
+	return &download{object: object, name: name, left: info.Size, ctx: ctx, stop: stop, watch: newWatchdog(s.opts.Stall, stop)}, nil
 }
 
 // List returns the files directly under the prefix.

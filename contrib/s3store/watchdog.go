@@ -92,6 +92,7 @@ func (c *counter) Write(p []byte) (int, error) {
 type download struct {
 	object *minio.Object
 	name   string
+	left   int64 // bytes until the end of the file
 	ctx    context.Context
 	stop   context.CancelCauseFunc
 	watch  *watchdog
@@ -101,6 +102,11 @@ func (d *download) Read(p []byte) (int, error) {
 	d.watch.start()
 	n, err := d.object.Read(p)
 	d.watch.sleep()
+	d.left -= int64(n)
+	if err == io.EOF && d.left > 0 { //nolint:errorlint // exactly the end of a stream
+		// Between a proxy and the client, a shorter body is a complete one.
+		return n, fmt.Errorf("s3store: read %s: the content ended %d bytes too early: %w", d.name, d.left, io.ErrUnexpectedEOF)
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = translate("read", d.name, cause(d.ctx, err))
 	}
