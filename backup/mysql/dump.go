@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
@@ -73,8 +74,8 @@ func (m *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 	if changes := before.changes(after); len(changes) > 0 {
 		d.warn("while the dump ran, " + server.ShortList(changes))
 	}
-	if int64(d.out.longest) > on.packet {
-		d.warn(fmt.Sprintf("a statement of the dump has %d bytes, and the server takes %d: before a restore, SET GLOBAL max_allowed_packet = 1073741824", d.out.longest, on.packet))
+	if n := int64(d.out.longest); !fits(n, on.packet) {
+		d.warn(fmt.Sprintf("a statement of the dump has %d bytes, and the server takes %d: before a restore, %s", n, on.packet, raisePacket(n)))
 	}
 	return d.got, nil
 }
@@ -136,6 +137,7 @@ func (d *dumping) all(ctx context.Context, inv inventory) error {
 			return err
 		}
 	}
+	d.got.Settings[setLongest] = strconv.Itoa(d.out.longest)
 	holds, err := json.Marshal(d.got)
 	if err != nil {
 		return err

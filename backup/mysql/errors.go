@@ -12,7 +12,7 @@ import (
 // advice says what to do about errors whose own messages do not say it.
 var advice = map[int]string{
 	1044: "the account may not create or use this database: GRANT ALL on it",
-	1153: "a row is larger than the server takes: SET GLOBAL max_allowed_packet = 1073741824, and restore again",
+	1153: "a statement is longer than the server takes: SET GLOBAL max_allowed_packet = 1073741824, and restore again",
 	1180: "if it is because of a unique key, two of its rows are equal by the rules of this server",
 	1227: "it belongs to its DEFINER, and this account may not create objects of other accounts: GRANT SET USER ON *.* (MySQL: SET_ANY_DEFINER) to it, or set mysql.Options.Definers",
 	1418: "SET GLOBAL log_bin_trust_function_creators = 1, or restore as an administrator",
@@ -40,13 +40,19 @@ func restoreError(kind, name string, err error) error {
 	if len(text) > 500 {
 		text = strings.ToValidUTF8(text[:500], "") + "…"
 	}
-	if kind == kindRows {
-		kind = "rows of the table"
-	}
+	kind = named(kind)
 	if hint := advice[errorCode(err)]; hint != "" {
 		text += " (" + hint + ")"
 	}
 	return &statementError{fmt.Sprintf("backup: restore the %s %s: %s", kind, name, text), err}
+}
+
+// named returns the kind of a statement as part of a message.
+func named(kind string) string {
+	if kind == kindRows {
+		return "rows of the table"
+	}
+	return kind
 }
 
 // serverTrouble are error numbers of a server that is full, busy or going down. They say
@@ -58,7 +64,8 @@ var serverTrouble = map[int]bool{
 
 // untested marks a failed restore test whose cause is the server or the connection to it.
 func untested(err error) error {
-	if err == nil || !serverTrouble[errorCode(err)] && !connectionLost(err) {
+	// A full disk also breaks the tables that the server makes for a query: "Index is corrupted".
+	if err == nil || !serverTrouble[errorCode(err)] && !connectionLost(err) && !strings.Contains(err.Error(), "'#sql") {
 		return err
 	}
 	return errors.Join(driver.ErrUntested, err)

@@ -64,6 +64,9 @@ func (r *restoring) run(ctx context.Context, from io.Reader) (err error) {
 	if r.server, err = r.m.server(ctx); err != nil {
 		return err
 	}
+	if err := r.takes(ctx); err != nil {
+		return err
+	}
 	if err := r.create(ctx); err != nil {
 		return err
 	}
@@ -135,6 +138,9 @@ func (r *restoring) read(ctx context.Context, from *dumpReader) error {
 		}
 		if st.text == nil {
 			continue
+		}
+		if n := int64(len(st.text)); st.kind != kindEnd && !fits(n, r.server.packet) {
+			return tooLong(fmt.Sprintf("a statement for the %s %s", named(st.kind), st.Name), n, r.server.packet)
 		}
 		switch st.kind {
 		case kindDatabase, kindSequence:

@@ -25,7 +25,7 @@ func (m *Source) Test(ctx context.Context, r io.Reader, o driver.RestoreOptions,
 	conn, err := m.db.Conn(ctx)
 	if err == nil {
 		if _, err = conn.ExecContext(ctx, "USE "+quote(name)); err == nil {
-			err = use(ctx, conn, got)
+			err = untested(use(ctx, conn, got))
 		}
 		// Do not return a connection with another current database to the pool.
 		_ = conn.Raw(func(any) error { return sqldriver.ErrBadConn })
