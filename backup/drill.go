@@ -125,13 +125,10 @@ func (j *Job) drill(ctx context.Context, v Verification) (Verification, error) {
 		d.Problem = strings.TrimPrefix(err.Error(), ErrVerification.Error()+": ")
 	}
 	v.Drill = &d
-	if err := j.keep(context.WithoutCancel(ctx), v); err != nil {
-		return v, err
+	if err != nil {
+		err = fmt.Errorf("%w: restoring %s into a scratch database: %s", ErrVerification, v.ID, d.Problem)
 	}
-	if !d.OK {
-		return v, fmt.Errorf("%w: restoring %s into a scratch database: %s", ErrVerification, v.ID, d.Problem)
-	}
-	return v, nil
+	return v, j.outcome(context.WithoutCancel(ctx), v, err)
 }
 
 // restoreScratch returns ErrVerification if the backup is the cause of the failure.
@@ -140,6 +137,7 @@ func (j *Job) restoreScratch(ctx context.Context, at driver.Source, m *Manifest,
 	in := &startedReader{from: reader}
 	start := j.now()
 	var failed []string
+	var asked assertionErrors
 	err := at.Abilities().Test(ctx, in, driver.RestoreOptions{Want: m.Contents}, func(ctx context.Context, db driver.Queryer, got driver.Contents) error {
 		d.RestoreMS = j.now().Sub(start).Milliseconds()
 		d.Tables, d.Rows = len(got.Tables), got.Rows()
@@ -153,9 +151,12 @@ func (j *Job) restoreScratch(ctx context.Context, at driver.Source, m *Manifest,
 					return ctx.Err()
 				}
 				r.OK, r.Problem = false, err.Error()
-				failed = append(failed, a.Name)
+				failed, asked = append(failed, a.Name), append(asked, err)
 			}
 			d.Assertions = append(d.Assertions, r)
+		}
+		if len(asked) > 0 {
+			return asked // a source marks the errors of a server that is full or going down
 		}
 		return nil
 	})
@@ -170,13 +171,19 @@ func (j *Job) restoreScratch(ctx context.Context, at driver.Source, m *Manifest,
 		return fmt.Errorf("%w: %w", ErrVerification, fed)
 	case err != nil && (!in.started || errors.Is(err, syscall.ENOSPC) || errors.Is(err, ErrVerification) || errors.Is(err, driver.ErrLeft) || errors.Is(err, driver.ErrUntested)):
 		return err
-	case err != nil:
+	case err != nil && !errors.As(err, new(assertionErrors)):
 		return fmt.Errorf("%w: %w", ErrVerification, err)
 	case len(failed) > 0:
 		return fmt.Errorf("%w: it does not hold that %s", ErrVerification, strings.Join(failed, ", nor that "))
 	}
 	return nil
 }
+
+// assertionErrors are the errors of the assertions that do not hold.
+type assertionErrors []error
+
+func (e assertionErrors) Error() string   { return "assertions: " + errors.Join(e...).Error() }
+func (e assertionErrors) Unwrap() []error { return e }
 
 // startedReader records whether a read has started.
 type startedReader struct {

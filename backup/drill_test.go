@@ -24,6 +24,7 @@ type scratchSource struct {
 	db                    driver.Queryer
 	drills                int
 	swept                 time.Time
+	asked                 func(error) error // what becomes of the errors of assertions
 }
 
 func (s *scratchSource) Abilities() driver.Abilities {
@@ -49,6 +50,9 @@ func (s *scratchSource) test(ctx context.Context, r io.Reader, o driver.RestoreO
 		got = o.Want
 	}
 	err := use(ctx, s.db, got)
+	if s.asked != nil {
+		err = s.asked(err)
+	}
 	if s.drop != nil {
 		err = errors.Join(err, server.Left(s.drop))
 	}

@@ -142,9 +142,9 @@ func (j *Job) Find(ctx context.Context, id string) (Entry, error) {
 	found := newest(entries, func(e Entry) bool { return e.ID == id || id == "" && e.good() })
 	if found == nil {
 		if id == "" {
-			return Entry{}, fmt.Errorf("%w: there is no good backup yet", ErrNotFound)
+			return Entry{}, fmt.Errorf("%w: there is no good backup yet%s", ErrNotFound, in(j.storage))
 		}
-		return Entry{}, fmt.Errorf("%w: no backup %s", ErrNotFound, id)
+		return Entry{}, fmt.Errorf("%w: no backup %s%s", ErrNotFound, id, in(j.storage))
 	}
 	return *found, nil
 }
@@ -161,8 +161,11 @@ func newest(entries []Entry, wanted func(Entry) bool) *Entry {
 
 // Pin protects a backup from deletion, or ends the protection if pinned is false.
 func (j *Job) Pin(ctx context.Context, id string, pinned bool) error {
-	if _, err := j.Find(ctx, id); err != nil || id == "" {
-		return errors.Join(err, checkID(j.name, id))
+	if err := checkID(j.name, id); err != nil {
+		return err
+	}
+	if _, err := j.Find(ctx, id); err != nil {
+		return err
 	}
 	if pinned {
 		return j.mark(ctx, id+pinSuffix)
@@ -381,16 +384,22 @@ func (j *Job) Prune(ctx context.Context, policy Policy, dryRun bool) ([]Decision
 	if err := policy.validate(); err != nil {
 		return nil, err
 	}
-	if !dryRun {
+	entries, err := j.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !dryRun && len(entries) > 0 { // a lock would create a folder whose name was misspelt
 		unlock, err := j.lockStorage(ctx)
 		if err != nil {
 			return nil, err
 		}
 		defer unlock() //nolint:errcheck // the end of the process also frees the lock
+		if entries, err = j.List(ctx); err != nil {
+			return nil, err
+		}
 	}
-	entries, err := j.List(ctx)
-	if err != nil {
-		return nil, err
+	if len(entries) == 0 {
+		return nil, suspend("there is no backup%s", in(j.storage))
 	}
 	decisions, suspended := plan(j.now(), entries, policy)
 	if dryRun || suspended != nil {

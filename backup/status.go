@@ -168,7 +168,7 @@ func (j *Job) Check(ctx context.Context, maxAge time.Duration) (Status, error) {
 	age, ok := s.Age(now)
 	switch {
 	case !ok:
-		wrong.add("%w: there is none", ErrStale)
+		wrong.add("%w: there is none%s", ErrStale, in(j.storage))
 	case age > maxAge:
 		wrong.add("%w: the newest good one, %s, is %v old", ErrStale, s.Newest.ID, age.Truncate(time.Minute))
 	case age < -time.Minute:

@@ -50,13 +50,23 @@ func (j *Job) Verify(ctx context.Context, id string) (Verification, error) {
 	if err != nil {
 		v.OK, v.Problem = false, broken.Error()
 	}
-	if err := j.keep(ctx, v); err != nil {
-		return v, err
-	}
 	if !v.OK {
-		return v, fmt.Errorf("%w: %s: %s", ErrVerification, e.ID, v.Problem)
+		err = fmt.Errorf("%w: %s: %s", ErrVerification, e.ID, v.Problem)
 	}
-	return v, nil
+	return v, j.outcome(ctx, v, err)
+}
+
+// outcome stores the result of a verification and returns found, the damage that it found. The
+// disk may be full or read-only. That hides no damage, and accuses no backup.
+func (j *Job) outcome(ctx context.Context, v Verification, found error) error {
+	err := j.keep(ctx, v)
+	switch {
+	case err == nil:
+		return found
+	case found == nil:
+		return fmt.Errorf("backup: %s is good, but that could not be recorded: %w", v.ID, err)
+	}
+	return fmt.Errorf("%w; and that could not be recorded: %w", found, err)
 }
 
 // brokenError means that an artefact was read and has the wrong content.

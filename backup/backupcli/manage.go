@@ -55,7 +55,9 @@ func (c *command) list(ctx context.Context, args []string) error {
 	}
 	c.warnUnfinished(ctx)
 	if len(entries) == 0 {
-		fmt.Fprintf(c.Stdout, "no backups yet: take one with '%s'\n", c.Name)
+		// The error names the folder, which may be misspelt.
+		_, err := c.job.Find(ctx, "")
+		fmt.Fprintf(c.Stdout, "no backups yet%s: take one with '%s'\n", strings.TrimPrefix(fmt.Sprint(err), "backup: not found: there is no good backup yet"), c.Name)
 		return nil
 	}
 	table := tabwriter.NewWriter(c.Stdout, 0, 0, 2, ' ', 0)
@@ -107,6 +109,10 @@ func (c *command) verify(ctx context.Context, args []string) error {
 		}
 		for _, e := range entries {
 			ids = append(ids, e.ID)
+		}
+		if len(ids) == 0 {
+			_, err := c.job.Find(ctx, "")
+			return err
 		}
 	} else if len(ids) == 0 {
 		ids = []string{""}

@@ -54,7 +54,8 @@ type Abilities struct {
 	Discard func(ctx context.Context, target string) error
 	// Test restores a dump into a new database, calls use with the contents, and always
 	// drops that database. It reads from r only after the database exists. A missing right
-	// to create one is therefore not reported as an error of the dump.
+	// to create one is therefore not reported as an error of the dump. An error that wraps
+	// [ErrUntested] says nothing about the dump either.
 	Test func(ctx context.Context, r io.Reader, o RestoreOptions, use func(ctx context.Context, db Queryer, got Contents) error) error
 	// SweepTests drops test databases of killed processes that were created before the
 	// given time, and returns their names.

@@ -145,3 +145,34 @@ func TestSweepTests(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, left, 5) // with the database
 }
+
+// TestAssertionOnAFullDisk: a copy that has no room for a query accuses no backup.
+func TestAssertionOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	db, path := open(t, books)
+	source := sqlite.New(db)
+	source.Scratch = filepath.Dir(path)
+	job, _ := jobOf(t, source, &backup.Options{Drill: backup.DrillOptions{Every: -1, Assertions: []backup.Assertion{
+		{Name: "there is room", Check: func(ctx context.Context, db driver.Queryer) error {
+			var err error
+			for _, query := range []string{"PRAGMA max_page_count = 1", "CREATE TABLE x AS SELECT * FROM items"} {
+				rows, failed := db.QueryContext(ctx, query)
+				if err = failed; err == nil {
+					for rows.Next() { // only the error counts
+					}
+					err = errors.Join(rows.Err(), rows.Close())
+				}
+			}
+			return err
+		}},
+	}}})
+	_, err := job.Backup(t.Context())
+	require.NoError(t, err)
+	_, err = job.Drill(t.Context(), "")
+	require.ErrorIs(t, err, driver.ErrUntested)
+	require.ErrorContains(t, err, "full")
+	require.NotErrorIs(t, err, backup.ErrVerification)
+	left, err := filepath.Glob(filepath.Join(filepath.Dir(path), "mainstay-sqlite-*"))
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
