@@ -72,55 +72,98 @@ func (c *Typed[V]) readOnce(ctx context.Context, ticket driver.Ticket, wants []w
 	if c.store == nil {
 		return make([]reading[V], len(wants)), false
 	}
-	var rs []reading[V]
-	var ops []driver.Op
-	var envelopes []envelope
-	var room []string
-	if mem != nil {
-		rs, ops, envelopes, room = mem.rs[:], mem.ops[:1], mem.envelopes[:], mem.states[:0]
-	} else {
-		rs, ops, envelopes = make([]reading[V], len(wants)), make([]driver.Op, len(wants), len(wants)+1), make([]envelope, len(wants))
+	p := pass[V]{wants: wants}
+	ops, room := p.operations(c, mem)
+	ops, states, missing := c.stateOps(ops, room, p.shared)
+	p.fromMemory = len(missing) < len(p.shared)
+	c.do(ctx, ops)
+	p.err = c.takeStates(ticket, ops[len(wants):], states, missing)
+	doubtful = p.openAll(ctx, c, ops, states)
+	if len(p.others.names) > 0 {
+		p.otherStates, p.othersFromMemory, p.err = c.states(ctx, ticket, p.others.names)
 	}
-	names := wants[0].tags
-	var tags tagSet
-	for i := range wants {
-		ops[i] = driver.Op{Kind: driver.Get, Key: c.key(wants[i].key)}
-		if len(wants) > 1 {
-			for _, tag := range wants[i].tags {
-				tags.add(tag)
-			}
-			names = tags.names
+	for i := range p.envelopes {
+		e, r, w := &p.envelopes[i], &p.rs[i], &wants[i]
+		if !e.valid {
+			continue
+		}
+		holds, doubt := p.holds(e, r, w)
+		doubtful = doubtful || doubt
+		if !holds && doubtful {
+			c.forgetStates(w.hashes)
+			c.forgetStates(tagHashes(p.others.names))
+		}
+		if holds {
+			c.decode(ctx, w, r, e)
 		}
 	}
-	ops, states, missing := c.stateOps(ops, room, names)
-	c.do(ctx, ops)
-	err := c.takeStates(ticket, ops[len(wants):], states, missing)
-	var unknown tagSet
-	for i := range rs {
-		r, op, w := &rs[i], &ops[i], &wants[i]
+	return p.rs, doubtful
+}
+
+// pass is one round of readOnce.
+type pass[V any] struct {
+	wants     []want
+	rs        []reading[V]
+	envelopes []envelope
+	err       error // of the states
+
+	tags       tagSet   // of all wants, if there are several
+	shared     []string // names of the tags of all wants
+	fromMemory bool     // some states of them come from memory
+
+	others           tagSet   // tags that values have and their wants do not
+	otherStates      []string // in the order of others
+	othersFromMemory bool
+}
+
+// operations returns a read for each want. room is for the states of the tags.
+func (p *pass[V]) operations(c *Typed[V], mem *scratch[V]) (ops []driver.Op, room []string) {
+	n := len(p.wants)
+	if mem != nil {
+		p.rs, ops, p.envelopes, room = mem.rs[:], mem.ops[:1], mem.envelopes[:], mem.states[:0]
+	} else {
+		p.rs, ops, p.envelopes = make([]reading[V], n), make([]driver.Op, n, n+1), make([]envelope, n)
+	}
+	p.shared = p.wants[0].tags
+	for i := range p.wants {
+		ops[i] = driver.Op{Kind: driver.Get, Key: c.key(p.wants[i].key)}
+		if n > 1 {
+			for _, tag := range p.wants[i].tags {
+				p.tags.add(tag)
+			}
+			p.shared = p.tags.names
+		}
+	}
+	return ops, room
+}
+
+// openAll opens the values that were read, and compares the tags that each want knows. It
+// collects all other tags of the values.
+func (p *pass[V]) openAll(ctx context.Context, c *Typed[V], ops []driver.Op, states []string) (doubtful bool) {
+	for i := range p.rs {
+		r, op, w, e := &p.rs[i], &ops[i], &p.wants[i], &p.envelopes[i]
 		if r.err = op.Err; r.err == nil {
-			r.err = err
+			r.err = p.err
 		}
 		if r.seen = op.Seen; r.err != nil {
 			continue
 		}
-		if r.states = states; len(wants) > 1 {
+		if r.states = states; len(p.wants) > 1 {
 			r.states = make([]string, len(w.tags))
 			for n, tag := range w.tags {
-				at, _ := tags.index(tag)
+				at, _ := p.tags.index(tag)
 				r.states[n] = states[at]
 			}
 		}
 		if op.Value == nil {
 			continue
 		}
-		e := &envelopes[i]
 		if err := c.open(op.Value, e); err != nil {
 			c.badPayload(ctx, w.key, r, err)
 			continue
 		}
 		if slices.Contains(e.tags, "") || !slices.Equal(e.tags, r.states[:w.own]) {
-			if len(missing) < len(names) {
+			if p.fromMemory {
 				doubtful = true
 				c.forgetStates(w.hashes)
 			}
@@ -131,52 +174,35 @@ func (c *Typed[V]) readOnce(ctx context.Context, ticket driver.Ticket, wants []w
 		}
 		for _, tag := range e.named {
 			if !slices.Contains(w.tags, tag.name) {
-				unknown.add(tag.name)
+				p.others.add(tag.name)
 			}
 		}
 	}
-	var more []string
-	remembered := false
-	if len(unknown.names) > 0 {
-		more, remembered, err = c.states(ctx, ticket, unknown.names)
-	}
-	for i := range envelopes {
-		e := &envelopes[i]
-		if !e.valid {
+	return doubtful
+}
+
+// holds reports whether all tags of a value have the state that the value was stored with.
+// The result is doubtful if a state in memory differs.
+func (p *pass[V]) holds(e *envelope, r *reading[V], w *want) (holds, doubtful bool) {
+	holds = true
+	for _, tag := range e.named {
+		if tag.state == "" {
+			return false, doubtful
+		}
+		if at := slices.Index(w.tags, tag.name); at >= 0 {
+			if r.states[at] != tag.state {
+				holds, doubtful = false, doubtful || p.fromMemory
+			}
 			continue
 		}
-		r, w := &rs[i], &wants[i]
-		holds := true
-		for _, tag := range e.named {
-			if tag.state == "" {
-				holds = false
-				break
-			}
-			at := slices.Index(w.tags, tag.name)
-			if at >= 0 {
-				if r.states[at] != tag.state {
-					holds, doubtful = false, doubtful || len(missing) < len(names)
-				}
-				continue
-			}
-			if r.err = err; err != nil {
-				holds = false
-				break
-			}
-			n, _ := unknown.index(tag.name)
-			if more[n] != tag.state {
-				holds, doubtful = false, doubtful || remembered
-			}
+		if r.err = p.err; r.err != nil {
+			return false, doubtful
 		}
-		if !holds && doubtful {
-			c.forgetStates(w.hashes)
-			c.forgetStates(tagHashes(unknown.names))
-		}
-		if holds {
-			c.decode(ctx, w, r, e)
+		if n, _ := p.others.index(tag.name); p.otherStates[n] != tag.state {
+			holds, doubtful = false, doubtful || p.othersFromMemory
 		}
 	}
-	return rs, doubtful
+	return holds, doubtful
 }
 
 // open decodes a stored envelope without its value.

@@ -89,79 +89,22 @@ func (b *batch) commands(ctx context.Context, p redis.Pipeliner) {
 	}
 	var deletes []string
 	b.items = make([]item, 0, len(b.ops)+1)
-	merge := s.single
 	for i := range b.ops {
 		op := &b.ops[i]
 		if op.Err != nil || op.Kind == driver.Sync {
 			continue
 		}
 		b.applyPending(ctx, p, op)
-		place := s.place(op)
 		it := item{op: i}
-		switch op.Kind {
-		case driver.Get:
-			it.command = b.get(ctx, p, place)
-		case driver.TagState:
-			if op.TTL == 0 {
-				it.command = b.get(ctx, p, place)
-				break
-			}
-			if op.Token != "" && (persistent(op.Key) || s.ensured.covers(op.Key, op.TTL)) {
-				continue
-			}
-			life := stateLife(op.TTL).Milliseconds()
-			if persistent(op.Key) {
-				life = 0
-			}
-			it.script, it.args = stateScript, []any{driver.NewToken(), life}
-		case driver.Set:
-			switch {
-			case len(op.Value) > s.opts.MaxValue:
-				op.Err = s.tooLarge(op.Value) // the old value is deleted in any case
-				it.command = p.Del(ctx, place)
-			case op.Token == "":
-				it.script, it.args = leaseScript, []any{driver.NewToken(), s.opts.Timeout.Milliseconds(), seenBytes(0), magic, "1"}
-			default:
-				it.script, it.args = fillScript, []any{op.Token, sealed(op.Value), op.TTL.Milliseconds()}
-			}
-		case driver.Delete:
-			if merge && len(b.ops) > 1 { // a long list needs few commands
-				deletes = append(deletes, place)
-				if len(deletes) < 256 && i+1 < len(b.ops) && b.ops[i+1].Kind == driver.Delete && b.ops[i+1].Err == nil {
-					it.command = nil
-					break
-				}
-				it.command = p.Del(ctx, deletes...)
-				for k := range b.items {
-					if b.items[k].command == nil && b.items[k].script == nil {
-						b.items[k].command = it.command
-					}
-				}
+		place := s.place(op)
+		if op.Kind == driver.Delete && s.single && len(b.ops) > 1 { // a long list needs few commands
+			deletes = append(deletes, place)
+			if more := len(deletes) < 256 && i+1 < len(b.ops) && b.ops[i+1].Kind == driver.Delete && b.ops[i+1].Err == nil; !more {
+				it.command = b.deleteAll(ctx, p, deletes)
 				deletes = nil
-			} else {
-				it.command = p.Del(ctx, place)
 			}
-		case driver.Invalidate:
-			it.command = p.Del(ctx, place)
-		case driver.Expire:
-			it.script, it.args = expireScript, []any{op.TTL.Milliseconds(), magic}
-		case driver.Lease:
-			it.script, it.args = leaseScript, []any{op.Token, op.TTL.Milliseconds(), seenBytes(op.Seen), magic, "0"}
-		case driver.Extend:
-			it.script, it.args = extendScript, []any{op.Token, op.TTL.Milliseconds()}
-		case driver.Fill:
-			it.script, it.args = fillScript, []any{op.Token, sealed(op.Value), op.TTL.Milliseconds()}
-		case driver.Release:
-			it.script, it.args = releaseScript, []any{op.Token}
-		case driver.Sync:
-		}
-		if it.script != nil {
-			it.keys = []string{place}
-			if _, known := s.scripts.Load(it.script); known {
-				it.command = it.script.EvalSha(ctx, p, it.keys, it.args...)
-			} else {
-				it.command, it.text = it.script.Eval(ctx, p, it.keys, it.args...), true
-			}
+		} else if !b.command(ctx, p, op, place, &it) {
+			continue
 		}
 		if op.Kind == driver.Set && it.script != leaseScript || op.Kind == driver.Delete || op.Kind == driver.Expire || op.Kind == driver.Invalidate {
 			it.applies = target{op.Key, op.Kind == driver.Invalidate}
@@ -173,6 +116,71 @@ func (b *batch) commands(ctx context.Context, p redis.Pipeliner) {
 	if s.single && len(b.note) > 0 {
 		b.sent = append(b.sent, s.log.shards[0].append(ctx, p, b.note))
 	}
+}
+
+// command appends the command of one operation. It returns false if the operation needs none.
+func (b *batch) command(ctx context.Context, p redis.Pipeliner, op *driver.Op, place string, it *item) bool {
+	s := b.s
+	switch op.Kind {
+	case driver.Get:
+		it.command = b.get(ctx, p, place)
+	case driver.TagState:
+		if op.TTL == 0 {
+			it.command = b.get(ctx, p, place)
+			break
+		}
+		if op.Token != "" && (persistent(op.Key) || s.ensured.covers(op.Key, op.TTL)) {
+			return false
+		}
+		life := stateLife(op.TTL).Milliseconds()
+		if persistent(op.Key) {
+			life = 0
+		}
+		it.script, it.args = stateScript, []any{driver.NewToken(), life}
+	case driver.Set:
+		switch {
+		case len(op.Value) > s.opts.MaxValue:
+			op.Err = s.tooLarge(op.Value) // the old value is deleted in any case
+			it.command = p.Del(ctx, place)
+		case op.Token == "":
+			it.script, it.args = leaseScript, []any{driver.NewToken(), s.opts.Timeout.Milliseconds(), seenBytes(0), magic, "1"}
+		default:
+			it.script, it.args = fillScript, []any{op.Token, sealed(op.Value), op.TTL.Milliseconds()}
+		}
+	case driver.Delete, driver.Invalidate:
+		it.command = p.Del(ctx, place)
+	case driver.Expire:
+		it.script, it.args = expireScript, []any{op.TTL.Milliseconds(), magic}
+	case driver.Lease:
+		it.script, it.args = leaseScript, []any{op.Token, op.TTL.Milliseconds(), seenBytes(op.Seen), magic, "0"}
+	case driver.Extend:
+		it.script, it.args = extendScript, []any{op.Token, op.TTL.Milliseconds()}
+	case driver.Fill:
+		it.script, it.args = fillScript, []any{op.Token, sealed(op.Value), op.TTL.Milliseconds()}
+	case driver.Release:
+		it.script, it.args = releaseScript, []any{op.Token}
+	case driver.Sync:
+	}
+	if it.script != nil {
+		it.keys = []string{place}
+		if _, known := s.scripts.Load(it.script); known {
+			it.command = it.script.EvalSha(ctx, p, it.keys, it.args...)
+		} else {
+			it.command, it.text = it.script.Eval(ctx, p, it.keys, it.args...), true
+		}
+	}
+	return true
+}
+
+// deleteAll appends one command for several deletes. The items of the earlier ones wait for it.
+func (b *batch) deleteAll(ctx context.Context, p redis.Pipeliner, places []string) redis.Cmder {
+	command := p.Del(ctx, places...)
+	for i := range b.items {
+		if it := &b.items[i]; it.command == nil && it.script == nil {
+			it.command = command
+		}
+	}
+	return command
 }
 
 func (b *batch) get(ctx context.Context, p redis.Pipeliner, place string) redis.Cmder {
@@ -246,69 +254,30 @@ func (b *batch) results(ctx context.Context) error {
 			continue
 		}
 		op := &b.ops[it.op]
-		if op.Kind == driver.Get || op.Kind == driver.TagState && op.TTL == 0 {
+		full := redis.HasErrorPrefix(err, "OOM")
+		if full && (op.Kind == driver.Set || op.Kind == driver.Expire) {
+			again = append(again, s.place(op))
+			if it.script == leaseScript {
+				unnoted = unnoted.add(op)
+			}
+		}
+		switch {
+		case op.Kind == driver.Get || op.Kind == driver.TagState && op.TTL == 0:
 			data, err := it.command.(*redis.StringCmd).Bytes() //nolint:forcetypeassert // made by get
 			if err := taken(op, data, err); err != nil {
 				op.Err = wrap(err)
 			}
-			continue
-		}
-		if err != nil {
-			if redis.HasErrorPrefix(err, "OOM") && (op.Kind == driver.Set || op.Kind == driver.Expire) {
-				again = append(again, s.place(op))
-				if it.script == leaseScript {
-					unnoted = unnoted.add(op)
-				}
-			}
-			if op.Kind == driver.TagState && redis.HasErrorPrefix(err, "OOM") {
-				op.Token = "" // no state: no value with this tag is valid
-				continue
-			}
+		case full && op.Kind == driver.TagState:
+			op.Token = "" // no state: no value with this tag is valid
+		case err != nil:
 			op.Err = wrap(err)
-			continue
-		}
-		switch op.Kind { //nolint:exhaustive // the others have no result
-		case driver.TagState:
-			op.Token, _ = it.command.(*redis.Cmd).Text() //nolint:forcetypeassert // checked above
-			s.ensured.note(op.Key, op.TTL)
-		case driver.Lease:
-			n, _ := it.command.(*redis.Cmd).Int() //nolint:forcetypeassert // checked above
-			if op.State = driver.LeaseHeld; n > 0 {
-				op.State = driver.LeaseState(n) //nolint:gosec // 1 or 2
-			}
-			op.Left = time.Duration(max(-n, 0)) * time.Millisecond
-		case driver.Set:
-			if it.script == leaseScript {
-				op.Token = it.args[0].(string) //nolint:forcetypeassert // made by commands
-				continue
-			}
-			if it.script == nil {
-				continue
-			}
-			fallthrough // a Set whose lease has ended had no effect, since a later write replaced it
-		case driver.Fill, driver.Release:
-			n, _ := it.command.(*redis.Cmd).Int() //nolint:forcetypeassert // checked above
-			if op.Done = n > 0; n == 2 {
+		default:
+			if s.result(it, op) {
 				woken = woken.wake(op.Key)
 			}
 		}
 	}
-	for n, a := range b.sent {
-		late, err := s.log.appended(ctx, a)
-		if !late || n > 0 || !b.tags {
-			continue
-		}
-		// An invalidation must follow its announcement, so it is repeated.
-		for i := range b.ops {
-			switch op := &b.ops[i]; {
-			case op.Kind != driver.Invalidate || op.Err != nil:
-			case err != nil:
-				op.Err = wrap(err)
-			default:
-				again = append(again, s.place(op))
-			}
-		}
-	}
+	again = append(again, b.unannounced(ctx)...)
 	if len(again) > 0 {
 		_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for _, place := range again {
@@ -325,6 +294,56 @@ func (b *batch) results(ctx context.Context) error {
 	}
 	s.log.later(woken)
 	return nil
+}
+
+// result reads the reply of a script. It reports whether other processes wait for the key.
+func (s *Store) result(it *item, op *driver.Op) (wake bool) {
+	switch op.Kind { //nolint:exhaustive // the others have no result
+	case driver.TagState:
+		op.Token, _ = it.command.(*redis.Cmd).Text() //nolint:forcetypeassert // made by command
+		s.ensured.note(op.Key, op.TTL)
+	case driver.Lease:
+		n, _ := it.command.(*redis.Cmd).Int() //nolint:forcetypeassert // made by command
+		if op.State = driver.LeaseHeld; n > 0 {
+			op.State = driver.LeaseState(n) //nolint:gosec // 1 or 2
+		}
+		op.Left = time.Duration(max(-n, 0)) * time.Millisecond
+	case driver.Set:
+		switch it.script {
+		case nil:
+			return false
+		case leaseScript:
+			op.Token = it.args[0].(string) //nolint:forcetypeassert // made by command
+			return false
+		}
+		fallthrough // a Set whose lease has ended had no effect, since a later write replaced it
+	case driver.Fill, driver.Release:
+		n, _ := it.command.(*redis.Cmd).Int() //nolint:forcetypeassert // made by command
+		op.Done = n > 0
+		return n == 2
+	}
+	return false
+}
+
+// unannounced waits for the replies to the messages. It returns the tags whose announcement came
+// too late: an invalidation must follow its announcement, so it is repeated.
+func (b *batch) unannounced(ctx context.Context) (places []string) {
+	for n, a := range b.sent {
+		late, err := b.s.log.appended(ctx, a)
+		if !late || n > 0 || !b.tags {
+			continue
+		}
+		for i := range b.ops {
+			switch op := &b.ops[i]; {
+			case op.Kind != driver.Invalidate || op.Err != nil:
+			case err != nil:
+				op.Err = wrap(err)
+			default:
+				places = append(places, b.s.place(op))
+			}
+		}
+	}
+	return places
 }
 
 // changedState counts and logs that the breaker of a node has opened or closed.

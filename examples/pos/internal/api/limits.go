@@ -41,100 +41,128 @@ func Limiters(cfg Config) ([]operate.Limiter, error) {
 	return l.all, nil
 }
 
-func newLimits(cfg Config) (l *limits, err error) {
+func newLimits(cfg Config) (*limits, error) {
 	s := cfg.Settings
-	l = &limits{login: unlimited}
+	l := &limits{login: unlimited}
+	var err error
 	if l.address, err = ratelimit.ByIP(&ratelimit.IPOptions{TrustedProxies: s.TrustedProxies}); err != nil {
 		return nil, err
 	}
-	till := ratelimit.By("till", func(r *http.Request) string {
-		if c := callerOf(r); c != nil && c.cookie {
-			return hashed(c.device)
-		}
-		return ""
-	}, ratelimit.By("user", userName, l.address))
-	token := ratelimit.By("token", func(r *http.Request) string {
-		if c := callerOf(r); c != nil {
-			return hashed(c.token)
-		}
-		return ""
-	}, l.address)
-	options := &ratelimit.MiddlewareOptions{Logger: cfg.Logger}
 	var shown []ratelimit.Rule
 	var all []ratelimit.Limiter
-	wrap := func(rules ...ratelimit.Rule) (middleware, error) {
-		var on []ratelimit.Rule
-		for _, r := range rules {
-			if r.Limiter != nil {
-				on = append(on, r)
-			}
-		}
-		if len(on) == 0 {
-			return unlimited, nil
-		}
-		shown = append(shown, on...)
-		m, err := ratelimit.NewMiddleware(on, options)
-		if err != nil {
-			return nil, err
-		}
-		return m.Wrap, nil
-	}
-	rule := func(p ratelimit.Policy, key ratelimit.KeyFunc, skip func(*http.Request) bool) (r ratelimit.Rule) {
-		if p.Limit == ratelimit.Unlimited || err != nil {
-			return r
-		}
-		r = ratelimit.Rule{Key: key, Skip: skip}
-		if r.Limiter, err = cfg.Limiter(p); err == nil {
-			all = append(all, r.Limiter)
-		}
-		return r
-	}
 	if s.RateLogin.Limit != ratelimit.Unlimited {
-		key := hmac.New(sha256.New, cfg.CursorSecret)
-		key.Write([]byte("devices that have logged in"))
-		guard, err := loginguard.New(key.Sum(nil), &loginguard.Options{
-			Limiter: cfg.Limiter, Address: s.RateLogin, Insecure: true, Logger: cfg.Logger,
-			Fold: func(name string) string { return name }, // users are compared by their bytes
-			IP:   &ratelimit.IPOptions{TrustedProxies: s.TrustedProxies, Logger: cfg.Logger},
-		})
+		guard, err := newGuard(cfg)
 		if err != nil {
 			return nil, err
 		}
-		l.login = guard.Wrap
-		all = append(all, guard.Limiters()...)
-		shown = append(shown, ratelimit.Rule{Limiter: guard.Limiters()[0], Key: l.address}) // only a login request names an account
+		l.login, all = guard.Wrap, guard.Limiters()
+		shown = append(shown, ratelimit.Rule{Limiter: all[0], Key: l.address}) // only a login request names an account
 	}
-	api := rule(s.RateAPI, token, isPage)
-	page := rule(s.RatePage, till, func(r *http.Request) bool { return !isPage(r) || neverRefused(r) })
-	sale, topUp := rule(s.RateSale, till, nil), rule(s.RateTopUp, till, nil)
-	if err != nil {
-		return nil, err
-	}
-	for _, one := range []struct {
+	till, token := l.byTill(), l.byToken()
+	for _, route := range []struct {
 		to    *middleware
-		rules []ratelimit.Rule
-	}{{&l.reads, []ratelimit.Rule{api, page}}, {&l.sale, []ratelimit.Rule{sale}}, {&l.topUp, []ratelimit.Rule{topUp}}} {
-		if *one.to, err = wrap(one.rules...); err != nil {
+		rules []limitRule
+	}{
+		{&l.reads, []limitRule{{s.RateAPI, token, isPage}, {s.RatePage, till, func(r *http.Request) bool { return !isPage(r) || neverRefused(r) }}}},
+		{&l.sale, []limitRule{{s.RateSale, till, nil}}},
+		{&l.topUp, []limitRule{{s.RateTopUp, till, nil}}},
+	} {
+		rules, err := newRules(cfg, route.rules)
+		if err != nil {
 			return nil, err
+		}
+		if *route.to, err = wrap(cfg, rules); err != nil {
+			return nil, err
+		}
+		shown = append(shown, rules...)
+		for _, r := range rules {
+			all = append(all, r.Limiter)
 		}
 	}
 	l.status = ratelimit.LimitsHandler(shown...)
 	if l.all, err = operate.Limiters(all...); err != nil {
 		return nil, err
 	}
+	l.downloads, err = newDownloads(cfg, till)
+	return l, err
+}
+
+// byTill counts requests of the shop's pages by browser, and all others by user or address.
+func (l *limits) byTill() ratelimit.KeyFunc {
+	return ratelimit.By("till", func(r *http.Request) string {
+		if c := callerOf(r); c != nil && c.cookie {
+			return hashed(c.device)
+		}
+		return ""
+	}, ratelimit.By("user", userName, l.address))
+}
+
+// byToken counts requests by their token, and requests without one by address.
+func (l *limits) byToken() ratelimit.KeyFunc {
+	return ratelimit.By("token", func(r *http.Request) string {
+		if c := callerOf(r); c != nil {
+			return hashed(c.token)
+		}
+		return ""
+	}, l.address)
+}
+
+// limitRule is a policy of the settings with its key. skip may be nil.
+type limitRule struct {
+	policy ratelimit.Policy
+	key    ratelimit.KeyFunc
+	skip   func(*http.Request) bool
+}
+
+// newRules returns the rules of the policies that are on.
+func newRules(cfg Config, list []limitRule) (rules []ratelimit.Rule, err error) {
+	for _, r := range list {
+		if r.policy.Limit == ratelimit.Unlimited {
+			continue
+		}
+		limiter, err := cfg.Limiter(r.policy)
+		if err != nil {
+			return nil, err
+		}
+		rules = append(rules, ratelimit.Rule{Limiter: limiter, Key: r.key, Skip: r.skip})
+	}
+	return rules, nil
+}
+
+func wrap(cfg Config, rules []ratelimit.Rule) (middleware, error) {
+	if len(rules) == 0 {
+		return unlimited, nil
+	}
+	m, err := ratelimit.NewMiddleware(rules, &ratelimit.MiddlewareOptions{Logger: cfg.Logger})
+	if err != nil {
+		return nil, err
+	}
+	return m.Wrap, nil
+}
+
+func newGuard(cfg Config) (*loginguard.Guard, error) {
+	key := hmac.New(sha256.New, cfg.CursorSecret)
+	key.Write([]byte("devices that have logged in"))
+	return loginguard.New(key.Sum(nil), &loginguard.Options{
+		Limiter: cfg.Limiter, Address: cfg.Settings.RateLogin, Insecure: true, Logger: cfg.Logger,
+		Fold: func(name string) string { return name }, // users are compared by their bytes
+		IP:   &ratelimit.IPOptions{TrustedProxies: cfg.Settings.TrustedProxies, Logger: cfg.Logger},
+	})
+}
+
+func newDownloads(cfg Config, key ratelimit.KeyFunc) (middleware, error) {
 	slots, err := cfg.Concurrency(downloads)
 	if err != nil {
 		return nil, err
 	}
-	m, err := concurrency.NewMiddleware(slots, till, &concurrency.MiddlewareOptions{
+	m, err := concurrency.NewMiddleware(slots, key, &concurrency.MiddlewareOptions{
 		Logger: cfg.Logger,
 		Skip:   func(r *http.Request) bool { return !isDownload(r) },
 	})
 	if err != nil {
 		return nil, err
 	}
-	l.downloads = m.Wrap
-	return l, nil
+	return m.Wrap, nil
 }
 
 // isPage reports whether a request comes from one of the shop's own pages.

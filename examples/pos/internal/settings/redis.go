@@ -49,6 +49,27 @@ func (r Redis) DB() int {
 
 var errRedis = errors.New("want redis://host:6379/0, rediss://…, redis+sentinel://host:26379,host:26379/master/0 or redis+cluster://host:6379,host:6379")
 
+// readPath reads the number of a database, and before it the name of the master for sentinels.
+func readPath(o *redis.UniversalOptions, path string, cluster bool) error {
+	for part := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
+		if part == "" {
+			continue
+		}
+		db, err := strconv.Atoi(part)
+		switch {
+		case err == nil && db != 0 && cluster:
+			return errors.New("a cluster has database 0 only")
+		case err == nil && db >= 0 && db < 1024:
+			o.DB = db
+		case o.MasterName != "":
+			o.MasterName = part
+		default:
+			return fmt.Errorf("%q is no database number", part)
+		}
+	}
+	return nil
+}
+
 // Set reads redis://[user:pw@]host[:port][/db], rediss:// for TLS,
 // redis+sentinel://[user:pw@]host,host/master[/db] and redis+cluster://host,host. The master's
 // name may also be ?master=, and a password of the sentinels is ?sentinel_password=. ?tls-ca=
@@ -101,21 +122,8 @@ func (r *Redis) Set(s string) error {
 		}
 		o.Addrs = append(o.Addrs, addr)
 	}
-	for part := range strings.SplitSeq(strings.Trim(u.Path, "/"), "/") {
-		if part == "" {
-			continue
-		}
-		db, err := strconv.Atoi(part)
-		if err == nil && db != 0 && strings.HasSuffix(scheme, "+cluster") {
-			return errors.New("a cluster has database 0 only")
-		}
-		if err == nil && db >= 0 && db < 1024 {
-			o.DB = db
-		} else if o.MasterName != "" {
-			o.MasterName = part
-		} else {
-			return fmt.Errorf("%q is no database number", part)
-		}
+	if err := readPath(o, u.Path, strings.HasSuffix(scheme, "+cluster")); err != nil {
+		return err
 	}
 	if tlsOn {
 		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
