@@ -157,27 +157,60 @@ func NewEmail(addr, from string, to []string, opts *EmailOptions) (*Email, error
 // A recipient that the server defers (4xx) is an error too. A repetition of the same
 // message then goes only to the recipients that do not have it. No error contains the
 // password or the token.
+//
+// A mail that is too large for the server is sent again at once, as a plain text of a
+// few KiB.
 func (e *Email) Notify(ctx context.Context, m Message) error {
 	m = m.prepared(time.Now(), e.secrets)
-	msg, err := e.compose(m)
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeoutCause(ctx, e.opts.Timeout,
 		fmt.Errorf("notify: %s did not finish within %v", e.addr, e.opts.Timeout))
 	defer cancel()
-	return e.send(ctx, msg, m.id())
+	id := m.id() // also of the short form, because it is the same message
+	err := e.sendMail(ctx, m, id)
+	if !isTooLarge(err) || ctx.Err() != nil {
+		return err
+	}
+	e.opts.Logger.WarnContext(ctx, "notify: the mail is too large for the server and is sent again as a short text", "server", e.addr, "error", err)
+	return e.sendMail(ctx, m.short(), id)
+}
+
+func (e *Email) sendMail(ctx context.Context, m Message, id string) error {
+	msg, err := e.compose(m, id)
+	if err != nil {
+		return err
+	}
+	return e.send(ctx, msg, id)
+}
+
+// Limits of the short form of a mail.
+const (
+	maxShortMail   = 32 << 10 // with headers, in quoted-printable encoding
+	maxShortText   = 6 << 10
+	maxShortFields = 10
+	maxShortValue  = 200
+)
+
+// short is m without HTML, truncated, for a server that rejects the whole mail as too large.
+func (m Message) short() Message {
+	m.HTML = ""
+	m.Text = truncate(m.Text, maxShortText) + "\n\n[The mail server rejected the whole message as too large. This is its beginning, without HTML.]"
+	fields := make([]Field, 0, maxShortFields)
+	for _, f := range m.Fields[:min(len(m.Fields), maxShortFields)] {
+		fields = append(fields, Field{Name: f.Name, Value: truncate(f.Value, maxShortValue)})
+	}
+	m.Fields = fields
+	return m
 }
 
 // compose builds the mail. go-mail encodes non-ASCII characters and accepts every text
 // that prepared returns.
-func (e *Email) compose(m Message) (*gomail.Msg, error) {
+func (e *Email) compose(m Message, id string) (*gomail.Msg, error) {
 	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent())
 	msg.FromMailAddress(e.from)
 	msg.ToMailAddress(e.to...)
 	msg.Subject(cmp.Or(m.Topic, m.Subject))
 	msg.SetDateWithValue(m.Time)
-	msg.SetMessageIDWithValue(m.id() + "@" + e.domain())
+	msg.SetMessageIDWithValue(id + "@" + e.domain())
 	if thread := m.thread(); thread != "" {
 		// The first mail of a thread is not known here, and is not needed. Mail
 		// programs group mails that refer to the same ancestor, even if that ancestor

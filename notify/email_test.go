@@ -24,7 +24,8 @@ func FuzzEmailHeaders(f *testing.F) {
 		"Content-Type": true, "Content-Transfer-Encoding": true,
 	}
 	f.Fuzz(func(t *testing.T, subject, key, source string) {
-		msg, err := e.compose(Message{Subject: subject, Key: key, Source: source, Text: subject + key}.prepared(noon, forms))
+		m := Message{Subject: subject, Key: key, Source: source, Text: subject + key}.prepared(noon, forms)
+		msg, err := e.compose(m, m.id())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,8 +6,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/textproto"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,7 +34,11 @@ func (e *Email) send(ctx context.Context, msg *gomail.Msg, id string) (err error
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause // the error of the closed connection is less precise
 		}
+		large := isTooLarge(err)
 		err = fmt.Errorf("notify: mail through %s: %s: %w", e.addr, stage, e.reply(err))
+		if large {
+			err = &tooLargeError{err}
+		}
 	}()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", e.addr)
 	if err != nil {
@@ -72,8 +78,17 @@ func (e *Email) send(ctx context.Context, msg *gomail.Msg, id string) (err error
 	if ok, _ := client.Extension("SMTPUTF8"); !ok && !isASCII(e.from.Address) {
 		return errNotASCII
 	}
-	if err := client.Mail("<" + e.from.Address + ">"); err != nil {
+	size, err := msg.WriteTo(io.Discard)
+	if err != nil {
 		return err
+	}
+	if limit := sizeLimit(client); limit > 0 && size > limit {
+		_ = client.UpdateDeadline(goodbye)
+		_ = client.Quit()
+		return &tooLargeError{fmt.Errorf("the mail has %d bytes, and the server accepts %d", size, limit)}
+	}
+	if err := client.Mail("<" + e.from.Address + ">"); err != nil {
+		return tooLarge(err)
 	}
 	stage = "recipients"
 	have := e.taken.has(id)
@@ -91,11 +106,17 @@ func (e *Email) send(ctx context.Context, msg *gomail.Msg, id string) (err error
 	if err != nil {
 		return err
 	}
-	if _, err := msg.WriteTo(w); err != nil {
-		return err
+	_, err = msg.WriteTo(w)
+	if err == nil {
+		err = w.Close()
 	}
-	if err := w.Close(); err != nil {
-		return err
+	if err != nil {
+		var protocol *textproto.Error
+		if size > maxShortMail && !errors.As(err, &protocol) {
+			// Some servers close the connection in the middle of a mail that is too large.
+			return &tooLargeError{err}
+		}
+		return tooLarge(err)
 	}
 	// The server has accepted the mail. Its response to QUIT does not matter.
 	_ = client.UpdateDeadline(goodbye)
@@ -106,6 +127,38 @@ func (e *Email) send(ctx context.Context, msg *gomail.Msg, id string) (err error
 	e.taken.add(id, have)
 	stage = "recipients"
 	return deferred
+}
+
+// tooLargeError is the error of a server that may accept a smaller mail.
+type tooLargeError struct{ error }
+
+func (e *tooLargeError) Unwrap() error { return e.error }
+
+func isTooLarge(err error) bool {
+	var large *tooLargeError
+	return errors.As(err, &large)
+}
+
+// tooLarge marks a response that rejects the size of the mail: 552, or an enhanced code for
+// "message length exceeds limit" or "message too big" (RFC 3463). 552 is also the response
+// of a full mailbox, to which a short mail may still be delivered.
+func tooLarge(err error) error {
+	var protocol *textproto.Error
+	if errors.As(err, &protocol) && (protocol.Code == 552 || protocol.Code/100 == 5 &&
+		(strings.HasPrefix(protocol.Msg, "5.2.3") || strings.HasPrefix(protocol.Msg, "5.3.4"))) {
+		return &tooLargeError{err}
+	}
+	return err
+}
+
+// sizeLimit is the limit that the server announces (RFC 1870), or 0.
+func sizeLimit(client *smtp.Client) int64 {
+	_, text := client.Extension("SIZE")
+	limit, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+	if err != nil || limit < 0 {
+		return 0
+	}
+	return limit
 }
 
 var errNotASCII = errors.New("the address is not ASCII, and the server does not offer SMTPUTF8")

@@ -9,8 +9,10 @@ import (
 	"io"
 	"log/slog"
 	"mime"
+	"mime/quotedprintable"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -483,5 +485,105 @@ func TestEmailAddressesInOtherLetters(t *testing.T) {
 	}
 	if _, err := notify.NewEmail("mail.example.org", "pos@example.org", []string{"ops@exämple.org"}, nil); err == nil || !strings.Contains(err.Error(), "xn--") {
 		t.Errorf("%v", err)
+	}
+}
+
+// A server that takes only small mails gets the beginning of the message as plain text, and
+// the alert is not lost.
+func TestEmailTooLarge(t *testing.T) {
+	t.Parallel()
+	m := notify.Message{
+		Subject: "database fails", Text: "first line\n" + strings.Repeat("a line of the text: ä\n", 2000), HTML: "<p>" + strings.Repeat("<b>cell</b>\n", 10000) + "</p>",
+		Key: "k", Source: "pos", Time: noon, Link: "https://pos.example.org/status/",
+	}
+	for i := range 50 {
+		m.Fields = append(m.Fields, notify.Field{Name: fmt.Sprint("field ", i), Value: strings.Repeat("v", 1000)})
+	}
+	const limit = 40 << 10
+	var tries atomic.Int64
+	reject := func(answer error, limit int) func(*smtpServer) {
+		return func(s *smtpServer) {
+			s.MaxMessageBytes = 0
+			s.onContent = func(b []byte) error {
+				if tries.Add(1); len(b) > limit {
+					return answer
+				}
+				return nil
+			}
+		}
+	}
+	for name, configure := range map[string]func(*smtpServer){
+		"announced": func(s *smtpServer) { s.MaxMessageBytes = limit },
+		"552":       reject(&smtp.SMTPError{Code: 552, EnhancedCode: smtp.EnhancedCode{5, 3, 4}, Message: "too large"}, limit),
+		"554 5.3.4": reject(&smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 3, 4}, Message: "message too big for system"}, limit),
+		"550 5.2.3": reject(&smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 2, 3}, Message: "limit of the recipient"}, limit),
+		"closes":    func(s *smtpServer) { s.closeAfter = limit },
+	} {
+		s := newSMTPServer(t, configure)
+		quiet := slog.New(slog.DiscardHandler)
+		if err := mustEmail(t, s.addr, &notify.EmailOptions{Logger: quiet}, "a@example.org", "b@example.org").Notify(t.Context(), m); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		got := s.got()
+		if len(got) != 1 || len(got[0].to) != 2 || len(got[0].raw) > 32<<10 {
+			t.Errorf("%s: got %d mails", name, len(got))
+			continue
+		}
+		mail := got[0].parse(t)
+		body, err := io.ReadAll(quotedprintable.NewReader(mail.Body))
+		if err != nil || !strings.HasPrefix(mail.Header.Get("Content-Type"), "text/plain") || strings.Contains(string(body), "<b>") {
+			t.Errorf("%s: %v %v", name, err, mail.Header)
+		}
+		for _, want := range []string{"first line", "field 0: vvv", "https://pos.example.org/status/", "too large"} {
+			if !strings.Contains(string(body), want) {
+				t.Errorf("%s: %q is missing", name, want)
+			}
+		}
+		if s := mail.Header.Get("Subject"); s != m.Subject || mail.Header.Get("References") == "" {
+			t.Errorf("%s: %v", name, mail.Header)
+		}
+	}
+
+	tries.Store(0)
+	s := newSMTPServer(t, reject(&smtp.SMTPError{Code: 552, EnhancedCode: smtp.EnhancedCode{5, 2, 2}, Message: "mailbox full"}, 0))
+	if err := mustEmail(t, s.addr, nil).Notify(t.Context(), m); err == nil || !strings.Contains(err.Error(), "552") || tries.Load() != 2 {
+		t.Errorf("%d tries: %v", tries.Load(), err)
+	}
+}
+
+// A server that defers a mail after its content has not accepted it, not even for the
+// recipients that it accepted before.
+func TestEmailDeferredAfterData(t *testing.T) {
+	t.Parallel()
+	busy := true
+	s := newSMTPServer(t, func(s *smtpServer) {
+		s.refuse["later@example.org"] = &smtp.SMTPError{Code: 450, EnhancedCode: smtp.EnhancedCode{4, 2, 1}, Message: "greylisted"}
+		s.onContent = func([]byte) error {
+			if busy {
+				return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "try again"}
+			}
+			return nil
+		}
+	})
+	e := mustEmail(t, s.addr, nil, "a@example.org", "later@example.org")
+	m := notify.Message{Subject: "hello", Time: noon}
+	if err := e.Notify(t.Context(), m); err == nil || !strings.Contains(err.Error(), "content: 451") {
+		t.Errorf("got %v", err)
+	}
+	busy = false
+	if err := e.Notify(t.Context(), m); err == nil || !strings.Contains(err.Error(), "greylisted") {
+		t.Errorf("got %v", err)
+	}
+	delete(s.refuse, "later@example.org")
+	if err := e.Notify(t.Context(), m); err != nil {
+		t.Error(err)
+	}
+	var to []string
+	for _, r := range s.got() {
+		to = append(to, r.to...)
+	}
+	if strings.Join(to, " ") != "a@example.org later@example.org" {
+		t.Errorf("delivered to %v", to)
 	}
 }

@@ -1,6 +1,7 @@
 package notify_test
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -28,12 +29,16 @@ type smtpServer struct {
 	addr string
 	cert *x509.Certificate
 
-	mu       sync.Mutex
-	mails    []received
-	logins   []string
-	refuse   map[string]error // by recipient
-	onData   func(io.Reader) error
-	password string
+	mu     sync.Mutex
+	mails  []received
+	logins []string
+	refuse map[string]error // by recipient
+	onData func(io.Reader) error
+	// onContent decides about a whole mail. closeAfter is the number of bytes after which
+	// the server closes the connection.
+	onContent  func([]byte) error
+	closeAfter int64
+	password   string
 }
 
 type received struct {
@@ -170,9 +175,22 @@ func (x *smtpSession) Data(r io.Reader) error {
 	if x.s.onData != nil {
 		return x.s.onData(r)
 	}
+	if limit := x.s.closeAfter; limit > 0 {
+		var start bytes.Buffer
+		if n, err := io.CopyN(&start, r, limit); n == limit && err == nil {
+			x.conn.Conn().Close()
+			return errors.New("closed")
+		}
+		r = &start
+	}
 	b, err := io.ReadAll(r)
 	if err != nil {
 		return err
+	}
+	if x.s.onContent != nil {
+		if err := x.s.onContent(b); err != nil {
+			return err
+		}
 	}
 	x.current.raw = string(b)
 	_, x.current.tls = x.conn.TLSConnectionState()
