@@ -83,8 +83,9 @@ type HTTPOptions struct {
 	Client *http.Client
 }
 
-// HTTP returns a check that gets a URL and expects a 2xx. It is Shared and not
-// critical, because most services can still do useful work when another service is
+// HTTP returns a check that gets a URL and expects a 2xx. Each run uses a new
+// connection, so it notices a server that accepts no more connections. It is Shared and
+// not critical, because most services can still do useful work when another service is
 // down.
 func HTTP(name, target string, opts *HTTPOptions) health.Check {
 	var o HTTPOptions
@@ -108,23 +109,42 @@ func HTTP(name, target string, opts *HTTPOptions) health.Check {
 		if o.Header != nil {
 			req.Header = o.Header.Clone()
 		}
-		resp, err := client.Do(req)
+		req.Close = true // for a transport that withoutKept does not know
+		resp, err := withoutKept(client).Do(req)
 		if err != nil {
 			return "no answer", err
 		}
 		defer resp.Body.Close()
+		if resp.StatusCode/100 != 2 { // says more than a body that is slow or breaks off
+			return "", fmt.Errorf("answered %d", resp.StatusCode)
+		}
 		body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 		if err != nil {
 			return "the answer broke off", err
-		}
-		if resp.StatusCode/100 != 2 {
-			return "", fmt.Errorf("answered %d", resp.StatusCode)
 		}
 		if !strings.Contains(string(body), o.Contains) {
 			return "", errors.New("the answer does not contain the expected text")
 		}
 		return fmt.Sprintf("answered %d", resp.StatusCode), nil
 	})
+}
+
+// withoutKept returns a client that uses no kept connection. Such a connection still works
+// while the server accepts no new one.
+func withoutKept(client *http.Client) *http.Client {
+	transport := client.Transport
+	if transport == nil {
+		transport = http.DefaultTransport
+	}
+	t, ok := transport.(*http.Transport)
+	if !ok {
+		return client
+	}
+	t = t.Clone()
+	t.DisableKeepAlives = true
+	c := *client
+	c.Transport = t
+	return &c
 }
 
 // TCP returns a check that a port ("host:port") accepts a connection. It is Shared and
@@ -168,6 +188,9 @@ func DNS(name, host string, opts *DNSOptions) health.Check {
 		addrs, err := resolver.LookupHost(ctx, host)
 		if err != nil {
 			return "no address", err
+		}
+		if len(addrs) == 1 {
+			return "1 address", nil
 		}
 		return fmt.Sprintf("%d addresses", len(addrs)), nil
 	})

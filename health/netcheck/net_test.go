@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"encoding/pem"
 	"errors"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -57,6 +58,36 @@ func TestHTTP(t *testing.T) {
 	require.Equal(t, health.Fail, outcomeOf(t, HTTP("h", "http://u:S3cr3t@"+address, o)).Status)
 	require.NotContains(t, outcomeOf(t, HTTP("h", "http://u:S3cr3t@"+address, o)).Output, "S3cr3t")
 	require.Equal(t, health.Fail, outcomeOf(t, TCP("t", address, nil)).Status)
+}
+
+// A server that has stopped to accept connections still serves the open ones.
+func TestHTTPUsesANewConnection(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(r.Proto)) }))
+		server.EnableHTTP2 = http2
+		server.StartTLS()
+		defer server.Close()
+		client := server.Client()
+		want := map[bool]string{false: "HTTP/1.1", true: "HTTP/2.0"}[http2]
+		c := HTTP("h", server.URL, &HTTPOptions{Client: client, Contains: want})
+		require.Equal(t, health.Pass, outcomeOf(t, c).Status, want)
+		resp, err := client.Get(server.URL) // another user of the client keeps a connection
+		require.NoError(t, err)
+		_, _ = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		server.Listener.Close()
+		require.Equal(t, health.Fail, outcomeOf(t, c).Status, want)
+	}
+}
+
+func TestHTTPStatusBeforeBody(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}))
+	defer server.Close()
+	require.Equal(t, "answered 503", outcomeOf(t, HTTP("h", server.URL, nil)).Output)
 }
 
 func TestDNS(t *testing.T) {
@@ -120,6 +151,55 @@ func TestCertificates(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty.pem")
 	require.NoError(t, os.WriteFile(empty, []byte("nothing"), 0o600))
 	require.Contains(t, outcomeOf(t, CertificateFile("tls", empty, nil)).Output, "there is no certificate")
+}
+
+// A server sends a certificate for old clients that has expired: a root signed by an older
+// root. Clients that know the root itself do not need it.
+func TestExpiredCertificateThatNobodyNeeds(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	serial := int64(0)
+	sign := func(name string, ca bool, until time.Duration, parent *x509.Certificate) *x509.Certificate {
+		serial++
+		template := &x509.Certificate{
+			SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-100 * day), NotAfter: time.Now().Add(until),
+			IsCA: ca, BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		}
+		if parent == nil {
+			parent = template
+		}
+		der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, key)
+		require.NoError(t, err)
+		cert, err := x509.ParseCertificate(der)
+		require.NoError(t, err)
+		return cert
+	}
+	root, old := sign("root", true, 900*day, nil), sign("old root", true, -day, nil)
+	cross := sign("root", true, -day, old)
+	for left, want := range map[time.Duration]health.Status{80 * day: health.Pass, 10 * day: health.Warn} {
+		leaf := sign("shop.example", false, left, root)
+		server := httptest.NewUnstartedServer(http.NotFoundHandler())
+		server.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{leaf.Raw, cross.Raw}, PrivateKey: key}}}
+		server.StartTLS()
+		defer server.Close()
+		pool := x509.NewCertPool()
+		pool.AddCert(root)
+		s := outcomeOf(t, TLS("tls", server.Listener.Addr().String(), &TLSOptions{Config: &tls.Config{RootCAs: pool}}))
+		require.Equal(t, want, s.Status, s.Output)
+		require.InDelta(t, left.Hours()/24, s.Observed[0].Value, 0.1)
+	}
+}
+
+// The output of a check of certificates blames a certificate only if it is the cause.
+func TestTLSNamesTheCause(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := listener.Addr().String()
+	server := &http.Server{Handler: http.NotFoundHandler(), ReadHeaderTimeout: time.Second}
+	go func() { _ = server.Serve(listener) }()
+	require.Contains(t, outcomeOf(t, TLS("tls", address, nil)).Output, "no TLS handshake")
+	require.NoError(t, server.Close())
+	require.Contains(t, outcomeOf(t, TLS("tls", address, nil)).Output, "no connection")
 }
 
 func TestClock(t *testing.T) {

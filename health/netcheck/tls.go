@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/mainstay-go/mainstay/health"
@@ -42,19 +43,49 @@ func (o *TLSOptions) normalized() TLSOptions {
 
 // TLS returns a check of the certificates of a server ("host:port"). It checks that a
 // client accepts them, and the remaining time of the first certificate in the chain to
-// expire. It runs every hour. It is Shared and not critical.
+// expire. If several chains are valid, the one that stays valid longest counts. It runs
+// every hour. It is Shared and not critical.
 func TLS(name, address string, opts *TLSOptions) health.Check {
 	o := opts.normalized()
-	_, _, valid := net.SplitHostPort(address)
-	return newCertCheck(name, o, valid, func(ctx context.Context) ([]*x509.Certificate, error) {
-		dialer := tls.Dialer{Config: o.Config}
-		conn, err := dialer.DialContext(ctx, "tcp", address)
+	host, _, valid := net.SplitHostPort(address)
+	return newCertCheck(name, o, valid, func(ctx context.Context) ([]*x509.Certificate, string, error) {
+		raw, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 		if err != nil {
-			return nil, err
+			return nil, "no connection", err
 		}
-		defer conn.Close()
-		return conn.(*tls.Conn).ConnectionState().PeerCertificates, nil
+		defer raw.Close()
+		config := o.Config.Clone()
+		if config == nil {
+			config = &tls.Config{}
+		}
+		config.ServerName = orDefault(config.ServerName, host)
+		conn := tls.Client(raw, config)
+		if err := conn.HandshakeContext(ctx); err != nil {
+			var refused *tls.CertificateVerificationError
+			if errors.As(err, &refused) {
+				return nil, "no valid certificate", err
+			}
+			return nil, "no TLS handshake", err
+		}
+		state := conn.ConnectionState()
+		return longestValid(state.VerifiedChains, state.PeerCertificates), "", nil
 	})
+}
+
+// longestValid returns the chain whose first certificate to expire does so last. A server may
+// send a further certificate, for old clients, that has expired and that no other client
+// needs. sent is for a client that verifies no chain.
+func longestValid(chains [][]*x509.Certificate, sent []*x509.Certificate) []*x509.Certificate {
+	if len(chains) == 0 {
+		return sent
+	}
+	return slices.MaxFunc(chains, func(a, b []*x509.Certificate) int {
+		return firstToExpire(a).NotAfter.Compare(firstToExpire(b).NotAfter)
+	})
+}
+
+func firstToExpire(certs []*x509.Certificate) *x509.Certificate {
+	return slices.MinFunc(certs, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) })
 }
 
 // CertificateFile returns a check of the certificates in a PEM file. It finds a failed
@@ -66,30 +97,30 @@ func CertificateFile(name, path string, opts *TLSOptions) health.Check {
 	if path == "" {
 		valid = errors.New("the path is empty")
 	}
-	return newCertCheck(name, o, valid, func(context.Context) ([]*x509.Certificate, error) {
+	return newCertCheck(name, o, valid, func(context.Context) ([]*x509.Certificate, string, error) {
 		rest, err := os.ReadFile(path)
 		if err != nil {
-			return nil, err
+			return nil, "the file cannot be read", err
 		}
 		var certs []*x509.Certificate
 		for {
 			var block *pem.Block
 			if block, rest = pem.Decode(rest); block == nil {
-				return certs, nil
+				return certs, "", nil
 			}
 			if block.Type != "CERTIFICATE" {
 				continue
 			}
 			cert, err := x509.ParseCertificate(block.Bytes)
 			if err != nil {
-				return nil, err
+				return nil, "no valid certificate", err
 			}
 			certs = append(certs, cert)
 		}
 	})
 }
 
-func newCertCheck(name string, opts TLSOptions, valid error, load func(context.Context) ([]*x509.Certificate, error)) health.Check {
+func newCertCheck(name string, opts TLSOptions, valid error, load func(context.Context) ([]*x509.Certificate, string, error)) health.Check {
 	if valid == nil && (opts.FailBefore < 0 || opts.WarnBefore < opts.FailBefore) {
 		valid = fmt.Errorf("WarnBefore %v and FailBefore %v: use positive times, the first not smaller", opts.WarnBefore, opts.FailBefore)
 	}
@@ -102,15 +133,15 @@ func newCertCheck(name string, opts TLSOptions, valid error, load func(context.C
 type certCheck struct {
 	opts  TLSOptions
 	valid error
-	load  func(context.Context) ([]*x509.Certificate, error)
+	load  func(context.Context) (certs []*x509.Certificate, problem string, err error)
 }
 
 func (c *certCheck) Validate() error { return c.valid }
 
 func (c *certCheck) Check(ctx context.Context) health.Result {
-	certs, err := c.load(ctx)
+	certs, problem, err := c.load(ctx)
 	if err != nil {
-		return health.Failed("no valid certificate", err)
+		return health.Failed(problem, err)
 	}
 	return c.judge(certs, time.Now())
 }
@@ -119,11 +150,8 @@ func (c *certCheck) judge(certs []*x509.Certificate, now time.Time) health.Resul
 	if len(certs) == 0 {
 		return health.Failed("there is no certificate", nil)
 	}
-	first := certs[0]
+	first := firstToExpire(certs)
 	for _, cert := range certs {
-		if cert.NotAfter.Before(first.NotAfter) {
-			first = cert
-		}
 		if now.Before(cert.NotBefore) {
 			return health.Failed("not valid before "+cert.NotBefore.UTC().Format("2006-01-02 15:04 UTC"), nil)
 		}
