@@ -36,9 +36,13 @@ type state struct {
 	Opened  time.Time `json:"opened"` // when the state was confirmed
 	Since   time.Time `json:"since"`  // the first bad result
 	// Rose is the last rise to critical. Escalations count from it.
-	Rose   time.Time `json:"rose,omitzero"`
-	Ended  time.Time `json:"ended,omitzero"`
-	Ending string    `json:"ending,omitempty"`
+	Rose time.Time `json:"rose,omitzero"`
+	// Quiet says that a silence or a window holds messages back. Resumed is when the last
+	// of them ended. Escalations count from it too.
+	Quiet   bool      `json:"quiet,omitempty"`
+	Resumed time.Time `json:"resumed,omitzero"`
+	Ended   time.Time `json:"ended,omitzero"`
+	Ending  string    `json:"ending,omitempty"`
 	// Noticed is when the end was confirmed.
 	Noticed time.Time `json:"noticed,omitzero"`
 	// Gone is when the instance was lost or shut down. Stopped says which of the two.
@@ -194,7 +198,7 @@ func (d *document) clamp(now time.Time) {
 		}
 	}
 	for _, al := range d.Alerts {
-		limit(&al.Opened, &al.Since, &al.Rose, &al.Ended, &al.Noticed, &al.Gone, &al.AckAt)
+		limit(&al.Opened, &al.Since, &al.Rose, &al.Resumed, &al.Ended, &al.Noticed, &al.Gone, &al.AckAt)
 		for _, t := range al.Told {
 			limit(&t.At, &t.Base, &t.Pending, &t.Urgent)
 		}

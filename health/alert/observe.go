@@ -61,7 +61,7 @@ type observer struct {
 type observation struct {
 	Status   health.Status `json:"status"`
 	Since    time.Time     `json:"since,omitzero"` // the first bad result
-	Good     time.Time     `json:"good,omitzero"`  // the first good result after bad ones
+	Good     time.Time     `json:"good,omitzero"`  // the first good result after bad ones, or the first warning after failures
 	Critical bool          `json:"critical,omitempty"`
 	Shared   bool          `json:"shared,omitempty"`
 	Flapping bool          `json:"flapping,omitempty"`
@@ -218,6 +218,8 @@ func (o *observation) next(now time.Time, c *health.CheckState, h history, beat 
 		switch {
 		case is && !was:
 			n.Since, n.Good = orNow(began, now), time.Time{}
+		case is && n.Status < o.Status: // the end of an alert if MinStatus is Fail
+			n.Good = orNow(firstOf(c.ConfirmedSince), now)
 		case was && !is:
 			n.Good = orNow(firstOf(h.good, c.Since, c.ConfirmedSince), now)
 			if n.Good.Before(n.Since) {

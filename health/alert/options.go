@@ -22,7 +22,8 @@ type Options struct {
 	Instance string
 	// StatusURL is a page with more details. The messages link to it. Default: empty.
 	StatusURL string
-	// Location is the time zone of the messages. Default: time.Local.
+	// Location is the time zone of the messages, of Windows, and of the hours of
+	// receivers. Default: time.Local.
 	Location *time.Location
 
 	// Receivers are additional receivers beside the notifier given to New, each with
@@ -182,12 +183,9 @@ func (o *Options) validate() error {
 			return errors.New("alert: LinkSecret must have at least 16 bytes")
 		}
 	}
-	for i := range o.Windows {
-		if err := o.Windows[i].validate(); err != nil {
-			return err
-		}
-	}
-	return nil
+	var err error
+	o.Windows, err = ready(o.Windows, o.Location)
+	return err
 }
 
 func orDefault[T comparable](v, d T) T {

@@ -33,7 +33,8 @@ type Receiver struct {
 	// windows is not used. Default: always.
 	Hours []Window
 	// After makes the receiver an escalation. It gets an alert that no person has
-	// acknowledged for that long. Default: 0, at once.
+	// acknowledged for that long. The time of a silence or of a window does not count.
+	// Default: 0, at once.
 	After time.Duration
 
 	// Reminders are the ages of an alert at which a reminder is sent, counted from the
@@ -125,10 +126,8 @@ func (r *receiver) normalize(o *Options) (err error) {
 			return wrong("the pattern %q cannot be read", p)
 		}
 	}
-	for i := range r.Hours {
-		if err := r.Hours[i].validate(); err != nil {
-			return err
-		}
+	if r.Hours, err = ready(r.Hours, o.Location); err != nil {
+		return err
 	}
 	if r.After < 0 {
 		return wrong("After must not be negative")

@@ -44,10 +44,7 @@ func (r *receiver) matches(d *document, al *state, with *rules, now time.Time) (
 		return r.primary.matches(d, al, with, now)
 	}
 	if r.After > 0 {
-		at := al.Opened.Add(r.After)
-		if al.Rose.After(al.Opened) {
-			at = al.Rose.Add(r.After)
-		}
+		at := slices.MaxFunc([]time.Time{al.Opened, al.Rose, al.Resumed}, time.Time.Compare).Add(r.After)
 		if !al.AckAt.IsZero() {
 			return false, time.Time{}
 		}

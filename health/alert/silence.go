@@ -31,7 +31,8 @@ func (s Silence) covers(al *state, now time.Time) bool {
 
 // Window is a recurring time of planned work. No messages about its checks are sent in
 // that time. It uses wall-clock time. A window from 02:00 to 04:00 keeps these hours
-// when the clocks change, and is then longer or shorter.
+// when the clocks change, and is then longer or shorter. A window within an hour that the
+// clocks skip does not take place on that day.
 type Window struct {
 	// Checks are names. Empty means every check.
 	Checks []string
@@ -39,17 +40,30 @@ type Window struct {
 	Days []time.Weekday
 	// From and To are "15:04". A To that is not after From is on the next day.
 	From, To string
-	// Location is the time zone of From and To. Default: time.Local.
+	// Location is the time zone of From, To and Days. Default: Options.Location.
 	Location *time.Location
 }
 
-func (w *Window) validate() error {
-	for _, clock := range []string{w.From, w.To} {
-		if _, err := minutes(clock); err != nil {
-			return err
+// ready returns checked copies of windows, with their default location.
+func ready(windows []Window, location *time.Location) ([]Window, error) {
+	windows = slices.Clone(windows)
+	for i := range windows {
+		w := &windows[i]
+		for _, clock := range []string{w.From, w.To} {
+			if _, err := minutes(clock); err != nil {
+				return nil, err
+			}
+		}
+		for _, d := range w.Days {
+			if d < time.Sunday || d > time.Saturday {
+				return nil, fmt.Errorf("alert: %v in a maintenance window is not a day; use time.Sunday to time.Saturday", d)
+			}
+		}
+		if w.Location == nil {
+			w.Location = location
 		}
 	}
-	return nil
+	return windows, nil
 }
 
 // minutes reads "15:04" as minutes since midnight.
@@ -66,7 +80,7 @@ func (w *Window) covers(check string, now time.Time) bool {
 	if len(w.Checks) > 0 && !slices.Contains(w.Checks, check) {
 		return false
 	}
-	local := now.In(orDefault(w.Location, time.Local))
+	local := now.In(orDefault(w.Location, time.Local)) // not nil after ready
 	clock := local.Hour()*60 + local.Minute()
 	from, _ := minutes(w.From) // validated
 	to, _ := minutes(w.To)
@@ -90,6 +104,17 @@ func (d *document) quiet(r *rules, al *state, now time.Time) bool {
 		}
 	}
 	return false
+}
+
+// resume records when silences and windows end. Until then no person could acknowledge.
+func (d *document) resume(now time.Time, r *rules) {
+	for _, al := range d.Alerts {
+		if quiet := al.Ended.IsZero() && d.quiet(r, al, now); quiet != al.Quiet {
+			if al.Quiet = quiet; !quiet {
+				al.Resumed = now
+			}
+		}
+	}
 }
 
 func (d *document) silencedUntil(al *state, now time.Time) (until time.Time) {

@@ -3,14 +3,26 @@ package alert
 import (
 	"testing"
 	"time"
+
+	"github.com/mainstay-go/mainstay/health"
 )
 
-func TestWindow(t *testing.T) {
-	t.Parallel()
-	berlin, err := time.LoadLocation("Europe/Berlin")
+func zone(t *testing.T, name string) *time.Location {
+	t.Helper()
+	z, err := time.LoadLocation(name)
 	if err != nil {
 		t.Skip("no time zone data")
 	}
+	return z
+}
+
+func TestWindow(t *testing.T) {
+	t.Parallel()
+	berlin := zone(t, "Europe/Berlin")
+	weekend := []time.Weekday{time.Saturday, time.Sunday}
+	halfHour := Window{From: "01:45", To: "08:00", Days: weekend, Location: zone(t, "Australia/Lord_Howe")} // clocks change by half an hour
+	india := Window{From: "22:00", To: "06:15", Days: []time.Weekday{time.Sunday}, Location: zone(t, "Asia/Kolkata")}
+	midnight := Window{From: "18:00", To: "00:30", Days: []time.Weekday{time.Saturday}, Location: zone(t, "America/Havana")} // changes at 00:00 and at 01:00
 	night := Window{From: "22:30", To: "04:00", Days: []time.Weekday{time.Friday}, Location: berlin}
 	backup := Window{From: "02:00", To: "03:30", Checks: []string{"disk"}, Location: berlin}
 	for _, c := range []struct {
@@ -31,6 +43,23 @@ func TestWindow(t *testing.T) {
 		{backup, "disk", "2026-10-25T02:30:00+02:00", true}, // the hour that comes twice
 		{backup, "disk", "2026-10-25T02:30:00+01:00", true},
 		{backup, "disk", "2026-03-29T03:15:00+02:00", true}, // the hour that is left out
+		{night, "disk", "2026-03-28T02:59:59+01:00", true},
+		{halfHour, "x", "2026-04-05T01:44:00+11:00", false},
+		{halfHour, "x", "2026-04-05T01:59:00+11:00", true}, // the clock goes back to 01:30
+		{halfHour, "x", "2026-04-05T01:44:00+10:30", false},
+		{halfHour, "x", "2026-04-05T01:45:00+10:30", true},
+		{halfHour, "x", "2026-10-04T02:31:00+11:00", true}, // 02:00 to 02:30 is left out
+		{india, "x", "2026-11-29T16:29:00Z", false},
+		{india, "x", "2026-11-29T16:30:00Z", true},
+		{india, "x", "2026-11-30T00:44:00Z", true}, // Monday, 06:14
+		{india, "x", "2026-11-30T00:45:00Z", false},
+		{midnight, "x", "2026-10-31T22:00:00Z", true},
+		{midnight, "x", "2026-11-01T04:29:00Z", true}, // Sunday, 00:29
+		{midnight, "x", "2026-11-01T04:45:00Z", false},
+		{midnight, "x", "2026-11-01T05:15:00Z", true}, // 00:15 for the second time
+		{midnight, "x", "2026-11-01T05:30:00Z", false},
+		{midnight, "x", "2026-03-08T04:59:00Z", true}, // Saturday, 23:59; then Sunday, 01:00
+		{midnight, "x", "2026-03-08T05:00:00Z", false},
 		{Window{From: "00:00", To: "00:00", Location: berlin}, "x", "2026-11-27T12:00:00Z", true},
 	} {
 		at, err := time.Parse(time.RFC3339, c.at)
@@ -40,5 +69,32 @@ func TestWindow(t *testing.T) {
 		if got := c.w.covers(c.check, at); got != c.want {
 			t.Errorf("%s-%s covers %s at %s: %v", c.w.From, c.w.To, c.check, c.at, got)
 		}
+	}
+}
+
+// The hours of a receiver and the windows are those of the messages' time zone.
+func TestWindowLocation(t *testing.T) {
+	t.Parallel()
+	reg, err := health.New(nil, &health.Options{Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	madrid := zone(t, "Europe/Madrid")
+	hours := []Window{{From: "08:00", To: "18:00"}, {From: "20:00", To: "21:00", Location: time.UTC}}
+	a, err := New(reg, nil, &Options{Location: madrid, Windows: hours, Receivers: []Receiver{{Name: "day", Notifier: &inbox{}, Hours: hours}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ready := range [][]Window{a.opts.Windows, a.receivers[0].Hours} {
+		if ready[0].Location != madrid || ready[1].Location != time.UTC {
+			t.Errorf("%v", ready)
+		}
+	}
+	if hours[0].Location != nil {
+		t.Error("the caller's windows were changed")
+	}
+	hours[0].Days = []time.Weekday{7}
+	if _, err := New(reg, &inbox{}, &Options{Windows: hours}); err == nil {
+		t.Error("a window on no day of the week was accepted")
 	}
 }

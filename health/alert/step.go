@@ -152,6 +152,7 @@ func (a *Alerter) decide(d *document, snap *health.Snapshot, now time.Time, r *r
 	a.watch.judge(d, now, r)
 	untold := d.untold()
 	d.advance(now, r, &a.watch)
+	d.resume(now, r)
 	for _, to := range a.receivers {
 		p, at := d.decide(now, r, to)
 		if p != nil {
