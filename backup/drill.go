@@ -107,7 +107,7 @@ func (j *Job) drill(ctx context.Context, v Verification) (Verification, error) {
 	case at == nil:
 		return v, errors.New("backup: this source cannot restore into a scratch database")
 	case !v.Decoded:
-		return v, ErrNoIdentity
+		return v, noIdentity(j.opts.Identities)
 	}
 	e, err := j.Find(ctx, v.ID)
 	if err != nil {

@@ -97,6 +97,9 @@ func (r *run) dumpOnce(ctx context.Context) error {
 	m.DurationMS = m.Ended.Sub(m.Started).Milliseconds()
 	m.Warnings = append(r.report.Warnings, m.Warnings...)
 	m.Suspect = suspicion(m, r.before)
+	if half := r.halfRestored(ctx); half != "" {
+		m.Suspect = strings.TrimSuffix(half+"; "+m.Suspect, "; ")
+	}
 	r.report.Warnings = m.Warnings
 	r.dumped = m
 	return nil
@@ -206,6 +209,15 @@ func (e *encoder) Close() error {
 // ErrNoIdentity means that a backup is encrypted and that no given identity opens it.
 var ErrNoIdentity = errors.New("backup: the backup is encrypted: give the age identity that opens it")
 
+// noIdentity says whether identities were given. After a change of keys, they may be the wrong
+// ones.
+func noIdentity(given []age.Identity) error {
+	if len(given) == 0 {
+		return ErrNoIdentity
+	}
+	return fmt.Errorf("%w. The given identity does not: a backup of before a change of keys needs the identity of that time, and several may be given", ErrNoIdentity)
+}
+
 // newDecoder returns the dump of a stored file. Close frees its memory.
 func newDecoder(from io.Reader, m *Manifest, identities []age.Identity) (io.ReadCloser, error) {
 	r := from
@@ -216,7 +228,7 @@ func newDecoder(from io.Reader, m *Manifest, identities []age.Identity) (io.Read
 		decrypted, err := age.Decrypt(r, identities...)
 		var none *age.NoIdentityMatchError
 		if errors.As(err, &none) {
-			return nil, ErrNoIdentity
+			return nil, noIdentity(identities)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("backup: decrypt: %w", err)

@@ -3,11 +3,14 @@ package backup
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"filippo.io/age"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
@@ -95,4 +98,165 @@ func TestAssertionOfATroubledServer(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, untested, e.Drill == nil, name)
 	}
+}
+
+// TestChangedKeys: after a change of keys, old backups need the old identity, and the messages
+// say so. A backup that no given identity opens is not damaged.
+func TestChangedKeys(t *testing.T) {
+	t.Parallel()
+	var keys [3]*age.X25519Identity
+	for i := range keys {
+		var err error
+		keys[i], err = age.GenerateX25519Identity()
+		require.NoError(t, err)
+	}
+	before, after, wrong := keys[0], keys[1], keys[2]
+	source := newScratch(7)
+	j, _ := newTestJob(t, source, &Options{Recipients: []age.Recipient{before.Recipient()}, Drill: DrillOptions{Every: -1}})
+	older := mustBackup(t, j)
+	j.opts.Recipients = []age.Recipient{after.Recipient()}
+	newer := mustBackup(t, j)
+	for _, c := range []struct {
+		ids          []age.Identity
+		older, newer bool
+	}{{nil, false, false}, {[]age.Identity{wrong}, false, false}, {[]age.Identity{after}, false, true}, {[]age.Identity{after, before}, true, true}} {
+		j.opts.Identities = c.ids
+		for id, opens := range map[string]bool{older.ID: c.older, newer.ID: c.newer} {
+			v, err := j.Verify(t.Context(), id)
+			require.NoError(t, err)
+			require.Equal(t, opens, v.Decoded)
+			_, restored := j.Restore(t.Context(), id, "x", nil)
+			_, drilled := j.Drill(t.Context(), id)
+			for _, err := range []error{restored, drilled} {
+				if opens {
+					require.NoError(t, err)
+					continue
+				}
+				require.ErrorIs(t, err, ErrNoIdentity)
+				require.Equal(t, len(c.ids) > 0, strings.Contains(err.Error(), "the identity of that time"), err)
+			}
+		}
+		_, err := j.Check(t.Context(), time.Hour)
+		require.NoError(t, err)
+	}
+}
+
+// TestRestoreIsNotPruned: retention keeps a backup that a restore reads, or that an interrupted
+// one read. Without it, that restore could not be repeated.
+func TestRestoreIsNotPruned(t *testing.T) {
+	t.Parallel()
+	source := &placed{fakeSource: newFake(7)}
+	j, folder := newTestJob(t, source, &Options{Drill: DrillOptions{Every: -1}, Retention: Policy{Last: 1, MinKeep: 1, Force: true}})
+	first := mustBackup(t, j)
+	marker := interrupted(t, folder, UnfinishedRestore{ID: first.ID, Database: "copy", Left: []string{"copy"}, Seen: time.Now()})
+	second := mustBackup(t, j)
+	third := mustBackup(t, j)
+	entries, err := j.List(t.Context())
+	require.NoError(t, err)
+	require.Len(t, entries, 2)
+	require.Equal(t, []string{third.ID, first.ID}, []string{entries[0].ID, entries[1].ID})
+	require.NotEqual(t, second.ID, third.ID)
+	decisions, err := j.Prune(t.Context(), j.opts.Retention, false)
+	require.NoError(t, err)
+	require.Contains(t, decisions[1].Reasons, "a restore of it is running, or was interrupted")
+	require.NoError(t, os.Remove(marker))
+	_, err = j.Prune(t.Context(), j.opts.Retention, false)
+	require.NoError(t, err)
+	entries, err = j.List(t.Context())
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+}
+
+// TestPruneReadsTheNewest: a backup that is broken, unnoticed, is not the last good one.
+func TestPruneReadsTheNewest(t *testing.T) {
+	t.Parallel()
+	j, folder := newTestJob(t, newFake(7), &Options{Drill: DrillOptions{Every: -1}, NoRetention: true})
+	policy := Policy{Last: 1, MinKeep: 1, Force: true}
+	oldest, good := mustBackup(t, j), mustBackup(t, j)
+	broken := []*Manifest{mustBackup(t, j), mustBackup(t, j)}
+	for _, m := range broken {
+		flip(t, folder, m.File)
+	}
+	_, err := j.Prune(t.Context(), policy, false)
+	require.NoError(t, err)
+	e, err := j.Find(t.Context(), "")
+	require.NoError(t, err)
+	require.Equal(t, good.ID, e.ID)
+	_, err = j.Find(t.Context(), oldest.ID)
+	require.ErrorIs(t, err, ErrNotFound)
+	for _, m := range broken {
+		e, err := j.Find(t.Context(), m.ID)
+		require.NoError(t, err)
+		require.Equal(t, Damaged, e.State)
+	}
+	flip(t, folder, good.File) // no good one is left
+	decisions, err := j.Prune(t.Context(), policy, false)
+	require.NoError(t, err)
+	require.Len(t, decisions, 3)
+}
+
+// vanishing is a storage whose backup is deleted when its file is opened.
+type vanishing struct {
+	Storage
+	gone func()
+}
+
+func (v vanishing) Open(ctx context.Context, name string) (io.ReadCloser, error) {
+	if !strings.HasSuffix(name, ".json") {
+		v.gone()
+	}
+	return v.Storage.Open(ctx, name)
+}
+
+// TestDeletedWhileItIsRead: a backup that retention deletes meanwhile is not damaged.
+func TestDeletedWhileItIsRead(t *testing.T) {
+	t.Parallel()
+	j, folder := newTestJob(t, newScratch(7), &Options{Drill: DrillOptions{Every: -1}})
+	for _, read := range []func(context.Context, string) error{
+		func(ctx context.Context, id string) error { _, err := j.Verify(ctx, id); return err },
+		func(ctx context.Context, id string) error { _, err := j.Drill(ctx, id); return err },
+		func(ctx context.Context, id string) error { _, err := j.Restore(ctx, id, "x", nil); return err },
+	} {
+		j.storage = folder
+		mustBackup(t, j)
+		m := mustBackup(t, j)
+		j.storage = vanishing{folder, func() {
+			for _, name := range []string{m.ID + manifestSuffix, m.File, m.ID + verifySuffix} {
+				require.NoError(t, folder.Remove(t.Context(), name))
+			}
+		}}
+		err := read(t.Context(), m.ID)
+		require.ErrorIs(t, err, ErrNotFound)
+		require.NotErrorIs(t, err, ErrVerification)
+		require.ErrorContains(t, err, m.ID+" was deleted while it was read")
+		require.NotContains(t, files(t, folder), m.ID+verifySuffix)
+	}
+}
+
+// TestDeleteFromTheFuture: an operator can delete the backup of a wrong clock.
+func TestDeleteFromTheFuture(t *testing.T) {
+	t.Parallel()
+	j, _ := newTestJob(t, newFake(7), &Options{Drill: DrillOptions{Every: -1}})
+	now := clock(j)
+	old := mustBackup(t, j)
+	*now = now.AddDate(1, 0, 0)
+	ahead := mustBackup(t, j)
+	*now = now.AddDate(-1, 0, 1)
+	last := suspendedBackup(t, j)
+	_, err := j.Check(t.Context(), 26*time.Hour)
+	require.ErrorContains(t, err, ahead.ID+", is from the future: check the clock; if it was wrong before, delete that backup")
+	require.ErrorContains(t, j.Delete(t.Context(), last), "is the newest good backup")
+	require.NoError(t, j.Delete(t.Context(), ahead.ID))
+	_, err = j.Check(t.Context(), 26*time.Hour)
+	require.NoError(t, err)
+	_, err = j.Find(t.Context(), old.ID)
+	require.NoError(t, err)
+}
+
+// suspendedBackup makes a backup while retention is suspended, and returns its id.
+func suspendedBackup(t *testing.T, j *Job) string {
+	t.Helper()
+	report, err := j.Backup(t.Context())
+	require.ErrorIs(t, err, ErrSuspended)
+	return report.Manifest.ID
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"time"
 )
@@ -29,6 +30,8 @@ type Entry struct {
 	Accepted bool      // was suspect, and an operator accepted it
 	Verified time.Time // when it last passed a verification; zero if never
 	Drill    *Drill    // the latest restore test; nil without one
+
+	restoring bool // a restore reads it, or was interrupted and can be repeated
 }
 
 func (e Entry) good() bool { return e.State == Good }
@@ -264,7 +267,7 @@ func plan(now time.Time, entries []Entry, p Policy) ([]Decision, error) {
 	case first.State == Suspect:
 		suspended = suspend("the newest backup is suspect (%s): look at it, then accept or delete it", first.Problem)
 	case first.Time().After(now):
-		suspended = suspend("the newest backup is from the future: check the clock")
+		suspended = suspend("the newest backup, %s, is from the future: check the clock; if it was wrong before, delete that backup", first.ID)
 	}
 
 	buckets := []struct {
@@ -304,6 +307,9 @@ func plan(now time.Time, entries []Entry, p Policy) ([]Decision, error) {
 		}
 		if e.Pinned {
 			keep("pinned")
+		}
+		if e.restoring {
+			keep("a restore of it is running, or was interrupted")
 		}
 		if !e.good() {
 			// A suspect backup counts for no rule. It is deleted when good ones of its age
@@ -401,12 +407,71 @@ func (j *Job) Prune(ctx context.Context, policy Policy, dryRun bool) ([]Decision
 	if len(entries) == 0 {
 		return nil, suspend("there is no backup%s", in(j.storage))
 	}
-	decisions, suspended := plan(j.now(), entries, policy)
-	if dryRun || suspended != nil {
-		return decisions, suspended
+	for {
+		if err := j.restored(ctx, entries); err != nil {
+			return nil, err
+		}
+		decisions, suspended := plan(j.now(), entries, policy)
+		if dryRun || suspended != nil {
+			return decisions, suspended
+		}
+		sound, err := j.soundNewest(ctx, decisions)
+		if err != nil {
+			return nil, err
+		}
+		if sound {
+			_, err = j.delete(ctx, decisions)
+			return decisions, err
+		}
+		if entries, err = j.List(ctx); err != nil {
+			return nil, err
+		}
 	}
-	_, err = j.delete(ctx, decisions)
-	return decisions, err
+}
+
+// restored marks the backups that a restore reads, and those that a restore read that was
+// interrupted. An operator can then repeat it.
+func (j *Job) restored(ctx context.Context, entries []Entry) error {
+	home := j.atHome()
+	objects, err := home.objects(ctx)
+	if err != nil {
+		return err
+	}
+	marks, err := home.marksOf(ctx, objects)
+	if err != nil {
+		return err
+	}
+	for i := range entries {
+		entries[i].restoring = slices.ContainsFunc(marks, func(u UnfinishedRestore) bool { return u.ID == entries[i].ID })
+	}
+	return nil
+}
+
+// soundNewest reads the newest good backup before others are deleted. If it is damaged,
+// soundNewest marks it, and the others must be judged again. A run has read its new backup
+// before.
+func (j *Job) soundNewest(ctx context.Context, decisions []Decision) (bool, error) {
+	deletes := false
+	var last *Entry
+	for i := range decisions {
+		e := &decisions[i].Entry
+		deletes = deletes || !decisions[i].Keep
+		if last == nil && e.good() && !e.Time().After(j.now()) {
+			last = e
+		}
+	}
+	if !deletes || last == nil || j.opts.SkipVerify {
+		return true, nil
+	}
+	err := j.readStored(ctx, last.Manifest)
+	var broken brokenError
+	if !errors.As(err, &broken) {
+		if err != nil {
+			err = fmt.Errorf("%w: the newest good backup, %s, could not be read: %w", ErrSuspended, last.ID, err)
+		}
+		return err == nil, err
+	}
+	return false, j.keep(ctx, Verification{ID: last.ID, Time: j.now().UTC(), Problem: broken.Error(), Drill: last.Drill})
 }
 
 // delete carries out the decisions. A failure does not stop the others. It deletes the
@@ -446,6 +511,9 @@ func (r *run) retain(ctx context.Context) error {
 	}
 	entries, err := r.List(ctx)
 	if err != nil {
+		return err
+	}
+	if err := r.restored(ctx, entries); err != nil {
 		return err
 	}
 	decisions, err := plan(r.now(), entries, r.opts.Retention)

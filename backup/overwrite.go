@@ -65,7 +65,11 @@ func (j *Job) RestoreOver(ctx context.Context, id, database string, opts *Restor
 		return out, err
 	}
 	_ = j.superseded(ctx, original, false) // tried again at the end
-	mark := j.newMark(UnfinishedRestore{ID: e.ID, Database: original, Over: true, Safety: out.Safety})
+	before := out.Safety
+	if u := j.changedBefore(ctx); u != nil && u.Database == original && u.Safety != "" {
+		before = u.Safety // the new one holds what the interrupted restore left
+	}
+	mark := j.newMark(UnfinishedRestore{ID: e.ID, Database: original, Over: true, Safety: before})
 	o.Touch, o.Creates = mark.touch, mark.creates
 	reader, end := j.feed(ctx, e.Manifest)
 	out.Contents, err = able.Overwrite(ctx, reader, o)

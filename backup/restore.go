@@ -63,7 +63,7 @@ func (j *Job) Restore(ctx context.Context, id, target string, opts *RestoreOptio
 	}
 	report.Took = j.now().Sub(start)
 	if err != nil {
-		return report, fmt.Errorf("backup: restore %s: %w", e.ID, err)
+		return report, fmt.Errorf("backup: restore %s: %w%s", e.ID, err, j.inTheWay(ctx, target))
 	}
 	if err := o.Want.Compare(report.Contents); err != nil {
 		return report, fmt.Errorf("%w: %s was restored as %s, but %w", ErrVerification, e.ID, report.Target, err)
@@ -97,9 +97,12 @@ func (j *Job) restorable(ctx context.Context, id string) (Entry, RestoreReport, 
 	}
 	decoded, err := j.readBack(ctx, e.Manifest, nil)
 	if err == nil && !decoded {
-		err = ErrNoIdentity
+		err = noIdentity(j.opts.Identities)
 	}
 	if err != nil {
+		if errors.As(err, new(brokenError)) && j.deleted(ctx, e.ID) {
+			return e, report, fmt.Errorf("%w: %s was deleted while it was read", ErrNotFound, e.ID)
+		}
 		if errors.As(err, new(brokenError)) {
 			err = fmt.Errorf("%w: %w", ErrVerification, err)
 		}

@@ -172,7 +172,7 @@ func (j *Job) Check(ctx context.Context, maxAge time.Duration) (Status, error) {
 	case age > maxAge:
 		wrong.add("%w: the newest good one, %s, is %v old", ErrStale, s.Newest.ID, age.Truncate(time.Minute))
 	case age < -time.Minute:
-		wrong.add("%w: the newest one, %s, is from the future: check the clock", ErrStale, s.Newest.ID)
+		wrong.add("%w: the newest one, %s, is from the future: check the clock; if it was wrong before, delete that backup", ErrStale, s.Newest.ID)
 	}
 	if tested := newest(entries, func(e Entry) bool { return e.good() && e.Drill != nil }); tested != nil && !tested.Drill.OK {
 		wrong.add("%w: %s failed its restore test: %s", ErrVerification, tested.ID, tested.Drill.Problem)

@@ -79,6 +79,9 @@ func (c *copier) bring(ctx context.Context, local, held []Entry) (err error) {
 	if failure != nil || c.opts.NoRetention {
 		return failure
 	}
+	if err := c.to.restored(ctx, held); err != nil {
+		return err
+	}
 	decisions, err := plan(c.to.now(), held, c.opts.Retention)
 	if err != nil {
 		return err

@@ -218,6 +218,12 @@ func (j *Job) Unfinished(ctx context.Context) ([]UnfinishedRestore, error) {
 }
 
 func (j *Job) unfinishedOf(ctx context.Context, objects []Object) ([]UnfinishedRestore, error) {
+	list, err := j.marksOf(ctx, objects)
+	return slices.DeleteFunc(list, func(u UnfinishedRestore) bool { return u.running(j.now()) }), err
+}
+
+// marksOf returns all markers, the oldest first.
+func (j *Job) marksOf(ctx context.Context, objects []Object) ([]UnfinishedRestore, error) {
 	var list []UnfinishedRestore
 	for _, o := range objects {
 		if !strings.HasPrefix(o.Name, markPrefix+j.name+".") || !strings.HasSuffix(o.Name, markSuffix) {
@@ -235,9 +241,7 @@ func (j *Job) unfinishedOf(ctx context.Context, objects []Object) ([]UnfinishedR
 			u = UnfinishedRestore{Database: "an unknown database", Over: true, Changed: true, Time: o.Modified}
 		}
 		u.file = o.Name
-		if !u.running(j.now()) {
-			list = append(list, u)
-		}
+		list = append(list, u)
 	}
 	slices.SortFunc(list, func(a, b UnfinishedRestore) int { return a.Time.Compare(b.Time) })
 	return list, nil
@@ -286,6 +290,17 @@ func (j *Job) discard(ctx context.Context, u UnfinishedRestore) error {
 	return nil
 }
 
+// inTheWay names the next step if an interrupted restore has left the target of another one.
+func (j *Job) inTheWay(ctx context.Context, target string) string {
+	list, err := j.Unfinished(context.WithoutCancel(ctx))
+	for _, u := range list {
+		if err == nil && target != "" && slices.Contains(u.Left, target) {
+			return fmt.Sprintf(" (an interrupted restore may have left %s: settle it, and restore again)", target)
+		}
+	}
+	return ""
+}
+
 // restoredAgain forgets earlier restores into a database that now is complete.
 func (j *Job) restoredAgain(ctx context.Context, target string) (warnings []string) {
 	ctx = context.WithoutCancel(ctx)
@@ -301,6 +316,34 @@ func (j *Job) restoredAgain(ctx context.Context, target string) (warnings []stri
 	return nil
 }
 
+// changedBefore returns the oldest restore over the source that was interrupted while it changed
+// it, nil without one. Only the safety backup of that one holds the state before.
+func (j *Job) changedBefore(ctx context.Context) *UnfinishedRestore {
+	list, err := j.Unfinished(ctx)
+	if err != nil { // reported when the list is needed
+		return nil
+	}
+	for i := range list {
+		if list[i].Over && list[i].Changed {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+// halfRestored returns why a backup that is made now may hold half a database.
+func (j *Job) halfRestored(ctx context.Context) string {
+	u := j.changedBefore(ctx)
+	if u == nil {
+		return ""
+	}
+	text := fmt.Sprintf("the restore of %s over %s was interrupted before this backup, so it may hold half of it", u.ID, u.Database)
+	if u.Safety != "" {
+		text += " (the state before is in " + u.Safety + ")"
+	}
+	return text
+}
+
 // superseded ends earlier restores over a database. Before another restore, it removes what
 // those left that did not change the database, which frees space. After a restore has
 // succeeded, it also removes what the others left, if the backup of the state before still
@@ -311,6 +354,7 @@ func (j *Job) superseded(ctx context.Context, database string, succeeded bool) (
 	if err != nil {
 		return []string{"earlier restores that were interrupted could not be looked for: " + strings.TrimPrefix(err.Error(), "backup: ")}
 	}
+	var told []string
 	for _, u := range list {
 		if !u.Over || u.Database != database || u.Changed && !succeeded {
 			continue
@@ -320,6 +364,10 @@ func (j *Job) superseded(ctx context.Context, database string, succeeded bool) (
 			if err != nil || u.Safety == "" || safety.State != Good && safety.State != Suspect {
 				warnings = append(warnings, fmt.Sprintf("an interrupted restore of %s may have left %s, and the backup of the state before is gone: look, then settle it", u.ID, strings.Join(u.Left, ", ")))
 				continue
+			}
+			if !slices.Contains(told, u.Safety) {
+				told = append(told, u.Safety)
+				warnings = append(warnings, fmt.Sprintf("an earlier restore over %s was interrupted, and this one has replaced what it left: the state before that one is in %s", database, u.Safety))
 			}
 		}
 		err := j.discard(ctx, u)

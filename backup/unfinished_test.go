@@ -135,6 +135,9 @@ func TestUnfinishedRestores(t *testing.T) {
 	source.there = append(source.there, "shop_second")
 	_, err = j.RestoreOver(t.Context(), m.ID, "shop", nil)
 	require.NoError(t, err)
+	require.NotErrorIs(t, check(), ErrHalfway)
+	require.ErrorIs(t, check(), ErrSuspect, "the newest backup is of the time between the two")
+	mustBackup(t, j)
 	require.NoError(t, check())
 	assert.Empty(t, source.there)
 }
@@ -172,6 +175,42 @@ func TestMarkersOfOtherProcesses(t *testing.T) {
 	assert.Contains(t, out.Contents.Warnings[0], "may have left only, and the backup of the state before is gone")
 	require.ErrorIs(t, check(), ErrHalfway)
 	require.NoError(t, os.Remove(lost))
+
+	// Two that were interrupted one after the other. The backup in between may hold half a
+	// database. Only the first safety backup holds the state before.
+	*now = now.Add(time.Second)
+	first := mustBackup(t, j)
+	*now = now.Add(time.Second)
+	interrupted(t, folder, UnfinishedRestore{ID: m.ID, Database: "shop", Over: true, Changed: true, Safety: first.ID, Left: []string{"only"}, Seen: *now})
+	half, err := j.Backup(t.Context())
+	require.ErrorIs(t, err, ErrSuspect)
+	assert.Contains(t, half.Suspect, "was interrupted before this backup, so it may hold half of it (the state before is in "+first.ID)
+	source.there, source.fails, source.keeps = []string{"only"}, driver.ErrHalfway, true
+	*now = now.Add(time.Second)
+	_, err = j.RestoreOver(t.Context(), m.ID, "shop", nil)
+	require.ErrorIs(t, err, driver.ErrHalfway)
+	list, err = j.Unfinished(t.Context())
+	require.NoError(t, err)
+	require.Len(t, list, 2)
+	assert.Equal(t, first.ID, list[1].Safety)
+	source.fails, source.keeps = nil, false
+	out, err = j.RestoreOver(t.Context(), m.ID, "shop", nil)
+	require.NoError(t, err)
+	require.Len(t, out.Contents.Warnings, 1)
+	assert.Contains(t, out.Contents.Warnings[0], "the state before that one is in "+first.ID)
+	require.NotErrorIs(t, check(), ErrHalfway)
+	*now = now.Add(time.Second)
+	mustBackup(t, j)
+	require.NoError(t, check())
+
+	// An incomplete database is in the way of the next restore.
+	source.fails = errors.New("the database exists")
+	interrupted(t, folder, UnfinishedRestore{ID: m.ID, Database: "copy", Left: []string{"copy"}, Seen: *now})
+	_, err = j.Restore(t.Context(), m.ID, "copy", nil)
+	require.ErrorContains(t, err, "an interrupted restore may have left copy: settle it")
+	source.fails = nil
+	_, err = j.Settle(t.Context(), true)
+	require.NoError(t, err)
 
 	// A marker that cannot be read is one.
 	require.NoError(t, os.WriteFile(filepath.Join(folder.Path(), "restoring.pos.x.json"), []byte("{"), 0o600))

@@ -59,6 +59,9 @@ func (j *Job) Verify(ctx context.Context, id string) (Verification, error) {
 // outcome stores the result of a verification and returns found, the damage that it found. The
 // disk may be full or read-only. That hides no damage, and accuses no backup.
 func (j *Job) outcome(ctx context.Context, v Verification, found error) error {
+	if found != nil && j.deleted(ctx, v.ID) {
+		return fmt.Errorf("%w: %s was deleted while it was read", ErrNotFound, v.ID)
+	}
 	err := j.keep(ctx, v)
 	switch {
 	case err == nil:
@@ -67,6 +70,12 @@ func (j *Job) outcome(ctx context.Context, v Verification, found error) error {
 		return fmt.Errorf("backup: %s is good, but that could not be recorded: %w", v.ID, err)
 	}
 	return fmt.Errorf("%w; and that could not be recorded: %w", found, err)
+}
+
+// deleted reports whether a backup that was listed is gone.
+func (j *Job) deleted(ctx context.Context, id string) bool {
+	_, err := j.readFile(ctx, id+manifestSuffix)
+	return errors.Is(err, ErrNotFound)
 }
 
 // brokenError means that an artefact was read and has the wrong content.
@@ -183,22 +192,26 @@ func (j *Job) readStored(ctx context.Context, m *Manifest) error {
 }
 
 // Delete removes one backup, for example a damaged one or one from a wrong clock. It
-// refuses to remove a pinned backup and the newest good one.
+// refuses to remove a pinned backup and the newest good one that is not from the future.
 func (j *Job) Delete(ctx context.Context, id string) error {
 	e, err := j.Find(ctx, id)
 	if err != nil {
 		return err
 	}
-	good, err := j.Find(ctx, "")
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	entries, err := j.List(ctx)
+	if err != nil {
 		return err
+	}
+	good := newest(entries, func(e Entry) bool { return e.good() && !e.Time().After(j.now()) })
+	if good == nil {
+		good = newest(entries, Entry.good)
 	}
 	switch {
 	case id == "":
 		return fmt.Errorf("%w: name the backup to delete", ErrNotFound)
 	case e.Pinned:
 		return fmt.Errorf("backup: %s is pinned: unpin it first", id)
-	case good.ID == id:
+	case good != nil && good.ID == id:
 		return fmt.Errorf("backup: %s is the newest good backup: take another one first", id)
 	}
 	unlock, err := j.lockStorage(ctx)

@@ -125,6 +125,9 @@ func (c *command) verify(ctx context.Context, args []string) error {
 			verify = c.job.Drill
 		}
 		v, err := verify(ctx, id)
+		if all && errors.Is(err, backup.ErrNotFound) {
+			continue // deleted since the listing
+		}
 		errs = append(errs, err)
 		if v.ID == "" {
 			continue
@@ -134,6 +137,9 @@ func (c *command) verify(ctx context.Context, args []string) error {
 			what := "decodes to what was dumped"
 			if !v.Decoded {
 				what = "has the right checksum (encrypted: give --identity to decode it)"
+				if len(c.o.Identities) > 0 {
+					what = "has the right checksum (encrypted, and the given --identity does not open it: it may need the key of an earlier time)"
+				}
 			}
 			fmt.Fprintf(c.Stdout, "%s  good: %s, read in %v\n", v.ID, what, time.Duration(v.TookMS)*time.Millisecond)
 			if drill {

@@ -59,7 +59,7 @@ func TestKilled(t *testing.T) {
 
 // TestKilledBetweenSteps kills an overwriting restore before each of its statements, from the
 // first one that could change anything. Afterwards Check fails, or the database is whole; and
-// the same restore, again, brings it back.
+// the same restore, again, brings it back. After some steps that restore is killed as well.
 func TestKilledBetweenSteps(t *testing.T) {
 	if folder := os.Getenv(killFolder); folder != "" {
 		db, watch := stepping(t, os.Getenv(killDSN))
@@ -93,7 +93,7 @@ func TestKilledBetweenSteps(t *testing.T) {
 	folder, _ := folders.Load(job)
 	whole := described(t, server, "shop", true)
 	grants := server.Exec(t, "SHOW GRANTS FOR app@'%'")
-	halfway, step, every := 0, 0, 17
+	halfway, step, every, twice := 0, 0, 17, 0
 	if os.Getenv("MAINSTAY_KILLS") != "" {
 		every = 1
 	}
@@ -109,6 +109,17 @@ func TestKilledBetweenSteps(t *testing.T) {
 			equal(t, whole, described(t, server, "shop", true))
 		} else {
 			halfway++
+		}
+		if len(s.Unfinished) > 0 && s.Unfinished[0].Changed && twice < 2 {
+			twice++
+			again := killing.Again(t, "TestKilledBetweenSteps", killDSN+"="+server.DSN(""), killFolder+"="+folder.(string), killID+"="+report.Manifest.ID, killStep+"="+strconv.Itoa(step-8))
+			out, err = again.CombinedOutput()
+			require.ErrorContains(t, err, "killed", "%s", out)
+			before := s.Unfinished[0].Safety
+			s, err = job.Check(t.Context(), time.Hour)
+			for _, u := range s.Unfinished {
+				require.Equal(t, before, u.Safety, "of the state before both")
+			}
 		}
 		for _, left := range leftovers(t, server) {
 			require.ErrorIs(t, err, backup.ErrHalfway)

@@ -154,8 +154,10 @@ func TestKilledOverwrite(t *testing.T) {
 	require.NoError(t, err)
 	within := time.Since(start)
 	halfway := 0
-	for range kills(t, 2) {
-		killed(t, rand.N(within*3/2), killDSN+"="+server.DSN("shop"), killFolder+"="+folder, killID+"="+id)
+	for i := range kills(t, 2) {
+		for range 1 + i%2 { // also kill the restore that follows
+			killed(t, rand.N(within*3/2), killDSN+"="+server.DSN("shop"), killFolder+"="+folder, killID+"="+id)
+		}
 		equal(t, whole, script(t, server.DSN("shop")))
 		equal(t, about, aboutDatabase(t, server, "shop"))
 		_, err := job.Check(t.Context(), time.Hour)
