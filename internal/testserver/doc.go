@@ -7,6 +7,9 @@
 // MAINSTAY_REQUIRE_SERVERS=1 in the environment the test fails instead, so that the gate cannot
 // pass by skipping.
 //
+// The data of the database servers of a test is in memory where the system has a folder for that,
+// with more than 4 GB of free space. Set TMPDIR to keep it elsewhere.
+//
 // A copy of the first, empty data folder of a database server stays in the folder
 // mainstay-testserver of the user's cache, because making one takes seconds.
 //

@@ -34,7 +34,7 @@ func MariaDB(t testing.TB, args ...string) *MariaDBServer {
 	client := first(t, "mariadb-client", "mariadb", "mysql")
 
 	for range 5 {
-		dir := newFolder(t, "mariadb")
+		dir := newDataFolder(t, "mariadb")
 		data := filepath.Join(dir, "data")
 		asUser := "--user=" + userName()
 		// A server deletes the temporary tables that it finds at its start. In a shared folder it

@@ -28,10 +28,14 @@ func Postgres(t testing.TB, args ...string) *PostgresServer {
 		server = real // initdb is beside the server, not beside a link to it
 	}
 	initdb := filepath.Join(filepath.Dir(server), "initdb")
-	psql := first(t, "postgresql-client", "psql")
+	// The client beside the server starts faster than Debian's wrapper on PATH.
+	psql := filepath.Join(filepath.Dir(server), "psql")
+	if _, err := os.Stat(psql); err != nil {
+		psql = first(t, "postgresql-client", "psql")
+	}
 
 	for range 5 {
-		dir := newFolder(t, "postgres")
+		dir := newDataFolder(t, "postgres")
 		data := filepath.Join(dir, "data")
 		secret := filepath.Join(dir, "password")
 		if err := os.WriteFile(secret, []byte(databasePassword+"\n"), 0o600); err != nil {
@@ -68,6 +72,19 @@ func Postgres(t testing.TB, args ...string) *PostgresServer {
 	}
 	t.Fatal("testserver: postgres does not start")
 	return nil
+}
+
+// PostgresPrograms returns the folder of the server's version that has the server and its client
+// programs, or "" if there is none.
+func PostgresPrograms() string {
+	server := find("postgres")
+	if server == "" {
+		return ""
+	}
+	if real, err := filepath.EvalSymlinks(server); err == nil {
+		server = real
+	}
+	return filepath.Dir(server)
 }
 
 func (s *PostgresServer) answers(ctx context.Context) error {

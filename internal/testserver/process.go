@@ -38,7 +38,23 @@ type Process struct {
 // root. Its path is short, because a socket's path has at most 107 bytes.
 func newFolder(t testing.TB, kind string) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "mainstay-"+kind+"-")
+	return folderIn(t, "", kind)
+}
+
+// newDataFolder is newFolder for the data of a database server. In a test the folder is in memory
+// if the system has room there, because a disk takes much of the time of creating and dropping
+// databases. A set TMPDIR and a benchmark keep the usual place.
+func newDataFolder(t testing.TB, kind string) string {
+	t.Helper()
+	if _, test := t.(*testing.T); test && os.Getenv("TMPDIR") == "" {
+		return folderIn(t, memoryFolder(), kind)
+	}
+	return folderIn(t, "", kind)
+}
+
+func folderIn(t testing.TB, parent, kind string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(parent, "mainstay-"+kind+"-")
 	if err != nil {
 		t.Fatalf("testserver: %v", err)
 	}

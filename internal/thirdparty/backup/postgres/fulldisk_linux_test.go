@@ -38,7 +38,11 @@ func TestFullDisk(t *testing.T) {
 	server.Exec(t, "", "CREATE DATABASE prepared TABLESPACE small")
 	server.Exec(t, "shop", manyRows)
 	filler := filepath.Join(disk, "filler") // what it leaves is too little for the rows
-	require.NoError(t, os.WriteFile(filler, make([]byte, 42<<20), 0o600))
+	var free syscall.Statfs_t
+	require.NoError(t, syscall.Statfs(disk, &free))
+	size := int64(free.Bavail)*int64(free.Bsize) - 12<<20 //nolint:unconvert // 32 bits elsewhere
+	require.Positive(t, size)
+	require.NoError(t, os.WriteFile(filler, make([]byte, size), 0o600))
 	job := jobIn(t, filepath.Join(t.TempDir(), "backups"), source(t, server.DSN("shop"), nil), nil)
 	report, err := job.Backup(t.Context())
 	require.NoError(t, err)

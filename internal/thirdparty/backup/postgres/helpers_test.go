@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"log/slog"
 	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -20,6 +21,15 @@ import (
 	"github.com/mainstay-go/mainstay/backup/postgres"
 	"github.com/mainstay-go/mainstay/internal/testserver"
 )
+
+// TestMain puts PostgreSQL's own programs before Debian's wrapper of them, which takes longer to
+// start than they do.
+func TestMain(m *testing.M) {
+	if bin := testserver.PostgresPrograms(); bin != "" {
+		os.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	}
+	os.Exit(m.Run())
+}
 
 func connect(t testing.TB, dsn string) *sql.DB {
 	t.Helper()

@@ -1,0 +1,23 @@
+package testserver
+
+import (
+	"os"
+	"strconv"
+)
+
+// Long reports whether MAINSTAY_LONG=1 asks for every case of every test. Without it, a test of
+// many similar cases runs a sample that has at least one case of each kind, so that the plain run
+// ends within minutes. The gate sets the variable once.
+func Long() bool {
+	long, _ := strconv.ParseBool(os.Getenv("MAINSTAY_LONG"))
+	return long
+}
+
+// Sample returns n if MAINSTAY_LONG=1 is in the environment, and few otherwise: for tests that
+// repeat the same work with other random values.
+func Sample(few, n int) int {
+	if Long() {
+		return n
+	}
+	return few
+}
