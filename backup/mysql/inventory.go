@@ -1,8 +1,12 @@
 package mysql
 
 import (
+	"cmp"
 	"context"
+	sqldriver "database/sql/driver"
+	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -80,12 +84,45 @@ func takeInventory(ctx context.Context, q querier, database string, timeout time
 			inv.objects["event "+r[0]] = r[1]
 		}},
 	} {
-		if err := eachRow(ctx, q, list.query, ofSchema(database, fold, list.do), database); err != nil {
+		var found [][]string
+		err := eachRow(ctx, q, list.query, func(r []string) { found = append(found, r) }, database)
+		if err != nil && strings.Contains(list.query, ", TABLE_NAME, ") {
+			found, err = tableByTable(ctx, q, list.query, database)
+		}
+		if err != nil {
 			return inv, fmt.Errorf("backup: ask the server for %s: %w", list.what, err)
+		}
+		for _, r := range found {
+			ofSchema(database, fold, list.do)(r)
 		}
 	}
 	slices.Sort(inv.hidden)
 	return inv, nil
+}
+
+// tableByTable runs a query of information_schema for each table alone. The server fails the whole
+// query if the last table that it opens is one that it cannot open, such as a FEDERATED table
+// whose remote table is gone. Such a table becomes a row without an engine, as the server returns
+// it for other places, with the error as its comment.
+func tableByTable(ctx context.Context, q querier, query, database string) (all [][]string, err error) {
+	var names [][]string
+	err = eachRow(ctx, q, "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?", func(r []string) { names = append(names, r) }, database)
+	if err != nil {
+		return nil, err
+	}
+	query = strings.Replace(query, "TABLE_SCHEMA = ?", "TABLE_SCHEMA = ? AND TABLE_NAME = ?", 1)
+	for _, name := range names {
+		var rows [][]string
+		err := eachRow(ctx, q, query, func(r []string) { rows = append(rows, r) }, name[0], name[1])
+		if ctx.Err() != nil || errors.Is(err, sqldriver.ErrBadConn) || errors.As(err, new(*net.OpError)) {
+			return nil, cmp.Or(err, ctx.Err())
+		}
+		if err != nil {
+			rows = [][]string{{name[0], name[1], "BASE TABLE", "", err.Error(), "", "", ""}}
+		}
+		all = append(all, rows...)
+	}
+	return all, nil
 }
 
 // foldsNames reports whether the names of databases and tables are not case-sensitive.

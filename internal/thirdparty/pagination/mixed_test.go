@@ -13,13 +13,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/mainstay-go/mainstay/internal/testserver"
 	"github.com/mainstay-go/mainstay/pagination"
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
 // walkMixed walks a list with a column of every type by random orders of one to four of
-// them, both ways: random directions, places of NULLs, ties and page sizes. It runs for two
-// seconds. With MAINSTAY_WALKS=5000 it makes that many walks.
+// them, both ways: random directions, places of NULLs, ties and page sizes. It runs for half a
+// second, or for two with MAINSTAY_LONG. With MAINSTAY_WALKS=5000 it makes that many walks.
 func walkMixed(t *testing.T, db *sql.DB, dialect keyset.Dialect, types []columnType) {
 	const rows = 60
 	var columns, exprs []string
@@ -55,7 +56,7 @@ func walkMixed(t *testing.T, db *sql.DB, dialect keyset.Dialect, types []columnT
 		_, err := db.Exec("INSERT INTO mixed VALUES (" + strings.Join(values, ", ") + ")")
 		require.NoError(t, err)
 	}
-	walks, deadline := 1<<30, time.Now().Add(2*time.Second)
+	walks, deadline := 1<<30, time.Now().Add(time.Duration(testserver.Sample(500, 2000))*time.Millisecond)
 	if n, err := strconv.Atoi(os.Getenv("MAINSTAY_WALKS")); err == nil {
 		walks, deadline = n, time.Now().Add(time.Hour)
 	}

@@ -37,7 +37,9 @@ type columnType struct {
 type typeRow struct{ ID int64 }
 
 // TestColumnTypes walks a list by a column of each type, both ways, with NULLs, ties and
-// mixed directions, and compares with the order of the database.
+// mixed directions, and compares with the order of the database. A plain run walks with an eighth of
+// the types over a second driver or protocol of an engine, and with each type in two of three places
+// of NULLs.
 func TestColumnTypes(t *testing.T) {
 	t.Parallel()
 	maria := func(params string) func(testing.TB) *sql.DB {
@@ -94,7 +96,10 @@ func TestColumnTypes(t *testing.T) {
 				_, err := db.Exec(s)
 				require.NoError(t, err, s)
 			}
-			for _, c := range e.types {
+			for i, c := range e.types {
+				if strings.Contains(e.name, ",") && i%8 != 0 && !testserver.Long() {
+					continue // mixed has all types; the other driver or protocol has each of them alone
+				}
 				t.Run(c.name, func(t *testing.T) { walkType(t, db, e.dialect, c) })
 			}
 			t.Run("mixed", func(t *testing.T) { walkMixed(t, db, e.dialect, e.types) })
@@ -129,7 +134,11 @@ func walkType(t *testing.T, db *sql.DB, dialect keyset.Dialect, c columnType) {
 	sorted := map[string]string{expr: c.sorted}
 	_, err = db.Exec("INSERT INTO " + table + " (id, k) VALUES " + strings.Join(rows, ", "))
 	require.NoError(t, err)
-	for _, nulls := range []keyset.Nulls{keyset.NullsNative, keyset.NullsFirst, keyset.NullsLast} {
+	places := []keyset.Nulls{keyset.NullsNative, keyset.NullsFirst, keyset.NullsLast}
+	if !testserver.Long() && !c.refused { // NULLs come first for one type and last for the next
+		places = []keyset.Nulls{keyset.NullsNative, places[1+len(c.name)%2]}
+	}
+	for _, nulls := range places {
 		k, err := keyset.New("t", pagination.Preset{Size: 3, MaxSize: 100}, mustCursors(t), []keyset.Column[typeRow]{
 			{Name: "k", Expr: expr, Nullable: true, Nulls: nulls},
 			{Name: "id", Expr: "t.id", Unique: true},

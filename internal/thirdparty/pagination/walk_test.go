@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/mainstay-go/mainstay/internal/testserver"
 	"github.com/mainstay-go/mainstay/pagination"
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
@@ -250,12 +251,12 @@ func referenceIDs(t testing.TB, db *sql.DB, engine keyset.Dialect, order keyset.
 }
 
 // testWalks reads whole lists with random orders, places of NULLs, filters and page
-// sizes, forwards and backwards. It runs for a few seconds; MAINSTAY_WALKS=5000 makes it
+// sizes, forwards and backwards. It runs for a second, or for four with MAINSTAY_LONG; MAINSTAY_WALKS=5000 makes it
 // that many walks, divided among the engines.
 func testWalks(t *testing.T, e engine, db *sql.DB) {
 	cursors, err := keyset.NewCursors(keyset.EphemeralKeyRing(), nil)
 	require.NoError(t, err)
-	walks, deadline := 1<<30, time.Now().Add(4*time.Second)
+	walks, deadline := 1<<30, time.Now().Add(time.Duration(testserver.Sample(1, 4))*time.Second)
 	if n, err := strconv.Atoi(os.Getenv("MAINSTAY_WALKS")); err == nil {
 		walks, deadline = n/len(engines)+1, time.Now().Add(time.Hour)
 	}

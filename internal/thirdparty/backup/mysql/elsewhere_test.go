@@ -23,7 +23,9 @@ func TestFederatedTable(t *testing.T) {
 	_, port, err := net.SplitHostPort(server.Addr())
 	require.NoError(t, err)
 	load(t, server, "remote", "CREATE TABLE far (id INT PRIMARY KEY, v INT); INSERT INTO far VALUES (1, 1), (2, 2);")
-	load(t, server, "shop", "CREATE TABLE fed (id INT PRIMARY KEY, v INT) ENGINE=FEDERATED CONNECTION='mysql://"+server.User()+":"+server.Password()+"@127.0.0.1:"+port+"/remote/far'; CREATE TABLE own (id INT); INSERT INTO own VALUES (1); CREATE VIEW both_of AS SELECT own.id FROM own JOIN fed ON fed.id = own.id;")
+	fed := "CREATE TABLE fed (id INT PRIMARY KEY, v INT) ENGINE=FEDERATED CONNECTION='mysql://" + server.User() + ":" + server.Password() + "@127.0.0.1:" + port + "/remote/far';"
+	load(t, server, "alone", fed)
+	load(t, server, "shop", fed+" CREATE TABLE own (id INT); INSERT INTO own VALUES (1); CREATE VIEW both_of AS SELECT own.id FROM own JOIN fed ON fed.id = own.id;")
 	source := sourceOf(t, server, "shop", nil)
 	job := jobOf(t, source, nil)
 	report, err := job.Backup(t.Context())
@@ -43,6 +45,11 @@ func TestFederatedTable(t *testing.T) {
 	_, err = job.Restore(t.Context(), again.Manifest.ID, "third", nil)
 	require.NoError(t, err)
 	assert.Equal(t, "1\n", server.Exec(t, "SELECT COUNT(*) FROM third.own"))
+	// The server fails its list of tables if the last one is such a table.
+	alone, err := jobOf(t, sourceOf(t, server, "alone", nil), nil).Backup(t.Context())
+	require.ErrorIs(t, err, backup.ErrSuspect)
+	require.Len(t, alone.Manifest.Skipped, 1)
+	assert.Equal(t, "table fed", alone.Manifest.Skipped[0].Object)
 }
 
 // TestConnectTable: a table whose rows may lie in a file of the server is not in a backup,

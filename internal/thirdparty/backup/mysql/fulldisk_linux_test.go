@@ -3,6 +3,7 @@ package mysql_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -31,7 +32,7 @@ func TestFullDisk(t *testing.T) {
 		}
 	})
 	t.Setenv("TMPDIR", "/tmp")
-	load(t, server, "shop", manyRows)
+	load(t, server, "shop", strings.Replace(manyRows, "seq_1_to_25000", "seq_1_to_60000", 1))
 	folder := filepath.Join(t.TempDir(), "backups")
 	job := jobAt(t, folder, sourceOf(t, server, "shop", nil), nil)
 	report, err := job.Backup(t.Context())

@@ -50,7 +50,7 @@ func TestKilled(t *testing.T) {
 	t.Parallel()
 	server := testserver.MariaDB(t)
 	load(t, server, "shop", "CREATE TABLE sales (id INT PRIMARY KEY, line CHAR(80)); INSERT INTO sales SELECT seq, MD5(seq) FROM seq_1_to_3000;")
-	killing.Backups(t, sourceOf(t, server, "shop", nil), killing.Times(10), killDSN+"="+server.DSN(""))
+	killing.Backups(t, sourceOf(t, server, "shop", nil), killing.Times(testserver.Sample(5, 10)), killDSN+"="+server.DSN(""))
 	// The databases of killed restore tests go when they are old enough.
 	_, err := sourceOf(t, server, "shop", nil).SweepTests(t.Context(), time.Now().Add(time.Hour))
 	require.NoError(t, err)
