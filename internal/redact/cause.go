@@ -6,8 +6,8 @@ import "strings"
 // error and not a secret: a package or an error code that other words explain, or several words
 // of prose.
 func isCause(text string, k int) bool {
-	clause := text[k:lineEnd(text, k)]
-	words := strings.Fields(clause[:min(len(clause), 120)])
+	clause := text[k:min(len(text), k+120)]
+	words := strings.Fields(clause[:lineEnd(clause, 0)])
 	if len(words) == 0 {
 		return false
 	}

@@ -15,8 +15,11 @@ func findByForm(spans []span, text string) []span {
 		for j < len(text) && isTokenByte(text[j]) {
 			j++
 		}
+		n := len(spans)
 		spans = findInWord(spans, text, i, j)
-		i = j
+		if i = j; len(spans) > n { // a token may be longer than the word
+			i = max(i, spans[n].to)
+		}
 	}
 	return spans
 }

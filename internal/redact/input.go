@@ -130,7 +130,7 @@ func credentialArguments(text, word string, j int) (span, bool) {
 		return span{}, false
 	}
 	out := span{}
-	for k, n := j+1, 0; k < len(text) && text[k] != ')'; k++ {
+	for k, n := j+1, 0; k < min(len(text), j+512) && text[k] != ')'; k++ {
 		switch c := text[k]; c {
 		case ',':
 			n++
@@ -151,8 +151,7 @@ func credentialArguments(text, word string, j int) (span, bool) {
 // pipedValue returns the argument of echo or printf when its output goes to a command that
 // reads a password, as in echo … | docker login --password-stdin.
 func pipedValue(text, low string, j int) (span, bool) {
-	end := lineEnd(text, j)
-	rest := low[j:end]
+	rest := low[j : j+len(arguments(text, j))]
 	bar := strings.IndexByte(rest, '|')
 	from, to := j, j+max(bar, 0)
 	if bar >= 0 {

@@ -7,11 +7,20 @@ import (
 	"unicode/utf8"
 )
 
+// A hostile server may send texts such as "token:token:token:…". These limits keep the work for
+// them proportional to their length.
+const (
+	maxNested = 16  // secrets inside one another; further ones are part of a hidden value
+	maxKeys   = 128 // keys in a text without spaces; the rest of such a text is hidden
+)
+
 // findByPlace hides values in places of secrets: after a key such as password, in a header,
 // after a flag of a command, in a statement.
 func findByPlace(spans []span, text string) []span {
 	low := lower(text)
 	command := commandOf(low)
+	hidden, inside := 0, 0 // the end of all values so far, and how many begin inside another one
+	run, keys := 0, 0      // the end of a text without spaces, and how many keys it has
 	for i := 0; i < len(text); {
 		if !isWordAt(text, i) {
 			i++
@@ -22,17 +31,33 @@ func findByPlace(spans []span, text string) []span {
 		if text[i] >= 0x80 || hasHighByte(word) {
 			word = strings.ToLower(word)
 		}
-		if s, ok := valueOf(text, low, word, i, j, command); ok {
+		if i >= run {
+			run, keys = wordRun(text, i), 0
+		}
+		if keys == maxKeys {
+			spans = append(spans, span{i, run})
+			i = run
+			continue
+		}
+		if s, ok := valueOf(text, low, word, i, j, command, &keys); ok {
 			spans = append(spans, s)
+			if inside++; s.from >= hidden {
+				inside = 0
+			}
+			hidden = max(hidden, s.to)
 			// The value may contain another key, so the search continues right after the word.
+			if inside == maxNested {
+				j, inside = max(j, hidden), 0
+			}
 		}
 		i = j
 	}
 	return spans
 }
 
-// valueOf returns the secret value that belongs to a word, if there is one.
-func valueOf(text, low, word string, i, j int, command string) (span, bool) {
+// valueOf returns the secret value that belongs to a word, if there is one. It counts the words
+// that are keys.
+func valueOf(text, low, word string, i, j int, command string, keys *int) (span, bool) {
 	flag := i > 0 && (text[i-1] == '-' || text[i-1] == '/' && (i == 1 || isSpace(text[i-2])))
 	trimmed := strings.Trim(word, "-._")
 	switch {
@@ -68,10 +93,12 @@ func valueOf(text, low, word string, i, j int, command string) (span, bool) {
 	}
 	if !secretKey(trimmed) && !(strings.HasPrefix(word, "_") && secretKey("x"+word)) {
 		if keyWord(trimmed) {
+			*keys++
 			return keyValue(text, low, i, j)
 		}
 		return span{}, false
 	}
+	*keys++
 	return secretValue(text, low, i, j, flag, trimmed)
 }
 

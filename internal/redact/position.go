@@ -8,7 +8,7 @@ func protocolValue(text string, i, j int, word string) (span, bool) {
 		return span{}, false
 	}
 	from := j + 1
-	end := lineEnd(text, from)
+	end := from + len(arguments(text, from))
 	args := strings.Fields(text[from:end])
 	for len(args) > 1 && harmless(args[len(args)-1]) && !looksSecret(args[len(args)-1]) {
 		args = args[:len(args)-1] // "AUTH x rejected"
@@ -29,14 +29,15 @@ func protocolValue(text string, i, j int, word string) (span, bool) {
 	if len(args) == 3 && !looksSecret(args[1]) && !looksSecret(last) {
 		return span{}, false
 	}
-	return span{from, trimEnd(text, from, from+len(args[0])+max(0, strings.LastIndex(text[from:end], last)+len(last)-len(args[0])))}, true
+	to := from + len(args[0]) + max(0, strings.LastIndex(text[from:end], last)+len(last)-len(args[0]))
+	return span{from, trimEnd(text, from, wordRun(text, to))}, true
 }
 
 // positionalValue returns a secret that has its place in a list without a key.
 func positionalValue(text, low, word string, i, j int) (span, bool) {
 	switch word {
 	case "setuser", "user": // ACL SETUSER name on >password
-		line := text[j:lineEnd(text, j)]
+		line := arguments(text, j)
 		from := strings.Index(line, " >")
 		if from < 0 || word == "user" && !strings.Contains(line, " on ") {
 			return span{}, false
@@ -44,27 +45,32 @@ func positionalValue(text, low, word string, i, j int) (span, bool) {
 		from += j + 2
 		return span{from, wordRun(text, from)}, true
 	case "auth-pass": // sentinel auth-pass master password
-		args := strings.Fields(text[j:lineEnd(text, j)])
+		args := strings.Fields(arguments(text, j))
 		if len(args) < 2 || !strings.HasPrefix(text[j:], " ") || harmless(args[0]) {
 			return span{}, false
 		}
 		from := j + strings.Index(text[j:], " "+args[1]) + 1
-		return span{from, from + len(args[1])}, true
+		return span{from, wordRun(text, from)}, true
 	case "login": // vault login token
+		if !strings.HasSuffix(low[:i], "vault ") && !strings.HasSuffix(low[:i], "cargo ") {
+			return span{}, false
+		}
 		end := trimEnd(text, j, wordRun(text, min(j+1, len(text))))
-		tool := strings.HasSuffix(low[:i], "vault ") || strings.HasSuffix(low[:i], "cargo ")
-		return span{j + 1, end}, tool && j+1 < end && text[j+1] != '-' && !harmless(text[j+1:end])
+		return span{j + 1, end}, j+1 < end && text[j+1] != '-' && !harmless(text[j+1:end])
 	case "p": // a form: u=…&p=…
 		if i == 0 || text[i-1] != '&' || j >= len(text) || text[j] != '=' {
 			return span{}, false
 		}
 		return valueAt(text, j+1, false, false)
 	case "use": // net use drive share password
-		args := strings.Fields(text[j:lineEnd(text, j)])
-		for n := 0; n+1 < len(args) && strings.HasSuffix(low[:i], "net "); n++ {
+		if !strings.HasSuffix(low[:i], "net ") {
+			return span{}, false
+		}
+		args := strings.Fields(arguments(text, j))
+		for n := 0; n+1 < len(args); n++ {
 			if value := args[n+1]; (strings.HasPrefix(args[n], `\\`) || strings.HasPrefix(args[n], "//")) && value[0] != '/' && value != "*" {
 				from := j + strings.Index(text[j:], " "+value) + 1
-				return span{from, from + len(value)}, true
+				return span{from, wordRun(text, from)}, true
 			}
 		}
 		return span{}, false
@@ -80,9 +86,9 @@ func positionalValue(text, low, word string, i, j int) (span, bool) {
 		}
 		return span{j + 3, closing(text, j+3, ']')}, true
 	case "sqlplus": // sqlplus user/password@database
-		end := lineEnd(text, j)
-		at := strings.IndexByte(text[j:end], '@')
-		slash := strings.IndexByte(text[j:end], '/')
+		line := arguments(text, j)
+		at := strings.IndexByte(line, '@')
+		slash := strings.IndexByte(line, '/')
 		return span{j + slash + 1, j + at}, slash >= 0 && slash+1 < at
 	case "sec-websocket-protocol":
 		comma := strings.IndexByte(text[j:lineEnd(text, j)], ',')
@@ -103,6 +109,12 @@ func positionalValue(text, low, word string, i, j int) (span, bool) {
 		return span{from, end}, from < end
 	}
 	return span{}, false
+}
+
+// arguments returns the rest of a line, at most 512 bytes. Its last word may be truncated.
+func arguments(text string, k int) string {
+	near := text[k:min(len(text), k+512)]
+	return near[:lineEnd(near, 0)]
 }
 
 // argument returns the quoted value after a quoted key in a list of arguments, such as
@@ -161,8 +173,9 @@ func quotedOrRandom(text string, j int) (span, bool) {
 // nextElement returns the text of the next XML element when the key is a name in XML: the value
 // of <key>Password</key><string>…</string> and <setting name="Password"><value>…</value>.
 func nextElement(text string, i, k int) (span, bool) {
-	open := strings.LastIndexAny(text[:i], "<>")
-	if open < 0 || text[open] == '>' && !strings.HasPrefix(text[k:], "</") {
+	near := text[max(0, i-200):i]
+	open := strings.LastIndexAny(near, "<>")
+	if open < 0 || near[open] == '>' && !strings.HasPrefix(text[k:], "</") {
 		return span{}, false
 	}
 	for n := 0; n < 4; n++ {

@@ -204,6 +204,24 @@ func TestBounds(t *testing.T) {
 	require.Equal(t, "x***y", r.Text("xgrandmothery", 0))
 }
 
+// TestHostileTexts repeats pieces whose search read the text to its end each time: 64 KiB of "@"
+// took more than a minute.
+func TestHostileTexts(t *testing.T) {
+	r := New("grandmother")
+	for _, piece := range []string{
+		"@", "a@", "a/b@", "a:b@", "://", "://a:", "http://a/b?c=d&", "password=", "password: ", "password'", "token:", "token: ", "key|", "|key", "AUTH ",
+		" AUTH", "use ", "net use ", "login@", "user:", "eyJ.", "secret is ", "args: [", "connect(", "auth(\"", "htpasswd -b ", "Authorization: ", "Cookie=", "parsing \"",
+		"密码*", "%3D", "&amp;", "\\\\", "<password>", "-----BEGIN ", "echo ", "A1b2C3d4E5f6G7/",
+	} {
+		text := strings.Repeat(piece, maxLines/len(piece))
+		start := time.Now()
+		r.Lines(text)
+		r.Text(text, 0)
+		t.Logf("%q %v", piece, time.Since(start))
+		require.Less(t, time.Since(start), 10*time.Second, "%q", piece)
+	}
+}
+
 func TestErrorsAreTakenApart(t *testing.T) {
 	const secret = "hunter2x"
 	inner := &url.Error{Op: "Get", URL: "https://maps.example.com/v1/" + secret + "/q?page=" + secret, Err: &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("refused")}}

@@ -5,12 +5,20 @@ import "strings"
 // findURLs hides the user part of URLs, the values of their queries, and path segments that may
 // be tokens.
 func findURLs(spans []span, text string) []span {
-	for at := 0; ; {
+	for at, end, inside := 0, 0, 0; ; {
 		i := strings.Index(text[at:], "://")
 		if i < 0 {
 			break
 		}
 		start := at + i + 3
+		if inside++; start >= end {
+			end, inside = wordRun(text, start), 0
+		}
+		if inside == maxNested { // a word of many URLs
+			spans = append(spans, span{start, end})
+			at = end
+			continue
+		}
 		spans = findInURL(spans, text, at+i, start)
 		at = start
 	}
@@ -210,30 +218,35 @@ func plainSegment(low string) bool { return segments[low] }
 // findUserAt hides user:password@ without a scheme, in the form of go-sql-driver and curl. A
 // name or an address without a password stays.
 func findUserAt(spans []span, text string) []span {
+	from, colon, slash, scheme := 0, -1, -1, -1 // of the word so far
 	for i := 0; i < len(text); i++ {
-		if text[i] != '@' {
-			continue
-		}
-		from := i
-		for from > 0 && !isSpace(text[from-1]) && !strings.ContainsRune("\"'`<>(,;=|", rune(text[from-1])) {
-			from--
-		}
-		if s := strings.LastIndex(text[from:i], "://"); s >= 0 {
-			continue // part of a URL
-		}
-		head := text[from:i]
-		colon := strings.IndexByte(head, ':')
-		low := lower(head)
-		switch {
-		case colon == 0, colon > 0 && colon == len(head)-1, low == "mailto", strings.HasPrefix(low, "mailto:"), strings.HasPrefix(low, "sha256:"):
-		case colon > 0:
+		switch c := text[i]; {
+		case isSpace(c) || strings.IndexByte("\"'`<>(,;=|", c) >= 0:
+			from, colon, slash, scheme = i+1, -1, -1, -1
+		case c == ':':
+			if colon < 0 {
+				colon = i
+			}
+			if strings.HasPrefix(text[i:], "://") {
+				scheme = i
+			}
+		case c == '/' && slash < 0:
+			slash = i
+		case c != '@' || scheme >= 0: // the user part of a URL was found before
+		case colon == from, colon == i-1, hasPrefixFold(text[from:], "mailto:"), hasPrefixFold(text[from:], "mailto@"), hasPrefixFold(text[from:], "sha256:"):
+		case colon >= 0:
 			spans = append(spans, span{from, i})
-		case strings.Contains(head, "/"): // user/password@ of Oracle
-			user, password, _ := strings.Cut(head, "/")
-			if user != "" && !strings.Contains(user, ".") && !strings.Contains(password, "/") && (looksRandom(password) || strings.HasPrefix(text[i+1:], "//")) {
+		case slash > from && i-slash <= 256: // user/password@ of Oracle
+			user, password := text[from:slash], text[slash+1:i]
+			if !strings.Contains(user, ".") && !strings.Contains(password, "/") && (looksRandom(password) || strings.HasPrefix(text[i+1:], "//")) {
 				spans = append(spans, span{from, i})
 			}
 		}
 	}
 	return spans
+}
+
+// hasPrefixFold is strings.HasPrefix without regard to the case of ASCII letters.
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }

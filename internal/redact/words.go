@@ -266,12 +266,12 @@ func flagValue(text string, i, j int, command string) (span, bool) {
 		return span{}, false
 	}
 	if command == "htpasswd" { // -b FILE USER PASSWORD
-		fields := strings.Fields(text[k:])
+		fields := strings.Fields(arguments(text, k))
 		if len(fields) < 3 {
 			return span{}, false
 		}
 		at := k + strings.Index(text[k:], fields[2])
-		return span{at, at + len(fields[2])}, true
+		return span{at, wordRun(text, at)}, true
 	}
 	return valueAt(text, k, false, false)
 }
