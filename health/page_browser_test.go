@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/health/history"
 )
 
 // shownPage serves the page of a service with a check in each state, long names
@@ -36,7 +39,9 @@ func shownPage(t *testing.T) (url string) {
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	r.AddNotices(func() []string { return []string{"Incident since 10:44 UTC; 1 message sent, the last at 10:45 UTC."} })
+	r.AddNotices(func() []string {
+		return []string{"Incident since 10:44 UTC; 1 message sent, the last at 10:45 UTC.", "Silenced: " + strings.Repeat("long-name", 12)}
+	})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.Handler().ServeHTTP(w, req.WithContext(ctx)) // nobody waits for "later", which stays unchecked
 	}))
@@ -134,11 +139,100 @@ return {Text: parseFloat(getComputedStyle(document.body).fontSize), Scroll: e.sc
 					roles[n.Role.Value]++
 				}
 			}
+			require.Equal(t, 1, roles["heading"], "%d px: %v", width, roles)
 			require.Equal(t, 1, roles["table"], "%d px: %v", width, roles)
 			require.Equal(t, 5, roles["row"], "%d px", width)
 			require.Equal(t, 4, roles["rowheader"], "%d px", width)
 			require.Equal(t, 4, roles["columnheader"], "%d px", width)
 			require.Equal(t, 12, roles["cell"], "%d px", width)
+		}
+	}
+}
+
+// uptimePage serves the pages of the history of 12 checks, of which the last one fails, with
+// long names and texts.
+func uptimePage(t *testing.T) (url string) {
+	t.Helper()
+	var checks []health.Check
+	for i := range 12 {
+		checks = append(checks, health.Func(fmt.Sprintf("%s-%02d", strings.Repeat("LongNameOfACheck", 3), i), time.Second, func(context.Context) error {
+			if i == 11 {
+				return errors.New(strings.Repeat("refused", 60))
+			}
+			return nil
+		}))
+	}
+	reg, err := health.New(checks, &health.Options{Service: strings.Repeat("service", 10), Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	_, err = reg.RunOnce(t.Context())
+	require.NoError(t, err)
+	reg.SetAlerts(func() health.Alerts {
+		a := health.Alert{
+			ID: "1", Check: checks[11].Name, Instance: strings.Repeat("pod", 20), State: "fail", Since: time.Now(), Output: strings.Repeat("refused", 60),
+			AckBy: "ada", SilencedUntil: time.Now().Add(time.Hour), Actions: []health.AlertAction{{Name: "silence", URL: "https://pos.example/alert/?x=1"}},
+		}
+		closed := a
+		closed.ID, closed.Ended, closed.Ending = "2", time.Now(), "recovered"
+		return health.Alerts{Open: []health.Alert{a}, Closed: []health.Alert{closed}}
+	})
+	store, err := history.Files(t.TempDir())
+	require.NoError(t, err)
+	past, err := history.New(reg, store, &history.Options{
+		Public: reg.Names(), Password: "correct horse", Authorize: func(r *http.Request) bool { return r.URL.RawQuery == "all" },
+	})
+	require.NoError(t, err)
+	require.NoError(t, past.Announce(t.Context(), history.Announcement{Text: "Maintenance at 22:00.\n" + strings.Repeat("long", 50), Until: time.Now().Add(time.Hour)}))
+	mux := http.NewServeMux()
+	past.Mount(mux)
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	return server.URL + "/uptime/"
+}
+
+func TestUptimePageInABrowser(t *testing.T) {
+	url := uptimePage(t)
+	b := newBrowser(t)
+	for _, path := range []string{"", "?all"} {
+		for width, scheme := range map[int]string{320: "light", 640: "dark"} { // 640 px is a screen of 1280 px at 200 %
+			b.open(url+path, width, scheme)
+			var page struct {
+				Scroll, Client  int
+				Headings        []string
+				Links, Controls int
+			}
+			b.evaluate(`(() => { const e = document.documentElement, all = s => [...document.querySelectorAll(s)];
+return {Scroll: e.scrollWidth, Client: e.clientWidth, Headings: all("h1,h2,h3").map(h => h.tagName + " " + h.textContent),
+  Links: document.links.length, Controls: all("input,textarea,button").length}; })()`, &page)
+			require.LessOrEqual(t, page.Scroll, page.Client, "%s %d px: content is wider than the screen", path, width)
+			require.Contains(t, page.Headings[0], "H1 Failing")
+			require.Equal(t, []string{"H2 Announcement", "H2 Open alerts"}, page.Headings[1:3])
+			at := slices.Index(page.Headings, "H2 Checks")
+			require.Regexp(t, "^H3 Failing .*-11$", page.Headings[at+1], "the worst check is the first")
+			require.Equal(t, "H2 Closed alerts", page.Headings[at+13])
+			var contrast struct {
+				Bad  []string
+				Seen int
+			}
+			b.evaluate(lowContrast, &contrast)
+			require.Empty(t, contrast.Bad, scheme)
+
+			// Tab visits every link and every field, each with a mark.
+			seen := map[string]bool{}
+			for range page.Links + page.Controls {
+				b.tab()
+				var focus struct {
+					Place   string
+					Outline string
+					Named   bool
+				}
+				b.evaluate(`(() => { const e = document.activeElement, s = getComputedStyle(e), r = e.getBoundingClientRect();
+return {Place: e.tagName + Math.round(r.x + scrollX) + "," + Math.round(r.y + scrollY), Outline: s.outlineStyle + s.outlineWidth,
+  Named: !!(e.textContent.trim() || e.labels && e.labels.length)}; })()`, &focus)
+				require.Equal(t, "solid3px", focus.Outline, focus.Place)
+				require.True(t, focus.Named, focus.Place)
+				seen[focus.Place] = true
+			}
+			require.Len(t, seen, page.Links+page.Controls, "%s", path)
 		}
 	}
 }

@@ -193,7 +193,7 @@ func TestPageTellsEverythingTwice(t *testing.T) {
 	require.Contains(t, body, "1 outage, 14 min")
 	require.NotContains(t, body, "for under 1 ms")
 	for _, structure := range []string{
-		`<html lang="en">`, `<caption>`, `scope="col"`, `scope="row"`, `role="status"`, `<main>`, `<footer>`,
+		`<html lang="en">`, `<caption>`, `scope="col"`, `scope="row"`, `<main>`, `<footer>`,
 		`<time datetime="`, `name="viewport"`, `name="robots" content="noindex"`, `<h1`, `rel="icon"`,
 	} {
 		require.Contains(t, body, structure)

@@ -15,6 +15,7 @@ package history
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -49,6 +50,10 @@ type Options struct {
 	// Password gives access to all pages in a browser, by a form and a cookie. Default:
 	// empty. Then only Authorize decides.
 	Password string
+	// PasswordHash is the SHA-256 of a generated password, instead of Password, for a
+	// service that stores no password. It signs the cookies, so it is a secret too.
+	// Default: empty.
+	PasswordHash []byte
 	// Authorize gives programs access to all pages, such as health.BearerToken.
 	// Default: nil.
 	Authorize func(*http.Request) bool
@@ -73,7 +78,7 @@ type History struct {
 	store               Store
 	opts                Options
 	log                 *slog.Logger
-	key                 []byte // of the cookies
+	key                 []byte // of the cookies, or nil without a password
 	logins, knownLogins tries
 
 	saving sync.Mutex
@@ -82,7 +87,9 @@ type History struct {
 	dirty  map[string]bool // days of this instance with unsaved results
 	loaded bool
 	seen   map[string]now // the last state of every instance
-	failed bool
+	// announced is the last announcement, or one without a text.
+	announced Announcement
+	failed    bool
 }
 
 // dayKey is one day of one instance.
@@ -117,6 +124,16 @@ func New(reg *health.Registry, store Store, opts *Options) (*History, error) {
 	if o.Password != "" && len(o.Password) < 8 {
 		return nil, errors.New("history: the Password has less than 8 characters")
 	}
+	if o.Password != "" {
+		if len(o.PasswordHash) > 0 {
+			return nil, errors.New("history: set Password or PasswordHash, not both")
+		}
+		sum := sha256.Sum256([]byte(o.Password))
+		o.PasswordHash = sum[:]
+	}
+	if n := len(o.PasswordHash); n != 0 && n != sha256.Size {
+		return nil, fmt.Errorf("history: PasswordHash has %d bytes, and a SHA-256 has 32", n)
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -127,7 +144,7 @@ func New(reg *health.Registry, store Store, opts *Options) (*History, error) {
 		o.Title = o.Instance
 	}
 	h := &History{
-		reg: reg, store: store, opts: o, log: o.Logger, key: cookieKey(o.Password),
+		reg: reg, store: store, opts: o, log: o.Logger, key: cookieKey(o.PasswordHash),
 		days: map[dayKey]*day{}, dirty: map[string]bool{}, seen: map[string]now{},
 	}
 	reg.AddTrace(&health.Trace{RunDone: h.record})
@@ -203,14 +220,18 @@ func (h *History) load(ctx context.Context) error {
 		today := time.Now().UTC()
 		prefixes = []string{"day/" + today.Format(time.DateOnly), "day/" + today.AddDate(0, 0, -1).Format(time.DateOnly)}
 	}
-	prefixes = append(prefixes, "now/")
+	prefixes = append(prefixes, "now/", announcementKey)
 	for _, prefix := range prefixes {
 		documents, err := h.store.Load(ctx, prefix)
 		if err != nil {
 			return err
 		}
-		if prefix == "now/" {
+		switch prefix {
+		case "now/":
 			h.takeStates(documents)
+			continue
+		case announcementKey:
+			h.takeAnnouncement(documents[announcementKey])
 			continue
 		}
 		for _, document := range documents {

@@ -25,8 +25,11 @@ const (
 )
 
 // cookieKey is the key that signs cookies. A new password invalidates all cookies.
-func cookieKey(password string) []byte {
-	sum := sha256.Sum256([]byte("mainstay health page\x00" + password))
+func cookieKey(passwordHash []byte) []byte {
+	if len(passwordHash) == 0 {
+		return nil
+	}
+	sum := sha256.Sum256(append([]byte("mainstay health page\x00"), passwordHash...))
 	return sum[:]
 }
 
@@ -52,7 +55,7 @@ func (h *History) authorized(r *http.Request) bool {
 // a cookie of the present password.
 func (h *History) signed(r *http.Request) (until time.Time, ok bool) {
 	c, err := r.Cookie(cookieName)
-	if err != nil || h.opts.Password == "" {
+	if err != nil || h.key == nil {
 		return time.Time{}, false
 	}
 	text, _, _ := strings.Cut(c.Value, ".")
@@ -84,7 +87,7 @@ func (t *tries) allow(now time.Time) bool {
 // serveLogin reads the password from the form and sets the cookie.
 func (h *History) serveLogin(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
-	if h.opts.Password == "" {
+	if h.key == nil {
 		http.NotFound(w, r)
 		return
 	}
@@ -101,8 +104,8 @@ func (h *History) serveLogin(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "too many tries, wait a minute", http.StatusTooManyRequests)
 		return
 	}
-	given, want := cookieKey(r.PostFormValue("password")), h.key
-	if subtle.ConstantTimeCompare(given, want) != 1 {
+	given := sha256.Sum256([]byte(r.PostFormValue("password")))
+	if subtle.ConstantTimeCompare(given[:], h.opts.PasswordHash) != 1 {
 		h.servePage(w, r, "The password is wrong.", http.StatusForbidden)
 		return
 	}

@@ -2,6 +2,7 @@ package history
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
@@ -31,8 +32,8 @@ var pagePolicy = func() string {
 		"'; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 }()
 
-// Mount registers the pages under /uptime/: the page itself, its login, json, feed
-// and badge/{check}.svg. A badge shows the uptime, or with ?show=state the state and
+// Mount registers the pages under /uptime/: the page itself, its login, the form for an
+// [Announcement], json, feed and badge/{check}.svg. A badge shows the uptime, or with ?show=state the state and
 // with ?show=latency the 95th percentile of the durations. ?span=24h, 7d, 30d or 90d
 // selects the time. Every path works with a slash at its end and without. Links,
 // redirects and the cookie are relative, so the pages also work behind a proxy that
@@ -41,6 +42,7 @@ func (h *History) Mount(mux *http.ServeMux) {
 	for _, end := range []string{"", "/{$}"} {
 		mux.HandleFunc("GET /uptime"+end, h.serveUptime)
 		mux.HandleFunc("POST /uptime/login"+end, h.serveLogin)
+		mux.HandleFunc("POST /uptime/announce"+end, h.serveAnnounce)
 		mux.HandleFunc("GET /uptime/json"+end, h.serveJSON)
 		mux.HandleFunc("GET /uptime/feed"+end, h.serveFeed)
 		mux.HandleFunc("GET /uptime/badge/{check}"+end, h.serveBadge)
@@ -71,12 +73,14 @@ func (h *History) serveUptime(w http.ResponseWriter, r *http.Request) {
 
 // Report is the content of the pages as the JSON API returns it.
 type Report struct {
-	Title     string           `json:"title"`
-	Time      time.Time        `json:"time"`
-	Status    health.Status    `json:"status"`
-	Instances []InstanceReport `json:"instances,omitempty"`
-	Checks    []CheckReport    `json:"checks"`
-	Alerts    []AlertReport    `json:"alerts,omitempty"`
+	Title  string        `json:"title"`
+	Time   time.Time     `json:"time"`
+	Status health.Status `json:"status"`
+	// Announcement is nil without a present announcement.
+	Announcement *Announcement    `json:"announcement,omitempty"`
+	Instances    []InstanceReport `json:"instances,omitempty"`
+	Checks       []CheckReport    `json:"checks"`
+	Alerts       []AlertReport    `json:"alerts,omitempty"`
 }
 
 // InstanceReport is one instance of the service.
@@ -114,7 +118,11 @@ type AlertReport struct {
 	Ended    time.Time `json:"ended,omitzero"`
 	Ending   string    `json:"ending,omitempty"`
 	Output   string    `json:"output,omitempty"`
-	actions  []health.AlertAction
+	// AckBy has acknowledged the alert. SilencedUntil is the end of a silence, or zero. Both
+	// are empty for callers that may not see details.
+	AckBy         string    `json:"acknowledgedBy,omitempty"`
+	SilencedUntil time.Time `json:"silencedUntil,omitzero"`
+	actions       []health.AlertAction
 }
 
 // A span is a time that ends now.
@@ -129,7 +137,7 @@ var spans = []span{{"24h", "24 hours", 24 * time.Hour}, {"7d", "7 days", 7 * 24 
 // public checks, without their outputs.
 func (h *History) Report(everything bool) Report {
 	snap := h.reg.Snapshot()
-	rep := Report{Title: h.opts.Title, Time: snap.Time.UTC(), Status: snap.Status}
+	rep := Report{Title: h.opts.Title, Time: snap.Time.UTC(), Status: snap.Status, Announcement: h.announcement(snap.Time)}
 	visible := func(check string) bool { return everything || slices.Contains(h.opts.Public, check) }
 	h.mu.Lock()
 	instances := make([]now, 0, len(h.seen))
@@ -198,6 +206,7 @@ func (h *History) Report(everything bool) Report {
 		entry := AlertReport{ID: a.ID, Check: a.Check, State: a.State, Since: a.Since.UTC(), Ended: a.Ended, Ending: a.Ending}
 		if everything {
 			entry.Instance, entry.Output, entry.actions = a.Instance, h.reg.Scrub(a.Output), a.Actions
+			entry.AckBy, entry.SilencedUntil = h.reg.Scrub(a.AckBy), a.SilencedUntil
 		}
 		rep.Alerts = append(rep.Alerts, entry)
 	}
@@ -258,6 +267,10 @@ func (h *History) serveFeed(w http.ResponseWriter, r *http.Request) {
 		Author  string   `xml:"author>name"`
 		Entries []entry  `xml:"entry"`
 	}{ID: "urn:mainstay:health:" + h.opts.Title, Title: "Alerts of " + h.opts.Title, Updated: rep.Time.Format(time.RFC3339), Author: h.opts.Title}
+	if a := rep.Announcement; a != nil {
+		at := a.Set.Format(time.RFC3339)
+		feed.Entries = append(feed.Entries, entry{ID: "urn:mainstay:announcement:" + at, Title: a.Text, Updated: at})
+	}
 	for _, a := range rep.Alerts {
 		e := entry{ID: "urn:mainstay:alert:" + a.ID, Title: alertTitle(a), Updated: a.Since.Format(time.RFC3339), Summary: a.Output}
 		if !a.Ended.IsZero() {
@@ -308,7 +321,7 @@ var words = map[health.Status]string{health.Pass: "Healthy", health.Warn: "Degra
 
 func (h *History) servePage(w http.ResponseWriter, r *http.Request, problem string, code int) {
 	everything, _ := h.may(r)
-	if !everything && len(h.opts.Public) == 0 && h.opts.Password == "" {
+	if !everything && len(h.opts.Public) == 0 && h.key == nil {
 		http.NotFound(w, r)
 		return
 	}
@@ -316,12 +329,18 @@ func (h *History) servePage(w http.ResponseWriter, r *http.Request, problem stri
 	d := struct {
 		Title, Word, Status, Time, Problem string
 		Style                              template.CSS
-		Login                              bool
-		Instances, Alerts                  []pageLine
+		Login, Announce                    bool
+		Announcement                       *Announcement
+		AnnounceHours, MaxAnnouncement     int
+		Instances, Open, Closed            []pageLine
 		Checks                             []pageCheck
 	}{
 		Title: rep.Title, Word: words[rep.Status], Status: rep.Status.String(), Problem: problem, Style: template.CSS(pageStyle),
-		Time: rep.Time.Format("2006-01-02 15:04 UTC"), Login: !everything && h.opts.Password != "",
+		Time: rep.Time.Format("2006-01-02 15:04 UTC"), Login: !everything && h.key != nil,
+		Announce: everything, AnnounceHours: formHours, MaxAnnouncement: maxAnnouncement,
+	}
+	if everything || len(h.opts.Public) > 0 {
+		d.Announcement = rep.Announcement
 	}
 	for _, i := range rep.Instances {
 		line := pageLine{Name: i.Name, Word: words[i.Status], Status: i.Status.String()}
@@ -330,6 +349,8 @@ func (h *History) servePage(w http.ResponseWriter, r *http.Request, problem stri
 		}
 		d.Instances = append(d.Instances, line)
 	}
+	// A reader who comes from an alert looks for the checks that fail.
+	slices.SortStableFunc(rep.Checks, func(a, b CheckReport) int { return cmp.Compare(b.Status, a.Status) })
 	for _, c := range rep.Checks {
 		d.Checks = append(d.Checks, h.pageCheck(c, rep.Time))
 	}
@@ -338,11 +359,22 @@ func (h *History) servePage(w http.ResponseWriter, r *http.Request, problem stri
 		if a.Instance != "" {
 			line.Subject = strings.TrimSpace(line.Subject + " on " + a.Instance)
 		}
-		if !a.Ended.IsZero() {
+		if a.State == "warn" {
+			line.Status = "warn"
+		}
+		if a.AckBy != "" {
+			line.Note = "acknowledged by " + a.AckBy
+		}
+		if a.Ended.IsZero() {
+			if !a.SilencedUntil.IsZero() {
+				line.Note = strings.TrimPrefix(line.Note+", silenced until "+a.SilencedUntil.UTC().Format("2006-01-02 15:04 UTC"), ", ")
+			}
+			d.Open = append(d.Open, line)
+		} else {
 			line.Status, line.Word = "unknown", a.Ending
 			line.When = a.State + " from " + a.Since.Format("2006-01-02 15:04") + " to " + a.Ended.UTC().Format("2006-01-02 15:04 UTC")
+			d.Closed = append(d.Closed, line)
 		}
-		d.Alerts = append(d.Alerts, line)
 	}
 	var b bytes.Buffer
 	if err := pageTemplate.Execute(&b, d); err != nil {

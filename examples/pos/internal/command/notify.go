@@ -40,7 +40,7 @@ func statusURL(s *settings.Settings) string {
 	if s.PublicURL == "" {
 		return ""
 	}
-	return s.PublicURL + "/status/"
+	return s.PublicURL + "/uptime/" // it has a form for the operations token
 }
 
 // outbox is the folder of messages that were not delivered yet.

@@ -126,7 +126,7 @@ func (p *parts) keepUptime(s *settings.Settings, sec *secrets, logger *slog.Logg
 		return err
 	}
 	p.uptime, err = history.New(p.health, kept, &history.Options{
-		Instance: instance(s), Authorize: health.AnyOf(sec.operator, api.IsAdmin), Password: s.OpsToken, Logger: logger,
+		Instance: instance(s), Authorize: health.AnyOf(sec.operator, api.IsAdmin), PasswordHash: sec.opsHash[:], Logger: logger,
 	})
 	return err
 }

@@ -125,7 +125,7 @@ func TestAlertLinksLeadToTheShop(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := server.to("/webhook")
-	if len(got) != 1 || !strings.Contains(got[0].body, "https://pos.example.org/status/") {
+	if len(got) != 1 || !strings.Contains(got[0].body, "https://pos.example.org/uptime/") {
 		t.Fatalf("%+v", got)
 	}
 	open := s.parts.alerts.Alerts().Open
