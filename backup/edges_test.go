@@ -260,3 +260,27 @@ func suspendedBackup(t *testing.T, j *Job) string {
 	require.ErrorIs(t, err, ErrSuspended)
 	return report.Manifest.ID
 }
+
+// unswept is a storage whose leftovers cannot be removed.
+type unswept struct{ *Folder }
+
+func (u unswept) Abilities() Abilities {
+	able := u.Folder.Abilities()
+	able.Sweep = func(context.Context, time.Time) ([]string, error) { return nil, errReadOnly }
+	return able
+}
+
+// TestLeftoversThatStay: a leftover that cannot be removed prevents neither a backup nor a copy.
+func TestLeftoversThatStay(t *testing.T) {
+	t.Parallel()
+	away, err := NewFolder(t.TempDir() + "/away")
+	require.NoError(t, err)
+	j, folder := newTestJob(t, newFake(7), &Options{Targets: []Target{{Name: "away", Storage: unswept{away}}}})
+	j.storage = unswept{folder}
+	r, err := j.Backup(t.Context())
+	require.ErrorContains(t, err, "target away: leftovers of interrupted copies could not be removed: "+errReadOnly.Error())
+	require.Equal(t, []string{r.ID}, r.Targets[0].Copied)
+	require.Contains(t, r.Warnings, "leftovers of interrupted runs could not be removed: "+errReadOnly.Error())
+	_, err = j.Find(t.Context(), r.ID)
+	require.NoError(t, err)
+}

@@ -360,11 +360,15 @@ func (r *run) stage(ctx context.Context, name string, start time.Time, err error
 const leftoverAge = 24 * time.Hour
 
 // sweep removes leftovers of crashes: partial files, and artefacts without a manifest. The
-// lock keeps other writers out.
+// lock keeps other writers out. A leftover that cannot be removed prevents no backup.
 func (r *run) sweep(ctx context.Context) error {
 	swept, err := r.sweepBefore(ctx, r.started.Add(-leftoverAge))
 	r.report.Swept = append(r.report.Swept, swept...)
-	return err
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	r.warn(ctx, "leftovers of interrupted runs could not be removed: "+strings.TrimPrefix(oneLine(err), "backup: "))
+	return nil
 }
 
 func (j *Job) sweepBefore(ctx context.Context, before time.Time) (swept []string, err error) {

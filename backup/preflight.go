@@ -21,7 +21,7 @@ func (j *Job) Preflight(ctx context.Context) (warnings []string, err error) {
 		if err := replace(ctx, name, []byte("whether files can be written here\n")); err != nil {
 			return nil, err
 		}
-		if err := j.storage.Remove(ctx, name); err != nil {
+		if err := j.storage.Remove(ctx, name); err != nil && !j.opts.NoRetention { // the access key may only write
 			return nil, err
 		}
 	}

@@ -25,13 +25,23 @@ func (c *copier) all(ctx context.Context, local []Entry) error {
 		return err
 	}
 	defer unlock() //nolint:errcheck // the end of the process also frees the lock
-	if _, err := c.to.sweepBefore(ctx, c.to.now().Add(-leftoverAge)); err != nil {
-		return err
-	}
+	_, unswept := c.to.sweepBefore(ctx, c.to.now().Add(-leftoverAge))
 	held, err := c.to.List(ctx)
 	if err != nil {
 		return err
 	}
+	if unswept != nil { // copies are worth more than leftovers
+		unswept = fmt.Errorf("leftovers of interrupted copies could not be removed: %w", unswept)
+	}
+	if unswept != nil && c.opts.NoRetention { // an access key that may only write
+		c.to.opts.Logger.WarnContext(ctx, "backup: a target: "+oneLine(unswept), "job", c.to.name, "target", c.opts.Name)
+		unswept = nil
+	}
+	return errors.Join(c.update(ctx, local, held), unswept)
+}
+
+// update reads a share of the copies again, and brings the others.
+func (c *copier) update(ctx context.Context, local, held []Entry) (err error) {
 	c.note(held)
 	// A damaged copy is found first, and then replaced like a missing one.
 	var unread error

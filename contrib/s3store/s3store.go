@@ -125,10 +125,10 @@ func (s *Store) replace(ctx context.Context, name string, data []byte) error {
 		return nil
 	}
 	err = s.client.RemoveObject(ctx, s.bucket, key, minio.RemoveObjectOptions{VersionID: older.VersionID})
-	if err != nil && !denied(err, older) {
-		return translate("remove the older version of", name, err)
+	if err == nil || denied(err, older) || minio.ToErrorResponse(err).StatusCode == http.StatusForbidden {
+		return nil // a key without the right to delete cannot remove the file either
 	}
-	return nil
+	return translate("remove the older version of", name, err)
 }
 
 // Put streams a file into the bucket, in parts if it is larger than one.
@@ -317,6 +317,7 @@ func (s *Store) Sweep(ctx context.Context, before time.Time) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
 	var swept []string
+	var errs []error
 	for upload := range s.client.ListIncompleteUploads(ctx, s.bucket, s.prefix, true) {
 		if upload.Err != nil {
 			return swept, translate("list the uploads of", s.prefix, upload.Err)
@@ -327,11 +328,12 @@ func (s *Store) Sweep(ctx context.Context, before time.Time) ([]string, error) {
 		}
 		core := minio.Core{Client: s.client}
 		if err := core.AbortMultipartUpload(ctx, s.bucket, upload.Key, upload.UploadID); err != nil {
-			return swept, translate("abort the upload of", name, err)
+			errs = append(errs, translate("abort the upload of", name, err))
+			continue
 		}
 		swept = append(swept, name)
 	}
-	return swept, ctx.Err()
+	return swept, errors.Join(append(errs, ctx.Err())...)
 }
 
 func (s *Store) stat(ctx context.Context, key string) (minio.ObjectInfo, error) {
