@@ -93,11 +93,19 @@ type Drill struct {
 // backup is then unknown. Causes are a missing right to create a database, a full disk, or
 // a missing identity.
 func (j *Job) Drill(ctx context.Context, id string) (Verification, error) {
-	v, err := j.Verify(ctx, id)
-	if err != nil {
+	v, err := j.examine(ctx, id)
+	switch {
+	case err != nil && (v.OK || v.ID == ""):
 		return v, err
+	case err != nil:
+		return v, j.outcome(ctx, v, err)
 	}
-	return j.drill(ctx, v)
+	unrecorded := j.keep(ctx, v) // the test takes longer; the storage may be read-only
+	v, err = j.drill(ctx, v)
+	if err != nil && unrecorded != nil && !errors.Is(err, unrecorded) {
+		err = fmt.Errorf("%w; and the verification before could not be recorded: %w", err, unrecorded)
+	}
+	return v, err
 }
 
 // drill runs the rest of the restore test after a passed verification.

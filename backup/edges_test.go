@@ -67,6 +67,10 @@ func TestVerificationThatCannotBeRecorded(t *testing.T) {
 	require.NotErrorIs(t, err, ErrVerification)
 	require.ErrorIs(t, err, syscall.ENOSPC)
 
+	v, err := j.Drill(t.Context(), m.ID)
+	require.ErrorContains(t, err, m.ID+" is good, but that could not be recorded")
+	require.True(t, v.Drill.OK, "the restore test was made")
+
 	flip(t, folder, m.File)
 	for _, verify := range []func(context.Context, string) (Verification, error){j.Verify, j.Drill} {
 		v, err := verify(t.Context(), m.ID)
@@ -283,4 +287,25 @@ func TestLeftoversThatStay(t *testing.T) {
 	require.Contains(t, r.Warnings, "leftovers of interrupted runs could not be removed: "+errReadOnly.Error())
 	_, err = j.Find(t.Context(), r.ID)
 	require.NoError(t, err)
+}
+
+// TestDiskThatIsNotMounted: an empty folder in which the history knows a backup is a warning.
+func TestDiskThatIsNotMounted(t *testing.T) {
+	t.Parallel()
+	history, err := NewFolder(t.TempDir() + "/history")
+	require.NoError(t, err)
+	j, folder := newTestJob(t, newFake(7), &Options{History: history})
+	r, err := j.Backup(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, r.Warnings)
+	require.NoError(t, os.Rename(folder.Path(), folder.Path()+".disk"))
+	warnings, err := j.Preflight(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []string{"the storage in " + folder.Path() + " holds no backup, and the history knows " + r.ID + " in it: was it removed, or is its disk not mounted?"}, warnings)
+	again, err := j.Backup(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, warnings, again.Warnings)
+	r, err = j.Backup(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, r.Warnings)
 }

@@ -58,6 +58,9 @@ func (r *run) look(ctx context.Context) error {
 	if len(r.before) > 0 && r.before[0].Time().After(r.started.Add(time.Minute)) {
 		r.warn(ctx, fmt.Sprintf("the newest backup, %s, is from the future: check the clock", r.before[0].ID))
 	}
+	if len(r.before) == 0 {
+		r.mounted(ctx)
+	}
 	if preflight := r.source.Abilities().Preflight; preflight != nil {
 		warnings, err := preflight(ctx)
 		r.report.Warnings = append(r.report.Warnings, warnings...)
@@ -66,6 +69,24 @@ func (r *run) look(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// mounted warns if the storage is empty and the history, which is elsewhere, knows a backup in
+// it. A disk that is not mounted leaves an empty folder.
+func (r *run) mounted(ctx context.Context) {
+	if r.historyStorage() == r.storage {
+		return
+	}
+	runs, err := r.History(ctx, 10)
+	if err != nil {
+		return // recording this run fails as well, and says so
+	}
+	for _, run := range runs {
+		if run.Published {
+			r.warn(ctx, fmt.Sprintf("the storage%s holds no backup, and the history knows %s in it: was it removed, or is its disk not mounted?", in(r.storage), run.ID))
+			return
+		}
+	}
 }
 
 // checkSpace fails early if the storage has no space for a backup of the last size. No

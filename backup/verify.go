@@ -30,6 +30,15 @@ var ErrVerification = errors.New("backup: verification failed")
 // bytes and of the decoded bytes. An id of "" means the newest good backup. The result is
 // stored beside the backup. A failed verification makes the backup damaged.
 func (j *Job) Verify(ctx context.Context, id string) (Verification, error) {
+	v, found := j.examine(ctx, id)
+	if found != nil && (v.OK || v.ID == "") { // nothing was found out
+		return v, found
+	}
+	return v, j.outcome(ctx, v, found)
+}
+
+// examine is Verify without storing the result.
+func (j *Job) examine(ctx context.Context, id string) (Verification, error) {
 	e, err := j.Find(ctx, id)
 	if err != nil {
 		return Verification{}, err
@@ -49,11 +58,9 @@ func (j *Job) Verify(ctx context.Context, id string) (Verification, error) {
 	v.TookMS = j.now().Sub(start).Milliseconds()
 	if err != nil {
 		v.OK, v.Problem = false, broken.Error()
+		return v, fmt.Errorf("%w: %s: %s", ErrVerification, e.ID, v.Problem)
 	}
-	if !v.OK {
-		err = fmt.Errorf("%w: %s: %s", ErrVerification, e.ID, v.Problem)
-	}
-	return v, j.outcome(ctx, v, err)
+	return v, nil
 }
 
 // outcome stores the result of a verification and returns found, the damage that it found. The

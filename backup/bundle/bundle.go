@@ -108,7 +108,7 @@ func (s *Source) Abilities() driver.Abilities {
 	if s.parts == nil {
 		return able
 	}
-	able.Original, able.Overwrite = s.parts[0].Source.Abilities().Original, s.Overwrite
+	able.Original, able.Overwrite = s.original, s.Overwrite
 	able.Exclude = func(folder string) {
 		for _, p := range s.parts {
 			if exclude := p.Source.Abilities().Exclude; exclude != nil {

@@ -115,6 +115,22 @@ func (r *restoring) each(from int, do func(p part) error) error {
 	return r.in.end()
 }
 
+// original returns the name of the first part. It asks each part, so that a part that cannot be
+// replaced is known before another one is.
+func (s *Source) original(ctx context.Context) (string, error) {
+	first := ""
+	for i, p := range s.parts {
+		name, err := p.Source.Abilities().Original(ctx)
+		if err != nil {
+			return "", named(p.Name, err)
+		}
+		if i == 0 {
+			first = name
+		}
+	}
+	return first, nil
+}
+
 // Restore restores each part beside its original.
 func (s *Source) Restore(ctx context.Context, from io.Reader, o driver.RestoreOptions) (string, driver.Contents, error) {
 	r, err := s.begin(from, o)

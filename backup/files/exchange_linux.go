@@ -14,3 +14,13 @@ func exchange(a, b string) error {
 	}
 	return err
 }
+
+// mountPoint reports whether a file system is mounted on a folder, also one that is part of the
+// file system of its parent folder.
+func mountPoint(dir string) bool {
+	var s unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_SYMLINK_NOFOLLOW, 0, &s); err != nil {
+		return false // Overwrite reports it
+	}
+	return s.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT != 0 && s.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
+}

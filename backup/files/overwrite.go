@@ -13,7 +13,13 @@ import (
 	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
-func (f *Source) original(context.Context) (string, error) { return f.root, nil }
+// original returns the folder, unless Overwrite cannot replace it.
+func (f *Source) original(context.Context) (string, error) {
+	if mountPoint(f.root) {
+		return "", fmt.Errorf("backup: %s is a mount point, whose name cannot be exchanged: restore into a new folder in it, and move the files", f.root)
+	}
+	return f.root, nil
+}
 
 // discard removes a restored folder.
 func discard(_ context.Context, target string) error { return removeTree(target) }
