@@ -108,8 +108,8 @@ func secretValue(text, low string, i, j int, flag bool, key string) (span, bool)
 	for k < len(text) && strings.ContainsRune("\"'`)]*\\", rune(text[k])) {
 		k++
 	}
-	closed := k
-	for k < len(text) && (text[k] == ' ' || text[k] == '\t') && k-closed < 4 {
+	closed := k > j
+	for from := k; k < len(text) && (text[k] == ' ' || text[k] == '\t') && k-from < 4; {
 		k++
 	}
 	rest := text[k:]
@@ -124,7 +124,7 @@ func secretValue(text, low string, i, j int, flag bool, key string) (span, bool)
 	case inTag(text, i) && strings.IndexByte(rest, '>') > 0 && strings.IndexByte(rest, '>') < 80 && strings.Contains(rest[strings.IndexByte(rest, '>'):], "</"):
 		return elementValue(text, k+strings.IndexByte(rest, '>'))
 	}
-	if closed > j || strings.HasPrefix(rest, "</") {
+	if closed || strings.HasPrefix(rest, "</") {
 		if s, ok := nextElement(text, i, k); ok {
 			return s, ok
 		}
@@ -136,39 +136,23 @@ func secretValue(text, low string, i, j int, flag bool, key string) (span, bool)
 		return valueAt(text, k+n, false, false)
 	}
 	if n := separator(rest); n > 0 {
-		prose := rest[0] == ':' && n > 1 || closed == j && k > j && rest[0] != '='
+		prose := rest[0] == ':' && n > 1 || !closed && k > j && rest[0] != '='
 		return valueAt(text, k+n, prose, strings.Contains(key, "cookie"))
 	}
 	if n := namedValue(low[k:]); n > 0 { // name="password" value="…"
 		return valueAt(text, k+n, false, false)
 	}
-	if rest[0] == ',' && i > 0 && text[i-1] == '{' && strings.HasPrefix(rest, ", \"") { // a pair of Erlang
+	switch {
+	case rest[0] == ',' && i > 0 && text[i-1] == '{' && strings.HasPrefix(rest, ", \""): // a pair of Erlang
 		return valueAt(text, k+2, true, false)
-	}
-	if rest[0] == ',' && closed > j {
+	case rest[0] == ',' && closed:
 		if s, ok := argument(text, k, isUpper(text[i:j])); ok || !flag {
 			return s, ok
 		}
 		s, ok := valueAt(text, k+1, false, false) // "--password", "…"
 		return s, ok && !strings.HasPrefix(text[s.from:s.to], "-")
-	}
-	if strings.HasPrefix(low[k:], "for ") { // for user x: …
-		window := low[k:min(len(low), k+120)]
-		if at := strings.Index(window, "' = '"); at >= 0 { // SET PASSWORD FOR 'a'@'b' = '…'
-			return valueAt(text, k+at+4, false, false)
-		}
-		end := len("for ")
-		for range 2 {
-			end += wordRun(rest[min(end, len(rest)):], 0) + 1
-			if end >= len(rest) || rest[end-2] == ':' {
-				break
-			}
-		}
-		if end >= len(rest) || rest[end-2] != ':' {
-			return span{}, false
-		}
-		s, ok := valueAt(text, k+end, true, false)
-		return s, ok && looksSecret(text[s.from:s.to])
+	case strings.HasPrefix(low[k:], "for "):
+		return valueFor(text, low, k)
 	}
 	if n := given(rest); n > 0 {
 		s, ok := valueAt(text, k+n, true, false)
@@ -178,9 +162,36 @@ func secretValue(text, low string, i, j int, flag bool, key string) (span, bool)
 		s, ok := proseValue(text, k+n)
 		return s, ok && (key != "token" && key != "tokens" && key != "credentials" || looksSecret(text[s.from:s.to]))
 	}
-	if k == j && closed == j {
+	if k == j {
 		return span{}, false
 	}
+	return looseValue(text, low, i, k, flag, key)
+}
+
+// valueFor returns the value after "password for": of SET PASSWORD FOR 'a'@'b' = '…', and of
+// "password for user x: …".
+func valueFor(text, low string, k int) (span, bool) {
+	window := low[k:min(len(low), k+120)]
+	if at := strings.Index(window, "' = '"); at >= 0 {
+		return valueAt(text, k+at+4, false, false)
+	}
+	rest := text[k:]
+	end := len("for ")
+	for range 2 {
+		end += wordRun(rest[min(end, len(rest)):], 0) + 1
+		if end >= len(rest) || rest[end-2] == ':' {
+			break
+		}
+	}
+	if end >= len(rest) || rest[end-2] != ':' {
+		return span{}, false
+	}
+	s, ok := valueAt(text, k+end, true, false)
+	return s, ok && looksSecret(text[s.from:s.to])
+}
+
+// looseValue returns a value at k that only spaces or quotes separate from its key.
+func looseValue(text, low string, i, k int, flag bool, key string) (span, bool) {
 	if s, ok := spokenValue(text, low, i, k, key); ok {
 		return s, ok
 	}
@@ -190,18 +201,15 @@ func secretValue(text, low string, i, j int, flag bool, key string) (span, bool)
 	if flag && (i < 2 || text[i-2] != '[') || netrc { // [-password file] is a usage
 		return valueAt(text, k, !flag, false)
 	}
-	if rest[0] == '\'' || rest[0] == '"' || rest[0] == '`' {
-		if s, ok := valueAt(text, k, true, false); ok && !harmless(text[s.from:s.to]) && !strings.Contains(text[s.from:s.to], " ") && (!objectWords[key] || looksSecret(text[s.from:s.to]) || keyKind(low[:i])) {
-			return s, true
-		}
-		return span{}, false
+	if c := text[k]; c == '\'' || c == '"' || c == '`' {
+		s, ok := valueAt(text, k, true, false)
+		value := text[s.from:s.to]
+		ok = ok && !harmless(value) && !strings.Contains(value, " ") && (!objectWords[key] || looksSecret(value) || keyKind(low[:i]))
+		return s, ok
 	}
 	// "password hunter2 was refused": a word with digits or signs is not prose.
 	end := wordRun(text, k)
-	if looksSecret(strings.Trim(text[k:end], `.,;:"'()`)) {
-		return span{k, trimEnd(text, k, end)}, true
-	}
-	return span{}, false
+	return span{k, trimEnd(text, k, end)}, looksSecret(strings.Trim(text[k:end], `.,;:"'()`))
 }
 
 // leader returns the length of a row of dots between a key and its value, or 0.
