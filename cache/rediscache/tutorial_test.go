@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
 // goRun runs a program inside this module and returns its output.
@@ -44,8 +46,10 @@ func TestTutorial(t *testing.T) {
 	}
 	first, second, third, fourth, decorator, sessions := blocks[0], blocks[1], blocks[2], blocks[3], blocks[4], blocks[5]
 	const one, two = "loading\n120 <nil>\n120 <nil>\n", "loading\n120 <nil>\n"
-	if out := goRun(t, first); out != one {
-		t.Errorf("step 1 prints %q", out)
+	if testserver.Long() { // step 2 has the code of step 1, too
+		if out := goRun(t, first); out != one {
+			t.Errorf("step 1 prints %q", out)
+		}
 	}
 	if out := goRun(t, strings.TrimSuffix(first, "}\n")+second+"}\n"); out != one+two {
 		t.Errorf("step 2 prints %q", out)

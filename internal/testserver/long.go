@@ -1,7 +1,9 @@
 package testserver
 
 import (
+	"flag"
 	"os"
+	"runtime"
 	"strconv"
 )
 
@@ -20,4 +22,11 @@ func Sample(few, n int) int {
 		return n
 	}
 	return few
+}
+
+// MostlyWaits lets twice as many tests of a package run at once as there are cores, from TestMain:
+// for a package whose tests wait for servers and clocks more than they compute. The flag -parallel
+// of a run takes precedence.
+func MostlyWaits() {
+	_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))) // it is a number
 }

@@ -97,7 +97,7 @@ func TestBurstsOfFourProcesses(t *testing.T) {
 	}
 	for _, keys := range sizes {
 		t.Run(strconv.Itoa(keys), func(t *testing.T) {
-			if testing.Short() && keys > 1000 {
+			if !testserver.Long() && keys > 1000 {
 				t.Skip("60,000 decisions")
 			}
 			server := testserver.Redis(t)

@@ -36,6 +36,7 @@ func TestMain(m *testing.M) {
 		burstFromHere(addr)
 		return
 	}
+	testserver.MostlyWaits()
 	leakcheck.MainOfServers(m) // fails if a test leaves a goroutine behind
 }
 

@@ -24,6 +24,7 @@ import (
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
+	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
 // asCommand makes the test binary run as pos, so that the tests use a process with its signals,
@@ -34,6 +35,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
 		os.Exit(Run(context.Background(), Env{Getenv: os.Getenv, Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr}, os.Args[1:]))
 	}
+	testserver.MostlyWaits()
 	os.Exit(m.Run())
 }
 

@@ -128,6 +128,9 @@ func TestFaults(t *testing.T) {
 	}
 	for _, engine := range []string{"mariadb", "postgres"} {
 		t.Run(engine, func(t *testing.T) {
+			if !all {
+				t.Parallel()
+			}
 			for _, kind := range []string{"alone", "sentinel", "cluster"} {
 				t.Run(kind, func(t *testing.T) {
 					for _, fault := range faults {

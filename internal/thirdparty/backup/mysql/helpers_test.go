@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -20,6 +21,11 @@ import (
 	"github.com/mainstay-go/mainstay/backup/mysql"
 	"github.com/mainstay-go/mainstay/internal/testserver"
 )
+
+func TestMain(m *testing.M) {
+	testserver.MostlyWaits()
+	os.Exit(m.Run())
+}
 
 // pool returns a pool of the administrator, in no database.
 func pool(t testing.TB, server *testserver.MariaDBServer) *sql.DB {
