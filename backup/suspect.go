@@ -28,30 +28,20 @@ func suspicion(m *Manifest, before []Entry) string {
 	if len(m.Tables) == 0 && m.Engine != "" && m.Engine != "command" {
 		return "there is no table in it"
 	}
-	var usual []*Manifest // the newest first
-	for _, e := range before {
-		if e.good() && len(usual) < usualRuns {
-			usual = append(usual, e.Manifest)
-		}
-		if e.Accepted {
-			break // older backups no longer count as usual
-		}
-	}
-	var why []string
-	say := func(format string, args ...any) { why = append(why, fmt.Sprintf(format, args...)) }
+	var why reasons
 	last := newest(before, Entry.good)
 	for _, skipped := range m.Skipped {
 		if last == nil || !slices.Contains(last.Manifest.Skipped, skipped) { // an accepted one is already known
-			say("it does not hold the %s: %s", skipped.Object, skipped.Reason)
+			why.add("it does not hold the %s: %s", skipped.Object, skipped.Reason)
 		}
 	}
 	if last == nil {
 		return brief(why)
 	}
-	now := tablesOf(m)
+	now, usual := tablesOf(m), usualOf(before)
 	for _, t := range last.Manifest.Tables {
 		if _, there := now[t.Name]; !there {
-			say("the table %s is gone", t.Name)
+			why.add("the table %s is gone", t.Name)
 		}
 	}
 	history := make([]map[string]driver.Table, len(usual))
@@ -59,34 +49,72 @@ func suspicion(m *Manifest, before []Entry) string {
 		history[i] = tablesOf(u)
 	}
 	for _, t := range m.Tables {
-		var rows, size, packed []int64
-		var tables []driver.Table
-		for _, h := range history {
-			if was, there := h[t.Name]; there {
-				tables = append(tables, was)
-				rows, size = append(rows, was.Rows), append(size, was.Bytes)
-				if was.Packed > 0 && was.Bytes > 0 {
-					packed = append(packed, was.Packed*1000/was.Bytes)
-				}
-			}
+		why.table(t, history)
+	}
+	why.totals(m, usual)
+	for _, kind := range []struct {
+		name      string
+		was, isnt int64
+	}{{"triggers", last.Manifest.Triggers, m.Triggers}, {"routines", last.Manifest.Routines, m.Routines}, {"events", last.Manifest.Events, m.Events}, {"views", last.Manifest.Views, m.Views}} {
+		if kind.was > 0 && kind.isnt == 0 {
+			why.add("the last backup had %d %s and this one has none: a missing privilege?", kind.was, kind.name)
 		}
-		if len(rows) == 0 {
-			continue
+	}
+	return brief(why)
+}
+
+// usualOf returns the newest good backups, the newest first. An accepted one ends them: older
+// backups no longer count as usual.
+func usualOf(before []Entry) (usual []*Manifest) {
+	for _, e := range before {
+		if e.good() && len(usual) < usualRuns {
+			usual = append(usual, e.Manifest)
 		}
-		if least := slices.Min(rows); least >= fewRows && 2*t.Rows < least {
-			say("the table %s has %d rows, and never less than %d before", t.Name, t.Rows, least)
+		if e.Accepted {
+			break
 		}
-		if len(packed) > 0 && t.Packed > 0 && t.Bytes >= sampleBytes && t.Bytes < 2*median(size) {
-			if is, was := t.Packed*1000/t.Bytes, median(packed); is >= 750 && is >= was+200 {
-				say("the rows of the table %s compress to %d %% of their length, where %d %% are usual: were they replaced by noise, or encrypted?", t.Name, is/10, was/10)
-			}
-		}
-		for _, c := range t.Columns {
-			if what := changedEverywhere(c, tables); what != "" {
-				say("the column %s of the table %s %s", c.Name, t.Name, what)
+	}
+	return usual
+}
+
+// reasons are why a backup is suspect.
+type reasons []string
+
+func (r *reasons) add(format string, args ...any) { *r = append(*r, fmt.Sprintf(format, args...)) }
+
+// table compares a table with the same table in earlier backups.
+func (r *reasons) table(t driver.Table, history []map[string]driver.Table) {
+	var rows, size, packed []int64
+	var tables []driver.Table
+	for _, h := range history {
+		if was, there := h[t.Name]; there {
+			tables = append(tables, was)
+			rows, size = append(rows, was.Rows), append(size, was.Bytes)
+			if was.Packed > 0 && was.Bytes > 0 {
+				packed = append(packed, was.Packed*1000/was.Bytes)
 			}
 		}
 	}
+	if len(rows) == 0 {
+		return
+	}
+	if least := slices.Min(rows); least >= fewRows && 2*t.Rows < least {
+		r.add("the table %s has %d rows, and never less than %d before", t.Name, t.Rows, least)
+	}
+	if len(packed) > 0 && t.Packed > 0 && t.Bytes >= sampleBytes && t.Bytes < 2*median(size) {
+		if is, was := t.Packed*1000/t.Bytes, median(packed); is >= 750 && is >= was+200 {
+			r.add("the rows of the table %s compress to %d %% of their length, where %d %% are usual: were they replaced by noise, or encrypted?", t.Name, is/10, was/10)
+		}
+	}
+	for _, c := range t.Columns {
+		if what := changedEverywhere(c, tables); what != "" {
+			r.add("the column %s of the table %s %s", c.Name, t.Name, what)
+		}
+	}
+}
+
+// totals compares the sums over all tables.
+func (r *reasons) totals(m *Manifest, usual []*Manifest) {
 	var sizes, rows, ratios []int64
 	for _, u := range usual {
 		sizes, rows = append(sizes, u.RawSize), append(rows, u.RowsTotal)
@@ -95,25 +123,17 @@ func suspicion(m *Manifest, before []Entry) string {
 		}
 	}
 	if usual := median(rows); 2*m.RowsTotal < usual {
-		say("%d rows, where %d are usual", m.RowsTotal, usual)
+		r.add("%d rows, where %d are usual", m.RowsTotal, usual)
 	}
-	if usual := median(sizes); 2*m.RawSize < usual {
-		say("%d bytes, where %d are usual", m.RawSize, usual)
+	size := median(sizes)
+	if 2*m.RawSize < size {
+		r.add("%d bytes, where %d are usual", m.RawSize, size)
 	}
-	if size := median(sizes); len(ratios) > 0 && m.RawSize >= sampleBytes && 2*m.RawSize > size && m.RawSize < 2*size {
+	if len(ratios) > 0 && m.RawSize >= sampleBytes && 2*m.RawSize > size && m.RawSize < 2*size {
 		if is, was := m.Size*1000/m.RawSize, median(ratios); is >= 400 && is >= 2*was {
-			say("the dump compresses to %d %% of its size, where %d %% are usual: was text replaced by noise, or encrypted?", is/10, was/10)
+			r.add("the dump compresses to %d %% of its size, where %d %% are usual: was text replaced by noise, or encrypted?", is/10, was/10)
 		}
 	}
-	for _, kind := range []struct {
-		name      string
-		was, isnt int64
-	}{{"triggers", last.Manifest.Triggers, m.Triggers}, {"routines", last.Manifest.Routines, m.Routines}, {"events", last.Manifest.Events, m.Events}, {"views", last.Manifest.Views, m.Views}} {
-		if kind.was > 0 && kind.isnt == 0 {
-			say("the last backup had %d %s and this one has none: a missing privilege?", kind.was, kind.name)
-		}
-	}
-	return brief(why)
 }
 
 const (

@@ -18,102 +18,114 @@ var routineGrant = regexp.MustCompile("^GRANT .* ON (?:PROCEDURE|FUNCTION|PACKAG
 // mariadb. They hold hashes of
 // passwords. The account must be allowed to read the tables of the database mysql.
 func (m *Source) Accounts(ctx context.Context, w io.Writer) (driver.Contents, error) {
-	var c driver.Contents
 	on, err := m.server(ctx)
 	if err != nil {
-		return c, err
+		return driver.Contents{}, err
 	}
-	accounts := make(map[string]bool) // true: a role
-	role := "''"
-	if on.mariadb() {
-		role = "is_role"
+	roles, users, err := m.listAccounts(ctx, on)
+	if err != nil {
+		return driver.Contents{}, err
 	}
-	for _, query := range []string{
-		"SELECT User, Host, " + role + ", '' FROM mysql.user",
-	} {
-		if err := eachRow(ctx, m.db, query, func(r []string) { accounts[r[0]+"@"+r[1]] = r[2] == "Y" }); err != nil {
-			return c, fmt.Errorf("backup: list the accounts (GRANT SELECT ON `mysql`.* to the account that backs up): %w", err)
-		}
-	}
-	lines := []string{
+	a := accounts{source: m, fold: on.fold, lines: []string{
 		"-- Accounts and roles with rights on the database " + strings.ReplaceAll(m.database, "\n", " ") + ". To create them: mariadb < FILE",
 		"-- Server version " + on.version,
+	}}
+	for _, role := range roles {
+		if err := a.add(ctx, quote(strings.TrimSuffix(role, "@")), true); err != nil {
+			return a.contents, err
+		}
 	}
-	var roles, users []string
-	for account, isRole := range accounts {
-		if isRole {
+	for _, user := range users {
+		if err := a.add(ctx, quoteAccount(user), false); err != nil {
+			return a.contents, err
+		}
+	}
+	_, err = io.WriteString(w, strings.Join(append(a.lines, a.grants...), "\n")+"\n-- Dump completed\n")
+	return a.contents, err
+}
+
+// listAccounts returns the sorted names of all roles and all other accounts.
+func (m *Source) listAccounts(ctx context.Context, on serverInfo) (roles, users []string, err error) {
+	isRole := "''"
+	if on.mariadb() {
+		isRole = "is_role"
+	}
+	err = eachRow(ctx, m.db, "SELECT User, Host, "+isRole+" FROM mysql.user", func(r []string) {
+		if account := r[0] + "@" + r[1]; r[2] == "Y" {
 			roles = append(roles, account)
 		} else {
 			users = append(users, account)
 		}
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("backup: list the accounts (GRANT SELECT ON `mysql`.* to the account that backs up): %w", err)
 	}
 	slices.Sort(roles)
 	slices.Sort(users)
-	var grants []string
-	add := func(account string, isRole bool) error {
-		name := quoteAccount(account)
-		if isRole {
-			name = quote(strings.TrimSuffix(account, "@"))
-		}
-		lists, err := queryStrings(ctx, m.db, "SHOW GRANTS FOR "+name)
-		if errorCode(err) == 1141 { // an account by host name, which the server does not resolve
-			c.Warnings = append(c.Warnings, "the server does not use the account "+name+", and it is left out")
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("backup: read the grants of %s: %w", name, err)
-		}
-		relevant := false
-		var own []string
-		for _, line := range lists {
-			g, ok := parseGrant(line)
-			routine := routineGrant.FindStringSubmatch(line)
-			switch {
-			case strings.HasPrefix(line, "GRANT PROXY "):
-			case routine != nil:
-				if strings.ReplaceAll(routine[1], "``", "`") == m.database {
-					relevant = true
-					own = append(own, line+";")
-				}
-			case !ok || g.database == "*":
-				relevant = relevant || ok && !slices.Equal(g.privileges, []string{"USAGE"}) || !ok
-				own = append(own, line+";")
-			case g.database == "mysql": // a backup reads its tables
-				own = append(own, line+";")
-			case likeMatches(g.database, m.database, on.fold) || g.database == m.database:
-				relevant = true
-				own = append(own, line+";")
-			}
-		}
-		if !relevant {
-			return nil
-		}
-		if isRole && name == "`PUBLIC`" { // exists on each server
-			grants = append(grants, own...)
-			return nil
-		}
-		if isRole {
-			lines = append(lines, "CREATE ROLE IF NOT EXISTS "+name+";")
-		} else {
-			create, err := queryStrings(ctx, m.db, "SHOW CREATE USER "+name)
-			if err != nil || len(create) != 1 {
-				return fmt.Errorf("backup: read the account %s: %w", name, err)
-			}
-			lines = append(lines, strings.Replace(create[0], "CREATE USER ", "CREATE USER IF NOT EXISTS ", 1)+";")
-		}
-		grants = append(grants, own...)
+	return roles, users, nil
+}
+
+// accounts collects the statements of the accounts.
+type accounts struct {
+	source   *Source
+	fold     bool
+	contents driver.Contents
+	lines    []string // create the accounts
+	grants   []string // follow all of them, because a role may be granted to a role
+}
+
+// add adds an account or a role with its grants, if it has rights on the database.
+func (a *accounts) add(ctx context.Context, name string, isRole bool) error {
+	list, err := queryStrings(ctx, a.source.db, "SHOW GRANTS FOR "+name)
+	if errorCode(err) == 1141 { // an account by host name, which the server does not resolve
+		a.contents.Warnings = append(a.contents.Warnings, "the server does not use the account "+name+", and it is left out")
 		return nil
 	}
-	for _, account := range roles {
-		if err := add(account, true); err != nil {
-			return c, err
-		}
+	if err != nil {
+		return fmt.Errorf("backup: read the grants of %s: %w", name, err)
 	}
-	for _, account := range users {
-		if err := add(account, false); err != nil {
-			return c, err
+	own, relevant := a.ownGrants(list)
+	switch {
+	case !relevant:
+		return nil
+	case isRole && name == "`PUBLIC`": // exists on each server
+	case isRole:
+		a.lines = append(a.lines, "CREATE ROLE IF NOT EXISTS "+name+";")
+	default:
+		create, err := queryStrings(ctx, a.source.db, "SHOW CREATE USER "+name)
+		if err != nil || len(create) != 1 {
+			return fmt.Errorf("backup: read the account %s: %w", name, err)
 		}
+		a.lines = append(a.lines, strings.Replace(create[0], "CREATE USER ", "CREATE USER IF NOT EXISTS ", 1)+";")
 	}
-	_, err = io.WriteString(w, strings.Join(append(lines, grants...), "\n")+"\n-- Dump completed\n")
-	return c, err
+	a.grants = append(a.grants, own...)
+	return nil
+}
+
+// ownGrants returns the grants that the backup holds, and whether any of them gives rights on
+// the database.
+func (a *accounts) ownGrants(list []string) (own []string, relevant bool) {
+	database := a.source.database
+	for _, line := range list {
+		g, ok := parseGrant(line)
+		routine := routineGrant.FindStringSubmatch(line)
+		switch {
+		case strings.HasPrefix(line, "GRANT PROXY "):
+			continue
+		case routine != nil:
+			if strings.ReplaceAll(routine[1], "``", "`") != database {
+				continue
+			}
+			relevant = true
+		case !ok || g.database == "*":
+			relevant = relevant || !ok || !slices.Equal(g.privileges, []string{"USAGE"})
+		case g.database == "mysql": // a backup reads its tables
+		case g.database == database || likeMatches(g.database, database, a.fold):
+			relevant = true
+		default:
+			continue
+		}
+		own = append(own, line+";")
+	}
+	return own, relevant
 }
