@@ -29,8 +29,9 @@ type Alert struct {
 	Ending string
 	// Output is the last output of the bad check.
 	Output string
-	// AckBy and AckAt are the person who acknowledged the alert and the time.
+	// AckBy is the person who acknowledged the alert, or empty.
 	AckBy string
+	// AckAt is the time of the acknowledgement. It is zero without one.
 	AckAt time.Time
 	// SilencedUntil is zero unless messages about the alert are silenced.
 	SilencedUntil time.Time
@@ -49,7 +50,8 @@ type Alert struct {
 type AlertAction struct {
 	// Name is "acknowledge", "silence" or "close".
 	Name string
-	URL  string
+	// URL is absolute and signed. It works without a login.
+	URL string
 }
 
 // Alerts are the alerts of all instances that share a store.

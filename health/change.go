@@ -38,7 +38,9 @@ func (k ChangeKind) String() string {
 
 // Change is one change of the state of one check.
 type Change struct {
+	// Kind says which state changed: the raw one, the confirmed one, or flapping.
 	Kind ChangeKind
+	// Time is when the change was recorded.
 	Time time.Time
 	// From and To are the raw states of a RawChange, and the confirmed states of every
 	// other kind.

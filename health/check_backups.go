@@ -15,6 +15,7 @@ import (
 type Backup struct {
 	// Time is when the backup was made.
 	Time time.Time
+	// Size is in bytes.
 	Size int64
 	// Verified is when it was last read back without an error; zero = never.
 	Verified time.Time

@@ -8,6 +8,8 @@ import "math"
 // with an Err and no Status is a Fail. A Result without a status, an error and a graded
 // measurement is a Fail too, because an empty result does not prove health.
 type Result struct {
+	// Status is Pass, Warn or Fail. A graded measurement can make it worse. Default:
+	// Unknown, and then Err and Observed decide.
 	Status Status
 	// Summary is one line for authorised callers: "83.2 % used, full in about 30 h". At
 	// most 1,000 bytes are kept.
@@ -38,7 +40,8 @@ type Measurement struct {
 	// Component distinguishes two measurements with the same name, for example by the
 	// path of a disk.
 	Component string
-	Value     float64
+	// Value is the number, in Unit.
+	Value float64
 	// Unit is "percent", "ms", "bytes", "connections" and the like.
 	Unit string
 	// Limits grade the value. The zero value grades nothing.

@@ -409,14 +409,19 @@ type Trace struct {
 
 // RunEvent is the information about one run that a [Trace] receives.
 type RunEvent struct {
-	Check  string
-	Time   time.Time // of the start for RunStart, else of the outcome
+	// Check is the name of the check.
+	Check string
+	// Time is the start of the run for RunStart, and otherwise the time of the outcome.
+	Time time.Time
+	// Status is the raw state that follows from the run. It is Unknown for RunStart.
 	Status Status
-	Kind   Kind
+	// Kind says how the run ended.
+	Kind Kind
 	// Took is the time since the start of the run.
 	Took time.Duration
-	// Output and Observed are as in CheckState.
-	Output   string
+	// Output is as in CheckState.
+	Output string
+	// Observed are the measurements, as in CheckState.
 	Observed []Measurement
 }
 

@@ -10,18 +10,22 @@ import (
 
 // CheckState is the state of a check at one moment.
 type CheckState struct {
+	// These fields repeat those of Check.
 	Name, Type, Runbook     string
 	Critical, Shared, Ready bool
 	Groups, DependsOn       []string
 
 	// Status is the raw state: the last result, or the failure that Kind names.
 	Status Status
-	Kind   Kind
+	// Kind says how Status came about: a result, a timeout, a panic, a stuck run or a
+	// stale result.
+	Kind Kind
 	// Since is when Status got its current value.
 	Since time.Time
 	// Confirmed is the state that FailAfter or RecoverAfter results agree on. It is
 	// Unknown until they agree.
-	Confirmed      Status
+	Confirmed Status
+	// ConfirmedSince is when Confirmed got its current value.
 	ConfirmedSince time.Time
 	// Prompt is the state that two results in a row agree on, however close together.
 	// /ready/ follows it.
@@ -35,7 +39,8 @@ type CheckState struct {
 
 	// Output explains the state to authorised callers. Secrets have been removed from
 	// it.
-	Output   string
+	Output string
+	// Observed are the measurements of the last result, each with its Status.
 	Observed []Measurement
 
 	// LastRun is when the last result was recorded. It is zero if there is none.
@@ -65,6 +70,7 @@ const (
 // Snapshot is the whole registry at one moment. It is a copy and never changes. Its
 // slices are shared between callers and must not be modified.
 type Snapshot struct {
+	// Time is when the snapshot was taken.
 	Time time.Time
 	// Status is the status of /health/: the worst of the critical checks, and at least
 	// Warn if any other check is bad. A check that has not run is a Fail if it is
@@ -72,12 +78,14 @@ type Snapshot struct {
 	Status Status
 	// Confirmed is computed in the same way from the confirmed states.
 	Confirmed Status
-	Phase     Phase
+	// Phase is Starting, Serving or Draining.
+	Phase Phase
 	// Ready is the status of /ready/: Pass, Warn or Fail.
 	Ready Status
 	// Checks are in the order in which they were added.
 	Checks []CheckState
 
+	// Service, Release and Description are those of Options.
 	Service, Release, Description string
 }
 

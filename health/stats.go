@@ -20,7 +20,9 @@ var DurationBounds = [...]time.Duration{
 
 // CheckStats are the counters of one check.
 type CheckStats struct {
-	Name   string
+	// Name is the name of the check.
+	Name string
+	// Status is the raw state, as in CheckState.
 	Status Status
 	// Confirmed is the confirmed state.
 	Confirmed Status
@@ -29,15 +31,18 @@ type CheckStats struct {
 	// Passed, Warned and Failed count results. A timeout, a panic and an interval spent
 	// stuck are failures.
 	Passed, Warned, Failed uint64
-	Timeouts, Panics       uint64
+	// Timeouts and Panics count runs that exceeded their timeout, and that panicked or
+	// ended their goroutine.
+	Timeouts, Panics uint64
 	// StuckTicks counts intervals in which no run could start.
 	StuckTicks uint64
 	// Stuck reports whether a run is now past its timeout.
-	Stuck    bool
+	Stuck bool
+	// Flapping is as in CheckState.
 	Flapping bool
-	// InTime counts the runs that returned within their timeout, and RunTime is the sum
-	// of their durations.
-	InTime  uint64
+	// InTime counts the runs that returned within their timeout.
+	InTime uint64
+	// RunTime is the sum of the durations of these runs.
 	RunTime time.Duration
 	// Durations counts the same runs by their duration. Entry i counts the runs of at
 	// most DurationBounds[i]. Longer ones are in InTime only.

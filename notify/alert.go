@@ -29,14 +29,16 @@ type Alert struct {
 	// Supersedes is a Key that this one replaces. The alert became critical, and the
 	// new Key makes the on-call service notify again. Default: empty.
 	Supersedes string `json:"supersedes,omitempty"`
-	Event      Event  `json:"event"`
+	// Event is what happened to the alert, such as Opened, Reminder or Ended.
+	Event Event `json:"event"`
 	// Level is Warning or Critical. An alert that has ended has the level Recovery if
 	// its check is well again, and otherwise Info.
 	Level Level `json:"level"`
 	// Title is one line: the check, the instance and the state.
 	Title string `json:"title"`
-	// Check and Instance name the subject. Instance is empty for a shared check.
-	Check    string `json:"check,omitempty"`
+	// Check is the name of the check. It is empty for an alert about an instance itself.
+	Check string `json:"check,omitempty"`
+	// Instance is the instance with the problem. It is empty for a shared check.
 	Instance string `json:"instance,omitempty"`
 	// Reporters are the instances that see the problem.
 	Reporters []string `json:"reporters,omitempty"`
@@ -47,29 +49,38 @@ type Alert struct {
 	Output string `json:"output,omitempty"`
 	// Values are the measurements that reached a threshold.
 	Values []Value `json:"values,omitempty"`
-	// Since is the time of the first bad result. Default: the time of the message. Ended is the time of the first good
-	// result, or zero.
-	Since   time.Time `json:"since"`
-	Ended   time.Time `json:"ended,omitzero"`
-	Runbook string    `json:"runbook,omitempty"`
+	// Since is the time of the first bad result. Default: the time of the message.
+	Since time.Time `json:"since"`
+	// Ended is the time of the first good result. It is zero while the alert is open.
+	Ended time.Time `json:"ended,omitzero"`
+	// Runbook is the URL of a page that says what to do. Default: empty.
+	Runbook string `json:"runbook,omitempty"`
 	// Links acknowledge or silence the alert, or lead to more information.
 	Links []Link `json:"links,omitempty"`
 }
 
 // Value is a measurement and its thresholds. A threshold of 0 is not set.
 type Value struct {
-	Name      string  `json:"name"`
-	Component string  `json:"component,omitempty"`
-	Value     float64 `json:"value"`
-	Unit      string  `json:"unit,omitempty"`
-	Warn      float64 `json:"warn,omitempty"`
-	Fail      float64 `json:"fail,omitempty"`
+	// Name is the measured quantity, such as "utilization".
+	Name string `json:"name"`
+	// Component distinguishes values with the same name, for example by a path. Default:
+	// empty.
+	Component string `json:"component,omitempty"`
+	// Value is the measured number, in Unit.
+	Value float64 `json:"value"`
+	// Unit is "percent", "ms", "bytes" and the like. Default: empty, a plain number.
+	Unit string `json:"unit,omitempty"`
+	// Warn and Fail are the thresholds, in Unit.
+	Warn float64 `json:"warn,omitempty"`
+	Fail float64 `json:"fail,omitempty"`
 }
 
 // Link is a URL with a name.
 type Link struct {
+	// Name is the label of the link.
 	Name string `json:"name"`
-	URL  string `json:"url"`
+	// URL is absolute. Receivers turn only http and https into links.
+	URL string `json:"url"`
 }
 
 const maxAlerts = 100

@@ -56,7 +56,9 @@ func (l *Level) UnmarshalText(text []byte) error {
 // Field is a named detail of a message. Receivers with tables show it in one. Others
 // append it to the text.
 type Field struct {
-	Name  string `json:"name"`
+	// Name is one line of at most 200 bytes.
+	Name string `json:"name"`
+	// Value is one line of at most 1,000 bytes. Longer ones are truncated.
 	Value string `json:"value"`
 }
 

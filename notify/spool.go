@@ -51,10 +51,14 @@ type Spool struct {
 // SpoolStats are counters since the start of the process, and the number of waiting
 // messages.
 type SpoolStats struct {
-	Waiting   int
+	// Waiting counts the messages on disk that were not delivered yet.
+	Waiting int
+	// Delivered counts messages that the notifier accepted.
 	Delivered uint64
-	Failed    uint64 // attempts
-	Lost      uint64 // dropped messages
+	// Failed counts attempts that failed. A message may fail several times.
+	Failed uint64
+	// Lost counts dropped messages.
+	Lost uint64
 }
 
 // attemptTimeout limits one delivery even if the notifier has no limit of its own.

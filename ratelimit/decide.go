@@ -10,8 +10,10 @@ import (
 
 // Check is one question within a decision.
 type Check struct {
+	// Limiter holds the policy that decides.
 	Limiter Limiter
-	Key     string
+	// Key names the client, account or resource within the policy.
+	Key string
 	// Cost is the number of units. 0 only looks, and is never denied.
 	Cost int
 	// Within is how long the caller can wait for its units. They are reserved in the

@@ -89,8 +89,9 @@ type Result struct {
 	NextAfter time.Duration
 	// ResetAfter is the time until the whole limit is free again.
 	ResetAfter time.Duration
-	// Window and Policy repeat the policy's Window and Name.
+	// Window is the Window of the policy.
 	Window time.Duration
+	// Policy is the Name of the policy.
 	Policy string
 	// Degraded means that the shared back-end did not answer, and that the policy's
 	// OnFailure decided.

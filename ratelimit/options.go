@@ -32,7 +32,9 @@ type Trace struct {
 
 // DecidedEvent is one decision about one key.
 type DecidedEvent struct {
-	Key    string
+	// Key is the key that was decided about.
+	Key string
+	// Result is the decision.
 	Result Result
 }
 

@@ -13,11 +13,14 @@ import (
 // Content is a message in the words of its language. The templates of [Templates] get
 // it.
 type Content struct {
+	// Language is "en" or "es".
 	Language string
-	Service  string
+	// Service is Options.Service.
+	Service string
 	// Tag is the state in one word: "UNHEALTHY", "DEGRADED", "RECOVERED", "LOST",
 	// "FLAPPING", "RESTARTED" or "CLOSED".
-	Tag   string
+	Tag string
+	// Level is that of the worst change: Recovery if all news are recoveries.
 	Level notify.Level
 	// Subject says what changed.
 	Subject string
@@ -27,7 +30,9 @@ type Content struct {
 	// Consequences are bad checks that depend on another bad one. Passing are the names
 	// of the checks that are well.
 	Consequences, Passing []string
-	Notes                 []string
+	// Notes are sentences for the end of the message, such as the time of the next
+	// reminder. Often empty.
+	Notes []string
 	// Link is Options.StatusURL.
 	Link string
 	// The labels of the lists and links.
@@ -43,13 +48,18 @@ type Item struct {
 	// State is the state in words: "FAIL, critical, seen by pod-1".
 	State string
 	// Times are the start and the duration so far, or the start and the end.
-	Times  string
+	Times string
+	// Output is the last text of the check, without secrets. It may be empty.
 	Output string
 	// Explanation is a sentence about the state. It is often empty.
 	Explanation string
-	Values      []string
-	Runbook     string
-	Links       []notify.Link
+	// Values are the measurements beyond a threshold: "connections 90 (warn at 80)".
+	Values []string
+	// Runbook is the URL of Check.Runbook, or empty.
+	Runbook string
+	// Links acknowledge, silence or close the alert. They are empty without
+	// Options.LinkSecret and after the end of the alert.
+	Links []notify.Link
 	// Color is a CSS color for the level.
 	Color string
 	// Alert is the same information as data.

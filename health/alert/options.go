@@ -99,9 +99,12 @@ type Trace struct {
 
 // DeliveryEvent is one attempt to deliver a message.
 type DeliveryEvent struct {
+	// Receiver is the name of the receiver.
 	Receiver string
-	Message  notify.Message
-	Took     time.Duration
+	// Message is the message as it was sent.
+	Message notify.Message
+	// Took is the duration of the attempt.
+	Took time.Duration
 	// Err is nil if the receiver accepted the message.
 	Err error
 }

@@ -14,11 +14,14 @@ type Silence struct {
 	// Check is the name of a check. Empty means every check.
 	Check string `json:"check,omitempty"`
 	// Instance is the name of an instance. Empty means every instance.
-	Instance string    `json:"instance,omitempty"`
-	Until    time.Time `json:"until"`
-	// Reason and By are for the readers of the list.
+	Instance string `json:"instance,omitempty"`
+	// Until is the end, at most 31 days from now. A time in the past ends a silence of
+	// the same check and instance.
+	Until time.Time `json:"until"`
+	// Reason is for the readers of the list, at most 500 bytes.
 	Reason string `json:"reason,omitempty"`
-	By     string `json:"by,omitempty"`
+	// By is the author, at most 100 bytes.
+	By string `json:"by,omitempty"`
 	// Set is when the silence began. The alerter sets it.
 	Set time.Time `json:"set,omitzero"`
 }

@@ -73,54 +73,78 @@ func (h *History) serveUptime(w http.ResponseWriter, r *http.Request) {
 
 // Report is the content of the pages as the JSON API returns it.
 type Report struct {
-	Title  string        `json:"title"`
-	Time   time.Time     `json:"time"`
+	// Title is Options.Title.
+	Title string `json:"title"`
+	// Time is when the report was made, in UTC.
+	Time time.Time `json:"time"`
+	// Status is the state of this instance as in /health/. For callers that may not see
+	// details, it is the worst state of the public checks.
 	Status health.Status `json:"status"`
 	// Announcement is nil without a present announcement.
-	Announcement *Announcement    `json:"announcement,omitempty"`
-	Instances    []InstanceReport `json:"instances,omitempty"`
-	Checks       []CheckReport    `json:"checks"`
-	Alerts       []AlertReport    `json:"alerts,omitempty"`
+	Announcement *Announcement `json:"announcement,omitempty"`
+	// Instances are sorted by name. The list is empty for callers that may not see
+	// details.
+	Instances []InstanceReport `json:"instances,omitempty"`
+	// Checks are those that the caller may see: first those of this instance, in the
+	// order in which they were added, then those that only other instances have.
+	Checks []CheckReport `json:"checks"`
+	// Alerts are the open alerts, worst first, then the closed ones, newest first.
+	Alerts []AlertReport `json:"alerts,omitempty"`
 }
 
 // InstanceReport is one instance of the service.
 type InstanceReport struct {
-	Name   string        `json:"name"`
+	// Name is Options.Instance of the instance.
+	Name string `json:"name"`
+	// Status is the last state that the instance saved.
 	Status health.Status `json:"status"`
-	// Seen is when the instance last saved its state. Lost means that it has not saved
-	// for 5 minutes, or 3 times SaveEvery. A lost instance is listed for 7 days. An
-	// instance that was stopped is not listed.
+	// Seen is when the instance last saved its state.
 	Seen time.Time `json:"seen"`
-	Lost bool      `json:"lost"`
+	// Lost means that the instance has not saved for 5 minutes, or 3 times SaveEvery. A
+	// lost instance is listed for 7 days. An instance that was stopped is not listed.
+	Lost bool `json:"lost"`
 }
 
 // CheckReport is one check over all instances.
 type CheckReport struct {
-	Name   string        `json:"name"`
+	// Name is the name of the check.
+	Name string `json:"name"`
+	// Status is the worst state among the instances that are not lost.
 	Status health.Status `json:"status"`
 	// Output is empty for callers that may not see details.
 	Output string `json:"output,omitempty"`
 	// Uptime maps "24h", "7d", "30d" and "90d" to percentages. A span without results
 	// is left out.
 	Uptime map[string]float64 `json:"uptime"`
-	// P50 and P95 are the durations of the last 24 hours in milliseconds.
+	// P50 is the median of the durations of the last 24 hours, in milliseconds. It is 0
+	// without results.
 	P50 float64 `json:"p50Ms"`
+	// P95 is the 95th percentile of these durations, in milliseconds.
 	P95 float64 `json:"p95Ms"`
 }
 
-// AlertReport is one alert.
+// AlertReport is one alert. Instance, Output, AckBy and SilencedUntil are empty for callers
+// that may not see details.
 type AlertReport struct {
-	ID       string    `json:"id"`
-	Check    string    `json:"check"`
-	Instance string    `json:"instance,omitempty"`
-	State    string    `json:"state"`
-	Since    time.Time `json:"since"`
-	Ended    time.Time `json:"ended,omitzero"`
-	Ending   string    `json:"ending,omitempty"`
-	Output   string    `json:"output,omitempty"`
-	// AckBy has acknowledged the alert. SilencedUntil is the end of a silence, or zero. Both
-	// are empty for callers that may not see details.
-	AckBy         string    `json:"acknowledgedBy,omitempty"`
+	// ID is unique. A check that fails again later gets a new one.
+	ID string `json:"id"`
+	// Check is the name of the check. It is empty for an alert about an instance itself.
+	Check string `json:"check"`
+	// Instance is the instance with the problem. It is empty for a shared check.
+	Instance string `json:"instance,omitempty"`
+	// State is "warn", "fail", "flapping", "lost" or "restarts", as in health.Alert.
+	State string `json:"state"`
+	// Since is the time of the first bad result.
+	Since time.Time `json:"since"`
+	// Ended is the time of the first good result. It is zero while the alert is open.
+	Ended time.Time `json:"ended,omitzero"`
+	// Ending is "recovered", "stopped", "unreported" or "closed", as in health.Alert.
+	Ending string `json:"ending,omitempty"`
+	// Output is the last output of the bad check.
+	Output string `json:"output,omitempty"`
+	// AckBy is the person who acknowledged the alert.
+	AckBy string `json:"acknowledgedBy,omitempty"`
+	// SilencedUntil is the end of a silence, or zero.
 	SilencedUntil time.Time `json:"silencedUntil,omitzero"`
 	actions       []health.AlertAction
 }

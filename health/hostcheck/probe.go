@@ -21,13 +21,15 @@ type Probe interface {
 
 // DiskUsage is the state of the file system that holds a path. Sizes are in bytes.
 type DiskUsage struct {
+	// Total is the size of the file system.
 	Total uint64
 	// Used and Free are the values for an ordinary user. Blocks that are reserved for
 	// root are in neither.
 	Used, Free uint64
 	// Inodes and InodesFree are 0 if the file system does not count them.
 	Inodes, InodesFree uint64
-	ReadOnly           bool
+	// ReadOnly reports whether the file system is mounted read-only.
+	ReadOnly bool
 }
 
 // MemoryUsage is the memory that limits this process: the memory of its container if it
@@ -47,9 +49,10 @@ type MemoryUsage struct {
 
 // CPUUsage is the processor time that limits this process.
 type CPUUsage struct {
-	// At is the time of the reading. Busy is the processor time since a fixed moment.
-	// Two readings give a utilization.
-	At   time.Time
+	// At is the time of the reading.
+	At time.Time
+	// Busy is the processor time since a fixed moment, of all cores together. Two
+	// readings give a utilization.
 	Busy time.Duration
 	// Cores is how many processors can be used. Under a quota it may be a fraction.
 	Cores float64

@@ -59,8 +59,11 @@ type Options struct {
 // Monitor watches a service. Create one with [New]. All methods are safe for
 // concurrent use.
 type Monitor struct {
-	Health  *health.Registry
-	Alerts  *alert.Alerter
+	// Health runs the checks. Add and remove checks there.
+	Health *health.Registry
+	// Alerts sends the notifications. Acknowledge and silence alerts there.
+	Alerts *alert.Alerter
+	// History keeps the results and serves the pages under /uptime/.
 	History *history.History
 
 	links  bool

@@ -46,12 +46,18 @@ func Limiters(list ...ratelimit.Limiter) ([]Limiter, error) {
 
 // Status is one key of one policy.
 type Status struct {
-	Policy     string  `json:"policy"`
-	Key        string  `json:"key"`
-	Limit      int     `json:"limit"`
-	Remaining  int     `json:"remaining"`
-	RetryAfter float64 `json:"retry_after,omitempty"` // seconds
-	Blocked    bool    `json:"blocked"`
+	// Policy is the name of the policy.
+	Policy string `json:"policy"`
+	// Key is the key within the policy.
+	Key string `json:"key"`
+	// Limit is the number of units in a window for this key.
+	Limit int `json:"limit"`
+	// Remaining is how many of them are free now.
+	Remaining int `json:"remaining"`
+	// RetryAfter is the time in seconds until a blocked key has a free unit.
+	RetryAfter float64 `json:"retry_after,omitempty"`
+	// Blocked reports whether a request of one unit would be denied now.
+	Blocked bool `json:"blocked"`
 }
 
 func status(key string, r ratelimit.Result) Status {

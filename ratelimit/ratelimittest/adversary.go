@@ -10,6 +10,7 @@ import (
 
 // Admission is one unit that was let through, at some instant between the two.
 type Admission struct {
+	// Asked is when the request was sent, and Answered when its answer arrived.
 	Asked, Answered time.Time
 }
 
@@ -29,9 +30,12 @@ func MostInAnyWindow(list []Admission, window time.Duration) int {
 
 // Adversary tries to get more out of a limiter than its policy allows.
 type Adversary struct {
+	// Limiter is under attack.
 	Limiter ratelimit.Limiter
-	Policy  ratelimit.Policy
-	Key     string
+	// Policy is the policy of the limiter.
+	Policy ratelimit.Policy
+	// Key is the key that all requests use.
+	Key string
 	// Sleep lets time pass. Default: time.Sleep.
 	Sleep func(time.Duration)
 }

@@ -18,10 +18,11 @@ type Options struct {
 	// queued behind them waits up to 40 times as long. Default: 500 ms.
 	Timeout time.Duration
 	// BreakerFailures is how many calls must fail in a row, over at least Timeout, until a
-	// node is left alone, and BreakerOpen how long until one call tries again. Calls that
-	// wait in this process, and errors about single keys, are no failures. Default: 5 and 1 s.
+	// node is left alone. Calls that wait in this process, and errors about single keys,
+	// are no failures. Default: 5.
 	BreakerFailures int
-	BreakerOpen     time.Duration
+	// BreakerOpen is how long a node is left alone until one call tries again. Default: 1 s.
+	BreakerOpen time.Duration
 	// Instances is how many processes share the limits at least. While Redis is away,
 	// FailLocal divides each limit by their number, at least 1 being left, so that all
 	// together hold about the limit. Processes also learn it from each other's heartbeats
@@ -44,16 +45,17 @@ type Options struct {
 
 // Trace is a set of hooks; nil ones are skipped.
 type Trace struct {
-	// Down is called when a breaker opens, with the last error, and Up when the node
-	// answers again.
+	// Down is called when a breaker opens, with the last error.
 	Down func(context.Context, FailedEvent)
-	Up   func(context.Context)
+	// Up is called when the node answers again.
+	Up func(context.Context)
 	// Failed is called for every call that failed.
 	Failed func(context.Context, FailedEvent)
 }
 
 // FailedEvent is a call that Redis did not answer, or answered with an error.
 type FailedEvent struct {
+	// Err is the error of the call, such as a timeout.
 	Err error
 	// Key is set when the error is about one key.
 	Key string
