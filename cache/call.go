@@ -12,7 +12,7 @@ import (
 
 // PanicError is the error of a load that panicked. The key can be loaded again.
 type PanicError struct {
-	Value any
+	Value any    // the argument of panic
 	Stack []byte // of the load; for the log, not for clients
 }
 

@@ -31,9 +31,10 @@ type Stats struct {
 	// StoreErrors counts calls of the store that failed.
 	StoreErrors uint64
 	// Audited counts hits that were compared with the source. AuditedStale counts the hits
-	// that differed. StaleAge is the age of the last differing value.
+	// that differed.
 	Audited, AuditedStale uint64
-	StaleAge              time.Duration
+	// StaleAge is the age of the last differing value, or 0.
+	StaleAge time.Duration
 	// Memory describes the local tier, which all caches on one store share.
 	Memory driver.MemoryStats
 }

@@ -9,8 +9,8 @@ import (
 // goroutine of its event, with no lock held. Cache, Tier and Reason of the events have few
 // values, so they may be labels of a metric. Keys must not be labels.
 type Trace struct {
-	Hit        func(context.Context, HitEvent)
-	Miss       func(context.Context, MissEvent)
+	Hit        func(context.Context, HitEvent)        // a read found a value
+	Miss       func(context.Context, MissEvent)       // a read found no value
 	Stale      func(context.Context, StaleEvent)      // a value was served after its time to live
 	Loaded     func(context.Context, LoadedEvent)     // a load ended
 	Fenced     func(context.Context, MissEvent)       // a loaded value was not stored: its key or one of its tags was invalidated during the load
@@ -19,6 +19,7 @@ type Trace struct {
 	Audit      func(context.Context, AuditEvent)      // a hit was compared with the source
 }
 
+// The Cache of an event is the name given to New, and its Key is the key without that name.
 type (
 	// HitEvent reports a read that found a value.
 	HitEvent struct {
@@ -35,8 +36,8 @@ type (
 	// LoadedEvent reports the load of a key.
 	LoadedEvent struct {
 		Cache, Key string
-		Took       time.Duration
-		Err        error
+		Took       time.Duration // from the call of the loader to its return
+		Err        error         // of the loader
 	}
 	// StoreErrorEvent reports a failure of the store.
 	StoreErrorEvent struct {

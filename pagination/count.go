@@ -22,8 +22,8 @@ const (
 // Total is the number of rows of a list. In JSON it is the number, or null when
 // unknown. The zero value is an exact 0.
 type Total struct {
-	N         int64
-	Precision Precision
+	N         int64     // 0 if Precision is Unknown
+	Precision Precision // how exact N is
 }
 
 // MarshalJSON writes the number, or null when unknown.

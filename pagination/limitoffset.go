@@ -147,11 +147,11 @@ func (p *LimitOffset) Parse(r *http.Request) (OffsetRequest, error) {
 // OffsetPage is one page of a list by limit and offset. Its JSON has these fields in this
 // order. count_exact is present only if the total is not exact.
 type OffsetPage[T any] struct {
-	Count      Total  `json:"count"`    // rows in the whole list; null if not counted
-	Next       Link   `json:"next"`     // null at the end
-	Previous   Link   `json:"previous"` // null at the beginning
-	Results    []T    `json:"results"`  // never null
-	CountExact *False `json:"count_exact,omitempty"`
+	Count      Total  `json:"count"`                 // rows in the whole list; null if not counted
+	Next       Link   `json:"next"`                  // null at the end
+	Previous   Link   `json:"previous"`              // null at the beginning
+	Results    []T    `json:"results"`               // never null
+	CountExact *False `json:"count_exact,omitempty"` // nil if Count is exact
 	// Ignored names the parameters with a corrected value, and the unknown and repeated
 	// ones. [OffsetPage.Write] puts them into the header X-Ignored-Parameters.
 	Ignored []string `json:"-"`

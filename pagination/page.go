@@ -10,14 +10,14 @@ import (
 // Page is one page of a list by page number. Its JSON always has all these fields, in this
 // order. Only count_exact is absent if the total is exact.
 type Page[T any] struct {
-	Count       Total  `json:"count"`        // rows in the whole list; null if not counted
-	TotalPages  Total  `json:"total_pages"`  // at least 1; null if not counted
-	CurrentPage int64  `json:"current_page"` // from 1
-	PageSize    int    `json:"page_size"`    // the size used, after default and maximum
-	Next        Link   `json:"next"`         // null on the last page
-	Previous    Link   `json:"previous"`     // null on the first page
-	Results     []T    `json:"results"`      // never null
-	CountExact  *False `json:"count_exact,omitempty"`
+	Count       Total  `json:"count"`                 // rows in the whole list; null if not counted
+	TotalPages  Total  `json:"total_pages"`           // at least 1; null if not counted
+	CurrentPage int64  `json:"current_page"`          // from 1
+	PageSize    int    `json:"page_size"`             // the size used, after default and maximum
+	Next        Link   `json:"next"`                  // null on the last page
+	Previous    Link   `json:"previous"`              // null on the first page
+	Results     []T    `json:"results"`               // never null
+	CountExact  *False `json:"count_exact,omitempty"` // nil if Count is exact
 	// Ignored names the parameters with a corrected value, and the unknown and repeated
 	// ones. [Page.Write] puts them into the header X-Ignored-Parameters.
 	Ignored []string `json:"-"`

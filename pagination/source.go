@@ -46,7 +46,9 @@ type Estimator interface {
 // Source joins two functions to a [Lister] with a [Counter], for query builders and
 // ORMs.
 type Source[T any] struct {
-	ListFunc  func(ctx context.Context, limit int, offset int64) ([]T, error)
+	// ListFunc returns at most limit rows after the first offset rows. Required.
+	ListFunc func(ctx context.Context, limit int, offset int64) ([]T, error)
+	// CountFunc returns the number of all rows. Required unless the list is not counted.
 	CountFunc func(ctx context.Context) (int64, error)
 }
 

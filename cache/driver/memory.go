@@ -53,10 +53,10 @@ type MemoryStats struct {
 type Entry struct {
 	Hash       uint64 // KeyHash of the key
 	Owner      uint64 // the cache
-	Key        string
-	Value      any
-	FreshUntil int64 // nanoseconds on the clock of the Memory
-	Extra      *Extra
+	Key        string // as the caller gave it, without the prefix of a store
+	Value      any    // the decoded value
+	FreshUntil int64  // nanoseconds on the clock of the Memory
+	Extra      *Extra // nil for most entries
 	goneAt     atomic.Int64
 	prev, next *Entry
 	weight     uint32

@@ -47,15 +47,15 @@ type (
 	// NodeEvent reports that the breaker of a node opened or closed.
 	NodeEvent struct {
 		Addr string // "" for the only server
-		Open bool
-		Err  error
+		Open bool   // no call is sent to the node
+		Err  error  // why it opened
 		At   time.Time
 	}
-	// OfflineEvent reports why invalidations are not received.
+	// OfflineEvent reports with Err why invalidations are not received.
 	OfflineEvent struct{ Err error }
-	// GapEvent reports a stream without all missing entries.
+	// GapEvent reports the key of a Log without all missing entries.
 	GapEvent struct{ Log string }
-	// TrackingEvent reports that tracking works, or the error if it does not.
+	// TrackingEvent reports that tracking works (Err is nil), or why it does not.
 	TrackingEvent struct{ Err error }
 )
 

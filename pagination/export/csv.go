@@ -13,8 +13,8 @@ import (
 
 // Column is a column of a CSV file.
 type Column[T any] struct {
-	Header string
-	Value  func(T) string
+	Header string         // in the first line
+	Value  func(T) string // the field of one row; WriteCSV quotes it
 }
 
 // WriteCSV writes rows as CSV (RFC 4180) with a header line and returns the number of rows.

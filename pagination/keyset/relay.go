@@ -12,16 +12,16 @@ import (
 // Connection is a page in the shape of the Relay cursor connections specification, for
 // GraphQL.
 type Connection[T any] struct {
-	Edges      []Edge[T]        `json:"edges"` // never nil
-	PageInfo   ConnectionInfo   `json:"pageInfo"`
+	Edges      []Edge[T]        `json:"edges"`      // never nil
+	PageInfo   ConnectionInfo   `json:"pageInfo"`   // whether there are pages around this one
 	TotalCount pagination.Total `json:"totalCount"` // null unless Options.Count is set
 	Ignored    []string         `json:"-"`          // corrected arguments: ordering, first, last
 }
 
 // Edge is a row with its cursor.
 type Edge[T any] struct {
-	Cursor string `json:"cursor"`
-	Node   T      `json:"node"`
+	Cursor string `json:"cursor"` // for ConnectionArgs.After and Before
+	Node   T      `json:"node"`   // the row
 }
 
 // ConnectionInfo says whether there are pages around a [Connection]. It is exact in the
@@ -39,10 +39,10 @@ type ConnectionInfo struct {
 // keeps its beginning, and Last then keeps the end of the result. Without First and Last,
 // First is the default size.
 type ConnectionArgs struct {
-	First  *int
-	After  string
-	Last   *int
-	Before string
+	First  *int   // nil without the argument
+	After  string // a cursor, or ""
+	Last   *int   // nil without the argument
+	Before string // a cursor, or ""
 	// Ordering is the order, in the form of [Keyset.Order].
 	Ordering string
 	// Scope identifies the filter and the tenant. Cursors are bound to it.

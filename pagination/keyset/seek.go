@@ -34,7 +34,7 @@ type Seek struct {
 // Sqlizer of squirrel.
 type Fragment struct {
 	SQL  string // with "?" for each argument
-	Args []any
+	Args []any  // in the order of SQL
 }
 
 // ToSql returns the fragment.

@@ -26,8 +26,8 @@ type Counter struct {
 
 // Statement is a statement text and how often it ran.
 type Statement struct {
-	SQL    string
-	Count  int
+	SQL    string        // as the driver received it
+	Count  int           // runs
 	Took   time.Duration // of all runs, until the first row
 	Caller string        // file and line of the first run, outside database libraries
 
