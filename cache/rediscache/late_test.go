@@ -13,6 +13,7 @@ import (
 
 	"github.com/mainstay-go/mainstay/cache"
 	"github.com/mainstay-go/mainstay/cache/rediscache"
+	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
 // delay is a TCP proxy that holds one command back, also after its client has closed the
@@ -157,6 +158,9 @@ func TestLateCommand(t *testing.T) {
 			"own Set":    func(ctx context.Context, own, _ writes, key string) error { return own.Set(ctx, key, "new") },
 		} {
 			for _, leaves := range []bool{false, true} {
+				if even := (len(lateName)+len(laterName))%2 == 0; leaves != even && !testserver.Long() {
+					continue // a plain run has half of the pairs with a caller that leaves
+				}
 				t.Run(fmt.Sprintf("%s before %s, the caller leaves %v", lateName, laterName, leaves), func(t *testing.T) {
 					t.Parallel()
 					ctx, key := t.Context(), "k"

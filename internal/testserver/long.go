@@ -24,9 +24,11 @@ func Sample(few, n int) int {
 	return few
 }
 
-// MostlyWaits lets twice as many tests of a package run at once as there are cores, from TestMain:
-// for a package whose tests wait for servers and clocks more than they compute. The flag -parallel
-// of a run takes precedence.
+// MostlyWaits lets three tests of a package run at once for each core, from TestMain: for a package
+// whose tests wait for servers and clocks more than they compute. With the race detector they
+// compute more, so it has no effect there. The flag -parallel of a run takes precedence.
 func MostlyWaits() {
-	_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))) // it is a number
+	if !raceDetector {
+		_ = flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0))) // it is a number
+	}
 }
