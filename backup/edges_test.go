@@ -309,3 +309,52 @@ func TestDiskThatIsNotMounted(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, r.Warnings)
 }
+
+// badBlocks is a storage that cannot read some files.
+type badBlocks struct {
+	Storage
+	bad map[string]bool
+}
+
+func (b badBlocks) Open(ctx context.Context, name string) (io.ReadCloser, error) {
+	if b.bad[name] {
+		return nil, syscall.EIO
+	}
+	return b.Storage.Open(ctx, name)
+}
+
+// TestUnreadableManifest: one manifest that the disk cannot read hides only its own backup.
+func TestUnreadableManifest(t *testing.T) {
+	t.Parallel()
+	j, folder := newTestJob(t, newFake(7), &Options{Drill: DrillOptions{Every: -1}, NoRetention: true})
+	now := clock(j)
+	var all []string
+	for range 4 {
+		*now = now.Add(time.Hour)
+		all = append(all, mustBackup(t, j).ID)
+	}
+	bad := map[string]bool{all[1] + manifestSuffix: true}
+	j.storage = badBlocks{folder, bad}
+	entries, err := j.List(t.Context())
+	require.NoError(t, err)
+	require.Len(t, entries, 4)
+	require.Equal(t, Unknown, entries[2].State)
+	require.Contains(t, entries[2].Problem, "its manifest cannot be read: input/output error")
+	_, err = j.Restore(t.Context(), "", "x", nil)
+	require.NoError(t, err)
+	_, err = j.Prune(t.Context(), Policy{Last: 1, MinKeep: 1, Force: true}, true)
+	require.NoError(t, err)
+
+	bad[all[3]+manifestSuffix] = true // the newest
+	_, err = j.Restore(t.Context(), "", "x", nil)
+	require.ErrorIs(t, err, syscall.EIO)
+	require.ErrorContains(t, err, "name a backup")
+	_, err = j.Restore(t.Context(), all[2], "x", nil)
+	require.NoError(t, err)
+
+	for _, id := range all {
+		bad[id+manifestSuffix] = true
+	}
+	_, err = j.List(t.Context())
+	require.ErrorIs(t, err, syscall.EIO)
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 )
 
@@ -31,7 +32,8 @@ type Entry struct {
 	Verified time.Time // when it last passed a verification; zero if never
 	Drill    *Drill    // the latest restore test; nil without one
 
-	restoring bool // a restore reads it, or was interrupted and can be repeated
+	restoring bool  // a restore reads it, or was interrupted and can be repeated
+	unread    error // of the storage, when it read the manifest
 }
 
 func (e Entry) good() bool { return e.State == Good }
@@ -78,6 +80,7 @@ func (j *Job) entries(ctx context.Context, objects []Object) ([]Entry, error) {
 		files[o.Name] = o
 	}
 	var entries []Entry
+	unread, known := 0, false
 	for _, o := range objects {
 		id := stem(j.name, o.Name)
 		if id == "" || o.Name != id+manifestSuffix {
@@ -88,9 +91,17 @@ func (j *Job) entries(ctx context.Context, objects []Object) ([]Entry, error) {
 			continue // deleted since the listing
 		}
 		if err != nil {
-			return nil, err
+			// One bad block hides one backup. A storage that is away fails for all.
+			if unread++; unread > 2 || ctx.Err() != nil {
+				return nil, err
+			}
+			e.State, e.Problem, e.unread = Unknown, "its manifest cannot be read: "+strings.TrimPrefix(err.Error(), "backup: "), err
 		}
+		known = known || err == nil
 		entries = append(entries, e)
+	}
+	if !known && unread > 0 {
+		return nil, entries[0].unread
 	}
 	sort.Slice(entries, func(a, b int) bool { return entries[a].Time().After(entries[b].Time()) })
 	return entries, nil
@@ -148,6 +159,11 @@ func (j *Job) Find(ctx context.Context, id string) (Entry, error) {
 			return Entry{}, fmt.Errorf("%w: there is no good backup yet%s", ErrNotFound, in(j.storage))
 		}
 		return Entry{}, fmt.Errorf("%w: no backup %s%s", ErrNotFound, id, in(j.storage))
+	}
+	for _, e := range entries {
+		if id == "" && e.unread != nil && !e.Time().Before(found.Time().Truncate(time.Second)) {
+			return Entry{}, fmt.Errorf("backup: which backup is the newest is unknown, because the manifest of %s cannot be read: name a backup: %w", e.ID, e.unread)
+		}
 	}
 	return *found, nil
 }

@@ -68,6 +68,7 @@ func (r *restoring) warnings(ctx context.Context) {
 		r.got.Warnings = append(r.got.Warnings, fmt.Sprintf("views, triggers or routines belong to %s, which this server does not know: they fail until CREATE USER", server.ShortList(unknown)))
 	}
 	r.got.Warnings = append(r.got.Warnings, r.pastWarning()...)
+	r.got.Warnings = append(r.got.Warnings, r.composedWarning()...)
 	if n := len(r.events); n > 0 {
 		r.got.Warnings = append(r.got.Warnings, fmt.Sprintf("the %d events of the restored database are disabled: ALTER EVENT … ENABLE, where they are to run", n))
 	}

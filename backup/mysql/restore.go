@@ -52,9 +52,11 @@ type restoring struct {
 	events  map[string]string // states of the events in the dump
 	changed []string          // objects whose definer differs from the dump
 	past    []string          // events whose time is over
-	lost    map[string]bool   // definers that do not exist on this server
-	views   []statement       // views that need other views first
-	check   *checking
+	// composed are objects whose statements cannot be read.
+	composed []string
+	lost     map[string]bool // definers that do not exist on this server
+	views    []statement     // views that need other views first
+	check    *checking
 
 	charset, collation string // of the database, once they are known
 }
@@ -204,6 +206,9 @@ func (r *restoring) define(ctx context.Context, st *statement) error {
 	c := st.Settings
 	if !c.valid() {
 		return errCut
+	}
+	if st.kind != kindView && composed(st.text, c.Mode) {
+		r.composed = append(r.composed, object)
 	}
 	if err := r.s.exec(ctx, c.set()); err != nil {
 		return restoreError(st.kind, st.Name, err)
