@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/mainstay-go/mainstay/backup"
 	"github.com/mainstay-go/mainstay/backup/driver"
 	"github.com/mainstay-go/mainstay/internal/testserver"
 )
@@ -64,6 +65,20 @@ func TestFullDisk(t *testing.T) {
 	require.NoError(t, err)
 	equal(t, before, script(t, server.DSN("shop")))
 	assert.Empty(t, leftovers(t, server))
+	_, err = job.Check(t.Context(), time.Hour)
+	require.NoError(t, err)
+
+	// A restore test, too, says that it could not be made, and names what it could not drop.
+	server.Exec(t, "", "ALTER DATABASE template0 SET TABLESPACE small") // databases of tests lie there
+	require.NoError(t, syscall.Statfs(disk, &free))
+	size = int64(free.Bavail)*int64(free.Bsize) - 11<<20 //nolint:unconvert // 32 bits elsewhere
+	require.NoError(t, os.WriteFile(filler, make([]byte, size), 0o600))
+	_, err = job.Drill(t.Context(), id)
+	require.ErrorContains(t, err, "No space left on device")
+	require.NotErrorIs(t, err, backup.ErrVerification)
+	for _, left := range leftovers(t, server) {
+		require.ErrorContains(t, err, left)
+	}
 	_, err = job.Check(t.Context(), time.Hour)
 	require.NoError(t, err)
 }
