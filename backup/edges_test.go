@@ -358,3 +358,33 @@ func TestUnreadableManifest(t *testing.T) {
 	_, err = j.List(t.Context())
 	require.ErrorIs(t, err, syscall.EIO)
 }
+
+// locked is a storage that deletes no manifest.
+type locked struct{ Storage }
+
+func (l locked) Remove(ctx context.Context, name string) error {
+	if strings.HasSuffix(name, manifestSuffix) && !strings.HasSuffix(name, verifySuffix) {
+		return ErrRetained
+	}
+	return l.Storage.Remove(ctx, name)
+}
+
+// TestPruneOfLockedBackups: prune reports as deleted only backups that are gone.
+func TestPruneOfLockedBackups(t *testing.T) {
+	t.Parallel()
+	j, folder := newTestJob(t, newFake(7), &Options{Drill: DrillOptions{Every: -1}, NoRetention: true})
+	for range 3 {
+		mustBackup(t, j)
+	}
+	j.storage = locked{folder}
+	decisions, err := j.Prune(t.Context(), Policy{Last: 1, MinKeep: 1, Force: true}, false)
+	require.NoError(t, err)
+	require.Len(t, decisions, 3)
+	for _, d := range decisions[1:] {
+		require.True(t, d.Keep)
+		require.Contains(t, d.Reasons[0], "the storage has it locked")
+	}
+	entries, err := j.List(t.Context())
+	require.NoError(t, err)
+	require.Len(t, entries, 3)
+}

@@ -401,7 +401,8 @@ func fit(decisions []Decision, ruled []bool, limit int64) (good int) {
 }
 
 // Prune applies a policy. With dryRun it only returns the decisions. If retention is
-// suspended, it returns the decisions together with the error.
+// suspended, it returns the decisions together with the error. A backup that the storage has
+// locked is kept.
 func (j *Job) Prune(ctx context.Context, policy Policy, dryRun bool) ([]Decision, error) {
 	if err := policy.validate(); err != nil {
 		return nil, err
@@ -436,7 +437,12 @@ func (j *Job) Prune(ctx context.Context, policy Policy, dryRun bool) ([]Decision
 			return nil, err
 		}
 		if sound {
-			_, err = j.delete(ctx, decisions)
+			deleted, err := j.delete(ctx, decisions)
+			for i := range decisions {
+				if d := &decisions[i]; !d.Keep && !slices.Contains(deleted, d.Entry.ID) {
+					d.Keep, d.Reasons = true, []string{"not deleted: the storage has it locked, or could not delete it"}
+				}
+			}
 			return decisions, err
 		}
 		if entries, err = j.List(ctx); err != nil {

@@ -223,7 +223,7 @@ func (s *Source) file(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("sqlite: ask for the database's file: %w", err)
 	}
 	if path == "" {
-		return "", errors.New("sqlite: the database is in memory: name a target")
+		return "", errors.New("sqlite: the database is in memory, or its file is gone: name a target")
 	}
 	return path, nil
 }
