@@ -25,108 +25,134 @@ const goodbye = 2 * time.Second
 // send sends msg to the server. go-mail's own client applies the context only to the
 // dial, and fails for all recipients when one is rejected. So this method holds the
 // dialogue, with go-mail's protocol package.
-func (e *Email) send(ctx context.Context, msg *gomail.Msg, id string) (err error) {
-	stage := "connecting"
-	defer func() {
-		if err == nil {
-			return
-		}
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause // the error of the closed connection is less precise
-		}
-		large := isTooLarge(err)
-		err = fmt.Errorf("notify: mail through %s: %s: %w", e.addr, stage, e.reply(err))
-		if large {
-			err = &tooLargeError{err}
-		}
-	}()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", e.addr)
+func (e *Email) send(ctx context.Context, msg *gomail.Msg, id string) error {
+	d := dialogue{Email: e, stage: "connecting"}
+	err := d.run(ctx, msg, id)
+	if err == nil {
+		return nil
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause // the error of the closed connection is less precise
+	}
+	large := isTooLarge(err)
+	err = fmt.Errorf("notify: mail through %s: %s: %w", e.addr, d.stage, e.reply(err))
+	if large {
+		return &tooLargeError{err}
+	}
+	return err
+}
+
+// dialogue is one connection to the server. stage names its present step, for errors.
+type dialogue struct {
+	*Email
+	client *smtp.Client
+	stage  string
+}
+
+func (d *dialogue) run(ctx context.Context, msg *gomail.Msg, id string) error {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", d.addr)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	// The end of the context closes the connection in every state.
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-
-	if e.opts.TLS == TLSImplicit {
-		conn = tls.Client(conn, e.tlsConfig())
+	if err := d.open(ctx, conn); err != nil {
+		return err
 	}
-	stage = "greeting"
-	client, err := smtp.NewClient(conn, e.host)
+	size, err := d.sender(msg)
 	if err != nil {
 		return err
 	}
-	if err := client.Hello(e.opts.Hello); err != nil {
-		return err
-	}
-	if e.opts.TLS == TLSStartTLS {
-		stage = "STARTTLS"
-		if ok, _ := client.Extension("STARTTLS"); !ok {
-			return errors.New("the server does not offer it; nothing was sent (for a trusted local server turn TLS off)")
-		}
-		if err := client.StartTLS(e.tlsConfig()); err != nil {
-			return err
-		}
-	}
-	if e.opts.Username != "" {
-		stage = "login"
-		if err := e.login(ctx, client); err != nil {
-			return err
-		}
-	}
-	stage = "sender"
-	if ok, _ := client.Extension("SMTPUTF8"); !ok && !isASCII(e.from.Address) {
-		return errNotASCII
-	}
-	size, err := msg.WriteTo(io.Discard)
-	if err != nil {
-		return err
-	}
-	if limit := sizeLimit(client); limit > 0 && size > limit {
-		_ = client.UpdateDeadline(goodbye)
-		_ = client.Quit()
-		return &tooLargeError{fmt.Errorf("the mail has %d bytes, and the server accepts %d", size, limit)}
-	}
-	if err := client.Mail("<" + e.from.Address + ">"); err != nil {
-		return tooLarge(err)
-	}
-	stage = "recipients"
-	have := e.taken.has(id)
-	took, deferred, err := e.recipients(ctx, client, have)
+	d.stage = "recipients"
+	have := d.taken.has(id)
+	took, deferred, err := d.recipients(ctx, d.client, have)
 	if err != nil {
 		return err
 	}
 	if took == 0 { // every recipient that can have the mail has it
-		_ = client.UpdateDeadline(goodbye)
-		_ = client.Quit() // the result does not matter
+		d.quit()
 		return deferred
 	}
-	stage = "content"
-	w, err := client.Data()
-	if err != nil {
+	d.stage = "content"
+	if err := d.content(msg, size); err != nil {
 		return err
 	}
-	_, err = msg.WriteTo(w)
-	if err == nil {
-		err = w.Close()
-	}
-	if err != nil {
-		var protocol *textproto.Error
-		if size > maxShortMail && !errors.As(err, &protocol) {
-			// Some servers close the connection in the middle of a mail that is too large.
-			return &tooLargeError{err}
-		}
-		return tooLarge(err)
-	}
-	// The server has accepted the mail. Its response to QUIT does not matter.
-	_ = client.UpdateDeadline(goodbye)
-	_ = client.Quit()
+	d.quit() // the server has accepted the mail
 	if deferred == nil {
 		return nil
 	}
-	e.taken.add(id, have)
-	stage = "recipients"
+	d.taken.add(id, have)
+	d.stage = "recipients"
 	return deferred
+}
+
+// open greets the server, secures the connection and logs in.
+func (d *dialogue) open(ctx context.Context, conn net.Conn) (err error) {
+	if d.opts.TLS == TLSImplicit {
+		conn = tls.Client(conn, d.tlsConfig())
+	}
+	d.stage = "greeting"
+	if d.client, err = smtp.NewClient(conn, d.host); err != nil {
+		return err
+	}
+	if err := d.client.Hello(d.opts.Hello); err != nil {
+		return err
+	}
+	if d.opts.TLS == TLSStartTLS {
+		d.stage = "STARTTLS"
+		if ok, _ := d.client.Extension("STARTTLS"); !ok {
+			return errors.New("the server does not offer it; nothing was sent (for a trusted local server turn TLS off)")
+		}
+		if err := d.client.StartTLS(d.tlsConfig()); err != nil {
+			return err
+		}
+	}
+	if d.opts.Username == "" {
+		return nil
+	}
+	d.stage = "login"
+	return d.login(ctx, d.client)
+}
+
+// sender begins the mail, unless the server announces that it accepts no mail of this size. It
+// returns the size.
+func (d *dialogue) sender(msg *gomail.Msg) (size int64, err error) {
+	d.stage = "sender"
+	if ok, _ := d.client.Extension("SMTPUTF8"); !ok && !isASCII(d.from.Address) {
+		return 0, errNotASCII
+	}
+	if size, err = msg.WriteTo(io.Discard); err != nil {
+		return 0, err
+	}
+	if limit := sizeLimit(d.client); limit > 0 && size > limit {
+		d.quit()
+		return 0, &tooLargeError{fmt.Errorf("the mail has %d bytes, and the server accepts %d", size, limit)}
+	}
+	return size, tooLarge(d.client.Mail("<" + d.from.Address + ">"))
+}
+
+// content sends the mail to the accepted recipients.
+func (d *dialogue) content(msg *gomail.Msg, size int64) error {
+	w, err := d.client.Data()
+	if err != nil {
+		return err
+	}
+	if _, err = msg.WriteTo(w); err == nil {
+		err = w.Close()
+	}
+	var protocol *textproto.Error
+	if err != nil && size > maxShortMail && !errors.As(err, &protocol) {
+		// Some servers close the connection in the middle of a mail that is too large.
+		return &tooLargeError{err}
+	}
+	return tooLarge(err)
+}
+
+// quit ends the dialogue. The result does not matter.
+func (d *dialogue) quit() {
+	_ = d.client.UpdateDeadline(goodbye)
+	_ = d.client.Quit()
 }
 
 // tooLargeError is the error of a server that may accept a smaller mail.
