@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sort"
 	"strings"
 	"time"
 )
@@ -252,4 +253,38 @@ func (r *run) verify(ctx context.Context) error {
 	}
 	r.report.Verified = true
 	return r.proveByRestore(ctx, v)
+}
+
+// unreadLongest returns the copies that are due, the longest unread first. It returns as
+// many as are needed to read all copies within readEvery at the current interval of runs.
+// It returns at least one, and every copy that would be overdue before the run after the
+// next.
+func unreadLongest(entries []Entry, now time.Time) []Entry {
+	var all []Entry
+	var last time.Time // the previous run
+	for _, e := range entries {
+		if e.Time().After(last) && !e.Time().After(now) {
+			last = e.Time()
+		}
+		if e.Manifest != nil && e.State != Damaged {
+			all = append(all, e)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	sort.SliceStable(all, func(a, b int) bool {
+		if !all[a].Verified.Equal(all[b].Verified) {
+			return all[a].Verified.Before(all[b].Verified)
+		}
+		return all[a].Time().Before(all[b].Time())
+	})
+	gap := min(max(0, now.Sub(last)), readEvery)
+	share := int(float64(len(all))*float64(gap)/float64(readEvery)) + 1
+	overdue := now.Add(2*gap - readEvery)
+	n := 0
+	for n < len(all) && (n < share || all[n].Verified.Before(overdue)) {
+		n++
+	}
+	return all[:n]
 }
