@@ -11,7 +11,7 @@ import (
 func memoryFolder() string {
 	const folder, tmpfs, enough = "/dev/shm", 0x01021994, 4 << 30
 	var about syscall.Statfs_t
-	if syscall.Statfs(folder, &about) != nil || int64(about.Type) != tmpfs {
+	if syscall.Statfs(folder, &about) != nil || int64(about.Type) != tmpfs { //nolint:unconvert // 32 bits elsewhere
 		return ""
 	}
 	if about.Bavail*uint64(about.Bsize) < enough {
