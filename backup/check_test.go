@@ -29,7 +29,7 @@ func TestCheckAsksForRestoreTests(t *testing.T) {
 	require.ErrorIs(t, check(), ErrUnproven, "no test could be made")
 
 	source.create = nil
-	_, err := j.Drill(t.Context(), m.ID)
+	_, err := j.TestRestore(t.Context(), m.ID)
 	require.NoError(t, err)
 	require.NoError(t, check())
 
@@ -58,11 +58,11 @@ func TestCheckAsksForRestoreTests(t *testing.T) {
 	*now = now.Add(day)
 	mustBackup(t, j)
 	require.ErrorIs(t, check(), ErrUnproven)
-	j.opts.Drill.Within = 40 * day
+	j.opts.RestoreTest.Within = 40 * day
 	require.NoError(t, check())
 
 	// Who asks for no tests needs none.
-	never, _ := newTestJob(t, newScratch(1), &Options{Drill: DrillOptions{Every: -1}})
+	never, _ := newTestJob(t, newScratch(1), &Options{RestoreTest: RestoreTestOptions{Every: -1}})
 	mustBackup(t, never)
 	_, err = never.Check(t.Context(), time.Hour)
 	require.NoError(t, err)
@@ -74,7 +74,7 @@ func TestCheckAsksForRestoreTests(t *testing.T) {
 
 func TestCheckTellsAll(t *testing.T) {
 	t.Parallel()
-	j, folder := newTestJob(t, newScratch(1), &Options{Drill: DrillOptions{Every: -1}})
+	j, folder := newTestJob(t, newScratch(1), &Options{RestoreTest: RestoreTestOptions{Every: -1}})
 	now := clock(j)
 	first := mustBackup(t, j)
 	*now = now.Add(24 * time.Hour)

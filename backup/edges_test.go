@@ -67,12 +67,12 @@ func TestVerificationThatCannotBeRecorded(t *testing.T) {
 	require.NotErrorIs(t, err, ErrVerification)
 	require.ErrorIs(t, err, syscall.ENOSPC)
 
-	v, err := j.Drill(t.Context(), m.ID)
+	v, err := j.TestRestore(t.Context(), m.ID)
 	require.ErrorContains(t, err, m.ID+" is good, but that could not be recorded")
-	require.True(t, v.Drill.OK, "the restore test was made")
+	require.True(t, v.RestoreTest.OK, "the restore test was made")
 
 	flip(t, folder, m.File)
-	for _, verify := range []func(context.Context, string) (Verification, error){j.Verify, j.Drill} {
+	for _, verify := range []func(context.Context, string) (Verification, error){j.Verify, j.TestRestore} {
 		v, err := verify(t.Context(), m.ID)
 		require.ErrorIs(t, err, ErrVerification)
 		require.ErrorIs(t, err, syscall.ENOSPC)
@@ -91,16 +91,16 @@ func TestAssertionOfATroubledServer(t *testing.T) {
 			}
 			return err
 		}
-		j, _ := newTestJob(t, source, &Options{Drill: DrillOptions{Every: -1, Assertions: []Assertion{
+		j, _ := newTestJob(t, source, &Options{RestoreTest: RestoreTestOptions{Every: -1, Assertions: []Assertion{
 			{Name: "all is well", Check: func(context.Context, driver.Queryer) error { return errors.New("the disk is full") }},
 		}}})
 		mustBackup(t, j)
-		_, err := j.Drill(t.Context(), "")
+		_, err := j.TestRestore(t.Context(), "")
 		require.Equal(t, !untested, errors.Is(err, ErrVerification), "%s: %v", name, err)
 		require.Equal(t, untested, errors.Is(err, driver.ErrUntested), "%s: %v", name, err)
 		e, err := j.Find(t.Context(), "")
 		require.NoError(t, err)
-		require.Equal(t, untested, e.Drill == nil, name)
+		require.Equal(t, untested, e.RestoreTest == nil, name)
 	}
 }
 
@@ -116,7 +116,7 @@ func TestChangedKeys(t *testing.T) {
 	}
 	before, after, wrong := keys[0], keys[1], keys[2]
 	source := newScratch(7)
-	j, _ := newTestJob(t, source, &Options{Recipients: []age.Recipient{before.Recipient()}, Drill: DrillOptions{Every: -1}})
+	j, _ := newTestJob(t, source, &Options{Recipients: []age.Recipient{before.Recipient()}, RestoreTest: RestoreTestOptions{Every: -1}})
 	older := mustBackup(t, j)
 	j.opts.Recipients = []age.Recipient{after.Recipient()}
 	newer := mustBackup(t, j)
@@ -130,8 +130,8 @@ func TestChangedKeys(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, opens, v.Decoded)
 			_, restored := j.Restore(t.Context(), id, "x", nil)
-			_, drilled := j.Drill(t.Context(), id)
-			for _, err := range []error{restored, drilled} {
+			_, tested := j.TestRestore(t.Context(), id)
+			for _, err := range []error{restored, tested} {
 				if opens {
 					require.NoError(t, err)
 					continue
@@ -150,7 +150,7 @@ func TestChangedKeys(t *testing.T) {
 func TestRestoreIsNotPruned(t *testing.T) {
 	t.Parallel()
 	source := &placed{fakeSource: newFake(7)}
-	j, folder := newTestJob(t, source, &Options{Drill: DrillOptions{Every: -1}, Retention: Policy{Last: 1, MinKeep: 1, Force: true}})
+	j, folder := newTestJob(t, source, &Options{RestoreTest: RestoreTestOptions{Every: -1}, Retention: Policy{Last: 1, MinKeep: 1, Force: true}})
 	first := mustBackup(t, j)
 	marker := interrupted(t, folder, UnfinishedRestore{ID: first.ID, Database: "copy", Left: []string{"copy"}, Seen: time.Now()})
 	second := mustBackup(t, j)
@@ -174,7 +174,7 @@ func TestRestoreIsNotPruned(t *testing.T) {
 // TestPruneReadsTheNewest: a backup that is broken, unnoticed, is not the last good one.
 func TestPruneReadsTheNewest(t *testing.T) {
 	t.Parallel()
-	j, folder := newTestJob(t, newFake(7), &Options{Drill: DrillOptions{Every: -1}, NoRetention: true})
+	j, folder := newTestJob(t, newFake(7), &Options{RestoreTest: RestoreTestOptions{Every: -1}, NoRetention: true})
 	policy := Policy{Last: 1, MinKeep: 1, Force: true}
 	oldest, good := mustBackup(t, j), mustBackup(t, j)
 	broken := []*Manifest{mustBackup(t, j), mustBackup(t, j)}
@@ -215,10 +215,10 @@ func (v vanishing) Open(ctx context.Context, name string) (io.ReadCloser, error)
 // TestDeletedWhileItIsRead: a backup that retention deletes meanwhile is not damaged.
 func TestDeletedWhileItIsRead(t *testing.T) {
 	t.Parallel()
-	j, folder := newTestJob(t, newScratch(7), &Options{Drill: DrillOptions{Every: -1}})
+	j, folder := newTestJob(t, newScratch(7), &Options{RestoreTest: RestoreTestOptions{Every: -1}})
 	for _, read := range []func(context.Context, string) error{
 		func(ctx context.Context, id string) error { _, err := j.Verify(ctx, id); return err },
-		func(ctx context.Context, id string) error { _, err := j.Drill(ctx, id); return err },
+		func(ctx context.Context, id string) error { _, err := j.TestRestore(ctx, id); return err },
 		func(ctx context.Context, id string) error { _, err := j.Restore(ctx, id, "x", nil); return err },
 	} {
 		j.storage = folder
@@ -240,7 +240,7 @@ func TestDeletedWhileItIsRead(t *testing.T) {
 // TestDeleteFromTheFuture: an operator can delete the backup of a wrong clock.
 func TestDeleteFromTheFuture(t *testing.T) {
 	t.Parallel()
-	j, _ := newTestJob(t, newFake(7), &Options{Drill: DrillOptions{Every: -1}})
+	j, _ := newTestJob(t, newFake(7), &Options{RestoreTest: RestoreTestOptions{Every: -1}})
 	now := clock(j)
 	old := mustBackup(t, j)
 	*now = now.AddDate(1, 0, 0)
@@ -326,7 +326,7 @@ func (b badBlocks) Open(ctx context.Context, name string) (io.ReadCloser, error)
 // TestUnreadableManifest: one manifest that the disk cannot read hides only its own backup.
 func TestUnreadableManifest(t *testing.T) {
 	t.Parallel()
-	j, folder := newTestJob(t, newFake(7), &Options{Drill: DrillOptions{Every: -1}, NoRetention: true})
+	j, folder := newTestJob(t, newFake(7), &Options{RestoreTest: RestoreTestOptions{Every: -1}, NoRetention: true})
 	now := clock(j)
 	var all []string
 	for range 4 {
@@ -372,7 +372,7 @@ func (l locked) Remove(ctx context.Context, name string) error {
 // TestPruneOfLockedBackups: prune reports as deleted only backups that are gone.
 func TestPruneOfLockedBackups(t *testing.T) {
 	t.Parallel()
-	j, folder := newTestJob(t, newFake(7), &Options{Drill: DrillOptions{Every: -1}, NoRetention: true})
+	j, folder := newTestJob(t, newFake(7), &Options{RestoreTest: RestoreTestOptions{Every: -1}, NoRetention: true})
 	for range 3 {
 		mustBackup(t, j)
 	}

@@ -88,7 +88,7 @@ func checkFullDisk(t *testing.T, source driver.Source) {
 		var happens func()
 		// Nothing may be rotated after a run that failed, whatever the policy.
 		opts := &Options{
-			Compression: None, Logger: silent, Drill: DrillOptions{Every: -1}, Retention: Policy{Last: 1, MinKeep: 1, Force: true},
+			Compression: None, Logger: silent, RestoreTest: RestoreTestOptions{Every: -1}, Retention: Policy{Last: 1, MinKeep: 1, Force: true},
 			Trace: &Trace{Stage: func(_ context.Context, e StageEvent) {
 				if e.Stage == at {
 					happens()

@@ -39,9 +39,9 @@ type Options struct {
 	// SkipVerify turns off three checks: reading a new backup back, restoring it, and
 	// reading older backups again. Default: false.
 	SkipVerify bool
-	// Drill says when and how to test backups by restoring them into a scratch database.
+	// RestoreTest says when and how to test backups by restoring them into a scratch database.
 	// Default: weekly, if the source can, by counting the rows.
-	Drill DrillOptions
+	RestoreTest RestoreTestOptions
 	// Targets are additional storages. Every good backup is copied to each of them. An
 	// unreachable target stops neither the backup nor the retention of the job's own
 	// storage. The next run copies the missing backups. Default: nil.
@@ -134,7 +134,7 @@ func New(name string, source driver.Source, storage Storage, opts *Options) (*Jo
 	if err := j.opts.Retention.validate(); err != nil {
 		return nil, err
 	}
-	if err := j.opts.Drill.validate(source); err != nil {
+	if err := j.opts.RestoreTest.validate(source); err != nil {
 		return nil, err
 	}
 	if exclude := source.Abilities().Exclude; exclude != nil {

@@ -22,14 +22,14 @@ const (
 
 // Entry is a backup in a storage.
 type Entry struct {
-	ID       string
-	State    State
-	Problem  string    // the reason of a bad state; "" for a good backup
-	Manifest *Manifest // nil if State is Unknown
-	Pinned   bool      // never deleted by retention
-	Accepted bool      // was suspect, and an operator accepted it
-	Verified time.Time // when it last passed a verification; zero if never
-	Drill    *Drill    // the latest restore test; nil without one
+	ID          string
+	State       State
+	Problem     string       // the reason of a bad state; "" for a good backup
+	Manifest    *Manifest    // nil if State is Unknown
+	Pinned      bool         // never deleted by retention
+	Accepted    bool         // was suspect, and an operator accepted it
+	Verified    time.Time    // when it last passed a verification; zero if never
+	RestoreTest *RestoreTest // the latest restore test; nil without one
 
 	restoring bool  // a restore reads it, or was interrupted and can be repeated
 	unread    error // of the storage, when it read the manifest
@@ -39,10 +39,10 @@ func (e Entry) good() bool { return e.State == Good }
 
 // Restored returns when the backup last passed a restore test. It is zero if it never did.
 func (e Entry) Restored() time.Time {
-	if e.Drill == nil || !e.Drill.OK {
+	if e.RestoreTest == nil || !e.RestoreTest.OK {
 		return time.Time{}
 	}
-	return e.Drill.Time
+	return e.RestoreTest.Time
 }
 
 // Time returns the start time of the backup. For an unknown backup it is exact to the
@@ -130,7 +130,7 @@ func (j *Job) entry(ctx context.Context, id string, files map[string]Object) (En
 	}
 	if _, ok := files[id+verifySuffix]; ok {
 		if v, err := j.readVerification(ctx, id); err == nil {
-			e.Drill = v.Drill
+			e.RestoreTest = v.RestoreTest
 			if v.OK {
 				e.Verified = v.Time
 			} else {

@@ -95,7 +95,7 @@ func (j *Job) safetyBackup(ctx context.Context) (id string, err error) {
 	if j.home != nil {
 		safety = *j.home
 	}
-	safety.opts.NoRetention, safety.opts.SkipVerify, safety.opts.Drill, safety.targets = true, false, DrillOptions{Every: -1}, nil
+	safety.opts.NoRetention, safety.opts.SkipVerify, safety.opts.RestoreTest, safety.targets = true, false, RestoreTestOptions{Every: -1}, nil
 	report, err := safety.Backup(ctx)
 	if err != nil && !errors.Is(err, ErrSuspect) { // a damaged database may be unlike all earlier backups
 		return "", err

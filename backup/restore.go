@@ -92,8 +92,8 @@ func (j *Job) restorable(ctx context.Context, id string) (Entry, RestoreReport, 
 	if e.State != Good && e.State != Suspect {
 		return e, report, fmt.Errorf("backup: %s cannot be restored: %s", e.ID, e.Problem)
 	}
-	if id == "" && e.Drill != nil && !e.Drill.OK {
-		return e, report, fmt.Errorf("backup: the newest good backup, %s, did not pass its drill (%s): name it, or an older one", e.ID, e.Drill.Problem)
+	if id == "" && e.RestoreTest != nil && !e.RestoreTest.OK {
+		return e, report, fmt.Errorf("backup: the newest good backup, %s, did not pass its restore test (%s): name it, or an older one", e.ID, e.RestoreTest.Problem)
 	}
 	decoded, err := j.readBack(ctx, e.Manifest, nil)
 	if err == nil && !decoded {

@@ -334,7 +334,7 @@ func (j *Job) soundNewest(ctx context.Context, decisions []Decision) (bool, erro
 		}
 		return err == nil, err
 	}
-	return false, j.keep(ctx, Verification{ID: last.ID, Time: j.now().UTC(), Problem: broken.Error(), Drill: last.Drill})
+	return false, j.keep(ctx, Verification{ID: last.ID, Time: j.now().UTC(), Problem: broken.Error(), RestoreTest: last.RestoreTest})
 }
 
 // delete carries out the decisions. A failure does not stop the others. It deletes the

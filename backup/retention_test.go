@@ -142,7 +142,7 @@ func TestNeverTheLastGoodOne(t *testing.T) {
 			e := entryAt(at, []State{Good, Good, Good, Suspect, Damaged, Unknown}[dice.IntN(6)])
 			e.Pinned = between(dice, 0, 9) == 0
 			if between(dice, 0, 4) == 0 {
-				e.Drill = &Drill{Time: at.Add(time.Minute), OK: dice.IntN(2) == 0}
+				e.RestoreTest = &RestoreTest{Time: at.Add(time.Minute), OK: dice.IntN(2) == 0}
 			}
 			e.Manifest.Size = dice.Int64N(101)
 			if e.State == Unknown {
@@ -174,7 +174,7 @@ func TestNeverTheLastGoodOne(t *testing.T) {
 			}
 			if d.Entry.good() && !d.Entry.Restored().IsZero() && !d.Entry.Time().After(retainNow) && !restored {
 				if restored = true; !d.Keep {
-					t.Fatalf("history %d: deletes %s, the newest that a drill restored", seed, d.Entry.ID)
+					t.Fatalf("history %d: deletes %s, the newest that a restore test restored", seed, d.Entry.ID)
 				}
 			}
 			if d.Entry.good() && !d.Entry.Time().After(retainNow) {

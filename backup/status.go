@@ -150,7 +150,7 @@ func (j *Job) targetOutcomes(ctx context.Context, r *run) []TargetOutcome {
 //   - ErrHalfway: a restore was interrupted. [Job.Settle] cleans up after it.
 //   - ErrStale: the newest good backup is too old, or there is none.
 //   - ErrVerification: the newest restore test failed.
-//   - ErrUnproven: no restore test has passed within DrillOptions.Within.
+//   - ErrUnproven: no restore test has passed within RestoreTestOptions.Within.
 //   - ErrDamaged: a stored backup is damaged. [Job.Delete] removes it.
 //   - ErrSuspect: the newest backup is suspect. [Job.Accept] makes it a good one.
 //
@@ -174,10 +174,10 @@ func (j *Job) Check(ctx context.Context, maxAge time.Duration) (Status, error) {
 	case age < -time.Minute:
 		wrong.add("%w: the newest one, %s, is from the future: check the clock; if it was wrong before, delete that backup", ErrStale, s.Newest.ID)
 	}
-	if tested := newest(entries, func(e Entry) bool { return e.good() && e.Drill != nil }); tested != nil && !tested.Drill.OK {
-		wrong.add("%w: %s failed its restore test: %s", ErrVerification, tested.ID, tested.Drill.Problem)
+	if tested := newest(entries, func(e Entry) bool { return e.good() && e.RestoreTest != nil }); tested != nil && !tested.RestoreTest.OK {
+		wrong.add("%w: %s failed its restore test: %s", ErrVerification, tested.ID, tested.RestoreTest.Problem)
 	}
-	if within, asked := j.opts.Drill.limit(); asked && ok {
+	if within, asked := j.opts.RestoreTest.limit(); asked && ok {
 		switch since := now.Sub(s.Restored); {
 		case s.Restored.IsZero():
 			wrong.add("%w: none has passed yet: see the warnings of the last run, or make one (verify --restore)", ErrUnproven)

@@ -94,7 +94,7 @@ func interrupted(t *testing.T, folder *Folder, u UnfinishedRestore) string {
 func TestUnfinishedRestores(t *testing.T) {
 	t.Parallel()
 	source := &placed{fakeSource: newFake(7)}
-	j, folder := newTestJob(t, source, &Options{Drill: DrillOptions{Every: -1}})
+	j, folder := newTestJob(t, source, &Options{RestoreTest: RestoreTestOptions{Every: -1}})
 	m := mustBackup(t, j)
 	check := func() error { _, err := j.Check(t.Context(), time.Hour); return err }
 	before := files(t, folder)
@@ -145,7 +145,7 @@ func TestUnfinishedRestores(t *testing.T) {
 func TestMarkersOfOtherProcesses(t *testing.T) {
 	t.Parallel()
 	source := &placed{fakeSource: newFake(7)}
-	j, folder := newTestJob(t, source, &Options{Drill: DrillOptions{Every: -1}})
+	j, folder := newTestJob(t, source, &Options{RestoreTest: RestoreTestOptions{Every: -1}})
 	now := clock(j)
 	m := mustBackup(t, j)
 	check := func() error { _, err := j.Check(t.Context(), 100*time.Hour); return err }
@@ -225,10 +225,10 @@ func TestMarkersOfOtherProcesses(t *testing.T) {
 func TestMarkersOfOtherJobs(t *testing.T) {
 	t.Parallel()
 	source := &placed{fakeSource: newFake(7), there: []string{"copy"}}
-	j, folder := newTestJob(t, source, &Options{Drill: DrillOptions{Every: -1}})
+	j, folder := newTestJob(t, source, &Options{RestoreTest: RestoreTestOptions{Every: -1}})
 	mustBackup(t, j)
 	others := &placed{fakeSource: newFake(7), there: []string{"copy"}}
-	other, err := New("pos-archive", others, folder, &Options{Drill: DrillOptions{Every: -1}})
+	other, err := New("pos-archive", others, folder, &Options{RestoreTest: RestoreTestOptions{Every: -1}})
 	require.NoError(t, err)
 	interrupted(t, folder, UnfinishedRestore{ID: "pos_20260101T000000Z_abcdef", Database: "copy", Left: []string{"copy"}, Seen: time.Now()})
 	_, err = other.Check(t.Context(), time.Hour)
@@ -249,7 +249,7 @@ func TestMarkersOfOtherJobs(t *testing.T) {
 func TestRestoreFromAReadOnlyStorage(t *testing.T) {
 	t.Parallel()
 	source := &placed{fakeSource: newFake(7)}
-	j, _ := newTestJob(t, source, &Options{Drill: DrillOptions{Every: -1}})
+	j, _ := newTestJob(t, source, &Options{RestoreTest: RestoreTestOptions{Every: -1}})
 	m := mustBackup(t, j)
 	j.storage = readOnly{j.storage}
 	_, err := j.Restore(t.Context(), m.ID, "copy", nil)

@@ -19,9 +19,9 @@ type Verification struct {
 	Decoded bool      `json:"decoded"` // false: only the stored bytes were compared, for example of an encrypted backup
 	Problem string    `json:"problem,omitempty"`
 	TookMS  int64     `json:"took_ms"`
-	// Drill is the outcome of the latest restore test. It is nil if there was none. It
+	// RestoreTest is the outcome of the latest restore test. It is nil if there was none. It
 	// stays if the backup is only read back later.
-	Drill *Drill `json:"drill,omitempty"`
+	RestoreTest *RestoreTest `json:"drill,omitempty"`
 }
 
 // ErrVerification means that a backup differs from its dump.
@@ -45,7 +45,7 @@ func (j *Job) examine(ctx context.Context, id string) (Verification, error) {
 		return Verification{}, err
 	}
 	start := j.now()
-	v := Verification{ID: e.ID, Time: start.UTC(), OK: true, Drill: e.Drill}
+	v := Verification{ID: e.ID, Time: start.UTC(), OK: true, RestoreTest: e.RestoreTest}
 	switch e.Manifest {
 	case nil:
 		return v, fmt.Errorf("%w: %s: %s", ErrVerification, e.ID, e.Problem)
@@ -148,7 +148,7 @@ func (j *Job) scrubShare(ctx context.Context, entries []Entry, now time.Time) (r
 	var damaged []string
 	var errs []error
 	for _, e := range unreadLongest(entries, now) {
-		v := Verification{ID: e.ID, Time: j.now().UTC(), OK: true, Drill: e.Drill}
+		v := Verification{ID: e.ID, Time: j.now().UTC(), OK: true, RestoreTest: e.RestoreTest}
 		if old, err := j.readVerification(ctx, e.ID); err == nil {
 			v.Decoded = old.Decoded
 		}

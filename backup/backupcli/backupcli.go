@@ -267,13 +267,13 @@ type verifyFlag struct{ to *backup.Options }
 func (f verifyFlag) String() string { return "" }
 
 func (f verifyFlag) Set(s string) error {
-	f.to.SkipVerify, f.to.Drill.Every = false, -1
+	f.to.SkipVerify, f.to.RestoreTest.Every = false, -1
 	switch s {
 	case "none":
 		f.to.SkipVerify = true
 	case "decode":
 	case "restore":
-		f.to.Drill.Every = 1 // in each run
+		f.to.RestoreTest.Every = 1 // in each run
 	default:
 		return errors.New("use restore, decode or none")
 	}

@@ -15,17 +15,17 @@ import (
 
 // entryJSON is a backup as list --json shows it.
 type entryJSON struct {
-	ID       string           `json:"id"`
-	State    backup.State     `json:"state"`
-	Problem  string           `json:"problem,omitempty"`
-	Pinned   bool             `json:"pinned"`
-	Verified *time.Time       `json:"verified"`
-	Drill    *backup.Drill    `json:"drill,omitempty"`
-	Backup   *backup.Manifest `json:"backup"`
+	ID          string              `json:"id"`
+	State       backup.State        `json:"state"`
+	Problem     string              `json:"problem,omitempty"`
+	Pinned      bool                `json:"pinned"`
+	Verified    *time.Time          `json:"verified"`
+	RestoreTest *backup.RestoreTest `json:"drill,omitempty"`
+	Backup      *backup.Manifest    `json:"backup"`
 }
 
 func toJSON(e backup.Entry) entryJSON {
-	j := entryJSON{ID: e.ID, State: e.State, Problem: e.Problem, Pinned: e.Pinned, Drill: e.Drill, Backup: withoutAccounts(e.Manifest)}
+	j := entryJSON{ID: e.ID, State: e.State, Problem: e.Problem, Pinned: e.Pinned, RestoreTest: e.RestoreTest, Backup: withoutAccounts(e.Manifest)}
 	if !e.Verified.IsZero() {
 		j.Verified = &e.Verified
 	}
@@ -71,10 +71,10 @@ func (c *command) list(ctx context.Context, args []string) error {
 			verified = ago(e.Verified)
 		}
 		switch {
-		case e.Drill != nil && e.Drill.OK:
-			verified += ", restored " + ago(e.Drill.Time)
-		case e.Drill != nil:
-			verified += ", RESTORE FAILED " + ago(e.Drill.Time) + ": " + e.Drill.Problem
+		case e.RestoreTest != nil && e.RestoreTest.OK:
+			verified += ", restored " + ago(e.RestoreTest.Time)
+		case e.RestoreTest != nil:
+			verified += ", RESTORE FAILED " + ago(e.RestoreTest.Time) + ": " + e.RestoreTest.Problem
 		}
 		state := string(e.State)
 		if e.Pinned {
@@ -89,8 +89,8 @@ func (c *command) list(ctx context.Context, args []string) error {
 }
 
 func (c *command) verify(ctx context.Context, args []string) error {
-	var all, drill bool
-	c.flags.BoolVar(&drill, "restore", false, "restore it into a scratch database too, compare its rows and ask the assertions")
+	var all, restore bool
+	c.flags.BoolVar(&restore, "restore", false, "restore it into a scratch database too, compare its rows and ask the assertions")
 	c.flags.BoolVar(&all, "all", false, "verify every backup, not only the newest good one")
 	c.identityFlag()
 	rest, done, err := c.parse(ctx, args)
@@ -121,8 +121,8 @@ func (c *command) verify(ctx context.Context, args []string) error {
 	results := []backup.Verification{}
 	for _, id := range ids {
 		verify := c.job.Verify
-		if drill {
-			verify = c.job.Drill
+		if restore {
+			verify = c.job.TestRestore
 		}
 		v, err := verify(ctx, id)
 		if all && errors.Is(err, backup.ErrNotFound) {
@@ -142,9 +142,9 @@ func (c *command) verify(ctx context.Context, args []string) error {
 				}
 			}
 			fmt.Fprintf(c.Stdout, "%s  good: %s, read in %v\n", v.ID, what, time.Duration(v.TookMS)*time.Millisecond)
-			if drill {
+			if restore {
 				fmt.Fprintf(c.Stdout, "%s  restored into a scratch database in %v: %d tables, %d rows as in the backup, %d assertions hold\n",
-					v.ID, time.Duration(v.Drill.RestoreMS)*time.Millisecond, v.Drill.Tables, v.Drill.Rows, len(v.Drill.Assertions))
+					v.ID, time.Duration(v.RestoreTest.RestoreMS)*time.Millisecond, v.RestoreTest.Tables, v.RestoreTest.Rows, len(v.RestoreTest.Assertions))
 			}
 		}
 	}

@@ -43,7 +43,7 @@ func BenchmarkMariaDBRestore(b *testing.B) {
 	must(b, err)
 	folder, err := backup.NewFolder(filepath.Join(dir, "backups"))
 	must(b, err)
-	job, err := backup.New("pos", source, folder, &backup.Options{Drill: backup.DrillOptions{Every: -1}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	job, err := backup.New("pos", source, folder, &backup.Options{RestoreTest: backup.RestoreTestOptions{Every: -1}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	must(b, err)
 	report, err := job.Backup(b.Context())
 	must(b, err)

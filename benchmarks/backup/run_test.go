@@ -61,7 +61,7 @@ func ours(b *testing.B, source driver.Source, compression backup.Compression, ve
 	folder, err := backup.NewFolder(filepath.Join(b.TempDir(), "pos"))
 	must(b, err)
 	job, err := backup.New("pos", source, folder, &backup.Options{
-		Compression: compression, SkipVerify: !verify, Drill: backup.DrillOptions{Every: -1}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Compression: compression, SkipVerify: !verify, RestoreTest: backup.RestoreTestOptions{Every: -1}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	must(b, err)
 	start := time.Now()

@@ -253,8 +253,8 @@ func backUpServer(db *sql.DB, folder backup.Storage) error {
 	return errors.Join(err, use(job))
 }
 
-var drills = backup.Options{
-	Drill: backup.DrillOptions{Assertions: []backup.Assertion{
+var restoreTests = backup.Options{
+	RestoreTest: backup.RestoreTestOptions{Assertions: []backup.Assertion{
 		{Name: "every sale has an item", Query: `SELECT COUNT(*) = 0 FROM sales WHERE NOT EXISTS (SELECT 1 FROM sale_items WHERE sale_id = sales.id)`},
 	}},
 }
@@ -322,4 +322,4 @@ func pageForGRPC(ctx context.Context, sales *keyset.Keyset[Sale], source keyset.
 	return page, err
 }
 
-var _ = []any{limitInMemory, limitOnRedis, countFailures, charge, admit, operateLimits, guardLogin, outcome, limitInFlight, leaseUnits, checkHealth, monitorHealth, keepHistory, sendAlerts, routeAlerts, maintenance, sendMail, spoolMessages, backUpNightly, backUpBoth, backUpServer, drills, backUpMariaDB, backUpPostgres, pageByNumber, pageByKeyset, pageForGRPC, feedSale{}}
+var _ = []any{limitInMemory, limitOnRedis, countFailures, charge, admit, operateLimits, guardLogin, outcome, limitInFlight, leaseUnits, checkHealth, monitorHealth, keepHistory, sendAlerts, routeAlerts, maintenance, sendMail, spoolMessages, backUpNightly, backUpBoth, backUpServer, restoreTests, backUpMariaDB, backUpPostgres, pageByNumber, pageByKeyset, pageForGRPC, feedSale{}}

@@ -116,7 +116,7 @@ func backups(ctx context.Context, dir string, n int) (map[string]float64, error)
 	if err != nil {
 		return nil, err
 	}
-	job, err := backup.New("sales", sqlite.New(db), folder, &backup.Options{Logger: slog.New(slog.DiscardHandler), Drill: backup.DrillOptions{Every: -1}})
+	job, err := backup.New("sales", sqlite.New(db), folder, &backup.Options{Logger: slog.New(slog.DiscardHandler), RestoreTest: backup.RestoreTestOptions{Every: -1}})
 	if err != nil {
 		return nil, err
 	}

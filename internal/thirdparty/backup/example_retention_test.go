@@ -25,8 +25,8 @@ func ExampleJob_Prune() {
 		panic(err)
 	}
 	job, err := backup.New("shop", sqlite.New(db), folder, &backup.Options{
-		NoRetention: true,                           // this program prunes by itself
-		Drill:       backup.DrillOptions{Every: -1}, // and drills elsewhere
+		NoRetention: true,                                 // this program prunes by itself
+		RestoreTest: backup.RestoreTestOptions{Every: -1}, // and restore tests elsewhere
 	})
 	if err != nil {
 		panic(err)

@@ -14,7 +14,7 @@ import (
 
 // A backup is proven by restoring it: its rows are those of the manifest, and the books
 // of the shop agree.
-func ExampleJob_Drill() {
+func ExampleJob_TestRestore() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {
@@ -37,20 +37,20 @@ func ExampleJob_Drill() {
 		panic(err)
 	}
 	job, err := backup.New("shop", sqlite.New(db), folder, &backup.Options{
-		Drill: backup.DrillOptions{Assertions: []backup.Assertion{
+		RestoreTest: backup.RestoreTestOptions{Assertions: []backup.Assertion{
 			{Name: "totals agree", Query: "SELECT COUNT(*) = 0 FROM sales WHERE total <> (SELECT SUM(price) FROM items WHERE sale = sales.id)"},
 		}},
 	})
 	if err != nil {
 		panic(err)
 	}
-	if _, err := job.Backup(ctx); err != nil { // which drills each week by itself
+	if _, err := job.Backup(ctx); err != nil { // which runs a restore test each week by itself
 		panic(err)
 	}
-	v, err := job.Drill(ctx, "") // the newest, now
+	v, err := job.TestRestore(ctx, "") // the newest, now
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println(v.Drill.Tables, "tables,", v.Drill.Rows, "rows,", v.Drill.Assertions[0].Name, v.Drill.Assertions[0].OK)
+	fmt.Println(v.RestoreTest.Tables, "tables,", v.RestoreTest.Rows, "rows,", v.RestoreTest.Assertions[0].Name, v.RestoreTest.Assertions[0].OK)
 	// Output: 2 tables, 3 rows, totals agree true
 }

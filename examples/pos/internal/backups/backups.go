@@ -73,7 +73,7 @@ func New(s *settings.Settings, db *sql.DB, opts *backup.Options) (*backup.Job, e
 	if o.History, err = backup.NewFolder(filepath.Join(s.Data, "backup-history")); err != nil {
 		return nil, err
 	}
-	o.Drill.Assertions = assertions
+	o.RestoreTest.Assertions = assertions
 	return backup.New(JobName, source, folder, &o)
 }
 

@@ -45,7 +45,7 @@ func TestBackupOfMariaDB(t *testing.T) {
 	run("backup", "--compress", "--keep-days=30")
 	run("backup", "verify")
 	if out := run("backup", "verify", "--restore"); !strings.Contains(out, "5 assertions hold") {
-		t.Errorf("drill: %s", out)
+		t.Errorf("restore test: %s", out)
 	}
 	after := sold("pos")
 	if out := run("backup", "restore", "--to", "pos_second"); !strings.Contains(out, "restored as pos_second") {

@@ -62,7 +62,7 @@ func newService(t *testing.T) *service {
 	require.NoError(t, err)
 	s.job, err = backup.New("shop", s.source, storage, &backup.Options{
 		Logger: slog.New(slog.DiscardHandler), Compression: backup.None,
-		Drill: backup.DrillOptions{Every: 1, Assertions: []backup.Assertion{{Name: "sales", Query: "SELECT COUNT(*) = 2 FROM sales"}}},
+		RestoreTest: backup.RestoreTestOptions{Every: 1, Assertions: []backup.Assertion{{Name: "sales", Query: "SELECT COUNT(*) = 2 FROM sales"}}},
 	})
 	require.NoError(t, err)
 	return s
@@ -138,7 +138,7 @@ func TestOverwrite(t *testing.T) {
 	s.folder = filepath.Join(t.TempDir(), "backups") // not below the folder that is replaced
 	storage, err := backup.NewFolder(s.folder)
 	require.NoError(t, err)
-	job, err := backup.New("shop", s.source, storage, &backup.Options{Logger: slog.New(slog.DiscardHandler), Drill: backup.DrillOptions{Every: -1}})
+	job, err := backup.New("shop", s.source, storage, &backup.Options{Logger: slog.New(slog.DiscardHandler), RestoreTest: backup.RestoreTestOptions{Every: -1}})
 	require.NoError(t, err)
 	run, err := job.Backup(t.Context())
 	require.NoError(t, err)
@@ -257,7 +257,7 @@ func TestServer(t *testing.T) {
 		require.NoError(t, err)
 		storage, err := backup.NewFolder(folder)
 		require.NoError(t, err)
-		j, err := backup.New("all", source, storage, &backup.Options{Logger: slog.New(slog.DiscardHandler), Drill: backup.DrillOptions{Every: 1}})
+		j, err := backup.New("all", source, storage, &backup.Options{Logger: slog.New(slog.DiscardHandler), RestoreTest: backup.RestoreTestOptions{Every: 1}})
 		require.NoError(t, err)
 		return j
 	}

@@ -25,7 +25,7 @@ func jobOf(t testing.TB, source driver.Source, folder string) *backup.Job {
 	storage, err := backup.NewFolder(folder)
 	require.NoError(t, err)
 	job, err := backup.New("pos", source, storage, &backup.Options{
-		Logger: slog.New(slog.DiscardHandler), Retention: backup.Policy{Last: 4, MinKeep: 3, Force: true}, Drill: backup.DrillOptions{Every: 1},
+		Logger: slog.New(slog.DiscardHandler), Retention: backup.Policy{Last: 4, MinKeep: 3, Force: true}, RestoreTest: backup.RestoreTestOptions{Every: 1},
 	})
 	require.NoError(t, err)
 	return job
@@ -78,9 +78,9 @@ func Backups(t testing.TB, source driver.Source, kills int, environment ...strin
 			if restored[e.ID] {
 				continue
 			}
-			v, err := job.Drill(t.Context(), e.ID)
+			v, err := job.TestRestore(t.Context(), e.ID)
 			require.NoError(t, err)
-			require.Equal(t, rows, v.Drill.Rows)
+			require.Equal(t, rows, v.RestoreTest.Rows)
 			restored[e.ID] = true
 		}
 		aim.Learn(newer > 0)

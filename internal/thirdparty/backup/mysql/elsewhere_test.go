@@ -126,7 +126,7 @@ func TestNamesInLowerCase(t *testing.T) {
 	_, err = there.Restore(t.Context(), report.Manifest.ID, "Copied", nil)
 	require.NoError(t, err)
 	assert.Equal(t, "1\n", lower.Exec(t, "SELECT COUNT(*) FROM Copied.Users"))
-	own := jobOf(t, sourceOf(t, lower, "SHOP", nil), &backup.Options{Drill: backup.DrillOptions{Every: 1}})
+	own := jobOf(t, sourceOf(t, lower, "SHOP", nil), &backup.Options{RestoreTest: backup.RestoreTestOptions{Every: 1}})
 	report, err = own.Backup(t.Context())
 	require.NoError(t, err)
 	assert.EqualValues(t, 2, report.Manifest.RowsTotal)

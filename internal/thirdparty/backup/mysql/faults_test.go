@@ -71,7 +71,7 @@ func TestSessionKilledDuringADump(t *testing.T) {
 			require.ErrorIs(t, err, driver.ErrTransient)
 			require.NotContains(t, out.String(), "Dump completed")
 			source.once = new(sync.Once)
-			job := jobOf(t, source, &backup.Options{Drill: backup.DrillOptions{Every: 1}})
+			job := jobOf(t, source, &backup.Options{RestoreTest: backup.RestoreTestOptions{Every: 1}})
 			report, err := job.Backup(t.Context())
 			require.NoError(t, err)
 			assert.True(t, report.Restored)
@@ -102,7 +102,7 @@ func TestServerKilledDuringARestore(t *testing.T) {
 	for _, restore := range []func() error{
 		func() error { _, err := victim.Restore(t.Context(), id, "copy", nil); return err },
 		func() error { _, err := victim.RestoreOver(t.Context(), id, "shop", nil); return err },
-		func() error { _, err := victim.Drill(t.Context(), id); return err },
+		func() error { _, err := victim.TestRestore(t.Context(), id); return err },
 	} {
 		var once sync.Once
 		inserts := 0

@@ -49,7 +49,7 @@ func TestFullDisk(t *testing.T) {
 	require.ErrorContains(t, err, "full")
 	_, err = job.RestoreOver(t.Context(), id, "shop", nil)
 	require.ErrorContains(t, err, "full")
-	_, err = job.Drill(t.Context(), id)
+	_, err = job.TestRestore(t.Context(), id)
 	require.ErrorIs(t, err, driver.ErrUntested)
 	require.NotErrorIs(t, err, backup.ErrVerification)
 	assert.Empty(t, leftovers(t, server))

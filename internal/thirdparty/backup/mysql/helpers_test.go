@@ -69,8 +69,8 @@ func jobAt(t testing.TB, path string, source driver.Source, opts *backup.Options
 		o = *opts
 	}
 	o.Logger = slog.New(slog.DiscardHandler)
-	if o.Drill.Every == 0 {
-		o.Drill.Every = -1
+	if o.RestoreTest.Every == 0 {
+		o.RestoreTest.Every = -1
 	}
 	job, err := backup.New("pos", source, folder, &o)
 	require.NoError(t, err)

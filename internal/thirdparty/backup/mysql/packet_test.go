@@ -30,7 +30,7 @@ func TestLongStatement(t *testing.T) {
 	require.ErrorContains(t, err, statement+", and restore again")
 	_, err = job.RestoreOver(t.Context(), report.ID, "shop", nil)
 	require.ErrorContains(t, err, statement)
-	_, err = job.Drill(t.Context(), "")
+	_, err = job.TestRestore(t.Context(), "")
 	require.ErrorContains(t, err, statement)
 	require.NotErrorIs(t, err, backup.ErrVerification)
 	_, err = job.Check(t.Context(), time.Hour)

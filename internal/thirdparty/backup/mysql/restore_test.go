@@ -47,9 +47,9 @@ func TestAccountWithoutRights(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, got.Contents.Warnings, 1)
 		assert.Contains(t, got.Contents.Warnings[0], "belong to it now: routine pr (of `root`@`127.0.0.1`)")
-		v, err := theirs.Drill(t.Context(), report.Manifest.ID)
+		v, err := theirs.TestRestore(t.Context(), report.Manifest.ID)
 		require.NoError(t, err)
-		assert.True(t, v.Drill.OK)
+		assert.True(t, v.RestoreTest.OK)
 		// An existing empty database serves an account that may create none.
 		got, err = theirs.Restore(t.Context(), report.Manifest.ID, "prepared", nil)
 		require.NoError(t, err)
@@ -63,7 +63,7 @@ func TestAccountWithoutRights(t *testing.T) {
 	require.NoError(t, err)
 	_, err = jobOver(t, job, poor).Restore(t.Context(), report.Manifest.ID, "other", nil)
 	require.ErrorContains(t, err, "Access denied")
-	_, err = jobOver(t, job, poor).Drill(t.Context(), report.Manifest.ID)
+	_, err = jobOver(t, job, poor).TestRestore(t.Context(), report.Manifest.ID)
 	require.Error(t, err)
 	require.NotErrorIs(t, err, backup.ErrVerification, "a right that is missing says nothing against the backup")
 

@@ -72,9 +72,9 @@ func TestSchemas(t *testing.T) {
 			server.Exec(t, "DROP DATABASE "+copied)
 
 			silent(t, server, database, func() {
-				v, err := job.Drill(t.Context(), m.ID)
+				v, err := job.TestRestore(t.Context(), m.ID)
 				require.NoError(t, err)
-				assert.True(t, v.Drill.OK)
+				assert.True(t, v.RestoreTest.OK)
 			})
 			equal(t, original, described(t, server, database, true, database, copied))
 

@@ -131,7 +131,7 @@ func TestEdges(t *testing.T) {
 		job := func(s *testserver.PostgresServer, folder string) *backup.Job {
 			all, err := postgres.NewServer(connect(t, s.DSN("")), s.DSN(""), nil)
 			require.NoError(t, err)
-			return jobIn(t, folder, all, &backup.Options{Drill: backup.DrillOptions{Every: 1}})
+			return jobIn(t, folder, all, &backup.Options{RestoreTest: backup.RestoreTestOptions{Every: 1}})
 		}
 		folder := filepath.Join(t.TempDir(), "backups")
 		here, there := job(own, folder), job(other, folder)

@@ -63,7 +63,7 @@ func TestSessionKilledDuringADump(t *testing.T) {
 			_, err := from.Dump(t.Context(), io.Discard)
 			require.ErrorIs(t, err, driver.ErrTransient)
 			from.once = new(sync.Once)
-			job := jobIn(t, filepath.Join(t.TempDir(), "backups"), from, &backup.Options{Drill: backup.DrillOptions{Every: 1}})
+			job := jobIn(t, filepath.Join(t.TempDir(), "backups"), from, &backup.Options{RestoreTest: backup.RestoreTestOptions{Every: 1}})
 			report, err := job.Backup(t.Context())
 			if err == nil {
 				assert.True(t, report.Restored)
@@ -93,7 +93,7 @@ func TestServerKilledDuringARestore(t *testing.T) {
 	for name, restore := range map[string]func() error{
 		"beside": func() error { _, err := job.Restore(t.Context(), id, "copy", nil); return err },
 		"over":   func() error { _, err := job.RestoreOver(t.Context(), id, "shop", nil); return err },
-		"test":   func() error { _, err := job.Drill(t.Context(), id); return err },
+		"test":   func() error { _, err := job.TestRestore(t.Context(), id); return err },
 	} {
 		known := leftovers(t, server)
 		stop := make(chan struct{})

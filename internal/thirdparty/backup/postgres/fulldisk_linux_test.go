@@ -73,7 +73,7 @@ func TestFullDisk(t *testing.T) {
 	require.NoError(t, syscall.Statfs(disk, &free))
 	size = int64(free.Bavail)*int64(free.Bsize) - 11<<20 //nolint:unconvert // 32 bits elsewhere
 	require.NoError(t, os.WriteFile(filler, make([]byte, size), 0o600))
-	_, err = job.Drill(t.Context(), id)
+	_, err = job.TestRestore(t.Context(), id)
 	require.ErrorContains(t, err, "No space left on device")
 	require.NotErrorIs(t, err, backup.ErrVerification)
 	for _, left := range leftovers(t, server) {

@@ -104,8 +104,8 @@ func jobIn(t testing.TB, folder string, from driver.Source, opts *backup.Options
 		o = *opts
 	}
 	o.Logger, o.Compression = slog.New(slog.DiscardHandler), backup.Zstd
-	if o.Drill.Every == 0 {
-		o.Drill.Every = -1
+	if o.RestoreTest.Every == 0 {
+		o.RestoreTest.Every = -1
 	}
 	job, err := backup.New("pos", from, storage, &o)
 	require.NoError(t, err)

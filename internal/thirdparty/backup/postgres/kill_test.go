@@ -106,9 +106,9 @@ func TestKilledRuns(t *testing.T) {
 			listed[e.ID] = i + 1
 			require.Equal(t, backup.Good, e.State, "%s: %s", e.ID, e.Problem)
 			if !tested[e.ID] {
-				v, err := job.Drill(t.Context(), e.ID)
+				v, err := job.TestRestore(t.Context(), e.ID)
 				require.NoError(t, err)
-				require.EqualValues(t, 3000, v.Drill.Rows)
+				require.EqualValues(t, 3000, v.RestoreTest.Rows)
 				tested[e.ID] = true
 			}
 		}

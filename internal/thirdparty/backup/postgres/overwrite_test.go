@@ -174,7 +174,7 @@ func TestScratch(t *testing.T) {
 	job := jobIn(t, filepath.Join(t.TempDir(), "backups"), source(t, as(t, server.DSN("shop"), "clerk"), nil), nil)
 	_, err = job.Backup(t.Context())
 	require.NoError(t, err)
-	_, err = job.Drill(t.Context(), "")
+	_, err = job.TestRestore(t.Context(), "")
 	require.ErrorContains(t, err, "create the database")
 	require.NotErrorIs(t, err, backup.ErrVerification)
 }

@@ -30,7 +30,7 @@ func TestColumnsThatChangedEverywhere(t *testing.T) {
 				SELECT i, 'customer' || i || '@example.org', 'has bought ' || (i % 7) || ' times, prefers to be called in the morning', CASE i % 3 WHEN 0 THEN 'new' ELSE 'active' END FROM s`)
 			source := sqlite.New(db)
 			source.Scratch = t.TempDir()
-			job, _ := jobOf(t, source, &backup.Options{Drill: backup.DrillOptions{Every: -1}})
+			job, _ := jobOf(t, source, &backup.Options{RestoreTest: backup.RestoreTestOptions{Every: -1}})
 			for range 3 {
 				_, err := job.Backup(t.Context())
 				require.NoError(t, err)

@@ -22,7 +22,7 @@ type scratchSource struct {
 	create, restore, drop error // when it fails, and how
 	got                   driver.Contents
 	db                    driver.Queryer
-	drills                int
+	tests                 int
 	swept                 time.Time
 	asked                 func(error) error // what becomes of the errors of assertions
 }
@@ -34,7 +34,7 @@ func (s *scratchSource) Abilities() driver.Abilities {
 }
 
 func (s *scratchSource) test(ctx context.Context, r io.Reader, o driver.RestoreOptions, use func(context.Context, driver.Queryer, driver.Contents) error) error {
-	s.drills++
+	s.tests++
 	if s.create != nil {
 		return s.create
 	}
@@ -66,7 +66,7 @@ func (s *scratchSource) sweepTests(_ context.Context, before time.Time) ([]strin
 
 func newScratch(rows int64) *scratchSource { return &scratchSource{fakeSource: newFake(rows)} }
 
-func TestDrillsAreWeekly(t *testing.T) {
+func TestRestoreTestsAreWeekly(t *testing.T) {
 	t.Parallel()
 	source := newScratch(7)
 	j, _ := newTestJob(t, source, nil)
@@ -83,8 +83,8 @@ func TestDrillsAreWeekly(t *testing.T) {
 			days = append(days, day)
 		}
 	}
-	if fmt.Sprint(days) != "[0 7 14 21 28]" || source.drills != 5 {
-		t.Errorf("drills on the days %v", days)
+	if fmt.Sprint(days) != "[0 7 14 21 28]" || source.tests != 5 {
+		t.Errorf("restore tests on the days %v", days)
 	}
 	if want := now.Add(-leftoverAge); !source.swept.Equal(want) {
 		t.Errorf("swept before %v instead of %v", source.swept, want)
@@ -93,7 +93,7 @@ func TestDrillsAreWeekly(t *testing.T) {
 	if err != nil || !s.Restored.Equal(time.Date(2026, 1, 29, 2, 0, 30, 0, time.UTC)) {
 		t.Errorf("restored %v, %v", s.Restored, err)
 	}
-	// Reading it back again does not forget the drill.
+	// Reading it back again does not forget the restore test.
 	entries, err := j.List(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -104,22 +104,22 @@ func TestDrillsAreWeekly(t *testing.T) {
 		}
 	}
 	if again, err := j.Status(t.Context()); err != nil || !again.Restored.Equal(s.Restored) {
-		t.Errorf("a cheaper verification forgot the drill: %v, %v", again.Restored, err)
+		t.Errorf("a cheaper verification forgot the restore test: %v, %v", again.Restored, err)
 	}
 }
 
-func TestDrillOutcomes(t *testing.T) {
+func TestRestoreTestOutcomes(t *testing.T) {
 	t.Parallel()
 	errNo := errors.New("no right to create it")
 	for name, c := range map[string]struct {
-		source  func(*scratchSource)
-		every   time.Duration
-		bad     bool // the backup is found bad
-		fails   bool // the run fails
-		drilled bool
-		warns   string
+		source func(*scratchSource)
+		every  time.Duration
+		bad    bool // the backup is found bad
+		fails  bool // the run fails
+		tested bool
+		warns  string
 	}{
-		"good":                       {drilled: true},
+		"good":                       {tested: true},
 		"none wanted":                {every: -1},
 		"cannot be made":             {source: func(s *scratchSource) { s.create = errNo }, warns: "no right"},
 		"cannot be made, but wanted": {source: func(s *scratchSource) { s.create = errNo }, every: 1, fails: true},
@@ -137,7 +137,7 @@ func TestDrillOutcomes(t *testing.T) {
 			if c.source != nil {
 				c.source(source)
 			}
-			j, _ := newTestJob(t, source, &Options{Drill: DrillOptions{Every: c.every}})
+			j, _ := newTestJob(t, source, &Options{RestoreTest: RestoreTestOptions{Every: c.every}})
 			report, err := j.Backup(t.Context())
 			var stage *StageError
 			if (err != nil) != c.fails || errors.Is(err, ErrVerification) != c.bad {
@@ -146,34 +146,34 @@ func TestDrillOutcomes(t *testing.T) {
 			if c.fails && (!errors.As(err, &stage) || stage.Stage != "verify" || !stage.Published) {
 				t.Errorf("%#v", err)
 			}
-			if report.Restored != c.drilled || !strings.Contains(strings.Join(report.Warnings, ";"), c.warns) || (c.warns == "") != (len(report.Warnings) == 0) {
+			if report.Restored != c.tested || !strings.Contains(strings.Join(report.Warnings, ";"), c.warns) || (c.warns == "") != (len(report.Warnings) == 0) {
 				t.Errorf("%+v", report)
 			}
 			e, err := j.Find(t.Context(), "")
 			if err != nil || e.Verified.IsZero() {
 				t.Fatalf("the backup itself is good: %+v, %v", e, err)
 			}
-			if c.bad && (e.Drill == nil || e.Drill.OK || e.Drill.Problem == "") || !c.bad && !c.drilled && e.Drill != nil {
-				t.Errorf("kept %+v", e.Drill)
+			if c.bad && (e.RestoreTest == nil || e.RestoreTest.OK || e.RestoreTest.Problem == "") || !c.bad && !c.tested && e.RestoreTest != nil {
+				t.Errorf("kept %+v", e.RestoreTest)
 			}
-			if _, err := j.Restore(t.Context(), "", "x", nil); (err != nil) != c.bad || c.bad && !strings.Contains(err.Error(), "did not pass its drill") {
+			if _, err := j.Restore(t.Context(), "", "x", nil); (err != nil) != c.bad || c.bad && !strings.Contains(err.Error(), "did not pass its restore test") {
 				t.Errorf("restored without a name: %v", err)
 			}
 			if _, err := j.Restore(t.Context(), e.ID, "x", nil); err != nil {
 				t.Errorf("restored by name: %v", err)
 			}
-			if e.Restored().IsZero() == c.drilled {
+			if e.Restored().IsZero() == c.tested {
 				t.Errorf("restored %v", e.Restored())
 			}
 		})
 	}
 }
 
-// TestDrillDoesNotPrune: retention comes only after a backup that passed.
-func TestDrillDoesNotPrune(t *testing.T) {
+// TestRestoreTestDoesNotPrune: retention comes only after a backup that passed.
+func TestRestoreTestDoesNotPrune(t *testing.T) {
 	t.Parallel()
 	source := newScratch(7)
-	j, _ := newTestJob(t, source, &Options{Retention: Policy{Last: 1, MinKeep: 1, Force: true}, Drill: DrillOptions{Every: 1}})
+	j, _ := newTestJob(t, source, &Options{Retention: Policy{Last: 1, MinKeep: 1, Force: true}, RestoreTest: RestoreTestOptions{Every: 1}})
 	first := mustBackup(t, j)
 	source.restore = errors.New("syntax error")
 	if _, err := j.Backup(t.Context()); !errors.Is(err, ErrVerification) {
@@ -184,20 +184,20 @@ func TestDrillDoesNotPrune(t *testing.T) {
 	}
 	// It stays, too, when later ones are only read back.
 	source.restore, source.create = nil, errors.New("no right")
-	j.opts.Drill.Every = 0
+	j.opts.RestoreTest.Every = 0
 	mustBackup(t, j)
 	mustBackup(t, j)
 	if _, err := j.Find(t.Context(), first.ID); err != nil {
 		t.Error("the newest that was restored is gone")
 	}
-	source.create, j.opts.Drill.Every = nil, 1
+	source.create, j.opts.RestoreTest.Every = nil, 1
 	mustBackup(t, j)
 	if _, err := j.Find(t.Context(), first.ID); err == nil {
 		t.Error("a newer one was restored, and the old one still stays")
 	}
 }
 
-func TestDrillOptionsAreChecked(t *testing.T) {
+func TestRestoreTestOptionsAreChecked(t *testing.T) {
 	t.Parallel()
 	folder, err := NewFolder(t.TempDir() + "/b")
 	if err != nil {
@@ -206,24 +206,24 @@ func TestDrillOptionsAreChecked(t *testing.T) {
 	ok := func(context.Context, driver.Queryer) error { return nil }
 	for name, c := range map[string]struct {
 		source driver.Source
-		o      DrillOptions
+		o      RestoreTestOptions
 	}{
-		"cannot":         {newFake(1), DrillOptions{Every: time.Hour}},
-		"cannot, though": {newFake(1), DrillOptions{Assertions: []Assertion{{Name: "a", Check: ok}}}},
-		"no name":        {newScratch(1), DrillOptions{Assertions: []Assertion{{Query: "SELECT 1"}}}},
-		"no question":    {newScratch(1), DrillOptions{Assertions: []Assertion{{Name: "a"}}}},
-		"two questions":  {newScratch(1), DrillOptions{Assertions: []Assertion{{Name: "a", Query: "SELECT 1", Check: ok}}}},
+		"cannot":         {newFake(1), RestoreTestOptions{Every: time.Hour}},
+		"cannot, though": {newFake(1), RestoreTestOptions{Assertions: []Assertion{{Name: "a", Check: ok}}}},
+		"no name":        {newScratch(1), RestoreTestOptions{Assertions: []Assertion{{Query: "SELECT 1"}}}},
+		"no question":    {newScratch(1), RestoreTestOptions{Assertions: []Assertion{{Name: "a"}}}},
+		"two questions":  {newScratch(1), RestoreTestOptions{Assertions: []Assertion{{Name: "a", Query: "SELECT 1", Check: ok}}}},
 	} {
-		if _, err := New("pos", c.source, folder, &Options{Drill: c.o}); err == nil {
+		if _, err := New("pos", c.source, folder, &Options{RestoreTest: c.o}); err == nil {
 			t.Error(name)
 		}
 	}
-	if _, err := New("pos", newFake(1), folder, &Options{Drill: DrillOptions{Every: time.Hour, At: newScratch(1)}}); err != nil {
+	if _, err := New("pos", newFake(1), folder, &Options{RestoreTest: RestoreTestOptions{Every: time.Hour, At: newScratch(1)}}); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestDrillOfAnEncryptedBackup(t *testing.T) {
+func TestRestoreTestOfAnEncryptedBackup(t *testing.T) {
 	t.Parallel()
 	identity, err := age.GenerateX25519Identity()
 	if err != nil {
@@ -234,11 +234,11 @@ func TestDrillOfAnEncryptedBackup(t *testing.T) {
 	if report, err := j.Backup(t.Context()); err != nil || report.Restored || len(report.Warnings) > 0 {
 		t.Errorf("a host without the key: %+v, %v", report, err)
 	}
-	if _, err := j.Drill(t.Context(), ""); !errors.Is(err, ErrNoIdentity) {
+	if _, err := j.TestRestore(t.Context(), ""); !errors.Is(err, ErrNoIdentity) {
 		t.Error(err)
 	}
 	j.opts.Identities = []age.Identity{identity}
-	if v, err := j.Drill(t.Context(), ""); err != nil || !v.Drill.OK || v.Drill.Rows != 7 {
+	if v, err := j.TestRestore(t.Context(), ""); err != nil || !v.RestoreTest.OK || v.RestoreTest.Rows != 7 {
 		t.Errorf("%+v, %v", v, err)
 	}
 }

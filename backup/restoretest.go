@@ -13,11 +13,11 @@ import (
 	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// DrillOptions say when and how to test backups by restoring them.
-type DrillOptions struct {
+// RestoreTestOptions say when and how to test backups by restoring them.
+type RestoreTestOptions struct {
 	// Every is the time between restore tests. A run restores the backup that it made into
 	// a scratch database, if the last passed test is older than Every. If Every is
-	// negative, only [Job.Drill] runs a restore test. Default: 7 days, if the source can
+	// negative, only [Job.TestRestore] runs a restore test. Default: 7 days, if the source can
 	// restore into a scratch database. A test that cannot be made is a warning by default,
 	// and a failure of the run if Every is set.
 	Every time.Duration
@@ -33,45 +33,45 @@ type DrillOptions struct {
 	At driver.Source
 }
 
-const defaultDrillEvery = 7 * 24 * time.Hour
+const defaultRestoreTestEvery = 7 * 24 * time.Hour
 
 // limit returns the maximum age of the newest passed restore test, false if tests are off.
-func (o *DrillOptions) limit() (time.Duration, bool) {
+func (o *RestoreTestOptions) limit() (time.Duration, bool) {
 	if o.At == nil || o.Every < 0 {
 		return 0, false
 	}
 	if o.Within > 0 {
 		return o.Within, true
 	}
-	return max(4*o.Every, 4*defaultDrillEvery), true
+	return max(4*o.Every, 4*defaultRestoreTestEvery), true
 }
 
-func (o *DrillOptions) validate(source driver.Source) error {
+func (o *RestoreTestOptions) validate(source driver.Source) error {
 	if o.Within < 0 {
-		return errors.New("backup: Drill.Within is negative")
+		return errors.New("backup: RestoreTest.Within is negative")
 	}
 	for i, a := range o.Assertions {
 		switch {
 		case a.Name == "":
-			return fmt.Errorf("backup: the drill's assertion %d needs a Name", i)
+			return fmt.Errorf("backup: the restore test's assertion %d needs a Name", i)
 		case (a.Query == "") == (a.Check == nil):
-			return fmt.Errorf("backup: the drill's assertion %q needs either a Query or a Check", a.Name)
+			return fmt.Errorf("backup: the restore test's assertion %q needs either a Query or a Check", a.Name)
 		}
 	}
 	if o.At == nil && source.Abilities().Test != nil {
 		o.At = source
 	}
 	if o.At != nil && o.At.Abilities().Test == nil {
-		return errors.New("backup: Options.Drill.At cannot restore into a scratch database")
+		return errors.New("backup: Options.RestoreTest.At cannot restore into a scratch database")
 	}
 	if o.At == nil && (o.Every > 0 || len(o.Assertions) > 0) {
-		return errors.New("backup: this source cannot restore into a scratch database: leave out Options.Drill, or set Drill.At to one that can")
+		return errors.New("backup: this source cannot restore into a scratch database: leave out Options.RestoreTest, or set RestoreTest.At to one that can")
 	}
 	return nil
 }
 
-// Drill is the outcome of a restore test: a restore into a scratch database.
-type Drill struct {
+// RestoreTest is the outcome of a restore test: a restore into a scratch database.
+type RestoreTest struct {
 	Time    time.Time `json:"time"`
 	OK      bool      `json:"ok"`
 	Problem string    `json:"problem,omitempty"`
@@ -83,7 +83,7 @@ type Drill struct {
 	Assertions []AssertionResult `json:"assertions,omitempty"`
 }
 
-// Drill runs a restore test. It verifies the backup with this id as [Job.Verify] does, and
+// TestRestore runs a restore test. It verifies the backup with this id as [Job.Verify] does, and
 // restores it into a scratch database. Then it compares the tables and rows with the
 // manifest, and checks the assertions. "" means the newest good backup. The outcome is
 // stored beside the backup.
@@ -92,7 +92,7 @@ type Drill struct {
 // ErrVerification. Any other error means that the test could not be made. The state of the
 // backup is then unknown. Causes are a missing right to create a database, a full disk, or
 // a missing identity.
-func (j *Job) Drill(ctx context.Context, id string) (Verification, error) {
+func (j *Job) TestRestore(ctx context.Context, id string) (Verification, error) {
 	v, err := j.examine(ctx, id)
 	switch {
 	case err != nil && (v.OK || v.ID == ""):
@@ -101,16 +101,16 @@ func (j *Job) Drill(ctx context.Context, id string) (Verification, error) {
 		return v, j.outcome(ctx, v, err)
 	}
 	unrecorded := j.keep(ctx, v) // the test takes longer; the storage may be read-only
-	v, err = j.drill(ctx, v)
+	v, err = j.restoreAndCompare(ctx, v)
 	if err != nil && unrecorded != nil && !errors.Is(err, unrecorded) {
 		err = fmt.Errorf("%w; and the verification before could not be recorded: %w", err, unrecorded)
 	}
 	return v, err
 }
 
-// drill runs the rest of the restore test after a passed verification.
-func (j *Job) drill(ctx context.Context, v Verification) (Verification, error) {
-	at := j.opts.Drill.At
+// restoreAndCompare runs the rest of the restore test after a passed verification.
+func (j *Job) restoreAndCompare(ctx context.Context, v Verification) (Verification, error) {
+	at := j.opts.RestoreTest.At
 	switch {
 	case at == nil:
 		return v, errors.New("backup: this source cannot restore into a scratch database")
@@ -121,7 +121,7 @@ func (j *Job) drill(ctx context.Context, v Verification) (Verification, error) {
 	if err != nil {
 		return v, err
 	}
-	d := Drill{Time: j.now().UTC()}
+	d := RestoreTest{Time: j.now().UTC()}
 	err = j.restoreScratch(ctx, at, e.Manifest, &d)
 	if err != nil && !errors.Is(err, ErrVerification) {
 		if errors.Is(err, driver.ErrLeft) {
@@ -132,7 +132,7 @@ func (j *Job) drill(ctx context.Context, v Verification) (Verification, error) {
 	if d.OK = err == nil; !d.OK {
 		d.Problem = strings.TrimPrefix(err.Error(), ErrVerification.Error()+": ")
 	}
-	v.Drill = &d
+	v.RestoreTest = &d
 	if err != nil {
 		err = fmt.Errorf("%w: restoring %s into a scratch database: %s", ErrVerification, v.ID, d.Problem)
 	}
@@ -140,7 +140,7 @@ func (j *Job) drill(ctx context.Context, v Verification) (Verification, error) {
 }
 
 // restoreScratch returns ErrVerification if the backup is the cause of the failure.
-func (j *Job) restoreScratch(ctx context.Context, at driver.Source, m *Manifest, d *Drill) error {
+func (j *Job) restoreScratch(ctx context.Context, at driver.Source, m *Manifest, d *RestoreTest) error {
 	reader, feed := j.feed(ctx, m)
 	in := &startedReader{from: reader}
 	start := j.now()
@@ -152,7 +152,7 @@ func (j *Job) restoreScratch(ctx context.Context, at driver.Source, m *Manifest,
 		if err := m.Compare(got); err != nil {
 			return fmt.Errorf("%w: %w", ErrVerification, err)
 		}
-		for _, a := range j.opts.Drill.Assertions {
+		for _, a := range j.opts.RestoreTest.Assertions {
 			r := AssertionResult{Name: a.Name, OK: true}
 			if err := a.holds(ctx, db); err != nil {
 				if ctx.Err() != nil {
@@ -207,14 +207,14 @@ func (r *startedReader) Read(p []byte) (int, error) {
 // proveByRestore is the part of the verify stage that restores the new backup, if a restore
 // test is due.
 func (r *run) proveByRestore(ctx context.Context, v Verification) error {
-	o := r.opts.Drill
+	o := r.opts.RestoreTest
 	switch {
-	case o.At == nil || o.Every < 0 || !r.drillDue():
+	case o.At == nil || o.Every < 0 || !r.restoreTestDue():
 		return nil
 	case !v.Decoded && o.Every == 0: // by design, this host cannot open it; the holder of the key can
 		return nil
 	}
-	_, err := r.drill(ctx, v)
+	_, err := r.restoreAndCompare(ctx, v)
 	switch {
 	case err == nil:
 		r.report.Restored = true
@@ -222,19 +222,19 @@ func (r *run) proveByRestore(ctx context.Context, v Verification) error {
 	case errors.Is(err, ErrVerification) || o.Every > 0 || ctx.Err() != nil:
 		return err
 	}
-	r.warn(ctx, "the backup was not proven by a restore (allow it, or set Options.Drill.Every to -1): "+strings.TrimPrefix(err.Error(), "backup: "))
+	r.warn(ctx, "the backup was not proven by a restore (allow it, or set Options.RestoreTest.Every to -1): "+strings.TrimPrefix(err.Error(), "backup: "))
 	return nil
 }
 
-// drillDue reports whether the last passed restore test is old enough. It allows for runs
+// restoreTestDue reports whether the last passed restore test is old enough. It allows for runs
 // that are not exactly a day apart.
-func (r *run) drillDue() bool {
-	every := r.opts.Drill.Every
+func (r *run) restoreTestDue() bool {
+	every := r.opts.RestoreTest.Every
 	if every == 0 {
-		every = defaultDrillEvery
+		every = defaultRestoreTestEvery
 	}
 	for _, e := range r.before {
-		if d := e.Drill; d != nil && d.OK && r.started.Sub(d.Time) < every-every/14 && !d.Time.After(r.started) {
+		if d := e.RestoreTest; d != nil && d.OK && r.started.Sub(d.Time) < every-every/14 && !d.Time.After(r.started) {
 			return false
 		}
 	}
@@ -244,10 +244,10 @@ func (r *run) drillDue() bool {
 // sweepScratch drops the scratch databases of killed restore tests. Its failure is no
 // failure of the run, because the next run tries again.
 func (r *run) sweepScratch(ctx context.Context) {
-	if r.opts.Drill.At == nil {
+	if r.opts.RestoreTest.At == nil {
 		return
 	}
-	sweep := r.opts.Drill.At.Abilities().SweepTests
+	sweep := r.opts.RestoreTest.At.Abilities().SweepTests
 	if sweep == nil {
 		return
 	}

@@ -34,15 +34,15 @@ func jobOf(t testing.TB, source driver.Source, opts *backup.Options) (*backup.Jo
 	return job, folder
 }
 
-// TestDrill asks assertions of a copy that nobody else can read.
-func TestDrill(t *testing.T) {
+// TestRestoreTest asks assertions of a copy that nobody else can read.
+func TestRestoreTest(t *testing.T) {
 	t.Parallel()
 	db, path := open(t, books)
 	dir := filepath.Dir(path)
 	source := sqlite.New(db)
 	source.Scratch = dir
 	asked := 0
-	job, folder := jobOf(t, source, &backup.Options{Drill: backup.DrillOptions{Every: 1, Assertions: []backup.Assertion{
+	job, folder := jobOf(t, source, &backup.Options{RestoreTest: backup.RestoreTestOptions{Every: 1, Assertions: []backup.Assertion{
 		{Name: "totals agree", Query: "SELECT COUNT(*) = 0 FROM sales WHERE total <> (SELECT SUM(price) FROM items WHERE sale = sales.id)"},
 		{Name: "it is a copy", Check: func(ctx context.Context, db driver.Queryer) error {
 			asked++
@@ -75,10 +75,10 @@ func TestDrill(t *testing.T) {
 	require.NoError(t, err)
 	var v backup.Verification
 	require.NoError(t, json.Unmarshal(data, &v))
-	require.NotNil(t, v.Drill)
-	assert.True(t, v.Drill.OK)
-	assert.EqualValues(t, 5, v.Drill.Rows)
-	assert.Len(t, v.Drill.Assertions, 2)
+	require.NotNil(t, v.RestoreTest)
+	assert.True(t, v.RestoreTest.OK)
+	assert.EqualValues(t, 5, v.RestoreTest.Rows)
+	assert.Len(t, v.RestoreTest.Assertions, 2)
 
 	// The books do not agree: the backup is what was there, and does not pass.
 	_, err = db.ExecContext(t.Context(), "UPDATE sales SET total = 31 WHERE id = 1")
@@ -103,13 +103,13 @@ func TestAssertions(t *testing.T) {
 	for query := range holds {
 		assertions = append(assertions, backup.Assertion{Name: query, Query: query})
 	}
-	job, _ := jobOf(t, sqlite.New(db), &backup.Options{SkipVerify: true, Drill: backup.DrillOptions{Assertions: assertions}})
+	job, _ := jobOf(t, sqlite.New(db), &backup.Options{SkipVerify: true, RestoreTest: backup.RestoreTestOptions{Assertions: assertions}})
 	_, err := job.Backup(t.Context())
 	require.NoError(t, err)
-	v, err := job.Drill(t.Context(), "")
+	v, err := job.TestRestore(t.Context(), "")
 	require.ErrorIs(t, err, backup.ErrVerification)
-	require.Len(t, v.Drill.Assertions, len(holds))
-	for _, a := range v.Drill.Assertions {
+	require.Len(t, v.RestoreTest.Assertions, len(holds))
+	for _, a := range v.RestoreTest.Assertions {
 		assert.Equal(t, holds[a.Name], a.OK, a.Name)
 	}
 }
@@ -152,7 +152,7 @@ func TestAssertionOnAFullDisk(t *testing.T) {
 	db, path := open(t, books)
 	source := sqlite.New(db)
 	source.Scratch = filepath.Dir(path)
-	job, _ := jobOf(t, source, &backup.Options{Drill: backup.DrillOptions{Every: -1, Assertions: []backup.Assertion{
+	job, _ := jobOf(t, source, &backup.Options{RestoreTest: backup.RestoreTestOptions{Every: -1, Assertions: []backup.Assertion{
 		{Name: "there is room", Check: func(ctx context.Context, db driver.Queryer) error {
 			var err error
 			for _, query := range []string{"PRAGMA max_page_count = 1", "CREATE TABLE x AS SELECT * FROM items"} {
@@ -168,7 +168,7 @@ func TestAssertionOnAFullDisk(t *testing.T) {
 	}}})
 	_, err := job.Backup(t.Context())
 	require.NoError(t, err)
-	_, err = job.Drill(t.Context(), "")
+	_, err = job.TestRestore(t.Context(), "")
 	require.ErrorIs(t, err, driver.ErrUntested)
 	require.ErrorContains(t, err, "full")
 	require.NotErrorIs(t, err, backup.ErrVerification)
