@@ -57,8 +57,8 @@ const MoneyVersion = "money"
 const CatalogueVersion = "catalogue"
 
 // bump increases versions in the transaction that makes cached values old. A version is a time
-// of the database in microseconds: after a restore no version occurs again, and the values that
-// Redis has from before the restore stay unused.
+// of the database in microseconds: after a restore no version occurs again (see [Versions]), and
+// the values that Redis has from before the restore stay unused.
 func (t *Tx) bump(b *batch, names ...string) {
 	var args []any
 	slot := rand.IntN(slots)

@@ -11,18 +11,25 @@ import (
 // Versions are counters that each change increases in its own transaction. A cached value is
 // stored under the versions at which it was loaded. So it is never served after a change of its
 // data, even if the cache or the server that made the change fails.
-type Versions map[string]int64
+type Versions map[string]version
+
+// version is the newest of the slots of a counter and their sum. Each change increases the sum.
+// The newest is a time of the database, so a change after a restore exceeds all from before it.
+// The sum alone could occur again: it is a sum of times.
+type version struct{ newest, sum int64 }
+
+func (v version) String() string { return fmt.Sprintf("%d-%d", v.newest, v.sum) }
 
 // Versions reads all versions.
 func (s *Store) Versions(ctx context.Context) (Versions, error) {
 	v := Versions{}
 	err := s.query(ctx, func(rows *sql.Rows) error {
 		var name string
-		var n int64
-		err := rows.Scan(&name, &n)
+		var n version
+		err := rows.Scan(&name, &n.newest, &n.sum)
 		v[name] = n
 		return err
-	}, "SELECT name, sum(version) FROM versions GROUP BY name UNION ALL SELECT '"+clock+"', "+now(s.engine))
+	}, "SELECT name, max(version), sum(version) FROM versions GROUP BY name UNION ALL SELECT '"+clock+"', "+now(s.engine)+", 0")
 	return v, err
 }
 
@@ -30,7 +37,7 @@ func (s *Store) Versions(ctx context.Context) (Versions, error) {
 const clock = "now"
 
 // Now is the database's time when the versions were read.
-func (v Versions) Now() time.Time { return fromMicros(v[clock]) }
+func (v Versions) Now() time.Time { return fromMicros(v[clock].newest) }
 
 // CategoryVersion names the version of a category's stock.
 func CategoryVersion(id int64) string { return fmt.Sprint("category/", id) }
@@ -40,14 +47,14 @@ func CategoryVersion(id int64) string { return fmt.Sprint("category/", id) }
 func (v Versions) Stock(category int64) string {
 	n := v[CategoryVersion(category)]
 	if category == 0 {
-		for name, version := range v {
+		for name, of := range v {
 			if strings.HasPrefix(name, "category/") {
-				n += version
+				n.newest, n.sum = max(n.newest, of.newest), n.sum+of.sum
 			}
 		}
 	}
-	return fmt.Sprintf("%d.%d", v[CatalogueVersion], n)
+	return fmt.Sprintf("%v.%v", v[CatalogueVersion], n)
 }
 
 // Money identifies all sales and top-ups at their version.
-func (v Versions) Money() string { return fmt.Sprintf("%d.%d", v[CatalogueVersion], v[MoneyVersion]) }
+func (v Versions) Money() string { return fmt.Sprintf("%v.%v", v[CatalogueVersion], v[MoneyVersion]) }
