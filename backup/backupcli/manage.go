@@ -55,9 +55,11 @@ func (c *command) list(ctx context.Context, args []string) error {
 	}
 	c.warnUnfinished(ctx)
 	if len(entries) == 0 {
-		// The error names the folder, which may be misspelt.
-		_, err := c.job.Find(ctx, "")
-		fmt.Fprintf(c.Stdout, "no backups yet%s: take one with '%s'\n", strings.TrimPrefix(fmt.Sprint(err), "backup: not found: there is no good backup yet"), c.Name)
+		where := ""
+		if _, err := c.job.Find(ctx, ""); err != nil { // it names the folder, which may be misspelt
+			where = strings.TrimPrefix(err.Error(), "backup: not found: there is no good backup yet")
+		}
+		fmt.Fprintf(c.Stdout, "no backups yet%s: take one with '%s'\n", where, c.Name)
 		return nil
 	}
 	table := tabwriter.NewWriter(c.Stdout, 0, 0, 2, ' ', 0)

@@ -50,7 +50,14 @@ func (r *restoring) takes(ctx context.Context) error {
 	}
 	defer s.end()
 	const begin, end = "DO 1 /* ", " */"
-	if err := s.exec(ctx, begin+strings.Repeat(".", int(n)-len(begin)-len(end))+end); err != nil {
+	var trial strings.Builder // one copy of a length that may be 1 GiB
+	trial.Grow(int(n))
+	trial.WriteString(begin)
+	for trial.Len() < int(n)-len(end) {
+		trial.WriteByte('.')
+	}
+	trial.WriteString(end)
+	if err := s.exec(ctx, trial.String()); err != nil {
 		return fmt.Errorf("backup: the longest statement of the dump has %d bytes, and a trial of that length failed: %w (a pool takes all that its server does with maxAllowedPacket=0 in its address; see also a proxy between them)", n, err)
 	}
 	return nil

@@ -110,7 +110,7 @@ func namesSecret(low string) bool {
 
 // credentialArguments returns the quoted arguments of a call that takes credentials: of
 // auth("user", "…") all after the first, of connect("host", "user", "…") all after the second.
-func credentialArguments(text, word string, j int) (span, bool) {
+func credentialArguments(text, word string, j int, work *effort) (span, bool) {
 	name := word[strings.LastIndexByte(word, '.')+1:]
 	first := 1
 	if strings.HasSuffix(name, "auth") { // auth=("user", "…")
@@ -130,7 +130,9 @@ func credentialArguments(text, word string, j int) (span, bool) {
 		return span{}, false
 	}
 	out := span{}
-	for k, n := j+1, 0; k < min(len(text), j+512) && text[k] != ')'; k++ {
+	k := j + 1
+	defer func() { work.read += k - j }()
+	for n := 0; k < len(text) && text[k] != ')'; k++ {
 		switch c := text[k]; c {
 		case ',':
 			n++
@@ -150,8 +152,8 @@ func credentialArguments(text, word string, j int) (span, bool) {
 
 // pipedValue returns the argument of echo or printf when its output goes to a command that
 // reads a password, as in echo … | docker login --password-stdin.
-func pipedValue(text, low string, j int) (span, bool) {
-	rest := low[j : j+len(arguments(text, j))]
+func pipedValue(text, low string, j int, work *effort) (span, bool) {
+	rest := low[j : j+len(work.line(text, j))]
 	bar := strings.IndexByte(rest, '|')
 	from, to := j, j+max(bar, 0)
 	if bar >= 0 {

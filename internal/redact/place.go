@@ -8,11 +8,22 @@ import (
 )
 
 // A hostile server may send texts such as "token:token:token:…". These limits keep the work for
-// them proportional to their length.
+// them proportional to their length. The rest of a text that exceeds one is hidden.
 const (
-	maxNested = 16  // secrets inside one another; further ones are part of a hidden value
-	maxKeys   = 128 // keys in a text without spaces; the rest of such a text is hidden
+	maxNested = 16      // secrets inside one another
+	maxKeys   = 128     // keys in a part without spaces
+	maxRead   = 1 << 20 // bytes of the lines that are read for arguments
 )
+
+// effort is the work so far.
+type effort struct{ keys, read int }
+
+// line returns the rest of a line.
+func (e *effort) line(text string, k int) string {
+	end := lineEnd(text, k)
+	e.read += end - k
+	return text[k:end]
+}
 
 // findByPlace hides values in places of secrets: after a key such as password, in a header,
 // after a flag of a command, in a statement.
@@ -20,7 +31,8 @@ func findByPlace(spans []span, text string) []span {
 	low := lower(text)
 	command := commandOf(low)
 	hidden, inside := 0, 0 // the end of all values so far, and how many begin inside another one
-	run, keys := 0, 0      // the end of a text without spaces, and how many keys it has
+	run := 0               // the end of a part without spaces
+	var work effort
 	for i := 0; i < len(text); {
 		if !isWordAt(text, i) {
 			i++
@@ -32,37 +44,36 @@ func findByPlace(spans []span, text string) []span {
 			word = strings.ToLower(word)
 		}
 		if i >= run {
-			run, keys = wordRun(text, i), 0
+			run, work.keys = wordRun(text, i), 0
 		}
-		if keys == maxKeys {
+		if work.keys == maxKeys {
 			spans = append(spans, span{i, run})
 			i = run
 			continue
 		}
-		if s, ok := valueOf(text, low, word, i, j, command, &keys); ok {
+		if inside == maxNested || work.read > maxRead {
+			return append(spans, span{i, len(text)})
+		}
+		if s, ok := valueOf(text, low, word, i, j, command, &work); ok {
 			spans = append(spans, s)
 			if inside++; s.from >= hidden {
 				inside = 0
 			}
 			hidden = max(hidden, s.to)
 			// The value may contain another key, so the search continues right after the word.
-			if inside == maxNested {
-				j, inside = max(j, hidden), 0
-			}
 		}
 		i = j
 	}
 	return spans
 }
 
-// valueOf returns the secret value that belongs to a word, if there is one. It counts the words
-// that are keys.
-func valueOf(text, low, word string, i, j int, command string, keys *int) (span, bool) {
+// valueOf returns the secret value that belongs to a word, if there is one.
+func valueOf(text, low, word string, i, j int, command string, work *effort) (span, bool) {
 	flag := i > 0 && (text[i-1] == '-' || text[i-1] == '/' && (i == 1 || isSpace(text[i-2])))
 	trimmed := strings.Trim(word, "-._")
 	switch {
 	case flag && command != "" && shortFlag(command, text[i:j], trimmed):
-		return flagValue(text, i, j, command)
+		return flagValue(text, i, j, command, work)
 	case trimmed == "by" && identifiedBefore(low[:i]):
 		return quotedOrRandom(text, j)
 	case headerKey(trimmed), trimmed == "http.cookie":
@@ -79,26 +90,26 @@ func valueOf(text, low, word string, i, j int, command string, keys *int) (span,
 		s, ok := valueAt(text, j+1, false, false)
 		return s, ok && strings.Contains(text[s.from:s.to], ":")
 	case trimmed == "auth" || trimmed == "requirepass" || trimmed == "masterauth" || trimmed == "pass" && isUpper(text[i:j]) || trimmed == "login" && isUpper(text[i:j]):
-		if s, ok := protocolValue(text, i, j, trimmed); ok {
+		if s, ok := protocolValue(text, i, j, trimmed, work); ok {
 			return s, ok
 		}
 	case cryptoCalls[trimmed] && j < len(text) && text[j] == '(':
 		return span{j + 1, closing(text, j+1, ')')}, true
 	}
-	if s, ok := credentialArguments(text, trimmed, j); ok {
+	if s, ok := credentialArguments(text, trimmed, j, work); ok {
 		return s, ok
 	}
-	if s, ok := positionalValue(text, low, trimmed, i, j); ok {
+	if s, ok := positionalValue(text, low, trimmed, i, j, work); ok {
 		return s, ok
 	}
 	if !secretKey(trimmed) && !(strings.HasPrefix(word, "_") && secretKey("x"+word)) {
 		if keyWord(trimmed) {
-			*keys++
+			work.keys++
 			return keyValue(text, low, i, j)
 		}
 		return span{}, false
 	}
-	*keys++
+	work.keys++
 	return secretValue(text, low, i, j, flag, trimmed)
 }
 

@@ -3,12 +3,12 @@ package redact
 import "strings"
 
 // protocolValue returns the argument of AUTH, PASS and LOGIN in the form of protocols.
-func protocolValue(text string, i, j int, word string) (span, bool) {
+func protocolValue(text string, i, j int, word string, work *effort) (span, bool) {
 	if j >= len(text) || text[j] != ' ' || !isUpper(text[i:j]) && word != "requirepass" && word != "masterauth" {
 		return span{}, false
 	}
 	from := j + 1
-	end := from + len(arguments(text, from))
+	end := from + len(work.line(text, from))
 	args := strings.Fields(text[from:end])
 	for len(args) > 1 && harmless(args[len(args)-1]) && !looksSecret(args[len(args)-1]) {
 		args = args[:len(args)-1] // "AUTH x rejected"
@@ -29,15 +29,14 @@ func protocolValue(text string, i, j int, word string) (span, bool) {
 	if len(args) == 3 && !looksSecret(args[1]) && !looksSecret(last) {
 		return span{}, false
 	}
-	to := from + len(args[0]) + max(0, strings.LastIndex(text[from:end], last)+len(last)-len(args[0]))
-	return span{from, trimEnd(text, from, wordRun(text, to))}, true
+	return span{from, trimEnd(text, from, from+len(args[0])+max(0, strings.LastIndex(text[from:end], last)+len(last)-len(args[0])))}, true
 }
 
 // positionalValue returns a secret that has its place in a list without a key.
-func positionalValue(text, low, word string, i, j int) (span, bool) {
+func positionalValue(text, low, word string, i, j int, work *effort) (span, bool) {
 	switch word {
 	case "setuser", "user": // ACL SETUSER name on >password
-		line := arguments(text, j)
+		line := work.line(text, j)
 		from := strings.Index(line, " >")
 		if from < 0 || word == "user" && !strings.Contains(line, " on ") {
 			return span{}, false
@@ -45,7 +44,7 @@ func positionalValue(text, low, word string, i, j int) (span, bool) {
 		from += j + 2
 		return span{from, wordRun(text, from)}, true
 	case "auth-pass": // sentinel auth-pass master password
-		args := strings.Fields(arguments(text, j))
+		args := strings.Fields(work.line(text, j))
 		if len(args) < 2 || !strings.HasPrefix(text[j:], " ") || harmless(args[0]) {
 			return span{}, false
 		}
@@ -66,7 +65,7 @@ func positionalValue(text, low, word string, i, j int) (span, bool) {
 		if !strings.HasSuffix(low[:i], "net ") {
 			return span{}, false
 		}
-		args := strings.Fields(arguments(text, j))
+		args := strings.Fields(work.line(text, j))
 		for n := 0; n+1 < len(args); n++ {
 			if value := args[n+1]; (strings.HasPrefix(args[n], `\\`) || strings.HasPrefix(args[n], "//")) && value[0] != '/' && value != "*" {
 				from := j + strings.Index(text[j:], " "+value) + 1
@@ -75,7 +74,7 @@ func positionalValue(text, low, word string, i, j int) (span, bool) {
 		}
 		return span{}, false
 	case "echo", "printf":
-		return pipedValue(text, low, j)
+		return pipedValue(text, low, j, work)
 	case "lookup":
 		return lookedUp(text, j)
 	case "convertto-securestring":
@@ -86,7 +85,7 @@ func positionalValue(text, low, word string, i, j int) (span, bool) {
 		}
 		return span{j + 3, closing(text, j+3, ']')}, true
 	case "sqlplus": // sqlplus user/password@database
-		line := arguments(text, j)
+		line := work.line(text, j)
 		at := strings.IndexByte(line, '@')
 		slash := strings.IndexByte(line, '/')
 		return span{j + slash + 1, j + at}, slash >= 0 && slash+1 < at
@@ -109,12 +108,6 @@ func positionalValue(text, low, word string, i, j int) (span, bool) {
 		return span{from, end}, from < end
 	}
 	return span{}, false
-}
-
-// arguments returns the rest of a line, at most 512 bytes. Its last word may be truncated.
-func arguments(text string, k int) string {
-	near := text[k:min(len(text), k+512)]
-	return near[:lineEnd(near, 0)]
 }
 
 // argument returns the quoted value after a quoted key in a list of arguments, such as
@@ -173,7 +166,7 @@ func quotedOrRandom(text string, j int) (span, bool) {
 // nextElement returns the text of the next XML element when the key is a name in XML: the value
 // of <key>Password</key><string>…</string> and <setting name="Password"><value>…</value>.
 func nextElement(text string, i, k int) (span, bool) {
-	near := text[max(0, i-200):i]
+	near := text[max(0, i-1<<10):i]
 	open := strings.LastIndexAny(near, "<>")
 	if open < 0 || near[open] == '>' && !strings.HasPrefix(text[k:], "</") {
 		return span{}, false

@@ -222,6 +222,23 @@ func TestHostileTexts(t *testing.T) {
 	}
 }
 
+// TestLongSecrets has secrets behind long arguments, and a secret inside many others. The limits
+// for hostile texts must not show them.
+func TestLongSecrets(t *testing.T) {
+	long := strings.Repeat("correct horse ", 60) // no token
+	for _, text := range []string{
+		"run: echo '" + long + "battery' | docker login --password-stdin: denied",
+		`connect("` + long + `", "pos", "staple battery")`,
+		`auth("` + long + `", "staple battery")`,
+		"sqlplus pos/" + strings.Repeat("battery", 100) + "@orcl: failed",
+		"dial pos/" + strings.Repeat("Battery1x", 60) + "@//db:1521: refused",
+		`<setting ` + strings.Repeat("a='b' ", 60) + `name="Password"><value>battery</value></setting>`,
+		strings.Repeat("token=", 17) + "password: staple battery",
+	} {
+		require.NotContains(t, strings.ToLower(New().Text(text, 0)), "battery")
+	}
+}
+
 func TestErrorsAreTakenApart(t *testing.T) {
 	const secret = "hunter2x"
 	inner := &url.Error{Op: "Get", URL: "https://maps.example.com/v1/" + secret + "/q?page=" + secret, Err: &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("refused")}}

@@ -218,11 +218,11 @@ func plainSegment(low string) bool { return segments[low] }
 // findUserAt hides user:password@ without a scheme, in the form of go-sql-driver and curl. A
 // name or an address without a password stays.
 func findUserAt(spans []span, text string) []span {
-	from, colon, slash, scheme := 0, -1, -1, -1 // of the word so far
+	from, colon, slash, scheme, slashes := 0, -1, -1, -1, 0 // of the word so far
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
 		case isSpace(c) || strings.IndexByte("\"'`<>(,;=|", c) >= 0:
-			from, colon, slash, scheme = i+1, -1, -1, -1
+			from, colon, slash, scheme, slashes = i+1, -1, -1, -1, 0
 		case c == ':':
 			if colon < 0 {
 				colon = i
@@ -230,15 +230,17 @@ func findUserAt(spans []span, text string) []span {
 			if strings.HasPrefix(text[i:], "://") {
 				scheme = i
 			}
-		case c == '/' && slash < 0:
-			slash = i
+		case c == '/':
+			if slashes++; slashes == 1 {
+				slash = i
+			}
 		case c != '@' || scheme >= 0: // the user part of a URL was found before
 		case colon == from, colon == i-1, hasPrefixFold(text[from:], "mailto:"), hasPrefixFold(text[from:], "mailto@"), hasPrefixFold(text[from:], "sha256:"):
 		case colon >= 0:
 			spans = append(spans, span{from, i})
-		case slash > from && i-slash <= 256: // user/password@ of Oracle
+		case slash > from && slashes == 1: // user/password@ of Oracle
 			user, password := text[from:slash], text[slash+1:i]
-			if !strings.Contains(user, ".") && !strings.Contains(password, "/") && (looksRandom(password) || strings.HasPrefix(text[i+1:], "//")) {
+			if !strings.Contains(user, ".") && (strings.HasPrefix(text[i+1:], "//") || looksRandom(password)) {
 				spans = append(spans, span{from, i})
 			}
 		}

@@ -249,7 +249,7 @@ func shortFlag(command, flag, low string) bool {
 }
 
 // flagValue returns the argument of a short flag, attached or after a space.
-func flagValue(text string, i, j int, command string) (span, bool) {
+func flagValue(text string, i, j int, command string, work *effort) (span, bool) {
 	attached := strings.HasPrefix(command, "m") || strings.HasPrefix(command, "7")
 	if j-i == 1 && j < len(text) && (text[j] == '\'' || text[j] == '"') { // -p'…'
 		return valueAt(text, j, false, false)
@@ -266,7 +266,7 @@ func flagValue(text string, i, j int, command string) (span, bool) {
 		return span{}, false
 	}
 	if command == "htpasswd" { // -b FILE USER PASSWORD
-		fields := strings.Fields(arguments(text, k))
+		fields := strings.Fields(work.line(text, k))
 		if len(fields) < 3 {
 			return span{}, false
 		}

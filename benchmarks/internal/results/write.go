@@ -125,8 +125,8 @@ func write(repo string, records []record) error {
 func document(records []record) string {
 	var b strings.Builder
 	b.WriteString("# Results\n\nThe command `benchmarks/run` wrote this file. A ratio is the library's figure divided by the peer's figure in the same " +
-		"round: below 1 the library needs less. A cell has the median, and the lowest and the highest ratio of all rounds. A bound is claimed for " +
-		"every processor, unless the cell names those whose median exceeds it.\n")
+		"round: below 1 the library needs less. A cell has the median, and the lowest and the highest ratio of all rounds. A bound holds on " +
+		"the processors of the table, unless the cell names those whose median exceeds it. It is no claim for others.\n")
 	for _, t := range tables {
 		fmt.Fprintf(&b, "\n## %s\n\n%s", t.Title, t.markdown(records))
 	}
