@@ -141,13 +141,15 @@ func TestInstantsOfASharedScript(t *testing.T) {
 // Cluster, gets a script for each decision, and no decision is lost.
 func TestAServerThatRefusesSharedScripts(t *testing.T) {
 	t.Parallel()
-	client := dial(t, testserver.Redis(t).Addr())
+	server := testserver.Redis(t)
+	client := dial(t, server.Addr())
 	hook := new(refuseShared)
 	client.AddHook(hook)
 	s := store(t, client, &Options{Timeout: 10 * time.Second, DenyFor: -1, Logger: slog.New(slog.DiscardHandler)})
 	l := limiter(t, s, ratelimit.Policy{Name: "p", Limit: 10, Window: time.Hour, OnFailure: ratelimit.FailClosed}, nil)
 	var allowed atomic.Int64
 	var wg sync.WaitGroup
+	server.Do("CLIENT", "PAUSE", "500", "ALL") // so that callers queue, whatever the processors do
 	for i := range 400 {
 		wg.Go(func() {
 			r, err := l.Allow(context.Background(), fmt.Sprint("user:", i%20))
@@ -167,6 +169,7 @@ func TestAServerThatRefusesSharedScripts(t *testing.T) {
 
 	// The refusal is not for ever: a full server refuses too.
 	s.base = s.base.Add(-apartFor)
+	server.Do("CLIENT", "PAUSE", "500", "ALL")
 	for i := range 100 {
 		wg.Go(func() { _, _ = l.Allow(context.Background(), fmt.Sprint("user:", i)) })
 	}
