@@ -98,8 +98,18 @@ func TestMinStatus(t *testing.T) {
 		l := newLab(t, Options{MinStatus: health.Fail}, box, critical("disk")...).run(t)
 		l.set(health.Warn, "disk")
 		time.Sleep(time.Hour)
-		l.stop()
 		expect(t, box, "")
+		failed := time.Now()
+		l.set(health.Fail, "disk")
+		time.Sleep(5 * time.Minute)
+		l.set(health.Warn, "disk")
+		time.Sleep(10 * time.Minute)
+		l.stop()
+		expect(t, box, "[UNHEALTHY] pos: disk | [RECOVERED] pos: disk after 6 min")
+		closed := l.Alerts().Closed
+		if len(closed) != 1 || closed[0].Since.Sub(failed).Abs() > time.Minute {
+			t.Errorf("the outage began at %v: %+v", failed, closed)
+		}
 	})
 }
 

@@ -46,7 +46,7 @@ func (o *observer) clone() *observer {
 func (o *observation) clone() *observation {
 	c := *o
 	c.Changes = cloneTimes(o.Changes)
-	onWallClock(&c.Since, &c.Good, &c.BlockedAt)
+	onWallClock(&c.Since, &c.Failed, &c.Good, &c.BlockedAt)
 	return &c
 }
 

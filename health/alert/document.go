@@ -190,7 +190,7 @@ func (d *document) clamp(now time.Time) {
 		for _, o := range in.observers() {
 			limit(&o.Seen)
 			for _, c := range o.Checks {
-				limit(&c.Since, &c.Good, &c.BlockedAt)
+				limit(&c.Since, &c.Failed, &c.Good, &c.BlockedAt)
 				for i := range c.Changes {
 					limit(&c.Changes[i])
 				}

@@ -82,8 +82,8 @@ func (s *subject) merge(host string, c *observation, minStatus health.Status) {
 	if f.weight() > s.face.weight() {
 		s.face, s.seen = f, c
 	}
-	if s.since.IsZero() || !c.Since.IsZero() && c.Since.Before(s.since) {
-		s.since = c.Since
+	if began := c.began(minStatus); s.since.IsZero() || !began.IsZero() && began.Before(s.since) {
+		s.since = began
 	}
 }
 

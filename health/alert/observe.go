@@ -60,8 +60,9 @@ type observer struct {
 // observation is the confirmed state of one check according to one observer.
 type observation struct {
 	Status   health.Status `json:"status"`
-	Since    time.Time     `json:"since,omitzero"` // the first bad result
-	Good     time.Time     `json:"good,omitzero"`  // the first good result after bad ones, or the first warning after failures
+	Since    time.Time     `json:"since,omitzero"`  // the first bad result
+	Failed   time.Time     `json:"failed,omitzero"` // the first failure, which may follow warnings
+	Good     time.Time     `json:"good,omitzero"`   // the first good result after bad ones, or the first warning after failures
 	Critical bool          `json:"critical,omitempty"`
 	Shared   bool          `json:"shared,omitempty"`
 	Flapping bool          `json:"flapping,omitempty"`
@@ -208,22 +209,31 @@ func (o *observation) next(now time.Time, c *health.CheckState, h history, beat 
 		if n.Status >= health.Warn {
 			n.Changes, n.Since = []time.Time{now}, orNow(began, now)
 		}
+		if n.Status == health.Fail {
+			n.Failed = n.Since
+		}
 	} else {
 		n.Changes = slices.DeleteFunc(slices.Clone(o.Changes), func(t time.Time) bool { return now.Sub(t) > flapWindow })
-		n.Since, n.Good = o.Since, o.Good
+		n.Since, n.Failed, n.Good = o.Since, o.Failed, o.Good
 		if n.Status == health.Unknown { // a restart is not a change
 			n.Status, n.Output, n.Values = o.Status, o.Output, o.Values
 		}
 		was, is := o.Status >= health.Warn, n.Status >= health.Warn
 		switch {
 		case is && !was:
-			n.Since, n.Good = orNow(began, now), time.Time{}
+			n.Since, n.Failed, n.Good = orNow(began, now), time.Time{}, time.Time{}
 		case is && n.Status < o.Status: // the end of an alert if MinStatus is Fail
 			n.Good = orNow(firstOf(c.ConfirmedSince), now)
 		case was && !is:
 			n.Good = orNow(firstOf(h.good, c.Since, c.ConfirmedSince), now)
 			if n.Good.Before(n.Since) {
 				n.Good = now
+			}
+		}
+		if n.Status == health.Fail && o.Status != health.Fail {
+			n.Failed = n.Since
+			if was {
+				n.Failed = orNow(firstOf(c.Since, c.ConfirmedSince), now)
 			}
 		}
 		if n.Status != o.Status {
@@ -256,6 +266,15 @@ func orNow(t, now time.Time) time.Time {
 		return now
 	}
 	return t
+}
+
+// began is when what is an alert began: with MinStatus Fail, warnings before the failure do not
+// belong to it.
+func (o *observation) began(minStatus health.Status) time.Time {
+	if minStatus == health.Fail && !o.Failed.IsZero() {
+		return o.Failed
+	}
+	return o.Since
 }
 
 // forgettable reports whether the observation of a check can be removed.

@@ -83,7 +83,7 @@ func (w *Window) covers(check string, now time.Time) bool {
 	if len(w.Checks) > 0 && !slices.Contains(w.Checks, check) {
 		return false
 	}
-	local := now.In(orDefault(w.Location, time.Local)) // not nil after ready
+	local := now.In(w.Location)
 	clock := local.Hour()*60 + local.Minute()
 	from, _ := minutes(w.From) // validated
 	to, _ := minutes(w.To)
