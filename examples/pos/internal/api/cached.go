@@ -59,10 +59,10 @@ func (a *API) cachedBody(w http.ResponseWriter, r *http.Request, c *shopcache.Re
 		a.failed(w, r, err)
 		return
 	}
-	h := w.Header()
-	h.Set("ETag", `"`+key+`"`)
+	h, tag := w.Header(), `"`+key+`"`
+	h.Set("Etag", tag)
 	h.Set("Cache-Control", "private, no-cache")
-	if r.Header.Get("If-None-Match") == `"`+key+`"` {
+	if r.Header.Get("If-None-Match") == tag {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}

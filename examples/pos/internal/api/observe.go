@@ -113,10 +113,11 @@ func (a *API) address(r *http.Request) string {
 	return strings.TrimPrefix(a.limits.address(r), "ip:")
 }
 
-// nearLimit reports whether a response reached the last tenth of a limit, or used it up.
+// nearLimit reports whether a response reached the last tenth of a limit, or used it up. Names in
+// net/http's own spelling take no time to convert.
 func nearLimit(h http.Header) bool {
-	limit, err := strconv.Atoi(h.Get("X-RateLimit-Limit"))
-	left, leftErr := strconv.Atoi(h.Get("X-RateLimit-Remaining"))
+	limit, err := strconv.Atoi(h.Get("X-Ratelimit-Limit"))
+	left, leftErr := strconv.Atoi(h.Get("X-Ratelimit-Remaining"))
 	return err == nil && leftErr == nil && limit >= 10 && (left == limit/10 || left == 0)
 }
 

@@ -183,8 +183,11 @@ func versionsAfterARestore(t *testing.T, s *Store) {
 
 // TestVersionsAreNoSums has two states with the same sum of slots, which a restore lies between.
 func TestVersionsAreNoSums(t *testing.T) {
-	before := Versions{MoneyVersion: {newest: 40, sum: 70}, CategoryVersion(1): {newest: 40, sum: 70}, CategoryVersion(2): {newest: 30, sum: 30}}
-	after := Versions{MoneyVersion: {newest: 50, sum: 70}, CategoryVersion(1): {newest: 50, sum: 80}, CategoryVersion(2): {newest: 20, sum: 20}}
+	before, after := Versions{MoneyVersion: {newest: 40, sum: 70}}, Versions{MoneyVersion: {newest: 50, sum: 70}}
+	before.add(CategoryVersion(1), version{newest: 40, sum: 70})
+	before.add(CategoryVersion(2), version{newest: 30, sum: 30})
+	after.add(CategoryVersion(1), version{newest: 50, sum: 80})
+	after.add(CategoryVersion(2), version{newest: 20, sum: 20})
 	if before.Money() == after.Money() {
 		t.Error("sales have the version ", after.Money(), " again")
 	}

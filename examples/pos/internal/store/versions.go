@@ -3,7 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
-	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -18,7 +18,9 @@ type Versions map[string]version
 // The sum alone could occur again: it is a sum of times.
 type version struct{ newest, sum int64 }
 
-func (v version) String() string { return fmt.Sprintf("%d-%d", v.newest, v.sum) }
+func (v version) String() string {
+	return strconv.FormatInt(v.newest, 10) + "-" + strconv.FormatInt(v.sum, 10)
+}
 
 // Versions reads all versions.
 func (s *Store) Versions(ctx context.Context) (Versions, error) {
@@ -27,10 +29,19 @@ func (s *Store) Versions(ctx context.Context) (Versions, error) {
 		var name string
 		var n version
 		err := rows.Scan(&name, &n.newest, &n.sum)
-		v[name] = n
+		v.add(name, n)
 		return err
 	}, "SELECT name, max(version), sum(version) FROM versions GROUP BY name UNION ALL SELECT '"+clock+"', "+now(s.engine)+", 0")
 	return v, err
+}
+
+// add adds the version of one name. The stock of category 0 is that of all categories.
+func (v Versions) add(name string, n version) {
+	v[name] = n
+	if strings.HasPrefix(name, "category/") {
+		all := v[CategoryVersion(0)]
+		v[CategoryVersion(0)] = version{max(all.newest, n.newest), all.sum + n.sum}
+	}
 }
 
 // clock is the name under which the query returns the database's time.
@@ -40,21 +51,15 @@ const clock = "now"
 func (v Versions) Now() time.Time { return fromMicros(v[clock].newest) }
 
 // CategoryVersion names the version of a category's stock.
-func CategoryVersion(id int64) string { return fmt.Sprint("category/", id) }
+func CategoryVersion(id int64) string { return "category/" + strconv.FormatInt(id, 10) }
 
 // Stock identifies the stock of a category at its version, or of all categories if category is
 // 0.
 func (v Versions) Stock(category int64) string {
-	n := v[CategoryVersion(category)]
-	if category == 0 {
-		for name, of := range v {
-			if strings.HasPrefix(name, "category/") {
-				n.newest, n.sum = max(n.newest, of.newest), n.sum+of.sum
-			}
-		}
-	}
-	return fmt.Sprintf("%v.%v", v[CatalogueVersion], n)
+	return v[CatalogueVersion].String() + "." + v[CategoryVersion(category)].String()
 }
 
 // Money identifies all sales and top-ups at their version.
-func (v Versions) Money() string { return fmt.Sprintf("%v.%v", v[CatalogueVersion], v[MoneyVersion]) }
+func (v Versions) Money() string {
+	return v[CatalogueVersion].String() + "." + v[MoneyVersion].String()
+}
