@@ -57,19 +57,26 @@ func TestDump(t *testing.T) {
 		server.Exec(t, database, schema)
 		return source(t, server.DSN(database), nil)
 	}
-	t.Run("contents", func(t *testing.T) { dumpContents(t, server, open(t, "shop", shop)) })
-	t.Run("writers", func(t *testing.T) { dumpUnderWriters(t, server, open(t, "writers", shop)) })
-	t.Run("definitions", func(t *testing.T) {
-		dumpUnderDefinitions(t, server, open(t, "defs", "CREATE TABLE kept AS SELECT i FROM generate_series(1, 50000) i; CREATE TABLE z_last AS SELECT i FROM generate_series(1, 1000) i"))
-	})
-	t.Run("privileges", func(t *testing.T) { open(t, "clerks", shop); dumpPrivileges(t, server) })
-	t.Run("passwords", func(t *testing.T) { open(t, "passwords", shop); dumpPasswords(t, server) })
-	t.Run("programs", func(t *testing.T) {
-		dumpPrograms(t, server, open(t, "hidden", shop+`INSERT INTO log SELECT '2026-02-02', repeat('x', 1000) FROM generate_series(1, 5000)`))
-	})
-	t.Run("locks", func(t *testing.T) {
-		dumpLocks(t, server, open(t, "locks", "CREATE TABLE t (i int); CREATE MATERIALIZED VIEW m AS SELECT * FROM t"))
-	})
+	for name, test := range map[string]func(*testing.T){
+		"contents": func(t *testing.T) { dumpContents(t, server, open(t, "shop", shop)) },
+		"writers":  func(t *testing.T) { dumpUnderWriters(t, server, open(t, "writers", shop)) },
+		"definitions": func(t *testing.T) {
+			dumpUnderDefinitions(t, server, open(t, "defs", "CREATE TABLE kept AS SELECT i FROM generate_series(1, 50000) i; CREATE TABLE z_last AS SELECT i FROM generate_series(1, 1000) i"))
+		},
+		"privileges": func(t *testing.T) { open(t, "clerks", shop); dumpPrivileges(t, server) },
+		"passwords":  func(t *testing.T) { open(t, "passwords", shop); dumpPasswords(t, server) },
+		"programs": func(t *testing.T) {
+			dumpPrograms(t, server, open(t, "hidden", shop+`INSERT INTO log SELECT '2026-02-02', repeat('x', 1000) FROM generate_series(1, 5000)`))
+		},
+		"locks": func(t *testing.T) {
+			dumpLocks(t, server, open(t, "locks", "CREATE TABLE t (i int); CREATE MATERIALIZED VIEW m AS SELECT * FROM t"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t)
+		})
+	}
 }
 
 func dumpContents(t *testing.T, server *testserver.PostgresServer, p *postgres.Source) {
@@ -294,7 +301,6 @@ func dumpPrograms(t *testing.T, server *testserver.PostgresServer, p *postgres.S
 	_, err = p.Dump(t.Context(), writerFunc(func([]byte) (int, error) { return 0, full }))
 	require.ErrorIs(t, err, full)
 	// A killed pg_restore leaves no database.
-	before := databases(t, server)
 	_, _, err = p.Restore(t.Context(), io.MultiReader(bytes.NewReader(archive[:len(archive)/2]), readerFunc(func([]byte) (int, error) {
 		for _, pid := range programs(t, "pg_restore", "/killed") {
 			if process, err := os.FindProcess(pid); assert.NoError(t, err) {
@@ -304,7 +310,7 @@ func dumpPrograms(t *testing.T, server *testserver.PostgresServer, p *postgres.S
 		return 0, io.EOF
 	}), bytes.NewReader(archive[len(archive)/2:])), driver.RestoreOptions{Target: "killed", Want: want})
 	require.ErrorContains(t, err, "signal: killed")
-	assert.Equal(t, before, databases(t, server))
+	assert.NotContains(t, databases(t, server), "killed")
 }
 
 // hides looks for a secret in the arguments and the environment of programs, and returns
