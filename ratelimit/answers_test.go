@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -119,47 +120,51 @@ func TestAnswersToWhatNeverFits(t *testing.T) {
 
 func TestProblemNamesWhatIsViolated(t *testing.T) {
 	t.Parallel()
-	h := wrap(t, &MiddlewareOptions{ProblemJSON: true}, ok,
-		Rule{Limiter: memory(t, hourly("loose", 50), nil), Key: constant("k")},
-		Rule{Limiter: memory(t, hourly("tight", 1), nil), Key: constant("k")})
-	send(h, http.MethodGet, "")
-	w := send(h, http.MethodGet, "")
-	require.Equal(t, http.StatusTooManyRequests, w.Code)
-	body := decode(t, w, "application/problem+json")
-	require.Equal(t, "https://iana.org/assignments/http-problem-types#quota-exceeded", body["type"])
-	require.Equal(t, []any{"tight"}, body["violated-policies"])
-	require.EqualValues(t, 3600, body["retry_after"])
-	require.Equal(t, "1", w.Header().Get("X-RateLimit-Limit"), "the policy that denies binds")
-	require.Equal(t, "49", strings.Split(strings.Split(w.Header().Get("RateLimit"), "r=")[1], ";")[0], "a denial takes from none")
+	synctest.Test(t, func(t *testing.T) { // of the seconds that are told, none has passed
+		h := wrap(t, &MiddlewareOptions{ProblemJSON: true}, ok,
+			Rule{Limiter: memory(t, hourly("loose", 50), nil), Key: constant("k")},
+			Rule{Limiter: memory(t, hourly("tight", 1), nil), Key: constant("k")})
+		send(h, http.MethodGet, "")
+		w := send(h, http.MethodGet, "")
+		require.Equal(t, http.StatusTooManyRequests, w.Code)
+		body := decode(t, w, "application/problem+json")
+		require.Equal(t, "https://iana.org/assignments/http-problem-types#quota-exceeded", body["type"])
+		require.Equal(t, []any{"tight"}, body["violated-policies"])
+		require.EqualValues(t, 3600, body["retry_after"])
+		require.Equal(t, "1", w.Header().Get("X-RateLimit-Limit"), "the policy that denies binds")
+		require.Equal(t, "49", strings.Split(strings.Split(w.Header().Get("RateLimit"), "r=")[1], ";")[0], "a denial takes from none")
+	})
 }
 
 func TestHeaderOptions(t *testing.T) {
 	t.Parallel()
-	rule := Rule{Limiter: memory(t, hourly("p", 1), nil), Key: constant("k")}
-	w := send(wrap(t, &MiddlewareOptions{DeltaReset: true}, ok, rule), http.MethodGet, "")
-	require.Equal(t, "3600", w.Header().Get("X-RateLimit-Reset"))
-	w = send(wrap(t, nil, ok, rule), http.MethodGet, "")
-	require.Equal(t, http.StatusTooManyRequests, w.Code)
-	exposed := http.Header{}
-	for name := range strings.SplitSeq(ExposeHeaders, ", ") {
-		require.NotEmpty(t, w.Header().Get(name), name)
-		exposed.Set(name, "")
-	}
-	for name := range w.Header() {
-		if name != "Content-Type" && name != "Cache-Control" { // scripts of other origins may read these
-			require.Contains(t, exposed, name)
+	synctest.Test(t, func(t *testing.T) { // of the seconds that are told, none has passed
+		rule := Rule{Limiter: memory(t, hourly("p", 1), nil), Key: constant("k")}
+		w := send(wrap(t, &MiddlewareOptions{DeltaReset: true}, ok, rule), http.MethodGet, "")
+		require.Equal(t, "3600", w.Header().Get("X-RateLimit-Reset"))
+		w = send(wrap(t, nil, ok, rule), http.MethodGet, "")
+		require.Equal(t, http.StatusTooManyRequests, w.Code)
+		exposed := http.Header{}
+		for name := range strings.SplitSeq(ExposeHeaders, ", ") {
+			require.NotEmpty(t, w.Header().Get(name), name)
+			exposed.Set(name, "")
 		}
-	}
-	w = send(wrap(t, &MiddlewareOptions{NoHeaders: true}, ok, rule), http.MethodGet, "")
-	require.Equal(t, http.StatusTooManyRequests, w.Code)
-	require.Equal(t, "3600", w.Header().Get("Retry-After"))
-	require.Len(t, w.Header(), 3)
-	w = send(wrap(t, &MiddlewareOptions{Denied: func(w http.ResponseWriter, _ *http.Request, d *Decision) {
-		http.Error(w, d.Binding().Policy, http.StatusTeapot)
-	}}, ok, rule), http.MethodGet, "")
-	require.Equal(t, http.StatusTeapot, w.Code)
-	require.Equal(t, "p\n", w.Body.String())
-	require.Equal(t, "3600", w.Header().Get("Retry-After"))
+		for name := range w.Header() {
+			if name != "Content-Type" && name != "Cache-Control" { // scripts of other origins may read these
+				require.Contains(t, exposed, name)
+			}
+		}
+		w = send(wrap(t, &MiddlewareOptions{NoHeaders: true}, ok, rule), http.MethodGet, "")
+		require.Equal(t, http.StatusTooManyRequests, w.Code)
+		require.Equal(t, "3600", w.Header().Get("Retry-After"))
+		require.Len(t, w.Header(), 3)
+		w = send(wrap(t, &MiddlewareOptions{Denied: func(w http.ResponseWriter, _ *http.Request, d *Decision) {
+			http.Error(w, d.Binding().Policy, http.StatusTeapot)
+		}}, ok, rule), http.MethodGet, "")
+		require.Equal(t, http.StatusTeapot, w.Code)
+		require.Equal(t, "p\n", w.Body.String())
+		require.Equal(t, "3600", w.Header().Get("Retry-After"))
+	})
 }
 
 // The stricter of two nested limiters is the one that X-RateLimit tells of, whichever lies
@@ -280,24 +285,26 @@ func TestTraceOfMemory(t *testing.T) {
 
 func TestLimitsHandlerAnswers(t *testing.T) {
 	t.Parallel()
-	off := memory(t, Policy{Name: "off", Limit: Unlimited}, nil)
-	full := memory(t, hourly("full", 1), nil)
-	_, err := full.Allow(t.Context(), "k")
-	require.NoError(t, err)
-	h := LimitsHandler(Rule{Limiter: off, Key: constant("k")}, Rule{Limiter: full, Key: constant("k")},
-		Rule{Limiter: full, Key: constant("k"), Skip: func(*http.Request) bool { return true }})
-	w := send(h, http.MethodGet, "")
-	require.Equal(t, http.StatusOK, w.Code)
-	limits := decode(t, w, "application/json")["limits"].([]any)
-	require.Len(t, limits, 2)
-	require.EqualValues(t, Unlimited, limits[0].(map[string]any)["limit"])
-	require.EqualValues(t, 3600, limits[1].(map[string]any)["retry_after"])
-	require.EqualValues(t, 1, limits[1].(map[string]any)["used"])
-	require.Zero(t, send(h, http.MethodHead, "").Body.Len())
-	w = send(h, http.MethodPost, "")
-	require.Equal(t, http.StatusMethodNotAllowed, w.Code)
-	require.Equal(t, "GET, HEAD", w.Header().Get("Allow"))
-	require.Equal(t, http.StatusServiceUnavailable, send(LimitsHandler(Rule{Limiter: full, Key: constant("")}), http.MethodGet, "").Code)
+	synctest.Test(t, func(t *testing.T) { // of the seconds that are told, none has passed
+		off := memory(t, Policy{Name: "off", Limit: Unlimited}, nil)
+		full := memory(t, hourly("full", 1), nil)
+		_, err := full.Allow(t.Context(), "k")
+		require.NoError(t, err)
+		h := LimitsHandler(Rule{Limiter: off, Key: constant("k")}, Rule{Limiter: full, Key: constant("k")},
+			Rule{Limiter: full, Key: constant("k"), Skip: func(*http.Request) bool { return true }})
+		w := send(h, http.MethodGet, "")
+		require.Equal(t, http.StatusOK, w.Code)
+		limits := decode(t, w, "application/json")["limits"].([]any)
+		require.Len(t, limits, 2)
+		require.EqualValues(t, Unlimited, limits[0].(map[string]any)["limit"])
+		require.EqualValues(t, 3600, limits[1].(map[string]any)["retry_after"])
+		require.EqualValues(t, 1, limits[1].(map[string]any)["used"])
+		require.Zero(t, send(h, http.MethodHead, "").Body.Len())
+		w = send(h, http.MethodPost, "")
+		require.Equal(t, http.StatusMethodNotAllowed, w.Code)
+		require.Equal(t, "GET, HEAD", w.Header().Get("Allow"))
+		require.Equal(t, http.StatusServiceUnavailable, send(LimitsHandler(Rule{Limiter: full, Key: constant("")}), http.MethodGet, "").Code)
+	})
 }
 
 // A limiter that somebody has wrapped, in a type that Go cannot compare, is a limiter.

@@ -287,7 +287,7 @@ func TestLogWithManyProcesses(t *testing.T) {
 	t.Cleanup(func() { cancel(); running.Wait() }) // all at once: each takes part of a second to end
 	stores := make([]*rediscache.Store, n)
 	for i := range stores {
-		stores[i] = newStore(t, client(t, server.Addr()), nil)
+		stores[i] = newStore(t, client(t, server.Addr()), &rediscache.Options{Timeout: patient})
 		running.Go(func() { _ = stores[i].Run(ctx) })
 	}
 	eventually(t, "all processes receive invalidations", func() bool {

@@ -18,9 +18,23 @@ import (
 
 var quiet = slog.New(slog.DiscardHandler)
 
+// clientOptions and clusterOptions are those of the package, except that a busy machine may take
+// long to connect and to reply. The limit of the store still holds.
+func clientOptions(addr string) *redis.Options {
+	o := rediscache.ClientOptions(addr)
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = patient, patient, patient, patient
+	return o
+}
+
+func clusterOptions(addrs ...string) *redis.ClusterOptions {
+	o := rediscache.ClusterOptions(addrs...)
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = patient, patient, patient, patient
+	return o
+}
+
 func client(t testing.TB, addr string) *redis.Client {
 	t.Helper()
-	c := redis.NewClient(rediscache.ClientOptions(addr))
+	c := redis.NewClient(clientOptions(addr))
 	t.Cleanup(func() { c.Close() })
 	return c
 }
@@ -47,6 +61,19 @@ const patient = 20 * time.Second
 func process(t testing.TB, addr string) *rediscache.Store {
 	t.Helper()
 	return running(t, newStore(t, client(t, addr), nil))
+}
+
+// unhurried is process with a limit of the store for tests that are about no outage.
+func unhurried(t testing.TB, addr string) *rediscache.Store {
+	t.Helper()
+	return running(t, newStore(t, client(t, addr), &rediscache.Options{Timeout: patient}))
+}
+
+// trusting is unhurried with values that only a message drops from memory: not their age, nor a
+// busy machine that receives messages late.
+func trusting(t testing.TB, addr string) *rediscache.Store {
+	t.Helper()
+	return running(t, newStore(t, client(t, addr), &rediscache.Options{Timeout: patient, LocalLimit: time.Hour, OfflineLimit: time.Hour}))
 }
 
 func running(t testing.TB, s *rediscache.Store) *rediscache.Store {

@@ -164,8 +164,8 @@ func TestLateCommand(t *testing.T) {
 				t.Run(fmt.Sprintf("%s before %s, the caller leaves %v", lateName, laterName, leaves), func(t *testing.T) {
 					t.Parallel()
 					ctx, key := t.Context(), "k"
-					reader := open[string](t, newStore(t, client(t, server.Addr()), nil), fmt.Sprint("late", names.Add(1)), opts)
-					other := open[string](t, newStore(t, client(t, server.Addr()), nil), reader.Name(), opts)
+					reader := open[string](t, newStore(t, client(t, server.Addr()), &rediscache.Options{Timeout: patient}), fmt.Sprint("late", names.Add(1)), opts)
+					other := open[string](t, newStore(t, client(t, server.Addr()), &rediscache.Options{Timeout: patient}), reader.Name(), opts)
 					if err := other.Set(ctx, key, "first"); err != nil { // which also gives the tags their states
 						t.Fatal(err)
 					}

@@ -56,8 +56,8 @@ func TestRefusedMessages(t *testing.T) {
 	t.Parallel()
 	server, set := redisServer(t), testserver.RedisCluster(t, 3, 0)
 	for name, dial := range map[string]func() redis.UniversalClient{
-		"server":  func() redis.UniversalClient { return redis.NewClient(rediscache.ClientOptions(server.Addr())) },
-		"Cluster": func() redis.UniversalClient { return redis.NewClusterClient(rediscache.ClusterOptions(set.Addrs()...)) },
+		"server":  func() redis.UniversalClient { return redis.NewClient(clientOptions(server.Addr())) },
+		"Cluster": func() redis.UniversalClient { return redis.NewClusterClient(clusterOptions(set.Addrs()...)) },
 	} {
 		for _, refusal := range []string{"CLUSTERDOWN Hash slot not served", "TRYAGAIN Multiple keys request during rehashing of slot", "LOADING Redis is loading the dataset in memory"} {
 			t.Run(name+" "+refusal[:8], func(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 func TestLostStates(t *testing.T) {
 	t.Parallel()
 	server := redisServer(t)
-	caches := []*cache.Typed[int]{open[int](t, process(t, server.Addr()), "p", nil), open[int](t, process(t, server.Addr()), "p", nil)}
+	caches := []*cache.Typed[int]{open[int](t, unhurried(t, server.Addr()), "p", nil), open[int](t, unhurried(t, server.Addr()), "p", nil)}
 	loads := 0
 	read := func() {
 		for _, c := range caches {
@@ -51,7 +51,7 @@ func TestLostStates(t *testing.T) {
 func TestForeignDelete(t *testing.T) {
 	t.Parallel()
 	server := redisServer(t)
-	a, b := open[int](t, process(t, server.Addr()), "p", nil), open[int](t, process(t, server.Addr()), "p", nil)
+	a, b := open[int](t, unhurried(t, server.Addr()), "p", nil), open[int](t, unhurried(t, server.Addr()), "p", nil)
 	var worst time.Duration
 	for i := range 200 {
 		if i%20 == 10 {

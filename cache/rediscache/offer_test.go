@@ -57,7 +57,7 @@ func TestOffers(t *testing.T) {
 	written := map[int]bool{0: true, 1: true, 2: true, 3: true, 4: true, 6: true}
 	server.Continue()
 	eventually(t, "the writes are applied", func() bool { return sa.Stats().Pending+sb.Stats().Pending == 0 })
-	c := open[int](t, process(t, server.Addr()), "p", nil)
+	c := open[int](t, unhurried(t, server.Addr()), "p", nil)
 	eventually(t, "the values are stored", func() bool { return readable(t, c, n) == n-len(written) })
 	time.Sleep(time.Second) // for an offer that should not be
 	loads := map[int]bool{}

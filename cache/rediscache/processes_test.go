@@ -24,15 +24,15 @@ func onServerAndCluster(t *testing.T, test func(t *testing.T, a, b *rediscache.S
 	t.Run("server", func(t *testing.T) {
 		t.Parallel()
 		addr := redisServer(t).Addr()
-		test(t, process(t, addr), process(t, addr))
+		test(t, unhurried(t, addr), unhurried(t, addr))
 	})
 	t.Run("Cluster", func(t *testing.T) {
 		t.Parallel()
 		set := testserver.RedisCluster(t, 3, 0)
 		connect := func() *rediscache.Store {
-			c := redis.NewClusterClient(rediscache.ClusterOptions(set.Addrs()...))
+			c := redis.NewClusterClient(clusterOptions(set.Addrs()...))
 			t.Cleanup(func() { c.Close() })
-			return running(t, newStore(t, c, nil))
+			return running(t, newStore(t, c, &rediscache.Options{Timeout: patient}))
 		}
 		test(t, connect(), connect())
 	})

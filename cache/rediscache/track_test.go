@@ -51,12 +51,12 @@ func TestTracking(t *testing.T) {
 	server := redisServer(t)
 	cluster := testserver.RedisCluster(t, 3, 0)
 	for name, dial := range map[string]func() redis.UniversalClient{
-		"server": func() redis.UniversalClient { return redis.NewClient(rediscache.ClientOptions(server.Addr())) },
+		"server": func() redis.UniversalClient { return redis.NewClient(clientOptions(server.Addr())) },
 		"Ring": func() redis.UniversalClient {
 			return redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": server.Addr()}, ContextTimeoutEnabled: true, MaxRetries: -1, DB: 7})
 		},
 		"Cluster": func() redis.UniversalClient {
-			return redis.NewClusterClient(rediscache.ClusterOptions(cluster.Addrs()...))
+			return redis.NewClusterClient(clusterOptions(cluster.Addrs()...))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -124,12 +124,17 @@ func TestTrackingOutage(t *testing.T) {
 		defer mu.Unlock()
 		reports = append(reports, e.Err)
 	}})
+	back := func() bool { // and has been reported
+		mu.Lock()
+		defer mu.Unlock()
+		return s.Stats().Tracking && len(reports) > 0 && reports[len(reports)-1] == nil
+	}
 	for i := range 3 {
 		settled(t, c, "k", i)
 		server.Do("CLIENT", "KILL", "TYPE", "pubsub")
 		server.Do("DEL", "cache:{values:k}") // nobody receives it
 		becomes(t, c, "k", 10+i)
-		eventually(t, "writes are tracked again", func() bool { return s.Stats().Tracking })
+		eventually(t, "writes are tracked again", back)
 	}
 	mu.Lock()
 	reports = nil
@@ -137,11 +142,11 @@ func TestTrackingOutage(t *testing.T) {
 	server.Pause()
 	eventually(t, "the silence is noticed", func() bool { return !s.Stats().Tracking })
 	server.Continue()
-	eventually(t, "writes are tracked again", func() bool { return s.Stats().Tracking })
+	eventually(t, "writes are tracked again", back)
 	server.Kill()
 	eventually(t, "the end is noticed", func() bool { return !s.Stats().Tracking })
 	server.Restart()
-	eventually(t, "writes are tracked again", func() bool { return s.Stats().Tracking })
+	eventually(t, "writes are tracked again", back)
 	mu.Lock()
 	defer mu.Unlock()
 	for i, err := range reports {

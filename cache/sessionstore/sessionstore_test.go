@@ -174,9 +174,7 @@ func TestEndAll(t *testing.T) {
 // TestCallerGone ends sessions with a context that has ended, as the request of a user does
 // who logs out and closes the page.
 func TestCallerGone(t *testing.T) {
-	client := redis.NewClient(ClientOptions(testserver.Redis(t).Addr()))
-	t.Cleanup(func() { client.Close() })
-	s := newStore(t, client, Options{})
+	s := newStore(t, redis.NewClient(patient(testserver.Redis(t).Addr())), Options{})
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	one, two, other := start(t, s, "ann"), start(t, s, "ann"), start(t, s, "bob")
@@ -258,7 +256,7 @@ func TestFailsClosed(t *testing.T) {
 	t.Parallel()
 	server := testserver.Redis(t)
 	for name, obeys := range map[string]bool{"obeying": true, "deaf": false} {
-		o := ClientOptions(server.Addr())
+		o := patient(server.Addr())
 		o.ContextTimeoutEnabled, o.ReadTimeout = obeys, 3*time.Second
 		client := redis.NewClient(o)
 		s := newStore(t, client, Options{})

@@ -496,23 +496,25 @@ func TestSecretFile(t *testing.T) {
 
 // Denied responds in the form of the service, after the header fields are set.
 func TestDenied(t *testing.T) {
-	guard, err := loginguard.New(secret, &loginguard.Options{
-		Address: ratelimit.Policy{Name: "login", Limit: 1, Window: time.Hour},
-		Denied: func(w http.ResponseWriter, r *http.Request, d *ratelimit.Decision) {
-			w.WriteHeader(http.StatusTooManyRequests)
-			fmt.Fprintf(w, "%s refuses %s", d.Binding().Policy, r.URL.Path)
-		},
+	synctest.Test(t, func(t *testing.T) { // of the seconds that are told, none has passed
+		guard, err := loginguard.New(secret, &loginguard.Options{
+			Address: ratelimit.Policy{Name: "login", Limit: 1, Window: time.Hour},
+			Denied: func(w http.ResponseWriter, r *http.Request, d *ratelimit.Decision) {
+				w.WriteHeader(http.StatusTooManyRequests)
+				fmt.Fprintf(w, "%s refuses %s", d.Binding().Policy, r.URL.Path)
+			},
+		})
+		require.NoError(t, err)
+		login := guard.Wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
+		var last *httptest.ResponseRecorder
+		for range 2 {
+			last = httptest.NewRecorder()
+			login.ServeHTTP(last, httptest.NewRequest(http.MethodPost, "/login/", nil))
+		}
+		assert.Equal(t, http.StatusTooManyRequests, last.Code)
+		assert.Equal(t, "login refuses /login/", last.Body.String())
+		assert.Equal(t, "3600", last.Header().Get("Retry-After"))
 	})
-	require.NoError(t, err)
-	login := guard.Wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
-	var last *httptest.ResponseRecorder
-	for range 2 {
-		last = httptest.NewRecorder()
-		login.ServeHTTP(last, httptest.NewRequest(http.MethodPost, "/login/", nil))
-	}
-	assert.Equal(t, http.StatusTooManyRequests, last.Code)
-	assert.Equal(t, "login refuses /login/", last.Body.String())
-	assert.Equal(t, "3600", last.Header().Get("Retry-After"))
 }
 
 // Failed responds in the form of the service while the back-end is not available.

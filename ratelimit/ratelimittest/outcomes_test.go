@@ -15,6 +15,10 @@ import (
 	"github.com/mainstay-go/mainstay/ratelimit"
 )
 
+// returned is the key of a channel in the context of a request. It is closed after the middleware
+// has returned.
+type returned struct{}
+
 // failures are the ways in which handlers of net/http report a failure, or nothing at all.
 var failures = map[string]http.HandlerFunc{
 	"401": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) },
@@ -67,7 +71,7 @@ var failures = map[string]http.HandlerFunc{
 	"time-out": http.TimeoutHandler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), time.Millisecond, "slow").ServeHTTP,
 	"success after a time-out": http.TimeoutHandler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
-		time.Sleep(20 * time.Millisecond) // the middleware has returned
+		<-r.Context().Value(returned{}).(chan struct{})
 		ratelimit.AdmissionFrom(r.Context()).Succeed()
 	}), time.Millisecond, "slow").ServeHTTP,
 	"failure, then success": func(_ http.ResponseWriter, r *http.Request) {
@@ -106,7 +110,12 @@ func limited(t testing.TB, l ratelimit.Limiter, success func(int) bool, reached 
 			fail(w, r)
 		}
 	})
-	return m.Wrap(mux)
+	h := m.Wrap(mux)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		over := make(chan struct{})
+		defer close(over)
+		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), returned{}, over)))
+	})
 }
 
 func TestOutcomesOfNetHTTP(t *testing.T) {

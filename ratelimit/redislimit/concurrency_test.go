@@ -109,7 +109,7 @@ func TestSlotsAreRenewedWhileTheyAreHeld(t *testing.T) {
 // must know before anybody else can have the place, and not free it when it is another's.
 func TestSlotsRunOutWhileRedisHangs(t *testing.T) {
 	t.Parallel()
-	const lease = time.Second
+	const lease = 3 * time.Second // a third of it is the patience of the last calls
 	server := testserver.Redis(t)
 	s := store(t, dial(t, server.Addr()), &Options{Timeout: lease / 3, BreakerOpen: 50 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
 	c := slots(t, s, 1, lease)
@@ -140,7 +140,7 @@ func TestSlotsRunOutWhileRedisHangs(t *testing.T) {
 
 func TestSlotsThatRedisForgets(t *testing.T) {
 	t.Parallel()
-	const lease = time.Second
+	const lease = 3 * time.Second // a third of it is the patience of the last calls
 	server := testserver.Redis(t)
 	s := store(t, dial(t, server.Addr()), &Options{Timeout: lease / 3, BreakerOpen: 50 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
 	c := slots(t, s, 1, lease)

@@ -75,10 +75,10 @@ func TestRedisAway(t *testing.T) {
 			t.Parallel()
 			client := redis.NewUniversalClient(options)
 			t.Cleanup(func() { client.Close() })
-			var down, up int
+			var down, up atomic.Int32 // a late failure counts in a goroutine of its own
 			s := store(t, client, &Options{
 				Logger: slog.New(slog.DiscardHandler), Instances: 2, BreakerOpen: time.Hour,
-				Trace: &Trace{Down: func(context.Context, FailedEvent) { down++ }, Up: func(context.Context) { up++ }},
+				Trace: &Trace{Down: func(context.Context, FailedEvent) { down.Add(1) }, Up: func(context.Context) { up.Add(1) }},
 			})
 			local, closed, open := login(), login(), login()
 			closed.OnFailure, open.OnFailure = ratelimit.FailClosed, ratelimit.FailOpen
@@ -103,7 +103,7 @@ func TestRedisAway(t *testing.T) {
 				_, err := l.Allow(ctx, "warm")
 				require.NoError(t, err)
 			}
-			require.Equal(t, 1, down, "one event for the change of state")
+			require.EqualValues(t, 1, down.Load(), "one event for the change of state")
 
 			allowed := 1
 			for range 20 {
@@ -139,7 +139,7 @@ func TestRedisAway(t *testing.T) {
 			cancel()
 			_, err = l.Allow(ended, "user:1")
 			require.ErrorIs(t, err, context.Canceled)
-			require.Zero(t, up)
+			require.Zero(t, up.Load())
 		})
 	}
 }
