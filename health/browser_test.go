@@ -51,7 +51,7 @@ func newBrowser(t *testing.T, flags ...string) *browser {
 		out.Close()
 		cancel()
 		// The browser's children write for a moment longer than it lives.
-		require.Eventually(t, func() bool { return os.RemoveAll(profile) == nil }, 10*time.Second, 20*time.Millisecond)
+		require.Eventually(t, func() bool { return os.RemoveAll(profile) == nil }, time.Minute, 20*time.Millisecond)
 	})
 	var target struct{ TargetID string }
 	b.call("Target.createTarget", map[string]any{"url": "about:blank"}, &target)

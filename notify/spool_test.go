@@ -238,14 +238,19 @@ func TestSpoolSharedFolder(t *testing.T) {
 // Stopping in the middle of an attempt costs the message none of its attempts.
 func TestSpoolStopDuringAttempt(t *testing.T) {
 	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	attempts := 0
 	s := newSpool(t, t.TempDir(), Func(func(ctx context.Context, _ Message) error {
+		attempts++
+		cancel()
 		<-ctx.Done()
 		return ctx.Err()
 	}), SpoolOptions{})
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(50*time.Millisecond, cancel)
 	if err := s.Notify(ctx, Message{Subject: "x"}); err != nil {
 		t.Fatal(err)
+	}
+	if attempts != 1 {
+		t.Errorf("%d attempts", attempts)
 	}
 	entry, err := s.dir.read(s.dir.list()[0])
 	if err != nil || entry.Attempts != 0 {

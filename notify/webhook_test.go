@@ -312,10 +312,14 @@ func TestWebhookErrors(t *testing.T) {
 		<-req.Context().Done()
 	}))
 	t.Cleanup(hanging.Close)
-	gone := httptest.NewServer(nil)
-	gone.Close()
-	for name, base := range map[string]string{"refused": r.URL, "redirected": moved.URL, "hanging": hanging.URL, "gone": gone.URL} {
-		w, err := NewWebhook(base+"/services/S3CRET", &WebhookOptions{Timeout: 300 * time.Millisecond})
+	// Not the address of a server that was closed: the next listener of any test may have it already.
+	const gone = "http://127.0.0.1:1"
+	for name, base := range map[string]string{"refused": r.URL, "redirected": moved.URL, "hanging": hanging.URL, "gone": gone} {
+		timeout := 20 * time.Second
+		if name == "hanging" {
+			timeout = 300 * time.Millisecond
+		}
+		w, err := NewWebhook(base+"/services/S3CRET", &WebhookOptions{Timeout: timeout})
 		if err != nil {
 			t.Fatal(err)
 		}

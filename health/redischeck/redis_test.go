@@ -16,8 +16,17 @@ import (
 	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
-func registryOf(t *testing.T, client redis.UniversalClient, o *redischeck.Options) *health.Registry {
+// registryOf returns a registry with the check. Unless a test says so, an answer of the server is
+// not slow: a busy machine takes longer than the default of 100 ms.
+func registryOf(t *testing.T, client redis.UniversalClient, opts *redischeck.Options) *health.Registry {
 	t.Helper()
+	o := &redischeck.Options{}
+	if opts != nil {
+		*o = *opts
+	}
+	if o.SlowAfter == 0 {
+		o.SlowAfter = time.Minute
+	}
 	r, err := health.New([]health.Check{redischeck.New("cache", client, o)},
 		&health.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	require.NoError(t, err)

@@ -49,7 +49,11 @@ func checkExclusion(t *testing.T, client redis.UniversalClient) {
 		wg.Go(func() {
 			s := mustStore(t, client)
 			for range 5 {
-				if err := s.Update(t.Context(), count); err != nil {
+				err := s.Update(t.Context(), count)
+				for errors.Is(err, alert.ErrBusy) { // on a busy machine the others hold the lock for long
+					err = s.Update(t.Context(), count)
+				}
+				if err != nil {
 					t.Error(err)
 				}
 			}
@@ -107,7 +111,7 @@ func TestLock(t *testing.T) {
 	if err := client.Set(t.Context(), s.lock, "of a dead process", hold).Err(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second) // for more than one command, on a busy machine too
 	defer cancel()
 	if err := s.Update(ctx, count); !errors.Is(err, alert.ErrBusy) {
 		t.Errorf("a held lock: %v", err)

@@ -20,6 +20,9 @@ import (
 	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
+// slow is longer than an answer takes on a busy machine, which the default of 500 ms is not.
+const slow = time.Minute
+
 func once(t *testing.T, c health.Check) health.CheckState {
 	t.Helper()
 	r, err := health.New([]health.Check{c}, nil)
@@ -52,7 +55,7 @@ func databaseLifecycle(t *testing.T, db *sql.DB, p interface {
 },
 ) {
 	t.Helper()
-	c := health.Database("database", db, &health.DatabaseOptions{Timeout: 3 * time.Second})
+	c := health.Database("database", db, &health.DatabaseOptions{Timeout: 5 * time.Second, SlowAfter: slow})
 	r, err := health.New([]health.Check{c}, nil)
 	require.NoError(t, err)
 	state := runOnce(t, r)
@@ -67,7 +70,7 @@ func databaseLifecycle(t *testing.T, db *sql.DB, p interface {
 	p.Pause()
 	begin := time.Now()
 	require.Equal(t, health.Fail, runOnce(t, r).Status)
-	require.Less(t, time.Since(begin), 15*time.Second)
+	require.Less(t, time.Since(begin), 25*time.Second)
 	p.Continue()
 	require.Eventually(t, func() bool { return runOnce(t, r).Status == health.Pass }, 30*time.Second, 50*time.Millisecond)
 }
@@ -78,7 +81,7 @@ func TestMariaDB(t *testing.T) {
 	db := openDB(t, "mysql", server.DSN("mysql"))
 	databaseLifecycle(t, db, server)
 
-	readOnly := health.Database("database", db, &health.DatabaseOptions{ReadOnlyQuery: health.MySQLReadOnly})
+	readOnly := health.Database("database", db, &health.DatabaseOptions{ReadOnlyQuery: health.MySQLReadOnly, Timeout: slow, SlowAfter: slow})
 	require.Equal(t, health.Pass, once(t, readOnly).Status)
 	_, err := db.ExecContext(t.Context(), "SET GLOBAL read_only = 1")
 	require.NoError(t, err)
@@ -109,7 +112,9 @@ func TestExhaustedPool(t *testing.T) {
 	t.Parallel()
 	db := openDB(t, "sqlite", "file:"+t.TempDir()+"/pos.db")
 	db.SetMaxOpenConns(2)
-	c := health.Database("database", db, &health.DatabaseOptions{Timeout: 400 * time.Millisecond, ExhaustedFor: time.Hour})
+	// Half of the timeout is for a connection: enough on a busy machine, too.
+	const timeout = 3 * time.Second
+	c := health.Database("database", db, &health.DatabaseOptions{Timeout: timeout, SlowAfter: slow, ExhaustedFor: time.Hour})
 	r, err := health.New([]health.Check{c}, nil)
 	require.NoError(t, err)
 	require.Equal(t, health.Pass, runOnce(t, r).Status)
@@ -125,7 +130,7 @@ func TestExhaustedPool(t *testing.T) {
 
 	// A leak does not stay a warning for ever.
 	leaking, err := health.New([]health.Check{health.Database("database", db, &health.DatabaseOptions{
-		Timeout: 400 * time.Millisecond, ExhaustedFor: time.Nanosecond,
+		Timeout: timeout, ExhaustedFor: time.Nanosecond,
 	})}, nil)
 	require.NoError(t, err)
 	require.Equal(t, health.Warn, runOnce(t, leaking).Status)
@@ -134,7 +139,7 @@ func TestExhaustedPool(t *testing.T) {
 	// A spare connection knows better, in both directions.
 	spare := openDB(t, "sqlite", "file:"+t.TempDir()+"/pos.db")
 	with := func(spare *sql.DB) health.CheckState {
-		return once(t, health.Database("database", db, &health.DatabaseOptions{Timeout: 400 * time.Millisecond, Spare: spare}))
+		return once(t, health.Database("database", db, &health.DatabaseOptions{Timeout: timeout, Spare: spare}))
 	}
 	state = with(spare)
 	require.Equal(t, health.Warn, state.Status)
@@ -168,7 +173,7 @@ func TestPoolOfOneDoesNotWarn(t *testing.T) {
 	db.SetMaxOpenConns(1)
 	conn, err := db.Conn(t.Context())
 	require.NoError(t, err)
-	r, err := health.New([]health.Check{health.Database("database", db, &health.DatabaseOptions{Timeout: 20 * time.Second})}, nil)
+	r, err := health.New([]health.Check{health.Database("database", db, &health.DatabaseOptions{Timeout: 40 * time.Second, SlowAfter: slow})}, nil)
 	require.NoError(t, err)
 	done := make(chan health.CheckState)
 	go func() { done <- runOnce(t, r) }()
@@ -196,7 +201,7 @@ func sqliteFileIsRead(t *testing.T, name string) {
 	db.SetMaxOpenConns(1)
 	_, err := db.ExecContext(t.Context(), "CREATE TABLE sales (id INTEGER PRIMARY KEY)")
 	require.NoError(t, err)
-	r, err := health.New([]health.Check{health.Database("database", db, nil)}, nil)
+	r, err := health.New([]health.Check{health.Database("database", db, &health.DatabaseOptions{Timeout: 5 * time.Second, SlowAfter: slow})}, nil)
 	require.NoError(t, err)
 	require.Equal(t, health.Pass, runOnce(t, r).Status)
 

@@ -20,8 +20,13 @@ func TestOwnerWhileOthersGuess(t *testing.T) {
 	s := openTestShop(t, "--trusted-proxies=127.0.0.1")
 	s.token = ""
 	login := func(from, password string, headers ...string) (int, http.Header) {
-		status, _, header := s.send("POST", "/api/v1/login/", `{"username":"cashier","password":"`+password+`"}`, append(headers, "X-Forwarded-For", from)...)
-		return status, header
+		for {
+			status, _, header := s.send("POST", "/api/v1/login/", `{"username":"cashier","password":"`+password+`"}`, append(headers, "X-Forwarded-For", from)...)
+			if status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" || t.Context().Err() != nil {
+				return status, header
+			}
+			// The server hashes few passwords at a time, also those of the owner, and returns a Retry-After.
+		}
 	}
 	status, header := login("198.51.100.7", cashierPassword)
 	if status != http.StatusOK {
@@ -51,10 +56,7 @@ func TestOwnerWhileOthersGuess(t *testing.T) {
 		for range 4 {
 			wg.Go(func() {
 				for from := range addresses {
-					status, header := login(from, "a guess")
-					for status == http.StatusServiceUnavailable && header.Get("Retry-After") != "" && t.Context().Err() == nil {
-						status, header = login(from, "a guess") // the server hashes few passwords at a time, and returns a Retry-After
-					}
+					status, _ := login(from, "a guess")
 					if status != http.StatusUnauthorized && status != http.StatusTooManyRequests {
 						t.Errorf("a guess from %s: %d", from, status)
 					}
@@ -127,7 +129,10 @@ func TestGuessesWhileRedisIsAway(t *testing.T) {
 	}
 	redis.Restart()
 	waitFor(t, "Redis at all replicas", func() bool {
-		return !slices.ContainsFunc(replicas, func(s *shop) bool { return s.parts.limits.Stats().Unmerged > 0 })
+		return !slices.ContainsFunc(replicas, func(s *shop) bool {
+			now := s.parts.limits.Stats()
+			return now.Unmerged > 0 || now.Instances < 3 // the heartbeats of a long outage are forgotten
+		})
 	})
 	if n := guesses("203.0.113.1", 12); n != 0 {
 		t.Errorf("%d more guesses after Redis was back", n)

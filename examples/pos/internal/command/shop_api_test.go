@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestListShapes(t *testing.T) {
@@ -385,7 +386,6 @@ func TestQueryCount(t *testing.T) {
 	if _, _, header := s.send("GET", "/api/v1/products/", ""); header.Get("X-Query-Count") != "" {
 		t.Error("X-Query-Count without POS_DEBUG")
 	}
-	s = openTestShopEnv(t, "POS_DEBUG=1")
 	for _, test := range []struct{ path, first, second string }{
 		{"/api/v1/products/", "4", "0"}, // session, versions, count, page; then all from the cache
 		{"/api/v1/customers/", "3", "3"},
@@ -393,9 +393,26 @@ func TestQueryCount(t *testing.T) {
 		{"/api/v1/categories/", "1", "0"},
 		{"/api/v1//nothing/", "0", "0"},
 	} {
-		for i, want := range []string{test.first, test.second} {
-			if _, _, header := s.send("GET", test.path, ""); header.Get("X-Query-Count") != want {
-				t.Errorf("%s, request %d: %s statements, want %s", test.path, i+1, header.Get("X-Query-Count"), want)
+		// A server remembers the session and the versions for 0.4 s. On a busy machine the requests
+		// may take longer: then they count for nothing, and a new server is asked.
+		want := test.first + " and " + test.second
+		for tries := 0; ; tries++ {
+			s := openTestShopEnv(t, "POS_DEBUG=1")
+			count := func(path string) string {
+				_, _, header := s.send("GET", path, "")
+				return header.Get("X-Query-Count")
+			}
+			begin := time.Now()
+			if test.path != "/api/v1/products/" {
+				count("/api/v1/products/") // reads the session and the versions
+			}
+			got := count(test.path) + " and " + count(test.path)
+			if got == want {
+				break
+			}
+			if took := time.Since(begin); took < 400*time.Millisecond || tries == 20 {
+				t.Errorf("%s: %s statements in %v, want %s", test.path, got, took, want)
+				break
 			}
 		}
 	}

@@ -97,6 +97,6 @@ func Backups(t testing.TB, source driver.Source, kills int, environment ...strin
 	}
 	t.Logf("%d kills: %d backups, all restored; %d kills left a partial file", kills, len(restored), partial)
 	assert.Greater(t, len(restored), kills/20)
-	require.Eventually(t, func() bool { _, err = job.Backup(t.Context()); return !errors.Is(err, backup.ErrLocked) }, 10*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { _, err = job.Backup(t.Context()); return !errors.Is(err, backup.ErrLocked) }, time.Minute, 20*time.Millisecond)
 	require.NoError(t, err)
 }

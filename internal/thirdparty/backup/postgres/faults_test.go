@@ -186,8 +186,19 @@ func TestKilledBeside(t *testing.T) {
 	within := time.Since(start)
 	server.Exec(t, "", "DROP DATABASE copy")
 	named, stopped := 0, func() {}
+	var moments []time.Duration
 	for moment := testserver.Sample(2, 1); moment < 7; moment += testserver.Sample(2, 1) {
-		killed(t, within*time.Duration(moment)/8, killDSN+"="+server.DSN("shop"), killFolder+"="+folder, killID+"="+report.Manifest.ID)
+		moments = append(moments, within*time.Duration(moment)/8)
+	}
+	planned := len(moments)
+	for factor := 2; factor <= 16; factor *= 2 { // if the machine is faster or slower now than it was before
+		moments = append(moments, within/time.Duration(4*factor), within*time.Duration(factor))
+	}
+	for i, after := range moments {
+		if i >= planned && named > 0 {
+			break
+		}
+		killed(t, after, killDSN+"="+server.DSN("shop"), killFolder+"="+folder, killID+"="+report.Manifest.ID)
 		s, err := job.Check(t.Context(), time.Hour)
 		if len(s.Unfinished) > 0 {
 			require.ErrorIs(t, err, backup.ErrHalfway)
