@@ -58,6 +58,9 @@ func TestCommandFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if name == "held open" && testing.Short() {
+				t.Skip("it waits for seconds; run it without -short")
+			}
 			j, folder := newTestJob(t, sh(t, test.script, &CommandOptions{Trailer: "-- end", Env: []string{"PW=s3cret-value"}}), nil)
 			_, err := j.Backup(t.Context())
 			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "s3cret") || strings.Contains(err.Error(), "hidden") || len(err.Error()) > 600 {

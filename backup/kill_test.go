@@ -32,6 +32,9 @@ func TestKilled(t *testing.T) {
 		backupForever(t, folder)
 		return
 	}
+	if testing.Short() {
+		t.Skip("it starts processes; run it without -short")
+	}
 	t.Parallel()
 	folder := filepath.Join(t.TempDir(), "backups")
 	storage, err := NewFolder(folder)
@@ -103,6 +106,9 @@ func TestKilled(t *testing.T) {
 // TestKilledReplicating kills a process that copies to a target. After each kill every
 // backup that the target lists must verify; the next run must bring it up to date.
 func TestKilledReplicating(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts processes; run it without -short")
+	}
 	t.Parallel()
 	here, there := filepath.Join(t.TempDir(), "here"), filepath.Join(t.TempDir(), "there")
 	storage, err := NewFolder(here)
@@ -167,6 +173,9 @@ func TestProcessesTakeTurns(t *testing.T) {
 	if folder := os.Getenv(killFolder); folder != "" {
 		takeTurns(t, folder)
 		return
+	}
+	if testing.Short() {
+		t.Skip("it starts processes; run it without -short")
 	}
 	t.Parallel()
 	folder := filepath.Join(t.TempDir(), "backups")

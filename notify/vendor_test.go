@@ -127,6 +127,9 @@ func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
 // TestSlowAcceptance has servers that accept at once and whose body never ends.
 func TestSlowAcceptance(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for seconds; run it without -short")
+	}
 	t.Parallel()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)

@@ -222,6 +222,9 @@ func TestShadowInTheMiddleware(t *testing.T) {
 // Failures are counted before their handlers have answered, so that tries sent at once
 // gain nothing; those that panic stay counted, and early hints are no answer.
 func TestRefundCannotBeOutrun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for seconds; run it without -short")
+	}
 	t.Parallel()
 	rule := Rule{Limiter: memory(t, hourly("login", 5), nil), Key: constant("k"), FailuresOnly: true}
 	var handled, denied atomic.Int32

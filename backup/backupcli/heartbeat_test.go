@@ -30,6 +30,9 @@ func (f flaky) Dump(_ context.Context, w io.Writer) (driver.Contents, error) {
 }
 
 func TestHeartbeat(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for seconds; run it without -short")
+	}
 	t.Parallel()
 	var pings []string
 	var refuse atomic.Int32

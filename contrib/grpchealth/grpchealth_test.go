@@ -122,6 +122,9 @@ func TestCheckListAndShutdown(t *testing.T) {
 }
 
 func TestWatch(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for seconds; run it without -short")
+	}
 	var bad atomic.Bool
 	reg := registry(t, &bad)
 	client, s := dial(t, reg, map[string]string{"pos.Sales": "database"})

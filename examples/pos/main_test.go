@@ -65,6 +65,9 @@ type shop struct {
 // startShop starts a server on demo data. It has no limits unless flags set some.
 func startShop(t *testing.T, flags ...string) *shop {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("it starts the server; run it without -short")
+	}
 	data, err := demoData()
 	if err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 )
 
 // Lookup returns the path of a binary. If the binary is missing, the test skips and names the
-// Debian package. With MAINSTAY_REQUIRE_SERVERS=1 the test fails.
+// Debian package. With MAINSTAY_REQUIRE_SERVERS=1 the test fails. With -short it always skips.
 func Lookup(t testing.TB, binary, debianPackage string) string {
 	t.Helper()
 	return first(t, debianPackage, binary)
@@ -25,6 +25,9 @@ func Chromium(t testing.TB) string {
 
 func first(t testing.TB, debianPackage string, binaries ...string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("it starts " + binaries[0] + "; run it without -short")
+	}
 	for _, name := range binaries {
 		if path := find(name); path != "" {
 			return path

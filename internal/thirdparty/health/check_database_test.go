@@ -109,6 +109,9 @@ func TestPostgres(t *testing.T) {
 
 // An exhausted pool is not a dead database.
 func TestExhaustedPool(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for seconds; run it without -short")
+	}
 	t.Parallel()
 	db := openDB(t, "sqlite", "file:"+t.TempDir()+"/pos.db")
 	db.SetMaxOpenConns(2)

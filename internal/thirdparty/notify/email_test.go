@@ -382,6 +382,9 @@ func TestEmailRefusals(t *testing.T) {
 
 // A server that has taken the mail has taken it, however rudely it leaves.
 func TestEmailServerNeverSaysGoodbye(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for seconds; run it without -short")
+	}
 	t.Parallel()
 	addr := hostileServer(t, func(c net.Conn) {
 		lines := bufio.NewScanner(c)

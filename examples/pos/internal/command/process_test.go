@@ -41,6 +41,9 @@ func TestMain(m *testing.M) {
 
 func posCommand(t *testing.T, ctx context.Context, args ...string) *exec.Cmd {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("it starts the server; run it without -short")
+	}
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

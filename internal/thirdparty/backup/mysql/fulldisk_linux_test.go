@@ -23,14 +23,14 @@ func TestFullDisk(t *testing.T) {
 	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=320m,mode=0777"); err != nil {
 		t.Skipf("cannot mount a small disk, which takes root and the right to mount: %v", err)
 	}
-	t.Setenv("TMPDIR", disk)
-	server := testserver.MariaDB(t)
 	t.Cleanup(func() {
-		server.Kill()
 		if err := syscall.Unmount(disk, syscall.MNT_DETACH); err != nil {
 			t.Error(err)
 		}
 	})
+	t.Setenv("TMPDIR", disk)
+	server := testserver.MariaDB(t)
+	t.Cleanup(server.Kill)
 	t.Setenv("TMPDIR", "/tmp")
 	load(t, server, "shop", strings.Replace(manyRows, "seq_1_to_25000", "seq_1_to_60000", 1))
 	folder := filepath.Join(t.TempDir(), "backups")

@@ -24,13 +24,13 @@ func TestFullDisk(t *testing.T) {
 	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=96m,mode=0777"); err != nil {
 		t.Skipf("cannot mount a small disk, which takes root and the right to mount: %v", err)
 	}
-	server := testserver.Postgres(t)
 	t.Cleanup(func() {
-		server.Kill()
 		if err := syscall.Unmount(disk, syscall.MNT_DETACH); err != nil {
 			t.Error(err)
 		}
 	})
+	server := testserver.Postgres(t)
+	t.Cleanup(server.Kill)
 	space := filepath.Join(disk, "space")
 	require.NoError(t, os.Mkdir(space, 0o700))
 	server.Own(t, space)
