@@ -113,14 +113,15 @@ func TestServerKilledDuringARestore(t *testing.T) {
 	report, err := job.Backup(t.Context())
 	require.NoError(t, err)
 	before, id := script(t, server.DSN("shop")), report.Manifest.ID
-	victim := jobIn(t, folder, fatal{source(t, server.DSN("shop"), nil), server.Kill}, nil)
-	for name, restore := range map[string]func() error{
-		"beside": func() error { _, err := victim.Restore(t.Context(), id, "copy", nil); return err },
-		"over":   func() error { _, err := victim.RestoreOver(t.Context(), id, "shop", nil); return err },
-		"test":   func() error { _, err := victim.TestRestore(t.Context(), id); return err },
+	for name, restore := range map[string]func(*backup.Job) error{
+		"beside": func(victim *backup.Job) error { _, err := victim.Restore(t.Context(), id, "copy", nil); return err },
+		"over":   func(victim *backup.Job) error { _, err := victim.RestoreOver(t.Context(), id, "shop", nil); return err },
+		"test":   func(victim *backup.Job) error { _, err := victim.TestRestore(t.Context(), id); return err },
 	} {
+		// Without connections to the server that was killed before.
+		victim := jobIn(t, folder, fatal{source(t, server.DSN("shop"), nil), server.Kill}, nil)
 		known := leftovers(t, server)
-		err := restore()
+		err := restore(victim)
 		require.Error(t, err, name)
 		require.ErrorIs(t, err, driver.ErrLeft, name)
 		require.NotErrorIs(t, err, backup.ErrVerification, "the server has failed, and not the backup")
@@ -128,6 +129,7 @@ func TestServerKilledDuringARestore(t *testing.T) {
 		equal(t, before, script(t, server.DSN("shop")))
 		require.Len(t, leftovers(t, server), len(known)+1, name)
 	}
+	job = jobIn(t, folder, source(t, server.DSN("shop"), nil), nil)
 	_, err = job.Check(t.Context(), time.Hour)
 	require.ErrorIs(t, err, backup.ErrHalfway)
 	require.ErrorContains(t, err, "copy is incomplete")
