@@ -93,30 +93,35 @@ func TestDegradedAndWorse(t *testing.T) {
 
 func TestMinStatus(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		box := &inbox{}
-		l := newLab(t, Options{MinStatus: health.Fail}, box, critical("disk")...).run(t)
-		l.set(health.Warn, "disk")
-		time.Sleep(time.Hour)
-		expect(t, box, "")
-		failed := time.Now()
-		l.set(health.Fail, "disk")
-		time.Sleep(5 * time.Minute)
-		l.set(health.Warn, "disk")
-		time.Sleep(10 * time.Minute)
-		l.stop()
-		if got := subjects(box); !strings.HasPrefix(got, "[UNHEALTHY] pos: disk | [RECOVERED] pos: disk after ") || strings.Count(got, "|") != 1 {
-			t.Errorf("sent %s", got)
-		}
-		closed := l.Alerts().Closed
-		if len(closed) != 1 {
-			t.Fatalf("%+v", closed)
-		}
-		// Runs are a minute apart, give or take 10 %, and the second one without a failure ends it.
-		if late, took := closed[0].Since.Sub(failed), closed[0].Ended.Sub(closed[0].Since); late < 0 || late > 67*time.Second || took < 4*time.Minute || took > 8*time.Minute {
-			t.Errorf("the outage began %v after the failure and took %v", late, took)
-		}
-	})
+	for name, warns := range map[string]time.Duration{"confirmed warnings": time.Hour, "one warning": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				box := &inbox{}
+				l := newLab(t, Options{MinStatus: health.Fail}, box, critical("disk")...).run(t)
+				l.set(health.Warn, "disk")
+				time.Sleep(warns)
+				expect(t, box, "")
+				failed := time.Now()
+				l.set(health.Fail, "disk")
+				time.Sleep(5 * time.Minute)
+				l.set(health.Warn, "disk")
+				time.Sleep(10 * time.Minute)
+				l.stop()
+				if got := subjects(box); !strings.HasPrefix(got, "[UNHEALTHY] pos: disk | [RECOVERED] pos: disk after ") || strings.Count(got, "|") != 1 {
+					t.Errorf("sent %s", got)
+				}
+				closed := l.Alerts().Closed
+				if len(closed) != 1 {
+					t.Fatalf("%+v", closed)
+				}
+				// Runs are a minute apart, give or take 10 %, and the second one without a failure ends it.
+				if late, took := closed[0].Since.Sub(failed), closed[0].Ended.Sub(closed[0].Since); late < 0 || late > 67*time.Second || took < 4*time.Minute || took > 8*time.Minute {
+					t.Errorf("the outage began %v after the failure and took %v", late, took)
+				}
+			})
+		})
+	}
 }
 
 // A mail server that is down costs nobody the alert: it is tried again, and

@@ -209,9 +209,6 @@ func (o *observation) next(now time.Time, c *health.CheckState, h history, beat 
 		if n.Status >= health.Warn {
 			n.Changes, n.Since = []time.Time{now}, orNow(began, now)
 		}
-		if n.Status == health.Fail {
-			n.Failed = n.Since
-		}
 	} else {
 		n.Changes = slices.DeleteFunc(slices.Clone(o.Changes), func(t time.Time) bool { return now.Sub(t) > flapWindow })
 		n.Since, n.Failed, n.Good = o.Since, o.Failed, o.Good
@@ -230,17 +227,18 @@ func (o *observation) next(now time.Time, c *health.CheckState, h history, beat 
 				n.Good = now
 			}
 		}
-		if n.Status == health.Fail && o.Status != health.Fail {
-			n.Failed = n.Since
-			if was {
-				n.Failed = orNow(firstOf(c.Since, c.ConfirmedSince), now)
-			}
-		}
 		if n.Status != o.Status {
 			n.Changes = append(n.Changes, now)
 		} else if is && !beat && sameButNumbers(o.Output, n.Output) {
 			n.Output, n.Values = o.Output, o.Values // each difference causes a write
 		}
+	}
+	if n.Status == health.Fail && (o == nil || o.Status != health.Fail) {
+		failed := c.ConfirmedSince
+		if c.Status == health.Fail { // not only confirmed
+			failed = firstOf(c.Since, failed)
+		}
+		n.Failed = orNow(firstOf(failed), now)
 	}
 	if k := len(n.Changes); k > 0 {
 		calm := now.Sub(n.Changes[k-1]) >= flapCalm
@@ -268,8 +266,8 @@ func orNow(t, now time.Time) time.Time {
 	return t
 }
 
-// began is when what is an alert began: with MinStatus Fail, warnings before the failure do not
-// belong to it.
+// began returns the time from which an alert counts. With MinStatus Fail, warnings before the
+// failure do not belong to the alert.
 func (o *observation) began(minStatus health.Status) time.Time {
 	if minStatus == health.Fail && !o.Failed.IsZero() {
 		return o.Failed
