@@ -164,7 +164,7 @@ func (a *API) around(next http.Handler) http.Handler {
 	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		fail(w, http.StatusForbidden, "a page of another site may not send this")
 	}))
-	next = secure(guard.Handler(canonical(inTime(a.identify(named(next))))))
+	next = secure(guard.Handler(canonical(a.identify(named(next)))))
 	if a.Settings.Debug {
 		next = querycount.Middleware(&querycount.MiddlewareOptions{Logger: a.Logger})(next)
 	}

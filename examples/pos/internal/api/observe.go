@@ -41,27 +41,20 @@ const (
 	streamPatience = 30 * time.Minute
 )
 
-// inTime sets the time limit of each request. Without it, a database that hangs would block the
-// tills and use all connections.
-func inTime(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		patience := answerPatience
-		if isDownload(r) {
-			patience = streamPatience
-		}
-		ctx, cancel := context.WithTimeout(r.Context(), patience)
-		defer cancel()
-		next.ServeHTTP(w, r.WithContext(ctx))
-	})
-}
-
-// observe logs each request, and responds when a handler panics.
+// observe sets the time limit of each request, logs it, and responds when a handler panics.
+// Without the limit, a database that hangs would block the tills and use all connections.
 func (a *API) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		rec := &recorder{ResponseWriter: w, route: "none", id: strconv.FormatUint(rand.Uint64(), 36)}
 		w.Header().Set("X-Request-Id", rec.id)
-		r = r.WithContext(context.WithValue(r.Context(), recorderKey{}, rec))
+		patience := answerPatience
+		if isDownload(r) {
+			patience = streamPatience
+		}
+		ctx := &deadline{Context: context.WithValue(r.Context(), recorderKey{}, rec), at: start.Add(patience)}
+		defer ctx.stop()
+		r = r.WithContext(ctx)
 		defer func() {
 			v := recover()
 			if err, _ := v.(error); v != nil && !errors.Is(err, http.ErrAbortHandler) {
@@ -74,16 +67,20 @@ func (a *API) observe(next http.Handler) http.Handler {
 			if rec.status == 0 {
 				rec.status = http.StatusOK // the handler wrote no response, so net/http sends 200
 			}
-			a.Metrics.Request(rec.route, r.Method, rec.status, time.Since(start))
+			took, user := time.Since(start), ""
+			if rec.caller != nil {
+				user = rec.caller.user.Name
+			}
+			a.Metrics.Request(rec.route, r.Method, rec.status, took)
 			if nearLimit(w.Header()) {
 				a.Metrics.NearLimit(rec.route)
-				a.Logger.Warn("a limit is nearly used up", "route", rec.route, "user", rec.user, "peer", a.address(r),
+				a.Logger.Warn("a limit is nearly used up", "route", rec.route, "user", user, "peer", a.address(r),
 					"left", w.Header().Get("X-RateLimit-Remaining"), "of", w.Header().Get("X-RateLimit-Limit"))
 			}
 			a.Logger.LogAttrs(r.Context(), slog.LevelInfo, "request",
 				slog.String("method", r.Method), slog.String("path", r.URL.Path),
-				slog.Int("status", rec.status), slog.Duration("took", time.Since(start)), slog.String("peer", a.address(r)),
-				slog.String("user", rec.user), slog.String("request", rec.id))
+				slog.Int("status", rec.status), slog.Duration("took", took), slog.String("peer", a.address(r)),
+				slog.String("user", user), slog.String("request", rec.id))
 			if v != nil {
 				panic(http.ErrAbortHandler)
 			}
@@ -92,20 +89,19 @@ func (a *API) observe(next http.Handler) http.Handler {
 	})
 }
 
-// recorder stores the status of a response, and the pattern of its route.
+// recorder stores the status of a response, the pattern of its route, and the caller.
 type recorder struct {
 	http.ResponseWriter
 	status int
 	route  string
 	id     string
-	user   string
+	caller *caller // nil without a session
 }
 
-// note adds the user of a request to the log line.
-func note(r *http.Request, user string) {
-	if rec, ok := r.Context().Value(recorderKey{}).(*recorder); ok {
-		rec.user = user
-	}
+// recorderOf returns the recorder of a request, or nil outside of observe.
+func recorderOf(r *http.Request) *recorder {
+	rec, _ := r.Context().Value(recorderKey{}).(*recorder)
+	return rec
 }
 
 // address returns the client's address of a request, read behind the trusted proxies.
@@ -128,7 +124,7 @@ type recorderKey struct{}
 func named(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
-			if rec, ok := r.Context().Value(recorderKey{}).(*recorder); ok && r.Pattern != "" {
+			if rec := recorderOf(r); rec != nil && r.Pattern != "" {
 				rec.route = strings.TrimSuffix(r.Pattern, "{$}")
 			}
 		}()

@@ -30,12 +30,12 @@ type caller struct {
 	device string // the till that displays the page
 }
 
-type callerKey struct{}
-
 // callerOf returns the caller of a request, or nil without a session.
 func callerOf(r *http.Request) *caller {
-	c, _ := r.Context().Value(callerKey{}).(*caller)
-	return c
+	if rec := recorderOf(r); rec != nil {
+		return rec.caller
+	}
+	return nil
 }
 
 // IsAdmin reports whether a request comes from an administrator.
@@ -85,10 +85,7 @@ func (a *API) identify(next http.Handler) http.Handler {
 			a.failed(w, r, fmt.Errorf("%w: %w", ErrUnavailable, err))
 			return
 		case err == nil && ok:
-			r = r.WithContext(context.WithValue(r.Context(), callerKey{}, &caller{
-				user: user, token: t, cookie: cookie, device: cmp.Or(a.device(r), t),
-			}))
-			note(r, user.Name)
+			recorderOf(r).caller = &caller{user: user, token: t, cookie: cookie, device: cmp.Or(a.device(r), t)}
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -172,7 +169,7 @@ func (a *API) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	try.Succeed()
-	note(r, user.Name)
+	recorderOf(r).caller = &caller{user: user, token: t}
 	http.SetCookie(w, a.cookie(r, sessionCookie, t, sessionLifetime))
 	if a.device(r) == "" {
 		http.SetCookie(w, a.cookie(r, deviceCookie, a.Sessions.Sign(deviceCookie, rand.Text()), deviceLifetime))
