@@ -18,6 +18,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
 // every returns each kind of receiver for a server at an address.
@@ -127,6 +129,7 @@ func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
 // TestSlowAcceptance has servers that accept at once and whose body never ends.
 func TestSlowAcceptance(t *testing.T) {
+	testserver.NeedsLong(t)
 	if testing.Short() {
 		t.Skip("it waits for seconds; run it without -short")
 	}

@@ -161,6 +161,7 @@ func TestChaos(t *testing.T) {
 // TestClusterChaos reshards, fills a master, pauses one, and kills one whose replica takes
 // over.
 func TestClusterChaos(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	length := chaosTime(t)
 	set := testserver.RedisCluster(t, 3, 1)

@@ -15,6 +15,7 @@ import (
 // TestOneNodeDown: a master that hangs costs the keys of its slots. Keys of the others stay
 // hits, their writes are not pending, and they are as fast as before.
 func TestOneNodeDown(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	set := testserver.RedisCluster(t, 3, 0)
 	o := rediscache.ClusterOptions(set.Addrs()...)

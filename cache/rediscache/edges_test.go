@@ -179,6 +179,7 @@ func TestLateTagBeforeReply(t *testing.T) {
 // load of another process knows. The invalidation is pending, and ends the value of that load
 // as soon as it was announced.
 func TestUnannouncedTag(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	set := testserver.RedisCluster(t, 3, 0)
 	var lost atomic.Bool
@@ -226,6 +227,7 @@ func (replyError) RedisError()     {}
 // is stored, also where the node of the value has room. Else each invalidation of the tag
 // would leave the value valid.
 func TestFullNodeOfTag(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	set := testserver.RedisCluster(t, 3, 0)
 	connect := func() *cache.Typed[string] {
@@ -503,6 +505,7 @@ func TestWritesElsewhere(t *testing.T) {
 // TestHitRatioBesideWrites: 500 hot keys, while another process writes 4,000 other keys a
 // second.
 func TestHitRatioBesideWrites(t *testing.T) {
+	testserver.NeedsLong(t)
 	server := redisServer(t)
 	hot, other := open[int](t, trusting(t, server.Addr()), "hot", nil), open[int](t, unhurried(t, server.Addr()), "other", nil)
 	for i := range 500 {
@@ -580,6 +583,7 @@ func TestStatesOutliveValues(t *testing.T) {
 
 // TestMigratingSlot: every operation works on a slot that migrates.
 func TestMigratingSlot(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	set := testserver.RedisCluster(t, 3, 0)
 	cl := redis.NewClusterClient(clusterOptions(set.Addrs()...))
@@ -634,6 +638,7 @@ func TestMigratingSlot(t *testing.T) {
 // TestClusterLoad: reads of one cache load all masters alike, and writes append to no log
 // that no process reads.
 func TestClusterLoad(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	set := testserver.RedisCluster(t, 3, 0)
 	cl := redis.NewClusterClient(clusterOptions(set.Addrs()...))

@@ -115,6 +115,7 @@ func TestForeignWritesFenceLoads(t *testing.T) {
 
 // TestSentinelFailover: the process that writes reads its writes, and all agree in the end.
 func TestSentinelFailover(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes seconds")

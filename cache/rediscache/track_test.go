@@ -115,6 +115,7 @@ func masters(t *testing.T, c redis.UniversalClient) (out []*redis.Client) {
 // TestTrackingOutage: a killed connection, a hung server and a dead one end the trust in
 // memory, and each change is reported once.
 func TestTrackingOutage(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	server := redisServer(t)
 	var mu sync.Mutex

@@ -28,6 +28,7 @@ func goRun(t *testing.T, program string) string {
 
 // TestTutorial types in docs/cache.md: its steps, and the Go of its other sections.
 func TestTutorial(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("compiles programs")

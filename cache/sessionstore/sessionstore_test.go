@@ -253,6 +253,7 @@ func TestSlidingExpiry(t *testing.T) {
 // TestFailsClosed: nobody is logged in by a Redis that is gone, hangs, was emptied, or has
 // been tampered with.
 func TestFailsClosed(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	server := testserver.Redis(t)
 	for name, obeys := range map[string]bool{"obeying": true, "deaf": false} {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
 var inputDays = []day{
@@ -189,6 +191,7 @@ func (b *browser) inView(css string) {
 
 // TestTillInSpanish sells in a shop whose pages and amounts are Spanish.
 func TestTillInSpanish(t *testing.T) {
+	testserver.NeedsLong(t)
 	if testing.Short() {
 		t.Skip("a browser")
 	}

@@ -5,11 +5,14 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
 // TestStaff creates, changes and disables users in the browser, ends their sessions, and
 // reads the audit log.
 func TestStaff(t *testing.T) {
+	testserver.NeedsLong(t)
 	if testing.Short() {
 		t.Skip("a browser")
 	}
@@ -125,6 +128,7 @@ func TestStaff(t *testing.T) {
 
 // TestStock changes price and stock in the browser while a response is lost.
 func TestStock(t *testing.T) {
+	testserver.NeedsLong(t)
 	if testing.Short() {
 		t.Skip("a browser")
 	}
@@ -158,6 +162,7 @@ func TestStock(t *testing.T) {
 // TestStatusPageLeadsBack opens the status page as a manager, as a cashier and without a
 // session.
 func TestStatusPageLeadsBack(t *testing.T) {
+	testserver.NeedsLong(t)
 	if testing.Short() {
 		t.Skip("a browser")
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"testing"
 )
 
 // Long reports whether MAINSTAY_LONG=1 asks for every case of every test. Without it, a test of
@@ -30,5 +31,14 @@ func Sample(few, n int) int {
 func MostlyWaits() {
 	if !raceDetector {
 		_ = flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0))) // it is a number
+	}
+}
+
+// NeedsLong skips a test of the kind that ends servers, fills disks or waits for failovers, unless
+// MAINSTAY_LONG=1 is in the environment, and with -short. The plain run has a quicker test of what it covers.
+func NeedsLong(tb testing.TB) {
+	tb.Helper()
+	if !Long() || testing.Short() {
+		tb.Skip("MAINSTAY_LONG=1 runs this test, and the gate does; the plain run has a quicker one of its kind")
 	}
 }

@@ -40,6 +40,7 @@ func ping(server *RedisServer) error {
 }
 
 func TestRedisSentinelFailsOver(t *testing.T) {
+	NeedsLong(t)
 	t.Parallel()
 	set := RedisSentinel(t, 1)
 	old := set.Master()
@@ -56,6 +57,7 @@ func TestRedisSentinelFailsOver(t *testing.T) {
 }
 
 func TestRedisClusterFailsOver(t *testing.T) {
+	NeedsLong(t)
 	t.Parallel()
 	set := RedisCluster(t, 3, 1)
 	old := set.MasterOf("k")

@@ -108,6 +108,7 @@ func TestSlotsAreRenewedWhileTheyAreHeld(t *testing.T) {
 // A Redis that hangs for longer than a lease takes the slots with it: their holders
 // must know before anybody else can have the place, and not free it when it is another's.
 func TestSlotsRunOutWhileRedisHangs(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	const lease = 3 * time.Second // a third of it is the patience of the last calls
 	server := testserver.Redis(t)

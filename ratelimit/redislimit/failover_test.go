@@ -15,6 +15,7 @@ import (
 )
 
 func TestSentinelFailover(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	set := testserver.RedisSentinel(t, 1)
 	options := ClientOptions(set.Addrs()...)
@@ -23,6 +24,7 @@ func TestSentinelFailover(t *testing.T) {
 }
 
 func TestClusterFailover(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	const masters = 3
 	set := testserver.RedisCluster(t, masters, 1)

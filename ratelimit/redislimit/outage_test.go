@@ -145,6 +145,7 @@ func TestRedisAway(t *testing.T) {
 }
 
 func TestPausedAndRestarted(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	server := testserver.Redis(t)
 	var down, up atomic.Int32

@@ -135,6 +135,7 @@ func TestLock(t *testing.T) {
 
 // A server that hangs or is gone costs seconds and runs nothing.
 func TestUnreachable(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	server := testserver.Redis(t)
 	s := mustStore(t, dial(t, server.Addr()))

@@ -109,6 +109,7 @@ func TestPostgres(t *testing.T) {
 
 // An exhausted pool is not a dead database.
 func TestExhaustedPool(t *testing.T) {
+	testserver.NeedsLong(t)
 	if testing.Short() {
 		t.Skip("it waits for seconds; run it without -short")
 	}

@@ -18,6 +18,7 @@ import (
 // and copies the missing ones later. It then restores from the server alone, with pos, and with
 // the blocks of docs/backup.md.
 func TestBackupToBucket(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	s3 := testserver.S3(t)
 	client, err := minio.New(s3.Addr(), &minio.Options{Creds: credentials.NewStaticV4(s3.AccessKey(), s3.SecretKey(), ""), Region: "us-east-1"})

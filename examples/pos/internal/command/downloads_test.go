@@ -26,6 +26,7 @@ func (w *slowReader) Write(p []byte) (int, error) {
 // TestDownloadsAtOnce keeps four downloads of one user open. A fifth is refused, but the pages
 // of the same report are not. The slots are free again afterwards.
 func TestDownloadsAtOnce(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	t.Run("memory", func(t *testing.T) { downloadAtOnce(openTestShop(t, unlimited...)) })
 	t.Run("Redis", func(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 // password. The owner can still log in on a device that has logged in before, and from an
 // address that has.
 func TestOwnerWhileOthersGuess(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	s := openTestShop(t, "--trusted-proxies=127.0.0.1")
 	s.token = ""
@@ -87,6 +88,7 @@ func TestOwnerWhileOthersGuess(t *testing.T) {
 // of an address are allowed for all replicas together: with Redis, while Redis is away, and after
 // it has returned with its data.
 func TestGuessesWhileRedisIsAway(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	redis := testserver.Redis(t, "--appendonly", "yes", "--appendfsync", "always")
 	var replicas []*shop

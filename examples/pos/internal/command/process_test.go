@@ -342,6 +342,7 @@ func TestFirstAndSecondStart(t *testing.T) {
 // TestStopUnderLoad stops a selling server with SIGTERM. The server returns 503 on /ready/ and
 // continues to sell. It exits with status 0 and has every sale that it accepted.
 func TestStopUnderLoad(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("there is no SIGTERM on Windows")
@@ -380,6 +381,7 @@ func TestStopUnderLoad(t *testing.T) {
 
 // TestKilledUnderLoad kills a selling server. Every sale that it accepted is in the database.
 func TestKilledUnderLoad(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	p := startPos(t, demoShop(t), unlimited...)
 	stop := make(chan struct{})

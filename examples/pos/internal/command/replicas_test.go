@@ -16,6 +16,7 @@ import (
 // replica, and any replica accepts the link that acknowledges the alert. Both report a failure
 // of the database once.
 func TestAlertsOfEveryReplica(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	db := testserver.Postgres(t)
 	db.CreateDatabase(t, "pos")
@@ -81,6 +82,7 @@ func TestAlertsOfEveryReplica(t *testing.T) {
 // TestBackupsOfAnotherReplica runs the check of the backups on the replica that did not make
 // the backup.
 func TestBackupsOfAnotherReplica(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	db := testserver.Postgres(t)
 	db.CreateDatabase(t, "pos")

@@ -129,6 +129,7 @@ func TestWithoutItsRedis(t *testing.T) {
 // TestDatabaseThatHangs gets a JSON response before the server closes the connection. The
 // health check reports the cause at once, and the shop works again when the database returns.
 func TestDatabaseThatHangs(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	db := testserver.MariaDB(t)
 	db.CreateDatabase(t, "pos")

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
 // fleet is a set of replicas and servers that receives faults.
@@ -118,12 +120,10 @@ var faults = []fault{
 
 // TestFaults runs each fault on each engine with each kind of Redis.
 func TestFaults(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes some seconds for each fault")
-	}
 	long, err := time.ParseDuration(os.Getenv("POS_FAULTS"))
 	all := err == nil
 	if !all {
+		testserver.NeedsLong(t)
 		long = 5 * time.Second
 	}
 	for _, engine := range []string{"mariadb", "postgres"} {

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
 // mailbox is a mail server that stores the subjects of received messages.
@@ -82,8 +84,9 @@ func (m *mailbox) all() []string {
 // backup. With POS_FAULTS set, Redis stops for two minutes, which causes one message. Then the
 // replica that made the backup dies, which must not cause a second backup.
 func TestOnce(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes some seconds")
+	long := os.Getenv("POS_FAULTS") != ""
+	if !long {
+		testserver.NeedsLong(t)
 	}
 	program, err := os.Executable()
 	if err != nil {
@@ -111,7 +114,6 @@ func TestOnce(t *testing.T) {
 			t.Fatal("no replica made the backup")
 		}
 	}
-	long := os.Getenv("POS_FAULTS") != ""
 	if long {
 		time.Sleep(40 * time.Second) // for messages of the start
 		start := len(mail.all())

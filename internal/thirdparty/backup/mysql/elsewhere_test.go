@@ -18,6 +18,7 @@ import (
 // TestFederatedTable: a table whose rows lie on another server is restored without rows, and a
 // warning names it. One that the server cannot open is left out and makes the backup suspect.
 func TestFederatedTable(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	server := testserver.MariaDB(t, "--plugin-load-add=ha_federatedx")
 	_, port, err := net.SplitHostPort(server.Addr())
@@ -55,6 +56,7 @@ func TestFederatedTable(t *testing.T) {
 // TestConnectTable: a table whose rows may lie in a file of the server is not in a backup,
 // which is therefore suspect. A restore over the original does not delete the file.
 func TestConnectTable(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	server := testserver.MariaDB(t)
 	if !strings.Contains(server.Exec(t, "SHOW PLUGINS SONAME LIKE 'ha_connect%'"), "ha_connect") {
@@ -114,6 +116,7 @@ func TestOutsideTheDump(t *testing.T) {
 // TestNamesInLowerCase: a server that writes names in lower case takes the backup of one that
 // does not, and its own under any case of the name.
 func TestNamesInLowerCase(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	server, lower := testserver.MariaDB(t), testserver.MariaDB(t, "--lower-case-table-names=1")
 	const schema = "CREATE TABLE Users (Id INT PRIMARY KEY, Name VARCHAR(10)); INSERT INTO Users VALUES (1, 'A'); CREATE TABLE Orders (Id INT, U INT, FOREIGN KEY (U) REFERENCES Users (Id)); INSERT INTO Orders VALUES (1, 1); CREATE VIEW Names AS SELECT Name FROM Users; CREATE TRIGGER Stamp BEFORE INSERT ON Users FOR EACH ROW SET NEW.Name = 'x'; CREATE SEQUENCE Numbers; CREATE TABLE N (id INT DEFAULT NEXTVAL(Numbers)); CREATE PROCEDURE P() SELECT COUNT(*) FROM `Shop`.Users;"

@@ -49,6 +49,7 @@ const manyRows = "CREATE TABLE many (id INT PRIMARY KEY, line CHAR(200)); INSERT
 // TestSessionKilledDuringADump: the session of a dump, or the whole server, ends while the dump
 // runs. That attempt publishes nothing. The second attempt of the run is good.
 func TestSessionKilledDuringADump(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	for name, happens := range map[string]func(*testing.T, *testserver.MariaDBServer){
 		"its session": func(t *testing.T, server *testserver.MariaDBServer) {
@@ -86,6 +87,7 @@ func TestSessionKilledDuringADump(t *testing.T) {
 // TestServerKilledDuringARestore: the server ends while a restore writes. The restore names what
 // it left, a restore test does not accuse the backup, and the original is what it was.
 func TestServerKilledDuringARestore(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	server := testserver.MariaDB(t)
 	load(t, server, "shop", manyRows)
@@ -139,6 +141,7 @@ func TestServerKilledDuringARestore(t *testing.T) {
 // it, with the default LockWait of 20 s. A plain run waits for 2 s. A holder that is killed frees
 // the table.
 func TestLockedTable(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	server := testserver.MariaDB(t)
 	type run struct {

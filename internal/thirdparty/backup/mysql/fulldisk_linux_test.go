@@ -19,6 +19,7 @@ import (
 // TestFullDisk: the disk of the server is full during a restore. The restore leaves nothing,
 // names the cause, and does not accuse the backup. The original is what it was.
 func TestFullDisk(t *testing.T) {
+	testserver.NeedsLong(t)
 	disk := t.TempDir()
 	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=320m,mode=0777"); err != nil {
 		t.Skipf("cannot mount a small disk, which takes root and the right to mount: %v", err)

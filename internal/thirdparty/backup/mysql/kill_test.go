@@ -61,6 +61,7 @@ func TestKilled(t *testing.T) {
 // first one that could change anything. Afterwards Check fails, or the database is whole; and
 // the same restore, again, brings it back. After some steps that restore is killed as well.
 func TestKilledBetweenSteps(t *testing.T) {
+	testserver.NeedsLong(t)
 	if folder := os.Getenv(killFolder); folder != "" {
 		db, watch := stepping(t, os.Getenv(killDSN))
 		left, err := strconv.Atoi(os.Getenv(killStep))
@@ -141,6 +142,7 @@ func TestKilledBetweenSteps(t *testing.T) {
 // TestExchangeIsUndone has each statement of an exchange fail, alone and with all that follow.
 // A failure leaves the original as it was, or the error wraps ErrHalfway and Check fails.
 func TestExchangeIsUndone(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	server := testserver.MariaDB(t, "--log-bin-trust-function-creators=1")
 	loadRich(t, server)

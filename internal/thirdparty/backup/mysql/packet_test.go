@@ -17,6 +17,7 @@ import (
 // TestLongStatement: a row of 2.5 MiB is a statement of 5 MiB, and this server takes 3 MiB. A
 // restore says so before it creates a database, with the value that is needed.
 func TestLongStatement(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	server := testserver.MariaDB(t, "--max-allowed-packet=3M")
 	load(t, server, "shop", "CREATE TABLE photos (id INT PRIMARY KEY, jpeg LONGBLOB); INSERT INTO photos VALUES (1, REPEAT(UNHEX('FFD8'), 1310720)); CREATE TABLE t (id INT PRIMARY KEY)")

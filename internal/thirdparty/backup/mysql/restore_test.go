@@ -176,6 +176,7 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 // TestFailsSoftly: a view that does not work is left out and named, and makes the backup
 // suspect; a table that another session has locked ends the run with the name of the session.
 func TestFailsSoftly(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	server := testserver.MariaDB(t)
 	load(t, server, "shop", moved+`CREATE TABLE gone (id INT); CREATE VIEW broken AS SELECT * FROM gone; CREATE VIEW on_it AS SELECT * FROM broken; DROP TABLE gone;`)

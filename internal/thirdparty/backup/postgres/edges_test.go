@@ -123,6 +123,7 @@ func TestEdges(t *testing.T) {
 	})
 	// All databases of the server as one job, restored on another server under their names.
 	t.Run("a server", func(t *testing.T) {
+		testserver.NeedsLong(t)
 		own, other := testserver.Postgres(t), testserver.Postgres(t)
 		own.CreateDatabase(t, "shop")
 		own.Exec(t, "shop", "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2)")
@@ -172,6 +173,7 @@ func TestEdges(t *testing.T) {
 	})
 	// A column that a parent got later comes first in the restored children.
 	t.Run("columns in another order", func(t *testing.T) {
+		testserver.NeedsLong(t)
 		server.CreateDatabase(t, "family")
 		server.Exec(t, "family", `CREATE TABLE parent (id int); CREATE TABLE child (v text, "x, (y" int, big text) INHERITS (parent); ALTER TABLE parent ADD COLUMN late int DEFAULT 5; INSERT INTO child SELECT i, E'tab\t' || i, -i, repeat('x', i * 40000), i * 2 FROM generate_series(1, 40) i`)
 		p := source(t, server.DSN("family"), nil)

@@ -96,6 +96,7 @@ func TestOverwriteKeepsOwnersPrivilegesAndSettings(t *testing.T) {
 
 // A role that could not give everything back refuses, and the original stays.
 func TestOverwriteRefusesToChangeRights(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	server := guardedServer(t)
 	archive, want := dumped(t, source(t, server.DSN("two"), nil))
@@ -115,6 +116,7 @@ func TestOverwriteRefusesToChangeRights(t *testing.T) {
 // On a server without the roles the rest is there, PUBLIC stays revoked, and everything
 // that was left out is named.
 func TestRestoreWithoutTheRoles(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	archive, want := func() ([]byte, driver.Contents) {
 		return dumped(t, source(t, guardedServer(t).DSN("two"), nil))
@@ -138,6 +140,7 @@ func TestRestoreWithoutTheRoles(t *testing.T) {
 
 // Encoding, locale and provider are those of the original, whatever the server's are.
 func TestRestoreGivesEncodingAndLocale(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	server := testserver.Postgres(t)
 	for i, options := range []string{
@@ -164,6 +167,7 @@ func TestRestoreGivesEncodingAndLocale(t *testing.T) {
 // The command of yesterday works when the database is gone, and for a role that cannot
 // create one, into one that is empty.
 func TestRestoreWhenTheDatabaseIsGone(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	server := testserver.Postgres(t)
 	server.Exec(t, "postgres", "CREATE ROLE app LOGIN PASSWORD 'pw'")

@@ -47,6 +47,7 @@ func leftovers(t testing.TB, server *testserver.PostgresServer) []string {
 // TestSessionKilledDuringADump: the session of a dump, or the whole server, ends while the dump
 // runs. That attempt publishes nothing. The second attempt of the run is good.
 func TestSessionKilledDuringADump(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	for name, happens := range map[string]func(*testing.T, *testserver.PostgresServer){
 		"its session": func(t *testing.T, server *testserver.PostgresServer) {
@@ -104,6 +105,7 @@ func (f fatal) Abilities() driver.Abilities {
 // TestServerKilledDuringARestore: the server ends while a restore writes. The restore names what
 // it left, a restore test does not accuse the backup, and the original is what it was.
 func TestServerKilledDuringARestore(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	server := testserver.Postgres(t)
 	server.CreateDatabase(t, "shop")
@@ -172,6 +174,7 @@ func creating(t *testing.T, server *testserver.PostgresServer) (stopped func()) 
 // TestKilledBeside kills a process that restores beside the original. Check names the incomplete
 // database until the restore is settled.
 func TestKilledBeside(t *testing.T) {
+	testserver.NeedsLong(t)
 	if dsn := os.Getenv(killDSN); dsn != "" {
 		job := jobIn(t, os.Getenv(killFolder), source(t, dsn, nil), nil)
 		fmt.Println("running")

@@ -18,6 +18,7 @@ import (
 // TestFullDisk: the disk of the server is full during a restore. The restore names the cause and
 // what it could not remove, and does not accuse the backup. The original is what it was.
 func TestFullDisk(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	disk := t.TempDir()
 	require.NoError(t, os.Chmod(filepath.Dir(disk), 0o755))

@@ -131,6 +131,7 @@ func TestKilledRuns(t *testing.T) {
 // database is whole after each kill, the old one or the new one, and takes connections. A
 // second overwriting restore ends well and removes the marker.
 func TestKilledOverwrite(t *testing.T) {
+	testserver.NeedsLong(t)
 	if dsn := os.Getenv(killDSN); dsn != "" {
 		job := jobIn(t, os.Getenv(killFolder), source(t, dsn, nil), nil)
 		fmt.Println("running")

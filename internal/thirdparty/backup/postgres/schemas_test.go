@@ -16,9 +16,9 @@ import (
 	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
-// sampled are the schemas of the plain run: quoted names, partitions with generated columns, and
-// owners with privileges and policies.
-var sampled = []string{"names", "partitions", "security"}
+// sampled are the schemas of the plain run: quoted names, and owners with
+// privileges and policies.
+var sampled = []string{"names", "security"}
 
 // schemas are those of testdata, and those of a folder that the environment names. Without
 // MAINSTAY_LONG, testdata gives those of sampled.
