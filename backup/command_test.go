@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
 // sh is a command for tests only: a Command itself knows no shell.
@@ -58,8 +60,8 @@ func TestCommandFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if name == "held open" && testing.Short() {
-				t.Skip("it waits for seconds; run it without -short")
+			if name == "held open" { // it waits for seconds
+				testserver.NeedsLong(t)
 			}
 			j, folder := newTestJob(t, sh(t, test.script, &CommandOptions{Trailer: "-- end", Env: []string{"PW=s3cret-value"}}), nil)
 			_, err := j.Backup(t.Context())

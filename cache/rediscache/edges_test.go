@@ -310,6 +310,7 @@ func TestUnrelatedTags(t *testing.T) {
 // TestOutageWithReads: keys that are only read during an outage stay in Redis, and keys that
 // are written during it are deleted there afterwards.
 func TestOutageWithReads(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	server := redisServer(t)
 	s := running(t, newStore(t, client(t, server.Addr()), &rediscache.Options{MaxPending: 20})) // reads do not count

@@ -7,11 +7,13 @@ import (
 	"time"
 
 	"github.com/mainstay-go/mainstay/cache"
+	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
 // TestOffers: values that a process loaded during an outage are in Redis after it, unless
 // a process has written their keys or tags since.
 func TestOffers(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	server := redisServer(t)
 	ctx := t.Context()

@@ -83,10 +83,10 @@ func TestSSHD(t *testing.T) {
 			t.Error("a host was not asked for its key")
 		}
 	})
-	t.Run("full disk", func(t *testing.T) { fullDisk(t, server, login) })
+	t.Run("full disk", func(t *testing.T) { testserver.NeedsLong(t); fullDisk(t, server, login) })
 	// The last two pause and kill the server.
-	t.Run("hung", func(t *testing.T) { hungServer(t, server, login) })
-	t.Run("cut", func(t *testing.T) { cutUpload(t, server, login) })
+	t.Run("hung", func(t *testing.T) { testserver.NeedsLong(t); hungServer(t, server, login) })
+	t.Run("cut", func(t *testing.T) { testserver.NeedsLong(t); cutUpload(t, server, login) })
 }
 
 // jobThroughSSHD: the backup, the history, the backup read again, the modes of the files.

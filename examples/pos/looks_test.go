@@ -71,6 +71,7 @@ var windows = []struct {
 // TestPagesLookGood checks each page in each window size, with axe-core in two of them. A plain run
 // has the first.
 func TestPagesLookGood(t *testing.T) {
+	testserver.NeedsLong(t)
 	if testing.Short() || raceDetector {
 		t.Skip("a browser")
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
 var unknownDays = []day{
@@ -245,6 +247,7 @@ func (b *browser) fill(amount string) {
 // TestTillWithSpentLimits logs in, reads and sells while the limit of reads, sales or log-ins
 // is used up.
 func TestTillWithSpentLimits(t *testing.T) {
+	testserver.NeedsLong(t)
 	if testing.Short() {
 		t.Skip("a browser")
 	}

@@ -12,6 +12,7 @@ import (
 // account that is not the administrator's. It restores once more after the database was
 // dropped.
 func TestBackupOfMariaDB(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	db := testserver.MariaDB(t)
 	db.CreateDatabase(t, "pos")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
+	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
 // readers are the commands that only read, with their allowed exit codes on a shop.
@@ -106,6 +107,7 @@ func TestHealthSaysWhatItsCodeMeans(t *testing.T) {
 
 // TestServeFillsItsOwnDatabaseOnly opens databases that another program has made.
 func TestServeFillsItsOwnDatabaseOnly(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	foreign := t.TempDir()
 	db, err := sql.Open("sqlite", filepath.Join(foreign, "pos.db"))

@@ -79,6 +79,7 @@ func TestConnectTable(t *testing.T) {
 // TestOutsideTheDump: parts of tables that no dump carries. The folders of tables are left
 // out with a warning. Characters that the server does not print make the backup suspect.
 func TestOutsideTheDump(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	server := testserver.MariaDB(t)
 	dir := filepath.Dir(server.Socket())

@@ -277,6 +277,7 @@ func TestOverwriteIsUndone(t *testing.T) {
 // TestAccounts: the accounts with rights on the database come as statements that another
 // server takes.
 func TestAccounts(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	const plugin = "--plugin-load-add=auth_ed25519"
 	server := testserver.MariaDB(t, plugin)

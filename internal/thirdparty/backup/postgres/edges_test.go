@@ -62,6 +62,7 @@ func pgbouncer(t *testing.T, server *testserver.PostgresServer, mode, database s
 
 // TestEdges shares one server among tests of what stands around a database.
 func TestEdges(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	server := testserver.Postgres(t)
 	server.CreateDatabase(t, "shop")

@@ -54,6 +54,7 @@ func guardedServer(t testing.TB) *testserver.PostgresServer {
 // Finding: an overwriting restore opened closed functions, locked the application out and
 // lost the settings of the database.
 func TestOverwriteKeepsOwnersPrivilegesAndSettings(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	server := guardedServer(t)
 	p := source(t, server.DSN("two"), nil)

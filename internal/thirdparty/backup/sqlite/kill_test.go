@@ -12,6 +12,7 @@ import (
 
 	"github.com/mainstay-go/mainstay/backup/driver"
 	"github.com/mainstay-go/mainstay/backup/sqlite"
+	"github.com/mainstay-go/mainstay/internal/testserver"
 	"github.com/mainstay-go/mainstay/internal/thirdparty/backup/killing"
 )
 
@@ -37,5 +38,5 @@ func TestKilled(t *testing.T) {
 	t.Parallel()
 	_, path := open(t, "CREATE TABLE sales (id INTEGER PRIMARY KEY, line TEXT)",
 		"INSERT INTO sales WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM s WHERE i < 3000) SELECT i, hex(randomblob(40)) FROM s")
-	killing.Backups(t, at(path), killing.Times(25), killPath+"="+path)
+	killing.Backups(t, at(path), killing.Times(testserver.Sample(5, 25)), killPath+"="+path)
 }
