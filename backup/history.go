@@ -17,34 +17,34 @@ type Run struct {
 	// Manifest describes the backup. It is nil if the run published no backup, and for runs
 	// that come from the history.
 	Manifest  *Manifest       `json:"-"`
-	Time      time.Time       `json:"time"` // start of the run
-	ID        string          `json:"id"`   // of the backup that the run was to publish
-	OK        bool            `json:"ok"`
-	Published bool            `json:"published"`
-	Stage     string          `json:"stage,omitempty"` // the stage that failed
-	Error     string          `json:"error,omitempty"`
-	Suspect   string          `json:"suspect,omitempty"`
-	RawSize   int64           `json:"raw_size,omitempty"`
-	Size      int64           `json:"size,omitempty"`
-	Tables    int             `json:"tables,omitempty"`
-	Rows      int64           `json:"rows,omitempty"`
+	Time      time.Time       `json:"time"`               // start of the run
+	ID        string          `json:"id"`                 // of the backup that the run was to publish
+	OK        bool            `json:"ok"`                 // the run ended without an error
+	Published bool            `json:"published"`          // the backup exists, even if a later stage failed
+	Stage     string          `json:"stage,omitempty"`    // the stage that failed
+	Error     string          `json:"error,omitempty"`    // the cause, shortened to 2 KiB; "" if OK
+	Suspect   string          `json:"suspect,omitempty"`  // as in Manifest.Suspect; "" without a complete dump
+	RawSize   int64           `json:"raw_size,omitempty"` // of the dump, in bytes; 0 without a complete dump
+	Size      int64           `json:"size,omitempty"`     // of the stored file, in bytes; 0 without a complete dump
+	Tables    int             `json:"tables,omitempty"`   // number of tables in the dump
+	Rows      int64           `json:"rows,omitempty"`     // in all tables
 	Verified  bool            `json:"verified,omitempty"` // the backup was read back and equals the dump
 	Restored  bool            `json:"restored,omitempty"` // the backup passed a restore test
 	Reread    []string        `json:"reread,omitempty"`   // ids of older backups that were read again
 	Deleted   []string        `json:"deleted,omitempty"`  // ids of backups that retention removed
 	Swept     []string        `json:"swept,omitempty"`    // leftovers of earlier crashes that the run removed
-	Targets   []TargetOutcome `json:"targets,omitempty"`
-	Warnings  []string        `json:"warnings,omitempty"`
-	TookMS    int64           `json:"took_ms"`
-	Stages    []RunStage      `json:"stages,omitempty"`
-	Host      string          `json:"host,omitempty"`
+	Targets   []TargetOutcome `json:"targets,omitempty"`  // one for each target; nil before the replicate stage
+	Warnings  []string        `json:"warnings,omitempty"` // texts for the operator; the history has at most 20 of a run
+	TookMS    int64           `json:"took_ms"`            // duration of the run, in milliseconds
+	Stages    []RunStage      `json:"stages,omitempty"`   // in their order, with the failed ones
+	Host      string          `json:"host,omitempty"`     // name of the host of the run; "" if unknown
 }
 
 // RunStage is a stage of a [Run].
 type RunStage struct {
-	Name   string `json:"name"`
-	OK     bool   `json:"ok"`
-	TookMS int64  `json:"took_ms"`
+	Name   string `json:"name"`    // "sweep", "dump", "verify", …; "lock" only if it failed
+	OK     bool   `json:"ok"`      // the stage ended without an error
+	TookMS int64  `json:"took_ms"` // duration of the stage, in milliseconds
 }
 
 const (

@@ -78,10 +78,10 @@ type Trace struct {
 
 // StageEvent describes the end of one stage of a run.
 type StageEvent struct {
-	ID    string // of the backup
-	Stage string // "dump", "verify", ...
-	Took  time.Duration
-	Err   error // nil if the stage succeeded
+	ID    string        // of the backup
+	Stage string        // "dump", "verify", ...
+	Took  time.Duration // duration of the stage
+	Err   error         // nil if the stage succeeded
 }
 
 // Job backs up one source into one storage. Its methods are safe for concurrent use. Only
@@ -153,7 +153,7 @@ func (j *Job) Name() string { return j.name }
 type StageError struct {
 	Stage     string // "lock", "preflight", "dump", "publish", "verify", "replicate", "retain", …
 	Published bool   // the new backup exists
-	Err       error
+	Err       error  // the cause, never nil
 }
 
 func (e *StageError) Error() string {

@@ -22,8 +22,8 @@ const (
 
 // Entry is a backup in a storage.
 type Entry struct {
-	ID          string
-	State       State
+	ID          string       // as in Manifest.ID, from the names of the files
+	State       State        // Good, Suspect, Damaged or Unknown
 	Problem     string       // the reason of a bad state; "" for a good backup
 	Manifest    *Manifest    // nil if State is Unknown
 	Pinned      bool         // never deleted by retention

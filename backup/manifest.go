@@ -26,22 +26,22 @@ const manifestFormat = 1
 // Manifest describes a backup. It is written once, after all other files, and never
 // changed.
 type Manifest struct {
-	Format     int       `json:"format"`
-	ID         string    `json:"id"`
-	Job        string    `json:"job"`
-	Engine     string    `json:"engine"`
-	Database   string    `json:"database,omitempty"`
-	Started    time.Time `json:"started"`
-	Ended      time.Time `json:"ended"`
-	DurationMS int64     `json:"duration_ms"`
+	Format     int       `json:"format"`             // version of the manifest format: 1
+	ID         string    `json:"id"`                 // JOB_TIME_DIGITS, the beginning of the names of its files
+	Job        string    `json:"job"`                // name of the job
+	Engine     string    `json:"engine"`             // "sqlite", "mariadb", "postgresql", "files", "bundle", "command", …
+	Database   string    `json:"database,omitempty"` // readable name of the source; "" without one
+	Started    time.Time `json:"started"`            // start of the run, in UTC
+	Ended      time.Time `json:"ended"`              // end of the dump, in UTC
+	DurationMS int64     `json:"duration_ms"`        // from Started to Ended, in milliseconds
 
-	File      string `json:"file"`
+	File      string `json:"file"`       // name of the stored file in the storage
 	Size      int64  `json:"size"`       // of the stored file
 	SHA256    string `json:"sha256"`     // of the stored file
 	RawSize   int64  `json:"raw_size"`   // of the dump
 	RawSHA256 string `json:"raw_sha256"` // of the dump
 
-	Compression Compression `json:"compression"`
+	Compression Compression `json:"compression"`          // of the stored file
 	Encryption  string      `json:"encryption,omitempty"` // "age", with the recipients below
 	Recipients  []string    `json:"recipients,omitempty"` // fingerprints
 
@@ -50,12 +50,12 @@ type Manifest struct {
 	// compressed and encrypted like the artefact, and stored in base64. [Job.Accounts]
 	// decodes them. "" if the source has none.
 	Accounts  string `json:"accounts,omitempty"`
-	RowsTotal int64  `json:"rows_total"`
+	RowsTotal int64  `json:"rows_total"`         // in all tables
 	Previous  string `json:"previous,omitempty"` // the newest backup before this one
 	// Suspect says in which way this backup is unlike earlier ones. "" if it is not. A
 	// suspect backup is kept, and suspends retention.
 	Suspect string `json:"suspect,omitempty"`
-	Host    string `json:"host,omitempty"`
+	Host    string `json:"host,omitempty"`   // name of the host that made the backup; "" if unknown
 	Runner  string `json:"runner,omitempty"` // the versions of this module and of Go
 	// HMAC authenticates all other fields, if Options.ManifestKey is set.
 	HMAC string `json:"hmac,omitempty"`

@@ -13,10 +13,15 @@ import (
 
 // RestoreReport describes a restore.
 type RestoreReport struct {
-	ID       string
-	Target   string // the new database
+	ID     string // of the restored backup; "" if it was not found
+	Target string // the new database
+	// Contents lists the restored tables and other objects, with warnings. It is incomplete
+	// after an error.
 	Contents driver.Contents
-	Took     time.Duration
+	// Took is the duration of the restore, 0 if it did not start. [Job.Restore] includes the
+	// check of the artefact. [Job.RestoreOver] includes neither that check nor the safety
+	// backup.
+	Took time.Duration
 }
 
 // RestoreOptions configure [Job.Restore] and [Job.RestoreOver]. The zero value and nil are

@@ -72,15 +72,15 @@ func (o *RestoreTestOptions) validate(source driver.Source) error {
 
 // RestoreTest is the outcome of a restore test: a restore into a scratch database.
 type RestoreTest struct {
-	Time    time.Time `json:"time"`
-	OK      bool      `json:"ok"`
-	Problem string    `json:"problem,omitempty"`
+	Time    time.Time `json:"time"`              // start of the restore, in UTC
+	OK      bool      `json:"ok"`                // the backup passed
+	Problem string    `json:"problem,omitempty"` // why it did not pass; "" if OK
 	// RestoreMS is the time until the restored database could be queried, in milliseconds.
 	// Recovery after the loss of the database takes as long.
 	RestoreMS  int64             `json:"restore_ms"`
-	Tables     int               `json:"tables"`
-	Rows       int64             `json:"rows"`
-	Assertions []AssertionResult `json:"assertions,omitempty"`
+	Tables     int               `json:"tables"`               // in the restored database; 0 if the restore failed
+	Rows       int64             `json:"rows"`                 // in all restored tables; 0 if the restore failed
+	Assertions []AssertionResult `json:"assertions,omitempty"` // in the order of the options; nil if the test failed before
 }
 
 // TestRestore runs a restore test. It verifies the backup with this id as [Job.Verify] does, and
@@ -277,9 +277,9 @@ type Assertion struct {
 
 // AssertionResult is the outcome of an [Assertion].
 type AssertionResult struct {
-	Name    string `json:"name"`
-	OK      bool   `json:"ok"`
-	Problem string `json:"problem,omitempty"`
+	Name    string `json:"name"`              // as in Assertion.Name
+	OK      bool   `json:"ok"`                // the assertion holds
+	Problem string `json:"problem,omitempty"` // why it does not hold; "" if OK
 }
 
 // holds returns the reason why an assertion does not hold, or nil.

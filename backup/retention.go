@@ -55,9 +55,9 @@ func (p *Policy) validate() error {
 
 // Decision is the decision of retention about one backup, with the reason.
 type Decision struct {
-	Entry   Entry
-	Keep    bool
-	Reasons []string
+	Entry   Entry    // the backup
+	Keep    bool     // false: the backup was deleted, or would be without dryRun
+	Reasons []string // why it is kept or deleted; never empty
 }
 
 // ErrSuspended means that retention deletes no backup for now, because of a possible

@@ -8,18 +8,18 @@ import (
 // Stats counts the work of a [Job] in this process since it was created. [Job.History] has
 // the runs of all processes.
 type Stats struct {
-	Running    bool        // a backup is running in this process
-	Runs       uint64      // backups that were started and have ended, with or without an error
-	Good       uint64      // runs without an error
-	Failed     uint64      // runs that published no backup, except those that found the lock held
-	Incomplete uint64      // runs that published a backup, with a problem
-	Locked     uint64      // runs that found the lock held
-	FailedAt   StageCounts // the stages in which Failed and Incomplete runs failed
-	RawBytes   uint64      // size of the dumps of published backups
-	Bytes      uint64      // stored size of published backups
-	Rows       uint64      // in published backups
-	Deleted    uint64      // backups that retention removed
-	LastTook   time.Duration
+	Running    bool          // a backup is running in this process
+	Runs       uint64        // backups that were started and have ended, with or without an error
+	Good       uint64        // runs without an error
+	Failed     uint64        // runs that published no backup, except those that found the lock held
+	Incomplete uint64        // runs that published a backup, with a problem
+	Locked     uint64        // runs that found the lock held
+	FailedAt   StageCounts   // the stages in which Failed and Incomplete runs failed
+	RawBytes   uint64        // size of the dumps of published backups
+	Bytes      uint64        // stored size of published backups
+	Rows       uint64        // in published backups
+	Deleted    uint64        // backups that retention removed
+	LastTook   time.Duration // duration of the last run that ended
 	LastDump   time.Duration // the dump stage of the last run that ended
 	LastRun    time.Time     // start of the last run; zero if there was none
 	LastGood   time.Time     // start of the last good run
@@ -27,6 +27,8 @@ type Stats struct {
 
 // StageCounts has one count for each stage.
 type StageCounts struct {
+	// Each field counts the Failed and Incomplete runs whose first failure was in this stage.
+	// Lock does not include the runs that found the lock held.
 	Lock, Sweep, Preflight, Dump, Publish, Verify, Scrub, Replicate, Retain uint64
 }
 

@@ -57,9 +57,9 @@ type Abilities struct {
 
 // Object is a file in a [Storage].
 type Object struct {
-	Name     string
-	Size     int64 // bytes
-	Modified time.Time
+	Name     string    // as given to Put or Replace
+	Size     int64     // bytes
+	Modified time.Time // time of the last write
 }
 
 // Errors of storages and jobs.

@@ -34,9 +34,9 @@ type Target struct {
 
 // TargetOutcome describes the work of a run on one [Target].
 type TargetOutcome struct {
-	Name    string   `json:"name"`
-	OK      bool     `json:"ok"` // the target holds all backups that it should
-	Error   string   `json:"error,omitempty"`
+	Name    string   `json:"name"`              // as in Target.Name
+	OK      bool     `json:"ok"`                // the target holds all backups that it should
+	Error   string   `json:"error,omitempty"`   // the cause in one line; "" if OK
 	Newest  string   `json:"newest,omitempty"`  // the id of its newest good backup, if known
 	Copied  []string `json:"copied,omitempty"`  // ids of backups that this run copied there
 	Deleted []string `json:"deleted,omitempty"` // ids of backups that its retention removed

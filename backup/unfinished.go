@@ -30,10 +30,10 @@ type UnfinishedRestore struct {
 	// Left are the databases, files or folders that the restore may have left behind.
 	Left []string `json:"left,omitempty"`
 
-	Host  string    `json:"host,omitempty"` // of the process that restores
-	PID   int       `json:"pid,omitempty"`
-	Seen  time.Time `json:"seen"` // when the process last wrote the marker
-	Ended bool      `json:"ended,omitempty"`
+	Host  string    `json:"host,omitempty"`  // of the process that restores
+	PID   int       `json:"pid,omitempty"`   // id of that process on Host
+	Seen  time.Time `json:"seen"`            // when the process last wrote the marker
+	Ended bool      `json:"ended,omitempty"` // the restore returned an error; false if it was interrupted
 
 	file string
 }

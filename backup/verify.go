@@ -13,12 +13,14 @@ import (
 
 // Verification is the result of reading a backup back.
 type Verification struct {
-	ID      string    `json:"id"`
-	Time    time.Time `json:"time"`
-	OK      bool      `json:"ok"`
-	Decoded bool      `json:"decoded"` // false: only the stored bytes were compared, for example of an encrypted backup
-	Problem string    `json:"problem,omitempty"`
-	TookMS  int64     `json:"took_ms"`
+	ID   string    `json:"id"`   // of the backup
+	Time time.Time `json:"time"` // start of the verification, in UTC
+	// OK is false if damage was found. It is true if the backup could not be read, and if
+	// only the restore test failed.
+	OK      bool   `json:"ok"`
+	Decoded bool   `json:"decoded"`           // false: only the stored bytes were compared, for example of an encrypted backup
+	Problem string `json:"problem,omitempty"` // the damage; "" if OK
+	TookMS  int64  `json:"took_ms"`           // duration of the reading, in milliseconds; 0 if it was not measured
 	// RestoreTest is the outcome of the latest restore test. It is nil if there was none. It
 	// stays if the backup is only read back later.
 	RestoreTest *RestoreTest `json:"drill,omitempty"`

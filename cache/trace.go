@@ -23,34 +23,37 @@ type Trace struct {
 type (
 	// HitEvent reports a read that found a value.
 	HitEvent struct {
-		Cache, Key string
-		Tier       Tier
+		Cache, Key string // the name given to New, and the key without that name
+		Tier       Tier   // where the value was found
 	}
 	// MissEvent names a key of a cache.
-	MissEvent struct{ Cache, Key string }
+	MissEvent struct {
+		Cache, Key string // the name given to New, and the key without that name
+	}
 	// StaleEvent reports a value that was served after its time to live.
 	StaleEvent struct {
-		Cache, Key string
-		Reason     StaleReason
+		Cache, Key string      // the name given to New, and the key without that name
+		Reason     StaleReason // why the old value was served
 	}
 	// LoadedEvent reports the load of a key.
 	LoadedEvent struct {
-		Cache, Key string
+		Cache, Key string        // the name given to New, and the key without that name
 		Took       time.Duration // from the call of the loader to its return
 		Err        error         // of the loader
 	}
 	// StoreErrorEvent reports a failure of the store.
 	StoreErrorEvent struct {
+		// Cache is the name given to New. Key is the key without that name, or the tag in
+		// its internal form. It is "" if the failed operation has no key.
 		Cache, Key string
-		Err        error
+		Err        error // of the store; in Trace.BadPayload: why the value cannot be decoded
 	}
 	// AuditEvent reports the comparison of a hit with its source. A stale value differs
-	// from the source although the key was not written during the comparison. Age is the
-	// time since the value was loaded.
+	// from the source although the key was not written during the comparison.
 	AuditEvent struct {
-		Cache, Key string
-		Stale      bool
-		Age        time.Duration
+		Cache, Key string        // the name given to New, and the key without that name
+		Stale      bool          // the value differs from the source
+		Age        time.Duration // time since the value was loaded
 	}
 )
 

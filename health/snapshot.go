@@ -10,10 +10,13 @@ import (
 
 // CheckState is the state of a check at one moment.
 type CheckState struct {
-	// These fields repeat those of Check.
-	Name, Type, Runbook     string
+	// Name, Type and Runbook repeat those of Check.
+	Name, Type, Runbook string
+	// Critical and Shared repeat those of Check. Ready means that the check is in the group
+	// "ready": Check.Ready is set, or the check is critical and not shared.
 	Critical, Shared, Ready bool
-	Groups, DependsOn       []string
+	// Groups and DependsOn repeat those of Check. Groups does not contain "ready".
+	Groups, DependsOn []string
 
 	// Status is the raw state: the last result, or the failure that Kind names.
 	Status Status

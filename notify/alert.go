@@ -70,8 +70,9 @@ type Value struct {
 	Value float64 `json:"value"`
 	// Unit is "percent", "ms", "bytes" and the like. Default: empty, a plain number.
 	Unit string `json:"unit,omitempty"`
-	// Warn and Fail are the thresholds, in Unit.
+	// Warn is the threshold of the status "warn", in Unit.
 	Warn float64 `json:"warn,omitempty"`
+	// Fail is the threshold of the status "fail", in Unit.
 	Fail float64 `json:"fail,omitempty"`
 }
 

@@ -57,7 +57,9 @@ type OpenFunc func(ctx context.Context, o backup.Options) (job *backup.Job, clos
 
 // SettingError means that the settings of the service are wrong. The operator must correct
 // them, because a retry cannot succeed.
-type SettingError struct{ Err error }
+type SettingError struct {
+	Err error // the cause, never nil
+}
 
 func (e *SettingError) Error() string { return e.Err.Error() }
 

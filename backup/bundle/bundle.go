@@ -16,7 +16,8 @@ import (
 // Part is one of the sources of a bundle.
 type Part struct {
 	// Name is the prefix of the names of its tables, as in "uploads/files".
-	Name   string
+	Name string
+	// Source dumps and restores the part. Required.
 	Source driver.Source
 }
 

@@ -8,8 +8,8 @@ import (
 
 // Contents lists the tables and other objects of a dump or of a database.
 type Contents struct {
-	ServerVersion string `json:"server_version,omitempty"`
-	ClientVersion string `json:"client_version,omitempty"`
+	ServerVersion string `json:"server_version,omitempty"` // of the database server or of SQLite; "" for a folder, a command or a bundle
+	ClientVersion string `json:"client_version,omitempty"` // of the program that made the dump, such as pg_dump; "" without one
 	// Consistency says how the dump is consistent: "vacuum-into", "single-transaction",
 	// "snapshot:…".
 	Consistency string `json:"consistency,omitempty"`
@@ -18,15 +18,16 @@ type Contents struct {
 	// Settings are the settings of the database that a restore gives to the new one: its
 	// character set, collation, encoding, locale. Each source has its own keys.
 	Settings map[string]string `json:"settings,omitempty"`
-	Tables   []Table           `json:"tables"`
-	Views    int64             `json:"views"`
-	Triggers int64             `json:"triggers"`
-	Routines int64             `json:"routines"`
-	Events   int64             `json:"events"`
+	Tables   []Table           `json:"tables"`   // with their rows; a folder has "files", "folders" and "links"
+	Views    int64             `json:"views"`    // number of views, materialized ones too
+	Triggers int64             `json:"triggers"` // number of triggers
+	Routines int64             `json:"routines"` // number of functions, procedures, aggregates and packages
+	Events   int64             `json:"events"`   // number of scheduled events, in MariaDB and MySQL only
 	// Skipped lists objects of the database that are missing in the dump. A backup with
 	// skipped objects is suspect.
-	Skipped  []Skipped `json:"skipped,omitempty"`
-	Warnings []string  `json:"warnings,omitempty"`
+	Skipped []Skipped `json:"skipped,omitempty"`
+	// Warnings are texts for the operator. They do not make the dump or the restore fail.
+	Warnings []string `json:"warnings,omitempty"`
 	// Parts are the parts of a backup of several sources, in the order of the dump. Their
 	// tables, skipped objects and warnings are in the fields above, with the name of the
 	// part as a prefix.
@@ -35,13 +36,13 @@ type Contents struct {
 
 // Part lists the contents of one source of several.
 type Part struct {
-	Name string `json:"name"`
+	Name string `json:"name"` // the prefix of its tables in the whole backup, without the slash
 	Contents
 }
 
 // Table is a table of a dump.
 type Table struct {
-	Name string `json:"name"`
+	Name string `json:"name"` // "sales", or "public.sales" in PostgreSQL; a bundle puts "part/" in front
 	Rows int64  `json:"rows"` // exact
 	// Bytes is the length of the rows in the format of the dump; 0 if it is unknown.
 	Bytes int64 `json:"bytes,omitempty"`
@@ -56,7 +57,7 @@ type Table struct {
 
 // Column describes a column in a sample of the rows of a table.
 type Column struct {
-	Name     string `json:"name"`
+	Name     string `json:"name"`     // without the name of the table
 	Rows     int64  `json:"rows"`     // in the sample
 	Empty    int64  `json:"empty"`    // NULL or an empty text
 	Bytes    int64  `json:"bytes"`    // length of the values
@@ -76,7 +77,7 @@ type Position struct {
 // Skipped is an object that is missing in a dump.
 type Skipped struct {
 	Object string `json:"object"` // "view sales_by_day"
-	Reason string `json:"reason"`
+	Reason string `json:"reason"` // why it is missing, for the operator
 }
 
 // Rows returns the number of rows in all tables.

@@ -81,15 +81,15 @@ const (
 
 // Op is one operation with its result. The comment of each [Kind] names the fields that it uses.
 type Op struct {
-	Kind    Kind
-	State   LeaseState // result of Lease
-	Done    bool       // result of Fill
-	Expired bool       // result of Get: the value outlived Expire
-	Key     string
-	Token   string
-	Value   []byte
-	TTL     time.Duration
-	Seen    uint64
+	Kind    Kind          // the type of the operation; the zero value is Get
+	State   LeaseState    // result of Lease
+	Done    bool          // result of Fill
+	Expired bool          // result of Get: the value outlived Expire
+	Key     string        // the key, or the tag of TagState and Invalidate; "" only for Sync
+	Token   string        // of a lease; argument and result of TagState
+	Value   []byte        // argument of Set and Fill; result of Get: nil without a value
+	TTL     time.Duration // at least 1 ms for Set, Expire, Lease, Fill and Extend; may be 0 for TagState
+	Seen    uint64        // identity of a value: result of Get, argument of Lease; 0 without a value of this store
 	Left    time.Duration // result of Lease: how long the other lease lasts, 0 if unknown
 	Err     error         // result: nil, or the error of this operation
 }

@@ -46,17 +46,23 @@ type Trace struct {
 type (
 	// NodeEvent reports that the breaker of a node opened or closed.
 	NodeEvent struct {
-		Addr string // "" for the only server
-		Open bool   // no call is sent to the node
-		Err  error  // why it opened
-		At   time.Time
+		Addr string    // "" for the only server
+		Open bool      // no call is sent to the node
+		Err  error     // why it opened
+		At   time.Time // time of the change
 	}
 	// OfflineEvent reports with Err why invalidations are not received.
-	OfflineEvent struct{ Err error }
+	OfflineEvent struct {
+		Err error // the cause, never nil
+	}
 	// GapEvent reports the key of a Log without all missing entries.
-	GapEvent struct{ Log string }
+	GapEvent struct {
+		Log string // the key of the log in Redis
+	}
 	// TrackingEvent reports that tracking works (Err is nil), or why it does not.
-	TrackingEvent struct{ Err error }
+	TrackingEvent struct {
+		Err error // nil if tracking works
+	}
 )
 
 type counters struct {

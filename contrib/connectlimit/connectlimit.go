@@ -23,11 +23,9 @@ import (
 
 // Call describes a call to the rules.
 type Call struct {
-	// Spec describes the called method, Peer the caller, and Header the header fields of
-	// the call.
-	Spec   connect.Spec
-	Peer   connect.Peer
-	Header http.Header
+	Spec   connect.Spec // the called method
+	Peer   connect.Peer // the caller
+	Header http.Header  // the header fields of the call
 }
 
 // Rule applies one limiter to calls.

@@ -29,11 +29,13 @@ const (
 // Document is a page in the cursor pagination profile of JSON:API. Its rows must marshal
 // as resource objects.
 type Document[T any] struct {
-	Data  []T `json:"data"` // never null
+	Data []T `json:"data"` // never null
+	// Links are the URLs of the neighbouring pages, with the other parameters of the request.
 	Links struct {
 		Prev pagination.Link `json:"prev"` // null at the beginning
 		Next pagination.Link `json:"next"` // null at the end
 	} `json:"links"`
+	// Meta has the total, if Options.Count is set, and a mark for a truncated range.
 	Meta struct {
 		Page struct {
 			Total          *pagination.Total `json:"total,omitempty"` // absent unless Options.Count is set

@@ -28,10 +28,10 @@ type Edge[T any] struct {
 // direction of the read. In the other direction there is a page if the request has a
 // cursor.
 type ConnectionInfo struct {
-	HasNextPage     bool    `json:"hasNextPage"`
-	HasPreviousPage bool    `json:"hasPreviousPage"`
-	StartCursor     *string `json:"startCursor"` // null in an empty page
-	EndCursor       *string `json:"endCursor"`   // null in an empty page
+	HasNextPage     bool    `json:"hasNextPage"`     // rows follow this page
+	HasPreviousPage bool    `json:"hasPreviousPage"` // rows precede this page
+	StartCursor     *string `json:"startCursor"`     // null in an empty page
+	EndCursor       *string `json:"endCursor"`       // null in an empty page
 }
 
 // ConnectionArgs are the arguments of a connection field. All combinations of the
