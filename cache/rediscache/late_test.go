@@ -122,7 +122,7 @@ func (d *delay) serve(down net.Conn) {
 func TestLateCommand(t *testing.T) {
 	t.Parallel()
 	server := redisServer(t)
-	opts := &cache.Options[string]{Tags: func(key string) []string { return []string{"group " + key} }, StaleFor: time.Hour, NoMemory: true, LoadTimeout: time.Second}
+	opts := &cache.Options[string]{Tags: func(key string) []string { return []string{"group " + key} }, StaleFor: time.Hour, NoMemory: true, LoadTimeout: patient}
 	stored := func(value string) func(context.Context) (string, error) {
 		return func(context.Context) (string, error) { return value, nil }
 	}
