@@ -28,7 +28,7 @@ type Run struct {
 	Size      int64           `json:"size,omitempty"`     // of the stored file, in bytes; 0 without a complete dump
 	Tables    int             `json:"tables,omitempty"`   // number of tables in the dump
 	Rows      int64           `json:"rows,omitempty"`     // in all tables
-	Verified  bool            `json:"verified,omitempty"` // the backup was read back and equals the dump
+	Verified  bool            `json:"verified,omitempty"` // the backup was read back; only its encrypted bytes if the job has no identity
 	Restored  bool            `json:"restored,omitempty"` // the backup passed a restore test
 	Reread    []string        `json:"reread,omitempty"`   // ids of older backups that were read again
 	Deleted   []string        `json:"deleted,omitempty"`  // ids of backups that retention removed

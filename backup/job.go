@@ -79,7 +79,7 @@ type Trace struct {
 // StageEvent describes the end of one stage of a run.
 type StageEvent struct {
 	ID    string        // of the backup
-	Stage string        // "dump", "verify", ...
+	Stage string        // as in StageError
 	Took  time.Duration // duration of the stage
 	Err   error         // nil if the stage succeeded
 }
@@ -151,7 +151,7 @@ func (j *Job) Name() string { return j.name }
 
 // StageError reports the stage in which a run failed, and whether a backup was published.
 type StageError struct {
-	Stage     string // "lock", "preflight", "dump", "publish", "verify", "replicate", "retain", …
+	Stage     string // a field of StageCounts in lower case, such as "dump"
 	Published bool   // the new backup exists
 	Err       error  // the cause, never nil
 }

@@ -16,7 +16,7 @@ type State string
 const (
 	Good    State = "good"
 	Suspect State = "suspect" // complete, but unlike earlier backups; see Manifest.Suspect
-	Damaged State = "damaged" // the artefact is missing or has another size
+	Damaged State = "damaged" // the artefact is missing, has another size, or failed its last verification
 	Unknown State = "unknown" // the manifest cannot be read, or has a newer version
 )
 

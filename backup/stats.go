@@ -20,7 +20,7 @@ type Stats struct {
 	Rows       uint64        // in published backups
 	Deleted    uint64        // backups that retention removed
 	LastTook   time.Duration // duration of the last run that ended
-	LastDump   time.Duration // the dump stage of the last run that ended
+	LastDump   time.Duration // duration of the last dump that succeeded
 	LastRun    time.Time     // start of the last run; zero if there was none
 	LastGood   time.Time     // start of the last good run
 }

@@ -26,7 +26,7 @@ type (
 		Cache, Key string // the name given to New, and the key without that name
 		Tier       Tier   // where the value was found
 	}
-	// MissEvent names a key of a cache.
+	// MissEvent names the key of a miss, or of a loaded value that was not stored.
 	MissEvent struct {
 		Cache, Key string // the name given to New, and the key without that name
 	}
