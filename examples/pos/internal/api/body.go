@@ -98,9 +98,9 @@ func walkObject(d *json.Decoder) error {
 		if err != nil || !ok {
 			return errNoJSON
 		}
-		// encoding/json accepts "Username" for "username". Code that reads the body earlier, such as
-		// the login limiter, does not.
-		if name != strings.ToLower(name) {
+		// encoding/json accepts "Username" for "username", and "uſername" with a long s. Code that reads
+		// the body earlier, such as the login limiter, does not.
+		if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {
 			return fmt.Errorf("unknown field %q", name)
 		}
 		if seen[name] {

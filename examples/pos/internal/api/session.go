@@ -163,7 +163,11 @@ func (a *API) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	t, err := a.Sessions.Start(r.Context(), user, sessionLifetime, a.address(r), r.UserAgent())
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrNotFound): // the password was changed meanwhile
+		fail(w, http.StatusUnauthorized, "wrong username or password")
+		return
+	case err != nil:
 		try.Pending()
 		a.failed(w, r, err)
 		return

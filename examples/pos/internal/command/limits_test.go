@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -51,5 +52,35 @@ func TestOperateLimits(t *testing.T) {
 	}
 	if status, body, _ = s.send("POST", "/ops/limits/unlock/", `{"policy":"login","key":"ip:192.0.2.7"}`, operator...); status != 200 || !bytes.Contains(body, []byte(`"blocked":false`)) {
 		t.Errorf("unlock: %d %s", status, body)
+	}
+}
+
+// TestPageLimitWithAKey spends the limit of the shop's pages. A sale or a top-up can still be asked
+// for by its key; a key on any other route makes no difference.
+func TestPageLimitWithAKey(t *testing.T) {
+	s := openTestShop(t, "--rate-page=2/1h")
+	_, _, header := s.send("POST", "/api/v1/login/", `{"username":"cashier","password":"`+cashierPassword+`"}`)
+	cookie := ""
+	for _, c := range header.Values("Set-Cookie") {
+		if strings.HasPrefix(c, "pos_session=") {
+			cookie, _, _ = strings.Cut(c, ";")
+		}
+	}
+	s.token = ""
+	for _, test := range []struct {
+		path string
+		want int
+	}{
+		{"/api/v1/customers/?key=1", http.StatusOK},
+		{"/api/v1/customers/?key=1", http.StatusOK},
+		{"/api/v1/customers/?key=1", http.StatusTooManyRequests},
+		{"/api/v1/sales/?key=", http.StatusTooManyRequests},
+		{"/api/v1/sales/?key=1", http.StatusOK},
+		{"/api/v1/topups/?key=1", http.StatusOK},
+		{"/api/v1/me/", http.StatusOK},
+	} {
+		if status, body, _ := s.send("GET", test.path, "", "Cookie", cookie); status != test.want {
+			t.Errorf("%s: %d %s, want %d", test.path, status, body, test.want)
+		}
 	}
 }

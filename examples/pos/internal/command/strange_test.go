@@ -42,6 +42,14 @@ func strangeInputs(s *shop) {
 			t.Errorf("a sale of %s: %d %s", quantity, status, answer)
 		}
 	}
+	for path, body := range map[string]string{
+		"/api/v1/sales/": `{"items":[{"product":2,"quantity":1}],"itemſ":[{"product":3,"quantity":1}]}`, // encoding/json takes ſ for s
+		"/api/v1/login/": `{"username":"nobody","uſername":"cashier","password":"` + cashierPassword + `"}`,
+	} {
+		if status, answer, _ := s.send("POST", path, body); status != http.StatusBadRequest {
+			t.Errorf("%s with %s: %d %s", path, body, status, answer)
+		}
+	}
 	if after, _ := s.send2("GET", "/api/v1/cards/"+card+"/", ""); after != before {
 		t.Errorf("the card is %s and was %s", after, before)
 	}

@@ -61,7 +61,7 @@ func (s *Store) VoidTopUp(ctx context.Context, id int64, reason string, once Onc
 
 func (s *Store) topUp(ctx context.Context, wanted TopUp, once Once) (made TopUp, replayed bool, err error) {
 	var first int64
-	err = s.inTx(ctx, func(tx *Tx) error {
+	err = s.inOnce(ctx, once, func(tx *Tx) error {
 		made, first = wanted, 0
 		var balance, at, nextID int64
 		var voids *int64

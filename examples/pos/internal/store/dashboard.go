@@ -32,16 +32,28 @@ type DayRevenue struct {
 const LowStockBelow = 20
 
 // Dashboard sums up the business day of an instant and the six days before it.
-func (s *Store) Dashboard(ctx context.Context, c Calendar, at time.Time) (Dashboard, error) {
-	date, from, to := c.Day(at)
-	d := Dashboard{Date: date, Zone: c.Zone.String()}
-	y, m, day := from.Date()
+func (s *Store) Dashboard(ctx context.Context, c Calendar, at time.Time) (d Dashboard, err error) {
+	err = s.inSnapshot(ctx, func(tx *Tx) error {
+		d, err = tx.dashboard(ctx, c, at)
+		return err
+	})
+	return d, err
+}
+
+func (t *Tx) dashboard(ctx context.Context, c Calendar, at time.Time) (Dashboard, error) {
+	today, from, to := c.Day(at)
+	d := Dashboard{Date: today, Zone: c.Zone.String()}
+	parsed, err := time.Parse(time.DateOnly, today)
+	if err != nil {
+		return d, err
+	}
+	y, m, day := parsed.Date()
 	starts := make([]time.Time, 8)
 	for i := range starts {
 		starts[i] = c.start(y, m, day-6+i)
 	}
 	var totals [7]Totals
-	err := s.query(ctx, func(rows *sql.Rows) error {
+	err = t.query(ctx, func(rows *sql.Rows) error {
 		var q, entries, amount int64
 		var kind string
 		if err := rows.Scan(&q, &kind, &entries, &amount); err != nil {
@@ -61,16 +73,16 @@ func (s *Store) Dashboard(ctx context.Context, c Calendar, at time.Time) (Dashbo
 	if err != nil {
 		return d, err
 	}
-	for i, t := range totals {
-		d.LastSevenDays = append(d.LastSevenDays, DayRevenue{Date: starts[i].Format(time.DateOnly), Sales: t.Sales, Revenue: t.Revenue})
+	for i, sum := range totals {
+		d.LastSevenDays = append(d.LastSevenDays, DayRevenue{Date: date(y, m, day-6+i), Sales: sum.Sales, Revenue: sum.Revenue})
 	}
 	d.Sales, d.Revenue, d.CardSales = totals[6].Sales, totals[6].Revenue, totals[6].CardSales
 	if d.Sales > 0 {
 		d.Average = d.Revenue / d.Sales
 	}
-	if err := s.queryRow(ctx, []any{&d.LowStock}, "SELECT count(*) FROM stock WHERE quantity < ?", LowStockBelow); err != nil {
+	if err := t.queryRow(ctx, "SELECT count(*) FROM stock WHERE quantity < ?", LowStockBelow).Scan(&d.LowStock); err != nil {
 		return d, err
 	}
-	d.TopProducts, err = s.productsSold(ctx, from, to, 5)
+	d.TopProducts, err = t.productsSold(ctx, from, to, 5)
 	return d, err
 }

@@ -15,24 +15,40 @@ type Calendar struct {
 }
 
 // start returns the instant at which the business day of a date begins. If that time does not
-// exist, as when summer time begins, it is the instant that the standard library chooses.
+// exist, as when summer time begins, it is the first instant after the gap.
 func (c Calendar) start(year int, month time.Month, day int) time.Time {
-	return time.Date(year, month, day, c.Hour, c.Minute, 0, 0, c.Zone)
+	at := time.Date(year, month, day, c.Hour, c.Minute, 0, 0, c.Zone)
+	wanted := time.Date(year, month, day, c.Hour, c.Minute, 0, 0, time.UTC)
+	begin, end := at.ZoneBounds()
+	_, offset := at.Zone()
+	switch shown := at.Add(time.Duration(offset) * time.Second); { // the local clock, as UTC
+	case shown.Before(wanted):
+		return end
+	case shown.After(wanted):
+		return begin
+	default:
+		return at
+	}
+}
+
+// date is a date in the form 2026-11-23. The day may lie outside of its month.
+func date(year int, month time.Month, day int) string {
+	return time.Date(year, month, day, 0, 0, 0, 0, time.UTC).Format(time.DateOnly)
 }
 
 // Day returns the business day that contains an instant, from its beginning to its end.
-func (c Calendar) Day(at time.Time) (date string, from, to time.Time) {
+func (c Calendar) Day(at time.Time) (name string, from, to time.Time) {
 	local := at.In(c.Zone)
 	y, m, d := local.Date()
 	if at.Before(c.start(y, m, d)) {
 		d--
 	}
-	return c.start(y, m, d).Format(time.DateOnly), c.start(y, m, d), c.start(y, m, d+1)
+	return date(y, m, d), c.start(y, m, d), c.start(y, m, d+1)
 }
 
 // Date returns the beginning and the end of the business day of a date such as 2026-11-23.
-func (c Calendar) Date(date string) (from, to time.Time, err error) {
-	t, err := time.Parse(time.DateOnly, date)
+func (c Calendar) Date(name string) (from, to time.Time, err error) {
+	t, err := time.Parse(time.DateOnly, name)
 	if err != nil {
 		return from, to, err
 	}
@@ -117,10 +133,17 @@ type CashierTotal struct {
 }
 
 // Day returns the figures of a business day.
-func (s *Store) Day(ctx context.Context, c Calendar, date string, from, to time.Time) (Day, error) {
-	d := Day{Date: date, From: from, To: to, Hours: []Hour{}, Products: []ProductTotal{}, Cashiers: []CashierTotal{}}
+func (s *Store) Day(ctx context.Context, c Calendar, date string, from, to time.Time) (d Day, err error) {
+	err = s.inSnapshot(ctx, func(tx *Tx) error {
+		d, err = tx.day(ctx, c, Day{Date: date, From: from, To: to, Hours: []Hour{}, Cashiers: []CashierTotal{}})
+		return err
+	})
+	return d, err
+}
+
+func (t *Tx) day(ctx context.Context, c Calendar, d Day) (Day, error) {
 	hours, cashiers := map[int64]*Hour{}, map[string]*CashierTotal{}
-	err := s.query(ctx, func(rows *sql.Rows) error {
+	err := t.query(ctx, func(rows *sql.Rows) error {
 		var q, entries, amount int64
 		var cashier, kind string
 		if err := rows.Scan(&q, &cashier, &kind, &entries, &amount); err != nil {
@@ -152,7 +175,7 @@ func (s *Store) Day(ctx context.Context, c Calendar, date string, from, to time.
 		}
 		return nil
 	}, `SELECT quarter, cashier, kind, sum(entries), sum(amount) FROM quarter_counts WHERE quarter >= ? AND quarter < ?
-		GROUP BY quarter, cashier, kind`, quarterOf(micros(from)), quarterOf(micros(to)))
+		GROUP BY quarter, cashier, kind`, quarterOf(micros(d.From)), quarterOf(micros(d.To)))
 	if err != nil {
 		return d, err
 	}
@@ -164,13 +187,13 @@ func (s *Store) Day(ctx context.Context, c Calendar, date string, from, to time.
 		d.Cashiers = append(d.Cashiers, *by)
 	}
 	slices.SortFunc(d.Cashiers, func(a, b CashierTotal) int { return cmp.Compare(a.Cashier, b.Cashier) })
-	d.Products, err = s.productsSold(ctx, from, to, -1)
+	d.Products, err = t.productsSold(ctx, d.From, d.To, -1)
 	return d, err
 }
 
 // productsSold returns the products with the most sales in a range, at most limit products
 // unless limit is negative.
-func (s *Store) productsSold(ctx context.Context, from, to time.Time, limit int) ([]ProductTotal, error) {
+func (t *Tx) productsSold(ctx context.Context, from, to time.Time, limit int) ([]ProductTotal, error) {
 	list := []ProductTotal{}
 	query := `SELECT q.product_id, p.name, sum(q.quantity), sum(q.amount) FROM quarter_products q JOIN products p ON p.id = q.product_id
 		WHERE q.quarter >= ? AND q.quarter < ? GROUP BY q.product_id, p.name ORDER BY 3 DESC, 1`
@@ -178,7 +201,7 @@ func (s *Store) productsSold(ctx context.Context, from, to time.Time, limit int)
 	if limit >= 0 {
 		query, args = query+" LIMIT ?", append(args, limit)
 	}
-	err := s.query(ctx, func(rows *sql.Rows) error {
+	err := t.query(ctx, func(rows *sql.Rows) error {
 		var p ProductTotal
 		err := rows.Scan(&p.Product, &p.Name, &p.Quantity, &p.Revenue)
 		list = append(list, p)

@@ -112,6 +112,14 @@ func TestCalendar(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	santiago, err := time.LoadLocation("America/Santiago")
+	if err != nil {
+		t.Fatal(err)
+	}
+	beirut, err := time.LoadLocation("Asia/Beirut")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		c    Calendar
 		at   string
@@ -122,6 +130,12 @@ func TestCalendar(t *testing.T) {
 		{Calendar{Zone: madrid, Hour: 4}, "2026-11-28T02:00:00Z", "2026-11-27", 24 * time.Hour},
 		{Calendar{Zone: madrid}, "2026-10-25T12:00:00Z", "2026-10-25", 25 * time.Hour},
 		{Calendar{Zone: madrid}, "2026-03-29T12:00:00Z", "2026-03-29", 23 * time.Hour},
+		{Calendar{Zone: madrid, Hour: 2, Minute: 30}, "2026-03-29T12:00:00Z", "2026-03-29", 23*time.Hour + 30*time.Minute},
+		// At midnight the clocks show one o'clock.
+		{Calendar{Zone: santiago}, "2026-09-06T12:00:00-03:00", "2026-09-06", 23 * time.Hour},
+		{Calendar{Zone: santiago}, "2026-09-06T01:00:00-03:00", "2026-09-06", 23 * time.Hour},
+		{Calendar{Zone: santiago}, "2026-09-05T23:30:00-04:00", "2026-09-05", 24 * time.Hour},
+		{Calendar{Zone: beirut}, "2026-03-29T12:00:00Z", "2026-03-29", 23 * time.Hour},
 	} {
 		at, err := time.Parse(time.RFC3339, test.at)
 		if err != nil {
@@ -130,6 +144,9 @@ func TestCalendar(t *testing.T) {
 		date, from, to := test.c.Day(at)
 		if date != test.date || to.Sub(from) != test.long || at.Before(from) || !at.Before(to) {
 			t.Errorf("%s in %s: %s, from %s to %s", test.at, test.c.Zone, date, from, to)
+		}
+		if f, u, err := test.c.Date(date); !f.Equal(from) || !u.Equal(to) || err != nil {
+			t.Errorf("%s in %s is from %s to %s, %v", date, test.c.Zone, f, u, err)
 		}
 	}
 }
@@ -142,7 +159,131 @@ func TestRoundTrips(t *testing.T) {
 			s := open(t)
 			roundTrips(t, s)
 			versionsAfterARestore(t, s)
+			lastGoodsOnce(t, s)
+			loginDuringAChange(t, s)
+			dayAgrees(t, s)
 		})
+	}
+}
+
+// together runs f in n goroutines at once.
+func together(n int, f func(i int)) {
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { f(i) })
+	}
+	all.Wait()
+}
+
+// lastGoodsOnce sends one sale of all goods, and one void, eight times at once with one key. A
+// request that waits for another finds the goods sold and the money spent, by itself.
+func lastGoodsOnce(t *testing.T, s *Store) {
+	for round := range 5 {
+		product := int64(20 + round)
+		if _, _, err := s.ChangeStock(t.Context(), product, 7, "delivery", Once{User: "admin", Key: fmt.Sprint("delivery ", round)}); err != nil {
+			t.Fatal(err)
+		}
+		var stock int64
+		if err := s.queryRow(t.Context(), []any{&stock}, "SELECT quantity FROM stock WHERE product_id = ?", product); err != nil {
+			t.Fatal(err)
+		}
+		sale := Once{User: "cashier", Key: fmt.Sprint("all of it ", round), Body: []byte("a")}
+		together(8, func(int) {
+			if _, _, err := s.Sell(t.Context(), "cashier", nil, []Line{{product, stock}}, nil, sale); err != nil {
+				t.Error("a repeated sale of all goods:", err)
+			}
+		})
+		card, err := s.Card(t.Context(), "C1000007")
+		if err != nil {
+			t.Fatal(err)
+		}
+		up, _, err := s.TopUp(t.Context(), card.Number, 1000, Once{User: "admin"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if card.Balance > 0 { // so that the card has the money of the top-up alone
+			if _, _, err := s.topUp(t.Context(), TopUp{Card: card.Number, Amount: -card.Balance, Cashier: "admin"}, Once{User: "admin"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		void := Once{User: "admin", Key: fmt.Sprint("void ", round), Body: []byte("b")}
+		together(8, func(int) {
+			if _, _, err := s.VoidTopUp(t.Context(), up.ID, "wrong card", void); err != nil {
+				t.Error("a repeated void of a top-up:", err)
+			}
+		})
+	}
+}
+
+// loginDuringAChange starts sessions between a comparison of the old password and its change. None
+// is valid afterwards.
+func loginDuringAChange(t *testing.T, s *Store) {
+	password := "a long password"
+	if err := s.CreateUser(t.Context(), User{Name: "anna", Role: Cashier}, password, "admin"); err != nil {
+		t.Fatal(err)
+	}
+	user, ok, err := s.Authenticate(t.Context(), "anna", password)
+	if !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	changed := "another long password"
+	together(9, func(i int) {
+		if i == 4 {
+			if _, err := s.ChangeUser(t.Context(), "anna", UserChange{Password: &changed}, "admin"); err != nil {
+				t.Error(err)
+			}
+			return
+		}
+		token := fmt.Sprint("token ", i)
+		if err := s.StartSession(t.Context(), token, user, time.Hour, "", ""); err != nil && !errors.Is(err, ErrNotFound) {
+			t.Error(err)
+		}
+	})
+	if err := s.StartSession(t.Context(), "late", user, time.Hour, "", ""); !errors.Is(err, ErrNotFound) {
+		t.Error("a session with the old password was started:", err)
+	}
+	for i := range 9 {
+		if _, alive, err := s.Session(t.Context(), fmt.Sprint("token ", i)); alive || err != nil {
+			t.Errorf("session %d with the old password is alive, %v", i, err)
+		}
+	}
+}
+
+// dayAgrees reads the figures of the day while sales are made. Products and revenue are of one
+// moment.
+func dayAgrees(t *testing.T, s *Store) {
+	c := Calendar{Zone: time.UTC}
+	at, err := s.Now(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	date, from, to := c.Day(at)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 40 {
+			if _, _, err := s.Sell(t.Context(), "cashier", nil, []Line{{30, 1}}, nil, Once{}); err != nil && !errors.As(err, new(Conflict)) {
+				t.Error(err)
+			}
+		}
+	}()
+	for selling := true; selling; {
+		select {
+		case <-done:
+			selling = false
+		default:
+		}
+		day, err := s.Day(t.Context(), c, date, from, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sold := int64(0)
+		for _, p := range day.Products {
+			sold += p.Revenue
+		}
+		if sold != day.Revenue {
+			t.Fatalf("products of %d, revenue of %d", sold, day.Revenue)
+		}
 	}
 }
 

@@ -58,7 +58,7 @@ const MaxQuantity = 1_000_000
 func (s *Store) Sell(ctx context.Context, cashier string, card *string, lines []Line, shown *int64, once Once) (sale Sale, replayed bool, err error) {
 	once.User = cashier
 	var first int64
-	err = s.inTx(ctx, func(tx *Tx) error {
+	err = s.inOnce(ctx, once, func(tx *Tx) error {
 		sale, first = Sale{Card: card, Cashier: cashier}, 0
 		o, err := tx.order(ctx, card, lines, once)
 		if err != nil {

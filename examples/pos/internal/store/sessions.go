@@ -29,11 +29,19 @@ func hashToken(token string) string {
 func sessionID(hash string) string { return hash[:12] }
 
 // StartSession stores a session under a token, until its lifetime ends by the database's clock.
-// It also removes ended sessions.
+// After Authenticate, the user must still be active and have the password that was compared;
+// otherwise the error is ErrNotFound. The lock makes a change of the password wait, so that it ends
+// this session too.
 func (s *Store) StartSession(ctx context.Context, token string, user User, lifetime time.Duration, address, agent string) error {
 	return s.inTx(ctx, func(tx *Tx) error {
-		_, err := tx.exec(ctx, "INSERT INTO sessions (token_hash, username, created_at, expires_at, address, agent) VALUES (?, ?, "+now(s.engine)+", "+now(s.engine)+" + ?, ?, ?)",
-			hashToken(token), user.Name, lifetime.Microseconds(), cut(address, 64), cut(agent, 190))
+		where, args := "u.username = ? AND u.active = 1", []any{hashToken(token), lifetime.Microseconds(), cut(address, 64), cut(agent, 190), user.Name}
+		if user.hash != "" {
+			where, args = where+" AND u.password_hash = ?", append(args, user.hash)
+		}
+		started, err := tx.changed(ctx, "INSERT INTO sessions (token_hash, username, created_at, expires_at, address, agent) SELECT ?, u.username, "+now(s.engine)+", "+now(s.engine)+" + ?, ?, ? FROM users u WHERE "+where+tx.forUpdate("u"), args...)
+		if err == nil && !started {
+			err = ErrNotFound
+		}
 		return err
 	})
 }

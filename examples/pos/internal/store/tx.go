@@ -200,6 +200,39 @@ func (s *Store) inTx(ctx context.Context, f func(*Tx) error) error {
 	}
 }
 
+// inOnce runs f in a transaction like inTx. If f refuses a request with a key, it decides again in
+// a second transaction: the first may have waited for the locks of the same request, and the
+// snapshot from before the wait does not contain that request.
+func (s *Store) inOnce(ctx context.Context, once Once, f func(*Tx) error) error {
+	err := s.inTx(ctx, f)
+	if once.Key != "" && errors.As(err, new(Conflict)) {
+		return s.inTx(ctx, f)
+	}
+	return err
+}
+
+// inSnapshot runs f, which only reads, in a transaction in which all statements see one state of
+// the database.
+func (s *Store) inSnapshot(ctx context.Context, f func(*Tx) error) error {
+	opts := &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
+	if s.engine == settings.SQLite {
+		opts = nil // every transaction is like that
+	}
+	var tx *sql.Tx
+	err := s.connected(ctx, s.read, func() (err error) {
+		tx, err = s.read.BeginTx(ctx, opts)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // has no effect after a commit
+	if err := f(&Tx{tx, s.engine}); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
 // pause waits a little longer after each attempt, and reports whether time is left.
 func pause(ctx context.Context, attempt int) bool {
 	select {

@@ -21,6 +21,8 @@ type User struct {
 	Name   string `json:"username"`
 	Role   string `json:"role"`
 	Active bool   `json:"active"`
+
+	hash string // of the password, after Authenticate
 }
 
 // The users of every shop.
@@ -188,8 +190,7 @@ var noPassword = sync.OnceValue(func() string {
 // It returns false if name or password is wrong, or the user is disabled.
 func (s *Store) Authenticate(ctx context.Context, name, password string) (User, bool, error) {
 	var user User
-	var hash string
-	err := s.queryRow(ctx, []any{&user.Name, &user.Role, &user.Active, &hash}, "SELECT username, role, active, password_hash FROM users WHERE username = ?", name)
+	err := s.queryRow(ctx, []any{&user.Name, &user.Role, &user.Active, &user.hash}, "SELECT username, role, active, password_hash FROM users WHERE username = ?", name)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		_ = bcrypt.CompareHashAndPassword([]byte(noPassword()), []byte(password))
@@ -197,6 +198,6 @@ func (s *Store) Authenticate(ctx context.Context, name, password string) (User, 
 	case err != nil:
 		return User{}, false, err
 	}
-	right := bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil
+	right := bcrypt.CompareHashAndPassword([]byte(user.hash), []byte(password)) == nil
 	return user, right && user.Active, nil
 }

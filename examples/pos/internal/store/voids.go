@@ -17,7 +17,7 @@ import (
 // money. A second void of the same sale is a Conflict. It takes four round trips, like Sell.
 func (s *Store) VoidSale(ctx context.Context, id int64, reason string, once Once) (void Sale, replayed bool, err error) {
 	var first int64
-	err = s.inTx(ctx, func(tx *Tx) error {
+	err = s.inOnce(ctx, once, func(tx *Tx) error {
 		first = 0
 		o, sold, err := tx.orderToVoid(ctx, id, once)
 		if err != nil {
