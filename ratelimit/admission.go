@@ -28,15 +28,17 @@ type Admission struct {
 	outer    *Admission
 	logger   *slog.Logger
 
-	mu     sync.Mutex
-	stated bool
-	ended  bool
-	hook   func(outcome int) // of the login guard
+	mu       sync.Mutex
+	stated   bool
+	ended    bool
+	verdicts []int             // one a check: see judge
+	hook     func(outcome int) // of the login guard
 }
 
-// The outcomes of an admission.
+// The outcomes of an admission. outcomeOpen means that the handler has not stated one.
 const (
-	outcomeFailed = iota
+	outcomeOpen = iota - 1
+	outcomeFailed
 	outcomeSucceeded
 	outcomePending
 )
@@ -66,7 +68,7 @@ func admit(ctx context.Context, checks []Check) (*Admission, error) {
 	a := &Admission{ctx: ctx, outer: AdmissionFrom(ctx), logger: slog.Default()}
 	now, later := make([]Check, 0, len(checks)), []Check(nil)
 	for _, c := range checks {
-		if c.Within > 0 {
+		if c.Within > 0 && !c.Limiter.Policy().Shadow {
 			later = append(later, c)
 		} else {
 			now = append(now, c)
@@ -158,8 +160,8 @@ func (a *Admission) Charge(cost int, policies ...string) {
 	if a == nil {
 		return
 	}
-	a.settle(cost, func(i int) bool {
-		return !a.decision.checks[i].FailuresOnly &&
+	a.settle(func(i int) (int, bool) {
+		return cost, cost >= 0 && !a.decision.checks[i].FailuresOnly &&
 			(len(policies) == 0 || slices.Contains(policies, a.decision.Results[i].Policy))
 	})
 }
@@ -171,7 +173,7 @@ func (a *Admission) state(outcome int) {
 		a.stated = true
 		a.mu.Unlock()
 		if first {
-			a.conclude(outcome, true)
+			a.conclude(outcome)
 		}
 	}
 }
@@ -186,12 +188,26 @@ func (a *Admission) End() {
 	a.ended = true
 	a.mu.Unlock()
 	if open {
-		a.conclude(outcomeFailed, false)
+		a.conclude(outcomeOpen)
+	}
+}
+
+// judge records the verdict of each check's own SuccessStatus about status. A verdict concerns
+// its check only. End settles it unless the handler has stated the outcome.
+func (a *Admission) judge(status int) {
+	a.verdicts = make([]int, len(a.decision.checks))
+	for i := range a.verdicts {
+		switch success := a.decision.checks[i].success; {
+		case success == nil:
+			a.verdicts[i] = outcomeOpen
+		case success(status):
+			a.verdicts[i] = outcomeSucceeded
+		}
 	}
 }
 
 // conclude settles the checks that count failures only.
-func (a *Admission) conclude(outcome int, stated bool) {
+func (a *Admission) conclude(outcome int) {
 	if !a.decision.Allowed {
 		return
 	}
@@ -199,15 +215,17 @@ func (a *Admission) conclude(outcome int, stated bool) {
 	for i := range a.decision.checks {
 		if c := &a.decision.checks[i]; c.FailuresOnly {
 			failures = true
-			watchOf(c.by()).saw(a.logger, a.decision.Results[i].Policy, outcome != outcomeFailed, stated)
+			o := a.outcome(i, outcome)
+			watchOf(c.by()).saw(a.logger, a.decision.Results[i].Policy, o > outcomeFailed, o != outcomeOpen)
 		}
 	}
 	if failures {
-		cost := 0
-		if outcome == outcomeFailed {
-			cost = -1
-		}
-		a.settle(cost, func(i int) bool { return a.decision.checks[i].FailuresOnly })
+		a.settle(func(i int) (int, bool) {
+			if a.outcome(i, outcome) > outcomeFailed {
+				return 0, a.decision.checks[i].FailuresOnly
+			}
+			return a.decision.reservations[i].result.Cost, a.decision.checks[i].FailuresOnly
+		})
 		for i := range a.decision.checks {
 			if c := &a.decision.checks[i]; c.FailuresOnly {
 				flights.wake(a.decision.flight(i))
@@ -215,26 +233,32 @@ func (a *Admission) conclude(outcome int, stated bool) {
 		}
 	}
 	if a.hook != nil {
-		a.hook(outcome)
+		a.hook(max(outcome, outcomeFailed))
 	}
 }
 
-// settle settles the chosen checks; -1 is the reserved cost.
-func (a *Admission) settle(cost int, chosen func(i int) bool) {
+// outcome is the outcome for check i: the one that the handler has stated, or the verdict.
+func (a *Admission) outcome(i, stated int) int {
+	if stated == outcomeOpen && a.verdicts != nil {
+		return a.verdicts[i]
+	}
+	return stated
+}
+
+// settle gives the checks for which final reports true their final cost.
+func (a *Admission) settle(final func(i int) (cost int, ok bool)) {
 	if !a.decision.Allowed {
 		return
 	}
 	var list []*Reservation
 	var costs []int
 	for i, r := range a.decision.reservations {
-		if r == nil || r.backend == nil || !chosen(i) {
+		if r == nil || r.backend == nil {
 			continue
 		}
-		c := cost
-		if c < 0 {
-			c = r.result.Cost
+		if cost, ok := final(i); ok {
+			list, costs = append(list, r), append(costs, cost)
 		}
-		list, costs = append(list, r), append(costs, c)
 	}
 	if len(list) == 0 {
 		return

@@ -213,6 +213,43 @@ func TestSuccessStatus(t *testing.T) {
 	require.Equal(t, 5, reached)
 }
 
+// A status that one rule accepts gives back the units of that rule only: the failures of
+// another rule, and of an outer layer, stay counted.
+func TestSuccessStatusSpeaksForItsOwnRule(t *testing.T) {
+	t.Parallel()
+	for name, nested := range map[string]bool{"one middleware": false, "two middlewares": true} {
+		failures := memory(t, hourly("errors", 100), nil)
+		login := Rule{Limiter: memory(t, Login(), nil), Key: constant("k"), FailuresOnly: true}
+		errors := Rule{Limiter: failures, Key: constant("k"), FailuresOnly: true, SuccessStatus: func(s int) bool { return s < 500 }}
+		delayed := Rule{Limiter: memory(t, hourly("delayed", 1000), nil), Key: constant("k"), Delay: time.Second}
+		reached, right := 0, true
+		handler := func(w http.ResponseWriter, r *http.Request) {
+			reached++
+			if right {
+				AdmissionFrom(r.Context()).Succeed()
+				w.WriteHeader(http.StatusInternalServerError) // the handler's word counts
+				return
+			}
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+		h := wrap(t, nil, handler, login, errors, delayed)
+		if nested {
+			h = wrap(t, nil, wrap(t, nil, handler, errors, delayed).ServeHTTP, login)
+		}
+		for range 20 {
+			send(h, http.MethodPost, "")
+		}
+		right, reached = false, 0
+		for range 100 {
+			send(h, http.MethodPost, "")
+		}
+		require.Equal(t, 5, reached, name)
+		r, err := failures.Peek(t.Context(), "k")
+		require.NoError(t, err)
+		require.Equal(t, 100, r.Remaining, name)
+	}
+}
+
 // Success reaches the limiters of outer layers, and their limit is announced on denials only.
 func TestNestedAdmissions(t *testing.T) {
 	t.Parallel()
@@ -246,6 +283,27 @@ func TestTheWire(t *testing.T) {
 	require.Equal(t, `"burst";q=10;w=2, "hourly";q=5;w=3600, "daily";q=100;w=86400`, w.Header().Get("RateLimit-Policy"))
 	require.Contains(t, w.Body.String(), `"violated-policies":["hourly"]`)
 	require.NotContains(t, fmt.Sprint(w.Header(), w.Body), "watched")
+}
+
+// A key without a limit cannot be blocked, and Block says so. To unlock it is no mistake.
+func TestBlockOfAnUnlimitedKey(t *testing.T) {
+	t.Parallel()
+	plan := Unlimited
+	for _, l := range []*Memory{
+		memory(t, Policy{Name: "off", Limit: Unlimited}, nil),
+		memory(t, hourly("off", Unlimited), nil),
+		memory(t, hourly("plan", 5), &Options{LimitFunc: func(context.Context, string) (int, bool) { return plan, true }}),
+	} {
+		require.ErrorIs(t, l.Block(t.Context(), "k", time.Hour), ErrUnlimited)
+		require.NoError(t, l.Reset(t.Context(), "k"))
+		require.Error(t, l.Block(t.Context(), "k", -1))
+	}
+	l := memory(t, hourly("plan", 5), &Options{LimitFunc: func(context.Context, string) (int, bool) { return plan, true }})
+	plan = 5
+	require.NoError(t, l.Block(t.Context(), "k", time.Hour))
+	r, err := l.Allow(t.Context(), "k")
+	require.NoError(t, err)
+	require.False(t, r.Allowed)
 }
 
 // A limit above what a policy can hold is an error and is counted; one above 4,096 is held.

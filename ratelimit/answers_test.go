@@ -219,6 +219,37 @@ func TestShadowInTheMiddleware(t *testing.T) {
 	}
 }
 
+// A policy that only watches refuses no cost and no limit of its LimitFunc, and delays no request.
+func TestShadowNeitherRefusesNorDelays(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := hourly("watched", 1)
+		p.Shadow = true
+		high := memory(t, p, &Options{LimitFunc: func(context.Context, string) (int, bool) { return maxLimit + 1, true }})
+		for name, rule := range map[string]Rule{
+			"a cost above the limit": {Limiter: memory(t, p, nil), Cost: func(*http.Request) int { return 9 }},
+			"a limit too high":       {Limiter: high},
+			"a delay":                {Limiter: memory(t, p, nil), Delay: 5 * time.Hour},
+			"a full queue":           {Limiter: memory(t, p, &Options{MaxQueue: 1}), Delay: time.Millisecond},
+		} {
+			rule.Key = constant("k")
+			h := wrap(t, nil, ok, rule)
+			start := time.Now()
+			for range 5 {
+				require.Equal(t, http.StatusNoContent, send(h, http.MethodGet, "").Code, name)
+			}
+			require.Zero(t, time.Since(start), name)
+		}
+		require.EqualValues(t, 5, high.Stats().BadLimits)
+		r, err := high.Allow(t.Context(), "k")
+		require.NoError(t, err)
+		require.True(t, r.Shadowed && r.Limit == 1, "the policy's own limit watches: %+v", r)
+		r, err = memory(t, p, nil).Wait(t.Context(), "k", 1)
+		require.NoError(t, err)
+		require.True(t, r.Allowed)
+	})
+}
+
 // Failures are counted before their handlers have answered, so that tries sent at once
 // gain nothing; those that panic stay counted, and early hints are no answer.
 func TestRefundCannotBeOutrun(t *testing.T) {

@@ -26,7 +26,8 @@ type Check struct {
 	// give back those of a success. Default: false.
 	FailuresOnly bool
 
-	backend Backend // of Limiter
+	backend Backend               // of Limiter
+	success func(status int) bool // Rule.SuccessStatus
 }
 
 func (c *Check) by() Backend {
@@ -179,6 +180,13 @@ func (d *Decision) Wait(ctx context.Context) error {
 		delay = max(delay, d.Results[i].Delay)
 	}
 	if delay <= 0 {
+		return nil
+	}
+	if len(d.reservations) == 1 && d.reservations[0] != nil && d.reservations[0].memory != nil {
+		r := d.reservations[0]
+		if err := r.memory.waiting.sleep(ctx, r, delay); err != nil {
+			return errors.Join(err, d.Cancel(context.WithoutCancel(ctx)))
+		}
 		return nil
 	}
 	timer := time.NewTimer(delay)

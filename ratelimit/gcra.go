@@ -21,10 +21,16 @@ func (a gcra) per(limit int) int64 {
 	return (int64(a.window) + int64(limit) - 1) / int64(limit)
 }
 
+// flow is the time in which units flow in. It counts at most the largest debt, because the
+// product must not overflow.
+func (a gcra) flow(limit, units int) int64 {
+	return min(int64(units), maxDebt*int64(max(limit, 1))) * a.per(limit)
+}
+
 func (a gcra) take(e *gcraState, now int64, q ask, book bool) (o outcome) {
-	per := a.per(q.limit)
+	per, flow := a.per(q.limit), a.flow(q.limit, q.cost)
 	debt := max(e.full-now, 0)
-	over := debt + int64(q.cost)*per - int64(q.limit)*per
+	over := debt + flow - int64(q.limit)*per
 	o.limit, o.allowed = q.limit, q.cost <= q.limit && over <= 0
 	switch {
 	case o.allowed, q.debt && q.limit > 0, q.record:
@@ -43,7 +49,7 @@ func (a gcra) take(e *gcraState, now int64, q ask, book bool) (o outcome) {
 		}
 	}
 	if book && o.allowed {
-		e.full = now + min(debt+int64(q.cost)*per, maxDebt*int64(a.window))
+		e.full = now + min(debt+flow, maxDebt*int64(a.window))
 		debt = e.full - now
 		o.token = token{at: e.full, gen: e.gen, hold: q.hold}
 		if q.hold {
@@ -73,13 +79,13 @@ func (a gcra) settle(e *gcraState, now int64, limit, cost, actual int, t token) 
 		if t.hold {
 			e.flying -= int32(cost)
 		}
-		if back := min(int64(cost-actual)*a.per(limit), t.at-now); back > 0 {
+		if back := min(a.flow(limit, cost-actual), t.at-now); back > 0 {
 			e.full -= back
 			e.blocked = false
 		}
 	}
 	if actual > cost {
-		e.full = now + min(max(e.full-now, 0)+int64(actual-cost)*a.per(limit), maxDebt*int64(a.window))
+		e.full = now + min(max(e.full-now, 0)+a.flow(limit, actual-cost), maxDebt*int64(a.window))
 		e.block(e.full-now > int64(limit-1)*a.per(limit))
 	}
 }

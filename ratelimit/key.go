@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/textproto"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -60,8 +61,9 @@ type IPOptions struct {
 	// IPv4Prefix is how many leading bits of an IPv4 address make the key, 8 to 32.
 	// Default: 32.
 	IPv4Prefix int
-	// Logger receives a warning, once, when requests look as if a proxy stood in front of
-	// the service that TrustedProxies does not name: all of its clients would share one key.
+	// Logger receives a warning about the first request of each kind for which many clients
+	// share one key: from a unix socket or a proxy of this network that is not trusted, and
+	// from a trusted proxy that does not send Header or sends one that does not parse.
 	// Default: slog.Default().
 	Logger *slog.Logger
 }
@@ -80,8 +82,10 @@ func ByIP(opts *IPOptions) (KeyFunc, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ratelimit: trusted proxies: %w", err)
 	}
+	shared := &sharing{header: "X-Forwarded-For", logger: o.Logger}
 	for _, p := range o.TrustedProxies {
 		for f := range strings.FieldsSeq(strings.ReplaceAll(p, ",", " ")) {
+			shared.unix = shared.unix || f == "unix"
 			if strings.HasSuffix(f, "/0") {
 				return nil, fmt.Errorf("ratelimit: TrustedProxies has %s, which lets every client choose its own key; name the proxies", f)
 			}
@@ -94,6 +98,7 @@ func ByIP(opts *IPOptions) (KeyFunc, error) {
 		if proxies, err = proxies.Using(o.Header); err != nil {
 			return nil, fmt.Errorf("ratelimit: trusted proxies: %w", err)
 		}
+		shared.header = textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(o.Header))
 	}
 	setDefault(&o.IPv6Prefix, 64)
 	setDefault(&o.IPv4Prefix, 32)
@@ -104,28 +109,25 @@ func ByIP(opts *IPOptions) (KeyFunc, error) {
 		return nil, fmt.Errorf("ratelimit: IPv4Prefix %d is not between 8 and 32", o.IPv4Prefix)
 	}
 	if o.Logger == nil {
-		o.Logger = slog.Default()
+		shared.logger = slog.Default()
 	}
+	shared.proxies = proxies
 	direct := len(o.TrustedProxies) == 0
-	var warned atomic.Bool
 	return func(r *http.Request) string {
 		if direct && o.IPv4Prefix == 32 {
 			if host, ok := dottedQuad(r.RemoteAddr); ok {
-				if !warned.Load() && local(host) {
-					o.warn(r, &warned)
+				if local(host) && !shared.warned[sharedPeer].Load() {
+					shared.notice(r, true)
 				}
 				return "ip:" + host
 			}
 		}
 		addr, ok := proxies.ClientAddr(r)
-		if !ok {
-			if !warned.Load() {
-				o.warn(r, &warned)
-			}
-			return "ip:unknown"
+		if !ok || addr.IsLoopback() || addr.IsPrivate() || !direct && len(r.Header[shared.header]) == 0 {
+			shared.notice(r, ok)
 		}
-		if !warned.Load() && (addr.IsLoopback() || addr.IsPrivate()) {
-			o.warn(r, &warned)
+		if !ok {
+			return "ip:unknown"
 		}
 		return addrKey(addr, o.IPv4Prefix, o.IPv6Prefix)
 	}, nil
@@ -143,24 +145,55 @@ func local(host string) bool {
 	return strings.HasPrefix(host, "127.") || strings.HasPrefix(host, "10.") || strings.HasPrefix(host, "192.168.") || strings.HasPrefix(host, "172.")
 }
 
-// warn reports a peer that looks like a proxy.
-func (o *IPOptions) warn(r *http.Request, warned *atomic.Bool) {
+// sharing warns of requests whose clients share one key, once for each kind.
+type sharing struct {
+	proxies trustedproxy.Proxies
+	unix    bool   // a unix socket is trusted
+	header  string // canonical; the trusted proxies write it
+	logger  *slog.Logger
+	warned  [len(sharedBy)]atomic.Bool
+}
+
+const (
+	sharedUnix = iota
+	sharedPeer
+	sharedUnixSilent
+	sharedOtherHeader
+	sharedUnclear
+)
+
+var sharedBy = [...]string{
+	sharedUnix:        `requests come through a unix socket that is not trusted, so all clients share the key ip:unknown; name "unix" in TrustedProxies and make the proxy send a forwarded header`,
+	sharedPeer:        "a peer in this network sends forwarded headers and is not trusted, so all of its clients share its key; name it in TrustedProxies",
+	sharedUnixSilent:  "requests come through the trusted unix socket without the header that is read, so all clients share the key ip:unknown; make the proxy send it, or set Header",
+	sharedOtherHeader: "a trusted proxy sends another forwarded header than the one that is read, so all of its clients share its key; set Header, or change the proxy",
+	sharedUnclear:     "the header of a trusted proxy does not parse, so its clients share the key ip:unknown; make the proxy send addresses only",
+}
+
+// notice looks for a request of one of these kinds. known means that the client has an address.
+func (s *sharing) notice(r *http.Request, known bool) {
+	var kind int
+	read := len(r.Header[s.header]) > 0
+	forwarded := read || r.Header["X-Forwarded-For"] != nil || r.Header["Forwarded"] != nil || r.Header["X-Real-Ip"] != nil
 	unix := r.RemoteAddr == "" || r.RemoteAddr[0] == '@' || r.RemoteAddr[0] == '/'
-	forwarded := r.Header.Get("X-Forwarded-For") != "" || r.Header.Get("Forwarded") != "" || r.Header.Get("X-Real-Ip") != ""
-	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		if a := ap.Addr().Unmap(); !a.IsLoopback() && !a.IsPrivate() {
-			return
-		}
+	peer, _ := netip.ParseAddrPort(r.RemoteAddr)
+	addr := peer.Addr().Unmap()
+	switch trusted := unix && s.unix || addr.IsValid() && s.proxies.Trusts(addr); {
+	case trusted && read && !known:
+		kind = sharedUnclear
+	case trusted && !read && forwarded && known:
+		kind = sharedOtherHeader
+	case trusted && !read && !known:
+		kind = sharedUnixSilent
+	case !trusted && unix:
+		kind = sharedUnix
+	case !trusted && forwarded && (addr.IsLoopback() || addr.IsPrivate()):
+		kind = sharedPeer
+	default:
+		return
 	}
-	switch {
-	case unix && len(o.TrustedProxies) == 0:
-		if warned.CompareAndSwap(false, true) {
-			o.Logger.Warn(`ratelimit: requests come through a unix socket, so all clients share the key ip:unknown; set TrustedProxies to "unix" and make the proxy send X-Forwarded-For`)
-		}
-	case forwarded && len(o.TrustedProxies) == 0:
-		if warned.CompareAndSwap(false, true) {
-			o.Logger.Warn("ratelimit: a peer in this network sends forwarded headers and no proxy is trusted, so all of its clients share its key; name it in TrustedProxies", "peer", r.RemoteAddr)
-		}
+	if !s.warned[kind].Load() && s.warned[kind].CompareAndSwap(false, true) {
+		s.logger.Warn("ratelimit: "+sharedBy[kind], "peer", r.RemoteAddr, "header", s.header)
 	}
 }
 

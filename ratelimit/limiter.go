@@ -24,7 +24,7 @@ type Limiter interface {
 	// then says whether one more unit would fit.
 	AllowN(ctx context.Context, key string, cost int) (Result, error)
 	// Block forgets what key has used, and then refuses it for a while. Block with 0
-	// unlocks a key.
+	// unlocks a key. ErrUnlimited means that the key has no limit that could refuse it.
 	Block(ctx context.Context, key string, wait time.Duration) error
 	// Backend returns what decides several checks in one step. A decorator that decides by
 	// itself returns a Backend of its own.
@@ -61,6 +61,8 @@ var (
 	ErrQueueFull = errors.New("ratelimit: too many units of this key wait already; try again later or raise MaxQueue")
 	// ErrDuplicateCheck means that one decision has one limiter and key twice.
 	ErrDuplicateCheck = errors.New("ratelimit: the same limiter and key twice in one decision; add their costs up")
+	// ErrUnlimited means that Block was called for a key whose limit is Unlimited.
+	ErrUnlimited = errors.New("ratelimit: the key is Unlimited and cannot be blocked; return a limit of 0 for it in the LimitFunc of a policy with a Window")
 	// ErrLimitFunc means that a LimitFunc returned a limit that its policy cannot hold.
 	ErrLimitFunc = errors.New("ratelimit: the LimitFunc returned a limit above what the policy can hold; return less, or Unlimited")
 )
@@ -104,7 +106,8 @@ type Result struct {
 // calls it, so a limit may change at any time. Earlier uses of a key go on counting.
 // It must be fast and safe for concurrent use. A limit of 0 blocks the key, Unlimited
 // lets it through uncounted, and ok == false leaves the policy's own Limit. A limit that
-// the policy cannot hold is ErrLimitFunc, and counted in Stats.
+// the policy cannot hold is ErrLimitFunc, and counted in Stats. A policy with Shadow counts it
+// and uses its own Limit.
 type LimitFunc func(ctx context.Context, key string) (limit int, ok bool)
 
 // effectiveLimit returns the limit of key.
@@ -135,6 +138,7 @@ func init() {
 	link.Record = func(m any, key string, limit, cost int) any {
 		return m.(*Memory).record(key, limit, cost)
 	}
+	link.ValidRules = func(name string, rules any) error { return validRules(name, rules.([]Rule)) }
 	link.OnOutcome = func(a any, f func(int)) { a.(*Admission).hook = f }
 	link.Token = func(r any) any { return r.(*Reservation).token }
 	link.Limit = func(ctx context.Context, p, f any, key string) (int, error) {

@@ -25,6 +25,7 @@ type Memory struct {
 	badLimits atomic.Uint64
 	base      time.Time
 	wall      wallClock
+	waiting   waiting
 	id        uint64 // the order in which Decide locks
 }
 
@@ -126,7 +127,8 @@ func (m *Memory) Charge(ctx context.Context, key string, cost int) (Result, erro
 // Wait blocks until cost units fit and uses them. Waiters on one key are served in the
 // order of their calls. Wait returns at once with ErrWouldExceedDeadline when ctx would
 // end before the units fit, and with ErrQueueFull when Options.MaxQueue units of the key
-// wait already. When ctx ends first, the units are given back.
+// wait already. When ctx ends first, the units are given back, and the callers behind move
+// forward, as far as their costs fit into what is freed.
 func (m *Memory) Wait(ctx context.Context, key string, cost int) (Result, error) {
 	return wait(ctx, Check{Limiter: m, Key: key, Cost: cost})
 }
@@ -134,11 +136,15 @@ func (m *Memory) Wait(ctx context.Context, key string, cost int) (Result, error)
 // Block implements Limiter.
 func (m *Memory) Block(ctx context.Context, key string, wait time.Duration) error {
 	limit, err := m.admit(ctx, key, 0)
-	if err != nil || m.engine == nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if wait < 0 || wait > maxWindow {
+	case wait < 0 || wait > maxWindow:
 		return fmt.Errorf("ratelimit: a key can be blocked for at most %v, not %v", maxWindow, wait)
+	case wait > 0 && limit == Unlimited:
+		return ErrUnlimited
+	case m.engine == nil:
+		return nil
 	}
 	now := m.now()
 	m.engine.bar(key, now, now+int64(wait), max(limit, 1))
@@ -202,7 +208,8 @@ func (m *Memory) take(ctx context.Context, key string, cost int, r *Result) (now
 	return now, o.token, nil
 }
 
-// admit checks the arguments and returns the limit in force.
+// admit checks the arguments and returns the limit in force. A policy that only watches counts
+// a bad limit and continues with its own one.
 func (m *Memory) admit(ctx context.Context, key string, cost int) (limit int, err error) {
 	limit = m.policy.Limit
 	if key == "" {
@@ -217,10 +224,12 @@ func (m *Memory) admit(ctx context.Context, key string, cost int) (limit int, er
 	if m.limitFunc != nil {
 		if limit, err = effectiveLimit(ctx, &m.policy, m.limitFunc, key); err != nil {
 			m.badLimits.Add(1)
-			return limit, err
+			if !m.policy.Shadow {
+				return limit, err
+			}
 		}
 	}
-	if cost > limit && limit > 0 {
+	if cost > limit && limit > 0 && !m.policy.Shadow {
 		return limit, ErrCostExceedsLimit
 	}
 	return limit, nil
@@ -301,6 +310,9 @@ func (*memoryBackend) Take(ctx context.Context, checks []Check) ([]*Reservation,
 			limit: limit, cost: max(c.Cost, 1), within: int64(c.Within), queue: l.queue,
 			peek: c.Cost == 0, debt: c.Debt, hold: c.FailuresOnly,
 		}
+		if l.policy.Shadow {
+			b.ask.within = 0
+		}
 		got[i] = &Reservation{result: b.result}
 		if err != nil && failed == nil {
 			failed = err
@@ -333,8 +345,14 @@ func (*memoryBackend) Take(ctx context.Context, checks []Check) ([]*Reservation,
 // Settle implements Backend.
 func (*memoryBackend) Settle(_ context.Context, list []*Reservation, costs []int) error {
 	for i, r := range list {
-		m := r.memory
-		m.engine.settle(r.key, m.now(), r.result.Limit, r.result.Cost, costs[i], r.booked)
+		m, now := r.memory, r.memory.now()
+		if costs[i] > 0 || m.waiting.callers.Load() == 0 {
+			m.engine.settle(r.key, now, r.result.Limit, r.result.Cost, costs[i], m.waiting.token(r))
+			continue
+		}
+		for _, f := range m.waiting.leave(r, now) {
+			m.engine.settle(r.key, now, r.result.Limit, f.cost, 0, f.token)
+		}
 	}
 	return nil
 }

@@ -29,8 +29,9 @@ type Rule struct {
 	// then they count, so parallel requests cannot outrun the limit. Default: false; every
 	// request counts.
 	FailuresOnly bool
-	// SuccessStatus makes FailuresOnly call Succeed by itself for an answer whose status it
-	// accepts. Set it only where the status alone separates a success from a failure, and
+	// SuccessStatus gives the units of this rule back for a response whose status it accepts,
+	// unless the handler has stated the outcome. Other rules and outer middlewares still need
+	// Succeed. Set it only where the status alone separates a success from a failure, and
 	// where the handler itself writes the status. Default: nil; the handler calls Succeed.
 	SuccessStatus func(status int) bool
 	// Delay is the longest that a request is delayed before it is denied. Delayed requests
@@ -83,26 +84,35 @@ func NewMiddleware(rules []Rule, opts *MiddlewareOptions) (*Middleware, error) {
 	if m.opts.Logger == nil {
 		m.opts.Logger = slog.Default()
 	}
-	names := make(map[string]int)
-	for i, r := range rules {
-		switch {
-		case r.Limiter == nil || r.Key == nil:
-			return nil, fmt.Errorf("ratelimit: rule %d needs a Limiter and a Key", i)
-		case r.SuccessStatus != nil && !r.FailuresOnly:
-			return nil, fmt.Errorf("ratelimit: rule %d has a SuccessStatus, which needs FailuresOnly", i)
-		case r.Delay < 0 || r.Delay > 0 && r.FailuresOnly:
-			return nil, fmt.Errorf("ratelimit: rule %d: Delay must not be negative, and does not go with FailuresOnly", i)
-		}
-		name := r.Limiter.Policy().Name
-		if first, ok := names[name]; ok {
-			return nil, fmt.Errorf("ratelimit: rules %d and %d both have a policy %q; give one another Name, which tells them apart in the headers and in Redis", first, i, name)
-		}
-		names[name] = i
+	if err := validRules("ratelimit", rules); err != nil {
+		return nil, err
 	}
 	if len(rules) == 1 && !rules[0].FailuresOnly && rules[0].Delay == 0 {
 		m.memory, _ = rules[0].Limiter.(*Memory)
 	}
 	return m, nil
+}
+
+// validRules returns the first mistake in the rules of a middleware or interceptor of package
+// pkg.
+func validRules(pkg string, rules []Rule) error {
+	names := make(map[string]int)
+	for i, r := range rules {
+		switch {
+		case r.Limiter == nil || r.Key == nil:
+			return fmt.Errorf("%s: rule %d needs a Limiter and a Key", pkg, i)
+		case r.SuccessStatus != nil && !r.FailuresOnly:
+			return fmt.Errorf("%s: rule %d has a SuccessStatus, which needs FailuresOnly", pkg, i)
+		case r.Delay < 0 || r.Delay > 0 && r.FailuresOnly:
+			return fmt.Errorf("%s: rule %d: Delay must not be negative, and does not go with FailuresOnly", pkg, i)
+		}
+		name := r.Limiter.Policy().Name
+		if first, ok := names[name]; ok {
+			return fmt.Errorf("%s: rules %d and %d both have a policy %q; give one another Name, which tells them apart in the headers and in Redis", pkg, first, i, name)
+		}
+		names[name] = i
+	}
+	return nil
 }
 
 // Wrap is the middleware. It sets the response fields before next runs. The context of the
@@ -178,7 +188,7 @@ func (m *Middleware) serveOne(w http.ResponseWriter, r *http.Request, next http.
 
 func (m *Middleware) serveAll(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	checks := make([]Check, 0, len(m.rules))
-	var status []func(int) bool
+	judged := false
 	for i := range m.rules {
 		rule := &m.rules[i]
 		if rule.Skip != nil && rule.Skip(r) {
@@ -188,10 +198,8 @@ func (m *Middleware) serveAll(w http.ResponseWriter, r *http.Request, next http.
 		if cost == 0 {
 			continue
 		}
-		checks = append(checks, Check{Limiter: rule.Limiter, Key: rule.Key(r), Cost: cost, Within: rule.Delay, FailuresOnly: rule.FailuresOnly})
-		if rule.SuccessStatus != nil {
-			status = append(status, rule.SuccessStatus)
-		}
+		checks = append(checks, Check{Limiter: rule.Limiter, Key: rule.Key(r), Cost: cost, Within: rule.Delay, FailuresOnly: rule.FailuresOnly, success: rule.SuccessStatus})
+		judged = judged || rule.SuccessStatus != nil
 	}
 	a, err := admit(r.Context(), checks)
 	a.logger = m.opts.Logger
@@ -206,22 +214,15 @@ func (m *Middleware) serveAll(w http.ResponseWriter, r *http.Request, next http.
 		m.fields.write(w.Header(), &a.decision, false, now)
 	}
 	r = r.WithContext(a.Context(r.Context()))
-	if len(status) == 0 {
+	if !judged {
 		next.ServeHTTP(w, r)
 		return
 	}
 	sw := &statusWriter{ResponseWriter: w}
 	next.ServeHTTP(sw, r) // a panic passes through, and its units stay counted
-	if sw.status == 0 || sw.hijacked {
-		return // no outcome was seen
+	if sw.status != 0 && !sw.hijacked {
+		a.judge(sw.status)
 	}
-	for _, success := range status {
-		if !success(sw.status) {
-			a.Fail()
-			return
-		}
-	}
-	a.Succeed()
 }
 
 // refuse answers a request that does not go on.

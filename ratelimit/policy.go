@@ -25,7 +25,8 @@ type Policy struct {
 	// in memory cannot fail. Default: FailLocal.
 	OnFailure FailureMode
 	// Shadow makes the policy report denials ([Result.Shadowed]) and let requests
-	// through, to try a limit on real traffic first. Default: false.
+	// through, to try a limit on real traffic first. It refuses and delays no request,
+	// whatever its cost. Default: false.
 	Shadow bool
 	// CountDenied makes denied requests use up the window as well, at most Limit
 	// units of it: a client that does not pause is never let in again. Exact only.

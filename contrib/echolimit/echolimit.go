@@ -14,13 +14,14 @@
 package echolimit
 
 import (
-	"fmt"
+	"context"
 	"net/http"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/driver"
 )
 
 // Rule applies one limiter to requests. It is [ratelimit.Rule] with echo's context.
@@ -40,25 +41,24 @@ type Rule struct {
 
 // New returns a middleware. If there are several rules, all must allow a request.
 func New(rules []Rule) (echo.MiddlewareFunc, error) {
+	plain := make([]driver.Rule[echo.Context], len(rules))
 	for i, r := range rules {
-		if r.Limiter == nil || r.Key == nil {
-			return nil, fmt.Errorf("echolimit: rule %d needs a Limiter and a Key", i)
+		plain[i] = driver.Rule[echo.Context]{Limiter: r.Limiter, FailuresOnly: r.FailuresOnly, Delay: r.Delay}
+		if r.Key != nil {
+			plain[i].Key = func(_ context.Context, c echo.Context) string { return r.Key(c) }
 		}
+		if r.Cost != nil {
+			plain[i].Cost = func(_ context.Context, c echo.Context) int { return r.Cost(c) }
+		}
+	}
+	checked, err := driver.NewRules("echolimit", plain)
+	if err != nil {
+		return nil, err
 	}
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			checks := make([]ratelimit.Check, 0, len(rules))
-			for i := range rules {
-				r, cost := &rules[i], 1
-				if r.Cost != nil {
-					cost = r.Cost(c)
-				}
-				if cost != 0 {
-					checks = append(checks, ratelimit.Check{Limiter: r.Limiter, Key: r.Key(c), Cost: cost, Within: r.Delay, FailuresOnly: r.FailuresOnly})
-				}
-			}
 			r := c.Request()
-			a, err := ratelimit.Admit(r.Context(), checks...)
+			a, err := checked.Admit(r.Context(), c)
 			d := a.Decision()
 			if err == nil || d.Binding().RetryAfter != 0 {
 				d.WriteHeaders(c.Response().Header())

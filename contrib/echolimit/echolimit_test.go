@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -80,5 +81,43 @@ func TestOutcomes(t *testing.T) {
 	}.Run(t)
 	if _, err := echolimit.New([]echolimit.Rule{{}}); err == nil {
 		t.Fatal("a rule without a limiter")
+	}
+	l, err := ratelimit.NewMemory(ratelimit.Login(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := echolimit.New([]echolimit.Rule{{Limiter: l, Key: echo.Context.RealIP, Delay: -1}}); err == nil {
+		t.Fatal("a negative delay")
+	}
+}
+
+// Behind echo.WrapMiddleware a status is a verdict only once it is sent, and an error is none.
+func TestWrapMiddlewareSeesTheStatusThatIsSent(t *testing.T) {
+	l, err := ratelimit.NewMemory(ratelimit.Login(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit, err := ratelimit.NewMiddleware([]ratelimit.Rule{{
+		Limiter: l, Key: func(*http.Request) string { return "k" },
+		FailuresOnly: true, SuccessStatus: func(status int) bool { return status < 400 },
+	}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := echo.New()
+	reached := 0
+	e.POST("/", func(c echo.Context) error {
+		reached++
+		c.Response().Status = http.StatusOK
+		if reached%2 == 0 {
+			return c.NoContent(http.StatusUnauthorized)
+		}
+		return echo.NewHTTPError(http.StatusUnauthorized, "wrong password")
+	}, echo.WrapMiddleware(limit.Wrap))
+	for range 20 {
+		e.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", nil))
+	}
+	if reached != 5 {
+		t.Fatalf("%d of 20 wrong passwords reached the handler, want 5", reached)
 	}
 }

@@ -9,14 +9,16 @@
 package ginlimit
 
 import (
+	"bufio"
 	"context"
-	"fmt"
+	"net"
 	"net/http"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
 	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/driver"
 )
 
 // Rule applies one limiter to requests. It is [ratelimit.Rule] with gin's context.
@@ -45,27 +47,26 @@ type Options struct {
 // New returns a middleware. If there are several rules, all must allow a request. opts may
 // be nil.
 func New(rules []Rule, opts *Options) (gin.HandlerFunc, error) {
+	plain := make([]driver.Rule[*gin.Context], len(rules))
 	for i, r := range rules {
-		if r.Limiter == nil || r.Key == nil {
-			return nil, fmt.Errorf("ginlimit: rule %d needs a Limiter and a Key", i)
+		plain[i] = driver.Rule[*gin.Context]{Limiter: r.Limiter, FailuresOnly: r.FailuresOnly, Delay: r.Delay}
+		if r.Key != nil {
+			plain[i].Key = func(_ context.Context, c *gin.Context) string { return r.Key(c) }
 		}
+		if r.Cost != nil {
+			plain[i].Cost = func(_ context.Context, c *gin.Context) int { return r.Cost(c) }
+		}
+	}
+	checked, err := driver.NewRules("ginlimit", plain)
+	if err != nil {
+		return nil, err
 	}
 	refused := refuse
 	if opts != nil && opts.Refused != nil {
 		refused = opts.Refused
 	}
 	return func(c *gin.Context) {
-		checks := make([]ratelimit.Check, 0, len(rules))
-		for i := range rules {
-			r, cost := &rules[i], 1
-			if r.Cost != nil {
-				cost = r.Cost(c)
-			}
-			if cost != 0 {
-				checks = append(checks, ratelimit.Check{Limiter: r.Limiter, Key: r.Key(c), Cost: cost, Within: r.Delay, FailuresOnly: r.FailuresOnly})
-			}
-		}
-		a, err := ratelimit.Admit(c.Request.Context(), checks...)
+		a, err := checked.Admit(c.Request.Context(), c)
 		d := a.Decision()
 		if err == nil || d.Binding().RetryAfter != 0 {
 			d.WriteHeaders(c.Writer.Header())
@@ -108,11 +109,18 @@ func Wrap(middleware func(http.Handler) http.Handler) gin.HandlerFunc {
 		p := r.Context().Value(passageKey{}).(*passage)
 		p.passed = true
 		p.c.Request = r
-		if outer := p.c.Writer; w != http.ResponseWriter(outer) {
-			p.c.Writer = &writer{ResponseWriter: outer, w: w}
-			defer func() { p.c.Writer = outer }()
+		outer := p.c.Writer
+		if w == http.ResponseWriter(outer) {
+			p.c.Next()
+			return
 		}
+		own := &writer{ResponseWriter: outer, w: w}
+		p.c.Writer = own
+		defer func() { p.c.Writer = outer }()
 		p.c.Next()
+		if own.set && len(p.c.Errors) == 0 { // an outer handler may turn an error into a status
+			own.begin()
+		}
 	}))
 	return func(c *gin.Context) {
 		p := &passage{c: c}
@@ -131,14 +139,50 @@ type passage struct {
 
 type passageKey struct{}
 
-// writer is a gin response writer around the one that a net/http middleware passes on.
+// writer is a gin response writer around the one that a net/http middleware passes on. gin
+// lets a handler change the status until the response begins. The middleware receives only
+// the status that is sent.
 type writer struct {
 	gin.ResponseWriter
-	w http.ResponseWriter
+	w          http.ResponseWriter
+	set, begun bool
 }
 
-func (w *writer) Header() http.Header               { return w.w.Header() }
-func (w *writer) WriteHeader(status int)            { w.w.WriteHeader(status) }
-func (w *writer) Write(b []byte) (int, error)       { return w.w.Write(b) }
-func (w *writer) WriteString(s string) (int, error) { return w.w.Write([]byte(s)) }
-func (w *writer) Unwrap() http.ResponseWriter       { return w.w }
+// begin passes the final status to the middleware.
+func (w *writer) begin() {
+	if !w.begun && !w.Written() {
+		w.w.WriteHeader(w.Status())
+	}
+	w.begun = true
+}
+
+func (w *writer) Header() http.Header { return w.w.Header() }
+
+func (w *writer) WriteHeader(status int) {
+	w.set = true
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *writer) WriteHeaderNow() {
+	w.begin()
+	w.ResponseWriter.WriteHeaderNow()
+}
+
+func (w *writer) Write(b []byte) (int, error) {
+	w.begin()
+	return w.w.Write(b)
+}
+
+func (w *writer) WriteString(s string) (int, error) { return w.Write([]byte(s)) }
+
+func (w *writer) Flush() {
+	w.begin()
+	_ = http.NewResponseController(w.w).Flush() // http.Flusher has no way to report it
+}
+
+func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.begun = true // the handler writes the response by itself
+	return http.NewResponseController(w.w).Hijack()
+}
+
+func (w *writer) Unwrap() http.ResponseWriter { return w.w }

@@ -82,6 +82,13 @@ func TestOutcomes(t *testing.T) {
 	if _, err := ginlimit.New([]ginlimit.Rule{{}}, nil); err == nil {
 		t.Fatal("a rule without a limiter")
 	}
+	l, err := ratelimit.NewMemory(ratelimit.Login(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ginlimit.New([]ginlimit.Rule{{Limiter: l, Key: (*gin.Context).ClientIP, Delay: -1}}, nil); err == nil {
+		t.Fatal("a negative delay")
+	}
 }
 
 // A login guard in front of a gin handler counts failures, and its own response ends the chain.
@@ -164,5 +171,63 @@ func TestWrapKeepsTheWriterOfTheMiddleware(t *testing.T) {
 		if w.Code != want.code || want.body != "" && w.Body.String() != want.body {
 			t.Fatalf("request %d to %s: %d %q, want %d %q", i, want.path, w.Code, w.Body, want.code, want.body)
 		}
+	}
+}
+
+// gin may change the status until the first byte. Only the status that is sent is a verdict.
+func TestWrapSeesTheStatusThatIsSent(t *testing.T) {
+	gin.SetMode(gin.ReleaseMode)
+	for name, test := range map[string]struct {
+		handler gin.HandlerFunc
+		want    int // requests of 20 that reach the handler
+		code    int
+	}{
+		"changed before the body":     {func(c *gin.Context) { c.Status(200); c.AbortWithStatusJSON(401, gin.H{"error": "wrong"}) }, 5, 401},
+		"changed before WriteHeader":  {func(c *gin.Context) { c.Status(200); c.AbortWithStatus(401) }, 5, 401},
+		"changed, without a body":     {func(c *gin.Context) { c.Status(200); c.Status(401) }, 5, 401},
+		"changed before a flush":      {func(c *gin.Context) { c.Status(200); c.Status(401); c.Writer.Flush() }, 5, 401},
+		"an error for an outer layer": {func(c *gin.Context) { c.Status(200); _ = c.Error(errors.New("wrong")) }, 5, 401},
+		"a panic":                     {func(c *gin.Context) { c.Status(200); panic("wrong") }, 5, 500},
+		"nothing":                     {func(*gin.Context) {}, 5, 200},
+		"success":                     {func(c *gin.Context) { c.Status(401); c.JSON(200, gin.H{}) }, 20, 200},
+		"success without a body":      {func(c *gin.Context) { c.Status(204) }, 20, 204},
+		"success, flushed":            {func(c *gin.Context) { c.Status(202); c.Writer.Flush() }, 20, 202},
+		"success as a string":         {func(c *gin.Context) { _, _ = c.Writer.WriteString("ok") }, 20, 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			limiter, err := ratelimit.NewMemory(ratelimit.Login(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			limit, err := ratelimit.NewMiddleware([]ratelimit.Rule{{
+				Limiter: limiter, Key: func(*http.Request) string { return "k" },
+				FailuresOnly: true, SuccessStatus: func(status int) bool { return status < 400 },
+			}}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			engine := gin.New()
+			engine.Use(gin.CustomRecoveryWithWriter(io.Discard, func(c *gin.Context, _ any) { c.AbortWithStatus(500) }))
+			engine.Use(func(c *gin.Context) {
+				if c.Next(); len(c.Errors) > 0 {
+					c.AbortWithStatus(401)
+				}
+			})
+			reached := 0
+			engine.POST("/", ginlimit.Wrap(limit.Wrap), func(c *gin.Context) {
+				reached++
+				test.handler(c)
+			})
+			for i := range 20 {
+				w := httptest.NewRecorder()
+				engine.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", nil))
+				if want := test.code; i < test.want && w.Code != want {
+					t.Fatalf("request %d: %d, want %d", i, w.Code, want)
+				}
+			}
+			if reached != test.want {
+				t.Fatalf("%d of 20 requests reached the handler, want %d", reached, test.want)
+			}
+		})
 	}
 }

@@ -21,6 +21,8 @@ import (
 // Limiter bounds how many uses of one key are in flight. Package ratelimittest tests
 // implementations.
 type Limiter interface {
+	// Policy returns the policy of the limiter.
+	Policy() Policy
 	// Acquire takes weight slots of key. It returns at once if they are free or the policy
 	// has no Wait. Otherwise it waits for its turn, which is first come, first served. The
 	// slot's Result says whether it was let in. The slot is not nil, and Release may be
@@ -52,8 +54,8 @@ type Policy struct {
 	// OnFailure is what happens while a shared back-end does not answer. FailLocal
 	// counts in this process. Default: FailLocal.
 	OnFailure ratelimit.FailureMode
-	// Shadow makes the policy report refusals (Result.Shadowed)
-	// without refusing. Default: false.
+	// Shadow makes the policy report refusals (Result.Shadowed) without refusing. No header
+	// field names the policy. Default: false.
 	Shadow bool
 }
 
@@ -108,7 +110,7 @@ func (p Policy) Begin(ctx context.Context, f ratelimit.LimitFunc, key string, we
 	case r.Limit == ratelimit.Unlimited:
 		r.Allowed = true
 		return r, true, nil
-	case r.Limit == 0:
+	case r.Limit == 0, p.Shadow && weight > r.Limit:
 		p.Settle(&r, false, 0)
 		r.RetryAfter = ratelimit.Never
 		if r.Shadowed {

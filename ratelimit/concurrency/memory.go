@@ -88,7 +88,7 @@ func New(policy Policy, opts *ratelimit.Options) (*Memory, error) {
 	return m, nil
 }
 
-// Policy returns the policy of the limiter.
+// Policy implements Limiter.
 func (m *Memory) Policy() Policy { return m.policy }
 
 func (m *Memory) shard(key string) *shard {

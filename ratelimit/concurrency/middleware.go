@@ -66,6 +66,9 @@ func NewMiddleware(limiter Limiter, key ratelimit.KeyFunc, opts *MiddlewareOptio
 	if m.opts.Logger == nil {
 		m.opts.Logger = slog.Default()
 	}
+	if limiter.Policy().Shadow {
+		m.opts.NoHeaders = true
+	}
 	return m, nil
 }
 

@@ -109,6 +109,23 @@ func TestMiddlewareBesideALimiter(t *testing.T) {
 	require.Equal(t, []string{`"api";q=100;w=3600, "exports";q=2;qu="concurrent-requests"`}, w.Header()["Ratelimit-Policy"])
 }
 
+// A policy that only watches refuses no request and is in no header field.
+func TestMiddlewareOfAShadowPolicy(t *testing.T) {
+	t.Parallel()
+	c, err := New(Policy{Name: "watched", Limit: 1, Shadow: true, Wait: time.Minute}, nil)
+	require.NoError(t, err)
+	for weight := range 3 {
+		inner := http.Handler(http.HandlerFunc(ok))
+		for range 2 { // the second one finds the slot taken
+			inner = wrapInFlight(t, c, &MiddlewareOptions{Weight: func(*http.Request) int { return weight + 1 }}, inner.ServeHTTP)
+		}
+		w := send(inner, http.MethodGet, "")
+		require.Equal(t, http.StatusNoContent, w.Code)
+		require.Empty(t, w.Header())
+	}
+	idle(t, c)
+}
+
 func TestMiddlewareFreesTheSlot(t *testing.T) {
 	t.Parallel()
 	c := concurrency(t, 1, nil)
@@ -207,6 +224,8 @@ func TestMiddlewareStreams(t *testing.T) {
 // failing is a back-end that answers with an error.
 type failing struct{ err error }
 
+func (failing) Policy() Policy { return Policy{Name: "failing", Limit: 1} }
+
 func (f failing) Acquire(context.Context, string, int) (*Slot, error) {
 	return NewSlot(ratelimit.Result{RetryAfter: 1500 * time.Millisecond}, nil), f.err
 }
@@ -236,6 +255,8 @@ func (l lease) Lost() context.Context { return l.lost }
 func (l lease) Token() int64          { return 1 }
 
 type leasing struct{ lost context.Context }
+
+func (leasing) Policy() Policy { return Policy{Name: "leasing", Limit: 1} }
 
 func (l leasing) Acquire(context.Context, string, int) (*Slot, error) {
 	return NewSlot(ratelimit.Result{Allowed: true, Limit: 1}, lease(l)), nil

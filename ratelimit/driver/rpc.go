@@ -2,13 +2,14 @@ package driver
 
 import (
 	"context"
-	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/internal/link"
 )
 
-// Rule applies one limiter to the calls of a remote procedure call framework. A C describes a
+// Rule applies one limiter to the calls of a framework, such as gRPC or gin. A C describes a
 // call.
 type Rule[C any] struct {
 	// Limiter decides. Required.
@@ -27,12 +28,19 @@ type Rule[C any] struct {
 // Rules are the rules of one interceptor. A call goes on only if all allow.
 type Rules[C any] []Rule[C]
 
-// NewRules copies rules. It fails if one lacks a Limiter or a Key. name begins the error.
+// NewRules copies rules. It fails where [ratelimit.NewMiddleware] fails: a rule needs a Limiter
+// and a Key, the policies need different names, and a Delay does not go with FailuresOnly. name
+// begins the error.
 func NewRules[C any](name string, rules []Rule[C]) (Rules[C], error) {
+	same := make([]ratelimit.Rule, len(rules))
 	for i, r := range rules {
-		if r.Limiter == nil || r.Key == nil {
-			return nil, fmt.Errorf("%s: rule %d needs a Limiter and a Key", name, i)
+		same[i] = ratelimit.Rule{Limiter: r.Limiter, FailuresOnly: r.FailuresOnly, Delay: r.Delay}
+		if r.Key != nil {
+			same[i].Key = func(*http.Request) string { return "" }
 		}
+	}
+	if err := link.ValidRules(name, same); err != nil {
+		return nil, err
 	}
 	return append(Rules[C](nil), rules...), nil
 }

@@ -68,8 +68,8 @@ func split(entry string) (id, expiry, sum string, ok bool) {
 	return id, expiry, sum, ok && ok2 && len(id) == 26 && len(sum) == 43
 }
 
-// remember adds the account to the device's cookie.
-func (c *cookies) remember(w http.ResponseWriter, r *http.Request, account string) {
+// remember returns the device's cookie with the account added.
+func (c *cookies) remember(r *http.Request, account string) *http.Cookie {
 	old := c.device(r, account)
 	id := old
 	if id == "" {
@@ -82,8 +82,8 @@ func (c *cookies) remember(w http.ResponseWriter, r *http.Request, account strin
 			list = append(list, entry)
 		}
 	}
-	http.SetCookie(w, &http.Cookie{
+	return &http.Cookie{
 		Name: c.name, Value: strings.Join(list, "~"), Path: "/", MaxAge: int(c.keep / time.Second),
 		HttpOnly: true, Secure: c.secure || r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https"), SameSite: http.SameSiteLaxMode,
-	})
+	}
 }

@@ -7,95 +7,108 @@ import (
 	"io"
 	"mime"
 	"mime/multipart"
+	"mime/quotedprintable"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
-// maxBody bounds what Field reads.
-const maxBody = 64 << 10
+const (
+	maxBody  = 64 << 10 // what Field reads
+	maxNames = 4        // that Field finds in one request
+)
 
-// unclear is the account of a request that different readers may understand differently.
-const unclear = "\x00unclear:"
+// unclear begins the account of a request in which readers may find different names. The names follow, each with
+// a separator behind it. An empty name stands for names that Field cannot read.
+const (
+	unclear   = "\x00unclear:"
+	separator = "\x00"
+)
 
 func fold(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
 
-// Field returns a function that reads a field of a form, of a JSON object or of the query,
+// Field returns a function that reads a field of a form, of a JSON object and of the query,
 // and leaves the body as it was for the handler. It does not trust the Content-Type: an
 // attacker has no limit if this function reads another name than the handler.
-// Where the places disagree, a field comes twice with different values, or the body does not
-// end within 64 KiB, the request has a name that is no account's and that it shares with
-// requests of its own address only. Upper and lower case of the field's name are one in JSON,
-// as they are for encoding/json.
+//
+// A request is unclear if the places name several accounts, or if they could name one that Field cannot read, such
+// as beyond the first 64 KiB. The function then returns a text that is no account's name and that
+// Guard understands. A function around it may add text before and after. Any other change of names belongs to Options.Fold.
+// Upper and lower case of the field's name are one in JSON, as they are for encoding/json.
 func Field(name string) func(*http.Request) string {
 	return func(r *http.Request) string {
-		var found values
+		var found names
 		if r.URL != nil && r.URL.RawQuery != "" {
-			query, err := url.ParseQuery(r.URL.RawQuery)
-			found.add(err == nil, query[name]...)
+			found.form(r.URL.RawQuery, name, true)
 		}
 		if r.Body != nil && r.Body != http.NoBody {
 			found.body(peek(r), r.Header.Get("Content-Type"), name)
 		}
-		return found.one()
-	}
-}
-
-// values are the names that readers of a request may find.
-type values struct {
-	list  []string
-	vague bool
-}
-
-func (v *values) add(clear bool, list ...string) {
-	v.vague = v.vague || !clear
-	for _, s := range list {
-		if s = strings.TrimSpace(s); s != "" {
-			v.list = append(v.list, s)
+		if len(found) == 0 {
+			return ""
 		}
+		if len(found) == 1 && found[0] != "" {
+			return found[0]
+		}
+		return unclear + strings.Join(found, separator) + separator
 	}
 }
 
-func (v *values) one() string {
-	if v.vague {
-		return unclear
+// names are the different names that readers of a request may find. "" is among them if Field cannot read them all.
+type names []string
+
+func (n *names) add(s string) {
+	if strings.Contains(s, separator) {
+		n.add("")
+		s = strings.ReplaceAll(s, separator, "")
 	}
-	for _, s := range v.list[min(1, len(v.list)):] {
-		if fold(s) != fold(v.list[0]) {
-			return unclear
-		}
+	s = strings.TrimSpace(s)
+	if len(*n) >= maxNames && !slices.Contains(*n, s) {
+		s = ""
 	}
-	if len(v.list) == 0 {
-		return ""
+	if !slices.Contains(*n, s) {
+		*n = append(*n, s)
 	}
-	return v.list[0]
 }
 
 // body reads the names that readers of a form, a multipart form and JSON would find.
-func (v *values) body(head []byte, contentType, name string) {
-	if len(bytes.TrimSpace(head)) == 0 {
+func (n *names) body(head []byte, contentType, name string) {
+	text := bytes.TrimSpace(head)
+	if len(text) == 0 {
 		return
 	}
 	if len(head) == maxBody {
-		v.vague = true // the field may follow
-		return
+		n.add("") // the field may follow
 	}
-	if kind, params, err := mime.ParseMediaType(contentType); err == nil && strings.HasPrefix(kind, "multipart/") {
-		v.multipart(head, params["boundary"], name)
-		return
+	kind, params, err := mime.ParseMediaType(contentType)
+	isMultipart := err == nil && strings.HasPrefix(kind, "multipart/")
+	isJSON := text[0] == '{' || text[0] == '[' || text[0] == '"'
+	n.form(string(head), name, !isMultipart && !isJSON)
+	if isJSON {
+		n.json(head, name)
 	}
-	if first := bytes.TrimSpace(head)[0]; first == '{' || first == '[' || first == '"' {
-		v.json(head, name)
-		return
+	if isMultipart {
+		n.multipart(head, params["boundary"], name)
 	}
-	form, err := url.ParseQuery(string(head))
-	v.add(err == nil, form[name]...)
 }
 
-func (v *values) multipart(head []byte, boundary, name string) {
+// form reads a form, or text that a reader of forms understands in part.
+func (n *names) form(text, name string, isForm bool) {
+	values, err := url.ParseQuery(text) // also those beside an error
+	if err != nil && isForm {
+		n.add("")
+	}
+	for _, s := range values[name] {
+		if strings.TrimSpace(s) != "" {
+			n.add(s)
+		}
+	}
+}
+
+func (n *names) multipart(head []byte, boundary, name string) {
 	if !bytes.Contains(head, []byte("--"+boundary+"--")) {
-		v.vague = true // it has no end
-		return
+		n.add("") // it has no end
 	}
 	parts := multipart.NewReader(bytes.NewReader(head), boundary)
 	for {
@@ -104,27 +117,48 @@ func (v *values) multipart(head []byte, boundary, name string) {
 			return
 		}
 		if err != nil {
-			v.vague = true
+			n.add("")
 			return
 		}
 		if part.FormName() == name {
-			value, err := io.ReadAll(part)
-			v.add(err == nil, string(value))
+			n.part(part)
 		}
 	}
 }
 
-func (v *values) json(body []byte, name string) {
+// part reads the value of a part as it is and, like net/http, decoded.
+func (n *names) part(part *multipart.Part) {
+	value, err := io.ReadAll(part)
+	encoding := strings.ToLower(part.Header.Get("Content-Transfer-Encoding"))
+	decoded := value
+	switch {
+	case err != nil:
+	case encoding == "quoted-printable":
+		decoded, err = io.ReadAll(quotedprintable.NewReader(bytes.NewReader(value)))
+	case !slices.Contains([]string{"", "7bit", "8bit", "binary"}, encoding):
+		err = errors.ErrUnsupported
+	}
+	if err != nil {
+		n.add("")
+	}
+	for _, s := range []string{string(value), string(decoded)} {
+		if strings.TrimSpace(s) != "" {
+			n.add(s)
+		}
+	}
+}
+
+func (n *names) json(body []byte, name string) {
 	d := json.NewDecoder(bytes.NewReader(body))
 	if start, err := d.Token(); err != nil || start != json.Delim('{') {
-		v.vague = true
+		n.add("")
 		return
 	}
 	for d.More() {
 		key, err := d.Token()
 		var raw json.RawMessage
 		if err != nil || d.Decode(&raw) != nil {
-			v.vague = true
+			n.add("")
 			return
 		}
 		if s, ok := key.(string); !ok || !strings.EqualFold(s, name) {
@@ -132,18 +166,15 @@ func (v *values) json(body []byte, name string) {
 		}
 		var value *string
 		if json.Unmarshal(raw, &value) != nil {
-			v.vague = true
-			return
-		}
-		if value != nil {
-			v.add(true, *value)
-			if strings.TrimSpace(*value) == "" {
-				v.list = append(v.list, "") // beside another it is another
-			}
+			n.add("")
+		} else if value != nil {
+			n.add(*value) // "" beside another is another
 		}
 	}
 	if _, err := d.Token(); err != nil { // the closing brace
-		v.vague = true
+		n.add("")
+	} else if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		n.add("")
 	}
 }
 

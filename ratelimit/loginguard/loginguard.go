@@ -12,7 +12,8 @@
 // own for that account, and so does an address from which the account has logged in. The
 // failures of others cannot spend those. Any other client is a stranger, for whom failures are
 // limited by address, by network, by account and in total. A shared limit may
-// challenge a stranger instead of refusing.
+// challenge a stranger instead of refusing. A request in which two readers may find different
+// accounts comes from a stranger, and counts for each of these accounts.
 package loginguard
 
 import (
@@ -38,6 +39,7 @@ type Guard struct {
 	strikes                              ratelimit.Limiter
 	knownFor                             time.Duration
 	tries, unclear                       atomic.Int64
+	readable, late                       atomic.Bool  // an account has been read; a cookie that came too late is reported
 	sprayed                              atomic.Int64 // Unix seconds of the last report
 }
 
@@ -136,7 +138,8 @@ func (g *Guard) limiters() error {
 	return nil
 }
 
-// Wrap is the middleware.
+// Wrap is the middleware. It adds the cookie of a device when next sends the header of the
+// response, so next calls Succeed before it writes.
 func (g *Guard) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !g.opts.Guessing(r) {
@@ -162,8 +165,10 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 			}
 		}
 		defer t.admission.End()
+		t.sends = &writer{ResponseWriter: w, late: g.noteLate}
+		defer t.sends.send()
 		link.OnOutcome(t.admission, t.outcome)
-		next.ServeHTTP(w, r.WithContext(t.admission.Context(r.Context())))
+		next.ServeHTTP(t.sends, r.WithContext(t.admission.Context(r.Context())))
 	})
 }
 
@@ -203,11 +208,18 @@ func (g *Guard) spray(t *try, policy string) {
 	g.notify(t, Event{Kind: Sprayed, Policy: policy})
 }
 
-// noteUnclear warns once of a login whose every body is unclear.
+// noteLate warns once of a device that gets no cookie.
+func (g *Guard) noteLate() {
+	if g.late.CompareAndSwap(false, true) {
+		g.opts.Logger.Warn("loginguard: a handler stated a success after it had sent the header or taken the connection over, so the device has no cookie and its user is a stranger at another address; let the handler call Succeed before it writes")
+	}
+}
+
+// noteUnclear warns once of a login without a clear account in any request.
 func (g *Guard) noteUnclear(yes bool) {
 	tries := g.tries.Add(1)
 	if yes && g.unclear.Add(1) == 20 && tries == 20 {
-		g.opts.Logger.Warn("loginguard: no account can be read from any of 20 logins, so they are limited by address only; set Options.Account to what reads the name")
+		g.opts.Logger.Warn("loginguard: no account can be read from any of 20 logins, so they are limited by address only; set Options.Account to what reads the name, such as loginguard.Field(\"email\")")
 	}
 }
 

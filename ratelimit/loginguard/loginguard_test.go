@@ -313,58 +313,6 @@ func TestPending(t *testing.T) {
 	}
 }
 
-// Names are read from where a handler may read them, and where readers may differ nobody
-// else pays.
-func TestFields(t *testing.T) {
-	t.Parallel()
-	read := func(contentType, target, body string) string {
-		r := httptest.NewRequest(http.MethodPost, target, strings.NewReader(body))
-		r.Header.Set("Content-Type", contentType)
-		got := loginguard.Field("username")(r)
-		left, err := io.ReadAll(r.Body)
-		require.NoError(t, err)
-		require.Equal(t, body, string(left))
-		return got
-	}
-	const form, js = "application/x-www-form-urlencoded", "application/json"
-	multi := "--x\r\nContent-Disposition: form-data; name=\"username\"\r\n\r\nalice\r\n--x--\r\n"
-	for _, c := range []struct{ contentType, target, body, want string }{
-		{form, "/", "username=alice&password=x", "alice"},
-		{js, "/", `{"username":"alice"}`, "alice"},
-		{form, "/", `{"username":"alice"}`, "alice"},
-		{js, "/", "username=alice", "alice"},
-		{"text/plain", "/", `{"Username":"alice"}`, "alice"},
-		{"multipart/form-data; boundary=x", "/", multi, "alice"},
-		{form, "/?username=alice", "", "alice"},
-		{form, "/", "password=x", ""},
-		{form, "/", "", ""},
-	} {
-		require.Equal(t, c.want, read(c.contentType, c.target, c.body), "%+v", c)
-	}
-	for _, c := range []struct{ contentType, target, body string }{
-		{form, "/?username=bob", "username=alice"},
-		{form, "/", "username=alice&username=bob"},
-		{js, "/", `{"username":"alice","Username":"bob"}`},
-		{js, "/", `{"username":7}`},
-		{js, "/", `{"username":"alice"`},
-		{js, "/", `["alice"]`},
-		{form, "/", "username=%zz"},
-		{form, "/", strings.Repeat("x", 70_000) + "&username=alice"},
-		{"multipart/form-data; boundary=x", "/", multi[:30]},
-	} {
-		require.Contains(t, read(c.contentType, c.target, c.body), "unclear", "%+v", c)
-	}
-	// Fifty unclear failures of a whole site lock nobody else out.
-	var reached atomic.Int64
-	h := guard(t, loginguard.Options{}).Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Add(1) }))
-	for i := range 60 {
-		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("{"))
-		r.RemoteAddr = v4(i / 5)
-		h.ServeHTTP(httptest.NewRecorder(), r)
-	}
-	require.EqualValues(t, 60, reached.Load())
-}
-
 // A login whose every body is unclear is reported once: all of its accounts have no limit of
 // their own.
 func TestUnclearBodiesAreReported(t *testing.T) {
@@ -389,22 +337,6 @@ func TestUnclearBodiesAreReported(t *testing.T) {
 		}
 		require.Equal(t, c.want, strings.Count(log.String(), "no account can be read"), name)
 	}
-}
-
-func FuzzField(f *testing.F) {
-	f.Add("application/json", `{"username":"alice"}`)
-	f.Add("multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"username\"\r\n\r\nalice\r\n--x--\r\n")
-	f.Add("application/x-www-form-urlencoded", "username=a&username=b")
-	f.Fuzz(func(t *testing.T, contentType, body string) {
-		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
-		r.Header.Set("Content-Type", contentType)
-		name := loginguard.Field("username")(r)
-		if err := r.ParseMultipartForm(1 << 20); err == nil || r.PostForm != nil {
-			if got := strings.TrimSpace(r.PostFormValue("username")); got != "" && !strings.Contains(name, "unclear") {
-				require.Equal(t, got, name, "a handler that reads a form finds another name")
-			}
-		}
-	})
 }
 
 func TestRefusesNonsense(t *testing.T) {

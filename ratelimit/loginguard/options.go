@@ -19,13 +19,16 @@ type Options struct {
 	// IP says how to find the address of a client. Its prefixes are ignored. Default: the
 	// peer of the connection.
 	IP *ratelimit.IPOptions
-	// Account returns the account of a login request, or "".
+	// Account returns the account of a login request, or "". Requests without an account share the
+	// limit of one account, and no device becomes known by them. A second step of a login gets
+	// the account from the service's own state, such as its session.
 	// Default: the field "username" of a form or of a JSON object; see [Field].
 	Account func(*http.Request) string
 	// Fold maps names that the service's own look-up holds equal to one spelling. Default:
 	// trimmed and in lower case.
 	Fold func(string) string
-	// Guessing says which requests try to log in. Default: all except GET, HEAD and OPTIONS.
+	// Guessing says which requests try to log in. Default: all except GET, HEAD and OPTIONS, and
+	// of these the requests whose query or body names an account.
 	Guessing func(*http.Request) bool
 
 	// Address limits the failures of strangers from one address: a /64 of IPv6. Default:
@@ -126,7 +129,7 @@ func (o *Options) setDefaults() error {
 	}
 	if o.Guessing == nil {
 		o.Guessing = func(r *http.Request) bool {
-			return r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodOptions
+			return r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodOptions || o.named(r)
 		}
 	}
 	if o.Cookie == "" {
@@ -145,4 +148,15 @@ func (o *Options) setDefaults() error {
 		return errors.New("loginguard: Solved needs a Challenge that can be solved")
 	}
 	return nil
+}
+
+// named reports whether the query or the body names an account: without them the account is another one.
+func (o *Options) named(r *http.Request) bool {
+	if r.URL.RawQuery == "" && (r.Body == nil || r.Body == http.NoBody) {
+		return false
+	}
+	bare, address := *r, *r.URL
+	address.RawQuery = ""
+	bare.URL, bare.Body, bare.Form, bare.PostForm, bare.MultipartForm = &address, http.NoBody, nil, nil, nil
+	return o.Account(r) != o.Account(&bare)
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,11 +18,12 @@ import (
 type try struct {
 	g                 *Guard
 	address, account  string // keys
-	name              string // folded
+	name              string // folded, or "" if it is unclear
 	device, known     bool
 	checks            []ratelimit.Check
 	admission         *ratelimit.Admission
 	w                 http.ResponseWriter
+	sends             *writer // what the handler gets
 	r                 *http.Request
 	addressesOwnLimit int // index of its check, or -1
 }
@@ -28,23 +31,19 @@ type try struct {
 // read finds the client, the account and the limits of a request.
 func (g *Guard) read(w http.ResponseWriter, r *http.Request) (*try, error) {
 	t := &try{g: g, w: w, r: r, addressesOwnLimit: -1, address: g.address(r)}
-	name := g.opts.Account(r)
-	if name == unclear { // no two addresses share such a name
-		g.noteUnclear(true)
-		name += t.address
-	} else {
-		g.noteUnclear(false)
-		name = g.opts.Fold(name)
-	}
-	t.name = name
-	if name == "" {
-		t.strangers(r)
+	accounts, all := g.accounts(r)
+	unique := all && len(accounts) == 1
+	g.noteUnclear(!unique)
+	if !unique {
+		t.strangers(accounts, all)
 		return t, nil
 	}
-	t.account = ratelimit.Key("account", name)
-	if id := g.cookies.device(r, name); id != "" {
+	g.readable.Store(true)
+	t.name = accounts[0]
+	t.account = ratelimit.Key("account", t.name)
+	if id := g.cookies.device(r, t.name); id != "" {
 		t.device = true
-		t.add(g.byDevice, ratelimit.Key("device", id+" "+name))
+		t.add(g.byDevice, ratelimit.Key("device", id+" "+t.name))
 		return t, nil
 	}
 	if g.known != nil {
@@ -58,24 +57,64 @@ func (g *Guard) read(w http.ResponseWriter, r *http.Request) (*try, error) {
 			return t, nil
 		}
 	}
-	t.strangers(r)
+	t.strangers(accounts, all)
 	return t, nil
+}
+
+// accounts returns the folded names that readers of a request may find, and whether these are all.
+func (g *Guard) accounts(r *http.Request) (list []string, all bool) {
+	before, rest, several := strings.Cut(g.opts.Account(r), unclear)
+	found, after := []string{before}, ""
+	if several {
+		found = strings.Split(rest, separator)
+		after, found = found[len(found)-1], found[:len(found)-1]
+	}
+	all = len(found) > 0
+	for _, name := range found {
+		if several && name != "" {
+			name = before + name + after
+		}
+		if name != "" {
+			name = g.opts.Fold(name)
+		}
+		if name == "" {
+			all = false
+		} else if !slices.Contains(list, name) {
+			list = append(list, name)
+		}
+	}
+	return list, all
 }
 
 func (t *try) pair() string { return ratelimit.Key("known", t.address+" "+t.name) }
 
-func (t *try) strangers(r *http.Request) {
+// strangers limits a stranger. The limit of an account holds for every account that a reader may find. Where Field
+// cannot read them all, they share one account: no login form sends such bodies. A guard that has read
+// no name may read the wrong field, so there they share it with their own address only.
+func (t *try) strangers(accounts []string, all bool) {
 	g := t.g
 	if g.byAddress != nil {
 		t.addressesOwnLimit = len(t.checks)
 	}
 	t.add(g.byAddress, t.address)
-	if site := g.site(r); site != t.address { // the same for IPv4
+	if site := g.site(t.r); site != t.address { // the same for IPv4
 		t.add(g.bySite, site)
 	}
-	t.add(g.byNetwork, g.network(r))
-	if t.account != "" {
-		t.add(g.byAccount, t.account)
+	t.add(g.byNetwork, g.network(t.r))
+	var keys []string
+	for _, name := range accounts {
+		keys = append(keys, ratelimit.Key("account", name))
+	}
+	switch {
+	case all:
+	case g.readable.Load():
+		keys = append(keys, "login:unclear")
+	default:
+		keys = append(keys, ratelimit.Key("account", unclear+t.address))
+	}
+	t.account = keys[0]
+	for _, key := range keys {
+		t.add(g.byAccount, key)
 	}
 	t.add(g.everyone, "login:everyone")
 }
@@ -97,7 +136,7 @@ func (t *try) solved() *ratelimit.Admission {
 		own = true
 	}
 	for i := range d.Results {
-		if l := t.checks[i].Limiter; !d.Results[i].Allowed && (l == g.everyone || l == g.byNetwork || l == g.bySite) && t.account != "" {
+		if l := t.checks[i].Limiter; !d.Results[i].Allowed && (l == g.everyone || l == g.byNetwork || l == g.bySite) {
 			g.spray(t, d.Results[i].Policy)
 			break
 		}
@@ -186,10 +225,10 @@ func (t *try) outcome(outcome int) {
 	ctx := context.WithoutCancel(t.r.Context())
 	switch outcome {
 	case link.Succeeded:
-		if t.name == "" || t.account == "" {
+		if t.name == "" {
 			return
 		}
-		g.cookies.remember(t.w, t.r, t.name)
+		t.sends.add(g.cookies.remember(t.r, t.name))
 		if g.known != nil && t.address != "ip:unknown" {
 			var wg sync.WaitGroup
 			for _, key := range []string{t.pair(), knownAddress(t.address)} {

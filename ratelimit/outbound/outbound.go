@@ -2,9 +2,12 @@
 //
 //	client := &http.Client{Transport: outbound.New(nil, nil)}
 //
-// The transport obeys Retry-After, and the fields RateLimit and X-RateLimit of an exhausted
-// limit. Requests to that host then wait in this process, in the order of their calls, instead
-// of being refused by the host. A limit of the client's own can be added.
+// The transport obeys the Retry-After of a response that refuses a request (status 400 and
+// above), and the fields RateLimit and X-RateLimit of an exhausted limit. Requests to that host
+// then wait in this process, in the order of their calls, instead of being refused by the host.
+// The Retry-After of a redirect delays the request that follows it. With any other status,
+// such as 202, the caller decides what Retry-After means. A limit of the client's own can be
+// added.
 package outbound
 
 import (
@@ -85,7 +88,11 @@ func New(base http.RoundTripper, opts *Options) *Transport {
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	key := t.opts.Key(r)
 	for try := 0; ; try++ {
-		if err := t.wait(r.Context(), key); err != nil {
+		err := t.wait(r.Context(), key)
+		if err == nil && try == 0 && r.Response != nil {
+			err = t.redirected(r)
+		}
+		if err != nil {
 			if r.Body != nil {
 				r.Body.Close()
 			}
@@ -156,6 +163,15 @@ func (t *Transport) wait(ctx context.Context, key string) error {
 	return d.Wait(ctx)
 }
 
+// redirected waits for as long as the redirect that led to r asks for: RFC 9110, 10.2.3.
+func (t *Transport) redirected(r *http.Request) error {
+	pause := retryAfter(r.Response.Header, time.Now())
+	if pause > 0 && !t.patient(r.Context(), pause) {
+		return fmt.Errorf("%w: %v", ErrWait, pause.Round(time.Millisecond))
+	}
+	return sleep(r.Context(), pause)
+}
+
 func sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return ctx.Err()
@@ -172,7 +188,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // learn stores the wait of a response, and returns it.
 func (t *Transport) learn(key string, resp *http.Response) time.Duration {
-	wait, gap := asked(resp.Header, time.Now())
+	wait, gap := asked(resp.StatusCode, resp.Header, time.Now())
 	if wait <= 0 {
 		return 0
 	}
@@ -200,15 +216,33 @@ func (t *Transport) learn(key string, resp *http.Response) time.Duration {
 // maxAsked bounds the wait of a response.
 const maxAsked = 24 * time.Hour
 
+// clamped returns n units as a duration of at most maxAsked.
+func clamped(n int64, unit time.Duration) time.Duration {
+	return time.Duration(min(n, int64(maxAsked/unit))) * unit
+}
+
+// number reads a number that is not negative. One too large for an int64 is the largest one.
+func number(s string) (n int64, ok bool) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	return n, n >= 0 && (err == nil || errors.Is(err, strconv.ErrRange))
+}
+
+func retryAfter(h http.Header, now time.Time) (wait time.Duration) {
+	v := strings.TrimSpace(h.Get("Retry-After"))
+	if n, ok := number(v); ok {
+		return clamped(n, time.Second)
+	}
+	if at, err := http.ParseTime(v); err == nil {
+		wait = at.Sub(now)
+	}
+	return min(max(wait, 0), maxAsked)
+}
+
 // asked reads Retry-After, RateLimit with RateLimit-Policy, and their forerunners. gap is
 // how far requests must lie apart then, 0 if the service does not say.
-func asked(h http.Header, now time.Time) (wait, gap time.Duration) {
-	if v := strings.TrimSpace(h.Get("Retry-After")); v != "" {
-		if n, err := strconv.ParseInt(v, 10, 64); err == nil && n >= 0 {
-			wait = time.Duration(min(n, int64(maxAsked/time.Second))) * time.Second
-		} else if at, err := http.ParseTime(v); err == nil {
-			wait = at.Sub(now)
-		}
+func asked(status int, h http.Header, now time.Time) (wait, gap time.Duration) {
+	if status >= http.StatusBadRequest { // otherwise it concerns one job or redirect
+		wait = retryAfter(h, now)
 	}
 	policies := map[string]map[string]int64{}
 	for _, member := range members(h.Values("RateLimit-Policy")) {
@@ -220,24 +254,36 @@ func asked(h http.Header, now time.Time) (wait, gap time.Duration) {
 		if !ok || r > 0 || !timed {
 			continue
 		}
-		wait = max(wait, time.Duration(min(seconds, int64(maxAsked/time.Second)))*time.Second)
+		wait = max(wait, clamped(seconds, time.Second))
 		if p := policies[member.name]; p["q"] > 0 && p["w"] > 0 {
-			gap = max(gap, time.Duration(min(p["w"], int64(maxAsked/time.Second)))*time.Second/time.Duration(p["q"]))
+			gap = max(gap, clamped(p["w"], time.Second)/time.Duration(p["q"]))
 		}
 	}
 	for _, left := range leftovers(h) {
 		if wait > 0 || left.remaining != "0" {
 			continue
 		}
-		if n, err := strconv.ParseInt(left.reset, 10, 64); err == nil && n > 0 {
-			if n > 1_000_000_000 { // Unix seconds, or seconds from now
-				wait = time.Unix(n, 0).Sub(now)
-			} else {
-				wait = time.Duration(min(n, int64(maxAsked/time.Second))) * time.Second
-			}
+		if n, ok := number(left.reset); ok {
+			wait = untilReset(n, now)
 		}
 	}
 	return min(max(wait, 0), maxAsked), gap
+}
+
+// untilReset reads a reset in seconds from now, or in Unix time: the fields do not say which
+// unit they have, but the size of today's number does.
+func untilReset(n int64, now time.Time) time.Duration {
+	switch {
+	case n > 1e17:
+		return time.Unix(0, n).Sub(now)
+	case n > 1e14:
+		return time.UnixMicro(n).Sub(now)
+	case n > 1e11:
+		return time.UnixMilli(n).Sub(now)
+	case n > 1e9:
+		return time.Unix(n, 0).Sub(now)
+	}
+	return clamped(n, time.Second)
 }
 
 // leftover holds the units until a reset, in the fields that precede RateLimit with r and t.
@@ -281,7 +327,7 @@ func members(fields []string) (list []member) {
 			m := member{name: strings.Trim(strings.TrimSpace(pieces[0]), `"`), params: map[string]int64{}}
 			for _, p := range pieces[1:] {
 				k, v, _ := strings.Cut(strings.TrimSpace(p), "=")
-				if n, err := strconv.ParseInt(v, 10, 64); err == nil && n >= 0 {
+				if n, ok := number(v); ok {
 					m.params[k] = n
 				}
 			}

@@ -126,3 +126,41 @@ func TestOwnLimit(t *testing.T) {
 		}
 	})
 }
+
+// A job that takes a while says so with 202 and Retry-After. Other requests are sent at once. A
+// redirect with Retry-After delays the request that follows it, and no other.
+func TestRetryAfterOfASuccess(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		up := &upstream{handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch r.URL.Path {
+			case "/moved":
+				w.Header().Set("Retry-After", "7")
+				w.Header().Set("Location", "/here")
+				w.WriteHeader(http.StatusFound)
+			case "/here":
+			default:
+				w.Header().Set("Retry-After", "120")
+				w.WriteHeader(http.StatusAccepted)
+			}
+		})}
+		client := &http.Client{Transport: outbound.New(up, &outbound.Options{MaxWait: 10 * time.Second})}
+		send := func(path string, status int, want time.Duration) {
+			start := time.Now()
+			resp, err := client.Get("http://service.example" + path)
+			require.NoError(t, err)
+			resp.Body.Close()
+			require.Equal(t, status, resp.StatusCode)
+			require.Equal(t, want, time.Since(start))
+		}
+		for range 3 {
+			send("/job", http.StatusAccepted, 0)
+		}
+		send("/moved", http.StatusOK, 7*time.Second)
+		send("/job", http.StatusAccepted, 0)
+
+		impatient := &http.Client{Transport: outbound.New(up, &outbound.Options{MaxWait: time.Second})}
+		_, err := impatient.Get("http://service.example/moved")
+		require.ErrorIs(t, err, outbound.ErrWait)
+	})
+}

@@ -30,10 +30,12 @@ func checks() []check {
 		{"HopelessWaitersAreRefusedAtOnce", checkHopeless},
 		{"DebtIsPaidBack", checkDebt},
 		{"ACostCanBeSettled", checkSettle},
+		{"NoChargeIsTooLarge", checkHugeDebt},
 		{"WhatAResetFreedIsNotFreedAgain", checkResetThenCancel},
 		{"BlockRefusesForAWhile", checkBlock},
 		{"UnitsInFlightSaySo", checkFlight},
 		{"DecideTakesAllOrNothing", checkDecide},
+		{"ShadowRefusesAndDelaysNobody", checkShadowed},
 		{"MistakesAreErrors", checkMistakes},
 	}
 }
@@ -193,6 +195,26 @@ func checkDecide(t testing.TB, s *Suite) {
 	_, err = ratelimit.Decide(background, ratelimit.Check{Limiter: a, Key: "z", Cost: 1}, ratelimit.Check{Limiter: b, Key: "", Cost: 1})
 	require(t, errors.Is(err, ratelimit.ErrEmptyKey), "an empty key: %v", err)
 	require(t, s.left(t, a, "z", 10) == 10, "a decision that failed used something")
+}
+
+func checkShadowed(t testing.TB, s *Suite) {
+	p := s.lasting("watching", 2)
+	p.Shadow = true
+	l := s.make(t, p)
+	for i := range 4 {
+		r := must2(t)(l.Allow(background, "k"))
+		require(t, r.Allowed && r.Shadowed == (i >= 2), "use %d of 2: %+v", i+1, r)
+	}
+	for _, key := range []string{"k", "unused"} {
+		r := must2(t)(l.AllowN(background, key, 3))
+		require(t, r.Allowed && r.Shadowed && r.RetryAfter == 0, "cost 3 of 2: %+v", r)
+		a, err := ratelimit.Admit(background, ratelimit.Check{Limiter: l.Limiter, Key: key, Cost: 3, Within: time.Minute})
+		require(t, err == nil && a.Decision().Allowed, "cost 3 of 2 that may wait: %+v, %v", a.Decision(), err)
+	}
+	for _, within := range []time.Duration{time.Minute, 24 * time.Hour} {
+		d, err := ratelimit.Decide(background, ratelimit.Check{Limiter: l.Limiter, Key: "k", Cost: 1, Within: within})
+		require(t, err == nil && d.Allowed && d.Results[0].Shadowed && d.Results[0].Delay == 0, "a use that may wait for %v: %+v, %v", within, d, err)
+	}
 }
 
 func checkMistakes(t testing.TB, s *Suite) {

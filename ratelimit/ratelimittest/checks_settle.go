@@ -3,6 +3,8 @@ package ratelimittest
 import (
 	"context"
 	"errors"
+	"math"
+	"strconv"
 	"testing"
 	"time"
 
@@ -145,4 +147,21 @@ func checkFlight(t testing.TB, s *Suite) {
 	r, err = l.reserve(background, ratelimit.Check{Key: "k", Cost: 1, FailuresOnly: true})
 	res = r.Result()
 	require(t, err == nil && !res.Allowed && res.InFlight == 0 && res.RetryAfter > 5*time.Second, "a refusal by failures: %+v, %v", res, err)
+}
+
+// A charge of any size leaves a used-up key used up.
+func checkHugeDebt(t testing.TB, s *Suite) {
+	l := s.make(t, s.lasting("huge", 5))
+	for i, cost := range []int{1000, 20_000_000, math.MaxInt32, 1 << 40, math.MaxInt} {
+		charged, settled := "charged"+strconv.Itoa(i), "settled"+strconv.Itoa(i)
+		require(t, burst(t, l, charged, 5) == 5, "not the limit")
+		_, err := l.reserve(background, ratelimit.Check{Key: charged, Cost: cost, Debt: true})
+		require(t, err == nil, "a charge of %d: %v", cost, err)
+		got := burst(t, l, charged, 10)
+		require(t, got == 0, "a charge of %d freed %d units", cost, got)
+		res, err := l.Reserve(background, settled, 1)
+		require(t, err == nil && res.Settle(background, cost) == nil, "settling for %d failed: %v", cost, err)
+		got = burst(t, l, settled, 10)
+		require(t, got == 0, "%d units are free after a cost of %d of 5", got, cost)
+	}
 }

@@ -212,6 +212,9 @@ func checkShadow(t testing.TB, s *ConcurrencySuite) {
 		r := acquire(t, l, "k").Result()
 		require(t, r.Allowed && r.Shadowed == (i >= 2), "use %d: %+v", i, r)
 	}
+	slot, err := l.Acquire(background, "unused", 3)
+	r := must(t, slot, err).Result()
+	require(t, r.Allowed && r.Shadowed && r.RetryAfter == 0, "weight 3 of 2: %+v", r)
 }
 
 func checkSlotMistakes(t testing.TB, s *ConcurrencySuite) {

@@ -95,6 +95,10 @@ func (b *broken) AllowN(ctx context.Context, key string, cost int) (ratelimit.Re
 			}
 		}
 		return r, err
+	case "shadow refuses":
+		r, err := b.Limiter.AllowN(ctx, key, cost)
+		r.Allowed = r.Allowed && !r.Shadowed
+		return r, err
 	case "peek uses":
 		return b.Limiter.AllowN(ctx, key, max(cost, 1))
 	}
@@ -187,7 +191,7 @@ func TestSuiteFindsFaults(t *testing.T) {
 	for _, fault := range []string{
 		"fixed window", "shares keys", "one too many", "check, then act", "accepts empty keys", "early retry",
 		"charges what it denies", "peek uses", "cancel does nothing", "cancel forgets all", "reset does nothing",
-		"block does nothing", "no queue", "no debt", "nothing flies", "settles all or nothing",
+		"block does nothing", "no queue", "no debt", "nothing flies", "settles all or nothing", "shadow refuses",
 	} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()

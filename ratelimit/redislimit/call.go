@@ -46,6 +46,9 @@ func (c *call) at() string {
 // prepare checks the arguments and reports whether Redis must decide.
 func (c *call) prepare(ctx context.Context) (ask bool, err error) {
 	l, key, cost := c.l, c.check.Key, c.check.Cost
+	if l.policy.Shadow {
+		c.check.Within = 0
+	}
 	limit := l.policy.Limit
 	c.limit, c.fromCache = limit, false
 	c.res = ratelimit.Result{Limit: limit, Cost: cost, Window: l.policy.Window, Policy: l.policy.Name}
@@ -61,7 +64,9 @@ func (c *call) prepare(ctx context.Context) (ask bool, err error) {
 	if l.limitFunc != nil && l.policy.Window > 0 {
 		if limit, err = driver.Limit(ctx, &l.policy, l.limitFunc, key); err != nil {
 			l.badLimits.Add(1)
-			return false, err
+			if !l.policy.Shadow {
+				return false, err
+			}
 		}
 		c.limit, c.res.Limit = limit, limit
 	}
@@ -69,7 +74,7 @@ func (c *call) prepare(ctx context.Context) (ask bool, err error) {
 	case limit == ratelimit.Unlimited:
 		c.res.Allowed = true
 		return false, nil
-	case limit == 0:
+	case limit == 0, l.policy.Shadow && cost > limit && !c.check.Debt:
 		c.res.RetryAfter = ratelimit.Never
 		c.shadow()
 		return false, nil

@@ -94,7 +94,7 @@ func (s *Store) Concurrency(policy concurrency.Policy, opts *ConcurrencyOptions)
 	}, nil
 }
 
-// Policy returns the policy of the limiter.
+// Policy implements concurrency.Limiter.
 func (c *Concurrency) Policy() concurrency.Policy { return c.policy }
 
 // ConcurrencyStats counts decisions of a Concurrency.

@@ -99,6 +99,12 @@ return 1
 
 func (c *call) perUnit() time.Duration { return c.l.policy.Window / time.Duration(c.limit) }
 
+// flow is the time in which units flow in. It counts at most the largest debt, because the
+// product must not overflow.
+func (c *call) flow(units int) time.Duration {
+	return c.perUnit() * time.Duration(min(units, 64*c.limit))
+}
+
 func (s *Store) takeGCRA(ctx context.Context, c *call) error {
 	per, limit, cost := c.perUnit(), c.res.Limit, c.check.Cost
 	sent := time.Now()
@@ -154,7 +160,7 @@ func (s *Store) extendGCRA(ctx context.Context, c *call, per time.Duration) ([]i
 	} else {
 		within = min(within, most)
 	}
-	got, err := s.integers(ctx, 3, gcraTake, []string{gcraPrefix + c.at()}, int64(per)*int64(c.check.Cost)/1000, c.l.policy.Window.Microseconds(), within.Microseconds())
+	got, err := s.integers(ctx, 3, gcraTake, []string{gcraPrefix + c.at()}, c.flow(c.check.Cost).Microseconds(), c.l.policy.Window.Microseconds(), within.Microseconds())
 	if err != nil {
 		return nil, err
 	}
@@ -187,8 +193,10 @@ func (s *Store) peekGCRA(ctx context.Context, key string, limit int, per time.Du
 }
 
 func (s *Store) settleGCRA(ctx context.Context, c *call, cost int) error {
-	back := c.perUnit() * time.Duration(c.check.Cost-cost)
-	if back > 0 {
+	back := c.flow(c.check.Cost - cost)
+	if cost > c.check.Cost {
+		back = -c.flow(cost - c.check.Cost)
+	} else if back > 0 {
 		// Units that have flowed in since are free already. Redis booked after c.sent, so this gives
 		// back too little, by the time that the booking was under way, and never too much.
 		full := c.res.ResetAfter

@@ -130,7 +130,9 @@ func (l *Limiter) Charge(ctx context.Context, key string, cost int) (ratelimit.R
 
 // Wait blocks until cost units fit and uses them. It is one command. Waiters on one key, in
 // all processes, are served in the order of arrival at Redis. Wait returns at
-// once when ctx would end before the units fit, and when Options.MaxQueue units wait.
+// once when ctx would end before the units fit, and when Options.MaxQueue units wait. When ctx
+// ends first, the units are given back, but the callers behind keep their instants: up to the
+// last of them a newcomer waits as if no caller had given up.
 func (l *Limiter) Wait(ctx context.Context, key string, cost int) (ratelimit.Result, error) {
 	return driver.Wait(ctx, ratelimit.Check{Limiter: l, Key: key, Cost: cost})
 }

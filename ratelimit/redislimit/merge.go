@@ -83,7 +83,7 @@ func (s *Store) book(ctx context.Context, key string, b *batch) error {
 	for _, u := range b.uses {
 		units := int64(u.merged)
 		if c.l.gcra != nil {
-			units = int64(u.call.perUnit()) * units / 1000
+			units = u.call.flow(u.merged).Microseconds()
 		}
 		args = append(args, b.made.Sub(u.at).Microseconds(), units)
 	}

@@ -189,6 +189,29 @@ func TestShadowWatchesWithoutDenying(t *testing.T) {
 	r, err := enforced.Peek(ctx, "k")
 	require.NoError(t, err)
 	require.Equal(t, 80, r.Remaining)
+
+	p.Name = "high"
+	high := limiter(t, s, p, &ratelimit.Options{LimitFunc: func(context.Context, string) (int, bool) { return 1 << 40, true }})
+	r, err = high.AllowN(ctx, "k", 5)
+	require.NoError(t, err)
+	require.True(t, r.Allowed && !r.Shadowed && r.Limit == 5, "the policy's own limit watches: %+v", r)
+	require.EqualValues(t, 1, high.Stats().BadLimits)
+}
+
+// A key without a limit cannot be blocked, and Block says so.
+func TestBlockOfAnUnlimitedKey(t *testing.T) {
+	t.Parallel()
+	s := store(t, dial(t, testserver.Redis(t).Addr()), patient())
+	free := &ratelimit.Options{LimitFunc: func(context.Context, string) (int, bool) { return ratelimit.Unlimited, true }}
+	for _, l := range []*Limiter{
+		limiter(t, s, ratelimit.Policy{Name: "off", Limit: ratelimit.Unlimited}, nil),
+		limiter(t, s, ratelimit.Policy{Name: "off-hourly", Limit: ratelimit.Unlimited, Window: time.Hour}, nil),
+		limiter(t, s, ratelimit.Policy{Name: "plan", Limit: 5, Window: time.Hour}, free),
+		limiter(t, s, ratelimit.Policy{Name: "plan-gcra", Limit: 5, Window: time.Hour, Algorithm: ratelimit.GCRA}, free),
+	} {
+		require.ErrorIs(t, l.Block(t.Context(), "k", time.Hour), ratelimit.ErrUnlimited)
+		require.NoError(t, l.Reset(t.Context(), "k"))
+	}
 }
 
 func TestCountDeniedKeepsAStubbornClientOut(t *testing.T) {

@@ -11,6 +11,7 @@ var (
 	Record         func(memory any, key string, limit, cost int) any
 	OnOutcome      func(admission any, f func(outcome int)) // see the constants
 	Token          func(reservation any) any
+	ValidRules     func(name string, rules any) error
 	Limit          func(ctx context.Context, policy, limitFunc any, key string) (int, error)
 )
 

@@ -1,0 +1,133 @@
+package loginguard_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mainstay-go/mainstay/ratelimit/loginguard"
+)
+
+const (
+	form  = "application/x-www-form-urlencoded"
+	js    = "application/json"
+	multi = "multipart/form-data; boundary=x"
+)
+
+// part is a part of a multipart form: the field username, unless another one is named.
+func part(value, encoding string, name ...string) string {
+	head := `form-data; name="` + strings.Join(append(name, "username")[:1], "") + `"`
+	if encoding != "" {
+		head += "\r\nContent-Transfer-Encoding: " + encoding
+	}
+	return "--x\r\nContent-Disposition: " + head + "\r\n\r\n" + value + "\r\n"
+}
+
+// differing are bodies in which one reader finds alice and another one finds another name, or none.
+var differing = []struct{ contentType, body string }{
+	{form, "username=alice&username=x&password=guess"},
+	{form, "username=alice&password=guess&x=%zz"},
+	{form, "username=alice&password=guess&x=" + strings.Repeat("x", 70_000)},
+	{form, `{"username":"mallory"}&username=alice&password=guess`},
+	{form, `{"x":"&username=alice&password=guess&y=","username":"mallory"}`},
+	{multi, part("=61lice", "quoted-printable") + part("guess", "", "password") + "--x--\r\n"},
+	{multi, part("=61lice", " QUOTED-printable ") + part("guess", "", "password") + "--x--"},
+	{multi, part("alice", "") + part("guess", "", "password") + part("mallory", "") + "--x--\r\n"},
+	{multi, `{"username":"alice","password":"guess"}` + "\r\n" + part("mallory", "") + "--x--"},
+	{multi, "x=&username=alice&password=guess&x=\r\n" + part("mallory", "") + "--x--"},
+	{js, `{"username":"mallory","Username":"alice","password":"guess"}`},
+	{js, `{"username":"alice","password":"guess"}{"username":"mallory"}`},
+	{"text/plain", `{"username":"alice","password":"guess","x":"` + strings.Repeat("x", 70_000) + `"}`},
+}
+
+// Names are read from where a handler may read them, and where readers may differ nobody
+// else pays.
+func TestFields(t *testing.T) {
+	t.Parallel()
+	read := func(contentType, target, body string) string {
+		r := httptest.NewRequest(http.MethodPost, target, strings.NewReader(body))
+		r.Header.Set("Content-Type", contentType)
+		got := loginguard.Field("username")(r)
+		left, err := io.ReadAll(r.Body)
+		require.NoError(t, err)
+		require.Equal(t, body, string(left))
+		return got
+	}
+	for _, c := range []struct{ contentType, target, body, want string }{
+		{form, "/", "username=alice&password=x", "alice"},
+		{js, "/", `{"username":"alice"}`, "alice"},
+		{form, "/", `{"username":"alice"}`, "alice"},
+		{js, "/", "username=alice", "alice"},
+		{"text/plain", "/", `{"Username":"alice"}`, "alice"},
+		{form, "/?username=alice", "", "alice"},
+		{form, "/", "password=x", ""},
+		{form, "/", "", ""},
+		{js, "/", `{"username":"alice","password":"50%;&x=%zz"}`, "alice"},
+		{multi, "/", part("alice", "") + "--x--\r\n", "alice"},
+		{multi, "/", part("alice", "8bit") + part("50%;&x=%zz", "", "password") + "--x--\r\n", "alice"},
+		{multi, "/", part("alice", "Quoted-Printable") + "--x--\r\n", "alice"},
+	} {
+		require.Equal(t, c.want, read(c.contentType, c.target, c.body), "%+v", c)
+	}
+	for _, c := range []struct{ contentType, target, body string }{
+		{form, "/?username=bob", "username=alice"},
+		{form, "/", "username=alice&username=bob"},
+		{form, "/", "username=alice&username=Alice"},
+		{js, "/", `{"username":"alice","Username":"bob"}`},
+		{js, "/", `{"username":7}`},
+		{js, "/", `{"username":"alice"`},
+		{js, "/", `["alice"]`},
+		{form, "/", "username=%zz"},
+		{form, "/", strings.Repeat("x", 70_000) + "&username=alice"},
+		{multi, "/", part("alice", "")[:30]},
+		{multi, "/", part("alice", "base64") + "--x--\r\n"},
+		{js, "/", `{"username":"alice"} {"username":"bob"}`},
+		{js, "/", `{"username":"alice"}]`},
+	} {
+		require.Contains(t, read(c.contentType, c.target, c.body), "unclear", "%+v", c)
+	}
+	for _, b := range differing {
+		require.Contains(t, read(b.contentType, "/", b.body), "unclear", "%+v", b)
+	}
+	// Fifty unclear failures of a whole site lock nobody else out.
+	var reached atomic.Int64
+	h := guard(t, loginguard.Options{}).Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Add(1) }))
+	for i := range 60 {
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("{"))
+		r.RemoteAddr = v4(i / 5)
+		h.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	require.EqualValues(t, 60, reached.Load())
+}
+
+func FuzzField(f *testing.F) {
+	f.Add("application/json", `{"username":"alice"}`)
+	f.Add("multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"username\"\r\n\r\nalice\r\n--x--\r\n")
+	f.Add("application/x-www-form-urlencoded", "username=a&username=b")
+	for _, b := range differing {
+		f.Add(b.contentType, b.body)
+	}
+	f.Fuzz(func(t *testing.T, contentType, body string) {
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+		r.Header.Set("Content-Type", contentType)
+		name := loginguard.Field("username")(r)
+		if err := r.ParseMultipartForm(1 << 20); err == nil || r.PostForm != nil {
+			if got := strings.TrimSpace(r.PostFormValue("username")); got != "" && !strings.Contains(name, "unclear") {
+				require.Equal(t, got, name, "a handler that reads a form finds another name")
+			}
+		}
+		r.Body = io.NopCloser(strings.NewReader(body))
+		var in struct{ Username string }
+		if err := json.NewDecoder(r.Body).Decode(&in); err == nil && !strings.Contains(name, "unclear") {
+			if got := strings.TrimSpace(in.Username); got != "" {
+				require.Equal(t, got, name, "a handler that reads JSON finds another name")
+			}
+		}
+	})
+}
