@@ -84,31 +84,9 @@ func New[T any](db *bun.DB, resource string, preset pagination.Preset, cursors *
 func (l *List[T]) Source(q *bun.SelectQuery) keyset.SQLSource[T] {
 	return keyset.SQLSource[T]{
 		DB: l.db.DB, Dialect: l.dialect, Order: l.initial,
-		Base: keyset.Base{Columns: l.columns, Query: literal(q.String())},
+		Base: keyset.Base{Columns: l.columns, Query: q.String(), Literal: true},
 		Scan: l.scan,
 	}
-}
-
-// literal escapes question marks in a finished statement, because bun would replace them as
-// placeholders.
-func literal(sql string) string {
-	out := make([]byte, 0, len(sql)+8)
-	var quote byte
-	for i := range len(sql) {
-		c := sql[i]
-		switch {
-		case quote != 0:
-			if c == quote {
-				quote = 0
-			}
-		case c == '\'' || c == '"' || c == '`':
-			quote = c
-		case c == '?':
-			out = append(out, '?')
-		}
-		out = append(out, c)
-	}
-	return string(out)
 }
 
 // scan reads a row through the fields of bun, with their scanners.

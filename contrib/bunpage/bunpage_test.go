@@ -1,6 +1,7 @@
 package bunpage_test
 
 import (
+	"database/sql"
 	"testing"
 	"time"
 
@@ -45,4 +46,37 @@ func TestBun(t *testing.T) {
 			},
 		}
 	})
+}
+
+// Note is a row whose text may hold any characters.
+type Note struct {
+	ID   int64 `bun:",pk" page:"sort,unique"`
+	Text string
+}
+
+// A filter value of a client reaches the database unchanged.
+func TestBunValues(t *testing.T) {
+	t.Parallel()
+	raw, err := sql.Open("sqlite", ":memory:")
+	require.NoError(t, err)
+	t.Cleanup(func() { raw.Close() })
+	raw.SetMaxOpenConns(1)
+	db := bun.NewDB(raw, sqlitedialect.New())
+	notes, err := bunpage.New[Note](db, "notes", pagination.Standard, pagesuite.Cursors(t), nil)
+	require.NoError(t, err)
+	_, err = db.NewCreateTable().Model((*Note)(nil)).Exec(t.Context())
+	require.NoError(t, err)
+	texts := []string{"really??", "really?", "it's?? ?", "it's? ?", "/* it's ?? */", "/* it's ? */", `c:\??`, "$1 @p1 :1 ?1", "??", "?"}
+	for i, text := range texts {
+		_, err := db.NewInsert().Model(&Note{ID: int64(i), Text: text}).Exec(t.Context())
+		require.NoError(t, err)
+	}
+	for i, text := range texts {
+		for _, where := range []string{"text = ?", "/* it's a comment */ text = ?"} {
+			source := notes.Source(db.NewSelect().Model((*Note)(nil)).Where(where, text))
+			page, err := notes.Page(t.Context(), source, keyset.Query{})
+			require.NoError(t, err)
+			require.Equal(t, []Note{{ID: int64(i), Text: text}}, page.Rows, where)
+		}
+	}
 }

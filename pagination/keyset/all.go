@@ -12,7 +12,8 @@ import (
 type AllOptions struct {
 	// Ordering is the order, in the form of [Keyset.Order]. Default: the keyset's own.
 	Ordering string
-	// Batch is the number of rows that one query reads and memory holds. Default: 1,000.
+	// Batch is the number of rows that memory holds. One query reads them and the row behind
+	// them. Default: 1,000.
 	Batch int
 	// Cursor continues behind the row of a [Walk.Cursor]. Default: "", the beginning.
 	Cursor string
@@ -99,7 +100,8 @@ func (w *Walk[T]) each(f func(Batch[T]) bool) error {
 	}
 	k.unverified(ctx)
 	w.order, w.scope = order, k.allScope(order, o.Scope)
-	q := Seek{Order: order, Limit: o.Batch, usual: o.Batch}
+	// One more row than the batch: two rows with the same keys may lie on both sides of its end.
+	q := Seek{Order: order, Limit: o.Batch + 1, usual: o.Batch + 1}
 	if o.Cursor != "" {
 		at, err := k.decode(ctx, source, w.scope, order, o.Cursor)
 		if err != nil {
@@ -116,10 +118,12 @@ func (w *Walk[T]) each(f func(Batch[T]) bool) error {
 		if err != nil {
 			return err
 		}
-		if !f(b) || len(b.Rows) < o.Batch {
+		part, size := b, min(len(b.Rows), o.Batch)
+		part.Rows, part.Keys = b.Rows[:size], b.Keys[:size*n]
+		if !f(part) || len(b.Rows) <= o.Batch {
 			return nil
 		}
-		q.After = slices.Clone(b.Keys[len(b.Keys)-n:])
+		q.After = slices.Clone(part.Keys[len(part.Keys)-n:])
 		w.at = q.After
 	}
 }
@@ -144,6 +148,7 @@ func (k *Keyset[T]) allOptions(opts *AllOptions) (AllOptions, Order, error) {
 	if o.Batch < 1 {
 		o.Batch = 1000
 	}
+	o.Batch = min(o.Batch, 1<<30)
 	order, err := k.Order(o.Ordering)
 	return o, order, err
 }

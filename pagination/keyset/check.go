@@ -64,7 +64,7 @@ func (k *Keyset[T]) checked(q Seek, b *Batch[T]) error {
 		row := b.Keys[i*n : i*n+n]
 		for j := range row {
 			if row[j].kind == kindNull && !keys[j].Nullable {
-				return k.broken(keys[j], "has a NULL but was not declared Nullable")
+				return k.broken(keys[j], undeclaredNull)
 			}
 		}
 		if before != nil {
@@ -79,6 +79,8 @@ func (k *Keyset[T]) checked(q Seek, b *Batch[T]) error {
 	}
 	return nil
 }
+
+const undeclaredNull = "has a NULL but was not declared Nullable"
 
 func (k *Keyset[T]) valueOf(key Key, row T) (Value, error) {
 	value := k.columns[key.Name].Value

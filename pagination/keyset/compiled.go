@@ -46,7 +46,7 @@ type shape struct {
 	from, where, query string
 	order              string
 	index              string
-	question           bool
+	question, literal  bool
 	backward           bool
 	inclusive          bool
 	args               int
@@ -71,6 +71,7 @@ type listCache struct {
 	mu         sync.RWMutex
 	types      map[typeKey]form
 	indexes    map[indexKey]string
+	ends       map[indexKey]uint64 // how often a seek reached the end of the list
 	statements map[shape]*compiled
 }
 
@@ -82,7 +83,7 @@ const mostCached = 1000
 // compile returns the statement of a seek.
 func (s SQLSource[T]) compile(ctx context.Context, q Seek) (*compiled, error) {
 	key := shape{
-		dialect: s.Dialect, from: s.Base.From, where: s.Base.Where, query: s.Base.Query, question: s.Base.Question, args: len(s.Base.Args),
+		dialect: s.Dialect, from: s.Base.From, where: s.Base.Where, query: s.Base.Query, question: s.Base.Question, literal: s.Base.Literal, args: len(s.Base.Args),
 		order: q.Order.spec, backward: q.Backward, inclusive: q.Inclusive, after: kindsOf(q.After), until: kindsOf(q.Until),
 	}
 	key.usual = q.limitInText(s.Dialect)
@@ -247,7 +248,7 @@ func (c *listCache) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.drop()
-	c.types, c.indexes = nil, nil
+	c.types, c.indexes, c.ends = nil, nil, nil
 }
 
 func (c *listCache) drop() {

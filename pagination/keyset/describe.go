@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -62,8 +63,9 @@ func (s SQLSource[T]) describePostgres(ctx context.Context, b *Base, keys []Key)
 	for i := range keys {
 		// The comparison and ORDER BY fail for a type without an order.
 		d := "d.mainstay_k" + strconv.Itoa(i+1)
-		st.write("CAST(pg_typeof(", d, ") AS text), (SELECT CASE WHEN 'c' IN (t.typtype, b.typtype) THEN 1 ELSE 0 END FROM pg_type t ",
-			"LEFT JOIN pg_type b ON b.oid = t.typbasetype WHERE t.oid = CAST(pg_typeof(", d, ") AS oid)), ")
+		st.write("CAST(pg_typeof(", d, ") AS text), (WITH RECURSIVE base AS (SELECT typtype, typbasetype FROM pg_type WHERE oid = CAST(pg_typeof(", d, ") AS oid) ",
+			"UNION ALL SELECT t.typtype, t.typbasetype FROM base JOIN pg_type t ON t.oid = base.typbasetype) ",
+			"SELECT MAX(CASE typtype WHEN 'c' THEN 1 ELSE 0 END) FROM base), ")
 	}
 	for i := range keys {
 		d := "d.mainstay_k" + strconv.Itoa(i+1)
@@ -174,6 +176,7 @@ func (s SQLSource[T]) describeResult(ctx context.Context, b *Base, keys []Key) (
 	}
 	zoned := ""
 	for i, t := range types {
+		nullable, known := t.Nullable()
 		if s.Dialect == SQLite {
 			list[i].raw = rawInSQLite(t.DatabaseTypeName())
 			continue
@@ -185,15 +188,54 @@ func (s SQLSource[T]) describeResult(ctx context.Context, b *Base, keys []Key) (
 		if list[i], ok = mysqlForm(name, t); !ok {
 			return nil, refused(keys[i], name, "it sorts by another rule than it compares; sort by a part of it")
 		}
+		list[i].notNull = known && !nullable
 		if list[i].class == classDecimal && strings.ContainsAny(keys[i].Expr, "(+-*/% ") {
 			list[i].raw, list[i].rounded = false, true
 		}
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil || zoned == "" {
-		return list, err
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return nil, err
 	}
-	return list, s.fixedZone(ctx, zoned)
+	switch {
+	case s.Dialect == SQLite:
+		return list, s.markCompound(ctx, keys, list)
+	case zoned != "":
+		return list, s.fixedZone(ctx, zoned)
+	}
+	return list, nil
 }
+
+// markCompound asks SQLite whether the list comes from a UNION, also behind a view. The parts
+// of a UNION may have columns of other affinities. A comparison with a value then converts the
+// values of one part, and ORDER BY converts none.
+func (s SQLSource[T]) markCompound(ctx context.Context, keys []Key, list []form) error {
+	b := s.Base
+	args := b.Args[min(columnArgs(&b), len(b.Args)):]
+	b.Columns, b.Where, b.Args = onlyOne, "", nil // a UNION in the filter does not matter
+	if !b.Literal {
+		b.Args = args[:min(columnArgs(&Base{Columns: []string{b.From, b.Query}}), len(args))]
+	}
+	st, err := newStatement(s.Dialect, &b)
+	if err != nil {
+		return err
+	}
+	st.write("EXPLAIN QUERY PLAN ")
+	st.selectKeys(keys)
+	table, err := s.table(ctx, st.b.String(), st.args)
+	if err != nil {
+		return err
+	}
+	for _, line := range table[1:] {
+		if compoundPlan.MatchString(line[len(line)-1]) {
+			for i := range list {
+				list[i].compound = true
+			}
+		}
+	}
+	return nil
+}
+
+var compoundPlan = regexp.MustCompile(`^(COMPOUND|UNION|MERGE|RECURSIVE STEP|INTERSECT|EXCEPT)\b`)
 
 // rawInSQLite reports whether drivers return a column of a declared type as it is stored.
 // They convert dates to times, and BOOLEAN to booleans.

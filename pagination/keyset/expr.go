@@ -19,8 +19,8 @@ func checkExpr(expr string) error {
 	if strings.Trim(expr, " 0123456789") == "" {
 		return errors.New("is a number, which ORDER BY reads as the place of a column")
 	}
-	if name := aggregate(expr); name != "" {
-		return fmt.Errorf("has %s, which makes one row of the list; sort by a column of a sub-select or of Base.Query", name)
+	if fault := changesRows(expr); fault != "" {
+		return fmt.Errorf("has %s", fault)
 	}
 	if strings.ContainsAny(expr, `\$`) { // a string may end elsewhere than skipQuoted says
 		return nil

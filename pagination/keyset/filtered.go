@@ -41,10 +41,17 @@ func (k *Keyset[T]) PaginateFiltered(r *http.Request, source Seeker[T], keep fun
 
 func (k *Keyset[T]) gatherKept(ctx context.Context, source Seeker[T], q Seek, only *filter[T]) (g gathered[T], err error) {
 	size, n := q.Limit-1, len(q.Order.keys)
+	// Each round reads one more row than it uses: two rows with the same keys may lie on both
+	// sides of its end.
+	q.Limit, q.usual = q.Limit+1, q.usual+1
 	for range only.rounds {
 		b, err := k.seek(ctx, source, q)
 		if err != nil {
 			return gathered[T]{}, err
+		}
+		more := len(b.Rows) == q.Limit
+		if more {
+			b.Rows, b.Keys = b.Rows[:q.Limit-1], b.Keys[:(q.Limit-1)*n]
 		}
 		kept, err := only.keep(ctx, b.Rows)
 		if err != nil {
@@ -66,12 +73,12 @@ func (k *Keyset[T]) gatherKept(ctx context.Context, source Seeker[T], q Seek, on
 				}
 			}
 		}
-		if len(b.Rows) < q.Limit {
+		if !more {
 			g.rest = nil
 			return g, nil
 		}
 		q.After, q.Inclusive = slices.Clone(b.Keys[len(b.Keys)-n:]), false
-		q.Limit = min(2*q.Limit, 1<<30)
+		q.Limit = min(2*q.Limit-1, 1<<30)
 	}
 	g.rest = q.After
 	return g, nil

@@ -101,3 +101,36 @@ func TestFiltered(t *testing.T) {
 	_, err = k.PaginateFiltered(httptest.NewRequest(http.MethodGet, "/", nil), SeekerFunc[int64](func(context.Context, Seek) ([]int64, error) { return nil, refused }), nil, nil)
 	require.ErrorIs(t, err, refused)
 }
+
+// Two rows with the same keys are an error, also if a round ends between them.
+func TestFilteredSeesTwins(t *testing.T) {
+	t.Parallel()
+	k := numberKeyset(t)
+	for twin := int64(1); twin <= 60; twin++ {
+		source := doubled(60, twin)
+		var err error
+		for url := "/"; url != "" && err == nil; {
+			var page *Page[int64]
+			page, err = k.PaginateFiltered(httptest.NewRequest(http.MethodGet, url, nil), source, func(_ context.Context, rows []int64) ([]bool, error) {
+				keep := make([]bool, len(rows))
+				for i, n := range rows {
+					keep[i] = n == twin || n > 50
+				}
+				return keep, nil
+			}, nil)
+			if err == nil {
+				url = string(page.Next)
+			}
+		}
+		require.ErrorIs(t, err, ErrWalk, "twin %d", twin)
+	}
+}
+
+func numberKeyset(t testing.TB) *Keyset[int64] {
+	t.Helper()
+	k, err := New("rows", pagination.Preset{Size: 5}, mustCursors(t, EphemeralKeyRing(), nil), []Column[int64]{
+		{Name: "id", Expr: "id", Unique: true, Value: func(n int64) any { return n }},
+	}, nil)
+	require.NoError(t, err)
+	return k
+}

@@ -396,9 +396,11 @@ func (g *grammar) primary() {
 	case t == "CASE":
 		g.at++
 		g.expect("WHEN")
-		g.condition()
-		g.expect("THEN")
-		g.expression()
+		for again := true; again; again = g.accept("WHEN") {
+			g.condition()
+			g.expect("THEN")
+			g.expression()
+		}
 		if g.accept("ELSE") {
 			g.expression()
 		}

@@ -22,7 +22,8 @@ type Column[T any] struct {
 	// Args are the values of the "?" in Expr. Default: none.
 	Args []any
 	// Nullable says that the column may be NULL. Default: false. A NULL in the page then
-	// ends the walk with [ErrWalk].
+	// ends the walk with [ErrWalk]. A [SQLSource] also looks for NULLs outside the page when
+	// a walk reaches the end of the list.
 	Nullable bool
 	// Nulls is the place of the NULLs. Default: the native place of the database.
 	Nulls Nulls

@@ -99,9 +99,8 @@ func (k Key) check() error {
 	marks := 0
 	numbered := false
 	placeholders(k.Expr, Generic, func(p placeholder) {
-		if p.number > 0 {
-			numbered = true
-		} else {
+		numbered = numbered || p.number > 0
+		if p.number == 0 {
 			marks++
 		}
 	})

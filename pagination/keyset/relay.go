@@ -140,15 +140,20 @@ func (k *Keyset[T]) edges(ctx context.Context, source Seeker[T], order Order, sc
 	if first == nil {
 		q.After, q.Until, q.Backward, size = before, after, true, last
 	}
-	q.Limit = *size + 1 // a size of 0 also reads one row, to know whether there are more
+	most := *size
+	if last != nil {
+		most = max(most, *last)
+	}
+	q.Limit = most + 1 // a size of 0 also reads one row, to know whether there are more
 	b, err := k.seek(ctx, source, q)
 	if err != nil {
 		return err
 	}
 	n := len(order.keys)
 	rows := b.Rows[:k.until(q, &b)]
-	more := len(rows) > *size
-	rows = rows[:min(len(rows), *size)]
+	found := len(rows)
+	more := found > *size
+	rows = rows[:min(found, *size)]
 	if q.Backward {
 		conn.PageInfo.HasPreviousPage = more
 	} else {
@@ -166,7 +171,7 @@ func (k *Keyset[T]) edges(ctx context.Context, source Seeker[T], order Order, sc
 		slices.Reverse(conn.Edges)
 	}
 	if first != nil && last != nil {
-		conn.PageInfo.HasPreviousPage = more || len(conn.Edges) > *last
+		conn.PageInfo.HasPreviousPage = found > *last
 		conn.Edges = conn.Edges[max(0, len(conn.Edges)-*last):]
 	}
 	return nil

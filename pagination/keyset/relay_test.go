@@ -71,3 +71,28 @@ func TestRelayConnection(t *testing.T) {
 		require.ErrorAs(t, err, &refused, "%+v", args)
 	}
 }
+
+// PageInfo follows the algorithm of the specification: the edges between the cursors are
+// counted, before first and last.
+func TestRelayPageInfo(t *testing.T) {
+	t.Parallel()
+	rows := []int64{1, 2, 3, 4, 5}
+	k, source := numberKeyset(t), memorySeek(&rows)
+	whole, err := k.Connection(t.Context(), source, ConnectionArgs{})
+	require.NoError(t, err)
+	for before := 0; before <= 5; before++ {
+		for first := 0; first <= 5; first++ {
+			for last := 0; last <= 5; last++ {
+				args, n := ConnectionArgs{First: &first, Last: &last}, before
+				if before < 5 {
+					args.Before = whole.Edges[before].Cursor
+				}
+				c, err := k.Connection(t.Context(), source, args)
+				require.NoError(t, err)
+				assert.Equal(t, n > last, c.PageInfo.HasPreviousPage, "before %d, first %d, last %d", before, first, last)
+				assert.Equal(t, n > first, c.PageInfo.HasNextPage, "before %d, first %d, last %d", before, first, last)
+				assert.Len(t, c.Edges, min(n, first, last))
+			}
+		}
+	}
+}

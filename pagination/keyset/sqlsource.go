@@ -31,6 +31,12 @@ type Scanner interface {
 // SQLSource reads a list from a SQL database. It is a [Seeker]. For lists by page number it
 // is also a pagination.Lister, Counter, CappedCounter and Estimator. It is a small value:
 // create one for each request, with the filter of that request.
+//
+// A comparison with a position excludes undeclared NULLs and, in a collation, other texts
+// that are equal to the position. When a seek reaches the end of the list, the source
+// therefore runs a statement that looks for such rows in the list with its filter. It is
+// skipped if the database says that the sort keys are never NULL. It is repeated after 1, 2,
+// 4, 8, … ends of an order, because later requests have other filters and rows.
 type SQLSource[T any] struct {
 	// DB runs the queries. A *sql.Tx reads count and rows from one snapshot.
 	DB Queryer
@@ -164,6 +170,9 @@ func (s SQLSource[T]) seekInto(ctx context.Context, batch Batch[T], q Seek) (Bat
 				full, err = s.fetch(ctx, batch, c, q)
 			}
 		}
+	}
+	if err == nil && q.also == nil && len(full.Rows) < q.Limit {
+		err = s.declared(ctx, q, full.Keys)
 	}
 	if err != nil {
 		return Batch[T]{}, err

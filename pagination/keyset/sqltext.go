@@ -1,6 +1,7 @@
 package keyset
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -8,11 +9,14 @@ import (
 // placeholder is the place of a value in a SQL text.
 type placeholder struct {
 	at, end int
-	number  int // of $1, @p1 or :1; 0 for "?"
+	number  int // of $1, @p1 or :1; 0 for "?"; questionMark for "??"
 }
 
-// placeholders calls f with each "?" and each numbered placeholder of a dialect that is not
-// in a string, a quoted name or a comment. It skips "??".
+// questionMark is the number of "??", which stands for a question mark.
+const questionMark = -1
+
+// placeholders calls f with each "?", each "??" and each numbered placeholder of a dialect
+// that is not in a string, a quoted name or a comment.
 func placeholders(sql string, d Dialect, f func(placeholder)) {
 	numbered := d.prefix()
 	if numbered == "" || numbered == "?" {
@@ -22,16 +26,17 @@ func placeholders(sql string, d Dialect, f func(placeholder)) {
 		return
 	}
 	for i := 0; i < len(sql); i++ {
-		if end := skipQuoted(sql, i); end > i {
+		if end := d.skipQuoted(sql, i); end > i {
 			i = end - 1
 			continue
 		}
 		if sql[i] == '?' {
-			if i+1 < len(sql) && sql[i+1] == '?' {
+			p := placeholder{at: i, end: i + 1}
+			if strings.HasPrefix(sql[i:], "??") {
+				p = placeholder{i, i + 2, questionMark}
 				i++
-				continue
 			}
-			f(placeholder{at: i, end: i + 1})
+			f(p)
 			continue
 		}
 		if !strings.HasPrefix(sql[i:], numbered) || i > 0 && (sql[i-1] == sql[i] || isWordByte(sql[i-1])) {
@@ -68,6 +73,36 @@ func skipQuoted(sql string, i int) int {
 	}
 	return i
 }
+
+// skipQuoted is skipQuoted with the strings and comments that only one dialect has:
+// backslashes in strings, "#", and the $tag$ strings of PostgreSQL.
+func (d Dialect) skipQuoted(sql string, i int) int {
+	c := sql[i]
+	escapes := d == MySQL && c != '`' || d == Postgres && c == '\'' && i > 0 && sql[i-1]|0x20 == 'e' && (i == 1 || !isWordByte(sql[i-2]))
+	switch {
+	case escapes && (c == '\'' || c == '"'):
+		for end := i + 1; end < len(sql); end++ {
+			switch sql[end] {
+			case '\\':
+				end++
+			case c:
+				return end + 1
+			}
+		}
+		return len(sql)
+	case d == MySQL && c == '#':
+		line, _, _ := strings.Cut(sql[i:], "\n")
+		return i + len(line)
+	case d == Postgres && c == '$' && (i == 0 || !isWordByte(sql[i-1])):
+		tag := dollarTag.FindString(sql[i:])
+		if end := strings.Index(sql[i+len(tag):], tag); tag != "" && end >= 0 {
+			return i + end + 2*len(tag)
+		}
+	}
+	return skipQuoted(sql, i)
+}
+
+var dollarTag = regexp.MustCompile(`^\$(?:[A-Za-z_\x80-\xff][A-Za-z_0-9\x80-\xff]*)?\$`)
 
 // stripped returns SQL text without its comments, strings and quoted names.
 func stripped(sql string) string { return keepOutside(sql, false) }

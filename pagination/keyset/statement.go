@@ -12,7 +12,8 @@ import (
 // Base is the statement that reads the list, without its order and its limit.
 //
 // Write values as "?" in every dialect. The package numbers them. "??" stands for a
-// question mark, such as the jsonb operator of PostgreSQL. Args has the values in the order
+// question mark, such as the jsonb operator of PostgreSQL. The text of strings, quoted names
+// and comments is sent unchanged. Args has the values in the order
 // of the text: Columns, From, Where. Base also takes the numbered placeholders of its
 // dialect: $1 for PostgreSQL, @p1 for SQL Server and :1 for Oracle. A number is the place
 // of the value in Args.
@@ -27,6 +28,9 @@ type Base struct {
 	// Query is a whole statement instead of From, for GROUP BY, WITH, DISTINCT and UNION.
 	// Columns and the sort keys then name columns of its result. Default: "".
 	Query string
+	// Literal says that Query is a finished statement without placeholders, as bun writes
+	// it. Its text is sent unchanged, with every question mark. Default: false.
+	Literal bool
 	// Args are the values of the placeholders.
 	Args []any
 	// Question writes every placeholder as "?", for gorm, bun, squirrel and sqlx.Rebind,
@@ -51,14 +55,16 @@ func (b *Base) check() error {
 	switch {
 	case len(b.Columns) == 0 || (b.From == "") == (b.Query == ""):
 		return errors.New("keyset: Base needs Columns, and either From or Query")
+	case b.Literal && b.Query == "":
+		return errors.New("keyset: Base has Literal without Query; Literal is for a finished statement in Query")
 	case b.Query != "" && b.Where != "":
 		return errors.New("keyset: Base has Query and Where; write the filter into Query")
 	case len(b.Columns[0]) > 3 && distinctHead(b.Columns[0]) != "":
 		return errors.New("keyset: Base.Columns begins with a word that changes which rows there are; write the whole statement into Base.Query")
 	}
 	for _, column := range b.Columns {
-		if name := aggregate(column); name != "" && (len(b.Columns) > 1 || column != countAll) {
-			return fmt.Errorf("keyset: Base.Columns has %s, which makes one row of the list; use a sub-select or OVER, or write the whole statement into Base.Query", name)
+		if fault := changesRows(column); fault != "" && (len(b.Columns) > 1 || column != countAll) {
+			return fmt.Errorf("keyset: Base.Columns has %s", fault)
 		}
 	}
 	for _, text := range []string{b.From, b.Where} {
@@ -124,6 +130,8 @@ type fragment struct {
 	sql   string
 	args  []any
 	first int // 1 + index of the first argument in the statement; 0 = not yet written
+
+	verbatim bool // without placeholders
 }
 
 // statement is a SQL text under construction.
@@ -168,9 +176,8 @@ func newStatement(d Dialect, b *Base) (*statement, error) {
 	take := func(text string) fragment {
 		n := 0
 		placeholders(text, d, func(p placeholder) {
-			if p.number > 0 {
-				highest = max(highest, p.number)
-			} else {
+			highest = max(highest, p.number)
+			if p.number == 0 {
 				n++
 			}
 		})
@@ -184,8 +191,12 @@ func newStatement(d Dialect, b *Base) (*statement, error) {
 		return f
 	}
 	s.columns = take(columns)
-	head := take(with)
-	s.from, s.filter = take(from), take(b.Where)
+	head := fragment{sql: with, verbatim: true}
+	s.from = fragment{sql: from, verbatim: true}
+	if !b.Literal {
+		head, s.from = take(with), take(from)
+	}
+	s.filter = take(b.Where)
 	switch {
 	case highest > 0 && (s.question || marks > 0):
 		return nil, errors.New(`keyset: write placeholders as "?"; only PostgreSQL, SQL Server and Oracle without Base.Question take numbers, and not both forms at once`)
@@ -221,7 +232,7 @@ func (s *statement) write(parts ...string) {
 
 // fragment writes a text with its placeholders in the form of the dialect.
 func (s *statement) fragment(f *fragment) {
-	if strings.IndexByte(f.sql, '?') < 0 && !(s.native && s.inOrder) {
+	if f.verbatim || strings.IndexByte(f.sql, '?') < 0 && !(s.native && s.inOrder) {
 		s.write(f.sql)
 		return
 	}
@@ -231,19 +242,22 @@ func (s *statement) fragment(f *fragment) {
 	}
 	from, used := 0, 0
 	placeholders(f.sql, s.dialect, func(p placeholder) {
-		if p.number > 0 && !s.inOrder {
-			return // the number stays
+		if p.number > 0 && !s.inOrder || p.number == questionMark && s.base.Question {
+			return // the number stays, and the builder that numbers the placeholders replaces "??"
 		}
-		s.literal(f.sql[from:p.at])
-		if p.number > 0 {
-			s.mark(&fragment{args: s.base.Args}, p.number-1)
-		} else {
+		s.write(f.sql[from:p.at])
+		switch p.number {
+		case questionMark:
+			s.write("?")
+		case 0:
 			s.mark(f, used)
 			used++
+		default:
+			s.mark(&fragment{args: s.base.Args}, p.number-1)
 		}
 		from = p.end
 	})
-	s.literal(f.sql[from:])
+	s.write(f.sql[from:])
 }
 
 // mark writes the placeholder of one argument.
@@ -269,15 +283,6 @@ func (s *statement) param(f *fragment) {
 		f.first = len(s.args)
 	}
 	s.mark(f, 0)
-}
-
-// literal copies text in which "??" stands for "?". A builder that numbers the placeholders
-// also replaces "??" by "?", so the text for such a builder keeps both.
-func (s *statement) literal(text string) {
-	if !s.base.Question {
-		text = strings.ReplaceAll(text, "??", "?")
-	}
-	s.write(text)
 }
 
 // selectFrom writes SELECT columns FROM … WHERE filter, and reports whether there is a

@@ -1,6 +1,7 @@
 package keyset
 
 import (
+	"fmt"
 	"strconv"
 	"time"
 )
@@ -33,8 +34,10 @@ type form struct {
 	raw     bool   // the driver returns a column of the type as sel would select it
 	prefix  int    // sorted and compared by so many characters; 0 = by all
 	rounded bool   // an expression that has more digits than the driver returns
+	notNull bool   // the database says that it is never NULL
 
 	composite bool // a row of PostgreSQL, which may hold NULLs
+	compound  bool // SQLite reads it from a UNION, whose parts may have other affinities
 }
 
 // bare reports whether a column of the list has the value of the key as the database stores
@@ -96,8 +99,11 @@ func (f form) sorted() (before, after string) {
 
 // compared returns the SQL around the key in a comparison.
 func (f form) compared() (before, after string) {
-	if f.class == classSet {
+	switch {
+	case f.class == classSet:
 		return "CAST(", " AS UNSIGNED)"
+	case f.compound: // compared as it is sorted: with its collation and without an affinity
+		return "+(", ")"
 	}
 	return "", ""
 }
@@ -123,11 +129,11 @@ func (f form) argument(v Value) any {
 	if f.class != classTime || v.kind != kindTime {
 		return v.Any()
 	}
-	t, era := v.Any().(time.Time), ""
-	if t.Year() < 1 {
-		t, era = t.AddDate(1-2*t.Year(), 0, 0), " BC"
+	t := v.Any().(time.Time)
+	if t.Year() < 1 { // 29 February exists in the year before Christ, not in the same year after
+		return fmt.Sprintf("%04d", 1-t.Year()) + t.Format("-01-02 15:04:05.999999Z") + " BC"
 	}
-	return t.Format("2006-01-02 15:04:05.999999Z") + era
+	return t.Format("2006-01-02 15:04:05.999999Z")
 }
 
 // value converts a value of the driver.

@@ -3,6 +3,7 @@ package querycount
 import (
 	"cmp"
 	"context"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -150,8 +151,20 @@ func (c *Counter) sorted(by func(sql, dialect string) string) []Statement {
 // contain one of the allowed texts.
 func (c *Counter) Repeated(most int, allowed ...string) []Statement {
 	return slices.DeleteFunc(c.Shapes(), func(s Statement) bool {
-		head := strings.ToUpper(s.SQL[:min(6, len(s.SQL))])
-		return s.Count-s.batches <= most || head != "SELECT" && !strings.HasPrefix(head, "WITH") ||
+		return s.Count-s.batches <= most || !reads(s.SQL) ||
 			slices.ContainsFunc(allowed, func(text string) bool { return strings.Contains(s.SQL, text) })
 	})
+}
+
+var (
+	quotedName = regexp.MustCompile("\"[^\"]*\"|`[^`]*`|\\[[^\\]]*\\]")
+	// written is a write behind the common table expressions or in one of them.
+	written = regexp.MustCompile(`(?i)(\)|\bAS\s+((NOT\s+)?MATERIALIZED\s+)?\()\s*(INSERT|UPDATE|DELETE|MERGE|REPLACE)\s+\w`)
+)
+
+// reads reports whether a statement, without its strings and comments, is a query that writes
+// nothing.
+func reads(sql string) bool {
+	head := strings.ToUpper(sql[:min(6, len(sql))])
+	return head == "SELECT" || strings.HasPrefix(head, "WITH") && !written.MatchString(quotedName.ReplaceAllString(sql, "x"))
 }

@@ -62,7 +62,12 @@ func shape(sql, dialect string) string {
 			emit("?")
 			last = '?'
 			continue
-		case (c == '$' || c == ':' || c == '?') && i+1 < len(sql) && sql[i+1] >= '0' && sql[i+1] <= '9' && !word:
+		case c == '@' && dialect == sqlserver && !word && parameterEnd(sql, i) > i:
+			i = parameterEnd(sql, i)
+			emit("?")
+			last = '?'
+			continue
+		case (c == '$' || c == ':' && dialect != postgres || c == '?') && i+1 < len(sql) && sql[i+1] >= '0' && sql[i+1] <= '9' && !word:
 			for i++; i < len(sql) && sql[i] >= '0' && sql[i] <= '9'; i++ {
 			}
 			emit("?")
@@ -141,6 +146,18 @@ func dollarEnd(sql string, i int) int {
 	return len(sql)
 }
 
+// parameterEnd returns the index behind a parameter such as @p1, or i.
+func parameterEnd(sql string, i int) int {
+	end := i + len("@p")
+	for end < len(sql) && sql[end] >= '0' && sql[end] <= '9' {
+		end++
+	}
+	if !strings.HasPrefix(sql[i:], "@p") || end == i+len("@p") || end < len(sql) && isWord(sql[end]) {
+		return i
+	}
+	return end
+}
+
 // exponent reports whether a sign belongs to a number such as 1e-5.
 func exponent(number string, sign byte) bool {
 	if sign != '+' && sign != '-' || strings.HasPrefix(number, "0x") {
@@ -153,7 +170,7 @@ func exponent(number string, sign byte) bool {
 // signed reports whether a minus behind the text is a sign and not an operator.
 func signed(before string) bool {
 	before = strings.TrimRight(before, " ")
-	if before == "" || strings.ContainsRune("=<>(,+*/-|", rune(before[len(before)-1])) {
+	if before == "" || strings.ContainsRune("=<>([:,+*/-|", rune(before[len(before)-1])) {
 		return true
 	}
 	upper := strings.ToUpper(before)

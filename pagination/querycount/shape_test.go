@@ -47,6 +47,11 @@ func TestShapesOfDialects(t *testing.T) {
 		{sqlite, "SELECT [a 5], `b 6`, x'00ff' FROM t WHERE k=-2", "SELECT [a 5], `b 6`, x? FROM t WHERE k=?"},
 		{sqlserver, "SELECT [it's 5] FROM t WHERE k = N'x' /* a /* b */ c */", "SELECT [it's 5] FROM t WHERE k = N?"},
 		{"", "SELECT a FROM t WHERE k = e-5", "SELECT a FROM t WHERE k = e-?"},
+		{sqlserver, "SELECT a FROM t WHERE k IN (@p1, @p2)", "SELECT a FROM t WHERE k IN (?)"},
+		{sqlserver, "SELECT a FROM t WHERE k IN (@p1)", "SELECT a FROM t WHERE k IN (?)"},
+		{sqlserver, "SELECT @@ROWCOUNT, @p, a@p1 FROM t", "SELECT @@ROWCOUNT, @p, a@p1 FROM t"},
+		{postgres, "SELECT ARRAY[-1] || ARRAY[2,-3], a[-1:-2]", "SELECT ARRAY[?] || ARRAY[?], a[?:?]"},
+		{postgres, "SELECT ARRAY[1] || ARRAY[2], a[1:2]", "SELECT ARRAY[?] || ARRAY[?], a[?:?]"},
 	} {
 		assert.Equal(t, c.want, shape(c.in, c.dialect), "%s: %s", c.dialect, c.in)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -269,8 +270,9 @@ func testStatementTexts(t *testing.T, db *sql.DB, dialect keyset.Dialect) {
 	for i := 1; i <= 100; i++ {
 		get("%s", get("/?ordering=k&page_size=%d", i))
 	}
-	assert.LessOrEqual(t, len(counter.Statements()), 8, "%v", counter.Statements())
-	t.Logf("%d texts", len(counter.Statements()))
+	texts := slices.DeleteFunc(counter.Statements(), func(s querycount.Statement) bool { return strings.HasPrefix(s.SQL, "EXPLAIN ") && s.Count == 1 })
+	assert.LessOrEqual(t, len(texts), 8, "%v", texts)
+	t.Logf("%d texts", len(texts))
 }
 
 // An expression may have arguments, in every dialect's form.

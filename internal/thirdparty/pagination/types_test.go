@@ -62,7 +62,7 @@ func TestColumnTypes(t *testing.T) {
 			"CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
 			"CREATE COLLATION noaccents (provider = icu, locale = 'und-u-ks-level1-kc-true', deterministic = false)",
 			"CREATE COLLATION german (provider = icu, locale = 'de-DE-u-co-phonebk')", "CREATE EXTENSION citext", "CREATE EXTENSION hstore",
-			"CREATE TYPE nested AS (p pair, d date)", "CREATE DOMAIN person AS citext", "CREATE DOMAIN couple AS pair", "CREATE DOMAIN feeling AS mood", "CREATE DOMAIN moment AS timestamptz(0)",
+			"CREATE TYPE nested AS (p pair, d date)", "CREATE DOMAIN person AS citext", "CREATE DOMAIN couple AS pair", "CREATE DOMAIN couples AS couple", "CREATE DOMAIN feeling AS mood", "CREATE DOMAIN moment AS timestamptz(0)",
 			"CREATE EXTENSION ltree", "CREATE EXTENSION cube", "CREATE EXTENSION seg", "CREATE EXTENSION isn",
 			"CREATE TYPE floatrange AS RANGE (subtype = float8)", `CREATE TYPE textrange AS RANGE (subtype = text, collation = "C")`,
 			"CREATE DOMAIN words AS text[]", "CREATE DOMAIN small AS posint CHECK (VALUE < 100)", "CREATE DOMAIN code AS char(4)",

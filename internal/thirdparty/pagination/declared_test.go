@@ -1,0 +1,174 @@
+package pagination_test
+
+import (
+	"context"
+	"database/sql"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mainstay-go/mainstay/pagination"
+	"github.com/mainstay-go/mainstay/pagination/keyset"
+)
+
+// declared is a list of typeRow with the number of its statements.
+func declared(t testing.TB, db *sql.DB, e engine, base keyset.Base, columns ...keyset.Column[typeRow]) (*keyset.Keyset[typeRow], keyset.SQLSource[typeRow], *[]string) {
+	t.Helper()
+	k, err := keyset.New("declared", pagination.Preset{Size: 3, MaxSize: 100}, mustCursors(t), columns, nil)
+	require.NoError(t, err)
+	sent := new([]string)
+	base.Columns = []string{"t.id"}
+	return k, keyset.SQLSource[typeRow]{
+		Dialect: e.dialect, Base: base,
+		Query: func(ctx context.Context, query string, args ...any) (keyset.Rows, error) {
+			*sent = append(*sent, query)
+			return db.QueryContext(ctx, query, args...) //nolint:sqlclosecheck // the source closes them
+		},
+		Scan: func(r keyset.Scanner) (x typeRow, err error) { return x, r.Scan(&x.ID) },
+	}, sent
+}
+
+// byTokens walks by tokens, from the first page or backwards from the last one.
+func byTokens(t testing.TB, k *keyset.Keyset[typeRow], s keyset.SQLSource[typeRow], q keyset.Query) (n int, err error) {
+	t.Helper()
+	backward := q.Token != ""
+	for {
+		page, err := k.Page(t.Context(), s, q)
+		if err != nil {
+			return n, err
+		}
+		n += len(page.Rows)
+		require.LessOrEqual(t, n, 1000, "a walk that does not end")
+		if q.Token = page.Next; backward {
+			q.Token = page.Previous
+		}
+		if q.Token == "" {
+			return n, nil
+		}
+	}
+}
+
+// NULLs that were not declared are an error, also where the database sorts them last. The
+// comparison with a position excludes them there.
+func TestUndeclaredNulls(t *testing.T) {
+	t.Parallel()
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			db := e.open(t)
+			exec(t, db, "CREATE TABLE n (id INTEGER PRIMARY KEY, shop INT NOT NULL, a INT NOT NULL, k INT)",
+				"INSERT INTO n VALUES (1,1,1,5),(2,1,1,6),(3,1,1,NULL),(4,1,1,NULL),(5,1,2,7),(6,1,2,NULL),(7,1,2,8),(8,1,2,NULL),(9,1,3,5),(10,1,3,NULL),"+
+					"(21,2,1,1),(22,2,1,2),(23,2,2,3),(24,2,2,4),(25,2,3,5)")
+			k := keyset.Column[typeRow]{Name: "k", Expr: "t.k"}
+			a := keyset.Column[typeRow]{Name: "a", Expr: "t.a"}
+			shop := func(n int) keyset.Base { return keyset.Base{From: "n t", Where: "t.shop = ?", Args: []any{n}} }
+			for _, ordering := range []string{"k", "-k", "a,k", "a,-k", "-a,k", "-a,-k", "k,-id", "-k,id"} {
+				for _, token := range []string{"", keyset.LastPage} {
+					list, source, _ := declared(t, db, e, shop(1), k, a, byID)
+					var broken *keyset.WalkError
+					_, err := byTokens(t, list, source, keyset.Query{Ordering: ordering, Token: token})
+					require.ErrorAs(t, err, &broken, ordering)
+					assert.Equal(t, "k", broken.Column)
+					_, err = byTokens(t, list, source, keyset.Query{Ordering: ordering, Token: token})
+					require.ErrorAs(t, err, &broken, "the second walk by %s", ordering)
+				}
+				list, source, _ := declared(t, db, e, shop(1), k, a, byID)
+				var last error
+				for _, err := range list.All(t.Context(), source, &keyset.AllOptions{Ordering: ordering, Batch: 2}) {
+					last = err
+				}
+				require.ErrorIs(t, last, keyset.ErrWalk, ordering)
+			}
+			list, source, sent := declared(t, db, e, shop(2), k, a, byID)
+			for range 20 {
+				n, err := byTokens(t, list, source, keyset.Query{Ordering: "k"})
+				require.NoError(t, err)
+				require.Equal(t, 5, n)
+			}
+			checks := 0
+			for _, text := range *sent {
+				if strings.Contains(text, "mainstay_n") {
+					checks++
+					if e.dialect == keyset.MySQL {
+						assert.NotContains(t, text, "t.id IS NULL", "the server says that id is never NULL")
+					}
+				}
+			}
+			assert.Equal(t, 5, checks, "after 1, 2, 4, 8 and 16 walks: %v", *sent)
+			source.Base = shop(1) // the filter of another request
+			source.Base.Columns = []string{"t.id"}
+			found := false
+			for range 20 {
+				_, err := byTokens(t, list, source, keyset.Query{Ordering: map[bool]string{true: "k", false: "-k"}[e.dialect == keyset.Postgres]})
+				found = found || err != nil
+			}
+			assert.True(t, found, "the check is repeated")
+			k.Nullable = true
+			list, source, sent = declared(t, db, e, shop(1), k, a, byID)
+			n, err := byTokens(t, list, source, keyset.Query{Ordering: "k"})
+			require.NoError(t, err)
+			assert.Equal(t, 10, n)
+			for _, text := range *sent {
+				assert.NotContains(t, text, "THEN 1 WHEN", "k may be NULL")
+			}
+		})
+	}
+}
+
+// A key that is unique by its bytes may have values that the collation of the order takes
+// for equal.
+func TestEqualByCollation(t *testing.T) {
+	t.Parallel()
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			db := e.open(t)
+			expr, ddl := "t.k COLLATE NOCASE", "TEXT UNIQUE"
+			switch e.dialect {
+			case keyset.MySQL:
+				expr, ddl = "t.k COLLATE utf8mb4_general_ci", "VARCHAR(9) COLLATE utf8mb4_bin UNIQUE"
+			case keyset.Postgres:
+				exec(t, db, "CREATE COLLATION nc (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
+				expr = "t.k COLLATE nc"
+			}
+			exec(t, db, "CREATE TABLE u (id INTEGER PRIMARY KEY, k "+ddl+" NOT NULL)",
+				"INSERT INTO u VALUES (1,'a'),(2,'A'),(3,'b'),(4,'B'),(5,'c'),(6,'C')")
+			k := keyset.Column[typeRow]{Name: "k", Expr: expr, Unique: true}
+			inner := k
+			inner.Expr = "t.k"
+			walk := func(base keyset.Base, column keyset.Column[typeRow], ordering string) (int, []string, error) {
+				list, source, sent := declared(t, db, e, base, column)
+				n, err := byTokens(t, list, source, keyset.Query{Ordering: ordering, Size: 3})
+				return n, *sent, err
+			}
+			for _, ordering := range []string{"k", "-k"} {
+				var broken *keyset.WalkError
+				_, _, err := walk(keyset.Base{From: "u t"}, k, ordering)
+				require.ErrorAs(t, err, &broken)
+				assert.Equal(t, "k", broken.Column)
+				_, _, err = walk(keyset.Base{From: "(SELECT t.id, " + expr + " AS k FROM u t) t"}, inner, ordering)
+				require.ErrorAs(t, err, &broken)
+			}
+			exec(t, db, "DELETE FROM u WHERE id % 2 = 0")
+			n, sent, err := walk(keyset.Base{From: "u t"}, k, "k")
+			require.NoError(t, err)
+			assert.Equal(t, 3, n)
+			assert.Contains(t, strings.Join(sent, "\n"), "HAVING COUNT(*) > 1")
+			_, sent, err = walk(keyset.Base{From: "u t"}, inner, "k")
+			require.NoError(t, err)
+			assert.NotContains(t, strings.Join(sent, "\n"), "HAVING", "a plain column costs nothing")
+		})
+	}
+}
+
+var byID = keyset.Column[typeRow]{Name: "id", Expr: "t.id", Unique: true}
+
+func exec(t testing.TB, db *sql.DB, statements ...string) {
+	t.Helper()
+	for _, s := range statements {
+		_, err := db.Exec(s)
+		require.NoError(t, err, s)
+	}
+}
