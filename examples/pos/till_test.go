@@ -33,19 +33,22 @@ func TestCashiersDay(t *testing.T) {
 			if i > 0 && !every {
 				break
 			}
-			if s.balance(card) < 5000 { // the days before have spent it
-				s.post("/api/v1/topups/", map[string]any{"card": card, "amount": 5000})
-			}
-			t.Run(d.name, func(t *testing.T) {
-				b := b.with(t, s)
-				b.logIn("/", "cashier", cashierPassword)
-				b.until("document.querySelectorAll('#products button').length > 0")
-				d.run(b)
-				b.shop.clear()
-				b.forPeople()
-			})
+			t.Run(d.name, func(t *testing.T) { b.with(t, s).spend(d) })
 		}
 	}
+}
+
+// spend logs in as the cashier, at a shop where the card has money, and runs a day.
+func (b *browser) spend(d day) {
+	b.t.Helper()
+	if b.shop.balance(card) < 5000 { // the days before have spent it
+		b.shop.post("/api/v1/topups/", map[string]any{"card": card, "amount": 5000})
+	}
+	b.logIn("/", "cashier", cashierPassword)
+	b.until("document.querySelectorAll('#products button').length > 0")
+	d.run(b)
+	b.shop.clear()
+	b.forPeople()
 }
 
 // notForPeople matches texts that only programs should read.

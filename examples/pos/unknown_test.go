@@ -178,24 +178,6 @@ var unknownDays = []day{
 		b.says("#outcome", "Sold for")
 		b.shop.sold(goods(1))
 	}},
-	{"two windows of one till", func(b *browser) {
-		b.ring(1)
-		var second struct{ Handle string }
-		var first string
-		b.call("GET", "/window", nil, &first)
-		b.call("POST", "/window/new", map[string]any{"type": "tab"}, &second)
-		b.call("POST", "/window", map[string]any{"handle": second.Handle}, nil)
-		b.open("/")
-		b.wait("the basket", func() bool { return b.quantity(1) == 1 })
-		b.sells()
-		b.shop.sold(goods(1))
-		b.call("DELETE", "/window", nil, nil)
-		b.call("POST", "/window", map[string]any{"handle": first}, nil)
-		b.wait("the basket to be empty", func() bool { return b.quantity(1) == 0 })
-		b.ring(1) // the next customer buys the same product
-		b.sells()
-		b.shop.sold(goods(1))
-	}},
 	{"a top-up whose answer is lost", func(b *browser) {
 		before := b.shop.balance(card)
 		b.shop.inject("POST /api/v1/topups/", unanswered)

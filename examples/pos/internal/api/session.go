@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -71,7 +72,8 @@ func (a *API) device(r *http.Request) string {
 // ErrUnavailable means that sessions cannot be read at the moment.
 var ErrUnavailable = errors.New("sessions are not available")
 
-// identify finds the user and session of a request.
+// identify finds the user and session of a request. A page sends the name of the user that it
+// shows. If another window has logged in as another user, the page has no session.
 func (a *API) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t, cookie := token(r)
@@ -84,11 +86,17 @@ func (a *API) identify(next http.Handler) http.Handler {
 		case err != nil && strings.HasPrefix(r.URL.Path, "/api/"):
 			a.failed(w, r, fmt.Errorf("%w: %w", ErrUnavailable, err))
 			return
-		case err == nil && ok:
+		case err == nil && ok && (!cookie || shows(r, user)):
 			recorderOf(r).caller = &caller{user: user, token: t, cookie: cookie, device: cmp.Or(a.device(r), t)}
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// shows reports whether the header X-Pos-User, if the request has one, names the user.
+func shows(r *http.Request, user store.User) bool {
+	named, err := url.PathUnescape(r.Header.Get("X-Pos-User"))
+	return err == nil && (named == "" || named == user.Name)
 }
 
 // signedIn refuses requests without a session.

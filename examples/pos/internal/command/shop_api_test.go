@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 )
 
 func TestListShapes(t *testing.T) {
@@ -317,6 +319,43 @@ func TestSessions(t *testing.T) {
 	}
 	if status, _, _ := s.send("GET", "/api/v1/products/", ""); status != 401 {
 		t.Errorf("after the logout: %d", status)
+	}
+}
+
+// TestPageOfAnotherUser sends the name of the user that a page shows. It counts only beside the
+// cookie of a browser.
+func TestPageOfAnotherUser(t *testing.T) {
+	s := openTestShop(t, unlimited...)
+	if status, body, _ := s.asManager().send("POST", "/api/v1/users/", `{"username":"José 100%","password":"12345678","role":"cashier"}`); status != 201 {
+		t.Fatalf("%d %s", status, body)
+	}
+	jose, err := s.parts.sessions.Start(t.Context(), store.User{Name: "José 100%", Role: store.Cashier}, time.Hour, "127.0.0.1", "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range []struct {
+		token, header, value string
+		want                 int
+	}{
+		{s.token, "X-Pos-User", "cashier", 201},
+		{s.token, "X-Pos-User", "", 201},
+		{s.token, "Accept", "*/*", 201},
+		{jose, "X-Pos-User", "Jos%C3%A9%20100%25", 201},
+		{s.token, "X-Pos-User", "admin", 401},
+		{s.admin, "X-Pos-User", "cashier", 401},
+		{s.token, "X-Pos-User", "Cashier", 401},
+		{s.token, "X-Pos-User", "cashier%20", 401},
+		{s.token, "X-Pos-User", "100%", 401},
+		{jose, "X-Pos-User", "José 100%", 401},
+	} {
+		browser := *s
+		browser.token = ""
+		if status, body, _ := browser.send("POST", "/api/v1/sales/", `{"items":[{"product":1,"quantity":1}]}`, "Cookie", "pos_session="+one.token, one.header, one.value); status != one.want {
+			t.Errorf("%s %q: %d %s", one.header, one.value, status, body)
+		}
+	}
+	if status, body, _ := s.send("POST", "/api/v1/sales/", `{"items":[{"product":1,"quantity":1}]}`, "X-Pos-User", "admin"); status != 201 {
+		t.Errorf("a program: %d %s", status, body)
 	}
 }
 

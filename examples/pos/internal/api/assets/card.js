@@ -1,5 +1,6 @@
 // The card in the field: its holder, the search for a forgotten card, and top-ups.
 import { $, t, el, api, list, money, amount, say, newest, newKey, ask, sleep, session, Failure, Words, wordsOf } from "./core.js";
+import { keep, kept, overtaken } from "./keep.js";
 import { till, cardNumber, drawChange, drawPhase, locked } from "./sale.js";
 
 // The line below the card shows the holder of the number in the field, or is empty.
@@ -76,14 +77,10 @@ export const findPeople = newest(
       : [el("li", {}, t("none"))]));
   });
 
-// The browser stores a top-up until its outcome is known. A retry with the same card and amount
-// uses the same key, so it changes nothing twice.
-const sent = {
-  get place() { return "pos.topup." + till.me.user; },
-  get() { try { return JSON.parse(localStorage.getItem(this.place)); } catch { return null; } },
-  set(what) { try { localStorage.setItem(this.place, JSON.stringify(what)); } catch { /* storage is off */ } },
-  drop() { try { localStorage.removeItem(this.place); } catch { /* storage is off */ } },
-};
+// A top-up is kept until its outcome is known. A retry with the same card and amount uses the
+// same key, so it changes nothing twice.
+const place = () => "pos.topup." + till.me.user;
+const settle = (where, one) => { if (!overtaken(where, one.key)) keep(where, null); };
 
 // wanted reads the form. It throws a text for the user if an entry is wrong.
 async function wanted() {
@@ -102,20 +99,23 @@ export async function topUp() {
   if (locked()) return;
   const { card, child, value } = await wanted();
   if (value >= till.me.large_topup && !(await ask(t("askTopup", { amount: money(value), child })))) return;
-  const before = sent.get();
+  const where = place(), before = kept(where);
   const one = before?.card === card && before.value === value ? before : { card, value, key: newKey() };
-  sent.set(one);
+  const left = () => where !== place() || $("content").hidden; // the next log-in of the user shows the outcome
+  keep(where, one);
   till.toppingUp = true;
   drawPhase();
   say(t("toppingUp"));
   try {
-    const made = await send(one);
-    sent.drop();
+    const made = await send(one, where);
+    if (left()) return;
+    settle(where, one);
     say(t("toppedUp", { amount: money(made.amount), child, balance: money(made.balance) }));
     $("amount").value = "";
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
-    if (!error.unknown && !one.unsure) sent.drop();
+    if (!error.unknown && !one.unsure) settle(where, one);
+    if (left()) return;
     say(error.unknown ? t("topupUnknown", { amount: money(value), card }) : wordsOf(error), true);
   } finally {
     till.toppingUp = false;
@@ -124,7 +124,7 @@ export async function topUp() {
   refreshCard();
 }
 
-async function send(one) {
+async function send(one, where) {
   const mine = session.number;
   for (let attempt = 1; ; attempt++) {
     try {
@@ -132,7 +132,7 @@ async function send(one) {
       if (!Number.isInteger(made.balance)) throw new Failure(0);
       return made;
     } catch (error) {
-      if (error.unknown) { one.unsure = true; if (mine === session.number) sent.set(one); }
+      if (error.unknown) { one.unsure = true; if (!overtaken(where, one.key)) keep(where, one); }
       if (!error.unknown || attempt === 3 || mine !== session.number) throw error;
       say(t("topupUnknown", { amount: money(one.value), card: one.card }), true);
       await sleep(1000 * 2 ** (attempt - 1));
@@ -140,12 +140,13 @@ async function send(one) {
   }
 }
 
-// askTopUp shows, after a reload, the outcome of a top-up that received no response.
+// askTopUp shows, after a log-in or a reload, the outcome of a top-up that received no response.
 export async function askTopUp() {
-  const one = sent.get();
+  const where = place(), one = kept(where), mine = session.number;
   if (!one?.key) return;
   const words = { amount: money(one.value), card: one.card };
   const answer = await api("GET", "topups/?key=" + encodeURIComponent(one.key)).catch(() => null);
-  if (answer?.results?.length) { sent.drop(); say(t("topupWasMade", words)); } else say(t(answer?.results ? "topupNotMade" : "topupUnknown", words), true);
+  if (mine !== session.number) return;
+  if (answer?.results?.length) { settle(where, one); say(t("topupWasMade", words)); } else say(t(answer?.results ? "topupNotMade" : "topupUnknown", words), true);
 }
 

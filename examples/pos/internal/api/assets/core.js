@@ -67,8 +67,8 @@ export class Failure extends Error {
 // Stale is the response to a request of an earlier session. The page drops it.
 class Stale extends Error {}
 
-// session counts log-ins and log-outs.
-export const session = { number: 0 };
+// session counts log-ins and log-outs, and has the user that the page shows.
+export const session = { number: 0, user: "" };
 
 // The line at the top of the page shows how long a request has been waiting.
 const pending = new Set();
@@ -81,15 +81,19 @@ function drawWaiting() {
 }
 
 // api sends a request and returns the object of the response. It fails when patience is over.
+// The shop refuses a request if another window has logged in as another user.
 export async function api(method, path, body, { key, patience = 12_000 } = {}) {
-  const mine = session.number, request = { since: Date.now() };
+  const mine = session.number, request = { since: Date.now() }, entering = path === "login/" || path === "me/";
   pending.add(request);
   ticker ??= setInterval(drawWaiting, 250);
   let response, data, failure;
   try {
     response = await fetch("/api/v1/" + path, {
       method, signal: AbortSignal.timeout(patience),
-      headers: { ...(body && { "Content-Type": "application/json" }), ...(key && { "Idempotency-Key": key }) },
+      headers: {
+        ...(body && { "Content-Type": "application/json" }), ...(key && { "Idempotency-Key": key }),
+        ...(!entering && { "X-Pos-User": encodeURIComponent(session.user) }),
+      },
       body: body && JSON.stringify(body),
     });
     data = response.status === 204 ? {} : await response.json();
@@ -102,7 +106,7 @@ export async function api(method, path, body, { key, patience = 12_000 } = {}) {
     drawWaiting();
   }
   if (method === "GET" && mine !== session.number) throw new Stale();
-  if (failure?.status === 401 && mine === session.number && path !== "login/" && path !== "me/") showLogin(t("eLogin"));
+  if (failure?.status === 401 && mine === session.number && !entering) showLogin(t("eLogin"));
   if (failure) throw failure;
   return data;
 }
@@ -215,7 +219,7 @@ async function enter() {
   zone = me.timezone === "Local" ? undefined : me.timezone;
   $("login").hidden = true;
   $("nav").hidden = $("account").hidden = false;
-  $("who").textContent = me.user;
+  $("who").textContent = session.user = me.user;
   say("");
   const manager = me.role === "admin";
   for (const e of document.querySelectorAll("[data-manager]")) e.hidden = !manager;

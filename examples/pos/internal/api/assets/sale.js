@@ -6,9 +6,10 @@
 //   unknown  no response came, and the till reads the outcome by the sale's key
 //   done     sold, and the receipt is shown until the next sale begins
 //
-// The browser stores basket, key and phase, so that they survive a reload. Two windows of one
-// user show the same sale. A card and its holder belong to one sale.
+// Basket, key and phase survive a log-in and a reload. Two windows of one user show the same
+// sale. A card and its holder belong to one sale.
 import { $, t, el, money, count, amount, say, announce } from "./core.js";
+import { keep, kept, overtaken } from "./keep.js";
 
 // till is the state of this window: the user, the sale, the holder of the card in the field,
 // and whether this window is sending the sale or a top-up.
@@ -23,20 +24,22 @@ export const paying = () => till.sale.phase === "paying" || till.sale.phase === 
 export const locked = () => paying() || till.toppingUp;
 
 const place = () => "pos.till." + till.me.user;
-export const save = () => { try { localStorage.setItem(place(), JSON.stringify(till.sale)); } catch { /* storage is off */ } };
+export const save = () => keep(place(), till.sale);
 
-// load reads the sale that the browser stores, if it is valid.
+// load reads the kept sale of this user, if it is valid.
 export function load() {
-  let kept = null;
-  try { kept = JSON.parse(localStorage.getItem(place())); } catch { /* not ours */ }
-  const good = Array.isArray(kept?.items) && kept.items.every((i) => Number.isInteger(i.price) && Number.isInteger(i.quantity));
-  till.sale = good ? { ...fresh(), ...kept } : fresh();
+  const sale = kept(place());
+  const good = Array.isArray(sale?.items) && sale.items.every((i) => Number.isInteger(i.price) && Number.isInteger(i.quantity));
+  till.sale = good ? { ...fresh(), ...sale } : fresh();
 }
+
+// nextElsewhere reports whether another window has stored another sale of this user.
+export const nextElsewhere = () => overtaken(place(), till.sale.key);
 
 // otherWindow calls f when another window has changed the sale of this user.
 export function otherWindow(f) {
   window.addEventListener("storage", (event) => {
-    if (till.me && event.key === place() && !till.sending) { load(); f(); }
+    if (till.me && event.key === place() && !till.sending) f();
   });
 }
 

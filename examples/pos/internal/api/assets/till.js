@@ -1,6 +1,6 @@
 // The till: selling, and the work of a cashier around a sale. The phases are in sale.js.
 import { $, t, api, list, money, count, amount, say, guard, loads, typed, newKey, ask, sleep, session, start, Failure, Words } from "./core.js";
-import { till, fresh, total, cardNumber, paying, locked, save, load, otherWindow, enterPhase, drawPhase, drawBasket, drawChange } from "./sale.js";
+import { till, fresh, total, cardNumber, paying, locked, save, load, nextElsewhere, otherWindow, enterPhase, drawPhase, drawBasket, drawChange } from "./sale.js";
 import { forgetHolder, checkCard, takeCard, refreshCard, clearCard, findPeople, topUp, askTopUp } from "./card.js";
 import { showProducts, setStock, clearProducts, scan } from "./goods.js";
 import { showReceipt, clearReceipt, voidSale, showRecent } from "./receipt.js";
@@ -30,7 +30,7 @@ async function sell() {
   if (!till.sale.items.length) throw new Words(t("emptyBasket"));
   const number = cardNumber();
   const given = number ? null : cash();
-  if (!(await checked(number)) || locked()) return;
+  if (!(await checked(number)) || locked() || number !== cardNumber()) return;
   const { sale } = till;
   sale.body = { items: sale.items.map((i) => ({ product: i.id, quantity: i.quantity })), total: total() };
   if (number) sale.body.card = number;
@@ -46,7 +46,7 @@ async function pay() {
 }
 
 async function send() {
-  const { sale } = till, mine = session.number;
+  const { sale, me } = till, mine = session.number;
   enterPhase("paying");
   say(t("selling"));
   const slow = setTimeout(() => say(t("slowSale")), 4000);
@@ -57,15 +57,17 @@ async function send() {
       const made = await api("POST", "sales/", sale.body, { key: sale.key });
       if (!Number.isInteger(made.id) || !Number.isInteger(made.total)) throw new Failure(0);
       clearTimeout(slow);
-      sold(made);
+      if (till.me.user === me.user) sold(sale, made);
       return;
     } catch (error) {
       clearTimeout(slow);
       if (!(error instanceof Failure)) throw error;
+      if (till.me.user !== me.user) return; // the sale waits for its user
       // After a lost response, only a refusal of this same sale shows that it was not made.
       if (error.status === 422 && (await askShop())) return; // another body was sold with this key
-      if (!error.unknown && (!sale.unsure || [400, 409, 422].includes(error.status))) { refused(error); return; }
-      sale.unsure = true;
+      if (!error.unknown && (!sale.unsure || [400, 409, 422].includes(error.status))) { refused(sale, error); return; }
+      if (!current(sale)) return;
+      sale.unsure = till.sale.unsure = true;
       enterPhase("paying");
       if (mine !== session.number) break;
       say(t("unknown"), true);
@@ -73,36 +75,58 @@ async function send() {
     }
   }
   clearTimeout(slow);
-  if (till.sale !== sale) return;
+  if (!current(sale)) return;
   enterPhase("unknown");
   if (mine !== session.number) return;
   say(t("unknownStill"), true);
   $("again").focus();
 }
 
+// takeOver shows the sale that another window has stored. A card in the field belongs to the
+// sale before it.
+function takeOver() {
+  const { key, items } = till.sale;
+  load();
+  if (till.sale.key !== key || (items.length && !till.sale.items.length)) clearCard();
+  if ($("content").hidden) return;
+  drawBasket();
+  drawPhase();
+}
+
+// current reports, after a response, whether the till still has the sale of the request. Another
+// window may have found the outcome and begun the next sale.
+function current(sale) {
+  if (till.sale.key === sale.key && nextElsewhere()) { takeOver(); say(""); }
+  return till.sale.key === sale.key;
+}
+
 // askShop reads by the key whether the sale was made: true, false, or null without a response.
 async function askShop() {
   const { sale } = till, mine = session.number;
   const answer = await api("GET", "sales/?key=" + encodeURIComponent(sale.key), null, { patience: 5000 }).catch(() => null);
-  if (!Array.isArray(answer?.results) || mine !== session.number || till.sale !== sale) return null;
-  if (answer.results.length) sold(answer.results[0]);
-  return answer.results.length > 0;
+  if (!Array.isArray(answer?.results) || mine !== session.number || till.sale.key !== sale.key) return null;
+  if (answer.results.length) { sold(sale, answer.results[0]); return true; }
+  return current(sale) ? false : null;
 }
 
 // sold first shows that the sale is made. The rest only updates the page.
-function sold(made) {
+function sold(sale, made) {
+  const here = current(sale);
   say(t("soldFor", { total: money(made.total), id: made.id }));
+  if (!here) return;
   const { given } = till.sale;
   till.sale = fresh();
   clearCard();
   enterPhase("done");
   drawBasket();
+  if ($("content").hidden) return; // the session has ended
   try { showReceipt(made, given); } catch (error) { console.error(error); }
   showProducts();
   $("search").focus();
 }
 
-function refused(error) {
+function refused(sent, error) {
+  if (!current(sent)) { say(error.words, true); return; }
   const d = error.data, { sale } = till;
   sale.key = null;
   sale.unsure = false;
@@ -128,8 +152,8 @@ function refused(error) {
 // drop returns from an unknown sale to the basket, if the shop reports that it was not made.
 async function drop() {
   const made = await askShop();
+  if (!paying()) return;
   if (made === null) throw new Words(t("unknownStill"));
-  if (made) return;
   enterPhase("open");
   say(t("notMade"));
   const { card } = till.sale.body;
@@ -151,7 +175,7 @@ const askAgain = () => { if (till.sale && paying() && !till.sending && !$("conte
 setInterval(askAgain, 10_000);
 window.addEventListener("online", askAgain);
 window.addEventListener("offline", () => { if (!$("content").hidden && !paying()) say(t("offline"), true); });
-otherWindow(() => { drawBasket(); drawPhase(); });
+otherWindow(takeOver);
 
 $("sell").addEventListener("click", guard(sell));
 $("again").addEventListener("click", guard(pay));
@@ -212,12 +236,11 @@ start({
     save();
     say(t("unknown"), true);
     const made = await askShop();
-    if (made) return;
+    if (made || !paying()) return;
     say(t(made === false ? "notYet" : "unknownStill"), true);
     $("again").focus();
   },
-  // leave removes customer data from the document. The browser stores the basket until this
-  // user returns.
+  // leave removes customer data from the document. The basket is kept until this user returns.
   leave() {
     if (!till.sale) return;
     clearCard();
