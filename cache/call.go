@@ -36,7 +36,7 @@ var ErrLoadTimeout = errors.New("cache: the load took longer than LoadTimeout")
 type call[V any] struct {
 	key    string
 	node   *node         // of the load
-	ticket driver.Ticket // from before the key was read
+	ticket driver.Ticket // from before the key was read; it ends with the call
 	tags   []uint64      // known before the load, and later all tags of the value
 	done   chan struct{}
 	ending[V]
@@ -46,6 +46,7 @@ type call[V any] struct {
 	mu      sync.Mutex
 	old     *V // the value to serve if the load fails or takes too long
 	oldTags []uint64
+	oldEnd  int64 // the end of its use, on the clock of the memory
 }
 
 // ending is the result of a call for its waiters.
@@ -60,20 +61,22 @@ type ending[V any] struct {
 	rest time.Duration
 }
 
-func (f *call[V]) setOld(value *V, tags []uint64) {
+func (f *call[V]) setOld(value *V, tags []uint64, end int64) {
 	f.mu.Lock()
-	f.old, f.oldTags = value, tags
+	f.old, f.oldTags, f.oldEnd = value, tags, end
 	f.mu.Unlock()
 }
 
-// getOld returns the old value, unless one of its tags was invalidated after it was read.
-func (f *call[V]) getOld(m *driver.Memory) *V {
+// getOld returns the old value, unless it has ended or one of its tags was invalidated after
+// it was read. left is the time to its end.
+func (f *call[V]) getOld(m *driver.Memory) (old *V, left time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.old == nil || invalidatedSince(m, f.ticket, f.oldTags) {
-		return nil
+	left = time.Duration(f.oldEnd - m.Now())
+	if f.old == nil || left <= 0 || invalidatedSince(m, f.ticket, f.oldTags) {
+		return nil, 0
 	}
-	return f.old
+	return f.old, left
 }
 
 // waiter is a caller of a call. It is late if the call had already ended.
@@ -175,7 +178,7 @@ func (f waiter[V]) wait(ctx context.Context, m *driver.Memory, soft time.Duratio
 		case <-ctx.Done():
 			return value, "", false, ctx.Err()
 		case <-slow:
-			if old := f.getOld(m); old != nil {
+			if old, _ := f.getOld(m); old != nil {
 				return *old, StaleLoadSlow, false, nil
 			}
 			slow = nil

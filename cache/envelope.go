@@ -49,6 +49,7 @@ type envelope struct {
 	named         []tagState
 	payload       []byte
 	valid         bool      // the tags that every reader knows are valid
+	expired       bool      // Expire ended its freshness
 	few           [2]string // memory for tags
 }
 
@@ -173,7 +174,7 @@ func (c *Typed[V]) encode(w *want, r *reading[V]) ([]byte, error) {
 		e.flags = flagAbsent
 		return e.seal(), nil
 	}
-	payload, err := c.opts.Codec.Marshal(r.value)
+	payload, err := c.marshal(r.value)
 	if err != nil {
 		return nil, fmt.Errorf("cache: %s: encode with %s: %w", c.name, c.opts.Codec.Name(), err)
 	}
@@ -185,4 +186,14 @@ func (c *Typed[V]) encode(w *want, r *reading[V]) ([]byte, error) {
 	e.payload, how = c.opts.Compression.pack(payload)
 	e.flags = byte(how) << 1
 	return e.seal(), nil
+}
+
+// marshal recovers from panics of codecs: a value that cannot be encoded is not stored.
+func (c *Typed[V]) marshal(value V) (payload []byte, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("cache: the codec panicked: %v", v)
+		}
+	}()
+	return c.opts.Codec.Marshal(value)
 }

@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"context"
 	"runtime"
 	"strconv"
 	"testing"
@@ -21,15 +22,17 @@ func TestHeap(t *testing.T) {
 	heap(t, "tagged", limit, func(i int) int { return i }, "a", "b")
 }
 
+// inUse returns the bytes of the heap after a collection.
+func inUse() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc) //nolint:gosec // below 2^63
+}
+
 func heap[V any](t *testing.T, name string, limit int64, value func(int) V, tags ...string) {
 	t.Helper()
-	used := func() int64 {
-		var m runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&m)
-		return int64(m.HeapAlloc) //nolint:gosec // below 2^63
-	}
-	before := used()
+	before := inUse()
 	c, err := cache.New(nil, "n", time.Hour, &cache.Options[V]{MaxBytes: limit})
 	if err != nil {
 		t.Fatal(err)
@@ -47,10 +50,45 @@ func heap[V any](t *testing.T, name string, limit int64, value func(int) V, tags
 		}
 	}
 	s := c.Stats().Memory
-	grown := used() - before
+	grown := inUse() - before
 	t.Logf("%s: %d entries, %d bytes counted, %d in the heap", name, s.Entries, s.Bytes, grown)
 	if s.Evicted == 0 || s.Bytes > limit || grown > limit*5/4 || grown < limit/2 {
 		t.Errorf("%s: %+v, %d bytes in the heap, MaxBytes is %d", name, s, grown, limit)
 	}
 	runtime.KeepAlive(c)
+}
+
+// TestHeapOfRecords: neither a refused audit nor a load that never ends makes the process
+// record invalidations for ever.
+func TestHeapOfRecords(t *testing.T) {
+	block := make(chan struct{})
+	for name, run := range map[string]func(*cache.Typed[int]){
+		"audits": func(c *cache.Typed[int]) {
+			_, _ = c.GetOrLoad(t.Context(), "k", constant(1))
+			for range 40 { // more than run at once
+				_, _ = c.GetOrLoad(t.Context(), "k", func(context.Context) (int, error) { <-block; return 1, nil })
+			}
+			close(block)
+		},
+		"a load": func(c *cache.Typed[int]) {
+			end := make(chan struct{})
+			t.Cleanup(func() { close(end) })
+			_, _ = c.GetOrLoad(t.Context(), "k", func(context.Context) (int, error) { <-end; return 1, nil })
+		},
+	} {
+		c := newTyped(t, nil, &cache.Options[int]{AuditEvery: 1, LoadTimeout: 50 * time.Millisecond})
+		run(c)
+		for range 1000 { // until the audits have ended
+			runtime.Gosched()
+		}
+		time.Sleep(20 * time.Millisecond)
+		before := inUse()
+		for i := range 300_000 {
+			_ = c.Delete(t.Context(), strconv.Itoa(i))
+		}
+		if grown := inUse() - before; grown > 4<<20 {
+			t.Errorf("%s: the heap grew by %d bytes", name, grown)
+		}
+		runtime.KeepAlive(c)
+	}
 }

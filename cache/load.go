@@ -2,6 +2,7 @@ package cache
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"time"
 
@@ -43,10 +45,12 @@ func (c *Typed[V]) GetOrLoad(ctx context.Context, key string, load func(context.
 		}
 	}
 	if e.Extra.Absent {
-		return c.valueOf(e), ErrNotFound
+		var none V
+		return none, ErrNotFound
 	}
-	c.audit(ctx, key, c.valueOf(e), time.Unix(0, e.Extra.LoadedAt), load)
-	return c.valueOf(e), nil
+	value, _ := e.Value.(V) // a nil interface is the zero value
+	c.audit(ctx, key, value, e.Extra.LoadedAt, load)
+	return c.clone(value), nil
 }
 
 // loadOne is GetOrLoad of a key that is not in the local tier.
@@ -70,10 +74,11 @@ func (c *Typed[V]) loadOne(ctx context.Context, key string, load func(context.Co
 			}
 			value, err := r.result()
 			if err == nil {
-				c.audit(ctx, key, value, r.loaded, load)
+				c.audit(ctx, key, value, r.loaded.UnixNano(), load)
+				value = c.clone(value)
 			}
 			c.giveBack(mem)
-			return c.clone(value), err
+			return value, err
 		}
 		if err := ctx.Err(); err != nil {
 			c.memory.End(ticket)
@@ -85,8 +90,11 @@ func (c *Typed[V]) loadOne(ctx context.Context, key string, load func(context.Co
 		if again {
 			continue
 		}
+		if err != nil {
+			return none, err
+		}
 		c.served(ctx, key, stale)
-		return c.clone(value), err
+		return c.clone(value), nil
 	}
 }
 
@@ -145,7 +153,7 @@ func (c *Typed[V]) start(ctx context.Context, ticket driver.Ticket, seq uint64, 
 			joined++
 			continue
 		}
-		j := &job[V]{want: *w, call: own.call}
+		j := &job[V]{want: *w, call: own.call, ticket: ticket.Again(c.memory)}
 		j.take(&rs[i])
 		jobs = append(jobs, j)
 	}
@@ -169,15 +177,18 @@ func (c *Typed[V]) refresh(ctx context.Context, wants []want, load loader[V]) {
 	})
 }
 
-// inBackground runs f, unless the maximum number of background loads already runs.
-func (c *Typed[V]) inBackground(f func()) {
+// inBackground runs f, unless the maximum number of background loads already runs. It
+// reports whether f runs.
+func (c *Typed[V]) inBackground(f func()) bool {
 	select {
 	case c.background <- struct{}{}:
 		go func() {
 			defer func() { <-c.background }()
 			f()
 		}()
+		return true
 	default:
+		return false
 	}
 }
 
@@ -194,7 +205,7 @@ func (c *Typed[V]) find(key string) (e *driver.Entry, fresh bool) {
 	return e, now < e.FreshUntil
 }
 
-// valueOf returns the value of an entry for a caller.
+// valueOf returns the value of an entry for a caller. The entry is not that of an absence.
 func (c *Typed[V]) valueOf(e *driver.Entry) V {
 	value, _ := e.Value.(V) // a nil interface is the zero value
 	return c.clone(value)
@@ -224,7 +235,7 @@ func (c *Typed[V]) due(freshFor, took time.Duration) bool {
 }
 
 // audit compares one in Options.AuditEvery hits with the source, in the background.
-func (c *Typed[V]) audit(ctx context.Context, key string, served V, loaded time.Time, load func(context.Context) (V, error)) {
+func (c *Typed[V]) audit(ctx context.Context, key string, served V, loaded int64, load func(context.Context) (V, error)) {
 	if c.opts.AuditEvery == 0 || rand.IntN(c.opts.AuditEvery) != 0 {
 		return
 	}
@@ -233,7 +244,7 @@ func (c *Typed[V]) audit(ctx context.Context, key string, served V, loaded time.
 		return
 	}
 	ticket := c.memory.Begin()
-	c.inBackground(func() {
+	runs := c.inBackground(func() {
 		defer c.memory.End(ticket)
 		defer func() { _ = recover() }() // a panic is not a result
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.opts.LoadTimeout)
@@ -244,15 +255,20 @@ func (c *Typed[V]) audit(ctx context.Context, key string, served V, loaded time.
 		if err != nil && !isNotFound(err) {
 			return
 		}
-		want, err1 := c.opts.Codec.Marshal(served)
-		got, err2 := c.opts.Codec.Marshal(now)
-		stale := err != nil || err1 == nil && err2 == nil && !bytes.Equal(want, got)
+		stale := err != nil
+		if !stale {
+			equal, err := c.equal(served, now)
+			if err != nil {
+				return // the values cannot be compared
+			}
+			stale = !equal
+		}
 		// A write during the comparison explains the difference. Its message may still be
 		// on the way, so the key is read again.
 		if stale && !c.memory.Valid(ticket, w.hash, tagHashes(append(w.tags[:len(w.tags):len(w.tags)], userTags(m.tags)...))) {
 			return
 		}
-		age := time.Since(loaded)
+		age := time.Since(time.Unix(0, loaded))
 		c.stats.audited.Add(1)
 		if stale {
 			c.stats.auditedStale.Add(1)
@@ -262,6 +278,23 @@ func (c *Typed[V]) audit(ctx context.Context, key string, served V, loaded time.
 			hook(ctx, AuditEvent{c.name, key, stale, age})
 		}
 	})
+	if !runs {
+		c.memory.End(ticket)
+	}
+}
+
+// equal compares two values in their encoded forms. The forms of one map may differ in the
+// order of its keys. If the forms differ, equal therefore decodes them and compares the
+// copies.
+func (c *Typed[V]) equal(a, b V) (bool, error) {
+	first, err1 := c.marshal(a)
+	second, err2 := c.marshal(b)
+	if err := cmp.Or(err1, err2); err != nil || bytes.Equal(first, second) {
+		return err == nil, err
+	}
+	var one, other V
+	err := cmp.Or(c.opts.Codec.Unmarshal(first, &one), c.opts.Codec.Unmarshal(second, &other))
+	return reflect.DeepEqual(one, other), err
 }
 
 // want is a requested key, with the tags that are known before a load.

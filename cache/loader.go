@@ -21,6 +21,9 @@ func isNotFound(err error) bool { return errors.Is(err, ErrNotFound) }
 type job[V any] struct {
 	want
 	*call[V]
+	// ticket is as old as that of the call. The call may end before the value is stored.
+	ticket  driver.Ticket
+	leaving sync.Once  // of the ticket
 	reading reading[V] // of the store
 	read    bool       // the reading is up to date
 	token   string     // of the lease, "" without one
@@ -37,8 +40,11 @@ func (j *job[V]) take(r *reading[V]) {
 	if r.found && !r.absent {
 		old = &j.reading.value
 	}
-	j.setOld(old, r.bears)
+	j.setOld(old, r.bears, r.until)
 }
+
+// leave ends the ticket of the job. The job stores nothing from then on.
+func (j *job[V]) leave(m *driver.Memory) { j.leaving.Do(func() { m.End(j.ticket) }) }
 
 // batch loads keys for the waiters of their calls.
 type batch[V any] struct {
@@ -54,6 +60,7 @@ type batch[V any] struct {
 // loaded.
 func (b *batch[V]) run(ctx context.Context) {
 	c, jobs := b.c, b.all
+	defer b.leave(jobs)
 	ctx, cancel := context.WithTimeout(ctx, c.opts.LoadTimeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, b.timeOut) // also if the load ignores its context
@@ -64,13 +71,15 @@ func (b *batch[V]) run(ctx context.Context) {
 	began := time.Now()
 	for len(jobs) > 0 {
 		final := time.Since(began) >= c.opts.LeaseWait
-		news := b.news(jobs)
+		news, leave := b.news(jobs)
 		ready, held := b.acquire(ctx, jobs, final)
 		if ctx.Err() != nil {
+			leave()
 			b.timeOut()
 			return
 		}
 		if len(held) == 0 {
+			leave()
 			b.loadAll(ctx, ready)
 			return
 		}
@@ -83,6 +92,7 @@ func (b *batch[V]) run(ctx context.Context) {
 				j.read = false
 			}
 		}
+		leave()
 	}
 }
 
@@ -101,6 +111,9 @@ func (b *batch[V]) loadAll(ctx context.Context, jobs []*job[V]) {
 	}
 	release := b.renew(ctx, jobs)
 	defer release()
+	// A load may take longer than LoadTimeout. Its value is not stored then, so the tickets
+	// need not stay.
+	inTime := context.AfterFunc(ctx, func() { b.leave(jobs) })
 	start := time.Now()
 	out := b.load(context.WithValue(ctx, metaKey{}, m), keys)
 	took := time.Since(start)
@@ -108,7 +121,7 @@ func (b *batch[V]) loadAll(ctx context.Context, jobs []*job[V]) {
 	c.stats.loads.Add(1)
 	c.stats.loadTime.Add(int64(took))
 	var late error
-	if ctx.Err() != nil { // all waiters have left
+	if !inTime() { // all waiters have left
 		late = c.loadTimeout()
 	}
 	tags := userTags(m.tags)
@@ -125,7 +138,7 @@ func (b *batch[V]) loadAll(ctx context.Context, jobs []*job[V]) {
 			j.ttl = m.ttl
 		}
 		switch absent := isNotFound(err); {
-		case m.drop && err == nil, absent && c.opts.NotFoundTTL < 0:
+		case m.drop && (err == nil || absent), absent && c.opts.NotFoundTTL < 0:
 			c.calls.end(j.call, ending[V]{value: value, err: err, late: hashes})
 		case err != nil && !absent:
 			b.fail(j, err)
@@ -152,7 +165,7 @@ func (b *batch[V]) old(jobs []*job[V]) func(string) any {
 	return func(key string) any {
 		for _, j := range jobs {
 			if j.want.key == key {
-				if old := j.getOld(b.c.memory); old != nil {
+				if old, _ := j.getOld(b.c.memory); old != nil {
 					return b.c.clone(*old)
 				}
 			}
@@ -169,10 +182,17 @@ func (b *batch[V]) end(j *job[V], value V, err error) {
 // fail ends a job with the old value if there is one, or else with the error.
 func (b *batch[V]) fail(j *job[V], err error) {
 	with := ending[V]{err: err, rest: b.c.opts.ErrorTTL}
-	if old := j.getOld(b.c.memory); old != nil {
-		with = ending[V]{value: *old, stale: true, rest: b.c.opts.ThrottleFor}
+	if old, left := j.getOld(b.c.memory); old != nil {
+		with = ending[V]{value: *old, stale: true, rest: min(b.c.opts.ThrottleFor, left)}
 	}
 	b.c.calls.end(j.call, with)
+}
+
+// leave ends the tickets of jobs.
+func (b *batch[V]) leave(jobs []*job[V]) {
+	for _, j := range jobs {
+		j.leave(b.c.memory)
+	}
 }
 
 // timeOut ends the jobs of a load that takes too long.
@@ -221,7 +241,7 @@ func (c *Typed[V]) keep(ticket driver.Ticket, w *want, r *reading[V]) {
 		e.Extra = &driver.Extra{Tags: tags, Took: r.took, LoadedAt: r.loaded.UnixNano(), Absent: r.absent}
 	}
 	size := int64(r.size)
-	if c.opts.Weigh != nil || size == 0 {
+	if !r.absent && (c.opts.Weigh != nil || size == 0) {
 		size = c.weigh(r.value)
 	}
 	c.memory.Put(ticket, e, size, life, c.hashes[0])

@@ -14,15 +14,15 @@ import (
 //
 // The result has the keys that exist. If load leaves a key out, the key does not exist, and
 // this is remembered as an ErrNotFound. An error of load applies to the keys that load
-// leaves out. With an error, such as the end of ctx, the result still has all available
-// values. The caller owns the map.
+// leaves out. With an error, such as that of an empty key or the end of ctx, the result
+// still has all available values. The caller owns the map.
 func (c *Typed[V]) GetOrLoadMany(ctx context.Context, keys []string, load func(ctx context.Context, missing []string) (map[string]V, error), opts ...CallOption) (map[string]V, error) {
 	out := make(map[string]V, len(keys))
 	wants, due, err := c.fromMemory(ctx, keys, opts, out)
-	if err != nil {
-		return out, err
+	errs := []error{err}
+	if ctx.Err() != nil {
+		return out, errors.Join(err, ctx.Err())
 	}
-	var errs []error
 	for len(wants) > 0 {
 		var missing []want
 		var missed []reading[V]
@@ -118,8 +118,8 @@ func many[V any](load func(context.Context, []string) (map[string]V, error)) loa
 func (c *Typed[V]) GetMany(ctx context.Context, keys []string) (map[string]V, error) {
 	out := make(map[string]V, len(keys))
 	wants, _, err := c.fromMemory(ctx, keys, nil, out)
-	if err != nil || len(wants) == 0 {
-		return out, err
+	if ctx.Err() != nil || len(wants) == 0 {
+		return out, errors.Join(err, ctx.Err())
 	}
 	ticket := c.memory.Begin()
 	defer c.memory.End(ticket)
@@ -133,13 +133,14 @@ func (c *Typed[V]) GetMany(ctx context.Context, keys []string) (map[string]V, er
 			out[wants[i].key] = c.clone(r.value)
 		}
 	}
-	return out, failed
+	return out, errors.Join(err, failed)
 }
 
 // fromMemory serves keys from the local tier and returns the others, each once. due are the
-// served keys that should be refreshed.
+// served keys that should be refreshed. The error names the keys that are refused.
 func (c *Typed[V]) fromMemory(ctx context.Context, keys []string, opts []CallOption, out map[string]V) (wants, due []want, err error) {
-	seen := make(map[string]bool, len(keys))
+	seen, refused := make(map[string]bool, len(keys)), map[string]bool{}
+	var errs []error
 	for _, key := range keys {
 		if seen[key] {
 			continue
@@ -147,7 +148,11 @@ func (c *Typed[V]) fromMemory(ctx context.Context, keys []string, opts []CallOpt
 		seen[key] = true
 		w, err := c.want(key, opts)
 		if err != nil {
-			return nil, nil, err
+			if !refused[err.Error()] { // all keys share the options of the call
+				refused[err.Error()] = true
+				errs = append(errs, fmt.Errorf("cache: %s: %q: %w", c.name, key, err))
+			}
+			continue
 		}
 		e, fresh := c.find(key)
 		if !fresh {
@@ -162,5 +167,5 @@ func (c *Typed[V]) fromMemory(ctx context.Context, keys []string, opts []CallOpt
 			due = append(due, w)
 		}
 	}
-	return wants, due, ctx.Err()
+	return wants, due, errors.Join(errs...)
 }

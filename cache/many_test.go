@@ -97,9 +97,6 @@ func TestManyKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		want("a c d", "a=1 c=3 d=4", "c d")
-		if _, err := c.GetOrLoadMany(ctx, []string{"a", ""}, db.load); !errors.Is(err, cache.ErrEmptyKey) {
-			t.Errorf("an empty key: %v", err)
-		}
 	})
 }
 
@@ -250,4 +247,68 @@ func TestManyKeysWithoutAStore(t *testing.T) {
 			t.Errorf("%d stale", n)
 		}
 	})
+}
+
+// TestManyKeysWithAnEmptyKey: a key that is refused has an error, and the other keys of the
+// call are read, loaded, stored and deleted.
+func TestManyKeysWithAnEmptyKey(t *testing.T) {
+	onTiers(t, func(t *testing.T, open func() *cache.Typed[string]) {
+		ctx, c := t.Context(), open()
+		refused := func(what string, err error) {
+			t.Helper()
+			if !errors.Is(err, cache.ErrEmptyKey) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		for range 20 { // in any order of the map
+			if err := c.SetMany(ctx, map[string]string{"a": "old", "b": "old"}); err != nil {
+				t.Fatal(err)
+			}
+			refused("SetMany", c.SetMany(ctx, map[string]string{"": "new", "a": "new", "b": "new"}))
+			present(t, c, "a", "new")
+			present(t, c, "b", "new")
+		}
+		got, err := c.GetMany(ctx, []string{"", "a", "b"})
+		refused("GetMany", err)
+		if len(got) != 2 {
+			t.Errorf("GetMany: %v", got)
+		}
+		db := &source{values: map[string]string{"c": "loaded"}}
+		got, err = c.GetOrLoadMany(ctx, []string{"", "a", "c", ""}, db.load)
+		refused("GetOrLoadMany", err)
+		if len(got) != 2 || got["c"] != "loaded" || strings.Count(err.Error(), "empty") != 1 {
+			t.Errorf("GetOrLoadMany: %v, %v", got, err)
+		}
+		refused("Delete", c.Delete(ctx, "a", "", "b"))
+		absent(t, c, "a")
+		absent(t, c, "b")
+		refused("Set", c.Set(ctx, "", "x"))
+		refused("Delete", c.Delete(ctx, ""))
+		got, err = c.GetMany(ctx, []string{""})
+		refused("GetMany", err)
+		if len(got) != 0 {
+			t.Errorf("GetMany: %v", got)
+		}
+	})
+}
+
+// TestManyKeysAreRefusedEach: too many tags of one key, or a wrong time to live of all keys,
+// is an error that occurs once.
+func TestManyKeysAreRefusedEach(t *testing.T) {
+	ctx := t.Context()
+	c := newTyped(t, newMapStore(), &cache.Options[string]{Tags: func(key string) []string {
+		if key == "b" {
+			return make([]string, 17)
+		}
+		return nil
+	}})
+	db := &source{values: map[string]string{"a": "1", "b": "2", "c": "3"}}
+	got, err := c.GetOrLoadMany(ctx, []string{"a", "b", "c"}, db.load)
+	if err == nil || !strings.Contains(err.Error(), `"b"`) || len(got) != 2 {
+		t.Errorf("%v, %v", got, err)
+	}
+	got, err = c.GetOrLoadMany(ctx, []string{"a", "c"}, db.load, cache.WithTTL(-1))
+	if !errors.Is(err, cache.ErrInvalidTTL) || len(got) != 0 || strings.Count(err.Error(), "time to live") != 1 {
+		t.Errorf("%v, %v", got, err)
+	}
 }

@@ -40,8 +40,9 @@ func SetTTL(ctx context.Context, ttl time.Duration) error {
 	})
 }
 
-// DoNotKeep returns the value that is being loaded to its callers without storing it. Call
-// it in a load, with the context of the load.
+// DoNotKeep returns the value that is being loaded to its callers without storing it. An
+// ErrNotFound of the load is not remembered either. Call it in a load, with the context of
+// the load.
 func DoNotKeep(ctx context.Context) error {
 	return metaOf(ctx, func(m *meta) error {
 		m.drop = true

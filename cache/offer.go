@@ -34,7 +34,8 @@ func (c *Typed[V]) offer(f *result[V], late []string) {
 	w := f.job.want
 	w.tags = append(w.tags[:len(w.tags):len(w.tags)], late...)
 	w.hashes = tagHashes(w.tags)
-	j := &job[V]{want: w, call: &call[V]{key: w.key, ticket: f.job.ticket.Again(c.memory), tags: w.hashes}}
+	ticket := f.job.ticket.Again(c.memory)
+	j := &job[V]{want: w, call: &call[V]{key: w.key, ticket: ticket, tags: w.hashes}, ticket: ticket}
 	o.waiting = append(o.waiting, &result[V]{job: j, reading: f.reading, keep: true})
 	if !o.running {
 		o.running = true

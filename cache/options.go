@@ -12,16 +12,19 @@ import (
 type Options[V any] struct {
 	// NoMemory never serves a value from the memory of this process. During an outage of
 	// the store, each read then loads. Use it for values such as a balance, where every
-	// read must see the last write of every process. Default: false.
+	// read must see the last write of every process. New refuses it without a store, and with
+	// NewMemory. Default: false.
 	NoMemory bool
 	// MaxBytes is the limit for the values of a cache without a store. Caches on one store
 	// share the memory of the store. Default: 64 MiB.
 	MaxBytes int64
-	// Weigh returns the bytes of a value in memory. Default: the encoded size, or an
-	// estimate that walks the value.
+	// Weigh returns the bytes of a value in memory. A negative result counts as 0. Weigh is
+	// not called for an absence. Default: the encoded size, or an estimate that walks the
+	// value.
 	Weigh func(value V) int64
-	// Clone copies a value for a caller, who may then change it. Default: nil, all callers
-	// share one value and must not change it.
+	// Clone copies a value for a caller, who may then change it. It receives every value that
+	// a load has returned without an error, also nil. Default: nil, all callers share one
+	// value and must not change it.
 	Clone func(value V) V
 	// LocalTTL is the maximum life of a value in memory. Default: the time to live.
 	LocalTTL time.Duration
@@ -58,8 +61,9 @@ type Options[V any] struct {
 	// instead of loading again. It is at most a second. Default: 0, only the waiters of the
 	// load receive the error.
 	ErrorTTL time.Duration
-	// StaleFor is how long a value may be served after its time to live if its load fails.
-	// Default: 0, never.
+	// StaleFor is how long a value may be served after its time to live if its load fails. A
+	// load that takes longer, and the pause of ThrottleFor, do not prolong it. Default: 0,
+	// never.
 	StaleFor time.Duration
 	// SoftTimeout is how long a reader waits for a load if there is a value within
 	// StaleFor. The load continues. Default: 0, to the end of the load.
@@ -72,7 +76,8 @@ type Options[V any] struct {
 	// 2015). The paper uses 1. A larger number refreshes earlier. Default: 0, off.
 	EarlyRefresh float64
 	// AuditEvery is the number of hits for one comparison with the source, in the
-	// background. Stats and Trace.Audit report values that differ. Default: 0, off.
+	// background. Stats and Trace.Audit report values that differ after they were encoded and
+	// decoded. Values that the codec cannot encode do not count. Default: 0, off.
 	AuditEvery int
 	// LoadTimeout is the limit for one load, and for how long its readers wait. After that
 	// they receive the old value if there is one within StaleFor, or else ErrLoadTimeout. A

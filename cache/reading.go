@@ -18,6 +18,7 @@ type reading[V any] struct {
 	absent bool // the value says that the key does not exist
 
 	freshFor, life time.Duration // from now
+	until          int64         // end of its use as an old value, on the clock of the memory
 	took           time.Duration // by its load
 	loaded         time.Time
 	size           int
@@ -169,9 +170,7 @@ func (p *pass[V]) openAll(ctx context.Context, c *Typed[V], ops []driver.Op, sta
 			}
 			continue // a tag that every reader knows was invalidated
 		}
-		if e.valid = true; op.Expired {
-			e.fresh = 0
-		}
+		e.valid, e.expired = true, op.Expired
 		for _, tag := range e.named {
 			if !slices.Contains(w.tags, tag.name) {
 				p.others.add(tag.name)
@@ -223,14 +222,16 @@ var noTags = []uint64{}
 // decode decodes a value whose tags hold.
 func (c *Typed[V]) decode(ctx context.Context, w *want, r *reading[V], e *envelope) {
 	if e.flags&flagAbsent == 0 {
-		if err := c.unmarshal(e, &r.value); err != nil {
+		size, err := c.unmarshal(e, &r.value)
+		if err != nil {
 			var zero V
 			r.value = zero
 			c.badPayload(ctx, w.key, r, err)
 			return
 		}
+		r.size = size
 	}
-	r.found, r.absent, r.size = true, e.flags&flagAbsent != 0, len(e.payload)
+	r.found, r.absent = true, e.flags&flagAbsent != 0
 	r.took, r.loaded = time.Duration(e.took)*time.Millisecond, time.UnixMilli(e.loaded)
 	if own := w.hashes[1:w.own]; len(own)+len(e.named) > 0 {
 		r.bears = slices.Clone(own)
@@ -243,13 +244,16 @@ func (c *Typed[V]) decode(ctx context.Context, w *want, r *reading[V], e *envelo
 	}
 	// The clocks of two machines may differ. The store's own time to live decides the end
 	// of a value's life.
-	r.freshFor = min(time.Until(time.UnixMilli(e.fresh)), max(c.ttl, w.ttl))
-	r.fresh = r.freshFor > 0 || c.opts.StaleFor == 0 && e.fresh != 0
-	if c.opts.StaleFor == 0 {
-		r.freshFor = max(r.freshFor, time.Millisecond)
+	left := min(time.Until(time.UnixMilli(e.fresh)), max(c.ttl, w.ttl))
+	switch {
+	case e.expired:
+		left = min(left, 0)
+	case c.opts.StaleFor == 0:
+		left = max(left, time.Millisecond)
 	}
-	r.freshFor = max(r.freshFor, 0)
+	r.fresh, r.freshFor = left > 0, max(left, 0)
 	r.life = c.life(r.freshFor)
+	r.until = after(c.memory.Now(), max(c.life(left), 0))
 }
 
 // badPayload counts a value that cannot be decoded. The next load replaces it, unless a
@@ -263,8 +267,9 @@ func (c *Typed[V]) badPayload(ctx context.Context, key string, r *reading[V], re
 	}
 }
 
-// unmarshal recovers from panics of codecs that trust their input.
-func (c *Typed[V]) unmarshal(e *envelope, value *V) (err error) {
+// unmarshal returns the size of the payload without compression. It recovers from panics of
+// codecs that trust their input.
+func (c *Typed[V]) unmarshal(e *envelope, value *V) (size int, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("cache: the codec panicked: %v", v)
@@ -272,9 +277,9 @@ func (c *Typed[V]) unmarshal(e *envelope, value *V) (err error) {
 	}()
 	payload, err := Compression(e.flags&flagCompression>>1).unpack(e.payload, c.opts.MaxValue)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return c.opts.Codec.Unmarshal(payload, value)
+	return len(payload), c.opts.Codec.Unmarshal(payload, value)
 }
 
 // result returns the results of GetOrLoad for a fresh reading.

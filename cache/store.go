@@ -41,6 +41,7 @@ func (b *batch[V]) askLeases(ctx context.Context, jobs []*job[V], token func() s
 		ops[i] = driver.Op{Kind: driver.Lease, Key: c.key(j.want.key), Token: token(), TTL: leaseTTL, Seen: j.reading.seen}
 	}
 	states := c.ensureOps(nil, wants, rs)
+	known := tokens(states)
 	first := 0
 	if states[0].Token == "" {
 		first = 1 // the cache is new: a process that waits need not create its state
@@ -51,7 +52,7 @@ func (b *batch[V]) askLeases(ctx context.Context, jobs []*job[V], token func() s
 	if first == 1 && slices.ContainsFunc(ops[:len(jobs)], func(op driver.Op) bool { return op.State == driver.LeaseGranted && op.Err == nil }) {
 		c.do(ctx, states[:1])
 	}
-	c.ensured(jobs[0].ticket, states, wants, rs)
+	c.ensured(jobs[0].ticket, states, known, wants, rs)
 	for i, j := range jobs {
 		op := &ops[i]
 		j.lease, j.left = op.State, op.Left
@@ -138,9 +139,9 @@ func leases[V any](c *Typed[V], kind driver.Kind, jobs []*job[V]) (ops []driver.
 func (c *Typed[V]) ensureStates(ctx context.Context, wants []want, rs []reading[V]) {
 	ops := c.ensureOps(nil, wants, rs)
 	if len(ops) > 0 {
-		ticket := c.memory.Begin()
+		known, ticket := tokens(ops), c.memory.Begin()
 		c.do(ctx, ops)
-		c.ensured(ticket, ops, wants, rs)
+		c.ensured(ticket, ops, known, wants, rs)
 		c.memory.End(ticket)
 	}
 }
@@ -168,10 +169,21 @@ func (c *Typed[V]) ensureOps(ops []driver.Op, wants []want, rs []reading[V]) []d
 	return ops
 }
 
-// ensured stores the results of ensureOps. A reading without all states has an error.
-func (c *Typed[V]) ensured(ticket driver.Ticket, ops []driver.Op, wants []want, rs []reading[V]) {
+// tokens returns the states that the store receives with ops.
+func tokens(ops []driver.Op) []string {
+	out := make([]string, len(ops))
 	for i := range ops {
-		if op := &ops[i]; op.Err == nil {
+		out[i] = ops[i].Token
+	}
+	return out
+}
+
+// ensured stores the results of ensureOps. known are the states from before. They do not become
+// younger, since the store may return them without reading them. A reading without all states
+// has an error.
+func (c *Typed[V]) ensured(ticket driver.Ticket, ops []driver.Op, known []string, wants []want, rs []reading[V]) {
+	for i := range ops {
+		if op := &ops[i]; op.Err == nil && op.Token != known[i] {
 			c.memory.KeepState(ticket, driver.TagHash(op.Key), op.Token)
 		}
 	}
@@ -192,30 +204,34 @@ func (c *Typed[V]) ensured(ticket driver.Ticket, ops []driver.Op, wants []want, 
 }
 
 // news returns a channel that receives when one of the keys is stored or written, or its
-// lease ends.
-func (b *batch[V]) news(jobs []*job[V]) <-chan struct{} {
-	c := b.c
-	if c.store == nil || len(jobs) == 1 && jobs[0].down {
-		return nil
+// lease ends. The caller must call leave.
+func (b *batch[V]) news(jobs []*job[V]) (news <-chan struct{}, leave func()) {
+	m := b.c.memory
+	if b.c.store == nil || len(jobs) == 1 && jobs[0].down {
+		return nil, func() {}
 	}
 	if len(jobs) == 1 {
-		return c.memory.News(jobs[0].want.hash)
+		hash := jobs[0].want.hash
+		one := m.News(hash)
+		return one, func() { m.Left(hash, one) }
 	}
-	any := make(chan struct{}, 1)
+	any, left := make(chan struct{}, 1), make(chan struct{})
 	for _, j := range jobs {
-		one := c.memory.News(j.want.hash)
+		hash := j.want.hash
+		one := m.News(hash)
 		go func() {
+			defer m.Left(hash, one)
 			select {
 			case <-one:
 				select {
 				case any <- struct{}{}:
 				default:
 				}
-			case <-j.done:
+			case <-left:
 			}
 		}()
 	}
-	return any
+	return any, func() { close(left) }
 }
 
 // await waits for d, and reports whether news arrived before.
@@ -273,11 +289,6 @@ func (b *batch[V]) acquire(ctx context.Context, jobs []*job[V], final bool) (rea
 			held = append(held, j)
 		}
 	}
-	for _, j := range ready {
-		if c.store != nil {
-			c.memory.Wake(j.want.hash) // this process does not wait for news of it
-		}
-	}
 	return ready, held
 }
 
@@ -297,7 +308,7 @@ func (b *batch[V]) inMemory(j *job[V]) bool {
 	if e.Extra != nil {
 		tags = e.Extra.Tags
 	}
-	j.setOld(&value, tags)
+	j.setOld(&value, tags, e.GoneAt())
 	return false
 }
 

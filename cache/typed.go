@@ -60,8 +60,8 @@ func New[V any](store driver.Store, name string, ttl time.Duration, opts *Option
 		return nil, fmt.Errorf("cache: the name %q must not contain a colon", name)
 	}
 	switch {
-	case store == nil && c.opts.NoMemory:
-		return nil, fmt.Errorf("cache: %s: NoMemory needs a store", name)
+	case c.opts.NoMemory && (store == nil || store.Capabilities().MemoryOnly):
+		return nil, fmt.Errorf("cache: %s: NoMemory needs a store with another tier than memory", name)
 	case store == nil:
 		c.memory = driver.NewMemory(c.opts.MaxBytes)
 	case c.opts.MaxBytes != 0:
@@ -74,7 +74,7 @@ func New[V any](store driver.Store, name string, ttl time.Duration, opts *Option
 			c.store = nil
 		}
 	}
-	c.schema = c.opts.Schema + fingerprint[V]()
+	c.schema = c.opts.Schema + fingerprint[V](c.opts.Codec)
 	c.weigh = weigher(c.opts.Weigh)
 	c.seed, c.tags = xxh3.HashString(name), []string{clearTag(name)}
 	c.hashes = []uint64{driver.TagHash(c.tags[0])}
@@ -91,7 +91,10 @@ func (c *Typed[V]) Name() string { return c.name }
 func (c *Typed[V]) Get(ctx context.Context, key string) (value V, found bool, err error) {
 	if e, fresh := c.find(key); fresh {
 		c.hitLocal(ctx, e)
-		return c.valueOf(e), e.Extra == nil || !e.Extra.Absent, nil
+		if e.Extra != nil && e.Extra.Absent {
+			return value, false, nil
+		}
+		return c.valueOf(e), true, nil
 	}
 	w, err := c.want(key, nil)
 	if err != nil {
@@ -105,10 +108,10 @@ func (c *Typed[V]) Get(ctx context.Context, key string) (value V, found bool, er
 	mem := c.borrow(w)
 	defer c.giveBack(mem)
 	r := &c.lookUp(ctx, ticket, mem.wants[:], mem)[0]
-	if r.err != nil || !r.fresh {
+	if r.err != nil || !r.fresh || r.absent {
 		return value, false, r.err
 	}
-	return c.clone(r.value), !r.absent, nil
+	return c.clone(r.value), true, nil
 }
 
 // Set stores a value. No running load of the key, in any process, stores its value. In
@@ -118,8 +121,8 @@ func (c *Typed[V]) Set(ctx context.Context, key string, value V, opts ...CallOpt
 }
 
 // SetMany stores values in as many round trips as Set, or as many for each node. If a value cannot be
-// stored, its key is deleted, so that no caller receives an older value. The error joins
-// the errors of all keys.
+// stored, its key is deleted, so that no caller receives an older value. The other values
+// are stored. The error joins the errors of all keys.
 func (c *Typed[V]) SetMany(ctx context.Context, values map[string]V, opts ...CallOption) error {
 	var errs []error
 	var wants []want
@@ -129,7 +132,7 @@ func (c *Typed[V]) SetMany(ctx context.Context, values map[string]V, opts ...Cal
 		case err == nil:
 			wants = append(wants, w)
 		case key == "":
-			return err
+			errs = append(errs, err)
 		default:
 			errs = append(errs, err, c.Delete(ctx, key)) // the old value is deleted in any case
 		}
@@ -143,6 +146,9 @@ func (c *Typed[V]) SetMany(ctx context.Context, values map[string]V, opts ...Cal
 			c.memory.End(ticket)
 		}
 		return errors.Join(append(errs, ctx.Err())...)
+	}
+	if len(wants) == 0 {
+		return errors.Join(errs...)
 	}
 	rs := make([]reading[V], len(wants))
 	for i := range wants {
@@ -179,24 +185,26 @@ func (c *Typed[V]) SetMany(ctx context.Context, values map[string]V, opts ...Cal
 // Delete removes keys in one round trip, or one for each node. After it has returned nil,
 // no caller in this process receives a value that was loaded before, and no process stores
 // such a value. If it fails, old values may live until their time to live ends: repeat it,
-// or report it. If ctx ends first, Delete returns its error at once, and still deletes the
-// keys within StoreTimeout. So do all other writes.
+// or report it. An empty key is an error, and the other keys are deleted. If ctx ends first,
+// Delete returns its error at once, and still deletes the keys within StoreTimeout. So do
+// all other writes.
 func (c *Typed[V]) Delete(ctx context.Context, keys ...string) error {
-	ops := make([]driver.Op, len(keys))
-	for i, key := range keys {
-		if key == "" {
-			return ErrEmptyKey
-		}
-		if c.store == nil {
+	var empty error
+	ops := make([]driver.Op, 0, len(keys))
+	for _, key := range keys {
+		switch {
+		case key == "":
+			empty = ErrEmptyKey
+		case c.store == nil:
 			c.memory.InvalidateKey(c.hash(key))
-			continue
+		default:
+			ops = append(ops, driver.Op{Kind: driver.Delete, Key: c.key(key)})
 		}
-		ops[i] = driver.Op{Kind: driver.Delete, Key: c.key(key)}
 	}
-	if c.store == nil {
-		return nil
+	if len(ops) == 0 {
+		return empty
 	}
-	return c.join(c.write(ctx, ops))
+	return errors.Join(empty, c.join(c.write(ctx, ops)))
 }
 
 // Expire ends the freshness of a key but keeps its value for Options.StaleFor. The next
@@ -213,23 +221,7 @@ func (c *Typed[V]) Expire(ctx context.Context, key string) error {
 	if c.store != nil {
 		return c.join(c.write(ctx, []driver.Op{{Kind: driver.Expire, Key: c.key(key), TTL: c.opts.StaleFor}}))
 	}
-	e, _ := c.find(key)
-	ticket := c.memory.Begin()
-	defer c.memory.End(ticket)
-	if e == nil || e.Extra != nil && e.Extra.Absent {
-		return c.Delete(ctx, key)
-	}
-	r := reading[V]{value: c.valueOf(e), life: c.opts.StaleFor}
-	if e.Extra != nil {
-		r.bears = e.Extra.Tags
-	}
-	// The ticket is older than this invalidation, so only its tags may be compared.
-	c.memory.InvalidateKey(c.hash(key))
-	after := c.memory.Begin()
-	defer c.memory.End(after)
-	if c.memory.Valid(ticket, c.hashes[0], r.bears) {
-		c.keep(after, &w, &r)
-	}
+	c.memory.Expire(w.hash, c.opts.StaleFor)
 	return ctx.Err()
 }
 

@@ -401,6 +401,10 @@ func TestConstruction(t *testing.T) {
 			_, err := cache.New[int](nil, "n", time.Hour, &cache.Options[int]{NoMemory: true})
 			return err
 		},
+		"no tier": func() error {
+			_, err := cache.New(cache.NewMemory(0), "n", time.Hour, &cache.Options[int]{NoMemory: true})
+			return err
+		},
 		"endless": func() error { _, err := cache.New[int](nil, "n", math.MaxInt64, nil); return err },
 		"no name": func() error { _, err := cache.New[int](storeOf(store), "", time.Hour, nil); return err },
 		"no time": func() error { _, err := cache.New[int](storeOf(store), "n", 0, nil); return err },
@@ -417,5 +421,43 @@ func TestConstruction(t *testing.T) {
 	_, getErr := c.GetOrLoad(t.Context(), "", constant(1))
 	if !errors.Is(getErr, cache.ErrEmptyKey) || !errors.Is(c.Set(t.Context(), "", 1), cache.ErrEmptyKey) || !errors.Is(c.Delete(t.Context(), "a", ""), cache.ErrEmptyKey) {
 		t.Error("an empty key was accepted")
+	}
+}
+
+// TestExpireKeepsNoDeletedValue: a Delete or a Set beside Expire is not lost.
+func TestExpireKeepsNoDeletedValue(t *testing.T) {
+	ctx := t.Context()
+	var beside func()
+	// If Expire copies the value, the other write comes between.
+	c := newTyped(t, nil, &cache.Options[string]{StaleFor: time.Hour, Clone: func(s string) string {
+		if then := beside; then != nil {
+			beside = nil
+			then()
+		}
+		return s
+	}})
+	for name, write := range map[string]func() error{
+		"Delete": func() error { return c.Delete(ctx, "k") },
+		"Set":    func() error { return c.Set(ctx, "k", "new") },
+	} {
+		for range 2000 {
+			if err := c.Set(ctx, "k", "old"); err != nil {
+				t.Fatal(err)
+			}
+			beside = func() { _ = write() }
+			if err := c.Expire(ctx, "k"); err != nil {
+				t.Fatal(err)
+			}
+			beside = nil
+			var wg sync.WaitGroup
+			wg.Go(func() { _ = c.Expire(ctx, "k") })
+			if err := write(); err != nil {
+				t.Fatal(err)
+			}
+			wg.Wait()
+			if v, err := c.GetOrLoad(ctx, "k", func(context.Context) (string, error) { return "", errSource }); v == "old" {
+				t.Fatalf("after %s and Expire: %q, %v", name, v, err)
+			}
+		}
 	}
 }

@@ -199,7 +199,15 @@ var suite = []struct {
 				return fmt.Errorf("set for %v: %w, want ErrInvalidTTL", ttl, err)
 			}
 		}
-		return k.want(c, k.key("a"), nil)
+		// An operation that is refused does not affect the others.
+		a, b := k.key("a"), k.key("b")
+		if err := errors.Join(c.Set(k.ctx, a, []byte("1"), long), c.Set(k.ctx, b, []byte("2"), long)); err != nil {
+			return err
+		}
+		if err := c.Delete(k.ctx, a, "", b); !errors.Is(err, driver.ErrEmptyKey) {
+			return fmt.Errorf("Delete with an empty key: %w, want ErrEmptyKey", err)
+		}
+		return errors.Join(k.want(c, a, nil), k.want(c, b, nil))
 	}},
 	{"cancelled", func(c client, k kit) error {
 		ctx, cancel := context.WithCancel(k.ctx)
@@ -213,6 +221,7 @@ var suite = []struct {
 		return k.want(c, k.key("a"), nil)
 	}},
 	{"concurrent", concurrent},
+	{"expire", expire},
 	{"leases", leases},
 	{"tags", tags},
 	{"many in one call", many},

@@ -63,6 +63,32 @@ func expect[T comparable](what string, got T, err error, want T) error {
 	return nil
 }
 
+// expire checks that Expire keeps a value and marks it, and that the value of a key that was
+// deleted does not return.
+func expire(c client, k kit) error {
+	key := k.key("a")
+	end := func() error { return c.do(k.ctx, driver.Op{Kind: driver.Expire, Key: key, TTL: long}).Err }
+	read := func(what string, want []byte, expired bool) error {
+		op := c.do(k.ctx, driver.Op{Kind: driver.Get, Key: key})
+		switch {
+		case op.Err != nil:
+			return fmt.Errorf("%s: %w", what, op.Err)
+		case op.Value == nil && (want == nil || k.lossy):
+			return nil
+		case !bytes.Equal(op.Value, want) || op.Expired != expired:
+			return fmt.Errorf("%s: %.40q, expired %v, want %.40q, expired %v", what, op.Value, op.Expired, want, expired)
+		}
+		return nil
+	}
+	return errors.Join(
+		end(), read("Expire of an absent key", nil, false),
+		c.Set(k.ctx, key, []byte("1"), long), read("a Get before Expire", []byte("1"), false),
+		end(), read("a Get after Expire", []byte("1"), true),
+		c.Set(k.ctx, key, []byte("2"), long), read("a Get after a later Set", []byte("2"), false),
+		end(), c.Delete(k.ctx, key), read("a Get after a later Delete", nil, false),
+		end(), read("Expire of a deleted key", nil, false))
+}
+
 // leases checks that one caller loads, and that a write ends its right to store.
 func leases(c client, k kit) error {
 	key := k.key("a")

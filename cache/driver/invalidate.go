@@ -23,6 +23,35 @@ func (m *Memory) InvalidateKey(hash uint64) {
 	m.wakes.wake(hash)
 }
 
+// Expire ends the freshness of a key, and keeps its entry for at most life from now. Reads
+// and loads of the key that run now are not kept. It removes the entry of an absent value.
+func (m *Memory) Expire(hash uint64, life time.Duration) {
+	m.ledger.change(hash)
+	m.mu.Lock()
+	if old := m.table.Load().find(hash); old != nil {
+		if old.Extra != nil && old.Extra.Absent {
+			m.evicted.Invalidated++
+			m.drop(old)
+		} else {
+			m.replace(old, m.expired(old, life))
+		}
+	}
+	m.mu.Unlock()
+	m.wakes.wake(hash)
+}
+
+// expired returns a copy of an entry that is no longer fresh.
+func (m *Memory) expired(old *Entry, life time.Duration) *Entry {
+	e := &Entry{Hash: old.Hash, Owner: old.Owner, Key: old.Key, Value: old.Value, FreshUntil: min(old.FreshUntil, m.Now()), weight: old.weight}
+	if old.Extra != nil {
+		extra := *old.Extra
+		extra.links = nil
+		e.Extra = &extra
+	}
+	e.goneAt.Store(min(old.goneAt.Load(), m.until(life)))
+	return e
+}
+
 // Announce is called before an invalidation of a tag. Reads and loads with the tag that run
 // now are not kept. Otherwise a load that reports the tag at its end could receive the new
 // state of the tag for an old value, before InvalidateTag.

@@ -29,7 +29,7 @@ type Memory struct {
 	ghostAge []uint64
 	tagged   map[uint64]*tagLink // the first entry of each tag
 	whole    map[uint64][]uint64 // tag of a cache: the owners whose entries it invalidates
-	states   map[uint64]string   // of tags, from the last report of the store
+	states   map[uint64]tagState // of tags, from the last report of the store
 	sweep    int
 	evicted  MemoryStats
 
@@ -62,6 +62,9 @@ type Entry struct {
 	weight     uint32
 	reads      atomic.Uint32 // up to 3; the high bit marks entries in main
 }
+
+// GoneAt returns the end of the life of an entry on the clock of the Memory.
+func (e *Entry) GoneAt() int64 { return e.goneAt.Load() }
 
 // Extra holds fields that only some entries need.
 type Extra struct {
@@ -96,7 +99,7 @@ func NewMemory(maxBytes int64) *Memory {
 	}
 	m := &Memory{
 		base: time.Now(), max: maxBytes, ghosts: map[uint64]struct{}{}, tagged: map[uint64]*tagLink{},
-		whole: map[uint64][]uint64{}, states: map[uint64]string{},
+		whole: map[uint64][]uint64{}, states: map[uint64]tagState{},
 	}
 	m.table.Store(newTable(64))
 	m.limit.Store(math.MaxInt64)
@@ -165,20 +168,17 @@ func (m *Memory) Seq() uint64 { return m.ledger.now() }
 func (t Ticket) Since(seq uint64) bool { return seq > t.seq }
 
 // Put stores an entry of size bytes for life, unless its key, one of its tags or one of
-// more was invalidated since t. It replaces the entry with the same hash.
+// more was invalidated since t. It replaces the entry with the same hash. A negative size
+// counts as 0.
 func (m *Memory) Put(t Ticket, e *Entry, size int64, life time.Duration, more ...uint64) bool {
-	size += int64(len(e.Key)) + entryOverhead
+	overhead := int64(len(e.Key)) + entryOverhead
 	if e.Extra != nil {
-		size += extraOverhead + tagOverhead*int64(len(e.Extra.Tags))
+		overhead += extraOverhead + tagOverhead*int64(len(e.Extra.Tags))
 	}
 	if life <= 0 {
 		return false
 	}
-	end := m.Now() + int64(life)
-	if end < 0 {
-		end = math.MaxInt64
-	}
-	e.goneAt.Store(end)
+	e.goneAt.Store(m.until(life))
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	old := m.table.Load().find(e.Hash)
@@ -186,35 +186,49 @@ func (m *Memory) Put(t Ticket, e *Entry, size int64, life time.Duration, more ..
 	if !m.ledger.valid(t, e.Hash, more) || e.Extra != nil && !m.ledger.valid(t, e.Hash, e.Extra.Tags) {
 		return false
 	}
-	if size > m.max || size > math.MaxUint32 {
+	if size = max(size, 0); size > min(m.max, math.MaxUint32)-overhead { // the sum could overflow
 		m.evicted.TooLarge++
 		if old != nil {
 			m.drop(old)
 		}
 		return false
 	}
-	e.weight = uint32(size) //nolint:gosec // compared above
-	_, ghost := m.ghosts[e.Hash]
+	e.weight = uint32(size + overhead) //nolint:gosec // compared above
+	m.replace(old, e)
+	m.sweepSome()
+	for m.bytes > m.max {
+		m.evict()
+	}
+	return true
+}
+
+// until returns the end of a life that begins now.
+func (m *Memory) until(life time.Duration) int64 {
+	if end := m.Now() + int64(life); end >= 0 {
+		return end
+	}
+	return math.MaxInt64
+}
+
+// replace stores an entry with a weight in the place of the old entry with the same hash,
+// which may be nil.
+func (m *Memory) replace(old, e *Entry) {
+	_, again := m.ghosts[e.Hash]
 	if old != nil {
-		ghost = ghost || old.reads.Load() >= inMain
+		again = again || old.reads.Load() >= inMain
 		m.unlink(old)
 	}
 	for !m.table.Load().put(e) {
 		m.table.Store(m.table.Load().grown())
 	}
-	m.bytes += size
-	if ghost {
+	m.bytes += int64(e.weight)
+	if again {
 		e.reads.Store(inMain)
 		m.main.push(e)
 	} else {
 		m.small.push(e)
 	}
 	m.link(e)
-	m.sweepSome()
-	for m.bytes > m.max {
-		m.evict()
-	}
-	return true
 }
 
 // unlink removes an entry from the queues and the index by tag.

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -156,4 +157,21 @@ func TestReadersBesideWriters(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestOddSizes: no size breaks the sum of all sizes.
+func TestOddSizes(t *testing.T) {
+	m := NewMemory(1 << 20)
+	for _, size := range []int64{math.MaxInt64, math.MaxInt64 - 100, math.MinInt64, -1 << 30} {
+		if stored := m.put("odd", 1, size); stored != (size < 0) {
+			t.Errorf("size %d: stored %v", size, stored)
+		}
+	}
+	if s := m.Stats(); s.Entries != 1 || s.Bytes <= 0 || s.Bytes > 1000 || s.TooLarge != 2 {
+		t.Errorf("%+v", s)
+	}
+	huge := NewMemory(math.MaxInt64)
+	if huge.put("k", 1, math.MaxInt64) || huge.Stats().Bytes != 0 {
+		t.Errorf("%+v", huge.Stats())
+	}
 }

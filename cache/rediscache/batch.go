@@ -24,6 +24,7 @@ type batch struct {
 // item is the command of an operation.
 type item struct {
 	op      int
+	first   bool // the command applies the pending write of the key or tag of op
 	command redis.Cmder
 	script  *redis.Script // the script of the command
 	text    bool          // the command has the text of the script
@@ -94,7 +95,7 @@ func (b *batch) commands(ctx context.Context, p redis.Pipeliner) {
 		if op.Err != nil || op.Kind == driver.Sync {
 			continue
 		}
-		b.applyPending(ctx, p, op)
+		b.applyPending(ctx, p, i)
 		it := item{op: i}
 		place := s.place(op)
 		if op.Kind == driver.Delete && s.single && len(b.ops) > 1 { // a long list needs few commands
@@ -195,14 +196,16 @@ func (b *batch) get(ctx context.Context, p redis.Pipeliner, place string) redis.
 	return c
 }
 
-// applyPending deletes a key or tag whose earlier write did not arrive.
-func (b *batch) applyPending(ctx context.Context, p redis.Pipeliner, op *driver.Op) {
+// applyPending deletes the key or tag of the i-th operation if an earlier write of it did not
+// arrive.
+func (b *batch) applyPending(ctx context.Context, p redis.Pipeliner, i int) {
+	op := &b.ops[i]
 	t := target{op.Key, op.Kind == driver.TagState}
 	if op.Kind != driver.Get && op.Kind != driver.TagState && op.Kind != driver.Lease && op.Kind != driver.Fill {
 		return
 	}
 	if seq := b.s.pending.get(t); seq != 0 {
-		b.items = append(b.items, item{op: -1, command: p.Del(ctx, b.s.place(op)), pending: seq, applies: t})
+		b.items = append(b.items, item{op: i, first: true, command: p.Del(ctx, b.s.place(op)), pending: seq, applies: t})
 		kind := driver.Delete
 		if t.tag {
 			kind = driver.Invalidate
@@ -241,6 +244,7 @@ func (b *batch) results(ctx context.Context) error {
 	s := b.s
 	var again []string // names to delete
 	var woken, unnoted message
+	rejected := -1 // the operation whose pending write the server rejected
 	for i := range b.items {
 		it := &b.items[i]
 		err := it.command.Err()
@@ -250,10 +254,13 @@ func (b *batch) results(ctx context.Context) error {
 		if it.text && err == nil {
 			s.scripts.Store(it.script, nil)
 		}
-		if it.op < 0 {
+		op := &b.ops[it.op]
+		if it.first && err != nil {
+			op.Err, rejected = wrap(err), it.op // the value or state is still the old one
+		}
+		if it.first || it.op == rejected {
 			continue
 		}
-		op := &b.ops[it.op]
 		full := redis.HasErrorPrefix(err, "OOM")
 		if full && (op.Kind == driver.Set || op.Kind == driver.Expire) {
 			again = append(again, s.place(op))

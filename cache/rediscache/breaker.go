@@ -15,6 +15,7 @@ type breaker struct {
 	probing  bool
 	retryAt  time.Time
 	pause    time.Duration
+	silent   time.Time // when the first caller left without a reply, since the last reply
 }
 
 const (
@@ -45,6 +46,7 @@ func (b *breaker) report(now time.Time, ok, hung bool) (changed bool) {
 	defer b.mu.Unlock()
 	b.probing = false
 	if ok {
+		b.silent = time.Time{}
 		changed = b.open
 		b.failures, b.open, b.pause = 0, false, 0
 		return changed
@@ -66,9 +68,17 @@ func (b *breaker) isOpen() bool {
 	return b.open
 }
 
-// abandon ends an allowed call without a result.
-func (b *breaker) abandon() {
+// abandon ends an allowed call without a result: its caller left before timeout. It reports
+// false if no call had a reply for that time. The caller of abandon must then call report.
+func (b *breaker) abandon(now time.Time, timeout time.Duration) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.silent.IsZero() {
+		b.silent = now
+	}
+	if now.Sub(b.silent) >= timeout {
+		return false
+	}
 	b.probing = false
+	return true
 }

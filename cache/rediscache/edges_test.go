@@ -732,6 +732,9 @@ func TestUserWithoutStreams(t *testing.T) {
 		t.Errorf("Run: %v", err)
 	}
 	works(t, open[string](t, s, "p", nil))
+	if n := s.Stats().Unannounced; n < 4 { // one for each write
+		t.Errorf("%d messages were counted", n)
+	}
 }
 
 // TestFullRedis: a Set that does not fit deletes the old value, a read is a hit or a miss,

@@ -14,6 +14,7 @@ const (
 	readBlock  = 500 * time.Millisecond
 	readSlack  = 500 * time.Millisecond
 	checkEvery = time.Second
+	readCount  = 10_000 // entries in one read
 	// logLife is how long the stream exists after its last read.
 	logLife = time.Minute
 	// readPause is the time between two reads of a busy log. The work of a process then
@@ -171,7 +172,7 @@ func (sh *shard) read(ctx context.Context) error {
 		last = sh.last
 		sh.mu.Unlock()
 	}
-	entries, err := sh.entries(ctx, last, readBlock)
+	entries, err := sh.entries(ctx, last)
 	if err != nil {
 		return err
 	}
@@ -183,12 +184,11 @@ func (sh *shard) read(ctx context.Context) error {
 	return nil
 }
 
-// entries returns the entries after an id. It waits for block. A negative block means no
-// wait.
-func (sh *shard) entries(ctx context.Context, last string, block time.Duration) ([]redis.XMessage, error) {
+// entries waits for the entries after an id.
+func (sh *shard) entries(ctx context.Context, last string) ([]redis.XMessage, error) {
 	s := sh.log.s
-	streams, err := call(ctx, s, max(block, 0)+readSlack, func(ctx context.Context) ([]redis.XStream, error) {
-		return s.client.XRead(ctx, &redis.XReadArgs{Streams: []string{sh.key, last}, Count: 10_000, Block: block}).Result()
+	streams, err := call(ctx, s, readBlock+readSlack, func(ctx context.Context) ([]redis.XStream, error) {
+		return s.client.XRead(ctx, sh.after(last, readBlock)).Result()
 	})
 	if errors.Is(err, redis.Nil) {
 		err = nil
@@ -199,6 +199,56 @@ func (sh *shard) entries(ctx context.Context, last string, block time.Duration) 
 	return streams[0].Messages, nil
 }
 
+// after is the command that reads the entries after an id. A negative block means no wait.
+func (sh *shard) after(last string, block time.Duration) *redis.XReadArgs {
+	return &redis.XReadArgs{Streams: []string{sh.key, last}, Count: readCount, Block: block}
+}
+
+// catchUp applies every entry that is in the stream now. It reports whether the anchor is
+// still in the stream: otherwise entries were lost. advance moves this process's position.
+func (sh *shard) catchUp(ctx context.Context, advance bool) (complete bool, err error) {
+	s := sh.log.s
+	sh.mu.Lock()
+	last, anchor := sh.last, sh.anchor
+	sh.mu.Unlock()
+	for {
+		p, err := call(ctx, s, s.opts.Timeout, func(ctx context.Context) (page, error) { return sh.page(ctx, last, anchor) })
+		if err != nil {
+			return false, wrap(err)
+		}
+		sh.apply(p.entries, advance)
+		if len(p.entries) < readCount || !p.complete {
+			return p.complete, nil
+		}
+		last = p.entries[len(p.entries)-1].ID
+	}
+}
+
+// page is the result of one read of a stream.
+type page struct {
+	entries  []redis.XMessage
+	complete bool // the stream has the anchor
+}
+
+// page reads entries after an id, and then looks for the anchor. A stream loses its oldest
+// entries first. So if it has the anchor, the read missed no entry.
+func (sh *shard) page(ctx context.Context, last, anchor string) (out page, err error) {
+	var read *redis.XStreamSliceCmd
+	var found *redis.XMessageSliceCmd
+	_, _ = sh.log.s.client.Pipelined(ctx, func(p redis.Pipeliner) error { // each command has its error
+		read, found = p.XRead(ctx, sh.after(last, -1)), p.XRangeN(ctx, sh.key, anchor, anchor, 1)
+		return nil
+	})
+	if err := read.Err(); err != nil && !errors.Is(err, redis.Nil) {
+		return page{}, err
+	}
+	if streams := read.Val(); len(streams) > 0 {
+		out.entries = streams[0].Messages
+	}
+	out.complete = len(found.Val()) == 1
+	return out, found.Err()
+}
+
 // check makes sure that the stream exists with all entries since the last check. Otherwise
 // the process starts at the end of the stream and drops its memory.
 func (sh *shard) check(ctx context.Context) error {
@@ -207,23 +257,15 @@ func (sh *shard) check(ctx context.Context) error {
 	anchor := sh.anchor
 	sh.mu.Unlock()
 	if anchor != "" {
-		found, err := call(ctx, s, s.opts.Timeout, func(ctx context.Context) (int, error) {
-			found, err := s.client.XRangeN(ctx, sh.key, anchor, anchor, 1).Result()
-			if err == nil && len(found) == 1 {
-				err = s.client.PExpire(ctx, sh.key, logLife).Err()
-			}
-			return len(found), err
-		})
+		complete, err := sh.catchUp(ctx, true) // all missing entries, before the memory is trusted again
 		if err != nil {
-			return wrap(err)
+			return err
 		}
-		if found == 1 {
-			if !sh.isOnline() { // read the missing entries before the memory is trusted again
-				entries, err := sh.entries(ctx, sh.lastID(), -1)
-				if err != nil {
-					return err
-				}
-				sh.apply(entries, true)
+		if complete {
+			if _, err := call(ctx, s, s.opts.Timeout, func(ctx context.Context) (bool, error) {
+				return s.client.PExpire(ctx, sh.key, logLife).Result()
+			}); err != nil {
+				return wrap(err)
 			}
 			sh.mu.Lock()
 			sh.anchor, sh.checked, sh.contact = sh.last, time.Now(), time.Now()
@@ -238,15 +280,14 @@ func (sh *shard) check(ctx context.Context) error {
 	if err != nil {
 		return wrap(err)
 	}
+	// Before the new anchor is visible: with it, a Sync of a load that began earlier succeeds.
+	s.memory.InvalidateAll(s.opts.OfflineLimit / 2)
 	sh.mu.Lock()
 	sh.last, sh.anchor, sh.checked, sh.contact = id, id, time.Now(), time.Now()
 	sh.mu.Unlock()
-	spread := s.opts.OfflineLimit / 2
 	if anchor == "" {
-		s.memory.InvalidateAll(spread)
 		s.opts.Logger.InfoContext(ctx, "rediscache: invalidations are received", "log", sh.key)
 	} else {
-		s.memory.InvalidateAll(spread)
 		s.stats.gaps.Add(1)
 		s.opts.Logger.WarnContext(ctx, "rediscache: the invalidation log does not reach back to this process; its memory is dropped", "log", sh.key)
 		if hook := s.opts.Trace.Gap; hook != nil {
@@ -261,12 +302,6 @@ func (sh *shard) isOnline() bool {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	return sh.online
-}
-
-func (sh *shard) lastID() string {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	return sh.last
 }
 
 // apply applies entries. advance moves this process's position behind them.
@@ -289,18 +324,19 @@ func (sh *shard) apply(entries []redis.XMessage, advance bool) {
 	}
 }
 
-// sync applies every message that was appended before.
+// sync applies every message that was appended before. It fails if a message may be missing.
 func (l *invalidationLog) sync(ctx context.Context) error {
 	for _, sh := range l.shards {
 		if !sh.isOnline() {
 			return errors.New("rediscache: invalidations are not received now; Run must run for values with tags of SetTags")
 		}
-		entries, err := sh.entries(ctx, sh.lastID(), -1)
-		if err != nil {
+		complete, err := sh.catchUp(ctx, false)
+		switch {
+		case err != nil:
 			return err
-		}
-		sh.apply(entries, false)
-		if !sh.isOnline() {
+		case !complete:
+			return fmt.Errorf("rediscache: the invalidation log %q does not reach back to this process", sh.key)
+		case !sh.isOnline():
 			return errors.New("rediscache: invalidations are not received now")
 		}
 	}

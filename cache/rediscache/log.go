@@ -118,9 +118,8 @@ func (l *invalidationLog) split(m message) map[*shard]message {
 	return out
 }
 
-// report sends the completed writes to all processes, on a Cluster.
-func (l *invalidationLog) report(ctx context.Context, ops []driver.Op) {
-	var m message
+// writes returns the message about the writes among ops.
+func writes(ops []driver.Op) (m message) {
 	for i := range ops {
 		switch op := &ops[i]; op.Kind { //nolint:exhaustive // the others write no value that is in memory
 		case driver.Set, driver.Delete, driver.Expire, driver.Invalidate:
@@ -129,7 +128,7 @@ func (l *invalidationLog) report(ctx context.Context, ops []driver.Op) {
 			}
 		}
 	}
-	_ = l.post(ctx, m, true) // it is appended later after an error
+	return m
 }
 
 // later appends a message without waiting for it.
@@ -173,8 +172,8 @@ func (sh *shard) post(m message) *delivery {
 	return sh.sent
 }
 
-// flush sends messages until the queue is empty. It keeps the events of a failed send. The
-// next message and Run send them again.
+// flush sends messages until the queue is empty. It keeps the events of a failed send, unless
+// the server denies the right to append. The next message and Run send them again.
 func (sh *shard) flush() {
 	sh.sending.Lock()
 	defer sh.sending.Unlock()
@@ -193,7 +192,7 @@ func (sh *shard) flush() {
 			return
 		}
 		err := sh.deliver(context.Background(), m)
-		if err != nil && (!isReply(err) || passing(err)) {
+		if err != nil && !denied(err) {
 			sh.out.Lock()
 			sh.unsent = append(m, sh.unsent...)
 			sh.out.Unlock()
@@ -208,6 +207,9 @@ func (sh *shard) flush() {
 // deliver appends a message, if the breaker of the node of the stream allows it.
 func (sh *shard) deliver(ctx context.Context, m message) error {
 	s := sh.log.s
+	if err := s.nodes.find(ctx); err != nil {
+		return err
+	}
 	n := s.nodes.of(ctx, sh.key)
 	if !n.breaker.allow(time.Now()) {
 		return driver.ErrUnavailable
@@ -252,25 +254,27 @@ func (sh *shard) append(ctx context.Context, p redis.Pipeliner, m message) appen
 func (l *invalidationLog) appended(ctx context.Context, a appended) (late bool, err error) {
 	switch err := a.command.Err(); {
 	case err == nil, errors.Is(err, redis.Nil):
-	case redis.HasErrorPrefix(err, "OOM"), !isReply(err), passing(err):
-		return true, l.post(ctx, a.message, true)
-	default:
+		return false, nil
+	case denied(err):
 		l.refused(ctx, err)
+		return false, nil
 	}
-	return false, nil
+	return true, l.post(ctx, a.message, true)
 }
 
-// denied reports a lack of rights, for a command or for a command in a script.
+// denied reports that the user may not run a command, also in a script. An operator may have
+// renamed the command instead.
 func denied(err error) bool {
 	text := err.Error()
-	return strings.Contains(text, "NOPERM") || strings.Contains(text, "ACL failure") || strings.Contains(text, "can't run this command")
+	return redis.HasErrorPrefix(err, "unknown command") || strings.Contains(text, "NOPERM") || strings.Contains(text, "ACL failure") || strings.Contains(text, "can't run this command")
 }
 
-// refused logs one warning that the log cannot be written.
+// refused counts a message that the log never receives, and logs the first one.
 func (l *invalidationLog) refused(ctx context.Context, err error) {
-	if err == nil || !denied(err) {
+	if err == nil {
 		return
 	}
+	l.s.stats.unannounced.Add(1)
 	l.once.Do(func() {
 		l.s.opts.Logger.WarnContext(ctx, "rediscache: the user may not write the invalidation log; other processes see writes late: allow XADD, XREAD, XRANGE, XTRIM, EVALSHA and EVAL on its keys", "key", l.shards[0].key, "error", err)
 	})

@@ -5,7 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/mainstay-go/mainstay/cache"
+	"github.com/mainstay-go/mainstay/cache/rediscache"
 )
 
 // TestLostStates: the state of a tag that Redis lost costs each value one load, and two
@@ -73,4 +76,34 @@ func TestForeignDelete(t *testing.T) {
 	if worst > time.Second {
 		t.Errorf("after %v", worst)
 	}
+}
+
+// TestLostMessage: a message that the log never receives costs LocalLimit, also in a process
+// that stores values with the tag all the time.
+func TestLostMessage(t *testing.T) {
+	t.Parallel()
+	server := redisServer(t)
+	cl, hook := client(t, server.Addr()), &refusing{err: redis.Nil}
+	cl.AddHook(hook)
+	writer := open[string](t, running(t, newStore(t, cl, &rediscache.Options{Timeout: patient})), "n", nil)
+	s := running(t, newStore(t, client(t, server.Addr()), &rediscache.Options{Timeout: patient, LocalLimit: 300 * time.Millisecond, OfflineLimit: time.Hour}))
+	reader := open[string](t, s, "n", nil)
+	read := func(key, now string) string {
+		v, err := reader.GetOrLoad(t.Context(), key, func(context.Context) (string, error) { return now, nil }, cache.WithTags("tag"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	read("k", "old")
+	hook.on.Store(true)
+	if err := writer.InvalidateTags(t.Context(), "tag"); err != nil {
+		t.Fatal(err)
+	}
+	loads := 0
+	eventually(t, "the old value ends", func() bool {
+		loads++
+		read("other"+k(loads), "other")
+		return read("k", "new") == "new"
+	})
 }

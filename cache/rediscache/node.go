@@ -9,6 +9,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,21 +24,43 @@ type nodes struct {
 	s      *Store
 	mu     sync.RWMutex
 	byAddr map[string]*node
+	known  atomic.Bool // the client of a Cluster knows its nodes
 }
 
-// of returns the node of a key.
+// find makes the client of a Cluster learn its nodes, within the timeout of the store. Each
+// later call of the client would otherwise do so, without a limit. The breaker of the node ""
+// stands for all nodes until they are known.
+func (ns *nodes) find(ctx context.Context) error {
+	c, ok := ns.s.client.(*redis.ClusterClient)
+	if !ok || ns.known.Load() {
+		return nil
+	}
+	n := ns.at("")
+	if !n.breaker.allow(time.Now()) {
+		ns.s.stats.refused.Add(1)
+		return driver.ErrUnavailable
+	}
+	began := time.Now()
+	_, err := call(ctx, ns.s, ns.s.opts.Timeout, func(ctx context.Context) (*redis.Client, error) { return c.MasterForKey(ctx, "") })
+	if n.finish(ctx, err, time.Since(began)) {
+		err = fmt.Errorf("%w: %w", driver.ErrUnavailable, err)
+	}
+	ns.known.Store(err == nil)
+	return err
+}
+
+// of returns the node of a key. find must have returned nil before.
 func (ns *nodes) of(ctx context.Context, place string) *node {
-	addr := ""
-	switch c := ns.s.client.(type) {
-	case *redis.ClusterClient:
+	if c, ok := ns.s.client.(*redis.ClusterClient); ok {
 		if master, err := c.MasterForKey(ctx, place); err == nil {
-			addr = master.Options().Addr
-		}
-	case *redis.Ring:
-		if shard, err := c.GetShardClientForKey(place); err == nil {
-			addr = shard.Options().Addr
+			return ns.at(master.Options().Addr)
 		}
 	}
+	return ns.at("")
+}
+
+// at returns the node with an address.
+func (ns *nodes) at(addr string) *node {
 	ns.mu.RLock()
 	n := ns.byAddr[addr]
 	ns.mu.RUnlock()
@@ -98,12 +121,17 @@ var requests = sync.Pool{New: func() any { return &request{done: make(chan struc
 
 // do executes operations and applies their effects to this process.
 func (n *node) do(ctx context.Context, ops []driver.Op) {
-	s := n.s
 	if sets(ops) {
 		n.set(ctx, ops)
 	} else {
 		n.exchange(ctx, ops)
 	}
+	n.s.settle(ops)
+}
+
+// settle records the writes that a node did not receive, and applies all writes to the memory
+// of this process.
+func (s *Store) settle(ops []driver.Op) {
 	for i := range ops {
 		op := &ops[i]
 		if op.Err != nil && op.Kind <= driver.Expire && op.Kind != driver.Get || op.Err != nil && op.Kind == driver.Invalidate {
@@ -173,7 +201,7 @@ func (s *Store) failed(op *driver.Op) error {
 
 // passing reports whether the error of a server is temporary.
 func passing(err error) bool {
-	for _, prefix := range []string{"TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY", "MOVED", "ASK"} {
+	for _, prefix := range []string{"TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY", "MOVED", "ASK", "MISCONF", "NOREPLICAS", "BUSY ", "max number of clients"} {
 		if redis.HasErrorPrefix(err, prefix) {
 			return true
 		}
@@ -300,12 +328,7 @@ func (n *node) execute(ctx context.Context, ops []driver.Op) (err error) {
 
 // report records the end of a round trip in the breaker and the operations.
 func (n *node) report(ctx context.Context, ops []driver.Op, err error, took time.Duration) {
-	if err != nil && ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
-		n.breaker.abandon() // the caller left: the state of the server is unknown
-		driver.Fail(ops, err)
-		return
-	}
-	failed := n.judge(ctx, err, took)
+	failed := n.finish(ctx, err, took)
 	if err != nil {
 		if failed {
 			err = fmt.Errorf("%w: %w", driver.ErrUnavailable, err)
@@ -314,9 +337,28 @@ func (n *node) report(ctx context.Context, ops []driver.Op, err error, took time
 	}
 }
 
+// finish is judge for a call that ends with its caller. A caller that left early says nothing
+// about the server.
+func (n *node) finish(ctx context.Context, err error, took time.Duration) (failed bool) {
+	if err != nil && ended(ctx) && took < n.late() && n.breaker.abandon(time.Now(), n.s.opts.Timeout) {
+		return false
+	}
+	return n.judge(ctx, err, took)
+}
+
+// ended reports whether a context is over. A connection obeys the same deadline, and may report
+// it before the context does.
+func ended(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
+}
+
+// late is how long a call without a reply takes that the store has ended, and not its caller.
+func (n *node) late() time.Duration { return n.s.opts.Timeout * 9 / 10 }
+
 // judge records the end of a call in the breaker, and reports whether the connection failed.
 func (n *node) judge(ctx context.Context, err error, took time.Duration) (failed bool) {
-	hung := err != nil && took >= n.s.opts.Timeout*9/10
+	hung := err != nil && took >= n.late()
 	failed = err != nil && !isReply(err)
 	if changed := n.breaker.report(time.Now(), !failed, hung); changed {
 		n.s.changedState(ctx, n.addr, err, failed)

@@ -1,4 +1,4 @@
-// Package rediscache stores values in Redis: standalone, Sentinel, Cluster or Ring. One
+// Package rediscache stores values in Redis: standalone, Sentinel or Cluster. One
 // [Store] provides everything that a service needs in front of Redis: the memory of the
 // process, leases so that one load runs for all processes, an invalidation log that keeps
 // the memories of all processes exact, a circuit breaker for each node, and the pending
@@ -59,8 +59,8 @@ type Options struct {
 	MaxPending int
 	// Tracking makes Run also receive writes by other software: a SET or DEL by redis-cli,
 	// another service, the server's own expiry and FLUSHALL. The server must allow CLIENT
-	// TRACKING, and the client must be a *redis.Client, *redis.ClusterClient or
-	// *redis.Ring. The server does not name the writer, so values in memory are also
+	// TRACKING, and the client must be a *redis.Client or *redis.ClusterClient.
+	// The server does not name the writer, so values in memory are also
 	// dropped after writes and loads of this process. Each costs one more read of Redis.
 	// Default: false.
 	Tracking bool
@@ -91,6 +91,10 @@ type Store struct {
 var _ driver.Store = (*Store)(nil)
 
 // New returns a store. It does not connect. opts may be nil.
+//
+// New refuses a *redis.Ring, and a Cluster client that reads from replicas. A reader could
+// receive an old value after Delete: from a shard that was away, or from a replica that is
+// behind.
 func New(client redis.UniversalClient, opts *Options) (*Store, error) {
 	s := &Store{client: client}
 	if opts != nil {
@@ -116,8 +120,11 @@ func New(client redis.UniversalClient, opts *Options) (*Store, error) {
 	case o.MaxValue < 0 || o.MaxPending < 0 || o.LogLength < 0 || o.MaxBytes < 0:
 		return nil, errors.New("rediscache: MaxBytes, MaxValue, MaxPending and LogLength must not be negative")
 	}
+	if err := refused(client); err != nil {
+		return nil, err
+	}
 	if s.masters = mastersOf(client); o.Tracking && s.masters == nil {
-		return nil, fmt.Errorf("rediscache: Tracking needs a *redis.Client, *redis.ClusterClient or *redis.Ring, not %T", client)
+		return nil, fmt.Errorf("rediscache: Tracking needs a *redis.Client or *redis.ClusterClient, not %T", client)
 	}
 	_, s.single = client.(*redis.Client)
 	s.guard = redisdeadline.Ignored(client)
@@ -134,6 +141,29 @@ func def[T comparable](field *T, value T) {
 	if *field == zero {
 		*field = value
 	}
+}
+
+// refused returns an error for a client that may read an old value after a write.
+func refused(client redis.UniversalClient) error {
+	switch c := client.(type) {
+	case interface{ Options() *redis.RingOptions }:
+		return errors.New("rediscache: a Ring reads old values from a shard that was away during writes; use a ClusterClient or a Sentinel client (redis.NewFailoverClient)")
+	case interface{ Options() *redis.ClusterOptions }:
+		o := c.Options()
+		var name string
+		switch { // go-redis sets ReadOnly with the other two
+		case o.RouteByLatency:
+			name = "RouteByLatency"
+		case o.RouteRandomly:
+			name = "RouteRandomly"
+		case o.ReadOnly:
+			name = "ReadOnly"
+		default:
+			return nil
+		}
+		return fmt.Errorf("rediscache: %s reads old values from replicas that are behind; use a client for the cache without it, see ClusterOptions", name)
+	}
+	return nil
 }
 
 // Capabilities implements driver.Store.
@@ -223,7 +253,13 @@ func (s *Store) Do(ctx context.Context, ops []driver.Op) {
 		return
 	}
 	if s.single {
-		s.nodes.of(ctx, "").do(ctx, ops)
+		s.nodes.at("").do(ctx, ops)
+		return
+	}
+	if err := s.nodes.find(ctx); err != nil {
+		driver.Fail(ops, err)
+		s.settle(ops)
+		s.log.later(writes(ops))
 		return
 	}
 	announced := s.tagMessage(ops)
@@ -269,7 +305,7 @@ func (s *Store) Do(ctx context.Context, ops []driver.Op) {
 			s.pending.note(target{op.Key, true})
 		}
 	}
-	s.log.report(ctx, ops)
+	_ = s.log.post(ctx, writes(ops), true) // it is appended later after an error
 }
 
 // afterSet returns the index of the first operation on a key that an earlier one sets, or 0.

@@ -22,6 +22,9 @@ type Stats struct {
 	// Gaps counts how often the log did not have all missing entries. Offline counts how
 	// often its connection failed.
 	Events, Batches, Gaps, Offline uint64
+	// Unannounced counts the messages that were given up, because the user may not append to
+	// the log. Other processes see those writes late.
+	Unannounced uint64
 	// Outages counts how often the breaker of a node opened. Refused counts the round trips
 	// that an open breaker prevented. Applied counts the pending writes that were applied
 	// later.
@@ -69,7 +72,7 @@ type counters struct {
 	online, tracking               atomic.Bool
 	events, batches, gaps, offline atomic.Uint64
 	outages, refused, applied      atomic.Uint64
-	tracked, retries               atomic.Uint64
+	tracked, retries, unannounced  atomic.Uint64
 }
 
 // Stats returns the counters and the state.
@@ -78,7 +81,8 @@ func (s *Store) Stats() Stats {
 	return Stats{
 		Online: c.online.Load(), Tracking: c.tracking.Load(), Degraded: s.Degraded(), Pending: int(s.pending.count.Load()),
 		Events: c.events.Load(), Batches: c.batches.Load(), Gaps: c.gaps.Load(), Offline: c.offline.Load(),
-		Outages: c.outages.Load(), Refused: c.refused.Load(), Applied: c.applied.Load(),
+		Unannounced: c.unannounced.Load(),
+		Outages:     c.outages.Load(), Refused: c.refused.Load(), Applied: c.applied.Load(),
 		Tracked: c.tracked.Load(), Retries: c.retries.Load(), Memory: s.memory.Stats(),
 	}
 }

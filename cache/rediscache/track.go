@@ -20,7 +20,6 @@ import (
 // process reads all the time. So there is one such connection for each master: a
 // subscription to a silent channel. The reply to a ping arrives behind all earlier pushes.
 // It distinguishes silence from a broken connection.
-// behind all pushes that were sent before, so it is what tells silence from a cut.
 
 const listEvery = 2 * time.Second // to find new masters
 
@@ -50,8 +49,6 @@ func mastersOf(client redis.UniversalClient) func(context.Context) ([]*redis.Cli
 			c.ReloadState(ctx)
 			return list(ctx)
 		}
-	case *redis.Ring:
-		return collect(c.ForEachShard)
 	}
 	return nil
 }

@@ -52,9 +52,6 @@ func TestTracking(t *testing.T) {
 	cluster := testserver.RedisCluster(t, 3, 0)
 	for name, dial := range map[string]func() redis.UniversalClient{
 		"server": func() redis.UniversalClient { return redis.NewClient(clientOptions(server.Addr())) },
-		"Ring": func() redis.UniversalClient {
-			return redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": server.Addr()}, ContextTimeoutEnabled: true, MaxRetries: -1, DB: 7})
-		},
 		"Cluster": func() redis.UniversalClient {
 			return redis.NewClusterClient(clusterOptions(cluster.Addrs()...))
 		},
@@ -104,8 +101,6 @@ func masters(t *testing.T, c redis.UniversalClient) (out []*redis.Client) {
 	switch c := c.(type) {
 	case *redis.Client:
 		return []*redis.Client{c}
-	case *redis.Ring:
-		_ = c.ForEachShard(t.Context(), add)
 	case *redis.ClusterClient:
 		_ = c.ForEachMaster(t.Context(), add)
 	}
