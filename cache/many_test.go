@@ -117,7 +117,8 @@ func TestManyKeysFail(t *testing.T) {
 		if got, err = c.GetOrLoadMany(ctx, []string{"a", "b", "c"}, db.load); err != nil || len(got) != 1 {
 			t.Fatal(got, err)
 		}
-		if q := db.questions(); q != "b c" { // errors are not kept
+		// Errors are not kept. One of the keys may wait for its lease of the first call.
+		if q := strings.Fields(strings.ReplaceAll(db.questions(), ";", "")); len(q) != 2 || !slices.Contains(q, "b") || !slices.Contains(q, "c") {
 			t.Errorf("asked %q", q)
 		}
 		_, err = c.GetOrLoadMany(ctx, []string{"d", "e"}, func(context.Context, []string) (map[string]string, error) { panic("bug") })
