@@ -191,7 +191,7 @@ func TestShadowWatchesWithoutDenying(t *testing.T) {
 	require.Equal(t, 80, r.Remaining)
 
 	p.Name = "high"
-	high := limiter(t, s, p, &ratelimit.Options{LimitFunc: func(context.Context, string) (int, bool) { return 1 << 40, true }})
+	high := limiter(t, s, p, &ratelimit.Options{LimitFunc: func(context.Context, string) (int, bool) { return math.MaxInt, true }})
 	r, err = high.AllowN(ctx, "k", 5)
 	require.NoError(t, err)
 	require.True(t, r.Allowed && !r.Shadowed && r.Limit == 5, "the policy's own limit watches: %+v", r)
