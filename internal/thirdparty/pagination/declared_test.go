@@ -24,7 +24,7 @@ func declared(t testing.TB, db *sql.DB, e engine, base keyset.Base, columns ...k
 		Dialect: e.dialect, Base: base,
 		Query: func(ctx context.Context, query string, args ...any) (keyset.Rows, error) {
 			*sent = append(*sent, query)
-			return db.QueryContext(ctx, query, args...) //nolint:sqlclosecheck // the source closes them
+			return db.QueryContext(ctx, query, args...)
 		},
 		Scan: func(r keyset.Scanner) (x typeRow, err error) { return x, r.Scan(&x.ID) },
 	}, sent
