@@ -190,7 +190,7 @@ const txAttempts = 30
 // connection, inTx waits for one.
 func (s *Store) inTx(ctx context.Context, f func(*Tx) error) error {
 	for attempt := 1; ; attempt++ {
-		err := s.tryTx(ctx, f)
+		err := s.tryTx(ctx, s.write, nil, f)
 		if err == nil || attempt == txAttempts || !transient(err) {
 			return err
 		}
@@ -218,19 +218,7 @@ func (s *Store) inSnapshot(ctx context.Context, f func(*Tx) error) error {
 	if s.engine == settings.SQLite {
 		opts = nil // every transaction is like that
 	}
-	var tx *sql.Tx
-	err := s.connected(ctx, s.read, func() (err error) {
-		tx, err = s.read.BeginTx(ctx, opts)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback() // has no effect after a commit
-	if err := f(&Tx{tx, s.engine}); err != nil {
-		return err
-	}
-	return tx.Commit()
+	return s.tryTx(ctx, s.read, opts, f)
 }
 
 // pause waits a little longer after each attempt, and reports whether time is left.
@@ -243,10 +231,10 @@ func pause(ctx context.Context, attempt int) bool {
 	}
 }
 
-func (s *Store) tryTx(ctx context.Context, f func(*Tx) error) error {
+func (s *Store) tryTx(ctx context.Context, pool *sql.DB, opts *sql.TxOptions, f func(*Tx) error) error {
 	var tx *sql.Tx
-	err := s.connected(ctx, s.write, func() (err error) {
-		tx, err = s.write.BeginTx(ctx, nil)
+	err := s.connected(ctx, pool, func() (err error) {
+		tx, err = pool.BeginTx(ctx, opts)
 		return err
 	})
 	if err != nil {
