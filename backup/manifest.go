@@ -145,7 +145,17 @@ func (r *run) publish(ctx context.Context) error {
 		_, err := w.Write(data)
 		return err
 	}); err != nil {
-		return errors.Join(err, r.storage.Remove(context.WithoutCancel(ctx), r.dumped.File))
+		// The manifest may be there although the storage did not say so. The artefact goes only
+		// if it is not.
+		late := context.WithoutCancel(ctx)
+		there, open := r.storage.Open(late, r.id+manifestSuffix)
+		if open == nil {
+			_ = there.Close() // nothing was read
+		}
+		if errors.Is(open, ErrNotFound) {
+			err = errors.Join(err, r.storage.Remove(late, r.dumped.File))
+		}
+		return err
 	}
 	r.report.Manifest = r.dumped
 	return nil

@@ -50,7 +50,7 @@ func (m *Source) listAccounts(ctx context.Context, on serverInfo) (roles, users 
 	if on.mariadb() {
 		isRole = "is_role"
 	}
-	err = eachRow(ctx, m.db, "SELECT User, Host, "+isRole+" FROM mysql.user", func(r []string) {
+	err = m.each(ctx, "SELECT User, Host, "+isRole+" FROM mysql.user", func(r []string) {
 		if account := r[0] + "@" + r[1]; r[2] == "Y" {
 			roles = append(roles, account)
 		} else {
@@ -76,7 +76,7 @@ type accounts struct {
 
 // add adds an account or a role with its grants, if it has rights on the database.
 func (a *accounts) add(ctx context.Context, name string, isRole bool) error {
-	list, err := queryStrings(ctx, a.source.db, "SHOW GRANTS FOR "+name)
+	list, err := a.source.texts(ctx, "SHOW GRANTS FOR "+name)
 	if errorCode(err) == 1141 { // an account by host name, which the server does not resolve
 		a.contents.Warnings = append(a.contents.Warnings, "the server does not use the account "+name+", and it is left out")
 		return nil
@@ -92,7 +92,7 @@ func (a *accounts) add(ctx context.Context, name string, isRole bool) error {
 	case isRole:
 		a.lines = append(a.lines, "CREATE ROLE IF NOT EXISTS "+name+";")
 	default:
-		create, err := queryStrings(ctx, a.source.db, "SHOW CREATE USER "+name)
+		create, err := a.source.texts(ctx, "SHOW CREATE USER "+name)
 		if err != nil || len(create) != 1 {
 			return fmt.Errorf("backup: read the account %s: %w", name, err)
 		}

@@ -19,11 +19,11 @@ func (r *restoring) compare(ctx context.Context, tables []driver.Table) error {
 			return err
 		}
 	}
-	inv, err := takeInventory(ctx, r.m.db, r.target, r.m.opts.QueryTimeout)
+	inv, err := r.m.inventory(ctx, r.target)
 	if err != nil {
 		return err
 	}
-	charset, collation, err := r.m.defaults(ctx, r.m.db, r.target)
+	charset, collation, err := r.m.defaults(ctx, r.s, r.target)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (r *restoring) warnings(ctx context.Context) {
 	for definer := range r.lost {
 		at := max(strings.LastIndexByte(definer, '@'), 0)
 		var n int
-		err := r.m.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM mysql.user WHERE User = ? AND Host = ?", definer[:at], strings.TrimPrefix(definer[at:], "@")).Scan(&n)
+		err := r.s.QueryRowContext(ctx, "SELECT COUNT(*) FROM mysql.user WHERE User = ? AND Host = ?", definer[:at], strings.TrimPrefix(definer[at:], "@")).Scan(&n)
 		if err == nil && n == 0 && at > 0 {
 			unknown = append(unknown, quoteAccount(definer))
 		}

@@ -15,10 +15,10 @@ func (r *restoring) create(ctx context.Context) error {
 	}
 	// Another process may create it between the two statements. Then the second one fails.
 	there := false
-	err := eachRow(ctx, r.m.db, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ?",
+	err := r.m.each(ctx, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ?",
 		ofSchema(r.target, r.server.fold, func([]string) { there = true }), r.target)
 	if err == nil && there && r.o.Target != "" {
-		inv, listed := takeInventory(ctx, r.m.db, r.target, r.m.opts.QueryTimeout)
+		inv, listed := r.m.inventory(ctx, r.target)
 		if listed == nil && len(inv.tables)+len(inv.objects)+len(inv.broken) == 0 {
 			return r.o.Creating(ctx, "")
 		}
@@ -29,7 +29,7 @@ func (r *restoring) create(ctx context.Context) error {
 		}
 	}
 	if err == nil {
-		_, err = r.m.db.ExecContext(ctx, "CREATE DATABASE "+quote(r.target)+like)
+		err = r.m.exec(ctx, "CREATE DATABASE "+quote(r.target)+like)
 	}
 	if err == nil {
 		r.created = true

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
 	"github.com/mainstay-go/mainstay/backup/internal/server"
@@ -22,8 +23,8 @@ type dumping struct {
 	s       session
 	server  serverInfo
 	out     *dumpWriter
-	rows    func(int64)
-	total   int64
+	rows    *atomic.Int64 // written so far
+	inv     inventory
 	skipped map[string]bool // objects that are not in the dump
 	got     driver.Contents
 }
@@ -45,7 +46,7 @@ func (m *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 	if err != nil {
 		return driver.Contents{}, err
 	}
-	before, err := m.complete(ctx, on)
+	inv, err := m.complete(ctx, on)
 	if err != nil {
 		return driver.Contents{}, err
 	}
@@ -55,8 +56,8 @@ func (m *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 	}
 	defer s.end()
 	piped, flush := pipe(w)
-	d := &dumping{m: m, s: s, server: on, out: &dumpWriter{to: piped}, rows: driver.RowsTo(w), skipped: make(map[string]bool)}
-	err = d.all(ctx, before)
+	d := &dumping{m: m, s: s, server: on, out: &dumpWriter{to: piped}, rows: &piped.rows, inv: inv, skipped: make(map[string]bool)}
+	err = d.all(ctx)
 	failed := flush()
 	switch cause := context.Cause(ctx); {
 	case err == nil && failed == nil:
@@ -67,11 +68,11 @@ func (m *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 	default:
 		return driver.Contents{}, transient(err)
 	}
-	after, err := takeInventory(ctx, m.db, m.database, m.opts.QueryTimeout)
+	after, err := m.inventory(ctx, m.database)
 	if err != nil {
 		return driver.Contents{}, err
 	}
-	if changes := before.changes(after); len(changes) > 0 {
+	if changes := d.inv.changes(after); len(changes) > 0 {
 		d.warn("while the dump ran, " + server.ShortList(changes))
 	}
 	if n := int64(d.out.longest); !fits(n, on.packet) {
@@ -81,11 +82,22 @@ func (m *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 }
 
 // all writes the whole dump.
-func (d *dumping) all(ctx context.Context, inv inventory) error {
+func (d *dumping) all(ctx context.Context) error {
 	d.got.ServerVersion, d.got.Consistency = d.server.version, "single-transaction"
 	if err := d.header(ctx); err != nil {
 		return err
 	}
+	if !d.m.opts.LockTables {
+		// The list of the tables is newer than the snapshot, so that it names all of them.
+		err := d.begin(ctx, nil)
+		if err == nil {
+			d.inv, err = d.m.inventory(ctx, d.m.database)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	inv := d.inv
 	for name, reason := range inv.broken {
 		d.skip("table "+name, "the server cannot open it: "+reason)
 	}
@@ -105,8 +117,19 @@ func (d *dumping) all(ctx context.Context, inv inventory) error {
 		}
 	}
 	tables := slices.Sorted(maps.Keys(inv.tables))
-	if err := d.begin(ctx, tables, inv); err != nil {
-		return err
+	if d.m.opts.LockTables {
+		if err := d.begin(ctx, tables); err != nil {
+			return err
+		}
+		now, err := d.m.inventory(ctx, d.m.database)
+		if err != nil {
+			return err
+		}
+		for name := range now.tables {
+			if _, listed := d.inv.tables[name]; !listed {
+				return driver.Transient(fmt.Errorf("backup: the table %s was created while the tables were being locked", name))
+			}
+		}
 	}
 	for _, object := range slices.Sorted(maps.Keys(inv.objects)) {
 		if name, is := strings.CutPrefix(object, "sequence "); is {
@@ -159,7 +182,7 @@ func (d *dumping) elsewhere(ctx context.Context, name, engine string) error {
 	}
 	asking, cancel := context.WithTimeout(ctx, d.m.opts.QueryTimeout)
 	defer cancel()
-	err := eachRow(asking, d.m.db, "SELECT 1 FROM "+quote(d.m.database)+"."+quote(name)+" LIMIT 1", func([]string) {})
+	err := d.m.each(asking, "SELECT 1 FROM "+quote(d.m.database)+"."+quote(name)+" LIMIT 1", func([]string) {})
 	if err != nil {
 		d.skip("table "+name, "its rows lie elsewhere, and it cannot be opened: "+err.Error())
 		return err
@@ -186,6 +209,7 @@ func (d *dumping) header(ctx context.Context) error {
 		d.out.comment("To restore it without Mainstay: mariadb --binary-mode --max-allowed-packet=1G NEW_DATABASE < FILE"),
 		d.out.statement(kindSession, mark{}, []byte("SET NAMES utf8mb4")),
 		d.out.statement(kindSession, mark{}, []byte("SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION,ALLOW_INVALID_DATES', time_zone = '+00:00', foreign_key_checks = 0, unique_checks = 0")),
+		d.out.statement(kindSession, mark{}, []byte("/*M!100804 SET SESSION explicit_defaults_for_timestamp = 1 */")),
 		d.out.statement(kindSession, mark{}, []byte("/*M!101100 SET SESSION system_versioning_insert_history = 1 */")),
 		d.out.statement(kindSession, mark{}, []byte("/*M!100000 SET SESSION check_constraint_checks = 0, innodb_strict_mode = 0 */")),
 		d.out.statement(kindDatabase, mark{Charset: charset, Collation: collation}, []byte(alterDatabase(charset, collation, comment))),
@@ -228,14 +252,14 @@ func (m *Source) defaults(ctx context.Context, q querier, database string) (char
 }
 
 // begin starts the transaction that the dump reads.
-func (d *dumping) begin(ctx context.Context, tables []string, inv inventory) error {
+func (d *dumping) begin(ctx context.Context, tables []string) error {
 	if d.m.opts.LockTables {
 		d.got.Consistency = "lock-tables"
 		var locks []string
 		for _, name := range tables {
 			locks = append(locks, quote(name)+" READ")
 		}
-		for object := range inv.objects {
+		for object := range d.inv.objects {
 			if name, is := strings.CutPrefix(object, "sequence "); is {
 				locks = append(locks, quote(name)+" READ")
 			}

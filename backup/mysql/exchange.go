@@ -91,7 +91,7 @@ func (m *Source) definitionsOf(ctx context.Context, on serverInfo, database stri
 // a routine removes these rights.
 func (m *Source) routineGrants(ctx context.Context) []string {
 	var grants []string
-	_ = eachRow(ctx, m.db, "SELECT User, Host, Routine_name, Routine_type, Proc_priv FROM mysql.procs_priv WHERE Db = ?", func(r []string) {
+	_ = m.each(ctx, "SELECT User, Host, Routine_name, Routine_type, Proc_priv FROM mysql.procs_priv WHERE Db = ?", func(r []string) {
 		var rights []string
 		option := ""
 		for _, right := range strings.Split(r[4], ",") {

@@ -48,7 +48,7 @@ func (m *Source) waited(ctx context.Context, table string, cause error) error {
 			WHERE DB = ? AND ? <> '' AND ID <> CONNECTION_ID() AND COALESCE(STATE, '') NOT LIKE 'Waiting for %lock%' AND COMMAND NOT IN ('Daemon', 'Binlog Dump')
 			ORDER BY TIME DESC LIMIT 5`,
 	} {
-		err := eachRow(ctx, m.db, query, func(r []string) {
+		err := m.each(ctx, query, func(r []string) {
 			holders = append(holders, fmt.Sprintf("%s (%s from %s, %s since %s s)", r[0], r[1], r[2], r[3], r[4]))
 		}, m.database, table)
 		if err == nil && len(holders) > 0 {

@@ -79,10 +79,10 @@ func (x *exchange) run(ctx context.Context, touch func(context.Context) error) (
 		return err
 	}
 	x.mariadb, x.fold = on.mariadb(), on.fold
-	if x.old, err = takeInventory(ctx, m.db, m.database, m.opts.QueryTimeout); err != nil {
+	if x.old, err = m.inventory(ctx, m.database); err != nil {
 		return err
 	}
-	if x.fresh, err = takeInventory(ctx, m.db, x.second, m.opts.QueryTimeout); err != nil {
+	if x.fresh, err = m.inventory(ctx, x.second); err != nil {
 		return err
 	}
 	for name, engine := range x.old.engines {
@@ -122,19 +122,19 @@ func (x *exchange) run(ctx context.Context, touch func(context.Context) error) (
 		}
 	}
 	x.grants = m.routineGrants(ctx)
-	if x.charset[0], x.charset[1], err = m.defaults(ctx, m.db, m.database); err != nil {
+	if x.s, err = m.open(ctx, m.database); err != nil {
+		return err
+	}
+	defer x.s.end()
+	if x.charset[0], x.charset[1], err = m.defaults(ctx, x.s, m.database); err != nil {
 		return err
 	}
 	if err := x.creating(ctx, x.before); err != nil {
 		return err
 	}
-	if _, err := m.db.ExecContext(ctx, "CREATE DATABASE "+quote(x.before)+" CHARACTER SET "+x.charset[0]+" COLLATE "+x.charset[1]); err != nil {
+	if err := m.exec(ctx, "CREATE DATABASE "+quote(x.before)+" CHARACTER SET "+x.charset[0]+" COLLATE "+x.charset[1]); err != nil {
 		return fmt.Errorf("backup: create the database %q for what is there now: %w", x.before, err)
 	}
-	if x.s, err = m.open(ctx, m.database); err != nil {
-		return errors.Join(err, server.Left(m.drop(context.WithoutCancel(ctx), x.before)))
-	}
-	defer x.s.end()
 	if touch != nil {
 		err = touch(ctx)
 	}
@@ -163,7 +163,7 @@ func (x *exchange) referenced(ctx context.Context) error {
 		}
 	}
 	var refused []string
-	err := eachRow(ctx, x.m.db, `SELECT UNIQUE_CONSTRAINT_SCHEMA, CONSTRAINT_SCHEMA, TABLE_NAME, REFERENCED_TABLE_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS
+	err := x.m.each(ctx, `SELECT UNIQUE_CONSTRAINT_SCHEMA, CONSTRAINT_SCHEMA, TABLE_NAME, REFERENCED_TABLE_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS
 		WHERE UNIQUE_CONSTRAINT_SCHEMA = ? ORDER BY 2, 3`, ofSchema(x.m.database, x.fold, func(r []string) {
 		inside := r[0] == x.m.database || x.fold && strings.EqualFold(r[0], x.m.database)
 		switch {
@@ -263,7 +263,7 @@ func (x *exchange) ownSequences(ctx context.Context) error {
 
 // putBack undoes a complete or partial replace.
 func (x *exchange) putBack(ctx context.Context) error {
-	moved, err := takeInventory(ctx, x.m.db, x.before, x.m.opts.QueryTimeout)
+	moved, err := x.m.inventory(ctx, x.before)
 	if err != nil {
 		return err
 	}

@@ -3,14 +3,18 @@ package mysql
 import (
 	"io"
 	"sync"
+	"sync/atomic"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
 const blockSize = 256 << 10
 
 // pipe returns a writer that passes its bytes to w in another goroutine. Reading rows and
 // compressing them then use two processors. flush waits for that goroutine and returns the
-// first error of w.
-func pipe(w io.Writer) (in io.Writer, flush func() error) {
+// first error of w. That goroutine also reports the rows to w.
+func pipe(w io.Writer) (in *piping, flush func() error) {
+	report := driver.RowsTo(w)
 	p := &piping{blocks: make(chan []byte, 8), free: make(chan []byte, 10), done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
@@ -20,6 +24,7 @@ func pipe(w io.Writer) (in io.Writer, flush func() error) {
 					p.fail(err)
 				}
 			}
+			report(p.rows.Load())
 			p.free <- b[:0]
 		}
 	}()
@@ -39,6 +44,7 @@ type piping struct {
 	blocks chan []byte
 	free   chan []byte
 	done   chan struct{}
+	rows   atomic.Int64 // written so far
 	mu     sync.Mutex
 	err    error
 }

@@ -44,7 +44,7 @@ func (m *Source) Preflight(ctx context.Context) ([]string, error) {
 func (m *Source) complete(ctx context.Context, on serverInfo) (inventory, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*m.opts.QueryTimeout)
 	defer cancel()
-	lines, err := queryStrings(ctx, m.db, "SHOW GRANTS")
+	lines, err := m.texts(ctx, "SHOW GRANTS")
 	if err != nil {
 		return inventory{}, fmt.Errorf("backup: read the grants of the account: %w", err)
 	}
@@ -65,7 +65,7 @@ func (m *Source) complete(ctx context.Context, on serverInfo) (inventory, error)
 		list := strings.Join(missing, ", ")
 		return inventory{}, fmt.Errorf("backup: the account lacks %s, and its dumps would lack what that hides: GRANT %s%s%s;", list, list, whole, to)
 	}
-	inv, err := takeInventory(ctx, m.db, m.database, m.opts.QueryTimeout)
+	inv, err := m.inventory(ctx, m.database)
 	if err != nil {
 		return inv, err
 	}
@@ -86,8 +86,13 @@ func (m *Source) complete(ctx context.Context, on serverInfo) (inventory, error)
 // brokenViews returns the views that do not work, with the reasons.
 func (m *Source) brokenViews(ctx context.Context, views []string) (map[string]string, error) {
 	broken := make(map[string]string)
+	s, err := m.open(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	defer s.end()
 	for _, view := range views {
-		if err := m.openView(ctx, view); err != nil {
+		if err := m.openView(ctx, s, view); err != nil {
 			if ctx.Err() != nil || errorCode(err) == 0 {
 				return nil, fmt.Errorf("backup: ask for the columns of the view %s: %w", view, err)
 			}
@@ -97,15 +102,8 @@ func (m *Source) brokenViews(ctx context.Context, views []string) (map[string]st
 	return broken, nil
 }
 
-func (m *Source) openView(ctx context.Context, view string) error {
+func (m *Source) openView(ctx context.Context, s session, view string) error {
 	ctx, cancel := context.WithTimeout(ctx, m.opts.QueryTimeout)
 	defer cancel()
-	rows, err := m.db.QueryContext(ctx, "SHOW COLUMNS FROM "+quote(m.database)+"."+quote(view))
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() { // only checks whether it can be read
-	}
-	return rows.Err()
+	return eachRow(ctx, s, "SHOW COLUMNS FROM "+quote(m.database)+"."+quote(view), func([]string) {})
 }

@@ -215,7 +215,7 @@ func (r *restoring) define(ctx context.Context, st *statement) error {
 	}
 	if r.charset == "" {
 		var err error
-		if r.charset, r.collation, err = r.m.defaults(ctx, r.m.db, r.target); err != nil {
+		if r.charset, r.collation, err = r.m.defaults(ctx, r.s, r.target); err != nil {
 			return err
 		}
 	}
@@ -302,7 +302,7 @@ func (r *restoring) waitingViews(ctx context.Context, last bool) error {
 func (m *Source) drop(ctx context.Context, database string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	if _, err := m.db.ExecContext(ctx, "DROP DATABASE IF EXISTS "+quote(database)); err != nil {
+	if err := m.exec(ctx, "DROP DATABASE IF EXISTS "+quote(database)); err != nil {
 		return fmt.Errorf("backup: drop the database %q: %w", database, err)
 	}
 	return nil

@@ -37,7 +37,7 @@ func (m *Source) Test(ctx context.Context, r io.Reader, o driver.RestoreOptions,
 func (m *Source) SweepTests(ctx context.Context, before time.Time) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, m.opts.QueryTimeout)
 	defer cancel()
-	names, err := queryStrings(ctx, m.db, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE '%\\_scratch\\_%'")
+	names, err := m.texts(ctx, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE '%\\_scratch\\_%'")
 	if err != nil {
 		return nil, fmt.Errorf("backup: list the databases: %w", err)
 	}

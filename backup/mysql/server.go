@@ -31,15 +31,14 @@ func NewServer(db *sql.DB, opts *Options) (*bundle.Source, error) {
 func (m *Source) databases(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, m.opts.QueryTimeout)
 	defer cancel()
-	all, err := queryStrings(ctx, m.db, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys') ORDER BY 1")
+	var names []string
+	err := m.each(ctx, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys') ORDER BY 1", func(r []string) {
+		if !ownDatabases.MatchString(r[0]) {
+			names = append(names, r[0])
+		}
+	})
 	if err != nil {
 		return nil, fmt.Errorf("backup: list the databases: %w", err)
-	}
-	var names []string
-	for _, name := range all {
-		if !ownDatabases.MatchString(name) {
-			names = append(names, name)
-		}
 	}
 	return names, nil
 }

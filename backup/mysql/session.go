@@ -31,7 +31,7 @@ func (m *Source) open(ctx context.Context, database string) (session, error) {
 	must := []string{
 		"SET NAMES utf8mb4",
 		fmt.Sprintf("SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION,ALLOW_INVALID_DATES', time_zone = '+00:00', foreign_key_checks = 0, unique_checks = 0, "+
-			"sql_quote_show_create = 1, net_write_timeout = 3600, net_read_timeout = 3600, wait_timeout = 604800, lock_wait_timeout = %d", max(1, int(m.opts.LockWait.Seconds()))),
+			"sql_quote_show_create = 1, sql_select_limit = 18446744073709551615, sql_big_selects = 1, sql_safe_updates = 0, sql_auto_is_null = 0, completion_type = 'NO_CHAIN', autocommit = 1, net_write_timeout = 3600, net_read_timeout = 3600, wait_timeout = 604800, lock_wait_timeout = %d", max(1, int(m.opts.LockWait.Seconds()))),
 	}
 	if database != "" {
 		must = append(must, "USE "+quote(database))
@@ -47,10 +47,51 @@ func (m *Source) open(ctx context.Context, database string) (session, error) {
 		"SET SESSION idle_transaction_timeout = 0", "SET SESSION idle_readonly_transaction_timeout = 0",
 		"SET SESSION system_versioning_insert_history = 1", "SET SESSION check_constraint_checks = 0",
 		"SET SESSION innodb_strict_mode = 0", // a table with options of other settings of the server
+		"SET SESSION system_versioning_asof = DEFAULT", "SET SESSION transaction_read_only = 0", "SET SESSION tx_read_only = 0",
+		// What a server or pool may add to the definition of a table.
+		"SET SESSION explicit_defaults_for_timestamp = 1",
+		"SET SESSION sql_generate_invisible_primary_key = 0", "SET SESSION enforce_storage_engine = NULL",
 	} {
 		_, _ = conn.ExecContext(asking, statement) // some servers lack some of these settings
 	}
 	return s, nil
+}
+
+// each passes the rows of a query to do. It asks in a session of its own, so that no setting of
+// the pool or of the server cuts or changes the answer.
+func (m *Source) each(ctx context.Context, query string, do func([]string), args ...any) error {
+	s, err := m.open(ctx, "")
+	if err != nil {
+		return err
+	}
+	defer s.end()
+	return eachRow(ctx, s, query, do, args...)
+}
+
+// texts returns the first column of a query.
+func (m *Source) texts(ctx context.Context, query string) (all []string, err error) {
+	err = m.each(ctx, query, func(r []string) { all = append(all, r[0]) })
+	return all, err
+}
+
+// exec runs a statement in a session of its own.
+func (m *Source) exec(ctx context.Context, statement string) error {
+	s, err := m.open(ctx, "")
+	if err != nil {
+		return err
+	}
+	defer s.end()
+	return s.exec(ctx, statement)
+}
+
+// inventory lists the objects of a database.
+func (m *Source) inventory(ctx context.Context, database string) (inventory, error) {
+	s, err := m.open(ctx, "")
+	if err != nil {
+		return inventory{}, err
+	}
+	defer s.end()
+	return takeInventory(ctx, s, database, m.opts.QueryTimeout)
 }
 
 // end closes the connection instead of returning it to the pool, because its settings
@@ -173,10 +214,4 @@ func eachRow(ctx context.Context, q querier, query string, do func([]string), ar
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
-func queryStrings(ctx context.Context, q querier, query string, args ...any) ([]string, error) {
-	var all []string
-	err := eachRow(ctx, q, query, func(r []string) { all = append(all, r[0]) }, args...)
-	return all, err
 }

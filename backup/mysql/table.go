@@ -48,8 +48,13 @@ const insertSize = 1 << 20
 func (d *dumping) table(ctx context.Context, name string, inv inventory) error {
 	text, err := d.show(ctx, "TABLE "+quote(name), "Create", "utf8mb4")
 	if errorCode(err) == codeNoTable {
-		d.warn("the table " + name + " was dropped while the dump ran; it does not hold it")
-		return nil
+		now, listed := d.m.inventory(ctx, d.m.database)
+		if _, still := now.tables[name]; still {
+			d.skip("table "+name, "the server lists it and does not find it: "+err.Error())
+		} else {
+			d.warn("the table " + name + " was dropped while the dump ran; it does not hold it")
+		}
+		return listed
 	}
 	if err != nil {
 		return d.waited(ctx, name, err)
@@ -96,9 +101,7 @@ func (d *dumping) table(ctx context.Context, name string, inv inventory) error {
 			buf = append(buf, ',', '\n')
 		}
 		buf = append(buf, row...)
-		if d.total++; d.total%1024 == 0 {
-			d.rows(d.total)
-		}
+		d.rows.Add(1)
 		return nil
 	})
 	if err != nil {
@@ -109,7 +112,6 @@ func (d *dumping) table(ctx context.Context, name string, inv inventory) error {
 			return err
 		}
 	}
-	d.rows(d.total)
 	d.got.Tables = append(d.got.Tables, meter.Table(name))
 	return d.release(ctx)
 }

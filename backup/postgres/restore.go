@@ -266,10 +266,17 @@ func (p *Source) archive(ctx context.Context, major int, database string, w io.W
 	application := "pg_dump " + server.RandomDigits()
 	watched, watch := p.watchLocks(ctx, application)
 	scanner := newArchiveScanner(w, like)
-	err = watch.stop(client.run(watched, secrets, nil, scanner, append([]string{
-		"--format=custom", "--compress=0", "--no-password", fmt.Sprintf("--lock-wait-timeout=%d", p.opts.LockWait.Milliseconds()),
-		"--dbname=" + p.target.public(database, application),
-	}, more...)...))
+	dump := func(address string) error {
+		return client.run(watched, secrets, nil, scanner, append([]string{
+			"--format=custom", "--compress=0", "--no-password", fmt.Sprintf("--lock-wait-timeout=%d", p.opts.LockWait.Milliseconds()), "--dbname=" + address,
+		}, more...)...)
+	}
+	// bytea_output of a server, database or role would change the text of BYTEA, and its digest.
+	err = dump(p.target.public(database, application, "-c bytea_output=hex"))
+	if err != nil && strings.Contains(err.Error(), "unsupported startup parameter") { // a pooler
+		err = dump(p.target.public(database, application))
+	}
+	err = watch.stop(err)
 	archive, damage := scanner.finish()
 	if err == nil {
 		err = damage

@@ -65,8 +65,9 @@ func parsePostgresURL(text string) (postgresTarget, error) {
 }
 
 // public returns the URL of a database for the command line of a client program. It has no
-// password, and only the parameters that such programs know.
-func (t postgresTarget) public(database, application string) string {
+// password, and only the parameters that such programs know. The options are added to those of
+// the URL.
+func (t postgresTarget) public(database, application string, options ...string) string {
 	u := t.to(database)
 	if u.User != nil {
 		u.User = url.User(u.User.Username())
@@ -78,6 +79,9 @@ func (t postgresTarget) public(database, application string) string {
 		}
 	}
 	query.Set("application_name", application)
+	if len(options) > 0 {
+		query.Set("options", strings.TrimSpace(query.Get("options")+" "+strings.Join(options, " ")))
+	}
 	if !query.Has("connect_timeout") {
 		query.Set("connect_timeout", "15")
 	}
@@ -127,5 +131,7 @@ func (p passfile) environment() []string {
 	if p.Path != "" {
 		kept = append(kept, "PGPASSFILE="+p.Path)
 	}
-	return append(kept, "LC_ALL=C") // English messages are easier to search for
+	// English messages are easier to search for. The times of a dump, and of the digests that are
+	// compared with it, are in one time zone, whatever the setting of a server, database or role.
+	return append(kept, "LC_ALL=C", "PGTZ=UTC")
 }

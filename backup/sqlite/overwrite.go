@@ -69,6 +69,11 @@ func (s *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 	if err == nil {
 		err = os.Chmod(second, info.Mode().Perm())
 	}
+	if err == nil {
+		if own := keepOwner(second, info); own != nil {
+			got.Warnings = append(got.Warnings, fmt.Sprintf("the restored file has another owner than the original, whose programs may not be able to write to it: chown it (%v)", own))
+		}
+	}
 	if err == nil && o.Touch != nil {
 		err = o.Touch(ctx)
 	}

@@ -165,6 +165,9 @@ func rowsOf(ctx context.Context, conn *sql.Conn, query string) (n int, err error
 	return n, rows.Err()
 }
 
+// logs are the endings of the files beside a database that SQLite reads with it.
+var logs = []string{"-wal", "-shm", "-journal"}
+
 // Restore writes the database to a new file. The file is target, or a file beside the
 // original with the time in its name.
 func (s *Source) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptions) (restored string, got driver.Contents, err error) {
@@ -187,6 +190,11 @@ func (s *Source) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptio
 	if info, err := os.Lstat(target); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
 		if err := os.Remove(target); err != nil {
 			return target, got, fmt.Errorf("sqlite: %w", err)
+		}
+	}
+	for _, suffix := range logs {
+		if _, err := os.Lstat(target + suffix); err == nil {
+			return target, got, fmt.Errorf("sqlite: %s is there, and SQLite would apply it to the restored file: it belongs to the database that was at %s. Move it to another folder, and restore again", target+suffix, target)
 		}
 	}
 	if _, err := os.Lstat(target); errors.Is(err, fs.ErrNotExist) {

@@ -5,6 +5,7 @@ package s3store
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -195,9 +196,17 @@ func (s *Store) Put(ctx context.Context, name string, write func(io.Writer) erro
 
 // upload sends a small file in one request, which succeeds or fails as a whole. It sends a
 // larger file in parts.
-func (s *Store) upload(ctx context.Context, key, name string, r io.Reader, watch *watchdog) (minio.UploadInfo, error) {
+func (s *Store) upload(ctx context.Context, key, name string, r io.Reader, watch *watchdog) (info minio.UploadInfo, err error) {
+	mark := rand.Text()
+	defer func() {
+		if err != nil && ctx.Err() == nil {
+			if there, ours := s.stored(ctx, key, mark); ours {
+				info, err = there, nil
+			}
+		}
+	}()
 	opts := minio.PutObjectOptions{
-		ContentType: "application/octet-stream", Progress: watch,
+		ContentType: "application/octet-stream", Progress: watch, UserMetadata: map[string]string{uploadMark: mark},
 	}
 	if s.opts.RetainFor > 0 {
 		opts.Mode, opts.RetainUntilDate = minio.Compliance, time.Now().Add(s.opts.RetainFor).UTC().Truncate(time.Second)
@@ -224,6 +233,19 @@ func (s *Store) upload(ctx context.Context, key, name string, r io.Reader, watch
 		return s.client.PutObject(ctx, s.bucket, key, bytes.NewReader(head), int64(len(head)), unconditional)
 	}
 	return s.multipart(ctx, key, io.MultiReader(bytes.NewReader(head), r), unconditional, watch)
+}
+
+// uploadMark is the metadata that tells one upload from another.
+const uploadMark = "Mainstay-Upload"
+
+// stored returns the file that an upload with this mark has stored. The client repeats a request
+// whose response was lost, and the server then rejects the repetition.
+func (s *Store) stored(ctx context.Context, key, mark string) (minio.UploadInfo, bool) {
+	info, err := s.stat(ctx, key)
+	if err != nil || info.UserMetadata[uploadMark] != mark {
+		return minio.UploadInfo{}, false
+	}
+	return minio.UploadInfo{Size: info.Size, ETag: info.ETag, VersionID: info.VersionID}, true
 }
 
 // Open reads a file. Its reader fails when the server stalls, and when the content ends before

@@ -7,7 +7,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
@@ -89,4 +91,50 @@ func TestOverwriteRefusesAFileThatAnotherProcessHasOpen(t *testing.T) {
 	require.NoError(t, service.Wait())
 	_, err = source.Overwrite(t.Context(), bytes.NewReader(dump.Bytes()), driver.RestoreOptions{Want: want})
 	require.NoError(t, err)
+}
+
+// TestRestoreBesideALog restores to the path of a lost database whose log is still there.
+func TestRestoreBesideALog(t *testing.T) {
+	db, path := open(t, "PRAGMA journal_mode = WAL", "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)", "INSERT INTO t VALUES (1, 'now')")
+	source := sqlite.New(db)
+	var dump bytes.Buffer
+	_, err := source.Dump(t.Context(), &dump)
+	require.NoError(t, err)
+	_, err = db.ExecContext(t.Context(), "UPDATE t SET v = 'later'")
+	require.NoError(t, err)
+	for _, suffix := range []string{"-wal", "-shm", "-journal"} {
+		lost := filepath.Join(t.TempDir(), "shop.db")
+		left := []byte("rows")
+		if suffix == "-wal" {
+			left, err = os.ReadFile(path + suffix)
+			require.NoError(t, err)
+		}
+		require.NoError(t, os.WriteFile(lost+suffix, left, 0o600))
+		_, _, err = source.Restore(t.Context(), bytes.NewReader(dump.Bytes()), driver.RestoreOptions{Target: lost})
+		require.ErrorContains(t, err, "SQLite would apply it")
+		require.NoFileExists(t, lost)
+		require.NoError(t, os.Remove(lost+suffix))
+		_, _, err = source.Restore(t.Context(), bytes.NewReader(dump.Bytes()), driver.RestoreOptions{Target: lost})
+		require.NoError(t, err)
+	}
+}
+
+// TestOverwriteKeepsTheOwner restores over a file that belongs to the account of a service.
+func TestOverwriteKeepsTheOwner(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can give a file to another account")
+	}
+	db, path := open(t, "CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+	require.NoError(t, os.Chown(path, 65534, 65533))
+	source := sqlite.New(db)
+	var dump bytes.Buffer
+	want, err := source.Dump(t.Context(), &dump)
+	require.NoError(t, err)
+	got, err := source.Overwrite(t.Context(), &dump, driver.RestoreOptions{Want: want})
+	require.NoError(t, err)
+	require.Empty(t, got.Warnings)
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	stat := info.Sys().(*syscall.Stat_t)
+	require.Equal(t, [2]uint32{65534, 65533}, [2]uint32{stat.Uid, stat.Gid})
 }

@@ -1,0 +1,115 @@
+package mysql_test
+
+import (
+	"bytes"
+	"database/sql"
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/backup/mysql"
+	"github.com/mainstay-go/mainstay/internal/testserver"
+)
+
+// poolWith returns a pool whose connections have settings of their own.
+func poolWith(t testing.TB, server *testserver.MariaDBServer, settings string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("mysql", server.User()+":"+server.Password()+"@tcp("+server.Addr()+")/?maxAllowedPacket=0"+settings)
+	require.NoError(t, err)
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// TestSettings dumps through pools and servers whose settings cut results, or cannot write a
+// name.
+func TestSettings(t *testing.T) {
+	server := testserver.MariaDB(t)
+	server.Exec(t, "SET NAMES utf8mb4; CREATE DATABASE shop; USE shop; CREATE TABLE a (id INT PRIMARY KEY); INSERT INTO a SELECT seq FROM seq_1_to_1000;"+
+		" CREATE TABLE `продажи` (id INT PRIMARY KEY); INSERT INTO `продажи` SELECT seq FROM seq_1_to_1000; CREATE VIEW v AS SELECT * FROM a")
+	for name, test := range map[string]struct{ pool, server string }{
+		"limit of the pool":     {pool: "&sql_select_limit=1"},
+		"limit of the server":   {server: "SET GLOBAL sql_select_limit = 1"},
+		"character set":         {pool: "&charset=latin1"},
+		"NULL means the newest": {pool: "&sql_auto_is_null=1"},
+		"chained transactions":  {pool: "&completion_type=1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if test.server != "" {
+				server.Exec(t, test.server)
+				t.Cleanup(func() { server.Exec(t, "SET GLOBAL sql_select_limit = DEFAULT") })
+			}
+			source, err := mysql.New(poolWith(t, server, test.pool), "shop", nil)
+			require.NoError(t, err)
+			job := jobOf(t, source, nil)
+			run, err := job.Backup(t.Context())
+			require.NoError(t, err)
+			assert.Len(t, run.Manifest.Tables, 2)
+			assert.EqualValues(t, 2000, run.Rows)
+			assert.EqualValues(t, 1, run.Manifest.Views)
+			assert.Empty(t, run.Suspect)
+			back, err := job.Restore(t.Context(), run.ID, "", nil)
+			require.NoError(t, err)
+			defer server.Exec(t, "DROP DATABASE `"+back.Target+"`")
+			assert.Equal(t, "2000\n", server.Exec(t, fmt.Sprintf("SELECT (SELECT COUNT(*) FROM `%[1]s`.a) + (SELECT COUNT(*) FROM `%[1]s`.`продажи`)", back.Target)))
+		})
+	}
+}
+
+// TestCreatedBeforeTheSnapshot creates a table after the preflight of a dump and before its
+// snapshot.
+func TestCreatedBeforeTheSnapshot(t *testing.T) {
+	server := testserver.MariaDB(t)
+	server.Exec(t, "CREATE DATABASE shop; USE shop; CREATE TABLE a (id INT PRIMARY KEY); INSERT INTO a VALUES (1)")
+	for _, lock := range []bool{false, true} {
+		t.Run(fmt.Sprintf("LockTables=%v", lock), func(t *testing.T) {
+			server.Exec(t, "USE shop; DROP TABLE IF EXISTS invoices; CREATE OR REPLACE VIEW v AS SELECT * FROM a")
+			late := make(chan struct{})
+			go func() { // the views are looked at in between
+				defer close(late)
+				db := pool(t, server)
+				for t.Context().Err() == nil {
+					var n int
+					if err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SHOW GRANTS%' OR INFO LIKE '%information_schema.ENGINES%'").Scan(&n); err != nil {
+						return
+					}
+					if n > 0 {
+						_, _ = db.ExecContext(t.Context(), "CREATE TABLE IF NOT EXISTS shop.invoices (id INT PRIMARY KEY) SELECT seq AS id FROM shop.seq_1_to_10")
+						return
+					}
+				}
+			}()
+			got, err := sourceOf(t, server, "shop", &mysql.Options{LockTables: lock}).Dump(t.Context(), io.Discard)
+			if lock && err != nil {
+				require.ErrorContains(t, err, "was created while the tables were being locked")
+				return
+			}
+			require.NoError(t, err)
+			for _, table := range got.Tables {
+				if table.Name == "invoices" {
+					assert.EqualValues(t, 10, table.Rows)
+					return
+				}
+			}
+			assert.Contains(t, fmt.Sprint(got.Warnings, got.Skipped), "invoices") // it came later than the snapshot
+		})
+	}
+}
+
+// TestTimestampDefaults restores on a server that adds defaults to the definition of a
+// TIMESTAMP.
+func TestTimestampDefaults(t *testing.T) {
+	server := testserver.MariaDB(t)
+	server.Exec(t, "CREATE DATABASE shop; USE shop; CREATE TABLE a (id INT PRIMARY KEY, sold TIMESTAMP NOT NULL); INSERT INTO a VALUES (1, '2026-01-01 12:00:00')")
+	text, _ := dumpOf(t, sourceOf(t, server, "shop", nil))
+	other := testserver.MariaDB(t, "--explicit-defaults-for-timestamp=OFF")
+	_, got, err := sourceOf(t, other, "shop", nil).Restore(t.Context(), bytes.NewReader(text), driver.RestoreOptions{Target: "shop"})
+	require.NoError(t, err)
+	assert.Empty(t, got.Warnings)
+	assert.Equal(t, server.Exec(t, "SHOW CREATE TABLE shop.a"), other.Exec(t, "SHOW CREATE TABLE shop.a"))
+	load(t, other, "by_hand", string(text))
+	assert.Equal(t, server.Exec(t, "SHOW CREATE TABLE shop.a"), other.Exec(t, "SHOW CREATE TABLE by_hand.a"))
+}
