@@ -27,9 +27,13 @@ func (a *API) changeProduct(w http.ResponseWriter, r *http.Request) {
 	case in.Price != nil && (*in.Price < 0 || *in.Price > store.MaxMoney):
 		fail(w, http.StatusBadRequest, fmt.Sprintf("price: want 0 to %d", int64(store.MaxMoney)))
 		return
-	case in.Name != nil && (strings.TrimSpace(*in.Name) == "" || !plain(*in.Name, 190)):
-		fail(w, http.StatusBadRequest, "name: want 1 to 190 characters")
-		return
+	case in.Name != nil:
+		name, ok := words(*in.Name, 190)
+		if !ok {
+			fail(w, http.StatusBadRequest, "name: want 1 to 190 visible characters")
+			return
+		}
+		in.Name = &name
 	}
 	product, err := a.Store.ChangeProduct(r.Context(), id, in, callerOf(r).user.Name)
 	a.changed(w, r, http.StatusOK, product, err)
@@ -51,7 +55,7 @@ func (a *API) changeStock(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, fmt.Sprintf("change: want -%d to %d, and not 0", store.MaxQuantity, store.MaxQuantity))
 		return
 	}
-	if in.Reason = strings.TrimSpace(in.Reason); !reason(w, in.Reason) {
+	if !reason(w, &in.Reason) {
 		return
 	}
 	once, ok := a.once(w, r, in)
@@ -91,7 +95,7 @@ func (a *API) createUser(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !goodName(in.Username) {
-		fail(w, http.StatusBadRequest, "username: want 1 to 64 visible characters, without / and without blanks at the ends")
+		fail(w, http.StatusBadRequest, "username: want 1 to 64 visible characters, of one alphabet, with single blanks between words and without /")
 		return
 	}
 	if !goodRole(w, in.Role) || !goodPassword(w, in.Password) {
@@ -118,7 +122,7 @@ func (a *API) changeUser(w http.ResponseWriter, r *http.Request) {
 	if in.Role != nil && !goodRole(w, *in.Role) || in.Password != nil && !goodPassword(w, *in.Password) {
 		return
 	}
-	user, err := a.Store.ChangeUser(r.Context(), r.PathValue("name"), store.UserChange{Role: in.Role, Password: in.Password, Active: in.Active}, callerOf(r).user.Name)
+	user, err := a.Store.ChangeUser(r.Context(), pathUser(r), store.UserChange{Role: in.Role, Password: in.Password, Active: in.Active}, callerOf(r).user.Name)
 	if err == nil {
 		err = a.Sessions.Ended(r.Context())
 	}
@@ -126,11 +130,11 @@ func (a *API) changeUser(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *API) sessions(w http.ResponseWriter, r *http.Request) {
-	if _, err := a.Store.User(r.Context(), r.PathValue("name")); err != nil {
+	if _, err := a.Store.User(r.Context(), pathUser(r)); err != nil {
 		a.failed(w, r, err)
 		return
 	}
-	list, err := a.Store.Sessions(r.Context(), r.PathValue("name"))
+	list, err := a.Store.Sessions(r.Context(), pathUser(r))
 	if err != nil {
 		a.failed(w, r, err)
 		return
@@ -139,9 +143,9 @@ func (a *API) sessions(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *API) endSessions(w http.ResponseWriter, r *http.Request) {
-	_, err := a.Store.User(r.Context(), r.PathValue("name"))
+	_, err := a.Store.User(r.Context(), pathUser(r))
 	if err == nil {
-		err = a.Store.EndSessions(r.Context(), r.PathValue("name"), callerOf(r).user.Name)
+		err = a.Store.EndSessions(r.Context(), pathUser(r), callerOf(r).user.Name)
 	}
 	if err == nil {
 		err = a.Sessions.Ended(r.Context())
@@ -157,12 +161,25 @@ func (a *API) endSessions(w http.ResponseWriter, r *http.Request) {
 // a path with "." has no route, and invisible characters mislead. The audit log has changes by
 // the settings under their own name.
 func goodName(name string) bool {
-	switch name {
-	case "", ".", "..", store.SettingsUser:
+	text, ok := words(name, 64)
+	if !ok || text != name || name == "." || name == ".." || strings.EqualFold(name, store.SettingsUser) || strings.ContainsRune(name, '/') {
 		return false
 	}
-	invisible := func(r rune) bool { return r == '/' || !unicode.IsPrint(r) }
-	return plain(name, 64) && strings.TrimSpace(name) == name && !strings.ContainsFunc(name, invisible)
+	alphabets := 0
+	for _, of := range []*unicode.RangeTable{unicode.Latin, unicode.Cyrillic, unicode.Greek} { // they share shapes
+		if strings.ContainsFunc(name, func(r rune) bool { return unicode.Is(of, r) }) {
+			alphabets++
+		}
+	}
+	return alphabets < 2
+}
+
+// pathUser returns the name of a user in the path. A text that no name can be matches no user.
+func pathUser(r *http.Request) string {
+	if name := r.PathValue("name"); plain(name, 64) {
+		return name
+	}
+	return ""
 }
 
 func goodRole(w http.ResponseWriter, role string) bool {

@@ -2,7 +2,6 @@ package api
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -44,9 +43,6 @@ var saleColumns = []export.Column[store.SaleRow]{
 // salesReportPath is the path of the reports.
 const salesReportPath = "/api/v1/reports/sales/"
 
-// settled is the time after the end of a range when no sale can be committed into it any more.
-const settled = time.Minute
-
 // isDownload reports whether a request is for a complete report.
 func isDownload(r *http.Request) bool {
 	if r.URL.Path != salesReportPath {
@@ -65,13 +61,8 @@ func (a *API) salesReport(w http.ResponseWriter, r *http.Request) {
 	}
 	open := func(o keyset.Order) source[store.SaleRow] { return a.Store.SaleRows(filter, o) }
 	if !isDownload(r) {
-		// A range that has ended does not change. All other ranges change with each sale.
-		a.cachedList(w, r, a.Caches.Reports, func(v store.Versions) string {
-			if !filter.To.IsZero() && filter.To.Before(v.Now().Add(-settled)) {
-				return fmt.Sprintf("past.%d.%d", filter.From.UnixMicro(), filter.To.UnixMicro())
-			}
-			return v.Money()
-		}, func(w http.ResponseWriter, r *http.Request) { serve(a, w, r, a.reports.list, open) })
+		// A past range does not change with a sale, and changes with a restore.
+		a.cachedList(w, r, a.Caches.Reports, store.Versions.Money, func(w http.ResponseWriter, r *http.Request) { serve(a, w, r, a.reports.list, open) })
 		return
 	}
 	order, err := a.reports.keyset.RequestOrder(r)

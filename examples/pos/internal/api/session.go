@@ -10,7 +10,10 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
 	"github.com/mainstay-go/mainstay/ratelimit"
@@ -229,6 +232,16 @@ func (g gate) enter(ctx context.Context) (release func(), ok bool) {
 	case <-ctx.Done():
 		return nil, false
 	}
+}
+
+// words returns a text that people read, with single blanks and composed characters, and whether
+// it has only characters that they see.
+func words(s string, most int) (text string, ok bool) {
+	text = strings.Join(strings.Fields(norm.NFC.String(s)), " ")
+	hidden := func(r rune) bool {
+		return !unicode.IsPrint(r) || unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) || r == '\u2800'
+	}
+	return text, text != "" && plain(text, most) && !strings.ContainsFunc(text, hidden)
 }
 
 // plain reports whether the database can store a text from a client: the length is within the

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
@@ -199,7 +198,7 @@ func void[T any](a *API, w http.ResponseWriter, r *http.Request, undo func(conte
 	if !read(w, r, &in) {
 		return
 	}
-	if in.Reason = strings.TrimSpace(in.Reason); !reason(w, in.Reason) {
+	if !reason(w, &in.Reason) {
 		return
 	}
 	once, ok := a.once(w, r, in)
@@ -210,13 +209,12 @@ func void[T any](a *API, w http.ResponseWriter, r *http.Request, undo func(conte
 	a.done(w, r, made, replayed, err)
 }
 
-// reason refuses a reason that is empty or too long.
-func reason(w http.ResponseWriter, text string) bool {
-	if text == "" || !plain(text, 190) {
-		fail(w, http.StatusBadRequest, "reason: want 1 to 190 characters")
-		return false
+// reason tidies a reason, and refuses one that is empty or too long.
+func reason(w http.ResponseWriter, text *string) (ok bool) {
+	if *text, ok = words(*text, 190); !ok {
+		fail(w, http.StatusBadRequest, "reason: want 1 to 190 visible characters")
 	}
-	return true
+	return ok
 }
 
 // pathID reads the number in a path, or responds with 404.

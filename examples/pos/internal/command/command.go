@@ -58,6 +58,9 @@ func Run(ctx context.Context, env Env, args []string) int {
 	for _, variable := range settings.Unknown(env.Environ) {
 		fmt.Fprintf(env.Stderr, "pos: warning: %s is no setting and has no effect; see pos -h\n", variable)
 	}
+	for _, variable := range settings.Empty(env.Environ) {
+		fmt.Fprintf(env.Stderr, "pos: warning: %s is set to nothing, and the default applies\n", variable)
+	}
 	for _, c := range commands() {
 		if c.name == name {
 			return c.run(ctx, env, args)

@@ -93,11 +93,7 @@ func firstStart(ctx context.Context, stdout io.Writer, s *settings.Settings, st 
 
 func password(ctx context.Context, stdout io.Writer, st *store.Store, user store.User, set string) error {
 	if set != "" {
-		// A new hash at each start would be an unnecessary write.
-		if _, same, err := st.Authenticate(ctx, user.Name, set); err != nil || same {
-			return err
-		}
-		return st.SetPassword(ctx, user, set)
+		return st.ApplyPassword(ctx, user, set)
 	}
 	if has, err := st.HasPassword(ctx, user); err != nil || has {
 		return err

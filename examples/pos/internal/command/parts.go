@@ -132,7 +132,7 @@ func (p *parts) keepUptime(s *settings.Settings, sec *secrets, logger *slog.Logg
 }
 
 func (p *parts) backUp(s *settings.Settings, st *store.Store, channel notify.Notifier, logger *slog.Logger) (err error) {
-	if p.backup, err = backups.New(s, st.Side(), &backup.Options{Logger: logger}); err != nil || s.BackupAt.Off {
+	if p.backup, err = backups.New(s, st.Side(), &backup.Options{Logger: logger}); err != nil {
 		return err
 	}
 	if s.BackupAt.Off { // the host's scheduler makes backups, and this server runs their check

@@ -84,6 +84,18 @@ type process struct {
 // startPos starts a server on a free port and logs in.
 func startPos(t *testing.T, data string, args ...string) *process {
 	t.Helper()
+	p := launchPos(t, data, args...)
+	status, body, _ := p.send("POST", "/api/v1/login/", `{"username":"cashier","password":"`+cashierPassword+`"}`)
+	if status != http.StatusOK {
+		t.Fatalf("login: %d %s", status, body)
+	}
+	p.token = field(t, body, "token").(string)
+	return p
+}
+
+// launchPos starts a server without a log-in.
+func launchPos(t *testing.T, data string, args ...string) *process {
+	t.Helper()
 	cmd := posCommand(t, context.Background(), append([]string{"--addr=127.0.0.1:0", "--data", data, "--drain=200ms"}, args...)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -106,11 +118,6 @@ func startPos(t *testing.T, data string, args ...string) *process {
 		t.Fatal("the server did not start")
 	}
 	go func() { _, _ = io.Copy(io.Discard, out) }()
-	status, body, _ := p.send("POST", "/api/v1/login/", `{"username":"cashier","password":"`+cashierPassword+`"}`)
-	if status != http.StatusOK {
-		t.Fatalf("login: %d %s", status, body)
-	}
-	p.token = field(t, body, "token").(string)
 	return p
 }
 

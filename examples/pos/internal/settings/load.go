@@ -84,6 +84,19 @@ func Unknown(environ []string) (names []string) {
 	return names
 }
 
+// Empty returns the names of the settings that an environment sets to nothing. They are ignored:
+// a secret that is missing would otherwise change the shop without a word.
+func Empty(environ []string) (names []string) {
+	all := options(Default())
+	for _, variable := range environ {
+		name, value, _ := strings.Cut(variable, "=")
+		if value == "" && slices.ContainsFunc(all, func(o option) bool { return o.env == name }) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // splitFlag splits "--name=value". The name is "" if arg is not a flag.
 func splitFlag(arg string) (name, value string, hasValue bool) {
 	if len(arg) < 2 || arg[0] != '-' {

@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
@@ -70,7 +73,7 @@ func (s *Store) Products(filter ProductFilter, order keyset.Order) keyset.SQLSou
 		args = append(args, filter.Category)
 	}
 	if filter.Search != "" {
-		where = append(where, "(lower(p.name) LIKE ? ESCAPE '!' OR p.sku LIKE ? ESCAPE '!')")
+		where = append(where, "(p.folded LIKE ? ESCAPE '!' OR p.sku LIKE ? ESCAPE '!')")
 		args = append(args, contains(filter.Search), "%"+escape(strings.ToUpper(filter.Search))+"%")
 	}
 	return keyset.SQLSource[Product]{
@@ -89,8 +92,17 @@ func (s *Store) Products(filter ProductFilter, order keyset.Order) keyset.SQLSou
 }
 
 // contains returns a LIKE pattern that finds text anywhere, also text with wildcards.
-func contains(text string) string {
-	return "%" + escape(strings.ToLower(text)) + "%"
+func contains(text string) string { return "%" + escape(fold(text)) + "%" }
+
+// fold returns a text in small letters and without accents. The engines differ in what they
+// take for a small letter: SQLite knows only those of ASCII.
+func fold(text string) string {
+	return strings.ToLower(strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Mn, r) {
+			return -1
+		}
+		return r
+	}, norm.NFKD.String(text)))
 }
 
 func escape(text string) string {
@@ -119,15 +131,18 @@ type ProductChange struct {
 // ChangeProduct changes a product.
 func (s *Store) ChangeProduct(ctx context.Context, id int64, change ProductChange, by string) (Product, error) {
 	err := s.inTx(ctx, func(tx *Tx) error {
-		var active any
+		var active, folded any
+		if change.Name != nil {
+			folded = fold(*change.Name)
+		}
 		if change.Active != nil {
 			active = 0
 			if *change.Active {
 				active = 1
 			}
 		}
-		found, err := tx.changed(ctx, "UPDATE products SET name = coalesce(?, name), price = coalesce(?, price), active = coalesce(?, active) WHERE id = ?",
-			change.Name, change.Price, active, id)
+		found, err := tx.changed(ctx, "UPDATE products SET name = coalesce(?, name), folded = coalesce(?, folded), price = coalesce(?, price), active = coalesce(?, active) WHERE id = ?",
+			change.Name, folded, change.Price, active, id)
 		if err == nil && !found {
 			err = ErrNotFound
 		}

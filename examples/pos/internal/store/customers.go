@@ -44,8 +44,8 @@ func CustomerColumns() []keyset.Column[Customer] {
 func (s *Store) Customers(search string, order keyset.Order) Customers {
 	base := keyset.Base{Columns: []string{"c.id", "c.name"}, From: "customers c"}
 	if search != "" {
-		base.Where = `(lower(c.name) LIKE ? ESCAPE '!' OR EXISTS (SELECT 1 FROM children h JOIN cards k ON k.child_id = h.id
-			WHERE h.customer_id = c.id AND (lower(h.name) LIKE ? ESCAPE '!' OR k.number LIKE ? ESCAPE '!')))`
+		base.Where = `(c.folded LIKE ? ESCAPE '!' OR EXISTS (SELECT 1 FROM children h JOIN cards k ON k.child_id = h.id
+			WHERE h.customer_id = c.id AND (h.folded LIKE ? ESCAPE '!' OR k.number LIKE ? ESCAPE '!')))`
 		base.Args = []any{contains(search), contains(search), escape(strings.ToUpper(search)) + "%"}
 	}
 	return Customers{s, keyset.SQLSource[Customer]{

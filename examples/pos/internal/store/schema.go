@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 //
 // A void is a sale or a top-up with negative amounts. Its column voids names the entry that it
 // undoes. So every sum over sales, top-ups or counters is the net amount.
+//
+// The columns folded hold the names as [fold] writes them, for the search.
 //
 // sales and topups hold the Idempotency-Key of their request, so a key is stored as long as its
 // record. sale_items comes last: a database with this table has all tables.
@@ -61,6 +64,7 @@ CREATE TABLE IF NOT EXISTS products (
 	id {id},
 	sku {key} NOT NULL UNIQUE,
 	name VARCHAR(190) NOT NULL,
+	folded VARCHAR(760) NOT NULL,
 	price BIGINT NOT NULL CHECK (price >= 0),
 	category_id BIGINT NOT NULL REFERENCES categories (id),
 	active INTEGER NOT NULL DEFAULT 1,
@@ -76,12 +80,14 @@ CREATE TABLE IF NOT EXISTS stock (
 CREATE TABLE IF NOT EXISTS customers (
 	id {id},
 	name VARCHAR(190) NOT NULL,
+	folded VARCHAR(760) NOT NULL,
 	INDEX customers_name (name, id)
 );
 CREATE TABLE IF NOT EXISTS children (
 	id {id},
 	customer_id BIGINT NOT NULL REFERENCES customers (id),
 	name VARCHAR(190) NOT NULL,
+	folded VARCHAR(760) NOT NULL,
 	INDEX children_customer (customer_id, id)
 );
 CREATE TABLE IF NOT EXISTS cards (
@@ -158,6 +164,18 @@ CREATE TABLE IF NOT EXISTS sale_items (
 var Tables = []string{
 	"meta", "leases", "users", "sessions", "audit", "categories", "products", "stock", "customers", "children",
 	"cards", "topups", "sales", "quarter_counts", "quarter_products", "versions", "sale_items",
+}
+
+// firstTable and lastTable are made first and last. A start that was interrupted left the
+// first and not the last.
+var firstTable, lastTable = Tables[0], Tables[len(Tables)-1]
+
+// foreign reports whether the tables of a database belong to something else.
+func foreign(names []string) bool {
+	if len(names) == 0 || slices.Contains(names, lastTable) {
+		return false
+	}
+	return !slices.Contains(names, firstTable) || slices.ContainsFunc(names, func(name string) bool { return !slices.Contains(Tables, name) })
 }
 
 // migrateAttempts is the maximum number of attempts when several servers start at once and

@@ -183,7 +183,7 @@ func (w *seeder) run(query string, args ...any) {
 
 func (w *seeder) catalogue(n int) {
 	categories := w.into("categories", "id, name")
-	products := w.into("products", "id, sku, name, price, category_id")
+	products := w.into("products", "id, sku, name, folded, price, category_id")
 	stock := w.into("stock", "product_id, quantity")
 	for i, shelf := range shelves {
 		w.add(categories, i+1, shelf.name)
@@ -197,24 +197,26 @@ func (w *seeder) catalogue(n int) {
 		}
 		price := (shelf.from + w.rng.Int64N(shelf.to-shelf.from)) / 10 * 10
 		w.names, w.prices = append(w.names, name), append(w.prices, price)
-		w.add(products, i+1, fmt.Sprintf("SKU-%05d", i+1), name, price, i%len(shelves)+1)
+		w.add(products, i+1, fmt.Sprintf("SKU-%05d", i+1), name, fold(name), price, i%len(shelves)+1)
 		w.add(stock, i+1, 50+w.rng.IntN(450))
 	}
 }
 
 func (w *seeder) customers(n int) {
-	customers := w.into("customers", "id, name")
-	children := w.into("children", "id, customer_id, name")
+	customers := w.into("customers", "id, name, folded")
+	children := w.into("children", "id, customer_id, name, folded")
 	cards := w.into("cards", "number, child_id, balance")
 	child := 0
 	for i := range n {
 		family := lastNames[w.rng.IntN(len(lastNames))]
-		w.add(customers, i+1, firstNames[w.rng.IntN(len(firstNames))]+" "+family)
+		name := firstNames[w.rng.IntN(len(firstNames))] + " " + family
+		w.add(customers, i+1, name, fold(name))
 		for range 1 + w.rng.IntN(3) {
 			child++
 			number := fmt.Sprintf("C%07d", 1000000+child*7)
 			w.cards = append(w.cards, number)
-			w.add(children, child, i+1, firstNames[w.rng.IntN(len(firstNames))]+" "+family)
+			name := firstNames[w.rng.IntN(len(firstNames))] + " " + family
+			w.add(children, child, i+1, name, fold(name))
 			w.add(cards, number, child, 500+w.rng.Int64N(80)*50)
 		}
 	}
@@ -262,5 +264,8 @@ func (w *seeder) counters() {
 		", i.product_id, sum(i.quantity), sum(i.quantity * i.price) FROM sales s JOIN sale_items i ON i.sale_id = s.id GROUP BY " + q + ", i.product_id")
 	for i := range shelves {
 		w.run("INSERT INTO versions (name, slot, version) VALUES (?, 0, 1)", CategoryVersion(int64(i+1)))
+	}
+	for _, name := range []string{MoneyVersion, CatalogueVersion} { // a server may be running
+		w.run("INSERT INTO versions (name, slot, version) VALUES (?, "+strconv.Itoa(slots)+", "+now(w.tx.engine)+")", name)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -41,9 +42,13 @@ func openServer(ctx context.Context, set *settings.Settings, create bool) (*Stor
 		_ = st.Close()
 		return nil, settings.Errorf("--database: %s at %s does not let us in: %s", d.Engine, d.URL.Host, serverReason(err))
 	}
-	made, err := st.hasTables(ctx)
+	names, err := st.tables(ctx)
+	made := slices.Contains(names, lastTable)
 	switch {
 	case err != nil:
+	case create && foreign(names):
+		_ = st.Close()
+		return nil, settings.Errorf("--database: %s at %s holds the tables of something else (%s); name an empty database", d.Name(), d.URL.Host, names[0])
 	case !made && !create:
 		_ = st.Close()
 		return nil, settings.Errorf("--database: there is no shop in %s at %s: start the server first", d.Engine, d.URL.Host)
@@ -143,13 +148,18 @@ func mysqlConfig(d settings.Database) (*mysql.Config, error) {
 	return cfg, nil
 }
 
-// hasTables reports whether the shop's tables exist.
-func (s *Store) hasTables(ctx context.Context) (bool, error) {
-	schema := "current_schema()"
-	if s.engine == settings.MySQL {
-		schema = "DATABASE()"
+// tables returns the names of the tables in the database, without those of extensions.
+func (s *Store) tables(ctx context.Context) (names []string, err error) {
+	query := "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() ORDER BY table_name"
+	if s.engine == settings.Postgres {
+		query = `SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace
+			AND NOT EXISTS (SELECT 1 FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e') ORDER BY relname`
 	}
-	var n int
-	err := s.queryRow(ctx, []any{&n}, "SELECT count(*) FROM information_schema.tables WHERE table_name = 'sale_items' AND table_schema = "+schema)
-	return n > 0, err
+	err = s.query(ctx, func(rows *sql.Rows) error {
+		var name string
+		err := rows.Scan(&name)
+		names = append(names, name)
+		return err
+	}, query)
+	return names, err
 }

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	_ "modernc.org/sqlite" // the driver
@@ -36,10 +37,14 @@ func openSQLite(ctx context.Context, s *settings.Settings, create bool) (*Store,
 	if err != nil {
 		return nil, settings.Errorf("--data %s: %s", s.Data, reason(err))
 	}
-	if err := inspect(ctx, path); err != nil {
+	complete, err := inspect(ctx, path)
+	if err != nil {
 		return nil, err
 	}
 	if made && !create {
+		if !complete {
+			return nil, settings.Errorf("there is no shop in %s yet: start the server first", path)
+		}
 		return openReadOnly(path)
 	}
 	// synchronous=FULL: a confirmed sale also survives a power failure.
@@ -60,7 +65,7 @@ func openSQLite(ctx context.Context, s *settings.Settings, create bool) (*Store,
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
 	st := &Store{read: read, write: write, side: side, engine: settings.SQLite, dialect: keyset.SQLite, size: 1}
-	if err := st.migrate(ctx, !made); err != nil {
+	if err := st.migrate(ctx, !complete); err != nil {
 		_ = st.Close()
 		return nil, settings.Errorf("--data %s: cannot write the database: %s", s.Data, reason(err))
 	}
@@ -115,7 +120,7 @@ func OpenSide(ctx context.Context, s *settings.Settings, missingOK bool) (*sql.D
 	if err != nil {
 		err = settings.Errorf("there is no database in %s: start the server first, or name its folder with --data", s.Data)
 	} else {
-		err = inspect(ctx, path)
+		_, err = inspect(ctx, path)
 	}
 	switch {
 	case err == nil:
@@ -127,45 +132,56 @@ func OpenSide(ctx context.Context, s *settings.Settings, missingOK bool) (*sql.D
 }
 
 // inspect checks an existing file and never writes to it. A damaged database, or one of another
-// program, must stay unchanged so that its owner can repair it.
-func inspect(ctx context.Context, path string) error {
+// program, must stay unchanged so that its owner can repair it. It reports whether the database
+// has all tables of a shop.
+func inspect(ctx context.Context, path string) (complete bool, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return settings.Errorf("%s: cannot read the database: %s", path, reason(err))
+		return false, settings.Errorf("%s: cannot read the database: %s", path, reason(err))
 	}
 	defer f.Close()
 	header := make([]byte, 16)
 	if n, err := io.ReadFull(f, header); n == 0 && errors.Is(err, io.EOF) {
-		return nil // created, but never written
+		return false, nil // created, but never written
 	}
 	if !bytes.Equal(header, []byte("SQLite format 3\x00")) {
-		return damaged(path, "it is no SQLite database")
+		return false, damaged(path, "it is no SQLite database")
 	}
 	db, err := sql.Open("sqlite", sqliteDSN(path, "deferred", "busy_timeout(10000)", "query_only(1)")+"&mode=ro")
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer db.Close()
 	var verdict string
 	if err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
-		return damaged(path, reason(err))
+		return false, damaged(path, reason(err))
 	}
 	if verdict != "ok" {
-		return damaged(path, verdict)
+		return false, damaged(path, verdict)
 	}
-	var foreign bool
-	err = db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table')
-		AND NOT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'sale_items')`).Scan(&foreign)
+	var names []string
+	rows, err := db.QueryContext(ctx, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY name")
 	if err != nil {
-		return damaged(path, reason(err))
+		return false, damaged(path, reason(err))
 	}
-	if foreign {
-		return settings.Errorf("%s is the database of something else; choose another --data folder", path)
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return false, damaged(path, reason(err))
+		}
+		names = append(names, name)
 	}
-	return nil
+	if err := rows.Err(); err != nil {
+		return false, damaged(path, reason(err))
+	}
+	if foreign(names) {
+		return false, settings.Errorf("%s is the database of something else; choose another --data folder", path)
+	}
+	return slices.Contains(names, lastTable), nil
 }
 
 // DamagedError is a settings.Error for a damaged database. Every command that finds one must

@@ -148,6 +148,24 @@ func (s *Store) ChangeUser(ctx context.Context, name string, change UserChange, 
 	return user, err
 }
 
+// ApplyPassword sets the password that the settings name, and ends the user's sessions, when the
+// setting is new. A setting that was applied before does not undo a later change by a manager.
+func (s *Store) ApplyPassword(ctx context.Context, user User, setting string) error {
+	name := "password_setting/" + user.Name
+	applied, _, err := s.Meta(ctx, name)
+	if err != nil || bcrypt.CompareHashAndPassword([]byte(applied), []byte(setting)) == nil {
+		return err
+	}
+	if err := s.SetPassword(ctx, user, setting); err != nil {
+		return err
+	}
+	hash, err := hashPassword(setting)
+	if err != nil {
+		return err
+	}
+	return s.SetMeta(ctx, name, hash)
+}
+
 // SetPassword sets the password of a user and ends the user's sessions.
 func (s *Store) SetPassword(ctx context.Context, user User, password string) error {
 	_, err := s.ChangeUser(ctx, user.Name, UserChange{Password: &password}, SettingsUser)
