@@ -323,7 +323,7 @@ func (a *Alerter) item(n news, p *plan, several bool, now time.Time) Item {
 			it.Alert.Key = episodeKey(al.ID, n.told.Episode)
 		}
 	} else if n.told != nil && n.told.Face != clear && n.told.Episode != al.Episode {
-		it.Alert.Supersedes = episodeKey(al.ID, n.told.Episode)
+		it.Alert.Supersedes = []string{episodeKey(al.ID, n.told.Episode)}
 	}
 	return it
 }

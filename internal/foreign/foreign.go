@@ -3,8 +3,10 @@
 package foreign
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
+	"time"
 )
 
 // Fault is the error of foreign code that panicked or that ended its goroutine.
@@ -37,11 +39,40 @@ func Call(f func()) *Fault {
 	return <-ended
 }
 
-// Text returns the text of an error, whose method Error is foreign code too.
-func Text(err error) string {
-	var text string
-	if fault := Call(func() { text = err.Error() }); fault != nil {
-		return fmt.Sprintf("an error of type %T whose method Error %s", err, fault.Text)
+// Error returns err if its methods work, and otherwise an error that describes it. The
+// methods of an error are foreign code too. A typed nil pointer is the usual cause.
+func Error(err error) error {
+	if err == nil {
+		return nil
 	}
-	return text
+	fault := Call(func() {
+		use(err)
+		errors.Is(err, errNone)
+		var asked interface{ RetryAfter() time.Duration }
+		if errors.As(err, &asked) {
+			asked.RetryAfter()
+		}
+	})
+	if fault != nil {
+		return fmt.Errorf("an error of type %T whose methods do not work: it %w", err, fault)
+	}
+	return err
+}
+
+var errNone = errors.New("no error is equal to this one")
+
+// use calls the methods of an error and of the errors that it wraps.
+func use(err error) {
+	if err == nil {
+		return
+	}
+	_ = err.Error()
+	switch e := err.(type) { //nolint:errorlint // the walk visits each wrapped error itself
+	case interface{ Unwrap() error }:
+		use(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, wrapped := range e.Unwrap() {
+			use(wrapped)
+		}
+	}
 }

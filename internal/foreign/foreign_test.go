@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 type fatal struct{ code int }
@@ -38,13 +39,21 @@ func TestCall(t *testing.T) {
 	}
 }
 
-func TestText(t *testing.T) {
+type waits struct{ error }
+
+func (waits) RetryAfter() time.Duration { panic("no clock") }
+
+func TestError(t *testing.T) {
 	t.Parallel()
-	if got := Text(errors.New("down")); got != "down" {
+	fine := fmt.Errorf("sending: %w", errors.Join(errors.New("a"), errors.New("b")))
+	if got := Error(fine); !errors.Is(got, fine) || Error(nil) != nil {
 		t.Error(got)
 	}
 	var none *fatal
-	if got := Text(none); !strings.HasPrefix(got, "an error of type *foreign.fatal whose method Error panicked: ") {
-		t.Error(got)
+	for _, err := range []error{none, fmt.Errorf("sending: %w", none), errors.Join(fine, fmt.Errorf("%w", none)), waits{fine}} {
+		got := Error(err)
+		if errors.Is(got, err) || !strings.Contains(got.Error(), "whose methods do not work: it panicked: ") {
+			t.Errorf("%T: %v", err, got)
+		}
 	}
 }
