@@ -107,7 +107,8 @@ func (d *document) decide(now time.Time, r *rules, to *receiver) (*plan, time.Ti
 func (d *document) plan(now time.Time, r *rules, to *receiver, lead *news, due, open []news) *plan {
 	state := d.receiver(to.Name)
 	p := &plan{receiver: to, thread: lead.told.Thread, alone: r.alone}
-	if lead.told.Face == clear { // no message yet
+	fresh := func(n *news) bool { return n.told.Face == clear && n.event != notify.Ended } // no certain message yet
+	if fresh(lead) {
 		p.thread = d.join(now, r, state, lead)
 	}
 	if t := state.Threads[p.thread]; t != nil && p.thread != "" {
@@ -116,8 +117,8 @@ func (d *document) plan(now time.Time, r *rules, to *receiver, lead *news, due, 
 		p.thread = newID(now)
 	}
 	belongs := func(n news) bool {
-		if n.told.Face == clear {
-			return lead.told.Face == clear // new alerts start or join a thread together
+		if fresh(&n) {
+			return fresh(lead) // new alerts start or join a thread together
 		}
 		return n.told.Thread == p.thread
 	}
@@ -145,6 +146,13 @@ func (d *document) plan(now time.Time, r *rules, to *receiver, lead *news, due, 
 	}
 	slices.SortFunc(p.items, worst)
 	slices.SortFunc(p.others, worst)
+	if len(p.items) > notify.MaxAlerts { // the rest follows in a message of its own
+		for _, n := range p.items[notify.MaxAlerts:] {
+			n.told.Rest = true
+		}
+		p.items = p.items[:notify.MaxAlerts]
+	}
+	p.others = p.others[:min(len(p.others), notify.MaxAlerts-len(p.items))]
 	if len(state.Sent)+1 == r.maxPerHour {
 		p.muted = now.Add(capWindow)
 		if len(state.Sent) > 0 {

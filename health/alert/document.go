@@ -59,9 +59,21 @@ type state struct {
 	Told map[string]*told `json:"told,omitempty"`
 }
 
-// told is the last state of an alert that was delivered to a receiver.
+// told is what a receiver knows about an alert. Face and the fields below it are the last
+// state that the receiver certainly has.
+//
+//   - untold: Keys is empty.
+//   - perhaps told: Keys has entries, and Face is clear. The outcome of an attempt is unknown.
+//   - told: Face is not clear.
+//
+// The end of an alert is due for each receiver that is not untold.
 type told struct {
-	Face     face      `json:"face,omitempty"` // clear: no message yet, or one about the end
+	// Keys are the keys of notify.Alert that the receiver has or may have. They are stored
+	// before an attempt. Only a refusal before acceptance and the delivered end remove one.
+	Keys []string `json:"keys,omitempty"`
+	// Tried is the start of the last attempt.
+	Tried    time.Time `json:"tried,omitzero"`
+	Face     face      `json:"face,omitempty"` // clear: no certain message yet, or one about the end
 	Critical bool      `json:"critical,omitempty"`
 	Episode  int       `json:"episode,omitempty"`
 	At       time.Time `json:"at,omitzero"` // of the last message
@@ -74,6 +86,26 @@ type told struct {
 	// since which the change has been urgent, or zero.
 	Pending time.Time `json:"pending,omitzero"`
 	Urgent  time.Time `json:"urgent,omitzero"`
+	// Ending says that the receiver may have the message about the end.
+	Ending bool `json:"ending,omitempty"`
+	// Rest says that a message about other alerts was accepted, and that this one did not
+	// fit or was not accepted with it. It follows at once.
+	Rest bool `json:"rest,omitempty"`
+}
+
+// add records an attempt with a key at now. It reports whether the key is new.
+func (t *told) add(key string, now time.Time) bool {
+	t.Tried = now
+	if slices.Contains(t.Keys, key) {
+		return false
+	}
+	t.Keys = append(slices.Clone(t.Keys), key)
+	return true
+}
+
+// remove records that the receiver does not have a key.
+func (t *told) remove(key string) {
+	t.Keys = slices.DeleteFunc(slices.Clone(t.Keys), func(k string) bool { return k == key })
 }
 
 // delivery is the state of one receiver.
@@ -126,7 +158,7 @@ const (
 )
 
 const (
-	documentVersion = 2
+	documentVersion = 3
 	maxClosed       = 200
 	keepClosed      = 90 * 24 * time.Hour
 	maxInstances    = 500
@@ -200,7 +232,7 @@ func (d *document) clamp(now time.Time) {
 	for _, al := range d.Alerts {
 		limit(&al.Opened, &al.Since, &al.Rose, &al.Resumed, &al.Ended, &al.Noticed, &al.Gone, &al.AckAt)
 		for _, t := range al.Told {
-			limit(&t.At, &t.Base, &t.Pending, &t.Urgent)
+			limit(&t.At, &t.Tried, &t.Base, &t.Pending, &t.Urgent)
 		}
 	}
 	for _, r := range d.Receivers {

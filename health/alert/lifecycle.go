@@ -96,7 +96,7 @@ func (d *document) advance(now time.Time, r *rules, w *watch) {
 			continue
 		}
 		al := d.Alerts[k]
-		if al == nil || !al.Ended.IsZero() && !al.anyTold() {
+		if al == nil || !al.Ended.IsZero() && !al.owed() {
 			if s.blocked { // a consequence of another alert does not open one
 				continue
 			}
@@ -214,7 +214,7 @@ func (d *document) crashLoop(name string, in *instance, now time.Time, r *rules)
 		al.end(recovered, now, now)
 	case n >= crashes || n > 0 && r.tellUnclean || n > 0 && al != nil && al.Ended.IsZero():
 		s := &subject{key: k, host: name, face: restarts, since: in.Unclean[0], critical: n >= crashes, count: n}
-		if al == nil || !al.Ended.IsZero() && !al.anyTold() {
+		if al == nil || !al.Ended.IsZero() && !al.owed() {
 			al = d.open(k, s, now)
 		}
 		al.update(s, now)
@@ -257,6 +257,11 @@ func (d *document) open(k string, s *subject, now time.Time) *state {
 // update records the current state of a subject with a problem.
 func (al *state) update(s *subject, now time.Time) {
 	if !al.Ended.IsZero() { // a receiver does not have the end yet: the alert continues
+		for _, t := range al.Told {
+			if t.Ending { // the receiver may have the end, so it gets a new beginning
+				t.Face, t.Ending = clear, false
+			}
+		}
 		al.Ended, al.Noticed, al.Ending, al.Since = time.Time{}, time.Time{}, "", orNow(s.since, now)
 		al.Episode++
 		al.AckBy, al.AckAt, al.Rose = "", time.Time{}, now
@@ -279,21 +284,20 @@ func (al *state) end(how string, at, now time.Time) {
 	}
 }
 
-// anyTold reports whether the alert is open according to the last message to a
-// receiver.
-func (al *state) anyTold() bool {
+// owed reports whether a receiver may believe that the alert is open. Its end is due.
+func (al *state) owed() bool {
 	for _, t := range al.Told {
-		if t.Face != clear {
+		if len(t.Keys) > 0 {
 			return true
 		}
 	}
 	return false
 }
 
-// everTold reports whether a message about the alert was delivered.
+// everTold reports whether a message about the alert was, or may have been, delivered.
 func (al *state) everTold() bool {
 	for _, t := range al.Told {
-		if t.Messages > 0 {
+		if t.Messages > 0 || len(t.Keys) > 0 {
 			return true
 		}
 	}
@@ -304,7 +308,7 @@ func (al *state) everTold() bool {
 func (d *document) settle(now time.Time) {
 	for _, k := range slices.Sorted(maps.Keys(d.Alerts)) {
 		al := d.Alerts[k]
-		if al.Ended.IsZero() || al.anyTold() && now.Sub(al.Noticed) < orphaned {
+		if al.Ended.IsZero() || al.owed() && now.Sub(al.Noticed) < orphaned {
 			continue
 		}
 		d.archive(al)

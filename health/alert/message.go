@@ -317,13 +317,18 @@ func (a *Alerter) item(n news, p *plan, several bool, now time.Time) Item {
 		Key: episodeKey(al.ID, al.Episode), Event: n.event, Level: lvl, Title: a.opts.Service + ": " + title, Check: al.Name, Instance: al.Instance,
 		Reporters: al.Reporters, Status: status, Output: al.Output, Values: al.Values, Since: al.Since, Runbook: al.Runbook, Links: it.Links,
 	}
+	var keys []string // that the receiver has or may have
+	if n.told != nil {
+		keys = n.told.Keys
+	}
 	if n.event == notify.Ended {
 		it.Alert.Ended = al.Ended
-		if n.told != nil { // the key that the receiver has, if a later rise was not sent
-			it.Alert.Key = episodeKey(al.ID, n.told.Episode)
+		it.Alert.Key = keys[len(keys)-1]
+	}
+	for _, k := range keys {
+		if k != it.Alert.Key {
+			it.Alert.Supersedes = append(it.Alert.Supersedes, k)
 		}
-	} else if n.told != nil && n.told.Face != clear && n.told.Episode != al.Episode {
-		it.Alert.Supersedes = []string{episodeKey(al.ID, n.told.Episode)}
 	}
 	return it
 }

@@ -26,11 +26,11 @@ func (d *document) newsOf(k string, now time.Time, r *rules, to *receiver) (news
 	quiet := d.quiet(r, al, now)
 	switch {
 	case !al.Ended.IsZero():
-		if !known {
+		if t == nil || len(t.Keys) == 0 {
 			return news{}, time.Time{}
 		}
 		if to.NoRecovery {
-			t.Face = clear
+			t.Keys, t.Face = nil, clear
 			return news{}, time.Time{}
 		}
 		n.event = notify.Ended
@@ -52,8 +52,8 @@ func (d *document) newsOf(k string, now time.Time, r *rules, to *receiver) (news
 		}
 	case al.Face != t.Face && al.Face.weight() < t.Face.weight() && t.Face != fail && t.Face != warn:
 		n.event = notify.Changed // an instance is back, but its check is still bad
-	case al.Face != t.Face || t.Critical && !al.Critical:
-		n.event = notify.Better
+	case al.Face != t.Face || t.Critical && !al.Critical, len(t.Keys) > 1:
+		n.event = notify.Better // also if a worse state may have arrived
 	default:
 		n.event, n.due = notify.Ongoing, t.reminderAt(to.Reminders)
 		if al.AckAt.IsZero() && !n.due.IsZero() {
@@ -73,6 +73,9 @@ func (d *document) newsOf(k string, now time.Time, r *rules, to *receiver) (news
 	}
 	if quiet {
 		if !known {
+			if t != nil {
+				t.Pending, t.Urgent = time.Time{}, time.Time{}
+			}
 			return news{}, time.Time{}
 		}
 		t.Pending, t.Urgent = time.Time{}, time.Time{}
@@ -109,6 +112,9 @@ func (d *document) due(n news, r *rules, to *receiver) time.Time {
 		wait *= 4
 	}
 	at := n.told.Pending.Add(wait)
+	if n.told.Rest {
+		return at
+	}
 	state := d.receiver(to.Name)
 	var last time.Time
 	if t := state.Threads[n.told.Thread]; t != nil {

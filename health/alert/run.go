@@ -96,11 +96,7 @@ func (a *Alerter) end(ctx context.Context) {
 	r := a.rules(false)
 	err := a.change(ctx, func(d *document, now time.Time) error {
 		for _, o := range outcomes {
-			if o.err == nil {
-				d.delivered(o.at, r, o.plan)
-			} else {
-				d.failed(o.at, o.plan, o.err)
-			}
+			d.finish(r, o)
 		}
 		if in := d.Instances[a.opts.Instance]; in != nil {
 			in.Stopped = now

@@ -132,13 +132,14 @@ func count(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// Told returns the names of the checks with a delivered message about an alert and no
-// delivered message about its end. It reads the store.
+// Told returns the names of the checks whose alert is open for a receiver: a message about
+// it was delivered, or may have been, and no message about its end was delivered. It reads
+// the store.
 func (a *Alerter) Told(ctx context.Context) ([]string, error) {
 	var names []string
 	err := a.change(ctx, func(d *document, _ time.Time) error {
 		for _, al := range d.Alerts {
-			if al.Name != "" && al.anyTold() {
+			if al.Name != "" && al.owed() {
 				names = append(names, al.Name)
 			}
 		}

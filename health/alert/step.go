@@ -134,11 +134,7 @@ func (a *Alerter) checkConflict(ctx context.Context, d *document, r *rules) {
 // due.
 func (a *Alerter) step(d *document, snap *health.Snapshot, now time.Time, r *rules, outcomes []outcome) ([]*plan, time.Time) {
 	for _, o := range outcomes {
-		if o.err == nil {
-			d.delivered(o.at, r, o.plan)
-		} else {
-			d.failed(o.at, o.plan, o.err)
-		}
+		d.finish(r, o)
 	}
 	plans, wake := a.decide(d, snap, now, r)
 	a.remember(d)
