@@ -91,7 +91,7 @@ func (a *Alerter) end(ctx context.Context) {
 	defer cancelWait()
 	a.await(wait)
 	outcomes := a.abort(ctx)
-	ctx, cancel := context.WithTimeout(ctx, stopWait)
+	ctx, cancel := context.WithTimeout(ctx, stopStore)
 	defer cancel()
 	r := a.rules(false)
 	err := a.change(ctx, func(d *document, now time.Time) error {
@@ -120,8 +120,8 @@ func (a *Alerter) Once(ctx context.Context, s *health.Snapshot) error {
 	tried := map[string]bool{}
 	for range 2*len(a.receivers) + 2 { // a message per receiver and thread; other messages wait for the next run
 		_, err := a.look(ctx, s, a.rules(true))
-		if errors.Is(err, ErrBusy) {
-			err = nil
+		for (errors.Is(err, ErrBusy) || errors.Is(err, errHung)) && a.waits(ctx) {
+			_, err = a.look(ctx, s, a.rules(true))
 		}
 		if err != nil && !tried[err.Error()] {
 			tried[err.Error()] = true
@@ -139,4 +139,21 @@ func (a *Alerter) Once(ctx context.Context, s *health.Snapshot) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// waits pauses before a busy store is tried again. It returns false if this process does
+// not wait longer.
+func (a *Alerter) waits(ctx context.Context) bool {
+	a.mu.Lock()
+	since := a.busySince
+	a.mu.Unlock()
+	if since.IsZero() || time.Since(since) >= busyLimit {
+		return false
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(busy):
+		return true
+	}
 }

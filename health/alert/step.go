@@ -13,17 +13,15 @@ import (
 // look applies the outcomes of deliveries, then observes and decides under the lock of
 // the store, and starts deliveries. It returns the latest time for the next look.
 func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wake time.Time, err error) {
-	a.deciding.Lock()
-	defer a.deciding.Unlock()
 	now := time.Now()
+	if err := a.lock(ctx); err != nil {
+		return now.Add(busy), err
+	}
+	defer a.unlock()
 	r.unsettled = unsettled(snap)
 	outcomes := a.take()
 	var plans []*plan
-	called := false
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	storeErr := a.opts.Store.Update(ctx, func(state []byte) ([]byte, error) {
-		called = true
+	called, storeErr := a.update(ctx, func(state []byte) ([]byte, error) {
 		d, err := a.read(state)
 		if err != nil {
 			a.log.ErrorContext(ctx, "alert: starting from what this process knows", "error", err)
@@ -44,7 +42,7 @@ func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wa
 	switch {
 	case called:
 		a.mu.Lock()
-		a.unsaved, a.speakFrom = storeErr != nil, time.Time{}
+		a.unsaved, a.speakFrom, a.busySince = storeErr != nil, time.Time{}, time.Time{}
 		if storeErr == nil {
 			a.cutOff, a.wrote = false, true
 		}
@@ -52,7 +50,7 @@ func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wa
 		if storeErr != nil {
 			a.note(ctx, storeErr)
 		}
-	case errors.Is(storeErr, ErrBusy), ctx.Err() != nil:
+	case ctx.Err() != nil, (errors.Is(storeErr, ErrBusy) || errors.Is(storeErr, errHung)) && a.isBusy(now):
 		return now.Add(busy), storeErr
 	default:
 		plans, wake = a.alone(ctx, snap, now, r, storeErr)
@@ -61,6 +59,17 @@ func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wa
 		a.start(ctx, p, snap, now)
 	}
 	return wake, storeErr
+}
+
+// isBusy records that the store is in use or hangs. It returns false if that has lasted so
+// long that the store counts as unreachable.
+func (a *Alerter) isBusy(now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.busySince.IsZero() {
+		a.busySince = now
+	}
+	return time.Since(a.busySince) < busyLimit
 }
 
 // alone is look without the store. This instance decides by its own results and its
