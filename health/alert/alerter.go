@@ -54,6 +54,9 @@ type Stats struct {
 	Sent, Failed uint64
 	// Dropped counts alerts that ended before a message about them was delivered.
 	Dropped uint64
+	// GivenUp counts alerts whose end a receiver did not accept for 7 days. The alert may be
+	// open there for ever.
+	GivenUp uint64
 	// StoreErrors counts how often the store was unreachable. A store that hangs, or that
 	// another process uses for a minute, is unreachable too.
 	StoreErrors uint64

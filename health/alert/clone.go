@@ -53,7 +53,7 @@ func (o *observation) clone() *observation {
 func (al *state) clone() *state {
 	c := *al
 	c.Told = cloneEach(al.Told, (*told).clone)
-	onWallClock(&c.Opened, &c.Since, &c.Rose, &c.Resumed, &c.Ended, &c.Noticed, &c.Gone, &c.AckAt)
+	onWallClock(&c.Opened, &c.Since, &c.Audible, &c.Ended, &c.Noticed, &c.Gone, &c.AckAt)
 	return &c
 }
 

@@ -35,14 +35,13 @@ type state struct {
 	Episode int       `json:"episode,omitempty"`
 	Opened  time.Time `json:"opened"` // when the state was confirmed
 	Since   time.Time `json:"since"`  // the first bad result
-	// Rose is the last rise to critical. Escalations count from it.
-	Rose time.Time `json:"rose,omitzero"`
-	// Quiet says that a silence or a window holds messages back. Resumed is when the last
-	// of them ended. Escalations count from it too.
-	Quiet   bool      `json:"quiet,omitempty"`
-	Resumed time.Time `json:"resumed,omitzero"`
-	Ended   time.Time `json:"ended,omitzero"`
-	Ending  string    `json:"ending,omitempty"`
+	// Audible is the start of the present time without a silence or a window. It is zero
+	// while one of them holds messages back. Heard is the sum of the audible times before,
+	// since the last rise to critical. Escalations wait for Heard and the present one.
+	Audible time.Time     `json:"audible,omitzero"`
+	Heard   time.Duration `json:"heard,omitempty"`
+	Ended   time.Time     `json:"ended,omitzero"`
+	Ending  string        `json:"ending,omitempty"`
 	// Noticed is when the end was confirmed.
 	Noticed time.Time `json:"noticed,omitzero"`
 	// Gone is when the instance was lost or shut down. Stopped says which of the two.
@@ -162,8 +161,8 @@ const (
 	maxClosed       = 200
 	keepClosed      = 90 * 24 * time.Hour
 	maxInstances    = 500
-	// orphaned is when an end is no longer reported: its receiver was removed or is
-	// dead.
+	// orphaned is when an end that could be sent is no longer tried: its receiver was
+	// removed or is dead.
 	orphaned = 7 * 24 * time.Hour
 )
 
@@ -230,7 +229,7 @@ func (d *document) clamp(now time.Time) {
 		}
 	}
 	for _, al := range d.Alerts {
-		limit(&al.Opened, &al.Since, &al.Rose, &al.Resumed, &al.Ended, &al.Noticed, &al.Gone, &al.AckAt)
+		limit(&al.Opened, &al.Since, &al.Audible, &al.Ended, &al.Noticed, &al.Gone, &al.AckAt)
 		for _, t := range al.Told {
 			limit(&t.At, &t.Tried, &t.Base, &t.Pending, &t.Urgent)
 		}

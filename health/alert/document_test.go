@@ -47,7 +47,7 @@ func FuzzDocument(f *testing.F) {
 		a := &Alerter{opts: Options{Service: "pos", Instance: "a", Location: time.UTC}, receivers: r.receivers, local: newDocument(), reg: reg}
 		sent := map[string]int{}
 		for range 50 {
-			plans, _ := a.decide(d, snap, now, r)
+			plans, _, _ := a.decide(d, snap, now, r)
 			for _, p := range plans {
 				m, err := a.compose(p, snap, now)
 				if err != nil || m.Subject == "" || m.Text == "" {

@@ -118,7 +118,6 @@ func (d *document) advance(now time.Time, r *rules, w *watch) {
 	if !r.alone {
 		d.instances(now, r, w)
 	}
-	d.settle(now)
 }
 
 // silence decides about an open alert that no live observer reports as bad.
@@ -263,18 +262,22 @@ func (al *state) update(s *subject, now time.Time) {
 			}
 		}
 		al.Ended, al.Noticed, al.Ending, al.Since = time.Time{}, time.Time{}, "", orNow(s.since, now)
-		al.Episode++
-		al.AckBy, al.AckAt, al.Rose = "", time.Time{}, now
+		al.rise()
 	}
 	if s.critical && !al.Critical {
-		al.Episode++
-		al.AckBy, al.AckAt, al.Rose = "", time.Time{}, now
+		al.rise()
 	}
 	al.Face, al.Critical, al.Gone, al.Stopped = s.face, s.critical, time.Time{}, false
 	al.Reporters, al.Count = s.reporters, s.count
 	if s.seen != nil {
 		al.Output, al.Values, al.Runbook = s.seen.Output, s.seen.Values, s.seen.Runbook
 	}
+}
+
+// rise begins an episode, which needs a key and an acknowledgement of its own.
+func (al *state) rise() {
+	al.Episode++
+	al.AckBy, al.AckAt, al.Audible, al.Heard = "", time.Time{}, time.Time{}, 0
 }
 
 func (al *state) end(how string, at, now time.Time) {
@@ -304,16 +307,24 @@ func (al *state) everTold() bool {
 	return false
 }
 
-// settle closes the alerts whose end every receiver has.
-func (d *document) settle(now time.Time) {
+// settle closes the alerts whose end every receiver has. It also closes, and returns,
+// those whose end could be sent for so long that it is given up.
+func (d *document) settle(now time.Time) (givenUp []*state) {
 	for _, k := range slices.Sorted(maps.Keys(d.Alerts)) {
 		al := d.Alerts[k]
-		if al.Ended.IsZero() || al.owed() && now.Sub(al.Noticed) < orphaned {
+		if al.Ended.IsZero() {
 			continue
+		}
+		if al.owed() {
+			if al.Audible.IsZero() || now.Sub(al.Audible) < orphaned || now.Sub(al.Noticed) < orphaned {
+				continue
+			}
+			givenUp = append(givenUp, al)
 		}
 		d.archive(al)
 		delete(d.Alerts, k)
 	}
+	return givenUp
 }
 
 func (d *document) archive(al *state) {

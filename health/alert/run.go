@@ -101,7 +101,7 @@ func (a *Alerter) end(ctx context.Context) {
 		if in := d.Instances[a.opts.Instance]; in != nil {
 			in.Stopped = now
 		}
-		d.settle(now)
+		a.report(losses{givenUp: d.settle(now)})
 		return nil
 	})
 	a.take()

@@ -109,13 +109,16 @@ func (d *document) quiet(r *rules, al *state, now time.Time) bool {
 	return false
 }
 
-// resume records when silences and windows end. Until then no person could acknowledge.
-func (d *document) resume(now time.Time, r *rules) {
+// listen records when silences and windows begin and end. While they last, no person
+// can acknowledge, and no message can be sent.
+func (d *document) listen(now time.Time, r *rules) {
 	for _, al := range d.Alerts {
-		if quiet := al.Ended.IsZero() && d.quiet(r, al, now); quiet != al.Quiet {
-			if al.Quiet = quiet; !quiet {
-				al.Resumed = now
-			}
+		switch quiet := d.quiet(r, al, now); {
+		case quiet && !al.Audible.IsZero():
+			al.Heard += max(0, now.Sub(al.Audible))
+			al.Audible = time.Time{}
+		case !quiet && al.Audible.IsZero():
+			al.Audible = now
 		}
 	}
 }

@@ -2,9 +2,11 @@ package alert
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/notify"
 )
 
 func zone(t *testing.T, name string) *time.Location {
@@ -97,4 +99,63 @@ func TestWindowLocation(t *testing.T) {
 	if _, err := New(reg, &inbox{}, &Options{Windows: hours}); err == nil {
 		t.Error("a window on no day of the week was accepted")
 	}
+}
+
+// An alert that ends during a long silence is over for its receivers after the silence. An
+// end that no receiver accepts for a week is given up, and that is counted.
+func TestEndDuringALongSilence(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		box := &inbox{}
+		l := newLab(t, Options{Reminders: []time.Duration{}}, box, critical("database")...)
+		l.set(health.Fail, "database")
+		l.run(t)
+		time.Sleep(10 * time.Minute)
+		if err := l.Silence(t.Context(), Silence{Check: "database", Until: time.Now().Add(14 * 24 * time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+		l.set(health.Pass, "database")
+		time.Sleep(13 * 24 * time.Hour)
+		if n := len(box.list()); n != 1 {
+			t.Errorf("during the silence: %v", box)
+		}
+		box.fail(errDown)
+		time.Sleep(4 * 24 * time.Hour)
+		if st := l.Stats(); st.GivenUp != 0 {
+			t.Errorf("%+v", st)
+		}
+		box.fail(nil)
+		time.Sleep(2 * time.Hour)
+		if n := len(box.list()); n != 2 || box.list()[1].Level != notify.Recovery {
+			t.Errorf("after the silence: %v", box)
+		}
+		l.set(health.Fail, "database")
+		time.Sleep(10 * time.Minute)
+		box.fail(errDown)
+		l.set(health.Pass, "database")
+		time.Sleep(8 * 24 * time.Hour)
+		l.stop()
+		if st := l.Stats(); st.GivenUp != 1 || len(l.Alerts().Open) != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// A wait that is longer than the time between two windows ends too.
+func TestEscalationBetweenWindows(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { // begins at midnight
+		boss := &inbox{start: time.Now()}
+		l := newLab(t, Options{
+			Windows:   []Window{{From: "02:00", To: "04:00"}},
+			Receivers: []Receiver{{Name: "boss", Notifier: boss, After: 24 * time.Hour}},
+		}, &inbox{}, critical("database")...)
+		l.set(health.Fail, "database")
+		l.run(t)
+		time.Sleep(60 * time.Hour)
+		l.stop()
+		if boss.attempts() == 0 || boss.at[0] < 28*time.Hour || boss.at[0] > 29*time.Hour { // the first 24 hours outside two windows
+			t.Errorf("%v", boss)
+		}
+	})
 }

@@ -81,7 +81,7 @@ func (a *Alerter) alone(ctx context.Context, snap *health.Snapshot, now time.Tim
 	d := a.known()
 	if !r.once && len(outcomes) == 0 { // a command cannot wait
 		trial := d.clone()
-		if plans, _ := a.decide(trial, snap, now, r); len(plans) > 0 {
+		if plans, _, _ := a.decide(trial, snap, now, r); len(plans) > 0 {
 			a.mu.Lock()
 			if a.speakFrom.IsZero() {
 				a.speakFrom = now.Add(a.turn())
@@ -145,19 +145,37 @@ func (a *Alerter) step(d *document, snap *health.Snapshot, now time.Time, r *rul
 	for _, o := range outcomes {
 		d.finish(r, o)
 	}
-	plans, wake := a.decide(d, snap, now, r)
+	plans, wake, lost := a.decide(d, snap, now, r)
+	a.report(lost)
 	a.remember(d)
 	return plans, wake
 }
 
+// losses are alerts that a receiver got too little about.
+type losses struct {
+	dropped uint64   // ended before a message
+	givenUp []*state // the message about the end was not accepted
+}
+
+func (a *Alerter) report(lost losses) {
+	for _, al := range lost.givenUp {
+		a.log.Error("alert: the end of an alert was given up, because a receiver did not accept it for 7 days; the alert may be open there",
+			"alert", subjectName(al.Name, al.Instance), "id", al.ID)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stats.Dropped += lost.dropped
+	a.stats.GivenUp += uint64(len(lost.givenUp))
+}
+
 // decide observes and returns the messages that are due.
-func (a *Alerter) decide(d *document, snap *health.Snapshot, now time.Time, r *rules) (plans []*plan, wake time.Time) {
+func (a *Alerter) decide(d *document, snap *health.Snapshot, now time.Time, r *rules) (plans []*plan, wake time.Time, lost losses) {
 	d.clamp(now)
 	d.observe(now, r, snap)
 	a.watch.judge(d, now, r)
 	untold := d.untold()
 	d.advance(now, r, &a.watch)
-	d.resume(now, r)
+	d.listen(now, r)
 	for _, to := range a.receivers {
 		p, at := d.decide(now, r, to)
 		if p != nil {
@@ -171,16 +189,14 @@ func (a *Alerter) decide(d *document, snap *health.Snapshot, now time.Time, r *r
 			wake = at
 		}
 	}
-	d.settle(now)
+	lost.givenUp = d.settle(now)
 	d.prune(now)
-	a.mu.Lock()
 	for id := range untold {
 		if !slices.ContainsFunc(d.list(), func(al *state) bool { return al.ID == id }) {
-			a.stats.Dropped++
+			lost.dropped++
 		}
 	}
-	a.mu.Unlock()
-	return plans, wake
+	return plans, wake, lost
 }
 
 func (d *document) list() []*state {
