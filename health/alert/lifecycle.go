@@ -287,6 +287,17 @@ func (al *state) end(how string, at, now time.Time) {
 	}
 }
 
+// subject is the key of the alert in the document.
+func (al *state) subject() string {
+	switch {
+	case al.Name != "":
+		return key(al.Name, al.Instance, al.Instance == "")
+	case al.Face == restarts:
+		return restartsPrefix + al.Instance
+	}
+	return lostPrefix + al.Instance
+}
+
 // owed reports whether a receiver may believe that the alert is open. Its end is due.
 func (al *state) owed() bool {
 	for _, t := range al.Told {

@@ -99,7 +99,10 @@ func (a *Alerter) Notices() []string {
 	for _, s := range d.Silences {
 		if time.Now().Before(s.Until) {
 			what := "all checks"
-			if s.Check != "" || s.Instance != "" {
+			switch {
+			case s.Subject != "":
+				what = s.Subject
+			case s.Check != "" || s.Instance != "":
 				what = subjectName(s.Check, s.Instance)
 			}
 			line := "Alerts about " + what + " are silenced until " + clock(s.Until)
