@@ -59,7 +59,7 @@ func (al *state) clone() *state {
 
 func (t *told) clone() *told {
 	c := *t
-	onWallClock(&c.At, &c.Tried, &c.Base, &c.Pending, &c.Urgent)
+	onWallClock(&c.At, &c.Tried, &c.Held, &c.Base, &c.Pending, &c.Urgent)
 	return &c
 }
 

@@ -54,6 +54,8 @@ type state struct {
 	Runbook   string         `json:"runbook,omitempty"`
 	Reporters []string       `json:"reporters,omitempty"`
 	Count     int            `json:"count,omitempty"` // of unclean stops
+	// Causes are the checks that the problem follows from, according to DependsOn.
+	Causes []string `json:"causes,omitempty"`
 	// Told has an entry for each receiver.
 	Told map[string]*told `json:"told,omitempty"`
 }
@@ -85,6 +87,8 @@ type told struct {
 	// since which the change has been urgent, or zero.
 	Pending time.Time `json:"pending,omitzero"`
 	Urgent  time.Time `json:"urgent,omitzero"`
+	// Held is the last time at which a message about a cause stood for this alert too.
+	Held time.Time `json:"held,omitzero"`
 	// Ending says that the receiver may have the message about the end.
 	Ending bool `json:"ending,omitempty"`
 	// Rest says that a message about other alerts was accepted, and that this one did not
@@ -231,7 +235,7 @@ func (d *document) clamp(now time.Time) {
 	for _, al := range d.Alerts {
 		limit(&al.Opened, &al.Since, &al.Audible, &al.Ended, &al.Noticed, &al.Gone, &al.AckAt)
 		for _, t := range al.Told {
-			limit(&t.At, &t.Tried, &t.Base, &t.Pending, &t.Urgent)
+			limit(&t.At, &t.Tried, &t.Held, &t.Base, &t.Pending, &t.Urgent)
 		}
 	}
 	for _, r := range d.Receivers {

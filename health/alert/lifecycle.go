@@ -29,6 +29,7 @@ type subject struct {
 	live            bool      // a live observer reports the check
 	reporters       []string
 	blocked         bool // every observer that sees the problem sees its cause too
+	causes          []string
 	count           int
 	seen            *observation // the worst one
 }
@@ -79,6 +80,11 @@ func (s *subject) merge(host string, c *observation, minStatus health.Status) {
 	}
 	s.critical = s.critical || c.Critical && f != warn
 	s.blocked = !c.BlockedAt.IsZero() && (s.blocked || s.face == clear)
+	for _, name := range c.Causes {
+		if !slices.Contains(s.causes, name) {
+			s.causes = append(s.causes, name)
+		}
+	}
 	if f.weight() > s.face.weight() {
 		s.face, s.seen = f, c
 	}
@@ -97,14 +103,7 @@ func (d *document) advance(now time.Time, r *rules, w *watch) {
 		}
 		al := d.Alerts[k]
 		if al == nil || !al.Ended.IsZero() && !al.owed() {
-			if s.blocked { // a consequence of another alert does not open one
-				continue
-			}
 			al = d.open(k, s, now)
-		}
-		if s.blocked && !al.everTold() {
-			delete(d.Alerts, k) // its cause became known in time
-			continue
 		}
 		al.update(s, now)
 	}
@@ -223,7 +222,7 @@ func (d *document) crashLoop(name string, in *instance, now time.Time, r *rules)
 // hasOpen reports whether a check of the instance has an open alert.
 func (d *document) hasOpen(host string) bool {
 	for _, al := range d.Alerts {
-		if al.Instance == host && al.Name != "" && al.Ended.IsZero() {
+		if al.Instance == host && al.Name != "" && al.Ended.IsZero() && !al.hidden() {
 			return true
 		}
 	}
@@ -268,7 +267,10 @@ func (al *state) update(s *subject, now time.Time) {
 		al.rise()
 	}
 	al.Face, al.Critical, al.Gone, al.Stopped = s.face, s.critical, time.Time{}, false
-	al.Reporters, al.Count = s.reporters, s.count
+	al.Reporters, al.Count, al.Causes = s.reporters, s.count, nil
+	if s.blocked {
+		al.Causes = s.causes
+	}
 	if s.seen != nil {
 		al.Output, al.Values, al.Runbook = s.seen.Output, s.seen.Values, s.seen.Runbook
 	}
@@ -286,6 +288,10 @@ func (al *state) end(how string, at, now time.Time) {
 		al.Ended = now
 	}
 }
+
+// hidden reports whether the alert is the consequence of another one and no receiver got
+// a message about it. It is not shown.
+func (al *state) hidden() bool { return len(al.Causes) > 0 && !al.everTold() }
 
 // subject is the key of the alert in the document.
 func (al *state) subject() string {
@@ -339,7 +345,7 @@ func (d *document) settle(now time.Time) (givenUp []*state) {
 }
 
 func (d *document) archive(al *state) {
-	if !al.Ended.IsZero() && !slices.ContainsFunc(d.Closed, func(c health.Alert) bool { return c.ID == al.ID }) {
+	if !al.Ended.IsZero() && !al.hidden() && !slices.ContainsFunc(d.Closed, func(c health.Alert) bool { return c.ID == al.ID }) {
 		d.Closed = append(d.Closed, al.export())
 	}
 }

@@ -119,9 +119,16 @@ func (a *Alerter) content(p *plan, snap *health.Snapshot, now time.Time) *Conten
 	c.Level = level(p.items)
 	c.Tag = w.tag(p.items)
 	c.Subject = a.subject(p, c, several, now)
+	reported := map[string]bool{}
+	for _, n := range append(slices.Clone(p.items), p.others...) {
+		reported[n.al.Name] = true
+	}
 	for _, s := range snap.Checks {
 		switch {
 		case max(s.Status, s.Confirmed) >= health.Warn && len(s.Blocked) > 0:
+			if reported[s.Name] {
+				continue
+			}
 			c.Consequences = append(c.Consequences, fmt.Sprintf(w.needs, s.Name, strings.Join(s.Blocked, ", ")))
 		case s.Confirmed == health.Pass && !s.Flapping:
 			c.Passing = append(c.Passing, s.Name)
@@ -295,6 +302,9 @@ func (a *Alerter) item(n news, p *plan, several bool, now time.Time) Item {
 		it.Explanation = fmt.Sprintf(w.lostText, clock(gone))
 	case al.Face == restarts:
 		it.Explanation = fmt.Sprintf(w.restartText, al.Count)
+	}
+	if len(al.Causes) > 0 && n.event != notify.Ended && it.Explanation == "" {
+		it.Explanation = fmt.Sprintf(w.becauseOf, strings.Join(al.Causes, ", "))
 	}
 	if len(al.Reporters) > 0 && n.event != notify.Ended && al.Instance == "" && al.Face != lost {
 		it.State += ", " + fmt.Sprintf(w.seenBy, strings.Join(al.Reporters, ", "))

@@ -42,6 +42,9 @@ func (d *document) newsOf(k string, now time.Time, r *rules, to *receiver) (news
 			}
 			return news{}, at
 		}
+		if d.covered(al, r, to, now, 0) {
+			return news{}, time.Time{}
+		}
 		n.event, n.urgent = notify.Opened, al.Critical
 	case al.Critical && (!t.Critical || al.Episode != t.Episode):
 		n.event, n.urgent = notify.Worse, true
@@ -97,6 +100,51 @@ func (d *document) newsOf(k string, now time.Time, r *rules, to *receiver) (news
 	}
 	n.due = d.due(n, r, to)
 	return n, time.Time{}
+}
+
+// covered reports whether a message about a cause stands for an alert: the receiver has, or
+// is about to get, a message about an alert that is at least as severe, and no silence or
+// window holds that one back. A cause may be covered itself.
+func (d *document) covered(al *state, r *rules, to *receiver, now time.Time, depth int) bool {
+	t := al.Told[to.Name]
+	if len(al.Causes) == 0 || t != nil && len(t.Keys) > 0 || depth > 10 {
+		return false
+	}
+	stands, coming := false, false
+	for _, name := range al.Causes {
+		cause := d.causeOf(al, name)
+		switch {
+		case cause == nil || !cause.Ended.IsZero(): // not confirmed yet, or over
+			coming = true
+		case d.quiet(r, cause, now), al.Critical && !cause.Critical:
+		case cause.Told[to.Name] != nil && cause.Told[to.Name].Face != clear, d.covered(cause, r, to, now, depth+1):
+			stands = true
+		default:
+			matches, at := to.matches(d, cause, r, now)
+			coming = coming || matches || !at.IsZero()
+		}
+	}
+	if stands {
+		if t == nil {
+			t = &told{}
+			al.tell(to.Name, t)
+		}
+		if now.Sub(t.Held) >= heartbeat { // each difference causes a write
+			t.Held = now
+		}
+		return true
+	}
+	return coming && (now.Sub(al.Opened) < blockedGrace || t != nil && now.Sub(t.Held) < blockedGrace)
+}
+
+// causeOf returns the alert about a check that an alert depends on, or nil.
+func (d *document) causeOf(al *state, name string) *state {
+	for _, host := range append([]string{al.Instance}, al.Reporters...) {
+		if cause := d.Alerts[key(name, host, false)]; cause != nil {
+			return cause
+		}
+	}
+	return d.Alerts[key(name, "", true)]
 }
 
 // due returns when news may be sent. A change for the worse waits for groupWait, so

@@ -71,11 +71,13 @@ type observation struct {
 	Changes []time.Time `json:"changes,omitempty"`
 	// Blocked names dependencies that are bad. BlockedAt is the last time with such
 	// dependencies.
-	Blocked   []string       `json:"blocked,omitempty"`
-	BlockedAt time.Time      `json:"blockedAt,omitzero"`
-	Output    string         `json:"output,omitempty"`
-	Values    []notify.Value `json:"values,omitempty"`
-	Runbook   string         `json:"runbook,omitempty"`
+	Blocked   []string  `json:"blocked,omitempty"`
+	BlockedAt time.Time `json:"blockedAt,omitzero"`
+	// Causes are the last ones in Blocked, while BlockedAt is set.
+	Causes  []string       `json:"causes,omitempty"`
+	Output  string         `json:"output,omitempty"`
+	Values  []notify.Value `json:"values,omitempty"`
+	Runbook string         `json:"runbook,omitempty"`
 }
 
 func (in *instance) observers() []*observer {
@@ -197,12 +199,12 @@ func (o *observation) next(now time.Time, c *health.CheckState, h history, beat 
 		n.Output, n.Values = c.Output, values(c.Observed)
 	}
 	if len(n.Blocked) > 0 {
-		n.BlockedAt = now
+		n.BlockedAt, n.Causes = now, n.Blocked
 		if o != nil && len(o.Blocked) > 0 && !beat {
 			n.BlockedAt = o.BlockedAt
 		}
 	} else if o != nil && n.Status >= health.Warn && now.Sub(o.BlockedAt) < blockedGrace {
-		n.BlockedAt = o.BlockedAt
+		n.BlockedAt, n.Causes = o.BlockedAt, o.Causes
 	}
 	began := firstOf(h.bad, c.Since, c.ConfirmedSince)
 	if o == nil {

@@ -116,11 +116,11 @@ func (d *document) quiet(r *rules, al *state, now time.Time) bool {
 	return false
 }
 
-// listen records when silences and windows begin and end. While they last, no person
-// can acknowledge, and no message can be sent.
+// listen records when silences and windows begin and end. While they last, or while only
+// the cause of an alert is told, no person can acknowledge, and no message can be sent.
 func (d *document) listen(now time.Time, r *rules) {
 	for _, al := range d.Alerts {
-		switch quiet := d.quiet(r, al, now); {
+		switch quiet := al.hidden() || d.quiet(r, al, now); {
 		case quiet && !al.Audible.IsZero():
 			al.Heard += max(0, now.Sub(al.Audible))
 			al.Audible = time.Time{}
@@ -185,7 +185,7 @@ func (a *Alerter) Silence(ctx context.Context, s Silence) error {
 // find returns an open alert by its ID or its subject, or nil.
 func (d *document) find(alert string) *state {
 	for k, al := range d.Alerts {
-		if al.Ended.IsZero() && (al.ID == alert || k == alert) {
+		if al.Ended.IsZero() && !al.hidden() && (al.ID == alert || k == alert) {
 			return al
 		}
 	}

@@ -37,6 +37,9 @@ func (a *Alerter) Alerts() health.Alerts {
 	var out health.Alerts
 	for _, k := range slices.Sorted(maps.Keys(d.Alerts)) {
 		al := d.Alerts[k]
+		if al.hidden() {
+			continue
+		}
 		e := al.export()
 		if !al.Ended.IsZero() { // only the message about its end is not delivered
 			out.Closed = append(out.Closed, e)

@@ -211,7 +211,7 @@ func (d *document) list() []*state {
 func (d *document) untold() map[string]bool {
 	ids := map[string]bool{}
 	for _, al := range d.Alerts {
-		if !al.everTold() {
+		if !al.everTold() && !al.hidden() {
 			ids[al.ID] = true
 		}
 	}
