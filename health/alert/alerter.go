@@ -29,6 +29,9 @@ type Alerter struct {
 	deciding chan struct{} // one decision at a time; never held while a message is sent
 	watch    watch         // guarded by deciding
 
+	pending map[string]time.Time // checks without a result, since when; used by Run only
+	idle    bool                 // a check that never ran was logged
+
 	mu        sync.Mutex // guards the fields below; never held during a call to the outside
 	local     *document  // the last known state; replaced, never changed
 	stored    []byte     // the encoding of local if the store has it, or nil
@@ -115,7 +118,7 @@ func New(reg *health.Registry, to notify.Notifier, opts *Options) (*Alerter, err
 	return &Alerter{
 		reg: reg, opts: o, log: o.Logger, receivers: receivers, boot: rand.Text()[:12],
 		wake: make(chan struct{}, 1), deciding: make(chan struct{}, 1), local: newDocument(), history: map[string]history{}, stuck: map[string]time.Time{},
-		cancels: map[*plan]context.CancelFunc{},
+		pending: map[string]time.Time{}, cancels: map[*plan]context.CancelFunc{},
 	}, nil
 }
 

@@ -28,7 +28,10 @@ func (d *document) clone() *document {
 
 func (in *instance) clone() *instance {
 	c := *in
-	c.Run, c.Once, c.Unclean = in.Run.clone(), in.Once.clone(), cloneTimes(in.Unclean)
+	c.Run, c.Once, c.Unclean = in.Run.clone(), in.Once.clone(), slices.Clone(in.Unclean)
+	for i := range c.Unclean {
+		onWallClock(&c.Unclean[i].At)
+	}
 	onWallClock(&c.Stopped, &c.Lost)
 	return &c
 }

@@ -70,14 +70,17 @@ func (d *document) decide(now time.Time, r *rules, to *receiver) (*plan, time.Ti
 	if !to.onDuty(now) {
 		return nil, wake // the tick of the loop finds the time
 	}
-	retryAt := time.Time{}
-	if state.Attempts > 0 {
-		retryAt = state.FailedAt.Add(to.pause(r, state.Attempts, slices.ContainsFunc(due, func(n news) bool { return n.urgent })))
-		if asked := state.FailedAt.Add(state.Wait); asked.After(retryAt) {
-			retryAt = asked
-		}
+	// After a failure, urgent news waits less than other news.
+	urgent := slices.ContainsFunc(due, func(n news) bool { return n.urgent })
+	asked := state.Wait
+	if urgent {
+		asked = min(asked, urgentWait)
 	}
-	var lead *news // the reason why a message is due now
+	if state.Attempts > 0 {
+		asked = max(asked, to.pause(r, state.Attempts, urgent))
+	}
+	retryAt := state.FailedAt.Add(asked) // long ago without a failure
+	var lead *news                       // the reason why a message is due now
 	for i := range due {
 		n := &due[i]
 		at := n.due

@@ -220,7 +220,7 @@ func (d *document) clamp(now time.Time) {
 	for _, in := range d.Instances {
 		limit(&in.Stopped, &in.Lost)
 		for i := range in.Unclean {
-			limit(&in.Unclean[i])
+			limit(&in.Unclean[i].At)
 		}
 		for _, o := range in.observers() {
 			limit(&o.Seen)

@@ -203,15 +203,16 @@ func (d *document) instances(now time.Time, r *rules, w *watch) {
 
 // crashLoop maintains the alert about unclean stops of an instance.
 func (d *document) crashLoop(name string, in *instance, now time.Time, r *rules) {
-	in.Unclean = slices.DeleteFunc(in.Unclean, func(t time.Time) bool { return now.Sub(t) >= crashWindow })
+	in.Unclean = slices.DeleteFunc(in.Unclean, func(u uncleanStart) bool { return now.Sub(u.At) >= crashWindow })
 	k := restartsPrefix + name
 	al := d.Alerts[k]
-	n := len(in.Unclean)
+	found := in.crashed(now)
+	n := len(found)
 	switch {
 	case al != nil && al.Ended.IsZero() && n == 0:
 		al.end(recovered, now, now)
 	case n >= crashes || n > 0 && r.tellUnclean || n > 0 && al != nil && al.Ended.IsZero():
-		s := &subject{key: k, host: name, face: restarts, since: in.Unclean[0], critical: n >= crashes, count: n}
+		s := &subject{key: k, host: name, face: restarts, since: found[0].At, critical: n >= crashes, count: n}
 		if al == nil || !al.Ended.IsZero() && !al.owed() {
 			al = d.open(k, s, now)
 		}

@@ -159,5 +159,10 @@ func remindTogether(e notify.Event, r *rules) time.Duration {
 	return 0
 }
 
-// maxAskedWait is the longest pause that a receiver can ask for.
-const maxAskedWait = 15 * time.Minute
+const (
+	// maxAskedWait is the longest pause that a receiver can ask for.
+	maxAskedWait = 15 * time.Minute
+	// urgentWait is the longest one before news of a rise to critical. After a longer one
+	// the fallback begins at once.
+	urgentWait = time.Minute
+)

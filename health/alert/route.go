@@ -38,7 +38,8 @@ func (r *receiver) matches(d *document, al *state, with *rules, now time.Time) (
 	}
 	if r.fallbackOf != "" {
 		primary := d.Receivers[r.fallbackOf]
-		if primary == nil || primary.Attempts <= len(with.retries) {
+		busy := primary != nil && al.Critical && primary.Wait > urgentWait
+		if primary == nil || primary.Attempts <= len(with.retries) && !busy {
 			return false, time.Time{}
 		}
 		return r.primary.matches(d, al, with, now)
