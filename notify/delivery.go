@@ -9,10 +9,9 @@ import (
 	"github.com/mainstay-go/mainstay/internal/foreign"
 )
 
-// DeliveryError is the error of a [Notifier] that knows more about the outcome than that
-// it was no success. With any other error, the receiver may have each alert or not. A
-// caller that keeps the state of alerts, such as package health/alert, then sends the
-// end of each of them.
+// DeliveryError is the error of a [Notifier] that knows which alerts of the message
+// arrived. After any other error, the receiver may have each alert or not. Package
+// health/alert then also sends the end of each of them.
 type DeliveryError struct {
 	// Accepted are the keys of the alerts that the receiver has.
 	Accepted []string
