@@ -249,7 +249,7 @@ func TestManyAlerts(t *testing.T) {
 			way := network{to: p, before: func(ctx context.Context) error { return pause(ctx, 700*time.Millisecond) }}
 			var checks []health.Check
 			for i := range n {
-				c := during(fmt.Sprintf("c%03d", i), i%2 == 0, 5*m, 2*h, down)
+				c := during(fmt.Sprintf("c%03d", i), i%2 == 0, 5*m, h, down)
 				c.Interval = m
 				checks = append(checks, c)
 			}
@@ -269,7 +269,7 @@ func TestManyAlerts(t *testing.T) {
 			if len(told) != n {
 				t.Errorf("the mails are about %d of %d alerts", len(told), n)
 			}
-			time.Sleep(4 * h)
+			time.Sleep(2 * h)
 			stop()
 			if len(p.open) != 0 || len(al.Alerts().Open) != 0 {
 				t.Errorf("%d stay open, %+v", len(p.open), al.Stats())
