@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -232,9 +233,9 @@ func TestForeignCodeFails(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				mail, store := newLetters(), &failing{Store: alert.Memory()}
-				calls := 0
+				var calls atomic.Int32
 				al, log, stop := watched(t, mail, alert.Options{
-					Store: store, Trace: &alert.Trace{Delivery: func(context.Context, alert.DeliveryEvent) { calls++; _ = fail(); panic("metrics") }},
+					Store: store, Trace: &alert.Trace{Delivery: func(context.Context, alert.DeliveryEvent) { calls.Add(1); _ = fail(); panic("metrics") }},
 					Receivers: []alert.Receiver{{Name: "broken", Notifier: notify.Func(func(context.Context, notify.Message) error { return fail() })}},
 				}, during("db", true, 5*m, 3*h, down))
 				time.Sleep(h)
@@ -246,8 +247,8 @@ func TestForeignCodeFails(t *testing.T) {
 				if got := mail.subjects(); mail.containing("UNHEALTHY") < 1 || mail.containing("RECOVERED") != 1 {
 					t.Errorf("%q", got)
 				}
-				if st := al.Stats(); st.Failed == 0 || st.StoreErrors == 0 || calls == 0 || log.containing("Trace.Delivery") == 0 {
-					t.Errorf("%+v, %d calls of the hook, %v", st, calls, log.n)
+				if st := al.Stats(); st.Failed == 0 || st.StoreErrors == 0 || calls.Load() == 0 || log.containing("Trace.Delivery") == 0 {
+					t.Errorf("%+v, %d calls of the hook, %v", st, calls.Load(), log.n)
 				}
 			})
 		})
