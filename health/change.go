@@ -3,6 +3,8 @@ package health
 import (
 	"fmt"
 	"time"
+
+	"github.com/mainstay-go/mainstay/internal/foreign"
 )
 
 // ChangeKind says what a [Change] reports.
@@ -113,13 +115,9 @@ func (r *Registry) deliver(s *subscription) {
 	}
 }
 
-// tell recovers from a listener that panics. A broken mailer must not end the service
-// that it reports on.
+// tell calls a listener. A broken mailer must not end the service that it reports on.
 func (r *Registry) tell(f func(Change), c Change) {
-	defer func() {
-		if p := recover(); p != nil {
-			r.log.Error("health: a listener panicked", "check", c.State.Name, "panic", r.scrub.text(fmt.Sprint(p)))
-		}
-	}()
-	f(c)
+	if fault := foreign.Call(func() { f(c) }); fault != nil {
+		r.log.Error("health: a listener failed", "check", c.State.Name, "error", r.scrub.text(fault.Text))
+	}
 }

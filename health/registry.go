@@ -23,7 +23,8 @@ type Registry struct {
 	running atomic.Bool           // Run has been called and has not returned
 	alive   atomic.Pointer[alive] // the state behind /alive/
 	traces  atomic.Pointer[[]*Trace]
-	plain   *answers // for callers without details
+	faults  atomic.Uint64 // hooks that panicked or ended their goroutine
+	plain   *answers      // for callers without details
 
 	alerts atomic.Pointer[func() Alerts] // of SetAlerts
 

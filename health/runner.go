@@ -4,12 +4,15 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/bits"
 	"math/rand/v2"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/mainstay-go/mainstay/internal/foreign"
 )
 
 // stopWait is how long Run waits for its goroutines after its context has ended.
@@ -394,8 +397,8 @@ func (r *Registry) report(s *slot, o outcome, tr transition) {
 	}
 }
 
-// Trace receives single runs. Any hook may be nil. Hooks run on the goroutine of the
-// check, outside all locks, and must return quickly.
+// Trace receives single runs. Any hook may be nil. Hooks run outside all locks and must
+// return quickly, because the check waits for them. A hook that panics is logged.
 type Trace struct {
 	// RunStart is called before a check is started.
 	RunStart func(context.Context, RunEvent)
@@ -444,11 +447,21 @@ func (r *Registry) AddTrace(t *Trace) (cancel func()) {
 // traced calls one hook of every trace.
 func (r *Registry) traced(hook func(*Trace) func(context.Context, RunEvent), s *slot, o outcome) {
 	for _, t := range *r.traces.Load() {
-		if f := hook(t); f != nil {
+		f := hook(t)
+		if f == nil {
+			continue
+		}
+		fault := foreign.Call(func() {
 			f(context.Background(), RunEvent{
 				Check: s.Name, Time: o.at, Status: o.status, Kind: o.kind, Took: o.took,
 				Output: o.output, Observed: o.observed,
 			})
+		})
+		if fault == nil {
+			continue
+		}
+		if n := r.faults.Add(1); bits.OnesCount64(n) == 1 { // not one line per run
+			r.log.Error("health: a trace hook failed", "check", s.Name, "error", r.scrub.text(fault.Text), "faults", n)
 		}
 	}
 }

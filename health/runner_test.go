@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -515,4 +516,45 @@ func TestManyReadersWritersAndChanges(t *testing.T) {
 	}
 	wg.Wait()
 	require.NoError(t, stop())
+}
+
+// A hook or a listener that panics or ends its goroutine costs itself only.
+func TestForeignCodeFails(t *testing.T) {
+	t.Parallel()
+	for name, fail := range map[string]func(){"panics": func() { panic("metrics") }, "ends its goroutine": runtime.Goexit} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var calls, heard atomic.Int32
+				hook := func(context.Context, RunEvent) { calls.Add(1); fail() }
+				c := Check{Name: "db", Timeout: time.Second, Checker: CheckerFunc(func(ctx context.Context) Result {
+					switch calls.Load() % 3 {
+					case 0:
+						time.Sleep(2 * time.Second) // a late return
+					case 1:
+						return Failed("down", nil)
+					}
+					return Passed("")
+				})}
+				r, err := New([]Check{c}, &Options{
+					Logger: slog.New(slog.DiscardHandler), Trace: &Trace{RunStart: hook, RunDone: hook, LateReturn: hook},
+					OnChange: func(Change) { heard.Add(1); fail() },
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				ended := make(chan error)
+				go func() { ended <- r.Run(ctx) }()
+				time.Sleep(time.Hour)
+				cancel()
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+				if st := r.Stats(); calls.Load() < 200 || heard.Load() < 2 || int(heard.Load()) != int(st.Changes) || r.faults.Load() != uint64(calls.Load()) {
+					t.Errorf("%d hooks, %d faults, %d of %d changes", calls.Load(), r.faults.Load(), heard.Load(), st.Changes)
+				}
+			})
+		})
+	}
 }

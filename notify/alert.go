@@ -26,9 +26,10 @@ const (
 type Alert struct {
 	// Key identifies the alert. All events of one alert have the same Key.
 	Key string `json:"key"`
-	// Supersedes is a Key that this one replaces. The alert became critical, and the
-	// new Key makes the on-call service notify again. Default: empty.
-	Supersedes string `json:"supersedes,omitempty"`
+	// Supersedes are earlier keys of the alert, which this one replaces. The alert became
+	// critical, and the new Key makes the on-call service notify again. The end of an
+	// alert ends them too. Default: empty.
+	Supersedes []string `json:"supersedes,omitempty"`
 	// Event is what happened to the alert, such as Opened, Reminder or Ended.
 	Event Event `json:"event"`
 	// Level is Warning or Critical. An alert that has ended has the level Recovery if
@@ -84,11 +85,18 @@ type Link struct {
 	URL string `json:"url"`
 }
 
-const maxAlerts = 100
+// MaxAlerts is how many alerts one message holds. The notifiers of this package reject a
+// message with more of them, because they cannot send it completely.
+const MaxAlerts = 100
 
 // prepared returns the alert with limited and safe texts, like [Message.prepared].
 func (a Alert) prepared() Alert {
-	for _, s := range []*string{&a.Key, &a.Supersedes, &a.Check, &a.Instance, &a.Status, &a.Title} {
+	keys := make([]string, 0, len(a.Supersedes))
+	for _, key := range a.Supersedes {
+		keys = append(keys, oneLine(key, maxSubject))
+	}
+	a.Supersedes = keys
+	for _, s := range []*string{&a.Key, &a.Check, &a.Instance, &a.Status, &a.Title} {
 		*s = oneLine(*s, maxSubject)
 	}
 	a.Output = truncate(cleanText(a.Output), 4*maxValue)

@@ -161,23 +161,33 @@ func NewEmail(addr, from string, to []string, opts *EmailOptions) (*Email, error
 // A mail that is too large for the server is sent again at once, as a plain text of a
 // few KiB.
 func (e *Email) Notify(ctx context.Context, m Message) error {
-	m = m.prepared(time.Now(), e.secrets)
+	if err := m.check(); err != nil {
+		return err
+	}
+	ready := m.prepared(time.Now(), e.secrets)
 	ctx, cancel := context.WithTimeoutCause(ctx, e.opts.Timeout,
 		fmt.Errorf("notify: %s did not finish within %v", e.addr, e.opts.Timeout))
 	defer cancel()
-	id := m.id() // also of the short form, because it is the same message
-	err := e.sendMail(ctx, m, id)
-	if !isTooLarge(err) || ctx.Err() != nil {
-		return err
+	id := ready.id() // also of the short form, because it is the same message
+	outcome, err := e.sendMail(ctx, ready, id)
+	if isTooLarge(err) && ctx.Err() == nil {
+		e.opts.Logger.WarnContext(ctx, "notify: the mail is too large for the server and is sent again as a short text", "server", e.addr, "error", err)
+		var second certainty
+		if second, err = e.sendMail(ctx, ready.short(), id); second == accepted || outcome == refused {
+			outcome = second
+		}
 	}
-	e.opts.Logger.WarnContext(ctx, "notify: the mail is too large for the server and is sent again as a short text", "server", e.addr, "error", err)
-	return e.sendMail(ctx, m.short(), id)
+	if err != nil && outcome == refused {
+		return Refused(m, err)
+	}
+	return err
 }
 
-func (e *Email) sendMail(ctx context.Context, m Message, id string) error {
+// sendMail sends a mail. The outcome is refused if no recipient has it.
+func (e *Email) sendMail(ctx context.Context, m Message, id string) (certainty, error) {
 	msg, err := e.compose(m, id)
 	if err != nil {
-		return err
+		return refused, err
 	}
 	return e.send(ctx, msg, id)
 }

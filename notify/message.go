@@ -135,7 +135,7 @@ func (m Message) prepared(now time.Time, secrets *redact.Redactor) Message {
 	}
 	m.Fields = fields
 	var alerts []Alert
-	for _, a := range m.Alerts[:min(len(m.Alerts), maxAlerts)] {
+	for _, a := range m.Alerts {
 		if a.Since.IsZero() {
 			a.Since = m.Time
 		}

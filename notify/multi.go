@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -80,8 +79,14 @@ func (m *Multi) Notify(ctx context.Context, msg Message) error {
 		wg.Go(func() { errs[i] = m.send(ctx, i, msg) })
 	}
 	wg.Wait()
+	var all outcomes // an alert is accepted, or refused, if it is at every channel
 	failed := false
 	for i, err := range errs {
+		if one := outcomesOf(msg, err); all == nil {
+			all = one
+		} else {
+			all = all.and(one)
+		}
 		if err == nil {
 			have[i] = true
 			continue
@@ -93,7 +98,7 @@ func (m *Multi) Notify(ctx context.Context, msg Message) error {
 		return nil
 	}
 	m.taken.add(id, have)
-	return errors.Join(errs...)
+	return all.failure(msg, errors.Join(errs...))
 }
 
 // send calls a channel and does not wait for a channel that ignores its context. Such a
@@ -102,7 +107,7 @@ func (m *Multi) send(ctx context.Context, i int, msg Message) error {
 	m.mu.Lock()
 	if m.hanging[i] {
 		m.mu.Unlock()
-		return errors.New("notify: the channel has not returned from an earlier message")
+		return Refused(msg, errors.New("notify: the channel has not returned from an earlier message"))
 	}
 	m.hanging[i] = true
 	m.mu.Unlock()
@@ -127,16 +132,4 @@ func (m *Multi) send(ctx context.Context, i int, msg Message) error {
 	case <-grace.C:
 		return fmt.Errorf("notify: the channel did not return: %w", ctx.Err())
 	}
-}
-
-// attempt turns a panic of a Notifier into an error. A broken channel must not end the
-// process that reports problems.
-func attempt(ctx context.Context, log *slog.Logger, n Notifier, m Message) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("notify: a channel panicked: %v", p)
-			log.ErrorContext(ctx, "notify: a channel panicked", "panic", p, "stack", string(debug.Stack()))
-		}
-	}()
-	return n.Notify(ctx, m)
 }

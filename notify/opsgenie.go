@@ -70,13 +70,20 @@ func opsgenieCalls(m Message) []call {
 		}.withPriority()}}
 	}
 	var calls []call
-	for _, a := range m.Alerts {
+	for i, a := range m.Alerts {
 		alias := digest(m.Source, a.Key)
+		closeAll := func(follows bool, note string, keys ...string) {
+			for _, key := range keys {
+				c := closing(digest(m.Source, key), note)
+				c.alert, c.follows = i+1, follows
+				calls = append(calls, c)
+			}
+		}
 		switch a.Event {
 		case Ongoing:
 			continue
 		case Ended:
-			calls = append(calls, closing(alias, a.Title))
+			closeAll(false, a.Title, append([]string{a.Key}, a.Supersedes...)...)
 			continue
 		}
 		details := map[string]string{}
@@ -96,17 +103,13 @@ func opsgenieCalls(m Message) []call {
 		if l := m.webLink(); l != "" {
 			details["status page"] = l
 		}
-		calls = append(calls, call{path: alerts, body: opsgenieAlert{
+		calls = append(calls, call{path: alerts, alert: i + 1, body: opsgenieAlert{
 			Message: cmp.Or(truncate(a.Title, 130), "no title"), Alias: alias, Description: truncate(m.Text, 15000),
 			Entity: truncate(cmp.Or(a.Instance, a.Check), 512), Source: truncate(m.Source, 100),
 			Priority: map[string]string{"critical": "P1", "error": "P2"}[a.severity()],
 			Tags:     []string{truncate(cmp.Or(a.Check, "instance"), 50), truncate(a.Status, 50)}, Details: shortened(details, maxDetails),
 		}.withPriority()})
-		if a.Supersedes != "" {
-			old := closing(digest(m.Source, a.Supersedes), "became critical")
-			old.follows = true
-			calls = append(calls, old)
-		}
+		closeAll(true, "became critical", a.Supersedes...)
 	}
 	return calls
 }

@@ -58,15 +58,18 @@ func pagerDutyEvents(m Message, routingKey string) []call {
 		return pagerDutyMessage(m, routingKey)
 	}
 	var calls []call
-	resolve := func(key string, follows bool) {
-		calls = append(calls, call{body: pagerDutyEvent{RoutingKey: routingKey, Action: "resolve", DedupKey: digest(m.Source, key)}, follows: follows})
-	}
-	for _, a := range m.Alerts {
+	for i, a := range m.Alerts {
+		resolve := func(follows bool, keys ...string) {
+			for _, key := range keys {
+				event := pagerDutyEvent{RoutingKey: routingKey, Action: "resolve", DedupKey: digest(m.Source, key)}
+				calls = append(calls, call{body: event, alert: i + 1, follows: follows})
+			}
+		}
 		switch a.Event {
 		case Ongoing:
 			continue
 		case Ended:
-			resolve(a.Key, false)
+			resolve(false, append([]string{a.Key}, a.Supersedes...)...)
 			continue
 		}
 		e := pagerDutyEvent{
@@ -87,10 +90,8 @@ func pagerDutyEvents(m Message, routingKey string) []call {
 		if u := webLink(a.Runbook); u != "" {
 			e.Links = append(e.Links, pagerDutyLink{u, "Runbook"})
 		}
-		calls = append(calls, call{body: e})
-		if a.Supersedes != "" {
-			resolve(a.Supersedes, true)
-		}
+		calls = append(calls, call{body: e, alert: i + 1})
+		resolve(true, a.Supersedes...)
 	}
 	return calls
 }

@@ -25,11 +25,11 @@ const goodbye = 2 * time.Second
 // send sends msg to the server. go-mail's own client applies the context only to the
 // dial, and fails for all recipients when one is rejected. So this method holds the
 // dialogue, with go-mail's protocol package.
-func (e *Email) send(ctx context.Context, msg *gomail.Msg, id string) error {
-	d := dialogue{Email: e, stage: "connecting"}
+func (e *Email) send(ctx context.Context, msg *gomail.Msg, id string) (certainty, error) {
+	d := dialogue{Email: e, stage: "connecting", outcome: refused}
 	err := d.run(ctx, msg, id)
 	if err == nil {
-		return nil
+		return accepted, nil
 	}
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause // the error of the closed connection is less precise
@@ -37,16 +37,18 @@ func (e *Email) send(ctx context.Context, msg *gomail.Msg, id string) error {
 	large := isTooLarge(err)
 	err = fmt.Errorf("notify: mail through %s: %s: %w", e.addr, d.stage, e.reply(err))
 	if large {
-		return &tooLargeError{err}
+		err = &tooLargeError{err}
 	}
-	return err
+	return d.outcome, err
 }
 
 // dialogue is one connection to the server. stage names its present step, for errors.
+// outcome is refused until a recipient may have the mail.
 type dialogue struct {
 	*Email
-	client *smtp.Client
-	stage  string
+	client  *smtp.Client
+	stage   string
+	outcome certainty
 }
 
 func (d *dialogue) run(ctx context.Context, msg *gomail.Msg, id string) error {
@@ -66,6 +68,9 @@ func (d *dialogue) run(ctx context.Context, msg *gomail.Msg, id string) error {
 	}
 	d.stage = "recipients"
 	have := d.taken.has(id)
+	if len(have) > 0 {
+		d.outcome = unknown // they have it from an earlier attempt
+	}
 	took, deferred, err := d.recipients(ctx, d.client, have)
 	if err != nil {
 		return err
@@ -138,10 +143,15 @@ func (d *dialogue) content(msg *gomail.Msg, size int64) error {
 	if err != nil {
 		return err
 	}
+	before := d.outcome
+	d.outcome = unknown
 	if _, err = msg.WriteTo(w); err == nil {
 		err = w.Close()
 	}
 	var protocol *textproto.Error
+	if errors.As(err, &protocol) { // the server responded that it does not accept the mail
+		d.outcome = before
+	}
 	if err != nil && size > maxShortMail && !errors.As(err, &protocol) {
 		// Some servers close the connection in the middle of a mail that is too large.
 		return &tooLargeError{err}

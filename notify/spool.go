@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -98,6 +99,9 @@ func NewSpool(dir string, next Notifier, opts *SpoolOptions) (*Spool, error) {
 // happen in the background. Otherwise the first attempt is made before Notify returns.
 // If m cannot be written, Notify makes one attempt and returns its error.
 func (s *Spool) Notify(ctx context.Context, m Message) error {
+	if err := m.check(); err != nil {
+		return err
+	}
 	m = m.prepared(time.Now(), forms)
 	name, err := s.dir.add(spooled{Message: m, Due: time.Now()}, s.opts.MaxMessages)
 	if err != nil {
@@ -185,9 +189,13 @@ func (s *Spool) pass(ctx context.Context, only string) time.Duration {
 			continue
 		}
 		thread := entry.Message.thread()
-		if (only != "" && name != only) || time.Until(entry.Due) > 0 || (thread != "" && waiting[thread]) {
+		due := time.Until(entry.Due)
+		if due > s.opts.longest() { // a clock that was ahead has written it
+			due = 0
+		}
+		if (only != "" && name != only) || due > 0 || (thread != "" && waiting[thread]) {
 			waiting[thread] = true
-			wait = min(wait, max(time.Until(entry.Due), time.Second))
+			wait = min(wait, max(due, time.Second))
 			continue
 		}
 		if failures == maxInARow {
@@ -260,6 +268,11 @@ func (s *Spool) forget(ctx context.Context, name string) {
 	if err := s.dir.remove(name); err != nil {
 		s.log.ErrorContext(ctx, "notify: a delivered message cannot be removed and will be repeated", "file", name, "error", forms.Error(err, 1000))
 	}
+}
+
+// longest is the longest pause before an attempt.
+func (o *SpoolOptions) longest() time.Duration {
+	return max(maxRetryAfter, slices.Max(append(o.Delays[:len(o.Delays):len(o.Delays)], idle))*11/10)
 }
 
 // delay returns the pause after a number of failed attempts, varied by 10 %.

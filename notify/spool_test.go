@@ -277,3 +277,34 @@ func TestNewSpoolErrors(t *testing.T) {
 		}
 	}
 }
+
+// A clock that was ahead when a message was stored delays no message, and changes no order.
+func TestSpoolClockAhead(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	down := newSpool(t, dir, Func(func(context.Context, Message) error { return errors.New("down") }), SpoolOptions{})
+	for _, text := range []string{"ALARM", "WORSE"} {
+		if err := down.Notify(t.Context(), Message{Subject: text, Key: "k"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, name := range down.dir.list() {
+		entry, err := down.dir.read(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		entry.Due = time.Now().Add(2 * 365 * 24 * time.Hour)
+		ahead := fmt.Sprintf("%0*d%s", spoolDigits, entry.Due.UnixNano()+int64(i), name[spoolDigits:])
+		if err := errors.Join(down.dir.write(ahead, entry), down.dir.remove(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	s := newSpool(t, dir, Func(func(_ context.Context, m Message) error { got = append(got, m.Subject); return nil }), SpoolOptions{})
+	if err := s.Notify(t.Context(), Message{Subject: "RECOVERED", Key: "k"}); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.Flush(t.Context()); n != 0 || strings.Join(got, " ") != "ALARM WORSE RECOVERED" {
+		t.Errorf("%q, %d still wait", got, n)
+	}
+}

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,16 +27,26 @@ type spooled struct {
 // of arrival. Files appear and change by rename, so that no file is incomplete.
 type spoolDir struct{ path string }
 
-const spoolSuffix = ".message.json"
+const (
+	spoolSuffix = ".message.json"
+	spoolDigits = 20
+)
 
 // maxSpooled is larger than any message after prepared.
 const maxSpooled = 4 << 20
 
 func (d spoolDir) add(entry spooled, limit int) (name string, err error) {
-	if len(d.list()) >= limit {
+	names := d.list()
+	if len(names) >= limit {
 		return "", ErrSpoolFull
 	}
-	name = fmt.Sprintf("%020d-%s%s", time.Now().UnixNano(), entry.Message.id(), spoolSuffix)
+	number := time.Now().UnixNano()
+	if len(names) > 0 { // the clock may have been ahead when the last message was stored
+		if last, err := strconv.ParseInt(names[len(names)-1][:spoolDigits], 10, 64); err == nil && last < math.MaxInt64 {
+			number = max(number, last+1)
+		}
+	}
+	name = fmt.Sprintf("%0*d-%s%s", spoolDigits, number, entry.Message.id(), spoolSuffix)
 	return name, d.write(name, entry)
 }
 
@@ -51,7 +63,7 @@ func (d spoolDir) list() []string {
 	}
 	var names []string
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), spoolSuffix) && e.Type().IsRegular() {
+		if strings.HasSuffix(e.Name(), spoolSuffix) && len(e.Name()) > spoolDigits && e.Type().IsRegular() {
 			names = append(names, e.Name())
 		}
 	}

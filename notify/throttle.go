@@ -56,7 +56,7 @@ func NewThrottle(next Notifier, opts *ThrottleOptions) (*Throttle, error) {
 func (t *Throttle) Notify(ctx context.Context, m Message) error {
 	mutedUntil, ok := t.take(time.Now())
 	if !ok {
-		return fmt.Errorf("%w; the next may go at %s", ErrThrottled, mutedUntil.Format(time.RFC3339))
+		return Refused(m, fmt.Errorf("%w; the next may go at %s", ErrThrottled, mutedUntil.Format(time.RFC3339)))
 	}
 	if !mutedUntil.IsZero() {
 		m.Text += fmt.Sprintf("\n\nThis is message %d within %v: nothing more is sent until %s.",

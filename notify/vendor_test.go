@@ -56,7 +56,7 @@ func every(t testing.TB, url string, opts *WebhookOptions) map[string]*Webhook {
 var outage = Message{
 	Subject: "pos: db is down", Text: "db: no answer", Level: Critical, Source: "pos", Key: "k", Time: noon, Link: "https://pos.example.org/status/",
 	Alerts: []Alert{{
-		Key: "db-2", Supersedes: "db-1", Event: Worse, Level: Critical, Title: "db fails", Check: "db", Status: "fail", Since: noon.Add(-time.Minute),
+		Key: "db-2", Supersedes: []string{"db-1"}, Event: Worse, Level: Critical, Title: "db fails", Check: "db", Status: "fail", Since: noon.Add(-time.Minute),
 		Links: []Link{{"acknowledge", "https://pos.example.org/alerts/link?sig=x"}},
 	}},
 }

@@ -12,9 +12,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/mainstay-go/mainstay/internal/redact"
@@ -29,7 +31,8 @@ type WebhookOptions struct {
 	Header http.Header
 	// Insecure permits http:// to hosts other than this one. Default: false.
 	Insecure bool
-	// Timeout limits one delivery. Default: 10 s.
+	// Timeout limits one request. A message about several alerts may need several
+	// requests, and takes at most six times as long. Default: 10 s.
 	Timeout time.Duration
 	// Client sends the requests. Its own Timeout and redirect policy are not used.
 	// Default: http.DefaultClient.
@@ -47,6 +50,7 @@ type Webhook struct {
 	opts    WebhookOptions
 	encode  func(Message) []call
 	secrets *redact.Redactor
+	taken   *taken
 }
 
 // call is one request. Most messages need one request. A receiver that manages alerts
@@ -54,6 +58,8 @@ type Webhook struct {
 type call struct {
 	path string // appended to the path of the URL
 	body any
+	// alert is the position in Message.Alerts plus one. 0 stands for the whole message.
+	alert int
 	// follows is set for a request that ends an alert because the request before it opened
 	// another one. It is sent only after the server has accepted that request.
 	follows bool
@@ -75,7 +81,7 @@ func NewWebhook(rawURL string, opts *WebhookOptions) (*Webhook, error) {
 }
 
 func newWebhook(service, rawURL string, opts *WebhookOptions, encode func(Message) []call) (*Webhook, error) {
-	w := &Webhook{service: service, encode: encode}
+	w := &Webhook{service: service, encode: encode, taken: &taken{}}
 	if opts != nil {
 		w.opts = *opts
 	}
@@ -101,32 +107,98 @@ func newWebhook(service, rawURL string, opts *WebhookOptions, encode func(Messag
 }
 
 // Notify posts m and returns nil on any 2xx status. A message about several alerts may
-// need several requests. They share one deadline, and all are tried even if one fails.
-// A repetition sends all of them again, and the receivers recognise them by their keys.
+// need several requests, and all are tried even if one fails. The error is then a
+// [DeliveryError] with the outcome of each alert, and a repetition of the same message
+// sends only the alerts that were not accepted.
 func (w *Webhook) Notify(ctx context.Context, m Message) error {
-	ctx, cancel := context.WithTimeout(ctx, w.opts.Timeout)
+	if err := m.check(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxTimeouts*w.opts.Timeout)
 	defer cancel()
-	var errs []error
-	var last error
-	for _, c := range w.encode(m.prepared(time.Now(), w.secrets)) {
-		if c.follows && last != nil {
-			continue
-		}
-		if last = w.post(ctx, c); last != nil {
-			errs = append(errs, fmt.Errorf("notify: %s on %s: %w", w.service, w.host, last))
-			if ctx.Err() != nil {
-				break
-			}
+	ready := m.prepared(time.Now(), w.secrets)
+	id := ready.id()
+	for _, a := range ready.Alerts {
+		id = digest(id, a.Key)
+	}
+	have := w.taken.has(id)
+	d := delivery{outcomes: whole(len(m.Alerts), unknown)}
+	for i := range d.outcomes {
+		if have[i+1] {
+			d.outcomes[i] = accepted
 		}
 	}
-	return errors.Join(errs...)
+	var last error
+	for _, c := range w.encode(ready) {
+		if c.alert > 0 && have[c.alert] || c.follows && last != nil {
+			continue
+		}
+		if ctx.Err() != nil {
+			last = fmt.Errorf("the request was not sent: %w", ctx.Err())
+			d.add(c.alert, refused, last)
+			continue
+		}
+		var outcome certainty
+		outcome, last = w.post(ctx, c)
+		d.add(c.alert, outcome, last)
+	}
+	if len(d.errs) == 0 {
+		return nil
+	}
+	for i, c := range d.outcomes {
+		if c == accepted {
+			have[i+1] = true
+		}
+	}
+	w.taken.add(id, have)
+	err := error(&rejection{text: fmt.Sprintf("notify: %s on %s: %v", w.service, w.host, d.errs[0]), err: d.errs[0], wait: d.wait})
+	if n := len(d.errs) - 1; n > 0 {
+		err = fmt.Errorf("%w, and %d more requests failed", err, n)
+	}
+	return d.outcomes.failure(m, err)
 }
 
-func (w *Webhook) post(ctx context.Context, c call) error {
+// maxTimeouts is how many times Timeout a whole message may take.
+const maxTimeouts = 6
+
+// delivery collects the outcomes of the requests of one message.
+type delivery struct {
+	outcomes outcomes
+	begun    map[int]bool // alerts with a request
+	errs     []error
+	wait     time.Duration // the longest pause that the server asked for
+}
+
+// add records the outcome of a request. An alert is accepted if all its requests are,
+// and refused if the first one is. alert is as in call.
+func (d *delivery) add(alert int, c certainty, err error) {
+	if err != nil {
+		d.errs = append(d.errs, err)
+		d.wait = max(d.wait, pauseOf(err))
+	}
+	if alert == 0 {
+		copy(d.outcomes, whole(len(d.outcomes), c))
+		return
+	}
+	if d.begun == nil {
+		d.begun = map[int]bool{}
+	}
+	if o := &d.outcomes[alert-1]; !d.begun[alert] {
+		*o = c
+	} else if *o != c {
+		*o = unknown
+	}
+	d.begun[alert] = true
+}
+
+// post sends one request, with a deadline of its own.
+func (w *Webhook) post(ctx context.Context, c call) (certainty, error) {
+	ctx, cancel := context.WithTimeout(ctx, w.opts.Timeout)
+	defer cancel()
 	now := time.Now()
 	body, err := json.Marshal(c.body)
 	if err != nil {
-		return err
+		return refused, err
 	}
 	target := w.url
 	if c.path != "" {
@@ -136,9 +208,10 @@ func (w *Webhook) post(ctx context.Context, c call) error {
 		u.RawQuery = query
 		target = u.String()
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
+	var line connection
+	req, err := http.NewRequestWithContext(line.watch(ctx), http.MethodPost, target, bytes.NewReader(body))
 	if err != nil {
-		return errors.New("the request cannot be built")
+		return refused, errors.New("the request cannot be built")
 	}
 	for name, values := range w.opts.Header {
 		req.Header[name] = values
@@ -153,27 +226,58 @@ func (w *Webhook) post(ctx context.Context, c call) error {
 		if errors.As(err, &withURL) {
 			err = withURL.Err // the URL is a secret
 		}
-		return err
+		if line.failed() {
+			return refused, err
+		}
+		return unknown, err
 	}
 	defer res.Body.Close()
 	answer, _ := io.ReadAll(io.LimitReader(res.Body, 4<<10)) // only for the error text
 	if res.StatusCode < 200 || res.StatusCode > 299 {
-		return &rejection{
+		return certaintyOf(res.StatusCode), &rejection{
 			text: fmt.Sprintf("the server responded %d: %s", res.StatusCode, w.secrets.Text(oneLine(string(answer), 2000), 200)),
 			wait: retryAfter(res.Header.Get("Retry-After"), now),
 		}
 	}
-	return nil
+	return accepted, nil
 }
 
-// rejection is the response of a server that did not accept a message. Package health/alert and
+// certaintyOf says whether a status proves that the server did not accept the request.
+// A gateway responds 5xx or 408 also if the server behind it did. With 409 the alert may
+// exist. Alertmanager responds 400 if it rejects some alerts of a request.
+func certaintyOf(status int) certainty {
+	switch {
+	case status == http.StatusBadRequest, status == http.StatusRequestTimeout, status == http.StatusConflict:
+		return unknown
+	case status >= 400 && status < 500:
+		return refused
+	}
+	return unknown
+}
+
+// connection finds out whether a request was not sent because there was no connection.
+// A client with a transport of its own may not report that.
+type connection struct{ wanted, got atomic.Bool }
+
+func (c *connection) watch(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { c.wanted.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { c.got.Store(true) },
+	})
+}
+
+func (c *connection) failed() bool { return c.wanted.Load() && !c.got.Load() }
+
+// rejection is the error of a server that did not accept a message. Package health/alert and
 // Spool wait for RetryAfter before the next attempt.
 type rejection struct {
 	text string
+	err  error // may be nil
 	wait time.Duration
 }
 
 func (r *rejection) Error() string             { return r.text }
+func (r *rejection) Unwrap() error             { return r.err }
 func (r *rejection) RetryAfter() time.Duration { return r.wait }
 
 // maxRetryAfter is the longest pause that a server can ask for. An alert must not wait a day

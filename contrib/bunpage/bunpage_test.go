@@ -42,7 +42,7 @@ func TestBun(t *testing.T) {
 		return pagesuite.List[Sale]{
 			Keyset: sales.Keyset, ID: func(s Sale) int64 { return s.ID },
 			Source: func(product string) keyset.SQLSource[Sale] {
-				return sales.Source(db.NewSelect().Model((*Sale)(nil)).Where("product = ?", product))
+				return sales.Source(t.Context(), db.NewSelect().Model((*Sale)(nil)).Where("product = ?", product))
 			},
 		}
 	})
@@ -73,7 +73,7 @@ func TestBunValues(t *testing.T) {
 	}
 	for i, text := range texts {
 		for _, where := range []string{"text = ?", "/* it's a comment */ text = ?"} {
-			source := notes.Source(db.NewSelect().Model((*Note)(nil)).Where(where, text))
+			source := notes.Source(t.Context(), db.NewSelect().Model((*Note)(nil)).Where(where, text))
 			page, err := notes.Page(t.Context(), source, keyset.Query{})
 			require.NoError(t, err)
 			require.Equal(t, []Note{{ID: int64(i), Text: text}}, page.Rows, where)

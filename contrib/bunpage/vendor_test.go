@@ -36,7 +36,7 @@ func TestBunVendors(t *testing.T) {
 		db := bun.NewDB(nil, named{pgdialect.New(), name})
 		sales, err := bunpage.New[Sale](db, "sales", pagination.Standard, pagesuite.Cursors(t), nil)
 		require.NoError(t, err)
-		source := sales.Source(db.NewSelect().Model((*Sale)(nil)).Where("product = ?", "a?b @p1 :1"))
+		source := sales.Source(t.Context(), db.NewSelect().Model((*Sale)(nil)).Where("product = ?", "a?b @p1 :1"))
 		var sent string
 		var values []any
 		source.Query = func(_ context.Context, query string, args ...any) (keyset.Rows, error) {

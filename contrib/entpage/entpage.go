@@ -16,7 +16,9 @@ package entpage
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"reflect"
 
 	"entgo.io/ent/dialect"
 	entsql "entgo.io/ent/dialect/sql"
@@ -24,18 +26,27 @@ import (
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
-// Source returns the rows of a selector. Source ignores its order. The selector must have
-// no limit, and its result must have the columns of the model. A NULL leaves a field that
-// is no pointer at its zero value, as in ent. driver is the driver of the client, or one of
-// its transactions. For a list by page number, set Order of the source.
+// Source returns the rows of a selector. The result must have the columns of the model. A
+// NULL leaves a field that is no pointer at its zero value, as in ent. driver is the driver
+// of the client, or one of its transactions. For a list by page number, set Order of the
+// source. The first page returns an error of the selector, and an error for a selector with
+// an order, a limit or an offset.
+//
+// A selector is below the generated client. The client's interceptors, privacy rules, soft
+// deletes and eager loading therefore do not apply: write their conditions into Where of
+// the selector, and load edges in Load of the source.
 func Source[T any](driver dialect.Driver, model *keyset.Model[T], s *entsql.Selector) keyset.SQLSource[T] {
-	query, args := s.Clone().ClearOrder().Query()
+	fault := s.Err()
+	if fault == nil {
+		fault = check(s)
+	}
+	query, args := s.Clone().Query()
 	source := keyset.SQLSource[T]{
 		Scan: model.Lenient().Scan,
 		Base: keyset.Base{Columns: model.Columns, Query: query, Args: args},
 		Query: func(ctx context.Context, query string, args ...any) (keyset.Rows, error) {
-			if err := s.Err(); err != nil {
-				return nil, err
+			if fault != nil {
+				return nil, fault
 			}
 			var rows entsql.Rows
 			if args == nil {
@@ -47,7 +58,7 @@ func Source[T any](driver dialect.Driver, model *keyset.Model[T], s *entsql.Sele
 			return rows, nil
 		},
 	}
-	if d, ok := driver.(*entsql.Driver); ok && s.Err() == nil {
+	if d, ok := driver.(*entsql.Driver); ok && fault == nil {
 		if db, ok := d.ExecQuerier.(*sql.DB); ok { // with a direct connection, an export can kill its query on MariaDB
 			source.DB, source.Query = db, nil
 		}
@@ -65,4 +76,19 @@ func Source[T any](driver dialect.Driver, model *keyset.Model[T], s *entsql.Sele
 		}
 	}
 	return source
+}
+
+// check refuses a selector whose page would have other rows.
+func check(s *entsql.Selector) error {
+	v := reflect.ValueOf(s).Elem()
+	order, limit, offset := v.FieldByName("order"), v.FieldByName("limit"), v.FieldByName("offset")
+	switch {
+	case !order.IsValid() || !limit.IsValid() || !offset.IsValid():
+		return errors.New("entpage: this version of ent has no order, limit and offset in its selectors; use the version that entpage requires")
+	case order.Len() > 0:
+		return errors.New("entpage: the selector has an order; remove it, and set the order in keyset.Options.Ordering or in the request")
+	case !limit.IsNil() || !offset.IsNil():
+		return errors.New("entpage: the selector has a limit or an offset; remove it, because the page has its own, or select from a sub-query")
+	}
+	return nil
 }

@@ -37,11 +37,19 @@ func TestEnt(t *testing.T) {
 		require.NoError(t, err)
 		sales, err := keyset.New("sales", pagination.Standard, pagesuite.Cursors(t), model.Sort, nil)
 		require.NoError(t, err)
+		for want, s := range map[string]*entsql.Selector{
+			"keyset.Options.Ordering":  entsql.Dialect(driver.Dialect()).Select().From(entsql.Table("sales")).OrderBy("status"),
+			"the selector has a limit": entsql.Dialect(driver.Dialect()).Select().From(entsql.Table("sales")).Limit(3),
+			"a limit or an offset":     entsql.Dialect(driver.Dialect()).Select().From(entsql.Table("sales")).Offset(3),
+		} {
+			_, err = sales.Page(t.Context(), entpage.Source(driver, model, s), keyset.Query{})
+			require.ErrorContains(t, err, want)
+		}
 		return pagesuite.List[Sale]{
 			Keyset: sales, ID: func(s Sale) int64 { return s.ID },
 			Source: func(product string) keyset.SQLSource[Sale] {
 				return entpage.Source(driver, model, entsql.Dialect(driver.Dialect()).Select().From(entsql.Table("sales")).
-					Where(entsql.EQ("product", product)).OrderBy("status"))
+					Where(entsql.EQ("product", product)))
 			},
 		}
 	})

@@ -19,13 +19,16 @@ package gormpage
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/callbacks"
+	"gorm.io/gorm/clause"
 	"gorm.io/gorm/schema"
 
 	"github.com/mainstay-go/mainstay/pagination"
@@ -35,7 +38,7 @@ import (
 // List is a keyset of a model. It is safe for concurrent use.
 type List[T any] struct {
 	*keyset.Keyset[T]
-	columns []string
+	sorts   []string // the columns that clients may sort by
 	dialect keyset.Dialect
 	initial keyset.Order
 }
@@ -63,23 +66,14 @@ func New[T any](db *gorm.DB, resource string, preset pagination.Preset, cursors 
 	}
 	var sorts []keyset.Column[T]
 	for _, f := range readable(parsed) {
-		column := parsed.Table + "." + f.DBName
-		l.columns = append(l.columns, column)
-		c, sorted, err := keyset.SortColumn[T](f.DBName, column, f.StructField)
+		c, sorted, err := keyset.SortColumn[T](f.DBName, column(db, f.DBName), f.StructField)
 		if err != nil {
 			return nil, err
 		}
 		if sorted {
 			c.Nullable = c.Nullable && !f.NotNull && !f.PrimaryKey
-			sorts = append(sorts, c)
+			sorts, l.sorts = append(sorts, c), append(l.sorts, f.DBName)
 		}
-	}
-	// The statement of the chain becomes a table with the name mainstay_q.
-	for i := range l.columns {
-		l.columns[i] = "mainstay_q" + l.columns[i][len(parsed.Table):]
-	}
-	for i := range sorts {
-		sorts[i].Expr = "mainstay_q" + sorts[i].Expr[len(parsed.Table):]
 	}
 	if l.Keyset, err = keyset.New(resource, preset, cursors, sorts, opts); err != nil {
 		return nil, err
@@ -88,48 +82,146 @@ func New[T any](db *gorm.DB, resource string, preset pagination.Preset, cursors 
 	return l, err
 }
 
-// Source returns the rows of a chain such as db.Where(…).Joins(…). It ignores order, limit
-// and offset of the chain. Preload works, with one statement for each relation of a page.
-// Each page uses its own context. A chain in a transaction is read in that transaction. The
-// first page returns an error of the chain.
+// column is a column in the statement of a page, where the chain is a table with the name
+// mainstay_q.
+func column(db *gorm.DB, name string) string { return "mainstay_q." + db.Statement.Quote(name) }
+
+// Source returns the rows of a chain such as db.Where(…).Joins(…). Each page uses its own
+// context. A chain in a transaction is read in that transaction. The first page returns an
+// error of the chain, and an error for a chain with Order, Limit or Offset.
+//
+// The rows are those of Find: Joins fills an association, Select and Omit leave out fields,
+// and scopes and soft deletes apply. Load of the source runs Preload and AfterFind for the
+// rows of a page, with one statement for each preloaded relation: a Load of your own must
+// call it. A callback that is registered behind gorm:query receives no rows.
 func (l *List[T]) Source(chain *gorm.DB) keyset.SQLSource[T] {
-	preloads := chain.Statement.Preloads
-	dry := chain.Session(&gorm.Session{DryRun: true, Logger: chain.Logger}).Model(new(T))
-	dry.Statement.Preloads = nil
-	for _, name := range []string{"ORDER BY", "LIMIT"} {
-		delete(dry.Statement.Clauses, name)
-	}
-	done := dry.Find(new([]T))
+	done, err := l.build(chain)
 	statement := done.Statement
-	fields := readable(statement.Schema)
+	columns, joined := results(statement)
+	fields := make([]*schema.Field, len(columns))
 	source := keyset.SQLSource[T]{
 		Dialect: l.dialect, Order: l.initial,
-		Base: keyset.Base{Columns: l.columns, Query: statement.SQL.String(), Args: statement.Vars},
-		DB:   newQueries(chain, done),
+		Base: keyset.Base{Query: statement.SQL.String(), Args: statement.Vars},
+		DB:   newQueries(chain, done, err),
 		Scan: func(r keyset.Scanner) (T, error) { return scan[T](chain, fields, r) },
 	}
-	if len(preloads) > 0 {
+	for i, name := range columns {
+		source.Base.Columns = append(source.Base.Columns, column(chain, name))
+		if !joined {
+			fields[i] = statement.Schema.LookUpField(name)
+		}
+	}
+	if joined {
+		source.Scan = func(r keyset.Scanner) (T, error) { return scanJoined[T](chain, statement, columns, r) }
+	}
+	if statement.Schema != nil && (len(statement.Preloads) > 0 || statement.Schema.AfterFind) {
 		source.Load = func(ctx context.Context, rows []T) error {
-			tx := chain.Session(&gorm.Session{NewDB: true, Context: ctx}).Model(&rows)
-			tx.Statement.Dest, tx.Statement.ReflectValue = &rows, reflect.ValueOf(&rows).Elem()
-			tx.Statement.Preloads = preloads
-			if err := tx.Statement.Parse(&rows); err != nil {
-				return err
-			}
+			tx := rowsOf(chain.WithContext(ctx), statement, &rows)
+			tx.Statement.Preloads, tx.RowsAffected = statement.Preloads, int64(len(rows))
 			callbacks.Preload(tx)
+			callbacks.AfterQuery(tx)
 			return tx.Error
 		}
 	}
 	return source
 }
 
+// build writes the statement of a chain without running it.
+func (l *List[T]) build(chain *gorm.DB) (*gorm.DB, error) {
+	find := func(change func(*gorm.Statement)) *gorm.DB {
+		dry := chain.Session(&gorm.Session{DryRun: true, Logger: chain.Logger}).Model(new(T))
+		change(dry.Statement)
+		return dry.Find(new([]T))
+	}
+	done := find(func(*gorm.Statement) {})
+	if done.Error != nil {
+		return done, done.Error
+	}
+	if order, ok := done.Statement.Clauses["ORDER BY"].Expression.(clause.OrderBy); ok && (len(order.Columns) > 0 || order.Expression != nil) {
+		return done, errors.New("gormpage: the chain has Order; remove it, and set the order in keyset.Options.Ordering or in the request")
+	}
+	if limit, ok := done.Statement.Clauses["LIMIT"].Expression.(clause.Limit); ok && (limit.Limit != nil && *limit.Limit >= 0 || limit.Offset > 0) {
+		return done, errors.New("gormpage: the chain has Limit or Offset; remove it, because the page has its own, or write it into a sub-query in Table")
+	}
+	// A page sorts by columns of the result, also by those that the rows leave out.
+	columns, _ := results(done.Statement)
+	var missing []string
+	for _, name := range l.sorts {
+		if !slices.Contains(columns, name) {
+			missing = append(missing, name)
+		}
+	}
+	switch {
+	case len(missing) == 0:
+		return done, nil
+	case done.Statement.Distinct:
+		return done, fmt.Errorf("gormpage: the chain has Distinct without the column %s, which clients may sort by; add the column, or page another model", missing[0])
+	}
+	wider := find(func(s *gorm.Statement) {
+		if len(s.Selects) > 0 {
+			s.Selects = slices.Concat(s.Selects, missing)
+		}
+		s.Omits = slices.DeleteFunc(slices.Clone(s.Omits), func(name string) bool {
+			f := done.Statement.Schema.LookUpField(name)
+			return f != nil && slices.Contains(missing, f.DBName)
+		})
+	})
+	done.Statement.SQL, done.Statement.Vars = wider.Statement.SQL, wider.Statement.Vars
+	return done, wider.Error
+}
+
+// results returns the columns of a statement's result, and whether some of them belong to a
+// joined association. An expression may stand for all columns, such as "sales.*". The
+// database reports one that is missing.
+func results(s *gorm.Statement) (columns []string, joined bool) {
+	fields := readable(s.Schema)
+	add := func(name string) {
+		if !slices.Contains(columns, name) {
+			columns = append(columns, name)
+		}
+	}
+	all := func() {
+		for _, f := range fields {
+			add(f.DBName)
+		}
+	}
+	list, _ := s.Clauses["SELECT"].Expression.(clause.Select)
+	if len(list.Columns) == 0 {
+		all()
+	}
+	for _, c := range list.Columns {
+		switch {
+		case c.Raw:
+			all()
+		case c.Alias != "":
+			joined = true
+			add(c.Alias)
+		case slices.ContainsFunc(fields, func(f *schema.Field) bool { return f.DBName == c.Name }):
+			add(c.Name)
+		}
+	}
+	return columns, joined
+}
+
+// rowsOf returns a session whose statement is about rows that have been read.
+func rowsOf(chain *gorm.DB, statement *gorm.Statement, rows any) *gorm.DB {
+	tx := chain.Session(&gorm.Session{NewDB: true, SkipHooks: statement.SkipHooks}).Model(rows)
+	s := tx.Statement
+	s.Dest, s.ReflectValue, s.Schema, s.Table = rows, reflect.ValueOf(rows).Elem(), statement.Schema, statement.Table
+	s.Joins, s.Unscoped = statement.Joins, statement.Unscoped
+	return tx
+}
+
 // queries runs the statements of a source with the logger of gorm.
-type queries struct{ chain, done *gorm.DB }
+type queries struct {
+	chain, done *gorm.DB
+	fault       error
+}
 
 // QueryContext implements keyset.Queryer.
 func (q queries) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	if q.done.Error != nil {
-		return nil, q.done.Error
+	if q.fault != nil {
+		return nil, q.fault
 	}
 	begin := time.Now()
 	rows, err := q.done.Statement.ConnPool.QueryContext(ctx, query, args...)
@@ -145,14 +237,14 @@ type pooled struct {
 
 // Conn lets an export kill its query on MariaDB and MySQL.
 func (p pooled) Conn(ctx context.Context) (*sql.Conn, error) {
-	if p.done.Error != nil {
-		return nil, p.done.Error
+	if p.fault != nil {
+		return nil, p.fault
 	}
 	return p.db.Conn(ctx)
 }
 
-func newQueries(chain, done *gorm.DB) keyset.Queryer {
-	q := queries{chain: chain, done: done}
+func newQueries(chain, done *gorm.DB, fault error) keyset.Queryer {
+	q := queries{chain, done, fault}
 	if _, tx := done.Statement.ConnPool.(gorm.TxCommitter); tx {
 		return q
 	}
@@ -193,3 +285,30 @@ func scan[T any](db *gorm.DB, fields []*schema.Field, r keyset.Scanner) (row T, 
 	}
 	return row, nil
 }
+
+// scanJoined reads a row with its joined associations, as Find does.
+func scanJoined[T any](db *gorm.DB, statement *gorm.Statement, columns []string, r keyset.Scanner) (row T, err error) {
+	tx := rowsOf(db, statement, &row)
+	gorm.Scan(&oneRow{Scanner: r, columns: columns}, tx, 0)
+	return row, tx.Error
+}
+
+// oneRow is a result of one row.
+type oneRow struct {
+	keyset.Scanner
+	columns []string
+	read    bool
+}
+
+func (r *oneRow) Columns() ([]string, error) { return slices.Clone(r.columns), nil }
+
+func (r *oneRow) ColumnTypes() ([]*sql.ColumnType, error) { return nil, nil }
+
+func (r *oneRow) Next() bool {
+	next := !r.read
+	r.read = true
+	return next
+}
+
+func (r *oneRow) Err() error   { return nil }
+func (r *oneRow) Close() error { return nil }

@@ -82,7 +82,7 @@ func TestTracer(t *testing.T) {
 		assert.Positive(t, s.Took)
 	}
 	assert.ElementsMatch(t, []string{
-		"CREATE TABLE t (a int, b text)", `COPY "t"`, "SELECT b FROM t WHERE a = ?", "SELECT b FROM t WHERE b = ?", "SELECT b FROM t WHERE b = E?", "SELECT nothing",
+		"CREATE TABLE t (a int, b text)", `COPY "t"`, "SELECT b FROM t WHERE a = ?", "SELECT b FROM t WHERE b = ?", "SELECT nothing",
 	}, shapes)
 	// A batch is no N+1, and a loop is one.
 	assert.Empty(t, counter.Repeated(3))

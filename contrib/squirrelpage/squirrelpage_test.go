@@ -34,11 +34,22 @@ func TestSquirrel(t *testing.T) {
 		require.NoError(t, err)
 		_, err = sales.Page(t.Context(), squirrelpage.Source(e.DB, e.Dialect, model, squirrel.Select("id")), keyset.Query{})
 		require.Error(t, err)
+		for want, q := range map[string]squirrel.SelectBuilder{
+			"keyset.Options.Ordering": squirrel.Select("*").From("sales").OrderBy("status"),
+			"has a limit":             squirrel.Select("*").From("sales").Limit(3),
+			"has an offset":           squirrel.Select("*").From("sales").Offset(3),
+		} {
+			_, err = sales.Page(t.Context(), squirrelpage.Source(e.DB, e.Dialect, model, q), keyset.Query{})
+			require.ErrorContains(t, err, want)
+		}
+		q := squirrel.Select("*").From("sales").OrderBy("status").Limit(3).Offset(3).RemoveLimit().RemoveOffset()
+		_, err = sales.Page(t.Context(), squirrelpage.Source(e.DB, e.Dialect, model, q), keyset.Query{})
+		require.ErrorContains(t, err, "has an order")
 		return pagesuite.List[Sale]{
 			Keyset: sales, ID: func(s Sale) int64 { return s.ID },
 			Source: func(product string) keyset.SQLSource[Sale] {
 				return squirrelpage.Source(e.DB, e.Dialect, model, squirrel.Select("*").From("sales").
-					Where(squirrel.Eq{"product": product}).OrderBy("status").Limit(3).PlaceholderFormat(squirrel.Dollar))
+					Where(squirrel.Eq{"product": product}).PlaceholderFormat(squirrel.Dollar))
 			},
 		}
 	})

@@ -60,7 +60,7 @@ func routes(db *bun.DB) (http.Handler, error) {
 		if product := r.URL.Query().Get("product"); product != "" {
 			rows = rows.Where("product = ?", product)
 		}
-		return feed.Source(rows)
+		return feed.Source(r.Context(), rows)
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /sales", func(w http.ResponseWriter, r *http.Request) {

@@ -32,8 +32,19 @@ func (d *document) absorb(local *document) {
 			continue
 		}
 		for name, t := range mine.Told {
-			if other := theirs.Told[name]; other == nil || t.At.After(other.At) {
+			other := theirs.Told[name]
+			if other == nil {
 				theirs.tell(name, t)
+				continue
+			}
+			if t.At.After(other.At) {
+				theirs.tell(name, t)
+				t, other = other, t
+			}
+			if t.Tried.After(other.At) { // its outcome may be unknown
+				for _, k := range t.Keys {
+					other.add(k, slices.MaxFunc([]time.Time{other.Tried, t.Tried}, time.Time.Compare))
+				}
 			}
 		}
 		if mine.AckAt.After(theirs.AckAt) {

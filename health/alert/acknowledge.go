@@ -24,7 +24,7 @@ func (a *Alerter) Acknowledge(ctx context.Context, alert, by string) error {
 	return a.change(ctx, func(d *document, now time.Time) error {
 		found := false
 		for k, al := range d.Alerts {
-			if !al.Ended.IsZero() || alert == "" || al.ID != alert && al.Name != alert && k != alert {
+			if !al.Ended.IsZero() || al.hidden() || alert == "" || al.ID != alert && al.Name != alert && k != alert {
 				continue
 			}
 			found = true

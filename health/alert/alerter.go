@@ -26,14 +26,19 @@ type Alerter struct {
 	running   atomic.Bool
 	wake      chan struct{}
 
-	deciding sync.Mutex // one decision at a time; never held while a message is sent
-	watch    watch      // guarded by deciding
+	deciding chan struct{} // one decision at a time; never held while a message is sent
+	watch    watch         // guarded by deciding
+
+	pending map[string]time.Time // checks without a result, since when; used by Run only
+	idle    bool                 // a check that never ran was logged
 
 	mu        sync.Mutex // guards the fields below; never held during a call to the outside
 	local     *document  // the last known state; replaced, never changed
 	stored    []byte     // the encoding of local if the store has it, or nil
 	unsaved   bool       // local has changes that are not in the store
 	cutOff    bool       // the store was unreachable in the last run of the loop
+	calling   time.Time  // the start of a call of the store that has not returned, or zero
+	busySince time.Time  // the first look of those in a row that found the store in use
 	conflict  bool       // another process writes under the same instance name
 	wrote     bool       // a heartbeat of this process is in the store
 	speakFrom time.Time  // while cut off: when this instance may send messages itself
@@ -52,7 +57,11 @@ type Stats struct {
 	Sent, Failed uint64
 	// Dropped counts alerts that ended before a message about them was delivered.
 	Dropped uint64
-	// StoreErrors counts how often the store was unreachable.
+	// GivenUp counts alerts whose end a receiver did not accept for 7 days. The alert may be
+	// open there for ever.
+	GivenUp uint64
+	// StoreErrors counts how often the store was unreachable. A store that hangs, or that
+	// another process uses for a minute, is unreachable too.
 	StoreErrors uint64
 	// Conflicts counts how often another process used the same instance name and store.
 	// Give each process its own Options.Instance.
@@ -71,8 +80,14 @@ const (
 	// onceSlack lets a command that runs hourly send the reminder that is due after an
 	// hour.
 	onceSlack = 5 * time.Minute
-	// stopWait is how long Run waits for deliveries, and then for the store.
-	stopWait = 5 * time.Second
+	// busyLimit is how long the store may be in use by another process, or hang, before
+	// this process decides alone.
+	busyLimit = time.Minute
+	// storeWait limits one call of the store. A store on Redis waits 10 s for its lock.
+	storeWait = 15 * time.Second
+	// stopWait is how long Run waits for deliveries at its end, and stopStore for the store.
+	stopWait  = 5 * time.Second
+	stopStore = 3 * time.Second
 	// leastWait keeps the loop from spinning.
 	leastWait = 100 * time.Millisecond
 )
@@ -102,8 +117,8 @@ func New(reg *health.Registry, to notify.Notifier, opts *Options) (*Alerter, err
 	}
 	return &Alerter{
 		reg: reg, opts: o, log: o.Logger, receivers: receivers, boot: rand.Text()[:12],
-		wake: make(chan struct{}, 1), local: newDocument(), history: map[string]history{}, stuck: map[string]time.Time{},
-		cancels: map[*plan]context.CancelFunc{},
+		wake: make(chan struct{}, 1), deciding: make(chan struct{}, 1), local: newDocument(), history: map[string]history{}, stuck: map[string]time.Time{},
+		pending: map[string]time.Time{}, cancels: map[*plan]context.CancelFunc{},
 	}, nil
 }
 

@@ -505,7 +505,7 @@ func TestStoreOutOfReach(t *testing.T) {
 // A damaged state is no reason to be silent.
 func TestDamagedState(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{`{"version":2,"inst`, `{"version":99}`, "\x00\x00", `[]`, `{"version":2,"instances":{"a":null}}`, `{"version":2,"instances":{"vm":{"run":{"seen":"2099-01-01T00:00:00Z","checks":{"database":null}}}}}`, `{"version":2,"alerts":{"a":null},"receivers":{"default":null}}`} {
+	for _, text := range []string{`{"version":3,"inst`, `{"version":99}`, "\x00\x00", `[]`, `{"version":3,"instances":{"a":null}}`, `{"version":3,"instances":{"vm":{"run":{"seen":"2099-01-01T00:00:00Z","checks":{"database":null}}}}}`, `{"version":3,"alerts":{"a":null},"receivers":{"default":null}}`} {
 		path := filepath.Join(t.TempDir(), "alerts.json")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -28,7 +28,10 @@ func (d *document) clone() *document {
 
 func (in *instance) clone() *instance {
 	c := *in
-	c.Run, c.Once, c.Unclean = in.Run.clone(), in.Once.clone(), cloneTimes(in.Unclean)
+	c.Run, c.Once, c.Unclean = in.Run.clone(), in.Once.clone(), slices.Clone(in.Unclean)
+	for i := range c.Unclean {
+		onWallClock(&c.Unclean[i].At)
+	}
 	onWallClock(&c.Stopped, &c.Lost)
 	return &c
 }
@@ -53,13 +56,13 @@ func (o *observation) clone() *observation {
 func (al *state) clone() *state {
 	c := *al
 	c.Told = cloneEach(al.Told, (*told).clone)
-	onWallClock(&c.Opened, &c.Since, &c.Rose, &c.Resumed, &c.Ended, &c.Noticed, &c.Gone, &c.AckAt)
+	onWallClock(&c.Opened, &c.Since, &c.Audible, &c.Ended, &c.Noticed, &c.Gone, &c.AckAt)
 	return &c
 }
 
 func (t *told) clone() *told {
 	c := *t
-	onWallClock(&c.At, &c.Base, &c.Pending, &c.Urgent)
+	onWallClock(&c.At, &c.Tried, &c.Held, &c.Base, &c.Pending, &c.Urgent)
 	return &c
 }
 

@@ -90,7 +90,7 @@ func TestClone(t *testing.T) {
 		}
 	}
 	for _, in := range c.Instances {
-		in.Unclean[0] = time.Time{}
+		in.Unclean[0].At = time.Time{}
 		for _, o := range in.observers() {
 			o.Beat++
 			for _, x := range o.Checks {

@@ -70,14 +70,17 @@ func (d *document) decide(now time.Time, r *rules, to *receiver) (*plan, time.Ti
 	if !to.onDuty(now) {
 		return nil, wake // the tick of the loop finds the time
 	}
-	retryAt := time.Time{}
-	if state.Attempts > 0 {
-		retryAt = state.FailedAt.Add(to.pause(r, state.Attempts, slices.ContainsFunc(due, func(n news) bool { return n.urgent })))
-		if asked := state.FailedAt.Add(state.Wait); asked.After(retryAt) {
-			retryAt = asked
-		}
+	// After a failure, urgent news waits less than other news.
+	urgent := slices.ContainsFunc(due, func(n news) bool { return n.urgent })
+	asked := state.Wait
+	if urgent {
+		asked = min(asked, urgentWait)
 	}
-	var lead *news // the reason why a message is due now
+	if state.Attempts > 0 {
+		asked = max(asked, to.pause(r, state.Attempts, urgent))
+	}
+	retryAt := state.FailedAt.Add(asked) // long ago without a failure
+	var lead *news                       // the reason why a message is due now
 	for i := range due {
 		n := &due[i]
 		at := n.due
@@ -107,7 +110,8 @@ func (d *document) decide(now time.Time, r *rules, to *receiver) (*plan, time.Ti
 func (d *document) plan(now time.Time, r *rules, to *receiver, lead *news, due, open []news) *plan {
 	state := d.receiver(to.Name)
 	p := &plan{receiver: to, thread: lead.told.Thread, alone: r.alone}
-	if lead.told.Face == clear { // no message yet
+	fresh := func(n *news) bool { return n.told.Face == clear && n.event != notify.Ended } // no certain message yet
+	if fresh(lead) {
 		p.thread = d.join(now, r, state, lead)
 	}
 	if t := state.Threads[p.thread]; t != nil && p.thread != "" {
@@ -116,8 +120,8 @@ func (d *document) plan(now time.Time, r *rules, to *receiver, lead *news, due, 
 		p.thread = newID(now)
 	}
 	belongs := func(n news) bool {
-		if n.told.Face == clear {
-			return lead.told.Face == clear // new alerts start or join a thread together
+		if fresh(&n) {
+			return fresh(lead) // new alerts start or join a thread together
 		}
 		return n.told.Thread == p.thread
 	}
@@ -145,6 +149,13 @@ func (d *document) plan(now time.Time, r *rules, to *receiver, lead *news, due, 
 	}
 	slices.SortFunc(p.items, worst)
 	slices.SortFunc(p.others, worst)
+	if len(p.items) > notify.MaxAlerts { // the rest follows in a message of its own
+		for _, n := range p.items[notify.MaxAlerts:] {
+			n.told.Rest = true
+		}
+		p.items = p.items[:notify.MaxAlerts]
+	}
+	p.others = p.others[:min(len(p.others), notify.MaxAlerts-len(p.items))]
 	if len(state.Sent)+1 == r.maxPerHour {
 		p.muted = now.Add(capWindow)
 		if len(state.Sent) > 0 {

@@ -2,11 +2,13 @@ package alert
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/bits"
 	"time"
 
 	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/internal/foreign"
 	"github.com/mainstay-go/mainstay/notify"
 )
 
@@ -18,32 +20,51 @@ type outcome struct {
 	plan    *plan
 	subject string
 	at      time.Time
-	err     error
+	err     error // nil: the receiver has the whole message
+	// accepted and refused are keys of alerts that the receiver certainly has, or does not
+	// have. It may have the others or not.
+	accepted, refused []string
+	wait              time.Duration // the pause that the receiver asked for
 }
 
 // start sends a message in the background. Only the next message to the same
 // receiver waits for it.
 func (a *Alerter) start(ctx context.Context, p *plan, snap *health.Snapshot, now time.Time) {
 	m, err := a.compose(p, snap, now)
-	a.mu.Lock()
-	a.sending++
-	a.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	a.mu.Lock()
+	a.sending++
 	a.cancels[p] = cancel
 	a.mu.Unlock()
 	go func() {
 		defer cancel()
-		if err == nil {
+		if err != nil {
+			err = notify.Refused(m, err)
+		} else {
 			err = a.send(ctx, p.receiver, m)
 		}
+		o := outcome{plan: p, subject: m.Subject, at: time.Now(), err: err}
+		o.read()
 		a.mu.Lock()
 		delete(a.cancels, p)
 		a.sending--
-		a.results = append(a.results, outcome{plan: p, subject: m.Subject, at: time.Now(), err: err})
+		a.results = append(a.results, o)
 		a.mu.Unlock()
 		a.poke()
 	}()
+}
+
+// read takes the parts of the error that decisions need. The methods of the error were
+// called before, so they work.
+func (o *outcome) read() {
+	var known *notify.DeliveryError
+	if errors.As(o.err, &known) {
+		o.accepted, o.refused = known.Accepted, known.Refused
+	}
+	var asked interface{ RetryAfter() time.Duration }
+	if errors.As(o.err, &asked) {
+		o.wait = max(0, min(asked.RetryAfter(), maxAskedWait))
+	}
 }
 
 // send calls the notifier and stops waiting at SendTimeout, even if the notifier has
@@ -60,21 +81,19 @@ func (a *Alerter) send(ctx context.Context, to *receiver, m notify.Message) erro
 	a.mu.Unlock()
 	var err error
 	if isStuck {
-		err = fmt.Errorf("the notifier has not returned since %s", since.UTC().Format(time.RFC3339))
+		err = notify.Refused(m, fmt.Errorf("the notifier has not returned since %s", since.UTC().Format(time.RFC3339)))
 	} else {
 		done := make(chan error, 1)
 		go func() {
-			err := fmt.Errorf("the notifier ended its goroutine")
-			defer func() {
-				if p := recover(); p != nil { // a broken notifier must not end the alerter
-					err = fmt.Errorf("the notifier panicked: %v", p)
-				}
-				a.mu.Lock()
-				delete(a.stuck, to.Name)
-				a.mu.Unlock()
-				done <- err
-			}()
-			err = to.Notifier.Notify(ctx, m)
+			var err error
+			if fault := foreign.Call(func() { err = to.Notifier.Notify(ctx, m) }); fault != nil {
+				err = fmt.Errorf("the notifier %w", fault)
+			}
+			err = foreign.Error(err)
+			a.mu.Lock()
+			delete(a.stuck, to.Name)
+			a.mu.Unlock()
+			done <- err
 		}()
 		select {
 		case err = <-done:
@@ -105,7 +124,10 @@ func (a *Alerter) send(ctx context.Context, to *receiver, m notify.Message) erro
 		}
 	}
 	if hook := a.opts.Trace.Delivery; hook != nil {
-		hook(ctx, DeliveryEvent{Receiver: to.Name, Message: m, Took: time.Since(began), Err: err})
+		e := DeliveryEvent{Receiver: to.Name, Message: m, Took: time.Since(began), Err: err}
+		if fault := foreign.Call(func() { hook(ctx, e) }); fault != nil {
+			a.log.ErrorContext(ctx, "alert: the hook Trace.Delivery failed", "error", a.reg.Scrub(fault.Text))
+		}
 	}
 	return err
 }

@@ -24,7 +24,8 @@
 //
 // A check that changes its state six times within an hour is flapping. This is reported
 // once and with the reminders, and ends after half an hour without a change. A check
-// that depends on another bad one is mentioned and opens no alert. While all checks are
+// that depends on another bad one is only mentioned, if its receiver gets the alert about
+// that one. While all checks are
 // well, no message is sent.
 //
 // # Receivers
@@ -38,6 +39,6 @@
 // The state is one JSON document in a [Store]: in memory, in a file that a command and
 // a server may share, or in Redis for all instances of a service (package redisalert).
 // Delivery is at least once. A crash between a delivery and its record repeats the
-// message. When the store is unreachable, every instance sends its own messages,
+// message. An alert that may have reached a receiver gets its end. When the store is unreachable, every instance sends its own messages,
 // because a repeated message is better than a lost one.
 package alert

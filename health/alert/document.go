@@ -35,14 +35,13 @@ type state struct {
 	Episode int       `json:"episode,omitempty"`
 	Opened  time.Time `json:"opened"` // when the state was confirmed
 	Since   time.Time `json:"since"`  // the first bad result
-	// Rose is the last rise to critical. Escalations count from it.
-	Rose time.Time `json:"rose,omitzero"`
-	// Quiet says that a silence or a window holds messages back. Resumed is when the last
-	// of them ended. Escalations count from it too.
-	Quiet   bool      `json:"quiet,omitempty"`
-	Resumed time.Time `json:"resumed,omitzero"`
-	Ended   time.Time `json:"ended,omitzero"`
-	Ending  string    `json:"ending,omitempty"`
+	// Audible is the start of the present time without a silence or a window. It is zero
+	// while one of them holds messages back. Heard is the sum of the audible times before,
+	// since the last rise to critical. Escalations wait for Heard and the present one.
+	Audible time.Time     `json:"audible,omitzero"`
+	Heard   time.Duration `json:"heard,omitempty"`
+	Ended   time.Time     `json:"ended,omitzero"`
+	Ending  string        `json:"ending,omitempty"`
 	// Noticed is when the end was confirmed.
 	Noticed time.Time `json:"noticed,omitzero"`
 	// Gone is when the instance was lost or shut down. Stopped says which of the two.
@@ -55,13 +54,27 @@ type state struct {
 	Runbook   string         `json:"runbook,omitempty"`
 	Reporters []string       `json:"reporters,omitempty"`
 	Count     int            `json:"count,omitempty"` // of unclean stops
+	// Causes are the checks that the problem follows from, according to DependsOn.
+	Causes []string `json:"causes,omitempty"`
 	// Told has an entry for each receiver.
 	Told map[string]*told `json:"told,omitempty"`
 }
 
-// told is the last state of an alert that was delivered to a receiver.
+// told is what a receiver knows about an alert. Face and the fields below it are the last
+// state that the receiver certainly has.
+//
+//   - untold: Keys is empty.
+//   - perhaps told: Keys has entries, and Face is clear. The outcome of an attempt is unknown.
+//   - told: Face is not clear.
+//
+// The end of an alert is due for each receiver that is not untold.
 type told struct {
-	Face     face      `json:"face,omitempty"` // clear: no message yet, or one about the end
+	// Keys are the keys of notify.Alert that the receiver has or may have. They are stored
+	// before an attempt. Only a refusal before acceptance and the delivered end remove one.
+	Keys []string `json:"keys,omitempty"`
+	// Tried is the start of the last attempt.
+	Tried    time.Time `json:"tried,omitzero"`
+	Face     face      `json:"face,omitempty"` // clear: no certain message yet, or one about the end
 	Critical bool      `json:"critical,omitempty"`
 	Episode  int       `json:"episode,omitempty"`
 	At       time.Time `json:"at,omitzero"` // of the last message
@@ -74,6 +87,28 @@ type told struct {
 	// since which the change has been urgent, or zero.
 	Pending time.Time `json:"pending,omitzero"`
 	Urgent  time.Time `json:"urgent,omitzero"`
+	// Held is the last time at which a message about a cause stood for this alert too.
+	Held time.Time `json:"held,omitzero"`
+	// Ending says that the receiver may have the message about the end.
+	Ending bool `json:"ending,omitempty"`
+	// Rest says that a message about other alerts was accepted, and that this one did not
+	// fit or was not accepted with it. It follows at once.
+	Rest bool `json:"rest,omitempty"`
+}
+
+// add records an attempt with a key at now. It reports whether the key is new.
+func (t *told) add(key string, now time.Time) bool {
+	t.Tried = now
+	if slices.Contains(t.Keys, key) {
+		return false
+	}
+	t.Keys = append(slices.Clone(t.Keys), key)
+	return true
+}
+
+// remove records that the receiver does not have a key.
+func (t *told) remove(key string) {
+	t.Keys = slices.DeleteFunc(slices.Clone(t.Keys), func(k string) bool { return k == key })
 }
 
 // delivery is the state of one receiver.
@@ -126,12 +161,12 @@ const (
 )
 
 const (
-	documentVersion = 2
+	documentVersion = 3
 	maxClosed       = 200
 	keepClosed      = 90 * 24 * time.Hour
 	maxInstances    = 500
-	// orphaned is when an end is no longer reported: its receiver was removed or is
-	// dead.
+	// orphaned is when an end that could be sent is no longer tried: its receiver was
+	// removed or is dead.
 	orphaned = 7 * 24 * time.Hour
 )
 
@@ -185,7 +220,7 @@ func (d *document) clamp(now time.Time) {
 	for _, in := range d.Instances {
 		limit(&in.Stopped, &in.Lost)
 		for i := range in.Unclean {
-			limit(&in.Unclean[i])
+			limit(&in.Unclean[i].At)
 		}
 		for _, o := range in.observers() {
 			limit(&o.Seen)
@@ -198,9 +233,9 @@ func (d *document) clamp(now time.Time) {
 		}
 	}
 	for _, al := range d.Alerts {
-		limit(&al.Opened, &al.Since, &al.Rose, &al.Resumed, &al.Ended, &al.Noticed, &al.Gone, &al.AckAt)
+		limit(&al.Opened, &al.Since, &al.Audible, &al.Ended, &al.Noticed, &al.Gone, &al.AckAt)
 		for _, t := range al.Told {
-			limit(&t.At, &t.Base, &t.Pending, &t.Urgent)
+			limit(&t.At, &t.Tried, &t.Held, &t.Base, &t.Pending, &t.Urgent)
 		}
 	}
 	for _, r := range d.Receivers {

@@ -11,10 +11,10 @@ import (
 // Whatever is in the store, deciding ends without a panic, and what was told is
 // not told again at the same moment.
 func FuzzDocument(f *testing.F) {
-	f.Add([]byte(`{"version":2,"instances":{"a":{"run":{"seen":"2099-01-01T00:00:00Z","checks":{"db":{"status":"fail","since":"2026-01-01T00:00:00Z","shared":true}}}}}}`), true)
-	f.Add([]byte(`{"version":2,"instances":{"b":{"lost":"2026-01-01T00:00:00Z"},"c":{"run":null,"unclean":["2026-11-23T11:59:00Z","2026-11-23T11:59:00Z","2026-11-23T11:59:00Z"]}}}`), true)
-	f.Add([]byte(`{"version":2,"alerts":{"db":{"id":"x","name":"db","face":"fail","opened":"2026-01-01T00:00:00Z","since":"2026-01-01T00:00:00Z","told":{"r":{"face":"fail","base":"2026-01-01T00:00:00Z","reminded":-3,"thread":"t"}}},"":{"id":"y","face":"lost"}},"receivers":{"r":{"threads":{"t":null}}}}`), false)
-	f.Add([]byte(`{"version":2,"silences":[{"until":"2099-01-01T00:00:00Z","set":"2098-12-31T00:00:00Z"}],"receivers":{"r":{"sent":["2026-11-23T11:59:00Z"],"attempts":-1,"sending":"2099-01-01T00:00:00Z"}}}`), true)
+	f.Add([]byte(`{"version":3,"instances":{"a":{"run":{"seen":"2099-01-01T00:00:00Z","checks":{"db":{"status":"fail","since":"2026-01-01T00:00:00Z","shared":true}}}}}}`), true)
+	f.Add([]byte(`{"version":3,"instances":{"b":{"lost":"2026-01-01T00:00:00Z"},"c":{"run":null,"unclean":[{"at":"2026-11-23T11:59:00Z"},{"at":"2026-11-23T11:59:00Z"},{"at":"2026-11-23T11:59:00Z"}]}}}`), true)
+	f.Add([]byte(`{"version":3,"alerts":{"db":{"id":"x","name":"db","face":"fail","opened":"2026-01-01T00:00:00Z","since":"2026-01-01T00:00:00Z","told":{"r":{"keys":["x-0"],"face":"fail","base":"2026-01-01T00:00:00Z","reminded":-3,"thread":"t"}}},"":{"id":"y","face":"lost"}},"receivers":{"r":{"threads":{"t":null}}}}`), false)
+	f.Add([]byte(`{"version":3,"silences":[{"until":"2099-01-01T00:00:00Z","set":"2098-12-31T00:00:00Z"}],"receivers":{"r":{"sent":["2026-11-23T11:59:00Z"],"attempts":-1,"sending":"2099-01-01T00:00:00Z"}}}`), true)
 	f.Add([]byte(`null`), false)
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	w, err := wordsOf("es")
@@ -47,7 +47,7 @@ func FuzzDocument(f *testing.F) {
 		a := &Alerter{opts: Options{Service: "pos", Instance: "a", Location: time.UTC}, receivers: r.receivers, local: newDocument(), reg: reg}
 		sent := map[string]int{}
 		for range 50 {
-			plans, _ := a.decide(d, snap, now, r)
+			plans, _, _ := a.decide(d, snap, now, r)
 			for _, p := range plans {
 				m, err := a.compose(p, snap, now)
 				if err != nil || m.Subject == "" || m.Text == "" {
@@ -58,7 +58,7 @@ func FuzzDocument(f *testing.F) {
 						t.Errorf("%v is told again", c)
 					}
 				}
-				d.delivered(now, r, p)
+				d.finish(r, outcome{plan: p, at: now})
 			}
 			if len(plans) == 0 {
 				break

@@ -463,7 +463,7 @@ func TestReceiverAsksForAPause(t *testing.T) {
 			}
 			return nil
 		}
-		_, stop := serve(t, phone, alert.Options{}, during("db", true, 0, ever, down))
+		_, stop := serve(t, phone, alert.Options{}, during("db", false, 0, ever, down))
 		time.Sleep(h / 2)
 		stop()
 		if len(asked) != 3 || asked[1]-asked[0] < 4*m || asked[2]-asked[1] < 4*m || asked[2]-asked[0] > 9*m {
@@ -708,4 +708,118 @@ func serveOnce(t testing.TB) (*alert.Alerter, *health.Registry) {
 		t.Fatal(err)
 	}
 	return al, reg
+}
+
+// A message about a failure has the output of the last bad result, also if a later result
+// passed and is not confirmed, and while the check is flapping.
+func TestOutputOfTheFailure(t *testing.T) {
+	t.Parallel()
+	for name, bad := range map[string]func(d time.Duration) bool{
+		"passes again": func(d time.Duration) bool { return d > 5*m && d < 5*m+45*time.Second },
+		"flapping":     func(d time.Duration) bool { return d > 5*m && d%(2*m) < m },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				mail := newLetters()
+				c := when("db", true, func() bool { return bad(time.Since(mail.start)) }, health.Failed("connection refused", nil))
+				c.FailAfter, c.RecoverAfter = 3, 20
+				_, stop := serve(t, mail, alert.Options{}, c)
+				time.Sleep(90 * m)
+				stop()
+				told := 0
+				for _, msg := range mail.all() {
+					for _, a := range msg.Alerts {
+						if a.Event != notify.Ended {
+							told++
+							if a.Output != "connection refused" {
+								t.Errorf("%s: %q", msg.Subject, a.Output)
+							}
+						}
+					}
+				}
+				if told == 0 {
+					t.Errorf("%v", mail)
+				}
+			})
+		})
+	}
+}
+
+// A critical check that no loop runs is a failure.
+func TestRegistryDoesNotRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		mail := newLetters()
+		log, logger := newLines()
+		reg, err := health.New([]health.Check{during("db", true, 0, 0, down), during("disk", false, 0, 0, down)}, &health.Options{Service: "pos", Logger: discard})
+		if err != nil {
+			t.Fatal(err)
+		}
+		al, err := alert.New(reg, mail, &alert.Options{Logger: logger})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = al.Run(ctx) })
+		time.Sleep(20 * m)
+		if got := mail.subjects(); len(got) != 1 || got[0] != "[UNHEALTHY] pos: db" || !strings.Contains(mail.all()[0].Text, "does not call Run") || log.containing("has never run") != 1 {
+			t.Errorf("%v %v", mail, log.n)
+		}
+		wg.Go(func() { _ = reg.Run(ctx) })
+		time.Sleep(20 * m)
+		cancel()
+		wg.Wait()
+		if mail.containing("[RECOVERED] pos: db") != 1 {
+			t.Errorf("%v", mail)
+		}
+	})
+}
+
+// A long Retry-After delays a critical alert by a minute at most, and starts the fallback.
+func TestLongPauseAndACriticalAlert(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		fallback := newLetters()
+		var asked []time.Duration
+		busy := notify.Func(func(context.Context, notify.Message) error {
+			asked = append(asked, time.Since(fallback.start))
+			return tooMany(10 * m)
+		})
+		_, stop := serve(t, busy, alert.Options{Fallback: fallback}, during("db", true, 5*m, ever, down))
+		time.Sleep(35 * m)
+		stop()
+		if len(asked) < 25 || asked[1]-asked[0] > 61*time.Second {
+			t.Errorf("asked at %v", asked)
+		}
+		if fallback.containing("UNHEALTHY") != 1 || fallback.at[0]-asked[0] > m {
+			t.Errorf("the fallback got%v", fallback)
+		}
+	})
+}
+
+// A deployment that starts the new process before it stops the old one is no crash.
+func TestOverlappingDeployments(t *testing.T) {
+	t.Parallel()
+	for name, overlap := range map[string]time.Duration{"5 s": 5 * time.Second, "5 min": 5 * m} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				store, mail := alert.Memory(), newLetters()
+				stop := func() {}
+				for range 5 {
+					_, next := serve(t, mail, alert.Options{Instance: "host", Store: store, TellUncleanStop: true}, during("db", true, ever, ever, down))
+					time.Sleep(overlap)
+					stop()
+					stop = next
+					time.Sleep(10 * m)
+				}
+				stop()
+				if len(mail.all()) != 0 {
+					t.Errorf("%v", mail)
+				}
+			})
+		})
+	}
 }

@@ -29,6 +29,7 @@ type subject struct {
 	live            bool      // a live observer reports the check
 	reporters       []string
 	blocked         bool // every observer that sees the problem sees its cause too
+	causes          []string
 	count           int
 	seen            *observation // the worst one
 }
@@ -79,6 +80,11 @@ func (s *subject) merge(host string, c *observation, minStatus health.Status) {
 	}
 	s.critical = s.critical || c.Critical && f != warn
 	s.blocked = !c.BlockedAt.IsZero() && (s.blocked || s.face == clear)
+	for _, name := range c.Causes {
+		if !slices.Contains(s.causes, name) {
+			s.causes = append(s.causes, name)
+		}
+	}
 	if f.weight() > s.face.weight() {
 		s.face, s.seen = f, c
 	}
@@ -96,15 +102,8 @@ func (d *document) advance(now time.Time, r *rules, w *watch) {
 			continue
 		}
 		al := d.Alerts[k]
-		if al == nil || !al.Ended.IsZero() && !al.anyTold() {
-			if s.blocked { // a consequence of another alert does not open one
-				continue
-			}
+		if al == nil || !al.Ended.IsZero() && !al.owed() {
 			al = d.open(k, s, now)
-		}
-		if s.blocked && !al.everTold() {
-			delete(d.Alerts, k) // its cause became known in time
-			continue
 		}
 		al.update(s, now)
 	}
@@ -118,7 +117,6 @@ func (d *document) advance(now time.Time, r *rules, w *watch) {
 	if !r.alone {
 		d.instances(now, r, w)
 	}
-	d.settle(now)
 }
 
 // silence decides about an open alert that no live observer reports as bad.
@@ -205,16 +203,17 @@ func (d *document) instances(now time.Time, r *rules, w *watch) {
 
 // crashLoop maintains the alert about unclean stops of an instance.
 func (d *document) crashLoop(name string, in *instance, now time.Time, r *rules) {
-	in.Unclean = slices.DeleteFunc(in.Unclean, func(t time.Time) bool { return now.Sub(t) >= crashWindow })
+	in.Unclean = slices.DeleteFunc(in.Unclean, func(u uncleanStart) bool { return now.Sub(u.At) >= crashWindow })
 	k := restartsPrefix + name
 	al := d.Alerts[k]
-	n := len(in.Unclean)
+	found := in.crashed(now)
+	n := len(found)
 	switch {
 	case al != nil && al.Ended.IsZero() && n == 0:
 		al.end(recovered, now, now)
 	case n >= crashes || n > 0 && r.tellUnclean || n > 0 && al != nil && al.Ended.IsZero():
-		s := &subject{key: k, host: name, face: restarts, since: in.Unclean[0], critical: n >= crashes, count: n}
-		if al == nil || !al.Ended.IsZero() && !al.anyTold() {
+		s := &subject{key: k, host: name, face: restarts, since: found[0].At, critical: n >= crashes, count: n}
+		if al == nil || !al.Ended.IsZero() && !al.owed() {
 			al = d.open(k, s, now)
 		}
 		al.update(s, now)
@@ -224,7 +223,7 @@ func (d *document) crashLoop(name string, in *instance, now time.Time, r *rules)
 // hasOpen reports whether a check of the instance has an open alert.
 func (d *document) hasOpen(host string) bool {
 	for _, al := range d.Alerts {
-		if al.Instance == host && al.Name != "" && al.Ended.IsZero() {
+		if al.Instance == host && al.Name != "" && al.Ended.IsZero() && !al.hidden() {
 			return true
 		}
 	}
@@ -257,19 +256,31 @@ func (d *document) open(k string, s *subject, now time.Time) *state {
 // update records the current state of a subject with a problem.
 func (al *state) update(s *subject, now time.Time) {
 	if !al.Ended.IsZero() { // a receiver does not have the end yet: the alert continues
+		for _, t := range al.Told {
+			if t.Ending { // the receiver may have the end, so it gets a new beginning
+				t.Face, t.Ending = clear, false
+			}
+		}
 		al.Ended, al.Noticed, al.Ending, al.Since = time.Time{}, time.Time{}, "", orNow(s.since, now)
-		al.Episode++
-		al.AckBy, al.AckAt, al.Rose = "", time.Time{}, now
+		al.rise()
 	}
 	if s.critical && !al.Critical {
-		al.Episode++
-		al.AckBy, al.AckAt, al.Rose = "", time.Time{}, now
+		al.rise()
 	}
 	al.Face, al.Critical, al.Gone, al.Stopped = s.face, s.critical, time.Time{}, false
-	al.Reporters, al.Count = s.reporters, s.count
+	al.Reporters, al.Count, al.Causes = s.reporters, s.count, nil
+	if s.blocked {
+		al.Causes = s.causes
+	}
 	if s.seen != nil {
 		al.Output, al.Values, al.Runbook = s.seen.Output, s.seen.Values, s.seen.Runbook
 	}
+}
+
+// rise begins an episode, which needs a key and an acknowledgement of its own.
+func (al *state) rise() {
+	al.Episode++
+	al.AckBy, al.AckAt, al.Audible, al.Heard = "", time.Time{}, time.Time{}, 0
 }
 
 func (al *state) end(how string, at, now time.Time) {
@@ -279,41 +290,63 @@ func (al *state) end(how string, at, now time.Time) {
 	}
 }
 
-// anyTold reports whether the alert is open according to the last message to a
-// receiver.
-func (al *state) anyTold() bool {
+// hidden reports whether the alert is the consequence of another one and no receiver got
+// a message about it. It is not shown.
+func (al *state) hidden() bool { return len(al.Causes) > 0 && !al.everTold() }
+
+// subject is the key of the alert in the document.
+func (al *state) subject() string {
+	switch {
+	case al.Name != "":
+		return key(al.Name, al.Instance, al.Instance == "")
+	case al.Face == restarts:
+		return restartsPrefix + al.Instance
+	}
+	return lostPrefix + al.Instance
+}
+
+// owed reports whether a receiver may believe that the alert is open. Its end is due.
+func (al *state) owed() bool {
 	for _, t := range al.Told {
-		if t.Face != clear {
+		if len(t.Keys) > 0 {
 			return true
 		}
 	}
 	return false
 }
 
-// everTold reports whether a message about the alert was delivered.
+// everTold reports whether a message about the alert was, or may have been, delivered.
 func (al *state) everTold() bool {
 	for _, t := range al.Told {
-		if t.Messages > 0 {
+		if t.Messages > 0 || len(t.Keys) > 0 {
 			return true
 		}
 	}
 	return false
 }
 
-// settle closes the alerts whose end every receiver has.
-func (d *document) settle(now time.Time) {
+// settle closes the alerts whose end every receiver has. It also closes, and returns,
+// those whose end could be sent for so long that it is given up.
+func (d *document) settle(now time.Time) (givenUp []*state) {
 	for _, k := range slices.Sorted(maps.Keys(d.Alerts)) {
 		al := d.Alerts[k]
-		if al.Ended.IsZero() || al.anyTold() && now.Sub(al.Noticed) < orphaned {
+		if al.Ended.IsZero() {
 			continue
+		}
+		if al.owed() {
+			if al.Audible.IsZero() || now.Sub(al.Audible) < orphaned || now.Sub(al.Noticed) < orphaned {
+				continue
+			}
+			givenUp = append(givenUp, al)
 		}
 		d.archive(al)
 		delete(d.Alerts, k)
 	}
+	return givenUp
 }
 
 func (d *document) archive(al *state) {
-	if !al.Ended.IsZero() && !slices.ContainsFunc(d.Closed, func(c health.Alert) bool { return c.ID == al.ID }) {
+	if !al.Ended.IsZero() && !al.hidden() && !slices.ContainsFunc(d.Closed, func(c health.Alert) bool { return c.ID == al.ID }) {
 		d.Closed = append(d.Closed, al.export())
 	}
 }

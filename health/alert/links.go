@@ -126,7 +126,7 @@ func (a *Alerter) Handler() http.Handler {
 				v.Button, v.Text = "Close", "The instance stays away for good. The alert ends."
 			}
 		case actSilence:
-			v.Button, v.Text = "Silence for 2 hours", "No messages about this check until then. What lasts longer is told afterwards."
+			v.Button, v.Text = "Silence for 2 hours", "No messages about this alert until then. What lasts longer is told afterwards."
 		default:
 			a.linkPage(w, http.StatusForbidden, linkView{Text: "This link does nothing that is known here."})
 			return
@@ -146,7 +146,7 @@ func (a *Alerter) Handler() http.Handler {
 		if act == actAcknowledge {
 			err = a.Acknowledge(req.Context(), id, strings.ToValidUTF8(by, ""))
 		} else {
-			err = a.Silence(req.Context(), Silence{Check: al.Check, Instance: al.Instance, Until: time.Now().Add(linkSilence), By: strings.ToValidUTF8(by, ""), Reason: "by link"})
+			err = a.Silence(req.Context(), Silence{Subject: id, Until: time.Now().Add(linkSilence), By: strings.ToValidUTF8(by, ""), Reason: "by link"})
 		}
 		switch {
 		case errors.Is(err, ErrNoAlert):

@@ -70,7 +70,7 @@ func TestLinks(t *testing.T) {
 		if code, _ := open(al, http.MethodPost, silence, nil); code != 200 {
 			t.Errorf("%d", code)
 		}
-		if s, err := al.Silences(t.Context()); err != nil || len(s) != 1 || s[0].Check != "disk" || time.Until(s[0].Until) != 2*h {
+		if s, err := al.Silences(t.Context()); err != nil || len(s) != 1 || !strings.HasPrefix(s[0].Subject, "disk@") || s[0].Check != "" || time.Until(s[0].Until) != 2*h {
 			t.Errorf("%+v, %v", s, err)
 		}
 
@@ -166,7 +166,7 @@ func TestLinkOnAnotherInstance(t *testing.T) {
 				}
 			}
 		}
-		if s, err := other.Silences(t.Context()); err != nil || len(s) != 1 || s[0].Check != "db" {
+		if s, err := other.Silences(t.Context()); err != nil || len(s) != 1 || s[0].Subject != "db@pod-a" {
 			t.Errorf("%+v, %v", s, err)
 		}
 		stopA()
@@ -206,6 +206,44 @@ func FuzzLinks(f *testing.F) {
 		al.Handler().ServeHTTP(rec, req)
 		if rec.Code != http.StatusForbidden {
 			t.Errorf("%d", rec.Code)
+		}
+	})
+}
+
+// The link "silence" of an alert about an instance silences no check of the instance.
+func TestSilenceOfAnInstance(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		disk, mail := alert.Memory(), newLetters()
+		o := alert.Options{Store: &mortal{Store: disk}, Instance: "pod-a", TellUncleanStop: true, LinkURL: linkURL, LinkSecret: linkSecret}
+		_, stop := serve(t, mail, o)
+		time.Sleep(2 * m)
+		o.Store.(*mortal).kill()
+		stop()
+		o.Store = disk
+		al, stop := serve(t, mail, o, during("db", true, 20*m, 100*m, down))
+		time.Sleep(10 * m)
+		open1 := al.Alerts().Open
+		if len(open1) != 1 || open1[0].Check != "" {
+			t.Fatalf("%+v", open1)
+		}
+		for _, act := range open1[0].Actions {
+			if act.Name == "silence" {
+				if code, body := open(al, http.MethodPost, act.URL, nil); code != http.StatusOK {
+					t.Errorf("%d %s", code, body)
+				}
+			}
+		}
+		if s, err := al.Silences(t.Context()); err != nil || len(s) != 1 || s[0].Subject != "restarts@pod-a" {
+			t.Errorf("%+v, %v", s, err)
+		}
+		time.Sleep(h)
+		stop()
+		if mail.containing("[UNHEALTHY] pos: db") != 1 {
+			t.Errorf("%v", mail)
+		}
+		if err := al.Silence(t.Context(), alert.Silence{Subject: "nothing", Until: time.Now().Add(h)}); !errors.Is(err, alert.ErrNoAlert) {
+			t.Error(err)
 		}
 	})
 }

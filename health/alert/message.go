@@ -119,9 +119,16 @@ func (a *Alerter) content(p *plan, snap *health.Snapshot, now time.Time) *Conten
 	c.Level = level(p.items)
 	c.Tag = w.tag(p.items)
 	c.Subject = a.subject(p, c, several, now)
+	reported := map[string]bool{}
+	for _, n := range append(slices.Clone(p.items), p.others...) {
+		reported[n.al.Name] = true
+	}
 	for _, s := range snap.Checks {
 		switch {
 		case max(s.Status, s.Confirmed) >= health.Warn && len(s.Blocked) > 0:
+			if reported[s.Name] {
+				continue
+			}
 			c.Consequences = append(c.Consequences, fmt.Sprintf(w.needs, s.Name, strings.Join(s.Blocked, ", ")))
 		case s.Confirmed == health.Pass && !s.Flapping:
 			c.Passing = append(c.Passing, s.Name)
@@ -296,6 +303,9 @@ func (a *Alerter) item(n news, p *plan, several bool, now time.Time) Item {
 	case al.Face == restarts:
 		it.Explanation = fmt.Sprintf(w.restartText, al.Count)
 	}
+	if len(al.Causes) > 0 && n.event != notify.Ended && it.Explanation == "" {
+		it.Explanation = fmt.Sprintf(w.becauseOf, strings.Join(al.Causes, ", "))
+	}
 	if len(al.Reporters) > 0 && n.event != notify.Ended && al.Instance == "" && al.Face != lost {
 		it.State += ", " + fmt.Sprintf(w.seenBy, strings.Join(al.Reporters, ", "))
 	}
@@ -317,13 +327,18 @@ func (a *Alerter) item(n news, p *plan, several bool, now time.Time) Item {
 		Key: episodeKey(al.ID, al.Episode), Event: n.event, Level: lvl, Title: a.opts.Service + ": " + title, Check: al.Name, Instance: al.Instance,
 		Reporters: al.Reporters, Status: status, Output: al.Output, Values: al.Values, Since: al.Since, Runbook: al.Runbook, Links: it.Links,
 	}
+	var keys []string // that the receiver has or may have
+	if n.told != nil {
+		keys = n.told.Keys
+	}
 	if n.event == notify.Ended {
 		it.Alert.Ended = al.Ended
-		if n.told != nil { // the key that the receiver has, if a later rise was not sent
-			it.Alert.Key = episodeKey(al.ID, n.told.Episode)
+		it.Alert.Key = keys[len(keys)-1]
+	}
+	for _, k := range keys {
+		if k != it.Alert.Key {
+			it.Alert.Supersedes = append(it.Alert.Supersedes, k)
 		}
-	} else if n.told != nil && n.told.Face != clear && n.told.Episode != al.Episode {
-		it.Alert.Supersedes = episodeKey(al.ID, n.told.Episode)
 	}
 	return it
 }

@@ -26,11 +26,11 @@ func (d *document) newsOf(k string, now time.Time, r *rules, to *receiver) (news
 	quiet := d.quiet(r, al, now)
 	switch {
 	case !al.Ended.IsZero():
-		if !known {
+		if t == nil || len(t.Keys) == 0 {
 			return news{}, time.Time{}
 		}
 		if to.NoRecovery {
-			t.Face = clear
+			t.Keys, t.Face = nil, clear
 			return news{}, time.Time{}
 		}
 		n.event = notify.Ended
@@ -42,6 +42,9 @@ func (d *document) newsOf(k string, now time.Time, r *rules, to *receiver) (news
 			}
 			return news{}, at
 		}
+		if d.covered(al, r, to, now, 0) {
+			return news{}, time.Time{}
+		}
 		n.event, n.urgent = notify.Opened, al.Critical
 	case al.Critical && (!t.Critical || al.Episode != t.Episode):
 		n.event, n.urgent = notify.Worse, true
@@ -52,8 +55,8 @@ func (d *document) newsOf(k string, now time.Time, r *rules, to *receiver) (news
 		}
 	case al.Face != t.Face && al.Face.weight() < t.Face.weight() && t.Face != fail && t.Face != warn:
 		n.event = notify.Changed // an instance is back, but its check is still bad
-	case al.Face != t.Face || t.Critical && !al.Critical:
-		n.event = notify.Better
+	case al.Face != t.Face || t.Critical && !al.Critical, len(t.Keys) > 1:
+		n.event = notify.Better // also if a worse state may have arrived
 	default:
 		n.event, n.due = notify.Ongoing, t.reminderAt(to.Reminders)
 		if al.AckAt.IsZero() && !n.due.IsZero() {
@@ -73,6 +76,9 @@ func (d *document) newsOf(k string, now time.Time, r *rules, to *receiver) (news
 	}
 	if quiet {
 		if !known {
+			if t != nil {
+				t.Pending, t.Urgent = time.Time{}, time.Time{}
+			}
 			return news{}, time.Time{}
 		}
 		t.Pending, t.Urgent = time.Time{}, time.Time{}
@@ -96,6 +102,51 @@ func (d *document) newsOf(k string, now time.Time, r *rules, to *receiver) (news
 	return n, time.Time{}
 }
 
+// covered reports whether a message about a cause stands for an alert: the receiver has, or
+// is about to get, a message about an alert that is at least as severe, and no silence or
+// window holds that one back. A cause may be covered itself.
+func (d *document) covered(al *state, r *rules, to *receiver, now time.Time, depth int) bool {
+	t := al.Told[to.Name]
+	if len(al.Causes) == 0 || t != nil && len(t.Keys) > 0 || depth > 10 {
+		return false
+	}
+	stands, coming := false, false
+	for _, name := range al.Causes {
+		cause := d.causeOf(al, name)
+		switch {
+		case cause == nil || !cause.Ended.IsZero(): // not confirmed yet, or over
+			coming = true
+		case d.quiet(r, cause, now), al.Critical && !cause.Critical:
+		case cause.Told[to.Name] != nil && cause.Told[to.Name].Face != clear, d.covered(cause, r, to, now, depth+1):
+			stands = true
+		default:
+			matches, at := to.matches(d, cause, r, now)
+			coming = coming || matches || !at.IsZero()
+		}
+	}
+	if stands {
+		if t == nil {
+			t = &told{}
+			al.tell(to.Name, t)
+		}
+		if now.Sub(t.Held) >= heartbeat { // each difference causes a write
+			t.Held = now
+		}
+		return true
+	}
+	return coming && (now.Sub(al.Opened) < blockedGrace || t != nil && now.Sub(t.Held) < blockedGrace)
+}
+
+// causeOf returns the alert about a check that an alert depends on, or nil.
+func (d *document) causeOf(al *state, name string) *state {
+	for _, host := range append([]string{al.Instance}, al.Reporters...) {
+		if cause := d.Alerts[key(name, host, false)]; cause != nil {
+			return cause
+		}
+	}
+	return d.Alerts[key(name, "", true)]
+}
+
 // due returns when news may be sent. A change for the worse waits for groupWait, so
 // that alerts with one cause share a message. Other news waits four times as long, and
 // for groupInterval after the last message of the thread. A rise to critical is not
@@ -109,6 +160,9 @@ func (d *document) due(n news, r *rules, to *receiver) time.Time {
 		wait *= 4
 	}
 	at := n.told.Pending.Add(wait)
+	if n.told.Rest {
+		return at
+	}
 	state := d.receiver(to.Name)
 	var last time.Time
 	if t := state.Threads[n.told.Thread]; t != nil {

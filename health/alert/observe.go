@@ -26,9 +26,11 @@ const (
 	// blockedGrace is how long a consequence may outlast its cause before it opens an
 	// alert.
 	blockedGrace = 5 * time.Minute
-	// This number of crashes within crashWindow is a crash loop.
+	// This number of crashes within crashWindow is a crash loop. A start is judged after
+	// overlap, because a process that lives has written its heartbeat by then.
 	crashes     = 3
 	crashWindow = time.Hour
+	overlap     = time.Minute
 )
 
 // instance is the stored state of one instance of the service. A server (Run) and
@@ -42,8 +44,26 @@ type instance struct {
 	// the heartbeats had stopped.
 	Stopped time.Time `json:"stopped,omitzero"`
 	Lost    time.Time `json:"lost,omitzero"`
-	// Unclean are the last starts after a run without a clean stop.
-	Unclean []time.Time `json:"unclean,omitempty"`
+	// Unclean are the last starts after a run that had not stopped.
+	Unclean []uncleanStart `json:"unclean,omitempty"`
+}
+
+// uncleanStart is a start of a process while the process before it had recorded no stop. If
+// that one lives or stops cleanly, the two overlapped, as in many deployments, and the entry
+// is removed.
+type uncleanStart struct {
+	At   time.Time `json:"at"`
+	Boot string    `json:"boot,omitempty"` // of the process before
+}
+
+// acquit removes the entries about a process that is alive or has stopped cleanly.
+func (in *instance) acquit(boot string) {
+	in.Unclean = slices.DeleteFunc(in.Unclean, func(u uncleanStart) bool { return u.Boot == boot })
+}
+
+// crashed returns the unclean starts whose old process has been silent since.
+func (in *instance) crashed(now time.Time) []uncleanStart {
+	return slices.DeleteFunc(slices.Clone(in.Unclean), func(u uncleanStart) bool { return now.Sub(u.At) < overlap })
 }
 
 // observer is one process that runs checks.
@@ -71,11 +91,13 @@ type observation struct {
 	Changes []time.Time `json:"changes,omitempty"`
 	// Blocked names dependencies that are bad. BlockedAt is the last time with such
 	// dependencies.
-	Blocked   []string       `json:"blocked,omitempty"`
-	BlockedAt time.Time      `json:"blockedAt,omitzero"`
-	Output    string         `json:"output,omitempty"`
-	Values    []notify.Value `json:"values,omitempty"`
-	Runbook   string         `json:"runbook,omitempty"`
+	Blocked   []string  `json:"blocked,omitempty"`
+	BlockedAt time.Time `json:"blockedAt,omitzero"`
+	// Causes are the last ones in Blocked, while BlockedAt is set.
+	Causes  []string       `json:"causes,omitempty"`
+	Output  string         `json:"output,omitempty"`
+	Values  []notify.Value `json:"values,omitempty"`
+	Runbook string         `json:"runbook,omitempty"`
 }
 
 func (in *instance) observers() []*observer {
@@ -143,6 +165,7 @@ func (d *document) observe(now time.Time, r *rules, snap *health.Snapshot) {
 		*slot = &observer{}
 	}
 	o := *slot
+	in.acquit(r.boot)
 	beat := now.Sub(o.Seen) >= heartbeat*3/4 || now.Before(o.Seen)
 	switch {
 	case r.once:
@@ -184,8 +207,13 @@ func causes(c *health.CheckState, snap *health.Snapshot) []string {
 	return bad
 }
 
-// history is when the results of a check turned, as the listener received it.
-type history struct{ bad, good time.Time }
+// history is when the results of a check turned, and the last bad result, as the listener
+// received them.
+type history struct {
+	bad, good time.Time
+	output    string
+	values    []notify.Value
+}
 
 // next returns the observation after o, which may be nil.
 func (o *observation) next(now time.Time, c *health.CheckState, h history, beat bool) *observation {
@@ -193,16 +221,22 @@ func (o *observation) next(now time.Time, c *health.CheckState, h history, beat 
 		Status: c.Confirmed, Critical: c.Critical, Shared: c.Shared, Flapping: c.Flapping,
 		Blocked: c.Blocked, Runbook: c.Runbook,
 	}
-	if c.Confirmed >= health.Warn {
+	switch { // the last bad result, because a passing one is no cause
+	case c.Status >= health.Warn && c.Confirmed >= health.Warn:
 		n.Output, n.Values = c.Output, values(c.Observed)
+	case c.Confirmed < health.Warn && !c.Flapping:
+	case h.output != "" || len(h.values) > 0:
+		n.Output, n.Values = h.output, h.values
+	case o != nil:
+		n.Output, n.Values = o.Output, o.Values
 	}
 	if len(n.Blocked) > 0 {
-		n.BlockedAt = now
+		n.BlockedAt, n.Causes = now, n.Blocked
 		if o != nil && len(o.Blocked) > 0 && !beat {
 			n.BlockedAt = o.BlockedAt
 		}
 	} else if o != nil && n.Status >= health.Warn && now.Sub(o.BlockedAt) < blockedGrace {
-		n.BlockedAt = o.BlockedAt
+		n.BlockedAt, n.Causes = o.BlockedAt, o.Causes
 	}
 	began := firstOf(h.bad, c.Since, c.ConfirmedSince)
 	if o == nil {

@@ -74,7 +74,8 @@ type Options struct {
 	// min, 10 min, 30 min, 60 min.
 	Retries []time.Duration
 	// Fallback receives the messages that another receiver did not accept after all
-	// Retries. Default: nil.
+	// Retries. It gets a critical alert at once if the receiver asks for a pause of more
+	// than a minute. Default: nil.
 	Fallback notify.Notifier
 	// SendTimeout limits one delivery, even if the notifier ignores its context.
 	// Default: 30 s.
@@ -91,7 +92,7 @@ type Options struct {
 }
 
 // Trace has hooks for deliveries. Each may be nil. They run on goroutines of the
-// alerter and must return quickly.
+// alerter and must return quickly. A hook that panics is logged.
 type Trace struct {
 	// Delivery is called after each attempt.
 	Delivery func(ctx context.Context, e DeliveryEvent)
@@ -105,7 +106,8 @@ type DeliveryEvent struct {
 	Message notify.Message
 	// Took is the duration of the attempt.
 	Took time.Duration
-	// Err is nil if the receiver accepted the message.
+	// Err is nil if the receiver accepted the whole message. A notify.DeliveryError in it
+	// names the accepted alerts.
 	Err error
 }
 

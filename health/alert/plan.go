@@ -3,8 +3,8 @@ package alert
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +32,8 @@ type planned struct {
 	episode  int
 	messages int // before this one
 	event    notify.Event
+	sent     string // the key in notify.Alert
+	added    bool   // no earlier attempt had this key
 }
 
 // signature stays the same while a message has the same news. A repeated delivery then
@@ -57,45 +59,94 @@ func (d *document) begin(now time.Time, r *rules, p *plan) {
 		}
 		s.Threads[p.thread] = t
 	}
-	for _, n := range p.items { // also before the delivery, so that the thread is kept
+	for i, n := range p.items { // also before the delivery, so that the thread is kept
+		c := &p.content[i]
 		n.told.Thread = p.thread
+		if n.event == notify.Ended {
+			c.sent = n.told.Keys[len(n.told.Keys)-1]
+			c.added = !n.told.Ending
+			n.told.Tried, n.told.Ending = now, true
+			continue
+		}
+		c.sent = episodeKey(c.id, c.episode)
+		c.added = n.told.add(c.sent, now)
 	}
 }
 
-// delivered records that the receiver accepted a message at now.
-func (d *document) delivered(now time.Time, r *rules, p *plan) {
-	s := d.receiver(p.receiver.Name)
-	s.Sending, s.Attempts, s.FailedAt, s.Wait = time.Time{}, 0, time.Time{}, 0
-	s.Sent = append(s.Sent, now)
-	if t := s.Threads[p.thread]; t != nil {
-		t.Last = now
+// finish records the outcome of a message.
+func (d *document) finish(r *rules, o outcome) {
+	s := d.receiver(o.plan.receiver.Name)
+	s.Sending = time.Time{}
+	progress := false
+	for i, c := range o.plan.content {
+		if o.err == nil || slices.Contains(o.accepted, c.sent) {
+			progress = true
+			d.accepted(o.at, r, o.plan, &o.plan.content[i])
+		}
 	}
-	for _, c := range p.content {
+	if progress {
+		s.Attempts, s.FailedAt, s.Wait = 0, time.Time{}, 0
+		s.Sent = append(s.Sent, o.at)
+		if t := s.Threads[o.plan.thread]; t != nil {
+			t.Last = o.at
+		}
+	}
+	if o.err == nil {
+		return
+	}
+	if !progress {
+		s.Attempts++
+	}
+	s.FailedAt, s.Wait = o.at, o.wait
+	for _, c := range o.plan.content {
 		al := d.Alerts[c.key]
-		if al == nil || al.ID != c.id {
+		if al == nil || al.ID != c.id || slices.Contains(o.accepted, c.sent) {
 			continue
 		}
-		t := al.Told[p.receiver.Name]
+		t := al.Told[o.plan.receiver.Name]
 		if t == nil {
-			t = &told{Thread: p.thread}
-			al.tell(p.receiver.Name, t)
+			continue
 		}
-		t.Face, t.Critical, t.Episode, t.At = c.face, c.critical, c.episode, now
-		t.Messages++
-		t.Pending, t.Urgent = time.Time{}, time.Time{}
-		if c.event == notify.Opened || c.event == notify.Worse || t.Base.IsZero() {
-			t.Base, t.Reminded = now, 0
+		t.Rest = progress
+		switch certain := c.added && slices.Contains(o.refused, c.sent); {
+		case certain && c.event == notify.Ended:
+			t.Ending = false
+		case certain:
+			t.remove(c.sent)
 		}
-		for tries := 0; ; tries++ {
-			at := t.reminderAt(p.receiver.Reminders)
-			if at.IsZero() || at.Add(-r.slack).After(now.Add(remindTogether(c.event, r))) {
-				break
-			}
-			t.Reminded++ // also the reminders that were skipped during a standstill
-			if tries == 1000 {
-				t.Base, t.Reminded = now, 0 // reminders of many years: a clock was wrong
-				break
-			}
+	}
+}
+
+// accepted records that the receiver of a plan has one of its alerts.
+func (d *document) accepted(now time.Time, r *rules, p *plan, c *planned) {
+	al := d.Alerts[c.key]
+	if al == nil || al.ID != c.id {
+		return
+	}
+	t := al.Told[p.receiver.Name]
+	if t == nil {
+		t = &told{Thread: p.thread}
+		al.tell(p.receiver.Name, t)
+	}
+	t.Keys, t.Ending, t.Rest = nil, false, false // the message superseded or ended the other keys
+	if c.face != clear {
+		t.Keys = []string{c.sent}
+	}
+	t.Face, t.Critical, t.Episode, t.At = c.face, c.critical, c.episode, now
+	t.Messages++
+	t.Pending, t.Urgent = time.Time{}, time.Time{}
+	if c.event == notify.Opened || c.event == notify.Worse || t.Base.IsZero() {
+		t.Base, t.Reminded = now, 0
+	}
+	for tries := 0; ; tries++ {
+		at := t.reminderAt(p.receiver.Reminders)
+		if at.IsZero() || at.Add(-r.slack).After(now.Add(remindTogether(c.event, r))) {
+			break
+		}
+		t.Reminded++ // also the reminders that were skipped during a standstill
+		if tries == 1000 {
+			t.Base, t.Reminded = now, 0 // reminders of many years: a clock was wrong
+			break
 		}
 	}
 }
@@ -108,17 +159,10 @@ func remindTogether(e notify.Event, r *rules) time.Duration {
 	return 0
 }
 
-// failed records a failed delivery, and the pause that the receiver asked for.
-func (d *document) failed(now time.Time, p *plan, err error) {
-	s := d.receiver(p.receiver.Name)
-	s.Sending = time.Time{}
-	s.Attempts++
-	s.FailedAt, s.Wait = now, 0
-	var asked interface{ RetryAfter() time.Duration }
-	if errors.As(err, &asked) {
-		s.Wait = max(0, min(asked.RetryAfter(), maxAskedWait))
-	}
-}
-
-// maxAskedWait is the longest pause that a receiver can ask for.
-const maxAskedWait = 15 * time.Minute
+const (
+	// maxAskedWait is the longest pause that a receiver can ask for.
+	maxAskedWait = 15 * time.Minute
+	// urgentWait is the longest one before news of a rise to critical. After a longer one
+	// the fallback begins at once.
+	urgentWait = time.Minute
+)

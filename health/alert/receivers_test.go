@@ -406,3 +406,84 @@ func TestNoticesAndTimeline(t *testing.T) {
 		}
 	})
 }
+
+// A message about a cause stands for its consequences only at a receiver that gets it, and
+// only if it is as severe.
+func TestConsequences(t *testing.T) {
+	t.Parallel()
+	payments := func() health.Check {
+		c := during("payments", true, 5*m, 6*h, down)
+		c.DependsOn = []string{"database"}
+		return c
+	}
+	shop := func() health.Check {
+		c := during("shop", true, 5*m, 6*h, down)
+		c.DependsOn = []string{"payments"}
+		return c
+	}
+	database := func(critical bool) health.Check { return during("database", critical, 4*m, 5*h+58*m, down) }
+	for name, c := range map[string]struct {
+		options alert.Options
+		checks  func() []health.Check
+		silence string
+		want    int // messages about payments, except the end
+	}{
+		"told the cause": {checks: func() []health.Check { return []health.Check{database(true), payments(), shop()} }},
+		"another route": {
+			options: alert.Options{Receivers: []alert.Receiver{{Name: "shop", Checks: []string{"payments"}, Notifier: nil}}},
+			checks:  func() []health.Check { return []health.Check{database(true), payments()} }, want: 1,
+		},
+		"milder cause":   {checks: func() []health.Check { return []health.Check{database(false), payments()} }, want: 1},
+		"silenced cause": {checks: func() []health.Check { return []health.Check{database(true), payments()} }, silence: "database", want: 1},
+		"cause in a window": {
+			options: alert.Options{Windows: []alert.Window{{Checks: []string{"database"}, From: "00:00", To: "06:00"}}},
+			checks:  func() []health.Check { return []health.Check{database(true), payments()} }, want: 1,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				mail, o := newLetters(), c.options
+				o.Reminders = []time.Duration{}
+				var to notify.Notifier = mail
+				if len(o.Receivers) > 0 {
+					to, o.Receivers = nil, slices.Clone(o.Receivers)
+					o.Receivers[0].Notifier = mail
+				}
+				al, stop := serve(t, to, o, c.checks()...)
+				if c.silence != "" {
+					if err := al.Silence(t.Context(), alert.Silence{Check: c.silence, Until: time.Now().Add(12 * h)}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(5 * h)
+				about, noted := 0, 0
+				for _, msg := range mail.all() {
+					for _, a := range msg.Alerts {
+						if a.Event == notify.Opened && (a.Check == "payments" || a.Check == "shop") {
+							about++
+							if strings.Contains(msg.Text, "It depends on database, which is bad too.") {
+								noted++
+							}
+						}
+					}
+				}
+				if about != c.want || noted != c.want {
+					t.Errorf("%d messages, %d with a note:%v", about, noted, mail)
+				}
+				open := al.Alerts().Open
+				if c.want == 0 && (len(open) != 1 || open[0].Check != "database") {
+					t.Errorf("%+v", open)
+				}
+				time.Sleep(3 * h)
+				stop()
+				if st := al.Stats(); st.Dropped != 0 && c.silence == "" && len(c.options.Windows) == 0 && len(c.options.Receivers) == 0 {
+					t.Errorf("%+v", st)
+				}
+				if got := mail.containing("RECOVERED"); got == 0 || c.want == 0 && got != 1 {
+					t.Errorf("%v", mail)
+				}
+			})
+		})
+	}
+}

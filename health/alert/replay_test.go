@@ -35,7 +35,7 @@ func (b *inbox) Notify(_ context.Context, m notify.Message) error {
 	defer b.mu.Unlock()
 	b.tries++
 	if b.err != nil {
-		return b.err
+		return notify.Refused(m, b.err) // nothing arrived
 	}
 	b.mails = append(b.mails, m)
 	b.at = append(b.at, time.Since(b.start))

@@ -38,18 +38,22 @@ func (r *receiver) matches(d *document, al *state, with *rules, now time.Time) (
 	}
 	if r.fallbackOf != "" {
 		primary := d.Receivers[r.fallbackOf]
-		if primary == nil || primary.Attempts <= len(with.retries) {
+		busy := primary != nil && al.Critical && primary.Wait > urgentWait
+		if primary == nil || primary.Attempts <= len(with.retries) && !busy {
 			return false, time.Time{}
 		}
 		return r.primary.matches(d, al, with, now)
 	}
 	if r.After > 0 {
-		at := slices.MaxFunc([]time.Time{al.Opened, al.Rose, al.Resumed}, time.Time.Compare).Add(r.After)
 		if !al.AckAt.IsZero() {
 			return false, time.Time{}
 		}
-		if now.Before(at) {
-			return false, at
+		switch wait := r.After - al.Heard; {
+		case wait <= 0:
+		case al.Audible.IsZero(): // the end of the silence or window begins it
+			return false, time.Time{}
+		case now.Sub(al.Audible) < wait:
+			return false, al.Audible.Add(wait)
 		}
 	}
 	return true, time.Time{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mainstay-go/mainstay/health"
@@ -11,6 +12,9 @@ import (
 
 // Run watches the registry until ctx ends, and then returns nil within 12 s. It never
 // delays a check. Only one Run can be active at a time.
+//
+// The registry needs its own Run. A critical check that has no result after 5 minutes
+// counts as failing, and that is logged.
 //
 // Run writes a heartbeat to the store once a minute. If it is missing for 3 minutes,
 // another instance reports this one as lost.
@@ -22,7 +26,8 @@ func (a *Alerter) Run(ctx context.Context) error {
 	defer a.reg.Subscribe(a.changed)()
 	a.begin(ctx)
 	for ctx.Err() == nil {
-		wake, _ := a.look(ctx, a.reg.Snapshot(), a.rules(false)) // its error was logged
+		snap := a.judged(ctx, a.reg.Snapshot(), time.Now())
+		wake, _ := a.look(ctx, snap, a.rules(false)) // its error was logged
 		wait := tick
 		if !wake.IsZero() {
 			wait = min(wait, max(time.Until(wake), leastWait))
@@ -39,15 +44,51 @@ func (a *Alerter) Run(ctx context.Context) error {
 	return nil
 }
 
+// neverRan is how long a check may have no result before it counts as not run. The loop of
+// a registry runs each check at once.
+const neverRan = 5 * time.Minute
+
+// judged returns the snapshot with the critical checks that no registry runs as failing.
+func (a *Alerter) judged(ctx context.Context, snap *health.Snapshot, now time.Time) *health.Snapshot {
+	out := *snap
+	out.Checks = slices.Clone(snap.Checks)
+	for i := range out.Checks {
+		c := &out.Checks[i]
+		if c.Kind != health.KindPending || !c.LastRun.IsZero() {
+			delete(a.pending, c.Name)
+			continue
+		}
+		since, ok := a.pending[c.Name]
+		if !ok {
+			a.pending[c.Name] = now
+			continue
+		}
+		if !c.Critical || now.Sub(since) < neverRan {
+			continue
+		}
+		if !a.idle {
+			a.idle = true
+			a.log.ErrorContext(ctx, "alert: a critical check has never run; call Run of its registry", "check", c.Name)
+		}
+		c.Status, c.Confirmed, c.Kind, c.Since, c.ConfirmedSince = health.Fail, health.Fail, health.KindStale, since, since
+		c.Output = "the check has never run: the service does not call Run of its health.Registry"
+	}
+	return &out
+}
+
 // changed records when results turned, and wakes Run when a confirmed state changed.
 func (a *Alerter) changed(c health.Change) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	h := a.history[c.State.Name]
+	if c.State.Status >= health.Warn {
+		h.output, h.values = c.State.Output, values(c.State.Observed)
+		a.history[c.State.Name] = h
+	}
 	if c.Kind != health.RawChange {
 		a.poke()
 		return
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	h := a.history[c.State.Name]
 	was, is := c.From >= health.Warn, c.To >= health.Warn
 	switch {
 	case is && !was:
@@ -75,8 +116,8 @@ func (a *Alerter) begin(ctx context.Context) {
 		if in == nil || in.Run == nil || !in.Stopped.IsZero() {
 			return nil
 		}
-		in.Unclean = append(in.Unclean[max(0, len(in.Unclean)-50):], now)
-		in.Run.Boot = ""
+		in.Unclean = append(in.Unclean[max(0, len(in.Unclean)-50):], uncleanStart{At: now, Boot: in.Run.Boot})
+		in.Run.Boot = a.boot
 		return nil
 	})
 	if err != nil {
@@ -91,21 +132,20 @@ func (a *Alerter) end(ctx context.Context) {
 	defer cancelWait()
 	a.await(wait)
 	outcomes := a.abort(ctx)
-	ctx, cancel := context.WithTimeout(ctx, stopWait)
+	ctx, cancel := context.WithTimeout(ctx, stopStore)
 	defer cancel()
 	r := a.rules(false)
 	err := a.change(ctx, func(d *document, now time.Time) error {
 		for _, o := range outcomes {
-			if o.err == nil {
-				d.delivered(o.at, r, o.plan)
-			} else {
-				d.failed(o.at, o.plan, o.err)
-			}
+			d.finish(r, o)
 		}
 		if in := d.Instances[a.opts.Instance]; in != nil {
-			in.Stopped = now
+			in.acquit(a.boot)
+			if in.Run == nil || in.Run.Boot == a.boot { // no newer process has this name
+				in.Stopped = now
+			}
 		}
-		d.settle(now)
+		a.report(losses{givenUp: d.settle(now)})
 		return nil
 	})
 	a.take()
@@ -124,8 +164,8 @@ func (a *Alerter) Once(ctx context.Context, s *health.Snapshot) error {
 	tried := map[string]bool{}
 	for range 2*len(a.receivers) + 2 { // a message per receiver and thread; other messages wait for the next run
 		_, err := a.look(ctx, s, a.rules(true))
-		if errors.Is(err, ErrBusy) {
-			err = nil
+		for (errors.Is(err, ErrBusy) || errors.Is(err, errHung)) && a.waits(ctx) {
+			_, err = a.look(ctx, s, a.rules(true))
 		}
 		if err != nil && !tried[err.Error()] {
 			tried[err.Error()] = true
@@ -143,4 +183,21 @@ func (a *Alerter) Once(ctx context.Context, s *health.Snapshot) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// waits pauses before a busy store is tried again. It returns false if this process does
+// not wait longer.
+func (a *Alerter) waits(ctx context.Context) bool {
+	a.mu.Lock()
+	since := a.busySince
+	a.mu.Unlock()
+	if since.IsZero() || time.Since(since) >= busyLimit {
+		return false
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(busy):
+		return true
+	}
 }

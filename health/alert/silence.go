@@ -8,15 +8,20 @@ import (
 	"time"
 )
 
-// Silence holds back messages until a given time: about a check, about an instance, or
-// about all checks and instances.
+// Silence holds back messages until a given time: about one alert, about a check, about an
+// instance, or about all checks and instances.
 type Silence struct {
+	// Subject limits the silence to the subject of one alert: the check of a shared alert,
+	// "check@instance", "lost@instance" or "restarts@instance". Alerter.Silence also
+	// accepts the ID of an open alert. Check and Instance must be empty then. Default:
+	// empty.
+	Subject string `json:"subject,omitempty"`
 	// Check is the name of a check. Empty means every check.
 	Check string `json:"check,omitempty"`
 	// Instance is the name of an instance. Empty means every instance.
 	Instance string `json:"instance,omitempty"`
 	// Until is the end, at most 31 days from now. A time in the past ends a silence of
-	// the same check and instance.
+	// the same subject, check and instance.
 	Until time.Time `json:"until"`
 	// Reason is for the readers of the list, at most 500 bytes.
 	Reason string `json:"reason,omitempty"`
@@ -26,10 +31,12 @@ type Silence struct {
 	Set time.Time `json:"set,omitzero"`
 }
 
-func (s Silence) same(o Silence) bool { return s.Check == o.Check && s.Instance == o.Instance }
+func (s Silence) same(o Silence) bool {
+	return s.Subject == o.Subject && s.Check == o.Check && s.Instance == o.Instance
+}
 
 func (s Silence) covers(al *state, now time.Time) bool {
-	return (s.Check == "" || s.Check == al.Name) && (s.Instance == "" || s.Instance == al.Instance) && now.Before(s.Until)
+	return (s.Subject == "" || s.Subject == al.subject()) && (s.Check == "" || s.Check == al.Name) && (s.Instance == "" || s.Instance == al.Instance) && now.Before(s.Until)
 }
 
 // Window is a recurring time of planned work. No messages about its checks are sent in
@@ -109,13 +116,16 @@ func (d *document) quiet(r *rules, al *state, now time.Time) bool {
 	return false
 }
 
-// resume records when silences and windows end. Until then no person could acknowledge.
-func (d *document) resume(now time.Time, r *rules) {
+// listen records when silences and windows begin and end. While they last, or while only
+// the cause of an alert is told, no person can acknowledge, and no message can be sent.
+func (d *document) listen(now time.Time, r *rules) {
 	for _, al := range d.Alerts {
-		if quiet := al.Ended.IsZero() && d.quiet(r, al, now); quiet != al.Quiet {
-			if al.Quiet = quiet; !quiet {
-				al.Resumed = now
-			}
+		switch quiet := al.hidden() || d.quiet(r, al, now); {
+		case quiet && !al.Audible.IsZero():
+			al.Heard += max(0, now.Sub(al.Audible))
+			al.Audible = time.Time{}
+		case !quiet && al.Audible.IsZero():
+			al.Audible = now
 		}
 	}
 }
@@ -133,10 +143,13 @@ func (d *document) silencedUntil(al *state, now time.Time) (until time.Time) {
 const maxSilences = 100
 
 // Silence holds back messages until s.Until, on all instances that share the store. A
-// later silence of the same check and instance replaces an earlier one. A silence that
-// is already over ends it. Alerts are still recorded, and are sent afterwards if they
+// later silence of the same subject, check and instance replaces an earlier one. A silence
+// that is already over ends it. Alerts are still recorded, and are sent afterwards if they
 // last.
 func (a *Alerter) Silence(ctx context.Context, s Silence) error {
+	if s.Subject != "" && (s.Check != "" || s.Instance != "") {
+		return errors.New("alert: a silence of a subject has no check and no instance beside it")
+	}
 	if len(s.Reason) > 500 || len(s.By) > 100 || len(s.Instance) > 200 {
 		return errors.New("alert: the reason of a silence has more than 500 bytes, or its author more than 100")
 	}
@@ -146,6 +159,15 @@ func (a *Alerter) Silence(ctx context.Context, s Silence) error {
 	}
 	s.Set, s.Until = now.Round(0).UTC(), s.Until.Round(0).UTC()
 	return a.change(ctx, func(d *document, now time.Time) error {
+		if s.Subject != "" {
+			al := d.find(s.Subject)
+			if al == nil && now.Before(s.Until) {
+				return fmt.Errorf("%w: %q", ErrNoAlert, s.Subject)
+			}
+			if al != nil {
+				s.Subject = al.subject()
+			}
+		}
 		if s.Check != "" && !slices.Contains(a.reg.Names(), s.Check) && !d.knows(s.Check) {
 			return fmt.Errorf("alert: there is no check %q to silence", s.Check)
 		}
@@ -158,6 +180,16 @@ func (a *Alerter) Silence(ctx context.Context, s Silence) error {
 		}
 		return nil
 	})
+}
+
+// find returns an open alert by its ID or its subject, or nil.
+func (d *document) find(alert string) *state {
+	for k, al := range d.Alerts {
+		if al.Ended.IsZero() && !al.hidden() && (al.ID == alert || k == alert) {
+			return al
+		}
+	}
+	return nil
 }
 
 // knows reports whether there is an alert about a check, possibly a check of another instance.

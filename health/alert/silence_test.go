@@ -2,9 +2,11 @@ package alert
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/notify"
 )
 
 func zone(t *testing.T, name string) *time.Location {
@@ -97,4 +99,74 @@ func TestWindowLocation(t *testing.T) {
 	if _, err := New(reg, &inbox{}, &Options{Windows: hours}); err == nil {
 		t.Error("a window on no day of the week was accepted")
 	}
+}
+
+// An alert that ends during a long silence is over for its receivers after the silence.
+func TestEndDuringALongSilence(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		box := &inbox{}
+		l := newLab(t, Options{Reminders: []time.Duration{}}, box, critical("database")...)
+		l.set(health.Fail, "database")
+		l.run(t)
+		time.Sleep(10 * time.Minute)
+		if err := l.Silence(t.Context(), Silence{Check: "database", Until: time.Now().Add(8 * 24 * time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+		l.set(health.Pass, "database")
+		time.Sleep(8 * 24 * time.Hour)
+		if n := len(box.list()); n != 1 {
+			t.Errorf("during the silence: %v", box)
+		}
+		time.Sleep(2 * time.Hour)
+		l.stop()
+		if n := len(box.list()); n != 2 || box.list()[1].Level != notify.Recovery || l.Stats().GivenUp != 0 {
+			t.Errorf("after the silence: %v", box)
+		}
+	})
+}
+
+// An end is given up after a week in which it could be sent.
+func TestEndIsGivenUp(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	ended := func(audible time.Time, keys ...string) *document {
+		return &document{Alerts: map[string]*state{"db": {
+			ID: "x", Name: "db", Ended: now.Add(-30 * 24 * time.Hour), Noticed: now.Add(-30 * 24 * time.Hour), Audible: audible,
+			Told: map[string]*told{"pager": {Keys: keys}},
+		}}}
+	}
+	for name, c := range map[string]struct {
+		d       *document
+		left    int
+		givenUp int
+	}{
+		"every receiver has it": {ended(now.Add(-time.Hour)), 0, 0},
+		"perhaps told":          {ended(now.Add(-6*24*time.Hour), "x-0"), 1, 0},
+		"still silenced":        {ended(time.Time{}, "x-0"), 1, 0},
+		"a week":                {ended(now.Add(-7*24*time.Hour), "x-0"), 0, 1},
+	} {
+		if givenUp := c.d.settle(now); len(givenUp) != c.givenUp || len(c.d.Alerts) != c.left || len(c.d.Closed) != 1-c.left {
+			t.Errorf("%s: given up %d, left %d", name, len(givenUp), len(c.d.Alerts))
+		}
+	}
+}
+
+// A wait that is longer than the time between two windows ends too.
+func TestEscalationBetweenWindows(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { // begins at midnight
+		boss := &inbox{start: time.Now()}
+		l := newLab(t, Options{
+			Windows:   []Window{{From: "02:00", To: "04:00"}},
+			Receivers: []Receiver{{Name: "boss", Notifier: boss, After: 24 * time.Hour}},
+		}, &inbox{}, critical("database")...)
+		l.set(health.Fail, "database")
+		l.run(t)
+		time.Sleep(60 * time.Hour)
+		l.stop()
+		if boss.attempts() == 0 || boss.at[0] < 28*time.Hour || boss.at[0] > 29*time.Hour { // the first 24 hours outside two windows
+			t.Errorf("%v", boss)
+		}
+	})
 }

@@ -37,6 +37,9 @@ func (a *Alerter) Alerts() health.Alerts {
 	var out health.Alerts
 	for _, k := range slices.Sorted(maps.Keys(d.Alerts)) {
 		al := d.Alerts[k]
+		if al.hidden() {
+			continue
+		}
 		e := al.export()
 		if !al.Ended.IsZero() { // only the message about its end is not delivered
 			out.Closed = append(out.Closed, e)
@@ -99,7 +102,10 @@ func (a *Alerter) Notices() []string {
 	for _, s := range d.Silences {
 		if time.Now().Before(s.Until) {
 			what := "all checks"
-			if s.Check != "" || s.Instance != "" {
+			switch {
+			case s.Subject != "":
+				what = s.Subject
+			case s.Check != "" || s.Instance != "":
 				what = subjectName(s.Check, s.Instance)
 			}
 			line := "Alerts about " + what + " are silenced until " + clock(s.Until)
@@ -132,13 +138,14 @@ func count(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// Told returns the names of the checks with a delivered message about an alert and no
-// delivered message about its end. It reads the store.
+// Told returns the names of the checks whose alert is open for a receiver: a message about
+// it was delivered, or may have been, and no message about its end was delivered. It reads
+// the store.
 func (a *Alerter) Told(ctx context.Context) ([]string, error) {
 	var names []string
 	err := a.change(ctx, func(d *document, _ time.Time) error {
 		for _, al := range d.Alerts {
-			if al.Name != "" && al.anyTold() {
+			if al.Name != "" && al.owed() {
 				names = append(names, al.Name)
 			}
 		}

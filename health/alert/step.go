@@ -13,17 +13,15 @@ import (
 // look applies the outcomes of deliveries, then observes and decides under the lock of
 // the store, and starts deliveries. It returns the latest time for the next look.
 func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wake time.Time, err error) {
-	a.deciding.Lock()
-	defer a.deciding.Unlock()
 	now := time.Now()
+	if err := a.lock(ctx); err != nil {
+		return now.Add(busy), err
+	}
+	defer a.unlock()
 	r.unsettled = unsettled(snap)
 	outcomes := a.take()
 	var plans []*plan
-	called := false
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	storeErr := a.opts.Store.Update(ctx, func(state []byte) ([]byte, error) {
-		called = true
+	called, storeErr := a.update(ctx, func(state []byte) ([]byte, error) {
 		d, err := a.read(state)
 		if err != nil {
 			a.log.ErrorContext(ctx, "alert: starting from what this process knows", "error", err)
@@ -44,7 +42,7 @@ func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wa
 	switch {
 	case called:
 		a.mu.Lock()
-		a.unsaved, a.speakFrom = storeErr != nil, time.Time{}
+		a.unsaved, a.speakFrom, a.busySince = storeErr != nil, time.Time{}, time.Time{}
 		if storeErr == nil {
 			a.cutOff, a.wrote = false, true
 		}
@@ -52,7 +50,7 @@ func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wa
 		if storeErr != nil {
 			a.note(ctx, storeErr)
 		}
-	case errors.Is(storeErr, ErrBusy), ctx.Err() != nil:
+	case ctx.Err() != nil, (errors.Is(storeErr, ErrBusy) || errors.Is(storeErr, errHung)) && a.isBusy(now):
 		return now.Add(busy), storeErr
 	default:
 		plans, wake = a.alone(ctx, snap, now, r, storeErr)
@@ -61,6 +59,17 @@ func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wa
 		a.start(ctx, p, snap, now)
 	}
 	return wake, storeErr
+}
+
+// isBusy records that the store is in use or hangs. It returns false if that has lasted so
+// long that the store counts as unreachable.
+func (a *Alerter) isBusy(now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.busySince.IsZero() {
+		a.busySince = now
+	}
+	return time.Since(a.busySince) < busyLimit
 }
 
 // alone is look without the store. This instance decides by its own results and its
@@ -72,7 +81,7 @@ func (a *Alerter) alone(ctx context.Context, snap *health.Snapshot, now time.Tim
 	d := a.known()
 	if !r.once && len(outcomes) == 0 { // a command cannot wait
 		trial := d.clone()
-		if plans, _ := a.decide(trial, snap, now, r); len(plans) > 0 {
+		if plans, _, _ := a.decide(trial, snap, now, r); len(plans) > 0 {
 			a.mu.Lock()
 			if a.speakFrom.IsZero() {
 				a.speakFrom = now.Add(a.turn())
@@ -134,25 +143,39 @@ func (a *Alerter) checkConflict(ctx context.Context, d *document, r *rules) {
 // due.
 func (a *Alerter) step(d *document, snap *health.Snapshot, now time.Time, r *rules, outcomes []outcome) ([]*plan, time.Time) {
 	for _, o := range outcomes {
-		if o.err == nil {
-			d.delivered(o.at, r, o.plan)
-		} else {
-			d.failed(o.at, o.plan, o.err)
-		}
+		d.finish(r, o)
 	}
-	plans, wake := a.decide(d, snap, now, r)
+	plans, wake, lost := a.decide(d, snap, now, r)
+	a.report(lost)
 	a.remember(d)
 	return plans, wake
 }
 
+// losses are alerts that a receiver got too little about.
+type losses struct {
+	dropped uint64   // ended before a message
+	givenUp []*state // the message about the end was not accepted
+}
+
+func (a *Alerter) report(lost losses) {
+	for _, al := range lost.givenUp {
+		a.log.Error("alert: the end of an alert was given up, because a receiver did not accept it for 7 days; the alert may be open there",
+			"alert", subjectName(al.Name, al.Instance), "id", al.ID)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stats.Dropped += lost.dropped
+	a.stats.GivenUp += uint64(len(lost.givenUp))
+}
+
 // decide observes and returns the messages that are due.
-func (a *Alerter) decide(d *document, snap *health.Snapshot, now time.Time, r *rules) (plans []*plan, wake time.Time) {
+func (a *Alerter) decide(d *document, snap *health.Snapshot, now time.Time, r *rules) (plans []*plan, wake time.Time, lost losses) {
 	d.clamp(now)
 	d.observe(now, r, snap)
 	a.watch.judge(d, now, r)
 	untold := d.untold()
 	d.advance(now, r, &a.watch)
-	d.resume(now, r)
+	d.listen(now, r)
 	for _, to := range a.receivers {
 		p, at := d.decide(now, r, to)
 		if p != nil {
@@ -166,16 +189,14 @@ func (a *Alerter) decide(d *document, snap *health.Snapshot, now time.Time, r *r
 			wake = at
 		}
 	}
-	d.settle(now)
+	lost.givenUp = d.settle(now)
 	d.prune(now)
-	a.mu.Lock()
 	for id := range untold {
 		if !slices.ContainsFunc(d.list(), func(al *state) bool { return al.ID == id }) {
-			a.stats.Dropped++
+			lost.dropped++
 		}
 	}
-	a.mu.Unlock()
-	return plans, wake
+	return plans, wake, lost
 }
 
 func (d *document) list() []*state {
@@ -190,7 +211,7 @@ func (d *document) list() []*state {
 func (d *document) untold() map[string]bool {
 	ids := map[string]bool{}
 	for _, al := range d.Alerts {
-		if !al.everTold() {
+		if !al.everTold() && !al.hidden() {
 			ids[al.ID] = true
 		}
 	}

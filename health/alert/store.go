@@ -24,7 +24,8 @@ import (
 // The store is locked during Update: no other f runs at the same time, in any process.
 // f returns within milliseconds. If the store is unreachable, Update returns an error
 // without calling f. If another process holds the store for too long, that error is
-// [ErrBusy].
+// [ErrBusy]. After a minute of it the alerter counts the store as unreachable. The alerter
+// does not wait for an Update that hangs, and makes no further call until it returns.
 type Store interface {
 	Update(ctx context.Context, f func(state []byte) ([]byte, error)) error
 }

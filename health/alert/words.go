@@ -22,7 +22,7 @@ type words struct {
 	headRecovered, headEnded, headBad, headReminder, headStill      string
 	lostText, stoppedText, restartText                              string
 	endings                                                         map[string]string
-	nextReminder, muted, alone                                      string
+	nextReminder, muted, alone, becauseOf                           string
 	seconds, minutes, hours, days                                   string
 	months                                                          []string
 	restartAgain, backAgain                                         string
@@ -47,8 +47,9 @@ var languages = map[string]*words{
 			stopped: "the instance was shut down and did not come back", unreported: "no instance reports it any more, and none saw it pass", closed: "closed by %s",
 		},
 		nextReminder: "Next reminder at %s if nothing changes.", muted: "This is message %d within an hour: only critical alerts are sent until %s. See the status page.",
-		alone:   "The instances cannot see each other's messages at the moment; this one may be duplicated.",
-		seconds: "%d s", minutes: "%d min", hours: "%d h", days: "%d days",
+		becauseOf: "It depends on %s, which is bad too.",
+		alone:     "The instances cannot see each other's messages at the moment; this one may be duplicated.",
+		seconds:   "%d s", minutes: "%d min", hours: "%d h", days: "%d days",
 		restartAgain: "it has run for an hour without a further one", backAgain: "%s reports again after %s.",
 	},
 	"es": {
@@ -69,8 +70,9 @@ var languages = map[string]*words{
 			stopped: "la instancia se apagó y no volvió", unreported: "ninguna instancia informa ya, y ninguna la vio correcta", closed: "cerrada por %s",
 		},
 		nextReminder: "Próximo recordatorio a las %s si nada cambia.", muted: "Este es el mensaje %d en una hora: hasta las %s solo se envían alertas críticas. Vea la página de estado.",
-		alone:   "Ahora las instancias no ven los mensajes de las otras; este puede estar duplicado.",
-		seconds: "%d s", minutes: "%d min", hours: "%d h", days: "%d días",
+		becauseOf: "Depende de %s, que también está mal.",
+		alone:     "Ahora las instancias no ven los mensajes de las otras; este puede estar duplicado.",
+		seconds:   "%d s", minutes: "%d min", hours: "%d h", days: "%d días",
 		months:       []string{"ene", "feb", "mar", "abr", "may", "jun", "jul", "ago", "sep", "oct", "nov", "dic"},
 		restartAgain: "lleva una hora sin otro reinicio", backAgain: "%s informa de nuevo después de %s.",
 	},

@@ -19,7 +19,7 @@ import (
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
 
-// Engine is a database with the table sales: id, product, status, created_at and
+// Engine is a database. [Run] adds the table sales: id, product, status, created_at and
 // closed_at, which is NULL in a third of the rows.
 type Engine struct {
 	DB      *sql.DB
@@ -49,6 +49,16 @@ func Cursors(t testing.TB) *keyset.Cursors {
 // Run runs the suite. The drivers sqlite, mysql and pgx must be registered under the names
 // that are not "".
 func Run[T any](t *testing.T, sqlite, mysql, pgx string, open func(*testing.T, Engine) List[T]) {
+	Engines(t, sqlite, mysql, pgx, func(t *testing.T, e Engine) {
+		fill(t, e)
+		list := open(t, e)
+		exercise(t, e, list)
+		deep(t, e, list)
+	})
+}
+
+// Engines runs a test on an empty database of each engine.
+func Engines(t *testing.T, sqlite, mysql, pgx string, test func(*testing.T, Engine)) {
 	for _, e := range []struct {
 		name, driver string
 		engine       func(t *testing.T) Engine
@@ -77,10 +87,7 @@ func Run[T any](t *testing.T, sqlite, mysql, pgx string, open func(*testing.T, E
 			engine.DB, err = sql.Open(e.driver, engine.DSN)
 			require.NoError(t, err)
 			t.Cleanup(func() { engine.DB.Close() })
-			fill(t, engine)
-			list := open(t, engine)
-			exercise(t, engine, list)
-			deep(t, engine, list)
+			test(t, engine)
 		})
 	}
 }

@@ -27,6 +27,10 @@ type Options[T any] struct {
 	Progress func(rows int64, last T) error
 	// Verbatim leaves the text of CSV cells and headers unchanged. Otherwise text that a
 	// spreadsheet would run as a formula gets an apostrophe before it. Default: false.
+	//
+	// A spreadsheet that splits the file at another delimiter finds other cells. In a file
+	// with commas, it may run the end of "a;=1+1" as a formula. Set Delimiter to the
+	// delimiter of the readers: many European versions of Excel expect a semicolon.
 	Verbatim bool
 	// BOM writes a byte order mark before the CSV header, so that Excel reads UTF-8.
 	// Default: false.

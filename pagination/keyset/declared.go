@@ -12,7 +12,7 @@ import (
 // end of the list. The comment of SQLSource has the rule. A check that found a fault is
 // repeated at the next end.
 func (s SQLSource[T]) declared(ctx context.Context, q Seek, keys []Value) error {
-	key := indexKey{s.Base.From, s.Base.Where, s.Base.Query, q.Order.spec}
+	key := indexKey{s.Base.From, s.Base.Where, s.Base.masked(s.Dialect), q.Order.spec}
 	cache := q.Order.cache
 	cache.mu.RLock()
 	n := cache.ends[key] + 1

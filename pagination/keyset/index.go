@@ -23,7 +23,7 @@ func (s SQLSource[T]) indexFor(ctx context.Context, order Order) string {
 	if s.Base.Where == "" && s.Base.Query == "" {
 		return ""
 	}
-	key := indexKey{s.Base.From, s.Base.Where, s.Base.Query, order.spec}
+	key := indexKey{s.Base.From, s.Base.Where, s.Base.masked(s.Dialect), order.spec}
 	cache := order.cache
 	cache.mu.RLock()
 	name, ok := cache.indexes[key]

@@ -1,6 +1,7 @@
 package keyset
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,8 +33,8 @@ type Document[T any] struct {
 	Data []T `json:"data"` // never null
 	// Links are the URLs of the neighbouring pages, with the other parameters of the request.
 	Links struct {
-		Prev pagination.Link `json:"prev"` // null at the beginning
-		Next pagination.Link `json:"next"` // null at the end
+		Prev pagination.Link `json:"prev"` // null at the beginning of the list
+		Next pagination.Link `json:"next"` // null at the end of the list; that of a range may lead to an empty page
 	} `json:"links"`
 	// Meta has the total, if Options.Count is set, and a mark for a truncated range.
 	Meta struct {
@@ -53,7 +54,7 @@ func (d *Document[T]) Write(w http.ResponseWriter) error {
 }
 
 // JSONAPI reads the page requested by page[size], page[after], page[before] and sort. Both
-// cursors together are a range. A cursor is bound to the filter, see
+// cursors together are a range, whose default size is the maximum. A cursor is bound to the filter, see
 // [Options].FilterParams. The other parameter names in [Options] do not apply. Every fault
 // of the client is an error, also an unknown or repeated parameter. [WriteJSONAPIError]
 // writes it.
@@ -68,16 +69,7 @@ func (k *Keyset[T]) JSONAPI(r *http.Request, source Seeker[T]) (*Document[T], er
 	}
 	order, ignored, err := k.ordering(web.QueryValue(raw, paramSort))
 	if err != nil || ignored {
-		return nil, invalidParameter(paramSort, "The list cannot be sorted by one of these names.")
-	}
-	size := k.preset.Size
-	if value, ok := web.Lookup(raw, paramSize); ok {
-		n, ok := web.Positive(value, 1, int64(k.most()))
-		exact, _ := web.ParseInt(value)
-		if !ok || exact != n {
-			return nil, invalidParameter(paramSize, fmt.Sprintf("The page size must be a whole number from 1 to %d.", k.most()))
-		}
-		size = int(n)
+		return nil, &jsonAPIError{invalidParameter(paramSort, "The list cannot be sorted by one of these names."), "unsupported-sort", 0}
 	}
 	params := web.Params{Own: []string{paramSize, paramAfter, paramBefore, paramSort}, Filters: k.params.Filters}
 	for _, pair := range links.Pairs {
@@ -89,6 +81,20 @@ func (k *Keyset[T]) JSONAPI(r *http.Request, source Seeker[T]) (*Document[T], er
 		return nil, invalidParameter(rejected, why)
 	}
 	args := ConnectionArgs{After: web.QueryValue(raw, paramAfter), Before: web.QueryValue(raw, paramBefore), Scope: k.tenant(r)}
+	for _, name := range []string{paramAfter, paramBefore} {
+		if value, ok := web.Lookup(raw, name); ok && value == "" {
+			return nil, invalidParameter(name, "The cursor is empty.")
+		}
+	}
+	size := k.preset.Size
+	if args.After != "" && args.Before != "" {
+		size = k.most()
+	}
+	if value, ok := web.Lookup(raw, paramSize); ok {
+		if size, err = k.jsonAPISize(web.QueryValue(raw, paramSize), value); err != nil {
+			return nil, err
+		}
+	}
 	if args.Before != "" && args.After == "" {
 		args.Last = &size
 	} else {
@@ -98,18 +104,79 @@ func (k *Keyset[T]) JSONAPI(r *http.Request, source Seeker[T]) (*Document[T], er
 	scope := k.newScope(order, "?json:api"+string(filter), args.Scope)
 	conn, err := k.connect(r.Context(), source, order, scope, filter, args)
 	if err != nil {
-		if e := (*pagination.RequestError)(nil); errors.As(err, &e) {
-			e.Status, e.Parameter = http.StatusBadRequest, paramAfter
-			if args.After == "" {
-				e.Parameter = paramBefore
-			}
+		if e := (*pagination.RequestError)(nil); errors.As(err, &e) && (e.Parameter == "after" || e.Parameter == "before") {
+			e.Status, e.Parameter = http.StatusBadRequest, "page["+e.Parameter+"]"
 		}
 		return nil, err
 	}
-	return k.document(conn, links, args), nil
+	d := k.document(conn, args)
+	// A neighbour keeps the parameters of the request, except the cursors.
+	link := func(drop, set, cursor string) pagination.Link {
+		if cursor == "" {
+			return ""
+		}
+		return pagination.Link(links.Link([]string{drop}, web.Pair{Name: set, Value: cursor}))
+	}
+	prev, next := "", ""
+	if len(conn.Edges) == 0 {
+		if prev, err = k.around(r.Context(), source, order, scope, args.After, true); err == nil {
+			next, err = k.around(r.Context(), source, order, scope, args.Before, false)
+		}
+		if err != nil {
+			return nil, err
+		}
+	} else {
+		if conn.PageInfo.HasPreviousPage {
+			prev = *conn.PageInfo.StartCursor
+		}
+		if conn.PageInfo.HasNextPage || args.Before != "" {
+			next = *conn.PageInfo.EndCursor
+		}
+	}
+	d.Links.Prev, d.Links.Next = link(paramAfter, paramBefore, prev), link(paramBefore, paramAfter, next)
+	return d, nil
 }
 
-func (k *Keyset[T]) document(conn *Connection[T], links web.Linker, args ConnectionArgs) *Document[T] {
+// jsonAPISize reads a page size: digits alone.
+func (k *Keyset[T]) jsonAPISize(value, escaped string) (int, error) {
+	n, _ := web.ParseInt(escaped)
+	if strings.Trim(value, "0123456789") != "" || n < 1 {
+		return 0, invalidParameter(paramSize, fmt.Sprintf("The page size must be a whole number from 1 to %d.", k.most()))
+	}
+	if n > int64(k.most()) {
+		return 0, &jsonAPIError{invalidParameter(paramSize, fmt.Sprintf("The page size must be at most %d.", k.most())), "max-size-exceeded", k.most()}
+	}
+	return int(n), nil
+}
+
+// around returns the cursor of the rows before or behind an empty page, or "" if there are
+// none. The cursor includes the row of the page's own cursor.
+func (k *Keyset[T]) around(ctx context.Context, source Seeker[T], order Order, scope Scope, cursor string, backward bool) (string, error) {
+	if cursor == "" {
+		return "", nil
+	}
+	at, err := k.decode(ctx, source, scope, order, cursor)
+	if err != nil {
+		return "", err
+	}
+	q := Seek{Order: order, After: at.Values, Inclusive: !at.Inclusive, Backward: backward, Limit: 1}
+	b, err := k.seek(ctx, source, q)
+	if err != nil || len(b.Rows) == 0 {
+		return "", err
+	}
+	return k.encode(scope, order, Position{Values: at.Values, Inclusive: q.Inclusive})
+}
+
+// jsonAPIError is an error with a type of the profile.
+type jsonAPIError struct {
+	error
+	kind    string
+	maxSize int // 0 = absent
+}
+
+func (e *jsonAPIError) Unwrap() error { return e.error }
+
+func (k *Keyset[T]) document(conn *Connection[T], args ConnectionArgs) *Document[T] {
 	d := &Document[T]{Data: make([]T, len(conn.Edges))}
 	for i, e := range conn.Edges {
 		d.Data[i] = e.Node
@@ -124,18 +191,6 @@ func (k *Keyset[T]) document(conn *Connection[T], links web.Linker, args Connect
 		}
 	}
 	d.Meta.Page.RangeTruncated = args.After != "" && args.Before != "" && conn.PageInfo.HasNextPage
-	if len(conn.Edges) == 0 {
-		return d
-	}
-	link := func(drop, set, cursor string) pagination.Link {
-		return pagination.Link(links.Link([]string{drop}, web.Pair{Name: set, Value: cursor}))
-	}
-	if conn.PageInfo.HasPreviousPage {
-		d.Links.Prev = link(paramAfter, paramBefore, *conn.PageInfo.StartCursor)
-	}
-	if conn.PageInfo.HasNextPage {
-		d.Links.Next = link(paramBefore, paramAfter, *conn.PageInfo.EndCursor)
-	}
 	return d
 }
 
@@ -148,21 +203,25 @@ func WriteJSONAPIError(w http.ResponseWriter, err error) {
 		Parameter string `json:"parameter"`
 	}
 	type object struct {
-		Status string              `json:"status"`
-		Title  string              `json:"title"`
-		Detail string              `json:"detail"`
-		Source *parameter          `json:"source,omitempty"`
-		Links  map[string][]string `json:"links,omitempty"`
+		Status string                    `json:"status"`
+		Title  string                    `json:"title"`
+		Detail string                    `json:"detail"`
+		Source *parameter                `json:"source,omitempty"`
+		Links  map[string][]string       `json:"links,omitempty"`
+		Meta   map[string]map[string]int `json:"meta,omitempty"`
 	}
 	o := object{Status: strconv.Itoa(e.Status), Title: http.StatusText(e.Status), Detail: e.Detail}
 	if e.Parameter != "" {
 		o.Source = &parameter{e.Parameter}
 	}
-	if e.Parameter == paramSort {
-		o.Links = map[string][]string{"type": {JSONAPIProfile + "unsupported-sort"}}
+	if typed := (*jsonAPIError)(nil); errors.As(err, &typed) {
+		o.Links = map[string][]string{"type": {JSONAPIProfile + typed.kind}}
+		if typed.maxSize > 0 {
+			o.Meta = map[string]map[string]int{"page": {"maxSize": typed.maxSize}}
+		}
 	}
 	body, err := json.Marshal(map[string][]object{"errors": {o}})
-	if err != nil { // only strings: cannot fail
+	if err != nil { // only strings and numbers: cannot fail
 		body = []byte(`{"errors":[]}`)
 	}
 	w.Header().Set("Content-Type", jsonAPIType)

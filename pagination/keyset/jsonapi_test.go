@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"testing"
 
@@ -36,7 +38,7 @@ func resources(t *testing.T, opts *Options, ids ...int) (*Keyset[resource], Seek
 		for _, id := range list {
 			if q.After != nil {
 				at := int(q.After[0].Any().(int64))
-				if desc && id >= at || !desc && id <= at {
+				if (!q.Inclusive || id != at) && (desc && id >= at || !desc && id <= at) {
 					continue
 				}
 			}
@@ -53,18 +55,7 @@ func TestJSONAPI(t *testing.T) {
 	count := pagination.CountPolicy{}
 	k, plain := resources(t, &Options{Count: &count}, 1, 2, 3, 4, 5, 6, 7)
 	source := counted{plain}
-	read := func(url string) *Document[resource] {
-		t.Helper()
-		d, err := k.JSONAPI(httptest.NewRequest(http.MethodGet, url, nil), source)
-		require.NoError(t, err)
-		return d
-	}
-	ids := func(d *Document[resource]) (ids []int) {
-		for _, r := range d.Data {
-			ids = append(ids, r.ID)
-		}
-		return ids
-	}
+	read, ids := documents(t, k, source), idsOf
 	first := read("/articles?filter=x")
 	assert.Equal(t, []int{1, 2, 3}, ids(first))
 	assert.Empty(t, first.Links.Prev)
@@ -96,15 +87,28 @@ func TestJSONAPI(t *testing.T) {
 	assert.Contains(t, w.Body.String(), `"prev":null`)
 
 	for url, parameter := range map[string]string{
-		"/articles?page[size]=11":                             "page[size]",
-		"/articles?page[size]=x":                              "page[size]",
-		"/articles?page[number]=2":                            "page[number]",
-		"/articles?sort=name":                                 "sort",
-		"/articles?page[after]=forged":                        "page[after]",
-		"/articles?page[before]=forged":                       "page[before]",
-		"/articles?filter=y&page[after]=" + after(t, k, 2):    "page[after]",
-		"/articles?sort=-id&page[before]=" + after(t, k, 2):   "page[before]",
-		"/articles?cursor=" + LastPage + "&page[after]=forge": "page[after]",
+		"/articles?page[size]=11":                                                      "page[size]",
+		"/articles?page[size]=x":                                                       "page[size]",
+		"/articles?page[number]=2":                                                     "page[number]",
+		"/articles?sort=name":                                                          "sort",
+		"/articles?page[after]=forged":                                                 "page[after]",
+		"/articles?page[before]=forged":                                                "page[before]",
+		"/articles?filter=y&page[after]=" + after(t, k, 2):                             "page[after]",
+		"/articles?sort=-id&page[before]=" + after(t, k, 2):                            "page[before]",
+		"/articles?cursor=" + LastPage + "&page[after]=forge":                          "page[after]",
+		"/articles?page[size]=":                                                        "page[size]",
+		"/articles?page[size]=0":                                                       "page[size]",
+		"/articles?page[size]=-1":                                                      "page[size]",
+		"/articles?page[size]=%2B1":                                                    "page[size]",
+		"/articles?page[size]=%201":                                                    "page[size]",
+		"/articles?page[after]=":                                                       "page[after]",
+		"/articles?page[before]=":                                                      "page[before]",
+		"/articles?page[after]":                                                        "page[after]",
+		"/articles?page[after]=" + after(t, k, 2) + "&page[before]=forged":             "page[before]",
+		"/articles?page[after]=" + after(t, k, 2) + "&page[before]=":                   "page[before]",
+		"/articles?page[after]=forged&page[before]=" + after(t, k, 2):                  "page[after]",
+		"/articles?page[before]=" + after(t, k, 2) + "&page[before]=" + after(t, k, 3): "page[before]",
+		"/articles?sort=id&sort=-id":                                                   "sort",
 	} {
 		_, err := k.JSONAPI(httptest.NewRequest(http.MethodGet, url, nil), source)
 		require.Error(t, err, url)
@@ -124,6 +128,93 @@ func TestJSONAPI(t *testing.T) {
 	WriteJSONAPIError(w, errors.New("password=secret"))
 	assert.Equal(t, 500, w.Code)
 	assert.NotContains(t, w.Body.String(), "secret")
+}
+
+// A range has the maximum size by default, and links to the rows around it.
+func TestJSONAPIRanges(t *testing.T) {
+	k, source := resources(t, nil, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)
+	read := documents(t, k, source)
+	d := read("/articles?page[after]=" + after(t, k, 1) + "&page[before]=" + after(t, k, 7))
+	assert.Equal(t, []int{2, 3, 4, 5, 6}, idsOf(d))
+	assert.False(t, d.Meta.Page.RangeTruncated)
+	assert.Equal(t, []int{7, 8, 9}, idsOf(read(string(d.Links.Next))))
+	assert.Equal(t, []int{1}, idsOf(read(string(d.Links.Prev))))
+	d = read("/articles?page[after]=" + after(t, k, 1) + "&page[before]=" + after(t, k, 13))
+	assert.Equal(t, []int{2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, idsOf(d))
+	assert.True(t, d.Meta.Page.RangeTruncated)
+	assert.Equal(t, []int{12, 13}, idsOf(read(string(d.Links.Next))))
+}
+
+// An empty page behind a cursor links to the rows before it, the row of the cursor included.
+func TestJSONAPIEmptyPages(t *testing.T) {
+	k, source := resources(t, nil, 1, 2, 3, 4)
+	read := documents(t, k, source)
+	d := read("/articles?page[after]=" + after(t, k, 4))
+	assert.Empty(t, d.Data)
+	assert.Empty(t, d.Links.Next)
+	require.NotEmpty(t, d.Links.Prev)
+	back := read(string(d.Links.Prev))
+	assert.Equal(t, []int{2, 3, 4}, idsOf(back))
+	assert.Equal(t, []int{1}, idsOf(read(string(back.Links.Prev))))
+	d = read("/articles?page[before]=" + after(t, k, 1))
+	assert.Empty(t, d.Data)
+	assert.Empty(t, d.Links.Prev)
+	assert.Equal(t, []int{1, 2, 3}, idsOf(read(string(d.Links.Next))))
+	d = read("/articles?page[after]=" + after(t, k, 2) + "&page[before]=" + after(t, k, 3))
+	assert.Empty(t, d.Data)
+	assert.Equal(t, []int{1, 2}, idsOf(read(string(d.Links.Prev))))
+	assert.Equal(t, []int{3, 4}, idsOf(read(string(d.Links.Next))))
+
+	// The cursor of such a link includes its row, which a range does not.
+	link, err := url.Parse(string(d.Links.Prev))
+	require.NoError(t, err)
+	_, err = k.JSONAPI(httptest.NewRequest(http.MethodGet, "/articles?page[after]="+after(t, k, 1)+"&"+link.RawQuery, nil), source)
+	var fault *pagination.RequestError
+	require.ErrorAs(t, err, &fault)
+	assert.Equal(t, "page[before]", fault.Parameter)
+
+	k, source = resources(t, nil)
+	d = documents(t, k, source)("/articles?page[after]=" + after(t, k, 4))
+	assert.Empty(t, d.Links.Prev)
+	assert.Empty(t, d.Links.Next)
+}
+
+// The errors with a type of their own have its link and the maximum.
+func TestJSONAPIErrorTypes(t *testing.T) {
+	k, source := resources(t, nil, 1)
+	for url, want := range map[string]string{
+		"/articles?page[size]=11":                   `"links":{"type":["` + JSONAPIProfile + `max-size-exceeded"]},"meta":{"page":{"maxSize":10}}`,
+		"/articles?page[size]=99999999999999999999": `"links":{"type":["` + JSONAPIProfile + `max-size-exceeded"]},"meta":{"page":{"maxSize":10}}`,
+		"/articles?sort=name":                       `"links":{"type":["` + JSONAPIProfile + `unsupported-sort"]}`,
+		"/articles?page[size]=0":                    `"source":{"parameter":"page[size]"}}`,
+		"/articles?sort=id&sort=id":                 `"source":{"parameter":"sort"}}`,
+	} {
+		_, err := k.JSONAPI(httptest.NewRequest(http.MethodGet, url, nil), source)
+		require.ErrorIs(t, err, pagination.ErrInvalidParameter, url)
+		w := httptest.NewRecorder()
+		WriteJSONAPIError(w, fmt.Errorf("handler: %w", err))
+		assert.Equal(t, 400, w.Code, url)
+		assert.Contains(t, w.Body.String(), want, url)
+	}
+	d := documents(t, k, source)("/articles?page[size]=007")
+	assert.Len(t, d.Data, 1)
+}
+
+func documents(t *testing.T, k *Keyset[resource], source Seeker[resource]) func(url string) *Document[resource] {
+	t.Helper()
+	return func(url string) *Document[resource] {
+		t.Helper()
+		d, err := k.JSONAPI(httptest.NewRequest(http.MethodGet, url, nil), source)
+		require.NoError(t, err)
+		return d
+	}
+}
+
+func idsOf(d *Document[resource]) (ids []int) {
+	for _, r := range d.Data {
+		ids = append(ids, r.ID)
+	}
+	return ids
 }
 
 // after returns the cursor behind a resource.

@@ -2,6 +2,7 @@ package keyset
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -82,16 +83,13 @@ func (k *Keyset[T]) connect(ctx context.Context, source Seeker[T], order Order, 
 	if first == nil && last == nil {
 		first = &k.preset.Size
 	}
-	var after, before Position // only their values count: the arguments give the direction
-	if args.After != "" {
-		if after, err = k.decode(ctx, source, scope, order, args.After); err != nil {
-			return nil, err
-		}
+	after, err := k.bound(ctx, source, scope, order, "after", args.After, args.Before != "")
+	if err != nil {
+		return nil, err
 	}
-	if args.Before != "" {
-		if before, err = k.decode(ctx, source, scope, order, args.Before); err != nil {
-			return nil, err
-		}
+	before, err := k.bound(ctx, source, scope, order, "before", args.Before, args.After != "")
+	if err != nil {
+		return nil, err
 	}
 	k.unverified(ctx)
 	conn := &Connection[T]{Edges: []Edge[T]{}, TotalCount: pagination.Total{Precision: pagination.Unknown}}
@@ -111,13 +109,29 @@ func (k *Keyset[T]) connect(ctx context.Context, source Seeker[T], order Order, 
 	if args.WithoutEdges {
 		return conn, nil
 	}
-	if err := k.edges(ctx, source, order, scope, conn, first, last, after.Values, before.Values); err != nil {
+	if err := k.edges(ctx, source, order, scope, conn, first, last, after, before); err != nil {
 		return nil, err
 	}
 	if n := len(conn.Edges); n > 0 {
 		conn.PageInfo.StartCursor, conn.PageInfo.EndCursor = &conn.Edges[0].Cursor, &conn.Edges[n-1].Cursor
 	}
 	return conn, nil
+}
+
+// bound decodes the cursor of an argument. The argument gives the direction. A cursor that
+// includes its row cannot limit a range.
+func (k *Keyset[T]) bound(ctx context.Context, source Seeker[T], scope Scope, order Order, name, cursor string, ranged bool) (Position, error) {
+	if cursor == "" {
+		return Position{}, nil
+	}
+	at, err := k.decode(ctx, source, scope, order, cursor)
+	if e := (*pagination.RequestError)(nil); errors.As(err, &e) {
+		e.Parameter = name
+	}
+	if err == nil && at.Inclusive && ranged {
+		err = invalidParameter(name, "The cursor of this link works without the other cursor.")
+	}
+	return at, err
 }
 
 func (k *Keyset[T]) edgeCount(name string, asked *int) (*int, error) {
@@ -134,11 +148,11 @@ func (k *Keyset[T]) edgeCount(name string, asked *int) (*int, error) {
 
 // edges reads the rows between two positions: from after for First, from before for Last
 // alone.
-func (k *Keyset[T]) edges(ctx context.Context, source Seeker[T], order Order, scope Scope, conn *Connection[T], first, last *int, after, before []Value) error {
-	q := Seek{Order: order, After: after, Until: before, usual: k.preset.Size + 1}
+func (k *Keyset[T]) edges(ctx context.Context, source Seeker[T], order Order, scope Scope, conn *Connection[T], first, last *int, after, before Position) error {
+	q := Seek{Order: order, After: after.Values, Inclusive: after.Inclusive, Until: before.Values, usual: k.preset.Size + 1}
 	size := first
 	if first == nil {
-		q.After, q.Until, q.Backward, size = before, after, true, last
+		q.After, q.Inclusive, q.Until, q.Backward, size = before.Values, before.Inclusive, after.Values, true, last
 	}
 	most := *size
 	if last != nil {

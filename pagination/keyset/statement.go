@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/mainstay-go/mainstay/pagination/internal/lex"
 )
 
 // Base is the statement that reads the list, without its order and its limit.
@@ -73,6 +75,15 @@ func (b *Base) check() error {
 		}
 	}
 	return nil
+}
+
+// masked returns Query without the values of a literal statement: it identifies the list
+// whatever the values of its filter are, as the placeholders of other statements do.
+func (b *Base) masked(d Dialect) string {
+	if !b.Literal {
+		return b.Query
+	}
+	return lex.Mask(b.Query, map[Dialect]string{Postgres: lex.Postgres, MySQL: lex.MySQL, SQLite: lex.SQLite, SQLServer: lex.SQLServer}[d])
 }
 
 // countAll is the column of a count.

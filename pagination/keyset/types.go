@@ -196,11 +196,12 @@ type typeKey struct {
 
 // forms returns the forms of the keys, in their order, or false if one is unknown.
 func (c *listCache) forms(d Dialect, b *Base, keys []Key) ([]form, bool) {
+	query := b.masked(d)
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	list := make([]form, len(keys))
 	for i, k := range keys {
-		f, ok := c.types[typeKey{d, b.From, b.Query, k.Expr}]
+		f, ok := c.types[typeKey{d, b.From, query, k.Expr}]
 		if !ok {
 			return nil, false
 		}
@@ -210,12 +211,13 @@ func (c *listCache) forms(d Dialect, b *Base, keys []Key) ([]form, bool) {
 }
 
 func (c *listCache) store(d Dialect, b *Base, keys []Key, forms []form) {
+	query := b.masked(d)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.types == nil || len(c.types) > mostCached {
 		c.types = make(map[typeKey]form)
 	}
 	for i, k := range keys {
-		c.types[typeKey{d, b.From, b.Query, k.Expr}] = forms[i]
+		c.types[typeKey{d, b.From, query, k.Expr}] = forms[i]
 	}
 }

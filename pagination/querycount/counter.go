@@ -3,7 +3,6 @@ package querycount
 import (
 	"cmp"
 	"context"
-	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -133,7 +132,7 @@ func (c *Counter) sorted(by func(sql, dialect string) string) []Statement {
 		if sum.Caller != "" {
 			caller = min(sum.Caller, s.Caller)
 		}
-		counts[key] = Statement{SQL: key, Count: sum.Count + s.Count, Took: sum.Took + s.Took, Caller: caller, batches: sum.batches + s.batches}
+		counts[key] = Statement{SQL: key, Count: sum.Count + s.Count, Took: sum.Took + s.Took, Caller: caller, batches: sum.batches + s.batches, dialect: s.dialect}
 	}
 	c.mu.Unlock()
 	list := make([]Statement, 0, len(counts))
@@ -151,20 +150,7 @@ func (c *Counter) sorted(by func(sql, dialect string) string) []Statement {
 // contain one of the allowed texts.
 func (c *Counter) Repeated(most int, allowed ...string) []Statement {
 	return slices.DeleteFunc(c.Shapes(), func(s Statement) bool {
-		return s.Count-s.batches <= most || !reads(s.SQL) ||
+		return s.Count-s.batches <= most || !reads(s.SQL, s.dialect) ||
 			slices.ContainsFunc(allowed, func(text string) bool { return strings.Contains(s.SQL, text) })
 	})
-}
-
-var (
-	quotedName = regexp.MustCompile("\"[^\"]*\"|`[^`]*`|\\[[^\\]]*\\]")
-	// written is a write behind the common table expressions or in one of them.
-	written = regexp.MustCompile(`(?i)(\)|\bAS\s+((NOT\s+)?MATERIALIZED\s+)?\()\s*(INSERT|UPDATE|DELETE|MERGE|REPLACE)\s+\w`)
-)
-
-// reads reports whether a statement, without its strings and comments, is a query that writes
-// nothing.
-func reads(sql string) bool {
-	head := strings.ToUpper(sql[:min(6, len(sql))])
-	return head == "SELECT" || strings.HasPrefix(head, "WITH") && !written.MatchString(quotedName.ReplaceAllString(sql, "x"))
 }

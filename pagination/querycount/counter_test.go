@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/mainstay-go/mainstay/pagination/internal/lex"
 )
 
 // A statement that writes is no N+1, also if it begins with WITH.
@@ -22,11 +24,19 @@ func TestRepeatedLeavesOutWrites(t *testing.T) {
 		"WITH c AS (SELECT %d AS id) UPDATE t SET a = 1 FROM c WHERE c.id = t.id":                                                     false,
 		"WITH c AS MATERIALIZED (SELECT 1), d AS (\n update t SET a = %d RETURNING a) SELECT a FROM d":                                false,
 		"WITH c AS (SELECT %d AS id) MERGE INTO t USING c ON c.id = t.id WHEN MATCHED THEN DELETE":                                    false,
-		"DELETE FROM t WHERE id = %d": false,
+		"DELETE FROM t WHERE id = %d":                   false,
+		"INSERT INTO t SELECT a FROM u WHERE id = %d":   false,
+		"(SELECT a FROM t WHERE id = %d)":               true,
+		"/* trace */ ((SELECT a FROM t WHERE id = %d))": true,
+		"select a from t where id = %d":                 true,
+		"VALUES (%d)":                                   true,
+		"TABLE t LIMIT %d":                              true,
+		"EXEC load_row %d":                              true,
+		"CALL load_row(%d)":                             true,
 	} {
 		ctx, counter := With(t.Context())
 		for i := range 5 {
-			Record(ctx, postgres, fmt.Sprintf(sql, i), 0)
+			Record(ctx, lex.Postgres, fmt.Sprintf(sql, i), 0)
 		}
 		assert.Len(t, counter.Repeated(2), map[bool]int{true: 1, false: 0}[read], sql)
 	}

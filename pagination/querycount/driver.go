@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"strings"
 	"time"
+
+	"github.com/mainstay-go/mainstay/pagination/internal/lex"
 )
 
 // Open is sql.Open with counting: it opens a database with a registered driver.
@@ -76,7 +78,7 @@ func dialectOf(c driver.Conn) string {
 		t = t.Elem()
 	}
 	for _, known := range []struct{ part, dialect string }{
-		{"mysql", mysql}, {"pgx", postgres}, {"lib/pq", postgres}, {"sqlite", sqlite}, {"mssql", sqlserver},
+		{"mysql", lex.MySQL}, {"pgx", lex.Postgres}, {"lib/pq", lex.Postgres}, {"sqlite", lex.SQLite}, {"mssql", lex.SQLServer},
 	} {
 		if strings.Contains(t.PkgPath(), known.part) {
 			return known.dialect

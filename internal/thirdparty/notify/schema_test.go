@@ -108,7 +108,7 @@ func messages() map[string]notify.Message {
 		"warning": with(full, alert("a", notify.Opened, notify.Warning, "warn")),
 		"worse": with(full, func() notify.Alert {
 			a := alert("a-2", notify.Worse, notify.Critical, "fail")
-			a.Supersedes = "a-1"
+			a.Supersedes = []string{"a-1"}
 			return a
 		}()),
 		"several":    with(full, alert("a", notify.Opened, notify.Critical, "fail"), alert("b", notify.Reminder, notify.Warning, "flapping"), alert("c", notify.Ended, notify.Recovery, "recovered"), alert("d", notify.Ongoing, notify.Warning, "warn")),

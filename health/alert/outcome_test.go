@@ -1,0 +1,282 @@
+package alert_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/health/alert"
+	"github.com/mainstay-go/mainstay/notify"
+)
+
+// network is the way to an on-call service. before runs before a request arrives, and
+// after runs before its response does.
+type network struct {
+	to            http.RoundTripper
+	before, after func(ctx context.Context) error
+}
+
+func (n network) RoundTrip(r *http.Request) (*http.Response, error) {
+	if n.before != nil {
+		if err := n.before(r.Context()); err != nil {
+			return nil, err
+		}
+	}
+	res, err := n.to.RoundTrip(r)
+	if err == nil && n.after != nil {
+		if err := n.after(r.Context()); err != nil {
+			return nil, err
+		}
+	}
+	return res, err
+}
+
+func (n network) notifier(t testing.TB) notify.Notifier {
+	t.Helper()
+	pd, err := notify.NewPagerDuty(notify.PagerDutyEvents, "R", &notify.WebhookOptions{Client: &http.Client{Transport: n}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pd
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// The pager opens an incident, and its response is lost. The end of the alert resolves it.
+func TestUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := newPager(t)
+		start := time.Now()
+		way := network{to: p, after: func(ctx context.Context) error {
+			if time.Since(start) < 12*m {
+				return pause(ctx, h)
+			}
+			return nil
+		}}
+		al, stop := serve(t, way.notifier(t), alert.Options{}, during("db", true, 5*m, 10*m, down))
+		time.Sleep(3 * h)
+		stop()
+		if len(p.pages) != 1 || len(p.open) != 0 || len(al.Alerts().Open) != 0 || al.Stats().Dropped != 0 {
+			t.Errorf("pages %q, open %v, %+v", p.pages, p.open, al.Stats())
+		}
+	})
+}
+
+// A rise to critical whose response is lost opens a second incident. Both are resolved.
+func TestUnknownOutcomeOfARise(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := newPager(t)
+		start := time.Now()
+		way := network{to: p, after: func(ctx context.Context) error {
+			if d := time.Since(start); d > 40*m && d < 50*m {
+				return pause(ctx, h)
+			}
+			return nil
+		}}
+		disk := checker(func() health.Result {
+			switch d := time.Since(start); {
+			case d >= 41*m && d < 45*m:
+				return down
+			case d < 2*h:
+				return slow
+			}
+			return health.Passed("")
+		})
+		_, stop := serve(t, way.notifier(t), alert.Options{}, health.Check{Name: "disk", Critical: true, Timeout: time.Second, Checker: disk})
+		time.Sleep(3 * h)
+		stop()
+		if len(p.pages) != 2 || len(p.open) != 0 {
+			t.Errorf("pages %q, open %v", p.pages, p.open)
+		}
+	})
+}
+
+// An error says nothing about what arrived, unless it says so.
+func TestErrorsAndTheEnd(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		fail func(notify.Message) error
+		want int // messages about the end
+	}{
+		"any error":       {func(notify.Message) error { return errors.New("broken") }, 1},
+		"nothing arrived": {func(m notify.Message) error { return notify.Refused(m, errors.New("broken")) }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				mail := newLetters()
+				mail.start = time.Now()
+				to := notify.Func(func(ctx context.Context, msg notify.Message) error {
+					if time.Since(mail.start) < 12*m {
+						return c.fail(msg)
+					}
+					return mail.Notify(ctx, msg)
+				})
+				al, stop := serve(t, to, alert.Options{}, during("db", true, 5*m, 9*m, down))
+				time.Sleep(3 * h)
+				stop()
+				if mail.containing("RECOVERED") != c.want || len(mail.all()) != c.want || al.Stats().Dropped != uint64(1-c.want) {
+					t.Errorf("%v %+v", mail, al.Stats())
+				}
+			})
+		})
+	}
+}
+
+// A receiver that has accepted one of two alerts gets the end of that one.
+func TestPartialOutcome(t *testing.T) {
+	t.Parallel()
+	for _, exact := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			open := map[string]bool{}
+			sent := map[string]int{}
+			to := notify.Func(func(_ context.Context, msg notify.Message) error {
+				e := &notify.DeliveryError{Err: errors.New("400 for b")}
+				for _, a := range msg.Alerts {
+					if a.Event == notify.Ongoing {
+						continue
+					}
+					switch sent[a.Check]++; {
+					case a.Event == notify.Ended:
+						delete(open, a.Check)
+					case a.Check == "b":
+						e.Refused = append(e.Refused, a.Key)
+						continue
+					default:
+						open[a.Check] = true
+					}
+					e.Accepted = append(e.Accepted, a.Key)
+				}
+				switch {
+				case len(e.Refused) == 0:
+					return nil
+				case exact:
+					return e
+				}
+				return e.Err
+			})
+			al, stop := serve(t, to, alert.Options{Reminders: []time.Duration{}}, during("a", true, 5*m, 3*h, down), during("b", true, 5*m, 3*h, down))
+			time.Sleep(h)
+			if exact && (sent["a"] != 1 || sent["b"] < 20) {
+				t.Errorf("%v: an accepted alert is sent once, a refused one again and again", sent)
+			}
+			time.Sleep(6 * h)
+			stop()
+			if len(open) != 0 || len(al.Alerts().Open) != 0 {
+				t.Errorf("exact %v: open %v, %+v", exact, open, al.Stats())
+			}
+		})
+	}
+}
+
+// A process that dies between a delivery and its record does not forget the incident.
+func TestDeathBeforeTheRecord(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		disk := alert.Memory()
+		p, _ := newPager(t)
+		store := &mortal{Store: disk}
+		way := network{to: p, after: func(context.Context) error { store.kill(); return nil }}
+		_, stop := serve(t, way.notifier(t), alert.Options{Store: store, Instance: "h"}, during("db", true, 0, ever, down))
+		time.Sleep(10 * m)
+		stop()
+		if len(p.open) != 1 {
+			t.Fatalf("open %v", p.open)
+		}
+		_, stop = serve(t, network{to: p}.notifier(t), alert.Options{Store: disk, Instance: "h"}, during("db", true, ever, ever, down))
+		time.Sleep(h)
+		stop()
+		if len(p.open) != 0 {
+			t.Errorf("open %v", p.open)
+		}
+	})
+}
+
+// An instance without its store sends an alert of its own. The end resolves both.
+func TestKeysOfTwoInstances(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, pd := newPager(t)
+		shared := alert.Memory()
+		var stores []*broken
+		var stops []func()
+		for i := range 2 {
+			s := &broken{Store: shared}
+			stores = append(stores, s)
+			db := during("db", true, 10*m, 2*h, down)
+			db.Shared = true
+			_, stop := serve(t, pd, alert.Options{Store: s, Instance: fmt.Sprint("pod-", i)}, db)
+			stops = append(stops, stop)
+		}
+		time.Sleep(5 * m)
+		stores[1].set(true)
+		time.Sleep(h)
+		if len(p.pages) < 2 {
+			t.Errorf("open %v", p.open)
+		}
+		stores[1].set(false)
+		time.Sleep(3 * h)
+		for _, stop := range stops {
+			stop()
+		}
+		if len(p.open) != 0 {
+			t.Errorf("open %v", p.open)
+		}
+	})
+}
+
+// A slow pager gets every alert of a large outage, and its end.
+func TestManyAlerts(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{20, 150} {
+		synctest.Test(t, func(t *testing.T) {
+			p, _ := newPager(t)
+			mail := newLetters()
+			way := network{to: p, before: func(ctx context.Context) error { return pause(ctx, 700*time.Millisecond) }}
+			var checks []health.Check
+			for i := range n {
+				c := during(fmt.Sprintf("c%03d", i), i%2 == 0, 5*m, h, down)
+				c.Interval = m
+				checks = append(checks, c)
+			}
+			al, stop := serve(t, nil, alert.Options{Receivers: []alert.Receiver{
+				{Name: "pager", Notifier: way.notifier(t)}, {Name: "mail", Notifier: mail},
+			}}, checks...)
+			time.Sleep(25 * m)
+			if len(p.open) != n {
+				t.Errorf("the pager knows %d of %d alerts after 20 minutes", len(p.open), n)
+			}
+			told := map[string]bool{}
+			for _, msg := range mail.all() {
+				for _, a := range msg.Alerts {
+					told[a.Check] = true
+				}
+			}
+			if len(told) != n {
+				t.Errorf("the mails are about %d of %d alerts", len(told), n)
+			}
+			time.Sleep(2 * h)
+			stop()
+			if len(p.open) != 0 || len(al.Alerts().Open) != 0 {
+				t.Errorf("%d stay open, %+v", len(p.open), al.Stats())
+			}
+			if len(p.pages) != n {
+				t.Errorf("%d pages for %d alerts", len(p.pages), n)
+			}
+		})
+	}
+}
