@@ -26,8 +26,6 @@ const (
 	separator = "\x00"
 )
 
-func fold(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
-
 // Field returns a function that reads a field of a form, of a JSON object and of the query,
 // and leaves the body as it was for the handler. It does not trust the Content-Type: an
 // attacker has no limit if this function reads another name than the handler.
@@ -63,7 +61,6 @@ func (n *names) add(s string) {
 		n.add("")
 		s = strings.ReplaceAll(s, separator, "")
 	}
-	s = strings.TrimSpace(s)
 	if len(*n) >= maxNames && !slices.Contains(*n, s) {
 		s = ""
 	}

@@ -21,6 +21,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -50,18 +52,32 @@ func New(secret []byte, opts *Options) (*Guard, error) {
 	if opts != nil {
 		o = *opts
 	}
-	if len(secret) < 32 {
-		return nil, fmt.Errorf("loginguard: a secret of %d bytes can be guessed; use at least 32 random ones", len(secret))
+	if err := validSecrets(secret, o.OldSecrets); err != nil {
+		return nil, err
 	}
 	if err := o.setDefaults(); err != nil {
 		return nil, err
 	}
 	g := &Guard{opts: o, knownFor: min(o.Remember, knownAtMost)}
-	g.cookies = cookies{secrets: append([][]byte{secret}, o.OldSecrets...), name: o.Cookie, keep: o.Remember, secure: !o.Insecure}
+	g.cookies = cookies{secrets: slices.Insert(slices.Clone(o.OldSecrets), 0, secret), name: o.Cookie, keep: o.Remember, secure: !o.Insecure}
 	if err := g.keys(); err != nil {
 		return nil, err
 	}
-	return g, g.limiters()
+	if err := g.limiters(); err != nil {
+		return nil, err
+	}
+	g.noteTwin()
+	return g, nil
+}
+
+var twins sync.Map // what guards know each other's devices by, and whether this has been reported
+
+// noteTwin warns once of two guards of one process that accept each other's devices.
+func (g *Guard) noteTwin() {
+	id := g.cookies.name + g.cookies.mac(g.cookies.secrets[0], "guard")
+	if reported, twice := twins.LoadOrStore(id, new(atomic.Bool)); twice && reported.(*atomic.Bool).CompareAndSwap(false, true) {
+		g.opts.Logger.Warn("loginguard: two guards have one secret and one Cookie, so a device that is known to one is known to the other, for an account of the same name; use one guard for both logins if they have the same accounts, or else give one guard another Cookie", "cookie", g.cookies.name)
+	}
 }
 
 // SecretFile returns the secret in the file at path, for New. If there is no file, SecretFile creates it with a random

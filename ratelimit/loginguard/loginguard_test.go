@@ -29,14 +29,18 @@ import (
 
 func TestMain(m *testing.M) { leakcheck.Main(m) }
 
-var secret = []byte("0123456789abcdef0123456789abcdef")
+var (
+	secret = []byte("0123456789abcdef0123456789abcdef")
+	guards atomic.Int64
+)
 
+// guard returns a guard with a secret of its own.
 func guard(t testing.TB, o loginguard.Options) *loginguard.Guard {
 	t.Helper()
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	g, err := loginguard.New(secret, &o)
+	g, err := loginguard.New(fmt.Appendf(nil, "%s%d", secret, guards.Add(1)), &o)
 	require.NoError(t, err)
 	return g
 }
@@ -94,7 +98,7 @@ func TestTheOwnerIsSpared(t *testing.T) {
 		s := newSite(t, loginguard.Options{Challenge: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusPreconditionRequired)
 		})})
-		first := s.post("198.51.100.7:1", "Alice", "right")
+		first := s.post("198.51.100.7:1", "alice", "right")
 		require.Equal(t, 200, first.Code)
 		device := first.Result().Cookies()
 		require.Len(t, device, 1)
@@ -109,7 +113,7 @@ func TestTheOwnerIsSpared(t *testing.T) {
 		}
 		before := s.right.Load()
 		for i := range 20 {
-			require.Equal(t, 200, s.post(fmt.Sprintf("192.0.2.%d:1", i), "alice ", "right", device...).Code, "the device, elsewhere")
+			require.Equal(t, 200, s.post(fmt.Sprintf("192.0.2.%d:1", i), "alice", "right", device...).Code, "the device, elsewhere")
 			require.Equal(t, 200, s.post("198.51.100.7:1", "alice", "right").Code, "the address, without the cookie")
 		}
 		require.Equal(t, before+40, s.right.Load())

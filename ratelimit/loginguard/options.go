@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/mainstay-go/mainstay/ratelimit"
@@ -24,8 +25,9 @@ type Options struct {
 	// the account from the service's own state, such as its session.
 	// Default: the field "username" of a form or of a JSON object; see [Field].
 	Account func(*http.Request) string
-	// Fold maps names that the service's own look-up holds equal to one spelling. Default:
-	// trimmed and in lower case.
+	// Fold maps names that the service's own look-up holds equal to one spelling. Such names are one account.
+	// Default: limits hold for names that are trimmed and in lower case, and a device or an address is known
+	// for the exact name that has logged in there.
 	Fold func(string) string
 	// Guessing says which requests try to log in. Default: all except GET, HEAD and OPTIONS, and
 	// of these the requests whose query or body names an account.
@@ -66,18 +68,22 @@ type Options struct {
 	// that limit is used up. Default: nil; no request does.
 	Solved func(*http.Request) bool
 
-	// Cookie is the name of the device's cookie. Default: "login_device".
+	// Cookie is the name of the device's cookie. It also separates guards that share a secret: devices and
+	// addresses are known to guards of the same name and secret only. Default: "login_device".
 	Cookie string
 	// Insecure leaves the Secure attribute off for requests that come without TLS, here and
 	// by X-Forwarded-Proto. Default: false.
 	Insecure bool
-	// OldSecrets are accepted beside the secret that signs, while it is replaced. Default: nil.
+	// OldSecrets are accepted beside the secret that signs, while it is replaced. They are as long as a secret.
+	// Default: nil.
 	OldSecrets [][]byte
 	// Notify receives the events of the guard. Default: nil.
 	Notify func(context.Context, Event)
 	// Logger receives mistakes that only the operator can fix, and the first sign of an attack.
 	// Default: slog.Default().
 	Logger *slog.Logger
+
+	oneAccount bool // Fold says which names are one account
 }
 
 // Event is an action of the guard.
@@ -124,8 +130,9 @@ func (o *Options) setDefaults() error {
 	if o.Account == nil {
 		o.Account = Field("username")
 	}
+	o.oneAccount = o.Fold != nil
 	if o.Fold == nil {
-		o.Fold = fold
+		o.Fold = func(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
 	}
 	if o.Guessing == nil {
 		o.Guessing = func(r *http.Request) bool {

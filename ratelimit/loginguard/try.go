@@ -18,7 +18,7 @@ import (
 type try struct {
 	g                 *Guard
 	address, account  string // keys
-	name              string // folded, or "" if it is unclear
+	name              string // for which devices and addresses are known, or "" if it is unclear
 	device, known     bool
 	checks            []ratelimit.Check
 	admission         *ratelimit.Admission
@@ -31,38 +31,54 @@ type try struct {
 // read finds the client, the account and the limits of a request.
 func (g *Guard) read(w http.ResponseWriter, r *http.Request) (*try, error) {
 	t := &try{g: g, w: w, r: r, addressesOwnLimit: -1, address: g.address(r)}
-	accounts, all := g.accounts(r)
+	accounts, name, all := g.accounts(r)
 	unique := all && len(accounts) == 1
 	g.noteUnclear(!unique)
-	if !unique {
+	if unique {
+		g.readable.Store(true)
+	}
+	if t.name = name; name == "" {
 		t.strangers(accounts, all)
 		return t, nil
 	}
-	g.readable.Store(true)
-	t.name = accounts[0]
-	t.account = ratelimit.Key("account", t.name)
+	t.account = ratelimit.Key("account", accounts[0])
 	if id := g.cookies.device(r, t.name); id != "" {
 		t.device = true
 		t.add(g.byDevice, ratelimit.Key("device", id+" "+t.name))
 		return t, nil
 	}
-	if g.known != nil {
-		res, err := g.known.AllowN(r.Context(), t.pair(), 0)
-		if err != nil && !errors.Is(err, ratelimit.ErrUnavailable) {
-			return t, err
-		}
-		if err == nil && !res.Allowed {
-			t.known = true
-			t.add(g.byDevice, t.pair())
-			return t, nil
-		}
+	known, err := g.knows(r.Context(), t.address, t.name)
+	if err != nil && !errors.Is(err, ratelimit.ErrUnavailable) {
+		return t, err
+	}
+	if known {
+		t.known = true
+		t.add(g.byDevice, g.knownKey(0, t.address, t.name))
+		return t, nil
 	}
 	t.strangers(accounts, all)
 	return t, nil
 }
 
-// accounts returns the folded names that readers of a request may find, and whether these are all.
-func (g *Guard) accounts(r *http.Request) (list []string, all bool) {
+// knows reports whether an account has logged in from an address, or any account if account is "".
+func (g *Guard) knows(ctx context.Context, address, account string) (bool, error) {
+	for i := range g.cookies.secrets {
+		if r, err := g.known.AllowN(ctx, g.knownKey(i, address, account), 0); err != nil || !r.Allowed {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// knownKey is the key of an address from which an account has logged in, or any account if account is "". A secret is
+// part of it, so guards that share limiters do not know each other's addresses.
+func (g *Guard) knownKey(secret int, address, account string) string {
+	return ratelimit.Key("known", g.cookies.mac(g.cookies.secrets[secret], "address", address, account))
+}
+
+// accounts returns the folded names that readers of a request may find, and whether these are all. only is the one
+// account that every reader finds, or "".
+func (g *Guard) accounts(r *http.Request) (list []string, only string, all bool) {
 	before, rest, several := strings.Cut(g.opts.Account(r), unclear)
 	found, after := []string{before}, ""
 	if several {
@@ -70,23 +86,32 @@ func (g *Guard) accounts(r *http.Request) (list []string, all bool) {
 		after, found = found[len(found)-1], found[:len(found)-1]
 	}
 	all = len(found) > 0
+	var exact []string
 	for _, name := range found {
 		if several && name != "" {
 			name = before + name + after
 		}
+		folded := ""
 		if name != "" {
-			name = g.opts.Fold(name)
+			folded = g.opts.Fold(name)
 		}
-		if name == "" {
+		if g.opts.oneAccount {
+			name = folded
+		}
+		if !slices.Contains(exact, name) {
+			exact = append(exact, name)
+		}
+		if folded == "" {
 			all = false
-		} else if !slices.Contains(list, name) {
-			list = append(list, name)
+		} else if !slices.Contains(list, folded) {
+			list = append(list, folded)
 		}
 	}
-	return list, all
+	if all && len(exact) == 1 {
+		only = exact[0]
+	}
+	return list, only, all
 }
-
-func (t *try) pair() string { return ratelimit.Key("known", t.address+" "+t.name) }
 
 // strangers limits a stranger. The limit of an account holds for every account that a reader may find. Where Field
 // cannot read them all, they share one account: no login form sends such bodies. A guard that has read
@@ -202,7 +227,7 @@ func (g *Guard) refused(r *http.Request) *ratelimit.Decision {
 	if err != nil || own.Allowed || own.InFlight > 0 { // the whole decision reports the error
 		return nil
 	}
-	if known, err := g.known.AllowN(r.Context(), knownAddress(address), 0); err != nil || !known.Allowed {
+	if known, err := g.knows(r.Context(), address, ""); err != nil || known {
 		return nil
 	}
 	d, err := ratelimit.Decide(r.Context(), ratelimit.Check{Limiter: g.byAddress, Key: address, Cost: 1, FailuresOnly: true})
@@ -216,9 +241,6 @@ func (g *Guard) refused(r *http.Request) *ratelimit.Decision {
 	return d
 }
 
-// knownAddress is the key of an address from which some account has logged in.
-func knownAddress(address string) string { return ratelimit.Key("known", address) }
-
 // outcome learns from the outcome of a try.
 func (t *try) outcome(outcome int) {
 	g := t.g
@@ -229,9 +251,9 @@ func (t *try) outcome(outcome int) {
 			return
 		}
 		t.sends.add(g.cookies.remember(t.r, t.name))
-		if g.known != nil && t.address != "ip:unknown" {
+		if t.address != "ip:unknown" {
 			var wg sync.WaitGroup
-			for _, key := range []string{t.pair(), knownAddress(t.address)} {
+			for _, key := range []string{g.knownKey(0, t.address, t.name), g.knownKey(0, t.address, "")} {
 				wg.Go(func() {
 					if err := g.known.Block(ctx, key, g.knownFor); err != nil {
 						g.opts.Logger.WarnContext(ctx, "loginguard: an address could not be remembered", "error", err)
