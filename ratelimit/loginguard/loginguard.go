@@ -10,7 +10,8 @@
 //
 // A device that has logged in before carries a signed cookie and has an allowance of its
 // own for that account, and so does an address from which the account has logged in. The
-// failures of others cannot spend those. Any other client is a stranger, for whom failures are
+// failures of others cannot spend those. The failures of all accounts at a known address are limited together: beyond
+// that the address is not known for a while, and clients without a cookie are strangers there. Any other client is a stranger, for whom failures are
 // limited by address, by network, by account and in total. A shared limit may
 // challenge a stranger instead of refusing. A request in which two readers may find different
 // accounts comes from a stranger, and counts for each of these accounts.
@@ -33,16 +34,17 @@ import (
 
 // Guard protects a login. [New] makes it. It is safe for concurrent use.
 type Guard struct {
-	opts                                 Options
-	cookies                              cookies
-	address, site, network               ratelimit.KeyFunc
-	byAddress, bySite, byNetwork         ratelimit.Limiter
-	byAccount, everyone, byDevice, known ratelimit.Limiter
-	strikes                              ratelimit.Limiter
-	knownFor                             time.Duration
-	tries, unclear                       atomic.Int64
-	readable, late                       atomic.Bool  // an account has been read; a cookie that came too late is reported
-	sprayed                              atomic.Int64 // Unix seconds of the last report
+	opts                          Options
+	cookies                       cookies
+	address, site, network        ratelimit.KeyFunc
+	byAddress, bySite, byNetwork  ratelimit.Limiter
+	byAccount, everyone, byDevice ratelimit.Limiter
+	byKnownAddress                ratelimit.Limiter
+	known, exhausted, strikes     ratelimit.Limiter // memory of the guard: see package operate for the others
+	knownFor                      time.Duration
+	tries, unclear                atomic.Int64
+	readable, late                atomic.Bool  // an account has been read; a cookie that came too late is reported
+	sprayed                       atomic.Int64 // Unix seconds of the last report
 }
 
 // New returns a guard. The secret signs the cookies of devices: at least 32 random bytes, the
@@ -132,7 +134,9 @@ func (g *Guard) limiters() error {
 		{&g.byAccount, o.AccountLimit, "login-account", 10},
 		{&g.everyone, o.Everyone, "login-everyone", 200},
 		{&g.byDevice, o.Device, "login-device", 1},
+		{&g.byKnownAddress, o.KnownAddress, "login-known-address", 10},
 		{&g.known, ratelimit.Policy{Name: "login-known", Limit: 1, Window: g.knownFor}, "", 1},
+		{&g.exhausted, ratelimit.Policy{Name: "login-exhausted", Limit: 1, Window: unit.Window}, "", 1},
 		{&g.strikes, ratelimit.Policy{Name: "login-strikes", Limit: maxStrikes, Window: day}, "", 1},
 	} {
 		if p.policy == (ratelimit.Policy{}) {
@@ -169,7 +173,7 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 		}
 		t, err := g.read(w, r)
 		if err == nil {
-			t.admission, err = ratelimit.Admit(r.Context(), t.checks...)
+			err = t.admit()
 		}
 		if err != nil {
 			g.fail(w, r, err)
@@ -198,7 +202,7 @@ func (g *Guard) Unlock(ctx context.Context, account string) error {
 
 // Limiters returns the limiters of the guard, for operators: see package operate.
 func (g *Guard) Limiters() (list []ratelimit.Limiter) {
-	for _, l := range []ratelimit.Limiter{g.byAddress, g.bySite, g.byNetwork, g.byAccount, g.everyone, g.byDevice} {
+	for _, l := range []ratelimit.Limiter{g.byAddress, g.bySite, g.byNetwork, g.byAccount, g.everyone, g.byDevice, g.byKnownAddress} {
 		if l != nil {
 			list = append(list, l)
 		}

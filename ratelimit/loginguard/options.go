@@ -48,6 +48,9 @@ type Options struct {
 	// Device is for one account on a device that has logged in to it, and also for one account
 	// at an address from which it has logged in. Default: as much as Address.
 	Device ratelimit.Policy
+	// KnownAddress limits the failures of all accounts together at an address from which they have logged in, on
+	// devices without a cookie. When it is used up, such clients are strangers. Default: 10 times Address.
+	KnownAddress ratelimit.Policy
 	// Remember is how long a device and an address are known. An address is known for at
 	// most 30 days. Default: 90 days.
 	Remember time.Duration
@@ -107,7 +110,7 @@ const (
 	Refused Kind = "refused"
 	// Challenged is an answer of Options.Challenge.
 	Challenged Kind = "challenged"
-	// Sprayed means that failures at many accounts use up the limit of a network or of all
+	// Sprayed means that failures at many accounts use up the limit of a network, of a known address or of all
 	// strangers: an attacker tries a few passwords at each of many accounts.
 	Sprayed Kind = "sprayed"
 	// Penalized means that an address is refused for longer than a window.

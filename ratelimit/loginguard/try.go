@@ -17,9 +17,11 @@ import (
 // try is one request that tries to log in.
 type try struct {
 	g                 *Guard
-	address, account  string // keys
-	name              string // for which devices and addresses are known, or "" if it is unclear
+	address, account  string   // keys
+	name              string   // for which devices and addresses are known, or "" if it is unclear
+	accounts          []string // folded, that readers may find
 	device, known     bool
+	demoted           bool // known at an address that has used KnownAddress up
 	checks            []ratelimit.Check
 	admission         *ratelimit.Admission
 	w                 http.ResponseWriter
@@ -32,6 +34,7 @@ type try struct {
 func (g *Guard) read(w http.ResponseWriter, r *http.Request) (*try, error) {
 	t := &try{g: g, w: w, r: r, addressesOwnLimit: -1, address: g.address(r)}
 	accounts, name, all := g.accounts(r)
+	t.accounts = accounts
 	unique := all && len(accounts) == 1
 	g.noteUnclear(!unique)
 	if unique {
@@ -54,10 +57,29 @@ func (g *Guard) read(w http.ResponseWriter, r *http.Request) (*try, error) {
 	if known {
 		t.known = true
 		t.add(g.byDevice, g.knownKey(0, t.address, t.name))
+		t.add(g.byKnownAddress, t.address)
 		return t, nil
 	}
 	t.strangers(accounts, all)
 	return t, nil
+}
+
+// admit decides. At a known address that has used its limit for all accounts up the client is a stranger.
+func (t *try) admit() (err error) {
+	g := t.g
+	t.admission, err = ratelimit.Admit(t.r.Context(), t.checks...)
+	if err != nil || !t.known || t.admission.Decision().Allowed {
+		return err
+	}
+	results := t.admission.Decision().Results
+	if last := len(results) - 1; t.checks[last].Limiter != g.byKnownAddress || results[last].Allowed {
+		return nil
+	}
+	g.spray(t, results[len(results)-1].Policy)
+	t.checks, t.known, t.demoted = nil, false, true
+	t.strangers(t.accounts, true)
+	t.admission, err = ratelimit.Admit(t.r.Context(), t.checks...)
+	return err
 }
 
 // knows reports whether an account has logged in from an address, or any account if account is "".
@@ -156,8 +178,8 @@ func (t *try) solved() *ratelimit.Admission {
 	g := t.g
 	d := t.admission.Decision()
 	b := d.Binding()
-	own := t.device || t.known // others have no part in it
-	if t.addressesOwnLimit >= 0 && !d.Results[t.addressesOwnLimit].Allowed {
+	own := t.device // others have no part in it
+	if t.addressesOwnLimit >= 0 && !d.Results[t.addressesOwnLimit].Allowed && !t.demoted {
 		own = true
 	}
 	for i := range d.Results {
@@ -166,30 +188,30 @@ func (t *try) solved() *ratelimit.Admission {
 			break
 		}
 	}
-	if t.known || !own && g.opts.Challenge != nil {
-		if g.opts.Challenge != nil {
-			if g.opts.Solved == nil || !g.opts.Solved(t.r) {
-				g.notify(t, Event{Kind: Challenged, Policy: b.Policy, Wait: b.RetryAfter})
-				g.opts.Challenge.ServeHTTP(t.w, t.r)
-				return nil
-			}
-			// A challenge costs the attacker something, and the address's own limit stays.
-			t.checks = nil
-			t.add(g.byAddress, t.address)
-			a, err := ratelimit.Admit(t.r.Context(), t.checks...)
-			if err == nil && a.Decision().Allowed {
-				t.addressesOwnLimit = 0
-				if g.byAddress == nil {
-					t.addressesOwnLimit = -1
-				}
-				return a
-			}
-			if err != nil {
-				g.fail(t.w, t.r, err)
-				return nil
-			}
-			d, b = a.Decision(), a.Decision().Binding()
+	if !own && g.opts.Challenge != nil {
+		if g.opts.Solved == nil || !g.opts.Solved(t.r) {
+			g.notify(t, Event{Kind: Challenged, Policy: b.Policy, Wait: b.RetryAfter})
+			g.opts.Challenge.ServeHTTP(t.w, t.r)
+			return nil
 		}
+		// A challenge costs the attacker something, and a limit of its own stays: that of the address, or that of
+		// the account there if other clients of the address have used it up.
+		t.checks, t.addressesOwnLimit = nil, -1
+		if t.demoted {
+			t.add(g.byDevice, g.knownKey(0, t.address, t.name))
+		} else if g.byAddress != nil {
+			t.add(g.byAddress, t.address)
+			t.addressesOwnLimit = 0
+		}
+		a, err := ratelimit.Admit(t.r.Context(), t.checks...)
+		if err == nil && a.Decision().Allowed {
+			return a
+		}
+		if err != nil {
+			g.fail(t.w, t.r, err)
+			return nil
+		}
+		d, b = a.Decision(), a.Decision().Binding()
 	}
 	t.refuse(d, b)
 	return nil
@@ -269,25 +291,36 @@ func (t *try) outcome(outcome int) {
 	}
 }
 
-// penalize refuses an address that has used its limit up: for longer each time.
+// penalize refuses an address that has used its limit up: for longer each time. Of the failures that end together
+// one adds a strike.
 func (t *try) penalize(ctx context.Context) {
 	g := t.g
-	if r, err := g.byAddress.AllowN(ctx, t.address, 0); err != nil || r.Allowed || r.InFlight > 0 {
+	start, window := time.Now(), g.byAddress.Policy().Window
+	r, err := g.byAddress.AllowN(ctx, t.address, 0)
+	if err != nil || r.Allowed || r.InFlight > 0 || r.RetryAfter > window { // the last one is a block, which stays
 		return
 	}
-	r, err := g.strikes.AllowN(ctx, t.address, 1)
-	if err != nil || r.Limit == ratelimit.Unlimited {
+	if first, err := g.exhausted.AllowN(ctx, t.address, 1); err != nil || !first.Allowed {
 		return
 	}
-	strike := r.Limit - r.Remaining
-	wait := g.byAddress.Policy().Window << min(max(strike-1, 0), maxStrikes)
-	wait = min(max(wait, 0), g.opts.MaxPenalty)
-	if strike < 2 || wait <= g.byAddress.Policy().Window {
-		return // the window is penalty enough
+	s, err := g.strikes.AllowN(ctx, t.address, 1)
+	if err != nil {
+		return
 	}
-	if err := g.byAddress.Block(ctx, t.address, wait); err != nil {
+	strike := s.Limit - s.Remaining
+	wait := min(max(window<<min(max(strike-1, 0), maxStrikes), 0), g.opts.MaxPenalty)
+	longer := strike > 1 && wait > window
+	if !longer { // the window is penalty enough
+		wait = max(r.RetryAfter-time.Since(start), 0)
+	}
+	err = g.exhausted.Block(ctx, t.address, wait) // it ends before the address may try again
+	if longer && err == nil {
+		err = g.byAddress.Block(ctx, t.address, wait)
+	}
+	switch {
+	case err != nil:
 		g.opts.Logger.WarnContext(ctx, "loginguard: an address could not be refused for longer", "error", err)
-		return
+	case longer:
+		g.notify(t, Event{Kind: Penalized, Policy: g.byAddress.Policy().Name, Wait: wait})
 	}
-	g.notify(t, Event{Kind: Penalized, Policy: g.byAddress.Policy().Name, Wait: wait})
 }

@@ -67,7 +67,7 @@ func TestLimiters(t *testing.T) {
 	require.NoError(t, err)
 	list, err := operate.Limiters(guard.Limiters()...)
 	require.NoError(t, err)
-	require.Len(t, list, 6)
+	require.Len(t, list, 7)
 	_, err = operate.Limiters(decorated{guard.Limiters()[0]})
 	require.ErrorContains(t, err, `policy "login"`)
 	_, err = operate.Limiters(guard.Limiters()[0], guard.Limiters()[0])
