@@ -43,7 +43,8 @@ type Guard struct {
 	known, exhausted, strikes     ratelimit.Limiter // memory of the guard: see package operate for the others
 	knownFor                      time.Duration
 	tries, unclear                atomic.Int64
-	readable, late                atomic.Bool  // an account has been read; a cookie that came too late is reported
+	readable                      atomic.Bool  // an account has been read
+	late, consumed                atomic.Bool  // that have been reported: a late cookie, a body that was read before
 	sprayed                       atomic.Int64 // Unix seconds of the last report
 }
 
@@ -69,6 +70,9 @@ func New(secret []byte, opts *Options) (*Guard, error) {
 		return nil, err
 	}
 	g.noteTwin()
+	if o.Challenge == nil && g.everyone != nil {
+		o.Logger.Warn("loginguard: there is no challenge, so failures of strangers can use the limit of all strangers up, and then the guard refuses every new device and address for up to a window; set Options.Challenge, such as a captcha or a code by mail, or set the Limit of Options.Everyone to Unlimited", "policy", g.everyone.Policy().Name, "limit", g.everyone.Policy().Limit)
+	}
 	return g, nil
 }
 
@@ -232,6 +236,13 @@ func (g *Guard) spray(t *try, policy string) {
 func (g *Guard) noteLate() {
 	if g.late.CompareAndSwap(false, true) {
 		g.opts.Logger.Warn("loginguard: a handler stated a success after it had sent the header or taken the connection over, so the device has no cookie and its user is a stranger at another address; let the handler call Succeed before it writes")
+	}
+}
+
+// noteRead warns once of a request whose body a middleware has read in front of the guard.
+func (g *Guard) noteRead(r *http.Request) {
+	if !g.consumed.Load() && consumed(r) && g.consumed.CompareAndSwap(false, true) {
+		g.opts.Logger.Warn("loginguard: a middleware in front of the guard has read the body, so the guard cannot read the account and limits by address only; put the guard in front of it, or let it restore the body")
 	}
 }
 

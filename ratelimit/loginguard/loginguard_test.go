@@ -343,6 +343,27 @@ func TestUnclearBodiesAreReported(t *testing.T) {
 	}
 }
 
+// Without a challenge, strangers at a few networks keep all other strangers out.
+func TestAMissingChallengeIsReported(t *testing.T) {
+	t.Parallel()
+	none := http.NotFoundHandler()
+	for want, o := range map[int]loginguard.Options{
+		1: {}, 0: {Challenge: none}, -1: {Everyone: ratelimit.Policy{Limit: ratelimit.Unlimited}},
+	} {
+		var log bytes.Buffer
+		o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		s := newSite(t, o)
+		s.post(v4(1), "alice", "wrong")
+		require.Equal(t, max(want, 0), strings.Count(log.String(), "Options.Challenge"), log)
+	}
+	s := newSite(t, loginguard.Options{})
+	for i := range 1000 {
+		s.post(fmt.Sprintf("203.0.%d.%d:1", i/30, i%30/5), fmt.Sprint("user", i), "wrong")
+	}
+	require.EqualValues(t, 1000, s.reached.Load(), "34 networks")
+	require.Equal(t, http.StatusTooManyRequests, s.post("198.51.100.7:1", "bob", "right").Code)
+}
+
 func TestRefusesNonsense(t *testing.T) {
 	t.Parallel()
 	_, err := loginguard.New([]byte("short"), nil)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -30,7 +31,7 @@ type Options struct {
 	// for the exact name that has logged in there.
 	Fold func(string) string
 	// Guessing says which requests try to log in. Default: all except GET, HEAD and OPTIONS, and
-	// of these the requests whose query or body names an account.
+	// of these the requests whose query, body or header names an account, such as with basic authentication.
 	Guessing func(*http.Request) bool
 
 	// Address limits the failures of strangers from one address: a /64 of IPv6. Default:
@@ -43,7 +44,8 @@ type Options struct {
 	// Account limits the failures of strangers at one account. Default: 10 times Address.
 	AccountLimit ratelimit.Policy
 	// Everyone limits the failures of all strangers together: many accounts are tried a few
-	// times each from many networks. Default: 200 times Address.
+	// times each from many networks. It needs a Challenge: without one, its end refuses every new device.
+	// Default: 200 times Address.
 	Everyone ratelimit.Policy
 	// Device is for one account on a device that has logged in to it, and also for one account
 	// at an address from which it has logged in. Default: as much as Address.
@@ -65,7 +67,8 @@ type Options struct {
 	// back-end is not available, and 500 for a mistake, which is logged. Default: nil; JSON.
 	Failed func(w http.ResponseWriter, r *http.Request, status int)
 	// Challenge responds to strangers that a shared limit refuses, such as with a
-	// captcha or a code by mail. Default: nil; such a stranger is refused with 429.
+	// captcha or a code by mail. Default: nil; such a stranger is refused with 429, and strangers of 34
+	// networks can use Everyone up.
 	Challenge http.Handler
 	// Solved says whether a request comes with a solved challenge. It may then try although
 	// that limit is used up. Default: nil; no request does.
@@ -160,13 +163,15 @@ func (o *Options) setDefaults() error {
 	return nil
 }
 
-// named reports whether the query or the body names an account: without them the account is another one.
+// named reports whether the query, the body or a header names an account: without them the account is another one. A
+// cookie names an account that has logged in before, so it is no guess.
 func (o *Options) named(r *http.Request) bool {
-	if r.URL.RawQuery == "" && (r.Body == nil || r.Body == http.NoBody) {
-		return false
+	bare, address := *r, url.URL{}
+	if r.URL != nil {
+		address = *r.URL
 	}
-	bare, address := *r, *r.URL
 	address.RawQuery = ""
 	bare.URL, bare.Body, bare.Form, bare.PostForm, bare.MultipartForm = &address, http.NoBody, nil, nil, nil
+	bare.Header = http.Header{"Cookie": r.Header["Cookie"]}
 	return o.Account(r) != o.Account(&bare)
 }

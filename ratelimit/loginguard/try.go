@@ -37,6 +37,9 @@ func (g *Guard) read(w http.ResponseWriter, r *http.Request) (*try, error) {
 	t.accounts = accounts
 	unique := all && len(accounts) == 1
 	g.noteUnclear(!unique)
+	if len(accounts) == 0 {
+		g.noteRead(r)
+	}
 	if unique {
 		g.readable.Store(true)
 	}
