@@ -204,16 +204,6 @@ func (g *Guard) Unlock(ctx context.Context, account string) error {
 	return g.byAccount.Block(ctx, ratelimit.Key("account", g.opts.Fold(account)), 0)
 }
 
-// Limiters returns the limiters of the guard, for operators: see package operate.
-func (g *Guard) Limiters() (list []ratelimit.Limiter) {
-	for _, l := range []ratelimit.Limiter{g.byAddress, g.bySite, g.byNetwork, g.byAccount, g.everyone, g.byDevice, g.byKnownAddress} {
-		if l != nil {
-			list = append(list, l)
-		}
-	}
-	return list
-}
-
 func (g *Guard) notify(t *try, e Event) {
 	if g.opts.Notify != nil {
 		e.Address, e.Account = t.address, t.account

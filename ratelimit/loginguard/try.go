@@ -138,6 +138,12 @@ func (g *Guard) accounts(r *http.Request) (list []string, only string, all bool)
 	return list, only, all
 }
 
+// Keys that many clients share.
+const (
+	unclearKey = "login:unclear"
+	allKey     = "login:everyone"
+)
+
 // strangers limits a stranger. The limit of an account holds for every account that a reader may find. Where Field
 // cannot read them all, they share one account: no login form sends such bodies. A guard that has read
 // no name may read the wrong field, so there they share it with their own address only.
@@ -158,7 +164,7 @@ func (t *try) strangers(accounts []string, all bool) {
 	switch {
 	case all:
 	case g.readable.Load():
-		keys = append(keys, "login:unclear")
+		keys = append(keys, unclearKey)
 	default:
 		keys = append(keys, ratelimit.Key("account", unclear+t.address))
 	}
@@ -166,7 +172,7 @@ func (t *try) strangers(accounts []string, all bool) {
 	for _, key := range keys {
 		t.add(g.byAccount, key)
 	}
-	t.add(g.everyone, "login:everyone")
+	t.add(g.everyone, allKey)
 }
 
 func (t *try) add(l ratelimit.Limiter, key string) {
