@@ -191,7 +191,7 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 		defer t.admission.End()
 		t.sends = &writer{ResponseWriter: w, late: g.noteLate}
 		defer t.sends.send()
-		link.OnOutcome(t.admission, t.outcome)
+		link.Guarded(t.admission, g, g.opts.Logger, t.outcome)
 		next.ServeHTTP(t.sends, r.WithContext(t.admission.Context(r.Context())))
 	})
 }

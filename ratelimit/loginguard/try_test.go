@@ -170,3 +170,28 @@ func TestNamesInTheFormOfField(t *testing.T) {
 		}
 	}
 }
+
+// A handler that states successes is not accused because known devices fail. One that never does is reported to the
+// guard's own logger, once.
+func TestHandlersThatStateNoSuccess(t *testing.T) {
+	t.Parallel()
+	for _, states := range []bool{true, false} {
+		log, o := logged()
+		s := newSite(t, o)
+		for i := range 10 {
+			name, password := fmt.Sprint("user", i), "wrong"
+			if states {
+				password = "right"
+			}
+			cookies := s.post(v4(i), name, password).Result().Cookies()
+			for range 4 {
+				s.post(v4(i), name, "wrong", cookies...)
+			}
+		}
+		want := 1
+		if states {
+			want = 0
+		}
+		require.Equal(t, want, strings.Count(log.String(), "no handler has stated the success"), log)
+	}
+}
