@@ -62,6 +62,18 @@ func TestPrivilegesBelongToTheExactName(t *testing.T) {
 	require.Equal(t, 200, s.post("198.51.100.7:1", "alice", "right").Code)
 }
 
+// Blanks around a name make no other limit, whatever Fold does.
+func TestBlanksAroundNames(t *testing.T) {
+	t.Parallel()
+	for _, fold := range []func(string) string{nil, strings.ToLower} {
+		s := newSite(t, loginguard.Options{Fold: fold})
+		for i := range 100 {
+			s.post(v4(i), "alice"+strings.Repeat(" ", i), "wrong")
+		}
+		require.EqualValues(t, 50, s.reached.Load())
+	}
+}
+
 // lockOut uses the limit of an account up, from addresses of its own.
 func lockOut(s *site, name string) {
 	for range 10 {

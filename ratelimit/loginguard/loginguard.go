@@ -201,7 +201,7 @@ func (g *Guard) Unlock(ctx context.Context, account string) error {
 	if g.byAccount == nil {
 		return nil
 	}
-	return g.byAccount.Block(ctx, ratelimit.Key("account", g.opts.Fold(account)), 0)
+	return g.byAccount.Block(ctx, g.accountOf(account), 0)
 }
 
 func (g *Guard) notify(t *try, e Event) {

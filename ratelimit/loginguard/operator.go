@@ -81,9 +81,14 @@ func (g *Guard) accountKey(text string) (string, bool) {
 	case text == unclearKey, ok && strings.HasPrefix(name, "h:") && len(name) == len("h:")+43: // a key of a listing
 		return text, true
 	case ok && name != "":
-		return ratelimit.Key("account", g.opts.Fold(name)), true
+		return g.accountOf(name), true
 	}
 	return "", false
+}
+
+// accountOf returns the key of the limit of an account.
+func (g *Guard) accountOf(name string) string {
+	return ratelimit.Key("account", strings.TrimSpace(g.opts.Fold(name)))
 }
 
 func everyoneKey(text string) (string, bool) {

@@ -27,7 +27,7 @@ type Options struct {
 	// Default: the field "username" of a form or of a JSON object; see [Field].
 	Account func(*http.Request) string
 	// Fold maps names that the service's own look-up holds equal to one spelling. Such names are one account.
-	// Default: limits hold for names that are trimmed and in lower case, and a device or an address is known
+	// Limits ignore blanks around them. Default: limits hold for names in lower case, and a device or an address is known
 	// for the exact name that has logged in there.
 	Fold func(string) string
 	// Guessing says which requests try to log in. Default: all except GET, HEAD and OPTIONS, and

@@ -123,6 +123,7 @@ func (g *Guard) accounts(r *http.Request) (list []string, only string, all bool)
 		if g.opts.oneAccount {
 			name = folded
 		}
+		folded = strings.TrimSpace(folded) // the service's look-up may ignore blanks, also if Fold keeps them
 		if !slices.Contains(exact, name) {
 			exact = append(exact, name)
 		}
