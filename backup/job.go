@@ -126,8 +126,8 @@ func New(name string, source driver.Source, storage Storage, opts *Options) (*Jo
 		return nil, fmt.Errorf("backup: the job's name %q must be of a-z, 0-9 and dashes, at most 63, and begin with no dash", name)
 	case source == nil || storage == nil:
 		return nil, errors.New("backup: New needs a source and a storage")
-	case len(j.opts.ManifestKey) > 0 && len(j.opts.ManifestKey) < 16:
-		return nil, errors.New("backup: a ManifestKey of less than 16 bytes can be guessed")
+	case j.opts.ManifestKey != nil && len(j.opts.ManifestKey) < 16:
+		return nil, errors.New("backup: a ManifestKey of less than 16 bytes can be guessed; leave it nil for manifests that are not authenticated")
 	case j.opts.Timeout < 0:
 		return nil, errors.New("backup: Timeout is negative")
 	}

@@ -33,6 +33,7 @@ type Admission struct {
 	ended    bool
 	verdicts []int             // one a check: see judge
 	hook     func(outcome int) // of the login guard
+	guard    any               // the login guard: its checks have one handler, and are watched together
 }
 
 // The outcomes of an admission. outcomeOpen means that the handler has not stated one.
@@ -214,9 +215,14 @@ func (a *Admission) conclude(outcome int) {
 	failures := false
 	for i := range a.decision.checks {
 		if c := &a.decision.checks[i]; c.FailuresOnly {
+			o, by := a.outcome(i, outcome), any(c.by())
+			if a.guard != nil {
+				by = a.guard
+			}
+			if a.guard == nil || !failures {
+				watchOf(by).saw(a.logger, a.decision.Results[i].Policy, o > outcomeFailed, o != outcomeOpen)
+			}
 			failures = true
-			o := a.outcome(i, outcome)
-			watchOf(c.by()).saw(a.logger, a.decision.Results[i].Policy, o > outcomeFailed, o != outcomeOpen)
 		}
 	}
 	if failures {
@@ -307,13 +313,13 @@ const (
 	watchSucceeded = 1000
 )
 
-var watches sync.Map // by the limiter's Backend
+var watches sync.Map // by the limiter's Backend, or by the login guard
 
-func watchOf(limiter Backend) *watch {
-	if w, ok := watches.Load(limiter); ok {
+func watchOf(by any) *watch {
+	if w, ok := watches.Load(by); ok {
 		return w.(*watch)
 	}
-	w, _ := watches.LoadOrStore(limiter, new(watch))
+	w, _ := watches.LoadOrStore(by, new(watch))
 	return w.(*watch)
 }
 

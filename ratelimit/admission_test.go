@@ -341,8 +341,16 @@ func TestKeys(t *testing.T) {
 		_, err := ByIP(&o)
 		require.Error(t, err)
 	}
-	hashed := Hashed(func(*http.Request) string { return "alice@example.org" }, []byte("secret"))(nil)
-	require.NotContains(t, hashed, "alice")
+	alice := func(*http.Request) string { return "alice@example.org" }
+	hashed, err := Hashed(alice, []byte("a secret of bytes"))
+	require.NoError(t, err)
+	require.NotContains(t, hashed(nil), "alice")
+	for _, secret := range []string{"", "short"} { // such as a variable that is not set
+		_, err := Hashed(alice, []byte(secret))
+		require.Error(t, err)
+		_, err = NewMiddleware(nil, &MiddlewareOptions{PartitionSecret: []byte(secret)})
+		require.Error(t, err)
+	}
 
 	for name, c := range map[string]struct{ remote, forwarded, want string }{
 		"proxy": {"10.0.0.7:1", "203.0.113.5", "TrustedProxies"},

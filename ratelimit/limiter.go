@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/mainstay-go/mainstay/ratelimit/internal/link"
@@ -139,7 +140,10 @@ func init() {
 		return m.(*Memory).record(key, limit, cost)
 	}
 	link.ValidRules = func(name string, rules any) error { return validRules(name, rules.([]Rule)) }
-	link.OnOutcome = func(a any, f func(int)) { a.(*Admission).hook = f }
+	link.Guarded = func(admission, guard any, logger *slog.Logger, outcome func(int)) {
+		a := admission.(*Admission)
+		a.guard, a.logger, a.hook = guard, logger, outcome
+	}
 	link.Token = func(r any) any { return r.(*Reservation).token }
 	link.Limit = func(ctx context.Context, p, f any, key string) (int, error) {
 		return effectiveLimit(ctx, p.(*Policy), f.(LimitFunc), key)

@@ -50,7 +50,7 @@ type MiddlewareOptions struct {
 	// NoHeaders leaves out all fields but Retry-After. Default: false.
 	NoHeaders bool
 	// PartitionSecret adds the parameter pk to RateLimit: a keyed hash of the caller's
-	// key under this secret. Default: nil; no pk.
+	// key under this secret of at least 16 bytes. Default: nil; no pk.
 	PartitionSecret []byte
 	// Denied writes the answer to a denied request instead of the default one. The
 	// header fields are set already. Default: nil.
@@ -86,6 +86,9 @@ func NewMiddleware(rules []Rule, opts *MiddlewareOptions) (*Middleware, error) {
 	}
 	if err := validRules("ratelimit", rules); err != nil {
 		return nil, err
+	}
+	if m.opts.PartitionSecret != nil && len(m.opts.PartitionSecret) < leastSecret {
+		return nil, fmt.Errorf("ratelimit: a PartitionSecret of %d bytes shows the callers' keys; use at least %d random ones, or leave it nil", len(m.opts.PartitionSecret), leastSecret)
 	}
 	if len(rules) == 1 && !rules[0].FailuresOnly && rules[0].Delay == 0 {
 		m.memory, _ = rules[0].Limiter.(*Memory)

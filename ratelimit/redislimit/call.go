@@ -39,6 +39,9 @@ type call struct {
 func (c *call) at() string {
 	if c.redisKey == "" {
 		c.redisKey = c.l.store.redisKey(c.check.Key, c.l.suffix)
+		if c.check.Cost == 0 {
+			c.redisKey = c.l.store.listedKey(c.check.Key, c.l.suffix)
+		}
 	}
 	return c.redisKey
 }

@@ -154,7 +154,7 @@ func (l *Limiter) Block(ctx context.Context, key string, wait time.Duration) err
 	if err != nil {
 		return err
 	}
-	redisKey := l.store.redisKey(key, l.suffix)
+	redisKey := l.store.listedKey(key, l.suffix)
 	l.store.outage.drop(redisKey)
 	if l.gcra != nil {
 		return wrap(l.store.barGCRA(ctx, redisKey, l.policy.Window, limit, wait))
@@ -167,7 +167,8 @@ func (l *Limiter) Block(ctx context.Context, key string, wait time.Duration) err
 func (l *Limiter) Reset(ctx context.Context, key string) error { return l.Block(ctx, key, 0) }
 
 // Keys returns the keys on Redis that begin with prefix, with their results. It is for
-// operators: it scans the whole database. Keys that Redis holds as a hash are shown as "~…".
+// operators: it scans the whole database. Keys that Redis holds as a hash are shown as "~…", and
+// Peek, Block and Reset accept them in this form.
 func (l *Limiter) Keys(ctx context.Context, prefix string) iter.Seq2[string, ratelimit.Result] {
 	return func(yield func(string, ratelimit.Result) bool) {
 		seen := make(map[string]bool)
