@@ -30,6 +30,8 @@ func checks() []check {
 		{"HopelessWaitersAreRefusedAtOnce", checkHopeless},
 		{"DebtIsPaidBack", checkDebt},
 		{"ACostCanBeSettled", checkSettle},
+		{"ACostCanBeChangedAgain", checkCharge},
+		{"ACostOf0CanBeCharged", checkChargeOf0},
 		{"NoChargeIsTooLarge", checkHugeDebt},
 		{"WhatAResetFreedIsNotFreedAgain", checkResetThenCancel},
 		{"BlockRefusesForAWhile", checkBlock},

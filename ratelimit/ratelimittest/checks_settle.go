@@ -82,6 +82,40 @@ func checkSettle(t testing.TB, s *Suite) {
 	require(t, s.left(t, l, "k", 48) == 48, "settling the same cost changed it")
 }
 
+// checkCharge: each Charge sets the cost of the request.
+func checkCharge(t testing.TB, s *Suite) {
+	l := s.make(t, s.lasting("charge", 100))
+	for key, totals := range map[string][]int{"rises": {11, 30, 70}, "falls": {6, 3, 0}, "falls and rises": {4, 8, 20}, "stays": {10, 10}} {
+		a, err := ratelimit.Admit(background, ratelimit.Check{Limiter: l.Limiter, Key: key, Cost: 10})
+		require(t, err == nil && a.Decision().Allowed, "Admit: %v", err)
+		for _, total := range totals {
+			require(t, a.Charge(total) == nil, "Charge failed")
+			got := s.left(t, l, key, 100-total)
+			require(t, got == 100-total, "%s: after a charge of %d: %d left, want %d", key, total, got, 100-total)
+		}
+		a.End()
+		require(t, s.left(t, l, key, 100-totals[len(totals)-1]) == 100-totals[len(totals)-1], "%s: End changed the cost", key)
+	}
+}
+
+// checkChargeOf0: a reservation of no units uses none, and can be settled for some.
+func checkChargeOf0(t testing.TB, s *Suite) {
+	l := s.make(t, s.lasting("charge-0", 100))
+	r, err := l.Reserve(background, "k", 0)
+	require(t, err == nil && r.Result().Allowed && r.Result().Remaining == 100, "Reserve: %+v, %v", r.Result(), err)
+	require(t, r.Settle(background, 30) == nil && r.Settle(background, 0) == nil, "Settle failed")
+	got := s.left(t, l, "k", 70)
+	require(t, got == 70, "after settling 0 for 30: %d left", got)
+	r, err = l.Reserve(background, "k", 0)
+	require(t, err == nil && r.Cancel(background) == nil, "Cancel: %v", err)
+	require(t, s.left(t, l, "k", 70) == 70, "canceling a reservation of 0 changed something")
+	a, err := ratelimit.Admit(background, ratelimit.Check{Limiter: l.Limiter, Key: "k"})
+	require(t, err == nil && a.Charge(60) == nil && a.Charge(200) == nil, "Charge: %v", err)
+	require(t, !must2(t)(l.Allow(background, "k")).Allowed, "let in while in debt")
+	r, err = l.Reserve(background, "k", 0)
+	require(t, err == nil && !r.Result().Allowed, "Reserve of 0 units in debt: %+v, %v", r.Result(), err)
+}
+
 func checkResetThenCancel(t testing.TB, s *Suite) {
 	p := s.lasting("reset-cancel", 5)
 	l := s.make(t, p)

@@ -192,10 +192,10 @@ func (s *Store) peekGCRA(ctx context.Context, key string, limit int, per time.Du
 	return reply, nil
 }
 
-func (s *Store) settleGCRA(ctx context.Context, c *call, cost int) error {
-	back := c.flow(c.check.Cost - cost)
-	if cost > c.check.Cost {
-		back = -c.flow(cost - c.check.Cost)
+func (s *Store) settleGCRA(ctx context.Context, c *call, from, cost int) error {
+	back := c.flow(from - cost)
+	if cost > from {
+		back = -c.flow(cost - from)
 	} else if back > 0 {
 		// Units that have flowed in since are free already. Redis booked after c.sent, so this gives
 		// back too little, by the time that the booking was under way, and never too much.

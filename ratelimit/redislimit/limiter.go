@@ -118,8 +118,8 @@ func (l *Limiter) Peek(ctx context.Context, key string) (ratelimit.Result, error
 
 // Reserve is AllowN whose cost can still change.
 func (l *Limiter) Reserve(ctx context.Context, key string, cost int) (*ratelimit.Reservation, error) {
-	c, err := l.take(ctx, ratelimit.Check{Key: key, Cost: cost})
-	return c.reservation(), err
+	d, err := ratelimit.Decide(ctx, ratelimit.Check{Limiter: l, Key: key, Cost: cost})
+	return d.Reservation(0), err
 }
 
 // Charge uses cost units even if they do not fit. Units that do not fit are debt.
@@ -289,11 +289,11 @@ func prepare(ctx context.Context, calls []*call) (asked []*call, refused bool, f
 
 // Settle implements ratelimit.Backend: one command for all that lie on one server.
 func (b *backend) Settle(ctx context.Context, list []*ratelimit.Reservation, costs []int) error {
-	calls := make([]*call, len(list))
+	calls, from := make([]*call, len(list)), make([]int, len(list))
 	for i, r := range list {
-		calls[i] = driver.Token(r).(*call)
+		calls[i], from[i] = driver.Token(r).(*call), r.Result().Cost
 	}
-	return wrap(b.store.settle(ctx, calls, costs))
+	return wrap(b.store.settle(ctx, calls, from, costs))
 }
 
 func reservations(calls []*call) []*ratelimit.Reservation {

@@ -93,7 +93,7 @@ func (s *Store) book(ctx context.Context, key string, b *batch) error {
 		return err
 	}
 	var changed []*call
-	var costs []int
+	var from, costs []int
 	for i, u := range b.uses {
 		c, merged := u.call, u.merged
 		c.mu.Lock()
@@ -102,11 +102,11 @@ func (s *Store) book(ctx context.Context, key string, b *batch) error {
 		cost := s.outage.final(u)
 		c.mu.Unlock()
 		if cost != merged { // settled during the merge
-			changed, costs = append(changed, c), append(costs, cost)
+			changed, from, costs = append(changed, c), append(from, merged), append(costs, cost)
 		}
 	}
 	if len(changed) > 0 {
-		if err := s.give(ctx, changed, costs); err != nil {
+		if err := s.give(ctx, changed, from, costs); err != nil {
 			s.opts.Logger.WarnContext(ctx, "redislimit: units of an outage stay counted until the window has passed", "error", err)
 		}
 	}
