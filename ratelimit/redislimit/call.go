@@ -177,10 +177,11 @@ func (c *call) fallback(ctx context.Context, cause error) error {
 	c.res.Degraded, c.res.Cost = true, c.check.Cost
 	if err == nil && c.res.Allowed && !c.res.Shadowed && check.Cost > 0 {
 		c.mirror, c.local = d.Reservation(0), true
-		if !crossSlot(cause) && !isReply(cause) {
-			if s := c.l.store; !s.outage.add(c) && s.due("forgotten") {
-				s.opts.Logger.WarnContext(ctx, "redislimit: Redis is away, and more than 100,000 uses wait for it; other processes will not count further ones, see Stats.Forgotten")
-			}
+		s := c.l.store
+		if ofKey(cause) { // Redis would refuse the merge too
+			s.outage.forgotten.Add(1)
+		} else if !s.outage.add(c) && s.due("forgotten") {
+			s.opts.Logger.WarnContext(ctx, "redislimit: Redis is away, and more than 100,000 uses wait for it; other processes will not count further ones, see Stats.Forgotten")
 		}
 	}
 	return err
@@ -382,7 +383,7 @@ func (s *Store) decideTogether(ctx context.Context, calls []*call) error {
 		case crossSlot(err): // one address of a Cluster after all
 			s.slots.Store(true)
 			groups = bySubject(calls)
-		case isReply(err) && !outOfService(err): // one of the keys: the others do not pay for it
+		case ofKey(err): // one of the keys: the others do not pay for it
 			groups = nil
 			for _, c := range calls {
 				groups = append(groups, []*call{c})

@@ -17,7 +17,7 @@ func (s *Store) merge(ctx context.Context, calls []*call) error {
 		return err
 	}
 	if p.breaker.open() { // other decisions may still fall back, so the first command is not a decision
-		if _, err := p.run(ctx, pingScript, []string{calls[0].at()}, nil); err != nil {
+		if err := p.probe(ctx, calls[0].at()); err != nil {
 			return err
 		}
 	}
@@ -32,7 +32,7 @@ func (s *Store) merge(ctx context.Context, calls []*call) error {
 // mergeAll books all unmerged uses on Redis. It stops when Redis is away again.
 func (s *Store) mergeAll() {
 	for _, key := range s.outage.list() {
-		if err := s.mergeKey(context.Background(), key); err != nil && (!isReply(err) || outOfService(err)) {
+		if err := s.mergeKey(context.Background(), key); err != nil && !ofKey(err) {
 			return
 		}
 	}
@@ -89,7 +89,7 @@ func (s *Store) book(ctx context.Context, key string, b *batch) error {
 	}
 	stamps, err := s.integers(ctx, len(b.uses), script, []string{at, at + ":" + b.name}, args...)
 	if err != nil {
-		s.outage.end(key, false, isReply(err) && !outOfService(err)) // a key of another kind never takes them
+		s.outage.end(key, false, ofKey(err)) // a key of another kind never takes them
 		return err
 	}
 	var changed []*call
