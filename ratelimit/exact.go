@@ -238,17 +238,24 @@ func (a exact) owe(e *useLog, now int64, limit int, units int64) (at int64) {
 	return now
 }
 
-// penalise books denied units in place of the oldest uses, for CountDenied.
+// penalise books denied units, for CountDenied: as many as fit, and the others in place of the
+// oldest uses. The units of a bar, and those that lie in the future, stay where they are.
 func (a exact) penalise(e *useLog, now int64, limit, cost int) {
-	cost = min(cost, limit)
-	for over := e.total + int64(cost-limit); over > 0 && e.len() > 0; {
-		u := e.at(0)
-		k := min(over, u.n)
-		over -= k
+	now = a.stamp(now, limit)
+	units := min(int64(cost), int64(limit))
+	rest := max(units-max(int64(limit)-e.total, 0), 0) // has to replace uses
+	for i := 0; rest > 0 && i < e.len() && e.at(i).at <= now; {
+		u := *e.at(i)
+		if u.n >= maxLimit { // a bar
+			i++
+			continue
+		}
+		k := min(rest, u.n)
+		rest -= k
 		e.take(u.at, k)
 	}
-	if cost > 0 {
-		e.add(a.stamp(now, limit), int64(cost))
+	if units > rest {
+		e.add(now, units-rest)
 	}
 }
 

@@ -35,6 +35,7 @@ func checks() []check {
 		{"NoChargeIsTooLarge", checkHugeDebt},
 		{"WhatAResetFreedIsNotFreedAgain", checkResetThenCancel},
 		{"BlockRefusesForAWhile", checkBlock},
+		{"ADenialThatCountsFreesNothing", checkCountDenied},
 		{"UnitsInFlightSaySo", checkFlight},
 		{"DecideTakesAllOrNothing", checkDecide},
 		{"ShadowRefusesAndDelaysNobody", checkShadowed},

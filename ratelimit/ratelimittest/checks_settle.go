@@ -157,6 +157,57 @@ func checkBlock(t testing.TB, s *Suite) {
 	require(t, must2(t)(l.Allow(background, "k")).Allowed, "denied after the block")
 }
 
+// checkCountDenied: a denial that counts replaces earlier uses only, and neither a block nor debt
+// nor the units of a waiter.
+func checkCountDenied(t testing.TB, s *Suite) {
+	if s.Algorithm != ratelimit.Exact {
+		return
+	}
+	p := s.policy("count-denied", 5)
+	p.CountDenied = true
+	l := s.make(t, p)
+	denied := func(l subject, key string, cost int) ratelimit.Result {
+		t.Helper()
+		r := must2(t)(l.AllowN(background, key, cost))
+		require(t, !r.Allowed && !r.Degraded, "%s: a cost of %d is allowed: %+v", key, cost, r)
+		return r
+	}
+	require(t, l.Block(background, "blocked", 24*time.Hour) == nil, "Block failed")
+	must(t, 0, errOfReserve(l.reserve(background, ratelimit.Check{Key: "in debt", Cost: 250, Debt: true})))
+	for range 3 {
+		r := denied(l, "blocked", 5)
+		require(t, r.RetryAfter > 20*time.Hour, "a key that is blocked for a day: %+v", r)
+		r = denied(l, "in debt", 5)
+		require(t, r.RetryAfter > 10*p.Window, "a key in debt of 50 limits: %+v", r)
+		s.Sleep(p.Window + s.Late)
+	}
+
+	p = s.lasting("count-denied-long", 5)
+	p.CountDenied = true
+	l = s.make(t, p)
+	require(t, l.Block(background, "blocked", p.Window/2) == nil, "Block failed")
+	for _, cost := range []int{1, 5, 3} {
+		r := denied(l, "blocked", cost)
+		require(t, r.RetryAfter <= p.Window/2+s.Late, "a block of half a window: %+v", r)
+	}
+	require(t, burst(t, l, "waiters", 5) == 5, "not the limit")
+	for i := range 3 {
+		r, err := l.reserve(background, ratelimit.Check{Key: "waiters", Cost: 5, Within: 10 * p.Window})
+		turn := time.Duration(i+1) * p.Window
+		require(t, err == nil && r.Result().Allowed && r.Result().Delay > turn-p.Window/2, "waiter %d: %+v, %v", i, r.Result(), err)
+		for _, cost := range []int{1, 5, 3} {
+			denied(l, "waiters", cost)
+		}
+	}
+	require(t, burst(t, l, "uses", 4) == 4, "not the limit")
+	for range 3 {
+		r := denied(l, "uses", 3)
+		require(t, r.Remaining == 0, "a denied cost of 3 of 5 counts: %+v", r)
+	}
+}
+
+func errOfReserve(_ *ratelimit.Reservation, err error) error { return err }
+
 func checkFlight(t testing.TB, s *Suite) {
 	if s.Algorithm == ratelimit.GCRA && !s.Virtual {
 		return // redis_rate keeps one number, without units in flight
