@@ -209,6 +209,9 @@ func (a *Admission) Charge(cost int, policies ...string) error {
 		costs[i] = cost
 	}
 	err := a.settle(list, costs, true)
+	for o := a; o != nil; o = o.outer {
+		o.noteUnrefused()
+	}
 	if len(missed) > 0 || len(reached) == 0 {
 		missing := fmt.Errorf("ratelimit: a charge of %d units does not reach policies %q; those that this request can charge are %q", cost, missed, known)
 		if notices.due("charge " + strings.Join(missed, " ")) {
@@ -217,6 +220,19 @@ func (a *Admission) Charge(cost int, policies ...string) error {
 		err = errors.Join(missing, err)
 	}
 	return err
+}
+
+// noteUnrefused warns of a policy that charges use up, and that refuses no request because all
+// cost 0.
+func (a *Admission) noteUnrefused() {
+	for _, r := range a.free {
+		r.mu.Lock()
+		spent := r.spent
+		r.mu.Unlock()
+		if spent && notices.due("unrefused "+r.result.Policy) {
+			a.logger.WarnContext(a.ctx, "ratelimit: charges have used a key up, and its next request is let through if the rule's Cost is 0 again; let Cost return 1", "policy", r.result.Policy)
+		}
+	}
 }
 
 func (a *Admission) state(outcome int) {

@@ -108,6 +108,25 @@ func TestAChargeWithoutAPolicy(t *testing.T) {
 	require.NotEmpty(t, log.String())
 }
 
+// A request of cost 0 is never refused, and the log says so when charges have used its key up.
+func TestChargesThatRefuseNoRequest(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	o := &MiddlewareOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	for cost, want := range []int{100, 4} {
+		served := 0
+		h := wrap(t, o, func(_ http.ResponseWriter, r *http.Request) {
+			served++
+			require.NoError(t, AdmissionFrom(r.Context()).Charge(3000))
+		}, Rule{Limiter: memory(t, hourly("unrefused", 10_000), nil), Key: constant("k"), Cost: func(*http.Request) int { return cost }})
+		for range 100 {
+			send(h, http.MethodPost, "")
+		}
+		require.Equal(t, want, served)
+		require.Equal(t, 1, strings.Count(log.String(), "policy=unrefused"))
+	}
+}
+
 // 1,000 waiters on 10 in 50 ms: a decision each, in their order, and those without hope at once.
 func TestThousandWaiters(t *testing.T) {
 	t.Parallel()

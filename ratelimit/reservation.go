@@ -21,6 +21,7 @@ type Reservation struct {
 	settled bool
 	held    int    // the cost that a settlement has set
 	open    *Check // costs nothing so far: its units are not booked
+	spent   bool   // a charge of it used its key up
 }
 
 // Result returns the decision. A denied reservation is not an error.
@@ -106,5 +107,6 @@ func (r *Reservation) charge(ctx context.Context, cost int) error {
 	}
 	r.backend, r.token, r.memory, r.key, r.booked = got.backend, got.token, got.memory, got.key, got.booked
 	r.settled, r.held, r.open = true, cost, nil
+	r.spent = got.result.Limit > 0 && got.result.Remaining == 0
 	return nil
 }
