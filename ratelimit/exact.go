@@ -157,7 +157,7 @@ func (a exact) decide(o *outcome, e *useLog, now int64, limit, cost int) {
 
 // extend allows units that may wait, and debt.
 func (a exact) extend(o *outcome, e *useLog, now int64, q *ask) {
-	if q.debt || q.record {
+	if q.limit > 0 && (q.debt || q.record) {
 		o.allowed, o.flying = true, 0
 		return
 	}

@@ -20,8 +20,8 @@ func TestMemory(t *testing.T) {
 			Suite{
 				Algorithm: algorithm,
 				Virtual:   true,
-				New: func(t testing.TB, p ratelimit.Policy) ratelimit.Limiter {
-					l, err := ratelimit.NewMemory(p, nil)
+				New: func(t testing.TB, p ratelimit.Policy, options *ratelimit.Options) ratelimit.Limiter {
+					l, err := ratelimit.NewMemory(p, options)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -204,8 +204,8 @@ func TestSuiteFindsFaults(t *testing.T) {
 	} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
-			s := Suite{Virtual: true, New: func(t testing.TB, p ratelimit.Policy) ratelimit.Limiter {
-				l, err := ratelimit.NewMemory(p, nil)
+			s := Suite{Virtual: true, New: func(t testing.TB, p ratelimit.Policy, options *ratelimit.Options) ratelimit.Limiter {
+				l, err := ratelimit.NewMemory(p, options)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -53,10 +53,10 @@ func TestConformance(t *testing.T) {
 			ratelimittest.Suite{
 				Algorithm: algorithm,
 				Window:    500 * time.Millisecond,
-				New: func(t testing.TB, p ratelimit.Policy) ratelimit.Limiter {
+				New: func(t testing.TB, p ratelimit.Policy, options *ratelimit.Options) ratelimit.Limiter {
 					o := patient()
 					o.Prefix = algorithm.String() + ":" + t.Name()
-					return limiter(t, store(t, client, o), p, nil)
+					return limiter(t, store(t, client, o), p, options)
 				},
 			}.Run(t)
 		})
