@@ -101,7 +101,9 @@ func TestAChargeWithoutAPolicy(t *testing.T) {
 	require.Error(t, AdmissionFrom(t.Context()).Charge(1), "outside of any limit")
 
 	log.Reset()
-	h = wrap(t, o, func(_ http.ResponseWriter, r *http.Request) { errs = append(errs, AdmissionFrom(r.Context()).Charge(5)) },
+	h = wrap(t, o, func(_ http.ResponseWriter, r *http.Request) {
+		errs = append(errs, AdmissionFrom(r.Context()).Charge(5))
+	},
 		Rule{Limiter: memory(t, Login(), nil), Key: constant("k"), FailuresOnly: true})
 	send(h, http.MethodPost, "")
 	require.Error(t, errs[len(errs)-1])

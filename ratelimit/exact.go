@@ -39,13 +39,14 @@ type mark struct {
 	gen     uint32 // distinguishes the entry from an earlier one of the same key
 	flying  int32  // units in flight
 	blocked bool   // the key is used up: its entry must not be evicted
+	barred  bool   // by bar, as long as it is blocked
 }
 
 // block is a write only where something changes: the entries of hot keys then stay in the
 // caches of all processors.
 func (m *mark) block(blocked bool) {
 	if m.blocked != blocked {
-		m.blocked = blocked
+		m.blocked, m.barred = blocked, false
 	}
 }
 
@@ -278,7 +279,6 @@ func (a exact) settle(e *useLog, now int64, limit, cost, actual int, t token) {
 // bar books more than any limit at the instant that leaves the window then.
 func (a exact) bar(e *useLog, _, until int64, _ int) {
 	e.add(until-a.window, maxLimit)
-	e.blocked = true
 }
 
 func (a exact) stale(e *useLog, now int64) bool {

@@ -104,6 +104,9 @@ type Result struct {
 	Degraded bool
 	// Shadowed means that the policy would have denied, but only watches.
 	Shadowed bool
+	// Unknown means that another limit has denied the decision before this one was asked.
+	// Allowed is true, and the figures are 0.
+	Unknown bool
 }
 
 // LimitFunc returns the limit of one key, such as that of a tenant's plan. Every decision

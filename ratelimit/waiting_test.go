@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -151,4 +152,21 @@ func TestADeniedRequestWaitsForNothing(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 2, r.Remaining, "the units of a request that left the queue")
 	})
+}
+
+// A queue of any length is bounded by Within alone.
+func TestAQueueOfAnyLength(t *testing.T) {
+	t.Parallel()
+	for _, p := range []Policy{
+		{Name: "a", Limit: 1, Window: 15 * 24 * time.Hour, Algorithm: GCRA}, {Name: "b", Limit: 10, Window: time.Second, Algorithm: GCRA}, {Name: "c", Limit: 10, Window: time.Second},
+	} {
+		for _, queue := range []int{0, math.MaxInt} {
+			l := memory(t, p, &Options{MaxQueue: queue})
+			_, err := l.AllowN(t.Context(), "k", p.Limit)
+			require.NoError(t, err)
+			d, err := Decide(t.Context(), Check{Limiter: l, Key: "k", Cost: 1, Within: 20 * 24 * time.Hour})
+			require.NoError(t, err)
+			require.True(t, d.Allowed)
+		}
+	}
 }

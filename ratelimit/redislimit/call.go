@@ -177,6 +177,9 @@ func (c *call) fallback(ctx context.Context, cause error) error {
 	c.res.Degraded, c.res.Cost = true, c.check.Cost
 	if err == nil && c.res.Allowed && !c.res.Shadowed && check.Cost > 0 {
 		c.mirror, c.local = d.Reservation(0), true
+		if check.Cost < c.check.Cost { // the rest is debt, which this process repays before it allows more
+			err = driver.Settle(ctx, c.mirror, c.check.Cost)
+		}
 		s := c.l.store
 		if ofKey(cause) { // Redis would refuse the merge too
 			s.outage.forgotten.Add(1)

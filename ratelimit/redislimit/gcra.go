@@ -154,7 +154,7 @@ func (c *call) plainGCRA(ctx context.Context, per time.Duration) ([]int64, error
 // extendGCRA takes units that may wait, and debt.
 func (s *Store) extendGCRA(ctx context.Context, c *call, per time.Duration) ([]int64, error) {
 	within := c.check.Within
-	most := time.Duration(c.l.queue) * per
+	most := time.Duration(min(int64(c.l.queue), (1<<62)/int64(per))) * per
 	if c.check.Debt {
 		within = 1 << 62
 	} else {

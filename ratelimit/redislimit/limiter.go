@@ -222,7 +222,7 @@ func (b *backend) Group() any {
 // back when another denies.
 //
 // When this process remembers one of the keys as exhausted, Redis is not asked, and the
-// other results are those of a key without uses.
+// other results are Unknown.
 func (b *backend) Take(ctx context.Context, checks []ratelimit.Check) ([]*ratelimit.Reservation, error) {
 	calls := make([]*call, len(checks))
 	for i := range checks {
@@ -247,7 +247,7 @@ func (b *backend) Take(ctx context.Context, checks []ratelimit.Check) ([]*rateli
 		return reservations(calls), failed
 	case refused:
 		for _, c := range asked {
-			c.res.Allowed, c.res.Remaining = true, c.res.Limit
+			c.res.Allowed, c.res.Unknown = true, true
 		}
 	case len(asked) > 0:
 		err = b.store.decideTogether(ctx, asked)
