@@ -82,13 +82,13 @@ func ByIP(opts *IPOptions) (KeyFunc, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ratelimit: trusted proxies: %w", err)
 	}
+	if p, ok := proxies.Widest(); ok && (p.Addr().Is4() && p.Bits() < 8 || p.Addr().Is6() && p.Bits() < 7) {
+		return nil, fmt.Errorf("ratelimit: TrustedProxies has %s, so that clients of the Internet could choose their own keys; name the proxies", p)
+	}
 	shared := &sharing{header: "X-Forwarded-For", logger: o.Logger}
 	for _, p := range o.TrustedProxies {
 		for f := range strings.FieldsSeq(strings.ReplaceAll(p, ",", " ")) {
 			shared.unix = shared.unix || f == "unix"
-			if strings.HasSuffix(f, "/0") {
-				return nil, fmt.Errorf("ratelimit: TrustedProxies has %s, which lets every client choose its own key; name the proxies", f)
-			}
 		}
 	}
 	if o.Header != "" {

@@ -118,8 +118,8 @@ func (l *Limiter) Peek(ctx context.Context, key string) (ratelimit.Result, error
 
 // Reserve is AllowN whose cost can still change.
 func (l *Limiter) Reserve(ctx context.Context, key string, cost int) (*ratelimit.Reservation, error) {
-	c, err := l.take(ctx, ratelimit.Check{Key: key, Cost: cost})
-	return c.reservation(), err
+	d, err := ratelimit.Decide(ctx, ratelimit.Check{Limiter: l, Key: key, Cost: cost})
+	return d.Reservation(0), err
 }
 
 // Charge uses cost units even if they do not fit. Units that do not fit are debt.
@@ -223,7 +223,7 @@ func (b *backend) Group() any {
 // back when another denies.
 //
 // When this process remembers one of the keys as exhausted, Redis is not asked, and the
-// other results are those of a key without uses.
+// other results are Unknown.
 func (b *backend) Take(ctx context.Context, checks []ratelimit.Check) ([]*ratelimit.Reservation, error) {
 	calls := make([]*call, len(checks))
 	for i := range checks {
@@ -248,7 +248,7 @@ func (b *backend) Take(ctx context.Context, checks []ratelimit.Check) ([]*rateli
 		return reservations(calls), failed
 	case refused:
 		for _, c := range asked {
-			c.res.Allowed, c.res.Remaining = true, c.res.Limit
+			c.res.Allowed, c.res.Unknown = true, true
 		}
 	case len(asked) > 0:
 		err = b.store.decideTogether(ctx, asked)
@@ -290,11 +290,11 @@ func prepare(ctx context.Context, calls []*call) (asked []*call, refused bool, f
 
 // Settle implements ratelimit.Backend: one command for all that lie on one server.
 func (b *backend) Settle(ctx context.Context, list []*ratelimit.Reservation, costs []int) error {
-	calls := make([]*call, len(list))
+	calls, from := make([]*call, len(list)), make([]int, len(list))
 	for i, r := range list {
-		calls[i] = driver.Token(r).(*call)
+		calls[i], from[i] = driver.Token(r).(*call), r.Result().Cost
 	}
-	return wrap(b.store.settle(ctx, calls, costs))
+	return wrap(b.store.settle(ctx, calls, from, costs))
 }
 
 func reservations(calls []*call) []*ratelimit.Reservation {

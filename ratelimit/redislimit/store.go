@@ -107,8 +107,8 @@ type Stats struct {
 	Instances int
 	// Unmerged is how many keys were used while Redis was away and are not merged yet.
 	Unmerged int
-	// Forgotten counts uses of an outage that are never merged: more than 100,000 waited, or
-	// Redis refused them. Other processes do not count them.
+	// Forgotten counts uses that this process allowed by itself and that are never merged: more
+	// than 100,000 waited, or Redis refuses their key. Other processes do not count them.
 	Forgotten uint64
 	// Evicted is how many keys Redis has evicted since Run began, on a server that evicts. Each
 	// may have been one of a limit, which then has all of its units again.

@@ -14,6 +14,8 @@ var (
 	Record         func(memory any, key string, limit, cost int) any
 	Guarded        func(admission, guard any, logger *slog.Logger, outcome func(int)) // see the constants
 	Token          func(reservation any) any
+	Settle         func(ctx context.Context, reservation any, cost int) error
+	Admit          func(ctx context.Context, checks, free any) (any, error)
 	ValidRules     func(name string, rules any) error
 	Limit          func(ctx context.Context, policy, limitFunc any, key string) (int, error)
 )
