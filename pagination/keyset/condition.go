@@ -29,7 +29,7 @@ func (w *condWriter) value(i int) {
 func (w *condWriter) expr(i int) {
 	k := &w.plan.keys[i]
 	before, after := k.form.order()
-	if before == "" && !operand(k.expr.sql) {
+	if before == "" && !w.dialect.operand(k.expr.sql) {
 		before, after = "(", ")"
 	}
 	w.write(before)

@@ -13,48 +13,37 @@ import (
 
 // forms reads the types of the sort keys from the database, once for each list and key.
 func (s SQLSource[T]) forms(ctx context.Context, types *listCache, keys []Key) ([]form, error) {
-	if s.Dialect != Postgres && s.Dialect != MySQL && s.Dialect != SQLite {
-		list := make([]form, len(keys))
-		for i := range list {
-			list[i].dialect = s.Dialect
-		}
-		return list, nil
-	}
 	if list, ok := types.forms(s.Dialect, &s.Base, keys); ok {
 		return list, nil
 	}
 	list, err := s.describe(ctx, keys)
 	if err == nil {
-		types.store(s.Dialect, &s.Base, keys, list)
+		err = s.checkKeys(ctx, keys)
 	}
-	return list, err
+	if err != nil {
+		return nil, err
+	}
+	types.store(s.Dialect, &s.Base, keys, list)
+	return list, nil
 }
 
 func (s SQLSource[T]) describe(ctx context.Context, keys []Key) ([]form, error) {
 	b := s.Base
-	if s.Dialect == Postgres {
+	switch s.Dialect {
+	case Postgres:
 		return s.describePostgres(ctx, &b, keys)
+	case MySQL, SQLite:
+		return s.describeResult(ctx, &b, keys)
 	}
-	return s.describeResult(ctx, &b, keys)
-}
-
-// selectKeys writes SELECT with the keys as mainstay_k1, mainstay_k2, … and LIMIT 0.
-func (s *statement) selectKeys(keys []Key) {
-	s.write("SELECT ")
-	for i, k := range keys {
-		if i > 0 {
-			s.write(", ")
-		}
-		s.fragment(&fragment{sql: k.Expr, args: k.Args})
-		s.write(" AS mainstay_k", strconv.Itoa(i+1))
+	list := make([]form, len(keys))
+	for i := range list {
+		list[i].dialect = s.Dialect
 	}
-	s.columns.first = 0
-	s.fromWhere()
-	s.write(" LIMIT 0")
+	return list, nil
 }
 
 func (s SQLSource[T]) describePostgres(ctx context.Context, b *Base, keys []Key) ([]form, error) {
-	b.Columns, b.Args = onlyOne, b.Args[min(columnArgs(b), len(b.Args)):]
+	b.Columns, b.Args = onlyOne, b.Args[min(columnArgs(s.Dialect, b), len(b.Args)):]
 	st, err := newStatement(s.Dialect, b)
 	if err != nil {
 		return nil, err
@@ -74,7 +63,7 @@ func (s SQLSource[T]) describePostgres(ctx context.Context, b *Base, keys []Key)
 	st.write("true")
 	// The row of the outer join has NULLs of the right types.
 	st.write(" FROM (SELECT 1 AS one) o LEFT JOIN (")
-	st.selectKeys(keys)
+	st.selectKeys(keys, "")
 	st.write(") d ON true")
 	for i := range keys {
 		st.write([...]string{" ORDER BY ", ", "}[min(i, 1)], "d.mainstay_k", strconv.Itoa(i+1))
@@ -110,18 +99,6 @@ func (s SQLSource[T]) describePostgres(ctx context.Context, b *Base, keys []Key)
 
 var onlyOne = []string{"1 AS one"}
 
-// columnArgs returns the number of placeholders in the columns.
-func columnArgs(b *Base) (n int) {
-	for _, c := range b.Columns {
-		placeholders(c, Generic, func(p placeholder) {
-			if p.number == 0 {
-				n++
-			}
-		})
-	}
-	return n
-}
-
 // postgresForm returns the form of a type by its name from pg_typeof. character and bit
 // have no cast: without a length it would truncate the value to one character or bit.
 func postgresForm(name string) form {
@@ -149,12 +126,12 @@ func postgresForm(name string) form {
 
 // describeResult reads the types of a result's columns from the driver.
 func (s SQLSource[T]) describeResult(ctx context.Context, b *Base, keys []Key) ([]form, error) {
-	b.Columns, b.Args = onlyOne, b.Args[min(columnArgs(b), len(b.Args)):]
+	b.Columns, b.Args = onlyOne, b.Args[min(columnArgs(s.Dialect, b), len(b.Args)):]
 	st, err := newStatement(s.Dialect, b)
 	if err != nil {
 		return nil, err
 	}
-	st.selectKeys(keys)
+	st.selectKeys(keys, "")
 	rows, err := s.run(ctx, st.b.String(), st.args)
 	if err != nil {
 		return nil, fmt.Errorf("keyset: the types of the sort keys could not be read, or have no order: %w", err)
@@ -210,17 +187,17 @@ func (s SQLSource[T]) describeResult(ctx context.Context, b *Base, keys []Key) (
 // values of one part, and ORDER BY converts none.
 func (s SQLSource[T]) markCompound(ctx context.Context, keys []Key, list []form) error {
 	b := s.Base
-	args := b.Args[min(columnArgs(&b), len(b.Args)):]
+	args := b.Args[min(columnArgs(s.Dialect, &b), len(b.Args)):]
 	b.Columns, b.Where, b.Args = onlyOne, "", nil // a UNION in the filter does not matter
 	if !b.Literal {
-		b.Args = args[:min(columnArgs(&Base{Columns: []string{b.From, b.Query}}), len(args))]
+		b.Args = args[:min(columnArgs(s.Dialect, &Base{Columns: []string{b.From, b.Query}}), len(args))]
 	}
 	st, err := newStatement(s.Dialect, &b)
 	if err != nil {
 		return err
 	}
 	st.write("EXPLAIN QUERY PLAN ")
-	st.selectKeys(keys)
+	st.selectKeys(keys, "")
 	table, err := s.table(ctx, st.b.String(), st.args)
 	if err != nil {
 		return err
@@ -261,12 +238,15 @@ func mysqlForm(name string, t *sql.ColumnType) (form, bool) {
 			scale = 30
 		}
 		f.cast = fmt.Sprintf("DECIMAL(65,%d)", scale)
-	case "FLOAT":
-		f.class, f.raw = classFloat, false
-	case "DOUBLE":
-		f.class = classDouble
-		if _, scale, ok := t.DecimalSize(); ok && scale < 31 { // printed rounded, as FLOAT is
+	case "FLOAT", "DOUBLE":
+		f.class, f.raw = classDouble, true
+		if name == "FLOAT" {
 			f.class, f.raw = classFloat, false
+		}
+		// With a scale, the value of a sub-select has more digits in a condition than in the
+		// result.
+		if _, scale, ok := t.DecimalSize(); ok && scale < 31 {
+			f.class, f.raw, f.rounded, f.cast = classDecimal, false, true, fmt.Sprintf("DECIMAL(65,%d)", scale)
 		}
 	case "DATE", "DATETIME", "TIMESTAMP", "TIME":
 		f.class, f.raw = classText, t.ScanType() != reflect.TypeFor[sql.NullTime]() // as with parseTime

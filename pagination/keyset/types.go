@@ -33,7 +33,7 @@ type form struct {
 	cast    string // type of a bound value; "" = the database infers it
 	raw     bool   // the driver returns a column of the type as sel would select it
 	prefix  int    // sorted and compared by so many characters; 0 = by all
-	rounded bool   // an expression that has more digits than the driver returns
+	rounded bool   // the key may have more digits than the driver returns
 	notNull bool   // the database says that it is never NULL
 
 	composite bool // a row of PostgreSQL, which may hold NULLs
@@ -74,7 +74,7 @@ func (f form) sel() (before, after string) {
 
 // order returns the SQL around the key wherever it is an operand. MySQL and MariaDB sort a
 // TEXT or a BLOB by its first max_sort_length bytes alone, and compare it by all. They
-// compare a quotient by more digits than they sort and return.
+// compare a quotient, and a float with a scale, by more digits than they sort and return.
 func (f form) order() (before, after string) {
 	switch {
 	case f.prefix > 0:
@@ -86,7 +86,7 @@ func (f form) order() (before, after string) {
 }
 
 // sorted returns the SQL around the key in a column that a UNION sorts by. MySQL and
-// MariaDB convert an ENUM to text in such a column, and round a DOUBLE with decimals.
+// MariaDB convert an ENUM to text in such a column, and round a FLOAT.
 func (f form) sorted() (before, after string) {
 	switch {
 	case f.dialect == MySQL && (f.class == classNumber || f.class == classSet):
