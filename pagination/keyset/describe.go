@@ -250,6 +250,7 @@ func mysqlForm(name string, t *sql.ColumnType) (form, bool) {
 		}
 	case "DATE", "DATETIME", "TIMESTAMP", "TIME":
 		f.class, f.raw = classText, t.ScanType() != reflect.TypeFor[sql.NullTime]() // as with parseTime
+		f.zeros = name == "DATE" || name == "DATETIME"
 	case "CHAR", "VARCHAR", "TINYTEXT":
 		f.class = classString
 	case "TEXT", "MEDIUMTEXT", "LONGTEXT":

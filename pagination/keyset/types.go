@@ -37,6 +37,7 @@ type form struct {
 	notNull bool   // the database says that it is never NULL
 
 	composite bool // a row of PostgreSQL, which may hold NULLs
+	zeros     bool // MariaDB and MySQL read IS NULL as true for a zero date, if the column is NOT NULL
 	compound  bool // SQLite reads it from a UNION, whose parts may have other affinities
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/mainstay-go/mainstay/internal/testserver"
 	"github.com/mainstay-go/mainstay/pagination"
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
@@ -357,4 +358,31 @@ func TestNumberedColumns(t *testing.T) {
 	require.NoError(t, err)
 	_, err = k.Verify(t.Context(), s, nil)
 	require.NoError(t, err)
+}
+
+// IS NULL is true for a zero date in a column that is NOT NULL.
+func TestZeroDates(t *testing.T) {
+	t.Parallel()
+	server := testserver.MariaDB(t)
+	server.CreateDatabase(t, "zeros")
+	db := open(t, "mysql", server.DSN("zeros")+"&sql_mode=%27%27")
+	exec(t, db, "CREATE TABLE c (id INT PRIMARY KEY)", "INSERT INTO c SELECT seq FROM seq_1_to_30", "CREATE TABLE z (id INT PRIMARY KEY, d DATE NOT NULL, m DATETIME NOT NULL)",
+		"INSERT INTO z SELECT seq, IF(seq MOD 3 = 0, '0000-00-00', '2020-01-01' + INTERVAL seq DAY), IF(seq MOD 3 = 0, '0000-00-00', '2020-01-01' + INTERVAL seq DAY) FROM seq_1_to_30")
+	for _, column := range []string{"z.d", "z.m"} {
+		for _, nulls := range []keyset.Nulls{keyset.NullsNative, keyset.NullsFirst, keyset.NullsLast} {
+			id := keyset.Column[typeRow]{Name: "id", Expr: "z.id", Unique: true}
+			for _, nullable := range []bool{false, true} {
+				k, s := asked(t, db, keyset.MySQL, keyset.Base{Columns: []string{"z.id"}, From: "z"}, keyset.Column[typeRow]{Name: "k", Expr: column, Nullable: nullable, Nulls: nulls}, id)
+				bothWays(t, k, s, "k", 30)
+			}
+			id.Expr = "c.id"
+			k, s := asked(t, db, keyset.MySQL, keyset.Base{Columns: []string{"c.id"}, From: "c LEFT JOIN z ON z.id = c.id"}, keyset.Column[typeRow]{Name: "k", Expr: column, Nulls: nulls}, id)
+			bothWays(t, k, s, "k", 30)
+			k, s = asked(t, db, keyset.MySQL, keyset.Base{Columns: []string{"c.id"}, From: "c LEFT JOIN z ON z.id = c.id AND z.id < 20"}, keyset.Column[typeRow]{Name: "k", Expr: column, Nullable: true, Nulls: nulls}, id)
+			bothWays(t, k, s, "k", 30)
+			k, s = asked(t, db, keyset.MySQL, keyset.Base{Columns: []string{"c.id"}, From: "c LEFT JOIN z ON z.id = c.id AND z.id < 20"}, keyset.Column[typeRow]{Name: "k", Expr: column, Nulls: nulls}, id)
+			_, err := byTokens(t, k, s, keyset.Query{Ordering: "k"})
+			require.ErrorIs(t, err, keyset.ErrWalk)
+		}
+	}
 }
