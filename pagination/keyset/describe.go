@@ -42,6 +42,9 @@ func (s SQLSource[T]) describe(ctx context.Context, keys []Key) ([]form, error) 
 	return list, nil
 }
 
+// exact is a number that is another one if it is rounded to 15 digits.
+const exact = "0.30000000000000004"
+
 func (s SQLSource[T]) describePostgres(ctx context.Context, b *Base, keys []Key) ([]form, error) {
 	b.Columns, b.Args = onlyOne, b.Args[min(columnArgs(s.Dialect, b), len(b.Args)):]
 	st, err := newStatement(s.Dialect, b)
@@ -52,15 +55,16 @@ func (s SQLSource[T]) describePostgres(ctx context.Context, b *Base, keys []Key)
 	for i := range keys {
 		// The comparison and ORDER BY fail for a type without an order.
 		d := "d.mainstay_k" + strconv.Itoa(i+1)
-		st.write("CAST(pg_typeof(", d, ") AS text), (WITH RECURSIVE base AS (SELECT typtype, typbasetype FROM pg_type WHERE oid = CAST(pg_typeof(", d, ") AS oid) ",
-			"UNION ALL SELECT t.typtype, t.typbasetype FROM base JOIN pg_type t ON t.oid = base.typbasetype) ",
-			"SELECT MAX(CASE typtype WHEN 'c' THEN 1 ELSE 0 END) FROM base), ")
+		st.write("CAST(pg_typeof(", d, ") AS text), (WITH RECURSIVE base AS (SELECT typtype, typbasetype, typname, typcategory FROM pg_type WHERE oid = CAST(pg_typeof(", d, ") AS oid) ",
+			"UNION ALL SELECT t.typtype, t.typbasetype, t.typname, t.typcategory FROM base JOIN pg_type t ON t.oid = base.typbasetype) ",
+			"SELECT MAX(CASE typtype WHEN 'c' THEN 1 ELSE 0 END) + 2 * MAX(CASE WHEN typtype IN ('c', 'r', 'm') OR typcategory = 'A' ",
+			"OR typname IN ('date', 'timestamp', 'timestamptz', 'float4', 'float8', 'cube', 'seg') THEN 1 ELSE 0 END) FROM base), ")
 	}
 	for i := range keys {
 		d := "d.mainstay_k" + strconv.Itoa(i+1)
 		st.write("(", d, " < ", d, ") IS NULL AND ")
 	}
-	st.write("true")
+	st.write("true, CAST(DATE '2026-02-01' AS text), CAST(", exact, " AS double precision), CAST(CAST(", exact, " AS double precision) AS text)")
 	// The row of the outer join has NULLs of the right types.
 	st.write(" FROM (SELECT 1 AS one) o LEFT JOIN (")
 	st.selectKeys(keys, "")
@@ -73,12 +77,14 @@ func (s SQLSource[T]) describePostgres(ctx context.Context, b *Base, keys []Key)
 		return nil, fmt.Errorf("keyset: the types of the sort keys could not be read, or have no order: %w", err)
 	}
 	defer rows.Close()
-	names, composite := make([]string, len(keys)), make([]int, len(keys))
-	dest := make([]any, 0, 2*len(keys)+1)
+	names, kinds := make([]string, len(keys)), make([]int, len(keys))
+	dest := make([]any, 0, 2*len(keys)+4)
 	for i := range names {
-		dest = append(dest, &names[i], &composite[i])
+		dest = append(dest, &names[i], &kinds[i])
 	}
-	dest = append(dest, new(any))
+	var date, text string
+	var double float64
+	dest = append(dest, new(any), &date, &double, &text)
 	if !rows.Next() {
 		return nil, errors.Join(errors.New("keyset: the database returned no types"), rows.Err())
 	}
@@ -88,7 +94,14 @@ func (s SQLSource[T]) describePostgres(ctx context.Context, b *Base, keys []Key)
 	list := make([]form, len(keys))
 	for i, name := range names {
 		list[i] = postgresForm(name)
-		list[i].composite = composite[i] > 0
+		list[i].composite = kinds[i]&1 != 0
+		texts := list[i].class == classText && kinds[i]&2 != 0 // of dates or floats
+		switch {
+		case texts && date != "2026-02-01":
+			return nil, refused(keys[i], name, "DateStyle of the session makes a text of it that may not be read back: set DateStyle to ISO in the DSN")
+		case texts && text != exact, list[i].class == classDouble && strconv.FormatFloat(double, 'g', -1, 64) != exact:
+			return nil, refused(keys[i], name, "extra_float_digits of the session rounds it: set extra_float_digits to 1 in the DSN")
+		}
 		switch name {
 		case "record", "json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle":
 			return nil, refused(keys[i], name, "PostgreSQL does not sort it, or does not read its text back; sort by a part of it")
@@ -108,6 +121,8 @@ func postgresForm(name string) form {
 		f.class, f.raw = classInt, true
 	case "double precision":
 		f.class, f.raw = classDouble, true
+	case "real":
+		f.class = classFloat
 	case "boolean":
 		f.class, f.raw = classPlain, true
 	case "bytea":

@@ -52,10 +52,14 @@ func (f form) sel() (before, after string) {
 		// An expression has no declared type, so no driver converts its text to a time.
 		return "+(", ")"
 	case Postgres:
-		if f.class == classUnknown || f.class == classText || f.class == classTime {
+		switch f.class {
+		case classUnknown, classText:
 			return "CAST(", " AS text)"
-		}
-		if f.class == classOID {
+		case classTime: // JSON has one form of a time, whatever DateStyle and TimeZone are
+			return "to_json(", ") #>> '{}'"
+		case classFloat: // as text it has the digits of extra_float_digits
+			return "CAST(", " AS double precision)"
+		case classOID:
 			return "CAST(CAST(", " AS oid) AS text)"
 		}
 	case MySQL:

@@ -2,6 +2,7 @@ package pagination_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -383,6 +384,44 @@ func TestZeroDates(t *testing.T) {
 			k, s = asked(t, db, keyset.MySQL, keyset.Base{Columns: []string{"c.id"}, From: "c LEFT JOIN z ON z.id = c.id AND z.id < 20"}, keyset.Column[typeRow]{Name: "k", Expr: column, Nulls: nulls}, id)
 			_, err := byTokens(t, k, s, keyset.Query{Ordering: "k"})
 			require.ErrorIs(t, err, keyset.ErrWalk)
+		}
+	}
+}
+
+// The settings of a session decide how PostgreSQL writes times and floats as text. The keys
+// do not depend on them, or are an error.
+func TestSettingsOfSessions(t *testing.T) {
+	t.Parallel()
+	server := testserver.Postgres(t)
+	server.CreateDatabase(t, "settings")
+	db := open(t, "pgx", server.DSN("settings"))
+	exec(t, db, "CREATE DOMAIN moment AS timestamptz",
+		"CREATE TABLE t (id INT PRIMARY KEY, ts timestamptz NOT NULL, m moment NOT NULL, d date NOT NULL, r real NOT NULL, f float8 NOT NULL, ds date[] NOT NULL, rs real[] NOT NULL, n numeric NOT NULL, i interval NOT NULL)",
+		"INSERT INTO t SELECT i, x, x, x::date, 1 + i / 1000000.0, 1 + i / 1e15, ARRAY[x::date], ARRAY[1 + i / 1000000.0], 1 + i / 1e15, i * interval '1 hour 1 second' FROM generate_series(1, 28) i, LATERAL (SELECT '2026-01-01'::timestamptz + i * interval '13 hours' AS x) y",
+		"INSERT INTO t SELECT 29, x::timestamptz, x::timestamptz, x::date, '-infinity', 'NaN', ARRAY[x::date], '{NaN}', 'NaN', '1 mon -1 day' FROM (SELECT '0005-02-28 BC' AS x) y",
+		"INSERT INTO t SELECT 30, x::timestamptz, x::timestamptz, x::date, 'NaN', 'infinity', ARRAY[x::date], '{}', 0, '-1 mon 1 day' FROM (SELECT 'infinity' AS x) y")
+	dates, floats := []string{"t.m", "t.ds", "t.rs"}, []string{"t.rs"}
+	for settings, refused := range map[string][]string{
+		"DateStyle=ISO,DMY&TimeZone=Asia/Kolkata&extra_float_digits=3":       nil,
+		"DateStyle=SQL,MDY&TimeZone=Asia/Kolkata&IntervalStyle=sql_standard": dates,
+		"DateStyle=German&TimeZone=Europe/Dublin&IntervalStyle=iso_8601":     dates,
+		"DateStyle=Postgres,DMY&TimeZone=America/St_Johns":                   dates,
+		"extra_float_digits=0":  append(slices.Clone(floats), "t.m", "t.ds"),
+		"extra_float_digits=-5": append(slices.Clone(floats), "t.m", "t.ds"),
+		"extra_float_digits=0&default_query_exec_mode=simple_protocol": append(slices.Clone(floats), "t.m", "t.ds", "t.f", "t.r * 2"),
+	} {
+		db := open(t, "pgx", server.DSN("settings")+"&"+settings)
+		for _, expr := range []string{"t.ts", "t.m", "t.d", "t.r", "t.f", "t.ds", "t.rs", "t.n", "t.i", "t.r * 2", "t.ts + interval '1 day'"} {
+			k, s := asked(t, db, keyset.Postgres, keyset.Base{Columns: []string{"t.id"}, From: "t"}, keyset.Column[typeRow]{Name: "k", Expr: expr}, keyset.Column[typeRow]{Name: "id", Expr: "t.id", Unique: true})
+			if !slices.Contains(refused, expr) {
+				t.Run(expr+" with "+settings, func(t *testing.T) { bothWays(t, k, s, "k", 30) })
+				continue
+			}
+			var broken *keyset.WalkError
+			_, err := k.Page(t.Context(), s, keyset.Query{Ordering: "k"})
+			require.ErrorAs(t, err, &broken, "%s with %s", expr, settings)
+			assert.Equal(t, "k", broken.Column)
+			assert.Contains(t, broken.Problem, "in the DSN")
 		}
 	}
 }
