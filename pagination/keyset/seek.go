@@ -23,7 +23,7 @@ type Seek struct {
 
 	usual int    // the limit of the usual page, which is part of the text
 	forms []form // how each key is written; nil = as an unknown type
-	also  []Key  // keys to select instead of the order's: for the row of a short cursor
+	also  []Key  // keys to select: the order's and more, for the row of a short cursor
 	taps  []int  // columns of the result that hold a key; -1 = a separate column
 
 	outputs []name // the names of Base.Columns that the database reported

@@ -425,3 +425,37 @@ func TestSettingsOfSessions(t *testing.T) {
 		}
 	}
 }
+
+// A long value of a unique column that does not break ties makes a short cursor, too.
+func TestLongUniqueValues(t *testing.T) {
+	t.Parallel()
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			db := e.open(t)
+			exec(t, db, "CREATE TABLE t (id INTEGER NOT NULL, shop INTEGER NOT NULL, url VARCHAR(1000) NOT NULL UNIQUE, PRIMARY KEY (shop, id))")
+			for i := range 9 {
+				exec(t, db, fmt.Sprintf("INSERT INTO t VALUES (%d, %d, '%d%s')", i+1, i%2, i*7%9, strings.Repeat("x", i%3*450)))
+			}
+			columns := []keyset.Column[typeRow]{{Name: "id", Expr: "t.id"}, {Name: "shop", Expr: "t.shop"}, {Name: "url", Expr: "t.url", Unique: true}}
+			k, err := keyset.New("long", pagination.Preset{Size: 1, MaxSize: 200}, mustCursors(t), columns, &keyset.Options{TieBreak: []string{"shop", "id"}, Ordering: "url"})
+			require.NoError(t, err)
+			_, s := asked(t, db, e.dialect, keyset.Base{Columns: []string{"t.id"}, From: "t"}, columns...)
+			bothWays(t, k, s, "url", 9)
+			walk := k.Walk(t.Context(), s, nil)
+			n := 0
+			for _, err := range walk.Rows() {
+				require.NoError(t, err)
+				cursor, err := walk.Cursor()
+				require.NoError(t, err)
+				require.Less(t, len(cursor), 1100)
+				n++
+			}
+			assert.Equal(t, 9, n)
+			first := 9
+			list, err := k.Connection(t.Context(), s, keyset.ConnectionArgs{First: &first})
+			require.NoError(t, err)
+			assert.Len(t, list.Edges, 9)
+		})
+	}
+}
