@@ -20,7 +20,8 @@ import (
 // of the value in Args.
 type Base struct {
 	// Columns are the columns of the result: "p.id", "c.name AS category". Each column
-	// needs its own name, so "*" is not allowed.
+	// needs its own name, so "*" is not allowed. The first page rejects a column that makes
+	// one row of the list or several rows of one, and a window function.
 	Columns []string
 	// From is the text after FROM, with its joins.
 	From string
