@@ -231,12 +231,17 @@ func newStatement(d Dialect, b *Base) (*statement, error) {
 	s.b.Grow(len(columns) + len(from) + len(b.Where) + 256) // enough for most statements
 	rest := b.Args
 	marks, highest := 0, 0
+	var used map[int]bool // the numbers in the texts
 	take := func(text string) fragment {
 		n := 0
 		placeholders(text, d, func(p placeholder) {
-			highest = max(highest, p.number)
-			if p.number == 0 {
+			switch highest = max(highest, p.number); {
+			case p.number == 0:
 				n++
+			case p.number > 0 && used == nil:
+				used = map[int]bool{p.number: true}
+			case p.number > 0:
+				used[p.number] = true
 			}
 		})
 		marks += n
@@ -264,6 +269,12 @@ func newStatement(d Dialect, b *Base) (*statement, error) {
 		s.native = true
 		if !s.inOrder {
 			s.numbers = make([]int, len(b.Args))
+			if len(used) == len(b.Args) { // the numbers stay
+				s.args = append(make([]any, 0, len(b.Args)+4), b.Args...)
+				for i := range s.numbers {
+					s.numbers[i] = i + 1
+				}
+			}
 		}
 	case marks != len(b.Args):
 		return nil, fmt.Errorf(`keyset: Base has %d placeholders and %d Args; write a literal question mark as "??"`, marks, len(b.Args))

@@ -184,9 +184,9 @@ func TestVendorPlaceholders(t *testing.T) {
 		},
 		{
 			SQLServer, "t.a = @p2 AND t.b = @p1 AND t.c = @p2",
-			"SELECT t.id, abs(t.k - @p1) AS mainstay_k1, t.id AS mainstay_k2 FROM t WHERE (t.a = @p2 AND t.b = @p3 AND t.c = @p2)" +
+			"SELECT t.id, abs(t.k - @p3) AS mainstay_k1, t.id AS mainstay_k2 FROM t WHERE (t.a = @p2 AND t.b = @p1 AND t.c = @p2)" +
 				" AND abs(t.k - @p4) >= @p5 AND ((abs(t.k - @p4) = @p5 AND t.id > @p6) OR (abs(t.k - @p4) > @p5)) ORDER BY abs(t.k - @p4), t.id OFFSET 0 ROWS FETCH NEXT @p7 ROWS ONLY",
-			[]any{7, "two", "one", 7, int64(5), int64(5), 26},
+			[]any{"one", "two", 7, 7, int64(5), int64(5), 26},
 		},
 	} {
 		sql, args, err := q.SQL(c.dialect, Base{Columns: []string{"t.id"}, From: "t", Where: c.where, Args: []any{"one", "two"}, Keys: true})
