@@ -282,7 +282,6 @@ func (r *Registry) runCheck(ctx context.Context, s *slot, asked bool) {
 func (r *Registry) execute(base context.Context, s *slot, current *run) {
 	ctx, cancel := context.WithTimeout(base, s.Timeout)
 	o := outcome{kind: KindPanic, status: Fail, output: "the check ended its goroutine"}
-	var res Result
 	defer func() {
 		defer close(current.done)
 		cancel()
@@ -293,17 +292,18 @@ func (r *Registry) execute(base context.Context, s *slot, current *run) {
 		}
 		o.at = time.Now()
 		o.took = o.at.Sub(current.started)
-		r.finish(s, current, o, &res, base.Err() != nil)
+		r.finish(s, current, o, base.Err() != nil)
 	}()
-	res = s.Checker.Check(ctx)
+	res := s.Checker.Check(ctx)
 	// Err.Error is code of the check too and needs the same recover.
 	output := r.outputOf(&res)
-	res.Observed = r.cleanObserved(res.Observed)
-	o = outcome{kind: KindReported, output: output, observed: res.Observed}
+	res.Observed = slices.Clone(res.Observed) // the check may change its own later
+	status := s.grades.grade(&res)
+	o = outcome{kind: KindReported, status: status, output: output, observed: r.cleanObserved(res.Observed)}
 }
 
 // finish frees the slot and records the outcome of the run.
-func (r *Registry) finish(s *slot, current *run, o outcome, res *Result, aborted bool) {
+func (r *Registry) finish(s *slot, current *run, o outcome, aborted bool) {
 	r.mu.Lock()
 	s.run = nil
 	if current.timedOut || aborted || s.removed {
@@ -313,9 +313,6 @@ func (r *Registry) finish(s *slot, current *run, o outcome, res *Result, aborted
 			r.traced(func(t *Trace) func(context.Context, RunEvent) { return t.LateReturn }, s, o)
 		}
 		return
-	}
-	if o.kind == KindReported {
-		o.status = s.grades.grade(res)
 	}
 	o.asked = current.asked
 	tr := r.settle(s, o)

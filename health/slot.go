@@ -6,7 +6,7 @@ import (
 )
 
 // slot is one check and its state. The registry's mutex guards all of it except the
-// embedded Check, which never changes.
+// embedded Check, which never changes, and grades, which belong to the run in flight.
 type slot struct {
 	Check
 	inReady bool
