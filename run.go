@@ -148,10 +148,10 @@ func (r *runningPart) stop(timeout time.Duration) error {
 // onlyCanceled reports whether an error is the cancellation of a context and no other error
 // is joined with it.
 func onlyCanceled(err error) bool {
-	if err == context.Canceled { // errors.Is would find it beside other errors
+	if err == context.Canceled { //nolint:errorlint // errors.Is would find it beside other errors
 		return true
 	}
-	switch err := err.(type) {
+	switch err := err.(type) { //nolint:errorlint // each level is read by itself
 	case interface{ Unwrap() error }:
 		return onlyCanceled(err.Unwrap())
 	case interface{ Unwrap() []error }:
