@@ -137,13 +137,31 @@ func New(name string, source driver.Source, storage Storage, opts *Options) (*Jo
 	if err := j.opts.RestoreTest.validate(source); err != nil {
 		return nil, err
 	}
-	if exclude := source.Abilities().Exclude; exclude != nil {
-		if folder := storage.Abilities().Folder; folder != "" {
+	if j.targets, err = newTargets(j.opts.Targets); err != nil {
+		return nil, err
+	}
+	j.excludeStorages()
+	return j, nil
+}
+
+// excludeStorages leaves the folders of all storages out of the dumps.
+func (j *Job) excludeStorages() {
+	exclude := j.source.Abilities().Exclude
+	if exclude == nil {
+		return
+	}
+	storages := []Storage{j.storage}
+	for _, t := range j.targets {
+		storages = append(storages, t.Storage)
+	}
+	if j.opts.History != nil {
+		storages = append(storages, j.opts.History)
+	}
+	for _, s := range storages {
+		if folder := s.Abilities().Folder; folder != "" {
 			exclude(folder)
 		}
 	}
-	j.targets, err = newTargets(j.opts.Targets)
-	return j, err
 }
 
 // Name returns the job's name.

@@ -38,7 +38,8 @@ type Abilities struct {
 	// Lock admits one run of a job at a time, from any host. It returns [ErrLocked] at once
 	// if another run holds the lock. The lock ends with its process.
 	Lock func(ctx context.Context, job string) (unlock func() error, err error)
-	// Exclude leaves a folder out of a dump: the folder that the backups are written to.
+	// Exclude leaves a folder out of all dumps. A job calls it once for each folder of its
+	// storage, its targets and its history. Overwrite must not remove such a folder.
 	Exclude func(folder string)
 	// Accounts writes the accounts or roles that the database needs, with their privileges,
 	// as statements that create them on another server.
