@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"syscall"
@@ -43,7 +44,7 @@ func (o *RestoreTestOptions) limit() (time.Duration, bool) {
 	if o.Within > 0 {
 		return o.Within, true
 	}
-	return max(4*o.Every, 4*defaultRestoreTestEvery), true
+	return 4 * min(max(o.Every, defaultRestoreTestEvery), math.MaxInt64/4), true
 }
 
 func (o *RestoreTestOptions) validate(source driver.Source) error {

@@ -32,6 +32,9 @@ type Policy struct {
 	Force bool
 }
 
+// maxDays is the largest number of days that is not the same as all backups.
+const maxDays = 4_000_000
+
 func (p *Policy) validate() error {
 	for name, n := range map[string]int{"Days": p.Days, "Last": p.Last, "Daily": p.Daily, "Weekly": p.Weekly, "Monthly": p.Monthly, "Yearly": p.Yearly, "MinKeep": p.MinKeep} {
 		if n < 0 {
@@ -41,7 +44,7 @@ func (p *Policy) validate() error {
 	if p.MaxBytes < 0 {
 		return errors.New("backup: the retention's MaxBytes is negative")
 	}
-	if p.Days+p.Last+p.Daily+p.Weekly+p.Monthly+p.Yearly == 0 {
+	if max(p.Days, p.Last, p.Daily, p.Weekly, p.Monthly, p.Yearly) == 0 {
 		p.Days = 30
 	}
 	if p.MinKeep == 0 {
@@ -195,7 +198,8 @@ func (r *retention) rules(e Entry) (reasons []string) {
 	if e.State == Unknown || e.State == Damaged || e.Time().After(r.now) {
 		return nil
 	}
-	young := r.last != nil && r.last.Time().Sub(e.Time()) <= time.Duration(r.Days)*24*time.Hour
+	// Dates reach further than a time.Duration, whose limit is 292 years.
+	young := r.last != nil && !e.Time().Before(r.last.Time().AddDate(0, 0, -min(r.Days, maxDays)))
 	if !e.good() {
 		// A suspect backup counts for no rule. It is deleted when good ones of its age are.
 		if young {

@@ -3,6 +3,7 @@ package backup
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -256,5 +257,23 @@ func TestRetentionOnDisk(t *testing.T) {
 	}
 	if err := j.Pin(t.Context(), "../../etc/passwd", true); err == nil {
 		t.Error("a pin outside of the folder")
+	}
+}
+
+// TestKeepForEver: no number of days, periods or backups is too large.
+func TestKeepForEver(t *testing.T) {
+	var entries []Entry
+	for day := range 40 {
+		entries = append(entries, entryAt(daysAgo(day*30), Good))
+	}
+	for _, p := range []Policy{{Days: 100_000}, {Days: 200_000}, {Days: 999_999}, {Days: math.MaxInt}, {Days: math.MaxInt, Last: math.MaxInt, Daily: 2}} {
+		decisions, err := plan(retainNow, entries, policy(t, p))
+		if err != nil || kept(decisions) != len(entries) {
+			t.Errorf("%+v: %d of %d kept, %v", p, kept(decisions), len(entries), err)
+		}
+	}
+	o := RestoreTestOptions{At: newScratch(1), Every: math.MaxInt64 / 2}
+	if within, asked := o.limit(); !asked || within < o.Every {
+		t.Errorf("a limit of %v", within)
 	}
 }
