@@ -244,7 +244,7 @@ func (r *run) locked(ctx context.Context) error {
 func (r *run) record(ctx context.Context, outcome error) {
 	ctx = context.WithoutCancel(ctx)
 	r.finish(outcome)
-	if errors.Is(outcome, errShared) && r.historyStorage() == r.storage { // the files are those of the other job
+	if errors.Is(outcome, errShared) && sameStorage(r.historyStorage(), r.storage) { // the files are those of the other job
 		r.counters.end(r.report, false)
 		return
 	}
@@ -467,6 +467,7 @@ func checkID(job, id string) error {
 const (
 	manifestSuffix = ".json"
 	verifySuffix   = ".verify.json"
+	testSuffix     = ".restoretest.json"
 	pinSuffix      = ".pin"
 	acceptSuffix   = ".accepted"
 )

@@ -74,7 +74,7 @@ func (r *run) look(ctx context.Context) error {
 // mounted warns if the storage is empty and the history, which is elsewhere, knows a backup in
 // it. A disk that is not mounted leaves an empty folder.
 func (r *run) mounted(ctx context.Context) {
-	if r.historyStorage() == r.storage {
+	if sameStorage(r.historyStorage(), r.storage) {
 		return
 	}
 	runs, err := r.History(ctx, 10)

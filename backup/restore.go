@@ -94,7 +94,7 @@ func (j *Job) restorable(ctx context.Context, id string) (Entry, RestoreReport, 
 		return e, RestoreReport{}, err
 	}
 	report := RestoreReport{ID: e.ID}
-	if e.State != Good && e.State != Suspect {
+	if e.State != Good && e.State != Suspect && !e.unproven {
 		return e, report, fmt.Errorf("backup: %s cannot be restored: %s", e.ID, e.Problem)
 	}
 	if id == "" && e.RestoreTest != nil && !e.RestoreTest.OK {

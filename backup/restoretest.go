@@ -99,7 +99,7 @@ func (j *Job) TestRestore(ctx context.Context, id string) (Verification, error) 
 	case err != nil && (v.OK || v.ID == ""):
 		return v, err
 	case err != nil:
-		return v, j.outcome(ctx, v, err)
+		return v, j.outcome(ctx, v.ID, err, func() error { return j.keep(ctx, v) })
 	}
 	unrecorded := j.keep(ctx, v) // the test takes longer; the storage may be read-only
 	v, err = j.restoreAndCompare(ctx, v)
@@ -137,7 +137,8 @@ func (j *Job) restoreAndCompare(ctx context.Context, v Verification) (Verificati
 	if err != nil {
 		err = fmt.Errorf("%w: restoring %s into a scratch database: %s", ErrVerification, v.ID, d.Problem)
 	}
-	return v, j.outcome(context.WithoutCancel(ctx), v, err)
+	ctx = context.WithoutCancel(ctx)
+	return v, j.outcome(ctx, v.ID, err, func() error { return j.writeSealed(ctx, v.ID+testSuffix, d) })
 }
 
 // restoreScratch returns ErrVerification if the backup is the cause of the failure.

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
 // restoring is the state of a running restore of a bundle.
@@ -175,6 +176,35 @@ func (s *Source) discard(ctx context.Context, targets string) error {
 		}
 	}
 	return nil
+}
+
+// leftover reports whether restores of the parts chose the names of all targets themselves.
+func (s *Source) leftover(ctx context.Context, targets string) bool {
+	parts, err := parseTargets(targets)
+	if err != nil {
+		return false
+	}
+	for name, target := range parts {
+		source, err := s.opts.Open(name)
+		if err != nil {
+			return false
+		}
+		able := source.Abilities()
+		switch {
+		case able.Leftover != nil:
+			if !able.Leftover(ctx, target) {
+				return false
+			}
+		case able.Original == nil:
+			return false
+		default:
+			original, err := able.Original(ctx)
+			if err != nil || !server.Leftover(original, target) {
+				return false
+			}
+		}
+	}
+	return len(parts) > 0
 }
 
 // discard removes a restored part.

@@ -53,6 +53,10 @@ type Abilities struct {
 	// of several sources needs it when a later source fails, and a job needs it to clean up
 	// after an interrupted restore.
 	Discard func(ctx context.Context, target string) error
+	// Leftover reports whether a restore chose this name itself, so that a marker that no key
+	// authenticates may ask to discard it. Without Leftover, the name must have the form of
+	// such a name, and be beside Original.
+	Leftover func(ctx context.Context, target string) bool
 	// Test restores a dump into a new database, calls use with the contents, and always
 	// drops that database. It reads from r only after the database exists. A missing right
 	// to create one is therefore not reported as an error of the dump. An error that wraps

@@ -78,7 +78,7 @@ func (f *Source) Describe() driver.Description {
 
 // Abilities returns the optional functions of the source.
 func (f *Source) Abilities() driver.Abilities {
-	return driver.Abilities{Exclude: f.exclude, Restore: f.Restore, Discard: discard, Original: f.original, Overwrite: f.Overwrite}
+	return driver.Abilities{Exclude: f.exclude, Restore: f.Restore, Discard: discard, Leftover: f.leftover, Original: f.original, Overwrite: f.Overwrite}
 }
 
 // exclude leaves out a folder inside the source, so that backups do not contain themselves.

@@ -25,6 +25,11 @@ func (f *Source) original(context.Context) (string, error) {
 	return f.root, err
 }
 
+// leftover reports whether a restore chose the name of a folder itself.
+func (f *Source) leftover(_ context.Context, target string) bool {
+	return server.Leftover(f.root, target)
+}
+
 // discard removes a restored folder.
 func discard(_ context.Context, target string) error { return removeTree(target) }
 
