@@ -85,6 +85,8 @@ func (u *UnfinishedRestore) String() string {
 		left = ", and may have left " + strings.Join(u.Left, ", ")
 	}
 	switch {
+	case u.ID == "":
+		return fmt.Sprintf("a restore began before %s and may have been interrupted, but its marker %s says no more: %v: check the database, then settle it", began, u.file, errSeal)
 	case u.Changed:
 		return fmt.Sprintf("the restore of %s over %s began at %s and did not end%s: repeat it, or settle it after you have checked %s (the state before is in %s)",
 			u.ID, u.Database, began, left, u.Database, u.Safety)
@@ -232,7 +234,7 @@ func (j *Job) marksOf(ctx context.Context, objects []Object) ([]UnfinishedRestor
 		case errors.Is(err, ErrNotFound):
 			continue // the restore has ended since the listing
 		case errors.Is(err, errSeal): // still a marker, whose content counts for nothing
-			u = UnfinishedRestore{ID: "an unknown backup", Database: "an unknown database (" + o.Name + " cannot be trusted: " + errSeal.Error() + ")", Over: true, Changed: true, Time: o.Modified}
+			u = UnfinishedRestore{Database: "an unknown database", Over: true, Changed: true, Time: o.Modified}
 		case err != nil:
 			return nil, err
 		}

@@ -20,6 +20,9 @@ func (f *Source) original(context.Context) (string, error) {
 	}
 	skip, err := f.inside()
 	for folder := range skip {
+		if _, err := os.Lstat(filepath.Join(f.root, filepath.FromSlash(folder))); errors.Is(err, os.ErrNotExist) {
+			continue
+		}
 		return "", fmt.Errorf("backup: %s cannot be replaced, because the backups or their history are inside, in %s: restore into a new folder, and move the files", f.root, folder)
 	}
 	return f.root, err
@@ -42,6 +45,9 @@ func discard(_ context.Context, target string) error { return removeTree(target)
 // is impossible, for example on a file system without hard links.
 func (f *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOptions) (got driver.Contents, err error) {
 	second := filepath.Join(filepath.Dir(f.root), ".tmp-restore-"+filepath.Base(f.root)+"-"+server.RandomDigits())
+	if _, err := f.original(ctx); err != nil {
+		return got, err
+	}
 	touch := o.Touch
 	o.Target, o.Touch = second, nil
 	if _, got, err = f.Restore(ctx, r, o); err != nil {

@@ -5,6 +5,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -107,13 +108,22 @@ func TestDatabaseAndFolder(t *testing.T) {
 	require.ErrorContains(t, err, "uploads: ")
 	assert.NoFileExists(t, dir+"/second.db")
 	// An interrupted restore of both is cleaned up part by part.
-	require.NoError(t, os.WriteFile(filepath.Join(s.folder, "restoring.shop.x.json"), fmt.Appendf(nil, `{"id":%q,"left":["database=%s/copy.db","uploads=%[2]s/copy"]}`, m.ID, dir), 0o600))
+	left := filepath.Dir(s.path)
+	parts := map[string]string{"shop_restore_20260101T000000Z.db": dir + "/copy.db", "uploads_restore_20260101T000000Z": dir + "/copy"}
+	for name, from := range parts {
+		require.NoError(t, os.Rename(from, filepath.Join(left, name)))
+	}
+	marker := fmt.Sprintf(`{"id":%q,"left":["database=%s/shop_restore_20260101T000000Z.db","uploads=%[2]s/uploads_restore_20260101T000000Z"]}`, m.ID, left)
+	sealed := fmt.Appendf(nil, `{"content":%s,"sha256":"%x"}`, marker, sha256.Sum256([]byte("restoring.shop.x.json\n"+marker)))
+	require.NoError(t, os.WriteFile(filepath.Join(s.folder, "restoring.shop.x.json"), sealed, 0o600))
 	_, err = s.job.Check(t.Context(), time.Hour)
 	require.ErrorIs(t, err, backup.ErrHalfway)
 	_, err = s.job.Settle(t.Context(), true)
 	require.NoError(t, err)
-	assert.NoFileExists(t, dir+"/copy.db")
-	assert.NoDirExists(t, dir+"/copy")
+	for name := range parts {
+		assert.NoFileExists(t, filepath.Join(left, name))
+		assert.NoDirExists(t, filepath.Join(left, name))
+	}
 	_, err = s.job.Check(t.Context(), time.Hour)
 	require.NoError(t, err)
 	for _, wrong := range []string{"shop.db", "nosuch=x", "database=", "database=a,database=b"} {
