@@ -11,11 +11,11 @@ import (
 // deletes no backup and calls no hook. Its error is the error that a run would return.
 func (j *Job) Preflight(ctx context.Context) (warnings []string, err error) {
 	r := &run{Job: j, id: newID(j.name, j.now()), started: j.now()}
-	unlock, err := r.lock(ctx)
+	held, err := r.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer unlock()
+	defer held.release(ctx, j)
 	if replace := j.storage.Abilities().Replace; replace != nil { // a storage may lock files from Put against deletion
 		const name = "preflight"
 		if err := replace(ctx, name, []byte("whether files can be written here\n")); err != nil {

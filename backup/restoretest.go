@@ -122,6 +122,9 @@ func (j *Job) restoreAndCompare(ctx context.Context, v Verification) (Verificati
 	if err != nil {
 		return v, err
 	}
+	if err := sameEngine(e.Manifest, at); err != nil {
+		return v, fmt.Errorf("backup: %s: %w: %w", v.ID, driver.ErrUntested, err)
+	}
 	d := RestoreTest{Time: j.now().UTC()}
 	err = j.restoreScratch(ctx, at, e.Manifest, &d)
 	if err != nil && !errors.Is(err, ErrVerification) {
