@@ -138,7 +138,7 @@ func (j *Job) entry(ctx context.Context, id string, files map[string]Object) (En
 	}
 	if e.Manifest, err = parseManifest(j.name, id, data, j.opts.ManifestKey); err != nil {
 		e.State, e.Problem, e.newer = Unknown, err.Error(), errors.Is(err, errNewerFormat)
-		return e, nil //nolint:nilerr // an unreadable manifest is a result of List, not an error
+		return e, nil // an unreadable manifest is a result of List, not an error
 	}
 	artefact, found := files[e.Manifest.File]
 	switch {

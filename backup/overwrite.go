@@ -48,7 +48,7 @@ func (j *Job) RestoreOver(ctx context.Context, id, database string, opts *Restor
 	}
 	e, report, err := j.restorable(ctx, id)
 	if err != nil {
-		return OverwriteReport{RestoreReport: report}, err
+		return OverwriteReport{RestoreReport: report}, fmt.Errorf("backup: nothing was overwritten: %w", err)
 	}
 	out := OverwriteReport{RestoreReport: report}
 	out.Target = original

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"filippo.io/age"
-
 	"github.com/stretchr/testify/require"
 
 	"github.com/mainstay-go/mainstay/backup/driver"

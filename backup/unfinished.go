@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -357,7 +358,7 @@ func (j *Job) halfRestored(ctx context.Context) string {
 	if u == nil {
 		return ""
 	}
-	text := fmt.Sprintf("the restore of %s over %s was interrupted before this backup, so it may hold half of it", u.ID, u.Database)
+	text := fmt.Sprintf("the restore of %s over %s was interrupted before this backup, so it may hold half of it", cmp.Or(u.ID, "an unknown backup"), u.Database)
 	if u.Safety != "" {
 		text += " (the state before is in " + u.Safety + ")"
 	}

@@ -272,8 +272,8 @@ func (c *command) exit(ctx context.Context, err error) int {
 
 // codeOf returns the exit code of a problem that check found.
 func codeOf(kind error) int {
-	switch kind { //nolint:errorlint // a kind is a value
-	case backup.ErrStale, backup.ErrUnproven:
+	switch kind {
+	case backup.ErrStale, backup.ErrUnproven: //nolint:errorlint // a kind is a value
 		return Stale
 	case backup.ErrVerification, backup.ErrDamaged, backup.ErrNoIdentity:
 		return VerificationFailed

@@ -266,12 +266,13 @@ func (n *Notices) checked(ctx context.Context, failure error) error {
 	return n.update(ctx, func(u *update) {
 		ended := []kind{unreadable}
 		for of, subject := range subjects {
-			i := slices.IndexFunc(found, func(p backup.Problem) bool { return p.Kind == of }) //nolint:errorlint // a kind is a value
-			switch {
-			case i < 0:
+			if !slices.ContainsFunc(found, func(p backup.Problem) bool { return p.Kind == of }) { //nolint:errorlint // a kind is a value
 				ended = append(ended, subject.kind)
-			case !u.recent(subject.known):
-				u.problem(subject.kind, subject.level, subject.text, new(redact.Redactor).Error(found[i], 0))
+			}
+		}
+		for _, p := range found {
+			if subject := subjects[p.Kind]; !u.recent(subject.known) {
+				u.problem(subject.kind, subject.level, subject.text, new(redact.Redactor).Error(p, 0))
 			}
 		}
 		u.end("", ended...)

@@ -151,8 +151,8 @@ func Check(job *backup.Job, elsewhere func(context.Context) (Last, error)) healt
 		}
 		for _, problem := range found {
 			text := problem.Error()
-			switch problem.Kind { //nolint:errorlint // a kind is a value
-			case backup.ErrStale: // dates.Check has judged it
+			switch problem.Kind {
+			case backup.ErrStale: //nolint:errorlint // a kind is a value; dates.Check has judged it
 				continue
 			case backup.ErrSuspect: // troubles reports it
 				continue
