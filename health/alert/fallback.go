@@ -18,7 +18,7 @@ const fallbackWait = 5 * time.Second
 // The spare store belongs to one host, such as a [File]. It keeps a copy of the state of
 // one instance. While main is unreachable, decisions are made with this copy, and the
 // other instances count as unobserved. The first Update that reaches main again merges
-// them. ErrBusy of main is no outage: another process decides.
+// them. ErrBusy and ErrStandby of main are no outage: another process decides.
 //
 // The instance is Options.Instance of the Alerter.
 func Fallback(main, spare Store, instance string) Store {
@@ -57,7 +57,7 @@ func (s *fallback) Update(ctx context.Context, f func([]byte) ([]byte, error)) e
 		return next, failed
 	})
 	switch {
-	case failed != nil, !decided && (errors.Is(err, ErrBusy) || ctx.Err() != nil):
+	case failed != nil, !decided && (errors.Is(err, ErrBusy) || errors.Is(err, ErrStandby) || ctx.Err() != nil):
 		return err
 	case err == nil:
 		// Without its copy, the next outage begins with what the process knows.

@@ -84,7 +84,7 @@ type alertState struct {
 const alertsKey = "alerts"
 
 // Update runs f under a lease, so that only one process runs it at a time. Without the database,
-// only the leader receives its error.
+// only the leader receives its error, and the other servers stand by.
 func (a *alertState) Update(ctx context.Context, f func([]byte) ([]byte, error)) error {
 	st := a.store()
 	if st == nil {
@@ -99,8 +99,10 @@ func (a *alertState) Update(ctx context.Context, f func([]byte) ([]byte, error))
 	switch {
 	case err != nil && a.leads():
 		return err
-	case err != nil, !held:
-		return alert.ErrBusy // another server sends the messages
+	case err != nil:
+		return alert.ErrStandby
+	case !held:
+		return alert.ErrBusy
 	}
 	next, err := f([]byte(kept))
 	if err != nil || string(next) == kept {
