@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -22,17 +23,17 @@ type Part struct {
 
 // Options tune Run. The zero value is ready to use.
 type Options struct {
-	// StopTimeout is the time for one part to stop. After that, Run reports the part by
-	// name, abandons it, and stops the next part. An HTTP part needs its drain delay and
-	// its shutdown timeout within this time. Default 30 s.
+	// StopTimeout is the time for one part to stop, Close included. After that, Run reports
+	// the part by name, abandons it, and stops the next part. An HTTP part needs its drain
+	// delay and its shutdown timeout within this time. Default 30 s.
 	StopTimeout time.Duration
 	// Logger receives a line for each part that ends or does not stop. Default
 	// slog.Default().
 	Logger *slog.Logger
 }
 
-// ErrStopTimeout is wrapped by the error of Run if a part did not return in time after its
-// context had ended.
+// ErrStopTimeout is wrapped by the error of Run if Run or Close of a part did not return in
+// time after its context had ended.
 var ErrStopTimeout = errors.New("mainstay: the part did not stop in time")
 
 // Run starts the parts of a service and stops them in the reverse order when ctx ends or a part fails.
@@ -45,7 +46,7 @@ var ErrStopTimeout = errors.New("mainstay: the part did not stop in time")
 // If a part's Run returns an error, Run stops all parts and returns that error. If ctx
 // ended and every part stopped cleanly, Run returns nil. Otherwise it returns all errors
 // joined, each with the name of its part. It does not report the error of a context that it
-// ended itself.
+// ended itself, unless the part joined another error with it.
 //
 // Run does not recover panics. It installs no signal handler: use signal.NotifyContext.
 func Run(ctx context.Context, parts []Part, opts *Options) error {
@@ -106,7 +107,7 @@ func start(ctx context.Context, p Part, failed chan<- struct{}, logger *slog.Log
 		defer close(r.ended)
 		r.err = p.Run(own)
 		if own.Err() != nil {
-			if errors.Is(r.err, context.Canceled) {
+			if onlyCanceled(r.err) {
 				r.err = nil
 			}
 			return
@@ -134,5 +135,28 @@ func (r *runningPart) stop(timeout time.Duration) error {
 	if r.Close == nil {
 		return r.err
 	}
-	return errors.Join(r.err, r.Close())
+	closed := make(chan error, 1)
+	go func() { closed <- r.Close() }()
+	select {
+	case err := <-closed:
+		return errors.Join(r.err, err)
+	case <-timer.C:
+		return errors.Join(r.err, fmt.Errorf("%w (%v): its Close does not return", ErrStopTimeout, timeout))
+	}
+}
+
+// onlyCanceled reports whether an error is the cancellation of a context and no other error
+// is joined with it.
+func onlyCanceled(err error) bool {
+	if err == context.Canceled { //nolint:errorlint // errors.Is would find it beside other errors
+		return true
+	}
+	switch err := err.(type) { //nolint:errorlint // each level is read by itself
+	case interface{ Unwrap() error }:
+		return onlyCanceled(err.Unwrap())
+	case interface{ Unwrap() []error }:
+		branches := err.Unwrap()
+		return len(branches) > 0 && !slices.ContainsFunc(branches, func(e error) bool { return !onlyCanceled(e) })
+	}
+	return false
 }

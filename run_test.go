@@ -3,6 +3,7 @@ package mainstay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -102,6 +103,65 @@ func TestAPartThatDoesNotStopIsLeftBehind(t *testing.T) {
 		}
 		close(release)
 	})
+}
+
+func TestACloseThatHangsIsLeftBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r record
+		release := make(chan struct{})
+		defer close(release)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		broken := errors.New("3 orders were not written")
+		hung := Part{
+			Name:  "db",
+			Run:   func(ctx context.Context) error { <-ctx.Done(); time.Sleep(time.Second); return broken },
+			Close: func() error { <-release; return nil },
+		}
+		begin := time.Now()
+		err := Run(ctx, []Part{r.part("cache"), hung, {Name: "log", Close: func() error { <-release; return nil }}}, &Options{StopTimeout: 3 * time.Second, Logger: quiet.Logger})
+		if !errors.Is(err, ErrStopTimeout) || !errors.Is(err, broken) || !strings.Contains(err.Error(), "log: ") || !strings.Contains(err.Error(), "Close") {
+			t.Errorf("Run returned %v", err)
+		}
+		if took := time.Since(begin); took != 6*time.Second || !slices.Contains(r.events, "closed cache") {
+			t.Errorf("after %v: %v", took, r.events)
+		}
+	})
+}
+
+func TestOnlyTheCancellationIsDropped(t *testing.T) {
+	lost := errors.New("3 orders were not written")
+	for _, c := range []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"cancellation", context.Canceled, ""},
+		{"wrapped", fmt.Errorf("reading: %w", context.Canceled), ""},
+		{"two cancellations", errors.Join(context.Canceled, fmt.Errorf("b: %w", context.Canceled)), ""},
+		{"joined", errors.Join(lost, context.Canceled), "queue: 3 orders were not written\ncontext canceled"},
+		{"wrapped and joined", fmt.Errorf("spool: %w", errors.Join(context.Canceled, fmt.Errorf("flush: %w", lost))), "queue: spool: context canceled\nflush: 3 orders were not written"},
+		{"two verbs", fmt.Errorf("%w after %w", lost, context.Canceled), "queue: 3 orders were not written after context canceled"},
+		{"deep", errors.Join(errors.Join(context.Canceled, lost), context.Canceled), "queue: context canceled\n3 orders were not written\ncontext canceled"},
+		{"other", lost, "queue: 3 orders were not written"},
+		{"deadline", context.DeadlineExceeded, "queue: context deadline exceeded"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			err := Run(ctx, []Part{{Name: "queue", Run: func(ctx context.Context) error { <-ctx.Done(); return c.err }}}, quiet)
+			if got := errorText(err); got != c.want {
+				t.Errorf("Run returned %q instead of %q", got, c.want)
+			}
+		})
+	}
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 func TestAnEmptyPartIsRefused(t *testing.T) {

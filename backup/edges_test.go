@@ -141,6 +141,13 @@ func TestChangedKeys(t *testing.T) {
 			}
 		}
 		_, err := j.Check(t.Context(), time.Hour)
+		if len(c.ids) > 0 && !c.newer {
+			require.ErrorIs(t, err, ErrNoIdentity)
+			run, err := j.Backup(t.Context())
+			require.NoError(t, err)
+			require.Contains(t, run.Warnings[0], "the given identity does not open the new backup")
+			continue
+		}
 		require.NoError(t, err)
 	}
 }
@@ -152,7 +159,7 @@ func TestRestoreIsNotPruned(t *testing.T) {
 	source := &placed{fakeSource: newFake(7)}
 	j, folder := newTestJob(t, source, &Options{RestoreTest: RestoreTestOptions{Every: -1}, Retention: Policy{Last: 1, MinKeep: 1, Force: true}})
 	first := mustBackup(t, j)
-	marker := interrupted(t, folder, UnfinishedRestore{ID: first.ID, Database: "copy", Left: []string{"copy"}, Seen: time.Now()})
+	marker := interrupted(t, folder, UnfinishedRestore{ID: first.ID, Database: copied, Left: []string{copied}, Seen: time.Now()})
 	second := mustBackup(t, j)
 	third := mustBackup(t, j)
 	entries, err := j.List(t.Context())

@@ -24,10 +24,10 @@ type Folder struct{ path string }
 // lockName is the file that a run locks. It stays in the folder, empty.
 const lockName = ".lock"
 
-// NewFolder returns the storage in a folder. The first write creates the folder. The first
-// write also rejects a folder that other users can write to, because they could replace a
-// backup with commands that a restore would run. It rejects a symbolic link as well.
-// Symbolic links in parent folders are followed.
+// NewFolder returns the storage in a folder. The first write creates the folder. All methods
+// reject a folder that other users can write to, because they could replace a backup with
+// commands that a restore would run. They reject a symbolic link as well. Symbolic links in
+// parent folders are followed.
 func NewFolder(path string) (*Folder, error) {
 	if path == "" {
 		return nil, errors.New("backup: NewFolder needs a path")
@@ -54,7 +54,15 @@ func (f *Folder) prepare() error {
 	if err := os.MkdirAll(f.path, 0o700); err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}
+	return f.check()
+}
+
+// check rejects a folder that is not safe. It accepts a folder that does not exist.
+func (f *Folder) check() error {
 	info, err := os.Lstat(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}
@@ -129,6 +137,12 @@ func (f *Folder) Open(_ context.Context, name string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("backup: %s is no regular file", path)
+	}
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %s", ErrNotFound, name)
@@ -141,6 +155,9 @@ func (f *Folder) Open(_ context.Context, name string) (io.ReadCloser, error) {
 
 // List lists the files that are not hidden.
 func (f *Folder) List(context.Context) ([]Object, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
 	entries, err := os.ReadDir(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -151,8 +168,13 @@ func (f *Folder) List(context.Context) ([]Object, error) {
 	var objects []Object
 	for _, entry := range entries {
 		info, err := entry.Info()
-		if err != nil || !info.Mode().IsRegular() || !ValidName(entry.Name()) {
-			continue // deleted since, hidden, or a foreign file
+		switch {
+		case errors.Is(err, fs.ErrNotExist) || !ValidName(entry.Name()):
+			continue // deleted since, or hidden
+		case err != nil: // a file that is left out would be a backup that is gone
+			return nil, fmt.Errorf("backup: %w", err)
+		case !info.Mode().IsRegular():
+			continue // a foreign file
 		}
 		objects = append(objects, Object{entry.Name(), info.Size(), info.ModTime()})
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -94,6 +95,14 @@ func (j *Job) historyStorage() Storage {
 	return j.storage
 }
 
+// sameStorage reports whether two storages are one. Values of some types cannot be compared.
+func sameStorage(a, b Storage) bool {
+	if folder := a.Abilities().Folder; folder != "" && folder == b.Abilities().Folder {
+		return true
+	}
+	return reflect.TypeOf(a) == reflect.TypeOf(b) && reflect.ValueOf(a).Comparable() && a == b
+}
+
 // remember adds a run to the history and to the counters.
 func (j *Job) remember(ctx context.Context, r Run, locked bool) {
 	j.counters.end(r, locked)
@@ -119,7 +128,7 @@ func (j *Job) appendHistory(ctx context.Context, line Run) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, historyWait)
 	defer cancel()
 	to := j.historyStorage()
-	if lock := to.Abilities().Lock; lock != nil && to != j.storage {
+	if lock := to.Abilities().Lock; lock != nil && !sameStorage(to, j.storage) {
 		unlock, err := lock(ctx)
 		for errors.Is(err, ErrLocked) && ctx.Err() == nil {
 			select {

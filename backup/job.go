@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -94,6 +96,7 @@ type Job struct {
 	targets []*target
 	opts    Options
 	home    *Job             // the original job, if this job is for a target; nil otherwise
+	safety  bool             // the job of a safety backup, which reads no older copies
 	now     func() time.Time // set by tests, for clock changes
 	pause   time.Duration    // before a dump is retried
 
@@ -126,8 +129,8 @@ func New(name string, source driver.Source, storage Storage, opts *Options) (*Jo
 		return nil, fmt.Errorf("backup: the job's name %q must be of a-z, 0-9 and dashes, at most 63, and begin with no dash", name)
 	case source == nil || storage == nil:
 		return nil, errors.New("backup: New needs a source and a storage")
-	case len(j.opts.ManifestKey) > 0 && len(j.opts.ManifestKey) < 16:
-		return nil, errors.New("backup: a ManifestKey of less than 16 bytes can be guessed")
+	case j.opts.ManifestKey != nil && len(j.opts.ManifestKey) < 16:
+		return nil, errors.New("backup: a ManifestKey of less than 16 bytes can be guessed; leave it nil for manifests that are not authenticated")
 	case j.opts.Timeout < 0:
 		return nil, errors.New("backup: Timeout is negative")
 	}
@@ -137,13 +140,31 @@ func New(name string, source driver.Source, storage Storage, opts *Options) (*Jo
 	if err := j.opts.RestoreTest.validate(source); err != nil {
 		return nil, err
 	}
-	if exclude := source.Abilities().Exclude; exclude != nil {
-		if folder := storage.Abilities().Folder; folder != "" {
+	if j.targets, err = newTargets(j.opts.Targets); err != nil {
+		return nil, err
+	}
+	j.excludeStorages()
+	return j, nil
+}
+
+// excludeStorages leaves the folders of all storages out of the dumps.
+func (j *Job) excludeStorages() {
+	exclude := j.source.Abilities().Exclude
+	if exclude == nil {
+		return
+	}
+	storages := []Storage{j.storage}
+	for _, t := range j.targets {
+		storages = append(storages, t.Storage)
+	}
+	if j.opts.History != nil {
+		storages = append(storages, j.opts.History)
+	}
+	for _, s := range storages {
+		if folder := s.Abilities().Folder; folder != "" {
 			exclude(folder)
 		}
 	}
-	j.targets, err = newTargets(j.opts.Targets)
-	return j, err
 }
 
 // Name returns the job's name.
@@ -207,26 +228,47 @@ type run struct {
 }
 
 func (r *run) locked(ctx context.Context) error {
-	unlock, err := r.lock(ctx)
+	var held locks
+	err := r.guard(ctx, func(ctx context.Context) (err error) { held, err = r.lock(ctx); return err })
 	if err != nil {
 		err := r.stage(ctx, "lock", r.started, err)
 		r.record(ctx, err)
 		return err
 	}
-	defer unlock()
+	defer held.release(ctx, r.Job)
 	err = r.all(ctx)
+	// A lock of the database that was lost concerns this run. The lock of the storage protects
+	// the record.
+	if lost := held.releaseSource(); lost != nil {
+		r.warn(ctx, "a lock could not be given back: "+strings.TrimPrefix(oneLine(lost), "backup: "))
+	}
 	r.record(ctx, err)
 	if r.opts.After != nil {
-		r.opts.After(context.WithoutCancel(ctx), r.report, err)
+		_ = r.guard(ctx, func(ctx context.Context) error {
+			r.opts.After(context.WithoutCancel(ctx), r.report, err)
+			return nil
+		})
 	}
 	return err
+}
+
+// guard turns a panic of a source, a storage or a hook into an error, so that the run is
+// recorded and reported.
+func (r *run) guard(ctx context.Context, do func(context.Context) error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("it panicked: %v", v)
+			r.opts.Logger.ErrorContext(ctx, "backup: a panic", "job", r.name, "id", r.id, "panic", v, "stack", string(debug.Stack()))
+		}
+	}()
+	return do(ctx)
 }
 
 // record stores the outcome of the run for other processes.
 func (r *run) record(ctx context.Context, outcome error) {
 	ctx = context.WithoutCancel(ctx)
 	r.finish(outcome)
-	if errors.Is(outcome, errShared) && r.historyStorage() == r.storage { // the files are those of the other job
+	if errors.Is(outcome, errShared) && sameStorage(r.historyStorage(), r.storage) { // the files are those of the other job
 		r.counters.end(r.report, false)
 		return
 	}
@@ -250,8 +292,10 @@ func (r *run) all(ctx context.Context) error {
 		{"retain", r.retain},
 	} {
 		start := time.Now()
-		r.progress.stage(s.name)
-		err := r.stage(ctx, s.name, start, s.do(ctx))
+		err := r.stage(ctx, s.name, start, r.guard(ctx, func(ctx context.Context) error {
+			r.progress.stage(s.name)
+			return s.do(ctx)
+		}))
 		switch {
 		case err == nil:
 		case ctx.Err() == nil && late == nil && (s.name == "scrub" || s.name == "replicate"):
@@ -271,34 +315,45 @@ func (r *run) all(ctx context.Context) error {
 	return nil
 }
 
+// locks are the locks of a run. A nil function is no lock.
+type locks struct{ storage, source func() error }
+
 // lock takes the lock of the storage, and then of the source, which other hosts may use.
-func (r *run) lock(ctx context.Context) (unlock func(), err error) {
-	var held []func() error
-	unlock = func() {
-		for i := len(held) - 1; i >= 0; i-- {
-			if err := held[i](); err != nil {
-				r.opts.Logger.WarnContext(ctx, "backup: a lock could not be given back", "job", r.name, "error", err)
-			}
-		}
+func (j *Job) lock(ctx context.Context) (held locks, err error) {
+	if held.storage, err = j.lockStorage(ctx); err != nil {
+		return locks{}, err
 	}
-	one, err := r.lockStorage(ctx)
+	err = j.alone(ctx)
+	if lock := j.source.Abilities().Lock; err == nil && lock != nil {
+		held.source, err = lock(ctx, j.name)
+	}
 	if err != nil {
-		return nil, err
+		held.source = nil
+		held.release(ctx, j)
+		return locks{}, err
 	}
-	held = append(held, one)
-	if err := r.alone(ctx); err != nil {
-		unlock()
-		return nil, err
+	return held, nil
+}
+
+func (l *locks) releaseSource() error {
+	if l.source == nil {
+		return nil
 	}
-	if lock := r.source.Abilities().Lock; lock != nil {
-		one, err := lock(ctx, r.name)
-		if err != nil {
-			unlock()
-			return nil, err
-		}
-		held = append(held, one)
+	unlock := l.source
+	l.source = nil
+	return unlock()
+}
+
+// release gives all locks back. The end of the process also frees them.
+func (l *locks) release(ctx context.Context, j *Job) {
+	err := l.releaseSource()
+	if l.storage != nil {
+		err = errors.Join(err, l.storage())
+		l.storage = nil
 	}
-	return unlock, nil
+	if err != nil {
+		j.opts.Logger.WarnContext(ctx, "backup: a lock could not be given back", "job", j.name, "error", err)
+	}
 }
 
 // errShared means that the storage holds files of another job.
@@ -342,7 +397,13 @@ func (r *run) stage(ctx context.Context, name string, start time.Time, err error
 	took := time.Since(start)
 	r.stages = append(r.stages, RunStage{name, err == nil, took.Milliseconds()})
 	if hook := r.opts.Trace.Stage; hook != nil {
-		hook(ctx, StageEvent{ID: r.id, Stage: name, Took: took, Err: err})
+		failed := r.guard(ctx, func(ctx context.Context) error {
+			hook(ctx, StageEvent{ID: r.id, Stage: name, Took: took, Err: err})
+			return nil
+		})
+		if err == nil {
+			err = failed
+		}
 	}
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil && ctx.Err() != nil {
@@ -387,9 +448,15 @@ func (j *Job) sweepBefore(ctx context.Context, before time.Time) (swept []string
 			manifests[id] = true
 		}
 	}
+	var unsure []error
 	for _, o := range objects {
 		id := stem(j.name, o.Name)
 		if id == "" || manifests[id] || !o.Modified.Before(before) {
+			continue
+		}
+		// The listing may leave out a manifest that exists, for example a link.
+		if _, err := j.readFile(ctx, id+manifestSuffix); !errors.Is(err, ErrNotFound) {
+			unsure = append(unsure, fmt.Errorf("%s: its manifest is not listed: %w", o.Name, cmp.Or(err, errors.New("it exists"))))
 			continue
 		}
 		if err := j.storage.Remove(ctx, o.Name); err != nil {
@@ -397,7 +464,7 @@ func (j *Job) sweepBefore(ctx context.Context, before time.Time) (swept []string
 		}
 		swept = append(swept, o.Name)
 	}
-	return swept, nil
+	return swept, errors.Join(unsure...)
 }
 
 func (c *counters) begin() {
@@ -449,6 +516,7 @@ func checkID(job, id string) error {
 const (
 	manifestSuffix = ".json"
 	verifySuffix   = ".verify.json"
+	testSuffix     = ".restoretest.json"
 	pinSuffix      = ".pin"
 	acceptSuffix   = ".accepted"
 )

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ const (
 	Good    State = "good"
 	Suspect State = "suspect" // complete, but unlike earlier backups; see Manifest.Suspect
 	Damaged State = "damaged" // the artefact is missing, has another size, or failed its last verification
-	Unknown State = "unknown" // the manifest cannot be read, or has a newer version
+	Unknown State = "unknown" // the manifest cannot be read, is damaged, or has a newer version
 )
 
 // Entry is a backup in a storage.
@@ -33,9 +34,20 @@ type Entry struct {
 
 	restoring bool  // a restore reads it, or was interrupted and can be repeated
 	unread    error // of the storage, when it read the manifest
+	newer     bool  // the manifest has a newer format
+	unproven  bool  // Damaged only because the record of its verification cannot be read
 }
 
 func (e Entry) good() bool { return e.State == Good }
+
+// tested reports whether a restore test of the good backup has an outcome.
+func (e Entry) tested() bool { return e.good() && e.RestoreTest != nil }
+
+// usable reports whether the backup is good, also according to its restore test.
+func (e Entry) usable() bool { return e.good() && (e.RestoreTest == nil || e.RestoreTest.OK) }
+
+// broken reports whether nobody can restore the backup as it is.
+func (e Entry) broken() bool { return e.State == Damaged || e.State == Unknown && !e.newer }
 
 // Restored returns when the backup last passed a restore test. It is zero if it never did.
 func (e Entry) Restored() time.Time {
@@ -73,13 +85,20 @@ func (j *Job) objects(ctx context.Context) ([]Object, error) {
 	return objects, nil
 }
 
-func (j *Job) entries(ctx context.Context, objects []Object) ([]Entry, error) {
+// filesOf returns the objects by their names.
+func filesOf(objects []Object) map[string]Object {
 	files := make(map[string]Object, len(objects))
 	for _, o := range objects {
 		files[o.Name] = o
 	}
+	return files
+}
+
+func (j *Job) entries(ctx context.Context, objects []Object) ([]Entry, error) {
+	files := filesOf(objects)
 	var entries []Entry
-	unread, known := 0, false
+	var unread error
+	known := false
 	for _, o := range objects {
 		id := stem(j.name, o.Name)
 		if id == "" || o.Name != id+manifestSuffix {
@@ -90,32 +109,36 @@ func (j *Job) entries(ctx context.Context, objects []Object) ([]Entry, error) {
 			continue // deleted since the listing
 		}
 		if err != nil {
-			// One bad block hides one backup. A storage that is away fails for all.
-			if unread++; unread > 2 || ctx.Err() != nil {
-				return nil, err
-			}
-			e.State, e.Problem, e.unread = Unknown, "its manifest cannot be read: "+strings.TrimPrefix(err.Error(), "backup: "), err
+			return nil, err
 		}
-		known = known || err == nil
+		if unread = cmp.Or(unread, e.unread); e.unread == nil {
+			known = true
+		}
 		entries = append(entries, e)
 	}
-	if !known && unread > 0 {
-		return nil, entries[0].unread
+	if !known && unread != nil { // the storage is away
+		return nil, unread
 	}
 	sort.Slice(entries, func(a, b int) bool { return entries[a].Time().After(entries[b].Time()) })
 	return entries, nil
 }
 
+// entry returns the backup with this id. A manifest that cannot be read hides only its own
+// backup.
 func (j *Job) entry(ctx context.Context, id string, files map[string]Object) (Entry, error) {
 	e := Entry{ID: id, State: Good}
-	_, e.Pinned = files[id+pinSuffix]
+	_, e.Pinned = files[id+pinSuffix] // an unreadable pin keeps a backup, too
 	data, err := j.readFile(ctx, id+manifestSuffix)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNotFound) || err != nil && ctx.Err() != nil:
 		return e, err
+	case err != nil:
+		e.State, e.Problem, e.unread = Unknown, "its manifest cannot be read: "+strings.TrimPrefix(err.Error(), "backup: "), err
+		return e, nil
 	}
 	if e.Manifest, err = parseManifest(j.name, id, data, j.opts.ManifestKey); err != nil {
-		e.State, e.Problem = Unknown, err.Error()
-		return e, nil //nolint:nilerr // an unreadable manifest is a result of List, not an error
+		e.State, e.Problem, e.newer = Unknown, err.Error(), errors.Is(err, errNewerFormat)
+		return e, nil // an unreadable manifest is a result of List, not an error
 	}
 	artefact, found := files[e.Manifest.File]
 	switch {
@@ -124,45 +147,85 @@ func (j *Job) entry(ctx context.Context, id string, files map[string]Object) (En
 	case artefact.Size != e.Manifest.Size:
 		e.State, e.Problem = Damaged, fmt.Sprintf("the artefact has %d bytes instead of %d", artefact.Size, e.Manifest.Size)
 	case e.Manifest.Suspect != "":
-		if _, e.Accepted = files[id+acceptSuffix]; !e.Accepted {
+		if _, marked := files[id+acceptSuffix]; marked {
+			e.Accepted = j.readSealed(ctx, id+acceptSuffix, new(mark)) == nil
+		}
+		if !e.Accepted {
 			e.State, e.Problem = Suspect, e.Manifest.Suspect
 		}
 	}
 	if _, ok := files[id+verifySuffix]; ok {
-		if v, err := j.readVerification(ctx, id); err == nil {
-			e.RestoreTest = v.RestoreTest
-			if v.OK {
-				e.Verified = v.Time
-			} else {
-				e.State, e.Problem = Damaged, v.Problem
-			}
+		j.verified(ctx, &e)
+	}
+	if _, ok := files[id+testSuffix]; ok {
+		e.RestoreTest = new(RestoreTest)
+		switch err := j.readSealed(ctx, id+testSuffix, e.RestoreTest); {
+		case errors.Is(err, ErrNotFound):
+			e.RestoreTest = nil
+		case err != nil:
+			*e.RestoreTest = RestoreTest{Problem: "the record of its restore test cannot be read, so test it again: " + strings.TrimPrefix(err.Error(), "backup: ")}
 		}
 	}
-	return e, nil
+	return e, ctx.Err()
 }
 
-// Find returns the backup with this id. "" means the newest good backup.
-func (j *Job) Find(ctx context.Context, id string) (Entry, error) {
-	if id != "" {
-		if err := checkID(j.name, id); err != nil {
-			return Entry{}, err
+// verified adds the result of the last verification to an entry. A backup whose record cannot
+// be read may be damaged.
+func (j *Job) verified(ctx context.Context, e *Entry) {
+	v, err := j.readVerification(ctx, e.ID)
+	switch {
+	case errors.Is(err, ErrNotFound): // removed since the listing
+	case err != nil:
+		if e.State != Damaged {
+			e.State, e.unproven = Damaged, true
+			e.Problem = "the record of its verification cannot be read, so verify it: " + strings.TrimPrefix(err.Error(), "backup: ")
 		}
+	case v.OK:
+		e.Verified = v.Time
+	default:
+		e.State, e.Problem = Damaged, v.Problem
 	}
+}
+
+// Find returns the backup with this id. It reads only the files of that backup. "" means the
+// newest good backup. Find("") fails while a newer backup is unknown, because that one may be
+// the newest good backup.
+func (j *Job) Find(ctx context.Context, id string) (Entry, error) {
+	if id == "" {
+		return j.findNewest(ctx)
+	}
+	if err := checkID(j.name, id); err != nil {
+		return Entry{}, err
+	}
+	objects, err := j.objects(ctx)
+	if err != nil {
+		return Entry{}, err
+	}
+	files := filesOf(objects)
+	var e Entry
+	_, found := files[id+manifestSuffix]
+	if found {
+		e, err = j.entry(ctx, id, files)
+	}
+	if !found || errors.Is(err, ErrNotFound) {
+		return Entry{}, fmt.Errorf("%w: no backup %s%s", ErrNotFound, id, in(j.storage))
+	}
+	return e, err
+}
+
+func (j *Job) findNewest(ctx context.Context) (Entry, error) {
 	entries, err := j.List(ctx)
 	if err != nil {
 		return Entry{}, err
 	}
-	found := newest(entries, func(e Entry) bool { return e.ID == id || id == "" && e.good() })
-	if found == nil {
-		if id == "" {
-			return Entry{}, fmt.Errorf("%w: there is no good backup yet%s", ErrNotFound, in(j.storage))
-		}
-		return Entry{}, fmt.Errorf("%w: no backup %s%s", ErrNotFound, id, in(j.storage))
-	}
+	found := newest(entries, Entry.good)
 	for _, e := range entries {
-		if id == "" && e.unread != nil && !e.Time().Before(found.Time().Truncate(time.Second)) {
-			return Entry{}, fmt.Errorf("backup: which backup is the newest is unknown, because the manifest of %s cannot be read: name a backup: %w", e.ID, e.unread)
+		if e.State == Unknown && (found == nil || !e.Time().Before(found.Time().Truncate(time.Second))) {
+			return Entry{}, fmt.Errorf("%w: the newest good backup is unknown because of %s (%s): name a backup", cmp.Or(e.unread, ErrDamaged), e.ID, strings.TrimPrefix(e.Problem, "backup: "))
 		}
+	}
+	if found == nil {
+		return Entry{}, fmt.Errorf("%w: there is no good backup yet%s", ErrNotFound, in(j.storage))
 	}
 	return *found, nil
 }
@@ -185,10 +248,25 @@ func (j *Job) Pin(ctx context.Context, id string, pinned bool) error {
 	if _, err := j.Find(ctx, id); err != nil {
 		return err
 	}
-	if pinned {
-		return j.mark(ctx, id+pinSuffix)
+	if !pinned {
+		return j.storage.Remove(ctx, id+pinSuffix)
 	}
-	return j.storage.Remove(ctx, id+pinSuffix)
+	if err := j.mark(ctx, id+pinSuffix); err != nil {
+		return err
+	}
+	if j.deleted(ctx, id) { // retention looked at its pin before this one was there
+		return errors.Join(fmt.Errorf("%w: %s was deleted meanwhile", ErrNotFound, id), j.storage.Remove(ctx, id+pinSuffix))
+	}
+	return nil
+}
+
+// pinned reports whether a backup is pinned now.
+func (j *Job) pinned(ctx context.Context, id string) (bool, error) {
+	_, err := j.readFile(ctx, id+pinSuffix)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Accept turns a suspect backup into a good one. An operator must have examined it.
@@ -202,10 +280,6 @@ func (j *Job) Accept(ctx context.Context, id string) error {
 	}
 	return j.mark(ctx, e.ID+acceptSuffix)
 }
-
-// maxSmallFile is the size limit of files that are read into memory. A manifest names every
-// table.
-const maxSmallFile = 16 << 20
 
 // idTime returns the time in a valid id.
 func idTime(id string) time.Time {

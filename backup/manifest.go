@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -57,39 +56,43 @@ type Manifest struct {
 	Suspect string `json:"suspect,omitempty"`
 	Host    string `json:"host,omitempty"`   // name of the host that made the backup; "" if unknown
 	Runner  string `json:"runner,omitempty"` // the versions of this module and of Go
+	// Checksum is the SHA-256 of the manifest with zeros in the place of Checksum and HMAC.
+	Checksum string `json:"checksum"`
 	// HMAC authenticates all other fields, if Options.ManifestKey is set.
 	HMAC string `json:"hmac,omitempty"`
 }
 
-// encode writes a manifest. A key authenticates it. The HMAC is computed over the text with
-// zeros in the place of the HMAC.
+// maxManifest is the size limit of a manifest, which names every table and is read into
+// memory.
+const maxManifest = 64 << 20
+
+// encode writes a manifest with its checksum. A key authenticates it. Both codes are computed
+// over the text with zeros in their places.
 func (m *Manifest) encode(key []byte) ([]byte, error) {
+	m.Checksum, m.HMAC = noCode, ""
 	if len(key) > 0 {
-		m.HMAC = noHMAC
+		m.HMAC = noCode
 	}
 	data, err := json.MarshalIndent(m, "", "  ")
-	data = append(data, '\n')
-	if err != nil || len(key) == 0 {
-		return data, err
+	if err != nil {
+		return nil, err
 	}
-	m.HMAC = hmacOf(key, data)
-	return bytes.Replace(data, hmacField(noHMAC), hmacField(m.HMAC), 1), nil
+	data = append(data, '\n')
+	m.Checksum = hashOf(data)
+	if len(key) > 0 {
+		m.HMAC = hmacOf(key, data)
+	}
+	return replaceCodes(data, noCode, m.Checksum, noCode, m.HMAC), nil
 }
 
-var noHMAC = strings.Repeat("0", 2*sha256.Size)
+var noCode = strings.Repeat("0", 2*sha256.Size)
 
-func hmacField(code string) []byte { return []byte(`"hmac": "` + code + `"`) }
-
-func hmacOf(key, data []byte) string {
-	code := hmac.New(sha256.New, key)
-	code.Write(data)
-	return hex.EncodeToString(code.Sum(nil))
-}
-
-// authentic reports whether the text was written with the key.
-func authentic(m *Manifest, data, key []byte) bool {
-	want := hmacOf(key, bytes.Replace(data, hmacField(m.HMAC), hmacField(noHMAC), 1))
-	return hmac.Equal([]byte(want), []byte(m.HMAC))
+// replaceCodes replaces the two codes in the text of a manifest, where they are last.
+func replaceCodes(data []byte, checksum, newChecksum, code, newCode string) []byte {
+	at := max(0, bytes.LastIndex(data, []byte(`"checksum": "`)))
+	end := bytes.Replace(data[at:], []byte(`"checksum": "`+checksum+`"`), []byte(`"checksum": "`+newChecksum+`"`), 1)
+	end = bytes.Replace(end, []byte(`"hmac": "`+code+`"`), []byte(`"hmac": "`+newCode+`"`), 1)
+	return append(bytes.Clone(data[:at]), end...)
 }
 
 // runner returns the version of the program that writes manifests.
@@ -109,19 +112,23 @@ var runner = sync.OnceValue(func() string {
 // errNewerFormat marks a manifest that a newer version of this package wrote.
 var errNewerFormat = errors.New("backup: a newer version of this program wrote it")
 
-// parseManifest reads a manifest and rejects one that does not fit its id, because names
-// from it become part of paths. If there is a key, the manifest must be authentic.
+// parseManifest reads a manifest and rejects a damaged one. It also rejects one that does not
+// fit its id, because names from it become part of paths. If there is a key, the manifest
+// must be authentic. All formats have the same codes.
 func parseManifest(job, id string, data, key []byte) (*Manifest, error) {
 	var m Manifest
 	if err := json.Unmarshal(data, &m); err != nil {
 		return nil, fmt.Errorf("backup: the manifest cannot be read: %w", err)
 	}
+	text := replaceCodes(data, m.Checksum, noCode, m.HMAC, noCode)
 	switch {
+	case m.Checksum != hashOf(text):
+		return nil, errors.New("backup: the manifest was changed or damaged")
 	case m.Format > manifestFormat:
 		return nil, errNewerFormat
 	case m.Format != manifestFormat:
 		return nil, fmt.Errorf("backup: the manifest has no known format (%d)", m.Format)
-	case len(key) > 0 && !authentic(&m, data, key):
+	case len(key) > 0 && !hmac.Equal([]byte(m.HMAC), []byte(hmacOf(key, text))):
 		return nil, errors.New("backup: the manifest was changed, or written without the key that this job has")
 	case m.ID != id || m.Job != job:
 		return nil, fmt.Errorf("backup: the manifest is of another backup (%q)", m.ID)
@@ -138,8 +145,11 @@ func parseManifest(job, id string, data, key []byte) (*Manifest, error) {
 // publish writes the manifest, which makes the artefact a backup.
 func (r *run) publish(ctx context.Context) error {
 	data, err := r.dumped.encode(r.opts.ManifestKey)
+	if err == nil && len(data) > maxManifest {
+		err = fmt.Errorf("the manifest has %d bytes, and %d can be read back: back up fewer tables in one job", len(data), maxManifest)
+	}
 	if err != nil {
-		return err
+		return errors.Join(err, r.storage.Remove(context.WithoutCancel(ctx), r.dumped.File))
 	}
 	if _, err := r.storage.Put(ctx, r.id+manifestSuffix, func(w io.Writer) error {
 		_, err := w.Write(data)

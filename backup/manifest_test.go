@@ -61,6 +61,8 @@ func TestManifestKey(t *testing.T) {
 	require.Equal(t, Good, state(j))
 	assert.Contains(t, m.Runner, "mainstay ")
 
-	_, err = New("pos", newFake(1), folder, &Options{ManifestKey: []byte("short")})
-	require.ErrorContains(t, err, "guessed")
+	for _, key := range []string{"", "short"} { // such as a variable that is not set
+		_, err = New("pos", newFake(1), folder, &Options{ManifestKey: []byte(key)})
+		require.ErrorContains(t, err, "guessed")
+	}
 }

@@ -19,7 +19,8 @@ type OverwriteReport struct {
 //
 // RestoreOver first backs up the present state, reads that backup back and pins it. If that
 // fails, the original stays unchanged. In that case use [Job.Restore], which restores into
-// a new database. Then the backup is restored into a second database and compared with its
+// a new database. That run reads no older copies. During the exchange, RestoreOver holds the
+// locks of a run. Then the backup is restored into a second database and compared with its
 // manifest before the original is replaced. Sessions lose their connection, and writes
 // after the safety backup are lost. Stop the service first.
 //
@@ -47,18 +48,25 @@ func (j *Job) RestoreOver(ctx context.Context, id, database string, opts *Restor
 	}
 	e, report, err := j.restorable(ctx, id)
 	if err != nil {
-		return OverwriteReport{RestoreReport: report}, err
+		return OverwriteReport{RestoreReport: report}, fmt.Errorf("backup: nothing was overwritten: %w", err)
 	}
 	out := OverwriteReport{RestoreReport: report}
 	out.Target = original
 	if out.Safety, err = j.safetyBackup(ctx); err != nil {
 		return out, fmt.Errorf("backup: nothing was overwritten, for what is there could not be backed up; restore beside it instead: %w", err)
 	}
-	unlock, err := j.lockStorage(ctx)
+	held, err := j.atHome().lock(ctx)
 	if err != nil {
 		return out, fmt.Errorf("backup: nothing was overwritten: %w", err)
 	}
-	defer unlock() //nolint:errcheck // the end of the process also frees the lock
+	defer held.release(ctx, j)
+	if j.home != nil {
+		unlock, err := j.lockStorage(ctx)
+		if err != nil {
+			return out, fmt.Errorf("backup: nothing was overwritten: %w", err)
+		}
+		defer unlock() //nolint:errcheck // the end of the process also frees the lock
+	}
 	start := j.now()
 	o, err := opts.driver(e.Manifest.Contents)
 	if err != nil {
@@ -95,6 +103,7 @@ func (j *Job) safetyBackup(ctx context.Context) (id string, err error) {
 	if j.home != nil {
 		safety = *j.home
 	}
+	safety.safety = true
 	safety.opts.NoRetention, safety.opts.SkipVerify, safety.opts.RestoreTest, safety.targets = true, false, RestoreTestOptions{Every: -1}, nil
 	report, err := safety.Backup(ctx)
 	if err != nil && !errors.Is(err, ErrSuspect) { // a damaged database may be unlike all earlier backups

@@ -11,11 +11,11 @@ import (
 // deletes no backup and calls no hook. Its error is the error that a run would return.
 func (j *Job) Preflight(ctx context.Context) (warnings []string, err error) {
 	r := &run{Job: j, id: newID(j.name, j.now()), started: j.now()}
-	unlock, err := r.lock(ctx)
+	held, err := r.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer unlock()
+	defer held.release(ctx, j)
 	if replace := j.storage.Abilities().Replace; replace != nil { // a storage may lock files from Put against deletion
 		const name = "preflight"
 		if err := replace(ctx, name, []byte("whether files can be written here\n")); err != nil {
@@ -74,7 +74,7 @@ func (r *run) look(ctx context.Context) error {
 // mounted warns if the storage is empty and the history, which is elsewhere, knows a backup in
 // it. A disk that is not mounted leaves an empty folder.
 func (r *run) mounted(ctx context.Context) {
-	if r.historyStorage() == r.storage {
+	if sameStorage(r.historyStorage(), r.storage) {
 		return
 	}
 	runs, err := r.History(ctx, 10)

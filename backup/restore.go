@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,7 +95,10 @@ func (j *Job) restorable(ctx context.Context, id string) (Entry, RestoreReport, 
 		return e, RestoreReport{}, err
 	}
 	report := RestoreReport{ID: e.ID}
-	if e.State != Good && e.State != Suspect {
+	if err := sameEngine(e.Manifest, j.source); err != nil {
+		return e, report, fmt.Errorf("backup: %s cannot be restored: %w", e.ID, err)
+	}
+	if e.State != Good && e.State != Suspect && !e.unproven {
 		return e, report, fmt.Errorf("backup: %s cannot be restored: %s", e.ID, e.Problem)
 	}
 	if id == "" && e.RestoreTest != nil && !e.RestoreTest.OK {
@@ -114,6 +118,14 @@ func (j *Job) restorable(ctx context.Context, id string) (Entry, RestoreReport, 
 		return e, report, fmt.Errorf("backup: %s was not restored: %w", e.ID, err)
 	}
 	return e, report, nil
+}
+
+// sameEngine rejects the backup of another engine, for which a source has no tools.
+func sameEngine(m *Manifest, source driver.Source) error {
+	if m == nil || m.Engine == source.Describe().Engine {
+		return nil
+	}
+	return fmt.Errorf("it is a backup of %s, and the source is %s", cmp.Or(m.Engine, "an unknown engine"), cmp.Or(source.Describe().Engine, "an unknown engine"))
 }
 
 // feed decodes an artefact into a reader. The returned function stops it after the last

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"syscall"
@@ -43,7 +44,7 @@ func (o *RestoreTestOptions) limit() (time.Duration, bool) {
 	if o.Within > 0 {
 		return o.Within, true
 	}
-	return max(4*o.Every, 4*defaultRestoreTestEvery), true
+	return 4 * min(max(o.Every, defaultRestoreTestEvery), math.MaxInt64/4), true
 }
 
 func (o *RestoreTestOptions) validate(source driver.Source) error {
@@ -98,7 +99,7 @@ func (j *Job) TestRestore(ctx context.Context, id string) (Verification, error) 
 	case err != nil && (v.OK || v.ID == ""):
 		return v, err
 	case err != nil:
-		return v, j.outcome(ctx, v, err)
+		return v, j.outcome(ctx, v.ID, err, func() error { return j.keep(ctx, v) })
 	}
 	unrecorded := j.keep(ctx, v) // the test takes longer; the storage may be read-only
 	v, err = j.restoreAndCompare(ctx, v)
@@ -121,6 +122,9 @@ func (j *Job) restoreAndCompare(ctx context.Context, v Verification) (Verificati
 	if err != nil {
 		return v, err
 	}
+	if err := sameEngine(e.Manifest, at); err != nil {
+		return v, fmt.Errorf("backup: %s: %w: %w", v.ID, driver.ErrUntested, err)
+	}
 	d := RestoreTest{Time: j.now().UTC()}
 	err = j.restoreScratch(ctx, at, e.Manifest, &d)
 	if err != nil && !errors.Is(err, ErrVerification) {
@@ -136,7 +140,8 @@ func (j *Job) restoreAndCompare(ctx context.Context, v Verification) (Verificati
 	if err != nil {
 		err = fmt.Errorf("%w: restoring %s into a scratch database: %s", ErrVerification, v.ID, d.Problem)
 	}
-	return v, j.outcome(context.WithoutCancel(ctx), v, err)
+	ctx = context.WithoutCancel(ctx)
+	return v, j.outcome(ctx, v.ID, err, func() error { return j.writeSealed(ctx, v.ID+testSuffix, d) })
 }
 
 // restoreScratch returns ErrVerification if the backup is the cause of the failure.

@@ -10,7 +10,7 @@ import (
 )
 
 // Policy says which backups to keep. A backup is kept if at least one rule keeps it. Rules
-// count only good backups. Their age is counted from the newest good backup, not from now.
+// count only good backups that have not failed their restore test. Their age is counted from the newest good backup, not from now.
 type Policy struct {
 	// Days keeps all backups that are at most this many days older than the newest good
 	// backup. Default: 30, if no other rule is set.
@@ -32,6 +32,9 @@ type Policy struct {
 	Force bool
 }
 
+// maxDays is the largest number of days that is not the same as all backups.
+const maxDays = 4_000_000
+
 func (p *Policy) validate() error {
 	for name, n := range map[string]int{"Days": p.Days, "Last": p.Last, "Daily": p.Daily, "Weekly": p.Weekly, "Monthly": p.Monthly, "Yearly": p.Yearly, "MinKeep": p.MinKeep} {
 		if n < 0 {
@@ -41,7 +44,7 @@ func (p *Policy) validate() error {
 	if p.MaxBytes < 0 {
 		return errors.New("backup: the retention's MaxBytes is negative")
 	}
-	if p.Days+p.Last+p.Daily+p.Weekly+p.Monthly+p.Yearly == 0 {
+	if max(p.Days, p.Last, p.Daily, p.Weekly, p.Monthly, p.Yearly) == 0 {
 		p.Days = 30
 	}
 	if p.MinKeep == 0 {
@@ -92,7 +95,7 @@ func plan(now time.Time, entries []Entry, p Policy) ([]Decision, error) {
 			ruled[i] = ruled[i] || !d.Keep
 			d.keep(reason)
 		}
-		if !d.Keep && e.good() {
+		if !d.Keep && e.usable() {
 			deleted++
 		}
 	}
@@ -122,8 +125,9 @@ func (d *Decision) keep(reason string) { d.Keep, d.Reasons = true, append(d.Reas
 type retention struct {
 	Policy
 	now            time.Time
-	last, restored *Entry // the newest good one, and the newest that was restored
-	good           int    // good backups so far
+	last, restored *Entry // the newest usable one, and the newest that passed a restore test
+	tested         *Entry // the newest with a restore test
+	good           int    // usable backups so far
 	periods        []period
 }
 
@@ -138,8 +142,9 @@ type period struct {
 func newRetention(now time.Time, entries []Entry, p Policy) *retention {
 	return &retention{
 		Policy: p, now: now,
-		last:     newest(entries, func(e Entry) bool { return e.good() && !e.Time().After(now) }),
-		restored: newest(entries, func(e Entry) bool { return e.good() && !e.Restored().IsZero() && !e.Time().After(now) }),
+		last:     newest(entries, func(e Entry) bool { return e.usable() && !e.Time().After(now) }),
+		restored: newest(entries, func(e Entry) bool { return e.usable() && !e.Restored().IsZero() && !e.Time().After(now) }),
+		tested:   newest(entries, Entry.tested),
 		periods: []period{
 			{"daily", p.Daily, func(t time.Time) string { return t.Format(time.DateOnly) }, map[string]bool{}},
 			{"weekly", p.Weekly, func(t time.Time) string { y, w := t.ISOWeek(); return fmt.Sprint(y, "-W", w) }, map[string]bool{}},
@@ -152,6 +157,8 @@ func newRetention(now time.Time, entries []Entry, p Policy) *retention {
 // problem returns why nothing may be deleted, or nil.
 func (r *retention) problem(entries []Entry) error {
 	switch first := newest(entries, func(e Entry) bool { return e.Manifest != nil }); {
+	case r.tested != nil && !r.tested.RestoreTest.OK:
+		return suspend("the newest restore test, of %s, failed (%s): older backups may be the only ones that can be restored; test it again when the cause is fixed", r.tested.ID, r.tested.RestoreTest.Problem)
 	case r.last == nil:
 		return suspend("there is no good backup")
 	case first.State == Suspect:
@@ -178,7 +185,7 @@ func (r *retention) always(e Entry) (reasons []string) {
 	if e.restoring {
 		reasons = append(reasons, "a restore of it is running, or was interrupted")
 	}
-	if !e.good() {
+	if !e.usable() {
 		return reasons
 	}
 	if r.good++; r.good <= r.MinKeep {
@@ -195,10 +202,15 @@ func (r *retention) rules(e Entry) (reasons []string) {
 	if e.State == Unknown || e.State == Damaged || e.Time().After(r.now) {
 		return nil
 	}
-	young := r.last != nil && r.last.Time().Sub(e.Time()) <= time.Duration(r.Days)*24*time.Hour
-	if !e.good() {
-		// A suspect backup counts for no rule. It is deleted when good ones of its age are.
-		if young {
+	// Dates reach further than a time.Duration, whose limit is 292 years.
+	young := r.last != nil && !e.Time().Before(r.last.Time().AddDate(0, 0, -min(r.Days, maxDays)))
+	if !e.usable() {
+		// A suspect backup, or one that failed its restore test, counts for no rule. It is
+		// deleted when good ones of its age are.
+		switch {
+		case young && e.good():
+			return []string{"it failed its restore test, and is not old"}
+		case young:
 			return []string{"suspect, and not old"}
 		}
 		return nil
@@ -234,7 +246,7 @@ func fit(decisions []Decision, ruled []bool, limit int64) (good int) {
 		}
 		total -= d.Entry.Manifest.Size
 		d.Keep, d.Reasons = false, []string{fmt.Sprintf("all together take more than %d bytes", limit)}
-		if d.Entry.good() {
+		if d.Entry.usable() {
 			good++
 		}
 	}
@@ -281,7 +293,7 @@ func (j *Job) Prune(ctx context.Context, policy Policy, dryRun bool) ([]Decision
 			deleted, err := j.delete(ctx, decisions)
 			for i := range decisions {
 				if d := &decisions[i]; !d.Keep && !slices.Contains(deleted, d.Entry.ID) {
-					d.Keep, d.Reasons = true, []string{"not deleted: the storage has it locked, or could not delete it"}
+					d.Keep, d.Reasons = true, []string{"not deleted: it was pinned meanwhile, or the storage has it locked, or could not delete it"}
 				}
 			}
 			return decisions, err
@@ -319,7 +331,7 @@ func (j *Job) soundNewest(ctx context.Context, decisions []Decision) (bool, erro
 	for i := range decisions {
 		e := &decisions[i].Entry
 		deletes = deletes || !decisions[i].Keep
-		if last == nil && e.good() && !e.Time().After(j.now()) {
+		if last == nil && e.usable() && !e.Time().After(j.now()) {
 			last = e
 		}
 	}
@@ -334,27 +346,41 @@ func (j *Job) soundNewest(ctx context.Context, decisions []Decision) (bool, erro
 		}
 		return err == nil, err
 	}
-	return false, j.keep(ctx, Verification{ID: last.ID, Time: j.now().UTC(), Problem: broken.Error(), RestoreTest: last.RestoreTest})
+	return false, j.keep(ctx, Verification{ID: last.ID, Time: j.now().UTC(), Problem: broken.Error()})
 }
 
 // delete carries out the decisions. A failure does not stop the others. It deletes the
 // manifest first. A crash then leaves an artefact without a manifest, and never a backup
 // without its artefact.
 func (j *Job) delete(ctx context.Context, decisions []Decision) (deleted []string, err error) {
+	if !slices.ContainsFunc(decisions, func(d Decision) bool { return !d.Keep }) {
+		return nil, nil
+	}
+	objects, err := j.objects(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var errs []error
 	for _, d := range decisions {
 		if d.Keep {
 			continue
 		}
 		id := d.Entry.ID
+		if pinned, err := j.pinned(ctx, id); pinned || err != nil { // since the decision
+			errs = append(errs, err)
+			continue
+		}
 		if err := j.storage.Remove(ctx, id+manifestSuffix); err != nil {
 			if !errors.Is(err, ErrRetained) {
 				errs = append(errs, err)
 			}
 			continue
 		}
-		for _, name := range []string{d.Entry.Manifest.File, id + verifySuffix, id + acceptSuffix} {
-			if err := j.storage.Remove(ctx, name); err != nil && !errors.Is(err, ErrRetained) {
+		for _, o := range objects {
+			if stem(j.name, o.Name) != id || o.Name == id+manifestSuffix {
+				continue
+			}
+			if err := j.storage.Remove(ctx, o.Name); err != nil && !errors.Is(err, ErrRetained) {
 				errs = append(errs, err)
 			}
 		}

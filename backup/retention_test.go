@@ -3,10 +3,15 @@ package backup
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 )
 
 var retainNow = time.Date(2026, 11, 23, 2, 0, 0, 0, time.UTC)
@@ -172,12 +177,12 @@ func TestNeverTheLastGoodOne(t *testing.T) {
 			case !d.Keep && err != nil:
 				t.Fatalf("history %d: deletes although suspended: %v", seed, err)
 			}
-			if d.Entry.good() && !d.Entry.Restored().IsZero() && !d.Entry.Time().After(retainNow) && !restored {
+			if d.Entry.usable() && !d.Entry.Restored().IsZero() && !d.Entry.Time().After(retainNow) && !restored {
 				if restored = true; !d.Keep {
 					t.Fatalf("history %d: deletes %s, the newest that a restore test restored", seed, d.Entry.ID)
 				}
 			}
-			if d.Entry.good() && !d.Entry.Time().After(retainNow) {
+			if d.Entry.usable() && !d.Entry.Time().After(retainNow) {
 				if good++; good <= p.MinKeep && !d.Keep {
 					t.Fatalf("history %d: deletes good backup number %d of the %d that stay", seed, good, p.MinKeep)
 				}
@@ -210,7 +215,7 @@ func between(dice *rand.Rand, least, most int) int { return least + dice.IntN(mo
 
 func countGood(entries []Entry) (n int) {
 	for _, e := range entries {
-		if e.good() {
+		if e.usable() {
 			n++
 		}
 	}
@@ -256,5 +261,75 @@ func TestRetentionOnDisk(t *testing.T) {
 	}
 	if err := j.Pin(t.Context(), "../../etc/passwd", true); err == nil {
 		t.Error("a pin outside of the folder")
+	}
+}
+
+// TestKeepForEver: no number of days, periods or backups is too large.
+func TestKeepForEver(t *testing.T) {
+	var entries []Entry
+	for day := range 40 {
+		entries = append(entries, entryAt(daysAgo(day*30), Good))
+	}
+	for _, p := range []Policy{{Days: 100_000}, {Days: 200_000}, {Days: 999_999}, {Days: math.MaxInt}, {Days: math.MaxInt, Last: math.MaxInt, Daily: 2}} {
+		decisions, err := plan(retainNow, entries, policy(t, p))
+		if err != nil || kept(decisions) != len(entries) {
+			t.Errorf("%+v: %d of %d kept, %v", p, kept(decisions), len(entries), err)
+		}
+	}
+	o := RestoreTestOptions{At: newScratch(1), Every: math.MaxInt64 / 2}
+	if within, asked := o.limit(); !asked || within < o.Every {
+		t.Errorf("a limit of %v", within)
+	}
+}
+
+// Backups that failed their restore test replace none that may be restored, here and in a
+// target.
+func TestFailedRestoreTestSuspends(t *testing.T) {
+	t.Parallel()
+	source := newScratch(7)
+	attic, err := NewFolder(filepath.Join(t.TempDir(), "attic"))
+	require.NoError(t, err)
+	j, _ := newTestJob(t, source, &Options{
+		Retention: Policy{Days: 30}, RestoreTest: RestoreTestOptions{Every: -1},
+		Targets: []Target{{Name: "attic", Storage: attic, Retention: Policy{Days: 30}}},
+	})
+	now := clock(j)
+	old := []string{mustBackup(t, j).ID, mustBackup(t, j).ID}
+	source.restore = errors.New("syntax error")
+	*now = now.AddDate(0, 0, 40)
+	for i := range 4 {
+		*now = now.Add(time.Hour)
+		r, err := j.Backup(t.Context())
+		require.NotNil(t, r.Manifest)
+		if i > 0 {
+			require.ErrorIs(t, err, ErrSuspended)
+			require.Contains(t, r.Targets[0].Error, "the newest restore test")
+		}
+		_, err = j.TestRestore(t.Context(), r.ID)
+		require.ErrorIs(t, err, ErrVerification)
+		for _, id := range old {
+			for _, j := range []*Job{j, targetOf(t, j, "attic")} {
+				_, err := j.Find(t.Context(), id)
+				require.NoError(t, err)
+			}
+		}
+	}
+	_, err = targetOf(t, j, "attic").Check(t.Context(), time.Hour)
+	require.ErrorIs(t, err, ErrVerification)
+
+	// The cause is fixed.
+	source.restore = nil
+	*now = now.Add(time.Hour)
+	j.opts.RestoreTest.Every = 1
+	for range 3 {
+		mustBackup(t, j)
+		*now = now.Add(time.Minute)
+	}
+	for _, j := range []*Job{j, targetOf(t, j, "attic")} {
+		entries, err := j.List(t.Context())
+		require.NoError(t, err)
+		require.False(t, slices.ContainsFunc(entries, func(e Entry) bool { return slices.Contains(old, e.ID) }))
+		_, err = j.Check(t.Context(), time.Hour)
+		require.NoError(t, err)
 	}
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"strings"
 	"time"
 )
 
@@ -70,7 +68,7 @@ func (j *Job) status(ctx context.Context) (s Status, entries []Entry, err error)
 	}
 	s = Status{Newest: newest(entries, Entry.good), Free: j.free(ctx)}
 	for _, e := range entries {
-		if at := e.Restored(); at.After(s.Restored) {
+		if at := e.Restored(); at.After(s.Restored) && !at.After(j.now().Add(clockSlack)) {
 			s.Restored = at
 		}
 		switch e.State {
@@ -142,89 +140,6 @@ func (j *Job) targetOutcomes(ctx context.Context, r *run) []TargetOutcome {
 	}
 	return r.report.Targets
 }
-
-// Check returns nil if the newest good backup is not older than maxAge and all configured
-// checks have passed. Otherwise its error lists every problem, and wraps one or several of
-// these:
-//
-//   - ErrHalfway: a restore was interrupted. [Job.Settle] cleans up after it.
-//   - ErrStale: the newest good backup is too old, or there is none.
-//   - ErrVerification: the newest restore test failed.
-//   - ErrUnproven: no restore test has passed within RestoreTestOptions.Within.
-//   - ErrDamaged: a stored backup is damaged. [Job.Delete] removes it.
-//   - ErrSuspect: the newest backup is suspect. [Job.Accept] makes it a good one.
-//
-// Check looks at stored files. It does not check whether a process runs.
-func (j *Job) Check(ctx context.Context, maxAge time.Duration) (Status, error) {
-	s, entries, err := j.status(ctx)
-	if err != nil {
-		return s, err
-	}
-	now := j.now()
-	var wrong problems
-	for i := range s.Unfinished {
-		wrong.add("%w: %s", ErrHalfway, &s.Unfinished[i])
-	}
-	age, ok := s.Age(now)
-	switch {
-	case !ok:
-		wrong.add("%w: there is none%s", ErrStale, in(j.storage))
-	case age > maxAge:
-		wrong.add("%w: the newest good one, %s, is %v old", ErrStale, s.Newest.ID, age.Truncate(time.Minute))
-	case age < -time.Minute:
-		wrong.add("%w: the newest one, %s, is from the future: check the clock; if it was wrong before, delete that backup", ErrStale, s.Newest.ID)
-	}
-	if tested := newest(entries, func(e Entry) bool { return e.good() && e.RestoreTest != nil }); tested != nil && !tested.RestoreTest.OK {
-		wrong.add("%w: %s failed its restore test: %s", ErrVerification, tested.ID, tested.RestoreTest.Problem)
-	}
-	if within, asked := j.opts.RestoreTest.limit(); asked && ok {
-		switch since := now.Sub(s.Restored); {
-		case s.Restored.IsZero():
-			wrong.add("%w: none has passed yet: see the warnings of the last run, or make one (verify --restore)", ErrUnproven)
-		case since > within:
-			wrong.add("%w: the last one that passed was %d days ago, and %d are allowed", ErrUnproven, int(since.Hours()/24), int(within.Hours()/24))
-		}
-	}
-	var damaged []string
-	for _, e := range entries {
-		if e.State == Damaged {
-			damaged = append(damaged, e.ID+": "+e.Problem)
-		}
-	}
-	if len(damaged) > 0 {
-		wrong.add("%w: %s", ErrDamaged, strings.Join(damaged, "; "))
-	}
-	if first := newest(entries, func(e Entry) bool { return e.Manifest != nil }); first != nil && first.State == Suspect {
-		wrong.add("%w: %s: %s", ErrSuspect, first.ID, first.Problem)
-	}
-	return s, wrong.err()
-}
-
-// problems are errors that are printed in one line.
-type problems []error
-
-func (p *problems) add(format string, args ...any) { *p = append(*p, fmt.Errorf(format, args...)) }
-
-func (p problems) err() error {
-	if len(p) == 0 {
-		return nil
-	}
-	return p
-}
-
-func (p problems) Error() string {
-	var text []string
-	for i, err := range p {
-		if t := err.Error(); i > 0 {
-			text = append(text, strings.TrimPrefix(t, "backup: "))
-		} else {
-			text = append(text, t)
-		}
-	}
-	return strings.Join(text, "; ")
-}
-
-func (p problems) Unwrap() []error { return p }
 
 // note records the outcome of a run. It does not record that another run holds the lock.
 func (j *Job) note(ctx context.Context, r *run, outcome error) {

@@ -72,12 +72,14 @@ var (
 	ErrLocked = driver.ErrLocked
 	// ErrRetained means that the storage refuses to delete a file before its time.
 	ErrRetained = errors.New("backup: the file is locked against deletion")
-	// ErrDamaged means that a stored copy of an older backup was read again and is damaged.
+	// ErrDamaged means that a stored backup or its manifest is damaged.
 	ErrDamaged = errors.New("backup: a stored backup is damaged")
 	// ErrStale means that the newest good backup is too old, or that there is none.
 	ErrStale = errors.New("backup: no recent backup")
 	// ErrUnproven means that no backup has passed a restore test within the time limit.
 	ErrUnproven = errors.New("backup: no recent restore test")
+	// ErrTarget means that a target lacks backups that it should have.
+	ErrTarget = errors.New("backup: a target is not up to date")
 )
 
 // readFrom reads a complete small file.
@@ -100,7 +102,7 @@ func putIn(ctx context.Context, s Storage, name string, data []byte) error {
 }
 
 func (j *Job) readFile(ctx context.Context, name string) ([]byte, error) {
-	return readFrom(ctx, j.storage, name, maxSmallFile)
+	return readFrom(ctx, j.storage, name, maxManifest)
 }
 
 func (j *Job) writeFile(ctx context.Context, name string, data []byte) error {

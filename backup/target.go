@@ -133,7 +133,9 @@ func (r *run) replicate(ctx context.Context) error {
 			r.opts.Logger.WarnContext(ctx, "backup: a target was not brought up to date; the next run tries again", "job", r.name, "target", o.Name, "pending", o.Pending, "error", o.Error)
 		}
 		if hook := r.opts.Trace.Target; hook != nil {
-			hook(ctx, o)
+			if err := r.guard(ctx, func(ctx context.Context) error { hook(ctx, o); return nil }); err != nil {
+				problems = append(problems, "Trace.Target: "+err.Error())
+			}
 		}
 		r.report.Targets = append(r.report.Targets, o)
 	}
@@ -156,7 +158,7 @@ func (r *run) attend(ctx context.Context, t *target, local []Entry) TargetOutcom
 	go func() {
 		defer func() { cancel(); <-t.busy }()
 		c := copier{from: r.Job, to: r.over(t), opts: t.Target}
-		err := c.all(ctx, local)
+		err := r.guard(ctx, func(ctx context.Context) error { return c.all(ctx, local) })
 		if err != nil {
 			if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 				err = fmt.Errorf("%w (%w)", err, cause)

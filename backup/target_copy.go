@@ -2,10 +2,10 @@ package backup
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -44,7 +44,7 @@ func (c *copier) all(ctx context.Context, local []Entry) error {
 func (c *copier) update(ctx context.Context, local, held []Entry) (err error) {
 	c.note(held)
 	// A damaged copy is found first, and then replaced like a missing one.
-	var unread error
+	unread := unreadable(held)
 	if !c.opts.SkipVerify {
 		if _, unread = c.to.scrubShare(ctx, held, c.to.now()); unread != nil {
 			if ctx.Err() != nil {
@@ -58,7 +58,7 @@ func (c *copier) update(ctx context.Context, local, held []Entry) (err error) {
 	err = c.bring(ctx, local, held)
 	if errors.Is(unread, ErrDamaged) {
 		after, listErr := c.to.List(ctx)
-		if listErr == nil && newest(after, func(e Entry) bool { return e.State == Damaged }) == nil {
+		if listErr == nil && newest(after, Entry.broken) == nil {
 			unread = nil // every damaged copy was replaced by a good one
 		}
 	}
@@ -113,7 +113,7 @@ func missing(now time.Time, local, held []Entry, p Policy) []Entry {
 	has := make(map[string]bool, len(held))
 	var all []Entry
 	for _, e := range held {
-		if e.State == Damaged {
+		if e.broken() {
 			continue // replaced if the job's own copy is good
 		}
 		has[e.ID] = true
@@ -165,50 +165,97 @@ func (c *copier) copyAll(ctx context.Context, wanted, held []Entry) error {
 	return errors.Join(errs...)
 }
 
-// copy copies one backup. The manifest is last, so that an incomplete copy is not a backup.
-// was is the entry that the target lists for it, or nil.
+// copy copies one backup. was is the damaged copy that it replaces, or nil. The target keeps
+// the old artefact until the new one was read back and the manifest names it.
 func (c *copier) copy(ctx context.Context, e Entry, was *Entry) error {
-	manifest, err := c.from.readFile(ctx, e.ID+manifestSuffix)
+	m := *e.Manifest
+	if was != nil && was.Manifest != nil {
+		m.File = was.Manifest.File
+	}
+	if err := c.artefact(ctx, e.Manifest.File, &m); err != nil {
+		return err
+	}
+	var manifest []byte
+	var err error
+	if m.File == e.Manifest.File {
+		manifest, err = c.from.readFile(ctx, e.ID+manifestSuffix)
+	} else {
+		manifest, err = m.encode(c.to.opts.ManifestKey)
+	}
 	if err != nil {
 		return err
 	}
+	store := c.to.writeFile
 	if was != nil {
-		for _, name := range []string{e.ID + manifestSuffix, e.ID + verifySuffix, e.Manifest.File} {
-			if err := c.to.storage.Remove(ctx, name); err != nil {
-				return fmt.Errorf("replace the damaged copy: %w", err)
-			}
-		}
+		store = c.to.replaceFile
 	}
-	err = c.artefact(ctx, e.Manifest)
-	if errors.Is(err, ErrExists) {
-		// An earlier run ended between the artefact and the manifest. Use the file if it
-		// has the right content.
-		if err = c.prove(ctx, e.Manifest); err != nil {
-			if err = c.to.storage.Remove(ctx, e.Manifest.File); err == nil {
-				err = c.artefact(ctx, e.Manifest)
-			}
+	proven := func() error {
+		if c.opts.SkipVerify {
+			return nil
 		}
-	} else if err == nil && !c.opts.SkipVerify {
-		if err = c.prove(ctx, e.Manifest); err != nil {
-			err = errors.Join(err, c.to.storage.Remove(context.WithoutCancel(ctx), e.Manifest.File))
-		}
+		return c.to.keep(ctx, Verification{ID: e.ID, Time: c.to.now().UTC(), OK: true})
+	}
+	if was == nil { // a new copy never is without its verification
+		err = proven()
+	}
+	if err == nil {
+		err = store(ctx, e.ID+manifestSuffix, manifest)
+	}
+	if err == nil && was != nil { // a crash leaves a copy that is still called damaged
+		err = proven()
 	}
 	if err != nil {
 		return err
 	}
-	if !c.opts.SkipVerify {
-		err := c.to.keep(ctx, Verification{ID: e.ID, Time: c.to.now().UTC(), OK: true})
-		if err != nil {
+	return c.to.removeFiles(ctx, e.ID, m.File)
+}
+
+// removeFiles removes the artefacts of a backup that its manifest does not name.
+func (j *Job) removeFiles(ctx context.Context, id, file string) error {
+	objects, err := j.objects(ctx)
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		switch o.Name {
+		case file, id + manifestSuffix, id + verifySuffix, id + testSuffix, id + pinSuffix, id + acceptSuffix:
+			continue
+		}
+		if stem(j.name, o.Name) != id {
+			continue
+		}
+		if err := j.storage.Remove(ctx, o.Name); err != nil && !errors.Is(err, ErrRetained) {
 			return err
 		}
 	}
-	return c.to.writeFile(ctx, e.ID+manifestSuffix, manifest)
+	return nil
 }
 
-// artefact copies the file and compares its checksum during the copy. On a difference the
-// Put fails, and no file remains.
-func (c *copier) artefact(ctx context.Context, m *Manifest) error {
-	file, err := c.from.storage.Open(ctx, m.File)
+// artefact makes sure that the target holds the artefact of m. It chooses another name for it
+// if the target holds another content with that name.
+func (c *copier) artefact(ctx context.Context, local string, m *Manifest) error {
+	err := c.send(ctx, local, m)
+	if errors.Is(err, ErrExists) {
+		// A damaged copy is read a second time, because the first result may be wrong. An
+		// earlier run may also have ended between the artefact and the manifest.
+		if err = c.prove(ctx, m); !errors.Is(err, errOther) {
+			return err
+		}
+		m.File = m.ID + "." + randomDigits() + strings.TrimPrefix(local, m.ID)
+		err = c.send(ctx, local, m)
+	}
+	if err == nil && !c.opts.SkipVerify {
+		if err = c.prove(ctx, m); err != nil {
+			err = errors.Join(err, c.to.storage.Remove(context.WithoutCancel(ctx), m.File))
+		}
+	}
+	return err
+}
+
+// send stores a local file in the target and compares its checksum during the transfer. On a
+// difference the Put fails, and no file remains.
+func (c *copier) send(ctx context.Context, local string, m *Manifest) error {
+	file, err := c.from.storage.Open(ctx, local)
 	if errors.Is(err, ErrNotFound) {
 		return brokenError{"the artefact is missing"}
 	}
@@ -239,6 +286,9 @@ func (c *copier) artefact(ctx context.Context, m *Manifest) error {
 	return nil
 }
 
+// errOther means that a copy has another content than the local file.
+var errOther = errors.New("the copy that was read back is not what was sent")
+
 // prove reads a copy back and compares its stored bytes with the checksum.
 func (c *copier) prove(ctx context.Context, m *Manifest) error {
 	file, err := c.to.storage.Open(ctx, m.File)
@@ -251,12 +301,13 @@ func (c *copier) prove(ctx context.Context, m *Manifest) error {
 		return fmt.Errorf("read the copy back: %w", err)
 	}
 	if sum.n != m.Size || sum.hex() != m.SHA256 {
-		return errors.New("the copy that was read back is not what was sent")
+		return errOther
 	}
 	return nil
 }
 
-// marks copies the marks of operators to the target. The target's own marks stay.
+// marks copies the marks of operators and the outcomes of restore tests to the target. The
+// target's own marks and later outcomes stay.
 func (c *copier) marks(ctx context.Context, local, held []Entry) error {
 	there := make(map[string]Entry, len(held))
 	for _, e := range held {
@@ -280,22 +331,23 @@ func (c *copier) marks(ctx context.Context, local, held []Entry) error {
 				return err
 			}
 		}
+		if d := e.RestoreTest; d != nil && (copied.RestoreTest == nil || d.Time.After(copied.RestoreTest.Time)) {
+			if err := c.to.writeSealed(ctx, e.ID+testSuffix, d); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
-// mark writes a file that is a flag: only its presence counts.
-func (j *Job) mark(ctx context.Context, name string) error {
-	return j.replaceFile(ctx, name, []byte(j.now().UTC().Format(time.RFC3339)+"\n"))
+// mark is the content of a mark of an operator.
+type mark struct {
+	Time time.Time `json:"time"`
 }
 
-// keep replaces the stored result of a verification.
-func (j *Job) keep(ctx context.Context, v Verification) error {
-	data, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	return j.replaceFile(ctx, v.ID+verifySuffix, append(data, '\n'))
+// mark stores a mark of an operator.
+func (j *Job) mark(ctx context.Context, name string) error {
+	return j.writeSealed(ctx, name, mark{j.now().UTC()})
 }
 
 func (j *Job) replaceFile(ctx context.Context, name string, data []byte) error {

@@ -1,8 +1,8 @@
 package backup
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
 // UnfinishedRestore describes a restore that was interrupted, or that failed and could not
@@ -35,7 +36,8 @@ type UnfinishedRestore struct {
 	Seen  time.Time `json:"seen"`            // when the process last wrote the marker
 	Ended bool      `json:"ended,omitempty"` // the restore returned an error; false if it was interrupted
 
-	file string
+	file    string
+	trusted bool // authenticated by Options.ManifestKey
 }
 
 // ErrHalfway means that a restore was interrupted. An overwriting restore may have changed
@@ -58,7 +60,8 @@ const (
 
 // running reports whether the process that restores still exists.
 func (u *UnfinishedRestore) running(now time.Time) bool {
-	if u.Ended || now.Sub(u.Seen) > markLimit {
+	// A time in the future is the time of a wrong clock, or of an attacker.
+	if age := now.Sub(u.Seen); u.Ended || age > markLimit || age < -markLimit {
 		return false
 	}
 	host, err := os.Hostname()
@@ -83,6 +86,8 @@ func (u *UnfinishedRestore) String() string {
 		left = ", and may have left " + strings.Join(u.Left, ", ")
 	}
 	switch {
+	case u.ID == "":
+		return fmt.Sprintf("a restore began before %s and may have been interrupted, but its marker %s says no more: %v: check the database, then settle it", began, u.file, errSeal)
 	case u.Changed:
 		return fmt.Sprintf("the restore of %s over %s began at %s and did not end%s: repeat it, or settle it after you have checked %s (the state before is in %s)",
 			u.ID, u.Database, began, left, u.Database, u.Safety)
@@ -145,11 +150,7 @@ func (m *restoreMark) touch(ctx context.Context) error {
 // write stores the marker, and begins to repeat that.
 func (m *restoreMark) write(ctx context.Context) error {
 	m.u.Seen = m.job.now().UTC()
-	data, err := json.Marshal(m.u)
-	if err == nil {
-		err = m.job.replaceFile(ctx, m.u.file, append(data, '\n'))
-	}
-	if err != nil {
+	if err := m.job.writeSealed(ctx, m.u.file, m.u); err != nil {
 		return fmt.Errorf("backup: mark the restore as begun: %w", err)
 	}
 	if m.made {
@@ -229,18 +230,16 @@ func (j *Job) marksOf(ctx context.Context, objects []Object) ([]UnfinishedRestor
 		if !strings.HasPrefix(o.Name, markPrefix+j.name+".") || !strings.HasSuffix(o.Name, markSuffix) {
 			continue
 		}
-		data, err := j.readFile(ctx, o.Name)
-		if errors.Is(err, ErrNotFound) {
+		var u UnfinishedRestore
+		switch err := j.readSealed(ctx, o.Name, &u); {
+		case errors.Is(err, ErrNotFound):
 			continue // the restore has ended since the listing
-		}
-		if err != nil {
+		case errors.Is(err, errSeal): // still a marker, whose content counts for nothing
+			u = UnfinishedRestore{Database: "an unknown database", Over: true, Changed: true, Time: o.Modified}
+		case err != nil:
 			return nil, err
 		}
-		var u UnfinishedRestore
-		if json.Unmarshal(data, &u) != nil { // an unreadable marker still is a marker
-			u = UnfinishedRestore{Database: "an unknown database", Over: true, Changed: true, Time: o.Modified}
-		}
-		u.file = o.Name
+		u.file, u.trusted = o.Name, len(j.opts.ManifestKey) > 0
 		list = append(list, u)
 	}
 	slices.SortFunc(list, func(a, b UnfinishedRestore) int { return a.Time.Compare(b.Time) })
@@ -250,8 +249,9 @@ func (j *Job) marksOf(ctx context.Context, objects []Object) ([]UnfinishedRestor
 // Settle ends interrupted restores: [Job.Check] then no longer reports them. If drop is
 // true, Settle first removes the databases, files or folders that they may have left. That
 // includes an incomplete database, and the tables of a database that was overwritten. The
-// overwritten database itself stays. Settle returns the restores that it ended. It does not
-// touch a restore that is running.
+// overwritten database itself stays. Without Options.ManifestKey, Settle removes only names
+// that restores choose themselves, and its error lists the others for the operator. Settle
+// returns the restores that it ended. It does not touch a restore that is running.
 func (j *Job) Settle(ctx context.Context, drop bool) ([]UnfinishedRestore, error) {
 	list, err := j.Unfinished(ctx)
 	if err != nil {
@@ -270,7 +270,8 @@ func (j *Job) Settle(ctx context.Context, drop bool) ([]UnfinishedRestore, error
 	return list, nil
 }
 
-// discard removes what a restore may have left.
+// discard removes what a restore may have left. An attacker may have written a marker that no
+// key authenticates. Such a marker removes only names that restores choose themselves.
 func (j *Job) discard(ctx context.Context, u UnfinishedRestore) error {
 	if len(u.Left) == 0 {
 		return nil
@@ -279,15 +280,35 @@ func (j *Job) discard(ctx context.Context, u UnfinishedRestore) error {
 	if discard == nil {
 		return fmt.Errorf("backup: this source cannot remove %s: remove it by hand, and settle without that", strings.Join(u.Left, ", "))
 	}
+	var foreign []string
 	for _, name := range u.Left {
-		if u.Over && name == u.Database {
-			continue
-		}
-		if err := discard(ctx, name); err != nil {
-			return err
+		switch {
+		case u.Over && name == u.Database:
+		case !u.trusted && !j.leftover(ctx, name):
+			foreign = append(foreign, name)
+		default:
+			if err := discard(ctx, name); err != nil {
+				return err
+			}
 		}
 	}
+	if len(foreign) > 0 {
+		return fmt.Errorf("backup: %s has a name that an operator chose, and the marker of the restore could be forged: see whether it is an incomplete restore, remove it by hand, and settle without that", strings.Join(foreign, ", "))
+	}
 	return nil
+}
+
+// leftover reports whether a restore of this source chose the name itself.
+func (j *Job) leftover(ctx context.Context, name string) bool {
+	able := j.source.Abilities()
+	if able.Leftover != nil {
+		return able.Leftover(ctx, name)
+	}
+	if able.Original == nil {
+		return false
+	}
+	original, err := able.Original(ctx)
+	return err == nil && server.Leftover(original, name)
 }
 
 // inTheWay names the next step if an interrupted restore has left the target of another one.
@@ -337,7 +358,7 @@ func (j *Job) halfRestored(ctx context.Context) string {
 	if u == nil {
 		return ""
 	}
-	text := fmt.Sprintf("the restore of %s over %s was interrupted before this backup, so it may hold half of it", u.ID, u.Database)
+	text := fmt.Sprintf("the restore of %s over %s was interrupted before this backup, so it may hold half of it", cmp.Or(u.ID, "an unknown backup"), u.Database)
 	if u.Safety != "" {
 		text += " (the state before is in " + u.Safety + ")"
 	}

@@ -2,7 +2,6 @@ package backup
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -37,7 +36,7 @@ func (j *Job) Verify(ctx context.Context, id string) (Verification, error) {
 	if found != nil && (v.OK || v.ID == "") { // nothing was found out
 		return v, found
 	}
-	return v, j.outcome(ctx, v, found)
+	return v, j.outcome(ctx, v.ID, found, func() error { return j.keep(ctx, v) })
 }
 
 // examine is Verify without storing the result.
@@ -66,18 +65,18 @@ func (j *Job) examine(ctx context.Context, id string) (Verification, error) {
 	return v, nil
 }
 
-// outcome stores the result of a verification and returns found, the damage that it found. The
-// disk may be full or read-only. That hides no damage, and accuses no backup.
-func (j *Job) outcome(ctx context.Context, v Verification, found error) error {
-	if found != nil && j.deleted(ctx, v.ID) {
-		return fmt.Errorf("%w: %s was deleted while it was read", ErrNotFound, v.ID)
+// outcome stores the result of a verification with record, and returns found, the damage that
+// it found. The disk may be full or read-only. That hides no damage, and accuses no backup.
+func (j *Job) outcome(ctx context.Context, id string, found error, record func() error) error {
+	if found != nil && j.deleted(ctx, id) {
+		return fmt.Errorf("%w: %s was deleted while it was read", ErrNotFound, id)
 	}
-	err := j.keep(ctx, v)
+	err := record()
 	switch {
 	case err == nil:
 		return found
 	case found == nil:
-		return fmt.Errorf("backup: %s is good, but that could not be recorded: %w", v.ID, err)
+		return fmt.Errorf("backup: %s is good, but that could not be recorded: %w", id, err)
 	}
 	return fmt.Errorf("%w; and that could not be recorded: %w", found, err)
 }
@@ -118,16 +117,18 @@ type writeError struct{ err error }
 func (e writeError) Error() string { return e.err.Error() }
 func (e writeError) Unwrap() error { return e.err }
 
-func (j *Job) readVerification(ctx context.Context, id string) (Verification, error) {
-	var v Verification
-	data, err := j.readFile(ctx, id+verifySuffix)
-	if err != nil {
-		return v, err
+func (j *Job) readVerification(ctx context.Context, id string) (v Verification, err error) {
+	return v, j.readSealed(ctx, id+verifySuffix, &v)
+}
+
+// keep stores the result of a verification, unless a later one is stored. The result of a
+// restore test has its own file.
+func (j *Job) keep(ctx context.Context, v Verification) error {
+	v.RestoreTest = nil
+	if old, err := j.readVerification(ctx, v.ID); err == nil && old.Time.After(v.Time) && !old.Time.After(j.now()) {
+		return nil
 	}
-	if err := json.Unmarshal(data, &v); err != nil {
-		return v, fmt.Errorf("backup: %s: %w", id+verifySuffix, err)
-	}
-	return v, nil
+	return j.writeSealed(ctx, v.ID+verifySuffix, v)
 }
 
 // readEvery is the maximum time between two reads of a stored copy.
@@ -135,22 +136,47 @@ const readEvery = 30 * 24 * time.Hour
 
 // scrub is the stage that reads a share of the older copies again.
 func (r *run) scrub(ctx context.Context) error {
-	if r.opts.SkipVerify {
+	if r.safety {
 		return nil
+	}
+	if r.opts.SkipVerify {
+		return unreadable(r.before)
 	}
 	read, err := r.scrubShare(ctx, r.before, r.started)
 	r.report.Reread = read
 	return err
 }
 
+// unreadable returns an error that names the backups whose manifests are damaged.
+func unreadable(entries []Entry) error {
+	var damaged []string
+	var errs []error
+	for _, e := range entries {
+		switch {
+		case e.State != Unknown || e.newer:
+		case e.unread != nil:
+			errs = append(errs, fmt.Errorf("the manifest of %s cannot be read: %w", e.ID, e.unread))
+		default:
+			damaged = append(damaged, e.ID+": "+strings.TrimPrefix(e.Problem, "backup: "))
+		}
+	}
+	if len(damaged) > 0 {
+		errs = append(errs, fmt.Errorf("%w: %s", ErrDamaged, strings.Join(damaged, "; ")))
+	}
+	return errors.Join(errs...)
+}
+
 // scrubShare reads the copies that are due and compares them with their checksums. It marks
-// a damaged copy as damaged. The error is ErrDamaged if a copy was damaged, and otherwise
-// the error of the storage.
+// a damaged copy as damaged. The error is ErrDamaged if a copy or a manifest was damaged, and
+// otherwise the error of the storage.
 func (j *Job) scrubShare(ctx context.Context, entries []Entry, now time.Time) (read []string, err error) {
 	var damaged []string
 	var errs []error
+	if err := unreadable(entries); err != nil {
+		errs = append(errs, err)
+	}
 	for _, e := range unreadLongest(entries, now) {
-		v := Verification{ID: e.ID, Time: j.now().UTC(), OK: true, RestoreTest: e.RestoreTest}
+		v := Verification{ID: e.ID, Time: j.now().UTC(), OK: true}
 		if old, err := j.readVerification(ctx, e.ID); err == nil {
 			v.Decoded = old.Decoded
 		}
@@ -212,7 +238,7 @@ func (j *Job) Delete(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	good := newest(entries, func(e Entry) bool { return e.good() && !e.Time().After(j.now()) })
+	good := newest(entries, func(e Entry) bool { return e.usable() && !e.Time().After(j.now()) })
 	if good == nil {
 		good = newest(entries, Entry.good)
 	}
@@ -254,6 +280,9 @@ func (r *run) verify(ctx context.Context) error {
 		return err
 	}
 	r.report.Verified = true
+	if !v.Decoded && len(r.opts.Identities) > 0 {
+		r.warn(ctx, "the given identity does not open the new backup, which was compared with its checksum only")
+	}
 	return r.proveByRestore(ctx, v)
 }
 
@@ -268,7 +297,10 @@ func unreadLongest(entries []Entry, now time.Time) []Entry {
 		if e.Time().After(last) && !e.Time().After(now) {
 			last = e.Time()
 		}
-		if e.Manifest != nil && e.State != Damaged {
+		if e.Manifest != nil && (e.State != Damaged || e.unproven) {
+			if e.Verified.After(now) { // by a clock that was wrong
+				e.Verified = time.Time{}
+			}
 			all = append(all, e)
 		}
 	}

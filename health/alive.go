@@ -54,22 +54,22 @@ func (r *Registry) AddBeat(name string, limit time.Duration) (*Beat, error) {
 // SetBroken makes /alive/ respond with 503 until SetBroken(nil) is called. Use it only
 // for a failure that a restart repairs. Use a check for every other problem.
 func (r *Registry) SetBroken(cause error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.cause = cause
-	r.publishAlive()
+	text := ""
 	if cause != nil {
-		r.log.Error("health: set broken", "cause", r.scrub.error(cause))
+		text = orDefault(r.scrub.error(cause), "broken")
+	}
+	r.mu.Lock()
+	r.broken = text
+	r.publishAlive()
+	r.mu.Unlock()
+	if cause != nil { // outside the lock, because a log handler may read the registry
+		r.log.Error("health: set broken", "cause", text)
 	}
 }
 
 // publishAlive creates a new state for /alive/. Callers hold r.mu.
 func (r *Registry) publishAlive() {
-	a := &alive{beats: r.beats}
-	if r.cause != nil {
-		a.cause = orDefault(r.scrub.error(r.cause), "broken")
-	}
-	r.alive.Store(a)
+	r.alive.Store(&alive{cause: r.broken, beats: r.beats})
 }
 
 func (a *alive) trouble(now time.Time) string {

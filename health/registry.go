@@ -38,8 +38,9 @@ type Registry struct {
 	started            bool
 	draining           bool
 	beats              []*Beat
-	cause              error // of SetBroken
-	refresh            chan struct{}
+	broken             string // the cause of SetBroken, scrubbed
+	refresh            *refresh
+	left               map[any]*run // runs in flight of removed checks, by the identity of their Checker
 	subs               []*subscription
 	notices            []func() []string
 	stats              Stats
@@ -56,7 +57,7 @@ func New(checks []Check, opts *Options) (*Registry, error) {
 	}
 	r := &Registry{
 		opts: o, log: o.Logger, scrub: newScrubber(o.Secrets), plain: newAnswers(o.PlainOK, o.Home),
-		byName: make(map[string]*slot, len(checks)), born: time.Now(), started: !o.HoldReady,
+		byName: make(map[string]*slot, len(checks)), left: map[any]*run{}, born: time.Now(), started: !o.HoldReady,
 	}
 	r.traces.Store(&[]*Trace{o.Trace})
 	if o.OnChange != nil {
@@ -73,17 +74,21 @@ func New(checks []Check, opts *Options) (*Registry, error) {
 
 // Add adds checks to a registry in use, or returns an error and adds no check. If Run
 // is running, each check starts at once. Until its first result, an added critical
-// check counts as failed, and a check of the group "ready" counts as starting.
+// check counts as failed, and a check of the group "ready" counts as starting. A Checker
+// that still runs for a removed check is not called again before it returns.
 func (r *Registry) Add(checks ...Check) error {
+	checks = slices.Clone(checks)
+	for i := range checks { // outside the lock, because Validate is code of the check
+		var err error
+		if checks[i], err = checks[i].normalized(&r.opts); err != nil {
+			return err
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	slots, byName := slices.Clone(r.slots), maps.Clone(r.byName)
 	var added []*slot
 	for _, c := range checks {
-		c, err := c.normalized(&r.opts)
-		if err != nil {
-			return err
-		}
 		if byName[c.Name] != nil {
 			return fmt.Errorf("health: there are two checks named %q", c.Name)
 		}
@@ -101,6 +106,9 @@ func (r *Registry) Add(checks ...Check) error {
 	}
 	if err := validDependencies(slots, byName); err != nil {
 		return err
+	}
+	for _, s := range added {
+		s.adopt(r.left)
 	}
 	r.slots, r.byName = slots, byName
 	r.recount(time.Now())
@@ -139,6 +147,7 @@ func (r *Registry) Remove(names ...string) error {
 	}
 	for _, s := range gone {
 		s.removed = true
+		s.leave(r.left)
 		if s.stop != nil {
 			s.stop()
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -252,4 +253,38 @@ func BenchmarkResult(b *testing.B) {
 			})
 		}
 	}
+}
+
+// asking is code of the user that reads the registry: a log handler, an error, a Checker.
+type asking struct {
+	slog.Handler
+	reg *Registry
+}
+
+func (a *asking) Handle(context.Context, slog.Record) error { return a.Validate() }
+func (a *asking) Enabled(context.Context, slog.Level) bool  { return true }
+func (a *asking) Check(context.Context) Result              { return Passed("") }
+func (a *asking) Error() string                             { _ = a.Validate(); return "a cause" }
+
+func (a *asking) Validate() error {
+	if a.reg != nil {
+		a.reg.Snapshot()
+	}
+	return nil
+}
+
+// The registry calls no code of the user with its lock held.
+func TestUserCodeMayReadTheRegistry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // a deadlock fails at once
+		a := &asking{}
+		r := newRegistry(t, &Options{Logger: slog.New(a)}, failing("db"))
+		a.reg = r
+		r.SetBroken(a)
+		require.Equal(t, 503, get(t, r.Handler(), "/alive/").Code)
+		r.SetBroken(nil)
+		require.NoError(t, r.Add(Check{Name: "asking", Timeout: time.Second, Checker: a}))
+		_, err := r.RunOnce(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, r.Remove("asking"))
+	})
 }

@@ -1,6 +1,9 @@
 package health
 
-import "math"
+import (
+	"maps"
+	"math"
+)
 
 // Result is the outcome of one run of a check.
 //
@@ -17,7 +20,8 @@ type Result struct {
 	// Err is the cause. Its text is truncated to 1,000 bytes. It passes the scrubber
 	// before it is shown or logged.
 	Err error
-	// Observed are the numbers behind the result, at most 32.
+	// Observed are the numbers behind the result. All are graded, and the worst 32 are
+	// kept.
 	Observed []Measurement
 }
 
@@ -46,8 +50,8 @@ type Measurement struct {
 	Unit string
 	// Limits grade the value. The zero value grades nothing.
 	Limits Limits
-	// Status is set by the registry from Limits. If Limits has a threshold, the
-	// registry overwrites the value that a check set.
+	// Status is set by the registry from Limits. The registry overwrites the value that
+	// a check set.
 	Status Status
 }
 
@@ -99,10 +103,11 @@ func (l Limits) Grade(value float64, prev Status) Status {
 const (
 	maxText     = 1000 // bytes of a summary or an error text that are kept
 	maxObserved = 32
+	maxGrades   = 10_000
 	maxName     = 64 // bytes of a measurement's name, component and unit
 )
 
-// grades remembers the level of each measurement between two runs.
+// grades remembers the level of each measurement between two runs, by name and component.
 type grades map[[2]string]Status
 
 // grade sets the status of every measurement, and returns the status of the
@@ -115,16 +120,22 @@ func (g grades) grade(res *Result) Status {
 	if status == Unknown && res.Err != nil {
 		status = Fail
 	}
+	graded := make(grades, len(res.Observed))
 	for i := range res.Observed {
 		m := &res.Observed[i]
+		m.Status = Unknown
 		if m.Limits.None() {
 			continue
 		}
 		key := [2]string{m.Name, m.Component}
 		m.Status = m.Limits.Grade(m.Value, g[key])
-		g[key] = m.Status
+		graded[key] = m.Status
 		status = max(status, m.Status)
 	}
+	if len(g) > maxGrades { // of components that come and go
+		clear(g)
+	}
+	maps.Copy(g, graded)
 	if status == Unknown {
 		return Fail
 	}

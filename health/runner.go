@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/bits"
 	"math/rand/v2"
 	"runtime/debug"
@@ -138,8 +139,9 @@ func (r *Registry) inFlight(s *slot) <-chan struct{} {
 
 // RunOnce runs the named checks now, or all checks if no name is given, at most
 // MaxConcurrent at a time. It returns the snapshot after the runs, narrowed to those
-// checks. It waits for each check no longer than its Timeout. It joins a run that is
-// already in flight, and counts a stuck run as stuck at once. The error reports an
+// checks. It waits for each check no longer than its Timeout. If checks hang, it starts no
+// other check after the longest Timeout, and those fail. It joins a run that is already in
+// flight, and counts a stuck run as stuck at once. The error reports an
 // unknown name, or that ctx ended before all checks had returned. Failing checks are
 // not an error.
 //
@@ -186,11 +188,20 @@ func (r *Registry) named(names []string) ([]*slot, error) {
 	return slots, nil
 }
 
+// runAll runs checks, at most MaxConcurrent at a time. After the longest timeout, and if
+// others hang by then, it starts no further check. A check that it did not start fails.
 func (r *Registry) runAll(slots []*slot, asked bool) {
+	limit, begin := longest(slots), time.Now()
 	permits := make(chan struct{}, r.opts.MaxConcurrent)
 	var all sync.WaitGroup
-	for _, s := range slots {
+	for i, s := range slots {
 		permits <- struct{}{}
+		if time.Since(begin) >= limit {
+			if n := r.hanging(slots[:i]); n > 0 {
+				r.skip(slots[i:], limit, n, asked)
+				break
+			}
+		}
 		all.Go(func() {
 			r.runCheck(context.Background(), s, asked)
 			<-permits
@@ -199,12 +210,61 @@ func (r *Registry) runAll(slots []*slot, asked bool) {
 	all.Wait()
 }
 
+func longest(slots []*slot) (limit time.Duration) {
+	for _, s := range slots {
+		limit = max(limit, s.Timeout)
+	}
+	return limit
+}
+
+// hanging counts the checks whose run is at its timeout.
+func (r *Registry) hanging(slots []*slot) (n int) {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range slots {
+		if s.run != nil && now.Sub(s.run.started) >= s.Timeout*9/10 {
+			n++
+		}
+	}
+	return n
+}
+
+// skip records that checks were not started.
+func (r *Registry) skip(slots []*slot, limit time.Duration, hanging int, asked bool) {
+	for _, s := range slots {
+		now := time.Now()
+		o := outcome{
+			kind: KindTimeout, status: Fail, at: now, took: limit, asked: asked,
+			output: fmt.Sprintf("not started within %v, because %d other checks hang", limit, hanging),
+		}
+		r.mu.Lock()
+		if s.removed {
+			r.mu.Unlock()
+			continue
+		}
+		tr := r.settle(s, o)
+		r.mu.Unlock()
+		r.report(s, o, tr)
+	}
+}
+
+// readersWait is how long a reader waits after the longest timeout, for its results.
+const readersWait = 100 * time.Millisecond
+
+// refresh is one pass of freshen.
+type refresh struct {
+	done  chan struct{}
+	until time.Time // when readers stop to wait
+}
+
 // freshen runs the checks that are due, for a reader of a registry without Run. It
-// waits for them, or until the reader goes away. Concurrent readers share the runs.
+// waits for them no longer than the longest timeout, or until the reader goes away.
+// Concurrent readers share the runs.
 func (r *Registry) freshen(ctx context.Context) {
 	r.mu.Lock()
-	done := r.refresh
-	if done == nil {
+	pass := r.refresh
+	if pass == nil {
 		var due []*slot
 		now := time.Now()
 		for _, s := range r.slots {
@@ -218,8 +278,8 @@ func (r *Registry) freshen(ctx context.Context) {
 			r.mu.Unlock()
 			return
 		}
-		done = make(chan struct{})
-		r.refresh = done
+		pass = &refresh{done: make(chan struct{}), until: now.Add(longest(due) + readersWait)}
+		r.refresh = pass
 		go func() {
 			r.runAll(due, false)
 			r.mu.Lock()
@@ -227,12 +287,15 @@ func (r *Registry) freshen(ctx context.Context) {
 			r.publish()
 			r.refresh = nil
 			r.mu.Unlock()
-			close(done)
+			close(pass.done)
 		}()
 	}
 	r.mu.Unlock()
+	timer := time.NewTimer(time.Until(pass.until))
+	defer timer.Stop()
 	select {
-	case <-done:
+	case <-pass.done:
+	case <-timer.C:
 	case <-ctx.Done():
 	}
 }
@@ -259,7 +322,7 @@ func (r *Registry) runCheck(ctx context.Context, s *slot, asked bool) {
 	current := s.run
 	fresh := current == nil
 	if fresh {
-		current = &run{started: time.Now(), done: make(chan struct{})}
+		current = &run{owner: s, started: time.Now(), done: make(chan struct{})}
 		s.run = current
 		s.stats.Runs++
 	}
@@ -285,7 +348,6 @@ func (r *Registry) runCheck(ctx context.Context, s *slot, asked bool) {
 func (r *Registry) execute(base context.Context, s *slot, current *run) {
 	ctx, cancel := context.WithTimeout(base, s.Timeout)
 	o := outcome{kind: KindPanic, status: Fail, output: "the check ended its goroutine"}
-	var res Result
 	defer func() {
 		defer close(current.done)
 		cancel()
@@ -296,19 +358,24 @@ func (r *Registry) execute(base context.Context, s *slot, current *run) {
 		}
 		o.at = time.Now()
 		o.took = o.at.Sub(current.started)
-		r.finish(s, current, o, &res, base.Err() != nil)
+		r.finish(current, o, base.Err() != nil)
 	}()
-	res = s.Checker.Check(ctx)
+	res := s.Checker.Check(ctx)
 	// Err.Error is code of the check too and needs the same recover.
 	output := r.outputOf(&res)
-	res.Observed = r.cleanObserved(res.Observed)
-	o = outcome{kind: KindReported, output: output, observed: res.Observed}
+	res.Observed = slices.Clone(res.Observed) // the check may change its own later
+	status := s.grades.grade(&res)
+	o = outcome{kind: KindReported, status: status, output: output, observed: r.cleanObserved(res.Observed)}
 }
 
 // finish frees the slot and records the outcome of the run.
-func (r *Registry) finish(s *slot, current *run, o outcome, res *Result, aborted bool) {
+func (r *Registry) finish(current *run, o outcome, aborted bool) {
 	r.mu.Lock()
+	s := current.owner
 	s.run = nil
+	if s.removed {
+		maps.DeleteFunc(r.left, func(_ any, left *run) bool { return left == current })
+	}
 	if current.timedOut || aborted || s.removed {
 		late := current.timedOut && !s.removed
 		r.mu.Unlock()
@@ -316,9 +383,6 @@ func (r *Registry) finish(s *slot, current *run, o outcome, res *Result, aborted
 			r.traced(func(t *Trace) func(context.Context, RunEvent) { return t.LateReturn }, s, o)
 		}
 		return
-	}
-	if o.kind == KindReported {
-		o.status = s.grades.grade(res)
 	}
 	o.asked = current.asked
 	tr := r.settle(s, o)

@@ -558,3 +558,90 @@ func TestForeignCodeFails(t *testing.T) {
 		})
 	}
 }
+
+// Many checks that hang delay a reader by one timeout, and say why others were not started.
+func TestManyHangingChecksDelayOneTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var checks []Check
+		for i := range 50 {
+			c := hanging(fmt.Sprintf("c%d", i), release)
+			c.Timeout = 5 * time.Second
+			checks = append(checks, c)
+		}
+		r := newRegistry(t, nil, checks...)
+		begin := time.Now()
+		require.Equal(t, 503, get(t, r.Handler(), "/ready/").Code)
+		require.Equal(t, 5*time.Second, time.Since(begin))
+		require.Equal(t, "no answer within 5s", state(t, r, "c0").Output)
+		require.Equal(t, "not started within 5s, because 16 other checks hang", state(t, r, "c49").Output)
+		for _, c := range r.Snapshot().Checks {
+			require.Equal(t, Fail, c.Status, c.Name)
+		}
+		close(release)
+		time.Sleep(time.Minute)
+		require.Equal(t, 200, get(t, r.Handler(), "/health/").Code)
+	})
+}
+
+// Checks that are slow but answer are all run, and a reader does not wait for all of them.
+func TestManySlowChecksAreAllRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var checks []Check
+		for i := range 50 {
+			checks = append(checks, Func(fmt.Sprintf("c%d", i), time.Second, func(context.Context) error {
+				time.Sleep(400 * time.Millisecond)
+				return nil
+			}))
+		}
+		r := newRegistry(t, &Options{MaxConcurrent: 10}, checks...)
+		begin := time.Now()
+		get(t, r.Handler(), "/ready/")
+		require.Equal(t, time.Second+readersWait, time.Since(begin))
+		time.Sleep(time.Second)
+		for _, c := range r.Snapshot().Checks {
+			require.Equal(t, Pass, c.Status, c.Name)
+		}
+	})
+}
+
+// A Checker that hangs is called once, however often its check is removed and added.
+func TestAddedAgainWhileItHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var calls, other atomic.Int32
+		counted := func(calls *atomic.Int32) Check {
+			return Func("x", time.Second, func(context.Context) error {
+				calls.Add(1)
+				<-release
+				return nil
+			})
+		}
+		c, replacement := counted(&calls), counted(&other)
+		r := newRegistry(t, nil, c)
+		stop := start(t, r)
+		for range 20 {
+			time.Sleep(3 * time.Second)
+			require.NoError(t, r.Remove("x"))
+			require.NoError(t, r.Add(c))
+		}
+		time.Sleep(time.Minute)
+		require.EqualValues(t, 1, calls.Load())
+		require.Equal(t, KindStuck, state(t, r, "x").Kind)
+		require.NoError(t, r.Remove("x"))
+		require.NoError(t, r.Add(replacement), "another Checker does not wait")
+		time.Sleep(time.Minute)
+		require.EqualValues(t, 1, other.Load())
+		require.NoError(t, r.Remove("x"))
+		close(release)
+		time.Sleep(time.Minute)
+		r.mu.Lock()
+		require.Empty(t, r.left)
+		r.mu.Unlock()
+		require.NoError(t, r.Add(c))
+		time.Sleep(time.Minute)
+		require.Greater(t, calls.Load(), int32(1))
+		require.Equal(t, Pass, state(t, r, "x").Status)
+		require.NoError(t, stop())
+	})
+}

@@ -2,11 +2,13 @@ package health
 
 import (
 	"context"
+	"reflect"
 	"time"
+	"unsafe"
 )
 
 // slot is one check and its state. The registry's mutex guards all of it except the
-// embedded Check, which never changes.
+// embedded Check, which never changes, and grades, which belong to the run in flight.
 type slot struct {
 	Check
 	inReady bool
@@ -28,6 +30,7 @@ type slot struct {
 
 // run is one call of a Checker.
 type run struct {
+	owner    *slot // changes if a check with the same Checker replaces a removed one
 	started  time.Time
 	done     chan struct{}
 	timedOut bool
@@ -62,6 +65,37 @@ func newSlot(c Check) *slot {
 		},
 		prompt: tracker{failAfter: min(promptResults, c.FailAfter), recoverAfter: min(promptResults, c.RecoverAfter)},
 		grades: grades{},
+	}
+}
+
+// identity distinguishes Checkers. It is nil for one that cannot be compared.
+func identity(c Checker) any {
+	switch value := reflect.ValueOf(c); {
+	case value.Kind() == reflect.Func:
+		if f, ok := c.(CheckerFunc); ok { // two closures of one function have the same code, and different variables
+			return *(*unsafe.Pointer)(unsafe.Pointer(&f)) //nolint:gosec // compared only
+		}
+		return nil
+	case value.Comparable():
+		return c
+	}
+	return nil
+}
+
+// leave keeps the run in flight of a removed check.
+func (s *slot) leave(left map[any]*run) {
+	if id := identity(s.Checker); id != nil && s.run != nil {
+		left[id] = s.run
+	}
+}
+
+// adopt continues the run of a removed check with the same Checker.
+func (s *slot) adopt(left map[any]*run) {
+	id := identity(s.Checker)
+	if r := left[id]; id != nil && r != nil {
+		delete(left, id)
+		r.owner.run = nil
+		r.owner, s.run = s, r
 	}
 }
 

@@ -1,6 +1,9 @@
 package health
 
 import (
+	"cmp"
+	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -33,31 +36,49 @@ func oneLine(text string) string {
 }
 
 // outputOf joins summary and error of a result into one line for authorised callers,
-// the log and mails.
+// the log and mails. It says how many measurements are left out.
 func (r *Registry) outputOf(res *Result) string {
 	text := r.scrub.text(res.Summary)
-	if res.Err == nil {
-		return text
+	if res.Err != nil {
+		cause := r.scrub.error(res.Err)
+		if text != "" && cause != "" {
+			text += ": "
+		}
+		text += cause
 	}
-	cause := r.scrub.error(res.Err)
-	if text == "" || cause == "" {
-		return cut(text + cause)
+	if more := len(res.Observed) - maxObserved; more > 0 {
+		note := fmt.Sprintf("and %d more measurements, none of them worse", more)
+		if text != "" {
+			note = "; " + note
+		}
+		text = cutTo(text, maxText-len(note)) + note
 	}
-	return cut(text + ": " + cause)
+	return cut(text)
 }
 
-// cleanObserved limits the measurements of a check, and copies them so that the check
-// cannot change them afterwards.
+// cleanObserved copies the worst measurements of a graded result, in their order.
 func (r *Registry) cleanObserved(observed []Measurement) []Measurement {
 	if len(observed) == 0 {
 		return nil
 	}
-	out := append([]Measurement(nil), observed[:min(len(observed), maxObserved)]...)
+	out := slices.Clone(observed)
+	if len(out) > maxObserved {
+		worst := make([]int, len(out))
+		for i := range out {
+			worst[i] = i
+		}
+		slices.SortStableFunc(worst, func(a, b int) int { return cmp.Compare(out[b].Status, out[a].Status) })
+		worst = worst[:maxObserved]
+		slices.Sort(worst)
+		for i, at := range worst {
+			out[i] = out[at]
+		}
+		out = out[:maxObserved]
+	}
 	for i := range out {
 		for _, field := range []*string{&out[i].Name, &out[i].Component, &out[i].Unit} {
 			*field = cutTo(r.scrub.text(*field), maxName)
 		}
-		out[i].Status = Unknown
 	}
 	return out
 }

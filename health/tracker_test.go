@@ -2,7 +2,9 @@ package health
 
 import (
 	"context"
+	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -219,4 +221,36 @@ func TestHistoryKeepsADay(t *testing.T) {
 	h.record(now.Add(10*365*24*time.Hour), Pass)
 	require.Equal(t, Pass, h.strip(now.Add(10 * 365 * 24 * time.Hour))[47])
 	require.Equal(t, Unknown, h.strip(now.Add(10 * 365 * 24 * time.Hour))[46])
+}
+
+// Every measurement counts, and the worst 32 are shown. A long name keeps its own level.
+func TestManyMeasurements(t *testing.T) {
+	t.Parallel()
+	disk := func(i int) string { return fmt.Sprintf("/%s/disk%d", strings.Repeat("x", 100), i) }
+	bad := map[int]float64{}
+	r := newRegistry(t, nil, Check{Name: "disks", Timeout: time.Second, Checker: CheckerFunc(func(context.Context) Result {
+		res := Result{Summary: "40 disks"}
+		for i := range 40 {
+			res.Observed = append(res.Observed, Measurement{Name: "used", Component: disk(i), Value: bad[i], Limits: Limits{Warn: 80, Fail: 90, Clear: 5}})
+		}
+		return res
+	})})
+	run := func() CheckState {
+		snap, err := r.RunOnce(t.Context())
+		require.NoError(t, err)
+		return snap.Checks[0]
+	}
+	require.Equal(t, Pass, run().Status)
+	bad[35], bad[38], bad[3] = 100, 85, 85
+	c := run()
+	require.Equal(t, Fail, c.Status)
+	require.Equal(t, "40 disks; and 8 more measurements, none of them worse", c.Output)
+	require.Len(t, c.Observed, 32)
+	require.Equal(t, Warn, c.Observed[3].Status)
+	require.InDelta(t, 100, c.Observed[30].Value, 0)
+	require.InDelta(t, 85, c.Observed[31].Value, 0)
+	bad[35], bad[36] = 86, 86 // within Clear for the one, and not yet bad for the other
+	c = run()
+	require.Equal(t, Fail, c.Status)
+	require.Equal(t, []Status{Fail, Warn, Warn}, []Status{c.Observed[29].Status, c.Observed[30].Status, c.Observed[31].Status})
 }

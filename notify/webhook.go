@@ -24,8 +24,8 @@ import (
 
 // WebhookOptions configures a [Webhook].
 type WebhookOptions struct {
-	// Secret signs the body, see [VerifyWebhook]. [NewWebhook] only. Default: no
-	// signature.
+	// Secret signs the body, see [VerifyWebhook]. [NewWebhook] only. It has at least 16 bytes.
+	// Default: no signature.
 	Secret []byte
 	// Header is added to every request, for example an Authorization. Default: empty.
 	Header http.Header
@@ -94,6 +94,9 @@ func newWebhook(service, rawURL string, opts *WebhookOptions, encode func(Messag
 	}
 	if w.opts.Timeout < 0 {
 		return nil, errors.New("notify: WebhookOptions.Timeout is negative")
+	}
+	if w.opts.Secret != nil && len(w.opts.Secret) < 16 {
+		return nil, errors.New("notify: a WebhookOptions.Secret of less than 16 bytes can be guessed; leave it nil for requests without a signature")
 	}
 	w.url, w.parsed, w.host = u.String(), u, u.Host
 	w.secrets = redact.New(urlSecrets(u, w.opts.Header, string(w.opts.Secret))...)

@@ -83,7 +83,7 @@ var problem = Message{
 func TestWebhookSigned(t *testing.T) {
 	t.Parallel()
 	r := newReceiver(t)
-	secret := []byte("k3y")
+	secret := []byte("k3y of 16 bytes.")
 	w, err := NewWebhook(r.URL+"/hook", &WebhookOptions{Secret: secret, Header: http.Header{"Authorization": {"Bearer x"}}})
 	if err != nil {
 		t.Fatal(err)
@@ -350,6 +350,11 @@ func TestNewWebhookErrors(t *testing.T) {
 	}
 	if _, err := NewPagerDuty(PagerDutyEvents, "", nil); err == nil {
 		t.Error("PagerDuty without a key")
+	}
+	for _, secret := range []string{"", "short"} { // such as a variable that is not set
+		if _, err := NewWebhook("https://h/", &WebhookOptions{Secret: []byte(secret)}); err == nil {
+			t.Error("a secret that can be guessed was accepted")
+		}
 	}
 	if _, err := NewWebhook("https://h/", &WebhookOptions{Timeout: -1}); err == nil {
 		t.Error("a negative timeout")

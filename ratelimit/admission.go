@@ -2,8 +2,11 @@ package ratelimit
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -21,18 +24,21 @@ import (
 // a form that is shown again with status 200 are failures in this sense.
 //
 // An Admission is safe for concurrent use. A nil Admission, which AdmissionFrom returns
-// outside of any limit, accepts all calls without effect.
+// outside of any limit, accepts all calls without effect. Its Charge returns an error.
 type Admission struct {
 	ctx      context.Context
 	decision Decision
 	outer    *Admission
 	logger   *slog.Logger
+	free     []*Reservation // of rules whose cost is 0: only Charge books them
+	skipped  []string       // policies of rules that leave the request out
 
 	mu       sync.Mutex
 	stated   bool
 	ended    bool
 	verdicts []int             // one a check: see judge
 	hook     func(outcome int) // of the login guard
+	guard    any               // the login guard: its checks have one handler, and are watched together
 }
 
 // The outcomes of an admission. outcomeOpen means that the handler has not stated one.
@@ -55,15 +61,18 @@ func AdmissionFrom(ctx context.Context) *Admission {
 // middleware of every protocol calls: put [Admission.Context] into the request, defer
 // [Admission.End], and answer a denial, for which Decision().Allowed is false.
 //
-// Checks with Within are waited for. Where units in flight are all that denies a request,
-// Admit waits for their outcome, up to 5 seconds. The errors are those of [Decide]. The
-// admission is never nil.
+// Checks with Within are waited for, once all checks allow. Where units in flight are all that
+// denies a request, Admit waits for their outcome, up to 5 seconds. The errors are those of
+// [Decide]. The admission is never nil.
 func Admit(ctx context.Context, checks ...Check) (*Admission, error) {
 	a, err := admit(ctx, checks)
 	a.noteTwice()
 	return a, err
 }
 
+// admit reserves the units of the checks without Within first, then those of the others, and
+// waits at the end. So a request that is denied waits for nothing, and takes the place of no
+// request that waits.
 func admit(ctx context.Context, checks []Check) (*Admission, error) {
 	a := &Admission{ctx: ctx, outer: AdmissionFrom(ctx), logger: slog.Default()}
 	now, later := make([]Check, 0, len(checks)), []Check(nil)
@@ -74,30 +83,27 @@ func admit(ctx context.Context, checks []Check) (*Admission, error) {
 			now = append(now, c)
 		}
 	}
-	if len(later) == 0 {
-		d, err := decideInFlight(ctx, now)
-		a.decision = *d
+	d, err := decideInFlight(ctx, now)
+	a.decision = *d
+	if len(later) == 0 || err != nil || !d.Allowed {
 		return a, err
 	}
-	all := Decision{Allowed: true}
+	waits := make([]*Decision, 0, len(later))
 	for _, c := range later {
 		d, err := Decide(ctx, c)
-		all.add(d)
-		if err == nil && d.Allowed {
-			err = d.Wait(ctx)
-		}
+		a.decision.add(d)
 		if err != nil || !d.Allowed {
-			a.decision = all
-			return a, joinCancel(ctx, err, &all)
+			return a, joinCancel(ctx, err, &a.decision)
+		}
+		waits = append(waits, d)
+	}
+	for _, d := range waits {
+		if err := d.Wait(ctx); err != nil {
+			a.decision.Allowed = false
+			return a, joinCancel(ctx, err, &a.decision)
 		}
 	}
-	d, err := decideInFlight(ctx, now)
-	all.add(d)
-	a.decision = all
-	if err != nil || !d.Allowed {
-		err = joinCancel(ctx, err, &all)
-	}
-	return a, err
+	return a, nil
 }
 
 func joinCancel(ctx context.Context, err error, d *Decision) error {
@@ -152,18 +158,82 @@ func (a *Admission) Fail() { a.state(outcomeFailed) }
 // learn from this request.
 func (a *Admission) Pending() { a.state(outcomePending) }
 
-// Charge sets the real cost of the request, once it is known, for the checks
-// without FailuresOnly of this admission: all checks, or the checks of the named policies.
-// A lower cost than was reserved is given back. A higher one is taken even if it does not
-// fit: see [Reservation.Settle].
-func (a *Admission) Charge(cost int, policies ...string) {
-	if a == nil {
-		return
+// Charge sets the real cost of the request, once it is known, for the checks without
+// FailuresOnly of this admission and of outer ones: all checks, or the checks of the named
+// policies. A lower cost than was reserved is given back. A higher one is taken even if it
+// does not fit: see [Reservation.Settle]. A rule with a cost of 0 is charged too. A later
+// Charge sets the new total. A lower one gives back at most the units that the request had
+// reserved.
+//
+// The error says which policy the charge has not reached, or why it could not be counted. It
+// is logged too.
+func (a *Admission) Charge(cost int, policies ...string) error {
+	if cost < 0 {
+		return ErrInvalidCost
 	}
-	a.settle(func(i int) (int, bool) {
-		return cost, cost >= 0 && !a.decision.checks[i].FailuresOnly &&
-			(len(policies) == 0 || slices.Contains(policies, a.decision.Results[i].Policy))
-	})
+	var list []*Reservation
+	var known, reached []string
+	add := func(policy string, r *Reservation) {
+		known = append(known, policy)
+		if len(policies) > 0 && !slices.Contains(policies, policy) {
+			return
+		}
+		reached = append(reached, policy)
+		if r != nil {
+			list = append(list, r)
+		}
+	}
+	for o := a; o != nil; o = o.outer {
+		for i := range o.decision.checks {
+			if c := &o.decision.checks[i]; o.decision.Allowed && !c.FailuresOnly {
+				add(c.Limiter.Policy().Name, o.decision.reservations[i])
+			}
+		}
+		for _, r := range o.free {
+			add(r.result.Policy, r)
+		}
+		for _, policy := range o.skipped {
+			add(policy, nil)
+		}
+	}
+	var missed []string
+	for _, policy := range policies {
+		if !slices.Contains(reached, policy) {
+			missed = append(missed, policy)
+		}
+	}
+	if a == nil {
+		return fmt.Errorf("ratelimit: a charge of %d units counts nowhere, because its context has no admission; pass the context that the middleware gives to the handler", cost)
+	}
+	costs := make([]int, len(list))
+	for i := range costs {
+		costs[i] = cost
+	}
+	err := a.settle(list, costs, true)
+	for o := a; o != nil; o = o.outer {
+		o.noteUnrefused()
+	}
+	if len(missed) > 0 || len(reached) == 0 {
+		missing := fmt.Errorf("ratelimit: a charge of %d units does not reach policies %q; those that this request can charge are %q", cost, missed, known)
+		if notices.due("charge " + strings.Join(missed, " ")) {
+			a.logger.WarnContext(a.ctx, "ratelimit: a charge counts nowhere, because no rule of the request has such a policy without FailuresOnly", "policies", missed, "known", known)
+		}
+		err = errors.Join(missing, err)
+	}
+	return err
+}
+
+// noteUnrefused warns of a policy that charges use up, and that refuses no request because all
+// cost 0.
+func (a *Admission) noteUnrefused() {
+	for _, r := range a.free {
+		r.mu.Lock()
+		spent := r.spent
+		r.mu.Unlock()
+		if spent && notices.due("unrefused "+r.result.Policy) {
+			a.logger.WarnContext(a.ctx, "ratelimit: charges have used a key up, and its next request is let through if the rule's Cost is 0 again; let Cost return 1", "policy", r.result.Policy)
+		}
+	}
 }
 
 func (a *Admission) state(outcome int) {
@@ -214,18 +284,30 @@ func (a *Admission) conclude(outcome int) {
 	failures := false
 	for i := range a.decision.checks {
 		if c := &a.decision.checks[i]; c.FailuresOnly {
+			o, by := a.outcome(i, outcome), any(c.by())
+			if a.guard != nil {
+				by = a.guard
+			}
+			if a.guard == nil || !failures {
+				watchOf(by).saw(a.logger, a.decision.Results[i].Policy, o > outcomeFailed, o != outcomeOpen)
+			}
 			failures = true
-			o := a.outcome(i, outcome)
-			watchOf(c.by()).saw(a.logger, a.decision.Results[i].Policy, o > outcomeFailed, o != outcomeOpen)
 		}
 	}
 	if failures {
-		a.settle(func(i int) (int, bool) {
-			if a.outcome(i, outcome) > outcomeFailed {
-				return 0, a.decision.checks[i].FailuresOnly
+		var list []*Reservation
+		var costs []int
+		for i, r := range a.decision.reservations {
+			if r == nil || !a.decision.checks[i].FailuresOnly {
+				continue
 			}
-			return a.decision.reservations[i].result.Cost, a.decision.checks[i].FailuresOnly
-		})
+			cost := r.result.Cost
+			if a.outcome(i, outcome) > outcomeFailed {
+				cost = 0
+			}
+			list, costs = append(list, r), append(costs, cost)
+		}
+		_ = a.settle(list, costs, false) // it is logged
 		for i := range a.decision.checks {
 			if c := &a.decision.checks[i]; c.FailuresOnly {
 				flights.wake(a.decision.flight(i))
@@ -245,27 +327,16 @@ func (a *Admission) outcome(i, stated int) int {
 	return stated
 }
 
-// settle gives the checks for which final reports true their final cost.
-func (a *Admission) settle(final func(i int) (cost int, ok bool)) {
-	if !a.decision.Allowed {
-		return
-	}
-	var list []*Reservation
-	var costs []int
-	for i, r := range a.decision.reservations {
-		if r == nil || r.backend == nil {
-			continue
-		}
-		if cost, ok := final(i); ok {
-			list, costs = append(list, r), append(costs, cost)
-		}
-	}
+// settle gives reservations their costs.
+func (a *Admission) settle(list []*Reservation, costs []int, again bool) error {
 	if len(list) == 0 {
-		return
+		return nil
 	}
-	if err := settle(context.WithoutCancel(a.ctx), list, costs); err != nil {
+	err := settle(context.WithoutCancel(a.ctx), list, costs, again)
+	if err != nil {
 		a.logger.WarnContext(a.ctx, "ratelimit: the outcome of a request could not be counted; its units stay as reserved", "policy", list[0].result.Policy, "error", err)
 	}
+	return err
 }
 
 // noteTwice warns once of a policy that has charged the same request before: the same preset
@@ -307,13 +378,13 @@ const (
 	watchSucceeded = 1000
 )
 
-var watches sync.Map // by the limiter's Backend
+var watches sync.Map // by the limiter's Backend, or by the login guard
 
-func watchOf(limiter Backend) *watch {
-	if w, ok := watches.Load(limiter); ok {
+func watchOf(by any) *watch {
+	if w, ok := watches.Load(by); ok {
 		return w.(*watch)
 	}
-	w, _ := watches.LoadOrStore(limiter, new(watch))
+	w, _ := watches.LoadOrStore(by, new(watch))
 	return w.(*watch)
 }
 

@@ -46,6 +46,89 @@ func TestTokensChargedAfterwards(t *testing.T) {
 	}
 }
 
+// A charge reaches the rules of all layers, those whose cost is not known before, and any number
+// of charges of one request.
+func TestChargeReachesEveryLayer(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		cost, inner int
+		charge      func(a *Admission) error
+	}{
+		"outer policy by its name": {1, 999, func(a *Admission) error { return a.Charge(3000, "tokens") }},
+		"all policies":             {1, 0, func(a *Admission) error { return a.Charge(3000) }},
+		"a cost of 0":              {0, 999, func(a *Admission) error { return a.Charge(3000, "tokens") }},
+		"a running total": {1, 999, func(a *Admission) (err error) {
+			for sum := 100; sum <= 3000; sum += 100 {
+				err = errors.Join(err, a.Charge(sum, "tokens"))
+			}
+			return err
+		}},
+	} {
+		tokens, exports := memory(t, hourly("tokens", 10_000), nil), memory(t, hourly("exports", 1000), nil)
+		inner := wrap(t, nil, func(_ http.ResponseWriter, r *http.Request) {
+			require.NoError(t, c.charge(AdmissionFrom(r.Context())), name)
+		}, Rule{Limiter: exports, Key: constant("k")})
+		outer := wrap(t, nil, inner.ServeHTTP, Rule{Limiter: tokens, Key: constant("k"), Cost: func(*http.Request) int { return c.cost }})
+		send(outer, http.MethodPost, "")
+		r, err := tokens.Peek(t.Context(), "k")
+		require.NoError(t, err)
+		require.Equal(t, 7000, r.Remaining, name)
+		r, err = exports.Peek(t.Context(), "k")
+		require.NoError(t, err)
+		require.Equal(t, c.inner, r.Remaining, name)
+	}
+}
+
+// A charge that counts nowhere is an error, and a line in the log of its middleware.
+func TestAChargeWithoutAPolicy(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	o := &MiddlewareOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	var errs []error
+	h := wrap(t, o, func(_ http.ResponseWriter, r *http.Request) {
+		a := AdmissionFrom(r.Context())
+		errs = append(errs, a.Charge(3000, "tokken"), a.Charge(-1), a.Charge(1, "left-out"), a.Charge(2, "tokens"))
+	}, Rule{Limiter: memory(t, hourly("tokens", 10), nil), Key: constant("k")},
+		Rule{Limiter: memory(t, hourly("left-out", 10), nil), Key: constant("k"), Skip: func(*http.Request) bool { return true }})
+	send(h, http.MethodPost, "")
+	send(h, http.MethodPost, "")
+	require.ErrorContains(t, errs[0], `does not reach policies ["tokken"]`)
+	require.ErrorIs(t, errs[1], ErrInvalidCost)
+	require.NoError(t, errs[2])
+	require.NoError(t, errs[3])
+	require.Equal(t, 1, strings.Count(log.String(), "\n"), log.String())
+	require.Contains(t, log.String(), "tokken")
+	require.Error(t, AdmissionFrom(t.Context()).Charge(1), "outside of any limit")
+
+	log.Reset()
+	h = wrap(t, o, func(_ http.ResponseWriter, r *http.Request) {
+		errs = append(errs, AdmissionFrom(r.Context()).Charge(5))
+	},
+		Rule{Limiter: memory(t, Login(), nil), Key: constant("k"), FailuresOnly: true})
+	send(h, http.MethodPost, "")
+	require.Error(t, errs[len(errs)-1])
+	require.NotEmpty(t, log.String())
+}
+
+// A request of cost 0 is never refused, and the log says so when charges have used its key up.
+func TestChargesThatRefuseNoRequest(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	o := &MiddlewareOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	for cost, want := range []int{100, 4} {
+		served := 0
+		h := wrap(t, o, func(_ http.ResponseWriter, r *http.Request) {
+			served++
+			require.NoError(t, AdmissionFrom(r.Context()).Charge(3000))
+		}, Rule{Limiter: memory(t, hourly("unrefused", 10_000), nil), Key: constant("k"), Cost: func(*http.Request) int { return cost }})
+		for range 100 {
+			send(h, http.MethodPost, "")
+		}
+		require.Equal(t, want, served)
+		require.Equal(t, 1, strings.Count(log.String(), "policy=unrefused"))
+	}
+}
+
 // 1,000 waiters on 10 in 50 ms: a decision each, in their order, and those without hope at once.
 func TestThousandWaiters(t *testing.T) {
 	t.Parallel()
@@ -341,8 +424,16 @@ func TestKeys(t *testing.T) {
 		_, err := ByIP(&o)
 		require.Error(t, err)
 	}
-	hashed := Hashed(func(*http.Request) string { return "alice@example.org" }, []byte("secret"))(nil)
-	require.NotContains(t, hashed, "alice")
+	alice := func(*http.Request) string { return "alice@example.org" }
+	hashed, err := Hashed(alice, []byte("a secret of bytes"))
+	require.NoError(t, err)
+	require.NotContains(t, hashed(nil), "alice")
+	for _, secret := range []string{"", "short"} { // such as a variable that is not set
+		_, err := Hashed(alice, []byte(secret))
+		require.Error(t, err)
+		_, err = NewMiddleware(nil, &MiddlewareOptions{PartitionSecret: []byte(secret)})
+		require.Error(t, err)
+	}
 
 	for name, c := range map[string]struct{ remote, forwarded, want string }{
 		"proxy": {"10.0.0.7:1", "203.0.113.5", "TrustedProxies"},

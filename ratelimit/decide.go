@@ -134,6 +134,9 @@ func (d *Decision) decideGroup(ctx context.Context, i int, done []bool) error {
 			continue
 		}
 		j := members[k]
+		if d.checks[j].Cost == 0 && r.backend == nil {
+			r.open = &d.checks[j]
+		}
 		d.reservations[j], d.Results[j] = r, r.result
 		d.Results[j].Cost = d.checks[j].Cost
 		d.Allowed = d.Allowed && (r.result.Allowed || group[k].Cost == 0)
@@ -146,6 +149,9 @@ func reserve(ctx context.Context, c Check) (*Reservation, error) {
 	got, err := c.by().Take(ctx, []Check{c})
 	if len(got) == 0 || got[0] == nil {
 		return &Reservation{}, err
+	}
+	if c.Cost == 0 && got[0].backend == nil {
+		got[0].open = &c
 	}
 	return got[0], err
 }
@@ -162,14 +168,11 @@ func (d *Decision) Reservation(i int) *Reservation {
 func (d *Decision) Cancel(ctx context.Context) error {
 	var list []*Reservation
 	for _, r := range d.reservations {
-		if r != nil && r.backend != nil {
+		if r != nil {
 			list = append(list, r)
 		}
 	}
-	if len(list) == 0 {
-		return nil
-	}
-	return settle(ctx, list, make([]int, len(list)))
+	return settle(ctx, list, make([]int, len(list)), false)
 }
 
 // Wait sleeps until every check's units may be used. When ctx ends before that, it gives

@@ -15,8 +15,8 @@ type engine interface {
 	take(key string, now int64, q ask) outcome
 	settle(key string, now int64, limit, cost, actual int, t token)
 	// bar forgets the uses of key, and denies all units until an instant, if it is later than
-	// now.
-	bar(key string, now, until int64, limit int)
+	// now. It returns false if there is no room for the key.
+	bar(key string, now, until int64, limit int) bool
 	// The next methods serve decisions over several keys, which hold all locks.
 	lock(keyHash)
 	unlock(keyHash)
@@ -170,22 +170,29 @@ func (s *shards[E, A]) commit(sh *shard[E], h keyHash, key string, e *E, now int
 func (s *shards[E, A]) insert(sh *shard[E], h keyHash, key string, now int64) *E {
 	t := &sh.table
 	s.sweep(sh, now)
-	if t.n >= s.maxKeys && !s.evict(sh, now) {
+	if t.n >= s.maxKeys && !s.evict(sh, now, false) {
 		sh.crowded++
 		if sh.overflow == nil {
 			sh.overflow = new(E)
 		}
 		return sh.overflow
 	}
-	e := t.insert(h.hash, key)
+	return s.place(sh, h, key)
+}
+
+// place inserts a key that is not there.
+func (s *shards[E, A]) place(sh *shard[E], h keyHash, key string) *E {
+	e := sh.table.insert(h.hash, key)
 	sh.gen++
 	s.algo.mark(e).gen = sh.gen
 	return e
 }
 
-func (s *shards[E, A]) evict(sh *shard[E], now int64) bool {
+// evict removes a stale key of a sample, or the least used one that is not blocked. Without such
+// a key it removes a blocked one for the sake of a bar, unless that is barred itself.
+func (s *shards[E, A]) evict(sh *shard[E], now int64, forBar bool) bool {
 	t := &sh.table
-	victim, least := -1, 0
+	victim, least, blocked := -1, 0, true
 	for seen := 0; seen < evictSample && seen < t.n; t.hand++ {
 		if t.hand >= len(t.hashes) {
 			t.hand = 0
@@ -199,8 +206,12 @@ func (s *shards[E, A]) evict(sh *shard[E], now int64) bool {
 			t.remove(t.hand)
 			return true
 		}
-		if n := s.algo.used(e); !s.algo.mark(e).blocked && (victim < 0 || n < least) {
-			victim, least = t.hand, n
+		m, n := s.algo.mark(e), s.algo.used(e)
+		if m.blocked && (!forBar || m.barred || !blocked) {
+			continue
+		}
+		if victim < 0 || n < least || blocked && !m.blocked {
+			victim, least, blocked = t.hand, n, m.blocked
 		}
 	}
 	if victim < 0 {
@@ -231,7 +242,7 @@ func (s *shards[E, A]) settleLocked(h keyHash, key string, now int64, limit, cos
 	}
 }
 
-func (s *shards[E, A]) bar(key string, now, until int64, limit int) {
+func (s *shards[E, A]) bar(key string, now, until int64, limit int) bool {
 	h := s.hash(key)
 	sh := &s.shards[h.shard]
 	sh.mu.Lock()
@@ -239,9 +250,18 @@ func (s *shards[E, A]) bar(key string, now, until int64, limit int) {
 	now = sh.notBefore(now)
 	sh.withdraw(h)
 	sh.table.removeKey(h.hash, key)
-	if until > now {
-		s.algo.bar(s.insert(sh, h, key, now), now, until, limit)
+	if until <= now {
+		return true
 	}
+	s.sweep(sh, now)
+	if sh.table.n >= s.maxKeys && !s.evict(sh, now, true) {
+		return false
+	}
+	e := s.place(sh, h, key)
+	s.algo.bar(e, now, until, limit)
+	m := s.algo.mark(e)
+	m.blocked, m.barred = true, true
+	return true
 }
 
 func (s *shards[E, A]) lock(h keyHash)   { s.shards[h.shard].mu.Lock() }

@@ -43,3 +43,27 @@ func TestMaxKeys(t *testing.T) {
 		require.LessOrEqual(t, m.Stats().Keys, most)
 	}
 }
+
+// A block finds a place when memory is full of keys at their limit, and denies no other key. Without
+// any place it is an error.
+func TestBlockWithoutRoom(t *testing.T) {
+	t.Parallel()
+	for _, algorithm := range []Algorithm{Exact, Buckets, GCRA} {
+		l := memory(t, Policy{Name: "login", Limit: 1, Window: time.Hour, Algorithm: algorithm}, &Options{MaxKeys: 2})
+		allowed := func(key string) bool {
+			r, err := l.Allow(t.Context(), key)
+			require.NoError(t, err)
+			return r.Allowed
+		}
+		require.True(t, allowed("ip:1") && allowed("ip:2"))
+		require.NoError(t, l.Block(t.Context(), "ip:3", 24*time.Hour))
+		require.False(t, allowed("ip:3"))
+		require.NoError(t, l.Block(t.Context(), "ip:4", 24*time.Hour))
+		require.ErrorContains(t, l.Block(t.Context(), "ip:5", 24*time.Hour), "no room")
+		require.NoError(t, l.Block(t.Context(), "ip:4", 12*time.Hour), "a key that has a place")
+		require.True(t, allowed("ip:innocent"), algorithm)
+		require.NoError(t, l.Reset(t.Context(), "ip:3"))
+		require.NoError(t, l.Block(t.Context(), "ip:5", 24*time.Hour))
+		require.False(t, allowed("ip:4") || allowed("ip:5"), algorithm)
+	}
+}

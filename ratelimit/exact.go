@@ -39,13 +39,14 @@ type mark struct {
 	gen     uint32 // distinguishes the entry from an earlier one of the same key
 	flying  int32  // units in flight
 	blocked bool   // the key is used up: its entry must not be evicted
+	barred  bool   // by bar, as long as it is blocked
 }
 
 // block is a write only where something changes: the entries of hot keys then stay in the
 // caches of all processors.
 func (m *mark) block(blocked bool) {
 	if m.blocked != blocked {
-		m.blocked = blocked
+		m.blocked, m.barred = blocked, false
 	}
 }
 
@@ -157,7 +158,7 @@ func (a exact) decide(o *outcome, e *useLog, now int64, limit, cost int) {
 
 // extend allows units that may wait, and debt.
 func (a exact) extend(o *outcome, e *useLog, now int64, q *ask) {
-	if q.debt || q.record {
+	if q.limit > 0 && (q.debt || q.record) {
 		o.allowed, o.flying = true, 0
 		return
 	}
@@ -238,17 +239,24 @@ func (a exact) owe(e *useLog, now int64, limit int, units int64) (at int64) {
 	return now
 }
 
-// penalise books denied units in place of the oldest uses, for CountDenied.
+// penalise books denied units, for CountDenied: as many as fit, and the others in place of the
+// oldest uses. The units of a bar, and those that lie in the future, stay where they are.
 func (a exact) penalise(e *useLog, now int64, limit, cost int) {
-	cost = min(cost, limit)
-	for over := e.total + int64(cost-limit); over > 0 && e.len() > 0; {
-		u := e.at(0)
-		k := min(over, u.n)
-		over -= k
+	now = a.stamp(now, limit)
+	units := min(int64(cost), int64(limit))
+	rest := max(units-max(int64(limit)-e.total, 0), 0) // has to replace uses
+	for i := 0; rest > 0 && i < e.len() && e.at(i).at <= now; {
+		u := *e.at(i)
+		if u.n >= maxLimit { // a bar
+			i++
+			continue
+		}
+		k := min(rest, u.n)
+		rest -= k
 		e.take(u.at, k)
 	}
-	if cost > 0 {
-		e.add(a.stamp(now, limit), int64(cost))
+	if units > rest {
+		e.add(now, units-rest)
 	}
 }
 
@@ -271,7 +279,6 @@ func (a exact) settle(e *useLog, now int64, limit, cost, actual int, t token) {
 // bar books more than any limit at the instant that leaves the window then.
 func (a exact) bar(e *useLog, _, until int64, _ int) {
 	e.add(until-a.window, maxLimit)
-	e.blocked = true
 }
 
 func (a exact) stale(e *useLog, now int64) bool {

@@ -40,7 +40,7 @@ func (a gcra) take(e *gcraState, now int64, q ask, book bool) (o outcome) {
 	default:
 		o.retry = time.Duration(over)
 		switch {
-		case q.within > 0 && over > int64(q.queue)*per:
+		case q.within > 0 && (over-1)/per >= int64(q.queue):
 			o.full = true
 		case q.within > 0 && over <= q.within:
 			o.allowed, o.delay, o.retry = true, o.retry, 0
@@ -92,7 +92,6 @@ func (a gcra) settle(e *gcraState, now int64, limit, cost, actual int, t token) 
 
 func (a gcra) bar(e *gcraState, _, until int64, limit int) {
 	e.full = max(e.full, until+int64(max(limit, 1)-1)*a.per(limit))
-	e.blocked = true
 }
 
 func (a gcra) stale(e *gcraState, now int64) bool { return e.full <= now }

@@ -59,7 +59,8 @@ func resetUnix(now int64, r *Result) int64 { return ceilSeconds(time.Duration(no
 
 // WriteHeaders sets the response fields of the decision: X-RateLimit-Limit, -Remaining and
 // -Reset of the policy that binds, RateLimit and RateLimit-Policy of all, and Retry-After
-// after a denial. It is for answers that no middleware of this package writes. Policies
+// after a denial. RateLimit leaves out results that are Unknown. It is for answers that no
+// middleware of this package writes. Policies
 // that only watch appear in no field, and those that count failures only after a denial.
 func (d *Decision) WriteHeaders(h http.Header) {
 	plainFields.write(h, d, !d.Allowed, time.Now().UnixNano())
@@ -168,7 +169,7 @@ func (w *headerWriter) appendRateLimit(buf []byte, results []Result, checks []Ch
 	first := true
 	for i := range results {
 		r := &results[i]
-		if r.Limit == Unlimited {
+		if r.Limit == Unlimited || r.Unknown {
 			continue
 		}
 		if !first {

@@ -82,13 +82,13 @@ func ByIP(opts *IPOptions) (KeyFunc, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ratelimit: trusted proxies: %w", err)
 	}
+	if p, ok := proxies.Widest(); ok && (p.Addr().Is4() && p.Bits() < 8 || p.Addr().Is6() && p.Bits() < 7) {
+		return nil, fmt.Errorf("ratelimit: TrustedProxies has %s, so that clients of the Internet could choose their own keys; name the proxies", p)
+	}
 	shared := &sharing{header: "X-Forwarded-For", logger: o.Logger}
 	for _, p := range o.TrustedProxies {
 		for f := range strings.FieldsSeq(strings.ReplaceAll(p, ",", " ")) {
 			shared.unix = shared.unix || f == "unix"
-			if strings.HasSuffix(f, "/0") {
-				return nil, fmt.Errorf("ratelimit: TrustedProxies has %s, which lets every client choose its own key; name the proxies", f)
-			}
 		}
 	}
 	if o.Header != "" {
@@ -275,9 +275,12 @@ func By(kind string, id func(*http.Request) string, fallback KeyFunc) KeyFunc {
 }
 
 // Hashed returns f with everything after the kind replaced by a keyed hash
-// (HMAC-SHA-256), so that no user name and no address lies in Redis. The secret must
-// be the same in all instances.
-func Hashed(f KeyFunc, secret []byte) KeyFunc {
+// (HMAC-SHA-256), so that no user name and no address lies in Redis. The secret has at least
+// 16 random bytes and must be the same in all instances.
+func Hashed(f KeyFunc, secret []byte) (KeyFunc, error) {
+	if len(secret) < leastSecret {
+		return nil, fmt.Errorf("ratelimit: a secret of %d bytes does not hide keys; use at least %d random ones", len(secret), leastSecret)
+	}
 	secret = append([]byte(nil), secret...)
 	return func(r *http.Request) string {
 		key := f(r)
@@ -297,5 +300,8 @@ func Hashed(f KeyFunc, secret []byte) KeyFunc {
 			return "k:" + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 		}
 		return key[:kind] + ":k:" + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
-	}
+	}, nil
 }
+
+// leastSecret is the size of a secret that cannot be guessed.
+const leastSecret = 16

@@ -57,3 +57,15 @@ func TestSharedKeysAreReported(t *testing.T) {
 		require.Contains(t, log.String(), c.want, name)
 	}
 }
+
+// Proxies that include clients of the Internet are refused, however they are written.
+func TestTrustedProxiesAreFew(t *testing.T) {
+	t.Parallel()
+	for prefix, ok := range map[string]bool{
+		"0.0.0.0/0": false, "::ffff:0.0.0.0/96": false, "0.0.0.0/1": false, "128.0.0.0/7": false, "::/0": false, "2000::/3": false, "10.0.0.0/8 ::/1": false,
+		"10.0.0.0/8": true, "::ffff:10.0.0.0/104": true, "fc00::/7": true, "unix": true, "127.0.0.1": true,
+	} {
+		_, err := ByIP(&IPOptions{TrustedProxies: []string{prefix}})
+		require.Equal(t, ok, err == nil, prefix)
+	}
+}

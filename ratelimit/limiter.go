@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/mainstay-go/mainstay/ratelimit/internal/link"
@@ -37,9 +38,12 @@ type Backend interface {
 	// first one is called with the checks of all.
 	Group() any
 	// Take reserves the units of all checks, or denies, and returns one reservation a check.
+	// That of a check with a cost of 0 needs no back-end: to charge it, Take is called again,
+	// with Debt.
 	Take(ctx context.Context, checks []Check) ([]*Reservation, error)
-	// Settle gives each reservation of this Group its final cost. A lower cost gives
-	// units back. A higher one takes more, into debt if they do not fit.
+	// Settle gives each reservation of this Group a new cost. Result().Cost is the cost
+	// that it has. A lower cost gives units back. A higher one takes more, into debt if they
+	// do not fit. [Admission.Charge] may change a cost several times.
 	Settle(ctx context.Context, reservations []*Reservation, costs []int) error
 }
 
@@ -100,6 +104,9 @@ type Result struct {
 	Degraded bool
 	// Shadowed means that the policy would have denied, but only watches.
 	Shadowed bool
+	// Unknown means that another limit has denied the decision before this one was asked.
+	// Allowed is true, and the figures are 0.
+	Unknown bool
 }
 
 // LimitFunc returns the limit of one key, such as that of a tenant's plan. Every decision
@@ -138,8 +145,20 @@ func init() {
 	link.Record = func(m any, key string, limit, cost int) any {
 		return m.(*Memory).record(key, limit, cost)
 	}
+	link.Settle = func(ctx context.Context, r any, cost int) error {
+		return settle(ctx, []*Reservation{r.(*Reservation)}, []int{cost}, true)
+	}
+	link.Admit = func(ctx context.Context, checks, free any) (any, error) {
+		logger := slog.Default()
+		a, err := admitRules(ctx, logger, checks.([]Check), free.([]Check), nil)
+		noteMistake(ctx, logger, &a.decision, err)
+		return a, err
+	}
 	link.ValidRules = func(name string, rules any) error { return validRules(name, rules.([]Rule)) }
-	link.OnOutcome = func(a any, f func(int)) { a.(*Admission).hook = f }
+	link.Guarded = func(admission, guard any, logger *slog.Logger, outcome func(int)) {
+		a := admission.(*Admission)
+		a.guard, a.logger, a.hook = guard, logger, outcome
+	}
 	link.Token = func(r any) any { return r.(*Reservation).token }
 	link.Limit = func(ctx context.Context, p, f any, key string) (int, error) {
 		return effectiveLimit(ctx, p.(*Policy), f.(LimitFunc), key)

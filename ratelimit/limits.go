@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -53,6 +54,7 @@ func LimitsHandler(rules ...Rule) http.Handler {
 		}
 		d, err := Decide(r.Context(), checks...)
 		if err != nil {
+			noteMistake(r.Context(), slog.Default(), d, err)
 			respond(w, r, http.StatusServiceUnavailable, jsonType, failureBody(http.StatusServiceUnavailable, 1, false))
 			return
 		}

@@ -147,7 +147,9 @@ func (m *Memory) Block(ctx context.Context, key string, wait time.Duration) erro
 		return nil
 	}
 	now := m.now()
-	m.engine.bar(key, now, now+int64(wait), max(limit, 1))
+	if !m.engine.bar(key, now, now+int64(wait), max(limit, 1)) {
+		return fmt.Errorf("ratelimit: policy %s has no room to block another key: as many as MaxKeys allows are blocked already", m.policy.Name)
+	}
 	return nil
 }
 

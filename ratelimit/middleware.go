@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -20,8 +21,10 @@ type Rule struct {
 	Limiter Limiter
 	// Key returns the key of the caller. Required.
 	Key KeyFunc
-	// Cost returns the units that a request needs; 0 lets it through uncounted. The
-	// handler can correct it with [Admission.Charge]. Default: 1.
+	// Cost returns the units that a request needs. The handler can correct it with
+	// [Admission.Charge], also a cost of 0. A cost of 0 lets the request through, even if the
+	// key is used up or in debt: let it be 1 where earlier charges must be able to refuse
+	// the request. Default: 1.
 	Cost func(*http.Request) int
 	// Skip leaves requests out for which it returns true. Default: nil.
 	Skip func(*http.Request) bool
@@ -50,7 +53,7 @@ type MiddlewareOptions struct {
 	// NoHeaders leaves out all fields but Retry-After. Default: false.
 	NoHeaders bool
 	// PartitionSecret adds the parameter pk to RateLimit: a keyed hash of the caller's
-	// key under this secret. Default: nil; no pk.
+	// key under this secret of at least 16 bytes. Default: nil; no pk.
 	PartitionSecret []byte
 	// Denied writes the answer to a denied request instead of the default one. The
 	// header fields are set already. Default: nil.
@@ -86,6 +89,9 @@ func NewMiddleware(rules []Rule, opts *MiddlewareOptions) (*Middleware, error) {
 	}
 	if err := validRules("ratelimit", rules); err != nil {
 		return nil, err
+	}
+	if m.opts.PartitionSecret != nil && len(m.opts.PartitionSecret) < leastSecret {
+		return nil, fmt.Errorf("ratelimit: a PartitionSecret of %d bytes shows the callers' keys; use at least %d random ones, or leave it nil", len(m.opts.PartitionSecret), leastSecret)
 	}
 	if len(rules) == 1 && !rules[0].FailuresOnly && rules[0].Delay == 0 {
 		m.memory, _ = rules[0].Limiter.(*Memory)
@@ -148,12 +154,12 @@ type oneAdmission struct {
 func (m *Middleware) serveOne(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	rule := &m.rules[0]
 	if rule.Skip != nil && rule.Skip(r) {
-		next.ServeHTTP(w, r)
+		m.serve(w, r, next, nil, nil, []string{m.memory.policy.Name})
 		return
 	}
 	cost := rule.cost(r)
 	if cost == 0 {
-		next.ServeHTTP(w, r)
+		m.serve(w, r, next, nil, []Check{{Limiter: m.memory, Key: rule.Key(r)}}, nil)
 		return
 	}
 	ctx := r.Context()
@@ -188,22 +194,29 @@ func (m *Middleware) serveOne(w http.ResponseWriter, r *http.Request, next http.
 
 func (m *Middleware) serveAll(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	checks := make([]Check, 0, len(m.rules))
-	judged := false
+	var free []Check
+	var skipped []string
 	for i := range m.rules {
 		rule := &m.rules[i]
 		if rule.Skip != nil && rule.Skip(r) {
+			skipped = append(skipped, rule.Limiter.Policy().Name)
 			continue
 		}
-		cost := rule.cost(r)
-		if cost == 0 {
-			continue
+		c := Check{Limiter: rule.Limiter, Cost: rule.cost(r), Within: rule.Delay, FailuresOnly: rule.FailuresOnly, success: rule.SuccessStatus}
+		if c.Cost != 0 {
+			c.Key = rule.Key(r)
+			checks = append(checks, c)
+		} else if !c.FailuresOnly {
+			c.Key = rule.Key(r)
+			free = append(free, c)
 		}
-		checks = append(checks, Check{Limiter: rule.Limiter, Key: rule.Key(r), Cost: cost, Within: rule.Delay, FailuresOnly: rule.FailuresOnly, success: rule.SuccessStatus})
-		judged = judged || rule.SuccessStatus != nil
 	}
-	a, err := admit(r.Context(), checks)
-	a.logger = m.opts.Logger
-	a.noteTwice()
+	m.serve(w, r, next, checks, free, skipped)
+}
+
+// serve decides checks and passes the request on.
+func (m *Middleware) serve(w http.ResponseWriter, r *http.Request, next http.Handler, checks, free []Check, skipped []string) {
+	a, err := admitRules(r.Context(), m.opts.Logger, checks, free, skipped)
 	now := time.Now().UnixNano()
 	if err != nil || !a.decision.Allowed {
 		m.refuse(w, r, &a.decision, now, err)
@@ -214,7 +227,7 @@ func (m *Middleware) serveAll(w http.ResponseWriter, r *http.Request, next http.
 		m.fields.write(w.Header(), &a.decision, false, now)
 	}
 	r = r.WithContext(a.Context(r.Context()))
-	if !judged {
+	if !slices.ContainsFunc(checks, func(c Check) bool { return c.success != nil }) {
 		next.ServeHTTP(w, r)
 		return
 	}
@@ -255,7 +268,7 @@ func (m *Middleware) refuse(w http.ResponseWriter, r *http.Request, d *Decision,
 		}
 		m.fail(w, r, http.StatusServiceUnavailable, retry)
 	default:
-		m.opts.Logger.ErrorContext(r.Context(), "ratelimit: a request could not be limited", "error", err)
+		noteMistake(r.Context(), m.opts.Logger, d, err)
 		m.fail(w, r, http.StatusInternalServerError, 0)
 	}
 }

@@ -19,6 +19,9 @@ type Reservation struct {
 
 	mu      sync.Mutex
 	settled bool
+	held    int    // the cost that a settlement has set
+	open    *Check // costs nothing so far: its units are not booked
+	spent   bool   // a charge of it used its key up
 }
 
 // Result returns the decision. A denied reservation is not an error.
@@ -27,19 +30,21 @@ func (r *Reservation) Result() Result { return r.result }
 // Settle gives the reservation its final cost. Units above it are given back as if they
 // had not been used, unless the window has left them behind. Units below it are taken in
 // addition. They may exceed the limit: the debt delays later decisions of the key until
-// it is repaid, and it is bounded by 64 limits.
+// it is repaid, and it is bounded by 64 limits. A reservation of 0 units can be settled for
+// more.
 //
 // The first Settle that returns nil decides. Later ones have no effect. A reservation
 // that is not settled keeps its cost.
 func (r *Reservation) Settle(ctx context.Context, cost int) error {
-	return settle(ctx, []*Reservation{r}, []int{cost})
+	return settle(ctx, []*Reservation{r}, []int{cost}, false)
 }
 
 // Cancel is Settle with a cost of 0: it gives all units back.
 func (r *Reservation) Cancel(ctx context.Context) error { return r.Settle(ctx, 0) }
 
-// settle settles reservations with one call to each back-end.
-func settle(ctx context.Context, list []*Reservation, costs []int) (err error) {
+// settle settles reservations with one call to each back-end. Reservations that are settled
+// already change again if again is set.
+func settle(ctx context.Context, list []*Reservation, costs []int, again bool) (err error) {
 	for i, r := range list {
 		if costs[i] < 0 {
 			return ErrInvalidCost
@@ -49,29 +54,59 @@ func settle(ctx context.Context, list []*Reservation, costs []int) (err error) {
 	}
 	done := make([]bool, len(list))
 	for i, r := range list {
-		if r.settled || done[i] {
+		if r.settled && !again || done[i] {
 			continue
 		}
-		if r.backend == nil {
+		if r.open != nil && costs[i] > 0 {
+			if e := r.charge(ctx, costs[i]); e != nil {
+				err = e
+			}
+			continue
+		}
+		if r.backend == nil || r.settled && r.held == costs[i] {
 			r.settled = true
 			continue
 		}
 		group := r.backend.Group()
-		var same []*Reservation
+		var members, same []*Reservation
 		var cost []int
 		for j := i; j < len(list); j++ {
-			if o := list[j]; !o.settled && !done[j] && o.backend != nil && (j == i || o.backend.Group() == group) {
+			if o := list[j]; !done[j] && o.backend != nil && (!o.settled || again && o.held != costs[j]) && (j == i || o.backend.Group() == group) {
 				done[j] = true
-				same, cost = append(same, o), append(cost, costs[j])
+				members, same, cost = append(members, o), append(same, o.current()), append(cost, costs[j])
 			}
 		}
 		if e := r.backend.Settle(ctx, same, cost); e != nil {
 			err = e
 			continue
 		}
-		for _, o := range same {
-			o.settled = true
+		for k, o := range members {
+			o.settled, o.held = true, cost[k]
 		}
 	}
 	return err
+}
+
+// current returns the reservation with the cost that it has now.
+func (r *Reservation) current() *Reservation {
+	if !r.settled {
+		return r
+	}
+	now := &Reservation{result: r.result, backend: r.backend, token: r.token, memory: r.memory, key: r.key, booked: r.booked}
+	now.result.Cost = r.held
+	return now
+}
+
+// charge books the units of a reservation that has cost nothing so far.
+func (r *Reservation) charge(ctx context.Context, cost int) error {
+	c := *r.open
+	c.Cost, c.Debt, c.Within, c.FailuresOnly = cost, true, 0, false
+	got, err := reserve(ctx, c)
+	if err != nil {
+		return err
+	}
+	r.backend, r.token, r.memory, r.key, r.booked = got.backend, got.token, got.memory, got.key, got.booked
+	r.settled, r.held, r.open = true, cost, nil
+	r.spent = got.result.Limit > 0 && got.result.Remaining == 0
+	return nil
 }

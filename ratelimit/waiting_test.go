@@ -2,6 +2,9 @@ package ratelimit
 
 import (
 	"context"
+	"math"
+	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -114,5 +117,56 @@ func TestWaitersOfManyCosts(t *testing.T) {
 			}
 			require.Zero(t, l.waiting.callers.Load())
 		})
+	}
+}
+
+// A request that a rule denies takes no place in the queue of a rule with Delay, and one that
+// leaves the queue gives the units of the other rules back.
+func TestADeniedRequestWaitsForNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		daily := memory(t, hourly("daily", 2), nil)
+		h := wrap(t, nil, ok,
+			Rule{Limiter: memory(t, Policy{Name: "pace", Limit: 1, Window: time.Second}, nil), Key: constant("all"), Delay: time.Minute},
+			Rule{Limiter: daily, Key: func(r *http.Request) string { return r.Header.Get("User") }})
+		get := func(ctx context.Context, user string) (status int, took time.Duration) {
+			start, w := time.Now(), httptest.NewRecorder()
+			r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", http.NoBody)
+			r.Header.Set("User", user)
+			h.ServeHTTP(w, r)
+			return w.Code, time.Since(start)
+		}
+		for i, want := range []time.Duration{0, time.Second, 0, 0} {
+			status, took := get(t.Context(), "greedy")
+			require.Equal(t, i >= 2, status == http.StatusTooManyRequests)
+			require.Equal(t, want, took, "request %d", i)
+		}
+		status, took := get(t.Context(), "honest")
+		require.Equal(t, http.StatusNoContent, status)
+		require.Equal(t, time.Second, took)
+		soon, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		status, _ = get(soon, "hasty")
+		require.NotEqual(t, http.StatusNoContent, status)
+		r, err := daily.Peek(t.Context(), "hasty")
+		require.NoError(t, err)
+		require.Equal(t, 2, r.Remaining, "the units of a request that left the queue")
+	})
+}
+
+// A queue of any length is bounded by Within alone.
+func TestAQueueOfAnyLength(t *testing.T) {
+	t.Parallel()
+	for _, p := range []Policy{
+		{Name: "a", Limit: 1, Window: 15 * 24 * time.Hour, Algorithm: GCRA}, {Name: "b", Limit: 10, Window: time.Second, Algorithm: GCRA}, {Name: "c", Limit: 10, Window: time.Second},
+	} {
+		for _, queue := range []int{0, math.MaxInt} {
+			l := memory(t, p, &Options{MaxQueue: queue})
+			_, err := l.AllowN(t.Context(), "k", p.Limit)
+			require.NoError(t, err)
+			d, err := Decide(t.Context(), Check{Limiter: l, Key: "k", Cost: 1, Within: 20 * 24 * time.Hour})
+			require.NoError(t, err)
+			require.True(t, d.Allowed)
+		}
 	}
 }

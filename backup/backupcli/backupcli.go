@@ -10,14 +10,18 @@
 // Exit codes:
 //
 //   - 0: good
-//   - 1: the backup failed and was not published
+//   - 1: the backup failed and was not published, or check found an interrupted restore
 //   - 2: wrong usage or settings
-//   - 3: published, but a later step failed or the backup is suspect
+//   - 3: published, but a later step failed or the backup is suspect; check: a target is not up to date
 //   - 4: a verification or a restore test failed, or a stored backup is damaged
 //   - 5: another run holds the lock
 //   - 6: check found no recent backup or no recent restore test
 //   - 130: interrupted
 //   - 143: ended by SIGTERM
+//
+// Of several problems, check returns the code of the most urgent one: an interrupted restore,
+// no recent backup, a failed restore test, a damaged backup, and then the others. Its output
+// has all of them.
 package backupcli
 
 import (
@@ -237,7 +241,10 @@ func (c *command) exit(ctx context.Context, err error) int {
 	}
 	fmt.Fprintf(c.Stderr, "%s: %s\n", c.Name, strings.TrimPrefix(err.Error(), "backup: "))
 	var stage *backup.StageError
+	var found backup.Problems
 	switch {
+	case errors.As(err, &found): // the most urgent one is first
+		return codeOf(found[0].Kind)
 	case errors.As(err, new(errUsage)):
 		return Usage
 	case errors.Is(err, backup.ErrLocked):
@@ -258,6 +265,19 @@ func (c *command) exit(ctx context.Context, err error) int {
 		return Usage
 	}
 	if _, alone := err.(errNotify); alone { //nolint:errorlint // together with another failure it changes no exit code
+		return Incomplete
+	}
+	return Failed
+}
+
+// codeOf returns the exit code of a problem that check found.
+func codeOf(kind error) int {
+	switch kind {
+	case backup.ErrStale, backup.ErrUnproven: //nolint:errorlint // a kind is a value
+		return Stale
+	case backup.ErrVerification, backup.ErrDamaged, backup.ErrNoIdentity:
+		return VerificationFailed
+	case backup.ErrSuspect, backup.ErrTarget:
 		return Incomplete
 	}
 	return Failed

@@ -1,7 +1,8 @@
 // Package backupnotify sends notifications about the backups of a job, each only once. A
 // notification says that a run failed, that the new backup is suspect or did not pass its
-// verification, that the newest backup is too old, or that the problem is over. A weekly
-// summary confirms that all is well.
+// verification, or what [backup.Job.Check] found. Each kind of problem has its own message,
+// reminders and end. A recovery is sent when all problems are over. A weekly summary confirms
+// that all is well.
 //
 // The last notification is stored in a file that the command and the server of a service
 // share. One problem therefore causes one message. Store the file outside the backup
@@ -17,6 +18,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -119,64 +121,106 @@ func New(job string, next notify.Notifier, opts *Options) (*Notices, error) {
 	var begin []byte
 	if last := n.opts.Last; last != nil && !last.OK {
 		// The time is old enough for a new message.
-		begin, err = json.Marshal(state{Problem: before, Since: last.Time, Told: last.Time.Add(-n.opts.RemindAfter)})
+		begin, err = json.Marshal(state{Open: map[kind]*incident{before: {Since: last.Time, Told: last.Time.Add(-n.opts.RemindAfter)}}})
 	}
 	n.own <- begin
 	return n, err
 }
 
-// state holds the last notification and the counts of the weekly summary.
+// state holds the open problems and the counts of the weekly summary.
 type state struct {
-	Problem string    `json:"problem,omitempty"` // its kind; "" if all is well
-	Since   time.Time `json:"since,omitzero"`
-	Told    time.Time `json:"told,omitzero"` // when the notifier accepted a message about it
-	Locked  int       `json:"locked,omitempty"`
-	Digest  time.Time `json:"digest,omitzero"` // start of the week
-	Good    int       `json:"good,omitempty"`  // runs since then
-	Failed  int       `json:"failed,omitempty"`
+	Open   map[kind]*incident `json:"open,omitempty"`
+	Locked int                `json:"locked,omitempty"` // consecutive runs
+	Digest time.Time          `json:"digest,omitzero"`  // start of the week
+	Good   int                `json:"good,omitempty"`   // runs since then
+	Failed int                `json:"failed,omitempty"`
 }
+
+// incident is an open problem of one kind.
+type incident struct {
+	Since time.Time `json:"since"`
+	Told  time.Time `json:"told,omitzero"` // when the notifier accepted a message about it
+}
+
+// kind is a kind of problem. Each has its own reminders and its own end.
+type kind string
 
 // The kinds of problems.
 const (
-	failed   = "failed"
-	suspect  = "suspect"
-	verify   = "verify"
-	later    = "later" // published, and a later stage failed
-	stale    = "stale"
-	damaged  = "damaged"
-	unproven = "unproven"
-	occupied = "locked"
-	before   = "before" // of the previous run, without details
+	failed   kind = "failed"
+	verify   kind = "verify"
+	later    kind = "later" // published, and a later stage failed
+	occupied kind = "locked"
+	before   kind = "before" // of the previous run, without details
+
+	suspect    kind = "suspect"
+	halfway    kind = "halfway"
+	stale      kind = "stale"
+	tested     kind = "restore test"
+	damaged    kind = "damaged"
+	identity   kind = "identity"
+	unproven   kind = "unproven"
+	targets    kind = "targets"
+	unreadable kind = "unreadable"
 )
+
+// subjects describe the problems that [backup.Job.Check] finds.
+var subjects = map[error]struct {
+	kind  kind
+	level notify.Level
+	text  string
+	known kind // a message about that run already contains it
+}{
+	backup.ErrHalfway:      {halfway, notify.Critical, "a restore is unfinished", ""},
+	backup.ErrStale:        {stale, notify.Critical, "no recent backup", failed},
+	backup.ErrVerification: {tested, notify.Critical, "the newest restore test failed", verify},
+	backup.ErrDamaged:      {damaged, notify.Critical, "a stored backup is damaged", ""},
+	backup.ErrNoIdentity:   {identity, notify.Warning, "the identity does not open the newest backup", ""},
+	backup.ErrUnproven:     {unproven, notify.Critical, "no recent restore test", ""},
+	backup.ErrSuspect:      {suspect, notify.Warning, "the new backup is suspect", ""},
+	backup.ErrTarget:       {targets, notify.Warning, "a target is not up to date", later},
+}
 
 // Ran sends the notification of a run of [backup.Job.Backup], if one is due. It returns the
 // error of the notifier.
 func (n *Notices) Ran(ctx context.Context, report backup.Run, failure error) error {
-	return n.update(ctx, func(s *state, now time.Time) (notify.Message, bool) {
+	return n.update(ctx, func(u *update) {
 		if errors.Is(failure, backup.ErrLocked) {
-			if s.Locked++; s.Locked < lockedRuns {
-				return notify.Message{}, false
+			if u.Locked++; u.Locked >= lockedRuns {
+				u.problem(occupied, notify.Warning, "another run holds the lock",
+					fmt.Sprintf("%d runs in a row found another one at work. Is it stuck?", u.Locked))
 			}
-			return n.problem(s, now, occupied, notify.Warning, "another run holds the lock",
-				fmt.Sprintf("%d runs in a row found another one at work. Is it stuck?", s.Locked))
+			return
 		}
-		s.Locked = 0
+		u.Locked = 0
 		if failure == nil {
-			s.Good++
-			return n.well(s, now, report)
+			u.Good++
+			n.ranWell(ctx, u, report)
+			return
 		}
-		s.Failed++
+		u.Failed++
 		text := new(redact.Redactor).Error(failure, 0)
+		// A message contains the whole error, and so all problems of the run.
+		var also []kind
+		if errors.Is(failure, backup.ErrDamaged) {
+			also = append(also, damaged)
+		}
 		switch {
 		case report.Manifest == nil:
-			return n.problem(s, now, failed, notify.Critical, "FAILED", text+"\n\nNo backup was published and none was deleted."+n.rest(ctx, now))
+			u.problem(failed, notify.Critical, "FAILED", text+"\n\nNo backup was published and none was deleted."+n.rest(ctx, u.now), also...)
 		case errors.Is(failure, backup.ErrVerification):
-			return n.problem(s, now, verify, notify.Critical, "the new backup did not pass its verification", text+"\n\nNone was deleted.")
+			u.problem(verify, notify.Critical, "the new backup did not pass its verification", text+"\n\nNone was deleted.", also...)
+		case len(also) > 0:
+			if errors.Is(failure, backup.ErrSuspect) {
+				also = append(also, suspect)
+			}
+			u.problem(damaged, notify.Critical, "a stored backup is damaged", text, also...)
 		case errors.Is(failure, backup.ErrSuspect):
-			return n.problem(s, now, suspect, notify.Warning, "the new backup is suspect",
+			u.problem(suspect, notify.Warning, "the new backup is suspect",
 				text+"\n\nNo backup is deleted until an operator checks it and accepts it ('accept "+report.Manifest.ID+"').")
+		default:
+			u.problem(later, notify.Warning, "published, with a problem", text)
 		}
-		return n.problem(s, now, later, notify.Warning, "published, with a problem", text)
 	})
 }
 
@@ -185,9 +229,10 @@ func (n *Notices) Failed(ctx context.Context, failure error) error {
 	return n.Ran(ctx, backup.Run{}, failure)
 }
 
-// Watch checks the job each hour until ctx ends, and sends a message if the newest good
-// backup is too old. Use it in a long-running process: a run that never starts reports no
-// failure.
+// Watch checks the job each hour until ctx ends, and sends the problems that
+// [backup.Job.Check] finds: the newest good backup is too old, a stored backup is damaged, a
+// restore was interrupted, and others. Use it in a long-running process: a run that never
+// starts reports no failure.
 func (n *Notices) Watch(ctx context.Context, job *backup.Job) error {
 	ticker := time.NewTicker(time.Hour)
 	defer ticker.Stop()
@@ -197,36 +242,40 @@ func (n *Notices) Watch(ctx context.Context, job *backup.Job) error {
 			return nil
 		case <-ticker.C:
 		}
-		status, err := job.Check(ctx, n.opts.MaxAge)
+		_, err := job.Check(ctx, n.opts.MaxAge)
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err := n.checked(ctx, status, err); err != nil {
-			n.opts.Logger.ErrorContext(ctx, "backupnotify: the notification that the backups are too old was not sent", "job", n.job, "error", err)
+		if err := n.checked(ctx, err); err != nil {
+			n.opts.Logger.ErrorContext(ctx, "backupnotify: a notification about the backups was not sent", "job", n.job, "error", err)
 		}
 	}
 }
 
-// checked sends the result of [backup.Job.Check]. It sends no second message about a failed
-// run.
-func (n *Notices) checked(ctx context.Context, _ backup.Status, failure error) error {
-	kind, subject := stale, "no recent backup"
-	switch {
-	case errors.Is(failure, backup.ErrStale):
-	case errors.Is(failure, backup.ErrDamaged):
-		kind, subject = damaged, "a stored backup is damaged"
-	case errors.Is(failure, backup.ErrVerification):
-		kind, subject = verify, "the newest restore test failed"
-	case errors.Is(failure, backup.ErrUnproven):
-		kind, subject = unproven, "no recent restore test"
-	case errors.Is(failure, backup.ErrSuspect):
-		return nil // the run has already reported it
+// checked sends the result of [backup.Job.Check]. A problem that a recent message about a
+// failed run contains is not sent again.
+func (n *Notices) checked(ctx context.Context, failure error) error {
+	var found backup.Problems
+	if failure != nil && !errors.As(failure, &found) {
+		return n.update(ctx, func(u *update) { // the state of the backups is unknown
+			if !u.recent(failed) {
+				u.problem(unreadable, notify.Critical, "the backups cannot be read", new(redact.Redactor).Error(failure, 0))
+			}
+		})
 	}
-	return n.update(ctx, func(s *state, now time.Time) (notify.Message, bool) {
-		if failure == nil || s.Problem != "" && s.Problem != kind {
-			return notify.Message{}, false
+	return n.update(ctx, func(u *update) {
+		ended := []kind{unreadable}
+		for of, subject := range subjects {
+			if !slices.ContainsFunc(found, func(p backup.Problem) bool { return p.Kind == of }) { //nolint:errorlint // a kind is a value
+				ended = append(ended, subject.kind)
+			}
 		}
-		return n.problem(s, now, kind, notify.Critical, subject, new(redact.Redactor).Error(failure, 0))
+		for _, p := range found {
+			if subject := subjects[p.Kind]; !u.recent(subject.known) {
+				u.problem(subject.kind, subject.level, subject.text, new(redact.Redactor).Error(p, 0))
+			}
+		}
+		u.end("", ended...)
 	})
 }
 
@@ -245,26 +294,92 @@ func (n *Notices) rest(ctx context.Context, now time.Time) string {
 	return fmt.Sprintf("\nThe newest good backup is %s, %s old.", status.Newest.ID, now.Sub(status.Newest.Time()).Round(time.Minute))
 }
 
-// problem returns the message about a problem, unless it was sent recently.
-func (n *Notices) problem(s *state, now time.Time, kind string, level notify.Level, subject, text string) (notify.Message, bool) {
-	if s.Problem != kind {
-		if s.Problem == "" {
-			s.Since = now
-		}
-		s.Problem, s.Told = kind, time.Time{}
-	}
-	// A clock that was set back must not suppress the message.
-	if known := now.Sub(s.Told); !s.Told.IsZero() && known >= 0 && known < n.opts.RemindAfter {
-		return notify.Message{}, false
-	}
-	if since := now.Sub(s.Since); since > time.Hour {
-		text += fmt.Sprintf("\n\nThere has been a problem since %s.", s.Since.UTC().Format("2006-01-02 15:04 MST"))
-	}
-	return notify.Message{Level: level, Subject: "[BACKUP] " + n.job + ": " + subject, Text: text}, true
+// update is one change of the state, with the messages that it causes.
+type update struct {
+	state
+	n        *Notices
+	now      time.Time
+	messages []message
 }
 
-// well returns the message about a good run, if one is due.
-func (n *Notices) well(s *state, now time.Time, report backup.Run) (notify.Message, bool) {
+// message is a message that has to be sent.
+type message struct {
+	notify.Message
+	about []kind // problems that count as sent; nil for an end, which is repeated until it is sent
+}
+
+func (u *update) send(level notify.Level, subject, text string, about ...kind) {
+	m := notify.Message{Level: level, Subject: subject, Text: text, Source: u.n.job, Key: "backup-" + u.n.job, Time: u.now}
+	u.messages = append(u.messages, message{m, about})
+}
+
+// recent reports whether a problem was sent recently. A clock that was set back must not
+// suppress a message.
+func (u *update) recent(k kind) bool {
+	i := u.Open[k]
+	if i == nil || i.Told.IsZero() {
+		return false
+	}
+	since := u.now.Sub(i.Told)
+	return since >= 0 && since < u.n.opts.RemindAfter
+}
+
+// problem opens a problem, and sends a message about it unless that was done recently. The
+// message also contains the other kinds.
+func (u *update) problem(k kind, level notify.Level, subject, text string, also ...kind) {
+	about := append([]kind{k}, also...)
+	due := false
+	for _, k := range about {
+		if u.Open == nil {
+			u.Open = map[kind]*incident{}
+		}
+		if u.Open[k] == nil {
+			u.Open[k] = &incident{Since: u.now}
+		}
+		due = due || !u.recent(k)
+	}
+	if !due {
+		return
+	}
+	if since := u.Open[k].Since; u.now.Sub(since) > time.Hour {
+		text += fmt.Sprintf("\n\nThere has been a problem since %s.", since.UTC().Format("2006-01-02 15:04 MST"))
+	}
+	u.send(level, "[BACKUP] "+u.n.job+": "+subject, text, about...)
+}
+
+// end closes problems. If the recipients know of them, end sends that they are over, and
+// reports that.
+func (u *update) end(text string, kinds ...kind) bool {
+	var ended, open []string
+	for _, k := range kinds {
+		if i := u.Open[k]; i != nil {
+			if !i.Told.IsZero() {
+				ended = append(ended, string(k))
+			}
+			delete(u.Open, k)
+		}
+	}
+	for k, i := range u.Open {
+		if !i.Told.IsZero() {
+			open = append(open, string(k))
+		}
+	}
+	if len(ended) == 0 || u.n.opts.Mode == Failure {
+		return false
+	}
+	slices.Sort(ended)
+	slices.Sort(open)
+	text = strings.TrimSpace(text + "\nOver: " + strings.Join(ended, ", ") + ".")
+	if len(open) > 0 {
+		u.send(notify.Info, "[BACKUP] "+u.n.job+": a problem is over", text+"\nNot over: "+strings.Join(open, ", ")+".")
+		return true
+	}
+	u.send(notify.Recovery, "[BACKUP RECOVERED] "+u.n.job, text)
+	return true
+}
+
+// ranWell sends the message about a good run, if one is due.
+func (n *Notices) ranWell(ctx context.Context, u *update, report backup.Run) {
 	about := "It is good."
 	if m := report.Manifest; m != nil {
 		about = fmt.Sprintf("%s is good: %d tables, %d rows, %d bytes as %d.", m.ID, len(m.Tables), m.RowsTotal, m.RawSize, m.Size)
@@ -275,57 +390,67 @@ func (n *Notices) well(s *state, now time.Time, report backup.Run) (notify.Messa
 	for _, w := range report.Warnings {
 		about += "\nWarning: " + w
 	}
-	was, told := s.Problem, !s.Told.IsZero()
-	s.Problem, s.Since, s.Told = "", time.Time{}, time.Time{}
-	if s.Digest.IsZero() {
-		s.Digest = now
+	// A good run does not end the problems of other backups, and of a restore.
+	over := []kind{failed, verify, later, occupied, before, suspect, stale, targets, unreadable}
+	if n.opts.Status == nil {
+		over = append(over, damaged)
+	} else if status, err := n.opts.Status(ctx); err == nil && status.Damaged == 0 {
+		over = append(over, damaged)
+	}
+	recovered := u.end(about, over...)
+	if u.Digest.IsZero() {
+		u.Digest = u.now
 	}
 	switch {
-	case n.opts.Mode == Failure:
-		return notify.Message{}, false
-	case was != "" && told:
-		return notify.Message{Level: notify.Recovery, Subject: "[BACKUP RECOVERED] " + n.job, Text: about}, true
+	case recovered || n.opts.Mode == Failure:
 	case n.opts.Mode == Always:
-		return notify.Message{Level: notify.Info, Subject: "[BACKUP] " + n.job + ": good", Text: about}, true
-	case now.Sub(s.Digest) >= digestEvery-12*time.Hour || now.Before(s.Digest):
+		u.send(notify.Info, "[BACKUP] "+n.job+": good", about)
+	case u.now.Sub(u.Digest) >= digestEvery-12*time.Hour || u.now.Before(u.Digest):
 		text := fmt.Sprintf("%d runs were good since %s, %d were not. The newest: %s\nYou hear this each week; if you do not, look here.",
-			s.Good, s.Digest.UTC().Format(time.DateOnly), s.Failed, about)
-		s.Digest, s.Good, s.Failed = now, 0, 0
-		return notify.Message{Level: notify.Info, Subject: "[BACKUP] " + n.job + ": the week", Text: text}, true
+			u.Good, u.Digest.UTC().Format(time.DateOnly), u.Failed, about)
+		u.Digest, u.Good, u.Failed = u.now, 0, 0
+		u.send(notify.Info, "[BACKUP] "+n.job+": the week", text)
 	}
-	return notify.Message{}, false
 }
 
 // update locks the state, decides, sends, and writes the state. If the notifier rejects the
-// message, the old state remains.
-func (n *Notices) update(ctx context.Context, decide func(*state, time.Time) (notify.Message, bool)) error {
+// message that a problem is over, the old state remains.
+func (n *Notices) update(ctx context.Context, decide func(*update)) error {
 	data, put, err := n.load(ctx)
 	if err != nil {
 		// A second message is better than no message.
 		n.opts.Logger.WarnContext(ctx, "backupnotify: what was told is not known", "job", n.job, "error", err)
 	}
-	var s state
-	if json.Unmarshal(data, &s) != nil {
-		s = state{} // truncated, or a foreign file
+	u := &update{n: n, now: n.now()}
+	if json.Unmarshal(data, &u.state) != nil {
+		u.state = state{} // truncated, or a foreign file
 	}
-	now := n.now()
-	message, send := decide(&s, now)
-	if send {
-		message.Source, message.Key, message.Time = n.job, "backup-"+n.job, now
-		if err = n.next.Notify(ctx, message); err == nil && s.Problem != "" {
-			s.Told = now
+	for k, i := range u.Open {
+		if i == nil {
+			delete(u.Open, k)
 		}
-	} else {
-		err = nil
 	}
-	if err != nil && s.Problem == "" {
-		return errors.Join(err, put(nil)) // the next good run sends it
+	decide(u)
+	var errs []error
+	old := false
+	for _, m := range u.messages {
+		if err := n.next.Notify(ctx, m.Message); err != nil {
+			errs = append(errs, err)
+			old = old || m.about == nil
+			continue
+		}
+		for _, k := range m.about {
+			u.Open[k].Told = u.now
+		}
 	}
-	data, jsonErr := json.Marshal(s)
+	if old {
+		return errors.Join(errors.Join(errs...), put(nil)) // the next run or check sends it
+	}
+	data, jsonErr := json.Marshal(u.state)
 	if putErr := errors.Join(jsonErr, put(data)); putErr != nil {
 		n.opts.Logger.WarnContext(ctx, "backupnotify: what was told could not be remembered", "job", n.job, "error", putErr)
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 // load locks and reads the state. It returns a function that writes the state and unlocks.

@@ -165,17 +165,88 @@ func TestStale(t *testing.T) {
 	t.Parallel()
 	to := &inbox{}
 	n := notices(t, to, Options{})
-	errStale := fmt.Errorf("%w: there is none", backup.ErrStale)
-	require.NoError(t, n.checked(t.Context(), backup.Status{}, nil))
-	require.NoError(t, n.checked(t.Context(), backup.Status{}, errStale))
-	require.NoError(t, n.checked(t.Context(), backup.Status{}, errStale))
+	errStale := backup.Problems{{Kind: backup.ErrStale, Text: "there is none"}}
+	require.NoError(t, n.checked(t.Context(), nil))
+	require.NoError(t, n.checked(t.Context(), errStale))
+	require.NoError(t, n.checked(t.Context(), errStale))
 	require.Equal(t, []string{subjectStale}, to.take())
 	require.NoError(t, n.Ran(t.Context(), good, nil))
 	require.Equal(t, []string{subjectRecovered}, to.take())
 	// Of a failing run people know already.
 	require.NoError(t, n.Ran(t.Context(), none, errDump))
-	require.NoError(t, n.checked(t.Context(), backup.Status{}, errStale))
+	require.NoError(t, n.checked(t.Context(), errStale))
 	require.Equal(t, []string{subjectFailed}, to.take())
+}
+
+// TestKinds: no problem hides another one, or its end.
+func TestKinds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		to := &inbox{}
+		status := backup.Status{}
+		n := notices(t, to, Options{Status: func(context.Context) (backup.Status, error) { return status, nil }})
+		check := func(kinds ...error) {
+			t.Helper()
+			var found backup.Problems
+			for _, kind := range kinds {
+				found = append(found, backup.Problem{Kind: kind, Text: "x"})
+			}
+			var err error
+			if found != nil {
+				err = found
+			}
+			require.NoError(t, n.checked(t.Context(), err))
+		}
+		// Runs stop after one with a smaller problem.
+		require.NoError(t, n.Ran(t.Context(), good, errLater))
+		require.Equal(t, []string{subjectLater}, to.take())
+		check(backup.ErrTarget)
+		require.Empty(t, to.take(), "the run has told it")
+		time.Sleep(time.Hour)
+		check(backup.ErrStale, backup.ErrTarget)
+		require.Equal(t, []string{subjectStale}, to.take())
+		time.Sleep(21 * time.Hour)
+		check(backup.ErrStale)
+		require.Equal(t, []string{subjectStale}, to.take(), "a reminder")
+
+		// A suspect backup hides no interrupted restore.
+		check(backup.ErrStale, backup.ErrSuspect, backup.ErrHalfway)
+		require.ElementsMatch(t, []string{subjectSuspect, "[BACKUP] pos: a restore is unfinished"}, to.take())
+
+		// A good run ends its problems only.
+		status.Damaged = 1
+		check(backup.ErrHalfway, backup.ErrDamaged)
+		require.ElementsMatch(t, []string{"[BACKUP] pos: a stored backup is damaged", "[BACKUP] pos: a problem is over"}, to.take())
+		require.NoError(t, n.Ran(t.Context(), good, nil))
+		require.Equal(t, []string{"[BACKUP] pos: a problem is over"}, to.take())
+		status.Damaged = 0
+		check(backup.ErrHalfway)
+		require.Equal(t, []string{"[BACKUP] pos: a problem is over"}, to.take())
+		check()
+		require.Equal(t, []string{subjectRecovered}, to.take())
+		check()
+		require.Empty(t, to.take())
+
+		// A failed run and a storage that cannot be read.
+		require.NoError(t, n.Ran(t.Context(), none, errDump))
+		require.NoError(t, n.checked(t.Context(), errors.New("input/output error")))
+		require.Equal(t, []string{subjectFailed}, to.take())
+		time.Sleep(21 * time.Hour)
+		require.NoError(t, n.checked(t.Context(), errors.New("input/output error")))
+		require.Equal(t, []string{"[BACKUP] pos: the backups cannot be read"}, to.take())
+		check()
+		require.Equal(t, []string{"[BACKUP] pos: a problem is over"}, to.take())
+		require.NoError(t, n.Ran(t.Context(), good, nil))
+		require.Equal(t, []string{subjectRecovered}, to.take())
+
+		// A run with two problems has one message, and both are open.
+		both := &backup.StageError{Stage: "scrub", Published: true, Err: errors.Join(backup.ErrDamaged, backup.ErrSuspect)}
+		require.NoError(t, n.Ran(t.Context(), good, both))
+		check(backup.ErrDamaged, backup.ErrSuspect)
+		require.Equal(t, []string{"[BACKUP] pos: a stored backup is damaged"}, to.take())
+		check(backup.ErrDamaged)
+		require.Equal(t, []string{"[BACKUP] pos: a problem is over"}, to.take())
+	})
 }
 
 // TestState: nothing about the file silences a failure.
@@ -189,7 +260,7 @@ func TestState(t *testing.T) {
 		"a folder":  func() error { return os.Mkdir(path, 0o700) },
 		"no folder": func() error { return os.WriteFile(filepath.Join(dir, "file"), nil, 0o600) },
 		"future": func() error {
-			return os.WriteFile(path, []byte(`{"problem":"failed","told":"2999-01-01T00:00:00Z"}`), 0o600)
+			return os.WriteFile(path, []byte(`{"open":{"failed":{"since":"2999-01-01T00:00:00Z","told":"2999-01-01T00:00:00Z"},"stale":null}}`), 0o600)
 		},
 	} {
 		require.NoError(t, os.RemoveAll(path))

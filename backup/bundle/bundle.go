@@ -103,7 +103,7 @@ func (s *Source) Describe() driver.Description {
 // overwrite if all of its parts can.
 func (s *Source) Abilities() driver.Abilities {
 	able := driver.Abilities{
-		Preflight: s.preflight, Lock: s.opts.Lock, Accounts: s.accounts, Restore: s.Restore, Discard: s.discard,
+		Preflight: s.preflight, Lock: s.opts.Lock, Accounts: s.accounts, Restore: s.Restore, Discard: s.discard, Leftover: s.leftover,
 		Test: s.Test, SweepTests: s.sweepTests,
 	}
 	if s.parts == nil {

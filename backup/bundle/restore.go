@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
 // restoring is the state of a running restore of a bundle.
@@ -177,6 +178,35 @@ func (s *Source) discard(ctx context.Context, targets string) error {
 	return nil
 }
 
+// leftover reports whether restores of the parts chose the names of all targets themselves.
+func (s *Source) leftover(ctx context.Context, targets string) bool {
+	parts, err := parseTargets(targets)
+	if err != nil {
+		return false
+	}
+	for name, target := range parts {
+		source, err := s.opts.Open(name)
+		if err != nil {
+			return false
+		}
+		able := source.Abilities()
+		switch {
+		case able.Leftover != nil:
+			if !able.Leftover(ctx, target) {
+				return false
+			}
+		case able.Original == nil:
+			return false
+		default:
+			original, err := able.Original(ctx)
+			if err != nil || !server.Leftover(original, target) {
+				return false
+			}
+		}
+	}
+	return len(parts) > 0
+}
+
 // discard removes a restored part.
 func discard(ctx context.Context, p part, target string) error {
 	if p.able.Discard == nil {
@@ -226,28 +256,79 @@ func (s *Source) Test(ctx context.Context, from io.Reader, o driver.RestoreOptio
 	})
 }
 
-// Overwrite replaces the original of each part, one after the other.
+// Overwrite replaces the originals of all parts. First it restores each part beside its
+// original and compares it there. Then it replaces the originals, the last part first. A part
+// that cannot be restored therefore leaves all originals unchanged.
 func (s *Source) Overwrite(ctx context.Context, from io.Reader, o driver.RestoreOptions) (driver.Contents, error) {
 	o.Target = ""
 	r, err := s.begin(from, o)
 	if err != nil {
 		return driver.Contents{}, err
 	}
-	var replaced []string
-	err = r.each(0, func(p part) error {
-		if len(replaced) == 0 {
-			p.o.Touch = o.Touch
+	x := exchange{restoring: r, got: make([]*driver.Contents, len(o.Want.Parts))}
+	err = x.from(ctx, 0)
+	if err != nil && len(x.replaced) > 0 && !errors.Is(err, driver.ErrHalfway) {
+		err = fmt.Errorf("%w: %s was replaced, and another part was not: %w", driver.ErrHalfway, strings.Join(x.replaced, ", "), err)
+	}
+	for i, part := range o.Want.Parts {
+		if x.got[i] != nil {
+			add(&r.got, part.Name, *x.got[i])
 		}
-		got, err := p.able.Overwrite(ctx, p.in, p.o)
-		if err != nil {
-			return err
-		}
-		replaced = append(replaced, p.name)
-		add(&r.got, p.name, got)
-		return nil
-	})
-	if err != nil && len(replaced) > 0 && !errors.Is(err, driver.ErrHalfway) {
-		err = fmt.Errorf("%w: %s was replaced, and the next part was not: %w", driver.ErrHalfway, strings.Join(replaced, ", "), err)
 	}
 	return r.got, err
+}
+
+// exchange is the state of an overwriting restore.
+type exchange struct {
+	*restoring
+	got      []*driver.Contents // of each part that was replaced
+	replaced []string
+}
+
+// from overwrites the parts from the one with this index. Each part waits in its Touch, which
+// it calls before its first change, until the parts after it are replaced.
+func (x *exchange) from(ctx context.Context, i int) error {
+	if i == len(x.got) {
+		if err := x.in.end(); err != nil || x.o.Touch == nil {
+			return err
+		}
+		return x.o.Touch(ctx)
+	}
+	name := x.o.Want.Parts[i].Name
+	p, err := x.part(name)
+	if err != nil {
+		return named(name, err)
+	}
+	rest := func(ctx context.Context) error {
+		if err := p.in.rest(); err != nil {
+			return named(name, err)
+		}
+		return x.from(ctx, i+1)
+	}
+	if !p.wanted {
+		return rest(ctx)
+	}
+	called := false
+	var later error // of the parts after this one
+	p.o.Touch = func(ctx context.Context) error {
+		if !called {
+			called = true
+			later = rest(ctx)
+		}
+		return later
+	}
+	got, err := p.able.Overwrite(ctx, p.in, p.o)
+	if err == nil {
+		x.got[i], x.replaced = &got, append(x.replaced, name)
+		err = p.o.Touch(ctx) // a source that had nothing to change has not called it
+	}
+	switch {
+	case later != nil && errors.Is(err, driver.ErrLeft):
+		return errors.Join(later, named(name, err))
+	case later != nil:
+		return later
+	case err != nil:
+		return named(name, err)
+	}
+	return nil
 }

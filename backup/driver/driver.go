@@ -38,7 +38,8 @@ type Abilities struct {
 	// Lock admits one run of a job at a time, from any host. It returns [ErrLocked] at once
 	// if another run holds the lock. The lock ends with its process.
 	Lock func(ctx context.Context, job string) (unlock func() error, err error)
-	// Exclude leaves a folder out of a dump: the folder that the backups are written to.
+	// Exclude leaves a folder out of all dumps. A job calls it once for each folder of its
+	// storage, its targets and its history. Overwrite must not remove such a folder.
 	Exclude func(folder string)
 	// Accounts writes the accounts or roles that the database needs, with their privileges,
 	// as statements that create them on another server.
@@ -52,6 +53,10 @@ type Abilities struct {
 	// of several sources needs it when a later source fails, and a job needs it to clean up
 	// after an interrupted restore.
 	Discard func(ctx context.Context, target string) error
+	// Leftover reports whether a restore chose this name itself, so that a marker that no key
+	// authenticates may ask to discard it. Without Leftover, the name must have the form of
+	// such a name, and be beside Original.
+	Leftover func(ctx context.Context, target string) bool
 	// Test restores a dump into a new database, calls use with the contents, and always
 	// drops that database. It reads from r only after the database exists. A missing right
 	// to create one is therefore not reported as an error of the dump. An error that wraps

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
@@ -31,7 +32,7 @@ import (
 type Source struct {
 	root string
 	opts Options
-	skip string // the folder of the backups, if it is inside
+	skip []string // the folders of the backups and of their history
 }
 
 // Options configure [New]. The zero value and nil are valid.
@@ -77,20 +78,44 @@ func (f *Source) Describe() driver.Description {
 
 // Abilities returns the optional functions of the source.
 func (f *Source) Abilities() driver.Abilities {
-	return driver.Abilities{Exclude: f.exclude, Restore: f.Restore, Discard: discard, Original: f.original, Overwrite: f.Overwrite}
+	return driver.Abilities{Exclude: f.exclude, Restore: f.Restore, Discard: discard, Leftover: f.leftover, Original: f.original, Overwrite: f.Overwrite}
 }
 
 // exclude leaves out a folder inside the source, so that backups do not contain themselves.
-func (f *Source) exclude(folder string) {
-	if relative, err := filepath.Rel(f.root, folder); err == nil && filepath.IsLocal(relative) && relative != "." {
-		f.skip = filepath.ToSlash(relative)
+func (f *Source) exclude(folder string) { f.skip = append(f.skip, folder) }
+
+// inside returns the excluded folders that are inside the source, by their paths in it. It
+// follows links in both paths.
+func (f *Source) inside() (skip map[string]bool, err error) {
+	skip = make(map[string]bool)
+	root := resolved(f.root)
+	for _, folder := range f.skip {
+		relative, err := filepath.Rel(root, resolved(folder))
+		if err != nil || !filepath.IsLocal(relative) {
+			continue
+		}
+		if relative == "." {
+			return nil, fmt.Errorf("backup: %s holds the backups or their history: keep them elsewhere", f.root)
+		}
+		skip[filepath.ToSlash(relative)] = true
 	}
+	return skip, nil
 }
 
-func (f *Source) excluded(name string) bool {
-	if name == f.skip {
-		return true
+// resolved returns a path without links. The end of the path need not exist.
+func resolved(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
 	}
+	parent := filepath.Dir(path)
+	if parent == path {
+		return path
+	}
+	return filepath.Join(resolved(parent), filepath.Base(path))
+}
+
+// excluded reports whether an entry matches a pattern of the options.
+func (f *Source) excluded(name string) bool {
 	for _, pattern := range f.opts.Exclude {
 		subject := name
 		if !strings.Contains(pattern, "/") {
@@ -105,25 +130,19 @@ func (f *Source) excluded(name string) bool {
 
 // Dump writes the archive, sorted by name.
 func (f *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error) {
+	skip, err := f.inside()
+	if err != nil {
+		return driver.Contents{}, err
+	}
 	root, err := os.OpenRoot(f.root)
 	if err != nil {
 		return driver.Contents{}, fmt.Errorf("backup: %w", err)
 	}
 	defer func() { _ = root.Close() }()
 	p := packer{ctx: ctx, root: root, to: tar.NewWriter(w), buf: make([]byte, 256<<10)}
-	err = fs.WalkDir(root.FS(), ".", func(name string, _ fs.DirEntry, err error) error {
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case errors.Is(err, fs.ErrNotExist) && name != ".":
-			return nil // deleted since the listing
-		case err != nil:
-			return err
-		case name != "." && f.excluded(name):
-			if info, err := root.Lstat(name); err == nil && info.IsDir() {
-				return fs.SkipDir
-			}
-			return nil
+	err = walk(ctx, root, ".", func(name string, _ fs.FileInfo) error {
+		if skip[name] || f.excluded(name) {
+			return fs.SkipDir
 		}
 		return p.add(name)
 	})
@@ -134,6 +153,44 @@ func (f *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 		return driver.Contents{}, fmt.Errorf("backup: pack %s: %w", f.root, err)
 	}
 	return p.contents(), nil
+}
+
+// walk calls visit for an entry of a folder and for all entries below it, sorted by name. It
+// leaves out the content of an entry for which visit returns [fs.SkipDir]. Unlike
+// [fs.WalkDir], it accepts names that are not UTF-8.
+func walk(ctx context.Context, root *os.Root, name string, visit func(name string, info fs.FileInfo) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	info, err := root.Lstat(name)
+	if err != nil {
+		if name == "." {
+			return err
+		}
+		return gone(err) // deleted since the listing
+	}
+	err = visit(name, info)
+	if errors.Is(err, fs.SkipDir) {
+		return nil
+	}
+	if err != nil || !info.IsDir() {
+		return err
+	}
+	dir, err := root.Open(name)
+	if err != nil {
+		return gone(err)
+	}
+	names, err := dir.Readdirnames(-1)
+	if err = errors.Join(gone(err), dir.Close()); err != nil {
+		return err
+	}
+	slices.Sort(names)
+	for _, entry := range names {
+		if err := walk(ctx, root, path.Join(name, entry), visit); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // packer writes an archive.

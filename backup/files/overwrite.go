@@ -18,7 +18,19 @@ func (f *Source) original(context.Context) (string, error) {
 	if mountPoint(f.root) {
 		return "", fmt.Errorf("backup: %s is a mount point, whose name cannot be exchanged: restore into a new folder in it, and move the files", f.root)
 	}
-	return f.root, nil
+	skip, err := f.inside()
+	for folder := range skip {
+		if _, err := os.Lstat(filepath.Join(f.root, filepath.FromSlash(folder))); errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		return "", fmt.Errorf("backup: %s cannot be replaced, because the backups or their history are inside, in %s: restore into a new folder, and move the files", f.root, folder)
+	}
+	return f.root, err
+}
+
+// leftover reports whether a restore chose the name of a folder itself.
+func (f *Source) leftover(_ context.Context, target string) bool {
+	return server.Leftover(f.root, target)
 }
 
 // discard removes a restored folder.
@@ -27,8 +39,15 @@ func discard(_ context.Context, target string) error { return removeTree(target)
 // Overwrite unpacks an archive beside the folder and compares it with the manifest. Then it
 // swaps the names of the two folders, atomically on Linux, and removes the old folder. It
 // creates a folder that does not exist.
+//
+// The files that Dump leaves out stay: excluded files, sockets, pipes and devices. They get
+// a second name in the new folder before the swap. Overwrite fails before the swap if that
+// is impossible, for example on a file system without hard links.
 func (f *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOptions) (got driver.Contents, err error) {
 	second := filepath.Join(filepath.Dir(f.root), ".tmp-restore-"+filepath.Base(f.root)+"-"+server.RandomDigits())
+	if _, err := f.original(ctx); err != nil {
+		return got, err
+	}
 	touch := o.Touch
 	o.Target, o.Touch = second, nil
 	if _, got, err = f.Restore(ctx, r, o); err != nil {
@@ -45,6 +64,9 @@ func (f *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 	if err == nil {
 		err = o.Want.Compare(got)
 	}
+	if err == nil && !gone {
+		err = f.carry(ctx, f.root, second)
+	}
 	if err == nil {
 		err = o.Creating(ctx, second)
 	}
@@ -60,6 +82,12 @@ func (f *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 	}
 	if errors.Is(err, driver.ErrHalfway) {
 		return got, err
+	}
+	if err == nil && !gone {
+		if late := f.carry(ctx, second, f.root); late != nil { // files that were created during the restore
+			got.Warnings = append(got.Warnings, fmt.Sprintf("the old folder is still there, as %s, because it holds files that no backup has: move them, and remove it (%v)", second, late))
+			return got, nil
+		}
 	}
 	if left := removeTree(second); err == nil && left != nil {
 		got.Warnings = append(got.Warnings, fmt.Sprintf("the old folder is still there, as %s: remove it (%v)", second, left))

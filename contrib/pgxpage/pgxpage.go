@@ -46,6 +46,16 @@ func Source[T any](db Querier, model *keyset.Model[T], base keyset.Base) keyset.
 // rows is the result of pgx with the Close of database/sql.
 type rows struct{ pgx.Rows }
 
+// Columns returns the names of the columns, which the source compares with the sort keys.
+func (r rows) Columns() ([]string, error) {
+	fields := r.FieldDescriptions()
+	names := make([]string, len(fields))
+	for i := range fields {
+		names[i] = fields[i].Name
+	}
+	return names, nil
+}
+
 // Close closes the result.
 func (r rows) Close() error {
 	r.Rows.Close()

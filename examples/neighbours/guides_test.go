@@ -72,8 +72,9 @@ func countFailures(r *http.Request, limiter ratelimit.Limiter, address ratelimit
 	return errors.Join(err, use(limit))
 }
 
-func charge(r *http.Request, tokens int) {
-	ratelimit.AdmissionFrom(r.Context()).Charge(tokens) // more or less than was reserved
+func charge(r *http.Request, tokens int) error {
+	err := ratelimit.AdmissionFrom(r.Context()).Charge(tokens, "tokens") // more or less than was reserved
+	return err
 }
 
 func admit(ctx context.Context, limiter ratelimit.Limiter, key string, header http.Header) error {

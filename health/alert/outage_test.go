@@ -273,3 +273,23 @@ func (s *failing) Update(ctx context.Context, f func([]byte) ([]byte, error)) er
 	}
 	return s.Store.Update(ctx, f)
 }
+
+// standby leaves all messages to another process.
+type standby struct{}
+
+func (standby) Update(context.Context, func([]byte) ([]byte, error)) error { return alert.ErrStandby }
+
+// A process that stands by sends nothing, however long that lasts.
+func TestStandby(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, store := range []alert.Store{standby{}, alert.Fallback(standby{}, alert.Memory(), "a")} {
+			mail := newLetters()
+			al, _, stop := watched(t, mail, alert.Options{Store: store}, during("db", true, 0, ever, down))
+			time.Sleep(24 * h)
+			stop()
+			if n := len(mail.all()); n != 0 || al.Stats().StoreErrors != 0 {
+				t.Errorf("%d messages, %+v", n, al.Stats())
+			}
+		}
+	})
+}

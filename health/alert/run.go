@@ -167,7 +167,7 @@ func (a *Alerter) Once(ctx context.Context, s *health.Snapshot) error {
 		for (errors.Is(err, ErrBusy) || errors.Is(err, errHung)) && a.waits(ctx) {
 			_, err = a.look(ctx, s, a.rules(true))
 		}
-		if err != nil && !tried[err.Error()] {
+		if err != nil && !errors.Is(err, ErrStandby) && !tried[err.Error()] {
 			tried[err.Error()] = true
 			errs = append(errs, err)
 		}

@@ -50,7 +50,7 @@ func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wa
 		if storeErr != nil {
 			a.note(ctx, storeErr)
 		}
-	case ctx.Err() != nil, (errors.Is(storeErr, ErrBusy) || errors.Is(storeErr, errHung)) && a.isBusy(now):
+	case ctx.Err() != nil, errors.Is(storeErr, ErrStandby), (errors.Is(storeErr, ErrBusy) || errors.Is(storeErr, errHung)) && a.isBusy(now):
 		return now.Add(busy), storeErr
 	default:
 		plans, wake = a.alone(ctx, snap, now, r, storeErr)

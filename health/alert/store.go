@@ -33,6 +33,10 @@ type Store interface {
 // ErrBusy is the error of a [Store] that another process uses.
 var ErrBusy = errors.New("alert: another process is deciding; it will speak for this one")
 
+// ErrStandby is the error of a [Store] of a process that must send nothing, because the service
+// has chosen another one for it. The alerter waits for as long as the store returns it.
+var ErrStandby = errors.New("alert: the service has chosen another process to send the messages")
+
 // Memory returns a Store that keeps the state until the process ends.
 func Memory() Store { return &memory{} }
 

@@ -28,15 +28,16 @@ const (
 type Command struct {
 	// Name is the command that users type, for the usage text. Default: "health".
 	Name string
-	// Registry creates the registry. It is called once, and not for --url. Its context
-	// ends with Run.
+	// Registry creates the registry. It is not called for --url. Its context ends with
+	// Run, or at the timeout. With --notify it is called again after an error, as a bad
+	// check is run again. An error that stays is an alert of its own, "health-command".
 	Registry func(ctx context.Context) (*health.Registry, error)
 	// Notifier creates the channel for --notify and --test-notify. Default: nil, and
 	// both are rejected.
 	Notifier func() (notify.Notifier, error)
 	// Alert tunes the messages of --notify. Its Store must outlive the process.
-	// Otherwise every run would be the first. --state replaces it. Default: --state is
-	// required.
+	// Otherwise every run would be the first. --state replaces it. Set its Service too,
+	// which is the name of the service if Registry fails. Default: --state is required.
 	Alert alert.Options
 	// Checks stores the state of the checks between two runs, such as the counters of
 	// the processor. An hourly run then measures the whole hour. Default: with --state
@@ -69,7 +70,7 @@ func (c *Command) parse(args []string, out io.Writer) (flags, error) {
 	set.BoolVar(&f.verbose, "verbose", false, "print every check, not only problems")
 	set.BoolVar(&f.json, "json", false, "print JSON")
 	set.StringVar(&f.only, "only", "", "run only these `checks`: a,b")
-	set.DurationVar(&f.timeout, "timeout", 30*time.Second, "give up after this long, re-runs not counted")
+	set.DurationVar(&f.timeout, "timeout", 30*time.Second, "a check without an answer after this long fails, re-runs not counted")
 	set.IntVar(&f.retries, "retries", 2, "with --notify or if given: re-runs of a bad check before it counts")
 	set.DurationVar(&f.retryWait, "retry-wait", 10*time.Second, "pause before a re-run")
 	set.StringVar(&f.state, "state", "", "`file` that remembers what people were told")
@@ -133,59 +134,87 @@ func (c *Command) run(ctx context.Context, args []string, stdout io.Writer) (int
 	if c.Registry == nil {
 		return NoResult, errors.New("this command has no checks of its own; use --url")
 	}
-	reg, err := c.Registry(ctx)
-	if err != nil {
-		return NoResult, err
-	}
-	remembered := c.Checks
-	if remembered == nil && f.state != "" {
-		remembered = alert.File(f.state + ".checks")
-	}
-	if err := recall(ctx, reg, remembered); err != nil {
-		return NoResult, err
+	reg, failed := c.start(ctx, f)
+	switch {
+	case failed != nil && !f.notify:
+		return NoResult, failed
+	case failed != nil:
+		if reg, err = c.stand(failed); err != nil {
+			return NoResult, errors.Join(failed, err)
+		}
 	}
 	names, err := chosen(f.only, reg.Names())
+	if failed != nil {
+		names, err = []string{startCheck}, nil
+	}
 	if err != nil {
 		return NoResult, err
 	}
 	var alerts *alert.Alerter
 	if f.notify || f.manages() {
 		if alerts, err = c.alerter(reg, f); err != nil {
-			return NoResult, err
+			return NoResult, errors.Join(failed, err)
 		}
 	}
 	if f.manages() {
 		return manage(ctx, alerts, f, names, stdout)
 	}
+	return c.check(ctx, f, &run{reg: reg, alerts: alerts, names: names, errs: []error{failed}}, stdout)
+}
+
+// run is one run of the checks.
+type run struct {
+	reg    *health.Registry
+	alerts *alert.Alerter // nil without --notify
+	names  []string       // nil means all checks
+	errs   []error        // the first one is that of Registry
+}
+
+// check runs the checks. What is broken may also break the output and the files of the
+// command. So it sends the alerts first, and returns the errors of all steps.
+func (c *Command) check(ctx context.Context, f flags, r *run, stdout io.Writer) (int, error) {
+	started := r.errs[0] == nil
+	note := func(err error) { r.errs = append(r.errs, err) }
+	remembered := c.Checks
+	if remembered == nil && f.state != "" {
+		remembered = alert.File(f.state + ".checks")
+	}
+	if started {
+		note(recall(ctx, r.reg, remembered))
+	}
 	var watch []string // reported as bad: they must pass twice to be well again
-	if alerts != nil {
-		if watch, err = alerts.Told(ctx); err != nil {
-			watch = nil // alerts.Once reads the store too and reports the same error
+	if r.alerts != nil {
+		ask, cancel := context.WithTimeout(ctx, bookkeeping)
+		watch, _ = r.alerts.Told(ask) // Once reads the store too and returns the same error
+		cancel()
+		note(prepare(r.reg, r.alerts.Alerts().Open, started))
+		if r.names != nil && slices.Contains(watch, startCheck) && !slices.Contains(r.names, startCheck) {
+			r.names = append(r.names, startCheck)
 		}
 	}
-	snap, err := confirm(ctx, reg, f, names, watch)
+	snap, err := confirm(ctx, r.reg, f, r.names, watch)
 	if err != nil {
-		return NoResult, err
+		return NoResult, errors.Join(append(r.errs, err)...)
 	}
-	if err := remember(ctx, reg, remembered); err != nil {
-		return NoResult, err
+	if r.alerts != nil {
+		err := r.alerts.Once(ctx, snap)
+		note(err)
+		if c.Heartbeat != nil && snap.Status != health.Fail && err == nil {
+			if err := c.Heartbeat.Send(ctx); err != nil {
+				note(fmt.Errorf("the heartbeat was not delivered: %w", err))
+			}
+		}
 	}
 	print := printText
 	if f.json {
 		print = printJSON
 	}
-	if err := print(stdout, snap, f.verbose); err != nil {
-		return NoResult, err
+	note(print(stdout, snap, f.verbose))
+	if started {
+		note(remember(ctx, r.reg, remembered))
 	}
-	if alerts != nil {
-		if err := alerts.Once(ctx, snap); err != nil {
-			return NoResult, err
-		}
-		if c.Heartbeat != nil && snap.Status != health.Fail {
-			if err := c.Heartbeat.Send(ctx); err != nil {
-				return NoResult, fmt.Errorf("the heartbeat was not delivered: %w", err)
-			}
-		}
+	if err := errors.Join(r.errs...); err != nil {
+		return NoResult, err
 	}
 	return code(snap.Status), nil
 }

@@ -397,3 +397,100 @@ func TestAlertsByCommand(t *testing.T) {
 	run(Pass, "--silence", "1h", "--by", "ada")
 	run(NoResult, "--url", "http://127.0.0.1:1/", "--ack", "database")
 }
+
+// deadStore is on a disk that is read-only.
+type deadStore struct{}
+
+func (deadStore) Update(context.Context, func([]byte) ([]byte, error)) error {
+	return errors.New("open alerts.json.lock: read-only file system")
+}
+
+// deadPipe is an output whose reader is gone.
+type deadPipe struct{}
+
+func (deadPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
+
+// What is broken may be what the command needs for itself. The alert is sent all the same,
+// and every error is reported.
+func TestAlertsComeBeforeBookkeeping(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, turns{"disk": {health.Fail}})
+		l.Checks, l.Alert.Store, l.Stdout = deadStore{}, deadStore{}, deadPipe{}
+		code, _, errs := l.do(t, "--notify")
+		require.Equal(t, NoResult, code)
+		require.Equal(t, []string{"[DEGRADED] pos: disk"}, l.sent)
+		require.Contains(t, errs, "read-only")
+		require.Contains(t, errs, "broken pipe")
+	})
+}
+
+// A check that is still running at the timeout fails. It hides no result of another check.
+func TestTimeoutOfOneCheck(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(time.Hour) // the late check ends
+		l := newLab(t, turns{"database": {health.Fail}})
+		l.Alert.Store = alert.Memory()
+		create := l.Registry
+		l.Registry = func(ctx context.Context) (*health.Registry, error) {
+			reg, err := create(ctx)
+			return reg, errors.Join(err, reg.Add(health.Check{
+				Name: "report", Timeout: 5 * time.Minute, Checker: health.CheckerFunc(func(ctx context.Context) health.Result { <-ctx.Done(); return health.Failed("", ctx.Err()) }),
+			}))
+		}
+		for range 3 {
+			code, out, errs := l.do(t, "--notify", "--timeout", "10s")
+			require.Equal(t, Fail, code, errs)
+			require.Contains(t, out, "FAIL    database")
+			require.Contains(t, out, "FAIL    report: no answer within --timeout 10s")
+			require.NotContains(t, out, "disk")
+			time.Sleep(time.Minute)
+		}
+		require.Equal(t, []string{"[UNHEALTHY] pos: database (and 1 more)"}, l.sent)
+		code, out, _ := l.do(t, "--timeout", "10s", "--only", "report,disk")
+		require.Equal(t, Warn, code)
+		require.Contains(t, out, "report")
+	})
+}
+
+// Checks that cannot be created are an alert of their own, with an end. The alerts about
+// them stay open meanwhile.
+func TestAlertAboutChecksThatCannotBeCreated(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, turns{"disk": {health.Fail}})
+		l.Alert.Store, l.Alert.Service, l.Alert.Reminders = alert.Memory(), "pos", []time.Duration{1000 * time.Hour}
+		create, calls, fails := l.Registry, 0, 0
+		l.Registry = func(ctx context.Context) (*health.Registry, error) {
+			if calls++; calls <= fails {
+				return nil, errors.New("dial postgres://pos:S3cr3t@10.0.0.7: refused")
+			}
+			return create(ctx)
+		}
+		hour := func(want int, args ...string) {
+			t.Helper()
+			calls = 0
+			code, _, errs := l.do(t, append(args, "--notify")...)
+			require.Equal(t, want, code, errs)
+			require.NotContains(t, errs, "S3cr3t")
+			time.Sleep(time.Hour)
+		}
+		hour(Warn)
+		fails = 2
+		hour(Warn) // the third try succeeds
+		require.Len(t, l.sent, 1)
+		fails = 100
+		hour(NoResult)
+		hour(NoResult, "--only", "disk")
+		require.Equal(t, []string{"[DEGRADED] pos: disk", "[UNHEALTHY] pos: health-command"}, l.sent)
+		fails = 0
+		hour(Warn)
+		require.Len(t, l.sent, 3)
+		require.Contains(t, l.sent[2], "[RECOVERED] pos: health-command")
+		delete(l.answers, "disk")
+		hour(Pass, "--only", "disk")
+		require.Len(t, l.sent, 4)
+		require.Contains(t, l.sent[3], "[RECOVERED] pos: disk")
+	})
+}

@@ -98,14 +98,34 @@ func verdict(runs []health.CheckState, told bool) health.Status {
 	return mildest
 }
 
+// runOnce runs the checks. A check without a result within the timeout fails. The other
+// results count.
 func runOnce(ctx context.Context, reg *health.Registry, timeout time.Duration, names []string) (*health.Snapshot, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	start := time.Now()
+	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	snap, err := reg.RunOnce(ctx, names...)
-	if err != nil {
-		return nil, fmt.Errorf("%w (--timeout %v)", err, timeout)
+	snap, err := reg.RunOnce(limited, names...)
+	if err == nil || limited.Err() == nil || ctx.Err() != nil {
+		return snap, err
 	}
-	return snap, nil
+	snap = reg.Snapshot()
+	if names == nil {
+		names = reg.Names()
+	}
+	checks := slices.Clone(snap.Checks)
+	for i := range checks {
+		c := &checks[i]
+		if !c.LastRun.IsZero() && !c.LastRun.Before(start) {
+			continue
+		}
+		if c.Status != health.Fail {
+			c.Since, c.ConfirmedSince = start, start
+		}
+		c.Status, c.Confirmed, c.Kind, c.Observed = health.Fail, health.Fail, health.KindTimeout, nil
+		c.Output, c.Took = fmt.Sprintf("no answer within --timeout %v", timeout), time.Since(start)
+	}
+	snap.Checks = checks
+	return snap.Only(names...), nil
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

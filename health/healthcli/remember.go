@@ -5,10 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/mainstay-go/mainstay/health"
 	"github.com/mainstay-go/mainstay/health/alert"
 )
+
+// bookkeeping limits the wait for a store. The alerts must not wait for it.
+const bookkeeping = 10 * time.Second
 
 // recall gives the checks their state from the end of the last run. This run replaces a
 // state that cannot be read.
@@ -16,6 +20,8 @@ func recall(ctx context.Context, reg *health.Registry, store alert.Store) error 
 	if store == nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, bookkeeping)
+	defer cancel()
 	err := store.Update(ctx, func(state []byte) ([]byte, error) {
 		var states map[string][]byte
 		if json.Unmarshal(state, &states) == nil {
@@ -31,6 +37,8 @@ func remember(ctx context.Context, reg *health.Registry, store alert.Store) erro
 	if store == nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, bookkeeping)
+	defer cancel()
 	err := store.Update(ctx, func(state []byte) ([]byte, error) {
 		states := map[string][]byte{}
 		_ = json.Unmarshal(state, &states) // a damaged state is replaced

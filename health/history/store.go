@@ -1,16 +1,20 @@
 package history
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 
@@ -130,11 +134,15 @@ const (
 )
 
 // Database returns a Store in a table of a database, which all instances of a service
-// share. Create the table in a migration:
+// share. Create the table in a migration, with names that differ in every byte:
 //
-//	CREATE TABLE health_history (name VARCHAR(255) PRIMARY KEY, document TEXT NOT NULL)
+//	CREATE TABLE health_history (name VARCHAR(255) COLLATE "C" PRIMARY KEY, document TEXT NOT NULL)      -- PostgreSQL
+//	CREATE TABLE health_history (name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PRIMARY KEY,
+//	    document MEDIUMTEXT CHARACTER SET utf8mb4 NOT NULL)                                             -- MySQL, MariaDB
+//	CREATE TABLE health_history (name VARCHAR(255) PRIMARY KEY, document TEXT NOT NULL)                  -- SQLite
 //
-// On MySQL the document is a MEDIUMTEXT.
+// The first Load or Save writes two documents, reads them back and deletes them. It
+// returns an error if the table does not keep them, and the next call tries again.
 func Database(db *sql.DB, dialect Dialect, table string) (Store, error) {
 	if db == nil {
 		return nil, errors.New("history: the *sql.DB is nil")
@@ -144,36 +152,90 @@ func Database(db *sql.DB, dialect Dialect, table string) (Store, error) {
 			return nil, fmt.Errorf("history: table %q: use letters, digits, dots and underscores only", table)
 		}
 	}
-	s := &database{db: db, table: table}
+	s := &database{
+		db:     db,
+		upsert: "INSERT INTO " + table + " (name, document) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET document = excluded.document",
+		remove: "DELETE FROM " + table + " WHERE name = ?",
+		// LIKE compares characters. It does not depend on the order of the collation.
+		list: "SELECT name, document FROM " + table + " WHERE name LIKE ? ESCAPE '!'",
+	}
 	switch dialect {
-	case Postgres:
-		s.upsert = "INSERT INTO " + table + " (name, document) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET document = EXCLUDED.document"
-		s.remove = "DELETE FROM " + table + " WHERE name = $1"
-		s.list = "SELECT name, document FROM " + table + " WHERE name >= $1 AND name < $2"
 	case SQLite:
-		s.upsert = "INSERT INTO " + table + " (name, document) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET document = excluded.document"
+		s.repair = "Create it again with name VARCHAR(255) PRIMARY KEY and document TEXT NOT NULL"
+	case Postgres:
+		s.upsert = strings.Replace(s.upsert, "?, ?", "$1, $2", 1)
+		s.remove = strings.Replace(s.remove, "?", "$1", 1)
+		s.list = strings.Replace(s.list, "?", "$1", 1)
+		s.repair = "Run: ALTER TABLE " + table + ` ALTER COLUMN name TYPE VARCHAR(255) COLLATE "C", ALTER COLUMN document TYPE TEXT`
 	case MySQL:
 		s.upsert = "INSERT INTO " + table + " (name, document) VALUES (?, ?) ON DUPLICATE KEY UPDATE document = VALUES(document)"
+		s.repair = "Run: ALTER TABLE " + table + " MODIFY name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, MODIFY document MEDIUMTEXT CHARACTER SET utf8mb4 NOT NULL"
 	default:
 		return nil, fmt.Errorf("history: dialect %q: use Postgres, MySQL or SQLite", dialect)
 	}
 	if table == "" {
 		return nil, errors.New("history: name the table")
 	}
-	if dialect != Postgres {
-		s.remove = "DELETE FROM " + table + " WHERE name = ?"
-		s.list = "SELECT name, document FROM " + table + " WHERE name >= ? AND name < ?"
-	}
 	return s, nil
 }
 
 type database struct {
-	db                          *sql.DB
-	table, upsert, remove, list string
+	db                           *sql.DB
+	upsert, remove, list, repair string
+	checking                     sync.Mutex
+	checked                      bool
 }
 
 func (d *database) Load(ctx context.Context, prefix string) (map[string][]byte, error) {
-	rows, err := d.db.QueryContext(ctx, d.list, prefix, prefix+"~")
+	if err := d.check(ctx); err != nil {
+		return nil, err
+	}
+	return d.load(ctx, prefix)
+}
+
+func (d *database) Save(ctx context.Context, key string, document []byte) error {
+	if err := d.check(ctx); err != nil {
+		return err
+	}
+	return d.save(ctx, key, document)
+}
+
+// check verifies that the table keeps documents as they are, until it has succeeded once.
+// The names of the two documents differ in the case of a letter, and are as long as the
+// column must allow. The documents are longer than a TEXT of MySQL.
+func (d *database) check(ctx context.Context) error {
+	d.checking.Lock()
+	defer d.checking.Unlock()
+	if d.checked {
+		return nil
+	}
+	prefix := "probe/" + rand.Text() + "/"
+	long := strings.Repeat("a", 254-len(prefix))
+	want := map[string][]byte{}
+	var err error
+	for _, last := range []string{"a", "A"} {
+		want[prefix+long+last] = []byte(strings.Repeat(last, 70<<10) + "ä🩺")
+	}
+	for key, document := range want {
+		err = errors.Join(err, d.save(ctx, key, document))
+	}
+	found, loadErr := d.load(ctx, prefix)
+	err = errors.Join(err, loadErr)
+	for key := range want {
+		err = errors.Join(err, d.save(ctx, key, nil))
+	}
+	if err == nil && !maps.EqualFunc(found, want, bytes.Equal) {
+		err = errors.New("history: two test documents were not read back as they were written")
+	}
+	if err != nil {
+		return fmt.Errorf("%w\nIf the database works, the table is not as documented. %s", err, d.repair)
+	}
+	d.checked = true
+	return nil
+}
+
+func (d *database) load(ctx context.Context, prefix string) (map[string][]byte, error) {
+	rows, err := d.db.QueryContext(ctx, d.list, strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(prefix)+"%")
 	if err != nil {
 		return nil, fmt.Errorf("history: %w", err)
 	}
@@ -184,7 +246,7 @@ func (d *database) Load(ctx context.Context, prefix string) (map[string][]byte, 
 		if err := rows.Scan(&key, &document); err != nil {
 			return nil, fmt.Errorf("history: %w", err)
 		}
-		if strings.HasPrefix(key, prefix) { // a collation may order keys differently
+		if strings.HasPrefix(key, prefix) { // LIKE ignores case on SQLite
 			found[key] = []byte(document)
 		}
 	}
@@ -194,7 +256,7 @@ func (d *database) Load(ctx context.Context, prefix string) (map[string][]byte, 
 	return found, nil
 }
 
-func (d *database) Save(ctx context.Context, key string, document []byte) (err error) {
+func (d *database) save(ctx context.Context, key string, document []byte) (err error) {
 	if len(document) == 0 {
 		_, err = d.db.ExecContext(ctx, d.remove, key)
 	} else {

@@ -72,7 +72,8 @@ func (c *clockCheck) Check(ctx context.Context) health.Result {
 }
 
 // HTTPTime returns a reference for [Clock]: the Date header of a URL, which is exact to
-// half a second. If client is nil, it uses http.DefaultClient.
+// half a second. It asks caches to query the server, and a response that a cache has kept
+// is an error. If client is nil, it uses http.DefaultClient.
 func HTTPTime(target string, client *http.Client) func(ctx context.Context) (time.Time, error) {
 	if client == nil {
 		client = http.DefaultClient
@@ -82,11 +83,15 @@ func HTTPTime(target string, client *http.Client) func(ctx context.Context) (tim
 		if err != nil {
 			return time.Time{}, err
 		}
+		req.Header.Set("Cache-Control", "no-cache")
 		resp, err := client.Do(req)
 		if err != nil {
 			return time.Time{}, err
 		}
 		defer resp.Body.Close()
+		if age := resp.Header.Get("Age"); age != "" && age != "0" {
+			return time.Time{}, fmt.Errorf("the response is from a cache (Age: %.20q)", age)
+		}
 		date, err := http.ParseTime(resp.Header.Get("Date"))
 		return date.Add(500 * time.Millisecond), err
 	}

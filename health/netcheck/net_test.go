@@ -283,3 +283,45 @@ func TestTargetsAreValidated(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 }
+
+// A response that a cache has kept tells no time.
+func TestHTTPTimeFromACache(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/cached" || r.Header.Get("Cache-Control") != "no-cache" {
+			w.Header().Set("Date", time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat))
+			w.Header().Set("Age", "3600")
+		}
+	}))
+	defer server.Close()
+	lenient := &ClockOptions{WarnOff: time.Minute, FailOff: time.Minute}
+	require.Equal(t, health.Pass, outcomeOf(t, Clock("clock", HTTPTime(server.URL, nil), lenient)).Status)
+	s := outcomeOf(t, Clock("clock", HTTPTime(server.URL+"/cached", nil), lenient))
+	require.Equal(t, health.Warn, s.Status)
+	require.Contains(t, s.Output, "the reference does not tell the time: the response is from a cache")
+}
+
+// A chain that is truncated anywhere in a certificate fails.
+func TestTruncatedCertificateFile(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(90 * day)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	require.NoError(t, err)
+	one := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	chain := append(append([]byte("# the chain ----- of a test\n"), one...), one...)
+	path := filepath.Join(t.TempDir(), "fullchain.pem")
+	status := func(content []byte) health.Status {
+		require.NoError(t, os.WriteFile(path, content, 0o600))
+		return outcomeOf(t, CertificateFile("tls", path, nil)).Status
+	}
+	first := len(chain) - len(one)
+	for end := first + 1; end < len(chain)-1; end += 7 { // the last line break may be missing
+		require.Equal(t, health.Fail, status(chain[:end]), "%q", chain[first:end])
+	}
+	require.Equal(t, health.Pass, status(chain))
+	require.Equal(t, health.Pass, status(chain[:len(chain)-1]))
+	require.Equal(t, health.Pass, status(chain[:first]))
+	damaged := append([]byte{}, chain...)
+	damaged[first-len(one)+60] = '!'
+	require.Equal(t, health.Fail, status(damaged))
+}

@@ -1,6 +1,7 @@
 package netcheck
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mainstay-go/mainstay/health"
@@ -89,7 +91,7 @@ func firstToExpire(certs []*x509.Certificate) *x509.Certificate {
 }
 
 // CertificateFile returns a check of the certificates in a PEM file. It finds a failed
-// renewal before the server is restarted with it. It runs every hour. It is not
+// renewal, or a file that is truncated, before the server is restarted with it. It runs every hour. It is not
 // critical.
 func CertificateFile(name, path string, opts *TLSOptions) health.Check {
 	o := opts.normalized()
@@ -98,15 +100,19 @@ func CertificateFile(name, path string, opts *TLSOptions) health.Check {
 		valid = errors.New("the path is empty")
 	}
 	return newCertCheck(name, o, valid, func(context.Context) ([]*x509.Certificate, string, error) {
-		rest, err := os.ReadFile(path)
+		file, err := os.ReadFile(path)
 		if err != nil {
 			return nil, "the file cannot be read", err
 		}
 		var certs []*x509.Certificate
-		for {
+		begun := begins(file)
+		for rest := file; ; begun-- {
 			var block *pem.Block
 			if block, rest = pem.Decode(rest); block == nil {
-				return certs, "", nil
+				if begun > 0 { // Decode leaves out what it cannot read
+					err = fmt.Errorf("%d parts of the file are truncated or damaged", begun)
+				}
+				return certs, "no complete file", err
 			}
 			if block.Type != "CERTIFICATE" {
 				continue
@@ -118,6 +124,17 @@ func CertificateFile(name, path string, opts *TLSOptions) health.Check {
 			certs = append(certs, cert)
 		}
 	})
+}
+
+// begins counts the lines that begin a part of a PEM file. The last line may be truncated.
+func begins(file []byte) int {
+	const begin = "-----BEGIN "
+	n := bytes.Count(file, []byte(begin))
+	last := file[bytes.LastIndexByte(file, '\n')+1:]
+	if len(last) > 0 && len(last) < len(begin) && strings.HasPrefix(begin, string(last)) {
+		n++
+	}
+	return n
 }
 
 func newCertCheck(name string, opts TLSOptions, valid error, load func(context.Context) ([]*x509.Certificate, string, error)) health.Check {

@@ -27,8 +27,8 @@ type Options struct {
 	// a server that rejects writes fails.
 	AllowReadOnly bool
 	// WriteKey is a key that is written, read and deleted in each run, with an expiry
-	// of a minute. It also detects a server that accepts writes and loses them.
-	// Default: empty. Then a write that changes no data detects a server that rejects
+	// of a minute. It also detects a server that accepts writes and loses them. On a
+	// Cluster, each master has a key of its own, such as WriteKey:7. Default: empty. Then a write that changes no data detects a server that rejects
 	// writes.
 	WriteKey string
 }
@@ -36,6 +36,9 @@ type Options struct {
 // New returns a check of a Redis server, a cluster, a sentinel set or a ring: PING, the
 // response time, memory against maxmemory, and whether it accepts writes. It is Shared
 // and not critical, because a service should work without its cache.
+//
+// On a Cluster it checks every master and that all slots are served, and on a Ring every
+// shard. The worst one counts, and the output names it.
 func New(name string, client redis.UniversalClient, opts *Options) health.Check {
 	var o Options
 	if opts != nil {
@@ -50,15 +53,17 @@ func New(name string, client redis.UniversalClient, opts *Options) health.Check 
 	if o.MemoryPercent == 0 {
 		o.MemoryPercent = 90
 	}
-	return health.Check{
-		Name: name, Type: "datastore", Shared: true, Timeout: o.Timeout,
-		Checker: &check{client: client, opts: o},
+	c := &check{client: client, opts: o}
+	if ring, ok := client.(ringer); ok {
+		c.shards.ring(context.Background(), ring) // while none of them counts as down
 	}
+	return health.Check{Name: name, Type: "datastore", Shared: true, Timeout: o.Timeout, Checker: c}
 }
 
 type check struct {
 	client redis.UniversalClient
 	opts   Options
+	shards shards
 }
 
 // Validate rejects a missing client and invalid numbers.
@@ -76,8 +81,26 @@ func (c *check) Validate() error {
 
 // Check implements health.Checker.
 func (c *check) Check(ctx context.Context) health.Result {
+	found, err := c.sharded(ctx)
+	switch {
+	case err != nil:
+		return health.Failed("no answer", err)
+	case found != nil:
+		return c.all(ctx, found)
+	}
+	return c.server(ctx, nil)
+}
+
+const responseTime = "responseTime"
+
+// server checks one server: a shard, or the client itself if it has no shards.
+func (c *check) server(ctx context.Context, s *shard) health.Result {
+	client, key, writes := redis.Cmdable(c.client), c.key(), !c.opts.AllowReadOnly
+	if s != nil {
+		client, key, writes = s.Client, key+s.suffix, writes && s.ok
+	}
 	start := time.Now()
-	if err := c.client.Ping(ctx).Err(); err != nil {
+	if err := client.Ping(ctx).Err(); err != nil {
 		return health.Failed("no answer", err)
 	}
 	took := time.Since(start)
@@ -85,15 +108,18 @@ func (c *check) Check(ctx context.Context) health.Result {
 		Status:  health.Pass,
 		Summary: fmt.Sprintf("answered in %d ms", took.Milliseconds()),
 		Observed: []health.Measurement{{
-			Name: "responseTime", Value: float64(took) / float64(time.Millisecond), Unit: "ms",
+			Name: responseTime, Value: float64(took) / float64(time.Millisecond), Unit: "ms",
 			Limits: health.Limits{Warn: float64(c.opts.SlowAfter) / float64(time.Millisecond)},
 		}},
 	}
-	c.look(ctx, &res)
-	if c.opts.AllowReadOnly {
+	c.look(ctx, client, &res)
+	if s != nil {
+		c.cluster(ctx, s, &res)
+	}
+	if !writes {
 		return res
 	}
-	if err := c.probe(ctx); err != nil {
+	if err := c.probe(ctx, client, key); err != nil {
 		res.Status = health.Fail
 		res.Summary = "answers and refuses writes"
 		res.Err = err
@@ -104,15 +130,23 @@ func (c *check) Check(ctx context.Context) health.Result {
 // probeKey is a key that never exists.
 const probeKey = "mainstay:health:never-written"
 
+// key is the key that the check writes.
+func (c *check) key() string {
+	if c.opts.WriteKey != "" {
+		return c.opts.WriteKey
+	}
+	return probeKey
+}
+
 // probe tries a write. SET with XX stores no value under a key that does not exist, but
 // the server treats it as a write. A replica, a full memory, a failed snapshot and too
 // few replicas reject it. For a user without write permission, the check cannot find
 // out whether the server would accept it.
-func (c *check) probe(ctx context.Context) error {
+func (c *check) probe(ctx context.Context, client redis.Cmdable, key string) error {
 	if c.opts.WriteKey != "" {
-		return c.write(ctx)
+		return unlessMoved(write(ctx, client, key))
 	}
-	err := c.client.SetXX(ctx, probeKey, "health", time.Second).Err()
+	err := unlessMoved(client.SetXX(ctx, key, "health", time.Second).Err())
 	if err == nil || errors.Is(err, redis.Nil) || redis.HasErrorPrefix(err, "NOPERM") {
 		return nil
 	}
@@ -122,9 +156,18 @@ func (c *check) probe(ctx context.Context) error {
 	return err
 }
 
+// unlessMoved ignores that the key's slot has moved to another master. The client learns of
+// it before the next run.
+func unlessMoved(err error) error {
+	if redis.HasErrorPrefix(err, "MOVED") || redis.HasErrorPrefix(err, "ASK") {
+		return nil
+	}
+	return err
+}
+
 // look adds the values of INFO. A server that forbids INFO can still be well.
-func (c *check) look(ctx context.Context, res *health.Result) {
-	text, err := c.client.Info(ctx).Result()
+func (c *check) look(ctx context.Context, client redis.Cmdable, res *health.Result) {
+	text, err := client.Info(ctx).Result()
 	if err != nil {
 		return
 	}
@@ -174,17 +217,17 @@ func parseInfo(text string) map[string]string {
 }
 
 // write stores a value, reads it back and deletes it.
-func (c *check) write(ctx context.Context) error {
+func write(ctx context.Context, client redis.Cmdable, key string) error {
 	const value = "health"
-	if err := c.client.Set(ctx, c.opts.WriteKey, value, time.Minute).Err(); err != nil {
+	if err := client.Set(ctx, key, value, time.Minute).Err(); err != nil {
 		return err
 	}
-	got, err := c.client.Get(ctx, c.opts.WriteKey).Result()
+	got, err := client.Get(ctx, key).Result()
 	if err != nil {
 		return err
 	}
 	if got != value {
 		return fmt.Errorf("wrote %q and read something else", value)
 	}
-	return c.client.Del(ctx, c.opts.WriteKey).Err()
+	return client.Del(ctx, key).Err()
 }

@@ -52,6 +52,17 @@ func Parse(cidrs ...string) (Proxies, error) {
 	return p, nil
 }
 
+// Widest returns the prefix that trusts the largest share of IPv4 or IPv6, and false if there is
+// no prefix.
+func (p Proxies) Widest() (widest netip.Prefix, ok bool) {
+	for _, prefix := range p.prefixes {
+		if !ok || prefix.Bits() < widest.Bits() {
+			widest, ok = prefix, true
+		}
+	}
+	return widest, ok
+}
+
 func parsePrefix(s string) (netip.Prefix, error) {
 	if prefix, err := netip.ParsePrefix(s); err == nil {
 		if a := prefix.Addr(); a.Is4In6() {

@@ -66,7 +66,7 @@ func (w *Walk[T]) Cursor() (string, error) {
 	if w.at == nil {
 		return "", nil
 	}
-	return w.keyset.encode(w.scope, w.order, Position{Values: w.at})
+	return w.keyset.cursor(w.ctx, w.source, w.scope, w.order, Position{Values: w.at})
 }
 
 // Rows yields the rows.

@@ -70,6 +70,7 @@ func kindsOf(values []Value) uint64 {
 type listCache struct {
 	mu         sync.RWMutex
 	types      map[typeKey]form
+	outputs    map[typeKey][]name // the names of the columns of the list
 	indexes    map[indexKey]string
 	ends       map[indexKey]uint64 // how often a seek reached the end of the list
 	statements map[shape]*compiled
@@ -133,7 +134,11 @@ func (s SQLSource[T]) build(ctx context.Context, q Seek, index string) (*compile
 	if err != nil {
 		return nil, err
 	}
-	c := &compiled{forms: forms, taps: taps(s.Base.Columns, keys, forms), columns: slices.Clone(s.Base.Columns), index: index}
+	outputs, err := s.outputs(ctx, q.Order.cache)
+	if err != nil {
+		return nil, err
+	}
+	c := &compiled{forms: forms, taps: taps(s.Dialect, s.Base.Columns, keys, forms), columns: slices.Clone(s.Base.Columns), index: index}
 	base := s.Base
 	if index != "" {
 		if base, err = base.forced(index); err != nil {
@@ -145,20 +150,20 @@ func (s SQLSource[T]) build(ctx context.Context, q Seek, index string) (*compile
 	for i := range base.Args {
 		base.Args[i] = reference{fromBase, i}
 	}
-	q.forms, q.taps, q.symbolic = forms, c.taps, true
+	q.forms, q.taps, q.outputs, q.symbolic = forms, c.taps, outputs, true
 	c.text, c.args, err = q.SQL(s.Dialect, base)
 	return c, err
 }
 
 // taps returns, for each key, the column of the result that holds its value as the database
 // stores it, or -1.
-func taps(columns []string, keys []Key, forms []form) []int {
+func taps(d Dialect, columns []string, keys []Key, forms []form) []int {
 	at := make([]int, len(keys))
 	for i, k := range keys {
 		at[i] = -1
 		if forms[i].bare() && len(k.Args) == 0 {
 			at[i] = slices.IndexFunc(columns, func(column string) bool {
-				expr, _ := splitAlias(column)
+				expr, _ := d.splitAlias(column)
 				return expr == k.Expr
 			})
 		}
@@ -248,7 +253,7 @@ func (c *listCache) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.drop()
-	c.types, c.indexes, c.ends = nil, nil, nil
+	c.types, c.outputs, c.indexes, c.ends = nil, nil, nil, nil
 }
 
 func (c *listCache) drop() {

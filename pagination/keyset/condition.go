@@ -29,7 +29,7 @@ func (w *condWriter) value(i int) {
 func (w *condWriter) expr(i int) {
 	k := &w.plan.keys[i]
 	before, after := k.form.order()
-	if before == "" && !operand(k.expr.sql) {
+	if before == "" && !w.dialect.operand(k.expr.sql) {
 		before, after = "(", ")"
 	}
 	w.write(before)
@@ -48,8 +48,14 @@ func (w *condWriter) compared(i int) {
 // null writes a test for NULL. In PostgreSQL, a row value that contains a NULL is neither
 // IS NULL nor IS NOT NULL, and sorts among the other rows.
 func (w *condWriter) null(i int, test string) {
+	zeros := w.plan.keys[i].form.zeros && test == " IS NULL"
+	if zeros {
+		w.write("(")
+	}
 	w.expr(i)
 	switch {
+	case zeros:
+		w.write(" <=> NULL)")
 	case !w.plan.keys[i].form.composite:
 		w.write(test)
 	case test == " IS NULL":

@@ -10,7 +10,7 @@ import (
 // counting is the base of a count.
 func (s SQLSource[T]) counting() *Base {
 	b := s.Base
-	b.Args = b.Args[min(columnArgs(&b), len(b.Args)):]
+	b.Args = b.Args[min(columnArgs(s.Dialect, &b), len(b.Args)):]
 	b.Columns = onlyOne
 	if s.CountFrom != "" {
 		b.From = s.CountFrom
@@ -22,7 +22,7 @@ func (s SQLSource[T]) counting() *Base {
 func (s SQLSource[T]) Count(ctx context.Context) (int64, error) {
 	b := s.counting()
 	b.Columns = []string{countAll}
-	if err := s.Base.check(); err != nil {
+	if err := s.Base.check(s.Dialect); err != nil {
 		return 0, err
 	}
 	st, err := newStatement(s.Dialect, b)
@@ -35,7 +35,7 @@ func (s SQLSource[T]) Count(ctx context.Context) (int64, error) {
 
 // CountUpTo counts at most most rows.
 func (s SQLSource[T]) CountUpTo(ctx context.Context, most int64) (int64, error) {
-	if err := s.Base.check(); err != nil {
+	if err := s.Base.check(s.Dialect); err != nil {
 		return 0, err
 	}
 	st, err := newStatement(s.Dialect, s.counting())

@@ -13,48 +13,40 @@ import (
 
 // forms reads the types of the sort keys from the database, once for each list and key.
 func (s SQLSource[T]) forms(ctx context.Context, types *listCache, keys []Key) ([]form, error) {
-	if s.Dialect != Postgres && s.Dialect != MySQL && s.Dialect != SQLite {
-		list := make([]form, len(keys))
-		for i := range list {
-			list[i].dialect = s.Dialect
-		}
-		return list, nil
-	}
 	if list, ok := types.forms(s.Dialect, &s.Base, keys); ok {
 		return list, nil
 	}
 	list, err := s.describe(ctx, keys)
 	if err == nil {
-		types.store(s.Dialect, &s.Base, keys, list)
+		err = s.checkKeys(ctx, keys)
 	}
-	return list, err
+	if err != nil {
+		return nil, err
+	}
+	types.store(s.Dialect, &s.Base, keys, list)
+	return list, nil
 }
 
 func (s SQLSource[T]) describe(ctx context.Context, keys []Key) ([]form, error) {
 	b := s.Base
-	if s.Dialect == Postgres {
+	switch s.Dialect {
+	case Postgres:
 		return s.describePostgres(ctx, &b, keys)
+	case MySQL, SQLite:
+		return s.describeResult(ctx, &b, keys)
 	}
-	return s.describeResult(ctx, &b, keys)
+	list := make([]form, len(keys))
+	for i := range list {
+		list[i].dialect = s.Dialect
+	}
+	return list, nil
 }
 
-// selectKeys writes SELECT with the keys as mainstay_k1, mainstay_k2, … and LIMIT 0.
-func (s *statement) selectKeys(keys []Key) {
-	s.write("SELECT ")
-	for i, k := range keys {
-		if i > 0 {
-			s.write(", ")
-		}
-		s.fragment(&fragment{sql: k.Expr, args: k.Args})
-		s.write(" AS mainstay_k", strconv.Itoa(i+1))
-	}
-	s.columns.first = 0
-	s.fromWhere()
-	s.write(" LIMIT 0")
-}
+// exact is a number that is another one if it is rounded to 15 digits.
+const exact = "0.30000000000000004"
 
 func (s SQLSource[T]) describePostgres(ctx context.Context, b *Base, keys []Key) ([]form, error) {
-	b.Columns, b.Args = onlyOne, b.Args[min(columnArgs(b), len(b.Args)):]
+	b.Columns, b.Args = onlyOne, b.Args[min(columnArgs(s.Dialect, b), len(b.Args)):]
 	st, err := newStatement(s.Dialect, b)
 	if err != nil {
 		return nil, err
@@ -63,18 +55,19 @@ func (s SQLSource[T]) describePostgres(ctx context.Context, b *Base, keys []Key)
 	for i := range keys {
 		// The comparison and ORDER BY fail for a type without an order.
 		d := "d.mainstay_k" + strconv.Itoa(i+1)
-		st.write("CAST(pg_typeof(", d, ") AS text), (WITH RECURSIVE base AS (SELECT typtype, typbasetype FROM pg_type WHERE oid = CAST(pg_typeof(", d, ") AS oid) ",
-			"UNION ALL SELECT t.typtype, t.typbasetype FROM base JOIN pg_type t ON t.oid = base.typbasetype) ",
-			"SELECT MAX(CASE typtype WHEN 'c' THEN 1 ELSE 0 END) FROM base), ")
+		st.write("CAST(pg_typeof(", d, ") AS text), (WITH RECURSIVE base AS (SELECT typtype, typbasetype, typname, typcategory FROM pg_type WHERE oid = CAST(pg_typeof(", d, ") AS oid) ",
+			"UNION ALL SELECT t.typtype, t.typbasetype, t.typname, t.typcategory FROM base JOIN pg_type t ON t.oid = base.typbasetype) ",
+			"SELECT MAX(CASE typtype WHEN 'c' THEN 1 ELSE 0 END) + 2 * MAX(CASE WHEN typtype IN ('c', 'r', 'm') OR typcategory = 'A' ",
+			"OR typname IN ('date', 'timestamp', 'timestamptz', 'float4', 'float8', 'cube', 'seg') THEN 1 ELSE 0 END) FROM base), ")
 	}
 	for i := range keys {
 		d := "d.mainstay_k" + strconv.Itoa(i+1)
 		st.write("(", d, " < ", d, ") IS NULL AND ")
 	}
-	st.write("true")
+	st.write("true, CAST(DATE '2026-02-01' AS text), CAST(", exact, " AS double precision), CAST(CAST(", exact, " AS double precision) AS text)")
 	// The row of the outer join has NULLs of the right types.
 	st.write(" FROM (SELECT 1 AS one) o LEFT JOIN (")
-	st.selectKeys(keys)
+	st.selectKeys(keys, "")
 	st.write(") d ON true")
 	for i := range keys {
 		st.write([...]string{" ORDER BY ", ", "}[min(i, 1)], "d.mainstay_k", strconv.Itoa(i+1))
@@ -84,12 +77,14 @@ func (s SQLSource[T]) describePostgres(ctx context.Context, b *Base, keys []Key)
 		return nil, fmt.Errorf("keyset: the types of the sort keys could not be read, or have no order: %w", err)
 	}
 	defer rows.Close()
-	names, composite := make([]string, len(keys)), make([]int, len(keys))
-	dest := make([]any, 0, 2*len(keys)+1)
+	names, kinds := make([]string, len(keys)), make([]int, len(keys))
+	dest := make([]any, 0, 2*len(keys)+4)
 	for i := range names {
-		dest = append(dest, &names[i], &composite[i])
+		dest = append(dest, &names[i], &kinds[i])
 	}
-	dest = append(dest, new(any))
+	var date, text string
+	var double float64
+	dest = append(dest, new(any), &date, &double, &text)
 	if !rows.Next() {
 		return nil, errors.Join(errors.New("keyset: the database returned no types"), rows.Err())
 	}
@@ -99,7 +94,14 @@ func (s SQLSource[T]) describePostgres(ctx context.Context, b *Base, keys []Key)
 	list := make([]form, len(keys))
 	for i, name := range names {
 		list[i] = postgresForm(name)
-		list[i].composite = composite[i] > 0
+		list[i].composite = kinds[i]&1 != 0
+		texts := list[i].class == classText && kinds[i]&2 != 0 // of dates or floats
+		switch {
+		case texts && date != "2026-02-01":
+			return nil, refused(keys[i], name, "DateStyle of the session makes a text of it that may not be read back: set DateStyle to ISO in the DSN")
+		case texts && text != exact, list[i].class == classDouble && strconv.FormatFloat(double, 'g', -1, 64) != exact:
+			return nil, refused(keys[i], name, "extra_float_digits of the session rounds it: set extra_float_digits to 1 in the DSN")
+		}
 		switch name {
 		case "record", "json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle":
 			return nil, refused(keys[i], name, "PostgreSQL does not sort it, or does not read its text back; sort by a part of it")
@@ -110,18 +112,6 @@ func (s SQLSource[T]) describePostgres(ctx context.Context, b *Base, keys []Key)
 
 var onlyOne = []string{"1 AS one"}
 
-// columnArgs returns the number of placeholders in the columns.
-func columnArgs(b *Base) (n int) {
-	for _, c := range b.Columns {
-		placeholders(c, Generic, func(p placeholder) {
-			if p.number == 0 {
-				n++
-			}
-		})
-	}
-	return n
-}
-
 // postgresForm returns the form of a type by its name from pg_typeof. character and bit
 // have no cast: without a length it would truncate the value to one character or bit.
 func postgresForm(name string) form {
@@ -131,6 +121,8 @@ func postgresForm(name string) form {
 		f.class, f.raw = classInt, true
 	case "double precision":
 		f.class, f.raw = classDouble, true
+	case "real":
+		f.class = classFloat
 	case "boolean":
 		f.class, f.raw = classPlain, true
 	case "bytea":
@@ -149,12 +141,12 @@ func postgresForm(name string) form {
 
 // describeResult reads the types of a result's columns from the driver.
 func (s SQLSource[T]) describeResult(ctx context.Context, b *Base, keys []Key) ([]form, error) {
-	b.Columns, b.Args = onlyOne, b.Args[min(columnArgs(b), len(b.Args)):]
+	b.Columns, b.Args = onlyOne, b.Args[min(columnArgs(s.Dialect, b), len(b.Args)):]
 	st, err := newStatement(s.Dialect, b)
 	if err != nil {
 		return nil, err
 	}
-	st.selectKeys(keys)
+	st.selectKeys(keys, "")
 	rows, err := s.run(ctx, st.b.String(), st.args)
 	if err != nil {
 		return nil, fmt.Errorf("keyset: the types of the sort keys could not be read, or have no order: %w", err)
@@ -210,17 +202,17 @@ func (s SQLSource[T]) describeResult(ctx context.Context, b *Base, keys []Key) (
 // values of one part, and ORDER BY converts none.
 func (s SQLSource[T]) markCompound(ctx context.Context, keys []Key, list []form) error {
 	b := s.Base
-	args := b.Args[min(columnArgs(&b), len(b.Args)):]
+	args := b.Args[min(columnArgs(s.Dialect, &b), len(b.Args)):]
 	b.Columns, b.Where, b.Args = onlyOne, "", nil // a UNION in the filter does not matter
 	if !b.Literal {
-		b.Args = args[:min(columnArgs(&Base{Columns: []string{b.From, b.Query}}), len(args))]
+		b.Args = args[:min(columnArgs(s.Dialect, &Base{Columns: []string{b.From, b.Query}}), len(args))]
 	}
 	st, err := newStatement(s.Dialect, &b)
 	if err != nil {
 		return err
 	}
 	st.write("EXPLAIN QUERY PLAN ")
-	st.selectKeys(keys)
+	st.selectKeys(keys, "")
 	table, err := s.table(ctx, st.b.String(), st.args)
 	if err != nil {
 		return err
@@ -261,15 +253,19 @@ func mysqlForm(name string, t *sql.ColumnType) (form, bool) {
 			scale = 30
 		}
 		f.cast = fmt.Sprintf("DECIMAL(65,%d)", scale)
-	case "FLOAT":
-		f.class, f.raw = classFloat, false
-	case "DOUBLE":
-		f.class = classDouble
-		if _, scale, ok := t.DecimalSize(); ok && scale < 31 { // printed rounded, as FLOAT is
+	case "FLOAT", "DOUBLE":
+		f.class, f.raw = classDouble, true
+		if name == "FLOAT" {
 			f.class, f.raw = classFloat, false
+		}
+		// With a scale, the value of a sub-select has more digits in a condition than in the
+		// result.
+		if _, scale, ok := t.DecimalSize(); ok && scale < 31 {
+			f.class, f.raw, f.rounded, f.cast = classDecimal, false, true, fmt.Sprintf("DECIMAL(65,%d)", scale)
 		}
 	case "DATE", "DATETIME", "TIMESTAMP", "TIME":
 		f.class, f.raw = classText, t.ScanType() != reflect.TypeFor[sql.NullTime]() // as with parseTime
+		f.zeros = name == "DATE" || name == "DATETIME"
 	case "CHAR", "VARCHAR", "TINYTEXT":
 		f.class = classString
 	case "TEXT", "MEDIUMTEXT", "LONGTEXT":

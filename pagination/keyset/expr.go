@@ -1,7 +1,6 @@
 package keyset
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -10,27 +9,34 @@ import (
 // directionAtEnd is a direction or a place of NULLs, which belong into other fields.
 var directionAtEnd = regexp.MustCompile(`(?i)\s(ASC|DESC|NULLS\s+(FIRST|LAST))\s*$`)
 
-// checkExpr rejects a text that is not one SQL expression. Such a text fails in every
-// statement, or changes the rest of the statement.
-func checkExpr(expr string) error {
+// exprFaults caches the results for the expressions of a process.
+var exprFaults texts
+
+// exprFault returns the fault of a text that is not one SQL expression, or "". Such a text
+// fails in every statement, or changes the rest of the statement.
+func exprFault(d Dialect, expr string) string {
 	if strings.TrimSpace(expr) == "" {
-		return errors.New("is empty")
+		return "is empty"
 	}
+	return exprFaults.get(d, expr, func() string { return findExprFault(d, expr) })
+}
+
+func findExprFault(d Dialect, expr string) string {
 	if strings.Trim(expr, " 0123456789") == "" {
-		return errors.New("is a number, which ORDER BY reads as the place of a column")
+		return "is a number, which ORDER BY reads as the place of a column"
 	}
-	if fault := changesRows(expr); fault != "" {
-		return fmt.Errorf("has %s", fault)
+	if d.window(expr) {
+		return "has a window function, which no condition may have; write the whole statement into Base.Query"
 	}
-	if strings.ContainsAny(expr, `\$`) { // a string may end elsewhere than skipQuoted says
-		return nil
+	if fault := d.unfinished(expr); fault != "" {
+		return fault
+	}
+	if d.commentAtEnd(expr) {
+		return "has a comment to the end of the line, which would include the rest of the statement"
 	}
 	var open []byte
 	for i := 0; i < len(expr); i++ {
-		if end := skipQuoted(expr, i); end > i {
-			if fault := unfinished(expr[i:end]); fault != "" {
-				return errors.New(fault)
-			}
+		if end := d.skip(expr, i); end > i {
 			i = end - 1
 			continue
 		}
@@ -39,32 +45,53 @@ func checkExpr(expr string) error {
 			open = append(open, c+1+(c>>6)) // its closing bracket
 		case ')', ']':
 			if len(open) == 0 || open[len(open)-1] != c {
-				return fmt.Errorf("has a %q without its opening bracket", c)
+				return fmt.Sprintf("has a %q without its opening bracket", c)
 			}
 			open = open[:len(open)-1]
 		case ',':
 			if len(open) == 0 {
-				return errors.New("has a comma; declare one column for each expression")
+				return "has a comma; declare one column for each expression"
 			}
 		case ';':
-			return errors.New("has a semicolon")
+			return "has a semicolon"
 		}
 	}
 	if len(open) > 0 {
-		return fmt.Errorf("has no closing %q", open[len(open)-1])
+		return fmt.Sprintf("has no closing %q", open[len(open)-1])
 	}
-	if directionAtEnd.MatchString(stripped(expr)) {
-		return errors.New("has a direction or a place of NULLs; a request selects the direction, and Nulls is the place")
+	if directionAtEnd.MatchString(d.stripped(expr)) {
+		return "has a direction or a place of NULLs; a request selects the direction, and Nulls is the place"
 	}
-	return nil
+	return ""
 }
+
+// window reports whether a text calls a window function outside of its sub-selects.
+func (d Dialect) window(sql string) bool {
+	if !overs.MatchString(sql) {
+		return false
+	}
+	list := d.tokens(sql)
+	for i := 1; i < len(list)-1; i++ {
+		before, t, behind := list[i-1], list[i], list[i+1]
+		if t.kind != code || !strings.EqualFold(sql[t.at:t.end], "OVER") {
+			continue
+		}
+		called := sql[before.at] == ')' || strings.EqualFold(sql[before.at:before.end], "NULLS")
+		if called && (sql[behind.at] == '(' || behind.kind == quoted || isWordByte(sql[behind.at])) {
+			return true
+		}
+	}
+	return false
+}
+
+var overs = regexp.MustCompile(`(?i)\bOVER\b`)
 
 // operand reports whether an expression binds tighter than a comparison for certain: a
 // name, or one call of a function.
-func operand(expr string) bool {
+func (d Dialect) operand(expr string) bool {
 	depth := 0
 	for i := 0; i < len(expr); i++ {
-		if end := skipQuoted(expr, i); end > i {
+		if end := d.skip(expr, i); end > i {
 			if expr[i] == '\'' && depth == 0 {
 				return false
 			}
@@ -83,21 +110,4 @@ func operand(expr string) bool {
 		}
 	}
 	return depth == 0
-}
-
-// unfinished returns the fault of a string, a quoted name or a comment that does not end.
-func unfinished(quoted string) string {
-	switch {
-	case strings.HasPrefix(quoted, "--"):
-		if !strings.HasSuffix(quoted, "\n") {
-			return "has a comment to the end of the line, which would include the rest of the statement"
-		}
-	case strings.HasPrefix(quoted, "/*"):
-		if len(quoted) < 4 || !strings.HasSuffix(quoted, "*/") {
-			return "has a comment without an end"
-		}
-	case len(quoted) < 2 || quoted[len(quoted)-1] != quoted[0]:
-		return "has a quote without its end"
-	}
-	return ""
 }

@@ -82,7 +82,7 @@ func (s SQLSource[T]) chooseIndex(ctx context.Context, order Order) string {
 
 // explainList explains the first page of a list.
 func (s SQLSource[T]) explainList(ctx context.Context, base Base, order Order) ([]planRow, error) {
-	base.Args = base.Args[min(columnArgs(&base), len(base.Args)):]
+	base.Args = base.Args[min(columnArgs(s.Dialect, &base), len(base.Args)):]
 	base.Columns = onlyOne
 	st, err := newStatement(s.Dialect, &base)
 	if err != nil {
@@ -113,8 +113,8 @@ func (b Base) forced(index string) (Base, error) {
 	at := 0
 	if b.Query != "" {
 		text = &b.Query
-		at = findWord(b.Query, "FROM") + len("FROM")
-		if at >= len(b.Query) || !strings.EqualFold(word(b.Query, skipSpace(b.Query, 0)), "SELECT") || foreignClause(b.Query) != "" {
+		at = MySQL.findWord(b.Query, "FROM") + len("FROM")
+		if at >= len(b.Query) || !strings.EqualFold(word(b.Query, MySQL.skipSpace(b.Query, 0)), "SELECT") || MySQL.foreignClause(b.Query) != "" {
 			return b, errNoTable
 		}
 	}
@@ -133,31 +133,31 @@ var errNoTable = errors.New("keyset: an index can be named only if FROM begins w
 func tableEnd(sql string, i int) int {
 	name := func(i int) int {
 		if i < len(sql) && (sql[i] == '`' || sql[i] == '"') {
-			return skipQuoted(sql, i)
+			return MySQL.skip(sql, i)
 		}
 		return i + len(word(sql, min(i, len(sql))))
 	}
-	i = skipSpace(sql, i)
+	i = MySQL.skipSpace(sql, i)
 	end := name(i)
 	if end == i {
 		return -1
 	}
 	for {
-		dot := skipSpace(sql, end)
+		dot := MySQL.skipSpace(sql, end)
 		if dot >= len(sql) || sql[dot] != '.' {
 			break
 		}
-		end = name(skipSpace(sql, dot+1))
+		end = name(MySQL.skipSpace(sql, dot+1))
 	}
 	aliased := false
 	for {
-		next := skipSpace(sql, end)
+		next := MySQL.skipSpace(sql, end)
 		if next >= len(sql) {
 			return end
 		}
 		switch w := strings.ToUpper(word(sql, next)); w {
 		case "PARTITION":
-			open := skipSpace(sql, next+len(w))
+			open := MySQL.skipSpace(sql, next+len(w))
 			closing := strings.IndexByte(sql[open:], ')')
 			if closing < 0 {
 				return -1
@@ -165,7 +165,7 @@ func tableEnd(sql string, i int) int {
 			end = open + closing + 1
 			continue
 		case "AS":
-			end = name(skipSpace(sql, next+len(w)))
+			end = name(MySQL.skipSpace(sql, next+len(w)))
 			aliased = true
 			continue
 		case "USE", "FORCE", "IGNORE", "FOR", "TABLESAMPLE":

@@ -3,6 +3,8 @@ package keyset
 import (
 	"errors"
 	"fmt"
+	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 )
@@ -88,40 +90,50 @@ func newOrder(cache *listCache, together []string, keys []Key) (Order, error) {
 	return Order{}, errors.New("keyset: the order is not total; add a key that is Unique and not Nullable")
 }
 
-// check rejects an expression that fails in every statement.
+// check rejects an expression that fails in every statement of every dialect.
 func (k Key) check() error {
-	if err := checkExpr(k.Expr); err != nil {
-		return fmt.Errorf("keyset: the Expr of sort key %q %w", k.Name, err)
-	}
 	if k.Nulls > NullsLast {
 		return fmt.Errorf("keyset: the Nulls of sort key %q is %d; it is NullsNative, NullsFirst or NullsLast", k.Name, k.Nulls)
 	}
-	marks := 0
-	numbered := false
-	placeholders(k.Expr, Generic, func(p placeholder) {
-		numbered = numbered || p.number > 0
-		if p.number == 0 {
+	for _, a := range k.Args {
+		if _, err := appendArg(nil, a); err != nil {
+			return fmt.Errorf("%w (an Arg of sort key %q)", err, k.Name)
+		}
+	}
+	err := k.checkIn(Generic)
+	for d := Postgres; d <= Oracle && err != nil; d++ {
+		if k.checkIn(d) == nil && (d < SQLServer || !dollar.MatchString(k.Expr)) {
+			return nil
+		}
+	}
+	return err
+}
+
+// dollar is a placeholder of PostgreSQL, and money of SQL Server.
+var dollar = regexp.MustCompile(`\$\d`)
+
+// checkIn rejects an expression that fails in every statement of a dialect, and a numbered
+// placeholder, which would stand for a value of the filter.
+func (k Key) checkIn(d Dialect) error {
+	if fault := exprFault(d, k.Expr); fault != "" {
+		return fmt.Errorf("keyset: the Expr of sort key %q %s", k.Name, fault)
+	}
+	marks, numbered := 0, ""
+	placeholders(k.Expr, d, func(p placeholder) {
+		switch {
+		case p.number > 0:
+			numbered = k.Expr[p.at:p.end]
+		case p.number == 0:
 			marks++
 		}
 	})
-	if numbered || marks != len(k.Args) {
+	if numbered != "" {
+		return fmt.Errorf(`keyset: the Expr of sort key %q has the placeholder %s; write placeholders as "?" and set Args`, k.Name, numbered)
+	}
+	if marks != len(k.Args) {
 		return fmt.Errorf(`keyset: the Expr of sort key %q has %d placeholders "?" and %d Args; write a literal question mark as "??"`, k.Name, marks, len(k.Args))
 	}
 	return nil
-}
-
-// unnumbered rejects a numbered placeholder of a dialect, which would stand for a value of
-// the filter.
-func (k Key) unnumbered(d Dialect) (err error) {
-	if d != SQLServer && d != Oracle {
-		return nil // check has seen the others
-	}
-	placeholders(k.Expr, d, func(p placeholder) {
-		if p.number > 0 {
-			err = fmt.Errorf(`keyset: the Expr of sort key %q has the placeholder %s; write "?" and set Args`, k.Name, k.Expr[p.at:p.end])
-		}
-	})
-	return err
 }
 
 // Keys returns a copy of the keys.
@@ -137,7 +149,7 @@ func (o Order) specified() Order {
 		b = strconv.AppendQuote(b, k.Name)
 		b = strconv.AppendQuote(b, k.Expr)
 		for _, a := range k.Args {
-			b = fmt.Appendf(b, "%T%q", a, fmt.Sprint(a))
+			b, _ = appendArg(b, a) // check has read it
 		}
 		b = append(b, '0'+byte(k.Nulls))
 		b = strconv.AppendBool(b, k.Desc)
@@ -145,4 +157,27 @@ func (o Order) specified() Order {
 	}
 	o.spec = string(b)
 	return o
+}
+
+// appendArg writes the content of an argument. Two processes write the same text for equal
+// values, also behind pointers.
+func appendArg(b []byte, arg any) ([]byte, error) {
+	v, err := NewValue(arg)
+	if err == nil {
+		return strconv.AppendQuote(append(b, 'a'+byte(v.kind)), string(v.append(nil))), nil
+	}
+	rv := reflect.ValueOf(arg)
+	for rv.Kind() == reflect.Pointer && !rv.IsNil() {
+		rv = rv.Elem()
+	}
+	if rv.Kind() != reflect.Slice && rv.Kind() != reflect.Array {
+		return b, err
+	}
+	b = strconv.AppendInt(append(b, '['), int64(rv.Len()), 10)
+	for i := range rv.Len() {
+		if b, err = appendArg(b, rv.Index(i).Interface()); err != nil {
+			return b, err
+		}
+	}
+	return append(b, ']'), nil
 }

@@ -114,12 +114,12 @@ func (k *Keyset[T]) page(ctx context.Context, source Seeker[T], p pageRequest, o
 		return nil, err
 	}
 	if found.next != nil {
-		if result.Next, err = k.encode(p.scope, p.order, *found.next); err != nil {
+		if result.Next, err = k.cursor(ctx, source, p.scope, p.order, *found.next); err != nil {
 			return nil, err
 		}
 	}
 	if found.previous != nil {
-		result.Previous, err = k.encode(p.scope, p.order, *found.previous)
+		result.Previous, err = k.cursor(ctx, source, p.scope, p.order, *found.previous)
 	}
 	return result, err
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // scanKey is a key in the direction of the walk.
@@ -81,7 +80,7 @@ func (q Seek) plan(d Dialect) (*seekPlan, error) {
 	p.literal = q.limitInText(d)
 	mixed, foreign := false, false
 	for i, k := range q.Order.keys {
-		if err := k.unnumbered(d); err != nil {
+		if err := k.checkIn(d); err != nil {
 			return nil, err
 		}
 		sk := scanKey{
@@ -186,25 +185,4 @@ func (p *seekPlan) addSegments(from, to int, strict bool) {
 	case !k.nullsLast:
 		p.segments = append(p.segments, segment{from: from, to: to, test: isNotNull})
 	}
-}
-
-// visible rejects a column whose name hides a sort key. ORDER BY resolves a bare name to a
-// column of the result first, but WHERE resolves it to the table's column. Rows would be
-// lost.
-func (p *seekPlan) visible(columns []string) error {
-	for _, key := range p.keys {
-		expr := key.expr.sql
-		for _, column := range columns {
-			if len(column) <= len(expr) || !strings.HasSuffix(strings.TrimRight(column, "\"` "), expr) {
-				continue
-			}
-			column, name := splitAlias(column)
-			table, own := strings.CutSuffix(column, expr)
-			own = own && (table == "" || isIdentifier(strings.TrimSuffix(table, ".")))
-			if strings.Trim(name, "\"`") == expr && !own {
-				return fmt.Errorf("keyset: the column %q hides the sort key %s in ORDER BY; write the key with its table, as in t.%[2]s", column, expr)
-			}
-		}
-	}
-	return nil
 }

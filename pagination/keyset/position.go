@@ -12,21 +12,44 @@ import (
 	"github.com/mainstay-go/mainstay/pagination"
 )
 
+// cursor is encode for an order that may lack the tie-break, because another unique column
+// makes it total. The tie-break of a long value is then read from its row.
+func (k *Keyset[T]) cursor(ctx context.Context, source Seeker[T], scope Scope, order Order, at Position) (string, error) {
+	cursor, err := k.encode(scope, order, at)
+	if !errors.Is(err, errLong) {
+		return cursor, err
+	}
+	n := len(order.keys)
+	q := Seek{Order: order, After: at.Values, Inclusive: true, Limit: 1, also: append(order.Keys(), k.tieOrder.keys...)}
+	b, failed := source.Seek(ctx, q)
+	if failed == nil {
+		failed = k.checked(q, &b)
+	}
+	if failed != nil || len(b.Rows) == 0 {
+		return "", errors.Join(err, failed)
+	}
+	return k.encodeShort(scope, at, b.Keys[n:])
+}
+
 // encode writes a cursor. It writes a short cursor if the values are too long.
 func (k *Keyset[T]) encode(scope Scope, order Order, at Position) (string, error) {
 	cursor, err := k.cursors.Encode(scope, at)
 	if !errors.Is(err, errLong) {
 		return cursor, err
 	}
-	short := Position{Backward: at.Backward, Inclusive: at.Inclusive, short: true, sum: sumOf(at.Values)}
-	for _, name := range k.tie {
-		i := slices.IndexFunc(order.keys, func(key Key) bool { return key.Name == name })
+	var tie []Value
+	for _, column := range k.tieOrder.keys {
+		i := slices.IndexFunc(order.keys, func(key Key) bool { return key.Name == column.Name })
 		if i < 0 {
 			return "", err
 		}
-		short.Values = append(short.Values, at.Values[i])
+		tie = append(tie, at.Values[i])
 	}
-	return k.cursors.Encode(scope, short)
+	return k.encodeShort(scope, at, tie)
+}
+
+func (k *Keyset[T]) encodeShort(scope Scope, at Position, tie []Value) (string, error) {
+	return k.cursors.Encode(scope, Position{Backward: at.Backward, Inclusive: at.Inclusive, Values: tie, short: true, sum: sumOf(at.Values)})
 }
 
 func sumOf(values []Value) uint64 {
@@ -38,7 +61,7 @@ func sumOf(values []Value) uint64 {
 }
 
 func (k *Keyset[T]) decode(ctx context.Context, source Seeker[T], scope Scope, order Order, cursor string) (Position, error) {
-	at, err := k.cursors.open(&scope, len(order.keys), len(k.tie), cursor)
+	at, err := k.cursors.open(&scope, len(order.keys), len(k.tieOrder.keys), cursor)
 	if err == nil && at.short {
 		at, err = k.lookUp(ctx, source, order, at)
 	}
@@ -70,7 +93,7 @@ func (k *Keyset[T]) decode(ctx context.Context, source Seeker[T], scope Scope, o
 func (k *Keyset[T]) lookUp(ctx context.Context, source Seeker[T], order Order, at Position) (Position, error) {
 	keys := slices.Clone(k.tieOrder.keys)
 	for _, key := range order.keys {
-		if !slices.Contains(k.tie, key.Name) {
+		if !slices.ContainsFunc(k.tieOrder.keys, func(tie Key) bool { return tie.Name == key.Name }) {
 			keys = append(keys, key)
 		}
 	}

@@ -175,7 +175,7 @@ func (k *Keyset[T]) edges(ctx context.Context, source Seeker[T], order Order, sc
 	}
 	conn.Edges = make([]Edge[T], len(rows))
 	for i, row := range rows {
-		cursor, err := k.encode(scope, order, Position{Values: b.Keys[i*n : i*n+n : i*n+n]})
+		cursor, err := k.cursor(ctx, source, scope, order, Position{Values: b.Keys[i*n : i*n+n : i*n+n]})
 		if err != nil {
 			return err
 		}

@@ -23,8 +23,10 @@ type Seek struct {
 
 	usual int    // the limit of the usual page, which is part of the text
 	forms []form // how each key is written; nil = as an unknown type
-	also  []Key  // keys to select instead of the order's: for the row of a short cursor
+	also  []Key  // keys to select: the order's and more, for the row of a short cursor
 	taps  []int  // columns of the result that hold a key; -1 = a separate column
+
+	outputs []name // the names of Base.Columns that the database reported
 
 	symbolic bool   // arguments are references
 	values   source // of the references to After
@@ -66,7 +68,10 @@ func (q Seek) SQL(d Dialect, base Base) (string, []any, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	if err := p.visible(base.Columns); err != nil {
+	if err := base.visible(d, q.Order.keys, q.outputs); err != nil {
+		return "", nil, err
+	}
+	if err := base.windowless(d); err != nil {
 		return "", nil, err
 	}
 	w := &condWriter{statement: s, plan: p}
@@ -86,11 +91,7 @@ func (q Seek) SQL(d Dialect, base Base) (string, []any, error) {
 	filtered := s.selectFrom(w.keys)
 	stretch := segment{} // the whole list
 	if len(p.segments) > 0 {
-		if filtered {
-			s.write(" AND ")
-		} else {
-			s.write(" WHERE ")
-		}
+		s.write(also(filtered))
 		w.where()
 	}
 	if len(p.segments) == 1 {

@@ -88,7 +88,14 @@ func (s SQLSource[T]) List(ctx context.Context, limit int, offset int64) ([]T, e
 	if err != nil {
 		return nil, err
 	}
-	if err := plan.visible(s.Base.Columns); err != nil {
+	outputs, err := s.outputs(ctx, s.Order.cache)
+	if err == nil {
+		err = s.Base.visible(s.Dialect, s.Order.keys, outputs)
+	}
+	if err == nil && s.DeepKey != "" {
+		err = s.Base.windowless(s.Dialect)
+	}
+	if err != nil {
 		return nil, err
 	}
 	w := &condWriter{statement: st, plan: plan}
@@ -96,12 +103,7 @@ func (s SQLSource[T]) List(ctx context.Context, limit int, offset int64) ([]T, e
 	deep := s.DeepKey != "" && offset > 0 && (s.Dialect == MySQL || s.Dialect == SQLite)
 	if deep {
 		// The keys alone, in a derived table: MariaDB allows no LIMIT directly behind IN.
-		if filtered {
-			st.write(" AND ")
-		} else {
-			st.write(" WHERE ")
-		}
-		st.write(s.DeepKey, " IN (SELECT mainstay_k FROM (SELECT ", s.DeepKey, " AS mainstay_k")
+		st.write(also(filtered), s.DeepKey, " IN (SELECT mainstay_k FROM (SELECT ", s.DeepKey, " AS mainstay_k")
 		st.fromWhere()
 	}
 	w.orderBy(segment{}, w.expr)

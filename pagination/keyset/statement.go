@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,7 +22,8 @@ import (
 // of the value in Args.
 type Base struct {
 	// Columns are the columns of the result: "p.id", "c.name AS category". Each column
-	// needs its own name, so "*" is not allowed.
+	// needs its own name, so "*" is not allowed. The first page rejects a column that makes
+	// one row of the list or several rows of one, and a window function.
 	Columns []string
 	// From is the text after FROM, with its joins.
 	From string
@@ -50,10 +52,14 @@ var clauses = regexp.MustCompile(`(?i)(?:^|[^.\w])(GROUP\s+BY|HAVING|UNION|INTER
 // indexHint is the only place where such a clause is part of FROM.
 var indexHint = regexp.MustCompile(`(?i)\bINDEX\s+FOR\s+(ORDER|GROUP)\s+BY\b`)
 
-var distinct = regexp.MustCompile(`(?is)^\s*(DISTINCT|DISTINCTROW|UNIQUE|ALL|SQL_CALC_FOUND_ROWS|TOP)\b`)
+// modifiers are the words between SELECT and its columns that leave the rows unchanged.
+var modifiers = regexp.MustCompile(`^(?i:ALL|HIGH_PRIORITY|STRAIGHT_JOIN|SQL_(SMALL|BIG|BUFFER)_RESULT|SQL_(NO_)?CACHE)$`)
+
+// heads are the words there that change the rows.
+var heads = regexp.MustCompile(`^(?i:DISTINCT|DISTINCTROW|UNIQUE|TOP|SQL_CALC_FOUND_ROWS)$`)
 
 // check rejects a base whose count disagrees with its rows.
-func (b *Base) check() error {
+func (b *Base) check(d Dialect) error {
 	switch {
 	case len(b.Columns) == 0 || (b.From == "") == (b.Query == ""):
 		return errors.New("keyset: Base needs Columns, and either From or Query")
@@ -61,17 +67,24 @@ func (b *Base) check() error {
 		return errors.New("keyset: Base has Literal without Query; Literal is for a finished statement in Query")
 	case b.Query != "" && b.Where != "":
 		return errors.New("keyset: Base has Query and Where; write the filter into Query")
-	case len(b.Columns[0]) > 3 && distinctHead(b.Columns[0]) != "":
-		return errors.New("keyset: Base.Columns begins with a word that changes which rows there are; write the whole statement into Base.Query")
 	}
-	for _, column := range b.Columns {
-		if fault := changesRows(column); fault != "" && (len(b.Columns) > 1 || column != countAll) {
-			return fmt.Errorf("keyset: Base.Columns has %s", fault)
+	for i, column := range b.Columns {
+		fault := columnFaults.get(d, column, func() string { return d.unfinished(column) })
+		if i == 0 && fault == "" {
+			fault = headFaults.get(d, column, func() string { return d.headFault(column) })
+		}
+		if fault != "" {
+			return fmt.Errorf("keyset: Base.Columns %s", fault)
 		}
 	}
-	for _, text := range []string{b.From, b.Where} {
-		if found := foreignClause(text); found != "" {
-			return fmt.Errorf("keyset: Base has %s outside of brackets; write the whole statement into Base.Query", found)
+	for _, text := range [...]string{b.From, b.Where} {
+		if fault := clauseFaults.get(d, text, func() string { return d.clauseFault(text) }); fault != "" {
+			return fmt.Errorf("keyset: Base %s", fault)
+		}
+	}
+	if b.Query != "" && !b.Literal {
+		if fault := columnFaults.get(d, b.Query, func() string { return d.unfinished(b.Query) }); fault != "" {
+			return fmt.Errorf("keyset: Base.Query %s", fault)
 		}
 	}
 	return nil
@@ -86,35 +99,82 @@ func (b *Base) masked(d Dialect) string {
 	return lex.Mask(b.Query, map[Dialect]string{Postgres: lex.Postgres, MySQL: lex.MySQL, SQLite: lex.SQLite, SQLServer: lex.SQLServer}[d])
 }
 
+// The caches of the faults of texts.
+var columnFaults, headFaults, clauseFaults texts
+
+// headFault returns the fault of a word before the columns that changes which rows there
+// are, or "".
+func (d Dialect) headFault(column string) string {
+	list := d.tokens(column)
+	for i, t := range list {
+		word, behind := column[t.at:t.end], ""
+		if i+1 < len(list) {
+			behind = column[list[i+1].at:list[i+1].end]
+		}
+		switch {
+		case t.kind != code || behind == "" || behind == "." || strings.EqualFold(behind, "AS"):
+			return ""
+		case heads.MatchString(word) && (!strings.EqualFold(word, "TOP") || behind == "(" || behind[0] >= '0' && behind[0] <= '9'):
+			return "begins with " + strings.ToUpper(word) + ", which changes which rows there are; write the whole statement into Base.Query"
+		case !modifiers.MatchString(word):
+			return ""
+		}
+	}
+	return ""
+}
+
+// windowless rejects a window function in the columns. It is computed over the rows of a
+// page, not over those of the list.
+func (b *Base) windowless(d Dialect) error {
+	for _, column := range b.Columns {
+		if d.window(column) {
+			return fmt.Errorf("keyset: Base.Columns has the window function %q, which would read the rows of the page and not those of the list; write the whole statement into Base.Query", column)
+		}
+	}
+	return nil
+}
+
+// clauseFault returns the fault of a clause that does not belong into a text, or "".
+func (d Dialect) clauseFault(text string) string {
+	if fault := d.unfinished(text); fault != "" {
+		return fault
+	}
+	if found := d.foreignClause(text); found != "" {
+		return "has " + found + " outside of brackets; write the whole statement into Base.Query"
+	}
+	return ""
+}
+
+func (d Dialect) foreignClause(text string) string {
+	found := clauses.FindStringSubmatch(indexHint.ReplaceAllString(d.topLevel(text), ""))
+	if found == nil {
+		return ""
+	}
+	return strings.ToUpper(found[1])
+}
+
 // countAll is the column of a count.
 const countAll = "COUNT(*)"
 
-// foreignClauses caches the results for the texts of the lists of a process.
-var foreignClauses texts
+// texts caches a result for each text of a dialect. It drops all results when it is full,
+// which happens if a caller puts values into texts.
+type texts struct {
+	mu    sync.RWMutex
+	known map[dialectText]string
+}
 
-func foreignClause(text string) string {
+type dialectText struct {
+	dialect Dialect
+	text    string
+}
+
+func (t *texts) get(d Dialect, text string, compute func() string) string {
 	if text == "" {
 		return ""
 	}
-	return foreignClauses.get(text, func() string {
-		found := clauses.FindStringSubmatch(indexHint.ReplaceAllString(topLevel(text), ""))
-		if found == nil {
-			return ""
-		}
-		return strings.ToUpper(found[1])
-	})
-}
-
-// texts caches a result for each text. It drops all results when it is full, which happens
-// if a caller puts values into texts.
-type texts struct {
-	mu    sync.RWMutex
-	known map[string]string
-}
-
-func (t *texts) get(text string, compute func() string) string {
+	key := dialectText{d, text}
 	t.mu.RLock()
-	result, ok := t.known[text]
+	result, ok := t.known[key]
 	t.mu.RUnlock()
 	if ok {
 		return result
@@ -122,17 +182,11 @@ func (t *texts) get(text string, compute func() string) string {
 	result = compute()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.known == nil || len(t.known) >= 1000 {
-		t.known = make(map[string]string)
+	if t.known == nil || len(t.known) >= mostCached {
+		t.known = make(map[dialectText]string)
 	}
-	t.known[text] = result
+	t.known[key] = result
 	return result
-}
-
-var distinctHeads texts
-
-func distinctHead(column string) string {
-	return distinctHeads.get(column, func() string { return distinct.FindString(stripped(column)) })
 }
 
 // fragment is SQL text with "?" for its arguments. If the dialect numbers parameters, a
@@ -157,20 +211,24 @@ type statement struct {
 	from     fragment
 	filter   fragment
 	native   bool   // the base has numbered placeholders already
+	numbers  []int  // of native: the number of each argument in the text; 0 = not yet written
 	inOrder  bool   // an argument for each placeholder, in the order of the text
 	until    func() // writes a further condition of every SELECT
 }
 
 func newStatement(d Dialect, b *Base) (*statement, error) {
-	if err := b.check(); err != nil {
+	if err := b.check(d); err != nil {
 		return nil, err
 	}
 	s := &statement{dialect: d, base: b, prefix: d.prefix()}
 	s.question = b.Question || s.prefix == ""
 	// Drivers of Oracle bind by place: a number that the text repeats needs another value.
 	s.inOrder = s.question || d == Oracle
-	columns, from := b.Columns[0], b.From
-	if len(b.Columns) > 1 {
+	columns, from := b.Columns[0], d.closed(b.From)
+	switch {
+	case slices.ContainsFunc(b.Columns, d.commentAtEnd):
+		columns = strings.Join(b.Columns, "\n, ") + "\n"
+	case len(b.Columns) > 1:
 		columns = strings.Join(b.Columns, ", ")
 	}
 	with := ""
@@ -179,17 +237,22 @@ func newStatement(d Dialect, b *Base) (*statement, error) {
 		if d == SQLServer {
 			with, query = splitWith(query)
 		}
-		from = "(" + query + ") mainstay_q"
+		from = "(" + d.closed(query) + ") mainstay_q"
 	}
 	s.b.Grow(len(columns) + len(from) + len(b.Where) + 256) // enough for most statements
 	rest := b.Args
 	marks, highest := 0, 0
+	var used map[int]bool // the numbers in the texts
 	take := func(text string) fragment {
 		n := 0
 		placeholders(text, d, func(p placeholder) {
-			highest = max(highest, p.number)
-			if p.number == 0 {
+			switch highest = max(highest, p.number); {
+			case p.number == 0:
 				n++
+			case p.number > 0 && used == nil:
+				used = map[int]bool{p.number: true}
+			case p.number > 0:
+				used[p.number] = true
 			}
 		})
 		marks += n
@@ -207,7 +270,7 @@ func newStatement(d Dialect, b *Base) (*statement, error) {
 	if !b.Literal {
 		head, s.from = take(with), take(from)
 	}
-	s.filter = take(b.Where)
+	s.filter = take(d.closed(b.Where))
 	switch {
 	case highest > 0 && (s.question || marks > 0):
 		return nil, errors.New(`keyset: write placeholders as "?"; only PostgreSQL, SQL Server and Oracle without Base.Question take numbers, and not both forms at once`)
@@ -216,7 +279,13 @@ func newStatement(d Dialect, b *Base) (*statement, error) {
 	case highest > 0:
 		s.native = true
 		if !s.inOrder {
-			s.args = append(make([]any, 0, len(b.Args)+4), b.Args...)
+			s.numbers = make([]int, len(b.Args))
+			if len(used) == len(b.Args) { // the numbers stay
+				s.args = append(make([]any, 0, len(b.Args)+4), b.Args...)
+				for i := range s.numbers {
+					s.numbers[i] = i + 1
+				}
+			}
 		}
 	case marks != len(b.Args):
 		return nil, fmt.Errorf(`keyset: Base has %d placeholders and %d Args; write a literal question mark as "??"`, marks, len(b.Args))
@@ -228,10 +297,10 @@ func newStatement(d Dialect, b *Base) (*statement, error) {
 // splitWith splits a statement behind its common table expressions. SQL Server accepts them
 // at the beginning of a statement only, and not in a derived table.
 func splitWith(query string) (with, rest string) {
-	if !strings.EqualFold(word(query, skipSpace(query, 0)), "WITH") {
+	if !strings.EqualFold(word(query, SQLServer.skipSpace(query, 0)), "WITH") {
 		return "", query
 	}
-	at := findWord(query, "SELECT")
+	at := SQLServer.findWord(query, "SELECT")
 	return query[:at], query[at:]
 }
 
@@ -243,7 +312,7 @@ func (s *statement) write(parts ...string) {
 
 // fragment writes a text with its placeholders in the form of the dialect.
 func (s *statement) fragment(f *fragment) {
-	if f.verbatim || strings.IndexByte(f.sql, '?') < 0 && !(s.native && s.inOrder) {
+	if f.verbatim || strings.IndexByte(f.sql, '?') < 0 && !s.native {
 		s.write(f.sql)
 		return
 	}
@@ -253,8 +322,8 @@ func (s *statement) fragment(f *fragment) {
 	}
 	from, used := 0, 0
 	placeholders(f.sql, s.dialect, func(p placeholder) {
-		if p.number > 0 && !s.inOrder || p.number == questionMark && s.base.Question {
-			return // the number stays, and the builder that numbers the placeholders replaces "??"
+		if p.number == questionMark && s.base.Question {
+			return // the builder that numbers the placeholders replaces "??"
 		}
 		s.write(f.sql[from:p.at])
 		switch p.number {
@@ -264,11 +333,25 @@ func (s *statement) fragment(f *fragment) {
 			s.mark(f, used)
 			used++
 		default:
-			s.mark(&fragment{args: s.base.Args}, p.number-1)
+			s.numbered(p.number - 1)
 		}
 		from = p.end
 	})
 	s.write(f.sql[from:])
+}
+
+// numbered writes the placeholder of an argument of the base. Texts that leave out a part of
+// the base have other numbers, since PostgreSQL rejects an argument without a place.
+func (s *statement) numbered(i int) {
+	switch {
+	case s.inOrder:
+		s.mark(&fragment{args: s.base.Args}, i)
+		return
+	case s.numbers[i] == 0:
+		s.args = append(s.args, s.base.Args[i])
+		s.numbers[i] = len(s.args)
+	}
+	s.mark(&fragment{}, s.numbers[i])
 }
 
 // mark writes the placeholder of one argument.

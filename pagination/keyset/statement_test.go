@@ -20,7 +20,7 @@ func TestQuestionMarks(t *testing.T) {
 		{SQLite, "t.k = 'a??b'", "t.k = 'a??b'"},
 		{SQLite, `t."k??" = 'it''s??' AND t.a = ?`, `t."k??" = 'it''s??' AND t.a = ?1`},
 		{Postgres, "t.k ?? 'a??b' AND t.a = ?", "t.k ? 'a??b' AND t.a = $1"},
-		{Postgres, "t.k ?? 'a' /* why?? */ AND t.a = ? -- why??", "t.k ? 'a' /* why?? */ AND t.a = $1 -- why??"},
+		{Postgres, "t.k ?? 'a' /* why?? */ AND t.a = ? -- why??", "t.k ? 'a' /* why?? */ AND t.a = $1 -- why??\n"},
 		{Postgres, `t.k = E'it\'s?? ?' AND t.a = ?`, `t.k = E'it\'s?? ?' AND t.a = $1`},
 		{Postgres, `t.k = 'c:\' AND t.b ?? t.c AND t.a = ?`, `t.k = 'c:\' AND t.b ? t.c AND t.a = $1`},
 		{Postgres, "t.k = $$it's?? ?$$ AND t.b = $x$ $$?? $x$ AND t.a = ?", "t.k = $$it's?? ?$$ AND t.b = $x$ $$?? $x$ AND t.a = $1"},

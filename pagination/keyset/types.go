@@ -33,10 +33,11 @@ type form struct {
 	cast    string // type of a bound value; "" = the database infers it
 	raw     bool   // the driver returns a column of the type as sel would select it
 	prefix  int    // sorted and compared by so many characters; 0 = by all
-	rounded bool   // an expression that has more digits than the driver returns
+	rounded bool   // the key may have more digits than the driver returns
 	notNull bool   // the database says that it is never NULL
 
 	composite bool // a row of PostgreSQL, which may hold NULLs
+	zeros     bool // MariaDB and MySQL read IS NULL as true for a zero date, if the column is NOT NULL
 	compound  bool // SQLite reads it from a UNION, whose parts may have other affinities
 }
 
@@ -51,10 +52,14 @@ func (f form) sel() (before, after string) {
 		// An expression has no declared type, so no driver converts its text to a time.
 		return "+(", ")"
 	case Postgres:
-		if f.class == classUnknown || f.class == classText || f.class == classTime {
+		switch f.class {
+		case classUnknown, classText:
 			return "CAST(", " AS text)"
-		}
-		if f.class == classOID {
+		case classTime: // JSON has one form of a time, whatever DateStyle and TimeZone are
+			return "to_json(", ") #>> '{}'"
+		case classFloat: // as text it has the digits of extra_float_digits
+			return "CAST(", " AS double precision)"
+		case classOID:
 			return "CAST(CAST(", " AS oid) AS text)"
 		}
 	case MySQL:
@@ -74,7 +79,7 @@ func (f form) sel() (before, after string) {
 
 // order returns the SQL around the key wherever it is an operand. MySQL and MariaDB sort a
 // TEXT or a BLOB by its first max_sort_length bytes alone, and compare it by all. They
-// compare a quotient by more digits than they sort and return.
+// compare a quotient, and a float with a scale, by more digits than they sort and return.
 func (f form) order() (before, after string) {
 	switch {
 	case f.prefix > 0:
@@ -86,7 +91,7 @@ func (f form) order() (before, after string) {
 }
 
 // sorted returns the SQL around the key in a column that a UNION sorts by. MySQL and
-// MariaDB convert an ENUM to text in such a column, and round a DOUBLE with decimals.
+// MariaDB convert an ENUM to text in such a column, and round a FLOAT.
 func (f form) sorted() (before, after string) {
 	switch {
 	case f.dialect == MySQL && (f.class == classNumber || f.class == classSet):

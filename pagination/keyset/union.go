@@ -1,7 +1,6 @@
 package keyset
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -9,12 +8,12 @@ import (
 
 // union writes one SELECT for each segment.
 func (w *condWriter) union() error {
-	names, err := outputNames(w.base.Columns)
+	names, err := w.dialect.outputNames(w.base.Columns)
 	if err != nil {
 		return err
 	}
 	w.b.Grow(len(w.plan.segments) * (len(w.columns.sql) + len(w.from.sql) + len(w.filter.sql) + 200))
-	if w.dialect == SQLite && w.plan.returned(w.base.Columns) {
+	if w.dialect == SQLite && w.plan.returned(w.dialect, w.base.Columns) {
 		w.merge()
 		return nil
 	}
@@ -38,10 +37,10 @@ func (w *condWriter) merge() {
 
 // returned reports whether all keys are among the columns of the result. SQLite does not
 // find a sub-select there.
-func (p *seekPlan) returned(columns []string) bool {
+func (p *seekPlan) returned(d Dialect, columns []string) bool {
 	for _, k := range p.keys {
 		if strings.IndexByte(k.expr.sql, '(') >= 0 || !slices.ContainsFunc(columns, func(column string) bool {
-			expr, _ := splitAlias(column)
+			expr, _ := d.splitAlias(column)
 			return expr == k.expr.sql && len(k.expr.args) == 0
 		}) {
 			return false
@@ -116,51 +115,4 @@ func (w *condWriter) segmentSelect(s segment, extra func()) {
 		w.write(" WHERE ")
 	}
 	w.only(s)
-}
-
-// outputNames returns the names of result columns in the form for the outer SELECT.
-func outputNames(columns []string) ([]string, error) {
-	names := make([]string, len(columns))
-	for i, c := range columns {
-		expr, name := splitAlias(c)
-		if name == "" {
-			name = expr[strings.LastIndexByte(expr, '.')+1:]
-		}
-		if !isIdentifier(name) {
-			return nil, fmt.Errorf("keyset: column %q needs a name: write it as … AS name", c)
-		}
-		if slices.Contains(names[:i], name) {
-			return nil, fmt.Errorf("keyset: two columns are called %s: give one another name with AS", name)
-		}
-		names[i] = name
-	}
-	return names, nil
-}
-
-// splitAlias splits a result column into its expression and the name behind AS. The name is
-// "" if there is none.
-func splitAlias(column string) (expr, name string) {
-	expr = strings.TrimSpace(column)
-	if strings.HasSuffix(expr, ")") { // CAST(a AS text)
-		return expr, ""
-	}
-	const as = " AS "
-	for at := len(expr) - len(as); at > 0; at-- {
-		if strings.EqualFold(expr[at:at+len(as)], as) {
-			return strings.TrimSpace(expr[:at]), strings.TrimSpace(expr[at+len(as):])
-		}
-	}
-	return expr, ""
-}
-
-func isIdentifier(s string) bool {
-	if len(s) > 2 && (s[0] == '"' && s[len(s)-1] == '"' || s[0] == '`' && s[len(s)-1] == '`') {
-		return strings.IndexByte(s[1:len(s)-1], s[0]) < 0
-	}
-	for i, r := range s {
-		if r != '_' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && r < 0x80 && (i == 0 || r < '0' || r > '9') {
-			return false
-		}
-	}
-	return s != ""
 }

@@ -151,6 +151,9 @@ func (s SQLSource[T]) verify(ctx context.Context, k verified, o VerifyOptions) (
 	if _, err := s.forms(ctx, orders[0].cache, columns); err != nil {
 		return nil, err
 	}
+	if _, err := s.outputs(ctx, orders[0].cache); err != nil {
+		return nil, err
+	}
 	report := &Report{}
 	if report.Rows, err = s.verifyRows(ctx, columns, k.tieColumns()); err != nil {
 		return report, err
@@ -319,7 +322,7 @@ func (s SQLSource[T]) at(ctx context.Context, order Order, offset int64) (Batch[
 	if err != nil {
 		return Batch[T]{}, err
 	}
-	at := taps(s.Base.Columns, order.keys, forms)
+	at := taps(s.Dialect, s.Base.Columns, order.keys, forms)
 	plan, err := Seek{Order: order, Limit: 2, forms: forms, taps: at}.plan(s.Dialect)
 	if err != nil {
 		return Batch[T]{}, err

@@ -110,7 +110,7 @@ func (m *Memory) Acquire(ctx context.Context, key string, weight int) (*Slot, er
 			return s, err
 		}
 	}
-	Report(ctx, m.trace, m.near, key, s.result)
+	Report(ctx, m.trace, m.near, key, s)
 	return s, nil
 }
 
@@ -248,11 +248,18 @@ func (m *Memory) Stats() (st Stats) {
 	return st
 }
 
-// Report is for implementations of Limiter: it calls the hooks of t, which may be nil.
-func Report(ctx context.Context, t *ratelimit.Trace, near float64, key string, r ratelimit.Result) {
+// Report is for implementations of Limiter: it calls the hooks of t, which may be nil. It
+// releases s if a hook panics, since the caller does not receive s then.
+func Report(ctx context.Context, t *ratelimit.Trace, near float64, key string, s *Slot) {
 	if t == nil {
 		return
 	}
+	returned, r := false, s.result
+	defer func() {
+		if !returned {
+			_ = s.Release() // the panic goes on
+		}
+	}()
 	e := ratelimit.DecidedEvent{Key: key, Result: r}
 	if t.Decided != nil {
 		t.Decided(ctx, e)
@@ -263,4 +270,5 @@ func Report(ctx context.Context, t *ratelimit.Trace, near float64, key string, r
 			t.NearLimit(ctx, e)
 		}
 	}
+	returned = true
 }

@@ -244,3 +244,20 @@ func TestWaitersComeInTurn(t *testing.T) {
 		held.Release()
 	})
 }
+
+// A hook that panics leaves no slot behind.
+func TestAHookPanics(t *testing.T) {
+	t.Parallel()
+	calls := 0
+	l, err := New(Policy{Name: "c", Limit: 1}, &ratelimit.Options{Trace: &ratelimit.Trace{Decided: func(context.Context, ratelimit.DecidedEvent) {
+		if calls++; calls == 1 {
+			panic("hook")
+		}
+	}}})
+	require.NoError(t, err)
+	require.PanicsWithValue(t, "hook", func() { l.Acquire(t.Context(), "k", 1) })
+	require.Zero(t, l.Stats().InFlight)
+	s, err := l.Acquire(t.Context(), "k", 1)
+	require.NoError(t, err)
+	require.True(t, s.Result().Allowed)
+}

@@ -32,6 +32,12 @@ func Wait(ctx context.Context, c ratelimit.Check) (ratelimit.Result, error) {
 	return r.(ratelimit.Result), err
 }
 
+// Settle changes the cost of a reservation of another limiter, as often as it is called: the
+// Settle of a back-end that decorates one.
+func Settle(ctx context.Context, r *ratelimit.Reservation, cost int) error {
+	return link.Settle(ctx, r, cost)
+}
+
 // Record books in m what another limiter has allowed, whether it fits or not, so that m
 // can take over where the other fails.
 func Record(m *ratelimit.Memory, key string, limit, cost int) *ratelimit.Reservation {

@@ -17,7 +17,8 @@ type Rule[C any] struct {
 	// Key returns the key of the caller, never "", such as of the peer, or of the user whom an
 	// earlier interceptor has put into the context. Required.
 	Key func(context.Context, C) string
-	// Cost returns the units that a call needs; 0 allows it without counting. Default: 1.
+	// Cost returns the units that a call needs. 0 allows it without counting, and
+	// [ratelimit.Admission.Charge] can still charge it. Default: 1.
 	Cost func(context.Context, C) int
 	// FailuresOnly gives the units back when the method calls Succeed. Default: false.
 	FailuresOnly bool
@@ -45,17 +46,25 @@ func NewRules[C any](name string, rules []Rule[C]) (Rules[C], error) {
 	return append(Rules[C](nil), rules...), nil
 }
 
-// Admit decides one call: see [ratelimit.Admit].
+// Admit decides one call: see [ratelimit.Admit]. It logs a mistake of the service, such as an
+// empty key, once a minute.
 func (rules Rules[C]) Admit(ctx context.Context, call C) (*ratelimit.Admission, error) {
 	checks := make([]ratelimit.Check, 0, len(rules))
+	var free []ratelimit.Check
 	for i := range rules {
 		r, cost := &rules[i], 1
 		if r.Cost != nil {
 			cost = r.Cost(ctx, call)
 		}
+		c := ratelimit.Check{Limiter: r.Limiter, Cost: cost, Within: r.Delay, FailuresOnly: r.FailuresOnly}
 		if cost != 0 {
-			checks = append(checks, ratelimit.Check{Limiter: r.Limiter, Key: r.Key(ctx, call), Cost: cost, Within: r.Delay, FailuresOnly: r.FailuresOnly})
+			c.Key = r.Key(ctx, call)
+			checks = append(checks, c)
+		} else if !c.FailuresOnly {
+			c.Key = r.Key(ctx, call)
+			free = append(free, c)
 		}
 	}
-	return ratelimit.Admit(ctx, checks...)
+	a, err := link.Admit(ctx, checks, free)
+	return a.(*ratelimit.Admission), err
 }

@@ -5,70 +5,109 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// cookies sign and read the cookie of a device. It holds an entry for each account that has
-// logged in there, "id.expiry.mac", newest first. The account's name is in the mac alone.
+// cookies sign and read the cookie of a device. It holds an entry for each account that has logged in there,
+// "id.expiry.mac", the last one first. The mac has two halves: one shows that the guard has made the entry, and the
+// other one shows the account, whose name the cookie does not contain.
 type cookies struct {
 	secrets [][]byte
-	name    string
+	name    string // also separates the guards of one secret
 	keep    time.Duration
 	secure  bool
 }
 
-// maxAccounts is how many accounts a device remembers.
-const maxAccounts = 10
+const (
+	maxAccounts = 30       // that a device remembers
+	maxCookie   = 4 << 10  // what browsers accept
+	maxCookies  = 32 << 10 // that the guard reads of one request
+	macLen      = 22       // of a half
+)
 
-func mac(secret []byte, account, id, expiry string) string {
+// validSecrets returns the first secret that can be guessed.
+func validSecrets(secret []byte, old [][]byte) error {
+	const least = 32
+	if len(secret) < least {
+		return fmt.Errorf("loginguard: a secret of %d bytes can be guessed; use at least %d random ones", len(secret), least)
+	}
+	for i, s := range old {
+		if len(s) < least {
+			return fmt.Errorf("loginguard: OldSecrets[%d] has %d bytes, so anyone can sign the cookie of a device with it; leave it out, or use the old secret of at least %d bytes", i, len(s), least)
+		}
+	}
+	return nil
+}
+
+// mac returns 128 bits of a keyed hash of parts, for one purpose of one guard.
+func (c *cookies) mac(secret []byte, purpose string, parts ...string) string {
 	h := hmac.New(sha256.New, secret)
-	for _, s := range []string{"loginguard device v1", account, id, expiry} {
+	for _, s := range append([]string{"loginguard v2", purpose, c.name}, parts...) {
 		h.Write([]byte(strconv.Itoa(len(s))))
 		h.Write([]byte{':'})
 		h.Write([]byte(s))
 	}
-	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:16])
+}
+
+// entry is an entry that the guard has signed with secret.
+type entry struct {
+	id, expiry, account, text string
+	secret                    []byte
 }
 
 // device returns the id under which an account is remembered on the device that sent r, or "".
 func (c *cookies) device(r *http.Request, account string) string {
-	for _, entry := range c.entries(r) {
-		id, expiry, sum, ok := split(entry)
-		if !ok {
-			continue
-		}
-		if at, err := strconv.ParseInt(expiry, 10, 64); err != nil || time.Now().Unix() >= at {
-			continue
-		}
-		for _, secret := range c.secrets {
-			if hmac.Equal([]byte(sum), []byte(mac(secret, account, id, expiry))) {
-				return id
-			}
+	for _, e := range c.entries(r) {
+		if hmac.Equal([]byte(e.account), []byte(c.mac(e.secret, "account", account, e.id, e.expiry))) {
+			return e.id
 		}
 	}
 	return ""
 }
 
-func (c *cookies) entries(r *http.Request) []string {
-	var list []string
+// entries returns the valid entries of a request, each once.
+func (c *cookies) entries(r *http.Request) (list []entry) {
+	left := maxCookies
+	seen := make(map[string]bool)
 	for _, cookie := range r.CookiesNamed(c.name) {
-		if len(cookie.Value) <= 2048 {
-			list = append(list, strings.Split(cookie.Value, "~")...)
+		if len(cookie.Value) > min(left, maxCookie) {
+			continue
+		}
+		left -= len(cookie.Value)
+		for text := range strings.SplitSeq(cookie.Value, "~") {
+			if e, ok := c.verified(text); ok && !seen[e.id] {
+				seen[e.id] = true
+				list = append(list, e)
+			}
 		}
 	}
-	return list[:min(len(list), maxAccounts)]
+	return list
 }
 
-func split(entry string) (id, expiry, sum string, ok bool) {
-	id, rest, ok := strings.Cut(entry, ".")
-	expiry, sum, ok2 := strings.Cut(rest, ".")
-	return id, expiry, sum, ok && ok2 && len(id) == 26 && len(sum) == 43
+// verified returns the entry in text if the guard has signed it and it has not expired.
+func (c *cookies) verified(text string) (e entry, ok bool) {
+	id, rest, _ := strings.Cut(text, ".")
+	expiry, sums, _ := strings.Cut(rest, ".")
+	if len(id) != 26 || len(sums) != 2*macLen {
+		return e, false
+	}
+	if at, err := strconv.ParseInt(expiry, 10, 64); err != nil || time.Now().Unix() >= at {
+		return e, false
+	}
+	for _, secret := range c.secrets {
+		if hmac.Equal([]byte(sums[:macLen]), []byte(c.mac(secret, "entry", id, expiry))) {
+			return entry{id: id, expiry: expiry, account: sums[macLen:], text: text, secret: secret}, true
+		}
+	}
+	return e, false
 }
 
-// remember returns the device's cookie with the account added.
+// remember returns the device's cookie with the account in front.
 func (c *cookies) remember(r *http.Request, account string) *http.Cookie {
 	old := c.device(r, account)
 	id := old
@@ -76,10 +115,11 @@ func (c *cookies) remember(r *http.Request, account string) *http.Cookie {
 		id = rand.Text()
 	}
 	expiry := strconv.FormatInt(time.Now().Add(c.keep).Unix(), 10)
-	list := []string{id + "." + expiry + "." + mac(c.secrets[0], account, id, expiry)}
-	for _, entry := range c.entries(r) {
-		if other, _, _, ok := split(entry); ok && other != old && len(list) < maxAccounts {
-			list = append(list, entry)
+	secret := c.secrets[0]
+	list := []string{id + "." + expiry + "." + c.mac(secret, "entry", id, expiry) + c.mac(secret, "account", account, id, expiry)}
+	for _, e := range c.entries(r) {
+		if e.id != old && len(list) < maxAccounts {
+			list = append(list, e.text)
 		}
 	}
 	return &http.Cookie{

@@ -10,6 +10,7 @@ import (
 	"mime/quotedprintable"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -26,11 +27,10 @@ const (
 	separator = "\x00"
 )
 
-func fold(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
-
 // Field returns a function that reads a field of a form, of a JSON object and of the query,
 // and leaves the body as it was for the handler. It does not trust the Content-Type: an
-// attacker has no limit if this function reads another name than the handler.
+// attacker has no limit if this function reads another name than the handler. It also reads a form that a middleware
+// has parsed before. A whole number in JSON is a name, in its digits.
 //
 // A request is unclear if the places name several accounts, or if they could name one that Field cannot read, such
 // as beyond the first 64 KiB. The function then returns a text that is no account's name and that
@@ -42,6 +42,7 @@ func Field(name string) func(*http.Request) string {
 		if r.URL != nil && r.URL.RawQuery != "" {
 			found.form(r.URL.RawQuery, name, true)
 		}
+		found.parsed(r, name)
 		if r.Body != nil && r.Body != http.NoBody {
 			found.body(peek(r), r.Header.Get("Content-Type"), name)
 		}
@@ -63,7 +64,6 @@ func (n *names) add(s string) {
 		n.add("")
 		s = strings.ReplaceAll(s, separator, "")
 	}
-	s = strings.TrimSpace(s)
 	if len(*n) >= maxNames && !slices.Contains(*n, s) {
 		s = ""
 	}
@@ -99,7 +99,20 @@ func (n *names) form(text, name string, isForm bool) {
 	if err != nil && isForm {
 		n.add("")
 	}
-	for _, s := range values[name] {
+	n.values(values[name])
+}
+
+// parsed reads a form that has been parsed. Its body may be gone.
+func (n *names) parsed(r *http.Request, name string) {
+	n.values(r.Form[name])
+	n.values(r.PostForm[name])
+	if r.MultipartForm != nil {
+		n.values(r.MultipartForm.Value[name])
+	}
+}
+
+func (n *names) values(list []string) {
+	for _, s := range list {
 		if strings.TrimSpace(s) != "" {
 			n.add(s)
 		}
@@ -141,11 +154,7 @@ func (n *names) part(part *multipart.Part) {
 	if err != nil {
 		n.add("")
 	}
-	for _, s := range []string{string(value), string(decoded)} {
-		if strings.TrimSpace(s) != "" {
-			n.add(s)
-		}
-	}
+	n.values([]string{string(value), string(decoded)})
 }
 
 func (n *names) json(body []byte, name string) {
@@ -165,8 +174,10 @@ func (n *names) json(body []byte, name string) {
 			continue
 		}
 		var value *string
-		if json.Unmarshal(raw, &value) != nil {
-			n.add("")
+		if whole.Match(raw) {
+			n.add(string(raw))
+		} else if json.Unmarshal(raw, &value) != nil {
+			n.add("") // also a number with several spellings, such as 7.0
 		} else if value != nil {
 			n.add(*value) // "" beside another is another
 		}
@@ -178,6 +189,8 @@ func (n *names) json(body []byte, name string) {
 	}
 }
 
+var whole = regexp.MustCompile(`^(0|-?[1-9][0-9]*)$`)
+
 // peek reads the beginning of the body and puts it back.
 func peek(r *http.Request) []byte {
 	if p, ok := r.Body.(*peekedBody); ok {
@@ -188,8 +201,21 @@ func peek(r *http.Request) []byte {
 	if err != nil {
 		rest = errReader{err}
 	}
-	r.Body = &peekedBody{Reader: io.MultiReader(bytes.NewReader(head), rest), Closer: r.Body, head: head}
+	r.Body = &peekedBody{Reader: io.MultiReader(bytes.NewReader(head), rest), Closer: r.Body, head: head, err: err}
 	return head
+}
+
+// consumed reports whether the body of a request has been read before.
+func consumed(r *http.Request) bool {
+	if r.ContentLength <= 0 || r.Body == nil {
+		return false
+	}
+	if r.Body == http.NoBody {
+		return true
+	}
+	head := peek(r)
+	p, ok := r.Body.(*peekedBody)
+	return ok && len(head) == 0 && p.err == nil
 }
 
 // peekedBody is a body whose beginning has been read.
@@ -197,6 +223,7 @@ type peekedBody struct {
 	io.Reader
 	io.Closer
 	head []byte
+	err  error // that ended head
 }
 
 type errReader struct{ err error }

@@ -66,6 +66,8 @@ func TestFields(t *testing.T) {
 		{js, "/", "username=alice", "alice"},
 		{"text/plain", "/", `{"Username":"alice"}`, "alice"},
 		{form, "/?username=alice", "", "alice"},
+		{js, "/", `{"username":4711}`, "4711"},
+		{js, "/", `{"username":4711,"Username":"4711"}`, "4711"},
 		{form, "/", "password=x", ""},
 		{form, "/", "", ""},
 		{js, "/", `{"username":"alice","password":"50%;&x=%zz"}`, "alice"},
@@ -80,7 +82,10 @@ func TestFields(t *testing.T) {
 		{form, "/", "username=alice&username=bob"},
 		{form, "/", "username=alice&username=Alice"},
 		{js, "/", `{"username":"alice","Username":"bob"}`},
-		{js, "/", `{"username":7}`},
+		{js, "/", `{"username":7.0}`},
+		{js, "/", `{"username":7e0}`},
+		{js, "/", `{"username":true}`},
+		{js, "/", `{"username":7,"Username":8}`},
 		{js, "/", `{"username":"alice"`},
 		{js, "/", `["alice"]`},
 		{form, "/", "username=%zz"},
@@ -106,6 +111,56 @@ func TestFields(t *testing.T) {
 	require.EqualValues(t, 60, reached.Load())
 }
 
+// A middleware in front of the guard may have read the form.
+func TestAFormThatHasBeenRead(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ contentType, target, body, want string }{
+		{form, "/", "username=alice&password=x", "alice"},
+		{form, "/?username=alice", "password=x", "alice"},
+		{multi, "/", part("alice", "") + "--x--\r\n", "alice"},
+		{js, "/", `{"username":"alice"}`, "alice"},
+	} {
+		for name, parse := range map[string]func(r *http.Request){
+			"FormValue":          func(r *http.Request) { r.FormValue("csrf_token") },
+			"PostFormValue":      func(r *http.Request) { r.PostFormValue("csrf_token") },
+			"ParseForm":          func(r *http.Request) { _ = r.ParseForm() },
+			"ParseMultipartForm": func(r *http.Request) { _ = r.ParseMultipartForm(1) },
+		} {
+			r := httptest.NewRequest(http.MethodPost, c.target, strings.NewReader(c.body))
+			r.Header.Set("Content-Type", c.contentType)
+			parse(r)
+			require.Equal(t, c.want, loginguard.Field("username")(r), "%s %+v", name, c)
+		}
+	}
+	for _, body := range []string{"username=alice&username=bob", "username=alice&username=ALICE"} {
+		r := httptest.NewRequest(http.MethodPost, "/?username=carol", strings.NewReader(body))
+		r.Header.Set("Content-Type", form)
+		require.NoError(t, r.ParseForm())
+		require.Contains(t, loginguard.Field("username")(r), "unclear")
+	}
+}
+
+// A body that has been read and not parsed is the reason for an account that cannot be read.
+func TestABodyThatHasBeenRead(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		body string
+		read bool
+		want int
+	}{"read": {`{"username":"alice"}`, true, 1}, "not read": {`{"email":"alice"}`, false, 0}, "empty": {"", true, 0}} {
+		log, o := logged()
+		h := guard(t, o).Wrap(http.NotFoundHandler())
+		for range 3 {
+			r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(c.body))
+			if c.read {
+				_, _ = io.Copy(io.Discard, r.Body)
+			}
+			h.ServeHTTP(httptest.NewRecorder(), r)
+		}
+		require.Equal(t, c.want, strings.Count(log.String(), "has read the body"), "%s: %s", name, log)
+	}
+}
+
 func FuzzField(f *testing.F) {
 	f.Add("application/json", `{"username":"alice"}`)
 	f.Add("multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"username\"\r\n\r\nalice\r\n--x--\r\n")
@@ -118,14 +173,14 @@ func FuzzField(f *testing.F) {
 		r.Header.Set("Content-Type", contentType)
 		name := loginguard.Field("username")(r)
 		if err := r.ParseMultipartForm(1 << 20); err == nil || r.PostForm != nil {
-			if got := strings.TrimSpace(r.PostFormValue("username")); got != "" && !strings.Contains(name, "unclear") {
+			if got := r.PostFormValue("username"); strings.TrimSpace(got) != "" && !strings.Contains(name, "unclear") {
 				require.Equal(t, got, name, "a handler that reads a form finds another name")
 			}
 		}
 		r.Body = io.NopCloser(strings.NewReader(body))
 		var in struct{ Username string }
 		if err := json.NewDecoder(r.Body).Decode(&in); err == nil && !strings.Contains(name, "unclear") {
-			if got := strings.TrimSpace(in.Username); got != "" {
+			if got := in.Username; strings.TrimSpace(got) != "" {
 				require.Equal(t, got, name, "a handler that reads JSON finds another name")
 			}
 		}

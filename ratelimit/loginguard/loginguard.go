@@ -10,7 +10,8 @@
 //
 // A device that has logged in before carries a signed cookie and has an allowance of its
 // own for that account, and so does an address from which the account has logged in. The
-// failures of others cannot spend those. Any other client is a stranger, for whom failures are
+// failures of others cannot spend those. The failures of all accounts at a known address are limited together: beyond
+// that the address is not known for a while, and clients without a cookie are strangers there. Any other client is a stranger, for whom failures are
 // limited by address, by network, by account and in total. A shared limit may
 // challenge a stranger instead of refusing. A request in which two readers may find different
 // accounts comes from a stranger, and counts for each of these accounts.
@@ -21,6 +22,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,16 +34,18 @@ import (
 
 // Guard protects a login. [New] makes it. It is safe for concurrent use.
 type Guard struct {
-	opts                                 Options
-	cookies                              cookies
-	address, site, network               ratelimit.KeyFunc
-	byAddress, bySite, byNetwork         ratelimit.Limiter
-	byAccount, everyone, byDevice, known ratelimit.Limiter
-	strikes                              ratelimit.Limiter
-	knownFor                             time.Duration
-	tries, unclear                       atomic.Int64
-	readable, late                       atomic.Bool  // an account has been read; a cookie that came too late is reported
-	sprayed                              atomic.Int64 // Unix seconds of the last report
+	opts                          Options
+	cookies                       cookies
+	address, site, network        ratelimit.KeyFunc
+	byAddress, bySite, byNetwork  ratelimit.Limiter
+	byAccount, everyone, byDevice ratelimit.Limiter
+	byKnownAddress                ratelimit.Limiter
+	known, exhausted, strikes     ratelimit.Limiter // memory of the guard: see package operate for the others
+	knownFor                      time.Duration
+	tries, unclear                atomic.Int64
+	readable                      atomic.Bool  // an account has been read
+	late, consumed                atomic.Bool  // that have been reported: a late cookie, a body that was read before
+	sprayed                       atomic.Int64 // Unix seconds of the last report
 }
 
 // New returns a guard. The secret signs the cookies of devices: at least 32 random bytes, the
@@ -50,18 +55,35 @@ func New(secret []byte, opts *Options) (*Guard, error) {
 	if opts != nil {
 		o = *opts
 	}
-	if len(secret) < 32 {
-		return nil, fmt.Errorf("loginguard: a secret of %d bytes can be guessed; use at least 32 random ones", len(secret))
+	if err := validSecrets(secret, o.OldSecrets); err != nil {
+		return nil, err
 	}
 	if err := o.setDefaults(); err != nil {
 		return nil, err
 	}
 	g := &Guard{opts: o, knownFor: min(o.Remember, knownAtMost)}
-	g.cookies = cookies{secrets: append([][]byte{secret}, o.OldSecrets...), name: o.Cookie, keep: o.Remember, secure: !o.Insecure}
+	g.cookies = cookies{secrets: slices.Insert(slices.Clone(o.OldSecrets), 0, secret), name: o.Cookie, keep: o.Remember, secure: !o.Insecure}
 	if err := g.keys(); err != nil {
 		return nil, err
 	}
-	return g, g.limiters()
+	if err := g.limiters(); err != nil {
+		return nil, err
+	}
+	g.noteTwin()
+	if o.Challenge == nil && g.everyone != nil {
+		o.Logger.Warn("loginguard: there is no challenge, so failures of strangers can use the limit of all strangers up, and then the guard refuses every new device and address for up to a window; set Options.Challenge, such as a captcha or a code by mail, or set the Limit of Options.Everyone to Unlimited", "policy", g.everyone.Policy().Name, "limit", g.everyone.Policy().Limit)
+	}
+	return g, nil
+}
+
+var twins sync.Map // what guards know each other's devices by, and whether this has been reported
+
+// noteTwin warns once of two guards of one process that accept each other's devices.
+func (g *Guard) noteTwin() {
+	id := g.cookies.name + g.cookies.mac(g.cookies.secrets[0], "guard")
+	if reported, twice := twins.LoadOrStore(id, new(atomic.Bool)); twice && reported.(*atomic.Bool).CompareAndSwap(false, true) {
+		g.opts.Logger.Warn("loginguard: two guards have one secret and one Cookie, so a device that is known to one is known to the other, for an account of the same name; use one guard for both logins if they have the same accounts, or else give one guard another Cookie", "cookie", g.cookies.name)
+	}
 }
 
 // SecretFile returns the secret in the file at path, for New. If there is no file, SecretFile creates it with a random
@@ -116,7 +138,9 @@ func (g *Guard) limiters() error {
 		{&g.byAccount, o.AccountLimit, "login-account", 10},
 		{&g.everyone, o.Everyone, "login-everyone", 200},
 		{&g.byDevice, o.Device, "login-device", 1},
+		{&g.byKnownAddress, o.KnownAddress, "login-known-address", 10},
 		{&g.known, ratelimit.Policy{Name: "login-known", Limit: 1, Window: g.knownFor}, "", 1},
+		{&g.exhausted, ratelimit.Policy{Name: "login-exhausted", Limit: 1, Window: unit.Window}, "", 1},
 		{&g.strikes, ratelimit.Policy{Name: "login-strikes", Limit: maxStrikes, Window: day}, "", 1},
 	} {
 		if p.policy == (ratelimit.Policy{}) {
@@ -153,7 +177,7 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 		}
 		t, err := g.read(w, r)
 		if err == nil {
-			t.admission, err = ratelimit.Admit(r.Context(), t.checks...)
+			err = t.admit()
 		}
 		if err != nil {
 			g.fail(w, r, err)
@@ -167,7 +191,7 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 		defer t.admission.End()
 		t.sends = &writer{ResponseWriter: w, late: g.noteLate}
 		defer t.sends.send()
-		link.OnOutcome(t.admission, t.outcome)
+		link.Guarded(t.admission, g, g.opts.Logger, t.outcome)
 		next.ServeHTTP(t.sends, r.WithContext(t.admission.Context(r.Context())))
 	})
 }
@@ -177,17 +201,7 @@ func (g *Guard) Unlock(ctx context.Context, account string) error {
 	if g.byAccount == nil {
 		return nil
 	}
-	return g.byAccount.Block(ctx, ratelimit.Key("account", g.opts.Fold(account)), 0)
-}
-
-// Limiters returns the limiters of the guard, for operators: see package operate.
-func (g *Guard) Limiters() (list []ratelimit.Limiter) {
-	for _, l := range []ratelimit.Limiter{g.byAddress, g.bySite, g.byNetwork, g.byAccount, g.everyone, g.byDevice} {
-		if l != nil {
-			list = append(list, l)
-		}
-	}
-	return list
+	return g.byAccount.Block(ctx, g.accountOf(account), 0)
 }
 
 func (g *Guard) notify(t *try, e Event) {
@@ -212,6 +226,13 @@ func (g *Guard) spray(t *try, policy string) {
 func (g *Guard) noteLate() {
 	if g.late.CompareAndSwap(false, true) {
 		g.opts.Logger.Warn("loginguard: a handler stated a success after it had sent the header or taken the connection over, so the device has no cookie and its user is a stranger at another address; let the handler call Succeed before it writes")
+	}
+}
+
+// noteRead warns once of a request whose body a middleware has read in front of the guard.
+func (g *Guard) noteRead(r *http.Request) {
+	if !g.consumed.Load() && consumed(r) && g.consumed.CompareAndSwap(false, true) {
+		g.opts.Logger.Warn("loginguard: a middleware in front of the guard has read the body, so the guard cannot read the account and limits by address only; put the guard in front of it, or let it restore the body")
 	}
 }
 

@@ -29,14 +29,18 @@ import (
 
 func TestMain(m *testing.M) { leakcheck.Main(m) }
 
-var secret = []byte("0123456789abcdef0123456789abcdef")
+var (
+	secret = []byte("0123456789abcdef0123456789abcdef")
+	guards atomic.Int64
+)
 
+// guard returns a guard with a secret of its own.
 func guard(t testing.TB, o loginguard.Options) *loginguard.Guard {
 	t.Helper()
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	g, err := loginguard.New(secret, &o)
+	g, err := loginguard.New(fmt.Appendf(nil, "%s%d", secret, guards.Add(1)), &o)
 	require.NoError(t, err)
 	return g
 }
@@ -94,7 +98,7 @@ func TestTheOwnerIsSpared(t *testing.T) {
 		s := newSite(t, loginguard.Options{Challenge: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusPreconditionRequired)
 		})})
-		first := s.post("198.51.100.7:1", "Alice", "right")
+		first := s.post("198.51.100.7:1", "alice", "right")
 		require.Equal(t, 200, first.Code)
 		device := first.Result().Cookies()
 		require.Len(t, device, 1)
@@ -109,7 +113,7 @@ func TestTheOwnerIsSpared(t *testing.T) {
 		}
 		before := s.right.Load()
 		for i := range 20 {
-			require.Equal(t, 200, s.post(fmt.Sprintf("192.0.2.%d:1", i), "alice ", "right", device...).Code, "the device, elsewhere")
+			require.Equal(t, 200, s.post(fmt.Sprintf("192.0.2.%d:1", i), "alice", "right", device...).Code, "the device, elsewhere")
 			require.Equal(t, 200, s.post("198.51.100.7:1", "alice", "right").Code, "the address, without the cookie")
 		}
 		require.Equal(t, before+40, s.right.Load())
@@ -337,6 +341,27 @@ func TestUnclearBodiesAreReported(t *testing.T) {
 		}
 		require.Equal(t, c.want, strings.Count(log.String(), "no account can be read"), name)
 	}
+}
+
+// Without a challenge, strangers at a few networks keep all other strangers out.
+func TestAMissingChallengeIsReported(t *testing.T) {
+	t.Parallel()
+	none := http.NotFoundHandler()
+	for want, o := range map[int]loginguard.Options{
+		1: {}, 0: {Challenge: none}, -1: {Everyone: ratelimit.Policy{Limit: ratelimit.Unlimited}},
+	} {
+		var log bytes.Buffer
+		o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		s := newSite(t, o)
+		s.post(v4(1), "alice", "wrong")
+		require.Equal(t, max(want, 0), strings.Count(log.String(), "Options.Challenge"), log)
+	}
+	s := newSite(t, loginguard.Options{})
+	for i := range 1000 {
+		s.post(fmt.Sprintf("203.0.%d.%d:1", i/30, i%30/5), fmt.Sprint("user", i), "wrong")
+	}
+	require.EqualValues(t, 1000, s.reached.Load(), "34 networks")
+	require.Equal(t, http.StatusTooManyRequests, s.post("198.51.100.7:1", "bob", "right").Code)
 }
 
 func TestRefusesNonsense(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/mainstay-go/mainstay/ratelimit"
@@ -24,11 +26,12 @@ type Options struct {
 	// the account from the service's own state, such as its session.
 	// Default: the field "username" of a form or of a JSON object; see [Field].
 	Account func(*http.Request) string
-	// Fold maps names that the service's own look-up holds equal to one spelling. Default:
-	// trimmed and in lower case.
+	// Fold maps names that the service's own look-up holds equal to one spelling. Such names are one account.
+	// Limits ignore blanks around them. Default: limits hold for names in lower case, and a device or an address is known
+	// for the exact name that has logged in there.
 	Fold func(string) string
 	// Guessing says which requests try to log in. Default: all except GET, HEAD and OPTIONS, and
-	// of these the requests whose query or body names an account.
+	// of these the requests whose query, body or header names an account, such as with basic authentication.
 	Guessing func(*http.Request) bool
 
 	// Address limits the failures of strangers from one address: a /64 of IPv6. Default:
@@ -41,11 +44,15 @@ type Options struct {
 	// Account limits the failures of strangers at one account. Default: 10 times Address.
 	AccountLimit ratelimit.Policy
 	// Everyone limits the failures of all strangers together: many accounts are tried a few
-	// times each from many networks. Default: 200 times Address.
+	// times each from many networks. It needs a Challenge: without one, its end refuses every new device.
+	// Default: 200 times Address.
 	Everyone ratelimit.Policy
 	// Device is for one account on a device that has logged in to it, and also for one account
 	// at an address from which it has logged in. Default: as much as Address.
 	Device ratelimit.Policy
+	// KnownAddress limits the failures of all accounts together at an address from which they have logged in, on
+	// devices without a cookie. When it is used up, such clients are strangers. Default: 10 times Address.
+	KnownAddress ratelimit.Policy
 	// Remember is how long a device and an address are known. An address is known for at
 	// most 30 days. Default: 90 days.
 	Remember time.Duration
@@ -60,24 +67,29 @@ type Options struct {
 	// back-end is not available, and 500 for a mistake, which is logged. Default: nil; JSON.
 	Failed func(w http.ResponseWriter, r *http.Request, status int)
 	// Challenge responds to strangers that a shared limit refuses, such as with a
-	// captcha or a code by mail. Default: nil; such a stranger is refused with 429.
+	// captcha or a code by mail. Default: nil; such a stranger is refused with 429, and strangers of 34
+	// networks can use Everyone up.
 	Challenge http.Handler
 	// Solved says whether a request comes with a solved challenge. It may then try although
 	// that limit is used up. Default: nil; no request does.
 	Solved func(*http.Request) bool
 
-	// Cookie is the name of the device's cookie. Default: "login_device".
+	// Cookie is the name of the device's cookie. It also separates guards that share a secret: devices and
+	// addresses are known to guards of the same name and secret only. Default: "login_device".
 	Cookie string
 	// Insecure leaves the Secure attribute off for requests that come without TLS, here and
 	// by X-Forwarded-Proto. Default: false.
 	Insecure bool
-	// OldSecrets are accepted beside the secret that signs, while it is replaced. Default: nil.
+	// OldSecrets are accepted beside the secret that signs, while it is replaced. They are as long as a secret.
+	// Default: nil.
 	OldSecrets [][]byte
 	// Notify receives the events of the guard. Default: nil.
 	Notify func(context.Context, Event)
 	// Logger receives mistakes that only the operator can fix, and the first sign of an attack.
 	// Default: slog.Default().
 	Logger *slog.Logger
+
+	oneAccount bool // Fold says which names are one account
 }
 
 // Event is an action of the guard.
@@ -101,7 +113,7 @@ const (
 	Refused Kind = "refused"
 	// Challenged is an answer of Options.Challenge.
 	Challenged Kind = "challenged"
-	// Sprayed means that failures at many accounts use up the limit of a network or of all
+	// Sprayed means that failures at many accounts use up the limit of a network, of a known address or of all
 	// strangers: an attacker tries a few passwords at each of many accounts.
 	Sprayed Kind = "sprayed"
 	// Penalized means that an address is refused for longer than a window.
@@ -124,8 +136,9 @@ func (o *Options) setDefaults() error {
 	if o.Account == nil {
 		o.Account = Field("username")
 	}
+	o.oneAccount = o.Fold != nil
 	if o.Fold == nil {
-		o.Fold = fold
+		o.Fold = func(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
 	}
 	if o.Guessing == nil {
 		o.Guessing = func(r *http.Request) bool {
@@ -150,13 +163,15 @@ func (o *Options) setDefaults() error {
 	return nil
 }
 
-// named reports whether the query or the body names an account: without them the account is another one.
+// named reports whether the query, the body or a header names an account: without them the account is another one. A
+// cookie names an account that has logged in before, so it is no guess.
 func (o *Options) named(r *http.Request) bool {
-	if r.URL.RawQuery == "" && (r.Body == nil || r.Body == http.NoBody) {
-		return false
+	bare, address := *r, url.URL{}
+	if r.URL != nil {
+		address = *r.URL
 	}
-	bare, address := *r, *r.URL
 	address.RawQuery = ""
 	bare.URL, bare.Body, bare.Form, bare.PostForm, bare.MultipartForm = &address, http.NoBody, nil, nil, nil
+	bare.Header = http.Header{"Cookie": r.Header["Cookie"]}
 	return o.Account(r) != o.Account(&bare)
 }

@@ -17,9 +17,11 @@ import (
 // try is one request that tries to log in.
 type try struct {
 	g                 *Guard
-	address, account  string // keys
-	name              string // folded, or "" if it is unclear
+	address, account  string   // keys
+	name              string   // for which devices and addresses are known, or "" if it is unclear
+	accounts          []string // folded, that readers may find
 	device, known     bool
+	demoted           bool // known at an address that has used KnownAddress up
 	checks            []ratelimit.Check
 	admission         *ratelimit.Admission
 	w                 http.ResponseWriter
@@ -31,38 +33,77 @@ type try struct {
 // read finds the client, the account and the limits of a request.
 func (g *Guard) read(w http.ResponseWriter, r *http.Request) (*try, error) {
 	t := &try{g: g, w: w, r: r, addressesOwnLimit: -1, address: g.address(r)}
-	accounts, all := g.accounts(r)
+	accounts, name, all := g.accounts(r)
+	t.accounts = accounts
 	unique := all && len(accounts) == 1
 	g.noteUnclear(!unique)
-	if !unique {
+	if len(accounts) == 0 {
+		g.noteRead(r)
+	}
+	if unique {
+		g.readable.Store(true)
+	}
+	if t.name = name; name == "" {
 		t.strangers(accounts, all)
 		return t, nil
 	}
-	g.readable.Store(true)
-	t.name = accounts[0]
-	t.account = ratelimit.Key("account", t.name)
+	t.account = ratelimit.Key("account", accounts[0])
 	if id := g.cookies.device(r, t.name); id != "" {
 		t.device = true
 		t.add(g.byDevice, ratelimit.Key("device", id+" "+t.name))
 		return t, nil
 	}
-	if g.known != nil {
-		res, err := g.known.AllowN(r.Context(), t.pair(), 0)
-		if err != nil && !errors.Is(err, ratelimit.ErrUnavailable) {
-			return t, err
-		}
-		if err == nil && !res.Allowed {
-			t.known = true
-			t.add(g.byDevice, t.pair())
-			return t, nil
-		}
+	known, err := g.knows(r.Context(), t.address, t.name)
+	if err != nil && !errors.Is(err, ratelimit.ErrUnavailable) {
+		return t, err
+	}
+	if known {
+		t.known = true
+		t.add(g.byDevice, g.knownKey(0, t.address, t.name))
+		t.add(g.byKnownAddress, t.address)
+		return t, nil
 	}
 	t.strangers(accounts, all)
 	return t, nil
 }
 
-// accounts returns the folded names that readers of a request may find, and whether these are all.
-func (g *Guard) accounts(r *http.Request) (list []string, all bool) {
+// admit decides. At a known address that has used its limit for all accounts up the client is a stranger.
+func (t *try) admit() (err error) {
+	g := t.g
+	t.admission, err = ratelimit.Admit(t.r.Context(), t.checks...)
+	if err != nil || !t.known || t.admission.Decision().Allowed {
+		return err
+	}
+	results := t.admission.Decision().Results
+	if last := len(results) - 1; t.checks[last].Limiter != g.byKnownAddress || results[last].Allowed {
+		return nil
+	}
+	g.spray(t, results[len(results)-1].Policy)
+	t.checks, t.known, t.demoted = nil, false, true
+	t.strangers(t.accounts, true)
+	t.admission, err = ratelimit.Admit(t.r.Context(), t.checks...)
+	return err
+}
+
+// knows reports whether an account has logged in from an address, or any account if account is "".
+func (g *Guard) knows(ctx context.Context, address, account string) (bool, error) {
+	for i := range g.cookies.secrets {
+		if r, err := g.known.AllowN(ctx, g.knownKey(i, address, account), 0); err != nil || !r.Allowed {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// knownKey is the key of an address from which an account has logged in, or any account if account is "". A secret is
+// part of it, so guards that share limiters do not know each other's addresses.
+func (g *Guard) knownKey(secret int, address, account string) string {
+	return ratelimit.Key("known", g.cookies.mac(g.cookies.secrets[secret], "address", address, account))
+}
+
+// accounts returns the folded names that readers of a request may find, and whether these are all. only is the one
+// account that every reader finds, or "".
+func (g *Guard) accounts(r *http.Request) (list []string, only string, all bool) {
 	before, rest, several := strings.Cut(g.opts.Account(r), unclear)
 	found, after := []string{before}, ""
 	if several {
@@ -70,23 +111,39 @@ func (g *Guard) accounts(r *http.Request) (list []string, all bool) {
 		after, found = found[len(found)-1], found[:len(found)-1]
 	}
 	all = len(found) > 0
+	var exact []string
 	for _, name := range found {
 		if several && name != "" {
 			name = before + name + after
 		}
+		folded := ""
 		if name != "" {
-			name = g.opts.Fold(name)
+			folded = g.opts.Fold(name)
 		}
-		if name == "" {
+		if g.opts.oneAccount {
+			name = folded
+		}
+		folded = strings.TrimSpace(folded) // the service's look-up may ignore blanks, also if Fold keeps them
+		if !slices.Contains(exact, name) {
+			exact = append(exact, name)
+		}
+		if folded == "" {
 			all = false
-		} else if !slices.Contains(list, name) {
-			list = append(list, name)
+		} else if !slices.Contains(list, folded) {
+			list = append(list, folded)
 		}
 	}
-	return list, all
+	if all && len(exact) == 1 {
+		only = exact[0]
+	}
+	return list, only, all
 }
 
-func (t *try) pair() string { return ratelimit.Key("known", t.address+" "+t.name) }
+// Keys that many clients share.
+const (
+	unclearKey = "login:unclear"
+	allKey     = "login:everyone"
+)
 
 // strangers limits a stranger. The limit of an account holds for every account that a reader may find. Where Field
 // cannot read them all, they share one account: no login form sends such bodies. A guard that has read
@@ -108,7 +165,7 @@ func (t *try) strangers(accounts []string, all bool) {
 	switch {
 	case all:
 	case g.readable.Load():
-		keys = append(keys, "login:unclear")
+		keys = append(keys, unclearKey)
 	default:
 		keys = append(keys, ratelimit.Key("account", unclear+t.address))
 	}
@@ -116,7 +173,7 @@ func (t *try) strangers(accounts []string, all bool) {
 	for _, key := range keys {
 		t.add(g.byAccount, key)
 	}
-	t.add(g.everyone, "login:everyone")
+	t.add(g.everyone, allKey)
 }
 
 func (t *try) add(l ratelimit.Limiter, key string) {
@@ -131,8 +188,8 @@ func (t *try) solved() *ratelimit.Admission {
 	g := t.g
 	d := t.admission.Decision()
 	b := d.Binding()
-	own := t.device || t.known // others have no part in it
-	if t.addressesOwnLimit >= 0 && !d.Results[t.addressesOwnLimit].Allowed {
+	own := t.device // others have no part in it
+	if t.addressesOwnLimit >= 0 && !d.Results[t.addressesOwnLimit].Allowed && !t.demoted {
 		own = true
 	}
 	for i := range d.Results {
@@ -141,30 +198,30 @@ func (t *try) solved() *ratelimit.Admission {
 			break
 		}
 	}
-	if t.known || !own && g.opts.Challenge != nil {
-		if g.opts.Challenge != nil {
-			if g.opts.Solved == nil || !g.opts.Solved(t.r) {
-				g.notify(t, Event{Kind: Challenged, Policy: b.Policy, Wait: b.RetryAfter})
-				g.opts.Challenge.ServeHTTP(t.w, t.r)
-				return nil
-			}
-			// A challenge costs the attacker something, and the address's own limit stays.
-			t.checks = nil
-			t.add(g.byAddress, t.address)
-			a, err := ratelimit.Admit(t.r.Context(), t.checks...)
-			if err == nil && a.Decision().Allowed {
-				t.addressesOwnLimit = 0
-				if g.byAddress == nil {
-					t.addressesOwnLimit = -1
-				}
-				return a
-			}
-			if err != nil {
-				g.fail(t.w, t.r, err)
-				return nil
-			}
-			d, b = a.Decision(), a.Decision().Binding()
+	if !own && g.opts.Challenge != nil {
+		if g.opts.Solved == nil || !g.opts.Solved(t.r) {
+			g.notify(t, Event{Kind: Challenged, Policy: b.Policy, Wait: b.RetryAfter})
+			g.opts.Challenge.ServeHTTP(t.w, t.r)
+			return nil
 		}
+		// A challenge costs the attacker something, and a limit of its own stays: that of the address, or that of
+		// the account there if other clients of the address have used it up.
+		t.checks, t.addressesOwnLimit = nil, -1
+		if t.demoted {
+			t.add(g.byDevice, g.knownKey(0, t.address, t.name))
+		} else if g.byAddress != nil {
+			t.add(g.byAddress, t.address)
+			t.addressesOwnLimit = 0
+		}
+		a, err := ratelimit.Admit(t.r.Context(), t.checks...)
+		if err == nil && a.Decision().Allowed {
+			return a
+		}
+		if err != nil {
+			g.fail(t.w, t.r, err)
+			return nil
+		}
+		d, b = a.Decision(), a.Decision().Binding()
 	}
 	t.refuse(d, b)
 	return nil
@@ -202,7 +259,7 @@ func (g *Guard) refused(r *http.Request) *ratelimit.Decision {
 	if err != nil || own.Allowed || own.InFlight > 0 { // the whole decision reports the error
 		return nil
 	}
-	if known, err := g.known.AllowN(r.Context(), knownAddress(address), 0); err != nil || !known.Allowed {
+	if known, err := g.knows(r.Context(), address, ""); err != nil || known {
 		return nil
 	}
 	d, err := ratelimit.Decide(r.Context(), ratelimit.Check{Limiter: g.byAddress, Key: address, Cost: 1, FailuresOnly: true})
@@ -216,9 +273,6 @@ func (g *Guard) refused(r *http.Request) *ratelimit.Decision {
 	return d
 }
 
-// knownAddress is the key of an address from which some account has logged in.
-func knownAddress(address string) string { return ratelimit.Key("known", address) }
-
 // outcome learns from the outcome of a try.
 func (t *try) outcome(outcome int) {
 	g := t.g
@@ -229,9 +283,9 @@ func (t *try) outcome(outcome int) {
 			return
 		}
 		t.sends.add(g.cookies.remember(t.r, t.name))
-		if g.known != nil && t.address != "ip:unknown" {
+		if t.address != "ip:unknown" {
 			var wg sync.WaitGroup
-			for _, key := range []string{t.pair(), knownAddress(t.address)} {
+			for _, key := range []string{g.knownKey(0, t.address, t.name), g.knownKey(0, t.address, "")} {
 				wg.Go(func() {
 					if err := g.known.Block(ctx, key, g.knownFor); err != nil {
 						g.opts.Logger.WarnContext(ctx, "loginguard: an address could not be remembered", "error", err)
@@ -247,25 +301,36 @@ func (t *try) outcome(outcome int) {
 	}
 }
 
-// penalize refuses an address that has used its limit up: for longer each time.
+// penalize refuses an address that has used its limit up: for longer each time. Of the failures that end together
+// one adds a strike.
 func (t *try) penalize(ctx context.Context) {
 	g := t.g
-	if r, err := g.byAddress.AllowN(ctx, t.address, 0); err != nil || r.Allowed || r.InFlight > 0 {
+	start, window := time.Now(), g.byAddress.Policy().Window
+	r, err := g.byAddress.AllowN(ctx, t.address, 0)
+	if err != nil || r.Allowed || r.InFlight > 0 || r.RetryAfter > window { // the last one is a block, which stays
 		return
 	}
-	r, err := g.strikes.AllowN(ctx, t.address, 1)
-	if err != nil || r.Limit == ratelimit.Unlimited {
+	if first, err := g.exhausted.AllowN(ctx, t.address, 1); err != nil || !first.Allowed {
 		return
 	}
-	strike := r.Limit - r.Remaining
-	wait := g.byAddress.Policy().Window << min(max(strike-1, 0), maxStrikes)
-	wait = min(max(wait, 0), g.opts.MaxPenalty)
-	if strike < 2 || wait <= g.byAddress.Policy().Window {
-		return // the window is penalty enough
+	s, err := g.strikes.AllowN(ctx, t.address, 1)
+	if err != nil {
+		return
 	}
-	if err := g.byAddress.Block(ctx, t.address, wait); err != nil {
+	strike := s.Limit - s.Remaining
+	wait := min(max(window<<min(max(strike-1, 0), maxStrikes), 0), g.opts.MaxPenalty)
+	longer := strike > 1 && wait > window
+	if !longer { // the window is penalty enough
+		wait = max(r.RetryAfter-time.Since(start), 0)
+	}
+	err = g.exhausted.Block(ctx, t.address, wait) // it ends before the address may try again
+	if longer && err == nil {
+		err = g.byAddress.Block(ctx, t.address, wait)
+	}
+	switch {
+	case err != nil:
 		g.opts.Logger.WarnContext(ctx, "loginguard: an address could not be refused for longer", "error", err)
-		return
+	case longer:
+		g.notify(t, Event{Kind: Penalized, Policy: g.byAddress.Policy().Name, Wait: wait})
 	}
-	g.notify(t, Event{Kind: Penalized, Policy: g.byAddress.Policy().Name, Wait: wait})
 }

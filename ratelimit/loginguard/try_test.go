@@ -118,13 +118,15 @@ func TestUnreadableNamesShareAnAccount(t *testing.T) {
 	}
 }
 
-// Spellings that the service holds equal are one name.
+// Spellings that the service holds equal are one name. Without its word they share limits, and no device is known for both.
 func TestSpellings(t *testing.T) {
 	t.Parallel()
 	const body = "username=mallory&username=Mallory&password=right-mallory"
-	require.Len(t, newReaders(t, loginguard.Options{}).post("203.0.113.5:1", form, body).Result().Cookies(), 1)
+	equal := loginguard.Options{Fold: strings.ToLower}
+	require.Len(t, newReaders(t, equal).post("203.0.113.5:1", form, body).Result().Cookies(), 1)
 	exact := loginguard.Options{Fold: func(s string) string { return s }}
 	require.Empty(t, newReaders(t, exact).post("203.0.113.5:1", form, body).Result().Cookies())
+	require.Empty(t, newReaders(t, loginguard.Options{}).post("203.0.113.5:1", form, body).Result().Cookies())
 }
 
 // A function around Field may add text to the name: it is part of every name that a reader finds.
@@ -166,5 +168,30 @@ func TestNamesInTheFormOfField(t *testing.T) {
 				require.Empty(t, w.Result().Cookies(), name)
 			}
 		}
+	}
+}
+
+// A handler that states successes is not accused because known devices fail. One that never does is reported to the
+// guard's own logger, once.
+func TestHandlersThatStateNoSuccess(t *testing.T) {
+	t.Parallel()
+	for _, states := range []bool{true, false} {
+		log, o := logged()
+		s := newSite(t, o)
+		for i := range 10 {
+			name, password := fmt.Sprint("user", i), "wrong"
+			if states {
+				password = "right"
+			}
+			cookies := s.post(v4(i), name, password).Result().Cookies()
+			for range 4 {
+				s.post(v4(i), name, "wrong", cookies...)
+			}
+		}
+		want := 1
+		if states {
+			want = 0
+		}
+		require.Equal(t, want, strings.Count(log.String(), "no handler has stated the success"), log)
 	}
 }

@@ -17,10 +17,10 @@ import (
 	"github.com/mainstay-go/mainstay/ratelimit/loginguard"
 )
 
-// logged returns options whose log is in the buffer.
+// logged returns options whose log is in the buffer. They have a challenge, because the guard warns without one.
 func logged() (*bytes.Buffer, loginguard.Options) {
 	log := new(bytes.Buffer)
-	return log, loginguard.Options{Logger: slog.New(slog.NewTextHandler(log, nil))}
+	return log, loginguard.Options{Logger: slog.New(slog.NewTextHandler(log, nil)), Challenge: http.NotFoundHandler()}
 }
 
 func succeed(r *http.Request) { ratelimit.AdmissionFrom(r.Context()).Succeed() }

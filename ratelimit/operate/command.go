@@ -16,7 +16,8 @@ import (
 // Usage describes the arguments of Command.
 const Usage = `list [-policy NAME] [-blocked] [PREFIX]   the keys that have used units
 unlock POLICY KEY                         forgets what a key has used
-block POLICY KEY DURATION                 refuses a key for a time, such as 1h`
+block POLICY KEY DURATION                 refuses a key for a time, such as 1h
+KEY is a key of the list, or a kind and an id, such as ip:203.0.113.7 or "account:Anna Berg"`
 
 // ErrUsage means that Command cannot use its arguments.
 var ErrUsage = errors.New("operate: these arguments are not valid")
@@ -51,11 +52,11 @@ func Command(ctx context.Context, args []string, out io.Writer, limiters ...Limi
 }
 
 func set(ctx context.Context, args []string, wait time.Duration, out io.Writer, limiters []Limiter) error {
-	s, err := Set(ctx, limiters, args[0], args[1], wait)
+	before, after, err := Set(ctx, limiters, args[0], args[1], wait)
 	if err != nil {
 		return err
 	}
-	return table(out, []Status{s})
+	return table(out, []Status{before, after}, "before", "after")
 }
 
 func list(ctx context.Context, args []string, out io.Writer, limiters []Limiter) error {
@@ -87,10 +88,17 @@ func list(ctx context.Context, args []string, out io.Writer, limiters []Limiter)
 	return err
 }
 
-func table(out io.Writer, list []Status) error {
+// table prints a line for each status, each with its label if there are labels.
+func table(out io.Writer, list []Status, labels ...string) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	if labels != nil {
+		fmt.Fprint(w, "WHEN\t")
+	}
 	fmt.Fprintln(w, strings.Join([]string{"POLICY", "KEY", "LEFT", "OF", "STATE"}, "\t"))
-	for _, s := range list {
+	for i, s := range list {
+		if labels != nil {
+			fmt.Fprint(w, labels[i]+"\t")
+		}
 		state := "free"
 		switch wait := time.Duration(s.RetryAfter * float64(time.Second)).Round(time.Second); {
 		case s.Limit == ratelimit.Unlimited:

@@ -18,6 +18,8 @@ import (
 //	POST   /block   {"policy":"login","key":"ip:203.0.113.7","for":"1h"}
 //	POST   /unlock  {"policy":"login","key":"ip:203.0.113.7"}
 //
+// The responses to POST contain the status of the key before and after the change.
+//
 // Browsers send cookies with requests from other sites: put http.CrossOriginProtection in front
 // if authorized accepts a cookie.
 func Handler(authorized func(*http.Request) bool, limiters ...Limiter) http.Handler {
@@ -74,12 +76,12 @@ func (h handler) unlock(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h handler) set(w http.ResponseWriter, r *http.Request, in change, wait time.Duration) {
-	s, err := Set(r.Context(), h.limiters, in.Policy, in.Key, wait)
+	before, after, err := Set(r.Context(), h.limiters, in.Policy, in.Key, wait)
 	if err != nil {
 		fail(w, err)
 		return
 	}
-	reply(w, http.StatusOK, s)
+	reply(w, http.StatusOK, map[string]Status{"before": before, "after": after})
 }
 
 func read(w http.ResponseWriter, r *http.Request) (in change, ok bool) {

@@ -19,6 +19,9 @@ import (
 )
 
 // Limiter is a limiter that can list its keys: *ratelimit.Memory and *redislimit.Limiter.
+//
+// A limiter whose keys differ from what an operator knows may also have a method OperatorKey(text string) (string, error).
+// It returns the key that an operator means by a text. The limiters of a login guard have one.
 type Limiter interface {
 	ratelimit.Limiter
 	// Keys returns the keys that begin with prefix and have used units.
@@ -81,10 +84,7 @@ func List(ctx context.Context, limiters []Limiter, policy, prefix string, blocke
 		limiters = []Limiter{l}
 	}
 	for _, l := range limiters {
-		if r, err := l.AllowN(ctx, "operate:list", 0); err != nil || r.Degraded { // a listing would be empty
-			if err == nil {
-				err = ratelimit.ErrUnavailable
-			}
+		if _, err := peek(ctx, l, "operate:list"); err != nil { // a listing would be empty
 			return nil, fmt.Errorf("operate: the keys cannot be listed: %w", err)
 		}
 		for key, r := range l.Keys(ctx, prefix) {
@@ -111,21 +111,96 @@ func find(limiters []Limiter, policy string) (Limiter, error) {
 	return nil, fmt.Errorf("operate: there is no policy %q; the policies are %s", policy, strings.Join(names, ", "))
 }
 
-// Set blocks a key of a policy for a time, or unlocks it if wait is 0, and returns its status.
+// Set blocks a key of a policy for a time, or unlocks it if wait is 0. It returns the status before, and then the status
+// that the limiter reports. To unlock a key that has used nothing is an error, which names similar keys.
 //
-// The key is a key of a listing, or a kind and an id that is not hashed yet, such as
+// The key is a key of a listing, or a kind and an id as an operator knows them, such as
 // "account:Anna Berg" or "ip:2001:db8::7".
-func Set(ctx context.Context, limiters []Limiter, policy, key string, wait time.Duration) (Status, error) {
+func Set(ctx context.Context, limiters []Limiter, policy, key string, wait time.Duration) (before, after Status, err error) {
 	l, err := find(limiters, policy)
 	if err != nil {
-		return Status{}, err
+		return before, after, err
 	}
-	key = keyOf(key)
-	if err := l.Block(ctx, key, wait); err != nil {
-		return Status{}, fmt.Errorf("operate: the key is unchanged: %w", err)
+	keys, err := keysOf(l, key)
+	if err != nil {
+		return before, after, fmt.Errorf("operate: %w", err)
 	}
+	used := ""
+	for i, key := range keys {
+		r, err := peek(ctx, l, key)
+		if err != nil {
+			return before, after, fmt.Errorf("operate: the key is unchanged: %w", err)
+		}
+		inUse := !r.Allowed || r.Shadowed || r.Remaining < r.Limit || r.ResetAfter > 0
+		if inUse && used == "" {
+			used = key
+		}
+		if i == 0 || used == key {
+			before = status(key, r)
+		}
+	}
+	switch {
+	case used != "":
+		keys = []string{used}
+	case wait == 0:
+		return before, after, unused(ctx, l, key)
+	}
+	for _, key := range keys { // those that the limiter may use for the text
+		if err := l.Block(ctx, key, wait); err != nil {
+			return before, after, fmt.Errorf("operate: the key is unchanged: %w", err)
+		}
+	}
+	r, err := peek(ctx, l, keys[0])
+	return before, status(keys[0], r), err
+}
+
+// peek returns the state of a key at the back-end.
+func peek(ctx context.Context, l Limiter, key string) (ratelimit.Result, error) {
 	r, err := l.AllowN(ctx, key, 0)
-	return status(key, r), err
+	if err == nil && r.Degraded {
+		err = ratelimit.ErrUnavailable
+	}
+	return r, err
+}
+
+// unused is the error about a key that has used nothing.
+func unused(ctx context.Context, l Limiter, text string) error {
+	kind, id, ok := strings.Cut(text, ":")
+	if !ok {
+		kind, id = "", text
+	}
+	var close, others []string
+	looked := 0
+	for key := range l.Keys(ctx, "") {
+		switch {
+		case strings.Contains(strings.ToLower(key), strings.ToLower(strings.TrimSpace(id))):
+			close = append(close, key)
+		case strings.HasPrefix(key, kind+":"):
+			others = append(others, key)
+		}
+		if looked++; looked == maxListed {
+			break
+		}
+	}
+	similar := "no key looks similar"
+	if list := append(close, others...); len(list) > 0 {
+		similar = "similar keys are " + strings.Join(list[:min(len(list), 5)], ", ")
+	}
+	return fmt.Errorf(`operate: the key %q of policy %s has used nothing, so there is nothing to unlock; %s; a key is a kind and an id, such as "ip:203.0.113.7" or "account:Anna Berg", or a key of a listing`, text, l.Policy().Name, similar)
+}
+
+// keysOf returns the keys that an operator may mean, the usual one first.
+func keysOf(l Limiter, text string) ([]string, error) {
+	if l, ok := l.(interface {
+		OperatorKey(text string) (string, error)
+	}); ok {
+		key, err := l.OperatorKey(text)
+		return []string{key}, err
+	}
+	if key := keyOf(text); key != text {
+		return []string{key, text}, nil // the service may use keys that Key has not made
+	}
+	return []string{text}, nil
 }
 
 // keyOf returns the key that an operator means. Keys of a listing have no other characters

@@ -3,9 +3,11 @@ package operate_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -67,7 +69,7 @@ func TestLimiters(t *testing.T) {
 	require.NoError(t, err)
 	list, err := operate.Limiters(guard.Limiters()...)
 	require.NoError(t, err)
-	require.Len(t, list, 6)
+	require.Len(t, list, 7)
 	_, err = operate.Limiters(decorated{guard.Limiters()[0]})
 	require.ErrorContains(t, err, `policy "login"`)
 	_, err = operate.Limiters(guard.Limiters()[0], guard.Limiters()[0])
@@ -105,7 +107,8 @@ func TestHandlerAndCommand(t *testing.T) {
 			require.True(t, r.Allowed)
 			code, got = send("POST", "/block", `{"policy":"login","key":"ip:192.0.2.1","for":"2h"}`)
 			require.Equal(t, 200, code)
-			require.InDelta(t, 7200, got["retry_after"], 5)
+			require.Equal(t, false, got["before"].(map[string]any)["blocked"])
+			require.InDelta(t, 7200, got["after"].(map[string]any)["retry_after"], 5)
 			for _, bad := range []string{`{"policy":"other","key":"k","for":"1h"}`, `{"policy":"login","key":"k"}`, `{"policy":"login","key":"","for":"1h"}`, `x`} {
 				code, _ = send("POST", "/block", bad)
 				require.Equal(t, 400, code, bad)
@@ -140,16 +143,127 @@ func TestHandlerAndCommand(t *testing.T) {
 				"account:Anna Berg": ratelimit.Key("account", "Anna Berg"), "ip:2001:db8:1:2::7": "ip:2001-db8-1-2--",
 				"ip:::ffff:192.0.2.44": "ip:192.0.2.44", "login:everyone": "login:everyone",
 			} {
-				s, err := operate.Set(t.Context(), []operate.Limiter{l}, "login", text, time.Hour)
+				_, s, err := operate.Set(t.Context(), []operate.Limiter{l}, "login", text, time.Hour)
 				require.NoError(t, err)
 				require.Equal(t, key, s.Key)
 				r, err := l.AllowN(t.Context(), key, 1)
 				require.NoError(t, err)
 				require.False(t, r.Allowed, text)
-				s, err = operate.Set(t.Context(), []operate.Limiter{l}, "login", s.Key, 0) // as a listing shows it
+				before, s, err := operate.Set(t.Context(), []operate.Limiter{l}, "login", s.Key, 0) // as a listing shows it
 				require.NoError(t, err)
+				require.True(t, before.Blocked)
 				require.False(t, s.Blocked)
 			}
 		})
+	}
+}
+
+// The words of an operator reach the keys of every limit of a login guard, whatever the guard makes of names and addresses.
+func TestWordsForAGuard(t *testing.T) {
+	for _, fold := range []func(string) string{nil, func(s string) string { return s }} {
+		guard, err := loginguard.New(make([]byte, 32), &loginguard.Options{Fold: fold, Logger: slog.New(slog.DiscardHandler)})
+		require.NoError(t, err)
+		list, err := operate.Limiters(guard.Limiters()...)
+		require.NoError(t, err)
+		h := guard.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		try := func(addr, name string) int {
+			r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(url.Values{"username": {name}}.Encode()))
+			r.RemoteAddr = addr
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			return w.Code
+		}
+		do := func(args ...string) (string, error) {
+			var out bytes.Buffer
+			err := operate.Command(t.Context(), args, &out, list...)
+			return out.String(), err
+		}
+		for i := range 50 {
+			try(fmt.Sprintf("203.0.%d.5:1", i/5), "Anna Berg")
+		}
+		require.Equal(t, 429, try("198.51.100.8:1", "Anna Berg"))
+		out, err := do("unlock", "login-account", "account:Anna Berg")
+		require.NoError(t, err)
+		require.Regexp(t, `before .* 0 +50 +blocked for[^\n]*\nafter .* 50 +50 +free`, out)
+		require.Equal(t, 200, try("198.51.100.8:1", "Anna Berg"))
+
+		for policy, c := range map[string]struct{ words, in, out string }{
+			"login":               {"ip:192.0.2.7", "192.0.2.7:1", "192.0.2.8:1"},
+			"login-network":       {"ip:198.51.100.99", "198.51.100.1:1", "198.51.101.1:1"},
+			"login-site":          {"ip:2001:db8::7", "[2001:db8:0:ff::1]:1", "[2001:db8:0:100::1]:1"},
+			"login-known-address": {"ip:2001:db8:7::7", "", ""},
+			"login-account":       {"account: Carl Cox ", "192.0.2.9:1", ""},
+			"login-everyone":      {"everyone", "192.0.2.10:1", ""},
+		} {
+			out, err := do("block", policy, c.words, "1h")
+			require.NoError(t, err)
+			require.Regexp(t, `after .*blocked for 1h`, out)
+			if c.in != "" {
+				require.Equal(t, 429, try(c.in, " Carl Cox "), policy)
+			}
+			if c.out != "" {
+				require.Equal(t, 200, try(c.out, "bob"), policy)
+			}
+			out, err = do("list", "-policy", policy, "-blocked")
+			require.NoError(t, err)
+			key := strings.Fields(strings.Split(out, "\n")[1])[1]
+			_, err = do("unlock", policy, key)
+			require.NoError(t, err, "as the listing shows it")
+		}
+	}
+}
+
+// A key without any use is an error that shows how keys are written.
+func TestAKeyWithoutUse(t *testing.T) {
+	for name, l := range limiters(t) {
+		_, err := l.AllowN(t.Context(), ratelimit.Key("user", "anna"), 1)
+		require.NoError(t, err)
+		var out bytes.Buffer
+		err = operate.Command(t.Context(), []string{"unlock", "login", "user:Anna"}, &out, l)
+		require.ErrorContains(t, err, "user:anna", name)
+		err = operate.Command(t.Context(), []string{"unlock", "login", "anna"}, &out, l)
+		require.ErrorContains(t, err, `"ip:203.0.113.7"`, name)
+		require.Empty(t, out.String())
+		w := httptest.NewRecorder()
+		operate.Handler(func(*http.Request) bool { return true }, l).
+			ServeHTTP(w, httptest.NewRequest("POST", "/unlock", strings.NewReader(`{"policy":"login","key":"user:Anna"}`)))
+		require.Equal(t, 400, w.Code)
+		require.Contains(t, w.Body.String(), "user:anna")
+	}
+}
+
+// Keys that are not made with ratelimit.Key are found by their text, and on Redis by the hash of a listing.
+func TestKeysOfAServicesOwn(t *testing.T) {
+	for name, l := range limiters(t) {
+		const key = "path:/api/reports"
+		use := func() {
+			for range 5 {
+				_, err := l.AllowN(t.Context(), key, 1)
+				require.NoError(t, err)
+			}
+		}
+		use()
+		list, err := operate.List(t.Context(), []operate.Limiter{l}, "", "", true)
+		require.NoError(t, err)
+		require.Len(t, list, 1, name)
+		require.Equal(t, 0, list[0].Remaining)
+		for _, words := range []string{key, list[0].Key} {
+			before, after, err := operate.Set(t.Context(), []operate.Limiter{l}, "login", words, 0)
+			require.NoError(t, err)
+			require.True(t, before.Blocked)
+			require.False(t, after.Blocked)
+			require.Equal(t, 5, after.Remaining)
+			require.Eventually(t, func() bool { // another process may remember the denial for a second
+				r, err := l.AllowN(t.Context(), key, 1)
+				return err == nil && r.Allowed
+			}, 10*time.Second, 10*time.Millisecond)
+			use()
+		}
+		_, after, err := operate.Set(t.Context(), []operate.Limiter{l}, "login", "path:/api/other", time.Hour)
+		require.NoError(t, err)
+		require.True(t, after.Blocked)
+		r, err := l.AllowN(t.Context(), "path:/api/other", 1)
+		require.NoError(t, err)
+		require.False(t, r.Allowed, "a new key, as the service may write it")
 	}
 }

@@ -14,7 +14,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,9 +34,10 @@ type Options struct {
 	// Limiter delays requests to the known rate of the service. Default: nil; only the
 	// service's own answers do.
 	Limiter ratelimit.Limiter
-	// Key returns what requests share a limit. Default: the host of the URL.
+	// Key returns what requests share a limit. Default: the host of the URL, in one spelling.
 	Key func(*http.Request) string
-	// MaxWait is the longest that a request waits before it is sent. Default: 1 min.
+	// MaxWait is the longest that a request waits in all, for the service and for Limiter.
+	// Default: 1 min.
 	MaxWait time.Duration
 	// Retries is how many times a request is sent again after 429 or 503 with a Retry-After,
 	// if its body can be read again. Negative: never. Default: 1.
@@ -53,6 +56,7 @@ type Transport struct {
 // host is the pause that a service has asked for.
 type host struct {
 	until time.Time // no request before
+	next  time.Time // when the next request may be sent, behind those that wait
 	gap   time.Duration
 }
 
@@ -69,7 +73,7 @@ func New(base http.RoundTripper, opts *Options) *Transport {
 		t.base = http.DefaultTransport
 	}
 	if t.opts.Key == nil {
-		t.opts.Key = func(r *http.Request) string { return "host:" + r.URL.Host }
+		t.opts.Key = func(r *http.Request) string { return "host:" + canonical(r.URL) }
 	}
 	if t.opts.MaxWait == 0 {
 		t.opts.MaxWait = time.Minute
@@ -87,11 +91,19 @@ func New(base http.RoundTripper, opts *Options) *Transport {
 // that would be too late.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	key := t.opts.Key(r)
+	left := t.opts.MaxWait
 	for try := 0; ; try++ {
-		err := t.wait(r.Context(), key)
-		if err == nil && try == 0 && r.Response != nil {
-			err = t.redirected(r)
+		start := time.Now()
+		deadline := start.Add(left)
+		if own, ok := r.Context().Deadline(); ok && own.Before(deadline) {
+			deadline = own
 		}
+		var redirect time.Duration
+		if try == 0 && r.Response != nil {
+			redirect = retryAfter(r.Response.Header, start)
+		}
+		err := t.wait(r.Context(), key, deadline, redirect)
+		left -= time.Since(start)
 		if err != nil {
 			if r.Body != nil {
 				r.Body.Close()
@@ -104,7 +116,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		wait := t.learn(key, resp)
 		refused := resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable
-		if !refused || wait <= 0 || try >= t.opts.Retries || !t.patient(r.Context(), wait) {
+		if !refused || wait <= 0 || try >= t.opts.Retries || wait > left || !patient(r.Context(), wait) {
 			return resp, nil
 		}
 		next := r
@@ -124,35 +136,29 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 }
 
-// patient reports whether a request can wait so long.
-func (t *Transport) patient(ctx context.Context, wait time.Duration) bool {
+// patient reports whether the context of a request lasts for longer than a wait.
+func patient(ctx context.Context, wait time.Duration) bool {
 	deadline, ok := ctx.Deadline()
-	return wait <= t.opts.MaxWait && (!ok || time.Until(deadline) > wait)
+	return !ok || time.Until(deadline) > wait
 }
 
-// wait blocks until a request may be sent. Requests that wait for one instant follow each
-// other at the pace that the service has asked for.
-func (t *Transport) wait(ctx context.Context, key string) error {
-	t.mu.Lock()
-	var pause time.Duration
-	if h := t.hosts[key]; h != nil {
-		if pause = time.Until(h.until); pause <= 0 {
-			delete(t.hosts, key)
-		} else if t.patient(ctx, pause) {
-			h.until = h.until.Add(h.gap)
-		}
-	}
-	t.mu.Unlock()
-	if pause > 0 && !t.patient(ctx, pause) {
-		return fmt.Errorf("%w: %v", ErrWait, pause.Round(time.Millisecond))
-	}
-	if err := sleep(ctx, pause); err != nil || t.opts.Limiter == nil {
+// wait blocks until a request may be sent: after the pause of its host, after the redirect that
+// led to it (RFC 9110, 10.2.3), and when the limiter allows it. The service may ask for a longer
+// pause meanwhile.
+func (t *Transport) wait(ctx context.Context, key string, deadline time.Time, redirect time.Duration) error {
+	if err := t.pause(ctx, key, deadline); err != nil {
 		return err
 	}
-	within := t.opts.MaxWait
-	if deadline, ok := ctx.Deadline(); ok {
-		within = min(within, max(time.Until(deadline), 1))
+	if err := sleepUntil(ctx, time.Now().Add(redirect), deadline); err != nil {
+		return err
 	}
+	if t.opts.Limiter == nil {
+		if redirect > 0 {
+			return t.pause(ctx, key, deadline)
+		}
+		return nil
+	}
+	within := max(time.Until(deadline), 1)
 	d, err := ratelimit.Decide(ctx, ratelimit.Check{Limiter: t.opts.Limiter, Key: key, Cost: 1, Within: within})
 	switch {
 	case err != nil && !errors.Is(err, ratelimit.ErrQueueFull):
@@ -160,16 +166,77 @@ func (t *Transport) wait(ctx context.Context, key string) error {
 	case err != nil || !d.Allowed:
 		return fmt.Errorf("%w: %v", ErrWait, d.Binding().RetryAfter.Round(time.Millisecond))
 	}
-	return d.Wait(ctx)
+	if err := d.Wait(ctx); err != nil {
+		return err
+	}
+	if err := t.pause(ctx, key, deadline); err != nil {
+		return errors.Join(err, d.Cancel(context.WithoutCancel(ctx)))
+	}
+	return nil
 }
 
-// redirected waits for as long as the redirect that led to r asks for: RFC 9110, 10.2.3.
-func (t *Transport) redirected(r *http.Request) error {
-	pause := retryAfter(r.Response.Header, time.Now())
-	if pause > 0 && !t.patient(r.Context(), pause) {
-		return fmt.Errorf("%w: %v", ErrWait, pause.Round(time.Millisecond))
+// pause blocks for as long as the service asks. Requests that wait for one instant follow each
+// other at the pace that the service has asked for.
+func (t *Transport) pause(ctx context.Context, key string, deadline time.Time) error {
+	for {
+		until := t.turn(key, deadline)
+		if until.IsZero() {
+			return ctx.Err()
+		}
+		if err := sleepUntil(ctx, until, deadline); err != nil {
+			return err
+		}
+		if !t.paused(key) {
+			return nil
+		}
 	}
-	return sleep(r.Context(), pause)
+}
+
+// turn returns when a request may be sent; zero is now. A turn before the deadline is taken.
+func (t *Transport) turn(key string, deadline time.Time) (until time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	h := t.hosts[key]
+	if h == nil {
+		return until
+	}
+	if !h.next.After(time.Now()) {
+		delete(t.hosts, key)
+		return until
+	}
+	until = h.next
+	if until.Before(deadline) {
+		h.next = h.next.Add(h.gap)
+	}
+	return until
+}
+
+// paused reports whether the service has asked for a pause that is not over.
+func (t *Transport) paused(key string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	h := t.hosts[key]
+	return h != nil && h.until.After(time.Now())
+}
+
+// sleepUntil returns at an instant. It fails at once if that is not before the deadline.
+func sleepUntil(ctx context.Context, until, deadline time.Time) error {
+	wait := time.Until(until)
+	if wait > 0 && !until.Before(deadline) {
+		return fmt.Errorf("%w: %v", ErrWait, wait.Round(time.Millisecond))
+	}
+	return sleep(ctx, wait)
+}
+
+// canonical returns the host of a URL in one spelling: in lower case, without a last dot, and
+// without the port that the scheme implies.
+func canonical(u *url.URL) string {
+	name := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+	port := u.Port()
+	if port == "" || port == "80" && u.Scheme == "http" || port == "443" && u.Scheme == "https" {
+		return name
+	}
+	return net.JoinHostPort(name, port)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -196,7 +263,7 @@ func (t *Transport) learn(key string, resp *http.Response) time.Duration {
 	defer t.mu.Unlock()
 	if len(t.hosts) >= maxHosts && t.hosts[key] == nil {
 		for k, h := range t.hosts {
-			if time.Now().After(h.until) {
+			if time.Now().After(h.next) {
 				delete(t.hosts, k)
 			}
 		}
@@ -206,9 +273,12 @@ func (t *Transport) learn(key string, resp *http.Response) time.Duration {
 	}
 	until := time.Now().Add(wait)
 	if h := t.hosts[key]; h == nil {
-		t.hosts[key] = &host{until: until, gap: gap}
+		t.hosts[key] = &host{until: until, next: until, gap: gap}
 	} else if until.After(h.until) {
 		h.until, h.gap = until, gap
+		if until.After(h.next) {
+			h.next = until
+		}
 	}
 	return wait
 }

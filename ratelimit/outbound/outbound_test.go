@@ -164,3 +164,118 @@ func TestRetryAfterOfASuccess(t *testing.T) {
 		require.ErrorIs(t, err, outbound.ErrWait)
 	})
 }
+
+// scripted answers by the path of a request, and notes when requests were sent.
+type scripted struct {
+	mu    sync.Mutex
+	start time.Time
+	sent  map[string]time.Duration
+	reply func(path string) (status int, retryAfter string)
+}
+
+func (s *scripted) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.mu.Lock()
+	s.sent[r.URL.Path] = time.Since(s.start)
+	s.mu.Unlock()
+	status, retry := s.reply(r.URL.Path)
+	h := http.Header{}
+	if retry != "" {
+		h.Set("Retry-After", retry)
+	}
+	return &http.Response{StatusCode: status, Header: h, Body: http.NoBody, Request: r}, nil
+}
+
+func (s *scripted) get(t *outbound.Transport, url string) error {
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return err
+	}
+	resp, err := t.RoundTrip(r)
+	if err == nil {
+		resp.Body.Close()
+	}
+	return err
+}
+
+// A pause that the service asks for while a request waits holds for that request too.
+func TestALongerPauseMeanwhile(t *testing.T) {
+	t.Parallel()
+	for name, limited := range map[string]bool{"a pause": false, "a limiter": true} {
+		synctest.Test(t, func(t *testing.T) {
+			up := &scripted{start: time.Now(), sent: map[string]time.Duration{}, reply: func(path string) (int, string) {
+				switch path {
+				case "/short":
+					return 429, "5"
+				case "/long": // in flight for 2 s
+					time.Sleep(2 * time.Second)
+					return 429, "60"
+				}
+				return 200, ""
+			}}
+			o := &outbound.Options{Retries: -1, MaxWait: 2 * time.Minute}
+			if limited {
+				l, err := ratelimit.NewMemory(ratelimit.Policy{Name: "out", Limit: 1, Window: 5 * time.Second}, nil)
+				require.NoError(t, err)
+				o.Limiter = l
+			}
+			tr := outbound.New(up, o)
+			var wg sync.WaitGroup
+			wg.Go(func() { up.get(tr, "http://api.example/long") })
+			time.Sleep(time.Second)
+			if !limited {
+				require.NoError(t, up.get(tr, "http://api.example/short"))
+			}
+			require.NoError(t, up.get(tr, "http://api.example/after"))
+			wg.Wait()
+			require.GreaterOrEqual(t, up.sent["/after"], 62*time.Second, name)
+		})
+	}
+}
+
+// The waits of one request add up to MaxWait at most.
+func TestMaxWaitIsForTheWholeWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l, err := ratelimit.NewMemory(ratelimit.Policy{Name: "out", Limit: 1, Window: 50 * time.Second}, nil)
+		require.NoError(t, err)
+		up := &scripted{sent: map[string]time.Duration{}, reply: func(path string) (int, string) {
+			if path == "/first" {
+				return 429, "40"
+			}
+			return 200, ""
+		}}
+		tr := outbound.New(up, &outbound.Options{Retries: -1, Limiter: l, MaxWait: time.Minute})
+		require.NoError(t, up.get(tr, "http://api.example/first"))
+		time.Sleep(time.Second)
+		var late, failed sync.Map
+		var wg sync.WaitGroup
+		for i := range 2 {
+			wg.Go(func() {
+				start := time.Now()
+				if err := up.get(tr, "http://api.example/"); err != nil {
+					failed.Store(i, errors.Is(err, outbound.ErrWait))
+				}
+				late.Store(i, time.Since(start) > time.Minute)
+			})
+		}
+		wg.Wait()
+		late.Range(func(_, v any) bool { require.False(t, v.(bool)); return true })
+		n := 0
+		failed.Range(func(_, v any) bool { n++; require.True(t, v.(bool)); return true })
+		require.Equal(t, 1, n)
+	})
+}
+
+// A host has one pause, however its name is written.
+func TestOneHostInSeveralSpellings(t *testing.T) {
+	t.Parallel()
+	n := 0
+	up := &scripted{sent: map[string]time.Duration{}, reply: func(string) (int, string) { n++; return 429, "300" }}
+	tr := outbound.New(up, nil)
+	for _, url := range []string{"https://api.example/", "https://API.example/", "https://api.example:443/", "https://api.example./", "http://api.example:80/"} {
+		up.get(tr, url)
+	}
+	require.Equal(t, 1, n)
+	up.get(tr, "https://api.example:8443/")
+	require.Equal(t, 2, n)
+}

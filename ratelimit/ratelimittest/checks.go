@@ -30,12 +30,16 @@ func checks() []check {
 		{"HopelessWaitersAreRefusedAtOnce", checkHopeless},
 		{"DebtIsPaidBack", checkDebt},
 		{"ACostCanBeSettled", checkSettle},
+		{"ACostCanBeChangedAgain", checkCharge},
+		{"ACostOf0CanBeCharged", checkChargeOf0},
 		{"NoChargeIsTooLarge", checkHugeDebt},
 		{"WhatAResetFreedIsNotFreedAgain", checkResetThenCancel},
 		{"BlockRefusesForAWhile", checkBlock},
+		{"ADenialThatCountsFreesNothing", checkCountDenied},
 		{"UnitsInFlightSaySo", checkFlight},
 		{"DecideTakesAllOrNothing", checkDecide},
 		{"ShadowRefusesAndDelaysNobody", checkShadowed},
+		{"ALimitOf0RefusesEveryQuestion", checkLimit0},
 		{"MistakesAreErrors", checkMistakes},
 	}
 }
@@ -215,6 +219,48 @@ func checkShadowed(t testing.TB, s *Suite) {
 		d, err := ratelimit.Decide(background, ratelimit.Check{Limiter: l.Limiter, Key: "k", Cost: 1, Within: within})
 		require(t, err == nil && d.Allowed && d.Results[0].Shadowed && d.Results[0].Delay == 0, "a use that may wait for %v: %+v, %v", within, d, err)
 	}
+}
+
+// checkLimit0: a LimitFunc that returns 0 blocks a key, whatever the question.
+func checkLimit0(t testing.TB, s *Suite) {
+	var limit atomic.Int64
+	p := s.lasting("limit-0", 5)
+	l := subject{s.New(t, p, &ratelimit.Options{LimitFunc: func(context.Context, string) (int, bool) { return int(limit.Load()), true }})}
+	questions := map[string]ratelimit.Check{
+		"a look": {}, "a use": {Cost: 1}, "more than the policy's limit": {Cost: 9}, "debt": {Cost: 5, Debt: true}, "debt above the limit": {Cost: 50, Debt: true},
+		"a wait": {Cost: 1, Within: time.Hour}, "in flight": {Cost: 1, FailuresOnly: true},
+	}
+	for _, used := range []string{"unused ", "used "} {
+		for name, q := range questions {
+			q.Key = used + name
+			limit.Store(5)
+			var old *ratelimit.Reservation
+			if used == "used " {
+				r, err := l.Reserve(background, q.Key, 2)
+				require(t, err == nil && r.Result().Allowed, "Reserve: %v", err)
+				old = r
+			}
+			limit.Store(0)
+			r, err := l.reserve(background, q)
+			res := r.Result()
+			require(t, err == nil && !res.Allowed && res.Remaining == 0 && res.RetryAfter == ratelimit.Never, "%s: %+v, %v", q.Key, res, err)
+			require(t, r.Settle(background, 3) == nil && r.Cancel(background) == nil, "%s: Settle failed", q.Key)
+			if old != nil {
+				require(t, old.Settle(background, 4) == nil, "%s: Settle of an earlier reservation failed", q.Key)
+			}
+			_, err = l.Wait(background, q.Key, 1)
+			require(t, errors.Is(err, ratelimit.ErrCostExceedsLimit) || errors.Is(err, ratelimit.ErrWouldExceedDeadline), "%s: Wait: %v", q.Key, err)
+			limit.Store(5)
+			want := 5
+			if old != nil {
+				want = 1
+			}
+			got := s.left(t, l, q.Key, want)
+			require(t, got == want, "%s: %d left under a limit of 5, want %d", q.Key, got, want)
+		}
+	}
+	limit.Store(0)
+	require(t, l.Block(background, "blocked", time.Hour) == nil && l.Reset(background, "blocked") == nil, "Block or Reset failed")
 }
 
 func checkMistakes(t testing.TB, s *Suite) {

@@ -82,6 +82,40 @@ func checkSettle(t testing.TB, s *Suite) {
 	require(t, s.left(t, l, "k", 48) == 48, "settling the same cost changed it")
 }
 
+// checkCharge: each Charge sets the cost of the request.
+func checkCharge(t testing.TB, s *Suite) {
+	l := s.make(t, s.lasting("charge", 100))
+	for key, totals := range map[string][]int{"rises": {11, 30, 70}, "falls": {6, 3, 0}, "falls and rises": {4, 8, 20}, "stays": {10, 10}} {
+		a, err := ratelimit.Admit(background, ratelimit.Check{Limiter: l.Limiter, Key: key, Cost: 10})
+		require(t, err == nil && a.Decision().Allowed, "Admit: %v", err)
+		for _, total := range totals {
+			require(t, a.Charge(total) == nil, "Charge failed")
+			got := s.left(t, l, key, 100-total)
+			require(t, got == 100-total, "%s: after a charge of %d: %d left, want %d", key, total, got, 100-total)
+		}
+		a.End()
+		require(t, s.left(t, l, key, 100-totals[len(totals)-1]) == 100-totals[len(totals)-1], "%s: End changed the cost", key)
+	}
+}
+
+// checkChargeOf0: a reservation of no units uses none, and can be settled for some.
+func checkChargeOf0(t testing.TB, s *Suite) {
+	l := s.make(t, s.lasting("charge-0", 100))
+	r, err := l.Reserve(background, "k", 0)
+	require(t, err == nil && r.Result().Allowed && r.Result().Remaining == 100, "Reserve: %+v, %v", r.Result(), err)
+	require(t, r.Settle(background, 30) == nil && r.Settle(background, 0) == nil, "Settle failed")
+	got := s.left(t, l, "k", 70)
+	require(t, got == 70, "after settling 0 for 30: %d left", got)
+	r, err = l.Reserve(background, "k", 0)
+	require(t, err == nil && r.Cancel(background) == nil, "Cancel: %v", err)
+	require(t, s.left(t, l, "k", 70) == 70, "canceling a reservation of 0 changed something")
+	a, err := ratelimit.Admit(background, ratelimit.Check{Limiter: l.Limiter, Key: "k"})
+	require(t, err == nil && a.Charge(60) == nil && a.Charge(200) == nil, "Charge: %v", err)
+	require(t, !must2(t)(l.Allow(background, "k")).Allowed, "let in while in debt")
+	r, err = l.Reserve(background, "k", 0)
+	require(t, err == nil && !r.Result().Allowed, "Reserve of 0 units in debt: %+v, %v", r.Result(), err)
+}
+
 func checkResetThenCancel(t testing.TB, s *Suite) {
 	p := s.lasting("reset-cancel", 5)
 	l := s.make(t, p)
@@ -122,6 +156,57 @@ func checkBlock(t testing.TB, s *Suite) {
 	s.Sleep(r.RetryAfter + s.Late)
 	require(t, must2(t)(l.Allow(background, "k")).Allowed, "denied after the block")
 }
+
+// checkCountDenied: a denial that counts replaces earlier uses only, and neither a block nor debt
+// nor the units of a waiter.
+func checkCountDenied(t testing.TB, s *Suite) {
+	if s.Algorithm != ratelimit.Exact {
+		return
+	}
+	p := s.policy("count-denied", 5)
+	p.CountDenied = true
+	l := s.make(t, p)
+	denied := func(l subject, key string, cost int) ratelimit.Result {
+		t.Helper()
+		r := must2(t)(l.AllowN(background, key, cost))
+		require(t, !r.Allowed && !r.Degraded, "%s: a cost of %d is allowed: %+v", key, cost, r)
+		return r
+	}
+	require(t, l.Block(background, "blocked", 24*time.Hour) == nil, "Block failed")
+	must(t, 0, errOfReserve(l.reserve(background, ratelimit.Check{Key: "in debt", Cost: 250, Debt: true})))
+	for range 3 {
+		r := denied(l, "blocked", 5)
+		require(t, r.RetryAfter > 20*time.Hour, "a key that is blocked for a day: %+v", r)
+		r = denied(l, "in debt", 5)
+		require(t, r.RetryAfter > 10*p.Window, "a key in debt of 50 limits: %+v", r)
+		s.Sleep(p.Window + s.Late)
+	}
+
+	p = s.lasting("count-denied-long", 5)
+	p.CountDenied = true
+	l = s.make(t, p)
+	require(t, l.Block(background, "blocked", p.Window/2) == nil, "Block failed")
+	for _, cost := range []int{1, 5, 3} {
+		r := denied(l, "blocked", cost)
+		require(t, r.RetryAfter <= p.Window/2+s.Late, "a block of half a window: %+v", r)
+	}
+	require(t, burst(t, l, "waiters", 5) == 5, "not the limit")
+	for i := range 3 {
+		r, err := l.reserve(background, ratelimit.Check{Key: "waiters", Cost: 5, Within: 10 * p.Window})
+		turn := time.Duration(i+1) * p.Window
+		require(t, err == nil && r.Result().Allowed && r.Result().Delay > turn-p.Window/2, "waiter %d: %+v, %v", i, r.Result(), err)
+		for _, cost := range []int{1, 5, 3} {
+			denied(l, "waiters", cost)
+		}
+	}
+	require(t, burst(t, l, "uses", 4) == 4, "not the limit")
+	for range 3 {
+		r := denied(l, "uses", 3)
+		require(t, r.Remaining == 0, "a denied cost of 3 of 5 counts: %+v", r)
+	}
+}
+
+func errOfReserve(_ *ratelimit.Reservation, err error) error { return err }
 
 func checkFlight(t testing.TB, s *Suite) {
 	if s.Algorithm == ratelimit.GCRA && !s.Virtual {

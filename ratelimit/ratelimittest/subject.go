@@ -11,7 +11,7 @@ import (
 // subject is the limiter under test. Its methods need only the four of a Limiter.
 type subject struct{ ratelimit.Limiter }
 
-func (s *Suite) make(t testing.TB, p ratelimit.Policy) subject { return subject{s.New(t, p)} }
+func (s *Suite) make(t testing.TB, p ratelimit.Policy) subject { return subject{s.New(t, p, nil)} }
 
 func (l subject) Allow(ctx context.Context, key string) (ratelimit.Result, error) {
 	return l.AllowN(ctx, key, 1)

@@ -13,8 +13,9 @@ import (
 
 // Suite describes an implementation.
 type Suite struct {
-	// New returns a limiter for the policy that has no history. Required.
-	New func(t testing.TB, p ratelimit.Policy) ratelimit.Limiter
+	// New returns a limiter for the policy that has no history. Of o, which may be nil, LimitFunc
+	// applies. Required.
+	New func(t testing.TB, p ratelimit.Policy, o *ratelimit.Options) ratelimit.Limiter
 	// Algorithm is given to every policy. Default: Exact.
 	Algorithm ratelimit.Algorithm
 	// Virtual runs every check in a testing/synctest bubble, where hours pass in

@@ -20,8 +20,8 @@ func TestMemory(t *testing.T) {
 			Suite{
 				Algorithm: algorithm,
 				Virtual:   true,
-				New: func(t testing.TB, p ratelimit.Policy) ratelimit.Limiter {
-					l, err := ratelimit.NewMemory(p, nil)
+				New: func(t testing.TB, p ratelimit.Policy, options *ratelimit.Options) ratelimit.Limiter {
+					l, err := ratelimit.NewMemory(p, options)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -119,6 +119,8 @@ type brokenBackend struct {
 	b *broken
 }
 
+func (b *brokenBackend) Group() any { return b.b } // it decides about its own limiter only
+
 func (b *brokenBackend) Take(ctx context.Context, checks []ratelimit.Check) ([]*ratelimit.Reservation, error) {
 	own := make([]ratelimit.Check, len(checks))
 	for i, c := range checks {
@@ -126,6 +128,10 @@ func (b *brokenBackend) Take(ctx context.Context, checks []ratelimit.Check) ([]*
 		switch b.b.fault {
 		case "no queue":
 			own[i].Within = 0
+		case "charges no request of cost 0":
+			if c.Debt {
+				own[i].Debt, own[i].Cost = false, 0
+			}
 		case "no debt":
 			own[i].Debt = false
 			own[i].Cost = min(c.Cost, b.b.policy.Limit)
@@ -135,7 +141,7 @@ func (b *brokenBackend) Take(ctx context.Context, checks []ratelimit.Check) ([]*
 	}
 	list, err := b.Backend.Take(ctx, own)
 	for i, r := range list {
-		if err == nil && r != nil {
+		if err == nil && r != nil && checks[i].Cost > 0 {
 			list[i] = driver.NewReservation(r.Result(), b, brokenUse{r, checks[i].Key})
 		}
 	}
@@ -158,8 +164,10 @@ func (b *brokenBackend) Settle(ctx context.Context, list []*ratelimit.Reservatio
 			if costs[i] == 0 {
 				use.Settle(ctx, 0)
 			}
+		case "settles once":
+			use.Settle(ctx, costs[i])
 		default:
-			if err := use.Settle(ctx, costs[i]); err != nil {
+			if err := driver.Settle(ctx, use.Reservation, costs[i]); err != nil {
 				return err
 			}
 		}
@@ -191,12 +199,13 @@ func TestSuiteFindsFaults(t *testing.T) {
 	for _, fault := range []string{
 		"fixed window", "shares keys", "one too many", "check, then act", "accepts empty keys", "early retry",
 		"charges what it denies", "peek uses", "cancel does nothing", "cancel forgets all", "reset does nothing",
-		"block does nothing", "no queue", "no debt", "nothing flies", "settles all or nothing", "shadow refuses",
+		"block does nothing", "no queue", "no debt", "nothing flies", "settles all or nothing", "settles once", "shadow refuses",
+		"charges no request of cost 0", "", // the last one has no fault
 	} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
-			s := Suite{Virtual: true, New: func(t testing.TB, p ratelimit.Policy) ratelimit.Limiter {
-				l, err := ratelimit.NewMemory(p, nil)
+			s := Suite{Virtual: true, New: func(t testing.TB, p ratelimit.Policy, options *ratelimit.Options) ratelimit.Limiter {
+				l, err := ratelimit.NewMemory(p, options)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -217,8 +226,8 @@ func TestSuiteFindsFaults(t *testing.T) {
 					}
 				})
 			}
-			if len(found) == 0 {
-				t.Fatal("no check fails")
+			if (len(found) > 0) != (fault != "") {
+				t.Fatal("the checks that fail:", found)
 			}
 			t.Log("found by", found)
 		})

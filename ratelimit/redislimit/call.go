@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -39,6 +40,9 @@ type call struct {
 func (c *call) at() string {
 	if c.redisKey == "" {
 		c.redisKey = c.l.store.redisKey(c.check.Key, c.l.suffix)
+		if c.check.Cost == 0 {
+			c.redisKey = c.l.store.listedKey(c.check.Key, c.l.suffix)
+		}
 	}
 	return c.redisKey
 }
@@ -176,10 +180,14 @@ func (c *call) fallback(ctx context.Context, cause error) error {
 	c.res.Degraded, c.res.Cost = true, c.check.Cost
 	if err == nil && c.res.Allowed && !c.res.Shadowed && check.Cost > 0 {
 		c.mirror, c.local = d.Reservation(0), true
-		if !crossSlot(cause) && !isReply(cause) {
-			if s := c.l.store; !s.outage.add(c) && s.due("forgotten") {
-				s.opts.Logger.WarnContext(ctx, "redislimit: Redis is away, and more than 100,000 uses wait for it; other processes will not count further ones, see Stats.Forgotten")
-			}
+		if check.Cost < c.check.Cost { // the rest is debt, which this process repays before it allows more
+			err = driver.Settle(ctx, c.mirror, c.check.Cost)
+		}
+		s := c.l.store
+		if ofKey(cause) { // Redis would refuse the merge too
+			s.outage.forgotten.Add(1)
+		} else if !s.outage.add(c) && s.due("forgotten") {
+			s.opts.Logger.WarnContext(ctx, "redislimit: Redis is away, and more than 100,000 uses wait for it; other processes will not count further ones, see Stats.Forgotten")
 		}
 	}
 	return err
@@ -244,7 +252,7 @@ func (s *Store) withdraw(ctx context.Context, calls []*call) error {
 	if len(booked) == 0 {
 		return nil
 	}
-	err := s.settle(context.WithoutCancel(ctx), booked, make([]int, len(booked)))
+	err := s.settle(context.WithoutCancel(ctx), booked, costs(booked), make([]int, len(booked)))
 	for _, c := range booked {
 		c.booked, c.mirror = false, nil
 	}
@@ -381,7 +389,7 @@ func (s *Store) decideTogether(ctx context.Context, calls []*call) error {
 		case crossSlot(err): // one address of a Cluster after all
 			s.slots.Store(true)
 			groups = bySubject(calls)
-		case isReply(err) && !outOfService(err): // one of the keys: the others do not pay for it
+		case ofKey(err): // one of the keys: the others do not pay for it
 			groups = nil
 			for _, c := range calls {
 				groups = append(groups, []*call{c})
@@ -443,7 +451,7 @@ func (s *Store) undo(ctx context.Context, calls []*call) error {
 	if len(booked) == 0 {
 		return nil
 	}
-	err := s.settle(context.WithoutCancel(ctx), booked, make([]int, len(booked)))
+	err := s.settle(context.WithoutCancel(ctx), booked, costs(booked), make([]int, len(booked)))
 	for _, c := range booked {
 		c.mu.Lock()
 		c.undone = true
@@ -452,14 +460,23 @@ func (s *Store) undo(ctx context.Context, calls []*call) error {
 	return err
 }
 
-// settle gives calls their final costs.
-func (s *Store) settle(ctx context.Context, calls []*call, costs []int) error {
+// costs returns what calls have booked.
+func costs(calls []*call) []int {
+	list := make([]int, len(calls))
+	for i, c := range calls {
+		list[i] = c.check.Cost
+	}
+	return list
+}
+
+// settle changes the costs of calls.
+func (s *Store) settle(ctx context.Context, calls []*call, from, costs []int) error {
 	var errs []error
 	var onRedis []*call
-	var final []int
+	var old, final []int
 	for i, c := range calls {
 		if c.leased != nil {
-			errs = append(errs, c.leased.settle(ctx, c, costs[i]))
+			errs = append(errs, c.leased.settle(ctx, c, from[i], costs[i]))
 			continue
 		}
 		c.mu.Lock()
@@ -469,33 +486,37 @@ func (s *Store) settle(ctx context.Context, calls []*call, costs []int) error {
 		}
 		c.mu.Unlock()
 		if mirror != nil {
-			errs = append(errs, mirror.Settle(ctx, costs[i]))
+			errs = append(errs, driver.Settle(ctx, mirror, costs[i]))
 		}
-		if booked && (costs[i] != c.check.Cost || c.name != "") {
-			onRedis, final = append(onRedis, c), append(final, costs[i])
+		if booked && (costs[i] != from[i] || c.name != "") {
+			onRedis, old, final = append(onRedis, c), append(old, from[i]), append(final, costs[i])
 		}
 	}
 	if len(onRedis) > 0 {
-		errs = append(errs, s.give(ctx, onRedis, final))
+		errs = append(errs, s.give(ctx, onRedis, old, final))
 	}
 	return errors.Join(errs...)
 }
 
-// give gives bookings on Redis their final costs.
-func (s *Store) give(ctx context.Context, calls []*call, costs []int) error {
+// give changes the costs of bookings on Redis.
+func (s *Store) give(ctx context.Context, calls []*call, from, costs []int) error {
 	var keys []string
 	var args []any
 	var errs []error
 	for i, c := range calls {
-		if c.l.denials != nil && costs[i] < c.check.Cost {
+		if c.l.denials != nil && costs[i] < from[i] {
 			defer c.l.denials.drop(c.check.Key)
 		}
 		if c.l.gcra != nil {
-			errs = append(errs, s.settleGCRA(ctx, c, costs[i]))
+			errs = append(errs, s.settleGCRA(ctx, c, from[i], costs[i]))
 			continue
 		}
 		keys = append(keys, c.at(), c.at()+":"+rand.Text())
-		args = append(args, c.stamp, c.check.Cost, costs[i], grain(&c.l.policy, c.limit), c.limit, c.l.window, time.Since(c.sent).Microseconds(), c.name)
+		flying := ""
+		if c.name != "" {
+			flying = strconv.Itoa(c.check.Cost) + ":" + c.name
+		}
+		args = append(args, c.stamp, from[i], costs[i], grain(&c.l.policy, c.limit), c.limit, c.l.window, time.Since(c.sent).Microseconds(), flying)
 	}
 	switch n := len(keys) / 2; {
 	case n == 0:
@@ -503,7 +524,7 @@ func (s *Store) give(ctx context.Context, calls []*call, costs []int) error {
 		_, err := s.eval(ctx, settleScript, keys, args...)
 		if crossSlot(err) {
 			s.slots.Store(true)
-			return s.give(ctx, calls, costs)
+			return s.give(ctx, calls, from, costs)
 		}
 		errs = append(errs, err)
 	default:

@@ -1,6 +1,10 @@
 package redislimit
 
 import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -41,13 +45,45 @@ func TestClients(t *testing.T) {
 				ratelimittest.Suite{
 					Algorithm: algorithm,
 					Window:    500 * time.Millisecond,
-					New: func(t testing.TB, p ratelimit.Policy) ratelimit.Limiter {
+					New: func(t testing.TB, p ratelimit.Policy, options *ratelimit.Options) ratelimit.Limiter {
 						o := patient()
 						o.Prefix = t.Name()
-						return limiter(t, store(t, client, o), p, nil)
+						return limiter(t, store(t, client, o), p, options)
 					},
 				}.Run(t)
 			})
 		}
 	}
+}
+
+// The keys of a policy are listed on all shards of a Ring, and a client that hides its nodes is
+// reported.
+func TestKeysOfClients(t *testing.T) {
+	t.Parallel()
+	first, second := testserver.Redis(t), testserver.Redis(t)
+	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"first": first.Addr(), "second": second.Addr()}, MaxRetries: -1})
+	t.Cleanup(func() { ring.Close() })
+	var log bytes.Buffer
+	o := patient()
+	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	l := limiter(t, store(t, ring, o), login(), nil)
+	const keys = 30
+	for i := range keys {
+		_, err := l.Allow(context.Background(), fmt.Sprint("user:", i))
+		require.NoError(t, err)
+	}
+	list := map[string]bool{}
+	for key := range l.Keys(context.Background(), "user:") {
+		list[key] = true
+	}
+	require.Len(t, list, keys)
+	for range l.Keys(context.Background(), "user:") {
+		break // on the first node
+	}
+	require.Empty(t, log.String())
+	hidden := limiter(t, store(t, struct{ Client }{ring}, o), login(), nil)
+	for range hidden.Keys(context.Background(), "") {
+		t.Error("a key")
+	}
+	require.Contains(t, log.String(), "does not show its nodes")
 }

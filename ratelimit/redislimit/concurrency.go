@@ -137,12 +137,13 @@ func (c *Concurrency) Acquire(ctx context.Context, key string, weight int) (*con
 	} else if slot, err = c.wait(ctx, key, r); err != nil && !errors.Is(err, ratelimit.ErrUnavailable) {
 		return slot, err
 	}
-	c.report(ctx, key, slot.Result())
+	c.report(ctx, key, slot)
 	return slot, err
 }
 
 // report counts a decision and calls the hooks.
-func (c *Concurrency) report(ctx context.Context, key string, r ratelimit.Result) {
+func (c *Concurrency) report(ctx context.Context, key string, s *concurrency.Slot) {
+	r := s.Result()
 	if r.Allowed {
 		c.allowed.Add(1)
 	} else {
@@ -151,7 +152,7 @@ func (c *Concurrency) report(ctx context.Context, key string, r ratelimit.Result
 	if r.Degraded {
 		c.degraded.Add(1)
 	}
-	concurrency.Report(ctx, c.opts.Trace, c.opts.NearLimit, key, r)
+	concurrency.Report(ctx, c.opts.Trace, c.opts.NearLimit, key, s)
 }
 
 // wait takes slots, in turn if need be.

@@ -87,17 +87,19 @@ func (c *denyCache) get(key string, r *ratelimit.Result) bool {
 	return true
 }
 
-// put remembers the denial r that Redis gave after sent, unless some key has been dropped
-// since: r may be what Redis said before that, and overtaken on its way here.
+// put remembers the denial r that Redis gave after sent and that is read now, unless some key
+// has been dropped since: r may be what Redis said before that, and overtaken on its way here.
+// Its times begin now, as for the caller that receives it, because Redis may have decided at any
+// instant since sent.
 func (c *denyCache) put(key string, r *ratelimit.Result, sent time.Time) {
-	at := int64(sent.Sub(c.base))
+	at := int64(time.Since(c.base))
 	d := denial{next: at + int64(r.NextAfter), reset: at + int64(r.ResetAfter), limit: r.Limit, remaining: r.Remaining}
 	retry := at + int64(r.RetryAfter)
 	d.until = min(retry, at+int64(c.keep))
 	s := c.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if at <= s.dropped {
+	if int64(sent.Sub(c.base)) <= s.dropped {
 		return
 	}
 	if s.denials == nil {

@@ -30,19 +30,26 @@ var (
 )
 
 // outOfService reports whether a reply is about the node, rather than about one key or
-// command.
+// command: every code except those that are known to be about a key.
 func outOfService(err error) bool {
-	for _, prefix := range []string{
-		"LOADING", "READONLY", "CLUSTERDOWN", "MASTERDOWN", "MISCONF", "NOAUTH", "WRONGPASS", "NOPERM",
-		"BUSY ", "OOM", "NOREPLICAS", "TRYAGAIN", "UNBLOCKED",
-	} {
-		if strings.HasPrefix(err.Error(), prefix) {
-			return true
+	text := err.Error()
+	code, _, _ := strings.Cut(text, " ")
+	switch code {
+	case "ERR":
+		for _, node := range []string{"-MISCONF", "-OOM", "-READONLY", "-NOREPLICAS", "-MASTERDOWN", "max number of clients"} {
+			if strings.Contains(text, node) { // Redis 6 passes on the error of a script's own command
+				return true
+			}
 		}
+		return false
+	case "WRONGTYPE", "CROSSSLOT", "NOSCRIPT", "MOVED", "ASK", "BUSYKEY", "EXECABORT":
+		return false
 	}
-	// A script passes on the error of its own command.
-	return strings.Contains(err.Error(), "-MISCONF") || strings.Contains(err.Error(), "-OOM") || strings.Contains(err.Error(), "-READONLY")
+	return code == strings.ToUpper(code) // otherwise it is no code of a server
 }
+
+// ofKey reports whether err is a reply about one key or command. A repetition gets it too.
+func ofKey(err error) bool { return err != nil && isReply(err) && !outOfService(err) }
 
 // isReply reports whether err is an answer of Redis.
 func isReply(err error) bool {

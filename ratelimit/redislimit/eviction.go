@@ -2,6 +2,7 @@ package redislimit
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,7 +25,6 @@ type eviction struct {
 
 // readEviction finds out whether Redis evicts keys. Such a key gets all of its units back.
 func (s *Store) readEviction(ctx context.Context) {
-	var mu sync.Mutex
 	var total int64
 	policy := ""
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
@@ -35,8 +35,6 @@ func (s *Store) readEviction(ctx context.Context) {
 			return err
 		}
 		evicted, _ := strconv.ParseInt(infoField(text, "evicted_keys"), 10, 64)
-		mu.Lock()
-		defer mu.Unlock()
 		total += evicted
 		if p := infoField(text, "maxmemory_policy"); p != "noeviction" && infoField(text, "maxmemory") != "0" {
 			policy = p
@@ -71,19 +69,32 @@ func infoField(text, name string) string {
 	return text
 }
 
-// eachNode calls f for each master, one after the other. It does not reach the nodes of a client
-// that hides them, such as a redis.Ring.
+// eachNode calls f for each master or shard, one after the other. It fails for a client that
+// hides its nodes.
 func (s *Store) eachNode(ctx context.Context, f func(context.Context, *redis.Client) error) error {
+	var mu sync.Mutex
+	var nodes []*redis.Client
+	add := func(_ context.Context, node *redis.Client) error { // the client calls it for all at once
+		mu.Lock()
+		defer mu.Unlock()
+		nodes = append(nodes, node)
+		return nil
+	}
+	var err error
 	switch c := s.client.(type) {
 	case *redis.Client:
-		return f(ctx, c)
+		nodes = append(nodes, c)
 	case *redis.ClusterClient:
-		one := make(chan struct{}, 1) // ForEachMaster runs them at once
-		return c.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
-			one <- struct{}{}
-			defer func() { <-one }()
-			return f(ctx, node)
-		})
+		err = c.ForEachMaster(ctx, add)
+	case *redis.Ring:
+		err = c.ForEachShard(ctx, add)
+	default:
+		err = fmt.Errorf("redislimit: a %T does not show its nodes; use a *redis.Client, *redis.ClusterClient or *redis.Ring", c)
 	}
-	return nil
+	for _, node := range nodes {
+		if err == nil {
+			err = f(ctx, node)
+		}
+	}
+	return err
 }

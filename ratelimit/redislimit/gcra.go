@@ -154,7 +154,7 @@ func (c *call) plainGCRA(ctx context.Context, per time.Duration) ([]int64, error
 // extendGCRA takes units that may wait, and debt.
 func (s *Store) extendGCRA(ctx context.Context, c *call, per time.Duration) ([]int64, error) {
 	within := c.check.Within
-	most := time.Duration(c.l.queue) * per
+	most := time.Duration(min(int64(c.l.queue), (1<<62)/int64(per))) * per
 	if c.check.Debt {
 		within = 1 << 62
 	} else {
@@ -192,10 +192,10 @@ func (s *Store) peekGCRA(ctx context.Context, key string, limit int, per time.Du
 	return reply, nil
 }
 
-func (s *Store) settleGCRA(ctx context.Context, c *call, cost int) error {
-	back := c.flow(c.check.Cost - cost)
-	if cost > c.check.Cost {
-		back = -c.flow(cost - c.check.Cost)
+func (s *Store) settleGCRA(ctx context.Context, c *call, from, cost int) error {
+	back := c.flow(from - cost)
+	if cost > from {
+		back = -c.flow(cost - from)
 	} else if back > 0 {
 		// Units that have flowed in since are free already. Redis booked after c.sent, so this gives
 		// back too little, by the time that the booking was under way, and never too much.

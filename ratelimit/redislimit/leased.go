@@ -128,8 +128,8 @@ func (l *Leased) Peek(ctx context.Context, key string) (ratelimit.Result, error)
 
 // Reserve is AllowN whose cost can still change.
 func (l *Leased) Reserve(ctx context.Context, key string, cost int) (*ratelimit.Reservation, error) {
-	c, err := l.take(ctx, ratelimit.Check{Key: key, Cost: cost})
-	return c.reservation(), err
+	d, err := ratelimit.Decide(ctx, ratelimit.Check{Limiter: l, Key: key, Cost: cost})
+	return d.Reservation(0), err
 }
 
 // Wait is Limiter.Wait: units that wait do not come out of a block.
@@ -361,12 +361,12 @@ func (l *Leased) ask(ctx context.Context, redisKey string, limit, cost int, o or
 
 // settle gives back units that came out of a block: to the block, as long as they may
 // be used, and else to Redis, once, since its answer may be lost. More units are charged.
-func (l *Leased) settle(ctx context.Context, c *call, cost int) error {
+func (l *Leased) settle(ctx context.Context, c *call, from, cost int) error {
 	var err error
 	if c.mirror != nil {
-		err = c.mirror.Settle(ctx, cost)
+		err = driver.Settle(ctx, c.mirror, cost)
 	}
-	switch back := c.check.Cost - cost; {
+	switch back := from - cost; {
 	case back > 0:
 		if l.under.denials != nil {
 			defer l.under.denials.drop(c.check.Key)

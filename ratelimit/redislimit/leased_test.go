@@ -34,10 +34,17 @@ func TestLeasedConformance(t *testing.T) {
 			const window, life = 500 * time.Millisecond, 50 * time.Millisecond
 			ratelimittest.Suite{
 				Algorithm: algorithm, Window: window, Late: window/63 + life + 5*time.Millisecond,
-				New: func(t testing.TB, p ratelimit.Policy) ratelimit.Limiter {
+				New: func(t testing.TB, p ratelimit.Policy, options *ratelimit.Options) ratelimit.Limiter {
 					o := patient()
 					o.Prefix = algorithm.String() + ":" + t.Name()
-					return leased(t, store(t, client, o), p, &LeaseOptions{Block: 20, Life: life})
+					if p.CountDenied {
+						return limiter(t, store(t, client, o), p, options) // Leased does not support it
+					}
+					lease := &LeaseOptions{Block: 20, Life: life}
+					if options != nil {
+						lease.Options = *options
+					}
+					return leased(t, store(t, client, o), p, lease)
 				},
 			}.Run(t)
 		})

@@ -118,8 +118,8 @@ func (l *Limiter) Peek(ctx context.Context, key string) (ratelimit.Result, error
 
 // Reserve is AllowN whose cost can still change.
 func (l *Limiter) Reserve(ctx context.Context, key string, cost int) (*ratelimit.Reservation, error) {
-	c, err := l.take(ctx, ratelimit.Check{Key: key, Cost: cost})
-	return c.reservation(), err
+	d, err := ratelimit.Decide(ctx, ratelimit.Check{Limiter: l, Key: key, Cost: cost})
+	return d.Reservation(0), err
 }
 
 // Charge uses cost units even if they do not fit. Units that do not fit are debt.
@@ -154,7 +154,7 @@ func (l *Limiter) Block(ctx context.Context, key string, wait time.Duration) err
 	if err != nil {
 		return err
 	}
-	redisKey := l.store.redisKey(key, l.suffix)
+	redisKey := l.store.listedKey(key, l.suffix)
 	l.store.outage.drop(redisKey)
 	if l.gcra != nil {
 		return wrap(l.store.barGCRA(ctx, redisKey, l.policy.Window, limit, wait))
@@ -167,7 +167,8 @@ func (l *Limiter) Block(ctx context.Context, key string, wait time.Duration) err
 func (l *Limiter) Reset(ctx context.Context, key string) error { return l.Block(ctx, key, 0) }
 
 // Keys returns the keys on Redis that begin with prefix, with their results. It is for
-// operators: it scans the whole database. Keys that Redis holds as a hash are shown as "~…".
+// operators: it scans the whole database. Keys that Redis holds as a hash are shown as "~…", and
+// Peek, Block and Reset accept them in this form.
 func (l *Limiter) Keys(ctx context.Context, prefix string) iter.Seq2[string, ratelimit.Result] {
 	return func(yield func(string, ratelimit.Result) bool) {
 		seen := make(map[string]bool)
@@ -222,7 +223,7 @@ func (b *backend) Group() any {
 // back when another denies.
 //
 // When this process remembers one of the keys as exhausted, Redis is not asked, and the
-// other results are those of a key without uses.
+// other results are Unknown.
 func (b *backend) Take(ctx context.Context, checks []ratelimit.Check) ([]*ratelimit.Reservation, error) {
 	calls := make([]*call, len(checks))
 	for i := range checks {
@@ -247,7 +248,7 @@ func (b *backend) Take(ctx context.Context, checks []ratelimit.Check) ([]*rateli
 		return reservations(calls), failed
 	case refused:
 		for _, c := range asked {
-			c.res.Allowed, c.res.Remaining = true, c.res.Limit
+			c.res.Allowed, c.res.Unknown = true, true
 		}
 	case len(asked) > 0:
 		err = b.store.decideTogether(ctx, asked)
@@ -289,11 +290,11 @@ func prepare(ctx context.Context, calls []*call) (asked []*call, refused bool, f
 
 // Settle implements ratelimit.Backend: one command for all that lie on one server.
 func (b *backend) Settle(ctx context.Context, list []*ratelimit.Reservation, costs []int) error {
-	calls := make([]*call, len(list))
+	calls, from := make([]*call, len(list)), make([]int, len(list))
 	for i, r := range list {
-		calls[i] = driver.Token(r).(*call)
+		calls[i], from[i] = driver.Token(r).(*call), r.Result().Cost
 	}
-	return wrap(b.store.settle(ctx, calls, costs))
+	return wrap(b.store.settle(ctx, calls, from, costs))
 }
 
 func reservations(calls []*call) []*ratelimit.Reservation {

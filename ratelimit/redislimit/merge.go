@@ -17,7 +17,7 @@ func (s *Store) merge(ctx context.Context, calls []*call) error {
 		return err
 	}
 	if p.breaker.open() { // other decisions may still fall back, so the first command is not a decision
-		if _, err := p.run(ctx, pingScript, []string{calls[0].at()}, nil); err != nil {
+		if err := p.probe(ctx, calls[0].at()); err != nil {
 			return err
 		}
 	}
@@ -32,7 +32,7 @@ func (s *Store) merge(ctx context.Context, calls []*call) error {
 // mergeAll books all unmerged uses on Redis. It stops when Redis is away again.
 func (s *Store) mergeAll() {
 	for _, key := range s.outage.list() {
-		if err := s.mergeKey(context.Background(), key); err != nil && (!isReply(err) || outOfService(err)) {
+		if err := s.mergeKey(context.Background(), key); err != nil && !ofKey(err) {
 			return
 		}
 	}
@@ -89,11 +89,11 @@ func (s *Store) book(ctx context.Context, key string, b *batch) error {
 	}
 	stamps, err := s.integers(ctx, len(b.uses), script, []string{at, at + ":" + b.name}, args...)
 	if err != nil {
-		s.outage.end(key, false, isReply(err) && !outOfService(err)) // a key of another kind never takes them
+		s.outage.end(key, false, ofKey(err)) // a key of another kind never takes them
 		return err
 	}
 	var changed []*call
-	var costs []int
+	var from, costs []int
 	for i, u := range b.uses {
 		c, merged := u.call, u.merged
 		c.mu.Lock()
@@ -102,11 +102,11 @@ func (s *Store) book(ctx context.Context, key string, b *batch) error {
 		cost := s.outage.final(u)
 		c.mu.Unlock()
 		if cost != merged { // settled during the merge
-			changed, costs = append(changed, c), append(costs, cost)
+			changed, from, costs = append(changed, c), append(from, merged), append(costs, cost)
 		}
 	}
 	if len(changed) > 0 {
-		if err := s.give(ctx, changed, costs); err != nil {
+		if err := s.give(ctx, changed, from, costs); err != nil {
 			s.opts.Logger.WarnContext(ctx, "redislimit: units of an outage stay counted until the window has passed", "error", err)
 		}
 	}

@@ -224,6 +224,74 @@ func TestAResetDuringAMerge(t *testing.T) {
 	})
 }
 
+// A node that refuses writes is away, also for a decision that only reads: its uses are merged
+// afterwards, and no key gets its limit twice.
+func TestANodeThatRefusesWrites(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ refuse, accept []any }{
+		"OOM":        {[]any{"CONFIG", "SET", "maxmemory", "1"}, []any{"CONFIG", "SET", "maxmemory", "0"}},
+		"NOREPLICAS": {[]any{"CONFIG", "SET", "min-replicas-to-write", "1"}, []any{"CONFIG", "SET", "min-replicas-to-write", "0"}},
+		"READONLY":   {[]any{"REPLICAOF", "127.0.0.1", "1"}, []any{"REPLICAOF", "NO", "ONE"}},
+	} {
+		for _, algorithm := range []ratelimit.Algorithm{ratelimit.Exact, ratelimit.GCRA} {
+			t.Run(name+" "+algorithm.String(), func(t *testing.T) {
+				t.Parallel()
+				ctx := context.Background()
+				server := testserver.Redis(t)
+				client := dial(t, server.Addr())
+				s := store(t, client, &Options{
+					Timeout: 5 * time.Second, BreakerFailures: 1, BreakerOpen: 20 * time.Millisecond, DenyFor: -1, Logger: slog.New(slog.DiscardHandler),
+				})
+				s.single.breaker.span = 0
+				p := login()
+				p.Algorithm = algorithm
+				l := limiter(t, s, p, nil)
+				_, err := l.Allow(ctx, "user:warm")
+				require.NoError(t, err)
+				require.NoError(t, client.Do(ctx, c.refuse...).Err())
+				for i := range 5 {
+					r, err := l.Allow(ctx, "user:1")
+					require.NoError(t, err)
+					require.True(t, r.Allowed && r.Degraded, "use %d: %+v", i, r)
+				}
+				for range 5 {
+					time.Sleep(25 * time.Millisecond) // a probe is due
+					r, err := l.Peek(ctx, "user:2")
+					require.NoError(t, err)
+					require.True(t, r.Degraded, "a decision that only reads: %+v", r)
+					require.True(t, s.Stats().Down)
+				}
+				require.NoError(t, client.Do(ctx, c.accept...).Err())
+				require.Eventually(t, func() bool {
+					r, err := l.Peek(ctx, "user:1")
+					return err == nil && !r.Degraded && s.Stats().Unmerged == 0
+				}, 20*time.Second, 20*time.Millisecond)
+				r, err := l.Allow(ctx, "user:1")
+				require.NoError(t, err)
+				require.False(t, r.Allowed, "a sixth use of 5 in an hour")
+				require.Zero(t, s.Stats().Forgotten)
+			})
+		}
+	}
+}
+
+// Uses of a key that holds something else can never be merged, and are counted.
+func TestUsesOfAForeignKey(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t)
+	s := store(t, dial(t, server.Addr()), patient())
+	l := limiter(t, s, login(), nil)
+	server.Do("SET", s.redisKey("user:1", l.suffix), "no log")
+	for range 3 {
+		r, err := l.Allow(context.Background(), "user:1")
+		require.NoError(t, err)
+		require.True(t, r.Allowed && r.Degraded)
+	}
+	require.EqualValues(t, 3, s.Stats().Forgotten)
+	require.Zero(t, s.Stats().Unmerged)
+	require.False(t, s.Stats().Down)
+}
+
 // Uses that are never merged are counted: those that Redis refuses, and those beyond the bound.
 func TestForgottenUses(t *testing.T) {
 	t.Parallel()

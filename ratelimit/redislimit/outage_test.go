@@ -209,3 +209,23 @@ func TestNewWarnsOfTheClient(t *testing.T) {
 		require.NoError(t, c.client.(io.Closer).Close())
 	}
 }
+
+// A cost above this process's share is let through once, and the rest of it is debt.
+func TestACostAboveTheShare(t *testing.T) {
+	t.Parallel()
+	client := redis.NewUniversalClient(ClientOptions(refusedAddr(t)))
+	t.Cleanup(func() { client.Close() })
+	s := store(t, client, &Options{Instances: 10, Logger: slog.New(slog.DiscardHandler)})
+	for _, algorithm := range []ratelimit.Algorithm{ratelimit.Exact, ratelimit.Buckets, ratelimit.GCRA} {
+		p := ratelimit.Policy{Name: "tokens-" + algorithm.String(), Limit: 100, Window: time.Hour, Algorithm: algorithm}
+		l := limiter(t, s, p, nil)
+		held, err := l.Reserve(context.Background(), "k", 60)
+		require.NoError(t, err)
+		require.True(t, held.Result().Allowed && held.Result().Degraded)
+		require.Equal(t, 60, held.Result().Cost)
+		r, err := l.AllowN(context.Background(), "k", 10)
+		require.NoError(t, err)
+		require.False(t, r.Allowed)
+		require.Greater(t, r.RetryAfter, 4*time.Hour, "60 units at 10 an hour: %v", algorithm)
+	}
+}

@@ -121,14 +121,31 @@ func (p *pipe) run(ctx context.Context, sc *script, keys []string, args []any) (
 	if !ok {
 		return nil, errDown{wait, &p.breaker}
 	}
+	if probe && sc != probeScript { // a script that only reads would not notice a node without writes
+		if _, err := p.ask(ctx, probeScript, []string{keys[0] + ":p"}, nil, true); err != nil {
+			return nil, err
+		}
+		probe = false
+	}
+	return p.ask(ctx, sc, keys, args, probe)
+}
+
+// probe finds out whether the node of a key is back.
+func (p *pipe) probe(ctx context.Context, key string) error {
+	_, err := p.run(ctx, probeScript, []string{key + ":p"}, nil)
+	return err
+}
+
+// ask sends a script that the breaker has let through, and waits for the reply.
+func (p *pipe) ask(ctx context.Context, sc *script, keys []string, args []any, probe bool) (*query, error) {
+	now, timeout := time.Now(), p.store.opts.Timeout
 	p.store.calls.Add(1)
 	if !probe && p.breaker.failing() && !p.starving(now, now) { // a call has waited for it already
-		if since := p.silentSince(); !since.IsZero() && now.Sub(since) > p.store.opts.Timeout {
+		if since := p.silentSince(); !since.IsZero() && now.Sub(since) > timeout {
 			p.failed(errSilent, since)
 			return nil, errSilent
 		}
 	}
-	timeout := p.store.opts.Timeout
 	q := &query{script: sc, keys: keys, args: args, at: now}
 	if !probe && p.store.obeys && p.answered.Load() != 0 && p.alone(ctx, timeout) {
 		p.sendAlone(ctx, q, timeout)

@@ -2,8 +2,12 @@ package redislimit
 
 import (
 	"context"
+	"fmt"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,10 +57,10 @@ func TestConformance(t *testing.T) {
 			ratelimittest.Suite{
 				Algorithm: algorithm,
 				Window:    500 * time.Millisecond,
-				New: func(t testing.TB, p ratelimit.Policy) ratelimit.Limiter {
+				New: func(t testing.TB, p ratelimit.Policy, options *ratelimit.Options) ratelimit.Limiter {
 					o := patient()
 					o.Prefix = algorithm.String() + ":" + t.Name()
-					return limiter(t, store(t, client, o), p, nil)
+					return limiter(t, store(t, client, o), p, options)
 				},
 			}.Run(t)
 		})
@@ -268,5 +272,61 @@ func TestLimitsOfAnyTenant(t *testing.T) {
 			_, err = l.Peek(context.Background(), strconv.Itoa(limit))
 			require.NoError(t, err)
 		}
+	}
+}
+
+// RetryAfter of a remembered denial begins when the reply arrives, as that of the reply does.
+func TestRetryAfterOfARememberedDenial(t *testing.T) {
+	t.Parallel()
+	c := newDenyCache(time.Now(), time.Minute, 100)
+	sent := time.Now().Add(-time.Second) // the reply was under way for a second
+	c.put("k", &ratelimit.Result{Limit: 1, Cost: 1, RetryAfter: 2 * time.Second, NextAfter: 2 * time.Second, ResetAfter: 2 * time.Second}, sent.Add(time.Second))
+	r := ratelimit.Result{Limit: 1, Cost: 1}
+	require.True(t, c.get("k", &r))
+	require.Greater(t, r.RetryAfter, 1500*time.Millisecond)
+	c.drop("k")
+	c.put("k", &ratelimit.Result{Limit: 1, Cost: 1, RetryAfter: 2 * time.Second}, sent)
+	require.False(t, c.get("k", &r), "a reply from before the drop")
+}
+
+// When one limit is remembered as exhausted, the fields say nothing about those not asked.
+func TestFieldsOfARememberedDenial(t *testing.T) {
+	t.Parallel()
+	s := store(t, dial(t, testserver.Redis(t).Addr()), patient())
+	key := func(*http.Request) string { return "user:1" }
+	m, err := ratelimit.NewMiddleware([]ratelimit.Rule{
+		{Limiter: limiter(t, s, ratelimit.Policy{Name: "minute", Limit: 3, Window: time.Minute}, nil), Key: key},
+		{Limiter: limiter(t, s, ratelimit.Policy{Name: "daily", Limit: 100, Window: 24 * time.Hour}, nil), Key: key},
+	}, nil)
+	require.NoError(t, err)
+	h := m.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	remembered := false
+	for range 6 {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
+		field := w.Header().Get("RateLimit")
+		require.NotContains(t, field, `"daily";r=100`)
+		require.Contains(t, w.Header().Get("RateLimit-Policy"), "daily")
+		remembered = remembered || !strings.Contains(field, "daily")
+	}
+	require.True(t, remembered)
+}
+
+// A queue of any length holds on Redis too.
+func TestAQueueOfAnyLength(t *testing.T) {
+	t.Parallel()
+	s := store(t, dial(t, testserver.Redis(t).Addr()), patient())
+	for i, p := range []ratelimit.Policy{
+		{Limit: 10, Window: time.Second, Algorithm: ratelimit.GCRA},
+		{Limit: 1, Window: 15 * 24 * time.Hour, Algorithm: ratelimit.GCRA},
+		{Limit: 10, Window: time.Second},
+	} {
+		p.Name = fmt.Sprint("q", i)
+		l := limiter(t, s, p, &ratelimit.Options{MaxQueue: math.MaxInt})
+		_, err := l.AllowN(context.Background(), "k", p.Limit)
+		require.NoError(t, err)
+		d, err := ratelimit.Decide(context.Background(), ratelimit.Check{Limiter: l, Key: "k", Cost: p.Limit, Within: 20 * 24 * time.Hour})
+		require.NoError(t, err)
+		require.True(t, d.Allowed)
 	}
 }

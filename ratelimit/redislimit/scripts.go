@@ -56,8 +56,8 @@ call('ZREMRANGEBYSCORE', KEYS[1], 0, now)
 call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[2]), ARGV[1])
 call('PEXPIRE', KEYS[1], math.ceil(ARGV[2] / 500))
 return call('ZCARD', KEYS[1])`)
-	// Finds out whether a node responds. It touches no key.
-	pingScript  = newScript(`return 1`)
+	// Finds out whether a node responds and accepts writes.
+	probeScript = newScript(`redis.call('SET', KEYS[1], 1, 'PX', 1000) return 1`)
 	leaveScript = newScript(`return redis.call('ZREM', KEYS[1], ARGV[1])`)
 )
 

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -106,8 +107,8 @@ type Stats struct {
 	Instances int
 	// Unmerged is how many keys were used while Redis was away and are not merged yet.
 	Unmerged int
-	// Forgotten counts uses of an outage that are never merged: more than 100,000 waited, or
-	// Redis refused them. Other processes do not count them.
+	// Forgotten counts uses that this process allowed by itself and that are never merged: more
+	// than 100,000 waited, or Redis refuses their key. Other processes do not count them.
 	Forgotten uint64
 	// Evicted is how many keys Redis has evicted since Run began, on a server that evicts. Each
 	// may have been one of a limit, which then has all of its units again.
@@ -359,6 +360,15 @@ func (s *Store) claim(name, meaning string) error {
 // one caller share a Cluster slot, and callers spread over all slots.
 func (s *Store) redisKey(key, suffix string) string {
 	return s.opts.Prefix + ":{" + plainKey(key) + "}:" + suffix
+}
+
+// listedKey is redisKey for a key that may come from a listing of hashed keys. It is for operators: units are never used
+// under such a key, so a client that sends one cannot use units of another client.
+func (s *Store) listedKey(key, suffix string) string {
+	if hash, ok := strings.CutPrefix(key, "~"); ok && len(hash) == 43 && plainKey(hash) == hash {
+		return s.opts.Prefix + ":{" + key + "}:" + suffix
+	}
+	return s.redisKey(key, suffix)
 }
 
 // plainKey keeps keys of ratelimit.Key. It hashes keys that could break out of the braces, reach

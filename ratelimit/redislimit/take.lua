@@ -66,17 +66,11 @@ for i, key in ipairs(KEYS) do
       call('PEXPIRE', key .. ':f', 61000)
     end
   elseif not s.fits and s.counts then
-    local over = s.used + s.cost - s.limit
-    while over > 0 and s.len > 0 do
-      local at, n = split(call('LINDEX', key, 0))
-      local k = math.min(over, n)
-      take(key, s, at, k)
-      over = over - k
-    end
-    s.stamp = stamp(s, now)
-    add(key, s, s.stamp, s.cost)
-    s.nextfree = split(call('LINDEX', key, 0)) + s.window - now
-    s.retry = reach(key, s, s.cost) + s.window - now
+    punish(key, s)
+    local delay = s.delay
+    look(key, s)
+    s.delay = delay
+    if s.cost <= s.limit then s.retry = reach(key, s, s.used + s.cost - s.limit) + s.window - now end
   end
   for _, v in ipairs({ s.fits and 1 or 0, s.used, s.retry, s.nextfree, s.reset, s.stamp, s.flying, s.delay }) do
     reply[#reply + 1] = v

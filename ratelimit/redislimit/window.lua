@@ -155,7 +155,10 @@ local function take(key, s, at, n)
           call('LSET', key, from + i - 1, 'x')
           call('LREM', key, -1, 'x')
           s.len, s.beyond = s.len - 1, s.beyond + 1
-          if s.len == 0 then return end
+          if s.len == 0 then
+            s.last, s.lastn, s.beyond, s.used = -1, 0, 0, 0
+            return
+          end
           if a == s.last then s.last, s.lastn = split(call('LINDEX', key, -1)) end
         end
         call('LSET', key, -1, text(s.last, s.lastn, s.beyond))
@@ -165,4 +168,23 @@ local function take(key, s, at, n)
     end
     to = from - 1
   end
+end
+
+-- Books denied units: as many as fit, and the others in place of the oldest uses. The units of a
+-- bar, and those that lie in the future, stay where they are.
+local function punish(key, s)
+  local at, units, i = stamp(s, now), math.min(s.cost, s.limit), 0
+  local rest = math.max(units - math.max(s.limit - s.used, 0), 0)
+  while rest > 0 and i < s.len do
+    local a, n = split(call('LINDEX', key, i))
+    if a > at then break end
+    if n >= 1073741824 then -- a bar
+      i = i + 1
+    else
+      local k = math.min(rest, n)
+      rest = rest - k
+      take(key, s, a, k)
+    end
+  end
+  if units > rest then add(key, s, at, units - rest) end
 end

@@ -1,7 +1,10 @@
 // Package link gives package driver what package ratelimit shows to no user.
 package link
 
-import "context"
+import (
+	"context"
+	"log/slog"
+)
 
 // The functions of package ratelimit, which sets them when it is initialized.
 var (
@@ -9,8 +12,10 @@ var (
 	BackendOf      func(check any) any
 	Wait           func(ctx context.Context, check any) (any, error)
 	Record         func(memory any, key string, limit, cost int) any
-	OnOutcome      func(admission any, f func(outcome int)) // see the constants
+	Guarded        func(admission, guard any, logger *slog.Logger, outcome func(int)) // see the constants
 	Token          func(reservation any) any
+	Settle         func(ctx context.Context, reservation any, cost int) error
+	Admit          func(ctx context.Context, checks, free any) (any, error)
 	ValidRules     func(name string, rules any) error
 	Limit          func(ctx context.Context, policy, limitFunc any, key string) (int, error)
 )

@@ -145,8 +145,9 @@ func newGuard(cfg Config) (*loginguard.Guard, error) {
 	key.Write([]byte("devices that have logged in"))
 	return loginguard.New(key.Sum(nil), &loginguard.Options{
 		Limiter: cfg.Limiter, Address: cfg.Settings.RateLogin, Insecure: true, Logger: cfg.Logger,
-		Fold: func(name string) string { return name }, // users are compared by their bytes
-		IP:   &ratelimit.IPOptions{TrustedProxies: cfg.Settings.TrustedProxies, Logger: cfg.Logger},
+		Fold:     func(name string) string { return name },     // users are compared by their bytes
+		Everyone: ratelimit.Policy{Limit: ratelimit.Unlimited}, // a shop has few accounts, each with its own limit, and no challenge
+		IP:       &ratelimit.IPOptions{TrustedProxies: cfg.Settings.TrustedProxies, Logger: cfg.Logger},
 	})
 }
 

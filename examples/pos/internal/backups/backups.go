@@ -145,13 +145,26 @@ func Check(job *backup.Job, elsewhere func(context.Context) (Last, error)) healt
 		if result.Err != nil {
 			return result // the result reports already that listing failed
 		}
-		if wrong != nil && !errors.Is(wrong, backup.ErrStale) && !errors.Is(wrong, backup.ErrSuspect) {
-			level := health.Warn
-			if errors.Is(wrong, backup.ErrUnproven) || errors.Is(wrong, backup.ErrVerification) || errors.Is(wrong, backup.ErrHalfway) {
-				level = health.Fail
+		var found backup.Problems
+		if wrong != nil && !errors.As(wrong, &found) {
+			return health.Result{Status: health.Fail, Summary: "the backups cannot be read", Err: wrong}
+		}
+		for _, problem := range found {
+			text := problem.Error()
+			switch problem.Kind {
+			case backup.ErrStale: //nolint:errorlint // a kind is a value; dates.Check has judged it
+				continue
+			case backup.ErrSuspect: // troubles reports it
+				continue
+			case backup.ErrTarget: // its error may hold addresses
+				text = problem.Kind.Error()
+				fallthrough
+			case backup.ErrDamaged:
+				result.Status = max(result.Status, health.Warn)
+			default:
+				result.Status = max(result.Status, health.Fail)
 			}
-			result.Status = max(result.Status, level)
-			result.Summary += "; " + strings.TrimPrefix(wrong.Error(), "backup: ")
+			result.Summary += "; " + strings.TrimPrefix(text, "backup: ")
 		}
 		if last, err := elsewhere(ctx); err == nil && status.Last != nil && last.Time.After(status.Last.Time) {
 			return result // another server has made a good backup since the last run of this one

@@ -79,3 +79,33 @@ func TestCheck(t *testing.T) {
 	}
 	check(health.Warn, "is damaged")
 }
+
+// TestCheckOfSeveralProblems verifies that a suspect backup hides no interrupted restore.
+func TestCheckOfSeveralProblems(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "backups")
+	folder, err := backup.NewFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := rows(100)
+	job, err := backup.New(JobName, &source, folder, &backup.Options{Compression: backup.None, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := job.Backup(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "restoring.pos.20260101T000000Z.aaaaaa.json"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, what := range []string{"before the next backup", "after it"} {
+		r := Check(job, func(context.Context) (Last, error) { return Last{}, nil }).Checker.Check(t.Context())
+		if r.Status != health.Fail || !strings.Contains(r.Summary, "a restore is unfinished") {
+			t.Errorf("%s: %v %q", what, r.Status, r.Summary)
+		}
+		if _, err := job.Backup(t.Context()); !errors.Is(err, backup.ErrSuspect) {
+			t.Fatal(err)
+		}
+	}
+}

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
@@ -23,10 +26,18 @@ func checkHealth(ctx context.Context, env Env, args []string) int {
 		return healthcli.NoResult
 	}
 	logger := slog.New(slog.DiscardHandler)
+	var opened atomic.Pointer[store.Store]
+	var mu sync.Mutex // a call of Registry may outlast its timeout
 	var closers []func()
-	var opened *store.Store
+	closing := func(c func()) {
+		mu.Lock()
+		defer mu.Unlock()
+		closers = append(closers, c)
+	}
 	defer func() {
-		for _, c := range closers {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, c := range slices.Backward(closers) {
 			c()
 		}
 	}()
@@ -37,16 +48,16 @@ func checkHealth(ctx context.Context, env Env, args []string) int {
 			if err != nil {
 				return nil, err
 			}
-			opened = st
-			closers = append(closers, func() { _ = st.Close() })
+			closing(func() { _ = st.Close() })
 			p, err := newParts(s, st, &secrets{}, true, logger)
 			if err != nil {
 				return nil, err
 			}
-			closers = append([]func(){func() { _ = p.close() }}, closers...)
+			closing(func() { _ = p.close() })
+			opened.Store(st)
 			return p.health, nil
 		},
-		Alert:  alert.Options{Service: "pos", Instance: instance(s), Store: newAlertState(s, func() *store.Store { return opened }, func() bool { return true }), StatusURL: statusURL(s)},
+		Alert:  alert.Options{Service: "pos", Instance: instance(s), Store: newAlertState(s, opened.Load, func() bool { return true }), StatusURL: statusURL(s)},
 		Stdout: env.Stdout, Stderr: env.Stderr,
 	}
 	cmd.Notifier = func() (notify.Notifier, error) {

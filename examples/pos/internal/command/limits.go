@@ -45,7 +45,7 @@ func operateLimits(ctx context.Context, env Env, args []string) int {
 		return refuse(env, err)
 	}
 	limiters, err := api.Limiters(api.Config{
-		Settings: s, Logger: quiet, CursorSecret: make([]byte, 32), // no key depends on it
+		Settings: s, Logger: quiet, CursorSecret: make([]byte, 32), // no key that an operator names depends on it
 		Limiter:     func(p ratelimit.Policy) (ratelimit.Limiter, error) { return store.Limiter(p, nil) },
 		Concurrency: func(p concurrency.Policy) (concurrency.Limiter, error) { return store.Concurrency(p, nil) },
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -66,45 +67,44 @@ var holder = sync.OnceValue(func() string {
 	return fmt.Sprintf("%s/%d/%s", host, os.Getpid(), rand.Text()[:8])
 })
 
-// alertState stores the last notifications in the database. The servers on it and the command
-// "health --notify" share the state, so one alert makes one mail. While the database is
-// unavailable, the leader keeps the state in a file of its data folder, and the other servers
-// send nothing.
-type alertState struct {
-	store func() *store.Store // nil if the store could not be opened
-	file  alert.Store
-	leads func() bool
+// newAlertState stores the state of the alerts in the database. The servers on it and the command
+// "health --notify" share the state, so one alert makes one message. While the database is
+// unavailable, the leader and the command use a copy in a file of the data folder, and the other
+// servers send nothing. The state of the file returns to the database with it.
+func newAlertState(s *settings.Settings, st func() *store.Store, leads func() bool) alert.Store {
+	return alert.Fallback(&alertState{st, leads}, alert.File(filepath.Join(s.Data, "alerts.json")), instance(s))
 }
 
-func newAlertState(s *settings.Settings, st func() *store.Store, leads func() bool) alert.Store {
-	return &alertState{st, alert.File(filepath.Join(s.Data, "alerts.json")), leads}
+// alertState is the state of the alerts in the database.
+type alertState struct {
+	store func() *store.Store // nil if the store could not be opened
+	leads func() bool
 }
 
 const alertsKey = "alerts"
 
-// Update runs f under a lease, so that only one process runs it at a time.
+// Update runs f under a lease, so that only one process runs it at a time. Without the database,
+// only the leader receives its error, and the other servers stand by.
 func (a *alertState) Update(ctx context.Context, f func([]byte) ([]byte, error)) error {
 	st := a.store()
 	if st == nil {
-		return a.file.Update(ctx, f)
+		return errors.New("the database is not open")
 	}
 	held, err := st.Lease(ctx, alertsKey, holder(), 2*time.Minute)
+	var kept string
+	if held {
+		defer func() { _ = st.Release(context.WithoutCancel(ctx), alertsKey, holder()) }()
+		kept, _, err = st.Meta(ctx, alertsKey)
+	}
 	switch {
 	case err != nil && a.leads():
-		return a.file.Update(ctx, f)
-	case err != nil, !held:
-		return alert.ErrBusy // another server sends the messages
-	}
-	defer func() { _ = st.Release(context.WithoutCancel(ctx), alertsKey, holder()) }()
-	kept, found, err := st.Meta(ctx, alertsKey)
-	if err != nil {
 		return err
+	case err != nil:
+		return alert.ErrStandby
+	case !held:
+		return alert.ErrBusy
 	}
-	var state []byte
-	if found {
-		state = []byte(kept)
-	}
-	next, err := f(state)
+	next, err := f([]byte(kept))
 	if err != nil || string(next) == kept {
 		return err
 	}

@@ -64,7 +64,7 @@ func TestEachKindOfReceiver(t *testing.T) {
 		"slack+http://HOST/slack/x", "discord+http://HOST/discord/x", "teams+http://HOST/teams/x?sig=abc%2Bd",
 		"googlechat+http://HOST/googlechat/x?key=k&token=t", "telegram+http://12:AB@HOST/-100", "ntfy+http://tk_1@HOST/alerts",
 		"pagerduty+http://KEY1@HOST/pagerduty", "opsgenie+http://KEY2@HOST/opsgenie", "alertmanager+http://HOST/alertmanager",
-		"webhook+http://s3cret@HOST/webhook",
+		"webhook+http://s3cret-of-16-bytes@HOST/webhook",
 	}
 	s, _, err := settings.Load([]string{"--receivers", strings.ReplaceAll(strings.Join(urls, "\n"), "HOST", host)}, func(string) string { return "" })
 	if err != nil {

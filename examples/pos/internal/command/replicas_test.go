@@ -79,6 +79,73 @@ func TestAlertsOfEveryReplica(t *testing.T) {
 	}
 }
 
+// TestEachOutageOfTheDatabase has one alarm and one end, although the state of the alerts is in
+// the database that fails.
+func TestEachOutageOfTheDatabase(t *testing.T) {
+	testserver.NeedsLong(t)
+	t.Parallel()
+	db := testserver.Postgres(t)
+	db.CreateDatabase(t, "pos")
+	inbox := newReceivingServer(t)
+	s := openTestShop(t, append([]string{"--database=" + db.DSN("pos"), "--receivers=webhook+" + inbox.URL + "/webhook"}, unlimited...)...)
+	s.parts.leads.Store(true)
+	look := func(want int, word string) {
+		t.Helper()
+		for range 3 {
+			snap, err := s.parts.health.RunOnce(t.Context(), "database")
+			if err == nil {
+				err = s.parts.alerts.Once(t.Context(), snap)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := inbox.to("/webhook"); len(got) != want || want > 0 && !strings.Contains(got[want-1].body, word) {
+			t.Fatalf("%d messages instead of %d, the last with %q: %+v", len(got), want, word, got)
+		}
+	}
+	look(0, "")
+	for outage := range 2 {
+		db.Kill()
+		look(2*outage+1, "[UNHEALTHY]")
+		db.Restart()
+		waitFor(t, "the database", func() bool { _, err := s.store.Now(t.Context()); return err == nil })
+		look(2*outage+2, "[RECOVERED]")
+	}
+}
+
+// TestHourlyCommandWithoutTheDatabase runs "health --notify" before, during and after an outage
+// of the database. The command cannot create its checks then, and sends one message about that
+// and one about the end.
+func TestHourlyCommandWithoutTheDatabase(t *testing.T) {
+	testserver.NeedsLong(t)
+	t.Parallel()
+	db := testserver.Postgres(t)
+	db.CreateDatabase(t, "pos")
+	inbox := newReceivingServer(t)
+	flags := append([]string{"--database=" + db.DSN("pos"), "--receivers=webhook+" + inbox.URL + "/webhook", "--data=" + t.TempDir()}, unlimited...)
+	s := openTestShop(t, flags...)
+	hour := func(want, messages int, word string) {
+		t.Helper()
+		env := Env{Stdout: t.Output(), Stderr: t.Output(), Getenv: func(string) string { return "" }}
+		code := checkHealth(t.Context(), env, append(flags, "--notify", "--only=database", "--retries=1", "--retry-wait=10ms"))
+		got := inbox.to("/webhook")
+		if code != want || len(got) != messages || messages > 0 && !strings.Contains(got[messages-1].body, word) {
+			t.Fatalf("exit code %d instead of %d, %d messages instead of %d, the last with %q: %+v", code, want, len(got), messages, word, got)
+		}
+	}
+	hour(0, 0, "")
+	for outage := range 2 {
+		db.Kill()
+		hour(3, 2*outage+1, "[UNHEALTHY] pos: health-command")
+		hour(3, 2*outage+1, "")
+		db.Restart()
+		waitFor(t, "the database", func() bool { _, err := s.store.Now(t.Context()); return err == nil })
+		hour(0, 2*outage+2, "[RECOVERED] pos: health-command")
+		hour(0, 2*outage+2, "")
+	}
+}
+
 // TestBackupsOfAnotherReplica runs the check of the backups on the replica that did not make
 // the backup.
 func TestBackupsOfAnotherReplica(t *testing.T) {

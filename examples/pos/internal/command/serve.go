@@ -124,8 +124,9 @@ const finish = 30 * time.Second
 // Then background work ends, and the database closes last.
 func (s *server) run(ctx context.Context, listener net.Listener, signals <-chan os.Signal) error {
 	background, stop := context.WithCancel(ctx)
-	defer stop()
 	var work sync.WaitGroup
+	defer work.Wait() // also if Serve fails
+	defer stop()
 	for name, job := range s.parts.jobs() {
 		work.Go(func() {
 			if err := job(background); err != nil && background.Err() == nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,11 +16,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
+	"github.com/mainstay-go/mainstay/health"
 )
 
 // shop is a server of a test with its demo data.
@@ -203,4 +206,45 @@ func (s *shop) product(id int) (price, stock int64) {
 	v := s.get("/api/v1/products/?ordering=id&page_size=1&page=" + fmt.Sprint(id))
 	p := v["results"].([]any)[0].(map[string]any)
 	return int64(p["price"].(float64)), int64(p["stock"].(float64))
+}
+
+// failingListener fails after a signal.
+type failingListener struct {
+	net.Listener
+	fail chan struct{}
+}
+
+func (l failingListener) Accept() (net.Conn, error) {
+	<-l.fail
+	return nil, net.ErrClosed
+}
+
+// TestServerThatFailsWaitsForItsWork lets the listener fail. The caller closes the database then,
+// so no background work may use it any more.
+func TestServerThatFailsWaitsForItsWork(t *testing.T) {
+	s := openTestShop(t, unlimited...)
+	inner, err := listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener := failingListener{inner, make(chan struct{})}
+	var working atomic.Bool
+	if err := s.parts.health.Add(health.Check{Name: "slow", Timeout: time.Minute, Checker: health.CheckerFunc(func(ctx context.Context) health.Result {
+		if working.CompareAndSwap(false, true) {
+			close(listener.fail)
+		}
+		<-ctx.Done()
+		time.Sleep(300 * time.Millisecond) // it needs a moment to end
+		working.Store(false)
+		return health.Passed("")
+	})}); err != nil {
+		t.Fatal(err)
+	}
+	srv := &server{parts: s.parts, handler: s.handler, logger: slog.New(slog.DiscardHandler)}
+	if err := srv.run(t.Context(), listener, nil); !errors.Is(err, net.ErrClosed) {
+		t.Fatal(err)
+	}
+	if working.Load() {
+		t.Error("a check still runs")
+	}
 }

@@ -25,7 +25,11 @@ var receiverKinds = map[string]func(u *url.URL, key string) (notify.Notifier, er
 		return notify.NewAlertmanager(u.String(), bearer(key))
 	},
 	"webhook": func(u *url.URL, key string) (notify.Notifier, error) {
-		return notify.NewWebhook(u.String(), &notify.WebhookOptions{Secret: []byte(key)})
+		var secret []byte // of at least 16 bytes if there is one
+		if key != "" {
+			secret = []byte(key)
+		}
+		return notify.NewWebhook(u.String(), &notify.WebhookOptions{Secret: secret})
 	},
 	"ntfy": func(u *url.URL, key string) (notify.Notifier, error) {
 		folder, topic := path.Split(u.Path)

@@ -406,8 +406,8 @@ func TestTarget(t *testing.T) {
 	if n := len(s.sent); n != 2 || s.sent[n-1].Level != notify.Warning || !strings.Contains(s.sent[n-1].Text, "attic") {
 		t.Errorf("sent %+v", s.sent)
 	}
-	if out, _ := s.want(backupcli.Good, "check"); !strings.Contains(out, "replicate") {
-		t.Errorf("check said %s", out)
+	if _, problem := s.want(backupcli.Incomplete, "check"); !strings.Contains(problem, "a target is not up to date: target attic, since ") {
+		t.Errorf("check said %s", problem)
 	}
 	if err := errors.Join(os.Remove(blocked), os.Rename(blocked+"-away", blocked)); err != nil {
 		t.Fatal(err)

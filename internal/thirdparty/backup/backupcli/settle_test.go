@@ -1,6 +1,7 @@
 package backupcli_test
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -25,13 +26,17 @@ func TestSettle(t *testing.T) {
 	assert.Equal(t, "no restore was interrupted\n", out)
 	host, err := os.Hostname()
 	require.NoError(t, err)
-	incomplete := filepath.Join(t.TempDir(), "copy.db")
+	var original string
+	require.NoError(t, s.db.QueryRowContext(t.Context(), "SELECT file FROM pragma_database_list WHERE name = 'main'").Scan(&original))
+	incomplete := strings.TrimSuffix(original, ".db") + "_restore_20260101T000000Z.db"
 	interrupt := func() {
 		require.NoError(t, os.WriteFile(incomplete, []byte("half"), 0o600))
 		left, err := json.Marshal(incomplete)
 		require.NoError(t, err)
 		marker := fmt.Sprintf(`{"time":%q,"seen":%[1]q,"id":"shop_20260101T000000Z_abcdef","database":%s,"left":[%[2]s],"host":%[3]q,"pid":1073741824}`, time.Now().UTC().Format(time.RFC3339), left, host)
-		require.NoError(t, os.WriteFile(filepath.Join(s.folder.Path(), "restoring.shop.x.json"), []byte(marker), 0o600))
+		sum := sha256.Sum256([]byte("restoring.shop.x.json\n" + marker))
+		sealed := fmt.Sprintf(`{"content":%s,"sha256":"%x"}`, marker, sum)
+		require.NoError(t, os.WriteFile(filepath.Join(s.folder.Path(), "restoring.shop.x.json"), []byte(sealed), 0o600))
 	}
 
 	interrupt()

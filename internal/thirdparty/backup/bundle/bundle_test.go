@@ -5,6 +5,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -107,13 +108,22 @@ func TestDatabaseAndFolder(t *testing.T) {
 	require.ErrorContains(t, err, "uploads: ")
 	assert.NoFileExists(t, dir+"/second.db")
 	// An interrupted restore of both is cleaned up part by part.
-	require.NoError(t, os.WriteFile(filepath.Join(s.folder, "restoring.shop.x.json"), fmt.Appendf(nil, `{"id":%q,"left":["database=%s/copy.db","uploads=%[2]s/copy"]}`, m.ID, dir), 0o600))
+	left := filepath.Dir(s.path)
+	parts := map[string]string{"shop_restore_20260101T000000Z.db": dir + "/copy.db", "uploads_restore_20260101T000000Z": dir + "/copy"}
+	for name, from := range parts {
+		require.NoError(t, os.Rename(from, filepath.Join(left, name)))
+	}
+	marker := fmt.Sprintf(`{"id":%q,"left":["database=%s/shop_restore_20260101T000000Z.db","uploads=%[2]s/uploads_restore_20260101T000000Z"]}`, m.ID, left)
+	sealed := fmt.Appendf(nil, `{"content":%s,"sha256":"%x"}`, marker, sha256.Sum256([]byte("restoring.shop.x.json\n"+marker)))
+	require.NoError(t, os.WriteFile(filepath.Join(s.folder, "restoring.shop.x.json"), sealed, 0o600))
 	_, err = s.job.Check(t.Context(), time.Hour)
 	require.ErrorIs(t, err, backup.ErrHalfway)
 	_, err = s.job.Settle(t.Context(), true)
 	require.NoError(t, err)
-	assert.NoFileExists(t, dir+"/copy.db")
-	assert.NoDirExists(t, dir+"/copy")
+	for name := range parts {
+		assert.NoFileExists(t, filepath.Join(left, name))
+		assert.NoDirExists(t, filepath.Join(left, name))
+	}
 	_, err = s.job.Check(t.Context(), time.Hour)
 	require.NoError(t, err)
 	for _, wrong := range []string{"shop.db", "nosuch=x", "database=", "database=a,database=b"} {
@@ -157,14 +167,37 @@ func TestOverwrite(t *testing.T) {
 	_, err = job.Check(t.Context(), time.Hour)
 	require.NotErrorIs(t, err, backup.ErrHalfway)
 
-	// The folder cannot be replaced: the database was.
+	// The folder cannot be replaced, so the database stays.
+	_, err = s.db.ExecContext(t.Context(), "DELETE FROM sales WHERE id = 1")
+	require.NoError(t, err)
 	require.NoError(t, os.RemoveAll(s.uploads))
 	require.NoError(t, os.WriteFile(s.uploads, []byte("a file"), 0o600))
 	var dump bytes.Buffer
 	require.NoError(t, decode(t, filepath.Join(s.folder, run.Manifest.File), &dump))
 	_, err = s.source.Overwrite(t.Context(), &dump, driver.RestoreOptions{Want: run.Manifest.Contents})
-	require.ErrorIs(t, err, driver.ErrHalfway)
-	require.ErrorContains(t, err, "database was replaced")
+	require.ErrorContains(t, err, "uploads: ")
+	require.NotErrorIs(t, err, driver.ErrHalfway)
+	assert.EqualValues(t, 1, count(t, s.path))
+
+	// The marker cannot be written, so both stay.
+	require.NoError(t, os.Remove(s.uploads))
+	require.NoError(t, os.CopyFS(s.uploads, os.DirFS(before)))
+	require.NoError(t, os.Remove(filepath.Join(s.uploads, "a.jpg")))
+	overwrite := func(touch func(context.Context) error) error {
+		dump.Reset()
+		require.NoError(t, decode(t, filepath.Join(s.folder, run.Manifest.File), &dump))
+		_, err := s.source.Overwrite(t.Context(), &dump, driver.RestoreOptions{Want: run.Manifest.Contents, Touch: touch})
+		return err
+	}
+	away := errors.New("the storage is away")
+	calls := 0
+	require.ErrorIs(t, overwrite(func(context.Context) error { calls++; return away }), away)
+	assert.EqualValues(t, 1, count(t, s.path))
+	assert.NoFileExists(t, filepath.Join(s.uploads, "a.jpg"))
+	require.NoError(t, overwrite(func(context.Context) error { calls++; return nil }))
+	assert.Equal(t, 2, calls)
+	assert.EqualValues(t, 2, count(t, s.path))
+	same(t, before, s.uploads)
 }
 
 func decode(t *testing.T, path string, to io.Writer) error {

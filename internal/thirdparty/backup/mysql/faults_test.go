@@ -102,7 +102,10 @@ func TestServerKilledDuringARestore(t *testing.T) {
 	victim := jobAt(t, path.(string), source, nil)
 	id := report.Manifest.ID
 	for _, restore := range []func() error{
-		func() error { _, err := victim.Restore(t.Context(), id, "copy", nil); return err },
+		func() error {
+			_, err := victim.Restore(t.Context(), id, "shop_restore_20260101t000000", nil)
+			return err
+		},
 		func() error { _, err := victim.RestoreOver(t.Context(), id, "shop", nil); return err },
 		func() error { _, err := victim.TestRestore(t.Context(), id); return err },
 	} {
@@ -127,7 +130,7 @@ func TestServerKilledDuringARestore(t *testing.T) {
 	require.Len(t, left, 3, "the copy, the second database, and the one of the restore test")
 	_, err = job.Check(t.Context(), time.Hour)
 	require.ErrorIs(t, err, backup.ErrHalfway)
-	require.ErrorContains(t, err, "copy is incomplete")
+	require.ErrorContains(t, err, "shop_restore_20260101t000000 is incomplete")
 	settled, err := job.Settle(t.Context(), true)
 	require.NoError(t, err)
 	require.Len(t, settled, 2)
@@ -244,7 +247,7 @@ func TestKilledBeside(t *testing.T) {
 		})
 		source, err := mysql.New(db, "shop", nil)
 		require.NoError(t, err)
-		_, err = jobAt(t, folder, source, nil).Restore(t.Context(), os.Getenv(killID), "copy", nil)
+		_, err = jobAt(t, folder, source, nil).Restore(t.Context(), os.Getenv(killID), "shop_restore_20260101t000000", nil)
 		require.NoError(t, err)
 		return
 	}
@@ -266,14 +269,14 @@ func TestKilledBeside(t *testing.T) {
 		_, err = job.Check(t.Context(), time.Hour)
 		if len(leftovers(t, server)) > 0 {
 			require.ErrorIs(t, err, backup.ErrHalfway)
-			require.ErrorContains(t, err, "so copy is incomplete: settle it")
+			require.ErrorContains(t, err, "so shop_restore_20260101t000000 is incomplete: settle it")
 			if named++; named == 1 { // without a table, it takes the restore again
-				_, err = job.Restore(t.Context(), report.Manifest.ID, "copy", nil)
+				_, err = job.Restore(t.Context(), report.Manifest.ID, "shop_restore_20260101t000000", nil)
 				require.NoError(t, err)
 				_, err = job.Settle(t.Context(), true)
 				require.NoError(t, err)
 				require.NotEmpty(t, leftovers(t, server), "it is complete")
-				server.Exec(t, "DROP DATABASE copy")
+				server.Exec(t, "DROP DATABASE shop_restore_20260101t000000")
 			}
 		}
 		_, err = job.Settle(t.Context(), true)

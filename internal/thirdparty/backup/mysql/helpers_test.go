@@ -150,5 +150,5 @@ func boundTo(t testing.TB, server *testserver.MariaDBServer, database string) *s
 // leftovers are the databases that a restore may leave.
 func leftovers(t testing.TB, server *testserver.MariaDBServer) []string {
 	t.Helper()
-	return strings.Fields(server.Exec(t, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME RLIKE '_(scratch|replaced)_|^copy$'"))
+	return strings.Fields(server.Exec(t, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME RLIKE '_(scratch|replaced)_|^copy$|^shop_restore_20260101t000000$'"))
 }

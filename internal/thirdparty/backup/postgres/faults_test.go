@@ -41,7 +41,7 @@ const manyRows = "CREATE TABLE many AS SELECT i AS id, repeat(md5(i::text), 20) 
 // leftovers are the databases that a restore may leave.
 func leftovers(t testing.TB, server *testserver.PostgresServer) []string {
 	t.Helper()
-	return strings.Fields(server.Exec(t, "", "SELECT datname FROM pg_database WHERE datname ~ '_(scratch|replaced)_|^copy$'"))
+	return strings.Fields(server.Exec(t, "", "SELECT datname FROM pg_database WHERE datname ~ '_(scratch|replaced)_|^copy$|^shop_restore_20260101t000000$'"))
 }
 
 // TestSessionKilledDuringADump: the session of a dump, or the whole server, ends while the dump
@@ -116,9 +116,12 @@ func TestServerKilledDuringARestore(t *testing.T) {
 	require.NoError(t, err)
 	before, id := script(t, server.DSN("shop")), report.Manifest.ID
 	for name, restore := range map[string]func(*backup.Job) error{
-		"beside": func(victim *backup.Job) error { _, err := victim.Restore(t.Context(), id, "copy", nil); return err },
-		"over":   func(victim *backup.Job) error { _, err := victim.RestoreOver(t.Context(), id, "shop", nil); return err },
-		"test":   func(victim *backup.Job) error { _, err := victim.TestRestore(t.Context(), id); return err },
+		"beside": func(victim *backup.Job) error {
+			_, err := victim.Restore(t.Context(), id, "shop_restore_20260101t000000", nil)
+			return err
+		},
+		"over": func(victim *backup.Job) error { _, err := victim.RestoreOver(t.Context(), id, "shop", nil); return err },
+		"test": func(victim *backup.Job) error { _, err := victim.TestRestore(t.Context(), id); return err },
 	} {
 		// Without connections to the server that was killed before.
 		victim := jobIn(t, folder, fatal{source(t, server.DSN("shop"), nil), server.Kill}, nil)
@@ -134,7 +137,7 @@ func TestServerKilledDuringARestore(t *testing.T) {
 	job = jobIn(t, folder, source(t, server.DSN("shop"), nil), nil)
 	_, err = job.Check(t.Context(), time.Hour)
 	require.ErrorIs(t, err, backup.ErrHalfway)
-	require.ErrorContains(t, err, "copy is incomplete")
+	require.ErrorContains(t, err, "shop_restore_20260101t000000 is incomplete")
 	settled, err := job.Settle(t.Context(), true)
 	require.NoError(t, err)
 	require.Len(t, settled, 2)
@@ -150,7 +153,7 @@ func TestServerKilledDuringARestore(t *testing.T) {
 // during that statement. The result checks that the statement was ended.
 func creating(t *testing.T, server *testserver.PostgresServer) (stopped func()) {
 	t.Helper()
-	server.Exec(t, "", "DROP DATABASE IF EXISTS copy WITH (FORCE)")
+	server.Exec(t, "", "DROP DATABASE IF EXISTS shop_restore_20260101t000000 WITH (FORCE)")
 	server.CreateDatabase(t, "busy")
 	user, err := connect(t, server.DSN("")).BeginTx(t.Context(), nil)
 	require.NoError(t, err)
@@ -159,7 +162,7 @@ func creating(t *testing.T, server *testserver.PostgresServer) (stopped func()) 
 	result := make(chan error, 1)
 	victim := connect(t, server.DSN("shop"))
 	go func() {
-		_, err := victim.ExecContext(t.Context(), `CREATE DATABASE "copy" TEMPLATE busy`)
+		_, err := victim.ExecContext(t.Context(), `CREATE DATABASE "shop_restore_20260101t000000" TEMPLATE busy`)
 		result <- err
 	}()
 	require.Eventually(t, func() bool {
@@ -178,7 +181,7 @@ func TestKilledBeside(t *testing.T) {
 	if dsn := os.Getenv(killDSN); dsn != "" {
 		job := jobIn(t, os.Getenv(killFolder), source(t, dsn, nil), nil)
 		fmt.Println("running")
-		_, err := job.Restore(t.Context(), os.Getenv(killID), "copy", nil)
+		_, err := job.Restore(t.Context(), os.Getenv(killID), "shop_restore_20260101t000000", nil)
 		require.NoError(t, err)
 		select {}
 	}
@@ -191,10 +194,10 @@ func TestKilledBeside(t *testing.T) {
 	report, err := job.Backup(t.Context())
 	require.NoError(t, err)
 	start := time.Now()
-	_, err = job.Restore(t.Context(), report.Manifest.ID, "copy", nil)
+	_, err = job.Restore(t.Context(), report.Manifest.ID, "shop_restore_20260101t000000", nil)
 	require.NoError(t, err)
 	within := time.Since(start)
-	server.Exec(t, "", "DROP DATABASE copy")
+	server.Exec(t, "", "DROP DATABASE shop_restore_20260101t000000")
 	named, stopped := 0, func() {}
 	var moments []time.Duration
 	for moment := testserver.Sample(2, 1); moment < 7; moment += testserver.Sample(2, 1) {
@@ -212,13 +215,13 @@ func TestKilledBeside(t *testing.T) {
 		s, err := job.Check(t.Context(), time.Hour)
 		if len(s.Unfinished) > 0 {
 			require.ErrorIs(t, err, backup.ErrHalfway)
-			require.ErrorContains(t, err, "so copy is incomplete: settle it")
+			require.ErrorContains(t, err, "so shop_restore_20260101t000000 is incomplete: settle it")
 			if named++; named == 1 {
 				stopped = creating(t, server)
 			}
 		} else if len(leftovers(t, server)) > 0 { // the restore had ended
-			require.Equal(t, "20000\n", server.Exec(t, "copy", "SELECT count(*) FROM many"))
-			server.Exec(t, "", "DROP DATABASE copy")
+			require.Equal(t, "20000\n", server.Exec(t, "shop_restore_20260101t000000", "SELECT count(*) FROM many"))
+			server.Exec(t, "", "DROP DATABASE shop_restore_20260101t000000")
 		}
 		_, err = job.Settle(t.Context(), true)
 		require.NoError(t, err)

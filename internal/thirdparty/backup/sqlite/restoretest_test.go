@@ -2,7 +2,6 @@ package sqlite_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -42,7 +41,7 @@ func TestRestoreTest(t *testing.T) {
 	source := sqlite.New(db)
 	source.Scratch = dir
 	asked := 0
-	job, folder := jobOf(t, source, &backup.Options{RestoreTest: backup.RestoreTestOptions{Every: 1, Assertions: []backup.Assertion{
+	job, _ := jobOf(t, source, &backup.Options{RestoreTest: backup.RestoreTestOptions{Every: 1, Assertions: []backup.Assertion{
 		{Name: "totals agree", Query: "SELECT COUNT(*) = 0 FROM sales WHERE total <> (SELECT SUM(price) FROM items WHERE sale = sales.id)"},
 		{Name: "it is a copy", Check: func(ctx context.Context, db driver.Queryer) error {
 			asked++
@@ -71,14 +70,12 @@ func TestRestoreTest(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, report.Restored)
 	require.Equal(t, 1, asked)
-	data, err := os.ReadFile(filepath.Join(folder.Path(), report.ID+".verify.json"))
+	e, err := job.Find(t.Context(), report.ID)
 	require.NoError(t, err)
-	var v backup.Verification
-	require.NoError(t, json.Unmarshal(data, &v))
-	require.NotNil(t, v.RestoreTest)
-	assert.True(t, v.RestoreTest.OK)
-	assert.EqualValues(t, 5, v.RestoreTest.Rows)
-	assert.Len(t, v.RestoreTest.Assertions, 2)
+	require.NotNil(t, e.RestoreTest)
+	assert.True(t, e.RestoreTest.OK)
+	assert.EqualValues(t, 5, e.RestoreTest.Rows)
+	assert.Len(t, e.RestoreTest.Assertions, 2)
 
 	// The books do not agree: the backup is what was there, and does not pass.
 	_, err = db.ExecContext(t.Context(), "UPDATE sales SET total = 31 WHERE id = 1")

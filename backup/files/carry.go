@@ -1,0 +1,105 @@
+package files
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+)
+
+// carry gives the files of a folder that Dump leaves out a second name in another folder.
+// Until the first folder is removed, both folders have them.
+func (f *Source) carry(ctx context.Context, from, to string) error {
+	source, err := os.OpenRoot(from)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = source.Close() }()
+	target, err := os.OpenRoot(to)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = target.Close() }()
+	c := &carrier{from: source, to: target}
+	err = walk(ctx, source, ".", func(name string, info fs.FileInfo) error {
+		kind := info.Mode().Type()
+		if !f.excluded(name) && (kind == 0 || kind&(fs.ModeDir|fs.ModeSymlink) != 0) {
+			return nil // Dump stores it
+		}
+		if err := c.parents(name); err != nil {
+			return err
+		}
+		if err := walk(ctx, source, name, c.one); err != nil {
+			return err
+		}
+		return fs.SkipDir
+	})
+	for i := len(c.folders) - 1; err == nil && i >= 0; i-- { // inner folders before outer ones
+		err = finish(target, c.folders[i])
+	}
+	return err
+}
+
+// carrier carries entries from one folder to another.
+type carrier struct {
+	from, to *os.Root
+	folders  []unpacked // that it created
+}
+
+// parents creates the parent folders of an entry.
+func (c *carrier) parents(name string) error {
+	parent := path.Dir(name)
+	if parent == "." {
+		return nil
+	}
+	if err := c.parents(parent); err != nil {
+		return err
+	}
+	info, err := c.from.Lstat(parent)
+	if err != nil {
+		return err
+	}
+	return c.folder(parent, info)
+}
+
+// folder creates a folder, unless it exists.
+func (c *carrier) folder(name string, like fs.FileInfo) error {
+	there, err := c.to.Lstat(name)
+	switch {
+	case err == nil && there.IsDir():
+		return nil
+	case err == nil:
+		return fmt.Errorf("%s holds files that no backup has, and is no folder in this backup: move them elsewhere first", name)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if err := c.to.Mkdir(name, 0o700); err != nil {
+		return err
+	}
+	c.folders = append(c.folders, unpacked{name: name, mode: like.Mode().Perm(), modified: like.ModTime()})
+	return giveTo(c.to, name, like)
+}
+
+// one carries one entry. Entries below a folder follow.
+func (c *carrier) one(name string, info fs.FileInfo) error {
+	if info.IsDir() {
+		return c.folder(name, info)
+	}
+	there, err := c.to.Lstat(name)
+	switch {
+	case err == nil && os.SameFile(there, info):
+		return nil
+	case err == nil && there.IsDir():
+		return fmt.Errorf("%s is in no backup of today, and a folder in this one: move it elsewhere first", name)
+	case err == nil: // a backup from before the file was excluded
+		if err := c.to.Remove(name); err != nil {
+			return err
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return os.Link(filepath.Join(c.from.Name(), filepath.FromSlash(name)), filepath.Join(c.to.Name(), filepath.FromSlash(name)))
+}
