@@ -111,30 +111,71 @@ func bucket(b settings.Bucket) (backup.Target, error) {
 // Last is the last good backup of all servers on a database. The zero value means that there is
 // none.
 type Last struct {
-	Folder string    `json:"folder"` // of the server that made it
-	Time   time.Time `json:"time"`   // when it was complete, by the database's clock
-	Size   int64     `json:"size"`
+	ID       string    `json:"id"`
+	Folder   string    `json:"folder"` // of the server that made it
+	Time     time.Time `json:"time"`   // when it was complete, by the database's clock
+	Size     int64     `json:"size"`
+	Verified time.Time `json:"verified"` // zero: never
+	Restored time.Time `json:"restored"` // zero: never
+	Seen     time.Time `json:"seen"`     // when the server that made it last saw it, by the database's clock
+
+	Unseen time.Duration `json:"-"` // since Seen
 }
+
+// Newest returns the last good backup of a job, and when any of its good backups was read back and
+// restored.
+func Newest(ctx context.Context, job *backup.Job) (last Last, err error) {
+	entries, err := job.List(ctx)
+	last.look(entries)
+	return last, err
+}
+
+// look reads the good backups in a list.
+func (l *Last) look(entries []backup.Entry) {
+	newest := time.Time{}
+	for _, e := range entries {
+		if e.State != backup.Good || e.Manifest == nil {
+			continue
+		}
+		if !e.Time().Before(newest) {
+			newest, l.ID, l.Size = e.Time(), e.ID, e.Manifest.Size
+		}
+		if e.Verified.After(l.Verified) {
+			l.Verified = e.Verified
+		}
+		if restored := e.Restored(); restored.After(l.Restored) {
+			l.Restored = restored
+		}
+	}
+}
+
+// mostUnseen is the time after which a backup of another server that nobody has seen is a warning.
+// Servers look once an hour.
+const mostUnseen = 3 * time.Hour
 
 // Check is the health check of the backups. It reports their age, their size, whether they were
 // read back and restored, and problems of the last run or of any backup.
 //
 // elsewhere returns the last good backup if another server on the same database made it, and
-// otherwise the zero value.
-func Check(job *backup.Job, elsewhere func(context.Context) (Last, error)) health.Check {
+// otherwise the zero value. seen receives the last good backup of this
+// server.
+func Check(job *backup.Job, elsewhere func(context.Context) (Last, error), seen func(context.Context, Last) error) health.Check {
 	check := health.Backups("backups", func(ctx context.Context) ([]health.Backup, error) {
 		entries, err := job.List(ctx)
 		if err != nil {
 			return nil, err
 		}
 		var list []health.Backup
+		var own Last
+		own.look(entries)
+		_ = seen(ctx, own) // without the database, the other servers cannot read it either
 		for _, e := range entries {
 			if e.State == backup.Good && e.Manifest != nil {
 				list = append(list, health.Backup{Time: e.Time(), Size: e.Manifest.Size, Verified: e.Verified, Restored: e.Restored()})
 			}
 		}
 		if last, err := elsewhere(ctx); err == nil && !last.Time.IsZero() {
-			list = append(list, health.Backup{Time: last.Time, Size: last.Size, Verified: last.Time, Restored: last.Time})
+			list = append(list, health.Backup{Time: last.Time, Size: last.Size, Verified: last.Verified, Restored: last.Restored})
 		}
 		return list, nil
 	}, &health.BackupsOptions{RestoreWithin: 35 * 24 * time.Hour})
@@ -166,7 +207,12 @@ func Check(job *backup.Job, elsewhere func(context.Context) (Last, error)) healt
 			}
 			result.Summary += "; " + strings.TrimPrefix(text, "backup: ")
 		}
-		if last, err := elsewhere(ctx); err == nil && status.Last != nil && last.Time.After(status.Last.Time) {
+		last, err := elsewhere(ctx)
+		if err == nil && last.Unseen > mostUnseen {
+			result.Status = max(result.Status, health.Warn)
+			result.Summary += fmt.Sprintf("; nobody has seen the newest backup, in %s, for %v: is that server and its disk still there?", last.Folder, last.Unseen.Round(time.Hour))
+		}
+		if err == nil && status.Last != nil && last.Time.After(status.Last.Time) {
 			return result // another server has made a good backup since the last run of this one
 		}
 		for _, trouble := range troubles(status) {
@@ -202,7 +248,7 @@ func Notices(s *settings.Settings, job *backup.Job, channel notify.Notifier, log
 // Schedule returns a scheduler that makes a backup each day and passes the report to notices,
 // which may be nil. last returns the last good backup of all servers on the database, and
 // made stores the size of a new one.
-func Schedule(job *backup.Job, s *settings.Settings, notices *backupnotify.Notices, last func(context.Context) (Last, error), made func(context.Context, int64) error, logger *slog.Logger) (*schedule.Scheduler, error) {
+func Schedule(job *backup.Job, s *settings.Settings, notices *backupnotify.Notices, last func(context.Context) (Last, error), made func(context.Context, Last) error, logger *slog.Logger) (*schedule.Scheduler, error) {
 	when, err := schedule.NewDaily(s.BackupAt.Hour, s.BackupAt.Minute, s.Timezone)
 	if err != nil {
 		return nil, err
@@ -210,7 +256,10 @@ func Schedule(job *backup.Job, s *settings.Settings, notices *backupnotify.Notic
 	run := func(ctx context.Context) error {
 		report, err := job.Backup(ctx)
 		if err == nil {
-			err = made(ctx, report.Size)
+			var last Last
+			if last, err = Newest(ctx, job); err == nil {
+				err = made(ctx, last)
+			}
 		}
 		if notices != nil && ctx.Err() == nil { // a server that stops is no failure
 			if err := notices.Ran(ctx, report, err); err != nil {

@@ -46,7 +46,7 @@ func TestCheck(t *testing.T) {
 	}
 	check := func(status health.Status, say string) {
 		t.Helper()
-		r := Check(job, func(context.Context) (Last, error) { return elsewhere, nil }).Checker.Check(t.Context())
+		r := Check(job, func(context.Context) (Last, error) { return elsewhere, nil }, unseen).Checker.Check(t.Context())
 		if r.Status != status || !strings.Contains(r.Summary, say) || strings.Contains(r.Summary, "refused") {
 			t.Errorf("%v %q, want %v and %q", r.Status, r.Summary, status, say)
 		}
@@ -100,7 +100,7 @@ func TestCheckOfSeveralProblems(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, what := range []string{"before the next backup", "after it"} {
-		r := Check(job, func(context.Context) (Last, error) { return Last{}, nil }).Checker.Check(t.Context())
+		r := Check(job, func(context.Context) (Last, error) { return Last{}, nil }, unseen).Checker.Check(t.Context())
 		if r.Status != health.Fail || !strings.Contains(r.Summary, "a restore is unfinished") {
 			t.Errorf("%s: %v %q", what, r.Status, r.Summary)
 		}
@@ -109,3 +109,5 @@ func TestCheckOfSeveralProblems(t *testing.T) {
 		}
 	}
 }
+
+func unseen(context.Context, Last) error { return nil }

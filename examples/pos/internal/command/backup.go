@@ -88,11 +88,11 @@ func recordNewest(ctx context.Context, s *settings.Settings, logger *slog.Logger
 	if err != nil {
 		return err
 	}
-	status, err := job.Status(ctx)
-	if err != nil || status.Newest == nil {
+	newest, err := backups.Newest(ctx, job)
+	if err != nil || newest.ID == "" {
 		return err
 	}
-	return keepLastBackup(ctx, s, st, status.Newest.Manifest.Size)
+	return keepLastBackup(ctx, s, st, newest)
 }
 
 func isTarget(arg string) bool {

@@ -45,7 +45,8 @@ func checks(s *settings.Settings, st *store.Store, p *parts) []health.Check {
 	}
 	// If a folder of backups exists, the host's scheduler makes them.
 	if _, err := os.Stat(s.BackupDir()); !s.BackupAt.Off || p.always || err == nil {
-		list = append(list, backups.Check(p.backup, func(ctx context.Context) (backups.Last, error) { return backupElsewhere(ctx, s, st) }))
+		list = append(list, backups.Check(p.backup, func(ctx context.Context) (backups.Last, error) { return backupElsewhere(ctx, s, st) },
+			func(ctx context.Context, own backups.Last) error { return keepSeen(ctx, s, st, own) }))
 	}
 	return list
 }

@@ -102,19 +102,40 @@ func folder(s *settings.Settings) string {
 // backupElsewhere returns the last good backup if another server made it.
 func backupElsewhere(ctx context.Context, s *settings.Settings, st *store.Store) (backups.Last, error) {
 	last, err := lastBackup(ctx, st)
-	if last.Folder == folder(s) {
+	if err != nil || last.Time.IsZero() || last.Folder == folder(s) {
 		return backups.Last{}, err
 	}
+	now, err := st.Now(ctx)
+	last.Unseen = now.Sub(last.Seen)
 	return last, err
 }
 
+// keepSeen stores once an hour that this server still has the last good backup.
+func keepSeen(ctx context.Context, s *settings.Settings, st *store.Store, own backups.Last) error {
+	last, err := lastBackup(ctx, st)
+	if err != nil || last.Folder != folder(s) || own.ID != last.ID || own.ID == "" {
+		return err
+	}
+	now, err := st.Now(ctx)
+	if err != nil || now.Sub(last.Seen) < time.Hour {
+		return err
+	}
+	last.Seen, last.Verified, last.Restored = now, own.Verified, own.Restored
+	return setLastBackup(ctx, st, last)
+}
+
 // keepLastBackup stores that this server has made a good backup now.
-func keepLastBackup(ctx context.Context, s *settings.Settings, st *store.Store, size int64) error {
+func keepLastBackup(ctx context.Context, s *settings.Settings, st *store.Store, made backups.Last) error {
 	now, err := st.Now(ctx)
 	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(backups.Last{Folder: folder(s), Time: now, Size: size})
+	made.Folder, made.Time, made.Seen = folder(s), now, now
+	return setLastBackup(ctx, st, made)
+}
+
+func setLastBackup(ctx context.Context, st *store.Store, last backups.Last) error {
+	text, err := json.Marshal(last)
 	if err != nil {
 		return err
 	}

@@ -148,7 +148,7 @@ func (p *parts) backUp(s *settings.Settings, st *store.Store, channel notify.Not
 	}
 	p.nightly, err = backups.Schedule(p.backup, s, p.notices,
 		func(ctx context.Context) (backups.Last, error) { return lastBackup(ctx, st) },
-		func(ctx context.Context, size int64) error { return keepLastBackup(ctx, s, st, size) }, logger)
+		func(ctx context.Context, made backups.Last) error { return keepLastBackup(ctx, s, st, made) }, logger)
 	if err != nil {
 		return err
 	}
