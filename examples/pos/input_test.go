@@ -204,6 +204,7 @@ func TestTillInSpanish(t *testing.T) {
 	if got := b.shop.balance(card); got != before+1250 {
 		t.Errorf("balance %d, was %d", got, before)
 	}
+	b.js("document.getElementById('money').open = true")
 	b.write("#amount", "1.250,00")
 	b.keys(enter)
 	b.says("#outcome", "12,50") // an example of an amount
