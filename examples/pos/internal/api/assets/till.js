@@ -291,8 +291,8 @@ start({
       $($("again").hidden ? "drop" : "again").focus();
       return;
     }
+    if (till.sale.card) takeCard(till.sale.card).catch(() => {});
     await askTopUp(true);
-    if (till.sale.card && !cardNumber()) await takeCard(till.sale.card);
   },
   // leave forgets the customer. The basket is kept until this user returns.
   leave() {
