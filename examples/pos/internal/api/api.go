@@ -101,10 +101,11 @@ func New(cfg Config) (http.Handler, error) {
 func (a *API) routes() http.Handler {
 	mux := http.NewServeMux()
 	open := func(path string, m methods) { mux.Handle(path+"{$}", m) }
-	get := func(path string, get http.HandlerFunc) {
-		open(path, methods{"GET": a.limits.reads(a.signedIn(get))})
-	}
-	manager := func(h http.HandlerFunc) http.Handler { return a.limits.reads(a.managers(h)) }
+	// Requests without a session are refused before any limit. Otherwise a stranger could use up the
+	// limit of the school's address, and no till could show the log-in form.
+	limited := func(limit middleware, h http.HandlerFunc) http.Handler { return a.signedIn(limit(h).ServeHTTP) }
+	get := func(path string, h http.HandlerFunc) { open(path, methods{"GET": limited(a.limits.reads, h)}) }
+	manager := func(h http.HandlerFunc) http.Handler { return limited(a.limits.reads, a.managers(h).ServeHTTP) }
 	for path, page := range pageOf {
 		open(path, methods{"GET": a.pages.handler(page)})
 	}
@@ -115,23 +116,24 @@ func (a *API) routes() http.Handler {
 	open("/api/v1/limits/", methods{"GET": a.limits.status})
 	get("/api/v1/me/", a.whoami)
 	get("/api/v1/categories/", a.categories)
-	open("/api/v1/products/", methods{"GET": a.limits.reads(a.signedIn(a.products))})
+	get("/api/v1/products/", a.products)
 	open("/api/v1/products/{id}/", methods{"PATCH": manager(a.changeProduct)})
 	open("/api/v1/products/{id}/stock/", methods{"POST": manager(a.changeStock)})
 	get("/api/v1/customers/", a.customers)
 	get("/api/v1/cards/{number}/", a.card)
 	get("/api/v1/dashboard/", a.dashboard)
 	open("/api/v1/days/{date}/", methods{"GET": manager(a.day)})
-	open(salesReportPath, methods{"GET": a.limits.reads(a.limits.downloads(a.managers(a.salesReport)))})
+	open(salesReportPath, methods{"GET": limited(a.limits.reads, a.limits.downloads(a.managers(a.salesReport)).ServeHTTP)})
 	open("/api/v1/topups/", methods{
-		"GET":  a.limits.reads(a.signedIn(a.topUps)),
-		"POST": a.limits.topUp(a.signedIn(a.topUp)),
+		"GET":  limited(a.limits.reads, a.topUps),
+		"POST": limited(a.limits.topUp, a.topUp),
 	})
 	open("/api/v1/topups/{id}/void/", methods{"POST": manager(a.voidTopUp)})
 	open("/api/v1/sales/", methods{
-		"GET":  a.limits.reads(a.signedIn(a.sales)),
-		"POST": a.limits.sale(a.signedIn(a.sell)),
+		"GET":  limited(a.limits.reads, a.sales),
+		"POST": limited(a.limits.sale, a.sell),
 	})
+	open("/api/v1/keys/cancel/", methods{"POST": limited(a.limits.reads, a.cancel)})
 	get("/api/v1/sales/{id}/", a.sale)
 	open("/api/v1/sales/{id}/void/", methods{"POST": manager(a.voidSale)})
 	open("/api/v1/users/", methods{"GET": manager(a.users), "POST": manager(a.createUser)})

@@ -97,7 +97,8 @@ func (l *limits) byTill() ratelimit.KeyFunc {
 	}, ratelimit.By("user", userName, l.address))
 }
 
-// byToken counts requests by their token, and requests without one by address.
+// byToken counts requests by their token. A request without one has no limit here, except in the
+// list of limits, because signedIn refuses it first.
 func (l *limits) byToken() ratelimit.KeyFunc {
 	return ratelimit.By("token", func(r *http.Request) string {
 		if c := callerOf(r); c != nil {
@@ -172,11 +173,11 @@ func isPage(r *http.Request) bool {
 	return c != nil && c.cookie
 }
 
-// neverRefused reports whether selling depends on a read: the user of the session, and the
-// outcome of a sale or top-up by its key. Each such read costs one row.
+// neverRefused reports whether selling depends on a request: the user of the session, and the
+// outcome or the end of a key. Each such request costs one row.
 func neverRefused(r *http.Request) bool {
 	switch r.URL.Path {
-	case "/api/v1/me/":
+	case "/api/v1/me/", "/api/v1/keys/cancel/":
 		return true
 	case "/api/v1/sales/", "/api/v1/topups/":
 		return r.URL.Query().Get("key") != ""

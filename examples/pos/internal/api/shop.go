@@ -166,6 +166,27 @@ func (a *API) sell(w http.ResponseWriter, r *http.Request) {
 	a.done(w, r, sale, replayed, err)
 }
 
+// cancel ends an Idempotency-Key of the caller, or returns what the key has made. A till that
+// received no response sends it before the basket may be sold in another way.
+func (a *API) cancel(w http.ResponseWriter, r *http.Request) {
+	var in struct {
+		Key string `json:"key"`
+	}
+	if !read(w, r, &in) {
+		return
+	}
+	if !visible(in.Key) {
+		fail(w, http.StatusBadRequest, "key: want 1 to 190 visible characters")
+		return
+	}
+	sale, topUp, err := a.Store.Cancel(r.Context(), callerOf(r).user.Name, in.Key)
+	if err != nil {
+		a.failed(w, r, err)
+		return
+	}
+	answer(w, http.StatusOK, map[string]any{"cancelled": sale == nil && topUp == nil, "sale": sale, "topup": topUp})
+}
+
 func (a *API) sale(w http.ResponseWriter, r *http.Request) {
 	id, ok := pathID(w, r)
 	if !ok {

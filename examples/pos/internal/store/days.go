@@ -109,11 +109,12 @@ type Voids struct {
 	TopUpAmount int64 `json:"topup_amount"`
 }
 
-// Hour is an hour of a day. Hour is its beginning in the zone of the shop.
+// Hour is an hour of a day. Hour is its beginning in the zone of the shop. An hour that summer
+// time repeats is there twice, with another At.
 type Hour struct {
-	Hour string `json:"hour"` // such as 11:00
+	Hour string    `json:"hour"` // such as 11:00
+	At   time.Time `json:"at"`
 	Totals
-	at int64
 }
 
 // ProductTotal has the sales of a product.
@@ -154,7 +155,7 @@ func (t *Tx) day(ctx context.Context, c Calendar, d Day) (Day, error) {
 		begin := at.Add(-time.Duration(at.Minute()) * time.Minute)
 		h := hours[begin.Unix()]
 		if h == nil {
-			h = &Hour{Hour: begin.Format("15:04"), at: begin.Unix()}
+			h = &Hour{Hour: begin.Format("15:04"), At: begin.UTC()}
 			hours[begin.Unix()] = h
 		}
 		h.add(kind, entries, amount)
@@ -182,7 +183,7 @@ func (t *Tx) day(ctx context.Context, c Calendar, d Day) (Day, error) {
 	for _, h := range hours {
 		d.Hours = append(d.Hours, *h)
 	}
-	slices.SortFunc(d.Hours, func(a, b Hour) int { return cmp.Compare(a.at, b.at) })
+	slices.SortFunc(d.Hours, func(a, b Hour) int { return a.At.Compare(b.At) })
 	for _, by := range cashiers {
 		d.Cashiers = append(d.Cashiers, *by)
 	}

@@ -20,7 +20,7 @@ type Once struct {
 // for programmers. Code and the figures are for pages, which have their own words.
 type Conflict struct {
 	Detail string
-	Code   string // "stock", "balance", "inactive", "price", "spent", "voided", "exists", "manager" or ""
+	Code   string // "stock", "balance", "inactive", "price", "spent", "voided", "cancelled", "exists", "manager" or ""
 
 	Product, Left, Balance, Total int64
 	Prices                        map[int64]int64
@@ -53,32 +53,76 @@ func (o Once) fingerprint() any {
 }
 
 // seenKey has the columns of a SELECT that find the uses of a key: a sale and its fingerprint,
-// and a top-up and its fingerprint.
+// a top-up and its fingerprint, and whether the key is cancelled.
 const seenKey = `(SELECT id FROM sales WHERE cashier = ? AND request_key = ?), (SELECT fingerprint FROM sales WHERE cashier = ? AND request_key = ?),
-	(SELECT id FROM topups WHERE cashier = ? AND request_key = ?), (SELECT fingerprint FROM topups WHERE cashier = ? AND request_key = ?)`
+	(SELECT id FROM topups WHERE cashier = ? AND request_key = ?), (SELECT fingerprint FROM topups WHERE cashier = ? AND request_key = ?),
+	(SELECT cancelled FROM request_keys WHERE cashier = ? AND request_key = ?)`
 
 func (o Once) seenArgs() []any {
 	k := o.key()
-	return []any{o.User, k, o.User, k, o.User, k, o.User, k}
+	return []any{o.User, k, o.User, k, o.User, k, o.User, k, o.User, k}
 }
 
 // seen is the result of seenKey.
 type seen struct {
 	sale, topUp           sql.NullInt64
 	salePrint, topUpPrint sql.NullString
+	cancelled             sql.NullInt64
 }
 
-func (s *seen) dest() []any { return []any{&s.sale, &s.salePrint, &s.topUp, &s.topUpPrint} }
+func (s *seen) dest() []any {
+	return []any{&s.sale, &s.salePrint, &s.topUp, &s.topUpPrint, &s.cancelled}
+}
 
-// check returns ErrKeyReused if the key belongs to another request. Otherwise it returns the
-// sale and the top-up of the key, or 0.
+// check returns a Conflict if the key is cancelled, and ErrKeyReused if it belongs to another
+// request. Otherwise it returns the sale and the top-up of the key, or 0.
 func (s *seen) check(o Once) (sale, topUp int64, err error) {
+	if s.cancelled.Int64 != 0 {
+		return 0, 0, Conflict{Code: "cancelled", Detail: "this Idempotency-Key was cancelled: choose a new one"}
+	}
 	for _, found := range []sql.NullString{s.salePrint, s.topUpPrint} {
 		if found.Valid && found.String != o.fingerprint() {
 			return 0, 0, ErrKeyReused
 		}
 	}
 	return s.sale.Int64, s.topUp.Int64, nil
+}
+
+// use stores the key of a change in its batch. It fails, and the transaction is retried, if
+// another transaction has just used or cancelled the key.
+func (o Once) use(b *batch, cancelled int) {
+	if o.Key != "" {
+		b.add("INSERT INTO request_keys (cashier, request_key, cancelled) VALUES (?, ?, ?)", o.User, o.Key, cancelled)
+	}
+}
+
+// Cancel ends a user's Idempotency-Key: a request with it that arrives later is refused. If the
+// key has made a sale or a top-up, Cancel changes nothing and returns that record.
+func (s *Store) Cancel(ctx context.Context, user, key string) (sale *Sale, topUp *TopUp, err error) {
+	once := Once{User: user, Key: key}
+	var found seen
+	err = s.inTx(ctx, func(tx *Tx) error {
+		found = seen{}
+		err := tx.queryRow(ctx, "SELECT "+seenKey, once.seenArgs()...).Scan(found.dest()...)
+		if err != nil || found.sale.Valid || found.topUp.Valid || found.cancelled.Int64 != 0 {
+			return err
+		}
+		b := &batch{}
+		once.use(b, 1)
+		return tx.run(ctx, b)
+	})
+	switch {
+	case err != nil:
+	case found.sale.Valid:
+		var made Sale
+		made, err = s.Sale(ctx, found.sale.Int64)
+		sale = &made
+	case found.topUp.Valid:
+		var made TopUp
+		made, err = s.topUpByID(ctx, found.topUp.Int64)
+		topUp = &made
+	}
+	return sale, topUp, err
 }
 
 // seenBefore stores the key of a change without a record of its own. It reports whether the same

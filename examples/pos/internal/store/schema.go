@@ -20,7 +20,10 @@ import (
 // The columns folded hold the names as [fold] writes them, for the search.
 //
 // sales and topups hold the Idempotency-Key of their request, so a key is stored as long as its
-// record. sale_items comes last: a database with this table has all tables.
+// record. request_keys has each key once, for its change or for its end: the primary key decides
+// between a change and a cancellation at the same time.
+//
+// sale_items comes last, so a database with it is a shop.
 const schema = `
 CREATE TABLE IF NOT EXISTS meta (
 	name {key} NOT NULL PRIMARY KEY,
@@ -125,6 +128,12 @@ CREATE TABLE IF NOT EXISTS sales (
 	INDEX sales_total (total, id),
 	INDEX sales_card (card_number, id)
 );
+CREATE TABLE IF NOT EXISTS request_keys (
+	cashier {key} NOT NULL,
+	request_key {key} NOT NULL,
+	cancelled INTEGER NOT NULL,
+	PRIMARY KEY (cashier, request_key)
+);
 CREATE TABLE IF NOT EXISTS quarter_counts (
 	quarter BIGINT NOT NULL,
 	cashier {key} NOT NULL,
@@ -163,7 +172,7 @@ CREATE TABLE IF NOT EXISTS sale_items (
 // Tables lists the tables, parents first.
 var Tables = []string{
 	"meta", "leases", "users", "sessions", "audit", "categories", "products", "stock", "customers", "children",
-	"cards", "topups", "sales", "quarter_counts", "quarter_products", "versions", "sale_items",
+	"cards", "topups", "sales", "request_keys", "quarter_counts", "quarter_products", "versions", "sale_items",
 }
 
 // firstTable and lastTable are made first and last. A start that was interrupted left the

@@ -1,7 +1,8 @@
 // The card in the field: its holder, the search for a forgotten card, and top-ups.
-import { $, t, el, api, list, money, amount, say, newest, newKey, ask, sleep, session, Failure, Words, wordsOf } from "./core.js";
-import { keep, kept, overtaken } from "./keep.js";
-import { till, cardNumber, drawChange, drawPhase, locked } from "./sale.js";
+import { $, t, el, api, list, money, amount, say, newest, newKey, ask, Failure, Words, wordsOf } from "./core.js";
+import { keep, kept, overtaken, unstored } from "./keep.js";
+import { asked, cancelled, sent } from "./outcome.js";
+import { till, cardNumber, drawChange, drawPhase, locked, save, begin, track } from "./sale.js";
 
 // The line below the card shows the holder of the number in the field, or is empty.
 export function forgetHolder(words = "") {
@@ -21,8 +22,8 @@ const find = async (number) => {
   }
 };
 
-const lookUp = newest(find, (found, number) => {
-  if (number !== cardNumber()) return;
+const lookUp = newest(find, (found, number, still) => {
+  if (!still() || number !== cardNumber()) return;
   forgetHolder();
   if (found instanceof Failure) {
     $("holder").textContent = found.status === 404 ? t("noCard") : t("cardFailed");
@@ -35,24 +36,35 @@ const lookUp = newest(find, (found, number) => {
 });
 
 // checkCard shows the holder of the number in the field.
-export async function checkCard() {
+export function checkCard() {
   const number = cardNumber();
   forgetHolder(number && t("checking"));
   drawChange();
-  await lookUp(number);
+  return track(lookUp(number, begin()));
 }
 
 // refreshCard reads the balance of the displayed card again.
-export const refreshCard = () => { if (till.holder) lookUp(cardNumber()).catch(() => {}); };
+export const refreshCard = () => { if (till.holder) lookUp(cardNumber(), begin()).catch(() => {}); };
+
+// chosen stores the card in the field as the one that is to pay.
+export function chosen() {
+  till.sale.card = cardNumber() || null;
+  save();
+}
 
 // takeCard puts a scanned or found number into the field.
 export async function takeCard(number) {
   $("card").value = number;
+  chosen();
   await checkCard();
 }
 
-// isCard reports whether a scanned text is a card number.
-export const isCard = async (text) => !((await find(text)) instanceof Failure);
+// isCard reports whether a scanned text is a card number. It throws if the shop cannot say.
+export async function isCard(text) {
+  const found = await find(text);
+  if (found instanceof Failure && found.status !== 404) throw found;
+  return !(found instanceof Failure);
+}
 
 export function clearCard() {
   $("card").value = $("given").value = $("person").value = $("amount").value = "";
@@ -62,9 +74,10 @@ export function clearCard() {
   drawChange();
 }
 
-export const findPeople = newest(
+const people = newest(
   (text) => list("customers/?" + new URLSearchParams({ search: text })),
-  (found) => {
+  (found, text, still) => {
+    if (!still()) return;
     const children = found.results.flatMap((c) => c.children.map((child) => ({ ...child, parent: c.name })));
     const use = (child) => async () => {
       $("forgot").open = false;
@@ -77,10 +90,21 @@ export const findPeople = newest(
       : [el("li", {}, t("none"))]));
   });
 
-// A top-up is kept until its outcome is known. A retry with the same card and amount uses the
-// same key, so it changes nothing twice.
+export const findPeople = (text) => people(text, begin());
+
+// A top-up is kept until its outcome is known: made, refused or cancelled. Meanwhile no other
+// top-up begins.
 const place = () => "pos.topup." + till.me.user;
-const settle = (where, one) => { if (!overtaken(where, one.key)) keep(where, null); };
+const here = (where) => where === place() && !$("content").hidden;
+const words = ({ card, value }) => ({ card, amount: money(value) });
+export const unsafeTopUp = () => till.me && kept(place()) && unstored(place());
+
+export function drawTopUp() {
+  const one = till.toppingUp ? null : kept(place());
+  $("topup-open").hidden = !one;
+  $("topup").hidden = Boolean(one);
+  $("topup-words").textContent = one ? t("topupUnknown", words(one)) : "";
+}
 
 // wanted reads the form. It throws a text for the user if an entry is wrong.
 async function wanted() {
@@ -96,57 +120,61 @@ async function wanted() {
 }
 
 export async function topUp() {
-  if (locked()) return;
+  const still = begin();
+  if (locked() || kept(place())) { drawTopUp(); return; }
   const { card, child, value } = await wanted();
   if (value >= till.me.large_topup && !(await ask(t("askTopup", { amount: money(value), child })))) return;
-  const where = place(), before = kept(where);
-  const one = before?.card === card && before.value === value ? before : { card, value, key: newKey() };
-  const left = () => where !== place() || $("content").hidden; // the next log-in of the user shows the outcome
-  keep(where, one);
+  if (locked() || kept(place()) || !still() || cardNumber() !== card) return;
+  keep(place(), { card, child, value, key: newKey(), unsure: false });
+  await topUpAgain();
+}
+
+// topUpAgain sends the kept top-up, and dropTopUp cancels it.
+export const topUpAgain = () => step((one, where) => {
+  say(t("toppingUp"));
+  return sent("topups/", { key: one.key, body: { card: one.card, amount: one.value }, unsure: one.unsure }, () => {
+    if (!overtaken(where, one)) keep(where, { ...one, unsure: true });
+    if (here(where)) say(t("topupUnknown", words(one)), true);
+  });
+});
+export const dropTopUp = () => step((one) => cancelled(one.key));
+
+async function step(f) {
+  const where = place(), one = kept(where);
+  if (locked() || !one) return;
   till.toppingUp = true;
   drawPhase();
-  say(t("toppingUp"));
+  drawTopUp();
   try {
-    const made = await send(one, where);
-    if (left()) return;
-    settle(where, one);
-    say(t("toppedUp", { amount: money(made.amount), child, balance: money(made.balance) }));
-    $("amount").value = "";
-  } catch (error) {
-    if (!(error instanceof Failure)) throw error;
-    if (!error.unknown && !one.unsure) settle(where, one);
-    if (left()) return;
-    say(error.unknown ? t("topupUnknown", { amount: money(value), card }) : wordsOf(error), true);
+    ended(where, one, await f(one, where));
   } finally {
     till.toppingUp = false;
-    drawPhase();
-  }
-  refreshCard();
-}
-
-async function send(one, where) {
-  const mine = session.number;
-  for (let attempt = 1; ; attempt++) {
-    try {
-      const made = await api("POST", "topups/", { card: one.card, amount: one.value }, { key: one.key });
-      if (!Number.isInteger(made.balance)) throw new Failure(0);
-      return made;
-    } catch (error) {
-      if (error.unknown) { one.unsure = true; if (!overtaken(where, one.key)) keep(where, one); }
-      if (!error.unknown || attempt === 3 || mine !== session.number) throw error;
-      say(t("topupUnknown", { amount: money(one.value), card: one.card }), true);
-      await sleep(1000 * 2 ** (attempt - 1));
-    }
+    if (here(where)) { drawPhase(); drawTopUp(); }
   }
 }
 
-// askTopUp shows, after a log-in or a reload, the outcome of a top-up that received no response.
-export async function askTopUp() {
-  const where = place(), one = kept(where), mine = session.number;
-  if (!one?.key) return;
-  const words = { amount: money(one.value), card: one.card };
-  const answer = await api("GET", "topups/?key=" + encodeURIComponent(one.key)).catch(() => null);
-  if (mine !== session.number) return;
-  if (answer?.results?.length) { settle(where, one); say(t("topupWasMade", words)); } else say(t(answer?.results ? "topupNotMade" : "topupUnknown", words), true);
+// ended shows an outcome: {made}, {refused}, {cancelled}, or another value while it is unknown.
+function ended(where, one, end) {
+  const known = end?.made || end?.refused || end?.cancelled;
+  if (known && !overtaken(where, one)) keep(where, null);
+  if (!here(where)) return; // the next log-in of the user shows it
+  if (end?.refused) { say(wordsOf(end.refused), true); return; }
+  // The card ends with its top-up. If it was also to pay for the goods, Sell asks.
+  clearCard();
+  if (!till.sale.items.length) { till.sale.card = null; save(); }
+  if (end?.now) say(t("toppedUp", { amount: money(end.made.amount), child: one.child, balance: money(end.made.balance) }));
+  else if (end?.made) say(t("topupWasMade", words(one)));
+  else say(t(known ? "topupNotMade" : "topupUnknown", words(one)), true);
 }
 
+// askTopUp reads the outcome of a top-up that received no response. With aloud it also says that
+// the outcome is unknown.
+export async function askTopUp(aloud = false) {
+  const where = place(), one = kept(where);
+  if (!one || till.toppingUp) return;
+  const end = await asked("topups/", one.key);
+  if (till.toppingUp || kept(where)?.key !== one.key) return;
+  if (end?.made) ended(where, one, end);
+  else if (aloud && here(where)) say(t("topupUnknown", words(one)), true);
+  if (here(where)) drawTopUp();
+}

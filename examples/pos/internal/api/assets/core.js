@@ -22,6 +22,7 @@ export function amount(text) {
 
 let zone;
 export const time = (text) => new Date(text).toLocaleString(locale, { dateStyle: "short", timeStyle: "short", timeZone: zone });
+export const hour = (at) => new Intl.DateTimeFormat(locale, { hour: "2-digit", hourCycle: "h23", timeZone: zone }).format(at);
 export const clock = (text) => new Date(text).toLocaleTimeString(locale, { timeStyle: "short", timeZone: zone });
 
 // el makes an element. Text children stay text.
@@ -58,7 +59,7 @@ export class Failure extends Error {
       case 403: return t("eForbidden");
       case 404: return t("eGone");
       case 429: return t("eLimit", { minutes });
-      case 409: return t({ spent: "eSpent", exists: "eExists", manager: "eLastManager", voided: "eVoided" }[this.data.code] || "eConflict");
+      case 409: return t({ spent: "eSpent", exists: "eExists", manager: "eLastManager", voided: "eVoided", cancelled: "eCancelled" }[this.data.code] || "eConflict");
       default: return t("eRefused");
     }
   }
@@ -98,6 +99,7 @@ export async function api(method, path, body, { key, patience = 12_000 } = {}) {
     });
     data = response.status === 204 ? {} : await response.json();
     if (!data || typeof data !== "object") throw new TypeError("want an object");
+    if (response.headers.has("Idempotency-Replayed")) data.replayed = true;
     if (!response.ok) failure = new Failure(response.status, data, Number(response.headers.get("Retry-After")));
   } catch {
     failure = new Failure(response && !response.ok ? response.status : 0);
@@ -189,10 +191,30 @@ export function ask(question, label = "") {
 
 let page; // the functions of this page for log-in and log-out
 
+// blank returns a function that makes the content as the shop sent it, so that nothing of a user
+// stays in the document. The elements stay, because scripts have added their listeners to them.
+function blank() {
+  const all = [...$("content").querySelectorAll("*")];
+  const empty = all.filter((e) => !e.hasChildNodes()), states = all.map((e) => [e, e.hidden, e.open, e.disabled]);
+  const links = all.filter((e) => e.tagName === "A").map((e) => [e, e.getAttribute("href")]);
+  return () => {
+    for (const e of empty) e.replaceChildren();
+    for (const [e, hidden, open, disabled] of states) Object.assign(e, { hidden, ...(open !== undefined && { open }), ...(disabled !== undefined && { disabled }) });
+    for (const [a, href] of links) if (href === null) a.removeAttribute("href"); else a.setAttribute("href", href);
+    for (const e of all) {
+      if (e.tagName === "FORM") e.reset();
+      else if (e.tagName === "INPUT" && !e.form) e.value = e.defaultValue;
+    }
+  };
+}
+let clean;
+
 function showLogin(text = "") {
   session.number++;
-  if ($("ask").open) $("ask").close("no");
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close("no");
   page.leave?.();
+  clean();
+  $("question").textContent = $("ask-text").value = $("announce").textContent = "";
   $("content").hidden = $("nav").hidden = $("account").hidden = true;
   $("who").textContent = "";
   $("login").hidden = false;
@@ -201,7 +223,7 @@ function showLogin(text = "") {
 }
 
 // enter retries until the shop returns the user of the session, and opens the page for that
-// user.
+// user. Meanwhile the user can log in.
 async function enter() {
   const mine = ++session.number;
   let me;
@@ -210,10 +232,11 @@ async function enter() {
       me = await api("GET", "me/");
       if (!me.user) { me = null; throw new Failure(0); }
     } catch (error) {
-      if (error.status === 401 || mine !== session.number) throw error;
-      $("login").hidden = true;
+      if (!error.unknown) throw error;
+      $("login").hidden = false;
       say(t("eEnter"), true);
       await sleep(wait);
+      if (mine !== session.number) throw new Stale();
     }
   }
   zone = me.timezone === "Local" ? undefined : me.timezone;
@@ -262,12 +285,15 @@ async function logOut() {
 // start begins a page: {manager, enter(me), leave(), forget(), busy()}.
 export function start(what) {
   page = what;
+  clean = blank();
+  $("boot").remove();
   $("login").addEventListener("submit", guard(logIn));
   $("logout").addEventListener("click", guard(logOut));
   $("ask-no").addEventListener("click", () => $("ask").close("no"));
   enter().catch((error) => {
-    if (error.status === 401) showLogin();
-    else if (!(error instanceof Stale)) say(wordsOf(error), true);
+    if (error instanceof Stale) return;
+    if (error instanceof Failure && !session.user) showLogin(error.status === 401 ? "" : error.status === 403 ? t("eLogin") : wordsOf(error));
+    else say(wordsOf(error), true);
   });
 }
 

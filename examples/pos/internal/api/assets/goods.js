@@ -1,6 +1,6 @@
 // The goods: tiles, search and scanner.
 import { $, t, el, list, money, count, say, pager } from "./core.js";
-import { add, drawPhase, locked } from "./sale.js";
+import { till, add, drawPhase, locked, begin, track } from "./sale.js";
 import { isCard, takeCard } from "./card.js";
 
 let shown = []; // the products on the tiles
@@ -48,29 +48,35 @@ $("products").addEventListener("focusin", (event) => {
 });
 
 // scan takes the text out of the field at once, so that the next scan can begin before the shop
-// responds.
+// responds. A scan belongs to the sale at which it began.
 let scans = Promise.resolve();
 export function scan() {
-  const text = $("search").value.trim();
+  const text = $("search").value.trim(), still = begin(), { user } = till.me;
+  const refuse = (key) => {
+    if (user === till.me.user && !$("content").hidden) $("scan-problem").textContent = t(key, { text });
+    return false;
+  };
   $("search").value = "";
-  if (text) scans = scans.then(() => scanned(text)).catch(() => refuse("scanFailed", text));
+  if (text && locked()) refuse("scanLocked");
+  else if (text) scans = track(scans.then(() => scanned(text, still, refuse)).catch(() => refuse("scanFailed")));
   return scans;
 }
 
-const refuse = (key, text) => { $("scan-problem").textContent = t(key, { text }); };
-
 // scanned adds the product with this SKU, or the only product that a search finds. If the text
-// is a card number, it takes that card.
-async function scanned(text) {
-  if (locked()) { refuse("scanLocked", text); return; }
+// is a card number, it takes that card. It returns false if it did neither.
+async function scanned(text, still, refuse) {
+  const late = () => (!still() ? "scanLate" : locked() ? "scanLocked" : "");
+  if (late()) return refuse(late());
   const found = await list("products/?" + new URLSearchParams({ search: text, page_size: 24 }));
-  if (locked()) { refuse("scanLocked", text); return; }
   const product = found.results.find((p) => p.sku.toLowerCase() === text.toLowerCase()) || (found.count === 1 && found.results[0]);
+  const card = !found.count && (await isCard(text));
+  if (late()) return refuse(late());
   $("scan-problem").textContent = "";
-  if (product && !product.stock) { say(t("eStock", { left: count(0), name: product.name }), true); return; }
-  if (product) { add(product, 1); return; }
-  if (!found.count && (await isCard(text)) && !locked()) { await takeCard(text); return; }
+  if (product && !product.stock) { say(t("eStock", { left: count(0), name: product.name }), true); return false; }
+  if (product) { add(product, 1); return true; }
+  if (card) { await takeCard(text); return true; }
   if (!$("search").value) $("search").value = text;
   say(t(found.count ? "chooseOne" : "noProduct", { text }), !found.count);
   await showProducts();
+  return false;
 }

@@ -1,15 +1,24 @@
 // Values that the till needs after a log-in, a reload or a crash. They are in the memory of this
 // window and in the browser's storage, which may be full or denied. Other windows share the
 // storage.
-const memory = new Map(), unstored = new Set();
+const memory = new Map(), missing = new Set();
 
-export function keep(place, value) {
+// keep stores a value. A full storage never keeps an older value: it gets the least that a new
+// document needs, or nothing.
+export function keep(place, value, least = value) {
   memory.set(place, value);
-  try {
-    localStorage.setItem(place, JSON.stringify(value));
-    unstored.delete(place);
-  } catch { unstored.add(place); }
+  missing.delete(place);
+  if (stores(place, value)) return;
+  try { localStorage.removeItem(place); } catch { /* denied */ }
+  if (!stores(place, value) && !stores(place, least)) missing.add(place);
 }
+
+function stores(place, value) {
+  try { localStorage.setItem(place, JSON.stringify(value)); return true; } catch { return false; }
+}
+
+// unstored reports whether a reload would lose the value.
+export const unstored = (place) => missing.has(place);
 
 function stored(place) {
   try { return JSON.parse(localStorage.getItem(place)); } catch { return null; }
@@ -21,16 +30,23 @@ export const kept = (place) => (memory.has(place) ? memory.get(place) : stored(p
 
 function forget(place) {
   memory.delete(place);
-  unstored.delete(place);
+  missing.delete(place);
 }
 
-window.addEventListener("storage", (event) => { if (event.newValue !== null) forget(event.key); });
+// otherWindow calls f with the place of a value that another window has stored.
+export function otherWindow(f) {
+  window.addEventListener("storage", (event) => {
+    if (event.newValue === null) return; // removed from a full storage
+    forget(event.key);
+    f(event.key);
+  });
+}
 
-// overtaken reports whether another window has stored a value with another key. It does not wait
-// for the storage event.
-export function overtaken(place, key) {
+// overtaken reports whether another window has stored another value than mine: one with another
+// number or key. It does not wait for the storage event.
+export function overtaken(place, mine) {
   const other = stored(place);
-  if (unstored.has(place) || !other || other.key === key) return false;
+  if (missing.has(place) || !other || (other.key === mine.key && other.number === mine.number)) return false;
   forget(place);
   return true;
 }

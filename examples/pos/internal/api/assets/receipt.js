@@ -43,6 +43,7 @@ export async function voidSale() {
     if (!now.voided_by) { say(t("voidNotMade", { id: sale.id }), true); return; }
   }
   say(t("voidDone", { id: sale.id }));
+  showRecent().catch(() => {});
   if (receipt?.id === sale.id) showReceipt(now || { ...sale, voided_by: -1 });
 }
 

@@ -1,7 +1,9 @@
 // The till: selling, and the work of a cashier around a sale. The phases are in sale.js.
-import { $, t, api, list, money, count, amount, say, guard, loads, typed, newKey, ask, sleep, session, start, Failure, Words } from "./core.js";
-import { till, fresh, total, cardNumber, paying, locked, save, load, nextElsewhere, otherWindow, enterPhase, drawPhase, drawBasket, drawChange } from "./sale.js";
-import { forgetHolder, checkCard, takeCard, refreshCard, clearCard, findPeople, topUp, askTopUp } from "./card.js";
+import { $, t, list, money, count, amount, say, guard, loads, typed, newKey, ask, start, Words } from "./core.js";
+import { otherWindow } from "./keep.js";
+import { asked, cancelled, sent } from "./outcome.js";
+import { till, fresh, total, cardNumber, paying, save, load, unsaved, isSale, nextElsewhere, enterPhase, drawPhase, drawBasket, drawChange, settled, waiting } from "./sale.js";
+import { forgetHolder, checkCard, chosen, takeCard, refreshCard, clearCard, findPeople, topUp, topUpAgain, dropTopUp, askTopUp, drawTopUp, unsafeTopUp } from "./card.js";
 import { showProducts, setStock, clearProducts, scan } from "./goods.js";
 import { showReceipt, clearReceipt, voidSale, showRecent } from "./receipt.js";
 
@@ -25,59 +27,78 @@ async function checked(number) {
   return false;
 }
 
+// step returns the handler of a transition of the sale. One runs at a time, and only from one of
+// its phases. A transition waits for a question to the shop that the till asks by itself.
+let asking = Promise.resolve();
+const step = (phases, f) => loads(async () => {
+  if (till.busy) return;
+  till.busy = true;
+  try {
+    await asking;
+    if (phases.includes(till.sale.phase)) await f();
+  } finally { till.busy = false; }
+});
+
+// shown is the sale that the user sees. If it changes while Sell waits, the user decides again.
+const shown = () => JSON.stringify([till.sale.number, till.sale.phase, total(), cardNumber()]);
+
 async function sell() {
-  if (locked()) return;
+  if (till.toppingUp) return;
+  const before = shown();
+  if (waiting()) {
+    const { holder } = till;
+    say(t("waitScan"));
+    const good = await settled();
+    if (shown() !== before || holder !== till.holder) throw new Words(t(holder !== till.holder && till.holder ? "checkName" : "checkSale"));
+    if ($("outcome").textContent === t("waitScan")) say("");
+    if (!good) return;
+  }
   if (!till.sale.items.length) throw new Words(t("emptyBasket"));
-  const number = cardNumber();
+  const number = cardNumber(), { card } = till.sale;
+  if (!number && card) {
+    if (!(await ask(t("askCash", { card })))) { $("card").focus(); return; }
+    till.sale.card = null;
+  }
   const given = number ? null : cash();
-  if (!(await checked(number)) || locked() || number !== cardNumber()) return;
+  if (!(await checked(number)) || till.toppingUp || shown() !== before) return;
+  if (nextElsewhere()) { takeOver(); throw new Words(t("checkSale")); }
   const { sale } = till;
   sale.body = { items: sale.items.map((i) => ({ product: i.id, quantity: i.quantity })), total: total() };
   if (number) sale.body.card = number;
   sale.given = given;
-  sale.key ??= newKey();
+  sale.key = newKey();
   await pay();
 }
 
+// request returns a copy of the sale's request. A transition works with it, because the sale may
+// belong to another window before the response.
+const request = () => {
+  const { key, body, given, unsure } = till.sale;
+  return Object.freeze({ key, body: structuredClone(body), given, unsure, user: till.me.user });
+};
+
 // pay sends the sale. It repeats the request with the same key while the outcome is unknown.
 async function pay() {
-  till.sending = true;
-  try { await send(); } finally { till.sending = false; }
-}
-
-async function send() {
-  const { sale, me } = till, mine = session.number;
+  const sale = request();
+  const doubt = () => {
+    clearTimeout(slow);
+    if (!current(sale)) return;
+    till.sale.unsure = true;
+    enterPhase("paying");
+    if (!$("content").hidden) say(t("unknown"), true);
+  };
   enterPhase("paying");
   say(t("selling"));
-  const slow = setTimeout(() => say(t("slowSale")), 4000);
-  for (let attempt = 0; attempt < 3; attempt++) {
-    if (attempt) await sleep(1000 * 2 ** attempt);
-    if (mine !== session.number) break;
-    try {
-      const made = await api("POST", "sales/", sale.body, { key: sale.key });
-      if (!Number.isInteger(made.id) || !Number.isInteger(made.total)) throw new Failure(0);
-      clearTimeout(slow);
-      if (till.me.user === me.user) sold(sale, made);
-      return;
-    } catch (error) {
-      clearTimeout(slow);
-      if (!(error instanceof Failure)) throw error;
-      if (till.me.user !== me.user) return; // the sale waits for its user
-      // After a lost response, only a refusal of this same sale shows that it was not made.
-      if (error.status === 422 && (await askShop())) return; // another body was sold with this key
-      if (!error.unknown && (!sale.unsure || [400, 409, 422].includes(error.status))) { refused(sale, error); return; }
-      if (!current(sale)) return;
-      sale.unsure = till.sale.unsure = true;
-      enterPhase("paying");
-      if (mine !== session.number) break;
-      say(t("unknown"), true);
-      if (!error.unknown || (await askShop())) break;
-    }
-  }
+  const slow = setTimeout(() => { if (!$("content").hidden) say(t("slowSale")); }, 4000);
+  let end = {};
+  try { end = await sent("sales/", sale, doubt); } catch (error) { console.error(error); }
   clearTimeout(slow);
+  if (sale.user !== till.me.user) return; // the sale waits for its user
+  if (end.made) { sold(sale, end.made); return; }
+  if (end.refused) { refused(sale, end.refused); return; }
   if (!current(sale)) return;
   enterPhase("unknown");
-  if (mine !== session.number) return;
+  if ($("content").hidden) return;
   say(t("unknownStill"), true);
   $("again").focus();
 }
@@ -85,9 +106,9 @@ async function send() {
 // takeOver shows the sale that another window has stored. A card in the field belongs to the
 // sale before it.
 function takeOver() {
-  const { key, items } = till.sale;
+  const { key, number } = till.sale;
   load();
-  if (till.sale.key !== key || (items.length && !till.sale.items.length)) clearCard();
+  if (till.sale.key !== key || till.sale.number !== number) clearCard();
   if ($("content").hidden) return;
   drawBasket();
   drawPhase();
@@ -96,17 +117,16 @@ function takeOver() {
 // current reports, after a response, whether the till still has the sale of the request. Another
 // window may have found the outcome and begun the next sale.
 function current(sale) {
+  if (sale.user !== till.me.user) return false;
   if (till.sale.key === sale.key && nextElsewhere()) { takeOver(); say(""); }
   return till.sale.key === sale.key;
 }
 
-// askShop reads by the key whether the sale was made: true, false, or null without a response.
+// askShop reads by the key whether the sale was made.
 async function askShop() {
-  const { sale } = till, mine = session.number;
-  const answer = await api("GET", "sales/?key=" + encodeURIComponent(sale.key), null, { patience: 5000 }).catch(() => null);
-  if (!Array.isArray(answer?.results) || mine !== session.number || till.sale.key !== sale.key) return null;
-  if (answer.results.length) { sold(sale, answer.results[0]); return true; }
-  return current(sale) ? false : null;
+  const sale = request(), end = await asked("sales/", sale.key);
+  if (end?.made && till.sale.key === sale.key) sold(sale, end.made);
+  return end;
 }
 
 // sold first shows that the sale is made. The rest only updates the page.
@@ -114,33 +134,38 @@ function sold(sale, made) {
   const here = current(sale);
   say(t("soldFor", { total: money(made.total), id: made.id }));
   if (!here) return;
-  const { given } = till.sale;
   till.sale = fresh();
   clearCard();
   enterPhase("done");
   drawBasket();
   if ($("content").hidden) return; // the session has ended
-  try { showReceipt(made, given); } catch (error) { console.error(error); }
+  try { showReceipt(made, sale.given); } catch (error) { console.error(error); }
   showProducts();
+  showRecent().catch(() => {});
   $("search").focus();
 }
 
-function refused(sent, error) {
-  if (!current(sent)) { say(error.words, true); return; }
-  const d = error.data, { sale } = till;
-  sale.key = null;
-  sale.unsure = false;
-  enterPhase("open");
+// reopen returns to the basket, after the shop's word that its key makes nothing any more.
+function reopen() {
+  Object.assign(till.sale, { key: null, body: null, unsure: false });
+  enterPhase(till.sale.items.length ? "open" : "empty");
+}
+
+function refused(sale, error) {
+  if (!current(sale)) { say(error.words, true); return; }
+  const d = error.data, { items } = till.sale;
+  reopen();
   if (error.status === 401) return; // the page asks for the password
-  const name = sale.items.find((i) => i.id === d.product)?.name || "";
+  const name = items.find((i) => i.id === d.product)?.name || "";
   const words = {
     stock: () => t("eStock", { left: count(d.left), name }),
     inactive: () => t("eInactive", { name }),
     balance: () => t("eBalance", { balance: money(d.balance), total: money(d.total) }),
+    spent: () => t("eSpentCard"),
     price: () => t("ePrice", { total: money(d.total) }),
     used: () => t("eUsed"), // the key belongs to another basket, and nothing was sold
   }[error.status === 422 ? "used" : d.code];
-  if (d.code === "price") for (const i of sale.items) i.price = d.prices[i.id] ?? i.price;
+  if (d.code === "price") for (const i of items) i.price = d.prices[i.id] ?? i.price;
   if (d.code === "stock") setStock(d.product, d.left);
   say(words ? words() : error.words, true);
   save();
@@ -149,15 +174,19 @@ function refused(sent, error) {
   refreshCard();
 }
 
-// drop returns from an unknown sale to the basket, if the shop reports that it was not made.
+// drop returns from an unknown sale to the basket. It first cancels the key, so that a late request
+// sells nothing.
 async function drop() {
-  const made = await askShop();
-  if (!paying()) return;
-  if (made === null) throw new Words(t("unknownStill"));
-  enterPhase("open");
+  const sale = request();
+  say(t("unknown"), true);
+  const end = await cancelled(sale.key);
+  if (sale.user !== till.me.user) return;
+  if (end?.made) { sold(sale, end.made); return; }
+  if (!current(sale)) return;
+  if (!end) throw new Words(t("unknownStill"));
+  reopen();
   say(t("notMade"));
-  const { card } = till.sale.body;
-  if (card && !cardNumber()) await takeCard(card);
+  if (till.sale.card && !cardNumber()) await takeCard(till.sale.card);
 }
 
 function clear() {
@@ -169,17 +198,29 @@ function clear() {
   $("search").focus();
 }
 
-// While the outcome of a sale is unknown, the till asks again, and at once when the network
-// returns.
-const askAgain = () => { if (till.sale && paying() && !till.sending && !$("content").hidden) askShop(); };
+// While an outcome is unknown, the till asks again, and at once when the network returns.
+function askAgain() {
+  if (!till.sale || $("content").hidden) return;
+  if (paying() && !till.busy) asking = askShop().catch(() => null);
+  askTopUp().catch(() => {});
+}
 setInterval(askAgain, 10_000);
-window.addEventListener("online", askAgain);
+window.addEventListener("online", () => {
+  if ($("outcome").textContent === t("offline")) say("");
+  askAgain();
+});
 window.addEventListener("offline", () => { if (!$("content").hidden && !paying()) say(t("offline"), true); });
-otherWindow(takeOver);
+window.addEventListener("beforeunload", (event) => {
+  if (till.sale && ((paying() && unsaved()) || unsafeTopUp())) event.preventDefault();
+});
+otherWindow((place) => {
+  if (isSale(place) && !(till.busy && paying())) takeOver();
+  else if (till.me && !$("content").hidden) drawTopUp();
+});
 
-$("sell").addEventListener("click", guard(sell));
-$("again").addEventListener("click", guard(pay));
-$("drop").addEventListener("click", guard(drop));
+$("sell").addEventListener("click", step(["empty", "open", "done"], sell));
+$("again").addEventListener("click", step(["unknown"], pay));
+$("drop").addEventListener("click", step(["unknown"], drop));
 $("clear").addEventListener("click", clear);
 $("find").addEventListener("submit", loads(scan));
 typed($("search"), () => showProducts());
@@ -187,9 +228,14 @@ $("category").addEventListener("change", () => showProducts());
 $("card").addEventListener("input", () => {
   forgetHolder();
   drawChange();
-  till.sale.key = null;
-  till.sale.unsure = false;
-  save();
+  chosen();
+});
+$("no-card").addEventListener("click", () => {
+  $("card").value = "";
+  forgetHolder();
+  drawChange();
+  chosen();
+  $("card").focus();
 });
 $("card").addEventListener("change", loads(checkCard));
 $("pay-by").addEventListener("submit", loads(async () => {
@@ -199,6 +245,8 @@ $("pay-by").addEventListener("submit", loads(async () => {
 $("given").addEventListener("input", drawChange);
 $("people").addEventListener("submit", loads(() => findPeople($("person").value.trim())));
 $("topup").addEventListener("submit", guard(topUp));
+$("topup-again").addEventListener("click", guard(topUpAgain));
+$("topup-drop").addEventListener("click", guard(dropTopUp));
 $("print").addEventListener("click", () => window.print());
 $("void").addEventListener("click", guard(async () => { await voidSale(); showProducts(); }));
 $("recent").addEventListener("toggle", loads(() => showRecent()));
@@ -225,30 +273,33 @@ start({
     load();
     clearCard();
     drawBasket();
+    drawTopUp();
     if (till.sale.phase === "done") till.sale.phase = "empty";
-    const asked = paying();
-    enterPhase(asked ? "unknown" : till.sale.phase);
+    const unsure = paying();
+    if (unsure) till.sale.unsure = true;
+    enterPhase(unsure ? "unknown" : till.sale.phase);
     $("search").focus();
     showProducts();
     if ($("category").options.length < 2) showCategories().catch(() => {});
-    if (!asked) { await askTopUp(); return; }
-    till.sale.unsure = true;
-    save();
-    say(t("unknown"), true);
-    const made = await askShop();
-    if (made || !paying()) return;
-    say(t(made === false ? "notYet" : "unknownStill"), true);
-    $("again").focus();
+    if (unsure) {
+      say(t("unknown"), true);
+      const shop = askShop();
+      asking = shop.catch(() => null);
+      const end = await shop;
+      if (till.busy || !paying()) return;
+      say(t(end ? "notYet" : "unknownStill"), true);
+      $($("again").hidden ? "drop" : "again").focus();
+      return;
+    }
+    if (till.sale.card) takeCard(till.sale.card).catch(() => {});
+    await askTopUp(true);
   },
-  // leave removes customer data from the document. The basket is kept until this user returns.
+  // leave forgets the customer. The basket is kept until this user returns.
   leave() {
     if (!till.sale) return;
     clearCard();
     clearReceipt();
     clearProducts();
-    $("items").replaceChildren();
-    $("search").value = $("scan-problem").textContent = "";
-    say("");
   },
   // forget runs at a log-out. It keeps the sale only if its outcome is unknown.
   forget() {
@@ -256,5 +307,5 @@ start({
     clear();
     clearReceipt();
   },
-  busy: () => till.sending || till.toppingUp,
+  busy: () => till.busy || till.toppingUp,
 });

@@ -1,0 +1,153 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/mainstay-go/mainstay/internal/testserver"
+)
+
+// TestCancel cancels keys before, after and during their sales and top-ups, on all engines.
+func TestCancel(t *testing.T) {
+	for engine, open := range engines {
+		t.Run(engine, func(t *testing.T) { cancelKeys(t, open(t)) })
+	}
+	t.Run("serializable", func(t *testing.T) {
+		db := testserver.Postgres(t)
+		db.CreateDatabase(t, "pos")
+		db.Exec(t, "postgres", "ALTER DATABASE pos SET default_transaction_isolation = 'serializable'")
+		on := at(t.TempDir())
+		if err := on.Database.Set(db.DSN("pos")); err != nil {
+			t.Fatal(err)
+		}
+		cancelKeys(t, openShop(t, on, small))
+	})
+}
+
+func cancelKeys(t *testing.T, s *Store) {
+	card := "C1000007"
+	ctx := t.Context()
+	sell := func(user, key string) (Sale, error) {
+		sale, _, err := s.Sell(ctx, user, &card, []Line{{1, 1}}, nil, Once{Key: key, Body: []byte("a")})
+		return sale, err
+	}
+	topUp := func(user, key string) (TopUp, error) {
+		made, _, err := s.TopUp(ctx, card, 7, Once{User: user, Key: key, Body: []byte("b")})
+		return made, err
+	}
+	cancelled := func(err error) bool {
+		var c Conflict
+		return errors.As(err, &c) && c.Code == "cancelled"
+	}
+	if _, _, err := s.TopUp(ctx, card, 1_000_000, Once{User: Admin}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.write.ExecContext(ctx, "UPDATE stock SET quantity = 100000"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // before: refused, however often
+		if sale, made, err := s.Cancel(ctx, Cashier, "before"); err != nil || sale != nil || made != nil {
+			t.Fatalf("cancel: %v %v %v", sale, made, err)
+		}
+		if _, err := sell(Cashier, "before"); !cancelled(err) {
+			t.Errorf("a sale with a cancelled key: %v", err)
+		}
+		if _, err := topUp(Cashier, "before"); !cancelled(err) {
+			t.Errorf("a top-up with a cancelled key: %v", err)
+		}
+	}
+	if _, err := sell(Admin, "before"); err != nil {
+		t.Errorf("the same key of another user: %v", err)
+	}
+	sold, err := sell(Cashier, "after")
+	if err != nil {
+		t.Fatal(err)
+	}
+	put, err := topUp(Cashier, "after-topup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // after: the record, and a repetition still returns it
+		if sale, made, err := s.Cancel(ctx, Cashier, "after"); err != nil || sale == nil || sale.ID != sold.ID || made != nil {
+			t.Errorf("cancel after the sale: %v %v %v", sale, made, err)
+		}
+		if sale, made, err := s.Cancel(ctx, Cashier, "after-topup"); err != nil || sale != nil || made == nil || made.ID != put.ID {
+			t.Errorf("cancel after the top-up: %v %v %v", sale, made, err)
+		}
+		if again, err := sell(Cashier, "after"); err != nil || again.ID != sold.ID {
+			t.Errorf("a repetition: %v %v", again, err)
+		}
+	}
+
+	// During: for each key the requests and the cancellations agree on one outcome.
+	count := func() int64 {
+		return s.number(t, "SELECT (SELECT count(*) FROM sales) + (SELECT count(*) FROM topups)")
+	}
+	balance := func() int64 { return s.number(t, "SELECT balance FROM cards WHERE number = '"+card+"'") }
+	before, had := count(), balance()
+	var won, lost, spent int64
+	for n := range 40 {
+		key := fmt.Sprint("during-", n)
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		outcomes := map[string]int64{} // what each request says, and what it cost
+		say := func(what string, cost int64) { mu.Lock(); defer mu.Unlock(); outcomes[what] = cost }
+		for range 2 {
+			wg.Go(func() {
+				var id, cost int64
+				var err error
+				if n%2 == 0 {
+					var sale Sale
+					sale, err = sell(Cashier, key)
+					id, cost = sale.ID, sale.Total
+				} else {
+					var made TopUp
+					made, err = topUp(Cashier, key)
+					id, cost = made.ID, -made.Amount
+				}
+				switch {
+				case err == nil:
+					say(fmt.Sprint("made ", id), cost)
+				case cancelled(err):
+					say("cancelled", 0)
+				default:
+					t.Errorf("%s: %v", key, err)
+				}
+			})
+			wg.Go(func() {
+				sale, made, err := s.Cancel(context.WithoutCancel(ctx), Cashier, key)
+				switch {
+				case err != nil:
+					t.Errorf("cancel %s: %v", key, err)
+				case sale != nil:
+					say(fmt.Sprint("made ", sale.ID), sale.Total)
+				case made != nil:
+					say(fmt.Sprint("made ", made.ID), -made.Amount)
+				default:
+					say("cancelled", 0)
+				}
+			})
+		}
+		wg.Wait()
+		if len(outcomes) != 1 {
+			t.Fatalf("%s has the outcomes %v", key, outcomes)
+		}
+		for what, cost := range outcomes {
+			if spent += cost; what == "cancelled" {
+				lost++
+			} else {
+				won++
+			}
+		}
+	}
+	t.Logf("%s: %d made, %d cancelled", s.engine, won, lost)
+	if made := count() - before; made != won {
+		t.Errorf("%d records, and %d were reported", made, won)
+	}
+	if now := balance(); now != had-spent {
+		t.Errorf("balance %d, want %d", now, had-spent)
+	}
+}
