@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,6 +76,15 @@ func (sqlServer) BindVarTo(w clause.Writer, stmt *gorm.Statement, _ any) {
 	_, _ = w.WriteString("@p" + strconv.Itoa(len(stmt.Vars)))
 }
 
+// noRows is an empty result.
+type noRows struct{}
+
+func (noRows) Next() bool                 { return false }
+func (noRows) Scan(...any) error          { return sql.ErrNoRows }
+func (noRows) Err() error                 { return nil }
+func (noRows) Close() error               { return nil }
+func (noRows) Columns() ([]string, error) { return nil, nil }
+
 // A chain with a filter has numbered placeholders on SQL Server.
 func TestGormSQLServer(t *testing.T) {
 	t.Parallel()
@@ -86,6 +96,9 @@ func TestGormSQLServer(t *testing.T) {
 	var queries []string
 	var values [][]any
 	source.Query = func(_ context.Context, query string, args ...any) (keyset.Rows, error) {
+		if strings.HasSuffix(query, " WHERE 1 = 0") { // asks about the columns
+			return noRows{}, nil
+		}
 		queries, values = append(queries, query), append(values, args)
 		return nil, sql.ErrNoRows
 	}

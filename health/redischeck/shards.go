@@ -151,7 +151,8 @@ func (c *check) all(ctx context.Context, found []*shard) health.Result {
 		return health.Failed("no answer", redis.ErrClosed)
 	}
 	slices.SortFunc(results, func(a, b result) int {
-		return cmp.Or(cmp.Compare(b.Status, a.Status), cmp.Compare(a.addr, b.addr))
+		// A shard that did not answer explains the others, which see that it is gone.
+		return cmp.Or(cmp.Compare(b.Status, a.Status), cmp.Compare(len(a.Observed), len(b.Observed)), cmp.Compare(a.addr, b.addr))
 	})
 	worst := results[0]
 	res := health.Result{Status: worst.Status, Summary: worst.addr + ": " + worst.Summary, Err: worst.Err}

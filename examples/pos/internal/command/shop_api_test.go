@@ -428,7 +428,7 @@ func TestQueryCount(t *testing.T) {
 	for _, test := range []struct{ path, first, second string }{
 		{"/api/v1/products/", "4", "0"}, // session, versions, count, page; then all from the cache
 		{"/api/v1/customers/", "3", "3"},
-		{"/api/v1/sales/", "3", "3"},
+		{"/api/v1/sales/", "4", "3"}, // the first page asks the database about its computed columns
 		{"/api/v1/categories/", "1", "0"},
 		{"/api/v1//nothing/", "0", "0"},
 	} {
