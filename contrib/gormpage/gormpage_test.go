@@ -76,6 +76,10 @@ func (sqlServer) BindVarTo(w clause.Writer, stmt *gorm.Statement, _ any) {
 	_, _ = w.WriteString("@p" + strconv.Itoa(len(stmt.Vars)))
 }
 
+func (sqlServer) QuoteTo(w clause.Writer, name string) {
+	_, _ = w.WriteString(`"` + strings.ReplaceAll(name, ".", `"."`) + `"`)
+}
+
 // noRows is an empty result.
 type noRows struct{}
 
@@ -106,9 +110,9 @@ func TestGormSQLServer(t *testing.T) {
 	require.ErrorIs(t, err, sql.ErrNoRows)
 	_, err = source.CountUpTo(t.Context(), 100)
 	require.ErrorIs(t, err, sql.ErrNoRows)
-	filter := "(SELECT * FROM `sales` WHERE product = @p1 AND status IN (@p2,@p3)) mainstay_q"
+	filter := `(SELECT * FROM "sales" WHERE product = @p1 AND status IN (@p2,@p3)) mainstay_q`
 	require.Len(t, queries, 2)
-	assert.Contains(t, queries[0], " FROM "+filter+" ORDER BY mainstay_q.`closed_at` DESC, mainstay_q.`id` DESC OFFSET 0 ROWS FETCH NEXT @p4 ROWS ONLY")
+	assert.Contains(t, queries[0], " FROM "+filter+` ORDER BY mainstay_q."closed_at" DESC, mainstay_q."id" DESC OFFSET 0 ROWS FETCH NEXT @p4 ROWS ONLY`)
 	assert.Equal(t, []any{"tea", 1, 2, 8}, values[0])
 	assert.Equal(t, "SELECT COUNT(*) FROM (SELECT TOP (@p4) 1 AS one FROM "+filter+") mainstay_c", queries[1])
 }
