@@ -17,13 +17,10 @@ func TestLostResponse(t *testing.T) {
 	t.Parallel()
 	addr := start(t)
 	var lost atomic.Int32
-	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: addr})
-	direct := proxy.Director
-	proxy.Director = func(r *http.Request) {
-		host := r.Host // is part of the signature
-		direct(r)
-		r.Host = host
-	}
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(&url.URL{Scheme: "http", Host: addr})
+		r.Out.Host = r.In.Host // is part of the signature
+	}}
 	proxy.ModifyResponse = func(r *http.Response) error {
 		complete := r.Request.Method == http.MethodPost && r.Request.URL.Query().Has("uploadId")
 		small := r.Request.Method == http.MethodPut && strings.HasSuffix(r.Request.URL.Path, "/small")
