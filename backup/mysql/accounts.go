@@ -26,7 +26,12 @@ func (m *Source) Accounts(ctx context.Context, w io.Writer) (driver.Contents, er
 	if err != nil {
 		return driver.Contents{}, err
 	}
-	a := accounts{source: m, fold: on.fold, lines: []string{
+	s, err := m.open(ctx, "")
+	if err != nil {
+		return driver.Contents{}, err
+	}
+	defer s.end()
+	a := accounts{source: m, s: s, fold: on.fold, lines: []string{
 		"-- Accounts and roles with rights on the database " + strings.ReplaceAll(m.database, "\n", " ") + ". To create them: mariadb < FILE",
 		"-- Server version " + on.version,
 	}}
@@ -68,6 +73,7 @@ func (m *Source) listAccounts(ctx context.Context, on serverInfo) (roles, users 
 // accounts collects the statements of the accounts.
 type accounts struct {
 	source   *Source
+	s        session
 	fold     bool
 	contents driver.Contents
 	lines    []string // create the accounts
@@ -76,7 +82,7 @@ type accounts struct {
 
 // add adds an account or a role with its grants, if it has rights on the database.
 func (a *accounts) add(ctx context.Context, name string, isRole bool) error {
-	list, err := a.source.texts(ctx, "SHOW GRANTS FOR "+name)
+	list, err := texts(ctx, a.s, "SHOW GRANTS FOR "+name)
 	if errorCode(err) == 1141 { // an account by host name, which the server does not resolve
 		a.contents.Warnings = append(a.contents.Warnings, "the server does not use the account "+name+", and it is left out")
 		return nil
@@ -92,7 +98,7 @@ func (a *accounts) add(ctx context.Context, name string, isRole bool) error {
 	case isRole:
 		a.lines = append(a.lines, "CREATE ROLE IF NOT EXISTS "+name+";")
 	default:
-		create, err := a.source.texts(ctx, "SHOW CREATE USER "+name)
+		create, err := texts(ctx, a.s, "SHOW CREATE USER "+name)
 		if err != nil || len(create) != 1 {
 			return fmt.Errorf("backup: read the account %s: %w", name, err)
 		}

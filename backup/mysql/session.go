@@ -69,6 +69,12 @@ func (m *Source) each(ctx context.Context, query string, do func([]string), args
 }
 
 // texts returns the first column of a query.
+func texts(ctx context.Context, q querier, query string) (all []string, err error) {
+	err = eachRow(ctx, q, query, func(r []string) { all = append(all, r[0]) })
+	return all, err
+}
+
+// texts is texts in a session of its own.
 func (m *Source) texts(ctx context.Context, query string) (all []string, err error) {
 	err = m.each(ctx, query, func(r []string) { all = append(all, r[0]) })
 	return all, err

@@ -76,13 +76,7 @@ func (p *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 		}
 		return got, err
 	}
-	for range 3 {
-		server.DropIdle(p.db) // the exchange has ended sessions that the pool may still hold
-		if err = p.drop(context.WithoutCancel(ctx), p.db, before); err == nil {
-			break
-		}
-	}
-	if err != nil {
+	if err := p.drop(context.WithoutCancel(ctx), p.db, before); err != nil {
 		got.Warnings = append(got.Warnings, fmt.Sprintf("what was there before is still there as %s: drop it", before))
 	}
 	return got, nil

@@ -287,9 +287,20 @@ func (p *Source) archive(ctx context.Context, major int, database string, w io.W
 // drop removes a database that this package has created. It ends sessions in the database,
 // such as those of a killed pg_restore. It also ends a session that is creating the database,
 // because a server continues the statement of a process that was killed.
-func (p *Source) drop(ctx context.Context, by *sql.DB, database string) error {
+func (p *Source) drop(ctx context.Context, by *sql.DB, database string) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
+	// The pool may still hold sessions that an exchange, or another drop, has ended.
+	for range 5 {
+		if err = p.dropOnce(ctx, by, database); err == nil || !serverTrouble.MatchString(err.Error()) {
+			break
+		}
+		server.DropIdle(by)
+	}
+	return err
+}
+
+func (p *Source) dropOnce(ctx context.Context, by *sql.DB, database string) error {
 	ended := `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid() AND usename IS NOT NULL`
 	if _, err := queryStrings(ctx, by, ended, database); err != nil {
 		return fmt.Errorf("backup: end the sessions in the database %q: %w", database, err)

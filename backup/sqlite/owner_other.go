@@ -4,5 +4,5 @@ package sqlite
 
 import "io/fs"
 
-// keepOwner does nothing: on this system the folder decides who may write to a file.
+// keepOwner leaves the owner of a file, because on this system the folder decides who may write to it.
 func keepOwner(string, fs.FileInfo) error { return nil }

@@ -8,7 +8,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/mainstay-go/mainstay/internal/testserver"
 )
@@ -86,14 +85,17 @@ var nextDays = []day{
 		b.shop.sold(goods(1, 3))
 	}},
 	{"Sell waits for a scan that fails", func(b *browser) {
+		release := make(chan struct{})
 		b.ring(1)
 		slowly := b.shop.inject("GET /api/v1/products/?search="+sku(3), func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-			time.Sleep(500 * time.Millisecond)
+			<-release
 			status(503, "{}")(w, r, next)
 		})
 		b.scan(sku(3))
 		b.hit(slowly)
 		b.press()
+		b.says("#outcome", "still being looked up")
+		close(release)
 		b.says("#scan-problem", "could not be looked up")
 		b.shop.clear()
 		b.until("document.getElementById('outcome').textContent === ''")

@@ -26,14 +26,16 @@ func TestFallbackTellsEachOutageOnce(t *testing.T) {
 	for _, c := range []struct {
 		name            string
 		server, command bool
-	}{{"server", true, false}, {"command", false, true}, {"both", true, true}} {
+	}{{"server", true, false}, {"server alone", true, false}, {"command", false, true}, {"both", true, true}} {
 		spare := filepath.Join(t.TempDir(), "alerts.json")
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				main, box := &counting{Store: Memory()}, &inbox{}
 				o := Options{Instance: "pos-1", Reminders: []time.Duration{100 * time.Hour}}
 				open := func() *lab {
-					o.Store = Fallback(main, File(spare), "pos-1")
+					if o.Store = main; c.name != "server alone" { // whose process remembers
+						o.Store = Fallback(main, File(spare), "pos-1")
+					}
 					return newLab(t, o, box, sharedDatabase()...)
 				}
 				server := open()
