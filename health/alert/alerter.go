@@ -104,6 +104,9 @@ func New(reg *health.Registry, to notify.Notifier, opts *Options) (*Alerter, err
 	if err != nil {
 		return nil, err
 	}
+	if f, ok := o.Store.(*fallback); ok && f.instance != o.Instance {
+		return nil, fmt.Errorf("alert: the Fallback keeps the state of the instance %q, and this one is %q: give both the same name", f.instance, o.Instance)
+	}
 	for _, w := range o.Windows {
 		for _, name := range w.Checks {
 			if !slices.Contains(reg.Names(), name) {

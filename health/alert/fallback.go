@@ -20,7 +20,7 @@ const fallbackWait = 5 * time.Second
 // other instances count as unobserved. The first Update that reaches main again merges
 // them. ErrBusy and ErrStandby of main are no outage: another process decides.
 //
-// The instance is Options.Instance of the Alerter.
+// The instance is Options.Instance of the Alerter. [New] refuses another one.
 func Fallback(main, spare Store, instance string) Store {
 	return &fallback{main: main, spare: spare, instance: instance}
 }

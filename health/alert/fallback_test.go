@@ -131,3 +131,17 @@ func (m *mortalOnce) Update(ctx context.Context, f func([]byte) ([]byte, error))
 	}
 	return errors.New("the commit failed")
 }
+
+// A Fallback of another instance would forget what this one observes.
+func TestFallbackOfAnotherInstance(t *testing.T) {
+	reg, err := health.New([]health.Check{health.Func("db", time.Second, func(context.Context) error { return nil })}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for instance, fails := range map[string]bool{"pos-1": false, "pos-2": true} {
+		_, err := New(reg, &inbox{}, &Options{Instance: instance, Store: Fallback(Memory(), Memory(), "pos-1")})
+		if (err != nil) != fails {
+			t.Errorf("%s: %v", instance, err)
+		}
+	}
+}

@@ -284,7 +284,7 @@ func TestStandby(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, store := range []alert.Store{standby{}, alert.Fallback(standby{}, alert.Memory(), "a")} {
 			mail := newLetters()
-			al, _, stop := watched(t, mail, alert.Options{Store: store}, during("db", true, 0, ever, down))
+			al, _, stop := watched(t, mail, alert.Options{Store: store, Instance: "a"}, during("db", true, 0, ever, down))
 			time.Sleep(24 * h)
 			stop()
 			if n := len(mail.all()); n != 0 || al.Stats().StoreErrors != 0 {
