@@ -180,14 +180,3 @@ func shortened(text string, most int) string {
 	}
 	return text
 }
-
-// replaceIn stores a small file, and replaces an older one if it exists.
-func replaceIn(ctx context.Context, s Storage, name string, data []byte) error {
-	if replace := s.Abilities().Replace; replace != nil {
-		return replace(ctx, name, data)
-	}
-	if err := s.Remove(ctx, name); err != nil && !errors.Is(err, ErrRetained) {
-		return err
-	}
-	return putIn(ctx, s, name, data)
-}

@@ -264,6 +264,12 @@ func (r *run) guard(ctx context.Context, do func(context.Context) error) (err er
 	return do(ctx)
 }
 
+// warn adds a warning to the report.
+func (r *run) warn(ctx context.Context, text string) {
+	r.report.Warnings = append(r.report.Warnings, text)
+	r.opts.Logger.WarnContext(ctx, "backup: "+text, "job", r.name, "id", r.id)
+}
+
 // record stores the outcome of the run for other processes.
 func (r *run) record(ctx context.Context, outcome error) {
 	ctx = context.WithoutCancel(ctx)

@@ -263,12 +263,6 @@ func (r *run) sweepScratch(ctx context.Context) {
 	}
 }
 
-// warn adds a warning to the report.
-func (r *run) warn(ctx context.Context, text string) {
-	r.report.Warnings = append(r.report.Warnings, text)
-	r.opts.Logger.WarnContext(ctx, "backup: "+text, "job", r.name, "id", r.id)
-}
-
 // Assertion is a condition that a restored database must meet.
 type Assertion struct {
 	// Name describes the assertion in reports: "every sale has a line".

@@ -101,12 +101,27 @@ func putIn(ctx context.Context, s Storage, name string, data []byte) error {
 	return err
 }
 
+// replaceIn stores a small file, and replaces an older one if it exists.
+func replaceIn(ctx context.Context, s Storage, name string, data []byte) error {
+	if replace := s.Abilities().Replace; replace != nil {
+		return replace(ctx, name, data)
+	}
+	if err := s.Remove(ctx, name); err != nil && !errors.Is(err, ErrRetained) {
+		return err
+	}
+	return putIn(ctx, s, name, data)
+}
+
 func (j *Job) readFile(ctx context.Context, name string) ([]byte, error) {
 	return readFrom(ctx, j.storage, name, maxManifest)
 }
 
 func (j *Job) writeFile(ctx context.Context, name string, data []byte) error {
 	return putIn(ctx, j.storage, name, data)
+}
+
+func (j *Job) replaceFile(ctx context.Context, name string, data []byte) error {
+	return replaceIn(ctx, j.storage, name, data)
 }
 
 // readAll reads a small file of a storage.

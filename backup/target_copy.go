@@ -349,7 +349,3 @@ type mark struct {
 func (j *Job) mark(ctx context.Context, name string) error {
 	return j.writeSealed(ctx, name, mark{j.now().UTC()})
 }
-
-func (j *Job) replaceFile(ctx context.Context, name string, data []byte) error {
-	return replaceIn(ctx, j.storage, name, data)
-}
