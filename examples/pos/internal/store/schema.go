@@ -21,7 +21,8 @@ import (
 //
 // sales and topups hold the Idempotency-Key of their request, so a key is stored as long as its
 // record. request_keys has each key once, for its change or for its end: the primary key decides
-// between a change and a cancellation at the same time.
+// between a change and a cancellation at the same time. It has the fingerprint of a change without
+// a record. Its rows expire (see [Store.ForgetKeys]).
 //
 // sale_items comes last, so a database with it is a shop.
 const schema = `
@@ -132,7 +133,10 @@ CREATE TABLE IF NOT EXISTS request_keys (
 	cashier {key} NOT NULL,
 	request_key {key} NOT NULL,
 	cancelled INTEGER NOT NULL,
-	PRIMARY KEY (cashier, request_key)
+	fingerprint VARCHAR(64) NULL,
+	expires_at BIGINT NOT NULL,
+	PRIMARY KEY (cashier, request_key),
+	INDEX request_keys_expiry (expires_at)
 );
 CREATE TABLE IF NOT EXISTS quarter_counts (
 	quarter BIGINT NOT NULL,
