@@ -31,6 +31,17 @@ var inputDays = []day{
 			b.t.Errorf("balance %d, want %d", got, before)
 		}
 	}},
+	{"a scan after one that finds nothing", func(b *browser) {
+		b.keys(f2 + "4006381333931" + enter)
+		b.says("#outcome", "No product")
+		b.keys(sku(1) + enter)
+		b.wait("the product in the basket", func() bool { return b.quantity(1) == 1 })
+		b.keys(f2 + "SKU-" + enter)
+		b.says("#outcome", "Several products")
+		b.click("#products button") // with the focus elsewhere
+		b.keys(sku(2) + enter)
+		b.wait("the product in the basket", func() bool { return b.quantity(2) == 1 })
+	}},
 	{"a large top-up is confirmed, and has a bound", func(b *browser) {
 		before := b.shop.balance(card)
 		b.fill("200.01")

@@ -156,6 +156,23 @@ func TestStock(t *testing.T) {
 	if _, price, now := s.product(7); price != 250 || now != stock+10 {
 		t.Errorf("%s: price %d, stock %d, was %d", name, price, now, stock)
 	}
+	release := b.oneLate("POST /api/v1/products/7/stock/")
+	asked := b.shop.inject("POST /api/v1/keys/", unreached)
+	b.click("#list button")
+	b.write("#edit-form [name=change]", "10")
+	b.write("#edit-form [name=reason]", "delivery")
+	b.click("#edit-form button.main")
+	b.says("#edit-problem", "not known yet")
+	asked.remove()
+	b.click("#edit-form button.main")
+	b.says("#edit-problem", fmt.Sprintf("not saved. The stock is %d now", stock+10))
+	b.shop.clear()
+	b.click("#edit-form button.main")
+	b.until("!document.getElementById('edit').open")
+	release() // the first request arrives
+	if _, _, now := s.product(7); now != stock+20 {
+		t.Errorf("stock %d, was %d", now, stock)
+	}
 	b.forPeople()
 }
 

@@ -338,6 +338,65 @@ var outcomeDays = []day{
 		b.fill("1.00")
 		b.says("#outcome", "1.00 put on the card of Tilda")
 	}},
+	{"a top-up ends while the next card is there", func(b *browser) {
+		for _, ends := range []func(){
+			func() { b.js("window.dispatchEvent(new Event('online'))") },
+			func() { b.click("#topup-again") },
+		} {
+			b.shop.inject("POST /api/v1/topups/", unanswered)
+			b.shop.inject("GET /api/v1/topups/", status(503, "{}"))
+			b.fill("5.00")
+			b.until("!document.getElementById('entry').disabled && !document.getElementById('topup-open').hidden")
+			b.scan(otherCard) // of the next customer, whose goods come later
+			b.until("document.getElementById('card').value === '" + otherCard + "' && /\\d/.test(document.getElementById('holder').textContent)")
+			b.shop.clear()
+			ends()
+			b.says("#outcome", "5.00 was put on card "+card+" before")
+			b.ring(1)
+			b.sells()
+			b.shop.sold(goods(1).by(otherCard))
+		}
+	}},
+	{"a reload during a top-up, which is then refused", func(b *browser) {
+		before := b.shop.balance(card)
+		until, done := make(chan struct{}), make(chan struct{})
+		sent := b.shop.inject("POST /api/v1/topups/", func(_ http.ResponseWriter, r *http.Request, next http.Handler) {
+			queued(until, done)(httptest.NewRecorder(), r, next)
+			<-r.Context().Done()
+		})
+		b.fill("5.00")
+		b.hit(sent)
+		b.reload()
+		b.says("#topup-words", "not known yet")
+		b.shop.clear()
+		b.shop.inject("POST /api/v1/topups/", status(429, "{}"))
+		b.click("#topup-again")
+		b.says("#outcome", "not known yet")
+		close(until)
+		<-done
+		b.shop.clear()
+		b.click("#topup-again")
+		b.says("#outcome", "5.00 was put on card "+card)
+		if got := b.shop.balance(card); got != before+500 {
+			b.t.Errorf("balance %d, was %d", got, before)
+		}
+	}},
+	{"a top-up before the name is there", func(b *browser) {
+		before := b.shop.balance(otherCard)
+		release := make(chan struct{})
+		b.js("document.getElementById('money').open = true")
+		b.shop.inject("GET /api/v1/cards/", slow(release))
+		b.write("#card", otherCard)
+		b.write("#amount", "7")
+		b.keys(enter)
+		close(release)
+		b.says("#question", "7.00 on the card of Milo")
+		b.keys(enter) // the safe answer has the focus
+		b.until("!document.getElementById('ask').open")
+		if got := b.shop.balance(otherCard); got != before {
+			b.t.Errorf("balance %d, was %d", got, before)
+		}
+	}},
 	{"the storage fills up, and a reload", func(b *browser) {
 		b.ring(1)
 		// Room for the key is left, and none for the basket with the key.

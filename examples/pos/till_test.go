@@ -188,6 +188,37 @@ var cardDays = []day{
 		b.until("!document.getElementById('login').hidden")
 		b.nobody()
 	}},
+	{"log-out on another page", func(b *browser) {
+		b.ring(1)
+		b.useCard(card)
+		b.open("/customers/")
+		b.says("#list", "C1000007")
+		b.click("#logout")
+		b.until("!document.getElementById('login').hidden")
+		if b.is("JSON.stringify(localStorage).includes('" + card + "')") {
+			b.t.Error("the browser keeps the card")
+		}
+		b.logIn("/", "cashier", cashierPassword)
+		b.until("document.querySelectorAll('#products button').length > 0")
+		b.nobody()
+		if b.quantity(1) != 0 {
+			b.t.Error("the basket is still there")
+		}
+	}},
+	{"log-out on another page while a sale is unknown", func(b *browser) {
+		b.ring(1)
+		b.shop.inject("POST /api/v1/sales/", unanswered)
+		b.shop.inject("GET /api/v1/sales/?key=", unreached)
+		b.press()
+		b.until("!document.getElementById('drop').hidden")
+		b.open("/customers/")
+		b.shop.clear()
+		b.click("#logout")
+		b.until("!document.getElementById('login').hidden")
+		b.logIn("/", "cashier", cashierPassword)
+		b.says("#outcome", "Sold for")
+		b.shop.sold(goods(1))
+	}},
 	{"a card that does not exist", func(b *browser) {
 		b.ring(1)
 		b.useCard(card)

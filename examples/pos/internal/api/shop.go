@@ -179,12 +179,12 @@ func (a *API) cancel(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "key: want 1 to 190 visible characters")
 		return
 	}
-	sale, topUp, err := a.Store.Cancel(r.Context(), callerOf(r).user.Name, in.Key)
+	end, err := a.Store.Cancel(r.Context(), callerOf(r).user.Name, in.Key)
 	if err != nil {
 		a.failed(w, r, err)
 		return
 	}
-	answer(w, http.StatusOK, map[string]any{"cancelled": sale == nil && topUp == nil, "sale": sale, "topup": topUp})
+	answer(w, http.StatusOK, end)
 }
 
 func (a *API) sale(w http.ResponseWriter, r *http.Request) {

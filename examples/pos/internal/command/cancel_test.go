@@ -29,6 +29,19 @@ func TestCancelKey(t *testing.T) {
 	if status, body := cancel(`{"key":"c"}`); status != http.StatusOK || field(t, body, "topup").(map[string]any)["id"] != id {
 		t.Errorf("%d %s, want top-up %v", status, body, id)
 	}
+	m := s.asManager()
+	delivery := `{"change":5,"reason":"delivery"}`
+	if status, body, _ := m.send("POST", "/api/v1/products/3/stock/", delivery, "Idempotency-Key", "d"); status != http.StatusCreated {
+		t.Fatalf("%d %s", status, body)
+	}
+	for key, made := range map[string]bool{"d": true, "e": false} {
+		if status, body, _ := m.send("POST", "/api/v1/keys/cancel/", `{"key":"`+key+`"}`); status != http.StatusOK || field(t, body, "stock") != made || field(t, body, "cancelled") == made {
+			t.Errorf("a delivery: %d %s", status, body)
+		}
+	}
+	if status, body, _ := m.send("POST", "/api/v1/products/3/stock/", delivery, "Idempotency-Key", "e"); status != http.StatusConflict || field(t, body, "code") != "cancelled" {
+		t.Errorf("a delivery with a cancelled key: %d %s", status, body)
+	}
 	for _, bad := range []string{`{}`, `{"key":""}`, `{"key":"a b"}`, `{"key":1}`} {
 		if status, body := cancel(bad); status != http.StatusBadRequest {
 			t.Errorf("%s: %d %s", bad, status, body)

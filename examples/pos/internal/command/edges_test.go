@@ -69,20 +69,52 @@ func TestInterruptedFirstStart(t *testing.T) {
 	}
 }
 
-// TestDatabaseOfSomethingElse starts on servers' databases with tables of another program.
+// TestDatabaseOfSomethingElse starts on databases with tables of another program, also with names
+// that a shop uses. They stay as they are.
 func TestDatabaseOfSomethingElse(t *testing.T) {
 	postgres, mariadb := testserver.Postgres(t), testserver.MariaDB(t)
-	postgres.CreateDatabase(t, "pos")
-	postgres.Exec(t, "pos", "CREATE TABLE invoices (id INT PRIMARY KEY)")
-	mariadb.Exec(t, "CREATE DATABASE pos; CREATE TABLE pos.invoices (id INT PRIMARY KEY)")
-	for _, address := range []string{postgres.DSN("pos"), "mysql://" + mariadb.User() + ":" + mariadb.Password() + "@" + mariadb.Addr() + "/pos"} {
-		code, _, said := pos(t, "", "seed", "--database="+address, "--data", t.TempDir(), "--products=5", "--customers=2", "--sales=2")
-		if code != 2 || !strings.Contains(said, "the tables of something else (invoices)") {
-			t.Errorf("exit code %d: %s", code, said)
+	for i, tables := range [][]string{{"invoices"}, {"sale_items", "sales", "users"}, {"meta", "sale_items"}, {"meta", "products"}, {"categories", "products", "stock"}} {
+		name := fmt.Sprint("other", i)
+		data := t.TempDir()
+		db, err := sql.Open("sqlite", filepath.Join(data, "pos.db"))
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if tables := strings.TrimSpace(postgres.Exec(t, "pos", "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")); tables != "1" {
-		t.Errorf("%s tables", tables)
+		defer db.Close()
+		postgres.CreateDatabase(t, name)
+		mariadb.Exec(t, "CREATE DATABASE "+name)
+		for _, table := range tables {
+			postgres.Exec(t, name, "CREATE TABLE "+table+" (id INT PRIMARY KEY)")
+			mariadb.Exec(t, "CREATE TABLE "+name+"."+table+" (id INT PRIMARY KEY)")
+			if _, err := db.ExecContext(t.Context(), "CREATE TABLE "+table+" (id INT PRIMARY KEY)"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, flags := range [][]string{
+			{"--data", data},
+			{"--data", t.TempDir(), "--database=" + postgres.DSN(name)},
+			{"--data", t.TempDir(), "--database=mysql://" + mariadb.User() + ":" + mariadb.Password() + "@" + mariadb.Addr() + "/" + name},
+		} {
+			for _, command := range []string{"seed", "analyze"} {
+				code, _, said := pos(t, "", append([]string{command}, flags...)...)
+				if code != 2 || !strings.Contains(said, "something else") && !strings.Contains(said, "there is no shop") {
+					t.Errorf("%s on %v: exit code %d: %s", command, tables, code, said)
+				}
+			}
+		}
+		var inSQLite string
+		if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM sqlite_master WHERE type = 'table'").Scan(&inSQLite); err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range []string{
+			inSQLite,
+			postgres.Exec(t, name, "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"),
+			mariadb.Exec(t, "SELECT count(*) FROM information_schema.tables WHERE table_schema = '"+name+"'"),
+		} {
+			if strings.TrimSpace(n) != fmt.Sprint(len(tables)) {
+				t.Errorf("%v: %s tables", tables, n)
+			}
+		}
 	}
 }
 

@@ -218,7 +218,7 @@ func (p *parts) onRedis(r settings.Redis, logger *slog.Logger) error {
 // jobs returns the background work of each server.
 func (p *parts) jobs() map[string]func(context.Context) error {
 	jobs := map[string]func(context.Context) error{
-		"health": p.health.Run, "old sessions": p.forgetSessions,
+		"health": p.health.Run, "old sessions and keys": p.forget,
 		"leader": func(ctx context.Context) error { return lead(ctx, p.store, "leader", p.ledJobs(), p.logger) },
 	}
 	if p.alerts != nil {
@@ -255,13 +255,13 @@ func (p *parts) ledJobs() map[string]func(context.Context) error {
 	return jobs
 }
 
-// forgetSessions removes expired sessions, at once and then each hour.
-func (p *parts) forgetSessions(ctx context.Context) error {
+// forget removes expired sessions and keys, at once and then each hour.
+func (p *parts) forget(ctx context.Context) error {
 	hour := time.NewTicker(time.Hour)
 	defer hour.Stop()
 	for {
-		if err := p.store.ForgetSessions(ctx); err != nil && ctx.Err() == nil {
-			p.logger.Warn("old sessions could not be removed; the next try is in an hour", "error", err)
+		if err := errors.Join(p.store.ForgetSessions(ctx), p.store.ForgetKeys(ctx)); err != nil && ctx.Err() == nil {
+			p.logger.Warn("old sessions or keys could not be removed; the next try is in an hour", "error", err)
 		}
 		select {
 		case <-hour.C:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/mainstay-go/mainstay/internal/testserver"
 )
@@ -38,6 +39,10 @@ func cancelKeys(t *testing.T, s *Store) {
 		made, _, err := s.TopUp(ctx, card, 7, Once{User: user, Key: key, Body: []byte("b")})
 		return made, err
 	}
+	deliver := func(user, key string) (replayed bool, err error) {
+		_, replayed, err = s.ChangeStock(ctx, 1, 3, "delivery", Once{User: user, Key: key, Body: []byte("c")})
+		return replayed, err
+	}
 	cancelled := func(err error) bool {
 		var c Conflict
 		return errors.As(err, &c) && c.Code == "cancelled"
@@ -49,14 +54,17 @@ func cancelKeys(t *testing.T, s *Store) {
 		t.Fatal(err)
 	}
 	for range 2 { // before: refused, however often
-		if sale, made, err := s.Cancel(ctx, Cashier, "before"); err != nil || sale != nil || made != nil {
-			t.Fatalf("cancel: %v %v %v", sale, made, err)
+		if end, err := s.Cancel(ctx, Cashier, "before"); err != nil || end != (KeyEnd{Cancelled: true}) {
+			t.Fatalf("cancel: %+v %v", end, err)
 		}
 		if _, err := sell(Cashier, "before"); !cancelled(err) {
 			t.Errorf("a sale with a cancelled key: %v", err)
 		}
 		if _, err := topUp(Cashier, "before"); !cancelled(err) {
 			t.Errorf("a top-up with a cancelled key: %v", err)
+		}
+		if _, err := deliver(Cashier, "before"); !cancelled(err) {
+			t.Errorf("a delivery with a cancelled key: %v", err)
 		}
 	}
 	if _, err := sell(Admin, "before"); err != nil {
@@ -70,16 +78,56 @@ func cancelKeys(t *testing.T, s *Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // after: the record, and a repetition still returns it
-		if sale, made, err := s.Cancel(ctx, Cashier, "after"); err != nil || sale == nil || sale.ID != sold.ID || made != nil {
-			t.Errorf("cancel after the sale: %v %v %v", sale, made, err)
+	if replayed, err := deliver(Cashier, "after-delivery"); err != nil || replayed {
+		t.Fatal(replayed, err)
+	}
+	after := func() {
+		t.Helper()
+		if end, err := s.Cancel(ctx, Cashier, "after"); err != nil || end.Sale == nil || end.Sale.ID != sold.ID || end.Cancelled {
+			t.Errorf("cancel after the sale: %+v %v", end, err)
 		}
-		if sale, made, err := s.Cancel(ctx, Cashier, "after-topup"); err != nil || sale != nil || made == nil || made.ID != put.ID {
-			t.Errorf("cancel after the top-up: %v %v %v", sale, made, err)
+		if end, err := s.Cancel(ctx, Cashier, "after-topup"); err != nil || end.TopUp == nil || end.TopUp.ID != put.ID || end.Cancelled {
+			t.Errorf("cancel after the top-up: %+v %v", end, err)
+		}
+		if end, err := s.Cancel(ctx, Cashier, "after-delivery"); err != nil || end != (KeyEnd{Stock: true}) {
+			t.Errorf("cancel after the delivery: %+v %v", end, err)
 		}
 		if again, err := sell(Cashier, "after"); err != nil || again.ID != sold.ID {
 			t.Errorf("a repetition: %v %v", again, err)
 		}
+		if replayed, err := deliver(Cashier, "after-delivery"); err != nil || !replayed {
+			t.Errorf("a repeated delivery: %v %v", replayed, err)
+		}
+		if _, err := sell(Cashier, "after-delivery"); !errors.Is(err, ErrKeyReused) {
+			t.Errorf("a sale with the key of a delivery: %v", err)
+		}
+		if _, err := deliver(Cashier, "after"); !errors.Is(err, ErrKeyReused) {
+			t.Errorf("a delivery with the key of a sale: %v", err)
+		}
+	}
+	expire := func(passed time.Duration) {
+		t.Helper()
+		if _, err := s.write.ExecContext(ctx, fmt.Sprintf("UPDATE request_keys SET expires_at = expires_at - %d", passed.Microseconds())); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.ForgetKeys(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // after: the record, and a repetition still returns it
+		after()
+	}
+	expire(25 * time.Hour) // the keys of a sale and a top-up are in their records
+	if rows := s.number(t, "SELECT count(*) FROM request_keys"); rows != 2 {
+		t.Errorf("%d keys after a day, want the cancelled one and that of the delivery", rows)
+	}
+	after()
+	if _, err := sell(Cashier, "before"); !cancelled(err) {
+		t.Errorf("a sale with a key that was cancelled a day ago: %v", err)
+	}
+	expire(400 * 24 * time.Hour)
+	if rows := s.number(t, "SELECT count(*) FROM request_keys"); rows != 0 {
+		t.Errorf("%d keys after 400 days", rows)
 	}
 
 	// During: for each key the requests and the cancellations agree on one outcome.
@@ -118,14 +166,14 @@ func cancelKeys(t *testing.T, s *Store) {
 				}
 			})
 			wg.Go(func() {
-				sale, made, err := s.Cancel(context.WithoutCancel(ctx), Cashier, key)
+				end, err := s.Cancel(context.WithoutCancel(ctx), Cashier, key)
 				switch {
 				case err != nil:
 					t.Errorf("cancel %s: %v", key, err)
-				case sale != nil:
-					say(fmt.Sprint("made ", sale.ID), sale.Total)
-				case made != nil:
-					say(fmt.Sprint("made ", made.ID), -made.Amount)
+				case end.Sale != nil:
+					say(fmt.Sprint("made ", end.Sale.ID), end.Sale.Total)
+				case end.TopUp != nil:
+					say(fmt.Sprint("made ", end.TopUp.ID), -end.TopUp.Amount)
 				default:
 					say("cancelled", 0)
 				}

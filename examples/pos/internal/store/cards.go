@@ -120,7 +120,7 @@ func (s *Store) topUp(ctx context.Context, wanted TopUp, once Once) (made TopUp,
 func (t *Tx) insertTopUp(ctx context.Context, made *TopUp, nextID int64, once Once) (err error) {
 	b := &batch{}
 	at := micros(made.CreatedAt)
-	once.use(b, 0)
+	t.useKey(b, once)
 	if made.Voids == nil { // before the top-up: MySQL returns the automatic key of the last row
 		t.record(b, made.Cashier, "top-up", made.Card, fmt.Sprint(made.Amount))
 	} else {

@@ -167,7 +167,7 @@ func (s *Store) ChangeProduct(ctx context.Context, id int64, change ProductChang
 // a key, a repetition leaves the stock unchanged and returns the current product, and replayed
 // is true.
 func (s *Store) ChangeStock(ctx context.Context, id, change int64, reason string, once Once) (p Product, replayed bool, err error) {
-	err = s.inTx(ctx, func(tx *Tx) error {
+	err = s.inOnce(ctx, once, func(tx *Tx) error {
 		replayed = false
 		err := tx.queryRow(ctx, selectProduct+"FROM "+tx.inKeyOrder("stock", "s")+" products p ON p.id = s.product_id JOIN categories c ON c.id = p.category_id WHERE s.product_id = ?"+
 			tx.forUpdate("s"), id).Scan(p.dest()...)
@@ -178,7 +178,12 @@ func (s *Store) ChangeStock(ctx context.Context, id, change int64, reason string
 			return err
 		}
 		if once.Key != "" {
-			if replayed, err = tx.seenBefore(ctx, "stock", once); err != nil || replayed {
+			var seen seen
+			if err := tx.queryRow(ctx, "SELECT "+seenKey, once.seenArgs()...).Scan(seen.dest()...); err != nil {
+				return err
+			}
+			if _, _, err := seen.check(once); err != nil || seen.ownPrint.Valid {
+				replayed = err == nil
 				return err
 			}
 		}
@@ -190,6 +195,7 @@ func (s *Store) ChangeStock(ctx context.Context, id, change int64, reason string
 		}
 		p.Stock += change
 		b := &batch{}
+		tx.keepKey(b, once, 0, once.fingerprint(), otherKey)
 		b.add("UPDATE stock SET quantity = quantity + ? WHERE product_id = ?", change, id)
 		tx.bump(b, CategoryVersion(p.Category.ID), MoneyVersion)
 		tx.record(b, once.User, "stock", fmt.Sprint(id), fmt.Sprintf("%+d: %s", change, reason))

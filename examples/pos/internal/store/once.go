@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"errors"
+	"time"
 )
 
 // Once makes a change happen only once, however often the client sends it. Without a Key it
@@ -53,25 +54,26 @@ func (o Once) fingerprint() any {
 }
 
 // seenKey has the columns of a SELECT that find the uses of a key: a sale and its fingerprint,
-// a top-up and its fingerprint, and whether the key is cancelled.
+// a top-up and its fingerprint, whether the key is cancelled, and the fingerprint of a change
+// without a record.
 const seenKey = `(SELECT id FROM sales WHERE cashier = ? AND request_key = ?), (SELECT fingerprint FROM sales WHERE cashier = ? AND request_key = ?),
 	(SELECT id FROM topups WHERE cashier = ? AND request_key = ?), (SELECT fingerprint FROM topups WHERE cashier = ? AND request_key = ?),
-	(SELECT cancelled FROM request_keys WHERE cashier = ? AND request_key = ?)`
+	(SELECT cancelled FROM request_keys WHERE cashier = ? AND request_key = ?), (SELECT fingerprint FROM request_keys WHERE cashier = ? AND request_key = ?)`
 
 func (o Once) seenArgs() []any {
 	k := o.key()
-	return []any{o.User, k, o.User, k, o.User, k, o.User, k, o.User, k}
+	return []any{o.User, k, o.User, k, o.User, k, o.User, k, o.User, k, o.User, k}
 }
 
 // seen is the result of seenKey.
 type seen struct {
-	sale, topUp           sql.NullInt64
-	salePrint, topUpPrint sql.NullString
-	cancelled             sql.NullInt64
+	sale, topUp                     sql.NullInt64
+	salePrint, topUpPrint, ownPrint sql.NullString
+	cancelled                       sql.NullInt64 // 0: used
 }
 
 func (s *seen) dest() []any {
-	return []any{&s.sale, &s.salePrint, &s.topUp, &s.topUpPrint, &s.cancelled}
+	return []any{&s.sale, &s.salePrint, &s.topUp, &s.topUpPrint, &s.cancelled, &s.ownPrint}
 }
 
 // check returns a Conflict if the key is cancelled, and ErrKeyReused if it belongs to another
@@ -80,7 +82,7 @@ func (s *seen) check(o Once) (sale, topUp int64, err error) {
 	if s.cancelled.Int64 != 0 {
 		return 0, 0, Conflict{Code: "cancelled", Detail: "this Idempotency-Key was cancelled: choose a new one"}
 	}
-	for _, found := range []sql.NullString{s.salePrint, s.topUpPrint} {
+	for _, found := range []sql.NullString{s.salePrint, s.topUpPrint, s.ownPrint} {
 		if found.Valid && found.String != o.fingerprint() {
 			return 0, 0, ErrKeyReused
 		}
@@ -88,27 +90,70 @@ func (s *seen) check(o Once) (sale, topUp int64, err error) {
 	return s.sale.Int64, s.topUp.Int64, nil
 }
 
-// use stores the key of a change in its batch. It fails, and the transaction is retried, if
-// another transaction has just used or cancelled the key.
-func (o Once) use(b *batch, cancelled int) {
+// Lifetimes of the rows in request_keys. A sale and a top-up have the key in their record, so their
+// row only decides between the change and a cancellation at the same time.
+//
+// A cancelled key is refused for as long as a browser keeps the shop's cookies. A request from before
+// the cancellation cannot arrive later, because its session has ended by then. A till that knows
+// of the cancellation has dropped the key. A till that does not know of it shows the sale as
+// unknown, and may sell it.
+const (
+	recordedKey = 24 * time.Hour
+	otherKey    = 400 * 24 * time.Hour
+)
+
+// useKey stores the key of a change that has a record with the key.
+func (t *Tx) useKey(b *batch, o Once) { t.keepKey(b, o, 0, nil, recordedKey) }
+
+// keepKey stores a key in a batch. The batch fails, and the transaction is retried, if another
+// transaction has just used or cancelled the key.
+func (t *Tx) keepKey(b *batch, o Once, cancelled int, fingerprint any, lifetime time.Duration) {
 	if o.Key != "" {
-		b.add("INSERT INTO request_keys (cashier, request_key, cancelled) VALUES (?, ?, ?)", o.User, o.Key, cancelled)
+		b.add("INSERT INTO request_keys (cashier, request_key, cancelled, fingerprint, expires_at) VALUES (?, ?, ?, ?, "+now(t.engine)+" + ?)",
+			o.User, o.Key, cancelled, fingerprint, lifetime.Microseconds())
 	}
 }
 
+// ForgetKeys removes expired rows of request_keys, those of one hour in a transaction.
+func (s *Store) ForgetKeys(ctx context.Context) error {
+	for {
+		var oldest sql.NullInt64
+		err := s.queryRow(ctx, []any{&oldest}, "SELECT min(expires_at) FROM request_keys WHERE expires_at < "+now(s.engine))
+		if err != nil || !oldest.Valid {
+			return err
+		}
+		err = s.inTx(ctx, func(tx *Tx) error {
+			_, err := tx.exec(ctx, "DELETE FROM request_keys WHERE expires_at <= ? AND expires_at < "+now(s.engine), oldest.Int64+time.Hour.Microseconds())
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// KeyEnd is the end of an Idempotency-Key: it is cancelled, or it has made a sale, a top-up or a
+// change of a stock.
+type KeyEnd struct {
+	Cancelled bool   `json:"cancelled"`
+	Sale      *Sale  `json:"sale"`
+	TopUp     *TopUp `json:"topup"`
+	Stock     bool   `json:"stock"`
+}
+
 // Cancel ends a user's Idempotency-Key: a request with it that arrives later is refused. If the
-// key has made a sale or a top-up, Cancel changes nothing and returns that record.
-func (s *Store) Cancel(ctx context.Context, user, key string) (sale *Sale, topUp *TopUp, err error) {
+// key has made a change, Cancel changes nothing and returns what it has made.
+func (s *Store) Cancel(ctx context.Context, user, key string) (end KeyEnd, err error) {
 	once := Once{User: user, Key: key}
 	var found seen
 	err = s.inTx(ctx, func(tx *Tx) error {
 		found = seen{}
 		err := tx.queryRow(ctx, "SELECT "+seenKey, once.seenArgs()...).Scan(found.dest()...)
-		if err != nil || found.sale.Valid || found.topUp.Valid || found.cancelled.Int64 != 0 {
+		if err != nil || found.sale.Valid || found.topUp.Valid || found.cancelled.Valid {
 			return err
 		}
 		b := &batch{}
-		once.use(b, 1)
+		tx.keepKey(b, once, 1, nil, otherKey)
 		return tx.run(ctx, b)
 	})
 	switch {
@@ -116,30 +161,14 @@ func (s *Store) Cancel(ctx context.Context, user, key string) (sale *Sale, topUp
 	case found.sale.Valid:
 		var made Sale
 		made, err = s.Sale(ctx, found.sale.Int64)
-		sale = &made
+		end.Sale = &made
 	case found.topUp.Valid:
 		var made TopUp
 		made, err = s.topUpByID(ctx, found.topUp.Int64)
-		topUp = &made
+		end.TopUp = &made
+	default:
+		end.Stock = found.ownPrint.Valid
+		end.Cancelled = !end.Stock
 	}
-	return sale, topUp, err
-}
-
-// seenBefore stores the key of a change without a record of its own. It reports whether the same
-// request has used the key before, and returns ErrKeyReused if another one has.
-func (t *Tx) seenBefore(ctx context.Context, what string, o Once) (bool, error) {
-	sum := sha256.Sum256([]byte(o.User + "\n" + o.Key))
-	name := what + ":" + hex.EncodeToString(sum[:16])
-	isNew, err := t.insertNew(ctx, "meta (name, value) VALUES (?, ?)", name, o.fingerprint())
-	if err != nil || isNew {
-		return false, err
-	}
-	var first string
-	if err := t.queryRow(ctx, "SELECT value FROM meta WHERE name = ?", name).Scan(&first); err != nil {
-		return false, err
-	}
-	if first != o.fingerprint() {
-		return false, ErrKeyReused
-	}
-	return true, nil
+	return end, err
 }

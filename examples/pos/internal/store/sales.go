@@ -219,7 +219,7 @@ func (o *order) pays(card string, amount int64) error {
 func (t *Tx) insertSale(ctx context.Context, sale *Sale, nextID int64, once Once) (err error) {
 	b := &batch{}
 	at := micros(sale.CreatedAt)
-	once.use(b, 0)
+	t.useKey(b, once)
 	if sale.Voids != nil { // before the sale: MySQL returns the automatic key of the last row
 		t.record(b, sale.Cashier, "void sale", fmt.Sprint(*sale.Voids), *sale.Reason)
 	}

@@ -21,9 +21,10 @@ import (
 //
 // sales and topups hold the Idempotency-Key of their request, so a key is stored as long as its
 // record. request_keys has each key once, for its change or for its end: the primary key decides
-// between a change and a cancellation at the same time.
+// between a change and a cancellation at the same time. It has the fingerprint of a change without
+// a record. Its rows expire (see [Store.ForgetKeys]).
 //
-// sale_items comes last, so a database with it is a shop.
+// sale_items comes last, so a start that was interrupted has not made a shop (see isShop).
 const schema = `
 CREATE TABLE IF NOT EXISTS meta (
 	name {key} NOT NULL PRIMARY KEY,
@@ -132,7 +133,10 @@ CREATE TABLE IF NOT EXISTS request_keys (
 	cashier {key} NOT NULL,
 	request_key {key} NOT NULL,
 	cancelled INTEGER NOT NULL,
-	PRIMARY KEY (cashier, request_key)
+	fingerprint VARCHAR(64) NULL,
+	expires_at BIGINT NOT NULL,
+	PRIMARY KEY (cashier, request_key),
+	INDEX request_keys_expiry (expires_at)
 );
 CREATE TABLE IF NOT EXISTS quarter_counts (
 	quarter BIGINT NOT NULL,
@@ -175,16 +179,25 @@ var Tables = []string{
 	"cards", "topups", "sales", "request_keys", "quarter_counts", "quarter_products", "versions", "sale_items",
 }
 
-// firstTable and lastTable are made first and last. A start that was interrupted left the
-// first and not the last.
-var firstTable, lastTable = Tables[0], Tables[len(Tables)-1]
-
-// foreign reports whether the tables of a database belong to something else.
-func foreign(names []string) bool {
-	if len(names) == 0 || slices.Contains(names, lastTable) {
-		return false
+// isShop reports whether a database has the tables of a shop. Other programs have some of the same
+// names, and not all of these. A shop of an earlier version may lack others.
+func isShop(names []string) bool {
+	for _, table := range []string{"meta", "leases", "quarter_counts", "sale_items"} {
+		if !slices.Contains(names, table) {
+			return false
+		}
 	}
-	return !slices.Contains(names, firstTable) || slices.ContainsFunc(names, func(name string) bool { return !slices.Contains(Tables, name) })
+	return true
+}
+
+// foreign reports whether the tables of a database belong to something else. A first start that was
+// interrupted has made the tables in their order, and no others.
+func foreign(names []string) bool {
+	made := 0
+	for made < len(Tables) && slices.Contains(names, Tables[made]) {
+		made++
+	}
+	return !isShop(names) && made < len(names)
 }
 
 // migrateAttempts is the maximum number of attempts when several servers start at once and

@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"errors"
 	"net"
-	"slices"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -43,7 +42,7 @@ func openServer(ctx context.Context, set *settings.Settings, create bool) (*Stor
 		return nil, settings.Errorf("--database: %s at %s does not let us in: %s", d.Engine, d.URL.Host, serverReason(err))
 	}
 	names, err := st.tables(ctx)
-	made := slices.Contains(names, lastTable)
+	made := isShop(names)
 	switch {
 	case err != nil:
 	case create && foreign(names):

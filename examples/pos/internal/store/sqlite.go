@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	_ "modernc.org/sqlite" // the driver
@@ -181,7 +180,7 @@ func inspect(ctx context.Context, path string) (complete bool, err error) {
 	if foreign(names) {
 		return false, settings.Errorf("%s is the database of something else; choose another --data folder", path)
 	}
-	return slices.Contains(names, lastTable), nil
+	return isShop(names), nil
 }
 
 // DamagedError is a settings.Error for a damaged database. Every command that finds one must

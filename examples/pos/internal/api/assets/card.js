@@ -106,38 +106,48 @@ export function drawTopUp() {
   $("topup-words").textContent = one ? t("topupUnknown", words(one)) : "";
 }
 
-// wanted reads the form. It throws a text for the user if an entry is wrong.
+// wanted reads the form. It throws a text for the user if an entry is wrong. seen reports whether
+// the page showed the holder before.
 async function wanted() {
-  const value = amount($("amount").value);
+  const value = amount($("amount").value), seen = till.holder?.number === cardNumber();
   if (value === null || value < 1) throw new Words(t("eAmount", { example: money(1250) }));
   if (!cardNumber()) { $("card").focus(); throw new Words(t("needCard")); }
-  if (till.holder?.number !== cardNumber()) {
+  if (!seen) {
     await checkCard();
     if (!till.holder) throw new Words($("holder").textContent);
   }
   if (value > till.me.topup_limit) throw new Words(t("eTopLimit", { limit: money(till.me.topup_limit) }));
-  return { card: till.holder.number, child: till.holder.child, value };
+  return { card: till.holder.number, child: till.holder.child, value, seen };
 }
 
 export async function topUp() {
   const still = begin();
   if (locked() || kept(place())) { drawTopUp(); return; }
-  const { card, child, value } = await wanted();
-  if (value >= till.me.large_topup && !(await ask(t("askTopup", { amount: money(value), child })))) return;
+  const { card, child, value, seen } = await wanted();
+  if ((!seen || value >= till.me.large_topup) && !(await ask(t("askTopup", { amount: money(value), child })))) return;
   if (locked() || kept(place()) || !still() || cardNumber() !== card) return;
-  keep(place(), { card, child, value, key: newKey(), unsure: false });
-  await topUpAgain();
+  keep(place(), { card, child, value, key: newKey() });
+  // The card ends with its top-up. If it was also to pay for the goods, Sell asks.
+  if (!till.sale.items.length) { till.sale.card = null; save(); }
+  const end = await send(false);
+  if (!still()) return;
+  if (end?.refused) chosen(); else clearCard();
 }
 
-// topUpAgain sends the kept top-up, and dropTopUp cancels it.
-export const topUpAgain = () => step((one, where) => {
+// send sends the kept top-up. unsure means that an earlier request may still arrive.
+const send = (unsure) => step((one, where) => {
   say(t("toppingUp"));
-  return sent("topups/", { key: one.key, body: { card: one.card, amount: one.value }, unsure: one.unsure }, () => {
-    if (!overtaken(where, one)) keep(where, { ...one, unsure: true });
+  return sent("topups/", { key: one.key, body: { card: one.card, amount: one.value }, unsure }, () => {
     if (here(where)) say(t("topupUnknown", words(one)), true);
   });
 });
+
+// topUpAgain sends the kept top-up again, and dropTopUp cancels it.
+export const topUpAgain = () => send(true);
 export const dropTopUp = () => step((one) => cancelled(one.key));
+
+// waitsForTopUp reports whether a card belongs to the kept top-up.
+export const waitsForTopUp = (card) => kept(place())?.card === card;
 
 async function step(f) {
   const where = place(), one = kept(where);
@@ -146,7 +156,9 @@ async function step(f) {
   drawPhase();
   drawTopUp();
   try {
-    ended(where, one, await f(one, where));
+    const end = await f(one, where);
+    ended(where, one, end);
+    return end;
   } finally {
     till.toppingUp = false;
     if (here(where)) { drawPhase(); drawTopUp(); }
@@ -159,9 +171,6 @@ function ended(where, one, end) {
   if (known && !overtaken(where, one)) keep(where, null);
   if (!here(where)) return; // the next log-in of the user shows it
   if (end?.refused) { say(wordsOf(end.refused), true); return; }
-  // The card ends with its top-up. If it was also to pay for the goods, Sell asks.
-  clearCard();
-  if (!till.sale.items.length) { till.sale.card = null; save(); }
   if (end?.now) say(t("toppedUp", { amount: money(end.made.amount), child: one.child, balance: money(end.made.balance) }));
   else if (end?.made) say(t("topupWasMade", words(one)));
   else say(t(known ? "topupNotMade" : "topupUnknown", words(one)), true);

@@ -1,5 +1,7 @@
 // Functions of all pages: words, amounts, requests, messages and the log-in. Scripts cannot
 // read the session cookie.
+import { dropSale } from "./keep.js";
+
 export const $ = (id) => document.getElementById(id);
 
 const words = JSON.parse($("words").textContent);
@@ -272,7 +274,8 @@ async function logIn() {
 
 async function logOut() {
   if (page.busy?.()) throw new Words(t("waitSale"));
-  page.forget?.(); // first: customer data leaves the page even if the shop is unavailable
+  // First: customer data leaves the browser even if the shop is unavailable.
+  if (page.forget) page.forget(); else dropSale(session.user, newKey());
   try {
     await api("POST", "logout/");
   } catch (error) {

@@ -1,5 +1,6 @@
 // Customers with their children and cards, and the top-ups of a card.
 import { $, t, el, api, list, money, count, guard, loads, newest, newKey, pager, typed, ask, say, start, time, Failure } from "./core.js";
+import { cancelled } from "./outcome.js";
 
 let me;
 const show = pager(async (page) => {
@@ -27,12 +28,15 @@ const history = newest((card) => list("topups/?" + new URLSearchParams({ card })
 async function undo(one) {
   const reason = await ask(t("askVoidTopup", { amount: money(one.amount) }), t("whyVoid"));
   if (!reason) return;
+  const key = newKey();
   try {
-    await api("POST", `topups/${one.id}/void/`, { reason }, { key: newKey() });
+    await api("POST", `topups/${one.id}/void/`, { reason }, { key });
     say(t("saved"));
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
-    say(error.words, true); // the list below shows the current state
+    const end = error.unknown ? await cancelled(key) : null; // so that a late request voids nothing
+    if (end?.made) say(t("saved"));
+    else say(error.words, true); // the list below shows the current state
   }
   await Promise.all([history(one.card), show()]);
 }

@@ -75,7 +75,10 @@ async function scanned(text, still, refuse) {
   if (product && !product.stock) { say(t("eStock", { left: count(0), name: product.name }), true); return false; }
   if (product) { add(product, 1); return true; }
   if (card) { await takeCard(text); return true; }
-  if (!$("search").value) $("search").value = text;
+  if (!$("search").value) {
+    $("search").value = text;
+    $("search").select(); // the next scan replaces it
+  }
   say(t(found.count ? "chooseOne" : "noProduct", { text }), !found.count);
   await showProducts();
   return false;

@@ -33,6 +33,15 @@ function forget(place) {
   missing.delete(place);
 }
 
+export const salePlace = (user) => "pos.till." + user;
+
+// dropSale empties the kept sale of a user at a log-out on a page without the till. A sale with a key
+// stays, because its outcome is unknown. Other windows see the next number.
+export function dropSale(user, number) {
+  const sale = kept(salePlace(user));
+  if (sale && !sale.key) keep(salePlace(user), { number, items: [] });
+}
+
 // otherWindow calls f with the place of a value that another window has stored.
 export function otherWindow(f) {
   window.addEventListener("storage", (event) => {

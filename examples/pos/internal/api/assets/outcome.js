@@ -1,4 +1,4 @@
-// A change with a key: a sale or a top-up. It is made once, however often its request arrives. Its
+// A change with a key: a sale, a top-up, a void or a change of a stock. It is made once, however often its request arrives. Its
 // outcome is made, refused, or unknown. Only the shop's word ends an unknown one: what the key has
 // made, or that the key is cancelled, so that a late request makes nothing.
 import { api, session, sleep, Failure } from "./core.js";
@@ -20,6 +20,7 @@ export async function cancelled(key) {
   const answer = await api("POST", "keys/cancel/", { key }, { patience: 5000 }).catch(() => null);
   const made = answer?.sale || answer?.topup;
   if (good(made)) return { made };
+  if (answer?.stock === true) return { made: answer };
   return answer?.cancelled === true ? { cancelled: true } : null;
 }
 

@@ -1,7 +1,9 @@
 // Products with price and stock, and their changes.
 import { $, t, el, api, list, money, count, amount, guard, newKey, pager, typed, say, start, wordsOf } from "./core.js";
+import { cancelled } from "./outcome.js";
 
 let editing;
+const doubts = new Map(); // the keys of stock changes without a response, by product
 const show = pager(async (page) => {
   const found = await list("products/?" + new URLSearchParams({ page, all: 1, search: $("search").value.trim(), category: $("category").value }));
   return { ...found, show: () => draw(found.results) };
@@ -26,33 +28,42 @@ function edit(p) {
   $("edit").showModal();
 }
 
-// stockNow returns a text with the stock after a change that received no response.
-async function stockNow() {
-  const found = await list("products/?" + new URLSearchParams({ all: 1, search: editing.sku })).catch(() => null);
-  const now = found?.results.find((p) => p.id === editing.id);
-  if (!now) return t("stockUnknown", { n: "?" });
-  $("edit-form").change.value = "";
-  await show();
-  return t("stockUnknown", { n: count(now.stock) });
+// stockNow ends the key of a stock change that received no response, so that a late request changes
+// nothing. It returns words with the outcome and the stock.
+async function stockNow(product) {
+  const end = await cancelled(doubts.get(product.id));
+  const found = await list("products/?" + new URLSearchParams({ all: 1, search: product.sku })).catch(() => null);
+  const now = found?.results.find((p) => p.id === product.id), n = now ? count(now.stock) : "?";
+  if (now) await show();
+  if (!end) return t("stockUnknown", { n });
+  doubts.delete(product.id);
+  if (end.made && product === editing) $("edit-form").change.value = "";
+  return t(end.made ? "stockMade" : "stockNotMade", { n });
 }
 
 $("edit-cancel").addEventListener("click", () => $("edit").close());
 $("edit-form").addEventListener("submit", guard(async (event) => {
   event.preventDefault();
-  const f = $("edit-form"), price = amount(f.price.value), stock = f.change.value.trim();
+  const product = editing, f = $("edit-form"), price = amount(f.price.value), stock = f.change.value.trim();
   const problem = price === null ? t("eAmount", { example: money(1250) })
     : stock && !/^[+-]?\d{1,6}$/.test(stock) ? t("eNumber") : stock && !f.reason.value.trim() ? t("needReason") : "";
   $("edit-problem").textContent = problem;
   if (problem) return;
+  if (doubts.has(product.id)) { $("edit-problem").textContent = await stockNow(product); return; }
   try {
     const change = {};
-    if (f.name.value !== editing.name) change.name = f.name.value;
-    if (price !== editing.price) change.price = price;
-    if (f.active.checked !== editing.active) change.active = f.active.checked;
-    if (Object.keys(change).length) await api("PATCH", `products/${editing.id}/`, change);
-    if (Number(stock)) await api("POST", `products/${editing.id}/stock/`, { change: Number(stock), reason: f.reason.value.trim() }, { key: newKey() });
+    if (f.name.value !== product.name) change.name = f.name.value;
+    if (price !== product.price) change.price = price;
+    if (f.active.checked !== product.active) change.active = f.active.checked;
+    if (Object.keys(change).length) await api("PATCH", `products/${product.id}/`, change);
+    if (Number(stock)) {
+      doubts.set(product.id, newKey());
+      await api("POST", `products/${product.id}/stock/`, { change: Number(stock), reason: f.reason.value.trim() }, { key: doubts.get(product.id) });
+      doubts.delete(product.id);
+    }
   } catch (error) {
-    $("edit-problem").textContent = error.unknown && Number(stock) ? await stockNow() : wordsOf(error);
+    if (!error.unknown) doubts.delete(product.id);
+    $("edit-problem").textContent = doubts.has(product.id) ? await stockNow(product) : wordsOf(error);
     return;
   }
   $("edit").close();

@@ -1,5 +1,6 @@
 // The receipt on the screen and on paper, the latest sales, and the void of a sale.
 import { $, t, el, api, list, money, count, say, newest, newKey, ask, clock, time, Failure } from "./core.js";
+import { cancelled } from "./outcome.js";
 import { till } from "./sale.js";
 
 let receipt = null;
@@ -28,17 +29,19 @@ export function clearReceipt() {
   $("recent").open = false;
 }
 
-// voidSale asks for the reason. A second press or a lost response never voids a sale twice.
+// voidSale asks for the reason. A second press or a lost response never voids a sale twice. After a
+// lost response it cancels the key, so that a late request voids nothing.
 export async function voidSale() {
   const sale = receipt;
   const reason = await ask(t("askVoid", { id: sale.id, total: money(sale.total) }), t("whyVoid"));
   if (!reason) return;
+  const key = newKey();
   let now;
   try {
-    await api("POST", `sales/${sale.id}/void/`, { reason }, { key: newKey() });
+    await api("POST", `sales/${sale.id}/void/`, { reason }, { key });
   } catch (error) {
     if (!(error instanceof Failure) || !(error.unknown || error.status === 409)) throw error;
-    now = await api("GET", `sales/${sale.id}/`).catch(() => null);
+    if (!error.unknown || (await cancelled(key))) now = await api("GET", `sales/${sale.id}/`).catch(() => null);
     if (!now) { say(t("voidUnknown", { id: sale.id }), true); return; }
     if (!now.voided_by) { say(t("voidNotMade", { id: sale.id }), true); return; }
   }

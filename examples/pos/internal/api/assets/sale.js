@@ -9,7 +9,7 @@
 // Basket, card, key and phase survive a log-in and a reload. Two windows of one user show the same
 // sale. A card and its holder belong to one sale.
 import { $, t, el, money, count, amount, say, announce, newKey } from "./core.js";
-import { keep, kept, overtaken, unstored } from "./keep.js";
+import { keep, kept, overtaken, salePlace, unstored } from "./keep.js";
 
 // till is the state of this window: the user, the sale, the holder of the card in the field,
 // whether a transition of the sale is running, and whether a top-up is being sent.
@@ -24,7 +24,7 @@ export const cardNumber = () => $("card").value.trim();
 export const paying = () => till.sale.phase === "paying" || till.sale.phase === "unknown";
 export const locked = () => paying() || till.toppingUp;
 
-const place = () => "pos.till." + till.me.user;
+const place = () => salePlace(till.me.user);
 export function save() {
   const { number, phase, key, unsure } = till.sale;
   keep(place(), till.sale, { number, phase, key, unsure, items: [] });

@@ -3,7 +3,7 @@ import { $, t, list, money, count, amount, say, guard, loads, typed, newKey, ask
 import { otherWindow } from "./keep.js";
 import { asked, cancelled, sent } from "./outcome.js";
 import { till, fresh, total, cardNumber, paying, save, load, unsaved, isSale, nextElsewhere, enterPhase, drawPhase, drawBasket, drawChange, settled, waiting } from "./sale.js";
-import { forgetHolder, checkCard, chosen, takeCard, refreshCard, clearCard, findPeople, topUp, topUpAgain, dropTopUp, askTopUp, drawTopUp, unsafeTopUp } from "./card.js";
+import { forgetHolder, checkCard, chosen, takeCard, refreshCard, clearCard, findPeople, topUp, topUpAgain, dropTopUp, askTopUp, drawTopUp, unsafeTopUp, waitsForTopUp } from "./card.js";
 import { showProducts, setStock, clearProducts, scan } from "./goods.js";
 import { showReceipt, clearReceipt, voidSale, showRecent } from "./receipt.js";
 
@@ -291,7 +291,7 @@ start({
       $($("again").hidden ? "drop" : "again").focus();
       return;
     }
-    if (till.sale.card) takeCard(till.sale.card).catch(() => {});
+    if (till.sale.card && !waitsForTopUp(till.sale.card)) takeCard(till.sale.card).catch(() => {});
     await askTopUp(true);
   },
   // leave forgets the customer. The basket is kept until this user returns.
