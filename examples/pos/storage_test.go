@@ -147,6 +147,21 @@ var tabDays = []day{
 			first()
 		}
 	}},
+	{"the tab that sells is left before the response", func(b *browser) {
+		b.ring(1)
+		first, _ := b.tabs()
+		sent := b.shop.inject("POST /api/v1/sales/", func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { <-r.Context().Done() })
+		b.press()
+		b.hit(sent)
+		b.open("/status/")
+		sent.remove()
+		first()
+		b.until("!document.getElementById('drop').hidden")
+		b.click("#drop")
+		b.says("#outcome", "not")
+		b.sells()
+		b.shop.sold(goods(1))
+	}},
 	{"a card in the tab that did not sell", func(b *browser) {
 		b.ring(1)
 		b.useCard(card)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -52,6 +53,13 @@ func isDownload(r *http.Request) bool {
 	return format != "" && format != "json"
 }
 
+// inDays is the version of what depends on sales and on where a business day begins, which may change
+// with a restart.
+func (a *API) inDays(v store.Versions) string {
+	c := a.Calendar
+	return fmt.Sprintf("%s.%v.%02d%02d", v.Money(), c.Zone, c.Hour, c.Minute)
+}
+
 func (a *API) salesReport(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	filter, detail := a.saleFilter(q)
@@ -62,7 +70,7 @@ func (a *API) salesReport(w http.ResponseWriter, r *http.Request) {
 	open := func(o keyset.Order) source[store.SaleRow] { return a.Store.SaleRows(filter, o) }
 	if !isDownload(r) {
 		// A past range does not change with a sale, and changes with a restore.
-		a.cachedList(w, r, a.Caches.Reports, store.Versions.Money, func(w http.ResponseWriter, r *http.Request) { serve(a, w, r, a.reports.list, open) })
+		a.cachedList(w, r, a.Caches.Reports, a.inDays, func(w http.ResponseWriter, r *http.Request) { serve(a, w, r, a.reports.list, open) })
 		return
 	}
 	order, err := a.reports.keyset.RequestOrder(r)

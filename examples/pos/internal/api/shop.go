@@ -37,7 +37,7 @@ func (a *API) dashboard(w http.ResponseWriter, r *http.Request) {
 	a.cached(w, r, a.Caches.Dashboard, func(v store.Versions) string {
 		now = v.Now()
 		date, _, _ := a.Calendar.Day(now)
-		return date + "." + v.Money()
+		return date + "." + a.inDays(v)
 	}, func(ctx context.Context) (any, error) { return a.Store.Dashboard(ctx, a.Calendar, now) })
 }
 

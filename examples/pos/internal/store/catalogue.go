@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode"
 
+	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/mainstay-go/mainstay/pagination/keyset"
@@ -94,15 +95,15 @@ func (s *Store) Products(filter ProductFilter, order keyset.Order) keyset.SQLSou
 // contains returns a LIKE pattern that finds text anywhere, also text with wildcards.
 func contains(text string) string { return "%" + escape(fold(text)) + "%" }
 
-// fold returns a text in small letters and without accents. The engines differ in what they
-// take for a small letter: SQLite knows only those of ASCII.
+// fold returns a text without the differences of case and of accents. The engines differ in what
+// they take for a small letter: SQLite knows only those of ASCII.
 func fold(text string) string {
-	return strings.ToLower(strings.Map(func(r rune) rune {
+	return strings.Map(func(r rune) rune {
 		if unicode.Is(unicode.Mn, r) {
 			return -1
 		}
 		return r
-	}, norm.NFKD.String(text)))
+	}, norm.NFKD.String(cases.Fold().String(text)))
 }
 
 func escape(text string) string {

@@ -68,7 +68,7 @@ CREATE TABLE IF NOT EXISTS products (
 	id {id},
 	sku {key} NOT NULL UNIQUE,
 	name VARCHAR(190) NOT NULL,
-	folded VARCHAR(760) NOT NULL,
+	folded TEXT NOT NULL,
 	price BIGINT NOT NULL CHECK (price >= 0),
 	category_id BIGINT NOT NULL REFERENCES categories (id),
 	active INTEGER NOT NULL DEFAULT 1,
@@ -84,14 +84,14 @@ CREATE TABLE IF NOT EXISTS stock (
 CREATE TABLE IF NOT EXISTS customers (
 	id {id},
 	name VARCHAR(190) NOT NULL,
-	folded VARCHAR(760) NOT NULL,
+	folded TEXT NOT NULL,
 	INDEX customers_name (name, id)
 );
 CREATE TABLE IF NOT EXISTS children (
 	id {id},
 	customer_id BIGINT NOT NULL REFERENCES customers (id),
 	name VARCHAR(190) NOT NULL,
-	folded VARCHAR(760) NOT NULL,
+	folded TEXT NOT NULL,
 	INDEX children_customer (customer_id, id)
 );
 CREATE TABLE IF NOT EXISTS cards (

@@ -125,7 +125,12 @@ function current(sale) {
 // askShop reads by the key whether the sale was made.
 async function askShop() {
   const sale = request(), end = await asked("sales/", sale.key);
-  if (end?.made && till.sale.key === sale.key) sold(sale, end.made);
+  if (till.sale.key !== sale.key) return end;
+  if (end?.made) sold(sale, end.made);
+  else if (!till.busy && till.sale.phase === "paying") { // by another window, which may be closed
+    till.sale.unsure = true;
+    enterPhase("unknown");
+  }
   return end;
 }
 
