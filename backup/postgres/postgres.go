@@ -228,8 +228,8 @@ func (s *postgresSnapshot) release() {
 
 // Dump writes the database in pg_dump's custom format. It is uncompressed, because the
 // writer behind w compresses better and faster. Dump fails unless pg_dump succeeds, the
-// archive is complete, and every table of the snapshot is in it. The counts are those of
-// the rows in the archive.
+// archive is complete, and every table of the snapshot is in it with its rows. The counts are
+// those of the rows in the archive.
 func (p *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error) {
 	on, err := p.server(ctx, p.db)
 	if err != nil {
@@ -248,6 +248,10 @@ func (p *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 		return driver.Contents{}, err
 	}
 
+	files, err := tableFiles(ctx, snapshot.tx)
+	if err != nil {
+		return driver.Contents{}, err
+	}
 	settings, err := settingsOf(ctx, snapshot.tx)
 	if err != nil {
 		return driver.Contents{}, err
@@ -260,7 +264,8 @@ func (p *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 	if err := snapshot.tx.QueryRowContext(ctx, "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text").Scan(&position.LSN); err != nil {
 		return driver.Contents{}, fmt.Errorf("backup: read the position in the log of PostgreSQL: %w", err)
 	}
-	archive, err := p.archive(ctx, on.major, p.target.database, w, nil, "--create", "--snapshot="+snapshot.id)
+	locked := &atFirst{to: w, do: func() error { return p.unchanged(ctx, files) }}
+	archive, err := p.archive(ctx, on.major, p.target.database, locked, nil, "--create", "--snapshot="+snapshot.id)
 	if err != nil {
 		return driver.Contents{}, err
 	}
