@@ -278,6 +278,9 @@ func (p *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 	}
 	holds.ServerVersion, holds.ClientVersion = archive.server, archive.client
 	holds.Consistency = "snapshot:" + snapshot.id
+	if archive.monetary != "" {
+		settings[setMonetary] = archive.monetary
+	}
 	holds.Settings, holds.Position = settings, &position
 	holds.Warnings = append(holds.Warnings, unmarked...)
 	return holds, nil

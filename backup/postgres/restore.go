@@ -133,6 +133,7 @@ func (p *Source) restore(ctx context.Context, at anyServer, r io.Reader, o drive
 		environment := list.adapt(c, target, how)
 		list.functions(environment.searchPath)
 		filled := list.softly()
+		list.readMoney(o.Want.Settings[setMonetary])
 		warnings = append(warnings, environment.warnings()...)
 		args := []string{"--exit-on-error", "--no-password", "--dbname=" + p.target.public(target, "pg_restore")}
 		if !created {
@@ -271,13 +272,17 @@ func (p *Source) archive(ctx context.Context, major int, database string, w io.W
 			"--format=custom", "--compress=0", "--no-password", fmt.Sprintf("--lock-wait-timeout=%d", p.opts.LockWait.Milliseconds()), "--dbname=" + address,
 		}, more...)...)
 	}
-	// bytea_output of a server, database or role would change the text of BYTEA, and its digest.
-	err = dump(p.target.public(database, application, "-c bytea_output=hex"))
+	// These settings of a server, database or role would change the text of BYTEA and MONEY, and
+	// so their digests. In the format of one locale, MONEY has another value in another locale.
+	err = dump(p.target.public(database, application, "-c bytea_output=hex", "-c lc_monetary="+archiveMonetary))
+	monetary := archiveMonetary
 	if err != nil && strings.Contains(err.Error(), "unsupported startup parameter") { // a pooler
+		monetary = ""
 		err = dump(p.target.public(database, application))
 	}
 	err = watch.stop(err)
 	archive, damage := scanner.finish()
+	archive.monetary = monetary
 	if err == nil {
 		err = damage
 	}

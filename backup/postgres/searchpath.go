@@ -117,6 +117,22 @@ func (t *toc) softly() (filled []string) {
 	return filled
 }
 
+// readMoney lets pg_restore read the text of MONEY in the locale in which it was written. A
+// materialized view is filled later, and in the locale of the database.
+func (t *toc) readMoney(locale string) {
+	if locale == "" {
+		return
+	}
+	for _, e := range t.entries {
+		switch e.kind.s {
+		case "SEARCHPATH": // executed before all other entries
+			e.definition.s += "SET lc_monetary = " + quoteText(locale) + ";\n"
+		case "MATERIALIZED VIEW DATA":
+			e.definition.s = "RESET lc_monetary;\n" + e.definition.s
+		}
+	}
+}
+
 // atTheEnd is an entry that pg_restore executes after it has refreshed materialized views.
 func atTheEnd(id int, tag, definition string) *tocEntry {
 	const postData = 4

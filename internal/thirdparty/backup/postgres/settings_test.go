@@ -1,6 +1,9 @@
 package postgres_test
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -27,4 +30,34 @@ func TestOtherSettings(t *testing.T) {
 	old.Exec(t, "shop", "ALTER DATABASE shop SET timezone = 'America/St_Johns'; ALTER ROLE ALL SET bytea_output = 'escape'")
 	_, err = jobIn(t, folder, source(t, old.DSN("shop"), nil), nil).Restore(t.Context(), run.ID, "copy", nil)
 	require.NoError(t, err)
+}
+
+// TestMoney restores amounts that the database writes with a decimal comma.
+func TestMoney(t *testing.T) {
+	if _, err := os.Stat("/usr/share/i18n/locales/de_DE"); err != nil {
+		t.Skip("the source of the locale de_DE is not installed (apt-get install locales)")
+	}
+	locales := t.TempDir()
+	out, err := exec.CommandContext(t.Context(), testserver.Lookup(t, "localedef", "libc-bin"), "-f", "UTF-8", "-i", "de_DE", filepath.Join(locales, "de_DE.UTF-8")).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	for _, dir := range []string{locales, filepath.Dir(locales)} {
+		require.NoError(t, os.Chmod(dir, 0o755)) //nolint:gosec // the server has a user of its own
+	}
+	t.Setenv("LOCPATH", locales)
+	server := testserver.Postgres(t)
+	server.CreateDatabase(t, "shop")
+	server.Exec(t, "shop", `ALTER DATABASE shop SET lc_monetary = 'de_DE.UTF-8'; SET lc_monetary = 'de_DE.UTF-8'; CREATE TABLE prices (id int, price money DEFAULT '1,50');
+		INSERT INTO prices VALUES (1, 1234.56::numeric::money); INSERT INTO prices VALUES (2); CREATE MATERIALIZED VIEW labels AS SELECT price::text FROM prices`)
+	const all = "SELECT id, price::numeric FROM prices; SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef"
+	want := server.Exec(t, "shop", all)
+	require.Contains(t, want, "1234.56")
+	job := jobIn(t, t.TempDir(), source(t, server.DSN("shop"), nil), nil)
+	run, err := job.Backup(t.Context())
+	require.NoError(t, err)
+	_, err = job.Restore(t.Context(), run.ID, "copy", nil)
+	require.NoError(t, err)
+	assert.Equal(t, want, server.Exec(t, "copy", all))
+	_, err = job.RestoreOver(t.Context(), run.ID, "shop", nil)
+	require.NoError(t, err)
+	assert.Equal(t, want, server.Exec(t, "shop", all))
 }
