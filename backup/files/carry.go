@@ -11,7 +11,8 @@ import (
 )
 
 // carry gives the files of a folder that Dump leaves out a second name in another folder.
-// Until the first folder is removed, both folders have them.
+// Until the first folder is removed, both folders have them. A file that cannot be read does
+// not replace one that was restored.
 func (f *Source) carry(ctx context.Context, from, to string) error {
 	source, err := os.OpenRoot(from)
 	if err != nil {
@@ -26,17 +27,17 @@ func (f *Source) carry(ctx context.Context, from, to string) error {
 	c := &carrier{from: source, to: target}
 	err = walk(ctx, source, ".", func(name string, info fs.FileInfo) error {
 		kind := info.Mode().Type()
-		if !f.excluded(name) && (kind == 0 || kind&(fs.ModeDir|fs.ModeSymlink) != 0) {
-			return nil // Dump stores it
+		if !f.excluded(name) && (kind&(fs.ModeDir|fs.ModeSymlink) != 0 || kind == 0 && c.stored(name)) {
+			return nil
 		}
 		if err := c.parents(name); err != nil {
 			return err
 		}
-		if err := walk(ctx, source, name, c.one); err != nil {
+		if err := walk(ctx, source, name, c.one, lost); err != nil {
 			return err
 		}
 		return fs.SkipDir
-	})
+	}, lost)
 	for i := len(c.folders) - 1; err == nil && i >= 0; i-- { // inner folders before outer ones
 		err = finish(target, c.folders[i])
 	}
@@ -47,6 +48,21 @@ func (f *Source) carry(ctx context.Context, from, to string) error {
 type carrier struct {
 	from, to *os.Root
 	folders  []unpacked // that it created
+}
+
+// lost ends a walk at an entry that cannot be read.
+func lost(_ string, err error) error { return gone(err) }
+
+// stored reports whether a regular file needs no second name: Dump stores it, or the other folder
+// has one of this name.
+func (c *carrier) stored(name string) bool {
+	file, err := c.from.Open(name)
+	if err == nil {
+		_ = file.Close() // nothing was read
+		return true
+	}
+	_, there := c.to.Lstat(name)
+	return there == nil || errors.Is(err, fs.ErrNotExist)
 }
 
 // parents creates the parent folders of an entry.
