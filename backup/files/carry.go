@@ -44,6 +44,36 @@ func (f *Source) carry(ctx context.Context, from, to string) error {
 	return err
 }
 
+// keepOwners gives the entries of a restored folder the owners that they have in the present one.
+// A new entry gets the owner of the folder that it is in. keepOwners returns the entries that
+// this user may not give to their owners.
+func keepOwners(ctx context.Context, present, restored string) (others []string, err error) {
+	from, err := os.OpenRoot(present)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = from.Close() }()
+	to, err := os.OpenRoot(restored)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = to.Close() }()
+	folders := make(map[string]fs.FileInfo) // whose owners those in the restored folder get
+	return others, walk(ctx, to, ".", func(name string, info fs.FileInfo) error {
+		like, err := from.Lstat(name)
+		if err != nil {
+			like = folders[path.Dir(name)]
+		}
+		if info.IsDir() {
+			folders[name] = like
+		}
+		if !sameOwner(info, like) && giveTo(to, name, like) != nil {
+			others = append(others, name)
+		}
+		return nil
+	}, lost)
+}
+
 // carrier carries entries from one folder to another.
 type carrier struct {
 	from, to *os.Root
