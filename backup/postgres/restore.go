@@ -133,7 +133,7 @@ func (p *Source) restore(ctx context.Context, at anyServer, r io.Reader, o drive
 		environment := list.adapt(c, target, how)
 		list.functions(environment.searchPath)
 		filled := list.softly()
-		list.readMoney(o.Want.Settings[setMonetary])
+		list.session(o.Want.Settings[setMonetary])
 		warnings = append(warnings, environment.warnings()...)
 		args := []string{"--exit-on-error", "--no-password", "--dbname=" + p.target.public(target, "pg_restore")}
 		if !created {
@@ -321,10 +321,24 @@ func (p *Source) dropOnce(ctx context.Context, by *sql.DB, database string) erro
 		}
 		time.Sleep(10 * time.Millisecond) // the session may take a moment to end, and ctx ends the loop
 	}
-	if _, err := by.ExecContext(ctx, "DROP DATABASE IF EXISTS "+quotePostgres(database)); err != nil {
+	if err := alter(ctx, by, "DROP DATABASE IF EXISTS "+quotePostgres(database)); err != nil {
 		return fmt.Errorf("backup: drop the database %q: %w", database, err)
 	}
 	return nil
+}
+
+// alter executes a statement, also if transactions of the database or role are read-only by
+// default. An operator may have stopped all writes before a restore.
+func alter(ctx context.Context, db *sql.DB, statement string) error {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer server.Discard(conn)
+	if _, err = conn.ExecContext(ctx, "SET default_transaction_read_only = off"); err == nil {
+		_, err = conn.ExecContext(ctx, statement)
+	}
+	return err
 }
 
 func quotePostgres(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

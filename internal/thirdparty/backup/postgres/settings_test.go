@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/mainstay-go/mainstay/backup"
 	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
@@ -60,4 +61,27 @@ func TestMoney(t *testing.T) {
 	_, err = job.RestoreOver(t.Context(), run.ID, "shop", nil)
 	require.NoError(t, err)
 	assert.Equal(t, want, server.Exec(t, "shop", all))
+}
+
+// TestReadOnly restores a database whose writes an operator has stopped, as a role whose
+// transactions are read-only by default.
+func TestReadOnly(t *testing.T) {
+	server := testserver.Postgres(t)
+	server.CreateDatabase(t, "shop")
+	server.CreateDatabase(t, "empty")
+	server.Exec(t, "shop", "CREATE TABLE sales (id int); INSERT INTO sales VALUES (1)")
+	for _, stop := range []string{"DATABASE shop", "ROLE ALL"} {
+		server.Exec(t, "shop", "SET default_transaction_read_only = off; ALTER "+stop+" SET default_transaction_read_only = on")
+		job := jobIn(t, t.TempDir(), source(t, server.DSN("shop"), nil), &backup.Options{RestoreTest: backup.RestoreTestOptions{Every: 1}})
+		run, err := job.Backup(t.Context())
+		require.NoError(t, err)
+		_, err = job.RestoreOver(t.Context(), run.ID, "shop", nil)
+		require.NoError(t, err)
+		assert.Equal(t, "on\n", server.Exec(t, "shop", "SHOW default_transaction_read_only"))
+		if stop == "ROLE ALL" {
+			_, err = job.Restore(t.Context(), run.ID, "empty", nil)
+			require.NoError(t, err)
+			assert.Equal(t, "1\n", server.Exec(t, "empty", "SELECT id FROM sales"))
+		}
+	}
 }
