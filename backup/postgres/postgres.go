@@ -139,10 +139,33 @@ func (p *Source) Preflight(ctx context.Context) ([]string, error) {
 	if err := p.unreadable(ctx, p.db); err != nil {
 		return nil, err
 	}
-	if _, err := findPostgresClient(ctx, "pg_restore", p.opts.Restore, on.major); err != nil {
-		return []string{"this host could not restore: " + strings.TrimPrefix(err.Error(), "backup: ")}, nil
+	var warnings []string
+	hidden, err := p.hidden(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return nil, nil
+	if len(hidden) > 0 {
+		warnings = append(warnings, fmt.Sprintf("this role cannot read %s, which are not in the backup: note them elsewhere, or make the backup as a superuser", server.ShortList(hidden)))
+	}
+	if _, err := findPostgresClient(ctx, "pg_restore", p.opts.Restore, on.major); err != nil {
+		warnings = append(warnings, "this host could not restore: "+strings.TrimPrefix(err.Error(), "backup: "))
+	}
+	return warnings, nil
+}
+
+// hidden lists what pg_dump leaves out without an error, because only a superuser can read it.
+func (p *Source) hidden(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.opts.QueryTimeout)
+	defer cancel()
+	found, err := queryStrings(ctx, p.db, `
+		SELECT what FROM (
+			SELECT format('the subscription %I', subname) AS what FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+			UNION ALL SELECT format('the options of the user mapping for %s on the server %I', CASE umuser WHEN 0 THEN 'PUBLIC' ELSE quote_ident(usename) END, srvname) FROM pg_user_mappings WHERE umoptions IS NULL
+		) o WHERE NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) ORDER BY what`)
+	if err != nil {
+		return nil, fmt.Errorf("backup: list the subscriptions and user mappings: %w", err)
+	}
+	return found, nil
 }
 
 // unreadable lists all objects at which pg_dump would stop, so that a run fails early.

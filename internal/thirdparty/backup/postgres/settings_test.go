@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -84,4 +85,20 @@ func TestReadOnly(t *testing.T) {
 			assert.Equal(t, "1\n", server.Exec(t, "empty", "SELECT id FROM sales"))
 		}
 	}
+}
+
+// TestOnlyForASuperuser backs up, with the rights of the guide, a database with objects that
+// pg_dump leaves out without an error.
+func TestOnlyForASuperuser(t *testing.T) {
+	server := testserver.Postgres(t)
+	server.CreateDatabase(t, "shop")
+	server.Exec(t, "shop", `CREATE ROLE backup LOGIN PASSWORD 'pw' BYPASSRLS; GRANT pg_read_all_data TO backup; CREATE TABLE sales (id int);
+		SET client_min_messages = error; CREATE SUBSCRIPTION stock CONNECTION 'dbname=x' PUBLICATION p WITH (connect = false);
+		CREATE EXTENSION postgres_fdw; CREATE SERVER bank FOREIGN DATA WRAPPER postgres_fdw; CREATE USER MAPPING FOR postgres SERVER bank OPTIONS (user 'a', password 'x')`)
+	run, err := jobIn(t, t.TempDir(), source(t, as(t, server.DSN("shop"), "backup"), nil), nil).Backup(t.Context())
+	require.NoError(t, err)
+	assert.Contains(t, strings.Join(run.Manifest.Warnings, "\n"), "this role cannot read the options of the user mapping for postgres on the server bank, the subscription stock, which are not in the backup")
+	warnings, err := source(t, server.DSN("shop"), nil).Preflight(t.Context())
+	require.NoError(t, err)
+	assert.Empty(t, warnings)
 }
