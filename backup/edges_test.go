@@ -364,6 +364,43 @@ func TestUnreadableManifest(t *testing.T) {
 	}
 	_, err = j.List(t.Context())
 	require.ErrorIs(t, err, syscall.EIO)
+	r, err := j.Backup(t.Context())
+	require.ErrorIs(t, err, syscall.EIO, "the run is not silent about them")
+	require.NotNil(t, r.Manifest)
+}
+
+// TestUnreadableSmallFiles: a file beside the backups that the disk cannot read prevents no
+// backup.
+func TestUnreadableSmallFiles(t *testing.T) {
+	t.Parallel()
+	j, folder := newTestJob(t, newFake(7), &Options{RestoreTest: RestoreTestOptions{Every: -1}})
+	mustBackup(t, j)
+	bad := map[string]bool{statusFile: true}
+	j.storage = badBlocks{folder, bad}
+	_, err := j.Check(t.Context(), time.Hour)
+	require.NoError(t, err)
+	mustBackup(t, j)
+	clear(bad)
+	s, err := j.Status(t.Context())
+	require.NoError(t, err)
+	require.True(t, s.Last.OK, "replaced by the run")
+
+	m := j.newMark(UnfinishedRestore{ID: s.Newest.ID})
+	require.NoError(t, m.creates(t.Context(), "shop_copy"))
+	m.stop()
+	bad[m.u.file] = true
+	r, err := j.Backup(t.Context())
+	require.ErrorIs(t, err, ErrSuspect)
+	require.NotNil(t, r.Manifest)
+	_, err = j.Check(t.Context(), time.Hour)
+	require.ErrorIs(t, err, ErrHalfway)
+	require.ErrorContains(t, err, m.u.file+" says no more: input/output error")
+	_, err = j.Settle(t.Context(), false)
+	require.NoError(t, err)
+	require.NoError(t, j.Accept(t.Context(), r.ID))
+	mustBackup(t, j)
+	_, err = j.Check(t.Context(), time.Hour)
+	require.NoError(t, err)
 }
 
 // locked is a storage that deletes no manifest.

@@ -371,12 +371,8 @@ func (j *Job) alone(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	last, err := j.lastAttempt(ctx)
-	if err != nil {
-		return err
-	}
 	var ids []string
-	if last != nil {
+	if last := j.lastAttempt(ctx); last != nil {
 		ids = append(ids, last.ID)
 	}
 	for _, o := range objects {

@@ -67,7 +67,7 @@ func (e Entry) Time() time.Time {
 }
 
 // List returns the backups of the job, the newest first. It leaves out leftovers of
-// crashes.
+// crashes. If it can read none of the manifests, it returns the backups with the error.
 func (j *Job) List(ctx context.Context) ([]Entry, error) {
 	objects, err := j.objects(ctx)
 	if err != nil {
@@ -94,6 +94,7 @@ func filesOf(objects []Object) map[string]Object {
 	return files
 }
 
+// entries is List of a listed storage.
 func (j *Job) entries(ctx context.Context, objects []Object) ([]Entry, error) {
 	files := filesOf(objects)
 	var entries []Entry
@@ -116,10 +117,10 @@ func (j *Job) entries(ctx context.Context, objects []Object) ([]Entry, error) {
 		}
 		entries = append(entries, e)
 	}
-	if !known && unread != nil { // the storage is away
-		return nil, unread
-	}
 	sort.Slice(entries, func(a, b int) bool { return entries[a].Time().After(entries[b].Time()) })
+	if !known { // the storage may be away
+		return entries, unread
+	}
 	return entries, nil
 }
 

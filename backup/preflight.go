@@ -49,7 +49,9 @@ func (r *run) preflight(ctx context.Context) error {
 // look returns warnings, and an error that would end the run.
 func (r *run) look(ctx context.Context) error {
 	var err error
-	if r.before, err = r.List(ctx); err != nil {
+	// Backups whose manifests cannot be read do not prevent another one. The scrub stage
+	// returns the error.
+	if r.before, err = r.List(ctx); err != nil && len(r.before) == 0 {
 		return err
 	}
 	if last := newest(r.before, Entry.good); last != nil && r.progress != nil {

@@ -88,24 +88,25 @@ func (j *Job) status(ctx context.Context) (s Status, entries []Entry, err error)
 	if err != nil {
 		return s, entries, err
 	}
-	s.Last, err = j.lastAttempt(ctx)
-	return s, entries, err
+	s.Last = j.lastAttempt(ctx)
+	return s, entries, nil
 }
 
-// lastAttempt returns the outcome of the last run, nil if it is unknown.
-func (j *Job) lastAttempt(ctx context.Context) (*Run, error) {
+// lastAttempt returns the outcome of the last run, nil if it is unknown. The next run replaces a
+// file that is truncated or cannot be read.
+func (j *Job) lastAttempt(ctx context.Context) *Run {
 	data, err := j.readFile(ctx, statusFile)
-	if errors.Is(err, ErrNotFound) {
-		return nil, nil //nolint:nilnil // no run is a valid result
-	}
 	if err != nil {
-		return nil, err
+		if !errors.Is(err, ErrNotFound) {
+			j.opts.Logger.WarnContext(ctx, "backup: the outcome of the last run cannot be read", "job", j.name, "error", err)
+		}
+		return nil
 	}
 	var last Run
-	if json.Unmarshal(data, &last) == nil {
-		return &last, nil
+	if json.Unmarshal(data, &last) != nil {
+		return nil
 	}
-	return nil, nil //nolint:nilnil // truncated, or written by another program: unknown
+	return &last
 }
 
 // targetOutcomes combines the outcomes of a run with those of earlier runs.
@@ -114,7 +115,7 @@ func (j *Job) targetOutcomes(ctx context.Context, r *run) []TargetOutcome {
 		return nil
 	}
 	var before []TargetOutcome
-	if last, err := j.lastAttempt(ctx); err == nil && last != nil {
+	if last := j.lastAttempt(ctx); last != nil {
 		before = last.Targets
 	}
 	if r.report.Targets == nil {

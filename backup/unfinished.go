@@ -37,7 +37,8 @@ type UnfinishedRestore struct {
 	Ended bool      `json:"ended,omitempty"` // the restore returned an error; false if it was interrupted
 
 	file    string
-	trusted bool // authenticated by Options.ManifestKey
+	unread  error // why the marker says nothing; nil if it was read
+	trusted bool  // authenticated by Options.ManifestKey
 }
 
 // ErrHalfway means that a restore was interrupted. An overwriting restore may have changed
@@ -86,8 +87,8 @@ func (u *UnfinishedRestore) String() string {
 		left = ", and may have left " + strings.Join(u.Left, ", ")
 	}
 	switch {
-	case u.ID == "":
-		return fmt.Sprintf("a restore began before %s and may have been interrupted, but its marker %s says no more: %v: check the database, then settle it", began, u.file, errSeal)
+	case u.unread != nil:
+		return fmt.Sprintf("a restore began before %s and may have been interrupted, but its marker %s says no more: %s: check the database, then settle it", began, u.file, strings.TrimPrefix(u.unread.Error(), "backup: "+u.file+": "))
 	case u.Changed:
 		return fmt.Sprintf("the restore of %s over %s began at %s and did not end%s: repeat it, or settle it after you have checked %s (the state before is in %s)",
 			u.ID, u.Database, began, left, u.Database, u.Safety)
@@ -234,10 +235,10 @@ func (j *Job) marksOf(ctx context.Context, objects []Object) ([]UnfinishedRestor
 		switch err := j.readSealed(ctx, o.Name, &u); {
 		case errors.Is(err, ErrNotFound):
 			continue // the restore has ended since the listing
-		case errors.Is(err, errSeal): // still a marker, whose content counts for nothing
-			u = UnfinishedRestore{Database: "an unknown database", Over: true, Changed: true, Time: o.Modified}
-		case err != nil:
+		case err != nil && ctx.Err() != nil:
 			return nil, err
+		case err != nil: // still a marker, whose content counts for nothing
+			u = UnfinishedRestore{Database: "an unknown database", Over: true, Changed: true, Time: o.Modified, unread: err}
 		}
 		u.file, u.trusted = o.Name, len(j.opts.ManifestKey) > 0
 		list = append(list, u)

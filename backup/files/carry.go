@@ -11,7 +11,8 @@ import (
 )
 
 // carry gives the files of a folder that Dump leaves out a second name in another folder.
-// Until the first folder is removed, both folders have them.
+// Until the first folder is removed, both folders have them. A file that cannot be read does
+// not replace one that was restored.
 func (f *Source) carry(ctx context.Context, from, to string) error {
 	source, err := os.OpenRoot(from)
 	if err != nil {
@@ -26,27 +27,72 @@ func (f *Source) carry(ctx context.Context, from, to string) error {
 	c := &carrier{from: source, to: target}
 	err = walk(ctx, source, ".", func(name string, info fs.FileInfo) error {
 		kind := info.Mode().Type()
-		if !f.excluded(name) && (kind == 0 || kind&(fs.ModeDir|fs.ModeSymlink) != 0) {
-			return nil // Dump stores it
+		if !f.excluded(name) && (kind&(fs.ModeDir|fs.ModeSymlink) != 0 || kind == 0 && c.stored(name)) {
+			return nil
 		}
 		if err := c.parents(name); err != nil {
 			return err
 		}
-		if err := walk(ctx, source, name, c.one); err != nil {
+		if err := walk(ctx, source, name, c.one, lost); err != nil {
 			return err
 		}
 		return fs.SkipDir
-	})
+	}, lost)
 	for i := len(c.folders) - 1; err == nil && i >= 0; i-- { // inner folders before outer ones
 		err = finish(target, c.folders[i])
 	}
 	return err
 }
 
+// keepOwners gives the entries of a restored folder the owners that they have in the present one.
+// A new entry gets the owner of the folder that it is in. keepOwners returns the entries that
+// this user may not give to their owners.
+func keepOwners(ctx context.Context, present, restored string) (others []string, err error) {
+	from, err := os.OpenRoot(present)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = from.Close() }()
+	to, err := os.OpenRoot(restored)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = to.Close() }()
+	folders := make(map[string]fs.FileInfo) // whose owners those in the restored folder get
+	return others, walk(ctx, to, ".", func(name string, info fs.FileInfo) error {
+		like, err := from.Lstat(name)
+		if err != nil {
+			like = folders[path.Dir(name)]
+		}
+		if info.IsDir() {
+			folders[name] = like
+		}
+		if !sameOwner(info, like) && giveTo(to, name, like) != nil {
+			others = append(others, name)
+		}
+		return nil
+	}, lost)
+}
+
 // carrier carries entries from one folder to another.
 type carrier struct {
 	from, to *os.Root
 	folders  []unpacked // that it created
+}
+
+// lost ends a walk at an entry that cannot be read.
+func lost(_ string, err error) error { return gone(err) }
+
+// stored reports whether a regular file needs no second name: Dump stores it, or the other folder
+// has one of this name.
+func (c *carrier) stored(name string) bool {
+	file, err := c.from.Open(name)
+	if err == nil {
+		_ = file.Close() // nothing was read
+		return true
+	}
+	_, there := c.to.Lstat(name)
+	return there == nil || errors.Is(err, fs.ErrNotExist)
 }
 
 // parents creates the parent folders of an entry.

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
 	"github.com/mainstay-go/mainstay/backup/internal/server"
@@ -22,6 +23,9 @@ import (
 // stores regular files, folders and symbolic links with their permissions and times. It
 // does not store owners and extended attributes. It skips other kinds of files (sockets,
 // pipes, devices) with a warning. Hard links become separate files.
+//
+// A file or folder that the process may not read, or that the disk cannot read, is missing in
+// the backup, which is suspect until an operator accepts it.
 //
 // It is no snapshot, because it reads one file after the other. A file that changes during
 // the read is stored with the size that it had at the start, and is named in a warning. Do
@@ -145,7 +149,7 @@ func (f *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 			return fs.SkipDir
 		}
 		return p.add(name)
-	})
+	}, p.unread)
 	if err == nil {
 		err = p.to.Close()
 	}
@@ -156,9 +160,10 @@ func (f *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 }
 
 // walk calls visit for an entry of a folder and for all entries below it, sorted by name. It
-// leaves out the content of an entry for which visit returns [fs.SkipDir]. Unlike
-// [fs.WalkDir], it accepts names that are not UTF-8.
-func walk(ctx context.Context, root *os.Root, name string, visit func(name string, info fs.FileInfo) error) error {
+// leaves out the content of an entry for which visit returns [fs.SkipDir]. It ends with the
+// error of lost for an entry that cannot be read, unless that is nil. Unlike [fs.WalkDir], it
+// accepts names that are not UTF-8.
+func walk(ctx context.Context, root *os.Root, name string, visit func(name string, info fs.FileInfo) error, lost func(name string, err error) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -167,7 +172,7 @@ func walk(ctx context.Context, root *os.Root, name string, visit func(name strin
 		if name == "." {
 			return err
 		}
-		return gone(err) // deleted since the listing
+		return lost(name, err)
 	}
 	err = visit(name, info)
 	if errors.Is(err, fs.SkipDir) {
@@ -177,16 +182,22 @@ func walk(ctx context.Context, root *os.Root, name string, visit func(name strin
 		return err
 	}
 	dir, err := root.Open(name)
-	if err != nil {
-		return gone(err)
+	var names []string
+	if err == nil {
+		names, err = dir.Readdirnames(-1)
+		err = errors.Join(err, dir.Close())
 	}
-	names, err := dir.Readdirnames(-1)
-	if err = errors.Join(gone(err), dir.Close()); err != nil {
-		return err
+	if err != nil {
+		if name == "." {
+			return err
+		}
+		if err := lost(name, err); err != nil {
+			return err
+		}
 	}
 	slices.Sort(names)
 	for _, entry := range names {
-		if err := walk(ctx, root, path.Join(name, entry), visit); err != nil {
+		if err := walk(ctx, root, path.Join(name, entry), visit, lost); err != nil {
 			return err
 		}
 	}
@@ -201,15 +212,40 @@ type packer struct {
 	buf                   []byte
 	files, folders, links int64
 	odd, changed          []string
+	skipped               []driver.Skipped
+}
+
+// unread leaves out an entry that cannot be read. Other errors concern the whole folder.
+func (p *packer) unread(name string, err error) error {
+	if !unreadable(err) {
+		return gone(err)
+	}
+	p.skip(name, reason(err))
+	return nil
+}
+
+func (p *packer) skip(name, why string) {
+	p.skipped = append(p.skipped, driver.Skipped{Object: "file " + strings.ToValidUTF8(name, "\uFFFD"), Reason: why})
+}
+
+// unreadable reports whether an error concerns one file or folder alone.
+func unreadable(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EIO)
+}
+
+// reason returns the text of an error without the name of the file.
+func reason(err error) string {
+	var of *fs.PathError
+	if errors.As(err, &of) {
+		err = of.Err
+	}
+	return err.Error()
 }
 
 func (p *packer) add(name string) error {
 	info, err := p.root.Lstat(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	if err != nil {
-		return err
+		return p.unread(name, err)
 	}
 	h := &tar.Header{Format: tar.FormatPAX, Name: name, Mode: int64(info.Mode().Perm()), ModTime: info.ModTime()}
 	switch mode := info.Mode(); {
@@ -219,7 +255,7 @@ func (p *packer) add(name string) error {
 		return p.to.WriteHeader(h)
 	case mode&fs.ModeSymlink != 0:
 		if h.Linkname, err = p.root.Readlink(name); err != nil {
-			return gone(err)
+			return p.unread(name, err)
 		}
 		h.Typeflag = tar.TypeSymlink
 		p.links++
@@ -235,7 +271,7 @@ func (p *packer) add(name string) error {
 func (p *packer) file(name string, h *tar.Header, seen fs.FileInfo) error {
 	file, err := p.root.Open(name)
 	if err != nil {
-		return gone(err)
+		return p.unread(name, err)
 	}
 	defer file.Close()
 	before, err := file.Stat()
@@ -250,8 +286,12 @@ func (p *packer) file(name string, h *tar.Header, seen fs.FileInfo) error {
 	if err := p.to.WriteHeader(h); err != nil {
 		return err
 	}
-	n, err := io.CopyBuffer(onlyWriter{server.ContextWriter{Ctx: p.ctx, To: p.to}}, io.LimitReader(file, h.Size), p.buf)
-	if err != nil {
+	from := &failing{from: file}
+	n, err := io.CopyBuffer(onlyWriter{server.ContextWriter{Ctx: p.ctx, To: p.to}}, io.LimitReader(from, h.Size), p.buf)
+	switch {
+	case from.err != nil && unreadable(from.err):
+		p.skip(name, fmt.Sprintf("zeros replace all but its first %d bytes: %s", n, reason(from.err)))
+	case err != nil:
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if n < h.Size { // the archive needs the length in the header
@@ -263,7 +303,7 @@ func (p *packer) file(name string, h *tar.Header, seen fs.FileInfo) error {
 	if err != nil {
 		return err
 	}
-	if n < h.Size || after.Size() != before.Size() || !after.ModTime().Equal(before.ModTime()) {
+	if n < h.Size && from.err == nil || after.Size() != before.Size() || !after.ModTime().Equal(before.ModTime()) {
 		p.changed = append(p.changed, name)
 	}
 	p.files++
@@ -272,8 +312,8 @@ func (p *packer) file(name string, h *tar.Header, seen fs.FileInfo) error {
 
 func (p *packer) contents() driver.Contents {
 	c := driver.Contents{
-		Consistency: "none",
-		Tables:      []driver.Table{{Name: kindFiles, Rows: p.files}, {Name: kindFolders, Rows: p.folders}, {Name: kindLinks, Rows: p.links}},
+		Consistency: "none", Skipped: p.skipped,
+		Tables: []driver.Table{{Name: kindFiles, Rows: p.files}, {Name: kindFolders, Rows: p.folders}, {Name: kindLinks, Rows: p.links}},
 	}
 	if len(p.changed) > 0 {
 		c.Warnings = append(c.Warnings, fmt.Sprintf("%d files changed while they were read: %s", len(p.changed), server.ShortList(p.changed)))
@@ -294,6 +334,20 @@ func gone(err error) error {
 
 // onlyWriter hides all other methods, so that the buffer is used.
 type onlyWriter struct{ io.Writer }
+
+// failing remembers the error of a reader.
+type failing struct {
+	from io.Reader
+	err  error
+}
+
+func (f *failing) Read(p []byte) (int, error) {
+	n, err := f.from.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		f.err = err
+	}
+	return n, err
+}
 
 type zeros struct{}
 

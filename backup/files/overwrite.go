@@ -38,7 +38,8 @@ func discard(_ context.Context, target string) error { return removeTree(target)
 
 // Overwrite unpacks an archive beside the folder and compares it with the manifest. Then it
 // swaps the names of the two folders, atomically on Linux, and removes the old folder. It
-// creates a folder that does not exist.
+// creates a folder that does not exist. Files, folders and links keep their present owners. New
+// ones get the owner of the folder that they are in.
 //
 // The files that Dump leaves out stay: excluded files, sockets, pipes and devices. They get
 // a second name in the new folder before the swap. Overwrite fails before the swap if that
@@ -66,6 +67,12 @@ func (f *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 	}
 	if err == nil && !gone {
 		err = f.carry(ctx, f.root, second)
+	}
+	if err == nil && !gone {
+		var others []string
+		if others, err = keepOwners(ctx, f.root, second); len(others) > 0 {
+			got.Warnings = append(got.Warnings, "this user may not give them to their present owners: "+server.ShortList(others))
+		}
 	}
 	if err == nil {
 		err = o.Creating(ctx, second)

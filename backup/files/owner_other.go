@@ -7,5 +7,8 @@ import (
 	"os"
 )
 
-// giveTo gives a new folder the owner of another one. Here it has the owner of the process.
+// giveTo gives an entry the owner of another one. Here it has the owner of the process.
 func giveTo(*os.Root, string, fs.FileInfo) error { return nil }
+
+// sameOwner reports whether two entries have the same owner. Here it is unknown.
+func sameOwner(_, _ fs.FileInfo) bool { return true }

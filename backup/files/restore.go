@@ -21,7 +21,7 @@ import (
 // folder gets its name when it is complete. A failed restore removes its files. Restore
 // rejects names outside of the folder, duplicate names, and entries other than files,
 // folders and links. It creates links last and unchanged, so that it never writes a file
-// through a link. The user who restores owns all files. Setuid, setgid and sticky bits are
+// through a link. The user who restores owns all files, except after Overwrite. Setuid, setgid and sticky bits are
 // not restored.
 func (f *Source) Restore(ctx context.Context, r io.Reader, o driver.RestoreOptions) (restored string, got driver.Contents, err error) {
 	if len(o.Tables) > 0 {

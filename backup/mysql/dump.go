@@ -39,8 +39,8 @@ func (d *dumping) skip(object, reason string) {
 // Dump writes the database as SQL. The client program mariadb can execute it in any
 // database, because no statement names the original. All rows come from one transaction.
 // The dump leaves out views that do not work and tables that the server cannot open, and
-// lists them in Skipped. A definition that changes during the dump is a warning, unless the
-// change makes the dump fail.
+// lists them in Skipped. A table that is altered, replaced or renamed before it is in the dump
+// makes the dump fail, and the run repeats it. Another definition that changes is a warning.
 func (m *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error) {
 	on, err := m.server(ctx)
 	if err != nil {
@@ -89,9 +89,13 @@ func (d *dumping) all(ctx context.Context) error {
 	}
 	if !d.m.opts.LockTables {
 		// The list of the tables is newer than the snapshot, so that it names all of them.
+		before := d.inv
 		err := d.begin(ctx, nil)
 		if err == nil {
 			d.inv, err = d.m.inventory(ctx, d.m.database)
+		}
+		if err == nil {
+			err = before.replaced(d.inv)
 		}
 		if err != nil {
 			return err

@@ -18,13 +18,18 @@ import (
 // when the definition changes.
 type inventory struct {
 	tables  map[string]string
+	rows    map[string]string // the part of tables that information_schema.TABLES holds
 	objects map[string]string // by "view rich", "trigger stamp", …
 	views   []string
-	unsafe  []string          // tables whose engine has no transactions, with the engine
+	unsafe  []string          // tables whose engine has no transactions
 	history []string          // tables with system versioning
 	broken  map[string]string // tables that cannot be opened, with the reason
 	engines map[string]string // engines of the tables
 	hidden  []string          // routines whose text the account cannot read
+}
+
+func newInventory() inventory {
+	return inventory{tables: make(map[string]string), rows: make(map[string]string), objects: make(map[string]string), broken: make(map[string]string), engines: make(map[string]string)}
 }
 
 // rowless are engines whose tables do not store rows themselves.
@@ -37,11 +42,24 @@ var ownRows = map[string]bool{"MRG_MyISAM": true, "MRG_MYISAM": true, "BLACKHOLE
 // in files and tables that others use.
 const fileEngine = "CONNECT"
 
+const (
+	listTables = `SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE, TABLE_COMMENT, CREATE_TIME, TABLE_COLLATION, CREATE_OPTIONS
+		FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?`
+	// The time of a change has a resolution of one second, so the columns are compared too.
+	listColumns = `SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, COLUMN_DEFAULT, IS_NULLABLE, COLUMN_KEY, EXTRA, COLLATION_NAME
+		FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? ORDER BY TABLE_NAME, ORDINAL_POSITION`
+)
+
+// ofTable limits a query of information_schema to one table.
+func ofTable(query string) string {
+	return strings.Replace(query, "TABLE_SCHEMA = ?", "TABLE_SCHEMA = ? AND TABLE_NAME = ?", 1)
+}
+
 // takeInventory lists the objects of a database.
 func takeInventory(ctx context.Context, q querier, database string, timeout time.Duration) (inventory, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	inv := inventory{tables: make(map[string]string), objects: make(map[string]string), broken: make(map[string]string), engines: make(map[string]string)}
+	inv := newInventory()
 	safe := make(map[string]bool)
 	fold, err := foldsNames(ctx, q)
 	if err != nil {
@@ -56,18 +74,8 @@ func takeInventory(ctx context.Context, q querier, database string, timeout time
 		what, query string
 		do          func(r []string)
 	}{
-		{"the tables", `
-			SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE, TABLE_COMMENT, CREATE_TIME, TABLE_COLLATION, CREATE_OPTIONS
-			FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?`, func(r []string) { inv.table(r, safe) }},
-		// The time of a change has a resolution of one second, so the columns are compared
-		// too.
-		{"the columns", `
-			SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, COLUMN_DEFAULT, IS_NULLABLE, COLUMN_KEY, EXTRA, COLLATION_NAME
-			FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? ORDER BY TABLE_NAME, ORDINAL_POSITION`, func(r []string) {
-			if _, table := inv.tables[r[0]]; table {
-				inv.tables[r[0]] += "\n" + strings.Join(r[1:], "\x00")
-			}
-		}},
+		{"the tables", listTables, func(r []string) { inv.table(r, safe) }},
+		{"the columns", listColumns, inv.column},
 		{"the routines", `
 			SELECT ROUTINE_SCHEMA, ROUTINE_TYPE, ROUTINE_NAME, LAST_ALTERED, ROUTINE_DEFINITION IS NULL
 			FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = ?`, func(r []string) {
@@ -110,7 +118,7 @@ func tableByTable(ctx context.Context, q querier, query, database string) (all [
 	if err != nil {
 		return nil, err
 	}
-	query = strings.Replace(query, "TABLE_SCHEMA = ?", "TABLE_SCHEMA = ? AND TABLE_NAME = ?", 1)
+	query = ofTable(query)
 	for _, name := range names {
 		var rows [][]string
 		err := eachRow(ctx, q, query, func(r []string) { rows = append(rows, r) }, name[0], name[1])
@@ -161,9 +169,42 @@ func (inv *inventory) table(r []string, safe map[string]bool) {
 		return
 	}
 	inv.engines[name] = engine
-	inv.tables[name] = strings.Join(r[3:], "\x00")
+	inv.rows[name] = strings.Join(r[3:], "\x00")
+	inv.tables[name] = inv.rows[name]
 	if !safe[engine] && !rowless[engine] {
-		inv.unsafe = append(inv.unsafe, fmt.Sprintf("%s (%s)", name, engine))
+		inv.unsafe = append(inv.unsafe, name)
+	}
+}
+
+// replaced returns an error if the names of tables may belong to other tables afterwards.
+func (inv inventory) replaced(after inventory) error {
+	for name, was := range inv.tables {
+		is, exists := after.tables[name]
+		if exists && is != was && !slices.Contains(inv.unsafe, name) {
+			return driver.Transient(fmt.Errorf("backup: the table %s was altered or replaced after the snapshot", name))
+		}
+		if other := inv.renamed(name, after); !exists && other != "" {
+			return driver.Transient(fmt.Errorf("backup: the table %s was renamed to %s while the dump ran", name, other))
+		}
+	}
+	return nil
+}
+
+// renamed returns a new table with the columns of an old one, "" without one.
+func (inv inventory) renamed(name string, after inventory) string {
+	columns := strings.TrimPrefix(inv.tables[name], inv.rows[name])
+	for other, is := range after.tables {
+		if _, old := inv.tables[other]; !old && strings.TrimPrefix(is, after.rows[other]) == columns {
+			return other
+		}
+	}
+	return ""
+}
+
+// column adds a row of information_schema.COLUMNS.
+func (inv *inventory) column(r []string) {
+	if _, table := inv.tables[r[0]]; table {
+		inv.tables[r[0]] += "\n" + strings.Join(r[1:], "\x00")
 	}
 }
 

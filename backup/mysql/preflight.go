@@ -34,7 +34,11 @@ func (m *Source) Preflight(ctx context.Context) ([]string, error) {
 		warnings = append(warnings, fmt.Sprintf("the server cannot open the table %s, which will not be in the backup: repair or drop it (%s)", table, inv.broken[table]))
 	}
 	if len(inv.unsafe) > 0 && !m.opts.LockTables {
-		warnings = append(warnings, fmt.Sprintf("what is written to %s while the dump runs is in it by chance: ALTER TABLE … ENGINE=InnoDB, or set LockTables", server.ShortList(inv.unsafe)))
+		var tables []string
+		for _, name := range inv.unsafe {
+			tables = append(tables, fmt.Sprintf("%s (%s)", name, inv.engines[name]))
+		}
+		warnings = append(warnings, fmt.Sprintf("what is written to %s while the dump runs is in it by chance: ALTER TABLE … ENGINE=InnoDB, or set LockTables", server.ShortList(tables)))
 	}
 	return warnings, nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -45,13 +46,47 @@ func (d *dumping) release(ctx context.Context) error {
 // insertSize is the length after which a statement with rows ends.
 const insertSize = 1 << 20
 
+// hold locks the definition of a table until release. It fails if the table is not the one that
+// the snapshot has under this name.
+func (d *dumping) hold(ctx context.Context, name string, inv inventory) error {
+	if d.m.opts.LockTables || rowless[inv.engines[name]] {
+		return nil
+	}
+	if err := d.s.exec(ctx, "SELECT 1 FROM "+quote(name)+" LIMIT 0"); err != nil || slices.Contains(inv.unsafe, name) {
+		return err
+	}
+	is := newInventory()
+	for _, list := range []struct {
+		query string
+		do    func([]string)
+	}{{listTables, func(r []string) { is.table(r, nil) }}, {listColumns, is.column}} {
+		if err := eachRow(ctx, d.s, ofTable(list.query), ofSchema(d.m.database, d.server.fold, list.do), d.m.database, name); err != nil {
+			return err
+		}
+	}
+	one := newInventory()
+	one.tables[name] = inv.tables[name]
+	return one.replaced(is)
+}
+
 func (d *dumping) table(ctx context.Context, name string, inv inventory) error {
-	text, err := d.show(ctx, "TABLE "+quote(name), "Create", "utf8mb4")
+	var text []byte
+	err := d.hold(ctx, name, inv)
+	if errors.Is(err, driver.ErrTransient) {
+		return err
+	}
+	if err == nil {
+		text, err = d.show(ctx, "TABLE "+quote(name), "Create", "utf8mb4")
+	}
 	if errorCode(err) == codeNoTable {
 		now, listed := d.m.inventory(ctx, d.m.database)
-		if _, still := now.tables[name]; still {
+		other := d.inv.renamed(name, now)
+		switch _, still := now.tables[name]; {
+		case still:
 			d.skip("table "+name, "the server lists it and does not find it: "+err.Error())
-		} else {
+		case other != "":
+			return driver.Transient(fmt.Errorf("backup: the table %s was renamed to %s while the dump ran", name, other))
+		default:
 			d.warn("the table " + name + " was dropped while the dump ran; it does not hold it")
 		}
 		return listed

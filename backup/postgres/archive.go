@@ -26,7 +26,11 @@ type postgresArchive struct {
 	large    driver.Table      // all large objects
 	roots    map[string]string // from partitions between which rows move to their root
 	holds    driver.Contents
+	monetary string // lc_monetary of the session of pg_dump, if this package has set it
 }
+
+// archiveMonetary is the locale of the text of MONEY in an archive. Every server has it.
+const archiveMonetary = "C"
 
 const (
 	archiveBlockData  = 1

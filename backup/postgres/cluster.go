@@ -29,7 +29,7 @@ func (c *cluster) labelled(ctx context.Context, db *sql.DB, list *toc) error {
 				continue
 			}
 			// The server looks for the provider before it looks for the object.
-			_, err := db.ExecContext(ctx, "DO "+quoteText("BEGIN SECURITY LABEL FOR "+provider+` ON SCHEMA "mainstay; no schema" IS NULL; EXCEPTION WHEN invalid_schema_name THEN NULL; END`))
+			err := alter(ctx, db, "DO "+quoteText("BEGIN SECURITY LABEL FOR "+provider+` ON SCHEMA "mainstay; no schema" IS NULL; EXCEPTION WHEN invalid_schema_name THEN NULL; END`))
 			if ctx.Err() != nil {
 				return err
 			}

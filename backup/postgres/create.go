@@ -33,7 +33,7 @@ func (p *Source) create(ctx context.Context, at anyServer, target string, o driv
 	}
 	// template0 holds no local objects, and allows another encoding.
 	statement := "CREATE DATABASE " + quotePostgres(target) + " TEMPLATE template0" + createOptions(settings, at.on.major, withTablespace)
-	if _, err := at.db.ExecContext(ctx, statement); err != nil {
+	if err := alter(ctx, at.db, statement); err != nil {
 		return false, nil, fmt.Errorf("backup: create the database %q (a role without CREATEDB can restore into an empty database that exists: name it as the target): %w", target, err)
 	}
 	if settings[setNoPublic] == "" {
@@ -41,8 +41,7 @@ func (p *Source) create(ctx context.Context, at anyServer, target string, o driv
 	}
 	db, err := p.open(target)
 	if err == nil {
-		_, err = db.ExecContext(ctx, "DROP SCHEMA public")
-		err = errors.Join(err, db.Close())
+		err = errors.Join(alter(ctx, db, "DROP SCHEMA public"), db.Close())
 	}
 	if err != nil {
 		return false, nil, errors.Join(fmt.Errorf("backup: drop the schema public, which the original does not have: %w", err), server.Left(p.drop(context.WithoutCancel(ctx), at.db, target)))

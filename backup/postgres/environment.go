@@ -318,7 +318,7 @@ func (e *environment) warnings() []string {
 // that only a superuser may change, or an owner that this role may not set.
 func (e *environment) apply(ctx context.Context, db *sql.DB) (failed []string) {
 	for _, s := range e.statements {
-		if _, err := db.ExecContext(ctx, s); err != nil {
+		if err := alter(ctx, db, s); err != nil {
 			failed = append(failed, fmt.Sprintf("%s (%v)", s, err))
 		}
 	}

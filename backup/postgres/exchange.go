@@ -58,6 +58,9 @@ func (p *Source) rename(ctx context.Context, aside *sql.DB, original, second, be
 		return fmt.Errorf("backup: begin to rename the database %q: %w", original, err)
 	}
 	defer tx.Rollback()
+	if _, err := tx.ExecContext(ctx, "SET TRANSACTION READ WRITE"); err != nil {
+		return fmt.Errorf("backup: begin to rename the database %q: %w", original, err)
+	}
 	// The rename locks the database against new sessions. It waits five seconds for
 	// sessions that have connected since.
 	var ending sync.WaitGroup

@@ -51,6 +51,9 @@ func (p *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 	} else if want.Settings[setNoPublic] != "" {
 		settings[setNoPublic] = "true"
 	}
+	if text := o.Want.Settings[setMonetary]; text != "" {
+		settings[setMonetary] = text
+	}
 	want.Settings = settings
 	_, got, err = p.restore(ctx, anyServer{p.db, on}, r, driver.RestoreOptions{Target: second, Want: want, Creates: o.Creates}, restoreHow{present: now.toc})
 	created := err == nil

@@ -139,10 +139,33 @@ func (p *Source) Preflight(ctx context.Context) ([]string, error) {
 	if err := p.unreadable(ctx, p.db); err != nil {
 		return nil, err
 	}
-	if _, err := findPostgresClient(ctx, "pg_restore", p.opts.Restore, on.major); err != nil {
-		return []string{"this host could not restore: " + strings.TrimPrefix(err.Error(), "backup: ")}, nil
+	var warnings []string
+	hidden, err := p.hidden(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return nil, nil
+	if len(hidden) > 0 {
+		warnings = append(warnings, fmt.Sprintf("this role cannot read %s, which are not in the backup: note them elsewhere, or make the backup as a superuser", server.ShortList(hidden)))
+	}
+	if _, err := findPostgresClient(ctx, "pg_restore", p.opts.Restore, on.major); err != nil {
+		warnings = append(warnings, "this host could not restore: "+strings.TrimPrefix(err.Error(), "backup: "))
+	}
+	return warnings, nil
+}
+
+// hidden lists what pg_dump leaves out without an error, because only a superuser can read it.
+func (p *Source) hidden(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.opts.QueryTimeout)
+	defer cancel()
+	found, err := queryStrings(ctx, p.db, `
+		SELECT what FROM (
+			SELECT format('the subscription %I', subname) AS what FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+			UNION ALL SELECT format('the options of the user mapping for %s on the server %I', CASE umuser WHEN 0 THEN 'PUBLIC' ELSE quote_ident(usename) END, srvname) FROM pg_user_mappings WHERE umoptions IS NULL
+		) o WHERE NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) ORDER BY what`)
+	if err != nil {
+		return nil, fmt.Errorf("backup: list the subscriptions and user mappings: %w", err)
+	}
+	return found, nil
 }
 
 // unreadable lists all objects at which pg_dump would stop, so that a run fails early.
@@ -228,8 +251,8 @@ func (s *postgresSnapshot) release() {
 
 // Dump writes the database in pg_dump's custom format. It is uncompressed, because the
 // writer behind w compresses better and faster. Dump fails unless pg_dump succeeds, the
-// archive is complete, and every table of the snapshot is in it. The counts are those of
-// the rows in the archive.
+// archive is complete, and every table of the snapshot is in it with its rows. The counts are
+// those of the rows in the archive.
 func (p *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error) {
 	on, err := p.server(ctx, p.db)
 	if err != nil {
@@ -248,6 +271,10 @@ func (p *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 		return driver.Contents{}, err
 	}
 
+	files, err := tableFiles(ctx, snapshot.tx)
+	if err != nil {
+		return driver.Contents{}, err
+	}
 	settings, err := settingsOf(ctx, snapshot.tx)
 	if err != nil {
 		return driver.Contents{}, err
@@ -260,7 +287,8 @@ func (p *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 	if err := snapshot.tx.QueryRowContext(ctx, "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text").Scan(&position.LSN); err != nil {
 		return driver.Contents{}, fmt.Errorf("backup: read the position in the log of PostgreSQL: %w", err)
 	}
-	archive, err := p.archive(ctx, on.major, p.target.database, w, nil, "--create", "--snapshot="+snapshot.id)
+	locked := &atFirst{to: w, do: func() error { return p.unchanged(ctx, files) }}
+	archive, err := p.archive(ctx, on.major, p.target.database, locked, nil, "--create", "--snapshot="+snapshot.id)
 	if err != nil {
 		return driver.Contents{}, err
 	}
@@ -273,6 +301,9 @@ func (p *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 	}
 	holds.ServerVersion, holds.ClientVersion = archive.server, archive.client
 	holds.Consistency = "snapshot:" + snapshot.id
+	if archive.monetary != "" {
+		settings[setMonetary] = archive.monetary
+	}
 	holds.Settings, holds.Position = settings, &position
 	holds.Warnings = append(holds.Warnings, unmarked...)
 	return holds, nil

@@ -133,6 +133,7 @@ func (p *Source) restore(ctx context.Context, at anyServer, r io.Reader, o drive
 		environment := list.adapt(c, target, how)
 		list.functions(environment.searchPath)
 		filled := list.softly()
+		list.session(o.Want.Settings[setMonetary])
 		warnings = append(warnings, environment.warnings()...)
 		args := []string{"--exit-on-error", "--no-password", "--dbname=" + p.target.public(target, "pg_restore")}
 		if !created {
@@ -271,13 +272,17 @@ func (p *Source) archive(ctx context.Context, major int, database string, w io.W
 			"--format=custom", "--compress=0", "--no-password", fmt.Sprintf("--lock-wait-timeout=%d", p.opts.LockWait.Milliseconds()), "--dbname=" + address,
 		}, more...)...)
 	}
-	// bytea_output of a server, database or role would change the text of BYTEA, and its digest.
-	err = dump(p.target.public(database, application, "-c bytea_output=hex"))
+	// These settings of a server, database or role would change the text of BYTEA and MONEY, and
+	// so their digests. In the format of one locale, MONEY has another value in another locale.
+	err = dump(p.target.public(database, application, "-c bytea_output=hex", "-c lc_monetary="+archiveMonetary))
+	monetary := archiveMonetary
 	if err != nil && strings.Contains(err.Error(), "unsupported startup parameter") { // a pooler
+		monetary = ""
 		err = dump(p.target.public(database, application))
 	}
 	err = watch.stop(err)
 	archive, damage := scanner.finish()
+	archive.monetary = monetary
 	if err == nil {
 		err = damage
 	}
@@ -316,10 +321,24 @@ func (p *Source) dropOnce(ctx context.Context, by *sql.DB, database string) erro
 		}
 		time.Sleep(10 * time.Millisecond) // the session may take a moment to end, and ctx ends the loop
 	}
-	if _, err := by.ExecContext(ctx, "DROP DATABASE IF EXISTS "+quotePostgres(database)); err != nil {
+	if err := alter(ctx, by, "DROP DATABASE IF EXISTS "+quotePostgres(database)); err != nil {
 		return fmt.Errorf("backup: drop the database %q: %w", database, err)
 	}
 	return nil
+}
+
+// alter executes a statement, also if transactions of the database or role are read-only by
+// default. An operator may have stopped all writes before a restore.
+func alter(ctx context.Context, db *sql.DB, statement string) error {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer server.Discard(conn)
+	if _, err = conn.ExecContext(ctx, "SET default_transaction_read_only = off"); err == nil {
+		_, err = conn.ExecContext(ctx, statement)
+	}
+	return err
 }
 
 func quotePostgres(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

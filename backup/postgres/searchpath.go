@@ -117,6 +117,23 @@ func (t *toc) softly() (filled []string) {
 	return filled
 }
 
+// session lets pg_restore write, also if transactions are read-only by default, and read the
+// text of MONEY in the locale in which it was written, unless that is unknown. A materialized
+// view is filled later, and in the locale of the database.
+func (t *toc) session(monetary string) {
+	for _, e := range t.entries {
+		switch {
+		case e.kind.s == "SEARCHPATH": // executed before all other entries; its query ends the choice of the mode
+			e.definition.s = "SET default_transaction_read_only = off;\nSET transaction_read_only = off;\n" + e.definition.s
+			if monetary != "" {
+				e.definition.s += "SET lc_monetary = " + quoteText(monetary) + ";\n"
+			}
+		case e.kind.s == "MATERIALIZED VIEW DATA" && monetary != "":
+			e.definition.s = "RESET lc_monetary;\n" + e.definition.s
+		}
+	}
+}
+
 // atTheEnd is an entry that pg_restore executes after it has refreshed materialized views.
 func atTheEnd(id int, tag, definition string) *tocEntry {
 	const postData = 4

@@ -17,8 +17,9 @@ const (
 	setRules      = "icu_rules"
 	setTablespace = "tablespace" // unless it is pg_default
 	setNoPublic   = "without_schema_public"
-	setExtensions = "extensions" // with their versions, for display
-	setAccess     = "access"     // statements for objects of the server, which pg_dump leaves out
+	setExtensions = "extensions"  // with their versions, for display
+	setMonetary   = "lc_monetary" // of the text in the archive, not of the database
+	setAccess     = "access"      // statements for objects of the server, which pg_dump leaves out
 )
 
 // serverAccess writes the statements for access lists of built-in languages and of

@@ -2,9 +2,11 @@ package mysql_test
 
 import (
 	"bytes"
+	"cmp"
 	"database/sql"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -102,4 +104,55 @@ func TestTimestampDefaults(t *testing.T) {
 	assert.Equal(t, server.Exec(t, "SHOW CREATE TABLE shop.a"), other.Exec(t, "SHOW CREATE TABLE shop.a"))
 	load(t, other, "by_hand", string(text))
 	assert.Equal(t, server.Exec(t, "SHOW CREATE TABLE shop.a"), other.Exec(t, "SHOW CREATE TABLE by_hand.a"))
+}
+
+// TestChangedBeforeItWasDumped changes a table after the snapshot of a dump. The dump fails, and
+// another attempt is good, or the change has to wait until the table is in the dump.
+func TestChangedBeforeItWasDumped(t *testing.T) {
+	server := testserver.MariaDB(t)
+	for _, test := range []struct {
+		before, change string
+		waits          bool
+	}{
+		// The new table is older than the snapshot, and its rows are not.
+		{before: "SAVEPOINT", change: "INSERT INTO sales_new SELECT * FROM sales"},
+		{before: "SAVEPOINT", change: "RENAME TABLE sales TO sales_2026"},
+		{before: "SAVEPOINT", change: "ALTER TABLE sales DROP COLUMN v"},
+		{before: "SHOW CREATE TABLE `sales`", change: "ALTER TABLE sales ADD COLUMN c INT DEFAULT 7", waits: true},
+		{before: "SELECT c.TABLE_SCHEMA", change: "ALTER TABLE sales ADD COLUMN c INT DEFAULT 7", waits: true},
+	} {
+		server.Exec(t, "DROP DATABASE IF EXISTS shop; DROP DATABASE IF EXISTS copy; CREATE DATABASE shop; USE shop; CREATE TABLE sales (id INT PRIMARY KEY, v INT); INSERT INTO sales SELECT seq, seq FROM seq_1_to_100; CREATE TABLE sales_new (id INT PRIMARY KEY, v BIGINT)")
+		db, steps := stepping(t, server.DSN("shop"))
+		changed := false
+		steps.watch(func(statement string) error {
+			if changed || !strings.HasPrefix(statement, test.before) {
+				return nil
+			}
+			changed = true
+			by := boundTo(t, server, "shop")
+			_, err := by.ExecContext(t.Context(), "SET STATEMENT lock_wait_timeout=0 FOR "+test.change)
+			if test.waits {
+				assert.ErrorContains(t, err, "1205")
+				return nil
+			}
+			assert.NoError(t, err)
+			if strings.Contains(test.change, "sales_new") {
+				_, err = by.ExecContext(t.Context(), "RENAME TABLE sales TO sales_old, sales_new TO sales")
+				assert.NoError(t, err)
+			}
+			return nil
+		})
+		source, err := mysql.New(db, "shop", nil)
+		require.NoError(t, err)
+		if !test.waits {
+			_, err := source.Dump(t.Context(), io.Discard)
+			require.ErrorIs(t, err, driver.ErrTransient, test.change)
+		}
+		text, want := dumpOf(t, source)
+		require.True(t, changed)
+		_, got, err := source.Restore(t.Context(), bytes.NewReader(text), driver.RestoreOptions{Target: "copy", Want: want})
+		require.NoError(t, err, test.change)
+		require.NoError(t, want.Compare(got))
+		assert.EqualValues(t, 100, slices.MaxFunc(got.Tables, func(a, b driver.Table) int { return cmp.Compare(a.Rows, b.Rows) }).Rows)
+	}
 }

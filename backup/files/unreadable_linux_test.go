@@ -1,0 +1,102 @@
+package files
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/mainstay-go/mainstay/backup"
+	"github.com/mainstay-go/mainstay/backup/driver"
+)
+
+// asNobody lets this thread use files as a user without rights.
+func asNobody(t *testing.T, do func()) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		do()
+		return
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	const nobody = 65534
+	_, err := unix.SetfsuidRetUid(nobody)
+	require.NoError(t, err)
+	defer func() { _, _ = unix.SetfsuidRetUid(0) }()
+	do()
+}
+
+// TestUnreadableFile: a file and a folder that the process may not read cost only themselves.
+func TestUnreadableFile(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "uploads")
+	write(t, "a", root, "a.txt")
+	write(t, "b", root, "closed", "b.txt")
+	write(t, "c", root, "secret.txt")
+	for _, name := range []string{filepath.Dir(root), filepath.Dir(filepath.Dir(root)), root, filepath.Join(root, "a.txt")} {
+		require.NoError(t, os.Chmod(name, 0o755)) //nolint:gosec // nobody reads it
+	}
+	require.NoError(t, os.Chmod(filepath.Join(root, "closed"), 0))
+	require.NoError(t, os.Chmod(filepath.Join(root, "secret.txt"), 0))
+	t.Cleanup(func() { _ = removeTree(root) })
+	source, err := New(root, nil)
+	require.NoError(t, err)
+	var archive bytes.Buffer
+	var got driver.Contents
+	asNobody(t, func() { got, err = source.Dump(t.Context(), &archive) })
+	require.NoError(t, err)
+	require.Equal(t, []driver.Skipped{{Object: "file closed", Reason: "permission denied"}, {Object: "file secret.txt", Reason: "permission denied"}}, got.Skipped)
+	target, back, err := source.Restore(t.Context(), &archive, driver.RestoreOptions{Want: got})
+	require.NoError(t, err)
+	require.NoError(t, got.Compare(back))
+	require.FileExists(t, filepath.Join(target, "a.txt"))
+}
+
+// TestFailingRead: the disk fails in the middle of a file.
+func TestFailingRead(t *testing.T) {
+	t.Parallel()
+	from := &failing{from: io.MultiReader(bytes.NewReader([]byte("abc")), failingReader{unix.EIO})}
+	read, err := io.ReadAll(from)
+	require.Equal(t, "abc", string(read))
+	require.ErrorIs(t, err, unix.EIO)
+	require.True(t, unreadable(from.err))
+	require.False(t, unreadable(unix.EMFILE), "it concerns all files")
+}
+
+type failingReader struct{ err error }
+
+func (r failingReader) Read([]byte) (int, error) { return 0, r.err }
+
+// TestOverwriteKeepsUnreadableFiles: a file that cannot be read stays, unless the backup has it.
+func TestOverwriteKeepsUnreadableFiles(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may read all files")
+	}
+	dir := t.TempDir()
+	root := filepath.Join(dir, "uploads")
+	write(t, "a", root, "a.txt")
+	write(t, "b", root, "b.txt")
+	require.NoError(t, os.Chmod(filepath.Join(root, "b.txt"), 0))
+	source, err := New(root, nil)
+	require.NoError(t, err)
+	folder, err := backup.NewFolder(filepath.Join(dir, "backups"))
+	require.NoError(t, err)
+	job, err := backup.New("uploads", source, folder, &backup.Options{Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	run, err := job.Backup(t.Context())
+	require.ErrorIs(t, err, backup.ErrSuspect)
+	require.NoError(t, os.Chmod(filepath.Join(root, "a.txt"), 0))
+	_, err = job.RestoreOver(t.Context(), run.ID, "uploads", nil)
+	require.NoError(t, err)
+	for _, name := range []string{"a.txt", "b.txt"} {
+		require.NoError(t, os.Chmod(filepath.Join(root, name), 0o600))
+		text, err := os.ReadFile(filepath.Join(root, name))
+		require.NoError(t, err)
+		require.Equal(t, name[:1], string(text))
+	}
+}
