@@ -389,11 +389,11 @@ func TestBlockOfAnUnlimitedKey(t *testing.T) {
 	require.False(t, r.Allowed)
 }
 
-// A limit above what a policy can hold is an error and is counted; one above 4,096 is held.
+// A limit above what a policy can hold is an error and is counted; one above 4,096 is held. A listing has the other keys.
 func TestLimitFuncAboveTheBound(t *testing.T) {
 	t.Parallel()
 	limit := 10_000
-	l := memory(t, API(), &Options{LimitFunc: func(context.Context, string) (int, bool) { return limit, true }})
+	l := memory(t, API(), &Options{MaxKeys: 100, LimitFunc: func(_ context.Context, key string) (int, bool) { return limit, key == "k" }})
 	allowed := 0
 	for range 12_000 {
 		r, err := l.Allow(t.Context(), "k")
@@ -407,6 +407,15 @@ func TestLimitFuncAboveTheBound(t *testing.T) {
 	_, err := l.Allow(t.Context(), "k")
 	require.ErrorIs(t, err, ErrLimitFunc)
 	require.EqualValues(t, 1, l.Stats().BadLimits)
+	var keys []string
+	for _, key := range []string{"j", "l"} {
+		_, err := l.Allow(t.Context(), key)
+		require.NoError(t, err)
+	}
+	for key := range l.Keys(t.Context(), "") {
+		keys = append(keys, key)
+	}
+	require.Equal(t, []string{"j", "l"}, keys)
 }
 
 func TestKeys(t *testing.T) {

@@ -157,7 +157,7 @@ func (m *Memory) Block(ctx context.Context, key string, wait time.Duration) erro
 func (m *Memory) Reset(ctx context.Context, key string) error { return m.Block(ctx, key, 0) }
 
 // Keys returns the keys that begin with prefix and have used something, with their
-// results. It is for operators: it looks at every key.
+// results. It leaves out keys whose limit is ErrLimitFunc. It is for operators: it looks at every key.
 func (m *Memory) Keys(ctx context.Context, prefix string) iter.Seq2[string, Result] {
 	return func(yield func(string, Result) bool) {
 		for i := 0; m.engine != nil; i++ {
@@ -170,7 +170,8 @@ func (m *Memory) Keys(ctx context.Context, prefix string) iter.Seq2[string, Resu
 				if !strings.HasPrefix(key, prefix) {
 					continue
 				}
-				if r, err := m.Peek(ctx, key); err != nil || !yield(key, r) {
+				r, err := m.Peek(ctx, key)
+				if ctx.Err() != nil || err == nil && !yield(key, r) {
 					return
 				}
 			}

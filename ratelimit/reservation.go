@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -20,6 +21,7 @@ type Reservation struct {
 	mu      sync.Mutex
 	settled bool
 	held    int    // the cost that a settlement has set
+	own     int    // units of held that were reserved, and not charged in addition
 	open    *Check // costs nothing so far: its units are not booked
 	spent   bool   // a charge of it used its key up
 }
@@ -45,12 +47,16 @@ func (r *Reservation) Cancel(ctx context.Context) error { return r.Settle(ctx, 0
 // settle settles reservations with one call to each back-end. Reservations that are settled
 // already change again if again is set.
 func settle(ctx context.Context, list []*Reservation, costs []int, again bool) (err error) {
+	costs = slices.Clone(costs)
 	for i, r := range list {
 		if costs[i] < 0 {
 			return ErrInvalidCost
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
+		if r.settled { // units that were charged in addition are not in its booking, and stay
+			costs[i] = max(costs[i], r.held-r.own)
+		}
 	}
 	done := make([]bool, len(list))
 	for i, r := range list {
@@ -81,6 +87,10 @@ func settle(ctx context.Context, list []*Reservation, costs []int, again bool) (
 			continue
 		}
 		for k, o := range members {
+			if !o.settled {
+				o.held, o.own = o.result.Cost, o.result.Cost
+			}
+			o.own -= max(o.held-cost[k], 0)
 			o.settled, o.held = true, cost[k]
 		}
 	}
@@ -106,7 +116,7 @@ func (r *Reservation) charge(ctx context.Context, cost int) error {
 		return err
 	}
 	r.backend, r.token, r.memory, r.key, r.booked = got.backend, got.token, got.memory, got.key, got.booked
-	r.settled, r.held, r.open = true, cost, nil
+	r.settled, r.held, r.own, r.open = true, cost, cost, nil
 	r.spent = got.result.Limit > 0 && got.result.Remaining == 0
 	return nil
 }

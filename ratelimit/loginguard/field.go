@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"mime"
 	"mime/multipart"
 	"mime/quotedprintable"
@@ -30,12 +31,12 @@ const (
 // Field returns a function that reads a field of a form, of a JSON object and of the query,
 // and leaves the body as it was for the handler. It does not trust the Content-Type: an
 // attacker has no limit if this function reads another name than the handler. It also reads a form that a middleware
-// has parsed before. A whole number in JSON is a name, in its digits.
+// has parsed before. A whole number in JSON is a name, in its digits. Upper and lower case of the field's name are one.
 //
-// A request is unclear if the places name several accounts, or if they could name one that Field cannot read, such
-// as beyond the first 64 KiB. The function then returns a text that is no account's name and that
+// A request is unclear if the places name several accounts, or if they could name one that Field cannot read: beyond
+// the first 64 KiB, in a body with a Content-Encoding, or in one whose Content-Type is neither a form, JSON nor plain
+// text, such as XML. The function then returns a text that is no account's name and that
 // Guard understands. A function around it may add text before and after. Any other change of names belongs to Options.Fold.
-// Upper and lower case of the field's name are one in JSON, as they are for encoding/json.
 func Field(name string) func(*http.Request) string {
 	return func(r *http.Request) string {
 		var found names
@@ -44,7 +45,7 @@ func Field(name string) func(*http.Request) string {
 		}
 		found.parsed(r, name)
 		if r.Body != nil && r.Body != http.NoBody {
-			found.body(peek(r), r.Header.Get("Content-Type"), name)
+			found.body(peek(r), r.Header, name)
 		}
 		if len(found) == 0 {
 			return ""
@@ -73,13 +74,14 @@ func (n *names) add(s string) {
 }
 
 // body reads the names that readers of a form, a multipart form and JSON would find.
-func (n *names) body(head []byte, contentType, name string) {
+func (n *names) body(head []byte, header http.Header, name string) {
 	text := bytes.TrimSpace(head)
 	if len(text) == 0 {
 		return
 	}
-	if len(head) == maxBody {
-		n.add("") // the field may follow
+	contentType := header.Get("Content-Type")
+	if len(head) == maxBody || !readable(contentType, header.Get("Content-Encoding")) {
+		n.add("") // the field may follow, or be where only another reader finds it
 	}
 	kind, params, err := mime.ParseMediaType(contentType)
 	isMultipart := err == nil && strings.HasPrefix(kind, "multipart/")
@@ -93,21 +95,47 @@ func (n *names) body(head []byte, contentType, name string) {
 	}
 }
 
+// readable reports whether forms and JSON are all that a handler reads from such a body. Handlers of some frameworks
+// read XML, YAML and others where the type says so, and the type has parameters after a semicolon or a blank there.
+func readable(contentType, encoding string) bool {
+	if encoding != "" && !strings.EqualFold(encoding, "identity") {
+		return false
+	}
+	kind := strings.ToLower(strings.TrimSpace(contentType))
+	if end := strings.IndexAny(kind, "; "); end >= 0 {
+		kind = kind[:end]
+	}
+	switch kind {
+	case "", "text/plain", "application/json", "application/x-www-form-urlencoded", "multipart/form-data":
+		return true
+	}
+	return strings.HasSuffix(kind, "+json")
+}
+
 // form reads a form, or text that a reader of forms understands in part.
 func (n *names) form(text, name string, isForm bool) {
 	values, err := url.ParseQuery(text) // also those beside an error
 	if err != nil && isForm {
 		n.add("")
 	}
-	n.values(values[name])
+	n.fields(values, name)
+}
+
+// fields reads the fields whose name differs in its case only: those of a handler for which cases are one.
+func (n *names) fields(form url.Values, name string) {
+	for _, key := range slices.Sorted(maps.Keys(form)) {
+		if strings.EqualFold(key, name) {
+			n.values(form[key])
+		}
+	}
 }
 
 // parsed reads a form that has been parsed. Its body may be gone.
 func (n *names) parsed(r *http.Request, name string) {
-	n.values(r.Form[name])
-	n.values(r.PostForm[name])
+	n.fields(r.Form, name)
+	n.fields(r.PostForm, name)
 	if r.MultipartForm != nil {
-		n.values(r.MultipartForm.Value[name])
+		n.fields(r.MultipartForm.Value, name)
 	}
 }
 
@@ -133,7 +161,7 @@ func (n *names) multipart(head []byte, boundary, name string) {
 			n.add("")
 			return
 		}
-		if part.FormName() == name {
+		if strings.EqualFold(part.FormName(), name) {
 			n.part(part)
 		}
 	}

@@ -43,6 +43,9 @@ var differing = []struct{ contentType, body string }{
 	{multi, "x=&username=alice&password=guess&x=\r\n" + part("mallory", "") + "--x--"},
 	{js, `{"username":"mallory","Username":"alice","password":"guess"}`},
 	{js, `{"username":"alice","password":"guess"}{"username":"mallory"}`},
+	{"application/xml", "<a><Username>alice</Username><!--&username=mallory&--></a>"},
+	{" Text/XML; charset", "<a><Username>alice</Username><!--&username=mallory&--></a>"},
+	{"application/x-yaml", "username: alice\nx: '&username=mallory&'"},
 	{"text/plain", `{"username":"alice","password":"guess","x":"` + strings.Repeat("x", 70_000) + `"}`},
 }
 
@@ -66,6 +69,10 @@ func TestFields(t *testing.T) {
 		{js, "/", "username=alice", "alice"},
 		{"text/plain", "/", `{"Username":"alice"}`, "alice"},
 		{form, "/?username=alice", "", "alice"},
+		{form, "/?USERNAME=alice", "Username=alice", "alice"},
+		{"application/vnd.api+json", "/", `{"username":"alice"}`, "alice"},
+		{"", "/", `{"username":"alice"}`, "alice"},
+		{multi, "/", part("alice", "", "UserName") + "--x--\r\n", "alice"},
 		{js, "/", `{"username":4711}`, "4711"},
 		{js, "/", `{"username":4711,"Username":"4711"}`, "4711"},
 		{form, "/", "password=x", ""},
@@ -79,6 +86,9 @@ func TestFields(t *testing.T) {
 	}
 	for _, c := range []struct{ contentType, target, body string }{
 		{form, "/?username=bob", "username=alice"},
+		{form, "/?username=bob", "Username=alice"},
+		{multi, "/?username=bob", part("alice", "", "USERNAME") + "--x--\r\n"},
+		{"application/xml", "/?username=bob", "<a><username>alice</username></a>"},
 		{form, "/", "username=alice&username=bob"},
 		{form, "/", "username=alice&username=Alice"},
 		{js, "/", `{"username":"alice","Username":"bob"}`},
@@ -111,13 +121,24 @@ func TestFields(t *testing.T) {
 	require.EqualValues(t, 60, reached.Load())
 }
 
+// A middleware behind the guard may decode the body.
+func TestAnEncodedBody(t *testing.T) {
+	t.Parallel()
+	for encoding, want := range map[string]string{"": "alice", "identity": "alice", "gzip": "unclear", "Deflate": "unclear"} {
+		r := httptest.NewRequest(http.MethodPost, "/?username=alice", strings.NewReader("\x1f\x8bnot readable here"))
+		r.Header.Set("Content-Type", js)
+		r.Header.Set("Content-Encoding", encoding)
+		require.Contains(t, loginguard.Field("username")(r), want, encoding)
+	}
+}
+
 // A middleware in front of the guard may have read the form.
 func TestAFormThatHasBeenRead(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ contentType, target, body, want string }{
 		{form, "/", "username=alice&password=x", "alice"},
 		{form, "/?username=alice", "password=x", "alice"},
-		{multi, "/", part("alice", "") + "--x--\r\n", "alice"},
+		{multi, "/", part("alice", "", "Username") + "--x--\r\n", "alice"},
 		{js, "/", `{"username":"alice"}`, "alice"},
 	} {
 		for name, parse := range map[string]func(r *http.Request){

@@ -41,13 +41,24 @@ func (n *noted) of(kind loginguard.Kind) (list []loginguard.Event) {
 	return list
 }
 
+// tagged is a limiter of a service. Its type is not comparable.
+type tagged struct {
+	ratelimit.Limiter
+	tags []string
+}
+
+func newTagged(p ratelimit.Policy) (ratelimit.Limiter, error) {
+	m, err := ratelimit.NewMemory(p, nil)
+	return tagged{m, []string{p.Name}}, err
+}
+
 // A client behind an address that many accounts share cannot try all of them. Devices stay known.
 func TestSprayingFromAKnownAddress(t *testing.T) {
 	t.Parallel()
 	for _, challenge := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			var events noted
-			o := loginguard.Options{Notify: events.add}
+			o := loginguard.Options{Notify: events.add, Limiter: newTagged}
 			if challenge {
 				o.Challenge = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusPreconditionRequired) })
 			}

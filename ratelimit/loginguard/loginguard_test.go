@@ -372,6 +372,11 @@ func TestRefusesNonsense(t *testing.T) {
 	open.OnFailure = ratelimit.FailOpen
 	for _, o := range []loginguard.Options{
 		{Remember: -1},
+		{Remember: time.Millisecond},
+		{Cookie: "login device"},
+		{Cookie: "gerät"},
+		{Cookie: "__Host-device", Insecure: true},
+		{Cookie: "__secure-device", Insecure: true},
 		{MaxPenalty: 31 * 24 * time.Hour},
 		{Solved: func(*http.Request) bool { return true }},
 		{Address: open},

@@ -75,7 +75,8 @@ type Options struct {
 	Solved func(*http.Request) bool
 
 	// Cookie is the name of the device's cookie. It also separates guards that share a secret: devices and
-	// addresses are known to guards of the same name and secret only. Default: "login_device".
+	// addresses are known to guards of the same name and secret only. A name with the prefix "__Host-" does not go
+	// with Insecure. Default: "login_device".
 	Cookie string
 	// Insecure leaves the Secure attribute off for requests that come without TLS, here and
 	// by X-Forwarded-Proto. Default: false.
@@ -154,8 +155,14 @@ func (o *Options) setDefaults() error {
 	if o.MaxPenalty == 0 {
 		o.MaxPenalty = day
 	}
-	if o.Remember < 0 || o.MaxPenalty < 0 || o.MaxPenalty > knownAtMost {
-		return fmt.Errorf("loginguard: Remember must not be negative, and MaxPenalty must be from 0 to %v", knownAtMost)
+	if o.Remember < time.Second || o.MaxPenalty < 0 || o.MaxPenalty > knownAtMost {
+		return fmt.Errorf("loginguard: Remember must be at least a second, and MaxPenalty must be from 0 to %v", knownAtMost)
+	}
+	if (&http.Cookie{Name: o.Cookie, Value: "x"}).Valid() != nil {
+		return fmt.Errorf("loginguard: %q is no name of a cookie, so no device would be known; use letters, digits and underscores", o.Cookie)
+	}
+	if name := strings.ToLower(o.Cookie); o.Insecure && (strings.HasPrefix(name, "__host-") || strings.HasPrefix(name, "__secure-")) {
+		return fmt.Errorf("loginguard: browsers refuse a cookie %q without the attribute Secure, so no device would be known; use another name, or leave Insecure out", o.Cookie)
 	}
 	if o.Solved != nil && o.Challenge == nil {
 		return errors.New("loginguard: Solved needs a Challenge that can be solved")

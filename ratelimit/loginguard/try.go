@@ -23,6 +23,7 @@ type try struct {
 	device, known     bool
 	demoted           bool // known at an address that has used KnownAddress up
 	checks            []ratelimit.Check
+	shared            []int // indexes of those of networks and of all strangers
 	admission         *ratelimit.Admission
 	w                 http.ResponseWriter
 	sends             *writer // what the handler gets
@@ -75,7 +76,7 @@ func (t *try) admit() (err error) {
 		return err
 	}
 	results := t.admission.Decision().Results
-	if last := len(results) - 1; t.checks[last].Limiter != g.byKnownAddress || results[last].Allowed {
+	if g.byKnownAddress == nil || results[len(results)-1].Allowed {
 		return nil
 	}
 	g.spray(t, results[len(results)-1].Policy)
@@ -155,9 +156,9 @@ func (t *try) strangers(accounts []string, all bool) {
 	}
 	t.add(g.byAddress, t.address)
 	if site := g.site(t.r); site != t.address { // the same for IPv4
-		t.add(g.bySite, site)
+		t.share(g.bySite, site)
 	}
-	t.add(g.byNetwork, g.network(t.r))
+	t.share(g.byNetwork, g.network(t.r))
 	var keys []string
 	for _, name := range accounts {
 		keys = append(keys, ratelimit.Key("account", name))
@@ -173,7 +174,14 @@ func (t *try) strangers(accounts []string, all bool) {
 	for _, key := range keys {
 		t.add(g.byAccount, key)
 	}
-	t.add(g.everyone, allKey)
+	t.share(g.everyone, allKey)
+}
+
+func (t *try) share(l ratelimit.Limiter, key string) {
+	if l != nil {
+		t.shared = append(t.shared, len(t.checks))
+		t.add(l, key)
+	}
 }
 
 func (t *try) add(l ratelimit.Limiter, key string) {
@@ -192,8 +200,8 @@ func (t *try) solved() *ratelimit.Admission {
 	if t.addressesOwnLimit >= 0 && !d.Results[t.addressesOwnLimit].Allowed && !t.demoted {
 		own = true
 	}
-	for i := range d.Results {
-		if l := t.checks[i].Limiter; !d.Results[i].Allowed && (l == g.everyone || l == g.byNetwork || l == g.bySite) {
+	for _, i := range t.shared {
+		if !d.Results[i].Allowed {
 			g.spray(t, d.Results[i].Policy)
 			break
 		}

@@ -3,6 +3,7 @@ package loginguard_test
 import (
 	"bytes"
 	"encoding/json"
+	"encoding/xml"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,7 +19,7 @@ import (
 	"github.com/mainstay-go/mainstay/ratelimit/loginguard"
 )
 
-// readers is a login that reads the account as a form and as JSON, whatever the Content-Type says, and counts
+// readers is a login that reads the account as a form, as JSON, as XML and as YAML, whatever the Content-Type says, and counts
 // the requests in which a reader finds an account. A user's password is "right-" and the name.
 type readers struct {
 	http.Handler
@@ -35,7 +36,10 @@ func newReaders(t testing.TB, o loginguard.Options) *readers {
 		plain, _ := url.ParseQuery(string(body))
 		var in struct{ Username, Password string }
 		_ = json.NewDecoder(bytes.NewReader(body)).Decode(&in)
-		found := map[string]bool{name: true, plain.Get("username"): true, in.Username: true}
+		var tree struct{ Username string }
+		_ = xml.Unmarshal(body, &tree)
+		line, _, _ := strings.Cut(strings.TrimPrefix(string(body), "username: "), "\n")
+		found := map[string]bool{name: true, plain.Get("username"): true, in.Username: true, tree.Username: true, line: true}
 		for name := range found {
 			s.found[name]++
 		}

@@ -153,10 +153,7 @@ func (t *Transport) wait(ctx context.Context, key string, deadline time.Time, re
 		return err
 	}
 	if t.opts.Limiter == nil {
-		if redirect > 0 {
-			return t.pause(ctx, key, deadline)
-		}
-		return nil
+		return t.pauseAgain(ctx, key, deadline)
 	}
 	within := max(time.Until(deadline), 1)
 	d, err := ratelimit.Decide(ctx, ratelimit.Check{Limiter: t.opts.Limiter, Key: key, Cost: 1, Within: within})
@@ -169,7 +166,7 @@ func (t *Transport) wait(ctx context.Context, key string, deadline time.Time, re
 	if err := d.Wait(ctx); err != nil {
 		return err
 	}
-	if err := t.pause(ctx, key, deadline); err != nil {
+	if err := t.pauseAgain(ctx, key, deadline); err != nil {
 		return errors.Join(err, d.Cancel(context.WithoutCancel(ctx)))
 	}
 	return nil
@@ -184,11 +181,31 @@ func (t *Transport) pause(ctx context.Context, key string, deadline time.Time) e
 			return ctx.Err()
 		}
 		if err := sleepUntil(ctx, until, deadline); err != nil {
+			if until.Before(deadline) {
+				t.giveUp(key, until)
+			}
 			return err
 		}
 		if !t.paused(key) {
 			return nil
 		}
+	}
+}
+
+// pauseAgain is pause for a request that has had its turn: it only waits if the service asks for it now.
+func (t *Transport) pauseAgain(ctx context.Context, key string, deadline time.Time) error {
+	if !t.paused(key) {
+		return ctx.Err()
+	}
+	return t.pause(ctx, key, deadline)
+}
+
+// giveUp makes the queue of a host shorter by a turn. The requests behind keep their turns.
+func (t *Transport) giveUp(key string, turn time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if h := t.hosts[key]; h != nil && !turn.Before(h.until) { // the service has asked for no later pause
+		h.next = h.next.Add(-h.gap)
 	}
 }
 

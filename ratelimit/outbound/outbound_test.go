@@ -266,6 +266,50 @@ func TestMaxWaitIsForTheWholeWait(t *testing.T) {
 	})
 }
 
+// Requests that wait for one pause have a turn each, also beside a limiter, and a canceled one takes
+// none from those that come later.
+func TestTurnsAfterAPause(t *testing.T) {
+	t.Parallel()
+	for name, limited := range map[string]bool{"no limiter": false, "a limiter": true} {
+		synctest.Test(t, func(t *testing.T) {
+			var once sync.Once
+			up := &upstream{handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				once.Do(func() {
+					w.Header().Set("RateLimit-Policy", `"api";q=10;w=10`)
+					w.Header().Set("RateLimit", `"api";r=0;t=1`)
+				})
+			})}
+			o := &outbound.Options{}
+			if limited {
+				l, err := ratelimit.NewMemory(ratelimit.Policy{Name: "out", Limit: 1000, Window: time.Second}, nil)
+				require.NoError(t, err)
+				o.Limiter = l
+			}
+			start, tr := time.Now(), outbound.New(up, o)
+			send := func(ctx context.Context, n int, want bool) {
+				var wg sync.WaitGroup
+				for range n {
+					wg.Go(func() {
+						_, err := get(ctx, tr, "")
+						require.Equal(t, want, err == nil, "%s: %v", name, err)
+					})
+				}
+				wg.Wait()
+			}
+			_, err := get(context.Background(), tr, "")
+			require.NoError(t, err)
+			ctx, cancel := context.WithCancel(context.Background())
+			time.AfterFunc(time.Second/2, cancel)
+			send(ctx, 50, false)
+			send(context.Background(), 40, true)
+			require.Len(t, up.got, 41)
+			for i, at := range up.got[1:] {
+				require.Equal(t, time.Duration(i+1)*time.Second, at.Sub(start), name)
+			}
+		})
+	}
+}
+
 // A host has one pause, however its name is written.
 func TestOneHostInSeveralSpellings(t *testing.T) {
 	t.Parallel()

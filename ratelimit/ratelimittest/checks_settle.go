@@ -96,6 +96,19 @@ func checkCharge(t testing.TB, s *Suite) {
 		a.End()
 		require(t, s.left(t, l, key, 100-totals[len(totals)-1]) == 100-totals[len(totals)-1], "%s: End changed the cost", key)
 	}
+
+	l = s.make(t, s.lasting("charge-back", 100))
+	used := burst(t, l, "k", 50)
+	a, err := ratelimit.Admit(background, ratelimit.Check{Limiter: l.Limiter, Key: "k", Cost: 1})
+	require(t, err == nil && a.Decision().Allowed, "Admit: %v", err)
+	for _, step := range [][2]int{{40, 40}, {20, 39}, {40, 40}, {1, 40}} { // the total, and what can be
+		require(t, a.Charge(step[0]) == nil, "Charge failed")
+		got, want := s.left(t, l, "k", 50-step[1]), 50-step[1]
+		require(t, got == want, "after 50 uses and a charge of %d: %d left, want %d", step[0], got, want)
+	}
+	require(t, a.Charge(500) == nil && a.Charge(1) == nil, "Charge failed")
+	got := used + burst(t, l, "k", 100)
+	require(t, got <= 60, "%d of 100 are let in beside 40 charged units, after a charge of 500 that was lowered again", got)
 }
 
 // checkChargeOf0: a reservation of no units uses none, and can be settled for some.

@@ -1,11 +1,13 @@
 package redislimit
 
 import (
+	"context"
 	"hash/maphash"
 	"sync"
 	"time"
 
 	"github.com/mainstay-go/mainstay/ratelimit"
+	"github.com/mainstay-go/mainstay/ratelimit/driver"
 )
 
 // blocks are the units that this process holds of each key.
@@ -35,6 +37,9 @@ type block struct {
 	more  int   // units of the last command beside its own
 	dry   bool  // its answer was a denial
 
+	mirror   *ratelimit.Reservation // all of its units in this process's own log, nil unless FailLocal
+	mirrored int
+
 	free        int   // what Redis had left then
 	next, reset int64 // when it has more, and all
 
@@ -43,9 +48,23 @@ type block struct {
 
 // order is the units to take beside the cost, and those to give back.
 type order struct {
-	more  int
-	back  int
-	stamp int64
+	more   int
+	back   int
+	stamp  int64
+	mirror *ratelimit.Reservation // of the block of those to give back
+	rest   int                    // its cost then
+}
+
+// giving returns an order that gives the units of b back.
+func (b *block) giving() order {
+	return order{back: b.left, stamp: b.stamp, mirror: b.mirror, rest: max(b.mirrored-b.left, 0)}
+}
+
+// done takes units that have been given back off this process's own log.
+func (o *order) done(ctx context.Context) {
+	if o.back > 0 && o.mirror != nil {
+		_ = driver.Settle(ctx, o.mirror, o.rest) // memory does not fail
+	}
 }
 
 var blockSeed = maphash.MakeSeed()
@@ -109,7 +128,7 @@ func (b *block) spend(r *ratelimit.Result, now int64) bool {
 
 // order begins a command. The units that are left go back with it.
 func (b *block) order(now int64, life time.Duration, most int) order {
-	o := order{back: b.left, stamp: b.stamp}
+	o := b.giving()
 	switch {
 	case b.since == 0 || b.dry:
 	case now-b.since < int64(life):
@@ -122,9 +141,10 @@ func (b *block) order(now int64, life time.Duration, most int) order {
 	return o
 }
 
-// fill books the reply of lease.lua to a question sent at an instant. used says whether
-// its cost was used, for which r is the result.
-func (b *block) fill(r *ratelimit.Result, reply []int64, sent int64, life time.Duration, used bool) {
+// fill books the reply of lease.lua to a question of c that was sent at an instant. used says whether
+// its cost was used.
+func (b *block) fill(c *call, reply []int64, sent int64, life time.Duration, used bool) {
+	r := &c.res
 	b.since, b.used, b.dry = sent, 0, reply[0] == 0
 	if b.dry {
 		return
@@ -133,6 +153,9 @@ func (b *block) fill(r *ratelimit.Result, reply []int64, sent int64, life time.D
 	if used {
 		b.left -= r.Cost
 		b.used = r.Cost
+	}
+	if b.mirror, b.mirrored = nil, 0; b.left > 0 {
+		b.mirror, b.mirrored, c.mirror = c.mirror, int(reply[0]), nil
 	}
 	b.until = sent + int64(life-life/100)
 	b.free = r.Limit - int(reply[1])
@@ -174,7 +197,7 @@ func (k *blocks) collect(sh *blockShard, life time.Duration, everything bool) ma
 			if orders == nil {
 				orders = make(map[string]order)
 			}
-			orders[key] = order{back: b.left, stamp: b.stamp}
+			orders[key] = b.giving()
 			b.left = 0
 		}
 		if b.left == 0 && b.idle(now, life) && now-b.since > int64(10*life) {

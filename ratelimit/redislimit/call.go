@@ -143,13 +143,13 @@ func (c *call) state() (booked, local bool) {
 	return c.booked && !c.undone, c.local && !c.undone
 }
 
-// granted records the booked call in this process too: this process's own log takes over
+// granted records the booked units of a call in this process too: this process's own log takes over
 // while Redis is away.
-func (c *call) granted() {
+func (c *call) granted(units int) {
 	c.booked = true
 	c.l.store.beat()
 	if c.l.policy.OnFailure == ratelimit.FailLocal {
-		c.mirror = driver.Record(c.l.local, c.check.Key, c.res.Limit, c.check.Cost)
+		c.mirror = driver.Record(c.l.local, c.check.Key, c.res.Limit, units)
 	}
 }
 
@@ -312,7 +312,7 @@ func (s *Store) run(ctx context.Context, calls []*call) error {
 	}
 	for _, c := range calls {
 		if granted && c.check.Cost > 0 && !c.res.Shadowed {
-			c.granted()
+			c.granted(c.check.Cost)
 		}
 	}
 	return nil

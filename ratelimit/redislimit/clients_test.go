@@ -81,6 +81,21 @@ func TestKeysOfClients(t *testing.T) {
 		break // on the first node
 	}
 	require.Empty(t, log.String())
+	// A shard that is away costs its own keys only.
+	second.Kill()
+	left := 0
+	for range 6 { // in any order of the shards
+		n := 0
+		for key := range l.Keys(context.Background(), "user:") {
+			require.True(t, list[key])
+			n++
+		}
+		require.Positive(t, n)
+		require.True(t, left == 0 || left == n, "%d keys, and then %d", left, n)
+		left = n
+	}
+	require.Less(t, left, keys)
+	require.Contains(t, log.String(), "could not be listed")
 	hidden := limiter(t, store(t, struct{ Client }{ring}, o), login(), nil)
 	for range hidden.Keys(context.Background(), "") {
 		t.Error("a key")

@@ -2,6 +2,7 @@ package redislimit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -69,8 +70,8 @@ func infoField(text, name string) string {
 	return text
 }
 
-// eachNode calls f for each master or shard, one after the other. It fails for a client that
-// hides its nodes.
+// eachNode calls f for each master or shard, one after the other, until f returns errStop. The error of a node
+// concerns that node only. eachNode fails for a client that hides its nodes.
 func (s *Store) eachNode(ctx context.Context, f func(context.Context, *redis.Client) error) error {
 	var mu sync.Mutex
 	var nodes []*redis.Client
@@ -92,9 +93,11 @@ func (s *Store) eachNode(ctx context.Context, f func(context.Context, *redis.Cli
 		err = fmt.Errorf("redislimit: a %T does not show its nodes; use a *redis.Client, *redis.ClusterClient or *redis.Ring", c)
 	}
 	for _, node := range nodes {
-		if err == nil {
-			err = f(ctx, node)
+		e := f(ctx, node)
+		if errors.Is(e, errStop) {
+			return e
 		}
+		err = errors.Join(err, e)
 	}
 	return err
 }

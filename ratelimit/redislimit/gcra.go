@@ -129,7 +129,7 @@ func (s *Store) takeGCRA(ctx context.Context, c *call) error {
 	}
 	c.read(reply, sent)
 	if c.res.Allowed && cost > 0 && !c.res.Shadowed {
-		c.granted()
+		c.granted(cost)
 	}
 	return nil
 }

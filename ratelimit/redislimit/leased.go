@@ -306,13 +306,14 @@ func (l *Leased) fill(ctx context.Context, c *call, sh *blockShard, b *block, o 
 	left := ctx.Err()
 	if err == nil {
 		c.readLease(l, reply, l.keys.base.Add(time.Duration(sent)))
+		o.done(known)
 	}
 	if b != nil {
 		sh.mu.Lock()
 		if _, down := errors.AsType[errDown](err); down || unasked {
 			b.left = o.back
 		} else if err == nil {
-			b.fill(&c.res, reply, sent, l.life, left == nil)
+			b.fill(c, reply, sent, l.life, left == nil)
 		}
 		close(b.filling)
 		b.filling = nil
@@ -341,7 +342,7 @@ func (c *call) readLease(l *Leased, reply []int64, sent time.Time) {
 	reply[0] = booked
 	if booked > 0 {
 		c.res.Remaining += int(booked) - c.check.Cost
-		c.granted()
+		c.granted(int(booked))            // also the units that stay in the block
 		if booked > int64(c.check.Cost) { // its units are some of many that have one instant
 			c.leased = l
 		}
@@ -412,6 +413,7 @@ func (l *Leased) returnAll(ctx context.Context, everything bool) error {
 			if err := l.returned(ctx, key, o); err != nil {
 				return err
 			}
+			o.done(ctx)
 			if l.under.denials != nil {
 				l.under.denials.drop(key)
 			}
