@@ -26,6 +26,7 @@ import (
 
 	"github.com/mainstay-go/mainstay/backup"
 	"github.com/mainstay-go/mainstay/internal/atomicfile"
+	"github.com/mainstay-go/mainstay/internal/foreign"
 	"github.com/mainstay-go/mainstay/internal/redact"
 	"github.com/mainstay-go/mainstay/notify"
 )
@@ -421,6 +422,12 @@ func (n *Notices) update(ctx context.Context, decide func(*update)) error {
 		// A second message is better than no message.
 		n.opts.Logger.WarnContext(ctx, "backupnotify: what was told is not known", "job", n.job, "error", err)
 	}
+	var changed []byte // nil: the state stays
+	defer func() {     // also after a panic, which must not keep the state locked
+		if err := put(changed); err != nil {
+			n.opts.Logger.WarnContext(ctx, "backupnotify: what was told could not be remembered", "job", n.job, "error", err)
+		}
+	}()
 	u := &update{n: n, now: n.now()}
 	if json.Unmarshal(data, &u.state) != nil {
 		u.state = state{} // truncated, or a foreign file
@@ -434,7 +441,11 @@ func (n *Notices) update(ctx context.Context, decide func(*update)) error {
 	var errs []error
 	old := false
 	for _, m := range u.messages {
-		if err := n.next.Notify(ctx, m.Message); err != nil {
+		var err error
+		if fault := foreign.Call(func() { err = n.next.Notify(ctx, m.Message) }); fault != nil {
+			err = fmt.Errorf("backupnotify: the notifier %w", fault)
+		}
+		if err != nil {
 			errs = append(errs, err)
 			old = old || m.about == nil
 			continue
@@ -443,12 +454,10 @@ func (n *Notices) update(ctx context.Context, decide func(*update)) error {
 			u.Open[k].Told = u.now
 		}
 	}
-	if old {
-		return errors.Join(errors.Join(errs...), put(nil)) // the next run or check sends it
-	}
-	data, jsonErr := json.Marshal(u.state)
-	if putErr := errors.Join(jsonErr, put(data)); putErr != nil {
-		n.opts.Logger.WarnContext(ctx, "backupnotify: what was told could not be remembered", "job", n.job, "error", putErr)
+	if !old { // otherwise the next run or check sends it
+		if changed, err = json.Marshal(u.state); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -281,6 +281,26 @@ func TestState(t *testing.T) {
 	require.Error(t, err)
 }
 
+// TestPanics calls a notifier and a Status that panic. The next message is sent as after an error.
+func TestPanics(t *testing.T) {
+	t.Parallel()
+	for _, state := range []string{"", filepath.Join(t.TempDir(), "told.json")} {
+		broken := notifierFunc(func(context.Context, notify.Message) error { panic("no channel") })
+		n := notices(t, broken, Options{State: state})
+		require.ErrorContains(t, n.Ran(t.Context(), none, errDump), "no channel")
+		require.ErrorContains(t, n.Ran(t.Context(), none, errDump), "no channel")
+
+		n = notices(t, broken, Options{State: state, Status: func(context.Context) (backup.Status, error) { panic("no status") }})
+		for range 2 {
+			require.Panics(t, func() { _ = n.Ran(t.Context(), none, errDump) })
+		}
+	}
+}
+
+type notifierFunc func(context.Context, notify.Message) error
+
+func (f notifierFunc) Notify(ctx context.Context, m notify.Message) error { return f(ctx, m) }
+
 // TestTogether: processes that fail at once send one message.
 func TestTogether(t *testing.T) {
 	t.Parallel()
