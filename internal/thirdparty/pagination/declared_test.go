@@ -163,6 +163,70 @@ func TestEqualByCollation(t *testing.T) {
 	}
 }
 
+// A column that was declared unique is compared with itself, unless a unique index excludes
+// two values that its collation takes for equal.
+func TestUniqueIndexes(t *testing.T) {
+	t.Parallel()
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			db := e.open(t)
+			text := "VARCHAR(9)"
+			switch e.dialect {
+			case keyset.SQLite:
+				text += " COLLATE NOCASE"
+			case keyset.Postgres:
+				exec(t, db, "CREATE COLLATION nc (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
+				text += " COLLATE nc"
+			}
+			walk := func(from, ordering string) (string, error) {
+				list, source, sent := declared(t, db, e, keyset.Base{From: from}, keyset.Column[typeRow]{Name: "k", Expr: "t.k", Unique: true}, keyset.Column[typeRow]{Name: "shop", Expr: "t.shop"})
+				_, err := byTokens(t, list, source, keyset.Query{Ordering: ordering, Size: 3})
+				return strings.Join(*sent, "\n"), err
+			}
+			exec(t, db, "CREATE TABLE twins (id INTEGER PRIMARY KEY, shop INT NOT NULL, k "+text+" NOT NULL)", "INSERT INTO twins VALUES (1,1,'a'),(2,1,'b'),(3,1,'c'),(4,1,'C'),(5,1,'d')")
+			for _, ordering := range []string{"k", "-k", "shop,k"} {
+				_, err := walk("twins t", ordering)
+				var broken *keyset.WalkError
+				require.ErrorAs(t, err, &broken, ordering)
+				assert.Equal(t, "k", broken.Column)
+			}
+			indexes := map[string][2]bool{ // whether a walk by k and by shop and k is sure
+				"":                                     {},
+				"CREATE INDEX i ON w (k)":              {},
+				"CREATE UNIQUE INDEX i ON w (id, k)":   {},
+				"CREATE UNIQUE INDEX i ON w (k)":       {true, true},
+				"CREATE UNIQUE INDEX i ON w (k, shop)": {false, true},
+				"CREATE VIEW v AS SELECT * FROM w":     {},
+			}
+			if e.dialect != keyset.MySQL {
+				indexes["CREATE UNIQUE INDEX i ON w (k) WHERE shop > 0"] = [2]bool{}
+				indexes["CREATE UNIQUE INDEX i ON w (lower(k))"] = [2]bool{}
+			}
+			if e.dialect == keyset.Postgres {
+				indexes[`CREATE UNIQUE INDEX i ON w (k COLLATE "C")`] = [2]bool{}
+				indexes["CREATE UNIQUE INDEX i ON w (k); CREATE TABLE child () INHERITS (w)"] = [2]bool{}
+			}
+			for index, sure := range indexes {
+				exec(t, db, "CREATE TABLE w (id INTEGER PRIMARY KEY, shop INT NOT NULL, k "+text+" NOT NULL)", "INSERT INTO w VALUES (1,1,'a'),(2,1,'b'),(3,1,'c')")
+				from := "w AS t"
+				if strings.Contains(index, "VIEW") {
+					from = "v t"
+				}
+				if index != "" {
+					exec(t, db, index)
+				}
+				for i, ordering := range []string{"k", "shop,k"} {
+					sent, err := walk(from, ordering)
+					require.NoError(t, err)
+					assert.Equal(t, !sure[i], strings.Contains(sent, "HAVING COUNT(*) > 1"), "%q by %s", index, ordering)
+				}
+				exec(t, db, map[bool]string{true: "DROP VIEW v", false: "SELECT 1"}[from == "v t"], "DROP TABLE IF EXISTS child", "DROP TABLE w")
+			}
+		})
+	}
+}
+
 var byID = keyset.Column[typeRow]{Name: "id", Expr: "t.id", Unique: true}
 
 func exec(t testing.TB, db *sql.DB, statements ...string) {
