@@ -40,9 +40,9 @@ func (s SQLSource[T]) checkDeclared(ctx context.Context, order Order, last []Val
 	if err != nil {
 		return err
 	}
-	var never []int // keys that must not be NULL, and may be one for the database
+	var never []int // keys that must not be NULL
 	for i, k := range order.keys {
-		if !k.Nullable && !forms[i].notNull {
+		if !k.Nullable {
 			never = append(never, i)
 		}
 	}

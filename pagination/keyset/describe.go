@@ -168,7 +168,6 @@ func (s SQLSource[T]) describeResult(ctx context.Context, b *Base, keys []Key) (
 	}
 	zoned := ""
 	for i, t := range types {
-		nullable, known := t.Nullable()
 		if s.Dialect == SQLite {
 			list[i].raw = rawInSQLite(t.DatabaseTypeName())
 			continue
@@ -180,7 +179,6 @@ func (s SQLSource[T]) describeResult(ctx context.Context, b *Base, keys []Key) (
 		if list[i], ok = mysqlForm(name, t); !ok {
 			return nil, refused(keys[i], name, "it sorts by another rule than it compares; sort by a part of it")
 		}
-		list[i].notNull = known && !nullable
 		if list[i].class == classDecimal && strings.ContainsAny(keys[i].Expr, "(+-*/% ") {
 			list[i].raw, list[i].rounded = false, true
 		}
