@@ -103,6 +103,23 @@ func TestHiddenKeys(t *testing.T) {
 	}
 }
 
+// In the mode ANSI_QUOTES, "x" is the name of a column on MariaDB.
+func TestHiddenKeysOfQuotes(t *testing.T) {
+	t.Parallel()
+	server := testserver.MariaDB(t)
+	server.CreateDatabase(t, "quotes")
+	db := open(t, "mysql", server.DSN("quotes")+"&sql_mode=ANSI_QUOTES")
+	exec(t, db, "CREATE TABLE h (id INT PRIMARY KEY, title VARCHAR(9) NOT NULL)", "INSERT INTO h SELECT seq, CONCAT('t', seq) FROM seq_1_to_30")
+	id := keyset.Column[typeRow]{Name: "id", Expr: `"h"."id"`, Unique: true}
+	for _, expr := range []string{`"title"`, `("title")`} {
+		k, s := asked(t, db, keyset.MySQL, keyset.Base{Columns: []string{"h.id", `REVERSE(h.title) AS "title"`}, From: `"h"`}, keyset.Column[typeRow]{Name: "k", Expr: expr}, id)
+		_, err := k.Page(t.Context(), s, keyset.Query{Ordering: "k"})
+		require.ErrorContains(t, err, "hides the sort key")
+	}
+	k, s := asked(t, db, keyset.MySQL, keyset.Base{Columns: []string{`"h"."id"`, `"h"."title"`}, From: `"h"`}, keyset.Column[typeRow]{Name: "k", Expr: `"title"`}, id)
+	bothWays(t, k, s, "k", 30)
+}
+
 // Columns and keys that make one row of the list, or several rows of one, are an error at
 // first use. The database knows them, and no list of names does.
 func TestColumnsThatChangeRows(t *testing.T) {
