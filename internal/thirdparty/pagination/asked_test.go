@@ -1,6 +1,7 @@
 package pagination_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -473,6 +474,22 @@ func TestLongUniqueValues(t *testing.T) {
 			list, err := k.Connection(t.Context(), s, keyset.ConnectionArgs{First: &first})
 			require.NoError(t, err)
 			assert.Len(t, list.Edges, 9)
+			lookUps := 0
+			s.Query = func(ctx context.Context, query string, args ...any) (keyset.Rows, error) {
+				if strings.Contains(query, "mainstay_k2") && !strings.Contains(query, "1 = 0") {
+					lookUps++
+				}
+				return db.QueryContext(ctx, query, args...)
+			}
+			again, err := k.Connection(t.Context(), s, keyset.ConnectionArgs{First: &first})
+			require.NoError(t, err)
+			assert.Equal(t, 1, lookUps, "one statement for the tie-breaks of all rows")
+			for i, edge := range again.Edges {
+				assert.Equal(t, list.Edges[i].Node, edge.Node)
+				next, err := k.Connection(t.Context(), s, keyset.ConnectionArgs{After: edge.Cursor})
+				require.NoError(t, err)
+				assert.Equal(t, i < 8, len(next.Edges) > 0 && next.Edges[0].Node == list.Edges[min(i+1, 8)].Node)
+			}
 		})
 	}
 }
