@@ -321,6 +321,23 @@ func TestFixedFloats(t *testing.T) {
 	}
 }
 
+// MariaDB compares JSON_EXTRACT as JSON, and sorts it as text.
+func TestPartsOfJSON(t *testing.T) {
+	t.Parallel()
+	db := openMariaDB(t)
+	for _, ddl := range []string{"VARCHAR(100)", "CHAR(60)", "VARBINARY(100)", "JSON"} {
+		exec(t, db, "DROP TABLE IF EXISTS j", "CREATE TABLE j (id INT PRIMARY KEY, doc "+ddl+" NOT NULL)",
+			`INSERT INTO j SELECT seq, JSON_OBJECT('n', CONCAT(ELT(1 + seq MOD 3, '', ' ', '!'), seq * 7 MOD 19), 'o', JSON_ARRAY(seq MOD 5)) FROM seq_1_to_30`)
+		for _, expr := range []string{"JSON_EXTRACT(j.doc, '$.n')", "(SELECT json_extract (j.doc, '$.n'))", "JSON_EXTRACT(j.doc, '$.o')", "JSON_VALUE(j.doc, '$.n')"} {
+			k, s := asked(t, db, keyset.MySQL, keyset.Base{Columns: []string{"j.id"}, From: "j"}, keyset.Column[typeRow]{Name: "k", Expr: expr, Nullable: true}, keyset.Column[typeRow]{Name: "id", Expr: "j.id", Unique: true})
+			t.Run(expr+" of "+ddl, func(t *testing.T) { bothWays(t, k, s, "k", 30) })
+		}
+		exec(t, db, "CREATE OR REPLACE VIEW v AS SELECT id, JSON_EXTRACT(doc, '$.n') AS k FROM j")
+		k, s := asked(t, db, keyset.MySQL, keyset.Base{Columns: []string{"v.id"}, From: "v"}, keyset.Column[typeRow]{Name: "k", Expr: "v.k", Nullable: true}, keyset.Column[typeRow]{Name: "id", Expr: "v.id", Unique: true})
+		t.Run("view of "+ddl, func(t *testing.T) { bothWays(t, k, s, "k", 30) })
+	}
+}
+
 // The checks read a text as its database does.
 func TestTextsOfDialects(t *testing.T) {
 	t.Parallel()
