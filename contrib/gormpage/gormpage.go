@@ -22,7 +22,9 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -171,8 +173,8 @@ func (l *List[T]) build(chain *gorm.DB) (*gorm.DB, error) {
 }
 
 // results returns the columns of a statement's result, and whether some of them belong to a
-// joined association. An expression may stand for all columns, such as "sales.*". The
-// database reports one that is missing.
+// joined association. A text that is no list of fields may stand for all columns, such as
+// "sales.*". The database reports one that is missing.
 func results(s *gorm.Statement) (columns []string, joined bool) {
 	fields := readable(s.Schema)
 	add := func(name string) {
@@ -192,7 +194,16 @@ func results(s *gorm.Statement) (columns []string, joined bool) {
 	for _, c := range list.Columns {
 		switch {
 		case c.Raw:
-			all()
+			names, ok := textNames(c.Name)
+			if !ok || slices.ContainsFunc(names, func(name string) bool {
+				return !slices.ContainsFunc(fields, func(f *schema.Field) bool { return f.DBName == name })
+			}) {
+				all()
+				continue
+			}
+			for _, name := range names {
+				add(name)
+			}
 		case c.Alias != "":
 			joined = true
 			add(c.Alias)
@@ -201,6 +212,22 @@ func results(s *gorm.Statement) (columns []string, joined bool) {
 		}
 	}
 	return columns, joined
+}
+
+// resultName is a column of a text: a name with its qualifiers, or with AS.
+var resultName = regexp.MustCompile("(?i)^\\s*(?:[\\w.\"`\\[\\]]+\\s+AS\\s+)?(?:[\\w\"`\\[\\]]+\\.)*[\"`\\[]?(\\w+)[\"`\\]]?\\s*$")
+
+// textNames returns the names of the columns of a text such as "id, secret AS extra", or
+// false for a text with anything else.
+func textNames(text string) (names []string, ok bool) {
+	for column := range strings.SplitSeq(text, ",") {
+		found := resultName.FindStringSubmatch(column)
+		if found == nil {
+			return nil, false
+		}
+		names = append(names, found[1])
+	}
+	return names, true
 }
 
 // rowsOf returns a session whose statement is about rows that have been read.

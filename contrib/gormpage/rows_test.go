@@ -115,6 +115,9 @@ func TestGormRows(t *testing.T) {
 			"select":             db.Select("id", "secret"),
 			"select of fields":   db.Select("Secret", "Tags"),
 			"select of a text":   db.Select("app_docs.*"),
+			"select of names":    db.Select("app_docs.id, secret"),
+			"select of aliases":  db.Select(quote("app_docs.id") + ", app_docs.secret as secret, tags"),
+			"names and joins":    db.Select("app_docs.id, app_docs.secret").Joins("Editor"),
 			"select and joins":   db.Select("app_docs.*").Joins("Editor"),
 			"omit":               db.Omit("secret", "id", "order"),
 			"distinct":           db.Distinct(),
@@ -144,6 +147,7 @@ func TestGormRefusals(t *testing.T) {
 		"sub-query in Table":             db.Offset(3),
 		"Distinct without the column id": db.Distinct("secret"),
 		"Nothing: unsupported relations": db.Preload("Nothing"),
+		"no such column: mainstay_q.id":  db.Select("DISTINCT secret"),
 	} {
 		source := list.Source(chain)
 		_, err := list.Page(t.Context(), source, keyset.Query{})

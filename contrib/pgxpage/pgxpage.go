@@ -12,6 +12,7 @@ package pgxpage
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -54,6 +55,22 @@ func (r rows) Columns() ([]string, error) {
 		names[i] = fields[i].Name
 	}
 	return names, nil
+}
+
+// TypeNames returns the types of the columns, with which the source notices that a table has
+// changed.
+func (r rows) TypeNames() []string {
+	fields, conn := r.FieldDescriptions(), r.Conn()
+	if conn == nil {
+		return nil
+	}
+	names := make([]string, len(fields))
+	for i := range fields {
+		if t, ok := conn.TypeMap().TypeForOID(fields[i].DataTypeOID); ok {
+			names[i] = strings.ToUpper(t.Name)
+		}
+	}
+	return names
 }
 
 // Close closes the result.

@@ -92,3 +92,44 @@ func TestTracer(t *testing.T) {
 	}
 	require.Len(t, counter.Repeated(3), 1)
 }
+
+// Name is a row with a text that schemas have in other types.
+type Name struct {
+	ID   int64  `db:"id" page:"sort,unique"`
+	Name string `db:"name" page:"sort"`
+}
+
+// One keyset serves tenants whose tables have other types behind one text.
+func TestPgxTenants(t *testing.T) {
+	t.Parallel()
+	server := testserver.Postgres(t)
+	server.CreateDatabase(t, "tenants")
+	server.Exec(t, "tenants", "CREATE EXTENSION citext; CREATE SCHEMA a; CREATE SCHEMA b; "+
+		"CREATE TABLE a.names AS SELECT i AS id, 'x' || i % 7 AS name FROM generate_series(1, 30) i; "+
+		"CREATE TABLE b.names AS SELECT i AS id, (CASE WHEN i % 3 = 0 THEN 'x' ELSE 'X' END || i % 7)::citext AS name FROM generate_series(1, 30) i")
+	model, err := keyset.NewModel[Name]("db", "")
+	require.NoError(t, err)
+	names, err := keyset.New("names", pagination.Preset{Size: 4}, pagesuite.Cursors(t), model.Sort, nil)
+	require.NoError(t, err)
+	pools := map[string]*pgxpool.Pool{}
+	for _, schema := range []string{"a", "b", "a", "b"} {
+		if pools[schema] == nil {
+			pools[schema], err = pgxpool.New(t.Context(), server.DSN("tenants")+"&search_path="+schema+",public")
+			require.NoError(t, err)
+			t.Cleanup(pools[schema].Close)
+		}
+		seen := map[int64]bool{}
+		for q := (keyset.Query{Ordering: "name"}); ; {
+			page, err := names.Page(t.Context(), pgxpage.Source(pools[schema], model, keyset.Base{From: "names"}), q)
+			require.NoError(t, err)
+			for _, row := range page.Rows {
+				require.False(t, seen[row.ID])
+				seen[row.ID] = true
+			}
+			if q.Token = page.Next; q.Token == "" {
+				break
+			}
+		}
+		require.Len(t, seen, 30, schema)
+	}
+}

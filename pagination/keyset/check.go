@@ -27,8 +27,18 @@ func (e *WalkError) Error() string {
 // Unwrap returns [ErrWalk].
 func (e *WalkError) Unwrap() error { return ErrWalk }
 
-// checked completes the keys of a batch and compares it with the position and the order.
+// checked is compared. After a fault the source asks the database again, because a table may
+// have changed.
 func (k *Keyset[T]) checked(q Seek, b *Batch[T]) error {
+	err := k.compared(q, b)
+	if err != nil {
+		q.Order.cache.forget()
+	}
+	return err
+}
+
+// compared completes the keys of a batch and compares it with the position and the order.
+func (k *Keyset[T]) compared(q Seek, b *Batch[T]) error {
 	keys := q.Order.keys
 	if q.also != nil {
 		keys = q.also

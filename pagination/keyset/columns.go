@@ -30,9 +30,10 @@ func (d Dialect) reported(text string) name {
 	return name(strings.ToLower(text))
 }
 
-// isName reports whether a token is a quoted name or a word that is no number.
+// isName reports whether a token is a quoted name or a word that is no number. "x" is a name
+// on MariaDB and MySQL in the mode ANSI_QUOTES, and a string otherwise.
 func isName(sql string, t token) bool {
-	return t.kind == quoted || t.kind == code && isWordByte(sql[t.at]) && (sql[t.at] < '0' || sql[t.at] > '9')
+	return t.kind == quoted || t.kind == literally && sql[t.at] == '"' || t.kind == code && isWordByte(sql[t.at]) && (sql[t.at] < '0' || sql[t.at] > '9')
 }
 
 // path returns the number of tokens of a name with its qualifiers, such as t.title.

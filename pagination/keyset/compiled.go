@@ -199,14 +199,29 @@ func (s SQLSource[T]) query(ctx context.Context, c *compiled, args []any) (Rows,
 	if !ok || s.Query != nil || s.Dialect != SQLite {
 		return s.run(ctx, c.text, args)
 	}
-	stmt, err := c.prepare(ctx, db) //nolint:sqlclosecheck // later pages use it
+	stmt, err := c.prepare(ctx, db)
 	if err != nil {
 		return nil, err
 	}
 	if stmt == nil {
 		return s.run(ctx, c.text, args)
 	}
-	return stmt.QueryContext(ctx, args...) //nolint:rowserrcheck // the caller checks it
+	return s.runPrepared(ctx, c, stmt, args)
+}
+
+// runPrepared runs a prepared statement, or its text if another page has closed it.
+func (s SQLSource[T]) runPrepared(ctx context.Context, c *compiled, stmt *sql.Stmt, args []any) (Rows, error) {
+	rows, err := stmt.QueryContext(ctx, args...) //nolint:rowserrcheck // the caller checks it
+	if err == nil {
+		return rows, nil
+	}
+	c.mu.Lock()
+	closed := c.prepared != stmt
+	c.mu.Unlock()
+	if closed {
+		return s.run(ctx, c.text, args)
+	}
+	return nil, err
 }
 
 // prepare returns the statement for a database, or nil if the list alternates between many

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // counting is the base of a count.
@@ -161,8 +162,10 @@ func joinedRows(node any) float64 {
 				return product
 			}
 		}
-		for _, child := range n {
-			product *= joinedRows(child)
+		for name, child := range n {
+			if !strings.Contains(name, "subqueries") { // a filter multiplies no rows
+				product *= joinedRows(child)
+			}
 		}
 	case []any:
 		for _, child := range n {

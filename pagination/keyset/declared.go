@@ -40,9 +40,9 @@ func (s SQLSource[T]) checkDeclared(ctx context.Context, order Order, last []Val
 	if err != nil {
 		return err
 	}
-	var never []int // keys that must not be NULL, and may be one for the database
+	var never []int // keys that must not be NULL
 	for i, k := range order.keys {
-		if !k.Nullable && !forms[i].notNull {
+		if !k.Nullable {
 			never = append(never, i)
 		}
 	}
@@ -93,29 +93,25 @@ func (s SQLSource[T]) checkDeclared(ctx context.Context, order Order, last []Val
 }
 
 // uncertain reports whether two values of a key that breaks ties may differ in Go and be
-// equal in the order. A column of a table has a unique index in its own collation. An
-// expression and a column of a sub-select, of a view and of Base.Query have none.
+// equal in the order. A unique index of a table excludes that, in the collation of its
+// columns. An expression and a column of a sub-select or of Base.Query have no index.
 func (s SQLSource[T]) uncertain(ctx context.Context, order Order, forms []form, last []Value) (bool, error) {
 	from := 0
 	if order.keys[len(order.keys)-1].Unique {
 		from = len(order.keys) - 1
 	}
-	checked := false
 	for i := from; i < len(last); i++ {
 		if last[i].kind != kindText || forms[i].class == classTime || forms[i].class == classOID {
 			continue
 		}
-		expr := order.keys[i].Expr
-		list := s.Dialect.tokens(expr)
-		if s.Base.Query != "" || path(expr, list) < len(list) || forms[i].compound || s.Dialect.derived(s.Base.From) {
+		if s.Base.Query != "" || forms[i].compound || s.Dialect.derived(s.Base.From) {
 			return true, nil
 		}
-		checked = true
+		if indexed, err := s.indexed(ctx, order.keys, i); err != nil || !indexed {
+			return true, err
+		}
 	}
-	if !checked {
-		return false, nil
-	}
-	return s.views(ctx)
+	return false, nil
 }
 
 // derived reports whether FROM has a sub-select or a function.
@@ -145,31 +141,66 @@ func (d Dialect) derived(from string) bool {
 // tables are the words before a table.
 var tables = regexp.MustCompile(`^(?i:JOIN|LATERAL|ONLY)$`)
 
-// views asks the database whether a word in FROM is the name of a view.
-func (s SQLSource[T]) views(ctx context.Context) (bool, error) {
+// indexed asks the database whether each table in FROM with the column of a key has a unique
+// index of columns of the order.
+func (s SQLSource[T]) indexed(ctx context.Context, keys []Key, i int) (bool, error) {
+	// column returns the name of a column, and its qualifiers.
+	column := func(k Key) (name, string) {
+		list := s.Dialect.tokens(k.Expr)
+		if n := len(list); path(k.Expr, list) == n {
+			return s.Dialect.nameOf(k.Expr[list[n-1].at:list[n-1].end]), k.Expr[:list[n-1].at]
+		}
+		return "", ""
+	}
+	own, table := column(keys[i])
 	query := map[Dialect]string{
-		Postgres: "SELECT COUNT(*) FROM pg_class WHERE relkind IN ('v', 'm', 'f') AND relname IN (",
-		MySQL:    "SELECT COUNT(*) FROM information_schema.tables WHERE table_type LIKE '%VIEW%' AND table_schema NOT IN ('sys', 'information_schema') AND table_name IN (",
-		SQLite:   "SELECT COUNT(*) FROM sqlite_master WHERE type = 'view' AND lower(name) IN (",
+		Postgres: "SELECT COALESCE(MIN(CASE WHEN (c.relkind <> 'r' OR NOT c.relhassubclass) AND EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid " +
+			"AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL AND NOT EXISTS (SELECT 1 FROM pg_attribute x WHERE x.attrelid = c.oid " +
+			"AND x.attnum = ANY(i.indkey) AND (x.attname NOT IN (KEYS) OR x.attcollation <> 0 AND x.attcollation <> ALL(i.indcollation)))) THEN 1 ELSE 0 END), 0) " +
+			"FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid WHERE c.relkind NOT IN ('i', 'I') AND c.relname IN (TABLES) AND a.attname = KEY",
+		MySQL: "SELECT COALESCE(MIN(u.whole), 0) FROM (SELECT COALESCE(MAX(i.whole), 0) AS whole FROM information_schema.columns c LEFT JOIN " +
+			"(SELECT table_schema, table_name, SUM(column_name IS NULL OR column_name NOT IN (KEYS)) = 0 AS whole FROM information_schema.statistics " +
+			"WHERE non_unique = 0 AND table_schema IN (DATABASE(), TABLES) AND table_name IN (TABLES) GROUP BY table_schema, table_name, index_name) i " +
+			"ON i.table_schema = c.table_schema AND i.table_name = c.table_name WHERE c.table_schema IN (DATABASE(), TABLES) AND c.table_name IN (TABLES) " +
+			"AND c.column_name = KEY GROUP BY c.table_schema, c.table_name) u",
+		SQLite: `SELECT COALESCE(MIN(EXISTS (SELECT 1 FROM pragma_index_list(m.name) i WHERE i."unique" AND NOT i.partial AND NOT EXISTS ` +
+			"(SELECT 1 FROM pragma_index_info(i.name) x WHERE x.name IS NULL OR lower(x.name) NOT IN (KEYS)))), 0) " +
+			"FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE lower(m.name) IN (TABLES) AND lower(c.name) = KEY",
 	}[s.Dialect]
-	if query == "" {
-		return false, nil
+	if own == "" || query == "" {
+		return own != "", nil
+	}
+	values := map[string][]any{"KEY": {string(own)}}
+	for _, k := range keys {
+		if name, of := column(k); name != "" && of == table && !k.Nullable { // an index lets NULLs repeat
+			values["KEYS"] = append(values["KEYS"], string(name))
+		}
+	}
+	for _, t := range s.Dialect.tokens(s.Base.From) {
+		if isName(s.Base.From, t) {
+			values["TABLES"] = append(values["TABLES"], string(s.Dialect.nameOf(s.Base.From[t.at:t.end])))
+		}
 	}
 	st := &statement{dialect: s.Dialect, prefix: s.Dialect.prefix(), question: s.Dialect.prefix() == "", base: &s.Base}
 	st.inOrder = st.question
-	st.write(query)
-	separator := ""
-	for _, t := range s.Dialect.tokens(s.Base.From) {
-		if isName(s.Base.From, t) {
-			st.write(separator)
-			st.param(&fragment{sql: "?", args: []any{string(s.Dialect.nameOf(s.Base.From[t.at:t.end]))}})
-			separator = ", "
+	from := 0
+	for _, at := range lists.FindAllStringIndex(query, -1) {
+		st.write(query[from:at[0]])
+		for j, v := range values[query[at[0]:at[1]]] {
+			if j > 0 {
+				st.write(", ")
+			}
+			st.param(&fragment{sql: "?", args: []any{v}})
 		}
+		from = at[1]
 	}
-	st.write(")")
+	st.write(query[from:])
 	n, err := s.scalar(ctx, st.b.String(), st.args)
-	return n > 0, err
+	return n == 1, err
 }
+
+// lists are the places of values in the statements of indexed.
+var lists = regexp.MustCompile(`\b(KEYS?|TABLES)\b`)
 
 // find returns the number in the first row of a statement over the list, or 0 without a row.
 func (s SQLSource[T]) find(ctx context.Context, order Order, forms []form, column func(*condWriter), tail func(w *condWriter, filtered bool)) (int, error) {

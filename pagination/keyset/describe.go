@@ -168,7 +168,6 @@ func (s SQLSource[T]) describeResult(ctx context.Context, b *Base, keys []Key) (
 	}
 	zoned := ""
 	for i, t := range types {
-		nullable, known := t.Nullable()
 		if s.Dialect == SQLite {
 			list[i].raw = rawInSQLite(t.DatabaseTypeName())
 			continue
@@ -180,7 +179,9 @@ func (s SQLSource[T]) describeResult(ctx context.Context, b *Base, keys []Key) (
 		if list[i], ok = mysqlForm(name, t); !ok {
 			return nil, refused(keys[i], name, "it sorts by another rule than it compares; sort by a part of it")
 		}
-		list[i].notNull = known && !nullable
+		if texts := list[i].class == classString || list[i].class == classBinary; texts && list[i].prefix == 0 && jsonText.MatchString(keys[i].Expr) {
+			list[i].raw, list[i].prefix = false, 170 // as for the same part of a TEXT
+		}
 		if list[i].class == classDecimal && strings.ContainsAny(keys[i].Expr, "(+-*/% ") {
 			list[i].raw, list[i].rounded = false, true
 		}
@@ -240,6 +241,9 @@ func rawInSQLite(declared string) bool {
 	}
 	return false
 }
+
+// jsonText is a function of MariaDB whose result is sorted as text and compared as JSON.
+var jsonText = regexp.MustCompile(`(?i)\bJSON_EXTRACT\s*\(`)
 
 func mysqlForm(name string, t *sql.ColumnType) (form, bool) {
 	f := form{dialect: MySQL, raw: true}

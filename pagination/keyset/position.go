@@ -31,6 +31,28 @@ func (k *Keyset[T]) cursor(ctx context.Context, source Seeker[T], scope Scope, o
 	return k.encodeShort(scope, at, b.Keys[n:])
 }
 
+// withTies reads a batch again with the keys of its order and the tie-break. It is empty if
+// the source cannot.
+func (k *Keyset[T]) withTies(ctx context.Context, source Seeker[T], q Seek) *Batch[T] {
+	q.also = append(q.Order.Keys(), k.tieOrder.keys...)
+	b, err := source.Seek(ctx, q)
+	if err != nil || k.checked(q, &b) != nil {
+		return &Batch[T]{}
+	}
+	return &b
+}
+
+// longCursor is cursor for a row of a batch with tie-breaks.
+func (k *Keyset[T]) longCursor(ctx context.Context, source Seeker[T], scope Scope, order Order, at Position, long *Batch[T]) (string, error) {
+	n := len(order.keys)
+	for row := range slices.Chunk(long.Keys, n+len(k.tieOrder.keys)) {
+		if equalValues(row[:n], at.Values) {
+			return k.encodeShort(scope, at, row[n:])
+		}
+	}
+	return k.cursor(ctx, source, scope, order, at)
+}
+
 // encode writes a cursor. It writes a short cursor if the values are too long.
 func (k *Keyset[T]) encode(scope Scope, order Order, at Position) (string, error) {
 	cursor, err := k.cursors.Encode(scope, at)

@@ -174,8 +174,16 @@ func (k *Keyset[T]) edges(ctx context.Context, source Seeker[T], order Order, sc
 		conn.PageInfo.HasNextPage = more
 	}
 	conn.Edges = make([]Edge[T], len(rows))
+	var long *Batch[T] // the rows with their tie-breaks
 	for i, row := range rows {
-		cursor, err := k.cursor(ctx, source, scope, order, Position{Values: b.Keys[i*n : i*n+n : i*n+n]})
+		at := Position{Values: b.Keys[i*n : i*n+n : i*n+n]}
+		cursor, err := k.encode(scope, order, at)
+		if errors.Is(err, errLong) {
+			if long == nil {
+				long = k.withTies(ctx, source, q)
+			}
+			cursor, err = k.longCursor(ctx, source, scope, order, at, long)
+		}
 		if err != nil {
 			return err
 		}

@@ -35,8 +35,8 @@ type Scanner interface {
 // A comparison with a position excludes undeclared NULLs and, in a collation, other texts
 // that are equal to the position. When a seek reaches the end of the list, the source
 // therefore runs a statement that looks for such rows in the list with its filter. It is
-// skipped if the database says that the sort keys are never NULL. It is repeated after 1, 2,
-// 4, 8, … ends of an order, because later requests have other filters and rows.
+// repeated after 1, 2, 4, 8, … ends of an order, because later requests have other filters
+// and rows.
 type SQLSource[T any] struct {
 	// DB runs the queries. A *sql.Tx reads count and rows from one snapshot.
 	DB Queryer
@@ -160,19 +160,7 @@ func (s SQLSource[T]) seekInto(ctx context.Context, batch Batch[T], q Seek) (Bat
 	if len(q.After) != 0 && len(q.After) != len(q.Order.keys) || len(q.Until) != 0 && len(q.Until) != len(q.Order.keys) {
 		return Batch[T]{}, errors.New("keyset: a position needs one value for each key of its order")
 	}
-	c, err := s.compile(ctx, q)
-	if err != nil {
-		return Batch[T]{}, err
-	}
-	full, err := s.fetch(ctx, batch, c, q)
-	if err != nil && ctx.Err() == nil {
-		q.Order.cache.forget()
-		if s.Index == nil && c.index != "" && strings.Contains(err.Error(), c.index) { // the index was dropped
-			if c, err = s.compile(ctx, q); err == nil {
-				full, err = s.fetch(ctx, batch, c, q)
-			}
-		}
-	}
+	full, err := s.retried(ctx, batch, q)
 	if err == nil && q.also == nil && len(full.Rows) < q.Limit {
 		err = s.declared(ctx, q, full.Keys)
 	}
@@ -182,8 +170,31 @@ func (s SQLSource[T]) seekInto(ctx context.Context, batch Batch[T], q Seek) (Bat
 	return full, s.load(ctx, full.Rows)
 }
 
-// fetch runs a statement and reads its rows.
-func (s SQLSource[T]) fetch(ctx context.Context, batch Batch[T], c *compiled, q Seek) (Batch[T], error) {
+// retried reads a batch. It asks the database again if its tables have changed since it was
+// asked. If the types of a driver contradict those of its database, the last try reads rows.
+func (s SQLSource[T]) retried(ctx context.Context, batch Batch[T], q Seek) (full Batch[T], err error) {
+	const tries = 3
+	for i := range tries {
+		c, failed := s.compile(ctx, q)
+		if failed != nil {
+			return full, failed
+		}
+		if full, err = s.fetch(ctx, batch, c, q, i < tries-1); err == nil || ctx.Err() != nil {
+			return full, err
+		}
+		q.Order.cache.forget()
+		dropped := s.Index == nil && c.index != "" && strings.Contains(err.Error(), c.index)
+		if !dropped && !errors.Is(err, errChanged) {
+			return full, err
+		}
+	}
+	return full, err
+}
+
+var errChanged = errors.New("keyset: a sort key has another type than before")
+
+// fetch runs a statement and reads its rows. typed compares the types of the sort keys.
+func (s SQLSource[T]) fetch(ctx context.Context, batch Batch[T], c *compiled, q Seek, typed bool) (Batch[T], error) {
 	if mark.Marked(ctx) {
 		own, release, err := s.killable(ctx)
 		if err != nil {
@@ -195,6 +206,9 @@ func (s SQLSource[T]) fetch(ctx context.Context, batch Batch[T], c *compiled, q 
 	rows, err := s.query(ctx, c, c.arguments(s.Base.Args, q))
 	if err != nil {
 		return batch, err
+	}
+	if typed && c.changed(rows) {
+		return batch, errors.Join(errChanged, rows.Close())
 	}
 	return s.collect(rows, batch, len(s.Base.Columns), c.forms, c.taps)
 }

@@ -1,8 +1,10 @@
 package keyset
 
 import (
+	"database/sql"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -34,7 +36,6 @@ type form struct {
 	raw     bool   // the driver returns a column of the type as sel would select it
 	prefix  int    // sorted and compared by so many characters; 0 = by all
 	rounded bool   // the key may have more digits than the driver returns
-	notNull bool   // the database says that it is never NULL
 
 	composite bool // a row of PostgreSQL, which may hold NULLs
 	zeros     bool // MariaDB and MySQL read IS NULL as true for a zero date, if the column is NOT NULL
@@ -183,6 +184,71 @@ func (f form) value(src any) (Value, error) {
 		}
 	}
 	return v, nil
+}
+
+// changed reports whether a sort key of a result has another type than the statement was
+// made for: after a migration, or in the schema of another tenant. A type that the statement
+// converts to text is not visible.
+func (c *compiled) changed(rows Rows) bool {
+	var classes []class
+	behind := len(c.columns)
+	for i, f := range c.forms {
+		at := c.taps[i]
+		before, after := f.sel()
+		if at < 0 {
+			at = behind
+			behind++
+		} else {
+			before, after = "", ""
+		}
+		if !f.raw || before+after != "" || f.dialect == SQLite {
+			continue
+		}
+		if classes == nil {
+			classes = reportedClasses(rows, f.dialect)
+		}
+		if at < len(classes) && classes[at] != f.class {
+			return true
+		}
+	}
+	return false
+}
+
+// reportedClasses returns the classes of the columns of a result, or nothing if the driver
+// does not report types.
+func reportedClasses(rows Rows, d Dialect) (list []class) {
+	switch rows := rows.(type) {
+	case interface{ TypeNames() []string }: // of pgxpage
+		for _, name := range rows.TypeNames() {
+			list = append(list, reportedByPostgres[name])
+		}
+	case interface {
+		ColumnTypes() ([]*sql.ColumnType, error)
+	}:
+		types, err := rows.ColumnTypes()
+		if err != nil {
+			return nil
+		}
+		for _, t := range types {
+			name := t.DatabaseTypeName()
+			switch {
+			case name == "":
+				return nil
+			case d == MySQL:
+				f, _ := mysqlForm(strings.TrimPrefix(name, "UNSIGNED "), t)
+				list = append(list, f.class)
+			default:
+				list = append(list, reportedByPostgres[name])
+			}
+		}
+	}
+	return list
+}
+
+// reportedByPostgres has the classes of the types that drivers return unchanged.
+var reportedByPostgres = map[string]class{
+	"INT2": classInt, "INT4": classInt, "INT8": classInt, "FLOAT8": classDouble, "BOOL": classPlain, "BYTEA": classBinary,
+	"TEXT": classString, "VARCHAR": classString, "DATE": classTime, "TIMESTAMP": classTime, "TIMESTAMPTZ": classTime,
 }
 
 // form is the form of the i-th key.

@@ -1,6 +1,7 @@
 package pagination_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -101,6 +102,23 @@ func TestHiddenKeys(t *testing.T) {
 			require.ErrorContains(t, err, "hides the sort key")
 		})
 	}
+}
+
+// In the mode ANSI_QUOTES, "x" is the name of a column on MariaDB.
+func TestHiddenKeysOfQuotes(t *testing.T) {
+	t.Parallel()
+	server := testserver.MariaDB(t)
+	server.CreateDatabase(t, "quotes")
+	db := open(t, "mysql", server.DSN("quotes")+"&sql_mode=ANSI_QUOTES")
+	exec(t, db, "CREATE TABLE h (id INT PRIMARY KEY, title VARCHAR(9) NOT NULL)", "INSERT INTO h SELECT seq, CONCAT('t', seq) FROM seq_1_to_30")
+	id := keyset.Column[typeRow]{Name: "id", Expr: `"h"."id"`, Unique: true}
+	for _, expr := range []string{`"title"`, `("title")`} {
+		k, s := asked(t, db, keyset.MySQL, keyset.Base{Columns: []string{"h.id", `REVERSE(h.title) AS "title"`}, From: `"h"`}, keyset.Column[typeRow]{Name: "k", Expr: expr}, id)
+		_, err := k.Page(t.Context(), s, keyset.Query{Ordering: "k"})
+		require.ErrorContains(t, err, "hides the sort key")
+	}
+	k, s := asked(t, db, keyset.MySQL, keyset.Base{Columns: []string{`"h"."id"`, `"h"."title"`}, From: `"h"`}, keyset.Column[typeRow]{Name: "k", Expr: `"title"`}, id)
+	bothWays(t, k, s, "k", 30)
 }
 
 // Columns and keys that make one row of the list, or several rows of one, are an error at
@@ -303,6 +321,23 @@ func TestFixedFloats(t *testing.T) {
 	}
 }
 
+// MariaDB compares JSON_EXTRACT as JSON, and sorts it as text.
+func TestPartsOfJSON(t *testing.T) {
+	t.Parallel()
+	db := openMariaDB(t)
+	for _, ddl := range []string{"VARCHAR(100)", "CHAR(60)", "VARBINARY(100)", "JSON"} {
+		exec(t, db, "DROP TABLE IF EXISTS j", "CREATE TABLE j (id INT PRIMARY KEY, doc "+ddl+" NOT NULL)",
+			`INSERT INTO j SELECT seq, JSON_OBJECT('n', CONCAT(ELT(1 + seq MOD 3, '', ' ', '!'), seq * 7 MOD 19), 'o', JSON_ARRAY(seq MOD 5)) FROM seq_1_to_30`)
+		for _, expr := range []string{"JSON_EXTRACT(j.doc, '$.n')", "(SELECT json_extract (j.doc, '$.n'))", "JSON_EXTRACT(j.doc, '$.o')", "JSON_VALUE(j.doc, '$.n')"} {
+			k, s := asked(t, db, keyset.MySQL, keyset.Base{Columns: []string{"j.id"}, From: "j"}, keyset.Column[typeRow]{Name: "k", Expr: expr, Nullable: true}, keyset.Column[typeRow]{Name: "id", Expr: "j.id", Unique: true})
+			t.Run(expr+" of "+ddl, func(t *testing.T) { bothWays(t, k, s, "k", 30) })
+		}
+		exec(t, db, "CREATE OR REPLACE VIEW v AS SELECT id, JSON_EXTRACT(doc, '$.n') AS k FROM j")
+		k, s := asked(t, db, keyset.MySQL, keyset.Base{Columns: []string{"v.id"}, From: "v"}, keyset.Column[typeRow]{Name: "k", Expr: "v.k", Nullable: true}, keyset.Column[typeRow]{Name: "id", Expr: "v.id", Unique: true})
+		t.Run("view of "+ddl, func(t *testing.T) { bothWays(t, k, s, "k", 30) })
+	}
+}
+
 // The checks read a text as its database does.
 func TestTextsOfDialects(t *testing.T) {
 	t.Parallel()
@@ -456,6 +491,22 @@ func TestLongUniqueValues(t *testing.T) {
 			list, err := k.Connection(t.Context(), s, keyset.ConnectionArgs{First: &first})
 			require.NoError(t, err)
 			assert.Len(t, list.Edges, 9)
+			lookUps := 0
+			s.Query = func(ctx context.Context, query string, args ...any) (keyset.Rows, error) {
+				if strings.Contains(query, "mainstay_k2") && !strings.Contains(query, "1 = 0") {
+					lookUps++
+				}
+				return db.QueryContext(ctx, query, args...)
+			}
+			again, err := k.Connection(t.Context(), s, keyset.ConnectionArgs{First: &first})
+			require.NoError(t, err)
+			assert.Equal(t, 1, lookUps, "one statement for the tie-breaks of all rows")
+			for i, edge := range again.Edges {
+				assert.Equal(t, list.Edges[i].Node, edge.Node)
+				next, err := k.Connection(t.Context(), s, keyset.ConnectionArgs{After: edge.Cursor})
+				require.NoError(t, err)
+				assert.Equal(t, i < 8, len(next.Edges) > 0 && next.Edges[0].Node == list.Edges[min(i+1, 8)].Node)
+			}
 		})
 	}
 }

@@ -1,0 +1,42 @@
+package keyset
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"io"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// noRows is a driver whose statements return no rows.
+type noRows struct{}
+
+func (noRows) Connect(context.Context) (driver.Conn, error) { return noRows{}, nil }
+func (noRows) Driver() driver.Driver                        { return nil }
+func (noRows) Prepare(string) (driver.Stmt, error)          { return noRows{}, nil }
+func (noRows) Begin() (driver.Tx, error)                    { return nil, driver.ErrSkip }
+func (noRows) NumInput() int                                { return 0 }
+func (noRows) Exec([]driver.Value) (driver.Result, error)   { return nil, driver.ErrSkip }
+func (noRows) Query([]driver.Value) (driver.Rows, error)    { return noRows{}, nil }
+func (noRows) Columns() []string                            { return nil }
+func (noRows) Next([]driver.Value) error                    { return io.EOF }
+func (noRows) Close() error                                 { return nil }
+
+// A page may close the prepared statement that another page is about to run.
+func TestStatementClosedByAnotherPage(t *testing.T) {
+	t.Parallel()
+	db := sql.OpenDB(noRows{})
+	defer db.Close()
+	c := &compiled{text: "SELECT", kept: true}
+	stmt, err := c.prepare(t.Context(), db)
+	require.NoError(t, err)
+	s := SQLSource[int64]{DB: db, Dialect: SQLite}
+	for _, closes := range []func(){func() {}, c.close} {
+		closes()
+		rows, err := s.runPrepared(t.Context(), c, stmt, nil)
+		require.NoError(t, err)
+		require.NoError(t, rows.Close())
+	}
+}
