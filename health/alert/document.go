@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mainstay-go/mainstay/health"
@@ -109,6 +110,17 @@ func (t *told) add(key string, now time.Time) bool {
 // remove records that the receiver does not have a key.
 func (t *told) remove(key string) {
 	t.Keys = slices.DeleteFunc(slices.Clone(t.Keys), func(k string) bool { return k == key })
+}
+
+// episodes counts the keys of one alert. The others are of alerts about the same subject
+// that instances opened without the store.
+func (t *told) episodes(id string) (n int) {
+	for _, k := range t.Keys {
+		if strings.HasPrefix(k, id+"-") {
+			n++
+		}
+	}
+	return n
 }
 
 // delivery is the state of one receiver.

@@ -27,12 +27,10 @@ func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wa
 			a.log.ErrorContext(ctx, "alert: starting from what this process knows", "error", err)
 			d = a.known()
 		}
-		a.mu.Lock()
-		if a.unsaved {
-			d.absorb(a.local.clone())
-		}
-		a.mu.Unlock()
 		a.checkConflict(ctx, d, r)
+		if a.isUnsaved() {
+			d.absorb(a.known(), r.instance, now)
+		}
 		plans, wake = a.step(d, snap, now, r, outcomes)
 		return a.write(d)
 	})
@@ -59,6 +57,12 @@ func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wa
 		a.start(ctx, p, snap, now)
 	}
 	return wake, storeErr
+}
+
+func (a *Alerter) isUnsaved() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.unsaved
 }
 
 // isBusy records that the store is in use or hangs. It returns false if that has lasted so
