@@ -45,6 +45,6 @@ func (a *Alerter) Acknowledge(ctx context.Context, alert, by string) error {
 func (d *document) dismiss(al *state, now time.Time) {
 	al.end(closed, now, now)
 	if in := d.Instances[al.Instance]; in != nil && !d.hasOpen(al.Instance) && (!in.Lost.IsZero() || !in.Stopped.IsZero()) {
-		delete(d.Instances, al.Instance)
+		d.drop(al.Instance)
 	}
 }

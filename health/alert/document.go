@@ -73,7 +73,7 @@ type told struct {
 	// Keys are the keys of notify.Alert that the receiver has or may have. They are stored
 	// before an attempt. Only a refusal before acceptance and the delivered end remove one.
 	Keys []string `json:"keys,omitempty"`
-	// Tried is the start of the last attempt.
+	// Tried is the start of the last attempt, or when keys of another instance were added.
 	Tried    time.Time `json:"tried,omitzero"`
 	Face     face      `json:"face,omitempty"` // clear: no certain message yet, or one about the end
 	Critical bool      `json:"critical,omitempty"`
@@ -287,7 +287,7 @@ func (d *document) prune(now time.Time) {
 		maps.DeleteFunc(r.Threads, func(id string, _ *thread) bool { return !used[name+"\x00"+id] })
 	}
 	for len(d.Instances) > maxInstances {
-		delete(d.Instances, slices.MinFunc(slices.Collect(maps.Keys(d.Instances)), func(a, b string) int {
+		d.drop(slices.MinFunc(slices.Collect(maps.Keys(d.Instances)), func(a, b string) int {
 			return d.Instances[a].seen().Compare(d.Instances[b].seen())
 		}))
 	}

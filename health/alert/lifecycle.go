@@ -121,6 +121,9 @@ func (d *document) advance(now time.Time, r *rules, w *watch) {
 
 // silence decides about an open alert that no live observer reports as bad.
 func (d *document) silence(al *state, s *subject, now time.Time, r *rules, w *watch) {
+	if al.Instance == "" && d.unobserved(al, r) {
+		return
+	}
 	if s != nil && s.live {
 		switch {
 		case s.witness && s.good.After(al.Since):
@@ -165,6 +168,22 @@ func (d *document) silence(al *state, s *subject, now time.Time, r *rules, w *wa
 	}
 }
 
+// unobserved reports whether an instance that sees the problem of a shared alert cannot be
+// observed now, because the store is unreachable.
+func (d *document) unobserved(al *state, r *rules) bool {
+	return slices.ContainsFunc(al.Reporters, func(name string) bool {
+		return name != r.instance && (r.alone || d.Instances[name] == nil)
+	})
+}
+
+// drop removes an instance.
+func (d *document) drop(name string) {
+	delete(d.Instances, name)
+	for _, al := range d.Alerts {
+		al.Reporters = slices.DeleteFunc(slices.Clone(al.Reporters), func(reporter string) bool { return reporter == name })
+	}
+}
+
 // anyGone reports whether one of the instances was lost or shut down.
 func (d *document) anyGone(names []string) bool {
 	return slices.ContainsFunc(names, func(name string) bool {
@@ -187,7 +206,7 @@ func (d *document) instances(now time.Time, r *rules, w *watch) {
 				al.end(recovered, now, now)
 			}
 			if !in.Stopped.IsZero() && in.Once == nil && name != r.instance && !failing && w.silentFor(name, now) {
-				delete(d.Instances, name)
+				d.drop(name)
 			}
 		case al == nil && !failing && r.lost:
 			s := &subject{key: k, host: name, face: lost, since: in.seen(), critical: d.reported(name), reporters: nil}
@@ -196,7 +215,7 @@ func (d *document) instances(now time.Time, r *rules, w *watch) {
 			if al != nil {
 				al.end(unreported, now, now)
 			}
-			delete(d.Instances, name)
+			d.drop(name)
 		}
 	}
 }

@@ -248,6 +248,48 @@ func TestKeysOfSeveralInstances(t *testing.T) {
 	}
 }
 
+// Without the store, an instance that sees a shared check pass does not end the alert of one
+// that sees it fail.
+func TestCutOffInstanceEndsNoAlertOfAnother(t *testing.T) {
+	t.Parallel()
+	for _, fallback := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			p, pd := newPager(t)
+			shared := alert.Memory()
+			var stores []*broken
+			var stops []func()
+			for i, until := range []time.Duration{20 * m, 3 * h} { // pod-0 sees the end first
+				s := &broken{Store: shared}
+				stores = append(stores, s)
+				o := alert.Options{Store: s, Instance: fmt.Sprint("pod-", i)}
+				if fallback {
+					o.Store = alert.Fallback(s, alert.Memory(), o.Instance)
+				}
+				db := during("db", true, 10*m, until, down)
+				db.Shared = true
+				_, stop := serve(t, pd, o, db)
+				stops = append(stops, stop)
+			}
+			for range 4 {
+				time.Sleep(30 * m)
+				for _, s := range stores {
+					s.set(!s.cut)
+				}
+				if len(p.pages) != 1 || len(p.open) != 1 {
+					t.Errorf("fallback %v: pages %q, open %v", fallback, p.pages, p.open)
+				}
+			}
+			time.Sleep(2 * h)
+			for _, stop := range stops {
+				stop()
+			}
+			if len(p.pages) != 1 || len(p.open) != 0 {
+				t.Errorf("fallback %v: pages %q, open %v", fallback, p.pages, p.open)
+			}
+		})
+	}
+}
+
 // A store and a shared check that recover at the same moment end the alert as recovered.
 func TestStoreAndCheckRecoverTogether(t *testing.T) {
 	t.Parallel()
