@@ -208,9 +208,12 @@ func (d *document) instances(now time.Time, r *rules, w *watch) {
 			if !in.Stopped.IsZero() && in.Once == nil && name != r.instance && !failing && w.silentFor(name, now) {
 				d.drop(name)
 			}
-		case al == nil && !failing && r.lost:
+		case r.lost && (al == nil || in.Lost.After(al.Noticed) && !al.Ended.IsZero()) && !d.tellsLoss(name, now, r):
 			s := &subject{key: k, host: name, face: lost, since: in.seen(), critical: d.reported(name), reporters: nil}
-			d.open(k, s, now).update(s, now)
+			if al == nil || !al.owed() {
+				al = d.open(k, s, now)
+			}
+			al.update(s, now)
 		case !failing && (al == nil || al.Ended.IsZero() && now.Sub(in.Lost) >= keepLost && !al.Critical):
 			if al != nil {
 				al.end(unreported, now, now)
@@ -247,6 +250,33 @@ func (d *document) hasOpen(host string) bool {
 		}
 	}
 	return false
+}
+
+// tellsLoss reports whether the alerts about the checks of an instance tell every receiver
+// that it is lost. A silence, a window or the routes of a receiver may prevent that.
+func (d *document) tellsLoss(host string, now time.Time, r *rules) bool {
+	loss := &state{Face: lost, Instance: host, Critical: d.reported(host)}
+	if !d.hasOpen(host) || d.quiet(r, loss, now) {
+		return d.hasOpen(host)
+	}
+	return !slices.ContainsFunc(r.receivers, func(to *receiver) bool {
+		if gets, _ := to.matches(d, loss, r, now); !gets {
+			return false
+		}
+		for _, al := range d.Alerts {
+			if al.Instance != host || al.Name == "" || !al.Ended.IsZero() {
+				continue
+			}
+			t := al.Told[to.Name]
+			if t != nil && t.Face == lost {
+				return false
+			}
+			if gets, _ := to.matches(d, al, r, now); (gets && !al.hidden() || t != nil && t.Face != clear) && !d.quiet(r, al, now) {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // reported reports whether the instance reports a critical alert of a shared check.
