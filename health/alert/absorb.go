@@ -9,25 +9,23 @@ import (
 )
 
 // absorb merges the changes that an instance made while the store was unreachable. Until
-// the last heartbeat of the instance in d, both documents were the same. A key of a later
-// attempt is unknown in the other document. The receiver has it, so it is kept until it is
-// ended.
-func (d *document) absorb(local *document, name string, now time.Time) {
-	var since time.Time
-	if in := d.Instances[name]; in != nil {
-		since = in.seen()
-	}
+// since, both documents were the same. A key of a later attempt is unknown in the other
+// document. The receiver has it, so it is kept until it is ended.
+func (d *document) absorb(local *document, name string, since, now time.Time) {
 	for _, c := range local.Closed {
-		if !d.hasClosed(c.ID) {
-			d.Closed = append(d.Closed, c)
-		}
+		open := false
 		for key, al := range d.Alerts {
 			if al.ID != c.ID {
 				continue
 			}
-			if al.forget(since); !al.owed() {
+			if al.forget(since); al.owed() {
+				open = true
+			} else {
 				delete(d.Alerts, key)
 			}
+		}
+		if !open && !d.hasClosed(c.ID) {
+			d.Closed = append(d.Closed, c)
 		}
 	}
 	for key, mine := range local.Alerts {
@@ -44,6 +42,7 @@ func (d *document) absorb(local *document, name string, now time.Time) {
 			theirs = &state{}
 			*theirs, theirs.Told = *mine, nil
 			d.Alerts[key] = theirs
+			d.Closed = slices.DeleteFunc(d.Closed, func(c health.Alert) bool { return c.ID == mine.ID })
 		}
 		theirs.absorb(mine, since, now)
 	}

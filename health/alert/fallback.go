@@ -104,7 +104,11 @@ func (s *fallback) merge(state []byte, spare spareState) []byte {
 	if err != nil || mineErr != nil {
 		return state
 	}
-	d.absorb(mine, s.instance, time.Now())
+	var since time.Time
+	if in := d.Instances[s.instance]; in != nil {
+		since = in.seen() // at most a minute before the outage
+	}
+	d.absorb(mine, s.instance, since, time.Now())
 	merged, err := d.encode()
 	if err != nil {
 		return state

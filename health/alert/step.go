@@ -28,9 +28,7 @@ func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wa
 			d = a.known()
 		}
 		a.checkConflict(ctx, d, r)
-		if a.isUnsaved() {
-			d.absorb(a.known(), r.instance, now)
-		}
+		a.rejoin(d, now)
 		plans, wake = a.step(d, snap, now, r, outcomes)
 		return a.write(d)
 	})
@@ -42,7 +40,7 @@ func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wa
 		a.mu.Lock()
 		a.unsaved, a.speakFrom, a.busySince = storeErr != nil, time.Time{}, time.Time{}
 		if storeErr == nil {
-			a.cutOff, a.wrote = false, true
+			a.cutOff, a.wrote, a.written = false, true, now
 		}
 		a.mu.Unlock()
 		if storeErr != nil {
@@ -57,12 +55,6 @@ func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wa
 		a.start(ctx, p, snap, now)
 	}
 	return wake, storeErr
-}
-
-func (a *Alerter) isUnsaved() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.unsaved
 }
 
 // isBusy records that the store is in use or hangs. It returns false if that has lasted so
