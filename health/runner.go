@@ -139,11 +139,11 @@ func (r *Registry) inFlight(s *slot) <-chan struct{} {
 
 // RunOnce runs the named checks now, or all checks if no name is given, at most
 // MaxConcurrent at a time. It returns the snapshot after the runs, narrowed to those
-// checks. It waits for each check no longer than its Timeout. If checks hang, it starts no
-// other check after the longest Timeout, and those fail. It joins a run that is already in
-// flight, and counts a stuck run as stuck at once. The error reports an
-// unknown name, or that ctx ended before all checks had returned. Failing checks are
-// not an error.
+// checks. It waits for each check no longer than its Timeout. If at least two and
+// MaxConcurrent checks hang, it starts no other check after the longest Timeout, and those
+// fail. It joins a run that is already in flight, and counts a stuck run as stuck at once.
+// The error reports an unknown name, or that ctx ended before all checks had returned.
+// Failing checks are not an error.
 //
 // Each result counts for the confirmed states, even directly after the previous one. A
 // one-shot command that needs a confirmed state calls RunOnce FailAfter times with a
@@ -188,8 +188,9 @@ func (r *Registry) named(names []string) ([]*slot, error) {
 	return slots, nil
 }
 
-// runAll runs checks, at most MaxConcurrent at a time. After the longest timeout, and if
-// others hang by then, it starts no further check. A check that it did not start fails.
+// runAll runs checks, at most MaxConcurrent at a time. After the longest timeout, and if so
+// many hung in this pass that the others may wait for several timeouts, it starts no further
+// check. A check that it did not start fails.
 func (r *Registry) runAll(slots []*slot, asked bool) {
 	limit, begin := longest(slots), time.Now()
 	permits := make(chan struct{}, r.opts.MaxConcurrent)
@@ -197,7 +198,7 @@ func (r *Registry) runAll(slots []*slot, asked bool) {
 	for i, s := range slots {
 		permits <- struct{}{}
 		if time.Since(begin) >= limit {
-			if n := r.hanging(slots[:i]); n > 0 {
+			if n := r.hanging(slots[:i], begin); n >= max(2, r.opts.MaxConcurrent) {
 				r.skip(slots[i:], limit, n, asked)
 				break
 			}
@@ -217,13 +218,14 @@ func longest(slots []*slot) (limit time.Duration) {
 	return limit
 }
 
-// hanging counts the checks whose run is at its timeout.
-func (r *Registry) hanging(slots []*slot) (n int) {
+// hanging counts the checks whose run is at its timeout, and was not at begin. A run that was
+// stuck before delays no other check.
+func (r *Registry) hanging(slots []*slot, begin time.Time) (n int) {
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range slots {
-		if s.run != nil && now.Sub(s.run.started) >= s.Timeout*9/10 {
+		if s.run != nil && now.Sub(s.run.started) >= s.Timeout*9/10 && s.run.started.Add(s.Timeout).After(begin) {
 			n++
 		}
 	}

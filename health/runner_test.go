@@ -605,6 +605,34 @@ func TestManySlowChecksAreAllRun(t *testing.T) {
 	})
 }
 
+// A check that hangs, now or since an earlier pass, fails no slow one that answers.
+func TestHangingCheckFailsNoOther(t *testing.T) {
+	for _, permits := range []int{1, 2, 10} {
+		synctest.Test(t, func(t *testing.T) {
+			release := make(chan struct{})
+			hung := hanging("hung", release)
+			hung.Timeout = time.Second
+			checks := []Check{hung}
+			for i := range 50 {
+				checks = append(checks, Func(fmt.Sprintf("c%d", i), time.Second, func(context.Context) error {
+					time.Sleep(400 * time.Millisecond)
+					return nil
+				}))
+			}
+			r := newRegistry(t, &Options{MaxConcurrent: permits}, checks...)
+			for range 3 {
+				snap, err := r.RunOnce(t.Context())
+				require.NoError(t, err)
+				for _, c := range snap.Checks {
+					require.Equal(t, c.Name == "hung", c.Status == Fail, "%d at a time: %s %s", permits, c.Name, c.Output)
+				}
+			}
+			close(release)
+			synctest.Wait()
+		})
+	}
+}
+
 // A Checker that hangs is called once, however often its check is removed and added.
 func TestAddedAgainWhileItHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,56 +1,52 @@
 package alert
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
 	"github.com/mainstay-go/mainstay/health"
 )
 
-// absorb merges the changes that this instance made while the store was unreachable.
-func (d *document) absorb(local *document) {
+// absorb merges the changes that an instance made while the store was unreachable. Until
+// since, both documents were the same. A key of a later attempt is unknown in the other
+// document. The receiver has it, so it is kept until it is ended.
+func (d *document) absorb(local *document, name string, since, now time.Time) {
 	for _, c := range local.Closed {
-		if !slices.ContainsFunc(d.Closed, func(o health.Alert) bool { return o.ID == c.ID }) {
-			d.Closed = append(d.Closed, c)
-		}
+		open := false
 		for key, al := range d.Alerts {
-			if al.ID == c.ID {
+			if al.ID != c.ID {
+				continue
+			}
+			if al.forget(since); al.owed() {
+				open = true
+			} else {
 				delete(d.Alerts, key)
 			}
 		}
+		if !open && !d.hasClosed(c.ID) {
+			d.Closed = append(d.Closed, c)
+		}
 	}
 	for key, mine := range local.Alerts {
-		if slices.ContainsFunc(d.Closed, func(o health.Alert) bool { return o.ID == mine.ID }) {
-			continue
+		if d.hasClosed(mine.ID) {
+			if mine.forget(since); !mine.owed() {
+				continue
+			}
 		}
 		theirs := d.Alerts[key]
 		if theirs == nil {
 			if d.Alerts == nil {
 				d.Alerts = map[string]*state{}
 			}
-			d.Alerts[key] = mine
-			continue
+			theirs = &state{}
+			*theirs, theirs.Told = *mine, nil
+			d.Alerts[key] = theirs
+			d.Closed = slices.DeleteFunc(d.Closed, func(c health.Alert) bool { return c.ID == mine.ID })
 		}
-		for name, t := range mine.Told {
-			other := theirs.Told[name]
-			if other == nil {
-				theirs.tell(name, t)
-				continue
-			}
-			if t.At.After(other.At) {
-				theirs.tell(name, t)
-				t, other = other, t
-			}
-			if t.Tried.After(other.At) { // its outcome may be unknown
-				for _, k := range t.Keys {
-					other.add(k, slices.MaxFunc([]time.Time{other.Tried, t.Tried}, time.Time.Compare))
-				}
-			}
-		}
-		if mine.AckAt.After(theirs.AckAt) {
-			theirs.AckBy, theirs.AckAt = mine.AckBy, mine.AckAt
-		}
+		theirs.absorb(mine, since, now)
 	}
+	d.resumeInstance(name, local.Instances[name])
 	for name, r := range local.Receivers {
 		into := d.receiver(name)
 		for _, t := range r.Sent {
@@ -72,8 +68,54 @@ func (d *document) absorb(local *document) {
 		}
 	}
 	for _, s := range local.Silences {
-		if !slices.ContainsFunc(d.Silences, func(o Silence) bool { return o.same(s) }) {
+		// An older one that d does not have was ended.
+		if s.Set.After(since) && !slices.ContainsFunc(d.Silences, func(o Silence) bool { return o.same(s) }) {
 			d.Silences = append(d.Silences, s)
+		}
+	}
+}
+
+// absorb merges another copy of an alert, or another alert about the same subject.
+func (al *state) absorb(mine *state, since, now time.Time) {
+	for receiver, t := range mine.Told {
+		later := t.Tried.After(since) || mine.ID != al.ID
+		if later && len(t.Keys) > 0 {
+			t.Tried = now // unknown to each instance that has not read d since
+		}
+		old := al.Told[receiver]
+		if old == nil {
+			al.tell(receiver, t)
+			continue
+		}
+		kept, lost, independent := old, t, later
+		if t.At.After(old.At) {
+			kept, lost, independent = t, old, old.Tried.After(since) || mine.ID != al.ID
+		}
+		if independent {
+			for _, k := range lost.Keys {
+				kept.add(k, now)
+			}
+		}
+		kept.Thread = cmp.Or(kept.Thread, lost.Thread)
+		al.tell(receiver, kept)
+	}
+	if mine.ID == al.ID {
+		al.Episode = max(al.Episode, mine.Episode)
+	}
+	if mine.AckAt.After(al.AckAt) {
+		al.AckBy, al.AckAt = mine.AckBy, mine.AckAt
+	}
+}
+
+func (d *document) hasClosed(id string) bool {
+	return slices.ContainsFunc(d.Closed, func(c health.Alert) bool { return c.ID == id })
+}
+
+// forget removes the keys of the attempts until a time. The other document has ended them.
+func (al *state) forget(until time.Time) {
+	for _, t := range al.Told {
+		if !t.Tried.After(until) {
+			t.Keys, t.Face = nil, clear
 		}
 	}
 }

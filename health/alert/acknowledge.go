@@ -40,11 +40,23 @@ func (a *Alerter) Acknowledge(ctx context.Context, alert, by string) error {
 	})
 }
 
-// dismiss ends an alert about an instance that is lost. The instance is removed from
-// the state with its last alert. If it comes back, it is a new instance.
+// dismiss ends an alert about an instance that is lost. The alert about the instance itself
+// ends with those about its checks. The instance is removed from the state with its last
+// alert. If it comes back, it is a new instance.
 func (d *document) dismiss(al *state, now time.Time) {
 	al.end(closed, now, now)
-	if in := d.Instances[al.Instance]; in != nil && !d.hasOpen(al.Instance) && (!in.Lost.IsZero() || !in.Stopped.IsZero()) {
-		delete(d.Instances, al.Instance)
+	open := false
+	for _, other := range d.Alerts {
+		switch {
+		case other.Instance != al.Instance || !other.Ended.IsZero() || other.Face == restarts:
+		case al.Name == "" && other.Face == lost:
+			other.AckBy, other.AckAt = al.AckBy, al.AckAt
+			other.end(closed, now, now)
+		default:
+			open = open || !other.hidden()
+		}
+	}
+	if in := d.Instances[al.Instance]; in != nil && !open && (!in.Lost.IsZero() || !in.Stopped.IsZero()) {
+		d.drop(al.Instance)
 	}
 }

@@ -40,6 +40,7 @@ type Alerter struct {
 	calling   time.Time  // the start of a call of the store that has not returned, or zero
 	busySince time.Time  // the first look of those in a row that found the store in use
 	conflict  bool       // another process writes under the same instance name
+	written   time.Time  // the last state that this process stored
 	wrote     bool       // a heartbeat of this process is in the store
 	speakFrom time.Time  // while cut off: when this instance may send messages itself
 	history   map[string]history

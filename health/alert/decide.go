@@ -52,6 +52,9 @@ func (d *document) decide(now time.Time, r *rules, to *receiver) (*plan, time.Ti
 	var due []news
 	var open []news
 	for _, k := range slices.Sorted(maps.Keys(d.Alerts)) {
+		if al := d.Alerts[k]; r.alone && al.Instance != "" && al.Instance != r.instance {
+			continue // its present state is not known
+		}
 		n, more := d.newsOf(k, now, r, to)
 		sooner(more)
 		if n.event == "" {
@@ -114,16 +117,17 @@ func (d *document) plan(now time.Time, r *rules, to *receiver, lead *news, due, 
 	if fresh(lead) {
 		p.thread = d.join(now, r, state, lead)
 	}
-	if t := state.Threads[p.thread]; t != nil && p.thread != "" {
+	thread := p.thread // empty: a new one
+	if t := state.Threads[thread]; t != nil && thread != "" {
 		p.topic = t.Topic
-	} else if p.thread == "" {
+	} else if thread == "" {
 		p.thread = newID(now)
 	}
 	belongs := func(n news) bool {
 		if fresh(&n) {
 			return fresh(lead) // new alerts start or join a thread together
 		}
-		return n.told.Thread == p.thread
+		return n.told.Thread == thread
 	}
 	isNews := map[string]bool{}
 	for _, n := range due {

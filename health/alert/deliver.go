@@ -30,7 +30,7 @@ type outcome struct {
 // start sends a message in the background. Only the next message to the same
 // receiver waits for it.
 func (a *Alerter) start(ctx context.Context, p *plan, snap *health.Snapshot, now time.Time) {
-	m, err := a.compose(p, snap, now)
+	m := a.compose(ctx, p, snap, now)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	a.mu.Lock()
 	a.sending++
@@ -38,11 +38,7 @@ func (a *Alerter) start(ctx context.Context, p *plan, snap *health.Snapshot, now
 	a.mu.Unlock()
 	go func() {
 		defer cancel()
-		if err != nil {
-			err = notify.Refused(m, err)
-		} else {
-			err = a.send(ctx, p.receiver, m)
-		}
+		err := a.send(ctx, p.receiver, m)
 		o := outcome{plan: p, subject: m.Subject, at: time.Now(), err: err}
 		o.read()
 		a.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mainstay-go/mainstay/health"
@@ -72,7 +73,7 @@ type told struct {
 	// Keys are the keys of notify.Alert that the receiver has or may have. They are stored
 	// before an attempt. Only a refusal before acceptance and the delivered end remove one.
 	Keys []string `json:"keys,omitempty"`
-	// Tried is the start of the last attempt.
+	// Tried is the start of the last attempt, or when keys of another instance were added.
 	Tried    time.Time `json:"tried,omitzero"`
 	Face     face      `json:"face,omitempty"` // clear: no certain message yet, or one about the end
 	Critical bool      `json:"critical,omitempty"`
@@ -109,6 +110,17 @@ func (t *told) add(key string, now time.Time) bool {
 // remove records that the receiver does not have a key.
 func (t *told) remove(key string) {
 	t.Keys = slices.DeleteFunc(slices.Clone(t.Keys), func(k string) bool { return k == key })
+}
+
+// episodes counts the keys of one alert. The others are of alerts about the same subject
+// that instances opened without the store.
+func (t *told) episodes(id string) (n int) {
+	for _, k := range t.Keys {
+		if strings.HasPrefix(k, id+"-") {
+			n++
+		}
+	}
+	return n
 }
 
 // delivery is the state of one receiver.
@@ -275,7 +287,7 @@ func (d *document) prune(now time.Time) {
 		maps.DeleteFunc(r.Threads, func(id string, _ *thread) bool { return !used[name+"\x00"+id] })
 	}
 	for len(d.Instances) > maxInstances {
-		delete(d.Instances, slices.MinFunc(slices.Collect(maps.Keys(d.Instances)), func(a, b string) int {
+		d.drop(slices.MinFunc(slices.Collect(maps.Keys(d.Instances)), func(a, b string) int {
 			return d.Instances[a].seen().Compare(d.Instances[b].seen())
 		}))
 	}

@@ -104,8 +104,11 @@ func (s *fallback) merge(state []byte, spare spareState) []byte {
 	if err != nil || mineErr != nil {
 		return state
 	}
-	d.absorb(mine)
-	d.resumeInstance(s.instance, mine.Instances[s.instance])
+	var since time.Time
+	if in := d.Instances[s.instance]; in != nil {
+		since = in.seen() // at most a minute before the outage
+	}
+	d.absorb(mine, s.instance, since, time.Now())
 	merged, err := d.encode()
 	if err != nil {
 		return state
@@ -127,7 +130,7 @@ func (d *document) resumeInstance(name string, mine *instance) {
 		d.Instances[name] = mine
 		return
 	}
-	newer := func(a, b *observer) bool { return a != nil && (b == nil || a.Seen.After(b.Seen)) }
+	newer := func(a, b *observer) bool { return a != nil && (b == nil || !b.Seen.After(a.Seen)) }
 	if newer(mine.Run, theirs.Run) {
 		theirs.Run, theirs.Stopped, theirs.Unclean = mine.Run, mine.Stopped, mine.Unclean
 	}

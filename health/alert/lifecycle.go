@@ -121,6 +121,9 @@ func (d *document) advance(now time.Time, r *rules, w *watch) {
 
 // silence decides about an open alert that no live observer reports as bad.
 func (d *document) silence(al *state, s *subject, now time.Time, r *rules, w *watch) {
+	if al.Instance == "" && d.unobserved(al, r) {
+		return
+	}
 	if s != nil && s.live {
 		switch {
 		case s.witness && s.good.After(al.Since):
@@ -165,6 +168,22 @@ func (d *document) silence(al *state, s *subject, now time.Time, r *rules, w *wa
 	}
 }
 
+// unobserved reports whether an instance that sees the problem of a shared alert cannot be
+// observed now, because the store is unreachable.
+func (d *document) unobserved(al *state, r *rules) bool {
+	return slices.ContainsFunc(al.Reporters, func(name string) bool {
+		return name != r.instance && (r.alone || d.Instances[name] == nil)
+	})
+}
+
+// drop removes an instance.
+func (d *document) drop(name string) {
+	delete(d.Instances, name)
+	for _, al := range d.Alerts {
+		al.Reporters = slices.DeleteFunc(slices.Clone(al.Reporters), func(reporter string) bool { return reporter == name })
+	}
+}
+
 // anyGone reports whether one of the instances was lost or shut down.
 func (d *document) anyGone(names []string) bool {
 	return slices.ContainsFunc(names, func(name string) bool {
@@ -187,16 +206,19 @@ func (d *document) instances(now time.Time, r *rules, w *watch) {
 				al.end(recovered, now, now)
 			}
 			if !in.Stopped.IsZero() && in.Once == nil && name != r.instance && !failing && w.silentFor(name, now) {
-				delete(d.Instances, name)
+				d.drop(name)
 			}
-		case al == nil && !failing && r.lost:
+		case r.lost && (al == nil || in.Lost.After(al.Noticed) && !al.Ended.IsZero()) && !d.tellsLoss(name, now, r):
 			s := &subject{key: k, host: name, face: lost, since: in.seen(), critical: d.reported(name), reporters: nil}
-			d.open(k, s, now).update(s, now)
+			if al == nil || !al.owed() {
+				al = d.open(k, s, now)
+			}
+			al.update(s, now)
 		case !failing && (al == nil || al.Ended.IsZero() && now.Sub(in.Lost) >= keepLost && !al.Critical):
 			if al != nil {
 				al.end(unreported, now, now)
 			}
-			delete(d.Instances, name)
+			d.drop(name)
 		}
 	}
 }
@@ -228,6 +250,33 @@ func (d *document) hasOpen(host string) bool {
 		}
 	}
 	return false
+}
+
+// tellsLoss reports whether the alerts about the checks of an instance tell every receiver
+// that it is lost. A silence, a window or the routes of a receiver may prevent that.
+func (d *document) tellsLoss(host string, now time.Time, r *rules) bool {
+	loss := &state{Face: lost, Instance: host, Critical: d.reported(host)}
+	if !d.hasOpen(host) || d.quiet(r, loss, now) {
+		return d.hasOpen(host)
+	}
+	return !slices.ContainsFunc(r.receivers, func(to *receiver) bool {
+		if gets, _ := to.matches(d, loss, r, now); !gets {
+			return false
+		}
+		for _, al := range d.Alerts {
+			if al.Instance != host || al.Name == "" || !al.Ended.IsZero() {
+				continue
+			}
+			t := al.Told[to.Name]
+			if t != nil && t.Face == lost {
+				return false
+			}
+			if gets, _ := to.matches(d, al, r, now); (gets && !al.hidden() || t != nil && t.Face != clear) && !d.quiet(r, al, now) {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // reported reports whether the instance reports a critical alert of a shared check.

@@ -92,12 +92,14 @@ func (a *Alerter) change(ctx context.Context, f func(d *document, now time.Time)
 		return err
 	}
 	defer a.unlock()
+	var now time.Time
 	_, err := a.update(ctx, func(state []byte) ([]byte, error) {
 		d, err := a.read(state)
 		if err != nil {
 			return nil, err
 		}
-		now := time.Now()
+		now = time.Now()
+		a.rejoin(d, now)
 		d.clamp(now)
 		if err := f(d, now); err != nil {
 			return nil, err
@@ -106,9 +108,27 @@ func (a *Alerter) change(ctx context.Context, f func(d *document, now time.Time)
 		return a.write(d)
 	})
 	if err == nil {
+		a.saved(now)
 		a.poke()
 	}
 	return err
+}
+
+// rejoin merges the changes that this process made without the store.
+func (a *Alerter) rejoin(d *document, now time.Time) {
+	a.mu.Lock()
+	unsaved, since := a.unsaved, a.written
+	a.mu.Unlock()
+	if unsaved {
+		d.absorb(a.known(), a.opts.Instance, since, now)
+	}
+}
+
+// saved records that the store has the state of this process.
+func (a *Alerter) saved(at time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.unsaved, a.written = false, at
 }
 
 // read returns the stored state. It decodes only a state that another process

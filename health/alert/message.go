@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -66,8 +67,9 @@ type Item struct {
 	Alert notify.Alert
 }
 
-// compose writes the message of a plan.
-func (a *Alerter) compose(p *plan, snap *health.Snapshot, now time.Time) (notify.Message, error) {
+// compose writes the message of a plan. A template that fails costs its text, and not the
+// alert.
+func (a *Alerter) compose(ctx context.Context, p *plan, snap *health.Snapshot, now time.Time) notify.Message {
 	c := a.content(p, snap, now)
 	m := notify.Message{
 		ID: p.id, Subject: c.Subject, Topic: p.topic, Level: c.Level, Source: a.opts.Service, Key: p.thread, Time: now, Link: a.opts.StatusURL,
@@ -75,8 +77,14 @@ func (a *Alerter) compose(p *plan, snap *health.Snapshot, now time.Time) (notify
 	for _, it := range append(slices.Clone(c.News), c.Open...) {
 		m.Alerts = append(m.Alerts, it.Alert)
 	}
-	err := p.receiver.texts.write(&m, c)
-	return m.Scrubbed(a.reg.ScrubLines), err
+	subject := c.Subject
+	if err := p.receiver.texts.write(&m, c); err != nil {
+		a.log.ErrorContext(ctx, "alert: Templates fail on this message, which is sent in the words of the language instead",
+			"receiver", p.receiver.Name, "subject", subject, "error", a.reg.Scrub(err.Error()))
+		m.Subject, c.Subject = subject, subject
+		_ = standardTexts.write(&m, c) // it fails for no Content
+	}
+	return m.Scrubbed(a.reg.ScrubLines)
 }
 
 // topic is the subject of a new thread. It does not change later.

@@ -55,7 +55,7 @@ func (d *document) newsOf(k string, now time.Time, r *rules, to *receiver) (news
 		}
 	case al.Face != t.Face && al.Face.weight() < t.Face.weight() && t.Face != fail && t.Face != warn:
 		n.event = notify.Changed // an instance is back, but its check is still bad
-	case al.Face != t.Face || t.Critical && !al.Critical, len(t.Keys) > 1:
+	case al.Face != t.Face || t.Critical && !al.Critical, t.episodes(al.ID) > 1:
 		n.event = notify.Better // also if a worse state may have arrived
 	default:
 		n.event, n.due = notify.Ongoing, t.reminderAt(to.Reminders)

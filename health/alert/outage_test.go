@@ -293,3 +293,87 @@ func TestStandby(t *testing.T) {
 		}
 	})
 }
+
+// kill ends a process without a trace in the store.
+func kill(store *broken, stop func()) {
+	store.set(true)
+	stop()
+}
+
+// A silence, a window or a route that is about a check hides no loss of the instance.
+func TestLossIsToldDespiteOpenAlert(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		silence alert.Silence
+		o       alert.Options
+		want    int
+	}{
+		"nothing":            {want: 0}, // the alert about the disk tells it
+		"silenced alert":     {silence: alert.Silence{Subject: "disk@pod-a"}, want: 1},
+		"silenced check":     {silence: alert.Silence{Check: "disk"}, want: 1},
+		"silenced instance":  {silence: alert.Silence{Instance: "pod-a"}, want: 0},
+		"window":             {o: alert.Options{Windows: []alert.Window{{Checks: []string{"disk"}, From: "00:10", To: "00:05"}}}, want: 1},
+		"receiver by checks": {o: alert.Options{Receivers: []alert.Receiver{{Name: "instances", Checks: []string{""}}}}, want: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				shared, mail := alert.Memory(), newLetters()
+				store := &broken{Store: shared}
+				c.o.Store, c.o.Instance = shared, "pod-b"
+				for i := range c.o.Receivers {
+					c.o.Receivers[i].Notifier = mail
+				}
+				b, stopB := serve(t, mail, c.o, during("disk", false, ever, ever, slow))
+				c.o.Store, c.o.Instance = store, "pod-a"
+				_, stopA := serve(t, mail, c.o, during("disk", false, 0, ever, slow))
+				time.Sleep(20 * m)
+				if c.silence != (alert.Silence{}) {
+					c.silence.Until = time.Now().Add(20 * 24 * h)
+					if err := b.Silence(t.Context(), c.silence); err != nil {
+						t.Error(err)
+					}
+				}
+				kill(store, stopA)
+				time.Sleep(12 * h)
+				if n := mail.containing("[LOST] pos: pod-a"); n < c.want || c.want == 0 && n > 0 {
+					t.Errorf("%v", mail)
+				}
+				// A person closes the alert about the instance, and it stays closed.
+				if c.want > 0 {
+					if err := b.Acknowledge(t.Context(), "lost@pod-a", "me"); err != nil {
+						t.Error(err)
+					}
+					time.Sleep(2 * h)
+					if open := b.Alerts().Open; len(open) != 0 {
+						t.Errorf("open %+v", open)
+					}
+				}
+				stopB()
+			})
+		})
+	}
+}
+
+// A receiver that is down hides no loss of an instance from the others.
+func TestSecondLoss(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shared, mail := alert.Memory(), newLetters()
+		dead := notify.Func(func(context.Context, notify.Message) error { return errors.New("no answer") })
+		o := alert.Options{Store: shared, Instance: "pod-b", Receivers: []alert.Receiver{{Name: "dead", Notifier: dead}}}
+		_, stop := serve(t, mail, o, during("disk", false, ever, ever, slow))
+		for range 3 {
+			store := &broken{Store: shared}
+			o.Store, o.Instance = store, "pod-a"
+			_, stopA := serve(t, mail, o, during("disk", false, ever, ever, slow))
+			time.Sleep(20 * m)
+			kill(store, stopA)
+			time.Sleep(h)
+		}
+		stop()
+		if mail.containing("[LOST] pos: pod-a") != 3 || mail.containing("[RECOVERED] pos: pod-a") != 2 {
+			t.Errorf("%v", mail)
+		}
+	})
+}

@@ -206,33 +206,182 @@ func TestDeathBeforeTheRecord(t *testing.T) {
 	})
 }
 
-// An instance without its store sends an alert of its own. The end resolves both.
-func TestKeysOfTwoInstances(t *testing.T) {
+// Instances without their store send alerts of their own. The end resolves all of them, in
+// whatever order the instances reach the store again.
+func TestKeysOfSeveralInstances(t *testing.T) {
+	t.Parallel()
+	for _, cutOff := range [][]int{{1}, {0, 1, 2}, {2, 0, 1}} {
+		synctest.Test(t, func(t *testing.T) {
+			p, pd := newPager(t)
+			shared := alert.Memory()
+			var stores []*broken
+			var stops []func()
+			var alerters []*alert.Alerter
+			for i := range 3 {
+				s := &broken{Store: shared}
+				stores = append(stores, s)
+				db := during("db", true, 10*m, 2*h, down)
+				db.Shared = true
+				al, stop := serve(t, pd, alert.Options{Store: s, Instance: fmt.Sprint("pod-", i)}, db)
+				stops, alerters = append(stops, stop), append(alerters, al)
+			}
+			time.Sleep(5 * m)
+			for _, i := range cutOff {
+				stores[i].set(true)
+			}
+			time.Sleep(h)
+			if len(p.pages) < 2 {
+				t.Errorf("%v: open %v", cutOff, p.open)
+			}
+			for _, i := range cutOff {
+				stores[i].set(false)
+				if i == 1 { // a person acts before the next decision
+					if err := alerters[i].Silence(t.Context(), alert.Silence{Check: "db", Until: time.Now().Add(m)}); err != nil {
+						t.Error(err)
+					}
+				}
+				time.Sleep(2 * m)
+			}
+			pages := len(p.pages)
+			time.Sleep(3 * h)
+			for _, stop := range stops {
+				stop()
+			}
+			if len(p.open) != 0 || len(p.pages) != pages {
+				t.Errorf("%v: open %v, pages %q", cutOff, p.open, p.pages)
+			}
+		})
+	}
+}
+
+// Without the store, an instance that sees a shared check pass does not end the alert of one
+// that sees it fail.
+func TestCutOffInstanceEndsNoAlertOfAnother(t *testing.T) {
+	t.Parallel()
+	for _, fallback := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			p, pd := newPager(t)
+			shared := alert.Memory()
+			var stores []*broken
+			var stops []func()
+			for i, until := range []time.Duration{20 * m, 3 * h} { // pod-0 sees the end first
+				s := &broken{Store: shared}
+				stores = append(stores, s)
+				o := alert.Options{Store: s, Instance: fmt.Sprint("pod-", i)}
+				if fallback {
+					o.Store = alert.Fallback(s, alert.Memory(), o.Instance)
+				}
+				db := during("db", true, 10*m, until, down)
+				db.Shared = true
+				_, stop := serve(t, pd, o, db)
+				stops = append(stops, stop)
+			}
+			for range 4 {
+				time.Sleep(30 * m)
+				for _, s := range stores {
+					s.set(!s.cut)
+				}
+				if len(p.pages) != 1 || len(p.open) != 1 {
+					t.Errorf("fallback %v: pages %q, open %v", fallback, p.pages, p.open)
+				}
+			}
+			time.Sleep(2 * h)
+			for _, stop := range stops {
+				stop()
+			}
+			if len(p.pages) != 1 || len(p.open) != 0 {
+				t.Errorf("fallback %v: pages %q, open %v", fallback, p.pages, p.open)
+			}
+		})
+	}
+}
+
+// An alert that ends without the store, or at the moment when the store is back, has one
+// message about its end.
+func TestStoreAndCheckRecoverTogether(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ cut, back time.Duration }{
+		{10 * m, h},
+		{10 * m, h + 5*time.Second},
+		{10 * m, h + 10*time.Second},
+		{10 * m, h + 20*time.Second},
+		{12 * m, 2 * h},
+		{11*m + 40*time.Second, 2 * h}, // just after the alarm
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			mail, store := newLetters(), &broken{Store: alert.Memory()}
+			db := during("db", true, 10*m, h, down)
+			db.Shared = true
+			_, stop := serve(t, mail, alert.Options{Store: store}, db)
+			time.Sleep(c.cut)
+			store.set(true)
+			time.Sleep(c.back - c.cut)
+			store.set(false)
+			time.Sleep(h)
+			stop()
+			if len(mail.all()) != 2 || mail.containing("[RECOVERED] pos: db") != 1 {
+				t.Errorf("%v: %v", c, mail)
+			}
+		})
+	}
+}
+
+// A silence that ended while an instance was cut off from the store does not come back.
+func TestEndedSilenceStaysEnded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shared := alert.Memory()
+		store := &broken{Store: shared}
+		_, stopA := serve(t, newLetters(), alert.Options{Store: store, Instance: "pod-a"}, during("db", true, ever, ever, down))
+		b, stopB := serve(t, newLetters(), alert.Options{Store: shared, Instance: "pod-b"}, during("db", true, ever, ever, down))
+		silence := func(until time.Time) {
+			if err := b.Silence(t.Context(), alert.Silence{Until: until}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		silence(time.Now().Add(24 * h))
+		time.Sleep(10 * m)
+		store.set(true)
+		time.Sleep(10 * m)
+		silence(time.Now())
+		store.set(false)
+		time.Sleep(10 * m)
+		if left, err := b.Silences(t.Context()); err != nil || len(left) != 0 {
+			t.Errorf("%+v %v", left, err)
+		}
+		stopA()
+		stopB()
+	})
+}
+
+// An instance that is cut off does not send what it knew about the others.
+func TestCutOffInstanceTellsNothingOld(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p, pd := newPager(t)
 		shared := alert.Memory()
-		var stores []*broken
-		var stops []func()
-		for i := range 2 {
-			s := &broken{Store: shared}
-			stores = append(stores, s)
-			db := during("db", true, 10*m, 2*h, down)
-			db.Shared = true
-			_, stop := serve(t, pd, alert.Options{Store: s, Instance: fmt.Sprint("pod-", i)}, db)
-			stops = append(stops, stop)
-		}
+		fine := during("db", true, ever, ever, down)
+		stores := []*broken{{Store: shared}, {Store: shared}}
+		_, stopA := serve(t, pd, alert.Options{Store: stores[0], Instance: "pod-a"}, fine)
+		_, kill := serve(t, pd, alert.Options{Store: stores[1], Instance: "pod-b"}, fine)
 		time.Sleep(5 * m)
+		start := time.Now()
+		p.down = func() bool { return time.Since(start) < h }
 		stores[1].set(true)
-		time.Sleep(h)
-		if len(p.pages) < 2 {
-			t.Errorf("open %v", p.open)
-		}
-		stores[1].set(false)
+		kill()
+		time.Sleep(10 * m) // pod-a finds it lost, and the pager does not answer
+		stores[0].set(true)
+		_, stopB := serve(t, pd, alert.Options{Store: shared, Instance: "pod-b"}, fine)
 		time.Sleep(3 * h)
-		for _, stop := range stops {
-			stop()
+		for _, page := range p.pages {
+			if page != "warning pos: pod-a: LOST" && page != "error pos: pod-a: LOST" { // it is the one that is cut off
+				t.Errorf("pages %q", p.pages)
+			}
 		}
+		stores[0].set(false)
+		time.Sleep(h)
+		stopA()
+		stopB()
 		if len(p.open) != 0 {
 			t.Errorf("open %v", p.open)
 		}

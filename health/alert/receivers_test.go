@@ -285,6 +285,29 @@ func TestLanguagesAndTemplates(t *testing.T) {
 	}
 }
 
+// A template that New accepts and that fails on an alert costs its text, and not the alert.
+func TestFailingTemplate(t *testing.T) {
+	t.Parallel()
+	for _, texts := range []alert.Templates{
+		{Subject: "{{index (index .News 0).Values 0}}"},
+		{Subject: "mine", Text: "{{index (index .Open 0).Links 0}}"},
+		{HTML: "{{range .News}}{{index .Values 0}}{{end}}"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			mail := newLetters()
+			al, log, stop := watched(t, mail, alert.Options{Templates: &texts}, during("db", true, 0, h, down))
+			time.Sleep(2 * h)
+			stop()
+			if got := mail.subjects(); len(got) != 2 || got[0] != "[UNHEALTHY] pos: db" || !strings.HasPrefix(mail.all()[0].Text, "NEW db: FAIL") {
+				t.Errorf("%+v: %v", texts, mail)
+			}
+			if al.Stats().Sent != 2 || log.containing("Templates fail on this message") != 2 {
+				t.Errorf("%+v: %+v %v", texts, al.Stats(), log.n)
+			}
+		})
+	}
+}
+
 func TestReceiverErrors(t *testing.T) {
 	reg, err := health.New([]health.Check{during("db", true, 0, h, down)}, &health.Options{Logger: discard})
 	if err != nil {

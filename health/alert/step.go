@@ -27,12 +27,8 @@ func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wa
 			a.log.ErrorContext(ctx, "alert: starting from what this process knows", "error", err)
 			d = a.known()
 		}
-		a.mu.Lock()
-		if a.unsaved {
-			d.absorb(a.local.clone())
-		}
-		a.mu.Unlock()
 		a.checkConflict(ctx, d, r)
+		a.rejoin(d, now)
 		plans, wake = a.step(d, snap, now, r, outcomes)
 		return a.write(d)
 	})
@@ -44,7 +40,7 @@ func (a *Alerter) look(ctx context.Context, snap *health.Snapshot, r *rules) (wa
 		a.mu.Lock()
 		a.unsaved, a.speakFrom, a.busySince = storeErr != nil, time.Time{}, time.Time{}
 		if storeErr == nil {
-			a.cutOff, a.wrote = false, true
+			a.cutOff, a.wrote, a.written = false, true, now
 		}
 		a.mu.Unlock()
 		if storeErr != nil {

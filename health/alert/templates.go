@@ -12,7 +12,8 @@ import (
 
 // Templates replace the texts of messages. Each template gets a [Content]. An empty one
 // keeps the text of the language. New rejects a template that cannot be parsed or that
-// fails on an example.
+// fails on an example. If a template fails on a message, the message has the texts of the
+// language, and the failure is logged.
 type Templates struct {
 	// Subject and Text are templates of text/template.
 	Subject, Text string
@@ -25,6 +26,8 @@ type texts struct {
 	subject, text *template.Template
 	html          *htmltemplate.Template
 }
+
+var standardTexts = &texts{text: plainText, html: htmlText}
 
 func parseTexts(t *Templates) (*texts, error) {
 	x := &texts{text: plainText, html: htmlText}

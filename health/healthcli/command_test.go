@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -458,13 +459,25 @@ func TestTimeoutOfOneCheck(t *testing.T) {
 // them stay open meanwhile.
 func TestAlertAboutChecksThatCannotBeCreated(t *testing.T) {
 	t.Parallel()
+	for name, fail := range map[string]func() error{
+		"error":              func() error { return errors.New("dial postgres://pos:S3cr3t@10.0.0.7: refused") },
+		"typed nil":          func() error { var e *url.Error; return e },
+		"panics":             func() error { panic("dial postgres://pos:S3cr3t@10.0.0.7: refused") },
+		"ends its goroutine": func() error { runtime.Goexit(); return nil },
+	} {
+		t.Run(name, func(t *testing.T) { alertAboutChecks(t, fail) })
+	}
+}
+
+func alertAboutChecks(t *testing.T, fail func() error) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, turns{"disk": {health.Fail}})
 		l.Alert.Store, l.Alert.Service, l.Alert.Reminders = alert.Memory(), "pos", []time.Duration{1000 * time.Hour}
 		create, calls, fails := l.Registry, 0, 0
 		l.Registry = func(ctx context.Context) (*health.Registry, error) {
 			if calls++; calls <= fails {
-				return nil, errors.New("dial postgres://pos:S3cr3t@10.0.0.7: refused")
+				return nil, fail()
 			}
 			return create(ctx)
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/internal/foreign"
 )
 
 // startCheck is the name of the alert about checks that cannot be created.
@@ -37,11 +38,15 @@ func (c *Command) create(ctx context.Context, timeout time.Duration) (*health.Re
 	}
 	done := make(chan created, 1)
 	go func() {
-		reg, err := c.Registry(limited)
-		if err == nil && reg == nil {
-			err = errors.New("there is no registry")
+		var r created
+		fault := foreign.Call(func() { r.reg, r.err = c.Registry(limited) })
+		switch r.err = foreign.Error(r.err); {
+		case fault != nil:
+			r.err = fmt.Errorf("the function that creates the checks %w", fault)
+		case r.err == nil && r.reg == nil:
+			r.err = errors.New("there is no registry")
 		}
-		done <- created{reg, err}
+		done <- r
 	}()
 	select {
 	case r := <-done:

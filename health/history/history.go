@@ -70,6 +70,9 @@ const (
 	defaultKeep = 90 * 24 * time.Hour
 	lostAfter   = 5 * time.Minute    // an instance that has not saved for this long is shown as lost
 	lostFor     = 7 * 24 * time.Hour // how long it is shown
+	// deleteAfter is how long a process runs before it deletes old days. By then a clock that
+	// was wrong at the start is right, and days that only seemed to be old are kept.
+	deleteAfter = time.Hour
 )
 
 // History counts the results of a registry. All methods are safe for concurrent use.
@@ -79,6 +82,7 @@ type History struct {
 	opts                Options
 	log                 *slog.Logger
 	key                 []byte // of the cookies, or nil without a password
+	born                time.Time
 	logins, knownLogins tries
 
 	saving sync.Mutex
@@ -144,7 +148,7 @@ func New(reg *health.Registry, store Store, opts *Options) (*History, error) {
 		o.Title = o.Instance
 	}
 	h := &History{
-		reg: reg, store: store, opts: o, log: o.Logger, key: cookieKey(o.PasswordHash),
+		reg: reg, store: store, opts: o, log: o.Logger, key: cookieKey(o.PasswordHash), born: time.Now(),
 		days: map[dayKey]*day{}, dirty: map[string]bool{}, seen: map[string]now{},
 	}
 	reg.AddTrace(&health.Trace{RunDone: h.record})
@@ -335,6 +339,7 @@ func (h *History) save(ctx context.Context) error {
 	compactBefore := snap.Time.Add(-48 * time.Hour).UTC().Format(time.DateOnly)
 	for k, d := range h.days {
 		switch {
+		case k.date < oldest && time.Since(h.born) < deleteAfter: // by the monotonic clock
 		case k.date < oldest:
 			documents[keyOf(k)] = nil
 			delete(h.days, k)

@@ -145,6 +145,33 @@ func TestNinetyDaysSurviveRestarts(t *testing.T) {
 	require.Less(t, total, int64(2<<20), "two checks, 90 days")
 }
 
+// A process that starts with a clock that is far ahead deletes no day of any instance.
+func TestClockThatIsAheadAtTheStart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	store, err := history.Files(dir)
+	require.NoError(t, err)
+	synctest.Test(t, func(t *testing.T) {
+		days := func() int {
+			found, err := store.Load(t.Context(), "day/2000-01-0")
+			require.NoError(t, err)
+			return len(found)
+		}
+		run := func(name string, d time.Duration) {
+			s := newService(t, store, name)
+			time.Sleep(d)
+			s.stop()
+		}
+		run("pod-a", 47*time.Hour)
+		require.Equal(t, 2, days())
+		time.Sleep(200 * 24 * time.Hour) // what the next process sees
+		run("pod-b", 30*time.Minute)
+		require.Equal(t, 2, days(), "its clock may be wrong")
+		run("pod-b", 2*time.Hour)
+		require.Equal(t, 0, days(), "too old")
+	})
+}
+
 // Instances come and go with each deployment. One that was stopped is gone, one that was killed is
 // lost for a week, whatever its clock said, and a wrong clock makes no instance lost.
 func TestInstancesComeAndGo(t *testing.T) {
