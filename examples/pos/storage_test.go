@@ -158,9 +158,10 @@ var tabDays = []day{
 		first()
 		b.until("!document.getElementById('drop').hidden")
 		b.click("#drop")
-		b.says("#outcome", "not")
+		b.says("#outcome", "This was not sold")
+		b.ring(2)
 		b.sells()
-		b.shop.sold(goods(1))
+		b.shop.sold(goods(1, 2))
 	}},
 	{"a card in the tab that did not sell", func(b *browser) {
 		b.ring(1)
