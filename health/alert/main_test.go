@@ -8,6 +8,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testserver.MostlyWaits()
+	testserver.MostlyWaits(3)
 	os.Exit(m.Run())
 }
