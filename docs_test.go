@@ -10,6 +10,59 @@ import (
 	"testing"
 )
 
+// TestDependenciesAreListed compares docs/dependencies.md with what the modules require themselves.
+func TestDependenciesAreListed(t *testing.T) {
+	document, err := os.ReadFile("docs/dependencies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, _, _ := strings.Cut(string(document), "## Considered and refused")
+	used := map[string]bool{} // the names in the first columns
+	for line := range strings.Lines(tables) {
+		if cells := strings.Split(line, "|"); len(cells) > 2 {
+			for i, name := range strings.Split(cells[1], "`") {
+				if i%2 == 1 && strings.Contains(name, "/") {
+					used[name] = false
+				}
+			}
+		}
+	}
+	var files []string
+	for _, pattern := range []string{"go.mod", "contrib/*/go.mod", "examples/go.mod", "internal/*/go.mod"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, found...)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			words := strings.Fields(strings.TrimPrefix(line, "require "))
+			if len(words) != 2 || !strings.HasPrefix(words[1], "v") || strings.HasPrefix(words[0], "github.com/mainstay-go/") {
+				continue // no requirement, an indirect one, or our own
+			}
+			listed := false
+			for name := range used {
+				if strings.HasPrefix(strings.TrimPrefix(words[0], "github.com/")+"/", name+"/") {
+					used[name], listed = true, true
+				}
+			}
+			if !listed {
+				t.Errorf("%s requires %s, which docs/dependencies.md does not list", file, words[0])
+			}
+		}
+	}
+	for name, is := range used {
+		if !is {
+			t.Errorf("docs/dependencies.md lists %s, which no module requires", name)
+		}
+	}
+}
+
 // TestArchitectureListsPackages compares the list in docs/architecture.md with the packages
 // that users can import.
 func TestArchitectureListsPackages(t *testing.T) {

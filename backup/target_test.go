@@ -319,6 +319,7 @@ func (w zeroWriter) Write(p []byte) (int, error) { return w.to.Write(make([]byte
 // TestTargetHangs has one target that obeys its context late and one that never returns:
 // neither holds up the run, the other target, or the retention here.
 func TestTargetHangs(t *testing.T) {
+	t.Parallel()
 	grace := targetGrace
 	targetGrace = 2 * time.Second // within which the polite one returns, on a busy machine too
 	defer func() { targetGrace = grace }()

@@ -245,6 +245,7 @@ func (forgetful) Capabilities() driver.Capabilities {
 }
 
 func TestDecorators(t *testing.T) {
+	t.Parallel()
 	var calls atomic.Int64
 	cachetest.Decorator(t, func(s driver.Store) driver.Store { return counting{s, &calls} })
 	if calls.Load() == 0 {

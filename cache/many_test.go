@@ -102,6 +102,7 @@ func TestManyKeys(t *testing.T) {
 
 // TestManyKeysFail: an error is of the keys that are not in the result.
 func TestManyKeysFail(t *testing.T) {
+	t.Parallel()
 	onTiers(t, func(t *testing.T, open func() *cache.Typed[string]) {
 		ctx, c := t.Context(), open()
 		db := &source{values: map[string]string{"a": "1"}, err: errSource}
@@ -135,6 +136,7 @@ func TestManyKeysFail(t *testing.T) {
 // TestManyKeysShareLoads has batches and single readers want overlapping keys: each key
 // is loaded once.
 func TestManyKeysShareLoads(t *testing.T) {
+	t.Parallel()
 	onTiers(t, func(t *testing.T, open func() *cache.Typed[string]) {
 		ctx, c := t.Context(), open()
 		var loads [60]atomic.Int32

@@ -96,11 +96,13 @@ func (s *mapStore) breakDown(err error) {
 }
 
 func TestSuiteOnAGoodStore(t *testing.T) {
+	t.Parallel()
 	cachetest.Run(t, cachetest.Harness{New: func(testing.TB) driver.Store { return driver.Local(newMapStore(), nil) }})
 }
 
 // TestSuiteCatchesBrokenStores gives the suite stores with one fault each.
 func TestSuiteCatchesBrokenStores(t *testing.T) {
+	t.Parallel()
 	for name, wrap := range map[string]func(*mapStore) driver.Simple{
 		"keeps the caller's slice": func(s *mapStore) driver.Simple { return aliasing{s} },
 		"never expires":            func(s *mapStore) driver.Simple { return immortal{s} },
@@ -109,9 +111,12 @@ func TestSuiteCatchesBrokenStores(t *testing.T) {
 		"cuts keys":                func(s *mapStore) driver.Simple { return cutsKeys{s} },
 		"keeps the older":          func(s *mapStore) driver.Simple { return keepsOlder{s} },
 	} {
-		if cachetest.Check(t, cachetest.Harness{New: func(testing.TB) driver.Store { return driver.Local(wrap(newMapStore()), nil) }}) == nil {
-			t.Errorf("a store that %s passed", name)
-		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if cachetest.Check(t, cachetest.Harness{New: func(testing.TB) driver.Store { return driver.Local(wrap(newMapStore()), nil) }}) == nil {
+				t.Error("the store passed")
+			}
+		})
 	}
 }
 

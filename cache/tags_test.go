@@ -261,6 +261,7 @@ func TestTTLOfACallAndOfALoad(t *testing.T) {
 // TestLateTagOfAnOldValue: an old value whose tag only its load knew is not served after
 // InvalidateTags: not if the next load fails, takes long, or failed a moment ago.
 func TestLateTagOfAnOldValue(t *testing.T) {
+	t.Parallel()
 	for _, many := range []bool{false, true} {
 		onStores(t, func(t *testing.T, store driver.Store) { lateTagOfAnOldValue(t, store, many) })
 		t.Run("memory only", func(t *testing.T) { lateTagOfAnOldValue(t, nil, many) })

@@ -67,6 +67,7 @@ return {bad, seen};
 })()`
 
 func TestPageInABrowser(t *testing.T) {
+	t.Parallel()
 	b := newBrowser(t)
 	url := shownPage(t)
 	for scheme, ground := range map[string]string{"light": "rgb(244, 245, 247)", "dark": "rgb(15, 19, 23)"} {
@@ -109,6 +110,7 @@ return {Text: e.textContent, Outline: s.outlineStyle, Width: parseFloat(s.outlin
 // Nothing is wider than the screen, and the rows stay a table for those who hear
 // the page, from a phone to a desk and with text of twice the size.
 func TestPageAtEveryWidthAndTextSize(t *testing.T) {
+	t.Parallel()
 	url := shownPage(t)
 	for _, size := range []int{16, 32} {
 		b := newBrowser(t, fmt.Sprintf("--blink-settings=defaultFontSize=%d", size)) // a reader's own setting
@@ -190,6 +192,7 @@ func uptimePage(t *testing.T) (url string) {
 }
 
 func TestUptimePageInABrowser(t *testing.T) {
+	t.Parallel()
 	url := uptimePage(t)
 	b := newBrowser(t)
 	for _, path := range []string{"", "?all"} {

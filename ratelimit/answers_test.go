@@ -253,10 +253,11 @@ func TestShadowNeitherRefusesNorDelays(t *testing.T) {
 // Failures are counted before their handlers have answered, so that tries sent at once
 // gain nothing; those that panic stay counted, and early hints are no answer.
 func TestRefundCannotBeOutrun(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it waits for seconds; run it without -short")
-	}
 	t.Parallel()
+	synctest.Test(t, refundCannotBeOutrun)
+}
+
+func refundCannotBeOutrun(t *testing.T) {
 	rule := Rule{Limiter: memory(t, hourly("login", 5), nil), Key: constant("k"), FailuresOnly: true}
 	var handled, denied atomic.Int32
 	answer := make(chan struct{})

@@ -12,7 +12,8 @@
 //   - 0: good
 //   - 1: the backup failed and was not published, or check found an interrupted restore
 //   - 2: wrong usage or settings
-//   - 3: published, but a later step failed or the backup is suspect; check: a target is not up to date
+//   - 3: published, but a later step failed or the backup is suspect; check: the newest backup is suspect,
+//     or a target is not up to date
 //   - 4: a verification or a restore test failed, or a stored backup is damaged
 //   - 5: another run holds the lock
 //   - 6: check found no recent backup or no recent restore test

@@ -266,7 +266,7 @@ func (c *command) prune(ctx context.Context, args []string) error {
 
 func (c *command) pin(ctx context.Context, args []string) error {
 	var remove bool
-	c.flags.BoolVar(&remove, "remove", false, "let retention have it again")
+	c.flags.BoolVar(&remove, "remove", false, "let retention delete it again")
 	rest, done, err := c.parse(ctx, args)
 	if err != nil {
 		return err

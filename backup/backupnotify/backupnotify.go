@@ -420,12 +420,12 @@ func (n *Notices) update(ctx context.Context, decide func(*update)) error {
 	data, put, err := n.load(ctx)
 	if err != nil {
 		// A second message is better than no message.
-		n.opts.Logger.WarnContext(ctx, "backupnotify: what was told is not known", "job", n.job, "error", err)
+		n.opts.Logger.WarnContext(ctx, "backupnotify: the last notification cannot be read", "job", n.job, "error", err)
 	}
 	var changed []byte // nil: the state stays
 	defer func() {     // also after a panic, which must not keep the state locked
 		if err := put(changed); err != nil {
-			n.opts.Logger.WarnContext(ctx, "backupnotify: what was told could not be remembered", "job", n.job, "error", err)
+			n.opts.Logger.WarnContext(ctx, "backupnotify: the notification could not be recorded, and may be sent again", "job", n.job, "error", err)
 		}
 	}()
 	u := &update{n: n, now: n.now()}

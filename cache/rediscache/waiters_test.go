@@ -15,6 +15,7 @@ import (
 
 	"github.com/mainstay-go/mainstay/cache"
 	"github.com/mainstay-go/mainstay/cache/rediscache"
+	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
 // counted is a process whose commands are counted, except those of the log.
@@ -194,9 +195,7 @@ func TestLoaderDies(t *testing.T) {
 // TestLongLoad: a load that takes several leases costs a waiter one command for each lease.
 func TestLongLoad(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("takes seconds")
-	}
+	testserver.NeedsLong(t)
 	addr := redisServer(t).Addr()
 	a, b := newCounted(t, addr), newCounted(t, addr)
 	began := make(chan struct{})

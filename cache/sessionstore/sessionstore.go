@@ -30,7 +30,7 @@ const DB = 2
 // Errors for errors.Is.
 var (
 	// ErrUnavailable means that Redis did not reply. Reject the request.
-	ErrUnavailable = errors.New("sessionstore: Redis cannot be asked who is logged in")
+	ErrUnavailable = errors.New("sessionstore: Redis does not respond, so no session can be read")
 	// ErrEnded means that the session does not exist, or no longer exists.
 	ErrEnded = errors.New("sessionstore: the session has ended")
 	// ErrConflict means that another request saved the session since it was read. Read it

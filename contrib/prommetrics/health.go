@@ -53,7 +53,7 @@ var (
 	checkLastPassed = desc("health_check_last_success_timestamp_seconds", "When the check passed last.", "check")
 	checkValue      = desc("health_check_value", "Last measured value.", "check", "name", "component", "unit")
 	checkLimit      = desc("health_check_value_limit", "Threshold of a measured value.", "check", "name", "component", "level")
-	stateChanges    = desc("health_state_changes_total", "Changes that listeners were told.")
+	stateChanges    = desc("health_state_changes_total", "Changes that listeners received.")
 	droppedChanges  = desc("health_dropped_changes_total", "Changes that slow listeners missed.")
 )
 

@@ -55,7 +55,7 @@ health_ready 0
 # HELP health_status State of the whole: 0 pass, 1 warn, 2 fail.
 # TYPE health_status gauge
 health_status 2
-# HELP health_state_changes_total Changes that listeners were told.
+# HELP health_state_changes_total Changes that listeners received.
 # TYPE health_state_changes_total counter
 health_state_changes_total 4
 `

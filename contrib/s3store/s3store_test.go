@@ -24,6 +24,7 @@ import (
 )
 
 func TestStorageSuite(t *testing.T) {
+	t.Parallel()
 	client := clientOf(t, start(t), secretKey)
 	for name, locking := range map[string]bool{"plain bucket": false, "bucket with object lock": true} {
 		t.Run(name, func(t *testing.T) {
@@ -244,6 +245,7 @@ func silent(t testing.TB) string {
 }
 
 func TestHungServer(t *testing.T) {
+	t.Parallel()
 	s := open(t, clientOf(t, silent(t), secretKey), "bucket", &Options{Timeout: 200 * time.Millisecond, Stall: 200 * time.Millisecond})
 	done := make(chan struct{})
 	go func() {
@@ -282,6 +284,7 @@ func through(t testing.TB, addr string, handle func(w http.ResponseWriter, r *ht
 }
 
 func TestStalledTransfers(t *testing.T) {
+	t.Parallel()
 	addr := start(t)
 	direct := clientOf(t, addr, secretKey)
 	name := bucket(t, direct, false)

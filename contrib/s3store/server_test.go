@@ -35,6 +35,7 @@ var gateway struct {
 }
 
 func TestMain(m *testing.M) {
+	testserver.MostlyWaits(3)
 	code := m.Run()
 	if gateway.process != nil {
 		_ = gateway.process.Kill()

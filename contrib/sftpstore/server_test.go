@@ -62,6 +62,7 @@ func daemon(t testing.TB) (*testserver.SSHServer, *ssh.ClientConfig) {
 
 // TestSSHD shares one sshd among tests that each have a folder of their own.
 func TestSSHD(t *testing.T) {
+	t.Parallel()
 	server, login := daemon(t)
 	t.Run("job", func(t *testing.T) { jobThroughSSHD(t, server, login) })
 	t.Run("wrong host key", func(t *testing.T) {

@@ -58,10 +58,11 @@ func limitInMemory(ctx context.Context, mux *http.ServeMux, api http.Handler) er
 	return errors.Join(err, use(r))
 }
 
-func limitOnRedis() error {
+func limitOnRedis(ctx context.Context) error {
 	store, err := redislimit.New(redis.NewUniversalClient(redislimit.ClientOptions("127.0.0.1:6379")), nil)
-	limiter, err := store.Limiter(ratelimit.API(), nil)
-	return errors.Join(err, use(limiter))
+	shared, err := store.Limiter(ratelimit.API(), nil) // 100 in any hour; give it to the rule instead of limiter
+	go store.Run(ctx)                                  // counts the instances, and reports a Redis that evicts
+	return errors.Join(err, use(shared))
 }
 
 func countFailures(r *http.Request, limiter ratelimit.Limiter, address ratelimit.KeyFunc) error {
@@ -94,7 +95,8 @@ func operateLimits(ctx context.Context, mux *http.ServeMux, guard *loginguard.Gu
 	return err
 }
 
-func guardLogin(mux *http.ServeMux, secret []byte, onRedis func(ratelimit.Policy) (ratelimit.Limiter, error), login http.Handler) error {
+func guardLogin(mux *http.ServeMux, onRedis func(ratelimit.Policy) (ratelimit.Limiter, error), login http.Handler) error {
+	secret, err := loginguard.SecretFile("/var/lib/shop/login.key") // or 32 random bytes from the settings
 	guard, err := loginguard.New(secret, &loginguard.Options{Limiter: onRedis})
 	mux.Handle("POST /login/", guard.Wrap(login))
 	return err
@@ -119,7 +121,16 @@ func leaseUnits(ctx context.Context, store *redislimit.Store) error {
 	return err
 }
 
-func checkHealth(ctx context.Context, mux *http.ServeMux, db *sql.DB, rdb redis.UniversalClient, listBackups func(context.Context) ([]health.Backup, error), token string) error {
+func checkHealth(ctx context.Context, mux *http.ServeMux, db *sql.DB, rdb redis.UniversalClient, job *backup.Job, token string) error {
+	listBackups := func(ctx context.Context) (list []health.Backup, err error) {
+		entries, err := job.List(ctx)
+		for _, e := range entries {
+			if e.State == backup.Good {
+				list = append(list, health.Backup{Time: e.Time(), Size: e.Manifest.Size, Verified: e.Verified, Restored: e.Restored()})
+			}
+		}
+		return list, err
+	}
 	reg, err := health.New([]health.Check{
 		health.Database("database", db, nil),
 		redischeck.New("cache", rdb, nil),
@@ -222,13 +233,14 @@ func spoolMessages(ctx context.Context, mail, slack notify.Notifier) error {
 	return nil
 }
 
-func backUpNightly(ctx context.Context, db *sql.DB, notices *backupnotify.Notices) error {
+func backUpNightly(ctx context.Context, db *sql.DB, mail notify.Notifier) error {
 	folder, err := backup.NewFolder("/var/backups/shop")
 	job, err := backup.New("shop", sqlite.New(db), folder, nil)
+	notices, err := backupnotify.New("shop", mail, nil) // mail: notify.NewEmailFromURL, or another channel
 	at, err := schedule.ParseDaily("02:00", time.Local)
 	nightly, err := schedule.New(at, func(ctx context.Context) error {
 		run, err := job.Backup(ctx)
-		if failed := notices.Ran(ctx, run, err); failed != nil { // backupnotify.New("shop", mail, …)
+		if failed := notices.Ran(ctx, run, err); failed != nil {
 			slog.Error("the notification was not sent", "error", failed)
 		}
 		return err

@@ -75,7 +75,7 @@ func newService(db *sql.DB, data string) (*health.Registry, *schedule.Scheduler,
 	nightly, err := schedule.New(at, func(ctx context.Context) error {
 		_, err := job.Backup(ctx)
 		return err
-	}, nil)
+	}, &schedule.Options{LastGood: job.LastGood}) // repeats a night that the process missed
 	if err != nil {
 		return nil, nil, nil, err
 	}

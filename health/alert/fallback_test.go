@@ -29,6 +29,7 @@ func TestFallbackTellsEachOutageOnce(t *testing.T) {
 	}{{"server", true, false}, {"server alone", true, false}, {"command", false, true}, {"both", true, true}} {
 		spare := filepath.Join(t.TempDir(), "alerts.json")
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				main, box := &counting{Store: Memory()}, &inbox{}
 				o := Options{Instance: "pos-1", Reminders: []time.Duration{100 * time.Hour}}

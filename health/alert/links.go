@@ -121,12 +121,12 @@ func (a *Alerter) Handler() http.Handler {
 		v := linkView{Alert: subjectName(al.Check, al.Instance) + " is " + al.State, Output: a.reg.Scrub(al.Output), AckBy: a.reg.Scrub(al.AckBy)}
 		switch act {
 		case actAcknowledge:
-			v.Button, v.Text = "Acknowledge", "Reminders and escalations end. You are told when it is over."
+			v.Button, v.Text = "Acknowledge", "Reminders and escalations end. A message is sent when it is over."
 			if al.State == string(lost) {
 				v.Button, v.Text = "Close", "The instance stays away for good. The alert ends."
 			}
 		case actSilence:
-			v.Button, v.Text = "Silence for 2 hours", "No messages about this alert until then. What lasts longer is told afterwards."
+			v.Button, v.Text = "Silence for 2 hours", "No messages about this alert until then. If it lasts longer, a message is sent afterwards."
 		default:
 			a.linkPage(w, http.StatusForbidden, linkView{Text: "This link does nothing that is known here."})
 			return

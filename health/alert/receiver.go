@@ -91,7 +91,7 @@ func (o *Options) receivers(to notify.Notifier) ([]*receiver, error) {
 			return nil, err
 		}
 		if seen[r.Name] {
-			return nil, fmt.Errorf("alert: there are two receivers named %q; the names identify what each was told", r.Name)
+			return nil, fmt.Errorf("alert: there are two receivers named %q; the name identifies its delivery state", r.Name)
 		}
 		seen[r.Name] = true
 		all = append(all, r)

@@ -31,7 +31,7 @@ type Store interface {
 }
 
 // ErrBusy is the error of a [Store] that another process uses.
-var ErrBusy = errors.New("alert: another process is deciding; it will speak for this one")
+var ErrBusy = errors.New("alert: another process holds the store, and sends the messages")
 
 // ErrStandby is the error of a [Store] of a process that must send nothing, because the service
 // has chosen another one for it. The alerter waits for as long as the store returns it.

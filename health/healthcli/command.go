@@ -65,7 +65,7 @@ func (c *Command) parse(args []string, out io.Writer) (flags, error) {
 	var f flags
 	set := flag.NewFlagSet(orDefault(c.Name, "health"), flag.ContinueOnError)
 	set.SetOutput(io.Discard)
-	set.BoolVar(&f.notify, "notify", false, "tell people about problems, after re-runs have confirmed them, and about their end")
+	set.BoolVar(&f.notify, "notify", false, "send messages about problems, after re-runs have confirmed them, and about their end")
 	set.BoolVar(&f.testNotify, "test-notify", false, "send a test message and do nothing else")
 	set.BoolVar(&f.verbose, "verbose", false, "print every check, not only problems")
 	set.BoolVar(&f.json, "json", false, "print JSON")
@@ -73,7 +73,7 @@ func (c *Command) parse(args []string, out io.Writer) (flags, error) {
 	set.DurationVar(&f.timeout, "timeout", 30*time.Second, "a check without an answer after this long fails, re-runs not counted")
 	set.IntVar(&f.retries, "retries", 2, "with --notify or if given: re-runs of a bad check before it counts")
 	set.DurationVar(&f.retryWait, "retry-wait", 10*time.Second, "pause before a re-run")
-	set.StringVar(&f.state, "state", "", "`file` that remembers what people were told")
+	set.StringVar(&f.state, "state", "", "`file` with the state of the alerts")
 	set.DurationVar(&f.silence, "silence", 0, "send nothing about the checks (all, or those of --only) for this long, and do nothing else")
 	set.BoolVar(&f.alerts, "alerts", false, "list the open alerts and do nothing else")
 	set.StringVar(&f.ack, "ack", "", "acknowledge an `alert` (its ID, a check, or check@instance) and do nothing else")
@@ -263,7 +263,7 @@ func (c *Command) alerter(reg *health.Registry, f flags) (*alert.Alerter, error)
 		opts.Store = alert.File(f.state)
 	}
 	if opts.Store == nil {
-		return nil, errors.New("--notify, --silence, --alerts and --ack need --state FILE to remember what people were told; else every run would tell them again")
+		return nil, errors.New("--notify, --silence, --alerts and --ack need --state FILE for the state of the alerts; without it every run would send the same messages")
 	}
 	if f.manages() { // sends no message and works without a channel
 		opts.Receivers = nil

@@ -105,6 +105,7 @@ func memory(t *testing.T) history.Store {
 // Uptime and latency of 90 days are there after restarts, bounded, and seen by every
 // instance.
 func TestNinetyDaysSurviveRestarts(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	store, err := history.Files(dir)
 	require.NoError(t, err)
@@ -175,6 +176,7 @@ func TestClockThatIsAheadAtTheStart(t *testing.T) {
 // Instances come and go with each deployment. One that was stopped is gone, one that was killed is
 // lost for a week, whatever its clock said, and a wrong clock makes no instance lost.
 func TestInstancesComeAndGo(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	store, err := history.Files(dir)
 	require.NoError(t, err)

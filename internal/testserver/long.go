@@ -25,12 +25,12 @@ func Sample(few, n int) int {
 	return few
 }
 
-// MostlyWaits lets three tests of a package run at once for each core, from TestMain: for a package
+// MostlyWaits lets n tests of a package run at once for each core, from TestMain: for a package
 // whose tests wait for servers and clocks more than they compute. With the race detector they
 // compute more, so it has no effect there. The flag -parallel of a run takes precedence.
-func MostlyWaits() {
+func MostlyWaits(n int) {
 	if !raceDetector {
-		_ = flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0))) // it is a number
+		_ = flag.Set("test.parallel", strconv.Itoa(n*runtime.GOMAXPROCS(0))) // it is a number
 	}
 }
 

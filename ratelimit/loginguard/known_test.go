@@ -134,7 +134,7 @@ func TestOneStrikeAnExhaustion(t *testing.T) {
 		require.Equal(t, []time.Duration{4 * time.Second, 8 * time.Second}, penalties())
 	}
 	t.Run("memory", func(t *testing.T) { synctest.Test(t, func(t *testing.T) { strikes(t, nil) }) })
-	t.Run("redis", func(t *testing.T) { strikes(t, onRedis(t)) })
+	t.Run("redis", func(t *testing.T) { testserver.NeedsLong(t); strikes(t, onRedis(t)) })
 }
 
 // A failure that was in flight shortens no block of an operator.

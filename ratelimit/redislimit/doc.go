@@ -7,9 +7,10 @@
 // A decision is one script in one round trip on the clock of the Redis server, for
 // several policies at once where their keys share a slot. It works with Redis 6.2 and
 // later: standalone, Sentinel, Cluster, Ring. The store connects with the first
-// decision. A Redis that refuses connections, hangs or is paused delays a request by at most
-// [Options.Timeout], and by microseconds after the circuit breaker has opened. The
-// [ratelimit.FailureMode] of each policy applies then.
+// decision. A Redis that hangs delays a request by at most one and a half times
+// [Options.Timeout]. The circuit breaker opens after [Options.BreakerFailures] such requests.
+// Then a request takes microseconds, except one in about two seconds that tries again. The
+// [ratelimit.FailureMode] of each policy applies to all of them.
 //
 // # Guarantees
 //

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 		burstFromHere(addr)
 		return
 	}
-	testserver.MostlyWaits()
+	testserver.MostlyWaits(6)
 	leakcheck.MainOfServers(m) // fails if a test leaves a goroutine behind
 }
 

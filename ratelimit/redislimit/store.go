@@ -295,7 +295,7 @@ func (s *Store) Run(ctx context.Context) error {
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Timeout)
 			defer cancel()
 			if _, err := s.eval(last, leaveScript, []string{s.beatKey()}, s.id); err != nil {
-				s.opts.Logger.InfoContext(ctx, "redislimit: Redis was not told that this instance ends; it counts as one for another minute", "error", err)
+				s.opts.Logger.InfoContext(ctx, "redislimit: Redis did not receive the end of this instance; it counts as one for another minute", "error", err)
 			}
 			return nil
 		}

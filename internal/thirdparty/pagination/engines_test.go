@@ -163,6 +163,7 @@ func salesKeyset(t testing.TB, closed keyset.Nulls) *keyset.Keyset[sale] {
 
 // The lists of the walks are not verified: the walks are the proof.
 func TestMain(m *testing.M) {
+	testserver.MostlyWaits(3)
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	os.Exit(m.Run())
 }

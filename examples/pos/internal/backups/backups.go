@@ -263,7 +263,7 @@ func Schedule(job *backup.Job, s *settings.Settings, notices *backupnotify.Notic
 		}
 		if notices != nil && ctx.Err() == nil { // a server that stops is no failure
 			if err := notices.Ran(ctx, report, err); err != nil {
-				logger.Error("nobody could be told of the backup", "error", err)
+				logger.Error("the notification of the backup could not be sent", "error", err)
 			}
 		}
 		return err

@@ -7,6 +7,7 @@ import (
 
 // TestCancelKey cancels keys over HTTP. The limit of the pages does not refuse it.
 func TestCancelKey(t *testing.T) {
+	t.Parallel()
 	s := openTestShop(t, unlimited...)
 	cancel := func(body string) (int, []byte) {
 		status, answer, _ := s.send("POST", "/api/v1/keys/cancel/", body)

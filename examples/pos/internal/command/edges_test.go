@@ -17,6 +17,7 @@ import (
 // TestPasswordOfASetting starts a server again after a manager has changed a password that a
 // setting gave, and then with another setting.
 func TestPasswordOfASetting(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	start := func(cashier string) *process {
 		return launchPos(t, data, "--demo=off", "--cashier-password", cashier, "--admin-password", adminPassword, "--rate-login=off")
@@ -73,6 +74,7 @@ func TestInterruptedFirstStart(t *testing.T) {
 // TestDatabaseOfSomethingElse starts on databases with tables of another program, also with names
 // that a shop uses. They stay as they are.
 func TestDatabaseOfSomethingElse(t *testing.T) {
+	t.Parallel()
 	postgres, mariadb := testserver.Postgres(t), testserver.MariaDB(t)
 	for i, tables := range [][]string{{"invoices"}, {"sale_items", "sales", "users"}, {"meta", "sale_items"}, {"meta", "products"}, {"categories", "products", "stock"}} {
 		name := fmt.Sprint("other", i)
@@ -121,6 +123,7 @@ func TestDatabaseOfSomethingElse(t *testing.T) {
 
 // TestReportsOfChangedHistory fills the past beside a server that has cached a report of it.
 func TestReportsOfChangedHistory(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	p := startPos(t, data, "--demo=off", "--cashier-password", cashierPassword, "--admin-password", adminPassword, "--rate-api=off")
 	_, body, _ := p.send("POST", "/api/v1/login/", `{"username":"admin","password":"`+adminPassword+`"}`)
@@ -142,6 +145,7 @@ func TestReportsOfChangedHistory(t *testing.T) {
 // TestNames gives people and things names that cannot be told from others, and finds them by
 // names with accents.
 func TestNames(t *testing.T) {
+	t.Parallel()
 	postgres := testserver.Postgres(t)
 	postgres.CreateDatabase(t, "pos")
 	for _, flags := range [][]string{nil, {"--database=" + postgres.DSN("pos")}} {

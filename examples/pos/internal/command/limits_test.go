@@ -11,6 +11,7 @@ import (
 
 // TestOperateLimits unlocks and blocks an address by command and by HTTP, as an operator would.
 func TestOperateLimits(t *testing.T) {
+	t.Parallel()
 	url := "redis://" + testserver.Redis(t).Addr() + "/0"
 	s := openTestShop(t, "--redis="+url)
 	s.token = ""

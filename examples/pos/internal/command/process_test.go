@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
 		os.Exit(Run(context.Background(), Env{Getenv: os.Getenv, Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr}, os.Args[1:]))
 	}
-	testserver.MostlyWaits()
+	testserver.MostlyWaits(3)
 	os.Exit(m.Run())
 }
 

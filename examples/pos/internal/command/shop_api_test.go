@@ -236,6 +236,7 @@ func TestBadBodies(t *testing.T) {
 }
 
 func TestRoutes(t *testing.T) {
+	t.Parallel()
 	s := openTestShop(t, unlimited...)
 	for _, test := range []struct {
 		method, path string
@@ -361,6 +362,7 @@ func TestPageOfAnotherUser(t *testing.T) {
 
 // TestSixthFailedLogin guesses until the limit. The correct password is then refused too.
 func TestSixthFailedLogin(t *testing.T) {
+	t.Parallel()
 	s := openTestShop(t, "--trusted-proxies=127.0.0.1")
 	s.token = ""
 	try := func(from, user, password string) (int, http.Header) {

@@ -113,6 +113,7 @@ func strangeInputs(s *shop) {
 // TestNamesOfUsers creates users. Each that is accepted must have a path, and a name that others
 // see as it is.
 func TestNamesOfUsers(t *testing.T) {
+	t.Parallel()
 	m := openTestShop(t, unlimited...).asManager()
 	create := func(name string) (int, []byte) {
 		body, _ := json.Marshal(map[string]string{"username": name, "password": "12345678", "role": "cashier"})

@@ -115,7 +115,7 @@ func WriteHelp(w io.Writer, names ...string) {
 		if len(names) > 0 && !slices.Contains(names, o.flag) {
 			continue
 		}
-		name := "      "
+		name := "(only a variable)"
 		if o.flag != "" {
 			name = "--" + o.flag + " " + o.value
 		}

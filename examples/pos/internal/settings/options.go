@@ -39,7 +39,7 @@ func options(s *Settings) []option {
 		{flag: "day-start", env: "POS_DAY_START", value: "hh:mm", help: "when a business day begins, at a quarter of an hour", def: s.DayStart.String(), set: dayStart(&s.DayStart)},
 		{flag: "db-connections", env: "POS_DB_CONNECTIONS", value: "n", help: "connections of this server to a database server", def: "20", set: count(&s.DBConnections)},
 		{flag: "locale", env: "POS_LOCALE", value: "en|es", help: "words, amounts and dates of the pages", def: s.Locale, set: locale(&s.Locale)},
-		{flag: "trusted-proxies", env: "POS_TRUSTED_PROXIES", value: "cidr,…", help: "proxies whose X-Forwarded-For is believed", def: "none", set: proxies(&s.TrustedProxies)},
+		{flag: "trusted-proxies", env: "POS_TRUSTED_PROXIES", value: "cidr,…", help: "proxies whose X-Forwarded-For is read", def: "none", set: proxies(&s.TrustedProxies)},
 		{flag: "smtp", env: "POS_SMTP", value: "url", help: "where alerts go: smtp://user:pw@host:587?from=a@b&to=c@d", def: "none", secret: true, set: smtp(&s.SMTP)},
 		{flag: "receivers", env: "POS_RECEIVERS", value: "url …", help: "further receivers of alerts: slack+https://…, " + receiverKindNames, def: "none", secret: true, set: s.Receivers.Set},
 		{flag: "public-url", env: "POS_PUBLIC_URL", value: "url", help: "address of the service in a browser, for the links in messages", def: "no links", secret: true, set: publicURL(&s.PublicURL)},

@@ -13,10 +13,15 @@ import (
 
 // TestCancel cancels keys before, after and during their sales and top-ups, on all engines.
 func TestCancel(t *testing.T) {
+	t.Parallel()
 	for engine, open := range engines {
-		t.Run(engine, func(t *testing.T) { cancelKeys(t, open(t)) })
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			cancelKeys(t, open(t))
+		})
 	}
 	t.Run("serializable", func(t *testing.T) {
+		t.Parallel()
 		db := testserver.Postgres(t)
 		db.CreateDatabase(t, "pos")
 		db.Exec(t, "postgres", "ALTER DATABASE pos SET default_transaction_isolation = 'serializable'")

@@ -154,8 +154,10 @@ func TestCalendar(t *testing.T) {
 // TestRoundTrips counts the statements of each change on each engine. A change takes two
 // statements between BEGIN and COMMIT, for any number of lines.
 func TestRoundTrips(t *testing.T) {
+	t.Parallel()
 	for name, open := range engines {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := open(t)
 			roundTrips(t, s)
 			versionsAfterARestore(t, s)
@@ -420,6 +422,7 @@ func onPostgres(t *testing.T) (*Store, *testserver.PostgresServer) {
 // TestNoDeadlocks sells from sixteen goroutines with keys in ascending order. Some sales have
 // 32 lines in random order. Deliveries, top-ups and voids run at the same time.
 func TestNoDeadlocks(t *testing.T) {
+	t.Parallel()
 	s, db := onMariaDB(t)
 	deadlocks := func() int64 {
 		return s.number(t, "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'INNODB_DEADLOCKS'")
@@ -480,6 +483,7 @@ func TestNoDeadlocks(t *testing.T) {
 
 // TestFewConnections uses a role with a limit of six connections and a pool of 24.
 func TestFewConnections(t *testing.T) {
+	t.Parallel()
 	db := testserver.Postgres(t)
 	db.CreateDatabase(t, "pos")
 	on := at(t.TempDir())

@@ -23,7 +23,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testserver.MostlyWaits()
+	testserver.MostlyWaits(3)
 	os.Exit(m.Run())
 }
 

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	if bin := testserver.PostgresPrograms(); bin != "" {
 		os.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 	}
-	testserver.MostlyWaits()
+	testserver.MostlyWaits(3)
 	os.Exit(m.Run())
 }
 

@@ -1,0 +1,13 @@
+package notify
+
+import (
+	"os"
+	"testing"
+
+	"github.com/mainstay-go/mainstay/internal/testserver"
+)
+
+func TestMain(m *testing.M) {
+	testserver.MostlyWaits(6)
+	os.Exit(m.Run())
+}
