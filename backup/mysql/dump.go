@@ -95,7 +95,7 @@ func (d *dumping) all(ctx context.Context) error {
 			d.inv, err = d.m.inventory(ctx, d.m.database)
 		}
 		if err == nil {
-			err = before.replaced(d.inv)
+			err = d.replaced(ctx, before, d.inv)
 		}
 		if err != nil {
 			return err

@@ -176,29 +176,15 @@ func (inv *inventory) table(r []string, safe map[string]bool) {
 	}
 }
 
-// replaced returns an error if the names of tables may belong to other tables afterwards.
-func (inv inventory) replaced(after inventory) error {
-	for name, was := range inv.tables {
-		is, exists := after.tables[name]
-		if exists && is != was && !slices.Contains(inv.unsafe, name) {
-			return driver.Transient(fmt.Errorf("backup: the table %s was altered or replaced after the snapshot", name))
-		}
-		if other := inv.renamed(name, after); !exists && other != "" {
-			return driver.Transient(fmt.Errorf("backup: the table %s was renamed to %s while the dump ran", name, other))
-		}
-	}
-	return nil
-}
-
-// renamed returns a new table with the columns of an old one, "" without one.
-func (inv inventory) renamed(name string, after inventory) string {
+// sameColumns returns the new tables that have the columns of an old one.
+func (inv inventory) sameColumns(name string, after inventory) (others []string) {
 	columns := strings.TrimPrefix(inv.tables[name], inv.rows[name])
 	for other, is := range after.tables {
 		if _, old := inv.tables[other]; !old && strings.TrimPrefix(is, after.rows[other]) == columns {
-			return other
+			others = append(others, other)
 		}
 	}
-	return ""
+	return others
 }
 
 // column adds a row of information_schema.COLUMNS.

@@ -66,7 +66,39 @@ func (d *dumping) hold(ctx context.Context, name string, inv inventory) error {
 	}
 	one := newInventory()
 	one.tables[name] = inv.tables[name]
-	return one.replaced(is)
+	return d.replaced(ctx, one, is)
+}
+
+// replaced returns an error if the names of tables may belong to other tables afterwards.
+func (d *dumping) replaced(ctx context.Context, before, after inventory) error {
+	for name, was := range before.tables {
+		is, exists := after.tables[name]
+		if exists && is != was && !slices.Contains(before.unsafe, name) {
+			return driver.Transient(fmt.Errorf("backup: the table %s was altered or replaced after the snapshot", name))
+		}
+		if exists {
+			continue
+		}
+		if err := d.renamed(ctx, name, before, after); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// renamed returns an error if a table that is gone may have another name now. A table with its
+// columns is another one if it was created after the snapshot, which then cannot read it.
+func (d *dumping) renamed(ctx context.Context, name string, before, after inventory) error {
+	for _, other := range before.sameColumns(name, after) {
+		err := eachRow(ctx, d.s, "SELECT 1 FROM "+quote(other)+" LIMIT 1", func([]string) {})
+		if errorCode(err) != codeTableDef {
+			return driver.Transient(fmt.Errorf("backup: the table %s was renamed to %s while the dump ran", name, other))
+		}
+		if err := d.release(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (d *dumping) table(ctx context.Context, name string, inv inventory) error {
@@ -80,16 +112,15 @@ func (d *dumping) table(ctx context.Context, name string, inv inventory) error {
 	}
 	if errorCode(err) == codeNoTable {
 		now, listed := d.m.inventory(ctx, d.m.database)
-		other := d.inv.renamed(name, now)
-		switch _, still := now.tables[name]; {
-		case still:
-			d.skip("table "+name, "the server lists it and does not find it: "+err.Error())
-		case other != "":
-			return driver.Transient(fmt.Errorf("backup: the table %s was renamed to %s while the dump ran", name, other))
-		default:
-			d.warn("the table " + name + " was dropped while the dump ran; it does not hold it")
+		if listed != nil {
+			return listed
 		}
-		return listed
+		if _, still := now.tables[name]; still {
+			d.skip("table "+name, "the server lists it and does not find it: "+err.Error())
+			return nil
+		}
+		d.warn("the table " + name + " was dropped while the dump ran; it does not hold it")
+		return d.renamed(ctx, name, d.inv, now)
 	}
 	if err != nil {
 		return d.waited(ctx, name, err)

@@ -117,6 +117,7 @@ func TestChangedBeforeItWasDumped(t *testing.T) {
 		// The new table is older than the snapshot, and its rows are not.
 		{before: "SAVEPOINT", change: "INSERT INTO sales_new SELECT * FROM sales"},
 		{before: "SAVEPOINT", change: "RENAME TABLE sales TO sales_2026"},
+		{before: "SELECT 1 FROM `sales`", change: "RENAME TABLE sales TO sales_2026"},
 		{before: "SAVEPOINT", change: "ALTER TABLE sales DROP COLUMN v"},
 		{before: "SHOW CREATE TABLE `sales`", change: "ALTER TABLE sales ADD COLUMN c INT DEFAULT 7", waits: true},
 		{before: "SELECT c.TABLE_SCHEMA", change: "ALTER TABLE sales ADD COLUMN c INT DEFAULT 7", waits: true},
@@ -155,4 +156,23 @@ func TestChangedBeforeItWasDumped(t *testing.T) {
 		require.NoError(t, want.Compare(got))
 		assert.EqualValues(t, 100, slices.MaxFunc(got.Tables, func(a, b driver.Table) int { return cmp.Compare(a.Rows, b.Rows) }).Rows)
 	}
+}
+
+// TestStagingTables dumps while an import drops its table and creates the next one like it.
+func TestStagingTables(t *testing.T) {
+	server := testserver.MariaDB(t)
+	server.Exec(t, "CREATE DATABASE shop; USE shop; CREATE TABLE sales (id INT PRIMARY KEY); CREATE TABLE staging_1 (id INT PRIMARY KEY, v INT)")
+	db, steps := stepping(t, server.DSN("shop"))
+	steps.watch(func(statement string) error {
+		if strings.HasPrefix(statement, "SELECT 1 FROM `sales`") {
+			server.Exec(t, "USE shop; DROP TABLE staging_1; CREATE TABLE staging_2 (id INT PRIMARY KEY, v INT); INSERT INTO staging_2 VALUES (1, 2)")
+		}
+		return nil
+	})
+	source, err := mysql.New(db, "shop", nil)
+	require.NoError(t, err)
+	got, err := source.Dump(t.Context(), io.Discard)
+	require.NoError(t, err)
+	assert.Len(t, got.Tables, 1)
+	assert.Contains(t, got.Warnings, "the table staging_1 was dropped while the dump ran; it does not hold it")
 }
