@@ -94,6 +94,12 @@ func partOf(all driver.Contents, name string) driver.Contents {
 			c.Tables = append(c.Tables, t)
 		}
 	}
+	for _, s := range all.Skipped {
+		if object, is := strings.CutPrefix(s.Object, name+": "); is {
+			s.Object = object
+			c.Skipped = append(c.Skipped, s)
+		}
+	}
 	return c
 }
 

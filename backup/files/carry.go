@@ -8,12 +8,14 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+
+	"github.com/mainstay-go/mainstay/backup/driver"
 )
 
-// carry gives the files of a folder that Dump leaves out a second name in another folder.
-// Until the first folder is removed, both folders have them. A file that cannot be read does
-// not replace one that was restored.
-func (f *Source) carry(ctx context.Context, from, to string) error {
+// carry gives the files of a folder that Dump leaves out, or could not read for the backup, a
+// second name in another folder. Until the first folder is removed, both folders have them. A
+// file that cannot be read now does not replace one that was restored.
+func (f *Source) carry(ctx context.Context, from, to string, skipped []driver.Skipped) error {
 	source, err := os.OpenRoot(from)
 	if err != nil {
 		return err
@@ -24,10 +26,12 @@ func (f *Source) carry(ctx context.Context, from, to string) error {
 		return err
 	}
 	defer func() { _ = target.Close() }()
-	c := &carrier{from: source, to: target}
+	c := &carrier{from: source, to: target, lacks: make(map[string]bool)}
+	for _, s := range skipped {
+		c.lacks[s.Object] = true
+	}
 	err = walk(ctx, source, ".", func(name string, info fs.FileInfo) error {
-		kind := info.Mode().Type()
-		if !f.excluded(name) && (kind&(fs.ModeDir|fs.ModeSymlink) != 0 || kind == 0 && c.stored(name)) {
+		if !f.excluded(name) && c.stored(name, info) {
 			return nil
 		}
 		if err := c.parents(name); err != nil {
@@ -77,22 +81,36 @@ func keepOwners(ctx context.Context, present, restored string) (others []string,
 // carrier carries entries from one folder to another.
 type carrier struct {
 	from, to *os.Root
-	folders  []unpacked // that it created
+	folders  []unpacked      // that it created
+	lacks    map[string]bool // what the backup does not hold, and folders below it
 }
 
 // lost ends a walk at an entry that cannot be read.
 func lost(_ string, err error) error { return gone(err) }
 
-// stored reports whether a regular file needs no second name: Dump stores it, or the other folder
-// has one of this name.
-func (c *carrier) stored(name string) bool {
+// stored reports whether an entry needs no second name: the backup holds it, Dump would store it
+// now, or it is a folder.
+func (c *carrier) stored(name string, info fs.FileInfo) bool {
+	kind, above := info.Mode().Type(), c.lacks[object(path.Dir(name))]
+	_, there := c.to.Lstat(name)
+	switch {
+	case kind == fs.ModeDir:
+		if above {
+			c.lacks[object(name)] = true
+		}
+		return true
+	case kind != 0 && kind != fs.ModeSymlink || c.lacks[object(name)]:
+		return false
+	case above || there == nil:
+		return there == nil
+	case kind == fs.ModeSymlink:
+		return true
+	}
 	file, err := c.from.Open(name)
 	if err == nil {
 		_ = file.Close() // nothing was read
-		return true
 	}
-	_, there := c.to.Lstat(name)
-	return there == nil || errors.Is(err, fs.ErrNotExist)
+	return err == nil || errors.Is(err, fs.ErrNotExist)
 }
 
 // parents creates the parent folders of an entry.

@@ -225,8 +225,11 @@ func (p *packer) unread(name string, err error) error {
 }
 
 func (p *packer) skip(name, why string) {
-	p.skipped = append(p.skipped, driver.Skipped{Object: "file " + strings.ToValidUTF8(name, "\uFFFD"), Reason: why})
+	p.skipped = append(p.skipped, driver.Skipped{Object: object(name), Reason: why})
 }
+
+// object is the name of an entry in [driver.Skipped].
+func object(name string) string { return "file " + strings.ToValidUTF8(name, "\uFFFD") }
 
 // unreadable reports whether an error concerns one file or folder alone.
 func unreadable(err error) bool {

@@ -41,9 +41,9 @@ func discard(_ context.Context, target string) error { return removeTree(target)
 // creates a folder that does not exist. Files, folders and links keep their present owners. New
 // ones get the owner of the folder that they are in.
 //
-// The files that Dump leaves out stay: excluded files, sockets, pipes and devices. They get
-// a second name in the new folder before the swap. Overwrite fails before the swap if that
-// is impossible, for example on a file system without hard links.
+// Excluded files, sockets, pipes and devices stay, and so do files and folders that the backup
+// could not read. They get a second name in the new folder before the swap. Overwrite fails
+// before the swap if that is impossible, for example on a file system without hard links.
 func (f *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOptions) (got driver.Contents, err error) {
 	second := filepath.Join(filepath.Dir(f.root), ".tmp-restore-"+filepath.Base(f.root)+"-"+server.RandomDigits())
 	if _, err := f.original(ctx); err != nil {
@@ -66,7 +66,7 @@ func (f *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 		err = o.Want.Compare(got)
 	}
 	if err == nil && !gone {
-		err = f.carry(ctx, f.root, second)
+		err = f.carry(ctx, f.root, second, o.Want.Skipped)
 	}
 	if err == nil && !gone {
 		var others []string
@@ -91,7 +91,7 @@ func (f *Source) Overwrite(ctx context.Context, r io.Reader, o driver.RestoreOpt
 		return got, err
 	}
 	if err == nil && !gone {
-		if late := f.carry(ctx, second, f.root); late != nil { // files that were created during the restore
+		if late := f.carry(ctx, second, f.root, o.Want.Skipped); late != nil { // files that were created during the restore
 			got.Warnings = append(got.Warnings, fmt.Sprintf("the old folder is still there, as %s, because it holds files that no backup has: move them, and remove it (%v)", second, late))
 			return got, nil
 		}

@@ -51,10 +51,26 @@ func TestUnreadableFile(t *testing.T) {
 	asNobody(t, func() { got, err = source.Dump(t.Context(), &archive) })
 	require.NoError(t, err)
 	require.Equal(t, []driver.Skipped{{Object: "file closed", Reason: "permission denied"}, {Object: "file secret.txt", Reason: "permission denied"}}, got.Skipped)
-	target, back, err := source.Restore(t.Context(), &archive, driver.RestoreOptions{Want: got})
+	text := archive.Bytes()
+	target, back, err := source.Restore(t.Context(), bytes.NewReader(text), driver.RestoreOptions{Want: got})
 	require.NoError(t, err)
 	require.NoError(t, got.Compare(back))
 	require.FileExists(t, filepath.Join(target, "a.txt"))
+
+	if os.Geteuid() != 0 {
+		return // this user cannot add files to a folder without permissions
+	}
+	// An overwriting restore by a user who may read them does not delete them.
+	require.NoError(t, os.Chmod(filepath.Join(root, "closed"), 0o700)) //nolint:gosec // a folder
+	require.NoError(t, os.Chmod(filepath.Join(root, "secret.txt"), 0o600))
+	write(t, "d", root, "closed", "deep", "d.txt")
+	write(t, "e", root, "since.txt")
+	_, err = source.Overwrite(t.Context(), bytes.NewReader(text), driver.RestoreOptions{Want: got})
+	require.NoError(t, err)
+	for _, name := range []string{"a.txt", "secret.txt", "closed/b.txt", "closed/deep/d.txt"} {
+		require.FileExists(t, filepath.Join(root, name))
+	}
+	require.NoFileExists(t, filepath.Join(root, "since.txt"))
 }
 
 // TestFailingRead: the disk fails in the middle of a file.
