@@ -63,7 +63,7 @@ func keepOwners(ctx context.Context, present, restored string) (others []string,
 	}
 	defer func() { _ = to.Close() }()
 	folders := make(map[string]fs.FileInfo) // whose owners those in the restored folder get
-	return others, walk(ctx, to, ".", func(name string, info fs.FileInfo) error {
+	err = walk(ctx, to, ".", func(name string, info fs.FileInfo) error {
 		like, err := from.Lstat(name)
 		if err != nil {
 			like = folders[path.Dir(name)]
@@ -76,6 +76,7 @@ func keepOwners(ctx context.Context, present, restored string) (others []string,
 		}
 		return nil
 	}, lost)
+	return others, err
 }
 
 // carrier carries entries from one folder to another.
@@ -165,5 +166,9 @@ func (c *carrier) one(name string, info fs.FileInfo) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	return os.Link(filepath.Join(c.from.Name(), filepath.FromSlash(name)), filepath.Join(c.to.Name(), filepath.FromSlash(name)))
+	err = os.Link(filepath.Join(c.from.Name(), filepath.FromSlash(name)), filepath.Join(c.to.Name(), filepath.FromSlash(name)))
+	if errors.Is(err, fs.ErrPermission) { // Linux also protects files that a user may not write
+		return fmt.Errorf("%s is in no backup of today, and this user may not keep it (%w): restore as root, or move it elsewhere first", name, err)
+	}
+	return err
 }
