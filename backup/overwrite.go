@@ -89,6 +89,7 @@ func (j *Job) RestoreOver(ctx context.Context, id, database string, opts *Restor
 	if err != nil {
 		return out, fmt.Errorf("backup: restore %s over %s (what was there is in %s): %w", e.ID, original, out.Safety, err)
 	}
+	out.Contents.Warnings = append(out.Contents.Warnings, lacking(o.Want.Skipped)...)
 	out.Contents.Warnings = append(out.Contents.Warnings, j.superseded(ctx, original, true)...)
 	return out, nil
 }

@@ -74,6 +74,7 @@ func (j *Job) Restore(ctx context.Context, id, target string, opts *RestoreOptio
 	if err := o.Want.Compare(report.Contents); err != nil {
 		return report, fmt.Errorf("%w: %s was restored as %s, but %w", ErrVerification, e.ID, report.Target, err)
 	}
+	report.Contents.Warnings = append(report.Contents.Warnings, lacking(o.Want.Skipped)...)
 	report.Contents.Warnings = append(report.Contents.Warnings, j.restoredAgain(ctx, report.Target)...)
 	return report, nil
 }

@@ -30,8 +30,14 @@ func suspicion(m *Manifest, before []Entry) string {
 	}
 	var why reasons
 	last := newest(before, Entry.good)
+	known := make(map[driver.Skipped]bool) // accepted
+	if last != nil {
+		for _, skipped := range last.Manifest.Skipped {
+			known[skipped] = true
+		}
+	}
 	for _, skipped := range m.Skipped {
-		if last == nil || !slices.Contains(last.Manifest.Skipped, skipped) { // an accepted one is already known
+		if !known[skipped] {
 			why.add("it does not hold the %s: %s", skipped.Object, skipped.Reason)
 		}
 	}
@@ -174,6 +180,18 @@ func changedEverywhere(now driver.Column, tables []driver.Table) string {
 		}
 	}
 	return ""
+}
+
+// lacking warns of the objects that a backup does not hold.
+func lacking(all []driver.Skipped) (warnings []string) {
+	var objects []string
+	for _, s := range all {
+		objects = append(objects, fmt.Sprintf("%s: %s", s.Object, s.Reason))
+	}
+	if len(objects) > 0 {
+		warnings = append(warnings, "the backup does not hold the "+brief(objects))
+	}
+	return warnings
 }
 
 // brief joins the first few reasons.

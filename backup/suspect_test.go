@@ -98,4 +98,7 @@ func TestSuspicionOfSkippedObjects(t *testing.T) {
 	require.Contains(t, report.Manifest.Suspect, "view v: its table is gone")
 	require.NoError(t, j.Accept(t.Context(), report.Manifest.ID))
 	mustBackup(t, j)
+	back, err := j.Restore(t.Context(), report.Manifest.ID, "", nil)
+	require.NoError(t, err)
+	require.Contains(t, back.Contents.Warnings, "the backup does not hold the view v: its table is gone")
 }
