@@ -14,7 +14,7 @@ import (
 
 // column says how to read and write a column.
 type column struct {
-	name   string
+	name   string // "" stands for a row without values
 	expr   string // in the SELECT
 	binary bool   // written in hexadecimal
 	number bool   // written without quotes
@@ -55,6 +55,9 @@ var emptyValue = regexp.MustCompile(`[(,]''[,)]`)
 
 // appendRow appends a row in the syntax of VALUES. It also returns where each value ends.
 func appendRow(to []byte, ends []int, columns []column, row []sqldriver.Value) ([]byte, []int, error) {
+	if columns[0].name == "" {
+		return append(to, "()"...), ends, nil
+	}
 	for i, v := range row {
 		if i > 0 {
 			to = append(to, ',')

@@ -197,7 +197,9 @@ type readable struct {
 func (t *readable) names() []string {
 	var names []string
 	for _, c := range t.columns {
-		names = append(names, c.name)
+		if c.name != "" {
+			names = append(names, c.name)
+		}
 	}
 	return names
 }
@@ -206,7 +208,7 @@ func (m *Source) readable(ctx context.Context, s session, database, table string
 	var t readable
 	var names, exprs []string
 	starts, ends := "", ""
-	versioned, byTransaction := false, false
+	versioned, byTransaction, computed := false, false, false
 	fold, err := foldsNames(ctx, s)
 	if err != nil {
 		return t, err
@@ -224,6 +226,7 @@ func (m *Source) readable(ctx context.Context, s session, database, table string
 			ends = r[0]
 			return
 		case strings.Contains(extra, "GENERATED") && !strings.Contains(extra, "DEFAULT_GENERATED") || expression != "":
+			computed = true
 			return
 		}
 		c := columnOf(r[0], r[1], r[2], r[4])
@@ -251,8 +254,12 @@ func (m *Source) readable(ctx context.Context, s session, database, table string
 			}
 		}
 	}
-	if len(t.columns) == 0 {
+	switch {
+	case len(t.columns) > 0:
+	case !computed:
 		return t, errors.New("it has no columns that could be read")
+	default: // no value can be written, only rows
+		t.columns, exprs = []column{{}}, []string{"1"}
 	}
 	t.query = "SELECT SQL_NO_CACHE " + strings.Join(exprs, ",") + " FROM " + quote(database) + "." + quote(table) + past
 	t.insert = "INSERT INTO " + quote(table) + " (" + strings.Join(names, ",") + ") VALUES\n"

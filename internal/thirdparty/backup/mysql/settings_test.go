@@ -176,3 +176,19 @@ func TestStagingTables(t *testing.T) {
 	assert.Len(t, got.Tables, 1)
 	assert.Contains(t, got.Warnings, "the table staging_1 was dropped while the dump ran; it does not hold it")
 }
+
+// TestOnlyGeneratedColumns backs up a table to whose rows no value can be written.
+func TestOnlyGeneratedColumns(t *testing.T) {
+	server := testserver.MariaDB(t)
+	server.Exec(t, "CREATE DATABASE shop; USE shop; CREATE TABLE a (v INT AS (1), w INT AS (v + 1) STORED); INSERT INTO a VALUES (), (); CREATE TABLE b (v INT AS (1))")
+	source, err := mysql.New(boundTo(t, server, "shop"), "shop", nil)
+	require.NoError(t, err)
+	text, want := dumpOf(t, source)
+	_, got, err := source.Restore(t.Context(), bytes.NewReader(text), driver.RestoreOptions{Target: "copy", Want: want})
+	require.NoError(t, err)
+	require.NoError(t, want.Compare(got))
+	load(t, server, "by_hand", string(text))
+	for _, database := range []string{"copy", "by_hand"} {
+		assert.Equal(t, "2\t3\t0\n", strings.ReplaceAll(server.Exec(t, "SELECT COUNT(*), (SELECT SUM(w) - 1 FROM "+database+".a), (SELECT COUNT(*) FROM "+database+".b) FROM "+database+".a"), " ", "\t"))
+	}
+}
