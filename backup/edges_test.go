@@ -385,11 +385,20 @@ func TestUnreadableSmallFiles(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, s.Last.OK, "replaced by the run")
 
+	bad[historyName] = true
+	r, err := j.Backup(t.Context())
+	require.NoError(t, err)
+	require.Contains(t, strings.Join(r.Warnings, "\n"), "the disk cannot read the history")
+	clear(bad)
+	runs, err := j.History(t.Context(), 0)
+	require.NoError(t, err)
+	require.Len(t, runs, 1, "replaced by the run")
+
 	m := j.newMark(UnfinishedRestore{ID: s.Newest.ID})
 	require.NoError(t, m.creates(t.Context(), "shop_copy"))
 	m.stop()
 	bad[m.u.file] = true
-	r, err := j.Backup(t.Context())
+	r, err = j.Backup(t.Context())
 	require.ErrorIs(t, err, ErrSuspect)
 	require.NotNil(t, r.Manifest)
 	_, err = j.Check(t.Context(), time.Hour)

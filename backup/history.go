@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -104,31 +105,33 @@ func sameStorage(a, b Storage) bool {
 }
 
 // remember adds a run to the history and to the counters.
-func (j *Job) remember(ctx context.Context, r Run, locked bool) {
-	j.counters.end(r, locked)
+func (r *run) remember(ctx context.Context, locked bool) {
+	r.counters.end(r.report, locked)
 	if locked {
 		return // the run that holds the lock is in the history
 	}
-	r.Warnings = slices.Clone(r.Warnings[:min(len(r.Warnings), historyWarnings)])
-	for i, w := range r.Warnings {
-		r.Warnings[i] = shortened(w, historyText/4)
+	line := r.report
+	line.Warnings = slices.Clone(line.Warnings[:min(len(line.Warnings), historyWarnings)])
+	for i, w := range line.Warnings {
+		line.Warnings[i] = shortened(w, historyText/4)
 	}
-	if err := j.appendHistory(ctx, r); err != nil {
-		j.opts.Logger.WarnContext(ctx, "backup: the run could not be added to the history", "job", j.name, "error", err)
+	if err := r.appendHistory(ctx, line); err != nil {
+		r.warn(ctx, "the run could not be added to the history: "+strings.TrimPrefix(oneLine(err), "backup: "))
 	}
 }
 
 // appendHistory adds a line. The lock of the run keeps other processes out of the job's own
-// storage. Another storage has its own lock for this.
-func (j *Job) appendHistory(ctx context.Context, line Run) (err error) {
+// storage. Another storage has its own lock for this. A history that the disk cannot read begins
+// again.
+func (r *run) appendHistory(ctx context.Context, line Run) (err error) {
 	added, err := json.Marshal(line)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, historyWait)
 	defer cancel()
-	to := j.historyStorage()
-	if lock := to.Abilities().Lock; lock != nil && !sameStorage(to, j.storage) {
+	to := r.historyStorage()
+	if lock := to.Abilities().Lock; lock != nil && !sameStorage(to, r.storage) {
 		unlock, err := lock(ctx)
 		for errors.Is(err, ErrLocked) && ctx.Err() == nil {
 			select {
@@ -143,7 +146,11 @@ func (j *Job) appendHistory(ctx context.Context, line Run) (err error) {
 		defer func() { err = errors.Join(err, unlock()) }()
 	}
 	data, err := readFrom(ctx, to, historyName, 4*historyLimit)
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	switch {
+	case errors.Is(err, syscall.EIO):
+		r.warn(ctx, "the disk cannot read the history, which begins again: "+oneLine(err))
+		data = nil
+	case err != nil && !errors.Is(err, ErrNotFound):
 		return err
 	}
 	if len(data) > 0 && data[len(data)-1] != '\n' {

@@ -148,7 +148,7 @@ func TestHistoryRotation(t *testing.T) {
 	const written = 150 // 3 MB
 	for i := range written {
 		line := Run{Time: time.Date(2026, 1, 1, 2, 0, i, 0, time.UTC), ID: fmt.Sprint("pos_", i), OK: true, Host: strings.Repeat("x", 20_000)}
-		require.NoError(t, j.appendHistory(t.Context(), line))
+		require.NoError(t, (&run{Job: j}).appendHistory(t.Context(), line))
 	}
 	older, err := os.ReadFile(filepath.Join(folder.Path(), historyOlder))
 	require.NoError(t, err)
@@ -178,7 +178,7 @@ func TestHistoryConcurrent(t *testing.T) {
 		wg.Go(func() {
 			for k := range 5 {
 				line := Run{Time: time.Date(2026, 1, 1, 2, i, k, 0, time.UTC), ID: fmt.Sprint("pos_", i, "_", k)}
-				if err := j.appendHistory(t.Context(), line); err != nil {
+				if err := (&run{Job: j}).appendHistory(t.Context(), line); err != nil {
 					t.Error(err)
 				}
 			}

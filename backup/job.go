@@ -279,7 +279,7 @@ func (r *run) record(ctx context.Context, outcome error) {
 		return
 	}
 	r.note(ctx, r, outcome)
-	r.remember(ctx, r.report, errors.Is(outcome, ErrLocked))
+	r.remember(ctx, errors.Is(outcome, ErrLocked))
 }
 
 func (r *run) all(ctx context.Context) error {
