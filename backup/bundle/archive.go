@@ -25,7 +25,8 @@ var errCut = errors.New("backup: the bundle is damaged or truncated")
 // Dump writes all parts.
 func (s *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error) {
 	all := driver.Contents{Consistency: "parts", Tables: []driver.Table{}}
-	to := tar.NewWriter(w)
+	stored := &watched{to: w}
+	to := tar.NewWriter(stored)
 	counted := driver.RowsTo(w)
 	err := s.each(ctx, func(name string, source driver.Source) error {
 		rows := all.Rows()
@@ -39,6 +40,9 @@ func (s *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 		}
 		return err
 	})
+	if err != nil && stored.err == nil && ctx.Err() == nil {
+		err = s.without(err)
+	}
 	if err != nil {
 		return driver.Contents{}, err
 	}
@@ -54,6 +58,17 @@ func (s *Source) Dump(ctx context.Context, w io.Writer) (driver.Contents, error)
 		err = to.Close()
 	}
 	return all, err
+}
+
+// watched remembers an error of the storage.
+type watched struct {
+	to  io.Writer
+	err error
+}
+
+func (w *watched) Write(p []byte) (n int, err error) {
+	n, w.err = w.to.Write(p)
+	return n, w.err
 }
 
 // entryName is the name of a part in the archive.

@@ -157,6 +157,15 @@ func named(name string, err error) error {
 	return &partError{fmt.Sprintf("backup: %s: %s", name, strings.TrimPrefix(err.Error(), "backup: ")), err}
 }
 
+// without adds to the error of a part how the others can be backed up without it.
+func (s *Source) without(err error) error {
+	var part *partError
+	if s.parts != nil || errors.Is(err, driver.ErrTransient) || !errors.As(err, &part) {
+		return err
+	}
+	return &partError{part.text + " (nothing was backed up; to do without this part, use bundle.NewEach with a List that leaves it out)", err}
+}
+
 type partError struct {
 	text string
 	err  error
@@ -166,7 +175,7 @@ func (e *partError) Error() string { return e.text }
 func (e *partError) Unwrap() error { return e.err }
 
 func (s *Source) preflight(ctx context.Context) (warnings []string, err error) {
-	return warnings, s.each(ctx, func(name string, source driver.Source) error {
+	err = s.each(ctx, func(name string, source driver.Source) error {
 		check := source.Abilities().Preflight
 		if check == nil {
 			return nil
@@ -177,6 +186,10 @@ func (s *Source) preflight(ctx context.Context) (warnings []string, err error) {
 		}
 		return err
 	})
+	if err != nil && ctx.Err() == nil {
+		err = s.without(err)
+	}
+	return warnings, err
 }
 
 func (s *Source) accounts(ctx context.Context, w io.Writer) (c driver.Contents, err error) {

@@ -14,7 +14,8 @@ var ownDatabases = regexp.MustCompile(`_(?:scratch|replaced)_[0-9]{8}t[0-9]{6}_[
 
 // NewServer returns one source for all databases of a server. It leaves out the system
 // databases and the temporary databases of this package. Each database is dumped in its own
-// transaction. opts may be nil.
+// transaction. A database that cannot be dumped fails the backup of all: to leave it out, use
+// [bundle.NewEach]. opts may be nil.
 func NewServer(db *sql.DB, opts *Options) (*bundle.Source, error) {
 	whole, err := open(db, "*", opts)
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 
 // NewServer returns one source for all databases of a server. It leaves out templates and
 // the temporary databases of this package. db and url name any database of the server, such
-// as postgres. Each database is dumped with its own snapshot. opts may be nil.
+// as postgres. Each database is dumped with its own snapshot. A database that cannot be dumped
+// fails the backup of all: to leave it out, use [bundle.NewEach]. opts may be nil.
 func NewServer(db *sql.DB, url string, opts *Options) (*bundle.Source, error) {
 	whole, err := New(db, url, opts)
 	if err != nil {

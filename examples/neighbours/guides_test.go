@@ -266,6 +266,15 @@ func backUpServer(db *sql.DB, folder backup.Storage) error {
 	return errors.Join(err, use(job))
 }
 
+func backUpOthers(db *sql.DB, folder backup.Storage) error {
+	others, err := bundle.NewEach(bundle.Options{
+		List: func(context.Context) ([]string, error) { return []string{"shop", "stock"}, nil },
+		Open: func(name string) (driver.Source, error) { return mysql.New(db, name, nil) },
+	})
+	job, err := backup.New("others", others, folder, nil)
+	return errors.Join(err, use(job))
+}
+
 var restoreTests = backup.Options{
 	RestoreTest: backup.RestoreTestOptions{Assertions: []backup.Assertion{
 		{Name: "every sale has an item", Query: `SELECT COUNT(*) = 0 FROM sales WHERE NOT EXISTS (SELECT 1 FROM sale_items WHERE sale_id = sales.id)`},

@@ -323,3 +323,40 @@ func TestServer(t *testing.T) {
 	require.Error(t, err)
 	assert.Empty(t, server.Exec(t, "SHOW DATABASES LIKE '%\\_x'"))
 }
+
+// TestServerWithoutOne: a database that cannot be dumped is named, and a list without it backs up
+// the others.
+func TestServerWithoutOne(t *testing.T) {
+	t.Parallel()
+	server := testserver.MariaDB(t)
+	server.Exec(t, "CREATE DATABASE broken; CREATE TABLE broken.t (id INT); CREATE DATABASE shop; CREATE TABLE shop.t (id INT); INSERT INTO shop.t VALUES (1)")
+	db, err := sql.Open("mysql", server.DSN(""))
+	require.NoError(t, err)
+	t.Cleanup(func() { db.Close() })
+	holder, err := db.Conn(t.Context())
+	require.NoError(t, err)
+	defer holder.Close()
+	_, err = holder.ExecContext(t.Context(), "LOCK TABLES broken.t WRITE")
+	require.NoError(t, err)
+	opts := &mysql.Options{LockWait: time.Second}
+	all, err := mysql.NewServer(db, opts)
+	require.NoError(t, err)
+	_, err = all.Dump(t.Context(), io.Discard)
+	require.ErrorContains(t, err, "backup: broken: ")
+	require.ErrorContains(t, err, "use bundle.NewEach")
+	others, err := bundle.NewEach(bundle.Options{
+		List: func(context.Context) ([]string, error) { return []string{"shop"}, nil },
+		Open: func(name string) (driver.Source, error) { return mysql.New(db, name, opts) },
+	})
+	require.NoError(t, err)
+	got, err := others.Dump(t.Context(), io.Discard)
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, got.Rows())
+	_, err = others.Dump(t.Context(), fullDisk{})
+	require.ErrorIs(t, err, io.ErrShortWrite)
+	require.NotContains(t, err.Error(), "NewEach")
+}
+
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, io.ErrShortWrite }
