@@ -11,7 +11,9 @@ import (
 )
 
 // tableFiles returns the name of each table and the file of its rows, by its oid. TRUNCATE and
-// some forms of ALTER TABLE give a table a new file, which an older snapshot finds empty.
+// some forms of ALTER TABLE give a table a new file, which an older snapshot finds empty. VACUUM
+// FULL and CLUSTER also do, with a file that holds the old rows. The catalogue does not tell them
+// apart.
 func tableFiles(ctx context.Context, q postgresQuerier) (map[string][2]string, error) {
 	rows, err := q.QueryContext(ctx, `SELECT c.oid::text, format('%I.%I', n.nspname, c.relname), c.relfilenode::text
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace`+postgresOwn+` AND c.relkind = 'r'`)
@@ -47,7 +49,7 @@ func (p *Source) unchanged(ctx context.Context, snapshot map[string][2]string) e
 	}
 	slices.Sort(changed)
 	if len(changed) > 0 {
-		return driver.Transient(fmt.Errorf("backup: the snapshot finds no rows in %s, because TRUNCATE or ALTER TABLE ended between it and the locks of pg_dump", server.ShortList(changed)))
+		return driver.Transient(fmt.Errorf("backup: the snapshot may find no rows in %s, because TRUNCATE, ALTER TABLE, VACUUM FULL or CLUSTER ended between it and the locks of pg_dump", server.ShortList(changed)))
 	}
 	return nil
 }
