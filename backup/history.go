@@ -115,8 +115,11 @@ func (r *run) remember(ctx context.Context, locked bool) {
 	for i, w := range line.Warnings {
 		line.Warnings[i] = shortened(w, historyText/4)
 	}
-	if err := r.appendHistory(ctx, line); err != nil {
+	switch err := r.appendHistory(ctx, line); {
+	case err != nil && line.Published:
 		r.warn(ctx, "the run could not be added to the history: "+strings.TrimPrefix(oneLine(err), "backup: "))
+	case err != nil: // the run has an error already, often with the same cause
+		r.opts.Logger.WarnContext(ctx, "backup: the run could not be added to the history", "job", r.name, "error", err)
 	}
 }
 
