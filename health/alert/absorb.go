@@ -41,6 +41,9 @@ func (d *document) absorb(local *document, name string, since, now time.Time) {
 			}
 			theirs = &state{}
 			*theirs, theirs.Told = *mine, nil
+			theirs.Reporters = slices.DeleteFunc(slices.Clone(mine.Reporters), func(reporter string) bool {
+				return reporter != name && d.Instances[reporter] == nil // removed meanwhile
+			})
 			d.Alerts[key] = theirs
 			d.Closed = slices.DeleteFunc(d.Closed, func(c health.Alert) bool { return c.ID == mine.ID })
 		}
