@@ -23,3 +23,19 @@ func TestAbsorbedReporterIsGone(t *testing.T) {
 		t.Errorf("no instance reports %+v, and it is open", al)
 	}
 }
+
+// A process that starts without the store keeps the unclean stops before it.
+func TestAbsorbKeepsUncleanStops(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	before, mine := uncleanStart{At: now.Add(-time.Minute), Boot: "1"}, uncleanStart{At: now, Boot: "2"}
+	d := &document{Instances: map[string]*instance{"a": {Run: &observer{Boot: "2", Seen: now.Add(-time.Hour)}, Unclean: []uncleanStart{before}}}}
+	d.absorb(&document{Instances: map[string]*instance{"a": {Run: &observer{Boot: "3", Seen: now}, Unclean: []uncleanStart{before, mine}}}}, "a", time.Time{}, now)
+	if got := d.Instances["a"]; len(got.Unclean) != 2 || got.Run.Boot != "3" {
+		t.Errorf("%+v", got)
+	}
+	d.absorb(&document{Instances: map[string]*instance{"a": {Run: &observer{Boot: "4", Seen: now}}}}, "a", time.Time{}, now)
+	if got := d.Instances["a"]; len(got.Unclean) != 2 || got.Run.Boot != "4" {
+		t.Errorf("%+v", got)
+	}
+}
