@@ -39,3 +39,23 @@ func TestAbsorbKeepsUncleanStops(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// An alert that was acknowledged and rose again without the store is not acknowledged.
+func TestAbsorbedRiseIsNotAcknowledged(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	since := now.Add(-time.Hour)
+	for _, risen := range []bool{true, false} { // here, or in the store
+		mine := &state{ID: "x", Name: "db", Face: fail, Critical: true, Episode: 1, Opened: since, Since: since, AckBy: "me", AckAt: since}
+		theirs := mine.clone()
+		if risen {
+			mine.rise()
+		} else {
+			theirs.rise()
+		}
+		theirs.absorb(mine, since, now)
+		if theirs.Episode != 2 || !theirs.AckAt.IsZero() || theirs.AckBy != "" {
+			t.Errorf("%v: the rise %d is acknowledged by %q", risen, theirs.Episode, theirs.AckBy)
+		}
+	}
+}
