@@ -161,6 +161,40 @@ func TestSlowAcceptance(t *testing.T) {
 	all.Wait()
 }
 
+// TestRefusalInTheBody has servers that accept the request, and say in its response whether they
+// accept the message.
+func TestRefusalInTheBody(t *testing.T) {
+	t.Parallel()
+	for body, refuses := range map[string]bool{
+		`{"ok":false,"error_code":400,"description":"chat not found"}`:       true,
+		` {"success": false, "message": "chat not found"}`:                   true,
+		`{"ok":true,"result":{"ok":false}}`:                                  false,
+		`{"ok":true,"result":{"text":"` + strings.Repeat("x", 8<<10) + `"}}`: false,
+		`{"success":true}`: false,
+		`{"ok":null}`:      false,
+		`{"ok":"false"}`:   false,
+		`[{"ok":false}]`:   false,
+		`{}`:               false,
+		`ok`:               false,
+		``:                 false,
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			io.Copy(io.Discard, r.Body)
+			io.WriteString(w, body)
+		}))
+		t.Cleanup(srv.Close)
+		for kind, w := range every(t, srv.URL, nil) {
+			err := w.Notify(t.Context(), outage)
+			if !refuses {
+				require.NoError(t, err, "%s: %.100s", kind, body)
+				continue
+			}
+			require.ErrorContains(t, err, "not found", kind)
+			require.Equal(t, unknown, outcomesOf(outage, err)[0], kind)
+		}
+	}
+}
+
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 29, 10, 0, 0, 0, time.UTC)

@@ -109,7 +109,8 @@ func newWebhook(service, rawURL string, opts *WebhookOptions, encode func(Messag
 	return w, nil
 }
 
-// Notify posts m and returns nil on any 2xx status. A message about several alerts may
+// Notify posts m and returns nil on any 2xx status, unless the body of the response is a JSON
+// object in which "ok" or "success" is false. A message about several alerts may
 // need several requests, and all are tried even if one fails. The error is then a
 // [DeliveryError] with the outcome of each alert, and a repetition of the same message
 // sends only the alerts that were not accepted.
@@ -235,14 +236,21 @@ func (w *Webhook) post(ctx context.Context, c call) (certainty, error) {
 		return unknown, err
 	}
 	defer res.Body.Close()
-	answer, _ := io.ReadAll(io.LimitReader(res.Body, 4<<10)) // only for the error text
-	if res.StatusCode < 200 || res.StatusCode > 299 {
+	answer, _ := io.ReadAll(io.LimitReader(res.Body, 4<<10)) // without its end if that is late
+	if res.StatusCode < 200 || res.StatusCode > 299 || denies(answer) {
 		return certaintyOf(res.StatusCode), &rejection{
 			text: fmt.Sprintf("the server responded %d: %s", res.StatusCode, w.secrets.Text(oneLine(string(answer), 2000), 200)),
 			wait: retryAfter(res.Header.Get("Retry-After"), now),
 		}
 	}
 	return accepted, nil
+}
+
+// denies reports whether the body of a response says that the server did not accept the
+// message, as those of Slack, Telegram and others do.
+func denies(answer []byte) bool {
+	var said struct{ OK, Success any }
+	return json.Unmarshal(answer, &said) == nil && (said.OK == false || said.Success == false)
 }
 
 // certaintyOf says whether a status proves that the server did not accept the request.

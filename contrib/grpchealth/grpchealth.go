@@ -42,7 +42,8 @@ type Server struct {
 // New returns a Server. Each key of services is the full name of a gRPC service, and each
 // value a check or a group of the registry. An unknown check or group is an error. A
 // service is SERVING unless its check, or any check of its group, has failed twice in a row
-// or has no result yet.
+// or has no result yet. A service is unknown while the registry has no such check or group,
+// because it was removed.
 func New(reg *health.Registry, services map[string]string) (*Server, error) {
 	snap := reg.Snapshot()
 	for service, name := range services {
@@ -125,7 +126,10 @@ func (s *Server) status(snap *health.Snapshot, service string) healthpb.HealthCh
 	if c, ok := snap.Check(name); ok {
 		return serving(usable(c))
 	}
-	group, _ := snap.Group(name)
+	group, ok := snap.Group(name)
+	if !ok { // removed since New
+		return healthpb.HealthCheckResponse_SERVICE_UNKNOWN
+	}
 	for _, c := range group.Checks {
 		if !usable(c) {
 			return serving(false)

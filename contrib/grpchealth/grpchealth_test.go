@@ -158,6 +158,38 @@ func TestWatch(t *testing.T) {
 	sales(notServing)
 }
 
+// A service whose check or last check of its group was removed is not SERVING.
+func TestRemovedCheck(t *testing.T) {
+	var bad atomic.Bool
+	reg := registry(t, &bad)
+	client, s := dial(t, reg, map[string]string{"pos.Sales": "database", "pos.All": "all", "pos.Ready": "ready"})
+	want := func(sales, all, ready healthpb.HealthCheckResponse_ServingStatus) {
+		t.Helper()
+		list, err := client.List(t.Context(), &healthpb.HealthListRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := list.GetStatuses()
+		if got["pos.Sales"].GetStatus() != sales || got["pos.All"].GetStatus() != all || got["pos.Ready"].GetStatus() != ready {
+			t.Errorf("got %v, want %v, %v, %v", got, sales, all, ready)
+		}
+	}
+	want(serving, serving, serving)
+	if err := reg.Remove("database"); err != nil {
+		t.Fatal(err)
+	}
+	want(unknown, serving, serving)
+	if _, err := client.Check(t.Context(), &healthpb.HealthCheckRequest{Service: "pos.Sales"}); status.Code(err) != codes.NotFound {
+		t.Errorf("%v", err)
+	}
+	if err := reg.Remove("fine"); err != nil {
+		t.Fatal(err)
+	}
+	want(unknown, unknown, serving)
+	s.Shutdown()
+	want(notServing, notServing, notServing)
+}
+
 func TestDrainIsNotServing(t *testing.T) {
 	var bad atomic.Bool
 	reg := registry(t, &bad)

@@ -41,6 +41,9 @@ func (d *document) absorb(local *document, name string, since, now time.Time) {
 			}
 			theirs = &state{}
 			*theirs, theirs.Told = *mine, nil
+			theirs.Reporters = slices.DeleteFunc(slices.Clone(mine.Reporters), func(reporter string) bool {
+				return reporter != name && d.Instances[reporter] == nil // removed meanwhile
+			})
 			d.Alerts[key] = theirs
 			d.Closed = slices.DeleteFunc(d.Closed, func(c health.Alert) bool { return c.ID == mine.ID })
 		}
@@ -99,10 +102,11 @@ func (al *state) absorb(mine *state, since, now time.Time) {
 		kept.Thread = cmp.Or(kept.Thread, lost.Thread)
 		al.tell(receiver, kept)
 	}
-	if mine.ID == al.ID {
-		al.Episode = max(al.Episode, mine.Episode)
+	risen := mine.ID == al.ID && mine.Episode > al.Episode // it needs an acknowledgement of its own
+	if risen {
+		al.Episode, al.Audible, al.Heard = mine.Episode, mine.Audible, mine.Heard
 	}
-	if mine.AckAt.After(al.AckAt) {
+	if older := mine.ID == al.ID && mine.Episode < al.Episode; risen || !older && mine.AckAt.After(al.AckAt) {
 		al.AckBy, al.AckAt = mine.AckBy, mine.AckAt
 	}
 }

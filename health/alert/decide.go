@@ -87,7 +87,8 @@ func (d *document) decide(now time.Time, r *rules, to *receiver) (*plan, time.Ti
 	for i := range due {
 		n := &due[i]
 		at := n.due
-		if retryAt.After(at) && !(n.urgent && n.told.Urgent.After(state.FailedAt)) {
+		isNew := n.urgent && n.told.Urgent.After(state.FailedAt) || apart(state) && state.Wait == 0 && n.told.Pending.After(state.FailedAt)
+		if retryAt.After(at) && !isNew {
 			at = retryAt
 		}
 		if free, ok := state.room(r.maxPerHour); !ok && !n.urgent {
@@ -99,7 +100,7 @@ func (d *document) decide(now time.Time, r *rules, to *receiver) (*plan, time.Ti
 			sooner(at)
 			continue
 		}
-		if lead == nil || n.priority() > lead.priority() {
+		if lead == nil || before(state, n, lead) {
 			lead = n
 		}
 	}
@@ -108,6 +109,18 @@ func (d *document) decide(now time.Time, r *rules, to *receiver) (*plan, time.Ti
 	}
 	return d.plan(now, r, to, lead, due, open), time.Time{}
 }
+
+// before reports whether the next message is about a and not about b.
+func before(to *delivery, a, b *news) bool {
+	if apart(to) && !a.told.Tried.Equal(b.told.Tried) {
+		return a.told.Tried.Before(b.told.Tried)
+	}
+	return a.priority() > b.priority()
+}
+
+// apart reports whether each message has one alert, the one that was tried the longest ago. A
+// receiver may reject one alert for ever, and after two failures that must not stop the others.
+func apart(to *delivery) bool { return to.Attempts >= 2 }
 
 // plan collects the content of one message: all news of one thread.
 func (d *document) plan(now time.Time, r *rules, to *receiver, lead *news, due, open []news) *plan {
@@ -128,6 +141,12 @@ func (d *document) plan(now time.Time, r *rules, to *receiver, lead *news, due, 
 			return fresh(lead) // new alerts start or join a thread together
 		}
 		return n.told.Thread == thread
+	}
+	if apart(state) { // the others follow at once if this one is accepted
+		for _, n := range due {
+			n.told.Rest = true
+		}
+		due, open = []news{*lead}, nil
 	}
 	isNews := map[string]bool{}
 	for _, n := range due {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -132,7 +133,12 @@ func (d *document) resumeInstance(name string, mine *instance) {
 	}
 	newer := func(a, b *observer) bool { return a != nil && (b == nil || !b.Seen.After(a.Seen)) }
 	if newer(mine.Run, theirs.Run) {
-		theirs.Run, theirs.Stopped, theirs.Unclean = mine.Run, mine.Stopped, mine.Unclean
+		theirs.Run, theirs.Stopped = mine.Run, mine.Stopped
+		for _, u := range mine.Unclean {
+			if !slices.ContainsFunc(theirs.Unclean, func(o uncleanStart) bool { return o.Boot == u.Boot && o.At.Equal(u.At) }) {
+				theirs.Unclean = append(theirs.Unclean, u)
+			}
+		}
 	}
 	if newer(mine.Once, theirs.Once) {
 		theirs.Once = mine.Once

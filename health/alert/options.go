@@ -70,8 +70,9 @@ type Options struct {
 	LinkURL string
 
 	// Retries are the pauses after failed deliveries. The last one repeats. A critical
-	// alert is tried again at least once a minute in the first hour. Default: 30 s, 2
-	// min, 10 min, 30 min, 60 min.
+	// alert is tried again at least once a minute in the first hour. After two failures
+	// in a row each message has one alert, and a new alert does not wait, so an alert that
+	// the receiver rejects stops no other. Default: 30 s, 2 min, 10 min, 30 min, 60 min.
 	Retries []time.Duration
 	// Fallback receives the messages that another receiver did not accept after all
 	// Retries. It gets a critical alert at once if the receiver asks for a pause of more

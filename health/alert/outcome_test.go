@@ -183,6 +183,70 @@ func TestPartialOutcome(t *testing.T) {
 	}
 }
 
+// An alert that a receiver never accepts, with the message that it is in, stops no other alert.
+func TestAlertThatIsRejectedForEver(t *testing.T) {
+	t.Parallel()
+	for name, failure := range map[string]func(notify.Message, error) error{
+		"refused": notify.Refused,
+		"unknown": func(_ notify.Message, err error) error { return err },
+	} {
+		for _, critical := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, ", critical ", critical), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					mail := newLetters()
+					to := notify.Func(func(ctx context.Context, msg notify.Message) error {
+						for _, a := range msg.Alerts {
+							if a.Check == "bad" {
+								return failure(msg, errors.New("403 by a firewall"))
+							}
+						}
+						return mail.Notify(ctx, msg)
+					})
+					_, stop := serve(t, to, alert.Options{Reminders: []time.Duration{}},
+						during("bad", critical, 5*m, 20*h, down), during("also", false, 5*m, 10*h, down), during("later", false, 6*h+10*m, 9*h, down))
+					time.Sleep(7 * h)
+					if mail.containing("] pos: also") != 1 || mail.containing("] pos: later") != 1 || mail.at[0] > h || mail.at[1] > 6*h+15*m {
+						t.Errorf("%v", mail)
+					}
+					time.Sleep(5 * h)
+					stop()
+					if mail.containing("[RECOVERED] pos: also") != 1 || mail.containing("[RECOVERED] pos: later") != 1 {
+						t.Errorf("%v", mail)
+					}
+				})
+			})
+		}
+	}
+}
+
+// After an outage of the receiver, the alerts follow in two messages at once.
+func TestAlertsAfterAnOutageOfTheReceiver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		mail := newLetters()
+		mail.refuse = func() error {
+			if time.Since(mail.start) < 3*h {
+				return errors.New("no connection")
+			}
+			return nil
+		}
+		_, stop := serve(t, mail, alert.Options{Reminders: []time.Duration{}}, during("a", false, 5*m, ever, down),
+			during("b", false, 6*m, ever, down), during("c", true, 7*m, ever, down), during("d", false, h, ever, down))
+		time.Sleep(5 * h)
+		stop()
+		alerts := map[string]bool{}
+		for _, msg := range mail.all() {
+			for _, a := range msg.Alerts {
+				alerts[a.Check] = true
+			}
+		}
+		if len(mail.all()) != 2 || len(alerts) != 4 || mail.at[1] > 3*h+6*m {
+			t.Errorf("%v", mail)
+		}
+	})
+}
+
 // A process that dies between a delivery and its record does not forget the incident.
 func TestDeathBeforeTheRecord(t *testing.T) {
 	t.Parallel()

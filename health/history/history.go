@@ -20,9 +20,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,7 +47,8 @@ type Options struct {
 	// SaveEvery is the time between two writes to the store. A process that is killed
 	// loses at most the results of this time. Default: 1 min.
 	SaveEvery time.Duration
-	// Keep is how long results are kept, at most 90 days. Default: 90 days.
+	// Keep is how long results are kept, at most 90 days. A process that has run for less than
+	// an hour deletes only what is more than twice as many dates. Default: 90 days.
 	Keep time.Duration
 	// Password gives access to all pages in a browser, by a form and a cookie. Default:
 	// empty. Then only Authorize decides.
@@ -70,8 +73,8 @@ const (
 	defaultKeep = 90 * 24 * time.Hour
 	lostAfter   = 5 * time.Minute    // an instance that has not saved for this long is shown as lost
 	lostFor     = 7 * 24 * time.Hour // how long it is shown
-	// deleteAfter is how long a process runs before it deletes old days. By then a clock that
-	// was wrong at the start is right, and days that only seemed to be old are kept.
+	// deleteAfter is how long a process runs before it deletes old days by its clock. By then a
+	// clock that was wrong at the start is right, and days that only seemed to be old are kept.
 	deleteAfter = time.Hour
 )
 
@@ -336,10 +339,12 @@ func (h *History) save(ctx context.Context) error {
 		}
 	}
 	oldest := snap.Time.Add(-h.opts.Keep).UTC().Format(time.DateOnly)
+	if time.Since(h.born) < deleteAfter { // by the monotonic clock
+		oldest = min(oldest, h.excess())
+	}
 	compactBefore := snap.Time.Add(-48 * time.Hour).UTC().Format(time.DateOnly)
 	for k, d := range h.days {
 		switch {
-		case k.date < oldest && time.Since(h.born) < deleteAfter: // by the monotonic clock
 		case k.date < oldest:
 			documents[keyOf(k)] = nil
 			delete(h.days, k)
@@ -358,6 +363,22 @@ func (h *History) save(ctx context.Context) error {
 		}
 	}
 	return err
+}
+
+// excess returns the date before which days are deleted whatever the clock says, for processes
+// that never run for an hour. From it on there are twice as many dates as Keep has. It is called
+// with mu held.
+func (h *History) excess() string {
+	seen := map[string]bool{}
+	for k := range h.days {
+		seen[k.date] = true
+	}
+	dates := slices.Sorted(maps.Keys(seen))
+	most := 2 * (int(h.opts.Keep/(24*time.Hour)) + 1)
+	if len(dates) <= most {
+		return ""
+	}
+	return dates[len(dates)-most]
 }
 
 func keyOf(k dayKey) string { return "day/" + k.date + "/" + url.PathEscape(k.instance) }

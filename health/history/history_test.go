@@ -173,6 +173,33 @@ func TestClockThatIsAheadAtTheStart(t *testing.T) {
 	})
 }
 
+// Processes that always end within the hour do not keep days for ever.
+func TestShortProcessesDeleteToo(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	store, err := history.Files(dir)
+	require.NoError(t, err)
+	synctest.Test(t, func(t *testing.T) {
+		for range 30 {
+			db := health.Func("db", time.Second, func(context.Context) error { return nil })
+			reg, err := health.New([]health.Check{db}, &health.Options{Logger: quiet})
+			require.NoError(t, err)
+			past, err := history.New(reg, store, &history.Options{Instance: "pod-a", Keep: 5 * 24 * time.Hour, SaveEvery: saveEvery, Logger: quiet})
+			require.NoError(t, err)
+			_, err = reg.RunOnce(t.Context())
+			require.NoError(t, err)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			require.NoError(t, past.Run(ctx))
+			cancel()
+			time.Sleep(24 * time.Hour)
+		}
+		found, err := store.Load(t.Context(), "day/")
+		require.NoError(t, err)
+		require.Len(t, found, 12, "five days touch six dates")
+		require.Contains(t, found, "day/2000-01-30/pod-a", "the newest")
+	})
+}
+
 // Instances come and go with each deployment. One that was stopped is gone, one that was killed is
 // lost for a week, whatever its clock said, and a wrong clock makes no instance lost.
 func TestInstancesComeAndGo(t *testing.T) {
