@@ -17,6 +17,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -58,6 +59,7 @@ type host struct {
 	until time.Time // no request before
 	next  time.Time // when the next request may be sent, behind those that wait
 	gap   time.Duration
+	free  []time.Time // turns before next that canceled requests have given up, the earliest first
 }
 
 // maxHosts bounds the remembered hosts.
@@ -200,12 +202,13 @@ func (t *Transport) pauseAgain(ctx context.Context, key string, deadline time.Ti
 	return t.pause(ctx, key, deadline)
 }
 
-// giveUp makes the queue of a host shorter by a turn. The requests behind keep their turns.
+// giveUp leaves a turn to a later request.
 func (t *Transport) giveUp(key string, turn time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if h := t.hosts[key]; h != nil && !turn.Before(h.until) { // the service has asked for no later pause
-		h.next = h.next.Add(-h.gap)
+	if h := t.hosts[key]; h != nil && turn.Before(h.next) {
+		i, _ := slices.BinarySearchFunc(h.free, turn, time.Time.Compare)
+		h.free = slices.Insert(h.free, i, turn)
 	}
 }
 
@@ -213,12 +216,21 @@ func (t *Transport) giveUp(key string, turn time.Time) {
 func (t *Transport) turn(key string, deadline time.Time) (until time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	h := t.hosts[key]
+	h, now := t.hosts[key], time.Now()
 	if h == nil {
 		return until
 	}
-	if !h.next.After(time.Now()) {
+	if !h.next.After(now) {
 		delete(t.hosts, key)
+		return until
+	}
+	for len(h.free) > 0 && (!h.free[0].After(now) || h.free[0].Before(h.until)) { // too late, or within a later pause
+		h.free = h.free[1:]
+	}
+	if len(h.free) > 0 {
+		if until = h.free[0]; until.Before(deadline) {
+			h.free = h.free[1:]
+		}
 		return until
 	}
 	until = h.next

@@ -266,8 +266,8 @@ func TestMaxWaitIsForTheWholeWait(t *testing.T) {
 	})
 }
 
-// Requests that wait for one pause have a turn each, also beside a limiter, and a canceled one takes
-// none from those that come later.
+// Requests that wait for one pause have a turn each, also beside a limiter. The turn of a canceled one is for one
+// that comes later, also if others wait behind it.
 func TestTurnsAfterAPause(t *testing.T) {
 	t.Parallel()
 	for name, limited := range map[string]bool{"no limiter": false, "a limiter": true} {
@@ -300,9 +300,12 @@ func TestTurnsAfterAPause(t *testing.T) {
 			require.NoError(t, err)
 			ctx, cancel := context.WithCancel(context.Background())
 			time.AfterFunc(time.Second/2, cancel)
-			send(ctx, 50, false)
-			send(context.Background(), 40, true)
-			require.Len(t, up.got, 41)
+			var behind sync.WaitGroup
+			time.AfterFunc(time.Second/4, func() { behind.Go(func() { send(context.Background(), 5, true) }) })
+			send(ctx, 20, false)
+			send(context.Background(), 25, true)
+			behind.Wait()
+			require.Len(t, up.got, 31)
 			for i, at := range up.got[1:] {
 				require.Equal(t, time.Duration(i+1)*time.Second, at.Sub(start), name)
 			}
