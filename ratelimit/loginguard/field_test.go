@@ -46,6 +46,7 @@ var differing = []struct{ contentType, body string }{
 	{"application/xml", "<a><Username>alice</Username><!--&username=mallory&--></a>"},
 	{" Text/XML; charset", "<a><Username>alice</Username><!--&username=mallory&--></a>"},
 	{"application/x-yaml", "username: alice\nx: '&username=mallory&'"},
+	{"application/xml+json", `{"username":"mallory","x":"<a><Username>alice</Username></a>"}`},
 	{"text/plain", `{"username":"alice","password":"guess","x":"` + strings.Repeat("x", 70_000) + `"}`},
 }
 
@@ -71,6 +72,9 @@ func TestFields(t *testing.T) {
 		{form, "/?username=alice", "", "alice"},
 		{form, "/?USERNAME=alice", "Username=alice", "alice"},
 		{"application/vnd.api+json", "/", `{"username":"alice"}`, "alice"},
+		{"text/json; charset=utf-8", "/", `{"username":"alice"}`, "alice"},
+		{"application/octet-stream", "/", `{"username":"alice"}`, "alice"},
+		{"application/javascript", "/", `{"username":"alice"}`, "alice"},
 		{"", "/", `{"username":"alice"}`, "alice"},
 		{multi, "/", part("alice", "", "UserName") + "--x--\r\n", "alice"},
 		{js, "/", `{"username":4711}`, "4711"},
@@ -124,7 +128,7 @@ func TestFields(t *testing.T) {
 // A middleware behind the guard may decode the body.
 func TestAnEncodedBody(t *testing.T) {
 	t.Parallel()
-	for encoding, want := range map[string]string{"": "alice", "identity": "alice", "gzip": "unclear", "Deflate": "unclear"} {
+	for encoding, want := range map[string]string{"": "alice", "identity": "alice", "UTF-8": "alice", "gzip": "unclear", "Deflate": "unclear"} {
 		r := httptest.NewRequest(http.MethodPost, "/?username=alice", strings.NewReader("\x1f\x8bnot readable here"))
 		r.Header.Set("Content-Type", js)
 		r.Header.Set("Content-Encoding", encoding)
