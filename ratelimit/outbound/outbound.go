@@ -62,7 +62,7 @@ type host struct {
 	free  []time.Time // turns before next that canceled requests have given up, the earliest first
 }
 
-// maxHosts bounds the remembered hosts.
+// maxHosts bounds the remembered hosts. Any one of them is forgotten for a new one.
 const maxHosts = 10_000
 
 // New returns a transport over base, http.DefaultTransport if it is nil. opts may be nil.
@@ -291,13 +291,15 @@ func (t *Transport) learn(key string, resp *http.Response) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.hosts) >= maxHosts && t.hosts[key] == nil {
+		var some string
 		for k, h := range t.hosts {
 			if time.Now().After(h.next) {
 				delete(t.hosts, k)
 			}
+			some = k
 		}
 		if len(t.hosts) >= maxHosts {
-			return wait
+			delete(t.hosts, some) // its next response says again how long to wait
 		}
 	}
 	until := time.Now().Add(wait)

@@ -3,6 +3,7 @@ package outbound_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -325,4 +326,18 @@ func TestOneHostInSeveralSpellings(t *testing.T) {
 	require.Equal(t, 1, n)
 	up.get(tr, "https://api.example:8443/")
 	require.Equal(t, 2, n)
+}
+
+// A Transport that remembers as many pauses as it may forgets an old one for a new one.
+func TestManyPausedHosts(t *testing.T) {
+	t.Parallel()
+	n := 0
+	up := &scripted{sent: map[string]time.Duration{}, reply: func(string) (int, string) { n++; return 429, "300" }}
+	tr := outbound.New(up, nil)
+	for i := range 10_005 {
+		url := fmt.Sprintf("https://host%d.example/", i)
+		up.get(tr, url)
+		up.get(tr, url)
+		require.Equal(t, i+1, n, url)
+	}
 }
