@@ -148,14 +148,15 @@ func patient(ctx context.Context, wait time.Duration) bool {
 // led to it (RFC 9110, 10.2.3), and when the limiter allows it. The service may ask for a longer
 // pause meanwhile.
 func (t *Transport) wait(ctx context.Context, key string, deadline time.Time, redirect time.Duration) error {
-	if err := t.pause(ctx, key, deadline); err != nil {
+	turn, err := t.pause(ctx, key, deadline)
+	if err != nil {
 		return err
 	}
 	if err := sleepUntil(ctx, time.Now().Add(redirect), deadline); err != nil {
 		return err
 	}
 	if t.opts.Limiter == nil {
-		return t.pauseAgain(ctx, key, deadline)
+		return t.pauseAgain(ctx, key, deadline, turn)
 	}
 	within := max(time.Until(deadline), 1)
 	d, err := ratelimit.Decide(ctx, ratelimit.Check{Limiter: t.opts.Limiter, Key: key, Cost: 1, Within: within})
@@ -168,38 +169,39 @@ func (t *Transport) wait(ctx context.Context, key string, deadline time.Time, re
 	if err := d.Wait(ctx); err != nil {
 		return err
 	}
-	if err := t.pauseAgain(ctx, key, deadline); err != nil {
+	if err := t.pauseAgain(ctx, key, deadline, turn); err != nil {
 		return errors.Join(err, d.Cancel(context.WithoutCancel(ctx)))
 	}
 	return nil
 }
 
-// pause blocks for as long as the service asks. Requests that wait for one instant follow each
-// other at the pace that the service has asked for.
-func (t *Transport) pause(ctx context.Context, key string, deadline time.Time) error {
+// pause blocks for as long as the service asks, and reports whether the request has had a turn. Requests that wait for
+// one instant follow each other at the pace that the service has asked for.
+func (t *Transport) pause(ctx context.Context, key string, deadline time.Time) (turn bool, err error) {
 	for {
 		until := t.turn(key, deadline)
 		if until.IsZero() {
-			return ctx.Err()
+			return turn, ctx.Err()
 		}
 		if err := sleepUntil(ctx, until, deadline); err != nil {
 			if until.Before(deadline) {
 				t.giveUp(key, until)
 			}
-			return err
+			return false, err
 		}
-		if !t.paused(key) {
-			return nil
+		if turn = true; !t.paused(key) {
+			return turn, nil
 		}
 	}
 }
 
-// pauseAgain is pause for a request that has had its turn: it only waits if the service asks for it now.
-func (t *Transport) pauseAgain(ctx context.Context, key string, deadline time.Time) error {
-	if !t.paused(key) {
+// pauseAgain is pause for a request that has waited. After a turn it only waits if the service asks for it now.
+func (t *Transport) pauseAgain(ctx context.Context, key string, deadline time.Time, turn bool) error {
+	if turn && !t.paused(key) {
 		return ctx.Err()
 	}
-	return t.pause(ctx, key, deadline)
+	_, err := t.pause(ctx, key, deadline)
+	return err
 }
 
 // giveUp leaves a turn to a later request.

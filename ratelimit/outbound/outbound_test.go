@@ -314,6 +314,41 @@ func TestTurnsAfterAPause(t *testing.T) {
 	}
 }
 
+// A request that waits after a redirect while others begin to wait for a pause is behind them.
+func TestATurnAfterARedirect(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var once sync.Once
+		up := &upstream{handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			once.Do(func() {
+				w.Header().Set("RateLimit-Policy", `"api";q=10;w=10`)
+				w.Header().Set("RateLimit", `"api";r=0;t=1`)
+			})
+		})}
+		start, tr := time.Now(), outbound.New(up, nil)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://service.example/", http.NoBody)
+			require.NoError(t, err)
+			r.Response = &http.Response{Header: http.Header{"Retry-After": {"3"}}}
+			_, err = tr.RoundTrip(r)
+			require.NoError(t, err)
+		})
+		synctest.Wait()
+		for range 6 {
+			wg.Go(func() {
+				_, err := get(t.Context(), tr, "")
+				require.NoError(t, err)
+			})
+			synctest.Wait()
+		}
+		wg.Wait()
+		for i, at := range up.got {
+			require.Equal(t, time.Duration(i)*time.Second, at.Sub(start))
+		}
+	})
+}
+
 // A host has one pause, however its name is written.
 func TestOneHostInSeveralSpellings(t *testing.T) {
 	t.Parallel()
