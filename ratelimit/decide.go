@@ -23,7 +23,8 @@ type Check struct {
 	// Debt uses the units whether they fit or not. Default: false.
 	Debt bool
 	// FailuresOnly marks the units as in flight until they are settled: the caller will
-	// give back those of a success. Default: false.
+	// give back those of a success. Units that a caller never settles count as failures
+	// after 1 to 2 minutes. Default: false.
 	FailuresOnly bool
 
 	backend Backend               // of Limiter

@@ -29,17 +29,48 @@ type outcome struct {
 
 // token finds a booking again.
 type token struct {
-	at   int64
-	gen  uint32
-	hold bool
+	at     int64
+	gen    uint32
+	hold   bool
+	minute uint8 // of hold, as in mark
 }
 
 // mark is what every algorithm keeps of a key beside its count.
 type mark struct {
-	gen     uint32 // distinguishes the entry from an earlier one of the same key
-	flying  int32  // units in flight
-	blocked bool   // the key is used up: its entry must not be evicted
-	barred  bool   // by bar, as long as it is blocked
+	gen     uint32   // distinguishes the entry from an earlier one of the same key
+	flying  [2]int32 // units in flight that were booked in this minute, and in the one before
+	minute  uint8    // of flying[0], modulo 256
+	n       uint8    // pairs of a useLog in few: here the number needs no room of its own
+	blocked bool     // the key is used up: its entry must not be evicted
+	barred  bool     // by bar, as long as it is blocked
+}
+
+// inFlight returns the units in flight. A unit that a caller never settles is in flight for one to two minutes.
+func (m *mark) inFlight(now int64) int {
+	if minute := uint8(now / int64(time.Minute)); minute != m.minute {
+		if minute-m.minute == 1 {
+			m.flying[1] = m.flying[0]
+		} else {
+			m.flying[1] = 0
+		}
+		m.flying[0], m.minute = 0, minute
+	}
+	return int(m.flying[0] + m.flying[1])
+}
+
+// hold books units in flight.
+func (m *mark) hold(t *token, now int64, units int) {
+	m.inFlight(now)
+	m.flying[0] += int32(units)
+	t.hold, t.minute = true, m.minute
+}
+
+// land is for units whose outcome is known.
+func (m *mark) land(t token, now int64, units int) {
+	m.inFlight(now)
+	if age := m.minute - t.minute; t.hold && age < 2 {
+		m.flying[age] -= int32(units)
+	}
 }
 
 // block is a write only where something changes: the entries of hot keys then stay in the
@@ -148,8 +179,8 @@ func (a exact) decide(o *outcome, e *useLog, now int64, limit, cost int) {
 		o.retry = Never
 	default:
 		o.retry = a.left(e.reach(int64(used+cost-limit)), now)
-		if e.flying > 0 && used-int(e.flying)+cost <= limit {
-			o.flying = int(e.flying)
+		if flying := e.inFlight(now); flying > 0 && used-flying+cost <= limit {
+			o.flying = flying
 			o.retry = min(o.retry, flightRetry)
 			o.next = min(o.next, o.retry)
 		}
@@ -190,8 +221,7 @@ func (a exact) book(o *outcome, e *useLog, now int64, q *ask) {
 	}
 	o.retry = 0
 	if q.hold {
-		e.flying += int32(cost)
-		o.token.hold = true
+		e.hold(&o.token, now, q.cost)
 	}
 	o.token.gen = e.gen
 	o.reset = a.left(e.at(e.len()-1).at, now)
@@ -262,9 +292,7 @@ func (a exact) penalise(e *useLog, now int64, limit, cost int) {
 
 func (a exact) settle(e *useLog, now int64, limit, cost, actual int, t token) {
 	if t.gen == e.gen {
-		if t.hold {
-			e.flying -= int32(cost)
-		}
+		e.land(t, now, cost)
 		if actual < cost {
 			e.take(t.at, int64(cost-actual))
 			e.blocked = false
@@ -346,7 +374,6 @@ type use struct {
 // units that a waiter has reserved, and debt.
 type useLog struct {
 	mark
-	n     uint8 // of few
 	few   [3]use
 	ring  *useRing
 	total int64 // units of all pairs

@@ -44,16 +44,18 @@ func (a gcra) take(e *gcraState, now int64, q ask, book bool) (o outcome) {
 			o.full = true
 		case q.within > 0 && over <= q.within:
 			o.allowed, o.delay, o.retry = true, o.retry, 0
-		case q.within == 0 && e.flying > 0 && over <= int64(e.flying)*per:
-			o.flying, o.retry = int(e.flying), min(o.retry, flightRetry)
+		case q.within == 0:
+			if flying := e.inFlight(now); flying > 0 && over <= int64(flying)*per {
+				o.flying, o.retry = flying, min(o.retry, flightRetry)
+			}
 		}
 	}
 	if book && o.allowed {
 		e.full = now + min(debt+flow, maxDebt*int64(a.window))
 		debt = e.full - now
-		o.token = token{at: e.full, gen: e.gen, hold: q.hold}
+		o.token = token{at: e.full, gen: e.gen}
 		if q.hold {
-			e.flying += int32(q.cost)
+			e.hold(&o.token, now, q.cost)
 		}
 	}
 	if debt > 0 {
@@ -76,9 +78,7 @@ func (a gcra) take(e *gcraState, now int64, q ask, book bool) (o outcome) {
 // is the instant up to which the use reached.
 func (a gcra) settle(e *gcraState, now int64, limit, cost, actual int, t token) {
 	if t.gen == e.gen {
-		if t.hold {
-			e.flying -= int32(cost)
-		}
+		e.land(t, now, cost)
 		if back := min(a.flow(limit, cost-actual), t.at-now); back > 0 {
 			e.full -= back
 			e.blocked = false

@@ -34,8 +34,8 @@ const (
 // has parsed before. A whole number in JSON is a name, in its digits. Upper and lower case of the field's name are one.
 //
 // A request is unclear if the places name several accounts, or if they could name one that Field cannot read: beyond
-// the first 64 KiB, in a body with a Content-Encoding, or in one whose Content-Type is neither a form, JSON nor plain
-// text, such as XML. The function then returns a text that is no account's name and that
+// the first 64 KiB, in a compressed body, or in one whose Content-Type is neither a form, JSON, plain
+// text nor bytes, such as XML. The function then returns a text that is no account's name and that
 // Guard understands. A function around it may add text before and after. Any other change of names belongs to Options.Fold.
 func Field(name string) func(*http.Request) string {
 	return func(r *http.Request) string {
@@ -80,7 +80,7 @@ func (n *names) body(head []byte, header http.Header, name string) {
 		return
 	}
 	contentType := header.Get("Content-Type")
-	if len(head) == maxBody || !readable(contentType, header.Get("Content-Encoding")) {
+	if len(head) == maxBody || !decoded(head, header.Get("Content-Encoding")) || !readable(contentType) {
 		n.add("") // the field may follow, or be where only another reader finds it
 	}
 	kind, params, err := mime.ParseMediaType(contentType)
@@ -95,21 +95,32 @@ func (n *names) body(head []byte, header http.Header, name string) {
 	}
 }
 
+// decoded reports whether a body is as a handler reads it. A middleware that decodes a body may leave the field as it
+// was, and some clients name the charset there.
+func decoded(head []byte, encoding string) bool {
+	switch strings.ToLower(encoding) {
+	case "", "identity", "utf-8":
+		return true
+	case "gzip":
+		return !bytes.HasPrefix(head, []byte("\x1f\x8b"))
+	}
+	return false
+}
+
 // readable reports whether forms and JSON are all that a handler reads from such a body. Handlers of some frameworks
 // read XML, YAML and others where the type says so, and the type has parameters after a semicolon or a blank there.
-func readable(contentType, encoding string) bool {
-	if encoding != "" && !strings.EqualFold(encoding, "identity") {
-		return false
-	}
+// Clients that send JSON also call it text, bytes, or a script.
+func readable(contentType string) bool {
 	kind := strings.ToLower(strings.TrimSpace(contentType))
 	if end := strings.IndexAny(kind, "; "); end >= 0 {
 		kind = kind[:end]
 	}
 	switch kind {
-	case "", "text/plain", "application/json", "application/x-www-form-urlencoded", "multipart/form-data":
+	case "", "application/json", "application/x-www-form-urlencoded", "multipart/form-data", "text/plain",
+		"text/json", "text/javascript", "application/javascript", "application/x-json", "application/octet-stream":
 		return true
 	}
-	return strings.HasSuffix(kind, "+json")
+	return strings.HasSuffix(kind, "+json") && !strings.Contains(kind, "xml") // some readers of XML look at the beginning
 }
 
 // form reads a form, or text that a reader of forms understands in part.

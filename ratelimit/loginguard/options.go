@@ -32,6 +32,8 @@ type Options struct {
 	Fold func(string) string
 	// Guessing says which requests try to log in. Default: all except GET, HEAD and OPTIONS, and
 	// of these the requests whose query, body or header names an account, such as with basic authentication.
+	// So a GET, HEAD or OPTIONS request has no limit if its account is in the path, in a cookie, or in a parameter that
+	// Account does not read. Set Guessing if such a request can log in.
 	Guessing func(*http.Request) bool
 
 	// Address limits the failures of strangers from one address: a /64 of IPv6. Default:

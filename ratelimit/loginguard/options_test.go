@@ -39,6 +39,7 @@ func TestGuessesOfAnyMethod(t *testing.T) {
 		{method: "HEAD", target: "/", account: basic, want: 5},
 		{method: "GET", target: "/", account: func(r *http.Request) string { return r.Header.Get("X-Api-User") }, want: 5},
 		{method: "GET", target: "/", account: session, want: 50},
+		{method: "GET", target: "/alice", account: func(r *http.Request) string { return r.URL.Path }, want: 50},
 		{method: "POST", target: "/", account: basic, want: 5},
 	} {
 		reached := 0

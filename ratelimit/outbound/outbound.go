@@ -17,6 +17,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -58,9 +59,10 @@ type host struct {
 	until time.Time // no request before
 	next  time.Time // when the next request may be sent, behind those that wait
 	gap   time.Duration
+	free  []time.Time // turns before next that canceled requests have given up, the earliest first
 }
 
-// maxHosts bounds the remembered hosts.
+// maxHosts bounds the remembered hosts. Any one of them is forgotten for a new one.
 const maxHosts = 10_000
 
 // New returns a transport over base, http.DefaultTransport if it is nil. opts may be nil.
@@ -146,14 +148,15 @@ func patient(ctx context.Context, wait time.Duration) bool {
 // led to it (RFC 9110, 10.2.3), and when the limiter allows it. The service may ask for a longer
 // pause meanwhile.
 func (t *Transport) wait(ctx context.Context, key string, deadline time.Time, redirect time.Duration) error {
-	if err := t.pause(ctx, key, deadline); err != nil {
+	turn, err := t.pause(ctx, key, deadline)
+	if err != nil {
 		return err
 	}
 	if err := sleepUntil(ctx, time.Now().Add(redirect), deadline); err != nil {
 		return err
 	}
 	if t.opts.Limiter == nil {
-		return t.pauseAgain(ctx, key, deadline)
+		return t.pauseAgain(ctx, key, deadline, turn)
 	}
 	within := max(time.Until(deadline), 1)
 	d, err := ratelimit.Decide(ctx, ratelimit.Check{Limiter: t.opts.Limiter, Key: key, Cost: 1, Within: within})
@@ -166,46 +169,48 @@ func (t *Transport) wait(ctx context.Context, key string, deadline time.Time, re
 	if err := d.Wait(ctx); err != nil {
 		return err
 	}
-	if err := t.pauseAgain(ctx, key, deadline); err != nil {
+	if err := t.pauseAgain(ctx, key, deadline, turn); err != nil {
 		return errors.Join(err, d.Cancel(context.WithoutCancel(ctx)))
 	}
 	return nil
 }
 
-// pause blocks for as long as the service asks. Requests that wait for one instant follow each
-// other at the pace that the service has asked for.
-func (t *Transport) pause(ctx context.Context, key string, deadline time.Time) error {
+// pause blocks for as long as the service asks, and reports whether the request has had a turn. Requests that wait for
+// one instant follow each other at the pace that the service has asked for.
+func (t *Transport) pause(ctx context.Context, key string, deadline time.Time) (turn bool, err error) {
 	for {
 		until := t.turn(key, deadline)
 		if until.IsZero() {
-			return ctx.Err()
+			return turn, ctx.Err()
 		}
 		if err := sleepUntil(ctx, until, deadline); err != nil {
 			if until.Before(deadline) {
 				t.giveUp(key, until)
 			}
-			return err
+			return false, err
 		}
-		if !t.paused(key) {
-			return nil
+		if turn = true; !t.paused(key) {
+			return turn, nil
 		}
 	}
 }
 
-// pauseAgain is pause for a request that has had its turn: it only waits if the service asks for it now.
-func (t *Transport) pauseAgain(ctx context.Context, key string, deadline time.Time) error {
-	if !t.paused(key) {
+// pauseAgain is pause for a request that has waited. After a turn it only waits if the service asks for it now.
+func (t *Transport) pauseAgain(ctx context.Context, key string, deadline time.Time, turn bool) error {
+	if turn && !t.paused(key) {
 		return ctx.Err()
 	}
-	return t.pause(ctx, key, deadline)
+	_, err := t.pause(ctx, key, deadline)
+	return err
 }
 
-// giveUp makes the queue of a host shorter by a turn. The requests behind keep their turns.
+// giveUp leaves a turn to a later request.
 func (t *Transport) giveUp(key string, turn time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if h := t.hosts[key]; h != nil && !turn.Before(h.until) { // the service has asked for no later pause
-		h.next = h.next.Add(-h.gap)
+	if h := t.hosts[key]; h != nil && turn.Before(h.next) {
+		i, _ := slices.BinarySearchFunc(h.free, turn, time.Time.Compare)
+		h.free = slices.Insert(h.free, i, turn)
 	}
 }
 
@@ -213,12 +218,21 @@ func (t *Transport) giveUp(key string, turn time.Time) {
 func (t *Transport) turn(key string, deadline time.Time) (until time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	h := t.hosts[key]
+	h, now := t.hosts[key], time.Now()
 	if h == nil {
 		return until
 	}
-	if !h.next.After(time.Now()) {
+	if !h.next.After(now) {
 		delete(t.hosts, key)
+		return until
+	}
+	for len(h.free) > 0 && (!h.free[0].After(now) || h.free[0].Before(h.until)) { // too late, or within a later pause
+		h.free = h.free[1:]
+	}
+	if len(h.free) > 0 {
+		if until = h.free[0]; until.Before(deadline) {
+			h.free = h.free[1:]
+		}
 		return until
 	}
 	until = h.next
@@ -279,13 +293,15 @@ func (t *Transport) learn(key string, resp *http.Response) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.hosts) >= maxHosts && t.hosts[key] == nil {
+		var some string
 		for k, h := range t.hosts {
 			if time.Now().After(h.next) {
 				delete(t.hosts, k)
 			}
+			some = k
 		}
 		if len(t.hosts) >= maxHosts {
-			return wait
+			delete(t.hosts, some) // its next response says again how long to wait
 		}
 	}
 	until := time.Now().Add(wait)

@@ -3,6 +3,7 @@ package outbound_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -266,8 +267,8 @@ func TestMaxWaitIsForTheWholeWait(t *testing.T) {
 	})
 }
 
-// Requests that wait for one pause have a turn each, also beside a limiter, and a canceled one takes
-// none from those that come later.
+// Requests that wait for one pause have a turn each, also beside a limiter. The turn of a canceled one is for one
+// that comes later, also if others wait behind it.
 func TestTurnsAfterAPause(t *testing.T) {
 	t.Parallel()
 	for name, limited := range map[string]bool{"no limiter": false, "a limiter": true} {
@@ -300,14 +301,52 @@ func TestTurnsAfterAPause(t *testing.T) {
 			require.NoError(t, err)
 			ctx, cancel := context.WithCancel(context.Background())
 			time.AfterFunc(time.Second/2, cancel)
-			send(ctx, 50, false)
-			send(context.Background(), 40, true)
-			require.Len(t, up.got, 41)
+			var behind sync.WaitGroup
+			time.AfterFunc(time.Second/4, func() { behind.Go(func() { send(context.Background(), 5, true) }) })
+			send(ctx, 20, false)
+			send(context.Background(), 25, true)
+			behind.Wait()
+			require.Len(t, up.got, 31)
 			for i, at := range up.got[1:] {
 				require.Equal(t, time.Duration(i+1)*time.Second, at.Sub(start), name)
 			}
 		})
 	}
+}
+
+// A request that waits after a redirect while others begin to wait for a pause is behind them.
+func TestATurnAfterARedirect(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var once sync.Once
+		up := &upstream{handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			once.Do(func() {
+				w.Header().Set("RateLimit-Policy", `"api";q=10;w=10`)
+				w.Header().Set("RateLimit", `"api";r=0;t=1`)
+			})
+		})}
+		start, tr := time.Now(), outbound.New(up, nil)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://service.example/", http.NoBody)
+			require.NoError(t, err)
+			r.Response = &http.Response{Header: http.Header{"Retry-After": {"3"}}}
+			_, err = tr.RoundTrip(r)
+			require.NoError(t, err)
+		})
+		synctest.Wait()
+		for range 6 {
+			wg.Go(func() {
+				_, err := get(t.Context(), tr, "")
+				require.NoError(t, err)
+			})
+			synctest.Wait()
+		}
+		wg.Wait()
+		for i, at := range up.got {
+			require.Equal(t, time.Duration(i)*time.Second, at.Sub(start))
+		}
+	})
 }
 
 // A host has one pause, however its name is written.
@@ -322,4 +361,18 @@ func TestOneHostInSeveralSpellings(t *testing.T) {
 	require.Equal(t, 1, n)
 	up.get(tr, "https://api.example:8443/")
 	require.Equal(t, 2, n)
+}
+
+// A Transport that remembers as many pauses as it may forgets an old one for a new one.
+func TestManyPausedHosts(t *testing.T) {
+	t.Parallel()
+	n := 0
+	up := &scripted{sent: map[string]time.Duration{}, reply: func(string) (int, string) { n++; return 429, "300" }}
+	tr := outbound.New(up, nil)
+	for i := range 10_005 {
+		url := fmt.Sprintf("https://host%d.example/", i)
+		up.get(tr, url)
+		up.get(tr, url)
+		require.Equal(t, i+1, n, url)
+	}
 }

@@ -245,6 +245,27 @@ func checkFlight(t testing.TB, s *Suite) {
 	r, err = l.reserve(background, ratelimit.Check{Key: "k", Cost: 1, FailuresOnly: true})
 	res = r.Result()
 	require(t, err == nil && !res.Allowed && res.InFlight == 0 && res.RetryAfter > 5*time.Second, "a refusal by failures: %+v, %v", res, err)
+	if !s.Virtual {
+		return
+	}
+	// What is never settled is a failure after a minute or two. What is settled then still gives its units back.
+	var late *ratelimit.Reservation
+	for range 3 {
+		late, err = l.reserve(background, ratelimit.Check{Key: "late", Cost: 1, FailuresOnly: true})
+		require(t, err == nil && late.Result().Allowed, "Reserve: %v", err)
+	}
+	for _, want := range []int{3, 3, 0} {
+		r, err = l.reserve(background, ratelimit.Check{Key: "late", Cost: 1, FailuresOnly: true})
+		require(t, err == nil && !r.Result().Allowed && r.Result().InFlight == want, "%d in flight are wanted: %+v, %v", want, r.Result(), err)
+		time.Sleep(time.Minute)
+		if want == 0 {
+			require(t, late.Settle(background, 0) == nil, "Settle failed")
+		}
+	}
+	r, err = l.reserve(background, ratelimit.Check{Key: "late", Cost: 1, FailuresOnly: true})
+	require(t, err == nil && r.Result().Allowed, "what came back late is denied: %+v, %v", r.Result(), err)
+	r, err = l.reserve(background, ratelimit.Check{Key: "late", Cost: 1, FailuresOnly: true})
+	require(t, err == nil && !r.Result().Allowed && r.Result().InFlight == 1, "one in flight is wanted: %+v, %v", r.Result(), err)
 }
 
 // A charge of any size leaves a used-up key used up.

@@ -37,8 +37,7 @@ type block struct {
 	more  int   // units of the last command beside its own
 	dry   bool  // its answer was a denial
 
-	mirror   *ratelimit.Reservation // all of its units in this process's own log, nil unless FailLocal
-	mirrored int
+	mirror *mirror // of its units, also of those that are used
 
 	free        int   // what Redis had left then
 	next, reset int64 // when it has more, and all
@@ -46,26 +45,34 @@ type block struct {
 	filling chan struct{} // closed when the question under way is answered
 }
 
+// mirror is the entry of a block's units in this process's own log, nil unless FailLocal.
+type mirror struct {
+	r     *ratelimit.Reservation
+	mu    sync.Mutex
+	units int
+}
+
+// back takes units that Redis has got back off the entry.
+func (m *mirror) back(ctx context.Context, units int) {
+	if m == nil || units < 1 {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.units = max(m.units-units, 0)
+	_ = driver.Settle(ctx, m.r, m.units) // memory does not fail
+}
+
 // order is the units to take beside the cost, and those to give back.
 type order struct {
 	more   int
 	back   int
 	stamp  int64
-	mirror *ratelimit.Reservation // of the block of those to give back
-	rest   int                    // its cost then
+	mirror *mirror // of those to give back
 }
 
 // giving returns an order that gives the units of b back.
-func (b *block) giving() order {
-	return order{back: b.left, stamp: b.stamp, mirror: b.mirror, rest: max(b.mirrored-b.left, 0)}
-}
-
-// done takes units that have been given back off this process's own log.
-func (o *order) done(ctx context.Context) {
-	if o.back > 0 && o.mirror != nil {
-		_ = driver.Settle(ctx, o.mirror, o.rest) // memory does not fail
-	}
-}
+func (b *block) giving() order { return order{back: b.left, stamp: b.stamp, mirror: b.mirror} }
 
 var blockSeed = maphash.MakeSeed()
 
@@ -154,8 +161,9 @@ func (b *block) fill(c *call, reply []int64, sent int64, life time.Duration, use
 		b.left -= r.Cost
 		b.used = r.Cost
 	}
-	if b.mirror, b.mirrored = nil, 0; b.left > 0 {
-		b.mirror, b.mirrored, c.mirror = c.mirror, int(reply[0]), nil
+	if b.mirror = nil; b.left > 0 && c.mirror != nil {
+		b.mirror = &mirror{r: c.mirror, units: int(reply[0])}
+		c.lent, c.mirror = b.mirror, nil
 	}
 	b.until = sent + int64(life-life/100)
 	b.free = r.Limit - int(reply[1])

@@ -27,6 +27,7 @@ type call struct {
 	full      bool   // too many wait
 	fromCache bool
 	leased    *Leased // the units came out of its block
+	lent      *mirror // of that block
 
 	mu     sync.Mutex
 	mirror *ratelimit.Reservation // its entry in this process's own log

@@ -264,7 +264,7 @@ func (l *Leased) decide(ctx context.Context, c *call) error {
 		now := l.keys.now()
 		b := sh.get(c.check.Key, now, l.life)
 		if b != nil && b.spend(&c.res, now) {
-			c.booked, c.leased, c.stamp = true, l, b.stamp
+			c.booked, c.leased, c.lent, c.stamp = true, l, b.mirror, b.stamp
 			sh.mu.Unlock()
 			l.leased.Add(1)
 			return nil
@@ -306,7 +306,7 @@ func (l *Leased) fill(ctx context.Context, c *call, sh *blockShard, b *block, o 
 	left := ctx.Err()
 	if err == nil {
 		c.readLease(l, reply, l.keys.base.Add(time.Duration(sent)))
-		o.done(known)
+		o.mirror.back(known, o.back)
 	}
 	if b != nil {
 		sh.mu.Lock()
@@ -373,7 +373,7 @@ func (l *Leased) settle(ctx context.Context, c *call, from, cost int) error {
 			defer l.under.denials.drop(c.check.Key)
 		}
 		if !l.keys.giveBack(c.check.Key, c.stamp, back) {
-			err = errors.Join(err, l.returned(ctx, c.check.Key, order{back: back, stamp: c.stamp}))
+			err = errors.Join(err, l.returned(ctx, c.check.Key, order{back: back, stamp: c.stamp, mirror: c.lent}))
 		}
 	case back < 0:
 		_, e := l.under.Charge(ctx, c.check.Key, -back)
@@ -385,6 +385,9 @@ func (l *Leased) settle(ctx context.Context, c *call, from, cost int) error {
 // returned gives units back to Redis.
 func (l *Leased) returned(ctx context.Context, key string, o order) error {
 	_, err := l.ask(ctx, l.under.store.redisKey(key, l.under.suffix), l.under.policy.Limit, 0, o)
+	if err == nil {
+		o.mirror.back(ctx, o.back)
+	}
 	return wrap(err)
 }
 
@@ -413,7 +416,6 @@ func (l *Leased) returnAll(ctx context.Context, everything bool) error {
 			if err := l.returned(ctx, key, o); err != nil {
 				return err
 			}
-			o.done(ctx)
 			if l.under.denials != nil {
 				l.under.denials.drop(key)
 			}

@@ -294,6 +294,39 @@ func TestLeasedManyCallersAndKeys(t *testing.T) {
 	require.EqualValues(t, 3000, allowed.Load())
 }
 
+// Units that are given back after the block that they came from are off this process's own log too.
+func TestLeasedUnitsThatComeBackLate(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t)
+	o := patient()
+	o.BreakerFailures, o.BreakerOpen, o.Instances, o.Logger = 1, time.Hour, 2, slog.New(slog.DiscardHandler)
+	p := ratelimit.Policy{Name: "hot", Limit: 100, Window: time.Hour}
+	l := leased(t, store(t, dial(t, server.Addr()), o), p, &LeaseOptions{Block: 10, Life: time.Hour})
+	var list []*ratelimit.Reservation
+	for range 40 {
+		r, err := l.Reserve(t.Context(), "key", 1)
+		require.NoError(t, err)
+		require.True(t, r.Result().Allowed)
+		list = append(list, r)
+	}
+	for _, r := range list {
+		require.NoError(t, r.Cancel(t.Context()))
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	require.NoError(t, l.Run(ctx))
+	require.Zero(t, l.Stats().Held)
+	server.Kill()
+	local := 0
+	for range 100 {
+		if r, err := l.Allow(t.Context(), "key"); err == nil && r.Allowed {
+			require.True(t, r.Degraded)
+			local++
+		}
+	}
+	require.Equal(t, 50, local, "this instance's half, of which none is used")
+}
+
 // While nobody answers, what is held is used up, and then OnFailure decides. This process's own log has the units of its
 // blocks, except those that it has given back.
 func TestLeasedWhileRedisIsAway(t *testing.T) {
