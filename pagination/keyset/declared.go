@@ -176,6 +176,9 @@ func (s SQLSource[T]) indexed(ctx context.Context, keys []Key, i int) (bool, err
 			values["KEYS"] = append(values["KEYS"], string(name))
 		}
 	}
+	if len(values["KEYS"]) == 0 {
+		return false, nil
+	}
 	for _, t := range s.Dialect.tokens(s.Base.From) {
 		if isName(s.Base.From, t) {
 			values["TABLES"] = append(values["TABLES"], string(s.Dialect.nameOf(s.Base.From[t.at:t.end])))

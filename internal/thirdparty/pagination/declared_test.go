@@ -225,6 +225,29 @@ func TestUniqueIndexes(t *testing.T) {
 	}
 }
 
+// A nullable text of a joined table is sorted before columns that are unique together.
+func TestTiesOfAnotherTable(t *testing.T) {
+	t.Parallel()
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			db := e.open(t)
+			exec(t, db, "CREATE TABLE c (id INT PRIMARY KEY, name VARCHAR(9))", "INSERT INTO c VALUES (1,'x'),(2,'y')",
+				"CREATE TABLE t (id INT NOT NULL, shop INT NOT NULL, customer INT NOT NULL, PRIMARY KEY (id, shop))", "INSERT INTO t VALUES (1,1,1),(1,2,1),(2,1,2),(2,2,3)")
+			k, err := keyset.New("ties", pagination.Preset{Size: 3}, mustCursors(t), []keyset.Column[typeRow]{
+				{Name: "name", Expr: "c.name", Nullable: true}, {Name: "id", Expr: "t.id"}, {Name: "shop", Expr: "t.shop"},
+			}, &keyset.Options{TieBreak: []string{"id", "shop"}})
+			require.NoError(t, err)
+			_, source, _ := declared(t, db, e, keyset.Base{From: "t LEFT JOIN c ON c.id = t.customer"}, byID)
+			for _, ordering := range []string{"name", "-name"} {
+				n, err := byTokens(t, k, source, keyset.Query{Ordering: ordering})
+				require.NoError(t, err)
+				assert.Equal(t, 4, n)
+			}
+		})
+	}
+}
+
 // A table changes while a process serves its list, and two tenants have tables of other
 // types behind one text.
 func TestChangedTables(t *testing.T) {
