@@ -258,7 +258,7 @@ func TestChangedTables(t *testing.T) {
 	db := open(t, "pgx", postgres.DSN("changed")+"&default_query_exec_mode=exec") // no statement of pgx is prepared
 	exec(t, db, "CREATE EXTENSION citext")
 	series := "generate_series(1, 30) AS s(i)"
-	for d, changes := range map[keyset.Dialect][]change{
+	changes := map[keyset.Dialect][]change{
 		keyset.Postgres: {
 			{"text NOT NULL", "citext NOT NULL", "CASE WHEN i % 3 = 0 THEN 'x' ELSE 'X' END || i % 7"},
 			{"varchar(9) NOT NULL", "char(5) NOT NULL", "'x' || i % 7"},
@@ -271,11 +271,12 @@ func TestChangedTables(t *testing.T) {
 			{"DECIMAL(10,2) NOT NULL", "VARCHAR(9) NOT NULL", "i MOD 13 * 1.5"},
 			{"DECIMAL(10,2) NOT NULL", "DECIMAL(10,4) NOT NULL", "i MOD 7 * 1.1111"},
 		},
-	} {
+	}
+	for _, d := range []keyset.Dialect{keyset.Postgres, keyset.MySQL} {
 		if d == keyset.MySQL {
 			db, series = openMariaDB(t), "(SELECT seq AS i FROM seq_1_to_30) s"
 		}
-		for _, c := range changes {
+		for _, c := range changes[d] {
 			fill := func(ddl string) {
 				exec(t, db, "DROP TABLE IF EXISTS t", "CREATE TABLE t (id INT PRIMARY KEY, k "+ddl+")", "INSERT INTO t SELECT i, "+c.value+" FROM "+series)
 			}
