@@ -303,6 +303,40 @@ func TestChangedTables(t *testing.T) {
 	require.ErrorContains(t, err, `"k" has a NULL`)
 }
 
+// Requests of two tenants, whose tables have other types, run at the same time. The source of
+// one asks its database, and meanwhile a request of the other stores other types.
+func TestTenantsAtOnce(t *testing.T) {
+	t.Parallel()
+	server := testserver.MariaDB(t)
+	var tenants [2]keyset.SQLSource[typeRow]
+	var k *keyset.Keyset[typeRow]
+	for i, ddl := range []string{"VARCHAR(9)", "ENUM('open','paid','failed')"} {
+		name := []string{"texts", "enums"}[i]
+		server.CreateDatabase(t, name)
+		db := open(t, "mysql", server.DSN(name))
+		exec(t, db, "CREATE TABLE t (id INT PRIMARY KEY, shop INT NOT NULL, k "+ddl+" NOT NULL, KEY (shop, k, id))",
+			"INSERT INTO t SELECT seq, 1, ELT(1 + seq MOD 3, 'open', 'paid', 'failed') FROM seq_1_to_30")
+		k, tenants[i] = asked(t, db, keyset.MySQL, keyset.Base{Columns: []string{"t.id"}, From: "t", Where: "t.shop = ?", Args: []any{1}}, keyset.Column[typeRow]{Name: "k", Expr: "t.k"}, byID)
+	}
+	first, err := k.Page(t.Context(), tenants[0], keyset.Query{Ordering: "k"})
+	require.NoError(t, err)
+	db, asks := tenants[1].DB, 0
+	tenants[1].Query = func(ctx context.Context, query string, args ...any) (keyset.Rows, error) {
+		if strings.HasPrefix(query, "EXPLAIN") {
+			asks++
+			for _, token := range []string{"", first.Next} {
+				_, err := k.Page(t.Context(), tenants[0], keyset.Query{Ordering: "k", Token: token})
+				require.NoError(t, err)
+			}
+		}
+		return db.QueryContext(ctx, query, args...)
+	}
+	n, err := byTokens(t, k, tenants[1], keyset.Query{Ordering: "k"})
+	require.NoError(t, err)
+	assert.Equal(t, 30, n)
+	assert.Positive(t, asks)
+}
+
 var byID = keyset.Column[typeRow]{Name: "id", Expr: "t.id", Unique: true}
 
 func exec(t testing.TB, db *sql.DB, statements ...string) {
