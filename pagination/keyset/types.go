@@ -229,17 +229,19 @@ func reportedClasses(rows Rows, d Dialect) (list []class) {
 		if err != nil {
 			return nil
 		}
+		known := false // lib/pq has no names for the types of extensions
 		for _, t := range types {
 			name := t.DatabaseTypeName()
-			switch {
-			case name == "":
-				return nil
-			case d == MySQL:
+			known = known || name != ""
+			if d == MySQL {
 				f, _ := mysqlForm(strings.TrimPrefix(name, "UNSIGNED "), t)
 				list = append(list, f.class)
-			default:
+			} else {
 				list = append(list, reportedByPostgres[name])
 			}
+		}
+		if !known {
+			return nil
 		}
 	}
 	return list
@@ -248,7 +250,7 @@ func reportedClasses(rows Rows, d Dialect) (list []class) {
 // reportedByPostgres has the classes of the types that drivers return unchanged.
 var reportedByPostgres = map[string]class{
 	"INT2": classInt, "INT4": classInt, "INT8": classInt, "FLOAT8": classDouble, "BOOL": classPlain, "BYTEA": classBinary,
-	"TEXT": classString, "VARCHAR": classString, "DATE": classTime, "TIMESTAMP": classTime, "TIMESTAMPTZ": classTime,
+	"TEXT": classString, "VARCHAR": classString, "NAME": classString, "DATE": classTime, "TIMESTAMP": classTime, "TIMESTAMPTZ": classTime,
 }
 
 // form is the form of the i-th key.

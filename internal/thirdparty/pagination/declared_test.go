@@ -264,6 +264,7 @@ func TestChangedTables(t *testing.T) {
 			{"varchar(9) NOT NULL", "char(5) NOT NULL", "'x' || i % 7"},
 			{"real NOT NULL", "float8 NOT NULL", "i % 7 * 1.1"},
 			{"int NOT NULL", "numeric NOT NULL", "i % 7 * 2"},
+			{"name NOT NULL", "citext NOT NULL", "CASE WHEN i % 3 = 0 THEN 'x' ELSE 'X' END || i % 7"},
 		},
 		keyset.MySQL: {
 			{"VARCHAR(9) NOT NULL", "ENUM('open','paid','failed') NOT NULL", "ELT(1 + i MOD 3, 'open', 'paid', 'failed')"},
@@ -272,9 +273,13 @@ func TestChangedTables(t *testing.T) {
 			{"DECIMAL(10,2) NOT NULL", "DECIMAL(10,4) NOT NULL", "i MOD 7 * 1.1111"},
 		},
 	}
-	for _, d := range []keyset.Dialect{keyset.Postgres, keyset.MySQL} {
-		if d == keyset.MySQL {
-			db, series = openMariaDB(t), "(SELECT seq AS i FROM seq_1_to_30) s"
+	for _, driver := range []string{"pgx", "postgres", "mysql"} {
+		d := keyset.Postgres
+		switch driver {
+		case "postgres":
+			db = open(t, driver, postgres.DSN("changed"))
+		case "mysql":
+			d, db, series = keyset.MySQL, openMariaDB(t), "(SELECT seq AS i FROM seq_1_to_30) s"
 		}
 		for _, c := range changes[d] {
 			fill := func(ddl string) {
