@@ -201,6 +201,9 @@ func TestUniqueIndexes(t *testing.T) {
 				indexes["CREATE UNIQUE INDEX i ON w (k) WHERE shop > 0"] = [2]bool{}
 				indexes["CREATE UNIQUE INDEX i ON w (lower(k))"] = [2]bool{}
 			}
+			if e.dialect == keyset.SQLite {
+				indexes["CREATE UNIQUE INDEX i ON w (k COLLATE BINARY)"] = [2]bool{}
+			}
 			if e.dialect == keyset.Postgres {
 				indexes[`CREATE UNIQUE INDEX i ON w (k COLLATE "C")`] = [2]bool{}
 				indexes["CREATE UNIQUE INDEX i ON w (k); CREATE TABLE child () INHERITS (w)"] = [2]bool{}
