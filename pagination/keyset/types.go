@@ -173,6 +173,11 @@ func (f form) value(src any) (Value, error) {
 	case classBinary:
 		v.kind = kindBytes
 	case classPlain:
+	case classText:
+		v.kind = kindText
+		if f.dialect == MySQL && (v.text == "" || v.text[0] > '9' || !strings.ContainsAny(v.text, "-:")) { // no date and no time
+			return v, errChanged
+		}
 	case classDecimal: // a ZEROFILL column has its zeros, and the same column of a UNION has none
 		v.kind = kindText
 		for len(v.text) > 1 && v.text[0] == '0' && v.text[1] >= '0' && v.text[1] <= '9' {
@@ -188,7 +193,8 @@ func (f form) value(src any) (Value, error) {
 
 // changed reports whether a sort key of a result has another type than the statement was
 // made for: after a migration, or in the schema of another tenant. A type that the statement
-// converts to text is not visible.
+// converts to text is not visible. On MariaDB and MySQL, form.value finds texts that are no
+// dates.
 func (c *compiled) changed(rows Rows) bool {
 	var classes []class
 	behind := len(c.columns)

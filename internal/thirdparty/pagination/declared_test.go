@@ -272,6 +272,9 @@ func TestChangedTables(t *testing.T) {
 		keyset.MySQL: {
 			{"VARCHAR(9) NOT NULL", "ENUM('open','paid','failed') NOT NULL", "ELT(1 + i MOD 3, 'open', 'paid', 'failed')"},
 			{"ENUM('open','paid','failed') NOT NULL", "VARCHAR(9) NOT NULL", "ELT(1 + i MOD 3, 'open', 'paid', 'failed')"},
+			{"TIME NOT NULL", "ENUM('open','paid','failed') NOT NULL", "1 + i MOD 3"},
+			{"TIME NOT NULL", "SET('open','paid') NOT NULL", "1 + i MOD 3"},
+			{"DATETIME NOT NULL", "BIT(48) NOT NULL", "20250101000000 + i MOD 7"},
 			{"DECIMAL(10,2) NOT NULL", "VARCHAR(9) NOT NULL", "i MOD 13 * 1.5"},
 			{"DECIMAL(10,2) NOT NULL", "DECIMAL(10,4) NOT NULL", "i MOD 7 * 1.1111"},
 		},
