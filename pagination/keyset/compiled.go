@@ -3,6 +3,7 @@ package keyset
 import (
 	"context"
 	"database/sql"
+	"hash/maphash"
 	"slices"
 	"sync"
 )
@@ -52,6 +53,16 @@ type shape struct {
 	args               int
 	usual              int    // the limit in the text; 0 = an argument
 	after, until       uint64 // kinds of the values
+	columns            uint64 // hash of the columns
+}
+
+var columnsSeed = maphash.MakeSeed()
+
+func hashOf(columns []string) (hash uint64) {
+	for _, c := range columns {
+		hash = hash*31 + maphash.String(columnsSeed, c)
+	}
+	return hash
 }
 
 // kindsOf packs the kinds of a position: the form of a statement depends on them.
@@ -85,7 +96,7 @@ const mostCached = 1000
 func (s SQLSource[T]) compile(ctx context.Context, q Seek) (*compiled, error) {
 	key := shape{
 		dialect: s.Dialect, from: s.Base.From, where: s.Base.Where, query: s.Base.Query, question: s.Base.Question, literal: s.Base.Literal, args: len(s.Base.Args),
-		order: q.Order.spec, backward: q.Backward, inclusive: q.Inclusive, after: kindsOf(q.After), until: kindsOf(q.Until),
+		order: q.Order.spec, backward: q.Backward, inclusive: q.Inclusive, after: kindsOf(q.After), until: kindsOf(q.Until), columns: hashOf(s.Base.Columns),
 	}
 	key.usual = q.limitInText(s.Dialect)
 	if q.also == nil {

@@ -40,3 +40,20 @@ func TestStatementClosedByAnotherPage(t *testing.T) {
 		require.NoError(t, rows.Close())
 	}
 }
+
+// A list whose requests choose their columns keeps a statement for each choice.
+func TestStatementsOfColumns(t *testing.T) {
+	t.Parallel()
+	order, err := NewOrder(nil, Key{Name: "id", Expr: "t.id", Unique: true})
+	require.NoError(t, err)
+	statement := func(columns ...string) *compiled {
+		s := SQLSource[int64]{Base: Base{Columns: columns, From: "t"}}
+		c, err := s.compile(t.Context(), Seek{Order: order, Limit: 3})
+		require.NoError(t, err)
+		return c
+	}
+	one, two := statement("t.id"), statement("t.id", "t.name")
+	require.Same(t, one, statement("t.id"))
+	require.Same(t, two, statement("t.id", "t.name"))
+	require.NotSame(t, two, statement("t.name", "t.id"))
+}

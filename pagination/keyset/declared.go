@@ -164,7 +164,8 @@ func (s SQLSource[T]) indexed(ctx context.Context, keys []Key, i int) (bool, err
 			"ON i.table_schema = c.table_schema AND i.table_name = c.table_name WHERE c.table_schema IN (DATABASE(), TABLES) AND c.table_name IN (TABLES) " +
 			"AND c.column_name = KEY GROUP BY c.table_schema, c.table_name) u",
 		SQLite: `SELECT COALESCE(MIN(EXISTS (SELECT 1 FROM pragma_index_list(m.name) i WHERE i."unique" AND NOT i.partial AND NOT EXISTS ` +
-			"(SELECT 1 FROM pragma_index_info(i.name) x WHERE x.name IS NULL OR lower(x.name) NOT IN (KEYS)))), 0) " +
+			"(SELECT 1 FROM pragma_index_xinfo(i.name) x WHERE x.key AND (x.name IS NULL OR lower(x.name) NOT IN (KEYS) " +
+			"OR x.coll = 'BINARY' AND m.sql LIKE '%COLLATE%' AND lower(x.name) = KEY)))), 0) " + // perhaps finer than the column
 			"FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE lower(m.name) IN (TABLES) AND lower(c.name) = KEY",
 	}[s.Dialect]
 	if own == "" || query == "" {
@@ -175,6 +176,9 @@ func (s SQLSource[T]) indexed(ctx context.Context, keys []Key, i int) (bool, err
 		if name, of := column(k); name != "" && of == table && !k.Nullable { // an index lets NULLs repeat
 			values["KEYS"] = append(values["KEYS"], string(name))
 		}
+	}
+	if len(values["KEYS"]) == 0 {
+		return false, nil
 	}
 	for _, t := range s.Dialect.tokens(s.Base.From) {
 		if isName(s.Base.From, t) {

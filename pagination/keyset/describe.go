@@ -127,7 +127,7 @@ func postgresForm(name string) form {
 		f.class, f.raw = classPlain, true
 	case "bytea":
 		f.class, f.raw = classBinary, true
-	case "text", "character varying":
+	case "text", "character varying", "name":
 		f.class, f.cast, f.raw = classString, "text", true
 	case "date", "timestamp without time zone", "timestamp with time zone":
 		f.class, f.raw = classTime, true

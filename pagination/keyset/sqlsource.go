@@ -171,10 +171,14 @@ func (s SQLSource[T]) seekInto(ctx context.Context, batch Batch[T], q Seek) (Bat
 }
 
 // retried reads a batch. It asks the database again if its tables have changed since it was
-// asked. If the types of a driver contradict those of its database, the last try reads rows.
+// asked. The last try shares no types with other requests, whose tenants may have other
+// types. It reads rows also if the types of a driver contradict those of its database.
 func (s SQLSource[T]) retried(ctx context.Context, batch Batch[T], q Seek) (full Batch[T], err error) {
 	const tries = 3
 	for i := range tries {
+		if i == tries-1 {
+			q.Order.cache = new(listCache)
+		}
 		c, failed := s.compile(ctx, q)
 		if failed != nil {
 			return full, failed

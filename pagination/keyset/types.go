@@ -173,6 +173,11 @@ func (f form) value(src any) (Value, error) {
 	case classBinary:
 		v.kind = kindBytes
 	case classPlain:
+	case classText:
+		v.kind = kindText
+		if f.dialect == MySQL && (v.text == "" || v.text[0] > '9' || !strings.ContainsAny(v.text, "-:")) { // no date and no time
+			return v, errChanged
+		}
 	case classDecimal: // a ZEROFILL column has its zeros, and the same column of a UNION has none
 		v.kind = kindText
 		for len(v.text) > 1 && v.text[0] == '0' && v.text[1] >= '0' && v.text[1] <= '9' {
@@ -188,7 +193,8 @@ func (f form) value(src any) (Value, error) {
 
 // changed reports whether a sort key of a result has another type than the statement was
 // made for: after a migration, or in the schema of another tenant. A type that the statement
-// converts to text is not visible.
+// converts to text is not visible. On MariaDB and MySQL, form.value finds texts that are no
+// dates.
 func (c *compiled) changed(rows Rows) bool {
 	var classes []class
 	behind := len(c.columns)
@@ -229,17 +235,19 @@ func reportedClasses(rows Rows, d Dialect) (list []class) {
 		if err != nil {
 			return nil
 		}
+		known := false // lib/pq has no names for the types of extensions
 		for _, t := range types {
 			name := t.DatabaseTypeName()
-			switch {
-			case name == "":
-				return nil
-			case d == MySQL:
+			known = known || name != ""
+			if d == MySQL {
 				f, _ := mysqlForm(strings.TrimPrefix(name, "UNSIGNED "), t)
 				list = append(list, f.class)
-			default:
+			} else {
 				list = append(list, reportedByPostgres[name])
 			}
+		}
+		if !known {
+			return nil
 		}
 	}
 	return list
@@ -248,7 +256,7 @@ func reportedClasses(rows Rows, d Dialect) (list []class) {
 // reportedByPostgres has the classes of the types that drivers return unchanged.
 var reportedByPostgres = map[string]class{
 	"INT2": classInt, "INT4": classInt, "INT8": classInt, "FLOAT8": classDouble, "BOOL": classPlain, "BYTEA": classBinary,
-	"TEXT": classString, "VARCHAR": classString, "DATE": classTime, "TIMESTAMP": classTime, "TIMESTAMPTZ": classTime,
+	"TEXT": classString, "VARCHAR": classString, "NAME": classString, "DATE": classTime, "TIMESTAMP": classTime, "TIMESTAMPTZ": classTime,
 }
 
 // form is the form of the i-th key.

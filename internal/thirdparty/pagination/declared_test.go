@@ -201,6 +201,9 @@ func TestUniqueIndexes(t *testing.T) {
 				indexes["CREATE UNIQUE INDEX i ON w (k) WHERE shop > 0"] = [2]bool{}
 				indexes["CREATE UNIQUE INDEX i ON w (lower(k))"] = [2]bool{}
 			}
+			if e.dialect == keyset.SQLite {
+				indexes["CREATE UNIQUE INDEX i ON w (k COLLATE BINARY)"] = [2]bool{}
+			}
 			if e.dialect == keyset.Postgres {
 				indexes[`CREATE UNIQUE INDEX i ON w (k COLLATE "C")`] = [2]bool{}
 				indexes["CREATE UNIQUE INDEX i ON w (k); CREATE TABLE child () INHERITS (w)"] = [2]bool{}
@@ -225,6 +228,29 @@ func TestUniqueIndexes(t *testing.T) {
 	}
 }
 
+// A nullable text of a joined table is sorted before columns that are unique together.
+func TestTiesOfAnotherTable(t *testing.T) {
+	t.Parallel()
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			db := e.open(t)
+			exec(t, db, "CREATE TABLE c (id INT PRIMARY KEY, name VARCHAR(9))", "INSERT INTO c VALUES (1,'x'),(2,'y')",
+				"CREATE TABLE t (id INT NOT NULL, shop INT NOT NULL, customer INT NOT NULL, PRIMARY KEY (id, shop))", "INSERT INTO t VALUES (1,1,1),(1,2,1),(2,1,2),(2,2,3)")
+			k, err := keyset.New("ties", pagination.Preset{Size: 3}, mustCursors(t), []keyset.Column[typeRow]{
+				{Name: "name", Expr: "c.name", Nullable: true}, {Name: "id", Expr: "t.id"}, {Name: "shop", Expr: "t.shop"},
+			}, &keyset.Options{TieBreak: []string{"id", "shop"}})
+			require.NoError(t, err)
+			_, source, _ := declared(t, db, e, keyset.Base{From: "t LEFT JOIN c ON c.id = t.customer"}, byID)
+			for _, ordering := range []string{"name", "-name"} {
+				n, err := byTokens(t, k, source, keyset.Query{Ordering: ordering})
+				require.NoError(t, err)
+				assert.Equal(t, 4, n)
+			}
+		})
+	}
+}
+
 // A table changes while a process serves its list, and two tenants have tables of other
 // types behind one text.
 func TestChangedTables(t *testing.T) {
@@ -235,24 +261,33 @@ func TestChangedTables(t *testing.T) {
 	db := open(t, "pgx", postgres.DSN("changed")+"&default_query_exec_mode=exec") // no statement of pgx is prepared
 	exec(t, db, "CREATE EXTENSION citext")
 	series := "generate_series(1, 30) AS s(i)"
-	for d, changes := range map[keyset.Dialect][]change{
+	changes := map[keyset.Dialect][]change{
 		keyset.Postgres: {
 			{"text NOT NULL", "citext NOT NULL", "CASE WHEN i % 3 = 0 THEN 'x' ELSE 'X' END || i % 7"},
 			{"varchar(9) NOT NULL", "char(5) NOT NULL", "'x' || i % 7"},
 			{"real NOT NULL", "float8 NOT NULL", "i % 7 * 1.1"},
 			{"int NOT NULL", "numeric NOT NULL", "i % 7 * 2"},
+			{"name NOT NULL", "citext NOT NULL", "CASE WHEN i % 3 = 0 THEN 'x' ELSE 'X' END || i % 7"},
 		},
 		keyset.MySQL: {
 			{"VARCHAR(9) NOT NULL", "ENUM('open','paid','failed') NOT NULL", "ELT(1 + i MOD 3, 'open', 'paid', 'failed')"},
 			{"ENUM('open','paid','failed') NOT NULL", "VARCHAR(9) NOT NULL", "ELT(1 + i MOD 3, 'open', 'paid', 'failed')"},
+			{"TIME NOT NULL", "ENUM('open','paid','failed') NOT NULL", "1 + i MOD 3"},
+			{"TIME NOT NULL", "SET('open','paid') NOT NULL", "1 + i MOD 3"},
+			{"DATETIME NOT NULL", "BIT(48) NOT NULL", "20250101000000 + i MOD 7"},
 			{"DECIMAL(10,2) NOT NULL", "VARCHAR(9) NOT NULL", "i MOD 13 * 1.5"},
 			{"DECIMAL(10,2) NOT NULL", "DECIMAL(10,4) NOT NULL", "i MOD 7 * 1.1111"},
 		},
-	} {
-		if d == keyset.MySQL {
-			db, series = openMariaDB(t), "(SELECT seq AS i FROM seq_1_to_30) s"
+	}
+	for _, driver := range []string{"pgx", "postgres", "mysql"} {
+		d := keyset.Postgres
+		switch driver {
+		case "postgres":
+			db = open(t, driver, postgres.DSN("changed"))
+		case "mysql":
+			d, db, series = keyset.MySQL, openMariaDB(t), "(SELECT seq AS i FROM seq_1_to_30) s"
 		}
-		for _, c := range changes {
+		for _, c := range changes[d] {
 			fill := func(ddl string) {
 				exec(t, db, "DROP TABLE IF EXISTS t", "CREATE TABLE t (id INT PRIMARY KEY, k "+ddl+")", "INSERT INTO t SELECT i, "+c.value+" FROM "+series)
 			}
@@ -277,6 +312,40 @@ func TestChangedTables(t *testing.T) {
 	exec(t, db, "ALTER TABLE t MODIFY k INT", "UPDATE t SET k = NULL WHERE id = 5")
 	_, err = byTokens(t, k, s, keyset.Query{Ordering: "-k"})
 	require.ErrorContains(t, err, `"k" has a NULL`)
+}
+
+// Requests of two tenants, whose tables have other types, run at the same time. The source of
+// one asks its database, and meanwhile a request of the other stores other types.
+func TestTenantsAtOnce(t *testing.T) {
+	t.Parallel()
+	server := testserver.MariaDB(t)
+	var tenants [2]keyset.SQLSource[typeRow]
+	var k *keyset.Keyset[typeRow]
+	for i, ddl := range []string{"VARCHAR(9)", "ENUM('open','paid','failed')"} {
+		name := []string{"texts", "enums"}[i]
+		server.CreateDatabase(t, name)
+		db := open(t, "mysql", server.DSN(name))
+		exec(t, db, "CREATE TABLE t (id INT PRIMARY KEY, shop INT NOT NULL, k "+ddl+" NOT NULL, KEY (shop, k, id))",
+			"INSERT INTO t SELECT seq, 1, ELT(1 + seq MOD 3, 'open', 'paid', 'failed') FROM seq_1_to_30")
+		k, tenants[i] = asked(t, db, keyset.MySQL, keyset.Base{Columns: []string{"t.id"}, From: "t", Where: "t.shop = ?", Args: []any{1}}, keyset.Column[typeRow]{Name: "k", Expr: "t.k"}, byID)
+	}
+	first, err := k.Page(t.Context(), tenants[0], keyset.Query{Ordering: "k"})
+	require.NoError(t, err)
+	db, asks := tenants[1].DB, 0
+	tenants[1].Query = func(ctx context.Context, query string, args ...any) (keyset.Rows, error) {
+		if strings.HasPrefix(query, "EXPLAIN") {
+			asks++
+			for _, token := range []string{"", first.Next} {
+				_, err := k.Page(t.Context(), tenants[0], keyset.Query{Ordering: "k", Token: token})
+				require.NoError(t, err)
+			}
+		}
+		return db.QueryContext(ctx, query, args...)
+	}
+	n, err := byTokens(t, k, tenants[1], keyset.Query{Ordering: "k"})
+	require.NoError(t, err)
+	assert.Equal(t, 30, n)
+	assert.Positive(t, asks)
 }
 
 var byID = keyset.Column[typeRow]{Name: "id", Expr: "t.id", Unique: true}
