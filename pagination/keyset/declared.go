@@ -10,19 +10,23 @@ import (
 
 // declared compares the declaration of an order with the list, after a seek that reached the
 // end of the list. The comment of SQLSource has the rule. A check that found a fault is
-// repeated at the next end.
+// repeated at the next end. One that did not finish, for example because it takes longer than a
+// request may, counts, so that the last page can be read at the next end.
 func (s SQLSource[T]) declared(ctx context.Context, q Seek, keys []Value) error {
 	key := indexKey{s.Base.From, s.Base.Where, s.Base.masked(s.Dialect), q.Order.spec}
 	cache := q.Order.cache
 	cache.mu.RLock()
 	n := cache.ends[key] + 1
 	cache.mu.RUnlock()
+	var err error
 	if n&(n-1) == 0 {
 		last := q.After
 		if len(keys) > 0 {
 			last = keys[len(keys)-len(q.Order.keys):]
 		}
-		if err := s.checkDeclared(ctx, q.Order, last); err != nil {
+		err = s.checkDeclared(ctx, q.Order, last)
+		var fault *WalkError
+		if errors.As(err, &fault) {
 			return err
 		}
 	}
@@ -32,7 +36,7 @@ func (s SQLSource[T]) declared(ctx context.Context, q Seek, keys []Value) error 
 		cache.ends = make(map[indexKey]uint64)
 	}
 	cache.ends[key] = n
-	return nil
+	return err
 }
 
 func (s SQLSource[T]) checkDeclared(ctx context.Context, order Order, last []Value) error {

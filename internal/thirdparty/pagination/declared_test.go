@@ -95,6 +95,22 @@ func TestUndeclaredNulls(t *testing.T) {
 				}
 			}
 			assert.Equal(t, 5, checks, "after 1, 2, 4, 8 and 16 walks: %v", *sent)
+			list, source, _ = declared(t, db, e, shop(2), k, a, byID)
+			query, failed := source.Query, 0
+			source.Query = func(ctx context.Context, text string, args ...any) (keyset.Rows, error) {
+				if strings.Contains(text, "mainstay_n") { // a check that takes longer than a request may
+					return nil, context.DeadlineExceeded
+				}
+				return query(ctx, text, args...)
+			}
+			for range 20 {
+				if _, err := byTokens(t, list, source, keyset.Query{Ordering: "k"}); err != nil {
+					require.ErrorIs(t, err, context.DeadlineExceeded)
+					failed++
+				}
+			}
+			assert.Equal(t, 5, failed, "at 1, 2, 4, 8 and 16 walks")
+			list, source, _ = declared(t, db, e, shop(2), k, a, byID)
 			source.Base = shop(1) // the filter of another request
 			source.Base.Columns = []string{"t.id"}
 			found := false
