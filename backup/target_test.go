@@ -320,9 +320,6 @@ func (w zeroWriter) Write(p []byte) (int, error) { return w.to.Write(make([]byte
 // neither holds up the run, the other target, or the retention here.
 func TestTargetHangs(t *testing.T) {
 	t.Parallel()
-	grace := targetGrace
-	targetGrace = 2 * time.Second // within which the polite one returns, on a busy machine too
-	defer func() { targetGrace = grace }()
 	release := make(chan struct{})
 	defer close(release)
 	polite, rude, healthy := newFaulty(t), newFaulty(t), newFaulty(t)

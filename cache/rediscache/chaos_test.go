@@ -29,13 +29,13 @@ func chaosTime(t *testing.T) time.Duration {
 	if d, err := time.ParseDuration(os.Getenv("MAINSTAY_CACHE_CHAOS")); err == nil {
 		return d
 	}
-	return 6 * time.Second
+	return time.Duration(testserver.Sample(1, 6)) * time.Second
 }
 
 // attack writes and reads keys of two processes while trouble happens. Each process writes
 // its own keys, and no read of one may return what was there before a write of its own.
-// Trouble that must not meet a write calls still.
-func attack(t *testing.T, connect func() *rediscache.Store, trouble func(round int, still func(func()))) {
+// Trouble that must not meet a write calls still. It has at least that many rounds.
+func attack(t *testing.T, least int, connect func() *rediscache.Store, trouble func(round int, still func(func()))) {
 	t.Helper()
 	var writing sync.RWMutex
 	still := func(f func()) {
@@ -114,7 +114,7 @@ func attack(t *testing.T, connect func() *rediscache.Store, trouble func(round i
 			})
 		}
 	}
-	for round, end := 0, time.Now().Add(chaosTime(t)); time.Now().Before(end); round++ {
+	for round, end := 0, time.Now().Add(chaosTime(t)); round < least || time.Now().Before(end); round++ {
 		trouble(round, still)
 	}
 	close(stop)
@@ -131,7 +131,7 @@ func TestChaos(t *testing.T) {
 	chaosTime(t)
 	server := redisServer(t, "--appendonly", "yes", "--appendfsync", "always")
 	connect := func() *rediscache.Store { return process(t, server.Addr()) }
-	attack(t, connect, func(round int, _ func(func())) {
+	attack(t, 6, connect, func(round int, _ func(func())) {
 		switch round % 6 {
 		case 0:
 			server.Pause()
@@ -174,7 +174,7 @@ func TestClusterChaos(t *testing.T) {
 	defer db.Close()
 	key := func(i int) string { return "cache:{chaos:" + k(i%16) + "}" }
 	var dead *testserver.RedisServer
-	attack(t, connect, func(round int, still func(func())) {
+	attack(t, 0, connect, func(round int, still func(func())) {
 		switch round % 8 {
 		case 2:
 			full := set.MasterOf(key(round))

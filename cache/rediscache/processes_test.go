@@ -18,9 +18,11 @@ import (
 	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
-// onServerAndCluster runs a test with two processes on one server, and on a Cluster.
+// onServerAndCluster runs a test with two processes on one server, and on a Cluster, beside other
+// tests.
 func onServerAndCluster(t *testing.T, test func(t *testing.T, a, b *rediscache.Store)) {
 	t.Helper()
+	t.Parallel()
 	t.Run("server", func(t *testing.T) {
 		t.Parallel()
 		addr := redisServer(t).Addr()
@@ -92,7 +94,7 @@ func TestForeignWritesFenceLoads(t *testing.T) {
 			"late tag":         func(key string) error { return b.InvalidateTags(ctx, "late "+key) },
 			"Clear":            func(string) error { return b.Clear(ctx) },
 		} {
-			for round := range 60 {
+			for round := range testserver.Sample(10, 60) {
 				key := fmt.Sprint(name, round)
 				v, err := a.GetOrLoad(ctx, key, func(ctx context.Context) (int, error) {
 					return 1, errors.Join(change(key), cache.SetTags(ctx, "late "+key))

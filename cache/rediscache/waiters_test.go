@@ -50,6 +50,7 @@ func keyOf(cmd redis.Cmder) string {
 func TestWaiters(t *testing.T) {
 	for name, used := range map[string]bool{"a new cache": false, "a used cache": true} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // with the other one only: no other test disturbs what it measures
 			server := redisServer(t)
 			const n = 10
 			var all []*counted

@@ -32,6 +32,7 @@ func patient(addr string) *redis.Options {
 
 // onServers runs a test with one server and with a Cluster.
 func onServers(t *testing.T, test func(t *testing.T, open func(Options) *Store)) {
+	t.Parallel()
 	t.Run("server", func(t *testing.T) {
 		t.Parallel()
 		server := testserver.Redis(t)

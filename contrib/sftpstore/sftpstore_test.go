@@ -66,6 +66,7 @@ func storeIn(t testing.TB, connect Connect, folder string, opts *Options) *Store
 }
 
 func TestStorageSuite(t *testing.T) {
+	t.Parallel()
 	connect := piped(t)
 	backuptest.Run(t, func(t testing.TB) backup.Storage {
 		return storeIn(t, connect, filepath.Join(t.TempDir(), "backups", "pos"), nil)
@@ -75,6 +76,7 @@ func TestStorageSuite(t *testing.T) {
 // A server that dies in the middle leaves nothing that is listed, and one that hangs ends
 // the call.
 func TestDeadAndHungServers(t *testing.T) {
+	t.Parallel()
 	folder := filepath.Join(t.TempDir(), "backups")
 	good := storeIn(t, piped(t), folder, nil)
 	var last *sftp.Client

@@ -119,6 +119,7 @@ func TestDockerfileAndCompose(t *testing.T) {
 
 // TestKubernetes sends the requests of the probes to a server.
 func TestKubernetes(t *testing.T) {
+	t.Parallel()
 	s := startShop(t)
 	list := documents(t, "kubernetes.yaml")
 	pod := at(t, list[0], "spec", "template", "spec")
@@ -143,6 +144,7 @@ func TestKubernetes(t *testing.T) {
 
 // TestGrafana compares the dashboard's expressions with the metrics of a server.
 func TestGrafana(t *testing.T) {
+	t.Parallel()
 	const token = "operations-of-the-test"
 	s := startShop(t, "--ops-token="+token, "--rate-sale=10/1h")
 	for range 10 { // until the limit is nearly used up
@@ -208,6 +210,7 @@ func TestGrafana(t *testing.T) {
 // TestNginx sells through the proxy of the compose file while two of three replicas are
 // stopped.
 func TestNginx(t *testing.T) {
+	t.Parallel()
 	nginx := testserver.Lookup(t, "nginx", "nginx")
 	port := testserver.FreePort(t)
 	s := startShop(t, "--trusted-proxies=127.0.0.1")

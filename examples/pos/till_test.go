@@ -26,6 +26,7 @@ func TestCashiersDay(t *testing.T) {
 	if testing.Short() || raceDetector {
 		t.Skip("a browser")
 	}
+	t.Parallel()
 	every := os.Getenv("POS_CASHIERS_DAY") != "" // takes several minutes; otherwise one case of each kind
 	s, b := startShop(t), openBrowser(t)
 	for _, days := range [][]day{cardDays, answerDays, unknownDays, inputDays, peopleDays} {

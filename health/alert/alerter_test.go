@@ -527,7 +527,7 @@ func TestQuietWhileWell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		box := &inbox{}
 		l := newLab(t, Options{Store: &counting{Store: File(path)}}, box, critical(five...)...).run(t)
-		hours := testserver.Sample(6, 24)
+		hours := testserver.Sample(2, 24)
 		time.Sleep(time.Duration(hours) * time.Hour)
 		l.stop()
 		expect(t, box, "")

@@ -617,7 +617,7 @@ func TestFlappingHasReminders(t *testing.T) {
 		mail := newLetters()
 		start := time.Now()
 		_, stop := serve(t, mail, alert.Options{}, when("db", true, func() bool { return time.Since(start)%(4*m) < m }, down))
-		days, most := testserver.Sample(2, 7), testserver.Sample(8, 16)
+		days, most := testserver.Sample(1, 7), testserver.Sample(8, 16)
 		time.Sleep(time.Duration(days) * 24 * h)
 		stop()
 		var late int

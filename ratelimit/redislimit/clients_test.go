@@ -33,7 +33,10 @@ func TestClients(t *testing.T) {
 	require.IsType(t, (*redis.ClusterClient)(nil), cluster)
 	for name, client := range map[string]Client{"Ring": ring, "AutoPipeliner": pipeline, "ClusterClient": cluster} {
 		algorithms := []ratelimit.Algorithm{ratelimit.Exact, ratelimit.GCRA}
-		if !testserver.Long() { // a plain run has GCRA on one client only
+		if !testserver.Long() { // a plain run has the keys of a Ring, and GCRA on one client only
+			if name == "Ring" {
+				continue
+			}
 			algorithms = algorithms[:1]
 			if name == "AutoPipeliner" {
 				algorithms[0] = ratelimit.GCRA

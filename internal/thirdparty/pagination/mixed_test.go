@@ -56,12 +56,12 @@ func walkMixed(t *testing.T, db *sql.DB, dialect keyset.Dialect, types []columnT
 		_, err := db.Exec("INSERT INTO mixed VALUES (" + strings.Join(values, ", ") + ")")
 		require.NoError(t, err)
 	}
-	walks, deadline := 1<<30, time.Now().Add(time.Duration(testserver.Sample(500, 2000))*time.Millisecond)
+	walks, deadline := 1<<30, time.Now().Add(time.Duration(testserver.Sample(200, 2000))*time.Millisecond)
 	if n, err := strconv.Atoi(os.Getenv("MAINSTAY_WALKS")); err == nil {
 		walks, deadline = n, time.Now().Add(time.Hour)
 	}
 	done := 0
-	for ; done < walks && (done < 20 || time.Now().Before(deadline)); done++ {
+	for ; done < walks && (done < testserver.Sample(10, 20) || time.Now().Before(deadline)); done++ {
 		rng := rand.New(rand.NewPCG(uint64(done), 11))
 		list := []keyset.Column[typeRow]{{Name: "id", Expr: "t.id", Unique: true}}
 		source := keyset.SQLSource[typeRow]{

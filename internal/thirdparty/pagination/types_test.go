@@ -96,9 +96,9 @@ func TestColumnTypes(t *testing.T) {
 				_, err := db.Exec(s)
 				require.NoError(t, err, s)
 			}
-			each := testserver.Sample(3, 1) // mixed has all types
+			each := testserver.Sample(4, 1) // mixed has all types
 			if strings.Contains(e.name, ",") {
-				each = testserver.Sample(8, 1)
+				each = testserver.Sample(16, 1)
 			}
 			for i, c := range e.types {
 				if i%each != 0 {

@@ -251,12 +251,12 @@ func referenceIDs(t testing.TB, db *sql.DB, engine keyset.Dialect, order keyset.
 }
 
 // testWalks reads whole lists with random orders, places of NULLs, filters and page
-// sizes, forwards and backwards. It runs for a second, or for four with MAINSTAY_LONG; MAINSTAY_WALKS=5000 makes it
-// that many walks, divided among the engines.
+// sizes, forwards and backwards. It runs for less than a second, or for four with MAINSTAY_LONG; MAINSTAY_WALKS=5000
+// makes it that many walks, divided among the engines.
 func testWalks(t *testing.T, e engine, db *sql.DB) {
 	cursors, err := keyset.NewCursors(keyset.EphemeralKeyRing(), nil)
 	require.NoError(t, err)
-	walks, deadline := 1<<30, time.Now().Add(time.Duration(testserver.Sample(1, 4))*time.Second)
+	walks, deadline := 1<<30, time.Now().Add(time.Duration(testserver.Sample(400, 4000))*time.Millisecond)
 	if n, err := strconv.Atoi(os.Getenv("MAINSTAY_WALKS")); err == nil {
 		walks, deadline = n/len(engines)+1, time.Now().Add(time.Hour)
 	}

@@ -57,6 +57,7 @@ func TestCancelKey(t *testing.T) {
 // TestStrangersUseNoLimit sends many requests without a session. Each is refused for that reason,
 // and a till at the same address can still log in and read.
 func TestStrangersUseNoLimit(t *testing.T) {
+	t.Parallel()
 	s := openTestShop(t, "--rate-api=3/1h", "--rate-sale=3/1h", "--rate-topup=3/1h")
 	token := s.token
 	for _, s.token = range []string{"", "garbage"} {

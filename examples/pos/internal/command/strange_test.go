@@ -10,7 +10,10 @@ import (
 )
 
 // TestStrangeInputs sends names, numbers and amounts that are nearly valid.
-func TestStrangeInputs(t *testing.T) { strangeInputs(openTestShop(t, unlimited...)) }
+func TestStrangeInputs(t *testing.T) {
+	t.Parallel()
+	strangeInputs(openTestShop(t, unlimited...))
+}
 
 func strangeInputs(s *shop) {
 	t := s.t

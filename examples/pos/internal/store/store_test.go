@@ -52,6 +52,7 @@ func (s *Store) number(t *testing.T, query string, args ...any) (n int64) {
 }
 
 func TestDemoData(t *testing.T) {
+	t.Parallel()
 	s := openShop(t, at(t.TempDir()), Demo{})
 	for query, want := range map[string]int64{
 		"SELECT count(*) FROM categories":                                                           12,
@@ -293,6 +294,7 @@ func lists(t *testing.T, s *Store) {
 }
 
 func TestUsersAndSessions(t *testing.T) {
+	t.Parallel()
 	s := openShop(t, at(t.TempDir()), small)
 	ctx := t.Context()
 	if given, err := s.GivePassword(ctx, AdminUser, "right"); err != nil || !given {

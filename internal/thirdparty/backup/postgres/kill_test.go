@@ -97,7 +97,7 @@ func TestKilledRuns(t *testing.T) {
 	secrets := t.TempDir()
 	tested := map[string]bool{}
 	var before []backup.Entry
-	for range kills(t, 2) {
+	for range kills(t, testserver.Sample(1, 2)) {
 		killed(t, rand.N(2*within), killDSN+"="+server.DSN("shop"), killFolder+"="+folder, "TMPDIR="+secrets)
 		entries, err := job.List(t.Context())
 		require.NoError(t, err)

@@ -15,6 +15,7 @@ import (
 // TestRewrittenTable begins a dump while a transaction replaces all rows of a table. The
 // snapshot of the dump finds neither the old rows nor the new ones.
 func TestRewrittenTable(t *testing.T) {
+	t.Parallel()
 	server := testserver.Postgres(t)
 	server.CreateDatabase(t, "shop")
 	server.Exec(t, "shop", "CREATE TABLE totals (day int); INSERT INTO totals VALUES (1), (2)")

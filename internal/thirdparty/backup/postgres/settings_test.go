@@ -16,6 +16,7 @@ import (
 
 // TestOtherSettings restores on a server, and for a role, that write times in another zone.
 func TestOtherSettings(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	old := testserver.Postgres(t, "-c", "timezone=Europe/Berlin")
 	old.CreateDatabase(t, "shop")
@@ -67,6 +68,7 @@ func TestMoney(t *testing.T) {
 // TestReadOnly restores a database whose writes an operator has stopped, as a role whose
 // transactions are read-only by default.
 func TestReadOnly(t *testing.T) {
+	t.Parallel()
 	server := testserver.Postgres(t)
 	server.CreateDatabase(t, "shop")
 	server.CreateDatabase(t, "empty")
@@ -90,6 +92,7 @@ func TestReadOnly(t *testing.T) {
 // TestOnlyForASuperuser backs up, with the rights of the guide, a database with objects that
 // pg_dump leaves out without an error.
 func TestOnlyForASuperuser(t *testing.T) {
+	t.Parallel()
 	server := testserver.Postgres(t)
 	server.CreateDatabase(t, "shop")
 	server.Exec(t, "shop", `CREATE ROLE backup LOGIN PASSWORD 'pw' BYPASSRLS; GRANT pg_read_all_data TO backup; CREATE TABLE sales (id int);
