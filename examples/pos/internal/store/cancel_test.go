@@ -205,8 +205,9 @@ func cancelKeys(t *testing.T, s *Store) {
 	}
 }
 
-// TestColumnsOfAnEarlierVersion starts two servers at once on a shop whose keys have fewer columns.
-func TestColumnsOfAnEarlierVersion(t *testing.T) {
+// TestShopOfAnEarlierVersion starts two servers at once on a shop whose keys have fewer columns, and
+// whose names are folded in another way.
+func TestShopOfAnEarlierVersion(t *testing.T) {
 	t.Parallel()
 	for engine, open := range engines {
 		t.Run(engine, func(t *testing.T) {
@@ -217,6 +218,8 @@ func TestColumnsOfAnEarlierVersion(t *testing.T) {
 				"DROP TABLE request_keys",
 				"CREATE TABLE request_keys (cashier VARCHAR(190) NOT NULL, request_key VARCHAR(190) NOT NULL, cancelled INTEGER NOT NULL, PRIMARY KEY (cashier, request_key))",
 				fmt.Sprintf(earlier, "before"),
+				"UPDATE products SET name = 'Weißbrot', folded = 'weißbrot' WHERE id = 2",
+				"DELETE FROM meta WHERE name = 'fold'",
 			} {
 				if _, err := s.write.ExecContext(ctx, statement); err != nil {
 					t.Fatal(err)
@@ -248,6 +251,9 @@ func TestColumnsOfAnEarlierVersion(t *testing.T) {
 			}
 			if _, _, err := s.ChangeStock(ctx, 1, 3, "delivery", Once{User: Admin, Key: "new"}); err != nil {
 				t.Error(err)
+			}
+			if n := s.number(t, "SELECT count(*) FROM products WHERE folded = 'weissbrot'"); n != 1 {
+				t.Error("a name is not folded as a search folds")
 			}
 			if err := s.createTables(ctx); err != nil { // the next start
 				t.Error(err)

@@ -233,6 +233,9 @@ func (s *Store) migrate(ctx context.Context, isNew bool) (err error) {
 		}
 		time.Sleep(time.Duration(attempt) * 20 * time.Millisecond)
 	}
+	if err := s.foldAgain(ctx); err != nil {
+		return err
+	}
 	return s.inTx(ctx, func(tx *Tx) error {
 		if isNew {
 			if _, err := tx.insertNew(ctx, "meta (name, value) VALUES (?, ?)", metaDemo, DemoWaits); err != nil {
