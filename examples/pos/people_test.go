@@ -12,13 +12,16 @@ var peopleDays = []day{
 		b.sells()
 		b.click("#void")
 		b.says("#question", "Void sale")
-		b.keys(enter) // without a reason the dialog stays open
+		b.click("#ask [value=yes]") // without a reason the dialog stays open
 		if !b.is("document.getElementById('ask').open") {
 			b.t.Error("a void without a reason")
 		}
-		b.keys("wrong dish")
+		b.keys("wrong dish" + enter) // a scanner's Enter must not confirm
+		if !b.is("document.getElementById('ask').open") {
+			b.t.Error("Enter has confirmed a void")
+		}
 		b.shop.inject("POST /api/v1/sales/", unanswered) // and the response is lost
-		b.keys(enter)
+		b.click("#ask [value=yes]")
 		b.says("#outcome", "is voided")
 		b.says("#receipt-body", "Voided")
 		if !b.is("document.getElementById('void').hidden") {
@@ -40,7 +43,7 @@ var peopleDays = []day{
 		b.says("#question", "Void sale")
 		b.keys("wrong dish")
 		release := b.oneLate("POST /api/v1/sales/")
-		b.keys(enter)
+		b.click("#ask [value=yes]")
 		b.says("#outcome", "could not be voided")
 		b.shop.clear()
 		release()
@@ -54,7 +57,8 @@ var peopleDays = []day{
 		release = b.oneLate("POST /api/v1/topups/")
 		b.click("#topup-list button")
 		b.says("#question", "Void the top-up of 5.00")
-		b.keys("typo" + enter)
+		b.keys("typo")
+		b.click("#ask [value=yes]")
 		b.says("#message", "Try again")
 		b.shop.clear()
 		release()

@@ -165,6 +165,30 @@ var tabDays = []day{
 		b.sells()
 		b.shop.sold(goods(1, 2))
 	}},
+	{"a tab asks about a sale, and the next has begun", func(b *browser) {
+		b.ring(1)
+		first, second := b.tabs()
+		end, answer := make(chan struct{}), make(chan struct{})
+		sent := b.shop.inject("POST /api/v1/sales/", late(end))
+		b.press()
+		b.hit(sent)
+		first()
+		b.until("document.getElementById('entry').disabled")
+		asked := b.shop.inject("GET /api/v1/sales/?key=", slow(answer))
+		b.js("window.dispatchEvent(new Event('online'))")
+		b.hit(asked)
+		// The storage has the next sale, and this tab has no event of it yet.
+		b.js(`localStorage.setItem("pos.till.cashier", JSON.stringify({ number: "next", items: [] }))`)
+		close(answer)
+		b.until("!document.getElementById('entry').disabled")
+		if !b.is(`localStorage.getItem("pos.till.cashier").includes('"next"')`) {
+			b.t.Error("the next sale is lost")
+		}
+		close(end)
+		second()
+		b.says("#outcome", "Sold for")
+		b.shop.sold(goods(1))
+	}},
 	{"a card in the tab that did not sell", func(b *browser) {
 		b.ring(1)
 		b.useCard(card)

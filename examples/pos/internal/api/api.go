@@ -133,7 +133,7 @@ func (a *API) routes() http.Handler {
 		"GET":  limited(a.limits.reads, a.sales),
 		"POST": limited(a.limits.sale, a.sell),
 	})
-	open("/api/v1/keys/cancel/", methods{"POST": limited(a.limits.reads, a.cancel)})
+	open("/api/v1/keys/cancel/", methods{"POST": limited(a.limits.cancels, a.limits.reads(http.HandlerFunc(a.cancel)).ServeHTTP)})
 	get("/api/v1/sales/{id}/", a.sale)
 	open("/api/v1/sales/{id}/void/", methods{"POST": manager(a.voidSale)})
 	open("/api/v1/users/", methods{"GET": manager(a.users), "POST": manager(a.createUser)})

@@ -22,15 +22,19 @@ func unlimited(next http.Handler) http.Handler { return next }
 // till, and those of programs by token. Reading and selling have separate limits, so a till
 // that has read many cards can still sell.
 type limits struct {
-	login, reads, sale, topUp, downloads middleware
-	status                               http.Handler
-	address                              ratelimit.KeyFunc
-	all                                  []operate.Limiter
+	login, reads, cancels, sale, topUp, downloads middleware
+	status                                        http.Handler
+	address                                       ratelimit.KeyFunc
+	all                                           []operate.Limiter
 }
 
 // A download of all sales uses a database connection until the client has read it all. The
 // limit keeps connections free when one user starts many downloads.
 var downloads = concurrency.Policy{Name: "downloads", Limit: 4, RetryAfter: 5 * time.Second}
+
+// The end of a key stays in the database for 400 days. The limit is far above what the tills of a
+// user need, also during an outage.
+var cancels = ratelimit.Policy{Name: "cancel", Limit: 300, Window: time.Hour}
 
 // Limiters returns the limiters of a server with these settings, for the command of an operator.
 func Limiters(cfg Config) ([]operate.Limiter, error) {
@@ -58,12 +62,13 @@ func newLimits(cfg Config) (*limits, error) {
 		l.login, all = guard.Wrap, guard.Limiters()
 		shown = append(shown, ratelimit.Rule{Limiter: all[0], Key: l.address}) // only a login request names an account
 	}
-	till, token := l.byTill(), l.byToken()
+	till, token, user := l.byTill(), l.byToken(), ratelimit.By("user", userName, l.address)
 	for _, route := range []struct {
 		to    *middleware
 		rules []limitRule
 	}{
 		{&l.reads, []limitRule{{s.RateAPI, token, isPage}, {s.RatePage, till, func(r *http.Request) bool { return !isPage(r) || neverRefused(r) }}}},
+		{&l.cancels, []limitRule{{cancels, user, func(r *http.Request) bool { return !isPage(r) }}}},
 		{&l.sale, []limitRule{{s.RateSale, till, nil}}},
 		{&l.topUp, []limitRule{{s.RateTopUp, till, nil}}},
 	} {
@@ -174,7 +179,8 @@ func isPage(r *http.Request) bool {
 }
 
 // neverRefused reports whether selling depends on a request: the user of the session, and the
-// outcome or the end of a key. Each such request costs one row.
+// outcome or the end of a key. Each such request costs one row. The end of a key has a limit of its
+// own.
 func neverRefused(r *http.Request) bool {
 	switch r.URL.Path {
 	case "/api/v1/me/", "/api/v1/keys/cancel/":

@@ -84,4 +84,13 @@ func TestPageLimitWithAKey(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d", test.path, status, body, test.want)
 		}
 	}
+	// A page can always cancel a key, but not write rows without end.
+	for range 300 {
+		if status, body, _ := s.send("POST", "/api/v1/keys/cancel/", "{}", "Cookie", cookie); status != http.StatusBadRequest {
+			t.Fatalf("%d %s", status, body)
+		}
+	}
+	if status, body, _ := s.send("POST", "/api/v1/keys/cancel/", `{"key":"k"}`, "Cookie", cookie); status != http.StatusTooManyRequests {
+		t.Errorf("the 301st key: %d %s", status, body)
+	}
 }

@@ -204,3 +204,60 @@ func cancelKeys(t *testing.T, s *Store) {
 		t.Errorf("balance %d, want %d", now, had-spent)
 	}
 }
+
+// TestShopOfAnEarlierVersion starts two servers at once on a shop whose keys have fewer columns, and
+// whose names are folded in another way.
+func TestShopOfAnEarlierVersion(t *testing.T) {
+	t.Parallel()
+	for engine, open := range engines {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			s, ctx := open(t), t.Context()
+			earlier := "INSERT INTO request_keys (cashier, request_key, cancelled) VALUES ('cashier', '%s', 1)"
+			for _, statement := range []string{
+				"DROP TABLE request_keys",
+				"CREATE TABLE request_keys (cashier VARCHAR(190) NOT NULL, request_key VARCHAR(190) NOT NULL, cancelled INTEGER NOT NULL, PRIMARY KEY (cashier, request_key))",
+				fmt.Sprintf(earlier, "before"),
+				"UPDATE products SET name = 'Weißbrot', folded = 'weißbrot' WHERE id = 2",
+				"DELETE FROM meta WHERE name = 'fold'",
+			} {
+				if _, err := s.write.ExecContext(ctx, statement); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var starts sync.WaitGroup
+			for range 2 {
+				starts.Go(func() {
+					if err := s.migrate(ctx, false); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			starts.Wait()
+			if _, err := s.write.ExecContext(ctx, fmt.Sprintf(earlier, "beside")); err != nil {
+				t.Errorf("a server of the earlier version: %v", err)
+			}
+			if err := s.ForgetKeys(ctx); err != nil {
+				t.Error(err)
+			}
+			var refused Conflict
+			for _, key := range []string{"before", "beside"} {
+				if _, _, err := s.Sell(ctx, Cashier, nil, []Line{{1, 1}}, nil, Once{User: Cashier, Key: key}); !errors.As(err, &refused) || refused.Code != "cancelled" {
+					t.Errorf("a sale with a key that was cancelled: %v", err)
+				}
+			}
+			if _, _, err := s.Sell(ctx, Cashier, nil, []Line{{1, 1}}, nil, Once{User: Cashier, Key: "new"}); err != nil {
+				t.Error(err)
+			}
+			if _, _, err := s.ChangeStock(ctx, 1, 3, "delivery", Once{User: Admin, Key: "new"}); err != nil {
+				t.Error(err)
+			}
+			if n := s.number(t, "SELECT count(*) FROM products WHERE folded = 'weissbrot'"); n != 1 {
+				t.Error("a name is not folded as a search folds")
+			}
+			if err := s.createTables(ctx); err != nil { // the next start
+				t.Error(err)
+			}
+		})
+	}
+}

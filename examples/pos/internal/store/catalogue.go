@@ -98,12 +98,48 @@ func contains(text string) string { return "%" + escape(fold(text)) + "%" }
 // fold returns a text without the differences of case and of accents. The engines differ in what
 // they take for a small letter: SQLite knows only those of ASCII.
 func fold(text string) string {
-	return strings.Map(func(r rune) rune {
+	return cases.Fold().String(strings.Map(func(r rune) rune {
 		if unicode.Is(unicode.Mn, r) {
 			return -1
 		}
 		return r
-	}, norm.NFKD.String(cases.Fold().String(text)))
+	}, norm.NFKD.String(text))) // last, because № becomes No
+}
+
+// foldVersion changes with fold. A start folds the names again that another version has folded.
+const foldVersion = "2"
+
+func (s *Store) foldAgain(ctx context.Context) error {
+	if kept, _, err := s.Meta(ctx, "fold"); err != nil || kept == foldVersion {
+		return err
+	}
+	err := s.inTx(ctx, func(tx *Tx) error {
+		for _, table := range []string{"products", "customers", "children"} {
+			changed := map[int64]string{}
+			err := tx.query(ctx, func(rows *sql.Rows) error {
+				var id int64
+				var name, folded string
+				err := rows.Scan(&id, &name, &folded)
+				if now := fold(name); now != folded {
+					changed[id] = now
+				}
+				return err
+			}, "SELECT id, name, folded FROM "+table)
+			for id, folded := range changed {
+				if err == nil {
+					_, err = tx.exec(ctx, "UPDATE "+table+" SET folded = ? WHERE id = ?", folded, id)
+				}
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.SetMeta(ctx, "fold", foldVersion)
 }
 
 func escape(text string) string {

@@ -293,6 +293,8 @@ export function start(what) {
   $("login").addEventListener("submit", guard(logIn));
   $("logout").addEventListener("click", guard(logOut));
   $("ask-no").addEventListener("click", () => $("ask").close("no"));
+  // The Enter of a scanner confirms nothing.
+  $("ask-text").addEventListener("keydown", (event) => { if (event.key === "Enter") event.preventDefault(); });
   enter().catch((error) => {
     if (error instanceof Stale) return;
     if (error instanceof Failure && !session.user) showLogin(error.status === 401 ? "" : error.status === 403 ? t("eLogin") : wordsOf(error));

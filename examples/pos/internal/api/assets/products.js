@@ -1,9 +1,11 @@
 // Products with price and stock, and their changes.
-import { $, t, el, api, list, money, count, amount, guard, newKey, pager, typed, say, start, wordsOf } from "./core.js";
+import { $, t, el, api, list, money, count, amount, guard, newKey, pager, typed, say, session, start, wordsOf } from "./core.js";
 import { cancelled } from "./outcome.js";
 
 let editing;
-const doubts = new Map(); // the keys of stock changes without a response, by product
+// The keys of stock changes without a response, by user and product. Only its user can end a key.
+const doubts = new Map();
+const doubtOf = (product) => JSON.stringify([session.user, product.id]);
 const show = pager(async (page) => {
   const found = await list("products/?" + new URLSearchParams({ page, all: 1, search: $("search").value.trim(), category: $("category").value }));
   return { ...found, show: () => draw(found.results) };
@@ -31,12 +33,12 @@ function edit(p) {
 // stockNow ends the key of a stock change that received no response, so that a late request changes
 // nothing. It returns words with the outcome and the stock.
 async function stockNow(product) {
-  const end = await cancelled(doubts.get(product.id));
+  const doubt = doubtOf(product), end = await cancelled(doubts.get(doubt));
   const found = await list("products/?" + new URLSearchParams({ all: 1, search: product.sku })).catch(() => null);
   const now = found?.results.find((p) => p.id === product.id), n = now ? count(now.stock) : "?";
   if (now) await show();
   if (!end) return t("stockUnknown", { n });
-  doubts.delete(product.id);
+  doubts.delete(doubt);
   if (end.made && product === editing) $("edit-form").change.value = "";
   return t(end.made ? "stockMade" : "stockNotMade", { n });
 }
@@ -44,12 +46,12 @@ async function stockNow(product) {
 $("edit-cancel").addEventListener("click", () => $("edit").close());
 $("edit-form").addEventListener("submit", guard(async (event) => {
   event.preventDefault();
-  const product = editing, f = $("edit-form"), price = amount(f.price.value), stock = f.change.value.trim();
+  const product = editing, doubt = doubtOf(product), f = $("edit-form"), price = amount(f.price.value), stock = f.change.value.trim();
   const problem = price === null ? t("eAmount", { example: money(1250) })
     : stock && !/^[+-]?\d{1,6}$/.test(stock) ? t("eNumber") : stock && !f.reason.value.trim() ? t("needReason") : "";
   $("edit-problem").textContent = problem;
   if (problem) return;
-  if (doubts.has(product.id)) { $("edit-problem").textContent = await stockNow(product); return; }
+  if (doubts.has(doubt)) { $("edit-problem").textContent = await stockNow(product); return; }
   try {
     const change = {};
     if (f.name.value !== product.name) change.name = f.name.value;
@@ -57,13 +59,13 @@ $("edit-form").addEventListener("submit", guard(async (event) => {
     if (f.active.checked !== product.active) change.active = f.active.checked;
     if (Object.keys(change).length) await api("PATCH", `products/${product.id}/`, change);
     if (Number(stock)) {
-      doubts.set(product.id, newKey());
-      await api("POST", `products/${product.id}/stock/`, { change: Number(stock), reason: f.reason.value.trim() }, { key: doubts.get(product.id) });
-      doubts.delete(product.id);
+      doubts.set(doubt, newKey());
+      await api("POST", `products/${product.id}/stock/`, { change: Number(stock), reason: f.reason.value.trim() }, { key: doubts.get(doubt) });
+      doubts.delete(doubt);
     }
   } catch (error) {
-    if (!error.unknown) doubts.delete(product.id);
-    $("edit-problem").textContent = doubts.has(product.id) ? await stockNow(product) : wordsOf(error);
+    if (!error.unknown) doubts.delete(doubt);
+    $("edit-problem").textContent = doubts.has(doubt) ? await stockNow(product) : wordsOf(error);
     return;
   }
   $("edit").close();

@@ -127,7 +127,7 @@ async function askShop() {
   const sale = request(), end = await asked("sales/", sale.key);
   if (till.sale.key !== sale.key) return end;
   if (end?.made) sold(sale, end.made);
-  else if (!till.busy && till.sale.phase === "paying") { // by another window, which may be closed
+  else if (!till.busy && till.sale.phase === "paying" && current(sale)) { // by another window, which may be closed
     till.sale.unsure = true;
     enterPhase("unknown");
   }
