@@ -344,4 +344,4 @@ func pageForGRPC(ctx context.Context, sales *keyset.Keyset[Sale], source keyset.
 	return page, err
 }
 
-var _ = []any{limitInMemory, limitOnRedis, countFailures, charge, admit, operateLimits, guardLogin, outcome, limitInFlight, leaseUnits, checkHealth, monitorHealth, keepHistory, sendAlerts, routeAlerts, maintenance, sendMail, spoolMessages, backUpNightly, backUpBoth, backUpServer, restoreTests, backUpMariaDB, backUpPostgres, pageByNumber, pageByKeyset, pageForGRPC, feedSale{}}
+var _ = []any{limitInMemory, limitOnRedis, countFailures, charge, admit, operateLimits, guardLogin, outcome, limitInFlight, leaseUnits, checkHealth, monitorHealth, keepHistory, sendAlerts, routeAlerts, maintenance, sendMail, spoolMessages, backUpNightly, backUpBoth, backUpServer, backUpOthers, restoreTests, backUpMariaDB, backUpPostgres, pageByNumber, pageByKeyset, pageForGRPC, feedSale{}}
