@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
 var errPooled = errors.New("backup: the connection goes through a pooler that gives each transaction another session of the server, such as PgBouncer with pool_mode = transaction: connect to the server itself, or set pool_mode = session for this database")
@@ -19,7 +21,7 @@ func (p *Source) unpooled(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, p.opts.QueryTimeout)
 	defer cancel()
 	err := func() error {
-		idle, err := p.db.Conn(ctx)
+		idle, err := server.Conn(ctx, p.db)
 		if err != nil {
 			return err
 		}
@@ -29,7 +31,12 @@ func (p *Source) unpooled(ctx context.Context) error {
 		if err := idle.QueryRowContext(ctx, pid).Scan(&first); err != nil {
 			return err
 		}
-		tx, err := p.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+		busy, err := server.Conn(ctx, p.db)
+		if err != nil {
+			return err
+		}
+		defer busy.Close()
+		tx, err := busy.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 		if err != nil {
 			return err
 		}

@@ -221,7 +221,7 @@ type postgresSnapshot struct {
 }
 
 func (p *Source) snapshot(ctx context.Context) (*postgresSnapshot, error) {
-	conn, err := p.db.Conn(ctx)
+	conn, err := server.Conn(ctx, p.db)
 	if err != nil {
 		return nil, fmt.Errorf("backup: connect to PostgreSQL: %w", err)
 	}

@@ -7,6 +7,24 @@ import (
 	"io"
 )
 
+// Conn returns a connection of a pool that answers. A restart of the server has ended those that
+// were idle, and not each driver notices that before a statement fails. Conn closes them.
+func Conn(ctx context.Context, db *sql.DB) (*sql.Conn, error) {
+	for idle := db.Stats().Idle; ; idle-- {
+		conn, err := db.Conn(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if err = conn.PingContext(ctx); err == nil {
+			return conn, nil
+		}
+		Discard(conn)
+		if idle <= 0 || ctx.Err() != nil {
+			return nil, err
+		}
+	}
+}
+
 // DropIdle closes the idle connections of a pool, because they belong to a replaced
 // database. It resets the number of idle connections to the default of database/sql.
 func DropIdle(db *sql.DB) {

@@ -47,7 +47,7 @@ func (l SessionLock) Lock(ctx context.Context, db *sql.DB, timeout time.Duration
 	}
 	asking, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	conn, err := db.Conn(asking)
+	conn, err := Conn(asking, db)
 	if err != nil {
 		return nil, fmt.Errorf("backup: connect to take the database lock: %w", err)
 	}

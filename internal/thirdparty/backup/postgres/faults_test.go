@@ -71,9 +71,9 @@ func TestSessionKilledDuringADump(t *testing.T) {
 			} else { // the lock was held by a session of the server
 				require.ErrorContains(t, err, "lock")
 			}
-			entries, err := job.List(t.Context())
-			require.NoError(t, err)
-			assert.Len(t, entries, 1)
+			entries, listErr := job.List(t.Context())
+			require.NoError(t, listErr)
+			assert.Len(t, entries, 1, "%v", err)
 		})
 	}
 }
