@@ -48,7 +48,7 @@ func TestTour(t *testing.T) {
 func names(t *testing.T, line []byte) string {
 	t.Helper()
 	var v any
-	if line[0] != '{' {
+	if len(line) == 0 || line[0] != '{' {
 		return string(bytes.TrimSpace(line))
 	}
 	if err := json.Unmarshal(line, &v); err != nil {
