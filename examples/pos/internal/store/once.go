@@ -142,7 +142,7 @@ type KeyEnd struct {
 }
 
 // Cancel ends a user's Idempotency-Key: a request with it that arrives later is refused. If the
-// key has made a change, Cancel changes nothing and returns what it has made.
+// key has made a change, Cancel returns that change and does not undo it.
 func (s *Store) Cancel(ctx context.Context, user, key string) (end KeyEnd, err error) {
 	once := Once{User: user, Key: key}
 	var found seen
