@@ -284,6 +284,11 @@ func TestChangedTables(t *testing.T) {
 			{"real NOT NULL", "float8 NOT NULL", "i % 7 * 1.1"},
 			{"int NOT NULL", "numeric NOT NULL", "i % 7 * 2"},
 			{"name NOT NULL", "citext NOT NULL", "CASE WHEN i % 3 = 0 THEN 'x' ELSE 'X' END || i % 7"},
+			{"int NOT NULL", "text NOT NULL", "i % 13"},
+			{"text NOT NULL", "bigint NOT NULL", "i % 13"},
+			{"bigint NOT NULL", "real NOT NULL", "16777210 + i % 13"},
+			{"timestamp NOT NULL", "time NOT NULL", "TIMESTAMP '2026-01-01' + i % 13 * INTERVAL '1 hour'"},
+			{"timestamptz NOT NULL", "date NOT NULL", "TIMESTAMP '2026-01-01' + i % 13 * INTERVAL '1 day'"},
 		},
 		keyset.MySQL: {
 			{"VARCHAR(9) NOT NULL", "ENUM('open','paid','failed') NOT NULL", "ELT(1 + i MOD 3, 'open', 'paid', 'failed')"},
@@ -293,6 +298,11 @@ func TestChangedTables(t *testing.T) {
 			{"DATETIME NOT NULL", "BIT(48) NOT NULL", "20250101000000 + i MOD 7"},
 			{"DECIMAL(10,2) NOT NULL", "VARCHAR(9) NOT NULL", "i MOD 13 * 1.5"},
 			{"DECIMAL(10,2) NOT NULL", "DECIMAL(10,4) NOT NULL", "i MOD 7 * 1.1111"},
+			{"INT NOT NULL", "VARCHAR(9) NOT NULL", "i MOD 13"},
+			{"BIGINT UNSIGNED NOT NULL", "DECIMAL(10,1) NOT NULL", "i MOD 13"},
+			{"INT NOT NULL", "ENUM('b','a','d','c') NOT NULL", "1 + i MOD 4"},
+			{"VARCHAR(9) NOT NULL", "INT NOT NULL", "i MOD 13"},
+			{"INT NOT NULL", "BIT(20) NOT NULL", "i MOD 13"},
 		},
 	}
 	for _, driver := range []string{"pgx", "postgres", "mysql"} {
