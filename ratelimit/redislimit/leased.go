@@ -314,6 +314,7 @@ func (l *Leased) fill(ctx context.Context, c *call, sh *blockShard, b *block, o 
 			b.left = o.back
 		} else if err == nil {
 			b.fill(c, reply, sent, l.life, left == nil)
+			c.booked = c.booked && left == nil // the units of a caller that has left are in the block
 		}
 		close(b.filling)
 		b.filling = nil
