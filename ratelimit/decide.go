@@ -38,6 +38,14 @@ func (c *Check) by() Backend {
 	return c.backend
 }
 
+// place is what the back-end is known by in maps. Its type need not be comparable, and that of its Group is.
+func (c *Check) place() any {
+	if b := c.by(); reflect.ValueOf(b).Comparable() {
+		return b
+	}
+	return c.by().Group()
+}
+
 // same compares limiters, whose types need not be comparable.
 func same(a, b Limiter) bool { return reflect.ValueOf(a).Comparable() && a == b }
 
