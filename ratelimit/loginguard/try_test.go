@@ -35,7 +35,7 @@ func newReaders(t testing.TB, o loginguard.Options) *readers {
 		name, password := r.PostFormValue("username"), r.PostFormValue("password")
 		plain, _ := url.ParseQuery(string(body))
 		var in struct{ Username, Password string }
-		_ = json.NewDecoder(bytes.NewReader(body)).Decode(&in)
+		_ = json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(body, []byte("\ufeff")))).Decode(&in)
 		var tree struct{ Username string }
 		_ = xml.Unmarshal(body, &tree)
 		line, _, _ := strings.Cut(strings.TrimPrefix(string(body), "username: "), "\n")
