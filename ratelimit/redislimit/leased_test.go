@@ -426,3 +426,34 @@ func TestLeasedCallersThatLeave(t *testing.T) {
 		assert.LessOrEqual(t, used+allow(t, l, 200), 100, "blocks of %d", block)
 	}
 }
+
+// Units from before a Reset are not given back after it, nor to the block that comes then.
+func TestLeasedUnitsFromBeforeAReset(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t)
+	for _, algorithm := range []ratelimit.Algorithm{ratelimit.Exact, ratelimit.Buckets} {
+		for _, later := range []int{30, 200} {
+			o := patient()
+			o.Prefix = fmt.Sprint(algorithm.String(), later)
+			p := hot(100)
+			p.Algorithm = algorithm
+			l := leased(t, store(t, dial(t, server.Addr()), o), p, &LeaseOptions{Block: 10, Life: time.Minute})
+			other := leased(t, store(t, dial(t, server.Addr()), o), p, &LeaseOptions{Block: 10, Life: time.Minute})
+			var list []*ratelimit.Reservation
+			for range 40 {
+				r, err := l.Reserve(t.Context(), "key", 1)
+				require.NoError(t, err)
+				list = append(list, r)
+			}
+			require.Equal(t, 10, allow(t, other, 10))
+			require.Positive(t, other.Stats().Held)
+			require.NoError(t, l.Reset(t.Context(), "key"))
+			n := allow(t, l, later)
+			for _, r := range list {
+				require.NoError(t, r.Cancel(t.Context()))
+			}
+			require.NoError(t, other.returnAll(t.Context(), true))
+			assert.LessOrEqual(t, n+allow(t, l, 200), 100, "%v %d", algorithm, later)
+		}
+	}
+}
