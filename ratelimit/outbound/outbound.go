@@ -11,6 +11,7 @@
 package outbound
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,8 +58,9 @@ type Transport struct {
 // host is the pause that a service has asked for. The requests that wait have turns, numbered in the order of their calls.
 type host struct {
 	until time.Time // no request before
+	start time.Time // when turn first comes, not before until
 	gap   time.Duration
-	first int   // the turn that comes at until
+	first int
 	gone  int   // the turn behind those whose requests have been sent
 	next  int   // the next turn to give
 	free  []int // turns before next that canceled requests have given up, in order
@@ -67,9 +69,9 @@ type host struct {
 // at returns when a turn comes.
 func (h *host) at(turn int) time.Time {
 	if h.gap == 0 {
-		return h.until
+		return h.start
 	}
-	return h.until.Add(clamped(int64(max(turn-h.first, 0)), h.gap))
+	return h.start.Add(clamped(int64(max(turn-h.first, 0)), h.gap))
 }
 
 // place is the turn of a request, if it has one.
@@ -328,9 +330,13 @@ func (t *Transport) learn(key string, resp *http.Response) time.Duration {
 	}
 	until := time.Now().Add(wait)
 	if h := t.hosts[key]; h == nil {
-		t.hosts[key] = &host{until: until, gap: gap}
+		t.hosts[key] = &host{until: until, start: until, gap: gap}
 	} else if until.After(h.until) {
-		h.until, h.gap, h.first = until, gap, h.gone
+		start := h.at(h.gone)
+		if start.Before(until) {
+			start = until
+		}
+		h.until, h.start, h.gap, h.first = until, start, cmp.Or(gap, h.gap), h.gone
 	}
 	return wait
 }
