@@ -3,8 +3,8 @@ package cache_test
 import (
 	"context"
 	"errors"
-	"math"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"sync"
