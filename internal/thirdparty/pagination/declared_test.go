@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/mainstay-go/mainstay/internal/testserver"
 	"github.com/mainstay-go/mainstay/pagination"
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
@@ -272,9 +271,8 @@ func TestTiesOfAnotherTable(t *testing.T) {
 func TestChangedTables(t *testing.T) {
 	t.Parallel()
 	type change struct{ before, after, value string }
-	postgres := testserver.Postgres(t)
-	postgres.CreateDatabase(t, "changed")
-	db := open(t, "pgx", postgres.DSN("changed")+"&default_query_exec_mode=exec") // no statement of pgx is prepared
+	dsn := newPostgres(t)
+	db := open(t, "pgx", dsn+"&default_query_exec_mode=exec") // no statement of pgx is prepared
 	exec(t, db, "CREATE EXTENSION citext")
 	series := "generate_series(1, 30) AS s(i)"
 	changes := map[keyset.Dialect][]change{
@@ -309,7 +307,7 @@ func TestChangedTables(t *testing.T) {
 		d := keyset.Postgres
 		switch driver {
 		case "postgres":
-			db = open(t, driver, postgres.DSN("changed"))
+			db = open(t, driver, dsn)
 		case "mysql":
 			d, db, series = keyset.MySQL, openMariaDB(t), "(SELECT seq AS i FROM seq_1_to_30) s"
 		}
@@ -344,13 +342,10 @@ func TestChangedTables(t *testing.T) {
 // one asks its database, and meanwhile a request of the other stores other types.
 func TestTenantsAtOnce(t *testing.T) {
 	t.Parallel()
-	server := testserver.MariaDB(t)
 	var tenants [2]keyset.SQLSource[typeRow]
 	var k *keyset.Keyset[typeRow]
 	for i, ddl := range []string{"VARCHAR(9)", "ENUM('open','paid','failed')"} {
-		name := []string{"texts", "enums"}[i]
-		server.CreateDatabase(t, name)
-		db := open(t, "mysql", server.DSN(name))
+		db := open(t, "mysql", newMariaDB(t))
 		exec(t, db, "CREATE TABLE t (id INT PRIMARY KEY, shop INT NOT NULL, k "+ddl+" NOT NULL, KEY (shop, k, id))",
 			"INSERT INTO t SELECT seq, 1, ELT(1 + seq MOD 3, 'open', 'paid', 'failed') FROM seq_1_to_30")
 		k, tenants[i] = asked(t, db, keyset.MySQL, keyset.Base{Columns: []string{"t.id"}, From: "t", Where: "t.shop = ?", Args: []any{1}}, keyset.Column[typeRow]{Name: "k", Expr: "t.k"}, byID)
