@@ -164,7 +164,7 @@ func (k *Keyset[T]) around(ctx context.Context, source Seeker[T], order Order, s
 	if err != nil || len(b.Rows) == 0 {
 		return "", err
 	}
-	return k.encode(scope, order, Position{Values: at.Values, Inclusive: q.Inclusive})
+	return k.cursor(ctx, source, scope, order, Position{Values: at.Values, Inclusive: q.Inclusive})
 }
 
 // jsonAPIError is an error with a type of the profile.

@@ -68,10 +68,14 @@ func (w *condWriter) stack(names []string) {
 		}
 		w.write("SELECT * FROM (")
 		w.segmentSelect(s, func() {
-			for i := range w.plan.keys {
-				before, after := w.plan.keys[i].form.sorted()
+			for i, k := range w.plan.selected { // begins with the keys of the order
+				before, after := k.form.sorted()
 				w.write(", ", before)
-				w.expr(i)
+				if i < len(w.plan.keys) {
+					w.expr(i)
+				} else {
+					w.fragment(&k.expr)
+				}
 				w.write(after, " AS ")
 				outer(i)
 			}

@@ -3,6 +3,8 @@ package pagination_test
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -500,6 +502,22 @@ func TestLongUniqueValues(t *testing.T) {
 				next, err := k.Connection(t.Context(), s, keyset.ConnectionArgs{After: edge.Cursor})
 				require.NoError(t, err)
 				assert.Equal(t, i < 8, len(next.Edges) > 0 && next.Edges[0].Node == list.Edges[min(i+1, 8)].Node)
+			}
+			s.Query = nil
+			document := func(url string) *keyset.Document[typeRow] {
+				d, err := k.JSONAPI(httptest.NewRequest(http.MethodGet, url, nil), s)
+				require.NoError(t, err)
+				return d
+			}
+			top := document("/?sort=-url&page[size]=1") // its value is long
+			empty := document(strings.Replace(string(top.Links.Next), "page%5Bafter%5D", "page%5Bbefore%5D", 1))
+			assert.Empty(t, empty.Data)
+			assert.Equal(t, top.Data, document(string(empty.Links.Next)).Data)
+			for _, place := range []keyset.Nulls{keyset.NullsFirst, keyset.NullsLast} {
+				kind := keyset.Column[typeRow]{Name: "kind", Expr: "NULLIF(t.shop, 0)", Nullable: true, Nulls: place}
+				k, err := keyset.New("long", pagination.Preset{Size: 1, MaxSize: 200}, mustCursors(t), append(columns[:3:3], kind), &keyset.Options{TieBreak: []string{"shop", "id"}})
+				require.NoError(t, err)
+				bothWays(t, k, s, "kind,url", 9)
 			}
 		})
 	}
