@@ -108,7 +108,7 @@ func (s SQLSource[T]) uncertain(ctx context.Context, order Order, forms []form, 
 		if last[i].kind != kindText || forms[i].class == classTime || forms[i].class == classOID {
 			continue
 		}
-		if s.Base.Query != "" || forms[i].compound || s.Dialect.derived(s.Base.From) {
+		if s.Base.Query != "" || forms[i].compound || forms[i].prefix > 0 || s.Dialect.derived(s.Base.From) {
 			return true, nil
 		}
 		if indexed, err := s.indexed(ctx, order.keys, i); err != nil || !indexed {
