@@ -323,7 +323,7 @@ func TestValues(t *testing.T) {
 func TestZerosOfDecimals(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{"001.50": "1.50", "000.05": "0.05", "0": "0", "00": "0", "-1.50": "-1.50", "100": "100", "0.5": "0.5"} {
-		v, err := form{dialect: MySQL, class: classDecimal}.value([]byte(text))
+		v, err := form{dialect: MySQL, class: classDecimal, scale: 2}.value([]byte(text))
 		require.NoError(t, err)
 		assert.Equal(t, mustValue(t, want), v, text)
 	}

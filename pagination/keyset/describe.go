@@ -256,7 +256,7 @@ func mysqlForm(name string, t *sql.ColumnType) (form, bool) {
 		if !ok || scale < 0 || scale > 38 {
 			scale = 30
 		}
-		f.cast = fmt.Sprintf("DECIMAL(65,%d)", scale)
+		f.scale, f.cast = int(scale), fmt.Sprintf("DECIMAL(65,%d)", scale)
 	case "FLOAT", "DOUBLE":
 		f.class, f.raw = classDouble, true
 		if name == "FLOAT" {
@@ -265,7 +265,7 @@ func mysqlForm(name string, t *sql.ColumnType) (form, bool) {
 		// With a scale, the value of a sub-select has more digits in a condition than in the
 		// result.
 		if _, scale, ok := t.DecimalSize(); ok && scale < 31 {
-			f.class, f.raw, f.rounded, f.cast = classDecimal, false, true, fmt.Sprintf("DECIMAL(65,%d)", scale)
+			f.class, f.raw, f.rounded, f.scale, f.cast = classDecimal, false, true, int(scale), fmt.Sprintf("DECIMAL(65,%d)", scale)
 		}
 	case "DATE", "DATETIME", "TIMESTAMP", "TIME":
 		f.class, f.raw = classText, t.ScanType() != reflect.TypeFor[sql.NullTime]() // as with parseTime

@@ -35,6 +35,7 @@ type form struct {
 	cast    string // type of a bound value; "" = the database infers it
 	raw     bool   // the driver returns a column of the type as sel would select it
 	prefix  int    // sorted and compared by so many characters; 0 = by all
+	scale   int    // digits behind the point of an exact number
 	rounded bool   // the key may have more digits than the driver returns
 
 	composite bool // a row of PostgreSQL, which may hold NULLs
@@ -144,6 +145,35 @@ func (f form) argument(v Value) any {
 
 // value converts a value of the driver.
 func (f form) value(src any) (Value, error) {
+	v, err := f.read(src)
+	if err == nil && f.foreign(v) {
+		err = errChanged
+	}
+	return v, err
+}
+
+// foreign reports whether a value belongs to another type than the statement was made for,
+// where a bound value would be rounded to that type without an error.
+func (f form) foreign(v Value) bool {
+	switch f.cast {
+	case "real":
+		n, ok := v.Any().(float64)
+		return ok && n == n && float64(float32(n)) != n
+	case "date":
+		return v.num%(24*60*60) != 0 || v.nano != 0 || strings.IndexByte(v.text, 'T') > 0
+	case "time without time zone", "time with time zone", "timestamp without time zone", "timestamp with time zone":
+		zoned := strings.ContainsAny(v.text[strings.IndexByte(v.text, 'T')+1:], "+-")
+		return v.text != "" && v.text[0] <= '9' && v.text[0] >= '0' && zoned != strings.HasSuffix(f.cast, "with time zone")
+	}
+	if f.class == classDecimal {
+		_, digits, _ := strings.Cut(v.text, ".")
+		return len(digits) > f.scale
+	}
+	return f.dialect == SQLite && (v.kind == kindTime || v.kind == kindBool)
+}
+
+// read is value for a value of the right type.
+func (f form) read(src any) (Value, error) {
 	if b, ok := src.([]byte); ok && b == nil {
 		src = "" // an empty value: the driver returns NULL as nil
 		if f.dialect == SQLite {
