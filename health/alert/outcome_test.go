@@ -221,6 +221,71 @@ func TestAlertThatIsRejectedForEver(t *testing.T) {
 	}
 }
 
+// An alert that a receiver never accepts reaches the Fallback, although it accepts others.
+func TestRejectedAlertReachesTheFallback(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		mail, fallback := newLetters(), newLetters()
+		to := notify.Func(func(ctx context.Context, msg notify.Message) error {
+			for _, a := range msg.Alerts {
+				if a.Check == "bad" {
+					return notify.Refused(msg, errors.New("403 by a firewall"))
+				}
+			}
+			return mail.Notify(ctx, msg)
+		})
+		often := when("often", false, func() bool { return time.Since(mail.start)%(40*m) > 20*m }, down)
+		_, stop := serve(t, to, alert.Options{Fallback: fallback, Reminders: []time.Duration{}}, during("bad", false, 5*m, 20*h, down), often)
+		time.Sleep(24 * h)
+		stop()
+		if len(fallback.all()) != 2 || fallback.containing("pos: bad") != 2 || fallback.at[0] > 2*h || mail.containing("] pos: often") < 60 {
+			t.Errorf("%v, %v", mail, fallback)
+		}
+	})
+}
+
+// Alerts that begin while a receiver is down do not prolong the pause until the next attempt.
+func TestAlertsDuringAShortOutageOfTheReceiver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		mail, fallback := newLetters(), newLetters()
+		mail.refuse = func() error {
+			if time.Since(mail.start) < 20*m {
+				return errors.New("no connection")
+			}
+			return nil
+		}
+		checks := []health.Check{during("a", false, 5*m, ever, down)}
+		for i := range 8 {
+			checks = append(checks, during(fmt.Sprint("b", i), false, time.Duration(9+i)*m, ever, down))
+		}
+		_, stop := serve(t, mail, alert.Options{Fallback: fallback, Reminders: []time.Duration{}}, checks...)
+		time.Sleep(2 * h)
+		stop()
+		if len(mail.all()) != 2 || mail.at[1] > 30*m || len(fallback.all()) != 0 {
+			t.Errorf("%v, %v", mail, fallback)
+		}
+	})
+}
+
+// A message that is tried again, for one of its recipients, has the same ID.
+func TestDeferredRecipient(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ids := map[string]string{}
+		deferred := notify.Func(func(_ context.Context, msg notify.Message) error {
+			ids[msg.ID] = msg.Subject
+			return errors.New("450 try again later")
+		})
+		_, stop := serve(t, deferred, alert.Options{}, during("disk", false, 5*m, 3*h, slow))
+		time.Sleep(2 * h)
+		stop()
+		if len(ids) != 1 {
+			t.Errorf("%q", ids)
+		}
+	})
+}
+
 // After an outage of the receiver, the alerts follow in two messages at once.
 func TestAlertsAfterAnOutageOfTheReceiver(t *testing.T) {
 	t.Parallel()
