@@ -206,6 +206,9 @@ func (d *document) plan(now time.Time, r *rules, to *receiver, lead *news, due, 
 // severe. A critical alert is then never hidden in the thread of a warning. It returns
 // "" for a new thread.
 func (d *document) join(now time.Time, r *rules, to *delivery, n *news) string {
+	if t := to.Threads[n.told.Thread]; t != nil && n.told.Messages == 0 && (t.Critical || !n.al.Critical) {
+		return n.told.Thread // of an earlier attempt
+	}
 	best := ""
 	for id, t := range to.Threads {
 		if now.Sub(t.Began) > r.groupInterval || n.al.Critical && !t.Critical {
