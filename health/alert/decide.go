@@ -52,8 +52,8 @@ func (d *document) decide(now time.Time, r *rules, to *receiver) (*plan, time.Ti
 	var due []news
 	var open []news
 	for _, k := range slices.Sorted(maps.Keys(d.Alerts)) {
-		if al := d.Alerts[k]; r.alone && al.Instance != "" && al.Instance != r.instance {
-			continue // its present state is not known
+		if d.unknown(d.Alerts[k], r) {
+			continue
 		}
 		n, more := d.newsOf(k, now, r, to)
 		sooner(more)

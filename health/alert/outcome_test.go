@@ -426,6 +426,74 @@ func TestCutOffInstanceEndsNoAlertOfAnother(t *testing.T) {
 	}
 }
 
+// An instance that is cut off while it sees the problem too ends no alert of another one, and
+// sends nothing more about it when it sees the end.
+func TestCutOffReporterEndsNoAlertOfAnother(t *testing.T) {
+	t.Parallel()
+	for _, fallback := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			p, pd := newPager(t)
+			shared := alert.Memory()
+			cut := &broken{Store: shared}
+			db := func(until time.Duration) health.Check {
+				db := during("db", true, 10*m, until, down)
+				db.Shared = true
+				return db
+			}
+			o := alert.Options{Store: cut, Instance: "pod-0"}
+			if fallback {
+				o.Store = alert.Fallback(cut, alert.Memory(), "pod-0")
+			}
+			_, stop := serve(t, pd, o, db(40*m))
+			_, stopOther := serve(t, pd, alert.Options{Store: shared, Instance: "pod-1", ForgetLost: true}, db(2*h))
+			time.Sleep(20 * m)
+			cut.set(true)
+			for i := range 12 {
+				time.Sleep(10 * m)
+				if len(p.pages) != 1 || len(p.open) != 1 && i < 9 || len(p.open) != 0 && i > 9 {
+					t.Errorf("fallback %v: pages %q, open %v", fallback, p.pages, p.open)
+				}
+			}
+			cut.set(false)
+			time.Sleep(h)
+			stop()
+			stopOther()
+			if len(p.pages) != 1 || len(p.open) != 0 {
+				t.Errorf("fallback %v: pages %q, open %v", fallback, p.pages, p.open)
+			}
+		})
+	}
+}
+
+// An instance whose main store fails just after an alarm sends no second message about its end.
+func TestCutOffAfterTheAlarm(t *testing.T) {
+	t.Parallel()
+	for cut := 11*m + 20*time.Second; cut < 11*m+40*time.Second; cut += 2 * time.Second {
+		synctest.Test(t, func(t *testing.T) {
+			mail, shared := newLetters(), alert.Memory()
+			main := &broken{Store: shared}
+			var stops []func()
+			for name, store := range map[string]alert.Store{"pod-0": alert.Fallback(main, alert.Memory(), "pod-0"), "pod-1": shared} {
+				db := during("db", true, 10*m+20*time.Second, h, down)
+				db.Shared = true
+				_, stop := serve(t, mail, alert.Options{Store: store, Instance: name, ForgetLost: true}, db)
+				stops = append(stops, stop)
+			}
+			time.Sleep(cut)
+			main.set(true)
+			time.Sleep(2*h - cut)
+			main.set(false)
+			time.Sleep(h)
+			for _, stop := range stops {
+				stop()
+			}
+			if mail.containing("[RECOVERED] pos: db") != mail.containing("[UNHEALTHY] pos: db") {
+				t.Errorf("%v: %v", cut, mail)
+			}
+		})
+	}
+}
+
 // An alert that ends without the store, or at the moment when the store is back, has one
 // message about its end.
 func TestStoreAndCheckRecoverTogether(t *testing.T) {
