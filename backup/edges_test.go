@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -323,6 +324,16 @@ type badBlocks struct {
 	bad map[string]bool
 }
 
+// away is a storage that cannot read some files now.
+type away struct{ badBlocks }
+
+func (a away) Open(ctx context.Context, name string) (io.ReadCloser, error) {
+	if a.bad[name] {
+		return nil, errors.New("503 Slow Down")
+	}
+	return a.Storage.Open(ctx, name)
+}
+
 func (b badBlocks) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 	if b.bad[name] {
 		return nil, syscall.EIO
@@ -409,6 +420,34 @@ func TestUnreadableSmallFiles(t *testing.T) {
 	require.NoError(t, j.Accept(t.Context(), r.ID))
 	mustBackup(t, j)
 	_, err = j.Check(t.Context(), time.Hour)
+	require.NoError(t, err)
+}
+
+// TestMarkerOutOfReach: a marker that a remote storage does not return now is not settled, and
+// the backup of its restore is not deleted.
+func TestMarkerOutOfReach(t *testing.T) {
+	t.Parallel()
+	j, folder := newTestJob(t, newFake(7), &Options{RestoreTest: RestoreTestOptions{Every: -1}, NoRetention: true})
+	now := clock(j)
+	var all []string
+	for range 3 {
+		*now = now.Add(time.Hour)
+		all = append(all, mustBackup(t, j).ID)
+	}
+	m := j.newMark(UnfinishedRestore{ID: all[0], Database: "shop", Over: true})
+	require.NoError(t, m.creates(t.Context(), "shop_copy"))
+	m.stop()
+	bad := map[string]bool{m.u.file: true}
+	j.storage = away{badBlocks{folder, bad}}
+	_, err := j.Settle(t.Context(), false)
+	require.ErrorContains(t, err, "503")
+	_, err = j.Prune(t.Context(), Policy{Last: 1, MinKeep: 1, Force: true}, false)
+	require.ErrorContains(t, err, "503")
+	clear(bad)
+	require.FileExists(t, filepath.Join(folder.Path(), m.u.file))
+	_, err = j.Prune(t.Context(), Policy{Last: 1, MinKeep: 1, Force: true}, false)
+	require.NoError(t, err)
+	_, err = j.Find(t.Context(), all[0])
 	require.NoError(t, err)
 }
 

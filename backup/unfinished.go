@@ -235,10 +235,10 @@ func (j *Job) marksOf(ctx context.Context, objects []Object) ([]UnfinishedRestor
 		switch err := j.readSealed(ctx, o.Name, &u); {
 		case errors.Is(err, ErrNotFound):
 			continue // the restore has ended since the listing
-		case err != nil && ctx.Err() != nil:
-			return nil, err
-		case err != nil: // still a marker, whose content counts for nothing
+		case errors.Is(err, errSeal), errors.Is(err, syscall.EIO): // still a marker, whose content counts for nothing
 			u = UnfinishedRestore{Database: "an unknown database", Over: true, Changed: true, Time: o.Modified, unread: err}
+		case err != nil: // it may be readable later, and the restore may be running
+			return nil, err
 		}
 		u.file, u.trusted = o.Name, len(j.opts.ManifestKey) > 0
 		list = append(list, u)

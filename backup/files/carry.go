@@ -45,6 +45,9 @@ func (f *Source) carry(ctx context.Context, from, to string, skipped []driver.Sk
 	for i := len(c.folders) - 1; err == nil && i >= 0; i-- { // inner folders before outer ones
 		err = finish(target, c.folders[i])
 	}
+	if errors.Is(err, fs.ErrPermission) { // Linux also protects the links of files that a user may not write
+		return fmt.Errorf("%w: this user may not keep files that the backup does not hold: restore as root, or move them elsewhere first", err)
+	}
 	return err
 }
 
@@ -75,7 +78,12 @@ func keepOwners(ctx context.Context, present, restored string) (others []string,
 			others = append(others, name)
 		}
 		return nil
-	}, lost)
+	}, func(_ string, err error) error {
+		if errors.Is(err, fs.ErrPermission) {
+			return nil // a folder of this user, whose entries it may give to nobody
+		}
+		return gone(err)
+	})
 	return others, err
 }
 
@@ -166,9 +174,5 @@ func (c *carrier) one(name string, info fs.FileInfo) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	err = os.Link(filepath.Join(c.from.Name(), filepath.FromSlash(name)), filepath.Join(c.to.Name(), filepath.FromSlash(name)))
-	if errors.Is(err, fs.ErrPermission) { // Linux also protects files that a user may not write
-		return fmt.Errorf("%s is in no backup of today, and this user may not keep it (%w): restore as root, or move it elsewhere first", name, err)
-	}
-	return err
+	return os.Link(filepath.Join(c.from.Name(), filepath.FromSlash(name)), filepath.Join(c.to.Name(), filepath.FromSlash(name)))
 }

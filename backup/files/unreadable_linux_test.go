@@ -73,6 +73,39 @@ func TestUnreadableFile(t *testing.T) {
 	require.NoFileExists(t, filepath.Join(root, "since.txt"))
 }
 
+// TestOverwriteWithClosedFolder restores, as a user without rights, a folder that this user may not
+// read.
+func TestOverwriteWithClosedFolder(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{dir, filepath.Dir(dir)} {
+		require.NoError(t, os.Chmod(name, 0o777)) //nolint:gosec // nobody writes in it
+	}
+	root := filepath.Join(dir, "uploads")
+	source, err := New(root, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = removeTree(root) })
+	asNobody(t, func() {
+		write(t, "b", root, "closed", "b.txt")
+		require.NoError(t, os.Chmod(filepath.Join(root, "closed"), 0))
+		var archive bytes.Buffer
+		want, err := source.Dump(t.Context(), &archive)
+		require.NoError(t, err)
+		text := archive.Bytes()
+		over := func() error {
+			_, err := source.Overwrite(t.Context(), bytes.NewReader(text), driver.RestoreOptions{Want: want})
+			return err
+		}
+		require.ErrorContains(t, over(), "closed: permission denied: this user may not keep files that the backup does not hold: restore as root")
+		require.NoError(t, removeTree(root))
+		write(t, "a", root, "a.txt")
+		require.NoError(t, over())
+		require.DirExists(t, filepath.Join(root, "closed"))
+	})
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, entries, 1, "nothing is left behind")
+}
+
 // TestFailingRead: the disk fails in the middle of a file.
 func TestFailingRead(t *testing.T) {
 	t.Parallel()

@@ -52,8 +52,8 @@ func (d *document) decide(now time.Time, r *rules, to *receiver) (*plan, time.Ti
 	var due []news
 	var open []news
 	for _, k := range slices.Sorted(maps.Keys(d.Alerts)) {
-		if al := d.Alerts[k]; r.alone && al.Instance != "" && al.Instance != r.instance {
-			continue // its present state is not known
+		if d.unknown(d.Alerts[k], r) {
+			continue
 		}
 		n, more := d.newsOf(k, now, r, to)
 		sooner(more)
@@ -84,11 +84,13 @@ func (d *document) decide(now time.Time, r *rules, to *receiver) (*plan, time.Ti
 	}
 	retryAt := state.FailedAt.Add(asked) // long ago without a failure
 	var lead *news                       // the reason why a message is due now
+	early := false                       // it does not wait for retryAt
 	for i := range due {
 		n := &due[i]
 		at := n.due
-		isNew := n.urgent && n.told.Urgent.After(state.FailedAt) || apart(state) && state.Wait == 0 && n.told.Pending.After(state.FailedAt)
-		if retryAt.After(at) && !isNew {
+		risen := n.urgent && n.told.Urgent.After(state.FailedAt)
+		isNew := apart(state) && state.Wait == 0 && n.told.Tried.Before(n.told.Pending)
+		if retryAt.After(at) && !risen && !isNew {
 			at = retryAt
 		}
 		if free, ok := state.room(r.maxPerHour); !ok && !n.urgent {
@@ -101,13 +103,15 @@ func (d *document) decide(now time.Time, r *rules, to *receiver) (*plan, time.Ti
 			continue
 		}
 		if lead == nil || before(state, n, lead) {
-			lead = n
+			lead, early = n, now.Before(retryAt) && !risen
 		}
 	}
 	if lead == nil {
 		return nil, wake
 	}
-	return d.plan(now, r, to, lead, due, open), time.Time{}
+	p := d.plan(now, r, to, lead, due, open)
+	p.early = early
+	return p, time.Time{}
 }
 
 // before reports whether the next message is about a and not about b.
@@ -202,6 +206,9 @@ func (d *document) plan(now time.Time, r *rules, to *receiver, lead *news, due, 
 // severe. A critical alert is then never hidden in the thread of a warning. It returns
 // "" for a new thread.
 func (d *document) join(now time.Time, r *rules, to *delivery, n *news) string {
+	if t := to.Threads[n.told.Thread]; t != nil && n.told.Messages == 0 && (t.Critical || !n.al.Critical) {
+		return n.told.Thread // of an earlier attempt
+	}
 	best := ""
 	for id, t := range to.Threads {
 		if now.Sub(t.Began) > r.groupInterval || n.al.Critical && !t.Critical {

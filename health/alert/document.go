@@ -95,6 +95,8 @@ type told struct {
 	// Rest says that a message about other alerts was accepted, and that this one did not
 	// fit or was not accepted with it. It follows at once.
 	Rest bool `json:"rest,omitempty"`
+	// Failures counts the attempts in a row that did not deliver this alert.
+	Failures int `json:"failures,omitempty"`
 }
 
 // add records an attempt with a key at now. It reports whether the key is new.
@@ -206,7 +208,7 @@ func decode(b []byte) (*document, error) {
 	for _, al := range d.Alerts {
 		maps.DeleteFunc(al.Told, func(_ string, t *told) bool { return t == nil })
 		for _, t := range al.Told {
-			t.Reminded, t.Messages = max(t.Reminded, 0), max(t.Messages, 0)
+			t.Reminded, t.Messages, t.Failures = max(t.Reminded, 0), max(t.Messages, 0), max(t.Failures, 0)
 		}
 	}
 	maps.DeleteFunc(d.Receivers, func(_ string, r *delivery) bool { return r == nil })

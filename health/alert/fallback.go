@@ -33,8 +33,9 @@ type fallback struct {
 
 // spareState is the document of the spare store.
 type spareState struct {
-	// Unmerged says that main does not have the state yet.
+	// Unmerged says that main does not have the state yet. Since is when main had it last.
 	Unmerged bool            `json:"unmerged"`
+	Since    time.Time       `json:"since,omitzero"`
 	State    json.RawMessage `json:"state"`
 }
 
@@ -48,7 +49,7 @@ func readSpare(document []byte) (s spareState) {
 func (s *fallback) Update(ctx context.Context, f func([]byte) ([]byte, error)) error {
 	var seen, next []byte // the spare document that was merged, and the decision
 	var failed error      // of f
-	decided := false
+	decided, began := false, time.Now()
 	ask, cancel := context.WithTimeout(ctx, fallbackWait)
 	defer cancel()
 	err := s.main.Update(ask, func(state []byte) ([]byte, error) {
@@ -66,19 +67,19 @@ func (s *fallback) Update(ctx context.Context, f func([]byte) ([]byte, error)) e
 			if readSpare(spare).Unmerged && !bytes.Equal(spare, seen) { // of another process, meanwhile
 				return spare, nil
 			}
-			return s.copy(next, false)
+			return s.copy(next, false, began)
 		})
 		return nil
 	}
 	spareErr := s.spare.Update(ctx, func(spare []byte) ([]byte, error) {
 		kept := readSpare(spare)
 		if decided { // main may have lost the decision
-			return s.copy(s.merge(next, kept), true)
+			return s.copy(s.merge(next, kept), true, kept.Since)
 		}
 		if next, failed = f(kept.State); failed != nil {
 			return nil, failed
 		}
-		return s.copy(next, true)
+		return s.copy(next, true, kept.Since)
 	})
 	if spareErr != nil {
 		return errors.Join(err, spareErr)
@@ -105,11 +106,7 @@ func (s *fallback) merge(state []byte, spare spareState) []byte {
 	if err != nil || mineErr != nil {
 		return state
 	}
-	var since time.Time
-	if in := d.Instances[s.instance]; in != nil {
-		since = in.seen() // at most a minute before the outage
-	}
-	d.absorb(mine, s.instance, since, time.Now())
+	d.absorb(mine, s.instance, spare.Since, time.Now())
 	merged, err := d.encode()
 	if err != nil {
 		return state
@@ -147,7 +144,7 @@ func (d *document) resumeInstance(name string, mine *instance) {
 
 // copy encodes the part of a state that one instance can go on with. The alerts of other
 // instances would end in it, because nothing reports them.
-func (s *fallback) copy(state []byte, unmerged bool) ([]byte, error) {
+func (s *fallback) copy(state []byte, unmerged bool, since time.Time) ([]byte, error) {
 	d, err := decode(state)
 	if err != nil {
 		return nil, err
@@ -166,5 +163,5 @@ func (s *fallback) copy(state []byte, unmerged bool) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(spareState{Unmerged: unmerged, State: b})
+	return json.Marshal(spareState{Unmerged: unmerged, Since: since, State: b})
 }

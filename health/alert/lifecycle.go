@@ -105,6 +105,13 @@ func (d *document) advance(now time.Time, r *rules, w *watch) {
 		if al == nil || !al.Ended.IsZero() && !al.owed() {
 			al = d.open(k, s, now)
 		}
+		if s.host == "" {
+			for _, name := range d.unobserved(al, r) {
+				if !slices.Contains(s.reporters, name) {
+					s.reporters = append(s.reporters, name)
+				}
+			}
+		}
 		al.update(s, now)
 	}
 	for k, al := range d.Alerts {
@@ -121,7 +128,10 @@ func (d *document) advance(now time.Time, r *rules, w *watch) {
 
 // silence decides about an open alert that no live observer reports as bad.
 func (d *document) silence(al *state, s *subject, now time.Time, r *rules, w *watch) {
-	if al.Instance == "" && d.unobserved(al, r) {
+	if others := d.unobserved(al, r); al.Instance == "" && len(others) > 0 {
+		if s != nil && s.live {
+			al.Reporters = others
+		}
 		return
 	}
 	if s != nil && s.live {
@@ -168,12 +178,20 @@ func (d *document) silence(al *state, s *subject, now time.Time, r *rules, w *wa
 	}
 }
 
-// unobserved reports whether an instance that sees the problem of a shared alert cannot be
+// unobserved returns the instances that saw the problem of a shared alert and cannot be
 // observed now, because the store is unreachable.
-func (d *document) unobserved(al *state, r *rules) bool {
-	return slices.ContainsFunc(al.Reporters, func(name string) bool {
-		return name != r.instance && (r.alone || d.Instances[name] == nil)
+func (d *document) unobserved(al *state, r *rules) []string {
+	return slices.DeleteFunc(slices.Clone(al.Reporters), func(name string) bool {
+		return name == r.instance || !r.alone && d.Instances[name] != nil
 	})
+}
+
+// unknown reports whether only instances that cannot be observed now know the state of an alert.
+func (d *document) unknown(al *state, r *rules) bool {
+	if al.Instance != "" {
+		return r.alone && al.Instance != r.instance
+	}
+	return al.Ended.IsZero() && !slices.Contains(al.Reporters, r.instance) && len(d.unobserved(al, r)) > 0
 }
 
 // drop removes an instance.

@@ -221,6 +221,71 @@ func TestAlertThatIsRejectedForEver(t *testing.T) {
 	}
 }
 
+// An alert that a receiver never accepts reaches the Fallback, although it accepts others.
+func TestRejectedAlertReachesTheFallback(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		mail, fallback := newLetters(), newLetters()
+		to := notify.Func(func(ctx context.Context, msg notify.Message) error {
+			for _, a := range msg.Alerts {
+				if a.Check == "bad" {
+					return notify.Refused(msg, errors.New("403 by a firewall"))
+				}
+			}
+			return mail.Notify(ctx, msg)
+		})
+		often := when("often", false, func() bool { return time.Since(mail.start)%(40*m) > 20*m }, down)
+		_, stop := serve(t, to, alert.Options{Fallback: fallback, Reminders: []time.Duration{}}, during("bad", false, 5*m, 20*h, down), often)
+		time.Sleep(24 * h)
+		stop()
+		if len(fallback.all()) != 2 || fallback.containing("pos: bad") != 2 || fallback.at[0] > 2*h || mail.containing("] pos: often") < 60 {
+			t.Errorf("%v, %v", mail, fallback)
+		}
+	})
+}
+
+// Alerts that begin while a receiver is down do not prolong the pause until the next attempt.
+func TestAlertsDuringAShortOutageOfTheReceiver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		mail, fallback := newLetters(), newLetters()
+		mail.refuse = func() error {
+			if time.Since(mail.start) < 20*m {
+				return errors.New("no connection")
+			}
+			return nil
+		}
+		checks := []health.Check{during("a", false, 5*m, ever, down)}
+		for i := range 8 {
+			checks = append(checks, during(fmt.Sprint("b", i), false, time.Duration(9+i)*m, ever, down))
+		}
+		_, stop := serve(t, mail, alert.Options{Fallback: fallback, Reminders: []time.Duration{}}, checks...)
+		time.Sleep(2 * h)
+		stop()
+		if len(mail.all()) != 2 || mail.at[1] > 30*m || len(fallback.all()) != 0 {
+			t.Errorf("%v, %v", mail, fallback)
+		}
+	})
+}
+
+// A message that is tried again, for one of its recipients, has the same ID.
+func TestDeferredRecipient(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ids := map[string]string{}
+		deferred := notify.Func(func(_ context.Context, msg notify.Message) error {
+			ids[msg.ID] = msg.Subject
+			return errors.New("450 try again later")
+		})
+		_, stop := serve(t, deferred, alert.Options{}, during("disk", false, 5*m, 3*h, slow))
+		time.Sleep(2 * h)
+		stop()
+		if len(ids) != 1 {
+			t.Errorf("%q", ids)
+		}
+	})
+}
+
 // After an outage of the receiver, the alerts follow in two messages at once.
 func TestAlertsAfterAnOutageOfTheReceiver(t *testing.T) {
 	t.Parallel()
@@ -356,6 +421,74 @@ func TestCutOffInstanceEndsNoAlertOfAnother(t *testing.T) {
 			}
 			if len(p.pages) != 1 || len(p.open) != 0 {
 				t.Errorf("fallback %v: pages %q, open %v", fallback, p.pages, p.open)
+			}
+		})
+	}
+}
+
+// An instance that is cut off while it sees the problem too ends no alert of another one, and
+// sends nothing more about it when it sees the end.
+func TestCutOffReporterEndsNoAlertOfAnother(t *testing.T) {
+	t.Parallel()
+	for _, fallback := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			p, pd := newPager(t)
+			shared := alert.Memory()
+			cut := &broken{Store: shared}
+			db := func(until time.Duration) health.Check {
+				db := during("db", true, 10*m, until, down)
+				db.Shared = true
+				return db
+			}
+			o := alert.Options{Store: cut, Instance: "pod-0"}
+			if fallback {
+				o.Store = alert.Fallback(cut, alert.Memory(), "pod-0")
+			}
+			_, stop := serve(t, pd, o, db(40*m))
+			_, stopOther := serve(t, pd, alert.Options{Store: shared, Instance: "pod-1", ForgetLost: true}, db(2*h))
+			time.Sleep(20 * m)
+			cut.set(true)
+			for i := range 12 {
+				time.Sleep(10 * m)
+				if len(p.pages) != 1 || len(p.open) != 1 && i < 9 || len(p.open) != 0 && i > 9 {
+					t.Errorf("fallback %v: pages %q, open %v", fallback, p.pages, p.open)
+				}
+			}
+			cut.set(false)
+			time.Sleep(h)
+			stop()
+			stopOther()
+			if len(p.pages) != 1 || len(p.open) != 0 {
+				t.Errorf("fallback %v: pages %q, open %v", fallback, p.pages, p.open)
+			}
+		})
+	}
+}
+
+// An instance whose main store fails just after an alarm sends no second message about its end.
+func TestCutOffAfterTheAlarm(t *testing.T) {
+	t.Parallel()
+	for cut := 11*m + 20*time.Second; cut < 11*m+40*time.Second; cut += 2 * time.Second {
+		synctest.Test(t, func(t *testing.T) {
+			mail, shared := newLetters(), alert.Memory()
+			main := &broken{Store: shared}
+			var stops []func()
+			for name, store := range map[string]alert.Store{"pod-0": alert.Fallback(main, alert.Memory(), "pod-0"), "pod-1": shared} {
+				db := during("db", true, 10*m+20*time.Second, h, down)
+				db.Shared = true
+				_, stop := serve(t, mail, alert.Options{Store: store, Instance: name, ForgetLost: true}, db)
+				stops = append(stops, stop)
+			}
+			time.Sleep(cut)
+			main.set(true)
+			time.Sleep(2*h - cut)
+			main.set(false)
+			time.Sleep(h)
+			for _, stop := range stops {
+				stop()
+			}
+			if mail.containing("[RECOVERED] pos: db") != mail.containing("[UNHEALTHY] pos: db") {
+				t.Errorf("%v: %v", cut, mail)
 			}
 		})
 	}

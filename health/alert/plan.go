@@ -20,6 +20,7 @@ type plan struct {
 	others   []news // without news, in the same thread
 	muted    time.Time
 	alone    bool
+	early    bool // about new alerts, during the pause after a failure
 	id       string
 	content  []planned // the states that the message carries
 }
@@ -94,10 +95,12 @@ func (d *document) finish(r *rules, o outcome) {
 	if o.err == nil {
 		return
 	}
-	if !progress {
+	if !progress && !o.plan.early {
 		s.Attempts++
 	}
-	s.FailedAt, s.Wait = o.at, o.wait
+	if progress || !o.plan.early || o.wait > 0 {
+		s.FailedAt, s.Wait = o.at, o.wait
+	}
 	for _, c := range o.plan.content {
 		al := d.Alerts[c.key]
 		if al == nil || al.ID != c.id || slices.Contains(o.accepted, c.sent) {
@@ -108,6 +111,7 @@ func (d *document) finish(r *rules, o outcome) {
 			continue
 		}
 		t.Rest = progress
+		t.Failures++
 		switch certain := c.added && slices.Contains(o.refused, c.sent); {
 		case certain && c.event == notify.Ended:
 			t.Ending = false
@@ -128,7 +132,7 @@ func (d *document) accepted(now time.Time, r *rules, p *plan, c *planned) {
 		t = &told{Thread: p.thread}
 		al.tell(p.receiver.Name, t)
 	}
-	t.Keys, t.Ending, t.Rest = nil, false, false // the message superseded or ended the other keys
+	t.Keys, t.Ending, t.Rest, t.Failures = nil, false, false, 0 // the message superseded or ended the other keys
 	if c.face != clear {
 		t.Keys = []string{c.sent}
 	}

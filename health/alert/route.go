@@ -37,9 +37,10 @@ func (r *receiver) matches(d *document, al *state, with *rules, now time.Time) (
 		return false, time.Time{}
 	}
 	if r.fallbackOf != "" {
-		primary := d.Receivers[r.fallbackOf]
+		primary, t := d.Receivers[r.fallbackOf], al.Told[r.fallbackOf]
 		busy := primary != nil && al.Critical && primary.Wait > urgentWait
-		if primary == nil || primary.Attempts <= len(with.retries) && !busy {
+		rejected := t != nil && t.Failures > len(with.retries)
+		if primary == nil || primary.Attempts <= len(with.retries) && !busy && !rejected {
 			return false, time.Time{}
 		}
 		return r.primary.matches(d, al, with, now)
