@@ -1,8 +1,8 @@
 // Products with price and stock, and their changes.
-import { $, t, el, api, list, money, count, amount, guard, newKey, pager, typed, say, session, start, wordsOf } from "./core.js";
+import { $, t, el, api, list, money, count, amount, editor, guard, newKey, pager, typed, say, session, start, wordsOf } from "./core.js";
 import { cancelled } from "./outcome.js";
 
-let editing;
+const dialog = editor((p) => p.name);
 // The keys of stock changes without a response, by user and product. Only its user can end a key.
 const doubts = new Map();
 const doubtOf = (product) => JSON.stringify([session.user, product.id]);
@@ -19,15 +19,12 @@ function draw(products) {
 }
 
 function edit(p) {
-  editing = p;
   const f = $("edit-form");
-  $("edit-title").textContent = t("editOf", { name: p.name });
-  $("edit-problem").textContent = "";
   f.name.value = p.name;
   f.price.value = money(p.price).replace(/[^\d.,]/g, "").replace(/[.,](?=\d{3})/g, "");
   f.active.checked = p.active;
   f.change.value = f.reason.value = "";
-  $("edit").showModal();
+  dialog.open(p);
 }
 
 // stockNow ends the key of a stock change that received no response, so that a late request changes
@@ -39,19 +36,18 @@ async function stockNow(product) {
   if (now) await show();
   if (!end) return t("stockUnknown", { n });
   doubts.delete(doubt);
-  if (end.made && product === editing) $("edit-form").change.value = "";
+  if (end.made && product === dialog.record()) $("edit-form").change.value = "";
   return t(end.made ? "stockMade" : "stockNotMade", { n });
 }
 
-$("edit-cancel").addEventListener("click", () => $("edit").close());
 $("edit-form").addEventListener("submit", guard(async (event) => {
   event.preventDefault();
-  const product = editing, doubt = doubtOf(product), f = $("edit-form"), price = amount(f.price.value), stock = f.change.value.trim();
+  const product = dialog.record(), doubt = doubtOf(product), f = $("edit-form"), price = amount(f.price.value), stock = f.change.value.trim();
   const problem = price === null ? t("eAmount", { example: money(1250) })
     : stock && !/^[+-]?\d{1,6}$/.test(stock) ? t("eNumber") : stock && !f.reason.value.trim() ? t("needReason") : "";
   $("edit-problem").textContent = problem;
   if (problem) return;
-  if (doubts.has(doubt)) { $("edit-problem").textContent = await stockNow(product); return; }
+  if (doubts.has(doubt)) { dialog.tell(product, await stockNow(product)); return; }
   try {
     const change = {};
     if (f.name.value !== product.name) change.name = f.name.value;
@@ -65,10 +61,10 @@ $("edit-form").addEventListener("submit", guard(async (event) => {
     }
   } catch (error) {
     if (!error.unknown) doubts.delete(doubt);
-    $("edit-problem").textContent = doubts.has(doubt) ? await stockNow(product) : wordsOf(error);
+    dialog.tell(product, doubts.has(doubt) ? await stockNow(product) : wordsOf(error));
     return;
   }
-  $("edit").close();
+  dialog.close(product);
   say(t("saved"));
   await show();
 }));
