@@ -209,6 +209,8 @@ func TestStock(t *testing.T) {
 	b.until("!document.getElementById('edit').open")
 	b.click("#list button")
 	again("admin", adminPassword)
+	b.reload()
+	find()
 	b.click("#edit-form button.main")
 	b.says("#edit-problem", fmt.Sprintf("not saved. The stock is %d now", stock+10))
 	b.shop.clear()
