@@ -42,6 +42,16 @@ var inputDays = []day{
 		b.keys(sku(2) + enter)
 		b.wait("the product in the basket", func() bool { return b.quantity(2) == 1 })
 	}},
+	{"a scan of a product that is not for sale", func(b *browser) {
+		for id, change := range map[int]map[string]any{20: {"active": false}, 21: {"name": "Lid for " + sku(20)}} {
+			b.shop.request("PATCH", fmt.Sprintf("/api/v1/products/%d/", id), change)
+		}
+		b.scan(sku(20))
+		b.says("#outcome", "No product")
+		b.ring(21)
+		b.sells()
+		b.shop.sold(goods(21))
+	}},
 	{"a large top-up is confirmed, and has a bound", func(b *browser) {
 		before := b.shop.balance(card)
 		b.fill("200.01")

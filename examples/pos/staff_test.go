@@ -101,6 +101,23 @@ func TestStaff(t *testing.T) {
 	}
 	b.says("#list", "disabled")
 
+	answer := make(chan struct{})
+	ending := b.shop.inject("DELETE /api/v1/users/rosa/", func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		wait(answer, r)
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})
+	edit("rosa")
+	b.click("#end-sessions")
+	b.hit(ending)
+	b.click("#edit-cancel")
+	edit("cashier")
+	close(answer)
+	b.says("#message", "rosa: ")
+	if text := b.text("#edit-problem"); text != "" {
+		t.Errorf("the dialog of another user says %q", text)
+	}
+	b.click("#edit-cancel")
+
 	edit("admin") // the last manager stays active
 	b.click("#edit-form [name=active]")
 	b.click("#edit-form button.main")
@@ -108,6 +125,17 @@ func TestStaff(t *testing.T) {
 	b.click("#edit-cancel")
 	if log := b.text("#audit"); strings.Count(log, "rosa") < 5 {
 		t.Errorf("the audit log has %q", log)
+	}
+	for range 40 {
+		s.request("PATCH", "/api/v1/users/cashier/", map[string]any{"active": true})
+	}
+	b.reload()
+	b.until("document.querySelectorAll('#audit tr').length === 25")
+	more := b.shop.inject("GET /api/v1/audit/?cursor=", slow(answer))
+	b.js("const more = document.getElementById('more'); more.click(); more.click()")
+	b.says("#audit", "create user")
+	if n := more.hits.Load(); n != 1 {
+		t.Errorf("%d requests for one page of the audit log", n)
 	}
 	b.forPeople()
 
@@ -165,19 +193,24 @@ func TestStock(t *testing.T) {
 	b.says("#edit-problem", "not known yet")
 	asked.remove()
 	s.post("/api/v1/users/", map[string]any{"username": "second", "password": "second-password", "role": "admin"})
+	find := func() {
+		b.write("#search", sku(7))
+		b.until("document.querySelectorAll('#list tr').length === 1")
+		b.click("#list button")
+	}
 	again := func(user, password string) {
 		b.click("#edit-cancel")
 		b.click("#logout")
 		b.logInHere(user, password)
-		b.write("#search", sku(7))
-		b.until("document.querySelectorAll('#list tr').length === 1")
-		b.click("#list button")
+		find()
 	}
 	again("second", "second-password") // who cannot end the key, and has no doubt
 	b.click("#edit-form button.main")
 	b.until("!document.getElementById('edit').open")
 	b.click("#list button")
 	again("admin", adminPassword)
+	b.reload()
+	find()
 	b.click("#edit-form button.main")
 	b.says("#edit-problem", fmt.Sprintf("not saved. The stock is %d now", stock+10))
 	b.shop.clear()
@@ -189,6 +222,23 @@ func TestStock(t *testing.T) {
 	if _, _, now := s.product(7); now != stock+20 {
 		t.Errorf("stock %d, was %d", now, stock)
 	}
+	answer := make(chan struct{})
+	saved := b.shop.inject("PATCH /api/v1/products/7/", slow(answer))
+	b.click("#list button")
+	b.write("#edit-form [name=price]", "2,60")
+	b.click("#edit-form button.main")
+	b.hit(saved)
+	b.click("#edit-cancel")
+	b.write("#search", sku(8))
+	b.says("#list", sku(8))
+	b.click("#list button")
+	b.write("#edit-form [name=name]", "Another name")
+	close(answer)
+	b.says("#message", "Saved")
+	if !b.is("document.getElementById('edit').open && document.querySelector('#edit-form [name=name]').value === 'Another name'") {
+		t.Error("a late response closes the dialog of another product")
+	}
+	b.click("#edit-cancel")
 	b.forPeople()
 }
 

@@ -108,6 +108,29 @@ var tabDays = []day{
 		b.sells()
 		b.shop.sold(goods(2)) // the log-out emptied the basket
 	}},
+	{"two log-outs on another page, and an unknown sale", func(b *browser) {
+		b.open("/customers/")
+		b.says("#list", card)
+		customers, till := b.tabs()
+		b.shop.inject("GET /api/v1/sales/?key=", unreached)
+		for range 2 {
+			customers()
+			b.click("#logout")
+			b.logInHere("cashier", cashierPassword)
+			till()
+			b.reload()
+			b.until("document.querySelectorAll('#products button').length > 0")
+			if b.is("document.getElementById('drop').hidden") {
+				b.ring(1)
+				b.shop.inject("POST /api/v1/sales/", unanswered)
+				b.press()
+			}
+			b.until("!document.getElementById('drop').hidden")
+		}
+		b.shop.clear()
+		b.says("#outcome", "Sold for")
+		b.shop.sold(goods(1))
+	}},
 	{"a late answer and the next basket in the other tab", func(b *browser) {
 		for _, one := range []struct {
 			answer fault

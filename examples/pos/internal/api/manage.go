@@ -190,9 +190,13 @@ func goodRole(w http.ResponseWriter, role string) bool {
 	return true
 }
 
+// maxPassword is the length in bytes that bcrypt compares. It repeats a shorter password with a zero
+// byte, so no password may have one.
+const maxPassword = 72
+
 func goodPassword(w http.ResponseWriter, password string) bool {
-	if len(password) < 8 || len(password) > 72 {
-		fail(w, http.StatusBadRequest, "password: want 8 to 72 bytes")
+	if len(password) < 8 || !plain(password, maxPassword) {
+		fail(w, http.StatusBadRequest, "password: want 8 to 72 bytes, none of them zero")
 		return false
 	}
 	return true

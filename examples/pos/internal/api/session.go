@@ -151,7 +151,7 @@ func (a *API) login(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "username and password are needed")
 		return
 	}
-	if !plain(in.Username, 64) {
+	if !plain(in.Username, 64) || !plain(in.Password, maxPassword) {
 		fail(w, http.StatusUnauthorized, "wrong username or password")
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mainstay-go/mainstay/examples/pos/internal/store"
+	"github.com/mainstay-go/mainstay/ratelimit"
 )
 
 func (a *API) categories(w http.ResponseWriter, r *http.Request) {
@@ -180,6 +181,9 @@ func (a *API) cancel(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	end, err := a.Store.Cancel(r.Context(), callerOf(r).user.Name, in.Key)
+	if err != nil || !end.Stored { // a till that asks again, also while the database is away, uses up no limit
+		_ = ratelimit.AdmissionFrom(r.Context()).Charge(0, cancels.Name)
+	}
 	if err != nil {
 		a.failed(w, r, err)
 		return

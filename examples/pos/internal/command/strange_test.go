@@ -24,6 +24,21 @@ func strangeInputs(s *shop) {
 			t.Errorf("log-in as %q: %d %s", name, status, body)
 		}
 	}
+	// bcrypt ignores what follows 72 bytes, and repeats a shorter password with a zero byte.
+	long := strings.Repeat("p", 72)
+	for password, want := range map[string]int{long: http.StatusCreated, "with-a-\u0000-byte": http.StatusBadRequest} {
+		if status, body, _ := s.asManager().send("POST", "/api/v1/users/", `{"username":"long","role":"cashier","password":`+quoted(password)+`}`); status != want {
+			t.Errorf("a user with the password %q: %d %s", password, status, body)
+		}
+	}
+	for password, want := range map[string]int{long: http.StatusOK, long + "p": http.StatusUnauthorized} {
+		if status, body, _ := s.send("POST", "/api/v1/login/", `{"username":"long","password":`+quoted(password)+`}`); status != want {
+			t.Errorf("a password of %d bytes: %d %s", len(password), status, body)
+		}
+	}
+	if status, body, _ := s.send("POST", "/api/v1/login/", `{"username":"cashier","password":`+quoted(cashierPassword+"\u0000"+cashierPassword)+`}`); status != http.StatusUnauthorized {
+		t.Errorf("a password twice: %d %s", status, body)
+	}
 	before, _ := s.send2("GET", "/api/v1/cards/"+card+"/", "")
 	for _, number := range []string{card + " ", " " + card, strings.ToLower(card), card + "\u00a0", card + "\u0000", "Ｃ1000007", "C100000７", card + "%", "C1000_07"} {
 		for path, body := range map[string]string{

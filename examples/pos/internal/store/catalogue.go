@@ -46,7 +46,7 @@ func (s *Store) Categories(ctx context.Context) ([]Category, error) {
 // ProductFilter narrows the list of products. The zero value selects all products for sale.
 type ProductFilter struct {
 	Category int64  // an id
-	Search   string // part of the name or the SKU, in any case
+	Search   string // part of the name or the SKU, in any case; a complete SKU finds no other product
 	All      bool   // also products that are no longer for sale
 }
 
@@ -74,8 +74,9 @@ func (s *Store) Products(filter ProductFilter, order keyset.Order) keyset.SQLSou
 		args = append(args, filter.Category)
 	}
 	if filter.Search != "" {
-		where = append(where, "(p.folded LIKE ? ESCAPE '!' OR p.sku LIKE ? ESCAPE '!')")
-		args = append(args, contains(filter.Search), "%"+escape(strings.ToUpper(filter.Search))+"%")
+		sku := strings.ToUpper(filter.Search)
+		where = append(where, "(p.folded LIKE ? ESCAPE '!' OR p.sku LIKE ? ESCAPE '!')", "NOT EXISTS (SELECT 1 FROM products x WHERE x.sku = ? AND x.id <> p.id)")
+		args = append(args, contains(filter.Search), "%"+escape(sku)+"%", sku)
 	}
 	return keyset.SQLSource[Product]{
 		DB: s.read, Dialect: s.dialect, Order: order, CountFrom: "products p",

@@ -139,6 +139,7 @@ type KeyEnd struct {
 	Sale      *Sale  `json:"sale"`
 	TopUp     *TopUp `json:"topup"`
 	Stock     bool   `json:"stock"`
+	Stored    bool   `json:"-"` // this call has cancelled it
 }
 
 // Cancel ends a user's Idempotency-Key: a request with it that arrives later is refused. If the
@@ -147,13 +148,14 @@ func (s *Store) Cancel(ctx context.Context, user, key string) (end KeyEnd, err e
 	once := Once{User: user, Key: key}
 	var found seen
 	err = s.inTx(ctx, func(tx *Tx) error {
-		found = seen{}
+		found, end.Stored = seen{}, false
 		err := tx.queryRow(ctx, "SELECT "+seenKey, once.seenArgs()...).Scan(found.dest()...)
 		if err != nil || found.sale.Valid || found.topUp.Valid || found.cancelled.Valid {
 			return err
 		}
 		b := &batch{}
 		tx.keepKey(b, once, 1, nil, otherKey)
+		end.Stored = true
 		return tx.run(ctx, b)
 	})
 	switch {

@@ -241,6 +241,10 @@ func lists(t *testing.T, s *Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	other := "Lid for SKU-00002"
+	if _, err := s.ChangeProduct(ctx, 7, ProductChange{Name: &other}, Admin); err != nil {
+		t.Fatal(err)
+	}
 	for name, test := range map[string]struct {
 		filter ProductFilter
 		want   int64

@@ -191,6 +191,25 @@ export function ask(question, label = "") {
   });
 }
 
+// editor returns the functions of the dialog that changes one record. A response that arrives after
+// the user has closed the dialog is for the page, and leaves the dialog of another record open.
+export function editor(nameOf) {
+  let record;
+  const dialog = $("edit"), shows = (one) => dialog.open && one === record;
+  $("edit-cancel").addEventListener("click", () => dialog.close());
+  return {
+    record: () => record,
+    open(one) {
+      record = one;
+      $("edit-title").textContent = t("editOf", { name: nameOf(one) });
+      $("edit-problem").textContent = "";
+      dialog.showModal();
+    },
+    close(one) { if (shows(one)) dialog.close(); },
+    tell(one, text) { if (shows(one)) $("edit-problem").textContent = text; else say(`${nameOf(one)}: ${text}`, true); },
+  };
+}
+
 let page; // the functions of this page for log-in and log-out
 
 // blank returns a function that makes the content as the shop sent it, so that nothing of a user

@@ -35,10 +35,16 @@ function forget(place) {
 
 export const salePlace = (user) => "pos.till." + user;
 
-// dropSale empties the kept sale of a user at a log-out on a page without the till. A sale with a key
+// drop removes a value that no other window needs.
+export function drop(place) {
+  forget(place);
+  try { localStorage.removeItem(place); } catch { /* denied */ }
+}
+
+// dropSale empties the stored sale of a user at a log-out on a page without the till. A sale with a key
 // stays, because its outcome is unknown. Other windows see the next number.
 export function dropSale(user, number) {
-  const sale = kept(salePlace(user));
+  const sale = stored(salePlace(user)); // a till in another window may have changed it
   if (sale && !sale.key) keep(salePlace(user), { number, items: [] });
 }
 

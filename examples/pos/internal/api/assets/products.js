@@ -1,11 +1,12 @@
 // Products with price and stock, and their changes.
-import { $, t, el, api, list, money, count, amount, guard, newKey, pager, typed, say, session, start, wordsOf } from "./core.js";
+import { $, t, el, api, list, money, count, amount, editor, guard, newKey, pager, typed, say, session, start, wordsOf } from "./core.js";
+import { drop, keep, kept } from "./keep.js";
 import { cancelled } from "./outcome.js";
 
-let editing;
-// The keys of stock changes without a response, by user and product. Only its user can end a key.
-const doubts = new Map();
-const doubtOf = (product) => JSON.stringify([session.user, product.id]);
+const dialog = editor((p) => p.name);
+// The key of a stock change is kept until its outcome is known, also after a reload. Only its user can
+// end a key.
+const place = (product) => `pos.stock.${product.id}.${session.user}`;
 const show = pager(async (page) => {
   const found = await list("products/?" + new URLSearchParams({ page, all: 1, search: $("search").value.trim(), category: $("category").value }));
   return { ...found, show: () => draw(found.results) };
@@ -19,39 +20,35 @@ function draw(products) {
 }
 
 function edit(p) {
-  editing = p;
   const f = $("edit-form");
-  $("edit-title").textContent = t("editOf", { name: p.name });
-  $("edit-problem").textContent = "";
   f.name.value = p.name;
   f.price.value = money(p.price).replace(/[^\d.,]/g, "").replace(/[.,](?=\d{3})/g, "");
   f.active.checked = p.active;
   f.change.value = f.reason.value = "";
-  $("edit").showModal();
+  dialog.open(p);
 }
 
 // stockNow ends the key of a stock change that received no response, so that a late request changes
 // nothing. It returns words with the outcome and the stock.
 async function stockNow(product) {
-  const doubt = doubtOf(product), end = await cancelled(doubts.get(doubt));
+  const where = place(product), end = await cancelled(kept(where));
   const found = await list("products/?" + new URLSearchParams({ all: 1, search: product.sku })).catch(() => null);
   const now = found?.results.find((p) => p.id === product.id), n = now ? count(now.stock) : "?";
   if (now) await show();
   if (!end) return t("stockUnknown", { n });
-  doubts.delete(doubt);
-  if (end.made && product === editing) $("edit-form").change.value = "";
+  drop(where);
+  if (end.made && product === dialog.record()) $("edit-form").change.value = "";
   return t(end.made ? "stockMade" : "stockNotMade", { n });
 }
 
-$("edit-cancel").addEventListener("click", () => $("edit").close());
 $("edit-form").addEventListener("submit", guard(async (event) => {
   event.preventDefault();
-  const product = editing, doubt = doubtOf(product), f = $("edit-form"), price = amount(f.price.value), stock = f.change.value.trim();
+  const product = dialog.record(), where = place(product), f = $("edit-form"), price = amount(f.price.value), stock = f.change.value.trim();
   const problem = price === null ? t("eAmount", { example: money(1250) })
     : stock && !/^[+-]?\d{1,6}$/.test(stock) ? t("eNumber") : stock && !f.reason.value.trim() ? t("needReason") : "";
   $("edit-problem").textContent = problem;
   if (problem) return;
-  if (doubts.has(doubt)) { $("edit-problem").textContent = await stockNow(product); return; }
+  if (kept(where)) { dialog.tell(product, await stockNow(product)); return; }
   try {
     const change = {};
     if (f.name.value !== product.name) change.name = f.name.value;
@@ -59,16 +56,16 @@ $("edit-form").addEventListener("submit", guard(async (event) => {
     if (f.active.checked !== product.active) change.active = f.active.checked;
     if (Object.keys(change).length) await api("PATCH", `products/${product.id}/`, change);
     if (Number(stock)) {
-      doubts.set(doubt, newKey());
-      await api("POST", `products/${product.id}/stock/`, { change: Number(stock), reason: f.reason.value.trim() }, { key: doubts.get(doubt) });
-      doubts.delete(doubt);
+      keep(where, newKey());
+      await api("POST", `products/${product.id}/stock/`, { change: Number(stock), reason: f.reason.value.trim() }, { key: kept(where) });
+      drop(where);
     }
   } catch (error) {
-    if (!error.unknown) doubts.delete(doubt);
-    $("edit-problem").textContent = doubts.has(doubt) ? await stockNow(product) : wordsOf(error);
+    if (!error.unknown) drop(where);
+    dialog.tell(product, kept(where) ? await stockNow(product) : wordsOf(error));
     return;
   }
-  $("edit").close();
+  dialog.close(product);
   say(t("saved"));
   await show();
 }));

@@ -1,7 +1,8 @@
 // Users, their sessions, and the audit log.
-import { $, t, el, api, list, guard, loads, newest, say, start, time, wordsOf } from "./core.js";
+import { $, t, el, api, list, editor, guard, loads, newest, say, start, time, wordsOf } from "./core.js";
 
-let editing, next;
+let next;
+const dialog = editor((u) => u.username);
 
 const show = newest(() => list("users/"), (found) => {
   $("list").replaceChildren(...found.results.map((u) => el("tr", {},
@@ -12,16 +13,13 @@ const show = newest(() => list("users/"), (found) => {
 const path = (name) => `users/${encodeURIComponent(name)}/`;
 
 const edit = newest((u) => list(path(u.username) + "sessions/"), (found, u) => {
-  editing = u;
   const f = $("edit-form");
   f.reset();
-  $("edit-title").textContent = t("editOf", { name: u.username });
-  $("edit-problem").textContent = "";
   f.role.value = u.role;
   f.active.checked = u.active;
   $("sessions").replaceChildren(...(found.results.length
     ? found.results.map((s) => el("li", {}, `${time(s.created_at)}, ${s.address}, ${s.agent.slice(0, 60)}`)) : [el("li", {}, t("noSessions"))]));
-  $("edit").showModal();
+  dialog.open(u);
 });
 
 async function log(url, more) {
@@ -32,24 +30,23 @@ async function log(url, more) {
   $("more").hidden = !next;
 }
 
-$("edit-cancel").addEventListener("click", () => $("edit").close());
 $("end-sessions").addEventListener("click", guard(async () => {
-  await api("DELETE", path(editing.username) + "sessions/");
-  $("edit-problem").textContent = t("ended");
+  const user = dialog.record();
+  dialog.tell(user, await api("DELETE", path(user.username) + "sessions/").then(() => t("ended"), wordsOf));
 }));
 $("edit-form").addEventListener("submit", guard(async (event) => {
   event.preventDefault();
-  const f = $("edit-form"), change = {};
-  if (f.role.value !== editing.role) change.role = f.role.value;
-  if (f.active.checked !== editing.active) change.active = f.active.checked;
+  const user = dialog.record(), f = $("edit-form"), change = {};
+  if (f.role.value !== user.role) change.role = f.role.value;
+  if (f.active.checked !== user.active) change.active = f.active.checked;
   if (f.password.value) change.password = f.password.value;
   try {
-    if (Object.keys(change).length) await api("PATCH", path(editing.username), change);
+    if (Object.keys(change).length) await api("PATCH", path(user.username), change);
   } catch (error) {
-    $("edit-problem").textContent = wordsOf(error);
+    dialog.tell(user, wordsOf(error));
     return;
   }
-  $("edit").close();
+  dialog.close(user);
   say(t("saved"));
   await Promise.all([show(), log("audit/")]);
 }));
@@ -60,5 +57,5 @@ $("create").addEventListener("submit", guard(async () => {
   say(t("saved"));
   await Promise.all([show(), log("audit/")]);
 }));
-$("more").addEventListener("click", loads(() => log(next, true)));
+$("more").addEventListener("click", guard(() => log(next, true)));
 start({ manager: true, enter: () => Promise.all([show(), log("audit/")]) });
