@@ -1,6 +1,7 @@
 package redislimit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -74,24 +75,15 @@ func (o *Options) withDefaults() (Options, error) {
 			return opts, errors.New("redislimit: Prefix must be printable ASCII without braces: they choose the Cluster slot")
 		}
 	}
-	setDefault(&opts.Prefix, "rl")
-	setDefault(&opts.Timeout, 500*time.Millisecond)
-	setDefault(&opts.BreakerFailures, 5)
-	setDefault(&opts.BreakerOpen, time.Second)
-	setDefault(&opts.Instances, 1)
-	setDefault(&opts.DenyFor, time.Second)
-	setDefault(&opts.DenyKeys, 1<<16)
-	if opts.Logger == nil {
-		opts.Logger = slog.Default()
-	}
+	opts.Prefix = cmp.Or(opts.Prefix, "rl")
+	opts.Timeout = cmp.Or(opts.Timeout, 500*time.Millisecond)
+	opts.BreakerFailures = cmp.Or(opts.BreakerFailures, 5)
+	opts.BreakerOpen = cmp.Or(opts.BreakerOpen, time.Second)
+	opts.Instances = cmp.Or(opts.Instances, 1)
+	opts.DenyFor = cmp.Or(opts.DenyFor, time.Second)
+	opts.DenyKeys = cmp.Or(opts.DenyKeys, 1<<16)
+	opts.Logger = cmp.Or(opts.Logger, slog.Default())
 	return opts, nil
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // ClientOptions returns settings for a client of redis.NewUniversalClient that suit a
