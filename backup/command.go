@@ -2,6 +2,7 @@ package backup
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,9 +68,7 @@ func NewCommand(argv []string, opts *CommandOptions) (*Command, error) {
 	if len(argv) == 0 || argv[0] == "" {
 		return nil, errors.New("backup: NewCommand needs a program")
 	}
-	if c.opts.Extension == "" {
-		c.opts.Extension = ".out"
-	}
+	c.opts.Extension = cmp.Or(c.opts.Extension, ".out")
 	if !fileExtension.MatchString(c.opts.Extension) {
 		return nil, fmt.Errorf("backup: the extension %q must be like .sql or .tar: a-z and 0-9 after a dot", c.opts.Extension)
 	}

@@ -115,15 +115,9 @@ func New(name string, source driver.Source, storage Storage, opts *Options) (*Jo
 	if j.opts.Compression, err = ParseCompression(string(j.opts.Compression)); err != nil {
 		return nil, err
 	}
-	if j.opts.Timeout == 0 {
-		j.opts.Timeout = 6 * time.Hour
-	}
-	if j.opts.Logger == nil {
-		j.opts.Logger = slog.Default()
-	}
-	if j.opts.Trace == nil {
-		j.opts.Trace = &Trace{}
-	}
+	j.opts.Timeout = cmp.Or(j.opts.Timeout, 6*time.Hour)
+	j.opts.Logger = cmp.Or(j.opts.Logger, slog.Default())
+	j.opts.Trace = cmp.Or(j.opts.Trace, &Trace{})
 	switch {
 	case !jobName.MatchString(name):
 		return nil, fmt.Errorf("backup: the job's name %q must be of a-z, 0-9 and dashes, at most 63, and begin with no dash", name)
