@@ -1,6 +1,7 @@
 package pagination
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -69,7 +70,7 @@ func NewLimitOffset(preset Preset, opts *LimitOffsetOptions) (*LimitOffset, erro
 		return nil, err
 	}
 	p := &LimitOffset{
-		preset: preset, limitParam: orDefault(o.LimitParam, "limit"), offsetParam: orDefault(o.OffsetParam, "offset"),
+		preset: preset, limitParam: cmp.Or(o.LimitParam, "limit"), offsetParam: cmp.Or(o.OffsetParam, "offset"),
 		maxOffset: o.MaxOffset, count: o.Count, strict: o.Strict, resource: o.Resource, scope: o.Scope, trace: o.Trace,
 	}
 	if p.limitParam == p.offsetParam {
@@ -183,7 +184,7 @@ func PaginateOffset[T any](r *http.Request, p *LimitOffset, source Lister[T]) (*
 		if p.scope != nil {
 			scope = p.scope(r)
 		}
-		return web.CountKey(orDefault(p.resource, r.URL.Path), scope, p.params.Filter(links.Pairs))
+		return web.CountKey(cmp.Or(p.resource, r.URL.Path), scope, p.params.Filter(links.Pairs))
 	})
 	if err == nil && !page.unpaginated {
 		page.links = links
