@@ -59,7 +59,7 @@ func readmeHealth(ctx context.Context, mux *http.ServeMux, db *sql.DB) error {
 	if err != nil {
 		return err
 	}
-	checks.Mount(mux) // /health/, /ready/, /alive/
+	checks.Mount(mux) // /health/, /ready/, /alive/ and /status/, a page
 	return checks.Run(ctx)
 }
 
