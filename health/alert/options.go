@@ -97,7 +97,7 @@ type Options struct {
 // alerter and must return quickly. A hook that panics is logged.
 type Trace struct {
 	// Delivery is called after each attempt.
-	Delivery func(ctx context.Context, e DeliveryEvent)
+	Delivery func(context.Context, DeliveryEvent)
 }
 
 // DeliveryEvent is one attempt to deliver a message.

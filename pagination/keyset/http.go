@@ -56,7 +56,7 @@ func (k *Keyset[T]) paginate(r *http.Request, source Seeker[T], only *filter[T])
 		return web.CountKey(k.resource, k.tenant(r), k.params.Filter(links.Pairs))
 	})
 	if k.trace != nil && k.trace.Page != nil {
-		e := pagination.PageEvent{Style: "cursor", Size: p.size, Total: pagination.Total{Precision: pagination.Unknown}, Duration: time.Since(start), Ignored: p.ignored, Err: err}
+		e := pagination.PageEvent{Style: "cursor", Size: p.size, Total: pagination.Total{Precision: pagination.Unknown}, Took: time.Since(start), Ignored: p.ignored, Err: err}
 		if err == nil {
 			e.Rows, e.Total = len(found.Rows), found.Total
 		}

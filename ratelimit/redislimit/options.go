@@ -44,12 +44,12 @@ type Options struct {
 	Trace *Trace
 }
 
-// Trace is a set of hooks; nil ones are skipped.
+// Trace is a set of hooks. nil hooks are skipped.
 type Trace struct {
 	// Down is called when a breaker opens, with the last error.
 	Down func(context.Context, FailedEvent)
-	// Up is called when the node answers again.
-	Up func(context.Context)
+	// Up is called when the node responds again.
+	Up func(context.Context, UpEvent)
 	// Failed is called for every call that failed.
 	Failed func(context.Context, FailedEvent)
 }
@@ -61,6 +61,9 @@ type FailedEvent struct {
 	// Key is set when the error is about one key.
 	Key string
 }
+
+// UpEvent is the end of the outage of a node. It has no fields yet.
+type UpEvent struct{}
 
 func (o *Options) withDefaults() (Options, error) {
 	var opts Options
