@@ -284,11 +284,12 @@ func (p *OffsetPage[T]) offsetURL(offset int64) Link {
 }
 
 // Write responds 200 with the page as JSON, and with the headers of [Links].Headers. An
-// unpaginated list is written as a bare array.
+// unpaginated list is written as a bare array. If a row cannot be encoded, the response is
+// that of [WriteError]. Log the error.
 func (p *OffsetPage[T]) Write(w http.ResponseWriter) error {
 	web.WriteIgnored(w.Header(), p.Ignored)
 	if p.unpaginated {
-		return web.WriteJSON(w, p.Results)
+		return web.WriteJSON(w, p.Results, WriteError)
 	}
 	if p.pager != nil && p.pager.base.Headers {
 		h := web.HeaderLinks{First: string(p.offsetURL(0)), Prev: string(p.Previous), Next: string(p.Next)}
@@ -298,7 +299,7 @@ func (p *OffsetPage[T]) Write(w http.ResponseWriter) error {
 		h.Write(w.Header())
 		writeTotal(w.Header(), p.Count)
 	}
-	return web.WriteJSON(w, p)
+	return web.WriteJSON(w, p, WriteError)
 }
 
 // Window returns the links to the pages around this page, as [PageWindow] selects them. An

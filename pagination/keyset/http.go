@@ -27,6 +27,7 @@ type Page[T any] struct {
 }
 
 // Write writes status 200 and the page as JSON, with the headers of pagination.Links.Headers.
+// If a row cannot be encoded, the response is that of [pagination.WriteError]. Log the error.
 func (p *Page[T]) Write(w http.ResponseWriter) error {
 	web.WriteIgnored(w.Header(), p.Ignored)
 	if p.headers {
@@ -35,7 +36,7 @@ func (p *Page[T]) Write(w http.ResponseWriter) error {
 		}
 		web.HeaderLinks{First: p.first, Prev: string(p.Previous), Next: string(p.Next), Last: p.last}.Write(w.Header())
 	}
-	return web.WriteJSON(w, p)
+	return web.WriteJSON(w, p, pagination.WriteError)
 }
 
 // Paginate reads the requested page. "?cursor=last" is the last page. The error is a
