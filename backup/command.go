@@ -19,6 +19,7 @@ import (
 
 	"github.com/mainstay-go/mainstay/backup/driver"
 	"github.com/mainstay-go/mainstay/backup/internal/client"
+	"github.com/mainstay-go/mainstay/backup/internal/server"
 	"github.com/mainstay-go/mainstay/internal/atomicfile"
 	"github.com/mainstay-go/mainstay/internal/redact"
 )
@@ -185,7 +186,7 @@ func (c *Command) Restore(ctx context.Context, r io.Reader, o driver.RestoreOpti
 	}
 	target := o.Target
 	if target == "" {
-		target = "restore_" + time.Now().UTC().Format(stampLayout) + c.opts.Extension
+		target = "restore_" + time.Now().UTC().Format(server.Stamp) + c.opts.Extension
 	}
 	if target, err = filepath.Abs(target); err != nil {
 		return "", got, fmt.Errorf("backup: %w", err)

@@ -114,9 +114,7 @@ func New(when Daily, job func(ctx context.Context) error, opts *Options) (*Sched
 	o.Retries = cmp.Or(o.Retries, 3)
 	o.RetryDelay = cmp.Or(o.RetryDelay, 15*time.Minute)
 	o.Timeout = cmp.Or(o.Timeout, 6*time.Hour)
-	if s.log = o.Logger; s.log == nil {
-		s.log = slog.Default()
-	}
+	s.log = cmp.Or(o.Logger, slog.Default())
 	return s, nil
 }
 

@@ -131,10 +131,7 @@ func New[T any](resource string, preset pagination.Preset, cursors *Cursors, col
 		columns: make(map[string]Column[T], len(columns)), tie: o.TieBreak,
 		cursorParam: cmp.Or(o.CursorParam, "cursor"), sizeParam: offered(o.SizeParam, "page_size"),
 		orderingParam: offered(o.OrderingParam, "ordering"),
-		scope:         o.Scope, count: count, counted: o.Count != nil, strict: o.Strict, trace: o.Trace, logger: o.Logger,
-	}
-	if k.logger == nil {
-		k.logger = slog.Default()
+		scope:         o.Scope, count: count, counted: o.Count != nil, strict: o.Strict, trace: o.Trace, logger: cmp.Or(o.Logger, slog.Default()),
 	}
 	for _, c := range columns {
 		if c.Name == "" || strings.ContainsAny(c.Name, ", ") || strings.HasPrefix(c.Name, "-") {
