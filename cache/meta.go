@@ -32,8 +32,11 @@ func SetTags(ctx context.Context, tags ...string) error {
 // token. Call it in a load, with the context of the load.
 func SetTTL(ctx context.Context, ttl time.Duration) error {
 	return metaOf(ctx, func(m *meta) error {
-		if ttl < time.Millisecond || ttl > longestTTL {
+		switch {
+		case ttl < time.Millisecond:
 			return ErrInvalidTTL
+		case ttl > longestTTL:
+			return fmt.Errorf("cache: the time to live %v is longer than %v", ttl, longestTTL)
 		}
 		m.ttl = ttl
 		return nil

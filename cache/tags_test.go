@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -213,6 +214,9 @@ func TestCallOptionsRefused(t *testing.T) {
 			t.Error("17 tags from a load")
 		}
 		if err := cache.SetTTL(ctx, 0); !errors.Is(err, cache.ErrInvalidTTL) {
+			t.Error(err)
+		}
+		if err := cache.SetTTL(ctx, math.MaxInt64); err == nil || !strings.Contains(err.Error(), "is longer than") {
 			t.Error(err)
 		}
 		return "v", nil

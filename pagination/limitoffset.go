@@ -184,7 +184,7 @@ func PaginateOffset[T any](r *http.Request, p *LimitOffset, source Lister[T]) (*
 		if p.scope != nil {
 			scope = p.scope(r)
 		}
-		return web.CountKey(cmp.Or(p.resource, r.URL.Path), scope, p.params.Filter(links.Pairs))
+		return web.CountKey(cmp.Or(p.resource, r.URL.Path), scope, p.params.Filter(nil, links.Pairs))
 	})
 	if err == nil && !page.unpaginated {
 		page.links = links

@@ -246,7 +246,7 @@ func Paginate[T any](r *http.Request, p *PageNumber, source Lister[T]) (*Page[T]
 		return nil, err
 	}
 	page, more, err := readPage(r.Context(), p, req, source, func() string {
-		return web.CountKey(p.resourceOf(r), p.scopeOf(r), p.params.Filter(links.Pairs))
+		return web.CountKey(p.resourceOf(r), p.scopeOf(r), p.params.Filter(nil, links.Pairs))
 	})
 	if err != nil || page.unpaginated {
 		return page, err

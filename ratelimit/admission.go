@@ -284,7 +284,7 @@ func (a *Admission) conclude(outcome int) {
 	failures := false
 	for i := range a.decision.checks {
 		if c := &a.decision.checks[i]; c.FailuresOnly {
-			o, by := a.outcome(i, outcome), any(c.by())
+			o, by := a.outcome(i, outcome), c.place()
 			if a.guard != nil {
 				by = a.guard
 			}
@@ -346,7 +346,7 @@ func (a *Admission) noteTwice() {
 		for i := range a.decision.checks {
 			c := &a.decision.checks[i]
 			for j := range o.decision.checks {
-				if !c.counts(&o.decision.checks[j]) || !watchOf(c.by()).twice.CompareAndSwap(false, true) {
+				if !c.counts(&o.decision.checks[j]) || !watchOf(c.place()).twice.CompareAndSwap(false, true) {
 					continue
 				}
 				a.logger.WarnContext(a.ctx, "ratelimit: a policy charges one request twice: an outer middleware has charged the same key already; leave one of the two out, or give the inner policy another Name", "policy", c.Limiter.Policy().Name)
@@ -378,7 +378,7 @@ const (
 	watchSucceeded = 1000
 )
 
-var watches sync.Map // by the limiter's Backend, or by the login guard
+var watches sync.Map // by the place of a check, or by the login guard
 
 func watchOf(by any) *watch {
 	if w, ok := watches.Load(by); ok {

@@ -492,3 +492,37 @@ func TestALimitTwiceOnOneRequest(t *testing.T) {
 		require.Equal(t, 1, strings.Count(log.String(), "policy=api"), log.String())
 	}
 }
+
+// tagged is a limiter of a service whose own back-end decides. Neither type is comparable.
+type tagged struct {
+	Limiter
+	tags []string
+}
+
+func (l tagged) Backend() Backend { return taggedBackend{l.Limiter.Backend(), l.tags} }
+
+type taggedBackend struct {
+	Backend
+	tags []string
+}
+
+func (b taggedBackend) Take(ctx context.Context, checks []Check) ([]*Reservation, error) {
+	checks[0].backend = b.Backend
+	return b.Backend.Take(ctx, checks)
+}
+
+func TestABackendThatIsNotComparable(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := tagged{memory(t, hourly("tagged", 1), nil), []string{"a"}}
+		for range 2 {
+			first, err := Admit(t.Context(), Check{Limiter: l, Key: "k", Cost: 1, FailuresOnly: true})
+			require.NoError(t, err)
+			time.AfterFunc(time.Second, first.Succeed)
+			second, err := Admit(first.Context(t.Context()), Check{Limiter: l, Key: "k", Cost: 1, FailuresOnly: true})
+			require.NoError(t, err)
+			require.True(t, second.Decision().Allowed)
+			second.Succeed()
+		}
+	})
+}

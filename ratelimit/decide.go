@@ -20,7 +20,8 @@ type Check struct {
 	// order of the calls, in the future if need be, and Result.Delay says for how long
 	// the caller must wait. Default: 0; units that do not fit now are denied.
 	Within time.Duration
-	// Debt uses the units whether they fit or not. Default: false.
+	// Debt uses the units whether they fit or not. With Exact and Buckets the units that do not fit stay used, also
+	// if the decision is denied in another back-end or canceled. Default: false.
 	Debt bool
 	// FailuresOnly marks the units as in flight until they are settled: the caller will
 	// give back those of a success. Units that a caller never settles count as failures
@@ -36,6 +37,14 @@ func (c *Check) by() Backend {
 		c.backend = c.Limiter.Backend()
 	}
 	return c.backend
+}
+
+// place is what the back-end is known by in maps. Its type need not be comparable, and that of its Group is.
+func (c *Check) place() any {
+	if b := c.by(); reflect.ValueOf(b).Comparable() {
+		return b
+	}
+	return c.by().Group()
 }
 
 // same compares limiters, whose types need not be comparable.

@@ -15,11 +15,11 @@ const (
 
 // flightKey is a key of one limiter.
 type flightKey struct {
-	backend Backend
+	backend any
 	key     string
 }
 
-func (d *Decision) flight(i int) flightKey { return flightKey{d.checks[i].by(), d.checks[i].Key} }
+func (d *Decision) flight(i int) flightKey { return flightKey{d.checks[i].place(), d.checks[i].Key} }
 
 // flightQueue holds the requests of this process that wait for the outcome of others.
 // The outcome of a request in another process is found by asking again.

@@ -33,7 +33,7 @@ func (r *Reservation) Result() Result { return r.result }
 // had not been used, unless the window has left them behind. Units below it are taken in
 // addition. They may exceed the limit: the debt delays later decisions of the key until
 // it is repaid, and it is bounded by 64 limits. A reservation of 0 units can be settled for
-// more.
+// more. Exact and Buckets do not give debt back.
 //
 // The first Settle that returns nil decides. Later ones have no effect. A reservation
 // that is not settled keeps its cost.

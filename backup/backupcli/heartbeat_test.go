@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/mainstay-go/mainstay/backup"
 	"github.com/mainstay-go/mainstay/backup/driver"
@@ -73,10 +74,15 @@ func TestHeartbeat(t *testing.T) {
 	}
 	// A switch that is away costs no backup, and its address stays secret.
 	source.err = nil
-	code, text := run("http://127.0.0.1:1/secret-token") // no address of just now: another test's server may have it
-	if code != Good || !strings.Contains(text, "the heartbeat was not taken") || strings.Contains(text, "secret-token") {
-		t.Errorf("%d %s", code, text)
+	if folder, err = backup.NewFolder(filepath.Join(t.TempDir(), "backups")); err != nil {
+		t.Fatal(err)
 	}
+	synctest.Test(t, func(t *testing.T) { // in its own folder, because its clock is another one
+		code, text := run("http://127.0.0.1:1/secret-token") // no address of just now: another test's server may have it
+		if code != Good || !strings.Contains(text, "the heartbeat was not taken") || strings.Contains(text, "secret-token") {
+			t.Errorf("%d %s", code, text)
+		}
+	})
 	if code, _ := run("ftp://x"); code != Usage {
 		t.Error(code)
 	}

@@ -922,3 +922,29 @@ func calls(t *testing.T, db *redis.Client, names ...string) (sum int64) {
 	}
 	return sum
 }
+
+// TestForeignLog: a key with another type in the place of the log is replaced, before and during Run. Writes of that
+// time succeed, and readers receive no value from before them.
+func TestForeignLog(t *testing.T) {
+	t.Parallel()
+	ctx, server := t.Context(), redisServer(t)
+	db := client(t, server.Addr())
+	db.Set(ctx, "cache:log", "x", 0)
+	a := open[int](t, newStore(t, client(t, server.Addr()), nil), "p", nil)
+	if err := a.InvalidateTags(ctx, "tag"); err != nil {
+		t.Error(err)
+	}
+	s := trusting(t, server.Addr())
+	b := open[int](t, s, "p", nil)
+	if err := b.Set(ctx, "k", 1); err != nil {
+		t.Error(err)
+	}
+	if err := db.Set(ctx, "cache:log", "x", 0).Err(); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(a.Set(ctx, "k", 2), a.InvalidateTags(ctx, "tag")); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "the value of the other process", func() bool { v, _, _ := b.Get(ctx, "k"); return v == 2 })
+	eventually(t, "invalidations are received", func() bool { return s.Stats().Online })
+}

@@ -258,7 +258,7 @@ func (sh *shard) check(ctx context.Context) error {
 	sh.mu.Unlock()
 	if anchor != "" {
 		complete, err := sh.catchUp(ctx, true) // all missing entries, before the memory is trusted again
-		if err != nil {
+		if err != nil && !foreign(err) {
 			return err
 		}
 		if complete {

@@ -229,11 +229,14 @@ func (sh *shard) send(ctx context.Context, m message) error {
 	if redis.HasErrorPrefix(err, "OOM") {
 		err = appendScript.Run(ctx, s.client, []string{sh.key}, sh.log.writer, []byte(m), s.opts.LogLength).Err()
 	}
-	if errors.Is(err, redis.Nil) {
+	if errors.Is(err, redis.Nil) || foreign(err) {
 		return nil // no process reads the stream
 	}
 	return err
 }
+
+// foreign reports that the key of the log has another type. Run replaces it.
+func foreign(err error) bool { return redis.HasErrorPrefix(err, "WRONGTYPE") }
 
 func (sh *shard) add(m message) *redis.XAddArgs {
 	return &redis.XAddArgs{Stream: sh.key, NoMkStream: true, MaxLen: sh.log.s.opts.LogLength, Approx: true, Values: []any{sh.log.writer, []byte(m)}}

@@ -117,9 +117,13 @@ return state`)
 	appendScript = redis.NewScript(`
 redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', ARGV[3])
 return redis.call('XADD', KEYS[1], 'NOMKSTREAM', '*', ARGV[1], ARGV[2])`)
-	// KEYS log; ARGV field, length, milliseconds. It creates the log.
+	// KEYS log; ARGV field, length, milliseconds. It creates the log, also in the place of a key of another type.
 	helloScript = redis.NewScript(`
-redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', ARGV[2])
+local trimmed = redis.pcall('XTRIM', KEYS[1], 'MAXLEN', '~', ARGV[2])
+if type(trimmed) == 'table' then
+  if not string.find(trimmed.err, 'WRONGTYPE', 1, true) then return trimmed end
+  redis.call('DEL', KEYS[1])
+end
 local id = redis.call('XADD', KEYS[1], '*', ARGV[1], '')
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return id`)

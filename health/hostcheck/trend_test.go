@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
 // forecast is one simulated disk: how much is used at a time, and how often it is
@@ -36,7 +38,7 @@ func seeds(n uint64) uint64 {
 	if shorter {
 		return n / 10
 	}
-	return n
+	return n / uint64(testserver.Sample(4, 1))
 }
 
 // Growth that ends within 4 hours, or within 3 hours in steps, is never taken for a disk that fills,

@@ -35,7 +35,7 @@ func TestEveryMasterOfACluster(t *testing.T) {
 			node.Do("CONFIG", "SET", "min-replicas-to-write", "0")
 		}
 	}
-	r := registryOf(t, client, nil)
+	r := registryOf(t, client, &redischeck.Options{Timeout: time.Second})
 	paused := set.Nodes()[1]
 	paused.Pause()
 	require.Eventually(t, func() bool { return run(t, r).Status == health.Fail }, 20*time.Second, 100*time.Millisecond)

@@ -46,7 +46,7 @@ func newFolder(t testing.TB, kind string) string {
 // databases. A set TMPDIR and a benchmark keep the usual place.
 func newDataFolder(t testing.TB, kind string) string {
 	t.Helper()
-	if _, test := t.(*testing.T); test && os.Getenv("TMPDIR") == "" {
+	if _, benchmark := t.(*testing.B); !benchmark && os.Getenv("TMPDIR") == "" {
 		return folderIn(t, memoryFolder(), kind)
 	}
 	return folderIn(t, "", kind)

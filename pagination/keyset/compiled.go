@@ -31,6 +31,8 @@ type compiled struct {
 	args    []any
 	forms   []form
 	taps    []int // the result column that holds each key; -1 = a separate column
+	typed   []int // the result column whose type is compared with the form of each key; -1 = none
+	hidden  bool  // the values of a key do not show a change of its type
 	columns []string
 	index   string // the index in the text
 
@@ -150,6 +152,7 @@ func (s SQLSource[T]) build(ctx context.Context, q Seek, index string) (*compile
 		return nil, err
 	}
 	c := &compiled{forms: forms, taps: taps(s.Dialect, s.Base.Columns, keys, forms), columns: slices.Clone(s.Base.Columns), index: index}
+	c.compareTypes()
 	base := s.Base
 	if index != "" {
 		if base, err = base.forced(index); err != nil {

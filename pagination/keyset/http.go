@@ -54,7 +54,7 @@ func (k *Keyset[T]) paginate(r *http.Request, source Seeker[T], only *filter[T])
 	}
 	start := time.Now()
 	found, err := k.page(r.Context(), source, p, only, func() string {
-		return web.CountKey(k.resource, k.tenant(r), k.params.Filter(links.Pairs))
+		return web.CountKey(k.resource, k.tenant(r), k.params.Filter(nil, links.Pairs))
 	})
 	if k.trace != nil && k.trace.Page != nil {
 		e := pagination.PageEvent{Style: "cursor", Size: p.size, Total: pagination.Total{Precision: pagination.Unknown}, Took: time.Since(start), Ignored: p.ignored, Err: err}
@@ -68,7 +68,7 @@ func (k *Keyset[T]) paginate(r *http.Request, source Seeker[T], only *filter[T])
 	}
 	page := &Page[T]{Results: found.Rows, Ignored: found.Ignored, headers: k.base.Headers}
 	if k.counted {
-		page.Count = &found.Total
+		page.Count = new(found.Total)
 		if found.Total.Precision != pagination.Exact {
 			page.CountExact = &pagination.False{}
 		}
@@ -127,7 +127,8 @@ func (k *Keyset[T]) request(r *http.Request) (p pageRequest, links web.Linker, e
 			p.ignored = append(p.ignored, name)
 		}
 	}
-	p.scope = k.newScope(p.order, string(k.params.Filter(links.Pairs)), k.tenant(r))
+	var buf [128]byte
+	p.scope = k.newScope(p.order, string(k.params.Filter(buf[:0], links.Pairs)), k.tenant(r))
 	p.token = web.Value(links.Pairs, k.cursorParam)
 	return p, links, nil
 }

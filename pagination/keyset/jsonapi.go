@@ -101,7 +101,7 @@ func (k *Keyset[T]) JSONAPI(r *http.Request, source Seeker[T]) (*Document[T], er
 	} else {
 		args.First = &size
 	}
-	filter := params.Filter(links.Pairs)
+	filter := params.Filter(nil, links.Pairs)
 	scope := k.newScope(order, "?json:api"+string(filter), args.Scope)
 	conn, err := k.connect(r.Context(), source, order, scope, filter, args)
 	if err != nil {

@@ -14,12 +14,16 @@ type keyedRow struct {
 	keys    []keyDest
 	taps    []int // the column of each key; -1 = a column behind those of the list
 	dest    []any
+	cells   []cell // one for each column of a result of database/sql
 	scanned bool
-	again   bool // a destination of a tapped column needs a conversion
+	again   bool // a destination needs a conversion of database/sql
 }
 
 func newKeyedRow(rows Rows, columns int, forms []form, taps []int) *keyedRow {
 	r := &keyedRow{Rows: rows, columns: columns, keys: make([]keyDest, len(forms)), taps: taps, dest: make([]any, columns, columns+len(forms))}
+	if _, ok := rows.(*sql.Rows); ok {
+		r.cells = make([]cell, columns)
+	}
 	for i := range r.keys {
 		r.keys[i].form = forms[i]
 		if r.column(i) < 0 {
@@ -62,8 +66,14 @@ func (r *keyedRow) scanTapped() error {
 	r.again = false
 	for i := range r.keys {
 		if at := r.column(i); at >= 0 {
-			r.keys[i].inner, r.keys[i].again = r.dest[at], &r.again
+			r.keys[i].inner, r.keys[i].row = r.dest[at], r
 			r.dest[at] = &r.keys[i]
+		}
+	}
+	for i := range r.cells {
+		if c := &r.cells[i]; !c.converted && assignable(r.dest[i]) {
+			c.inner, c.row = r.dest[i], r
+			r.dest[i] = c
 		}
 	}
 	return r.Rows.Scan(r.dest...)
@@ -95,18 +105,20 @@ func (ignored) Scan(any) error { return nil }
 
 // keyDest receives one sort key and passes it to the caller's destination.
 type keyDest struct {
+	cell
 	form  form
 	value Value
-	inner any // nil = a separate column
-	again *bool
+	shown bool // the Go type of the value shows the class of the column
 }
 
 // Scan implements sql.Scanner.
 func (d *keyDest) Scan(src any) (err error) {
 	if n, ok := src.(int64); ok {
-		d.value = Value{kind: kindInt, num: n}
+		d.value, d.shown = Value{kind: kindInt, num: n}, d.form.class == classInt
 	} else if d.value, err = d.form.value(src); err != nil {
 		return err
+	} else if d.value.kind == kindTime {
+		d.shown = d.form.class == classTime
 	}
 	switch inner := d.inner.(type) {
 	case nil, ignored:
@@ -114,14 +126,37 @@ func (d *keyDest) Scan(src any) (err error) {
 	case *keyDest: // two keys of one column
 		return inner.Scan(src)
 	}
-	if !assign(d.inner, src) {
-		*d.again = true
+	return d.cell.Scan(src)
+}
+
+// cell passes a value to the caller's destination. For a destination that is no Scanner,
+// database/sql takes five times as long, by reflection.
+type cell struct {
+	inner     any // nil = none
+	row       *keyedRow
+	converted bool // the destination needed a conversion before
+}
+
+// Scan implements sql.Scanner.
+func (c *cell) Scan(src any) error {
+	if !assign(c.inner, src) {
+		c.row.again, c.converted = true, true
 	}
 	return nil
 }
 
+// assignable reports whether assign stores values in a destination and database/sql would
+// use reflection.
+func assignable(dest any) bool {
+	switch dest.(type) {
+	case *int64, **int64, *int, **int, **string, **time.Time, *float64, **float64:
+		return true
+	}
+	return false
+}
+
 // assign stores a value in a destination of the same type. It leaves every other pair to
-// database/sql.
+// database/sql. Pointers get a copy: &src would allocate every value.
 func assign(dest, src any) bool {
 	switch src := src.(type) {
 	case int64:
@@ -130,15 +165,14 @@ func assign(dest, src any) bool {
 			*d = src
 			return true
 		case **int64:
-			*d = &src
+			*d = new(src)
 			return true
 		case *int:
 			*d = int(src)
 			return int64(*d) == src
 		case **int:
-			n := int(src)
-			*d = &n
-			return int64(n) == src
+			*d = new(int(src))
+			return int64(**d) == src
 		}
 	case string:
 		switch d := dest.(type) {
@@ -146,7 +180,7 @@ func assign(dest, src any) bool {
 			*d = src
 			return true
 		case **string:
-			*d = &src
+			*d = new(src)
 			return true
 		}
 	case []byte:
@@ -155,8 +189,7 @@ func assign(dest, src any) bool {
 			*d = string(src)
 			return true
 		case **string:
-			text := string(src)
-			*d = &text
+			*d = new(string(src))
 			return true
 		}
 	case time.Time:
@@ -165,7 +198,7 @@ func assign(dest, src any) bool {
 			*d = src
 			return true
 		case **time.Time:
-			*d = &src
+			*d = new(src)
 			return true
 		}
 	case float64:
@@ -174,7 +207,7 @@ func assign(dest, src any) bool {
 			*d = src
 			return true
 		case **float64:
-			*d = &src
+			*d = new(src)
 			return true
 		}
 	case nil:

@@ -62,7 +62,11 @@ func (k *Keyset[T]) Page(ctx context.Context, source Seeker[T], q Query) (*Resul
 	if p.size < size {
 		p.ignored = append(p.ignored, cmp.Or(k.sizeParam, "page_size"))
 	}
-	return k.page(ctx, source, p, nil, func() string { return web.CountKey(k.resource, q.Scope, nil) })
+	result, err := k.page(ctx, source, p, nil, func() string { return web.CountKey(k.resource, q.Scope, nil) })
+	if err != nil {
+		return nil, err
+	}
+	return &result, nil
 }
 
 func (k *Keyset[T]) most() int {
@@ -93,34 +97,33 @@ type pageRequest struct {
 }
 
 // page reads a page and writes the tokens of its neighbours.
-func (k *Keyset[T]) page(ctx context.Context, source Seeker[T], p pageRequest, only *filter[T], countKey func() string) (*Result[T], error) {
+func (k *Keyset[T]) page(ctx context.Context, source Seeker[T], p pageRequest, only *filter[T], countKey func() string) (result Result[T], err error) {
 	k.unverified(ctx)
 	var at Position
-	var err error
 	switch p.token {
 	case "":
 	case LastPage:
 		at.Backward = true
 	default:
 		if at, err = k.decode(ctx, source, p.scope, p.order, p.token); err != nil {
-			return nil, err
+			return result, err
 		}
 	}
 	found, err := k.read(ctx, source, p.order, at, p.size, only)
 	if err != nil {
-		return nil, err
+		return result, err
 	}
-	result := &Result[T]{Rows: found.rows, Ignored: p.ignored, size: p.size}
+	result = Result[T]{Rows: found.rows, Ignored: p.ignored, size: p.size}
 	if result.Total, err = k.count.Total(ctx, source, countKey); err != nil {
-		return nil, err
+		return result, err
 	}
-	if found.next != nil {
-		if result.Next, err = k.cursor(ctx, source, p.scope, p.order, *found.next); err != nil {
-			return nil, err
+	if found.next.Values != nil {
+		if result.Next, err = k.cursor(ctx, source, p.scope, p.order, found.next); err != nil {
+			return result, err
 		}
 	}
-	if found.previous != nil {
-		result.Previous, err = k.cursor(ctx, source, p.scope, p.order, *found.previous)
+	if found.previous.Values != nil {
+		result.Previous, err = k.cursor(ctx, source, p.scope, p.order, found.previous)
 	}
 	return result, err
 }
@@ -136,10 +139,11 @@ func (k *Keyset[T]) newScope(order Order, filter, tenant string) Scope {
 	return NewScope(k.resource, order.String(), filter, tenant)
 }
 
-// stretch is the content of a page and the positions of its neighbours.
+// stretch is the content of a page and the positions of its neighbours, without values if
+// there is none.
 type stretch[T any] struct {
 	rows           []T
-	next, previous *Position
+	next, previous Position
 }
 
 // read reads one page from a position. Without values it starts at the beginning, or at the
@@ -153,19 +157,19 @@ func (k *Keyset[T]) read(ctx context.Context, source Seeker[T], order Order, at 
 		return stretch[T]{}, err
 	}
 	rows := g.rows
-	var ahead, behind *Position // seen in the direction of the cursor
+	var ahead, behind Position // seen in the direction of the cursor
 	if g.rest != nil {
-		ahead = &Position{Values: g.rest, Backward: at.Backward}
+		ahead = Position{Values: g.rest, Backward: at.Backward}
 	}
 	switch {
 	case at.Values == nil && !at.Backward, at.Values == nil && len(rows) == 0:
 	case at.Values == nil: // no page is behind the last one
 	case len(rows) > 0:
-		behind = &Position{Values: g.first, Backward: !at.Backward}
+		behind = Position{Values: g.first, Backward: !at.Backward}
 	default:
 		// There is no row ahead. The row of the position may be the only neighbour left, so
 		// the way back includes it.
-		behind = &Position{Values: at.Values, Backward: !at.Backward, Inclusive: !at.Inclusive}
+		behind = Position{Values: at.Values, Backward: !at.Backward, Inclusive: !at.Inclusive}
 	}
 	if at.Backward {
 		slices.Reverse(rows)

@@ -211,14 +211,18 @@ func (s SQLSource[T]) fetch(ctx context.Context, batch Batch[T], c *compiled, q 
 	if err != nil {
 		return batch, err
 	}
-	if typed && c.changed(rows) {
+	if !typed {
+		return s.collect(rows, batch, len(s.Base.Columns), c.forms, c.taps, nil)
+	}
+	if c.hidden && c.changed(rows) {
 		return batch, errors.Join(errChanged, rows.Close())
 	}
-	return s.collect(rows, batch, len(s.Base.Columns), c.forms, c.taps)
+	return s.collect(rows, batch, len(s.Base.Columns), c.forms, c.taps, c)
 }
 
-// collect appends the rows of a result to a batch, with the keys behind their columns.
-func (s SQLSource[T]) collect(rows Rows, batch Batch[T], columns int, forms []form, taps []int) (Batch[T], error) {
+// collect appends the rows of a result to a batch, with the keys behind their columns. It
+// compares the types of the first row with those of typed, if that is not nil.
+func (s SQLSource[T]) collect(rows Rows, batch Batch[T], columns int, forms []form, taps []int, typed *compiled) (Batch[T], error) {
 	defer rows.Close()
 	row := newKeyedRow(rows, columns, forms, taps)
 	batch.sql, batch.dialect = true, s.Dialect
@@ -228,6 +232,10 @@ func (s SQLSource[T]) collect(rows Rows, batch Batch[T], columns int, forms []fo
 		if err == nil && !row.scanned {
 			err = row.scanKeys()
 		}
+		if typed != nil && (err != nil || !typed.seen(row)) && typed.changed(rows) {
+			err = errChanged
+		}
+		typed = nil
 		if err != nil {
 			return Batch[T]{}, err
 		}

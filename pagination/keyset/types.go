@@ -191,33 +191,56 @@ func (f form) value(src any) (Value, error) {
 	return v, nil
 }
 
-// changed reports whether a sort key of a result has another type than the statement was
-// made for: after a migration, or in the schema of another tenant. A type that the statement
-// converts to text is not visible. On MariaDB and MySQL, form.value finds texts that are no
-// dates.
-func (c *compiled) changed(rows Rows) bool {
-	var classes []class
+// compareTypes decides which keys are compared with the types of a result. A type that the
+// statement converts to text is not visible there. On MariaDB and MySQL, form.value finds
+// texts that are no dates.
+func (c *compiled) compareTypes() {
+	c.typed = make([]int, len(c.forms))
 	behind := len(c.columns)
 	for i, f := range c.forms {
-		at := c.taps[i]
-		before, after := f.sel()
+		at, visible := c.taps[i], f.raw && f.dialect != SQLite
 		if at < 0 {
 			at = behind
 			behind++
-		} else {
-			before, after = "", ""
+			before, after := f.sel()
+			visible = visible && before+after == ""
 		}
-		if !f.raw || before+after != "" || f.dialect == SQLite {
+		if !visible {
+			at = -1
+		}
+		c.typed[i] = at
+		c.hidden = c.hidden || visible && f.class != classInt && f.class != classTime
+	}
+}
+
+// changed reports whether a sort key of a result has another type than the statement was
+// made for: after a migration, or in the schema of another tenant.
+func (c *compiled) changed(rows Rows) bool {
+	var classes []class
+	for i, at := range c.typed {
+		if at < 0 {
 			continue
 		}
 		if classes == nil {
-			classes = reportedClasses(rows, f.dialect)
+			classes = reportedClasses(rows, c.forms[i].dialect)
 		}
-		if at < len(classes) && classes[at] != f.class {
+		if at < len(classes) && classes[at] != c.forms[i].class {
 			return true
 		}
 	}
 	return false
+}
+
+// seen reports whether the values of a row show that no type has changed. Drivers return an
+// int64 for an integer, and a time.Time for a time. To ask a driver for the types of a result
+// costs a twentieth of a page.
+func (c *compiled) seen(row *keyedRow) bool {
+	for i, at := range c.typed {
+		if at >= 0 && !row.keys[i].shown {
+			return false
+		}
+	}
+	return true
 }
 
 // reportedClasses returns the classes of the columns of a result, or nothing if the driver

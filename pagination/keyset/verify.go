@@ -334,7 +334,7 @@ func (s SQLSource[T]) at(ctx context.Context, order Order, offset int64) (Batch[
 	if err != nil {
 		return Batch[T]{}, err
 	}
-	return s.collect(rows, Batch[T]{}, len(base.Columns), forms, at)
+	return s.collect(rows, Batch[T]{}, len(base.Columns), forms, at, nil)
 }
 
 // behind counts the rows behind a position.

@@ -34,8 +34,8 @@ const (
 // has parsed before. A whole number in JSON is a name, in its digits. Upper and lower case of the field's name are one.
 //
 // A request is unclear if the places name several accounts, or if they could name one that Field cannot read: beyond
-// the first 64 KiB, in a compressed body, or in one whose Content-Type is neither a form, JSON, plain
-// text nor bytes, such as XML. The function then returns a text that is no account's name and that
+// the first 64 KiB, in a compressed body, in one that begins like XML, or in one whose Content-Type is neither a form,
+// JSON, plain text nor bytes. The function then returns a text that is no account's name and that
 // Guard understands. A function around it may add text before and after. Any other change of names belongs to Options.Fold.
 func Field(name string) func(*http.Request) string {
 	return func(r *http.Request) string {
@@ -75,20 +75,21 @@ func (n *names) add(s string) {
 
 // body reads the names that readers of a form, a multipart form and JSON would find.
 func (n *names) body(head []byte, header http.Header, name string) {
-	text := bytes.TrimSpace(head)
+	body := bytes.TrimPrefix(head, []byte("\ufeff")) // some handlers ignore it
+	text := bytes.TrimSpace(body)
 	if len(text) == 0 {
 		return
 	}
-	contentType := header.Get("Content-Type")
-	if len(head) == maxBody || !decoded(head, header.Get("Content-Encoding")) || !readable(contentType) {
+	contentType, encoding := strings.Join(header["Content-Type"], ","), strings.Join(header["Content-Encoding"], ",")
+	if len(head) == maxBody || !decoded(head, encoding) || !readable(contentType) || text[0] == '<' {
 		n.add("") // the field may follow, or be where only another reader finds it
 	}
 	kind, params, err := mime.ParseMediaType(contentType)
 	isMultipart := err == nil && strings.HasPrefix(kind, "multipart/")
 	isJSON := text[0] == '{' || text[0] == '[' || text[0] == '"'
-	n.form(string(head), name, !isMultipart && !isJSON)
+	n.form(string(body), name, !isMultipart && !isJSON)
 	if isJSON {
-		n.json(head, name)
+		n.json(body, name)
 	}
 	if isMultipart {
 		n.multipart(head, params["boundary"], name)

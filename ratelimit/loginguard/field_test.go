@@ -45,6 +45,8 @@ var differing = []struct{ contentType, body string }{
 	{js, `{"username":"alice","password":"guess"}{"username":"mallory"}`},
 	{"application/xml", "<a><Username>alice</Username><!--&username=mallory&--></a>"},
 	{" Text/XML; charset", "<a><Username>alice</Username><!--&username=mallory&--></a>"},
+	{"text/plain", " <a><Username>alice</Username><!--&username=mallory&--></a>"},
+	{form, "\ufeff" + `{"username":"alice","password":"guess","x":"&username=mallory&"}`},
 	{"application/x-yaml", "username: alice\nx: '&username=mallory&'"},
 	{"application/xml+json", `{"username":"mallory","x":"<a><Username>alice</Username></a>"}`},
 	{"text/plain", `{"username":"alice","password":"guess","x":"` + strings.Repeat("x", 70_000) + `"}`},
@@ -69,6 +71,7 @@ func TestFields(t *testing.T) {
 		{form, "/", `{"username":"alice"}`, "alice"},
 		{js, "/", "username=alice", "alice"},
 		{"text/plain", "/", `{"Username":"alice"}`, "alice"},
+		{js, "/", "\ufeff" + ` {"Username":"alice"}`, "alice"},
 		{form, "/?username=alice", "", "alice"},
 		{form, "/?USERNAME=alice", "Username=alice", "alice"},
 		{"application/vnd.api+json", "/", `{"username":"alice"}`, "alice"},
@@ -137,14 +140,19 @@ func TestAnEncodedBody(t *testing.T) {
 		{"Deflate", packed, "unclear"},
 		{"gzip, gzip", plain, "unclear"},
 		{"gzip", plain, "alice"},
+		{"identity\ngzip", packed, "unclear"},
+		{"gzip\nidentity", plain, "unclear"},
 	} {
 		r := httptest.NewRequest(http.MethodPost, "/?username=alice", strings.NewReader(c.body))
 		r.Header.Set("Content-Type", js)
-		r.Header.Set("Content-Encoding", c.encoding)
+		r.Header["Content-Encoding"] = strings.Split(c.encoding, "\n")
 		got := loginguard.Field("username")(r)
 		require.Contains(t, got, c.want, "%q", c)
 		require.Equal(t, c.want == "unclear", got != "alice", "%q", c)
 	}
+	r := httptest.NewRequest(http.MethodPost, "/?username=alice", strings.NewReader("x"))
+	r.Header["Content-Type"] = []string{form, "application/xml"}
+	require.Contains(t, loginguard.Field("username")(r), "unclear")
 }
 
 // A middleware in front of the guard may have read the form.

@@ -43,7 +43,7 @@ type Guard struct {
 	known, exhausted, strikes     ratelimit.Limiter // memory of the guard: see package operate for the others
 	knownFor                      time.Duration
 	tries, unclear                atomic.Int64
-	readable                      atomic.Bool  // an account has been read
+	field                         atomic.Int32 // what is known about Options.Account: see sees
 	late, consumed                atomic.Bool  // that have been reported: a late cookie, a body that was read before
 	sprayed                       atomic.Int64 // Unix seconds of the last report
 }
@@ -220,6 +220,20 @@ func (g *Guard) spray(t *try, policy string) {
 	}
 	g.opts.Logger.WarnContext(t.r.Context(), "loginguard: failures at many accounts have used a limit up: passwords are sprayed", "policy", policy, "address", t.address)
 	g.notify(t, Event{Kind: Sprayed, Policy: policy})
+}
+
+// What is known about Options.Account. It may read another field than the login form sends, and scanners send many fields.
+const (
+	_          = iota // nothing yet
+	fieldRead         // a request has a clear account
+	fieldWrong        // a login without an account has succeeded, and none with a clear one
+	fieldRight        // a login with a clear account has succeeded
+)
+
+// sees notes what a request shows about Options.Account.
+func (g *Guard) sees(field int32) {
+	for old := g.field.Load(); old < field && !g.field.CompareAndSwap(old, field); old = g.field.Load() {
+	}
 }
 
 // noteLate warns once of a device that gets no cookie.

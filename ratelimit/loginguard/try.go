@@ -42,7 +42,7 @@ func (g *Guard) read(w http.ResponseWriter, r *http.Request) (*try, error) {
 		g.noteRead(r)
 	}
 	if unique {
-		g.readable.Store(true)
+		g.sees(fieldRead)
 	}
 	if t.name = name; name == "" {
 		t.strangers(accounts, all)
@@ -147,8 +147,8 @@ const (
 )
 
 // strangers limits a stranger. The limit of an account holds for every account that a reader may find. Where Field
-// cannot read them all, they share one account: no login form sends such bodies. A guard that has read
-// no name may read the wrong field, so there they share it with their own address only.
+// cannot read them all, they share one account: no login form sends such bodies. A guard that may read the
+// wrong field lets them share it with their own address only.
 func (t *try) strangers(accounts []string, all bool) {
 	g := t.g
 	if g.byAddress != nil {
@@ -163,9 +163,9 @@ func (t *try) strangers(accounts []string, all bool) {
 	for _, name := range accounts {
 		keys = append(keys, ratelimit.Key("account", name))
 	}
-	switch {
+	switch field := g.field.Load(); {
 	case all:
-	case g.readable.Load():
+	case field == fieldRead || field == fieldRight:
 		keys = append(keys, unclearKey)
 	default:
 		keys = append(keys, ratelimit.Key("account", unclear+t.address))
@@ -285,6 +285,13 @@ func (g *Guard) refused(r *http.Request) *ratelimit.Decision {
 func (t *try) outcome(outcome int) {
 	g := t.g
 	ctx := context.WithoutCancel(t.r.Context())
+	switch {
+	case outcome == link.Failed:
+	case t.name != "":
+		g.sees(fieldRight)
+	case len(t.accounts) == 0:
+		g.sees(fieldWrong)
+	}
 	switch outcome {
 	case link.Succeeded:
 		if t.name == "" {

@@ -35,7 +35,7 @@ func newReaders(t testing.TB, o loginguard.Options) *readers {
 		name, password := r.PostFormValue("username"), r.PostFormValue("password")
 		plain, _ := url.ParseQuery(string(body))
 		var in struct{ Username, Password string }
-		_ = json.NewDecoder(bytes.NewReader(body)).Decode(&in)
+		_ = json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(body, []byte("\ufeff")))).Decode(&in)
 		var tree struct{ Username string }
 		_ = xml.Unmarshal(body, &tree)
 		line, _, _ := strings.Cut(strings.TrimPrefix(string(body), "username: "), "\n")
@@ -119,6 +119,41 @@ func TestUnreadableNamesShareAnAccount(t *testing.T) {
 			}
 			require.Equal(t, want, reached, "%q %v", body, readable)
 		}
+	}
+}
+
+// A wrong field locks no site out: a scanner that sends the field is no sign that the login form does, once a login without
+// it has succeeded. A success with an account is one.
+func TestAScannerAtAWrongField(t *testing.T) {
+	t.Parallel()
+	for _, right := range []bool{false, true} {
+		h := guard(t, loginguard.Options{}).Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.Contains(r.FormValue("password"), "right") {
+				ratelimit.AdmissionFrom(r.Context()).Succeed()
+			}
+			w.WriteHeader(http.StatusUnauthorized)
+		}))
+		post := func(addr, body string) int {
+			r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+			r.Header.Set("Content-Type", form)
+			r.RemoteAddr = addr
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			return w.Code
+		}
+		post("192.0.2.1:1", "username=admin&password=guess")
+		post("192.0.2.2:1", "email=bob&password=right")
+		if right {
+			post("192.0.2.3:1", "username=bob&password=right")
+			post("192.0.2.2:1", "email=bob&password=right")
+		}
+		reached := 0
+		for i := range 120 {
+			if post(v4(i), "email=alice&password=guess") == http.StatusUnauthorized {
+				reached++
+			}
+		}
+		require.Equal(t, map[bool]int{false: 120, true: 50}[right], reached)
 	}
 }
 

@@ -55,12 +55,29 @@ type Transport struct {
 	hosts map[string]*host
 }
 
-// host is the pause that a service has asked for.
+// host is the pause that a service has asked for. The requests that wait have turns, numbered in the order of their calls.
 type host struct {
 	until time.Time // no request before
-	next  time.Time // when the next request may be sent, behind those that wait
+	start time.Time // when turn first comes, not before until
 	gap   time.Duration
-	free  []time.Time // turns before next that canceled requests have given up, the earliest first
+	first int
+	gone  int   // the turn behind those whose requests have been sent
+	next  int   // the next turn to give
+	free  []int // turns before next that canceled requests have given up, in order
+}
+
+// at returns when a turn comes.
+func (h *host) at(turn int) time.Time {
+	if h.gap == 0 {
+		return h.start
+	}
+	return h.start.Add(clamped(int64(max(turn-h.first, 0)), h.gap))
+}
+
+// place is the turn of a request, if it has one.
+type place struct {
+	host *host
+	turn int
 }
 
 // maxHosts bounds the remembered hosts. Any one of them is forgotten for a new one.
@@ -177,19 +194,15 @@ func (t *Transport) wait(ctx context.Context, key string, deadline time.Time, re
 // pause blocks for as long as the service asks, and reports whether the request has had a turn. Requests that wait for
 // one instant follow each other at the pace that the service has asked for.
 func (t *Transport) pause(ctx context.Context, key string, deadline time.Time) (turn bool, err error) {
+	var p place
 	for {
-		until := t.turn(key, deadline)
-		if until.IsZero() {
-			return turn, ctx.Err()
+		at := t.turn(key, &p, deadline)
+		if at.IsZero() {
+			return p.host != nil, ctx.Err()
 		}
-		if err := sleepUntil(ctx, until, deadline); err != nil {
-			if until.Before(deadline) {
-				t.giveUp(key, until)
-			}
+		if err := sleepUntil(ctx, at, deadline); err != nil {
+			t.giveUp(p)
 			return false, err
-		}
-		if turn = true; !t.paused(key) {
-			return turn, nil
 		}
 	}
 }
@@ -204,41 +217,51 @@ func (t *Transport) pauseAgain(ctx context.Context, key string, deadline time.Ti
 }
 
 // giveUp leaves a turn to a later request.
-func (t *Transport) giveUp(key string, turn time.Time) {
+func (t *Transport) giveUp(p place) {
+	if p.host == nil {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if h := t.hosts[key]; h != nil && turn.Before(h.next) {
-		i, _ := slices.BinarySearchFunc(h.free, turn, time.Time.Compare)
-		h.free = slices.Insert(h.free, i, turn)
-	}
+	i, _ := slices.BinarySearch(p.host.free, p.turn)
+	p.host.free = slices.Insert(p.host.free, i, p.turn)
 }
 
-// turn returns when a request may be sent; zero is now. A turn before the deadline is taken.
-func (t *Transport) turn(key string, deadline time.Time) (until time.Time) {
+// turn returns when a request may be sent; zero is now. A request without a turn gets one, unless that comes after the
+// deadline. A later pause moves all turns.
+func (t *Transport) turn(key string, p *place, deadline time.Time) (at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	h, now := t.hosts[key], time.Now()
-	if h == nil {
-		return until
-	}
-	if !h.next.After(now) {
+	switch {
+	case h == nil:
+		return at
+	case h == p.host:
+		if at = h.at(p.turn); at.After(now) {
+			return at
+		}
+		h.gone = max(h.gone, p.turn+1)
+		return time.Time{}
+	case !h.at(h.next).After(now):
 		delete(t.hosts, key)
-		return until
+		return at
 	}
-	for len(h.free) > 0 && (!h.free[0].After(now) || h.free[0].Before(h.until)) { // too late, or within a later pause
+	for len(h.free) > 0 && (h.free[0] < h.first || !h.at(h.free[0]).After(now)) { // too late
 		h.free = h.free[1:]
 	}
+	turn := h.next
 	if len(h.free) > 0 {
-		if until = h.free[0]; until.Before(deadline) {
+		turn = h.free[0]
+	}
+	if at = h.at(turn); at.Before(deadline) {
+		if turn == h.next {
+			h.next++
+		} else {
 			h.free = h.free[1:]
 		}
-		return until
+		*p = place{h, turn}
 	}
-	until = h.next
-	if until.Before(deadline) {
-		h.next = h.next.Add(h.gap)
-	}
-	return until
+	return at
 }
 
 // paused reports whether the service has asked for a pause that is not over.
@@ -294,7 +317,7 @@ func (t *Transport) learn(key string, resp *http.Response) time.Duration {
 	if len(t.hosts) >= maxHosts && t.hosts[key] == nil {
 		var some string
 		for k, h := range t.hosts {
-			if time.Now().After(h.next) {
+			if time.Now().After(h.at(h.next)) {
 				delete(t.hosts, k)
 			}
 			some = k
@@ -305,12 +328,13 @@ func (t *Transport) learn(key string, resp *http.Response) time.Duration {
 	}
 	until := time.Now().Add(wait)
 	if h := t.hosts[key]; h == nil {
-		t.hosts[key] = &host{until: until, next: until, gap: gap}
+		t.hosts[key] = &host{until: until, start: until, gap: gap}
 	} else if until.After(h.until) {
-		h.until, h.gap = until, gap
-		if until.After(h.next) {
-			h.next = until
+		start := h.at(h.gone)
+		if start.Before(until) {
+			start = until
 		}
+		h.until, h.start, h.gap, h.first = until, start, cmp.Or(gap, h.gap), h.gone
 	}
 	return wait
 }

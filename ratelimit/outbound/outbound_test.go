@@ -376,3 +376,34 @@ func TestManyPausedHosts(t *testing.T) {
 		require.Equal(t, i+1, n, url)
 	}
 }
+
+// A later response may lengthen the pause, also behind turns that come later. The requests that wait keep their order and
+// the pace.
+func TestTheOrderAfterALongerPause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		up := &upstream{handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("RateLimit-Policy", `"api";q=10;w=20`)
+			w.Header().Set("RateLimit", `"api";r=0;t=`+r.Header.Get("Wait"))
+		})}
+		start, tr := time.Now(), outbound.New(up, nil)
+		var wg sync.WaitGroup
+		var want []string
+		for i := range 11 {
+			want = append(want, fmt.Sprint(i))
+			wg.Go(func() {
+				r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://service.example/", strings.NewReader(fmt.Sprint(i)))
+				require.NoError(t, err)
+				r.Header.Set("Wait", []string{"1", "5", "1"}[min(i, 2)])
+				_, err = tr.RoundTrip(r)
+				require.NoError(t, err)
+			})
+			synctest.Wait()
+		}
+		wg.Wait()
+		require.Equal(t, want, up.bodies)
+		for i, at := range up.got[2:] {
+			require.Equal(t, time.Duration(2*i+6)*time.Second, at.Sub(start))
+		}
+	})
+}

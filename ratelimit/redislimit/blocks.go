@@ -30,6 +30,7 @@ type block struct {
 	left  int   // units that may be used
 	limit int   // under which they were leased
 	stamp int64 // theirs in Redis
+	asked int64 // when they were asked for
 	until int64 // the last instant at which they may be used
 
 	since int64 // when the last command was sent, 0: never
@@ -68,11 +69,14 @@ type order struct {
 	more   int
 	back   int
 	stamp  int64
+	asked  int64   // when those to give back were
 	mirror *mirror // of those to give back
 }
 
 // giving returns an order that gives the units of b back.
-func (b *block) giving() order { return order{back: b.left, stamp: b.stamp, mirror: b.mirror} }
+func (b *block) giving() order {
+	return order{back: b.left, stamp: b.stamp, asked: b.asked, mirror: b.mirror}
+}
 
 var blockSeed = maphash.MakeSeed()
 
@@ -156,7 +160,7 @@ func (b *block) fill(c *call, reply []int64, sent int64, life time.Duration, use
 	if b.dry {
 		return
 	}
-	b.left, b.limit, b.stamp = int(reply[0]), r.Limit, reply[5]
+	b.left, b.limit, b.stamp, b.asked = int(reply[0]), r.Limit, reply[5], sent
 	if used {
 		b.left -= r.Cost
 		b.used = r.Cost
@@ -171,13 +175,13 @@ func (b *block) fill(c *call, reply []int64, sent int64, life time.Duration, use
 	b.reset = sent + int64(r.ResetAfter)
 }
 
-// giveBack puts units of a stamp back into their block, if they may still be used.
-func (k *blocks) giveBack(key string, stamp int64, cost int) bool {
+// giveBack puts units back into their block, if they may still be used.
+func (k *blocks) giveBack(key string, asked int64, cost int) bool {
 	sh := k.shard(key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	b := sh.blocks[key]
-	if b == nil || b.stamp != stamp || b.filling != nil || k.now() >= b.until {
+	if b == nil || b.asked != asked || b.filling != nil || k.now() >= b.until {
 		return false
 	}
 	b.left += cost

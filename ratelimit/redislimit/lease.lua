@@ -1,6 +1,6 @@
 -- Gives back units that were leased and not used, and leases others. ARGV: grain, limit,
 -- window in us, cost, units wanted beside it, us that they may be kept, units to give back,
--- their instant, ms for which this question may come again.
+-- their instant, ms for which this question may come again, us since they were asked for.
 -- KEYS[2], where units are given back, names the question: a client that sends it twice
 -- must not give back twice.
 -- Returns units booked, and then as take.lua.
@@ -11,8 +11,11 @@ local back = tonumber(ARGV[7])
 
 look(key, s)
 if back > 0 and call('SET', KEYS[2], 1, 'NX', 'PX', ARGV[9]) then
-  take(key, s, tonumber(ARGV[8]), back)
-  look(key, s)
+  local reset = call('GET', key .. ':g') -- it has given everything back already
+  if not reset or tonumber(reset) < now - ARGV[10] then
+    take(key, s, tonumber(ARGV[8]), back)
+    look(key, s)
+  end
 end
 local booked = 0
 if cost > 0 and s.used + cost > s.limit then

@@ -265,7 +265,7 @@ func (l *Leased) decide(ctx context.Context, c *call) error {
 		now := l.keys.now()
 		b := sh.get(c.check.Key, now, l.life)
 		if b != nil && b.spend(&c.res, now) {
-			c.booked, c.leased, c.lent, c.stamp = true, l, b.mirror, b.stamp
+			c.booked, c.leased, c.lent, c.stamp, c.sent = true, l, b.mirror, b.stamp, l.keys.base.Add(time.Duration(b.asked))
 			sh.mu.Unlock()
 			l.leased.Add(1)
 			return nil
@@ -315,6 +315,7 @@ func (l *Leased) fill(ctx context.Context, c *call, sh *blockShard, b *block, o 
 			b.left = o.back
 		} else if err == nil {
 			b.fill(c, reply, sent, l.life, left == nil)
+			c.booked = c.booked && left == nil // the units of a caller that has left are in the block
 		}
 		close(b.filling)
 		b.filling = nil
@@ -358,7 +359,8 @@ func (l *Leased) ask(ctx context.Context, redisKey string, limit, cost int, o or
 		keys = append(keys, redisKey+":"+l.name+strconv.FormatUint(l.asked.Add(1), 36))
 	}
 	return s.integers(ctx, 8, leaseScript, keys,
-		grain(&l.under.policy, limit), limit, l.under.window, cost, o.more, l.life.Microseconds(), o.back, o.stamp, 60_000)
+		grain(&l.under.policy, limit), limit, l.under.window, cost, o.more, l.life.Microseconds(), o.back, o.stamp, 60_000,
+		(l.keys.now()-o.asked)/1000)
 }
 
 // settle gives back units that came out of a block: to the block, as long as they may
@@ -373,8 +375,9 @@ func (l *Leased) settle(ctx context.Context, c *call, from, cost int) error {
 		if l.under.denials != nil {
 			defer l.under.denials.drop(c.check.Key)
 		}
-		if !l.keys.giveBack(c.check.Key, c.stamp, back) {
-			err = errors.Join(err, l.returned(ctx, c.check.Key, order{back: back, stamp: c.stamp, mirror: c.lent}))
+		asked := int64(c.sent.Sub(l.keys.base))
+		if !l.keys.giveBack(c.check.Key, asked, back) {
+			err = errors.Join(err, l.returned(ctx, c.check.Key, order{back: back, stamp: c.stamp, asked: asked, mirror: c.lent}))
 		}
 	case back < 0:
 		_, e := l.under.Charge(ctx, c.check.Key, -back)

@@ -2,12 +2,15 @@ package redislimit
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mainstay-go/mainstay/internal/testserver"
@@ -381,4 +384,76 @@ func TestLeasedRefusesNonsense(t *testing.T) {
 	r, err := off.Allow(context.Background(), "k")
 	require.NoError(t, err)
 	require.True(t, r.Allowed)
+}
+
+// leaving is a hook that ends the context of a caller while its command is under way.
+type leaving struct {
+	resender
+	leave atomic.Pointer[context.CancelFunc]
+}
+
+func (l *leaving) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if leave := l.leave.Swap(nil); leave != nil {
+			(*leave)()
+		}
+		return next(ctx, cmd)
+	}
+}
+
+// The units of a caller that leaves are in its block, and are given once.
+func TestLeasedCallersThatLeave(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t)
+	for _, block := range []int{1, 10} {
+		client, hook := dial(t, server.Addr()), &leaving{}
+		client.AddHook(hook)
+		o := patient()
+		o.Prefix = fmt.Sprint("block", block)
+		l := leased(t, store(t, client, o), hot(100), &LeaseOptions{Block: block, Life: time.Minute})
+		used := allow(t, l, 1)
+		for range 30 {
+			ctx, cancel := context.WithCancel(t.Context())
+			hook.leave.Store(&cancel)
+			for ctx.Err() == nil && used < 90 {
+				r, err := l.Reserve(ctx, "key", 1)
+				if err == nil && r.Result().Allowed {
+					used++
+				}
+			}
+			cancel()
+		}
+		assert.LessOrEqual(t, used+allow(t, l, 200), 100, "blocks of %d", block)
+	}
+}
+
+// Units from before a Reset are not given back after it, nor to the block that comes then.
+func TestLeasedUnitsFromBeforeAReset(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t)
+	for _, algorithm := range []ratelimit.Algorithm{ratelimit.Exact, ratelimit.Buckets} {
+		for _, later := range []int{30, 200} {
+			o := patient()
+			o.Prefix = fmt.Sprint(algorithm.String(), later)
+			p := hot(100)
+			p.Algorithm = algorithm
+			l := leased(t, store(t, dial(t, server.Addr()), o), p, &LeaseOptions{Block: 10, Life: time.Minute})
+			other := leased(t, store(t, dial(t, server.Addr()), o), p, &LeaseOptions{Block: 10, Life: time.Minute})
+			var list []*ratelimit.Reservation
+			for range 40 {
+				r, err := l.Reserve(t.Context(), "key", 1)
+				require.NoError(t, err)
+				list = append(list, r)
+			}
+			require.Equal(t, 10, allow(t, other, 10))
+			require.Positive(t, other.Stats().Held)
+			require.NoError(t, l.Reset(t.Context(), "key"))
+			n := allow(t, l, later)
+			for _, r := range list {
+				require.NoError(t, r.Cancel(t.Context()))
+			}
+			require.NoError(t, other.returnAll(t.Context(), true))
+			assert.LessOrEqual(t, n+allow(t, l, 200), 100, "%v %d", algorithm, later)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -10,13 +11,38 @@ import (
 )
 
 // record is what one kind of processor measured, the file results/PROCESSOR.json. Every processor with a record has a
-// column in the tables.
+// column in the tables. A table has the newest runs first, because one run hides what other machines of the kind do.
 type record struct {
-	Processor string                   `json:"processor"`
-	Tables    map[string]recordedTable `json:"tables"`
+	Processor string                     `json:"processor"`
+	Tables    map[string][]recordedTable `json:"tables"`
 }
 
-// recordedTable is one table of a record.
+// keptRuns is the number of runs of a table in a record.
+const keptRuns = 3
+
+// spread is a row over all runs: the median of their medians, and the lowest and the highest ratio.
+func (rec record) spread(table string, r row) (all spread, ok bool) {
+	var medians []float64
+	for _, run := range rec.Tables[table] {
+		s, found := run.Rows[r.key()]
+		if !found {
+			continue
+		}
+		if medians == nil {
+			all = s
+		}
+		medians = append(medians, s.Median)
+		all.Low, all.High = min(all.Low, s.Low), max(all.High, s.High)
+	}
+	if medians == nil {
+		return all, false
+	}
+	slices.Sort(medians)
+	all.Median = medians[len(medians)/2]
+	return all, true
+}
+
+// recordedTable is one run of a table.
 type recordedTable struct {
 	Rounds     int               `json:"rounds"`
 	Conditions string            `json:"conditions"`
@@ -45,33 +71,37 @@ func readRecords(dir string) ([]record, error) {
 	return all, nil
 }
 
-// save replaces the results' tables in the record of this machine's processor.
+// save adds the results' tables to the record of this machine's processor.
 func save(dir string, results []result) error {
 	all, err := readRecords(dir)
 	if err != nil {
 		return err
 	}
-	own := record{Processor: processor(), Tables: map[string]recordedTable{}}
+	own := record{Processor: processor(), Tables: map[string][]recordedTable{}}
 	for _, r := range all {
 		if r.Processor == own.Processor {
 			own = r
 		}
 	}
 	for _, r := range results {
-		own.Tables[r.Name] = r.recorded()
+		runs := append([]recordedTable{r.recorded()}, own.Tables[r.Name]...)
+		own.Tables[r.Name] = runs[:min(len(runs), keptRuns)]
 	}
-	data, err := json.MarshalIndent(own, "", "\t")
-	if err != nil {
+	var data bytes.Buffer
+	e := json.NewEncoder(&data)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "\t")
+	if err := e.Encode(own); err != nil {
 		return err
 	}
 	name := strings.ToLower(strings.ReplaceAll(own.Processor, " ", "-")) + ".json"
-	return os.WriteFile(filepath.Join(dir, name), append(data, '\n'), 0o644)
+	return os.WriteFile(filepath.Join(dir, name), data.Bytes(), 0o644)
 }
 
 // recorded returns the lowest and the highest ratio of a row on all processors.
 func recorded(records []record, table string, r row) (low, high float64, ok bool) {
 	for _, rec := range records {
-		s, found := rec.Tables[table].Rows[r.key()]
+		s, found := rec.spread(table, r)
 		if !found {
 			continue
 		}

@@ -70,20 +70,22 @@ func TestMarkdown(t *testing.T) {
 		{Label: "allocations", Ours: "BenchmarkA/ours", Shown: "a hit", Bound: 1},
 	}}
 	records := []record{
-		{Processor: "Slow", Tables: map[string]recordedTable{"hits": {Rounds: 5, Conditions: "2 processors", Rows: map[string]spread{
-			"time, against the peer": {Median: 1.2, Low: 0.9, High: 1.3}, "allocations": {},
-		}}}},
-		{Processor: "Swift", Tables: map[string]recordedTable{"hits": {Rounds: 3, Conditions: "4 processors", Rows: map[string]spread{
+		{Processor: "Slow", Tables: map[string][]recordedTable{"hits": {
+			{Rounds: 5, Conditions: "2 processors", Rows: map[string]spread{"time, against the peer": {Median: 1.1, Low: 1.0, High: 1.2}, "allocations": {}}},
+			{Rounds: 5, Conditions: "4 processors", Rows: map[string]spread{"time, against the peer": {Median: 1.2, Low: 0.95, High: 1.3}}},
+			{Rounds: 3, Conditions: "6 processors", Rows: map[string]spread{"time, against the peer": {Median: 1.25, Low: 0.9, High: 1.28}}},
+		}}},
+		{Processor: "Swift", Tables: map[string][]recordedTable{"hits": {{Rounds: 3, Conditions: "4 processors", Rows: map[string]spread{
 			"time, against the peer": {Median: 0.8, Low: 0.7, High: 0.85},
-		}}}},
-		{Processor: "Other", Tables: map[string]recordedTable{}},
+		}}}}},
+		{Processor: "Other", Tables: map[string][]recordedTable{}},
 	}
 	const want = `| | against | Slow | Swift | bound |
 |---|---|---|---|---|
 | time | the peer | 1.20 (0.90 to 1.30) | 0.80 (0.70 to 0.85) | 1.00, exceeded on Slow |
 | allocations | – | 0 a hit (0 to 0) | – | 1.00 |
 
-Slow: 5 rounds, 2 processors.
+Slow: 13 rounds in 3 runs, 2 processors.
 Swift: 3 rounds, 4 processors.
 `
 	if got := list.markdown(records); got != want {
@@ -111,13 +113,13 @@ func TestRecords(t *testing.T) {
 		t.Error("RESULTS.md differs from results/*.json: run benchmarks/run")
 	}
 	for _, rec := range records {
-		for name, m := range rec.Tables {
+		for name, runs := range rec.Tables {
 			i := slices.IndexFunc(tables, func(t table) bool { return t.Name == name })
 			if i < 0 {
 				t.Errorf("%s has a table %q, which no longer exists", rec.Processor, name)
 				continue
 			}
-			for key := range m.Rows {
+			for key := range runs[0].Rows {
 				if !slices.ContainsFunc(tables[i].Rows, func(r row) bool { return r.key() == key }) {
 					t.Errorf("%s, table %s has a row %q, which no longer exists", rec.Processor, name, key)
 				}

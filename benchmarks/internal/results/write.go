@@ -63,7 +63,7 @@ func (r *result) compare(records []record) (text string, above int) {
 func (t table) markdown(records []record) string {
 	var columns []record
 	for _, rec := range records {
-		if _, ok := rec.Tables[t.Name]; ok {
+		if len(rec.Tables[t.Name]) > 0 {
 			columns = append(columns, rec)
 		}
 	}
@@ -77,7 +77,7 @@ func (t table) markdown(records []record) string {
 		fmt.Fprintf(&b, "| %s | %s |", row.Label, row.peer())
 		var exceeded []string
 		for _, rec := range columns {
-			s, ok := rec.Tables[t.Name].Rows[row.key()]
+			s, ok := rec.spread(t.Name, row)
 			if !ok {
 				b.WriteString(" – |")
 				continue
@@ -98,8 +98,15 @@ func (t table) markdown(records []record) string {
 	}
 	b.WriteString("\n")
 	for _, rec := range columns {
-		m := rec.Tables[t.Name]
-		fmt.Fprintf(&b, "%s: %d rounds, %s.\n", rec.Processor, m.Rounds, m.Conditions)
+		runs := rec.Tables[t.Name]
+		rounds, last := 0, ""
+		for _, run := range runs {
+			rounds += run.Rounds
+		}
+		if len(runs) > 1 {
+			last = fmt.Sprintf(" in %d runs", len(runs))
+		}
+		fmt.Fprintf(&b, "%s: %d rounds%s, %s.\n", rec.Processor, rounds, last, runs[0].Conditions)
 	}
 	return b.String()
 }
@@ -125,7 +132,7 @@ func write(repo string, records []record) error {
 func document(records []record) string {
 	var b strings.Builder
 	b.WriteString("# Results\n\nThe command `benchmarks/run` wrote this file. A ratio is the library's figure divided by the peer's figure in the same " +
-		"round: below 1 the library needs less. A cell has the median, and the lowest and the highest ratio of all rounds. A bound holds on " +
+		"round: below 1 the library needs less. A cell has the median of the last three runs, and the lowest and the highest ratio of all their rounds. A bound holds on " +
 		"the processors of the table, unless the cell names those whose median exceeds it. It is no claim for others.\n")
 	for _, t := range tables {
 		fmt.Fprintf(&b, "\n## %s\n\n%s", t.Title, t.markdown(records))

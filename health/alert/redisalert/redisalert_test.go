@@ -111,7 +111,7 @@ func TestLock(t *testing.T) {
 	if err := client.Set(t.Context(), s.lock, "of a dead process", hold).Err(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second) // for more than one command, on a busy machine too
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // for more than one command, on a busy machine too
 	defer cancel()
 	if err := s.Update(ctx, count); !errors.Is(err, alert.ErrBusy) {
 		t.Errorf("a held lock: %v", err)

@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/mainstay-go/mainstay/internal/testserver"
 	"github.com/mainstay-go/mainstay/pagination"
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
@@ -107,9 +106,7 @@ func TestHiddenKeys(t *testing.T) {
 // In the mode ANSI_QUOTES, "x" is the name of a column on MariaDB.
 func TestHiddenKeysOfQuotes(t *testing.T) {
 	t.Parallel()
-	server := testserver.MariaDB(t)
-	server.CreateDatabase(t, "quotes")
-	db := open(t, "mysql", server.DSN("quotes")+"&sql_mode=ANSI_QUOTES")
+	db := open(t, "mysql", newMariaDB(t)+"&sql_mode=ANSI_QUOTES")
 	exec(t, db, "CREATE TABLE h (id INT PRIMARY KEY, title VARCHAR(9) NOT NULL)", "INSERT INTO h SELECT seq, CONCAT('t', seq) FROM seq_1_to_30")
 	id := keyset.Column[typeRow]{Name: "id", Expr: `"h"."id"`, Unique: true}
 	for _, expr := range []string{`"title"`, `("title")`} {
@@ -399,9 +396,7 @@ func TestNumberedColumns(t *testing.T) {
 // IS NULL is true for a zero date in a column that is NOT NULL.
 func TestZeroDates(t *testing.T) {
 	t.Parallel()
-	server := testserver.MariaDB(t)
-	server.CreateDatabase(t, "zeros")
-	db := open(t, "mysql", server.DSN("zeros")+"&sql_mode=%27%27")
+	db := open(t, "mysql", newMariaDB(t)+"&sql_mode=%27%27")
 	exec(t, db, "CREATE TABLE c (id INT PRIMARY KEY)", "INSERT INTO c SELECT seq FROM seq_1_to_30", "CREATE TABLE z (id INT PRIMARY KEY, d DATE NOT NULL, m DATETIME NOT NULL)",
 		"INSERT INTO z SELECT seq, IF(seq MOD 3 = 0, '0000-00-00', '2020-01-01' + INTERVAL seq DAY), IF(seq MOD 3 = 0, '0000-00-00', '2020-01-01' + INTERVAL seq DAY) FROM seq_1_to_30")
 	for _, column := range []string{"z.d", "z.m"} {
@@ -427,9 +422,8 @@ func TestZeroDates(t *testing.T) {
 // do not depend on them, or are an error.
 func TestSettingsOfSessions(t *testing.T) {
 	t.Parallel()
-	server := testserver.Postgres(t)
-	server.CreateDatabase(t, "settings")
-	db := open(t, "pgx", server.DSN("settings"))
+	dsn := newPostgres(t)
+	db := open(t, "pgx", dsn)
 	exec(t, db, "CREATE DOMAIN moment AS timestamptz",
 		"CREATE TABLE t (id INT PRIMARY KEY, ts timestamptz NOT NULL, m moment NOT NULL, d date NOT NULL, r real NOT NULL, f float8 NOT NULL, ds date[] NOT NULL, rs real[] NOT NULL, n numeric NOT NULL, i interval NOT NULL)",
 		"INSERT INTO t SELECT i, x, x, x::date, 1 + i / 1000000.0, 1 + i / 1e15, ARRAY[x::date], ARRAY[1 + i / 1000000.0], 1 + i / 1e15, i * interval '1 hour 1 second' FROM generate_series(1, 28) i, LATERAL (SELECT '2026-01-01'::timestamptz + i * interval '13 hours' AS x) y",
@@ -445,7 +439,7 @@ func TestSettingsOfSessions(t *testing.T) {
 		"extra_float_digits=-5": append(slices.Clone(floats), "t.m", "t.ds"),
 		"extra_float_digits=0&default_query_exec_mode=simple_protocol": append(slices.Clone(floats), "t.m", "t.ds", "t.f", "t.r * 2"),
 	} {
-		db := open(t, "pgx", server.DSN("settings")+"&"+settings)
+		db := open(t, "pgx", dsn+"&"+settings)
 		for _, expr := range []string{"t.ts", "t.m", "t.d", "t.r", "t.f", "t.ds", "t.rs", "t.n", "t.i", "t.r * 2", "t.ts + interval '1 day'"} {
 			k, s := asked(t, db, keyset.Postgres, keyset.Base{Columns: []string{"t.id"}, From: "t"}, keyset.Column[typeRow]{Name: "k", Expr: expr}, keyset.Column[typeRow]{Name: "id", Expr: "t.id", Unique: true})
 			if !slices.Contains(refused, expr) {

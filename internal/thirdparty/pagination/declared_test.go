@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/mainstay-go/mainstay/internal/testserver"
 	"github.com/mainstay-go/mainstay/pagination"
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 )
@@ -272,9 +271,8 @@ func TestTiesOfAnotherTable(t *testing.T) {
 func TestChangedTables(t *testing.T) {
 	t.Parallel()
 	type change struct{ before, after, value string }
-	postgres := testserver.Postgres(t)
-	postgres.CreateDatabase(t, "changed")
-	db := open(t, "pgx", postgres.DSN("changed")+"&default_query_exec_mode=exec") // no statement of pgx is prepared
+	dsn := newPostgres(t)
+	db := open(t, "pgx", dsn+"&default_query_exec_mode=exec") // no statement of pgx is prepared
 	exec(t, db, "CREATE EXTENSION citext")
 	series := "generate_series(1, 30) AS s(i)"
 	changes := map[keyset.Dialect][]change{
@@ -284,6 +282,11 @@ func TestChangedTables(t *testing.T) {
 			{"real NOT NULL", "float8 NOT NULL", "i % 7 * 1.1"},
 			{"int NOT NULL", "numeric NOT NULL", "i % 7 * 2"},
 			{"name NOT NULL", "citext NOT NULL", "CASE WHEN i % 3 = 0 THEN 'x' ELSE 'X' END || i % 7"},
+			{"int NOT NULL", "text NOT NULL", "i % 13"},
+			{"text NOT NULL", "bigint NOT NULL", "i % 13"},
+			{"bigint NOT NULL", "real NOT NULL", "16777210 + i % 13"},
+			{"timestamp NOT NULL", "time NOT NULL", "TIMESTAMP '2026-01-01' + i % 13 * INTERVAL '1 hour'"},
+			{"timestamptz NOT NULL", "date NOT NULL", "TIMESTAMP '2026-01-01' + i % 13 * INTERVAL '1 day'"},
 		},
 		keyset.MySQL: {
 			{"VARCHAR(9) NOT NULL", "ENUM('open','paid','failed') NOT NULL", "ELT(1 + i MOD 3, 'open', 'paid', 'failed')"},
@@ -293,13 +296,18 @@ func TestChangedTables(t *testing.T) {
 			{"DATETIME NOT NULL", "BIT(48) NOT NULL", "20250101000000 + i MOD 7"},
 			{"DECIMAL(10,2) NOT NULL", "VARCHAR(9) NOT NULL", "i MOD 13 * 1.5"},
 			{"DECIMAL(10,2) NOT NULL", "DECIMAL(10,4) NOT NULL", "i MOD 7 * 1.1111"},
+			{"INT NOT NULL", "VARCHAR(9) NOT NULL", "i MOD 13"},
+			{"BIGINT UNSIGNED NOT NULL", "DECIMAL(10,1) NOT NULL", "i MOD 13"},
+			{"INT NOT NULL", "ENUM('b','a','d','c') NOT NULL", "1 + i MOD 4"},
+			{"VARCHAR(9) NOT NULL", "INT NOT NULL", "i MOD 13"},
+			{"INT NOT NULL", "BIT(20) NOT NULL", "i MOD 13"},
 		},
 	}
 	for _, driver := range []string{"pgx", "postgres", "mysql"} {
 		d := keyset.Postgres
 		switch driver {
 		case "postgres":
-			db = open(t, driver, postgres.DSN("changed"))
+			db = open(t, driver, dsn)
 		case "mysql":
 			d, db, series = keyset.MySQL, openMariaDB(t), "(SELECT seq AS i FROM seq_1_to_30) s"
 		}
@@ -334,13 +342,10 @@ func TestChangedTables(t *testing.T) {
 // one asks its database, and meanwhile a request of the other stores other types.
 func TestTenantsAtOnce(t *testing.T) {
 	t.Parallel()
-	server := testserver.MariaDB(t)
 	var tenants [2]keyset.SQLSource[typeRow]
 	var k *keyset.Keyset[typeRow]
 	for i, ddl := range []string{"VARCHAR(9)", "ENUM('open','paid','failed')"} {
-		name := []string{"texts", "enums"}[i]
-		server.CreateDatabase(t, name)
-		db := open(t, "mysql", server.DSN(name))
+		db := open(t, "mysql", newMariaDB(t))
 		exec(t, db, "CREATE TABLE t (id INT PRIMARY KEY, shop INT NOT NULL, k "+ddl+" NOT NULL, KEY (shop, k, id))",
 			"INSERT INTO t SELECT seq, 1, ELT(1 + seq MOD 3, 'open', 'paid', 'failed') FROM seq_1_to_30")
 		k, tenants[i] = asked(t, db, keyset.MySQL, keyset.Base{Columns: []string{"t.id"}, From: "t", Where: "t.shop = ?", Args: []any{1}}, keyset.Column[typeRow]{Name: "k", Expr: "t.k"}, byID)

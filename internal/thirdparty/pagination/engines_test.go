@@ -2,10 +2,12 @@ package pagination_test
 
 import (
 	"database/sql"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	_ "github.com/go-sql-driver/mysql"
@@ -55,16 +57,34 @@ func openSQLite(t testing.TB) *sql.DB {
 
 func openMariaDB(t testing.TB) *sql.DB {
 	t.Helper()
-	server := testserver.MariaDB(t)
-	server.CreateDatabase(t, "pagination")
-	return open(t, "mysql", server.DSN("pagination")+"&interpolateParams=true")
+	return open(t, "mysql", newMariaDB(t)+"&interpolateParams=true")
 }
 
 func openPostgres(t testing.TB) *sql.DB {
 	t.Helper()
-	server := testserver.Postgres(t)
-	server.CreateDatabase(t, "pagination")
-	return open(t, "pgx", server.DSN("pagination"))
+	return open(t, "pgx", newPostgres(t))
+}
+
+// Most tests share the servers, and each has its own database.
+var (
+	mariadb   = testserver.Share(testserver.MariaDB)
+	postgres  = testserver.Share(testserver.Postgres)
+	databases atomic.Int64
+)
+
+// newMariaDB returns the data source name of a new database.
+func newMariaDB(t testing.TB) string {
+	t.Helper()
+	name := fmt.Sprint("pagination", databases.Add(1))
+	mariadb.Get(t).CreateDatabase(t, name)
+	return mariadb.Get(t).DSN(name)
+}
+
+func newPostgres(t testing.TB) string {
+	t.Helper()
+	name := fmt.Sprint("pagination", databases.Add(1))
+	postgres.Get(t).CreateDatabase(t, name)
+	return postgres.Get(t).DSN(name)
 }
 
 func open(t testing.TB, driver, dsn string) *sql.DB {
@@ -165,5 +185,8 @@ func salesKeyset(t testing.TB, closed keyset.Nulls) *keyset.Keyset[sale] {
 func TestMain(m *testing.M) {
 	testserver.MostlyWaits(3)
 	slog.SetDefault(slog.New(slog.DiscardHandler))
-	os.Exit(m.Run())
+	code := m.Run()
+	mariadb.End()
+	postgres.End()
+	os.Exit(code)
 }

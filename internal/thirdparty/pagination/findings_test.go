@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/mainstay-go/mainstay/internal/testserver"
 	"github.com/mainstay-go/mainstay/pagination"
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 	"github.com/mainstay-go/mainstay/pagination/querycount"
@@ -227,9 +226,7 @@ func TestStatementTexts(t *testing.T) {
 	})
 	t.Run("MariaDB", func(t *testing.T) {
 		t.Parallel()
-		server := testserver.MariaDB(t)
-		server.CreateDatabase(t, "pagination")
-		db, err := querycount.Open("mysql", server.DSN("pagination"))
+		db, err := querycount.Open("mysql", newMariaDB(t))
 		require.NoError(t, err)
 		t.Cleanup(func() { db.Close() })
 		for _, s := range table("SELECT seq AS n FROM seq_0_to_2599") {

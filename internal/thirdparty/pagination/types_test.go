@@ -44,16 +44,12 @@ func TestColumnTypes(t *testing.T) {
 	t.Parallel()
 	maria := func(params string) func(testing.TB) *sql.DB {
 		return func(t testing.TB) *sql.DB {
-			server := testserver.MariaDB(t)
-			server.CreateDatabase(t, "types")
-			return open(t, "mysql", server.DSN("types")+params)
+			return open(t, "mysql", newMariaDB(t)+params)
 		}
 	}
 	postgres := func(driver, params string) func(testing.TB) *sql.DB {
 		return func(t testing.TB) *sql.DB {
-			server := testserver.Postgres(t)
-			server.CreateDatabase(t, "types")
-			return open(t, driver, server.DSN("types")+params)
+			return open(t, driver, newPostgres(t)+params)
 		}
 	}
 	setUp := map[keyset.Dialect][]string{
@@ -255,10 +251,9 @@ func referenceTypes(t testing.TB, db *sql.DB, dialect keyset.Dialect, table stri
 // A TIMESTAMP in a zone whose clocks go back has one text for two instants.
 func TestTimestampZone(t *testing.T) {
 	t.Parallel()
-	server := testserver.MariaDB(t)
-	server.CreateDatabase(t, "zone")
+	dsn := newMariaDB(t)
 	for zone, ok := range map[string]bool{"%2B02:00": true, "SYSTEM": true} {
-		db := open(t, "mysql", server.DSN("zone")+"&time_zone=%27"+zone+"%27")
+		db := open(t, "mysql", dsn+"&time_zone=%27"+zone+"%27")
 		_, err := db.Exec("CREATE TABLE IF NOT EXISTS t (id BIGINT PRIMARY KEY, k TIMESTAMP NULL)")
 		require.NoError(t, err)
 		k, err := keyset.New("t", pagination.Preset{Size: 3}, mustCursors(t), []keyset.Column[typeRow]{
@@ -285,9 +280,7 @@ func TestTimestampZone(t *testing.T) {
 // may lie behind them is an error.
 func TestLongPrefix(t *testing.T) {
 	t.Parallel()
-	server := testserver.MariaDB(t)
-	server.CreateDatabase(t, "prefix")
-	db := open(t, "mysql", server.DSN("prefix"))
+	db := open(t, "mysql", newMariaDB(t))
 	for _, s := range []string{
 		"CREATE TABLE t (id BIGINT PRIMARY KEY, k VARCHAR(2000))",
 		"INSERT INTO t SELECT seq, CONCAT(REPEAT('a', 600), seq * 7 % 10) FROM seq_1_to_30",

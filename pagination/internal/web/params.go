@@ -71,15 +71,14 @@ func (p *Params) Ignored(pairs []Pair) (names []string, rejected, why string) {
 	return names, rejected, why
 }
 
-// Filter encodes the sorted pairs of the filter.
-func (p *Params) Filter(pairs []Pair) []byte {
-	b := make([]byte, 0, 128)
+// Filter appends the encoded pairs of the filter. The pairs are sorted.
+func (p *Params) Filter(dst []byte, pairs []Pair) []byte {
 	for _, pair := range pairs {
 		if p.filters(pair.Name) {
-			b = appendPair(b, len(b) > 0, pair)
+			dst = appendPair(dst, len(dst) > 0, pair)
 		}
 	}
-	return b
+	return dst
 }
 
 // WriteIgnored names the ignored parameters in a header: the first 100 bytes of at most ten

@@ -93,12 +93,15 @@ func TestDatabaseOfSomethingElse(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for _, flags := range [][]string{
+		for j, flags := range [][]string{
 			{"--data", data},
 			{"--data", t.TempDir(), "--database=" + postgres.DSN(name)},
 			{"--data", t.TempDir(), "--database=mysql://" + mariadb.User() + ":" + mariadb.Password() + "@" + mariadb.Addr() + "/" + name},
 		} {
-			for _, command := range []string{"seed", "analyze"} {
+			for k, command := range []string{"seed", "analyze"} {
+				if (i+j+k)%testserver.Sample(3, 1) != 0 { // each is a process
+					continue
+				}
 				code, _, said := pos(t, "", append([]string{command}, flags...)...)
 				if code != 2 || !strings.Contains(said, "something else") && !strings.Contains(said, "there is no shop") {
 					t.Errorf("%s on %v: exit code %d: %s", command, tables, code, said)
