@@ -5,6 +5,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -59,6 +60,26 @@ func TestDependenciesAreListed(t *testing.T) {
 	for name, is := range used {
 		if !is {
 			t.Errorf("docs/dependencies.md lists %s, which no module requires", name)
+		}
+	}
+}
+
+// TestHooksTakeAnEvent holds each hook to a context and one event, which can get further fields.
+func TestHooksTakeAnEvent(t *testing.T) {
+	files, err := filepath.Glob("api/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal(len(files), err)
+	}
+	hook := regexp.MustCompile(`^type Trace struct, \w+ func\(context\.Context, \w+\)$`)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if line = strings.TrimSpace(line); strings.HasPrefix(line, "type Trace struct, ") && !hook.MatchString(line) {
+				t.Errorf("%s: %s", file, line)
+			}
 		}
 	}
 }

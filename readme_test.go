@@ -59,7 +59,7 @@ func readmeHealth(ctx context.Context, mux *http.ServeMux, db *sql.DB) error {
 	if err != nil {
 		return err
 	}
-	checks.Mount(mux) // /health/, /ready/, /alive/
+	checks.Mount(mux) // /health/, /ready/, /alive/ and /status/, a page
 	return checks.Run(ctx)
 }
 
@@ -81,9 +81,8 @@ func readmePagination(mux *http.ServeMux, db queries) error {
 	if err != nil {
 		return err
 	}
-	list := pagination.Source[Product]{ListFunc: db.Products, CountFunc: db.CountProducts}
 	mux.HandleFunc("GET /products/", func(w http.ResponseWriter, r *http.Request) {
-		page, err := pagination.Paginate(r, pages, list)
+		page, err := pagination.Paginate(r, pages, pagination.Source[Product]{ListFunc: db.Products, CountFunc: db.CountProducts})
 		if err != nil {
 			pagination.WriteError(w, err)
 			return
@@ -96,7 +95,7 @@ func readmePagination(mux *http.ServeMux, db queries) error {
 var _ = []any{readmeCache, readmeRatelimit, readmeHealth, readmeBackup, readmePagination}
 
 // TestReadmeCompiles finds each line of the README's examples in this file, which the
-// compiler reads.
+// compiler reads. An example has at most 12 lines.
 func TestReadmeCompiles(t *testing.T) {
 	source, err := os.ReadFile("readme_test.go")
 	if err != nil {
@@ -116,6 +115,9 @@ func TestReadmeCompiles(t *testing.T) {
 	}
 	for _, block := range blocks {
 		code, _, _ := strings.Cut(block, "```")
+		if lines := strings.Count(code, "\n"); lines > 12 {
+			t.Errorf("this example of the README has %d lines: %s", lines, code)
+		}
 		for line := range strings.Lines(code) {
 			if line = strings.TrimSpace(line); !compiled[line] {
 				t.Errorf("this line of the README is not compiled: %s", line)

@@ -1,6 +1,7 @@
 package mainstay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,9 +58,7 @@ func Run(ctx context.Context, parts []Part, opts *Options) error {
 	if o.StopTimeout <= 0 {
 		o.StopTimeout = 30 * time.Second
 	}
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
+	o.Logger = cmp.Or(o.Logger, slog.Default())
 	for i, p := range parts {
 		if p.Run == nil && p.Close == nil {
 			return fmt.Errorf("mainstay: part %d (%q) has neither Run nor Close: remove it, or check the constructor's error first", i, p.Name)

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/mainstay-go/mainstay/backup/driver"
 	"github.com/mainstay-go/mainstay/backup/internal/client"
+	"github.com/mainstay-go/mainstay/backup/internal/server"
 	"github.com/mainstay-go/mainstay/internal/atomicfile"
 	"github.com/mainstay-go/mainstay/internal/redact"
 )
@@ -67,9 +69,7 @@ func NewCommand(argv []string, opts *CommandOptions) (*Command, error) {
 	if len(argv) == 0 || argv[0] == "" {
 		return nil, errors.New("backup: NewCommand needs a program")
 	}
-	if c.opts.Extension == "" {
-		c.opts.Extension = ".out"
-	}
+	c.opts.Extension = cmp.Or(c.opts.Extension, ".out")
 	if !fileExtension.MatchString(c.opts.Extension) {
 		return nil, fmt.Errorf("backup: the extension %q must be like .sql or .tar: a-z and 0-9 after a dot", c.opts.Extension)
 	}
@@ -186,7 +186,7 @@ func (c *Command) Restore(ctx context.Context, r io.Reader, o driver.RestoreOpti
 	}
 	target := o.Target
 	if target == "" {
-		target = "restore_" + time.Now().UTC().Format(stampLayout) + c.opts.Extension
+		target = "restore_" + time.Now().UTC().Format(server.Stamp) + c.opts.Extension
 	}
 	if target, err = filepath.Abs(target); err != nil {
 		return "", got, fmt.Errorf("backup: %w", err)

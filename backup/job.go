@@ -3,8 +3,6 @@ package backup
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +14,7 @@ import (
 	"filippo.io/age"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
 // Options configure a [Job]. The zero value and nil are valid.
@@ -115,15 +114,9 @@ func New(name string, source driver.Source, storage Storage, opts *Options) (*Jo
 	if j.opts.Compression, err = ParseCompression(string(j.opts.Compression)); err != nil {
 		return nil, err
 	}
-	if j.opts.Timeout == 0 {
-		j.opts.Timeout = 6 * time.Hour
-	}
-	if j.opts.Logger == nil {
-		j.opts.Logger = slog.Default()
-	}
-	if j.opts.Trace == nil {
-		j.opts.Trace = &Trace{}
-	}
+	j.opts.Timeout = cmp.Or(j.opts.Timeout, 6*time.Hour)
+	j.opts.Logger = cmp.Or(j.opts.Logger, slog.Default())
+	j.opts.Trace = cmp.Or(j.opts.Trace, &Trace{})
 	switch {
 	case !jobName.MatchString(name):
 		return nil, fmt.Errorf("backup: the job's name %q must be of a-z, 0-9 and dashes, at most 63, and begin with no dash", name)
@@ -485,21 +478,10 @@ func (j *Job) lockStorage(ctx context.Context) (unlock func() error, err error) 
 
 var jobName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
-// stampLayout is the time in the name of a backup. It is in UTC, has no colons because of
-// Windows, and sorts by time.
-const stampLayout = "20060102T150405Z"
-
 // newID returns the name of a new backup: the job, the time, and six random digits. Two
 // runs within one second therefore have two names.
 func newID(job string, now time.Time) string {
-	return job + "_" + now.UTC().Format(stampLayout) + "_" + randomDigits()
-}
-
-// randomDigits returns six random hexadecimal digits.
-func randomDigits() string {
-	var random [3]byte
-	rand.Read(random[:])
-	return hex.EncodeToString(random[:])
+	return job + "_" + now.UTC().Format(server.Stamp) + "_" + server.RandomDigits()
 }
 
 var idForm = regexp.MustCompile(`^([a-z0-9][a-z0-9-]{0,62})_(\d{8}T\d{6}Z)_([0-9a-f]{6})$`)

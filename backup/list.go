@@ -8,6 +8,8 @@ import (
 	"sort"
 	"strings"
 	"time"
+
+	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
 // State says whether a listed backup can be used.
@@ -288,6 +290,6 @@ func idTime(id string) time.Time {
 	if parts == nil {
 		return time.Time{}
 	}
-	t, _ := time.Parse(stampLayout, parts[2]) // zero for a date that does not exist
+	t, _ := time.Parse(server.Stamp, parts[2]) // zero for a date that does not exist
 	return t
 }

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,12 +48,8 @@ func (p *Policy) validate() error {
 	if max(p.Days, p.Last, p.Daily, p.Weekly, p.Monthly, p.Yearly) == 0 {
 		p.Days = 30
 	}
-	if p.MinKeep == 0 {
-		p.MinKeep = 3
-	}
-	if p.Zone == nil {
-		p.Zone = time.Local
-	}
+	p.MinKeep = cmp.Or(p.MinKeep, 3)
+	p.Zone = cmp.Or(p.Zone, time.Local)
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,9 +67,7 @@ func newTargets(list []Target) ([]*target, error) {
 		case t.Timeout < 0:
 			return nil, fmt.Errorf("backup: the Timeout of the target %q is negative", t.Name)
 		}
-		if t.Timeout == 0 {
-			t.Timeout = 2 * time.Hour
-		}
+		t.Timeout = cmp.Or(t.Timeout, 2*time.Hour)
 		if err := t.Retention.validate(); err != nil {
 			return nil, fmt.Errorf("%w (target %s)", err, t.Name)
 		}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
 // copier brings one target up to date.
@@ -241,7 +243,7 @@ func (c *copier) artefact(ctx context.Context, local string, m *Manifest) error 
 		if err = c.prove(ctx, m); !errors.Is(err, errOther) {
 			return err
 		}
-		m.File = m.ID + "." + randomDigits() + strings.TrimPrefix(local, m.ID)
+		m.File = m.ID + "." + server.RandomDigits() + strings.TrimPrefix(local, m.ID)
 		err = c.send(ctx, local, m)
 	}
 	if err == nil && !c.opts.SkipVerify {

@@ -117,7 +117,7 @@ type restoreMark struct {
 func (j *Job) newMark(u UnfinishedRestore) *restoreMark {
 	u.Time, u.PID = j.now().UTC(), os.Getpid()
 	u.Host, _ = os.Hostname() // without a name only the time counts
-	u.file = markPrefix + j.name + "." + u.Time.Format(stampLayout) + "." + randomDigits() + markSuffix
+	u.file = markPrefix + j.name + "." + u.Time.Format(server.Stamp) + "." + server.RandomDigits() + markSuffix
 	return &restoreMark{job: j.atHome(), u: u, stop: func() {}}
 }
 

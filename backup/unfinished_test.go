@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/backup/internal/server"
 )
 
 // The names of the databases of an overwriting restore, of a killed one, and of a restore
@@ -93,7 +94,7 @@ func interrupted(t *testing.T, folder *Folder, u UnfinishedRestore) string {
 		u.Host, u.PID = host, 1<<30
 	}
 	u.Time = u.Seen
-	name := "restoring.pos." + randomDigits() + ".json"
+	name := "restoring.pos." + server.RandomDigits() + ".json"
 	data, err := seal(name, u, nil)
 	require.NoError(t, err)
 	path := filepath.Join(folder.Path(), name)

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -103,33 +104,18 @@ func (o *Options[V]) complete(name string, ttl time.Duration) error {
 			return fmt.Errorf("cache: %s: a duration is negative", name)
 		}
 	}
-	if o.Codec == nil {
-		o.Codec = Msgpack()
-	}
-	if o.MaxValue == 0 {
-		o.MaxValue = 1 << 20
-	}
-	if o.Jitter == 0 {
-		o.Jitter = 0.1
-	}
-	def := func(d *time.Duration, to time.Duration) {
-		if *d == 0 {
-			*d = to
-		}
-	}
-	def(&o.LocalTTL, math.MaxInt64)
-	def(&o.OutageTTL, 10*time.Second)
-	def(&o.NotFoundTTL, max(min(ttl/10, 30*time.Second), time.Millisecond))
-	def(&o.ThrottleFor, time.Second)
-	def(&o.LoadTimeout, 30*time.Second)
-	def(&o.LeaseWait, 10*time.Second)
-	def(&o.StoreTimeout, 700*time.Millisecond)
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
-	if o.Trace == nil {
-		o.Trace = &Trace{}
-	}
+	o.Codec = cmp.Or(o.Codec, Msgpack())
+	o.MaxValue = cmp.Or(o.MaxValue, 1<<20)
+	o.Jitter = cmp.Or(o.Jitter, 0.1)
+	o.LocalTTL = cmp.Or(o.LocalTTL, math.MaxInt64)
+	o.OutageTTL = cmp.Or(o.OutageTTL, 10*time.Second)
+	o.NotFoundTTL = cmp.Or(o.NotFoundTTL, max(min(ttl/10, 30*time.Second), time.Millisecond))
+	o.ThrottleFor = cmp.Or(o.ThrottleFor, time.Second)
+	o.LoadTimeout = cmp.Or(o.LoadTimeout, 30*time.Second)
+	o.LeaseWait = cmp.Or(o.LeaseWait, 10*time.Second)
+	o.StoreTimeout = cmp.Or(o.StoreTimeout, 700*time.Millisecond)
+	o.Logger = cmp.Or(o.Logger, slog.Default())
+	o.Trace = cmp.Or(o.Trace, &Trace{})
 	codec := o.Codec.Name()
 	switch {
 	case name == "":

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -56,7 +57,7 @@ func (r *Registry) AddBeat(name string, limit time.Duration) (*Beat, error) {
 func (r *Registry) SetBroken(cause error) {
 	text := ""
 	if cause != nil {
-		text = orDefault(r.scrub.error(cause), "broken")
+		text = cmp.Or(r.scrub.error(cause), "broken")
 	}
 	r.mu.Lock()
 	r.broken = text

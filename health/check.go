@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -138,26 +139,18 @@ func (c Check) normalized(o *Options) (Check, error) {
 		}
 	}
 	c.Groups = slices.Clone(c.Groups)
-	c.pace = min(orDefault(c.Interval, defaultInterval), defaultInterval)
+	c.pace = min(cmp.Or(c.Interval, defaultInterval), defaultInterval)
 	if c.Interval == 0 {
 		c.Interval = defaultInterval
 		if c.Critical || c.Ready {
 			c.Interval = promptInterval
 		}
 	}
-	c.FailAfter = orDefault(c.FailAfter, o.FailAfter)
-	c.RecoverAfter = orDefault(c.RecoverAfter, o.RecoverAfter)
-	c.Type = orDefault(c.Type, "component")
+	c.FailAfter = cmp.Or(c.FailAfter, o.FailAfter)
+	c.RecoverAfter = cmp.Or(c.RecoverAfter, o.RecoverAfter)
+	c.Type = cmp.Or(c.Type, "component")
 	c.DependsOn = slices.Clone(c.DependsOn)
 	return c, nil
-}
-
-func orDefault[T comparable](v, d T) T {
-	var zero T
-	if v == zero {
-		return d
-	}
-	return v
 }
 
 func validName(name string) error {

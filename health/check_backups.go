@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,13 +52,13 @@ func Backups(name string, list func(ctx context.Context) ([]Backup, error), opts
 	if opts != nil {
 		o = *opts
 	}
-	o.WarnAge = orDefault(o.WarnAge, 26*time.Hour)
-	o.FailAge = orDefault(o.FailAge, 50*time.Hour)
-	o.MinSize = orDefault(o.MinSize, 1<<10)
-	o.VerifyWithin = orDefault(o.VerifyWithin, 7*24*time.Hour)
+	o.WarnAge = cmp.Or(o.WarnAge, 26*time.Hour)
+	o.FailAge = cmp.Or(o.FailAge, 50*time.Hour)
+	o.MinSize = cmp.Or(o.MinSize, 1<<10)
+	o.VerifyWithin = cmp.Or(o.VerifyWithin, 7*24*time.Hour)
 	return Check{
 		Name: name, Type: "component", Shared: true,
-		Timeout: orDefault(o.Timeout, 10*time.Second), Interval: 5 * time.Minute,
+		Timeout: cmp.Or(o.Timeout, 10*time.Second), Interval: 5 * time.Minute,
 		Checker: &backupsCheck{list: list, opts: o},
 	}
 }

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -63,12 +64,12 @@ func Database(name string, db *sql.DB, opts *DatabaseOptions) Check {
 	if opts != nil {
 		o = *opts
 	}
-	o.SlowAfter = orDefault(o.SlowAfter, 500*time.Millisecond)
-	o.PoolWarn = orDefault(o.PoolWarn, 80)
-	o.ExhaustedFor = orDefault(o.ExhaustedFor, 2*time.Minute)
+	o.SlowAfter = cmp.Or(o.SlowAfter, 500*time.Millisecond)
+	o.PoolWarn = cmp.Or(o.PoolWarn, 80)
+	o.ExhaustedFor = cmp.Or(o.ExhaustedFor, 2*time.Minute)
 	return Check{
 		Name: name, Type: "datastore", Critical: true, Shared: true,
-		Timeout: orDefault(o.Timeout, 2*time.Second),
+		Timeout: cmp.Or(o.Timeout, 2*time.Second),
 		Checker: &databaseCheck{db: db, opts: o},
 	}
 }

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,10 +28,10 @@ func Gauge(name string, read func(ctx context.Context) (float64, error), opts *G
 	if opts != nil {
 		o = *opts
 	}
-	o.Measure = orDefault(o.Measure, "depth")
-	o.Unit = orDefault(o.Unit, "items")
+	o.Measure = cmp.Or(o.Measure, "depth")
+	o.Unit = cmp.Or(o.Unit, "items")
 	return Check{
-		Name: name, Type: "component", Timeout: orDefault(o.Timeout, 2*time.Second),
+		Name: name, Type: "component", Timeout: cmp.Or(o.Timeout, 2*time.Second),
 		Checker: &gaugeCheck{read: read, opts: o},
 	}
 }
@@ -46,8 +47,8 @@ func Goroutines(name string, opts *GaugeOptions) Check {
 	if o.Limits.None() {
 		o.Limits = Limits{Warn: 10_000, Fail: 100_000, Clear: 500}
 	}
-	o.Measure = orDefault(o.Measure, "count")
-	o.Unit = orDefault(o.Unit, "goroutines")
+	o.Measure = cmp.Or(o.Measure, "count")
+	o.Unit = cmp.Or(o.Unit, "goroutines")
 	c := Gauge(name, func(context.Context) (float64, error) { return float64(runtime.NumGoroutine()), nil }, &o)
 	c.Type = "system"
 	return c

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,7 +46,7 @@ func (h *Heartbeat) Validate() error {
 // again.
 func (r *Registry) heartbeat(ctx context.Context) {
 	h := r.opts.Heartbeat
-	ticker := time.NewTicker(orDefault(h.Interval, time.Minute))
+	ticker := time.NewTicker(cmp.Or(h.Interval, time.Minute))
 	defer ticker.Stop()
 	failing := false
 	for {

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -63,15 +64,11 @@ func (o *Options) normalized() (Options, error) {
 	if n.FailAfter < 0 || n.RecoverAfter < 0 || n.MaxConcurrent < 0 {
 		return n, fmt.Errorf("health: FailAfter, RecoverAfter and MaxConcurrent must not be negative")
 	}
-	n.FailAfter = orDefault(n.FailAfter, defaultFailAfter)
-	n.RecoverAfter = orDefault(n.RecoverAfter, defaultRecoverAfter)
-	n.MaxConcurrent = orDefault(n.MaxConcurrent, defaultMaxConcurrent)
-	if n.Logger == nil {
-		n.Logger = slog.Default()
-	}
-	if n.Trace == nil {
-		n.Trace = new(Trace)
-	}
+	n.FailAfter = cmp.Or(n.FailAfter, defaultFailAfter)
+	n.RecoverAfter = cmp.Or(n.RecoverAfter, defaultRecoverAfter)
+	n.MaxConcurrent = cmp.Or(n.MaxConcurrent, defaultMaxConcurrent)
+	n.Logger = cmp.Or(n.Logger, slog.Default())
+	n.Trace = cmp.Or(n.Trace, new(Trace))
 	return n, n.Heartbeat.Validate()
 }
 

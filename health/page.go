@@ -2,6 +2,7 @@ package health
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
@@ -103,7 +104,7 @@ func (r *Registry) servePage(w http.ResponseWriter, req *http.Request, query url
 	if name, ok := strings.CutPrefix(req.URL.Path, "/health/"); ok && name != "" { // the page of one check
 		d.Up = "../" + d.Up
 	}
-	service := orDefault(s.Service, hostname())
+	service := cmp.Or(s.Service, hostname())
 	d.Title = d.Word + " · " + service
 	d.Subtitle = append(d.Subtitle, service+pageDescription(s))
 	if s.Phase != Serving {

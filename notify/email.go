@@ -135,18 +135,12 @@ func NewEmail(addr, from string, to []string, opts *EmailOptions) (*Email, error
 	case e.opts.Timeout < 0:
 		return nil, errors.New("notify: EmailOptions.Timeout is negative")
 	}
-	if e.opts.Timeout == 0 {
-		e.opts.Timeout = 30 * time.Second
-	}
-	if e.opts.Hello == "" {
-		e.opts.Hello = e.domain()
-	}
+	e.opts.Timeout = cmp.Or(e.opts.Timeout, 30*time.Second)
+	e.opts.Hello = cmp.Or(e.opts.Hello, e.domain())
 	if strings.ContainsFunc(e.opts.Hello, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return nil, errors.New("notify: EmailOptions.Hello is not a host name")
 	}
-	if e.opts.Logger == nil {
-		e.opts.Logger = slog.Default()
-	}
+	e.opts.Logger = cmp.Or(e.opts.Logger, slog.Default())
 	return e, nil
 }
 

@@ -48,8 +48,12 @@ func (e *RequestError) Unwrap() error { return e.Kind }
 // WriteError responds to a request when reading its page failed. A [RequestError] is
 // written with its own status, as {"detail": "…"} or, in strict mode, as an RFC 9457
 // problem document. Any other error is a failure of the source: the response is a 500 with
-// a constant text. The client does not see such an error, so log it.
+// a constant text. The client does not see such an error, so log it. If the error is that of
+// a Write that has responded, WriteError does nothing.
 func WriteError(w http.ResponseWriter, err error) {
+	if errors.As(err, &web.Refused{}) {
+		return
+	}
 	e := &RequestError{Status: http.StatusInternalServerError, Detail: "The list could not be read."}
 	errors.As(err, &e)
 	var body any = map[string]string{"detail": e.Detail}

@@ -1,6 +1,7 @@
 package pagination
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -69,7 +70,7 @@ func NewLimitOffset(preset Preset, opts *LimitOffsetOptions) (*LimitOffset, erro
 		return nil, err
 	}
 	p := &LimitOffset{
-		preset: preset, limitParam: orDefault(o.LimitParam, "limit"), offsetParam: orDefault(o.OffsetParam, "offset"),
+		preset: preset, limitParam: cmp.Or(o.LimitParam, "limit"), offsetParam: cmp.Or(o.OffsetParam, "offset"),
 		maxOffset: o.MaxOffset, count: o.Count, strict: o.Strict, resource: o.Resource, scope: o.Scope, trace: o.Trace,
 	}
 	if p.limitParam == p.offsetParam {
@@ -183,7 +184,7 @@ func PaginateOffset[T any](r *http.Request, p *LimitOffset, source Lister[T]) (*
 		if p.scope != nil {
 			scope = p.scope(r)
 		}
-		return web.CountKey(orDefault(p.resource, r.URL.Path), scope, p.params.Filter(nil, links.Pairs))
+		return web.CountKey(cmp.Or(p.resource, r.URL.Path), scope, p.params.Filter(nil, links.Pairs))
 	})
 	if err == nil && !page.unpaginated {
 		page.links = links
@@ -283,11 +284,12 @@ func (p *OffsetPage[T]) offsetURL(offset int64) Link {
 }
 
 // Write responds 200 with the page as JSON, and with the headers of [Links].Headers. An
-// unpaginated list is written as a bare array.
+// unpaginated list is written as a bare array. If a row cannot be encoded, the response is
+// that of [WriteError]. Log the error.
 func (p *OffsetPage[T]) Write(w http.ResponseWriter) error {
 	web.WriteIgnored(w.Header(), p.Ignored)
 	if p.unpaginated {
-		return web.WriteJSON(w, p.Results)
+		return web.WriteJSON(w, p.Results, WriteError)
 	}
 	if p.pager != nil && p.pager.base.Headers {
 		h := web.HeaderLinks{First: string(p.offsetURL(0)), Prev: string(p.Previous), Next: string(p.Next)}
@@ -297,7 +299,7 @@ func (p *OffsetPage[T]) Write(w http.ResponseWriter) error {
 		h.Write(w.Header())
 		writeTotal(w.Header(), p.Count)
 	}
-	return web.WriteJSON(w, p)
+	return web.WriteJSON(w, p, WriteError)
 }
 
 // Window returns the links to the pages around this page, as [PageWindow] selects them. An

@@ -38,10 +38,11 @@ func (*False) UnmarshalJSON([]byte) error { return nil }
 
 // Write responds 200 with the page as JSON, and with the headers of [Links].Headers. Links
 // contain "&" and not its escape \u0026. An unpaginated list is written as a bare array.
+// If a row cannot be encoded, the response is that of [WriteError]. Log the error.
 func (p *Page[T]) Write(w http.ResponseWriter) error {
 	web.WriteIgnored(w.Header(), p.Ignored)
 	if p.unpaginated {
-		return web.WriteJSON(w, p.Results)
+		return web.WriteJSON(w, p.Results, WriteError)
 	}
 	if p.number != nil && p.number.base.Headers {
 		h := web.HeaderLinks{First: string(p.pageURL(1)), Prev: string(p.Previous), Next: string(p.Next)}
@@ -51,7 +52,7 @@ func (p *Page[T]) Write(w http.ResponseWriter) error {
 		h.Write(w.Header())
 		writeTotal(w.Header(), p.Count)
 	}
-	return web.WriteJSON(w, p)
+	return web.WriteJSON(w, p, WriteError)
 }
 
 // Window returns the links to the pages around this page, as [PageWindow] selects them. It

@@ -1,6 +1,7 @@
 package pagination
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -105,7 +106,7 @@ func NewPageNumber(preset Preset, opts *PageNumberOptions) (*PageNumber, error) 
 		return nil, err
 	}
 	p := &PageNumber{
-		preset: preset, pageParam: orDefault(o.PageParam, "page"), sizeParam: orDefault(o.SizeParam, "page_size"),
+		preset: preset, pageParam: cmp.Or(o.PageParam, "page"), sizeParam: cmp.Or(o.SizeParam, "page_size"),
 		count: o.Count, outOfRange: o.OutOfRange, maxPages: o.MaxPages, strict: o.Strict, lenient: o.LenientPage,
 		resource: o.Resource, scope: o.Scope, trace: o.Trace,
 	}
@@ -122,9 +123,7 @@ func NewPageNumber(preset Preset, opts *PageNumberOptions) (*PageNumber, error) 
 	if p.outOfRange > LastPage {
 		return nil, fmt.Errorf("pagination: OutOfRange is %d; it is NotFound, Empty or LastPage", p.outOfRange)
 	}
-	if p.maxPages == 0 {
-		p.maxPages = 10_000
-	}
+	p.maxPages = cmp.Or(p.maxPages, 10_000)
 	if p.strict && p.lenient {
 		return nil, errors.New("pagination: Strict rejects what LenientPage accepts: set one of them")
 	}
@@ -151,13 +150,6 @@ func (s Preset) most() int64 {
 		return int64(s.MaxSize)
 	}
 	return NoLimit - 1
-}
-
-func orDefault(s, def string) string {
-	if s == "" {
-		return def
-	}
-	return s
 }
 
 // PageRequest is the request of a client for a page.
@@ -292,7 +284,7 @@ func Read[T any](ctx context.Context, p *PageNumber, req PageRequest, source Lis
 		if p.strict {
 			return nil, p.sizeError()
 		}
-		req.Size, req.Ignored = int(p.preset.most()), append(slices.Clip(req.Ignored), orDefault(p.sizeParam, "page_size"))
+		req.Size, req.Ignored = int(p.preset.most()), append(slices.Clip(req.Ignored), cmp.Or(p.sizeParam, "page_size"))
 	}
 	page, _, err := readPage(ctx, p, req, source, func() string { return web.CountKey(p.resource, req.Scope, nil) })
 	return page, err
@@ -387,7 +379,7 @@ func (p *PageNumber) fill(ctx context.Context, key func() string, req PageReques
 	return nil
 }
 
-func (p *PageNumber) resourceOf(r *http.Request) string { return orDefault(p.resource, r.URL.Path) }
+func (p *PageNumber) resourceOf(r *http.Request) string { return cmp.Or(p.resource, r.URL.Path) }
 
 func (p *PageNumber) scopeOf(r *http.Request) string {
 	if p.scope == nil {

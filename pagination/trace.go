@@ -14,14 +14,14 @@ type Trace struct {
 
 // PageEvent describes a page that was read.
 type PageEvent struct {
-	Style    string        // "page", "limit" or "cursor"
-	Size     int           // requested rows, after default and maximum; 0 = all
-	Offset   int64         // rows before the page; 0 for cursors
-	Rows     int           // rows in the page
-	Total    Total         // Unknown for cursors
-	Duration time.Duration // count and rows together
-	Ignored  []string      // corrected, unknown and repeated parameters
-	Err      error         // the reason if there is no page, or nil
+	Style   string        // "page", "limit" or "cursor"
+	Size    int           // requested rows, after default and maximum; 0 = all
+	Offset  int64         // rows before the page; 0 for cursors
+	Rows    int           // rows in the page
+	Total   Total         // Unknown for cursors
+	Took    time.Duration // count and rows together
+	Ignored []string      // corrected, unknown and repeated parameters
+	Err     error         // the reason if there is no page, or nil
 }
 
 // begin records the start time of a page. The returned function is never nil.
@@ -31,7 +31,7 @@ func (t *Trace) begin(ctx context.Context, style string) func(PageEvent) {
 	}
 	start := time.Now()
 	return func(info PageEvent) {
-		info.Style, info.Duration = style, time.Since(start)
+		info.Style, info.Took = style, time.Since(start)
 		t.Page(ctx, info)
 	}
 }

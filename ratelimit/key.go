@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -100,8 +101,8 @@ func ByIP(opts *IPOptions) (KeyFunc, error) {
 		}
 		shared.header = textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(o.Header))
 	}
-	setDefault(&o.IPv6Prefix, 64)
-	setDefault(&o.IPv4Prefix, 32)
+	o.IPv6Prefix = cmp.Or(o.IPv6Prefix, 64)
+	o.IPv4Prefix = cmp.Or(o.IPv4Prefix, 32)
 	if o.IPv6Prefix < 32 || o.IPv6Prefix > 128 {
 		return nil, fmt.Errorf("ratelimit: IPv6Prefix %d is not between 32 and 128", o.IPv6Prefix)
 	}
@@ -131,13 +132,6 @@ func ByIP(opts *IPOptions) (KeyFunc, error) {
 		}
 		return addrKey(addr, o.IPv4Prefix, o.IPv6Prefix)
 	}, nil
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // local reports quickly whether a dotted address may be of this machine or network.

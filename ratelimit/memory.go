@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -54,15 +55,9 @@ func NewMemory(policy Policy, opts *Options) (*Memory, error) {
 	if o.MaxQueue < 0 {
 		return nil, fmt.Errorf("ratelimit: MaxQueue %d is negative", o.MaxQueue)
 	}
-	if o.MaxQueue == 0 {
-		o.MaxQueue = defaultMaxQueue
-	}
-	if o.MaxKeys == 0 {
-		o.MaxKeys = defaultMaxKeys
-	}
-	if o.NearLimit == 0 {
-		o.NearLimit = 0.8
-	}
+	o.MaxQueue = cmp.Or(o.MaxQueue, defaultMaxQueue)
+	o.MaxKeys = cmp.Or(o.MaxKeys, defaultMaxKeys)
+	o.NearLimit = cmp.Or(o.NearLimit, 0.8)
 	m := &Memory{
 		policy: policy, limitFunc: o.LimitFunc, trace: o.Trace, near: o.NearLimit, queue: o.MaxQueue,
 		base: time.Now(), id: lastMemory.Add(1),

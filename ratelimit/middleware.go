@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -84,9 +85,7 @@ func NewMiddleware(rules []Rule, opts *MiddlewareOptions) (*Middleware, error) {
 	}
 	m.fields.deltaReset = m.opts.DeltaReset
 	m.fields.pkSecret = m.opts.PartitionSecret
-	if m.opts.Logger == nil {
-		m.opts.Logger = slog.Default()
-	}
+	m.opts.Logger = cmp.Or(m.opts.Logger, slog.Default())
 	if err := validRules("ratelimit", rules); err != nil {
 		return nil, err
 	}

@@ -135,9 +135,7 @@ func Run(ctx context.Context, args []string, open OpenFunc, opts *Options) int {
 	if opts != nil {
 		c.Options = *opts
 	}
-	if c.Name == "" {
-		c.Name = "backup"
-	}
+	c.Name = cmp.Or(c.Name, "backup")
 	if c.Stdout == nil {
 		c.Stdout = os.Stdout
 	}

@@ -10,6 +10,7 @@
 package backupnotify
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -110,15 +111,9 @@ func New(job string, next notify.Notifier, opts *Options) (*Notices, error) {
 	if n.opts.RemindAfter < 0 || n.opts.MaxAge < 0 {
 		return nil, errors.New("backupnotify: Options has a negative time")
 	}
-	if n.opts.RemindAfter == 0 {
-		n.opts.RemindAfter = defaultRemind
-	}
-	if n.opts.MaxAge == 0 {
-		n.opts.MaxAge = defaultMaxAge
-	}
-	if n.opts.Logger == nil {
-		n.opts.Logger = slog.Default()
-	}
+	n.opts.RemindAfter = cmp.Or(n.opts.RemindAfter, defaultRemind)
+	n.opts.MaxAge = cmp.Or(n.opts.MaxAge, defaultMaxAge)
+	n.opts.Logger = cmp.Or(n.opts.Logger, slog.Default())
 	var begin []byte
 	if last := n.opts.Last; last != nil && !last.OK {
 		// The time is old enough for a new message.

@@ -3,6 +3,7 @@
 package bundle
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,9 +89,7 @@ func NewEach(o Options) (*Source, error) {
 	if o.List == nil || o.Open == nil {
 		return nil, errors.New("backup: bundle.NewEach needs List and Open")
 	}
-	if o.Database == "" {
-		o.Database = "all"
-	}
+	o.Database = cmp.Or(o.Database, "all")
 	return &Source{opts: o}, nil
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/mainstay-go/mainstay/backup/files"
 )
 
-// What people have uploaded, without the thumbnails, which can be made anew.
+// A folder of uploads, without the thumbnails, which the service can make again.
 func ExampleNew() {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {

@@ -3,6 +3,7 @@
 package mysql
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -69,12 +70,8 @@ func open(db *sql.DB, database string, opts *Options) (*Source, error) {
 	case m.opts.LockWait < 0 || m.opts.QueryTimeout < 0:
 		return nil, errors.New("backup: mysql.Options has a negative time")
 	}
-	if m.opts.LockWait == 0 {
-		m.opts.LockWait = 20 * time.Second
-	}
-	if m.opts.QueryTimeout == 0 {
-		m.opts.QueryTimeout = 30 * time.Second
-	}
+	m.opts.LockWait = cmp.Or(m.opts.LockWait, 20*time.Second)
+	m.opts.QueryTimeout = cmp.Or(m.opts.QueryTimeout, 30*time.Second)
 	return m, nil
 }
 

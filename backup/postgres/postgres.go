@@ -2,6 +2,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	sqldriver "database/sql/driver"
@@ -68,12 +69,8 @@ func New(db *sql.DB, url string, opts *Options) (*Source, error) {
 	if p.opts.LockWait < 0 || p.opts.QueryTimeout < 0 {
 		return nil, errors.New("backup: Options has a negative time")
 	}
-	if p.opts.LockWait == 0 {
-		p.opts.LockWait = 20 * time.Second
-	}
-	if p.opts.QueryTimeout == 0 {
-		p.opts.QueryTimeout = 30 * time.Second
-	}
+	p.opts.LockWait = cmp.Or(p.opts.LockWait, 20*time.Second)
+	p.opts.QueryTimeout = cmp.Or(p.opts.QueryTimeout, 30*time.Second)
 	return p, nil
 }
 

@@ -1,6 +1,6 @@
 // Package schedule makes one good backup a day. It contains a daily time that handles clock
-// changes, a scheduler for a permanent process, and configuration texts for the schedulers
-// of hosts.
+// changes, and a scheduler for a permanent process. Package hostschedule is for a process that
+// the scheduler of the host starts.
 package schedule
 
 import (

@@ -49,19 +49,3 @@ func ExampleScheduler() {
 	// backing up
 	// <nil>
 }
-
-func ExampleHostJob() {
-	job := schedule.HostJob{
-		Name:    "pos-backup",
-		Command: []string{"/usr/local/bin/pos", "backup", "--compress", "--keep-days=30", "--notify"},
-		Cadence: schedule.HostDaily(4, 0),
-	}
-	line, err := job.Crontab()
-	if err != nil {
-		panic(err)
-	}
-	fmt.Print(line)
-	// Output:
-	// # pos-backup
-	// 0 4 * * * /usr/local/bin/pos backup --compress --keep-days=30 --notify
-}

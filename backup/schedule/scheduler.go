@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -109,21 +110,11 @@ func New(when Daily, job func(ctx context.Context) error, opts *Options) (*Sched
 	if o.RetryDelay < 0 || o.Timeout < 0 {
 		return nil, errors.New("backup: schedule.Options has a negative RetryDelay or Timeout")
 	}
-	if o.Jitter == 0 {
-		o.Jitter = 2 * time.Minute
-	}
-	if o.Retries == 0 {
-		o.Retries = 3
-	}
-	if o.RetryDelay == 0 {
-		o.RetryDelay = 15 * time.Minute
-	}
-	if o.Timeout == 0 {
-		o.Timeout = 6 * time.Hour
-	}
-	if s.log = o.Logger; s.log == nil {
-		s.log = slog.Default()
-	}
+	o.Jitter = cmp.Or(o.Jitter, 2*time.Minute)
+	o.Retries = cmp.Or(o.Retries, 3)
+	o.RetryDelay = cmp.Or(o.RetryDelay, 15*time.Minute)
+	o.Timeout = cmp.Or(o.Timeout, 6*time.Hour)
+	s.log = cmp.Or(o.Logger, slog.Default())
 	return s, nil
 }
 

@@ -14,6 +14,7 @@
 package rediscache
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -101,15 +102,15 @@ func New(client redis.UniversalClient, opts *Options) (*Store, error) {
 		s.opts = *opts
 	}
 	o := &s.opts
-	def(&o.Prefix, "cache:")
-	def(&o.Timeout, 700*time.Millisecond)
-	def(&o.MaxValue, 1<<20)
-	def(&o.LocalLimit, 30*time.Second)
-	def(&o.OfflineLimit, 2*time.Second)
-	def(&o.LogLength, 50_000)
-	def(&o.MaxPending, 100_000)
-	def(&o.Logger, slog.Default())
-	def(&o.Trace, &Trace{})
+	o.Prefix = cmp.Or(o.Prefix, "cache:")
+	o.Timeout = cmp.Or(o.Timeout, 700*time.Millisecond)
+	o.MaxValue = cmp.Or(o.MaxValue, 1<<20)
+	o.LocalLimit = cmp.Or(o.LocalLimit, 30*time.Second)
+	o.OfflineLimit = cmp.Or(o.OfflineLimit, 2*time.Second)
+	o.LogLength = cmp.Or(o.LogLength, 50_000)
+	o.MaxPending = cmp.Or(o.MaxPending, 100_000)
+	o.Logger = cmp.Or(o.Logger, slog.Default())
+	o.Trace = cmp.Or(o.Trace, &Trace{})
 	switch {
 	case client == nil:
 		return nil, errors.New("rediscache: New needs a client")
@@ -134,13 +135,6 @@ func New(client redis.UniversalClient, opts *Options) (*Store, error) {
 	s.pending = pending{max: o.MaxPending, writes: map[target]uint64{}}
 	s.log = newLog(s)
 	return s, nil
-}
-
-func def[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // refused returns an error for a client that may read an old value after a write.

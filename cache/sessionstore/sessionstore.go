@@ -9,6 +9,7 @@
 package sessionstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -65,15 +66,9 @@ func New(client redis.UniversalClient, opts *Options) (*Store, error) {
 	if opts != nil {
 		s.opts = *opts
 	}
-	if s.opts.Prefix == "" {
-		s.opts.Prefix = "session:"
-	}
-	if s.opts.Idle == 0 {
-		s.opts.Idle = 12 * time.Hour
-	}
-	if s.opts.Timeout == 0 {
-		s.opts.Timeout = 500 * time.Millisecond
-	}
+	s.opts.Prefix = cmp.Or(s.opts.Prefix, "session:")
+	s.opts.Idle = cmp.Or(s.opts.Idle, 12*time.Hour)
+	s.opts.Timeout = cmp.Or(s.opts.Timeout, 500*time.Millisecond)
 	switch {
 	case client == nil:
 		return nil, errors.New("sessionstore: New needs a client")

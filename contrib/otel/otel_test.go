@@ -158,7 +158,7 @@ func TestRedis(t *testing.T) {
 	require.NoError(t, err)
 	hooks.Failed(t.Context(), redislimit.FailedEvent{Err: io.EOF})
 	hooks.Down(t.Context(), redislimit.FailedEvent{Err: io.EOF})
-	hooks.Up(t.Context())
+	hooks.Up(t.Context(), redislimit.UpEvent{})
 	points := r.points(t)
 	assert.EqualValues(t, 1, points["mainstay.ratelimit.redis.errors{error.type=*errors.errorString}"])
 	for _, state := range []string{"down", "up"} {

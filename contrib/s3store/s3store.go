@@ -4,6 +4,7 @@ package s3store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -79,15 +80,9 @@ func New(client *minio.Client, bucket string, opts *Options) (*Store, error) {
 	if prefix := strings.Trim(o.Prefix, "/"); prefix != "" {
 		s.prefix = prefix + "/"
 	}
-	if o.PartSize == 0 {
-		o.PartSize = 16 << 20
-	}
-	if o.Timeout == 0 {
-		o.Timeout = 30 * time.Second
-	}
-	if o.Stall == 0 {
-		o.Stall = 2 * time.Minute
-	}
+	o.PartSize = cmp.Or(o.PartSize, 16<<20)
+	o.Timeout = cmp.Or(o.Timeout, 30*time.Second)
+	o.Stall = cmp.Or(o.Stall, 2*time.Minute)
 	return s, nil
 }
 

@@ -119,7 +119,9 @@ func newService(db *sql.DB, data string) (*health.Registry, *schedule.Scheduler,
 			pagination.WriteError(w, err)
 			return
 		}
-		_ = page.Write(w) // an error means that the client disconnected
+		if err := page.Write(w); err != nil {
+			slog.Warn("a page was not written", "error", err)
+		}
 	})))
 	mux.Handle("/", checks.Handler())
 	return checks, nightly, mux, nil

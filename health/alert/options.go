@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,7 +97,7 @@ type Options struct {
 // alerter and must return quickly. A hook that panics is logged.
 type Trace struct {
 	// Delivery is called after each attempt.
-	Delivery func(ctx context.Context, e DeliveryEvent)
+	Delivery func(context.Context, DeliveryEvent)
 }
 
 // DeliveryEvent is one attempt to deliver a message.
@@ -126,32 +127,26 @@ func (o *Options) normalized(reg *health.Registry) (Options, error) {
 	if n.Service == "" {
 		n.Service = reg.Snapshot().Service
 	}
-	n.Service = orDefault(n.Service, host)
-	n.Instance = orDefault(n.Instance, host)
-	n.Language = orDefault(n.Language, "en")
-	n.MinStatus = orDefault(n.MinStatus, health.Warn)
-	n.GroupWait = orDefault(n.GroupWait, 30*time.Second)
-	n.GroupInterval = orDefault(n.GroupInterval, 5*time.Minute)
-	n.MaxPerHour = orDefault(n.MaxPerHour, 20)
-	n.SendTimeout = orDefault(n.SendTimeout, 30*time.Second)
+	n.Service = cmp.Or(n.Service, host)
+	n.Instance = cmp.Or(n.Instance, host)
+	n.Language = cmp.Or(n.Language, "en")
+	n.MinStatus = cmp.Or(n.MinStatus, health.Warn)
+	n.GroupWait = cmp.Or(n.GroupWait, 30*time.Second)
+	n.GroupInterval = cmp.Or(n.GroupInterval, 5*time.Minute)
+	n.MaxPerHour = cmp.Or(n.MaxPerHour, 20)
+	n.SendTimeout = cmp.Or(n.SendTimeout, 30*time.Second)
 	if n.Reminders == nil {
 		n.Reminders = []time.Duration{time.Hour, 4 * time.Hour, 24 * time.Hour}
 	}
 	if n.Retries == nil {
 		n.Retries = []time.Duration{30 * time.Second, 2 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour}
 	}
-	if n.Location == nil {
-		n.Location = time.Local
-	}
+	n.Location = cmp.Or(n.Location, time.Local)
 	if n.Store == nil {
 		n.Store = Memory()
 	}
-	if n.Trace == nil {
-		n.Trace = new(Trace)
-	}
-	if n.Logger == nil {
-		n.Logger = slog.Default()
-	}
+	n.Trace = cmp.Or(n.Trace, new(Trace))
+	n.Logger = cmp.Or(n.Logger, slog.Default())
 	return n, n.validate()
 }
 
@@ -192,14 +187,6 @@ func (o *Options) validate() error {
 	var err error
 	o.Windows, err = ready(o.Windows, o.Location)
 	return err
-}
-
-func orDefault[T comparable](v, d T) T {
-	var zero T
-	if v == zero {
-		return d
-	}
-	return v
 }
 
 func growing(reminders []time.Duration) error {

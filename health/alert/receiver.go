@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"strings"
@@ -117,7 +118,7 @@ func (r *receiver) normalize(o *Options) (err error) {
 	if r.Notifier == nil {
 		return wrong("has no Notifier")
 	}
-	r.MinLevel = orDefault(r.MinLevel, notify.Warning)
+	r.MinLevel = cmp.Or(r.MinLevel, notify.Warning)
 	if r.MinLevel != notify.Warning && r.MinLevel != notify.Critical {
 		return wrong("MinLevel %v: use notify.Warning or notify.Critical", r.MinLevel)
 	}
@@ -138,9 +139,9 @@ func (r *receiver) normalize(o *Options) (err error) {
 	if err := growing(r.Reminders); err != nil {
 		return err
 	}
-	if r.words, err = wordsOf(orDefault(r.Language, o.Language)); err != nil {
+	if r.words, err = wordsOf(cmp.Or(r.Language, o.Language)); err != nil {
 		return err
 	}
-	r.texts, err = parseTexts(orDefault(r.Templates, o.Templates))
+	r.texts, err = parseTexts(cmp.Or(r.Templates, o.Templates))
 	return err
 }

@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,7 +103,7 @@ func newLab(t testing.TB, o Options, box *inbox, checks ...health.Check) *lab {
 		c.Checker = health.CheckerFunc(func(context.Context) health.Result {
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			s := orDefault(l.state[name], health.Pass)
+			s := cmp.Or(l.state[name], health.Pass)
 			if s == health.Pass {
 				return health.Passed("")
 			}
@@ -113,7 +114,7 @@ func newLab(t testing.TB, o Options, box *inbox, checks ...health.Check) *lab {
 	if l.reg, err = health.New(checks, &health.Options{Logger: quiet, Service: "pos"}); err != nil {
 		t.Fatal(err)
 	}
-	o.Logger, o.Location = orDefault(o.Logger, quiet), time.UTC
+	o.Logger, o.Location = cmp.Or(o.Logger, quiet), time.UTC
 	if l.Alerter, err = New(l.reg, box, &o); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package healthcli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -63,7 +64,7 @@ type flags struct {
 
 func (c *Command) parse(args []string, out io.Writer) (flags, error) {
 	var f flags
-	set := flag.NewFlagSet(orDefault(c.Name, "health"), flag.ContinueOnError)
+	set := flag.NewFlagSet(cmp.Or(c.Name, "health"), flag.ContinueOnError)
 	set.SetOutput(io.Discard)
 	set.BoolVar(&f.notify, "notify", false, "send messages about problems, after re-runs have confirmed them, and about their end")
 	set.BoolVar(&f.testNotify, "test-notify", false, "send a test message and do nothing else")
@@ -107,11 +108,11 @@ func (c *Command) parse(args []string, out io.Writer) (flags, error) {
 func (c *Command) Run(ctx context.Context, args []string) int {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stdout, stderr := orDefault(c.Stdout, io.Writer(os.Stdout)), orDefault(c.Stderr, io.Writer(os.Stderr))
+	stdout, stderr := cmp.Or(c.Stdout, io.Writer(os.Stdout)), cmp.Or(c.Stderr, io.Writer(os.Stderr))
 	code, err := c.run(ctx, args, stdout)
 	if err != nil {
 		// cron mails this text. The error of a malformed database URL quotes the URL.
-		fmt.Fprintf(stderr, "%s: %s\n", orDefault(c.Name, "health"), health.Scrub(err.Error()))
+		fmt.Fprintf(stderr, "%s: %s\n", cmp.Or(c.Name, "health"), health.Scrub(err.Error()))
 	}
 	return code
 }
@@ -287,16 +288,8 @@ func (c *Command) test(ctx context.Context, f flags) (int, error) {
 	if err != nil {
 		host = "unknown host"
 	}
-	if err := notify.Test(ctx, channel, orDefault(c.Alert.Service, host)); err != nil {
+	if err := notify.Test(ctx, channel, cmp.Or(c.Alert.Service, host)); err != nil {
 		return NoResult, err
 	}
 	return Pass, nil
-}
-
-func orDefault[T comparable](v, d T) T {
-	var zero T
-	if v == zero {
-		return d
-	}
-	return v
 }

@@ -5,7 +5,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/mainstay-go/mainstay/internal/hostschedule"
+	"github.com/mainstay-go/mainstay/hostschedule"
 )
 
 // Schedule writes instructions to run a health command once an hour with the scheduler

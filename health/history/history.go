@@ -14,6 +14,7 @@
 package history
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -122,12 +123,8 @@ func New(reg *health.Registry, store Store, opts *Options) (*History, error) {
 	if o.SaveEvery < 0 || o.Keep < 0 || o.Keep > defaultKeep {
 		return nil, fmt.Errorf("history: SaveEvery %v and Keep %v: use positive times, and 90 days at most", o.SaveEvery, o.Keep)
 	}
-	if o.SaveEvery == 0 {
-		o.SaveEvery = time.Minute
-	}
-	if o.Keep == 0 {
-		o.Keep = defaultKeep
-	}
+	o.SaveEvery = cmp.Or(o.SaveEvery, time.Minute)
+	o.Keep = cmp.Or(o.Keep, defaultKeep)
 	if o.Password != "" && len(o.Password) < 8 {
 		return nil, errors.New("history: the Password has less than 8 characters")
 	}
@@ -141,15 +138,11 @@ func New(reg *health.Registry, store Store, opts *Options) (*History, error) {
 	if n := len(o.PasswordHash); n != 0 && n != sha256.Size {
 		return nil, fmt.Errorf("history: PasswordHash has %d bytes, and a SHA-256 has 32", n)
 	}
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
+	o.Logger = cmp.Or(o.Logger, slog.Default())
 	if o.Title == "" {
 		o.Title = reg.Snapshot().Service
 	}
-	if o.Title == "" {
-		o.Title = o.Instance
-	}
+	o.Title = cmp.Or(o.Title, o.Instance)
 	h := &History{
 		reg: reg, store: store, opts: o, log: o.Logger, key: cookieKey(o.PasswordHash), born: time.Now(),
 		days: map[dayKey]*day{}, dirty: map[string]bool{}, seen: map[string]now{},

@@ -1,6 +1,7 @@
 package hostcheck
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -49,14 +50,14 @@ func CPU(name string, opts *CPUOptions) health.Check {
 	if opts != nil {
 		o = *opts
 	}
-	setDefault(&o.Timeout, 2*time.Second)
-	setDefault(&o.Window, 20*time.Minute)
-	setDefault(&o.WarnPercent, 90)
-	setDefault(&o.FailPercent, 97)
-	setDefault(&o.WarnThrottled, 65)
-	setDefault(&o.WarnLoad, 2)
-	setDefault(&o.FailLoad, 4)
-	setDefault(&o.WarnPressure, 60)
+	o.Timeout = cmp.Or(o.Timeout, 2*time.Second)
+	o.Window = cmp.Or(o.Window, 20*time.Minute)
+	o.WarnPercent = cmp.Or(o.WarnPercent, 90)
+	o.FailPercent = cmp.Or(o.FailPercent, 97)
+	o.WarnThrottled = cmp.Or(o.WarnThrottled, 65)
+	o.WarnLoad = cmp.Or(o.WarnLoad, 2)
+	o.FailLoad = cmp.Or(o.FailLoad, 4)
+	o.WarnPressure = cmp.Or(o.WarnPressure, 60)
 	if o.Probe == nil {
 		o.Probe = Host()
 	}

@@ -1,6 +1,7 @@
 package hostcheck
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,28 +50,21 @@ func Disk(name, path string, opts *DiskOptions) health.Check {
 	if opts != nil {
 		o = *opts
 	}
-	setDefault(&o.Timeout, 2*time.Second)
-	setDefault(&o.WarnPercent, 80)
-	setDefault(&o.FailPercent, 90)
-	setDefault(&o.WarnFree, 5*gib)
-	setDefault(&o.FailFree, 1*gib)
-	setDefault(&o.WarnInodes, 80)
-	setDefault(&o.FailInodes, 90)
-	setDefault(&o.FullWithin, 24*time.Hour)
-	setDefault(&o.FullFrom, 60)
+	o.Timeout = cmp.Or(o.Timeout, 2*time.Second)
+	o.WarnPercent = cmp.Or(o.WarnPercent, 80)
+	o.FailPercent = cmp.Or(o.FailPercent, 90)
+	o.WarnFree = cmp.Or(o.WarnFree, 5*gib)
+	o.FailFree = cmp.Or(o.FailFree, 1*gib)
+	o.WarnInodes = cmp.Or(o.WarnInodes, 80)
+	o.FailInodes = cmp.Or(o.FailInodes, 90)
+	o.FullWithin = cmp.Or(o.FullWithin, 24*time.Hour)
+	o.FullFrom = cmp.Or(o.FullFrom, 60)
 	if o.Probe == nil {
 		o.Probe = Host()
 	}
 	return health.Check{
 		Name: name, Type: "system", Timeout: o.Timeout,
 		Checker: &diskCheck{path: path, opts: o},
-	}
-}
-
-func setDefault[T comparable](v *T, d T) {
-	var zero T
-	if *v == zero {
-		*v = d
 	}
 }
 

@@ -1,6 +1,7 @@
 package hostcheck
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -26,9 +27,9 @@ func Files(name string, opts *FilesOptions) health.Check {
 	if opts != nil {
 		o = *opts
 	}
-	setDefault(&o.Timeout, 2*time.Second)
-	setDefault(&o.WarnPercent, 80)
-	setDefault(&o.FailPercent, 95)
+	o.Timeout = cmp.Or(o.Timeout, 2*time.Second)
+	o.WarnPercent = cmp.Or(o.WarnPercent, 80)
+	o.FailPercent = cmp.Or(o.FailPercent, 95)
 	if o.Probe == nil {
 		o.Probe = Host()
 	}

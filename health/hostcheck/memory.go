@@ -1,6 +1,7 @@
 package hostcheck
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -39,12 +40,12 @@ func Memory(name string, opts *MemoryOptions) health.Check {
 	if opts != nil {
 		o = *opts
 	}
-	setDefault(&o.Timeout, 2*time.Second)
-	setDefault(&o.Window, 10*time.Minute)
-	setDefault(&o.WarnPercent, 85)
-	setDefault(&o.FailPercent, 95)
-	setDefault(&o.WarnPressure, 20)
-	setDefault(&o.KillHold, 30*time.Minute)
+	o.Timeout = cmp.Or(o.Timeout, 2*time.Second)
+	o.Window = cmp.Or(o.Window, 10*time.Minute)
+	o.WarnPercent = cmp.Or(o.WarnPercent, 85)
+	o.FailPercent = cmp.Or(o.FailPercent, 95)
+	o.WarnPressure = cmp.Or(o.WarnPressure, 20)
+	o.KillHold = cmp.Or(o.KillHold, 30*time.Minute)
 	if o.Probe == nil {
 		o.Probe = Host()
 	}

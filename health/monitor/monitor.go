@@ -17,6 +17,7 @@
 package monitor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -120,18 +121,12 @@ func (o *Options) fill() error {
 		}
 		o.Store = store
 	}
-	if o.History.Instance == "" {
-		o.History.Instance = o.Alert.Instance
-	}
+	o.History.Instance = cmp.Or(o.History.Instance, o.Alert.Instance)
 	if o.History.Authorize == nil {
 		o.History.Authorize = o.Health.Authorize
 	}
-	if o.Alert.Logger == nil {
-		o.Alert.Logger = o.Health.Logger
-	}
-	if o.History.Logger == nil {
-		o.History.Logger = o.Health.Logger
-	}
+	o.Alert.Logger = cmp.Or(o.Alert.Logger, o.Health.Logger)
+	o.History.Logger = cmp.Or(o.History.Logger, o.Health.Logger)
 	o.Health.Secrets = append(o.Health.Secrets[:len(o.Health.Secrets):len(o.Health.Secrets)], o.History.Password)
 	return o.link()
 }

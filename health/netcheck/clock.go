@@ -1,6 +1,7 @@
 package netcheck
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -30,10 +31,10 @@ func Clock(name string, reference func(ctx context.Context) (time.Time, error), 
 	if opts != nil {
 		o = *opts
 	}
-	o.WarnOff = orDefault(o.WarnOff, time.Second)
-	o.FailOff = orDefault(o.FailOff, 5*time.Second)
+	o.WarnOff = cmp.Or(o.WarnOff, time.Second)
+	o.FailOff = cmp.Or(o.FailOff, 5*time.Second)
 	return health.Check{
-		Name: name, Type: "system", Timeout: orDefault(o.Timeout, 5*time.Second), Interval: 10 * time.Minute,
+		Name: name, Type: "system", Timeout: cmp.Or(o.Timeout, 5*time.Second), Interval: 10 * time.Minute,
 		Checker: &clockCheck{reference: reference, opts: o},
 	}
 }

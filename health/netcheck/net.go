@@ -3,6 +3,7 @@
 package netcheck
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,8 +31,8 @@ func (o *NetOptions) normalized() NetOptions {
 	if o != nil {
 		n = *o
 	}
-	n.Timeout = orDefault(n.Timeout, 5*time.Second)
-	n.SlowAfter = orDefault(n.SlowAfter, time.Second)
+	n.Timeout = cmp.Or(n.Timeout, 5*time.Second)
+	n.SlowAfter = cmp.Or(n.SlowAfter, time.Second)
 	return n
 }
 
@@ -197,11 +198,3 @@ func DNS(name, host string, opts *DNSOptions) health.Check {
 }
 
 func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-
-func orDefault[T comparable](v, d T) T {
-	var zero T
-	if v == zero {
-		return d
-	}
-	return v
-}

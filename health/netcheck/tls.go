@@ -2,6 +2,7 @@ package netcheck
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -37,9 +38,9 @@ func (o *TLSOptions) normalized() TLSOptions {
 	if o != nil {
 		n = *o
 	}
-	n.Timeout = orDefault(n.Timeout, 5*time.Second)
-	n.WarnBefore = orDefault(n.WarnBefore, 21*day)
-	n.FailBefore = orDefault(n.FailBefore, 3*day)
+	n.Timeout = cmp.Or(n.Timeout, 5*time.Second)
+	n.WarnBefore = cmp.Or(n.WarnBefore, 21*day)
+	n.FailBefore = cmp.Or(n.FailBefore, 3*day)
 	return n
 }
 
@@ -60,7 +61,7 @@ func TLS(name, address string, opts *TLSOptions) health.Check {
 		if config == nil {
 			config = &tls.Config{}
 		}
-		config.ServerName = orDefault(config.ServerName, host)
+		config.ServerName = cmp.Or(config.ServerName, host)
 		conn := tls.Client(raw, config)
 		if err := conn.HandshakeContext(ctx); err != nil {
 			var refused *tls.CertificateVerificationError

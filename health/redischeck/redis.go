@@ -2,6 +2,7 @@
 package redischeck
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,15 +45,9 @@ func New(name string, client redis.UniversalClient, opts *Options) health.Check 
 	if opts != nil {
 		o = *opts
 	}
-	if o.Timeout == 0 {
-		o.Timeout = 2 * time.Second
-	}
-	if o.SlowAfter == 0 {
-		o.SlowAfter = 100 * time.Millisecond
-	}
-	if o.MemoryPercent == 0 {
-		o.MemoryPercent = 90
-	}
+	o.Timeout = cmp.Or(o.Timeout, 2*time.Second)
+	o.SlowAfter = cmp.Or(o.SlowAfter, 100*time.Millisecond)
+	o.MemoryPercent = cmp.Or(o.MemoryPercent, 90)
 	c := &check{client: client, opts: o}
 	if ring, ok := client.(ringer); ok {
 		c.shards.ring(context.Background(), ring) // while none of them counts as down

@@ -2,6 +2,7 @@ package export
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"io"
 	"iter"
@@ -25,9 +26,7 @@ func WriteCSV[T any](w io.Writer, columns []Column[T], rows iter.Seq2[T, error],
 	if opts != nil {
 		o = *opts
 	}
-	if o.Delimiter == 0 {
-		o.Delimiter = ','
-	}
+	o.Delimiter = cmp.Or(o.Delimiter, ',')
 	if strings.ContainsRune("\"\r\n", o.Delimiter) || !utf8.ValidRune(o.Delimiter) {
 		return 0, errors.New("export: the delimiter must not be a quote or a line break")
 	}

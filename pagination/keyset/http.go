@@ -27,6 +27,7 @@ type Page[T any] struct {
 }
 
 // Write writes status 200 and the page as JSON, with the headers of pagination.Links.Headers.
+// If a row cannot be encoded, the response is that of [pagination.WriteError]. Log the error.
 func (p *Page[T]) Write(w http.ResponseWriter) error {
 	web.WriteIgnored(w.Header(), p.Ignored)
 	if p.headers {
@@ -35,7 +36,7 @@ func (p *Page[T]) Write(w http.ResponseWriter) error {
 		}
 		web.HeaderLinks{First: p.first, Prev: string(p.Previous), Next: string(p.Next), Last: p.last}.Write(w.Header())
 	}
-	return web.WriteJSON(w, p)
+	return web.WriteJSON(w, p, pagination.WriteError)
 }
 
 // Paginate reads the requested page. "?cursor=last" is the last page. The error is a
@@ -56,7 +57,7 @@ func (k *Keyset[T]) paginate(r *http.Request, source Seeker[T], only *filter[T])
 		return web.CountKey(k.resource, k.tenant(r), k.params.Filter(nil, links.Pairs))
 	})
 	if k.trace != nil && k.trace.Page != nil {
-		e := pagination.PageEvent{Style: "cursor", Size: p.size, Total: pagination.Total{Precision: pagination.Unknown}, Duration: time.Since(start), Ignored: p.ignored, Err: err}
+		e := pagination.PageEvent{Style: "cursor", Size: p.size, Total: pagination.Total{Precision: pagination.Unknown}, Took: time.Since(start), Ignored: p.ignored, Err: err}
 		if err == nil {
 			e.Rows, e.Total = len(found.Rows), found.Total
 		}

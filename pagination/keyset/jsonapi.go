@@ -48,9 +48,10 @@ type Document[T any] struct {
 	} `json:"meta"`
 }
 
-// Write writes status 200 and the document with the media type of the profile.
+// Write writes status 200 and the document with the media type of the profile. If a row
+// cannot be encoded, the response is that of [WriteJSONAPIError]. Log the error.
 func (d *Document[T]) Write(w http.ResponseWriter) error {
-	return web.WriteAs(w, jsonAPIType, d)
+	return web.WriteAs(w, jsonAPIType, d, WriteJSONAPIError)
 }
 
 // JSONAPI reads the page requested by page[size], page[after], page[before] and sort. Both
@@ -197,6 +198,9 @@ func (k *Keyset[T]) document(conn *Connection[T], args ConnectionArgs) *Document
 // WriteJSONAPIError writes an error of [Keyset.JSONAPI] as an error document. An error that
 // is not a [pagination.RequestError] is a 500 with a constant text, so log it.
 func WriteJSONAPIError(w http.ResponseWriter, err error) {
+	if errors.As(err, &web.Refused{}) {
+		return
+	}
 	e := &pagination.RequestError{Status: http.StatusInternalServerError, Detail: "The list could not be read."}
 	errors.As(err, &e)
 	type parameter struct {

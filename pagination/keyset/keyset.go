@@ -1,6 +1,7 @@
 package keyset
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -128,12 +129,9 @@ func New[T any](resource string, preset pagination.Preset, cursors *Cursors, col
 	k := &Keyset[T]{
 		resource: resource, preset: preset, cursors: cursors,
 		columns: make(map[string]Column[T], len(columns)), tie: o.TieBreak,
-		cursorParam: orDefault(o.CursorParam, "cursor"), sizeParam: offered(o.SizeParam, "page_size"),
+		cursorParam: cmp.Or(o.CursorParam, "cursor"), sizeParam: offered(o.SizeParam, "page_size"),
 		orderingParam: offered(o.OrderingParam, "ordering"),
-		scope:         o.Scope, count: count, counted: o.Count != nil, strict: o.Strict, trace: o.Trace, logger: o.Logger,
-	}
-	if k.logger == nil {
-		k.logger = slog.Default()
+		scope:         o.Scope, count: count, counted: o.Count != nil, strict: o.Strict, trace: o.Trace, logger: cmp.Or(o.Logger, slog.Default()),
 	}
 	for _, c := range columns {
 		if c.Name == "" || strings.ContainsAny(c.Name, ", ") || strings.HasPrefix(c.Name, "-") {
@@ -169,17 +167,10 @@ func New[T any](resource string, preset pagination.Preset, cursors *Cursors, col
 	return k, nil
 }
 
-func orDefault(s, def string) string {
-	if s == "" {
-		return def
-	}
-	return s
-}
-
 // offered returns the name of a parameter, or "" if clients may not send it.
 func offered(s, def string) string {
 	if s == "-" {
 		return ""
 	}
-	return orDefault(s, def)
+	return cmp.Or(s, def)
 }

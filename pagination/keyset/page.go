@@ -1,6 +1,7 @@
 package keyset
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -56,10 +57,10 @@ func (k *Keyset[T]) Page(ctx context.Context, source Seeker[T], q Query) (*Resul
 	}
 	p := pageRequest{order: order, size: min(size, k.most()), token: q.Token, scope: k.newScope(order, "?page", q.Scope)}
 	if ignored {
-		p.ignored = append(p.ignored, orDefault(k.orderingParam, "ordering"))
+		p.ignored = append(p.ignored, cmp.Or(k.orderingParam, "ordering"))
 	}
 	if p.size < size {
-		p.ignored = append(p.ignored, orDefault(k.sizeParam, "page_size"))
+		p.ignored = append(p.ignored, cmp.Or(k.sizeParam, "page_size"))
 	}
 	result, err := k.page(ctx, source, p, nil, func() string { return web.CountKey(k.resource, q.Scope, nil) })
 	if err != nil {

@@ -44,7 +44,7 @@ func TestTrace(t *testing.T) {
 	_, err := k.Paginate(httptest.NewRequest(http.MethodGet, "/?page_size=x&utm_source=mail&ordering=password", nil), memorySeek(&rows))
 	require.NoError(t, err)
 	require.Len(t, events, 1)
-	events[0].Duration = 0
+	events[0].Took = 0
 	assert.Equal(t, pagination.PageEvent{
 		Style: "cursor", Size: 2, Rows: 2, Total: pagination.Total{Precision: pagination.Unknown},
 		Ignored: []string{"ordering", "page_size", "utm_source"},

@@ -1,6 +1,7 @@
 package keyset
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,9 +88,7 @@ func (k *Keyset[T]) Verify(ctx context.Context, source Seeker[T], opts *VerifyOp
 	if o.Samples < 2 {
 		o.Samples = 5
 	}
-	if o.CountRows == 0 {
-		o.CountRows = 100_000
-	}
+	o.CountRows = cmp.Or(o.CountRows, 100_000)
 	var report *Report
 	var err error
 	if s, ok := source.(sampler); ok {

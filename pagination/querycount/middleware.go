@@ -2,6 +2,7 @@ package querycount
 
 import (
 	"bufio"
+	"cmp"
 	"io"
 	"log/slog"
 	"net"
@@ -57,10 +58,7 @@ func (o *MiddlewareOptions) suspect(r *http.Request, c *Counter) {
 	if c.Total() <= o.Repeats {
 		return
 	}
-	log := o.Logger
-	if log == nil {
-		log = slog.Default()
-	}
+	log := cmp.Or(o.Logger, slog.Default())
 	for _, s := range c.Repeated(o.Repeats, o.Allowed...) {
 		log.WarnContext(
 			r.Context(), "querycount: one statement ran many times in a request; load its rows with one (N+1)",

@@ -1,6 +1,7 @@
 package concurrency
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/maphash"
@@ -69,12 +70,8 @@ func New(policy Policy, opts *ratelimit.Options) (*Memory, error) {
 	case o.NearLimit < 0 || o.NearLimit > 1:
 		return nil, fmt.Errorf("concurrency: NearLimit %v is not between 0 and 1", o.NearLimit)
 	}
-	if o.MaxKeys == 0 {
-		o.MaxKeys = 1_000_000
-	}
-	if o.NearLimit == 0 {
-		o.NearLimit = 0.8
-	}
+	o.MaxKeys = cmp.Or(o.MaxKeys, 1_000_000)
+	o.NearLimit = cmp.Or(o.NearLimit, 0.8)
 	m := &Memory{
 		policy: policy, limitFunc: o.LimitFunc, trace: o.Trace, near: o.NearLimit,
 		maxKeys: max(1, o.MaxKeys/64), seed: maphash.MakeSeed(),

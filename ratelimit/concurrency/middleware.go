@@ -1,6 +1,7 @@
 package concurrency
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -63,9 +64,7 @@ func NewMiddleware(limiter Limiter, key ratelimit.KeyFunc, opts *MiddlewareOptio
 	default:
 		return nil, fmt.Errorf("concurrency: a refused request is answered with 429 or 503, not %d", m.opts.Status)
 	}
-	if m.opts.Logger == nil {
-		m.opts.Logger = slog.Default()
-	}
+	m.opts.Logger = cmp.Or(m.opts.Logger, slog.Default())
 	if limiter.Policy().Shadow {
 		m.opts.NoHeaders = true
 	}

@@ -1,6 +1,7 @@
 package loginguard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -133,9 +134,7 @@ func (o *Options) setDefaults() error {
 	if o.Limiter == nil {
 		o.Limiter = func(p ratelimit.Policy) (ratelimit.Limiter, error) { return ratelimit.NewMemory(p, nil) }
 	}
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
+	o.Logger = cmp.Or(o.Logger, slog.Default())
 	if o.Account == nil {
 		o.Account = Field("username")
 	}
@@ -148,15 +147,9 @@ func (o *Options) setDefaults() error {
 			return r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodOptions || o.named(r)
 		}
 	}
-	if o.Cookie == "" {
-		o.Cookie = "login_device"
-	}
-	if o.Remember == 0 {
-		o.Remember = 90 * day
-	}
-	if o.MaxPenalty == 0 {
-		o.MaxPenalty = day
-	}
+	o.Cookie = cmp.Or(o.Cookie, "login_device")
+	o.Remember = cmp.Or(o.Remember, 90*day)
+	o.MaxPenalty = cmp.Or(o.MaxPenalty, day)
 	if o.Remember < time.Second || o.MaxPenalty < 0 || o.MaxPenalty > knownAtMost {
 		return fmt.Errorf("loginguard: Remember must be at least a second, and MaxPenalty must be from 0 to %v", knownAtMost)
 	}

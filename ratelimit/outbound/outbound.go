@@ -95,9 +95,7 @@ func New(base http.RoundTripper, opts *Options) *Transport {
 	if t.opts.Key == nil {
 		t.opts.Key = func(r *http.Request) string { return "host:" + canonical(r.URL) }
 	}
-	if t.opts.MaxWait == 0 {
-		t.opts.MaxWait = time.Minute
-	}
+	t.opts.MaxWait = cmp.Or(t.opts.MaxWait, time.Minute)
 	switch {
 	case t.opts.Retries == 0:
 		t.opts.Retries = 1

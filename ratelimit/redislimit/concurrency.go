@@ -1,6 +1,7 @@
 package redislimit
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -66,8 +67,8 @@ func (s *Store) Concurrency(policy concurrency.Policy, opts *ConcurrencyOptions)
 	if opts != nil {
 		o = *opts
 	}
-	setDefault(&o.Lease, defaultLease)
-	setDefault(&o.NearLimit, 0.8)
+	o.Lease = cmp.Or(o.Lease, defaultLease)
+	o.NearLimit = cmp.Or(o.NearLimit, 0.8)
 	if o.Lease < 3*s.opts.Timeout {
 		return nil, fmt.Errorf("redislimit: a lease of %v is too short for a Timeout of %v: make it at least %v, or a renewal that is late loses the slot", o.Lease, s.opts.Timeout, 3*s.opts.Timeout)
 	}

@@ -1,6 +1,7 @@
 package redislimit
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -70,8 +71,8 @@ func (s *Store) Leased(policy ratelimit.Policy, opts *LeaseOptions) (*Leased, er
 	if err != nil {
 		return nil, err
 	}
-	setDefault(&o.Block, min(max(policy.Limit/(10*s.instances()), 1), maxBlock))
-	setDefault(&o.Life, min(max(policy.Window/50, time.Millisecond), time.Second))
+	o.Block = cmp.Or(o.Block, min(max(policy.Limit/(10*s.instances()), 1), maxBlock))
+	o.Life = cmp.Or(o.Life, min(max(policy.Window/50, time.Millisecond), time.Second))
 	switch {
 	case policy.Algorithm == ratelimit.GCRA || policy.CountDenied:
 		return nil, fmt.Errorf("redislimit: policy %s: units are leased for Exact and Buckets only, without CountDenied", policy.Name)

@@ -1,6 +1,7 @@
 package redislimit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,8 +52,8 @@ func (s *Store) Limiter(policy ratelimit.Policy, opts *ratelimit.Options) (*Limi
 		store: s, policy: policy, suffix: suffix(&policy), limitFunc: o.LimitFunc, trace: o.Trace, near: o.NearLimit,
 		queue: o.MaxQueue, window: int64((policy.Window + time.Microsecond - 1) / time.Microsecond),
 	}
-	setDefault(&l.near, 0.8)
-	setDefault(&l.queue, 10_000)
+	l.near = cmp.Or(l.near, 0.8)
+	l.queue = cmp.Or(l.queue, 10_000)
 	if policy.Algorithm == ratelimit.GCRA {
 		l.gcra = redis_rate.NewLimiter(rediser{s})
 	}

@@ -1,6 +1,7 @@
 package redislimit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -43,12 +44,12 @@ type Options struct {
 	Trace *Trace
 }
 
-// Trace is a set of hooks; nil ones are skipped.
+// Trace is a set of hooks. nil hooks are skipped.
 type Trace struct {
 	// Down is called when a breaker opens, with the last error.
 	Down func(context.Context, FailedEvent)
-	// Up is called when the node answers again.
-	Up func(context.Context)
+	// Up is called when the node responds again.
+	Up func(context.Context, UpEvent)
 	// Failed is called for every call that failed.
 	Failed func(context.Context, FailedEvent)
 }
@@ -60,6 +61,9 @@ type FailedEvent struct {
 	// Key is set when the error is about one key.
 	Key string
 }
+
+// UpEvent is the end of the outage of a node. It has no fields yet.
+type UpEvent struct{}
 
 func (o *Options) withDefaults() (Options, error) {
 	var opts Options
@@ -74,24 +78,15 @@ func (o *Options) withDefaults() (Options, error) {
 			return opts, errors.New("redislimit: Prefix must be printable ASCII without braces: they choose the Cluster slot")
 		}
 	}
-	setDefault(&opts.Prefix, "rl")
-	setDefault(&opts.Timeout, 500*time.Millisecond)
-	setDefault(&opts.BreakerFailures, 5)
-	setDefault(&opts.BreakerOpen, time.Second)
-	setDefault(&opts.Instances, 1)
-	setDefault(&opts.DenyFor, time.Second)
-	setDefault(&opts.DenyKeys, 1<<16)
-	if opts.Logger == nil {
-		opts.Logger = slog.Default()
-	}
+	opts.Prefix = cmp.Or(opts.Prefix, "rl")
+	opts.Timeout = cmp.Or(opts.Timeout, 500*time.Millisecond)
+	opts.BreakerFailures = cmp.Or(opts.BreakerFailures, 5)
+	opts.BreakerOpen = cmp.Or(opts.BreakerOpen, time.Second)
+	opts.Instances = cmp.Or(opts.Instances, 1)
+	opts.DenyFor = cmp.Or(opts.DenyFor, time.Second)
+	opts.DenyKeys = cmp.Or(opts.DenyKeys, 1<<16)
+	opts.Logger = cmp.Or(opts.Logger, slog.Default())
 	return opts, nil
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // ClientOptions returns settings for a client of redis.NewUniversalClient that suit a

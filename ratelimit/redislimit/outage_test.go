@@ -78,7 +78,7 @@ func TestRedisAway(t *testing.T) {
 			var down, up atomic.Int32 // a late failure counts in a goroutine of its own
 			s := store(t, client, &Options{
 				Logger: slog.New(slog.DiscardHandler), Instances: 2, BreakerOpen: time.Hour,
-				Trace: &Trace{Down: func(context.Context, FailedEvent) { down.Add(1) }, Up: func(context.Context) { up.Add(1) }},
+				Trace: &Trace{Down: func(context.Context, FailedEvent) { down.Add(1) }, Up: func(context.Context, UpEvent) { up.Add(1) }},
 			})
 			local, closed, open := login(), login(), login()
 			closed.OnFailure, open.OnFailure = ratelimit.FailClosed, ratelimit.FailOpen
@@ -151,7 +151,7 @@ func TestPausedAndRestarted(t *testing.T) {
 	var down, up atomic.Int32
 	s := store(t, dial(t, server.Addr()), &Options{
 		BreakerFailures: 1, BreakerOpen: 50 * time.Millisecond, Logger: slog.New(slog.DiscardHandler),
-		Trace: &Trace{Down: func(context.Context, FailedEvent) { down.Add(1) }, Up: func(context.Context) { up.Add(1) }},
+		Trace: &Trace{Down: func(context.Context, FailedEvent) { down.Add(1) }, Up: func(context.Context, UpEvent) { up.Add(1) }},
 	})
 	l := limiter(t, s, ratelimit.Policy{Name: "often", Limit: 4096, Window: time.Hour}, nil)
 	ctx := context.Background()

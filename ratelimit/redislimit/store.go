@@ -235,7 +235,7 @@ func (s *Store) recovered() {
 	s.outage.open.Add(-1)
 	s.opts.Logger.Info("redislimit: Redis answers again")
 	if t := s.opts.Trace; t != nil && t.Up != nil {
-		t.Up(context.Background())
+		t.Up(context.Background(), UpEvent{})
 	}
 	s.beaten.Store(-int64(time.Hour))
 	s.sending.Go(s.mergeAll)

@@ -20,8 +20,8 @@ func New(list string, tp trace.TracerProvider, mp metric.MeterProvider) (*pagina
 	tracer, meter := signal.Tracer(tp, "otelpagination"), signal.NewMeter(mp, "otelpagination")
 	pages := meter.Histogram("mainstay.pagination.page.duration", "Time of a page, with its count.", signal.Durations, name, style, "error.type")
 	return &pagination.Trace{Page: func(ctx context.Context, e pagination.PageEvent) {
-		pages.Record(ctx, e.Duration, signal.Values{list, e.Style, signal.Outcome(e.Err)})
-		signal.Span(ctx, tracer, "pagination.page", e.Duration, e.Err, name.String(list), style.String(e.Style),
+		pages.Record(ctx, e.Took, signal.Values{list, e.Style, signal.Outcome(e.Err)})
+		signal.Span(ctx, tracer, "pagination.page", e.Took, e.Err, name.String(list), style.String(e.Style),
 			attribute.Int("mainstay.pagination.size", e.Size), attribute.Int64("mainstay.pagination.offset", e.Offset),
 			attribute.Int("mainstay.pagination.rows", e.Rows))
 	}}, meter.Err()

@@ -55,7 +55,7 @@ func NewRedis(mp metric.MeterProvider) (*redislimit.Trace, error) {
 	breaker := meter.Counter("mainstay.ratelimit.redis.breaker", "{change}", "Changes of the circuit breaker.", "mainstay.ratelimit.redis.state")
 	return &redislimit.Trace{
 		Down: func(ctx context.Context, _ redislimit.FailedEvent) { breaker.Add(ctx, 1, signal.Values{"down"}) },
-		Up:   func(ctx context.Context) { breaker.Add(ctx, 1, signal.Values{"up"}) },
+		Up:   func(ctx context.Context, _ redislimit.UpEvent) { breaker.Add(ctx, 1, signal.Values{"up"}) },
 		Failed: func(ctx context.Context, e redislimit.FailedEvent) {
 			failed.Add(ctx, 1, signal.Values{signal.Outcome(e.Err)})
 		},

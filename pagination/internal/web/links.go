@@ -227,15 +227,24 @@ func EncodeJSON(v any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// WriteJSON responds 200. It encodes the value before it writes the first byte, so that the
-// caller can still respond with an error if encoding fails.
-func WriteJSON(w http.ResponseWriter, v any) error { return WriteAs(w, "application/json", v) }
+// Refused is an error whose response has been written.
+type Refused struct{ error }
+
+// Unwrap returns the error.
+func (r Refused) Unwrap() error { return r.error }
+
+// WriteJSON responds 200. It encodes the value before it writes the first byte. If that
+// fails, refuse responds, and the error is a Refused.
+func WriteJSON(w http.ResponseWriter, v any, refuse func(http.ResponseWriter, error)) error {
+	return WriteAs(w, "application/json", v, refuse)
+}
 
 // WriteAs is WriteJSON with another media type.
-func WriteAs(w http.ResponseWriter, mediaType string, v any) error {
+func WriteAs(w http.ResponseWriter, mediaType string, v any, refuse func(http.ResponseWriter, error)) error {
 	data, err := EncodeJSON(v)
 	if err != nil {
-		return err
+		refuse(w, err)
+		return Refused{err}
 	}
 	w.Header().Set("Content-Type", mediaType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(data)))

@@ -80,7 +80,7 @@ func serve[T any](a *API, w http.ResponseWriter, r *http.Request, l *list[T], op
 		a.failed(w, r, err)
 		return
 	}
-	_ = page.Write(w) // an error means that the client disconnected
+	_ = page.Write(w) // an error means that the client disconnected: JSON can encode each row
 }
 
 func (a *API) products(w http.ResponseWriter, r *http.Request) {

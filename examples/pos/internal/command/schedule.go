@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/mainstay-go/mainstay/backup/schedule"
 	"github.com/mainstay-go/mainstay/examples/pos/internal/settings"
+	"github.com/mainstay-go/mainstay/hostschedule"
 )
 
 // scheduleCommand prints or installs the host's own schedule for the daily backup and the
@@ -61,7 +61,7 @@ func scheduleCommand(ctx context.Context, env Env, args []string) int {
 	return exitOK
 }
 
-func hostPlans(s *settings.Settings, target, environment string) ([]schedule.HostPlan, error) {
+func hostPlans(s *settings.Settings, target, environment string) ([]hostschedule.Plan, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -80,17 +80,17 @@ func hostPlans(s *settings.Settings, target, environment string) ([]schedule.Hos
 		}
 		return append(command, "--data", data)
 	}
-	jobs := []schedule.HostJob{
+	jobs := []hostschedule.Job{
 		{
-			Name: "pos-backup", Description: "Daily backup of the point of sale", Cadence: schedule.HostDaily(at.Hour, at.Minute),
+			Name: "pos-backup", Description: "Daily backup of the point of sale", Cadence: hostschedule.Daily(at.Hour, at.Minute),
 			Command: tell(program, "backup", "--compress", "--keep-days=30"),
 		},
 		{
-			Name: "pos-health", Description: "Hourly health check of the point of sale", Cadence: schedule.HostHourly(7),
+			Name: "pos-health", Description: "Hourly health check of the point of sale", Cadence: hostschedule.Hourly(7),
 			Command: tell(program, "health"),
 		},
 	}
-	var plans []schedule.HostPlan
+	var plans []hostschedule.Plan
 	for _, job := range jobs {
 		job.EnvironmentFile = environment
 		plan, err := job.Plan(target)
@@ -102,7 +102,7 @@ func hostPlans(s *settings.Settings, target, environment string) ([]schedule.Hos
 	return plans, nil
 }
 
-func printPlan(w io.Writer, plan schedule.HostPlan) {
+func printPlan(w io.Writer, plan hostschedule.Plan) {
 	for _, f := range plan.Files {
 		fmt.Fprintf(w, "# %s\n%s\n", f.Path, f.Text)
 	}
@@ -111,7 +111,7 @@ func printPlan(w io.Writer, plan schedule.HostPlan) {
 	}
 }
 
-func installPlan(ctx context.Context, w io.Writer, plan schedule.HostPlan) error {
+func installPlan(ctx context.Context, w io.Writer, plan hostschedule.Plan) error {
 	for _, f := range plan.Files {
 		if err := os.WriteFile(f.Path, []byte(f.Text), 0o644); err != nil {
 			return fmt.Errorf("cannot install %s: %w", f.Path, err)

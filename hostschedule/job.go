@@ -1,6 +1,7 @@
 // Package hostschedule generates the configuration for a host's own scheduler that starts a
 // command every day or every hour: systemd units, a cron line, or a Windows task. It only
-// returns text and changes no file.
+// returns text and changes no file. Commands that back up or check a service use it if the
+// service does not run permanently.
 package hostschedule
 
 import (
