@@ -96,6 +96,10 @@ func TestBunHooks(t *testing.T) {
 		"expression": func(q *bun.SelectQuery) *bun.SelectQuery {
 			return q.ColumnExpr("item.*").ColumnExpr("length(text) AS length")
 		},
+		"qualified names": func(q *bun.SelectQuery) *bun.SelectQuery { return q.Column("item.id", "item.owner") },
+		"text of names": func(q *bun.SelectQuery) *bun.SelectQuery {
+			return q.ColumnExpr("?TableAlias.id AS id, item.owner").ColumnExpr("? AS length", 3)
+		},
 		"distinct": func(q *bun.SelectQuery) *bun.SelectQuery { return q.Distinct() },
 	} {
 		var want []Item

@@ -3,6 +3,7 @@ package bunpage
 import (
 	"reflect"
 	"regexp"
+	"strings"
 
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/schema"
@@ -53,6 +54,22 @@ func (p parts) conn() keyset.Queryer {
 // resultName finds the names that an expression gives to columns.
 var resultName = regexp.MustCompile("(?i)\\bAS\\s+[\"`\\[]?(\\w+)|\\.[\"`\\[]?(\\w+)[\"`\\]]?\\s*$")
 
+// plainName is a column of a text without expressions: a name with its qualifiers, or with AS.
+var plainName = regexp.MustCompile("(?i)^\\s*(?:[?\\w.\"`\\[\\]]+\\s+AS\\s+)?(?:[?\\w\"`\\[\\]]+\\.)*[\"`\\[]?(\\w+)[\"`\\]]?\\s*$")
+
+// plainFields returns the fields of a text such as "id, s.secret AS extra". It returns false
+// for a text with anything else.
+func plainFields(table *schema.Table, text string) (fields []*schema.Field, ok bool) {
+	for column := range strings.SplitSeq(text, ",") {
+		name := plainName.FindStringSubmatch(column)
+		if name == nil || table.FieldMap[name[1]] == nil {
+			return nil, false
+		}
+		fields = append(fields, table.FieldMap[name[1]])
+	}
+	return fields, true
+}
+
 // fields returns the fields of the result. whole reports whether they are all fields of the
 // table, perhaps with more.
 func (p parts) fields(table *schema.Table) (fields []*schema.Field, whole bool) {
@@ -69,8 +86,10 @@ func (p parts) fields(table *schema.Table) (fields []*schema.Field, whole bool) 
 	for i := range columns.Len() {
 		c := columns.Index(i)
 		text := c.FieldByName("Query").String()
-		if f := table.FieldMap[text]; f != nil && c.FieldByName("Args").IsNil() {
-			add(f)
+		if named, ok := plainFields(table, text); ok {
+			for _, f := range named {
+				add(f)
+			}
 			continue
 		}
 		// An expression may stand for all columns, such as "sale.*". The database reports one
