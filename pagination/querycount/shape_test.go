@@ -59,6 +59,18 @@ func TestShapesOfDialects(t *testing.T) {
 	}
 }
 
+// The dialect of a statement is that of the driver.
+func TestDialects(t *testing.T) {
+	t.Parallel()
+	for pkg, want := range map[string]string{
+		"github.com/go-sql-driver/mysql": lex.MySQL, "github.com/jackc/pgx/v5/stdlib": lex.Postgres, "github.com/lib/pq": lex.Postgres,
+		"github.com/uptrace/bun/driver/pgdriver": lex.Postgres, "modernc.org/sqlite": lex.SQLite, "github.com/mattn/go-sqlite3": lex.SQLite,
+		"github.com/tursodatabase/go-libsql": lex.SQLite, "github.com/microsoft/go-mssqldb": lex.SQLServer, "github.com/sijms/go-ora/v2": "",
+	} {
+		assert.Equal(t, want, dialectOf(pkg), pkg)
+	}
+}
+
 func FuzzShape(f *testing.F) {
 	for _, seed := range []string{"SELECT 'a''b', 5 FROM t", "?,?,? , ?", "''''", "$1::int", "\xff'"} {
 		f.Add(seed)
