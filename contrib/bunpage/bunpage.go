@@ -44,6 +44,9 @@ type List[T any] struct {
 // Columns that are notnull or part of the primary key in bun are never NULL. A nullzero field
 // that is neither may be NULL. New runs no query.
 func New[T any](db *bun.DB, resource string, preset pagination.Preset, cursors *keyset.Cursors, opts *keyset.Options) (*List[T], error) {
+	if t := reflect.TypeFor[T](); t.Kind() != reflect.Struct {
+		return nil, fmt.Errorf("bunpage: New needs a struct, and %v is none", t)
+	}
 	l := &List[T]{table: db.Table(reflect.TypeFor[T]())}
 	switch name := db.Dialect().Name(); name {
 	case dialect.PG:

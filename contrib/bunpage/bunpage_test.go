@@ -94,6 +94,8 @@ type Visit struct {
 func TestBunZeroIsNull(t *testing.T) {
 	t.Parallel()
 	db := visits(t, "a")
+	_, err := bunpage.New[*Visit](db, "visits", pagination.Standard, pagesuite.Cursors(t), nil)
+	require.ErrorContains(t, err, "needs a struct")
 	list, err := bunpage.New[Visit](db, "visits", pagination.Standard, pagesuite.Cursors(t), nil)
 	require.NoError(t, err)
 	source := list.Source(t.Context(), db.NewSelect().Model((*Visit)(nil)))
