@@ -99,6 +99,7 @@ func TestShapesAreEqual(t *testing.T) {
 		{lex.MySQL, []string{"SELECT a FROM t WHERE x = x'1F'", "SELECT a FROM t WHERE x = 0x1F", "SELECT a FROM t WHERE x = N'q'", "SELECT a FROM t WHERE x = _utf8mb4'q'", "SELECT a FROM t WHERE x = _binary 'q'", "SELECT a FROM t WHERE x = 'a' 'b'", `SELECT a FROM t WHERE x = "a"`}},
 		{lex.SQLite, []string{"SELECT a FROM t WHERE x = -1", "SELECT a FROM t WHERE x = - 1", "SELECT a FROM t WHERE x = +1", "SELECT a FROM t WHERE x = .5", "SELECT a FROM t WHERE x = -1.5e+3", "SELECT a FROM t WHERE x=:a"}},
 		{lex.Postgres, []string{"SELECT a FROM t WHERE x NOT BETWEEN -1 AND 2", "SELECT a FROM t WHERE x NOT BETWEEN 1 AND -2"}},
+		{lex.Postgres, []string{"SELECT a FROM t WHERE x BETWEEN SYMMETRIC -1 AND 2", "SELECT a FROM t WHERE x BETWEEN SYMMETRIC 1 AND -2"}},
 		{lex.Postgres, []string{"SELECT a FROM t WHERE x IS DISTINCT FROM -1", "SELECT a FROM t WHERE x IS DISTINCT FROM 1", "SELECT a FROM t WHERE x IS DISTINCT FROM NULL"}},
 		{lex.SQLite, []string{"SELECT a FROM t WHERE x MOD -1", "SELECT a FROM t WHERE x MOD 1"}},
 		{lex.Postgres, []string{"SELECT a FROM t WHERE (x, y) IN (($1, $2), ($3, $4))", "SELECT a FROM t WHERE (x,y) IN (($1,$2))", "SELECT a FROM t WHERE (x,y) IN ((-1,'a'),(2,'b'),(3,NULL))"}},
