@@ -38,12 +38,12 @@ import (
 // deletes and eager loading therefore do not apply: write their conditions into Where of
 // the selector, and load edges in Load of the source.
 func Source[T any](driver dialect.Driver, model *keyset.Model[T], s *entsql.Selector) keyset.SQLSource[T] {
+	s.SetTotal(0) // arguments of an earlier text; a Clone loses WITH, UNION and ESCAPE
+	query, args := s.Query()
 	fault := s.Err()
 	if fault == nil {
 		fault = check(s)
 	}
-	s.SetTotal(0) // arguments of an earlier text; a Clone loses WITH, UNION and ESCAPE
-	query, args := s.Query()
 	source := keyset.SQLSource[T]{
 		Scan: model.Lenient().Scan,
 		Base: keyset.Base{Columns: model.Columns, Query: query, Args: args},

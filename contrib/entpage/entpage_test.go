@@ -120,6 +120,9 @@ func TestEntSelectors(t *testing.T) {
 				assert.Equal(t, want, got, kind)
 			}
 		}
+		broken := all().Where(entsql.P(func(b *entsql.Builder) { b.AddError(assert.AnError) }))
+		_, err = books.Page(t.Context(), entpage.Source(driver, model, broken), keyset.Query{})
+		require.ErrorContains(t, err, assert.AnError.Error())
 		again := all().Where(entsql.EQ(table.C("title"), "it's"))
 		for range 2 {
 			n, err := entpage.Source(driver, model, again).Count(t.Context())
