@@ -54,14 +54,27 @@ func (p parts) conn() keyset.Queryer {
 // resultName finds the names that an expression gives to columns.
 var resultName = regexp.MustCompile("(?i)\\bAS\\s+[\"`\\[]?(\\w+)|\\.[\"`\\[]?(\\w+)[\"`\\]]?\\s*$")
 
-// plainName is a column of a text without expressions: a name with its qualifiers, or with AS.
-var plainName = regexp.MustCompile("(?i)^\\s*(?:[?\\w.\"`\\[\\]]+\\s+AS\\s+)?(?:[?\\w\"`\\[\\]]+\\.)*[\"`\\[]?(\\w+)[\"`\\]]?\\s*$")
+// columnName is one column of a text: a name with its qualifiers, or anything with AS.
+var columnName = regexp.MustCompile("(?i)^(?:[^*]*\\bAS\\s+|\\s*)(?:[?\\w\"`\\[\\]]+\\.)*[\"`\\[]?(\\w+)[\"`\\]]?\\s*$")
 
-// plainFields returns the fields of a text such as "id, s.secret AS extra". It returns false
-// for a text with anything else.
-func plainFields(table *schema.Table, text string) (fields []*schema.Field, ok bool) {
+// brackets is the innermost pair of brackets, and distinct begins a text whose rows depend on
+// its columns.
+var (
+	brackets = regexp.MustCompile(`\([^()]*\)`)
+	distinct = regexp.MustCompile(`(?i)^\s*DISTINCT\b`)
+)
+
+// namedFields returns the fields of a text such as "id, upper(s.name) AS extra". It returns
+// false for a text with anything else, such as "s.*".
+func namedFields(table *schema.Table, text string) (fields []*schema.Field, ok bool) {
+	for inner := ""; inner != text; {
+		inner, text = text, brackets.ReplaceAllString(text, "")
+	}
+	if distinct.MatchString(text) {
+		return nil, false
+	}
 	for column := range strings.SplitSeq(text, ",") {
-		name := plainName.FindStringSubmatch(column)
+		name := columnName.FindStringSubmatch(column)
 		if name == nil || table.FieldMap[name[1]] == nil {
 			return nil, false
 		}
@@ -86,7 +99,7 @@ func (p parts) fields(table *schema.Table) (fields []*schema.Field, whole bool) 
 	for i := range columns.Len() {
 		c := columns.Index(i)
 		text := c.FieldByName("Query").String()
-		if named, ok := plainFields(table, text); ok {
+		if named, ok := namedFields(table, text); ok {
 			for _, f := range named {
 				add(f)
 			}
