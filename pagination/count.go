@@ -53,7 +53,7 @@ func (t *Total) UnmarshalJSON(data []byte) error {
 // COUNT(*) tens of milliseconds. The zero value counts exactly.
 //
 // Any other policy reads one row more than the page shows. The next link is then right even
-// if the total is not. The page "last" does not exist under these policies.
+// if the total is not. The page "last" exists only with an exact total.
 type CountPolicy struct {
 	precision  Precision
 	limit      int64 // cap, or threshold of the estimate

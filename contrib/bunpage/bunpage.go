@@ -34,7 +34,6 @@ import (
 // List is a keyset of a model. It is safe for concurrent use.
 type List[T any] struct {
 	*keyset.Keyset[T]
-	db      *bun.DB
 	table   *schema.Table
 	sorts   []string // the columns that clients may sort by
 	dialect keyset.Dialect
@@ -42,10 +41,13 @@ type List[T any] struct {
 }
 
 // New returns the list of a model. The words of the page tag are those of keyset.Model.
-// Columns that are NOT NULL or part of the primary key in bun are never NULL. New runs no
-// query.
+// Columns that are notnull or part of the primary key in bun are never NULL. A nullzero field
+// that is neither may be NULL. New runs no query.
 func New[T any](db *bun.DB, resource string, preset pagination.Preset, cursors *keyset.Cursors, opts *keyset.Options) (*List[T], error) {
-	l := &List[T]{db: db, table: db.Table(reflect.TypeFor[T]())}
+	if t := reflect.TypeFor[T](); t.Kind() != reflect.Struct {
+		return nil, fmt.Errorf("bunpage: New needs a struct, and %v is none", t)
+	}
+	l := &List[T]{table: db.Table(reflect.TypeFor[T]())}
 	switch name := db.Dialect().Name(); name {
 	case dialect.PG:
 		l.dialect = keyset.Postgres
@@ -67,7 +69,8 @@ func New[T any](db *bun.DB, resource string, preset pagination.Preset, cursors *
 			return nil, err
 		}
 		if sorted {
-			c.Nullable = c.Nullable && !f.NotNull && !f.IsPK
+			null := c.Nullable || f.NullZero || f.IndirectType == reflect.TypeFor[bun.NullTime]()
+			c.Nullable = null && !f.NotNull && !f.IsPK
 			sorts, l.sorts = append(sorts, c), append(l.sorts, f.Name)
 		}
 	}
@@ -92,12 +95,13 @@ func column(f *schema.Field) string { return "mainstay_q." + string(f.SQLName) }
 // runs AfterSelect for the rows of a page: a Load of your own must call it. The query hooks
 // of the database, such as those of bundebug, do not run.
 func (l *List[T]) Source(ctx context.Context, q *bun.SelectQuery) keyset.SQLSource[T] {
-	source := keyset.SQLSource[T]{DB: l.db.DB, Dialect: l.dialect, Order: l.initial, Base: keyset.Base{Literal: true}}
+	db := q.DB()
+	source := keyset.SQLSource[T]{DB: db.DB, Dialect: l.dialect, Order: l.initial, Base: keyset.Base{Literal: true}}
 	var fields []*schema.Field
 	q, fields, err := l.prepare(ctx, q)
 	var text []byte
 	if err == nil {
-		text, err = q.AppendQuery(l.db.QueryGen(), nil)
+		text, err = q.AppendQuery(db.QueryGen(), nil)
 	}
 	if err != nil {
 		text, fields = []byte("SELECT 1"), l.table.Fields

@@ -80,3 +80,64 @@ func TestBunValues(t *testing.T) {
 		}
 	}
 }
+
+// Visit is a row whose zero times are NULL.
+type Visit struct {
+	ID     int64        `bun:",pk" page:"sort,unique"`
+	Began  bun.NullTime `page:"sort"`
+	Ended  time.Time    `bun:",nullzero" page:"sort"`
+	Filed  time.Time    `bun:",nullzero,notnull,default:current_timestamp" page:"sort"`
+	Tenant string
+}
+
+// The zero value of a column is NULL in bun, unless the column is NOT NULL.
+func TestBunZeroIsNull(t *testing.T) {
+	t.Parallel()
+	db := visits(t, "a")
+	_, err := bunpage.New[*Visit](db, "visits", pagination.Standard, pagesuite.Cursors(t), nil)
+	require.ErrorContains(t, err, "needs a struct")
+	list, err := bunpage.New[Visit](db, "visits", pagination.Standard, pagesuite.Cursors(t), nil)
+	require.NoError(t, err)
+	source := list.Source(t.Context(), db.NewSelect().Model((*Visit)(nil)))
+	_, err = list.Verify(t.Context(), source, nil)
+	require.NoError(t, err)
+	for _, ordering := range []string{"began", "-ended", "filed"} {
+		seen := 0
+		for _, err := range list.All(t.Context(), source, &keyset.AllOptions{Ordering: ordering, Batch: 2}) {
+			require.NoError(t, err)
+			seen++
+		}
+		require.Equal(t, 9, seen, ordering)
+	}
+}
+
+// A query is read in its own database, with the named arguments of that database.
+func TestBunTenants(t *testing.T) {
+	t.Parallel()
+	a, b := visits(t, "a"), visits(t, "b").WithNamedArg("shop", "b")
+	list, err := bunpage.New[Visit](a, "visits", pagination.Standard, pagesuite.Cursors(t), nil)
+	require.NoError(t, err)
+	page, err := list.Page(t.Context(), list.Source(t.Context(), b.NewSelect().Model((*Visit)(nil)).Where("tenant = ?shop")), keyset.Query{})
+	require.NoError(t, err)
+	require.Len(t, page.Rows, 9)
+}
+
+// visits returns a database with nine visits of a tenant.
+func visits(t *testing.T, tenant string) *bun.DB {
+	t.Helper()
+	raw, err := sql.Open("sqlite", "file:"+t.TempDir()+"/visits.db")
+	require.NoError(t, err)
+	t.Cleanup(func() { raw.Close() })
+	db := bun.NewDB(raw, sqlitedialect.New())
+	_, err = db.NewCreateTable().Model((*Visit)(nil)).Exec(t.Context())
+	require.NoError(t, err)
+	for i := range 9 {
+		v := Visit{ID: int64(i), Tenant: tenant}
+		if i%3 > 0 {
+			v.Began, v.Ended = bun.NullTime{Time: time.Unix(int64(i%2), 0)}, time.Unix(int64(i), 0)
+		}
+		_, err = db.NewInsert().Model(&v).Exec(t.Context())
+		require.NoError(t, err)
+	}
+	return db
+}

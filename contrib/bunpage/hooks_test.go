@@ -96,6 +96,13 @@ func TestBunHooks(t *testing.T) {
 		"expression": func(q *bun.SelectQuery) *bun.SelectQuery {
 			return q.ColumnExpr("item.*").ColumnExpr("length(text) AS length")
 		},
+		"qualified names": func(q *bun.SelectQuery) *bun.SelectQuery { return q.Column("item.id", "item.owner") },
+		"text of names": func(q *bun.SelectQuery) *bun.SelectQuery {
+			return q.ColumnExpr("?TableAlias.id AS id, item.owner").ColumnExpr("? AS length", 3)
+		},
+		"names and expressions": func(q *bun.SelectQuery) *bun.SelectQuery {
+			return q.Column("id").ColumnExpr("COALESCE(length(item.text), (SELECT MAX(id) FROM items), 0) AS length, CASE WHEN owner > 1 THEN owner END AS owner")
+		},
 		"distinct": func(q *bun.SelectQuery) *bun.SelectQuery { return q.Distinct() },
 	} {
 		var want []Item
@@ -147,6 +154,8 @@ func TestBunRefusals(t *testing.T) {
 		_, err = source.Count(t.Context())
 		require.Error(t, err, want)
 	}
+	_, err := list.Page(t.Context(), list.Source(t.Context(), base().ColumnExpr("DISTINCT(text) AS text")), keyset.Query{})
+	require.ErrorContains(t, err, "mainstay_q.id")
 }
 
 // Another value of a filter costs no further statement.

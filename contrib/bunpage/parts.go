@@ -3,6 +3,7 @@ package bunpage
 import (
 	"reflect"
 	"regexp"
+	"strings"
 
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/schema"
@@ -53,6 +54,35 @@ func (p parts) conn() keyset.Queryer {
 // resultName finds the names that an expression gives to columns.
 var resultName = regexp.MustCompile("(?i)\\bAS\\s+[\"`\\[]?(\\w+)|\\.[\"`\\[]?(\\w+)[\"`\\]]?\\s*$")
 
+// columnName is one column of a text: a name with its qualifiers, or anything with AS.
+var columnName = regexp.MustCompile("(?i)^(?:[^*]*\\bAS\\s+|\\s*)(?:[?\\w\"`\\[\\]]+\\.)*[\"`\\[]?(\\w+)[\"`\\]]?\\s*$")
+
+// brackets is the innermost pair of brackets, and distinct begins a text whose rows depend on
+// its columns.
+var (
+	brackets = regexp.MustCompile(`\([^()]*\)`)
+	distinct = regexp.MustCompile(`(?i)^\s*DISTINCT\b`)
+)
+
+// namedFields returns the fields of a text such as "id, upper(s.name) AS extra". It returns
+// false for a text with anything else, such as "s.*".
+func namedFields(table *schema.Table, text string) (fields []*schema.Field, ok bool) {
+	for inner := ""; inner != text; {
+		inner, text = text, brackets.ReplaceAllString(text, "")
+	}
+	if distinct.MatchString(text) {
+		return nil, false
+	}
+	for column := range strings.SplitSeq(text, ",") {
+		name := columnName.FindStringSubmatch(column)
+		if name == nil || table.FieldMap[name[1]] == nil {
+			return nil, false
+		}
+		fields = append(fields, table.FieldMap[name[1]])
+	}
+	return fields, true
+}
+
 // fields returns the fields of the result. whole reports whether they are all fields of the
 // table, perhaps with more.
 func (p parts) fields(table *schema.Table) (fields []*schema.Field, whole bool) {
@@ -69,8 +99,10 @@ func (p parts) fields(table *schema.Table) (fields []*schema.Field, whole bool) 
 	for i := range columns.Len() {
 		c := columns.Index(i)
 		text := c.FieldByName("Query").String()
-		if f := table.FieldMap[text]; f != nil && c.FieldByName("Args").IsNil() {
-			add(f)
+		if named, ok := namedFields(table, text); ok {
+			for _, f := range named {
+				add(f)
+			}
 			continue
 		}
 		// An expression may stand for all columns, such as "sale.*". The database reports one

@@ -28,19 +28,22 @@ import (
 
 // Source returns the rows of a selector. The result must have the columns of the model. A
 // NULL leaves a field that is no pointer at its zero value, as in ent. driver is the driver
-// of the client, or one of its transactions. For a list by page number, set Order of the
-// source. The first page returns an error of the selector, and an error for a selector with
-// an order, a limit or an offset.
+// of the client. For a transaction tx of that driver, it is
+// entsql.NewDriver(driver.Dialect(), tx.(*entsql.Tx).Conn). For a list by page number, set
+// Order of the source. The first page returns an error of the selector, and an error for a
+// selector with an order, a limit or an offset. Make a new selector for each Source, because
+// ent changes it when it writes its text.
 //
 // A selector is below the generated client. The client's interceptors, privacy rules, soft
 // deletes and eager loading therefore do not apply: write their conditions into Where of
 // the selector, and load edges in Load of the source.
 func Source[T any](driver dialect.Driver, model *keyset.Model[T], s *entsql.Selector) keyset.SQLSource[T] {
+	s.SetTotal(0) // arguments of an earlier text; a Clone loses WITH, UNION and ESCAPE
+	query, args := s.Query()
 	fault := s.Err()
 	if fault == nil {
 		fault = check(s)
 	}
-	query, args := s.Clone().Query()
 	source := keyset.SQLSource[T]{
 		Scan: model.Lenient().Scan,
 		Base: keyset.Base{Columns: model.Columns, Query: query, Args: args},

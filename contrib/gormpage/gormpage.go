@@ -12,6 +12,8 @@
 //	sales, err := gormpage.New[Sale](db, "sales", pagination.Standard, cursors, nil)
 //	page, err := sales.Paginate(r, sales.Source(db.Where("product = ?", product)))
 //
+// To tag a field of gorm.Model, declare it again beside gorm.Model.
+//
 // Each page is one statement around the chain, in the form that makes the best use of the
 // database's indexes.
 package gormpage
@@ -49,6 +51,9 @@ type List[T any] struct {
 // Columns that are NOT NULL or part of the primary key in gorm are never NULL. db provides
 // the naming strategy and the dialect. New runs no query.
 func New[T any](db *gorm.DB, resource string, preset pagination.Preset, cursors *keyset.Cursors, opts *keyset.Options) (*List[T], error) {
+	if t := reflect.TypeFor[T](); t.Kind() != reflect.Struct {
+		return nil, fmt.Errorf("gormpage: New needs a struct, and %v is none", t)
+	}
 	parsed, err := schema.Parse(new(T), &sync.Map{}, db.NamingStrategy)
 	if err != nil {
 		return nil, fmt.Errorf("gormpage: %w", err)

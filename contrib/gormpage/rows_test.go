@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/glebarez/sqlite"
 	"github.com/stretchr/testify/assert"
@@ -158,6 +159,33 @@ func TestGormRefusals(t *testing.T) {
 	require.NoError(t, db.Create(&Doc{ID: 99, Secret: "fail"}).Error)
 	_, err = list.Page(t.Context(), list.Source(db), keyset.Query{Ordering: "-id"})
 	require.ErrorIs(t, err, assert.AnError)
+}
+
+// Plain is a row with the fields of gorm.Model, of which two are declared again.
+type Plain struct {
+	gorm.Model
+	ID        uint      `gorm:"primaryKey" page:"sort,unique"`
+	CreatedAt time.Time `page:"sort"`
+}
+
+// A field of gorm.Model can be tagged.
+func TestGormModel(t *testing.T) {
+	t.Parallel()
+	db, err := gorm.Open(sqlite.Open("file:"+t.TempDir()+"/x.db"), nil)
+	require.NoError(t, err)
+	require.NoError(t, db.AutoMigrate(&Plain{}))
+	require.NoError(t, db.Create([]Plain{{}, {}, {}}).Error)
+	require.NoError(t, db.Delete(&Plain{ID: 2}).Error)
+	list, err := gormpage.New[Plain](db, "plains", pagination.Standard, pagesuite.Cursors(t), nil)
+	require.NoError(t, err)
+	var want []Plain
+	require.NoError(t, db.Order("created_at DESC, id DESC").Find(&want).Error)
+	page, err := list.Page(t.Context(), list.Source(db), keyset.Query{Ordering: "-created_at"})
+	require.NoError(t, err)
+	assert.Len(t, want, 2)
+	assert.Equal(t, want, page.Rows)
+	_, err = gormpage.New[*Plain](db, "plains", pagination.Standard, pagesuite.Cursors(t), nil)
+	require.ErrorContains(t, err, "needs a struct")
 }
 
 // Computed has a field that only an expression fills.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/mainstay-go/mainstay/internal/batch"
 	"github.com/mainstay-go/mainstay/pagination/keyset"
 	"github.com/mainstay-go/mainstay/pagination/querycount"
 )
@@ -89,11 +90,12 @@ type traceKey struct{}
 type trace struct {
 	sql   string
 	start time.Time
+	batch map[string]bool // the texts of a batch so far
 }
 
 // TraceQueryStart implements pgx.QueryTracer.
 func (Tracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
-	return context.WithValue(ctx, traceKey{}, trace{data.SQL, time.Now()})
+	return context.WithValue(ctx, traceKey{}, trace{sql: data.SQL, start: time.Now()})
 }
 
 // TraceQueryEnd implements pgx.QueryTracer.
@@ -105,12 +107,17 @@ func (Tracer) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryEn
 
 // TraceBatchStart implements pgx.BatchTracer.
 func (Tracer) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
-	return context.WithValue(ctx, traceKey{}, trace{start: time.Now()})
+	return context.WithValue(ctx, traceKey{}, trace{start: time.Now(), batch: map[string]bool{}})
 }
 
-// TraceBatchQuery implements pgx.BatchTracer.
+// TraceBatchQuery implements pgx.BatchTracer. The statements of one batch with one text take
+// one round trip, so that they are no N+1.
 func (Tracer) TraceBatchQuery(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchQueryData) {
 	if t, ok := ctx.Value(traceKey{}).(trace); ok {
+		if t.batch[data.SQL] {
+			ctx = batch.Mark(ctx)
+		}
+		t.batch[data.SQL] = true
 		querycount.Record(ctx, "postgres", data.SQL, time.Since(t.start))
 	}
 }
@@ -120,7 +127,7 @@ func (Tracer) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {
 
 // TraceCopyFromStart implements pgx.CopyFromTracer.
 func (Tracer) TraceCopyFromStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceCopyFromStartData) context.Context {
-	return context.WithValue(ctx, traceKey{}, trace{"COPY " + data.TableName.Sanitize(), time.Now()})
+	return context.WithValue(ctx, traceKey{}, trace{sql: "COPY " + data.TableName.Sanitize(), start: time.Now()})
 }
 
 // TraceCopyFromEnd implements pgx.CopyFromTracer.

@@ -64,7 +64,7 @@ func TestTracer(t *testing.T) {
 	_, err = conn.CopyFrom(ctx, pgx.Identifier{"t"}, []string{"a", "b"}, pgx.CopyFromRows([][]any{{1, "x"}, {2, "y"}}))
 	require.NoError(t, err)
 	batch := &pgx.Batch{}
-	for i := range 3 {
+	for i := range 9 {
 		batch.Queue("SELECT b FROM t WHERE a = $1", i)
 	}
 	require.NoError(t, conn.SendBatch(ctx, batch).Close())
@@ -74,7 +74,7 @@ func TestTracer(t *testing.T) {
 	}
 	_, err = conn.Exec(ctx, "SELECT nothing")
 	require.Error(t, err)
-	assert.Equal(t, 8, counter.Total())
+	assert.Equal(t, 14, counter.Total())
 	var shapes []string
 	for _, s := range counter.Shapes() {
 		shapes = append(shapes, s.SQL)
@@ -84,13 +84,17 @@ func TestTracer(t *testing.T) {
 	assert.ElementsMatch(t, []string{
 		"CREATE TABLE t (a int, b text)", `COPY "t"`, "SELECT b FROM t WHERE a = ?", "SELECT b FROM t WHERE b = ?", "SELECT nothing",
 	}, shapes)
-	// A batch is no N+1, and a loop is one.
+	// A batch is no N+1. A loop is one, of statements and of batches.
 	assert.Empty(t, counter.Repeated(3))
 	for i := range 4 {
 		_, err = conn.Exec(ctx, "SELECT b FROM t WHERE a = $1 AND b <> ''", i)
 		require.NoError(t, err)
+		one := &pgx.Batch{}
+		one.Queue("SELECT b FROM t WHERE a > $1", i)
+		one.Queue("SELECT b FROM t WHERE a > $1", -i)
+		require.NoError(t, conn.SendBatch(ctx, one).Close())
 	}
-	require.Len(t, counter.Repeated(3), 1)
+	require.Len(t, counter.Repeated(3), 2)
 }
 
 // Name is a row with a text that schemas have in other types.

@@ -44,11 +44,11 @@ func routes(db *sql.DB) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	feed, err := keyset.New("sales", pagination.Standard, cursors, []keyset.Column[shop.Sale]{
-		{Name: "created_at", Expr: "created_at", Value: func(s shop.Sale) any { return s.CreatedAt }},
-		{Name: "closed_at", Expr: "closed_at", Nullable: true, Value: func(s shop.Sale) any { return s.ClosedAt }},
-		{Name: "id", Expr: "id", Unique: true, Value: func(s shop.Sale) any { return s.ID }},
-	}, &keyset.Options{Ordering: "-created_at"})
+	model, err := keyset.NewModel[shop.Sale]("db", "") // sqlc.yaml has the tags
+	if err != nil {
+		return nil, err
+	}
+	feed, err := keyset.New("sales", pagination.Standard, cursors, model.Sort, &keyset.Options{Ordering: "-created_at"})
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func routes(db *sql.DB) (http.Handler, error) {
 		answer(w, page, err)
 	})
 	mux.HandleFunc("GET /feed", func(w http.ResponseWriter, r *http.Request) {
-		page, err := feed.Paginate(r, byPosition(db, r))
+		page, err := feed.Paginate(r, byPosition(db, model, r))
 		answer(w, page, err)
 	})
 	return mux, nil
@@ -77,18 +77,12 @@ func byNumber(db *sql.DB, r *http.Request) pagination.Source[shop.Sale] {
 
 // byPosition needs a different statement for each order, direction and NULL, which sqlc cannot
 // generate. It uses the generated row type.
-func byPosition(db *sql.DB, r *http.Request) keyset.SQLSource[shop.Sale] {
-	list := keyset.Base{Columns: []string{"id", "product", "created_at", "closed_at"}, From: "sales"}
+func byPosition(db *sql.DB, model *keyset.Model[shop.Sale], r *http.Request) keyset.SQLSource[shop.Sale] {
+	list := keyset.Base{Columns: model.Columns, From: "sales"}
 	if product := r.URL.Query().Get("product"); product != "" {
 		list.Where, list.Args = "product = ?", []any{product}
 	}
-	return keyset.SQLSource[shop.Sale]{
-		DB: db, Dialect: keyset.SQLite, Base: list,
-		Scan: func(rows keyset.Scanner) (s shop.Sale, err error) {
-			err = rows.Scan(&s.ID, &s.Product, &s.CreatedAt, &s.ClosedAt)
-			return s, err
-		},
-	}
+	return keyset.SQLSource[shop.Sale]{DB: db, Dialect: keyset.SQLite, Base: list, Scan: model.Scan}
 }
 
 // page is a page of either list.

@@ -84,8 +84,10 @@ func (w *csvWriter) cell(i int, cell string) {
 }
 
 // formula reports whether a spreadsheet would run a cell. Such a cell is not a number, and
-// begins with a tab, a line break, or a formula sign in its common or full-width form.
+// begins with a tab, a line break, or a formula sign in its common or full-width form. A byte
+// order mark at the beginning of a file is no part of the first cell.
 func formula(cell string) bool {
+	cell = strings.TrimPrefix(cell, "\ufeff")
 	switch first, _ := utf8.DecodeRuneInString(cell); first {
 	case '=', '@', '\t', '\r', '\n', '＝', '＠', '＋', '－':
 		return cell != ""

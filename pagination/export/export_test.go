@@ -105,7 +105,7 @@ func TestFormulas(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]bool{
 		"=1+1": true, "@x": true, "+cmd|' /C calc'!A0": true, "-1.5": false, "+4": false, "-": true, "": false, "a=b": false,
-		"\tx": true, "\n=1": true, "＝1+1": true, "＋1": true, "－1": true, "＠x": true, "é": false,
+		"\tx": true, "\n=1": true, "＝1+1": true, "＋1": true, "－1": true, "＠x": true, "é": false, "\ufeff=1": true, "\ufeff": false, "\ufeff-1": false,
 	} {
 		assert.Equal(t, want, formula(in), in)
 	}

@@ -5,7 +5,7 @@ import (
 	"iter"
 	"slices"
 
-	"github.com/mainstay-go/mainstay/pagination/internal/batch"
+	"github.com/mainstay-go/mainstay/internal/batch"
 )
 
 // AllOptions are the options of [Keyset.All].

@@ -162,6 +162,19 @@ func TestRefusedModels(t *testing.T) {
 		ID int64 `db:"id" page:"sort,uniqe"`
 	}]("db", "")
 	refused(err, `"uniqe"`)
+	type hidden struct {
+		Name string `db:"name"`
+	}
+	_, err = NewModel[struct {
+		ID int64 `db:"id" page:"sort,unique"`
+		*hidden
+	}]("db", "")
+	refused(err, "embedded pointer *hidden")
+	_, err = NewModel[struct {
+		ID int64 `db:"id" page:"sort,unique"`
+		hidden
+	}]("db", "")
+	require.NoError(t, err)
 	_, err = NewModel[int]("db", "")
 	refused(err, "struct")
 }

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/mainstay-go/mainstay/pagination"
 	"github.com/mainstay-go/mainstay/pagination/internal/web"
@@ -52,17 +51,9 @@ func (k *Keyset[T]) paginate(r *http.Request, source Seeker[T], only *filter[T])
 	if err != nil {
 		return nil, err
 	}
-	start := time.Now()
 	found, err := k.page(r.Context(), source, p, only, func() string {
 		return web.CountKey(k.resource, k.tenant(r), k.params.Filter(nil, links.Pairs))
 	})
-	if k.trace != nil && k.trace.Page != nil {
-		e := pagination.PageEvent{Style: "cursor", Size: p.size, Total: pagination.Total{Precision: pagination.Unknown}, Took: time.Since(start), Ignored: p.ignored, Err: err}
-		if err == nil {
-			e.Rows, e.Total = len(found.Rows), found.Total
-		}
-		k.trace.Page(r.Context(), e)
-	}
 	if err != nil {
 		return nil, err
 	}

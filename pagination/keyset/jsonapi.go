@@ -46,11 +46,15 @@ type Document[T any] struct {
 			RangeTruncated bool `json:"rangeTruncated,omitempty"` // a range has more rows than the page
 		} `json:"page"`
 	} `json:"meta"`
+
+	ignored []string // tracking parameters
 }
 
-// Write writes status 200 and the document with the media type of the profile. If a row
-// cannot be encoded, the response is that of [WriteJSONAPIError]. Log the error.
+// Write writes status 200 and the document with the media type of the profile. The header
+// X-Ignored-Parameters names tracking parameters. If a row cannot be encoded, the response is
+// that of [WriteJSONAPIError]. Log the error.
 func (d *Document[T]) Write(w http.ResponseWriter) error {
+	web.WriteIgnored(w.Header(), d.ignored)
 	return web.WriteAs(w, jsonAPIType, d, WriteJSONAPIError)
 }
 
@@ -78,10 +82,11 @@ func (k *Keyset[T]) JSONAPI(r *http.Request, source Seeker[T]) (*Document[T], er
 			return nil, invalidParameter(pair.Name, "The list has no such parameter.")
 		}
 	}
-	if _, rejected, why := params.Ignored(links.Pairs); rejected != "" {
+	tracking, rejected, why := params.Ignored(links.Pairs)
+	if rejected != "" {
 		return nil, invalidParameter(rejected, why)
 	}
-	args := ConnectionArgs{After: web.QueryValue(raw, paramAfter), Before: web.QueryValue(raw, paramBefore), Scope: k.tenant(r)}
+	args := ConnectionArgs{After: web.QueryValue(raw, paramAfter), Before: web.QueryValue(raw, paramBefore), Scope: k.tenant(r), ignored: tracking}
 	for _, name := range []string{paramAfter, paramBefore} {
 		if value, ok := web.Lookup(raw, name); ok && value == "" {
 			return nil, invalidParameter(name, "The cursor is empty.")
@@ -178,7 +183,7 @@ type jsonAPIError struct {
 func (e *jsonAPIError) Unwrap() error { return e.error }
 
 func (k *Keyset[T]) document(conn *Connection[T], args ConnectionArgs) *Document[T] {
-	d := &Document[T]{Data: make([]T, len(conn.Edges))}
+	d := &Document[T]{Data: make([]T, len(conn.Edges)), ignored: conn.Ignored}
 	for i, e := range conn.Edges {
 		d.Data[i] = e.Node
 	}

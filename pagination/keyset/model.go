@@ -47,6 +47,11 @@ func NewModel[T any](tag, prefix string) (*Model[T], error) {
 			}
 			continue
 		}
+		for i := 1; i < len(f.Index); i++ {
+			if e := t.FieldByIndex(f.Index[:i]); e.Type.Kind() == reflect.Pointer && !e.IsExported() {
+				return nil, fmt.Errorf("keyset: field %s cannot be set behind the embedded pointer *%s; embed the struct itself, or export its type", f.Name, e.Name)
+			}
+		}
 		if slices.Contains(m.Columns, prefix+name) {
 			return nil, fmt.Errorf("keyset: two fields of %v are the column %s", t, name)
 		}

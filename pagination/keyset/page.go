@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/mainstay-go/mainstay/pagination"
 	"github.com/mainstay-go/mainstay/pagination/internal/web"
@@ -98,6 +99,12 @@ type pageRequest struct {
 
 // page reads a page and writes the tokens of its neighbours.
 func (k *Keyset[T]) page(ctx context.Context, source Seeker[T], p pageRequest, only *filter[T], countKey func() string) (result Result[T], err error) {
+	if k.traced() {
+		start := time.Now()
+		defer func() {
+			k.report(ctx, pagination.PageEvent{Size: p.size, Rows: len(result.Rows), Total: result.Total, Took: time.Since(start), Ignored: p.ignored, Err: err})
+		}()
+	}
 	k.unverified(ctx)
 	var at Position
 	switch p.token {
@@ -126,6 +133,17 @@ func (k *Keyset[T]) page(ctx context.Context, source Seeker[T], p pageRequest, o
 		result.Previous, err = k.cursor(ctx, source, p.scope, p.order, found.previous)
 	}
 	return result, err
+}
+
+func (k *Keyset[T]) traced() bool { return k.trace != nil && k.trace.Page != nil }
+
+// report calls Options.Trace. A page that failed has no total.
+func (k *Keyset[T]) report(ctx context.Context, e pagination.PageEvent) {
+	e.Style = "cursor"
+	if e.Err != nil {
+		e.Rows, e.Total = 0, pagination.Total{Precision: pagination.Unknown}
+	}
+	k.trace.Page(ctx, e)
 }
 
 // unverified warns once about a list that Verify has not checked.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/mainstay-go/mainstay/pagination"
 	"github.com/mainstay-go/mainstay/pagination/internal/web"
@@ -17,6 +18,8 @@ type Connection[T any] struct {
 	PageInfo   ConnectionInfo   `json:"pageInfo"`   // whether there are pages around this one
 	TotalCount pagination.Total `json:"totalCount"` // null unless Options.Count is set
 	Ignored    []string         `json:"-"`          // corrected arguments: ordering, first, last
+
+	size int
 }
 
 // Edge is a row with its cursor.
@@ -53,6 +56,8 @@ type ConnectionArgs struct {
 	WithoutEdges bool
 	// WithoutTotal does not count, for a query without totalCount. Default: false.
 	WithoutTotal bool
+
+	ignored []string // the last names of Connection.Ignored
 }
 
 // Connection reads a page by the rules of the Relay specification: the order is the same in
@@ -63,15 +68,24 @@ func (k *Keyset[T]) Connection(ctx context.Context, source Seeker[T], args Conne
 	if err != nil {
 		return nil, err
 	}
-	conn, err := k.connect(ctx, source, order, k.newScope(order, "?relay", args.Scope), nil, args)
-	if err == nil && ignored {
-		conn.Ignored = append(conn.Ignored, "ordering")
+	if ignored {
+		args.ignored = []string{"ordering"}
 	}
-	return conn, err
+	return k.connect(ctx, source, order, k.newScope(order, "?relay", args.Scope), nil, args)
 }
 
 // connect reads a window. counted is the filter in the key of a remembered count.
-func (k *Keyset[T]) connect(ctx context.Context, source Seeker[T], order Order, scope Scope, counted []byte, args ConnectionArgs) (*Connection[T], error) {
+func (k *Keyset[T]) connect(ctx context.Context, source Seeker[T], order Order, scope Scope, counted []byte, args ConnectionArgs) (conn *Connection[T], err error) {
+	if k.traced() {
+		start := time.Now()
+		defer func() {
+			e := pagination.PageEvent{Took: time.Since(start), Err: err}
+			if err == nil {
+				e.Size, e.Rows, e.Total, e.Ignored = conn.size, len(conn.Edges), conn.TotalCount, conn.Ignored
+			}
+			k.report(ctx, e)
+		}()
+	}
 	first, err := k.edgeCount("first", args.First)
 	if err != nil {
 		return nil, err
@@ -92,7 +106,12 @@ func (k *Keyset[T]) connect(ctx context.Context, source Seeker[T], order Order, 
 		return nil, err
 	}
 	k.unverified(ctx)
-	conn := &Connection[T]{Edges: []Edge[T]{}, TotalCount: pagination.Total{Precision: pagination.Unknown}}
+	conn = &Connection[T]{Edges: []Edge[T]{}, TotalCount: pagination.Total{Precision: pagination.Unknown}}
+	for _, size := range []*int{first, last} {
+		if size != nil && (conn.size == 0 || *size < conn.size) {
+			conn.size = *size
+		}
+	}
 	conn.PageInfo.HasPreviousPage, conn.PageInfo.HasNextPage = after.Values != nil, before.Values != nil
 	if first != nil && args.First != nil && *first < *args.First {
 		conn.Ignored = append(conn.Ignored, "first")
@@ -100,6 +119,7 @@ func (k *Keyset[T]) connect(ctx context.Context, source Seeker[T], order Order, 
 	if last != nil && *last < *args.Last {
 		conn.Ignored = append(conn.Ignored, "last")
 	}
+	conn.Ignored = append(conn.Ignored, args.ignored...)
 	if !args.WithoutTotal {
 		conn.TotalCount, err = k.count.Total(ctx, source, func() string { return web.CountKey(k.resource, args.Scope, counted) })
 		if err != nil {

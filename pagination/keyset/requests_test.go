@@ -49,6 +49,25 @@ func TestTrace(t *testing.T) {
 		Style: "cursor", Size: 2, Rows: 2, Total: pagination.Total{Precision: pagination.Unknown},
 		Ignored: []string{"ordering", "page_size", "utm_source"},
 	}, events[0])
+
+	first, last := 3, 1
+	_, err = k.Connection(t.Context(), memorySeek(&rows), ConnectionArgs{First: &first, Last: &last, Ordering: "password"})
+	require.NoError(t, err)
+	_, err = k.Connection(t.Context(), memorySeek(&rows), ConnectionArgs{After: "forged"})
+	require.ErrorIs(t, err, ErrInvalidCursor)
+	doc, err := k.JSONAPI(httptest.NewRequest(http.MethodGet, "/?page[size]=2&utm_source=mail", nil), memorySeek(&rows))
+	require.NoError(t, err)
+	_, err = k.Page(t.Context(), memorySeek(&rows), Query{Size: 1, Ordering: "password"})
+	require.NoError(t, err)
+	w := httptest.NewRecorder()
+	require.NoError(t, doc.Write(w))
+	assert.Equal(t, "utm_source", w.Header().Get("X-Ignored-Parameters"))
+	for i, want := range []pagination.PageEvent{{Size: 1, Rows: 1, Ignored: []string{"ordering"}}, {}, {Size: 2, Rows: 2, Ignored: []string{"utm_source"}}, {Size: 1, Rows: 1, Ignored: []string{"ordering"}}} {
+		got := events[i+1]
+		assert.Equal(t, i == 1, got.Err != nil)
+		want.Style, want.Total.Precision, want.Took, want.Err = "cursor", pagination.Unknown, got.Took, got.Err
+		assert.Equal(t, want, got)
+	}
 }
 
 // TestLastPage jumps to the end and walks back.

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"strings"
 
-	mark "github.com/mainstay-go/mainstay/pagination/internal/batch"
+	mark "github.com/mainstay-go/mainstay/internal/batch"
 )
 
 // Queryer runs a query. *sql.DB, *sql.Tx and *sql.Conn implement it, and so do types that

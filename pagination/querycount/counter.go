@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mainstay-go/mainstay/pagination/internal/batch"
+	"github.com/mainstay-go/mainstay/internal/batch"
 )
 
 // maxTexts is the number of distinct statement texts that a counter keeps. Further texts

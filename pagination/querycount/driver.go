@@ -45,7 +45,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conn{inner, dialectOf(inner)}, nil
+	return &conn{inner, dialectOf(packageOf(inner))}, nil
 }
 
 // Close closes the connector, if the connector has a Close method.
@@ -71,16 +71,21 @@ type conn struct {
 	dialect string
 }
 
-// dialectOf derives the dialect from the package of a driver.
-func dialectOf(c driver.Conn) string {
+// packageOf returns the package of a driver.
+func packageOf(c driver.Conn) string {
 	t := reflect.TypeOf(c)
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
+	return t.PkgPath()
+}
+
+// dialectOf derives the dialect from the package of a driver.
+func dialectOf(pkg string) string {
 	for _, known := range []struct{ part, dialect string }{
-		{"mysql", lex.MySQL}, {"pgx", lex.Postgres}, {"lib/pq", lex.Postgres}, {"sqlite", lex.SQLite}, {"mssql", lex.SQLServer},
+		{"mysql", lex.MySQL}, {"pgx", lex.Postgres}, {"pgdriver", lex.Postgres}, {"lib/pq", lex.Postgres}, {"sqlite", lex.SQLite}, {"libsql", lex.SQLite}, {"mssql", lex.SQLServer},
 	} {
-		if strings.Contains(t.PkgPath(), known.part) {
+		if strings.Contains(pkg, known.part) {
 			return known.dialect
 		}
 	}

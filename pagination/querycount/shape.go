@@ -67,7 +67,7 @@ var keywords = func() map[string]keyword {
 	m := make(map[string]keyword)
 	for flags, words := range map[keyword][]string{
 		begins | spaced: {
-			"SELECT", "DISTINCT", "ALL", "WHERE", "AND", "OR", "XOR", "BETWEEN", "LIKE", "ILIKE", "RLIKE", "REGEXP", "GLOB", "MATCH", "ESCAPE",
+			"SELECT", "DISTINCT", "ALL", "WHERE", "AND", "OR", "XOR", "BETWEEN", "SYMMETRIC", "LIKE", "ILIKE", "RLIKE", "REGEXP", "GLOB", "MATCH", "ESCAPE",
 			"IN", "FROM", "LIMIT", "OFFSET", "RETURNING", "THEN", "ELSE", "WHEN", "CASE", "ON", "BY", "HAVING", "VALUES", "SET", "INTERVAL",
 			"MOD", "DIV", "TOP", "RETURN", "USING", "TO", "DEFAULT", "CALL", "EXEC", "EXECUTE", "UNION", "INTERSECT", "EXCEPT", "JOIN", "ORDER",
 			"GROUP", "WINDOW", "FOR", "FETCH", "WITH", "UPDATE", "AS",

@@ -59,6 +59,18 @@ func TestShapesOfDialects(t *testing.T) {
 	}
 }
 
+// The dialect of a statement is that of the driver.
+func TestDialects(t *testing.T) {
+	t.Parallel()
+	for pkg, want := range map[string]string{
+		"github.com/go-sql-driver/mysql": lex.MySQL, "github.com/jackc/pgx/v5/stdlib": lex.Postgres, "github.com/lib/pq": lex.Postgres,
+		"github.com/uptrace/bun/driver/pgdriver": lex.Postgres, "modernc.org/sqlite": lex.SQLite, "github.com/mattn/go-sqlite3": lex.SQLite,
+		"github.com/tursodatabase/go-libsql": lex.SQLite, "github.com/microsoft/go-mssqldb": lex.SQLServer, "github.com/sijms/go-ora/v2": "",
+	} {
+		assert.Equal(t, want, dialectOf(pkg), pkg)
+	}
+}
+
 func FuzzShape(f *testing.F) {
 	for _, seed := range []string{"SELECT 'a''b', 5 FROM t", "?,?,? , ?", "''''", "$1::int", "\xff'"} {
 		f.Add(seed)
@@ -87,6 +99,7 @@ func TestShapesAreEqual(t *testing.T) {
 		{lex.MySQL, []string{"SELECT a FROM t WHERE x = x'1F'", "SELECT a FROM t WHERE x = 0x1F", "SELECT a FROM t WHERE x = N'q'", "SELECT a FROM t WHERE x = _utf8mb4'q'", "SELECT a FROM t WHERE x = _binary 'q'", "SELECT a FROM t WHERE x = 'a' 'b'", `SELECT a FROM t WHERE x = "a"`}},
 		{lex.SQLite, []string{"SELECT a FROM t WHERE x = -1", "SELECT a FROM t WHERE x = - 1", "SELECT a FROM t WHERE x = +1", "SELECT a FROM t WHERE x = .5", "SELECT a FROM t WHERE x = -1.5e+3", "SELECT a FROM t WHERE x=:a"}},
 		{lex.Postgres, []string{"SELECT a FROM t WHERE x NOT BETWEEN -1 AND 2", "SELECT a FROM t WHERE x NOT BETWEEN 1 AND -2"}},
+		{lex.Postgres, []string{"SELECT a FROM t WHERE x BETWEEN SYMMETRIC -1 AND 2", "SELECT a FROM t WHERE x BETWEEN SYMMETRIC 1 AND -2"}},
 		{lex.Postgres, []string{"SELECT a FROM t WHERE x IS DISTINCT FROM -1", "SELECT a FROM t WHERE x IS DISTINCT FROM 1", "SELECT a FROM t WHERE x IS DISTINCT FROM NULL"}},
 		{lex.SQLite, []string{"SELECT a FROM t WHERE x MOD -1", "SELECT a FROM t WHERE x MOD 1"}},
 		{lex.Postgres, []string{"SELECT a FROM t WHERE (x, y) IN (($1, $2), ($3, $4))", "SELECT a FROM t WHERE (x,y) IN (($1,$2))", "SELECT a FROM t WHERE (x,y) IN ((-1,'a'),(2,'b'),(3,NULL))"}},

@@ -5,8 +5,8 @@
 package shop
 
 type Sale struct {
-	ID        int64  `json:"id"`
-	Product   string `json:"product"`
-	CreatedAt int64  `json:"created_at"`
-	ClosedAt  *int64 `json:"closed_at"`
+	ID        int64  `db:"id" json:"id" page:"sort,unique"`
+	Product   string `db:"product" json:"product"`
+	CreatedAt int64  `db:"created_at" json:"created_at" page:"sort"`
+	ClosedAt  *int64 `db:"closed_at" json:"closed_at" page:"sort"`
 }

@@ -26,10 +26,10 @@ INSERT INTO sales (id, product, created_at, closed_at) VALUES (?, ?, ?, ?)
 `
 
 type CreateSaleParams struct {
-	ID        int64  `json:"id"`
-	Product   string `json:"product"`
-	CreatedAt int64  `json:"created_at"`
-	ClosedAt  *int64 `json:"closed_at"`
+	ID        int64  `db:"id" json:"id" page:"sort,unique"`
+	Product   string `db:"product" json:"product"`
+	CreatedAt int64  `db:"created_at" json:"created_at" page:"sort"`
+	ClosedAt  *int64 `db:"closed_at" json:"closed_at" page:"sort"`
 }
 
 func (q *Queries) CreateSale(ctx context.Context, arg CreateSaleParams) error {
@@ -50,9 +50,9 @@ LIMIT ?3 OFFSET ?2
 `
 
 type SalesByNumberParams struct {
-	Product  interface{} `json:"product"`
-	Skipped  int64       `json:"skipped"`
-	PageSize int64       `json:"page_size"`
+	Product  interface{} `db:"product" json:"product"`
+	Skipped  int64       `db:"skipped" json:"skipped"`
+	PageSize int64       `db:"page_size" json:"page_size"`
 }
 
 func (q *Queries) SalesByNumber(ctx context.Context, arg SalesByNumberParams) ([]Sale, error) {
