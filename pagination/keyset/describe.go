@@ -64,7 +64,7 @@ func (s SQLSource[T]) describePostgres(ctx context.Context, b *Base, keys []Key)
 		d := "d.mainstay_k" + strconv.Itoa(i+1)
 		st.write("(", d, " < ", d, ") IS NULL AND ")
 	}
-	st.write("true, CAST(DATE '2026-02-01' AS text), CAST(", exact, " AS double precision), CAST(CAST(", exact, " AS double precision) AS text)")
+	st.write("true, CAST(DATE '2026-02-01' AS text), CAST(", exact, " AS double precision), CAST(CAST(", exact, " AS double precision) AS text), current_setting('TimeZone')")
 	// The row of the outer join has NULLs of the right types.
 	st.write(" FROM (SELECT 1 AS one) o LEFT JOIN (")
 	st.selectKeys(keys, "")
@@ -78,13 +78,13 @@ func (s SQLSource[T]) describePostgres(ctx context.Context, b *Base, keys []Key)
 	}
 	defer rows.Close()
 	names, kinds := make([]string, len(keys)), make([]int, len(keys))
-	dest := make([]any, 0, 2*len(keys)+4)
+	dest := make([]any, 0, 2*len(keys)+5)
 	for i := range names {
 		dest = append(dest, &names[i], &kinds[i])
 	}
-	var date, text string
+	var date, text, zone string
 	var double float64
-	dest = append(dest, new(any), &date, &double, &text)
+	dest = append(dest, new(any), &date, &double, &text, &zone)
 	if !rows.Next() {
 		return nil, errors.Join(errors.New("keyset: the database returned no types"), rows.Err())
 	}
@@ -95,6 +95,7 @@ func (s SQLSource[T]) describePostgres(ctx context.Context, b *Base, keys []Key)
 	for i, name := range names {
 		list[i] = postgresForm(name)
 		list[i].composite = kinds[i]&1 != 0
+		list[i].zoned = list[i].class == classTime && !isUTC(zone)
 		texts := list[i].class == classText && kinds[i]&2 != 0 // of dates or floats
 		switch {
 		case texts && date != "2026-02-01":
@@ -294,6 +295,10 @@ func refused(k Key, typ, why string) error {
 	return &WalkError{Column: k.Name, Problem: "cannot be sorted by: its type is " + typ + ", and " + why}
 }
 
+func isUTC(zone string) bool {
+	return zone == "UTC" || zone == "GMT" || zone == "Etc/UTC" || zone == "Universal"
+}
+
 // fixedZone rejects a TIMESTAMP if an hour occurs twice in the session's time zone: two
 // instants then have the same text.
 func (s SQLSource[T]) fixedZone(ctx context.Context, column string) error {
@@ -309,8 +314,7 @@ func (s SQLSource[T]) fixedZone(ctx context.Context, column string) error {
 	if err := rows.Scan(&zone); err != nil {
 		return err
 	}
-	switch {
-	case zone == "UTC", zone == "GMT", zone == "Etc/UTC", zone == "Universal", len(zone) > 0 && (zone[0] == '+' || zone[0] == '-'):
+	if isUTC(zone) || len(zone) > 0 && (zone[0] == '+' || zone[0] == '-') {
 		return rows.Err()
 	}
 	return &WalkError{Column: column, Problem: "is a TIMESTAMP in a session of time zone " + zone +

@@ -38,6 +38,7 @@ type form struct {
 	scale   int    // digits behind the point of an exact number
 	rounded bool   // the key may have more digits than the driver returns
 
+	zoned     bool // a time of PostgreSQL in a session whose zone is not UTC
 	composite bool // a row of PostgreSQL, which may hold NULLs
 	zeros     bool // MariaDB and MySQL read IS NULL as true for a zero date, if the column is NOT NULL
 	compound  bool // SQLite reads it from a UNION, whose parts may have other affinities
@@ -239,22 +240,24 @@ func (c *compiled) compareTypes() {
 			at = -1
 		}
 		c.typed[i] = at
-		c.hidden = c.hidden || visible && f.class != classInt && f.class != classTime
+		// Drivers return one Go type for times with and without zone. They differ in such a session.
+		c.hidden = c.hidden || visible && (f.zoned || f.class != classInt && f.class != classTime)
 	}
 }
 
 // changed reports whether a sort key of a result has another type than the statement was
 // made for: after a migration, or in the schema of another tenant.
 func (c *compiled) changed(rows Rows) bool {
-	var classes []class
+	var reported []form
 	for i, at := range c.typed {
 		if at < 0 {
 			continue
 		}
-		if classes == nil {
-			classes = reportedClasses(rows, c.forms[i].dialect)
+		f := c.forms[i]
+		if reported == nil {
+			reported = reportedForms(rows, f.dialect)
 		}
-		if at < len(classes) && classes[at] != c.forms[i].class {
+		if at < len(reported) && (reported[at].class != f.class || f.dialect == Postgres && reported[at].cast != f.cast) {
 			return true
 		}
 	}
@@ -273,13 +276,13 @@ func (c *compiled) seen(row *keyedRow) bool {
 	return true
 }
 
-// reportedClasses returns the classes of the columns of a result, or nothing if the driver
-// does not report types.
-func reportedClasses(rows Rows, d Dialect) (list []class) {
+// reportedForms returns the forms of the columns of a result, or nothing if the driver does
+// not report types.
+func reportedForms(rows Rows, d Dialect) (list []form) {
 	switch rows := rows.(type) {
 	case interface{ TypeNames() []string }: // of pgxpage
 		for _, name := range rows.TypeNames() {
-			list = append(list, reportedByPostgres[name])
+			list = append(list, postgresForm(postgresNames[name]))
 		}
 	case interface {
 		ColumnTypes() ([]*sql.ColumnType, error)
@@ -292,12 +295,11 @@ func reportedClasses(rows Rows, d Dialect) (list []class) {
 		for _, t := range types {
 			name := t.DatabaseTypeName()
 			known = known || name != ""
+			f := postgresForm(postgresNames[name])
 			if d == MySQL {
-				f, _ := mysqlForm(strings.TrimPrefix(name, "UNSIGNED "), t)
-				list = append(list, f.class)
-			} else {
-				list = append(list, reportedByPostgres[name])
+				f, _ = mysqlForm(strings.TrimPrefix(name, "UNSIGNED "), t)
 			}
+			list = append(list, f)
 		}
 		if !known {
 			return nil
@@ -306,10 +308,12 @@ func reportedClasses(rows Rows, d Dialect) (list []class) {
 	return list
 }
 
-// reportedByPostgres has the classes of the types that drivers return unchanged.
-var reportedByPostgres = map[string]class{
-	"INT2": classInt, "INT4": classInt, "INT8": classInt, "FLOAT8": classDouble, "BOOL": classPlain, "BYTEA": classBinary,
-	"TEXT": classString, "VARCHAR": classString, "NAME": classString, "DATE": classTime, "TIMESTAMP": classTime, "TIMESTAMPTZ": classTime,
+// postgresNames has the names of pg_typeof for the names of drivers, if drivers return the
+// values of a type unchanged.
+var postgresNames = map[string]string{
+	"INT2": "smallint", "INT4": "integer", "INT8": "bigint", "FLOAT8": "double precision", "BOOL": "boolean", "BYTEA": "bytea",
+	"TEXT": "text", "VARCHAR": "text", "NAME": "text",
+	"DATE": "date", "TIMESTAMP": "timestamp without time zone", "TIMESTAMPTZ": "timestamp with time zone",
 }
 
 // form is the form of the i-th key.

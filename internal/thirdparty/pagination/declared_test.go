@@ -279,7 +279,7 @@ func TestTiesOfAnotherTable(t *testing.T) {
 func TestChangedTables(t *testing.T) {
 	t.Parallel()
 	type change struct{ before, after, value string }
-	dsn := newPostgres(t)
+	dsn := newPostgres(t) + "&timezone=Europe/Berlin"
 	db := open(t, "pgx", dsn+"&default_query_exec_mode=exec") // no statement of pgx is prepared
 	exec(t, db, "CREATE EXTENSION citext")
 	series := "generate_series(1, 30) AS s(i)"
@@ -298,6 +298,8 @@ func TestChangedTables(t *testing.T) {
 			{"text NOT NULL", "bigint NOT NULL", "i % 13"},
 			{"bigint NOT NULL", "real NOT NULL", "16777210 + i % 13"},
 			{"timestamp NOT NULL", "time NOT NULL", "TIMESTAMP '2026-01-01' + i % 13 * INTERVAL '1 hour'"},
+			{"timestamp NOT NULL", "timestamptz NOT NULL", "timestamptz '2026-01-01' + i * interval '10 minutes'"},
+			{"timestamptz NOT NULL", "timestamp NOT NULL", "timestamp '2026-01-01' + i * interval '10 minutes'"},
 			{"timestamptz NOT NULL", "date NOT NULL", "TIMESTAMP '2026-01-01' + i % 13 * INTERVAL '1 day'"},
 		},
 		keyset.MySQL: {
