@@ -19,7 +19,11 @@ func ExampleNew() {
 	}))
 	defer service.Close()
 
-	client := &http.Client{Transport: outbound.New(nil, &outbound.Options{MaxWait: time.Second})}
+	transport, err := outbound.New(nil, &outbound.Options{MaxWait: time.Second})
+	if err != nil {
+		panic(err)
+	}
+	client := &http.Client{Transport: transport}
 	for range 2 {
 		resp, err := client.Get(service.URL)
 		if err != nil {

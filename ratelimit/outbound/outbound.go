@@ -1,6 +1,7 @@
 // Package outbound keeps a client within the limits of the service that it calls.
 //
-//	client := &http.Client{Transport: outbound.New(nil, nil)}
+//	transport, err := outbound.New(nil, nil)
+//	client := &http.Client{Transport: transport}
 //
 // The transport obeys the Retry-After of a response that refuses a request (status 400 and
 // above), and the fields RateLimit and X-RateLimit of an exhausted limit. Requests to that host
@@ -84,10 +85,13 @@ type place struct {
 const maxHosts = 10_000
 
 // New returns a transport over base, http.DefaultTransport if it is nil. opts may be nil.
-func New(base http.RoundTripper, opts *Options) *Transport {
+func New(base http.RoundTripper, opts *Options) (*Transport, error) {
 	t := &Transport{base: base, hosts: make(map[string]*host)}
 	if opts != nil {
 		t.opts = *opts
+	}
+	if t.opts.MaxWait < 0 {
+		return nil, fmt.Errorf("outbound: MaxWait %v is negative", t.opts.MaxWait)
 	}
 	if t.base == nil {
 		t.base = http.DefaultTransport
@@ -102,7 +106,7 @@ func New(base http.RoundTripper, opts *Options) *Transport {
 	case t.opts.Retries < 0:
 		t.opts.Retries = 0
 	}
-	return t
+	return t, nil
 }
 
 // RoundTrip implements http.RoundTripper. It fails with ErrWait instead of sending a request

@@ -56,6 +56,19 @@ func get(ctx context.Context, t *outbound.Transport, body string) (*http.Respons
 	return t.RoundTrip(r)
 }
 
+func transport(t *testing.T, base http.RoundTripper, opts *outbound.Options) *outbound.Transport {
+	t.Helper()
+	tr, err := outbound.New(base, opts)
+	require.NoError(t, err)
+	return tr
+}
+
+func TestRefusesNonsense(t *testing.T) {
+	t.Parallel()
+	_, err := outbound.New(nil, &outbound.Options{MaxWait: -time.Second})
+	require.ErrorContains(t, err, "MaxWait -1s is negative")
+}
+
 // A client behind the transport never sees the upstream's refusals, whichever way it says them.
 func TestObeysTheUpstream(t *testing.T) {
 	t.Parallel()
@@ -67,7 +80,7 @@ func TestObeysTheUpstream(t *testing.T) {
 				m, err := ratelimit.NewMiddleware([]ratelimit.Rule{{Limiter: l, Key: func(*http.Request) string { return "k" }}}, options)
 				require.NoError(t, err)
 				up := &upstream{handler: m.Wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200) }))}
-				tr := outbound.New(up, nil)
+				tr := transport(t, up, nil)
 				for range 20 {
 					resp, err := get(t.Context(), tr, "body")
 					require.NoError(t, err)
@@ -89,7 +102,7 @@ func TestRefusesWhatWouldBeTooLate(t *testing.T) {
 			w.Header().Set("Retry-After", time.Now().Add(30*time.Second).UTC().Format(http.TimeFormat))
 			w.WriteHeader(http.StatusServiceUnavailable)
 		})}
-		tr := outbound.New(up, &outbound.Options{MaxWait: 10 * time.Second})
+		tr := transport(t, up, &outbound.Options{MaxWait: 10 * time.Second})
 		resp, err := get(t.Context(), tr, "x")
 		require.NoError(t, err)
 		require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
@@ -107,7 +120,7 @@ func TestOwnLimit(t *testing.T) {
 		l, err := ratelimit.NewMemory(ratelimit.Policy{Name: "out", Limit: 10, Window: time.Second}, nil)
 		require.NoError(t, err)
 		up := &upstream{handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
-		tr := outbound.New(up, &outbound.Options{Limiter: l, MaxWait: 5 * time.Second})
+		tr := transport(t, up, &outbound.Options{Limiter: l, MaxWait: 5 * time.Second})
 		var wg sync.WaitGroup
 		var mu sync.Mutex
 		late := 0
@@ -145,7 +158,7 @@ func TestRetryAfterOfASuccess(t *testing.T) {
 				w.WriteHeader(http.StatusAccepted)
 			}
 		})}
-		client := &http.Client{Transport: outbound.New(up, &outbound.Options{MaxWait: 10 * time.Second})}
+		client := &http.Client{Transport: transport(t, up, &outbound.Options{MaxWait: 10 * time.Second})}
 		send := func(path string, status int, want time.Duration) {
 			start := time.Now()
 			resp, err := client.Get("http://service.example" + path)
@@ -160,7 +173,7 @@ func TestRetryAfterOfASuccess(t *testing.T) {
 		send("/moved", http.StatusOK, 7*time.Second)
 		send("/job", http.StatusAccepted, 0)
 
-		impatient := &http.Client{Transport: outbound.New(up, &outbound.Options{MaxWait: time.Second})}
+		impatient := &http.Client{Transport: transport(t, up, &outbound.Options{MaxWait: time.Second})}
 		_, err := impatient.Get("http://service.example/moved")
 		require.ErrorIs(t, err, outbound.ErrWait)
 	})
@@ -219,7 +232,7 @@ func TestALongerPauseMeanwhile(t *testing.T) {
 				require.NoError(t, err)
 				o.Limiter = l
 			}
-			tr := outbound.New(up, o)
+			tr := transport(t, up, o)
 			var wg sync.WaitGroup
 			wg.Go(func() { up.get(tr, "http://api.example/long") })
 			time.Sleep(time.Second)
@@ -245,7 +258,7 @@ func TestMaxWaitIsForTheWholeWait(t *testing.T) {
 			}
 			return 200, ""
 		}}
-		tr := outbound.New(up, &outbound.Options{Retries: -1, Limiter: l, MaxWait: time.Minute})
+		tr := transport(t, up, &outbound.Options{Retries: -1, Limiter: l, MaxWait: time.Minute})
 		require.NoError(t, up.get(tr, "http://api.example/first"))
 		time.Sleep(time.Second)
 		var late, failed sync.Map
@@ -286,7 +299,7 @@ func TestTurnsAfterAPause(t *testing.T) {
 				require.NoError(t, err)
 				o.Limiter = l
 			}
-			start, tr := time.Now(), outbound.New(up, o)
+			start, tr := time.Now(), transport(t, up, o)
 			send := func(ctx context.Context, n int, want bool) {
 				var wg sync.WaitGroup
 				for range n {
@@ -325,7 +338,7 @@ func TestATurnAfterARedirect(t *testing.T) {
 				w.Header().Set("RateLimit", `"api";r=0;t=1`)
 			})
 		})}
-		start, tr := time.Now(), outbound.New(up, nil)
+		start, tr := time.Now(), transport(t, up, nil)
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://service.example/", http.NoBody)
@@ -354,7 +367,7 @@ func TestOneHostInSeveralSpellings(t *testing.T) {
 	t.Parallel()
 	n := 0
 	up := &scripted{sent: map[string]time.Duration{}, reply: func(string) (int, string) { n++; return 429, "300" }}
-	tr := outbound.New(up, nil)
+	tr := transport(t, up, nil)
 	for _, url := range []string{"https://api.example/", "https://API.example/", "https://api.example:443/", "https://api.example./", "http://api.example:80/"} {
 		up.get(tr, url)
 	}
@@ -368,7 +381,7 @@ func TestManyPausedHosts(t *testing.T) {
 	t.Parallel()
 	n := 0
 	up := &scripted{sent: map[string]time.Duration{}, reply: func(string) (int, string) { n++; return 429, "300" }}
-	tr := outbound.New(up, nil)
+	tr := transport(t, up, nil)
 	for i := range 10_005 {
 		url := fmt.Sprintf("https://host%d.example/", i)
 		up.get(tr, url)
@@ -386,7 +399,7 @@ func TestTheOrderAfterALongerPause(t *testing.T) {
 			w.Header().Set("RateLimit-Policy", `"api";q=10;w=20`)
 			w.Header().Set("RateLimit", `"api";r=0;t=`+r.Header.Get("Wait"))
 		})}
-		start, tr := time.Now(), outbound.New(up, nil)
+		start, tr := time.Now(), transport(t, up, nil)
 		var wg sync.WaitGroup
 		var want []string
 		for i := range 11 {
