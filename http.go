@@ -1,9 +1,11 @@
 package mainstay
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"time"
@@ -40,15 +42,15 @@ func HTTP(name string, server *http.Server, opts *HTTPOptions) Part {
 	if opts != nil {
 		o = *opts
 	}
-	if o.DrainDelay <= 0 {
-		o.DrainDelay = 5 * time.Second
+	if o.DrainDelay < 0 || o.ShutdownTimeout < 0 {
+		err := fmt.Errorf("mainstay: DrainDelay %v or ShutdownTimeout %v is negative", o.DrainDelay, o.ShutdownTimeout)
+		return Part{Name: name, Run: func(context.Context) error { return err }}
 	}
+	o.DrainDelay = cmp.Or(o.DrainDelay, 5*time.Second)
 	if o.Drain == nil {
 		o.DrainDelay = 0
 	}
-	if o.ShutdownTimeout <= 0 {
-		o.ShutdownTimeout = 20 * time.Second
-	}
+	o.ShutdownTimeout = cmp.Or(o.ShutdownTimeout, 20*time.Second)
 	return Part{Name: name, Run: func(ctx context.Context) error { return serve(ctx, server, o) }}
 }
 

@@ -119,3 +119,15 @@ func TestHTTPReportsAPortInUse(t *testing.T) {
 		t.Errorf("Run returned %v", err)
 	}
 }
+
+func TestNegativeTimesAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, o := range []HTTPOptions{{DrainDelay: -1}, {ShutdownTimeout: -time.Second}} {
+		if err := Run(t.Context(), []Part{HTTP("api", &http.Server{ReadHeaderTimeout: time.Second}, &o)}, quiet); err == nil || !strings.Contains(err.Error(), "is negative") {
+			t.Errorf("Run returned %v", err)
+		}
+	}
+	if err := Run(t.Context(), nil, &Options{StopTimeout: -1}); err == nil || !strings.Contains(err.Error(), "StopTimeout -1ns is negative") {
+		t.Errorf("Run returned %v", err)
+	}
+}

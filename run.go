@@ -55,9 +55,10 @@ func Run(ctx context.Context, parts []Part, opts *Options) error {
 	if opts != nil {
 		o = *opts
 	}
-	if o.StopTimeout <= 0 {
-		o.StopTimeout = 30 * time.Second
+	if o.StopTimeout < 0 {
+		return fmt.Errorf("mainstay: StopTimeout %v is negative", o.StopTimeout)
 	}
+	o.StopTimeout = cmp.Or(o.StopTimeout, 30*time.Second)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	for i, p := range parts {
 		if p.Run == nil && p.Close == nil {

@@ -130,14 +130,16 @@ func (o *Options[V]) complete(name string, ttl time.Duration) error {
 		return fmt.Errorf("cache: %s: Schema must have at most 32 bytes", name)
 	case o.Compression > Zstd:
 		return fmt.Errorf("cache: %s: Compression %d is unknown", name, o.Compression)
-	case o.Jitter >= 1:
+	case !(o.Jitter < 1):
 		return fmt.Errorf("cache: %s: Jitter must be below 1", name)
 	case o.SoftTimeout > 0 && o.StaleFor == 0:
 		return fmt.Errorf("cache: %s: SoftTimeout needs StaleFor, or there is nothing to serve instead", name)
 	case o.ErrorTTL > time.Second:
 		return fmt.Errorf("cache: %s: ErrorTTL must be at most a second; what does not exist is for NotFoundTTL", name)
-	case o.MaxValue < 0 || o.EarlyRefresh < 0 || o.AuditEvery < 0 || o.MaxBytes < 0:
-		return fmt.Errorf("cache: %s: MaxValue, MaxBytes, EarlyRefresh and AuditEvery must not be negative", name)
+	case !(o.EarlyRefresh >= 0 && o.EarlyRefresh <= math.MaxFloat64):
+		return fmt.Errorf("cache: %s: EarlyRefresh %v must be a number from 0", name, o.EarlyRefresh)
+	case o.MaxValue < 0 || o.AuditEvery < 0 || o.MaxBytes < 0:
+		return fmt.Errorf("cache: %s: MaxValue, MaxBytes and AuditEvery must not be negative", name)
 	case o.MaxBytes > 0 && o.MaxBytes < 1<<10:
 		return fmt.Errorf("cache: %s: MaxBytes must be at least 1024", name)
 	}

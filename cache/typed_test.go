@@ -412,6 +412,18 @@ func TestConstruction(t *testing.T) {
 			_, err := cache.New[int](storeOf(store), "n", time.Hour, &cache.Options[int]{LoadTimeout: -1})
 			return err
 		},
+		"jitter": func() error {
+			_, err := cache.New[int](storeOf(store), "n", time.Hour, &cache.Options[int]{Jitter: math.NaN()})
+			return err
+		},
+		"early": func() error {
+			_, err := cache.New[int](storeOf(store), "n", time.Hour, &cache.Options[int]{EarlyRefresh: math.NaN()})
+			return err
+		},
+		"always early": func() error {
+			_, err := cache.New[int](storeOf(store), "n", time.Hour, &cache.Options[int]{EarlyRefresh: math.Inf(1)})
+			return err
+		},
 	} {
 		if err := make(); err == nil || !strings.HasPrefix(err.Error(), "cache: ") {
 			t.Errorf("%s: %v", name, err)

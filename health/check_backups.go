@@ -104,6 +104,8 @@ func (b *backupsCheck) Validate() error {
 		return errors.New("the function that lists the backups is nil")
 	case b.opts.WarnAge < 0 || b.opts.FailAge < b.opts.WarnAge:
 		return fmt.Errorf("WarnAge %v and FailAge %v: use positive ages, the second not smaller", b.opts.WarnAge, b.opts.FailAge)
+	case b.opts.MinSize < 0 || b.opts.RestoreWithin < 0:
+		return errors.New("MinSize and RestoreWithin must not be negative")
 	}
 	return nil
 }

@@ -89,7 +89,7 @@ func (d *databaseCheck) Validate() error {
 		return errors.New("the *sql.DB is nil")
 	case d.opts.SlowAfter < 0 || d.opts.ExhaustedFor < 0:
 		return errors.New("SlowAfter and ExhaustedFor must not be negative")
-	case d.opts.PoolWarn < 0 || d.opts.PoolWarn > 100:
+	case !(d.opts.PoolWarn >= 0 && d.opts.PoolWarn <= 100):
 		return fmt.Errorf("PoolWarn %v is not a percentage", d.opts.PoolWarn)
 	}
 	return nil

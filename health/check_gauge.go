@@ -65,8 +65,10 @@ func (g *gaugeCheck) Validate() error {
 		return errors.New("the function that reads the number is nil")
 	case l.None():
 		return errors.New("Limits has no threshold, so it could never be bad")
-	case l.Clear < 0:
+	case !(l.Clear >= 0):
 		return errors.New("Limits.Clear must not be negative")
+	case l.Warn-l.Warn != 0 || l.Fail-l.Fail != 0: // NaN or an infinity
+		return fmt.Errorf("Limits: no number reaches %v and %v", l.Warn, l.Fail)
 	case l.Warn != 0 && l.Fail != 0 && (l.Below && l.Fail > l.Warn || !l.Below && l.Fail < l.Warn):
 		return fmt.Errorf("Limits: it would fail at %v before it warns at %v", l.Fail, l.Warn)
 	}

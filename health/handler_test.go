@@ -2,9 +2,11 @@ package health
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -334,6 +336,8 @@ func TestAuthorizers(t *testing.T) {
 
 func TestConstructionRefuses(t *testing.T) {
 	ok := passing("ok")
+	zero := func(context.Context) (float64, error) { return 0, nil }
+	none := func(context.Context) ([]Backup, error) { return nil, nil }
 	with := func(change func(*Check)) []Check { c := passing("x"); change(&c); return []Check{ok, c} }
 	for want, c := range map[string]struct {
 		checks []Check
@@ -355,7 +359,13 @@ func TestConstructionRefuses(t *testing.T) {
 		`has the name of a check`:            {with(func(c *Check) { c.Groups = []string{"ok"} }), nil},
 		"the *sql.DB is nil":                 {[]Check{Database("db", nil, nil)}, nil},
 		"lists the backups is nil":           {[]Check{Backups("b", nil, nil)}, nil},
-		"Limits has no threshold":            {[]Check{Gauge("q", func(context.Context) (float64, error) { return 0, nil }, nil)}, nil},
+		"Limits has no threshold":            {[]Check{Gauge("q", zero, nil)}, nil},
+		"no number reaches NaN":              {[]Check{Gauge("q", zero, &GaugeOptions{Limits: Limits{Warn: math.NaN(), Fail: 5}})}, nil},
+		"no number reaches 1 and +Inf":       {[]Check{Gauge("q", zero, &GaugeOptions{Limits: Limits{Warn: 1, Fail: math.Inf(1)}})}, nil},
+		"Limits.Clear":                       {[]Check{Gauge("q", zero, &GaugeOptions{Limits: Limits{Warn: 1, Clear: math.NaN()}})}, nil},
+		"PoolWarn NaN":                       {[]Check{Database("db", new(sql.DB), &DatabaseOptions{PoolWarn: math.NaN()})}, nil},
+		"MinSize and RestoreWithin":          {[]Check{Backups("b", none, &BackupsOptions{MinSize: -1})}, nil},
+		"RestoreWithin must not be negative": {[]Check{Backups("b", none, &BackupsOptions{RestoreWithin: -1})}, nil},
 		"Heartbeat.URL":                      {nil, &Options{Heartbeat: &Heartbeat{URL: "nonsense"}}},
 		"FailAfter, RecoverAfter and MaxCon": {nil, &Options{FailAfter: -1}},
 	} {

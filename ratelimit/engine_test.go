@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"context"
+	"math"
 	"strconv"
 	"testing"
 	"time"
@@ -65,5 +66,13 @@ func TestBlockWithoutRoom(t *testing.T) {
 		require.NoError(t, l.Reset(t.Context(), "ip:3"))
 		require.NoError(t, l.Block(t.Context(), "ip:5", 24*time.Hour))
 		require.False(t, allowed("ip:4") || allowed("ip:5"), algorithm)
+	}
+}
+
+func TestOptionsAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, o := range []Options{{MaxKeys: -1}, {MaxQueue: -1}, {NearLimit: -1}, {NearLimit: math.NaN()}} {
+		_, err := NewMemory(API(), &o)
+		require.ErrorContains(t, err, "ratelimit: ", "%+v", o)
 	}
 }

@@ -49,7 +49,7 @@ func NewMemory(policy Policy, opts *Options) (*Memory, error) {
 	if o.MaxKeys < 0 {
 		return nil, fmt.Errorf("ratelimit: MaxKeys %d is negative", o.MaxKeys)
 	}
-	if o.NearLimit < 0 || o.NearLimit > 1 {
+	if !(o.NearLimit >= 0 && o.NearLimit <= 1) {
 		return nil, fmt.Errorf("ratelimit: NearLimit %v is not between 0 and 1", o.NearLimit)
 	}
 	if o.MaxQueue < 0 {

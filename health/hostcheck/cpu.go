@@ -83,6 +83,9 @@ func (c *cpuCheck) Validate() error {
 	if c.opts.Window < 0 {
 		return fmt.Errorf("the window %v must not be negative", c.opts.Window)
 	}
+	if o := c.opts; !(o.WarnThrottled > 0 && o.WarnPressure > 0 && o.WarnLoad > 0 && o.WarnLoad <= o.FailLoad) {
+		return fmt.Errorf("WarnThrottled %v, WarnPressure %v, WarnLoad %v and FailLoad %v must be positive, and FailLoad not smaller than WarnLoad", o.WarnThrottled, o.WarnPressure, o.WarnLoad, o.FailLoad)
+	}
 	return validPercents(c.opts.WarnPercent, c.opts.FailPercent)
 }
 

@@ -85,7 +85,7 @@ func (d *diskCheck) Validate() error {
 	if err := validPercents(o.WarnInodes, o.FailInodes); err != nil {
 		return err
 	}
-	if o.FullFrom < 0 || o.FullFrom > 100 {
+	if !(o.FullFrom >= 0 && o.FullFrom <= 100) {
 		return fmt.Errorf("FullFrom %v is not a percentage", o.FullFrom)
 	}
 	if o.FailFree > o.WarnFree {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"math"
 	"testing"
 	"time"
 
@@ -101,6 +102,12 @@ func TestBadOptionsAreRefused(t *testing.T) {
 		Memory("memory", &MemoryOptions{Window: -1}),
 		CPU("cpu", &CPUOptions{Window: -1}),
 		Disk("disk", "/", &DiskOptions{FullFrom: 101}),
+		Disk("disk", "/", &DiskOptions{FullFrom: math.NaN()}),
+		CPU("cpu", &CPUOptions{WarnThrottled: -1}),
+		CPU("cpu", &CPUOptions{WarnPressure: math.NaN()}),
+		CPU("cpu", &CPUOptions{WarnLoad: -1}),
+		CPU("cpu", &CPUOptions{WarnLoad: 5}),
+		Memory("memory", &MemoryOptions{WarnPressure: -1}),
 		CPU("cpu", &CPUOptions{FailPercent: 101}),
 		Files("files", &FilesOptions{WarnPercent: 99}),
 		Memory("memory", &MemoryOptions{Timeout: -1}),

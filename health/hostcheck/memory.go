@@ -74,6 +74,9 @@ func (m *memoryCheck) Validate() error {
 	if m.opts.Window < 0 || m.opts.KillHold < 0 {
 		return fmt.Errorf("the window %v and the kill hold %v must not be negative", m.opts.Window, m.opts.KillHold)
 	}
+	if !(m.opts.WarnPressure > 0) {
+		return fmt.Errorf("WarnPressure %v must be positive", m.opts.WarnPressure)
+	}
 	return validPercents(m.opts.WarnPercent, m.opts.FailPercent)
 }
 

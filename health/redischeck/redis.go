@@ -68,7 +68,7 @@ func (c *check) Validate() error {
 		return errors.New("the Redis client is nil")
 	case c.opts.SlowAfter < 0:
 		return errors.New("SlowAfter must not be negative")
-	case c.opts.MemoryPercent < 0 || c.opts.MemoryPercent > 100:
+	case !(c.opts.MemoryPercent >= 0 && c.opts.MemoryPercent <= 100):
 		return fmt.Errorf("MemoryPercent %v is not a percentage", c.opts.MemoryPercent)
 	}
 	return nil

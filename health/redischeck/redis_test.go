@@ -3,6 +3,7 @@ package redischeck_test
 import (
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"strings"
 	"testing"
@@ -169,6 +170,7 @@ func TestBadOptionsAreRefused(t *testing.T) {
 		redischeck.New("cache", nil, nil),
 		redischeck.New("cache", client, &redischeck.Options{SlowAfter: -1}),
 		redischeck.New("cache", client, &redischeck.Options{MemoryPercent: 101}),
+		redischeck.New("cache", client, &redischeck.Options{MemoryPercent: math.NaN()}),
 		redischeck.New("cache", client, &redischeck.Options{Timeout: -1}),
 	} {
 		_, err := health.New([]health.Check{c}, nil)

@@ -67,7 +67,7 @@ func New(policy Policy, opts *ratelimit.Options) (*Memory, error) {
 	switch {
 	case o.MaxKeys < 0:
 		return nil, fmt.Errorf("concurrency: MaxKeys %d is negative", o.MaxKeys)
-	case o.NearLimit < 0 || o.NearLimit > 1:
+	case !(o.NearLimit >= 0 && o.NearLimit <= 1):
 		return nil, fmt.Errorf("concurrency: NearLimit %v is not between 0 and 1", o.NearLimit)
 	}
 	o.MaxKeys = cmp.Or(o.MaxKeys, 1_000_000)

@@ -3,6 +3,7 @@ package concurrency
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -155,7 +156,7 @@ func TestConcurrencyRefusesNonsense(t *testing.T) {
 		require.Error(t, err, "%+v", p)
 	}
 	good := Policy{Name: "a", Limit: 1}
-	for _, o := range []ratelimit.Options{{MaxKeys: -1}, {NearLimit: 2}} {
+	for _, o := range []ratelimit.Options{{MaxKeys: -1}, {NearLimit: 2}, {NearLimit: math.NaN()}} {
 		_, err := New(good, &o)
 		require.ErrorContains(t, err, "concurrency: ")
 	}
