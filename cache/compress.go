@@ -27,7 +27,7 @@ const (
 	worthwhile    = 10 // a tenth
 )
 
-var errBomb = errors.New("cache: a compressed value is larger than MaxValue")
+var errBomb = errors.New("cache: a stored value is larger than MaxValue")
 
 // pack returns the stored form of the payload, and its compression.
 func (c Compression) pack(payload []byte) ([]byte, Compression) {
@@ -50,6 +50,9 @@ func (c Compression) pack(payload []byte) ([]byte, Compression) {
 func (c Compression) unpack(data []byte, limit int) ([]byte, error) {
 	switch c {
 	case NoCompression:
+		if len(data) > limit {
+			return nil, errBomb
+		}
 		return data, nil
 	case S2:
 		n, err := s2.DecodedLen(data)

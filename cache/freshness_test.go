@@ -278,4 +278,11 @@ func TestTooLarge(t *testing.T) {
 	if v, err := c.GetOrLoad(t.Context(), "k", constant(large)); v != large || err != nil || c.Stats().TooLarge != 1 {
 		t.Errorf("%d bytes, %v", len(v), err)
 	}
+	// Another process can store more than this one reads.
+	if err := newTyped[string](t, store, nil).Set(t.Context(), "k", large); err != nil {
+		t.Fatal(err)
+	}
+	if v, found, err := c.Get(t.Context(), "k"); found || err != nil || c.Stats().BadPayloads != 1 {
+		t.Errorf("%d bytes, %v", len(v), err)
+	}
 }
