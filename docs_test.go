@@ -123,3 +123,46 @@ func TestArchitectureListsPackages(t *testing.T) {
 		}
 	}
 }
+
+// TestGuaranteesHaveTests compares the tests that SECURITY.md names with those of the repository.
+func TestGuaranteesHaveTests(t *testing.T) {
+	document, err := os.ReadFile("SECURITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	exists := map[string]bool{}
+	function := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+	err = filepath.WalkDir(".", func(name string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(name, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(name)
+		for _, f := range function.FindAllStringSubmatch(string(text), -1) {
+			exists[f[1]] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`")
+	rows := 0
+	for line := range strings.Lines(string(document)) {
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| package") {
+			continue
+		}
+		rows++
+		tests := named.FindAllStringSubmatch(line, -1)
+		if len(tests) == 0 {
+			t.Errorf("no test holds %s", line)
+		}
+		for _, test := range tests {
+			if !exists[test[1]] {
+				t.Errorf("%s does not exist", test[1])
+			}
+		}
+	}
+	if rows == 0 {
+		t.Error("SECURITY.md has no guarantees")
+	}
+}
