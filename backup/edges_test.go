@@ -443,12 +443,31 @@ func TestMarkerOutOfReach(t *testing.T) {
 	require.ErrorContains(t, err, "503")
 	_, err = j.Prune(t.Context(), Policy{Last: 1, MinKeep: 1, Force: true}, false)
 	require.ErrorContains(t, err, "503")
+	r, err := j.Backup(t.Context())
+	require.ErrorIs(t, err, ErrSuspect, "of the database that the restore may have changed")
 	clear(bad)
+	require.NoError(t, j.Accept(t.Context(), r.ID))
 	require.FileExists(t, filepath.Join(folder.Path(), m.u.file))
 	_, err = j.Prune(t.Context(), Policy{Last: 1, MinKeep: 1, Force: true}, false)
 	require.NoError(t, err)
 	_, err = j.Find(t.Context(), all[0])
 	require.NoError(t, err)
+}
+
+// TestMarkerOfAnotherProgram: a marker that this program cannot have written can be settled.
+func TestMarkerOfAnotherProgram(t *testing.T) {
+	t.Parallel()
+	name := markPrefix + "pos.x" + markSuffix
+	number, err := seal(name, 5, nil)
+	require.NoError(t, err)
+	for _, content := range [][]byte{nil, number, make([]byte, maxManifest+1)} {
+		j, folder := newTestJob(t, newFake(7), nil)
+		mustBackup(t, j)
+		require.NoError(t, os.WriteFile(filepath.Join(folder.Path(), name), content, 0o600))
+		list, err := j.Settle(t.Context(), false)
+		require.NoError(t, err)
+		require.Len(t, list, 1)
+	}
 }
 
 // locked is a storage that deletes no manifest.

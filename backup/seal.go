@@ -59,7 +59,10 @@ func unseal(name string, data []byte, content any, key []byte) error {
 	if s.SHA256 != hashOf(s.text(name)) || len(key) > 0 && !hmac.Equal([]byte(s.HMAC), []byte(hmacOf(key, s.text(name)))) {
 		return errSeal
 	}
-	return json.Unmarshal(s.Content, content)
+	if json.Unmarshal(s.Content, content) != nil {
+		return errSeal
+	}
+	return nil
 }
 
 // writeSealed stores a small file, and replaces an older one.

@@ -124,12 +124,14 @@ func (j *Job) replaceFile(ctx context.Context, name string, data []byte) error {
 	return replaceIn(ctx, j.storage, name, data)
 }
 
+var errLarge = errors.New("backup: the file is too large to be one of this program")
+
 // readAll reads a small file of a storage.
 func readAll(r io.Reader, limit int64) ([]byte, error) {
 	var b bytes.Buffer
 	n, err := io.Copy(&b, io.LimitReader(r, limit+1))
 	if err == nil && n > limit {
-		err = errors.New("backup: the file is too large to be one of this program")
+		err = errLarge
 	}
 	return b.Bytes(), err
 }

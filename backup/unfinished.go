@@ -224,9 +224,9 @@ func (j *Job) unfinishedOf(ctx context.Context, objects []Object) ([]UnfinishedR
 	return slices.DeleteFunc(list, func(u UnfinishedRestore) bool { return u.running(j.now()) }), err
 }
 
-// marksOf returns all markers, the oldest first.
-func (j *Job) marksOf(ctx context.Context, objects []Object) ([]UnfinishedRestore, error) {
-	var list []UnfinishedRestore
+// marksOf returns all markers, the oldest first. It also returns the error for one that may be readable later: its
+// restore may be running.
+func (j *Job) marksOf(ctx context.Context, objects []Object) (list []UnfinishedRestore, later error) {
 	for _, o := range objects {
 		if !strings.HasPrefix(o.Name, markPrefix+j.name+".") || !strings.HasSuffix(o.Name, markSuffix) {
 			continue
@@ -235,16 +235,17 @@ func (j *Job) marksOf(ctx context.Context, objects []Object) ([]UnfinishedRestor
 		switch err := j.readSealed(ctx, o.Name, &u); {
 		case errors.Is(err, ErrNotFound):
 			continue // the restore has ended since the listing
-		case errors.Is(err, errSeal), errors.Is(err, syscall.EIO): // still a marker, whose content counts for nothing
+		case err != nil: // still a marker, whose content counts for nothing
 			u = UnfinishedRestore{Database: "an unknown database", Over: true, Changed: true, Time: o.Modified, unread: err}
-		case err != nil: // it may be readable later, and the restore may be running
-			return nil, err
+			if !errors.Is(err, errSeal) && !errors.Is(err, errLarge) && !errors.Is(err, syscall.EIO) {
+				later = err
+			}
 		}
 		u.file, u.trusted = o.Name, len(j.opts.ManifestKey) > 0
 		list = append(list, u)
 	}
 	slices.SortFunc(list, func(a, b UnfinishedRestore) int { return a.Time.Compare(b.Time) })
-	return list, nil
+	return list, later
 }
 
 // Settle ends interrupted restores: [Job.Check] then no longer reports them. If drop is
@@ -341,10 +342,7 @@ func (j *Job) restoredAgain(ctx context.Context, target string) (warnings []stri
 // changedBefore returns the oldest restore over the source that was interrupted while it changed
 // it, nil without one. Only the safety backup of that one holds the state before.
 func (j *Job) changedBefore(ctx context.Context) *UnfinishedRestore {
-	list, err := j.Unfinished(ctx)
-	if err != nil { // reported when the list is needed
-		return nil
-	}
+	list, _ := j.Unfinished(ctx) // an error is reported when the whole list is needed
 	for i := range list {
 		if list[i].Over && list[i].Changed {
 			return &list[i]

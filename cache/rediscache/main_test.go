@@ -9,6 +9,6 @@ import (
 
 // TestMain fails if a test leaves a goroutine behind.
 func TestMain(m *testing.M) {
-	testserver.MostlyWaits(6)
+	testserver.MostlyWaits(3)
 	leakcheck.MainOfServers(m)
 }

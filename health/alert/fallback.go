@@ -33,7 +33,7 @@ type fallback struct {
 
 // spareState is the document of the spare store.
 type spareState struct {
-	// Unmerged says that main does not have the state yet. Since is when main had it last.
+	// Unmerged says that main does not have the state yet. Since is when main last had a new one.
 	Unmerged bool            `json:"unmerged"`
 	Since    time.Time       `json:"since,omitzero"`
 	State    json.RawMessage `json:"state"`
@@ -49,13 +49,15 @@ func readSpare(document []byte) (s spareState) {
 func (s *fallback) Update(ctx context.Context, f func([]byte) ([]byte, error)) error {
 	var seen, next []byte // the spare document that was merged, and the decision
 	var failed error      // of f
-	decided, began := false, time.Now()
+	var since time.Time   // when main had no other state than the spare store
+	decided := false
 	ask, cancel := context.WithTimeout(ctx, fallbackWait)
 	defer cancel()
 	err := s.main.Update(ask, func(state []byte) ([]byte, error) {
 		seen = s.peek(ctx)
 		decided = true
-		next, failed = f(s.merge(state, readSpare(seen)))
+		state, since = s.merge(state, readSpare(seen)), time.Now()
+		next, failed = f(state)
 		return next, failed
 	})
 	switch {
@@ -64,10 +66,14 @@ func (s *fallback) Update(ctx context.Context, f func([]byte) ([]byte, error)) e
 	case err == nil:
 		// Without its copy, the next outage begins with what the process knows.
 		_ = s.spare.Update(ctx, func(spare []byte) ([]byte, error) {
-			if readSpare(spare).Unmerged && !bytes.Equal(spare, seen) { // of another process, meanwhile
+			kept := readSpare(spare)
+			if kept.Unmerged && !bytes.Equal(spare, seen) { // of another process, meanwhile
 				return spare, nil
 			}
-			return s.copy(next, false, began)
+			if same, err := s.copy(next, false, kept.Since); err != nil || bytes.Equal(same, spare) {
+				return spare, err
+			}
+			return s.copy(next, false, since)
 		})
 		return nil
 	}

@@ -117,6 +117,20 @@ func TestFallbackKeepsADecisionThatMainLost(t *testing.T) {
 	expect(t, box, "[UNHEALTHY] pos: database")
 }
 
+// A look without news writes neither store.
+func TestFallbackWritesOnlyNews(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		main, spare := &counting{Store: Memory()}, &counting{Store: Memory()}
+		l := newLab(t, Options{Instance: "pos-1", Store: Fallback(main, spare, "pos-1")}, &inbox{}, critical("database")...).run(t)
+		time.Sleep(time.Hour)
+		l.stop()
+		if spare.writes > main.writes {
+			t.Errorf("%d writes of the main store, and %d of the spare one", main.writes, spare.writes)
+		}
+	})
+}
+
 // mortalOnce loses each document of the first process.
 type mortalOnce struct {
 	Store

@@ -3,6 +3,7 @@ package keyset
 import (
 	"database/sql"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -157,9 +158,9 @@ func (f form) value(src any) (Value, error) {
 // where a bound value would be rounded to that type without an error.
 func (f form) foreign(v Value) bool {
 	switch f.cast {
-	case "real":
+	case "real": // the text protocol may round it to 15 digits
 		n, ok := v.Any().(float64)
-		return ok && n == n && float64(float32(n)) != n
+		return ok && math.Abs(float64(float32(n))-n) > 1e-14*math.Abs(n)
 	case "date":
 		return v.num%(24*60*60) != 0 || v.nano != 0 || strings.IndexByte(v.text, 'T') > 0
 	case "time without time zone", "time with time zone", "timestamp without time zone", "timestamp with time zone":

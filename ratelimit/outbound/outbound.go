@@ -330,8 +330,9 @@ func (t *Transport) learn(key string, resp *http.Response) time.Duration {
 			delete(t.hosts, some) // its next response says again how long to wait
 		}
 	}
-	until := time.Now().Add(wait)
-	if h := t.hosts[key]; h == nil {
+	now := time.Now()
+	until := now.Add(wait)
+	if h := t.hosts[key]; h == nil || !h.at(h.next).After(now) { // the turns of an earlier pause are over
 		t.hosts[key] = &host{until: until, start: until, gap: gap}
 	} else if until.After(h.until) {
 		start := h.at(h.gone)

@@ -420,3 +420,42 @@ func TestTheOrderAfterALongerPause(t *testing.T) {
 		}
 	})
 }
+
+// A response that comes long after a pause has another pace.
+func TestThePaceOfAnEarlierPause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		up := &scripted{start: time.Now(), sent: map[string]time.Duration{}, reply: func(path string) (int, string) {
+			if path == "/slow" {
+				time.Sleep(10 * time.Minute)
+				return 429, "1"
+			}
+			return 200, ""
+		}}
+		tr := outbound.New(paced{up}, &outbound.Options{Retries: -1})
+		var wg sync.WaitGroup
+		wg.Go(func() { up.get(tr, "http://api.example/slow") })
+		time.Sleep(time.Second)
+		require.NoError(t, up.get(tr, "http://api.example/paced"))
+		wg.Wait()
+		for i := range 3 {
+			wg.Go(func() { up.get(tr, fmt.Sprint("http://api.example/", i)) })
+		}
+		wg.Wait()
+		for i := range 3 {
+			require.Equal(t, 10*time.Minute+time.Second, up.sent[fmt.Sprint("/", i)])
+		}
+	})
+}
+
+// paced is an upstream that asks for a pace in one response.
+type paced struct{ http.RoundTripper }
+
+func (p paced) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := p.RoundTripper.RoundTrip(r)
+	if r.URL.Path == "/paced" {
+		resp.Header.Set("RateLimit-Policy", `"api";q=1;w=20`)
+		resp.Header.Set("RateLimit", `"api";r=0;t=1`)
+	}
+	return resp, err
+}
