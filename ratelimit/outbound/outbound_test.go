@@ -432,7 +432,7 @@ func TestThePaceOfAnEarlierPause(t *testing.T) {
 			}
 			return 200, ""
 		}}
-		tr := outbound.New(paced{up}, &outbound.Options{Retries: -1})
+		tr := transport(t, paced{up}, &outbound.Options{Retries: -1})
 		var wg sync.WaitGroup
 		wg.Go(func() { up.get(tr, "http://api.example/slow") })
 		time.Sleep(time.Second)
