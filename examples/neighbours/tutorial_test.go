@@ -11,9 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
-
 	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
@@ -28,41 +25,67 @@ func TestTutorials(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			document, err := os.ReadFile("../../docs/" + name + ".md")
-			require.NoError(t, err)
+			if err != nil {
+				t.Fatal(err)
+			}
 			parts := tutorial.FindStringSubmatch(strings.ReplaceAll(string(document), "\r\n", "\n"))
-			require.NotNil(t, parts, "the guide has no tutorial")
+			if parts == nil {
+				t.Fatal("the guide has no tutorial")
+			}
 			program, commands, want := parts[1], parts[2], parts[3]
-			listener, err := net.Listen("tcp", "127.0.0.1:0")
-			require.NoError(t, err)
-			addr := listener.Addr().String()
-			require.NoError(t, listener.Close())
+			addr := freeAddress(t)
 			folder := t.TempDir()
 			file, binary := filepath.Join(folder, "main.go"), filepath.Join(folder, "shop")
-			require.NoError(t, os.WriteFile(file, []byte(strings.ReplaceAll(program, "localhost:8080", addr)), 0o600))
+			if err := os.WriteFile(file, []byte(strings.ReplaceAll(program, "localhost:8080", addr)), 0o600); err != nil {
+				t.Fatal(err)
+			}
 			build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, file)
 			build.Dir = ".." // the module that has the drivers
-			text, err := build.CombinedOutput()
-			require.NoError(t, err, string(text))
+			if text, err := build.CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, text)
+			}
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			shop := exec.CommandContext(ctx, binary)
-			shop.Dir = folder
-			if commands == "" {
-				text, err = shop.Output()
-				require.NoError(t, err)
-				assert.Equal(t, want, string(text))
-				return
+			second := exec.CommandContext(ctx, binary)
+			second.Dir = folder
+			if commands != "" {
+				serve(t, second, addr)
+				second = exec.CommandContext(ctx, "bash", "-c", strings.ReplaceAll(commands, "localhost:8080", addr))
 			}
-			require.NoError(t, shop.Start())
-			require.Eventually(t, func() bool {
-				conn, err := net.Dial("tcp", addr)
-				return err == nil && conn.Close() == nil
-			}, 10*time.Second, 10*time.Millisecond)
-			text, err = exec.CommandContext(ctx, "bash", "-c", strings.ReplaceAll(commands, "localhost:8080", addr)).Output()
-			require.NoError(t, err)
-			assert.Equal(t, want, strings.ReplaceAll(string(text), addr, "localhost:8080"))
-			cancel()
-			_ = shop.Wait()
+			text, err := second.Output()
+			if got := strings.ReplaceAll(string(text), addr, "localhost:8080"); err != nil || got != want {
+				t.Errorf("%v: it prints\n%s\nand not\n%s", err, got, want)
+			}
 		})
 	}
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// serve starts a server, waits until it accepts connections, and ends it with the test.
+func serve(t *testing.T, server *exec.Cmd, addr string) {
+	t.Helper()
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = server.Process.Kill()
+		_ = server.Wait()
+	})
+	for range 1000 {
+		if conn, err := net.Dial("tcp", addr); err == nil {
+			conn.Close()
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("the server does not accept connections")
 }
