@@ -46,7 +46,7 @@ func (s *Store) Categories(ctx context.Context) ([]Category, error) {
 // ProductFilter narrows the list of products. The zero value selects all products for sale.
 type ProductFilter struct {
 	Category int64  // an id
-	Search   string // part of the name or the SKU, in any case; a complete SKU finds no other product
+	Search   string // part of the name or the SKU, in any case; the SKU of a product that is not for sale finds no other
 	All      bool   // also products that are no longer for sale
 }
 
@@ -75,8 +75,12 @@ func (s *Store) Products(filter ProductFilter, order keyset.Order) keyset.SQLSou
 	}
 	if filter.Search != "" {
 		sku := strings.ToUpper(filter.Search)
-		where = append(where, "(p.folded LIKE ? ESCAPE '!' OR p.sku LIKE ? ESCAPE '!')", "NOT EXISTS (SELECT 1 FROM products x WHERE x.sku = ? AND x.id <> p.id)")
-		args = append(args, contains(filter.Search), "%"+escape(sku)+"%", sku)
+		where = append(where, "(p.folded LIKE ? ESCAPE '!' OR p.sku LIKE ? ESCAPE '!')")
+		args = append(args, contains(filter.Search), "%"+escape(sku)+"%")
+		if !filter.All {
+			where = append(where, "NOT EXISTS (SELECT 1 FROM products x WHERE x.sku = ? AND x.active = 0)")
+			args = append(args, sku)
+		}
 	}
 	return keyset.SQLSource[Product]{
 		DB: s.read, Dialect: s.dialect, Order: order, CountFrom: "products p",

@@ -242,17 +242,22 @@ func lists(t *testing.T, s *Store) {
 		t.Fatal(err)
 	}
 	other := "Lid for SKU-00002"
-	if _, err := s.ChangeProduct(ctx, 7, ProductChange{Name: &other}, Admin); err != nil {
-		t.Fatal(err)
+	gone, active := "Lid for SKU-00005", false
+	for id, change := range map[int64]ProductChange{7: {Name: &other}, 8: {Name: &gone}, 5: {Active: &active}} {
+		if _, err := s.ChangeProduct(ctx, id, change, Admin); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for name, test := range map[string]struct {
 		filter ProductFilter
 		want   int64
 	}{
-		"all":          {ProductFilter{}, 24},
+		"all":          {ProductFilter{}, 23},
 		"category":     {ProductFilter{Category: 3}, 2},
 		"search":       {ProductFilter{Search: "LASAGNE"}, 1},
-		"sku":          {ProductFilter{Search: "sku-00002"}, 1},
+		"sku":          {ProductFilter{Search: "sku-00002"}, 2},
+		"not for sale": {ProductFilter{Search: "sku-00005"}, 0},
+		"manager":      {ProductFilter{Search: "sku-00005", All: true}, 2},
 		"wildcard":     {ProductFilter{Search: "%"}, 0},
 		"both":         {ProductFilter{Category: 2, Search: "lasagne"}, 0},
 		"unlikely one": {ProductFilter{Search: "'; DROP TABLE products; --"}, 0},
