@@ -3,6 +3,7 @@ package keyset
 import (
 	"database/sql"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 )
@@ -139,7 +140,7 @@ type cell struct {
 
 // Scan implements sql.Scanner.
 func (c *cell) Scan(src any) error {
-	if !assign(c.inner, src) {
+	if v := reflect.ValueOf(c.inner); v.Kind() == reflect.Pointer && v.IsNil() || !assign(c.inner, src) {
 		c.row.again, c.converted = true, true
 	}
 	return nil
