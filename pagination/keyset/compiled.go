@@ -4,8 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"hash/maphash"
+	"regexp"
 	"slices"
-	"strings"
 	"sync"
 )
 
@@ -176,11 +176,13 @@ func (s SQLSource[T]) build(ctx context.Context, q Seek, index string) (*compile
 // whole puts a statement that groups behind a limit, through which MariaDB moves no condition
 // into the group. It loses rows there by a UUID, which its drivers report as a CHAR.
 func whole(query string) string {
-	if !strings.Contains(strings.ToUpper(query), "GROUP") {
+	if !groups.MatchString(MySQL.stripped(query)) {
 		return query
 	}
 	return "SELECT * FROM (" + MySQL.closed(query) + ") mainstay_g LIMIT 18446744073709551615"
 }
+
+var groups = regexp.MustCompile(`(?i)\bGROUP\s+BY\b`)
 
 // taps returns, for each key, the column of the result that holds its value as the database
 // stores it, or -1.

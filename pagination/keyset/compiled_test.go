@@ -57,3 +57,17 @@ func TestStatementsOfColumns(t *testing.T) {
 	require.Same(t, two, statement("t.id", "t.name"))
 	require.NotSame(t, two, statement("t.name", "t.id"))
 }
+
+// Only a statement that groups is put behind a limit, which ends the use of indexes.
+func TestWhole(t *testing.T) {
+	t.Parallel()
+	for query, want := range map[string]bool{
+		"SELECT group_id, GROUP_CONCAT(x) FROM t":            false,
+		"SELECT 'GROUP BY' AS a FROM t -- GROUP BY":          false,
+		"SELECT a FROM t group\nby a":                        true,
+		"WITH g AS (SELECT a FROM t GROUP BY a) TABLE g":     true,
+		"SELECT * FROM (SELECT a FROM t GROUP  BY a) d -- x": true,
+	} {
+		require.Equal(t, want, whole(query) != query, query)
+	}
+}
