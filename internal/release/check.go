@@ -63,7 +63,45 @@ func check(repo string, modules []module) error {
 		}
 		fmt.Printf("ok  %s@%s\n", m.path, version)
 	}
+	if err := tutorials(work, env, source); err != nil {
+		return err
+	}
 	return compareVersions(work, env, version)
+}
+
+// tutorials builds the program that a guide opens with, by the commands of the guide, in an
+// empty folder. The flag -mod=mod would hide that go.sum lacks a module.
+func tutorials(work string, env []string, source string) error {
+	guides, err := filepath.Glob(filepath.Join(source, "docs", "*.md"))
+	if err != nil {
+		return err
+	}
+	env = append(slices.Clone(env), "GOFLAGS=-modcacherw")
+	for _, guide := range guides {
+		text, err := os.ReadFile(guide)
+		if err != nil {
+			return err
+		}
+		_, rest, found := strings.Cut(string(text), "```go\npackage main\n")
+		if !found {
+			continue
+		}
+		program, _, _ := strings.Cut(rest, "```")
+		dir, err := os.MkdirTemp(work, "shop-")
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte("package main\n"+program), 0o644); err != nil {
+			return err
+		}
+		for _, command := range [][]string{{"mod", "init", "shop"}, {"mod", "tidy"}, {"build", "-o", os.DevNull, "."}} {
+			if _, err := output(dir, env, "go", command...); err != nil {
+				return fmt.Errorf("a reader cannot build the program of %s: %w", filepath.Base(guide), err)
+			}
+		}
+		fmt.Printf("ok  the program of %s builds in an empty folder\n", filepath.Base(guide))
+	}
+	return nil
 }
 
 // proxyEnv returns the environment of a user's go command: our proxy first, then the modules
