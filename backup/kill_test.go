@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
 const (
@@ -106,6 +108,7 @@ func TestKilled(t *testing.T) {
 // TestKilledReplicating kills a process that copies to a target. After each kill every
 // backup that the target lists must verify; the next run must bring it up to date.
 func TestKilledReplicating(t *testing.T) {
+	testserver.NeedsLong(t)
 	if testing.Short() {
 		t.Skip("it starts processes; run it without -short")
 	}

@@ -18,6 +18,7 @@ import (
 // TestFullServer: while the disk of the S3 server is full, a run keeps the backup here and says
 // that the target has none. After there is space, the next run copies what is missing.
 func TestFullServer(t *testing.T) {
+	testserver.NeedsLong(t)
 	disk := t.TempDir()
 	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=96m,mode=0777"); err != nil {
 		t.Skipf("cannot mount a small disk, which takes root and the right to mount: %v", err)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mainstay-go/mainstay/health"
+	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
 // events are the subjects without durations.
@@ -22,6 +23,7 @@ const twoOutages = "[UNHEALTHY] pos: database | [RECOVERED] pos: database | [UNH
 // The store is what fails. Each outage has one alarm and one end, from a server, from a
 // command that starts each hour, and from both on one host.
 func TestFallbackTellsEachOutageOnce(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	for _, c := range []struct {
 		name            string

@@ -12,6 +12,7 @@ import (
 
 // TestOnMariaDB runs the tests of the shop on a real MariaDB server.
 func TestOnMariaDB(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	db := testserver.MariaDB(t)
 	db.CreateDatabase(t, "pos")

@@ -18,6 +18,7 @@ import (
 // TestPgBouncer creates a shop through PgBouncer in transaction mode. It sells at the isolation
 // level SERIALIZABLE, with more clients than connections.
 func TestPgBouncer(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	program := testserver.Lookup(t, "pgbouncer", "pgbouncer")
 	db := testserver.Postgres(t)

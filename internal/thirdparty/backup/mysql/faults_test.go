@@ -234,6 +234,7 @@ func TestLockHolderKilled(t *testing.T) {
 // TestKilledBeside kills a restore beside the original before several of its statements. Check
 // names the incomplete database until the restore is settled.
 func TestKilledBeside(t *testing.T) {
+	testserver.NeedsLong(t)
 	if folder := os.Getenv(killFolder); folder != "" {
 		db, watch := stepping(t, os.Getenv(killDSN))
 		var left int

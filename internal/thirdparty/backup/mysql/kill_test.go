@@ -35,6 +35,7 @@ const (
 // TestKilled kills a process at random moments that takes backups, tests them by a restore
 // and deletes old ones.
 func TestKilled(t *testing.T) {
+	testserver.NeedsLong(t)
 	if killing.Victim(t, func() driver.Source {
 		db, err := sql.Open("mysql", os.Getenv(killDSN))
 		require.NoError(t, err)

@@ -73,6 +73,7 @@ func unlocked(t *testing.T, call func() error) {
 // Each backup that is listed afterwards can be restored, and no backup is gone that
 // retention keeps.
 func TestKilledRuns(t *testing.T) {
+	testserver.NeedsLong(t)
 	policy := &backup.Options{Retention: backup.Policy{Last: 4, MinKeep: 3, Force: true}}
 	if dsn := os.Getenv(killDSN); dsn != "" {
 		job := jobIn(t, os.Getenv(killFolder), source(t, dsn, nil), policy)

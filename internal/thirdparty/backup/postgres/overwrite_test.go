@@ -128,6 +128,7 @@ func TestOverwrite(t *testing.T) {
 
 // TestScratch holds the databases of restore tests to what they promise.
 func TestScratch(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	server := testserver.Postgres(t)
 	server.CreateDatabase(t, "shop")

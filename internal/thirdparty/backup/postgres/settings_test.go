@@ -16,6 +16,7 @@ import (
 
 // TestOtherSettings restores on a server, and for a role, that write times in another zone.
 func TestOtherSettings(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	folder := t.TempDir()
 	old := testserver.Postgres(t, "-c", "timezone=Europe/Berlin")
@@ -37,6 +38,7 @@ func TestOtherSettings(t *testing.T) {
 
 // TestMoney restores amounts that the database writes with a decimal comma.
 func TestMoney(t *testing.T) {
+	testserver.NeedsLong(t)
 	if _, err := os.Stat("/usr/share/i18n/locales/de_DE"); err != nil {
 		t.Skip("the source of the locale de_DE is not installed (apt-get install locales)")
 	}
@@ -68,6 +70,7 @@ func TestMoney(t *testing.T) {
 // TestReadOnly restores a database whose writes an operator has stopped, as a role whose
 // transactions are read-only by default.
 func TestReadOnly(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	server := testserver.Postgres(t)
 	server.CreateDatabase(t, "shop")
