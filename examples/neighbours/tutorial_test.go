@@ -17,11 +17,11 @@ import (
 // tutorial is a program, the commands of a second terminal, and what both print.
 var tutorial = regexp.MustCompile("(?s)```go\n(package main\n.*?)```.*?(?:```sh\n(curl .*?|for .*?)```.*?)?```text\n(.*?)```")
 
-// TestTutorials types in the tutorial of each guide. TestTutorial of rediscache does so for
-// docs/cache.md.
+// TestTutorials types in the first program of each guide. TestTutorial of rediscache has the
+// other steps of docs/cache.md.
 func TestTutorials(t *testing.T) {
 	testserver.NeedsLong(t)
-	for _, name := range []string{"ratelimit", "health", "alerting", "backup", "pagination", "notify"} {
+	for _, name := range []string{"cache", "ratelimit", "health", "alerting", "backup", "pagination", "notify"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			document, err := os.ReadFile("../../docs/" + name + ".md")
