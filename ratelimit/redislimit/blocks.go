@@ -30,7 +30,7 @@ type block struct {
 	left  int   // units that may be used
 	limit int   // under which they were leased
 	stamp int64 // theirs in Redis
-	asked int64 // when they were asked for
+	given int64 // when they were booked, in the time of Redis: no other block of the key has it
 	until int64 // the last instant at which they may be used
 
 	since int64 // when the last command was sent, 0: never
@@ -69,13 +69,13 @@ type order struct {
 	more   int
 	back   int
 	stamp  int64
-	asked  int64   // when those to give back were
+	given  int64   // when those to give back were booked
 	mirror *mirror // of those to give back
 }
 
 // giving returns an order that gives the units of b back.
 func (b *block) giving() order {
-	return order{back: b.left, stamp: b.stamp, asked: b.asked, mirror: b.mirror}
+	return order{back: b.left, stamp: b.stamp, given: b.given, mirror: b.mirror}
 }
 
 var blockSeed = maphash.MakeSeed()
@@ -160,7 +160,7 @@ func (b *block) fill(c *call, reply []int64, sent int64, life time.Duration, use
 	if b.dry {
 		return
 	}
-	b.left, b.limit, b.stamp, b.asked = int(reply[0]), r.Limit, reply[5], sent
+	b.left, b.limit, b.stamp, b.given = int(reply[0]), r.Limit, reply[5], reply[8]
 	if used {
 		b.left -= r.Cost
 		b.used = r.Cost
@@ -176,12 +176,12 @@ func (b *block) fill(c *call, reply []int64, sent int64, life time.Duration, use
 }
 
 // giveBack puts units back into their block, if they may still be used.
-func (k *blocks) giveBack(key string, asked int64, cost int) bool {
+func (k *blocks) giveBack(key string, given int64, cost int) bool {
 	sh := k.shard(key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	b := sh.blocks[key]
-	if b == nil || b.asked != asked || b.filling != nil || k.now() >= b.until {
+	if b == nil || b.given != given || b.filling != nil || k.now() >= b.until {
 		return false
 	}
 	b.left += cost

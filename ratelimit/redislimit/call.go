@@ -28,6 +28,7 @@ type call struct {
 	fromCache bool
 	leased    *Leased // the units came out of its block
 	lent      *mirror // of that block
+	given     int64   // when that block was booked
 
 	mu     sync.Mutex
 	mirror *ratelimit.Reservation // its entry in this process's own log

@@ -265,7 +265,7 @@ func (l *Leased) decide(ctx context.Context, c *call) error {
 		now := l.keys.now()
 		b := sh.get(c.check.Key, now, l.life)
 		if b != nil && b.spend(&c.res, now) {
-			c.booked, c.leased, c.lent, c.stamp, c.sent = true, l, b.mirror, b.stamp, l.keys.base.Add(time.Duration(b.asked))
+			c.booked, c.leased, c.lent, c.stamp, c.given = true, l, b.mirror, b.stamp, b.given
 			sh.mu.Unlock()
 			l.leased.Add(1)
 			return nil
@@ -346,7 +346,7 @@ func (c *call) readLease(l *Leased, reply []int64, sent time.Time) {
 		c.res.Remaining += int(booked) - c.check.Cost
 		c.granted(int(booked))            // also the units that stay in the block
 		if booked > int64(c.check.Cost) { // its units are some of many that have one instant
-			c.leased = l
+			c.leased, c.given = l, reply[8]
 		}
 	}
 }
@@ -358,9 +358,8 @@ func (l *Leased) ask(ctx context.Context, redisKey string, limit, cost int, o or
 	if o.back > 0 {
 		keys = append(keys, redisKey+":"+l.name+strconv.FormatUint(l.asked.Add(1), 36))
 	}
-	return s.integers(ctx, 8, leaseScript, keys,
-		grain(&l.under.policy, limit), limit, l.under.window, cost, o.more, l.life.Microseconds(), o.back, o.stamp, 60_000,
-		(l.keys.now()-o.asked)/1000)
+	return s.integers(ctx, 9, leaseScript, keys,
+		grain(&l.under.policy, limit), limit, l.under.window, cost, o.more, l.life.Microseconds(), o.back, o.stamp, 60_000, o.given)
 }
 
 // settle gives back units that came out of a block: to the block, as long as they may
@@ -375,9 +374,8 @@ func (l *Leased) settle(ctx context.Context, c *call, from, cost int) error {
 		if l.under.denials != nil {
 			defer l.under.denials.drop(c.check.Key)
 		}
-		asked := int64(c.sent.Sub(l.keys.base))
-		if !l.keys.giveBack(c.check.Key, asked, back) {
-			err = errors.Join(err, l.returned(ctx, c.check.Key, order{back: back, stamp: c.stamp, asked: asked, mirror: c.lent}))
+		if !l.keys.giveBack(c.check.Key, c.given, back) {
+			err = errors.Join(err, l.returned(ctx, c.check.Key, order{back: back, stamp: c.stamp, given: c.given, mirror: c.lent}))
 		}
 	case back < 0:
 		_, e := l.under.Charge(ctx, c.check.Key, -back)
