@@ -140,6 +140,7 @@ func TestLoadEndsBeforeLease(t *testing.T) {
 // TestLoaderDies: a process that dies during its load, just after it has renewed its lease,
 // delays the load of another process by 3 s and a little more.
 func TestLoaderDies(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes seconds")

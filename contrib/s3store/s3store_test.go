@@ -21,6 +21,7 @@ import (
 	"github.com/mainstay-go/mainstay/backup"
 	"github.com/mainstay-go/mainstay/backup/backuptest"
 	"github.com/mainstay-go/mainstay/backup/driver"
+	"github.com/mainstay-go/mainstay/internal/testserver"
 )
 
 func TestStorageSuite(t *testing.T) {
@@ -284,6 +285,7 @@ func through(t testing.TB, addr string, handle func(w http.ResponseWriter, r *ht
 }
 
 func TestStalledTransfers(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	addr := start(t)
 	direct := clientOf(t, addr, secretKey)

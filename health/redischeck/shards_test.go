@@ -15,6 +15,7 @@ import (
 
 // Each master of a Cluster counts, whatever the keys of the check are.
 func TestEveryMasterOfACluster(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	set := testserver.RedisCluster(t, 3, 0)
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: set.Addrs()})

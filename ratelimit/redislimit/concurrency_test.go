@@ -73,6 +73,7 @@ func TestConcurrencyConformance(t *testing.T) {
 }
 
 func TestSlotsAreRenewedWhileTheyAreHeld(t *testing.T) {
+	testserver.NeedsLong(t)
 	t.Parallel()
 	const lease = 1500 * time.Millisecond
 	client := dial(t, testserver.Redis(t).Addr())
